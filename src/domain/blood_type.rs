@@ -1,0 +1,120 @@
+//! The eight ABO/RhD types, and the notations in which the world writes them.
+
+use serde::{Deserialize, Serialize};
+
+/// An ABO/RhD blood type, in the order in which every answer lists them. `Unknown` stands for a source that names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum BloodType {
+    #[serde(rename = "O+")]
+    OPositive,
+    #[serde(rename = "O-")]
+    ONegative,
+    #[serde(rename = "A+")]
+    APositive,
+    #[serde(rename = "A-")]
+    ANegative,
+    #[serde(rename = "B+")]
+    BPositive,
+    #[serde(rename = "B-")]
+    BNegative,
+    #[serde(rename = "AB+")]
+    AbPositive,
+    #[serde(rename = "AB-")]
+    AbNegative,
+    #[serde(rename = "unknown")]
+    Unknown,
+}
+
+impl BloodType {
+    /// The eight types that a source may name.
+    pub const NAMED: [BloodType; 8] = [
+        BloodType::OPositive,
+        BloodType::ONegative,
+        BloodType::APositive,
+        BloodType::ANegative,
+        BloodType::BPositive,
+        BloodType::BNegative,
+        BloodType::AbPositive,
+        BloodType::AbNegative,
+    ];
+
+    /// The canonical spelling, as stored and as answered.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BloodType::OPositive => "O+",
+            BloodType::ONegative => "O-",
+            BloodType::APositive => "A+",
+            BloodType::ANegative => "A-",
+            BloodType::BPositive => "B+",
+            BloodType::BNegative => "B-",
+            BloodType::AbPositive => "AB+",
+            BloodType::AbNegative => "AB-",
+            BloodType::Unknown => "unknown",
+        }
+    }
+
+    /// One of the eight by its canonical spelling; anything else is `None`.
+    pub fn from_canonical(text: &str) -> Option<Self> {
+        Self::NAMED.into_iter().find(|t| t.as_str() == text)
+    }
+
+    /// One of the eight in any usual notation: `O+`, `o pos`, `0 Rh+`, `O RhD positive`, `AB Rh D neg.`, `A(+)`, `B −`.
+    /// A zero is read as the letter O.
+    pub fn from_notation(text: &str) -> Option<Self> {
+        let mut letters = String::with_capacity(16);
+        for c in text.trim().chars() {
+            match c {
+                '−' | '–' | '—' | '-' => letters.push('-'),
+                '+' => letters.push('+'),
+                '0' => letters.push('O'),
+                c if c.is_alphabetic() => letters.extend(c.to_uppercase()),
+                c if c.is_whitespace() || matches!(c, '(' | ')' | '.' | '_' | ',' | '/') => {}
+                _ => return None,
+            }
+        }
+        let (group, rest) = ["AB", "A", "B", "O"].into_iter().find_map(|g| letters.strip_prefix(g).map(|rest| (g, rest)))?;
+        let rest = rest.strip_prefix("RHESUS").or_else(|| rest.strip_prefix("RH")).unwrap_or(rest);
+        let sign = match rest.strip_prefix('D').unwrap_or(rest) {
+            "+" | "POS" | "POSITIVE" | "P" => "+",
+            "-" | "NEG" | "NEGATIVE" | "N" => "-",
+            _ => return None,
+        };
+        Self::NAMED.into_iter().find(|t| t.as_str().strip_prefix(group) == Some(sign))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_notations_are_read() {
+        for (text, want) in [
+            ("O+", "O+"),
+            ("0 Rh+", "O+"),
+            ("O Rh D positive", "O+"),
+            ("O POS", "O+"),
+            ("ab-", "AB-"),
+            ("AB RhD neg.", "AB-"),
+            ("A (−)", "A-"),
+            ("B Rhesus D negative", "B-"),
+            (" b pos ", "B+"),
+            ("A_NEG", "A-"),
+            ("ARh+", "A+"),
+            ("O D+", "O+"),
+        ] {
+            assert_eq!(BloodType::from_notation(text).map(BloodType::as_str), Some(want), "{text}");
+        }
+        for text in ["", "O", "C+", "O++", "AB", "positive", "A+B", "unknown", "O 3+", "ABO+"] {
+            assert_eq!(BloodType::from_notation(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_type_round_trips_through_its_canonical_spelling() {
+        for t in BloodType::NAMED {
+            assert_eq!(BloodType::from_canonical(t.as_str()), Some(t));
+            assert_eq!(BloodType::from_notation(t.as_str()), Some(t));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Local days as half-open ranges of instants, right across DST, half-hour zones, and days that do not exist.
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+/// The local day `date` of some zone: the instants `start_ms <= t < end_ms`. Days of one zone follow each other without gap or overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Day {
+    pub date: Date,
+    pub start_ms: i64,
+    pub end_ms: i64,
+}
+
+impl Day {
+    /// The day named `date` in `tz`, or `None` where the zone skipped it (Pacific/Apia, 2011-12-30) or the calendar ends.
+    pub fn named(tz: &TimeZone, date: Date) -> Option<Self> {
+        let start_ms = start_of(tz, date)?;
+        let mut next = date.tomorrow().ok()?;
+        loop {
+            if let Some(end_ms) = start_of(tz, next) {
+                return Some(Day { date, start_ms, end_ms });
+            }
+            next = next.tomorrow().ok()?;
+        }
+    }
+
+    /// The day of `tz` that contains the instant. Instants outside the years 1 to 9998 are clamped.
+    pub fn containing(tz: &TimeZone, at_ms: i64) -> Self {
+        let at_ms = at_ms.clamp(MIN_MS, MAX_MS);
+        let civil = timestamp(at_ms).to_zoned(tz.clone()).date();
+        // Where a clock is set back across midnight a civil date recurs; the first midnight is where the day begins for us.
+        let mut date = civil.tomorrow().unwrap_or(civil);
+        loop {
+            if let Some(day) = Day::named(tz, date)
+                && day.start_ms <= at_ms
+            {
+                return day;
+            }
+            match date.yesterday() {
+                Ok(earlier) => date = earlier,
+                Err(_) => return Day { date, start_ms: MIN_MS, end_ms: MAX_MS },
+            }
+        }
+    }
+
+    pub fn contains(&self, at_ms: i64) -> bool {
+        self.start_ms <= at_ms && at_ms < self.end_ms
+    }
+
+    /// The days from the one that contains `first_ms` to the one that contains `last_ms`, both included, at most `limit`.
+    pub fn covering(tz: &TimeZone, first_ms: i64, last_ms: i64, limit: usize) -> Vec<Self> {
+        let mut days = vec![Day::containing(tz, first_ms)];
+        while let Some(last) = days.last().copied()
+            && last.end_ms <= last_ms
+            && days.len() < limit
+        {
+            days.push(Day::containing(tz, last.end_ms));
+        }
+        days
+    }
+}
+
+/// 0001-01-02 and 9998-12-30, in milliseconds since 1970: a day of margin to what the calendar can express in any zone.
+const MIN_MS: i64 = -62_135_510_400_000;
+const MAX_MS: i64 = 253_370_592_000_000;
+
+fn timestamp(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms.clamp(MIN_MS, MAX_MS)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// The first instant of `date`, or `None` where that date has no instant at all.
+fn start_of(tz: &TimeZone, date: Date) -> Option<i64> {
+    // In a gap "compatible" moves forward by the gap, which from midnight lands on the first instant after it; in a fold it takes the first.
+    let start = date.at(0, 0, 0, 0).to_zoned(tz.clone()).ok()?;
+    (start.date() == date).then(|| start.timestamp().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    const ZONES: [&str; 10] = [
+        "UTC",
+        "America/Sao_Paulo",
+        "Africa/Cairo",
+        "Asia/Kathmandu",
+        "Australia/Lord_Howe",
+        "Pacific/Apia",
+        "America/St_Johns",
+        "Europe/Warsaw",
+        "America/Havana",
+        "Pacific/Kiritimati",
+    ];
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).unwrap()
+    }
+
+    fn hours(day: Day) -> f64 {
+        (day.end_ms - day.start_ms) as f64 / 3_600_000.0
+    }
+
+    #[test]
+    fn a_midnight_that_does_not_exist_starts_its_day_at_one() {
+        let sao_paulo = Day::named(&zone("America/Sao_Paulo"), date(2018, 11, 4)).unwrap();
+        assert_eq!(hours(sao_paulo), 23.0);
+        assert_eq!(sao_paulo.start_ms, "2018-11-04T03:00:00Z".parse::<Timestamp>().unwrap().as_millisecond());
+        let cairo = Day::named(&zone("Africa/Cairo"), date(2023, 4, 28)).unwrap();
+        assert_eq!(hours(cairo), 23.0);
+    }
+
+    #[test]
+    fn a_day_that_never_was_is_none_and_its_neighbours_touch() {
+        let apia = zone("Pacific/Apia");
+        assert_eq!(Day::named(&apia, date(2011, 12, 30)), None);
+        let before = Day::named(&apia, date(2011, 12, 29)).unwrap();
+        let after = Day::named(&apia, date(2011, 12, 31)).unwrap();
+        assert_eq!(before.end_ms, after.start_ms);
+        assert_eq!(hours(before), 24.0);
+    }
+
+    #[test]
+    fn half_hours_count() {
+        assert_eq!(Day::named(&zone("Asia/Kathmandu"), date(2026, 1, 1)).unwrap().start_ms % 3_600_000, 900_000);
+        assert_eq!(hours(Day::named(&zone("Australia/Lord_Howe"), date(2026, 4, 5)).unwrap()), 24.5);
+        assert_eq!(hours(Day::named(&zone("Australia/Lord_Howe"), date(2026, 10, 4)).unwrap()), 23.5);
+        assert_eq!(hours(Day::named(&zone("Europe/Warsaw"), date(2026, 10, 25)).unwrap()), 25.0);
+    }
+
+    proptest! {
+        #[test]
+        fn every_instant_lies_in_exactly_the_day_that_contains_it(name in prop::sample::select(&ZONES[..]), at_ms in 0i64..4_102_444_800_000) {
+            let tz = zone(name);
+            let day = Day::containing(&tz, at_ms);
+            prop_assert!(day.contains(at_ms));
+            prop_assert_eq!(Day::named(&tz, day.date), Some(day));
+            let next = Day::containing(&tz, day.end_ms);
+            prop_assert_eq!(next.start_ms, day.end_ms);
+            prop_assert!(next.date > day.date);
+        }
+
+        #[test]
+        fn a_quarter_hour_never_straddles_two_days_of_a_modern_zone(name in prop::sample::select(&ZONES[..]), quarter in 1_400_000i64..4_500_000) {
+            let tz = zone(name);
+            let day = Day::containing(&tz, quarter * 900_000);
+            prop_assert!(day.contains(quarter * 900_000 + 899_999));
+        }
+    }
+}

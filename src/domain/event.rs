@@ -1,0 +1,152 @@
+//! Events as statements of fact about one entity at one time, and which of two statements stands.
+
+use jiff::civil::Date;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::blood_type::BloodType;
+
+/// The five kinds of entity that a statement can be about, in the order in which a transaction writes and locks them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Facility,
+    BloodBank,
+    Inventory,
+    Distribution,
+    Request,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 5] = [Kind::Facility, Kind::BloodBank, Kind::Inventory, Kind::Distribution, Kind::Request];
+
+    /// The name under which tombstones are kept.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Facility => "facility",
+            Kind::BloodBank => "blood_bank",
+            Kind::Inventory => "inventory",
+            Kind::Distribution => "distribution",
+            Kind::Request => "request",
+        }
+    }
+}
+
+/// What a statement says of an entity. Fields stand in alphabetical order: their JSON is the canonical `data` that settles equal times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Entity {
+    Facility { name: String, timezone: String },
+    BloodBank { facility_id: Uuid, name: String },
+    Inventory { blood_bank_id: Uuid, blood_type: Option<BloodType>, expires_at_ms: Option<i64>, quantity: i32 },
+    Distribution { blood_type: Option<BloodType>, date_delivered_ms: Option<i64>, dispatched_to_id: Uuid, quantity: i32 },
+    Request { blood_type: Option<BloodType>, created_at_ms: i64, facility_id: Uuid, quantity: Option<i32> },
+}
+
+impl Entity {
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Entity::Facility { .. } => Kind::Facility,
+            Entity::BloodBank { .. } => Kind::BloodBank,
+            Entity::Inventory { .. } => Kind::Inventory,
+            Entity::Distribution { .. } => Kind::Distribution,
+            Entity::Request { .. } => Kind::Request,
+        }
+    }
+
+    fn canonical(&self) -> String {
+        serde_json::to_string(self).expect("an entity has string keys only")
+    }
+}
+
+/// The newest that is known of an entity: its row, or that it was removed (`entity` is `None`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub event_time_ms: i64,
+    pub entity: Option<Entity>,
+}
+
+/// One statement: at `record.event_time_ms` this was so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    pub kind: Kind,
+    pub id: Uuid,
+    pub record: Record,
+}
+
+impl Record {
+    /// Whether this statement replaces what is known. The later wins; at equal times a removal, then the greater canonical data.
+    /// A duplicate replaces nothing, so that any order and any repetition of a set of statements ends the same.
+    pub fn supersedes(&self, known: Option<&Record>) -> bool {
+        let Some(known) = known else { return true };
+        match self.event_time_ms.cmp(&known.event_time_ms) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => match (&self.entity, &known.entity) {
+                (None, known) => known.is_some(),
+                (Some(_), None) => false,
+                (Some(new), Some(known)) => new != known && new.canonical() > known.canonical(),
+            },
+        }
+    }
+}
+
+/// What a client may tell the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Statement(Statement),
+    /// A service wrote the tables itself: look at this day (today where none is named).
+    Touched {
+        facility_id: Uuid,
+        date: Option<Date>,
+    },
+}
+
+impl Event {
+    /// The CloudEvents `type`, which is also the metric label.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Event::Touched { .. } => "summary.touched",
+            Event::Statement(s) => match (s.kind, s.record.entity.is_some()) {
+                (Kind::Facility, _) => "facility.registered",
+                (Kind::BloodBank, _) => "blood_bank.registered",
+                (Kind::Inventory, true) => "inventory.set",
+                (Kind::Inventory, false) => "inventory.removed",
+                (Kind::Distribution, true) => "distribution.set",
+                (Kind::Distribution, false) => "distribution.removed",
+                (Kind::Request, true) => "request.set",
+                (Kind::Request, false) => "request.removed",
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record() -> impl Strategy<Value = Record> {
+        let entity = (0..4i32).prop_map(|quantity| Entity::Request {
+            blood_type: None,
+            created_at_ms: 0,
+            facility_id: Uuid::nil(),
+            quantity: Some(quantity * 7),
+        });
+        (0..4i64, prop::option::of(entity)).prop_map(|(event_time_ms, entity)| Record { event_time_ms, entity })
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_and_repetition_of_statements_ends_the_same(
+            (records, shuffled) in prop::collection::vec(record(), 1..12).prop_flat_map(|r| {
+                let twice: Vec<Record> = r.iter().chain(&r).cloned().collect();
+                (Just(r), Just(twice).prop_shuffle())
+            })
+        ) {
+            let fold = |records: &[Record]| records.iter().fold(None::<Record>, |known, r| {
+                if r.supersedes(known.as_ref()) { Some(r.clone()) } else { known }
+            });
+            prop_assert_eq!(fold(&records), fold(&shuffled));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A facility and its zone.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+
+use super::day::Day;
+
+/// An IANA time zone, shared by all facilities in it, that remembers its current day: asking for today costs a comparison.
+#[derive(Debug)]
+pub struct Zone {
+    pub name: String,
+    pub tz: TimeZone,
+    today: ArcSwap<Day>,
+}
+
+impl Zone {
+    /// The zone of that IANA name, or `None` where there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        let tz = TimeZone::get(name).ok()?;
+        // Names such as "posixrules" or "localtime" depend on the machine; an IANA zone is UTC or has a known name.
+        let today = ArcSwap::from_pointee(Day::containing(&tz, 0));
+        Some(Zone { name: name.to_owned(), tz, today })
+    }
+
+    /// The local day that contains `now_ms`.
+    pub fn today(&self, now_ms: i64) -> Day {
+        let remembered = **self.today.load();
+        if remembered.contains(now_ms) {
+            return remembered;
+        }
+        let day = Day::containing(&self.tz, now_ms);
+        self.today.store(Arc::new(day));
+        day
+    }
+}
+
+/// A registered facility.
+#[derive(Debug, Clone)]
+pub struct Facility {
+    pub id: Uuid,
+    pub name: String,
+    pub zone: Arc<Zone>,
+}

@@ -1,0 +1,108 @@
+//! A facility's figures of one local day: what the table keeps and the wire carries.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{blood_type::BloodType, day::Day, facility::Facility};
+
+/// One blood type's share of the totals. `stock` is null exactly where the day's total stock is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Figures {
+    /// Units in stock, unexpired.
+    pub stock: Option<i64>,
+    /// Units delivered to the facility on the day.
+    pub transferred: i64,
+    /// Requests made by the facility on the day, whatever their quantity.
+    pub requests: i64,
+}
+
+/// The summary of a facility and local day. Its JSON is a pure function of (facility, date, version).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Summary {
+    pub facility_id: Uuid,
+    /// `YYYY-MM-DD`, in the facility's own zone.
+    #[schema(value_type = String, format = Date)]
+    pub date: Date,
+    /// Units now in the facility's blood banks, unexpired; of a past day, what it closed with; null where none was ever recorded.
+    pub total_stock: Option<i64>,
+    pub total_transferred: i64,
+    pub total_requests: i64,
+    /// The types that occur; the sums equal the totals.
+    #[schema(value_type = std::collections::HashMap<String, Figures>)]
+    pub by_blood_type: BTreeMap<BloodType, Figures>,
+    /// When a figure last changed, with milliseconds; null for a day without a row.
+    #[serde(with = "optional_instant")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub updated_at: Option<i64>,
+    /// From one counter per facility; 0 for a day without a row.
+    pub version: i64,
+}
+
+impl Summary {
+    /// The answer for a day that has no row: zeros, and no stock where the day is past.
+    pub fn empty(facility_id: Uuid, date: Date, is_past: bool) -> Self {
+        Summary {
+            facility_id,
+            date,
+            total_stock: (!is_past).then_some(0),
+            total_transferred: 0,
+            total_requests: 0,
+            by_blood_type: BTreeMap::new(),
+            updated_at: None,
+            version: 0,
+        }
+    }
+
+    /// The JSON body that every answer carries.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a summary has string keys and finite numbers only")
+    }
+}
+
+/// A summary as stored, with what is known of its exactness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SummaryRow {
+    pub summary: Summary,
+    /// The figures equal their sources at this instant.
+    pub as_of_ms: i64,
+    /// Today's figures hold only until then (exclusive); null on closed days and where nothing expires.
+    pub next_expires_at_ms: Option<i64>,
+}
+
+/// What a refresh works on: a facility's day, with the zone that its bounds were taken from.
+#[derive(Debug, Clone)]
+pub struct DayKey {
+    pub facility: std::sync::Arc<Facility>,
+    pub day: Day,
+}
+
+impl DayKey {
+    pub fn id(&self) -> (Uuid, Date) {
+        (self.facility.id, self.day.date)
+    }
+}
+
+/// An instant as RFC 3339 in UTC with exactly three decimals.
+pub fn rfc3339(ms: i64) -> String {
+    let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
+    format!("{at:.3}")
+}
+
+mod optional_instant {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(ms: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+        match ms {
+            Some(ms) => serializer.serialize_str(&super::rfc3339(*ms)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        Ok(Option::<Timestamp>::deserialize(deserializer)?.map(|at| at.as_millisecond()))
+    }
+}

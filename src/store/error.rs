@@ -1,0 +1,80 @@
+//! What can go wrong between the service and its database, by what the caller can do about it.
+
+/// Never shown to a client as it is: `http/problem.rs` decides what one may read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection, or it broke: trying again later may work.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// Somebody else holds a lock, or a statement ran out of time.
+    #[error("a database lock could not be had in time: {0}")]
+    Locked(#[source] sqlx::Error),
+    /// A concurrent transaction changed what this one relied on; the same work may be tried again at once.
+    #[error("a concurrent transaction interfered")]
+    Conflict,
+    /// A constraint of the schema refused the values.
+    #[error("the database refused the values: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// The disk is full or cannot be written.
+    #[error("the database cannot write: {0}")]
+    Full(#[source] sqlx::Error),
+    #[error("the migrations cannot be applied: {0}")]
+    Migration(String),
+    /// Stored data that this release cannot read.
+    #[error("the database holds what this release cannot read: {0}")]
+    Unreadable(String),
+    #[error("the database failed: {0}")]
+    Failed(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// A short word for logs, metrics and `/health/ready`; carries no data.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Locked(_) => "locked",
+            StoreError::Conflict => "conflict",
+            StoreError::Refused(_) => "refused",
+            StoreError::Full(_) => "full",
+            StoreError::Migration(_) => "migration",
+            StoreError::Unreadable(_) => "unreadable",
+            StoreError::Failed(_) => "failed",
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error;
+        let Error::Database(database) = &error else {
+            return match error {
+                Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::Protocol(_) => {
+                    StoreError::Unavailable(error)
+                }
+                Error::ColumnDecode { .. } | Error::Decode(_) => StoreError::Unreadable(error.to_string()),
+                _ => StoreError::Failed(error),
+            };
+        };
+        // Postgres speaks SQLSTATE (five characters), SQLite its result codes (numbers; the low byte is the primary one).
+        let code = database.code().unwrap_or_default().into_owned();
+        if let (Ok(number), true) = (code.parse::<u32>(), code.len() < 5) {
+            return match number & 0xff {
+                5 | 6 => StoreError::Locked(error),
+                8 | 13 => StoreError::Full(error),
+                10 | 11 | 14 | 26 => StoreError::Unavailable(error),
+                19 => StoreError::Refused(error),
+                _ => StoreError::Failed(error),
+            };
+        }
+        match code.as_str() {
+            "55P03" | "57014" => StoreError::Locked(error),
+            "40001" | "40P01" => StoreError::Conflict,
+            "53100" => StoreError::Full(error),
+            _ => match code.get(..2) {
+                Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(error),
+                Some("22" | "23") => StoreError::Refused(error),
+                _ => StoreError::Failed(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The database, as the rest of the service sees it: one trait, two dialects (`postgres.rs`, `sqlite.rs`), one behaviour
+//! (`tests/api/store_contract.rs` runs on both). The statements lie in `sql/`, the tables in `migrations/`.
+//! What does not belong here: which days to refresh, versions, freshness. Those are decided in `service`.
+
+mod error;
+
+use std::{collections::HashMap, time::Duration};
+
+use async_trait::async_trait;
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::domain::{
+    event::{Entity, Kind, Record},
+    summary::{DayKey, SummaryRow},
+};
+pub use error::StoreError;
+
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Reads outside any transaction, and the way into one.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The database's clock, by a round trip to it.
+    async fn now_ms(&self) -> Result<i64>;
+    /// All facilities, or those of `ids` that exist.
+    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>>;
+    /// The stored rows of these keys, in no order; days without a row are missing.
+    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<Vec<SummaryRow>>;
+    /// The dates with a stored row.
+    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>>;
+    /// Where deliveries and requests lie: a span per facility and UTC day.
+    async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>>;
+    /// Facilities whose stored figures stop holding at or before `until_ms`, and their dates, soonest first; and when the next would.
+    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>>;
+    async fn next_expiry_ms(&self) -> Result<Option<i64>>;
+    /// The facilities in one snapshot with the marks, unpublished rows and overdue expiries visible in it.
+    async fn observe(&self, limit: usize) -> Result<Observation>;
+    /// The keys whose stored row differs from its sources, all seen in one snapshot. Writes nothing, locks nothing.
+    async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>>;
+    /// Deletes outbox rows that were published.
+    async fn forget_published(&self, ids: &[i64]) -> Result<()>;
+    /// Deletes tombstones of events before `tombstones_before_ms`, and finished runs started before `runs_before_ms`.
+    async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()>;
+
+    /// Opens a transaction that writes. A lock that others hold is waited for `lock_timeout` at most, then `StoreError::Locked`.
+    async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>>;
+
+    /// Claims a tick of a job: true for exactly one caller. A run whose heartbeat is older than `abandoned_after` is taken over.
+    async fn claim_run(&self, run: Uuid, job: &str, tick_ms: i64, abandoned_after: Duration) -> Result<bool>;
+    /// Stores a run's progress and beats its heart.
+    async fn update_run(&self, run: &JobRun) -> Result<()>;
+    async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>>;
+
+    /// Connections (in use, idle, most), for the pool gauges.
+    fn connections(&self) -> Connections;
+    /// `sqlite` or `postgres`.
+    fn dialect(&self) -> &'static str;
+    async fn close(&self);
+}
+
+/// One transaction of the single writer path: ingest, refresh, drain. Dropping it without a commit undoes it.
+#[async_trait]
+pub trait Transaction: Send {
+    /// Locks our own row of each facility, in id order, and answers its version counter. Facilities without one get one.
+    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>>;
+    /// Aggregates the sources of these keys in one statement whose snapshot is taken after the lock. Days that have not begun and
+    /// facilities that do not exist are left out.
+    async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>>;
+    /// Writes rows, the counters that their versions came from, and an outbox row for each.
+    async fn write(&mut self, rows: &[SummaryRow]) -> Result<()>;
+    /// Deletes a removed facility's rows.
+    async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()>;
+
+    /// Deletes exactly these marks, and answers those that were still there.
+    async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>>;
+    /// Appends marks.
+    async fn add_marks(&mut self, marks: &[Mark]) -> Result<()>;
+
+    /// What is known of these entities, their rows locked in id order.
+    async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>>;
+    /// The facility of each blood bank that exists, without a lock.
+    async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>>;
+    /// Writes entities of one kind. `StoreError::Conflict` where a row that `load` did not find is there by now.
+    async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()>;
+    /// Removes entities and leaves tombstones.
+    async fn remove(&mut self, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()>;
+
+    async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FacilityRow {
+    pub id: Uuid,
+    pub name: String,
+    pub timezone: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub facility_id: Uuid,
+    pub first_ms: i64,
+    pub last_ms: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MarkKind {
+    /// The facility's stock changed.
+    Stock,
+    /// Deliveries or requests changed between two instants, or at any time where there are none.
+    Activity,
+    /// The facility was registered, renamed, moved to another zone, or removed.
+    Facility,
+}
+
+impl MarkKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MarkKind::Stock => "stock",
+            MarkKind::Activity => "activity",
+            MarkKind::Facility => "facility",
+        }
+    }
+
+    /// An unknown kind, from a newer release, is read as the widest.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "stock" => MarkKind::Stock,
+            "activity" => MarkKind::Activity,
+            _ => MarkKind::Facility,
+        }
+    }
+}
+
+/// A trace that a trigger left in its writer's transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub id: i64,
+    pub kind: MarkKind,
+    /// `None`: every facility.
+    pub facility_id: Option<Uuid>,
+    /// First and last instant touched; `None`: all time.
+    pub span: Option<(i64, i64)>,
+}
+
+/// What is visible at `at_ms`; everything committed up to then is in it.
+#[derive(Debug)]
+pub struct Observation {
+    pub at_ms: i64,
+    pub marks: Vec<Mark>,
+    /// (id, facility, date, version) of rows committed and not yet known to be published.
+    pub outbox: Vec<(i64, Uuid, Date, i64)>,
+    /// A stored row's figures have expired by `at_ms`.
+    pub expiry_due: bool,
+}
+
+/// Figures as their sources have them now, beside what is stored.
+#[derive(Debug, Clone)]
+pub struct Derived {
+    /// The figures and when they expire, with the stored version and `updated_at` (0 and `None` where no row is stored).
+    pub row: SummaryRow,
+    pub stored: bool,
+    /// A figure differs from the stored row, or a row is to be opened.
+    pub figures_differ: bool,
+    /// The row is to be written: a figure or its next expiry differs.
+    pub write_needed: bool,
+    pub is_today: bool,
+    /// The zone as the snapshot has it: where it is not the key's, the key's bounds are wrong.
+    pub timezone: String,
+}
+
+/// A stored row that is not what its sources say.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    pub facility_id: Uuid,
+    pub date: Date,
+    pub stored: Option<[Option<i64>; 3]>,
+    pub derived: [Option<i64>; 3],
+    /// A mark was visible, or an expiry due: the difference is known and on its way. Otherwise it is drift.
+    pub explained: bool,
+    pub figures_differ: bool,
+    pub at_ms: i64,
+}
+
+/// An entity to write; `is_new` where `load` found no row.
+#[derive(Debug, Clone)]
+pub struct Put {
+    pub id: Uuid,
+    pub event_time_ms: i64,
+    pub entity: Entity,
+    pub is_new: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRun {
+    pub id: Uuid,
+    pub job: String,
+    /// `running`, `done` or `failed`.
+    pub state: String,
+    pub started_at_ms: i64,
+    pub finished_at_ms: Option<i64>,
+    /// Facilities to do and done; rows changed and found drifted.
+    pub total: i64,
+    pub done: i64,
+    pub changed: i64,
+    pub drift: i64,
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Connections {
+    pub in_use: u32,
+    pub idle: u32,
+    pub max: u32,
+}
