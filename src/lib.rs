@@ -3,6 +3,12 @@
 //! Where things are: routes in `http/mod.rs`, jobs in `jobs/mod.rs`, SQL in `sql/` behind `store`, the freshness ladder in
 //! `service/reads.rs`, writes in `service/ingest`, the one refresh in `service/refresh.rs`. `startup.rs` is where the parts meet.
 
+pub mod cache;
+pub mod changes;
+pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod jobs;
+pub mod metrics;
+pub mod service;
 pub mod store;

@@ -19,10 +19,17 @@ pub struct Zone {
 impl Zone {
     /// The zone of that IANA name, or `None` where there is none.
     pub fn named(name: &str) -> Option<Self> {
-        let tz = TimeZone::get(name).ok()?;
-        // Names such as "posixrules" or "localtime" depend on the machine; an IANA zone is UTC or has a known name.
+        Some(Zone::new(name, TimeZone::get(name).ok()?))
+    }
+
+    /// UTC's days under another name, for a zone that does not exist.
+    pub fn utc_named(name: &str) -> Self {
+        Zone::new(name, TimeZone::UTC)
+    }
+
+    fn new(name: &str, tz: TimeZone) -> Self {
         let today = ArcSwap::from_pointee(Day::containing(&tz, 0));
-        Some(Zone { name: name.to_owned(), tz, today })
+        Zone { name: name.to_owned(), tz, today }
     }
 
     /// The local day that contains `now_ms`.

@@ -56,6 +56,11 @@ impl Summary {
         }
     }
 
+    /// The blood types as JSON, as both databases store them.
+    pub fn blood_types_json(&self) -> String {
+        serde_json::to_string(&self.by_blood_type).expect("blood types are string keys, figures finite numbers")
+    }
+
     /// The JSON body that every answer carries.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a summary has string keys and finite numbers only")

@@ -3,13 +3,15 @@
 //! What does not belong here: which days to refresh, versions, freshness. Those are decided in `service`.
 
 mod error;
+pub mod postgres;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
 use uuid::Uuid;
 
+use crate::config::DatabaseSettings;
 use crate::domain::{
     event::{Entity, Kind, Record},
     summary::{DayKey, SummaryRow},
@@ -77,6 +79,10 @@ pub trait Transaction: Send {
     /// Appends marks.
     async fn add_marks(&mut self, marks: &[Mark]) -> Result<()>;
 
+    /// Keeps statements about ids that have no row yet from racing with their removal: there is no row whose lock would do it.
+    async fn reserve(&mut self, _set: &[Uuid], _removed: &[Uuid]) -> Result<()> {
+        Ok(())
+    }
     /// What is known of these entities, their rows locked in id order.
     async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>>;
     /// The facility of each blood bank that exists, without a lock.
@@ -87,6 +93,15 @@ pub trait Transaction: Send {
     async fn remove(&mut self, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()>;
 
     async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// Connects by URL, applies the migrations, and answers the store.
+pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>> {
+    if settings.is_postgres() {
+        Ok(Arc::new(postgres::PostgresStore::open(settings).await?))
+    } else {
+        todo_sqlite(settings)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,3 +228,22 @@ pub struct Connections {
     pub idle: u32,
     pub max: u32,
 }
+
+/// A migration's failure, in words that say what to do.
+fn migrate_error(error: sqlx::migrate::MigrateError) -> StoreError {
+    use sqlx::migrate::MigrateError;
+    match error {
+        MigrateError::VersionMissing(version) => StoreError::Migration(format!(
+            "the database has migration {version}, which this release does not know: it was used by a newer release; start that one, or restore a backup"
+        )),
+        MigrateError::VersionMismatch(version) => {
+            StoreError::Migration(format!("migration {version} was applied in another wording than this release has: the database belongs to another build"))
+        }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match StoreError::from(error) {
+            unavailable @ (StoreError::Unavailable(_) | StoreError::Locked(_) | StoreError::Full(_)) => unavailable,
+            other => StoreError::Migration(other.to_string()),
+        },
+        other => StoreError::Migration(other.to_string()),
+    }
+}
+fn todo_sqlite(_s: &DatabaseSettings) -> Result<Arc<dyn Store>> { unimplemented!() }

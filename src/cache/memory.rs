@@ -1,0 +1,229 @@
+//! The memory tier: rendered bodies, each with the instant as of which it is known to be exact.
+//!
+//! The proof rule: an entry is exact as of its own `as_of_ms`. The drain's watermark counts for it too, but only where this process has
+//! seen every change published since before the entry was read (`joined`), and none of them was newer for its key. To judge that, the
+//! recent changes are remembered; a fill that lost a race to one of them is thrown away and read again.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use jiff::civil::Date;
+use moka::sync::Cache;
+use uuid::Uuid;
+
+use crate::domain::summary::SummaryRow;
+
+pub type Key = (Uuid, Date);
+
+/// What an entry weighs beside its text: itself, its key, and the cache's own bookkeeping for it.
+const ENTRY_OVERHEAD: usize = 400;
+
+/// A summary, ready to be sent.
+#[derive(Debug)]
+pub struct Entry {
+    /// The JSON body, and behind it the ETag: one allocation.
+    text: Bytes,
+    body_len: u32,
+    joined: bool,
+    pub version: i64,
+    pub as_of_ms: i64,
+    /// The figures hold only before that; `i64::MAX` where nothing expires.
+    holds_until_ms: i64,
+    compressed: OnceLock<Box<Compressed>>,
+}
+
+/// Made for the first reader that accepts them, where they are smaller by a quarter at least.
+#[derive(Debug)]
+struct Compressed {
+    gzip: Option<Bytes>,
+    brotli: Option<Bytes>,
+}
+
+impl Entry {
+    /// Renders a row that is exact as of `as_of_ms`.
+    pub fn new(row: &SummaryRow, as_of_ms: i64, joined: bool) -> Self {
+        let mut text = row.summary.to_json();
+        let body_len = text.len();
+        // The first half of XXH3 of the body: enough to tell two bodies apart that (by a bug) had the same version.
+        let hash = (xxhash_rust::xxh3::xxh3_64(&text) >> 32) as u32;
+        text.extend_from_slice(format!("\"{}.{}.{hash:08x}\"", row.summary.date, row.summary.version).as_bytes());
+        text.shrink_to_fit();
+        Entry {
+            text: Bytes::from(text),
+            body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
+            joined,
+            version: row.summary.version,
+            as_of_ms,
+            holds_until_ms: row.next_expires_at_ms.unwrap_or(i64::MAX),
+            compressed: OnceLock::new(),
+        }
+    }
+
+    pub fn body(&self) -> Bytes {
+        self.text.slice(..self.body_len as usize)
+    }
+
+    /// The strong entity tag, quotes included.
+    pub fn etag(&self) -> Bytes {
+        self.text.slice(self.body_len as usize..)
+    }
+
+    pub fn gzip(&self) -> Option<Bytes> {
+        self.compressed().gzip.clone()
+    }
+
+    pub fn brotli(&self) -> Option<Bytes> {
+        self.compressed().brotli.clone()
+    }
+
+    fn compressed(&self) -> &Compressed {
+        self.compressed.get_or_init(|| {
+            let body = &self.text[..self.body_len as usize];
+            let pays = |form: Vec<u8>| (form.len() * 4 <= body.len() * 3).then(|| Bytes::from(form));
+            Box::new(Compressed { gzip: super::encoding::gzip(body).and_then(pays), brotli: super::encoding::brotli(body).and_then(pays) })
+        })
+    }
+
+    fn weight(&self) -> u32 {
+        // Half a body more for the compressed forms, should a reader want them.
+        u32::try_from(ENTRY_OVERHEAD + self.text.len() + self.body_len as usize / 2).unwrap_or(u32::MAX)
+    }
+}
+
+/// A bounded number of bytes of entries, and the proof that they are exact.
+pub struct Memory {
+    cache: Cache<Key, Arc<Entry>>,
+    recent: Mutex<Recent>,
+    watermark_ms: AtomicI64,
+}
+
+/// The newest changes, in the order in which they were published.
+struct Recent {
+    capacity: usize,
+    /// Position of the oldest remembered change.
+    start: u64,
+    queue: VecDeque<(Key, i64)>,
+    newest: HashMap<Key, (u64, i64)>,
+}
+
+/// What became of a fill.
+#[derive(Debug)]
+pub enum Fill {
+    /// The entry now in memory: the filled one, or one at least as good.
+    Kept(Arc<Entry>),
+    /// A newer version was published meanwhile: read again.
+    LostRace,
+}
+
+impl Memory {
+    /// Holds at most `max_bytes`, and remembers `recent_changes` changes.
+    pub fn new(max_bytes: u64, recent_changes: usize) -> Self {
+        Memory {
+            cache: Cache::builder().max_capacity(max_bytes).weigher(|_, entry: &Arc<Entry>| entry.weight()).build(),
+            recent: Mutex::new(Recent { capacity: recent_changes, start: 0, queue: VecDeque::new(), newest: HashMap::new() }),
+            watermark_ms: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.cache.get(key)
+    }
+
+    /// The instant as of which an entry is known to be exact.
+    pub fn exact_as_of_ms(&self, entry: &Entry) -> i64 {
+        let proven = if entry.joined { entry.as_of_ms.max(self.watermark_ms()) } else { entry.as_of_ms };
+        proven.min(entry.holds_until_ms - 1)
+    }
+
+    /// Everything committed up to then has been dealt with and published; `i64::MIN` before the first proof.
+    pub fn watermark_ms(&self) -> i64 {
+        self.watermark_ms.load(Ordering::Acquire)
+    }
+
+    /// Announces a watermark. The caller has published every change committed up to it.
+    pub fn advance_watermark(&self, to_ms: i64) {
+        self.watermark_ms.fetch_max(to_ms, Ordering::AcqRel);
+    }
+
+    /// The position to take before reading what is to be filled.
+    pub fn position(&self) -> u64 {
+        let recent = self.recent();
+        recent.start + recent.queue.len() as u64
+    }
+
+    /// Puts changes that were committed, in any order and any number of times. `position` was taken before they were derived or read.
+    pub fn publish<'a>(&self, position: u64, rows: impl Iterator<Item = &'a SummaryRow>) {
+        let mut recent = self.recent();
+        for row in rows {
+            let (key, version) = ((row.summary.facility_id, row.summary.date), row.summary.version);
+            if recent.newest.get(&key).is_some_and(|(_, known)| *known > version) {
+                continue;
+            }
+            recent.remember(key, version);
+            match self.cache.get(&key) {
+                Some(held) if held.version > version || (held.version == version && held.as_of_ms >= row.as_of_ms) => {}
+                _ => self.cache.insert(key, Arc::new(Entry::new(row, row.as_of_ms, recent.start <= position))),
+            }
+        }
+    }
+
+    /// Puts a row that was read after `position` was taken, exact as of `as_of_ms`.
+    pub fn fill(&self, position: u64, row: &SummaryRow, as_of_ms: i64) -> Fill {
+        let recent = self.recent();
+        let (key, version) = ((row.summary.facility_id, row.summary.date), row.summary.version);
+        if recent.newest.get(&key).is_some_and(|(_, known)| *known > version) {
+            return Fill::LostRace;
+        }
+        let joined = recent.start <= position;
+        if let Some(held) = self.cache.get(&key)
+            && (held.version > version || (held.version == version && self.exact_as_of_ms(&held) >= as_of_ms && (held.joined || !joined)))
+        {
+            return Fill::Kept(held);
+        }
+        let entry = Arc::new(Entry::new(row, as_of_ms, joined));
+        self.cache.insert(key, entry.clone());
+        Fill::Kept(entry)
+    }
+
+    /// Whether this version of the key, or a newer one, was published here not long ago.
+    pub fn has_seen(&self, key: &Key, version: i64) -> bool {
+        self.recent().newest.get(key).is_some_and(|(_, known)| *known >= version)
+    }
+
+    /// Drops all days of a facility that was removed. Walks the whole tier; removals are rare.
+    pub fn forget_facility(&self, facility: Uuid) {
+        let keys: Vec<Key> = self.cache.iter().map(|(key, _)| *key).filter(|key| key.0 == facility).collect();
+        keys.iter().for_each(|key| self.cache.invalidate(key));
+    }
+
+    /// Entries, and the bytes that they weigh.
+    pub fn size(&self) -> (u64, u64) {
+        (self.cache.entry_count(), self.cache.weighted_size())
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recent {
+    fn remember(&mut self, key: Key, version: i64) {
+        let position = self.start + self.queue.len() as u64;
+        self.queue.push_back((key, version));
+        self.newest.insert(key, (position, version));
+        while self.queue.len() > self.capacity {
+            if let Some((oldest, _)) = self.queue.pop_front() {
+                if self.newest.get(&oldest).is_some_and(|(at, _)| *at == self.start) {
+                    self.newest.remove(&oldest);
+                }
+                self.start += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Where rendered summaries are kept between the table and the reader.
+
+pub mod encoding;
+pub mod memory;

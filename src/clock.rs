@@ -1,0 +1,42 @@
+//! The database's time, without asking it: its last answer plus what has passed since on a monotonic clock.
+//!
+//! The machine's wall clock decides nothing; it only stands in until the database has answered once. The estimate is never ahead of the
+//! database by more than the two clocks drift apart between two answers, since an answer is dated when it arrives.
+
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Instant,
+};
+
+#[derive(Debug)]
+pub struct Clock {
+    started: Instant,
+    /// The database's time at `started`, by its newest answer.
+    base_ms: AtomicI64,
+}
+
+impl Clock {
+    pub fn new() -> Self {
+        Clock { started: Instant::now(), base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond()) }
+    }
+
+    /// The database's time now.
+    pub fn now_ms(&self) -> i64 {
+        self.base_ms.load(Ordering::Relaxed) + self.elapsed_ms()
+    }
+
+    /// Takes over what the database has just answered.
+    pub fn sync(&self, database_ms: i64) {
+        self.base_ms.store(database_ms - self.elapsed_ms(), Ordering::Relaxed);
+    }
+
+    fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}

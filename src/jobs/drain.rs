@@ -1,0 +1,229 @@
+//! The drain: marks that other writers' triggers left, and figures whose units expired, become refreshes. Once all that was visible at
+//! an instant has been dealt with, that instant is the watermark: every summary is exact as of it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::{
+    cache::memory::Memory,
+    clock::Clock,
+    domain::{day::Day, facility::Facility, summary::DayKey},
+    metrics::{Metrics, Trigger},
+    service::{
+        directory::Directory,
+        outage::Outage,
+        refresh::{DAYS_IN_A_SPAN, Refresher, days_with_data},
+    },
+    store::{self, Mark, MarkKind, Observation, Store},
+};
+
+pub struct Drain {
+    pub store: Arc<dyn Store>,
+    pub refresher: Arc<Refresher>,
+    pub directory: Arc<Directory>,
+    pub memory: Arc<Memory>,
+    pub clock: Arc<Clock>,
+    pub outage: Arc<Outage>,
+    pub metrics: Arc<Metrics>,
+    /// Marks taken in one look, and facilities refreshed in one transaction.
+    pub batch: usize,
+    pub chunk: usize,
+}
+
+/// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours does not let them pile up.
+const MERGE_ABOVE: usize = 1_000;
+
+impl Drain {
+    /// One look, and the work it finds. True where everything visible was dealt with, so that the watermark advanced.
+    pub async fn run_once(&self) -> store::Result<bool> {
+        let position = self.refresher.changes.position();
+        let seen = match self.store.observe(self.batch).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                self.outage.failed(&error, self.clock.now_ms());
+                self.show_age();
+                return Err(error);
+            }
+        };
+        self.clock.sync(seen.at_ms);
+        self.outage.over();
+        self.metrics.marks_visible.set(seen.marks.len() as i64);
+        self.publish_leftovers(position, &seen).await?;
+        let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
+        let expiries_done = !seen.expiry_due || self.expire(seen.at_ms).await?;
+        let all_seen = seen.marks.len() < self.batch && seen.outbox.len() < self.batch;
+        let proven = marks_done && expiries_done && all_seen;
+        if proven {
+            self.memory.advance_watermark(seen.at_ms);
+        }
+        self.show_age();
+        Ok(proven)
+    }
+
+    fn show_age(&self) {
+        let watermark_ms = self.memory.watermark_ms();
+        if watermark_ms != i64::MIN {
+            self.metrics.watermark_age.set((self.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0);
+        }
+    }
+
+    /// Rows that were committed and that nobody here has published: a command beside this process wrote them.
+    async fn publish_leftovers(&self, position: u64, seen: &Observation) -> store::Result<()> {
+        if seen.outbox.is_empty() {
+            return Ok(());
+        }
+        let unseen: Vec<(Uuid, Date)> =
+            seen.outbox.iter().filter(|(_, id, date, version)| !self.memory.has_seen(&(*id, *date), *version)).map(|(_, id, date, _)| (*id, *date)).collect();
+        if !unseen.is_empty() {
+            let rows = self.store.summaries(&unseen).await?;
+            self.refresher.changes.publish(position, rows.iter());
+        }
+        let ids: Vec<i64> = seen.outbox.iter().map(|(id, ..)| *id).collect();
+        self.store.forget_published(&ids).await
+    }
+
+    /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock.
+    async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
+        self.follow_registrations(marks).await?;
+        let mut by_facility: BTreeMap<Uuid, Vec<&Mark>> = BTreeMap::new();
+        let mut of_all: Vec<&Mark> = Vec::new();
+        for mark in marks {
+            match mark.facility_id {
+                Some(id) => by_facility.entry(id).or_default().push(mark),
+                None => of_all.push(mark),
+            }
+        }
+        let mut left = 0;
+        let facilities: Vec<(Uuid, Vec<&Mark>)> = by_facility.into_iter().collect();
+        for chunk in facilities.chunks(self.chunk) {
+            if self.refresh(chunk).await.is_err() {
+                // Somebody holds a lock that one of these needs: each for itself, so that the others are served.
+                for alone in chunk.chunks(1) {
+                    left += usize::from(self.refresh(alone).await.inspect_err(|error| tracing::warn!(facility_id = %alone[0].0, %error, "marks wait")).is_err());
+                }
+            }
+        }
+        if !of_all.is_empty() {
+            left += usize::from(!self.refresh_everything(&of_all).await?);
+        }
+        if left > 0 && marks.len() > MERGE_ABOVE {
+            self.merge(marks).await?;
+        }
+        Ok(left == 0)
+    }
+
+    /// Facilities that other programs registered, renamed, moved or removed.
+    async fn follow_registrations(&self, marks: &[Mark]) -> store::Result<()> {
+        let changed: Vec<&Mark> = marks.iter().filter(|m| m.kind == MarkKind::Facility).collect();
+        if changed.iter().any(|m| m.facility_id.is_none()) {
+            return self.directory.load(&*self.store).await;
+        }
+        let mut ids: Vec<Uuid> = changed.iter().filter_map(|m| m.facility_id).collect();
+        // A mark may be about a facility that this process has never heard of.
+        ids.extend(marks.iter().filter_map(|m| m.facility_id).filter(|id| self.directory.get(*id).is_none()));
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let gone = self.directory.reload(&*self.store, &ids).await?;
+        if !gone.is_empty() {
+            let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
+            tx.remove_summaries(&gone).await?;
+            tx.commit().await?;
+            gone.iter().for_each(|id| self.memory.forget_facility(*id));
+        }
+        Ok(())
+    }
+
+    async fn refresh(&self, marks: &[(Uuid, Vec<&Mark>)]) -> store::Result<()> {
+        let now_ms = self.clock.now_ms();
+        let mut keys: HashMap<(Uuid, Date), DayKey> = HashMap::new();
+        for (id, marks) in marks {
+            let Some(facility) = self.directory.get(*id) else { continue };
+            for day in self.days(&facility, marks, now_ms).await? {
+                keys.insert((*id, day.date), DayKey { facility: facility.clone(), day });
+            }
+        }
+        let ids: Vec<i64> = marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| m.id)).collect();
+        self.refresher.refresh_taking_marks(keys.into_values().collect(), &ids, Trigger::Event).await.map(drop)
+    }
+
+    /// The local days that a facility's marks point at.
+    async fn days(&self, facility: &Facility, marks: &[&Mark], now_ms: i64) -> store::Result<Vec<Day>> {
+        let tz = &facility.zone.tz;
+        if marks.iter().any(|m| m.kind == MarkKind::Facility || (m.kind == MarkKind::Activity && m.span.is_none())) {
+            return days_with_data(&*self.store, facility).await;
+        }
+        let today = marks.iter().any(|m| m.kind == MarkKind::Stock).then(|| facility.zone.today(now_ms));
+        Ok(marks.iter().filter_map(|m| m.span).flat_map(|(first, last)| Day::covering(tz, first, last, DAYS_IN_A_SPAN)).chain(today).collect())
+    }
+
+    /// After a TRUNCATE: every facility's days. The marks go last; each refresh's snapshot is later than they are.
+    async fn refresh_everything(&self, marks: &[&Mark]) -> store::Result<bool> {
+        let only_today = marks.iter().all(|m| m.kind == MarkKind::Stock);
+        let facilities = self.directory.by_name();
+        for chunk in facilities.chunks(self.chunk) {
+            let now_ms = self.clock.now_ms();
+            let mut keys = Vec::with_capacity(chunk.len());
+            for facility in chunk {
+                let days = if only_today { vec![facility.zone.today(now_ms)] } else { days_with_data(&*self.store, facility).await? };
+                keys.extend(days.into_iter().map(|day| DayKey { facility: facility.clone(), day }));
+            }
+            for keys in keys.chunks(self.chunk) {
+                if let Err(error) = self.refresher.refresh(keys.to_vec(), Trigger::Event).await {
+                    tracing::warn!(%error, "marks of all facilities wait");
+                    return Ok(false);
+                }
+            }
+        }
+        let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
+        tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Figures whose units have expired by `at_ms`.
+    async fn expire(&self, at_ms: i64) -> store::Result<bool> {
+        let due = self.store.expiring(at_ms, self.batch).await?;
+        let keys: Vec<DayKey> = due
+            .iter()
+            .filter_map(|(id, date)| {
+                let facility = self.directory.get(*id)?;
+                let day = Day::named(&facility.zone.tz, *date)?;
+                Some(DayKey { facility, day })
+            })
+            .collect();
+        let mut done = due.len() < self.batch;
+        for chunk in keys.chunks(self.chunk) {
+            if let Err(error) = self.refresher.refresh(chunk.to_vec(), Trigger::Schedule).await {
+                tracing::warn!(%error, "expired figures wait");
+                done = false;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Replaces marks by as few as say the same: one per facility, kind and UTC day.
+    async fn merge(&self, marks: &[Mark]) -> store::Result<()> {
+        const UTC_DAY_MS: i64 = 86_400_000;
+        let mut tx = self.store.begin(Duration::from_secs(1)).await?;
+        let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        let mut merged: HashMap<(Option<Uuid>, MarkKind, Option<i64>), Mark> = HashMap::new();
+        for mark in taken {
+            let key = (mark.facility_id, mark.kind, mark.span.map(|(first, _)| first.div_euclid(UTC_DAY_MS)));
+            merged
+                .entry(key)
+                .and_modify(|m| m.span = m.span.zip(mark.span).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1))))
+                .or_insert(mark);
+        }
+        tx.add_marks(&merged.into_values().collect::<Vec<_>>()).await?;
+        tx.commit().await
+    }
+}

@@ -1,0 +1,69 @@
+//! Midnight: at each zone's, the day before is closed and the new one opened, for every facility in the zone.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    domain::{day::Day, facility::Facility, summary::DayKey},
+    metrics::Trigger,
+    service::{directory::Directory, refresh::Refresher},
+    store::{self, Store},
+};
+
+pub struct Midnight {
+    pub store: Arc<dyn Store>,
+    pub refresher: Arc<Refresher>,
+    pub directory: Arc<Directory>,
+    pub clock: Arc<Clock>,
+    /// Facilities opened in one transaction.
+    pub chunk: usize,
+    /// The day that each zone's facilities are known to have opened.
+    pub opened: Mutex<HashMap<String, Date>>,
+}
+
+impl Midnight {
+    /// Opens the day where a zone's has changed since the last look (at the first look: all). Answers the facilities opened.
+    pub async fn run_once(&self) -> store::Result<usize> {
+        let now_ms = self.clock.now_ms();
+        let facilities = self.directory.by_name();
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let due: Vec<&Arc<Facility>> =
+            facilities.iter().filter(|f| opened.get(&f.zone.name) != Some(&f.zone.today(now_ms).date)).collect();
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let mut count = 0;
+        for chunk in due.chunks(self.chunk) {
+            count += self.open(chunk, now_ms).await?;
+        }
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        due.iter().for_each(|f| drop(opened.insert(f.zone.name.clone(), f.zone.today(now_ms).date)));
+        Ok(count)
+    }
+
+    async fn open(&self, facilities: &[&Arc<Facility>], now_ms: i64) -> store::Result<usize> {
+        let todays: Vec<(Uuid, Date)> = facilities.iter().map(|f| (f.id, f.zone.today(now_ms).date)).collect();
+        let open: HashSet<Uuid> = self.store.summaries(&todays).await?.into_iter().map(|row| row.summary.facility_id).collect();
+        let keys: Vec<DayKey> = facilities
+            .iter()
+            .filter(|f| !open.contains(&f.id))
+            .flat_map(|facility| {
+                let today = facility.zone.today(now_ms);
+                let yesterday = Day::containing(&facility.zone.tz, today.start_ms - 1);
+                [yesterday, today].map(|day| DayKey { facility: (*facility).clone(), day })
+            })
+            .collect();
+        let opened = keys.len() / 2;
+        if opened > 0 {
+            self.refresher.refresh(keys, Trigger::Schedule).await?;
+            tracing::info!(facilities = opened, "days opened");
+        }
+        Ok(opened)
+    }
+}

@@ -1,0 +1,122 @@
+//! Every metric in one place. Names and labels are part of the interface; no label ever carries an id.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    process_collector::ProcessCollector,
+};
+
+use crate::service::reads::{Outcome, Tier};
+
+/// From 50 µs, where a memory hit lies, to 5 s, where a refresh times out.
+const SECONDS: [f64; 15] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// What made a refresh run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    Schedule,
+    Read,
+    Event,
+    Request,
+}
+
+impl Trigger {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Schedule => "schedule",
+            Trigger::Read => "read",
+            Trigger::Event => "event",
+            Trigger::Request => "request",
+        }
+    }
+}
+
+pub struct Metrics {
+    registry: Registry,
+    reads: IntCounterVec,
+    /// The cell that a memory hit counts in, looked up once.
+    pub reads_fresh_memory: IntCounter,
+    pub read_duration: Histogram,
+    pub refreshes: IntCounterVec,
+    pub refresh_duration: HistogramVec,
+    pub drift_rows: IntCounter,
+    pub watermark_age: prometheus::Gauge,
+    pub verified_through: IntGauge,
+    pub events: IntCounterVec,
+    pub http_requests: IntCounterVec,
+    pub http_duration: HistogramVec,
+    pub panics: IntCounter,
+    pub marks_visible: IntGauge,
+    pub job_runs: IntCounterVec,
+    pub cache_entries: IntGauge,
+    pub cache_bytes: IntGauge,
+    pub connections: IntGaugeVec,
+}
+
+impl Metrics {
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
+            let metric = IntCounter::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
+            let metric = IntGauge::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let histograms = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<HistogramVec> {
+            let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let reads = counters("summary_reads_total", "Reads of one summary, by outcome and by the tier that answered.", &["outcome", "tier"])?;
+        let read_duration =
+            Histogram::with_opts(HistogramOpts::new("summary_read_duration_seconds", "Time to answer a read of one summary.").buckets(SECONDS.to_vec()))?;
+        registry.register(Box::new(read_duration.clone()))?;
+        let watermark_age =
+            prometheus::Gauge::new("summary_watermark_age_seconds", "Age of the instant as of which the drain proves every summary exact.")?;
+        registry.register(Box::new(watermark_age.clone()))?;
+        let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections of the pool."), &["state"])?;
+        registry.register(Box::new(connections.clone()))?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Metrics {
+            reads_fresh_memory: reads.with_label_values(&["fresh", "memory"]),
+            reads,
+            read_duration,
+            refreshes: counters("summary_refreshes_total", "Refreshed rows, by what asked for them.", &["trigger", "outcome"])?,
+            refresh_duration: histograms("summary_refresh_duration_seconds", "Time of one refresh transaction.", &["trigger"])?,
+            drift_rows: counter("summary_drift_rows_total", "Rows found wrong with no mark visible and no expiry due: a missed hook.")?,
+            watermark_age,
+            verified_through: gauge("summary_verified_through_seconds", "Unix time of the last complete rebuild's snapshot.")?,
+            events: counters("events_total", "Events, by type and what became of them.", &["type", "outcome"])?,
+            http_requests: counters("http_requests_total", "Requests, by matched route.", &["route", "method", "status"])?,
+            http_duration: histograms("http_request_duration_seconds", "Time to answer a request.", &["route", "method"])?,
+            panics: counter("panics_total", "Panics caught in handlers and jobs.")?,
+            marks_visible: gauge("summary_marks_visible", "Marks seen by the last drain, up to its batch size.")?,
+            job_runs: counters("job_runs_total", "Runs of the scheduled jobs.", &["job", "outcome"])?,
+            cache_entries: gauge("summary_cache_entries", "Summaries held in memory.")?,
+            cache_bytes: gauge("summary_cache_bytes", "Bytes that they weigh, with overhead.")?,
+            connections,
+            registry,
+        })
+    }
+
+    pub fn count_read(&self, outcome: Outcome, tier: Tier) {
+        self.reads.with_label_values(&[outcome.as_str(), tier.as_str()]).inc();
+    }
+
+    /// The exposition text that Prometheus scrapes.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "the metrics cannot be rendered");
+        }
+        text
+    }
+}

@@ -1,0 +1,118 @@
+//! All facilities, in memory: an unknown one costs no query, and a known one's today costs a comparison.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use uuid::Uuid;
+
+use crate::domain::facility::{Facility, Zone};
+use crate::store::{self, FacilityRow, Store};
+
+/// The facilities as last read or written. Locks are held for a map access, never across an await.
+#[derive(Default)]
+pub struct Directory {
+    facilities: RwLock<HashMap<Uuid, Arc<Facility>>>,
+    zones: RwLock<HashMap<String, Arc<Zone>>>,
+    /// Ordered by name for listings; emptied by every change and made anew by the next listing.
+    by_name: RwLock<Option<Arc<Vec<Arc<Facility>>>>>,
+    loaded: AtomicBool,
+    next_lookup_ms: AtomicI64,
+}
+
+/// An unknown id may be looked up in the database at most that often.
+const LOOKUP_INTERVAL_MS: i64 = 100;
+
+impl Directory {
+    /// Reads all facilities. Rows that are gone are forgotten.
+    pub async fn load(&self, store: &dyn Store) -> store::Result<()> {
+        let rows = store.facilities(None).await?;
+        let facilities = rows.into_iter().map(|row| (row.id, self.facility(row))).collect();
+        *self.facilities.write().unwrap_or_else(PoisonError::into_inner) = facilities;
+        self.forget_order();
+        self.loaded.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Reads these facilities again; answers those that no longer exist.
+    pub async fn reload(&self, store: &dyn Store, ids: &[Uuid]) -> store::Result<Vec<Uuid>> {
+        let rows = store.facilities(Some(ids)).await?;
+        let mut gone: Vec<Uuid> = ids.to_vec();
+        gone.retain(|id| !rows.iter().any(|row| row.id == *id));
+        rows.into_iter().for_each(|row| self.insert(row));
+        {
+            let mut facilities = self.facilities.write().unwrap_or_else(PoisonError::into_inner);
+            gone.iter().for_each(|id| drop(facilities.remove(id)));
+        }
+        self.forget_order();
+        Ok(gone)
+    }
+
+    /// Takes over a facility that was just written.
+    pub fn insert(&self, row: FacilityRow) {
+        let facility = self.facility(row);
+        self.facilities.write().unwrap_or_else(PoisonError::into_inner).insert(facility.id, facility);
+        self.forget_order();
+    }
+
+    pub fn get(&self, id: Uuid) -> Option<Arc<Facility>> {
+        self.facilities.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// All facilities by name, then id.
+    pub fn by_name(&self) -> Arc<Vec<Arc<Facility>>> {
+        if let Some(list) = &*self.by_name.read().unwrap_or_else(PoisonError::into_inner) {
+            return list.clone();
+        }
+        let mut remembered = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<Arc<Facility>> = self.facilities.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        list.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        let list = Arc::new(list);
+        *remembered = Some(list.clone());
+        list
+    }
+
+    /// Whether it was ever loaded; before that the service is not ready.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// The facility, by one rate-limited look-up in the database where memory does not know it.
+    pub async fn look_up(&self, store: &dyn Store, id: Uuid, now_ms: i64) -> store::Result<Option<Arc<Facility>>> {
+        let due = self.next_lookup_ms.load(Ordering::Relaxed);
+        let ours = now_ms >= due && self.next_lookup_ms.compare_exchange(due, now_ms + LOOKUP_INTERVAL_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if ours {
+            store.facilities(Some(&[id])).await?.into_iter().for_each(|row| self.insert(row));
+        }
+        Ok(self.get(id))
+    }
+
+    /// The facility of a row, in its shared zone. A zone that does not exist (written by another program) counts as UTC, and is said.
+    pub fn facility(&self, row: FacilityRow) -> Arc<Facility> {
+        let zone = self.zone(&row.timezone).unwrap_or_else(|| {
+            tracing::warn!(facility_id = %row.id, timezone = %row.timezone, "the facility's time zone does not exist; its days are taken as UTC's");
+            // Under the name that the row has, so that the refresh finds the key's zone to be the row's.
+            let utc = Arc::new(Zone::utc_named(&row.timezone));
+            self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(row.timezone.clone(), utc.clone());
+            utc
+        });
+        Arc::new(Facility { id: row.id, name: row.name, zone })
+    }
+
+    fn zone(&self, name: &str) -> Option<Arc<Zone>> {
+        if let Some(zone) = self.zones.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Some(zone.clone());
+        }
+        let zone = Arc::new(Zone::named(name)?);
+        self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), zone.clone());
+        Some(zone)
+    }
+
+    fn forget_order(&self) {
+        *self.by_name.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

@@ -1,0 +1,167 @@
+//! What a group of requests does to the rows as they stand: pure decisions over an overlay of the loaded rows.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::Fault;
+use crate::domain::event::{Entity, Event, Kind, Record, Statement};
+
+/// A facility's days that a request concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Touch {
+    Today,
+    /// The day that contains this instant.
+    At(i64),
+    On(Date),
+    /// The zone changed: every day that has data.
+    All,
+}
+
+/// The rows, as loaded and as changed so far by the group.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    pub records: HashMap<(Kind, Uuid), Record>,
+    /// Blood banks' facilities, also of banks that are only referred to.
+    pub banks: HashMap<Uuid, Uuid>,
+    /// Facilities known to exist.
+    pub facilities: HashSet<Uuid>,
+}
+
+/// What a request came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// By position in the request: whether the event changed anything.
+    pub applied: Vec<bool>,
+    pub touched: HashSet<(Uuid, Touch)>,
+}
+
+impl Overlay {
+    /// Folds one request in: all of it, or the faults of each of its events and nothing.
+    pub fn fold(&mut self, events: &[Event]) -> Result<Folded, Vec<Fault>> {
+        let mut undo: Vec<((Kind, Uuid), Option<Record>)> = Vec::new();
+        let (facilities, banks) = (self.facilities.clone_if(events), self.banks.clone_if(events));
+        let mut folded = Folded { applied: vec![false; events.len()], touched: HashSet::new() };
+        let mut faults = Vec::new();
+        // Registrations first, facilities before their blood banks: what refers to them may stand before them in the batch.
+        for pass in [Some(Kind::Facility), Some(Kind::BloodBank), None] {
+            for (index, event) in events.iter().enumerate() {
+                let registers = match event {
+                    Event::Statement(s) if matches!(s.kind, Kind::Facility | Kind::BloodBank) => Some(s.kind),
+                    _ => None,
+                };
+                if registers == pass {
+                    match self.one(event, &mut folded.touched, &mut undo) {
+                        Ok(applied) => folded.applied[index] = applied,
+                        Err((field, detail)) => faults.push(Fault { index, field, detail }),
+                    }
+                }
+            }
+        }
+        if faults.is_empty() {
+            return Ok(folded);
+        }
+        for (key, before) in undo.into_iter().rev() {
+            match before {
+                Some(record) => drop(self.records.insert(key, record)),
+                None => drop(self.records.remove(&key)),
+            }
+        }
+        if let Some(before) = facilities {
+            self.facilities = before;
+        }
+        if let Some(before) = banks {
+            self.banks = before;
+        }
+        faults.sort_by_key(|fault| fault.index);
+        Err(faults)
+    }
+
+    fn one(
+        &mut self,
+        event: &Event,
+        touched: &mut HashSet<(Uuid, Touch)>,
+        undo: &mut Vec<((Kind, Uuid), Option<Record>)>,
+    ) -> Result<bool, (&'static str, String)> {
+        let Statement { kind, id, record } = match event {
+            Event::Statement(statement) => statement,
+            Event::Touched { facility_id, date } => {
+                self.require_facility("facility_id", *facility_id)?;
+                touched.insert((*facility_id, date.map_or(Touch::Today, Touch::On)));
+                return Ok(true);
+            }
+        };
+        if let Some(entity) = &record.entity {
+            self.require_references(entity)?;
+            self.touch(entity, *id, touched);
+        }
+        let before = self.records.get(&(*kind, *id)).cloned();
+        if let Some(known) = before.as_ref().and_then(|r| r.entity.clone()) {
+            self.touch(&known, *id, touched);
+        }
+        if !record.supersedes(before.as_ref()) {
+            return Ok(false);
+        }
+        if let (Some(Entity::Facility { timezone: new, .. }), Some(Entity::Facility { timezone: old, .. })) =
+            (&record.entity, before.as_ref().and_then(|r| r.entity.as_ref()))
+            && new != old
+        {
+            touched.insert((*id, Touch::All));
+        }
+        match &record.entity {
+            Some(Entity::Facility { .. }) => drop(self.facilities.insert(*id)),
+            Some(Entity::BloodBank { facility_id, .. }) => drop(self.banks.insert(*id, *facility_id)),
+            _ => {}
+        }
+        undo.push(((*kind, *id), before));
+        self.records.insert((*kind, *id), record.clone());
+        Ok(true)
+    }
+
+    /// The days whose figures depend on this entity.
+    fn touch(&self, entity: &Entity, id: Uuid, touched: &mut HashSet<(Uuid, Touch)>) {
+        let touch = match entity {
+            Entity::Facility { .. } => Some((id, Touch::Today)),
+            Entity::BloodBank { facility_id, .. } => Some((*facility_id, Touch::Today)),
+            Entity::Inventory { blood_bank_id, .. } => self.banks.get(blood_bank_id).map(|facility| (*facility, Touch::Today)),
+            Entity::Distribution { dispatched_to_id, date_delivered_ms, .. } => date_delivered_ms.map(|at| (*dispatched_to_id, Touch::At(at))),
+            Entity::Request { facility_id, created_at_ms, .. } => Some((*facility_id, Touch::At(*created_at_ms))),
+        };
+        touched.extend(touch);
+    }
+
+    fn require_references(&self, entity: &Entity) -> Result<(), (&'static str, String)> {
+        match entity {
+            Entity::Facility { .. } => Ok(()),
+            Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => self.require_facility("facility_id", *facility_id),
+            Entity::Distribution { dispatched_to_id, .. } => self.require_facility("dispatched_to_id", *dispatched_to_id),
+            Entity::Inventory { blood_bank_id, .. } if !self.banks.contains_key(blood_bank_id) => Err((
+                "blood_bank_id",
+                format!("blood bank {blood_bank_id} is not registered; send blood_bank.registered before, or in the same batch"),
+            )),
+            Entity::Inventory { .. } => Ok(()),
+        }
+    }
+
+    fn require_facility(&self, field: &'static str, id: Uuid) -> Result<(), (&'static str, String)> {
+        if self.facilities.contains(&id) {
+            return Ok(());
+        }
+        Err((field, format!("facility {id} is not registered; send facility.registered before, or in the same batch")))
+    }
+}
+
+/// A copy to go back to, taken only where the request registers something.
+trait CloneIf: Sized {
+    fn clone_if(&self, events: &[Event]) -> Option<Self>;
+}
+
+impl<T: Clone> CloneIf for T {
+    fn clone_if(&self, events: &[Event]) -> Option<Self> {
+        events
+            .iter()
+            .any(|e| matches!(e, Event::Statement(s) if matches!(s.kind, Kind::Facility | Kind::BloodBank)))
+            .then(|| self.clone())
+    }
+}

@@ -1,0 +1,227 @@
+//! One group's transaction: load, fold, write, refresh, commit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::{
+    Applied, Fault, IngestError, Parts,
+    fold::{Folded, Overlay, Touch},
+};
+use crate::{
+    domain::{
+        day::Day,
+        event::{Entity, Event, Kind, Record, Statement},
+        facility::Facility,
+        summary::DayKey,
+    },
+    metrics::Trigger,
+    service::refresh::{Refreshed, days_with_data},
+    store::{self, FacilityRow, Put, StoreError, Transaction},
+};
+
+pub(super) struct Group<'a> {
+    parts: &'a Parts,
+    requests: &'a [Vec<Event>],
+    overlay: Overlay,
+    /// Ids with a row (or a tombstone) in the database, to tell what this group changed.
+    loaded: HashMap<(Kind, Uuid), Record>,
+    /// Facilities that this group registers or changes, in the zone that they will have.
+    registered: HashMap<Uuid, Arc<Facility>>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(parts: &'a Parts, requests: &'a [Vec<Event>]) -> Self {
+        Group { parts, requests, overlay: Overlay::default(), loaded: HashMap::new(), registered: HashMap::new() }
+    }
+
+    /// Commits the group. One outcome a request, in order.
+    pub(super) async fn commit(mut self, lock_timeout: Duration) -> store::Result<Vec<Result<Applied, IngestError>>> {
+        let position = self.parts.changes.position();
+        let mut tx = self.parts.store.begin(lock_timeout).await?;
+        self.load(&mut *tx).await?;
+        let folded: Vec<Result<Folded, Vec<Fault>>> = self.requests.iter().map(|events| self.overlay.fold(events)).collect();
+        self.write(&mut *tx).await?;
+        let touched: HashSet<(Uuid, Touch)> = folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
+        let days = self.days(&touched).await?;
+        let keys: Vec<DayKey> = days.values().flatten().map(|k| (k.id(), k.clone())).collect::<BTreeMap<_, _>>().into_values().collect();
+        let refreshed = self.parts.refresher.apply(&mut *tx, &keys, Trigger::Event).await?;
+        self.check_banks(&mut *tx).await?;
+        tx.commit().await?;
+        self.after_commit(position, &refreshed);
+        Ok(self.outcomes(folded, &days, &refreshed))
+    }
+
+    fn statements(&self) -> impl Iterator<Item = &'a Statement> {
+        self.requests.iter().flatten().filter_map(|event| match event {
+            Event::Statement(statement) => Some(statement),
+            Event::Touched { .. } => None,
+        })
+    }
+
+    async fn load(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
+        for kind in Kind::ALL {
+            let of_kind = |removed: bool| -> Vec<Uuid> {
+                let ids: BTreeSet<Uuid> =
+                    self.statements().filter(|s| s.kind == kind && s.record.entity.is_none() == removed).map(|s| s.id).collect();
+                ids.into_iter().collect()
+            };
+            let (set, removed) = (of_kind(false), of_kind(true));
+            if set.is_empty() && removed.is_empty() {
+                continue;
+            }
+            if !matches!(kind, Kind::Facility | Kind::BloodBank) {
+                tx.reserve(&set, &removed).await?;
+            }
+            let ids: Vec<Uuid> = set.into_iter().chain(removed).collect::<BTreeSet<_>>().into_iter().collect();
+            for (id, record) in tx.load(kind, &ids).await? {
+                self.loaded.insert((kind, id), record);
+            }
+        }
+        self.overlay.records = self.loaded.clone();
+        self.load_references(tx).await
+    }
+
+    /// The blood banks and facilities that statements, or the rows they replace, refer to.
+    async fn load_references(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
+        let entities = self.statements().filter_map(|s| s.record.entity.as_ref()).chain(self.loaded.values().filter_map(|r| r.entity.as_ref()));
+        let (mut banks, mut facilities) = (BTreeSet::new(), BTreeSet::new());
+        for entity in entities {
+            match entity {
+                Entity::Inventory { blood_bank_id, .. } => drop(banks.insert(*blood_bank_id)),
+                Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => drop(facilities.insert(*facility_id)),
+                Entity::Distribution { dispatched_to_id, .. } => drop(facilities.insert(*dispatched_to_id)),
+                Entity::Facility { .. } => {}
+            }
+        }
+        facilities.extend(self.requests.iter().flatten().filter_map(|event| match event {
+            Event::Touched { facility_id, .. } => Some(*facility_id),
+            Event::Statement(_) => None,
+        }));
+        if !banks.is_empty() {
+            let banks: Vec<Uuid> = banks.into_iter().collect();
+            self.overlay.banks = tx.bank_facilities(&banks).await?;
+            facilities.extend(self.overlay.banks.values().copied());
+        }
+        let unknown: Vec<Uuid> = facilities.iter().copied().filter(|id| self.parts.directory.get(*id).is_none()).collect();
+        if !unknown.is_empty() {
+            self.parts.directory.reload(&*self.parts.store, &unknown).await?;
+        }
+        self.overlay.facilities = facilities.into_iter().filter(|id| self.parts.directory.get(*id).is_some()).collect();
+        Ok(())
+    }
+
+    /// Writes what differs from what was loaded, kind by kind, rows in id order.
+    async fn write(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
+        for kind in Kind::ALL {
+            let (mut put, mut removed) = (Vec::new(), Vec::new());
+            for ((of, id), record) in &self.overlay.records {
+                let before = self.loaded.get(&(*of, *id));
+                if *of != kind || before == Some(record) {
+                    continue;
+                }
+                match &record.entity {
+                    Some(entity) => put.push(Put {
+                        id: *id,
+                        event_time_ms: record.event_time_ms,
+                        entity: entity.clone(),
+                        is_new: before.is_none_or(|b| b.entity.is_none()),
+                    }),
+                    None => removed.push((*id, record.event_time_ms)),
+                }
+            }
+            put.sort_unstable_by_key(|row| row.id);
+            removed.sort_unstable();
+            if !put.is_empty() {
+                tx.put(kind, &put).await?;
+            }
+            if !removed.is_empty() {
+                tx.remove(kind, &removed).await?;
+            }
+            for row in put {
+                if let Entity::Facility { name, timezone } = row.entity {
+                    let facility = self.parts.directory.facility(FacilityRow { id: row.id, name, timezone });
+                    self.registered.insert(row.id, facility);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn facility(&self, id: Uuid) -> Option<Arc<Facility>> {
+        self.registered.get(&id).cloned().or_else(|| self.parts.directory.get(id))
+    }
+
+    /// The days behind each touch, in the zones as this group leaves them.
+    async fn days(&self, touched: &HashSet<(Uuid, Touch)>) -> store::Result<HashMap<(Uuid, Touch), Vec<DayKey>>> {
+        let now_ms = self.parts.clock.now_ms();
+        let mut days = HashMap::with_capacity(touched.len());
+        for (id, touch) in touched {
+            let Some(facility) = self.facility(*id) else { continue };
+            let tz = &facility.zone.tz;
+            let found: Vec<Day> = match touch {
+                Touch::Today => vec![facility.zone.today(now_ms)],
+                Touch::At(at_ms) => vec![Day::containing(tz, *at_ms)],
+                Touch::On(date) => Day::named(tz, *date).into_iter().collect(),
+                Touch::All => days_with_data(&*self.parts.store, &facility).await?,
+            };
+            days.insert((*id, *touch), found.into_iter().map(|day| DayKey { facility: facility.clone(), day }).collect());
+        }
+        Ok(days)
+    }
+
+    /// A blood bank that moved between our reading and our refresh has its stock counted elsewhere by now.
+    async fn check_banks(&self, tx: &mut dyn Transaction) -> store::Result<()> {
+        let mut relied_on: Vec<Uuid> = self.overlay.banks.keys().filter(|id| !self.overlay.records.contains_key(&(Kind::BloodBank, **id))).copied().collect();
+        if relied_on.is_empty() {
+            return Ok(());
+        }
+        relied_on.sort_unstable();
+        let now = tx.bank_facilities(&relied_on).await?;
+        if relied_on.iter().any(|id| now.get(id) != self.overlay.banks.get(id)) {
+            return Err(StoreError::Conflict);
+        }
+        Ok(())
+    }
+
+    fn after_commit(&self, position: u64, refreshed: &[Refreshed]) {
+        for facility in self.registered.values() {
+            let row = FacilityRow { id: facility.id, name: facility.name.clone(), timezone: facility.zone.name.clone() };
+            self.parts.directory.insert(row);
+        }
+        self.parts.refresher.publish(position, refreshed);
+        self.parts.outage.over();
+    }
+
+    fn outcomes(
+        &self,
+        folded: Vec<Result<Folded, Vec<Fault>>>,
+        days: &HashMap<(Uuid, Touch), Vec<DayKey>>,
+        refreshed: &[Refreshed],
+    ) -> Vec<Result<Applied, IngestError>> {
+        let versions: HashMap<(Uuid, Date), i64> =
+            refreshed.iter().map(|r| ((r.row.summary.facility_id, r.row.summary.date), r.row.summary.version)).collect();
+        folded
+            .into_iter()
+            .zip(self.requests)
+            .map(|(folded, events)| {
+                let folded = folded.map_err(IngestError::Invalid)?;
+                for (event, applied) in events.iter().zip(&folded.applied) {
+                    self.parts.metrics.events.with_label_values(&[event.type_name(), if *applied { "applied" } else { "superseded" }]).inc();
+                }
+                let keys: BTreeSet<(Uuid, Date)> = folded.touched.iter().filter_map(|t| days.get(t)).flatten().map(DayKey::id).collect();
+                let applied = folded.applied.iter().filter(|a| **a).count();
+                Ok(Applied {
+                    applied,
+                    superseded: folded.applied.len() - applied,
+                    summaries: keys.into_iter().filter_map(|key| versions.get(&key).map(|version| (key.0, key.1, *version))).collect(),
+                })
+            })
+            .collect()
+    }
+}

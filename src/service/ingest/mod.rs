@@ -1,0 +1,188 @@
+//! Writes by events: durable and summarised before they are acknowledged.
+//!
+//! Requests that arrive together share one transaction and one sync (group commit). `fold.rs` decides what each does to the rows as they
+//! stand; here it is written, the touched days are refreshed in the same transaction, and everybody is answered. A group that meets a
+//! lock of somebody else's, or a row that the database refuses, goes again one request at a time, beside the main lane: only the one
+//! who needs that lock waits for it.
+
+mod fold;
+mod group;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use jiff::civil::Date;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use uuid::Uuid;
+
+use self::group::Group;
+use super::{directory::Directory, outage::Outage, refresh::Refresher};
+use crate::{
+    changes::Changes,
+    clock::Clock,
+    config::IngestSettings,
+    domain::event::Event,
+    metrics::Metrics,
+    store::{Store, StoreError},
+};
+
+/// What became of a request's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Events that changed what is known, and events about something newer that is known already.
+    pub applied: usize,
+    pub superseded: usize,
+    /// Every facility-day touched, superseded events' included, at its version after this transaction.
+    pub summaries: Vec<(Uuid, Date, i64)>,
+}
+
+/// A fault of one event, found only beside the stored rows: a reference to something unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Position of the event in its request.
+    pub index: usize,
+    /// The field of its `data`.
+    pub field: &'static str,
+    pub detail: String,
+}
+
+#[derive(Debug)]
+pub enum IngestError {
+    /// Nothing was applied; every faulty event is named.
+    Invalid(Vec<Fault>),
+    /// The queue is full.
+    Overloaded,
+    /// The database could not be written to, or a lock not be had in time. Nothing was applied.
+    Unavailable(StoreError),
+    /// A bug was met and contained. Whether anything was applied is not known.
+    Crashed,
+}
+
+type Reply = oneshot::Sender<Result<Applied, IngestError>>;
+
+struct Request {
+    events: Vec<Event>,
+    reply: Reply,
+}
+
+/// The parts that a transaction needs.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub refresher: Arc<Refresher>,
+    pub directory: Arc<Directory>,
+    pub changes: Arc<Changes>,
+    pub clock: Arc<Clock>,
+    pub outage: Arc<Outage>,
+    pub metrics: Arc<Metrics>,
+    pub settings: IngestSettings,
+}
+
+/// The way in: a bounded queue before the one main lane.
+pub struct Ingest {
+    queue: mpsc::Sender<Request>,
+    parts: Arc<Parts>,
+}
+
+impl Ingest {
+    /// Starts the main lane. It ends, its queue worked off, once every `Ingest` is dropped; await the handle to know.
+    pub fn start(parts: Parts) -> (Self, tokio::task::JoinHandle<()>) {
+        let (queue, requests) = mpsc::channel(parts.settings.queue);
+        let parts = Arc::new(parts);
+        let lane = tokio::spawn(run(parts.clone(), requests));
+        (Ingest { queue, parts }, lane)
+    }
+
+    /// Applies these events as one: all of them, or none.
+    pub async fn submit(&self, events: Vec<Event>) -> Result<Applied, IngestError> {
+        let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
+        let (reply, answer) = oneshot::channel();
+        let result = match self.queue.try_send(Request { events, reply }) {
+            Ok(()) => answer.await.unwrap_or(Err(IngestError::Crashed)),
+            Err(_) => Err(IngestError::Overloaded),
+        };
+        if result.is_err() {
+            names.iter().for_each(|name| self.parts.metrics.events.with_label_values(&[name, "rejected"]).inc());
+        }
+        result
+    }
+
+    /// Requests that wait, and how many may.
+    pub fn backlog(&self) -> (usize, usize) {
+        (self.queue.max_capacity() - self.queue.capacity(), self.queue.max_capacity())
+    }
+}
+
+/// The main lane: whatever has arrived while the last group was committed makes the next.
+async fn run(parts: Arc<Parts>, mut requests: mpsc::Receiver<Request>) {
+    let slow_lanes = Arc::new(Semaphore::new(parts.settings.slow_lanes));
+    let slow_tasks = tokio_util::task::TaskTracker::new();
+    while let Some(first) = requests.recv().await {
+        let mut events = first.events.len();
+        let mut group = vec![first];
+        while events < parts.settings.group_events
+            && let Ok(next) = requests.try_recv()
+        {
+            events += next.events.len();
+            group.push(next);
+        }
+        for request in commit(&parts, group, Duration::from_millis(parts.settings.group_lock_timeout_ms)).await {
+            let (parts, lanes) = (parts.clone(), slow_lanes.clone());
+            slow_tasks.spawn(async move {
+                let Ok(_lane) = lanes.acquire_owned().await else { return };
+                commit(&parts, vec![request], Duration::from_millis(parts.settings.lock_timeout_ms)).await;
+            });
+        }
+    }
+    slow_tasks.close();
+    slow_tasks.wait().await;
+}
+
+/// How often a transaction is tried again when a concurrent one interfered.
+const ATTEMPTS: usize = 4;
+
+/// Commits a group and answers its requests. What comes back is to be tried alone.
+async fn commit(parts: &Parts, requests: Vec<Request>, lock_timeout: Duration) -> Vec<Request> {
+    let alone = requests.len() == 1 && lock_timeout.as_millis() >= u128::from(parts.settings.lock_timeout_ms);
+    let (events, replies): (Vec<Vec<Event>>, Vec<Reply>) = requests.into_iter().map(|r| (r.events, r.reply)).unzip();
+    let mut attempt = 1;
+    let result = loop {
+        let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout)).catch_unwind().await;
+        match tried {
+            Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => attempt += 1,
+            Ok(result) => break Some(result),
+            Err(_) => break None,
+        }
+    };
+    match result {
+        Some(Ok(outcomes)) => {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                // A client that went away has its events applied all the same.
+                let _ = reply.send(outcome);
+            }
+            Vec::new()
+        }
+        Some(Err(StoreError::Locked(_) | StoreError::Refused(_) | StoreError::Conflict)) if !alone => {
+            events.into_iter().zip(replies).map(|(events, reply)| Request { events, reply }).collect()
+        }
+        Some(Err(error)) => {
+            parts.outage.failed(&error, parts.clock.now_ms());
+            tracing::warn!(%error, requests = replies.len(), "events refused");
+            refuse(replies, error);
+            Vec::new()
+        }
+        None => {
+            parts.metrics.panics.inc();
+            Vec::new()
+        }
+    }
+}
+
+/// Tells everybody. The first gets the error itself, the others its class, since it cannot be copied.
+fn refuse(replies: Vec<Reply>, error: StoreError) {
+    let is_lock = matches!(error, StoreError::Locked(_) | StoreError::Conflict);
+    let mut error = Some(error);
+    for reply in replies {
+        let same = error.take().unwrap_or(if is_lock { StoreError::Conflict } else { StoreError::Unavailable(sqlx::Error::PoolTimedOut) });
+        let _ = reply.send(Err(IngestError::Unavailable(same)));
+    }
+}

@@ -1,0 +1,8 @@
+//! What the service does, apart from how it is asked (`http`, `jobs`, `tools`) and where it is kept (`store`, `cache`).
+
+pub mod directory;
+pub mod flights;
+pub mod ingest;
+pub mod outage;
+pub mod reads;
+pub mod refresh;

@@ -1,0 +1,309 @@
+//! The freshness ladder: memory, then the summary table, then a refresh; each rung only where the one before is not fresh enough for
+//! this reader. Every answer carries how old it is.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::{directory::Directory, flights::Flights, outage::Outage};
+use crate::{
+    cache::memory::{Entry, Fill, Memory},
+    clock::Clock,
+    config::FreshnessSettings,
+    domain::{
+        day::Day,
+        facility::Facility,
+        summary::{DayKey, Summary, SummaryRow},
+    },
+    metrics::{Metrics, Trigger},
+    store::{self, Store, StoreError},
+};
+
+/// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in no tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Fresh,
+    Stale,
+    Miss,
+}
+
+impl Outcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Fresh => "fresh",
+            Outcome::Stale => "stale",
+            Outcome::Miss => "miss",
+        }
+    }
+}
+
+/// The rung that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    Memory,
+    Table,
+    Source,
+}
+
+impl Tier {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Tier::Memory => "memory",
+            Tier::Table => "table",
+            Tier::Source => "source",
+        }
+    }
+}
+
+/// Why a read went past memory: nothing there, too old for the default bound, or the request's own wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    Miss,
+    Stale,
+    Request,
+}
+
+/// How fresh this reader wants it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// Most age; the setting's where the request names none.
+    pub max_age_ms: i64,
+    /// The request named its own.
+    pub explicit: bool,
+    /// Answer at once with figures at most that much older than `max_age_ms`, and refresh behind.
+    pub max_stale_ms: Option<i64>,
+    /// Memory or nothing.
+    pub only_if_cached: bool,
+    /// At least that version.
+    pub min_version: i64,
+}
+
+/// Figures, and what is known of them.
+#[derive(Debug)]
+pub struct Answer {
+    pub entry: Arc<Entry>,
+    pub age_ms: i64,
+    pub outcome: Outcome,
+    pub tier: Tier,
+    /// `None` for a hit.
+    pub forward: Option<Forward>,
+    /// Another request's refresh was shared.
+    pub collapsed: bool,
+    /// The source could not be reached; these are the last figures.
+    pub source_unavailable: bool,
+}
+
+#[derive(Debug)]
+pub enum ReadError {
+    /// The day has not begun, or the facility is gone.
+    NotFound,
+    /// `only-if-cached`, and nothing fresh enough in memory.
+    NotCached,
+    /// Nothing fresh enough can be had now; try again.
+    Unavailable,
+    /// `min_version` was not reached in time.
+    VersionNotReached,
+}
+
+pub struct Reads {
+    pub memory: Arc<Memory>,
+    pub store: Arc<dyn Store>,
+    pub flights: Arc<Flights>,
+    pub directory: Arc<Directory>,
+    pub clock: Arc<Clock>,
+    pub outage: Arc<Outage>,
+    pub metrics: Arc<Metrics>,
+    pub freshness: FreshnessSettings,
+}
+
+/// How often the table is asked again for a version that is not there yet.
+const VERSION_POLL: Duration = Duration::from_millis(50);
+/// A fill that lost a race is read again so often before the refresh decides.
+const FILL_ATTEMPTS: usize = 3;
+
+impl Reads {
+    /// The rung that costs a look-up: an answer from memory, if it is fresh enough. Never waits.
+    pub fn from_memory(&self, facility: Uuid, date: Date, wish: &Wish, now_ms: i64) -> Option<Answer> {
+        let entry = self.memory.get(&(facility, date))?;
+        let age_ms = self.age_ms(&entry, now_ms);
+        (age_ms <= wish.max_age_ms && entry.version >= wish.min_version).then(|| {
+            self.metrics.reads_fresh_memory.inc();
+            hit(entry, age_ms)
+        })
+    }
+
+    /// All rungs, for a day that has begun.
+    pub async fn read(self: &Arc<Self>, facility: &Arc<Facility>, day: Day, wish: &Wish) -> Result<Answer, ReadError> {
+        let now_ms = self.clock.now_ms();
+        if let Some(answer) = self.from_memory(facility.id, day.date, wish, now_ms) {
+            return Ok(answer);
+        }
+        let started = Instant::now();
+        let result = self.past_memory(facility, day, wish, now_ms).await;
+        let (outcome, tier, age_ms, refreshed) = match &result {
+            Ok(a) => (a.outcome, a.tier, a.age_ms, a.tier == Tier::Source && !a.source_unavailable),
+            Err(_) => (Outcome::Miss, Tier::Source, 0, false),
+        };
+        if result.is_ok() {
+            self.metrics.count_read(outcome, tier);
+        }
+        tracing::info!(
+            facility_id = %facility.id, date = %day.date, outcome = outcome.as_str(), tier = tier.as_str(), age_seconds = age_ms / 1000,
+            duration_ms = started.elapsed().as_secs_f64() * 1000.0, refreshed, answered = result.is_ok(), "summary read"
+        );
+        result
+    }
+
+    async fn past_memory(self: &Arc<Self>, facility: &Arc<Facility>, day: Day, wish: &Wish, now_ms: i64) -> Result<Answer, ReadError> {
+        let held = self.memory.get(&(facility.id, day.date));
+        if let Some(entry) = &held
+            && let Some(max_stale_ms) = wish.max_stale_ms
+            && self.age_ms(entry, now_ms) <= wish.max_age_ms.saturating_add(max_stale_ms)
+            && entry.version >= wish.min_version
+        {
+            let key = DayKey { facility: facility.clone(), day };
+            if !wish.only_if_cached && !self.outage.is_on(now_ms) {
+                self.flights.book(key, true, Trigger::Read);
+            }
+            return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, now_ms)) });
+        }
+        if wish.only_if_cached {
+            return Err(ReadError::NotCached);
+        }
+        let forward = match &held {
+            None => Forward::Miss,
+            Some(_) if wish.explicit || wish.min_version > 0 => Forward::Request,
+            Some(_) => Forward::Stale,
+        };
+        let timeout = self.freshness.refresh_timeout();
+        let reached = tokio::time::timeout(timeout, async {
+            let mut last = held;
+            loop {
+                match self.table_then_source(facility, day, wish, &mut last, forward).await {
+                    Ok(answer) if answer.entry.version >= wish.min_version => return Ok(answer),
+                    Ok(_) => tokio::time::sleep(VERSION_POLL).await,
+                    Err(None) => return Err(ReadError::NotFound),
+                    Err(Some(error)) => {
+                        self.outage.failed(&error, self.clock.now_ms());
+                        return self.last_figures(last, wish, forward);
+                    }
+                }
+            }
+        })
+        .await;
+        match reached {
+            Ok(result) => result,
+            Err(_) if wish.min_version > 0 => Err(ReadError::VersionNotReached),
+            Err(_) => self.last_figures(self.memory.get(&(facility.id, day.date)), wish, forward),
+        }
+    }
+
+    /// The table where memory has nothing (or too old a version), then the source. `Err(None)`: there is no such day.
+    async fn table_then_source(
+        self: &Arc<Self>,
+        facility: &Arc<Facility>,
+        day: Day,
+        wish: &Wish,
+        last: &mut Option<Arc<Entry>>,
+        forward: Forward,
+    ) -> Result<Answer, Option<Arc<StoreError>>> {
+        let arrived_ms = self.clock.now_ms();
+        if self.outage.is_on(arrived_ms) {
+            return Err(Some(Arc::new(StoreError::Unavailable(sqlx::Error::PoolTimedOut))));
+        }
+        let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
+        if last.as_ref().is_none_or(|held| held.version < wish.min_version)
+            && let Some(entry) = self.from_table(facility, day, arrived_ms).await.map_err(|e| Some(Arc::new(e)))?
+        {
+            *last = Some(entry.clone());
+            let age_ms = self.age_ms(&entry, self.clock.now_ms());
+            if age_ms <= wish.max_age_ms || entry.version < wish.min_version {
+                return Ok(Answer {
+                    entry,
+                    age_ms,
+                    outcome: Outcome::Fresh,
+                    tier: Tier::Table,
+                    forward: Some(forward),
+                    collapsed: false,
+                    source_unavailable: false,
+                });
+            }
+        }
+        let (seat, collapsed) = self.flights.book(DayKey { facility: facility.clone(), day }, wish.max_age_ms > 0, Trigger::Read);
+        let refreshed = Flights::land(seat).await.map_err(Some)?.ok_or(None)?;
+        let entry = self.keep(&refreshed.row);
+        Ok(Answer {
+            age_ms: self.age_ms(&entry, self.clock.now_ms()),
+            entry,
+            outcome,
+            tier: Tier::Source,
+            forward: Some(forward),
+            collapsed,
+            source_unavailable: false,
+        })
+    }
+
+    /// The stored row; for a past day without one, its empty answer; `None` for a day that is yet to be opened.
+    async fn from_table(&self, facility: &Facility, day: Day, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
+        for _ in 0..FILL_ATTEMPTS {
+            // Taken before the row is read: whatever the watermark proves by now is in the row, or will be seen behind the position.
+            let (position, watermark_ms) = (self.memory.position(), self.memory.watermark_ms());
+            let row = self.store.summaries(&[(facility.id, day.date)]).await?.pop();
+            let row = match row {
+                Some(row) => row,
+                None if day.end_ms <= now_ms => SummaryRow {
+                    summary: Summary::empty(facility.id, day.date, true),
+                    as_of_ms: watermark_ms,
+                    next_expires_at_ms: None,
+                },
+                None => return Ok(None),
+            };
+            let as_of_ms = row.as_of_ms.max(watermark_ms);
+            if let Fill::Kept(entry) = self.memory.fill(position, &row, as_of_ms) {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A refreshed row's entry: the refresh has put it in memory, unless a newer one came or there was no room.
+    fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
+        self.memory
+            .get(&(row.summary.facility_id, row.summary.date))
+            .filter(|held| held.version >= row.summary.version && self.memory.exact_as_of_ms(held) >= row.as_of_ms)
+            .unwrap_or_else(|| Arc::new(Entry::new(row, row.as_of_ms, false)))
+    }
+
+    /// What is left when the source cannot be asked: the last figures, with their true age, unless the reader's own bound forbids it.
+    fn last_figures(&self, held: Option<Arc<Entry>>, wish: &Wish, forward: Forward) -> Result<Answer, ReadError> {
+        let entry = held.ok_or(ReadError::Unavailable)?;
+        let age_ms = self.age_ms(&entry, self.clock.now_ms());
+        let most_ms = if wish.explicit { wish.max_age_ms } else { 1000 * i64::try_from(self.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000) };
+        if age_ms > most_ms || entry.version < wish.min_version {
+            return Err(ReadError::Unavailable);
+        }
+        let forward = if forward == Forward::Miss { Forward::Miss } else { Forward::Stale };
+        Ok(Answer {
+            entry,
+            age_ms,
+            outcome: Outcome::Stale,
+            tier: Tier::Memory,
+            forward: Some(forward),
+            collapsed: false,
+            source_unavailable: true,
+        })
+    }
+
+    /// Milliseconds since the entry was last known to be exact.
+    pub fn age_ms(&self, entry: &Entry, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(self.memory.exact_as_of_ms(entry)).max(0)
+    }
+}
+
+fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {
+    Answer { entry, age_ms, outcome: Outcome::Fresh, tier: Tier::Memory, forward: None, collapsed: false, source_unavailable: false }
+}

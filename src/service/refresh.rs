@@ -1,0 +1,228 @@
+//! The one refresh: figures derived from their sources, versions given, rows written, changes published. The read, the event, the mark,
+//! the clock and the rebuild all come here; they differ only in which keys they bring.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::directory::Directory;
+use crate::{
+    changes::Changes,
+    domain::{
+        blood_type::BloodType,
+        day::Day,
+        facility::Facility,
+        summary::{DayKey, Figures, SummaryRow},
+    },
+    metrics::{Metrics, Trigger},
+    store::{self, Derived, Store, StoreError, Transaction},
+};
+
+/// A refreshed facility-day.
+#[derive(Debug, Clone)]
+pub struct Refreshed {
+    /// The figures as of the refresh; version 0 where there is nothing to store.
+    pub row: SummaryRow,
+    /// A figure changed, or the day was opened.
+    pub changed: bool,
+    /// The row was written, so there is an outbox entry to publish.
+    pub written: bool,
+}
+
+/// Stock that a closed day is to be given, by type.
+pub type ClosedStock = BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>;
+
+/// How often a refresh is tried again when a zone moved or a concurrent transaction interfered.
+const ATTEMPTS: usize = 4;
+
+pub struct Refresher {
+    pub store: Arc<dyn Store>,
+    pub directory: Arc<Directory>,
+    pub changes: Arc<Changes>,
+    pub metrics: Arc<Metrics>,
+    pub lock_timeout: Duration,
+}
+
+impl Refresher {
+    /// Refreshes these keys in one transaction of its own and publishes what changed. Keys of days that have not begun, of facilities
+    /// that are gone, and of days that a changed zone no longer has are left out.
+    pub async fn refresh(&self, keys: Vec<DayKey>, trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        self.refresh_taking_marks(keys, &[], trigger).await
+    }
+
+    /// The same, deleting these marks in the same transaction, before the figures are derived.
+    pub async fn refresh_taking_marks(&self, mut keys: Vec<DayKey>, marks: &[i64], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(&keys, marks, &ClosedStock::new(), trigger).await {
+                Err(StoreError::Conflict) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    keys = self.rezone(keys).await?;
+                }
+                Err(error) => {
+                    self.count(trigger, "failed", keys.len());
+                    return Err(error);
+                }
+                refreshed => return refreshed,
+            }
+        }
+    }
+
+    /// Gives closed days their stock, merging by type with what is recorded; other figures are derived as ever.
+    pub async fn record_stock(&self, keys: Vec<DayKey>, stock: &ClosedStock) -> store::Result<Vec<Refreshed>> {
+        self.attempt(&keys, &[], stock, Trigger::Request).await
+    }
+
+    async fn attempt(&self, keys: &[DayKey], marks: &[i64], stock: &ClosedStock, trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        let position = self.changes.position();
+        let mut tx = self.store.begin(self.lock_timeout).await?;
+        if !marks.is_empty() {
+            tx.take_marks(marks).await?;
+        }
+        let refreshed = self.apply_with_stock(&mut *tx, keys, stock, trigger).await?;
+        tx.commit().await?;
+        self.publish(position, &refreshed);
+        Ok(refreshed)
+    }
+
+    /// Refreshes within a transaction that the caller commits, after which it calls `publish`. `StoreError::Conflict` where a
+    /// facility's zone is not the key's any more: the caller takes the zones anew and starts over.
+    pub async fn apply(&self, tx: &mut dyn Transaction, keys: &[DayKey], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        self.apply_with_stock(tx, keys, &ClosedStock::new(), trigger).await
+    }
+
+    async fn apply_with_stock(
+        &self,
+        tx: &mut dyn Transaction,
+        keys: &[DayKey],
+        stock: &ClosedStock,
+        trigger: Trigger,
+    ) -> store::Result<Vec<Refreshed>> {
+        let started = Instant::now();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Uuid> = keys.iter().map(|k| k.facility.id).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut versions = tx.lock(&ids).await?;
+        let mut derived = tx.derive(keys).await?;
+        if zone_moved(keys, &derived) {
+            return Err(StoreError::Conflict);
+        }
+        let next_days = next_days_of_just_ended(keys, &derived);
+        if !next_days.is_empty() {
+            derived.extend(tx.derive(&next_days).await?);
+        }
+        derived.iter_mut().for_each(|d| {
+            if let Some(stock) = stock.get(&(d.row.summary.facility_id, d.row.summary.date)) {
+                give_stock(d, stock);
+            }
+        });
+        derived.sort_unstable_by_key(|d| (d.row.summary.facility_id, d.row.summary.date));
+        let refreshed: Vec<Refreshed> = derived
+            .into_iter()
+            .map(|d| {
+                let mut row = d.row;
+                if d.figures_differ {
+                    let version = versions.entry(row.summary.facility_id).or_insert(0);
+                    *version += 1;
+                    row.summary.version = *version;
+                    row.summary.updated_at = Some(row.as_of_ms);
+                }
+                Refreshed { row, changed: d.figures_differ, written: d.write_needed }
+            })
+            .collect();
+        let rows: Vec<SummaryRow> = refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
+        tx.write(&rows).await?;
+        self.metrics.refresh_duration.with_label_values(&[trigger.as_str()]).observe(started.elapsed().as_secs_f64());
+        let changed = refreshed.iter().filter(|r| r.changed).count();
+        self.count(trigger, "changed", changed);
+        self.count(trigger, "unchanged", refreshed.len() - changed);
+        Ok(refreshed)
+    }
+
+    /// Publishes what a committed `apply` wrote, and what it found unchanged: that is exact as of now, too.
+    pub fn publish(&self, position: u64, refreshed: &[Refreshed]) {
+        let (written, unchanged): (Vec<&Refreshed>, Vec<&Refreshed>) = refreshed.iter().partition(|r| r.written);
+        self.changes.publish(position, written.into_iter().map(|r| &r.row));
+        self.changes.confirm(position, unchanged.into_iter().map(|r| &r.row));
+    }
+
+    /// The same days under the zones that the facilities have by now.
+    async fn rezone(&self, keys: Vec<DayKey>) -> store::Result<Vec<DayKey>> {
+        let ids: Vec<Uuid> = keys.iter().map(|k| k.facility.id).collect::<BTreeSet<_>>().into_iter().collect();
+        self.directory.reload(&*self.store, &ids).await?;
+        Ok(keys
+            .into_iter()
+            .filter_map(|key| {
+                let facility = self.directory.get(key.facility.id)?;
+                let day = Day::named(&facility.zone.tz, key.day.date)?;
+                Some(DayKey { facility, day })
+            })
+            .collect())
+    }
+
+    fn count(&self, trigger: Trigger, outcome: &str, rows: usize) {
+        self.metrics.refreshes.with_label_values(&[trigger.as_str(), outcome]).inc_by(rows as u64);
+    }
+}
+
+fn zone_moved(keys: &[DayKey], derived: &[Derived]) -> bool {
+    let zones: std::collections::HashMap<Uuid, &str> = keys.iter().map(|k| (k.facility.id, k.facility.zone.name.as_str())).collect();
+    derived.iter().any(|d| zones.get(&d.row.summary.facility_id).is_some_and(|zone| *zone != d.timezone))
+}
+
+/// A day that was today when its key was made may have ended by the database's clock since: what was to change its stock belongs to the
+/// day after. Days that ended within the last minute bring their successors along.
+fn next_days_of_just_ended(keys: &[DayKey], derived: &[Derived]) -> Vec<DayKey> {
+    const JUST_MS: i64 = 60_000;
+    let present: BTreeSet<(Uuid, Date)> = derived.iter().map(|d| (d.row.summary.facility_id, d.row.summary.date)).collect();
+    keys.iter()
+        .filter(|key| derived.first().is_some_and(|d| (key.day.end_ms..key.day.end_ms + JUST_MS).contains(&d.row.as_of_ms)))
+        .map(|key| DayKey { facility: key.facility.clone(), day: Day::containing(&key.facility.zone.tz, key.day.end_ms) })
+        .filter(|next| !present.contains(&next.id()))
+        .collect()
+}
+
+/// Every day of the facility with a row or with data, in its zone, and today.
+pub async fn days_with_data(store: &dyn Store, facility: &Facility) -> store::Result<Vec<Day>> {
+    let tz = &facility.zone.tz;
+    let stored = store.stored_dates(&[facility.id]).await?;
+    let spans = store.activity(&[facility.id]).await?;
+    let today = facility.zone.today(store.now_ms().await?);
+    let days: BTreeMap<Date, Day> = stored
+        .into_iter()
+        .filter_map(|(_, date)| Day::named(tz, date))
+        .chain(spans.into_iter().flat_map(|span| Day::covering(tz, span.first_ms, span.last_ms, DAYS_IN_A_SPAN)))
+        .chain([today])
+        .map(|day| (day.date, day))
+        .collect();
+    Ok(days.into_values().collect())
+}
+
+/// A span lies within one UTC day, which meets three local days at the most.
+pub const DAYS_IN_A_SPAN: usize = 3;
+
+/// Replaces the stock of the types named, keeps the others', and makes the totals their sums.
+fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
+    if derived.is_today {
+        return;
+    }
+    let summary = &mut derived.row.summary;
+    let before = (summary.total_stock, summary.by_blood_type.clone());
+    for (blood_type, units) in stock {
+        summary.by_blood_type.entry(*blood_type).or_default().stock = Some(*units);
+    }
+    for figures in summary.by_blood_type.values_mut() {
+        figures.stock.get_or_insert(0);
+    }
+    summary.by_blood_type.retain(|_, f| *f != Figures { stock: Some(0), transferred: 0, requests: 0 });
+    summary.total_stock = Some(summary.by_blood_type.values().filter_map(|f| f.stock).sum());
+    let differs = before != (summary.total_stock, summary.by_blood_type.clone()) || !derived.stored;
+    derived.figures_differ |= differs;
+    derived.write_needed |= differs;
+}

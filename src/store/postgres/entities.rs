@@ -1,0 +1,163 @@
+//! The source rows that events state: loaded under lock, written, removed.
+
+use std::collections::HashMap;
+
+use sqlx::{PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::domain::{
+    blood_type::BloodType,
+    event::{Entity, Kind, Record},
+};
+use crate::store::{Put, Result, StoreError};
+
+/// Rows under lock, and tombstones for ids without one; `reserve` has made sure that neither appears in between.
+pub(super) async fn load(tx: &mut PgConnection, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
+    let statement = match kind {
+        Kind::Facility => include_str!("../../../sql/postgres/entities/load_facility.sql"),
+        Kind::BloodBank => include_str!("../../../sql/postgres/entities/load_blood_bank.sql"),
+        Kind::Inventory => include_str!("../../../sql/postgres/entities/load_inventory.sql"),
+        Kind::Distribution => include_str!("../../../sql/postgres/entities/load_distribution.sql"),
+        Kind::Request => include_str!("../../../sql/postgres/entities/load_request.sql"),
+    };
+    let mut records = HashMap::with_capacity(ids.len());
+    if !matches!(kind, Kind::Facility | Kind::BloodBank) {
+        let rows = sqlx::query(include_str!("../../../sql/postgres/entities/load_tombstones.sql")).bind(kind.as_str()).bind(ids).fetch_all(&mut *tx).await?;
+        for row in &rows {
+            records.insert(row.try_get("id")?, Record { event_time_ms: row.try_get("event_time_ms")?, entity: None });
+        }
+    }
+    for row in &sqlx::query(statement).bind(ids).fetch_all(&mut *tx).await? {
+        let record = Record { event_time_ms: row.try_get("event_time_ms")?, entity: Some(entity(kind, row)?) };
+        records.insert(row.try_get("id")?, record);
+    }
+    Ok(records)
+}
+
+fn entity(kind: Kind, row: &PgRow) -> Result<Entity> {
+    Ok(match kind {
+        Kind::Facility => Entity::Facility { name: row.try_get("name")?, timezone: row.try_get("timezone")? },
+        Kind::BloodBank => Entity::BloodBank { facility_id: row.try_get("facility_id")?, name: row.try_get("name")? },
+        Kind::Inventory => Entity::Inventory {
+            blood_bank_id: row.try_get("blood_bank_id")?,
+            blood_type: blood_type(row)?,
+            expires_at_ms: row.try_get("expires_at_ms")?,
+            quantity: row.try_get("quantity")?,
+        },
+        Kind::Distribution => Entity::Distribution {
+            blood_type: blood_type(row)?,
+            date_delivered_ms: row.try_get("date_delivered_ms")?,
+            dispatched_to_id: row.try_get("dispatched_to_id")?,
+            quantity: row.try_get("quantity")?,
+        },
+        Kind::Request => Entity::Request {
+            blood_type: blood_type(row)?,
+            created_at_ms: row.try_get("created_at_ms")?,
+            facility_id: row.try_get("facility_id")?,
+            quantity: row.try_get("quantity")?,
+        },
+    })
+}
+
+fn blood_type(row: &PgRow) -> Result<Option<BloodType>> {
+    let text: Option<&str> = row.try_get("blood_type")?;
+    Ok(text.and_then(BloodType::from_canonical))
+}
+
+pub(super) async fn put(tx: &mut PgConnection, kind: Kind, rows: &[Put]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let columns = Columns::of(rows);
+    let query = match kind {
+        Kind::Facility => sqlx::query(include_str!("../../../sql/postgres/entities/put_facility.sql")),
+        Kind::BloodBank => sqlx::query(include_str!("../../../sql/postgres/entities/put_blood_bank.sql")),
+        Kind::Inventory => sqlx::query(include_str!("../../../sql/postgres/entities/put_inventory.sql")),
+        Kind::Distribution => sqlx::query(include_str!("../../../sql/postgres/entities/put_distribution.sql")),
+        Kind::Request => sqlx::query(include_str!("../../../sql/postgres/entities/put_request.sql")),
+    };
+    let query = query.bind(rows.iter().map(|r| r.id).collect::<Vec<Uuid>>()).bind(rows.iter().map(|r| r.event_time_ms).collect::<Vec<i64>>());
+    let query = match kind {
+        Kind::Facility => query.bind(columns.names).bind(columns.timezones),
+        Kind::BloodBank => query.bind(columns.owners).bind(columns.names),
+        Kind::Inventory | Kind::Distribution | Kind::Request => {
+            query.bind(columns.owners).bind(columns.blood_types).bind(columns.quantities).bind(columns.instants)
+        }
+    };
+    let written = query.fetch_all(&mut *tx).await?;
+    let is_new: HashMap<Uuid, bool> = rows.iter().map(|r| (r.id, r.is_new)).collect();
+    for row in &written {
+        let (id, inserted): (Uuid, bool) = (row.try_get("id")?, row.try_get("inserted")?);
+        // A row that was not there when it was looked for has been committed by somebody else since: what was decided no longer holds.
+        if !inserted && is_new.get(&id) == Some(&true) {
+            return Err(StoreError::Conflict);
+        }
+    }
+    if !matches!(kind, Kind::Facility | Kind::BloodBank) {
+        let ids: Vec<Uuid> = rows.iter().filter(|r| r.is_new).map(|r| r.id).collect();
+        if !ids.is_empty() {
+            sqlx::query("DELETE FROM tombstones WHERE kind = $1 AND id = ANY ($2)").bind(kind.as_str()).bind(ids).execute(&mut *tx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The entities' fields as arrays. `owners` is the bank, facility or destination; `instants` the expiry, delivery or creation.
+#[derive(Default)]
+struct Columns {
+    names: Vec<String>,
+    timezones: Vec<String>,
+    owners: Vec<Uuid>,
+    blood_types: Vec<Option<&'static str>>,
+    quantities: Vec<Option<i32>>,
+    instants: Vec<Option<i64>>,
+}
+
+impl Columns {
+    fn of(rows: &[Put]) -> Self {
+        let mut columns = Columns::default();
+        for row in rows {
+            match &row.entity {
+                Entity::Facility { name, timezone } => {
+                    columns.names.push(name.clone());
+                    columns.timezones.push(timezone.clone());
+                }
+                Entity::BloodBank { facility_id, name } => {
+                    columns.owners.push(*facility_id);
+                    columns.names.push(name.clone());
+                }
+                Entity::Inventory { blood_bank_id, blood_type, expires_at_ms, quantity } => {
+                    columns.unit(*blood_bank_id, *blood_type, Some(*quantity), *expires_at_ms);
+                }
+                Entity::Distribution { blood_type, date_delivered_ms, dispatched_to_id, quantity } => {
+                    columns.unit(*dispatched_to_id, *blood_type, Some(*quantity), *date_delivered_ms);
+                }
+                Entity::Request { blood_type, created_at_ms, facility_id, quantity } => {
+                    columns.unit(*facility_id, *blood_type, *quantity, Some(*created_at_ms));
+                }
+            }
+        }
+        columns
+    }
+
+    fn unit(&mut self, owner: Uuid, blood_type: Option<BloodType>, quantity: Option<i32>, instant: Option<i64>) {
+        self.owners.push(owner);
+        self.blood_types.push(blood_type.map(BloodType::as_str));
+        self.quantities.push(quantity);
+        self.instants.push(instant);
+    }
+}
+
+pub(super) async fn remove(tx: &mut PgConnection, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()> {
+    let (ids, times): (Vec<Uuid>, Vec<i64>) = rows.iter().copied().unzip();
+    let delete = match kind {
+        Kind::Facility => "DELETE FROM facilities WHERE id = ANY ($1)",
+        Kind::BloodBank => "DELETE FROM blood_banks WHERE id = ANY ($1)",
+        Kind::Inventory => "DELETE FROM blood_inventory WHERE id = ANY ($1)",
+        Kind::Distribution => "DELETE FROM blood_distributions WHERE id = ANY ($1)",
+        Kind::Request => "DELETE FROM blood_requests WHERE id = ANY ($1)",
+    };
+    sqlx::query(delete).bind(&ids).execute(&mut *tx).await?;
+    sqlx::query(include_str!("../../../sql/postgres/entities/bury.sql")).bind(kind.as_str()).bind(&ids).bind(times).execute(&mut *tx).await?;
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Postgres 15 and later. Each statement is a file in `sql/postgres/`.
+
+mod connect;
+mod entities;
+mod transaction;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::civil::Date;
+use sqlx::{AssertSqlSafe, PgPool, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{Connections, Difference, FacilityRow, JobRun, Mark, MarkKind, Observation, Result, Span, Store, StoreError, Transaction};
+use crate::config::DatabaseSettings;
+use crate::domain::summary::{DayKey, Summary, SummaryRow};
+
+const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
+
+pub struct PostgresStore {
+    pool: PgPool,
+    max_connections: u32,
+}
+
+impl PostgresStore {
+    /// Connects, checks the server's version and limits, and applies the migrations.
+    pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
+        let pool = connect::connect(settings).await?;
+        Ok(PostgresStore { pool, max_connections: settings.max_connections })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn now_ms(&self) -> Result<i64> {
+        Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint").fetch_one(&self.pool).await?)
+    }
+
+    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
+        let rows = match ids {
+            None => sqlx::query("SELECT id, name, timezone FROM facilities").fetch_all(&self.pool).await?,
+            Some(ids) => sqlx::query("SELECT id, name, timezone FROM facilities WHERE id = ANY ($1)").bind(ids).fetch_all(&self.pool).await?,
+        };
+        rows.iter().map(|r| Ok(FacilityRow { id: r.try_get("id")?, name: r.try_get("name")?, timezone: r.try_get("timezone")? })).collect()
+    }
+
+    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<Vec<SummaryRow>> {
+        let (ids, dates): (Vec<Uuid>, Vec<String>) = keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
+        let rows = sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates).fetch_all(&self.pool).await?;
+        rows.iter().map(summary_row).collect()
+    }
+
+    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
+        let rows = sqlx::query("SELECT facility_id, date::text AS date FROM dashboard_daily_summary WHERE facility_id = ANY ($1)")
+            .bind(facilities)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|r| Ok((r.try_get("facility_id")?, date(r)?))).collect()
+    }
+
+    async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
+        let rows = sqlx::query(include_str!("../../../sql/postgres/activity.sql")).bind(facilities).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|r| Ok(Span { facility_id: r.try_get("facility_id")?, first_ms: r.try_get("first_ms")?, last_ms: r.try_get("last_ms")? }))
+            .collect()
+    }
+
+    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>> {
+        let rows = sqlx::query(include_str!("../../../sql/postgres/expiring.sql"))
+            .bind(until_ms)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|r| Ok((r.try_get("facility_id")?, date(r)?))).collect()
+    }
+
+    async fn next_expiry_ms(&self) -> Result<Option<i64>> {
+        Ok(sqlx::query_scalar(include_str!("../../../sql/postgres/next_expiry.sql")).fetch_one(&self.pool).await?)
+    }
+
+    async fn observe(&self, limit: usize) -> Result<Observation> {
+        let row = sqlx::query(include_str!("../../../sql/postgres/observe.sql"))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_one(&self.pool)
+            .await?;
+        let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>)> = json(&row, "marks")?;
+        let outbox: Vec<(i64, Uuid, Date, i64)> = json(&row, "outbox")?;
+        Ok(Observation {
+            at_ms: row.try_get("at_ms")?,
+            marks: marks
+                .into_iter()
+                .map(|(id, kind, facility_id, first, last)| Mark { id, kind: MarkKind::parse(&kind), facility_id, span: first.zip(last) })
+                .collect(),
+            outbox,
+            expiry_due: row.try_get("expiry_due")?,
+        })
+    }
+
+    async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {
+        let (ids, dates, starts, ends) = transaction::key_columns(keys);
+        let rows = sqlx::query(AUDIT).bind(ids).bind(dates).bind(starts).bind(ends).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|r| {
+                let stored: bool = r.try_get("stored")?;
+                Ok(Difference {
+                    facility_id: r.try_get("facility_id")?,
+                    date: date(r)?,
+                    stored: if stored { Some([r.try_get("old_stock")?, r.try_get("old_transferred")?, r.try_get("old_requests")?]) } else { None },
+                    derived: [r.try_get("total_stock")?, r.try_get("total_transferred")?, r.try_get("total_requests")?],
+                    explained: r.try_get("explained")?,
+                    figures_differ: r.try_get("figures_differ")?,
+                    at_ms: r.try_get("at_ms")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn forget_published(&self, ids: &[i64]) -> Result<()> {
+        sqlx::query("DELETE FROM outbox WHERE id = ANY ($1)").bind(ids).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
+        sqlx::query("DELETE FROM tombstones WHERE event_time < to_timestamp($1::bigint / 1000.0::float8)")
+            .bind(tombstones_before_ms)
+            .execute(&self.pool)
+            .await?;
+        sqlx::query("DELETE FROM job_runs WHERE started_at < to_timestamp($1::bigint / 1000.0::float8) AND state <> 'running'")
+            .bind(runs_before_ms)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
+        // One round trip for all three: the triggers need not mark what this transaction refreshes itself.
+        let begin = format!(
+            "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
+            lock_timeout.as_millis().clamp(1, i32::MAX as u128)
+        );
+        Ok(Box::new(transaction::PostgresTransaction::new(self.pool.begin_with(AssertSqlSafe(begin)).await?)))
+    }
+
+    async fn claim_run(&self, run: Uuid, job: &str, tick_ms: i64, abandoned_after: Duration) -> Result<bool> {
+        let claimed = sqlx::query(include_str!("../../../sql/postgres/claim_run.sql"))
+            .bind(run)
+            .bind(job)
+            .bind(tick_ms)
+            .bind(i64::try_from(abandoned_after.as_millis()).unwrap_or(i64::MAX))
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(claimed.is_some())
+    }
+
+    async fn update_run(&self, run: &JobRun) -> Result<()> {
+        sqlx::query(include_str!("../../../sql/postgres/update_run.sql"))
+            .bind(run.id)
+            .bind(&run.state)
+            .bind(run.finished_at_ms)
+            .bind(run.total)
+            .bind(run.done)
+            .bind(run.changed)
+            .bind(run.drift)
+            .bind(&run.error)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>> {
+        let row = sqlx::query(include_str!("../../../sql/postgres/job_run.sql")).bind(id).fetch_optional(&self.pool).await?;
+        row.map(|r| {
+            Ok(JobRun {
+                id: r.try_get("id")?,
+                job: r.try_get("job")?,
+                state: r.try_get("state")?,
+                started_at_ms: r.try_get("started_at_ms")?,
+                finished_at_ms: r.try_get("finished_at_ms")?,
+                total: r.try_get("total")?,
+                done: r.try_get("done")?,
+                changed: r.try_get("changed")?,
+                drift: r.try_get("drift")?,
+                error: r.try_get("error")?,
+            })
+        })
+        .transpose()
+    }
+
+    fn connections(&self) -> Connections {
+        let (size, idle) = (self.pool.size(), u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX));
+        Connections { in_use: size.saturating_sub(idle), idle, max: self.max_connections }
+    }
+
+    fn dialect(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn date(row: &PgRow) -> Result<Date> {
+    let text: &str = row.try_get("date")?;
+    text.parse().map_err(|_| StoreError::Unreadable(format!("the date {text:?}")))
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &PgRow, column: &str) -> Result<T> {
+    let text: &str = row.try_get(column)?;
+    serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("{column}: {e}")))
+}
+
+fn summary_row(row: &PgRow) -> Result<SummaryRow> {
+    Ok(SummaryRow {
+        summary: Summary {
+            facility_id: row.try_get("facility_id")?,
+            date: date(row)?,
+            total_stock: row.try_get("total_stock")?,
+            total_transferred: row.try_get("total_transferred")?,
+            total_requests: row.try_get("total_requests")?,
+            by_blood_type: json(row, "by_blood_type")?,
+            updated_at: row.try_get("updated_at_ms")?,
+            version: row.try_get("version")?,
+        },
+        as_of_ms: row.try_get("as_of_ms")?,
+        next_expires_at_ms: row.try_get("next_expires_at_ms")?,
+    })
+}

@@ -1,0 +1,180 @@
+//! One writing transaction, READ COMMITTED: each statement's snapshot is taken after the locks of the ones before it.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::{Postgres, Row};
+use uuid::Uuid;
+
+use super::{date, entities, json};
+use crate::domain::{
+    event::{Kind, Record},
+    summary::{DayKey, Summary, SummaryRow},
+};
+use crate::store::{Derived, Mark, MarkKind, Put, Result, Transaction};
+
+const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
+
+pub(super) struct PostgresTransaction {
+    tx: sqlx::Transaction<'static, Postgres>,
+}
+
+impl PostgresTransaction {
+    pub(super) fn new(tx: sqlx::Transaction<'static, Postgres>) -> Self {
+        PostgresTransaction { tx }
+    }
+
+    async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+        let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql")).bind(facilities).fetch_all(&mut *self.tx).await?;
+        rows.iter().map(|r| Ok((r.try_get("facility_id")?, r.try_get("version")?))).collect()
+    }
+}
+
+#[async_trait]
+impl Transaction for PostgresTransaction {
+    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+        let locked = self.locked(facilities).await?;
+        if facilities.iter().all(|id| locked.contains_key(id)) {
+            return Ok(locked);
+        }
+        sqlx::query(include_str!("../../../sql/postgres/add_states.sql")).bind(facilities).execute(&mut *self.tx).await?;
+        self.locked(facilities).await
+    }
+
+    async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {
+        let (ids, dates, starts, ends) = key_columns(keys);
+        let rows = sqlx::query(DERIVE).bind(ids).bind(dates).bind(starts).bind(ends).fetch_all(&mut *self.tx).await?;
+        rows.iter()
+            .map(|r| {
+                let version: Option<i64> = r.try_get("old_version")?;
+                Ok(Derived {
+                    row: SummaryRow {
+                        summary: Summary {
+                            facility_id: r.try_get("facility_id")?,
+                            date: date(r)?,
+                            total_stock: r.try_get("total_stock")?,
+                            total_transferred: r.try_get("total_transferred")?,
+                            total_requests: r.try_get("total_requests")?,
+                            by_blood_type: json(r, "by_blood_type")?,
+                            updated_at: r.try_get("old_updated_at_ms")?,
+                            version: version.unwrap_or(0),
+                        },
+                        as_of_ms: r.try_get("as_of_ms")?,
+                        next_expires_at_ms: r.try_get("next_expires_at_ms")?,
+                    },
+                    stored: version.is_some(),
+                    figures_differ: r.try_get("figures_differ")?,
+                    write_needed: r.try_get("write_needed")?,
+                    is_today: r.try_get("is_today")?,
+                    timezone: r.try_get("timezone")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn write(&mut self, rows: &[SummaryRow]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let column = |of: fn(&SummaryRow) -> Option<i64>| rows.iter().map(of).collect::<Vec<Option<i64>>>();
+        sqlx::query(include_str!("../../../sql/postgres/write_summaries.sql"))
+            .bind(rows.iter().map(|r| r.summary.facility_id).collect::<Vec<Uuid>>())
+            .bind(rows.iter().map(|r| r.summary.date.to_string()).collect::<Vec<String>>())
+            .bind(column(|r| r.summary.total_stock))
+            .bind(column(|r| Some(r.summary.total_transferred)))
+            .bind(column(|r| Some(r.summary.total_requests)))
+            .bind(rows.iter().map(|r| r.summary.blood_types_json()).collect::<Vec<String>>())
+            .bind(column(|r| Some(r.as_of_ms)))
+            .bind(column(|r| r.next_expires_at_ms))
+            .bind(column(|r| r.summary.updated_at))
+            .bind(column(|r| Some(r.summary.version)))
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
+        sqlx::query("DELETE FROM dashboard_daily_summary WHERE facility_id = ANY ($1)").bind(facilities).execute(&mut *self.tx).await?;
+        Ok(())
+    }
+
+    async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>> {
+        let rows = sqlx::query(include_str!("../../../sql/postgres/take_marks.sql")).bind(ids).fetch_all(&mut *self.tx).await?;
+        rows.iter()
+            .map(|r| {
+                let (first, last): (Option<i64>, Option<i64>) = (r.try_get("first_ms")?, r.try_get("last_ms")?);
+                Ok(Mark {
+                    id: r.try_get("id")?,
+                    kind: MarkKind::parse(r.try_get("kind")?),
+                    facility_id: r.try_get("facility_id")?,
+                    span: first.zip(last),
+                })
+            })
+            .collect()
+    }
+
+    async fn add_marks(&mut self, marks: &[Mark]) -> Result<()> {
+        sqlx::query(include_str!("../../../sql/postgres/add_marks.sql"))
+            .bind(marks.iter().map(|m| m.kind.as_str().to_owned()).collect::<Vec<String>>())
+            .bind(marks.iter().map(|m| m.facility_id).collect::<Vec<Option<Uuid>>>())
+            .bind(marks.iter().map(|m| m.span.map(|s| s.0)).collect::<Vec<Option<i64>>>())
+            .bind(marks.iter().map(|m| m.span.map(|s| s.1)).collect::<Vec<Option<i64>>>())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn reserve(&mut self, set: &[Uuid], removed: &[Uuid]) -> Result<()> {
+        for (buckets, statement) in [
+            (buckets(set), "SELECT count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT unnest($2::integer[]) AS bucket) AS b"),
+            (buckets(removed), "SELECT count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT unnest($2::integer[]) AS bucket) AS b"),
+        ] {
+            if !buckets.is_empty() {
+                sqlx::query(statement).bind(RESERVATIONS).bind(buckets).execute(&mut *self.tx).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
+        entities::load(&mut self.tx, kind, ids).await
+    }
+
+    async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
+        let rows = sqlx::query("SELECT id, facility_id FROM blood_banks WHERE id = ANY ($1)").bind(banks).fetch_all(&mut *self.tx).await?;
+        rows.iter().map(|r| Ok((r.try_get("id")?, r.try_get("facility_id")?))).collect()
+    }
+
+    async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()> {
+        entities::put(&mut self.tx, kind, rows).await
+    }
+
+    async fn remove(&mut self, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()> {
+        entities::remove(&mut self.tx, kind, rows).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<()> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+/// The class of our advisory locks ("fs" in ASCII), apart from any that others may take.
+const RESERVATIONS: i32 = 0x6673;
+
+/// Advisory locks are few, so ids share 256 of them; sorted, so that transactions take them in one order.
+fn buckets(ids: &[Uuid]) -> Vec<i32> {
+    let mut buckets: Vec<i32> = ids.iter().map(|id| i32::from(id.as_bytes().iter().fold(0u8, |hash, byte| hash.rotate_left(1) ^ byte))).collect();
+    buckets.sort_unstable();
+    buckets.dedup();
+    buckets
+}
+
+/// Facility ids, dates, starts and ends of the keys, as the four arrays that `derive.sql` unnests.
+pub(super) fn key_columns(keys: &[DayKey]) -> (Vec<Uuid>, Vec<String>, Vec<i64>, Vec<i64>) {
+    (
+        keys.iter().map(|k| k.facility.id).collect(),
+        keys.iter().map(|k| k.day.date.to_string()).collect(),
+        keys.iter().map(|k| k.day.start_ms).collect(),
+        keys.iter().map(|k| k.day.end_ms).collect(),
+    )
+}
