@@ -49,7 +49,7 @@ pub struct Exited {
 impl Service {
     /// On a new SQLite file in a folder of its own.
     pub fn on_sqlite() -> Launch {
-        let folder = TempDir::new().expect("a temporary folder can be made");
+        let folder = a_folder();
         let url = format!("sqlite://{}", folder.path().join("facility-summary.db").display());
         Launch::new(url, folder)
     }
@@ -61,7 +61,7 @@ impl Service {
 
     /// On any database.
     pub fn on(database_url: impl Into<String>) -> Launch {
-        Launch::new(database_url.into(), TempDir::new().expect("a temporary folder can be made"))
+        Launch::new(database_url.into(), a_folder())
     }
 
     /// A request to this service; `path` begins with a slash and may carry a query.
@@ -273,6 +273,11 @@ fn keep_lines(source: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>
             lines.lock().expect("whoever holds the lines only copies them").push(String::from_utf8_lossy(&line).into_owned());
         }
     })
+}
+
+/// Under `target`, so that what a killed run leaves behind is swept up by `cargo clean`.
+fn a_folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made under target")
 }
 
 fn is_a_setting(name: &str) -> bool {
