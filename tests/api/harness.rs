@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sqlx::{Connection, PgConnection};
 
 use crate::support::{
+    faketime::FakeClock,
     postgres::{Postgres, fresh_database},
     wait_until_within,
 };
@@ -46,6 +48,19 @@ async fn a_frozen_server_takes_connections_and_leaves_them_without_an_answer_unt
     assert!(asked.is_err(), "an answer, or a refusal, from a server that hangs");
     postgres.thaw();
     PgConnection::connect(postgres.url()).await.expect("it answers again");
+}
+
+#[tokio::test]
+async fn a_clock_can_be_set_under_a_running_server() {
+    let new_year: Timestamp = "2030-12-31T23:59:50Z".parse().expect("a timestamp");
+    let clock = FakeClock::at(new_year);
+    let postgres = Postgres::start_in_environment(&[], &clock.environment());
+    let mut connection = PgConnection::connect(postgres.url()).await.expect("it accepts connections");
+    let year = "SELECT extract(year FROM now() - interval '1 minute')::int";
+    let before: i32 = sqlx::query_scalar(year).fetch_one(&mut connection).await.expect("it tells the time");
+    clock.set(new_year + jiff::Span::new().minutes(5));
+    let after: i32 = sqlx::query_scalar(year).fetch_one(&mut connection).await.expect("it tells the time");
+    assert_eq!((before, after), (2030, 2031));
 }
 
 #[tokio::test]

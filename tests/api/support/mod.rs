@@ -1,6 +1,7 @@
 //! What the tests stand on: a private Postgres, the real binary, and waiting for conditions instead of sleeping.
 
 pub mod events;
+pub mod faketime;
 pub mod postgres;
 pub mod problem;
 pub mod service;
@@ -37,7 +38,8 @@ pub fn wait_until_within(patience: Duration, what: &str, mut condition: impl Asy
 /// `it_holds::sqlite` and `it_holds::postgres`, each with a service and a database of its own.
 #[macro_export]
 macro_rules! on_both_stores {
-    ($(async fn $name:ident($service:ident: Service) $body:block)+) => { $(
+    ($($(#[$attribute:meta])* async fn $name:ident($service:ident: Service) $body:block)+) => { $(
+        $(#[$attribute])*
         mod $name {
             #[allow(unused_imports)] // a body may need nothing from its file
             use super::*;

@@ -45,10 +45,10 @@ impl Postgres {
     }
 
     /// [`Postgres::start`] with environment variables for the server, such as libfaketime's.
-    pub fn start_in_environment(settings: &[&str], environment: &[(&str, &str)]) -> Postgres {
+    pub fn start_in_environment(settings: &[&str], environment: &[(&str, String)]) -> Postgres {
         let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-postgres.sh"))
             .args(settings)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0) // a Ctrl-C meant for the tests must not reach it: it has to clean up after them

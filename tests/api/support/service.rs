@@ -137,6 +137,11 @@ impl Launch {
         self
     }
 
+    /// Several variables, such as those of a `FakeClock`.
+    pub fn envs<'a>(self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Launch {
+        variables.into_iter().fold(self, |launch, (name, value)| launch.env(name, value))
+    }
+
     /// An argument after `serve`.
     pub fn argument(mut self, argument: &str) -> Launch {
         self.arguments.push(argument.to_owned());
