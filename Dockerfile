@@ -1,0 +1,27 @@
+# docker build -t facility-summary .
+#
+# Without sign-in the service answers on loopback only, so publishing a port with -p reaches nothing. On one's own machine:
+#   docker run --network host -v facility-summary:/data facility-summary
+# In a pod, put a proxy that signs users in beside it: containers of a pod share the loopback.
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+COPY . .
+RUN cargo build --release --locked
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin facility-summary \
+    && install --directory --owner=facility-summary --group=facility-summary /data
+COPY --from=build /build/target/release/facility-summary /usr/local/bin/facility-summary
+USER facility-summary
+WORKDIR /data
+VOLUME /data
+ENV DATABASE_URL=sqlite:///data/facility-summary.db \
+    BIND_ADDR=127.0.0.1:8080 \
+    FACILITY_SUMMARY__LOG__FORMAT=json
+EXPOSE 8080
+# Alive, not ready: a replica that lost its database still serves what it has, and restarting would take that away.
+# The image has no HTTP client; bash can speak enough of it.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["bash", "-c", \
+    "exec 3<>/dev/tcp/127.0.0.1/${BIND_ADDR##*:} && printf 'GET /health/live HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
+ENTRYPOINT ["facility-summary"]
+CMD ["serve"]

@@ -1,0 +1,23 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test bench fmt lint
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+run: ## build and serve a demo on SQLite; prints its address
+	cargo run --release --locked -- serve --demo
+
+test: ## install what the tests need, run them all, hold the service to its OpenAPI document
+	tests/install-deps.sh
+	cargo test --workspace --locked
+	tests/schemathesis/run.sh
+
+bench: ## measure, and print the figures beside what they are compared to
+	load-tests/bench.sh
+
+fmt: ## format the code
+	cargo fmt
+
+lint: ## format check, and clippy with warnings as errors
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -1,0 +1,9 @@
+//! Tests from outside: the real binary as a process of its own, real databases, real HTTP. One binary, so that it links once and all
+//! tests share one private Postgres; a file a subject.
+
+// Not every helper is used by every state of the tests.
+#[allow(dead_code)]
+mod support;
+
+mod harness;
+mod smoke;

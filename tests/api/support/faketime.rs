@@ -1,0 +1,57 @@
+//! Clocks that tests set: libfaketime in front of a Postgres or a service.
+
+use std::{
+    fs::File,
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::PathBuf,
+};
+
+use jiff::Timestamp;
+use tempfile::NamedTempFile;
+
+/// A wall clock that runs on at the usual pace from wherever it is set, at once, for every process that was given its environment.
+///
+/// Monotonic clocks are left alone: time-outs and intervals take as long as ever. Two of these are two clocks apart.
+pub struct FakeClock {
+    /// Holds the distance from the true time, which is the same in each process, whenever that started.
+    offset: NamedTempFile,
+}
+
+impl FakeClock {
+    pub fn at(now: Timestamp) -> FakeClock {
+        // Not in a private folder: Postgres reads it as another user.
+        let readable = std::fs::Permissions::from_mode(0o644);
+        let offset = tempfile::Builder::new().permissions(readable).tempfile().expect("a temporary file can be made");
+        let clock = FakeClock { offset };
+        clock.set(now);
+        clock
+    }
+
+    /// Makes it this time now.
+    pub fn set(&self, now: Timestamp) {
+        let seconds = (now.as_millisecond() - Timestamp::now().as_millisecond()) as f64 / 1e3;
+        // Of one width and in one write, so that a reader sees the old text or the new.
+        let text = format!("{seconds:+020.3}\n");
+        let file: &File = self.offset.as_file();
+        file.write_all_at(text.as_bytes(), 0).expect("the file can be written");
+    }
+
+    /// For `Postgres::start_in_environment` and `Launch::envs`.
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("LD_PRELOAD", library().display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.offset.path().display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()), // else a new time is noticed only after ten seconds
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+    }
+}
+
+/// The build for programs with threads, which serves those without as well.
+fn library() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("/usr/lib exists").flatten().map(|entry| entry.path());
+    folders
+        .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
+        .find(|path| path.exists())
+        .expect("libfaketime is installed: tests/install-deps.sh does it")
+}

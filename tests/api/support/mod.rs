@@ -1,0 +1,60 @@
+//! What the tests stand on: a private Postgres, the real binary, and waiting for conditions instead of sleeping.
+
+pub mod events;
+pub mod faketime;
+pub mod postgres;
+pub mod problem;
+pub mod service;
+
+use std::time::{Duration, Instant};
+
+pub use service::Service;
+
+/// How long a condition may take to come true. Generous, since it is only spent when a test fails: a loaded machine is no bug.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until the condition holds; panics with `what` after [`PATIENCE`].
+#[track_caller]
+pub fn wait_until(what: &str, condition: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    wait_until_within(PATIENCE, what, condition)
+}
+
+/// [`wait_until`] with a deadline of its own, for conditions that are known to take long.
+///
+/// The panic names the caller's line: an `async fn` could not, so this is a plain function that returns a future.
+#[track_caller]
+pub fn wait_until_within(patience: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let started = Instant::now();
+        while !condition().await {
+            assert!(started.elapsed() < patience, "{caller}: gave up after {patience:?} waiting until {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Runs one test body on both stores: `on_both_stores! { async fn it_holds(service: Service) { … } }` gives the tests
+/// `it_holds::sqlite` and `it_holds::postgres`, each with a service and a database of its own.
+#[macro_export]
+macro_rules! on_both_stores {
+    ($($(#[$attribute:meta])* async fn $name:ident($service:ident: Service) $body:block)+) => { $(
+        $(#[$attribute])*
+        mod $name {
+            #[allow(unused_imports)] // a body may need nothing from its file
+            use super::*;
+
+            async fn body($service: $crate::support::Service) $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                body($crate::support::Service::on_sqlite().start().await).await
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                body($crate::support::Service::on_postgres().await.start().await).await
+            }
+        }
+    )+ };
+}

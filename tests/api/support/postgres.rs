@@ -1,0 +1,126 @@
+//! A private Postgres: one shared by all tests of a run, started by the first that asks, and more for tests that break theirs.
+//!
+//! `tests/private-postgres.sh` runs it and says how it is ended: by the end of its standard input, which the kernel brings about however
+//! this process dies. That is why the shared one may live in a `static`, which nobody drops.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+/// A running cluster; dropping it stops the server and deletes its data.
+pub struct Postgres {
+    /// With the superuser, on the database `postgres`.
+    url: String,
+    control: Mutex<Control>,
+    databases: AtomicU32,
+}
+
+struct Control {
+    /// `None` only while it is being dropped.
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    script: Child,
+}
+
+/// The URL of an empty database that no other test knows, in the cluster shared by all tests of this process.
+///
+/// The shared cluster has `fsync=off` and is never stopped by a test.
+pub async fn fresh_database() -> String {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    SHARED.get_or_init(|| Postgres::start(&[])).fresh_database().await
+}
+
+impl Postgres {
+    /// A cluster for one test alone, for example `Postgres::start(&["fsync=on", "max_connections=20"])`.
+    pub fn start(settings: &[&str]) -> Postgres {
+        Postgres::start_in_environment(settings, &[])
+    }
+
+    /// [`Postgres::start`] with environment variables for the server, such as libfaketime's.
+    pub fn start_in_environment(settings: &[&str], environment: &[(&str, String)]) -> Postgres {
+        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-postgres.sh"))
+            .args(settings)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0) // a Ctrl-C meant for the tests must not reach it: it has to clean up after them
+            .spawn()
+            .expect("tests/private-postgres.sh can be run");
+        let commands = script.stdin.take();
+        let mut answers = BufReader::new(script.stdout.take().expect("its output is piped"));
+        let mut url = String::new();
+        answers.read_line(&mut url).expect("the script prints text");
+        assert!(url.starts_with("postgres://"), "the private Postgres did not start; its complaint is above");
+        Postgres {
+            url: url.trim_end().to_owned(),
+            control: Mutex::new(Control { commands, answers, script }),
+            databases: AtomicU32::new(0),
+        }
+    }
+
+    /// The superuser's URL of the cluster's own database `postgres`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL of a new, empty database in this cluster.
+    pub async fn fresh_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut connection = PgConnection::connect(&self.url).await.expect("the private Postgres accepts connections");
+        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a database can be created");
+        connection.close().await.expect("the connection closes");
+        let (cluster, _) = self.url.rsplit_once('/').expect("a URL has a path");
+        format!("{cluster}/{name}")
+    }
+
+    /// Shuts the server down, cutting off its clients; the port then refuses connections.
+    pub fn stop(&self) {
+        self.command("stop");
+    }
+
+    /// Starts it again after [`Postgres::stop`] or [`Postgres::crash`]: same data, same port.
+    pub fn start_again(&self) {
+        self.command("start");
+    }
+
+    /// Stops it without a checkpoint, as a failing machine would.
+    pub fn crash(&self) {
+        self.command("crash");
+    }
+
+    /// Every process of the server hangs: connections stay open and nothing answers, as behind a dead network.
+    pub fn freeze(&self) {
+        self.command("freeze");
+    }
+
+    /// Ends [`Postgres::freeze`].
+    pub fn thaw(&self) {
+        self.command("thaw");
+    }
+
+    fn command(&self, word: &str) {
+        // A test that panicked inside leaves nothing half-done: each command is one line and one answer.
+        let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let commands = control.commands.as_mut().expect("only drop takes it");
+        writeln!(commands, "{word}").expect("the script listens");
+        let mut answer = String::new();
+        control.answers.read_line(&mut answer).expect("the script answers");
+        assert_eq!(answer.trim_end(), "done", "the private Postgres could not {word}");
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let control = self.control.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        control.commands = None; // closes the pipe: the script stops the server and deletes the folder
+        let _ = control.script.wait(); // a drop has nobody to tell
+    }
+}

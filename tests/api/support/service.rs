@@ -1,0 +1,294 @@
+//! The real binary as a process of its own: started on a free port, asked over HTTP, killed with the test.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard},
+    thread::JoinHandle,
+};
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{postgres, wait_until};
+
+/// How to start the service: what to change before a first start, and what is left of it after its process ended.
+#[derive(Clone)]
+pub struct Launch {
+    database_url: String,
+    environment: Vec<(String, String)>,
+    arguments: Vec<String>,
+    /// Its working directory, with its data on SQLite; deleted with the last copy.
+    folder: Arc<TempDir>,
+}
+
+/// A service that said it is ready. Its process is killed on drop, and its log printed if the test is failing.
+///
+/// The process also dies with the thread that started it, so start it in the test itself and not in a task of its own.
+pub struct Service {
+    /// Where it listens.
+    pub address: SocketAddr,
+    client: Client,
+    process: Process,
+    launch: Launch,
+}
+
+/// What a process left when it ended by itself.
+pub struct Exited {
+    /// `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output and standard error, line by line as they came.
+    pub output: String,
+}
+
+impl Service {
+    /// On a new SQLite file in a folder of its own.
+    pub fn on_sqlite() -> Launch {
+        let folder = a_folder();
+        let url = format!("sqlite://{}", folder.path().join("facility-summary.db").display());
+        Launch::new(url, folder)
+    }
+
+    /// On an empty database of the shared Postgres.
+    pub async fn on_postgres() -> Launch {
+        Service::on(postgres::fresh_database().await)
+    }
+
+    /// On any database.
+    pub fn on(database_url: impl Into<String>) -> Launch {
+        Launch::new(database_url.into(), a_folder())
+    }
+
+    /// A request to this service; `path` begins with a slash and may carry a query.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
+        answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Response {
+        answer(self.request(Method::PUT, path).json(body)).await
+    }
+
+    /// The database that it uses, for a plain SQL client beside it.
+    pub fn database_url(&self) -> &str {
+        &self.launch.database_url
+    }
+
+    /// How it was started, for a second replica or a command on the same database.
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// Its process, for the tools that look at processes from outside.
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// The log so far, one line an entry.
+    pub fn logs(&self) -> Vec<String> {
+        self.process.lines().clone()
+    }
+
+    /// The fields of the log entries with this message, oldest first.
+    pub fn logged(&self, message: &str) -> Vec<Value> {
+        self.process.entries(message)
+    }
+
+    /// Sends a signal, such as `libc::SIGSTOP`.
+    pub fn signal(&self, signal: i32) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it as a power cut would: nothing is finished, nothing is said.
+    pub async fn kill_9(mut self) -> Launch {
+        self.process.signal(libc::SIGKILL);
+        self.process.wait("it is dead").await;
+        self.launch
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub async fn terminate(mut self) -> (Exited, Launch) {
+        self.process.signal(libc::SIGTERM);
+        let exited = self.process.wait("it has stopped after SIGTERM").await;
+        (exited, self.launch)
+    }
+}
+
+impl Launch {
+    fn new(database_url: String, folder: TempDir) -> Launch {
+        Launch { database_url, environment: Vec::new(), arguments: Vec::new(), folder: Arc::new(folder) }
+    }
+
+    /// Sets an environment variable of the process; the last word on a name counts.
+    pub fn env(mut self, name: &str, value: impl ToString) -> Launch {
+        self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Several variables, such as those of a `FakeClock`.
+    pub fn envs<'a>(self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Launch {
+        variables.into_iter().fold(self, |launch, (name, value)| launch.env(name, value))
+    }
+
+    /// An argument after `serve`.
+    pub fn argument(mut self, argument: &str) -> Launch {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Its working directory, the same at every start of this launch.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it and waits until `/health/ready` answers 200.
+    pub async fn start(self) -> Service {
+        let mut process = self.spawn(["serve"].into_iter().chain(self.arguments.iter().map(String::as_str)));
+        let mut address = None;
+        wait_until("the service says where it listens", async || {
+            process.assert_running();
+            address = process.entries("listening").first().and_then(|fields| fields["address"].as_str()?.parse().ok());
+            address.is_some()
+        })
+        .await;
+        let client = Client::builder().no_proxy().build().expect("an HTTP client needs nothing");
+        let mut service = Service { address: address.expect("the wait ended with one"), client, process, launch: self };
+        service.wait_until_ready().await;
+        service
+    }
+
+    /// Runs a command such as `&["audit"]`, or a `serve` that is meant to fail, with the same settings until it ends by itself.
+    pub async fn run(&self, arguments: &[&str]) -> Exited {
+        self.spawn(arguments).wait("the command has ended").await
+    }
+
+    fn spawn(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_facility-summary"));
+        // Settings of whoever runs the tests are not the test's.
+        for (name, _) in std::env::vars().filter(|(name, _)| is_a_setting(name)) {
+            command.env_remove(name);
+        }
+        command
+            .args(arguments)
+            .current_dir(self.folder())
+            .env("DATABASE_URL", &self.database_url)
+            .env("BIND_ADDR", "127.0.0.1:0")
+            .env("FACILITY_SUMMARY__LOG__FORMAT", "json")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // SAFETY: prctl is a bare system call; it neither allocates nor takes a lock, as is asked of code between fork and exec.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        Process::new(command.spawn().expect("the binary can be run"))
+    }
+}
+
+impl Service {
+    async fn wait_until_ready(&mut self) {
+        let ready = format!("http://{}/health/ready", self.address);
+        let Service { process, client, .. } = self;
+        wait_until("/health/ready answers 200", async || {
+            process.assert_running();
+            client.get(&ready).send().await.is_ok_and(|response| response.status() == 200)
+        })
+        .await;
+    }
+}
+
+/// A child with its output kept in memory.
+struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    fn new(mut child: Child) -> Process {
+        let lines = Arc::default();
+        let readers = vec![
+            keep_lines(child.stdout.take().expect("its output is piped"), &lines),
+            keep_lines(child.stderr.take().expect("its errors are piped"), &lines),
+        ];
+        Process { child, lines, readers }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().expect("whoever holds the lines only copies them")
+    }
+
+    fn entries(&self, message: &str) -> Vec<Value> {
+        let parsed = self.lines().iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect::<Vec<_>>();
+        parsed.into_iter().map(|mut entry| entry["fields"].take()).filter(|fields| fields["message"] == message).collect()
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: the child is not waited for before it is gone, so that its id cannot have passed to another process.
+        unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
+    }
+
+    fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("the child is ours") {
+            panic!("the service ended early with {status}");
+        }
+    }
+
+    async fn wait(&mut self, what: &str) -> Exited {
+        wait_until(what, async || self.child.try_wait().expect("the child is ours").is_some()).await;
+        let status = self.child.wait().expect("it has just ended");
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader only reads");
+        }
+        Exited { code: status.code(), output: self.lines().join("\n") }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nobody to tell, and it may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of process {}\n{}\n---", self.child.id(), self.lines().join("\n"));
+        }
+    }
+}
+
+fn keep_lines(source: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    let lines = Arc::clone(lines);
+    std::thread::spawn(move || {
+        for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
+            lines.lock().expect("whoever holds the lines only copies them").push(String::from_utf8_lossy(&line).into_owned());
+        }
+    })
+}
+
+/// Under `target`, so that what a killed run leaves behind is swept up by `cargo clean`.
+fn a_folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made under target")
+}
+
+fn is_a_setting(name: &str) -> bool {
+    matches!(name, "DATABASE_URL" | "DATABASE_READ_URL" | "REDIS_URL" | "BIND_ADDR" | "RUST_LOG") || name.starts_with("FACILITY_SUMMARY__")
+}
+
+async fn answer(request: RequestBuilder) -> Response {
+    request.send().await.expect("the service answers")
+}
