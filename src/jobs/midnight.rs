@@ -43,7 +43,7 @@ impl Midnight {
             count += self.open(chunk, now_ms).await?;
         }
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        due.iter().for_each(|f| drop(opened.insert(f.zone.name.clone(), f.zone.today(now_ms).date)));
+        opened.extend(due.iter().map(|f| (f.zone.name.clone(), f.zone.today(now_ms).date)));
         Ok(count)
     }
 
