@@ -1,0 +1,6 @@
+//! The HTTP edge: what comes in is checked here once, and every error leaves as a problem document.
+
+pub mod json;
+pub mod percent;
+pub mod problem;
+pub mod query;
