@@ -1,5 +1,6 @@
 //! The HTTP edge: what comes in is checked here once, and every error leaves as a problem document.
 
+pub mod freshness;
 pub mod json;
 pub mod percent;
 pub mod problem;
