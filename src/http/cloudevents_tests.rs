@@ -183,6 +183,13 @@ fn batches_are_neither_empty_nor_endless() {
 }
 
 #[test]
+fn the_limits_of_an_events_time_belong_to_it() {
+    for time in ["2026-11-21T10:05:00Z", "2026-08-23T10:00:00Z"] {
+        assert!(post(STRUCTURED, &with("/time", json!(time))).is_ok(), "{time}");
+    }
+}
+
+#[test]
 fn extensions_are_allowed_and_times_are_kept_to_the_millisecond() {
     let mut event = with("/time", json!("2026-11-21T11:00:00.1239+01:00"));
     event["traceparent"] = json!("00-ab");

@@ -268,6 +268,7 @@ mod tests {
             (&["*;q=0"], Identity),
             (&["gzip;q=0.5, identity"], Identity),
             (&["gzip;q=0.5"], Gzip),
+            (&["identity, gzip"], Gzip),
             (&["identity;q=0, deflate"], Identity),
             (&["X-GZIP"], Gzip),
             (&["gzip;q=x, br;q=1.1"], Identity),
