@@ -5,6 +5,7 @@ use std::fmt;
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder, Responder, ResponseError,
     body::BoxBody,
+    error::PayloadError,
     http::{StatusCode, header},
 };
 use serde::Serialize;
@@ -154,6 +155,18 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// What reading a request's body can end in.
+impl From<PayloadError> for Problem {
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::Overflow => Problem::too_large("The body is larger than the service takes (setting server.max_body)."),
+            PayloadError::EncodingCorrupted => Problem::bad_request("The body is not in the encoding that its Content-Encoding names."),
+            PayloadError::UnknownLength => Problem::bad_request("The length of the body cannot be read from its Content-Length."),
+            _ => Problem::bad_request("The body ended before it was complete."),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.status, self.title, self.detail)?;
@@ -234,6 +247,12 @@ mod tests {
             assert_eq!((status, retry_after.is_some()), (want, retry));
             assert!(!body.to_string().contains("10.0.0.7") && !body.to_string().contains("relation"), "{body}");
         }
+    }
+
+    #[test]
+    fn a_body_cut_off_is_the_senders_fault() {
+        assert_eq!(Problem::from(PayloadError::Incomplete(None)).status(), 400);
+        assert_eq!(Problem::from(PayloadError::Overflow).status(), 413);
     }
 
     #[actix_web::test]

@@ -3,12 +3,14 @@
 
 use std::fmt;
 
+use jiff::civil::Date;
 use serde::{
     de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor, value::MapDeserializer},
     forward_to_deserialize_any,
 };
+use uuid::Uuid;
 
-use super::{json::Shown, percent, problem::Problem};
+use super::{fields, json::Shown, percent, problem::Problem};
 
 /// Reads `query` (without its `?`) into `T`, whose fields bear the names in `known`. Lists are separated by commas. 400 otherwise.
 pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Problem> {
@@ -28,12 +30,37 @@ pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Prob
             decode(value).map_err(|wrong| Problem::bad_request(format!("The query parameter `{name}` cannot be read: {wrong}.")))?;
         params.push((name.clone(), Param { name, value }));
     }
-    T::deserialize(MapDeserializer::new(params.into_iter())).map_err(|Wrong(detail)| Problem::bad_request(detail))
+    T::deserialize(MapDeserializer::new(params.into_iter())).map_err(|wrong| Problem::bad_request(wrong.to_string()))
 }
 
 /// 400 for a value that is well-formed, but not one that the parameter takes; `expected` continues "expected …".
 pub fn invalid(name: &str, value: impl fmt::Display, expected: impl fmt::Display) -> Problem {
     Problem::bad_request(wrong_value(name, &value.to_string(), expected))
+}
+
+/// For `#[serde(default, deserialize_with = "query::id")]` on an `Option<Uuid>`: hyphenated, not nil.
+pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+    deserializer.deserialize_str(Rule(fields::parse_id, "a UUID such as 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d")).map(Some)
+}
+
+/// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: `YYYY-MM-DD` in the years 1900 to 2199.
+pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
+    deserializer.deserialize_str(Rule(fields::parse_date, "a calendar date such as 2026-11-21")).map(Some)
+}
+
+/// A way to read a text, and what it expects.
+struct Rule<T>(fn(&str) -> Option<T>, &'static str);
+
+impl<T> Visitor<'_> for Rule<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
 }
 
 fn wrong_value(name: &str, value: &str, expected: impl fmt::Display) -> String {
@@ -48,13 +75,32 @@ fn unknown(name: &str, known: &[&str]) -> Problem {
     })
 }
 
-/// The sentence that the client reads.
+/// What a value did not satisfy; `of` makes a sentence of it that names the parameter.
 #[derive(Debug)]
-struct Wrong(String);
+enum Wrong {
+    /// Continues "expected …".
+    Expected(String),
+    /// A type's own words on why it cannot be read.
+    Because(String),
+    /// The whole sentence.
+    Told(String),
+}
+
+impl Wrong {
+    fn of(self, param: &Param) -> Self {
+        let (name, value) = (&param.name, &param.value);
+        Wrong::Told(match self {
+            Wrong::Expected(expected) => wrong_value(name, value, expected),
+            Wrong::Because(reason) => format!("The query parameter `{name}` is {}, which cannot be read: {reason}.", Shown(value)),
+            Wrong::Told(sentence) => sentence,
+        })
+    }
+}
 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let (Wrong::Expected(text) | Wrong::Because(text) | Wrong::Told(text)) = self;
+        f.write_str(text)
     }
 }
 
@@ -62,23 +108,23 @@ impl std::error::Error for Wrong {}
 
 impl de::Error for Wrong {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Wrong(message.to_string())
+        Wrong::Because(message.to_string())
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
-        Wrong(format!("one of {}", expected.join(", ")))
+        Wrong::Expected(format!("one of {}", expected.join(", ")))
     }
 
     fn invalid_value(_: de::Unexpected, expected: &dyn de::Expected) -> Self {
-        Wrong(expected.to_string())
+        Wrong::Expected(expected.to_string())
     }
 
     fn invalid_type(_: de::Unexpected, expected: &dyn de::Expected) -> Self {
-        Wrong(expected.to_string())
+        Wrong::Expected(expected.to_string())
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Wrong(format!("The query parameter `{field}` is missing."))
+        Wrong::Told(format!("The query parameter `{field}` is missing."))
     }
 }
 
@@ -90,7 +136,7 @@ struct Param {
 
 impl Param {
     fn number<N: std::str::FromStr>(&self, least: impl fmt::Display, most: impl fmt::Display) -> Result<N, Wrong> {
-        self.value.parse().map_err(|_| Wrong(wrong_value(&self.name, &self.value, format_args!("a whole number from {least} to {most}"))))
+        self.value.parse().map_err(|_| Wrong::Expected(format!("a whole number from {least} to {most}")).of(self))
     }
 }
 
@@ -125,14 +171,14 @@ impl<'de> Deserializer<'de> for Param {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        visitor.visit_str(&self.value).map_err(|Wrong(expected)| Wrong(wrong_value(&self.name, &self.value, expected)))
+        visitor.visit_str(&self.value).map_err(|wrong: Wrong| wrong.of(&self))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
         match self.value.as_str() {
             "true" => visitor.visit_bool(true),
             "false" => visitor.visit_bool(false),
-            value => Err(Wrong(wrong_value(&self.name, value, "true or false"))),
+            _ => Err(Wrong::Expected("true or false".into()).of(&self)),
         }
     }
 
@@ -151,7 +197,7 @@ impl<'de> Deserializer<'de> for Param {
         visitor: V,
     ) -> Result<V::Value, Wrong> {
         let plain: de::value::StrDeserializer<'_, Wrong> = self.value.as_str().into_deserializer();
-        plain.deserialize_enum(name, variants, visitor).map_err(|Wrong(expected)| Wrong(wrong_value(&self.name, &self.value, expected)))
+        plain.deserialize_enum(name, variants, visitor).map_err(|wrong| wrong.of(&self))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
@@ -167,7 +213,6 @@ impl<'de> Deserializer<'de> for Param {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -186,18 +231,24 @@ mod tests {
         sort: Option<Sort>,
         #[serde(default)]
         metric: Vec<String>,
+        #[serde(default, deserialize_with = "id")]
         id: Option<Uuid>,
+        #[serde(default, deserialize_with = "date")]
+        from: Option<Date>,
+        raw: Option<Uuid>,
     }
 
     fn read(query: &str) -> Result<Query, Problem> {
-        parse(query, &["q", "limit", "sort", "metric", "id"])
+        parse(query, &["q", "limit", "sort", "metric", "id", "from", "raw"])
     }
 
     #[test]
     fn parameters_are_decoded_and_typed() {
-        let query = read("q=%C5%81%C3%B3d%C5%BA+2&limit=500&&sort=-total_stock&metric=stock,requests").unwrap();
+        let query = read("q=%C5%81%C3%B3d%C5%BA+2&limit=500&&sort=-total_stock&metric=stock,requests&from=2026-11-21").unwrap();
         let metric = vec!["stock".to_owned(), "requests".to_owned()];
-        assert_eq!(query, Query { q: Some("Łódź 2".into()), limit: Some(500), sort: Some(Sort::StockFirst), metric, id: None });
+        let from = Some(jiff::civil::date(2026, 11, 21));
+        let want = Query { q: Some("Łódź 2".into()), limit: Some(500), sort: Some(Sort::StockFirst), metric, from, ..Query::default() };
+        assert_eq!(query, want);
         assert_eq!(read("").unwrap(), Query::default());
         assert_eq!(read("q").unwrap().q.as_deref(), Some(""));
     }
@@ -212,7 +263,9 @@ mod tests {
             ("limit=99999999999", &["`limit` is \"99999999999\""]),
             ("limit=", &["`limit` is \"\""]),
             ("sort=size", &["`sort` is \"size\"", "one of name, -total_stock"]),
-            ("id=7", &["`id` is \"7\""]),
+            ("id=7", &["`id` is \"7\"; expected a UUID such as"]),
+            ("from=21.11.2026", &["`from` is \"21.11.2026\"; expected a calendar date such as 2026-11-21"]),
+            ("raw=7", &["`raw` is \"7\"", "UUID"]),
             ("q=%zz", &["`q` cannot be read", "hexadecimal"]),
             ("q=%ff", &["`q` cannot be read", "UTF-8"]),
             ("%=1", &["\"%\" cannot be read"]),
