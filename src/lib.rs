@@ -8,6 +8,7 @@ pub mod changes;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod jobs;
 pub mod metrics;
 pub mod service;

@@ -1,0 +1,306 @@
+//! The `data` of each event type: how it is read, and its schema as the OpenAPI document shows it.
+
+use uuid::Uuid;
+
+use super::{
+    fields::{self, Fields},
+    json::Json,
+};
+use crate::domain::event::{Entity, Event, Kind, Record, Statement};
+
+/// The types that `POST /v1/events` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    FacilityRegistered,
+    BloodBankRegistered,
+    InventorySet,
+    InventoryRemoved,
+    DistributionSet,
+    DistributionRemoved,
+    RequestSet,
+    RequestRemoved,
+    SummaryTouched,
+}
+
+impl EventType {
+    pub const ALL: [EventType; 9] = [
+        EventType::FacilityRegistered,
+        EventType::BloodBankRegistered,
+        EventType::InventorySet,
+        EventType::InventoryRemoved,
+        EventType::DistributionSet,
+        EventType::DistributionRemoved,
+        EventType::RequestSet,
+        EventType::RequestRemoved,
+        EventType::SummaryTouched,
+    ];
+
+    /// The CloudEvents `type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EventType::FacilityRegistered => "facility.registered",
+            EventType::BloodBankRegistered => "blood_bank.registered",
+            EventType::InventorySet => "inventory.set",
+            EventType::InventoryRemoved => "inventory.removed",
+            EventType::DistributionSet => "distribution.set",
+            EventType::DistributionRemoved => "distribution.removed",
+            EventType::RequestSet => "request.set",
+            EventType::RequestRemoved => "request.removed",
+            EventType::SummaryTouched => "summary.touched",
+        }
+    }
+
+    /// The rule for the attribute `type`.
+    pub fn rule(value: &Json) -> Result<Self, fields::Expected> {
+        let name = fields::text_of(value).unwrap_or_default();
+        Self::ALL
+            .into_iter()
+            .find(|known| known.as_str() == name)
+            .ok_or_else(|| format!("one of {}", Self::ALL.map(EventType::as_str).join(", ")).into())
+    }
+}
+
+/// Reads the `data` of an event stated at `time_ms`. `None` where it has a fault, each of which is then noted.
+pub fn read(event_type: EventType, time_ms: i64, mut data: Fields) -> Option<Event> {
+    let f = &mut data;
+    let event = match event_type {
+        EventType::FacilityRegistered => stated(Kind::Facility, f.required("facility_id", fields::id), facility(f), time_ms),
+        EventType::BloodBankRegistered => stated(Kind::BloodBank, f.required("blood_bank_id", fields::id), blood_bank(f), time_ms),
+        EventType::InventorySet => stated(Kind::Inventory, f.required("inventory_id", fields::id), inventory(f), time_ms),
+        EventType::DistributionSet => stated(Kind::Distribution, f.required("distribution_id", fields::id), distribution(f), time_ms),
+        EventType::RequestSet => stated(Kind::Request, f.required("request_id", fields::id), request(f), time_ms),
+        EventType::InventoryRemoved => removed(Kind::Inventory, f.required("inventory_id", fields::id), time_ms),
+        EventType::DistributionRemoved => removed(Kind::Distribution, f.required("distribution_id", fields::id), time_ms),
+        EventType::RequestRemoved => removed(Kind::Request, f.required("request_id", fields::id), time_ms),
+        EventType::SummaryTouched => {
+            let (facility_id, date) = (f.required("facility_id", fields::id), f.optional("date", fields::date));
+            facility_id.zip(date).map(|(facility_id, date)| Event::Touched { facility_id, date })
+        }
+    };
+    data.finish();
+    event
+}
+
+fn stated(kind: Kind, id: Option<Uuid>, entity: Option<Entity>, event_time_ms: i64) -> Option<Event> {
+    Some(Event::Statement(Statement { kind, id: id?, record: Record { event_time_ms, entity: Some(entity?) } }))
+}
+
+fn removed(kind: Kind, id: Option<Uuid>, event_time_ms: i64) -> Option<Event> {
+    Some(Event::Statement(Statement { kind, id: id?, record: Record { event_time_ms, entity: None } }))
+}
+
+// Each asks for all of its fields before the first `?`, so that every fault is noted.
+
+pub fn facility(f: &mut Fields) -> Option<Entity> {
+    let (name, timezone) = (f.required("name", fields::name), f.required("timezone", fields::timezone));
+    Some(Entity::Facility { name: name?, timezone: timezone? })
+}
+
+pub fn blood_bank(f: &mut Fields) -> Option<Entity> {
+    let (facility_id, name) = (f.required("facility_id", fields::id), f.required("name", fields::name));
+    Some(Entity::BloodBank { facility_id: facility_id?, name: name? })
+}
+
+fn inventory(f: &mut Fields) -> Option<Entity> {
+    let (blood_bank_id, blood_type) = (f.required("blood_bank_id", fields::id), f.optional("blood_type", fields::blood_type));
+    let (expires_at, quantity) = (f.optional("expires_at", fields::instant), f.required("quantity", fields::quantity(0)));
+    Some(Entity::Inventory { blood_bank_id: blood_bank_id?, blood_type: blood_type?, expires_at_ms: expires_at?, quantity: quantity? })
+}
+
+fn distribution(f: &mut Fields) -> Option<Entity> {
+    let (to, blood_type) = (f.required("dispatched_to_id", fields::id), f.optional("blood_type", fields::blood_type));
+    let (delivered, quantity) = (f.optional("date_delivered", fields::instant), f.required("quantity", fields::quantity(1)));
+    Some(Entity::Distribution { blood_type: blood_type?, date_delivered_ms: delivered?, dispatched_to_id: to?, quantity: quantity? })
+}
+
+fn request(f: &mut Fields) -> Option<Entity> {
+    let (facility_id, created_at) = (f.required("facility_id", fields::id), f.required("created_at", fields::instant));
+    let (blood_type, quantity) = (f.optional("blood_type", fields::blood_type), f.optional("quantity", fields::quantity(0)));
+    Some(Entity::Request { blood_type: blood_type?, created_at_ms: created_at?, facility_id: facility_id?, quantity: quantity? })
+}
+
+/// Schemas for the OpenAPI document. They describe; the functions above decide. A test holds the two together.
+pub mod schema {
+    use serde::Deserialize;
+    use utoipa::ToSchema;
+    use uuid::Uuid;
+
+    /// One of the eight ABO/RhD types, in exactly this spelling.
+    #[derive(Deserialize, ToSchema)]
+    pub enum NamedBloodType {
+        #[serde(rename = "O+")]
+        OPositive,
+        #[serde(rename = "O-")]
+        ONegative,
+        #[serde(rename = "A+")]
+        APositive,
+        #[serde(rename = "A-")]
+        ANegative,
+        #[serde(rename = "B+")]
+        BPositive,
+        #[serde(rename = "B-")]
+        BNegative,
+        #[serde(rename = "AB+")]
+        AbPositive,
+        #[serde(rename = "AB-")]
+        AbNegative,
+    }
+
+    /// `facility.registered`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct FacilityRegistered {
+        pub facility_id: Uuid,
+        #[schema(min_length = 1, max_length = 500)]
+        pub name: String,
+        /// An IANA name.
+        #[schema(example = "Europe/Warsaw")]
+        pub timezone: String,
+    }
+
+    /// `blood_bank.registered`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct BloodBankRegistered {
+        pub blood_bank_id: Uuid,
+        pub facility_id: Uuid,
+        #[schema(min_length = 1, max_length = 500)]
+        pub name: String,
+    }
+
+    /// `inventory.set`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct InventorySet {
+        pub inventory_id: Uuid,
+        pub blood_bank_id: Uuid,
+        /// Absent or null: unknown.
+        pub blood_type: Option<NamedBloodType>,
+        #[schema(minimum = 0)]
+        pub quantity: i32,
+        /// Absent or null: never.
+        #[schema(format = DateTime)]
+        pub expires_at: Option<String>,
+    }
+
+    /// `inventory.removed`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct InventoryRemoved {
+        pub inventory_id: Uuid,
+    }
+
+    /// `distribution.set`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct DistributionSet {
+        pub distribution_id: Uuid,
+        pub dispatched_to_id: Uuid,
+        #[schema(minimum = 1)]
+        pub quantity: i32,
+        /// Absent or null: unknown.
+        pub blood_type: Option<NamedBloodType>,
+        /// Absent or null: not delivered.
+        #[schema(format = DateTime)]
+        pub date_delivered: Option<String>,
+    }
+
+    /// `distribution.removed`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct DistributionRemoved {
+        pub distribution_id: Uuid,
+    }
+
+    /// `request.set`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct RequestSet {
+        pub request_id: Uuid,
+        pub facility_id: Uuid,
+        #[schema(format = DateTime)]
+        pub created_at: String,
+        /// Absent or null: unknown.
+        pub blood_type: Option<NamedBloodType>,
+        #[schema(minimum = 0)]
+        pub quantity: Option<i32>,
+    }
+
+    /// `request.removed`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct RequestRemoved {
+        pub request_id: Uuid,
+    }
+
+    /// `summary.touched`
+    #[derive(Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct SummaryTouched {
+        pub facility_id: Uuid,
+        /// Absent or null: the facility's today.
+        #[schema(format = Date)]
+        pub date: Option<String>,
+    }
+
+    /// The fields that the event's `type` asks for.
+    #[derive(Deserialize, ToSchema)]
+    #[serde(untagged)]
+    pub enum EventData {
+        FacilityRegistered(FacilityRegistered),
+        BloodBankRegistered(BloodBankRegistered),
+        InventorySet(InventorySet),
+        InventoryRemoved(InventoryRemoved),
+        DistributionSet(DistributionSet),
+        DistributionRemoved(DistributionRemoved),
+        RequestSet(RequestSet),
+        RequestRemoved(RequestRemoved),
+        SummaryTouched(SummaryTouched),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+    use utoipa::PartialSchema;
+
+    use super::*;
+    use crate::http::{fields::Place, json};
+
+    /// The schema's required names, and all of its names.
+    fn names(schema: Value) -> (BTreeSet<String>, BTreeSet<String>) {
+        assert_eq!(schema["additionalProperties"], false, "{schema}");
+        let required = schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect();
+        (required, schema["properties"].as_object().unwrap().keys().cloned().collect())
+    }
+
+    #[test]
+    fn the_schemas_name_the_fields_that_are_read() {
+        let schemas = [
+            serde_json::to_value(schema::FacilityRegistered::schema()).unwrap(),
+            serde_json::to_value(schema::BloodBankRegistered::schema()).unwrap(),
+            serde_json::to_value(schema::InventorySet::schema()).unwrap(),
+            serde_json::to_value(schema::InventoryRemoved::schema()).unwrap(),
+            serde_json::to_value(schema::DistributionSet::schema()).unwrap(),
+            serde_json::to_value(schema::DistributionRemoved::schema()).unwrap(),
+            serde_json::to_value(schema::RequestSet::schema()).unwrap(),
+            serde_json::to_value(schema::RequestRemoved::schema()).unwrap(),
+            serde_json::to_value(schema::SummaryTouched::schema()).unwrap(),
+        ];
+        for (event_type, schema) in EventType::ALL.into_iter().zip(schemas) {
+            let (required, known) = names(schema);
+            let json::Json::Object(probe) = json::parse(br#"{"x/~": 1}"#).unwrap() else { panic!() };
+            let mut faults = Vec::new();
+            assert_eq!(read(event_type, 0, Fields::new(&probe, Place::Body("/data".into()), &mut faults)), None);
+            let missing = faults.iter().filter(|f| f.detail.starts_with("is missing; expected "));
+            let missing: BTreeSet<String> = missing.map(|f| f.pointer.trim_start_matches("/data/").to_owned()).collect();
+            assert_eq!(missing, required, "{event_type:?}");
+            let unknown = faults.last().unwrap();
+            assert_eq!(unknown.pointer, "/data/x~1~0");
+            let (_, listed) = unknown.detail.split_once("the known ones are ").unwrap();
+            assert_eq!(listed.split(", ").map(str::to_owned).collect::<BTreeSet<_>>(), known, "{event_type:?}");
+        }
+    }
+}

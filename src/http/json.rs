@@ -1,0 +1,171 @@
+//! JSON as it was sent: strings borrowed from the body, integers told from fractions, and no name twice in an object.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::problem::Problem;
+
+pub type Object<'a> = BTreeMap<Cow<'a, str>, Json<'a>>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json<'a> {
+    Null,
+    Bool(bool),
+    /// Written without fraction or exponent, and within 64 bits.
+    Integer(i64),
+    /// Any other number.
+    Number(f64),
+    Text(Cow<'a, str>),
+    List(Vec<Json<'a>>),
+    Object(Object<'a>),
+}
+
+/// Reads a body. 400 with line and column where it is not JSON, is nested deeper than 128, or has a name twice in one object: the
+/// sender and the next reader might each believe another one of the two.
+pub fn parse(body: &[u8]) -> Result<Json<'_>, Problem> {
+    if body.is_empty() {
+        return Err(Problem::bad_request("The body is empty; expected JSON."));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let hint = if error.is_eof() { "; it may have been cut off" } else { "" };
+        Problem::bad_request(format!("The body is not valid JSON: {error}{hint}."))
+    })
+}
+
+/// A value as an error message shows it: short, and on one line.
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Json::Null => f.write_str("null"),
+            Json::Bool(value) => write!(f, "{value}"),
+            Json::Integer(value) => write!(f, "{value}"),
+            Json::Number(value) => write!(f, "{value:?}"),
+            Json::Text(text) => write!(f, "{}", Shown(text)),
+            Json::List(_) => f.write_str("a list"),
+            Json::Object(_) => f.write_str("an object"),
+        }
+    }
+}
+
+/// Foreign text in quotes, escaped and cut to 60 characters.
+pub struct Shown<'a>(pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN_CHARS: usize = 60;
+        match self.0.char_indices().nth(SHOWN_CHARS) {
+            Some((cut, _)) => write!(f, "\"{}…\"", self.0[..cut].escape_debug()),
+            None => write!(f, "\"{}\"", self.0.escape_debug()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Json::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(i64::try_from(value).map_or(Json::Number(value as f64), Json::Integer))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Json::Number(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Json::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Json::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = access.next_element()? {
+            list.push(value);
+        }
+        Ok(Json::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut object = Object::new();
+        while let Some(Name(name)) = access.next_key()? {
+            if object.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("the name {} stands twice in one object", Shown(&name))));
+            }
+            object.insert(name, access.next_value()?);
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_str(JsonVisitor)? {
+            Json::Text(text) => Ok(Name(text)),
+            _ => Err(D::Error::custom("an object's name must be a string")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_told_from_fractions() {
+        for (text, want) in [
+            ("5", Json::Integer(5)),
+            ("-3", Json::Integer(-3)),
+            ("5.0", Json::Number(5.0)),
+            ("5e0", Json::Number(5.0)),
+            ("99999999999999999999", Json::Number(1e20)),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_with_its_line_and_column() {
+        let problem = parse(b"{\"a\": 1,\n \"a\": 2}").unwrap_err();
+        assert_eq!(problem.status(), 400);
+        assert!(problem.detail().contains("\"a\" stands twice") && problem.detail().contains("line 2 column"), "{problem}");
+    }
+
+    #[test]
+    fn what_no_parser_likes_is_400() {
+        let deep = "[".repeat(1_000_000);
+        for body in ["", " ", "{", "nul", "{\"a\":1e999999}", "{\"a\":\"\\ud800\"}", "[1,]", "1 2", "\u{feff}{}", &deep] {
+            assert_eq!(parse(body.as_bytes()).map_err(|p| p.status().as_u16()), Err(400), "{}", Shown(body));
+        }
+        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(b"{\"a\": ").unwrap_err().detail().contains("cut off"));
+    }
+}

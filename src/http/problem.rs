@@ -1,0 +1,264 @@
+//! The one place where errors become HTTP: RFC 9457 problem documents. What the database said goes to the log, never to a client.
+
+use std::fmt;
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder, Responder, ResponseError,
+    body::BoxBody,
+    error::PayloadError,
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+
+use crate::store::StoreError;
+
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// An error as a client sees it. The `type` is always `about:blank`: the status says what kind it is, `detail` and `errors` the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the problem is what the status says.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, format = "uri-reference", example = "about:blank")]
+    kind: &'static str,
+    /// The status in words.
+    #[schema(value_type = String, example = "Unprocessable Entity")]
+    title: &'static str,
+    #[schema(minimum = 400, maximum = 599, example = 422)]
+    status: u16,
+    /// What was wrong, and what would be right.
+    detail: String,
+    /// Each fault in the body, where fields are at fault.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<Fault>,
+    #[serde(skip)]
+    header: Option<Header>,
+}
+
+/// What some statuses say in a header too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Header {
+    Allow(&'static str),
+    RetryAfterSeconds(u32),
+}
+
+/// One fault in what was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Fault {
+    /// RFC 6901 pointer into the body as it was sent; empty for the whole body, and for a header, which `detail` then names.
+    #[schema(example = "/3/data/quantity")]
+    pub pointer: String,
+    #[schema(example = "expected a whole number from 0 to 2147483647, got -3")]
+    pub detail: String,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            header: None,
+        }
+    }
+
+    /// 400: the request cannot be read as what it claims to be.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 404.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// 405 with `Allow`: the methods that the resource has, `GET, PUT`.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("This resource answers {allow} only."));
+        Problem { header: Some(Header::Allow(allow)), ..problem }
+    }
+
+    /// 413: more than a limit allows; `detail` names the limit.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// 415: `detail` lists what is accepted.
+    pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
+    /// 422: it could be read, but these parts of it are not valid. Nothing of it was applied.
+    pub fn invalid(errors: Vec<Fault>) -> Self {
+        let detail = match errors.len() {
+            1 => "The request has a fault, and nothing of it was applied.".to_owned(),
+            n => format!("The request has {n} faults, and nothing of it was applied."),
+        };
+        Problem { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
+    /// 500. Says nothing of the cause: that is in the log.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The service failed on this request. Its log says why.")
+    }
+
+    /// 503 with `Retry-After`.
+    pub fn unavailable(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        Problem { header: Some(Header::RetryAfterSeconds(retry_after_seconds)), ..problem }
+    }
+
+    /// 504: what was asked for could not be had in time, or not without going further than the request allowed.
+    pub fn gateway_timeout(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
+    }
+
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub fn errors(&self) -> &[Fault] {
+        &self.errors
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let class = error.class();
+        let problem = match &error {
+            StoreError::Unavailable(_) => {
+                Problem::unavailable("The database cannot be reached. Nothing was changed; try again shortly.", 2)
+            }
+            StoreError::Locked(_) => Problem::unavailable("Another program holds a lock on what this request needs; try again shortly.", 1),
+            StoreError::Conflict => Problem::unavailable("Other writes kept interfering with this request; try again shortly.", 1),
+            StoreError::Full(_) => {
+                Problem::unavailable("The database cannot write at the moment. Nothing was changed; try again later.", 30)
+            }
+            StoreError::Refused(_) => {
+                let detail = "A value is out of range, or refers to something that is not registered. Nothing was changed.";
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            }
+            StoreError::Migration(_) | StoreError::Unreadable(_) | StoreError::Failed(_) => Problem::internal(),
+        };
+        match problem.status {
+            500 => tracing::error!(%error, class, "a request failed on the database"),
+            _ => tracing::warn!(%error, class, status = problem.status, "the database did not serve a request"),
+        }
+        problem
+    }
+}
+
+/// What reading a request's body can end in.
+impl From<PayloadError> for Problem {
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::Overflow => Problem::too_large("The body is larger than the service takes (setting server.max_body)."),
+            PayloadError::EncodingCorrupted => Problem::bad_request("The body is not in the encoding that its Content-Encoding names."),
+            PayloadError::UnknownLength => Problem::bad_request("The length of the body cannot be read from its Content-Length."),
+            _ => Problem::bad_request("The body ended before it was complete."),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status, self.title, self.detail)?;
+        self.errors.iter().try_for_each(|fault| write!(f, "; {:?} {}", fault.pointer, fault.detail))
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(self.status());
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        match self.header {
+            Some(Header::Allow(methods)) => response.insert_header((header::ALLOW, methods)),
+            Some(Header::RetryAfterSeconds(seconds)) => response.insert_header((header::RETRY_AFTER, seconds)),
+            None => &mut response,
+        };
+        let body = serde_json::to_vec(self).expect("a problem has string keys only");
+        response.content_type(CONTENT_TYPE).body(body)
+    }
+}
+
+impl Responder for Problem {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.error_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::body::to_bytes;
+
+    async fn sent(problem: Problem) -> (u16, Option<String>, serde_json::Value) {
+        let response = problem.error_response();
+        assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), CONTENT_TYPE);
+        let retry = response.headers().get(header::RETRY_AFTER).map(|v| v.to_str().unwrap().to_owned());
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body()).await.ok().unwrap();
+        (status, retry, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[actix_web::test]
+    async fn a_problem_has_the_five_members_of_rfc_9457_and_no_more() {
+        let fault = Fault { pointer: "/data/quantity".into(), detail: "expected a whole number".into() };
+        let (status, retry, body) = sent(Problem::invalid(vec![fault])).await;
+        assert_eq!((status, retry), (422, None));
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "about:blank", "title": "Unprocessable Entity", "status": 422,
+                "detail": "The request has a fault, and nothing of it was applied.",
+                "errors": [{"pointer": "/data/quantity", "detail": "expected a whole number"}],
+            })
+        );
+    }
+
+    #[actix_web::test]
+    async fn nothing_that_the_database_said_reaches_a_client() {
+        let secret = || sqlx::Error::Protocol("relation \"blood_inventory\" at 10.0.0.7".into());
+        for (error, want, retry) in [
+            (StoreError::Unavailable(secret()), 503, true),
+            (StoreError::Locked(secret()), 503, true),
+            (StoreError::Conflict, 503, true),
+            (StoreError::Full(secret()), 503, true),
+            (StoreError::Refused(secret()), 422, false),
+            (StoreError::Failed(secret()), 500, false),
+            (StoreError::Unreadable("secret 10.0.0.7".into()), 500, false),
+        ] {
+            let (status, retry_after, body) = sent(error.into()).await;
+            assert_eq!((status, retry_after.is_some()), (want, retry));
+            assert!(!body.to_string().contains("10.0.0.7") && !body.to_string().contains("relation"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_cut_off_is_the_senders_fault() {
+        assert_eq!(Problem::from(PayloadError::Incomplete(None)).status(), 400);
+        assert_eq!(Problem::from(PayloadError::Overflow).status(), 413);
+    }
+
+    #[actix_web::test]
+    async fn a_wrong_method_is_told_the_right_ones() {
+        let response = Problem::method_not_allowed("GET, PUT").error_response();
+        assert_eq!(response.headers().get(header::ALLOW).unwrap(), "GET, PUT");
+        assert_eq!(response.status(), 405);
+    }
+}

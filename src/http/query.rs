@@ -1,0 +1,290 @@
+//! Query strings, read strictly: an unknown, repeated or unreadable parameter is a 400 that names it. A misspelt filter that is
+//! quietly ignored shows figures that nobody asked for.
+
+use std::fmt;
+
+use jiff::civil::Date;
+use serde::{
+    de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor, value::MapDeserializer},
+    forward_to_deserialize_any,
+};
+use uuid::Uuid;
+
+use super::{fields, json::Shown, percent, problem::Problem};
+
+/// Reads `query` (without its `?`) into `T`, whose fields bear the names in `known`. Lists are separated by commas. 400 otherwise.
+pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Problem> {
+    let mut params: Vec<(String, Param)> = Vec::new();
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let decode = |text| percent::decode(text, true).map(|decoded| decoded.into_owned());
+        let name =
+            decode(name).map_err(|wrong| Problem::bad_request(format!("The query parameter {} cannot be read: {wrong}.", Shown(name))))?;
+        if !known.contains(&name.as_str()) {
+            return Err(unknown(&name, known));
+        }
+        if params.iter().any(|(other, _)| *other == name) {
+            return Err(Problem::bad_request(format!("The query parameter `{name}` was sent twice; expected it once.")));
+        }
+        let value =
+            decode(value).map_err(|wrong| Problem::bad_request(format!("The query parameter `{name}` cannot be read: {wrong}.")))?;
+        params.push((name.clone(), Param { name, value }));
+    }
+    T::deserialize(MapDeserializer::new(params.into_iter())).map_err(|wrong| Problem::bad_request(wrong.to_string()))
+}
+
+/// 400 for a value that is well-formed, but not one that the parameter takes; `expected` continues "expected …".
+pub fn invalid(name: &str, value: impl fmt::Display, expected: impl fmt::Display) -> Problem {
+    Problem::bad_request(wrong_value(name, &value.to_string(), expected))
+}
+
+/// For `#[serde(default, deserialize_with = "query::id")]` on an `Option<Uuid>`: hyphenated, not nil.
+pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+    deserializer.deserialize_str(Rule(fields::parse_id, "a UUID such as 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d")).map(Some)
+}
+
+/// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: `YYYY-MM-DD` in the years 1900 to 2199.
+pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
+    deserializer.deserialize_str(Rule(fields::parse_date, "a calendar date such as 2026-11-21")).map(Some)
+}
+
+/// A way to read a text, and what it expects.
+struct Rule<T>(fn(&str) -> Option<T>, &'static str);
+
+impl<T> Visitor<'_> for Rule<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
+fn wrong_value(name: &str, value: &str, expected: impl fmt::Display) -> String {
+    format!("The query parameter `{name}` is {}; expected {expected}.", Shown(value))
+}
+
+fn unknown(name: &str, known: &[&str]) -> Problem {
+    let name = Shown(name);
+    Problem::bad_request(match known {
+        [] => format!("The query parameter {name} is unknown; this resource takes none."),
+        known => format!("The query parameter {name} is unknown; known here: {}.", known.join(", ")),
+    })
+}
+
+/// What a value did not satisfy; `of` makes a sentence of it that names the parameter.
+#[derive(Debug)]
+enum Wrong {
+    /// Continues "expected …".
+    Expected(String),
+    /// A type's own words on why it cannot be read.
+    Because(String),
+    /// The whole sentence.
+    Told(String),
+}
+
+impl Wrong {
+    fn of(self, param: &Param) -> Self {
+        let (name, value) = (&param.name, &param.value);
+        Wrong::Told(match self {
+            Wrong::Expected(expected) => wrong_value(name, value, expected),
+            Wrong::Because(reason) => format!("The query parameter `{name}` is {}, which cannot be read: {reason}.", Shown(value)),
+            Wrong::Told(sentence) => sentence,
+        })
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Wrong::Expected(text) | Wrong::Because(text) | Wrong::Told(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl de::Error for Wrong {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Wrong::Because(message.to_string())
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Wrong::Expected(format!("one of {}", expected.join(", ")))
+    }
+
+    fn invalid_value(_: de::Unexpected, expected: &dyn de::Expected) -> Self {
+        Wrong::Expected(expected.to_string())
+    }
+
+    fn invalid_type(_: de::Unexpected, expected: &dyn de::Expected) -> Self {
+        Wrong::Expected(expected.to_string())
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Wrong::Told(format!("The query parameter `{field}` is missing."))
+    }
+}
+
+/// One decoded parameter, which knows its name so that an error can say it.
+struct Param {
+    name: String,
+    value: String,
+}
+
+impl Param {
+    fn number<N: std::str::FromStr>(&self, least: impl fmt::Display, most: impl fmt::Display) -> Result<N, Wrong> {
+        self.value.parse().map_err(|_| Wrong::Expected(format!("a whole number from {least} to {most}")).of(self))
+    }
+}
+
+impl IntoDeserializer<'_, Wrong> for Param {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($method:ident $visit:ident $number:ident,)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+            visitor.$visit(self.number($number::MIN, $number::MAX)?)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Param {
+    type Error = Wrong;
+
+    whole_numbers! {
+        deserialize_u8 visit_u8 u8,
+        deserialize_u16 visit_u16 u16,
+        deserialize_u32 visit_u32 u32,
+        deserialize_u64 visit_u64 u64,
+        deserialize_i8 visit_i8 i8,
+        deserialize_i16 visit_i16 i16,
+        deserialize_i32 visit_i32 i32,
+        deserialize_i64 visit_i64 i64,
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_str(&self.value).map_err(|wrong: Wrong| wrong.of(&self))
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.value.as_str() {
+            "true" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            _ => Err(Wrong::Expected("true or false".into()).of(&self)),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        let plain: de::value::StrDeserializer<'_, Wrong> = self.value.as_str().into_deserializer();
+        plain.deserialize_enum(name, variants, visitor).map_err(|wrong| wrong.of(&self))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        let parts = self.value.split(',').map(|part| Param { name: self.name.clone(), value: part.to_owned() });
+        visitor.visit_seq(de::value::SeqDeserializer::new(parts))
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Sort {
+        Name,
+        #[serde(rename = "-total_stock")]
+        StockFirst,
+    }
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    struct Query {
+        q: Option<String>,
+        limit: Option<u32>,
+        sort: Option<Sort>,
+        #[serde(default)]
+        metric: Vec<String>,
+        #[serde(default, deserialize_with = "id")]
+        id: Option<Uuid>,
+        #[serde(default, deserialize_with = "date")]
+        from: Option<Date>,
+        raw: Option<Uuid>,
+    }
+
+    fn read(query: &str) -> Result<Query, Problem> {
+        parse(query, &["q", "limit", "sort", "metric", "id", "from", "raw"])
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_typed() {
+        let query = read("q=%C5%81%C3%B3d%C5%BA+2&limit=500&&sort=-total_stock&metric=stock,requests&from=2026-11-21").unwrap();
+        let metric = vec!["stock".to_owned(), "requests".to_owned()];
+        let from = Some(jiff::civil::date(2026, 11, 21));
+        let want = Query { q: Some("Łódź 2".into()), limit: Some(500), sort: Some(Sort::StockFirst), metric, from, ..Query::default() };
+        assert_eq!(query, want);
+        assert_eq!(read("").unwrap(), Query::default());
+        assert_eq!(read("q").unwrap().q.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn every_refusal_names_the_parameter_and_what_would_be_right() {
+        for (query, words) in [
+            ("limits=5", &["\"limits\" is unknown", "q, limit, sort"][..]),
+            ("limit=5&limit=5", &["`limit` was sent twice"]),
+            ("limit=abc", &["`limit` is \"abc\"", "from 0 to 4294967295"]),
+            ("limit=-1", &["`limit` is \"-1\""]),
+            ("limit=99999999999", &["`limit` is \"99999999999\""]),
+            ("limit=", &["`limit` is \"\""]),
+            ("sort=size", &["`sort` is \"size\"", "one of name, -total_stock"]),
+            ("id=7", &["`id` is \"7\"; expected a UUID such as"]),
+            ("from=21.11.2026", &["`from` is \"21.11.2026\"; expected a calendar date such as 2026-11-21"]),
+            ("raw=7", &["`raw` is \"7\"", "UUID"]),
+            ("q=%zz", &["`q` cannot be read", "hexadecimal"]),
+            ("q=%ff", &["`q` cannot be read", "UTF-8"]),
+            ("%=1", &["\"%\" cannot be read"]),
+            ("=1", &["\"\" is unknown"]),
+            ("limit%00=1", &["is unknown"]),
+        ] {
+            let problem = read(query).unwrap_err();
+            assert_eq!(problem.status(), 400, "{query}");
+            assert!(words.iter().all(|word| problem.detail().contains(word)), "{query}: {}", problem.detail());
+        }
+    }
+
+    #[test]
+    fn a_required_parameter_is_missed_by_name() {
+        #[derive(Debug, Deserialize)]
+        struct Required {
+            #[expect(dead_code)]
+            at: String,
+        }
+        assert_eq!(parse::<Required>("", &["at"]).unwrap_err().detail(), "The query parameter `at` is missing.");
+    }
+}

@@ -1,0 +1,93 @@
+//! The bodies of `PUT /v1/facilities/{id}` and `PUT /v1/blood-banks/{id}`, read as the statements that an event would make.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    cloudevents::require_json,
+    event_data,
+    fields::{self, Fields, Place},
+    json,
+    problem::Problem,
+};
+use crate::domain::event::{Entity, Kind, Record, Statement};
+
+/// Body of `PUT /v1/facilities/{id}`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FacilityRegistration {
+    #[schema(min_length = 1, max_length = 500, example = "Szpital Miejski")]
+    pub name: String,
+    /// An IANA name.
+    #[schema(example = "Europe/Warsaw")]
+    pub timezone: String,
+}
+
+/// Body of `PUT /v1/blood-banks/{id}`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BloodBankRegistration {
+    pub facility_id: Uuid,
+    #[schema(min_length = 1, max_length = 500, example = "Ward 3")]
+    pub name: String,
+}
+
+/// The facility `id` as it is from `time_ms` on. 400, 415 or 422 as for events.
+pub fn facility(id: Uuid, time_ms: i64, content_type: Option<&str>, body: &[u8]) -> Result<Statement, Problem> {
+    statement(Kind::Facility, id, time_ms, content_type, body, event_data::facility)
+}
+
+/// The blood bank `id` as it is from `time_ms` on. 400, 415 or 422 as for events.
+pub fn blood_bank(id: Uuid, time_ms: i64, content_type: Option<&str>, body: &[u8]) -> Result<Statement, Problem> {
+    statement(Kind::BloodBank, id, time_ms, content_type, body, event_data::blood_bank)
+}
+
+fn statement(
+    kind: Kind,
+    id: Uuid,
+    event_time_ms: i64,
+    content_type: Option<&str>,
+    body: &[u8],
+    read: fn(&mut Fields) -> Option<Entity>,
+) -> Result<Statement, Problem> {
+    require_json(content_type)?;
+    let body = json::parse(body)?;
+    let object = fields::object_of(&body, "", "a JSON object").map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut faults = Vec::new();
+    let mut f = Fields::new(object, Place::Body(String::new()), &mut faults);
+    let entity = read(&mut f);
+    f.finish();
+    match entity {
+        Some(_) if faults.is_empty() => Ok(Statement { kind, id, record: Record { event_time_ms, entity } }),
+        _ => Err(Problem::invalid(faults)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: Uuid = Uuid::from_u128(7);
+    const JSON: Option<&str> = Some("application/json; charset=UTF-8");
+
+    #[test]
+    fn a_registration_states_what_the_event_of_the_same_fields_states() {
+        let statement = facility(ID, 5, JSON, br#"{"name": " North ", "timezone": "europe/warsaw"}"#).unwrap();
+        let entity = Entity::Facility { name: "North".into(), timezone: "Europe/Warsaw".into() };
+        assert_eq!(statement, Statement { kind: Kind::Facility, id: ID, record: Record { event_time_ms: 5, entity: Some(entity) } });
+        let bank = format!(r#"{{"name": "Ward", "facility_id": "{ID}"}}"#);
+        let statement = blood_bank(ID, 5, JSON, bank.as_bytes()).unwrap();
+        assert_eq!(statement.record.entity, Some(Entity::BloodBank { facility_id: ID, name: "Ward".into() }));
+    }
+
+    #[test]
+    fn all_faults_of_a_registration_are_named() {
+        let problem = facility(ID, 5, JSON, br#"{"name": "", "zone": "UTC"}"#).unwrap_err();
+        let pointers: Vec<&str> = problem.errors().iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!((problem.status().as_u16(), pointers), (422, vec!["/name", "/timezone", "/zone"]));
+        assert_eq!(facility(ID, 5, JSON, b"[]").unwrap_err().status(), 422);
+        assert_eq!(facility(ID, 5, JSON, b"{").unwrap_err().status(), 400);
+        assert_eq!(facility(ID, 5, Some("text/plain"), b"{}").unwrap_err().status(), 415);
+        assert_eq!(facility(ID, 5, None, b"{}").unwrap_err().status(), 415);
+    }
+}
