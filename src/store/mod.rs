@@ -3,6 +3,7 @@
 //! What does not belong here: which days to refresh, versions, freshness. Those are decided in `service`.
 
 mod error;
+pub mod sqlite;
 
 use std::{collections::HashMap, time::Duration};
 
