@@ -4,6 +4,7 @@
 
 mod error;
 pub mod postgres;
+pub mod sqlite;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -100,7 +101,7 @@ pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>> {
     if settings.is_postgres() {
         Ok(Arc::new(postgres::PostgresStore::open(settings).await?))
     } else {
-        todo_sqlite(settings)
+        Ok(Arc::new(sqlite::SqliteStore::open(settings).await?))
     }
 }
 
@@ -246,4 +247,3 @@ fn migrate_error(error: sqlx::migrate::MigrateError) -> StoreError {
         other => StoreError::Migration(other.to_string()),
     }
 }
-fn todo_sqlite(_s: &DatabaseSettings) -> Result<Arc<dyn Store>> { unimplemented!() }

@@ -1,0 +1,199 @@
+//! The one refresh: what the sources say of each day, beside what is stored. The statement gathers, this file adds up and compares.
+
+use std::collections::BTreeMap;
+
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{parameter, row, sql};
+use crate::{
+    domain::{
+        blood_type::BloodType,
+        summary::{DayKey, Figures, Summary, SummaryRow},
+    },
+    store::{Derived, Difference, Result, StoreError},
+};
+
+type ByBloodType = BTreeMap<BloodType, Figures>;
+
+/// A day as one snapshot has it.
+pub struct Seen {
+    pub derived: Derived,
+    stored_totals: Option<[Option<i64>; 3]>,
+    explained: bool,
+}
+
+/// Looks at these days, with `now_ms` taken after the lock or snapshot was. Days that have not begun and facilities that do not exist
+/// are left out.
+pub async fn look(connection: &mut SqliteConnection, keys: &[DayKey], now_ms: i64) -> Result<Vec<Seen>> {
+    let rows = sqlx::query(sql!("derive")).bind(parameter::days(keys)).bind(now_ms).fetch_all(connection).await?;
+    rows.iter().map(|row| seen(row, now_ms)).collect()
+}
+
+/// What is stored of a day. `by_blood_type` is `None` where somebody wrote what cannot be read.
+struct Stored {
+    totals: [Option<i64>; 3],
+    by_blood_type: Option<ByBloodType>,
+    next_expires_at_ms: Option<i64>,
+    updated_at_ms: i64,
+    version: i64,
+}
+
+impl Stored {
+    fn read(row: &SqliteRow) -> Result<Option<Self>> {
+        let Some(version) = row.try_get("version")? else { return Ok(None) };
+        let by_blood_type: &str = row.try_get("by_blood_type")?;
+        Ok(Some(Stored {
+            totals: [row.try_get("total_stock")?, row.try_get("total_transferred")?, row.try_get("total_requests")?],
+            by_blood_type: serde_json::from_str(by_blood_type).ok(),
+            next_expires_at_ms: row.try_get("next_expires_at")?,
+            updated_at_ms: row.try_get("updated_at")?,
+            version,
+        }))
+    }
+
+    /// The stock that a closed day keeps, by type; `None` where none was ever recorded.
+    fn closing_stock(&self) -> Option<Vec<(BloodType, i64)>> {
+        let total = self.totals[0]?;
+        Some(match &self.by_blood_type {
+            Some(types) => types.iter().map(|(t, figures)| (*t, figures.stock.unwrap_or(0))).collect(),
+            // The split is lost; the total is what remains of the record.
+            None => vec![(BloodType::Unknown, total)],
+        })
+    }
+}
+
+/// What the sources say of a day. `stock` is `None` where it is not known.
+struct Sources {
+    stock: Option<Vec<(BloodType, i64)>>,
+    transferred: Vec<(BloodType, i64)>,
+    requests: Vec<(BloodType, i64)>,
+    next_expires_at_ms: Option<i64>,
+}
+
+impl Sources {
+    fn read(row: &SqliteRow, is_today: bool, stored: Option<&Stored>) -> Result<Self> {
+        let banks: Vec<Vec<(BloodType, i64, Option<i64>)>> = json(row, "stock")?;
+        let stock = banks.iter().flatten().map(|(t, units, _)| (*t, *units)).collect();
+        Ok(Sources {
+            stock: if is_today { Some(stock) } else { stored.and_then(Stored::closing_stock) },
+            transferred: json(row, "transferred")?,
+            requests: json(row, "requests")?,
+            next_expires_at_ms: banks.iter().flatten().filter_map(|(_, _, at)| *at).min(),
+        })
+    }
+
+    /// The types that occur, added up.
+    fn by_blood_type(&self) -> ByBloodType {
+        let nothing = Figures { stock: self.stock.as_ref().map(|_| 0), transferred: 0, requests: 0 };
+        let mut types = ByBloodType::new();
+        for (t, units) in self.stock.iter().flatten() {
+            let figures = types.entry(*t).or_insert(nothing);
+            figures.stock = figures.stock.map(|sum| sum + units);
+        }
+        for (t, units) in &self.transferred {
+            types.entry(*t).or_insert(nothing).transferred += units;
+        }
+        for (t, requests) in &self.requests {
+            types.entry(*t).or_insert(nothing).requests += requests;
+        }
+        types.retain(|_, figures| *figures != nothing);
+        types
+    }
+}
+
+fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
+    let is_today: bool = row.try_get("is_today")?;
+    let stored = Stored::read(row)?;
+    let sources = Sources::read(row, is_today, stored.as_ref())?;
+    let by_blood_type = sources.by_blood_type();
+    let summary = Summary {
+        facility_id: row.try_get("facility_id")?,
+        date: row::date(row, "date")?,
+        total_stock: sources.stock.as_ref().map(|_| by_blood_type.values().filter_map(|f| f.stock).sum()),
+        total_transferred: by_blood_type.values().map(|f| f.transferred).sum(),
+        total_requests: by_blood_type.values().map(|f| f.requests).sum(),
+        by_blood_type,
+        updated_at: stored.as_ref().map(|s| s.updated_at_ms),
+        version: stored.as_ref().map_or(0, |s| s.version),
+    };
+
+    let figures_differ = match &stored {
+        Some(s) => s.totals != totals(&summary) || s.by_blood_type.as_ref() != Some(&summary.by_blood_type),
+        None => is_today || summary.total_transferred != 0 || summary.total_requests != 0,
+    };
+    let stored_expiry_ms = stored.as_ref().and_then(|s| s.next_expires_at_ms);
+    let expiry_differs = stored.is_some() && stored_expiry_ms != sources.next_expires_at_ms;
+    Ok(Seen {
+        stored_totals: stored.as_ref().map(|s| s.totals),
+        explained: stored_expiry_ms.is_some_and(|at| at <= now_ms) || row.try_get("is_marked")?,
+        derived: Derived {
+            row: SummaryRow { summary, as_of_ms: now_ms, next_expires_at_ms: sources.next_expires_at_ms },
+            stored: stored.is_some(),
+            figures_differ,
+            write_needed: figures_differ || expiry_differs,
+            is_today,
+            timezone: row.try_get("timezone")?,
+        },
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T> {
+    let text: &str = row.try_get(column)?;
+    serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("the sums of {column}: {e}")))
+}
+
+fn totals(summary: &Summary) -> [Option<i64>; 3] {
+    [summary.total_stock, Some(summary.total_transferred), Some(summary.total_requests)]
+}
+
+impl Seen {
+    /// What an audit says of it.
+    pub fn difference(self, at_ms: i64) -> Difference {
+        let summary = &self.derived.row.summary;
+        Difference {
+            facility_id: summary.facility_id,
+            date: summary.date,
+            stored: self.stored_totals,
+            derived: totals(summary),
+            explained: self.explained,
+            figures_differ: self.derived.figures_differ,
+            at_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection};
+
+    use super::*;
+
+    /// The plan of the refresh over tables whose statistics say that a scan would be cheap, and over tables that have none.
+    #[tokio::test]
+    async fn a_targeted_refresh_scans_no_source_table() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::migrate!("migrations/sqlite").run(&mut db).await.unwrap();
+        for analyze in [false, true] {
+            if analyze {
+                let little = "INSERT INTO facilities (id, name) VALUES (zeroblob(16), 'North');
+                    INSERT INTO blood_banks (id, facility_id) VALUES (zeroblob(16), zeroblob(16));
+                    INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (zeroblob(16), zeroblob(16), 1);
+                    INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES (zeroblob(16), zeroblob(16), 1, 1);
+                    INSERT INTO blood_requests (id, facility_id) VALUES (zeroblob(16), zeroblob(16));
+                    ANALYZE";
+                sqlx::raw_sql(little).execute(&mut db).await.unwrap();
+            }
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql!("derive")));
+            let plan = sqlx::query(explain).bind("[]").bind(0).fetch_all(&mut db).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|step| step.get("detail")).collect();
+            let scans: Vec<_> = plan.iter().filter(|step| step.starts_with("SCAN")).collect();
+            assert!(
+                scans.iter().all(|step| step.starts_with("SCAN k ") || *step == "SCAN keys" || step.starts_with("SCAN (subquery")),
+                "{plan:#?}"
+            );
+            for index in ["blood_banks_by_facility", "blood_inventory_by_bank", "blood_distributions_by_day", "blood_requests_by_day"] {
+                assert!(plan.iter().any(|step| step.contains("USING COVERING INDEX") && step.contains(index)), "{index}: {plan:#?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The embedded store: one SQLite file in WAL mode, one writer connection, a read-only pool beside it.
+//! Every transaction begins with `BEGIN IMMEDIATE`, so that it holds the one write lock before it reads anything: nothing that it sees
+//! can change under it, and no lock has to be upgraded. The clock is the machine's, read after that lock is held.
+//! What does not belong here: the statements themselves (`sql/sqlite`), and the folding of what they see (`derive.rs`).
+
+mod derive;
+mod open;
+mod parameter;
+mod row;
+mod transaction;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use jiff::civil::Date;
+use sqlx::{AssertSqlSafe, Sqlite, SqlitePool};
+use uuid::Uuid;
+
+use super::{Connections, Difference, FacilityRow, JobRun, Observation, Result, Span, Store, StoreError, Transaction};
+use crate::domain::summary::{DayKey, SummaryRow};
+use transaction::SqliteTransaction;
+
+/// A statement of `sql/sqlite`, by its name.
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../../../sql/sqlite/", $name, ".sql"))
+    };
+}
+use sql;
+
+/// One SQLite file. Opened by [`SqliteStore::open`]; other processes may read and write it at the same time.
+pub struct SqliteStore {
+    /// One connection: who has it writes.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    /// How long a single statement that writes outside a transaction of the caller's waits for the write lock.
+    write_timeout: Duration,
+}
+
+impl SqliteStore {
+    /// Takes the writer and the file's write lock. Dropping what it answers gives both back.
+    async fn lock_file(&self, lock_timeout: Duration) -> Result<sqlx::Transaction<'static, Sqlite>> {
+        let begin = format!("PRAGMA busy_timeout = {}; BEGIN IMMEDIATE", lock_timeout.as_millis().min(i32::MAX as u128));
+        self.writer.begin_with(AssertSqlSafe(begin)).await.map_err(|error| match error {
+            // The one writer was busy with another transaction of ours all that time.
+            sqlx::Error::PoolTimedOut => StoreError::Locked(error),
+            error => error.into(),
+        })
+    }
+
+    /// Runs one statement that writes, in a transaction of its own, and answers how many rows it touched.
+    async fn write_once(&self, query: sqlx::query::Query<'_, Sqlite, sqlx::sqlite::SqliteArguments>) -> Result<u64> {
+        let mut transaction = self.lock_file(self.write_timeout).await?;
+        let done = query.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(done.rows_affected())
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn now_ms(&self) -> Result<i64> {
+        // A read of the file, so that a lost disk is noticed; the clock itself is this machine's.
+        sqlx::query("SELECT EXISTS (SELECT 1 FROM facility_state)").fetch_one(&self.readers).await?;
+        Ok(clock_ms())
+    }
+
+    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
+        let rows = match ids {
+            None => sqlx::query(sql!("all_facilities")).fetch_all(&self.readers).await?,
+            Some(ids) => sqlx::query(sql!("facilities")).bind(parameter::ids(ids)).fetch_all(&self.readers).await?,
+        };
+        rows.iter().map(row::facility).collect()
+    }
+
+    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<Vec<SummaryRow>> {
+        let rows = sqlx::query(sql!("summaries")).bind(parameter::dates(keys)).fetch_all(&self.readers).await?;
+        rows.iter().map(row::summary).collect()
+    }
+
+    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
+        let rows = sqlx::query(sql!("stored_dates")).bind(parameter::ids(facilities)).fetch_all(&self.readers).await?;
+        rows.iter().map(row::key).collect()
+    }
+
+    async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
+        let rows = sqlx::query(sql!("activity")).bind(parameter::ids(facilities)).fetch_all(&self.readers).await?;
+        rows.iter().map(row::span).collect()
+    }
+
+    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>> {
+        let rows = sqlx::query(sql!("expiring")).bind(until_ms).bind(parameter::limit(limit)).fetch_all(&self.readers).await?;
+        rows.iter().map(row::key).collect()
+    }
+
+    async fn next_expiry_ms(&self) -> Result<Option<i64>> {
+        let soonest = "SELECT min(next_expires_at) FROM dashboard_daily_summary WHERE next_expires_at IS NOT NULL";
+        Ok(sqlx::query_scalar(soonest).fetch_one(&self.readers).await?)
+    }
+
+    async fn observe(&self, limit: usize) -> Result<Observation> {
+        // The clock first: whatever was committed up to then is in the snapshot that the first SELECT takes.
+        let at_ms = clock_ms();
+        let mut snapshot = self.readers.begin().await?;
+        let marks = sqlx::query("SELECT id, kind, facility_id, first_at, last_at FROM summary_marks ORDER BY id LIMIT $1")
+            .bind(parameter::limit(limit))
+            .fetch_all(&mut *snapshot)
+            .await?;
+        let outbox = sqlx::query("SELECT facility_id, date, id, version FROM outbox ORDER BY id LIMIT $1")
+            .bind(parameter::limit(limit))
+            .fetch_all(&mut *snapshot)
+            .await?;
+        let due = "SELECT EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= $1)";
+        let expiry_due = sqlx::query_scalar(due).bind(at_ms).fetch_one(&mut *snapshot).await?;
+        snapshot.commit().await?;
+        Ok(Observation {
+            at_ms,
+            marks: marks.iter().map(row::mark).collect::<Result<_>>()?,
+            outbox: outbox.iter().map(row::outbox).collect::<Result<_>>()?,
+            expiry_due,
+        })
+    }
+
+    async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {
+        let mut reader = self.readers.acquire().await?;
+        let now_ms = clock_ms();
+        let seen = derive::look(&mut reader, keys, now_ms).await?;
+        Ok(seen.into_iter().filter(|s| s.derived.write_needed).map(|s| s.difference(now_ms)).collect())
+    }
+
+    async fn forget_published(&self, ids: &[i64]) -> Result<()> {
+        let forget = sqlx::query("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))").bind(parameter::numbers(ids));
+        self.write_once(forget).await.map(drop)
+    }
+
+    async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
+        self.write_once(sqlx::query("DELETE FROM tombstones WHERE event_time < $1").bind(tombstones_before_ms)).await?;
+        let runs = sqlx::query("DELETE FROM job_runs WHERE state <> 'running' AND started_at < $1").bind(runs_before_ms);
+        self.write_once(runs).await.map(drop)
+    }
+
+    async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
+        Ok(Box::new(SqliteTransaction::new(self.lock_file(lock_timeout).await?).await?))
+    }
+
+    async fn claim_run(&self, run: Uuid, job: &str, tick_ms: i64, abandoned_after: Duration) -> Result<bool> {
+        let now_ms = clock_ms();
+        let dead_before_ms = now_ms.saturating_sub(i64::try_from(abandoned_after.as_millis()).unwrap_or(i64::MAX));
+        let claim = sqlx::query(sql!("claim_run")).bind(run).bind(job).bind(tick_ms).bind(now_ms).bind(dead_before_ms);
+        Ok(self.write_once(claim).await? == 1)
+    }
+
+    async fn update_run(&self, run: &JobRun) -> Result<()> {
+        let update = sqlx::query(sql!("update_run"))
+            .bind(run.id)
+            .bind(&run.state)
+            .bind(run.finished_at_ms)
+            .bind(run.total)
+            .bind(run.done)
+            .bind(run.changed)
+            .bind(run.drift)
+            .bind(&run.error)
+            .bind(clock_ms());
+        self.write_once(update).await.map(drop)
+    }
+
+    async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>> {
+        let found = sqlx::query(sql!("job_run")).bind(id).fetch_optional(&self.readers).await?;
+        found.as_ref().map(row::job_run).transpose()
+    }
+
+    fn connections(&self) -> Connections {
+        let pools = [&self.writer, &self.readers];
+        let idle: u32 = pools.iter().map(|pool| pool.num_idle() as u32).sum();
+        let open: u32 = pools.iter().map(|pool| pool.size()).sum();
+        let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
+        Connections { in_use: open.saturating_sub(idle), idle, max }
+    }
+
+    fn dialect(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn close(&self) {
+        // The writer last: the connection that closes last folds the write-ahead log into the file.
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// This machine's clock, which is the database's too.
+fn clock_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,115 @@
+//! Sets of values as one JSON parameter each, which the statements take apart with `json_each`. Ids travel in hex.
+
+use std::fmt::Write;
+
+use jiff::civil::Date;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        event::Entity,
+        summary::{DayKey, SummaryRow},
+    },
+    store::{Mark, Put},
+};
+
+/// `["<id>", …]`
+pub fn ids(ids: &[Uuid]) -> String {
+    array(ids, |text, id| write!(text, "\"{}\"", id.simple()))
+}
+
+/// `[1, …]`
+pub fn numbers(numbers: &[i64]) -> String {
+    array(numbers, |text, number| write!(text, "{number}"))
+}
+
+/// `[["<facility>", "<date>"], …]`
+pub fn dates(keys: &[(Uuid, Date)]) -> String {
+    array(keys, |text, (id, date)| write!(text, "[\"{}\",\"{date}\"]", id.simple()))
+}
+
+/// `[["<facility>", "<date>", start, end], …]`
+pub fn days(keys: &[DayKey]) -> String {
+    array(keys, |text, DayKey { facility, day }| {
+        write!(text, "[\"{}\",\"{}\",{},{}]", facility.id.simple(), day.date, day.start_ms, day.end_ms)
+    })
+}
+
+/// `[["<id>", event time], …]`
+pub fn removals(rows: &[(Uuid, i64)]) -> String {
+    array(rows, |text, (id, event_time_ms)| write!(text, "[\"{}\",{event_time_ms}]", id.simple()))
+}
+
+/// `[["<kind>", "<facility>" or null, first or null, last or null], …]`
+pub fn marks(marks: &[Mark]) -> String {
+    let row = |m: &Mark| {
+        let (first, last) = m.span.unzip();
+        json!([m.kind.as_str(), m.facility_id.map(hex), first, last])
+    };
+    marks.iter().map(row).collect::<Value>().to_string()
+}
+
+/// As `write_summaries.sql` wants it.
+pub fn summaries(rows: &[SummaryRow]) -> String {
+    let row = |r: &SummaryRow| {
+        let s = &r.summary;
+        json!([
+            hex(s.facility_id),
+            s.date.to_string(),
+            s.total_stock,
+            s.total_transferred,
+            s.total_requests,
+            s.by_blood_type,
+            r.as_of_ms,
+            r.next_expires_at_ms,
+            s.updated_at,
+            s.version
+        ])
+    };
+    rows.iter().map(row).collect::<Value>().to_string()
+}
+
+/// As the `put_*.sql` of the entities' kind wants it.
+pub fn entities(rows: &[Put]) -> String {
+    rows.iter().map(entity).collect::<Value>().to_string()
+}
+
+fn entity(put: &Put) -> Value {
+    let (id, time) = (hex(put.id), put.event_time_ms);
+    match &put.entity {
+        Entity::Facility { name, timezone } => json!([id, time, name, timezone]),
+        Entity::BloodBank { facility_id, name } => json!([id, time, hex(*facility_id), name]),
+        Entity::Inventory { blood_bank_id, blood_type, expires_at_ms, quantity } => {
+            json!([id, time, hex(*blood_bank_id), blood_type, quantity, expires_at_ms])
+        }
+        Entity::Distribution { blood_type, date_delivered_ms, dispatched_to_id, quantity } => {
+            json!([id, time, hex(*dispatched_to_id), blood_type, quantity, date_delivered_ms])
+        }
+        Entity::Request { blood_type, created_at_ms, facility_id, quantity } => {
+            json!([id, time, hex(*facility_id), blood_type, quantity, created_at_ms])
+        }
+    }
+}
+
+/// A LIMIT.
+pub fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn hex(id: Uuid) -> String {
+    id.simple().to_string()
+}
+
+fn array<T>(items: &[T], each: impl Fn(&mut String, &T) -> std::fmt::Result) -> String {
+    let mut text = String::with_capacity(2 + items.len() * 40);
+    text.push('[');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        each(&mut text, item).expect("writing to a string cannot fail");
+    }
+    text.push(']');
+    text
+}

@@ -1,0 +1,179 @@
+//! A transaction: the file's write lock from its first moment to its last.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, Row, Sqlite};
+use uuid::Uuid;
+
+use super::{clock_ms, derive, parameter, row, sql};
+use crate::{
+    domain::{
+        event::{Kind, Record},
+        summary::{DayKey, SummaryRow},
+    },
+    store::{Derived, Mark, Put, Result, StoreError, Transaction},
+};
+
+/// The triggers mark what this transaction writes as they mark what anybody writes, but it refreshes that itself before it commits.
+/// While it holds the lock nobody else adds marks, so those with an id above `newest_mark` are its own, to be erased.
+pub struct SqliteTransaction {
+    inner: sqlx::Transaction<'static, Sqlite>,
+    newest_mark: i64,
+}
+
+impl SqliteTransaction {
+    pub async fn new(inner: sqlx::Transaction<'static, Sqlite>) -> Result<Self> {
+        let mut transaction = SqliteTransaction { inner, newest_mark: 0 };
+        transaction.keep_marks().await?;
+        Ok(transaction)
+    }
+
+    /// Counts the marks there are by now as others'. SQLite gives the highest id out again once its row is gone, so this is called
+    /// after every deletion.
+    async fn keep_marks(&mut self) -> Result<()> {
+        self.newest_mark = sqlx::query_scalar("SELECT ifnull(max(id), 0) FROM summary_marks").fetch_one(&mut *self.inner).await?;
+        Ok(())
+    }
+
+    async fn erase_own_marks(&mut self) -> Result<()> {
+        sqlx::query("DELETE FROM summary_marks WHERE id > $1").bind(self.newest_mark).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+
+    /// Runs a statement over one JSON parameter.
+    async fn run(&mut self, statement: &'static str, rows: &str) -> Result<()> {
+        sqlx::query(statement).bind(rows).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+
+    /// Runs a statement over one JSON parameter and a kind.
+    async fn run_of_kind(&mut self, statement: &'static str, rows: &str, kind: Kind) -> Result<()> {
+        sqlx::query(statement).bind(rows).bind(kind.as_str()).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Transaction for SqliteTransaction {
+    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+        let rows = sqlx::query(sql!("lock")).bind(parameter::ids(facilities)).fetch_all(&mut *self.inner).await?;
+        let mut versions: HashMap<Uuid, i64> = HashMap::with_capacity(facilities.len());
+        for row in &rows {
+            versions.insert(row.try_get(0)?, row.try_get(1)?);
+        }
+        let new: Vec<Uuid> = facilities.iter().copied().filter(|id| !versions.contains_key(id)).collect();
+        if !new.is_empty() {
+            self.run(sql!("lock_new"), &parameter::ids(&new)).await?;
+            versions.extend(new.into_iter().map(|id| (id, 0)));
+        }
+        Ok(versions)
+    }
+
+    async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {
+        let seen = derive::look(&mut self.inner, keys, clock_ms()).await?;
+        Ok(seen.into_iter().map(|s| s.derived).collect())
+    }
+
+    async fn write(&mut self, rows: &[SummaryRow]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows = parameter::summaries(rows);
+        self.run(sql!("write_summaries"), &rows).await?;
+        self.run(sql!("write_versions"), &rows).await?;
+        self.run(sql!("write_outbox"), &rows).await
+    }
+
+    async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
+        self.run(sql!("remove_summaries"), &parameter::ids(facilities)).await
+    }
+
+    async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>> {
+        self.erase_own_marks().await?;
+        let taken = sqlx::query(sql!("take_marks")).bind(parameter::numbers(ids)).fetch_all(&mut *self.inner).await?;
+        self.keep_marks().await?;
+        taken.iter().map(row::mark).collect()
+    }
+
+    async fn add_marks(&mut self, marks: &[Mark]) -> Result<()> {
+        self.erase_own_marks().await?;
+        self.run(sql!("add_marks"), &parameter::marks(marks)).await?;
+        self.keep_marks().await
+    }
+
+    async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
+        let ids = parameter::ids(ids);
+        let removed = sqlx::query(sql!("load_tombstones")).bind(&ids).bind(kind.as_str()).fetch_all(&mut *self.inner).await?;
+        let mut records: HashMap<Uuid, Record> = HashMap::with_capacity(removed.len());
+        for row in &removed {
+            records.insert(row.try_get(0)?, Record { event_time_ms: row.try_get(1)?, entity: None });
+        }
+        // The row wins where somebody else inserted it again beside the tombstone.
+        for row in &sqlx::query(load(kind)).bind(&ids).fetch_all(&mut *self.inner).await? {
+            records.extend([row::record(kind, row)?]);
+        }
+        Ok(records)
+    }
+
+    async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
+        let rows = sqlx::query(sql!("bank_facilities")).bind(parameter::ids(banks)).fetch_all(&mut *self.inner).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()> {
+        let of_kind: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let new: Vec<Uuid> = rows.iter().filter(|row| row.is_new).map(|row| row.id).collect();
+        if !new.is_empty() {
+            let there = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE id IN (SELECT unhex(value) FROM json_each($1)))", table(kind));
+            let query = sqlx::query_scalar(AssertSqlSafe(there)).bind(parameter::ids(&new));
+            if query.fetch_one(&mut *self.inner).await? {
+                return Err(StoreError::Conflict);
+            }
+        }
+        self.run(put(kind), &parameter::entities(rows)).await?;
+        self.run_of_kind(sql!("forget_tombstones"), &parameter::ids(&of_kind), kind).await
+    }
+
+    async fn remove(&mut self, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()> {
+        let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+        let delete = format!("DELETE FROM {} WHERE id IN (SELECT unhex(value) FROM json_each($1))", table(kind));
+        sqlx::query(AssertSqlSafe(delete)).bind(parameter::ids(&ids)).execute(&mut *self.inner).await?;
+        self.run_of_kind(sql!("put_tombstones"), &parameter::removals(rows), kind).await
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<()> {
+        self.erase_own_marks().await?;
+        Ok(self.inner.commit().await?)
+    }
+}
+
+const fn table(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Facility => "facilities",
+        Kind::BloodBank => "blood_banks",
+        Kind::Inventory => "blood_inventory",
+        Kind::Distribution => "blood_distributions",
+        Kind::Request => "blood_requests",
+    }
+}
+
+const fn load(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Facility => sql!("load_facility"),
+        Kind::BloodBank => sql!("load_blood_bank"),
+        Kind::Inventory => sql!("load_inventory"),
+        Kind::Distribution => sql!("load_distribution"),
+        Kind::Request => sql!("load_request"),
+    }
+}
+
+const fn put(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Facility => sql!("put_facility"),
+        Kind::BloodBank => sql!("put_blood_bank"),
+        Kind::Inventory => sql!("put_inventory"),
+        Kind::Distribution => sql!("put_distribution"),
+        Kind::Request => sql!("put_request"),
+    }
+}
