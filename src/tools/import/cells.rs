@@ -41,10 +41,11 @@ impl Cells<'_> {
         parsed.map_err(|_| self.fault(Field::Id, &text, "is not a UUID such as 3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b"))
     }
 
+    /// The time zone, under its own spelling: `europe/warsaw` is no other zone than `Europe/Warsaw`.
     pub fn zone(&self) -> Result<Option<Zone>, Fault> {
         let Some(text) = self.text(Field::Timezone)? else { return Ok(None) };
-        let zone = Zone::named(&text).map(Some);
-        zone.ok_or_else(|| self.fault(Field::Timezone, &text, "is not an IANA time zone such as Europe/Warsaw"))
+        let found = Zone::named(&text).and_then(|zone| Zone::named(zone.tz.iana_name()?));
+        found.map(Some).ok_or_else(|| self.fault(Field::Timezone, &text, "is not an IANA time zone such as Europe/Warsaw"))
     }
 
     /// The blood type, in any usual notation; `None` where the source names none.
@@ -141,6 +142,21 @@ mod tests {
         assert_eq!(read(" AB\u{a0}Rh- "), Ok(Some(BloodType::AbNegative)));
         assert_eq!((read(""), read("Unknown")), (Ok(None), Ok(None)));
         assert!(read("C+").is_err_and(|fault| fault.starts_with("line 7, column \"Type\": \"C+\" is not a blood type")));
+    }
+
+    #[test]
+    fn zones_are_spelled_their_own_way() {
+        let header = ByteRecord::from(vec!["name", "zone"]);
+        let mapping = Mapping::new(ImportKind::Facilities, &["name=name,timezone=zone".to_owned()], &[], &header).unwrap();
+        let read = |zone| {
+            let zone = Cells { mapping: &mapping, line: 2, record: &ByteRecord::from(vec!["Tema", zone]) }.zone();
+            zone.map(|zone| zone.map(|zone| zone.name)).map_err(|fault| fault.to_string())
+        };
+        assert_eq!(read("europe/warsaw"), Ok(Some("Europe/Warsaw".to_owned())));
+        assert_eq!(read(""), Ok(None));
+        assert!(
+            read("CEST").is_err_and(|fault| fault.contains("column \"zone\": \"CEST\" is not an IANA time zone such as Europe/Warsaw"))
+        );
     }
 
     #[test]
