@@ -13,3 +13,4 @@ pub mod jobs;
 pub mod metrics;
 pub mod service;
 pub mod store;
+pub mod tools;

@@ -1,0 +1,256 @@
+//! Which column of the file feeds which field: `--columns field=column` and `--set field=value`, checked against the header.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use csv::ByteRecord;
+
+use super::{error::ImportError, identity::clean};
+use crate::domain::facility::Zone;
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportKind {
+    /// Facilities and their time zones
+    Facilities,
+    /// The stock that past days closed with
+    StockHistory,
+    /// Deliveries to facilities
+    Distributions,
+    /// Requests made by facilities
+    Requests,
+}
+
+impl ImportKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ImportKind::Facilities => "facilities",
+            ImportKind::StockHistory => "stock-history",
+            ImportKind::Distributions => "distributions",
+            ImportKind::Requests => "requests",
+        }
+    }
+
+    /// The fields of this kind, and whether a file must have each.
+    const fn fields(self) -> &'static [(Field, bool)] {
+        use Field::*;
+        match self {
+            ImportKind::Facilities => &[(Id, false), (Name, true), (Timezone, false)],
+            ImportKind::StockHistory => &[(Facility, true), (Date, true), (BloodType, false), (Quantity, true), (Timezone, false)],
+            ImportKind::Distributions => {
+                &[(Id, false), (Facility, true), (DateDelivered, true), (BloodType, false), (Quantity, true), (Timezone, false)]
+            }
+            ImportKind::Requests => {
+                &[(Id, false), (Facility, true), (CreatedAt, true), (BloodType, false), (Quantity, false), (Timezone, false)]
+            }
+        }
+    }
+
+    fn field(self, name: &str) -> Option<Field> {
+        self.fields().iter().map(|(field, _)| *field).find(|field| field.as_str() == name)
+    }
+
+    /// The fields as `--help` and errors list them, optional ones with a `?`.
+    fn field_list(self) -> String {
+        let names: Vec<_> =
+            self.fields().iter().map(|(field, required)| format!("{}{}", field.as_str(), if *required { "" } else { "?" })).collect();
+        names.join(", ")
+    }
+}
+
+/// A value that a row can have. `Timezone` is the zone in which an unknown facility is registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    Id,
+    Name,
+    Timezone,
+    Facility,
+    Date,
+    DateDelivered,
+    CreatedAt,
+    BloodType,
+    Quantity,
+}
+
+impl Field {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Field::Id => "id",
+            Field::Name => "name",
+            Field::Timezone => "timezone",
+            Field::Facility => "facility",
+            Field::Date => "date",
+            Field::DateDelivered => "date_delivered",
+            Field::CreatedAt => "created_at",
+            Field::BloodType => "blood_type",
+            Field::Quantity => "quantity",
+        }
+    }
+}
+
+/// Where a field's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Columns by position, their cells joined by a space; with the name under which the command line knows them.
+    Columns { named: String, positions: Vec<usize> },
+    /// The same value for every row.
+    Constant(String),
+}
+
+/// The origin of each mapped field.
+#[derive(Debug)]
+pub struct Mapping(BTreeMap<Field, Origin>);
+
+impl Mapping {
+    /// Reads `field=column` and `field=value` pairs. Wrong use: an unknown or repeated field, a required one that is missing, a column
+    /// that the header does not have or has twice.
+    pub fn new(kind: ImportKind, columns: &[String], constants: &[String], header: &ByteRecord) -> Result<Self, ImportError> {
+        let header: Vec<String> = header.iter().map(|name| clean(&String::from_utf8_lossy(name))).collect();
+        let mut mapping = Mapping(BTreeMap::new());
+        for pair in columns.iter().flat_map(|list| pairs(list)) {
+            let (field, named) = split_pair(kind, "--columns", &pair)?;
+            let positions = positions(&header, &named)?;
+            mapping.insert(field, Origin::Columns { named, positions })?;
+        }
+        for pair in constants {
+            let (field, value) = split_pair(kind, "--set", pair)?;
+            if value.is_empty() {
+                return Err(ImportError::WrongUse(format!("--set {pair}: the value is empty; leave the field out instead")));
+            }
+            if field == Field::Timezone && Zone::named(&value).is_none() {
+                return Err(ImportError::WrongUse(format!(
+                    "--set {pair}: there is no such time zone; right would be an IANA name such as Europe/Warsaw"
+                )));
+            }
+            mapping.insert(field, Origin::Constant(value))?;
+        }
+        if let Some((field, _)) = kind.fields().iter().find(|(field, required)| *required && !mapping.0.contains_key(field)) {
+            let field = field.as_str();
+            return Err(ImportError::WrongUse(format!(
+                "{} need the field {field}: add {field}=COLUMN to --columns, or --set {field}=VALUE. {}",
+                kind.as_str(),
+                columns_of(&header)
+            )));
+        }
+        Ok(mapping)
+    }
+
+    pub fn origin(&self, field: Field) -> Option<&Origin> {
+        self.0.get(&field)
+    }
+
+    fn insert(&mut self, field: Field, origin: Origin) -> Result<(), ImportError> {
+        match self.0.insert(field, origin) {
+            None => Ok(()),
+            Some(_) => {
+                Err(ImportError::WrongUse(format!("the field {} is given twice; name it once, in --columns or in --set", field.as_str())))
+            }
+        }
+    }
+}
+
+/// `a=x,b=y` at its commas. A part without `=` belongs to the column name before it: `name=Name, as registered` is one pair.
+fn pairs(list: &str) -> Vec<String> {
+    let mut pairs: Vec<String> = Vec::new();
+    for part in list.split(',') {
+        match pairs.last_mut() {
+            Some(last) if !part.contains('=') => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => pairs.push(part.to_owned()),
+        }
+    }
+    pairs
+}
+
+fn split_pair(kind: ImportKind, option: &str, pair: &str) -> Result<(Field, String), ImportError> {
+    let wrong =
+        |what: String| ImportError::WrongUse(format!("{option} {pair}: {what}. The fields of {} are {}", kind.as_str(), kind.field_list()));
+    let (field, value) = pair.split_once('=').ok_or_else(|| wrong("expected field=…".to_owned()))?;
+    let field = kind.field(field.trim()).ok_or_else(|| wrong(format!("there is no field \"{}\"", field.trim())))?;
+    Ok((field, clean(value)))
+}
+
+/// The positions of a column, or of several as `A+B`. A header that itself reads `A+B` comes first.
+fn positions(header: &[String], named: &str) -> Result<Vec<usize>, ImportError> {
+    if header.iter().any(|name| name == named) {
+        return Ok(vec![position(header, named)?]);
+    }
+    named.split('+').map(|part| position(header, part.trim())).collect()
+}
+
+fn position(header: &[String], named: &str) -> Result<usize, ImportError> {
+    let mut found = header.iter().enumerate().filter(|(_, name)| *name == named).map(|(position, _)| position);
+    match (found.next(), found.next()) {
+        (Some(position), None) => Ok(position),
+        (Some(_), Some(_)) => {
+            Err(ImportError::WrongUse(format!("the file has several columns \"{named}\"; rename all but one in its first line")))
+        }
+        (None, _) => Err(ImportError::WrongUse(format!("the file has no column \"{named}\". {}", columns_of(header)))),
+    }
+}
+
+fn columns_of(header: &[String]) -> String {
+    let hint = match header {
+        [only] if only.contains([';', '\t']) => " (columns are told apart by commas only)",
+        _ => "",
+    };
+    format!("Its columns are \"{}\"{hint}", header.join("\", \""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(kind: ImportKind, columns: &str, constants: &[&str]) -> Result<Mapping, String> {
+        let header = ByteRecord::from(vec!["\u{feff}city", " date ", "YEAR", "MONTH", "A+B", "twice", "twice", "Name, full"]);
+        let constants: Vec<_> = constants.iter().map(|c| (*c).to_owned()).collect();
+        Mapping::new(kind, &[columns.to_owned()], &constants, &header).map_err(|error| {
+            assert_eq!(error.exit_code(), 2, "{error}");
+            error.to_string()
+        })
+    }
+
+    #[test]
+    fn fields_find_their_columns_joins_and_constants() {
+        let found = mapping(ImportKind::Requests, "facility=city,created_at=YEAR+MONTH,id=A+B", &["quantity=5"]).unwrap();
+        let positions = |field| match found.origin(field) {
+            Some(Origin::Columns { positions, .. }) => positions.clone(),
+            _ => vec![],
+        };
+        assert_eq!(positions(Field::Facility), [0]);
+        assert_eq!(positions(Field::CreatedAt), [2, 3]);
+        assert_eq!(positions(Field::Id), [4]);
+        assert_eq!(found.origin(Field::Quantity), Some(&Origin::Constant("5".to_owned())));
+        assert_eq!(found.origin(Field::BloodType), None);
+    }
+
+    #[test]
+    fn a_column_name_may_hold_a_comma() {
+        assert!(mapping(ImportKind::Facilities, "name=Name, full,timezone=city", &[]).is_ok());
+    }
+
+    #[test]
+    fn wrong_use_is_told_with_what_would_be_right() {
+        let kind = ImportKind::StockHistory;
+        for (columns, constants, wants) in [
+            (
+                "town=city",
+                &[][..],
+                "there is no field \"town\". The fields of stock-history are facility, date, blood_type?, quantity, timezone?",
+            ),
+            ("facility", &[], "expected field=…"),
+            ("facility=City", &[], "no column \"City\". Its columns are \"city\", \"date\", \"YEAR\""),
+            ("facility=city,date=date", &[], "need the field quantity: add quantity=COLUMN"),
+            ("facility=twice", &[], "several columns \"twice\""),
+            ("facility=city,facility=date", &[], "the field facility is given twice"),
+            ("facility=city", &["facility=Tema"], "the field facility is given twice"),
+            ("facility=city", &["quantity="], "the value is empty"),
+            ("facility=city", &["timezone=Mars/Olympus"], "no such time zone; right would be"),
+        ] {
+            let message = mapping(kind, columns, constants).unwrap_err();
+            assert!(message.contains(wants), "{columns}: {message}");
+        }
+    }
+}

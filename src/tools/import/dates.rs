@@ -1,0 +1,162 @@
+//! Dates as files write them, as instants of a facility's own zone.
+
+use jiff::{
+    Timestamp, Zoned,
+    civil::{Date, DateTime, Time},
+    fmt::strtime::{self, BrokenDownTime},
+    tz::TimeZone,
+};
+
+use super::error::ImportError;
+use crate::domain::day::Day;
+
+/// Nothing that is imported happened before it: an earlier date is a year read wrongly, such as `22` for 2022.
+const EARLIEST: Date = Date::constant(1900, 1, 1);
+
+/// How the dates of a file are written.
+#[derive(Debug)]
+pub enum DateFormat {
+    /// RFC 3339, or a date and time without an offset, or `YYYY-MM-DD`.
+    Standard,
+    /// A strptime format such as `%d-%m-%Y`, with an example of it.
+    Custom { format: String, example: String },
+}
+
+/// What a cell says: an instant, or the reading of a calendar and clock on a wall.
+enum Reading {
+    Instant(Timestamp),
+    Wall(DateTime),
+}
+
+impl DateFormat {
+    /// Wrong use: a format that cannot be read, or that leaves the month open. One without a day (`%Y %B`) means the first of the month.
+    pub fn new(format: Option<&str>) -> Result<Self, ImportError> {
+        let Some(format) = format else { return Ok(DateFormat::Standard) };
+        let wrong = |why: String| {
+            ImportError::WrongUse(format!("--date-format {format}: {why}. It is written like %d-%m-%Y, %Y %B or %Y-%m-%d %H:%M"))
+        };
+        let sample = Date::constant(2022, 8, 27).at(10, 30, 0, 0).to_zoned(TimeZone::UTC).map_err(|e| wrong(e.to_string()))?;
+        let example = strtime::format(format, &sample).map_err(|e| wrong(e.to_string()))?;
+        let read = BrokenDownTime::parse(format, &example).map_err(|e| wrong(e.to_string()))?;
+        reading(read).ok_or_else(|| wrong("it does not name a year and a month".to_owned()))?;
+        Ok(DateFormat::Custom { format: format.to_owned(), example })
+    }
+
+    /// The instant in milliseconds. A date without a time is the first instant of that local day, and a time without an offset is local:
+    /// in the hour that a clock skips it is the hour after, in the one that it repeats the first.
+    pub fn instant_ms(&self, text: &str, tz: &TimeZone) -> Result<i64, String> {
+        let zoned = self.zoned(text, tz)?;
+        Ok(zoned.timestamp().as_millisecond())
+    }
+
+    /// The local day. An instant with an offset is in the day of the zone that contains it.
+    pub fn day(&self, text: &str, tz: &TimeZone) -> Result<Day, String> {
+        let zoned = self.zoned(text, tz)?;
+        Ok(Day::containing(tz, zoned.timestamp().as_millisecond()))
+    }
+
+    fn zoned(&self, text: &str, tz: &TimeZone) -> Result<Zoned, String> {
+        let zoned = match self.read(text).ok_or_else(|| format!("is not a date; right would be {}", self.example()))? {
+            Reading::Instant(at) => at.to_zoned(tz.clone()),
+            Reading::Wall(at) => {
+                let name = tz.iana_name().unwrap_or("this zone");
+                let missing = || format!("is a day that {name} skipped");
+                let day = Day::named(tz, at.date()).ok_or_else(missing)?;
+                if at.time() == Time::midnight() {
+                    Timestamp::from_millisecond(day.start_ms).map_err(|_| missing())?.to_zoned(tz.clone())
+                } else {
+                    at.to_zoned(tz.clone()).map_err(|_| missing())?
+                }
+            }
+        };
+        if zoned.date() < EARLIEST {
+            return Err(format!("is read as {}, before {EARLIEST}; right would be {}", zoned.date(), self.example()));
+        }
+        Ok(zoned)
+    }
+
+    fn read(&self, text: &str) -> Option<Reading> {
+        match self {
+            DateFormat::Standard => {
+                // With the zone in brackets it is an instant too; read as a wall clock's it would lose that zone.
+                let instant = text.parse::<Timestamp>().or_else(|_| text.parse::<Zoned>().map(|at| at.timestamp()));
+                instant.map(Reading::Instant).or_else(|_| text.parse::<DateTime>().map(Reading::Wall)).ok()
+            }
+            DateFormat::Custom { format, .. } => BrokenDownTime::parse(format, text).ok().and_then(reading),
+        }
+    }
+
+    fn example(&self) -> String {
+        match self {
+            DateFormat::Standard => "2022-08-27 or 2022-08-27T10:30:00Z, and --date-format names another way of writing it".to_owned(),
+            DateFormat::Custom { format, example } => format!("{example}, after --date-format \"{format}\""),
+        }
+    }
+}
+
+fn reading(mut parts: BrokenDownTime) -> Option<Reading> {
+    if let Ok(at) = parts.to_timestamp() {
+        return Some(Reading::Instant(at));
+    }
+    if parts.month().is_some() && parts.day().is_none() {
+        parts.set_day(Some(1)).ok()?;
+    }
+    let (date, time) = (parts.to_date().ok()?, parts.to_time().unwrap_or(Time::midnight()));
+    Some(Reading::Wall(date.to_datetime(time)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instant(format: Option<&str>, text: &str, zone: &str) -> Result<String, String> {
+        let tz = TimeZone::get(zone).unwrap();
+        let ms = DateFormat::new(format).map_err(|e| e.to_string())?.instant_ms(text, &tz)?;
+        Ok(Timestamp::from_millisecond(ms).unwrap().to_string())
+    }
+
+    #[test]
+    fn dates_are_read_in_the_facilitys_zone() {
+        for (format, text, zone, wants) in [
+            (None, "2022-08-27", "Europe/Warsaw", "2022-08-26T22:00:00Z"),
+            (None, "2022-08-27T10:30:00Z", "Europe/Warsaw", "2022-08-27T10:30:00Z"),
+            (None, "2022-08-27T10:30:00.1234+05:45", "UTC", "2022-08-27T04:45:00.123Z"),
+            (None, "2022-08-27T10:30:00[Asia/Kathmandu]", "UTC", "2022-08-27T04:45:00Z"),
+            (None, "2022-08-27 10:30", "Asia/Kathmandu", "2022-08-27T04:45:00Z"),
+            (Some("%d-%m-%Y"), "27-08-2022", "UTC", "2022-08-27T00:00:00Z"),
+            (Some("%d-%m-%Y"), "7-8-2022", "UTC", "2022-08-07T00:00:00Z"),
+            (Some("%Y %B"), "2013 January", "Africa/Accra", "2013-01-01T00:00:00Z"),
+            (Some("%d/%m/%Y %H:%M"), "27/08/2022 10:30", "Europe/Warsaw", "2022-08-27T08:30:00Z"),
+            (Some("%s"), "1661596200", "Europe/Warsaw", "2022-08-27T10:30:00Z"),
+            // A midnight that does not exist: the day starts at one.
+            (None, "2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+        ] {
+            assert_eq!(instant(format, text, zone).as_deref(), Ok(wants), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_date_says_what_would_be_right() {
+        for (format, text, zone, wants) in [
+            (None, "27-08-2022", "UTC", "right would be 2022-08-27"),
+            (None, "", "UTC", "right would be"),
+            (Some("%d-%m-%Y"), "31-02-2022", "UTC", "right would be 27-08-2022, after --date-format \"%d-%m-%Y\""),
+            (Some("%d-%m-%Y"), "27-08-2022 10:00", "UTC", "right would be"),
+            (Some("%d-%m-%Y"), "27-08-22", "UTC", "before 1900-01-01"),
+            (Some("%Y %B"), "2013", "UTC", "right would be 2022 August"),
+            (None, "2011-12-30", "Pacific/Apia", "a day that Pacific/Apia skipped"),
+            (None, "2011-12-30T10:00:00", "Pacific/Apia", "a day that Pacific/Apia skipped"),
+        ] {
+            let problem = instant(format, text, zone).unwrap_err();
+            assert!(problem.contains(wants), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_format_that_names_no_month_is_wrong_use() {
+        for format in ["%d", "%Y", "%H:%M", "%", "%!", "plain"] {
+            let error = DateFormat::new(Some(format)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! `import`: what a blood bank already has as CSV becomes facilities, closed days, deliveries and requests.
+//!
+//! A row goes from `rows` (the file) through `columns` and `cells` (typed values) and `translate` (what is to be written) to a `target`
+//! (the service's own write path, so that summaries follow as for any event). Not in here: SQL, and which days to refresh.
+//!
+//! Importing a file again changes nothing: ids come from content, a row's statement is as old as what it tells (`translate`), and
+//! facilities are stated only where they differ (`facilities`). That is also how a run that broke off goes on: one starts it again.
+
+mod cells;
+mod columns;
+mod dates;
+mod error;
+mod facilities;
+mod identity;
+#[cfg(test)]
+mod recorder;
+mod rejects;
+mod rows;
+mod target;
+#[cfg(test)]
+mod tests;
+mod translate;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::{
+    cells::Cells,
+    columns::Mapping,
+    dates::DateFormat,
+    facilities::Directory,
+    identity::Said,
+    rejects::Rejects,
+    rows::Rows,
+    translate::{Chunk, Translator},
+};
+pub use self::{
+    columns::ImportKind,
+    error::{Fault, ImportError},
+    target::{Applied, ClosedStock, ImportTarget},
+};
+
+/// Rows in one transaction: enough that its cost is shared, few enough that it holds its locks for milliseconds.
+const CHUNK_ROWS: u64 = 1_000;
+
+/// Lines of at most 80 characters, which a terminal does not wrap.
+const EXAMPLES: &str = "\
+Examples:
+  facility-summary import facilities banks.csv \\
+      --columns name=name --set timezone=Asia/Kolkata
+  facility-summary import stock-history stock.csv \\
+      --columns facility=city,date=date,blood_type=blood_type,quantity=qValue \\
+      --date-format %d-%m-%Y --set timezone=Europe/Warsaw
+  facility-summary import distributions supply.csv \\
+      --columns date_delivered=YEAR+MONTH,quantity=QTY_SUPPLIED \\
+      --set facility=Tema --date-format '%Y %B' --on-error skip
+  facility-summary import requests demand.csv \\
+      --columns created_at=YEAR+MONTH,quantity=QTY_DEMANDED \\
+      --set facility=Tema --set timezone=Africa/Accra --date-format '%Y %B'
+
+Fields (? optional; an empty cell counts as none):
+  facilities     id?, name, timezone?
+  stock-history  facility, date, blood_type?, quantity, timezone?
+  distributions  id?, facility, date_delivered, blood_type?, quantity, timezone?
+  requests       id?, facility, created_at, blood_type?, quantity?, timezone?
+
+A facility is an id or a name. An unknown name is registered in the timezone
+given (else UTC); a known facility keeps its own.
+Dates are RFC 3339 or YYYY-MM-DD unless --date-format says otherwise; without an
+offset they are in the facility's zone.
+Importing a file twice changes nothing. A row without an id is known by its
+values: corrected in the file, it is another row.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ImportArgs {
+    /// What the file holds
+    #[arg(value_enum)]
+    pub kind: ImportKind,
+    /// A CSV file in UTF-8 whose first line names its columns
+    pub file: PathBuf,
+    /// Which column feeds which field; A+B joins two columns with a space
+    #[arg(long, value_name = "FIELD=COLUMN,…", required = true)]
+    pub columns: Vec<String>,
+    /// The same value of a field for every row (repeatable)
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    pub constants: Vec<String>,
+    /// How dates are written, such as %d-%m-%Y or '%Y %B' (then the first of the month)
+    #[arg(long, value_name = "FORMAT")]
+    pub date_format: Option<String>,
+    /// What to do at a faulty row: stop there, or go on and collect such rows in FILE.rejects.csv
+    #[arg(long, value_enum, default_value = "stop")]
+    pub on_error: OnError,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    Stop,
+    Skip,
+}
+
+/// What an import did. `rows_read` = `rows_written` + `rows_skipped`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportReport {
+    pub rows_read: u64,
+    /// Rows whose content is in, known before or not.
+    pub rows_written: u64,
+    pub rows_skipped: u64,
+    /// Facilities registered or changed.
+    pub facilities_registered: u64,
+    /// Statements that were new, and closed days that changed; 0 where everything was known already.
+    pub changed: u64,
+    /// Known facilities whose own zone is not the one that the file names, and stays.
+    pub zones_kept: u64,
+    /// Where the skipped rows are.
+    pub rejects: Option<PathBuf>,
+    pub duration: Duration,
+}
+
+impl fmt::Display for ImportReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} rows read, {} written, {} skipped; {} facilities registered; {:.1} s",
+            self.rows_read,
+            self.rows_written,
+            self.rows_skipped,
+            self.facilities_registered,
+            self.duration.as_secs_f64()
+        )?;
+        if self.changed == 0 && self.rows_written > 0 {
+            write!(f, "\nAll of it was known already: nothing changed")?;
+        }
+        if let Some(path) = &self.rejects {
+            write!(
+                f,
+                "\nThe skipped rows, each with its reason, are in {}: put them right in the file and import it again",
+                path.display()
+            )?;
+        }
+        if self.zones_kept > 0 {
+            write!(
+                f,
+                "\n{} known facilities keep their own time zone, which is not the file's; import facilities changes it",
+                self.zones_kept
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Imports the file in chunks, each durable before the next is read, and prints nothing but a progress bar where there is a terminal.
+/// An error leaves whole chunks behind.
+pub async fn run(args: ImportArgs, target: &dyn ImportTarget) -> Result<ImportReport, ImportError> {
+    let started = Instant::now();
+    let rows = Rows::open(&args.file)?;
+    let mapping = Mapping::new(args.kind, &args.columns, &args.constants, rows.header())?;
+    let dates = DateFormat::new(args.date_format.as_deref())?;
+    let rejects = match args.on_error {
+        OnError::Skip => Some(Rejects::beside(&args.file, rows.header())?),
+        OnError::Stop => None,
+    };
+    let directory = Directory::new(target.facilities().await?);
+    let translator = Translator { kind: args.kind, dates, directory, said: Said::default() };
+    let mut import = Import { rows, mapping, translator, rejects, target, written: 0, registered: 0, changed: 0 };
+    if let Err(cause) = import.all_chunks().await {
+        return Err(ImportError::Interrupted { path: args.file, rows_in: import.written, cause: Box::new(cause) });
+    }
+    import.report(started)
+}
+
+/// An import under way.
+struct Import<'a> {
+    rows: Rows,
+    mapping: Mapping,
+    translator: Translator,
+    /// `None`: a faulty row stops the import.
+    rejects: Option<Rejects>,
+    target: &'a dyn ImportTarget,
+    written: u64,
+    registered: u64,
+    changed: u64,
+}
+
+impl Import<'_> {
+    async fn all_chunks(&mut self) -> Result<(), ImportError> {
+        let progress = progress_bar(self.rows.progress().1);
+        loop {
+            let chunk = self.read_chunk(self.target.now_ms().await?)?;
+            let at_end = chunk.rows < CHUNK_ROWS;
+            self.write_chunk(chunk).await?;
+            progress.set_position(self.rows.progress().0);
+            progress.set_message(format!("{} rows", self.written));
+            if at_end {
+                progress.finish_and_clear();
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next rows, up to a chunk; fewer at the end of the file alone. Reading a local file blocks for microseconds, so it happens here.
+    fn read_chunk(&mut self, now_ms: i64) -> Result<Chunk, ImportError> {
+        let mut chunk = Chunk::default();
+        while chunk.rows < CHUNK_ROWS
+            && let Some(row) = self.rows.next()?
+        {
+            let cells = Cells { mapping: &self.mapping, line: row.line, record: row.cells };
+            if let Err(fault) = row.fits.and_then(|()| self.translator.add(&mut chunk, &cells, now_ms)) {
+                match &mut self.rejects {
+                    Some(rejects) => rejects.add(row.cells, fault)?,
+                    None => return Err(ImportError::Fault(fault)),
+                }
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// Registrations and rows go together; closing stock follows the registrations of its facilities.
+    async fn write_chunk(&mut self, mut chunk: Chunk) -> Result<(), ImportError> {
+        let stock = chunk.take_stock();
+        if !chunk.statements.is_empty() {
+            self.changed += self.target.apply(chunk.statements).await?.applied;
+        }
+        self.registered += chunk.registered;
+        if !stock.is_empty() {
+            self.changed += self.target.record_stock(stock).await?;
+        }
+        self.written += chunk.rows;
+        self.rejects.as_mut().map_or(Ok(()), Rejects::flush)
+    }
+
+    fn report(self, started: Instant) -> Result<ImportReport, ImportError> {
+        let skipped = self.rejects.as_ref().map_or(0, |rejects| rejects.count);
+        let path = self.rejects.as_ref().and_then(Rejects::path).map(Into::into);
+        if self.written == 0
+            && let Some(first) = self.rejects.and_then(|rejects| rejects.first)
+        {
+            return Err(ImportError::NothingUsable { rows: skipped, first });
+        }
+        let report = ImportReport {
+            rows_read: self.written + skipped,
+            rows_written: self.written,
+            rows_skipped: skipped,
+            facilities_registered: self.registered,
+            changed: self.changed,
+            zones_kept: self.translator.directory.zones_kept.len() as u64,
+            rejects: path,
+            duration: started.elapsed(),
+        };
+        tracing::info!(
+            kind = self.translator.kind.as_str(),
+            rows_read = report.rows_read,
+            rows_written = report.rows_written,
+            rows_skipped = report.rows_skipped,
+            facilities_registered = report.facilities_registered,
+            changed = report.changed,
+            duration_ms = report.duration.as_millis() as u64,
+            "import done"
+        );
+        Ok(report)
+    }
+}
+
+/// A bar over the file's bytes, on standard error; it shows nothing where that is no terminal.
+fn progress_bar(total_bytes: u64) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {msg} {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total_bytes).with_style(style)
+}
