@@ -302,12 +302,16 @@ impl Settings {
     }
 
     fn validate(&self) -> Result<(), SettingsError> {
-        let wrong = |key: &str, value: &dyn std::fmt::Display, right: &str| Err(SettingsError(format!("{key} = {value}: {right}")));
+        let wrong = |key: &str, value: &dyn std::fmt::Display, right: &str| Err(SettingsError::new(key, value, right));
         if !self.database.is_postgres() && !self.database.url.starts_with("sqlite:") {
             return wrong("database.url", &redacted(&self.database.url), "must begin with sqlite:// or postgres://");
         }
-        if self.server.bind.parse::<std::net::SocketAddr>().is_err() {
-            return wrong("server.bind", &self.server.bind, "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080");
+        match self.server.bind.parse::<std::net::SocketAddr>() {
+            Err(_) => return wrong("server.bind", &self.server.bind, "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080"),
+            Ok(address) if !address.ip().is_loopback() => {
+                return wrong("server.bind", &self.server.bind, "must be a loopback address while there is no sign-in; put a proxy that signs in before it");
+            }
+            Ok(_) => {}
         }
         if self.database.max_connections < 2 {
             return wrong("database.max_connections", &self.database.max_connections, "must be at least 2");
@@ -345,6 +349,12 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 #[error("bad setting: {0}")]
 pub struct SettingsError(String);
+
+impl SettingsError {
+    pub fn new(key: &str, value: &dyn std::fmt::Display, right: &str) -> Self {
+        SettingsError(format!("{key} = {value}: {right}"))
+    }
+}
 
 impl From<config::ConfigError> for SettingsError {
     fn from(error: config::ConfigError) -> Self {

@@ -1,1 +1,6 @@
-fn main() {}
+//! Reads the command line; `cli.rs` says what there is.
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    facility_summary::cli::run().await
+}

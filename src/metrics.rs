@@ -50,6 +50,7 @@ pub struct Metrics {
     pub cache_entries: IntGauge,
     pub cache_bytes: IntGauge,
     pub connections: IntGaugeVec,
+    pub ingest_waiting: IntGauge,
 }
 
 impl Metrics {
@@ -100,6 +101,7 @@ impl Metrics {
             panics: counter("panics_total", "Panics caught in handlers and jobs.")?,
             marks_visible: gauge("summary_marks_visible", "Marks seen by the last drain, up to its batch size.")?,
             job_runs: counters("job_runs_total", "Runs of the scheduled jobs.", &["job", "outcome"])?,
+            ingest_waiting: gauge("ingest_requests_waiting", "Requests with events that wait for their transaction.")?,
             cache_entries: gauge("summary_cache_entries", "Summaries held in memory.")?,
             cache_bytes: gauge("summary_cache_bytes", "Bytes that they weigh, with overhead.")?,
             connections,

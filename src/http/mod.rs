@@ -1,11 +1,69 @@
-//! The HTTP edge: what comes in is checked here once, and every error leaves as a problem document.
+//! The HTTP edge: the route table, one file a resource. What comes in is checked here once, and every error leaves as a problem document.
 
+pub mod app;
 pub mod cloudevents;
 pub mod event_data;
+pub mod events;
+pub mod facilities;
 pub mod fields;
 pub mod freshness;
+pub mod health;
 pub mod json;
+pub mod listing;
+pub mod observe;
+pub mod openapi;
 pub mod percent;
 pub mod problem;
 pub mod query;
+pub mod rebuilds;
 pub mod registrations;
+pub mod summaries;
+
+use actix_web::{
+    Resource,
+    guard::{Any, Get, Head},
+    http::header,
+    web,
+};
+
+use self::{app::App, observe::observed, problem::Problem};
+
+/// The route table. The hot path stands first: routes are tried in order.
+pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<App>) {
+    let m = &app.metrics;
+    config
+        .service(observed(m, "/v1/facilities/{facility_id}/summaries/{date}", |r| only(r, "GET, HEAD").route(read().to(summaries::one))))
+        .service(observed(m, "/v1/facilities/{facility_id}/summaries", |r| only(r, "GET, HEAD").route(read().to(listing::range))))
+        .service(observed(m, "/v1/facilities/{facility_id}/refresh", |r| only(r, "POST").route(web::post().to(summaries::refresh))))
+        .service(observed(m, "/v1/facilities/{facility_id}", |r| {
+            only(r, "GET, HEAD, PUT").route(read().to(facilities::one)).route(web::put().to(facilities::register))
+        }))
+        .service(observed(m, "/v1/facilities", |r| only(r, "GET, HEAD").route(read().to(facilities::list))))
+        .service(observed(m, "/v1/blood-banks/{blood_bank_id}", |r| only(r, "PUT").route(web::put().to(facilities::register_blood_bank))))
+        .service(observed(m, "/v1/summaries/{date}", |r| only(r, "GET, HEAD").route(read().to(listing::all))))
+        .service(observed(m, "/v1/events", |r| only(r, "POST").route(web::post().to(events::post))))
+        .service(observed(m, "/v1/rebuild", |r| only(r, "POST").route(web::post().to(rebuilds::start))))
+        .service(observed(m, "/v1/runs/{run_id}", |r| only(r, "GET, HEAD").route(read().to(rebuilds::run))))
+        .service(observed(m, "/health/live", |r| only(r, "GET, HEAD").route(read().to(health::live))))
+        .service(observed(m, "/health/ready", |r| only(r, "GET, HEAD").route(read().to(health::ready))))
+        .service(observed(m, "/metrics", |r| only(r, "GET, HEAD").route(read().to(health::metrics))))
+        .service(observed(m, "/openapi.json", |r| only(r, "GET, HEAD").route(read().to(openapi::document))))
+        .service(web::redirect("/", "/docs/"))
+        .service(web::redirect("/docs", "/docs/"))
+        .service(openapi::pages())
+        .default_service(observe::default_service(m));
+}
+
+fn read() -> actix_web::Route {
+    web::route().guard(Any(Get()).or(Head()))
+}
+
+/// Every other method is told the right ones.
+fn only(resource: Resource, methods: &'static str) -> Resource {
+    resource.default_service(web::to(move || async move { Problem::method_not_allowed(methods) }))
+}
+
+/// The content type of a request, where it has a readable one.
+fn content_type(request: &actix_web::HttpRequest) -> Option<&str> {
+    request.headers().get(header::CONTENT_TYPE)?.to_str().ok()
+}

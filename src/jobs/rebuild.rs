@@ -20,7 +20,7 @@ use crate::{
         directory::Directory,
         refresh::{Refresher, days_with_data},
     },
-    store::{self, Difference, JobRun, Store},
+    store::{self, Difference, JobRun, Store, StoreError},
 };
 
 pub struct Rebuild {
@@ -72,27 +72,44 @@ impl Rebuild {
         if !self.store.claim_run(id, "rebuild", now_ms - now_ms.rem_euclid(MINUTE_MS), ABANDONED_AFTER).await? {
             return Ok(None);
         }
-        let run = self.run_once(id, Extent::Recent(self.days)).await?;
+        let run = self.run_once(self.new_run(id), Extent::Recent(self.days)).await?;
         let keep_ms = i64::try_from(self.prune_tombstones_after.as_millis()).unwrap_or(i64::MAX);
         self.store.prune(now_ms.saturating_sub(keep_ms), now_ms - KEEP_RUNS_MS).await?;
         Ok(Some(run))
     }
 
-    /// A run that somebody asked for; `claim_run` has stored it under that id.
-    pub async fn run_once(&self, id: Uuid, extent: Extent) -> store::Result<JobRun> {
-        let facilities = self.directory.by_name();
-        let mut run = JobRun {
+    /// Stores a run that somebody asked for, for `run_once` to carry out.
+    pub async fn request(&self, extent: Extent) -> store::Result<JobRun> {
+        let id = Uuid::now_v7();
+        let job = if extent == Extent::All { "full_rebuild" } else { "requested_rebuild" };
+        // Each request is a tick of its own; two in one millisecond take the next free one.
+        let tick_ms = self.store.now_ms().await?;
+        for offset in 0..100 {
+            if self.store.claim_run(id, job, tick_ms + offset, ABANDONED_AFTER).await? {
+                return Ok(JobRun { job: job.into(), ..self.new_run(id) });
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    fn new_run(&self, id: Uuid) -> JobRun {
+        JobRun {
             id,
             job: "rebuild".into(),
             state: "running".into(),
             started_at_ms: self.clock.now_ms(),
             finished_at_ms: None,
-            total: facilities.len() as i64,
+            total: self.directory.by_name().len() as i64,
             done: 0,
             changed: 0,
             drift: 0,
             error: None,
-        };
+        }
+    }
+
+    /// Carries out a run that was claimed.
+    pub async fn run_once(&self, mut run: JobRun, extent: Extent) -> store::Result<JobRun> {
+        let facilities = self.directory.by_name();
         let verified_through_ms = self.store.now_ms().await?;
         let result = self.all_chunks(&facilities, extent, &mut run).await;
         run.finished_at_ms = Some(self.clock.now_ms());

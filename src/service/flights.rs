@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
 
 use super::refresh::{Refreshed, Refresher};
 use crate::{
@@ -31,6 +34,8 @@ pub struct Flights {
     board: Mutex<Board>,
     runways: Arc<Semaphore>,
     chunk: usize,
+    /// Where flights run: not on an HTTP worker, whose connections would end with it.
+    runtime: Handle,
 }
 
 #[derive(Default)]
@@ -46,9 +51,9 @@ struct Flight {
 }
 
 impl Flights {
-    /// `chunk` bounds the keys of one transaction.
+    /// `chunk` bounds the keys of one transaction. Flights run on the runtime that this is called in.
     pub fn new(refresher: Arc<Refresher>, chunk: usize) -> Arc<Self> {
-        Arc::new(Flights { refresher, board: Mutex::default(), runways: Arc::new(Semaphore::new(IN_THE_AIR)), chunk })
+        Arc::new(Flights { refresher, board: Mutex::default(), runways: Arc::new(Semaphore::new(IN_THE_AIR)), chunk, runtime: Handle::current() })
     }
 
     /// Books a seat. `may_join_running`: a refresh that began before now will do. Answers the seat, and whether it is shared.
@@ -64,7 +69,7 @@ impl Flights {
         let (seats, seat) = watch::channel(None);
         board.waiting.insert(key, Flight { day_key, trigger, seats });
         drop(board);
-        tokio::spawn(self.clone().take_off());
+        self.runtime.spawn(self.clone().take_off());
         (seat, false)
     }
 

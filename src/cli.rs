@@ -1,0 +1,173 @@
+//! The command line. Exit codes: 0 done, 1 found or failed, 2 wrong use.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::Settings,
+
+    http::openapi,
+    jobs::rebuild::Extent,
+    startup::{Application, Core},
+    telemetry::{self, Output},
+    tools::{import, import_target::ServiceTarget},
+};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// One fresh summary per blood-bank facility and local day, served from memory.
+#[derive(Parser)]
+#[command(name = "facility-summary", version, after_help = "Settings come from --config FILE, overridden by DATABASE_URL, BIND_ADDR and FACILITY_SUMMARY__SECTION__KEY; config.example.toml lists them all.")]
+struct Cli {
+    /// Settings, in TOML
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve HTTP, and keep the summaries fresh
+    #[command(after_help = "Example:\n  facility-summary serve --demo\n  DATABASE_URL=postgres://user:password@localhost/blood facility-summary serve")]
+    Serve {
+        /// Register 25 facilities where there are none, and send a stream of simulated events through the ingest
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Apply the migrations, and end
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://user:password@localhost/blood facility-summary migrate")]
+    Migrate,
+    /// Look at the recent days of every facility, and refresh what differs from its sources
+    #[command(after_help = "Example:\n  facility-summary rebuild --all\n  facility-summary rebuild --days 7")]
+    Rebuild {
+        /// Every day that has a row or data
+        #[arg(long, conflicts_with = "days")]
+        all: bool,
+        /// Local days of each facility, today included [default: setting rebuild.days]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=400))]
+        days: Option<u32>,
+    },
+    /// Recompute every day of every facility, and list each row that differs; exit code 1 if any does
+    #[command(after_help = "Example:\n  facility-summary audit && echo all right")]
+    Audit,
+    /// Load a CSV file
+    Import(import::ImportArgs),
+    /// Print the OpenAPI document
+    #[command(after_help = "Example:\n  facility-summary openapi > openapi.json")]
+    Openapi,
+}
+
+/// Reads the command line and carries it out.
+pub async fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let settings = match Settings::load(cli.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) => return wrong_use(&error),
+    };
+    let output = if matches!(cli.command, Command::Serve { .. }) { Output::Stdout } else { Output::Stderr };
+    if let Err(error) = telemetry::init(&settings.log, output) {
+        return wrong_use(&error);
+    }
+    let result = match cli.command {
+        Command::Serve { demo } => serve(settings, demo).await,
+        Command::Migrate => migrate(settings).await,
+        Command::Rebuild { all, days } => rebuild(settings, all, days).await,
+        Command::Audit => audit(settings).await,
+        Command::Import(args) => load(settings, args).await,
+        Command::Openapi => {
+            println!("{}", openapi::json());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("facility-summary: {error}");
+        ExitCode::from(1)
+    })
+}
+
+fn wrong_use(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("facility-summary: {error}");
+    ExitCode::from(2)
+}
+
+async fn serve(settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
+    let application = Application::build(settings).await?;
+    let _ = demo;
+    application.run_until(stop_signal()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGTERM, or Ctrl-C.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be listened for; only Ctrl-C stops the service in order");
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
+    let core = Core::open(settings).await?;
+    println!("The {} database is up to date; it has {} facilities.", core.store.dialect(), core.directory.by_name().len());
+    core.store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<ExitCode, Failure> {
+    let core = Core::open(settings).await?;
+    let extent = if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
+    // Facilities that were written beside the service have no day opened yet, and no mark dealt with.
+    core.drain().run_once().await?;
+    let run = core.rebuild.request(extent).await?;
+    let run = core.rebuild.run_once(run, extent).await?;
+    println!("{} facilities looked at, {} rows changed, of which {} by a change that left no mark.", run.done, run.changed, run.drift);
+    core.store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
+    let core = Core::open(settings).await?;
+    let differences = core.rebuild.differences(Extent::All).await?;
+    let figure = |f: Option<i64>| f.map_or_else(|| "none".to_owned(), |n| n.to_string());
+    for d in &differences {
+        let [stock, transferred, requests] = d.derived.map(figure);
+        let stored = d.stored.map_or_else(|| "no row".to_owned(), |s| s.map(figure).join(" "));
+        println!(
+            "{} {}: stored {stored}; sources say {stock} {transferred} {requests} (stock, transferred, requests){}",
+            d.facility_id,
+            d.date,
+            if d.explained { "; a mark or an expiry is waiting" } else { "" }
+        );
+    }
+    println!("{} facilities audited, {} rows differ.", core.directory.by_name().len(), differences.len());
+    core.store.close().await;
+    Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, Failure> {
+    let core = Core::open(settings).await?;
+    let target = ServiceTarget::new(&core);
+    let result = import::run(args, &target).await;
+    target.close().await;
+    core.store.close().await;
+    match result {
+        Ok(report) => {
+            println!("{report}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            eprintln!("facility-summary: {error}");
+            Ok(ExitCode::from(error.exit_code()))
+        }
+    }
+}

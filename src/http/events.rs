@@ -1,0 +1,132 @@
+//! `POST /v1/events`: what is acknowledged is durable and summarised.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    error::PayloadError,
+    http::header,
+    web::{self, Bytes, BytesMut, Data},
+};
+use futures_util::StreamExt;
+use jiff::civil::Date;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    app::App,
+    cloudevents::{self, CloudEvent, EventLimits},
+    content_type,
+    problem::{Fault, Problem},
+};
+use crate::{
+    domain::event::Event,
+    service::ingest::{Applied, IngestError},
+    store::StoreError,
+};
+
+/// A facility-day that the events touched, at its version after them.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct TouchedSummary {
+    pub facility_id: Uuid,
+    #[schema(value_type = String, format = Date)]
+    pub date: Date,
+    pub version: i64,
+}
+
+/// What became of the events.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct AppliedEvents {
+    /// Events that changed what is known.
+    pub applied: usize,
+    /// Events about something of which newer is known already.
+    pub superseded: usize,
+    pub summaries: Vec<TouchedSummary>,
+}
+
+/// One event or a batch of them, in any of CloudEvents' three HTTP forms. All or nothing.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "write", operation_id = "post_events",
+    request_body(content(
+        (CloudEvent = "application/cloudevents+json"), (CloudEvent = "application/json"), (Vec<CloudEvent> = "application/cloudevents-batch+json")
+    )),
+    responses(
+        (status = 200, body = AppliedEvents, description = "Durable and summarised"),
+        (status = 400, body = Problem, content_type = "application/problem+json"), (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "Every fault is named; nothing was applied"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Overloaded, or the database is out of reach"),
+    )
+)]
+pub async fn post(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
+    super::query::parse::<()>(request.query_string(), &[])?;
+    let body = body(payload, &app).await?;
+    let settings = &app.settings.ingest;
+    let limits = EventLimits {
+        now_ms: app.clock.now_ms(),
+        max_clock_skew_ms: i64::try_from(settings.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000),
+        max_event_age_ms: i64::from(settings.max_event_age_days) * 86_400_000,
+        max_events: settings.group_events,
+    };
+    let content_type = content_type(&request);
+    let events = cloudevents::parse(content_type, request.headers(), &body, &limits)
+        .inspect_err(|_| app.metrics.events.with_label_values(&["unreadable", "rejected"]).inc())?;
+    let form = if content_type.is_some_and(|t| t.contains("batch")) {
+        Form::Batch
+    } else if request.headers().contains_key("ce-specversion") {
+        Form::Binary
+    } else {
+        Form::Structured
+    };
+    apply(&app, events, |index| match form {
+        Form::Batch => format!("/{index}/data"),
+        Form::Structured => "/data".to_owned(),
+        Form::Binary => String::new(),
+    })
+    .await
+}
+
+enum Form {
+    Structured,
+    Batch,
+    Binary,
+}
+
+/// The whole body, or 413 as soon as it is too large.
+pub(super) async fn body(mut payload: web::Payload, app: &App) -> Result<Bytes, Problem> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk?;
+        if body.len() + chunk.len() > app.settings.server.max_body {
+            return Err(PayloadError::Overflow.into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Submits events; `pointer` tells where the data of one lies in the body.
+pub(super) async fn apply(app: &App, events: Vec<Event>, pointer: impl Fn(usize) -> String) -> Result<HttpResponse, Problem> {
+    if app.is_draining() {
+        return Err(Problem::unavailable("The service is stopping; another replica, or this one after its restart, takes the events.", 1));
+    }
+    match app.ingest.submit(events).await {
+        Ok(applied) => Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer(applied))),
+        Err(IngestError::Invalid(faults)) => Err(Problem::invalid(
+            faults.into_iter().map(|f| Fault { pointer: format!("{}/{}", pointer(f.index), f.field), detail: f.detail }).collect(),
+        )),
+        Err(IngestError::Overloaded) => Err(Problem::unavailable("More events are waiting than the queue holds (setting ingest.queue). Nothing of this request was applied.", 1)),
+        Err(IngestError::Unavailable(error @ StoreError::Refused(_))) => Err(error.into()),
+        Err(IngestError::Unavailable(error)) => match Problem::from(error) {
+            problem if problem.status().as_u16() == 503 => Err(problem),
+            _ => Err(Problem::unavailable("The events could not be written. Nothing of this request was applied.", 2)),
+        },
+        Err(IngestError::Crashed) => Err(Problem::internal()),
+    }
+}
+
+fn answer(applied: Applied) -> AppliedEvents {
+    AppliedEvents {
+        applied: applied.applied,
+        superseded: applied.superseded,
+        summaries: applied.summaries.into_iter().map(|(facility_id, date, version)| TouchedSummary { facility_id, date, version }).collect(),
+    }
+}

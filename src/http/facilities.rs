@@ -1,0 +1,148 @@
+//! Facilities and blood banks: listed, shown, registered.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web, web::Data};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    app::{App, path_id},
+    content_type,
+    events::{AppliedEvents, apply},
+    listing::limit,
+    problem::Problem,
+    query, registrations,
+};
+use crate::domain::{event::Event, facility::Facility};
+
+/// A facility, as lists show it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct FacilityItem {
+    pub facility_id: Uuid,
+    pub name: String,
+    pub timezone: String,
+}
+
+/// A facility, with its local date.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct FacilityDetail {
+    pub facility_id: Uuid,
+    pub name: String,
+    pub timezone: String,
+    #[schema(value_type = String, format = Date)]
+    pub today: Date,
+}
+
+/// A page of facilities, by name.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct FacilityPage {
+    pub items: Vec<FacilityItem>,
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    q: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// Facilities by name; `q` finds those whose name contains it, whatever its case.
+#[utoipa::path(
+    get, path = "/v1/facilities", tag = "read", operation_id = "facilities",
+    params(("q" = Option<String>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = FacilityPage), (status = 400, body = Problem, content_type = "application/problem+json"))
+)]
+pub async fn list(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let asked: ListQuery = query::parse(request.query_string(), &["q", "limit", "cursor"])?;
+    let limit = limit(asked.limit, 100, 500)?;
+    let facilities = app.directory.by_name();
+    let start = match &asked.cursor {
+        None => 0,
+        Some(cursor) => {
+            let after = read_cursor(cursor).ok_or_else(|| query::invalid("cursor", cursor, "the next_cursor of the page before"))?;
+            facilities.partition_point(|f| (f.name.as_str(), f.id) < (after.0.as_str(), after.1))
+        }
+    };
+    let wanted = asked.q.map(|q| q.to_lowercase());
+    let mut found = facilities[start..].iter().filter(|f| wanted.as_ref().is_none_or(|q| f.name.to_lowercase().contains(q)));
+    let items = found.by_ref().take(limit).map(|f| item(f)).collect();
+    let next_cursor = found.next().map(|f| cursor(f));
+    Ok(HttpResponse::Ok().json(FacilityPage { items, next_cursor }))
+}
+
+fn item(facility: &Facility) -> FacilityItem {
+    FacilityItem { facility_id: facility.id, name: facility.name.clone(), timezone: facility.zone.name.clone() }
+}
+
+/// Opaque to clients: the id and the name of the first facility of the next page, which need not exist any more by then.
+fn cursor(facility: &Facility) -> String {
+    let hex: String = facility.name.bytes().map(|b| format!("{b:02x}")).collect();
+    format!("{}{hex}", facility.id.simple())
+}
+
+fn read_cursor(text: &str) -> Option<(String, Uuid)> {
+    let (id, hex) = text.split_at_checked(32)?;
+    let bytes: Option<Vec<u8>> =
+        hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?, 16).ok()).collect();
+    Some((String::from_utf8(bytes?).ok()?, id.parse().ok()?))
+}
+
+/// One facility.
+#[utoipa::path(
+    get, path = "/v1/facilities/{facility_id}", tag = "read", operation_id = "facility", params(("facility_id" = Uuid, Path)),
+    responses(
+        (status = 200, body = FacilityDetail), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let facility = app.facility(&request, false).await?;
+    Ok(HttpResponse::Ok().json(detail(&facility, &app)))
+}
+
+fn detail(facility: &Arc<Facility>, app: &App) -> FacilityDetail {
+    FacilityDetail {
+        facility_id: facility.id,
+        name: facility.name.clone(),
+        timezone: facility.zone.name.clone(),
+        today: facility.zone.today(app.clock.now_ms()).date,
+    }
+}
+
+/// Registers a facility, or renames it or moves it to another zone, as of now.
+#[utoipa::path(
+    put, path = "/v1/facilities/{facility_id}", tag = "write", operation_id = "register_facility", params(("facility_id" = Uuid, Path)),
+    request_body = registrations::FacilityRegistration,
+    responses(
+        (status = 200, body = AppliedEvents), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"), (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn register(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
+    let id = path_id(&request, "facility_id")?;
+    let body = super::events::body(payload, &app).await?;
+    let statement = registrations::facility(id, app.clock.now_ms(), content_type(&request), &body)?;
+    apply(&app, vec![Event::Statement(statement)], |_| String::new()).await
+}
+
+/// Registers a blood bank, or moves it to another facility, as of now.
+#[utoipa::path(
+    put, path = "/v1/blood-banks/{blood_bank_id}", tag = "write", operation_id = "register_blood_bank", params(("blood_bank_id" = Uuid, Path)),
+    request_body = registrations::BloodBankRegistration,
+    responses(
+        (status = 200, body = AppliedEvents), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"), (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn register_blood_bank(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
+    let id = path_id(&request, "blood_bank_id")?;
+    let body = super::events::body(payload, &app).await?;
+    let statement = registrations::blood_bank(id, app.clock.now_ms(), content_type(&request), &body)?;
+    apply(&app, vec![Event::Statement(statement)], |_| String::new()).await
+}

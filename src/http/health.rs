@@ -1,0 +1,102 @@
+//! Whether the process lives, whether it can serve, and what it measures.
+
+use std::sync::OnceLock;
+
+use actix_web::{HttpResponse, http::header, web::Data};
+use serde::Serialize;
+
+use super::app::App;
+
+/// The process answers.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Alive {
+    /// Always `alive`.
+    pub status: &'static str,
+}
+
+/// What the service depends on, and how it is.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Readiness {
+    /// `ready`; `degraded` while a dependency is lost; with 503 `starting` or `draining`.
+    pub status: &'static str,
+    pub dependencies: Vec<Dependency>,
+    pub facilities: usize,
+    /// Live clients; none until there are any.
+    pub clients: usize,
+    pub memory: MemoryUse,
+    pub uptime_seconds: u64,
+    /// Age of what the drain proves; null before the first proof.
+    pub watermark_age_seconds: Option<f64>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Dependency {
+    pub name: &'static str,
+    /// `up` or `down`.
+    pub state: &'static str,
+    /// The class of the last failure, while it lasts.
+    pub last_error: Option<&'static str>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct MemoryUse {
+    pub entries: u64,
+    pub bytes: u64,
+    pub max_bytes: u64,
+}
+
+#[utoipa::path(get, path = "/health/live", tag = "watch", operation_id = "live", responses((status = 200, body = Alive)))]
+pub async fn live() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Alive { status: "alive" })
+}
+
+/// 503 only while starting, draining, or before the directory was ever loaded; a lost dependency is 200 and `degraded`.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "watch", operation_id = "ready",
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Starting or draining"))
+)]
+pub async fn ready(app: Data<App>) -> HttpResponse {
+    let last_error = app.outage.last_error();
+    let status = match last_error {
+        _ if app.is_draining() => "draining",
+        _ if !app.directory.is_loaded() => "starting",
+        Some(_) => "degraded",
+        None => "ready",
+    };
+    let (entries, bytes) = app.memory.size();
+    let watermark_ms = app.memory.watermark_ms();
+    let readiness = Readiness {
+        status,
+        dependencies: vec![Dependency { name: app.store.dialect(), state: if last_error.is_some() { "down" } else { "up" }, last_error }],
+        facilities: app.directory.by_name().len(),
+        clients: 0,
+        memory: MemoryUse { entries, bytes, max_bytes: app.settings.cache.memory_bytes },
+        uptime_seconds: app.started.elapsed().as_secs(),
+        watermark_age_seconds: (watermark_ms != i64::MIN).then(|| (app.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0),
+    };
+    let mut response = match status {
+        "draining" | "starting" => HttpResponse::ServiceUnavailable(),
+        _ => HttpResponse::Ok(),
+    };
+    if status == "draining" || status == "starting" {
+        response.insert_header((header::RETRY_AFTER, 1));
+    }
+    response.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness)
+}
+
+/// The exposition that Prometheus scrapes.
+#[utoipa::path(get, path = "/metrics", tag = "watch", operation_id = "metrics", responses((status = 200, content_type = "text/plain", body = String)))]
+pub async fn metrics(app: Data<App>) -> HttpResponse {
+    static CONTENT_TYPE: OnceLock<String> = OnceLock::new();
+    let connections = app.store.connections();
+    for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
+        app.metrics.connections.with_label_values(&[state]).set(count.into());
+    }
+    let (entries, bytes) = app.memory.size();
+    app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    app.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let (waiting, _) = app.ingest.backlog();
+    app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    let content_type = CONTENT_TYPE.get_or_init(|| prometheus::TEXT_FORMAT.to_owned());
+    HttpResponse::Ok().content_type(content_type.as_str()).body(app.metrics.render())
+}

@@ -1,0 +1,306 @@
+//! Many summaries in one answer: a range of a facility's days, and one day of all facilities. They are read from the table, whose rows
+//! are exact as of the drain's watermark; a request that wants them fresher than that has the drain run first.
+
+use std::collections::{BTreeMap, HashMap};
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+    web::Data,
+};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    app::App,
+    freshness,
+    problem::Problem,
+    query,
+    summaries::{CACHE_STATUS, begun_day, cache_control, seconds_value},
+};
+use crate::domain::{
+    blood_type::BloodType,
+    day::Day,
+    facility::Facility,
+    summary::{Figures, Summary},
+};
+use std::sync::Arc;
+
+/// Days that one request may ask for.
+const MOST_DAYS: usize = 400;
+/// Keys read from the table in one statement.
+const CHUNK: usize = 1_000;
+
+/// A page of a facility's days, newest first.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Page {
+    pub items: Vec<Summary>,
+    /// Pass it as `cursor` for the next page; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RangeQuery {
+    #[serde(default, deserialize_with = "query::date")]
+    from: Option<Date>,
+    #[serde(default, deserialize_with = "query::date")]
+    to: Option<Date>,
+    limit: Option<usize>,
+    #[serde(default, deserialize_with = "query::date")]
+    cursor: Option<Date>,
+}
+
+/// A facility's days, newest first; both ends included, the last seven where none are named.
+#[utoipa::path(
+    get, path = "/v1/facilities/{facility_id}/summaries", tag = "read", operation_id = "summaries",
+    params(
+        ("facility_id" = Uuid, Path), ("from" = Option<String>, Query, format = Date), ("to" = Option<String>, Query, format = Date, description = "clipped to today"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 400), ("cursor" = Option<String>, Query),
+    ),
+    responses(
+        (status = 200, body = Page), (status = 304, description = "As `If-None-Match` has it"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 504, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let asked: RangeQuery = query::parse(request.query_string(), &["from", "to", "limit", "cursor"])?;
+    let limit = limit(asked.limit, MOST_DAYS, MOST_DAYS)?;
+    let facility = app.facility(&request, false).await?;
+    let today = facility.zone.today(app.clock.now_ms());
+    let to = asked.to.unwrap_or(today.date).min(today.date);
+    let from = match asked.from {
+        Some(from) => from,
+        None => to.checked_sub(jiff::Span::new().days(6)).map_err(|_| query::invalid("to", to, "a later date"))?,
+    };
+    if asked.to.is_some_and(|to| from > to) {
+        return Err(query::invalid("from", from, format!("a date not after to={to}")));
+    }
+    let days = days_between(&facility, from, to, &today)?;
+    let watermark_ms = prove(&request, &app).await?;
+    let page: Vec<&Day> = days.iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(limit + 1).collect();
+    let next_cursor = page.get(limit).map(|day| day.date.to_string());
+    let keys: Vec<(Uuid, Date)> = page.iter().take(limit).map(|day| (facility.id, day.date)).collect();
+    let mut rows = rows(&app, &keys).await?;
+    let items = keys.iter().map(|key| rows.remove(key).unwrap_or_else(|| Summary::empty(key.0, key.1, key.1 < today.date))).collect();
+    Ok(respond(&request, &app, &Page { items, next_cursor }, watermark_ms, today.end_ms))
+}
+
+/// The days that exist, newest first.
+fn days_between(facility: &Facility, from: Date, to: Date, today: &Day) -> Result<Vec<Day>, Problem> {
+    let mut days = Vec::new();
+    let mut date = to;
+    while date >= from {
+        if days.len() == MOST_DAYS {
+            return Err(query::invalid("from", from, format!("at most {MOST_DAYS} days up to {to}")));
+        }
+        if let Ok(day) = begun_day(facility, &date.to_string(), today) {
+            days.push(day);
+        }
+        match date.yesterday() {
+            Ok(before) => date = before,
+            Err(_) => break,
+        }
+    }
+    Ok(days)
+}
+
+/// Sums over all facilities of a listing.
+#[derive(Serialize, Default, utoipa::ToSchema)]
+pub struct Totals {
+    pub facilities: usize,
+    pub total_stock: i64,
+    pub total_transferred: i64,
+    pub total_requests: i64,
+    #[schema(value_type = HashMap<String, Figures>)]
+    pub by_blood_type: BTreeMap<BloodType, Figures>,
+}
+
+/// A page of facilities' summaries of one day, with the totals of all of them.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Listing {
+    pub items: Vec<Summary>,
+    pub totals: Totals,
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AllQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    sort: Option<String>,
+}
+
+const SORTS: [&str; 8] =
+    ["name", "-name", "total_stock", "-total_stock", "total_transferred", "-total_transferred", "total_requests", "-total_requests"];
+
+/// One day of all facilities where it has begun; `today` is each one's own.
+#[utoipa::path(
+    get, path = "/v1/summaries/{date}", tag = "read", operation_id = "all_summaries",
+    params(
+        ("date" = String, Path, description = "`YYYY-MM-DD` or `today`"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query),
+        ("sort" = Option<String>, Query, description = "`name` (default), `total_stock`, `total_transferred` or `total_requests`; with `-` the greatest first"),
+    ),
+    responses(
+        (status = 200, body = Listing), (status = 304, description = "As `If-None-Match` has it"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"), (status = 504, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let asked: AllQuery = query::parse(request.query_string(), &["limit", "cursor", "sort"])?;
+    let limit = limit(asked.limit, 100, 500)?;
+    let sort = asked.sort.as_deref().unwrap_or("name");
+    if !SORTS.contains(&sort) {
+        return Err(query::invalid("sort", sort, format!("one of {}", SORTS.join(", "))));
+    }
+    let (watermark_ms, now_ms) = (prove(&request, &app).await?, app.clock.now_ms());
+    let text = request.match_info().get("date").unwrap_or_default();
+    let mut entries = entries(&app, text, now_ms).await?;
+    let totals = totals(entries.iter().map(|(_, summary)| summary));
+    sort_entries(&mut entries, sort);
+    let start = match &asked.cursor {
+        None => 0,
+        Some(cursor) => {
+            let id = cursor.parse::<Uuid>().map_err(|_| query::invalid("cursor", cursor, "the next_cursor of the page before"))?;
+            entries.iter().position(|(f, _)| f.id == id).ok_or_else(|| query::invalid("cursor", cursor, "the next_cursor of the page before"))?
+        }
+    };
+    let next_cursor = entries.get(start + limit).map(|(f, _)| f.id.to_string());
+    let items = entries.into_iter().skip(start).take(limit).map(|(_, summary)| summary).collect();
+    let until_ms = app.directory.by_name().iter().map(|f| f.zone.today(now_ms).end_ms).min().unwrap_or(i64::MAX);
+    Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, watermark_ms, until_ms))
+}
+
+/// Each facility's summary of the day, in the order of the directory.
+async fn entries(app: &App, text: &str, now_ms: i64) -> Result<Vec<(Arc<Facility>, Summary)>, Problem> {
+    let facilities = app.directory.by_name();
+    if text != "today" && super::fields::parse_date(text).is_none() {
+        return Err(Problem::bad_request(format!("The date {} cannot be read; expected YYYY-MM-DD or today.", super::json::Shown(text))));
+    }
+    let keys: Vec<(Arc<Facility>, Date, bool)> = facilities
+        .iter()
+        .filter_map(|facility| {
+            let today = facility.zone.today(now_ms);
+            let day = if text == "today" { today } else { begun_day(facility, text, &today).ok()? };
+            Some((facility.clone(), day.date, day.date < today.date))
+        })
+        .collect();
+    if keys.is_empty() && !facilities.is_empty() {
+        return Err(Problem::not_found(format!("{text} has not begun at any facility.")));
+    }
+    let mut rows = rows(app, &keys.iter().map(|(f, date, _)| (f.id, *date)).collect::<Vec<_>>()).await?;
+    Ok(keys
+        .into_iter()
+        .map(|(facility, date, is_past)| {
+            let summary = rows.remove(&(facility.id, date)).unwrap_or_else(|| Summary::empty(facility.id, date, is_past));
+            (facility, summary)
+        })
+        .collect())
+}
+
+fn sort_entries(entries: &mut [(Arc<Facility>, Summary)], sort: &str) {
+    let (column, descending) = sort.strip_prefix('-').map_or((sort, false), |column| (column, true));
+    let figure = |s: &Summary| match column {
+        "total_stock" => s.total_stock.unwrap_or(-1),
+        "total_transferred" => s.total_transferred,
+        "total_requests" => s.total_requests,
+        _ => 0,
+    };
+    // Stable: equal figures stay in the order of names.
+    match (column, descending) {
+        ("name", false) => {}
+        ("name", true) => entries.reverse(),
+        (_, false) => entries.sort_by_key(|(_, s)| figure(s)),
+        (_, true) => entries.sort_by_key(|(_, s)| std::cmp::Reverse(figure(s))),
+    }
+}
+
+fn totals<'a>(summaries: impl Iterator<Item = &'a Summary>) -> Totals {
+    let mut totals = Totals::default();
+    for s in summaries {
+        totals.facilities += 1;
+        totals.total_stock += s.total_stock.unwrap_or(0);
+        totals.total_transferred += s.total_transferred;
+        totals.total_requests += s.total_requests;
+        for (blood_type, figures) in &s.by_blood_type {
+            let sum = totals.by_blood_type.entry(*blood_type).or_default();
+            sum.stock = Some(sum.stock.unwrap_or(0) + figures.stock.unwrap_or(0));
+            sum.transferred += figures.transferred;
+            sum.requests += figures.requests;
+        }
+    }
+    totals
+}
+
+async fn rows(app: &App, keys: &[(Uuid, Date)]) -> Result<HashMap<(Uuid, Date), Summary>, Problem> {
+    let mut found = HashMap::with_capacity(keys.len());
+    for chunk in keys.chunks(CHUNK) {
+        let (store, chunk) = (app.store.clone(), chunk.to_vec());
+        let rows = app.detached(async move { store.summaries(&chunk).await }).await?;
+        found.extend(rows.into_iter().map(|row| ((row.summary.facility_id, row.summary.date), row.summary)));
+    }
+    Ok(found)
+}
+
+/// The watermark, after a run of the drain where it is older than the request wants. 503 where that cannot be had.
+async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
+    let directives = freshness::directives(request.headers());
+    let bound = directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age());
+    let bound_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
+    let is_fresh = |now_ms: i64| now_ms.saturating_sub(app.memory.watermark_ms()) <= bound_ms;
+    let arrived_ms = app.clock.now_ms();
+    if is_fresh(arrived_ms) || directives.max_stale.is_some() {
+        return Ok(app.memory.watermark_ms());
+    }
+    if directives.only_if_cached {
+        return Err(Problem::gateway_timeout("The request said only-if-cached, and what is proven is not fresh enough."));
+    }
+    let (memory, clock, drain) = (app.memory.clone(), app.clock.clone(), app.drain.clone());
+    let proving = async move {
+        // A watermark from after the request's arrival is fresh enough for any bound.
+        while memory.watermark_ms() < arrived_ms && clock.now_ms().saturating_sub(memory.watermark_ms()) > bound_ms {
+            drain.run_once().await?;
+        }
+        Ok::<(), crate::store::StoreError>(())
+    };
+    let timely = app.detached(tokio::time::timeout(app.settings.freshness.refresh_timeout(), proving)).await;
+    let stale_if_error_ms = i64::try_from(app.settings.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000) * 1000;
+    let last_will_do = directives.max_age.is_none() && app.clock.now_ms().saturating_sub(app.memory.watermark_ms()) <= stale_if_error_ms;
+    match timely {
+        Ok(Ok(())) => Ok(app.memory.watermark_ms()),
+        _ if last_will_do => Ok(app.memory.watermark_ms()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Problem::unavailable("What other programs wrote could not be dealt with in time; one of them may hold a lock.", 1)),
+    }
+}
+
+/// How many items a page may have.
+pub(super) fn limit(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Problem> {
+    match asked {
+        None => Ok(default),
+        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+        Some(limit) => Err(query::invalid("limit", limit, format!("a whole number from 1 to {most}"))),
+    }
+}
+
+fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, watermark_ms: i64, until_ms: i64) -> HttpResponse {
+    let body = serde_json::to_vec(body).expect("summaries have string keys and finite numbers only");
+    let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
+    let now_ms = app.clock.now_ms();
+    let unchanged = freshness::if_none_match(request.headers(), &etag);
+    let mut response = HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    response
+        .insert_header((header::ETAG, etag))
+        .insert_header((header::AGE, seconds_value(now_ms.saturating_sub(watermark_ms))))
+        .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, Some(until_ms))))
+        .insert_header((CACHE_STATUS, HeaderValue::from_static("facility-summary; fwd=request; detail=table")));
+    if unchanged { response.finish() } else { response.content_type("application/json").body(body) }
+}

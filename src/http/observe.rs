@@ -1,0 +1,158 @@
+//! What every resource is wrapped in: its metrics, a request id, and the containment of panics.
+//! A memory hit comes through here too, so the cells that it counts in are looked up once per worker, not per request.
+
+use std::{
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+
+use actix_web::{
+    Error, HttpRequest, Resource, ResponseError, Route,
+    body::MessageBody,
+    dev::{HttpServiceFactory, Service, ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
+    web,
+};
+use futures_util::FutureExt;
+use prometheus::{Histogram, IntCounter};
+
+use super::problem::Problem;
+use crate::metrics::Metrics;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The cells of one route. The two that nearly all requests count in are held.
+struct RouteCells {
+    metrics: Arc<Metrics>,
+    route: &'static str,
+    get_ok: IntCounter,
+    get_not_modified: IntCounter,
+    get_seconds: Histogram,
+}
+
+impl RouteCells {
+    fn new(metrics: &Arc<Metrics>, route: &'static str) -> Rc<Self> {
+        Rc::new(RouteCells {
+            route,
+            get_ok: metrics.http_requests.with_label_values(&[route, "GET", "200"]),
+            get_not_modified: metrics.http_requests.with_label_values(&[route, "GET", "304"]),
+            get_seconds: metrics.http_duration.with_label_values(&[route, "GET"]),
+            metrics: metrics.clone(),
+        })
+    }
+
+    fn count(&self, method: &Method, status: StatusCode, seconds: f64) {
+        if *method == Method::GET {
+            self.get_seconds.observe(seconds);
+            match status {
+                StatusCode::OK => return self.get_ok.inc(),
+                StatusCode::NOT_MODIFIED => return self.get_not_modified.inc(),
+                _ => {}
+            }
+        } else {
+            self.metrics.http_duration.with_label_values(&[self.route, known_method(method)]).observe(seconds);
+        }
+        self.metrics.http_requests.with_label_values(&[self.route, known_method(method), status.as_str()]).inc();
+    }
+}
+
+/// Clients invent methods; a label takes only known ones.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// A resource at `path`, wrapped.
+pub fn observed(
+    metrics: &Arc<Metrics>,
+    path: &'static str,
+    build: fn(Resource) -> Resource,
+) -> impl HttpServiceFactory + use<> {
+    let cells = RouteCells::new(metrics, path);
+    build(web::resource(path)).wrap_fn(move |request, service| around(cells.clone(), request, service))
+}
+
+/// Whatever matches no route.
+pub fn default_service(metrics: &Arc<Metrics>) -> Route {
+    let metrics = metrics.clone();
+    web::to(move |request: HttpRequest| {
+        metrics.http_requests.with_label_values(&["unmatched", known_method(request.method()), "404"]).inc();
+        async move { Problem::not_found("There is nothing at this path; /docs shows what there is.") }
+    })
+}
+
+fn around<S, B>(
+    cells: Rc<RouteCells>,
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<actix_web::body::BoxBody>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    let started = Instant::now();
+    let sent = request.request().clone();
+    let handling = service.call(request);
+    async move {
+        let mut response = match AssertUnwindSafe(handling).catch_unwind().await {
+            Ok(Ok(response)) => response.map_into_boxed_body(),
+            Ok(Err(error)) => ServiceResponse::new(sent, error.error_response()),
+            Err(_) => {
+                cells.metrics.panics.inc();
+                tracing::error!(route = cells.route, "a handler panicked; the request is answered 500");
+                ServiceResponse::new(sent, Problem::internal().error_response())
+            }
+        };
+        if !response.headers().contains_key(REQUEST_ID) {
+            let id = request_id(response.request());
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        cells.count(response.request().method(), response.status(), seconds);
+        if response.status().is_server_error() {
+            tracing::warn!(
+                route = cells.route, method = %response.request().method(), status = response.status().as_u16(),
+                duration_ms = seconds * 1000.0, request_id = ?response.headers().get(REQUEST_ID), "request failed"
+            );
+        }
+        Ok(response)
+    }
+}
+
+/// The client's own `X-Request-Id` where it is a plain word of at most 128 characters, else a new one.
+pub fn request_id(request: &HttpRequest) -> HeaderValue {
+    match request.headers().get(REQUEST_ID) {
+        Some(id) if (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic) => id.clone(),
+        _ => new_request_id(),
+    }
+}
+
+/// Eight digits that tell this process from others, eight that count.
+fn new_request_id() -> HeaderValue {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    static PROCESS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    let process = PROCESS.get_or_init(|| uuid::Uuid::new_v4().as_fields().0);
+    let mut text = [0u8; 16];
+    for (half, number) in [(0, *process), (8, COUNTER.fetch_add(1, Ordering::Relaxed))] {
+        for digit in 0..8 {
+            text[half + digit] = b"0123456789abcdef"[(number >> (28 - 4 * digit)) as usize & 15];
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}

@@ -1,0 +1,84 @@
+//! A full rebuild on demand, and its progress.
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    app::{App, path_id},
+    problem::Problem,
+    query,
+};
+use crate::{
+    domain::summary::rfc3339,
+    jobs::{contained, rebuild::Extent},
+    store::JobRun,
+};
+
+/// A run of a job.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Run {
+    pub run_id: Uuid,
+    pub job: String,
+    /// `running`, `done` or `failed`.
+    pub state: String,
+    #[schema(format = DateTime)]
+    pub started_at: String,
+    #[schema(format = DateTime)]
+    pub finished_at: Option<String>,
+    /// Facilities to look at, and looked at so far.
+    pub facilities: i64,
+    pub done: i64,
+    /// Rows changed, and of those the ones that nothing explains.
+    pub changed: i64,
+    pub drift: i64,
+    /// The class of the error that ended it.
+    pub error: Option<String>,
+}
+
+/// Starts a rebuild of every day of every facility.
+#[utoipa::path(
+    post, path = "/v1/rebuild", tag = "write", operation_id = "rebuild",
+    responses(
+        (status = 202, body = Run, description = "`Location` names the run"), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn start(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    query::parse::<()>(request.query_string(), &[])?;
+    let rebuild = app.rebuild.clone();
+    let run = app.detached(async move { rebuild.request(Extent::All).await }).await?;
+    let (rebuild, metrics, started) = (app.rebuild.clone(), app.metrics.clone(), run.clone());
+    app.runtime.spawn(async move { contained("full_rebuild", &metrics, async { rebuild.run_once(started, Extent::All).await.map(drop) }).await });
+    Ok(HttpResponse::Accepted().insert_header((header::LOCATION, format!("/v1/runs/{}", run.id))).json(shown(run)))
+}
+
+/// A run's progress.
+#[utoipa::path(
+    get, path = "/v1/runs/{run_id}", tag = "write", operation_id = "run", params(("run_id" = Uuid, Path)),
+    responses(
+        (status = 200, body = Run), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn run(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let id = path_id(&request, "run_id")?;
+    let store = app.store.clone();
+    let run = app.detached(async move { store.job_run(id).await }).await?.ok_or_else(|| Problem::not_found(format!("There is no run {id}; runs are kept for a week.")))?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shown(run)))
+}
+
+fn shown(run: JobRun) -> Run {
+    Run {
+        run_id: run.id,
+        job: run.job,
+        state: run.state,
+        started_at: rfc3339(run.started_at_ms),
+        finished_at: run.finished_at_ms.map(rfc3339),
+        facilities: run.total,
+        done: run.done,
+        changed: run.changed,
+        drift: run.drift,
+        error: run.error,
+    }
+}

@@ -1,0 +1,268 @@
+//! Summaries of one facility: the hot path, a range of days, and a refresh on demand.
+
+use std::time::Instant;
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+    web::{Bytes, Data},
+};
+use jiff::civil::Date;
+use serde::Deserialize;
+use tracing::Instrument;
+
+use super::{
+    app::App,
+    fields,
+    freshness::{self, Encoding},
+    json::Shown,
+    observe::request_id,
+    problem::Problem,
+    query,
+};
+use crate::{
+    cache::memory::Entry,
+    domain::{
+        day::Day,
+        facility::Facility,
+        summary::{DayKey, Summary},
+    },
+    metrics::Trigger,
+    service::{
+        flights::Flights,
+        reads::{Answer, Forward, ReadError, Tier, Wish},
+    },
+};
+
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// After its bound a client may show figures so long while it asks for new ones.
+const STALE_WHILE_REVALIDATE_SECONDS: i64 = 30;
+
+#[derive(Deserialize)]
+struct OneQuery {
+    #[serde(default)]
+    min_version: i64,
+}
+
+/// One day's summary, or today's by the facility's own date.
+#[utoipa::path(
+    get, path = "/v1/facilities/{facility_id}/summaries/{date}", tag = "read", operation_id = "summary",
+    params(
+        ("facility_id" = uuid::Uuid, Path), ("date" = String, Path, description = "`YYYY-MM-DD` or `today`, in the facility's own zone"),
+        ("min_version" = Option<i64>, Query, minimum = 0, description = "at least that version: read your own writes"),
+    ),
+    responses(
+        (status = 200, body = Summary, description = "The figures; `Age` says how old they are, `Cache-Status` where they come from"),
+        (status = 304, description = "As `If-None-Match` has it"),
+        (status = 400, body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Nothing fresh enough can be had now"),
+        (status = 504, body = Problem, content_type = "application/problem+json", description = "`only-if-cached`, and nothing fresh enough in memory"),
+    )
+)]
+pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let started = Instant::now();
+    let wish = wish(&request, &app)?;
+    let facility = app.facility(&request, wish.min_version > 0).await?;
+    let now_ms = app.clock.now_ms();
+    let text = request.match_info().get("date").unwrap_or_default();
+    let today = facility.zone.today(now_ms);
+    let (day, is_alias) = if text == "today" { (today, true) } else { (begun_day(&facility, text, &today)?, false) };
+    let until_ms = is_alias.then_some(day.end_ms);
+    if let Some(answer) = app.reads.from_memory(facility.id, day.date, &wish, now_ms) {
+        tracing::debug!(facility_id = %facility.id, date = %day.date, outcome = "fresh", tier = "memory", age_seconds = answer.age_ms / 1000, "summary read");
+        let response = respond(&request, &app, &answer, now_ms, until_ms);
+        app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
+        return Ok(response);
+    }
+    let id = request_id(&request);
+    let span = tracing::info_span!("read", request_id = ?id);
+    let (reads, asked) = (app.reads.clone(), facility.clone());
+    let reading = async move { reads.read(&asked, day, &wish).await }.instrument(span);
+    let answer = app.detached(reading).await.map_err(|error| read_problem(error, &facility, day.date))?;
+    let mut response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
+    response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
+    Ok(response)
+}
+
+/// The day of that name, if it exists in the facility's zone and has begun.
+pub(super) fn begun_day(facility: &Facility, text: &str, today: &Day) -> Result<Day, Problem> {
+    let date = fields::parse_date(text)
+        .ok_or_else(|| Problem::bad_request(format!("The date {} cannot be read; expected YYYY-MM-DD or today.", Shown(text))))?;
+    if date == today.date {
+        return Ok(*today);
+    }
+    if date > today.date {
+        return Err(Problem::not_found(format!("{date} has not begun in {}; today is {} there.", facility.zone.name, today.date)));
+    }
+    Day::named(&facility.zone.tz, date).ok_or_else(|| Problem::not_found(format!("There was no {date} in {}.", facility.zone.name)))
+}
+
+/// What the request says about freshness.
+fn wish(request: &HttpRequest, app: &App) -> Result<Wish, Problem> {
+    let min_version = match request.query_string() {
+        "" => 0,
+        text => query::parse::<OneQuery>(text, &["min_version"])?.min_version,
+    };
+    if min_version < 0 {
+        return Err(query::invalid("min_version", min_version, "a whole number from 0"));
+    }
+    let directives = freshness::directives(request.headers());
+    let ms = |d: std::time::Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    Ok(Wish {
+        max_age_ms: ms(directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age())),
+        explicit: directives.max_age.is_some(),
+        max_stale_ms: directives.max_stale.map(|limit| limit.map_or(i64::MAX, ms)),
+        only_if_cached: directives.only_if_cached,
+        min_version,
+    })
+}
+
+pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) -> Problem {
+    match error {
+        ReadError::NotFound => Problem::not_found(format!("There is no {date} at facility {}: it has not begun, or the facility was removed.", facility.id)),
+        ReadError::NotCached => Problem::gateway_timeout("The request said only-if-cached, and memory holds nothing fresh enough."),
+        ReadError::Unavailable => Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2),
+        ReadError::VersionNotReached => Problem::unavailable("The version asked for by min_version was not reached in time.", 1),
+    }
+}
+
+/// The answer with its freshness headers; 304 where the client has this body. `until_ms` is the end of an alias such as `today`.
+fn respond(request: &HttpRequest, app: &App, answer: &Answer, now_ms: i64, until_ms: Option<i64>) -> HttpResponse {
+    let entry: &Entry = &answer.entry;
+    let etag = entry.etag();
+    let unchanged = request.headers().contains_key(header::IF_NONE_MATCH)
+        && std::str::from_utf8(&etag).is_ok_and(|etag| freshness::if_none_match(request.headers(), etag));
+    let mut response = HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    if let Ok(etag) = HeaderValue::from_maybe_shared(etag) {
+        response.insert_header((header::ETAG, etag));
+    }
+    response
+        .insert_header((header::AGE, seconds_value(answer.age_ms)))
+        .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, until_ms)))
+        .insert_header((CACHE_STATUS, cache_status(answer)))
+        .insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")));
+    if unchanged {
+        return response.finish();
+    }
+    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    let (body, encoding) = encoded(request, entry);
+    if let Some(encoding) = encoding {
+        response.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static(encoding)));
+    }
+    response.body(body)
+}
+
+/// The form that the client likes best, of those that are worth it.
+fn encoded(request: &HttpRequest, entry: &Entry) -> (Bytes, Option<&'static str>) {
+    if !request.headers().contains_key(header::ACCEPT_ENCODING) {
+        return (entry.body(), None);
+    }
+    let form = match freshness::best_encoding(request.headers()) {
+        Encoding::Identity => None,
+        Encoding::Gzip => entry.gzip().map(|form| (form, "gzip")),
+        Encoding::Brotli => entry.brotli().map(|form| (form, "br")),
+    };
+    form.map_or_else(|| (entry.body(), None), |(form, name)| (form, Some(name)))
+}
+
+/// Whole seconds, most often one of the first few.
+pub(super) fn seconds_value(ms: i64) -> HeaderValue {
+    const FEW: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
+    let seconds = ms.max(0) / 1000;
+    match usize::try_from(seconds).ok().and_then(|s| FEW.get(s)) {
+        Some(text) => HeaderValue::from_static(text),
+        None => HeaderValue::from(seconds),
+    }
+}
+
+/// Fresh for the bound, and no longer than the name that it was asked by holds.
+pub(super) fn cache_control(app: &App, now_ms: i64, until_ms: Option<i64>) -> HeaderValue {
+    let bound = i64::try_from(app.settings.freshness.max_age().as_secs()).unwrap_or(i64::MAX);
+    let left = until_ms.map_or(i64::MAX, |until| (until - now_ms).max(0) / 1000);
+    let revalidate = STALE_WHILE_REVALIDATE_SECONDS.min(bound);
+    match (bound, left > bound.saturating_add(revalidate)) {
+        (120, true) => HeaderValue::from_static("private, max-age=120, stale-while-revalidate=30"),
+        (300, true) => HeaderValue::from_static("private, max-age=300, stale-while-revalidate=30"),
+        _ => {
+            let max_age = bound.min(left);
+            let text = format!("private, max-age={max_age}, stale-while-revalidate={}", revalidate.min(left - max_age));
+            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("private, max-age=0"))
+        }
+    }
+}
+
+fn cache_status(answer: &Answer) -> HeaderValue {
+    let Some(forward) = answer.forward else {
+        return HeaderValue::from_static("facility-summary; hit; detail=memory");
+    };
+    if answer.source_unavailable {
+        return HeaderValue::from_static("facility-summary; fwd=stale; detail=source-unavailable");
+    }
+    let forward = match forward {
+        Forward::Miss => "miss",
+        Forward::Stale => "stale",
+        Forward::Request => "request",
+    };
+    let detail = match answer.tier {
+        Tier::Memory => "memory",
+        Tier::Table => "table",
+        Tier::Source => "source",
+    };
+    let collapsed = if answer.collapsed { "; collapsed" } else { "" };
+    let text = format!("facility-summary; fwd={forward}; detail={detail}{collapsed}");
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("facility-summary"))
+}
+
+#[derive(Deserialize)]
+struct RefreshQuery {
+    #[serde(default, deserialize_with = "query::date")]
+    date: Option<Date>,
+}
+
+/// Recomputes one day now, and answers it.
+#[utoipa::path(
+    post, path = "/v1/facilities/{facility_id}/refresh", tag = "write", operation_id = "refresh",
+    params(("facility_id" = uuid::Uuid, Path), ("date" = Option<String>, Query, format = Date, description = "today where it is missing")),
+    responses(
+        (status = 200, body = Summary), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let date = query::parse::<RefreshQuery>(request.query_string(), &["date"])?.date;
+    let facility = app.facility(&request, true).await?;
+    let today = facility.zone.today(app.clock.now_ms());
+    let day = match date {
+        Some(date) => begun_day(&facility, &date.to_string(), &today)?,
+        None => today,
+    };
+    let (seat, collapsed) = app.flights.book(DayKey { facility: facility.clone(), day }, false, Trigger::Request);
+    let landing = tokio::time::timeout(app.settings.freshness.refresh_timeout(), Flights::land(seat))
+        .await
+        .map_err(|_| Problem::unavailable("The refresh did not finish in time; another program may hold a lock.", 1))?;
+    let refreshed = match landing {
+        Ok(Some(refreshed)) => refreshed,
+        Ok(None) => return Err(read_problem(ReadError::NotFound, &facility, day.date)),
+        Err(error) => {
+            tracing::warn!(%error, facility_id = %facility.id, "refresh failed");
+            return Err(read_problem(ReadError::Unavailable, &facility, day.date));
+        }
+    };
+    let entry = std::sync::Arc::new(Entry::new(&refreshed.row, refreshed.row.as_of_ms, false));
+    let now_ms = app.clock.now_ms();
+    let answer = Answer {
+        age_ms: app.reads.age_ms(&entry, now_ms),
+        entry,
+        outcome: crate::service::reads::Outcome::Fresh,
+        tier: Tier::Source,
+        forward: Some(Forward::Request),
+        collapsed,
+        source_unavailable: false,
+    };
+    Ok(respond(&request, &app, &answer, now_ms, None))
+}
+

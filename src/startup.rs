@@ -1,0 +1,237 @@
+//! The one place where the parts meet: called by `serve`, by the other commands for what they need, and by tests.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix_web::{App as WebApp, HttpServer, web};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use crate::{
+    cache::memory::Memory,
+    changes::Changes,
+    clock::Clock,
+    config::Settings,
+    http::{self, app::App},
+    jobs::{Jobs, drain::Drain, midnight::Midnight, rebuild::Rebuild},
+    metrics::Metrics,
+    service::{
+        directory::Directory,
+        flights::Flights,
+        ingest::{self, Ingest},
+        outage::Outage,
+        reads::Reads,
+        refresh::Refresher,
+    },
+    store::{self, Store, StoreError},
+};
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {source} (setting server.bind, or BIND_ADDR; is another service running there?)")]
+    Bind { address: String, source: std::io::Error },
+    #[error("the database {url} cannot be used: {source}")]
+    Store { url: String, source: StoreError },
+    #[error("rebuild.cron = {cron:?}: {source}; six fields are expected, seconds first, such as \"15 */5 * * * *\", or \"off\"")]
+    Cron { cron: String, source: tokio_cron_scheduler::JobSchedulerError },
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the server failed: {0}")]
+    Server(#[from] std::io::Error),
+}
+
+/// The parts below HTTP and jobs: what a command needs that works on the same tables.
+pub struct Core {
+    pub settings: Settings,
+    pub store: Arc<dyn Store>,
+    pub memory: Arc<Memory>,
+    pub directory: Arc<Directory>,
+    pub changes: Arc<Changes>,
+    pub clock: Arc<Clock>,
+    pub outage: Arc<Outage>,
+    pub metrics: Arc<Metrics>,
+    pub refresher: Arc<Refresher>,
+    pub rebuild: Arc<Rebuild>,
+}
+
+/// Tombstones outlive the oldest event that is still accepted by a week.
+const TOMBSTONE_MARGIN_DAYS: u64 = 7;
+
+impl Core {
+    /// Opens the database, migrates it, and loads the directory.
+    pub async fn open(settings: Settings) -> Result<Self, StartError> {
+        let failed = |source| StartError::Store { url: crate::config::redacted(&settings.database.url), source };
+        let store = store::open(&settings.database).await.map_err(failed)?;
+        let clock = Arc::new(Clock::new());
+        clock.sync(store.now_ms().await.map_err(failed)?);
+        let directory = Arc::new(Directory::default());
+        directory.load(&*store).await.map_err(failed)?;
+        let metrics = Arc::new(Metrics::new()?);
+        let memory = Arc::new(Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes));
+        let changes = Arc::new(Changes::new(memory.clone()));
+        let refresher = Arc::new(Refresher {
+            store: store.clone(),
+            directory: directory.clone(),
+            changes: changes.clone(),
+            metrics: metrics.clone(),
+            lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
+        });
+        let tombstone_days = u64::from(settings.ingest.max_event_age_days) + TOMBSTONE_MARGIN_DAYS;
+        let rebuild = Arc::new(Rebuild {
+            store: store.clone(),
+            refresher: refresher.clone(),
+            directory: directory.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            chunk: settings.refresh.chunk,
+            days: settings.rebuild.days,
+            prune_tombstones_after: Duration::from_secs(tombstone_days * 86_400),
+            running: AtomicBool::new(false),
+        });
+        Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild })
+    }
+
+    /// The write path: the main lane of events.
+    pub fn ingest(&self) -> (Ingest, JoinHandle<()>) {
+        Ingest::start(ingest::Parts {
+            store: self.store.clone(),
+            refresher: self.refresher.clone(),
+            directory: self.directory.clone(),
+            changes: self.changes.clone(),
+            clock: self.clock.clone(),
+            outage: self.outage.clone(),
+            metrics: self.metrics.clone(),
+            settings: self.settings.ingest.clone(),
+        })
+    }
+
+    pub fn drain(&self) -> Arc<Drain> {
+        Arc::new(Drain {
+            store: self.store.clone(),
+            refresher: self.refresher.clone(),
+            directory: self.directory.clone(),
+            memory: self.memory.clone(),
+            clock: self.clock.clone(),
+            outage: self.outage.clone(),
+            metrics: self.metrics.clone(),
+            batch: self.settings.refresh.drain_batch,
+            chunk: self.settings.refresh.chunk,
+        })
+    }
+}
+
+/// The service, bound and ready to run.
+pub struct Application {
+    pub address: SocketAddr,
+    app: web::Data<App>,
+    listener: TcpListener,
+    jobs: Jobs,
+    lane: JoinHandle<()>,
+}
+
+impl Application {
+    /// Binds the port, opens the parts and starts the jobs. Port 0 takes a free one.
+    pub async fn build(settings: Settings) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let bind = |source| StartError::Bind { address: settings.server.bind.clone(), source };
+        let listener = TcpListener::bind(&settings.server.bind).map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let core = Core::open(settings.clone()).await?;
+        let flights = Flights::new(core.refresher.clone(), settings.refresh.chunk);
+        let reads = Arc::new(Reads {
+            memory: core.memory.clone(),
+            store: core.store.clone(),
+            flights: flights.clone(),
+            directory: core.directory.clone(),
+            clock: core.clock.clone(),
+            outage: core.outage.clone(),
+            metrics: core.metrics.clone(),
+            freshness: settings.freshness.clone(),
+        });
+        let (ingest, lane) = core.ingest();
+        let drain = core.drain();
+        let midnight = Arc::new(Midnight {
+            store: core.store.clone(),
+            refresher: core.refresher.clone(),
+            directory: core.directory.clone(),
+            clock: core.clock.clone(),
+            chunk: settings.refresh.chunk,
+            opened: Mutex::default(),
+        });
+        let jobs = Jobs::start(
+            drain.clone(),
+            midnight,
+            core.rebuild.clone(),
+            Duration::from_millis(settings.refresh.drain_interval_ms),
+            settings.rebuild_cron(),
+            core.metrics.clone(),
+        )
+        .await
+        .map_err(|source| StartError::Cron { cron: settings.rebuild_cron().unwrap_or_default().to_owned(), source })?;
+        let app = web::Data::new(App {
+            store: core.store,
+            memory: core.memory,
+            directory: core.directory,
+            clock: core.clock,
+            outage: core.outage,
+            metrics: core.metrics,
+            reads,
+            flights,
+            ingest,
+            drain,
+            rebuild: core.rebuild,
+            started,
+            draining: AtomicBool::new(false),
+            runtime: Handle::current(),
+            settings,
+        });
+        Ok(Application { address, app, listener, jobs, lane })
+    }
+
+    pub fn app(&self) -> &web::Data<App> {
+        &self.app
+    }
+
+    /// Serves until `stop` resolves, then stops in order: not ready, requests in flight finish, events taken are committed, jobs end.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let settings = self.app.settings.server.clone();
+        let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
+        let app = self.app.clone();
+        let server = HttpServer::new(move || {
+            let routed = app.clone();
+            WebApp::new().app_data(app.clone()).configure(move |config| http::routes(config, &routed))
+        })
+        .workers(workers)
+        .max_connections(settings.max_connections)
+        .backlog(4096)
+        .client_disconnect_timeout(Duration::from_secs(1))
+        .shutdown_timeout(settings.shutdown_timeout_seconds)
+        .disable_signals()
+        .listen(self.listener)?
+        .run();
+        let handle = server.handle();
+        let serving = tokio::spawn(server);
+        tracing::info!(address = %self.address, version = env!("CARGO_PKG_VERSION"), database = self.app.store.dialect(), "listening");
+        stop.await;
+        tracing::info!("stopping");
+        self.app.draining.store(true, Ordering::Release);
+        handle.stop(true).await;
+        serving.await.map_err(std::io::Error::other)??;
+        self.jobs.stop().await;
+        let store = self.app.store.clone();
+        // The queue ends with its last sender, and the lane with the queue.
+        drop(self.app);
+        if self.lane.await.is_err() {
+            tracing::error!("the ingest lane ended in a panic");
+        }
+        store.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}

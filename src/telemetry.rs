@@ -1,0 +1,42 @@
+//! Logs: JSON for machines, readable lines for people. One line a read that went past memory; memory hits at debug.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::{LogFormat, LogSettings, SettingsError};
+
+/// Where a command's log goes: a service's to standard output, a tool's beside its answers to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    Stdout,
+    Stderr,
+}
+
+/// Installs the subscriber, once a process.
+pub fn init(settings: &LogSettings, output: Output) -> Result<(), SettingsError> {
+    let filter = EnvFilter::try_new(&settings.filter)
+        .map_err(|e| SettingsError::new("log.filter", &settings.filter, &format!("must be a level such as info, or directives such as info,facility_summary=debug ({e})")))?;
+    let writer = move || -> Box<dyn std::io::Write> {
+        match output {
+            Output::Stdout => Box::new(std::io::stdout()),
+            Output::Stderr => Box::new(std::io::stderr()),
+        }
+    };
+    let is_terminal = match output {
+        Output::Stdout => std::io::stdout().is_terminal(),
+        Output::Stderr => std::io::stderr().is_terminal(),
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let installed = match settings.format {
+        LogFormat::Json => registry.with(fmt::layer().json().with_writer(writer)).try_init(),
+        LogFormat::Pretty => registry.with(fmt::layer().with_target(false).with_ansi(is_terminal).with_writer(writer)).try_init(),
+    };
+    if installed.is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(place, "panic: {}", panic.payload_as_str().unwrap_or("no message"));
+        }));
+    }
+    Ok(())
+}
