@@ -65,6 +65,7 @@ macro_rules! contract {
                     an_insert_or_replace_marks_what_it_replaced,
                     a_bulk_write_leaves_marks_by_facility_and_day_not_by_row,
                     a_rolled_back_write_leaves_no_mark,
+                    a_write_between_the_look_and_the_taking_is_not_lost,
                 }
                 transactions::{
                     a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others,
@@ -73,6 +74,7 @@ macro_rules! contract {
                     written_rows_come_back_with_their_versions_and_an_outbox_row_each,
                     the_version_counter_only_rises_and_outlives_removed_summaries,
                     a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in,
+                    an_open_transaction_hides_its_writes_and_blocks_no_reader,
                     an_outside_lock_is_answered_in_time,
                 }
                 derive::{

@@ -1,10 +1,13 @@
 //! Whoever writes a source table, and however, leaves a trace of every day that it touched.
 
-use facility_summary::store::MarkKind::{Facility, Stock};
+use facility_summary::store::{
+    Mark,
+    MarkKind::{Facility, Stock},
+};
 
 use super::{
     TestDb,
-    setup::{DAY_MS, HOUR_MS, bank, clear_marks, delivery, facility, is_active_at, is_marked, marks, now_ms, request, stock},
+    setup::{DAY_MS, HOUR_MS, bank, begin, clear_marks, delivery, facility, is_active_at, is_marked, marks, now_ms, request, stock},
 };
 
 pub async fn a_write_of_only_the_required_columns_is_marked(db: &dyn TestDb) {
@@ -159,4 +162,20 @@ pub async fn a_rolled_back_write_leaves_no_mark(db: &dyn TestDb) {
     let row = format!("INSERT INTO blood_requests (id, facility_id) VALUES ({}, {})", db.new_id(), db.id(north.id));
     db.plain(&format!("BEGIN; {row}; ROLLBACK")).await;
     assert_eq!(marks(db).await, []);
+}
+
+/// Whether the store widens the mark that was seen or leaves a second one is its own affair.
+pub async fn a_write_between_the_look_and_the_taking_is_not_lost(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    clear_marks(db).await;
+    let at_ms = 1_700_000_000_000 / DAY_MS * DAY_MS;
+    request(db, &north, at_ms).await;
+    let seen: Vec<i64> = marks(db).await.iter().map(|mark| mark.id).collect();
+    let late_ms = at_ms + 20 * HOUR_MS;
+    request(db, &north, late_ms).await;
+    let mut transaction = begin(db).await;
+    let taken = transaction.take_marks(&seen).await.unwrap();
+    transaction.commit().await.unwrap();
+    let covers = |mark: &Mark| mark.span.is_some_and(|(first_ms, last_ms)| first_ms <= late_ms && late_ms <= last_ms);
+    assert!(taken.iter().any(covers) || marks(db).await.iter().any(covers));
 }

@@ -125,7 +125,8 @@ pub async fn directory_dates_and_activity_are_listed(db: &dyn TestDb) {
     assert_eq!(store.facilities(Some(&[])).await.unwrap(), []);
     let mut all: Vec<Uuid> = store.facilities(None).await.unwrap().iter().map(|f| f.id).collect();
     let mut wanted = vec![north.id, south.id];
-    (all.sort_unstable(), wanted.sort_unstable());
+    all.sort_unstable();
+    wanted.sort_unstable();
     assert_eq!(all, wanted);
 
     let now_ms = now_ms(db).await;

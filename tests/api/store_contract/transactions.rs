@@ -129,6 +129,27 @@ pub async fn a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in(db: &
     assert!(is_marked(db, MarkKind::Stock, &north).await);
 }
 
+pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let bank = bank(db, &north).await;
+    clear_marks(db).await;
+    let today = key(&north, now_ms(db).await, 0);
+    let mut transaction = begin(db).await;
+    transaction.lock(&[north.id]).await.unwrap();
+    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    let mut row = transaction.derive(std::slice::from_ref(&today)).await.unwrap().remove(0).row;
+    assert_eq!(row.summary.total_stock, Some(1), "a transaction sees what it wrote");
+    (row.summary.version, row.summary.updated_at) = (1, Some(row.as_of_ms));
+    transaction.write(&[row.clone()]).await.unwrap();
+
+    let seen = db.store().observe(10).await.unwrap();
+    assert!(seen.marks.is_empty() && seen.outbox.is_empty(), "{seen:?}");
+    assert_eq!(db.store().summaries(&[today.id()]).await.unwrap(), []);
+    assert_eq!(db.store().audit(std::slice::from_ref(&today)).await.unwrap()[0].derived[0], Some(0));
+    transaction.commit().await.unwrap();
+    assert_eq!(db.store().summaries(&[today.id()]).await.unwrap(), [row]);
+}
+
 /// On SQLite any writer of the file holds the one lock; on Postgres it is the facility's row that counts.
 pub async fn an_outside_lock_is_answered_in_time(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
