@@ -76,6 +76,7 @@ macro_rules! contract {
                     a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in,
                     an_open_transaction_hides_its_writes_and_blocks_no_reader,
                     an_outside_lock_is_answered_in_time,
+                    a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked,
                 }
                 derive::{
                     todays_stock_leaves_out_what_has_expired,

@@ -169,3 +169,22 @@ pub async fn an_outside_lock_is_answered_in_time(db: &dyn TestDb) {
     transaction.lock(&[north.id]).await.unwrap();
     transaction.commit().await.unwrap();
 }
+
+pub async fn a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    refresh(db, &[key(&north, now_ms(db).await, 0)]).await;
+    db.plain("BEGIN").await;
+    db.plain("UPDATE facility_state SET version = version").await;
+    let waiting = async {
+        let mut transaction = begin(db).await;
+        transaction.lock(&[north.id]).await.unwrap();
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err(), "the lock was to be waited for");
+    db.plain("ROLLBACK").await;
+    let mut transaction = begin(db).await;
+    transaction.lock(&[north.id]).await.unwrap();
+    transaction.commit().await.unwrap();
+    db.plain("BEGIN").await;
+    db.plain("UPDATE facility_state SET version = version").await;
+    db.plain("COMMIT").await;
+}
