@@ -1,8 +1,14 @@
 //! Opening the file: the folder, the two pools, the migrations.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{
+    io::ErrorKind,
+    path::Path,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
+    SqlitePool,
     migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -17,7 +23,8 @@ impl SqliteStore {
     /// Opens the file of `settings.url`, creating it and its folder where they are missing, and brings its tables up to date.
     ///
     /// # Errors
-    /// `Unavailable` with the path and the remedy where the file cannot be had, `Migration` where it is from a newer release.
+    /// `Unavailable` with the path and the remedy where the file cannot be had, `Migration` where it is from a newer release, `Locked`
+    /// where its tables are to be changed and another program wrote for all of `acquire_timeout_ms`.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
         let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let options = SqliteConnectOptions::from_str(&settings.url)
@@ -31,7 +38,7 @@ impl SqliteStore {
                 "database.url names a database in memory: the service keeps its data in a file, write sqlite://PATH".into(),
             ));
         }
-        create_folder(&path)?;
+        prepare(&path)?;
 
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(match settings.sqlite_synchronous {
             config::SqliteSynchronous::Normal => SqliteSynchronous::Normal,
@@ -40,17 +47,53 @@ impl SqliteStore {
         // Kept for good: its statements stay prepared, and the log beside the file stays in place for the readers.
         let pool =
             SqlitePoolOptions::new().acquire_timeout(acquire_timeout).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
-        let writer = pool.clone().max_connections(1).connect_with(writing).await.map_err(|e| cannot_open(&path, e))?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(|e| cannot_migrate(&path, e))?;
+        let writer = connect(pool.clone().max_connections(1), writing, acquire_timeout).await.map_err(|e| cannot_open(&path, e))?;
+        migrate(&writer).await.map_err(|e| cannot_migrate(&path, e))?;
         // Connected when first used: a start does not wait for them.
         let readers = pool.max_connections(settings.sqlite_readers).connect_lazy_with(options.create_if_missing(false).read_only(true));
         Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout })
     }
 }
 
-fn create_folder(path: &Path) -> Result<()> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(|e| unusable(format!("the folder {} cannot be created ({e}); {REMEDY}", folder.display())))
+/// Connects, and waits `timeout` at most for another process that is switching the same new file to WAL: SQLite does not wait there.
+async fn connect(pool: SqlitePoolOptions, options: SqliteConnectOptions, timeout: Duration) -> Result<SqlitePool, sqlx::Error> {
+    let started = Instant::now();
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(e) if started.elapsed() < timeout && e.as_database_error().is_some_and(|e| e.message() == "database is locked") => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Brings the tables up to date: all of the missing migrations or none, and only one process at a time. A file that has them all is
+/// not locked, so that a start does not wait for another program's long write.
+async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
+    let migrations = sqlx::migrate!("migrations/sqlite");
+    let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success").fetch_one(writer).await.unwrap_or(0);
+    if applied >= migrations.iter().count() as i64 {
+        return migrations.run(writer).await;
+    }
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    // `run` over a borrowed connection makes a future that cannot be sent between threads (sqlx's own note on `run_direct`).
+    migrations.run_direct(None, &mut *transaction, false).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Creates the folder, and makes sure that a file that is there may be written: SQLite would open it read-only and fail at the first write.
+fn prepare(path: &Path) -> Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| unusable(format!("the folder {} cannot be created ({e}); {REMEDY}", folder.display())))?;
+    }
+    match std::fs::OpenOptions::new().append(true).open(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(unusable(format!("the database file {} cannot be opened or written ({e}); {REMEDY}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 const REMEDY: &str = "make it writable for the user that runs the service, or set DATABASE_URL to another place";
@@ -71,8 +114,8 @@ fn cannot_open(path: &Path, error: sqlx::Error) -> StoreError {
     }
 }
 
-fn cannot_migrate(path: &Path, error: MigrateError) -> StoreError {
-    let path = path.display();
+fn cannot_migrate(file: &Path, error: MigrateError) -> StoreError {
+    let path = file.display();
     match error {
         MigrateError::VersionMissing(version) => StoreError::Migration(format!(
             "{path} was written by a newer release (its tables are at {version}, which this release does not know): \
@@ -81,7 +124,7 @@ fn cannot_migrate(path: &Path, error: MigrateError) -> StoreError {
         MigrateError::VersionMismatch(version) => {
             StoreError::Migration(format!("{path} had migration {version} applied in another form than this release has it"))
         }
-        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => match StoreError::from(e) {
+        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => match cannot_open(file, e) {
             StoreError::Failed(e) | StoreError::Refused(e) => StoreError::Migration(format!("{path}: {e}")),
             class => class,
         },
@@ -152,6 +195,19 @@ mod tests {
         let error = refusal(&path).await;
         assert_eq!(error.class(), "migration");
         assert!(error.to_string().contains("newer release"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn several_that_start_on_the_same_new_file_at_once_all_get_it() {
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("summary.db");
+            let start = |path: std::path::PathBuf| async move { SqliteStore::open(&settings(&path)).await.map(drop) };
+            let starts: Vec<_> = (0..4).map(|_| tokio::spawn(start(path.clone()))).collect();
+            for started in starts {
+                started.await.unwrap().unwrap();
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,0 +1,119 @@
+//! What the service relies on in a store, as cases that run on every dialect. A case sees the store, and a plain SQL connection of
+//! another program beside it; the literals that differ between dialects come from the [`TestDb`].
+
+mod audit;
+mod derive;
+mod marks;
+mod random_world;
+mod records;
+mod runs;
+mod setup;
+mod sqlite_db;
+mod transactions;
+
+use std::sync::Arc;
+
+use facility_summary::store::Store;
+use uuid::Uuid;
+
+/// A fresh database of its own: the store under test, and the side door.
+#[async_trait::async_trait]
+pub trait TestDb: Send + Sync {
+    fn store(&self) -> Arc<dyn Store>;
+    /// Runs SQL as another program would, by a connection that knows nothing of the store.
+    async fn plain(&self, sql: &str);
+    /// The number that a plain query answers.
+    async fn number(&self, sql: &str) -> i64;
+    /// An id as a literal.
+    fn id(&self, id: Uuid) -> String;
+    /// An expression for a new id, evaluated for each row.
+    fn new_id(&self) -> &'static str;
+    /// An integer expression in milliseconds as an instant.
+    fn instant(&self, ms: &str) -> String;
+
+    fn at(&self, ms: i64) -> String {
+        self.instant(&ms.to_string())
+    }
+}
+
+macro_rules! cases {
+    ($open:expr; $($module:ident :: { $($case:ident),+ $(,)? })+) => {
+        $($(
+            #[tokio::test]
+            async fn $case() {
+                let db = $open.await;
+                super::$module::$case(&db).await;
+                db.store().close().await;
+            }
+        )+)+
+    };
+}
+
+/// All cases, on the databases that `$open` makes.
+macro_rules! contract {
+    ($dialect:ident, $open:expr) => {
+        mod $dialect {
+            use super::TestDb;
+
+            cases! { $open;
+                marks::{
+                    a_write_of_only_the_required_columns_is_marked,
+                    a_row_that_moves_marks_where_it_was_and_where_it_is,
+                    a_bank_that_moves_marks_both_facilities,
+                    a_deleted_row_marks_where_it_was,
+                    an_upsert_marks_where_the_row_was_and_where_it_is,
+                    an_insert_or_replace_marks_what_it_replaced,
+                    a_bulk_write_leaves_marks_by_facility_and_day_not_by_row,
+                    a_rolled_back_write_leaves_no_mark,
+                    a_write_between_the_look_and_the_taking_is_not_lost,
+                }
+                transactions::{
+                    a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others,
+                    marks_that_are_added_survive_their_transaction,
+                    taking_marks_deletes_exactly_those_asked_for,
+                    written_rows_come_back_with_their_versions_and_an_outbox_row_each,
+                    the_version_counter_only_rises_and_outlives_removed_summaries,
+                    a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in,
+                    an_open_transaction_hides_its_writes_and_blocks_no_reader,
+                    an_outside_lock_is_answered_in_time,
+                    a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked,
+                }
+                derive::{
+                    todays_stock_leaves_out_what_has_expired,
+                    a_closed_day_keeps_the_stock_it_closed_with,
+                    a_closed_day_without_recorded_stock_stays_without,
+                    days_that_have_not_begun_and_unknown_facilities_are_left_out,
+                    types_without_a_figure_are_left_out,
+                    a_quiet_today_is_opened_and_a_quiet_past_is_not,
+                    only_a_later_expiry_asks_for_a_write_without_a_change_of_figures,
+                    expired_figures_are_due_soonest_first,
+                }
+                random_world::{figures_equal_a_naive_recomputation_and_a_second_look_changes_nothing}
+                records::{
+                    every_kind_comes_back_as_it_was_put,
+                    a_removed_row_leaves_a_tombstone_and_a_put_takes_it_away,
+                    a_row_wins_over_its_tombstone,
+                    a_new_row_that_is_there_already_is_a_conflict,
+                    a_reference_to_nothing_is_refused,
+                    directory_dates_and_activity_are_listed,
+                    pruning_deletes_old_tombstones_and_finished_runs_only,
+                }
+                runs::{
+                    a_tick_is_claimed_exactly_once_by_many_at_once,
+                    an_abandoned_run_is_taken_over_by_exactly_one,
+                    a_beating_or_finished_run_is_left_alone,
+                    progress_comes_back_as_it_was_stored,
+                }
+                audit::{
+                    a_tampered_row_is_drift,
+                    a_difference_under_a_visible_mark_or_a_due_expiry_is_explained,
+                    an_exact_table_has_no_differences,
+                }
+            }
+        }
+    };
+}
+
+contract!(sqlite, super::sqlite_db::SqliteDb::open());
+// The seam for Postgres: a `postgres_db.rs` beside `sqlite_db.rs` that implements `TestDb`, and here
+// `contract!(postgres, super::postgres_db::PostgresDb::open());`

@@ -1,0 +1,190 @@
+//! The one way in: what a transaction leaves behind, and what it does not.
+
+use std::time::{Duration, Instant};
+
+use facility_summary::{
+    domain::event::{Entity, Kind},
+    store::{Mark, MarkKind, Put, StoreError},
+};
+use uuid::Uuid;
+
+use super::{
+    TestDb,
+    setup::{bank, begin, clear_marks, facility, is_marked, key, marks, now_ms, refresh, stock},
+};
+
+fn unit(bank: Uuid) -> Put {
+    let entity = Entity::Inventory { blood_bank_id: bank, blood_type: None, expires_at_ms: None, quantity: 1 };
+    Put { id: Uuid::new_v4(), event_time_ms: 1, entity, is_new: true }
+}
+
+pub async fn a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others(db: &dyn TestDb) {
+    let (north, south, west) = (facility(db, "UTC").await, facility(db, "UTC").await, facility(db, "UTC").await);
+    let (first, second, third) = (bank(db, &north).await, bank(db, &south).await, bank(db, &west).await);
+    clear_marks(db).await;
+    stock(db, first, "'O+'", 1, "NULL").await;
+    stock(db, second, "'O+'", 1, "NULL").await;
+    let newest = marks(db).await.iter().max_by_key(|mark| mark.id).unwrap().clone();
+    assert_eq!(newest.facility_id, Some(south.id));
+
+    // The newest mark goes, so that its id may be given out again to a mark of our own.
+    let mut transaction = begin(db).await;
+    transaction.put(Kind::Inventory, &[unit(second)]).await.unwrap();
+    transaction.take_marks(&[newest.id]).await.unwrap();
+    transaction.put(Kind::Inventory, &[unit(second), unit(third)]).await.unwrap();
+    transaction.commit().await.unwrap();
+
+    let left = marks(db).await;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left[0].facility_id, Some(north.id), "the mark that another program left stays");
+}
+
+pub async fn marks_that_are_added_survive_their_transaction(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let bank = bank(db, &north).await;
+    clear_marks(db).await;
+    let mark = |kind, facility_id, span| Mark { id: 0, kind, facility_id, span };
+    let added = [
+        mark(MarkKind::Activity, Some(north.id), Some((5, 9))),
+        mark(MarkKind::Activity, Some(north.id), None),
+        mark(MarkKind::Facility, None, None),
+    ];
+    let mut transaction = begin(db).await;
+    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    transaction.add_marks(&added).await.unwrap();
+    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    transaction.commit().await.unwrap();
+    let found: Vec<Mark> = marks(db).await.into_iter().map(|mark| Mark { id: 0, ..mark }).collect();
+    assert_eq!(found, added);
+}
+
+pub async fn taking_marks_deletes_exactly_those_asked_for(db: &dyn TestDb) {
+    let (north, south, west) = (facility(db, "UTC").await, facility(db, "UTC").await, facility(db, "UTC").await);
+    let id_of = |found: &[Mark], id| found.iter().find(|mark| mark.facility_id == Some(id)).unwrap().id;
+    let found = marks(db).await;
+    let asked = [id_of(&found, north.id), id_of(&found, west.id), i64::from(i32::MAX)];
+    let mut transaction = begin(db).await;
+    let taken = transaction.take_marks(&asked).await.unwrap();
+    transaction.commit().await.unwrap();
+    let mut taken: Vec<_> = taken.into_iter().map(|mark| mark.facility_id.unwrap()).collect();
+    taken.sort_unstable();
+    let mut wanted = vec![north.id, west.id];
+    wanted.sort_unstable();
+    assert_eq!(taken, wanted);
+    let left = marks(db).await;
+    assert_eq!(left.iter().map(|mark| mark.facility_id).collect::<Vec<_>>(), [Some(south.id)]);
+}
+
+pub async fn written_rows_come_back_with_their_versions_and_an_outbox_row_each(db: &dyn TestDb) {
+    let (north, south) = (facility(db, "UTC").await, facility(db, "Asia/Kathmandu").await);
+    let bank = bank(db, &north).await;
+    stock(db, bank, "NULL", 4, "NULL").await;
+    let now_ms = now_ms(db).await;
+    let keys = [key(&north, now_ms, 0), key(&south, now_ms, 0)];
+    let mut written = refresh(db, &keys).await;
+    let mut read = db.store().summaries(&keys.iter().map(|key| key.id()).collect::<Vec<_>>()).await.unwrap();
+    written.sort_by_key(|row| row.summary.facility_id);
+    read.sort_by_key(|row| row.summary.facility_id);
+    assert_eq!(written.len(), 2);
+    assert_eq!(read, written);
+
+    let outbox = db.store().observe(100).await.unwrap().outbox;
+    let mut published: Vec<_> = outbox.iter().map(|(_, facility, date, version)| (*facility, *date, *version)).collect();
+    published.sort_unstable();
+    assert_eq!(published, written.iter().map(|row| (row.summary.facility_id, row.summary.date, 1)).collect::<Vec<_>>());
+    db.store().forget_published(&[outbox[0].0]).await.unwrap();
+    assert_eq!(db.store().observe(100).await.unwrap().outbox, outbox[1..]);
+}
+
+pub async fn the_version_counter_only_rises_and_outlives_removed_summaries(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let bank = bank(db, &north).await;
+    let today = [key(&north, now_ms(db).await, 0)];
+    for version in 1..=3 {
+        stock(db, bank, "'O+'", 1, "NULL").await;
+        assert_eq!(refresh(db, &today).await[0].summary.version, version);
+    }
+    let mut row = db.store().summaries(&[today[0].id()]).await.unwrap().remove(0);
+    row.summary.version = 2;
+    let mut transaction = begin(db).await;
+    transaction.write(&[row]).await.unwrap();
+    assert_eq!(transaction.lock(&[north.id]).await.unwrap()[&north.id], 3, "an older version does not lower the counter");
+    transaction.remove_summaries(&[north.id]).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(db.store().summaries(&[today[0].id()]).await.unwrap(), []);
+    assert_eq!(refresh(db, &today).await[0].summary.version, 4);
+}
+
+pub async fn a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let bank = bank(db, &north).await;
+    for _ in 0..30 {
+        let mut transaction = begin(db).await;
+        transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+        drop(transaction);
+    }
+    assert_eq!(db.number("SELECT count(*) FROM blood_inventory").await, 0);
+    stock(db, bank, "'O+'", 1, "NULL").await;
+    begin(db).await.commit().await.unwrap();
+    assert!(is_marked(db, MarkKind::Stock, &north).await);
+}
+
+pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let bank = bank(db, &north).await;
+    clear_marks(db).await;
+    let today = key(&north, now_ms(db).await, 0);
+    let mut transaction = begin(db).await;
+    transaction.lock(&[north.id]).await.unwrap();
+    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    let mut row = transaction.derive(std::slice::from_ref(&today)).await.unwrap().remove(0).row;
+    assert_eq!(row.summary.total_stock, Some(1), "a transaction sees what it wrote");
+    (row.summary.version, row.summary.updated_at) = (1, Some(row.as_of_ms));
+    transaction.write(&[row.clone()]).await.unwrap();
+
+    let seen = db.store().observe(10).await.unwrap();
+    assert!(seen.marks.is_empty() && seen.outbox.is_empty(), "{seen:?}");
+    assert_eq!(db.store().summaries(&[today.id()]).await.unwrap(), []);
+    assert_eq!(db.store().audit(std::slice::from_ref(&today)).await.unwrap()[0].derived[0], Some(0));
+    transaction.commit().await.unwrap();
+    assert_eq!(db.store().summaries(&[today.id()]).await.unwrap(), [row]);
+}
+
+/// On SQLite any writer of the file holds the one lock; on Postgres it is the facility's row that counts.
+pub async fn an_outside_lock_is_answered_in_time(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    refresh(db, &[key(&north, now_ms(db).await, 0)]).await;
+    db.plain("BEGIN").await;
+    db.plain("UPDATE facility_state SET version = version").await;
+    let started = Instant::now();
+    let locked = async {
+        let mut transaction = db.store().begin(Duration::from_millis(60)).await?;
+        transaction.lock(&[north.id]).await.map(drop)
+    };
+    let error = locked.await.unwrap_err();
+    assert!(matches!(error, StoreError::Locked(_)), "{error}");
+    assert!((Duration::from_millis(50)..Duration::from_secs(3)).contains(&started.elapsed()), "{:?}", started.elapsed());
+    db.plain("ROLLBACK").await;
+    let mut transaction = begin(db).await;
+    transaction.lock(&[north.id]).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+pub async fn a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    refresh(db, &[key(&north, now_ms(db).await, 0)]).await;
+    db.plain("BEGIN").await;
+    db.plain("UPDATE facility_state SET version = version").await;
+    let waiting = async {
+        let mut transaction = begin(db).await;
+        transaction.lock(&[north.id]).await.unwrap();
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err(), "the lock was to be waited for");
+    db.plain("ROLLBACK").await;
+    let mut transaction = begin(db).await;
+    transaction.lock(&[north.id]).await.unwrap();
+    transaction.commit().await.unwrap();
+    db.plain("BEGIN").await;
+    db.plain("UPDATE facility_state SET version = version").await;
+    db.plain("COMMIT").await;
+}
