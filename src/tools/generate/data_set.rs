@@ -85,6 +85,21 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
+impl std::ops::Sub for Counts {
+    type Output = Counts;
+
+    fn sub(self, other: Counts) -> Counts {
+        Counts {
+            facilities: self.facilities - other.facilities,
+            blood_banks: self.blood_banks - other.blood_banks,
+            inventory: self.inventory - other.inventory,
+            distributions: self.distributions - other.distributions,
+            requests: self.requests - other.requests,
+            facility_days: self.facility_days - other.facility_days,
+        }
+    }
+}
+
 /// Deliveries and requests of one local day.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DayCounts {

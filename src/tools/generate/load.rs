@@ -14,19 +14,19 @@ use super::{
 };
 use crate::config::Settings;
 
-/// Loads what is missing of the data set, and checks the whole.
-pub async fn run(args: &GenerateArgs, set: DataSet, settings: &Settings, progress: &Progress) -> Result<Outcome, Error> {
+/// Loads what is missing of the data set, and checks the whole. `outcome` is true at every moment, whatever ends the run.
+pub async fn run(args: &GenerateArgs, set: DataSet, settings: &Settings, progress: &Progress, outcome: &mut Outcome) -> Result<(), Error> {
     let mut sink = connect(&settings.database).await?;
     let set = continued(args, set, sink.as_mut()).await?;
-    let chunk = args.chunk_for(&set.counts(0..args.facilities));
-    let plan = Plan::measured(&set, args.facilities, chunk, sink.as_mut()).await?;
+    let asked = set.counts(0..args.facilities);
+    let chunk = args.chunk_for(&asked);
+    let plan = Plan::measured(&set, asked, chunk, sink.as_mut()).await?;
     println!("{plan}");
     plan.check_disk()?;
-    progress.expect(plan.asked.rows());
-    let skipped_facilities = load(&set, args.facilities, chunk, sink.as_mut(), progress).await?;
+    progress.expect(asked.rows());
+    load(&set, args.facilities, chunk, sink.as_mut(), progress, outcome).await?;
     sink.settle().await?;
-    check(&set, args.facilities, plan.asked, sink.as_mut(), progress).await?;
-    Ok(Outcome { planned: plan.asked, skipped_facilities, rows: progress.rows(), digest: None })
+    check(&set, args.facilities, asked, sink.as_mut(), progress).await
 }
 
 /// The data set up to the day to which an earlier run took it: a run stopped yesterday goes on where it was.
@@ -45,21 +45,30 @@ async fn continued(args: &GenerateArgs, set: DataSet, sink: &mut dyn Sink) -> Re
     }
 }
 
-/// Answers how many facilities were there already.
-pub(super) async fn load(set: &DataSet, facilities: u32, chunk: u32, sink: &mut dyn Sink, progress: &Progress) -> Result<u64, Error> {
-    let mut skipped = 0;
+/// Chunk after chunk, without the facilities that are there.
+pub(super) async fn load(
+    set: &DataSet,
+    facilities: u32,
+    chunk: u32,
+    sink: &mut dyn Sink,
+    progress: &Progress,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
     for first in (0..facilities).step_by(chunk as usize) {
         let numbers = first..first.saturating_add(chunk).min(facilities);
         let there = sink.existing(set.ids(numbers.clone())).await?;
         let (known, missing): (Vec<_>, Vec<_>) = set.facilities(numbers).partition(|facility| there.contains(&facility.id));
-        known.iter().for_each(|facility| progress.skip(facility.counts().rows()));
-        skipped += known.len() as u64;
+        for facility in known {
+            outcome.skipped_facilities += 1;
+            progress.skip(facility.counts().rows());
+        }
         if !missing.is_empty() {
             sink.load(&missing, progress).await?;
+            missing.iter().for_each(|facility| outcome.made += facility.counts());
         }
         progress.advance(0)?;
     }
-    Ok(skipped)
+    Ok(())
 }
 
 /// Counts what the database has of the data set.
@@ -90,16 +99,20 @@ fn equal(what: &'static str, found: u64, planned: u64) -> Result<(), Error> {
 }
 
 /// Makes every row in memory, one after the other, and counts and hashes them.
-pub fn dry_run(set: &DataSet, facilities: u32, progress: &Progress) -> Result<Outcome, Error> {
+pub async fn dry_run(set: &DataSet, facilities: u32, progress: &Progress, outcome: &mut Outcome) -> Result<(), Error> {
     let asked = set.counts(0..facilities);
+    progress.expect(asked.rows());
     let mut digest = Digest::default();
     for facility in set.facilities(0..facilities) {
         let before = digest.rows;
         digest.facility(&facility);
+        outcome.made += facility.counts();
         progress.advance(digest.rows - before)?;
+        // Whoever listens for Ctrl-C may share this thread.
+        tokio::task::yield_now().await;
     }
-    equal("rows", digest.rows, asked.rows())?;
-    Ok(Outcome { planned: asked, rows: digest.rows, digest: Some(digest.hash.digest()), skipped_facilities: 0 })
+    outcome.digest = Some(digest.hash.digest());
+    equal("rows", digest.rows, asked.rows())
 }
 
 /// A hash of rows in the order in which they are made, facility by facility.

@@ -18,7 +18,7 @@ mod template;
 
 use std::{path::PathBuf, time::Instant};
 
-use indicatif::{HumanBytes, HumanCount, HumanDuration};
+use indicatif::{HumanBytes, HumanCount};
 use jiff::{Timestamp, ToSpan, civil::Date};
 
 pub use data_set::{Counts, DataSet, FacilitySeed, Options};
@@ -96,15 +96,13 @@ impl From<Stopped> for Error {
     }
 }
 
-/// What a run did.
+/// What a run did, up to its end or up to what ended it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outcome {
-    /// The whole data set, rows of earlier runs included.
-    pub planned: Counts,
+    /// Made and committed by this run.
+    pub made: Counts,
     /// Facilities that earlier runs had loaded.
     pub skipped_facilities: u64,
-    /// Rows that this run made.
-    pub rows: u64,
     /// Of the rows in their canonical form and order; dry runs only.
     pub digest: Option<u64>,
 }
@@ -113,22 +111,19 @@ pub struct Outcome {
 pub async fn run(args: GenerateArgs, settings: &Settings) -> Result<(), Error> {
     let started = Instant::now();
     let (set, progress) = (args.data_set(), Progress::shown());
+    let mut outcome = Outcome::default();
     let listening = progress.stop_on_ctrl_c();
     let result = if args.dry_run {
-        progress.expect(set.counts(0..args.facilities).rows());
-        load::dry_run(&set, args.facilities, &progress)
+        load::dry_run(&set, args.facilities, &progress, &mut outcome).await
     } else {
-        load::run(&args, set, settings, &progress).await
+        load::run(&args, set, settings, &progress, &mut outcome).await
     };
     progress.finish();
     drop(listening);
-    log(&args, started, &result);
-    let outcome = result?;
+    log(&args, started, &outcome, &result);
+    result?;
     println!("{}", told(&outcome, started));
-    if !args.dry_run {
-        after_load(settings).await?;
-    }
-    Ok(())
+    if args.dry_run { Ok(()) } else { after_load(settings).await }
 }
 
 /// What is to happen once the rows are in: their summaries are yet to be made.
@@ -164,27 +159,27 @@ pub(in crate::tools) fn last_day_over_everywhere() -> Date {
 
 fn told(outcome: &Outcome, started: Instant) -> String {
     let seconds = started.elapsed();
-    let rate = (outcome.rows as f64 / seconds.as_secs_f64().max(1e-6)) as u64;
+    let rate = (outcome.made.rows() as f64 / seconds.as_secs_f64().max(1e-6)) as u64;
     let digest = outcome.digest.map_or(String::new(), |digest| format!(", digest {digest:016x}"));
-    format!("Made {} rows in {} ({} rows/s){digest}.", HumanCount(outcome.rows), HumanDuration(seconds), HumanCount(rate))
+    format!("Made {} rows in {seconds:.1?} ({} rows/s){digest}.", HumanCount(outcome.made.rows()), HumanCount(rate))
 }
 
-fn log(args: &GenerateArgs, started: Instant, result: &Result<Outcome, Error>) {
-    let outcome = result.as_ref().copied().unwrap_or_default();
-    let planned = outcome.planned;
+fn log(args: &GenerateArgs, started: Instant, outcome: &Outcome, result: &Result<(), Error>) {
+    let made = outcome.made;
     tracing::info!(
         success = result.is_ok(),
         error = result.as_ref().err().map(tracing::field::display),
         dry_run = args.dry_run,
         seed = args.seed,
-        facilities = args.facilities,
-        skipped_facilities = outcome.skipped_facilities,
-        facility_days = planned.facility_days,
-        blood_banks = planned.blood_banks,
-        inventory = planned.inventory,
-        distributions = planned.distributions,
-        requests = planned.requests,
-        rows = outcome.rows,
+        facilities_asked = args.facilities,
+        facilities_skipped = outcome.skipped_facilities,
+        facilities = made.facilities,
+        facility_days = made.facility_days,
+        blood_banks = made.blood_banks,
+        inventory = made.inventory,
+        distributions = made.distributions,
+        requests = made.requests,
+        rows = made.rows(),
         duration_ms = started.elapsed().as_millis() as u64,
         peak_memory_bytes = memory().map(|memory| memory.peak),
         "generate finished"

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use indicatif::{HumanBytes, HumanCount, HumanDuration};
+use indicatif::{HumanBytes, HumanCount};
 
 use super::{
     Error,
@@ -28,12 +28,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Measures. `facilities` are asked for, in chunks of `chunk`.
-    pub async fn measured(set: &DataSet, facilities: u32, chunk: u32, sink: &mut dyn Sink) -> Result<Self, Error> {
-        let asked = set.counts(0..facilities);
+    /// Measures what the rest of `asked` will cost, in chunks of `chunk` facilities.
+    pub async fn measured(set: &DataSet, asked: Counts, chunk: u32, sink: &mut dyn Sink) -> Result<Self, Error> {
+        let facilities = asked.facilities as u32;
         // Chunks go in by number, so that those of earlier runs come first.
         let there = sink.count("facilities", set.ids(0..facilities)).await?;
-        let missing = set.counts(there as u32..facilities);
+        let missing = asked - set.counts(0..there as u32);
         let sample = sink.sample(&sample_of(set, facilities)).await?;
         let bytes = (missing.rows() as f64 * sample.bytes_per_row()) as u64;
         let passing_bytes = sink.passing_bytes(bytes).await?;
@@ -102,6 +102,6 @@ impl fmt::Display for Plan {
             None => "the server's disk is not known here and not checked".into(),
         };
         writeln!(f, "Size        about {}, and {} while loading; {room}", HumanBytes(self.bytes), HumanBytes(self.passing_bytes))?;
-        write!(f, "Time        about {}, {} facilities at a time", HumanDuration(self.time()), count(self.chunk.into()))
+        write!(f, "Time        about {:.1?}, {} facilities at a time", self.time(), count(self.chunk.into()))
     }
 }

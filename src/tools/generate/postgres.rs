@@ -30,7 +30,10 @@ pub struct PostgresSink {
 
 impl PostgresSink {
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let options = PgConnectOptions::from_str(url)?.application_name("facility-summary generate");
+        let options = PgConnectOptions::from_str(url)?
+            .application_name("facility-summary generate")
+            // "already exists, skipping" is no news.
+            .options([("client_min_messages", "warning")]);
         let host = options.get_host();
         let is_local = options.get_socket().is_some() || host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&host);
         let mut connection = PgConnection::connect_with(&options).await?;

@@ -34,16 +34,25 @@ fn set(seed: u64, template: Option<Template>) -> DataSet {
 }
 
 async fn loaded(args: &GenerateArgs, settings: &Settings) -> Result<Outcome, Error> {
-    load::run(args, args.data_set(), settings, &Progress::hidden()).await
+    let mut outcome = Outcome::default();
+    load::run(args, args.data_set(), settings, &Progress::hidden(), &mut outcome).await?;
+    Ok(outcome)
 }
 
-#[test]
-fn the_same_seed_makes_the_same_data_and_another_other() {
-    let digest = |seed| dry_run(&set(seed, None), 30, &Progress::hidden()).unwrap().digest.unwrap();
-    assert_eq!(digest(42), digest(42));
-    assert_ne!(digest(42), digest(43));
+async fn digest(seed: u64) -> u64 {
+    let mut outcome = Outcome::default();
+    dry_run(&set(seed, None), 30, &Progress::hidden(), &mut outcome).await.unwrap();
+    assert_eq!(outcome.made, set(seed, None).counts(0..30));
+    outcome.digest.unwrap()
+}
+
+#[tokio::test]
+async fn the_same_seed_makes_the_same_data_and_another_other() {
+    let made = digest(42).await;
+    assert_eq!(digest(42).await, made);
+    assert_ne!(digest(43).await, made);
     // Pinned: a seed written down in a report must make the same data with the next release.
-    assert_eq!(format!("{:016x}", digest(42)), "637cede64ade5f4f");
+    assert_eq!(format!("{made:016x}"), "637cede64ade5f4f");
 }
 
 #[test]
@@ -199,9 +208,9 @@ async fn both_databases_hold_what_was_asked_whatever_the_chunks() {
         for fresh in fresh().await {
             let args = GenerateArgs { chunk: Some(chunk), ..args(12) };
             let outcome = loaded(&args, &fresh.settings).await.unwrap();
-            assert_eq!(outcome.rows, outcome.planned.rows());
+            assert_eq!(outcome.made, args.data_set().counts(0..12));
             let content = content(&fresh.settings).await;
-            assert_eq!(content.len() as u64, outcome.rows);
+            assert_eq!(content.len() as u64, outcome.made.rows());
             contents.push(content);
         }
     }
@@ -216,10 +225,10 @@ async fn a_stopped_load_leaves_whole_facilities_and_a_rerun_makes_the_rest() {
 
         let set = args.data_set();
         let mut sink = connect(&stopped.settings.database).await.unwrap();
-        load::load(&set, 5, 2, sink.as_mut(), &Progress::hidden()).await.unwrap();
+        load::load(&set, 5, 2, sink.as_mut(), &Progress::hidden(), &mut Outcome::default()).await.unwrap();
         let progress = Progress::hidden();
         progress.stop();
-        let error = load::load(&set, 12, 4, sink.as_mut(), &progress).await.unwrap_err();
+        let error = load::load(&set, 12, 4, sink.as_mut(), &progress, &mut Outcome::default()).await.unwrap_err();
         assert!(matches!(error, Error::Stopped), "{error}");
         let half_way = sink.load(&set.facilities(5..9).collect::<Vec<_>>(), &progress).await.unwrap_err();
         assert!(matches!(half_way, Error::Stopped), "{half_way}");
@@ -229,7 +238,7 @@ async fn a_stopped_load_leaves_whole_facilities_and_a_rerun_makes_the_rest() {
 
         let outcome = loaded(&args, &stopped.settings).await.unwrap();
         assert_eq!(outcome.skipped_facilities, 5);
-        assert_eq!(outcome.rows, outcome.planned.rows() - set.counts(0..5).rows());
+        assert_eq!(outcome.made, set.counts(5..12));
         assert_eq!(content(&stopped.settings).await, content(&whole.settings).await);
     }
 }
@@ -281,6 +290,20 @@ async fn a_sample_leaves_no_trace() {
             assert!(names.iter().all(|name| name.to_string_lossy().starts_with("data.db")), "{names:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_the_disk_cannot_hold_is_refused_before_it_begins() {
+    let sqlite = fresh().await.swap_remove(0);
+    let mut sink = connect(&sqlite.settings.database).await.unwrap();
+    let set = set(1, None);
+    let mut plan = plan::Plan::measured(&set, set.counts(0..3), 3, sink.as_mut()).await.unwrap();
+    plan.check_disk().unwrap();
+    plan.bytes = u64::MAX / 4;
+    let error = plan.check_disk().unwrap_err();
+    assert!(matches!(error, Error::DiskTooSmall { .. }), "{error}");
+    let said = plan.to_string();
+    assert!(said.contains("Size ") && said.contains("Time ") && said.contains("free"), "{said}");
 }
 
 #[test]
