@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use indicatif::{HumanBytes, HumanCount};
 use uuid::Uuid;
 
 use super::generate::{
-    DataSet, Error, FacilitySeed, Options, Progress, Scratch, Sink, SqliteSink, free_bytes, last_day_over_everywhere, memory,
+    DataSet, Error, FacilitySeed, Options, Progress, Scratch, Sink, SqliteSink, free_bytes, last_day_over_everywhere, memory, shown,
 };
 use crate::{
     config::Settings,
@@ -25,8 +25,9 @@ use crate::{
 #[command(after_help = "Example:
   facility-summary estimate --facilities 50000 --days 30
 
-Nothing is taken from a table of constants: a sample of 40 facilities is generated, loaded into a temporary SQLite file, summarised
-and measured on this machine. Only what lies beyond the sample is extended in a straight line.")]
+Nothing is taken from a table of constants: a sample of 40 facilities is generated, loaded into a
+temporary SQLite file, summarised and measured on this machine. What lies beyond the sample is
+extended in a straight line.")]
 pub struct EstimateArgs {
     /// The largest number of facilities to look at, 1 to 1,000,000
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -46,9 +47,15 @@ const LONGEST_REBUILD: Duration = Duration::from_secs(15);
 const LONG_LOAD: Duration = Duration::from_secs(60);
 
 /// Runs the command: prints the table.
-pub async fn run(args: EstimateArgs, _settings: &Settings) -> Result<(), Error> {
-    println!("{}", estimate(&args, &std::env::temp_dir()).await?);
+pub async fn run(args: EstimateArgs, settings: &Settings) -> Result<(), Error> {
+    println!("{}", estimate(&args, &sample_folder(settings)).await?);
     Ok(())
+}
+
+/// Where the SQLite file lies, so that its own disk is measured; else where temporary files go.
+fn sample_folder(settings: &Settings) -> PathBuf {
+    let file = settings.database.url.strip_prefix("sqlite://").map(Path::new);
+    file.and_then(Path::parent).filter(|folder| folder.is_dir()).map_or_else(std::env::temp_dir, Path::to_owned)
 }
 
 /// Measures a sample in `folder` and extends it.
@@ -308,17 +315,6 @@ impl fmt::Display for Table {
             f,
             "\ndatabase, load, rebuild: SQLite. JSON: all days. memory: a process with today's summaries. rebuild: today, all facilities."
         )
-    }
-}
-
-/// Two or three digits that mean something, with their unit.
-fn shown(time: Duration) -> String {
-    match time.as_secs_f64() {
-        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
-        s if s < 1.0 => format!("{:.1} ms", s * 1e3),
-        s if s < 120.0 => format!("{s:.1} s"),
-        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3_600.0),
     }
 }
 

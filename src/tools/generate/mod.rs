@@ -24,6 +24,7 @@ use jiff::{Timestamp, ToSpan, civil::Date};
 pub use data_set::{Counts, DataSet, FacilitySeed, Options};
 pub use demo::{Demo, demo_facilities};
 pub(in crate::tools) use disk::{Scratch, free_bytes};
+pub(in crate::tools) use plan::shown;
 pub(in crate::tools) use progress::{Progress, Stopped, memory};
 pub(in crate::tools) use sink::Sink;
 pub(in crate::tools) use sqlite::SqliteSink;
@@ -36,8 +37,8 @@ use crate::{config::Settings, store::StoreError};
 #[command(after_help = "Example:
   facility-summary generate --facilities 1000 --days 30 --template mixed --variance 0.3 --seed 42
 
-The same options make the same rows, ids included. A run that was stopped goes on when it is started again with the same
-options; more --facilities add to those that are there.")]
+The same options make the same rows, ids included. A run that was stopped goes on when it is
+started again with the same options; more --facilities add to those that are there.")]
 pub struct GenerateArgs {
     /// Facilities, 1 to 1,000,000
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -161,7 +162,7 @@ fn told(outcome: &Outcome, started: Instant) -> String {
     let seconds = started.elapsed();
     let rate = (outcome.made.rows() as f64 / seconds.as_secs_f64().max(1e-6)) as u64;
     let digest = outcome.digest.map_or(String::new(), |digest| format!(", digest {digest:016x}"));
-    format!("Made {} rows in {seconds:.1?} ({} rows/s){digest}.", HumanCount(outcome.made.rows()), HumanCount(rate))
+    format!("Made {} rows in {} ({} rows/s){digest}.", HumanCount(outcome.made.rows()), shown(seconds), HumanCount(rate))
 }
 
 fn log(args: &GenerateArgs, started: Instant, outcome: &Outcome, result: &Result<(), Error>) {

@@ -36,7 +36,8 @@ impl Plan {
         let missing = asked - set.counts(0..there as u32);
         let sample = sink.sample(&sample_of(set, facilities)).await?;
         let bytes = (missing.rows() as f64 * sample.bytes_per_row()) as u64;
-        let passing_bytes = sink.passing_bytes(bytes).await?;
+        let chunk_bytes = bytes / missing.facilities.max(1) * u64::from(chunk);
+        let passing_bytes = sink.passing_bytes(bytes, chunk_bytes).await?;
         Ok(Plan { asked, missing, sample, bytes, passing_bytes, folder: sink.folder().await, chunk })
     }
 
@@ -102,6 +103,17 @@ impl fmt::Display for Plan {
             None => "the server's disk is not known here and not checked".into(),
         };
         writeln!(f, "Size        about {}, and {} while loading; {room}", HumanBytes(self.bytes), HumanBytes(self.passing_bytes))?;
-        write!(f, "Time        about {:.1?}, {} facilities at a time", self.time(), count(self.chunk.into()))
+        write!(f, "Time        about {}, {} facilities at a time", shown(self.time()), count(self.chunk.into()))
+    }
+}
+
+/// Two or three digits that mean something, with their unit.
+pub fn shown(time: Duration) -> String {
+    match time.as_secs_f64() {
+        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.1} ms", s * 1e3),
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3_600.0),
     }
 }

@@ -73,7 +73,7 @@ impl Sink for PostgresSink {
         Some(PathBuf::from(folder)).filter(|folder| super::disk::free_bytes(folder).is_some())
     }
 
-    async fn passing_bytes(&mut self, data_bytes: u64) -> Result<u64, Error> {
+    async fn passing_bytes(&mut self, data_bytes: u64, _chunk_bytes: u64) -> Result<u64, Error> {
         let wal_mib = self.setting("max_wal_size").await?.and_then(|mib| mib.parse::<u64>().ok()).unwrap_or(1024);
         Ok(data_bytes.min(wal_mib << 20))
     }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// The load was asked to stop; its transaction is to be undone.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,9 +22,13 @@ impl Progress {
     /// A bar on standard error, drawn once `expect` has said how long it is; where that is no terminal, nothing is drawn.
     pub fn shown() -> Self {
         let style = ProgressStyle::with_template(
-            "{wide_bar} {percent}%  {human_pos}/{human_len} rows  {per_sec:>14}  memory {msg}  {eta_precise} left",
+            "{wide_bar} {percent}%  {human_pos}/{human_len} rows  {rate:>12}  memory {msg}  {eta_precise} left",
         )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+            // A bar that cannot be written is none.
+            let _ = write!(to, "{}/s", HumanCount(state.per_sec() as u64));
+        });
         Progress { bar: ProgressBar::no_length().with_style(style), stop: Arc::default() }
     }
 

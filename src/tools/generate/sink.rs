@@ -34,8 +34,8 @@ pub trait Sink: Send {
     async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error>;
     /// The folder that will hold the data, where it is on this machine and known.
     async fn folder(&mut self) -> Option<PathBuf>;
-    /// Bytes that a load of `data_bytes` takes for a while beside them.
-    async fn passing_bytes(&mut self, data_bytes: u64) -> Result<u64, Error>;
+    /// Bytes that a load of `data_bytes`, `chunk_bytes` in each transaction, takes for a while beside them.
+    async fn passing_bytes(&mut self, data_bytes: u64, chunk_bytes: u64) -> Result<u64, Error>;
     /// The time of the newest statement about a facility.
     async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error>;
     /// The facilities of this range that are there, hence whole.

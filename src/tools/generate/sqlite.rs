@@ -78,9 +78,9 @@ impl Sink for SqliteSink {
         Some(self.folder.clone())
     }
 
-    async fn passing_bytes(&mut self, data_bytes: u64) -> Result<u64, Error> {
-        // The write-ahead log holds a chunk or two, and is emptied after each.
-        Ok((data_bytes / 10).min(1 << 30))
+    async fn passing_bytes(&mut self, data_bytes: u64, chunk_bytes: u64) -> Result<u64, Error> {
+        // The write-ahead log holds a chunk, and pages of it twice; it is used again by the next.
+        Ok((2 * chunk_bytes).min(2 * data_bytes))
     }
 
     async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error> {
