@@ -1,0 +1,312 @@
+//! A data set as a pure function of its options: facility `n` is the same whoever asks for it, in whatever chunk, on whatever machine.
+//! Nothing is kept but the calendars of the zones, so that its size costs no memory.
+
+use std::{iter::repeat_n, ops::Range, sync::Arc};
+
+use jiff::civil::Date;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    calendar::Calendar,
+    region::REGIONS,
+    template::{Template, Weights, around_zero, below},
+};
+
+/// What a data set is made from.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub seed: u64,
+    /// Local days of deliveries and requests for each facility.
+    pub days: u32,
+    /// `None`: the mix.
+    pub template: Option<Template>,
+    /// How far facilities and days differ from their template: 0 (not at all) to 1.
+    pub variance: f64,
+    pub last_day: Date,
+}
+
+/// All facilities of one set of options, made when asked for.
+#[derive(Debug, Clone)]
+pub struct DataSet {
+    options: Options,
+    /// Tells this data set's ids from those of any other; all options but the last day go into it.
+    tag: u32,
+    calendars: Vec<Arc<Calendar>>,
+}
+
+/// A facility and all that is needed to make its rows.
+#[derive(Debug, Clone)]
+pub struct FacilitySeed {
+    pub id: Uuid,
+    pub name: String,
+    pub template: Template,
+    pub calendar: Arc<Calendar>,
+    pub(super) registered_ms: i64,
+    pub(super) blood_types: Weights<8>,
+    pub(super) blood_banks: u32,
+    pub(super) lots: u32,
+    pub(super) undelivered: u32,
+    number: u32,
+    tag: u32,
+    seed: u64,
+    variance: f64,
+    scale: f64,
+}
+
+/// Rows by table, and facility-days with activity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub facilities: u64,
+    pub blood_banks: u64,
+    pub inventory: u64,
+    pub distributions: u64,
+    pub requests: u64,
+    pub facility_days: u64,
+}
+
+impl Counts {
+    /// Rows of all five tables.
+    pub const fn rows(&self) -> u64 {
+        self.facilities + self.blood_banks + self.inventory + self.distributions + self.requests
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.facilities += other.facilities;
+        self.blood_banks += other.blood_banks;
+        self.inventory += other.inventory;
+        self.distributions += other.distributions;
+        self.requests += other.requests;
+        self.facility_days += other.facility_days;
+    }
+}
+
+impl std::ops::Sub for Counts {
+    type Output = Counts;
+
+    fn sub(self, other: Counts) -> Counts {
+        Counts {
+            facilities: self.facilities - other.facilities,
+            blood_banks: self.blood_banks - other.blood_banks,
+            inventory: self.inventory - other.inventory,
+            distributions: self.distributions - other.distributions,
+            requests: self.requests - other.requests,
+            facility_days: self.facility_days - other.facility_days,
+        }
+    }
+}
+
+/// Deliveries and requests of one local day.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DayCounts {
+    /// Index into the calendar.
+    pub day: usize,
+    pub deliveries: u32,
+    pub requests: u32,
+}
+
+/// What is drawn from a random stream of its own: asking for more of one leaves the others as they were.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stream {
+    Shape,
+    Days,
+    Inventory,
+    Distributions,
+    Requests,
+}
+
+impl DataSet {
+    pub fn new(options: Options) -> Self {
+        let calendars = REGIONS
+            .iter()
+            .map(|region| Calendar::new(region.timezone, options.last_day, options.days))
+            .map(|calendar| Arc::new(calendar.expect("the zones of the regions are in the bundled database; a test names them all")))
+            .collect();
+        let mut identity = Vec::with_capacity(24);
+        identity.extend(options.seed.to_le_bytes());
+        identity.extend(options.days.to_le_bytes());
+        identity.extend(options.variance.to_bits().to_le_bytes());
+        identity.push(options.template.map_or(0, |template| 1 + template as u8));
+        DataSet { tag: xxh3_64(&identity) as u32, options, calendars }
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The days of each zone that facilities lie in.
+    pub(super) fn calendars(&self) -> impl Iterator<Item = &Calendar> {
+        self.calendars.iter().map(|calendar| calendar.as_ref())
+    }
+
+    /// The same facilities with days up to `last_day`.
+    pub fn ending(&self, last_day: Date) -> Self {
+        DataSet::new(Options { last_day, ..self.options.clone() })
+    }
+
+    /// Facility `number`, counted from 0.
+    pub fn facility(&self, number: u32) -> FacilitySeed {
+        let Options { seed, variance, last_day, .. } = self.options;
+        let mut rng = stream(seed, number, Stream::Shape);
+        let drawn = Template::drawn(&mut rng);
+        let template = self.options.template.unwrap_or(drawn);
+        let profile = template.profile();
+        let place = below(&mut rng, REGIONS.len() as u32) as usize;
+        let region = &REGIONS[place];
+        let city = region.cities[below(&mut rng, region.cities.len() as u32) as usize];
+        let (fewest, most) = profile.blood_banks;
+        let scale = 1.0 + variance * around_zero(&mut rng);
+        let blood_banks = if variance == 0.0 { fewest } else { fewest + below(&mut rng, most - fewest + 1) };
+        FacilitySeed {
+            id: id_of(self.tag, number, 0, 0),
+            name: format!("{city} {} {}", profile.label, number + 1),
+            template,
+            calendar: self.calendars[place].clone(),
+            registered_ms: last_day_to_ms(last_day),
+            blood_types: Weights::new(template.blood_types(region.population)),
+            blood_banks,
+            lots: about(profile.lots * scale).max(blood_banks),
+            // A day's deliveries are on their way at any time, in a large house; one in a small one.
+            undelivered: about(profile.deliveries_per_day * scale / 4.0).max(1),
+            number,
+            tag: self.tag,
+            seed,
+            variance,
+            scale,
+        }
+    }
+
+    pub fn facilities(&self, numbers: Range<u32>) -> impl Iterator<Item = FacilitySeed> + '_ {
+        numbers.map(|number| self.facility(number))
+    }
+
+    /// What these facilities amount to, without making their rows.
+    pub fn counts(&self, numbers: Range<u32>) -> Counts {
+        let mut all = Counts::default();
+        self.facilities(numbers).for_each(|facility| all += facility.counts());
+        all
+    }
+
+    /// Every id of these facilities, of their blood banks and rows lies in this range, and no other data set's does.
+    pub fn ids(&self, numbers: Range<u32>) -> Range<Uuid> {
+        id_of(self.tag, numbers.start, 0, 0)..id_of(self.tag, numbers.end, 0, 0)
+    }
+
+    /// The number of the facility with that id.
+    pub fn number_of(&self, id: Uuid) -> u32 {
+        let bytes = id.as_u128();
+        ((bytes >> 80) as u16 as u32) << 12 | (bytes >> 64) as u32 & 0xfff
+    }
+}
+
+impl FacilitySeed {
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            facilities: 1,
+            blood_banks: self.blood_banks.into(),
+            inventory: self.lots.into(),
+            distributions: self.undelivered.into(),
+            ..Counts::default()
+        };
+        for day in self.days() {
+            counts.distributions += u64::from(day.deliveries);
+            counts.requests += u64::from(day.requests);
+            counts.facility_days += 1;
+        }
+        counts
+    }
+
+    /// How much happens on each day; at least one delivery and one request.
+    pub(super) fn days(&self) -> impl Iterator<Item = DayCounts> + '_ {
+        let profile = self.template.profile();
+        let mut rng = self.stream(Stream::Days);
+        self.calendar.days.iter().enumerate().map(move |(day, local)| {
+            let rhythm = self.scale * if local.is_weekend { profile.weekend } else { 1.0 };
+            let mut drawn = |mean: f64| about(mean * rhythm * (1.0 + self.variance * around_zero(&mut rng))).max(1);
+            DayCounts { day, deliveries: drawn(profile.deliveries_per_day), requests: drawn(profile.requests_per_day) }
+        })
+    }
+
+    /// The calendar's days, each as often as `count` says.
+    pub(super) fn days_repeated(&self, count: fn(&DayCounts) -> u32) -> impl Iterator<Item = usize> + '_ {
+        self.days().flat_map(move |day| repeat_n(day.day, count(&day) as usize))
+    }
+
+    /// The id of this facility's row `number` (below 2^56) of a kind (1 to 63).
+    pub(super) fn row_id(&self, kind: u8, number: u64) -> Uuid {
+        id_of(self.tag, self.number, kind, number)
+    }
+
+    pub(super) fn stream(&self, of: Stream) -> impl Rng + use<> {
+        stream(self.seed, self.number, of)
+    }
+}
+
+/// The instant that `facilities.event_time` of a data set holds: a rerun reads from it up to which day the first run went.
+pub(super) fn last_day_to_ms(last_day: Date) -> i64 {
+    last_day.to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |midnight| midnight.timestamp().as_millisecond())
+}
+
+fn stream(seed: u64, number: u32, of: Stream) -> Pcg64Mcg {
+    let mut key = [0u8; 13];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..12].copy_from_slice(&number.to_le_bytes());
+    key[12] = of as u8;
+    Pcg64Mcg::seed_from_u64(xxh3_64(&key))
+}
+
+/// A UUID of version 8 from 32 bits of data set, 28 of facility, 6 of kind and 56 of row: in the order in which the rows are made, so
+/// that a load appends to each primary key, and a data set's rows are one range of it.
+fn id_of(tag: u32, facility: u32, kind: u8, row: u64) -> Uuid {
+    let facility = u128::from(facility);
+    let high = u128::from(tag) << 32 | (facility >> 12 & 0xffff) << 16 | 0x8000 | facility & 0xfff;
+    let low = 0b10 << 62 | u128::from(kind & 0x3f) << 56 | u128::from(row & 0xff_ffff_ffff_ffff);
+    Uuid::from_u128(high << 64 | low)
+}
+
+fn about(value: f64) -> u32 {
+    value.round() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options { seed: 7, days: 3, template: None, variance: 0.3, last_day: jiff::civil::date(2026, 3, 1) }
+    }
+
+    #[test]
+    fn ids_are_ordered_by_facility_and_told_apart_by_data_set() {
+        let set = DataSet::new(options());
+        for number in [0, 1, 4_095, 4_096, 70_000_000] {
+            let facility = set.facility(number);
+            assert_eq!(set.number_of(facility.id), number);
+            assert_eq!(facility.id.get_version_num(), 8);
+            let range = set.ids(number..number + 1);
+            assert!(range.contains(&facility.id) && range.contains(&facility.row_id(5, 1 << 55)), "{number}");
+            assert!(!range.contains(&set.facility(number + 1).id));
+        }
+        let other = DataSet::new(Options { days: 4, ..options() });
+        assert!(!other.ids(0..1_000_000).contains(&set.facility(3).id));
+    }
+
+    #[test]
+    fn without_variance_facilities_of_a_template_are_alike() {
+        let set = DataSet::new(Options { variance: 0.0, template: Some(Template::RuralClinic), ..options() });
+        let first = set.facility(0).counts();
+        assert!(set.facilities(1..50).all(|facility| facility.counts() == first));
+    }
+
+    #[test]
+    fn templates_differ_in_size_in_their_order() {
+        let rows = |template| DataSet::new(Options { template: Some(template), ..options() }).counts(0..50).rows();
+        assert!(rows(Template::TraumaCentre) > rows(Template::RegionalHospital));
+        assert!(rows(Template::RegionalHospital) > rows(Template::CommunityHospital));
+        assert!(rows(Template::CommunityHospital) > rows(Template::RuralClinic));
+    }
+}

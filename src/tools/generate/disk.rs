@@ -1,0 +1,70 @@
+//! What a disk can hold, and a folder for a sample that is gone afterwards.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::HumanBytes;
+
+use super::Error;
+
+/// Bytes that an unprivileged program may still write where `folder` lies; `None` where that cannot be told.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
+}
+
+/// Refuses what does not fit. Where the free space is not known, everything fits.
+pub fn check(folder: &Path, needed: u64) -> Result<(), Error> {
+    match free_bytes(folder) {
+        Some(free) if free < needed => {
+            Err(Error::DiskTooSmall { folder: folder.to_owned(), needed: HumanBytes(needed), free: HumanBytes(free) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A folder of our own, removed when dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn within(parent: &Path) -> Result<Self, Error> {
+        let folder = parent.join(format!(".facility-summary-sample-{}-{}", std::process::id(), uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Folder { folder: folder.clone(), source })?;
+        Ok(Scratch(folder))
+    }
+
+    /// The URL of an SQLite database in here.
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}", self.0.join("sample.db").display())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing better can be done about a folder that will not go than to leave it.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_disk_holds_is_refused_and_a_byte_is_not() {
+        let here = std::env::temp_dir();
+        assert!(check(&here, 1).is_ok());
+        let refusal = check(&here, u64::MAX).unwrap_err().to_string();
+        assert!(refusal.contains("free"), "{refusal}");
+    }
+
+    #[test]
+    fn a_scratch_folder_is_gone_afterwards() {
+        let parent = tempfile::tempdir().unwrap();
+        let scratch = Scratch::within(parent.path()).unwrap();
+        let folder = scratch.0.clone();
+        assert!(folder.is_dir());
+        drop(scratch);
+        assert!(!folder.exists());
+    }
+}

@@ -1,0 +1,200 @@
+//! `generate`: realistic data in any amount, in flat memory. `plan.rs` says size and time and refuses what does not fit, `load.rs`
+//! writes and checks; the rows themselves are pure functions of the options (`data_set.rs`, `rows.rs`).
+
+mod calendar;
+mod copy_format;
+mod data_set;
+mod demo;
+mod disk;
+mod load;
+mod plan;
+mod postgres;
+mod progress;
+mod region;
+mod rows;
+mod sink;
+mod sqlite;
+mod template;
+
+use std::{path::PathBuf, time::Instant};
+
+use indicatif::{HumanBytes, HumanCount};
+use jiff::{Timestamp, ToSpan, civil::Date};
+
+pub use data_set::{Counts, DataSet, FacilitySeed, Options};
+pub use demo::{Demo, demo_facilities};
+pub(in crate::tools) use disk::{Scratch, free_bytes};
+pub(in crate::tools) use plan::shown;
+pub(in crate::tools) use progress::{Progress, Stopped, memory};
+pub(in crate::tools) use sink::Sink;
+pub(in crate::tools) use sqlite::SqliteSink;
+pub use template::{Template, TemplateChoice};
+
+use crate::{config::Settings, store::StoreError};
+
+/// Fills the database with realistic facilities, stock, deliveries and requests.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Example:
+  facility-summary generate --facilities 1000 --days 30 --template mixed --variance 0.3 --seed 42
+
+The same options make the same rows, ids included. A run that was stopped goes on when it is
+started again with the same options; more --facilities add to those that are there.")]
+pub struct GenerateArgs {
+    /// Facilities, 1 to 1,000,000
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub facilities: u32,
+    /// Local days of deliveries and requests for each facility, 1 to 3,660
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_660))]
+    pub days: u32,
+    /// The kind of facility
+    #[arg(long, value_enum, default_value_t = TemplateChoice::Mixed)]
+    pub template: TemplateChoice,
+    /// How far facilities and days differ from their template, 0 to 1
+    #[arg(long, default_value_t = 0.3, value_parser = variance)]
+    pub variance: f64,
+    /// Where all that looks random comes from
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Facilities in one transaction [default: as many as make about 100,000 rows]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub chunk: Option<u32>,
+    /// The last day, YYYY-MM-DD [default: the last that is over in every time zone, or that of the run that is continued]
+    #[arg(long, value_parser = last_day)]
+    pub end_date: Option<Date>,
+    /// Make the rows in memory only and say how fast that is
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Why a load, or an estimate, did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{needed} are needed in {}, where {free} are free: make room, or ask for fewer facilities or days", .folder.display())]
+    DiskTooSmall { folder: PathBuf, needed: HumanBytes, free: HumanBytes },
+    #[error("the folder {} cannot be written: {source}", .folder.display())]
+    Folder { folder: PathBuf, source: std::io::Error },
+    #[error("the database holds this data set up to {there}, not {asked}: leave --end-date out, or take another --seed")]
+    OtherDays { there: Date, asked: Date },
+    #[error("stopped: every facility that is in the database is whole; start again with the same options to go on")]
+    Stopped,
+    #[error(
+        "{what}: the database has {found} of this data set where {planned} were asked for. Were its rows changed since they were loaded?"
+    )]
+    Mismatch { what: &'static str, found: HumanCount, planned: HumanCount },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<Stopped> for Error {
+    fn from(_: Stopped) -> Self {
+        Error::Stopped
+    }
+}
+
+/// What a run did, up to its end or up to what ended it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outcome {
+    /// Made and committed by this run.
+    pub made: Counts,
+    /// Facilities that earlier runs had loaded.
+    pub skipped_facilities: u64,
+    /// Of the rows in their canonical form and order; dry runs only.
+    pub digest: Option<u64>,
+}
+
+/// Runs the command: exit code 0 where this is `Ok`, else 1.
+pub async fn run(args: GenerateArgs, settings: &Settings) -> Result<(), Error> {
+    let started = Instant::now();
+    let (set, progress) = (args.data_set(), Progress::shown());
+    let mut outcome = Outcome::default();
+    let listening = progress.stop_on_ctrl_c();
+    let result = if args.dry_run {
+        load::dry_run(&set, args.facilities, &progress, &mut outcome).await
+    } else {
+        load::run(&args, set, settings, &progress, &mut outcome).await
+    };
+    progress.finish();
+    drop(listening);
+    log(&args, started, &outcome, &result);
+    result?;
+    println!("{}", told(&outcome, started));
+    if args.dry_run { Ok(()) } else { after_load(settings).await }
+}
+
+/// What is to happen once the rows are in: their summaries are yet to be made.
+async fn after_load(_settings: &Settings) -> Result<(), Error> {
+    println!("A running service summarises the new rows by itself; without one, run: facility-summary rebuild --all");
+    Ok(())
+}
+
+impl GenerateArgs {
+    fn data_set(&self) -> DataSet {
+        DataSet::new(Options {
+            seed: self.seed,
+            days: self.days,
+            template: self.template.only(),
+            variance: self.variance,
+            last_day: self.end_date.unwrap_or_else(last_day_over_everywhere),
+        })
+    }
+
+    /// Facilities in one transaction: about 100,000 rows, so that a stop costs a second's work and the log stays small.
+    fn chunk_for(&self, planned: &Counts) -> u32 {
+        let rows_per_facility = planned.rows() / u64::from(self.facilities);
+        self.chunk.unwrap_or((100_000 / rows_per_facility.max(1)).clamp(1, 1_000) as u32)
+    }
+}
+
+/// The zone furthest behind is twelve hours behind UTC: what is yesterday there at most is over everywhere.
+pub(in crate::tools) fn last_day_over_everywhere() -> Date {
+    let furthest_behind = Timestamp::now() - 12.hours();
+    let today = furthest_behind.to_zoned(jiff::tz::TimeZone::UTC).date();
+    today.yesterday().unwrap_or(today)
+}
+
+fn told(outcome: &Outcome, started: Instant) -> String {
+    let seconds = started.elapsed();
+    let rate = (outcome.made.rows() as f64 / seconds.as_secs_f64().max(1e-6)) as u64;
+    let digest = outcome.digest.map_or(String::new(), |digest| format!(", digest {digest:016x}"));
+    format!("Made {} rows in {} ({} rows/s){digest}.", HumanCount(outcome.made.rows()), shown(seconds), HumanCount(rate))
+}
+
+fn log(args: &GenerateArgs, started: Instant, outcome: &Outcome, result: &Result<(), Error>) {
+    let made = outcome.made;
+    tracing::info!(
+        success = result.is_ok(),
+        error = result.as_ref().err().map(tracing::field::display),
+        dry_run = args.dry_run,
+        seed = args.seed,
+        facilities_asked = args.facilities,
+        facilities_skipped = outcome.skipped_facilities,
+        facilities = made.facilities,
+        facility_days = made.facility_days,
+        blood_banks = made.blood_banks,
+        inventory = made.inventory,
+        distributions = made.distributions,
+        requests = made.requests,
+        rows = made.rows(),
+        duration_ms = started.elapsed().as_millis() as u64,
+        peak_memory_bytes = memory().map(|memory| memory.peak),
+        "generate finished"
+    );
+}
+
+fn variance(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|v| (0.0..=1.0).contains(v)).ok_or_else(|| "a number from 0 to 1 is wanted, such as 0.3".into())
+}
+
+fn last_day(text: &str) -> Result<Date, String> {
+    let date: Option<Date> = text.parse().ok();
+    date.filter(|d| (1980..=9000).contains(&d.year())).ok_or_else(|| "a date from 1980 on is wanted, such as 2026-11-20".into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! A facility's rows of the five source tables, one after the other: iterators that hold one row.
+
+use std::iter::repeat_n;
+
+use uuid::Uuid;
+
+use super::{
+    calendar::LocalDay,
+    data_set::{FacilitySeed, Stream},
+    template::{Weights, below, fraction},
+};
+use crate::domain::blood_type::BloodType;
+
+/// A row that knows its table, and can be written field by field in the order of its columns.
+pub trait Row {
+    const TABLE: &'static str;
+    const COLUMNS: &'static [&'static str];
+    fn write(&self, to: &mut impl Fields);
+}
+
+/// Takes the fields of a row, in some database's format. Instants are milliseconds.
+pub trait Fields {
+    fn uuid(&mut self, value: Uuid);
+    fn text(&mut self, value: &str);
+    fn number(&mut self, value: i32);
+    fn instant(&mut self, value_ms: Option<i64>);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FacilityRow {
+    pub id: Uuid,
+    pub name: String,
+    pub timezone: &'static str,
+    pub event_time_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BloodBankRow {
+    pub id: Uuid,
+    pub facility_id: Uuid,
+    pub name: String,
+    pub event_time_ms: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InventoryRow {
+    pub id: Uuid,
+    pub blood_bank_id: Uuid,
+    pub blood_type: BloodType,
+    pub quantity: i32,
+    pub expires_at_ms: i64,
+    pub event_time_ms: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DistributionRow {
+    pub id: Uuid,
+    pub dispatched_to_id: Uuid,
+    pub blood_type: BloodType,
+    pub quantity: i32,
+    /// `None`: on its way.
+    pub date_delivered_ms: Option<i64>,
+    pub event_time_ms: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestRow {
+    pub id: Uuid,
+    pub facility_id: Uuid,
+    pub blood_type: BloodType,
+    pub quantity: i32,
+    pub created_at_ms: i64,
+    pub event_time_ms: i64,
+}
+
+/// Kinds of row, as they stand in its id.
+pub(super) mod kind {
+    pub const BLOOD_BANK: u8 = 1;
+    pub const INVENTORY: u8 = 2;
+    pub const DISTRIBUTION: u8 = 3;
+    pub const REQUEST: u8 = 4;
+}
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// What a lot holds, and for how many days it keeps: red cells 42, platelets 5, plasma a year when frozen.
+const COMPONENTS: [(f64, i64); 3] = [(0.70, 42), (0.12, 5), (0.18, 365)];
+/// Lots in a hundred that have expired and were not yet taken out.
+const EXPIRED_PERCENT: u32 = 3;
+
+impl FacilitySeed {
+    pub fn row(&self) -> FacilityRow {
+        FacilityRow { id: self.id, name: self.name.clone(), timezone: self.calendar.timezone, event_time_ms: self.registered_ms }
+    }
+
+    pub fn bank_rows(&self) -> impl Iterator<Item = BloodBankRow> + '_ {
+        (0..self.blood_banks).map(|number| BloodBankRow {
+            id: self.bank_id(number),
+            facility_id: self.id,
+            name: if number == 0 { format!("{} Blood Bank", self.name) } else { format!("{} Blood Bank {}", self.name, number + 1) },
+            event_time_ms: self.registered_ms,
+        })
+    }
+
+    /// The stock at the end of the last day.
+    pub fn inventory_rows(&self) -> impl Iterator<Item = InventoryRow> + '_ {
+        let mut rng = self.stream(Stream::Inventory);
+        let components = Weights::new(COMPONENTS.map(|(share, _)| share));
+        let now_ms = self.calendar.end_ms();
+        (0..self.lots).map(move |number| {
+            let keeps_ms = COMPONENTS[components.draw(&mut rng)].1 * DAY_MS;
+            let blood_type = BloodType::NAMED[self.blood_types.draw(&mut rng)];
+            let part = fraction(&mut rng);
+            let from_now_ms = if below(&mut rng, 100) < EXPIRED_PERCENT { -part * (2 * DAY_MS) as f64 } else { part * keeps_ms as f64 };
+            let expires_at_ms = (now_ms + from_now_ms as i64).div_euclid(HOUR_MS) * HOUR_MS;
+            InventoryRow {
+                id: self.row_id(kind::INVENTORY, number.into()),
+                blood_bank_id: self.bank_id(number % self.blood_banks),
+                blood_type,
+                quantity: 1 + below(&mut rng, 12) as i32,
+                expires_at_ms,
+                event_time_ms: now_ms - 1,
+            }
+        })
+    }
+
+    /// Deliveries of every day, then what is on its way.
+    pub fn distribution_rows(&self) -> impl Iterator<Item = DistributionRow> + '_ {
+        let mut rng = self.stream(Stream::Distributions);
+        let hours = Weights::new(self.template.profile().delivery_hours.map(f64::from));
+        let days = self.days_repeated(|day| day.deliveries).map(Some).chain(repeat_n(None, self.undelivered as usize));
+        days.zip(0..).map(move |(day, number)| {
+            let date_delivered_ms = day.map(|day| instant(&self.calendar.days[day], &hours, &mut rng));
+            DistributionRow {
+                id: self.row_id(kind::DISTRIBUTION, number),
+                dispatched_to_id: self.id,
+                blood_type: BloodType::NAMED[self.blood_types.draw(&mut rng)],
+                quantity: 1 + below(&mut rng, 15) as i32,
+                date_delivered_ms,
+                event_time_ms: date_delivered_ms.unwrap_or(self.calendar.end_ms() - 1),
+            }
+        })
+    }
+
+    pub fn request_rows(&self) -> impl Iterator<Item = RequestRow> + '_ {
+        let mut rng = self.stream(Stream::Requests);
+        let hours = Weights::new(self.template.profile().request_hours.map(f64::from));
+        self.days_repeated(|day| day.requests).zip(0..).map(move |(day, number)| {
+            let created_at_ms = instant(&self.calendar.days[day], &hours, &mut rng);
+            RequestRow {
+                id: self.row_id(kind::REQUEST, number),
+                facility_id: self.id,
+                blood_type: BloodType::NAMED[self.blood_types.draw(&mut rng)],
+                quantity: 1 + below(&mut rng, 6) as i32,
+                created_at_ms,
+                event_time_ms: created_at_ms,
+            }
+        })
+    }
+
+    pub(super) fn bank_id(&self, number: u32) -> Uuid {
+        self.row_id(kind::BLOOD_BANK, number.into())
+    }
+}
+
+fn instant(day: &LocalDay, hours: &Weights<24>, rng: &mut impl rand::Rng) -> i64 {
+    let hour = hours.draw(rng);
+    day.at(hour, fraction(rng))
+}
+
+impl Row for FacilityRow {
+    const TABLE: &'static str = "facilities";
+    const COLUMNS: &'static [&'static str] = &["id", "name", "timezone", "event_time"];
+
+    fn write(&self, to: &mut impl Fields) {
+        to.uuid(self.id);
+        to.text(&self.name);
+        to.text(self.timezone);
+        to.instant(Some(self.event_time_ms));
+    }
+}
+
+impl Row for BloodBankRow {
+    const TABLE: &'static str = "blood_banks";
+    const COLUMNS: &'static [&'static str] = &["id", "facility_id", "name", "event_time"];
+
+    fn write(&self, to: &mut impl Fields) {
+        to.uuid(self.id);
+        to.uuid(self.facility_id);
+        to.text(&self.name);
+        to.instant(Some(self.event_time_ms));
+    }
+}
+
+impl Row for InventoryRow {
+    const TABLE: &'static str = "blood_inventory";
+    const COLUMNS: &'static [&'static str] = &["id", "blood_bank_id", "blood_type", "quantity", "expires_at", "event_time"];
+
+    fn write(&self, to: &mut impl Fields) {
+        to.uuid(self.id);
+        to.uuid(self.blood_bank_id);
+        to.text(self.blood_type.as_str());
+        to.number(self.quantity);
+        to.instant(Some(self.expires_at_ms));
+        to.instant(Some(self.event_time_ms));
+    }
+}
+
+impl Row for DistributionRow {
+    const TABLE: &'static str = "blood_distributions";
+    const COLUMNS: &'static [&'static str] = &["id", "dispatched_to_id", "blood_type", "quantity", "date_delivered", "event_time"];
+
+    fn write(&self, to: &mut impl Fields) {
+        to.uuid(self.id);
+        to.uuid(self.dispatched_to_id);
+        to.text(self.blood_type.as_str());
+        to.number(self.quantity);
+        to.instant(self.date_delivered_ms);
+        to.instant(Some(self.event_time_ms));
+    }
+}
+
+impl Row for RequestRow {
+    const TABLE: &'static str = "blood_requests";
+    const COLUMNS: &'static [&'static str] = &["id", "facility_id", "blood_type", "quantity", "created_at", "event_time"];
+
+    fn write(&self, to: &mut impl Fields) {
+        to.uuid(self.id);
+        to.uuid(self.facility_id);
+        to.text(self.blood_type.as_str());
+        to.number(self.quantity);
+        to.instant(Some(self.created_at_ms));
+        to.instant(Some(self.event_time_ms));
+    }
+}

@@ -1,0 +1,65 @@
+//! Where generated rows go: one trait, two databases.
+
+use std::{collections::HashSet, ops::Range, path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Error, data_set::FacilitySeed, postgres::PostgresSink, progress::Progress, sqlite::SqliteSink};
+use crate::{config::DatabaseSettings, domain::day::Day};
+
+/// What loading a few facilities showed.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    pub rows: u64,
+    pub took: Duration,
+    /// What the tables, their indexes and the marks grew by.
+    pub bytes: u64,
+}
+
+impl Sample {
+    pub fn rows_per_second(&self) -> f64 {
+        self.rows as f64 / self.took.as_secs_f64().max(1e-6)
+    }
+
+    pub fn bytes_per_row(&self) -> f64 {
+        self.bytes as f64 / self.rows.max(1) as f64
+    }
+}
+
+/// One connection that loads, and looks at what was loaded. Ranges of ids are half-open.
+#[async_trait]
+pub trait Sink: Send {
+    /// Loads a sample where it leaves no trace, on the disk that the load will use.
+    async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error>;
+    /// The folder that will hold the data, where it is on this machine and known.
+    async fn folder(&mut self) -> Option<PathBuf>;
+    /// Bytes that a load of `data_bytes`, `chunk_bytes` in each transaction, takes for a while beside them.
+    async fn passing_bytes(&mut self, data_bytes: u64, chunk_bytes: u64) -> Result<u64, Error>;
+    /// The time of the newest statement about a facility.
+    async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error>;
+    /// The facilities of this range that are there, hence whole.
+    async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, Error>;
+    /// Writes all rows of these facilities in one transaction.
+    async fn load(&mut self, facilities: &[FacilitySeed], progress: &Progress) -> Result<(), Error>;
+    /// Lets the database tidy up, so that the first reads are not the ones to pay.
+    async fn settle(&mut self) -> Result<(), Error>;
+    /// Rows of a table in this range.
+    async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, Error>;
+    /// Facility-days with a delivery and a request, of the facilities of this range in this zone.
+    async fn active_days(&mut self, ids: Range<Uuid>, timezone: &str, days: &[Day]) -> Result<u64, Error>;
+}
+
+/// Opens the database with its tables up to date.
+pub async fn connect(database: &DatabaseSettings) -> Result<Box<dyn Sink>, Error> {
+    Ok(if database.is_postgres() {
+        Box::new(PostgresSink::connect(&database.url).await?)
+    } else {
+        Box::new(SqliteSink::connect(&database.url).await?)
+    })
+}
+
+/// The first and last instant of each day, as two lists.
+pub(super) fn bounds(days: &[Day]) -> (Vec<i64>, Vec<i64>) {
+    days.iter().map(|day| (day.start_ms, day.end_ms)).unzip()
+}
