@@ -3,22 +3,26 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Settings,
-
     http::openapi,
     jobs::rebuild::Extent,
     startup::{Application, Core},
     telemetry::{self, Output},
-    tools::{import, import_target::ServiceTarget},
+    tools::{demo, estimate, generate, import, import_target::ServiceTarget},
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// One fresh summary per blood-bank facility and local day, served from memory.
 #[derive(Parser)]
-#[command(name = "facility-summary", version, after_help = "Settings come from --config FILE, overridden by DATABASE_URL, BIND_ADDR and FACILITY_SUMMARY__SECTION__KEY; config.example.toml lists them all.")]
+#[command(
+    name = "facility-summary",
+    version,
+    after_help = "Settings come from --config FILE, overridden by DATABASE_URL, BIND_ADDR and FACILITY_SUMMARY__SECTION__KEY; config.example.toml lists them all."
+)]
 struct Cli {
     /// Settings, in TOML
     #[arg(long, global = true, value_name = "FILE")]
@@ -30,7 +34,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve HTTP, and keep the summaries fresh
-    #[command(after_help = "Example:\n  facility-summary serve --demo\n  DATABASE_URL=postgres://user:password@localhost/blood facility-summary serve")]
+    #[command(
+        after_help = "Example:\n  facility-summary serve --demo\n  DATABASE_URL=postgres://user:password@localhost/blood facility-summary serve"
+    )]
     Serve {
         /// Register 25 facilities where there are none, and send a stream of simulated events through the ingest
         #[arg(long)]
@@ -52,6 +58,10 @@ enum Command {
     /// Recompute every day of every facility, and list each row that differs; exit code 1 if any does
     #[command(after_help = "Example:\n  facility-summary audit && echo all right")]
     Audit,
+    /// Write realistic data into the source tables
+    Generate(generate::GenerateArgs),
+    /// Say what a number of facilities would take, measured on a sample here and now
+    Estimate(estimate::EstimateArgs),
     /// Load a CSV file
     Import(import::ImportArgs),
     /// Print the OpenAPI document
@@ -75,6 +85,8 @@ pub async fn run() -> ExitCode {
         Command::Migrate => migrate(settings).await,
         Command::Rebuild { all, days } => rebuild(settings, all, days).await,
         Command::Audit => audit(settings).await,
+        Command::Generate(args) => generate::run(args, &settings).await.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Estimate(args) => estimate::run(args, &settings).await.map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Import(args) => load(settings, args).await,
         Command::Openapi => {
             println!("{}", openapi::json());
@@ -94,8 +106,17 @@ fn wrong_use(error: &dyn std::fmt::Display) -> ExitCode {
 
 async fn serve(settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
     let application = Application::build(settings).await?;
-    let _ = demo;
-    application.run_until(stop_signal()).await?;
+    let stop_demo = CancellationToken::new();
+    let simulated = demo.then(|| tokio::spawn(demo::run(application.app().clone(), stop_demo.clone())));
+    let stop = async move {
+        stop_signal().await;
+        stop_demo.cancel();
+        if let Some(simulated) = simulated {
+            // It holds the app, and with it the ingest's queue, until it has ended.
+            let _ = simulated.await;
+        }
+    };
+    application.run_until(stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 

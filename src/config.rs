@@ -307,9 +307,15 @@ impl Settings {
             return wrong("database.url", &redacted(&self.database.url), "must begin with sqlite:// or postgres://");
         }
         match self.server.bind.parse::<std::net::SocketAddr>() {
-            Err(_) => return wrong("server.bind", &self.server.bind, "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080"),
+            Err(_) => {
+                return wrong("server.bind", &self.server.bind, "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080");
+            }
             Ok(address) if !address.ip().is_loopback() => {
-                return wrong("server.bind", &self.server.bind, "must be a loopback address while there is no sign-in; put a proxy that signs in before it");
+                return wrong(
+                    "server.bind",
+                    &self.server.bind,
+                    "must be a loopback address while there is no sign-in; put a proxy that signs in before it",
+                );
             }
             Ok(_) => {}
         }

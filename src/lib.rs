@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod changes;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
@@ -12,5 +13,7 @@ pub mod http;
 pub mod jobs;
 pub mod metrics;
 pub mod service;
+pub mod startup;
 pub mod store;
+pub mod telemetry;
 pub mod tools;

@@ -76,12 +76,16 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
-        let reads = counters("summary_reads_total", "Reads of one summary, by outcome and by the tier that answered.", &["outcome", "tier"])?;
-        let read_duration =
-            Histogram::with_opts(HistogramOpts::new("summary_read_duration_seconds", "Time to answer a read of one summary.").buckets(SECONDS.to_vec()))?;
+        let reads =
+            counters("summary_reads_total", "Reads of one summary, by outcome and by the tier that answered.", &["outcome", "tier"])?;
+        let read_duration = Histogram::with_opts(
+            HistogramOpts::new("summary_read_duration_seconds", "Time to answer a read of one summary.").buckets(SECONDS.to_vec()),
+        )?;
         registry.register(Box::new(read_duration.clone()))?;
-        let watermark_age =
-            prometheus::Gauge::new("summary_watermark_age_seconds", "Age of the instant as of which the drain proves every summary exact.")?;
+        let watermark_age = prometheus::Gauge::new(
+            "summary_watermark_age_seconds",
+            "Age of the instant as of which the drain proves every summary exact.",
+        )?;
         registry.register(Box::new(watermark_age.clone()))?;
         let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections of the pool."), &["state"])?;
         registry.register(Box::new(connections.clone()))?;

@@ -15,8 +15,13 @@ pub enum Output {
 
 /// Installs the subscriber, once a process.
 pub fn init(settings: &LogSettings, output: Output) -> Result<(), SettingsError> {
-    let filter = EnvFilter::try_new(&settings.filter)
-        .map_err(|e| SettingsError::new("log.filter", &settings.filter, &format!("must be a level such as info, or directives such as info,facility_summary=debug ({e})")))?;
+    let filter = EnvFilter::try_new(&settings.filter).map_err(|e| {
+        SettingsError::new(
+            "log.filter",
+            &settings.filter,
+            &format!("must be a level such as info, or directives such as info,facility_summary=debug ({e})"),
+        )
+    })?;
     let writer = move || -> Box<dyn std::io::Write> {
         match output {
             Output::Stdout => Box::new(std::io::stdout()),

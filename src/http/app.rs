@@ -84,6 +84,9 @@ impl App {
 pub fn path_id(request: &HttpRequest, name: &str) -> Result<Uuid, Problem> {
     let text = request.match_info().get(name).unwrap_or_default();
     fields::parse_id(text).ok_or_else(|| {
-        Problem::bad_request(format!("{name} {} in the path is not an id; expected a UUID such as 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d.", Shown(text)))
+        Problem::bad_request(format!(
+            "{name} {} in the path is not an id; expected a UUID such as 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d.",
+            Shown(text)
+        ))
     })
 }

@@ -113,7 +113,10 @@ pub(super) async fn apply(app: &App, events: Vec<Event>, pointer: impl Fn(usize)
         Err(IngestError::Invalid(faults)) => Err(Problem::invalid(
             faults.into_iter().map(|f| Fault { pointer: format!("{}/{}", pointer(f.index), f.field), detail: f.detail }).collect(),
         )),
-        Err(IngestError::Overloaded) => Err(Problem::unavailable("More events are waiting than the queue holds (setting ingest.queue). Nothing of this request was applied.", 1)),
+        Err(IngestError::Overloaded) => Err(Problem::unavailable(
+            "More events are waiting than the queue holds (setting ingest.queue). Nothing of this request was applied.",
+            1,
+        )),
         Err(IngestError::Unavailable(error @ StoreError::Refused(_))) => Err(error.into()),
         Err(IngestError::Unavailable(error)) => match Problem::from(error) {
             problem if problem.status().as_u16() == 503 => Err(problem),
@@ -127,6 +130,10 @@ fn answer(applied: Applied) -> AppliedEvents {
     AppliedEvents {
         applied: applied.applied,
         superseded: applied.superseded,
-        summaries: applied.summaries.into_iter().map(|(facility_id, date, version)| TouchedSummary { facility_id, date, version }).collect(),
+        summaries: applied
+            .summaries
+            .into_iter()
+            .map(|(facility_id, date, version)| TouchedSummary { facility_id, date, version })
+            .collect(),
     }
 }

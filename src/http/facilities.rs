@@ -85,8 +85,11 @@ fn cursor(facility: &Facility) -> String {
 
 fn read_cursor(text: &str) -> Option<(String, Uuid)> {
     let (id, hex) = text.split_at_checked(32)?;
-    let bytes: Option<Vec<u8>> =
-        hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?, 16).ok()).collect();
+    let bytes: Option<Vec<u8>> = hex
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?, 16).ok())
+        .collect();
     Some((String::from_utf8(bytes?).ok()?, id.parse().ok()?))
 }
 

@@ -170,7 +170,10 @@ pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
         None => 0,
         Some(cursor) => {
             let id = cursor.parse::<Uuid>().map_err(|_| query::invalid("cursor", cursor, "the next_cursor of the page before"))?;
-            entries.iter().position(|(f, _)| f.id == id).ok_or_else(|| query::invalid("cursor", cursor, "the next_cursor of the page before"))?
+            entries
+                .iter()
+                .position(|(f, _)| f.id == id)
+                .ok_or_else(|| query::invalid("cursor", cursor, "the next_cursor of the page before"))?
         }
     };
     let next_cursor = entries.get(start + limit).map(|(f, _)| f.id.to_string());

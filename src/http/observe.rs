@@ -79,11 +79,7 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// A resource at `path`, wrapped.
-pub fn observed(
-    metrics: &Arc<Metrics>,
-    path: &'static str,
-    build: fn(Resource) -> Resource,
-) -> impl HttpServiceFactory + use<> {
+pub fn observed(metrics: &Arc<Metrics>, path: &'static str, build: fn(Resource) -> Resource) -> impl HttpServiceFactory + use<> {
     let cells = RouteCells::new(metrics, path);
     build(web::resource(path)).wrap_fn(move |request, service| around(cells.clone(), request, service))
 }

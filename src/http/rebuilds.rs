@@ -49,7 +49,8 @@ pub async fn start(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     let rebuild = app.rebuild.clone();
     let run = app.detached(async move { rebuild.request(Extent::All).await }).await?;
     let (rebuild, metrics, started) = (app.rebuild.clone(), app.metrics.clone(), run.clone());
-    app.runtime.spawn(async move { contained("full_rebuild", &metrics, async { rebuild.run_once(started, Extent::All).await.map(drop) }).await });
+    app.runtime
+        .spawn(async move { contained("full_rebuild", &metrics, async { rebuild.run_once(started, Extent::All).await.map(drop) }).await });
     Ok(HttpResponse::Accepted().insert_header((header::LOCATION, format!("/v1/runs/{}", run.id))).json(shown(run)))
 }
 
@@ -64,7 +65,10 @@ pub async fn start(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
 pub async fn run(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let id = path_id(&request, "run_id")?;
     let store = app.store.clone();
-    let run = app.detached(async move { store.job_run(id).await }).await?.ok_or_else(|| Problem::not_found(format!("There is no run {id}; runs are kept for a week.")))?;
+    let run = app
+        .detached(async move { store.job_run(id).await })
+        .await?
+        .ok_or_else(|| Problem::not_found(format!("There is no run {id}; runs are kept for a week.")))?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shown(run)))
 }
 

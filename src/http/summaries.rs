@@ -123,9 +123,13 @@ fn wish(request: &HttpRequest, app: &App) -> Result<Wish, Problem> {
 
 pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) -> Problem {
     match error {
-        ReadError::NotFound => Problem::not_found(format!("There is no {date} at facility {}: it has not begun, or the facility was removed.", facility.id)),
+        ReadError::NotFound => {
+            Problem::not_found(format!("There is no {date} at facility {}: it has not begun, or the facility was removed.", facility.id))
+        }
         ReadError::NotCached => Problem::gateway_timeout("The request said only-if-cached, and memory holds nothing fresh enough."),
-        ReadError::Unavailable => Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2),
+        ReadError::Unavailable => {
+            Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2)
+        }
         ReadError::VersionNotReached => Problem::unavailable("The version asked for by min_version was not reached in time.", 1),
     }
 }
@@ -265,4 +269,3 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
     };
     Ok(respond(&request, &app, &answer, now_ms, None))
 }
-

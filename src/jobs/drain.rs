@@ -78,8 +78,12 @@ impl Drain {
         if seen.outbox.is_empty() {
             return Ok(());
         }
-        let unseen: Vec<(Uuid, Date)> =
-            seen.outbox.iter().filter(|(_, id, date, version)| !self.memory.has_seen(&(*id, *date), *version)).map(|(_, id, date, _)| (*id, *date)).collect();
+        let unseen: Vec<(Uuid, Date)> = seen
+            .outbox
+            .iter()
+            .filter(|(_, id, date, version)| !self.memory.has_seen(&(*id, *date), *version))
+            .map(|(_, id, date, _)| (*id, *date))
+            .collect();
         if !unseen.is_empty() {
             let rows = self.store.summaries(&unseen).await?;
             self.refresher.changes.publish(position, rows.iter());
@@ -105,7 +109,12 @@ impl Drain {
             if self.refresh(chunk).await.is_err() {
                 // Somebody holds a lock that one of these needs: each for itself, so that the others are served.
                 for alone in chunk.chunks(1) {
-                    left += usize::from(self.refresh(alone).await.inspect_err(|error| tracing::warn!(facility_id = %alone[0].0, %error, "marks wait")).is_err());
+                    left += usize::from(
+                        self.refresh(alone)
+                            .await
+                            .inspect_err(|error| tracing::warn!(facility_id = %alone[0].0, %error, "marks wait"))
+                            .is_err(),
+                    );
                 }
             }
         }
@@ -151,8 +160,8 @@ impl Drain {
                 keys.insert((*id, day.date), DayKey { facility: facility.clone(), day });
             }
         }
-        let ids: Vec<i64> = marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| m.id)).collect();
-        self.refresher.refresh_taking_marks(keys.into_values().collect(), &ids, Trigger::Event).await.map(drop)
+        let taken: Vec<Mark> = marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
+        self.refresher.refresh_taking_marks(keys.into_values().collect(), &taken, Trigger::Event).await.map(drop)
     }
 
     /// The local days that a facility's marks point at.
@@ -162,7 +171,12 @@ impl Drain {
             return days_with_data(&*self.store, facility).await;
         }
         let today = marks.iter().any(|m| m.kind == MarkKind::Stock).then(|| facility.zone.today(now_ms));
-        Ok(marks.iter().filter_map(|m| m.span).flat_map(|(first, last)| Day::covering(tz, first, last, DAYS_IN_A_SPAN)).chain(today).collect())
+        Ok(marks
+            .iter()
+            .filter_map(|m| m.span)
+            .flat_map(|(first, last)| Day::covering(tz, first, last, DAYS_IN_A_SPAN))
+            .chain(today)
+            .collect())
     }
 
     /// After a TRUNCATE: every facility's days. The marks go last; each refresh's snapshot is later than they are.
@@ -218,10 +232,7 @@ impl Drain {
         let mut merged: HashMap<(Option<Uuid>, MarkKind, Option<i64>), Mark> = HashMap::new();
         for mark in taken {
             let key = (mark.facility_id, mark.kind, mark.span.map(|(first, _)| first.div_euclid(UTC_DAY_MS)));
-            merged
-                .entry(key)
-                .and_modify(|m| m.span = m.span.zip(mark.span).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1))))
-                .or_insert(mark);
+            merged.entry(key).and_modify(|m| m.span = m.span.zip(mark.span).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)))).or_insert(mark);
         }
         tx.add_marks(&merged.into_values().collect::<Vec<_>>()).await?;
         tx.commit().await

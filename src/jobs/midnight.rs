@@ -33,8 +33,7 @@ impl Midnight {
         let now_ms = self.clock.now_ms();
         let facilities = self.directory.by_name();
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let due: Vec<&Arc<Facility>> =
-            facilities.iter().filter(|f| opened.get(&f.zone.name) != Some(&f.zone.today(now_ms).date)).collect();
+        let due: Vec<&Arc<Facility>> = facilities.iter().filter(|f| opened.get(&f.zone.name) != Some(&f.zone.today(now_ms).date)).collect();
         if due.is_empty() {
             return Ok(0);
         }

@@ -84,7 +84,8 @@ impl Directory {
     /// The facility, by one rate-limited look-up in the database where memory does not know it.
     pub async fn look_up(&self, store: &dyn Store, id: Uuid, now_ms: i64) -> store::Result<Option<Arc<Facility>>> {
         let due = self.next_lookup_ms.load(Ordering::Relaxed);
-        let ours = now_ms >= due && self.next_lookup_ms.compare_exchange(due, now_ms + LOOKUP_INTERVAL_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let ours = now_ms >= due
+            && self.next_lookup_ms.compare_exchange(due, now_ms + LOOKUP_INTERVAL_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if ours {
             store.facilities(Some(&[id])).await?.into_iter().for_each(|row| self.insert(row));
         }

@@ -15,12 +15,7 @@ use tokio::{
 };
 
 use super::refresh::{Refreshed, Refresher};
-use crate::{
-    cache::memory::Key,
-    domain::summary::DayKey,
-    metrics::Trigger,
-    store::StoreError,
-};
+use crate::{cache::memory::Key, domain::summary::DayKey, metrics::Trigger, store::StoreError};
 
 /// Refresh transactions in the air at once: enough to keep two connections busy, few enough to leave the pool to writers.
 const IN_THE_AIR: usize = 2;
@@ -53,7 +48,13 @@ struct Flight {
 impl Flights {
     /// `chunk` bounds the keys of one transaction. Flights run on the runtime that this is called in.
     pub fn new(refresher: Arc<Refresher>, chunk: usize) -> Arc<Self> {
-        Arc::new(Flights { refresher, board: Mutex::default(), runways: Arc::new(Semaphore::new(IN_THE_AIR)), chunk, runtime: Handle::current() })
+        Arc::new(Flights {
+            refresher,
+            board: Mutex::default(),
+            runways: Arc::new(Semaphore::new(IN_THE_AIR)),
+            chunk,
+            runtime: Handle::current(),
+        })
     }
 
     /// Books a seat. `may_join_running`: a refresh that began before now will do. Answers the seat, and whether it is shared.
@@ -128,9 +129,10 @@ impl Flights {
             }
             // One key whose lock somebody holds must not cost its neighbours theirs.
             Err(error) if day_keys.len() > 1 && matches!(*error, StoreError::Locked(_) | StoreError::Conflict) => {
-                let alone = day_keys.to_vec().into_iter().map(|key| async move {
-                    self.refresh(vec![key], trigger).await.map(|rows| rows.into_iter().next().map(Arc::new))
-                });
+                let alone = day_keys
+                    .to_vec()
+                    .into_iter()
+                    .map(|key| async move { self.refresh(vec![key], trigger).await.map(|rows| rows.into_iter().next().map(Arc::new)) });
                 futures_util::stream::iter(alone).buffered(IN_THE_AIR).collect().await
             }
             Err(error) => day_keys.iter().map(|_| Err(error.clone())).collect(),

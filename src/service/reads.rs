@@ -255,11 +255,9 @@ impl Reads {
             let row = self.store.summaries(&[(facility.id, day.date)]).await?.pop();
             let row = match row {
                 Some(row) => row,
-                None if day.end_ms <= now_ms => SummaryRow {
-                    summary: Summary::empty(facility.id, day.date, true),
-                    as_of_ms: watermark_ms,
-                    next_expires_at_ms: None,
-                },
+                None if day.end_ms <= now_ms => {
+                    SummaryRow { summary: Summary::empty(facility.id, day.date, true), as_of_ms: watermark_ms, next_expires_at_ms: None }
+                }
                 None => return Ok(None),
             };
             let as_of_ms = row.as_of_ms.max(watermark_ms);
@@ -282,7 +280,11 @@ impl Reads {
     fn last_figures(&self, held: Option<Arc<Entry>>, wish: &Wish, forward: Forward) -> Result<Answer, ReadError> {
         let entry = held.ok_or(ReadError::Unavailable)?;
         let age_ms = self.age_ms(&entry, self.clock.now_ms());
-        let most_ms = if wish.explicit { wish.max_age_ms } else { 1000 * i64::try_from(self.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000) };
+        let most_ms = if wish.explicit {
+            wish.max_age_ms
+        } else {
+            1000 * i64::try_from(self.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000)
+        };
         if age_ms > most_ms || entry.version < wish.min_version {
             return Err(ReadError::Unavailable);
         }

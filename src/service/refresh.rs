@@ -20,7 +20,7 @@ use crate::{
         summary::{DayKey, Figures, SummaryRow},
     },
     metrics::{Metrics, Trigger},
-    store::{self, Derived, Store, StoreError, Transaction},
+    store::{self, Derived, Mark, Store, StoreError, Transaction},
 };
 
 /// A refreshed facility-day.
@@ -55,8 +55,9 @@ impl Refresher {
         self.refresh_taking_marks(keys, &[], trigger).await
     }
 
-    /// The same, deleting these marks in the same transaction, before the figures are derived.
-    pub async fn refresh_taking_marks(&self, mut keys: Vec<DayKey>, marks: &[i64], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+    /// The same, deleting these marks in the same transaction, before the figures are derived. `StoreError::Conflict` where one of them
+    /// says more by now than the keys were made from.
+    pub async fn refresh_taking_marks(&self, mut keys: Vec<DayKey>, marks: &[Mark], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
         let mut attempt = 1;
         loop {
             match self.attempt(&keys, marks, &ClosedStock::new(), trigger).await {
@@ -78,11 +79,14 @@ impl Refresher {
         self.attempt(&keys, &[], stock, Trigger::Request).await
     }
 
-    async fn attempt(&self, keys: &[DayKey], marks: &[i64], stock: &ClosedStock, trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+    async fn attempt(&self, keys: &[DayKey], marks: &[Mark], stock: &ClosedStock, trigger: Trigger) -> store::Result<Vec<Refreshed>> {
         let position = self.changes.position();
         let mut tx = self.store.begin(self.lock_timeout).await?;
         if !marks.is_empty() {
-            tx.take_marks(marks).await?;
+            let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+            if taken.iter().any(|mark| !marks.contains(mark)) {
+                return Err(StoreError::Conflict);
+            }
         }
         let refreshed = self.apply_with_stock(&mut *tx, keys, stock, trigger).await?;
         tx.commit().await?;

@@ -237,9 +237,9 @@ fn migrate_error(error: sqlx::migrate::MigrateError) -> StoreError {
         MigrateError::VersionMissing(version) => StoreError::Migration(format!(
             "the database has migration {version}, which this release does not know: it was used by a newer release; start that one, or restore a backup"
         )),
-        MigrateError::VersionMismatch(version) => {
-            StoreError::Migration(format!("migration {version} was applied in another wording than this release has: the database belongs to another build"))
-        }
+        MigrateError::VersionMismatch(version) => StoreError::Migration(format!(
+            "migration {version} was applied in another wording than this release has: the database belongs to another build"
+        )),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match StoreError::from(error) {
             unavailable @ (StoreError::Unavailable(_) | StoreError::Locked(_) | StoreError::Full(_)) => unavailable,
             other => StoreError::Migration(other.to_string()),

@@ -125,7 +125,9 @@ impl Overlay {
             Entity::Facility { .. } => Some((id, Touch::Today)),
             Entity::BloodBank { facility_id, .. } => Some((*facility_id, Touch::Today)),
             Entity::Inventory { blood_bank_id, .. } => self.banks.get(blood_bank_id).map(|facility| (*facility, Touch::Today)),
-            Entity::Distribution { dispatched_to_id, date_delivered_ms, .. } => date_delivered_ms.map(|at| (*dispatched_to_id, Touch::At(at))),
+            Entity::Distribution { dispatched_to_id, date_delivered_ms, .. } => {
+                date_delivered_ms.map(|at| (*dispatched_to_id, Touch::At(at)))
+            }
             Entity::Request { facility_id, created_at_ms, .. } => Some((*facility_id, Touch::At(*created_at_ms))),
         };
         touched.extend(touch);
@@ -134,7 +136,9 @@ impl Overlay {
     fn require_references(&self, entity: &Entity) -> Result<(), (&'static str, String)> {
         match entity {
             Entity::Facility { .. } => Ok(()),
-            Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => self.require_facility("facility_id", *facility_id),
+            Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => {
+                self.require_facility("facility_id", *facility_id)
+            }
             Entity::Distribution { dispatched_to_id, .. } => self.require_facility("dispatched_to_id", *dispatched_to_id),
             Entity::Inventory { blood_bank_id, .. } if !self.banks.contains_key(blood_bank_id) => Err((
                 "blood_bank_id",
@@ -159,9 +163,6 @@ trait CloneIf: Sized {
 
 impl<T: Clone> CloneIf for T {
     fn clone_if(&self, events: &[Event]) -> Option<Self> {
-        events
-            .iter()
-            .any(|e| matches!(e, Event::Statement(s) if matches!(s.kind, Kind::Facility | Kind::BloodBank)))
-            .then(|| self.clone())
+        events.iter().any(|e| matches!(e, Event::Statement(s) if matches!(s.kind, Kind::Facility | Kind::BloodBank))).then(|| self.clone())
     }
 }

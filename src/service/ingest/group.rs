@@ -89,7 +89,8 @@ impl<'a> Group<'a> {
 
     /// The blood banks and facilities that statements, or the rows they replace, refer to.
     async fn load_references(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
-        let entities = self.statements().filter_map(|s| s.record.entity.as_ref()).chain(self.loaded.values().filter_map(|r| r.entity.as_ref()));
+        let entities =
+            self.statements().filter_map(|s| s.record.entity.as_ref()).chain(self.loaded.values().filter_map(|r| r.entity.as_ref()));
         let (mut banks, mut facilities) = (BTreeSet::new(), BTreeSet::new());
         for entity in entities {
             match entity {
@@ -177,7 +178,8 @@ impl<'a> Group<'a> {
 
     /// A blood bank that moved between our reading and our refresh has its stock counted elsewhere by now.
     async fn check_banks(&self, tx: &mut dyn Transaction) -> store::Result<()> {
-        let mut relied_on: Vec<Uuid> = self.overlay.banks.keys().filter(|id| !self.overlay.records.contains_key(&(Kind::BloodBank, **id))).copied().collect();
+        let mut relied_on: Vec<Uuid> =
+            self.overlay.banks.keys().filter(|id| !self.overlay.records.contains_key(&(Kind::BloodBank, **id))).copied().collect();
         if relied_on.is_empty() {
             return Ok(());
         }
@@ -212,7 +214,11 @@ impl<'a> Group<'a> {
             .map(|(folded, events)| {
                 let folded = folded.map_err(IngestError::Invalid)?;
                 for (event, applied) in events.iter().zip(&folded.applied) {
-                    self.parts.metrics.events.with_label_values(&[event.type_name(), if *applied { "applied" } else { "superseded" }]).inc();
+                    self.parts
+                        .metrics
+                        .events
+                        .with_label_values(&[event.type_name(), if *applied { "applied" } else { "superseded" }])
+                        .inc();
                 }
                 let keys: BTreeSet<(Uuid, Date)> = folded.touched.iter().filter_map(|t| days.get(t)).flatten().map(DayKey::id).collect();
                 let applied = folded.applied.iter().filter(|a| **a).count();

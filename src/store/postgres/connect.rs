@@ -14,8 +14,10 @@ use crate::store::{Result, StoreError, migrate_error};
 const OLDEST_SERVER: i32 = 150_000;
 
 pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
-    let options: PgConnectOptions =
-        settings.url.parse().map_err(|e: sqlx::Error| StoreError::Migration(format!("database.url {} cannot be read: {e}", redacted(&settings.url))))?;
+    let options: PgConnectOptions = settings
+        .url
+        .parse()
+        .map_err(|e: sqlx::Error| StoreError::Migration(format!("database.url {} cannot be read: {e}", redacted(&settings.url))))?;
     let options = options
         .application_name("facility-summary")
         .options([

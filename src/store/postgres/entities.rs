@@ -22,7 +22,11 @@ pub(super) async fn load(tx: &mut PgConnection, kind: Kind, ids: &[Uuid]) -> Res
     };
     let mut records = HashMap::with_capacity(ids.len());
     if !matches!(kind, Kind::Facility | Kind::BloodBank) {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/entities/load_tombstones.sql")).bind(kind.as_str()).bind(ids).fetch_all(&mut *tx).await?;
+        let rows = sqlx::query(include_str!("../../../sql/postgres/entities/load_tombstones.sql"))
+            .bind(kind.as_str())
+            .bind(ids)
+            .fetch_all(&mut *tx)
+            .await?;
         for row in &rows {
             records.insert(row.try_get("id")?, Record { event_time_ms: row.try_get("event_time_ms")?, entity: None });
         }
@@ -76,7 +80,8 @@ pub(super) async fn put(tx: &mut PgConnection, kind: Kind, rows: &[Put]) -> Resu
         Kind::Distribution => sqlx::query(include_str!("../../../sql/postgres/entities/put_distribution.sql")),
         Kind::Request => sqlx::query(include_str!("../../../sql/postgres/entities/put_request.sql")),
     };
-    let query = query.bind(rows.iter().map(|r| r.id).collect::<Vec<Uuid>>()).bind(rows.iter().map(|r| r.event_time_ms).collect::<Vec<i64>>());
+    let query =
+        query.bind(rows.iter().map(|r| r.id).collect::<Vec<Uuid>>()).bind(rows.iter().map(|r| r.event_time_ms).collect::<Vec<i64>>());
     let query = match kind {
         Kind::Facility => query.bind(columns.names).bind(columns.timezones),
         Kind::BloodBank => query.bind(columns.owners).bind(columns.names),
@@ -158,6 +163,11 @@ pub(super) async fn remove(tx: &mut PgConnection, kind: Kind, rows: &[(Uuid, i64
         Kind::Request => "DELETE FROM blood_requests WHERE id = ANY ($1)",
     };
     sqlx::query(delete).bind(&ids).execute(&mut *tx).await?;
-    sqlx::query(include_str!("../../../sql/postgres/entities/bury.sql")).bind(kind.as_str()).bind(&ids).bind(times).execute(&mut *tx).await?;
+    sqlx::query(include_str!("../../../sql/postgres/entities/bury.sql"))
+        .bind(kind.as_str())
+        .bind(&ids)
+        .bind(times)
+        .execute(&mut *tx)
+        .await?;
     Ok(())
 }

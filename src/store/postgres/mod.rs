@@ -39,7 +39,9 @@ impl Store for PostgresStore {
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
         let rows = match ids {
             None => sqlx::query("SELECT id, name, timezone FROM facilities").fetch_all(&self.pool).await?,
-            Some(ids) => sqlx::query("SELECT id, name, timezone FROM facilities WHERE id = ANY ($1)").bind(ids).fetch_all(&self.pool).await?,
+            Some(ids) => {
+                sqlx::query("SELECT id, name, timezone FROM facilities WHERE id = ANY ($1)").bind(ids).fetch_all(&self.pool).await?
+            }
         };
         rows.iter().map(|r| Ok(FacilityRow { id: r.try_get("id")?, name: r.try_get("name")?, timezone: r.try_get("timezone")? })).collect()
     }
@@ -105,7 +107,11 @@ impl Store for PostgresStore {
                 Ok(Difference {
                     facility_id: r.try_get("facility_id")?,
                     date: date(r)?,
-                    stored: if stored { Some([r.try_get("old_stock")?, r.try_get("old_transferred")?, r.try_get("old_requests")?]) } else { None },
+                    stored: if stored {
+                        Some([r.try_get("old_stock")?, r.try_get("old_transferred")?, r.try_get("old_requests")?])
+                    } else {
+                        None
+                    },
                     derived: [r.try_get("total_stock")?, r.try_get("total_transferred")?, r.try_get("total_requests")?],
                     explained: r.try_get("explained")?,
                     figures_differ: r.try_get("figures_differ")?,

@@ -163,7 +163,8 @@ const RESERVATIONS: i32 = 0x6673;
 
 /// Advisory locks are few, so ids share 256 of them; sorted, so that transactions take them in one order.
 fn buckets(ids: &[Uuid]) -> Vec<i32> {
-    let mut buckets: Vec<i32> = ids.iter().map(|id| i32::from(id.as_bytes().iter().fold(0u8, |hash, byte| hash.rotate_left(1) ^ byte))).collect();
+    let mut buckets: Vec<i32> =
+        ids.iter().map(|id| i32::from(id.as_bytes().iter().fold(0u8, |hash, byte| hash.rotate_left(1) ^ byte))).collect();
     buckets.sort_unstable();
     buckets.dedup();
     buckets

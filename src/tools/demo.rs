@@ -1,0 +1,54 @@
+//! `serve --demo`: 25 facilities where there are none, and a stream of simulated events through the real ingest, so that figures move.
+
+use std::time::Duration;
+
+use actix_web::web::Data;
+use tokio_util::sync::CancellationToken;
+
+use super::generate::{Demo, demo_facilities};
+use crate::{domain::event::Event, http::app::App, service::ingest::IngestError};
+
+/// The same facilities at every start.
+const SEED: u64 = 25;
+/// Simulated events a second, on average.
+const EVENTS_PER_SECOND: f64 = 2.0;
+/// Events that one request carries while the demo is set up.
+const BATCH: usize = 500;
+
+/// Registers the demo's facilities where they are missing, then sends events until stopped.
+pub async fn run(app: Data<App>, stop: CancellationToken) {
+    if let Err(error) = set_up(&app).await {
+        tracing::warn!(?error, "the demo could not be set up");
+        return;
+    }
+    let mut demo = Demo::new(SEED);
+    loop {
+        let pause = demo.next_pause(EVENTS_PER_SECOND);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let event = demo.next_event(app.clock.now_ms());
+        if let Err(error) = app.ingest.submit(vec![event]).await {
+            tracing::warn!(?error, "a simulated event was refused");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+async fn set_up(app: &App) -> Result<(), IngestError> {
+    let now_ms = app.clock.now_ms();
+    let mut registered = 0;
+    for facility in demo_facilities(SEED) {
+        if app.directory.get(facility.id).is_some() {
+            continue;
+        }
+        let events: Vec<Event> = facility.opening(now_ms).chain(facility.history()).collect();
+        for batch in events.chunks(BATCH) {
+            app.ingest.submit(batch.to_vec()).await?;
+        }
+        registered += 1;
+    }
+    tracing::info!(registered, events_per_second = EVENTS_PER_SECOND, "demo running");
+    Ok(())
+}
