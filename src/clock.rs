@@ -1,7 +1,8 @@
 //! The database's time, without asking it: its last answer plus what has passed since on a monotonic clock.
 //!
-//! The machine's wall clock decides nothing; it only stands in until the database has answered once. The estimate is never ahead of the
-//! database by more than the two clocks drift apart between two answers, since an answer is dated when it arrives.
+//! The machine's wall clock decides nothing; it only stands in until the database has answered once. An answer proves that the
+//! database's clock lies between its timestamp and that plus the time the round trip took; the estimate moves only where it lies
+//! outside of that. So a slow answer does not set it back, which would make figures look younger than they are.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -25,9 +26,12 @@ impl Clock {
         self.base_ms.load(Ordering::Relaxed) + self.elapsed_ms()
     }
 
-    /// Takes over what the database has just answered.
-    pub fn sync(&self, database_ms: i64) {
-        self.base_ms.store(database_ms - self.elapsed_ms(), Ordering::Relaxed);
+    /// Takes over what the database answered to a question sent at `sent`.
+    pub fn sync(&self, database_ms: i64, sent: Instant) {
+        let round_trip_ms = i64::try_from(sent.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let now_ms = self.now_ms();
+        let corrected_ms = now_ms.clamp(database_ms, database_ms.saturating_add(round_trip_ms));
+        self.base_ms.fetch_add(corrected_ms - now_ms, Ordering::Relaxed);
     }
 
     fn elapsed_ms(&self) -> i64 {
@@ -38,5 +42,30 @@ impl Clock {
 impl Default for Clock {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_slow_answer_does_not_set_the_clock_back() {
+        let clock = Clock::new();
+        let now_ms = clock.now_ms();
+        let sent = Instant::now().checked_sub(Duration::from_secs(3)).expect("the machine has been up for three seconds");
+        clock.sync(now_ms - 2_500, sent);
+        assert!(clock.now_ms() >= now_ms);
+    }
+
+    #[test]
+    fn an_answer_that_proves_the_clock_wrong_moves_it() {
+        let clock = Clock::new();
+        for off_ms in [-600_000, 600_000] {
+            let database_ms = clock.now_ms() + off_ms;
+            clock.sync(database_ms, Instant::now());
+            assert!((clock.now_ms() - database_ms).abs() < 1_000);
+        }
     }
 }

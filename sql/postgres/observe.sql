@@ -1,5 +1,7 @@
--- One statement, one snapshot: whatever was committed up to this statement's timestamp is visible in it. $1 bounds each list.
-SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint AS at_ms,
+-- One statement, one snapshot: whatever was committed up to now() is visible in it. (Not statement_timestamp(): in the extended protocol
+-- that is taken when execution begins, after the snapshot; now() is the beginning of this statement's transaction, before it.)
+-- $1 bounds each list.
+SELECT floor(extract(epoch FROM now()) * 1000)::bigint AS at_ms,
        EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= statement_timestamp()) AS expiry_due,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(id, kind, facility_id, floor(extract(epoch FROM first_at) * 1000)::bigint, ceil(extract(epoch FROM last_at) * 1000)::bigint)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,

@@ -4,10 +4,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::civil::Date;
+use rand::seq::SliceRandom;
 use uuid::Uuid;
 
 use crate::{
@@ -39,10 +40,13 @@ pub struct Drain {
 /// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours does not let them pile up.
 const MERGE_ABOVE: usize = 1_000;
 
+/// Facilities that may keep one pass waiting for a lock; after so many a whole table is locked, most likely.
+const GIVE_UP_AFTER: usize = 3;
+
 impl Drain {
     /// One look, and the work it finds. True where everything visible was dealt with, so that the watermark advanced.
     pub async fn run_once(&self) -> store::Result<bool> {
-        let position = self.refresher.changes.position();
+        let (position, sent) = (self.refresher.changes.position(), Instant::now());
         let seen = match self.store.observe(self.batch).await {
             Ok(seen) => seen,
             Err(error) => {
@@ -51,7 +55,7 @@ impl Drain {
                 return Err(error);
             }
         };
-        self.clock.sync(seen.at_ms);
+        self.clock.sync(seen.at_ms, sent);
         self.outage.over();
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         self.publish_leftovers(position, &seen).await?;
@@ -103,19 +107,25 @@ impl Drain {
                 None => of_all.push(mark),
             }
         }
+        // In another order each time: who waits for a lock at the front must not keep the others from their turn.
+        let mut facilities: Vec<(Uuid, Vec<&Mark>)> = by_facility.into_iter().collect();
+        facilities.shuffle(&mut rand::rng());
         let mut left = 0;
-        let facilities: Vec<(Uuid, Vec<&Mark>)> = by_facility.into_iter().collect();
         for chunk in facilities.chunks(self.chunk) {
             if self.refresh(chunk).await.is_err() {
                 // Somebody holds a lock that one of these needs: each for itself, so that the others are served.
                 for alone in chunk.chunks(1) {
-                    left += usize::from(
-                        self.refresh(alone)
-                            .await
-                            .inspect_err(|error| tracing::warn!(facility_id = %alone[0].0, %error, "marks wait"))
-                            .is_err(),
-                    );
+                    if let Err(error) = self.refresh(alone).await {
+                        tracing::warn!(facility_id = %alone[0].0, %error, "marks wait");
+                        left += 1;
+                    }
+                    if left >= GIVE_UP_AFTER {
+                        break;
+                    }
                 }
+            }
+            if left >= GIVE_UP_AFTER {
+                break;
             }
         }
         if !of_all.is_empty() {

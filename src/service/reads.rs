@@ -221,11 +221,16 @@ impl Reads {
         {
             *last = Some(entry.clone());
             let age_ms = self.age_ms(&entry, self.clock.now_ms());
-            if age_ms <= wish.max_age_ms || entry.version < wish.min_version {
+            let bearable_ms = wish.max_age_ms.saturating_add(wish.max_stale_ms.unwrap_or(0));
+            if age_ms <= bearable_ms || entry.version < wish.min_version {
+                let is_fresh = age_ms <= wish.max_age_ms;
+                if !is_fresh {
+                    self.flights.book(DayKey { facility: facility.clone(), day }, true, Trigger::Read);
+                }
                 return Ok(Answer {
                     entry,
                     age_ms,
-                    outcome: Outcome::Fresh,
+                    outcome: if is_fresh { Outcome::Fresh } else { Outcome::Stale },
                     tier: Tier::Table,
                     forward: Some(forward),
                     collapsed: false,

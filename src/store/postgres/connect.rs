@@ -36,7 +36,13 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
         .connect_with(options)
         .await?;
     check_server(&pool, settings).await?;
-    sqlx::migrate!("migrations/postgres").run(&pool).await.map_err(migrate_error)?;
+    // An index on a large table takes as long as it takes.
+    let mut connection = pool.acquire().await?;
+    sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+    let migrated = sqlx::migrate!("migrations/postgres").run(&mut *connection).await.map_err(migrate_error);
+    // Closed, not given back: its time-out is not what the others have.
+    connection.close().await?;
+    migrated?;
     Ok(pool)
 }
 

@@ -17,16 +17,30 @@ const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), i
 
 pub(super) struct PostgresTransaction {
     tx: sqlx::Transaction<'static, Postgres>,
+    /// The database's time when the last lock was held: before the snapshot of any statement after it.
+    locked_at_ms: Option<i64>,
 }
 
 impl PostgresTransaction {
     pub(super) fn new(tx: sqlx::Transaction<'static, Postgres>) -> Self {
-        PostgresTransaction { tx }
+        PostgresTransaction { tx, locked_at_ms: None }
     }
 
     async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
         let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql")).bind(facilities).fetch_all(&mut *self.tx).await?;
+        for row in &rows {
+            self.locked_at_ms = self.locked_at_ms.max(Some(row.try_get("locked_at_ms")?));
+        }
         rows.iter().map(|r| Ok((r.try_get("facility_id")?, r.try_get("version")?))).collect()
+    }
+
+    /// A time that the next statement's snapshot is certainly not older than. That statement's own timestamp will not do: the protocol
+    /// takes the snapshot when parameters are bound, and the timestamp when execution begins, a moment later.
+    async fn before_snapshot_ms(&mut self) -> Result<i64> {
+        match self.locked_at_ms {
+            Some(at_ms) => Ok(at_ms),
+            None => Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetch_one(&mut *self.tx).await?),
+        }
     }
 }
 
@@ -42,6 +56,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {
+        let as_of_ms = self.before_snapshot_ms().await?;
         let (ids, dates, starts, ends) = key_columns(keys);
         let rows = sqlx::query(DERIVE).bind(ids).bind(dates).bind(starts).bind(ends).fetch_all(&mut *self.tx).await?;
         rows.iter()
@@ -59,7 +74,7 @@ impl Transaction for PostgresTransaction {
                             updated_at: r.try_get("old_updated_at_ms")?,
                             version: version.unwrap_or(0),
                         },
-                        as_of_ms: r.try_get("as_of_ms")?,
+                        as_of_ms,
                         next_expires_at_ms: r.try_get("next_expires_at_ms")?,
                     },
                     stored: version.is_some(),
