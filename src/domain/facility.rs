@@ -17,8 +17,21 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of that IANA name, or `None` where there is none.
+    /// The canonical spelling of an IANA name, whatever the case in which it comes; `None` where there is no such zone. Names that a
+    /// machine's zone folder also holds are none: they mean another zone elsewhere (`localtime`, `posixrules`), no zone at all
+    /// (`Factory`), or count leap seconds (`right/…`).
+    pub fn canonical_name(name: &str) -> Option<String> {
+        let lower = name.to_ascii_lowercase();
+        if matches!(lower.as_str(), "localtime" | "posixrules" | "factory") || lower.starts_with("posix/") || lower.starts_with("right/") {
+            return None;
+        }
+        let zone = TimeZone::get(name).ok().filter(|zone| !zone.is_unknown())?;
+        zone.iana_name().map(str::to_owned)
+    }
+
+    /// The zone of that IANA name, or `None` where there is none. It keeps the name as given: rows are compared by it.
     pub fn named(name: &str) -> Option<Self> {
+        Self::canonical_name(name)?;
         Some(Zone::new(name, TimeZone::get(name).ok()?))
     }
 

@@ -14,7 +14,7 @@ use super::{
     json::{Json, Object},
     problem::Fault,
 };
-use crate::domain::blood_type::BloodType;
+use crate::domain::{blood_type::BloodType, facility::Zone};
 
 /// What a rule expected.
 pub type Expected = Cow<'static, str>;
@@ -116,19 +116,8 @@ pub fn name(value: &Json) -> Result<String, Expected> {
 
 /// The name of an IANA time zone, in its canonical spelling whatever the case in which it was sent.
 pub fn timezone(value: &Json) -> Result<String, Expected> {
-    let zone = text_of(value).and_then(canonical_zone);
+    let zone = text_of(value).and_then(Zone::canonical_name);
     zone.ok_or(Cow::Borrowed("the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\""))
-}
-
-/// Names that a machine's zone folder also holds are refused: they mean another zone elsewhere (`localtime`, `posixrules`), none at
-/// all (`Factory`), or count leap seconds (`right/…`).
-fn canonical_zone(name: &str) -> Option<String> {
-    let lower = name.to_ascii_lowercase();
-    if matches!(lower.as_str(), "localtime" | "posixrules" | "factory") || lower.starts_with("posix/") || lower.starts_with("right/") {
-        return None;
-    }
-    let zone = TimeZone::get(name).ok().filter(|zone| !zone.is_unknown())?;
-    zone.iana_name().map(str::to_owned)
 }
 
 /// One of the eight types in the canonical spelling; other notations are for imports, where a person looks at the result.

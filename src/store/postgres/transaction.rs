@@ -39,7 +39,9 @@ impl PostgresTransaction {
     async fn before_snapshot_ms(&mut self) -> Result<i64> {
         match self.locked_at_ms {
             Some(at_ms) => Ok(at_ms),
-            None => Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetch_one(&mut *self.tx).await?),
+            None => Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+                .fetch_one(&mut *self.tx)
+                .await?),
         }
     }
 }

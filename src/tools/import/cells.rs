@@ -44,7 +44,7 @@ impl Cells<'_> {
     /// The time zone, under its own spelling: `europe/warsaw` is no other zone than `Europe/Warsaw`.
     pub fn zone(&self) -> Result<Option<Zone>, Fault> {
         let Some(text) = self.text(Field::Timezone)? else { return Ok(None) };
-        let found = Zone::named(&text).and_then(|zone| Zone::named(zone.tz.iana_name()?));
+        let found = Zone::canonical_name(&text).and_then(|name| Zone::named(&name));
         found.map(Some).ok_or_else(|| self.fault(Field::Timezone, &text, "is not an IANA time zone such as Europe/Warsaw"))
     }
 
