@@ -10,6 +10,7 @@ use std::{
 };
 
 use actix_web::{App as WebApp, HttpServer, web};
+use moka::sync::Cache;
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
         flights::Flights,
         ingest::{self, Ingest},
         outage::Outage,
-        reads::Reads,
+        reads::{self, Reads},
         refresh::Refresher,
     },
     store::{self, Store, StoreError},
@@ -123,6 +124,7 @@ impl Core {
             metrics: self.metrics.clone(),
             batch: self.settings.refresh.drain_batch,
             chunk: self.settings.refresh.chunk,
+            turn: tokio::sync::Mutex::default(),
         })
     }
 }
@@ -154,6 +156,7 @@ impl Application {
             outage: core.outage.clone(),
             metrics: core.metrics.clone(),
             freshness: settings.freshness.clone(),
+            locked: Cache::builder().max_capacity(reads::LOCKED_KEYS).time_to_live(reads::LOCK_BACK_OFF).build(),
         });
         let (ingest, lane) = core.ingest();
         let drain = core.drain();

@@ -1,7 +1,10 @@
 //! Many summaries in one answer: a range of a facility's days, and one day of all facilities. They are read from the table, whose rows
 //! are exact as of the drain's watermark; a request that wants them fresher than that has the drain run first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -22,16 +25,20 @@ use super::{
     query,
     summaries::{CACHE_STATUS, begun_day, cache_control, seconds_value},
 };
-use crate::domain::{
-    blood_type::BloodType,
-    day::Day,
-    facility::Facility,
-    summary::{Figures, Summary},
+use crate::{
+    domain::{
+        blood_type::BloodType,
+        day::Day,
+        facility::Facility,
+        summary::{Figures, Summary},
+    },
+    jobs::drain::Pass,
 };
-use std::sync::Arc;
 
 /// Days that one request may ask for.
 const MOST_DAYS: usize = 400;
+/// Pause between two tries of the drain while somebody holds a lock that it needs.
+const LOCK_POLL: std::time::Duration = std::time::Duration::from_millis(100);
 /// Keys read from the table in one statement.
 const CHUNK: usize = 1_000;
 
@@ -270,7 +277,9 @@ async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     let proving = async move {
         // A watermark from after the request's arrival is fresh enough for any bound.
         while memory.watermark_ms() < arrived_ms && clock.now_ms().saturating_sub(memory.watermark_ms()) > bound_ms {
-            drain.run_once().await?;
+            if drain.run_once().await? == Pass::Waits {
+                tokio::time::sleep(LOCK_POLL).await;
+            }
         }
         Ok::<(), crate::store::StoreError>(())
     };

@@ -35,6 +35,19 @@ pub struct Drain {
     /// Marks taken in one look, and facilities refreshed in one transaction.
     pub batch: usize,
     pub chunk: usize,
+    /// One pass at a time, whoever asks for it.
+    pub turn: tokio::sync::Mutex<()>,
+}
+
+/// How far a pass came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Everything visible was dealt with: the watermark advanced.
+    Proven,
+    /// There was more to see than one look takes.
+    More,
+    /// Some is left, because somebody holds a lock.
+    Waits,
 }
 
 /// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours does not let them pile up.
@@ -44,8 +57,19 @@ const MERGE_ABOVE: usize = 1_000;
 const GIVE_UP_AFTER: usize = 3;
 
 impl Drain {
-    /// One look, and the work it finds. True where everything visible was dealt with, so that the watermark advanced.
-    pub async fn run_once(&self) -> store::Result<bool> {
+    /// Passes until everything is proven, or something has to wait for a lock.
+    pub async fn run(&self) -> store::Result<Pass> {
+        loop {
+            match self.run_once().await? {
+                Pass::More => {}
+                pass => return Ok(pass),
+            }
+        }
+    }
+
+    /// One look, and the work it finds.
+    pub async fn run_once(&self) -> store::Result<Pass> {
+        let _turn = self.turn.lock().await;
         let (position, sent) = (self.refresher.changes.position(), Instant::now());
         let seen = match self.store.observe(self.batch).await {
             Ok(seen) => seen,
@@ -60,14 +84,18 @@ impl Drain {
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         self.publish_leftovers(position, &seen).await?;
         let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
-        let expiries_done = !seen.expiry_due || self.expire(seen.at_ms).await?;
-        let all_seen = seen.marks.len() < self.batch && seen.outbox.len() < self.batch;
-        let proven = marks_done && expiries_done && all_seen;
-        if proven {
+        let (expiries_done, expired) = if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
+        let all_seen = expired < self.batch && seen.marks.len() < self.batch && seen.outbox.len() < self.batch;
+        let pass = match (marks_done && expiries_done, all_seen) {
+            (false, _) => Pass::Waits,
+            (true, false) => Pass::More,
+            (true, true) => Pass::Proven,
+        };
+        if pass == Pass::Proven {
             self.memory.advance_watermark(seen.at_ms);
         }
         self.show_age();
-        Ok(proven)
+        Ok(pass)
     }
 
     fn show_age(&self) {
@@ -213,8 +241,8 @@ impl Drain {
         Ok(true)
     }
 
-    /// Figures whose units have expired by `at_ms`.
-    async fn expire(&self, at_ms: i64) -> store::Result<bool> {
+    /// Refreshes figures whose units have expired by `at_ms`. Whether none has to wait, and how many there were (up to a batch).
+    async fn expire(&self, at_ms: i64) -> store::Result<(bool, usize)> {
         let due = self.store.expiring(at_ms, self.batch).await?;
         let keys: Vec<DayKey> = due
             .iter()
@@ -224,14 +252,14 @@ impl Drain {
                 Some(DayKey { facility, day })
             })
             .collect();
-        let mut done = due.len() < self.batch;
+        let mut done = true;
         for chunk in keys.chunks(self.chunk) {
             if let Err(error) = self.refresher.refresh(chunk.to_vec(), Trigger::Schedule).await {
                 tracing::warn!(%error, "expired figures wait");
                 done = false;
             }
         }
-        Ok(done)
+        Ok((done, due.len()))
     }
 
     /// Replaces marks by as few as say the same: one per facility, kind and UTC day.

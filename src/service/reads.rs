@@ -7,11 +7,12 @@ use std::{
 };
 
 use jiff::civil::Date;
+use moka::sync::Cache;
 use uuid::Uuid;
 
 use super::{directory::Directory, flights::Flights, outage::Outage};
 use crate::{
-    cache::memory::{Entry, Fill, Memory},
+    cache::memory::{Entry, Fill, Key, Memory},
     clock::Clock,
     config::FreshnessSettings,
     domain::{
@@ -118,7 +119,14 @@ pub struct Reads {
     pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
     pub freshness: FreshnessSettings,
+    /// Keys whose refresh met a lock of somebody else's a moment ago: their readers get the last figures without waiting for it again.
+    pub locked: Cache<Key, ()>,
 }
+
+/// How long after a refresh that met a lock nobody tries that key again.
+pub const LOCK_BACK_OFF: Duration = Duration::from_secs(2);
+/// Locked keys remembered.
+pub const LOCKED_KEYS: u64 = 10_000;
 
 /// How often the table is asked again for a version that is not there yet.
 const VERSION_POLL: Duration = Duration::from_millis(50);
@@ -149,7 +157,7 @@ impl Reads {
             Err(_) => (Outcome::Miss, Tier::Source, 0, false),
         };
         if result.is_ok() {
-            self.metrics.count_read(outcome, tier);
+            self.metrics.count_read(outcome.as_str(), tier.as_str());
         }
         tracing::info!(
             facility_id = %facility.id, date = %day.date, outcome = outcome.as_str(), tier = tier.as_str(), age_seconds = age_ms / 1000,
@@ -238,8 +246,20 @@ impl Reads {
                 });
             }
         }
-        let (seat, collapsed) = self.flights.book(DayKey { facility: facility.clone(), day }, wish.max_age_ms > 0, Trigger::Read);
-        let refreshed = Flights::land(seat).await.map_err(Some)?.ok_or(None)?;
+        let day_key = DayKey { facility: facility.clone(), day };
+        if self.locked.contains_key(&day_key.id()) {
+            return Err(Some(Arc::new(StoreError::Conflict)));
+        }
+        let (seat, collapsed) = self.flights.book(day_key.clone(), wish.max_age_ms > 0, Trigger::Read);
+        let refreshed = Flights::land(seat)
+            .await
+            .inspect_err(|error| {
+                if matches!(**error, StoreError::Locked(_)) {
+                    self.locked.insert(day_key.id(), ());
+                }
+            })
+            .map_err(Some)?
+            .ok_or(None)?;
         let entry = self.keep(&refreshed.row);
         Ok(Answer {
             age_ms: self.age_ms(&entry, self.clock.now_ms()),

@@ -128,8 +128,12 @@ async fn run(parts: Arc<Parts>, mut requests: mpsc::Receiver<Request>) {
         for request in commit(&parts, group, Duration::from_millis(parts.settings.group_lock_timeout_ms)).await {
             let (parts, lanes) = (parts.clone(), slow_lanes.clone());
             slow_tasks.spawn(async move {
-                let Ok(_lane) = lanes.acquire_owned().await else { return };
-                commit(&parts, vec![request], Duration::from_millis(parts.settings.lock_timeout_ms)).await;
+                let patience = Duration::from_millis(parts.settings.lock_timeout_ms);
+                // Who finds no lane in that time would not have got the lock either: nobody hangs for longer than twice that.
+                match tokio::time::timeout(patience, lanes.acquire_owned()).await {
+                    Ok(_lane) => drop(commit(&parts, vec![request], patience).await),
+                    Err(_) => refuse(vec![request.reply], StoreError::Conflict),
+                }
             });
         }
     }
