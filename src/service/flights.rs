@@ -130,8 +130,8 @@ impl Flights {
             // One key whose lock somebody holds must not cost its neighbours theirs.
             Err(error) if day_keys.len() > 1 && matches!(*error, StoreError::Locked(_) | StoreError::Conflict) => {
                 let alone = day_keys
-                    .to_vec()
-                    .into_iter()
+                    .iter()
+                    .cloned()
                     .map(|key| async move { self.refresh(vec![key], trigger).await.map(|rows| rows.into_iter().next().map(Arc::new)) });
                 futures_util::stream::iter(alone).buffered(IN_THE_AIR).collect().await
             }

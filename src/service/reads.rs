@@ -135,7 +135,7 @@ const FILL_ATTEMPTS: usize = 3;
 
 impl Reads {
     /// The rung that costs a look-up: an answer from memory, if it is fresh enough. Never waits.
-    pub fn from_memory(&self, facility: Uuid, date: Date, wish: &Wish, now_ms: i64) -> Option<Answer> {
+    pub fn read_memory(&self, facility: Uuid, date: Date, wish: &Wish, now_ms: i64) -> Option<Answer> {
         let entry = self.memory.get(&(facility, date))?;
         let age_ms = self.age_ms(&entry, now_ms);
         (age_ms <= wish.max_age_ms && entry.version >= wish.min_version).then(|| {
@@ -147,7 +147,7 @@ impl Reads {
     /// All rungs, for a day that has begun.
     pub async fn read(self: &Arc<Self>, facility: &Arc<Facility>, day: Day, wish: &Wish) -> Result<Answer, ReadError> {
         let now_ms = self.clock.now_ms();
-        if let Some(answer) = self.from_memory(facility.id, day.date, wish, now_ms) {
+        if let Some(answer) = self.read_memory(facility.id, day.date, wish, now_ms) {
             return Ok(answer);
         }
         let started = Instant::now();
@@ -225,7 +225,7 @@ impl Reads {
         }
         let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
         if last.as_ref().is_none_or(|held| held.version < wish.min_version)
-            && let Some(entry) = self.from_table(facility, day, arrived_ms).await.map_err(|e| Some(Arc::new(e)))?
+            && let Some(entry) = self.read_table(facility, day, arrived_ms).await.map_err(|e| Some(Arc::new(e)))?
         {
             *last = Some(entry.clone());
             let age_ms = self.age_ms(&entry, self.clock.now_ms());
@@ -273,7 +273,7 @@ impl Reads {
     }
 
     /// The stored row; for a past day without one, its empty answer; `None` for a day that is yet to be opened.
-    async fn from_table(&self, facility: &Facility, day: Day, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
+    async fn read_table(&self, facility: &Facility, day: Day, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
         for _ in 0..FILL_ATTEMPTS {
             // Taken before the row is read: whatever the watermark proves by now is in the row, or will be seen behind the position.
             let (position, watermark_ms) = (self.memory.position(), self.memory.watermark_ms());
