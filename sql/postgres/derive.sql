@@ -4,7 +4,8 @@ WITH key AS (
     SELECT k.facility_id, k.date::date AS date, to_timestamp(k.start_ms / 1000.0::float8) AS day_start, to_timestamp(k.end_ms / 1000.0::float8) AS day_end,
            f.timezone, statement_timestamp() >= to_timestamp(k.start_ms / 1000.0::float8) AND statement_timestamp() < to_timestamp(k.end_ms / 1000.0::float8) AS is_today
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[]) AS k (facility_id, date, start_ms, end_ms)
-    JOIN facilities f ON f.id = k.facility_id
+    -- OFFSET 0 keeps this a look-up for each key: as a join it becomes a scan of all facilities.
+    CROSS JOIN LATERAL (SELECT timezone FROM facilities WHERE id = k.facility_id OFFSET 0) AS f
     WHERE to_timestamp(k.start_ms / 1000.0::float8) <= statement_timestamp() -- a day that has not begun has no figures
 ), derived AS (
     SELECT key.facility_id, key.date, key.timezone, key.is_today, old.version AS old_version, old.updated_at AS old_updated_at,

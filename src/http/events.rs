@@ -57,7 +57,7 @@ pub struct AppliedEvents {
     )
 )]
 pub async fn post(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    super::query::parse::<()>(request.query_string(), &[])?;
+    super::query::none(request.query_string())?;
     let body = body(payload, &app).await?;
     let settings = &app.settings.ingest;
     let limits = EventLimits {

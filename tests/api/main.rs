@@ -6,5 +6,7 @@
 mod support;
 
 mod harness;
+mod reads;
 mod smoke;
+mod steps;
 mod store_contract;

@@ -4,6 +4,8 @@
 mod audit;
 mod derive;
 mod marks;
+mod postgres_db;
+mod postgres_plans;
 mod random_world;
 mod records;
 mod runs;
@@ -115,5 +117,4 @@ macro_rules! contract {
 }
 
 contract!(sqlite, super::sqlite_db::SqliteDb::open());
-// The seam for Postgres: a `postgres_db.rs` beside `sqlite_db.rs` that implements `TestDb`, and here
-// `contract!(postgres, super::postgres_db::PostgresDb::open());`
+contract!(postgres, super::postgres_db::PostgresDb::open());
