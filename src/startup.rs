@@ -69,7 +69,8 @@ impl Core {
         let failed = |source| StartError::Store { url: crate::config::redacted(&settings.database.url), source };
         let store = store::open(&settings.database).await.map_err(failed)?;
         let clock = Arc::new(Clock::new());
-        clock.sync(store.now_ms().await.map_err(failed)?);
+        let asked = Instant::now();
+        clock.sync(store.now_ms().await.map_err(failed)?, asked);
         let directory = Arc::new(Directory::default());
         directory.load(&*store).await.map_err(failed)?;
         let metrics = Arc::new(Metrics::new()?);

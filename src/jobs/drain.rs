@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::civil::Date;
@@ -20,7 +20,7 @@ use crate::{
         outage::Outage,
         refresh::{DAYS_IN_A_SPAN, Refresher, days_with_data},
     },
-    store::{self, Mark, MarkKind, Observation, Store},
+    store::{self, Mark, MarkKind, Observation, Store, StoreError},
 };
 
 pub struct Drain {
@@ -43,6 +43,7 @@ impl Drain {
     /// One look, and the work it finds. True where everything visible was dealt with, so that the watermark advanced.
     pub async fn run_once(&self) -> store::Result<bool> {
         let position = self.refresher.changes.position();
+        let asked = Instant::now();
         let seen = match self.store.observe(self.batch).await {
             Ok(seen) => seen,
             Err(error) => {
@@ -51,7 +52,7 @@ impl Drain {
                 return Err(error);
             }
         };
-        self.clock.sync(seen.at_ms);
+        self.clock.sync(seen.at_ms, asked);
         self.outage.over();
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         self.publish_leftovers(position, &seen).await?;
@@ -114,17 +115,24 @@ impl Drain {
             }
         }
         let mut left = 0;
-        let facilities: Vec<(Uuid, Vec<&Mark>)> = by_facility.into_iter().collect();
-        for chunk in facilities.chunks(self.chunk) {
-            if self.refresh(chunk).await.is_err() {
+        let (known, gone): (Vec<_>, Vec<_>) = by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
+        for (id, marks) in &gone {
+            if let Err(error) = self.remove(*id, marks).await {
+                tracing::warn!(facility_id = %id, %error, "the rows of a removed facility wait");
+                left += 1;
+            }
+        }
+        for chunk in known.chunks(self.chunk) {
+            if let Err(error) = self.refresh(chunk).await {
+                if !matches!(error, StoreError::Locked(_) | StoreError::Conflict | StoreError::Refused(_)) {
+                    return Err(error);
+                }
                 // Somebody holds a lock that one of these needs: each for itself, so that the others are served.
                 for alone in chunk.chunks(1) {
-                    left += usize::from(
-                        self.refresh(alone)
-                            .await
-                            .inspect_err(|error| tracing::warn!(facility_id = %alone[0].0, %error, "marks wait"))
-                            .is_err(),
-                    );
+                    if let Err(error) = self.refresh(alone).await {
+                        tracing::warn!(facility_id = %alone[0].0, %error, "marks wait");
+                        left += 1;
+                    }
                 }
             }
         }
@@ -141,7 +149,10 @@ impl Drain {
     async fn follow_registrations(&self, marks: &[Mark]) -> store::Result<()> {
         let changed: Vec<&Mark> = marks.iter().filter(|m| m.kind == MarkKind::Facility).collect();
         if changed.iter().any(|m| m.facility_id.is_none()) {
-            return self.directory.load(&*self.store).await;
+            for id in self.directory.load(&*self.store).await? {
+                self.remove(id, &[]).await?;
+            }
+            return Ok(());
         }
         let mut ids: Vec<Uuid> = changed.iter().filter_map(|m| m.facility_id).collect();
         // A mark may be about a facility that this process has never heard of.
@@ -151,13 +162,17 @@ impl Drain {
         if ids.is_empty() {
             return Ok(());
         }
-        let gone = self.directory.reload(&*self.store, &ids).await?;
-        if !gone.is_empty() {
-            let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
-            tx.remove_summaries(&gone).await?;
-            tx.commit().await?;
-            gone.iter().for_each(|id| self.memory.forget_facility(*id));
-        }
+        self.directory.reload(&*self.store, &ids).await.map(drop)
+    }
+
+    /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under way must not write them again.
+    async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<()> {
+        let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
+        tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        tx.lock(&[id]).await?;
+        tx.remove_summaries(&[id]).await?;
+        tx.commit().await?;
+        self.memory.forget_facility(id);
         Ok(())
     }
 
@@ -171,7 +186,11 @@ impl Drain {
             }
         }
         let taken: Vec<Mark> = marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
-        self.refresher.refresh_taking_marks(keys.into_values().collect(), &taken, Trigger::Event).await.map(drop)
+        let keys: Vec<DayKey> = keys.into_values().collect();
+        match marks.len() {
+            1 => self.refresher.refresh_alone(keys, &taken, Trigger::Event).await.map(drop),
+            _ => self.refresher.refresh_taking_marks(keys, &taken, Trigger::Event).await.map(drop),
+        }
     }
 
     /// The local days that a facility's marks point at.
@@ -193,6 +212,7 @@ impl Drain {
     async fn refresh_everything(&self, marks: &[&Mark]) -> store::Result<bool> {
         let only_today = marks.iter().all(|m| m.kind == MarkKind::Stock);
         let facilities = self.directory.by_name();
+        let mut all = Ok(());
         for chunk in facilities.chunks(self.chunk) {
             let now_ms = self.clock.now_ms();
             let mut keys = Vec::with_capacity(chunk.len());
@@ -201,11 +221,12 @@ impl Drain {
                 keys.extend(days.into_iter().map(|day| DayKey { facility: facility.clone(), day }));
             }
             for keys in keys.chunks(self.chunk) {
-                if let Err(error) = self.refresher.refresh(keys.to_vec(), Trigger::Event).await {
-                    tracing::warn!(%error, "marks of all facilities wait");
-                    return Ok(false);
-                }
+                all = all.and(self.refresher.refresh_each(keys.to_vec(), Trigger::Event).await.1);
             }
+        }
+        if let Err(error) = all {
+            tracing::warn!(%error, "marks of all facilities wait");
+            return Ok(false);
         }
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
         tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
@@ -226,7 +247,7 @@ impl Drain {
             .collect();
         let mut done = due.len() < self.batch;
         for chunk in keys.chunks(self.chunk) {
-            if let Err(error) = self.refresher.refresh(chunk.to_vec(), Trigger::Schedule).await {
+            if let (_, Err(error)) = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await {
                 tracing::warn!(%error, "expired figures wait");
                 done = false;
             }
