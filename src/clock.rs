@@ -26,12 +26,14 @@ impl Clock {
         self.base_ms.load(Ordering::Relaxed) + self.elapsed_ms()
     }
 
-    /// Takes over what the database answered to a question sent at `sent`.
-    pub fn sync(&self, database_ms: i64, sent: Instant) {
-        let round_trip_ms = i64::try_from(sent.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let now_ms = self.now_ms();
-        let corrected_ms = now_ms.clamp(database_ms, database_ms.saturating_add(round_trip_ms));
-        self.base_ms.fetch_add(corrected_ms - now_ms, Ordering::Relaxed);
+    /// Takes over what the database answered to a question asked at `asked`. It is by now between that and the time that the answer took
+    /// later; an estimate that lies there stays as it is, so that a slow answer does not make figures look younger than they are.
+    pub fn sync(&self, database_ms: i64, asked: Instant) {
+        let took_ms = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
+        if !(database_ms..=database_ms.saturating_add(took_ms)).contains(&self.now_ms()) {
+            // Rounded so that the estimate is not ahead by a part of a millisecond either.
+            self.base_ms.store(database_ms - self.elapsed_ms() - 1, Ordering::Relaxed);
+        }
     }
 
     fn elapsed_ms(&self) -> i64 {
