@@ -33,6 +33,14 @@ pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Prob
     T::deserialize(MapDeserializer::new(params.into_iter())).map_err(|wrong| Problem::bad_request(wrong.to_string()))
 }
 
+/// For resources that take no parameter: 400 for any.
+pub fn none(request: &actix_web::HttpRequest) -> Result<(), Problem> {
+    // A struct and not (): the query is read as a map, which () is not made of.
+    #[derive(serde::Deserialize)]
+    struct Nothing {}
+    parse::<Nothing>(request.query_string(), &[]).map(|Nothing {}| ())
+}
+
 /// 400 for a value that is well-formed, but not one that the parameter takes; `expected` continues "expected …".
 pub fn invalid(name: &str, value: impl fmt::Display, expected: impl fmt::Display) -> Problem {
     Problem::bad_request(wrong_value(name, &value.to_string(), expected))
