@@ -93,23 +93,26 @@ enum Form {
 }
 
 /// The whole body; 413 as soon as it is known to be too large, 408 where it takes longer than `server.read_timeout_ms`.
-pub(super) async fn body(request: &HttpRequest, payload: web::Payload, app: &App) -> Result<Bytes, Problem> {
+pub(super) async fn body(request: &HttpRequest, mut payload: web::Payload, app: &App) -> Result<Bytes, Problem> {
     let settings = &app.settings.server;
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > settings.max_body as u64) {
         return Err(too_large(settings.max_body));
     }
-    let arriving = collect(payload, settings.max_body);
-    match tokio::time::timeout(Duration::from_millis(settings.read_timeout_ms), arriving).await {
-        Ok(body) => body,
+    let read = match tokio::time::timeout(Duration::from_millis(settings.read_timeout_ms), collect(&mut payload, settings.max_body)).await {
+        Ok(read) => read,
         Err(_) => Err(Problem::request_timeout(format!(
             "The body did not arrive within {} ms (setting server.read_timeout_ms). Nothing of it was applied.",
             settings.read_timeout_ms
         ))),
+    };
+    if read.is_err() {
+        hang_up(payload);
     }
+    read
 }
 
-async fn collect(mut payload: web::Payload, max_body: usize) -> Result<Bytes, Problem> {
+async fn collect(payload: &mut web::Payload, max_body: usize) -> Result<Bytes, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk?;
@@ -119,6 +122,13 @@ async fn collect(mut payload: web::Payload, max_body: usize) -> Result<Bytes, Pr
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+/// Leaves the rest of a body that nobody wants. Once its reader is dropped, actix waits for the end of a chunked body without a limit;
+/// while it is held, the connection closes behind the answer, and the reader then ends by itself.
+fn hang_up(mut payload: web::Payload) {
+    const LINGER: Duration = Duration::from_secs(1);
+    actix_web::rt::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = payload.next().await {} }));
 }
 
 fn too_large(max_body: usize) -> Problem {
