@@ -1,14 +1,17 @@
 //! Settings: defaults, then `--config FILE` (TOML), then the environment. A bad one stops the start with its key, its value and what
 //! would be right. `config.example.toml` lists every default, and a test holds it to these.
 
-use std::{path::Path, time::Duration};
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use serde::Deserialize;
 
 /// Everything that can be set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[derive(Default)]
 pub struct Settings {
     pub server: ServerSettings,
     pub database: DatabaseSettings,
@@ -20,7 +23,7 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
     /// Address and port; port 0 takes a free one.
@@ -31,11 +34,13 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// Bytes of a request body; more is 413.
     pub max_body: usize,
+    /// How long the head of a request may take to arrive, and then its body; longer is 408.
+    pub read_timeout_ms: u64,
     /// How long requests in flight may take to finish when the service is told to stop.
     pub shutdown_timeout_seconds: u64,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseSettings {
     /// `sqlite://path` or `postgres://user:password@host/database?sslmode=verify-full`.
@@ -71,7 +76,7 @@ pub enum Mode {
     Realtime,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FreshnessSettings {
     pub mode: Mode,
@@ -83,7 +88,7 @@ pub struct FreshnessSettings {
     pub refresh_timeout_ms: u64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
     /// Bytes that the memory tier may hold, counted with its overhead.
@@ -92,7 +97,7 @@ pub struct CacheSettings {
     pub recent_changes: usize,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IngestSettings {
     /// Requests waiting for a transaction; one more is 503.
@@ -111,7 +116,7 @@ pub struct IngestSettings {
     pub max_clock_skew_seconds: u64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefreshSettings {
     /// Facility-days in one refresh statement of a rebuild; small enough that its locks are held for 20 ms at most.
@@ -124,7 +129,7 @@ pub struct RefreshSettings {
     pub drain_batch: usize,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RebuildSettings {
     /// Six-field cron expression in UTC (seconds first), or `off`; overrides the mode's (every 2 min, every 5 min, off).
@@ -140,7 +145,7 @@ pub enum LogFormat {
     Pretty,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     pub format: LogFormat,
@@ -155,6 +160,7 @@ impl Default for ServerSettings {
             workers: 0,
             max_connections: 25_000,
             max_body: 1 << 20,
+            read_timeout_ms: 10_000,
             shutdown_timeout_seconds: 15,
         }
     }
@@ -277,30 +283,30 @@ impl Settings {
 
     /// Reads defaults, then the file, then the environment (`DATABASE_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`).
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
-        Self::load_from(file, std::env::vars().collect())
+        // What is not UTF-8 sets nothing of ours.
+        let texts = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::load_from(file, texts.collect())
     }
 
-    fn load_from(file: Option<&Path>, environment: std::collections::HashMap<String, String>) -> Result<Self, SettingsError> {
+    fn load_from(file: Option<&Path>, environment: HashMap<String, String>) -> Result<Self, SettingsError> {
         let mut builder = config::Config::builder();
         if let Some(path) = file {
-            builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
+            let origin = format!("file {}", path.display());
+            let text = std::fs::read_to_string(path).map_err(|error| SettingsError(format!("{origin} cannot be read: {error}")))?;
+            let source = config::File::from_str(&text, config::FileFormat::Toml);
+            let sections = config::Source::collect(&source).map_err(|error| SettingsError(format!("{origin} is not TOML: {error}")))?;
+            rules::check_file(&sections, &origin)?;
+            builder = builder.add_source(source);
         }
-        let known = [("DATABASE_URL", "database.url"), ("BIND_ADDR", "server.bind")];
-        for (variable, key) in known {
-            if let Some(value) = environment.get(variable).filter(|v| !v.is_empty()) {
-                builder = builder.set_override(key, value.as_str()).map_err(SettingsError::from)?;
-            }
+        for (name, key, text) in variables(&environment) {
+            builder = builder.set_override(&key, rules::from_environment(&key, text, name)?)?;
         }
-        let ours = config::Environment::with_prefix("FACILITY_SUMMARY")
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(true)
-            .source(Some(environment));
-        let settings: Settings = builder.add_source(ours).build()?.try_deserialize()?;
+        let settings: Settings = builder.build()?.try_deserialize()?;
         settings.validate()?;
         Ok(settings)
     }
 
+    /// What no key can tell by itself.
     fn validate(&self) -> Result<(), SettingsError> {
         let wrong = |key: &str, value: &dyn std::fmt::Display, right: &str| Err(SettingsError::new(key, value, right));
         if !self.database.is_postgres() && !self.database.url.starts_with("sqlite:") {
@@ -319,36 +325,26 @@ impl Settings {
             }
             Ok(_) => {}
         }
-        if self.database.max_connections < 2 {
-            return wrong("database.max_connections", &self.database.max_connections, "must be at least 2");
-        }
         if self.database.min_connections > self.database.max_connections {
             return wrong("database.min_connections", &self.database.min_connections, "must not exceed database.max_connections");
         }
-        let positive: [(&str, u64); 12] = [
-            ("server.max_body", self.server.max_body as u64),
-            ("server.max_connections", self.server.max_connections as u64),
-            ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
-            ("database.statement_timeout_ms", self.database.statement_timeout_ms),
-            ("database.sqlite_readers", self.database.sqlite_readers.into()),
-            ("freshness.refresh_timeout_ms", self.freshness.refresh_timeout_ms),
-            ("ingest.queue", self.ingest.queue as u64),
-            ("ingest.group_events", self.ingest.group_events as u64),
-            ("ingest.slow_lanes", self.ingest.slow_lanes as u64),
-            ("refresh.chunk", self.refresh.chunk as u64),
-            ("refresh.drain_interval_ms", self.refresh.drain_interval_ms),
-            ("refresh.drain_batch", self.refresh.drain_batch as u64),
-        ];
-        for (key, value) in positive {
-            if value == 0 {
-                return wrong(key, &value, "must be greater than 0");
-            }
-        }
-        if !(1..=400).contains(&self.rebuild.days) {
-            return wrong("rebuild.days", &self.rebuild.days, "must be from 1 to 400");
-        }
         Ok(())
     }
+}
+
+/// The variables that set something, with the keys that they set; the two that other programs know by that name come last, and win.
+/// An empty one sets nothing. `FACILITY_SUMMARY_PORT` and its like, with one underscore, are Kubernetes' and not ours.
+fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&str, String, &str)> {
+    let mut ours: Vec<(&str, String, &str)> = environment
+        .iter()
+        .filter_map(|(name, text)| {
+            Some((name.as_str(), name.strip_prefix("FACILITY_SUMMARY__")?.to_lowercase().replace("__", "."), text.as_str()))
+        })
+        .collect();
+    ours.sort_unstable();
+    let known = [("DATABASE_URL", "database.url"), ("BIND_ADDR", "server.bind")];
+    let well_known = known.into_iter().filter_map(|(name, key)| Some((name, key.to_owned(), environment.get(name)?.as_str())));
+    ours.into_iter().chain(well_known.collect::<Vec<_>>()).filter(|(_, _, text)| !text.is_empty())
 }
 
 /// A setting that cannot be used: its key, its value, what would be right.

@@ -214,6 +214,7 @@ impl Application {
         .workers(workers)
         .max_connections(settings.max_connections)
         .backlog(4096)
+        .client_request_timeout(Duration::from_millis(settings.read_timeout_ms))
         .client_disconnect_timeout(Duration::from_secs(1))
         .shutdown_timeout(settings.shutdown_timeout_seconds)
         .disable_signals()

@@ -1,8 +1,9 @@
 //! `POST /v1/events`: what is acknowledged is durable and summarised.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpRequest, HttpResponse,
-    error::PayloadError,
     http::header,
     web::{self, Bytes, BytesMut, Data},
 };
@@ -16,6 +17,7 @@ use super::{
     cloudevents::{self, CloudEvent, EventLimits},
     content_type,
     problem::{Fault, Problem},
+    query,
 };
 use crate::{
     domain::event::Event,
@@ -57,8 +59,8 @@ pub struct AppliedEvents {
     )
 )]
 pub async fn post(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    super::query::none(request.query_string())?;
-    let body = body(payload, &app).await?;
+    query::none(&request)?;
+    let body = body(&request, payload, &app).await?;
     let settings = &app.settings.ingest;
     let limits = EventLimits {
         now_ms: app.clock.now_ms(),
@@ -90,17 +92,47 @@ enum Form {
     Binary,
 }
 
-/// The whole body, or 413 as soon as it is too large.
-pub(super) async fn body(mut payload: web::Payload, app: &App) -> Result<Bytes, Problem> {
+/// The whole body; 413 as soon as it is known to be too large, 408 where it takes longer than `server.read_timeout_ms`.
+pub(super) async fn body(request: &HttpRequest, mut payload: web::Payload, app: &App) -> Result<Bytes, Problem> {
+    let settings = &app.settings.server;
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > settings.max_body as u64) {
+        return Err(too_large(settings.max_body));
+    }
+    let read = match tokio::time::timeout(Duration::from_millis(settings.read_timeout_ms), collect(&mut payload, settings.max_body)).await {
+        Ok(read) => read,
+        Err(_) => Err(Problem::request_timeout(format!(
+            "The body did not arrive within {} ms (setting server.read_timeout_ms). Nothing of it was applied.",
+            settings.read_timeout_ms
+        ))),
+    };
+    if read.is_err() {
+        hang_up(payload);
+    }
+    read
+}
+
+async fn collect(payload: &mut web::Payload, max_body: usize) -> Result<Bytes, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk?;
-        if body.len() + chunk.len() > app.settings.server.max_body {
-            return Err(PayloadError::Overflow.into());
+        if body.len() + chunk.len() > max_body {
+            return Err(too_large(max_body));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+/// Leaves the rest of a body that nobody wants. Once its reader is dropped, actix waits for the end of a chunked body without a limit;
+/// while it is held, the connection closes behind the answer, and the reader then ends by itself.
+fn hang_up(mut payload: web::Payload) {
+    const LINGER: Duration = Duration::from_secs(1);
+    actix_web::rt::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = payload.next().await {} }));
+}
+
+fn too_large(max_body: usize) -> Problem {
+    Problem::too_large(format!("The body is larger than the {max_body} bytes that are taken (setting server.max_body)."))
 }
 
 /// Submits events; `pointer` tells where the data of one lies in the body.

@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use actix_web::{HttpResponse, http::header, web::Data};
+use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
 
-use super::app::App;
+use super::{app::App, problem::Problem, query};
 
 /// The process answers.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -46,8 +46,9 @@ pub struct MemoryUse {
 }
 
 #[utoipa::path(get, path = "/health/live", tag = "watch", operation_id = "live", responses((status = 200, body = Alive)))]
-pub async fn live() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Alive { status: "alive" })
+pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Alive { status: "alive" }))
 }
 
 /// 503 only while starting, draining, or before the directory was ever loaded; a lost dependency is 200 and `degraded`.
@@ -55,7 +56,8 @@ pub async fn live() -> HttpResponse {
     get, path = "/health/ready", tag = "watch", operation_id = "ready",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Starting or draining"))
 )]
-pub async fn ready(app: Data<App>) -> HttpResponse {
+pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let last_error = app.outage.last_error();
     let status = match last_error {
         _ if app.is_draining() => "draining",
@@ -81,12 +83,13 @@ pub async fn ready(app: Data<App>) -> HttpResponse {
     if status == "draining" || status == "starting" {
         response.insert_header((header::RETRY_AFTER, 1));
     }
-    response.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness)
+    Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness))
 }
 
 /// The exposition that Prometheus scrapes.
 #[utoipa::path(get, path = "/metrics", tag = "watch", operation_id = "metrics", responses((status = 200, content_type = "text/plain", body = String)))]
-pub async fn metrics(app: Data<App>) -> HttpResponse {
+pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     static CONTENT_TYPE: OnceLock<String> = OnceLock::new();
     let connections = app.store.connections();
     for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
@@ -98,5 +101,5 @@ pub async fn metrics(app: Data<App>) -> HttpResponse {
     let (waiting, _) = app.ingest.backlog();
     app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     let content_type = CONTENT_TYPE.get_or_init(|| prometheus::TEXT_FORMAT.to_owned());
-    HttpResponse::Ok().content_type(content_type.as_str()).body(app.metrics.render())
+    Ok(HttpResponse::Ok().content_type(content_type.as_str()).body(app.metrics.render()))
 }

@@ -50,7 +50,7 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<App>) {
         .service(observed(m, "/openapi.json", |r| only(r, "GET, HEAD").route(read().to(openapi::document))))
         .service(web::redirect("/", "/docs/"))
         .service(web::redirect("/docs", "/docs/"))
-        .service(openapi::pages())
+        .service(observed(m, "/docs/{file:.*}", |r| only(r, "GET, HEAD").route(read().to(openapi::page))))
         .default_service(observe::default_service(m));
 }
 

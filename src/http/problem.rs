@@ -81,6 +81,11 @@ impl Problem {
         Problem { header: Some(Header::Allow(allow)), ..problem }
     }
 
+    /// 408: the request took too long to arrive.
+    pub fn request_timeout(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, detail)
+    }
+
     /// 413: more than a limit allows; `detail` names the limit.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -193,6 +198,10 @@ impl ResponseError for Problem {
             Some(Header::RetryAfterSeconds(seconds)) => response.insert_header((header::RETRY_AFTER, seconds)),
             None => &mut response,
         };
+        if matches!(self.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
+            // The rest of the body is not waited for, so what comes after it on this connection cannot be told from it.
+            response.force_close();
+        }
         let body = serde_json::to_vec(self).expect("a problem has string keys only");
         response.content_type(CONTENT_TYPE).body(body)
     }

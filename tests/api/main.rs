@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 mod support;
 
+mod bad_input;
 mod harness;
 mod reads;
 mod smoke;

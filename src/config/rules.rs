@@ -1,0 +1,156 @@
+//! What each setting may be: the one list of all keys. Every source is held to it before it is read, so that a misspelt key or a value
+//! of another type is refused by name, and not guessed at.
+
+use std::{collections::HashMap, fmt, ops::RangeInclusive};
+
+use config::{Value, ValueKind};
+
+use super::{SettingsError, redacted};
+
+/// What a value must be.
+#[derive(Debug)]
+pub enum Rule {
+    /// A whole number within these bounds.
+    Whole(RangeInclusive<u64>),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A text, described.
+    Text(&'static str),
+}
+
+use Rule::{OneOf, Text, Whole};
+
+/// Counts and bytes that fit the memory of any machine.
+const MANY: u64 = 1 << 40;
+const A_DAY_MS: u64 = 86_400_000;
+const A_YEAR_SECONDS: u64 = 31_536_000;
+
+/// Every key, in the order of `config.example.toml`.
+pub const RULES: [(&str, Rule); 35] = [
+    ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
+    ("server.workers", Whole(0..=1_024)),
+    ("server.max_connections", Whole(1..=10_000_000)),
+    ("server.max_body", Whole(1..=1 << 30)),
+    ("server.read_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("server.shutdown_timeout_seconds", Whole(0..=86_400)),
+    ("database.url", Text("a URL that begins with sqlite:// or postgres://")),
+    ("database.min_connections", Whole(0..=10_000)),
+    ("database.max_connections", Whole(2..=10_000)),
+    ("database.max_lifetime_seconds", Whole(1..=A_YEAR_SECONDS)),
+    ("database.acquire_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("database.statement_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("database.sqlite_readers", Whole(1..=1_000)),
+    ("database.sqlite_synchronous", OneOf(&["full", "normal"])),
+    ("freshness.mode", OneOf(&["aggressive", "balanced", "realtime"])),
+    ("freshness.max_age_seconds", Whole(0..=A_YEAR_SECONDS)),
+    ("freshness.stale_if_error_seconds", Whole(0..=A_YEAR_SECONDS)),
+    ("freshness.refresh_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("cache.memory_bytes", Whole(0..=MANY)),
+    ("cache.recent_changes", Whole(0..=1_000_000_000)),
+    ("ingest.queue", Whole(1..=10_000_000)),
+    ("ingest.group_events", Whole(1..=1_000_000)),
+    ("ingest.group_lock_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("ingest.lock_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("ingest.slow_lanes", Whole(1..=1_000)),
+    ("ingest.max_event_age_days", Whole(1..=36_500)),
+    ("ingest.max_clock_skew_seconds", Whole(0..=86_400)),
+    ("refresh.chunk", Whole(1..=100_000)),
+    ("refresh.lock_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("refresh.drain_interval_ms", Whole(1..=A_DAY_MS)),
+    ("refresh.drain_batch", Whole(1..=1_000_000)),
+    ("rebuild.cron", Text("six cron fields, seconds first, such as \"15 */5 * * * *\", or off")),
+    ("rebuild.days", Whole(1..=400)),
+    ("log.format", OneOf(&["json", "pretty"])),
+    ("log.filter", Text("a level such as info, or directives such as info,facility_summary=debug")),
+];
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Whole(bounds) => write!(f, "a whole number from {} to {}", bounds.start(), bounds.end()),
+            OneOf(words) => write!(f, "one of {}", words.join(", ")),
+            Text(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Rule {
+    fn allows(&self, value: &ValueKind) -> bool {
+        match (self, value) {
+            (Whole(bounds), ValueKind::I64(number)) => u64::try_from(*number).is_ok_and(|number| bounds.contains(&number)),
+            (Whole(bounds), ValueKind::U64(number)) => bounds.contains(number),
+            (OneOf(words), ValueKind::String(word)) => words.contains(&word.as_str()),
+            (Text(_), ValueKind::String(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Holds a file's sections to the list; `origin` names the file.
+pub fn check_file(sections: &HashMap<String, Value>, origin: &str) -> Result<(), SettingsError> {
+    for (section, value) in sorted(sections) {
+        let ValueKind::Table(keys) = &value.kind else {
+            return Err(unknown(section, origin));
+        };
+        for (key, value) in sorted(keys) {
+            check(&format!("{section}.{key}"), &value.kind, origin)?;
+        }
+    }
+    Ok(())
+}
+
+/// The value of the environment variable `name`, which sets `key`.
+pub fn from_environment(key: &str, text: &str, name: &str) -> Result<ValueKind, SettingsError> {
+    let value = match rule(key) {
+        Some(Whole(_)) => text.trim().parse().map_or_else(|_| ValueKind::String(text.to_owned()), ValueKind::U64),
+        _ => ValueKind::String(text.to_owned()),
+    };
+    check(key, &value, &format!("environment variable {name}"))?;
+    Ok(value)
+}
+
+fn check(key: &str, value: &ValueKind, origin: &str) -> Result<(), SettingsError> {
+    match rule(key) {
+        None => Err(unknown(key, origin)),
+        Some(rule) if rule.allows(value) => Ok(()),
+        Some(rule) => Err(SettingsError::new(key, &Shown(key, value), &format!("must be {rule} ({origin})"))),
+    }
+}
+
+fn rule(key: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|(known, _)| *known == key).map(|(_, rule)| rule)
+}
+
+/// A key that is not in the list, and those that the writer may have meant.
+fn unknown(key: &str, origin: &str) -> SettingsError {
+    let section = key.split('.').next().unwrap_or_default();
+    let neighbours: Vec<&str> = RULES.iter().filter_map(|(known, _)| known.strip_prefix(section)?.strip_prefix('.')).collect();
+    if neighbours.is_empty() {
+        let mut sections: Vec<&str> = RULES.iter().filter_map(|(known, _)| known.split('.').next()).collect();
+        sections.dedup();
+        return SettingsError(format!("{key} is unknown: the sections are {} ({origin})", sections.join(", ")));
+    }
+    SettingsError(format!("{key} is unknown: the keys of {section} are {} ({origin})", neighbours.join(", ")))
+}
+
+/// Files keep no order; an error names the same key each time.
+fn sorted(table: &HashMap<String, Value>) -> Vec<(&String, &Value)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    entries
+}
+
+/// A value as it was written, without a password.
+struct Shown<'a>(&'a str, &'a ValueKind);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            ValueKind::String(text) if self.0 == "database.url" => write!(f, "{:?}", redacted(text)),
+            ValueKind::String(text) => write!(f, "{text:?}"),
+            ValueKind::Table(_) => f.write_str("a table"),
+            ValueKind::Array(_) => f.write_str("a list"),
+            value => write!(f, "{value}"),
+        }
+    }
+}

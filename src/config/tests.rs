@@ -1,0 +1,138 @@
+use std::{collections::BTreeSet, io::Write};
+
+use super::{rules::RULES, *};
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+const README: &str = include_str!("../../README.md");
+
+fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, String> {
+    let mut path = tempfile::NamedTempFile::new().unwrap();
+    path.write_all(file.as_bytes()).unwrap();
+    let environment = environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    Settings::load_from(Some(path.path()), environment).map_err(|error| error.to_string())
+}
+
+/// The example with every `# key = value` line in force, as somebody would uncomment it.
+fn uncommented() -> String {
+    let is_default = |line: &&str| line.strip_prefix("# ").and_then(|l| l.split_once(" = ")).is_some_and(|(key, _)| is_key(key));
+    EXAMPLE.lines().map(|line| if is_default(&line) { &line[2..] } else { line }).collect::<Vec<_>>().join("\n")
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+fn keys_of(toml: &str) -> BTreeSet<String> {
+    let source = config::File::from_str(toml, config::FileFormat::Toml);
+    let sections = config::Source::collect(&source).unwrap();
+    let keys = |(section, value): (String, config::Value)| {
+        let keys: Vec<String> = value.into_table().unwrap().into_keys().map(|key| format!("{section}.{key}")).collect();
+        keys
+    };
+    sections.into_iter().flat_map(keys).collect()
+}
+
+#[test]
+fn the_example_shows_the_defaults_and_nothing_is_in_force_in_it() {
+    let mut defaults = Settings::default();
+    // What has no default of its own is shown as what the default mode makes of it.
+    defaults.freshness.max_age_seconds = Some(defaults.freshness.max_age().as_secs());
+    defaults.rebuild.cron = defaults.rebuild_cron().map(str::to_owned);
+    assert_eq!(load(&uncommented(), &[]), Ok(defaults));
+    assert_eq!(load(EXAMPLE, &[]), Ok(Settings::default()));
+}
+
+#[test]
+fn every_setting_is_in_the_list_in_the_example_and_in_the_readme() {
+    let listed: BTreeSet<String> = RULES.iter().map(|(key, _)| (*key).to_owned()).collect();
+    assert_eq!(keys_of(&uncommented()), listed);
+    let shown = format!("{:?}", fields::<Settings>());
+    for section in fields::<Settings>() {
+        let keys: BTreeSet<String> = listed.iter().filter_map(|key| Some(key.strip_prefix(&format!("{section}."))?.to_owned())).collect();
+        let known = match section.as_str() {
+            "server" => fields::<ServerSettings>(),
+            "database" => fields::<DatabaseSettings>(),
+            "freshness" => fields::<FreshnessSettings>(),
+            "cache" => fields::<CacheSettings>(),
+            "ingest" => fields::<IngestSettings>(),
+            "refresh" => fields::<RefreshSettings>(),
+            "rebuild" => fields::<RebuildSettings>(),
+            "log" => fields::<LogSettings>(),
+            other => panic!("the section {other} of {shown} is new: add it here"),
+        };
+        assert_eq!(keys, known, "{section}");
+    }
+    for key in &listed {
+        assert!(README.contains(&format!("`{key}`")), "{key} is missing in README.md");
+    }
+}
+
+/// A struct's fields, as serde itself lists them when it is asked for another one.
+fn fields<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
+    let Err(error) = serde_json::from_str::<T>(r#"{"": 0}"#) else { panic!("it takes any field") };
+    let words = error.to_string();
+    let (_, list) = words.split_once("expected").unwrap();
+    list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_the_file_the_defaults() {
+    let file = "[refresh]\nchunk = 7\ndrain_batch = 8\n[database]\nurl = \"sqlite://file.db\"";
+    let settings =
+        load(file, &[("FACILITY_SUMMARY__REFRESH__CHUNK", "9"), ("DATABASE_URL", "sqlite://other.db"), ("BIND_ADDR", "")]).unwrap();
+    assert_eq!((settings.refresh.chunk, settings.refresh.drain_batch, settings.refresh.lock_timeout_ms), (9, 8, 2_000));
+    assert_eq!((settings.database.url.as_str(), settings.server.bind.as_str()), ("sqlite://other.db", "127.0.0.1:8080"));
+}
+
+#[test]
+fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
+    for (file, words) in [
+        ("freshness.mode = \"fast\"", &["freshness.mode = \"fast\": must be one of aggressive, balanced, realtime (file "][..]),
+        ("refresh.chunk = 0", &["refresh.chunk = 0: must be a whole number from 1 to 100000"]),
+        ("refresh.chunk = -1", &["refresh.chunk = -1: must be a whole number"]),
+        ("refresh.chunk = 1.5", &["refresh.chunk = 1.5: must be a whole number"]),
+        ("refresh.chunk = \"5\"", &["refresh.chunk = \"5\": must be a whole number"]),
+        ("refresh.chunk = true", &["refresh.chunk = true: must be a whole number"]),
+        ("rebuild.days = [1]", &["rebuild.days = a list: must be a whole number from 1 to 400"]),
+        ("log.filter = 3", &["log.filter = 3: must be a level"]),
+        ("refresh.chunks = 5", &["refresh.chunks is unknown: the keys of refresh are chunk, lock_timeout_ms"]),
+        ("caching.memory = 5", &["caching.memory is unknown: the sections are server, database, freshness"]),
+        ("bind = \"127.0.0.1:1\"", &["bind is unknown: the sections are server"]),
+        ("refresh = 3", &["refresh is unknown: the keys of refresh are"]),
+        ("[refresh", &["is not TOML"]),
+        ("server.bind = \"localhost\"", &["server.bind = localhost: must be an address and a port"]),
+        ("server.bind = \"0.0.0.0:80\"", &["server.bind = 0.0.0.0:80: must be a loopback address"]),
+        ("database.url = \"mysql://me:secret@host/db\"", &["database.url = mysql://me:***@host/db: must begin with sqlite://"]),
+        ("database.min_connections = 30", &["database.min_connections = 30: must not exceed database.max_connections"]),
+    ] {
+        let error = load(file, &[]).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_bad_variable_is_refused_by_its_name() {
+    for (name, text, words) in [
+        (
+            "FACILITY_SUMMARY__REFRESH__CHUNK",
+            "abc",
+            "refresh.chunk = \"abc\": must be a whole number from 1 to 100000 (environment variable FACILITY_SUMMARY__REFRESH__CHUNK)",
+        ),
+        ("FACILITY_SUMMARY__REFRESH__CHUNK", "1e3", "refresh.chunk = \"1e3\": must be a whole number"),
+        ("FACILITY_SUMMARY__REFRESH__CHUNKS", "5", "refresh.chunks is unknown: the keys of refresh are chunk, "),
+        ("FACILITY_SUMMARY__CHUNK", "5", "chunk is unknown: the sections are "),
+        ("FACILITY_SUMMARY__LOG__FORMAT", "JSON", "log.format = \"JSON\": must be one of json, pretty"),
+    ] {
+        let error = load("", &[(name, text)]).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+    let kubernetes = [("FACILITY_SUMMARY_SERVICE_HOST", "10.0.0.1"), ("FACILITY_SUMMARY_PORT", "tcp://10.0.0.1:80")];
+    assert_eq!(load("", &kubernetes), Ok(Settings::default()));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Settings::load_from(Some(Path::new("/no/such.toml")), HashMap::new()).unwrap_err().to_string();
+    assert!(error.contains("/no/such.toml cannot be read"), "{error}");
+}
