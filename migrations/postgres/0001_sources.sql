@@ -55,7 +55,7 @@ CREATE TABLE tombstones (
 
 -- Each covers what the refresh reads, so that it never visits the tables themselves.
 CREATE INDEX blood_banks_by_facility ON blood_banks (facility_id, id);
-CREATE INDEX blood_inventory_by_bank ON blood_inventory (blood_bank_id) INCLUDE (blood_type, quantity, expires_at);
+CREATE INDEX blood_inventory_by_bank ON blood_inventory (blood_bank_id, blood_type) INCLUDE (quantity, expires_at);
 CREATE INDEX blood_distributions_by_day ON blood_distributions (dispatched_to_id, date_delivered)
     INCLUDE (blood_type, quantity) WHERE date_delivered IS NOT NULL;
 CREATE INDEX blood_requests_by_day ON blood_requests (facility_id, created_at) INCLUDE (blood_type);

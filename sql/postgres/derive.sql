@@ -27,11 +27,17 @@ WITH key AS (
             SELECT coalesce(blood_type, 'unknown') AS blood_type, sum(stock)::bigint AS stock, sum(transferred)::bigint AS transferred,
                    sum(requests)::bigint AS requests, min(next_expires_at) AS next_expires_at
             FROM (
-                SELECT item.blood_type::text, sum(item.quantity) AS stock, 0::bigint AS transferred, 0::bigint AS requests,
-                       min(item.expires_at) FILTER (WHERE item.quantity > 0) AS next_expires_at
-                FROM blood_banks bank JOIN blood_inventory item ON item.blood_bank_id = bank.id
-                WHERE key.is_today AND bank.facility_id = key.facility_id AND (item.expires_at IS NULL OR item.expires_at > statement_timestamp())
-                GROUP BY item.blood_type
+                SELECT held.*
+                FROM blood_banks bank
+                -- A bank at a time, in the index's order of types: nothing is hashed or sorted, however much a facility holds.
+                CROSS JOIN LATERAL (
+                    SELECT item.blood_type::text AS blood_type, sum(item.quantity) AS stock, 0::bigint AS transferred, 0::bigint AS requests,
+                           min(item.expires_at) FILTER (WHERE item.quantity > 0) AS next_expires_at
+                    FROM blood_inventory item
+                    WHERE item.blood_bank_id = bank.id AND (item.expires_at IS NULL OR item.expires_at > statement_timestamp())
+                    GROUP BY item.blood_type
+                ) AS held
+                WHERE key.is_today AND bank.facility_id = key.facility_id
                 UNION ALL -- a closed day keeps the stock that was recorded
                 SELECT kept.key, (kept.value ->> 'stock')::bigint, 0, 0, NULL
                 FROM jsonb_each(old.by_blood_type) AS kept WHERE NOT key.is_today
