@@ -17,7 +17,6 @@ use super::{
     cloudevents::{self, CloudEvent, EventLimits},
     content_type,
     problem::{Fault, Problem},
-    query,
 };
 use crate::{
     domain::event::Event,
@@ -59,7 +58,7 @@ pub struct AppliedEvents {
     )
 )]
 pub async fn post(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    super::query::none(request.query_string())?;
     let body = body(&request, payload, &app).await?;
     let settings = &app.settings.ingest;
     let limits = EventLimits {

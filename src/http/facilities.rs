@@ -103,7 +103,7 @@ fn read_cursor(text: &str) -> Option<(String, Uuid)> {
     )
 )]
 pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    query::none(request.query_string())?;
     let facility = app.facility(&request, false).await?;
     Ok(HttpResponse::Ok().json(detail(&facility, &app)))
 }
@@ -128,7 +128,7 @@ fn detail(facility: &Arc<Facility>, app: &App) -> FacilityDetail {
     )
 )]
 pub async fn register(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    query::none(request.query_string())?;
     let id = path_id(&request, "facility_id")?;
     let body = super::events::body(&request, payload, &app).await?;
     let statement = registrations::facility(id, app.clock.now_ms(), content_type(&request), &body)?;
@@ -146,7 +146,7 @@ pub async fn register(request: HttpRequest, app: Data<App>, payload: web::Payloa
     )
 )]
 pub async fn register_blood_bank(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    query::none(request.query_string())?;
     let id = path_id(&request, "blood_bank_id")?;
     let body = super::events::body(&request, payload, &app).await?;
     let statement = registrations::blood_bank(id, app.clock.now_ms(), content_type(&request), &body)?;

@@ -47,7 +47,7 @@ pub struct MemoryUse {
 
 #[utoipa::path(get, path = "/health/live", tag = "watch", operation_id = "live", responses((status = 200, body = Alive)))]
 pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    query::none(request.query_string())?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Alive { status: "alive" }))
 }
 
@@ -57,7 +57,7 @@ pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Starting or draining"))
 )]
 pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    query::none(request.query_string())?;
     let last_error = app.outage.last_error();
     let status = match last_error {
         _ if app.is_draining() => "draining",
@@ -89,7 +89,7 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
 /// The exposition that Prometheus scrapes.
 #[utoipa::path(get, path = "/metrics", tag = "watch", operation_id = "metrics", responses((status = 200, content_type = "text/plain", body = String)))]
 pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    query::none(request.query_string())?;
     static CONTENT_TYPE: OnceLock<String> = OnceLock::new();
     let connections = app.store.connections();
     for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {

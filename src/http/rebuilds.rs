@@ -45,7 +45,7 @@ pub struct Run {
     )
 )]
 pub async fn start(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    query::none(request.query_string())?;
     let rebuild = app.rebuild.clone();
     let run = app.detached(async move { rebuild.request(Extent::All).await }).await?;
     let (rebuild, metrics, started) = (app.rebuild.clone(), app.metrics.clone(), run.clone());
@@ -63,7 +63,7 @@ pub async fn start(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     )
 )]
 pub async fn run(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    query::none(&request)?;
+    query::none(request.query_string())?;
     let id = path_id(&request, "run_id")?;
     let store = app.store.clone();
     let run = app

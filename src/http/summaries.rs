@@ -53,9 +53,16 @@ struct OneQuery {
     params(
         ("facility_id" = uuid::Uuid, Path), ("date" = String, Path, description = "`YYYY-MM-DD` or `today`, in the facility's own zone"),
         ("min_version" = Option<i64>, Query, minimum = 0, description = "at least that version: read your own writes"),
+        ("Cache-Control" = Option<String>, Header, description = "`max-age=N`, `no-cache`, `max-stale[=N]`, `only-if-cached`; malformed directives are ignored"),
+        ("If-None-Match" = Option<String>, Header, description = "the `ETag` of the body that one has"),
     ),
     responses(
-        (status = 200, body = Summary, description = "The figures; `Age` says how old they are, `Cache-Status` where they come from"),
+        (status = 200, body = Summary, description = "The figures", headers(
+            ("Age" = u64, description = "Seconds since they were last known to be exact"),
+            ("Cache-Control" = String, description = "For `today` it ends at the facility's midnight"),
+            ("Cache-Status" = String, description = "Where they come from (RFC 9211)"),
+            ("ETag" = String, description = "Date, version, and a hash of the body"),
+        )),
         (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Nothing fresh enough can be had now"),

@@ -39,8 +39,8 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM HUP
 
-# setpriv: the service dies with this script even if that is killed outright.
-# A random min_version is never reached: what is to be seen is the 503, not the wait for it.
+# setpriv: the service dies with this script even if that is killed outright. A random min_version is never reached: what is to be
+# seen is the 503, not the wait for it.
 DATABASE_URL=sqlite://$folder/facility-summary.db BIND_ADDR=127.0.0.1:0 FACILITY_SUMMARY__LOG__FORMAT=json \
     FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS=300 \
     setpriv --pdeathsig KILL -- "$SERVICE" serve >"$folder/service.log" 2>&1 </dev/null &
