@@ -13,18 +13,19 @@ measure_events() {
     sql "$postgres" 'CREATE DATABASE bare TEMPLATE events'
     sql "${postgres%/*}/bare" 'ALTER TABLE blood_inventory DISABLE TRIGGER USER'
     start_service "$database" FACILITY_SUMMARY__LOG__FILTER=warn
-    local round batch
+    local round batch connections bare ours
     for ((round = 0; round < rounds; round++)); do
         for batch in 100 1; do
-            local connections=64
+            connections=64
             if [ $batch = 100 ]; then connections=16; fi
-            echo "batch=$batch bare=$(upserts_a_second $batch $connections "$seconds" $((facilities * lots)) $facilities) $("$load" events address="$address" \
-                facilities=$facilities lots=$lots batch=$batch connections=$connections seconds="$seconds")" | tee -a "$folder/events" >&2
+            bare=$(upserts_a_second $batch $connections "$seconds" $((facilities * lots)) $facilities)
+            ours=$("$load" events address="$address" facilities=$facilities lots=$lots batch=$batch connections=$connections seconds="$seconds")
+            echo "batch=$batch bare=$bare $ours" | tee -a "$folder/events" >&2
         done
     done
     finish "$service_pid"
     stop_postgres
-    local rate bare p99
+    local rate p99
     rate=$(events_median 100 rate) bare=$(events_median 100 bare)
     row "events in batches of 100" ">= 10000/s" "$rate/s" "pgbench, 100 upserts a statement: $bare/s" "$rate >= 10000"
     rate=$(events_median 1 rate) bare=$(events_median 1 bare) p99=$(events_median 1 p99_ms)

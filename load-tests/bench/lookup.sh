@@ -14,16 +14,17 @@ measure_lookup() {
     done
     {
         printf '\\set facility random(1, :facilities)\n\\set day random(0, 99)\n'
-        sed -e "s#\$1::uuid\[\]#ARRAY[('00000001-0000-4000-8000-' || lpad(to_hex(:facility), 12, '0'))::uuid]#" \
-            -e "s#\$2::text\[\]#ARRAY[('2020-01-01'::date + :day)::text]#" sql/postgres/summaries.sql
+        sed -e "s#\$1::uuid\[\]#ARRAY[('00000001-0000-4000-8000-' || lpad(to_hex(:facility::bigint), 12, '0'))::uuid]#" \
+            -e "s#\$2::text\[\]#ARRAY[('2020-01-01'::date + :day::integer)::text]#" sql/postgres/summaries.sql
         echo ';'
     } >"$folder/lookup.sql"
-    local round
+    local round few_us many_us ratio
     for ((round = 0; round < rounds; round++)); do
-        echo "$(lookup_us "rows_$few" $((few / 100)) "$seconds") $(lookup_us "rows_$many" $((many / 100)) "$seconds")" | tee -a "$folder/lookups" >&2
+        few_us=$(lookup_us "rows_$few" $((few / 100)) "$seconds")
+        many_us=$(lookup_us "rows_$many" $((many / 100)) "$seconds")
+        echo "$few_us $many_us" | tee -a "$folder/lookups" >&2
     done
     stop_postgres
-    local few_us many_us ratio
     few_us=$(awk '{ print $1 }' "$folder/lookups" | median) many_us=$(awk '{ print $2 }' "$folder/lookups" | median)
     ratio=$(awk '{ printf "%.3f\n", $2 / $1 }' "$folder/lookups" | median)
     row "look-up among $many rows / among $few" "<= 1.25 x" "$ratio x" "$many_us us, $few_us us a round trip" "$ratio <= 1.25"

@@ -46,7 +46,10 @@ compare_rebuild() {
     : >"$folder/rounds"
     for ((round = 0; round < $2; round++)); do
         DATABASE_URL=$1 "$service" rebuild >/dev/null 2>&1
-        echo "$(last_run_ms "$1") $(statement_ms "$1" group_by.sql) $(statement_ms "$1" group_by_totals.sql)" | tee -a "$folder/rounds" >&2
+        rebuild_ms=$(last_run_ms "$1")
+        by_type_ms=$(statement_ms "$1" group_by.sql)
+        totals_ms=$(statement_ms "$1" group_by_totals.sql)
+        echo "$rebuild_ms $by_type_ms $totals_ms" | tee -a "$folder/rounds" >&2
     done
     rebuild_ms=$(awk '{ print $1 }' "$folder/rounds" | median)
     by_type_ms=$(awk '{ print $2 }' "$folder/rounds" | median)

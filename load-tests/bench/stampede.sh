@@ -21,18 +21,23 @@ measure_stampede() {
     until_it "$folder/service.log" stale "$path"
     local refreshes_before refreshes
     refreshes_before=$(read_refreshes)
-    coproc locker { psql -X -q -A -t "$database"; }
-    printf "BEGIN;\nSELECT 1 FROM facility_state WHERE facility_id = '%s' FOR UPDATE;\n" "$facility" >&"${locker[1]}"
-    read -r <&"${locker[0]}"
-    coproc stampeders { "$load" stampede address="$address" path="$path" readers=$readers; }
+    mkfifo "$folder/locker.in" "$folder/stampede.in"
+    psql -X -q -A -t "$database" <"$folder/locker.in" >"$folder/locker.out" 2>&1 9>&- &
+    local locker=$!
+    exec 8>"$folder/locker.in"
+    printf "BEGIN;\nSELECT 'locked' FROM facility_state WHERE facility_id = '%s' FOR UPDATE;\n" "$facility" >&8
+    until_it "$folder/locker.out" grep -q locked "$folder/locker.out"
+    "$load" stampede address="$address" path="$path" readers=$readers <"$folder/stampede.in" >"$folder/stampede.out" 8>&- 9>&- &
+    local stampede=$!
+    exec 7>"$folder/stampede.in"
+    until_it "$folder/stampede.out" grep -q sent "$folder/stampede.out"
+    printf 'COMMIT;\n\\q\n' >&8
+    echo >&7
+    exec 7>&- 8>&-
+    wait $stampede $locker
     local line
-    read -r line <&"${stampeders[0]}"
-    [ "$line" = sent ] || { echo "bench.sh: the stampede did not start" >&2; exit 1; }
-    printf 'COMMIT;\n' >&"${locker[1]}"
-    echo >&"${stampeders[1]}"
-    read -r line <&"${stampeders[0]}"
+    line=$(tail -1 "$folder/stampede.out")
     refreshes=$(($(read_refreshes) - refreshes_before))
-    printf '\\q\n' >&"${locker[1]}"
     finish "$service_pid"
     stop_postgres
     row "refreshes for $readers readers of a stale key" "1" "$refreshes" "$(value_of "$line" answered) answered 200, the last $(value_of "$line" ms) ms after the lock was free; ulimit -n $(ulimit -n), was $before_limit" \
