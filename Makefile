@@ -17,7 +17,9 @@ bench: ## measure, and print the figures beside what they are compared to
 
 fmt: ## format the code
 	cargo fmt
+	cargo fmt --manifest-path load-tests/Cargo.toml
 
 lint: ## format check, and clippy with warnings as errors
 	cargo fmt --check
+	cargo fmt --check --manifest-path load-tests/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings

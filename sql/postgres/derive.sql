@@ -13,7 +13,9 @@ WITH key AS (
            old.by_blood_type AS old_by_blood_type, old.next_expires_at AS old_next_expires_at,
            CASE WHEN key.is_today THEN coalesce(sums.stock, 0) WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END AS total_stock,
            coalesce(sums.transferred, 0) AS total_transferred, coalesce(sums.requests, 0) AS total_requests,
-           coalesce(sums.by_blood_type, '{}') AS by_blood_type, sums.next_expires_at
+           coalesce(sums.by_blood_type, '{}') AS by_blood_type,
+           -- To the millisecond above, as it is stored: another program's microseconds must not look like a change for ever.
+           to_timestamp(ceil(extract(epoch FROM nullif(sums.next_expires_at, 'infinity')) * 1000)::float8 / 1000) AS next_expires_at
     FROM key
     LEFT JOIN dashboard_daily_summary old ON old.facility_id = key.facility_id AND old.date = key.date
     -- A lateral a key: each branch is an index-only scan of just this facility and day.

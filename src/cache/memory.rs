@@ -53,9 +53,9 @@ impl Entry {
         // The first half of XXH3 of the body: enough to tell two bodies apart that (by a bug) had the same version.
         let hash = (xxhash_rust::xxh3::xxh3_64(&text) >> 32) as u32;
         text.extend_from_slice(format!("\"{}.{}.{hash:08x}\"", row.summary.date, row.summary.version).as_bytes());
-        text.shrink_to_fit();
         Entry {
-            text: Bytes::from(text),
+            // Copied, not shrunk: what grew by doubling would leave a hole behind each entry that nothing else fits into.
+            text: Bytes::copy_from_slice(&text),
             body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
             joined,
             version: row.summary.version,

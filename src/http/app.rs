@@ -51,9 +51,13 @@ impl App {
     /// knows of a version that must be somewhere (`may_look_up`): then one rate-limited look-up.
     pub async fn facility(&self, request: &HttpRequest, may_look_up: bool) -> Result<Arc<Facility>, Problem> {
         let id = path_id(request, "facility_id")?;
-        if let Some(facility) = self.directory.get(id) {
-            return Ok(facility);
+        match self.directory.get(id) {
+            Some(facility) => Ok(facility),
+            None => Box::pin(self.look_up(id, may_look_up)).await,
         }
+    }
+
+    async fn look_up(&self, id: Uuid, may_look_up: bool) -> Result<Arc<Facility>, Problem> {
         let now_ms = self.clock.now_ms();
         let is_current = now_ms.saturating_sub(self.memory.watermark_ms()) <= DIRECTORY_CURRENT_MS;
         if (may_look_up || !is_current) && !self.outage.is_on(now_ms) {

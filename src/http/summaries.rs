@@ -1,6 +1,6 @@
 //! Summaries of one facility: the hot path, a range of days, and a refresh on demand.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -84,6 +84,20 @@ pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
         app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
         return Ok(response);
     }
+    // In a box of its own: whatever a handler may once hold is moved about for every request, hits included.
+    Box::pin(past_memory(request, app, facility, day, until_ms, wish, started)).await
+}
+
+/// The rungs below memory, in a task that outlives its reader.
+async fn past_memory(
+    request: HttpRequest,
+    app: Data<App>,
+    facility: Arc<Facility>,
+    day: Day,
+    until_ms: Option<i64>,
+    wish: Wish,
+    started: Instant,
+) -> Result<HttpResponse, Problem> {
     let id = request_id(&request);
     let span = tracing::info_span!("read", request_id = ?id);
     let (reads, asked) = (app.reads.clone(), facility.clone());
@@ -263,7 +277,7 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
             return Err(read_problem(ReadError::Unavailable, &facility, day.date));
         }
     };
-    let entry = std::sync::Arc::new(Entry::new(&refreshed.row, refreshed.row.as_of_ms, false));
+    let entry = Arc::new(Entry::new(&refreshed.row, refreshed.row.as_of_ms, false));
     let now_ms = app.clock.now_ms();
     let answer = Answer {
         age_ms: app.reads.age_ms(&entry, now_ms),

@@ -5,6 +5,7 @@ mod audit;
 mod derive;
 mod marks;
 mod postgres_db;
+mod postgres_instants;
 mod postgres_plans;
 mod random_world;
 mod records;

@@ -1,0 +1,130 @@
+# What the sections share: programs that must be there, processes that end with the script, rows of the table.
+
+service=$PWD/target/release/facility-summary
+load=$PWD/target/load-tests/release/load
+floor=$PWD/target/load-tests/release/floor
+folder=$(mktemp -d "${TMPDIR:-/tmp}/facility-summary-bench.XXXXXX")
+chmod 755 "$folder" # nginx's workers and the Postgres user look into it
+processes=()
+
+# Ends what was started, newest first, and removes what was written.
+clean_up() {
+    local index
+    for ((index = ${#processes[@]} - 1; index >= 0; index--)); do kill "${processes[index]}" 2>/dev/null || true; done
+    stop_postgres
+    wait 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+## Programs
+
+missing=()
+# require PROGRAM[:PACKAGE]...: notes what is missing, by the name of its Debian package.
+require() {
+    local item
+    for item in "$@"; do command -v "${item%%:*}" >/dev/null || [ -x "/usr/sbin/${item%%:*}" ] || missing+=("${item#*:}"); done
+}
+require_postgres() {
+    require psql:postgresql-client
+    [ -n "$(postgres_program pgbench)" ] && [ -n "$(postgres_program initdb)" ] || missing+=(postgresql)
+}
+require_done() {
+    [ ${#missing[@]} = 0 ] || { echo "bench.sh: missing; as root: apt-get install -y --no-install-recommends $(printf '%s\n' "${missing[@]}" | sort -u | xargs)" >&2; exit 1; }
+}
+postgres_program() { command -v "$1" || ls -d /usr/lib/postgresql/*/bin/"$1" 2>/dev/null | sort -rV | head -1; }
+PATH=$PATH:/usr/sbin
+
+## Processes
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# start LOG COMMAND...: runs it in the background; its process id in $started.
+start() {
+    local log=$1
+    shift
+    "$@" >"$log" 2>&1 9>&- &
+    started=$!
+    processes+=("$started")
+}
+finish() { # finish PID
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+# until_it FILE COMMAND...: waits for a command to succeed; shows the file and fails after a minute.
+until_it() {
+    local log=$1 deadline=$((SECONDS + 60))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $deadline ] || { echo "bench.sh: still not after a minute: $*" >&2; tail -5 "$log" >&2; exit 1; }
+        sleep 0.05
+    done
+}
+
+# start_service DATABASE_URL [SETTING=VALUE]...: default settings but for these; its address in $address, its process id in $service_pid.
+start_service() {
+    local url=$1
+    shift
+    address=127.0.0.1:$(free_port)
+    start "$folder/service.log" env DATABASE_URL="$url" BIND_ADDR="$address" "$@" "$service" serve
+    service_pid=$started
+    until_it "$folder/service.log" curl -sf "http://$address/health/ready"
+}
+# metric NAME{LABELS}: its value, 0 where it has none yet.
+metric() { curl -sf "http://$address/metrics" | awk -v name="$1" '$1 == name { value = $2 } END { print value + 0 }'; }
+
+# The cluster lives as long as the script that guards it has us on its standard input.
+start_postgres() { # start_postgres [setting=value]...: its URL in $postgres
+    stop_postgres
+    mkfifo "$folder/postgres.in"
+    tests/private-postgres.sh "$@" <"$folder/postgres.in" >"$folder/postgres.url" 2>"$folder/postgres.err" &
+    postgres_guard=$!
+    exec 9>"$folder/postgres.in"
+    until_it "$folder/postgres.err" test -s "$folder/postgres.url"
+    postgres=$(<"$folder/postgres.url")
+}
+postgres_guard=
+stop_postgres() {
+    [ -n "$postgres_guard" ] || return 0
+    exec 9>&-
+    wait "$postgres_guard" || true
+    rm -f "$folder"/postgres.*
+    postgres_guard=
+}
+# new_database NAME: an empty one with our tables, once; its URL in $database.
+new_database() {
+    sql "$postgres" "CREATE DATABASE $1"
+    database=${postgres%/*}/$1
+    DATABASE_URL=$database "$service" migrate >/dev/null
+}
+sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$1" -c "$2"; }
+sql_file() { # sql_file URL FILE [name=value]...
+    local url=$1 file=$2
+    shift 2
+    psql -X -q -A -t -v ON_ERROR_STOP=1 "${@/#/--set=}" "$url" -f "load-tests/bench/sql/$file"
+}
+
+## Figures
+
+value_of() { sed -n "s/.*\b$2=\([^ ]*\).*/\1/p" <<<"$1"; } # value_of LINE NAME
+calculate() { awk "BEGIN { printf \"$1\", $2 }"; }         # calculate FORMAT EXPRESSION
+median() { sort -n | awk '{ value[NR] = $1 } END { print NR % 2 ? value[(NR + 1) / 2] : (value[NR / 2] + value[NR / 2 + 1]) / 2 }'; }
+
+# row FIGURE GOAL MEASURED BESIDE [CONDITION]: without a condition it is for reference.
+row() {
+    local verdict=-
+    if [ -n "${5:-}" ]; then verdict=$(awk "BEGIN { print ($5) ? \"ok\" : \"SHORT\" }"); fi
+    printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$verdict" | tee -a "$folder/table" >&2
+}
+print_table() {
+    echo
+    { printf 'figure\tgoal\tmeasured\tbeside\tverdict\n'; cat "$folder/table"; } | python3 -c '
+import sys
+rows = [line.rstrip("\n").split("\t") for line in sys.stdin]
+widths = [max(len(row[i]) for row in rows) for i in range(5)]
+rows.insert(1, ["-" * width for width in widths])
+for row in rows: print(" | ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())'
+    [ -z "$quick" ] || echo "BENCH_QUICK: rounds too short to quote."
+}

@@ -1,0 +1,25 @@
+//! The floor: what actix-web alone costs for an answer of a daily summary's shape. One route, one constant body, no work.
+//!
+//! `floor PORT [WORKERS]`
+
+use actix_web::{App, HttpResponse, HttpServer, get, web};
+
+/// Smaller than most summaries, which name their blood types: the comparison is the harder for it.
+static BODY: &[u8] = br#"{"facility_id":"00000001-0000-4000-8000-000000000001","date":"2026-01-31","total_stock":1234,"total_transferred":56,"total_requests":78,"updated_at":"2026-01-31T10:00:00.000Z","version":42}"#;
+
+#[get("/v1/facilities/{facility_id}/summaries/{date}")]
+async fn summary(_path: web::Path<(String, String)>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("content-type", "application/json"))
+        .insert_header(("etag", "\"2026-01-31.42.0123abcd\""))
+        .insert_header(("cache-control", "private, max-age=300"))
+        .body(web::Bytes::from_static(BODY))
+}
+
+#[actix_web::main]
+async fn main() -> std::io::Result<()> {
+    let mut numbers = std::env::args().skip(1).map(|argument| argument.parse().expect("floor PORT [WORKERS], both numbers"));
+    let port: u16 = numbers.next().expect("floor PORT [WORKERS]");
+    let workers = numbers.next().map_or(2, usize::from);
+    HttpServer::new(|| App::new().service(summary)).workers(workers).bind(("127.0.0.1", port))?.run().await
+}

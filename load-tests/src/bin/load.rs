@@ -1,0 +1,74 @@
+//! The load client: what wrk cannot ask. Each command prints one line of `name=value` pairs, which bench.sh reads.
+//!
+//! Closed loops throughout: a connection asks again only when it has its answer. The rates are capacities, and the latencies those of a
+//! queue that is always full.
+
+#[path = "../load/connection.rs"]
+mod connection;
+#[path = "../load/events.rs"]
+mod events;
+#[path = "../load/readers.rs"]
+mod readers;
+#[path = "../load/ready.rs"]
+mod ready;
+
+use std::{collections::HashMap, process::ExitCode, time::Duration};
+
+const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
+  events    facilities=N lots=N batch=N connections=N seconds=N   inventory.set of random lots, each applied for certain
+  fill      facility=N lots=N [churn=N]                           registers a facility with that many lots; with churn, changes each Nth
+  refresh   facility=N times=N                                    POST …/refresh, one after the other
+  visit     paths=FILE connections=N                              GETs each path of the file once
+  stampede  path=PATH readers=N                                   that many GETs at the same time; prints `sent` on a line of its own
+                                                                  when all are under way, and reads the answers after a line on stdin
+  ready     times=N -- COMMAND [ARGUMENT]...                      starts the command so often; time from its start to /health/ready";
+
+/// Why a measurement cannot be had; it ends the command.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The `name=value` arguments.
+pub struct Arguments(HashMap<String, String>);
+
+impl Arguments {
+    pub fn text(&self, name: &str) -> Result<&str, Failure> {
+        self.0.get(name).map(String::as_str).ok_or_else(|| format!("{name}= is missing\n{USAGE}").into())
+    }
+
+    pub fn number(&self, name: &str) -> Result<usize, Failure> {
+        let text = self.text(name)?;
+        text.parse().map_err(|_| format!("{name}={text}: a whole number is expected").into())
+    }
+}
+
+/// Milliseconds at a quantile of sorted durations.
+pub fn quantile_ms(sorted: &[Duration], quantile: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * quantile).round() as usize).map_or(f64::NAN, |d| d.as_secs_f64() * 1000.0)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let named = words.by_ref().take_while(|word| word != "--").filter_map(|w| w.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())));
+    let arguments = Arguments(named.collect());
+    let result = match command.as_str() {
+        "events" => events::stream(&arguments).await,
+        "fill" => events::fill(&arguments).await,
+        "refresh" => readers::refresh(&arguments).await,
+        "visit" => readers::visit(&arguments).await,
+        "stampede" => readers::stampede(&arguments).await,
+        "ready" => ready::measure(&arguments, &words.collect::<Vec<_>>()).await,
+        _ => Err(USAGE.into()),
+    };
+    match result {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("load {command}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
