@@ -5,8 +5,13 @@
 #[allow(dead_code)]
 mod support;
 
+mod events;
+mod freshness;
 mod harness;
+mod metrics;
+mod outage;
 mod reads;
 mod smoke;
+mod stampede;
 mod steps;
 mod store_contract;
