@@ -162,6 +162,8 @@ on_both_stores! {
         let zone = noon_zone();
         let id = stocked(&service, &zone).await;
         post(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms() - 5 * DAY_MS)]).await;
+        let mut plain = Plain::beside(&service).await;
+        wait_until("nothing is left to be published by a restart", async || plain.number("SELECT count(*) FROM outbox").await == 0).await;
         let launch = service.terminate().await.1;
         let service = launch.start().await;
         let status = async |path: &str, directives: &str| header(&read(&service, path, directives).await, "cache-status");

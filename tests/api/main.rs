@@ -10,6 +10,7 @@ mod freshness;
 mod harness;
 mod metrics;
 mod outage;
+mod properties;
 mod reads;
 mod smoke;
 mod stampede;

@@ -167,7 +167,7 @@ async fn a_full_queue(service: Service) {
     let (_, bank, _) = stocked(&service).await;
     let mut lock = locked(&service).await;
     let (refused, mut refusals) = tokio::sync::mpsc::unbounded_channel();
-    let posting = join_all((0..10).map(|_| {
+    let submit = || {
         let (refused, event) = (refused.clone(), inventory(Uuid::new_v4(), bank, "O+", 1));
         let request = batch(&service, &[event]);
         async move {
@@ -180,7 +180,11 @@ async fn a_full_queue(service: Service) {
             }
             status
         }
-    }));
+    };
+    let others = async {
+        wait_until_somebody_waits_for_the_lock(&service).await;
+        join_all((0..9).map(|_| submit())).await
+    };
     let releasing = async {
         // One is in its transaction, one waits; with both places taken the others are told at once.
         for _ in 0..8 {
@@ -188,7 +192,9 @@ async fn a_full_queue(service: Service) {
         }
         lock.run("COMMIT").await;
     };
-    let (statuses, ()) = tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(posting, releasing) }).await.expect("in time");
+    let all = async { tokio::join!(submit(), others, releasing) };
+    let (first, mut statuses, ()) = tokio::time::timeout(Duration::from_secs(60), all).await.expect("in time");
+    statuses.push(first);
     let taken = statuses.iter().filter(|status| **status == 200).count();
     assert_eq!((taken, statuses.len()), (2, 10), "{statuses:?}");
     let stored = Plain::beside(&service).await.number("SELECT count(*) FROM blood_inventory").await;
