@@ -95,9 +95,7 @@ impl World {
             }
         }
         let mut figures: BTreeMap<(usize, i64), (i64, i64, i64)> = BTreeMap::new();
-        for i in 0..self.facilities.len() {
-            (0..5).for_each(|days| drop(figures.insert((i, days), (0, 0, 0))));
-        }
+        figures.extend((0..self.facilities.len()).flat_map(|i| (0..5).map(move |days| ((i, days), (0, 0, 0)))));
         let position = |list: &[Uuid], id: &Value| list.iter().position(|known| id == &json!(known)).unwrap();
         let days_ago = |at: &Value| {
             let ms = at.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
