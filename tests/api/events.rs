@@ -175,7 +175,7 @@ on_both_stores! {
         let id = facility(&service, "North", &zone).await;
         let (sent, now) = (Uuid::new_v4(), now_ms());
         let (first, moved) = (at(distribution(sent, id, 5, now - DAY_MS), now - 9_000), at(distribution(sent, id, 5, now - 2 * DAY_MS), now - 8_000));
-        let yesterday = version_of(&post(&service, &[first.clone()]).await, id, date_in(&zone, -1));
+        let yesterday = version_of(&post(&service, std::slice::from_ref(&first)).await, id, date_in(&zone, -1));
         let applied = post(&service, &[moved]).await;
         assert!(version_of(&applied, id, date_in(&zone, -1)) > yesterday, "the day that it left");
         let before = version_of(&applied, id, date_in(&zone, -2));

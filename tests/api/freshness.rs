@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::{
     on_both_stores,
     steps::{
-        DAY_MS, Plain, Scrape, age, bank, date_in, distribution, facility, header, inventory, noon_zone, now_ms, path, post, read, summary,
-        version_of,
+        DAY_MS, Plain, Scrape, age, bank, date_in, distribution, facility, header, instant, inventory, noon_zone, now_ms, path, post, read,
+        summary, version_of,
     },
     support::{Service, events::event, problem::problem, service::Launch, wait_until},
 };
@@ -347,5 +347,48 @@ on_both_stores! {
         }
         let touched = post(&service, &[event("summary.touched", serde_json::json!({"facility_id": id}))]).await;
         assert_eq!(touched["summaries"].as_array().unwrap().len(), 1);
+    }
+}
+
+on_both_stores! {
+    async fn units_that_expire_leave_the_figures_without_any_write(service: Service) {
+        let zone = noon_zone();
+        let id = facility(&service, "North", &zone).await;
+        let bank = bank(&service, id).await;
+        let expires_ms = now_ms() + 1_500;
+        let mut soon = inventory(Uuid::new_v4(), bank, "O+", 5);
+        soon["data"]["expires_at"] = serde_json::json!(instant(expires_ms));
+        let applied = post(&service, &[soon, inventory(Uuid::new_v4(), bank, "O-", 7)]).await;
+        let version = version_of(&applied, id, date_in(&zone, 0));
+        wait_until("they are gone from what everybody reads", async || {
+            let response = service.get(&path(id, "today")).await;
+            let (age_seconds, after_ms) = (age(&response), now_ms());
+            let shown: Value = response.json().await.unwrap();
+            if shown["total_stock"] == 12 {
+                // Figures from before the expiry never pass for younger than it.
+                assert!(age_seconds >= (after_ms - expires_ms) / 1000 - 1, "Age {age_seconds}");
+                return false;
+            }
+            assert_eq!(shown["by_blood_type"], serde_json::json!({"O-": {"stock": 7, "transferred": 0, "requests": 0}}));
+            assert!(shown["version"].as_i64().unwrap() > version && after_ms >= expires_ms);
+            true
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_version_is_found_on_another_replica_too() {
+    let first = Service::on_postgres().await.start().await;
+    let second = first.launch().clone().start().await;
+    let zone = noon_zone();
+    let id = facility(&first, "North", &zone).await;
+    let (bank, unit, today) = (bank(&first, id).await, Uuid::new_v4(), path(id, "today"));
+    for quantity in 1..20 {
+        let version = version_of(&post(&first, &[inventory(unit, bank, "O+", quantity)]).await, id, date_in(&zone, 0));
+        let shown = second.get(&format!("{today}?min_version={version}")).await;
+        assert_eq!(shown.status(), 200, "version {version}");
+        let body: Value = shown.json().await.unwrap();
+        assert!(body["version"].as_i64().unwrap() >= version && body["total_stock"] == quantity, "{body}");
     }
 }

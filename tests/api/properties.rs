@@ -127,36 +127,20 @@ fn id_of(event: &Value) -> &str {
     ["inventory_id", "distribution_id", "request_id"].iter().find_map(|name| data[*name].as_str()).unwrap()
 }
 
-/// The later wins; at equal times a removal, then the greater canonical data.
-fn rank(event: &Value) -> (String, bool, String) {
-    let mut data = event["data"].clone();
-    for name in ["inventory_id", "distribution_id", "request_id"] {
-        data.as_object_mut().unwrap().remove(name);
-    }
-    for name in ["date_delivered", "created_at"] {
-        if let Some(at) = data[name].as_str() {
-            data[name] = json!(at.parse::<jiff::Timestamp>().unwrap().as_millisecond());
-        }
-        if data[name].is_null() && name == "created_at" {
-            data.as_object_mut().unwrap().remove(name);
-        }
-    }
-    let removed = event["type"].as_str().unwrap().ends_with(".removed");
-    (event["time"].as_str().unwrap().to_owned(), removed, if removed { String::new() } else { canonical(&data) })
-}
-
-/// The fields in the order of their names, which is what `serde_json`'s own map keeps; an absent field is null.
-fn canonical(data: &Value) -> String {
-    let mut data = data.clone();
-    let names: &[&str] = match data {
-        _ if data.get("blood_bank_id").is_some() => &["expires_at_ms"],
-        _ if data.get("dispatched_to_id").is_some() => &["date_delivered"],
-        _ => &[],
+/// The later wins; at equal times a removal, then the greater canonical data: its fields by name, instants in milliseconds, what is
+/// absent as null.
+fn rank(event: &Value) -> (&str, bool, String) {
+    let data = &event["data"];
+    let ms = |name: &str| json!(data[name].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap().as_millisecond()));
+    let same = |name: &str| data[name].clone();
+    let fields = match event["type"].as_str().unwrap() {
+        "inventory.set" => vec![same("blood_bank_id"), same("blood_type"), ms("expires_at"), same("quantity")],
+        "distribution.set" => vec![same("blood_type"), ms("date_delivered"), same("dispatched_to_id"), same("quantity")],
+        "request.set" => vec![same("blood_type"), ms("created_at"), same("facility_id"), same("quantity")],
+        _ => Vec::new(),
     };
-    for name in names {
-        data.as_object_mut().unwrap().entry(*name).or_insert(Value::Null);
-    }
-    data.to_string()
+    // The names between them are the same in all, so that they decide nothing.
+    (event["time"].as_str().unwrap(), fields.is_empty(), fields.iter().map(Value::to_string).collect::<Vec<_>>().join(",") + "}")
 }
 
 /// Posts all of them in this order in batches of random sizes over some connections at once.
