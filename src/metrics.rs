@@ -99,7 +99,7 @@ impl Metrics {
             verified_through: gauge("summary_verified_through_seconds", "Unix time of the last complete rebuild's snapshot.")?,
             events: counters("events_total", "Events, by type and what became of them.", &["type", "outcome"])?,
             http_requests: counters("http_requests_total", "Requests, by matched route.", &["route", "method", "status"])?,
-            http_duration: histograms("http_request_duration_seconds", "Time to answer a request.", &["route", "method"])?,
+            http_duration: histograms("http_request_duration_seconds", "Time to answer a request.", &["route", "method", "status"])?,
             panics: counter("panics_total", "Panics caught in handlers and jobs.")?,
             marks_visible: gauge("summary_marks_visible", "Marks seen by the last drain, up to its batch size.")?,
             job_runs: counters("job_runs_total", "Runs of the scheduled jobs.", &["job", "outcome"])?,

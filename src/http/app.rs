@@ -60,7 +60,13 @@ impl App {
     async fn look_up(&self, id: Uuid, may_look_up: bool) -> Result<Arc<Facility>, Problem> {
         let now_ms = self.clock.now_ms();
         let is_current = now_ms.saturating_sub(self.memory.watermark_ms()) <= DIRECTORY_CURRENT_MS;
-        if (may_look_up || !is_current) && !self.outage.is_on(now_ms) {
+        if may_look_up || !is_current {
+            if self.outage.is_on(now_ms) {
+                return Err(Problem::unavailable(
+                    format!("Facility {id} is not known here, and the source cannot be asked for it now."),
+                    2,
+                ));
+            }
             let (directory, store) = (self.directory.clone(), self.store.clone());
             if let Some(facility) = self.detached(async move { directory.look_up(&*store, id, now_ms).await }).await? {
                 return Ok(facility);

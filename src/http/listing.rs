@@ -265,7 +265,7 @@ async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     let directives = freshness::directives(request.headers());
     let bound = directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age());
     let bound_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
-    let is_fresh = |now_ms: i64| now_ms.saturating_sub(app.memory.watermark_ms()) <= bound_ms;
+    let is_fresh = |now_ms: i64| bound_ms > 0 && now_ms.saturating_sub(app.memory.watermark_ms()) <= bound_ms;
     let arrived_ms = app.clock.now_ms();
     if is_fresh(arrived_ms) || directives.max_stale.is_some() {
         return Ok(app.memory.watermark_ms());
@@ -276,7 +276,7 @@ async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     let (memory, clock, drain) = (app.memory.clone(), app.clock.clone(), app.drain.clone());
     let proving = async move {
         // A watermark from after the request's arrival is fresh enough for any bound.
-        while memory.watermark_ms() < arrived_ms && clock.now_ms().saturating_sub(memory.watermark_ms()) > bound_ms {
+        while memory.watermark_ms() <= arrived_ms && (bound_ms == 0 || clock.now_ms().saturating_sub(memory.watermark_ms()) > bound_ms) {
             if drain.run_once().await? == Pass::Waits {
                 tokio::time::sleep(LOCK_POLL).await;
             }

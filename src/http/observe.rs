@@ -33,35 +33,37 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 struct RouteCells {
     metrics: Arc<Metrics>,
     route: &'static str,
-    get_ok: IntCounter,
-    get_not_modified: IntCounter,
-    get_seconds: Histogram,
+    get_ok: (IntCounter, Histogram),
+    get_not_modified: (IntCounter, Histogram),
 }
 
 impl RouteCells {
     fn new(metrics: &Arc<Metrics>, route: &'static str) -> Rc<Self> {
         Rc::new(RouteCells {
             route,
-            get_ok: metrics.http_requests.with_label_values(&[route, "GET", "200"]),
-            get_not_modified: metrics.http_requests.with_label_values(&[route, "GET", "304"]),
-            get_seconds: metrics.http_duration.with_label_values(&[route, "GET"]),
+            get_ok: cells(metrics, &[route, "GET", "200"]),
+            get_not_modified: cells(metrics, &[route, "GET", "304"]),
             metrics: metrics.clone(),
         })
     }
 
     fn count(&self, method: &Method, status: StatusCode, seconds: f64) {
-        if *method == Method::GET {
-            self.get_seconds.observe(seconds);
-            match status {
-                StatusCode::OK => return self.get_ok.inc(),
-                StatusCode::NOT_MODIFIED => return self.get_not_modified.inc(),
-                _ => {}
+        let looked_up;
+        let (requests, duration) = match status {
+            StatusCode::OK if *method == Method::GET => &self.get_ok,
+            StatusCode::NOT_MODIFIED if *method == Method::GET => &self.get_not_modified,
+            _ => {
+                looked_up = cells(&self.metrics, &[self.route, known_method(method), status.as_str()]);
+                &looked_up
             }
-        } else {
-            self.metrics.http_duration.with_label_values(&[self.route, known_method(method)]).observe(seconds);
-        }
-        self.metrics.http_requests.with_label_values(&[self.route, known_method(method), status.as_str()]).inc();
+        };
+        requests.inc();
+        duration.observe(seconds);
     }
+}
+
+fn cells(metrics: &Metrics, labels: &[&str; 3]) -> (IntCounter, Histogram) {
+    (metrics.http_requests.with_label_values(labels), metrics.http_duration.with_label_values(labels))
 }
 
 /// Clients invent methods; a label takes only known ones.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -59,19 +60,38 @@ impl Flights {
 
     /// Books a seat. `may_join_running`: a refresh that began before now will do. Answers the seat, and whether it is shared.
     pub fn book(self: &Arc<Self>, day_key: DayKey, may_join_running: bool, trigger: Trigger) -> (Seat, bool) {
+        match self.book_unless(day_key, may_join_running, trigger, || None::<Infallible>) {
+            Ok(seat) => seat,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The same, unless there is no flight to join and `landed` finds what the last one brought: a reader that looked just before it
+    /// landed, and books just after, must not start another.
+    pub fn book_unless<T>(
+        self: &Arc<Self>,
+        day_key: DayKey,
+        may_join_running: bool,
+        trigger: Trigger,
+        landed: impl FnOnce() -> Option<T>,
+    ) -> Result<(Seat, bool), T> {
         let key = day_key.id();
         let mut board = self.board();
         if may_join_running && let Some(flying) = board.flying.get(&key) {
-            return (flying.subscribe(), true);
+            return Ok((flying.subscribe(), true));
         }
         if let Some(waiting) = board.waiting.get(&key) {
-            return (waiting.seats.subscribe(), true);
+            return Ok((waiting.seats.subscribe(), true));
+        }
+        // Under the board's lock: a flight publishes what it brings before it leaves the board.
+        if let Some(found) = landed() {
+            return Err(found);
         }
         let (seats, seat) = watch::channel(None);
         board.waiting.insert(key, Flight { day_key, trigger, seats });
         drop(board);
         self.runtime.spawn(self.clone().take_off());
-        (seat, false)
+        Ok((seat, false))
     }
 
     /// Waits for a booked seat's landing.

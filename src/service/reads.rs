@@ -82,6 +82,14 @@ pub struct Wish {
     pub min_version: i64,
 }
 
+impl Wish {
+    /// Whether figures of that age will do. For a bound of 0 none do that were there when the request came, not even those of the same
+    /// millisecond: something may have been written since.
+    fn takes(&self, age_ms: i64) -> bool {
+        self.max_age_ms > 0 && age_ms <= self.max_age_ms
+    }
+}
+
 /// Figures, and what is known of them.
 #[derive(Debug)]
 pub struct Answer {
@@ -137,7 +145,7 @@ impl Reads {
     pub fn read_memory(&self, facility: Uuid, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
         let entry = self.held(facility, day)?;
         let age_ms = self.age_ms(&entry, now_ms);
-        (age_ms <= wish.max_age_ms && entry.version >= wish.min_version).then(|| {
+        (wish.takes(age_ms) && entry.version >= wish.min_version).then(|| {
             self.metrics.reads_fresh_memory.inc();
             hit(entry, age_ms)
         })
@@ -234,8 +242,8 @@ impl Reads {
             *last = Some(entry.clone());
             let age_ms = self.age_ms(&entry, self.clock.now_ms());
             let bearable_ms = wish.max_age_ms.saturating_add(wish.max_stale_ms.unwrap_or(0));
-            if age_ms <= bearable_ms || entry.version < wish.min_version {
-                let is_fresh = age_ms <= wish.max_age_ms;
+            if wish.takes(age_ms) || (wish.max_stale_ms.is_some() && age_ms <= bearable_ms) || entry.version < wish.min_version {
+                let is_fresh = wish.takes(age_ms);
                 if !is_fresh {
                     self.flights.book(DayKey { facility: facility.clone(), day }, true, Trigger::Read);
                 }
@@ -254,7 +262,11 @@ impl Reads {
         if self.locked.contains_key(&day_key.id()) {
             return Err(Some(Arc::new(StoreError::Conflict)));
         }
-        let (seat, collapsed) = self.flights.book(day_key.clone(), wish.max_age_ms > 0, Trigger::Read);
+        let landed = || self.landed(facility, &day, wish);
+        let (seat, collapsed) = match self.flights.book_unless(day_key.clone(), wish.max_age_ms > 0, Trigger::Read, landed) {
+            Ok(seat) => seat,
+            Err(answer) => return Ok(answer),
+        };
         let refreshed = Flights::land(seat)
             .await
             .inspect_err(|error| {
@@ -296,6 +308,13 @@ impl Reads {
             }
         }
         Ok(None)
+    }
+
+    /// What a flight that has just landed put in memory, if it will do for this reader.
+    fn landed(&self, facility: &Facility, day: &Day, wish: &Wish) -> Option<Answer> {
+        let entry = self.memory.get(&(facility.id, day.date)).filter(|entry| entry.as_of_ms >= day.start_ms)?;
+        let age_ms = self.age_ms(&entry, self.clock.now_ms());
+        (wish.takes(age_ms) && entry.version >= wish.min_version).then(|| hit(entry, age_ms))
     }
 
     /// A refreshed row's entry: the refresh has put it in memory, unless a newer one came or there was no room.

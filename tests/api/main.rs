@@ -6,8 +6,14 @@
 mod support;
 
 mod bad_input;
+mod events;
+mod freshness;
 mod harness;
+mod metrics;
+mod outage;
+mod properties;
 mod reads;
 mod smoke;
+mod stampede;
 mod steps;
 mod store_contract;

@@ -1,0 +1,153 @@
+//! The database goes away and comes back: what is held is served and says how old it is, what would have to lie is refused.
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    steps::{age, bank, batch, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read},
+    support::{Service, postgres::Postgres, problem::problem, service::Launch, wait_until},
+};
+
+const LOST: &str = "facility-summary; fwd=stale; detail=source-unavailable";
+
+fn launch(url: String) -> Launch {
+    Service::on(url)
+        .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", 1)
+        .env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 1_000)
+        .env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 1_000)
+        .env("FACILITY_SUMMARY__DATABASE__MIN_CONNECTIONS", 2)
+}
+
+/// A 503 that says when to come again.
+#[track_caller]
+fn assert_unavailable(response: Response, what: &str) -> impl Future<Output = Value> {
+    assert!(header(&response, "retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{what}: {:?}", response.headers());
+    problem(response, 503)
+}
+
+async fn ready(service: &Service) -> Value {
+    get(service, "/health/ready").await
+}
+
+async fn wait_until_recovered(service: &Service, today: &str) {
+    wait_until("it is ready again", async || ready(service).await["status"] == "ready").await;
+    wait_until("figures are fresh again", async || {
+        let response = read(service, today, "no-cache").await;
+        response.status() == 200 && age(&response) == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_lie() {
+    let postgres = Postgres::start(&[]);
+    let service = launch(postgres.fresh_database().await).start().await;
+    let zone = noon_zone();
+    let id = facility(&service, "North", &zone).await;
+    let bank = bank(&service, id).await;
+    post(&service, &[inventory(Uuid::new_v4(), bank, "O+", 5)]).await;
+    let today = path(id, "today");
+    let etag = header(&service.get(&today).await, "etag");
+    assert_eq!(ready(&service).await["status"], "ready");
+
+    let stopped_ms = now_ms();
+    postgres.stop();
+    wait_until("the figures are beyond the default bound", async || header(&service.get(&today).await, "cache-status") == LOST).await;
+    for _ in 0..20 {
+        let held = service.get(&today).await;
+        assert_eq!((held.status().as_u16(), header(&held, "etag"), header(&held, "cache-status").as_str()), (200, etag.clone(), LOST));
+        // The watermark was proven every half second until the stop, by a clock that is the same here.
+        let least = (now_ms() - stopped_ms) / 1000 - 1;
+        assert!((least..=least + 4).contains(&age(&held)), "Age {} some {least} s after the stop", age(&held));
+    }
+    let loose = read(&service, &today, "max-age=1000").await;
+    assert_eq!(header(&loose, "cache-status"), "facility-summary; hit; detail=memory");
+    for directives in ["max-age=1", "no-cache", "max-age=0"] {
+        assert_unavailable(read(&service, &today, directives).await, directives).await;
+    }
+    assert_unavailable(service.get(&path(id, date_in(&zone, -3))).await, "a day that is not held").await;
+    assert_unavailable(service.get(&format!("{today}?min_version=1000")).await, "a version that is not held").await;
+
+    let degraded = ready(&service).await;
+    assert_eq!((&degraded["status"], &degraded["dependencies"][0]["state"]), (&json!("degraded"), &json!("down")), "{degraded}");
+    assert!(degraded["dependencies"][0]["last_error"].is_string());
+    for path in ["/health/live", "/metrics", "/v1/facilities"] {
+        assert_eq!(service.get(path).await.status(), 200, "{path}");
+    }
+    let sent = batch(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).send().await.unwrap();
+    assert_unavailable(sent, "events").await;
+    for (method, path, body) in [
+        (Method::PUT, format!("/v1/facilities/{id}"), json!({"name": "South", "timezone": "UTC"})),
+        (Method::POST, format!("/v1/facilities/{id}/refresh"), Value::Null),
+        (Method::POST, "/v1/rebuild".into(), Value::Null),
+        (Method::GET, format!("/v1/runs/{id}"), Value::Null),
+    ] {
+        assert_unavailable(service.request(method, &path).json(&body).send().await.unwrap(), &path).await;
+    }
+    // Nothing proves the directory any more, so that a 404 might be a lie.
+    wait_until("an unknown facility is no longer denied", async || service.get(&path(Uuid::new_v4(), "today")).await.status() == 503).await;
+    assert_unavailable(service.get(&path(Uuid::new_v4(), "today")).await, "an unknown facility").await;
+
+    postgres.start_again();
+    wait_until_recovered(&service, &today).await;
+    problem(service.get(&path(Uuid::new_v4(), "today")).await, 404).await;
+    post(&service, &[distribution(Uuid::new_v4(), id, 6, now_ms())]).await;
+    let body: Value = service.get(&today).await.json().await.unwrap();
+    assert_eq!((&body["total_stock"], &body["total_transferred"]), (&json!(5), &json!(6)), "what was refused left nothing");
+    assert_eq!(get(&service, &format!("/v1/facilities/{id}")).await["name"], "North");
+}
+
+#[tokio::test]
+async fn figures_are_not_served_beyond_stale_if_error() {
+    let postgres = Postgres::start(&[]);
+    let launch = launch(postgres.fresh_database().await).env("FACILITY_SUMMARY__FRESHNESS__STALE_IF_ERROR_SECONDS", 4);
+    let service = launch.start().await;
+    let id = facility(&service, "North", &noon_zone()).await;
+    let today = path(id, "today");
+    assert_eq!(service.get(&today).await.status(), 200);
+    postgres.crash();
+    let mut served_stale = false;
+    wait_until("they are too old even for an outage", async || {
+        let response = service.get(&today).await;
+        served_stale |= header(&response, "cache-status") == LOST;
+        match response.status().as_u16() {
+            200 => {
+                assert!(age(&response) <= 4);
+                false
+            }
+            status => status == 503,
+        }
+    })
+    .await;
+    assert!(served_stale, "until then they were served");
+    assert_eq!(read(&service, &today, "max-age=3600").await.status(), 200, "whoever takes an hour is served an hour");
+    postgres.start_again();
+    wait_until_recovered(&service, &today).await;
+}
+
+#[tokio::test]
+async fn behind_a_database_that_hangs_nobody_waits_longer_than_the_refresh_timeout() {
+    let postgres = Postgres::start(&[]);
+    let service = launch(postgres.fresh_database().await).start().await;
+    let id = facility(&service, "North", &noon_zone()).await;
+    let bank = bank(&service, id).await;
+    let today = path(id, "today");
+    assert_eq!(service.get(&today).await.status(), 200);
+    postgres.freeze();
+    wait_until("the figures are beyond the default bound", async || header(&service.get(&today).await, "cache-status") == LOST).await;
+    let started = std::time::Instant::now();
+    let held = service.get(&today).await;
+    assert_eq!((held.status().as_u16(), header(&held, "cache-status").as_str()), (200, LOST));
+    assert!(age(&held) >= 1);
+    assert_unavailable(read(&service, &today, "max-age=0").await, "a tight bound").await;
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+    let sent = batch(&service, &[inventory(Uuid::new_v4(), bank, "O+", 5)]);
+    let refused = tokio::time::timeout(std::time::Duration::from_secs(25), sent.send()).await.expect("an answer in time").unwrap();
+    assert_unavailable(refused, "events").await;
+    wait_until("it says so", async || ready(&service).await["status"] == "degraded").await;
+
+    postgres.thaw();
+    wait_until_recovered(&service, &today).await;
+    post(&service, &[inventory(Uuid::new_v4(), bank, "O+", 7)]).await;
+}

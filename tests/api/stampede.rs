@@ -1,0 +1,216 @@
+//! Many readers at once: they share one refresh, and none of them waits for one that went away.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use uuid::Uuid;
+
+use crate::{
+    on_both_stores,
+    steps::{Plain, Scrape, bank, batch, facility, header, inventory, noon_zone, path, post, read},
+    support::{Service, problem::problem, service::Launch, wait_until},
+};
+
+const READERS: usize = 2_000;
+/// Longer than the readers of one stampede take, so that nobody among them finds its figures too old again.
+const BOUND_SECONDS: i64 = 10;
+
+/// Nothing is refreshed but by readers and writers, and whoever waits for a lock waits long enough for a test.
+fn patient(launch: Launch) -> Launch {
+    launch
+        .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000)
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
+        .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 20_000)
+        .env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 20_000)
+        .env("FACILITY_SUMMARY__INGEST__GROUP_LOCK_TIMEOUT_MS", 20_000)
+        .env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 20_000)
+        .env("FACILITY_SUMMARY__INGEST__QUEUE", 1)
+        .env("FACILITY_SUMMARY__DATABASE__MIN_CONNECTIONS", 2)
+}
+
+/// A bare connection that has sent its request.
+async fn ask(service: &Service, path: &str, directives: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncache-control: {directives}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// All that comes back: head and body.
+async fn answer(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut text)).await.expect("an answer comes").unwrap();
+    text
+}
+
+async fn refreshes(service: &Service) -> f64 {
+    Scrape::of(service).await.sum("summary_refreshes_total", &[("trigger", "read")])
+}
+
+async fn stocked(service: &Service) -> (String, Uuid, Uuid) {
+    let id = facility(service, "North", &noon_zone()).await;
+    let (bank, unit) = (bank(service, id).await, Uuid::new_v4());
+    post(service, &[inventory(unit, bank, "O+", 5)]).await;
+    (path(id, "today"), bank, unit)
+}
+
+/// What another program holds so that no refresh can go on.
+async fn locked(service: &Service) -> Plain {
+    let mut plain = Plain::beside(service).await;
+    match plain {
+        Plain::Sqlite(_) => plain.run("BEGIN IMMEDIATE").await,
+        Plain::Postgres(_) => plain.run("BEGIN; UPDATE facility_state SET version = version").await,
+    }
+    plain
+}
+
+async fn wait_until_somebody_waits_for_the_lock(service: &Service) {
+    wait_until("a transaction waits for the lock", async || {
+        Scrape::of(service).await.sum("database_connections", &[("state", "in_use")]) >= 1.0
+    })
+    .await;
+}
+
+async fn two_thousand_readers_of_one_stale_key(service: Service) {
+    let (today, ..) = stocked(&service).await;
+    let bound = format!("max-age={BOUND_SECONDS}");
+    wait_until("the figures are too old", async || read(&service, &today, &format!("{bound}, only-if-cached")).await.status() == 504).await;
+    let before = refreshes(&service).await;
+    let readers = join_all((0..READERS).map(|_| ask(&service, &today, &bound))).await;
+    let answers = join_all(readers.into_iter().map(answer)).await;
+    let tag = |text: &str| text.lines().find(|line| line.starts_with("etag: ")).map(str::to_owned);
+    let first = tag(&answers[0]);
+    assert!(first.is_some(), "{}", answers[0]);
+    for text in &answers {
+        assert!(text.starts_with("HTTP/1.1 200") && tag(text) == first, "{text}");
+    }
+    assert_eq!(refreshes(&service).await - before, 1.0);
+    let collapsed = answers.iter().filter(|text| text.contains("; collapsed")).count();
+    let alone = answers.iter().filter(|text| text.contains("detail=source\r\n")).count();
+    let hits = answers.iter().filter(|text| text.contains("hit; detail=memory")).count();
+    assert_eq!((alone, collapsed + hits), (1, READERS - 1), "one leads, the others share or come later");
+}
+
+#[tokio::test]
+async fn two_thousand_readers_of_one_stale_key_cost_one_refresh_on_sqlite() {
+    two_thousand_readers_of_one_stale_key(patient(Service::on_sqlite()).start().await).await;
+}
+
+#[tokio::test]
+async fn two_thousand_readers_of_one_stale_key_cost_one_refresh_on_postgres() {
+    two_thousand_readers_of_one_stale_key(patient(Service::on_postgres().await).start().await).await;
+}
+
+async fn readers_that_leave(service: Service) {
+    let (today, ..) = stocked(&service).await;
+    wait_until("the figures have aged", async || read(&service, &today, "max-age=1, only-if-cached").await.status() == 504).await;
+    let before = refreshes(&service).await;
+    let mut lock = locked(&service).await;
+    let leader = ask(&service, &today, "max-age=1").await;
+    wait_until_somebody_waits_for_the_lock(&service).await;
+    let others = join_all((0..400).map(|_| ask(&service, &today, "max-age=1"))).await;
+    drop(leader);
+    let mut staying = Vec::new();
+    for (i, stream) in others.into_iter().enumerate() {
+        if i % 2 == 0 {
+            staying.push(stream);
+        }
+    }
+    assert_eq!(service.get(&today).await.status(), 200, "whoever takes what is held is answered at once");
+    lock.run("COMMIT").await;
+    for text in join_all(staying.into_iter().map(answer)).await {
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    }
+    assert!(refreshes(&service).await - before >= 1.0);
+}
+
+#[tokio::test]
+async fn readers_that_leave_take_nothing_from_those_who_stay_on_sqlite() {
+    readers_that_leave(patient(Service::on_sqlite()).start().await).await;
+}
+
+#[tokio::test]
+async fn readers_that_leave_take_nothing_from_those_who_stay_on_postgres() {
+    readers_that_leave(patient(Service::on_postgres().await).start().await).await;
+}
+
+on_both_stores! {
+    async fn a_no_cache_read_shows_what_was_committed_before_it_however_many_others_read(service: Service) {
+        let (today, _, unit) = stocked(&service).await;
+        let mut plain = Plain::beside(&service).await;
+        let row = plain.id(unit);
+        let rounds = async {
+            for quantity in 100..140 {
+                plain.run(&format!("UPDATE blood_inventory SET quantity = {quantity} WHERE id = {row}")).await;
+                let body: Value = read(&service, &today, "no-cache").await.json().await.unwrap();
+                assert_eq!(body["total_stock"], quantity, "it joined a refresh that had begun before the write");
+            }
+        };
+        let hammering = join_all((0..20).map(|_| async {
+            loop {
+                assert_eq!(read(&service, &today, "no-cache").await.status(), 200);
+            }
+        }));
+        tokio::select! {
+            () = rounds => {}
+            _ = hammering => unreachable!("it never ends"),
+        }
+    }
+}
+
+async fn a_full_queue(service: Service) {
+    let (_, bank, _) = stocked(&service).await;
+    let mut lock = locked(&service).await;
+    let (refused, mut refusals) = tokio::sync::mpsc::unbounded_channel();
+    let submit = || {
+        let (refused, event) = (refused.clone(), inventory(Uuid::new_v4(), bank, "O+", 1));
+        let request = batch(&service, &[event]);
+        async move {
+            let response = request.send().await.unwrap();
+            let status = response.status().as_u16();
+            if status == 503 {
+                assert!(header(&response, "retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0));
+                problem(response, 503).await;
+                refused.send(()).unwrap();
+            }
+            status
+        }
+    };
+    let others = async {
+        wait_until_somebody_waits_for_the_lock(&service).await;
+        join_all((0..9).map(|_| submit())).await
+    };
+    let releasing = async {
+        // One is in its transaction, one waits; with both places taken the others are told at once.
+        for _ in 0..8 {
+            refusals.recv().await.unwrap();
+        }
+        lock.run("COMMIT").await;
+    };
+    let all = async { tokio::join!(submit(), others, releasing) };
+    let (first, mut statuses, ()) = tokio::time::timeout(Duration::from_secs(60), all).await.expect("in time");
+    statuses.push(first);
+    let taken = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!((taken, statuses.len()), (2, 10), "{statuses:?}");
+    let stored = Plain::beside(&service).await.number("SELECT count(*) FROM blood_inventory").await;
+    assert_eq!(stored, 3, "what was refused left nothing, what was taken is there");
+    let scrape = Scrape::of(&service).await;
+    assert_eq!(scrape.sum("events_total", &[("type", "inventory.set"), ("outcome", "rejected")]), 8.0);
+    post(&service, &[inventory(Uuid::new_v4(), bank, "O+", 1)]).await;
+    assert_eq!(json!(service.get("/health/ready").await.status().as_u16()), 200);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_a_503_with_retry_after_on_sqlite() {
+    a_full_queue(patient(Service::on_sqlite()).start().await).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_is_a_503_with_retry_after_on_postgres() {
+    a_full_queue(patient(Service::on_postgres().await).start().await).await;
+}
