@@ -97,8 +97,8 @@ impl Core {
         Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild })
     }
 
-    /// The write path: the main lane of events.
-    pub fn ingest(&self) -> (Ingest, JoinHandle<()>) {
+    /// The write path: the main lane of events. A command that writes `beside_a_service` leaves it marks of its registrations.
+    pub fn ingest(&self, beside_a_service: bool) -> (Ingest, JoinHandle<()>) {
         Ingest::start(ingest::Parts {
             store: self.store.clone(),
             refresher: self.refresher.clone(),
@@ -108,6 +108,7 @@ impl Core {
             outage: self.outage.clone(),
             metrics: self.metrics.clone(),
             settings: self.settings.ingest.clone(),
+            beside_a_service,
         })
     }
 
@@ -154,7 +155,7 @@ impl Application {
             metrics: core.metrics.clone(),
             freshness: settings.freshness.clone(),
         });
-        let (ingest, lane) = core.ingest();
+        let (ingest, lane) = core.ingest(false);
         let drain = core.drain();
         let midnight = Arc::new(Midnight {
             store: core.store.clone(),

@@ -2,7 +2,7 @@
 //! an instant has been dealt with, that instant is the watermark: every summary is exact as of it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -85,11 +85,21 @@ impl Drain {
             .map(|(_, id, date, _)| (*id, *date))
             .collect();
         if !unseen.is_empty() {
+            self.meet(&unseen).await?;
             let rows = self.store.summaries(&unseen).await?;
             self.refresher.changes.publish(position, rows.iter());
         }
         let ids: Vec<i64> = seen.outbox.iter().map(|(id, ..)| *id).collect();
         self.store.forget_published(&ids).await
+    }
+
+    /// Facilities that a command registered beside this process: each opened its first day with its registration.
+    async fn meet(&self, keys: &[(Uuid, Date)]) -> store::Result<()> {
+        let unknown: BTreeSet<Uuid> = keys.iter().map(|(id, _)| *id).filter(|id| self.directory.get(*id).is_none()).collect();
+        if !unknown.is_empty() {
+            self.directory.reload(&*self.store, &unknown.into_iter().collect::<Vec<_>>()).await?;
+        }
+        Ok(())
     }
 
     /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock.
