@@ -18,7 +18,7 @@ use crate::{
     service::{
         directory::Directory,
         outage::Outage,
-        refresh::{DAYS_IN_A_SPAN, Refresher, days_with_data},
+        refresh::{DAYS_IN_A_SPAN, Refresher, all_days_with_data, days_with_data},
     },
     store::{self, Mark, MarkKind, Observation, Store},
 };
@@ -175,7 +175,7 @@ impl Drain {
     }
 
     /// The local days that a facility's marks point at.
-    async fn days(&self, facility: &Facility, marks: &[&Mark], now_ms: i64) -> store::Result<Vec<Day>> {
+    async fn days(&self, facility: &Arc<Facility>, marks: &[&Mark], now_ms: i64) -> store::Result<Vec<Day>> {
         let tz = &facility.zone.tz;
         if marks.iter().any(|m| m.kind == MarkKind::Facility || (m.kind == MarkKind::Activity && m.span.is_none())) {
             return days_with_data(&*self.store, facility).await;
@@ -195,11 +195,11 @@ impl Drain {
         let facilities = self.directory.by_name();
         for chunk in facilities.chunks(self.chunk) {
             let now_ms = self.clock.now_ms();
-            let mut keys = Vec::with_capacity(chunk.len());
-            for facility in chunk {
-                let days = if only_today { vec![facility.zone.today(now_ms)] } else { days_with_data(&*self.store, facility).await? };
-                keys.extend(days.into_iter().map(|day| DayKey { facility: facility.clone(), day }));
-            }
+            let keys: Vec<DayKey> = if only_today {
+                chunk.iter().map(|f| DayKey { facility: f.clone(), day: f.zone.today(now_ms) }).collect()
+            } else {
+                all_days_with_data(&*self.store, chunk).await?
+            };
             for keys in keys.chunks(self.chunk) {
                 if let Err(error) = self.refresher.refresh(keys.to_vec(), Trigger::Event).await {
                     tracing::warn!(%error, "marks of all facilities wait");
