@@ -215,7 +215,7 @@ impl Default for RebuildSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        LogSettings { format: LogFormat::Pretty, filter: "info".into() }
+        LogSettings { format: LogFormat::Pretty, filter: "warn,facility_summary=info".into() }
     }
 }
 
