@@ -5,6 +5,10 @@
 #[allow(dead_code)]
 mod support;
 
+mod commands;
+mod demo;
+mod generate;
 mod harness;
+mod import;
 mod smoke;
 mod store_contract;
