@@ -6,10 +6,17 @@ use actix_web::web::Data;
 use tokio_util::sync::CancellationToken;
 
 use super::generate::{Demo, demo_facilities};
-use crate::{domain::event::Event, http::app::App, service::ingest::IngestError};
+use crate::{
+    domain::event::{Event, Kind},
+    http::app::App,
+    service::ingest::IngestError,
+    store::{self, Store},
+};
 
 /// The same facilities at every start.
 const SEED: u64 = 25;
+/// How long the demo waits for its own rows at the start.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Simulated events a second, on average.
 const EVENTS_PER_SECOND: f64 = 2.0;
 
@@ -26,6 +33,9 @@ pub async fn run(app: Data<App>, stop: CancellationToken) {
         return;
     }
     let mut demo = Demo::new(SEED);
+    if let Err(error) = resume(&mut demo, &*app.store).await {
+        tracing::warn!(%error, "the demo starts from full shelves: it cannot read how it left them");
+    }
     loop {
         let pause = demo.next_pause(EVENTS_PER_SECOND);
         tokio::select! {
@@ -38,6 +48,15 @@ pub async fn run(app: Data<App>, stop: CancellationToken) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
+}
+
+/// Takes over the stock that an earlier run left.
+async fn resume(demo: &mut Demo, store: &dyn Store) -> store::Result<()> {
+    // Nothing is written: the transaction ends with this function, and with it the rows' locks.
+    let mut tx = store.begin(LOCK_TIMEOUT).await?;
+    let stored = tx.load(Kind::Inventory, &demo.lots()).await?;
+    demo.resume(&stored);
+    Ok(())
 }
 
 /// Whether there are facilities, and none of them is a demo's: somebody's real ones.
