@@ -51,6 +51,17 @@ async fn migrating_twice_does_no_harm() {
 }
 
 #[tokio::test]
+async fn commands_that_meet_on_a_new_database_do_not_disturb_each_other() {
+    for launch in both_stores().await {
+        let generate = launch.run(&["generate", "--facilities=2", "--days=2"]);
+        let (generated, migrated, again) = tokio::join!(generate, launch.run(&["migrate"]), launch.run(&["migrate"]));
+        for exited in [generated, migrated, again] {
+            assert_eq!(exited.code, Some(0), "{}", exited.output);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_audit_lists_the_row_that_differs_and_a_rebuild_heals_it() {
     for launch in both_stores().await {
         let generated = launch.run(&["generate", "--facilities=3", "--days=2"]).await;
