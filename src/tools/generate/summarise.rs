@@ -5,7 +5,7 @@ use std::time::Instant;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::{Error, plan::shown};
-use crate::{config::Settings, jobs::rebuild::Extent, startup::Core};
+use crate::{config::Settings, jobs::rebuild::Extent, startup::Core, store::JobRun};
 
 /// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks; a rebuild makes the rest.
 pub async fn run(settings: &Settings) -> Result<(), Error> {
@@ -15,7 +15,14 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
     let rebuild = async {
         let run = core.rebuild.request(Extent::All).await?;
         bar.set_length(run.total.unsigned_abs());
-        core.rebuild.run_watched(run, Extent::All, |run| bar.set_position(run.done.unsigned_abs())).await
+        let watch = |run: &JobRun| {
+            bar.set_position(run.done.unsigned_abs());
+            if run.done == run.total {
+                // Before the log's last line, which would else begin behind the bar.
+                bar.finish_and_clear();
+            }
+        };
+        core.rebuild.run_watched(run, Extent::All, watch).await
     };
     let result = tokio::select! {
         result = rebuild => result.map_err(|error| Error::Summaries(error.to_string())),
