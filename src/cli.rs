@@ -38,7 +38,7 @@ enum Command {
         after_help = "Example:\n  facility-summary serve --demo\n  DATABASE_URL=postgres://user:password@localhost/blood facility-summary serve"
     )]
     Serve {
-        /// Register 25 facilities where there are none, and send a stream of simulated events through the ingest
+        /// Register 25 facilities in an empty database, and send a stream of simulated events through the ingest
         #[arg(long)]
         demo: bool,
     },
@@ -139,7 +139,8 @@ async fn stop_signal() {
 
 async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
     let core = Core::open(settings).await?;
-    println!("The {} database is up to date; it has {} facilities.", core.store.dialect(), core.directory.by_name().len());
+    let facilities = counted(core.directory.by_name().len() as i64, "facility");
+    println!("The {} database is up to date; it has {facilities}.", core.store.dialect());
     core.store.close().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -147,11 +148,11 @@ async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
 async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<ExitCode, Failure> {
     let core = Core::open(settings).await?;
     let extent = if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
-    // Facilities that were written beside the service have no day opened yet, and no mark dealt with.
-    core.drain().take_up_marks().await?;
+    // Marks stay for a service beside this command: it learns from them of facilities, too, and would not from our having seen them.
     let run = core.rebuild.request(extent).await?;
     let run = core.rebuild.run_once(run, extent).await?;
-    println!("{} facilities looked at, {} rows changed, of which {} by a change that left no mark.", run.done, run.changed, run.drift);
+    let rows = counted(run.changed, "row");
+    println!("{} looked at, {rows} changed, of which {} by a change that left no mark.", counted(run.done, "facility"), run.drift);
     core.store.close().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -170,9 +171,19 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
             if d.explained { "; a mark or an expiry is waiting" } else { "" }
         );
     }
-    println!("{} facilities audited, {} rows differ.", core.directory.by_name().len(), differences.len());
+    let differ = if differences.len() == 1 { "1 row differs".to_owned() } else { format!("{} rows differ", differences.len()) };
+    println!("{} audited, {differ}.", counted(core.directory.by_name().len() as i64, "facility"));
     core.store.close().await;
     Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// `1 row`, `2 rows`, `2 facilities`.
+fn counted(count: i64, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {noun}s"),
+    }
 }
 
 async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, Failure> {

@@ -99,8 +99,8 @@ impl Core {
         Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild })
     }
 
-    /// The write path: the main lane of events.
-    pub fn ingest(&self) -> (Ingest, JoinHandle<()>) {
+    /// The write path: the main lane of events. A command that writes `beside_a_service` leaves it marks of its registrations.
+    pub fn ingest(&self, beside_a_service: bool) -> (Ingest, JoinHandle<()>) {
         Ingest::start(ingest::Parts {
             store: self.store.clone(),
             refresher: self.refresher.clone(),
@@ -110,6 +110,7 @@ impl Core {
             outage: self.outage.clone(),
             metrics: self.metrics.clone(),
             settings: self.settings.ingest.clone(),
+            beside_a_service,
         })
     }
 
@@ -158,7 +159,7 @@ impl Application {
             freshness: settings.freshness.clone(),
             locked: Cache::builder().max_capacity(reads::LOCKED_KEYS).time_to_live(reads::LOCK_BACK_OFF).build(),
         });
-        let (ingest, lane) = core.ingest();
+        let (ingest, lane) = core.ingest(false);
         let drain = core.drain();
         let midnight = Arc::new(Midnight {
             store: core.store.clone(),

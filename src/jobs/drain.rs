@@ -19,7 +19,7 @@ use crate::{
     service::{
         directory::Directory,
         outage::Outage,
-        refresh::{DAYS_IN_A_SPAN, Refresher, days_with_data},
+        refresh::{DAYS_IN_A_SPAN, Refresher, all_days_with_data, days_with_data},
     },
     store::{self, Mark, MarkKind, Observation, Store, StoreError},
 };
@@ -98,13 +98,6 @@ impl Drain {
         Ok(pass)
     }
 
-    /// Deals with the marks visible now and nothing else: for a command beside the service, which has to find the command's own rows,
-    /// and everybody else's, in the outbox. False where some are left.
-    pub async fn take_up_marks(&self) -> store::Result<bool> {
-        let marks = self.store.observe(self.batch).await?.marks;
-        Ok(marks.is_empty() || self.deal_with(&marks).await?)
-    }
-
     fn show_age(&self) {
         let watermark_ms = self.memory.watermark_ms();
         if watermark_ms != i64::MIN {
@@ -124,14 +117,21 @@ impl Drain {
             .map(|(_, id, date, _)| (*id, *date))
             .collect();
         if !unseen.is_empty() {
-            // Whoever wrote them may have registered the facility, or moved it, too.
-            let ids: BTreeSet<Uuid> = unseen.iter().map(|(id, _)| *id).collect();
-            self.directory.reload(&*self.store, &ids.into_iter().collect::<Vec<_>>()).await?;
+            self.meet(&unseen).await?;
             let rows = self.store.summaries(&unseen).await?;
             self.refresher.changes.publish(position, rows.iter());
         }
         let ids: Vec<i64> = seen.outbox.iter().map(|(id, ..)| *id).collect();
         self.store.forget_published(&ids).await
+    }
+
+    /// Facilities that a command registered beside this process: each opened its first day with its registration.
+    async fn meet(&self, keys: &[(Uuid, Date)]) -> store::Result<()> {
+        let unknown: BTreeSet<Uuid> = keys.iter().map(|(id, _)| *id).filter(|id| self.directory.get(*id).is_none()).collect();
+        if !unknown.is_empty() {
+            self.directory.reload(&*self.store, &unknown.into_iter().collect::<Vec<_>>()).await?;
+        }
+        Ok(())
     }
 
     /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock.
@@ -233,7 +233,7 @@ impl Drain {
     }
 
     /// The local days that a facility's marks point at.
-    async fn days(&self, facility: &Facility, marks: &[&Mark], now_ms: i64) -> store::Result<Vec<Day>> {
+    async fn days(&self, facility: &Arc<Facility>, marks: &[&Mark], now_ms: i64) -> store::Result<Vec<Day>> {
         let tz = &facility.zone.tz;
         if marks.iter().any(|m| m.kind == MarkKind::Facility || (m.kind == MarkKind::Activity && m.span.is_none())) {
             return days_with_data(&*self.store, facility).await;
@@ -254,11 +254,11 @@ impl Drain {
         let mut all = Ok(());
         for chunk in facilities.chunks(self.chunk) {
             let now_ms = self.clock.now_ms();
-            let mut keys = Vec::with_capacity(chunk.len());
-            for facility in chunk {
-                let days = if only_today { vec![facility.zone.today(now_ms)] } else { days_with_data(&*self.store, facility).await? };
-                keys.extend(days.into_iter().map(|day| DayKey { facility: facility.clone(), day }));
-            }
+            let keys: Vec<DayKey> = if only_today {
+                chunk.iter().map(|f| DayKey { facility: f.clone(), day: f.zone.today(now_ms) }).collect()
+            } else {
+                all_days_with_data(&*self.store, chunk).await?
+            };
             for keys in keys.chunks(self.chunk) {
                 all = all.and(self.refresher.refresh_each(keys.to_vec(), Trigger::Event).await.1);
             }

@@ -18,7 +18,7 @@ use crate::{
     metrics::{Metrics, Trigger},
     service::{
         directory::Directory,
-        refresh::{Refresher, days_with_data},
+        refresh::{Refresher, all_days_with_data},
     },
     store::{self, Difference, JobRun, Store, StoreError},
 };
@@ -44,6 +44,16 @@ pub enum Extent {
     Recent(u32),
     /// Every day with a row or with data.
     All,
+}
+
+impl Extent {
+    /// Facilities whose days are looked up together: with years of days each, few, so that memory stays flat.
+    const fn facilities_at_once(self) -> usize {
+        match self {
+            Extent::Recent(_) => AUDIT_CHUNK,
+            Extent::All => 50,
+        }
+    }
 }
 
 /// Facility-days audited in one statement; it takes no lock, so it may be larger than a refresh.
@@ -108,10 +118,15 @@ impl Rebuild {
     }
 
     /// Carries out a run that was claimed.
-    pub async fn run_once(&self, mut run: JobRun, extent: Extent) -> store::Result<JobRun> {
+    pub async fn run_once(&self, run: JobRun, extent: Extent) -> store::Result<JobRun> {
+        self.run_watched(run, extent, |_| ()).await
+    }
+
+    /// The same, showing the run to `watch` after each chunk of facilities.
+    pub async fn run_watched(&self, mut run: JobRun, extent: Extent, watch: impl Fn(&JobRun) + Send) -> store::Result<JobRun> {
         let facilities = self.directory.by_name();
         let verified_through_ms = self.store.now_ms().await?;
-        let result = self.all_chunks(&facilities, extent, &mut run).await;
+        let result = self.all_chunks(&facilities, extent, &mut run, watch).await;
         run.finished_at_ms = Some(self.clock.now_ms());
         run.state = if result.is_ok() { "done" } else { "failed" }.into();
         run.error = result.as_ref().err().map(|error| error.class().to_owned());
@@ -122,9 +137,15 @@ impl Rebuild {
         Ok(run)
     }
 
-    async fn all_chunks(&self, facilities: &[Arc<Facility>], extent: Extent, run: &mut JobRun) -> store::Result<()> {
+    async fn all_chunks(
+        &self,
+        facilities: &[Arc<Facility>],
+        extent: Extent,
+        run: &mut JobRun,
+        watch: impl Fn(&JobRun) + Send,
+    ) -> store::Result<()> {
         let mut failed = None;
-        for chunk in facilities.chunks(AUDIT_CHUNK) {
+        for chunk in facilities.chunks(extent.facilities_at_once()) {
             for keys in self.keys(chunk, extent).await?.chunks(AUDIT_CHUNK) {
                 // One chunk that cannot be had must not cost the others theirs.
                 if let Err(error) = self.heal(keys, run).await {
@@ -134,6 +155,7 @@ impl Rebuild {
             }
             run.done += chunk.len() as i64;
             self.store.update_run(run).await?;
+            watch(run);
         }
         failed.map_or(Ok(()), Err)
     }
@@ -162,7 +184,7 @@ impl Rebuild {
     /// What an audit finds: the same look, nothing healed.
     pub async fn differences(&self, extent: Extent) -> store::Result<Vec<Difference>> {
         let mut found = Vec::new();
-        for chunk in self.directory.by_name().chunks(AUDIT_CHUNK) {
+        for chunk in self.directory.by_name().chunks(extent.facilities_at_once()) {
             for keys in self.keys(chunk, extent).await?.chunks(AUDIT_CHUNK) {
                 found.extend(self.store.audit(keys).await?.into_iter().filter(|d| d.figures_differ));
             }
@@ -172,15 +194,14 @@ impl Rebuild {
 
     async fn keys(&self, facilities: &[Arc<Facility>], extent: Extent) -> store::Result<Vec<DayKey>> {
         let now_ms = self.clock.now_ms();
-        let mut keys = Vec::with_capacity(facilities.len());
-        for facility in facilities {
-            let days = match extent {
-                Extent::Recent(days) => recent_days(facility, now_ms, days),
-                Extent::All => days_with_data(&*self.store, facility).await?,
-            };
-            keys.extend(days.into_iter().map(|day| DayKey { facility: facility.clone(), day }));
+        match extent {
+            Extent::All => all_days_with_data(&*self.store, facilities).await,
+            Extent::Recent(count) => {
+                let days = |facility: &Arc<Facility>| recent_days(facility, now_ms, count).into_iter();
+                let keys = facilities.iter().flat_map(|f| days(f).map(|day| DayKey { facility: f.clone(), day }));
+                Ok(keys.collect())
+            }
         }
-        Ok(keys)
     }
 }
 

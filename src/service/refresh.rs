@@ -2,7 +2,7 @@
 //! the clock and the rebuild all come here; they differ only in which keys they bring.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -224,7 +224,7 @@ impl Refresher {
 }
 
 fn zone_moved(keys: &[DayKey], derived: &[Derived]) -> bool {
-    let zones: std::collections::HashMap<Uuid, &str> = keys.iter().map(|k| (k.facility.id, k.facility.zone.name.as_str())).collect();
+    let zones: HashMap<Uuid, &str> = keys.iter().map(|k| (k.facility.id, k.facility.zone.name.as_str())).collect();
     derived.iter().any(|d| zones.get(&d.row.summary.facility_id).is_some_and(|zone| *zone != d.timezone))
 }
 
@@ -250,19 +250,30 @@ fn next_days_of_just_ended(keys: &[DayKey], derived: &[Derived]) -> Vec<DayKey> 
 }
 
 /// Every day of the facility with a row or with data, in its zone, and today.
-pub async fn days_with_data(store: &dyn Store, facility: &Facility) -> store::Result<Vec<Day>> {
-    let tz = &facility.zone.tz;
-    let stored = store.stored_dates(&[facility.id]).await?;
-    let spans = store.activity(&[facility.id]).await?;
-    let today = facility.zone.today(store.now_ms().await?);
-    let days: BTreeMap<Date, Day> = stored
-        .into_iter()
-        .filter_map(|(_, date)| Day::named(tz, date))
-        .chain(spans.into_iter().flat_map(|span| Day::covering(tz, span.first_ms, span.last_ms, DAYS_IN_A_SPAN)))
-        .chain([today])
-        .map(|day| (day.date, day))
-        .collect();
-    Ok(days.into_values().collect())
+pub async fn days_with_data(store: &dyn Store, facility: &Arc<Facility>) -> store::Result<Vec<Day>> {
+    Ok(all_days_with_data(store, std::slice::from_ref(facility)).await?.into_iter().map(|key| key.day).collect())
+}
+
+/// The same of several facilities, in three statements however many they are; facility by facility, each one's days in order.
+pub async fn all_days_with_data(store: &dyn Store, facilities: &[Arc<Facility>]) -> store::Result<Vec<DayKey>> {
+    let ids: Vec<Uuid> = facilities.iter().map(|facility| facility.id).collect();
+    let (stored, spans, now_ms) = (store.stored_dates(&ids).await?, store.activity(&ids).await?, store.now_ms().await?);
+    let mut found: HashMap<Uuid, (&Arc<Facility>, BTreeMap<Date, Day>)> = HashMap::with_capacity(facilities.len());
+    for facility in facilities {
+        let today = facility.zone.today(now_ms);
+        found.insert(facility.id, (facility, BTreeMap::from([(today.date, today)])));
+    }
+    for (id, date) in stored {
+        let Some((facility, days)) = found.get_mut(&id) else { continue };
+        days.extend(Day::named(&facility.zone.tz, date).map(|day| (date, day)));
+    }
+    for span in spans {
+        let Some((facility, days)) = found.get_mut(&span.facility_id) else { continue };
+        let covered = Day::covering(&facility.zone.tz, span.first_ms, span.last_ms, DAYS_IN_A_SPAN);
+        days.extend(covered.into_iter().map(|day| (day.date, day)));
+    }
+    let in_order = ids.iter().filter_map(|id| found.remove(id));
+    Ok(in_order.flat_map(|(facility, days)| days.into_values().map(move |day| DayKey { facility: facility.clone(), day })).collect())
 }
 
 /// A span lies within one UTC day, which meets three local days at the most.

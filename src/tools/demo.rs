@@ -6,22 +6,36 @@ use actix_web::web::Data;
 use tokio_util::sync::CancellationToken;
 
 use super::generate::{Demo, demo_facilities};
-use crate::{domain::event::Event, http::app::App, service::ingest::IngestError};
+use crate::{
+    domain::event::{Event, Kind},
+    http::app::App,
+    service::ingest::IngestError,
+    store::{self, Store},
+};
 
 /// The same facilities at every start.
 const SEED: u64 = 25;
+/// How long the demo waits for its own rows at the start.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Simulated events a second, on average.
 const EVENTS_PER_SECOND: f64 = 2.0;
-/// Events that one request carries while the demo is set up.
-const BATCH: usize = 500;
 
 /// Registers the demo's facilities where they are missing, then sends events until stopped.
 pub async fn run(app: Data<App>, stop: CancellationToken) {
-    if let Err(error) = set_up(&app).await {
+    if belongs_to_others(&app) {
+        tracing::warn!(
+            "no demo: the database has facilities of its own, and simulated events do not belong among them; name an empty one in DATABASE_URL"
+        );
+        return;
+    }
+    if let Err(error) = set_up(&app, &stop).await {
         tracing::warn!(?error, "the demo could not be set up");
         return;
     }
     let mut demo = Demo::new(SEED);
+    if let Err(error) = resume(&mut demo, &*app.store).await {
+        tracing::warn!(%error, "the demo starts from full shelves: it cannot read how it left them");
+    }
     loop {
         let pause = demo.next_pause(EVENTS_PER_SECOND);
         tokio::select! {
@@ -36,17 +50,31 @@ pub async fn run(app: Data<App>, stop: CancellationToken) {
     }
 }
 
-async fn set_up(app: &App) -> Result<(), IngestError> {
+/// Takes over the stock that an earlier run left.
+async fn resume(demo: &mut Demo, store: &dyn Store) -> store::Result<()> {
+    // Nothing is written: the transaction ends with this function, and with it the rows' locks.
+    let mut tx = store.begin(LOCK_TIMEOUT).await?;
+    let stored = tx.load(Kind::Inventory, &demo.lots()).await?;
+    demo.resume(&stored);
+    Ok(())
+}
+
+/// Whether there are facilities, and none of them is a demo's: somebody's real ones.
+fn belongs_to_others(app: &App) -> bool {
+    let known = app.directory.by_name();
+    !known.is_empty() && demo_facilities(SEED).iter().all(|facility| app.directory.get(facility.id).is_none())
+}
+
+/// Registers what is missing, facility by facility, unless it is told to stop.
+async fn set_up(app: &App, stop: &CancellationToken) -> Result<(), IngestError> {
     let now_ms = app.clock.now_ms();
     let mut registered = 0;
     for facility in demo_facilities(SEED) {
-        if app.directory.get(facility.id).is_some() {
+        if app.directory.get(facility.id).is_some() || stop.is_cancelled() {
             continue;
         }
-        let events: Vec<Event> = facility.opening(now_ms).chain(facility.history()).collect();
-        for batch in events.chunks(BATCH) {
-            app.ingest.submit(batch.to_vec()).await?;
-        }
+        // All of it in one: a facility that is there is whole, whenever the service was stopped.
+        app.ingest.submit(facility.opening(now_ms).chain(facility.history()).collect::<Vec<Event>>()).await?;
         registered += 1;
     }
     tracing::info!(registered, events_per_second = EVENTS_PER_SECOND, "demo running");

@@ -6,9 +6,13 @@
 mod support;
 
 mod bad_input;
+mod commands;
+mod demo;
 mod events;
 mod freshness;
+mod generate;
 mod harness;
+mod import;
 mod metrics;
 mod outage;
 mod properties;

@@ -22,7 +22,7 @@ use crate::{
     },
     metrics::Trigger,
     service::refresh::{Refreshed, days_with_data},
-    store::{self, FacilityRow, Put, StoreError, Transaction},
+    store::{self, FacilityRow, Mark, MarkKind, Put, StoreError, Transaction},
 };
 
 pub(super) struct Group<'a> {
@@ -52,9 +52,19 @@ impl<'a> Group<'a> {
         let keys: Vec<DayKey> = days.values().flatten().map(|k| (k.id(), k.clone())).collect::<BTreeMap<_, _>>().into_values().collect();
         let refreshed = self.parts.refresher.apply(&mut *tx, &keys, Trigger::Event).await?;
         self.check_banks(&mut *tx).await?;
+        self.mark_registrations(&mut *tx).await?;
         tx.commit().await?;
         self.after_commit(position, &refreshed);
         Ok(self.outcomes(folded, &days, &refreshed))
+    }
+
+    /// Tells the service beside this process of the facilities that this group registers or changes.
+    async fn mark_registrations(&self, tx: &mut dyn Transaction) -> store::Result<()> {
+        if !self.parts.beside_a_service || self.registered.is_empty() {
+            return Ok(());
+        }
+        let mark = |id: &Uuid| Mark { id: 0, kind: MarkKind::Facility, facility_id: Some(*id), span: None };
+        tx.add_marks(&self.registered.keys().map(mark).collect::<Vec<_>>()).await
     }
 
     fn statements(&self) -> impl Iterator<Item = &'a Statement> {

@@ -1,6 +1,9 @@
 //! A small living world for `serve --demo`: 25 facilities, and events as their staff would send them.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -94,6 +97,22 @@ impl Demo {
 
     pub fn facilities(&self) -> impl Iterator<Item = &FacilitySeed> {
         self.facilities.iter().map(|facility| &facility.seed)
+    }
+
+    /// Every lot that events may be about.
+    pub fn lots(&self) -> Vec<Uuid> {
+        self.facilities.iter().flat_map(|facility| facility.lots.iter().map(|lot| lot.id)).collect()
+    }
+
+    /// Goes on from the lots as an earlier run left them, so that a restart does not fill the shelves up.
+    pub fn resume(&mut self, stored: &HashMap<Uuid, Record>) {
+        for lot in self.facilities.iter_mut().flat_map(|facility| &mut facility.lots) {
+            if let Some(Entity::Inventory { quantity, expires_at_ms: Some(expires_at_ms), .. }) =
+                stored.get(&lot.id).and_then(|r| r.entity.as_ref())
+            {
+                (lot.quantity, lot.expires_at_ms) = (*quantity, *expires_at_ms);
+            }
+        }
     }
 
     /// How long to wait for the next event where `per_second` happen on average: as irregular as the calls of a ward.
@@ -205,7 +224,7 @@ fn statement(id: Uuid, event_time_ms: i64, entity: Entity) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashSet;
 
     use super::*;
 
@@ -245,6 +264,24 @@ mod tests {
         }
         assert_eq!(kinds.len(), 3);
         assert!((9_000..11_000).contains(&kinds["inventory.set"]), "{kinds:?}");
+    }
+
+    #[test]
+    fn a_restart_goes_on_with_the_stock_as_it_was_left() {
+        let mut demo = Demo::new(1);
+        let mut left = HashMap::new();
+        for n in 0..500 {
+            if let Event::Statement(statement) = demo.next_event(1_800_000_000_000 + n * 150) {
+                left.insert(statement.id, statement.record);
+            }
+        }
+        let stock = |demo: &Demo| -> Vec<(i32, i64)> {
+            demo.facilities.iter().flat_map(|f| &f.lots).map(|lot| (lot.quantity, lot.expires_at_ms)).collect()
+        };
+        let mut again = Demo::new(1);
+        assert_ne!(stock(&again), stock(&demo));
+        again.resume(&left);
+        assert_eq!(stock(&again), stock(&demo));
     }
 
     #[test]

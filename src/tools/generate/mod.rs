@@ -14,6 +14,7 @@ mod region;
 mod rows;
 mod sink;
 mod sqlite;
+mod summarise;
 mod template;
 
 use std::{path::PathBuf, time::Instant};
@@ -30,7 +31,7 @@ pub(in crate::tools) use sink::Sink;
 pub(in crate::tools) use sqlite::SqliteSink;
 pub use template::{Template, TemplateChoice};
 
-use crate::{config::Settings, store::StoreError};
+use crate::{config::Settings, startup::StartError, store::StoreError};
 
 /// Fills the database with realistic facilities, stock, deliveries and requests.
 #[derive(Debug, Clone, clap::Args)]
@@ -64,6 +65,9 @@ pub struct GenerateArgs {
     /// Make the rows in memory only and say how fast that is
     #[arg(long)]
     pub dry_run: bool,
+    /// Leave the summaries to a running service, or to a rebuild later
+    #[arg(long, conflicts_with = "dry_run")]
+    pub no_rebuild: bool,
 }
 
 /// Why a load, or an estimate, did not come to its end.
@@ -71,6 +75,12 @@ pub struct GenerateArgs {
 pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(
+        "the rows are in; their summaries are not all made: {0}. A running service makes them; else run: facility-summary rebuild --all"
+    )]
+    Summaries(String),
     #[error("{needed} are needed in {}, where {free} are free: make room, or ask for fewer facilities or days", .folder.display())]
     DiskTooSmall { folder: PathBuf, needed: HumanBytes, free: HumanBytes },
     #[error("the folder {} cannot be written: {source}", .folder.display())]
@@ -124,13 +134,14 @@ pub async fn run(args: GenerateArgs, settings: &Settings) -> Result<(), Error> {
     log(&args, started, &outcome, &result);
     result?;
     println!("{}", told(&outcome, started));
-    if args.dry_run { Ok(()) } else { after_load(settings).await }
-}
-
-/// What is to happen once the rows are in: their summaries are yet to be made.
-async fn after_load(_settings: &Settings) -> Result<(), Error> {
-    println!("A running service summarises the new rows by itself; without one, run: facility-summary rebuild --all");
-    Ok(())
+    match (args.dry_run, args.no_rebuild) {
+        (true, _) => Ok(()),
+        (false, false) => summarise::run(settings).await,
+        (false, true) => {
+            println!("A running service summarises the new rows by itself; without one, run: facility-summary rebuild --all");
+            Ok(())
+        }
+    }
 }
 
 impl GenerateArgs {

@@ -17,7 +17,11 @@ use super::{
     rows::{Fields, Row},
     sink::{Sample, Sink, bounds},
 };
-use crate::{domain::day::Day, store::StoreError};
+use crate::{
+    config::DatabaseSettings,
+    domain::day::Day,
+    store::{Store, sqlite::SqliteStore},
+};
 
 /// Rows in one statement: 1,200 to 1,800 parameters, of the 32,766 that SQLite allows. More rows were not faster.
 const ROWS_PER_INSERT: usize = 300;
@@ -32,7 +36,6 @@ pub struct SqliteSink {
 impl SqliteSink {
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(true)
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             // A power cut may cost the last chunks, never part of one: the rerun makes them again.
@@ -43,12 +46,9 @@ impl SqliteSink {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        std::fs::create_dir_all(&folder).map_err(|source| Error::Folder { folder: folder.clone(), source })?;
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::migrate!("migrations/sqlite")
-            .run_direct(None, &mut connection, false)
-            .await
-            .map_err(|e| StoreError::Migration(e.to_string()))?;
+        // The store makes the file and its tables, whoever else is about to: a service that starts at this moment, for one.
+        SqliteStore::open(&DatabaseSettings { url: url.to_owned(), ..Default::default() }).await?.close().await;
+        let connection = SqliteConnection::connect_with(&options).await?;
         Ok(SqliteSink { connection, folder })
     }
 

@@ -26,6 +26,7 @@ fn args(facilities: u32) -> GenerateArgs {
         chunk: None,
         end_date: Some(date(2026, 3, 30)),
         dry_run: false,
+        no_rebuild: true,
     }
 }
 
@@ -140,31 +141,17 @@ fn a_facility_costs_no_memory_for_its_rows() {
     assert!(size_of_val(&long.request_rows()) < 1_024 && size_of::<FacilitySeed>() < 512);
 }
 
-/// A fresh database on each store: SQLite, and Postgres where `TEST_POSTGRES_URL` names a server on which we may create databases.
+/// A new SQLite file. What is to hold on both stores, `tests/api/generate.rs` holds them to.
 struct Fresh {
     settings: Settings,
     _folder: tempfile::TempDir,
 }
 
-async fn fresh() -> Vec<Fresh> {
-    let mut urls = Vec::new();
-    if let Ok(server) = std::env::var("TEST_POSTGRES_URL") {
-        let name = format!("generate_{}", uuid::Uuid::new_v4().simple());
-        let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
-        let (base, _) = server.rsplit_once('/').unwrap();
-        urls.push(format!("{base}/{name}"));
-    }
+fn fresh() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
-    urls.push(format!("sqlite://{}", folder.path().join("new/data.db").display()));
-    let mut folder = Some(folder);
-    urls.into_iter()
-        .rev()
-        .map(|url| {
-            let settings = Settings { database: DatabaseSettings { url, ..Default::default() }, ..Default::default() };
-            Fresh { settings, _folder: folder.take().unwrap_or_else(|| tempfile::tempdir().unwrap()) }
-        })
-        .collect()
+    let url = format!("sqlite://{}", folder.path().join("new/data.db").display());
+    let settings = Settings { database: DatabaseSettings { url, ..Default::default() }, ..Default::default() };
+    Fresh { settings, _folder: folder }
 }
 
 /// Every row of the five tables, as text, in order.
@@ -177,124 +164,103 @@ async fn content(settings: &Settings) -> Vec<String> {
         (rows::DistributionRow::TABLE, rows::DistributionRow::COLUMNS),
         (rows::RequestRow::TABLE, rows::RequestRow::COLUMNS),
     ] {
-        let is_postgres = settings.database.is_postgres();
         let column = |name: &&str| match *name {
-            id if id.ends_with("id") && is_postgres => format!("replace({id}::text, '-', '')"),
             id if id.ends_with("id") => format!("lower(hex({id}))"),
-            at if ["event_time", "expires_at", "date_delivered", "created_at"].contains(&at) && is_postgres => {
-                format!("coalesce((extract(epoch FROM {at}) * 1000)::int8::text, '-')")
-            }
             other => format!("coalesce(CAST({other} AS text), '-')"),
         };
         let list: Vec<_> = columns.iter().map(column).collect();
         let statement = AssertSqlSafe(format!("SELECT {} AS line FROM {table} ORDER BY id", list.join(" || '|' || ")));
-        if is_postgres {
-            let mut connection = sqlx::PgConnection::connect(&settings.database.url).await.unwrap();
-            let found = sqlx::query(statement).fetch_all(&mut connection).await.unwrap();
-            all.extend(found.iter().map(|row| row.get::<String, _>("line")));
-        } else {
-            let mut connection = sqlx::SqliteConnection::connect(&settings.database.url).await.unwrap();
-            let found = sqlx::query(statement).fetch_all(&mut connection).await.unwrap();
-            all.extend(found.iter().map(|row| row.get::<String, _>("line")));
-        }
+        let mut connection = sqlx::SqliteConnection::connect(&settings.database.url).await.unwrap();
+        let found = sqlx::query(statement).fetch_all(&mut connection).await.unwrap();
+        all.extend(found.iter().map(|row| row.get::<String, _>("line")));
     }
     all
 }
 
 #[tokio::test]
-async fn both_databases_hold_what_was_asked_whatever_the_chunks() {
+async fn the_database_holds_what_was_asked_whatever_the_chunks() {
     let mut contents = Vec::new();
     for chunk in [1, 5, 100] {
-        for fresh in fresh().await {
-            let args = GenerateArgs { chunk: Some(chunk), ..args(12) };
-            let outcome = loaded(&args, &fresh.settings).await.unwrap();
-            assert_eq!(outcome.made, args.data_set().counts(0..12));
-            let content = content(&fresh.settings).await;
-            assert_eq!(content.len() as u64, outcome.made.rows());
-            contents.push(content);
-        }
+        let fresh = fresh();
+        let args = GenerateArgs { chunk: Some(chunk), ..args(12) };
+        let outcome = loaded(&args, &fresh.settings).await.unwrap();
+        assert_eq!(outcome.made, args.data_set().counts(0..12));
+        let content = content(&fresh.settings).await;
+        assert_eq!(content.len() as u64, outcome.made.rows());
+        contents.push(content);
     }
     assert!(contents.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[tokio::test]
 async fn a_stopped_load_leaves_whole_facilities_and_a_rerun_makes_the_rest() {
-    for (stopped, whole) in fresh().await.into_iter().zip(fresh().await) {
-        let args = args(12);
-        loaded(&args, &whole.settings).await.unwrap();
+    let (stopped, whole) = (fresh(), fresh());
+    let args = args(12);
+    loaded(&args, &whole.settings).await.unwrap();
 
-        let set = args.data_set();
-        let mut sink = connect(&stopped.settings.database).await.unwrap();
-        load::load(&set, 5, 2, sink.as_mut(), &Progress::hidden(), &mut Outcome::default()).await.unwrap();
-        let progress = Progress::hidden();
-        progress.stop();
-        let error = load::load(&set, 12, 4, sink.as_mut(), &progress, &mut Outcome::default()).await.unwrap_err();
-        assert!(matches!(error, Error::Stopped), "{error}");
-        let half_way = sink.load(&set.facilities(5..9).collect::<Vec<_>>(), &progress).await.unwrap_err();
-        assert!(matches!(half_way, Error::Stopped), "{half_way}");
-        assert_eq!(sink.count("facilities", set.ids(0..12)).await.unwrap(), 5);
-        check(&set, 5, set.counts(0..5), sink.as_mut(), &Progress::hidden()).await.unwrap();
-        drop(sink);
+    let set = args.data_set();
+    let mut sink = connect(&stopped.settings.database).await.unwrap();
+    load::load(&set, 5, 2, sink.as_mut(), &Progress::hidden(), &mut Outcome::default()).await.unwrap();
+    let progress = Progress::hidden();
+    progress.stop();
+    let error = load::load(&set, 12, 4, sink.as_mut(), &progress, &mut Outcome::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error}");
+    let half_way = sink.load(&set.facilities(5..9).collect::<Vec<_>>(), &progress).await.unwrap_err();
+    assert!(matches!(half_way, Error::Stopped), "{half_way}");
+    assert_eq!(sink.count("facilities", set.ids(0..12)).await.unwrap(), 5);
+    check(&set, 5, set.counts(0..5), sink.as_mut(), &Progress::hidden()).await.unwrap();
+    drop(sink);
 
-        let outcome = loaded(&args, &stopped.settings).await.unwrap();
-        assert_eq!(outcome.skipped_facilities, 5);
-        assert_eq!(outcome.made, set.counts(5..12));
-        assert_eq!(content(&stopped.settings).await, content(&whole.settings).await);
-    }
+    let outcome = loaded(&args, &stopped.settings).await.unwrap();
+    assert_eq!(outcome.skipped_facilities, 5);
+    assert_eq!(outcome.made, set.counts(5..12));
+    assert_eq!(content(&stopped.settings).await, content(&whole.settings).await);
 }
 
 #[tokio::test]
 async fn a_rerun_on_a_later_day_goes_on_with_the_days_of_the_first() {
-    for fresh in fresh().await {
-        let first = args(3);
-        loaded(&first, &fresh.settings).await.unwrap();
-        let later = GenerateArgs { end_date: None, ..args(6) };
-        let outcome = loaded(&later, &fresh.settings).await.unwrap();
-        assert_eq!(outcome.skipped_facilities, 3);
-        let other = GenerateArgs { end_date: Some(date(2026, 4, 2)), ..args(6) };
-        let refusal = loaded(&other, &fresh.settings).await.unwrap_err().to_string();
-        assert!(refusal.contains("2026-03-30") && refusal.contains("2026-04-02"), "{refusal}");
-    }
+    let fresh = fresh();
+    let first = args(3);
+    loaded(&first, &fresh.settings).await.unwrap();
+    let later = GenerateArgs { end_date: None, ..args(6) };
+    let outcome = loaded(&later, &fresh.settings).await.unwrap();
+    assert_eq!(outcome.skipped_facilities, 3);
+    let other = GenerateArgs { end_date: Some(date(2026, 4, 2)), ..args(6) };
+    let refusal = loaded(&other, &fresh.settings).await.unwrap_err().to_string();
+    assert!(refusal.contains("2026-03-30") && refusal.contains("2026-04-02"), "{refusal}");
 }
 
 #[tokio::test]
 async fn rows_changed_since_are_found_by_the_check() {
-    for fresh in fresh().await {
-        let args = args(3);
-        loaded(&args, &fresh.settings).await.unwrap();
-        let delete = "DELETE FROM blood_requests WHERE id IN (SELECT id FROM blood_requests LIMIT 1)";
-        if fresh.settings.database.is_postgres() {
-            let mut connection = sqlx::PgConnection::connect(&fresh.settings.database.url).await.unwrap();
-            sqlx::query(delete).execute(&mut connection).await.unwrap();
-        } else {
-            let mut connection = sqlx::SqliteConnection::connect(&fresh.settings.database.url).await.unwrap();
-            sqlx::query(delete).execute(&mut connection).await.unwrap();
-        }
-        let error = loaded(&args, &fresh.settings).await.unwrap_err();
-        assert!(matches!(error, Error::Mismatch { what: "blood_requests", .. }), "{error}");
-    }
+    let fresh = fresh();
+    let args = args(3);
+    loaded(&args, &fresh.settings).await.unwrap();
+    let delete = "DELETE FROM blood_requests WHERE id IN (SELECT id FROM blood_requests LIMIT 1)";
+    let mut connection = sqlx::SqliteConnection::connect(&fresh.settings.database.url).await.unwrap();
+    sqlx::query(delete).execute(&mut connection).await.unwrap();
+    let error = loaded(&args, &fresh.settings).await.unwrap_err();
+    assert!(matches!(error, Error::Mismatch { what: "blood_requests", .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_sample_leaves_no_trace() {
-    for fresh in fresh().await {
-        let mut sink = connect(&fresh.settings.database).await.unwrap();
-        let sample = sink.sample(&set(1, None).facilities(0..3).collect::<Vec<_>>()).await.unwrap();
-        assert_eq!(sample.rows, set(1, None).counts(0..3).rows());
-        assert!(sample.bytes_per_row() > 50.0 && sample.rows_per_second() > 0.0, "{sample:?}");
-        drop(sink);
-        assert!(content(&fresh.settings).await.is_empty());
-        if let Some(folder) = fresh.settings.database.url.strip_prefix("sqlite://") {
-            let folder = std::path::Path::new(folder).parent().unwrap();
-            let names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-            assert!(names.iter().all(|name| name.to_string_lossy().starts_with("data.db")), "{names:?}");
-        }
+    let fresh = fresh();
+    let mut sink = connect(&fresh.settings.database).await.unwrap();
+    let sample = sink.sample(&set(1, None).facilities(0..3).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(sample.rows, set(1, None).counts(0..3).rows());
+    assert!(sample.bytes_per_row() > 50.0 && sample.rows_per_second() > 0.0, "{sample:?}");
+    drop(sink);
+    assert!(content(&fresh.settings).await.is_empty());
+    if let Some(folder) = fresh.settings.database.url.strip_prefix("sqlite://") {
+        let folder = std::path::Path::new(folder).parent().unwrap();
+        let names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(names.iter().all(|name| name.to_string_lossy().starts_with("data.db")), "{names:?}");
     }
 }
 
 #[tokio::test]
 async fn what_the_disk_cannot_hold_is_refused_before_it_begins() {
-    let sqlite = fresh().await.swap_remove(0);
+    let sqlite = fresh();
     let mut sink = connect(&sqlite.settings.database).await.unwrap();
     let set = set(1, None);
     let mut plan = plan::Plan::measured(&set, set.counts(0..3), 3, sink.as_mut()).await.unwrap();

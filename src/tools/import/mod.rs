@@ -28,7 +28,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use self::{
     cells::Cells,
@@ -116,6 +116,8 @@ pub struct ImportReport {
     pub facilities_registered: u64,
     /// Statements that were new, and closed days that changed; 0 where everything was known already.
     pub changed: u64,
+    /// Statements that changed nothing: known already, or corrected since by something newer.
+    pub superseded: u64,
     /// Known facilities whose own zone is not the one that the file names, and stays.
     pub zones_kept: u64,
     /// Where the skipped rows are.
@@ -127,15 +129,18 @@ impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} rows read, {} written, {} skipped; {} facilities registered; {:.1} s",
+            "{} rows read, {} in, {} skipped; {} facilities registered; {:.1} s, {:.0} rows/s",
             self.rows_read,
             self.rows_written,
             self.rows_skipped,
             self.facilities_registered,
-            self.duration.as_secs_f64()
+            self.duration.as_secs_f64(),
+            self.rows_read as f64 / self.duration.as_secs_f64().max(1e-3)
         )?;
         if self.changed == 0 && self.rows_written > 0 {
             write!(f, "\nAll of it was known already: nothing changed")?;
+        } else if self.superseded > 0 {
+            write!(f, "\n{} rows were known already, or have been corrected since: they changed nothing", self.superseded)?;
         }
         if let Some(path) = &self.rejects {
             write!(
@@ -168,7 +173,7 @@ pub async fn run(args: ImportArgs, target: &dyn ImportTarget) -> Result<ImportRe
     };
     let directory = Directory::new(target.facilities().await?);
     let translator = Translator { kind: args.kind, dates, directory, said: Said::default() };
-    let mut import = Import { rows, mapping, translator, rejects, target, written: 0, registered: 0, changed: 0 };
+    let mut import = Import { rows, mapping, translator, rejects, target, written: 0, registered: 0, changed: 0, superseded: 0 };
     if let Err(cause) = import.all_chunks().await {
         return Err(ImportError::Interrupted { path: args.file, rows_in: import.written, cause: Box::new(cause) });
     }
@@ -186,6 +191,7 @@ struct Import<'a> {
     written: u64,
     registered: u64,
     changed: u64,
+    superseded: u64,
 }
 
 impl Import<'_> {
@@ -196,7 +202,8 @@ impl Import<'_> {
             let at_end = chunk.rows < CHUNK_ROWS;
             self.write_chunk(chunk).await?;
             progress.set_position(self.rows.progress().0);
-            progress.set_message(format!("{} rows", self.written));
+            let rate = self.written as f64 / progress.elapsed().as_secs_f64().max(1e-3);
+            progress.set_message(format!("{} rows  {}/s", HumanCount(self.written), HumanCount(rate as u64)));
             if at_end {
                 progress.finish_and_clear();
                 return Ok(());
@@ -225,7 +232,9 @@ impl Import<'_> {
     async fn write_chunk(&mut self, mut chunk: Chunk) -> Result<(), ImportError> {
         let stock = chunk.take_stock();
         if !chunk.statements.is_empty() {
-            self.changed += self.target.apply(chunk.statements).await?.applied;
+            let applied = self.target.apply(chunk.statements).await?;
+            self.changed += applied.applied;
+            self.superseded += applied.superseded;
         }
         self.registered += chunk.registered;
         if !stock.is_empty() {
@@ -249,6 +258,7 @@ impl Import<'_> {
             rows_skipped: skipped,
             facilities_registered: self.registered,
             changed: self.changed,
+            superseded: self.superseded,
             zones_kept: self.translator.directory.zones_kept.len() as u64,
             rejects: path,
             duration: started.elapsed(),
@@ -260,6 +270,7 @@ impl Import<'_> {
             rows_skipped = report.rows_skipped,
             facilities_registered = report.facilities_registered,
             changed = report.changed,
+            superseded = report.superseded,
             duration_ms = report.duration.as_millis() as u64,
             "import done"
         );
@@ -269,7 +280,7 @@ impl Import<'_> {
 
 /// A bar over the file's bytes, on standard error; it shows nothing where that is no terminal.
 fn progress_bar(total_bytes: u64) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {msg} {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}  {msg}  {eta_precise} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(total_bytes).with_style(style)
 }

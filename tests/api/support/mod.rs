@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod faketime;
+pub mod plain_sql;
 pub mod postgres;
 pub mod problem;
 pub mod service;

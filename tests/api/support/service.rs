@@ -38,6 +38,20 @@ pub struct Service {
     launch: Launch,
 }
 
+/// A command under way; killed on drop.
+pub struct RunningCommand(Process);
+
+impl RunningCommand {
+    /// Sends a signal, such as `libc::SIGINT`.
+    pub fn signal(&self, signal: i32) {
+        self.0.signal(signal);
+    }
+
+    pub async fn wait(mut self) -> Exited {
+        self.0.wait("the command has ended").await
+    }
+}
+
 /// What a process left when it ended by itself.
 pub struct Exited {
     /// `None` if a signal ended it.
@@ -148,6 +162,11 @@ impl Launch {
         self
     }
 
+    /// The database of its every start.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     /// Its working directory, the same at every start of this launch.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -172,6 +191,11 @@ impl Launch {
     /// Runs a command such as `&["audit"]`, or a `serve` that is meant to fail, with the same settings until it ends by itself.
     pub async fn run(&self, arguments: &[&str]) -> Exited {
         self.spawn(arguments).wait("the command has ended").await
+    }
+
+    /// Starts a command such as `&["import", …]` that the test ends before it would end by itself.
+    pub fn start_command(&self, arguments: &[&str]) -> RunningCommand {
+        RunningCommand(self.spawn(arguments))
     }
 
     fn spawn(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {

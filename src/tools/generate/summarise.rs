@@ -1,0 +1,47 @@
+//! After the load: the summaries, made here and now by the service's own rebuild, so that the figures are served without further ado.
+
+use std::time::Instant;
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+
+use super::{Error, plan::shown};
+use crate::{config::Settings, jobs::rebuild::Extent, startup::Core, store::JobRun};
+
+/// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks; a rebuild makes the rest.
+pub async fn run(settings: &Settings) -> Result<(), Error> {
+    let started = Instant::now();
+    let core = Core::open(settings.clone()).await?;
+    let bar = progress_bar();
+    let rebuild = async {
+        let run = core.rebuild.request(Extent::All).await?;
+        bar.set_length(run.total.unsigned_abs());
+        let watch = |run: &JobRun| {
+            bar.set_position(run.done.unsigned_abs());
+            if run.done == run.total {
+                // Before the log's last line, which would else begin behind the bar.
+                bar.finish_and_clear();
+            }
+        };
+        core.rebuild.run_watched(run, Extent::All, watch).await
+    };
+    let result = tokio::select! {
+        result = rebuild => result.map_err(|error| Error::Summaries(error.to_string())),
+        _ = tokio::signal::ctrl_c() => Err(Error::Summaries("stopped".into())),
+    };
+    bar.finish_and_clear();
+    core.store.close().await;
+    let run = result?;
+    println!(
+        "Summarised {} facilities in {}: {} facility-days changed.",
+        HumanCount(run.done.unsigned_abs()),
+        shown(started.elapsed()),
+        HumanCount(run.changed.unsigned_abs())
+    );
+    Ok(())
+}
+
+/// On standard error, where that is a terminal.
+fn progress_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {percent}%  {human_pos}/{human_len} facilities summarised  {eta_precise} left");
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

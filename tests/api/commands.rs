@@ -1,0 +1,91 @@
+//! The commands as a whole: help that helps, and exit codes that scripts can rely on.
+
+use serde_json::Value;
+
+use crate::support::{Service, plain_sql::execute, service::Launch};
+
+async fn both_stores() -> [Launch; 2] {
+    [Service::on_sqlite(), Service::on_postgres().await]
+}
+
+#[tokio::test]
+async fn the_help_of_every_command_shows_an_example() {
+    let launch = Service::on_sqlite();
+    let help = launch.run(&["--help"]).await;
+    let (_, commands) = help.output.split_once("Commands:").expect("a list of commands");
+    let commands = commands.split("Options:").next().unwrap_or_default();
+    let names: Vec<&str> =
+        commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|n| !n.is_empty()).collect();
+    for name in ["serve", "migrate", "rebuild", "audit", "generate", "import", "estimate", "openapi"] {
+        assert!(names.contains(&name), "{name}: {}", help.output);
+    }
+    for name in names.into_iter().filter(|name| *name != "help") {
+        let help = launch.run(&[name, "--help"]).await;
+        assert_eq!(help.code, Some(0), "{name}");
+        assert!(help.output.contains(&format!("facility-summary {name}")) && help.output.contains("Example"), "{name}: {}", help.output);
+    }
+}
+
+#[tokio::test]
+async fn wrong_use_exits_with_2() {
+    let launch = Service::on_sqlite();
+    for words in
+        [&["sevre"][..], &["rebuild", "--days=0"], &["rebuild", "--all", "--days=3"], &["generate"], &["estimate", "--facilities=0"]]
+    {
+        assert_eq!(launch.run(words).await.code, Some(2), "{words:?}");
+    }
+    let exited = launch.run(&["audit", "--config=none.toml"]).await;
+    assert_eq!(exited.code, Some(2), "{}", exited.output);
+    assert!(exited.output.contains("none.toml"), "{}", exited.output);
+}
+
+#[tokio::test]
+async fn migrating_twice_does_no_harm() {
+    for launch in both_stores().await {
+        for _ in 0..2 {
+            let exited = launch.run(&["migrate"]).await;
+            assert_eq!(exited.code, Some(0), "{}", exited.output);
+            assert!(exited.output.contains("up to date"), "{}", exited.output);
+        }
+    }
+}
+
+#[tokio::test]
+async fn commands_that_meet_on_a_new_database_do_not_disturb_each_other() {
+    for launch in both_stores().await {
+        let generate = launch.run(&["generate", "--facilities=2", "--days=2"]);
+        let (generated, migrated, again) = tokio::join!(generate, launch.run(&["migrate"]), launch.run(&["migrate"]));
+        for exited in [generated, migrated, again] {
+            assert_eq!(exited.code, Some(0), "{}", exited.output);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_audit_lists_the_row_that_differs_and_a_rebuild_heals_it() {
+    for launch in both_stores().await {
+        let generated = launch.run(&["generate", "--facilities=3", "--days=2"]).await;
+        assert_eq!(generated.code, Some(0), "{}", generated.output);
+        let one = "SELECT facility_id FROM dashboard_daily_summary ORDER BY facility_id LIMIT 1";
+        let tamper = format!(
+            "DELETE FROM summary_marks;
+             UPDATE dashboard_daily_summary SET total_requests = total_requests + 1000
+             WHERE facility_id = ({one}) AND date = (SELECT min(date) FROM dashboard_daily_summary WHERE facility_id = ({one}))"
+        );
+        execute(launch.database_url(), &tamper).await;
+        let found = launch.run(&["audit"]).await;
+        assert_eq!(found.code, Some(1), "{}", found.output);
+        assert!(found.output.contains("3 facilities audited, 1 row differs.") && found.output.contains("sources say"), "{}", found.output);
+        let healed = launch.run(&["rebuild", "--all"]).await;
+        assert!(healed.output.contains("1 row changed"), "{}", healed.output);
+        assert_eq!(launch.run(&["audit"]).await.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_printed_without_a_database() {
+    let exited = Service::on("postgres://nobody@127.0.0.1:1/none").run(&["openapi"]).await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    let document: Value = serde_json::from_str(&exited.output).expect("nothing but JSON is printed");
+    assert!(document["openapi"].is_string());
+}
