@@ -148,7 +148,7 @@ async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<Exi
     let core = Core::open(settings).await?;
     let extent = if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
     // Facilities that were written beside the service have no day opened yet, and no mark dealt with.
-    core.drain().run().await?;
+    core.drain().take_up_marks().await?;
     let run = core.rebuild.request(extent).await?;
     let run = core.rebuild.run_once(run, extent).await?;
     println!("{} facilities looked at, {} rows changed, of which {} by a change that left no mark.", run.done, run.changed, run.drift);

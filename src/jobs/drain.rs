@@ -2,7 +2,7 @@
 //! an instant has been dealt with, that instant is the watermark: every summary is exact as of it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -98,6 +98,13 @@ impl Drain {
         Ok(pass)
     }
 
+    /// Deals with the marks visible now and nothing else: for a command beside the service, which has to find the command's own rows,
+    /// and everybody else's, in the outbox. False where some are left.
+    pub async fn take_up_marks(&self) -> store::Result<bool> {
+        let marks = self.store.observe(self.batch).await?.marks;
+        Ok(marks.is_empty() || self.deal_with(&marks).await?)
+    }
+
     fn show_age(&self) {
         let watermark_ms = self.memory.watermark_ms();
         if watermark_ms != i64::MIN {
@@ -117,6 +124,9 @@ impl Drain {
             .map(|(_, id, date, _)| (*id, *date))
             .collect();
         if !unseen.is_empty() {
+            // Whoever wrote them may have registered the facility, or moved it, too.
+            let ids: BTreeSet<Uuid> = unseen.iter().map(|(id, _)| *id).collect();
+            self.directory.reload(&*self.store, &ids.into_iter().collect::<Vec<_>>()).await?;
             let rows = self.store.summaries(&unseen).await?;
             self.refresher.changes.publish(position, rows.iter());
         }
