@@ -136,6 +136,10 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) => {
                 Problem::unavailable("The database cannot be reached. Nothing was changed; try again shortly.", 2)
             }
+            StoreError::InDoubt(_) => Problem::unavailable(
+                "The database was lost at the last moment, and whether this request was applied is not known. Send it again: once more does no harm.",
+                2,
+            ),
             StoreError::Locked(_) => Problem::unavailable("Another program holds a lock on what this request needs; try again shortly.", 1),
             StoreError::Conflict => Problem::unavailable("Other writes kept interfering with this request; try again shortly.", 1),
             StoreError::Full(_) => {

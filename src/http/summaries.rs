@@ -71,7 +71,7 @@ pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     let today = facility.zone.today(now_ms);
     let (day, is_alias) = if text == "today" { (today, true) } else { (begun_day(&facility, text, &today)?, false) };
     let until_ms = is_alias.then_some(day.end_ms);
-    if let Some(answer) = app.reads.read_memory(facility.id, day.date, &wish, now_ms) {
+    if let Some(answer) = app.reads.read_memory(facility.id, &day, &wish, now_ms) {
         tracing::debug!(facility_id = %facility.id, date = %day.date, outcome = "fresh", tier = "memory", age_seconds = answer.age_ms / 1000, "summary read");
         let response = respond(&request, &app, &answer, now_ms, until_ms);
         app.metrics.read_duration.observe(started.elapsed().as_secs_f64());

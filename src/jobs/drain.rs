@@ -21,7 +21,7 @@ use crate::{
         outage::Outage,
         refresh::{DAYS_IN_A_SPAN, Refresher, days_with_data},
     },
-    store::{self, Mark, MarkKind, Observation, Store},
+    store::{self, Mark, MarkKind, Observation, Store, StoreError},
 };
 
 pub struct Drain {
@@ -146,11 +146,20 @@ impl Drain {
             }
         }
         // In another order each time: who waits for a lock at the front must not keep the others from their turn.
-        let mut facilities: Vec<(Uuid, Vec<&Mark>)> = by_facility.into_iter().collect();
-        facilities.shuffle(&mut rand::rng());
+        let (mut known, gone): (Vec<_>, Vec<_>) = by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
+        known.shuffle(&mut rand::rng());
         let mut left = 0;
-        for chunk in facilities.chunks(self.chunk) {
-            if self.refresh(chunk).await.is_err() {
+        for (id, marks) in &gone {
+            if let Err(error) = self.remove(*id, marks).await {
+                tracing::warn!(facility_id = %id, %error, "the rows of a removed facility wait");
+                left += 1;
+            }
+        }
+        for chunk in known.chunks(self.chunk) {
+            if let Err(error) = self.refresh(chunk).await {
+                if !matches!(error, StoreError::Locked(_) | StoreError::Conflict | StoreError::Refused(_)) {
+                    return Err(error);
+                }
                 // Somebody holds a lock that one of these needs: each for itself, so that the others are served.
                 for alone in chunk.chunks(1) {
                     if let Err(error) = self.refresh(alone).await {
@@ -179,7 +188,10 @@ impl Drain {
     async fn follow_registrations(&self, marks: &[Mark]) -> store::Result<()> {
         let changed: Vec<&Mark> = marks.iter().filter(|m| m.kind == MarkKind::Facility).collect();
         if changed.iter().any(|m| m.facility_id.is_none()) {
-            return self.directory.load(&*self.store).await;
+            for id in self.directory.load(&*self.store).await? {
+                self.remove(id, &[]).await?;
+            }
+            return Ok(());
         }
         let mut ids: Vec<Uuid> = changed.iter().filter_map(|m| m.facility_id).collect();
         // A mark may be about a facility that this process has never heard of.
@@ -189,13 +201,17 @@ impl Drain {
         if ids.is_empty() {
             return Ok(());
         }
-        let gone = self.directory.reload(&*self.store, &ids).await?;
-        if !gone.is_empty() {
-            let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
-            tx.remove_summaries(&gone).await?;
-            tx.commit().await?;
-            gone.iter().for_each(|id| self.memory.forget_facility(*id));
-        }
+        self.directory.reload(&*self.store, &ids).await.map(drop)
+    }
+
+    /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under way must not write them again.
+    async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<()> {
+        let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
+        tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        tx.lock(&[id]).await?;
+        tx.remove_summaries(&[id]).await?;
+        tx.commit().await?;
+        self.memory.forget_facility(id);
         Ok(())
     }
 
@@ -209,7 +225,11 @@ impl Drain {
             }
         }
         let taken: Vec<Mark> = marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
-        self.refresher.refresh_taking_marks(keys.into_values().collect(), &taken, Trigger::Event).await.map(drop)
+        let keys: Vec<DayKey> = keys.into_values().collect();
+        match marks.len() {
+            1 => self.refresher.refresh_alone(keys, &taken, Trigger::Event).await.map(drop),
+            _ => self.refresher.refresh_taking_marks(keys, &taken, Trigger::Event).await.map(drop),
+        }
     }
 
     /// The local days that a facility's marks point at.
@@ -231,6 +251,7 @@ impl Drain {
     async fn refresh_everything(&self, marks: &[&Mark]) -> store::Result<bool> {
         let only_today = marks.iter().all(|m| m.kind == MarkKind::Stock);
         let facilities = self.directory.by_name();
+        let mut all = Ok(());
         for chunk in facilities.chunks(self.chunk) {
             let now_ms = self.clock.now_ms();
             let mut keys = Vec::with_capacity(chunk.len());
@@ -239,11 +260,12 @@ impl Drain {
                 keys.extend(days.into_iter().map(|day| DayKey { facility: facility.clone(), day }));
             }
             for keys in keys.chunks(self.chunk) {
-                if let Err(error) = self.refresher.refresh(keys.to_vec(), Trigger::Event).await {
-                    tracing::warn!(%error, "marks of all facilities wait");
-                    return Ok(false);
-                }
+                all = all.and(self.refresher.refresh_each(keys.to_vec(), Trigger::Event).await.1);
             }
+        }
+        if let Err(error) = all {
+            tracing::warn!(%error, "marks of all facilities wait");
+            return Ok(false);
         }
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
         tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
@@ -264,7 +286,7 @@ impl Drain {
             .collect();
         let mut done = true;
         for chunk in keys.chunks(self.chunk) {
-            if let Err(error) = self.refresher.refresh(chunk.to_vec(), Trigger::Schedule).await {
+            if let (_, Err(error)) = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await {
                 tracing::warn!(%error, "expired figures wait");
                 done = false;
             }

@@ -37,18 +37,26 @@ impl Midnight {
         if due.is_empty() {
             return Ok(0);
         }
-        let mut count = 0;
+        let (mut count, mut result) = (0, Ok(()));
         for chunk in due.chunks(self.chunk) {
-            count += self.open(chunk, now_ms).await?;
+            // A facility whose lock somebody holds is tried again in a second; the others have their day.
+            match self.open(chunk, now_ms).await {
+                Ok(opened) => count += opened,
+                Err(error) => result = Err(error),
+            }
         }
+        result?;
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.extend(due.iter().map(|f| (f.zone.name.clone(), f.zone.today(now_ms).date)));
         Ok(count)
     }
 
     async fn open(&self, facilities: &[&Arc<Facility>], now_ms: i64) -> store::Result<usize> {
-        let todays: Vec<(Uuid, Date)> = facilities.iter().map(|f| (f.id, f.zone.today(now_ms).date)).collect();
-        let open: HashSet<Uuid> = self.store.summaries(&todays).await?.into_iter().map(|row| row.summary.facility_id).collect();
+        let todays: HashMap<Uuid, Day> = facilities.iter().map(|f| (f.id, f.zone.today(now_ms))).collect();
+        let rows = self.store.summaries(&todays.iter().map(|(id, day)| (*id, day.date)).collect::<Vec<_>>()).await?;
+        // A row from before the day began is another zone's: the facility has moved since.
+        let open: HashSet<Uuid> =
+            rows.iter().filter(|r| r.as_of_ms >= todays[&r.summary.facility_id].start_ms).map(|r| r.summary.facility_id).collect();
         let keys: Vec<DayKey> = facilities
             .iter()
             .filter(|f| !open.contains(&f.id))
@@ -60,7 +68,7 @@ impl Midnight {
             .collect();
         let opened = keys.len() / 2;
         if opened > 0 {
-            self.refresher.refresh(keys, Trigger::Schedule).await?;
+            self.refresher.refresh_each(keys, Trigger::Schedule).await.1?;
             tracing::info!(facilities = opened, "days opened");
         }
         Ok(opened)

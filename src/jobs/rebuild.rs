@@ -150,11 +150,13 @@ impl Rebuild {
             .inc_by((keys.len() - differences.len().min(keys.len())) as u64);
         let wrong: std::collections::HashSet<(Uuid, Date)> = differences.iter().map(|d| (d.facility_id, d.date)).collect();
         let wrong: Vec<DayKey> = keys.iter().filter(|k| wrong.contains(&k.id())).cloned().collect();
+        let mut result = Ok(());
         for chunk in wrong.chunks(self.chunk) {
-            let refreshed = self.refresher.refresh(chunk.to_vec(), Trigger::Schedule).await?;
+            let (refreshed, all) = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await;
             run.changed += refreshed.iter().filter(|r| r.changed).count() as i64;
+            result = result.and(all);
         }
-        Ok(())
+        result
     }
 
     /// What an audit finds: the same look, nothing healed.

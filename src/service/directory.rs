@@ -28,14 +28,19 @@ pub struct Directory {
 const LOOKUP_INTERVAL_MS: i64 = 100;
 
 impl Directory {
-    /// Reads all facilities. Rows that are gone are forgotten.
-    pub async fn load(&self, store: &dyn Store) -> store::Result<()> {
+    /// Reads all facilities, and answers those that were known and no longer exist.
+    pub async fn load(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
         let rows = store.facilities(None).await?;
-        let facilities = rows.into_iter().map(|row| (row.id, self.facility(row))).collect();
-        *self.facilities.write().unwrap_or_else(PoisonError::into_inner) = facilities;
+        let facilities: HashMap<Uuid, Arc<Facility>> = rows.into_iter().map(|row| (row.id, self.facility(row))).collect();
+        let gone = {
+            let mut known = self.facilities.write().unwrap_or_else(PoisonError::into_inner);
+            let gone = known.keys().filter(|id| !facilities.contains_key(id)).copied().collect();
+            *known = facilities;
+            gone
+        };
         self.forget_order();
         self.loaded.store(true, Ordering::Release);
-        Ok(())
+        Ok(gone)
     }
 
     /// Reads these facilities again; answers those that no longer exist.

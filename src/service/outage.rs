@@ -30,7 +30,7 @@ impl Outage {
 
     /// A failure of the whole database; a lock that one key waits for is none.
     pub fn failed(&self, error: &StoreError, now_ms: i64) {
-        if matches!(error, StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::Failed(_)) {
+        if matches!(error, StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Full(_) | StoreError::Failed(_)) {
             self.no_attempt_before_ms.store(now_ms + BACK_OFF_MS, Ordering::Relaxed);
             *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.class());
         }

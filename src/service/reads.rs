@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::civil::Date;
 use moka::sync::Cache;
 use uuid::Uuid;
 
@@ -135,8 +134,8 @@ const FILL_ATTEMPTS: usize = 3;
 
 impl Reads {
     /// The rung that costs a look-up: an answer from memory, if it is fresh enough. Never waits.
-    pub fn read_memory(&self, facility: Uuid, date: Date, wish: &Wish, now_ms: i64) -> Option<Answer> {
-        let entry = self.memory.get(&(facility, date))?;
+    pub fn read_memory(&self, facility: Uuid, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
+        let entry = self.held(facility, day)?;
         let age_ms = self.age_ms(&entry, now_ms);
         (age_ms <= wish.max_age_ms && entry.version >= wish.min_version).then(|| {
             self.metrics.reads_fresh_memory.inc();
@@ -144,10 +143,15 @@ impl Reads {
         })
     }
 
+    /// What memory holds of the day. Figures from before it began are of another zone's day of that name: the facility has moved since.
+    fn held(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
+        self.memory.get(&(facility, day.date)).filter(|entry| entry.as_of_ms >= day.start_ms)
+    }
+
     /// All rungs, for a day that has begun.
     pub async fn read(self: &Arc<Self>, facility: &Arc<Facility>, day: Day, wish: &Wish) -> Result<Answer, ReadError> {
         let now_ms = self.clock.now_ms();
-        if let Some(answer) = self.read_memory(facility.id, day.date, wish, now_ms) {
+        if let Some(answer) = self.read_memory(facility.id, &day, wish, now_ms) {
             return Ok(answer);
         }
         let started = Instant::now();
@@ -167,7 +171,7 @@ impl Reads {
     }
 
     async fn past_memory(self: &Arc<Self>, facility: &Arc<Facility>, day: Day, wish: &Wish, now_ms: i64) -> Result<Answer, ReadError> {
-        let held = self.memory.get(&(facility.id, day.date));
+        let held = self.held(facility.id, &day);
         if let Some(entry) = &held
             && let Some(max_stale_ms) = wish.max_stale_ms
             && self.age_ms(entry, now_ms) <= wish.max_age_ms.saturating_add(max_stale_ms)
@@ -206,7 +210,7 @@ impl Reads {
         match reached {
             Ok(result) => result,
             Err(_) if wish.min_version > 0 => Err(ReadError::VersionNotReached),
-            Err(_) => self.last_figures(self.memory.get(&(facility.id, day.date)), wish, forward),
+            Err(_) => self.last_figures(self.held(facility.id, &day), wish, forward),
         }
     }
 
@@ -279,7 +283,8 @@ impl Reads {
             let (position, watermark_ms) = (self.memory.position(), self.memory.watermark_ms());
             let row = self.store.summaries(&[(facility.id, day.date)]).await?.pop();
             let row = match row {
-                Some(row) => row,
+                Some(row) if row.as_of_ms >= day.start_ms => row,
+                Some(_) => return Ok(None),
                 None if day.end_ms <= now_ms => {
                     SummaryRow { summary: Summary::empty(facility.id, day.date, true), as_of_ms: watermark_ms, next_expires_at_ms: None }
                 }

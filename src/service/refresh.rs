@@ -37,6 +37,9 @@ pub struct Refreshed {
 /// Stock that a closed day is to be given, by type.
 pub type ClosedStock = BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>;
 
+/// One of many that each try alone waits that part of the usual for its lock: there may be many that somebody holds.
+const ALONE_WAITS_PART: u32 = 10;
+
 /// How often a refresh is tried again when a zone moved or a concurrent transaction interfered.
 const ATTEMPTS: usize = 4;
 
@@ -57,10 +60,48 @@ impl Refresher {
 
     /// The same, deleting these marks in the same transaction, before the figures are derived. `StoreError::Conflict` where one of them
     /// says more by now than the keys cover.
-    pub async fn refresh_taking_marks(&self, mut keys: Vec<DayKey>, marks: &[Mark], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+    pub async fn refresh_taking_marks(&self, keys: Vec<DayKey>, marks: &[Mark], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        self.refresh_within(self.lock_timeout, keys, marks, trigger).await
+    }
+
+    /// The same for one facility of many of which somebody may hold the locks.
+    pub async fn refresh_alone(&self, keys: Vec<DayKey>, marks: &[Mark], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        self.refresh_within(self.lock_timeout / ALONE_WAITS_PART, keys, marks, trigger).await
+    }
+
+    /// Refreshes these keys; where that fails for a lock, facility by facility, so that one does not cost the others theirs. Answers
+    /// what could be done, and the last error of what could not.
+    pub async fn refresh_each(&self, keys: Vec<DayKey>, trigger: Trigger) -> (Vec<Refreshed>, store::Result<()>) {
+        match self.refresh(keys.clone(), trigger).await {
+            Ok(refreshed) => return (refreshed, Ok(())),
+            Err(error) if !matches!(error, StoreError::Locked(_) | StoreError::Conflict) => return (Vec::new(), Err(error)),
+            Err(_) => {}
+        }
+        let mut by_facility: BTreeMap<Uuid, Vec<DayKey>> = BTreeMap::new();
+        keys.into_iter().for_each(|key| by_facility.entry(key.facility.id).or_default().push(key));
+        let (mut done, mut result) = (Vec::new(), Ok(()));
+        for (facility_id, keys) in by_facility {
+            match self.refresh_alone(keys, &[], trigger).await {
+                Ok(refreshed) => done.extend(refreshed),
+                Err(error) => {
+                    tracing::warn!(%facility_id, %error, "a refresh waits");
+                    result = Err(error);
+                }
+            }
+        }
+        (done, result)
+    }
+
+    async fn refresh_within(
+        &self,
+        lock_timeout: Duration,
+        mut keys: Vec<DayKey>,
+        marks: &[Mark],
+        trigger: Trigger,
+    ) -> store::Result<Vec<Refreshed>> {
         let mut attempt = 1;
         loop {
-            match self.attempt(&keys, marks, &ClosedStock::new(), trigger).await {
+            match self.attempt(lock_timeout, &keys, marks, &ClosedStock::new(), trigger).await {
                 Err(StoreError::Conflict) if attempt < ATTEMPTS => {
                     attempt += 1;
                     keys = self.rezone(keys).await?;
@@ -76,12 +117,19 @@ impl Refresher {
 
     /// Gives closed days their stock, merging by type with what is recorded; other figures are derived as ever.
     pub async fn record_stock(&self, keys: Vec<DayKey>, stock: &ClosedStock) -> store::Result<Vec<Refreshed>> {
-        self.attempt(&keys, &[], stock, Trigger::Request).await
+        self.attempt(self.lock_timeout, &keys, &[], stock, Trigger::Request).await
     }
 
-    async fn attempt(&self, keys: &[DayKey], marks: &[Mark], stock: &ClosedStock, trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+    async fn attempt(
+        &self,
+        lock_timeout: Duration,
+        keys: &[DayKey],
+        marks: &[Mark],
+        stock: &ClosedStock,
+        trigger: Trigger,
+    ) -> store::Result<Vec<Refreshed>> {
         let position = self.changes.position();
-        let mut tx = self.store.begin(self.lock_timeout).await?;
+        let mut tx = self.store.begin(lock_timeout).await?;
         if !marks.is_empty() {
             let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
             if taken.iter().any(|mark| !marks.contains(mark) && !is_covered(mark, keys)) {

@@ -6,6 +6,9 @@ pub enum StoreError {
     /// No connection, or it broke: trying again later may work.
     #[error("the database cannot be reached: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// The connection broke during the commit, and the database could not be asked in time what became of it.
+    #[error("the database was lost during a commit, and whether it took place is not known: {0}")]
+    InDoubt(#[source] sqlx::Error),
     /// Somebody else holds a lock, or a statement ran out of time.
     #[error("a database lock could not be had in time: {0}")]
     Locked(#[source] sqlx::Error),
@@ -32,6 +35,7 @@ impl StoreError {
     pub const fn class(&self) -> &'static str {
         match self {
             StoreError::Unavailable(_) => "unavailable",
+            StoreError::InDoubt(_) => "in_doubt",
             StoreError::Locked(_) => "locked",
             StoreError::Conflict => "conflict",
             StoreError::Refused(_) => "refused",

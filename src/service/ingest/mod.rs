@@ -114,7 +114,7 @@ impl Ingest {
 
 /// The main lane: whatever has arrived while the last group was committed makes the next.
 async fn run(parts: Arc<Parts>, mut requests: mpsc::Receiver<Request>) {
-    let slow_lanes = Arc::new(Semaphore::new(parts.settings.slow_lanes));
+    let side = Arc::new(SideLanes { quick: Semaphore::new(parts.settings.slow_lanes), slow: Semaphore::new(parts.settings.slow_lanes) });
     let slow_tasks = tokio_util::task::TaskTracker::new();
     while let Some(first) = requests.recv().await {
         let mut events = first.events.len();
@@ -125,28 +125,58 @@ async fn run(parts: Arc<Parts>, mut requests: mpsc::Receiver<Request>) {
             events += next.events.len();
             group.push(next);
         }
-        for request in commit(&parts, group, Duration::from_millis(parts.settings.group_lock_timeout_ms)).await {
-            let (parts, lanes) = (parts.clone(), slow_lanes.clone());
-            slow_tasks.spawn(async move {
-                let patience = Duration::from_millis(parts.settings.lock_timeout_ms);
-                // Who finds no lane in that time would not have got the lock either: nobody hangs for longer than twice that.
-                match tokio::time::timeout(patience, lanes.acquire_owned()).await {
-                    Ok(_lane) => drop(commit(&parts, vec![request], patience).await),
-                    Err(_) => refuse(vec![request.reply], StoreError::Conflict),
-                }
-            });
+        let was_alone = group.len() == 1;
+        for request in commit(&parts, group, Patience::Short).await {
+            let (parts, side) = (parts.clone(), side.clone());
+            slow_tasks.spawn(async move { side.take(&parts, request, was_alone).await });
         }
     }
     slow_tasks.close();
     slow_tasks.wait().await;
 }
 
+/// Where the requests of a failed group go, one by one.
+struct SideLanes {
+    /// For a look at which of them it was: nobody stays in here for long.
+    quick: Semaphore,
+    /// For those that it was, until they have their lock or have waited for it long enough.
+    slow: Semaphore,
+}
+
+impl SideLanes {
+    async fn take(&self, parts: &Parts, request: Request, tried_alone: bool) {
+        let mut waiting = vec![request];
+        if !tried_alone && let Ok(_lane) = self.quick.acquire().await {
+            waiting = commit(parts, waiting, Patience::Short).await;
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        // Who finds no lane in that time would not have got the lock either: nobody hangs for longer than twice that.
+        match tokio::time::timeout(Duration::from_millis(parts.settings.lock_timeout_ms), self.slow.acquire()).await {
+            Ok(_lane) => drop(commit(parts, waiting, Patience::Long).await),
+            Err(_) => refuse(waiting.into_iter().map(|request| request.reply).collect(), StoreError::Conflict),
+        }
+    }
+}
+
+/// How long a transaction may wait for a lock: `Short` where others wait for it, `Long` on a last try.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Short,
+    Long,
+}
+
 /// How often a transaction is tried again when a concurrent one interfered.
 const ATTEMPTS: usize = 4;
 
-/// Commits a group and answers its requests. What comes back is to be tried alone.
-async fn commit(parts: &Parts, requests: Vec<Request>, lock_timeout: Duration) -> Vec<Request> {
-    let alone = requests.len() == 1 && lock_timeout.as_millis() >= u128::from(parts.settings.lock_timeout_ms);
+/// Commits a group and answers its requests. What comes back is to be tried alone, or with more patience.
+async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Vec<Request> {
+    let alone = requests.len() == 1;
+    let lock_timeout = Duration::from_millis(match patience {
+        Patience::Short => parts.settings.group_lock_timeout_ms,
+        Patience::Long => parts.settings.lock_timeout_ms,
+    });
     let (events, replies): (Vec<Vec<Event>>, Vec<Reply>) = requests.into_iter().map(|r| (r.events, r.reply)).unzip();
     let mut attempt = 1;
     let result = loop {
@@ -165,7 +195,7 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_timeout: Duration) -
             }
             Vec::new()
         }
-        Some(Err(StoreError::Locked(_) | StoreError::Refused(_) | StoreError::Conflict)) if !alone => {
+        Some(Err(error)) if is_worth_another_try(&error, alone, patience) => {
             events.into_iter().zip(replies).map(|(events, reply)| Request { events, reply }).collect()
         }
         Some(Err(error)) => {
@@ -181,12 +211,26 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_timeout: Duration) -
     }
 }
 
+/// A group's fault may be a neighbour's; a lock may be given back.
+fn is_worth_another_try(error: &StoreError, alone: bool, patience: Patience) -> bool {
+    match error {
+        StoreError::Refused(_) => !alone,
+        StoreError::Locked(_) | StoreError::Conflict => !alone || patience == Patience::Short,
+        _ => false,
+    }
+}
+
 /// Tells everybody. The first gets the error itself, the others its class, since it cannot be copied.
 fn refuse(replies: Vec<Reply>, error: StoreError) {
     let is_lock = matches!(error, StoreError::Locked(_) | StoreError::Conflict);
+    let in_doubt = matches!(error, StoreError::InDoubt(_));
     let mut error = Some(error);
     for reply in replies {
-        let same = error.take().unwrap_or(if is_lock { StoreError::Conflict } else { StoreError::Unavailable(sqlx::Error::PoolTimedOut) });
+        let same = error.take().unwrap_or(match (is_lock, in_doubt) {
+            (true, _) => StoreError::Conflict,
+            (_, true) => StoreError::InDoubt(sqlx::Error::PoolTimedOut),
+            _ => StoreError::Unavailable(sqlx::Error::PoolTimedOut),
+        });
         let _ = reply.send(Err(IngestError::Unavailable(same)));
     }
 }

@@ -144,7 +144,7 @@ impl Store for PostgresStore {
             "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
-        Ok(Box::new(transaction::PostgresTransaction::new(self.pool.begin_with(AssertSqlSafe(begin)).await?)))
+        Ok(Box::new(transaction::PostgresTransaction::new(self.pool.begin_with(AssertSqlSafe(begin)).await?, self.pool.clone())))
     }
 
     async fn claim_run(&self, run: Uuid, job: &str, tick_ms: i64, abandoned_after: Duration) -> Result<bool> {

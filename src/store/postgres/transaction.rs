@@ -1,9 +1,12 @@
 //! One writing transaction, READ COMMITTED: each statement's snapshot is taken after the locks of the ones before it.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
-use sqlx::{Postgres, Row};
+use sqlx::{PgPool, Postgres, Row};
 use uuid::Uuid;
 
 use super::{date, entities, json};
@@ -11,25 +14,33 @@ use crate::domain::{
     event::{Kind, Record},
     summary::{DayKey, Summary, SummaryRow},
 };
-use crate::store::{Derived, Mark, MarkKind, Put, Result, Transaction};
+use crate::store::{Derived, Mark, MarkKind, Put, Result, StoreError, Transaction};
 
 const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
 
 pub(super) struct PostgresTransaction {
     tx: sqlx::Transaction<'static, Postgres>,
+    pool: PgPool,
     /// The database's time when the last lock was held: before the snapshot of any statement after it.
     locked_at_ms: Option<i64>,
+    /// The server's number of this transaction, known once it has locked something.
+    number: Option<String>,
 }
 
+/// How long to ask what became of a commit whose answer was lost: a server that restarts is back by then.
+const IN_DOUBT: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 impl PostgresTransaction {
-    pub(super) fn new(tx: sqlx::Transaction<'static, Postgres>) -> Self {
-        PostgresTransaction { tx, locked_at_ms: None }
+    pub(super) fn new(tx: sqlx::Transaction<'static, Postgres>, pool: PgPool) -> Self {
+        PostgresTransaction { tx, pool, locked_at_ms: None, number: None }
     }
 
     async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
         let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql")).bind(facilities).fetch_all(&mut *self.tx).await?;
         for row in &rows {
             self.locked_at_ms = self.locked_at_ms.max(Some(row.try_get("locked_at_ms")?));
+            self.number = Some(row.try_get("transaction")?);
         }
         rows.iter().map(|r| Ok((r.try_get("facility_id")?, r.try_get("version")?))).collect()
     }
@@ -42,6 +53,20 @@ impl PostgresTransaction {
             None => Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
                 .fetch_one(&mut *self.tx)
                 .await?),
+        }
+    }
+}
+
+/// What became of a transaction whose commit was asked for before the connection broke. The server remembers, also across a crash.
+async fn resolve(pool: &PgPool, number: &str, lost: sqlx::Error) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let status = sqlx::query_scalar("SELECT pg_xact_status($1::xid8)").bind(number).fetch_one(pool).await;
+        match status.unwrap_or(None::<String>).as_deref() {
+            Some("committed") => return Ok(()),
+            Some("aborted") => return Err(lost.into()),
+            _ if started.elapsed() > IN_DOUBT => return Err(StoreError::InDoubt(lost)),
+            _ => tokio::time::sleep(ASK_AGAIN).await,
         }
     }
 }
@@ -171,7 +196,14 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        Ok(self.tx.commit().await?)
+        match (self.tx.commit().await.map_err(StoreError::from), self.number) {
+            // A server that goes down may say so and have committed all the same.
+            (Err(StoreError::Unavailable(error)), Some(number)) => {
+                tracing::warn!(%error, "the connection broke during a commit; asking what became of it");
+                resolve(&self.pool, &number, error).await
+            }
+            (committed, _) => committed,
+        }
     }
 }
 
