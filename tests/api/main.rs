@@ -6,6 +6,7 @@
 mod support;
 
 mod harness;
+mod outside_writers;
 mod reads;
 mod smoke;
 mod steps;

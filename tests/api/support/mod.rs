@@ -2,9 +2,11 @@
 
 pub mod events;
 pub mod faketime;
+pub mod outside;
 pub mod postgres;
 pub mod problem;
 pub mod service;
+pub mod site;
 
 use std::time::{Duration, Instant};
 

@@ -148,6 +148,11 @@ impl Launch {
         self
     }
 
+    /// The database that it uses, for a plain SQL client while nothing else runs.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     /// Its working directory, the same at every start of this launch.
     pub fn folder(&self) -> &Path {
         self.folder.path()
