@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 mod support;
 
+mod crashes;
 mod harness;
 mod outside_writers;
 mod reads;
