@@ -232,7 +232,7 @@ async fn whatever_was_acknowledged_survives_a_crash_of_postgres() {
         postgres.start_again();
         let stopped = Timestamp::now();
         wait_until("events are taken again", async || {
-            let probe: Value = sites[0].request(Uuid::from_u128(round as u128), stopped);
+            let probe: Value = sites[0].request(Uuid::from_u128(round as u128 + 1), stopped);
             service.post("/v1/events", &probe).await.status() == 200
         })
         .await;

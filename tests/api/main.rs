@@ -5,8 +5,10 @@
 #[allow(dead_code)]
 mod support;
 
+mod bad_start;
 mod crashes;
 mod harness;
+mod midnight;
 mod outside_writers;
 mod reads;
 mod smoke;
