@@ -154,3 +154,29 @@ fn new_request_id() -> HeaderValue {
     }
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::{App, HttpResponse, body::to_bytes, test};
+
+    async fn with_a_bug(request: HttpRequest) -> HttpResponse {
+        assert!(request.query_string().is_empty(), "a bug");
+        HttpResponse::Ok().finish()
+    }
+
+    #[actix_web::test]
+    async fn a_handler_that_panics_is_a_500_is_counted_and_serves_the_next_request() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let app = test::init_service(App::new().service(observed(&metrics, "/r", |r| r.route(web::get().to(with_a_bug))))).await;
+        let response = test::call_service(&app, test::TestRequest::get().uri("/r?x").to_request()).await;
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        let body = String::from_utf8(to_bytes(response.into_body()).await.unwrap().to_vec()).unwrap();
+        assert!(body.contains("\"status\":500") && !body.contains("bug"), "{body}");
+        assert_eq!(metrics.panics.get(), 1);
+        assert_eq!(metrics.http_requests.with_label_values(&["/r", "GET", "500"]).get(), 1);
+        let next = test::call_service(&app, test::TestRequest::get().uri("/r").to_request()).await;
+        assert_eq!((next.status().as_u16(), metrics.panics.get()), (200, 1));
+    }
+}

@@ -119,3 +119,33 @@ async fn schedule(cron: &str, rebuild: Arc<rebuild::Rebuild>, metrics: Arc<Metri
     scheduler.start().await?;
     Ok(scheduler)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_counted_and_runs_again() {
+        let (metrics, stop, turns) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new(), Arc::new(AtomicU32::new(0)));
+        let (count, end) = (turns.clone(), stop.clone());
+        let job = every("test", Duration::from_millis(1), stop, metrics.clone(), move || {
+            let (turn, end) = (count.fetch_add(1, Ordering::Relaxed), end.clone());
+            async move {
+                match turn {
+                    0 => panic!("a bug"),
+                    1 => Err(store::StoreError::Conflict),
+                    _ => {
+                        end.cancel();
+                        Ok(())
+                    }
+                }
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(30), job).await.unwrap().unwrap();
+        assert_eq!(metrics.panics.get(), 1);
+        assert!(turns.load(Ordering::Relaxed) >= 3);
+        let ended = ["panicked", "failed", "done"].map(|outcome| metrics.job_runs.with_label_values(&["test", outcome]).get().min(1));
+        assert_eq!(ended, [1, 1, 1]);
+    }
+}

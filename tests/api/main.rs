@@ -6,7 +6,9 @@
 mod support;
 
 mod bad_input;
+mod bad_start;
 mod commands;
+mod crashes;
 mod demo;
 mod events;
 mod freshness;
@@ -14,7 +16,9 @@ mod generate;
 mod harness;
 mod import;
 mod metrics;
+mod midnight;
 mod outage;
+mod outside_writers;
 mod properties;
 mod reads;
 mod smoke;

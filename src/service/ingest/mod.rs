@@ -156,10 +156,13 @@ impl SideLanes {
         if !tried_alone && let Ok(_lane) = self.quick.acquire().await {
             waiting = commit(parts, waiting, Patience::Short).await;
         }
-        if !waiting.is_empty()
-            && let Ok(_lane) = self.slow.acquire().await
-        {
-            commit(parts, waiting, Patience::Long).await;
+        if waiting.is_empty() {
+            return;
+        }
+        // Who finds no lane in that time would not have got the lock either: nobody hangs for longer than twice that.
+        match tokio::time::timeout(Duration::from_millis(parts.settings.lock_timeout_ms), self.slow.acquire()).await {
+            Ok(_lane) => drop(commit(parts, waiting, Patience::Long).await),
+            Err(_) => refuse(waiting.into_iter().map(|request| request.reply).collect(), StoreError::Conflict),
         }
     }
 }

@@ -20,9 +20,9 @@ const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), i
 
 pub(super) struct PostgresTransaction {
     tx: sqlx::Transaction<'static, Postgres>,
+    pool: PgPool,
     /// The database's time when the last lock was held: before the snapshot of any statement after it.
     locked_at_ms: Option<i64>,
-    pool: PgPool,
     /// The server's number of this transaction, known once it has locked something.
     number: Option<String>,
 }
@@ -33,7 +33,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl PostgresTransaction {
     pub(super) fn new(tx: sqlx::Transaction<'static, Postgres>, pool: PgPool) -> Self {
-        PostgresTransaction { tx, locked_at_ms: None, pool, number: None }
+        PostgresTransaction { tx, pool, locked_at_ms: None, number: None }
     }
 
     async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {

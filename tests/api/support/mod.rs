@@ -2,10 +2,12 @@
 
 pub mod events;
 pub mod faketime;
+pub mod outside;
 pub mod plain_sql;
 pub mod postgres;
 pub mod problem;
 pub mod service;
+pub mod site;
 
 use std::time::{Duration, Instant};
 

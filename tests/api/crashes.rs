@@ -1,0 +1,248 @@
+//! The process, or the database, dies in the middle of a stream of events: what was acknowledged is there, what was refused is not.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use jiff::Timestamp;
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::support::{
+    Service,
+    events::event,
+    outside::Outside,
+    postgres::Postgres,
+    service::Launch,
+    site::{Site, a_zone_at_noon, audited},
+    wait_until,
+};
+
+/// Senders at the same time.
+const SENDERS: usize = 12;
+/// One in so many events refers to a bank that does not exist, and is refused.
+const WRONG_EVERY: usize = 7;
+
+/// What the senders know of the items that they sent.
+#[derive(Default)]
+struct Ledger {
+    acknowledged: Vec<(Uuid, usize)>,
+    refused: Vec<Uuid>,
+    /// The answer never came, or said that nobody knows.
+    unknown: Vec<(Uuid, usize)>,
+}
+
+impl Ledger {
+    fn add(&mut self, other: Ledger) {
+        self.acknowledged.extend(other.acknowledged);
+        self.refused.extend(other.refused);
+        self.unknown.extend(other.unknown);
+    }
+}
+
+/// Posts items, one by one, each of one unit, until told to stop or nobody answers.
+async fn send(
+    url: String,
+    sites: Arc<Vec<Site>>,
+    sender: usize,
+    stop: Arc<AtomicBool>,
+    answered: Arc<std::sync::atomic::AtomicUsize>,
+) -> Ledger {
+    let client = Client::builder().no_proxy().build().expect("an HTTP client needs nothing");
+    let mut ledger = Ledger::default();
+    for n in 0.. {
+        let (item, at) = (Uuid::new_v4(), (sender + n) % sites.len());
+        let mut body = sites[at].stock(item, 1);
+        if n % WRONG_EVERY == WRONG_EVERY - 1 {
+            body = event("inventory.set", json!({"inventory_id": item, "blood_bank_id": Uuid::new_v4(), "quantity": 1}));
+        }
+        let answer = match client.post(&url).json(&body).send().await {
+            Ok(answer) => answer,
+            Err(_) => {
+                ledger.unknown.push((item, at));
+                return ledger;
+            }
+        };
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap_or_default();
+        match status {
+            200 => ledger.acknowledged.push((item, at)),
+            503 if text.contains("not known") => ledger.unknown.push((item, at)),
+            422 | 503 => ledger.refused.push(item),
+            _ => panic!("{status}: {text}"),
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        if stop.load(Ordering::Relaxed) {
+            return ledger;
+        }
+    }
+    unreachable!("the loop has no end")
+}
+
+/// Senders that run until `stop`, and how many answers they had.
+struct Stream {
+    senders: JoinSet<Ledger>,
+    stop: Arc<AtomicBool>,
+    answered: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Stream {
+    fn start(service: &Service, sites: &Arc<Vec<Site>>) -> Stream {
+        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::default());
+        let mut senders = JoinSet::new();
+        for sender in 0..SENDERS {
+            senders.spawn(send(
+                format!("http://{}/v1/events", service.address),
+                sites.clone(),
+                sender,
+                stop.clone(),
+                Arc::clone(&answered),
+            ));
+        }
+        Stream { senders, stop, answered }
+    }
+
+    async fn had_answers(&self, more: usize) {
+        let until = self.answered.load(Ordering::Relaxed) + more;
+        wait_until("the stream flows", async || self.answered.load(Ordering::Relaxed) >= until).await;
+    }
+
+    async fn end(mut self) -> Ledger {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Ledger::default();
+        while let Some(ledger) = self.senders.join_next().await {
+            all.add(ledger.expect("a sender does not panic"));
+        }
+        all
+    }
+}
+
+async fn sites(service: &Service) -> Arc<Vec<Site>> {
+    let mut sites = Vec::new();
+    for _ in 0..3 {
+        sites.push(Site::register(service, &a_zone_at_noon().0).await);
+    }
+    Arc::new(sites)
+}
+
+/// Rows and summaries say what the senders were told; the audit finds nothing.
+async fn check(service: &Service, sites: &[Site], ledger: &Ledger) {
+    let mut sql = Outside::connect(service.database_url()).await;
+    let mut stored = std::collections::HashSet::new();
+    for (item, _) in ledger.acknowledged.iter().chain(&ledger.unknown) {
+        if sql.number(format!("SELECT count(*) FROM blood_inventory WHERE id = {}", sql.id(*item))).await == 1 {
+            stored.insert(*item);
+        }
+    }
+    for (item, _) in &ledger.acknowledged {
+        assert!(stored.contains(item), "{item} was acknowledged and is gone");
+    }
+    for item in &ledger.refused {
+        let rows = sql.number(format!("SELECT count(*) FROM blood_inventory WHERE id = {}", sql.id(*item))).await;
+        assert_eq!(rows, 0, "{item} was refused and is there");
+    }
+    for (at, site) in sites.iter().enumerate() {
+        let there = ledger.acknowledged.iter().chain(&ledger.unknown).filter(|(item, of)| *of == at && stored.contains(item)).count();
+        let shown = site.summary(service, "today").await["total_stock"].as_i64();
+        assert_eq!(shown, Some(there as i64), "the summary of site {at} at the first look after the start");
+    }
+    assert!(!ledger.acknowledged.is_empty());
+    audited(service.launch()).await;
+}
+
+async fn kill_9_again_and_again(launch: Launch, times: usize) {
+    let mut service = launch.start().await;
+    let sites = sites(&service).await;
+    let mut ledger = Ledger::default();
+    for round in 0..times {
+        let stream = Stream::start(&service, &sites);
+        stream.had_answers(20 + 37 * round).await;
+        let launch = service.kill_9().await;
+        ledger.add(stream.end().await);
+        service = launch.start().await;
+        check(&service, &sites, &ledger).await;
+    }
+    assert!(!ledger.refused.is_empty());
+}
+
+#[tokio::test]
+async fn whatever_was_acknowledged_survives_kill_9_on_sqlite() {
+    kill_9_again_and_again(Service::on_sqlite(), 8).await;
+}
+
+#[tokio::test]
+async fn whatever_was_acknowledged_survives_kill_9_on_postgres() {
+    kill_9_again_and_again(Service::on_postgres().await, 8).await;
+}
+
+async fn terminate_under_load(launch: Launch) {
+    let service = launch.start().await;
+    let sites = sites(&service).await;
+    let stream = Stream::start(&service, &sites);
+    stream.had_answers(150).await;
+    let (exited, launch) = service.terminate().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    let ledger = stream.end().await;
+    check(&launch.start().await, &sites, &ledger).await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_told_to_stop_under_load_ends_in_order_on_sqlite() {
+    terminate_under_load(Service::on_sqlite()).await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_told_to_stop_under_load_ends_in_order_on_postgres() {
+    terminate_under_load(Service::on_postgres().await).await;
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_before_the_service_ends() {
+    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000).start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let mut holder = Outside::connect(service.database_url()).await;
+    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
+    let posting = tokio::spawn(service.request(reqwest::Method::POST, "/v1/events").json(&site.stock(Uuid::new_v4(), 5)).send());
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock'";
+    let mut watcher = Outside::connect(service.database_url()).await;
+    wait_until("the event waits for the lock", async || watcher.number(waiting).await > 0).await;
+    service.signal(libc::SIGTERM);
+    wait_until("the service is stopping", async || !service.logged("stopping").is_empty()).await;
+    holder.run("ROLLBACK").await;
+    let answer = posting.await.expect("the task runs").expect("an answer comes");
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
+    let (exited, launch) = service.terminate().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 5);
+}
+
+#[tokio::test]
+async fn whatever_was_acknowledged_survives_a_crash_of_postgres() {
+    let postgres = Postgres::start(&["fsync=on"]);
+    let service = Service::on(postgres.fresh_database().await).start().await;
+    let sites = sites(&service).await;
+    let mut ledger = Ledger::default();
+    for round in 0..4 {
+        let stream = Stream::start(&service, &sites);
+        stream.had_answers(60 + 41 * round).await;
+        postgres.crash();
+        postgres.start_again();
+        let stopped = Timestamp::now();
+        wait_until("events are taken again", async || {
+            let probe: Value = sites[0].request(Uuid::from_u128(round as u128 + 1), stopped);
+            service.post("/v1/events", &probe).await.status() == 200
+        })
+        .await;
+        stream.had_answers(30).await;
+        ledger.add(stream.end().await);
+        wait_until("the drain has caught up", async || {
+            let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
+            ready["status"] == "ready"
+        })
+        .await;
+        check(&service, &sites, &ledger).await;
+    }
+}

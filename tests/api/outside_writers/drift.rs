@@ -1,0 +1,62 @@
+//! Writes that no trigger saw: found, healed and counted by the rebuild. And a rebuild that finds nothing, which writes nothing.
+
+use uuid::Uuid;
+
+use super::held::several_drains;
+use crate::{
+    on_both_stores,
+    support::{
+        outside::Outside,
+        site::{Site, a_zone_at_noon, acknowledged, audited, metric, rebuild},
+        wait_until,
+    },
+};
+
+/// Makes a request that leaves no mark.
+async fn request_unseen(sql: &mut Outside, site: Site) {
+    let (row, facility) = (sql.id(Uuid::new_v4()), sql.id(site.facility));
+    let hide = if sql.is_postgres() { "SET session_replication_role = replica" } else { "DROP TRIGGER blood_requests_mark_insert" };
+    sql.run(hide).await;
+    sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+}
+
+on_both_stores! {
+    async fn what_no_trigger_saw_is_found_by_the_audit_and_healed_by_a_rebuild(service: Service) {
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        site.shows(&service, (0, 0, 0)).await;
+        request_unseen(&mut Outside::connect(service.database_url()).await, site).await;
+        several_drains(&service).await;
+        site.shows(&service, (0, 0, 0)).await;
+        let audit = service.launch().run(&["audit"]).await;
+        assert_eq!(audit.code, Some(1), "{}", audit.output);
+        assert!(audit.output.contains(&site.facility.to_string()), "{}", audit.output);
+        let run = rebuild(&service).await;
+        assert_eq!((&run["changed"], &run["drift"]), (&1.into(), &1.into()), "{run}");
+        site.shows(&service, (0, 0, 1)).await;
+        assert_eq!(metric(&service, "summary_drift_rows_total").await, 1.0);
+        assert_eq!(rebuild(&service).await["drift"], 0);
+        audited(service.launch()).await;
+    }
+
+    async fn the_scheduled_rebuild_finds_it_too(service: Service) {
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        let (_, launch) = service.terminate().await;
+        request_unseen(&mut Outside::connect(launch.database_url()).await, site).await;
+        let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "* * * * * *").start().await;
+        wait_until("it is counted", async || metric(&service, "summary_drift_rows_total").await == 1.0).await;
+        site.shows(&service, (0, 0, 1)).await;
+        wait_until("the verified time is told", async || metric(&service, "summary_verified_through_seconds").await > 0.0).await;
+        audited(service.launch()).await;
+    }
+
+    async fn a_rebuild_over_unchanged_sources_writes_no_summary(service: Service) {
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        acknowledged(&service, &site.stock(Uuid::new_v4(), 4)).await;
+        let mut sql = Outside::connect(service.database_url()).await;
+        let before = sql.fingerprint("dashboard_daily_summary").await;
+        assert!(!before.is_empty());
+        let run = rebuild(&service).await;
+        assert_eq!((&run["state"], &run["changed"], &run["drift"]), (&"done".into(), &0.into(), &0.into()), "{run}");
+        assert_eq!(sql.fingerprint("dashboard_daily_summary").await, before);
+    }
+}

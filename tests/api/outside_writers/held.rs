@@ -1,0 +1,126 @@
+//! Long transactions, bulk loads and streams.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use jiff::{Timestamp, ToSpan};
+use uuid::Uuid;
+
+use crate::support::{
+    Service,
+    outside::Outside,
+    site::{Site, a_zone_at_noon, audited, metric, rebuild},
+    wait_until,
+};
+
+/// Looks of the drain, however they ended.
+async fn drains(service: &Service) -> f64 {
+    let text = service.get("/metrics").await.text().await.expect("it is text");
+    let counts = text.lines().filter(|line| line.starts_with(r#"job_runs_total{job="drain""#));
+    counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Waits until the drain has looked three times more.
+pub async fn several_drains(service: &Service) {
+    let before = drains(service).await;
+    wait_until("the drain has looked three times", async || drains(service).await >= before + 3.0).await;
+}
+
+#[tokio::test]
+async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_drift() {
+    let service = Service::on_postgres().await.start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    let (facility, bank) = (sql.id(site.facility), sql.id(site.bank));
+    sql.run(format!("BEGIN; INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})")).await;
+    sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {bank}, 6)")).await;
+    several_drains(&service).await;
+    let run = rebuild(&service).await;
+    assert_eq!((&run["state"], &run["changed"], &run["drift"]), (&"done".into(), &0.into(), &0.into()), "{run}");
+    several_drains(&service).await;
+    let age = metric(&service, "summary_watermark_age_seconds").await;
+    assert!(age < 10.0, "an open transaction of somebody else's must not stop the watermark, which is {age} s old");
+    // Written later and committed earlier, its mark has the higher number.
+    let mut other = Outside::connect(service.database_url()).await;
+    other.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})")).await;
+    site.shows(&service, (0, 0, 1)).await;
+    sql.run("COMMIT").await;
+    site.shows(&service, (6, 0, 2)).await;
+    assert_eq!(rebuild(&service).await["drift"], 0);
+    assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
+    audited(service.launch()).await;
+}
+
+#[tokio::test]
+async fn a_copy_of_500_000_rows_leaves_a_mark_a_facility_day_and_is_caught_up_with() {
+    const ROWS: usize = 500_000;
+    const FACILITIES: usize = 20;
+    let service = Service::on_postgres().await.start().await;
+    let (zone, today) = a_zone_at_noon();
+    let mut sites = Vec::new();
+    for _ in 0..FACILITIES {
+        sites.push(Site::register(&service, &zone).await);
+    }
+    let now = Timestamp::now();
+    // Each facility's rows go round today and the four days before.
+    let mut lines = String::with_capacity(ROWS * 100);
+    for row in 0..ROWS {
+        let at = now - ((row / FACILITIES % 5 * 24) as i64).hours();
+        lines.push_str(&format!("{}\t{}\t{at}\n", Uuid::from_u128(row as u128 + 1), sites[row % FACILITIES].facility));
+    }
+    let mut sql = Outside::connect(service.database_url()).await;
+    sql.run("BEGIN").await;
+    let Outside::Postgres(connection) = &mut sql else { unreachable!("it is Postgres") };
+    let mut copy = connection.copy_in_raw("COPY blood_requests (id, facility_id, created_at) FROM STDIN").await.expect("COPY begins");
+    copy.send(lines.as_bytes()).await.expect("the rows are taken");
+    assert_eq!(copy.finish().await.expect("COPY ends"), ROWS as u64);
+    let marks = sql.number("SELECT count(*) FROM summary_marks").await;
+    assert!((1..=FACILITIES as i64 * 5).contains(&marks), "{marks} marks for {FACILITIES} facilities and 5 days");
+    sql.run("COMMIT").await;
+    let each = (ROWS / FACILITIES / 5) as i64;
+    for site in [sites[0], sites[FACILITIES - 1]] {
+        site.shows(&service, (0, 0, each)).await;
+        for back in 1..5 {
+            site.shows_on(&service, &(today - back.days()).to_string(), (0, 0, each)).await;
+        }
+    }
+    wait_until("no mark is left", async || sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+    assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
+    audited(service.launch()).await;
+}
+
+#[tokio::test]
+async fn a_stream_of_writes_to_one_day_does_not_keep_its_figures_back() {
+    let service = Service::on_sqlite().start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    site.shows(&service, (0, 0, 0)).await;
+    let enough = Arc::new(AtomicBool::new(false));
+    let stream = tokio::spawn({
+        let (enough, url) = (enough.clone(), service.database_url().to_owned());
+        async move {
+            let mut sql = Outside::connect(&url).await;
+            let facility = sql.id(site.facility);
+            let mut rows = 0;
+            while !enough.load(Ordering::Relaxed) {
+                let row = sql.id(Uuid::new_v4());
+                sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+                rows += 1;
+            }
+            rows
+        }
+    });
+    let mut shown = 0;
+    for _ in 0..3 {
+        wait_until("the figure follows the stream", async || {
+            let now = site.summary(&service, "today").await["total_requests"].as_i64().expect("a number");
+            now > std::mem::replace(&mut shown, now)
+        })
+        .await;
+    }
+    enough.store(true, Ordering::Relaxed);
+    let rows = stream.await.expect("the stream ends");
+    site.shows(&service, (0, 0, rows)).await;
+    audited(service.launch()).await;
+}
