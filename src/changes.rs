@@ -30,8 +30,6 @@ impl Changes {
 
     /// Tells that a refresh found these rows unchanged, so that they are exact as of its snapshot.
     pub fn confirm<'a>(&self, position: u64, rows: impl Iterator<Item = &'a SummaryRow>) {
-        for row in rows {
-            self.memory.fill(position, row, row.as_of_ms);
-        }
+        self.memory.publish(position, rows);
     }
 }

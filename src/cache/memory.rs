@@ -157,15 +157,19 @@ impl Memory {
         recent.start + recent.queue.len() as u64
     }
 
-    /// Puts changes that were committed, in any order and any number of times. `position` was taken before they were derived or read.
+    /// Puts rows that were committed, in any order and any number of times. `position` was taken before they were derived or read.
+    /// What a refresh found unchanged comes here, too: whoever changed it may not have published it yet, and the watermark relies on it.
     pub fn publish<'a>(&self, position: u64, rows: impl Iterator<Item = &'a SummaryRow>) {
         let mut recent = self.recent();
         for row in rows {
             let (key, version) = ((row.summary.facility_id, row.summary.date), row.summary.version);
-            if recent.newest.get(&key).is_some_and(|(_, known)| *known > version) {
+            let known = recent.newest.get(&key).map_or(0, |(_, known)| *known);
+            if known > version {
                 continue;
             }
-            recent.remember(key, version);
+            if known < version {
+                recent.remember(key, version);
+            }
             match self.cache.get(&key) {
                 Some(held) if held.version > version || (held.version == version && held.as_of_ms >= row.as_of_ms) => {}
                 _ => self.cache.insert(key, Arc::new(Entry::new(row, row.as_of_ms, recent.start <= position))),
@@ -227,3 +231,7 @@ impl Recent {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;
