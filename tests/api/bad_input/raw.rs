@@ -122,12 +122,12 @@ async fn a_body_cut_off_half_way_is_400_and_applies_nothing() {
 
 #[tokio::test]
 async fn a_request_that_trickles_in_is_408_and_closes_the_connection() {
-    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__READ_TIMEOUT_MS", 300).start().await;
+    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__READ_TIMEOUT_MS", 2_000).start().await;
     let world = World::new(&service).await;
     let slow_body = exchange(service.address, &post("Content-Length: 100\r\n", b"{"), Then::Listen);
-    slow_body[0].says(408, "The body did not arrive within 300 ms (setting server.read_timeout_ms)");
+    slow_body[0].says(408, "The body did not arrive within 2000 ms (setting server.read_timeout_ms)");
     let slow_chunks = exchange(service.address, &post("Transfer-Encoding: chunked\r\n", b"1\r\n{\r\n"), Then::Listen);
-    slow_chunks[0].says(408, "The body did not arrive within 300 ms");
+    slow_chunks[0].says(408, "The body did not arrive within 2000 ms");
     let slow_head = exchange(service.address, b"GET /health/live HTTP/1.1\r\nHost: local", Then::Listen);
     assert_eq!(slow_head[0].status, 408);
     world.assert_unchanged(&service).await;

@@ -28,7 +28,7 @@ on_both_stores! {
             let exited = service.launch().run(&["rebuild", "--all"]).await;
             assert_eq!(exited.code, Some(0), "{}", exited.output);
         }
-        assert_eq!(sql.number("SELECT count(*) FROM summary_marks").await, 0, "the first has dealt with it");
+        assert!(sql.number("SELECT count(*) FROM summary_marks").await > 0, "marks stay for the service, which learns from them");
         service.signal(libc::SIGCONT);
         site.shows(&service, (0, 0, 1)).await;
         audited(service.launch()).await;
