@@ -45,11 +45,14 @@ CREATE TABLE blood_requests (
     event_time  timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now())
 );
 
--- What was removed, and when: a late statement about a removed row must not bring it back.
+-- What was removed, and when: a late statement about a removed row must not bring it back. And where it last counted (at null: in
+-- today's stock), so that a repeated removal is answered with the same facility-day.
 CREATE TABLE tombstones (
-    kind       text NOT NULL,
-    id         uuid NOT NULL,
-    event_time timestamptz NOT NULL,
+    kind        text NOT NULL,
+    id          uuid NOT NULL,
+    event_time  timestamptz NOT NULL,
+    facility_id uuid,
+    at          timestamptz,
     PRIMARY KEY (kind, id)
 );
 

@@ -43,11 +43,14 @@ CREATE TABLE blood_requests (
     event_time  INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
 ) STRICT, WITHOUT ROWID;
 
--- What was removed, and when: a late statement about a removed row must not bring it back.
+-- What was removed, and when: a late statement about a removed row must not bring it back. And where it last counted (at null: in
+-- today's stock), so that a repeated removal is answered with the same facility-day.
 CREATE TABLE tombstones (
-    kind       TEXT NOT NULL,
-    id         BLOB NOT NULL CHECK (length(id) = 16),
-    event_time INTEGER NOT NULL,
+    kind        TEXT NOT NULL,
+    id          BLOB NOT NULL CHECK (length(id) = 16),
+    event_time  INTEGER NOT NULL,
+    facility_id BLOB,
+    at          INTEGER,
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 

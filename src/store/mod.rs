@@ -91,7 +91,9 @@ pub trait Transaction: Send {
     /// Writes entities of one kind. `StoreError::Conflict` where a row that `load` did not find is there by now.
     async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()>;
     /// Removes entities and leaves tombstones.
-    async fn remove(&mut self, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()>;
+    async fn remove(&mut self, kind: Kind, rows: &[Removal]) -> Result<()>;
+    /// Where removed entities last counted, as their tombstones remember it.
+    async fn last_counted(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>>;
 
     async fn commit(self: Box<Self>) -> Result<()>;
 }
@@ -205,6 +207,21 @@ pub struct Put {
     pub event_time_ms: i64,
     pub entity: Entity,
     pub is_new: bool,
+}
+
+/// An entity to remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    pub id: Uuid,
+    pub event_time_ms: i64,
+    pub last_counted: Option<LastCounted>,
+}
+
+/// The facility in whose figures a removed entity counted, and the instant that tells the day; `None` for today's stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastCounted {
+    pub facility_id: Uuid,
+    pub at_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

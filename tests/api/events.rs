@@ -170,6 +170,19 @@ on_both_stores! {
         assert_eq!(figures(&service, id).await, (0, 0, 0));
     }
 
+    async fn a_repeated_removal_names_the_day_again(service: Service) {
+        let (id, bank) = (Uuid::new_v4(), Uuid::new_v4());
+        let events = nine(id, bank);
+        post(&service, &events[..6]).await;
+        for removal in &events[6..] {
+            let first = post(&service, std::slice::from_ref(removal)).await;
+            let again = post(&service, std::slice::from_ref(removal)).await;
+            assert_eq!((&first["applied"], &again["superseded"]), (&json!(1), &json!(1)), "{removal}");
+            assert_eq!(first["summaries"].as_array().map(Vec::len), Some(1), "{first}");
+            assert_eq!(first["summaries"], again["summaries"], "{removal}");
+        }
+    }
+
     async fn superseded_events_name_their_days_too(service: Service) {
         let zone = noon_zone();
         let id = facility(&service, "North", &zone).await;

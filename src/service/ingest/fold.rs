@@ -6,7 +6,10 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::Fault;
-use crate::domain::event::{Entity, Event, Kind, Record, Statement};
+use crate::{
+    domain::event::{Entity, Event, Kind, Record, Statement},
+    store::LastCounted,
+};
 
 /// A facility's days that a request concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +30,8 @@ pub struct Overlay {
     pub banks: HashMap<Uuid, Uuid>,
     /// Facilities known to exist.
     pub facilities: HashSet<Uuid>,
+    /// Where entities counted that were removed, by this group or long ago: a repeated removal touches the same day.
+    pub last_counted: HashMap<(Kind, Uuid), LastCounted>,
 }
 
 /// What a request came to.
@@ -94,11 +99,21 @@ impl Overlay {
         };
         if let Some(entity) = &record.entity {
             self.require_references(entity)?;
-            self.touch(entity, *id, touched);
+            touched.extend(self.counted(entity, *id));
         }
         let before = self.records.get(&(*kind, *id)).cloned();
-        if let Some(known) = before.as_ref().and_then(|r| r.entity.clone()) {
-            self.touch(&known, *id, touched);
+        match before.as_ref().and_then(|r| r.entity.as_ref()) {
+            Some(known) => {
+                let counted = self.counted(known, *id);
+                touched.extend(counted);
+                if record.entity.is_none()
+                    && let Some((facility_id, touch)) = counted
+                {
+                    let at_ms = if let Touch::At(at_ms) = touch { Some(at_ms) } else { None };
+                    self.last_counted.insert((*kind, *id), LastCounted { facility_id, at_ms });
+                }
+            }
+            None => touched.extend(self.last_counted.get(&(*kind, *id)).map(|c| (c.facility_id, c.at_ms.map_or(Touch::Today, Touch::At)))),
         }
         if !record.supersedes(before.as_ref()) {
             return Ok(false);
@@ -119,9 +134,9 @@ impl Overlay {
         Ok(true)
     }
 
-    /// The days whose figures depend on this entity.
-    fn touch(&self, entity: &Entity, id: Uuid, touched: &mut HashSet<(Uuid, Touch)>) {
-        let touch = match entity {
+    /// The day in whose figures this entity counts.
+    fn counted(&self, entity: &Entity, id: Uuid) -> Option<(Uuid, Touch)> {
+        match entity {
             Entity::Facility { .. } => Some((id, Touch::Today)),
             Entity::BloodBank { facility_id, .. } => Some((*facility_id, Touch::Today)),
             Entity::Inventory { blood_bank_id, .. } => self.banks.get(blood_bank_id).map(|facility| (*facility, Touch::Today)),
@@ -129,8 +144,7 @@ impl Overlay {
                 date_delivered_ms.map(|at| (*dispatched_to_id, Touch::At(at)))
             }
             Entity::Request { facility_id, created_at_ms, .. } => Some((*facility_id, Touch::At(*created_at_ms))),
-        };
-        touched.extend(touch);
+        }
     }
 
     fn require_references(&self, entity: &Entity) -> Result<(), (&'static str, String)> {

@@ -22,7 +22,7 @@ use crate::{
     },
     metrics::Trigger,
     service::refresh::{Refreshed, days_with_data},
-    store::{self, FacilityRow, Mark, MarkKind, Put, StoreError, Transaction},
+    store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
 
 pub(super) struct Group<'a> {
@@ -89,9 +89,13 @@ impl<'a> Group<'a> {
                 tx.reserve(&set, &removed).await?;
             }
             let ids: Vec<Uuid> = set.into_iter().chain(removed).collect::<BTreeSet<_>>().into_iter().collect();
-            for (id, record) in tx.load(kind, &ids).await? {
-                self.loaded.insert((kind, id), record);
+            let records = tx.load(kind, &ids).await?;
+            let gone: Vec<Uuid> = records.iter().filter(|(_, record)| record.entity.is_none()).map(|(id, _)| *id).collect();
+            if !gone.is_empty() {
+                let last_counted = tx.last_counted(kind, &gone).await?;
+                self.overlay.last_counted.extend(last_counted.into_iter().map(|(id, counted)| ((kind, id), counted)));
             }
+            self.loaded.extend(records.into_iter().map(|(id, record)| ((kind, id), record)));
         }
         self.overlay.records = self.loaded.clone();
         self.load_references(tx).await
@@ -143,11 +147,15 @@ impl<'a> Group<'a> {
                         entity: entity.clone(),
                         is_new: before.is_none_or(|b| b.entity.is_none()),
                     }),
-                    None => removed.push((*id, record.event_time_ms)),
+                    None => removed.push(Removal {
+                        id: *id,
+                        event_time_ms: record.event_time_ms,
+                        last_counted: self.overlay.last_counted.get(&(kind, *id)).copied(),
+                    }),
                 }
             }
             put.sort_unstable_by_key(|row| row.id);
-            removed.sort_unstable();
+            removed.sort_unstable_by_key(|row| row.id);
             if !put.is_empty() {
                 tx.put(kind, &put).await?;
             }

@@ -9,7 +9,7 @@ use crate::domain::{
     blood_type::BloodType,
     event::{Entity, Kind, Record},
 };
-use crate::store::{Put, Result, StoreError};
+use crate::store::{LastCounted, Put, Removal, Result, StoreError};
 
 /// Rows under lock, and tombstones for ids without one; `reserve` has made sure that neither appears in between.
 pub(super) async fn load(tx: &mut PgConnection, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
@@ -153,8 +153,16 @@ impl Columns {
     }
 }
 
-pub(super) async fn remove(tx: &mut PgConnection, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()> {
-    let (ids, times): (Vec<Uuid>, Vec<i64>) = rows.iter().copied().unzip();
+pub(super) async fn last_counted(tx: &mut PgConnection, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>> {
+    let query = sqlx::query(include_str!("../../../sql/postgres/entities/last_counted.sql")).bind(kind.as_str()).bind(ids);
+    let rows = query.fetch_all(&mut *tx).await?;
+    rows.iter()
+        .map(|r| Ok((r.try_get("id")?, LastCounted { facility_id: r.try_get("facility_id")?, at_ms: r.try_get("at_ms")? })))
+        .collect()
+}
+
+pub(super) async fn remove(tx: &mut PgConnection, kind: Kind, rows: &[Removal]) -> Result<()> {
+    let ids: Vec<Uuid> = rows.iter().map(|r| r.id).collect();
     let delete = match kind {
         Kind::Facility => "DELETE FROM facilities WHERE id = ANY ($1)",
         Kind::BloodBank => "DELETE FROM blood_banks WHERE id = ANY ($1)",
@@ -166,7 +174,9 @@ pub(super) async fn remove(tx: &mut PgConnection, kind: Kind, rows: &[(Uuid, i64
     sqlx::query(include_str!("../../../sql/postgres/entities/bury.sql"))
         .bind(kind.as_str())
         .bind(&ids)
-        .bind(times)
+        .bind(rows.iter().map(|r| r.event_time_ms).collect::<Vec<i64>>())
+        .bind(rows.iter().map(|r| r.last_counted.map(|c| c.facility_id)).collect::<Vec<Option<Uuid>>>())
+        .bind(rows.iter().map(|r| r.last_counted.and_then(|c| c.at_ms)).collect::<Vec<Option<i64>>>())
         .execute(&mut *tx)
         .await?;
     Ok(())

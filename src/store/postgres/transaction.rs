@@ -14,7 +14,7 @@ use crate::domain::{
     event::{Kind, Record},
     summary::{DayKey, Summary, SummaryRow},
 };
-use crate::store::{Derived, Mark, MarkKind, Put, Result, StoreError, Transaction};
+use crate::store::{Derived, LastCounted, Mark, MarkKind, Put, Removal, Result, StoreError, Transaction};
 
 const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
 
@@ -191,8 +191,12 @@ impl Transaction for PostgresTransaction {
         entities::put(&mut self.tx, kind, rows).await
     }
 
-    async fn remove(&mut self, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()> {
+    async fn remove(&mut self, kind: Kind, rows: &[Removal]) -> Result<()> {
         entities::remove(&mut self.tx, kind, rows).await
+    }
+
+    async fn last_counted(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>> {
+        entities::last_counted(&mut self.tx, kind, ids).await
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {

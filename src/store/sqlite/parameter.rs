@@ -11,7 +11,7 @@ use crate::{
         event::Entity,
         summary::{DayKey, SummaryRow},
     },
-    store::{Mark, Put},
+    store::{Mark, Put, Removal},
 };
 
 /// `["<id>", …]`
@@ -36,9 +36,11 @@ pub fn days(keys: &[DayKey]) -> String {
     })
 }
 
-/// `[["<id>", event time], …]`
-pub fn removals(rows: &[(Uuid, i64)]) -> String {
-    array(rows, |text, (id, event_time_ms)| write!(text, "[\"{}\",{event_time_ms}]", id.simple()))
+/// `[["<id>", event time, "<facility>" or null, instant or null], …]`
+pub fn removals(rows: &[Removal]) -> String {
+    let row =
+        |r: &Removal| json!([hex(r.id), r.event_time_ms, r.last_counted.map(|c| hex(c.facility_id)), r.last_counted.and_then(|c| c.at_ms)]);
+    rows.iter().map(row).collect::<serde_json::Value>().to_string()
 }
 
 /// `[["<kind>", "<facility>" or null, first or null, last or null], …]`

@@ -12,7 +12,7 @@ use crate::{
         event::{Kind, Record},
         summary::{DayKey, SummaryRow},
     },
-    store::{Derived, Mark, Put, Result, StoreError, Transaction},
+    store::{Derived, LastCounted, Mark, Put, Removal, Result, StoreError, Transaction},
 };
 
 /// The triggers mark what this transaction writes as they mark what anybody writes, but it refreshes that itself before it commits.
@@ -135,8 +135,14 @@ impl Transaction for SqliteTransaction {
         self.run_of_kind(sql!("forget_tombstones"), &parameter::ids(&of_kind), kind).await
     }
 
-    async fn remove(&mut self, kind: Kind, rows: &[(Uuid, i64)]) -> Result<()> {
-        let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+    async fn last_counted(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>> {
+        let query = sqlx::query(sql!("last_counted")).bind(parameter::ids(ids)).bind(kind.as_str());
+        let rows = query.fetch_all(&mut *self.inner).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, LastCounted { facility_id: row.try_get(1)?, at_ms: row.try_get(2)? }))).collect()
+    }
+
+    async fn remove(&mut self, kind: Kind, rows: &[Removal]) -> Result<()> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let delete = format!("DELETE FROM {} WHERE id IN (SELECT unhex(value) FROM json_each($1))", table(kind));
         sqlx::query(AssertSqlSafe(delete)).bind(parameter::ids(&ids)).execute(&mut *self.inner).await?;
         self.run_of_kind(sql!("put_tombstones"), &parameter::removals(rows), kind).await

@@ -7,7 +7,7 @@ use facility_summary::{
         blood_type::BloodType,
         event::{Entity, Kind, Record},
     },
-    store::{FacilityRow, JobRun, Put, Span, StoreError},
+    store::{FacilityRow, JobRun, Put, Removal, Span, StoreError},
 };
 use uuid::Uuid;
 
@@ -37,7 +37,7 @@ async fn write(db: &dyn TestDb, put: &Put) {
 
 async fn remove(db: &dyn TestDb, kind: Kind, id: Uuid, event_time_ms: i64) {
     let mut transaction = begin(db).await;
-    transaction.remove(kind, &[(id, event_time_ms)]).await.unwrap();
+    transaction.remove(kind, &[Removal { id, event_time_ms, last_counted: None }]).await.unwrap();
     transaction.commit().await.unwrap();
 }
 
