@@ -8,7 +8,7 @@ measure_stampede() {
     if [ -n "$quick" ]; then readers=1000; fi
     local before_limit
     before_limit=$(ulimit -n)
-    ulimit -n $((readers + 1000)) || { echo "bench.sh: $readers readers need as many open files: ulimit -n $((readers + 1000)) was refused" >&2; exit 1; }
+    [ "$before_limit" = unlimited ] || [ "$before_limit" -gt $((readers + 1000)) ] || ulimit -n $((readers + 1000)) || { echo "bench.sh: $readers readers need as many open files: ulimit -n $((readers + 1000)) was refused" >&2; exit 1; }
     start_postgres
     new_database stampede
     # Figures grow stale after two seconds, which only happens where the drain proves nothing.
@@ -40,7 +40,7 @@ measure_stampede() {
     refreshes=$(($(read_refreshes) - refreshes_before))
     finish "$service_pid"
     stop_postgres
-    row "refreshes for $readers readers of a stale key" "1" "$refreshes" "$(value_of "$line" answered) answered 200, the last $(value_of "$line" ms) ms after the lock was free; ulimit -n $(ulimit -n), was $before_limit" \
+    row "refreshes for $readers readers of a stale key" "1" "$refreshes" "$(value_of "$line" answered) answered 200, the last $(value_of "$line" ms) ms after the lock was free; ulimit -n $(ulimit -n)" \
         "$refreshes == 1 && $(value_of "$line" answered) == $readers"
 }
 

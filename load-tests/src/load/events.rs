@@ -101,7 +101,10 @@ pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
     let bank = id(2, facility);
     let registration = [
         event("facility.registered", &format!(r#"{{"facility_id":"{}","name":"Facility {facility}","timezone":"UTC"}}"#, id(1, facility))),
-        event("blood_bank.registered", &format!(r#"{{"blood_bank_id":"{bank}","facility_id":"{}","name":""}}"#, id(1, facility))),
+        event(
+            "blood_bank.registered",
+            &format!(r#"{{"blood_bank_id":"{bank}","facility_id":"{}","name":"Blood bank {facility}"}}"#, id(1, facility)),
+        ),
     ];
     let mut batches = vec![registration.to_vec()];
     for first in (0..lots).step_by(FILL_BATCH * every) {
@@ -116,7 +119,7 @@ pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
                     let _ = write!(
                         data,
                         r#"{{"inventory_id":"{inventory}","blood_bank_id":"{bank}","blood_type":"{blood_type}","quantity":{}"#,
-                        lot % 40
+                        (lot + more) % 40
                     );
                     let _ = write!(data, r#","expires_at":"2199-{:02}-01T00:00:00Z"}}"#, 1 + lot % 12);
                     event("inventory.set", &data)
