@@ -7,98 +7,25 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
 };
 
-use bytes::Bytes;
 use jiff::civil::Date;
 use moka::sync::Cache;
 use uuid::Uuid;
 
+use super::entry::Days;
+pub use super::entry::Entry;
 use crate::domain::summary::SummaryRow;
 
 pub type Key = (Uuid, Date);
 
-/// What an entry weighs beside its text: itself, its key, and the cache's own bookkeeping for it.
-const ENTRY_OVERHEAD: usize = 400;
-
-/// A summary, ready to be sent.
-#[derive(Debug)]
-pub struct Entry {
-    /// The JSON body, and behind it the ETag: one allocation.
-    text: Bytes,
-    body_len: u32,
-    joined: bool,
-    pub version: i64,
-    pub as_of_ms: i64,
-    /// The figures hold only before that; `i64::MAX` where nothing expires.
-    holds_until_ms: i64,
-    compressed: OnceLock<Box<Compressed>>,
-}
-
-/// Made for the first reader that accepts them, where they are smaller by a quarter at least.
-#[derive(Debug)]
-struct Compressed {
-    gzip: Option<Bytes>,
-    brotli: Option<Bytes>,
-}
-
-impl Entry {
-    /// Renders a row that is exact as of `as_of_ms`.
-    pub fn new(row: &SummaryRow, as_of_ms: i64, joined: bool) -> Self {
-        let mut text = row.summary.to_json();
-        let body_len = text.len();
-        // The first half of XXH3 of the body: enough to tell two bodies apart that (by a bug) had the same version.
-        let hash = (xxhash_rust::xxh3::xxh3_64(&text) >> 32) as u32;
-        text.extend_from_slice(format!("\"{}.{}.{hash:08x}\"", row.summary.date, row.summary.version).as_bytes());
-        Entry {
-            // Copied, not shrunk: what grew by doubling would leave a hole behind each entry that nothing else fits into.
-            text: Bytes::copy_from_slice(&text),
-            body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
-            joined,
-            version: row.summary.version,
-            as_of_ms,
-            holds_until_ms: row.next_expires_at_ms.unwrap_or(i64::MAX),
-            compressed: OnceLock::new(),
-        }
-    }
-
-    pub fn body(&self) -> Bytes {
-        self.text.slice(..self.body_len as usize)
-    }
-
-    /// The strong entity tag, quotes included.
-    pub fn etag(&self) -> Bytes {
-        self.text.slice(self.body_len as usize..)
-    }
-
-    pub fn gzip(&self) -> Option<Bytes> {
-        self.compressed().gzip.clone()
-    }
-
-    pub fn brotli(&self) -> Option<Bytes> {
-        self.compressed().brotli.clone()
-    }
-
-    fn compressed(&self) -> &Compressed {
-        self.compressed.get_or_init(|| {
-            let body = &self.text[..self.body_len as usize];
-            let pays = |form: Vec<u8>| (form.len() * 4 <= body.len() * 3).then(|| Bytes::from(form));
-            Box::new(Compressed { gzip: super::encoding::gzip(body).and_then(pays), brotli: super::encoding::brotli(body).and_then(pays) })
-        })
-    }
-
-    fn weight(&self) -> u32 {
-        // Half a body more for the compressed forms, should a reader want them.
-        u32::try_from(ENTRY_OVERHEAD + self.text.len() + self.body_len as usize / 2).unwrap_or(u32::MAX)
-    }
-}
-
 /// A bounded number of bytes of entries, and the proof that they are exact.
 pub struct Memory {
-    cache: Cache<Key, Arc<Entry>>,
+    cache: Cache<Uuid, Arc<Days>>,
+    /// Whoever puts an entry holds this from reading the facility's days to replacing them.
     recent: Mutex<Recent>,
     watermark_ms: AtomicI64,
 }
@@ -125,14 +52,20 @@ impl Memory {
     /// Holds at most `max_bytes`, and remembers `recent_changes` changes.
     pub fn new(max_bytes: u64, recent_changes: usize) -> Self {
         Memory {
-            cache: Cache::builder().max_capacity(max_bytes).weigher(|_, entry: &Arc<Entry>| entry.weight()).build(),
+            cache: Cache::builder().max_capacity(max_bytes).weigher(|_, days: &Arc<Days>| days.weight()).build(),
             recent: Mutex::new(Recent { capacity: recent_changes, start: 0, queue: VecDeque::new(), newest: HashMap::new() }),
             watermark_ms: AtomicI64::new(i64::MIN),
         }
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.cache.get(key)
+        self.cache.get(&key.0)?.get(key.1).cloned()
+    }
+
+    /// Puts an entry in its place. The caller holds `recent`.
+    fn put(&self, key: Key, entry: Arc<Entry>) {
+        let days = self.cache.get(&key.0).unwrap_or_default().with(key.1, entry);
+        self.cache.insert(key.0, Arc::new(days));
     }
 
     /// The instant as of which an entry is known to be exact.
@@ -170,9 +103,9 @@ impl Memory {
             if known < version {
                 recent.remember(key, version);
             }
-            match self.cache.get(&key) {
+            match self.get(&key) {
                 Some(held) if held.version > version || (held.version == version && held.as_of_ms >= row.as_of_ms) => {}
-                _ => self.cache.insert(key, Arc::new(Entry::new(row, row.as_of_ms, recent.start <= position))),
+                _ => self.put(key, Arc::new(Entry::new(row, row.as_of_ms, recent.start <= position))),
             }
         }
     }
@@ -185,13 +118,13 @@ impl Memory {
             return Fill::LostRace;
         }
         let joined = recent.start <= position;
-        if let Some(held) = self.cache.get(&key)
+        if let Some(held) = self.get(&key)
             && (held.version > version || (held.version == version && self.exact_as_of_ms(&held) >= as_of_ms && (held.joined || !joined)))
         {
             return Fill::Kept(held);
         }
         let entry = Arc::new(Entry::new(row, as_of_ms, joined));
-        self.cache.insert(key, entry.clone());
+        self.put(key, entry.clone());
         Fill::Kept(entry)
     }
 
@@ -200,15 +133,15 @@ impl Memory {
         self.recent().newest.get(key).is_some_and(|(_, known)| *known >= version)
     }
 
-    /// Drops all days of a facility that was removed. Walks the whole tier; removals are rare.
+    /// Drops all days of a facility that was removed.
     pub fn forget_facility(&self, facility: Uuid) {
-        let keys: Vec<Key> = self.cache.iter().map(|(key, _)| *key).filter(|key| key.0 == facility).collect();
-        keys.iter().for_each(|key| self.cache.invalidate(key));
+        let _recent = self.recent();
+        self.cache.invalidate(&facility);
     }
 
-    /// Entries, and the bytes that they weigh.
+    /// Summaries held, and the bytes that they weigh. Walks the tier: for health and metrics.
     pub fn size(&self) -> (u64, u64) {
-        (self.cache.entry_count(), self.cache.weighted_size())
+        self.cache.iter().fold((0, 0), |(entries, bytes), (_, days)| (entries + days.len() as u64, bytes + u64::from(days.weight())))
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

@@ -1,4 +1,5 @@
 //! Where rendered summaries are kept between the table and the reader.
 
 pub mod encoding;
+mod entry;
 pub mod memory;

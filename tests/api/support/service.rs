@@ -182,7 +182,7 @@ impl Launch {
             address.is_some()
         })
         .await;
-        let client = Client::builder().no_proxy().build().expect("an HTTP client needs nothing");
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("an HTTP client needs nothing");
         let mut service = Service { address: address.expect("the wait ended with one"), client, process, launch: self };
         service.wait_until_ready().await;
         service
