@@ -53,6 +53,16 @@ impl Entity {
         }
     }
 
+    /// The facility or blood bank that it belongs to.
+    pub const fn owner(&self) -> Option<Uuid> {
+        match self {
+            Entity::Facility { .. } => None,
+            Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => Some(*facility_id),
+            Entity::Inventory { blood_bank_id, .. } => Some(*blood_bank_id),
+            Entity::Distribution { dispatched_to_id, .. } => Some(*dispatched_to_id),
+        }
+    }
+
     fn canonical(&self) -> String {
         serde_json::to_string(self).expect("an entity has string keys only")
     }
@@ -102,6 +112,15 @@ pub enum Event {
 }
 
 impl Event {
+    /// What the event is about, and what it refers to: two events without a common id touch different rows.
+    pub fn ids(&self) -> impl Iterator<Item = Uuid> + use<> {
+        let (id, owner) = match self {
+            Event::Touched { facility_id, .. } => (*facility_id, None),
+            Event::Statement(s) => (s.id, s.record.entity.as_ref().and_then(Entity::owner)),
+        };
+        [Some(id), owner].into_iter().flatten()
+    }
+
     /// The CloudEvents `type`, which is also the metric label.
     pub const fn type_name(&self) -> &'static str {
         match self {

@@ -57,6 +57,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Connections (in use, idle, most), for the pool gauges.
     fn connections(&self) -> Connections;
+    /// Writing transactions that gain from running side by side.
+    fn writers(&self) -> usize;
     /// `sqlite` or `postgres`.
     fn dialect(&self) -> &'static str;
     async fn close(&self);

@@ -8,11 +8,19 @@
 mod fold;
 mod group;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use jiff::civil::Date;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::group::Group;
@@ -62,6 +70,8 @@ type Reply = oneshot::Sender<Result<Applied, IngestError>>;
 
 struct Request {
     events: Vec<Event>,
+    /// What its events are about and refer to.
+    ids: Vec<Uuid>,
     reply: Reply,
 }
 
@@ -79,14 +89,14 @@ pub struct Parts {
     pub beside_a_service: bool,
 }
 
-/// The way in: a bounded queue before the one main lane.
+/// The way in: a bounded queue before the lanes.
 pub struct Ingest {
     queue: mpsc::Sender<Request>,
     parts: Arc<Parts>,
 }
 
 impl Ingest {
-    /// Starts the main lane. It ends, its queue worked off, once every `Ingest` is dropped; await the handle to know.
+    /// Starts the lanes. They end, their queue worked off, once every `Ingest` is dropped; await the handle to know.
     pub fn start(parts: Parts) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, requests) = mpsc::channel(parts.settings.queue);
         let parts = Arc::new(parts);
@@ -98,7 +108,8 @@ impl Ingest {
     pub async fn submit(&self, events: Vec<Event>) -> Result<Applied, IngestError> {
         let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
         let (reply, answer) = oneshot::channel();
-        let result = match self.queue.try_send(Request { events, reply }) {
+        let ids = events.iter().flat_map(Event::ids).collect();
+        let result = match self.queue.try_send(Request { events, ids, reply }) {
             Ok(()) => answer.await.unwrap_or(Err(IngestError::Crashed)),
             Err(_) => Err(IngestError::Overloaded),
         };
@@ -114,32 +125,79 @@ impl Ingest {
     }
 }
 
-/// The main lane: whatever has arrived while the last group was committed makes the next.
+/// Forms groups: whatever has arrived while the lanes were busy makes the next, as long as it shares no id with a group under way. Two
+/// groups about the same entities would only wait for each other's row locks, and look like somebody else's.
 async fn run(parts: Arc<Parts>, mut requests: mpsc::Receiver<Request>) {
     let side = Arc::new(SideLanes { quick: Semaphore::new(parts.settings.slow_lanes), slow: Semaphore::new(parts.settings.slow_lanes) });
-    let slow_tasks = tokio_util::task::TaskTracker::new();
-    while let Some(first) = requests.recv().await {
-        let mut events = first.events.len();
-        let mut group = vec![first];
-        while events < parts.settings.group_events
-            && let Ok(next) = requests.try_recv()
-        {
-            events += next.events.len();
-            group.push(next);
-        }
-        let was_alone = group.len() == 1;
-        for request in commit(&parts, group, Patience::Short).await {
-            if slow_tasks.len() >= parts.settings.queue {
-                // Whoever waits for a lock is bounded like whoever waits for the main lane. A client that went away needs no answer.
-                let _ = request.reply.send(Err(IngestError::Overloaded));
+    let slow_tasks = TaskTracker::new();
+    let lanes = parts.store.writers();
+    let mut under_way: JoinSet<()> = JoinSet::new();
+    let mut ids_under_way: HashMap<tokio::task::Id, HashSet<Uuid>> = HashMap::new();
+    let mut waiting: VecDeque<Request> = VecDeque::new();
+    let mut open = true;
+    while open || !waiting.is_empty() || !under_way.is_empty() {
+        if under_way.len() < lanes {
+            let group = form_group(&mut waiting, ids_under_way.values(), parts.settings.group_events);
+            if !group.is_empty() {
+                let ids = group.iter().flat_map(|r| r.ids.iter().copied()).collect();
+                let (parts, side, slow_tasks) = (parts.clone(), side.clone(), slow_tasks.clone());
+                let lane = under_way.spawn(async move { take_group(&parts, &side, &slow_tasks, group).await });
+                ids_under_way.insert(lane.id(), ids);
                 continue;
             }
-            let (parts, side) = (parts.clone(), side.clone());
-            slow_tasks.spawn(async move { side.take(&parts, request, was_alone).await });
+        }
+        tokio::select! {
+            request = requests.recv(), if open && waiting.len() < parts.settings.group_events => match request {
+                Some(request) => {
+                    waiting.push_back(request);
+                    while waiting.len() < parts.settings.group_events && let Ok(next) = requests.try_recv() {
+                        waiting.push_back(next);
+                    }
+                }
+                None => open = false,
+            },
+            Some(done) = under_way.join_next_with_id(), if !under_way.is_empty() => {
+                // A panic within a transaction is caught there; one outside of it ends no more than its own group.
+                let id = done.map_or_else(|error| error.id(), |(id, ())| id);
+                ids_under_way.remove(&id);
+            }
         }
     }
     slow_tasks.close();
     slow_tasks.wait().await;
+}
+
+/// Takes requests that share no id with those under way, the longest waiting first, up to so many events. One that has to stay keeps its
+/// ids for itself, so that nobody overtakes it for ever.
+fn form_group<'a>(waiting: &mut VecDeque<Request>, under_way: impl Iterator<Item = &'a HashSet<Uuid>>, most_events: usize) -> Vec<Request> {
+    let mut taken_ids: HashSet<Uuid> = under_way.flatten().copied().collect();
+    let (mut group, mut stay, mut events) = (Vec::new(), VecDeque::new(), 0);
+    while let Some(request) = waiting.pop_front() {
+        let is_free = taken_ids.is_empty() || request.ids.iter().all(|id| !taken_ids.contains(id));
+        if is_free && (group.is_empty() || events + request.events.len() <= most_events) {
+            events += request.events.len();
+            group.push(request);
+        } else {
+            taken_ids.extend(request.ids.iter().copied());
+            stay.push_back(request);
+        }
+    }
+    *waiting = stay;
+    group
+}
+
+/// Commits a group; what has to go alone goes beside.
+async fn take_group(parts: &Arc<Parts>, side: &Arc<SideLanes>, slow_tasks: &TaskTracker, group: Vec<Request>) {
+    let was_alone = group.len() == 1;
+    for request in commit(parts, group, Patience::Short).await {
+        if slow_tasks.len() >= parts.settings.queue {
+            // Whoever waits for a lock is bounded like whoever waits for a group. A client that went away needs no answer.
+            let _ = request.reply.send(Err(IngestError::Overloaded));
+            continue;
+        }
+        let (parts, side) = (parts.clone(), side.clone());
+        slow_tasks.spawn(async move { side.take(&parts, request, was_alone).await });
+    }
 }
 
 /// Where the requests of a failed group go, one by one.
@@ -184,7 +242,8 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
         Patience::Short => parts.settings.group_lock_timeout_ms,
         Patience::Long => parts.settings.lock_timeout_ms,
     });
-    let (events, replies): (Vec<Vec<Event>>, Vec<Reply>) = requests.into_iter().map(|r| (r.events, r.reply)).unzip();
+    let (events, rest): (Vec<Vec<Event>>, Vec<(Vec<Uuid>, Reply)>) = requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
+    let (ids, replies): (Vec<Vec<Uuid>>, Vec<Reply>) = rest.into_iter().unzip();
     let mut attempt = 1;
     let result = loop {
         let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout)).catch_unwind().await;
@@ -203,7 +262,7 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
             Vec::new()
         }
         Some(Err(error)) if is_worth_another_try(&error, alone, patience) => {
-            events.into_iter().zip(replies).map(|(events, reply)| Request { events, reply }).collect()
+            events.into_iter().zip(ids).zip(replies).map(|((events, ids), reply)| Request { events, ids, reply }).collect()
         }
         Some(Err(error)) => {
             parts.outage.failed(&error, parts.clock.now_ms());

@@ -197,6 +197,10 @@ impl Store for PostgresStore {
         Connections { in_use: size.saturating_sub(idle), idle, max: self.max_connections }
     }
 
+    fn writers(&self) -> usize {
+        2 // While one waits for its sync or its figures, another reads and writes its rows.
+    }
+
     fn dialect(&self) -> &'static str {
         "postgres"
     }

@@ -177,6 +177,10 @@ impl Store for SqliteStore {
         Connections { in_use: open.saturating_sub(idle), idle, max }
     }
 
+    fn writers(&self) -> usize {
+        1 // The file has one write lock.
+    }
+
     fn dialect(&self) -> &'static str {
         "sqlite"
     }
