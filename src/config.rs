@@ -333,7 +333,7 @@ impl Settings {
 }
 
 /// The variables that set something, with the keys that they set; the two that other programs know by that name come last, and win.
-/// An empty one sets nothing. `FACILITY_SUMMARY_PORT` and its like, with one underscore, are Kubernetes' and not ours.
+/// An empty one is a mistake (a secret that was not found), and refused like any other wrong value. `FACILITY_SUMMARY_PORT` and its like, with one underscore, are Kubernetes' and not ours.
 fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&str, String, &str)> {
     let mut ours: Vec<(&str, String, &str)> = environment
         .iter()
@@ -344,7 +344,7 @@ fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&st
     ours.sort_unstable();
     let known = [("DATABASE_URL", "database.url"), ("BIND_ADDR", "server.bind")];
     let well_known = known.into_iter().filter_map(|(name, key)| Some((name, key.to_owned(), environment.get(name)?.as_str())));
-    ours.into_iter().chain(well_known.collect::<Vec<_>>()).filter(|(_, _, text)| !text.is_empty())
+    ours.into_iter().chain(well_known.collect::<Vec<_>>())
 }
 
 /// A setting that cannot be used: its key, its value, what would be right.

@@ -16,11 +16,12 @@ CREATE TABLE dashboard_daily_summary (
 
 CREATE INDEX dashboard_daily_summary_expiring ON dashboard_daily_summary (next_expires_at) WHERE next_expires_at IS NOT NULL;
 
--- Our own row per facility: its lock, and the counter that its versions come from. The facilities table is never locked,
--- since inserts of other programs wait there for their foreign keys.
+-- Our own row per facility: its lock, the counter that its versions come from, and the day that it opened last. The facilities table
+-- is never locked, since inserts of other programs wait there for their foreign keys.
 CREATE TABLE facility_state (
     facility_id uuid PRIMARY KEY,
-    version     bigint NOT NULL DEFAULT 0
+    version     bigint NOT NULL DEFAULT 0,
+    today       date
 ) WITH (fillfactor = 50);
 
 -- Left by the triggers below in the writer's own transaction, deleted by the drain. No unique key: no writer waits for another.

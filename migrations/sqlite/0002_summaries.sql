@@ -16,10 +16,11 @@ CREATE TABLE dashboard_daily_summary (
 
 CREATE INDEX dashboard_daily_summary_expiring ON dashboard_daily_summary (next_expires_at) WHERE next_expires_at IS NOT NULL;
 
--- Our own row per facility: the counter that its versions come from.
+-- Our own row per facility: the counter that its versions come from, and the day that it opened last.
 CREATE TABLE facility_state (
     facility_id BLOB PRIMARY KEY NOT NULL CHECK (length(facility_id) = 16),
-    version     INTEGER NOT NULL DEFAULT 0
+    version     INTEGER NOT NULL DEFAULT 0,
+    today       TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Left by the triggers in the writer's own transaction, deleted by the drain.

@@ -79,9 +79,9 @@ fn fields<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
 fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let file = "[refresh]\nchunk = 7\ndrain_batch = 8\n[database]\nurl = \"sqlite://file.db\"";
     let settings =
-        load(file, &[("FACILITY_SUMMARY__REFRESH__CHUNK", "9"), ("DATABASE_URL", "sqlite://other.db"), ("BIND_ADDR", "")]).unwrap();
+        load(file, &[("FACILITY_SUMMARY__REFRESH__CHUNK", "9"), ("DATABASE_URL", "sqlite://other.db"), ("BIND_ADDR", "127.0.0.1:9")]).unwrap();
     assert_eq!((settings.refresh.chunk, settings.refresh.drain_batch, settings.refresh.lock_timeout_ms), (9, 8, 2_000));
-    assert_eq!((settings.database.url.as_str(), settings.server.bind.as_str()), ("sqlite://other.db", "127.0.0.1:8080"));
+    assert_eq!((settings.database.url.as_str(), settings.server.bind.as_str()), ("sqlite://other.db", "127.0.0.1:9"));
 }
 
 #[test]
@@ -135,4 +135,12 @@ fn a_bad_variable_is_refused_by_its_name() {
 fn a_missing_file_is_named() {
     let error = Settings::load_from(Some(Path::new("/no/such.toml")), HashMap::new()).unwrap_err().to_string();
     assert!(error.contains("/no/such.toml cannot be read"), "{error}");
+}
+
+#[test]
+fn an_empty_variable_is_a_mistake_and_named() {
+    for variable in ["DATABASE_URL", "BIND_ADDR", "FACILITY_SUMMARY__REFRESH__CHUNK"] {
+        let refused = load("", &[(variable, "")]).unwrap_err();
+        assert!(refused.contains(variable) || refused.contains("database.url") || refused.contains("server.bind"), "{variable}: {refused}");
+    }
 }

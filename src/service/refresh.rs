@@ -160,7 +160,7 @@ impl Refresher {
             return Ok(Vec::new());
         }
         let ids: Vec<Uuid> = keys.iter().map(|k| k.facility.id).collect::<BTreeSet<_>>().into_iter().collect();
-        let mut versions = tx.lock(&ids).await?;
+        let mut states = tx.lock(&ids).await?;
         let mut derived = tx.derive(keys).await?;
         if zone_moved(keys, &derived) {
             return Err(StoreError::Conflict);
@@ -175,21 +175,32 @@ impl Refresher {
             }
         });
         derived.sort_unstable_by_key(|d| (d.row.summary.facility_id, d.row.summary.date));
+        let mut opened: Vec<(Uuid, Date)> = Vec::new();
         let refreshed: Vec<Refreshed> = derived
             .into_iter()
             .map(|d| {
                 let mut row = d.row;
+                let state = states.entry(row.summary.facility_id).or_default();
+                // Also where the row is there already: a change of zone may lead back to a day that was opened before.
+                let opens = d.is_today && state.today != Some(row.summary.date);
+                if opens {
+                    opened.push((row.summary.facility_id, row.summary.date));
+                }
+                if d.figures_differ || opens {
+                    state.version += 1;
+                    row.summary.version = state.version;
+                }
                 if d.figures_differ {
-                    let version = versions.entry(row.summary.facility_id).or_insert(0);
-                    *version += 1;
-                    row.summary.version = *version;
                     row.summary.updated_at = Some(row.as_of_ms);
                 }
-                Refreshed { row, changed: d.figures_differ, written: d.write_needed }
+                Refreshed { row, changed: d.figures_differ || opens, written: d.write_needed || opens }
             })
             .collect();
         let rows: Vec<SummaryRow> = refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
         tx.write(&rows).await?;
+        if !opened.is_empty() {
+            tx.open_days(&opened).await?;
+        }
         self.metrics.refresh_duration.with_label_values(&[trigger.as_str()]).observe(started.elapsed().as_secs_f64());
         let changed = refreshed.iter().filter(|r| r.changed).count();
         self.count(trigger, "changed", changed);

@@ -67,8 +67,10 @@ pub trait Store: Send + Sync + 'static {
 /// One transaction of the single writer path: ingest, refresh, drain. Dropping it without a commit undoes it.
 #[async_trait]
 pub trait Transaction: Send {
-    /// Locks our own row of each facility, in id order, and answers its version counter. Facilities without one get one.
-    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>>;
+    /// Locks our own row of each facility, in id order, and answers it. Facilities without one get one.
+    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>>;
+    /// Remembers the day that each of these facilities, locked before, has opened.
+    async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()>;
     /// Aggregates the sources of these keys in one statement whose snapshot is taken after the lock. Days that have not begun and
     /// facilities that do not exist are left out.
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>>;
@@ -114,6 +116,15 @@ pub struct FacilityRow {
     pub id: Uuid,
     pub name: String,
     pub timezone: String,
+}
+
+/// Our own row of a facility.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FacilityState {
+    /// The counter that versions come from.
+    pub version: i64,
+    /// The day opened last: after a change of zone that may be a later one than today.
+    pub today: Option<Date>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

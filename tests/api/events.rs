@@ -170,6 +170,22 @@ on_both_stores! {
         assert_eq!(figures(&service, id).await, (0, 0, 0));
     }
 
+    async fn versions_rise_through_changes_of_zone_and_back(service: Service) {
+        let id = facility(&service, "Wanderer", "Pacific/Kiritimati").await;
+        let version_now = async || summary(&service, id, "today").await["version"].as_i64().unwrap();
+        let mut last = version_now().await;
+        for zone in ["Pacific/Honolulu", "Pacific/Kiritimati", "Pacific/Honolulu"] {
+            let moved = service.put(&format!("/v1/facilities/{id}"), &json!({"name": "Wanderer", "timezone": zone})).await;
+            assert_eq!(moved.status(), 200, "{zone}");
+            let version = version_now().await;
+            assert!(version > last, "{zone}: {version} after {last}");
+            last = version;
+        }
+        let renamed = service.put(&format!("/v1/facilities/{id}"), &json!({"name": "Settled", "timezone": "Pacific/Honolulu"})).await;
+        assert_eq!(renamed.status(), 200);
+        assert_eq!(version_now().await, last, "a name is no figure");
+    }
+
     async fn a_repeated_removal_names_the_day_again(service: Service) {
         let (id, bank) = (Uuid::new_v4(), Uuid::new_v4());
         let events = nine(id, bank);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use sqlx::{PgPool, Postgres, Row};
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ use crate::domain::{
     event::{Kind, Record},
     summary::{DayKey, Summary, SummaryRow},
 };
-use crate::store::{Derived, LastCounted, Mark, MarkKind, Put, Removal, Result, StoreError, Transaction};
+use crate::store::{Derived, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result, StoreError, Transaction};
 
 const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
 
@@ -36,13 +37,19 @@ impl PostgresTransaction {
         PostgresTransaction { tx, pool, locked_at_ms: None, number: None }
     }
 
-    async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+    async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
         let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql")).bind(facilities).fetch_all(&mut *self.tx).await?;
         for row in &rows {
             self.locked_at_ms = self.locked_at_ms.max(Some(row.try_get("locked_at_ms")?));
             self.number = Some(row.try_get("transaction")?);
         }
-        rows.iter().map(|r| Ok((r.try_get("facility_id")?, r.try_get("version")?))).collect()
+        rows.iter()
+            .map(|r| {
+                let today: Option<&str> = r.try_get("date")?;
+                let today = today.map(|_| date(r)).transpose()?;
+                Ok((r.try_get("facility_id")?, FacilityState { version: r.try_get("version")?, today }))
+            })
+            .collect()
     }
 
     /// A time that the next statement's snapshot is certainly not older than. That statement's own timestamp will not do: the protocol
@@ -73,13 +80,19 @@ async fn resolve(pool: &PgPool, number: &str, lost: sqlx::Error) -> Result<()> {
 
 #[async_trait]
 impl Transaction for PostgresTransaction {
-    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
         let locked = self.locked(facilities).await?;
         if facilities.iter().all(|id| locked.contains_key(id)) {
             return Ok(locked);
         }
         sqlx::query(include_str!("../../../sql/postgres/add_states.sql")).bind(facilities).execute(&mut *self.tx).await?;
         self.locked(facilities).await
+    }
+
+    async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()> {
+        let (ids, dates): (Vec<Uuid>, Vec<String>) = days.iter().map(|(id, date)| (*id, date.to_string())).unzip();
+        sqlx::query(include_str!("../../../sql/postgres/open_days.sql")).bind(ids).bind(dates).execute(&mut *self.tx).await?;
+        Ok(())
     }
 
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {

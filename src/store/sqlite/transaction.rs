@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::{
         event::{Kind, Record},
         summary::{DayKey, SummaryRow},
     },
-    store::{Derived, LastCounted, Mark, Put, Removal, Result, StoreError, Transaction},
+    store::{Derived, FacilityState, LastCounted, Mark, Put, Removal, Result, StoreError, Transaction},
 };
 
 /// The triggers mark what this transaction writes as they mark what anybody writes, but it refreshes that itself before it commits.
@@ -56,18 +57,24 @@ impl SqliteTransaction {
 
 #[async_trait]
 impl Transaction for SqliteTransaction {
-    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+    async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
         let rows = sqlx::query(sql!("lock")).bind(parameter::ids(facilities)).fetch_all(&mut *self.inner).await?;
-        let mut versions: HashMap<Uuid, i64> = HashMap::with_capacity(facilities.len());
+        let mut states: HashMap<Uuid, FacilityState> = HashMap::with_capacity(facilities.len());
         for row in &rows {
-            versions.insert(row.try_get(0)?, row.try_get(1)?);
+            let today: Option<&str> = row.try_get("date")?;
+            let today = today.map(|_| row::date(row, "date")).transpose()?;
+            states.insert(row.try_get(0)?, FacilityState { version: row.try_get(1)?, today });
         }
-        let new: Vec<Uuid> = facilities.iter().copied().filter(|id| !versions.contains_key(id)).collect();
+        let new: Vec<Uuid> = facilities.iter().copied().filter(|id| !states.contains_key(id)).collect();
         if !new.is_empty() {
             self.run(sql!("lock_new"), &parameter::ids(&new)).await?;
-            versions.extend(new.into_iter().map(|id| (id, 0)));
+            states.extend(new.into_iter().map(|id| (id, FacilityState::default())));
         }
-        Ok(versions)
+        Ok(states)
+    }
+
+    async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()> {
+        self.run(sql!("open_days"), &parameter::dates(days)).await
     }
 
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {

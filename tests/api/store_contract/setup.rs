@@ -104,13 +104,13 @@ pub async fn derive_one(db: &dyn TestDb, key: &DayKey) -> Derived {
 /// Refreshes these days as the service would, and answers the rows that were written.
 pub async fn refresh(db: &dyn TestDb, keys: &[DayKey]) -> Vec<SummaryRow> {
     let mut transaction = begin(db).await;
-    let mut versions = transaction.lock(&facilities(keys)).await.unwrap();
+    let mut states = transaction.lock(&facilities(keys)).await.unwrap();
     let mut rows = Vec::new();
     for Derived { mut row, figures_differ, write_needed, .. } in transaction.derive(keys).await.unwrap() {
         if figures_differ {
-            let version = versions.get_mut(&row.summary.facility_id).unwrap();
-            *version += 1;
-            row.summary.version = *version;
+            let state = states.get_mut(&row.summary.facility_id).unwrap();
+            state.version += 1;
+            row.summary.version = state.version;
             row.summary.updated_at = Some(row.as_of_ms);
         }
         if write_needed {

@@ -108,7 +108,7 @@ pub async fn the_version_counter_only_rises_and_outlives_removed_summaries(db: &
     row.summary.version = 2;
     let mut transaction = begin(db).await;
     transaction.write(&[row]).await.unwrap();
-    assert_eq!(transaction.lock(&[north.id]).await.unwrap()[&north.id], 3, "an older version does not lower the counter");
+    assert_eq!(transaction.lock(&[north.id]).await.unwrap()[&north.id].version, 3, "an older version does not lower the counter");
     transaction.remove_summaries(&[north.id]).await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(db.store().summaries(&[today[0].id()]).await.unwrap(), []);
