@@ -9,7 +9,7 @@ use crate::{
     config::Settings,
     http::openapi,
     jobs::rebuild::Extent,
-    startup::{Application, Core},
+    startup::{Application, Core, StartError},
     telemetry::{self, Output},
     tools::{demo, estimate, generate, import, import_target::ServiceTarget},
 };
@@ -95,7 +95,8 @@ pub async fn run() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("facility-summary: {error}");
-        ExitCode::from(1)
+        let is_setting = matches!(error.downcast_ref::<StartError>(), Some(StartError::Cron { .. }));
+        ExitCode::from(if is_setting { 2 } else { 1 })
     })
 }
 

@@ -79,7 +79,8 @@ fn fields<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
 fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let file = "[refresh]\nchunk = 7\ndrain_batch = 8\n[database]\nurl = \"sqlite://file.db\"";
     let settings =
-        load(file, &[("FACILITY_SUMMARY__REFRESH__CHUNK", "9"), ("DATABASE_URL", "sqlite://other.db"), ("BIND_ADDR", "127.0.0.1:9")]).unwrap();
+        load(file, &[("FACILITY_SUMMARY__REFRESH__CHUNK", "9"), ("DATABASE_URL", "sqlite://other.db"), ("BIND_ADDR", "127.0.0.1:9")])
+            .unwrap();
     assert_eq!((settings.refresh.chunk, settings.refresh.drain_batch, settings.refresh.lock_timeout_ms), (9, 8, 2_000));
     assert_eq!((settings.database.url.as_str(), settings.server.bind.as_str()), ("sqlite://other.db", "127.0.0.1:9"));
 }

@@ -93,6 +93,11 @@ enum Form {
 
 /// The whole body; 413 as soon as it is known to be too large, 408 where it takes longer than `server.read_timeout_ms`.
 pub(super) async fn body(request: &HttpRequest, mut payload: web::Payload, app: &App) -> Result<Bytes, Problem> {
+    if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING).filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let encoding = encoding.to_str().unwrap_or("unreadable");
+        let detail = format!("Content-Encoding {} is not taken; send the body as it is.", super::json::Shown(encoding));
+        return Err(Problem::unsupported_media_type(detail));
+    }
     let settings = &app.settings.server;
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > settings.max_body as u64) {

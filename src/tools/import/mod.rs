@@ -59,7 +59,8 @@ Examples:
       --date-format %d-%m-%Y --set timezone=Europe/Warsaw
   facility-summary import distributions supply.csv \\
       --columns date_delivered=YEAR+MONTH,quantity=QTY_SUPPLIED \\
-      --set facility=Tema --date-format '%Y %B' --on-error skip
+      --set facility=Tema --set timezone=Africa/Accra --date-format '%Y %B' \\
+      --on-error skip
   facility-summary import requests demand.csv \\
       --columns created_at=YEAR+MONTH,quantity=QTY_DEMANDED \\
       --set facility=Tema --set timezone=Africa/Accra --date-format '%Y %B'
