@@ -295,7 +295,7 @@ impl Reads {
             let (position, watermark_ms) = (self.memory.position(), self.memory.watermark_ms());
             let row = self.store.summaries(&[(facility.id, day.date)]).await?.pop();
             let row = match row {
-                Some(row) if row.as_of_ms >= day.start_ms => row,
+                Some(row) if row.is_of(&day) => row,
                 Some(_) => return Ok(None),
                 None if day.end_ms <= now_ms => {
                     SummaryRow { summary: Summary::empty(facility.id, day.date, true), as_of_ms: watermark_ms, next_expires_at_ms: None }
