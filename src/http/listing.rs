@@ -310,35 +310,48 @@ async fn refreshed(app: &App, due: Vec<DayKey>) -> Result<Vec<((Uuid, Date), Sum
 /// The watermark, after a run of the drain where it is older than the request wants. 503 where that cannot be had.
 async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     let directives = freshness::directives(request.headers());
-    let bound = directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age());
-    let bound_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
-    let is_fresh = |now_ms: i64| bound_ms > 0 && now_ms.saturating_sub(app.memory.watermark_ms()) <= bound_ms;
+    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    let bound_ms = ms(directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age()));
+    let bearable_ms = directives.max_stale.map(|limit| limit.map_or(i64::MAX, |limit| bound_ms.saturating_add(ms(limit))));
     let arrived_ms = app.clock.now_ms();
-    if is_fresh(arrived_ms) || directives.max_stale.is_some() {
-        return Ok(app.memory.watermark_ms());
+    let watermark_ms = app.memory.watermark_ms();
+    let is_within = |most_ms: i64| age_ms(watermark_ms, arrived_ms).is_some_and(|age_ms| age_ms <= most_ms);
+    if (bound_ms > 0 && is_within(bound_ms)) || bearable_ms.is_some_and(is_within) {
+        return Ok(watermark_ms);
     }
     if directives.only_if_cached {
         return Err(Problem::gateway_timeout("The request said only-if-cached, and what is proven is not fresh enough."));
     }
     let (memory, clock, drain) = (app.memory.clone(), app.clock.clone(), app.drain.clone());
     let proving = async move {
-        // A watermark from after the request's arrival is fresh enough for any bound.
-        while memory.watermark_ms() <= arrived_ms && (bound_ms == 0 || clock.now_ms().saturating_sub(memory.watermark_ms()) > bound_ms) {
+        loop {
+            // A watermark from after the request's arrival is fresh enough for any bound.
+            let watermark_ms = memory.watermark_ms();
+            let is_fresh = bound_ms > 0 && age_ms(watermark_ms, clock.now_ms()).is_some_and(|age_ms| age_ms <= bound_ms);
+            if watermark_ms > arrived_ms || is_fresh {
+                return Ok::<i64, StoreError>(watermark_ms);
+            }
             if drain.run_once().await? == Pass::Waits {
                 tokio::time::sleep(LOCK_POLL).await;
             }
         }
-        Ok::<(), crate::store::StoreError>(())
     };
     let timely = app.detached(tokio::time::timeout(app.settings.freshness.refresh_timeout(), proving)).await;
-    let stale_if_error_ms = i64::try_from(app.settings.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000) * 1000;
-    let last_will_do = directives.max_age.is_none() && app.clock.now_ms().saturating_sub(app.memory.watermark_ms()) <= stale_if_error_ms;
+    let stale_if_error_ms = ms(Duration::from_secs(app.settings.freshness.stale_if_error_seconds));
+    let last_ms = app.memory.watermark_ms();
+    let last_will_do =
+        directives.max_age.is_none() && age_ms(last_ms, app.clock.now_ms()).is_some_and(|age_ms| age_ms <= stale_if_error_ms);
     match timely {
-        Ok(Ok(())) => Ok(app.memory.watermark_ms()),
-        _ if last_will_do => Ok(app.memory.watermark_ms()),
+        Ok(Ok(watermark_ms)) => Ok(watermark_ms),
+        _ if last_will_do => Ok(last_ms),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Problem::unavailable("What other programs wrote could not be dealt with in time; one of them may hold a lock.", 1)),
     }
+}
+
+/// How old what a watermark proves is; none before the first proof.
+fn age_ms(watermark_ms: i64, now_ms: i64) -> Option<i64> {
+    (watermark_ms != i64::MIN).then(|| now_ms.saturating_sub(watermark_ms))
 }
 
 /// How many items a page may have.

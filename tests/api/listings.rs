@@ -1,4 +1,4 @@
-//! Many summaries in one answer: never figures that nobody derived.
+//! Many summaries in one answer: never figures that nobody derived, never older than the request takes.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -6,8 +6,15 @@ use uuid::Uuid;
 
 use crate::{
     on_both_stores,
-    steps::{bank, date_in, facility, get, header, inventory, noon_zone, post},
-    support::{Service, outside::Outside, problem::problem, service::Launch, wait_until},
+    steps::{age, bank, date_in, facility, get, header, inventory, noon_zone, path, post, read},
+    support::{
+        Service,
+        outside::Outside,
+        problem::problem,
+        service::Launch,
+        site::{Site, a_zone_at_noon, metric},
+        wait_until,
+    },
 };
 
 /// Both listings that today of this facility is in.
@@ -32,6 +39,12 @@ async fn hold(launch: &Launch, facility: Uuid) -> Outside {
     let mut holder = Outside::connect(launch.database_url()).await;
     holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(facility))).await;
     holder
+}
+
+/// Leaves a mark of the facility, as every other program's write does.
+async fn leave_a_mark(launch: &Launch, facility: Uuid) {
+    let mut writer = Outside::connect(launch.database_url()).await;
+    writer.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})", writer.id(facility))).await;
 }
 
 on_both_stores! {
@@ -79,4 +92,69 @@ async fn a_facility_that_moved_while_its_lock_was_held_has_no_today_until_it_can
         let item = get(&service, &path).await["items"][0].take();
         assert!(item["date"].as_str() >= Some(&today) && item["total_stock"] == 7, "{path}: {item}");
     }
+}
+
+#[tokio::test]
+async fn max_stale_of_a_listing_is_taken_at_its_word() {
+    let service = impatient().await.start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    site.shows(&service, (0, 0, 0)).await;
+    wait_until("there is a watermark", async || service.get("/v1/summaries/today").await.status() == 200).await;
+    let mut holder = hold(service.launch(), site.facility).await;
+    leave_a_mark(service.launch(), site.facility).await;
+    wait_until("what is proven is old", async || metric(&service, "summary_watermark_age_seconds").await > 3.0).await;
+
+    for path in listings(site.facility) {
+        refused(read(&service, &path, "max-age=1, max-stale=1").await).await;
+        refused(read(&service, &path, "no-cache, max-stale=2").await).await;
+        problem(read(&service, &path, "max-age=1, max-stale=1, only-if-cached").await, 504).await;
+        for welcome in ["max-age=1, max-stale=3600", "max-age=1, max-stale", "no-cache, max-stale", "max-stale=1"] {
+            let response = read(&service, &path, welcome).await;
+            assert_eq!(response.status(), 200, "{path}: {welcome}");
+            assert!((3..60).contains(&age(&response)), "{path}: {welcome}: {response:?}");
+        }
+    }
+    holder.run("ROLLBACK").await;
+    for path in listings(site.facility) {
+        let response = read(&service, &path, "no-cache, max-stale=2").await;
+        assert_eq!(
+            (response.status().as_u16(), response.json::<Value>().await.unwrap()["items"][0]["total_requests"].take()),
+            (200, json!(1))
+        );
+    }
+}
+
+#[tokio::test]
+async fn before_the_first_proof_nothing_has_an_age_and_nothing_is_taken_for_empty() {
+    let service = impatient().await.start().await;
+    let (zone, _) = a_zone_at_noon();
+    let (locked, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (_, launch) = service.terminate().await;
+    let mut holder = hold(&launch, locked.facility).await;
+    leave_a_mark(&launch, locked.facility).await;
+    let service = launch.start().await;
+
+    let past = date_in(&zone, -40);
+    refused(service.get(&path(locked.facility, past)).await).await;
+    // The other's lock is free: its day comes from the source, however the request has it.
+    for directives in ["max-stale", ""] {
+        let response = read(&service, &path(other.facility, past), directives).await;
+        assert_eq!(response.status(), 200);
+        assert!(age(&response) < 60, "{response:?}");
+        assert_eq!(response.json::<Value>().await.unwrap()["total_stock"], Value::Null);
+    }
+    for path in listings(other.facility) {
+        for directives in ["", "max-stale", "max-age=3600, max-stale=3600"] {
+            refused(read(&service, &path, directives).await).await;
+        }
+        problem(read(&service, &path, "max-stale, only-if-cached").await, 504).await;
+    }
+    holder.run("ROLLBACK").await;
+    for path in listings(other.facility) {
+        let response = read(&service, &path, "max-stale").await;
+        assert_eq!(response.status(), 200, "the request itself has it proven: {response:?}");
+        assert!(age(&response) < 60, "{response:?}");
+    }
+    let response = service.get(&path(locked.facility, past)).await;
+    assert_eq!((response.status().as_u16(), age(&response) < 60), (200, true));
 }
