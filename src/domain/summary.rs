@@ -77,6 +77,14 @@ pub struct SummaryRow {
     pub next_expires_at_ms: Option<i64>,
 }
 
+impl SummaryRow {
+    /// Whether the figures are of this very day, and not of another zone's day of that name: those, from before it began, are what a
+    /// facility leaves behind that has moved since.
+    pub const fn is_of(&self, day: &Day) -> bool {
+        self.as_of_ms >= day.start_ms
+    }
+}
+
 /// What a refresh works on: a facility's day, with the zone that its bounds were taken from.
 #[derive(Debug, Clone)]
 pub struct DayKey {

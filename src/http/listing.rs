@@ -2,8 +2,9 @@
 //! are exact as of the drain's watermark; a request that wants them fresher than that has the drain run first.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::{
@@ -30,15 +31,17 @@ use crate::{
         blood_type::BloodType,
         day::Day,
         facility::Facility,
-        summary::{Figures, Summary},
+        summary::{DayKey, Figures, Summary},
     },
     jobs::drain::Pass,
+    metrics::Trigger,
+    store::StoreError,
 };
 
 /// Days that one request may ask for.
 const MOST_DAYS: usize = 400;
 /// Pause between two tries of the drain while somebody holds a lock that it needs.
-const LOCK_POLL: std::time::Duration = std::time::Duration::from_millis(100);
+const LOCK_POLL: Duration = Duration::from_millis(100);
 /// Keys read from the table in one statement.
 const CHUNK: usize = 1_000;
 
@@ -79,7 +82,8 @@ pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     let asked: RangeQuery = query::parse(request.query_string(), &["from", "to", "limit", "cursor"])?;
     let limit = limit(asked.limit, MOST_DAYS, MOST_DAYS)?;
     let facility = app.facility(&request, false).await?;
-    let today = facility.zone.today(app.clock.now_ms());
+    let now_ms = app.clock.now_ms();
+    let today = facility.zone.today(now_ms);
     let to = asked.to.unwrap_or(today.date).min(today.date);
     let from = match asked.from {
         Some(from) => from,
@@ -92,9 +96,10 @@ pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     let watermark_ms = prove(&request, &app).await?;
     let page: Vec<&Day> = days.iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(limit + 1).collect();
     let next_cursor = page.get(limit).map(|day| day.date.to_string());
-    let keys: Vec<(Uuid, Date)> = page.iter().take(limit).map(|day| (facility.id, day.date)).collect();
-    let mut rows = rows(&app, &keys).await?;
-    let items = keys.iter().map(|key| rows.remove(key).unwrap_or_else(|| Summary::empty(key.0, key.1, key.1 < today.date))).collect();
+    let keys: Vec<DayKey> = page.iter().take(limit).map(|day| DayKey { facility: facility.clone(), day: **day }).collect();
+    let mut found = summaries(&app, &keys, now_ms).await?;
+    let items: Option<Vec<Summary>> = keys.iter().map(|key| found.remove(&key.id())).collect();
+    let items = items.ok_or_else(|| Problem::not_found(format!("Facility {} is not registered.", facility.id)))?;
     Ok(respond(&request, &app, &Page { items, next_cursor }, watermark_ms, today.end_ms))
 }
 
@@ -195,25 +200,19 @@ async fn entries(app: &App, text: &str, now_ms: i64) -> Result<Vec<(Arc<Facility
     if text != "today" && super::fields::parse_date(text).is_none() {
         return Err(Problem::bad_request(format!("The date {} cannot be read; expected YYYY-MM-DD or today.", super::json::Shown(text))));
     }
-    let keys: Vec<(Arc<Facility>, Date, bool)> = facilities
+    let keys: Vec<DayKey> = facilities
         .iter()
         .filter_map(|facility| {
             let today = facility.zone.today(now_ms);
             let day = if text == "today" { today } else { begun_day(facility, text, &today).ok()? };
-            Some((facility.clone(), day.date, day.date < today.date))
+            Some(DayKey { facility: facility.clone(), day })
         })
         .collect();
     if keys.is_empty() && !facilities.is_empty() {
         return Err(Problem::not_found(format!("{text} has not begun at any facility.")));
     }
-    let mut rows = rows(app, &keys.iter().map(|(f, date, _)| (f.id, *date)).collect::<Vec<_>>()).await?;
-    Ok(keys
-        .into_iter()
-        .map(|(facility, date, is_past)| {
-            let summary = rows.remove(&(facility.id, date)).unwrap_or_else(|| Summary::empty(facility.id, date, is_past));
-            (facility, summary)
-        })
-        .collect())
+    let mut found = summaries(app, &keys, now_ms).await?;
+    Ok(keys.into_iter().filter_map(|key| found.remove(&key.id()).map(|summary| (key.facility, summary))).collect())
 }
 
 fn sort_entries(entries: &mut [(Arc<Facility>, Summary)], sort: &str) {
@@ -250,48 +249,109 @@ fn totals<'a>(summaries: impl Iterator<Item = &'a Summary>) -> Totals {
     totals
 }
 
-async fn rows(app: &App, keys: &[(Uuid, Date)]) -> Result<HashMap<(Uuid, Date), Summary>, Problem> {
-    let mut found = HashMap::with_capacity(keys.len());
+/// The summaries of days that have begun by `now_ms`: as stored, and a past day without a row is empty. A today that is yet to be
+/// opened, and a day whose row is another zone's of that name, are refreshed; 503 where that cannot be done now. Left out are only days
+/// of facilities that are gone.
+async fn summaries(app: &App, keys: &[DayKey], now_ms: i64) -> Result<HashMap<(Uuid, Date), Summary>, Problem> {
+    let mut rows = HashMap::with_capacity(keys.len());
     for chunk in keys.chunks(CHUNK) {
-        let (store, chunk) = (app.store.clone(), chunk.to_vec());
-        let rows = app.detached(async move { store.summaries(&chunk).await }).await?;
-        found.extend(rows.into_iter().map(|row| ((row.summary.facility_id, row.summary.date), row.summary)));
+        let (store, chunk) = (app.store.clone(), chunk.iter().map(DayKey::id).collect::<Vec<_>>());
+        let read = app.detached(async move { store.summaries(&chunk).await }).await?;
+        rows.extend(read.into_iter().map(|row| ((row.summary.facility_id, row.summary.date), row)));
+    }
+    let (mut found, mut due) = (HashMap::with_capacity(keys.len()), Vec::new());
+    for key in keys {
+        let (facility_id, date) = key.id();
+        match rows.remove(&key.id()) {
+            Some(row) if row.is_of(&key.day) => drop(found.insert(key.id(), row.summary)),
+            None if key.day.end_ms <= now_ms => drop(found.insert(key.id(), Summary::empty(facility_id, date, true))),
+            _ => due.push(key.clone()),
+        }
+    }
+    if !due.is_empty() {
+        found.extend(refreshed(app, due).await?);
     }
     Ok(found)
+}
+
+/// Derives these days from their sources, in time or not at all.
+async fn refreshed(app: &App, due: Vec<DayKey>) -> Result<Vec<((Uuid, Date), Summary)>, Problem> {
+    let (refresher, chunk) = (app.rebuild.refresher.clone(), app.settings.refresh.chunk);
+    let ids: Vec<(Uuid, Date)> = due.iter().map(DayKey::id).collect();
+    let refreshing = async move {
+        let mut found = Vec::with_capacity(due.len());
+        for chunk in due.chunks(chunk) {
+            let (refreshed, all) = refresher.refresh_each(chunk.to_vec(), Trigger::Read).await;
+            all?;
+            found.extend(refreshed.into_iter().map(|r| ((r.row.summary.facility_id, r.row.summary.date), r.row.summary)));
+        }
+        Ok::<_, StoreError>(found)
+    };
+    let found = match app.detached(tokio::time::timeout(app.settings.freshness.refresh_timeout(), refreshing)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "days of a listing could not be refreshed");
+            Vec::new()
+        }
+        Err(_) => Vec::new(),
+    };
+    let known: HashSet<(Uuid, Date)> = found.iter().map(|(id, _)| *id).collect();
+    match ids.iter().find(|id| !known.contains(id) && app.directory.get(id.0).is_some()) {
+        None => Ok(found),
+        Some((id, date)) => Err(Problem::unavailable(
+            format!(
+                "{date} of facility {id} could not be summarised in time; another program may hold a lock, or the source is unreachable."
+            ),
+            1,
+        )),
+    }
 }
 
 /// The watermark, after a run of the drain where it is older than the request wants. 503 where that cannot be had.
 async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     let directives = freshness::directives(request.headers());
-    let bound = directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age());
-    let bound_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
-    let is_fresh = |now_ms: i64| bound_ms > 0 && now_ms.saturating_sub(app.memory.watermark_ms()) <= bound_ms;
+    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    let bound_ms = ms(directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age()));
+    let bearable_ms = directives.max_stale.map(|limit| limit.map_or(i64::MAX, |limit| bound_ms.saturating_add(ms(limit))));
     let arrived_ms = app.clock.now_ms();
-    if is_fresh(arrived_ms) || directives.max_stale.is_some() {
-        return Ok(app.memory.watermark_ms());
+    let watermark_ms = app.memory.watermark_ms();
+    let is_within = |most_ms: i64| age_ms(watermark_ms, arrived_ms).is_some_and(|age_ms| age_ms <= most_ms);
+    if (bound_ms > 0 && is_within(bound_ms)) || bearable_ms.is_some_and(is_within) {
+        return Ok(watermark_ms);
     }
     if directives.only_if_cached {
         return Err(Problem::gateway_timeout("The request said only-if-cached, and what is proven is not fresh enough."));
     }
     let (memory, clock, drain) = (app.memory.clone(), app.clock.clone(), app.drain.clone());
     let proving = async move {
-        // A watermark from after the request's arrival is fresh enough for any bound.
-        while memory.watermark_ms() <= arrived_ms && (bound_ms == 0 || clock.now_ms().saturating_sub(memory.watermark_ms()) > bound_ms) {
+        loop {
+            // A watermark from after the request's arrival is fresh enough for any bound.
+            let watermark_ms = memory.watermark_ms();
+            let is_fresh = bound_ms > 0 && age_ms(watermark_ms, clock.now_ms()).is_some_and(|age_ms| age_ms <= bound_ms);
+            if watermark_ms > arrived_ms || is_fresh {
+                return Ok::<i64, StoreError>(watermark_ms);
+            }
             if drain.run_once().await? == Pass::Waits {
                 tokio::time::sleep(LOCK_POLL).await;
             }
         }
-        Ok::<(), crate::store::StoreError>(())
     };
     let timely = app.detached(tokio::time::timeout(app.settings.freshness.refresh_timeout(), proving)).await;
-    let stale_if_error_ms = i64::try_from(app.settings.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000) * 1000;
-    let last_will_do = directives.max_age.is_none() && app.clock.now_ms().saturating_sub(app.memory.watermark_ms()) <= stale_if_error_ms;
+    let stale_if_error_ms = ms(Duration::from_secs(app.settings.freshness.stale_if_error_seconds));
+    let last_ms = app.memory.watermark_ms();
+    let last_will_do =
+        directives.max_age.is_none() && age_ms(last_ms, app.clock.now_ms()).is_some_and(|age_ms| age_ms <= stale_if_error_ms);
     match timely {
-        Ok(Ok(())) => Ok(app.memory.watermark_ms()),
-        _ if last_will_do => Ok(app.memory.watermark_ms()),
+        Ok(Ok(watermark_ms)) => Ok(watermark_ms),
+        _ if last_will_do => Ok(last_ms),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Problem::unavailable("What other programs wrote could not be dealt with in time; one of them may hold a lock.", 1)),
     }
+}
+
+/// How old what a watermark proves is; none before the first proof.
+fn age_ms(watermark_ms: i64, now_ms: i64) -> Option<i64> {
+    (watermark_ms != i64::MIN).then(|| now_ms.saturating_sub(watermark_ms))
 }
 
 /// How many items a page may have.

@@ -194,10 +194,11 @@ fn encoded(request: &HttpRequest, entry: &Entry) -> (Bytes, Option<&'static str>
     form.map_or_else(|| (entry.body(), None), |(form, name)| (form, Some(name)))
 }
 
-/// Whole seconds, most often one of the first few.
+/// Whole seconds, most often one of the first few, and 2^31 at the most (RFC 9111, 1.2.2).
 pub(super) fn seconds_value(ms: i64) -> HeaderValue {
     const FEW: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
-    let seconds = ms.max(0) / 1000;
+    const MOST: i64 = 1 << 31;
+    let seconds = (ms.max(0) / 1000).min(MOST);
     match usize::try_from(seconds).ok().and_then(|s| FEW.get(s)) {
         Some(text) => HeaderValue::from_static(text),
         None => HeaderValue::from(seconds),
@@ -289,4 +290,16 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
         source_unavailable: false,
     };
     Ok(respond(&request, &app, &answer, now_ms, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_in_whole_seconds_that_every_client_can_hold() {
+        for (ms, want) in [(-1, "0"), (0, "0"), (5_999, "5"), (6_000, "6"), (i64::MAX, "2147483648")] {
+            assert_eq!(seconds_value(ms), want, "{ms} ms");
+        }
+    }
 }

@@ -288,16 +288,16 @@ impl Reads {
         })
     }
 
-    /// The stored row; for a past day without one, its empty answer; `None` for a day that is yet to be opened.
+    /// The stored row; for a past day without one, its empty answer, once a watermark proves that; `None` where the source has to tell.
     async fn read_table(&self, facility: &Facility, day: Day, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
         for _ in 0..FILL_ATTEMPTS {
             // Taken before the row is read: whatever the watermark proves by now is in the row, or will be seen behind the position.
             let (position, watermark_ms) = (self.memory.position(), self.memory.watermark_ms());
             let row = self.store.summaries(&[(facility.id, day.date)]).await?.pop();
             let row = match row {
-                Some(row) if row.as_of_ms >= day.start_ms => row,
+                Some(row) if row.is_of(&day) => row,
                 Some(_) => return Ok(None),
-                None if day.end_ms <= now_ms => {
+                None if day.end_ms <= now_ms && watermark_ms != i64::MIN => {
                     SummaryRow { summary: Summary::empty(facility.id, day.date, true), as_of_ms: watermark_ms, next_expires_at_ms: None }
                 }
                 None => return Ok(None),

@@ -15,6 +15,7 @@ mod freshness;
 mod generate;
 mod harness;
 mod import;
+mod listings;
 mod metrics;
 mod midnight;
 mod outage;
