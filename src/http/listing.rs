@@ -89,13 +89,13 @@ pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
         return Err(query::invalid("from", from, format!("a date not after to={to}")));
     }
     let days = days_between(&facility, from, to, &today)?;
-    let watermark_ms = prove(&request, &app).await?;
+    let proven_ms = prove(&request, &app).await?;
     let page: Vec<&Day> = days.iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(limit + 1).collect();
     let next_cursor = page.get(limit).map(|day| day.date.to_string());
     let keys: Vec<(Uuid, Date)> = page.iter().take(limit).map(|day| (facility.id, day.date)).collect();
     let mut rows = rows(&app, &keys).await?;
     let items = keys.iter().map(|key| rows.remove(key).unwrap_or_else(|| Summary::empty(key.0, key.1, key.1 < today.date))).collect();
-    Ok(respond(&request, &app, &Page { items, next_cursor }, watermark_ms, today.end_ms))
+    Ok(respond(&request, &app, &Page { items, next_cursor }, proven_ms, today.end_ms))
 }
 
 /// The days that exist, newest first.
@@ -168,7 +168,7 @@ pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     if !SORTS.contains(&sort) {
         return Err(query::invalid("sort", sort, format!("one of {}", SORTS.join(", "))));
     }
-    let (watermark_ms, now_ms) = (prove(&request, &app).await?, app.clock.now_ms());
+    let (proven_ms, now_ms) = (prove(&request, &app).await?, app.clock.now_ms());
     let text = request.match_info().get("date").unwrap_or_default();
     let mut entries = entries(&app, text, now_ms).await?;
     let totals = totals(entries.iter().map(|(_, summary)| summary));
@@ -186,7 +186,7 @@ pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     let next_cursor = entries.get(start + limit).map(|(f, _)| f.id.to_string());
     let items = entries.into_iter().skip(start).take(limit).map(|(_, summary)| summary).collect();
     let until_ms = app.directory.by_name().iter().map(|f| f.zone.today(now_ms).end_ms).min().unwrap_or(i64::MAX);
-    Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, watermark_ms, until_ms))
+    Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, proven_ms, until_ms))
 }
 
 /// Each facility's summary of the day, in the order of the directory.
@@ -260,23 +260,23 @@ async fn rows(app: &App, keys: &[(Uuid, Date)]) -> Result<HashMap<(Uuid, Date), 
     Ok(found)
 }
 
-/// The watermark, after a run of the drain where it is older than the request wants. 503 where that cannot be had.
+/// The instant as of which the table is exact, after a run of the drain where it is older than the request wants. 503 where that cannot be had.
 async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     let directives = freshness::directives(request.headers());
     let bound = directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age());
     let bound_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
-    let is_fresh = |now_ms: i64| bound_ms > 0 && now_ms.saturating_sub(app.memory.watermark_ms()) <= bound_ms;
+    let is_fresh = |now_ms: i64| bound_ms > 0 && now_ms.saturating_sub(app.memory.table_ms()) <= bound_ms;
     let arrived_ms = app.clock.now_ms();
     if is_fresh(arrived_ms) || directives.max_stale.is_some() {
-        return Ok(app.memory.watermark_ms());
+        return Ok(app.memory.table_ms());
     }
     if directives.only_if_cached {
         return Err(Problem::gateway_timeout("The request said only-if-cached, and what is proven is not fresh enough."));
     }
     let (memory, clock, drain) = (app.memory.clone(), app.clock.clone(), app.drain.clone());
     let proving = async move {
-        // A watermark from after the request's arrival is fresh enough for any bound.
-        while memory.watermark_ms() <= arrived_ms && (bound_ms == 0 || clock.now_ms().saturating_sub(memory.watermark_ms()) > bound_ms) {
+        // A proof from after the request's arrival is fresh enough for any bound.
+        while memory.table_ms() <= arrived_ms && (bound_ms == 0 || clock.now_ms().saturating_sub(memory.table_ms()) > bound_ms) {
             if drain.run_once().await? == Pass::Waits {
                 tokio::time::sleep(LOCK_POLL).await;
             }
@@ -285,10 +285,10 @@ async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     };
     let timely = app.detached(tokio::time::timeout(app.settings.freshness.refresh_timeout(), proving)).await;
     let stale_if_error_ms = i64::try_from(app.settings.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000) * 1000;
-    let last_will_do = directives.max_age.is_none() && app.clock.now_ms().saturating_sub(app.memory.watermark_ms()) <= stale_if_error_ms;
+    let last_will_do = directives.max_age.is_none() && app.clock.now_ms().saturating_sub(app.memory.table_ms()) <= stale_if_error_ms;
     match timely {
-        Ok(Ok(())) => Ok(app.memory.watermark_ms()),
-        _ if last_will_do => Ok(app.memory.watermark_ms()),
+        Ok(Ok(())) => Ok(app.memory.table_ms()),
+        _ if last_will_do => Ok(app.memory.table_ms()),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Problem::unavailable("What other programs wrote could not be dealt with in time; one of them may hold a lock.", 1)),
     }
@@ -303,7 +303,7 @@ pub(super) fn limit(asked: Option<usize>, default: usize, most: usize) -> Result
     }
 }
 
-fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, watermark_ms: i64, until_ms: i64) -> HttpResponse {
+fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, proven_ms: i64, until_ms: i64) -> HttpResponse {
     let body = serde_json::to_vec(body).expect("summaries have string keys and finite numbers only");
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
     let now_ms = app.clock.now_ms();
@@ -311,7 +311,7 @@ fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, watermark_ms
     let mut response = HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     response
         .insert_header((header::ETAG, etag))
-        .insert_header((header::AGE, seconds_value(now_ms.saturating_sub(watermark_ms))))
+        .insert_header((header::AGE, seconds_value(now_ms.saturating_sub(proven_ms))))
         .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, Some(until_ms))))
         .insert_header((CACHE_STATUS, HeaderValue::from_static("facility-summary; fwd=request; detail=table")));
     if unchanged { response.finish() } else { response.content_type("application/json").body(body) }
