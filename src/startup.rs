@@ -1,6 +1,7 @@
 //! The one place where the parts meet: called by `serve`, by the other commands for what they need, and by tests.
 
 use std::{
+    fs::File,
     net::{SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
@@ -29,7 +30,7 @@ use crate::{
         reads::{self, Reads},
         refresh::Refresher,
     },
-    store::{self, Store, StoreError},
+    store::{self, Store, StoreError, sqlite::serving},
 };
 
 /// Why the service does not start.
@@ -39,6 +40,8 @@ pub enum StartError {
     Bind { address: String, source: std::io::Error },
     #[error("the database {url} cannot be used: {source}")]
     Store { url: String, source: StoreError },
+    #[error(transparent)]
+    Serving(#[from] serving::ServingError),
     #[error("rebuild.cron = {cron:?}: {source}; six fields are expected, seconds first, such as \"15 */5 * * * *\", or \"off\"")]
     Cron { cron: String, source: tokio_cron_scheduler::JobSchedulerError },
     #[error("the metrics cannot be registered: {0}")]
@@ -137,6 +140,8 @@ pub struct Application {
     listener: TcpListener,
     jobs: Jobs,
     lane: JoinHandle<()>,
+    /// On SQLite the right to serve the file, held until the end.
+    _serving: Option<File>,
 }
 
 impl Application {
@@ -147,6 +152,7 @@ impl Application {
         let listener = TcpListener::bind(&settings.server.bind).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let core = Core::open(settings.clone()).await?;
+        let serving = if settings.database.is_postgres() { None } else { Some(serving::claim(&settings.database)?) };
         let flights = Flights::new(core.refresher.clone(), settings.refresh.chunk);
         let reads = Arc::new(Reads {
             memory: core.memory.clone(),
@@ -161,6 +167,8 @@ impl Application {
         });
         let (ingest, lane) = core.ingest(false);
         let drain = core.drain();
+        let failed = |source| StartError::Store { url: crate::config::redacted(&settings.database.url), source };
+        drain.arrive().await.map_err(failed)?;
         let midnight = Arc::new(Midnight {
             store: core.store.clone(),
             refresher: core.refresher.clone(),
@@ -196,7 +204,7 @@ impl Application {
             runtime: Handle::current(),
             settings,
         });
-        Ok(Application { address, app, listener, jobs, lane })
+        Ok(Application { address, app, listener, jobs, lane, _serving: serving })
     }
 
     pub fn app(&self) -> &web::Data<App> {

@@ -28,6 +28,7 @@ pub struct Memory {
     /// Whoever puts an entry holds this from reading the facility's days to replacing them.
     recent: Mutex<Recent>,
     watermark_ms: AtomicI64,
+    table_ms: AtomicI64,
 }
 
 /// The newest changes, in the order in which they were published.
@@ -35,6 +36,8 @@ struct Recent {
     capacity: usize,
     /// Position of the oldest remembered change.
     start: u64,
+    /// What was read at a position before this one may lack changes that were never seen here.
+    floor: u64,
     queue: VecDeque<(Key, i64)>,
     newest: HashMap<Key, (u64, i64)>,
 }
@@ -53,8 +56,9 @@ impl Memory {
     pub fn new(max_bytes: u64, recent_changes: usize) -> Self {
         Memory {
             cache: Cache::builder().max_capacity(max_bytes).weigher(|_, days: &Arc<Days>| days.weight()).build(),
-            recent: Mutex::new(Recent { capacity: recent_changes, start: 0, queue: VecDeque::new(), newest: HashMap::new() }),
+            recent: Mutex::new(Recent { capacity: recent_changes, start: 0, floor: 0, queue: VecDeque::new(), newest: HashMap::new() }),
             watermark_ms: AtomicI64::new(i64::MIN),
+            table_ms: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -84,6 +88,16 @@ impl Memory {
         self.watermark_ms.fetch_max(to_ms, Ordering::AcqRel);
     }
 
+    /// The stored rows are exact as of then, whoever wrote them; the entries here only as of the watermark, which is never later.
+    pub fn table_ms(&self) -> i64 {
+        self.table_ms.load(Ordering::Acquire)
+    }
+
+    /// Announces that everything visible then has been dealt with in the table.
+    pub fn advance_table(&self, to_ms: i64) {
+        self.table_ms.fetch_max(to_ms, Ordering::AcqRel);
+    }
+
     /// The position to take before reading what is to be filled.
     pub fn position(&self) -> u64 {
         let recent = self.recent();
@@ -105,7 +119,7 @@ impl Memory {
             }
             match self.get(&key) {
                 Some(held) if held.version > version || (held.version == version && held.as_of_ms >= row.as_of_ms) => {}
-                _ => self.put(key, Arc::new(Entry::new(row, row.as_of_ms, recent.start <= position))),
+                _ => self.put(key, Arc::new(Entry::new(row, row.as_of_ms, recent.joins(position)))),
             }
         }
     }
@@ -117,7 +131,7 @@ impl Memory {
         if recent.newest.get(&key).is_some_and(|(_, known)| *known > version) {
             return Fill::LostRace;
         }
-        let joined = recent.start <= position;
+        let joined = recent.joins(position);
         if let Some(held) = self.get(&key)
             && (held.version > version || (held.version == version && self.exact_as_of_ms(&held) >= as_of_ms && (held.joined || !joined)))
         {
@@ -139,6 +153,23 @@ impl Memory {
         self.cache.invalidate(&facility);
     }
 
+    /// Drops everything, and lets no watermark count for what was read before: another server's changes may have passed unseen.
+    pub fn forget_all(&self) {
+        let mut recent = self.recent();
+        // No facility's: it parts the positions before from those after.
+        recent.remember((Uuid::nil(), Date::MIN), i64::MIN);
+        recent.floor = recent.start + recent.queue.len() as u64;
+        self.cache.iter().for_each(|(facility, _)| self.cache.invalidate(&*facility));
+    }
+
+    /// For a database whose clock was set back (a failover to one that is behind, a corrected machine): what was proven up to a later
+    /// time says nothing any more, so everything is dropped and proven anew.
+    pub fn start_over(&self) {
+        self.watermark_ms.store(i64::MIN, Ordering::Release);
+        self.table_ms.store(i64::MIN, Ordering::Release);
+        self.forget_all();
+    }
+
     /// Summaries held, and the bytes that they weigh. Walks the tier: for health and metrics.
     pub fn size(&self) -> (u64, u64) {
         self.cache.iter().fold((0, 0), |(entries, bytes), (_, days)| (entries + days.len() as u64, bytes + u64::from(days.weight())))
@@ -150,6 +181,11 @@ impl Memory {
 }
 
 impl Recent {
+    /// Whether all changes since the position were seen here and are remembered.
+    fn joins(&self, position: u64) -> bool {
+        self.start.max(self.floor) <= position
+    }
+
     fn remember(&mut self, key: Key, version: i64) {
         let position = self.start + self.queue.len() as u64;
         self.queue.push_back((key, version));

@@ -263,3 +263,32 @@ fn a_watermark_does_not_reach_past_the_next_expiry() {
     memory.advance_watermark(30);
     assert_eq!(memory.exact_as_of_ms(&memory.get(&key(0)).unwrap()), 24);
 }
+
+#[test]
+fn what_was_read_before_everything_was_forgotten_keeps_its_own_instant() {
+    let memory = Memory::new(1 << 20, 16);
+    let before = memory.position();
+    memory.publish(before, [&row(0, 1, 10)].into_iter());
+    memory.forget_all();
+    assert!(memory.get(&key(0)).is_none());
+    // A refresh and a slow fill that were under way.
+    memory.publish(before, [&row(0, 1, 10)].into_iter());
+    let Fill::Kept(slow) = memory.fill(before, &row(1, 1, 10), 10) else { panic!("nothing newer is known") };
+    let Fill::Kept(after) = memory.fill(memory.position(), &row(2, 1, 10), 10) else { panic!("nothing newer is known") };
+    memory.advance_watermark(30);
+    assert_eq!([&memory.get(&key(0)).unwrap(), &slow, &after].map(|entry| memory.exact_as_of_ms(entry)), [10, 10, 30]);
+}
+
+#[test]
+fn a_clock_set_back_leaves_nothing_proven() {
+    let memory = Memory::new(1 << 20, RECENT);
+    let position = memory.position();
+    memory.publish(position, [row(0, 1, 5_000)].iter());
+    memory.advance_watermark(9_000);
+    memory.advance_table(9_000);
+    memory.start_over();
+    assert!(memory.get(&key(0)).is_none());
+    assert_eq!((memory.watermark_ms(), memory.table_ms()), (i64::MIN, i64::MIN));
+    memory.advance_watermark(2_000);
+    assert_eq!(memory.watermark_ms(), 2_000, "the earlier clock counts from here");
+}

@@ -93,14 +93,14 @@ pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
         return Err(query::invalid("from", from, format!("a date not after to={to}")));
     }
     let days = days_between(&facility, from, to, &today)?;
-    let watermark_ms = prove(&request, &app).await?;
+    let proven_ms = prove(&request, &app).await?;
     let page: Vec<&Day> = days.iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(limit + 1).collect();
     let next_cursor = page.get(limit).map(|day| day.date.to_string());
     let keys: Vec<DayKey> = page.iter().take(limit).map(|day| DayKey { facility: facility.clone(), day: **day }).collect();
     let mut found = summaries(&app, &keys, now_ms).await?;
     let items: Option<Vec<Summary>> = keys.iter().map(|key| found.remove(&key.id())).collect();
     let items = items.ok_or_else(|| Problem::not_found(format!("Facility {} is not registered.", facility.id)))?;
-    Ok(respond(&request, &app, &Page { items, next_cursor }, watermark_ms, today.end_ms))
+    Ok(respond(&request, &app, &Page { items, next_cursor }, proven_ms, today.end_ms))
 }
 
 /// The days that exist, newest first.
@@ -173,7 +173,7 @@ pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     if !SORTS.contains(&sort) {
         return Err(query::invalid("sort", sort, format!("one of {}", SORTS.join(", "))));
     }
-    let (watermark_ms, now_ms) = (prove(&request, &app).await?, app.clock.now_ms());
+    let (proven_ms, now_ms) = (prove(&request, &app).await?, app.clock.now_ms());
     let text = request.match_info().get("date").unwrap_or_default();
     let mut entries = entries(&app, text, now_ms).await?;
     let totals = totals(entries.iter().map(|(_, summary)| summary));
@@ -191,7 +191,7 @@ pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     let next_cursor = entries.get(start + limit).map(|(f, _)| f.id.to_string());
     let items = entries.into_iter().skip(start).take(limit).map(|(_, summary)| summary).collect();
     let until_ms = app.directory.by_name().iter().map(|f| f.zone.today(now_ms).end_ms).min().unwrap_or(i64::MAX);
-    Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, watermark_ms, until_ms))
+    Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, proven_ms, until_ms))
 }
 
 /// Each facility's summary of the day, in the order of the directory.
@@ -307,17 +307,17 @@ async fn refreshed(app: &App, due: Vec<DayKey>) -> Result<Vec<((Uuid, Date), Sum
     }
 }
 
-/// The watermark, after a run of the drain where it is older than the request wants. 503 where that cannot be had.
+/// The instant as of which the table is exact, after a run of the drain where it is older than the request wants. 503 where that cannot be had.
 async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     let directives = freshness::directives(request.headers());
     let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
     let bound_ms = ms(directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age()));
     let bearable_ms = directives.max_stale.map(|limit| limit.map_or(i64::MAX, |limit| bound_ms.saturating_add(ms(limit))));
     let arrived_ms = app.clock.now_ms();
-    let watermark_ms = app.memory.watermark_ms();
-    let is_within = |most_ms: i64| age_ms(watermark_ms, arrived_ms).is_some_and(|age_ms| age_ms <= most_ms);
+    let proven_ms = app.memory.table_ms();
+    let is_within = |most_ms: i64| age_ms(proven_ms, arrived_ms).is_some_and(|age_ms| age_ms <= most_ms);
     if (bound_ms > 0 && is_within(bound_ms)) || bearable_ms.is_some_and(is_within) {
-        return Ok(watermark_ms);
+        return Ok(proven_ms);
     }
     if directives.only_if_cached {
         return Err(Problem::gateway_timeout("The request said only-if-cached, and what is proven is not fresh enough."));
@@ -325,11 +325,11 @@ async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     let (memory, clock, drain) = (app.memory.clone(), app.clock.clone(), app.drain.clone());
     let proving = async move {
         loop {
-            // A watermark from after the request's arrival is fresh enough for any bound.
-            let watermark_ms = memory.watermark_ms();
-            let is_fresh = bound_ms > 0 && age_ms(watermark_ms, clock.now_ms()).is_some_and(|age_ms| age_ms <= bound_ms);
-            if watermark_ms > arrived_ms || is_fresh {
-                return Ok::<i64, StoreError>(watermark_ms);
+            // A proof from after the request's arrival is fresh enough for any bound.
+            let proven_ms = memory.table_ms();
+            let is_fresh = bound_ms > 0 && age_ms(proven_ms, clock.now_ms()).is_some_and(|age_ms| age_ms <= bound_ms);
+            if proven_ms > arrived_ms || is_fresh {
+                return Ok::<i64, StoreError>(proven_ms);
             }
             if drain.run_once().await? == Pass::Waits {
                 tokio::time::sleep(LOCK_POLL).await;
@@ -338,11 +338,11 @@ async fn prove(request: &HttpRequest, app: &App) -> Result<i64, Problem> {
     };
     let timely = app.detached(tokio::time::timeout(app.settings.freshness.refresh_timeout(), proving)).await;
     let stale_if_error_ms = ms(Duration::from_secs(app.settings.freshness.stale_if_error_seconds));
-    let last_ms = app.memory.watermark_ms();
+    let last_ms = app.memory.table_ms();
     let last_will_do =
         directives.max_age.is_none() && age_ms(last_ms, app.clock.now_ms()).is_some_and(|age_ms| age_ms <= stale_if_error_ms);
     match timely {
-        Ok(Ok(watermark_ms)) => Ok(watermark_ms),
+        Ok(Ok(proven_ms)) => Ok(proven_ms),
         _ if last_will_do => Ok(last_ms),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Problem::unavailable("What other programs wrote could not be dealt with in time; one of them may hold a lock.", 1)),
@@ -363,7 +363,7 @@ pub(super) fn limit(asked: Option<usize>, default: usize, most: usize) -> Result
     }
 }
 
-fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, watermark_ms: i64, until_ms: i64) -> HttpResponse {
+fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, proven_ms: i64, until_ms: i64) -> HttpResponse {
     let body = serde_json::to_vec(body).expect("summaries have string keys and finite numbers only");
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
     let now_ms = app.clock.now_ms();
@@ -371,7 +371,7 @@ fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, watermark_ms
     let mut response = HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     response
         .insert_header((header::ETAG, etag))
-        .insert_header((header::AGE, seconds_value(now_ms.saturating_sub(watermark_ms))))
+        .insert_header((header::AGE, seconds_value(now_ms.saturating_sub(proven_ms))))
         .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, Some(until_ms))))
         .insert_header((CACHE_STATUS, HeaderValue::from_static("facility-summary; fwd=request; detail=table")));
     if unchanged { response.finish() } else { response.content_type("application/json").body(body) }

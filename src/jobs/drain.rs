@@ -36,19 +36,48 @@ pub struct Drain {
     pub batch: usize,
     pub chunk: usize,
     /// One pass at a time, whoever asks for it.
-    pub turn: tokio::sync::Mutex<()>,
+    pub turn: tokio::sync::Mutex<Company>,
+}
+
+/// Whether this server has the database to itself. Each server's drain deletes what it has published, so that one of several cannot
+/// know that it has seen every change.
+#[derive(Debug, Default)]
+pub struct Company {
+    /// Others serve, too.
+    several: bool,
+    /// Changes may have passed unseen since memory was last dropped.
+    missed: bool,
+}
+
+impl Company {
+    fn note(&mut self, seen: &Observation) {
+        let several = seen.servers > 1;
+        match (self.several, several) {
+            (false, true) => tracing::warn!(
+                servers = seen.servers,
+                "several servers use this database, and there is no change stream between them: answers are only as fresh as their last refresh"
+            ),
+            (true, false) => tracing::info!("this server is alone on its database again: its answers are kept fresh"),
+            _ => {}
+        }
+        self.several = several;
+        self.missed |= several || seen.arrived;
+    }
 }
 
 /// How far a pass came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// Everything visible was dealt with: the watermark advanced.
+    /// Everything visible was dealt with: the table is exact, and the watermark advanced if this is the only server.
     Proven,
     /// There was more to see than one look takes.
     More,
     /// Some is left, because somebody holds a lock.
     Waits,
 }
+
+/// How far the database's clock may go back (a leap second, a slewed clock) before nothing that was proven counts any more.
+const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
 /// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours does not let them pile up.
 const MERGE_ABOVE: usize = 1_000;
@@ -67,9 +96,17 @@ impl Drain {
         }
     }
 
+    /// Makes this server known to the others on its database; before it serves, while memory holds nothing.
+    pub async fn arrive(&self) -> store::Result<()> {
+        let mut company = self.turn.lock().await;
+        company.note(&self.store.observe(0).await?);
+        company.missed = company.several;
+        Ok(())
+    }
+
     /// One look, and the work it finds.
     pub async fn run_once(&self) -> store::Result<Pass> {
-        let _turn = self.turn.lock().await;
+        let mut company = self.turn.lock().await;
         let (position, sent) = (self.refresher.changes.position(), Instant::now());
         let seen = match self.store.observe(self.batch).await {
             Ok(seen) => seen,
@@ -80,7 +117,18 @@ impl Drain {
             }
         };
         self.clock.sync(seen.at_ms, sent);
+        if seen.at_ms < self.memory.table_ms().saturating_sub(CLOCK_TOLERANCE_MS) {
+            tracing::warn!(
+                by_seconds = (self.memory.table_ms() - seen.at_ms) / 1000,
+                "the database's clock was set back; everything is proven anew"
+            );
+            self.memory.start_over();
+        }
         self.outage.over();
+        company.note(&seen);
+        if company.missed {
+            self.catch_up_with_registrations().await?;
+        }
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         self.publish_leftovers(position, &seen).await?;
         let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
@@ -92,10 +140,30 @@ impl Drain {
             (true, true) => Pass::Proven,
         };
         if pass == Pass::Proven {
-            self.memory.advance_watermark(seen.at_ms);
+            self.announce(&mut company, seen.at_ms);
         }
         self.show_age();
         Ok(pass)
+    }
+
+    /// Tells what a pass has proven.
+    fn announce(&self, company: &mut Company, at_ms: i64) {
+        self.memory.advance_table(at_ms);
+        if company.several {
+            return;
+        }
+        if std::mem::take(&mut company.missed) {
+            self.memory.forget_all();
+        }
+        self.memory.advance_watermark(at_ms);
+    }
+
+    /// Reads all facilities: other servers may have registered some without a trace that reached this one.
+    async fn catch_up_with_registrations(&self) -> store::Result<()> {
+        for id in self.directory.load(&*self.store).await? {
+            self.memory.forget_facility(id);
+        }
+        Ok(())
     }
 
     fn show_age(&self) {

@@ -30,12 +30,15 @@ const LOOKUP_INTERVAL_MS: i64 = 100;
 impl Directory {
     /// Reads all facilities, and answers those that were known and no longer exist.
     pub async fn load(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
+        // Before the rows are read: what is registered meanwhile may not be in them, and stays.
+        let before: Vec<Uuid> = self.facilities.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
         let rows = store.facilities(None).await?;
         let facilities: HashMap<Uuid, Arc<Facility>> = rows.into_iter().map(|row| (row.id, self.facility(row))).collect();
         let gone = {
             let mut known = self.facilities.write().unwrap_or_else(PoisonError::into_inner);
-            let gone = known.keys().filter(|id| !facilities.contains_key(id)).copied().collect();
-            *known = facilities;
+            let gone: Vec<Uuid> = before.into_iter().filter(|id| !facilities.contains_key(id)).collect();
+            gone.iter().for_each(|id| drop(known.remove(id)));
+            known.extend(facilities);
             gone
         };
         self.forget_order();

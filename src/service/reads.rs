@@ -291,18 +291,19 @@ impl Reads {
     /// The stored row; for a past day without one, its empty answer, once a watermark proves that; `None` where the source has to tell.
     async fn read_table(&self, facility: &Facility, day: Day, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
         for _ in 0..FILL_ATTEMPTS {
-            // Taken before the row is read: whatever the watermark proves by now is in the row, or will be seen behind the position.
-            let (position, watermark_ms) = (self.memory.position(), self.memory.watermark_ms());
+            // Taken before the row is read: whatever is proven of the table by now is in the row, or will be seen behind the position.
+            let (position, table_ms) = (self.memory.position(), self.memory.table_ms());
             let row = self.store.summaries(&[(facility.id, day.date)]).await?.pop();
             let row = match row {
                 Some(row) if row.is_of(&day) => row,
                 Some(_) => return Ok(None),
-                None if day.end_ms <= now_ms && watermark_ms != i64::MIN => {
-                    SummaryRow { summary: Summary::empty(facility.id, day.date, true), as_of_ms: watermark_ms, next_expires_at_ms: None }
+                None if day.end_ms <= now_ms && table_ms != i64::MIN => {
+                    SummaryRow { summary: Summary::empty(facility.id, day.date, true), as_of_ms: table_ms, next_expires_at_ms: None }
                 }
                 None => return Ok(None),
             };
-            let as_of_ms = row.as_of_ms.max(watermark_ms);
+            // Not later than now: a row of before the database's clock was set back must not look fresh until it catches up.
+            let as_of_ms = row.as_of_ms.min(now_ms).max(table_ms);
             if let Fill::Kept(entry) = self.memory.fill(position, &row, as_of_ms) {
                 return Ok(Some(entry));
             }

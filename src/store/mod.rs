@@ -37,7 +37,8 @@ pub trait Store: Send + Sync + 'static {
     /// Facilities whose stored figures stop holding at or before `until_ms`, and their dates, soonest first; and when the next would.
     async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>>;
     async fn next_expiry_ms(&self) -> Result<Option<i64>>;
-    /// The facilities in one snapshot with the marks, unpublished rows and overdue expiries visible in it.
+    /// The marks, unpublished rows and overdue expiries that are visible in one snapshot. Only a server looks: from its first look until
+    /// `close` it counts as one.
     async fn observe(&self, limit: usize) -> Result<Observation>;
     /// The keys whose stored row differs from its sources, all seen in one snapshot. Writes nothing, locks nothing.
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>>;
@@ -183,6 +184,10 @@ pub struct Observation {
     pub outbox: Vec<(i64, Uuid, Date, i64)>,
     /// A stored row's figures have expired by `at_ms`.
     pub expiry_due: bool,
+    /// Servers on this database, this one included.
+    pub servers: u64,
+    /// This server counts as one only since this look, for the first time or after its connection was lost: others may have come and gone.
+    pub arrived: bool,
 }
 
 /// Figures as their sources have them now, beside what is stored.

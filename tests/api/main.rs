@@ -26,3 +26,4 @@ mod smoke;
 mod stampede;
 mod steps;
 mod store_contract;
+mod two_servers;

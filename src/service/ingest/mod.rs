@@ -242,8 +242,7 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
         Patience::Short => parts.settings.group_lock_timeout_ms,
         Patience::Long => parts.settings.lock_timeout_ms,
     });
-    let (events, rest): (Vec<Vec<Event>>, Vec<(Vec<Uuid>, Reply)>) = requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
-    let (ids, replies): (Vec<Vec<Uuid>>, Vec<Reply>) = rest.into_iter().unzip();
+    let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<_>)) = requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
     let mut attempt = 1;
     let result = loop {
         let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout)).catch_unwind().await;

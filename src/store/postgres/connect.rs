@@ -13,12 +13,13 @@ use crate::store::{Result, StoreError, migrate_error};
 /// The oldest server that has everything the statements use (MERGE-safe transition tables, `date_bin`, `xmax` rules).
 const OLDEST_SERVER: i32 = 150_000;
 
-pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
+/// What every connection is set to.
+pub(super) fn options(settings: &DatabaseSettings) -> Result<PgConnectOptions> {
     let options: PgConnectOptions = settings
         .url
         .parse()
         .map_err(|e: sqlx::Error| StoreError::Migration(format!("database.url {} cannot be read: {e}", redacted(&settings.url))))?;
-    let options = options
+    Ok(options
         .application_name("facility-summary")
         .options([
             ("statement_timeout", settings.statement_timeout_ms.to_string()),
@@ -26,14 +27,17 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
             ("jit", "off".to_owned()),
             ("plan_cache_mode", "force_generic_plan".to_owned()),
         ])
-        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5));
+        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5)))
+}
+
+pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
     let pool = PgPoolOptions::new()
         .min_connections(settings.min_connections)
         .max_connections(settings.max_connections)
         .max_lifetime(Duration::from_secs(settings.max_lifetime_seconds))
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
         .test_before_acquire(true)
-        .connect_with(options)
+        .connect_with(options(settings)?)
         .await?;
     check_server(&pool, settings).await?;
     // An index on a large table takes as long as it takes.

@@ -2,6 +2,7 @@
 
 mod connect;
 mod entities;
+mod presence;
 mod transaction;
 
 use std::time::Duration;
@@ -14,19 +15,22 @@ use uuid::Uuid;
 use super::{Connections, Difference, FacilityRow, JobRun, Mark, MarkKind, Observation, Result, Span, Store, StoreError, Transaction};
 use crate::config::DatabaseSettings;
 use crate::domain::summary::{DayKey, Summary, SummaryRow};
+use presence::Presence;
 
 const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
 
 pub struct PostgresStore {
     pool: PgPool,
     max_connections: u32,
+    presence: Presence,
 }
 
 impl PostgresStore {
     /// Connects, checks the server's version and limits, and applies the migrations.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
         let pool = connect::connect(settings).await?;
-        Ok(PostgresStore { pool, max_connections: settings.max_connections })
+        let presence = Presence::new(connect::options(settings)?, Duration::from_millis(settings.acquire_timeout_ms));
+        Ok(PostgresStore { pool, max_connections: settings.max_connections, presence })
     }
 }
 
@@ -81,10 +85,7 @@ impl Store for PostgresStore {
     }
 
     async fn observe(&self, limit: usize) -> Result<Observation> {
-        let row = sqlx::query(include_str!("../../../sql/postgres/observe.sql"))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_one(&self.pool)
-            .await?;
+        let (row, arrived) = self.presence.observe(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
         let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>)> = json(&row, "marks")?;
         let outbox: Vec<(i64, Uuid, Date, i64)> = json(&row, "outbox")?;
         Ok(Observation {
@@ -95,6 +96,8 @@ impl Store for PostgresStore {
                 .collect(),
             outbox,
             expiry_due: row.try_get("expiry_due")?,
+            servers: u64::try_from(row.try_get::<i64, _>("servers")?).unwrap_or(0),
+            arrived,
         })
     }
 
@@ -206,6 +209,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
+        self.presence.end().await;
         self.pool.close().await;
     }
 }

@@ -7,6 +7,7 @@ mod derive;
 mod open;
 mod parameter;
 mod row;
+pub mod serving;
 mod transaction;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -118,6 +119,8 @@ impl Store for SqliteStore {
             marks: marks.iter().map(row::mark).collect::<Result<_>>()?,
             outbox: outbox.iter().map(row::outbox).collect::<Result<_>>()?,
             expiry_due,
+            servers: 1,
+            arrived: false,
         })
     }
 
