@@ -9,5 +9,5 @@ SELECT floor(extract(epoch FROM now()) * 1000)::bigint AS at_ms,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(id, facility_id, date, version)), '[]')
           FROM (SELECT * FROM outbox ORDER BY id LIMIT $1) AS entry)::text AS outbox,
        (SELECT count(*) FROM pg_locks
-         WHERE locktype = 'advisory' AND classid = 26227 AND objid = 1 AND objsubid = 2 AND granted
+         WHERE locktype = 'advisory' AND classid = 26228 AND objid = 1 AND objsubid = 2 AND granted
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS servers

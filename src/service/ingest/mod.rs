@@ -17,7 +17,7 @@ use std::{
 use futures_util::FutureExt;
 use jiff::civil::Date;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 use tokio_util::task::TaskTracker;
@@ -73,6 +73,8 @@ struct Request {
     /// What its events are about and refer to.
     ids: Vec<Uuid>,
     reply: Reply,
+    /// Its place in the queue, held by being here and given back once its transaction begins.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// The parts that a transaction needs.
@@ -91,17 +93,20 @@ pub struct Parts {
 
 /// The way in: a bounded queue before the lanes.
 pub struct Ingest {
-    queue: mpsc::Sender<Request>,
+    queue: mpsc::UnboundedSender<Request>,
+    /// What bounds the queue.
+    places: Arc<Semaphore>,
     parts: Arc<Parts>,
 }
 
 impl Ingest {
     /// Starts the lanes. They end, their queue worked off, once every `Ingest` is dropped; await the handle to know.
     pub fn start(parts: Parts) -> (Self, tokio::task::JoinHandle<()>) {
-        let (queue, requests) = mpsc::channel(parts.settings.queue);
+        let (queue, requests) = mpsc::unbounded_channel();
+        let places = Arc::new(Semaphore::new(parts.settings.queue));
         let parts = Arc::new(parts);
         let lane = tokio::spawn(run(parts.clone(), requests));
-        (Ingest { queue, parts }, lane)
+        (Ingest { queue, places, parts }, lane)
     }
 
     /// Applies these events as one: all of them, or none.
@@ -109,8 +114,11 @@ impl Ingest {
         let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
         let (reply, answer) = oneshot::channel();
         let ids = events.iter().flat_map(Event::ids).collect();
-        let result = match self.queue.try_send(Request { events, ids, reply }) {
-            Ok(()) => answer.await.unwrap_or(Err(IngestError::Crashed)),
+        let result = match self.places.clone().try_acquire_owned() {
+            Ok(place) => match self.queue.send(Request { events, ids, reply, _place: Some(place) }) {
+                Ok(()) => answer.await.unwrap_or(Err(IngestError::Crashed)),
+                Err(_) => Err(IngestError::Crashed),
+            },
             Err(_) => Err(IngestError::Overloaded),
         };
         if result.is_err() {
@@ -121,13 +129,13 @@ impl Ingest {
 
     /// Requests that wait, and how many may.
     pub fn backlog(&self) -> (usize, usize) {
-        (self.queue.max_capacity() - self.queue.capacity(), self.queue.max_capacity())
+        (self.parts.settings.queue - self.places.available_permits(), self.parts.settings.queue)
     }
 }
 
 /// Forms groups: whatever has arrived while the lanes were busy makes the next, as long as it shares no id with a group under way. Two
 /// groups about the same entities would only wait for each other's row locks, and look like somebody else's.
-async fn run(parts: Arc<Parts>, mut requests: mpsc::Receiver<Request>) {
+async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver<Request>) {
     let side = Arc::new(SideLanes { quick: Semaphore::new(parts.settings.slow_lanes), slow: Semaphore::new(parts.settings.slow_lanes) });
     let slow_tasks = TaskTracker::new();
     let lanes = parts.store.writers();
@@ -147,10 +155,10 @@ async fn run(parts: Arc<Parts>, mut requests: mpsc::Receiver<Request>) {
             }
         }
         tokio::select! {
-            request = requests.recv(), if open && waiting.len() < parts.settings.group_events => match request {
+            request = requests.recv(), if open => match request {
                 Some(request) => {
                     waiting.push_back(request);
-                    while waiting.len() < parts.settings.group_events && let Ok(next) = requests.try_recv() {
+                    while let Ok(next) = requests.try_recv() {
                         waiting.push_back(next);
                     }
                 }
@@ -176,7 +184,7 @@ fn form_group<'a>(waiting: &mut VecDeque<Request>, under_way: impl Iterator<Item
         let is_free = taken_ids.is_empty() || request.ids.iter().all(|id| !taken_ids.contains(id));
         if is_free && (group.is_empty() || events + request.events.len() <= most_events) {
             events += request.events.len();
-            group.push(request);
+            group.push(Request { _place: None, ..request });
         } else {
             taken_ids.extend(request.ids.iter().copied());
             stay.push_back(request);
@@ -261,7 +269,7 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
             Vec::new()
         }
         Some(Err(error)) if is_worth_another_try(&error, alone, patience) => {
-            events.into_iter().zip(ids).zip(replies).map(|((events, ids), reply)| Request { events, ids, reply }).collect()
+            events.into_iter().zip(ids).zip(replies).map(|((events, ids), reply)| Request { events, ids, reply, _place: None }).collect()
         }
         Some(Err(error)) => {
             parts.outage.failed(&error, parts.clock.now_ms());

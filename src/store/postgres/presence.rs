@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::store::Result;
 
 /// `classid` and `objid` of the lock; `observe.sql` counts the same.
-const LOCK: (i32, i32) = (0x6673, 1);
+const LOCK: (i32, i32) = (0x6674, 1);
 
 pub(super) struct Presence {
     options: PgConnectOptions,
