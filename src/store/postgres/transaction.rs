@@ -64,14 +64,20 @@ impl PostgresTransaction {
     }
 }
 
-/// What became of a transaction whose commit was asked for before the connection broke. The server remembers, also across a crash.
-async fn resolve(pool: &PgPool, number: &str, lost: sqlx::Error) -> Result<()> {
+/// What became of a transaction whose commit was asked for before the connection broke. The server remembers; but one that crashed gives
+/// the numbers of transactions that it lost to new ones, so that "committed" counts only where it has run without a break since
+/// `locked_at_ms` (its checkpointer is started anew after every crash).
+async fn resolve(pool: &PgPool, number: &str, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
     let started = Instant::now();
     loop {
-        let status = sqlx::query_scalar("SELECT pg_xact_status($1::xid8)").bind(number).fetch_one(pool).await;
-        match status.unwrap_or(None::<String>).as_deref() {
-            Some("committed") => return Ok(()),
-            Some("aborted") => return Err(lost.into()),
+        let status: sqlx::Result<(Option<String>, bool)> =
+            sqlx::query_as(include_str!("../../../sql/postgres/commit_status.sql")).bind(number).bind(locked_at_ms).fetch_one(pool).await;
+        match status.as_ref().map(|(status, unbroken)| (status.as_deref(), *unbroken)) {
+            Ok((Some("committed"), true)) => return Ok(()),
+            Ok((Some("committed"), false)) => return Err(StoreError::InDoubt(lost)),
+            Ok((Some("aborted"), _)) => return Err(lost.into()),
+            // Not given to any transaction since the crash: ours is lost.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => return Err(lost.into()),
             _ if started.elapsed() > IN_DOUBT => return Err(StoreError::InDoubt(lost)),
             _ => tokio::time::sleep(ASK_AGAIN).await,
         }
@@ -213,13 +219,13 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        match (self.tx.commit().await.map_err(StoreError::from), self.number) {
+        match (self.tx.commit().await.map_err(StoreError::from), self.number, self.locked_at_ms) {
             // A server that goes down may say so and have committed all the same.
-            (Err(StoreError::Unavailable(error)), Some(number)) => {
+            (Err(StoreError::Unavailable(error)), Some(number), Some(locked_at_ms)) => {
                 tracing::warn!(%error, "the connection broke during a commit; asking what became of it");
-                resolve(&self.pool, &number, error).await
+                resolve(&self.pool, &number, locked_at_ms, error).await
             }
-            (committed, _) => committed,
+            (committed, ..) => committed,
         }
     }
 }
