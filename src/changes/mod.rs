@@ -4,7 +4,11 @@
 //! Rows that a process committed and never published (it died, or it was a command beside the service) lie in the outbox, and the drain
 //! publishes them before it announces a watermark.
 
+mod position;
+
 use std::sync::Arc;
+
+pub use position::Position;
 
 use crate::{cache::memory::Memory, domain::summary::SummaryRow};
 
