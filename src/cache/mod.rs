@@ -3,3 +3,4 @@
 pub mod encoding;
 mod entry;
 pub mod memory;
+mod recent;
