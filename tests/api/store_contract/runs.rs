@@ -69,6 +69,7 @@ pub async fn progress_comes_back_as_it_was_stored(db: &dyn TestDb) {
         changed: 8,
         drift: 7,
         error: Some("the database cannot be reached".into()),
+        verified_through_ms: None,
     };
     db.store().update_run(&run).await.unwrap();
     assert_eq!(db.store().job_run(id).await.unwrap(), Some(run));
