@@ -4,3 +4,4 @@ pub mod encoding;
 mod entry;
 pub mod memory;
 mod recent;
+pub mod redis;

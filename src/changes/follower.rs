@@ -12,11 +12,11 @@ use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Message, Position};
+use super::{Message, Position, Streams};
 use crate::{
     cache::memory::{Consumed, Memory},
     metrics::Metrics,
-    redis::stream::{Next, Reader, Stream},
+    redis::{Error, Next},
     service::directory::Directory,
     store::{Epoch, Store},
 };
@@ -67,7 +67,9 @@ impl Following {
 
 /// The follower's parts.
 pub struct Follower {
-    pub stream: Arc<Stream>,
+    pub streams: Streams,
+    /// Messages of before its start that a replica consumes first, to start warm.
+    pub replay: usize,
     pub memory: Arc<Memory>,
     pub directory: Arc<Directory>,
     pub store: Arc<dyn Store>,
@@ -105,59 +107,53 @@ impl Follower {
 
     /// Follows one history until it is left or the connection breaks. Answers how far it came; none where that means nothing any more.
     async fn follow(self: &Arc<Self>, epoch: &Arc<Epoch>, after: Option<i64>) -> Option<i64> {
-        let mut reader = match self.stream.reader(epoch).await {
-            Ok(reader) => reader,
+        let mut after = after;
+        match self.follow_from(epoch, &mut after).await {
+            Ok(()) => drop(self.following.fall_behind()),
             Err(error) => {
-                self.fell_behind(&error);
-                return after;
-            }
-        };
-        let mut after = match after {
-            Some(after) => after,
-            None => match reader.start().await {
-                Ok(start) => start,
-                Err(error) => {
-                    self.fell_behind(&error);
-                    return None;
-                }
-            },
-        };
-        while self.epoch.load().as_ref().is_some_and(|current| current == epoch) {
-            match self.step(&mut reader, &mut after).await {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => {
-                    self.fell_behind(&error);
-                    return Some(after);
+                if self.following.fall_behind() {
+                    tracing::warn!(%error, "the change stream cannot be read; what is held counts as fresh for a short while only");
                 }
             }
         }
-        self.following.fall_behind();
-        None
+        after
     }
 
-    /// Consumes what comes next. False where the stream has gone back behind what was consumed of it.
-    async fn step(self: &Arc<Self>, reader: &mut Reader, after: &mut i64) -> Result<bool, crate::redis::Error> {
-        match reader.next(*after, BLOCK).await? {
-            Next::Messages { messages, are_all } => {
-                for (at, payload) in messages {
-                    self.take(at, &payload);
-                    *after = at.number;
+    async fn follow_from(self: &Arc<Self>, epoch: &Arc<Epoch>, place: &mut Option<i64>) -> Result<(), Error> {
+        let mut tail = self.streams.of(epoch).tail().await?;
+        let start = tail.open(self.replay).await?;
+        let last = start.map_or(0, |start| start.last);
+        let mut after = place.or(start.map(|start| start.from.number)).unwrap_or(0);
+        *place = Some(after);
+        while self.epoch.load().as_ref().is_some_and(|current| current == epoch) {
+            match tail.next(after, BLOCK).await? {
+                Next::Entries(entries) => {
+                    for entry in entries {
+                        self.take(entry.position, &entry.payload);
+                        after = entry.position.number;
+                    }
+                    *place = Some(after);
+                    if after >= last {
+                        self.following.catch_up();
+                    }
                 }
-                if are_all {
-                    self.following.catch_up();
+                Next::Nothing => self.following.catch_up(),
+                Next::Vanished => {
+                    self.lose_place();
+                    *place = None;
+                    return Ok(());
                 }
-                Ok(true)
-            }
-            Next::Vanished => {
-                tracing::warn!("the change stream has lost what was read of it; what is held is proven anew");
-                self.metrics.stream_gaps.with_label_values(&["vanished"]).inc();
-                self.following.fall_behind();
-                self.memory.lose_continuity(Some(Position::default()));
-                self.read_all_facilities();
-                Ok(false)
             }
         }
+        Ok(())
+    }
+
+    /// The stream has gone back behind what was consumed of it.
+    fn lose_place(self: &Arc<Self>) {
+        tracing::warn!("the change stream has lost what was read of it; what is held is proven anew");
+        self.metrics.stream_gaps.with_label_values(&["vanished"]).inc();
+        self.memory.lose_continuity(Some(Position::default()));
+        self.read_facilities(None);
     }
 
     fn take(self: &Arc<Self>, at: Position, payload: &[u8]) {
@@ -168,15 +164,11 @@ impl Follower {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
             tracing::warn!(reason, last = before.number, next = at.number, "messages of the change stream were missed; what is held is proven anew");
             self.metrics.stream_gaps.with_label_values(&[reason]).inc();
-            self.read_all_facilities();
+            self.read_facilities(None);
         }
         if let Message::Facilities(ids) = message {
             self.read_facilities(Some(ids));
         }
-    }
-
-    fn read_all_facilities(self: &Arc<Self>) {
-        self.read_facilities(None);
     }
 
     /// Reads these facilities, or all, from the database, again and again until it answers.
@@ -198,11 +190,5 @@ impl Follower {
             gone.into_iter().for_each(|id| follower.memory.forget_facility(id));
             follower.following.unread_facilities.fetch_sub(1, Ordering::AcqRel);
         });
-    }
-
-    fn fell_behind(&self, error: &crate::redis::Error) {
-        if self.following.fall_behind() {
-            tracing::warn!(%error, "the change stream cannot be read; what is held counts as fresh for a short while only");
-        }
     }
 }

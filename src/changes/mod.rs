@@ -23,7 +23,7 @@ pub use publisher::{Publication, Publisher};
 use crate::{
     cache::memory::{Memory, Vantage},
     domain::summary::SummaryRow,
-    redis::stream::Stream,
+    redis::{Link, Stream},
     store::Epoch,
 };
 
@@ -37,9 +37,23 @@ pub struct Changes {
 
 /// What there is between replicas.
 pub struct Between {
-    pub stream: Arc<Stream>,
+    pub streams: Streams,
     pub publisher: Publisher,
     pub following: Arc<Following>,
+}
+
+/// The streams of all histories.
+#[derive(Clone)]
+pub struct Streams {
+    pub link: Arc<Link>,
+    /// Messages that a stream keeps, about.
+    pub length: usize,
+}
+
+impl Streams {
+    fn of(&self, epoch: &Epoch) -> Stream {
+        Stream::new(self.link.clone(), epoch.name(), self.length)
+    }
 }
 
 /// What has become of messages that were to be appended.
@@ -113,7 +127,7 @@ impl Changes {
             self.memory.consume_next(message);
             return Ok(Appended::Yes);
         };
-        Ok(match between.stream.append(&epoch, &[message.encode()]).await? {
+        Ok(match between.streams.of(&epoch).append(&[message.encode()]).await? {
             Some(at) if at.generation == generation => Appended::Yes,
             Some(at) if at.generation > generation => Appended::Later,
             _ => Appended::NoGeneration,
@@ -123,7 +137,7 @@ impl Changes {
     /// Begins a generation, whose number no other has.
     pub async fn begin(&self, generation: i64) -> Result<(), crate::redis::Error> {
         if let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full()) {
-            between.stream.begin(&epoch, generation, &Message::Begun.encode()).await?;
+            between.streams.of(&epoch).begin(generation, &Message::Begun.encode()).await?;
         }
         Ok(())
     }

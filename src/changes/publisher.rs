@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
-use super::{Message, StoredEntry};
-use crate::{cache::redis::RedisTier, metrics::Metrics, redis::stream::Stream, store::Epoch};
+use super::{Message, StoredEntry, Streams};
+use crate::{cache::redis::RedisTier, metrics::Metrics, store::Epoch};
 
 /// Rows of one transaction, or one read.
 pub struct Publication {
@@ -27,10 +28,19 @@ const QUEUE: usize = 4_096;
 const TOGETHER: usize = 64;
 
 impl Publisher {
-    /// Starts the task. It ends, its queue worked off, with the last sender.
-    pub fn start(stream: Arc<Stream>, tier: Arc<RedisTier>, metrics: Arc<Metrics>) -> (Self, JoinHandle<()>) {
-        let (queue, publications) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(run(stream, tier, metrics.clone(), publications));
+    /// Starts the task. Once it is told to stop it works off its queue and ends.
+    pub fn start(streams: Streams, tier: Arc<RedisTier>, metrics: Arc<Metrics>, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+        let (queue, mut publications) = mpsc::channel(QUEUE);
+        let task = tokio::spawn({
+            let metrics = metrics.clone();
+            async move {
+                let working = work_off(&streams, &tier, &metrics, &mut publications);
+                if stop.run_until_cancelled(working).await.is_none() {
+                    publications.close();
+                    work_off(&streams, &tier, &metrics, &mut publications).await;
+                }
+            }
+        });
         (Publisher { queue, metrics }, task)
     }
 
@@ -41,7 +51,7 @@ impl Publisher {
     }
 }
 
-async fn run(stream: Arc<Stream>, tier: Arc<RedisTier>, metrics: Arc<Metrics>, mut publications: mpsc::Receiver<Publication>) {
+async fn work_off(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publications: &mut mpsc::Receiver<Publication>) {
     let mut together = Vec::with_capacity(TOGETHER);
     while publications.recv_many(&mut together, TOGETHER).await > 0 {
         let mut rest = std::mem::take(&mut together).into_iter().peekable();
@@ -51,12 +61,12 @@ async fn run(stream: Arc<Stream>, tier: Arc<RedisTier>, metrics: Arc<Metrics>, m
             while let Some(next) = rest.next_if(|next| next.epoch == of_one[0].epoch) {
                 of_one.push(next);
             }
-            publish(&stream, &tier, &metrics, of_one).await;
+            publish(streams, tier, metrics, of_one).await;
         }
     }
 }
 
-async fn publish(stream: &Stream, tier: &RedisTier, metrics: &Metrics, publications: Vec<Publication>) {
+async fn publish(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publications: Vec<Publication>) {
     let epoch = publications[0].epoch.clone();
     let count = publications.iter().filter(|publication| publication.changed).count() as u64;
     let mut entries = Vec::new();
@@ -74,7 +84,7 @@ async fn publish(stream: &Stream, tier: &RedisTier, metrics: &Metrics, publicati
     let append = async {
         match payloads.is_empty() {
             true => Ok(None),
-            false => stream.append(&epoch, &payloads).await,
+            false => streams.of(&epoch).append(&payloads).await,
         }
     };
     let (appended, put) = tokio::join!(append, tier.put(&epoch, &entries));

@@ -55,6 +55,8 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes rows of both outboxes (by `Observation::outbox` and `changed_facilities`) that were published in that generation. False,
     /// and nothing is deleted, where another one has begun.
     async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool>;
+    /// Deletes outbox rows of versions that a later one of the same day has followed: publishing the last is enough.
+    async fn compact_outbox(&self) -> Result<()>;
     /// Deletes tombstones of events before `tombstones_before_ms`, and finished runs started before `runs_before_ms`.
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()>;
 
@@ -67,6 +69,14 @@ pub trait Store: Send + Sync + 'static {
     async fn update_run(&self, run: &JobRun) -> Result<()>;
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>>;
 
+    /// Whether some reads go to servers that follow this one.
+    fn has_read_replicas(&self) -> bool {
+        false
+    }
+    /// The same as `summaries` from a server that follows this one, as far as it has come; `None` where there is none that answers.
+    async fn summaries_nearby(&self, _keys: &[(Uuid, Date)]) -> Result<Option<TableRead>> {
+        Ok(None)
+    }
     /// Connections (in use, idle, most), for the pool gauges.
     fn connections(&self) -> Connections;
     /// Writing transactions that gain from running side by side.

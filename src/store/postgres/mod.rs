@@ -151,6 +151,11 @@ impl Store for PostgresStore {
         fleet::forget_published(&self.pool, outbox, facilities, generation).await
     }
 
+    async fn compact_outbox(&self) -> Result<()> {
+        sqlx::query(include_str!("../../../sql/postgres/compact_outbox.sql")).execute(&self.pool).await?;
+        Ok(())
+    }
+
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
         sqlx::query("DELETE FROM tombstones WHERE event_time < to_timestamp($1::bigint / 1000.0::float8)")
             .bind(tombstones_before_ms)

@@ -174,6 +174,10 @@ impl Store for SqliteStore {
         Ok(true)
     }
 
+    async fn compact_outbox(&self) -> Result<()> {
+        self.write_once(sqlx::query(include_str!("../../../sql/sqlite/compact_outbox.sql"))).await.map(drop)
+    }
+
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
         self.write_once(sqlx::query("DELETE FROM tombstones WHERE event_time < $1").bind(tombstones_before_ms)).await?;
         let runs = sqlx::query("DELETE FROM job_runs WHERE state <> 'running' AND started_at < $1").bind(runs_before_ms);
