@@ -201,8 +201,8 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
     primary.demote();
     for _ in 0..3 {
         let began = store.begin(Duration::from_secs(1)).await.map(drop);
-        let errors =
-            [store.observe(1).await.map(drop), store.summaries(&[]).await.map(drop), store.now_ms().await.map(drop), began].map(Result::unwrap_err);
+        let errors = [store.observe(1).await.map(drop), store.summaries(&[]).await.map(drop), store.now_ms().await.map(drop), began]
+            .map(Result::unwrap_err);
         assert!(errors.iter().all(|error| matches!(error, StoreError::Unavailable(_))), "{errors:?}");
     }
     let words = "is a standby (it is in recovery) and should be the primary";
