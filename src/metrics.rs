@@ -91,7 +91,7 @@ impl Metrics {
             "Age of the instant as of which the drain proves every summary exact.",
         )?;
         registry.register(Box::new(watermark_age.clone()))?;
-        let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections of the pool."), &["state"])?;
+        let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections, by pool."), &["pool", "state"])?;
         registry.register(Box::new(connections.clone()))?;
         let redis_up = IntGaugeVec::new(Opts::new("redis_up", "1 while Redis is asked, 0 while it is left alone."), &["topology"])?;
         registry.register(Box::new(redis_up.clone()))?;

@@ -155,7 +155,7 @@ impl Core {
             metrics: self.metrics.clone(),
             batch: self.settings.refresh.drain_batch,
             chunk: self.settings.refresh.chunk,
-            stores_watermark: self.fleet.is_some() || self.store.has_read_replicas(),
+            stores_watermark: self.fleet.is_some() || self.settings.database.read_urls().next().is_some(),
             leads: Arc::default(),
             turn: tokio::sync::Mutex::default(),
         })

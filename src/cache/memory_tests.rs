@@ -258,7 +258,9 @@ fn a_fill_too_slow_for_what_is_remembered_keeps_its_own_instant() {
     let before = memory.vantage();
     memory.publish(&before, [&row(0, 2, 20), &row(1, 1, 20)].into_iter());
     memory.forget_facility(key(0).0);
-    let Fill::Kept(entry) = memory.fill(&before, before.position, &row(0, 1, 10), 10) else { panic!("nothing remembered speaks against it") };
+    let Fill::Kept(entry) = memory.fill(&before, before.position, &row(0, 1, 10), 10) else {
+        panic!("nothing remembered speaks against it")
+    };
     announce(&memory, 30);
     assert_eq!(memory.exact_as_of_ms(&entry), 10);
 }
@@ -281,7 +283,9 @@ fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
     // A refresh and a slow fill that were under way.
     memory.publish(&before, [&row(0, 1, 10)].into_iter());
     let Fill::Kept(slow) = memory.fill(&before, before.position, &row(1, 1, 10), 10) else { panic!("nothing newer is known") };
-    let Fill::Kept(after) = memory.fill(&memory.vantage(), memory.vantage().position, &row(2, 1, 10), 10) else { panic!("nothing newer is known") };
+    let Fill::Kept(after) = memory.fill(&memory.vantage(), memory.vantage().position, &row(2, 1, 10), 10) else {
+        panic!("nothing newer is known")
+    };
     announce(&memory, 30);
     assert_eq!([&memory.get(&key(0)).unwrap(), &slow, &after].map(|entry| memory.exact_as_of_ms(entry)), [10, 10, 30]);
 }

@@ -162,7 +162,12 @@ impl Follower {
         let before = self.memory.vantage().position;
         if self.memory.consume(at, &message) == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
-            tracing::warn!(reason, last = before.number, next = at.number, "messages of the change stream were missed; what is held is proven anew");
+            tracing::warn!(
+                reason,
+                last = before.number,
+                next = at.number,
+                "messages of the change stream were missed; what is held is proven anew"
+            );
             self.metrics.stream_gaps.with_label_values(&[reason]).inc();
             self.read_facilities(None);
         }

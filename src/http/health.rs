@@ -90,7 +90,8 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
 /// The database; where replicas share Redis that, too, and the stream of changes in it: without it, what memory holds counts as fresh for
 /// `cache.memory_fresh_seconds` at most.
 fn dependencies(app: &App) -> Vec<Dependency> {
-    let named = |name, last_error: Option<&'static str>| Dependency { name, state: if last_error.is_some() { "down" } else { "up" }, last_error };
+    let named =
+        |name, last_error: Option<&'static str>| Dependency { name, state: if last_error.is_some() { "down" } else { "up" }, last_error };
     let mut all = vec![named(app.store.dialect(), app.outage.last_error())];
     if let (Some(redis), Some(following)) = (&app.redis, app.changes.following()) {
         all.push(named("redis", redis.last_error()));
@@ -104,9 +105,10 @@ fn dependencies(app: &App) -> Vec<Dependency> {
 pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     static CONTENT_TYPE: OnceLock<String> = OnceLock::new();
-    let connections = app.store.connections();
-    for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
-        app.metrics.connections.with_label_values(&[state]).set(count.into());
+    for (pool, connections) in app.store.connections() {
+        for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
+            app.metrics.connections.with_label_values(&[pool, state]).set(count.into());
+        }
     }
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));

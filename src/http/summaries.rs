@@ -147,7 +147,9 @@ pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) ->
         ReadError::NotFound => {
             Problem::not_found(format!("There is no {date} at facility {}: it has not begun, or the facility was removed.", facility.id))
         }
-        ReadError::NotCached => Problem::gateway_timeout("The request said only-if-cached, and neither memory nor Redis holds anything fresh enough."),
+        ReadError::NotCached => {
+            Problem::gateway_timeout("The request said only-if-cached, and neither memory nor Redis holds anything fresh enough.")
+        }
         ReadError::Unavailable => {
             Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2)
         }

@@ -23,7 +23,10 @@ use super::{
 use crate::{
     cache::{memory::Key, redis::Lease},
     changes::StoredEntry,
-    domain::summary::DayKey, metrics::Trigger, store::StoreError};
+    domain::summary::DayKey,
+    metrics::Trigger,
+    store::StoreError,
+};
 
 /// Refresh transactions in the air at once: enough to keep two connections busy, few enough to leave the pool to writers.
 const IN_THE_AIR: usize = 2;

@@ -160,10 +160,11 @@ impl Reads {
     pub fn read_memory(&self, facility: Uuid, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
         let entry = self.held(facility, day)?;
         let age_ms = self.age_ms(&entry, now_ms);
-        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, self.unproven_ms.memory, now_ms)).then(|| {
-            self.metrics.reads_fresh_memory.inc();
-            hit(entry, age_ms)
-        })
+        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, self.unproven_ms.memory, now_ms))
+            .then(|| {
+                self.metrics.reads_fresh_memory.inc();
+                hit(entry, age_ms)
+            })
     }
 
     /// Whether nothing could be gained by looking further: later changes come by here, or it is young, or nobody could tell anyway.
@@ -345,7 +346,13 @@ impl Reads {
             .ok_or(None)?;
         let entry = self.keep(&refreshed.row);
         let age_ms = self.age_ms(&entry, self.clock.now_ms());
-        Ok(Answer { outcome, tier: Tier::Source, forward: Some(forward), collapsed: collapsed || refreshed.elsewhere, ..hit(entry, age_ms) })
+        Ok(Answer {
+            outcome,
+            tier: Tier::Source,
+            forward: Some(forward),
+            collapsed: collapsed || refreshed.elsewhere,
+            ..hit(entry, age_ms)
+        })
     }
 
     /// The stored row, of a read replica if that will do; for a past day without one, its empty answer, once a watermark proves that;
@@ -353,7 +360,7 @@ impl Reads {
     async fn read_table(&self, facility: &Facility, day: Day, wish: &Wish, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
         let key = (facility.id, day.date);
         let vantage = self.memory.vantage();
-        if let Some(read) = self.store.summaries_nearby(&[key]).await?
+        if let Some(read) = self.store.summaries_nearby(&[key]).await
             && let Some(entry) = self.take_nearby(&vantage, read, &day, wish, now_ms)
         {
             return Ok(Some(entry));

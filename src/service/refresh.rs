@@ -138,7 +138,8 @@ impl Refresher {
             if taken.iter().any(|mark| !marks.contains(mark) && !is_covered(mark, keys)) {
                 return Err(StoreError::Conflict);
             }
-            let changed: Vec<Uuid> = taken.iter().filter(|mark| mark.kind == MarkKind::Facility).filter_map(|mark| mark.facility_id).collect();
+            let changed: Vec<Uuid> =
+                taken.iter().filter(|mark| mark.kind == MarkKind::Facility).filter_map(|mark| mark.facility_id).collect();
             if !changed.is_empty() {
                 tx.note_facilities(&changed).await?;
             }

@@ -32,6 +32,10 @@ pub trait Store: Send + Sync + 'static {
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>>;
     /// The stored rows of these keys and the stored watermark, in one statement.
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead>;
+    /// The same from a streaming replica, as old as that is: its watermark says. `None` where none is configured, or none answers now.
+    async fn summaries_nearby(&self, _keys: &[(Uuid, Date)]) -> Option<TableRead> {
+        None
+    }
     /// The dates with a stored row.
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>>;
     /// Where deliveries and requests lie: a span per facility and UTC day.
@@ -69,16 +73,8 @@ pub trait Store: Send + Sync + 'static {
     async fn update_run(&self, run: &JobRun) -> Result<()>;
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>>;
 
-    /// Whether some reads go to servers that follow this one.
-    fn has_read_replicas(&self) -> bool {
-        false
-    }
-    /// The same as `summaries` from a server that follows this one, as far as it has come; `None` where there is none that answers.
-    async fn summaries_nearby(&self, _keys: &[(Uuid, Date)]) -> Result<Option<TableRead>> {
-        Ok(None)
-    }
-    /// Connections (in use, idle, most), for the pool gauges.
-    fn connections(&self) -> Connections;
+    /// Connections by pool (`primary`; `read`, where there is one), for the gauges.
+    fn connections(&self) -> Vec<(&'static str, Connections)>;
     /// Writing transactions that gain from running side by side.
     fn writers(&self) -> usize;
     /// `sqlite` or `postgres`.

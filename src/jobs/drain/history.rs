@@ -65,7 +65,8 @@ impl Drain {
             return Ok(true);
         }
         let stored_ms = seen.stored_watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
-        let lost = self.stores_watermark && stored_ms < known.stored_ms.max(if self.changes.are_between_replicas() { heard_ms } else { i64::MIN });
+        let lost =
+            self.stores_watermark && stored_ms < known.stored_ms.max(if self.changes.are_between_replicas() { heard_ms } else { i64::MIN });
         let proven_ms = self.memory.table_ms().max(stored_ms);
         let set_back = seen.at_ms < proven_ms.saturating_sub(CLOCK_TOLERANCE_MS);
         if set_back {

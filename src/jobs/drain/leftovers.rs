@@ -35,8 +35,7 @@ impl Drain {
                 missing.extend(keys);
             }
         }
-        let shown: Vec<i64> =
-            seen.outbox.iter().filter(|(_, id, date, _)| !missing.contains(&(*id, *date))).map(|(id, ..)| *id).collect();
+        let shown: Vec<i64> = seen.outbox.iter().filter(|(_, id, date, _)| !missing.contains(&(*id, *date))).map(|(id, ..)| *id).collect();
         let read: Vec<i64> = if told { seen.changed_facilities.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
         let is_all = missing.is_empty() && told && seen.outbox.len() < self.batch && seen.changed_facilities.len() < self.batch;
         // Not in another generation: what came by in ours is nothing to those who follow that one.

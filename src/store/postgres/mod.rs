@@ -4,6 +4,7 @@ mod connect;
 mod entities;
 mod fleet;
 mod presence;
+mod read_pool;
 mod transaction;
 
 use std::time::Duration;
@@ -20,21 +21,23 @@ use super::{
 use crate::config::DatabaseSettings;
 use crate::domain::summary::{DayKey, Summary, SummaryRow};
 use presence::Presence;
+use read_pool::ReadPool;
 
 const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
 
 pub struct PostgresStore {
     pool: PgPool,
-    max_connections: u32,
+    read_pool: ReadPool,
     presence: Presence,
 }
 
 impl PostgresStore {
     /// Connects, checks the server's version and limits, and applies the migrations.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
+        let read_pool = ReadPool::new(settings)?;
         let pool = connect::connect(settings).await?;
-        let presence = Presence::new(connect::options(settings)?, Duration::from_millis(settings.acquire_timeout_ms));
-        Ok(PostgresStore { pool, max_connections: settings.max_connections, presence })
+        let presence = Presence::new(connect::options(settings, &settings.url)?, Duration::from_millis(settings.acquire_timeout_ms));
+        Ok(PostgresStore { pool, read_pool, presence })
     }
 }
 
@@ -59,6 +62,10 @@ impl Store for PostgresStore {
         let (agreed, rows) = fleet::summaries(&mut connection, keys).await?;
         let (epoch, watermark) = fleet::of_primary(agreed)?;
         Ok(TableRead { rows, epoch, watermark })
+    }
+
+    async fn summaries_nearby(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
+        self.read_pool.summaries(keys).await
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
@@ -224,9 +231,9 @@ impl Store for PostgresStore {
         .transpose()
     }
 
-    fn connections(&self) -> Connections {
-        let (size, idle) = (self.pool.size(), u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX));
-        Connections { in_use: size.saturating_sub(idle), idle, max: self.max_connections }
+    fn connections(&self) -> Vec<(&'static str, Connections)> {
+        let read = self.read_pool.connections().map(|connections| ("read", connections));
+        [("primary", connect::connections(&self.pool))].into_iter().chain(read).collect()
     }
 
     fn writers(&self) -> usize {
@@ -239,6 +246,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.presence.end().await;
+        self.read_pool.close().await;
         self.pool.close().await;
     }
 }

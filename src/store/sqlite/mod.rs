@@ -215,12 +215,12 @@ impl Store for SqliteStore {
         found.as_ref().map(row::job_run).transpose()
     }
 
-    fn connections(&self) -> Connections {
+    fn connections(&self) -> Vec<(&'static str, Connections)> {
         let pools = [&self.writer, &self.readers];
         let idle: u32 = pools.iter().map(|pool| pool.num_idle() as u32).sum();
         let open: u32 = pools.iter().map(|pool| pool.size()).sum();
         let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
-        Connections { in_use: open.saturating_sub(idle), idle, max }
+        vec![("primary", Connections { in_use: open.saturating_sub(idle), idle, max })]
     }
 
     fn writers(&self) -> usize {
