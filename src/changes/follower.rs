@@ -138,6 +138,8 @@ impl Follower {
                     }
                 }
                 Next::Nothing => self.following.catch_up(),
+                // Nothing has ever been read of it: it is yet to begin.
+                Next::Vanished if after == 0 => self.following.catch_up(),
                 Next::Vanished => {
                     self.lose_place();
                     *place = None;

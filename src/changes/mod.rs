@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub use follower::{Follower, Following};
 pub use message::{Message, StoredEntry};
 pub use position::Position;
-pub use publisher::{Publication, Publisher};
+pub use publisher::{News, Publication, Publisher};
 
 use crate::{
     cache::memory::{Memory, Vantage},
@@ -117,7 +117,18 @@ impl Changes {
             && self.memory.is_current(vantage)
             && let Some(epoch) = self.epoch.load_full()
         {
-            between.publisher.send(Publication { epoch, entries, changed });
+            let news = if changed { News::Changed(entries) } else { News::Unchanged(entries) };
+            between.publisher.send(Publication { epoch, news });
+        }
+    }
+
+    /// Tells the other replicas of facilities that were registered or changed, without waiting for anybody.
+    pub fn publish_facilities(&self, vantage: &Vantage, ids: Vec<Uuid>) {
+        if let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full())
+            && !ids.is_empty()
+            && self.memory.is_current(vantage)
+        {
+            between.publisher.send(Publication { epoch, news: News::Facilities(ids) });
         }
     }
 

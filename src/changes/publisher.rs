@@ -4,16 +4,24 @@ use std::sync::Arc;
 
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{Message, StoredEntry, Streams};
 use crate::{cache::redis::RedisTier, metrics::Metrics, store::Epoch};
 
-/// Rows of one transaction, or one read.
+/// What one transaction, or one read, has to say to the other replicas.
 pub struct Publication {
     pub epoch: Arc<Epoch>,
-    pub entries: Vec<StoredEntry>,
-    /// Whether the others have to hear of it; otherwise it only goes into the tier.
-    pub changed: bool,
+    pub news: News,
+}
+
+pub enum News {
+    /// For the stream and for the tier.
+    Changed(Vec<StoredEntry>),
+    /// For the tier: nobody else has to hear of it.
+    Unchanged(Vec<StoredEntry>),
+    /// Registered or changed, for the stream.
+    Facilities(Vec<Uuid>),
 }
 
 /// The way to the publishing task.
@@ -68,30 +76,32 @@ async fn work_off(streams: &Streams, tier: &RedisTier, metrics: &Metrics, public
 
 async fn publish(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publications: Vec<Publication>) {
     let epoch = publications[0].epoch.clone();
-    let count = publications.iter().filter(|publication| publication.changed).count() as u64;
-    let mut entries = Vec::new();
-    let mut payloads = Vec::new();
+    let (mut entries, mut messages) = (Vec::new(), Vec::new());
     for publication in publications {
-        if publication.changed {
-            let message = Message::Summaries(publication.entries);
-            payloads.push(message.encode());
-            let Message::Summaries(published) = message else { continue };
-            entries.extend(published);
-        } else {
-            entries.extend(publication.entries);
+        match publication.news {
+            News::Changed(changed) => {
+                entries.extend(changed.iter().cloned());
+                messages.push(Message::Summaries(changed));
+            }
+            News::Unchanged(unchanged) => entries.extend(unchanged),
+            News::Facilities(ids) => messages.push(Message::Facilities(ids)),
         }
     }
     let append = async {
-        match payloads.is_empty() {
-            true => Ok(None),
-            false => streams.of(&epoch).append(&payloads).await,
+        if messages.is_empty() {
+            return;
+        }
+        let payloads: Vec<Vec<u8>> = messages.iter().map(Message::encode).collect();
+        // What failed is in the outbox, for the drain; the reasons are counted and logged with the connection.
+        let outcome = if matches!(streams.of(&epoch).append(&payloads).await, Ok(Some(_))) { "published" } else { "left" };
+        metrics.publications.with_label_values(&[outcome]).inc_by(messages.len() as u64);
+    };
+    let put = async {
+        if !entries.is_empty()
+            && let Err(error) = tier.put(&epoch, &entries).await
+        {
+            tracing::debug!(%error, "summaries were not put into Redis");
         }
     };
-    let (appended, put) = tokio::join!(append, tier.put(&epoch, &entries));
-    // What failed is in the outbox, for the drain; the reasons are counted and logged with the connection.
-    let outcome = if matches!(appended, Ok(Some(_))) { "published" } else { "left" };
-    metrics.publications.with_label_values(&[outcome]).inc_by(count);
-    if let Err(error) = put {
-        tracing::debug!(%error, "summaries were not put into Redis");
-    }
+    tokio::join!(append, put);
 }

@@ -208,6 +208,7 @@ impl<'a> Group<'a> {
             let row = FacilityRow { id: facility.id, name: facility.name.clone(), timezone: facility.zone.name.clone() };
             self.parts.directory.insert(row);
         }
+        self.parts.changes.publish_facilities(vantage, self.registered.keys().copied().collect());
         self.parts.refresher.publish(vantage, refreshed);
         self.parts.outage.over();
     }
