@@ -9,7 +9,10 @@ mod message;
 mod position;
 mod publisher;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::ArcSwapOption;
 use jiff::civil::Date;
@@ -33,6 +36,8 @@ pub struct Changes {
     /// The history of the database that is served; none before the first look.
     epoch: Arc<ArcSwapOption<Epoch>>,
     between: Option<Between>,
+    /// Others serve the same database, and nothing of what they change comes by here.
+    unheard: AtomicBool,
 }
 
 /// What there is between replicas.
@@ -70,7 +75,7 @@ pub enum Appended {
 impl Changes {
     /// Changes that stay within this process, or go `between` replicas, in the history of the database named by `epoch`.
     pub fn new(memory: Arc<Memory>, epoch: Arc<ArcSwapOption<Epoch>>, between: Option<Between>) -> Self {
-        Changes { memory, epoch, between }
+        Changes { memory, epoch, between, unheard: AtomicBool::new(false) }
     }
 
     /// Whether other replicas hear of changes.
@@ -78,9 +83,17 @@ impl Changes {
         self.between.is_some()
     }
 
-    /// Whether later changes will come by here: always within one process, otherwise while the stream is followed.
+    /// Whether all later changes will come by here: within one process if that is alone, otherwise while the stream is followed.
     pub fn are_followed(&self) -> bool {
-        self.between.as_ref().is_none_or(|between| between.following.is_vouched_for())
+        match &self.between {
+            None => !self.unheard.load(Ordering::Relaxed),
+            Some(between) => between.following.is_vouched_for(),
+        }
+    }
+
+    /// Takes note of whether others change what nobody here hears of.
+    pub fn miss_others(&self, there_are: bool) {
+        self.unheard.store(there_are, Ordering::Relaxed);
     }
 
     /// Where this replica is with the stream between replicas.

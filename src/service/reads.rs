@@ -150,6 +150,9 @@ pub const LOCK_BACK_OFF: Duration = Duration::from_secs(2);
 /// Locked keys remembered.
 pub const LOCKED_KEYS: u64 = 10_000;
 
+/// Age from which an entry that missed something is read anew.
+const REJOIN_MS: i64 = 1_000;
+
 /// How often the table is asked again for a version that is not there yet.
 const VERSION_POLL: Duration = Duration::from_millis(50);
 /// A fill that lost a race is read again so often before the refresh decides.
@@ -167,9 +170,11 @@ impl Reads {
             })
     }
 
-    /// Whether nothing could be gained by looking further: later changes come by here, or it is young, or nobody could tell anyway.
+    /// Whether nothing could be gained by looking further: later changes come by here, or the entry is young, or nobody could tell anyway.
+    /// Where the stream is followed, one that is not joined to it (after a gap) is soon read anew, and joined then.
     fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64, now_ms: i64) -> bool {
-        age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
+        let most_ms = if self.changes.are_followed() { unproven_ms.min(REJOIN_MS) } else { unproven_ms };
+        age_ms <= most_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
     }
 
     /// Whether each later change would come by here.

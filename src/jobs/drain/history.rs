@@ -84,6 +84,7 @@ impl Drain {
         known.stored_ms = known.stored_ms.max(stored_ms);
         if !self.changes.are_between_replicas() {
             known.count_servers(seen);
+            self.changes.miss_others(known.missed);
             if seen.generation != 0 && !known.left_stream {
                 // Changes of this server do not come by in the stream that others had here: none of them may take it for whole again.
                 self.store.begin_generation(seen.generation).await?;

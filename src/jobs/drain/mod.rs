@@ -158,6 +158,7 @@ impl Drain {
         }
         if std::mem::take(&mut known.missed) {
             self.memory.lose_continuity(None);
+            self.changes.miss_others(false);
         }
         self.append(seen.generation, &Message::Watermark { at_ms: seen.at_ms }).await.map(drop)
     }
