@@ -5,7 +5,7 @@ use deadpool_redis::{
     redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection},
 };
 
-use super::{CONNECT_TIMEOUT, Error, Target};
+use super::{Error, Target};
 
 /// Makes connections. What it made belongs to whoever asked: see the module's words on why none comes back.
 #[derive(Clone)]
@@ -30,8 +30,8 @@ impl Pool {
         const NO_RUNTIME: &str = "a pool without time-outs of its own needs no runtime";
         match target {
             Target::Single(server) => {
-                // No bound on an answer but our own: what blocks may wait for longer than a command.
-                let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
+                // No bounds but our own: what blocks may wait for longer than a command.
+                let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
                 let manager = deadpool_redis::Manager::new_with_config(server.clone(), config).expect(CHECKED);
                 Pool::Single(deadpool_redis::Pool::builder(manager).max_size(AT_ONCE).build().expect(NO_RUNTIME))
             }

@@ -19,10 +19,11 @@ pub enum Error {
 
 impl Error {
     /// The class, as metrics and `/health/ready` show it.
-    pub const fn class(&self) -> &'static str {
+    pub fn class(&self) -> &'static str {
         match self {
             Error::Down(_) => "down",
             Error::TimedOut(_) => "timeout",
+            Error::Lost(error) if error.is_timeout() => "timeout",
             Error::Lost(_) => "connection",
             Error::Refused(_) => "refused",
         }
