@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
 
-/// Why a command has no answer. After any but [`Error::Down`] and [`Error::Refused`] it may have been carried out.
+/// Why a command has no answer. Except after [`Error::Refused`] it may have been carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("Redis is left alone until it answers a probe (last failure: {0})")]
