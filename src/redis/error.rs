@@ -24,6 +24,7 @@ impl Error {
             Error::Down(_) => "down",
             Error::TimedOut(_) => "timeout",
             Error::Lost(error) if error.is_timeout() => "timeout",
+            Error::Lost(error) if error.kind() == ErrorKind::AuthenticationFailed => "authentication",
             Error::Lost(_) => "connection",
             Error::Refused(_) => "refused",
         }
