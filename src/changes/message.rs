@@ -28,6 +28,18 @@ pub struct StoredEntry {
     pub since: Position,
 }
 
+/// Its JSON. Releases of two ages read each other's: a field is added with a default, and none is taken away.
+impl StoredEntry {
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an entry has string keys and finite numbers only")
+    }
+
+    /// `None` where it is not one.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
 impl Message {
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a message has string keys and finite numbers only")

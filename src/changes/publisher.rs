@@ -98,7 +98,7 @@ async fn publish(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publica
     };
     let put = async {
         if !entries.is_empty()
-            && let Err(error) = tier.put(&epoch, &entries).await
+            && let Err(error) = tier.put(epoch.name(), &entries).await
         {
             tracing::debug!(%error, "summaries were not put into Redis");
         }

@@ -99,7 +99,7 @@ fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
         ("rebuild.days = [1]", &["rebuild.days = a list: must be a whole number from 1 to 400"]),
         ("log.filter = 3", &["log.filter = 3: must be a level"]),
         ("refresh.chunks = 5", &["refresh.chunks is unknown: the keys of refresh are chunk, lock_timeout_ms"]),
-        ("caching.memory = 5", &["caching.memory is unknown: the sections are server, database, freshness"]),
+        ("caching.memory = 5", &["caching.memory is unknown: the sections are server, database, redis, freshness"]),
         ("bind = \"127.0.0.1:1\"", &["bind is unknown: the sections are server"]),
         ("refresh = 3", &["refresh is unknown: the keys of refresh are"]),
         ("[refresh", &["is not TOML"]),

@@ -38,13 +38,14 @@ const FRESH_MS: i64 = 1_000;
 impl Shared {
     pub async fn get(&self, key: &Key) -> Option<StoredEntry> {
         let epoch = self.epoch.load_full()?;
-        self.tier.get(&epoch, key).await
+        // What cannot be had is as good as missing; the reasons are counted with the connection.
+        self.tier.get(epoch.name(), key.0, key.1).await.ok().flatten()
     }
 
     /// Takes the key, unless another replica has it.
     pub async fn turn(&self, key: &Key) -> Turn {
         let Some(epoch) = self.epoch.load_full() else { return Turn::Ours(None) };
-        match self.tier.lease(&epoch, key, self.lease).await {
+        match self.tier.lease(epoch.name(), key.0, key.1, self.lease).await {
             Ok(Some(lease)) => Turn::Ours(Some(lease)),
             Ok(None) => Turn::Another,
             Err(_) => Turn::Ours(None),
@@ -55,7 +56,7 @@ impl Shared {
     pub async fn done(&self, refreshed: &[StoredEntry], leases: Vec<Lease>) {
         if let Some(epoch) = self.epoch.load_full() {
             // Where that fails, the others wait until the lease is over, and refresh for themselves.
-            let _ = self.tier.put(&epoch, refreshed).await;
+            let _ = self.tier.put(epoch.name(), refreshed).await;
             for lease in leases {
                 let _ = self.tier.release(lease).await;
             }

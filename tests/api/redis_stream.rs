@@ -20,7 +20,7 @@ const PATIENT: Duration = Duration::from_secs(10);
 const BRIEF: Duration = Duration::from_millis(50);
 
 /// A cluster that no test breaks.
-fn shared_cluster() -> &'static Redis {
+pub fn shared_cluster() -> &'static Redis {
     static SHARED: OnceLock<Redis> = OnceLock::new();
     SHARED.get_or_init(Redis::start_cluster)
 }
@@ -299,7 +299,7 @@ async fn a_cluster_of_which_a_node_hangs_answers_for_the_others() {
     let mut answered = 0;
     for epoch in 0..30 {
         let stream = Stream::new(link.clone(), &epoch.to_string(), 1_000);
-        link.up().await;
+        tokio::time::timeout(PATIENT, link.up()).await.expect("the other nodes answer");
         answered += i32::from(stream.begin(1, b"1").await.is_ok());
     }
     assert!((5..30).contains(&answered), "{answered} of 30");
