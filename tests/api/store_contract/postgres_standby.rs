@@ -18,7 +18,10 @@ use super::{
     postgres_db::PostgresDb,
     setup::{facility, key, now_ms, refresh},
 };
-use crate::support::{postgres::Postgres, wait_until};
+use crate::support::{
+    postgres::{Postgres, fresh_database},
+    wait_until,
+};
 
 /// A reader waits for a replica no longer than this.
 const READ_TIMEOUT: Duration = Duration::from_millis(300);
@@ -174,6 +177,24 @@ async fn of_many_readers_only_one_tries_a_replica_that_failed() {
     .await;
     assert!(failed.elapsed() > Duration::from_millis(900), "{:?}", failed.elapsed());
     pair.standby.thaw();
+}
+
+#[tokio::test]
+async fn while_one_of_two_replicas_is_down_the_other_answers() {
+    let url = fresh_database().await;
+    let down = url.replace(host(&url), "127.0.0.1:1");
+    // Any server may stand in the list; the primary is as good as a replica.
+    let settings = DatabaseSettings { read_url: format!("{down}, {url}"), url, min_connections: 0, ..DatabaseSettings::default() };
+    let store = PostgresStore::open(&settings).await.unwrap();
+    let (started, mut answers, mut gaps) = (Instant::now(), 0, 0);
+    while started.elapsed() < Duration::from_millis(2_500) {
+        match store.summaries_nearby(&[]).await {
+            Some(_) => answers += 1,
+            None => gaps += 1,
+        }
+    }
+    assert!(answers > 100 && gaps <= 3, "{gaps} readers had to go to the primary, {answers} had not");
+    store.close().await;
 }
 
 #[tokio::test]
