@@ -36,7 +36,7 @@ struct Pair {
 impl Pair {
     async fn start() -> Pair {
         let primary = Postgres::start(&[]);
-        let standby = Postgres::start_standby(primary.url());
+        let standby = primary.standby(&[]);
         let url = primary.fresh_database().await;
         let read_url = url.replace(host(primary.url()), host(standby.url()));
         let settings = DatabaseSettings {
@@ -204,7 +204,7 @@ async fn a_promoted_standby_is_at_another_epoch_and_what_was_proven_before_does_
     pair.prove(2_000).await;
     let old = pair.replayed(&north, 2_000).await.epoch;
     pair.primary.crash();
-    run(&pair.standby, "SELECT pg_promote()").await;
+    pair.standby.promote();
     // As a name that leads to the primary, whichever that is, would.
     wait_until("it is seen as the primary that it is", async || {
         pair.store().summaries_nearby(&[]).await.is_some_and(|read| read.epoch != old && read.watermark.is_none())
@@ -232,7 +232,7 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
     assert!(seen.contains(words), "{seen}");
     let started = PostgresStore::open(&settings).await.err().unwrap().to_string();
     assert!(started.contains(words), "{started}");
-    run(&primary, "SELECT pg_promote()").await;
+    primary.promote();
     wait_until("it is back", async || store.observe(1).await.is_ok()).await;
     store.summaries(&[]).await.unwrap();
     let begun = store.begin(Duration::from_secs(1)).await.unwrap();
@@ -242,7 +242,7 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
 #[tokio::test]
 async fn a_write_to_a_standby_is_refused_as_unavailable() {
     let primary = Postgres::start(&[]);
-    let standby = Postgres::start_standby(primary.url());
+    let standby = primary.standby(&[]);
     let mut connection = PgConnection::connect(standby.url()).await.unwrap();
     let error = sqlx::query("CREATE TABLE anything ()").execute(&mut connection).await.unwrap_err();
     assert!(matches!(StoreError::from(error), StoreError::Unavailable(_)));
