@@ -18,7 +18,10 @@ use super::{
     postgres_db::PostgresDb,
     setup::{facility, key, now_ms, refresh},
 };
-use crate::support::{postgres::Postgres, wait_until};
+use crate::support::{
+    postgres::{Postgres, fresh_database},
+    wait_until,
+};
 
 /// A reader waits for a replica no longer than this.
 const READ_TIMEOUT: Duration = Duration::from_millis(300);
@@ -33,7 +36,7 @@ struct Pair {
 impl Pair {
     async fn start() -> Pair {
         let primary = Postgres::start(&[]);
-        let standby = Postgres::start_standby(primary.url());
+        let standby = primary.standby(&[]);
         let url = primary.fresh_database().await;
         let read_url = url.replace(host(primary.url()), host(standby.url()));
         let settings = DatabaseSettings {
@@ -177,13 +180,31 @@ async fn of_many_readers_only_one_tries_a_replica_that_failed() {
 }
 
 #[tokio::test]
+async fn while_one_of_two_replicas_is_down_the_other_answers() {
+    let url = fresh_database().await;
+    let down = url.replace(host(&url), "127.0.0.1:1");
+    // Any server may stand in the list; the primary is as good as a replica.
+    let settings = DatabaseSettings { read_url: format!("{down}, {url}"), url, min_connections: 0, ..DatabaseSettings::default() };
+    let store = PostgresStore::open(&settings).await.unwrap();
+    let (started, mut answers, mut gaps) = (Instant::now(), 0, 0);
+    while started.elapsed() < Duration::from_millis(2_500) {
+        match store.summaries_nearby(&[]).await {
+            Some(_) => answers += 1,
+            None => gaps += 1,
+        }
+    }
+    assert!(answers > 100 && gaps <= 3, "{gaps} readers had to go to the primary, {answers} had not");
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_promoted_standby_is_at_another_epoch_and_what_was_proven_before_does_not_count() {
     let pair = Pair::start().await;
     let north = facility(&pair.db, "UTC").await;
     pair.prove(2_000).await;
     let old = pair.replayed(&north, 2_000).await.epoch;
     pair.primary.crash();
-    run(&pair.standby, "SELECT pg_promote()").await;
+    pair.standby.promote();
     // As a name that leads to the primary, whichever that is, would.
     wait_until("it is seen as the primary that it is", async || {
         pair.store().summaries_nearby(&[]).await.is_some_and(|read| read.epoch != old && read.watermark.is_none())
@@ -211,7 +232,7 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
     assert!(seen.contains(words), "{seen}");
     let started = PostgresStore::open(&settings).await.err().unwrap().to_string();
     assert!(started.contains(words), "{started}");
-    run(&primary, "SELECT pg_promote()").await;
+    primary.promote();
     wait_until("it is back", async || store.observe(1).await.is_ok()).await;
     store.summaries(&[]).await.unwrap();
     let begun = store.begin(Duration::from_secs(1)).await.unwrap();
@@ -221,7 +242,7 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
 #[tokio::test]
 async fn a_write_to_a_standby_is_refused_as_unavailable() {
     let primary = Postgres::start(&[]);
-    let standby = Postgres::start_standby(primary.url());
+    let standby = primary.standby(&[]);
     let mut connection = PgConnection::connect(standby.url()).await.unwrap();
     let error = sqlx::query("CREATE TABLE anything ()").execute(&mut connection).await.unwrap_err();
     assert!(matches!(StoreError::from(error), StoreError::Unavailable(_)));

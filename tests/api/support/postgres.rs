@@ -44,9 +44,9 @@ impl Postgres {
         Postgres::start_in_environment(settings, &[])
     }
 
-    /// A standby that streams from the server at that URL, with that server's settings and data.
-    pub fn start_standby(primary_url: &str) -> Postgres {
-        Postgres::start(&["--standby-of", primary_url])
+    /// A streaming replica of this cluster; what it is set to besides, as in [`Postgres::start`].
+    pub fn standby(&self, settings: &[&str]) -> Postgres {
+        Postgres::start(&[&["--standby-of", self.url()], settings].concat())
     }
 
     /// [`Postgres::start`] with environment variables for the server, such as libfaketime's.
@@ -96,11 +96,6 @@ impl Postgres {
         self.command("start");
     }
 
-    /// Starts it again as a standby that follows nobody, until `SELECT pg_promote()`.
-    pub fn demote(&self) {
-        self.command("demote");
-    }
-
     /// Stops it without a checkpoint, as a failing machine would.
     pub fn crash(&self) {
         self.command("crash");
@@ -114,6 +109,16 @@ impl Postgres {
     /// Ends [`Postgres::freeze`].
     pub fn thaw(&self) {
         self.command("thaw");
+    }
+
+    /// A standby ends its recovery and takes writes: another timeline.
+    pub fn promote(&self) {
+        self.command("promote");
+    }
+
+    /// Starts it again as a standby that follows nobody.
+    pub fn demote(&self) {
+        self.command("demote");
     }
 
     /// Keeps a base backup of the running server, for [`Postgres::restore`].
