@@ -6,7 +6,7 @@ use std::{
 };
 
 use deadpool_redis::redis::{Script, cmd};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
 use uuid::Uuid;
 
@@ -59,8 +59,9 @@ impl RedisTier {
     /// Puts each entry that is newer than what is there: of a later version, or of the same one and exact as of later. Answers how many
     /// were. After an error some may have been put.
     pub async fn put(&self, epoch: &str, entries: &[StoredEntry]) -> Result<usize, Error> {
-        let puts = stream::iter(entries).map(|entry| self.put_one(epoch, entry)).buffer_unordered(PUTS_AT_ONCE);
-        puts.try_fold(0, async |sum, put| Ok(sum + usize::from(put))).await
+        // Boxed: the compiler cannot prove a mapping stream of borrowed entries to be Send.
+        let puts: Vec<_> = entries.iter().map(|entry| self.put_one(epoch, entry).boxed()).collect();
+        stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).try_fold(0, async |sum, put| Ok(sum + usize::from(put))).await
     }
 
     async fn put_one(&self, epoch: &str, entry: &StoredEntry) -> Result<bool, Error> {
