@@ -125,6 +125,9 @@ impl Follower {
         let last = start.map_or(0, |start| start.last);
         let mut after = place.or(start.map(|start| start.from.number)).unwrap_or(0);
         *place = Some(after);
+        if after >= last {
+            self.following.catch_up();
+        }
         while self.epoch.load().as_ref().is_some_and(|current| current == epoch) {
             match tail.next(after, BLOCK).await? {
                 Next::Entries(entries) => {

@@ -140,16 +140,23 @@ impl Flights {
     /// The keys that are this replica's to refresh; another's are waited for beside the runway.
     async fn take_turns(self: &Arc<Self>, passengers: Vec<Passenger>) -> (Vec<DayKey>, Vec<Lease>) {
         let (mut ours, mut leases) = (Vec::with_capacity(passengers.len()), Vec::new());
-        for Passenger { day_key, trigger, is_own } in passengers {
+        let turns = passengers.iter().map(|passenger| async {
             match &self.shared {
-                Some(shared) if !is_own => match shared.turn(&day_key.id()).await {
-                    Turn::Ours(lease) => {
-                        leases.extend(lease);
-                        ours.push(day_key);
-                    }
-                    Turn::Another => drop(self.runtime.spawn(self.clone().wait_for_another(shared.clone(), day_key, trigger))),
-                },
-                _ => ours.push(day_key),
+                Some(shared) if !passenger.is_own => shared.turn(&passenger.day_key.id()).await,
+                _ => Turn::Ours(None),
+            }
+        });
+        let turns = futures_util::future::join_all(turns).await;
+        for (Passenger { day_key, trigger, .. }, turn) in passengers.into_iter().zip(turns) {
+            match (turn, &self.shared) {
+                (Turn::Another, Some(shared)) => {
+                    drop(self.runtime.spawn(self.clone().wait_for_another(shared.clone(), day_key, trigger)));
+                }
+                (Turn::Ours(lease), _) => {
+                    leases.extend(lease);
+                    ours.push(day_key);
+                }
+                (Turn::Another, None) => ours.push(day_key),
             }
         }
         (ours, leases)

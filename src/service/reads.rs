@@ -91,6 +91,12 @@ impl Wish {
     fn takes(&self, age_ms: i64) -> bool {
         self.max_age_ms > 0 && age_ms <= self.max_age_ms
     }
+
+    /// Whether what a refresh took so long to bring, or another's had begun to bring before, is still young enough.
+    fn bears(&self, answer: &Answer) -> bool {
+        let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
+        answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
+    }
 }
 
 /// Figures, and what is known of them.
@@ -232,7 +238,7 @@ impl Reads {
             let mut last = held;
             loop {
                 match self.lower_rungs(facility, day, wish, &mut last, forward).await {
-                    Ok(answer) if answer.entry.version >= wish.min_version => return Ok(answer),
+                    Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
                     Ok(_) => tokio::time::sleep(VERSION_POLL).await,
                     Err(None) => return Err(ReadError::NotFound),
                     Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
