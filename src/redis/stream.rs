@@ -1,6 +1,6 @@
 //! The change stream in Redis: numbered by us without a gap, so that whoever follows it knows what it has missed.
 //!
-//! Each entry carries its generation (`g`), the run of the server that took it (`r`) and the payload (`m`); its id is `<number>-0`.
+//! Each entry carries its generation (`g`), the run of the server that took it (`r`: its process, and since when it has been the primary) and the payload (`m`); its id is `<number>-0`.
 
 use std::{
     collections::HashMap,

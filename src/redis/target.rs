@@ -20,6 +20,10 @@ impl Target {
             if !url.starts_with("redis://") && !url.starts_with("rediss://") {
                 return Err(wrong("it begins with another scheme, or none".into()));
             }
+            // A URL allows it in a host; nobody means it.
+            if url.rsplit('@').next().is_some_and(|place| place.contains(',')) {
+                return Err(wrong("a comma must be followed by another whole URL".into()));
+            }
             nodes.push(url.into_connection_info().map_err(|error| wrong(error.to_string()))?);
         }
         // Its nodes have one password, and the like.
