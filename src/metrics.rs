@@ -86,7 +86,7 @@ impl Metrics {
             "Age of the instant as of which the drain proves every summary exact.",
         )?;
         registry.register(Box::new(watermark_age.clone()))?;
-        let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections of the pool."), &["state"])?;
+        let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections, by pool."), &["pool", "state"])?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {

@@ -2,14 +2,18 @@
 # A Postgres of one's own: prints its URL once it accepts connections and lives exactly as long as this script's standard input is open,
 # so that it goes when whoever started it goes, however that died. The cluster lies in a temporary folder that goes with it.
 #
-#   tests/private-postgres.sh [setting=value]...      for example fsync=on max_connections=50
+#   tests/private-postgres.sh [--standby-of URL] [setting=value]...      for example fsync=on max_connections=50
 #
+# With --standby-of it is a streaming replica of a running cluster, by the URL that this script printed for that.
 # Lines on standard input command it; each is answered by a line, `done` or `failed`:
 #   stop     shut down, cutting off its clients     start    start again: same data, same port
 #   crash    stop as if the machine had failed      freeze   hang without an answer     thaw    go on
+#   promote  a standby becomes a primary            demote   the other way, with a restart
 #
 # Durability is off unless asked for (`fsync=on`): a test that does not pull the plug does not need it.
 set -euo pipefail
+primary=""
+if [ "${1:-}" = --standby-of ]; then primary=$2 && shift 2; fi
 trap '' INT HUP TERM PIPE # only the end of standard input ends it, so that nothing is left behind half-way
 
 server_programs() {
@@ -49,8 +53,12 @@ clean_up() {
 trap clean_up EXIT
 
 echo postgres >password
-"${as_server_user[@]}" "$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=scram-sha-256 --pwfile="$folder/password" \
-    --encoding=UTF8 --no-locale --no-sync >initdb.log 2>&1 <&- || { cat initdb.log >&2; exit 1; }
+if [ -n "$primary" ]; then
+    make=("$bin/pg_basebackup" --dbname="$primary" --pgdata="$folder/data" --write-recovery-conf --checkpoint=fast --no-sync)
+else
+    make=("$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=scram-sha-256 --pwfile="$folder/password" --encoding=UTF8 --no-locale --no-sync)
+fi
+"${as_server_user[@]}" "${make[@]}" >make.log 2>&1 <&- || { cat make.log >&2; exit 1; }
 {
     printf '%s\n' "listen_addresses = '127.0.0.1'" "unix_socket_directories = '$folder'" 'max_connections = 400' 'fsync = off' \
         'full_page_writes = off' 'max_wal_size = 4GB' 'timezone = UTC'
@@ -75,6 +83,8 @@ while read -r command; do
     stop) control --mode=fast --wait stop ;;
     crash) control --mode=immediate --wait stop ;;
     start) start ;;
+    promote) control --wait promote ;;
+    demote) control --mode=fast --wait stop && "${as_server_user[@]}" touch data/standby.signal && start ;;
     freeze) signal_all STOP ;;
     thaw) signal_all CONT ;;
     *) false ;;

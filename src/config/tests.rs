@@ -105,6 +105,13 @@ fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
         ("server.bind = \"localhost\"", &["server.bind = localhost: must be an address and a port"]),
         ("server.bind = \"0.0.0.0:80\"", &["server.bind = 0.0.0.0:80: must be a loopback address"]),
         ("database.url = \"mysql://me:secret@host/db\"", &["database.url = mysql://me:***@host/db: must begin with sqlite://"]),
+        ("database.read_url = \"postgres://me:secret@host/db\"", &["database.read_url = postgres://me:***@host/db: must be off where"]),
+        ("database.read_url = \"off, postgres://me:secret@host/db\"", &["must be off, or URLs that begin with postgres://"]),
+        (
+            "database.url = \"postgres://a/b\"\ndatabase.read_url = \"postgres://me:sec,ret@a/b,mysql://me:secret@host/db\"",
+            &["database.read_url = postgres://me:***@host/db: must be off, or URLs that begin with postgres://, separated by commas"],
+        ),
+        ("database.read_timeout_ms = 0", &["database.read_timeout_ms = 0: must be a whole number from 1 to"]),
         ("database.min_connections = 30", &["database.min_connections = 30: must not exceed database.max_connections"]),
     ] {
         let error = load(file, &[]).unwrap_err();
@@ -141,8 +148,14 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn an_empty_variable_is_a_mistake_and_named() {
-    for variable in ["DATABASE_URL", "BIND_ADDR", "FACILITY_SUMMARY__REFRESH__CHUNK"] {
+    for variable in ["DATABASE_URL", "DATABASE_READ_URL", "BIND_ADDR", "FACILITY_SUMMARY__REFRESH__CHUNK"] {
         let refused = load("", &[(variable, "")]).unwrap_err();
-        assert!(refused.contains(variable) || refused.contains("database.url") || refused.contains("server.bind"), "{variable}: {refused}");
+        assert!(
+            refused.contains(variable)
+                || refused.contains("database.url")
+                || refused.contains("database.read_url")
+                || refused.contains("server.bind"),
+            "{variable}: {refused}"
+        );
     }
 }

@@ -91,9 +91,10 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
 pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     static CONTENT_TYPE: OnceLock<String> = OnceLock::new();
-    let connections = app.store.connections();
-    for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
-        app.metrics.connections.with_label_values(&[state]).set(count.into());
+    for (pool, connections) in app.store.connections() {
+        for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
+            app.metrics.connections.with_label_values(&[pool, state]).set(count.into());
+        }
     }
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));

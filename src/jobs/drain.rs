@@ -186,11 +186,11 @@ impl Drain {
             .collect();
         if !unseen.is_empty() {
             self.meet(&unseen).await?;
-            let rows = self.store.summaries(&unseen).await?;
+            let rows = self.store.summaries(&unseen).await?.rows;
             self.refresher.changes.publish(position, rows.iter());
         }
         let ids: Vec<i64> = seen.outbox.iter().map(|(id, ..)| *id).collect();
-        self.store.forget_published(&ids).await
+        self.store.forget_published(&ids, &[], seen.generation).await.map(drop)
     }
 
     /// Facilities that a command registered beside this process: each opened its first day with its registration.

@@ -191,6 +191,7 @@ impl Rebuild {
             Err(_) => Some("panicked".to_owned()),
         };
         run.state = if run.error.is_none() { "done" } else { "failed" }.into();
+        run.verified_through_ms = run.error.is_none().then_some(verified_through_ms);
         self.store.update_run(&run).await?;
         match (ended, run.error.as_deref()) {
             (Err(panic), _) => std::panic::resume_unwind(panic),

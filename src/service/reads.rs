@@ -293,7 +293,7 @@ impl Reads {
         for _ in 0..FILL_ATTEMPTS {
             // Taken before the row is read: whatever is proven of the table by now is in the row, or will be seen behind the position.
             let (position, table_ms) = (self.memory.position(), self.memory.table_ms());
-            let row = self.store.summaries(&[(facility.id, day.date)]).await?.pop();
+            let row = self.store.summaries(&[(facility.id, day.date)]).await?.rows.pop();
             let row = match row {
                 Some(row) if row.is_of(&day) => row,
                 Some(_) => return Ok(None),

@@ -23,6 +23,7 @@ mod outage;
 mod outside_writers;
 mod properties;
 mod reads;
+mod releases;
 mod schedule;
 mod smoke;
 mod stampede;

@@ -70,6 +70,7 @@ pub(super) async fn update(pool: &PgPool, run: &JobRun) -> Result<bool> {
         .bind(run.changed)
         .bind(run.drift)
         .bind(&run.error)
+        .bind(run.verified_through_ms)
         .execute(pool)
         .await?;
     Ok(done.rows_affected() == 1)
@@ -96,6 +97,7 @@ pub(super) async fn get(pool: &PgPool, id: Uuid) -> Result<Option<JobRun>> {
             changed: r.try_get("changed")?,
             drift: r.try_get("drift")?,
             error: r.try_get("error")?,
+            verified_through_ms: r.try_get("verified_through_ms")?,
         })
     })
     .transpose()

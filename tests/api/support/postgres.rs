@@ -44,6 +44,11 @@ impl Postgres {
         Postgres::start_in_environment(settings, &[])
     }
 
+    /// A streaming replica of this cluster; what it is set to besides, as in [`Postgres::start`].
+    pub fn standby(&self, settings: &[&str]) -> Postgres {
+        Postgres::start(&[&["--standby-of", self.url()], settings].concat())
+    }
+
     /// [`Postgres::start`] with environment variables for the server, such as libfaketime's.
     pub fn start_in_environment(settings: &[&str], environment: &[(&str, String)]) -> Postgres {
         let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-postgres.sh"))
@@ -104,6 +109,16 @@ impl Postgres {
     /// Ends [`Postgres::freeze`].
     pub fn thaw(&self) {
         self.command("thaw");
+    }
+
+    /// A standby ends its recovery and takes writes: another timeline.
+    pub fn promote(&self) {
+        self.command("promote");
+    }
+
+    /// Starts it again as a standby that follows nobody.
+    pub fn demote(&self) {
+        self.command("demote");
     }
 
     fn command(&self, word: &str) {
