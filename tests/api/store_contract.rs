@@ -105,6 +105,7 @@ macro_rules! contract {
                 }
                 runs::{
                     a_tick_is_put_in_line_once_by_many_at_once,
+                    a_tick_that_a_clock_ahead_has_left_does_not_hold_up_the_schedule,
                     a_run_is_taken_up_by_exactly_one_and_none_runs_beside_it,
                     an_abandoned_run_is_taken_over_by_exactly_one_and_lost_to_the_first,
                     a_beating_or_ended_run_is_left_alone,

@@ -51,6 +51,13 @@ pub async fn a_tick_is_put_in_line_once_by_many_at_once(db: &dyn TestDb) {
     enqueue(db, "full_rebuild", 5_000).await;
 }
 
+pub async fn a_tick_that_a_clock_ahead_has_left_does_not_hold_up_the_schedule(db: &dyn TestDb) {
+    let in_a_year_ms = db.store().now_ms().await.unwrap() + 365 * 86_400_000;
+    enqueue(db, "rebuild", in_a_year_ms).await;
+    enqueue(db, "rebuild", 5_000).await;
+    assert!(!db.store().enqueue_run(Uuid::new_v4(), "rebuild", in_a_year_ms).await.unwrap());
+}
+
 pub async fn a_run_is_taken_up_by_exactly_one_and_none_runs_beside_it(db: &dyn TestDb) {
     assert!(taken_at_once(db).await.is_empty(), "nothing is in line");
     let (first, second) = (enqueue(db, "rebuild", 5_000).await, enqueue(db, "full_rebuild", 6_000).await);
