@@ -15,13 +15,15 @@ CREATE TABLE fleet (
 INSERT INTO fleet DEFAULT VALUES;
 
 -- Names the history that this database is at: another cluster, a promoted standby, a restored dump and a new salt each have another.
--- Null on a streaming replica, where the timeline cannot be asked for.
-CREATE FUNCTION fleet_epoch(salt text) RETURNS text LANGUAGE sql AS $$
-    SELECT CASE WHEN NOT pg_is_in_recovery() THEN
-        concat_ws('/', (SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_lsn()), 8),
-                  (SELECT oid FROM pg_database WHERE datname = current_database()), 'dashboard_daily_summary'::regclass::oid, salt)
-    END
-$$;
+-- Null on a streaming replica, where the timeline cannot be asked for. (In PL/pgSQL, which plans it once a session, not once a call.)
+CREATE FUNCTION fleet_epoch(salt text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN NULL;
+    END IF;
+    RETURN concat_ws('/', (SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_lsn()), 8),
+                     (SELECT oid FROM pg_database WHERE datname = current_database()), 'dashboard_daily_summary'::regclass::oid, salt);
+END $$;
 
 -- Facilities that were registered, changed or removed, which the other replicas are yet to be told.
 CREATE TABLE facility_outbox (

@@ -8,6 +8,7 @@ mod marks;
 mod postgres_db;
 mod postgres_instants;
 mod postgres_plans;
+mod postgres_servers;
 mod postgres_standby;
 mod random_world;
 mod records;

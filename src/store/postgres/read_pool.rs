@@ -72,8 +72,8 @@ impl Replica {
                 }
                 read
             }
-            // It replays what this statement stood in the way of, and is well.
-            Err(StoreError::Conflict | StoreError::Locked(_)) => None,
+            // It replayed what this statement stood in the way of, and is well.
+            Err(StoreError::Conflict) => None,
             Err(error) => {
                 if self.rest.begin() {
                     tracing::warn!(replica = self.name, %error, "the streaming replica fails; reads go to the primary");

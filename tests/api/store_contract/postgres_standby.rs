@@ -11,14 +11,17 @@ use facility_summary::{
     domain::facility::Facility,
     store::{Store, StoreError, TableRead, Watermark, postgres::PostgresStore},
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 
 use super::{
     TestDb,
     postgres_db::PostgresDb,
     setup::{facility, key, now_ms, refresh},
 };
-use crate::support::{postgres::Postgres, wait_until};
+use crate::support::{
+    postgres::{Postgres, fresh_database},
+    wait_until,
+};
 
 /// A reader waits for a replica no longer than this.
 const READ_TIMEOUT: Duration = Duration::from_millis(300);
@@ -33,7 +36,7 @@ struct Pair {
 impl Pair {
     async fn start() -> Pair {
         let primary = Postgres::start(&[]);
-        let standby = primary.standby(&[]);
+        let standby = Postgres::start_standby(primary.url());
         let url = primary.fresh_database().await;
         let read_url = url.replace(host(primary.url()), host(standby.url()));
         let settings = DatabaseSettings {
@@ -72,11 +75,12 @@ impl Pair {
         let today = facility.zone.today(now_ms(&self.db).await).date;
         self.store().summaries_nearby(&[(facility.id, today)]).await
     }
+}
 
-    async fn on_standby(&self, sql: &'static str) {
-        let mut standby = PgConnection::connect(self.standby.url()).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut standby).await.unwrap();
-    }
+/// Runs a statement as the server's superuser.
+async fn run(server: &Postgres, sql: &'static str) {
+    let mut connection = PgConnection::connect(server.url()).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
 }
 
 const fn watermark(at_ms: i64) -> Watermark {
@@ -98,7 +102,7 @@ async fn a_lagging_replica_answers_with_its_own_watermark_and_never_with_a_row_t
     let read = pair.replayed(&north, 2_000).await;
     assert_eq!((read.rows.as_slice(), &read.epoch), (first.as_slice(), &pair.store().observe(0).await.unwrap().epoch));
 
-    pair.on_standby("SELECT pg_wal_replay_pause()").await;
+    run(&pair.standby, "SELECT pg_wal_replay_pause()").await;
     super::setup::request(&pair.db, &north, now_ms(&pair.db).await).await;
     let second = refresh(&pair.db, std::slice::from_ref(&today)).await;
     pair.prove(3_000).await;
@@ -108,7 +112,7 @@ async fn a_lagging_replica_answers_with_its_own_watermark_and_never_with_a_row_t
     }
     let primary = pair.store().summaries(&[today.id()]).await.unwrap();
     assert_eq!((primary.rows.as_slice(), primary.watermark), (second.as_slice(), Some(watermark(3_000))));
-    pair.on_standby("SELECT pg_wal_replay_resume()").await;
+    run(&pair.standby, "SELECT pg_wal_replay_resume()").await;
     assert_eq!(pair.replayed(&north, 3_000).await.rows, second);
 }
 
@@ -118,11 +122,11 @@ async fn a_replica_at_another_epoch_says_so() {
     let north = facility(&pair.db, "UTC").await;
     pair.prove(2_000).await;
     let old = pair.replayed(&north, 2_000).await.epoch;
-    pair.on_standby("SELECT pg_wal_replay_pause()").await;
+    run(&pair.standby, "SELECT pg_wal_replay_pause()").await;
     pair.store().begin_epoch(&old).await.unwrap();
     let new = pair.store().observe(0).await.unwrap().epoch;
     assert_eq!(pair.nearby(&north).await.unwrap().epoch, old);
-    pair.on_standby("SELECT pg_wal_replay_resume()").await;
+    run(&pair.standby, "SELECT pg_wal_replay_resume()").await;
     wait_until("the new epoch arrives, without a watermark", async || {
         pair.nearby(&north).await.is_some_and(|read| (read.epoch, read.watermark) == (new.clone(), None))
     })
@@ -176,13 +180,31 @@ async fn of_many_readers_only_one_tries_a_replica_that_failed() {
 }
 
 #[tokio::test]
+async fn while_one_of_two_replicas_is_down_the_other_answers() {
+    let url = fresh_database().await;
+    let down = url.replace(host(&url), "127.0.0.1:1");
+    // Any server may stand in the list; the primary is as good as a replica.
+    let settings = DatabaseSettings { read_url: format!("{down}, {url}"), url, min_connections: 0, ..DatabaseSettings::default() };
+    let store = PostgresStore::open(&settings).await.unwrap();
+    let (started, mut answers, mut gaps) = (Instant::now(), 0, 0);
+    while started.elapsed() < Duration::from_millis(2_500) {
+        match store.summaries_nearby(&[]).await {
+            Some(_) => answers += 1,
+            None => gaps += 1,
+        }
+    }
+    assert!(answers > 100 && gaps <= 3, "{gaps} readers had to go to the primary, {answers} had not");
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_promoted_standby_is_at_another_epoch_and_what_was_proven_before_does_not_count() {
     let pair = Pair::start().await;
     let north = facility(&pair.db, "UTC").await;
     pair.prove(2_000).await;
     let old = pair.replayed(&north, 2_000).await.epoch;
     pair.primary.crash();
-    pair.standby.promote();
+    run(&pair.standby, "SELECT pg_promote()").await;
     // As a name that leads to the primary, whichever that is, would.
     wait_until("it is seen as the primary that it is", async || {
         pair.store().summaries_nearby(&[]).await.is_some_and(|read| read.epoch != old && read.watermark.is_none())
@@ -210,7 +232,7 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
     assert!(seen.contains(words), "{seen}");
     let started = PostgresStore::open(&settings).await.err().unwrap().to_string();
     assert!(started.contains(words), "{started}");
-    primary.promote();
+    run(&primary, "SELECT pg_promote()").await;
     wait_until("it is back", async || store.observe(1).await.is_ok()).await;
     store.summaries(&[]).await.unwrap();
     let begun = store.begin(Duration::from_secs(1)).await.unwrap();
@@ -220,7 +242,7 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
 #[tokio::test]
 async fn a_write_to_a_standby_is_refused_as_unavailable() {
     let primary = Postgres::start(&[]);
-    let standby = primary.standby(&[]);
+    let standby = Postgres::start_standby(primary.url());
     let mut connection = PgConnection::connect(standby.url()).await.unwrap();
     let error = sqlx::query("CREATE TABLE anything ()").execute(&mut connection).await.unwrap_err();
     assert!(matches!(StoreError::from(error), StoreError::Unavailable(_)));
