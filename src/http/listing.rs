@@ -276,7 +276,7 @@ async fn summaries(app: &App, keys: &[DayKey], now_ms: i64) -> Result<HashMap<(U
 
 /// Derives these days from their sources, in time or not at all.
 async fn refreshed(app: &App, due: Vec<DayKey>) -> Result<Vec<((Uuid, Date), Summary)>, Problem> {
-    let (refresher, chunk) = (app.rebuild.refresher.clone(), app.settings.refresh.chunk);
+    let (refresher, chunk) = (app.rebuild.healer.refresher.clone(), app.settings.refresh.chunk);
     let ids: Vec<(Uuid, Date)> = due.iter().map(DayKey::id).collect();
     let refreshing = async move {
         let mut found = Vec::with_capacity(due.len());
