@@ -202,7 +202,6 @@ impl Rebuild {
             }
             _ => {}
         }
-        self.metrics.verified_through.set(verified_through_ms / 1000);
         tracing::info!(facilities = run.done, changed = run.changed, drift = run.drift, "rebuild done");
         Ok(run)
     }
