@@ -44,6 +44,11 @@ impl Postgres {
         Postgres::start_in_environment(settings, &[])
     }
 
+    /// A standby that streams from the server at that URL, with that server's settings and data.
+    pub fn start_standby(primary_url: &str) -> Postgres {
+        Postgres::start(&["--standby-of", primary_url])
+    }
+
     /// [`Postgres::start`] with environment variables for the server, such as libfaketime's.
     pub fn start_in_environment(settings: &[&str], environment: &[(&str, String)]) -> Postgres {
         let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-postgres.sh"))
@@ -104,6 +109,21 @@ impl Postgres {
     /// Ends [`Postgres::freeze`].
     pub fn thaw(&self) {
         self.command("thaw");
+    }
+
+    /// Keeps a base backup of the running server, for [`Postgres::restore`].
+    pub fn back_up(&self) {
+        self.command("backup");
+    }
+
+    /// Keeps a copy of the files of a server that was stopped.
+    pub fn copy(&self) {
+        self.command("copy");
+    }
+
+    /// Puts what was kept last in the place of the files of a server that was stopped.
+    pub fn restore(&self) {
+        self.command("restore");
     }
 
     fn command(&self, word: &str) {
