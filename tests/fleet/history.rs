@@ -76,7 +76,7 @@ pub struct Answer {
 impl Answer {
     /// The latest instant that the figures certainly claim to be exact as of: the service looked at its clock after it was asked, and
     /// `Age` is rounded down to the second.
-    fn claims_ms(&self) -> i64 {
+    pub fn claims_ms(&self) -> i64 {
         self.asked_ms - 1000 * (self.age_seconds + 1) - CLOCK_MS
     }
 }

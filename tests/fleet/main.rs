@@ -5,5 +5,15 @@
 #[path = "../api/support/mod.rs"]
 mod support;
 
+// The judge, who knows nothing of the service.
 mod history;
 mod history_tests;
+// The parts and the load.
+mod load;
+mod parts;
+mod proxy;
+mod readers;
+mod verdict;
+mod writers;
+// The scenarios.
+mod crashes;
