@@ -115,7 +115,7 @@ pub enum Fault {
     WentBack,
     /// One version of a facility-day has two bodies.
     TwoBodies,
-    /// An answer is older than its reader's own bound.
+    /// An answer was older than its reader's own bound when the reader asked.
     TooOld,
     /// What the database lost is shown after its new history was known.
     Resurrected,
@@ -247,7 +247,9 @@ impl Judge<'_> {
     }
 
     fn answer(&mut self, answer: &Answer) {
-        if let Some(bound) = answer.bound_seconds.filter(|bound| answer.age_seconds > *bound) {
+        // What was exact within the bound when the reader asked may be older by the time that the answer took.
+        let latest_ms = answer.answered_ms - 1000 * answer.age_seconds;
+        if let Some(bound) = answer.bound_seconds.filter(|bound| latest_ms + CLOCK_MS < answer.asked_ms - 1000 * bound) {
             self.complain(Fault::TooOld, format!("max-age={bound} was asked for: {}", told(answer)));
         }
         for shown in &answer.shown {

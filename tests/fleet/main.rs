@@ -17,3 +17,4 @@ mod verdict;
 mod writers;
 // The scenarios.
 mod crashes;
+mod postgres;

@@ -31,6 +31,8 @@ pub struct Fleet {
     pub places: Arc<Places>,
     /// Nobody writes about it but the probes that ask whether all is well.
     probed: Site,
+    /// The way of plain SQL to the database.
+    outside: Proxy,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -46,8 +48,8 @@ pub struct Replica {
 pub struct Places {
     /// By replica; `None` while it is down.
     addresses: Vec<RwLock<Option<SocketAddr>>>,
-    /// The database itself, past all proxies.
-    primary: RwLock<String>,
+    /// For plain SQL: wherever the primary is now.
+    pub primary: String,
     pub sites: Vec<Site>,
 }
 
@@ -60,10 +62,6 @@ impl Places {
         self.addresses.len()
     }
 
-    pub fn primary(&self) -> String {
-        self.primary.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn move_replica(&self, replica: usize, to: Option<SocketAddr>) {
         *self.addresses[replica].write().unwrap_or_else(PoisonError::into_inner) = to;
     }
@@ -74,6 +72,7 @@ impl Fleet {
     pub async fn start(count: usize, postgres: &Postgres, adjust: impl Fn(usize, Launch) -> Launch) -> Fleet {
         let turn = TURN.lock().await;
         let primary = postgres.fresh_database().await;
+        let outside = Proxy::to(socket(&primary));
         let mut replicas = Vec::new();
         for at in 0..count {
             let database = Proxy::to(socket(&primary));
@@ -96,8 +95,8 @@ impl Fleet {
         }
         let probed = sites.pop().expect("one more was made");
         let addresses = replicas.iter().map(|replica| RwLock::new(Some(replica.service().address))).collect();
-        let places = Arc::new(Places { addresses, primary: RwLock::new(primary), sites });
-        Fleet { replicas, places, probed, _turn: turn }
+        let places = Arc::new(Places { addresses, primary: through(&primary, &outside), sites });
+        Fleet { replicas, places, probed, outside, _turn: turn }
     }
 
     /// Kills a replica: nothing is finished, nothing is said.
@@ -121,25 +120,24 @@ impl Fleet {
         self.replicas[replica].service = Some(service);
     }
 
-    /// Another server is the primary from now on: all ways lead to it.
-    pub fn follow(&self, new: &Postgres) {
-        self.name_primary(new);
-        for replica in &self.replicas {
-            replica.database.turn_to(socket(new.url()));
-        }
+    /// The database is out of reach for everybody, until [`Fleet::follows`].
+    pub fn loses_its_database(&self) {
+        self.ways().for_each(Proxy::refuse);
     }
 
-    /// Another server is the primary from now on, for those who ask it directly.
-    pub fn name_primary(&self, new: &Postgres) {
-        let url = self.primary_on(new);
-        *self.places.primary.write().unwrap_or_else(PoisonError::into_inner) = url;
+    /// That server is the primary from now on: all ways lead to it.
+    pub fn follows(&self, primary: &Postgres) {
+        self.ways().for_each(|way| way.turn_to(socket(primary.url())));
     }
 
-    /// The fleet's database on another server.
-    pub fn primary_on(&self, server: &Postgres) -> String {
-        let (primary, cluster) = (self.places.primary(), server.url());
-        let (_, database) = primary.rsplit_once('/').expect("a URL has a path");
-        let (cluster, _) = cluster.rsplit_once('/').expect("a URL has a path");
+    fn ways(&self) -> impl Iterator<Item = &Proxy> {
+        self.replicas.iter().map(|replica| &replica.database).chain([&self.outside])
+    }
+
+    /// The fleet's database on that server, past all proxies.
+    pub fn database_on(&self, server: &Postgres) -> String {
+        let (_, database) = self.places.primary.rsplit_once('/').expect("a URL has a path");
+        let (cluster, _) = server.url().rsplit_once('/').expect("a URL has a path");
         format!("{cluster}/{database}")
     }
 

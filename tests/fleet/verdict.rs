@@ -25,7 +25,7 @@ pub fn nothing_is_wrong(fleet: &Fleet, load: Load, loss: Option<Loss>) -> impl F
         history.loss = loss;
         read_the_end(fleet, &shared, &mut history).await;
         for lane in 0..FACILITIES * LANES.len() {
-            history.stored[lane] = stored(&shared.places.primary(), lane).await;
+            history.stored[lane] = stored(&shared.places.primary, lane).await;
         }
         eprintln!("{}; {turned_away} were turned away", told(&history));
         pass(&history, caller);

@@ -93,18 +93,17 @@ async fn post(client: &Client, url: &str, events: &Value) -> (Fate, Option<i64>)
 /// Writes by plain SQL.
 pub async fn with_sql(shared: Arc<Shared>, lane: usize) -> Record {
     let site = shared.places.sites[facility_of(lane)];
-    let (mut writes, mut held) = (Vec::new(), None::<(String, PgConnection)>);
+    let (mut writes, mut held) = (Vec::new(), None);
     let mut pace = pace();
     while shared.goes_on() {
         pace.tick().await;
         let number = writes.len() as i64 + 1;
-        let primary = shared.places.primary();
         let sent_ms = now_ms();
-        let kept = held.take().filter(|(url, _)| *url == primary).map(|(_, connection)| connection);
-        let written = tokio::time::timeout(SQL_PATIENCE, write(kept, &primary, &statements(site, lane, number))).await;
+        let statements = statements(site, lane, number);
+        let written = tokio::time::timeout(SQL_PATIENCE, write(held.take(), &shared.places.primary, &statements)).await;
         let fate = match written {
             Ok(Ok(connection)) => {
-                held = Some((primary, connection));
+                held = Some(connection);
                 Fate::Acknowledged
             }
             Ok(Err(fate)) => fate,
