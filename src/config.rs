@@ -15,6 +15,7 @@ use serde::Deserialize;
 pub struct Settings {
     pub server: ServerSettings,
     pub database: DatabaseSettings,
+    pub redis: RedisSettings,
     pub freshness: FreshnessSettings,
     pub cache: CacheSettings,
     pub ingest: IngestSettings,
@@ -60,6 +61,20 @@ pub struct DatabaseSettings {
     pub sqlite_synchronous: SqliteSynchronous,
 }
 
+/// The tier and the change stream that replicas share.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    /// `redis://user:password@host:port`, or `rediss://` with TLS; several, separated by commas, are nodes of a cluster. `None`: no Redis.
+    pub url: Option<String>,
+    /// How long a command may take; far less than a read of the table.
+    pub timeout_ms: u64,
+    /// Changes that the stream keeps, about.
+    pub stream_length: usize,
+    /// Changes that a replica reads again when it starts, so that it starts warm.
+    pub replay: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SqliteSynchronous {
@@ -95,6 +110,10 @@ pub struct CacheSettings {
     pub memory_bytes: u64,
     /// Changes remembered, to judge fills that raced with them.
     pub recent_changes: usize,
+    /// How long an entry in memory counts as fresh without the stream's proof.
+    pub memory_fresh_seconds: u64,
+    /// How long an entry in Redis counts as fresh without the stream's proof.
+    pub redis_fresh_seconds: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -181,6 +200,12 @@ impl Default for DatabaseSettings {
     }
 }
 
+impl Default for RedisSettings {
+    fn default() -> Self {
+        RedisSettings { url: None, timeout_ms: 50, stream_length: 65_536, replay: 10_000 }
+    }
+}
+
 impl Default for FreshnessSettings {
     fn default() -> Self {
         FreshnessSettings { mode: Mode::Balanced, max_age_seconds: None, stale_if_error_seconds: 3600, refresh_timeout_ms: 5_000 }
@@ -189,7 +214,7 @@ impl Default for FreshnessSettings {
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        CacheSettings { memory_bytes: 256 << 20, recent_changes: 65_536 }
+        CacheSettings { memory_bytes: 256 << 20, recent_changes: 65_536, memory_fresh_seconds: 60, redis_fresh_seconds: 300 }
     }
 }
 
@@ -241,6 +266,14 @@ impl std::fmt::Debug for DatabaseSettings {
     }
 }
 
+/// Never shows the password.
+impl std::fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = self.url.as_deref().map(crate::redis::redacted);
+        f.debug_struct("RedisSettings").field("url", &url).field("timeout_ms", &self.timeout_ms).finish_non_exhaustive()
+    }
+}
+
 /// A database URL without its password.
 pub fn redacted(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
@@ -281,7 +314,7 @@ impl Settings {
         }
     }
 
-    /// Reads defaults, then the file, then the environment (`DATABASE_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`).
+    /// Reads defaults, then the file, then the environment (`DATABASE_URL`, `REDIS_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`).
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
         // What is not UTF-8 sets nothing of ours.
         let texts = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -312,6 +345,9 @@ impl Settings {
         if !self.database.is_postgres() && !self.database.url.starts_with("sqlite:") {
             return wrong("database.url", &redacted(&self.database.url), "must begin with sqlite:// or postgres://");
         }
+        if let Some(url) = &self.redis.url {
+            crate::redis::Target::parse(url)?;
+        }
         match self.server.bind.parse::<std::net::SocketAddr>() {
             Err(_) => {
                 return wrong("server.bind", &self.server.bind, "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080");
@@ -332,7 +368,7 @@ impl Settings {
     }
 }
 
-/// The variables that set something, with the keys that they set; the two that other programs know by that name come last, and win.
+/// The variables that set something, with the keys that they set; those that other programs know by that name come last, and win.
 /// An empty one is a mistake (a secret that was not found), and refused like any other wrong value. `FACILITY_SUMMARY_PORT` and its like, with one underscore, are Kubernetes' and not ours.
 fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&str, String, &str)> {
     let mut ours: Vec<(&str, String, &str)> = environment
@@ -342,7 +378,7 @@ fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&st
         })
         .collect();
     ours.sort_unstable();
-    let known = [("DATABASE_URL", "database.url"), ("BIND_ADDR", "server.bind")];
+    let known = [("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url"), ("BIND_ADDR", "server.bind")];
     let well_known = known.into_iter().filter_map(|(name, key)| Some((name, key.to_owned(), environment.get(name)?.as_str())));
     ours.into_iter().chain(well_known.collect::<Vec<_>>())
 }

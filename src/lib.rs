@@ -12,6 +12,7 @@ pub mod domain;
 pub mod http;
 pub mod jobs;
 pub mod metrics;
+pub mod redis;
 pub mod service;
 pub mod startup;
 pub mod store;

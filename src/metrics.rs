@@ -49,6 +49,9 @@ pub struct Metrics {
     pub cache_bytes: IntGauge,
     pub connections: IntGaugeVec,
     pub ingest_waiting: IntGauge,
+    pub redis_requests: IntCounterVec,
+    /// Shown only where there is a Redis.
+    pub redis_up: IntGaugeVec,
 }
 
 impl Metrics {
@@ -87,6 +90,8 @@ impl Metrics {
         registry.register(Box::new(watermark_age.clone()))?;
         let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections of the pool."), &["state"])?;
         registry.register(Box::new(connections.clone()))?;
+        let redis_up = IntGaugeVec::new(Opts::new("redis_up", "1 while Redis is asked, 0 while it is left alone."), &["topology"])?;
+        registry.register(Box::new(redis_up.clone()))?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {
             reads_fresh_memory: reads.with_label_values(&["fresh", "memory"]),
@@ -106,6 +111,8 @@ impl Metrics {
             ingest_waiting: gauge("ingest_requests_waiting", "Requests with events that wait for their transaction.")?,
             cache_entries: gauge("summary_cache_entries", "Summaries held in memory.")?,
             cache_bytes: gauge("summary_cache_bytes", "Bytes that they weigh, with overhead.")?,
+            redis_requests: counters("redis_requests_total", "Commands to Redis, by what became of them.", &["command", "outcome"])?,
+            redis_up,
             connections,
             registry,
         })

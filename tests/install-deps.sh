@@ -28,6 +28,7 @@ missing_packages() {
     command -v cc >/dev/null || echo build-essential # some crates compile C
     has_postgres || echo postgresql
     command -v redis-server >/dev/null || echo redis-server
+    command -v redis-cli >/dev/null || echo redis-tools
     has_libfaketime || echo libfaketime
     has_python || echo python3-venv
     command -v setpriv >/dev/null || echo util-linux

@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, Rule); 35] = [
+pub const RULES: [(&str, Rule); 41] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -41,12 +41,18 @@ pub const RULES: [(&str, Rule); 35] = [
     ("database.statement_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.sqlite_readers", Whole(1..=1_000)),
     ("database.sqlite_synchronous", OneOf(&["full", "normal"])),
+    ("redis.url", Text("a URL that begins with redis:// or rediss://, or several with commas between them: a cluster")),
+    ("redis.timeout_ms", Whole(1..=A_DAY_MS)),
+    ("redis.stream_length", Whole(1..=1_000_000_000)),
+    ("redis.replay", Whole(1..=1_000_000_000)),
     ("freshness.mode", OneOf(&["aggressive", "balanced", "realtime"])),
     ("freshness.max_age_seconds", Whole(0..=A_YEAR_SECONDS)),
     ("freshness.stale_if_error_seconds", Whole(0..=A_YEAR_SECONDS)),
     ("freshness.refresh_timeout_ms", Whole(1..=A_DAY_MS)),
     ("cache.memory_bytes", Whole(0..=MANY)),
     ("cache.recent_changes", Whole(0..=1_000_000_000)),
+    ("cache.memory_fresh_seconds", Whole(0..=A_YEAR_SECONDS)),
+    ("cache.redis_fresh_seconds", Whole(0..=A_YEAR_SECONDS)),
     ("ingest.queue", Whole(1..=10_000_000)),
     ("ingest.group_events", Whole(1..=1_000_000)),
     ("ingest.group_lock_timeout_ms", Whole(1..=A_DAY_MS)),
@@ -147,6 +153,7 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
             ValueKind::String(text) if self.0 == "database.url" => write!(f, "{:?}", redacted(text)),
+            ValueKind::String(text) if self.0 == "redis.url" => write!(f, "{:?}", crate::redis::redacted(text)),
             ValueKind::String(text) => write!(f, "{text:?}"),
             ValueKind::Table(_) => f.write_str("a table"),
             ValueKind::Array(_) => f.write_str("a list"),

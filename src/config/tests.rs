@@ -35,9 +35,10 @@ fn keys_of(toml: &str) -> BTreeSet<String> {
 #[test]
 fn the_example_shows_the_defaults_and_nothing_is_in_force_in_it() {
     let mut defaults = Settings::default();
-    // What has no default of its own is shown as what the default mode makes of it.
+    // What has no default of its own is shown as what the default mode makes of it, or as an example.
     defaults.freshness.max_age_seconds = Some(defaults.freshness.max_age().as_secs());
     defaults.rebuild.cron = defaults.rebuild_cron().map(str::to_owned);
+    defaults.redis.url = Some("redis://127.0.0.1:6379".into());
     assert_eq!(load(&uncommented(), &[]), Ok(defaults));
     assert_eq!(load(EXAMPLE, &[]), Ok(Settings::default()));
 }
@@ -52,6 +53,7 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_readme() {
         let known = match section.as_str() {
             "server" => fields::<ServerSettings>(),
             "database" => fields::<DatabaseSettings>(),
+            "redis" => fields::<RedisSettings>(),
             "freshness" => fields::<FreshnessSettings>(),
             "cache" => fields::<CacheSettings>(),
             "ingest" => fields::<IngestSettings>(),
@@ -104,6 +106,10 @@ fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
         ("server.bind = \"localhost\"", &["server.bind = localhost: must be an address and a port"]),
         ("server.bind = \"0.0.0.0:80\"", &["server.bind = 0.0.0.0:80: must be a loopback address"]),
         ("database.url = \"mysql://me:secret@host/db\"", &["database.url = mysql://me:***@host/db: must begin with sqlite://"]),
+        ("redis.url = \"localhost:6379\"", &["redis.url = localhost:6379: must be redis://[user:password@]host:port"]),
+        ("redis.url = \"http://me:secret@host\"", &["redis.url = http://me:***@host: must be redis://"]),
+        ("redis.url = \"redis://me:secret@a,redis://:secret@b:x\"", &["redis.url = redis://me:***@a,redis://:***@b:x: must be redis://"]),
+        ("redis.url = \"redis://:sec,ret@a,b\"", &["redis.url = redis://:***@a,b: must be redis://"]),
         ("database.min_connections = 30", &["database.min_connections = 30: must not exceed database.max_connections"]),
     ] {
         let error = load(file, &[]).unwrap_err();
@@ -140,8 +146,9 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn an_empty_variable_is_a_mistake_and_named() {
-    for variable in ["DATABASE_URL", "BIND_ADDR", "FACILITY_SUMMARY__REFRESH__CHUNK"] {
+    for variable in ["DATABASE_URL", "REDIS_URL", "BIND_ADDR", "FACILITY_SUMMARY__REFRESH__CHUNK"] {
         let refused = load("", &[(variable, "")]).unwrap_err();
-        assert!(refused.contains(variable) || refused.contains("database.url") || refused.contains("server.bind"), "{variable}: {refused}");
+        let named = [variable, "database.url", "redis.url", "server.bind"].iter().any(|name| refused.contains(name));
+        assert!(named, "{variable}: {refused}");
     }
 }

@@ -22,6 +22,7 @@ mod outage;
 mod outside_writers;
 mod properties;
 mod reads;
+mod redis_stream;
 mod smoke;
 mod stampede;
 mod steps;

@@ -6,6 +6,7 @@ pub mod outside;
 pub mod plain_sql;
 pub mod postgres;
 pub mod problem;
+pub mod redis;
 pub mod service;
 pub mod site;
 

@@ -1,0 +1,122 @@
+//! Who may try, and when: everybody while there is a connection; after a failure nobody but one probe a second, which nobody waits for.
+//!
+//! So a hung Redis costs those who were asking when it hung one time-out, and nobody after them anything.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::IntGauge;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+
+/// How long nobody tries after a failure.
+pub const PAUSE: Duration = Duration::from_secs(1);
+
+/// The one connection, or why there is none.
+pub struct Breaker<C> {
+    state: watch::Sender<State<C>>,
+    up: IntGauge,
+}
+
+enum State<C> {
+    Untried,
+    Closed(Arc<Held<C>>),
+    Open(&'static str),
+}
+
+/// A connection in use.
+pub struct Held<C> {
+    pub connection: C,
+    lost: CancellationToken,
+}
+
+impl<C> Held<C> {
+    /// Ends when somebody finds the connection of no more use.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+impl<C> Breaker<C> {
+    /// `up` becomes 1 while there is a connection, 0 while there is none.
+    pub fn new(up: IntGauge) -> Self {
+        up.set(0);
+        Breaker { state: watch::Sender::new(State::Untried), up }
+    }
+
+    pub fn held(&self) -> Result<Arc<Held<C>>, Error> {
+        match &*self.state.borrow() {
+            State::Closed(held) => Ok(held.clone()),
+            State::Open(class) => Err(Error::Down(class)),
+            State::Untried => Err(Error::Down("connection")),
+        }
+    }
+
+    /// The class of the failure that opened it; `None` while it is closed.
+    pub fn last_error(&self) -> Option<&'static str> {
+        match &*self.state.borrow() {
+            State::Closed(_) => None,
+            State::Open(class) => Some(class),
+            State::Untried => Some("connection"),
+        }
+    }
+
+    /// Gives this connection up. Of all who failed on it, one gets its error back, and the others what those get who did not try.
+    pub fn trip(&self, held: &Arc<Held<C>>, error: Error) -> Error {
+        let class = error.class();
+        let first = self.state.send_if_modified(|state| {
+            let current = matches!(state, State::Closed(current) if Arc::ptr_eq(current, held));
+            if current {
+                *state = State::Open(class);
+            }
+            current
+        });
+        if !first {
+            return Error::Down(class);
+        }
+        self.up.set(0);
+        tracing::warn!(%error, "Redis is left alone until it answers a probe");
+        held.lost.cancel();
+        error
+    }
+
+    /// Probes until there is a connection, and again after each that was lost, for ever. To be run once.
+    pub async fn probe<F: Future<Output = Result<C, Error>>>(&self, connect: impl Fn() -> F) {
+        loop {
+            match connect().await {
+                Ok(connection) => {
+                    let held = Arc::new(Held { connection, lost: CancellationToken::new() });
+                    self.state.send_replace(State::Closed(held.clone()));
+                    self.up.set(1);
+                    tracing::info!("Redis answers");
+                    held.lost().await;
+                }
+                Err(error) => {
+                    let before = self.state.send_replace(State::Open(error.class()));
+                    if let State::Untried = before {
+                        tracing::warn!(%error, "Redis cannot be reached, and is probed every second");
+                    } else {
+                        tracing::debug!(%error, "Redis does not answer a probe");
+                    }
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits for the end of the first attempt.
+    pub async fn tried(&self) {
+        self.wait_for(|state| !matches!(state, State::Untried)).await;
+    }
+
+    /// Waits for a connection.
+    pub async fn closed(&self) {
+        self.wait_for(|state| matches!(state, State::Closed(_))).await;
+    }
+
+    async fn wait_for(&self, condition: impl Fn(&State<C>) -> bool) {
+        // It fails only when the sender is gone, which is `self`.
+        let _ = self.state.subscribe().wait_for(condition).await;
+    }
+}

@@ -1,0 +1,48 @@
+//! What can go wrong between us and Redis.
+
+use std::time::Duration;
+
+use deadpool_redis::redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
+
+/// Why a command has no answer. After any but [`Error::Down`] and [`Error::Refused`] it may have been carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error("Redis is left alone until it answers a probe (last failure: {0})")]
+    Down(&'static str),
+    #[error("Redis did not answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("the connection to Redis failed: {0}")]
+    Lost(RedisError),
+    #[error("Redis refused: {0}")]
+    Refused(RedisError),
+}
+
+impl Error {
+    /// The class, as metrics and `/health/ready` show it.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Error::Down(_) => "down",
+            Error::TimedOut(_) => "timeout",
+            Error::Lost(_) => "connection",
+            Error::Refused(_) => "refused",
+        }
+    }
+
+    /// Whether the connection is of no more use. A server that refuses one command answers the next.
+    pub(super) const fn ends_the_connection(&self) -> bool {
+        matches!(self, Error::TimedOut(_) | Error::Lost(_))
+    }
+
+    pub(super) fn is_unknown_script(&self) -> bool {
+        matches!(self, Error::Refused(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+    }
+}
+
+impl From<RedisError> for Error {
+    fn from(error: RedisError) -> Self {
+        // What was a primary and is none any more will refuse every write: look for the new one.
+        let demoted = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+        let broken = matches!(error.retry_method(), RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections);
+        if error.is_timeout() || error.is_io_error() || broken || demoted { Error::Lost(error) } else { Error::Refused(error) }
+    }
+}

@@ -1,0 +1,127 @@
+//! Redis, which replicas share: one server, or a cluster. Nothing in it is the only copy of anything, and nobody waits long for it.
+//!
+//! The pool makes connections. Each checkout would ping, a round trip more than the command itself, so one connection is taken out and
+//! carries all commands side by side, until it fails. What blocks has a connection of its own.
+
+mod breaker;
+mod connection;
+mod error;
+mod stream;
+mod target;
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_redis::redis::{Cmd, FromRedisValue, Script, Value};
+use prometheus::IntCounterVec;
+use tokio::{task::JoinHandle, time::timeout};
+
+use crate::metrics::Metrics;
+use breaker::Breaker;
+use connection::{Connection, Pool};
+
+pub use error::Error;
+pub use stream::{Next, Start, Stream, StreamEntry, Tail};
+pub use target::{Target, redacted};
+
+/// How long connecting may take, be it to all nodes of a cluster. Nobody waits for it but who probes.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// The way to Redis. Dropping it ends the connections and the probing.
+pub struct Link {
+    pool: Pool,
+    timeout: Duration,
+    breaker: Arc<Breaker<Connection>>,
+    probing: JoinHandle<()>,
+    requests: IntCounterVec,
+}
+
+impl Link {
+    /// Connects, or has tried to for 1.5 s at most: a Redis that is out of reach is no error, and is probed every second from then on.
+    /// `timeout` bounds each command.
+    pub async fn open(target: &Target, timeout: Duration, metrics: &Metrics) -> Arc<Link> {
+        let pool = Pool::new(target);
+        let breaker = Arc::new(Breaker::new(metrics.redis_up.with_label_values(&[target.topology()])));
+        let probing = tokio::spawn({
+            let (pool, breaker) = (pool.clone(), breaker.clone());
+            async move { breaker.probe(|| connect(&pool)).await }
+        });
+        breaker.tried().await;
+        Arc::new(Link { pool, timeout, breaker, probing, requests: metrics.redis_requests.clone() })
+    }
+
+    /// `None` while Redis answers, or the class of the last failure: `timeout`, `connection`, `refused`.
+    pub fn last_error(&self) -> Option<&'static str> {
+        self.breaker.last_error()
+    }
+
+    /// Waits until Redis is there: at once while it answers, for ever while it does not.
+    pub async fn up(&self) {
+        self.breaker.closed().await;
+    }
+
+    /// Runs a command; `name` is what it counts as. One that failed may have been carried out nevertheless, and is not tried again.
+    pub async fn query<T: FromRedisValue>(&self, name: &'static str, command: &Cmd) -> Result<T, Error> {
+        let answer = self.attempt(command).await;
+        self.counted(name, answer)
+    }
+
+    /// Runs a script on the node of its one key: by its hash, and with its text where that node has not seen it.
+    pub async fn eval<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        script: &Script,
+        text: &str,
+        key: &str,
+        arguments: &[&[u8]],
+    ) -> Result<T, Error> {
+        let command = |verb: &str, what: &str| {
+            let mut command = deadpool_redis::redis::cmd(verb);
+            command.arg(what).arg(1).arg(key).arg(arguments);
+            command
+        };
+        let answer = match self.attempt(&command("EVALSHA", script.get_hash())).await {
+            Err(error) if error.is_unknown_script() => self.attempt(&command("EVAL", text)).await,
+            answer => answer,
+        };
+        self.counted(name, answer)
+    }
+
+    async fn attempt(&self, command: &Cmd) -> Result<Value, Error> {
+        let held = self.breaker.held()?;
+        let mut connection = held.connection.clone();
+        let answer = tokio::select! {
+            biased; // an answer that is there counts, however late it is looked at
+            answer = timeout(self.timeout, connection.query(command)) => answer,
+            () = held.lost() => return Err(Error::Down("connection")),
+        };
+        let error = match answer {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => Error::from(error),
+            Err(_) => Error::TimedOut(self.timeout),
+        };
+        Err(if error.ends_the_connection() { self.breaker.trip(&held, error) } else { error })
+    }
+
+    fn counted<T: FromRedisValue>(&self, name: &'static str, answer: Result<Value, Error>) -> Result<T, Error> {
+        let answer = answer.and_then(|value| T::from_redis_value(value).map_err(|error| Error::Refused(error.into())));
+        let outcome = answer.as_ref().err().map_or("ok", Error::class);
+        self.requests.with_label_values(&[name, outcome]).inc();
+        answer
+    }
+
+    /// A connection for what blocks. Refused while the breaker is open, so that a hung Redis is not tried more often than once a second.
+    async fn own_connection(&self) -> Result<Connection, Error> {
+        self.breaker.held()?;
+        connect(&self.pool).await
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.probing.abort();
+    }
+}
+
+async fn connect(pool: &Pool) -> Result<Connection, Error> {
+    timeout(CONNECT_TIMEOUT, pool.connect()).await.unwrap_or(Err(Error::TimedOut(CONNECT_TIMEOUT)))
+}

@@ -1,0 +1,312 @@
+//! The change stream in Redis, and the link to it: what is appended is read once, in order, and whatever was lost shows.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::redis::cmd;
+use facility_summary::{
+    changes::Position,
+    metrics::Metrics,
+    redis::{Error, Link, Next, Start, Stream, StreamEntry, Tail, Target},
+};
+
+use crate::support::{redis::Redis, wait_until};
+
+/// Long enough for a machine with much else to do: not what these tests are about.
+const PATIENT: Duration = Duration::from_secs(10);
+/// As it is in operation.
+const BRIEF: Duration = Duration::from_millis(50);
+
+/// A cluster that no test breaks.
+fn shared_cluster() -> &'static Redis {
+    static SHARED: OnceLock<Redis> = OnceLock::new();
+    SHARED.get_or_init(Redis::start_cluster)
+}
+
+async fn link(redis: &Redis, timeout: Duration) -> (Arc<Link>, Metrics) {
+    let metrics = Metrics::new().unwrap();
+    (Link::open(&Target::parse(redis.url()).unwrap(), timeout, &metrics).await, metrics)
+}
+
+async fn stream(redis: &Redis, epoch: &str) -> Stream {
+    Stream::new(link(redis, PATIENT).await.0, epoch, 1_000)
+}
+
+fn at(generation: i64, number: i64) -> Position {
+    Position { generation, number }
+}
+
+fn entry(generation: i64, number: i64, payload: &str) -> StreamEntry {
+    StreamEntry { position: at(generation, number), payload: payload.to_owned().into() }
+}
+
+/// All that stands behind `after`.
+async fn read(tail: &mut Tail, mut after: i64) -> Vec<StreamEntry> {
+    let mut all = Vec::new();
+    while let Next::Entries(entries) = tail.next(after, Duration::from_millis(1)).await.unwrap() {
+        after = entries.last().unwrap().position.number;
+        all.extend(entries);
+    }
+    all
+}
+
+/// A stream of generation 7 with the entries 1 to `length`.
+async fn filled(redis: &Redis, epoch: &str, length: i64) -> Stream {
+    let stream = stream(redis, epoch).await;
+    assert_eq!(stream.begin(7, b"1").await.unwrap(), at(7, 1));
+    for number in 2..=length {
+        assert_eq!(stream.append(&[number.to_string()]).await.unwrap(), Some(at(7, number)));
+    }
+    stream
+}
+
+async fn what_is_appended_is_read_once_and_in_order(redis: &Redis) {
+    let stream = stream(redis, "order").await;
+    assert_eq!(stream.append(&["lost"]).await.unwrap(), None, "there is no stream yet");
+    let mut tail = stream.tail().await.unwrap();
+    assert_eq!(tail.open(10).await.unwrap(), None);
+    assert_eq!(stream.begin(1, b"a").await.unwrap(), at(1, 1));
+    assert_eq!(stream.append(&["b", "c"]).await.unwrap(), Some(at(1, 3)));
+    assert_eq!(read(&mut tail, 0).await, [entry(1, 1, "a"), entry(1, 2, "b"), entry(1, 3, "c")]);
+    assert_eq!(tail.next(3, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
+
+    let waiting = tokio::spawn(async move { tail.next(3, PATIENT).await.unwrap() });
+    assert_eq!(stream.append(&["d"]).await.unwrap(), Some(at(1, 4)), "a blocked reader holds nobody up");
+    assert_eq!(waiting.await.unwrap(), Next::Entries(vec![entry(1, 4, "d")]));
+}
+
+#[tokio::test]
+async fn what_is_appended_is_read_once_and_in_order_on_one_server() {
+    what_is_appended_is_read_once_and_in_order(&Redis::start()).await;
+}
+
+#[tokio::test]
+async fn what_is_appended_is_read_once_and_in_order_on_a_cluster() {
+    what_is_appended_is_read_once_and_in_order(shared_cluster()).await;
+}
+
+async fn many_that_append_at_once_leave_no_gap(redis: &Redis) {
+    let stream = filled(redis, "many", 1).await;
+    let appended = futures_util::future::join_all((0..20).map(async |writer| {
+        let mut last = Vec::new();
+        for step in 0..20 {
+            last.push(stream.append(&[format!("{writer}.{step}.0"), format!("{writer}.{step}.1")]).await.unwrap().unwrap().number);
+        }
+        last
+    }))
+    .await;
+    let entries = read(&mut stream.tail().await.unwrap(), 1).await;
+    assert!(entries.iter().map(|entry| entry.position).eq((2..=801).map(|number| at(7, number))));
+    for (writer, numbers) in appended.iter().enumerate() {
+        for (step, number) in numbers.iter().enumerate() {
+            let index = usize::try_from(*number).unwrap() - 3;
+            let pair: Vec<&[u8]> = entries[index..index + 2].iter().map(|entry| &*entry.payload).collect();
+            assert_eq!(pair, [format!("{writer}.{step}.0").as_bytes(), format!("{writer}.{step}.1").as_bytes()]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_that_append_at_once_leave_no_gap_on_one_server() {
+    many_that_append_at_once_leave_no_gap(&Redis::start()).await;
+}
+
+#[tokio::test]
+async fn many_that_append_at_once_leave_no_gap_on_a_cluster() {
+    many_that_append_at_once_leave_no_gap(shared_cluster()).await;
+}
+
+#[tokio::test]
+async fn a_generation_numbers_on_and_a_later_one_is_not_turned_back() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "generations", 3).await;
+    assert_eq!(stream.begin(9, b"x").await.unwrap(), at(9, 4));
+    assert_eq!(stream.begin(8, b"y").await.unwrap(), at(9, 4), "8 comes too late");
+    assert_eq!(stream.begin(9, b"x").await.unwrap(), at(9, 4), "9 asked again, its answer may have been lost");
+    assert_eq!(stream.append(&["z"]).await.unwrap(), Some(at(9, 5)));
+    let entries = read(&mut stream.tail().await.unwrap(), 2).await;
+    assert_eq!(entries, [entry(7, 3, "3"), entry(9, 4, "x"), entry(9, 5, "z")]);
+}
+
+#[tokio::test]
+async fn a_new_reader_starts_as_far_back_as_it_wants_and_the_stream_goes() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "start", 30).await;
+    let mut tail = stream.tail().await.unwrap();
+    assert_eq!(tail.open(10).await.unwrap(), Some(Start { from: at(7, 20), last: 30 }));
+    assert_eq!(tail.open(100).await.unwrap(), Some(Start { from: at(7, 0), last: 30 }));
+    redis.tell("XTRIM facility-summary:start:changes MAXLEN 5").await;
+    assert_eq!(tail.open(10).await.unwrap(), Some(Start { from: at(7, 25), last: 30 }));
+    stream.begin(8, b"31").await.unwrap();
+    assert_eq!(tail.open(1).await.unwrap(), Some(Start { from: at(8, 30), last: 31 }));
+    redis.tell("XTRIM facility-summary:start:changes MAXLEN 0").await;
+    assert_eq!(tail.open(10).await.unwrap(), None, "nothing to begin from");
+}
+
+#[tokio::test]
+async fn the_stream_keeps_about_as_much_as_it_is_told() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "length", 1).await;
+    for _ in 0..30 {
+        stream.append(&vec!["m"; 100]).await.unwrap().unwrap();
+    }
+    let length: usize = redis.ask(cmd("XLEN").arg("facility-summary:length:changes")).await;
+    assert!((1_000..=1_200).contains(&length), "{length}");
+}
+
+#[tokio::test]
+async fn a_deleted_or_trimmed_entry_is_a_gap_in_the_numbers() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "gap", 5).await;
+    let mut tail = stream.tail().await.unwrap();
+    let numbers = async |tail: &mut Tail| read(tail, 1).await.iter().map(|entry| entry.position.number).collect::<Vec<_>>();
+    redis.tell("XDEL facility-summary:gap:changes 3-0").await;
+    assert_eq!(numbers(&mut tail).await, [2, 4, 5]);
+    redis.tell("XDEL facility-summary:gap:changes 5-0").await;
+    assert_eq!(stream.append(&["6"]).await.unwrap(), Some(at(7, 6)), "a deleted last one leaves a gap, too");
+    assert_eq!(numbers(&mut tail).await, [2, 4, 6]);
+    redis.tell("XTRIM facility-summary:gap:changes MAXLEN 1").await;
+    assert_eq!(numbers(&mut tail).await, [6]);
+}
+
+#[tokio::test]
+async fn an_entry_put_there_by_hand_is_of_no_generation() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "foreign", 1).await;
+    redis.tell("XADD facility-summary:foreign:changes 2-0 hello world").await;
+    assert_eq!(stream.append(&["3"]).await.unwrap(), None, "what stands there is not of any run");
+    assert_eq!(stream.begin(8, b"3").await.unwrap(), at(8, 3));
+    assert_eq!(read(&mut stream.tail().await.unwrap(), 1).await, [entry(0, 2, ""), entry(8, 3, "3")]);
+}
+
+#[tokio::test]
+async fn a_stream_trimmed_to_nothing_cannot_be_vouched_for_and_numbers_on() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "trimmed", 4).await;
+    redis.tell("XTRIM facility-summary:trimmed:changes MAXLEN 0").await;
+    assert_eq!(stream.append(&["5"]).await.unwrap(), None);
+    assert_eq!(stream.tail().await.unwrap().next(4, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
+    assert_eq!(stream.begin(8, b"5").await.unwrap(), at(8, 5));
+}
+
+#[tokio::test]
+async fn a_flushed_stream_has_vanished_for_its_reader() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "flushed", 4).await;
+    let mut tail = stream.tail().await.unwrap();
+    redis.tell("FLUSHALL").await;
+    assert_eq!(stream.append(&["5"]).await.unwrap(), None);
+    assert_eq!(tail.next(4, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
+    assert_eq!(stream.begin(8, b"1").await.unwrap(), at(8, 1));
+    assert_eq!(tail.next(4, Duration::from_millis(1)).await.unwrap(), Next::Vanished, "it ends before the reader's place");
+    for number in 2..=5 {
+        stream.append(&[number.to_string()]).await.unwrap().unwrap();
+    }
+    assert_eq!(read(&mut tail, 4).await, [entry(8, 5, "5")], "the generation shows that it is another");
+}
+
+#[tokio::test]
+async fn a_server_that_came_back_with_less_or_nothing_is_not_appended_to() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "restart", 3).await;
+    let again = async |empty: bool| {
+        redis.stop();
+        if empty {
+            redis.start_empty()
+        } else {
+            redis.start_again()
+        }
+        wait_until("the link notices the restart", async || stream.append(&["?"]).await.is_ok()).await;
+        stream.append(&["?"]).await.unwrap()
+    };
+    redis.save();
+    stream.append(&["4"]).await.unwrap().unwrap();
+    assert_eq!(again(false).await, None, "the snapshot lacks an entry");
+    let mut tail = stream.tail().await.unwrap();
+    assert_eq!(tail.next(4, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
+    assert_eq!(stream.begin(8, b"4").await.unwrap(), at(8, 4));
+    assert_eq!(read(&mut tail, 3).await, [entry(8, 4, "4")]);
+
+    redis.save();
+    assert_eq!(again(false).await, None, "nobody can tell that the snapshot lacks nothing");
+    assert_eq!(again(true).await, None);
+    assert_eq!(stream.begin(9, b"1").await.unwrap(), at(9, 1));
+}
+
+#[tokio::test]
+async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
+    let redis = Redis::start();
+    let (link, metrics) = link(&redis, BRIEF).await;
+    let stream = Stream::new(link.clone(), "hung", 1_000);
+    // A machine that is busy with other tests may be slower than the time-out now and then: that is what it is for.
+    wait_until("the stream has begun", async || stream.begin(1, b"1").await.is_ok()).await;
+    wait_until("Redis answers", async || stream.append(&["2"]).await.is_ok()).await;
+    let timed_out = || count(&metrics, "append", "timeout");
+    let before = timed_out();
+
+    redis.freeze();
+    let frozen = Instant::now();
+    let callers: Vec<_> = (0..50)
+        .map(|_| {
+            let stream = stream.clone();
+            tokio::spawn(async move {
+                let mut slowest = Duration::ZERO;
+                while frozen.elapsed() < Duration::from_millis(3_500) {
+                    let asked = Instant::now();
+                    stream.append(&["?"]).await.unwrap_err();
+                    slowest = slowest.max(asked.elapsed());
+                    tokio::time::sleep(Duration::from_millis(5)).await; // the pace of a caller
+                }
+                slowest
+            })
+        })
+        .collect();
+    for caller in callers {
+        assert!(caller.await.unwrap() < Duration::from_secs(1));
+    }
+    assert_eq!(timed_out() - before, 1, "in 3.5 s, of 50 callers");
+    assert_eq!(link.last_error(), Some("timeout"));
+    assert!(count(&metrics, "append", "down") > 1_000, "all others were refused at once");
+
+    redis.thaw();
+    let thawed = Instant::now();
+    link.up().await;
+    assert!(thawed.elapsed() < Duration::from_secs(2));
+    assert_eq!(link.last_error(), None);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_stops_nobody_and_is_taken_when_it_comes() {
+    let redis = Redis::start();
+    redis.stop();
+    let (link, _) = link(&redis, PATIENT).await;
+    assert_eq!(link.last_error(), Some("connection"));
+    let stream = Stream::new(link.clone(), "late", 1_000);
+    assert!(matches!(stream.append(&["?"]).await, Err(Error::Down("connection"))));
+    assert!(matches!(stream.tail().await, Err(Error::Down("connection"))));
+    redis.start_empty();
+    link.up().await;
+    assert_eq!(stream.begin(1, b"1").await.unwrap(), at(1, 1));
+}
+
+#[tokio::test]
+async fn a_cluster_of_which_a_node_hangs_answers_for_the_others() {
+    let redis = Redis::start_cluster();
+    let (link, _) = link(&redis, BRIEF).await;
+    redis.freeze_node(2);
+    let mut answered = 0;
+    for epoch in 0..30 {
+        let stream = Stream::new(link.clone(), &epoch.to_string(), 1_000);
+        link.up().await;
+        answered += i32::from(stream.begin(1, b"1").await.is_ok());
+    }
+    assert!((5..30).contains(&answered), "{answered} of 30");
+    redis.thaw();
+}
+
+/// `redis_requests_total` of a command and outcome.
+fn count(metrics: &Metrics, command: &str, outcome: &str) -> u64 {
+    metrics.redis_requests.with_label_values(&[command, outcome]).get()
+}
