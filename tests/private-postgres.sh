@@ -4,16 +4,16 @@
 #
 #   tests/private-postgres.sh [--standby-of URL] [setting=value]...      for example fsync=on max_connections=50
 #
-# A standby begins as a copy of the server at that URL and streams from it, until `SELECT pg_promote()`.
-#
+# With --standby-of it is a streaming replica of a running cluster, by the URL that this script printed for that.
 # Lines on standard input command it; each is answered by a line, `done` or `failed`:
 #   stop     shut down, cutting off its clients     start    start again: same data, same port
 #   crash    stop as if the machine had failed      freeze   hang without an answer     thaw    go on
-#   backup   keep a base backup of it as it runs    copy     keep a copy of its files, while it is stopped
-#   restore  put what was kept last in the place of its files, while it is stopped
+#   promote  a standby becomes a primary            demote   the other way, with a restart
 #
 # Durability is off unless asked for (`fsync=on`): a test that does not pull the plug does not need it.
 set -euo pipefail
+primary=""
+if [ "${1:-}" = --standby-of ]; then primary=$2 && shift 2; fi
 trap '' INT HUP TERM PIPE # only the end of standard input ends it, so that nothing is left behind half-way
 
 server_programs() {
@@ -38,11 +38,6 @@ if [ "$(id -u)" = 0 ]; then
     as_server_user=(setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups --)
 fi
 
-primary=
-if [ "${1:-}" = --standby-of ]; then
-    primary=$2
-    shift 2
-fi
 bin=$(server_programs)
 folder=$(mktemp -d "${TMPDIR:-/tmp}/facility-summary-postgres.XXXXXX")
 if [ -n "${user:-}" ]; then chown "$user" "$folder"; fi
@@ -57,15 +52,13 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# A copy of the server at that URL; what follows makes it another's standby.
-base_backup() { "${as_server_user[@]}" "$bin/pg_basebackup" --dbname="$1" --pgdata="$2" --checkpoint=fast --no-sync "${@:3}" <&- >>base-backup.log 2>&1; }
+echo postgres >password
 if [ -n "$primary" ]; then
-    base_backup "$primary" "$folder/data" --write-recovery-conf || { cat base-backup.log >&2; exit 1; }
+    make=("$bin/pg_basebackup" --dbname="$primary" --pgdata="$folder/data" --write-recovery-conf --checkpoint=fast --no-sync)
 else
-    echo postgres >password
-    "${as_server_user[@]}" "$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=scram-sha-256 --pwfile="$folder/password" \
-        --encoding=UTF8 --no-locale --no-sync >initdb.log 2>&1 <&- || { cat initdb.log >&2; exit 1; }
+    make=("$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=scram-sha-256 --pwfile="$folder/password" --encoding=UTF8 --no-locale --no-sync)
 fi
+"${as_server_user[@]}" "${make[@]}" >make.log 2>&1 <&- || { cat make.log >&2; exit 1; }
 {
     printf '%s\n' "listen_addresses = '127.0.0.1'" "unix_socket_directories = '$folder'" 'max_connections = 400' 'fsync = off' \
         'full_page_writes = off' 'max_wal_size = 4GB' 'timezone = UTC'
@@ -83,22 +76,17 @@ for attempt in {1..20}; do
     fi
     : >data/server.log
 done
-url="postgres://postgres:postgres@127.0.0.1:$port/postgres"
-echo "$url"
-
-is_stopped() { ! "$bin/pg_ctl" --pgdata="$folder/data" status >/dev/null 2>&1; }
-backup() { rm -rf kept && base_backup "$url" "$folder/kept"; }
-copy() { is_stopped && rm -rf kept && cp -a data kept; }
-restore() { is_stopped && rm -rf data && cp -a kept data; }
+echo "postgres://postgres:postgres@127.0.0.1:$port/postgres"
 
 while read -r command; do
     case "$command" in
     stop) control --mode=fast --wait stop ;;
     crash) control --mode=immediate --wait stop ;;
     start) start ;;
+    promote) control --wait promote ;;
+    demote) control --mode=fast --wait stop && "${as_server_user[@]}" touch data/standby.signal && start ;;
     freeze) signal_all STOP ;;
     thaw) signal_all CONT ;;
-    backup | copy | restore) "$command" ;;
     *) false ;;
     esac && echo "done" || echo "failed"
 done

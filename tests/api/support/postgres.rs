@@ -44,9 +44,9 @@ impl Postgres {
         Postgres::start_in_environment(settings, &[])
     }
 
-    /// A standby that streams from the server at that URL, with that server's settings and data.
-    pub fn start_standby(primary_url: &str) -> Postgres {
-        Postgres::start(&["--standby-of", primary_url])
+    /// A streaming replica of this cluster; what it is set to besides, as in [`Postgres::start`].
+    pub fn standby(&self, settings: &[&str]) -> Postgres {
+        Postgres::start(&[&["--standby-of", self.url()], settings].concat())
     }
 
     /// [`Postgres::start`] with environment variables for the server, such as libfaketime's.
@@ -111,19 +111,14 @@ impl Postgres {
         self.command("thaw");
     }
 
-    /// Keeps a base backup of the running server, for [`Postgres::restore`].
-    pub fn back_up(&self) {
-        self.command("backup");
+    /// A standby ends its recovery and takes writes: another timeline.
+    pub fn promote(&self) {
+        self.command("promote");
     }
 
-    /// Keeps a copy of the files of a server that was stopped.
-    pub fn copy(&self) {
-        self.command("copy");
-    }
-
-    /// Puts what was kept last in the place of the files of a server that was stopped.
-    pub fn restore(&self) {
-        self.command("restore");
+    /// Starts it again as a standby that follows nobody.
+    pub fn demote(&self) {
+        self.command("demote");
     }
 
     fn command(&self, word: &str) {
