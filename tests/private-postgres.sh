@@ -9,6 +9,8 @@
 #   stop     shut down, cutting off its clients     start    start again: same data, same port
 #   crash    stop as if the machine had failed      freeze   hang without an answer     thaw    go on
 #   promote  a standby becomes a primary            demote   the other way, with a restart
+#   backup   keep a base backup of it as it runs    copy     keep a copy of its files, while it is stopped
+#   restore  put what was kept last in the place of its files, while it is stopped
 #
 # Durability is off unless asked for (`fsync=on`): a test that does not pull the plug does not need it.
 set -euo pipefail
@@ -78,6 +80,10 @@ for attempt in {1..20}; do
 done
 echo "postgres://postgres:postgres@127.0.0.1:$port/postgres"
 
+back_up() { rm -rf kept && "${as_server_user[@]}" "$bin/pg_basebackup" --dbname="$1" --pgdata="$folder/kept" --checkpoint=fast --no-sync >>make.log 2>&1 <&-; }
+is_stopped() { ! "$bin/pg_ctl" --pgdata="$folder/data" status >/dev/null 2>&1; }
+replace() { is_stopped && rm -rf "$2" && cp -a "$1" "$2"; }
+
 while read -r command; do
     case "$command" in
     stop) control --mode=fast --wait stop ;;
@@ -85,6 +91,9 @@ while read -r command; do
     start) start ;;
     promote) control --wait promote ;;
     demote) control --mode=fast --wait stop && "${as_server_user[@]}" touch data/standby.signal && start ;;
+    backup) back_up "postgres://postgres:postgres@127.0.0.1:$port/postgres" ;;
+    copy) replace data kept ;;
+    restore) replace kept data ;;
     freeze) signal_all STOP ;;
     thaw) signal_all CONT ;;
     *) false ;;

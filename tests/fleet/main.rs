@@ -10,11 +10,17 @@ mod history;
 mod history_tests;
 // The parts and the load.
 mod load;
+#[allow(dead_code)] // until the replicas use Redis
 mod parts;
+#[allow(dead_code)]
 mod proxy;
 mod readers;
 mod verdict;
 mod writers;
 // The scenarios.
+mod clocks;
 mod crashes;
+mod deploys;
+mod losses;
 mod postgres;
+mod small_disk;

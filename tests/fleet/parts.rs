@@ -1,4 +1,4 @@
-//! The parts of a fleet: replicas of the real binary, each with a network of its own before the database.
+//! The parts of a fleet: replicas of the real binary, each with a network of its own before the database and before Redis.
 
 use std::{
     net::SocketAddr,
@@ -13,6 +13,7 @@ use crate::{
     support::{
         Service,
         postgres::Postgres,
+        redis::Redis,
         service::Launch,
         site::{Site, a_zone_at_noon},
         wait_until,
@@ -33,6 +34,7 @@ pub struct Fleet {
     probed: Site,
     /// The way of plain SQL to the database.
     outside: Proxy,
+    pub redis: Redis,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -42,6 +44,7 @@ pub struct Replica {
     service: Option<Service>,
     launch: Launch,
     pub database: Proxy,
+    pub redis: Proxy,
 }
 
 /// Where things are now, for the load.
@@ -68,19 +71,20 @@ impl Places {
 }
 
 impl Fleet {
-    /// So many replicas on a fresh database of that server, which `adjust` may launch otherwise.
+    /// So many replicas with a Redis on a fresh database of that server, which `adjust` may launch otherwise.
     pub async fn start(count: usize, postgres: &Postgres, adjust: impl Fn(usize, Launch) -> Launch) -> Fleet {
         let turn = TURN.lock().await;
         let primary = postgres.fresh_database().await;
         let outside = Proxy::to(socket(&primary));
+        let redis = Redis::start();
         let mut replicas = Vec::new();
         for at in 0..count {
-            let database = Proxy::to(socket(&primary));
+            let ways = (Proxy::to(socket(&primary)), Proxy::to(socket(redis.url())));
+            let launch = Service::on(through(&primary, &ways.0)).env("REDIS_URL", through(redis.url(), &ways.1));
             // Often enough to fall into every fault.
-            let launch = Service::on(through(&primary, &database)).env("FACILITY_SUMMARY__REBUILD__CRON", "*/5 * * * * *");
-            let launch = adjust(at, launch);
+            let launch = adjust(at, launch.env("FACILITY_SUMMARY__REBUILD__CRON", "*/5 * * * * *"));
             let service = Some(launch.clone().start().await);
-            replicas.push(Replica { service, launch, database });
+            replicas.push(Replica { service, launch, database: ways.0, redis: ways.1 });
         }
         let mut sites = Vec::new();
         for _ in 0..=FACILITIES {
@@ -96,7 +100,7 @@ impl Fleet {
         let probed = sites.pop().expect("one more was made");
         let addresses = replicas.iter().map(|replica| RwLock::new(Some(replica.service().address))).collect();
         let places = Arc::new(Places { addresses, primary: through(&primary, &outside), sites });
-        Fleet { replicas, places, probed, outside, _turn: turn }
+        Fleet { replicas, places, probed, outside, redis, _turn: turn }
     }
 
     /// Kills a replica: nothing is finished, nothing is said.

@@ -121,6 +121,21 @@ impl Postgres {
         self.command("demote");
     }
 
+    /// Keeps a base backup of the running server, for [`Postgres::restore`].
+    pub fn back_up(&self) {
+        self.command("backup");
+    }
+
+    /// Keeps a copy of the files of a server that was stopped.
+    pub fn copy(&self) {
+        self.command("copy");
+    }
+
+    /// Puts what was kept last in the place of the files of a server that was stopped.
+    pub fn restore(&self) {
+        self.command("restore");
+    }
+
     fn command(&self, word: &str) {
         // A test that panicked inside leaves nothing half-done: each command is one line and one answer.
         let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
