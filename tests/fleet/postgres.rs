@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use facility_summary::config::DatabaseSettings;
+
 use crate::{
     load::Load,
-    parts::Fleet,
+    parts::{Fleet, socket, through},
+    proxy::Proxy,
     support::{plain_sql, postgres::Postgres, wait_until},
     verdict::nothing_is_wrong,
 };
@@ -42,7 +45,7 @@ async fn postgres_stops_and_starts() {
 async fn connections_are_cut_in_mid_statement() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet(&postgres).await;
-    for round in 0..6 {
+    for round in 0..15 {
         for (at, replica) in fleet.replicas.iter().enumerate() {
             match (round + at) % 3 {
                 0 => replica.database.tear_a_request(),
@@ -51,7 +54,7 @@ async fn connections_are_cut_in_mid_statement() {
             }
             wait_until("something was torn", async || replica.database.is_torn()).await;
         }
-        load.flows(100).await;
+        load.flows(50).await;
     }
     fleet.is_back("a network that tears", Instant::now()).await;
     nothing_is_wrong(&fleet, load, None).await;
@@ -60,11 +63,16 @@ async fn connections_are_cut_in_mid_statement() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_slow_for_a_while() {
     let postgres = Postgres::start(&[]);
-    let (fleet, load) = fleet(&postgres).await;
-    for delay_ms in [20, 150] {
+    let (mut fleet, load) = fleet(&postgres).await;
+    for delay_ms in [20, 100] {
         fleet.replicas.iter().for_each(|replica| replica.database.delay(Duration::from_millis(delay_ms)));
-        load.flows_for(2 * A_WHILE).await;
+        load.flows_for(A_WHILE).await;
     }
+    // It learns the database's time from slow answers alone.
+    fleet.replicas[0].database.delay(Duration::from_millis(20));
+    fleet.terminate(0).await;
+    fleet.start_again(0).await;
+    load.flows_for(A_WHILE).await;
     fleet.replicas.iter().for_each(|replica| replica.database.delay(Duration::ZERO));
     fleet.is_back("a slow database", Instant::now()).await;
     load.flows(200).await;
@@ -89,4 +97,26 @@ async fn a_synchronous_standby_takes_over() {
     fleet.is_back("a synchronous standby", Instant::now()).await;
     load.flows(400).await;
     nothing_is_wrong(&fleet, load, None).await;
+}
+
+/// The caller of a store may go away at any moment, as one does whose time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_nobody_waits_for_is_not_left_open() {
+    let postgres = Postgres::start(&[]);
+    let url = postgres.fresh_database().await;
+    let network = Proxy::to(socket(&url));
+    let settings = DatabaseSettings { url: through(&url, &network), min_connections: 2, max_connections: 2, ..DatabaseSettings::default() };
+    let store = facility_summary::store::open(&settings).await.expect("the database can be used");
+    network.delay(Duration::from_millis(30));
+    let all_are_back = async || wait_until("all connections are back", async || store.connections().in_use == 0).await;
+    // An answer takes 60 ms: one to whether the connection is alive, and one to BEGIN.
+    for given_up_ms in (65..125).step_by(10) {
+        store.now_ms().await.expect("the database answers");
+        all_are_back().await;
+        drop(tokio::time::timeout(Duration::from_millis(given_up_ms), store.begin(Duration::from_secs(1))).await);
+    }
+    all_are_back().await;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND state LIKE 'idle in transaction%'";
+    wait_until("none is open", async || plain_sql::number(&url, open).await == 0).await;
+    store.close().await;
 }

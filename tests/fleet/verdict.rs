@@ -86,11 +86,14 @@ pub fn lost(history: &History, loss: &Loss) -> usize {
 fn told(history: &History) -> String {
     let count = |fate| history.writes.iter().flatten().filter(|write| write.fate == fate).count();
     let (acknowledged, refused, unknown) = (count(Fate::Acknowledged), count(Fate::Refused), count(Fate::Unknown));
+    let slowest_write_ms = history.writes.iter().flatten().map(|write| write.over_ms - write.sent_ms).max().unwrap_or_default();
     let slowest_ms = history.answers.iter().map(|answer| answer.answered_ms - answer.asked_ms).max().unwrap_or_default();
     let lost = history.loss.as_ref().map(|loss| format!(", {} of them lost", lost(history, loss))).unwrap_or_default();
     let answers = history.answers.len();
     assert!(acknowledged > 100 && answers > 500, "hardly a load: {acknowledged} writes, {answers} answers");
-    format!("{acknowledged} writes acknowledged{lost}, {refused} refused, {unknown} unknown; {answers} answers within {slowest_ms} ms")
+    format!(
+        "{acknowledged} writes acknowledged{lost}, {refused} refused, {unknown} unknown, within {slowest_write_ms} ms; {answers} answers within {slowest_ms} ms"
+    )
 }
 
 #[track_caller]
