@@ -55,6 +55,10 @@ pub struct DatabaseSettings {
     pub acquire_timeout_ms: u64,
     /// How long a statement of ours may run.
     pub statement_timeout_ms: u64,
+    /// Postgres streaming replicas that table reads may go to: URLs separated by commas, or `off`.
+    pub read_url: String,
+    /// How long one of them may take to answer before the primary is asked.
+    pub read_timeout_ms: u64,
     /// SQLite: read-only connections beside the one writer.
     pub sqlite_readers: u32,
     /// SQLite: `full` (a power cut loses nothing acknowledged) or `normal` (it may lose the last moment; a crash of the process never does).
@@ -194,6 +198,8 @@ impl Default for DatabaseSettings {
             max_lifetime_seconds: 3600,
             acquire_timeout_ms: 5_000,
             statement_timeout_ms: 30_000,
+            read_url: "off".into(),
+            read_timeout_ms: 500,
             sqlite_readers: 4,
             sqlite_synchronous: SqliteSynchronous::Full,
         }
@@ -252,8 +258,17 @@ impl Default for LogSettings {
 
 impl DatabaseSettings {
     pub fn is_postgres(&self) -> bool {
-        self.url.starts_with("postgres://") || self.url.starts_with("postgresql://")
+        is_postgres(&self.url)
     }
+
+    /// The URLs of the streaming replicas.
+    pub fn read_urls(&self) -> impl Iterator<Item = &str> {
+        Some(&self.read_url).filter(|urls| *urls != "off").into_iter().flat_map(|urls| urls.split(',').map(str::trim))
+    }
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
 /// Never shows the password.
@@ -274,7 +289,7 @@ impl std::fmt::Debug for RedisSettings {
     }
 }
 
-/// A database URL without its password.
+/// A database URL without its password. Of several, separated by commas, it hides all between the first password and the last.
 pub fn redacted(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 < at => match url[scheme + 3..at].find(':') {
@@ -314,7 +329,8 @@ impl Settings {
         }
     }
 
-    /// Reads defaults, then the file, then the environment (`DATABASE_URL`, `REDIS_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`).
+    /// Reads defaults, then the file, then the environment (`DATABASE_URL`, `DATABASE_READ_URL`, `REDIS_URL`, `BIND_ADDR`,
+    /// `FACILITY_SUMMARY__SECTION__KEY`).
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
         // What is not UTF-8 sets nothing of ours.
         let texts = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -361,6 +377,20 @@ impl Settings {
             }
             Ok(_) => {}
         }
+        if self.database.read_urls().any(|url| !is_postgres(url)) {
+            return wrong(
+                "database.read_url",
+                &redacted(&self.database.read_url),
+                "must be off, or URLs that begin with postgres://, separated by commas",
+            );
+        }
+        if self.database.read_url != "off" && !self.database.is_postgres() {
+            return wrong(
+                "database.read_url",
+                &redacted(&self.database.read_url),
+                "must be off where database.url is an SQLite file, which has no streaming replicas",
+            );
+        }
         if self.database.min_connections > self.database.max_connections {
             return wrong("database.min_connections", &self.database.min_connections, "must not exceed database.max_connections");
         }
@@ -378,7 +408,12 @@ fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&st
         })
         .collect();
     ours.sort_unstable();
-    let known = [("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url"), ("BIND_ADDR", "server.bind")];
+    let known = [
+        ("DATABASE_URL", "database.url"),
+        ("DATABASE_READ_URL", "database.read_url"),
+        ("REDIS_URL", "redis.url"),
+        ("BIND_ADDR", "server.bind"),
+    ];
     let well_known = known.into_iter().filter_map(|(name, key)| Some((name, key.to_owned(), environment.get(name)?.as_str())));
     ours.into_iter().chain(well_known.collect::<Vec<_>>())
 }

@@ -43,6 +43,9 @@ pub struct Metrics {
     pub http_requests: IntCounterVec,
     pub http_duration: HistogramVec,
     pub panics: IntCounter,
+    pub stream_gaps: IntCounterVec,
+    pub publications: IntCounterVec,
+    pub epochs: IntCounter,
     pub marks_visible: IntGauge,
     pub job_runs: IntCounterVec,
     pub cache_entries: IntGauge,
@@ -88,7 +91,7 @@ impl Metrics {
             "Age of the instant as of which the drain proves every summary exact.",
         )?;
         registry.register(Box::new(watermark_age.clone()))?;
-        let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections of the pool."), &["state"])?;
+        let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections, by pool."), &["pool", "state"])?;
         registry.register(Box::new(connections.clone()))?;
         let redis_up = IntGaugeVec::new(Opts::new("redis_up", "1 while Redis is asked, 0 while it is left alone."), &["topology"])?;
         registry.register(Box::new(redis_up.clone()))?;
@@ -106,6 +109,17 @@ impl Metrics {
             http_requests: counters("http_requests_total", "Requests, by matched route.", &["route", "method", "status"])?,
             http_duration: histograms("http_request_duration_seconds", "Time to answer a request.", &["route", "method", "status"])?,
             panics: counter("panics_total", "Panics caught in handlers and jobs.")?,
+            stream_gaps: counters(
+                "stream_gaps_total",
+                "Times that messages of the change stream were missed, so that what was held had to be proven anew.",
+                &["reason"],
+            )?,
+            publications: counters(
+                "stream_publications_total",
+                "Committed changes sent into the change stream: published, or left to the drain.",
+                &["outcome"],
+            )?,
+            epochs: counter("epochs_total", "Times that the database told another history, so that everything held was dropped.")?,
             marks_visible: gauge("summary_marks_visible", "Marks seen by the last drain, up to its batch size.")?,
             job_runs: counters("job_runs_total", "Runs of the scheduled jobs.", &["job", "outcome"])?,
             ingest_waiting: gauge("ingest_requests_waiting", "Requests with events that wait for their transaction.")?,

@@ -1,5 +1,7 @@
 //! The one place where the parts meet: called by `serve`, by the other commands for what they need, and by tests.
 
+mod fleet;
+
 use std::{
     fs::File,
     net::{SocketAddr, TcpListener},
@@ -16,22 +18,24 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     cache::memory::Memory,
-    changes::Changes,
+    changes::{Changes, Position},
     clock::Clock,
-    config::Settings,
+    config::{Settings, SettingsError},
     http::{self, app::App},
     jobs::{Jobs, drain::Drain, midnight::Midnight, rebuild::Rebuild},
     metrics::Metrics,
+    redis::Target,
     service::{
         directory::Directory,
         flights::Flights,
         ingest::{self, Ingest},
         outage::Outage,
-        reads::{self, Reads},
+        reads::{self, Reads, Unproven},
         refresh::Refresher,
     },
     store::{self, Store, StoreError, sqlite::serving},
 };
+use fleet::Fleet;
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,8 @@ pub enum StartError {
     Serving(#[from] serving::ServingError),
     #[error("rebuild.cron = {cron:?}: {source}; six fields are expected, seconds first, such as \"15 */5 * * * *\", or \"off\"")]
     Cron { cron: String, source: tokio_cron_scheduler::JobSchedulerError },
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
     #[error("the server failed: {0}")]
@@ -62,14 +68,26 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     pub refresher: Arc<Refresher>,
     pub rebuild: Arc<Rebuild>,
+    /// What there is between replicas; for a server that has `redis.url`.
+    fleet: Option<Fleet>,
 }
 
 /// Tombstones outlive the oldest event that is still accepted by a week.
 const TOMBSTONE_MARGIN_DAYS: u64 = 7;
 
 impl Core {
-    /// Opens the database, migrates it, and loads the directory.
+    /// Opens the database, migrates it, and loads the directory. For a command: what it writes is published by the service's drain.
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
+        Self::open_as(settings, None).await
+    }
+
+    /// The same for a server, one of several where `redis.url` is set.
+    pub async fn open_server(settings: Settings) -> Result<Self, StartError> {
+        let target = settings.redis.url.as_deref().map(Target::parse).transpose()?;
+        Self::open_as(settings, target).await
+    }
+
+    async fn open_as(settings: Settings, redis: Option<Target>) -> Result<Self, StartError> {
         let failed = |source| StartError::Store { url: crate::config::redacted(&settings.database.url), source };
         let store = store::open(&settings.database).await.map_err(failed)?;
         let clock = Arc::new(Clock::new());
@@ -78,8 +96,17 @@ impl Core {
         let directory = Arc::new(Directory::default());
         directory.load(&*store).await.map_err(failed)?;
         let metrics = Arc::new(Metrics::new()?);
-        let memory = Arc::new(Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes));
-        let changes = Arc::new(Changes::new(memory.clone()));
+        // Numbered by this process alone, the stream within it is another in each: what an earlier one numbered says nothing here.
+        let here = Position { generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) }, number: 0 };
+        let memory = Arc::new(Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes, here));
+        let (changes, fleet) = match redis {
+            None => (Changes::new(memory.clone(), Arc::default(), None), None),
+            Some(target) => {
+                let (changes, fleet) = Fleet::join(&target, &settings, &store, &memory, &directory, &clock, &metrics).await;
+                (changes, Some(fleet))
+            }
+        };
+        let changes = Arc::new(changes);
         let refresher = Arc::new(Refresher {
             store: store.clone(),
             directory: directory.clone(),
@@ -99,11 +126,11 @@ impl Core {
             prune_tombstones_after: Duration::from_secs(tombstone_days * 86_400),
             running: AtomicBool::new(false),
         });
-        Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild })
+        Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild, fleet })
     }
 
-    /// The write path: the main lane of events. A command that writes `beside_a_service` leaves it marks of its registrations.
-    pub fn ingest(&self, beside_a_service: bool) -> (Ingest, JoinHandle<()>) {
+    /// The write path: the main lane of events.
+    pub fn ingest(&self) -> (Ingest, JoinHandle<()>) {
         Ingest::start(ingest::Parts {
             store: self.store.clone(),
             refresher: self.refresher.clone(),
@@ -113,7 +140,6 @@ impl Core {
             outage: self.outage.clone(),
             metrics: self.metrics.clone(),
             settings: self.settings.ingest.clone(),
-            beside_a_service,
         })
     }
 
@@ -121,6 +147,7 @@ impl Core {
         Arc::new(Drain {
             store: self.store.clone(),
             refresher: self.refresher.clone(),
+            changes: self.changes.clone(),
             directory: self.directory.clone(),
             memory: self.memory.clone(),
             clock: self.clock.clone(),
@@ -128,6 +155,8 @@ impl Core {
             metrics: self.metrics.clone(),
             batch: self.settings.refresh.drain_batch,
             chunk: self.settings.refresh.chunk,
+            stores_watermark: self.fleet.is_some() || self.settings.database.read_urls().next().is_some(),
+            leads: Arc::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }
@@ -140,6 +169,7 @@ pub struct Application {
     listener: TcpListener,
     jobs: Jobs,
     lane: JoinHandle<()>,
+    fleet: Option<fleet::Running>,
     /// On SQLite the right to serve the file, held until the end.
     _serving: Option<File>,
 }
@@ -151,11 +181,16 @@ impl Application {
         let bind = |source| StartError::Bind { address: settings.server.bind.clone(), source };
         let listener = TcpListener::bind(&settings.server.bind).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let core = Core::open(settings.clone()).await?;
+        let mut core = Core::open_server(settings.clone()).await?;
         let serving = if settings.database.is_postgres() { None } else { Some(serving::claim(&settings.database)?) };
-        let flights = Flights::new(core.refresher.clone(), settings.refresh.chunk);
+        let shared = core.fleet.as_ref().map(|fleet| fleet.shared.clone());
+        let redis = core.fleet.as_ref().map(|fleet| fleet.link.clone());
+        let flights = Flights::new(core.refresher.clone(), shared.clone(), settings.refresh.chunk);
+        let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
         let reads = Arc::new(Reads {
             memory: core.memory.clone(),
+            changes: core.changes.clone(),
+            shared,
             store: core.store.clone(),
             flights: flights.clone(),
             directory: core.directory.clone(),
@@ -163,12 +198,22 @@ impl Application {
             outage: core.outage.clone(),
             metrics: core.metrics.clone(),
             freshness: settings.freshness.clone(),
+            unproven_ms: Unproven { memory: ms(settings.cache.memory_fresh_seconds), redis: ms(settings.cache.redis_fresh_seconds) },
             locked: Cache::builder().max_capacity(reads::LOCKED_KEYS).time_to_live(reads::LOCK_BACK_OFF).build(),
         });
-        let (ingest, lane) = core.ingest(false);
+        let (ingest, lane) = core.ingest();
         let drain = core.drain();
         let failed = |source| StartError::Store { url: crate::config::redacted(&settings.database.url), source };
-        drain.arrive().await.map_err(failed)?;
+        drain.look().await.map_err(failed)?;
+        let fleet = match core.fleet.take() {
+            None => None,
+            Some(fleet) => {
+                let running = fleet.follow().await;
+                // Before anything of it is served: whether the database still has all that the stream tells.
+                drain.look().await.map_err(failed)?;
+                Some(running)
+            }
+        };
         let midnight = Arc::new(Midnight {
             store: core.store.clone(),
             refresher: core.refresher.clone(),
@@ -194,6 +239,8 @@ impl Application {
             clock: core.clock,
             outage: core.outage,
             metrics: core.metrics,
+            changes: core.changes,
+            redis,
             reads,
             flights,
             ingest,
@@ -204,7 +251,7 @@ impl Application {
             runtime: Handle::current(),
             settings,
         });
-        Ok(Application { address, app, listener, jobs, lane, _serving: serving })
+        Ok(Application { address, app, listener, jobs, lane, fleet, _serving: serving })
     }
 
     pub fn app(&self) -> &web::Data<App> {
@@ -243,6 +290,9 @@ impl Application {
         drop(self.app);
         if self.lane.await.is_err() {
             tracing::error!("the ingest lane ended in a panic");
+        }
+        if let Some(fleet) = self.fleet {
+            fleet.stop().await;
         }
         store.close().await;
         tracing::info!("stopped");

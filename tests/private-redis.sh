@@ -29,8 +29,9 @@ ports=() pids=()
 ask() { timeout 5 redis-cli -h 127.0.0.1 -p "${ports[$1]}" "${@:2}" </dev/null 2>&1; }
 signal() { kill "-$1" "${pids[$2]}" 2>/dev/null; }
 clean_up() {
+    exec 2>/dev/null # bash would tell of each that it killed
     for node in "${!pids[@]}"; do signal KILL "$node" || true; done
-    { wait; } 2>/dev/null # not a word about what it killed
+    wait
     rm -rf "$folder"
 }
 trap clean_up EXIT

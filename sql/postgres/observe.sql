@@ -8,6 +8,13 @@ SELECT floor(extract(epoch FROM now()) * 1000)::bigint AS at_ms,
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(id, facility_id, date, version)), '[]')
           FROM (SELECT * FROM outbox ORDER BY id LIMIT $1) AS entry)::text AS outbox,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(id, facility_id)), '[]')
+          FROM (SELECT * FROM facility_outbox ORDER BY id LIMIT $1) AS entry)::text AS facilities,
+       (SELECT floor(extract(epoch FROM max(verified_through)) * 1000)::bigint FROM job_runs
+         WHERE verified_through IS NOT NULL AND state = 'done' AND job IN ('rebuild', 'full_rebuild')) AS verified_through_ms,
        (SELECT count(*) FROM pg_locks
          WHERE locktype = 'advisory' AND classid = 26228 AND objid = 1 AND objsubid = 2 AND granted
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS servers
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS servers,
+       generation, fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, watermark_number,
+       floor(extract(epoch FROM watermark_at) * 1000)::bigint AS watermark_ms
+FROM fleet

@@ -19,8 +19,8 @@ pub struct Entry {
     /// The JSON body, and behind it the ETag: one allocation.
     text: Bytes,
     body_len: u32,
-    /// Whether the watermark counts for it.
-    pub(super) joined: bool,
+    /// The continuity whose watermarks count for it.
+    pub(super) continuity: Option<u32>,
     pub version: i64,
     pub as_of_ms: i64,
     /// The figures hold only before that; `i64::MAX` where nothing expires.
@@ -37,7 +37,7 @@ struct Compressed {
 
 impl Entry {
     /// Renders a row that is exact as of `as_of_ms`.
-    pub fn new(row: &SummaryRow, as_of_ms: i64, joined: bool) -> Self {
+    pub(crate) fn new(row: &SummaryRow, as_of_ms: i64, continuity: Option<u32>) -> Self {
         let mut text = row.summary.to_json();
         let body_len = text.len();
         // The first half of XXH3 of the body: enough to tell two bodies apart that (by a bug) had the same version.
@@ -47,7 +47,7 @@ impl Entry {
             // Copied, not shrunk: what grew by doubling would leave a hole behind each entry that nothing else fits into.
             text: Bytes::copy_from_slice(&text),
             body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
-            joined,
+            continuity,
             version: row.summary.version,
             as_of_ms,
             holds_until_ms: row.next_expires_at_ms.unwrap_or(i64::MAX),

@@ -1,45 +1,58 @@
 //! The memory tier: rendered bodies, each with the instant as of which it is known to be exact.
 //!
-//! The proof rule: an entry is exact as of its own `as_of_ms`. The drain's watermark counts for it too, but only where this process has
-//! seen every change published since before the entry was read (`joined`), and none of them was newer for its key. To judge that, the
-//! recent changes are remembered; a fill that lost a race to one of them is thrown away and read again.
+//! The proof rule: an entry is exact as of its own `as_of_ms`, and every change committed after that stands in the change stream behind
+//! a position known with it. Watermarks that come by later count for it too, but only where this process has itself seen every message
+//! behind that position, without a gap, and none of them held a newer version of its key (it is *joined*). To judge that, the recent
+//! changes are remembered; an entry that lost a race to one of them is thrown away and read again. A message is judged like any other
+//! entry: it may be an old one, published again. A gap ends the exactness of all that is held; the entries stay, as exact as they were.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicI64, AtomicU32, Ordering},
 };
 
+use arc_swap::ArcSwap;
 use jiff::civil::Date;
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use super::entry::Days;
 pub use super::entry::Entry;
-use crate::domain::summary::SummaryRow;
+use super::{entry::Days, recent::Recent};
+use crate::{
+    changes::{Message, Position},
+    domain::summary::SummaryRow,
+};
 
 pub type Key = (Uuid, Date);
 
 /// A bounded number of bytes of entries, and the proof that they are exact.
 pub struct Memory {
     cache: Cache<Uuid, Arc<Days>>,
-    /// Whoever puts an entry holds this from reading the facility's days to replacing them.
+    /// Whoever puts an entry, or ends a continuity, holds this meanwhile.
     recent: Mutex<Recent>,
+    /// The newest watermark that came by.
     watermark_ms: AtomicI64,
+    /// Counts the gaps: the continuity that an entry must be joined to for the watermark to count.
+    continuity: AtomicU32,
+    frozen: ArcSwap<Frozen>,
     table_ms: AtomicI64,
 }
 
-/// The newest changes, in the order in which they were published.
-struct Recent {
-    capacity: usize,
-    /// Position of the oldest remembered change.
-    start: u64,
-    /// What was read at a position before this one may lack changes that were never seen here.
-    floor: u64,
-    queue: VecDeque<(Key, i64)>,
-    newest: HashMap<Key, (u64, i64)>,
+/// What the newest ended continuities had proven. What belongs to an older one has only its own instant.
+#[derive(Default, Clone)]
+struct Frozen {
+    first: u32,
+    watermarks: Vec<i64>,
+}
+
+/// Ended continuities that are remembered.
+const FROZEN: usize = 64;
+
+/// Where one stood before reading what is to be filled: what came by since then speaks against it.
+#[derive(Debug, Clone, Copy)]
+pub struct Vantage {
+    reign: u32,
+    pub position: Position,
 }
 
 /// What became of a fill.
@@ -47,17 +60,29 @@ struct Recent {
 pub enum Fill {
     /// The entry now in memory: the filled one, or one at least as good.
     Kept(Arc<Entry>),
-    /// A newer version was published meanwhile: read again.
+    /// A newer version came by meanwhile, or another history began: read again.
     LostRace,
 }
 
+/// What a message was to its receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumed {
+    Next,
+    /// Something between this message and the one before was missed: a new continuity began with it.
+    Gap,
+    /// It was consumed before.
+    Old,
+}
+
 impl Memory {
-    /// Holds at most `max_bytes`, and remembers `recent_changes` changes.
-    pub fn new(max_bytes: u64, recent_changes: usize) -> Self {
+    /// Holds at most `max_bytes`, and remembers `recent_changes` changes. The stream is consumed from the position on.
+    pub fn new(max_bytes: u64, recent_changes: usize, at: Position) -> Self {
         Memory {
             cache: Cache::builder().max_capacity(max_bytes).weigher(|_, days: &Arc<Days>| days.weight()).build(),
-            recent: Mutex::new(Recent { capacity: recent_changes, start: 0, floor: 0, queue: VecDeque::new(), newest: HashMap::new() }),
+            recent: Mutex::new(Recent::new(recent_changes, at)),
             watermark_ms: AtomicI64::new(i64::MIN),
+            continuity: AtomicU32::new(1),
+            frozen: ArcSwap::from_pointee(Frozen { first: 1, watermarks: Vec::new() }),
             table_ms: AtomicI64::new(i64::MIN),
         }
     }
@@ -74,77 +99,131 @@ impl Memory {
 
     /// The instant as of which an entry is known to be exact.
     pub fn exact_as_of_ms(&self, entry: &Entry) -> i64 {
-        let proven = if entry.joined { entry.as_of_ms.max(self.watermark_ms()) } else { entry.as_of_ms };
-        proven.min(entry.holds_until_ms - 1)
+        // The watermark before the continuity: were it read after, one of the next continuity might be taken for this entry's.
+        let watermark_ms = self.watermark_ms();
+        let proven_ms = match entry.continuity {
+            None => i64::MIN,
+            Some(continuity) if continuity == self.continuity.load(Ordering::Acquire) => watermark_ms,
+            Some(continuity) => self.frozen.load().watermark_ms(continuity),
+        };
+        entry.as_of_ms.max(proven_ms).min(entry.holds_until_ms - 1)
     }
 
-    /// Everything committed up to then has been dealt with and published; `i64::MIN` before the first proof.
+    /// Whether watermarks to come count for the entry.
+    pub fn is_joined(&self, entry: &Entry) -> bool {
+        entry.continuity == Some(self.continuity.load(Ordering::Acquire))
+    }
+
+    /// Everything committed up to then has been dealt with and has come by; `i64::MIN` before the first proof.
     pub fn watermark_ms(&self) -> i64 {
         self.watermark_ms.load(Ordering::Acquire)
     }
 
-    /// Announces a watermark. The caller has published every change committed up to it.
-    pub fn advance_watermark(&self, to_ms: i64) {
-        self.watermark_ms.fetch_max(to_ms, Ordering::AcqRel);
-    }
-
-    /// The stored rows are exact as of then, whoever wrote them; the entries here only as of the watermark, which is never later.
+    /// The rows of the table are exact as of then, whoever wrote them; the entries here only as of the watermark, which is never later.
     pub fn table_ms(&self) -> i64 {
         self.table_ms.load(Ordering::Acquire)
     }
 
-    /// Announces that everything visible then has been dealt with in the table.
+    /// Takes note that everything visible then has been dealt with in the table.
     pub fn advance_table(&self, to_ms: i64) {
         self.table_ms.fetch_max(to_ms, Ordering::AcqRel);
     }
 
-    /// The position to take before reading what is to be filled.
-    pub fn position(&self) -> u64 {
+    /// To be taken before reading what is to be filled.
+    pub fn vantage(&self) -> Vantage {
         let recent = self.recent();
-        recent.start + recent.queue.len() as u64
+        Vantage { reign: recent.reign, position: recent.at }
     }
 
-    /// Puts rows that were committed, in any order and any number of times. `position` was taken before they were derived or read.
-    /// What a refresh found unchanged comes here, too: whoever changed it may not have published it yet, and the watermark relies on it.
-    pub fn publish<'a>(&self, position: u64, rows: impl Iterator<Item = &'a SummaryRow>) {
+    /// Whether the vantage was taken in the history of the database that is served now.
+    pub fn is_current(&self, vantage: &Vantage) -> bool {
+        self.recent().reign == vantage.reign
+    }
+
+    /// Consumes the message at a position of the stream. One that does not follow the last begins a new continuity.
+    pub fn consume(&self, at: Position, message: &Message) -> Consumed {
         let mut recent = self.recent();
-        for row in rows {
-            let (key, version) = ((row.summary.facility_id, row.summary.date), row.summary.version);
-            let known = recent.newest.get(&key).map_or(0, |(_, known)| *known);
-            if known > version {
-                continue;
-            }
-            if known < version {
-                recent.remember(key, version);
-            }
-            match self.get(&key) {
-                Some(held) if held.version > version || (held.version == version && held.as_of_ms >= row.as_of_ms) => {}
-                _ => self.put(key, Arc::new(Entry::new(row, row.as_of_ms, recent.joins(position)))),
-            }
+        let consumed = if at.generation == recent.at.generation && at.number <= recent.at.number {
+            return Consumed::Old;
+        } else if at.generation == recent.at.generation && at.number == recent.at.number + 1 {
+            Consumed::Next
+        } else {
+            self.end_continuity();
+            recent.begin(Some(Position { number: at.number - 1, ..at }));
+            Consumed::Gap
+        };
+        recent.at = at;
+        self.take_in(&mut recent, message);
+        consumed
+    }
+
+    /// Consumes the next message where the stream is within this process.
+    pub fn consume_next(&self, message: &Message) {
+        let mut recent = self.recent();
+        recent.at.number += 1;
+        self.take_in(&mut recent, message);
+    }
+
+    /// The same for rows that were committed, or found unchanged, from this vantage on.
+    pub fn publish<'a>(&self, vantage: &Vantage, rows: impl Iterator<Item = &'a SummaryRow>) {
+        let mut recent = self.recent();
+        if recent.reign == vantage.reign {
+            recent.at.number += 1;
+            rows.for_each(|row| self.take_in_row(&mut recent, vantage.position, row));
         }
     }
 
-    /// Puts a row that was read after `position` was taken, exact as of `as_of_ms`.
-    pub fn fill(&self, position: u64, row: &SummaryRow, as_of_ms: i64) -> Fill {
+    fn take_in(&self, recent: &mut Recent, message: &Message) {
+        match message {
+            Message::Summaries(entries) => entries.iter().for_each(|entry| self.take_in_row(recent, entry.since, &entry.row)),
+            Message::Watermark { at_ms } => {
+                self.watermark_ms.fetch_max(*at_ms, Ordering::AcqRel);
+                self.advance_table(*at_ms);
+            }
+            Message::Facilities(_) | Message::Begun => {}
+        }
+    }
+
+    fn take_in_row(&self, recent: &mut Recent, since: Position, row: &SummaryRow) {
+        let (key, version) = (row.key(), row.summary.version);
+        let known = recent.version(&key);
+        if known > version {
+            return;
+        }
+        if known < version {
+            recent.remember(key, version);
+        }
+        self.keep(recent, since, row, row.as_of_ms);
+    }
+
+    /// Puts a row that was read from this vantage on, exact as of `as_of_ms`, where every change committed after that stands behind
+    /// `since`: the vantage's own position for what the primary answered, a recorded one for what lay elsewhere.
+    pub fn fill(&self, vantage: &Vantage, since: Position, row: &SummaryRow, as_of_ms: i64) -> Fill {
         let recent = self.recent();
-        let (key, version) = ((row.summary.facility_id, row.summary.date), row.summary.version);
-        if recent.newest.get(&key).is_some_and(|(_, known)| *known > version) {
+        if recent.reign != vantage.reign || recent.version(&row.key()) > row.summary.version {
             return Fill::LostRace;
         }
-        let joined = recent.joins(position);
-        if let Some(held) = self.get(&key)
-            && (held.version > version || (held.version == version && self.exact_as_of_ms(&held) >= as_of_ms && (held.joined || !joined)))
-        {
-            return Fill::Kept(held);
-        }
-        let entry = Arc::new(Entry::new(row, as_of_ms, joined));
-        self.put(key, entry.clone());
-        Fill::Kept(entry)
+        Fill::Kept(self.keep(&recent, since, row, as_of_ms))
     }
 
-    /// Whether this version of the key, or a newer one, was published here not long ago.
+    /// Keeps the better of this row and the entry held, and answers it.
+    fn keep(&self, recent: &Recent, since: Position, row: &SummaryRow, as_of_ms: i64) -> Arc<Entry> {
+        let (key, version, joined) = (row.key(), row.summary.version, recent.joins(since));
+        if let Some(held) = self.get(&key)
+            && (held.version > version
+                || (held.version == version && self.exact_as_of_ms(&held) >= as_of_ms && (self.is_joined(&held) || !joined)))
+        {
+            return held;
+        }
+        let continuity = joined.then(|| self.continuity.load(Ordering::Acquire));
+        let entry = Arc::new(Entry::new(row, as_of_ms, continuity));
+        self.put(key, entry.clone());
+        entry
+    }
+
+    /// Whether this version of the key, or a newer one, came by not long ago.
     pub fn has_seen(&self, key: &Key, version: i64) -> bool {
-        self.recent().newest.get(key).is_some_and(|(_, known)| *known >= version)
+        self.recent().version(key) >= version
     }
 
     /// Drops all days of a facility that was removed.
@@ -153,21 +232,36 @@ impl Memory {
         self.cache.invalidate(&facility);
     }
 
-    /// Drops everything, and lets no watermark count for what was read before: another server's changes may have passed unseen.
-    pub fn forget_all(&self) {
+    /// Something may have been missed: what is held stays as exact as it is, and no later watermark counts for it, nor for what was read
+    /// before now. The stream goes on from the position; within one process, from the next.
+    pub fn lose_continuity(&self, at: Option<Position>) {
         let mut recent = self.recent();
-        // No facility's: it parts the positions before from those after.
-        recent.remember((Uuid::nil(), Date::MIN), i64::MIN);
-        recent.floor = recent.start + recent.queue.len() as u64;
-        self.cache.iter().for_each(|(facility, _)| self.cache.invalidate(&*facility));
+        self.end_continuity();
+        recent.begin(at);
     }
 
-    /// For a database whose clock was set back (a failover to one that is behind, a corrected machine): what was proven up to a later
-    /// time says nothing any more, so everything is dropped and proven anew.
-    pub fn start_over(&self) {
+    /// The caller holds `recent`.
+    fn end_continuity(&self) {
+        let mut frozen = Frozen::clone(&self.frozen.load());
+        frozen.watermarks.push(self.watermark_ms());
+        if frozen.watermarks.len() > FROZEN {
+            frozen.watermarks.remove(0);
+            frozen.first += 1;
+        }
+        self.frozen.store(Arc::new(frozen));
+        self.continuity.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// For another history of the database (a failover that lost something, a backup restored, a clock set back): what was proven in the
+    /// one before says nothing any more, so everything is dropped and proven anew.
+    pub fn start_over(&self, at: Option<Position>) {
+        let mut recent = self.recent();
         self.watermark_ms.store(i64::MIN, Ordering::Release);
         self.table_ms.store(i64::MIN, Ordering::Release);
-        self.forget_all();
+        self.end_continuity();
+        recent.begin(at);
+        recent.reign += 1;
+        self.cache.iter().for_each(|(facility, _)| self.cache.invalidate(&*facility));
     }
 
     /// Summaries held, and the bytes that they weigh. Walks the tier: for health and metrics.
@@ -180,24 +274,10 @@ impl Memory {
     }
 }
 
-impl Recent {
-    /// Whether all changes since the position were seen here and are remembered.
-    fn joins(&self, position: u64) -> bool {
-        self.start.max(self.floor) <= position
-    }
-
-    fn remember(&mut self, key: Key, version: i64) {
-        let position = self.start + self.queue.len() as u64;
-        self.queue.push_back((key, version));
-        self.newest.insert(key, (position, version));
-        while self.queue.len() > self.capacity {
-            if let Some((oldest, _)) = self.queue.pop_front() {
-                if self.newest.get(&oldest).is_some_and(|(at, _)| *at == self.start) {
-                    self.newest.remove(&oldest);
-                }
-                self.start += 1;
-            }
-        }
+impl Frozen {
+    fn watermark_ms(&self, continuity: u32) -> i64 {
+        let place = continuity.checked_sub(self.first).and_then(|place| self.watermarks.get(place as usize));
+        place.copied().unwrap_or(i64::MIN)
     }
 }
 

@@ -23,6 +23,14 @@ fn row(n: usize, version: i64, as_of_ms: i64) -> SummaryRow {
     SummaryRow { summary: Summary { version, ..Summary::empty(facility, date, false) }, as_of_ms, next_expires_at_ms: None }
 }
 
+fn memory(recent: usize) -> Memory {
+    Memory::new(1 << 20, recent, Position { generation: 1, number: 0 })
+}
+
+fn announce(memory: &Memory, at_ms: i64) {
+    memory.consume_next(&Message::Watermark { at_ms });
+}
+
 /// A stored row: its version, how many changes of its sources it has seen, and when.
 #[derive(Clone, Copy, Default)]
 struct Stored {
@@ -44,12 +52,12 @@ enum Step {
         key: usize,
         brings_change: bool,
         mark: bool,
-        position: u64,
+        vantage: Vantage,
     },
     /// …and publishes what it found, changed or not.
     Publish {
         row: SummaryRow,
-        position: u64,
+        vantage: Vantage,
     },
     /// A command beside the process: commits and publishes nothing.
     Silent {
@@ -61,26 +69,26 @@ enum Step {
     },
     Read {
         key: usize,
-        position: u64,
+        vantage: Vantage,
         watermark: i64,
     },
     Fill {
         row: SummaryRow,
-        position: u64,
+        vantage: Vantage,
         as_of: i64,
     },
     /// A pass of the drain.
     Drain,
     Observe {
-        position: u64,
+        vantage: Vantage,
     },
     ReadLeftovers {
-        position: u64,
+        vantage: Vantage,
         keys: Vec<usize>,
         ids: Vec<u64>,
     },
     PublishLeftovers {
-        position: u64,
+        vantage: Vantage,
         rows: Vec<SummaryRow>,
         ids: Vec<u64>,
     },
@@ -105,7 +113,7 @@ struct World {
 impl World {
     fn new() -> World {
         World {
-            memory: Memory::new(1 << 20, RECENT),
+            memory: memory(RECENT),
             now: 0,
             changes: vec![Vec::new(); KEYS],
             rows: vec![Stored { version: 1, ..Stored::default() }; KEYS],
@@ -142,39 +150,39 @@ impl World {
     fn step(&mut self, step: Step, rest: &mut VecDeque<Step>) {
         match step {
             Step::Begin { key, brings_change, mark } => {
-                rest.push_front(Step::Commit { key, brings_change, mark, position: self.memory.position() });
+                rest.push_front(Step::Commit { key, brings_change, mark, vantage: self.memory.vantage() });
             }
-            Step::Commit { key, brings_change, mark, position } => {
+            Step::Commit { key, brings_change, mark, vantage } => {
                 let row = self.commit(key, brings_change, mark);
-                rest.push_front(Step::Publish { row, position });
+                rest.push_front(Step::Publish { row, vantage });
             }
-            Step::Publish { row, position } => self.memory.publish(position, [&row].into_iter()),
+            Step::Publish { row, vantage } => self.memory.publish(&vantage, [&row].into_iter()),
             Step::Silent { key } => drop(self.commit(key, true, false)),
             Step::Look { key } => {
-                rest.push_front(Step::Read { key, position: self.memory.position(), watermark: self.memory.watermark_ms() });
+                rest.push_front(Step::Read { key, vantage: self.memory.vantage(), watermark: self.memory.watermark_ms() });
             }
-            Step::Read { key, position, watermark } => {
+            Step::Read { key, vantage, watermark } => {
                 let row = self.stored(key);
-                rest.push_front(Step::Fill { as_of: row.as_of_ms.max(watermark), row, position });
+                rest.push_front(Step::Fill { as_of: row.as_of_ms.max(watermark), row, vantage });
             }
-            Step::Fill { row, position, as_of } => drop(self.memory.fill(position, &row, as_of)),
-            Step::Drain => rest.push_front(Step::Observe { position: self.memory.position() }),
-            Step::Observe { position } => {
+            Step::Fill { row, vantage, as_of } => drop(self.memory.fill(&vantage, vantage.position, &row, as_of)),
+            Step::Drain => rest.push_front(Step::Observe { vantage: self.memory.vantage() }),
+            Step::Observe { vantage } => {
                 rest.push_front(Step::Announce { at: self.now });
                 self.marks.iter().for_each(|n| rest.push_front(Step::Begin { key: *n, brings_change: false, mark: true }));
                 let keys = self.outbox.iter().filter(|(_, n, v)| !self.memory.has_seen(&key(*n), *v)).map(|(_, n, _)| *n).collect();
                 let ids = self.outbox.iter().map(|(id, ..)| *id).collect();
-                rest.push_front(Step::ReadLeftovers { position, keys, ids });
+                rest.push_front(Step::ReadLeftovers { vantage, keys, ids });
             }
-            Step::ReadLeftovers { position, keys, ids } => {
+            Step::ReadLeftovers { vantage, keys, ids } => {
                 let rows = keys.iter().map(|n| self.stored(*n)).collect();
-                rest.push_front(Step::PublishLeftovers { position, rows, ids });
+                rest.push_front(Step::PublishLeftovers { vantage, rows, ids });
             }
-            Step::PublishLeftovers { position, rows, ids } => {
-                self.memory.publish(position, rows.iter());
+            Step::PublishLeftovers { vantage, rows, ids } => {
+                self.memory.publish(&vantage, rows.iter());
                 self.outbox.retain(|(id, ..)| !ids.contains(id));
             }
-            Step::Announce { at } => self.memory.advance_watermark(at),
+            Step::Announce { at } => announce(&self.memory, at),
         }
     }
 
@@ -237,58 +245,61 @@ fn no_schedule_makes_an_entry_claim_to_be_fresher_than_it_is() {
 
 #[test]
 fn a_slow_fill_that_lost_the_race_is_thrown_away() {
-    let memory = Memory::new(1 << 20, 16);
-    let before = memory.position();
-    memory.publish(before, [&row(0, 2, 20)].into_iter());
-    assert!(matches!(memory.fill(before, &row(0, 1, 10), 10), Fill::LostRace));
+    let memory = memory(16);
+    let before = memory.vantage();
+    memory.publish(&before, [&row(0, 2, 20)].into_iter());
+    assert!(matches!(memory.fill(&before, before.position, &row(0, 1, 10), 10), Fill::LostRace));
     assert_eq!(memory.get(&key(0)).unwrap().version, 2);
 }
 
 #[test]
 fn a_fill_too_slow_for_what_is_remembered_keeps_its_own_instant() {
-    let memory = Memory::new(1 << 20, 1);
-    let before = memory.position();
-    memory.publish(before, [&row(0, 2, 20), &row(1, 1, 20)].into_iter());
+    let memory = memory(1);
+    let before = memory.vantage();
+    memory.publish(&before, [&row(0, 2, 20), &row(1, 1, 20)].into_iter());
     memory.forget_facility(key(0).0);
-    let Fill::Kept(entry) = memory.fill(before, &row(0, 1, 10), 10) else { panic!("nothing remembered speaks against it") };
-    memory.advance_watermark(30);
+    let Fill::Kept(entry) = memory.fill(&before, before.position, &row(0, 1, 10), 10) else {
+        panic!("nothing remembered speaks against it")
+    };
+    announce(&memory, 30);
     assert_eq!(memory.exact_as_of_ms(&entry), 10);
 }
 
 #[test]
 fn a_watermark_does_not_reach_past_the_next_expiry() {
-    let memory = Memory::new(1 << 20, 16);
+    let memory = memory(16);
     let expiring = SummaryRow { next_expires_at_ms: Some(25), ..row(0, 1, 20) };
-    memory.publish(memory.position(), [&expiring].into_iter());
-    memory.advance_watermark(30);
+    memory.publish(&memory.vantage(), [&expiring].into_iter());
+    announce(&memory, 30);
     assert_eq!(memory.exact_as_of_ms(&memory.get(&key(0)).unwrap()), 24);
 }
 
 #[test]
-fn what_was_read_before_everything_was_forgotten_keeps_its_own_instant() {
-    let memory = Memory::new(1 << 20, 16);
-    let before = memory.position();
-    memory.publish(before, [&row(0, 1, 10)].into_iter());
-    memory.forget_all();
-    assert!(memory.get(&key(0)).is_none());
+fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
+    let memory = memory(16);
+    let before = memory.vantage();
+    memory.publish(&before, [&row(0, 1, 10)].into_iter());
+    memory.lose_continuity(None);
     // A refresh and a slow fill that were under way.
-    memory.publish(before, [&row(0, 1, 10)].into_iter());
-    let Fill::Kept(slow) = memory.fill(before, &row(1, 1, 10), 10) else { panic!("nothing newer is known") };
-    let Fill::Kept(after) = memory.fill(memory.position(), &row(2, 1, 10), 10) else { panic!("nothing newer is known") };
-    memory.advance_watermark(30);
+    memory.publish(&before, [&row(0, 1, 10)].into_iter());
+    let Fill::Kept(slow) = memory.fill(&before, before.position, &row(1, 1, 10), 10) else { panic!("nothing newer is known") };
+    let Fill::Kept(after) = memory.fill(&memory.vantage(), memory.vantage().position, &row(2, 1, 10), 10) else {
+        panic!("nothing newer is known")
+    };
+    announce(&memory, 30);
     assert_eq!([&memory.get(&key(0)).unwrap(), &slow, &after].map(|entry| memory.exact_as_of_ms(entry)), [10, 10, 30]);
 }
 
 #[test]
 fn a_clock_set_back_leaves_nothing_proven() {
-    let memory = Memory::new(1 << 20, RECENT);
-    let position = memory.position();
-    memory.publish(position, [row(0, 1, 5_000)].iter());
-    memory.advance_watermark(9_000);
+    let memory = memory(RECENT);
+    let position = memory.vantage();
+    memory.publish(&position, [row(0, 1, 5_000)].iter());
+    announce(&memory, 9_000);
     memory.advance_table(9_000);
-    memory.start_over();
+    memory.start_over(None);
     assert!(memory.get(&key(0)).is_none());
     assert_eq!((memory.watermark_ms(), memory.table_ms()), (i64::MIN, i64::MIN));
-    memory.advance_watermark(2_000);
+    announce(&memory, 2_000);
     assert_eq!(memory.watermark_ms(), 2_000, "the earlier clock counts from here");
 }

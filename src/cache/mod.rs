@@ -3,3 +3,5 @@
 pub mod encoding;
 mod entry;
 pub mod memory;
+mod recent;
+pub mod redis;

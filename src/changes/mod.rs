@@ -1,39 +1,197 @@
 //! The change stream: what was committed, on its way to whoever shows it.
 //!
-//! Within one process a publication is a call. Its order relative to others is not kept, so every receiver compares versions.
-//! Rows that a process committed and never published (it died, or it was a command beside the service) lie in the outbox, and the drain
-//! publishes them before it announces a watermark.
+//! Within one process a publication is a call. Between replicas it goes over a numbered Redis stream: `publisher.rs` appends to it after
+//! the commit, `follower.rs` consumes it, in order. Either way its receivers judge what they get (`cache/memory.rs`), and nothing depends
+//! on a publication: what was committed and has not come by lies in the outbox, and the drain publishes it before it announces a watermark.
 
+mod follower;
+mod message;
 mod position;
+mod publisher;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
+use arc_swap::ArcSwapOption;
+use jiff::civil::Date;
+use uuid::Uuid;
+
+pub use follower::{Follower, Following};
+pub use message::{Message, StoredEntry};
 pub use position::Position;
+pub use publisher::{News, Publication, Publisher};
 
-use crate::{cache::memory::Memory, domain::summary::SummaryRow};
+use crate::{
+    cache::memory::{Memory, Vantage},
+    domain::summary::SummaryRow,
+    redis::{Link, Stream},
+    store::Epoch,
+};
 
-/// Sends committed rows to the memory tier.
+/// Sends committed rows to the memory tier, and to the other replicas where there are any.
 pub struct Changes {
     memory: Arc<Memory>,
+    /// The history of the database that is served; none before the first look.
+    epoch: Arc<ArcSwapOption<Epoch>>,
+    between: Option<Between>,
+    /// Others serve the same database, and nothing of what they change comes by here.
+    unheard: AtomicBool,
+}
+
+/// What there is between replicas.
+pub struct Between {
+    pub streams: Streams,
+    pub publisher: Publisher,
+    pub following: Arc<Following>,
+}
+
+/// The streams of all histories.
+#[derive(Clone)]
+pub struct Streams {
+    pub link: Arc<Link>,
+    /// Messages that a stream keeps, about.
+    pub length: usize,
+}
+
+impl Streams {
+    fn of(&self, epoch: &Epoch) -> Stream {
+        Stream::new(self.link.clone(), epoch.name(), self.length)
+    }
+}
+
+/// What has become of messages that were to be appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// They stand in the generation that was asked for: whoever follows it will see them.
+    Yes,
+    /// They stand in a later one: what is known of the earlier says nothing about it.
+    Later,
+    /// The stream does not exist, has lost its past, or its generation was left: another has to be begun.
+    NoGeneration,
 }
 
 impl Changes {
-    pub fn new(memory: Arc<Memory>) -> Self {
-        Changes { memory }
+    /// Changes that stay within this process, or go `between` replicas, in the history of the database named by `epoch`.
+    pub fn new(memory: Arc<Memory>, epoch: Arc<ArcSwapOption<Epoch>>, between: Option<Between>) -> Self {
+        Changes { memory, epoch, between, unheard: AtomicBool::new(false) }
     }
 
-    /// To be taken before the transaction, or the read, that the rows come from.
-    pub fn position(&self) -> u64 {
-        self.memory.position()
+    /// Whether other replicas hear of changes.
+    pub fn are_between_replicas(&self) -> bool {
+        self.between.is_some()
     }
 
-    /// Publishes rows whose transaction has committed.
-    pub fn publish<'a>(&self, position: u64, rows: impl Iterator<Item = &'a SummaryRow>) {
-        self.memory.publish(position, rows);
+    /// Whether all later changes will come by here: within one process if that is alone, otherwise while the stream is followed.
+    pub fn are_followed(&self) -> bool {
+        match &self.between {
+            None => !self.unheard.load(Ordering::Relaxed),
+            Some(between) => between.following.is_vouched_for(),
+        }
+    }
+
+    /// Takes note of whether others change what nobody here hears of.
+    pub fn miss_others(&self, there_are: bool) {
+        self.unheard.store(there_are, Ordering::Relaxed);
+    }
+
+    /// Where this replica is with the stream between replicas.
+    pub fn following(&self) -> Option<&Following> {
+        self.between.as_ref().map(|between| &*between.following)
+    }
+
+    /// To be taken before the transaction, or the read, that rows come from.
+    pub fn vantage(&self) -> Vantage {
+        self.memory.vantage()
+    }
+
+    /// Publishes rows whose transaction has committed, without waiting for anybody.
+    pub fn publish<'a>(&self, vantage: &Vantage, rows: impl Iterator<Item = &'a SummaryRow>) {
+        self.send(vantage, rows, true);
     }
 
     /// Tells that a refresh found these rows unchanged, so that they are exact as of its snapshot.
-    pub fn confirm<'a>(&self, position: u64, rows: impl Iterator<Item = &'a SummaryRow>) {
-        self.memory.publish(position, rows);
+    pub fn confirm<'a>(&self, vantage: &Vantage, rows: impl Iterator<Item = &'a SummaryRow>) {
+        self.send(vantage, rows, false);
+    }
+
+    fn send<'a>(&self, vantage: &Vantage, rows: impl Iterator<Item = &'a SummaryRow>, changed: bool) {
+        let Some(between) = &self.between else {
+            self.memory.publish(vantage, rows);
+            return;
+        };
+        let entries: Vec<StoredEntry> = rows.map(|row| StoredEntry { row: row.clone(), since: vantage.position }).collect();
+        for entry in &entries {
+            // A row that lost a race to a newer one is published all the same: others may hold an older one still.
+            let _ = self.memory.fill(vantage, entry.since, &entry.row, entry.row.as_of_ms);
+        }
+        if !entries.is_empty()
+            && self.memory.is_current(vantage)
+            && let Some(epoch) = self.epoch.load_full()
+        {
+            let news = if changed { News::Changed(entries) } else { News::Unchanged(entries) };
+            between.publisher.send(Publication { epoch, news });
+        }
+    }
+
+    /// Tells the other replicas of facilities that were registered or changed, without waiting for anybody.
+    pub fn publish_facilities(&self, vantage: &Vantage, ids: Vec<Uuid>) {
+        if let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full())
+            && !ids.is_empty()
+            && self.memory.is_current(vantage)
+        {
+            between.publisher.send(Publication { epoch, news: News::Facilities(ids) });
+        }
+    }
+
+    /// Appends a message, and waits until it stands in the stream.
+    pub async fn append(&self, generation: i64, message: &Message) -> Result<Appended, crate::redis::Error> {
+        let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full()) else {
+            self.memory.consume_next(message);
+            return Ok(Appended::Yes);
+        };
+        Ok(match between.streams.of(&epoch).append(&[message.encode()]).await? {
+            Some(at) if at.generation == generation => Appended::Yes,
+            Some(at) if at.generation > generation => Appended::Later,
+            _ => Appended::NoGeneration,
+        })
+    }
+
+    /// Begins a generation, whose number no other has.
+    pub async fn begin(&self, generation: i64) -> Result<(), crate::redis::Error> {
+        if let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full()) {
+            between.streams.of(&epoch).begin(generation, &Message::Begun.encode()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether this version of the key, or a newer one, has come by in this generation.
+    pub fn have_shown(&self, generation: i64, key: &(Uuid, Date), version: i64) -> bool {
+        let is_this = self.between.is_none() || self.memory.vantage().position.generation == generation;
+        is_this && self.memory.has_seen(key, version)
+    }
+
+    /// Whether this is the history that is served.
+    pub fn serve(&self, epoch: &Epoch) -> bool {
+        self.epoch.load().as_deref() == Some(epoch)
+    }
+
+    /// Serves this history of the database from now on. What was held of another is dropped, and true answered.
+    pub fn enter(&self, epoch: &Epoch) -> bool {
+        let before = self.epoch.load_full();
+        if before.as_deref() == Some(epoch) {
+            return false;
+        }
+        self.epoch.store(Some(Arc::new(epoch.clone())));
+        if before.is_some() {
+            self.start_over();
+        }
+        before.is_some()
+    }
+
+    /// Drops what is held: what was proven counts no more.
+    pub fn start_over(&self) {
+        self.memory.start_over(self.between.as_ref().map(|_| Position::default()));
     }
 }

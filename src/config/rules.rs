@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, Rule); 41] = [
+pub const RULES: [(&str, Rule); 43] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -39,6 +39,8 @@ pub const RULES: [(&str, Rule); 41] = [
     ("database.max_lifetime_seconds", Whole(1..=A_YEAR_SECONDS)),
     ("database.acquire_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.statement_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("database.read_url", Text("off, or URLs that begin with postgres://, separated by commas")),
+    ("database.read_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.sqlite_readers", Whole(1..=1_000)),
     ("database.sqlite_synchronous", OneOf(&["full", "normal"])),
     ("redis.url", Text("a URL that begins with redis:// or rediss://, or several with commas between them: a cluster")),
@@ -152,7 +154,7 @@ struct Shown<'a>(&'a str, &'a ValueKind);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
-            ValueKind::String(text) if self.0 == "database.url" => write!(f, "{:?}", redacted(text)),
+            ValueKind::String(text) if matches!(self.0, "database.url" | "database.read_url") => write!(f, "{:?}", redacted(text)),
             ValueKind::String(text) if self.0 == "redis.url" => write!(f, "{:?}", crate::redis::redacted(text)),
             ValueKind::String(text) => write!(f, "{text:?}"),
             ValueKind::Table(_) => f.write_str("a table"),

@@ -99,7 +99,7 @@ fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
         ("rebuild.days = [1]", &["rebuild.days = a list: must be a whole number from 1 to 400"]),
         ("log.filter = 3", &["log.filter = 3: must be a level"]),
         ("refresh.chunks = 5", &["refresh.chunks is unknown: the keys of refresh are chunk, lock_timeout_ms"]),
-        ("caching.memory = 5", &["caching.memory is unknown: the sections are server, database, freshness"]),
+        ("caching.memory = 5", &["caching.memory is unknown: the sections are server, database, redis, freshness"]),
         ("bind = \"127.0.0.1:1\"", &["bind is unknown: the sections are server"]),
         ("refresh = 3", &["refresh is unknown: the keys of refresh are"]),
         ("[refresh", &["is not TOML"]),
@@ -110,6 +110,13 @@ fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
         ("redis.url = \"http://me:secret@host\"", &["redis.url = http://me:***@host: must be redis://"]),
         ("redis.url = \"redis://me:secret@a,redis://:secret@b:x\"", &["redis.url = redis://me:***@a,redis://:***@b:x: must be redis://"]),
         ("redis.url = \"redis://:sec,ret@a,b\"", &["redis.url = redis://:***@a,b: must be redis://"]),
+        ("database.read_url = \"postgres://me:secret@host/db\"", &["database.read_url = postgres://me:***@host/db: must be off where"]),
+        ("database.read_url = \"off, postgres://me:secret@host/db\"", &["must be off, or URLs that begin with postgres://"]),
+        (
+            "database.url = \"postgres://a/b\"\ndatabase.read_url = \"postgres://me:sec,ret@a/b,mysql://me:secret@host/db\"",
+            &["database.read_url = postgres://me:***@host/db: must be off, or URLs that begin with postgres://, separated by commas"],
+        ),
+        ("database.read_timeout_ms = 0", &["database.read_timeout_ms = 0: must be a whole number from 1 to"]),
         ("database.min_connections = 30", &["database.min_connections = 30: must not exceed database.max_connections"]),
     ] {
         let error = load(file, &[]).unwrap_err();
@@ -146,9 +153,9 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn an_empty_variable_is_a_mistake_and_named() {
-    for variable in ["DATABASE_URL", "REDIS_URL", "BIND_ADDR", "FACILITY_SUMMARY__REFRESH__CHUNK"] {
+    for variable in ["DATABASE_URL", "DATABASE_READ_URL", "REDIS_URL", "BIND_ADDR", "FACILITY_SUMMARY__REFRESH__CHUNK"] {
         let refused = load("", &[(variable, "")]).unwrap_err();
-        let named = [variable, "database.url", "redis.url", "server.bind"].iter().any(|name| refused.contains(name));
+        let named = [variable, "database.url", "database.read_url", "redis.url", "server.bind"].iter().any(|name| refused.contains(name));
         assert!(named, "{variable}: {refused}");
     }
 }

@@ -68,7 +68,7 @@ impl Summary {
 }
 
 /// A summary as stored, with what is known of its exactness.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SummaryRow {
     pub summary: Summary,
     /// The figures equal their sources at this instant.
@@ -78,6 +78,10 @@ pub struct SummaryRow {
 }
 
 impl SummaryRow {
+    pub const fn key(&self) -> (Uuid, Date) {
+        (self.summary.facility_id, self.summary.date)
+    }
+
     /// Whether the figures are of this very day, and not of another zone's day of that name: those, from before it began, are what a
     /// facility leaves behind that has moved since.
     pub const fn is_of(&self, day: &Day) -> bool {

@@ -15,11 +15,13 @@ use uuid::Uuid;
 use super::{fields, json::Shown, problem::Problem};
 use crate::{
     cache::memory::Memory,
+    changes::{Changes, Following},
     clock::Clock,
     config::Settings,
     domain::facility::Facility,
     jobs::{drain::Drain, rebuild::Rebuild},
     metrics::Metrics,
+    redis::Link,
     service::{directory::Directory, flights::Flights, ingest::Ingest, outage::Outage, reads::Reads},
     store::Store,
 };
@@ -32,6 +34,9 @@ pub struct App {
     pub clock: Arc<Clock>,
     pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
+    pub changes: Arc<Changes>,
+    /// Where replicas meet, if there are several.
+    pub redis: Option<Arc<Link>>,
     pub reads: Arc<Reads>,
     pub flights: Arc<Flights>,
     pub ingest: Ingest,
@@ -59,7 +64,8 @@ impl App {
 
     async fn look_up(&self, id: Uuid, may_look_up: bool) -> Result<Arc<Facility>, Problem> {
         let now_ms = self.clock.now_ms();
-        let is_current = now_ms.saturating_sub(self.memory.watermark_ms()) <= DIRECTORY_CURRENT_MS;
+        let is_read = self.changes.following().is_none_or(Following::knows_all_facilities);
+        let is_current = is_read && now_ms.saturating_sub(self.memory.watermark_ms()) <= DIRECTORY_CURRENT_MS;
         if may_look_up || !is_current {
             if self.outage.is_on(now_ms) {
                 return Err(Problem::unavailable(

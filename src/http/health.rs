@@ -58,18 +58,19 @@ pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
 )]
 pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let last_error = app.outage.last_error();
-    let status = match last_error {
+    let dependencies = dependencies(&app);
+    let is_whole = dependencies.iter().all(|dependency| dependency.state == "up");
+    let status = match () {
         _ if app.is_draining() => "draining",
         _ if !app.directory.is_loaded() => "starting",
-        Some(_) => "degraded",
-        None => "ready",
+        _ if !is_whole => "degraded",
+        _ => "ready",
     };
     let (entries, bytes) = app.memory.size();
     let watermark_ms = app.memory.watermark_ms();
     let readiness = Readiness {
         status,
-        dependencies: vec![Dependency { name: app.store.dialect(), state: if last_error.is_some() { "down" } else { "up" }, last_error }],
+        dependencies,
         facilities: app.directory.by_name().len(),
         clients: 0,
         memory: MemoryUse { entries, bytes, max_bytes: app.settings.cache.memory_bytes },
@@ -86,14 +87,28 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness))
 }
 
+/// The database; where replicas share Redis that, too, and the stream of changes in it: without it, what memory holds counts as fresh for
+/// `cache.memory_fresh_seconds` at most.
+fn dependencies(app: &App) -> Vec<Dependency> {
+    let named =
+        |name, last_error: Option<&'static str>| Dependency { name, state: if last_error.is_some() { "down" } else { "up" }, last_error };
+    let mut all = vec![named(app.store.dialect(), app.outage.last_error())];
+    if let (Some(redis), Some(following)) = (&app.redis, app.changes.following()) {
+        all.push(named("redis", redis.last_error()));
+        all.push(named("change_stream", (!following.is_vouched_for()).then_some("not_followed")));
+    }
+    all
+}
+
 /// The exposition that Prometheus scrapes.
 #[utoipa::path(get, path = "/metrics", tag = "watch", operation_id = "metrics", responses((status = 200, content_type = "text/plain", body = String)))]
 pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     static CONTENT_TYPE: OnceLock<String> = OnceLock::new();
-    let connections = app.store.connections();
-    for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
-        app.metrics.connections.with_label_values(&[state]).set(count.into());
+    for (pool, connections) in app.store.connections() {
+        for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
+            app.metrics.connections.with_label_values(&[pool, state]).set(count.into());
+        }
     }
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));

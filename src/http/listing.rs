@@ -257,7 +257,7 @@ async fn summaries(app: &App, keys: &[DayKey], now_ms: i64) -> Result<HashMap<(U
     for chunk in keys.chunks(CHUNK) {
         let (store, chunk) = (app.store.clone(), chunk.iter().map(DayKey::id).collect::<Vec<_>>());
         let read = app.detached(async move { store.summaries(&chunk).await }).await?;
-        rows.extend(read.into_iter().map(|row| ((row.summary.facility_id, row.summary.date), row)));
+        rows.extend(read.rows.into_iter().map(|row| ((row.summary.facility_id, row.summary.date), row)));
     }
     let (mut found, mut due) = (HashMap::with_capacity(keys.len()), Vec::new());
     for key in keys {

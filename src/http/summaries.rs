@@ -66,7 +66,7 @@ struct OneQuery {
         (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Nothing fresh enough can be had now"),
-        (status = 504, body = Problem, content_type = "application/problem+json", description = "`only-if-cached`, and nothing fresh enough in memory"),
+        (status = 504, body = Problem, content_type = "application/problem+json", description = "`only-if-cached`, and nothing fresh enough in memory or Redis"),
     )
 )]
 pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
@@ -147,7 +147,9 @@ pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) ->
         ReadError::NotFound => {
             Problem::not_found(format!("There is no {date} at facility {}: it has not begun, or the facility was removed.", facility.id))
         }
-        ReadError::NotCached => Problem::gateway_timeout("The request said only-if-cached, and memory holds nothing fresh enough."),
+        ReadError::NotCached => {
+            Problem::gateway_timeout("The request said only-if-cached, and neither memory nor Redis holds anything fresh enough.")
+        }
         ReadError::Unavailable => {
             Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2)
         }
@@ -235,6 +237,7 @@ fn cache_status(answer: &Answer) -> HeaderValue {
     };
     let detail = match answer.tier {
         Tier::Memory => "memory",
+        Tier::Redis => "redis",
         Tier::Table => "table",
         Tier::Source => "source",
     };
@@ -278,7 +281,7 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
             return Err(read_problem(ReadError::Unavailable, &facility, day.date));
         }
     };
-    let entry = Arc::new(Entry::new(&refreshed.row, refreshed.row.as_of_ms, false));
+    let entry = Arc::new(Entry::new(&refreshed.row, refreshed.row.as_of_ms, None));
     let now_ms = app.clock.now_ms();
     let answer = Answer {
         age_ms: app.reads.age_ms(&entry, now_ms),

@@ -45,7 +45,7 @@ impl Jobs {
         let loops = vec![
             every("drain", drain_interval, stop.clone(), metrics.clone(), move || {
                 let drain = drain.clone();
-                async move { drain.run().await.map(drop) }
+                async move { drain.take_turn().await }
             }),
             every("midnight", MIDNIGHT_INTERVAL, stop.clone(), metrics.clone(), move || {
                 let midnight = midnight.clone();

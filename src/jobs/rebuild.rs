@@ -114,6 +114,7 @@ impl Rebuild {
             changed: 0,
             drift: 0,
             error: None,
+            verified_through_ms: None,
         }
     }
 
@@ -129,6 +130,7 @@ impl Rebuild {
         let result = self.all_chunks(&facilities, extent, &mut run, watch).await;
         run.finished_at_ms = Some(self.clock.now_ms());
         run.state = if result.is_ok() { "done" } else { "failed" }.into();
+        run.verified_through_ms = result.is_ok().then_some(verified_through_ms);
         run.error = result.as_ref().err().map(|error| error.class().to_owned());
         self.store.update_run(&run).await?;
         result?;

@@ -5,7 +5,9 @@ local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if not last then return false end
 local held = {}
 for i = 1, #last[2], 2 do held[last[2][i]] = last[2][i + 1] end
+-- A process, and its reign: one that was a replica for a while may have been given less than it had.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+    .. '.' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local generation = tonumber(held.g)
 if not generation or held.r ~= run then return false end
 

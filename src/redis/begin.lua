@@ -1,6 +1,7 @@
 -- Begins a generation of the stream. KEYS: the stream. ARGV: its number, which nobody else uses, and the payload of its first entry.
 -- Answers {generation, number} of the last entry, which is this one, unless the stream already is of this generation or a later one.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+    .. '.' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local number = 0
 if redis.call('EXISTS', KEYS[1]) == 1 then
     local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
 
-/// Why a command has no answer. After any but [`Error::Down`] and [`Error::Refused`] it may have been carried out.
+/// Why a command has no answer. Except after [`Error::Refused`] it may have been carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("Redis is left alone until it answers a probe (last failure: {0})")]
@@ -19,10 +19,12 @@ pub enum Error {
 
 impl Error {
     /// The class, as metrics and `/health/ready` show it.
-    pub const fn class(&self) -> &'static str {
+    pub fn class(&self) -> &'static str {
         match self {
             Error::Down(_) => "down",
             Error::TimedOut(_) => "timeout",
+            Error::Lost(error) if error.is_timeout() => "timeout",
+            Error::Lost(error) if error.kind() == ErrorKind::AuthenticationFailed => "authentication",
             Error::Lost(_) => "connection",
             Error::Refused(_) => "refused",
         }

@@ -24,7 +24,7 @@ pub use stream::{Next, Start, Stream, StreamEntry, Tail};
 pub use target::{Target, redacted};
 
 /// How long connecting may take, be it to all nodes of a cluster. Nobody waits for it but who probes.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The way to Redis. Dropping it ends the connections and the probing.
 pub struct Link {
@@ -36,7 +36,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects, or has tried to for 1.5 s at most: a Redis that is out of reach is no error, and is probed every second from then on.
+    /// Connects, or has tried to for 3 s at most: a Redis that is out of reach is no error, and is probed every second from then on.
     /// `timeout` bounds each command.
     pub async fn open(target: &Target, timeout: Duration, metrics: &Metrics) -> Arc<Link> {
         let pool = Pool::new(target);
@@ -49,7 +49,7 @@ impl Link {
         Arc::new(Link { pool, timeout, breaker, probing, requests: metrics.redis_requests.clone() })
     }
 
-    /// `None` while Redis answers, or the class of the last failure: `timeout`, `connection`, `refused`.
+    /// `None` while Redis answers, or the class of the last failure: `timeout`, `connection`, `authentication` or `refused`.
     pub fn last_error(&self) -> Option<&'static str> {
         self.breaker.last_error()
     }
@@ -105,8 +105,13 @@ impl Link {
     fn counted<T: FromRedisValue>(&self, name: &'static str, answer: Result<Value, Error>) -> Result<T, Error> {
         let answer = answer.and_then(|value| T::from_redis_value(value).map_err(|error| Error::Refused(error.into())));
         let outcome = answer.as_ref().err().map_or("ok", Error::class);
-        self.requests.with_label_values(&[name, outcome]).inc();
+        self.count(name, outcome);
         answer
+    }
+
+    /// Counts what became of a command, where the answer itself does not tell.
+    pub fn count(&self, name: &'static str, outcome: &'static str) {
+        self.requests.with_label_values(&[name, outcome]).inc();
     }
 
     /// A connection for what blocks. Refused while the breaker is open, so that a hung Redis is not tried more often than once a second.

@@ -1,6 +1,6 @@
 //! The change stream in Redis: numbered by us without a gap, so that whoever follows it knows what it has missed.
 //!
-//! Each entry carries its generation (`g`), the run of the server that took it (`r`) and the payload (`m`); its id is `<number>-0`.
+//! Each entry carries its generation (`g`), the run of the server that took it (`r`: its process, and since when it has been the primary) and the payload (`m`); its id is `<number>-0`.
 
 use std::{
     collections::HashMap,
@@ -101,8 +101,7 @@ impl Tail {
         let Some(last) = self.last_number().await? else { return Ok(None) };
         let replay = i64::try_from(replay).unwrap_or(i64::MAX);
         let from = format!("{}-0", last.saturating_sub(replay).max(0) + 1);
-        let found: Vec<(String, Fields)> =
-            self.read(cmd("XRANGE").arg(&self.key).arg(from).arg("+").arg("COUNT").arg(1), Duration::ZERO).await?;
+        let found: Vec<RawEntry> = self.read(cmd("XRANGE").arg(&self.key).arg(from).arg("+").arg("COUNT").arg(1), Duration::ZERO).await?;
         let Some(first) = found.into_iter().next().map(entry) else { return Ok(None) };
         let Position { generation, number } = first.position;
         Ok(Some(Start { from: Position { generation, number: number - 1 }, last }))
@@ -113,7 +112,7 @@ impl Tail {
         let milliseconds = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1); // 0 would be for ever
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(READ_AT_ONCE).arg("BLOCK").arg(milliseconds).arg("STREAMS").arg(&self.key).arg(format!("{after}-0"));
-        let found: Option<Vec<(String, Vec<(String, Fields)>)>> = self.read(&command, block).await?;
+        let found: Option<Vec<(String, Vec<RawEntry>)>> = self.read(&command, block).await?;
         let entries: Vec<StreamEntry> = found.into_iter().flatten().flat_map(|(_, entries)| entries).map(entry).collect();
         if !entries.is_empty() {
             return Ok(Next::Entries(entries));
@@ -141,8 +140,10 @@ impl Tail {
 }
 
 type Fields = HashMap<String, Value>;
+/// Its id, and what it holds.
+type RawEntry = (String, Fields);
 
-fn entry((id, mut fields): (String, Fields)) -> StreamEntry {
+fn entry((id, mut fields): RawEntry) -> StreamEntry {
     let generation = fields.get("g").and_then(text).and_then(|text| text.parse().ok());
     let ours = generation.filter(|_| id.ends_with("-0"));
     let payload = match fields.remove("m") {

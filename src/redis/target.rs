@@ -4,12 +4,9 @@ use deadpool_redis::redis::{ConnectionInfo, IntoConnectionInfo, cluster::Cluster
 
 use crate::config::{self, SettingsError};
 
-/// A single server, or the nodes of a cluster that it may be found by.
-#[derive(Debug, Clone)]
-pub enum Target {
-    Single(ConnectionInfo),
-    Cluster(Vec<ConnectionInfo>),
-}
+/// A single server, or the nodes by which a cluster is found.
+#[derive(Clone)]
+pub struct Target(pub(super) Vec<ConnectionInfo>);
 
 const RIGHT: &str =
     "must be redis://[user:password@]host:port, rediss:// with TLS, or several of them with commas between them (a cluster)";
@@ -23,20 +20,20 @@ impl Target {
             if !url.starts_with("redis://") && !url.starts_with("rediss://") {
                 return Err(wrong("it begins with another scheme, or none".into()));
             }
+            // A URL allows it in a host; nobody means it.
+            if url.rsplit('@').next().is_some_and(|place| place.contains(',')) {
+                return Err(wrong("a comma must be followed by another whole URL".into()));
+            }
             nodes.push(url.into_connection_info().map_err(|error| wrong(error.to_string()))?);
         }
-        if nodes.len() == 1 {
-            return Ok(Target::Single(nodes.remove(0)));
-        }
+        // Its nodes have one password, and the like.
         ClusterClientBuilder::new(nodes.clone()).build().map_err(|error| wrong(error.to_string()))?;
-        Ok(Target::Cluster(nodes))
+        Ok(Target(nodes))
     }
 
-    pub const fn topology(&self) -> &'static str {
-        match self {
-            Target::Single(_) => "single",
-            Target::Cluster(_) => "cluster",
-        }
+    /// `single` or `cluster`.
+    pub fn topology(&self) -> &'static str {
+        if self.0.len() == 1 { "single" } else { "cluster" }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Directory {
     /// Ordered by name for listings; emptied by every change and made anew by the next listing.
     by_name: RwLock<Option<Arc<Vec<Arc<Facility>>>>>,
     loaded: AtomicBool,
+    /// Held from before the rows are read until they are taken over: of two readings the later counts.
+    reading: tokio::sync::Mutex<()>,
     next_lookup_ms: AtomicI64,
 }
 
@@ -30,6 +32,7 @@ const LOOKUP_INTERVAL_MS: i64 = 100;
 impl Directory {
     /// Reads all facilities, and answers those that were known and no longer exist.
     pub async fn load(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
+        let _reading = self.reading.lock().await;
         // Before the rows are read: what is registered meanwhile may not be in them, and stays.
         let before: Vec<Uuid> = self.facilities.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
         let rows = store.facilities(None).await?;
@@ -48,6 +51,7 @@ impl Directory {
 
     /// Reads these facilities again; answers those that no longer exist.
     pub async fn reload(&self, store: &dyn Store, ids: &[Uuid]) -> store::Result<Vec<Uuid>> {
+        let _reading = self.reading.lock().await;
         let rows = store.facilities(Some(ids)).await?;
         let mut gone: Vec<Uuid> = ids.to_vec();
         gone.retain(|id| !rows.iter().any(|row| row.id == *id));

@@ -1,4 +1,5 @@
 //! Refreshes that readers wait for: one per key at a time, whose result all its readers share, and keys that wait together go together.
+//! Replicas share a key's refresh through Redis: one of them takes it, the others wait for what it finds.
 //!
 //! A reader joins the flight that waits; one that takes an answer of any age above zero may also join the one in the air. The work runs
 //! in tasks of its own, so that a reader that goes away takes nothing from the others.
@@ -15,8 +16,17 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use super::refresh::{Refreshed, Refresher};
-use crate::{cache::memory::Key, domain::summary::DayKey, metrics::Trigger, store::StoreError};
+use super::{
+    refresh::{Refreshed, Refresher},
+    shared::{Shared, Turn},
+};
+use crate::{
+    cache::{memory::Key, redis::Lease},
+    changes::StoredEntry,
+    domain::summary::DayKey,
+    metrics::Trigger,
+    store::StoreError,
+};
 
 /// Refresh transactions in the air at once: enough to keep two connections busy, few enough to leave the pool to writers.
 const IN_THE_AIR: usize = 2;
@@ -27,6 +37,7 @@ type Seat = watch::Receiver<Option<Landing>>;
 
 pub struct Flights {
     refresher: Arc<Refresher>,
+    shared: Option<Arc<Shared>>,
     board: Mutex<Board>,
     runways: Arc<Semaphore>,
     chunk: usize,
@@ -43,14 +54,24 @@ struct Board {
 struct Flight {
     day_key: DayKey,
     trigger: Trigger,
+    /// Somebody on it takes no refresh that began before it was asked for, as another replica's may have.
+    is_own: bool,
     seats: watch::Sender<Option<Landing>>,
+}
+
+/// A flight that has boarded.
+struct Passenger {
+    day_key: DayKey,
+    trigger: Trigger,
+    is_own: bool,
 }
 
 impl Flights {
     /// `chunk` bounds the keys of one transaction. Flights run on the runtime that this is called in.
-    pub fn new(refresher: Arc<Refresher>, chunk: usize) -> Arc<Self> {
+    pub fn new(refresher: Arc<Refresher>, shared: Option<Arc<Shared>>, chunk: usize) -> Arc<Self> {
         Arc::new(Flights {
             refresher,
+            shared,
             board: Mutex::default(),
             runways: Arc::new(Semaphore::new(IN_THE_AIR)),
             chunk,
@@ -80,7 +101,8 @@ impl Flights {
         if may_join_running && let Some(flying) = board.flying.get(&key) {
             return Ok((flying.subscribe(), true));
         }
-        if let Some(waiting) = board.waiting.get(&key) {
+        if let Some(waiting) = board.waiting.get_mut(&key) {
+            waiting.is_own |= !may_join_running;
             return Ok((waiting.seats.subscribe(), true));
         }
         // Under the board's lock: a flight publishes what it brings before it leaves the board.
@@ -88,7 +110,7 @@ impl Flights {
             return Err(found);
         }
         let (seats, seat) = watch::channel(None);
-        board.waiting.insert(key, Flight { day_key, trigger, seats });
+        board.waiting.insert(key, Flight { day_key, trigger, is_own: !may_join_running, seats });
         drop(board);
         self.runtime.spawn(self.clone().take_off());
         Ok((seat, false))
@@ -107,34 +129,86 @@ impl Flights {
         let Ok(_runway) = self.runways.clone().acquire_owned().await else { return };
         loop {
             let passengers = self.board_passengers();
-            let Some(trigger) = passengers.first().map(|(_, trigger)| *trigger) else { return };
-            let day_keys: Vec<DayKey> = passengers.into_iter().map(|(day_key, _)| day_key).collect();
-            let landings = self.fly(&day_keys, trigger).await;
-            let mut board = self.board();
-            for (day_key, landing) in day_keys.iter().zip(landings) {
-                if let Some(seats) = board.flying.remove(&day_key.id()) {
-                    seats.send_replace(Some(landing));
-                }
+            let Some(trigger) = passengers.first().map(|passenger| passenger.trigger) else { return };
+            let (day_keys, leases) = self.take_turns(passengers).await;
+            if !day_keys.is_empty() {
+                self.fly_and_land(&day_keys, leases, trigger).await;
             }
         }
     }
 
+    /// The keys that are this replica's to refresh; another's are waited for beside the runway.
+    async fn take_turns(self: &Arc<Self>, passengers: Vec<Passenger>) -> (Vec<DayKey>, Vec<Lease>) {
+        let (mut ours, mut leases) = (Vec::with_capacity(passengers.len()), Vec::new());
+        let turns = passengers.iter().map(|passenger| async {
+            match &self.shared {
+                Some(shared) if !passenger.is_own => shared.turn(&passenger.day_key.id()).await,
+                _ => Turn::Ours(None),
+            }
+        });
+        let turns = futures_util::future::join_all(turns).await;
+        for (Passenger { day_key, trigger, .. }, turn) in passengers.into_iter().zip(turns) {
+            match (turn, &self.shared) {
+                (Turn::Another, Some(shared)) => {
+                    drop(self.runtime.spawn(self.clone().wait_for_another(shared.clone(), day_key, trigger)));
+                }
+                (Turn::Ours(lease), _) => {
+                    leases.extend(lease);
+                    ours.push(day_key);
+                }
+                (Turn::Another, None) => ours.push(day_key),
+            }
+        }
+        (ours, leases)
+    }
+
+    async fn wait_for_another(self: Arc<Self>, shared: Arc<Shared>, day_key: DayKey, trigger: Trigger) {
+        match shared.wait(&day_key.id()).await {
+            Ok(entry) => {
+                let found = Refreshed { row: entry.row, changed: false, written: false, elsewhere: true };
+                self.land_one(&day_key.id(), Ok(Some(Arc::new(found))));
+            }
+            Err(lease) => self.fly_and_land(&[day_key], lease.into_iter().collect(), trigger).await,
+        }
+    }
+
+    async fn fly_and_land(&self, day_keys: &[DayKey], leases: Vec<Lease>, trigger: Trigger) {
+        let vantage = self.refresher.changes.vantage();
+        let landings = self.fly(day_keys, trigger).await;
+        let found: Vec<StoredEntry> = match leases.is_empty() {
+            true => Vec::new(),
+            false => landings.iter().flatten().flatten().map(|r| StoredEntry { row: r.row.clone(), since: vantage.position }).collect(),
+        };
+        for (day_key, landing) in day_keys.iter().zip(landings) {
+            self.land_one(&day_key.id(), landing);
+        }
+        if let Some(shared) = self.shared.as_ref().filter(|_| !leases.is_empty()) {
+            shared.done(&found, leases).await;
+        }
+    }
+
+    fn land_one(&self, key: &Key, landing: Landing) {
+        if let Some(seats) = self.board().flying.remove(key) {
+            seats.send_replace(Some(landing));
+        }
+    }
+
     /// Moves waiting flights of one trigger, whose key is not in the air, into the air.
-    fn board_passengers(&self) -> Vec<(DayKey, Trigger)> {
+    fn board_passengers(&self) -> Vec<Passenger> {
         let mut board = self.board();
         let board = &mut *board;
         let ready: Vec<Key> = board.waiting.keys().filter(|key| !board.flying.contains_key(key)).copied().collect();
-        let mut taken: Vec<(DayKey, Trigger)> = Vec::new();
+        let mut taken: Vec<Passenger> = Vec::new();
         for key in ready {
             if taken.len() == self.chunk {
                 break;
             }
-            if taken.first().is_some_and(|(_, trigger)| board.waiting.get(&key).is_none_or(|f| f.trigger != *trigger)) {
+            if taken.first().is_some_and(|first| board.waiting.get(&key).is_none_or(|f| f.trigger != first.trigger)) {
                 continue;
             }
             if let Some(flight) = board.waiting.remove(&key) {
                 board.flying.insert(key, flight.seats);
-                taken.push((flight.day_key, flight.trigger));
+                taken.push(Passenger { day_key: flight.day_key, trigger: flight.trigger, is_own: flight.is_own });
             }
         }
         taken

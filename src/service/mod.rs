@@ -6,3 +6,4 @@ pub mod ingest;
 pub mod outage;
 pub mod reads;
 pub mod refresh;
+pub mod shared;

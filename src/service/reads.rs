@@ -1,5 +1,5 @@
-//! The freshness ladder: memory, then the summary table, then a refresh; each rung only where the one before is not fresh enough for
-//! this reader. Every answer carries how old it is.
+//! The freshness ladder: memory, then Redis, then the summary table, then a refresh; each rung only where the one before is not fresh
+//! enough for this reader. Every answer carries how old it is.
 
 use std::{
     sync::Arc,
@@ -9,9 +9,10 @@ use std::{
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use super::{directory::Directory, flights::Flights, outage::Outage};
+use super::{directory::Directory, flights::Flights, outage::Outage, shared::Shared};
 use crate::{
-    cache::memory::{Entry, Fill, Key, Memory},
+    cache::memory::{Entry, Fill, Key, Memory, Vantage},
+    changes::Changes,
     clock::Clock,
     config::FreshnessSettings,
     domain::{
@@ -20,7 +21,7 @@ use crate::{
         summary::{DayKey, Summary, SummaryRow},
     },
     metrics::{Metrics, Trigger},
-    store::{self, Store, StoreError},
+    store::{self, Store, StoreError, TableRead},
 };
 
 /// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in no tier.
@@ -45,6 +46,7 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
     Memory,
+    Redis,
     Table,
     Source,
 }
@@ -53,6 +55,7 @@ impl Tier {
     pub const fn as_str(self) -> &'static str {
         match self {
             Tier::Memory => "memory",
+            Tier::Redis => "redis",
             Tier::Table => "table",
             Tier::Source => "source",
         }
@@ -76,7 +79,7 @@ pub struct Wish {
     pub explicit: bool,
     /// Answer at once with figures at most that much older than `max_age_ms`, and refresh behind.
     pub max_stale_ms: Option<i64>,
-    /// Memory or nothing.
+    /// Memory or Redis, or nothing.
     pub only_if_cached: bool,
     /// At least that version.
     pub min_version: i64,
@@ -87,6 +90,12 @@ impl Wish {
     /// millisecond: something may have been written since.
     fn takes(&self, age_ms: i64) -> bool {
         self.max_age_ms > 0 && age_ms <= self.max_age_ms
+    }
+
+    /// Whether what a refresh took so long to bring, or another's had begun to bring before, is still young enough.
+    fn bears(&self, answer: &Answer) -> bool {
+        let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
+        answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
     }
 }
 
@@ -109,7 +118,7 @@ pub struct Answer {
 pub enum ReadError {
     /// The day has not begun, or the facility is gone.
     NotFound,
-    /// `only-if-cached`, and nothing fresh enough in memory.
+    /// `only-if-cached`, and nothing fresh enough in memory or Redis.
     NotCached,
     /// Nothing fresh enough can be had now; try again.
     Unavailable,
@@ -119,6 +128,9 @@ pub enum ReadError {
 
 pub struct Reads {
     pub memory: Arc<Memory>,
+    pub changes: Arc<Changes>,
+    /// The tier that replicas share, where there are several.
+    pub shared: Option<Arc<Shared>>,
     pub store: Arc<dyn Store>,
     pub flights: Arc<Flights>,
     pub directory: Arc<Directory>,
@@ -126,14 +138,26 @@ pub struct Reads {
     pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
     pub freshness: FreshnessSettings,
+    /// How old an entry may be that no watermark counts for, in memory and in Redis; however much older its reader would take it.
+    pub unproven_ms: Unproven,
     /// Keys whose refresh met a lock of somebody else's a moment ago: their readers get the last figures without waiting for it again.
     pub locked: Cache<Key, ()>,
+}
+
+/// Ages up to which an entry counts as fresh without a proof from the change stream, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Unproven {
+    pub memory: i64,
+    pub redis: i64,
 }
 
 /// How long after a refresh that met a lock nobody tries that key again.
 pub const LOCK_BACK_OFF: Duration = Duration::from_secs(2);
 /// Locked keys remembered.
 pub const LOCKED_KEYS: u64 = 10_000;
+
+/// Age from which an entry that missed something is read anew.
+const REJOIN_MS: i64 = 1_000;
 
 /// How often the table is asked again for a version that is not there yet.
 const VERSION_POLL: Duration = Duration::from_millis(50);
@@ -145,10 +169,23 @@ impl Reads {
     pub fn read_memory(&self, facility: Uuid, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
         let entry = self.held(facility, day)?;
         let age_ms = self.age_ms(&entry, now_ms);
-        (wish.takes(age_ms) && entry.version >= wish.min_version).then(|| {
-            self.metrics.reads_fresh_memory.inc();
-            hit(entry, age_ms)
-        })
+        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, self.unproven_ms.memory, now_ms))
+            .then(|| {
+                self.metrics.reads_fresh_memory.inc();
+                hit(entry, age_ms)
+            })
+    }
+
+    /// Whether nothing could be gained by looking further: later changes come by here, or the entry is young, or nobody could tell anyway.
+    /// Where the stream is followed, one that is not joined to it (after a gap) is soon read anew, and joined then.
+    fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64, now_ms: i64) -> bool {
+        let most_ms = if self.changes.are_followed() { unproven_ms.min(REJOIN_MS) } else { unproven_ms };
+        age_ms <= most_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
+    }
+
+    /// Whether each later change would come by here.
+    fn is_proven(&self, entry: &Entry) -> bool {
+        self.memory.is_joined(entry) && self.changes.are_followed()
     }
 
     /// What memory holds of the day. Figures from before it began are of another zone's day of that name: the facility has moved since.
@@ -191,9 +228,6 @@ impl Reads {
             }
             return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, now_ms)) });
         }
-        if wish.only_if_cached {
-            return Err(ReadError::NotCached);
-        }
         let forward = match &held {
             None => Forward::Miss,
             Some(_) if wish.explicit || wish.min_version > 0 => Forward::Request,
@@ -203,10 +237,11 @@ impl Reads {
         let reached = tokio::time::timeout(timeout, async {
             let mut last = held;
             loop {
-                match self.table_then_source(facility, day, wish, &mut last, forward).await {
-                    Ok(answer) if answer.entry.version >= wish.min_version => return Ok(answer),
+                match self.lower_rungs(facility, day, wish, &mut last, forward).await {
+                    Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
                     Ok(_) => tokio::time::sleep(VERSION_POLL).await,
                     Err(None) => return Err(ReadError::NotFound),
+                    Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
                     Err(Some(error)) => {
                         self.outage.failed(&error, self.clock.now_ms());
                         return self.last_figures(last, wish, forward);
@@ -222,8 +257,8 @@ impl Reads {
         }
     }
 
-    /// The table where memory has nothing (or too old a version), then the source. `Err(None)`: there is no such day.
-    async fn table_then_source(
+    /// Redis, the table, the source, each where the rung before has nothing that will do. `Err(None)`: there is no such day.
+    async fn lower_rungs(
         self: &Arc<Self>,
         facility: &Arc<Facility>,
         day: Day,
@@ -231,33 +266,77 @@ impl Reads {
         last: &mut Option<Arc<Entry>>,
         forward: Forward,
     ) -> Result<Answer, Option<Arc<StoreError>>> {
-        let arrived_ms = self.clock.now_ms();
-        if self.outage.is_on(arrived_ms) {
-            return Err(Some(Arc::new(StoreError::Unavailable(sqlx::Error::PoolTimedOut))));
-        }
         let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
-        if last.as_ref().is_none_or(|held| held.version < wish.min_version)
-            && let Some(entry) = self.read_table(facility, day, arrived_ms).await.map_err(|e| Some(Arc::new(e)))?
-        {
-            *last = Some(entry.clone());
+        if let Some(entry) = self.read_redis(facility.id, &day).await {
             let age_ms = self.age_ms(&entry, self.clock.now_ms());
-            let bearable_ms = wish.max_age_ms.saturating_add(wish.max_stale_ms.unwrap_or(0));
-            if wish.takes(age_ms) || (wish.max_stale_ms.is_some() && age_ms <= bearable_ms) || entry.version < wish.min_version {
-                let is_fresh = wish.takes(age_ms);
-                if !is_fresh {
-                    self.flights.book(DayKey { facility: facility.clone(), day }, true, Trigger::Read);
-                }
-                return Ok(Answer {
-                    entry,
-                    age_ms,
-                    outcome: if is_fresh { Outcome::Fresh } else { Outcome::Stale },
-                    tier: Tier::Table,
-                    forward: Some(forward),
-                    collapsed: false,
-                    source_unavailable: false,
-                });
+            let is_fresh = wish.takes(age_ms) && self.counts_as_fresh(&entry, age_ms, self.unproven_ms.redis, self.clock.now_ms());
+            keep_newer(last, &entry);
+            if is_fresh && entry.version >= wish.min_version {
+                return Ok(Answer { outcome: Outcome::Fresh, tier: Tier::Redis, forward: Some(forward), ..hit(entry, age_ms) });
             }
         }
+        if wish.only_if_cached {
+            return Err(Some(Arc::new(StoreError::Conflict)));
+        }
+        if self.outage.is_on(self.clock.now_ms()) {
+            return Err(Some(Arc::new(StoreError::Unavailable(sqlx::Error::PoolTimedOut))));
+        }
+        if let Some(answer) = self.try_table(facility, day, wish, last, forward).await.map_err(|error| Some(Arc::new(error)))? {
+            return Ok(answer);
+        }
+        self.from_source(facility, day, wish, outcome, forward).await
+    }
+
+    /// What the replicas' shared tier has, judged and kept in memory like any fill.
+    async fn read_redis(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
+        let shared = self.shared.as_ref().filter(|_| self.changes.are_followed())?;
+        let vantage = self.memory.vantage();
+        let found = shared.get(&(facility, day.date)).await.filter(|entry| entry.row.is_of(day))?;
+        // Not later than now, as with the table's.
+        let as_of_ms = found.row.as_of_ms.min(self.clock.now_ms());
+        match self.memory.fill(&vantage, found.since, &found.row, as_of_ms) {
+            Fill::Kept(entry) => Some(entry),
+            Fill::LostRace => None,
+        }
+    }
+
+    /// The table, unless what memory has is as fresh as anything in there, and if it will do for this reader.
+    async fn try_table(
+        self: &Arc<Self>,
+        facility: &Arc<Facility>,
+        day: Day,
+        wish: &Wish,
+        last: &mut Option<Arc<Entry>>,
+        forward: Forward,
+    ) -> store::Result<Option<Answer>> {
+        let arrived_ms = self.clock.now_ms();
+        let outcome = |is_fresh| if is_fresh { Outcome::Fresh } else { Outcome::Stale };
+        if last.as_ref().is_some_and(|held| held.version >= wish.min_version && self.is_proven(held)) {
+            return Ok(None);
+        }
+        let Some(entry) = self.read_table(facility, day, wish, arrived_ms).await? else { return Ok(None) };
+        keep_newer(last, &entry);
+        let age_ms = self.age_ms(&entry, self.clock.now_ms());
+        let is_fresh = wish.takes(age_ms);
+        let bearable_ms = wish.max_age_ms.saturating_add(wish.max_stale_ms.unwrap_or(0));
+        if !(is_fresh || (wish.max_stale_ms.is_some() && age_ms <= bearable_ms) || entry.version < wish.min_version) {
+            return Ok(None);
+        }
+        if !is_fresh {
+            self.flights.book(DayKey { facility: facility.clone(), day }, true, Trigger::Read);
+        }
+        Ok(Some(Answer { outcome: outcome(is_fresh), tier: Tier::Table, forward: Some(forward), ..hit(entry, age_ms) }))
+    }
+
+    /// A refresh: one's own, or a seat on another reader's.
+    async fn from_source(
+        self: &Arc<Self>,
+        facility: &Arc<Facility>,
+        day: Day,
+        wish: &Wish,
+        outcome: Outcome,
+        forward: Forward,
+    ) -> Result<Answer, Option<Arc<StoreError>>> {
         let day_key = DayKey { facility: facility.clone(), day };
         if self.locked.contains_key(&day_key.id()) {
             return Err(Some(Arc::new(StoreError::Conflict)));
@@ -277,38 +356,70 @@ impl Reads {
             .map_err(Some)?
             .ok_or(None)?;
         let entry = self.keep(&refreshed.row);
+        let age_ms = self.age_ms(&entry, self.clock.now_ms());
         Ok(Answer {
-            age_ms: self.age_ms(&entry, self.clock.now_ms()),
-            entry,
             outcome,
             tier: Tier::Source,
             forward: Some(forward),
-            collapsed,
-            source_unavailable: false,
+            collapsed: collapsed || refreshed.elsewhere,
+            ..hit(entry, age_ms)
         })
     }
 
-    /// The stored row; for a past day without one, its empty answer, once a watermark proves that; `None` where the source has to tell.
-    async fn read_table(&self, facility: &Facility, day: Day, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
+    /// The stored row, of a read replica if that will do; for a past day without one, its empty answer, once a watermark proves that;
+    /// `None` where the source has to tell.
+    async fn read_table(&self, facility: &Facility, day: Day, wish: &Wish, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
+        let key = (facility.id, day.date);
+        let vantage = self.memory.vantage();
+        if let Some(read) = self.store.summaries_nearby(&[key]).await
+            && let Some(entry) = self.take_nearby(&vantage, read, &day, wish, now_ms)
+        {
+            return Ok(Some(entry));
+        }
         for _ in 0..FILL_ATTEMPTS {
             // Taken before the row is read: whatever is proven of the table by now is in the row, or will be seen behind the position.
-            let (position, table_ms) = (self.memory.position(), self.memory.table_ms());
-            let row = self.store.summaries(&[(facility.id, day.date)]).await?.pop();
-            let row = match row {
+            let (vantage, table_ms) = (self.memory.vantage(), self.memory.table_ms());
+            let read = self.store.summaries(&[key]).await?;
+            if !self.changes.serve(&read.epoch) {
+                return Ok(None); // Another history: the next look drops what is held.
+            }
+            let proven_ms = table_ms.max(read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms));
+            let row = match read.rows.into_iter().next() {
                 Some(row) if row.is_of(&day) => row,
                 Some(_) => return Ok(None),
-                None if day.end_ms <= now_ms && table_ms != i64::MIN => {
-                    SummaryRow { summary: Summary::empty(facility.id, day.date, true), as_of_ms: table_ms, next_expires_at_ms: None }
-                }
+                None if day.end_ms <= now_ms && proven_ms != i64::MIN => empty(facility.id, &day, proven_ms),
                 None => return Ok(None),
             };
             // Not later than now: a row of before the database's clock was set back must not look fresh until it catches up.
-            let as_of_ms = row.as_of_ms.min(now_ms).max(table_ms);
-            if let Fill::Kept(entry) = self.memory.fill(position, &row, as_of_ms) {
+            let as_of_ms = row.as_of_ms.min(now_ms).max(proven_ms);
+            if let Fill::Kept(entry) = self.memory.fill(&vantage, vantage.position, &row, as_of_ms) {
+                self.share(&vantage, &row, as_of_ms);
                 return Ok(Some(entry));
             }
         }
         Ok(None)
+    }
+
+    /// What a read replica answered, unless it lags too far behind for this reader, or behind what is known here. What it proves is what
+    /// the watermark that it has received proves.
+    fn take_nearby(&self, vantage: &Vantage, read: TableRead, day: &Day, wish: &Wish, now_ms: i64) -> Option<Arc<Entry>> {
+        let watermark = read.watermark.filter(|_| self.changes.serve(&read.epoch))?;
+        let row = read.rows.into_iter().next().filter(|row| row.is_of(day))?;
+        let as_of_ms = row.as_of_ms.max(watermark.at_ms).min(now_ms);
+        if !wish.takes(now_ms.saturating_sub(as_of_ms)) || row.summary.version < wish.min_version {
+            return None;
+        }
+        match self.memory.fill(vantage, watermark.position, &row, as_of_ms) {
+            Fill::Kept(entry) => Some(entry),
+            Fill::LostRace => None,
+        }
+    }
+
+    /// Lets the other replicas have what was read from the table.
+    fn share(&self, vantage: &Vantage, row: &SummaryRow, as_of_ms: i64) {
+        if self.shared.is_some() {
+            self.changes.confirm(vantage, std::iter::once(&SummaryRow { as_of_ms, ..row.clone() }));
+        }
     }
 
     /// What a flight that has just landed put in memory, if it will do for this reader.
@@ -323,7 +434,7 @@ impl Reads {
         self.memory
             .get(&(row.summary.facility_id, row.summary.date))
             .filter(|held| held.version >= row.summary.version && self.memory.exact_as_of_ms(held) >= row.as_of_ms)
-            .unwrap_or_else(|| Arc::new(Entry::new(row, row.as_of_ms, false)))
+            .unwrap_or_else(|| Arc::new(Entry::new(row, row.as_of_ms, None)))
     }
 
     /// What is left when the source cannot be asked: the last figures, with their true age, unless the reader's own bound forbids it.
@@ -354,6 +465,18 @@ impl Reads {
     pub fn age_ms(&self, entry: &Entry, now_ms: i64) -> i64 {
         now_ms.saturating_sub(self.memory.exact_as_of_ms(entry)).max(0)
     }
+}
+
+/// What to fall back to: never a version lower than what one has.
+fn keep_newer(last: &mut Option<Arc<Entry>>, entry: &Arc<Entry>) {
+    if last.as_ref().is_none_or(|held| held.version <= entry.version) {
+        *last = Some(entry.clone());
+    }
+}
+
+/// A past day for which nothing is stored.
+fn empty(facility: Uuid, day: &Day, as_of_ms: i64) -> SummaryRow {
+    SummaryRow { summary: Summary::empty(facility, day.date, true), as_of_ms, next_expires_at_ms: None }
 }
 
 fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::directory::Directory;
 use crate::{
+    cache::memory::Vantage,
     changes::Changes,
     domain::{
         blood_type::BloodType,
@@ -20,7 +21,7 @@ use crate::{
         summary::{DayKey, Figures, SummaryRow},
     },
     metrics::{Metrics, Trigger},
-    store::{self, Derived, Mark, Store, StoreError, Transaction},
+    store::{self, Derived, Mark, MarkKind, Store, StoreError, Transaction},
 };
 
 /// A refreshed facility-day.
@@ -32,6 +33,8 @@ pub struct Refreshed {
     pub changed: bool,
     /// The row was written, so there is an outbox entry to publish.
     pub written: bool,
+    /// Another replica has refreshed it.
+    pub elsewhere: bool,
 }
 
 /// Stock that a closed day is to be given, by type.
@@ -128,17 +131,22 @@ impl Refresher {
         stock: &ClosedStock,
         trigger: Trigger,
     ) -> store::Result<Vec<Refreshed>> {
-        let position = self.changes.position();
+        let vantage = self.changes.vantage();
         let mut tx = self.store.begin(lock_timeout).await?;
         if !marks.is_empty() {
             let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
             if taken.iter().any(|mark| !marks.contains(mark) && !is_covered(mark, keys)) {
                 return Err(StoreError::Conflict);
             }
+            let changed: Vec<Uuid> =
+                taken.iter().filter(|mark| mark.kind == MarkKind::Facility).filter_map(|mark| mark.facility_id).collect();
+            if !changed.is_empty() {
+                tx.note_facilities(&changed).await?;
+            }
         }
         let refreshed = self.apply_with_stock(&mut *tx, keys, stock, trigger).await?;
         tx.commit().await?;
-        self.publish(position, &refreshed);
+        self.publish(&vantage, &refreshed);
         Ok(refreshed)
     }
 
@@ -193,7 +201,7 @@ impl Refresher {
                 if d.figures_differ {
                     row.summary.updated_at = Some(row.as_of_ms);
                 }
-                Refreshed { row, changed: d.figures_differ || opens, written: d.write_needed || opens }
+                Refreshed { row, changed: d.figures_differ || opens, written: d.write_needed || opens, elsewhere: false }
             })
             .collect();
         let rows: Vec<SummaryRow> = refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
@@ -209,10 +217,10 @@ impl Refresher {
     }
 
     /// Publishes what a committed `apply` wrote, and what it found unchanged: that is exact as of now, too.
-    pub fn publish(&self, position: u64, refreshed: &[Refreshed]) {
+    pub fn publish(&self, vantage: &Vantage, refreshed: &[Refreshed]) {
         let (written, unchanged): (Vec<&Refreshed>, Vec<&Refreshed>) = refreshed.iter().partition(|r| r.written);
-        self.changes.publish(position, written.into_iter().map(|r| &r.row));
-        self.changes.confirm(position, unchanged.into_iter().map(|r| &r.row));
+        self.changes.publish(vantage, written.into_iter().map(|r| &r.row));
+        self.changes.confirm(vantage, unchanged.into_iter().map(|r| &r.row));
     }
 
     /// The same days under the zones that the facilities have by now.
@@ -313,10 +321,7 @@ fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        domain::{facility::Zone, summary::Summary},
-        store::MarkKind,
-    };
+    use crate::domain::{facility::Zone, summary::Summary};
 
     fn facility(n: u128, zone: &str) -> Arc<Facility> {
         Arc::new(Facility { id: Uuid::from_u128(n), name: String::new(), zone: Arc::new(Zone::named(zone).unwrap()) })

@@ -74,6 +74,8 @@ impl From<sqlx::Error> for StoreError {
             "55P03" | "57014" => StoreError::Locked(error),
             "40001" | "40P01" => StoreError::Conflict,
             "53100" => StoreError::Full(error),
+            // The server is a standby, or was set to refuse writes.
+            "25006" => StoreError::Unavailable(error),
             _ => match code.get(..2) {
                 Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(error),
                 Some("22" | "23") => StoreError::Refused(error),

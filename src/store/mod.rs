@@ -3,6 +3,7 @@
 //! What does not belong here: which days to refresh, versions, freshness. Those are decided in `service`.
 
 mod error;
+mod fleet;
 pub mod postgres;
 pub mod sqlite;
 
@@ -18,6 +19,7 @@ use crate::domain::{
     summary::{DayKey, SummaryRow},
 };
 pub use error::StoreError;
+pub use fleet::{Epoch, TableRead, Watermark};
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -28,8 +30,12 @@ pub trait Store: Send + Sync + 'static {
     async fn now_ms(&self) -> Result<i64>;
     /// All facilities, or those of `ids` that exist.
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>>;
-    /// The stored rows of these keys, in no order; days without a row are missing.
-    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<Vec<SummaryRow>>;
+    /// The stored rows of these keys and the stored watermark, in one statement.
+    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead>;
+    /// The same from a streaming replica, as old as that is: its watermark says. `None` where none is configured, or none answers now.
+    async fn summaries_nearby(&self, _keys: &[(Uuid, Date)]) -> Option<TableRead> {
+        None
+    }
     /// The dates with a stored row.
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>>;
     /// Where deliveries and requests lie: a span per facility and UTC day.
@@ -37,13 +43,24 @@ pub trait Store: Send + Sync + 'static {
     /// Facilities whose stored figures stop holding at or before `until_ms`, and their dates, soonest first; and when the next would.
     async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>>;
     async fn next_expiry_ms(&self) -> Result<Option<i64>>;
-    /// The marks, unpublished rows and overdue expiries that are visible in one snapshot. Only a server looks: from its first look until
-    /// `close` it counts as one.
+    /// The marks, unpublished changes, overdue expiries and what the fleet agreed on, all of it as visible in one snapshot. Only a server
+    /// looks: from its first look until `close` it counts as one.
     async fn observe(&self, limit: usize) -> Result<Observation>;
     /// The keys whose stored row differs from its sources, all seen in one snapshot. Writes nothing, locks nothing.
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>>;
-    /// Deletes outbox rows that were published.
-    async fn forget_published(&self, ids: &[i64]) -> Result<()>;
+    /// Stores a watermark that was proven in this epoch. False, and nothing is stored, where the database is at another epoch by now or
+    /// has one as late.
+    async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool>;
+    /// Begins the generation of the stream behind `after`, and answers its number, which no other caller has ever got.
+    /// `StoreError::Conflict` where somebody has begun it already.
+    async fn begin_generation(&self, after: i64) -> Result<i64>;
+    /// Ends an epoch, unless somebody has: the next look sees another, without a watermark.
+    async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
+    /// Deletes rows of both outboxes (by `Observation::outbox` and `changed_facilities`) that were published in that generation. False,
+    /// and nothing is deleted, where another one has begun.
+    async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool>;
+    /// Deletes outbox rows of versions that a later one of the same day has followed: publishing the last is enough.
+    async fn compact_outbox(&self) -> Result<()>;
     /// Deletes tombstones of events before `tombstones_before_ms`, and finished runs started before `runs_before_ms`.
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()>;
 
@@ -56,8 +73,8 @@ pub trait Store: Send + Sync + 'static {
     async fn update_run(&self, run: &JobRun) -> Result<()>;
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>>;
 
-    /// Connections (in use, idle, most), for the pool gauges.
-    fn connections(&self) -> Connections;
+    /// Connections by pool (`primary`; `read`, where there is one), for the gauges.
+    fn connections(&self) -> Vec<(&'static str, Connections)>;
     /// Writing transactions that gain from running side by side.
     fn writers(&self) -> usize;
     /// `sqlite` or `postgres`.
@@ -84,6 +101,9 @@ pub trait Transaction: Send {
     async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>>;
     /// Appends marks.
     async fn add_marks(&mut self, marks: &[Mark]) -> Result<()>;
+
+    /// Leaves a note that these facilities were registered, changed or removed.
+    async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()>;
 
     /// Keeps statements about ids that have no row yet from racing with their removal: there is no row whose lock would do it.
     async fn reserve(&mut self, _set: &[Uuid], _removed: &[Uuid]) -> Result<()> {
@@ -182,12 +202,23 @@ pub struct Observation {
     pub marks: Vec<Mark>,
     /// (id, facility, date, version) of rows committed and not yet known to be published.
     pub outbox: Vec<(i64, Uuid, Date, i64)>,
+    /// (id, facility) of facilities registered, changed or removed, and not yet known to be published.
+    pub changed_facilities: Vec<(i64, Uuid)>,
     /// A stored row's figures have expired by `at_ms`.
     pub expiry_due: bool,
+    pub epoch: Epoch,
+    /// Of the change stream; 0 where there has never been one between servers.
+    pub generation: i64,
+    /// The watermark stored last, if that was in this epoch.
+    pub stored_watermark: Option<Watermark>,
+    /// The latest instant as of which a scheduled or full rebuild made sure that all that it looks at is right.
+    pub verified_through_ms: Option<i64>,
     /// Servers on this database, this one included.
     pub servers: u64,
     /// This server counts as one only since this look, for the first time or after its connection was lost: others may have come and gone.
     pub arrived: bool,
+    /// One server of all leads, and drains for them; on SQLite the only one.
+    pub leads: bool,
 }
 
 /// Figures as their sources have them now, beside what is stored.
@@ -256,6 +287,8 @@ pub struct JobRun {
     pub changed: i64,
     pub drift: i64,
     pub error: Option<String>,
+    /// The instant as of which it found or made right all that it looked at; `None` unless `done`.
+    pub verified_through_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -151,7 +151,7 @@ impl Point {
             tick = tick.min(self::rebuild(&core, Extent::Recent(core.settings.rebuild.days)).await?);
         }
         let ids: Vec<Uuid> = seeds.iter().map(|facility| facility.id).collect();
-        let rows = core.store.summaries(&core.store.stored_dates(&ids).await?).await?;
+        let rows = core.store.summaries(&core.store.stored_dates(&ids).await?).await?.rows;
         core.store.close().await;
         let body_bytes: usize = rows.iter().map(|row| row.summary.to_json().len()).sum();
         Ok(Point {

@@ -44,7 +44,7 @@ enum Refused {
 
 impl<'a> ServiceTarget<'a> {
     pub fn new(core: &'a Core) -> Self {
-        let (ingest, lane) = core.ingest(true);
+        let (ingest, lane) = core.ingest();
         ServiceTarget { core, ingest, lane: Mutex::new(Some(lane)) }
     }
 

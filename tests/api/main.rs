@@ -23,6 +23,7 @@ mod outside_writers;
 mod properties;
 mod reads;
 mod redis_stream;
+mod redis_tier;
 mod smoke;
 mod stampede;
 mod steps;

@@ -3,10 +3,13 @@
 
 mod audit;
 mod derive;
+mod fleet;
 mod marks;
 mod postgres_db;
 mod postgres_instants;
 mod postgres_plans;
+mod postgres_servers;
+mod postgres_standby;
 mod random_world;
 mod records;
 mod runs;
@@ -106,6 +109,18 @@ macro_rules! contract {
                     an_abandoned_run_is_taken_over_by_exactly_one,
                     a_beating_or_finished_run_is_left_alone,
                     progress_comes_back_as_it_was_stored,
+                    the_last_rebuild_that_was_done_says_what_is_verified,
+                }
+                fleet::{
+                    the_watermark_comes_back_with_the_rows_and_without_any,
+                    a_watermark_only_rises,
+                    a_watermark_of_another_epoch_is_not_stored_and_does_not_count,
+                    an_epoch_is_ended_once_and_takes_its_watermark_along,
+                    no_two_callers_begin_the_same_generation,
+                    a_facility_is_noted_with_its_transaction_or_not_at_all,
+                    what_was_published_is_forgotten_only_in_its_own_generation,
+                    a_deletion_waits_for_the_generation_that_is_being_begun,
+                    a_missing_row_of_the_fleet_is_named_with_what_brings_it_back,
                 }
                 audit::{
                     a_tampered_row_is_drift,

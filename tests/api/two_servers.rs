@@ -15,7 +15,7 @@ use crate::{
 const WRITING: Duration = Duration::from_secs(4);
 
 const WARNING: &str = "several servers use this database, and there is no change stream between them: answers are only as fresh as their \
-                       last refresh";
+                       last refresh; give each of them REDIS_URL";
 const OVER: &str = "this server is alone on its database again: its answers are kept fresh";
 
 async fn two_on_postgres() -> (Service, Service) {

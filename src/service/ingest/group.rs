@@ -14,6 +14,7 @@ use super::{
     fold::{Folded, Overlay, Touch},
 };
 use crate::{
+    cache::memory::Vantage,
     domain::{
         day::Day,
         event::{Entity, Event, Kind, Record, Statement},
@@ -22,7 +23,7 @@ use crate::{
     },
     metrics::Trigger,
     service::refresh::{Refreshed, days_with_data},
-    store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
+    store::{self, FacilityRow, Put, Removal, StoreError, Transaction},
 };
 
 pub(super) struct Group<'a> {
@@ -42,7 +43,7 @@ impl<'a> Group<'a> {
 
     /// Commits the group. One outcome a request, in order.
     pub(super) async fn commit(mut self, lock_timeout: Duration) -> store::Result<Vec<Result<Applied, IngestError>>> {
-        let position = self.parts.changes.position();
+        let vantage = self.parts.changes.vantage();
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
         let folded: Vec<Result<Folded, Vec<Fault>>> = self.requests.iter().map(|events| self.overlay.fold(events)).collect();
@@ -52,19 +53,12 @@ impl<'a> Group<'a> {
         let keys: Vec<DayKey> = days.values().flatten().map(|k| (k.id(), k.clone())).collect::<BTreeMap<_, _>>().into_values().collect();
         let refreshed = self.parts.refresher.apply(&mut *tx, &keys, Trigger::Event).await?;
         self.check_banks(&mut *tx).await?;
-        self.mark_registrations(&mut *tx).await?;
-        tx.commit().await?;
-        self.after_commit(position, &refreshed);
-        Ok(self.outcomes(folded, &days, &refreshed))
-    }
-
-    /// Tells the service beside this process of the facilities that this group registers or changes.
-    async fn mark_registrations(&self, tx: &mut dyn Transaction) -> store::Result<()> {
-        if !self.parts.beside_a_service || self.registered.is_empty() {
-            return Ok(());
+        if !self.registered.is_empty() {
+            tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
         }
-        let mark = |id: &Uuid| Mark { id: 0, kind: MarkKind::Facility, facility_id: Some(*id), span: None };
-        tx.add_marks(&self.registered.keys().map(mark).collect::<Vec<_>>()).await
+        tx.commit().await?;
+        self.after_commit(&vantage, &refreshed);
+        Ok(self.outcomes(folded, &days, &refreshed))
     }
 
     fn statements(&self) -> impl Iterator<Item = &'a Statement> {
@@ -209,12 +203,13 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn after_commit(&self, position: u64, refreshed: &[Refreshed]) {
+    fn after_commit(&self, vantage: &Vantage, refreshed: &[Refreshed]) {
         for facility in self.registered.values() {
             let row = FacilityRow { id: facility.id, name: facility.name.clone(), timezone: facility.zone.name.clone() };
             self.parts.directory.insert(row);
         }
-        self.parts.refresher.publish(position, refreshed);
+        self.parts.changes.publish_facilities(vantage, self.registered.keys().copied().collect());
+        self.parts.refresher.publish(vantage, refreshed);
         self.parts.outage.over();
     }
 

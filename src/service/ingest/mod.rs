@@ -87,8 +87,6 @@ pub struct Parts {
     pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
     pub settings: IngestSettings,
-    /// Another process may serve these tables: registrations leave a mark, by which its drain learns of names and zones.
-    pub beside_a_service: bool,
 }
 
 /// The way in: a bounded queue before the lanes.

@@ -1,24 +1,26 @@
-//! The pool: its limits, what each connection is set to, and what is checked before the service starts.
+//! The pools: their limits, what each connection is set to, and what is checked before the service starts and before each use.
 
 use std::time::Duration;
 
 use sqlx::{
-    ConnectOptions, PgPool,
+    ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use super::fleet::in_recovery;
 use crate::config::{DatabaseSettings, redacted};
-use crate::store::{Result, StoreError, migrate_error};
+use crate::store::{Connections, Result, StoreError, migrate_error};
 
 /// The oldest server that has everything the statements use (MERGE-safe transition tables, `date_bin`, `xmax` rules).
 const OLDEST_SERVER: i32 = 150_000;
 
+/// A connection that was used so recently is taken to be as it was.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// What every connection is set to.
-pub(super) fn options(settings: &DatabaseSettings) -> Result<PgConnectOptions> {
-    let options: PgConnectOptions = settings
-        .url
-        .parse()
-        .map_err(|e: sqlx::Error| StoreError::Migration(format!("database.url {} cannot be read: {e}", redacted(&settings.url))))?;
+pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnectOptions> {
+    let options: PgConnectOptions =
+        url.parse().map_err(|e: sqlx::Error| StoreError::Migration(format!("the database URL {} cannot be read: {e}", redacted(url))))?;
     Ok(options
         .application_name("facility-summary")
         .options([
@@ -31,14 +33,21 @@ pub(super) fn options(settings: &DatabaseSettings) -> Result<PgConnectOptions> {
 }
 
 pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
-    let pool = PgPoolOptions::new()
+    let options = options(settings, &settings.url)?;
+    // Behind a proxy or a name, a connection may come to lead to a server that was demoted, or that never was the primary.
+    let pool = limits(settings)
         .min_connections(settings.min_connections)
-        .max_connections(settings.max_connections)
-        .max_lifetime(Duration::from_secs(settings.max_lifetime_seconds))
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-        .test_before_acquire(true)
-        .connect_with(options(settings)?)
-        .await?;
+        .after_connect(|connection, _| Box::pin(async { if is_primary(connection).await? { Ok(()) } else { Err(in_recovery()) } }))
+        .before_acquire(|connection, meta| {
+            Box::pin(async move { Ok(meta.idle_for < MOMENT || is_primary(connection).await.unwrap_or(false)) })
+        })
+        .connect_with(options.clone())
+        .await;
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Err(explained(error, &options).await),
+    };
     check_server(&pool, settings).await?;
     // An index on a large table takes as long as it takes.
     let mut connection = pool.acquire().await?;
@@ -48,6 +57,42 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
     connection.close().await?;
     migrated?;
     Ok(pool)
+}
+
+/// A pool for a streaming replica, which connects when it is first used and gives each use so much time.
+pub(super) fn lazy(settings: &DatabaseSettings, url: &str, timeout: Duration) -> Result<PgPool> {
+    let statement_timeout = timeout.min(Duration::from_millis(settings.statement_timeout_ms));
+    let options = options(settings, url)?.options([("statement_timeout", statement_timeout.as_millis().to_string())]);
+    let pool = limits(settings)
+        .acquire_timeout(timeout)
+        .before_acquire(|connection, meta| Box::pin(async move { Ok(meta.idle_for < MOMENT || connection.ping().await.is_ok()) }));
+    Ok(pool.connect_lazy_with(options))
+}
+
+fn limits(settings: &DatabaseSettings) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .max_lifetime(Duration::from_secs(settings.max_lifetime_seconds))
+        .test_before_acquire(false) // each pool has a test of its own
+}
+
+pub(super) fn connections(pool: &PgPool) -> Connections {
+    let (size, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
+    Connections { in_use: size.saturating_sub(idle), idle, max: pool.options().get_max_connections() }
+}
+
+/// Also tells whether the connection is alive, in the one round trip that a ping would take.
+async fn is_primary(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(connection).await
+}
+
+/// A pool that finds only a standby says no more than that its time ran out.
+async fn explained(error: sqlx::Error, options: &PgConnectOptions) -> StoreError {
+    let ask = async { is_primary(&mut options.connect().await?).await };
+    match (&error, tokio::time::timeout(Duration::from_secs(1), ask).await) {
+        (sqlx::Error::PoolTimedOut, Ok(Ok(false))) => StoreError::Unavailable(in_recovery()),
+        _ => error.into(),
+    }
 }
 
 /// Refuses a server that is too old, and warns where the pool comes near what the server allows.

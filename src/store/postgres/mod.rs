@@ -2,7 +2,9 @@
 
 mod connect;
 mod entities;
+mod fleet;
 mod presence;
+mod read_pool;
 mod transaction;
 
 use std::time::Duration;
@@ -12,25 +14,30 @@ use jiff::civil::Date;
 use sqlx::{AssertSqlSafe, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{Connections, Difference, FacilityRow, JobRun, Mark, MarkKind, Observation, Result, Span, Store, StoreError, Transaction};
+use super::{
+    Connections, Difference, Epoch, FacilityRow, JobRun, Mark, MarkKind, Observation, Result, Span, Store, StoreError, TableRead,
+    Transaction, Watermark,
+};
 use crate::config::DatabaseSettings;
 use crate::domain::summary::{DayKey, Summary, SummaryRow};
 use presence::Presence;
+use read_pool::ReadPool;
 
 const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
 
 pub struct PostgresStore {
     pool: PgPool,
-    max_connections: u32,
+    read_pool: ReadPool,
     presence: Presence,
 }
 
 impl PostgresStore {
     /// Connects, checks the server's version and limits, and applies the migrations.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
+        let read_pool = ReadPool::new(settings)?;
         let pool = connect::connect(settings).await?;
-        let presence = Presence::new(connect::options(settings)?, Duration::from_millis(settings.acquire_timeout_ms));
-        Ok(PostgresStore { pool, max_connections: settings.max_connections, presence })
+        let presence = Presence::new(connect::options(settings, &settings.url)?, Duration::from_millis(settings.acquire_timeout_ms));
+        Ok(PostgresStore { pool, read_pool, presence })
     }
 }
 
@@ -50,10 +57,15 @@ impl Store for PostgresStore {
         rows.iter().map(|r| Ok(FacilityRow { id: r.try_get("id")?, name: r.try_get("name")?, timezone: r.try_get("timezone")? })).collect()
     }
 
-    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<Vec<SummaryRow>> {
-        let (ids, dates): (Vec<Uuid>, Vec<String>) = keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
-        let rows = sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates).fetch_all(&self.pool).await?;
-        rows.iter().map(summary_row).collect()
+    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
+        let mut connection = self.pool.acquire().await?;
+        let (agreed, rows) = fleet::summaries(&mut connection, keys).await?;
+        let (epoch, watermark) = fleet::of_primary(agreed)?;
+        Ok(TableRead { rows, epoch, watermark })
+    }
+
+    async fn summaries_nearby(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
+        self.read_pool.summaries(keys).await
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
@@ -85,19 +97,25 @@ impl Store for PostgresStore {
     }
 
     async fn observe(&self, limit: usize) -> Result<Observation> {
-        let (row, arrived) = self.presence.observe(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
-        let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>)> = json(&row, "marks")?;
-        let outbox: Vec<(i64, Uuid, Date, i64)> = json(&row, "outbox")?;
+        let look = self.presence.observe(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+        let row = &look.row;
+        let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>)> = json(row, "marks")?;
         Ok(Observation {
             at_ms: row.try_get("at_ms")?,
             marks: marks
                 .into_iter()
                 .map(|(id, kind, facility_id, first, last)| Mark { id, kind: MarkKind::parse(&kind), facility_id, span: first.zip(last) })
                 .collect(),
-            outbox,
+            outbox: json(row, "outbox")?,
+            changed_facilities: json(row, "facilities")?,
             expiry_due: row.try_get("expiry_due")?,
+            epoch: look.epoch,
+            generation: row.try_get("generation")?,
+            stored_watermark: look.watermark,
+            verified_through_ms: row.try_get("verified_through_ms")?,
             servers: u64::try_from(row.try_get::<i64, _>("servers")?).unwrap_or(0),
-            arrived,
+            arrived: look.arrived,
+            leads: look.leads,
         })
     }
 
@@ -124,8 +142,24 @@ impl Store for PostgresStore {
             .collect()
     }
 
-    async fn forget_published(&self, ids: &[i64]) -> Result<()> {
-        sqlx::query("DELETE FROM outbox WHERE id = ANY ($1)").bind(ids).execute(&self.pool).await?;
+    async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
+        fleet::store_watermark(&self.pool, watermark, epoch).await
+    }
+
+    async fn begin_generation(&self, after: i64) -> Result<i64> {
+        fleet::begin_generation(&self.pool, after).await
+    }
+
+    async fn begin_epoch(&self, old: &Epoch) -> Result<()> {
+        fleet::begin_epoch(&self.pool, old).await
+    }
+
+    async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
+        fleet::forget_published(&self.pool, outbox, facilities, generation).await
+    }
+
+    async fn compact_outbox(&self) -> Result<()> {
+        sqlx::query(include_str!("../../../sql/postgres/compact_outbox.sql")).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -176,6 +210,7 @@ impl Store for PostgresStore {
             .bind(run.changed)
             .bind(run.drift)
             .bind(&run.error)
+            .bind(run.verified_through_ms)
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -195,14 +230,15 @@ impl Store for PostgresStore {
                 changed: r.try_get("changed")?,
                 drift: r.try_get("drift")?,
                 error: r.try_get("error")?,
+                verified_through_ms: r.try_get("verified_through_ms")?,
             })
         })
         .transpose()
     }
 
-    fn connections(&self) -> Connections {
-        let (size, idle) = (self.pool.size(), u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX));
-        Connections { in_use: size.saturating_sub(idle), idle, max: self.max_connections }
+    fn connections(&self) -> Vec<(&'static str, Connections)> {
+        let read = self.read_pool.connections().map(|connections| ("read", connections));
+        [("primary", connect::connections(&self.pool))].into_iter().chain(read).collect()
     }
 
     fn writers(&self) -> usize {
@@ -215,6 +251,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.presence.end().await;
+        self.read_pool.close().await;
         self.pool.close().await;
     }
 }

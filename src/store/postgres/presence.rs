@@ -1,5 +1,5 @@
 //! That a server is there: one connection of its own, which holds a shared advisory lock for as long as it serves. The looks go over it,
-//! so that none is taken without the lock, and each counts who else holds it.
+//! so that none is taken without the lock, and each counts who else holds it. One of these connections has a second lock: its server leads.
 
 use std::time::Duration;
 
@@ -9,53 +9,84 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use crate::store::Result;
+use super::fleet;
+use crate::store::{Epoch, Result, Watermark};
 
 /// `classid` and `objid` of the lock; `observe.sql` counts the same.
 const LOCK: (i32, i32) = (0x6674, 1);
+/// The lock of the one that leads.
+const LEADER: (i32, i32) = (0x6674, 2);
 
 pub(super) struct Presence {
     options: PgConnectOptions,
     /// How long connecting may take, and finding out whether the connection is still there.
     timeout: Duration,
-    connection: Mutex<Option<PgConnection>>,
+    held: Mutex<Option<Held>>,
+}
+
+/// The connection, with its locks.
+struct Held {
+    connection: PgConnection,
+    leads: bool,
+}
+
+/// One look.
+pub(super) struct Look {
+    pub row: PgRow,
+    pub epoch: Epoch,
+    pub watermark: Option<Watermark>,
+    /// The shared lock was taken for it: nobody can tell who else served before.
+    pub arrived: bool,
+    pub leads: bool,
 }
 
 impl Presence {
     pub(super) fn new(options: PgConnectOptions, timeout: Duration) -> Self {
         // Where the network swallowed the connection, its lock must not look like another server's for hours.
         let options = options.options([("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")]);
-        Presence { options, timeout, connection: Mutex::default() }
+        Presence { options, timeout, held: Mutex::default() }
     }
 
-    /// One look, and whether the lock was taken for it: nobody can tell who else served before.
-    pub(super) async fn observe(&self, limit: i64) -> Result<(PgRow, bool)> {
-        let mut place = self.connection.lock().await;
+    /// One look at the primary.
+    pub(super) async fn observe(&self, limit: i64) -> Result<Look> {
+        let mut place = self.held.lock().await;
         // Taken out while it is in use: an error, or a caller that goes away, drops it, and the next look connects and locks anew.
         let held = place.take();
         let arrived = held.is_none();
         let prepared = tokio::time::timeout(self.timeout, self.prepare(held)).await;
-        let mut connection = prepared.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        let row = sqlx::query(include_str!("../../../sql/postgres/observe.sql")).bind(limit).fetch_one(&mut connection).await?;
-        *place = Some(connection);
-        Ok((row, arrived))
+        let mut held = prepared.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        let look = sqlx::query(include_str!("../../../sql/postgres/observe.sql")).bind(limit);
+        let row = look.fetch_optional(&mut held.connection).await?.ok_or_else(fleet::no_row)?;
+        let (epoch, watermark) = fleet::of_primary(fleet::agreed(&row)?)?;
+        let leads = held.leads;
+        *place = Some(held);
+        Ok(Look { row, epoch, watermark, arrived, leads })
     }
 
-    async fn prepare(&self, held: Option<PgConnection>) -> Result<PgConnection, sqlx::Error> {
-        if let Some(mut connection) = held {
-            connection.ping().await?;
-            return Ok(connection);
+    /// A connection that answers and has its locks. Locks stack, so each is taken once.
+    async fn prepare(&self, held: Option<Held>) -> Result<Held, sqlx::Error> {
+        let mut held = match held {
+            Some(held) => held,
+            None => {
+                let mut connection = self.options.connect().await?;
+                sqlx::query("SELECT pg_advisory_lock_shared($1, $2)").bind(LOCK.0).bind(LOCK.1).execute(&mut connection).await?;
+                Held { connection, leads: false }
+            }
+        };
+        if held.leads {
+            held.connection.ping().await?;
+        } else {
+            let lead = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(LEADER.0).bind(LEADER.1);
+            held.leads = lead.fetch_one(&mut held.connection).await?;
         }
-        let mut connection = self.options.connect().await?;
-        sqlx::query("SELECT pg_advisory_lock_shared($1, $2)").bind(LOCK.0).bind(LOCK.1).execute(&mut connection).await?;
-        Ok(connection)
+        Ok(held)
     }
 
-    /// Gives the lock back.
+    /// Gives the locks back.
     pub(super) async fn end(&self) {
-        if let Some(connection) = self.connection.lock().await.take() {
-            // The server lets go of the lock with the connection, however that ends.
-            let _ = tokio::time::timeout(self.timeout, connection.close()).await;
+        if let Some(held) = self.held.lock().await.take() {
+            // The server lets go of the locks with the connection, however that ends.
+            let _ = tokio::time::timeout(self.timeout, held.connection.close()).await;
         }
     }
 }

@@ -185,6 +185,11 @@ impl Transaction for PostgresTransaction {
         Ok(())
     }
 
+    async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()> {
+        sqlx::query("INSERT INTO facility_outbox (facility_id) SELECT unnest($1::uuid[])").bind(ids).execute(&mut *self.tx).await?;
+        Ok(())
+    }
+
     async fn reserve(&mut self, set: &[Uuid], removed: &[Uuid]) -> Result<()> {
         for (buckets, statement) in [
             (buckets(set), "SELECT count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT unnest($2::integer[]) AS bucket) AS b"),

@@ -4,6 +4,7 @@
 //! What does not belong here: the statements themselves (`sql/sqlite`), and the folding of what they see (`derive.rs`).
 
 mod derive;
+mod fleet;
 mod open;
 mod parameter;
 mod row;
@@ -14,11 +15,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
-use sqlx::{AssertSqlSafe, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool};
 use uuid::Uuid;
 
-use super::{Connections, Difference, FacilityRow, JobRun, Observation, Result, Span, Store, StoreError, Transaction};
-use crate::domain::summary::{DayKey, SummaryRow};
+use super::{
+    Connections, Difference, Epoch, FacilityRow, JobRun, Observation, Result, Span, Store, StoreError, TableRead, Transaction, Watermark,
+};
+use crate::domain::summary::DayKey;
 use transaction::SqliteTransaction;
 
 /// A statement of `sql/sqlite`, by its name.
@@ -74,9 +77,9 @@ impl Store for SqliteStore {
         rows.iter().map(row::facility).collect()
     }
 
-    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<Vec<SummaryRow>> {
+    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
         let rows = sqlx::query(sql!("summaries")).bind(parameter::dates(keys)).fetch_all(&self.readers).await?;
-        rows.iter().map(row::summary).collect()
+        fleet::table_read(&rows)
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
@@ -111,16 +114,18 @@ impl Store for SqliteStore {
             .bind(parameter::limit(limit))
             .fetch_all(&mut *snapshot)
             .await?;
-        let due = "SELECT EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= $1)";
-        let expiry_due = sqlx::query_scalar(due).bind(at_ms).fetch_one(&mut *snapshot).await?;
+        let facilities = sqlx::query("SELECT id, facility_id FROM facility_outbox ORDER BY id LIMIT $1")
+            .bind(parameter::limit(limit))
+            .fetch_all(&mut *snapshot)
+            .await?;
+        let seen = fleet::observed(&mut snapshot, at_ms).await?;
         snapshot.commit().await?;
         Ok(Observation {
             at_ms,
             marks: marks.iter().map(row::mark).collect::<Result<_>>()?,
             outbox: outbox.iter().map(row::outbox).collect::<Result<_>>()?,
-            expiry_due,
-            servers: 1,
-            arrived: false,
+            changed_facilities: facilities.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_>>()?,
+            ..seen
         })
     }
 
@@ -131,9 +136,46 @@ impl Store for SqliteStore {
         Ok(seen.into_iter().filter(|s| s.derived.write_needed).map(|s| s.difference(now_ms)).collect())
     }
 
-    async fn forget_published(&self, ids: &[i64]) -> Result<()> {
-        let forget = sqlx::query("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))").bind(parameter::numbers(ids));
-        self.write_once(forget).await.map(drop)
+    async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
+        let store = sqlx::query(sql!("store_watermark"))
+            .bind(epoch.identity())
+            .bind(watermark.at_ms)
+            .bind(watermark.position.generation)
+            .bind(watermark.position.number);
+        Ok(self.write_once(store).await? == 1)
+    }
+
+    async fn begin_generation(&self, after: i64) -> Result<i64> {
+        let begin = sqlx::query("UPDATE fleet SET generation = $1 + 1 WHERE generation = $1").bind(after);
+        match self.write_once(begin).await? {
+            0 => Err(StoreError::Conflict),
+            _ => Ok(after + 1),
+        }
+    }
+
+    async fn begin_epoch(&self, old: &Epoch) -> Result<()> {
+        let begin = sqlx::query(sql!("begin_epoch")).bind(old.identity()).bind(Uuid::new_v4().simple().to_string());
+        self.write_once(begin).await.map(drop)
+    }
+
+    async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
+        let mut transaction = self.lock_file(self.write_timeout).await?;
+        let fence = "SELECT EXISTS (SELECT 1 FROM fleet WHERE generation = $1)";
+        if !sqlx::query_scalar(fence).bind(generation).fetch_one(&mut *transaction).await? {
+            return Ok(false);
+        }
+        for (statement, ids) in [
+            ("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))", outbox),
+            ("DELETE FROM facility_outbox WHERE id IN (SELECT value FROM json_each($1))", facilities),
+        ] {
+            sqlx::query(statement).bind(parameter::numbers(ids)).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    async fn compact_outbox(&self) -> Result<()> {
+        self.write_once(sqlx::query(include_str!("../../../sql/sqlite/compact_outbox.sql"))).await.map(drop)
     }
 
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
@@ -163,6 +205,7 @@ impl Store for SqliteStore {
             .bind(run.changed)
             .bind(run.drift)
             .bind(&run.error)
+            .bind(run.verified_through_ms)
             .bind(clock_ms());
         self.write_once(update).await.map(drop)
     }
@@ -172,12 +215,12 @@ impl Store for SqliteStore {
         found.as_ref().map(row::job_run).transpose()
     }
 
-    fn connections(&self) -> Connections {
+    fn connections(&self) -> Vec<(&'static str, Connections)> {
         let pools = [&self.writer, &self.readers];
         let idle: u32 = pools.iter().map(|pool| pool.num_idle() as u32).sum();
         let open: u32 = pools.iter().map(|pool| pool.size()).sum();
         let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
-        Connections { in_use: open.saturating_sub(idle), idle, max }
+        vec![("primary", Connections { in_use: open.saturating_sub(idle), idle, max })]
     }
 
     fn writers(&self) -> usize {

@@ -76,6 +76,7 @@ pub fn job_run(row: &SqliteRow) -> Result<JobRun> {
         changed: row.try_get(7)?,
         drift: row.try_get(8)?,
         error: row.try_get(9)?,
+        verified_through_ms: row.try_get(10)?,
     })
 }
 

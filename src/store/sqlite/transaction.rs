@@ -109,6 +109,11 @@ impl Transaction for SqliteTransaction {
         self.keep_marks().await
     }
 
+    async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()> {
+        let note = "INSERT INTO facility_outbox (facility_id) SELECT unhex(value) FROM json_each($1)";
+        self.run(note, &parameter::ids(ids)).await
+    }
+
     async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
         let ids = parameter::ids(ids);
         let removed = sqlx::query(sql!("load_tombstones")).bind(&ids).bind(kind.as_str()).fetch_all(&mut *self.inner).await?;

@@ -22,9 +22,12 @@ pub struct PostgresDb {
 impl PostgresDb {
     pub async fn open() -> Self {
         let url = fresh_database().await;
-        let plain = Mutex::new(PgConnection::connect(&url).await.unwrap());
         // Many cases run beside each other: together they stay below what the cluster grants.
-        let settings = DatabaseSettings { url, min_connections: 0, max_connections: 8, ..DatabaseSettings::default() };
+        Self::with(DatabaseSettings { url, min_connections: 0, max_connections: 8, ..DatabaseSettings::default() }).await
+    }
+
+    pub async fn with(settings: DatabaseSettings) -> Self {
+        let plain = Mutex::new(PgConnection::connect(&settings.url).await.unwrap());
         let store = Arc::new(PostgresStore::open(&settings).await.unwrap());
         PostgresDb { store, plain }
     }

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::postgres::fresh_database;
 
+const SUMMARIES: &str = include_str!("../../../sql/postgres/summaries.sql");
 const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
 
 /// A thousand facilities with two banks, and a hundred units, deliveries and requests each.
@@ -54,6 +55,21 @@ async fn a_targeted_refresh_scans_no_table_whatever_the_plan() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_read_of_rows_with_their_watermark_scans_nothing_but_the_fleet() {
+    let url = fresh_database().await;
+    let settings = DatabaseSettings { url: url.clone(), min_connections: 0, max_connections: 2, ..DatabaseSettings::default() };
+    PostgresStore::open(&settings).await.unwrap().close().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    run(&mut connection, FILL).await;
+    run(&mut connection, "VACUUM ANALYZE dashboard_daily_summary, fleet").await;
+    run(&mut connection, &format!("SET plan_cache_mode = 'force_generic_plan'; PREPARE read (uuid[], text[]) AS {SUMMARIES}")).await;
+    let read = "EXPLAIN EXECUTE read (ARRAY[md5('f1')::uuid], ARRAY[current_date::text])";
+    let plan: Vec<String> = sqlx::query_scalar(read).fetch_all(&mut connection).await.unwrap();
+    let plan = plan.join("\n");
+    assert!(plan.contains("dashboard_daily_summary_pkey") && !plan.contains("Seq Scan on dashboard_daily_summary"), "{plan}");
 }
 
 /// The plan of a refresh of the first so many facilities' today.

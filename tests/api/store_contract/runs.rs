@@ -69,8 +69,31 @@ pub async fn progress_comes_back_as_it_was_stored(db: &dyn TestDb) {
         changed: 8,
         drift: 7,
         error: Some("the database cannot be reached".into()),
+        verified_through_ms: None,
     };
     db.store().update_run(&run).await.unwrap();
     assert_eq!(db.store().job_run(id).await.unwrap(), Some(run));
     assert_eq!(db.store().job_run(Uuid::new_v4()).await.unwrap(), None);
+}
+
+pub async fn the_last_rebuild_that_was_done_says_what_is_verified(db: &dyn TestDb) {
+    let store = db.store();
+    let verified = async || store.observe(0).await.unwrap().verified_through_ms;
+    assert_eq!(verified().await, None);
+    let runs = [
+        ("rebuild", "done", Some(3_001), Some(3_001)),
+        ("rebuild", "failed", Some(9_000), Some(3_001)),
+        ("requested_rebuild", "done", Some(9_000), Some(3_001)),
+        ("rebuild", "running", None, Some(3_001)),
+        ("full_rebuild", "done", Some(5_000), Some(5_000)),
+        ("rebuild", "done", Some(4_000), Some(5_000)),
+    ];
+    for (tick, (job, state, verified_through_ms, expected)) in (0..).zip(runs) {
+        let id = Uuid::new_v4();
+        assert!(store.claim_run(id, job, tick, ABANDONED).await.unwrap());
+        let run = JobRun { state: state.into(), verified_through_ms, ..store.job_run(id).await.unwrap().unwrap() };
+        store.update_run(&run).await.unwrap();
+        assert_eq!(store.job_run(id).await.unwrap(), Some(run));
+        assert_eq!(verified().await, expected);
+    }
 }

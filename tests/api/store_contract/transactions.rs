@@ -82,7 +82,7 @@ pub async fn written_rows_come_back_with_their_versions_and_an_outbox_row_each(d
     let now_ms = now_ms(db).await;
     let keys = [key(&north, now_ms, 0), key(&south, now_ms, 0)];
     let mut written = refresh(db, &keys).await;
-    let mut read = db.store().summaries(&keys.iter().map(|key| key.id()).collect::<Vec<_>>()).await.unwrap();
+    let mut read = db.store().summaries(&keys.iter().map(|key| key.id()).collect::<Vec<_>>()).await.unwrap().rows;
     written.sort_by_key(|row| row.summary.facility_id);
     read.sort_by_key(|row| row.summary.facility_id);
     assert_eq!(written.len(), 2);
@@ -92,7 +92,7 @@ pub async fn written_rows_come_back_with_their_versions_and_an_outbox_row_each(d
     let mut published: Vec<_> = outbox.iter().map(|(_, facility, date, version)| (*facility, *date, *version)).collect();
     published.sort_unstable();
     assert_eq!(published, written.iter().map(|row| (row.summary.facility_id, row.summary.date, 1)).collect::<Vec<_>>());
-    db.store().forget_published(&[outbox[0].0]).await.unwrap();
+    db.store().forget_published(&[outbox[0].0], &[], 0).await.unwrap();
     assert_eq!(db.store().observe(100).await.unwrap().outbox, outbox[1..]);
 }
 
@@ -104,14 +104,14 @@ pub async fn the_version_counter_only_rises_and_outlives_removed_summaries(db: &
         stock(db, bank, "'O+'", 1, "NULL").await;
         assert_eq!(refresh(db, &today).await[0].summary.version, version);
     }
-    let mut row = db.store().summaries(&[today[0].id()]).await.unwrap().remove(0);
+    let mut row = db.store().summaries(&[today[0].id()]).await.unwrap().rows.remove(0);
     row.summary.version = 2;
     let mut transaction = begin(db).await;
     transaction.write(&[row]).await.unwrap();
     assert_eq!(transaction.lock(&[north.id]).await.unwrap()[&north.id].version, 3, "an older version does not lower the counter");
     transaction.remove_summaries(&[north.id]).await.unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(db.store().summaries(&[today[0].id()]).await.unwrap(), []);
+    assert_eq!(db.store().summaries(&[today[0].id()]).await.unwrap().rows, []);
     assert_eq!(refresh(db, &today).await[0].summary.version, 4);
 }
 
@@ -144,10 +144,10 @@ pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn 
 
     let seen = db.store().observe(10).await.unwrap();
     assert!(seen.marks.is_empty() && seen.outbox.is_empty(), "{seen:?}");
-    assert_eq!(db.store().summaries(&[today.id()]).await.unwrap(), []);
+    assert_eq!(db.store().summaries(&[today.id()]).await.unwrap().rows, []);
     assert_eq!(db.store().audit(std::slice::from_ref(&today)).await.unwrap()[0].derived[0], Some(0));
     transaction.commit().await.unwrap();
-    assert_eq!(db.store().summaries(&[today.id()]).await.unwrap(), [row]);
+    assert_eq!(db.store().summaries(&[today.id()]).await.unwrap().rows, [row]);
 }
 
 /// On SQLite any writer of the file holds the one lock; on Postgres it is the facility's row that counts.

@@ -1,83 +1,22 @@
-//! The drain: marks that other writers' triggers left, and figures whose units expired, become refreshes. Once all that was visible at
-//! an instant has been dealt with, that instant is the watermark: every summary is exact as of it.
+//! Marks that other writers' triggers left, and figures whose units expired: which days they are about, and their refresh.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::civil::Date;
 use rand::seq::SliceRandom;
 use uuid::Uuid;
 
+use super::Drain;
 use crate::{
-    cache::memory::Memory,
-    clock::Clock,
     domain::{day::Day, facility::Facility, summary::DayKey},
-    metrics::{Metrics, Trigger},
-    service::{
-        directory::Directory,
-        outage::Outage,
-        refresh::{DAYS_IN_A_SPAN, Refresher, all_days_with_data, days_with_data},
-    },
-    store::{self, Mark, MarkKind, Observation, Store, StoreError},
+    metrics::Trigger,
+    service::refresh::{DAYS_IN_A_SPAN, all_days_with_data, days_with_data},
+    store::{self, Mark, MarkKind, StoreError},
 };
-
-pub struct Drain {
-    pub store: Arc<dyn Store>,
-    pub refresher: Arc<Refresher>,
-    pub directory: Arc<Directory>,
-    pub memory: Arc<Memory>,
-    pub clock: Arc<Clock>,
-    pub outage: Arc<Outage>,
-    pub metrics: Arc<Metrics>,
-    /// Marks taken in one look, and facilities refreshed in one transaction.
-    pub batch: usize,
-    pub chunk: usize,
-    /// One pass at a time, whoever asks for it.
-    pub turn: tokio::sync::Mutex<Company>,
-}
-
-/// Whether this server has the database to itself. Each server's drain deletes what it has published, so that one of several cannot
-/// know that it has seen every change.
-#[derive(Debug, Default)]
-pub struct Company {
-    /// Others serve, too.
-    several: bool,
-    /// Changes may have passed unseen since memory was last dropped.
-    missed: bool,
-}
-
-impl Company {
-    fn note(&mut self, seen: &Observation) {
-        let several = seen.servers > 1;
-        match (self.several, several) {
-            (false, true) => tracing::warn!(
-                servers = seen.servers,
-                "several servers use this database, and there is no change stream between them: answers are only as fresh as their last refresh"
-            ),
-            (true, false) => tracing::info!("this server is alone on its database again: its answers are kept fresh"),
-            _ => {}
-        }
-        self.several = several;
-        self.missed |= several || seen.arrived;
-    }
-}
-
-/// How far a pass came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// Everything visible was dealt with: the table is exact, and the watermark advanced if this is the only server.
-    Proven,
-    /// There was more to see than one look takes.
-    More,
-    /// Some is left, because somebody holds a lock.
-    Waits,
-}
-
-/// How far the database's clock may go back (a leap second, a slewed clock) before nothing that was proven counts any more.
-const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
 /// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours does not let them pile up.
 const MERGE_ABOVE: usize = 1_000;
@@ -86,124 +25,8 @@ const MERGE_ABOVE: usize = 1_000;
 const GIVE_UP_AFTER: usize = 3;
 
 impl Drain {
-    /// Passes until everything is proven, or something has to wait for a lock.
-    pub async fn run(&self) -> store::Result<Pass> {
-        loop {
-            match self.run_once().await? {
-                Pass::More => {}
-                pass => return Ok(pass),
-            }
-        }
-    }
-
-    /// Makes this server known to the others on its database; before it serves, while memory holds nothing.
-    pub async fn arrive(&self) -> store::Result<()> {
-        let mut company = self.turn.lock().await;
-        company.note(&self.store.observe(0).await?);
-        company.missed = company.several;
-        Ok(())
-    }
-
-    /// One look, and the work it finds.
-    pub async fn run_once(&self) -> store::Result<Pass> {
-        let mut company = self.turn.lock().await;
-        let (position, sent) = (self.refresher.changes.position(), Instant::now());
-        let seen = match self.store.observe(self.batch).await {
-            Ok(seen) => seen,
-            Err(error) => {
-                self.outage.failed(&error, self.clock.now_ms());
-                self.show_age();
-                return Err(error);
-            }
-        };
-        self.clock.sync(seen.at_ms, sent);
-        if seen.at_ms < self.memory.table_ms().saturating_sub(CLOCK_TOLERANCE_MS) {
-            tracing::warn!(
-                by_seconds = (self.memory.table_ms() - seen.at_ms) / 1000,
-                "the database's clock was set back; everything is proven anew"
-            );
-            self.memory.start_over();
-        }
-        self.outage.over();
-        company.note(&seen);
-        if company.missed {
-            self.catch_up_with_registrations().await?;
-        }
-        self.metrics.marks_visible.set(seen.marks.len() as i64);
-        self.publish_leftovers(position, &seen).await?;
-        let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
-        let (expiries_done, expired) = if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
-        let all_seen = expired < self.batch && seen.marks.len() < self.batch && seen.outbox.len() < self.batch;
-        let pass = match (marks_done && expiries_done, all_seen) {
-            (false, _) => Pass::Waits,
-            (true, false) => Pass::More,
-            (true, true) => Pass::Proven,
-        };
-        if pass == Pass::Proven {
-            self.announce(&mut company, seen.at_ms);
-        }
-        self.show_age();
-        Ok(pass)
-    }
-
-    /// Tells what a pass has proven.
-    fn announce(&self, company: &mut Company, at_ms: i64) {
-        self.memory.advance_table(at_ms);
-        if company.several {
-            return;
-        }
-        if std::mem::take(&mut company.missed) {
-            self.memory.forget_all();
-        }
-        self.memory.advance_watermark(at_ms);
-    }
-
-    /// Reads all facilities: other servers may have registered some without a trace that reached this one.
-    async fn catch_up_with_registrations(&self) -> store::Result<()> {
-        for id in self.directory.load(&*self.store).await? {
-            self.memory.forget_facility(id);
-        }
-        Ok(())
-    }
-
-    fn show_age(&self) {
-        let watermark_ms = self.memory.watermark_ms();
-        if watermark_ms != i64::MIN {
-            self.metrics.watermark_age.set((self.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0);
-        }
-    }
-
-    /// Rows that were committed and that nobody here has published: a command beside this process wrote them.
-    async fn publish_leftovers(&self, position: u64, seen: &Observation) -> store::Result<()> {
-        if seen.outbox.is_empty() {
-            return Ok(());
-        }
-        let unseen: Vec<(Uuid, Date)> = seen
-            .outbox
-            .iter()
-            .filter(|(_, id, date, version)| !self.memory.has_seen(&(*id, *date), *version))
-            .map(|(_, id, date, _)| (*id, *date))
-            .collect();
-        if !unseen.is_empty() {
-            self.meet(&unseen).await?;
-            let rows = self.store.summaries(&unseen).await?;
-            self.refresher.changes.publish(position, rows.iter());
-        }
-        let ids: Vec<i64> = seen.outbox.iter().map(|(id, ..)| *id).collect();
-        self.store.forget_published(&ids).await
-    }
-
-    /// Facilities that a command registered beside this process: each opened its first day with its registration.
-    async fn meet(&self, keys: &[(Uuid, Date)]) -> store::Result<()> {
-        let unknown: BTreeSet<Uuid> = keys.iter().map(|(id, _)| *id).filter(|id| self.directory.get(*id).is_none()).collect();
-        if !unknown.is_empty() {
-            self.directory.reload(&*self.store, &unknown.into_iter().collect::<Vec<_>>()).await?;
-        }
-        Ok(())
-    }
-
     /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock.
-    async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
+    pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
         self.follow_registrations(marks).await?;
         let mut by_facility: BTreeMap<Uuid, Vec<&Mark>> = BTreeMap::new();
         let mut of_all: Vec<&Mark> = Vec::new();
@@ -278,6 +101,7 @@ impl Drain {
         tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
         tx.lock(&[id]).await?;
         tx.remove_summaries(&[id]).await?;
+        tx.note_facilities(&[id]).await?;
         tx.commit().await?;
         self.memory.forget_facility(id);
         Ok(())
@@ -342,7 +166,7 @@ impl Drain {
     }
 
     /// Refreshes figures whose units have expired by `at_ms`. Whether none has to wait, and how many there were (up to a batch).
-    async fn expire(&self, at_ms: i64) -> store::Result<(bool, usize)> {
+    pub(super) async fn expire(&self, at_ms: i64) -> store::Result<(bool, usize)> {
         let due = self.store.expiring(at_ms, self.batch).await?;
         let keys: Vec<DayKey> = due
             .iter()

@@ -1,0 +1,204 @@
+//! Consumes the stream between replicas, from where this one had come.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Message, Position, Streams};
+use crate::{
+    cache::memory::{Consumed, Memory},
+    metrics::Metrics,
+    redis::{Error, Next},
+    service::directory::Directory,
+    store::{Epoch, Store},
+};
+
+/// Where this replica is with the stream.
+#[derive(Debug, Default)]
+pub struct Following {
+    state: AtomicU8,
+    /// Registrations heard of and not read yet.
+    unread_facilities: AtomicUsize,
+}
+
+/// The stream cannot be read, or there is more of it than was read.
+const BEHIND: u8 = 0;
+/// All there was has been read.
+const CAUGHT_UP: u8 = 1;
+/// And a look at the database since then has found that it has lost nothing of what the stream told.
+const VOUCHED_FOR: u8 = 2;
+
+impl Following {
+    pub fn is_caught_up(&self) -> bool {
+        self.state.load(Ordering::Acquire) != BEHIND
+    }
+
+    pub fn is_vouched_for(&self) -> bool {
+        self.state.load(Ordering::Acquire) == VOUCHED_FOR
+    }
+
+    /// Takes note of a look at the database that began after the stream was caught up with.
+    pub fn vouch(&self) {
+        // Where it has fallen behind since then, the next look decides.
+        let _ = self.state.compare_exchange(CAUGHT_UP, VOUCHED_FOR, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether every registration that came by has been read from the database.
+    pub fn knows_all_facilities(&self) -> bool {
+        self.unread_facilities.load(Ordering::Acquire) == 0
+    }
+
+    fn catch_up(&self) {
+        let _ = self.state.compare_exchange(BEHIND, CAUGHT_UP, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    fn fall_behind(&self) -> bool {
+        self.state.swap(BEHIND, Ordering::AcqRel) != BEHIND
+    }
+}
+
+/// The follower's parts.
+pub struct Follower {
+    pub streams: Streams,
+    /// Messages of before its start that a replica consumes first, to start warm.
+    pub replay: usize,
+    pub memory: Arc<Memory>,
+    pub directory: Arc<Directory>,
+    pub store: Arc<dyn Store>,
+    pub epoch: Arc<ArcSwapOption<Epoch>>,
+    pub following: Arc<Following>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// How long to wait for a message before asking whether the stream is still there.
+const BLOCK: Duration = Duration::from_millis(500);
+/// How long to wait after a failure, and for a first look at the database.
+const RETRY: Duration = Duration::from_millis(100);
+
+impl Follower {
+    /// Follows until it is told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let _ = stop.run_until_cancelled(self.follow_for_ever()).await;
+    }
+
+    async fn follow_for_ever(self: &Arc<Self>) {
+        // The history, and the number of the message that was consumed last of it.
+        let mut place: Option<(Arc<Epoch>, i64)> = None;
+        loop {
+            match self.epoch.load_full() {
+                None => {}
+                Some(epoch) => {
+                    let after = place.take().filter(|(of, _)| *of == epoch).map(|(_, number)| number);
+                    let after = self.follow(&epoch, after).await;
+                    place = after.map(|number| (epoch, number));
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Follows one history until it is left or the connection breaks. Answers how far it came; none where that means nothing any more.
+    async fn follow(self: &Arc<Self>, epoch: &Arc<Epoch>, after: Option<i64>) -> Option<i64> {
+        let mut after = after;
+        match self.follow_from(epoch, &mut after).await {
+            Ok(()) => drop(self.following.fall_behind()),
+            Err(error) => {
+                if self.following.fall_behind() {
+                    tracing::warn!(%error, "the change stream cannot be read; what is held counts as fresh for a short while only");
+                }
+            }
+        }
+        after
+    }
+
+    async fn follow_from(self: &Arc<Self>, epoch: &Arc<Epoch>, place: &mut Option<i64>) -> Result<(), Error> {
+        let mut tail = self.streams.of(epoch).tail().await?;
+        let start = tail.open(self.replay).await?;
+        let last = start.map_or(0, |start| start.last);
+        let mut after = place.or(start.map(|start| start.from.number)).unwrap_or(0);
+        *place = Some(after);
+        if after >= last {
+            self.following.catch_up();
+        }
+        while self.epoch.load().as_ref().is_some_and(|current| current == epoch) {
+            match tail.next(after, BLOCK).await? {
+                Next::Entries(entries) => {
+                    for entry in entries {
+                        self.take(entry.position, &entry.payload);
+                        after = entry.position.number;
+                    }
+                    *place = Some(after);
+                    if after >= last {
+                        self.following.catch_up();
+                    }
+                }
+                Next::Nothing => self.following.catch_up(),
+                // Nothing has ever been read of it: it is yet to begin.
+                Next::Vanished if after == 0 => self.following.catch_up(),
+                Next::Vanished => {
+                    self.lose_place();
+                    *place = None;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream has gone back behind what was consumed of it.
+    fn lose_place(self: &Arc<Self>) {
+        tracing::warn!("the change stream has lost what was read of it; what is held is proven anew");
+        self.metrics.stream_gaps.with_label_values(&["vanished"]).inc();
+        self.memory.lose_continuity(Some(Position::default()));
+        self.read_facilities(None);
+    }
+
+    fn take(self: &Arc<Self>, at: Position, payload: &[u8]) {
+        // What a newer release says is of no concern here, but has its place.
+        let message = Message::decode(payload).unwrap_or(Message::Begun);
+        let before = self.memory.vantage().position;
+        if self.memory.consume(at, &message) == Consumed::Gap && before != Position::default() {
+            let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
+            tracing::warn!(
+                reason,
+                last = before.number,
+                next = at.number,
+                "messages of the change stream were missed; what is held is proven anew"
+            );
+            self.metrics.stream_gaps.with_label_values(&[reason]).inc();
+            self.read_facilities(None);
+        }
+        if let Message::Facilities(ids) = message {
+            self.read_facilities(Some(ids));
+        }
+    }
+
+    /// Reads these facilities, or all, from the database, again and again until it answers.
+    fn read_facilities(self: &Arc<Self>, ids: Option<Vec<Uuid>>) {
+        let follower = self.clone();
+        self.following.unread_facilities.fetch_add(1, Ordering::AcqRel);
+        tokio::spawn(async move {
+            let gone = loop {
+                let read = match &ids {
+                    Some(ids) => follower.directory.reload(&*follower.store, ids).await,
+                    None => follower.directory.load(&*follower.store).await,
+                };
+                match read {
+                    Ok(gone) => break gone,
+                    Err(error) => tracing::debug!(%error, "facilities could not be read again yet"),
+                }
+                tokio::time::sleep(RETRY).await;
+            };
+            gone.into_iter().for_each(|id| follower.memory.forget_facility(id));
+            follower.following.unread_facilities.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+}

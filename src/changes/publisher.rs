@@ -1,0 +1,107 @@
+//! Appends committed rows to the stream between replicas, and puts them into the Redis tier, behind the back of whoever committed them.
+
+use std::sync::Arc;
+
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Message, StoredEntry, Streams};
+use crate::{cache::redis::RedisTier, metrics::Metrics, store::Epoch};
+
+/// What one transaction, or one read, has to say to the other replicas.
+pub struct Publication {
+    pub epoch: Arc<Epoch>,
+    pub news: News,
+}
+
+pub enum News {
+    /// For the stream and for the tier.
+    Changed(Vec<StoredEntry>),
+    /// For the tier: nobody else has to hear of it.
+    Unchanged(Vec<StoredEntry>),
+    /// Registered or changed, for the stream.
+    Facilities(Vec<Uuid>),
+}
+
+/// The way to the publishing task.
+pub struct Publisher {
+    queue: mpsc::Sender<Publication>,
+    metrics: Arc<Metrics>,
+}
+
+/// Publications that may wait. One more is left to the drain, which finds it in the outbox.
+const QUEUE: usize = 4_096;
+/// Publications that go in one round trip.
+const TOGETHER: usize = 64;
+
+impl Publisher {
+    /// Starts the task. Once it is told to stop it works off its queue and ends.
+    pub fn start(streams: Streams, tier: Arc<RedisTier>, metrics: Arc<Metrics>, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+        let (queue, mut publications) = mpsc::channel(QUEUE);
+        let task = tokio::spawn({
+            let metrics = metrics.clone();
+            async move {
+                let working = work_off(&streams, &tier, &metrics, &mut publications);
+                if stop.run_until_cancelled(working).await.is_none() {
+                    publications.close();
+                    work_off(&streams, &tier, &metrics, &mut publications).await;
+                }
+            }
+        });
+        (Publisher { queue, metrics }, task)
+    }
+
+    pub fn send(&self, publication: Publication) {
+        if self.queue.try_send(publication).is_err() {
+            self.metrics.publications.with_label_values(&["left"]).inc();
+        }
+    }
+}
+
+async fn work_off(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publications: &mut mpsc::Receiver<Publication>) {
+    let mut together = Vec::with_capacity(TOGETHER);
+    while publications.recv_many(&mut together, TOGETHER).await > 0 {
+        let mut rest = std::mem::take(&mut together).into_iter().peekable();
+        while let Some(first) = rest.next() {
+            // In one go what is of one history; there is hardly ever another.
+            let mut of_one = vec![first];
+            while let Some(next) = rest.next_if(|next| next.epoch == of_one[0].epoch) {
+                of_one.push(next);
+            }
+            publish(streams, tier, metrics, of_one).await;
+        }
+    }
+}
+
+async fn publish(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publications: Vec<Publication>) {
+    let epoch = publications[0].epoch.clone();
+    let (mut entries, mut messages) = (Vec::new(), Vec::new());
+    for publication in publications {
+        match publication.news {
+            News::Changed(changed) => {
+                entries.extend(changed.iter().cloned());
+                messages.push(Message::Summaries(changed));
+            }
+            News::Unchanged(unchanged) => entries.extend(unchanged),
+            News::Facilities(ids) => messages.push(Message::Facilities(ids)),
+        }
+    }
+    let append = async {
+        if messages.is_empty() {
+            return;
+        }
+        let payloads: Vec<Vec<u8>> = messages.iter().map(Message::encode).collect();
+        // What failed is in the outbox, for the drain; the reasons are counted and logged with the connection.
+        let outcome = if matches!(streams.of(&epoch).append(&payloads).await, Ok(Some(_))) { "published" } else { "left" };
+        metrics.publications.with_label_values(&[outcome]).inc_by(messages.len() as u64);
+    };
+    let put = async {
+        if !entries.is_empty()
+            && let Err(error) = tier.put(epoch.name(), &entries).await
+        {
+            tracing::debug!(%error, "summaries were not put into Redis");
+        }
+    };
+    tokio::join!(append, put);
+}

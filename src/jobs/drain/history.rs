@@ -1,0 +1,96 @@
+//! Which history the database tells: a failover, a backup restored or a clock set back begins another, and nothing held of the one
+//! before counts in it. And who else serves it.
+
+use std::time::Instant;
+
+use super::Drain;
+use crate::store::{self, Observation};
+
+/// What earlier looks have found.
+#[derive(Debug)]
+pub struct Known {
+    /// The greatest watermark that was seen to be stored in this history.
+    stored_ms: i64,
+    /// The greatest that was heard in the stream, and since when no greater one.
+    heard_ms: i64,
+    pub(super) heard_at: Instant,
+    /// Others serve this database too, and there is no stream between them. Each deletes what it has published, so that none can know
+    /// that it has seen every change.
+    pub(super) several: bool,
+    /// Changes may have passed unseen since continuity was last given up.
+    pub(super) missed: bool,
+    /// This server has ended the stream that earlier ones had between them.
+    left_stream: bool,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Known { stored_ms: i64::MIN, heard_ms: i64::MIN, heard_at: Instant::now(), several: false, missed: false, left_stream: false }
+    }
+}
+
+/// How far the database's clock may go back (a leap second, a slewed clock) before nothing that was proven counts any more.
+const CLOCK_TOLERANCE_MS: i64 = 1_000;
+
+impl Known {
+    pub(super) fn hear(&mut self, watermark_ms: i64) {
+        if watermark_ms > self.heard_ms {
+            (self.heard_ms, self.heard_at) = (watermark_ms, Instant::now());
+        }
+    }
+
+    fn count_servers(&mut self, seen: &Observation) {
+        let several = seen.servers > 1;
+        match (self.several, several) {
+            (false, true) => tracing::warn!(
+                servers = seen.servers,
+                "several servers use this database, and there is no change stream between them: answers are only as fresh as their last refresh; give each of them REDIS_URL"
+            ),
+            (true, false) => tracing::info!("this server is alone on its database again: its answers are kept fresh"),
+            _ => {}
+        }
+        self.several = several;
+        self.missed |= several || seen.arrived;
+    }
+}
+
+impl Drain {
+    /// Takes note of what a look found. True where the database began another history by it, so that it has to be looked at again.
+    /// `heard_ms` is the greatest watermark that had come by before the look.
+    pub(super) async fn enter_history(&self, known: &mut Known, seen: &Observation, heard_ms: i64) -> store::Result<bool> {
+        if self.changes.enter(&seen.epoch) {
+            tracing::warn!(epoch = %seen.epoch, "the database tells another history (a failover, or a backup restored): everything held was dropped");
+            self.metrics.epochs.inc();
+            *known = Known { several: known.several, missed: known.missed, left_stream: known.left_stream, ..Known::default() };
+            return Ok(true);
+        }
+        let stored_ms = seen.stored_watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
+        let lost =
+            self.stores_watermark && stored_ms < known.stored_ms.max(if self.changes.are_between_replicas() { heard_ms } else { i64::MIN });
+        let proven_ms = self.memory.table_ms().max(stored_ms);
+        let set_back = seen.at_ms < proven_ms.saturating_sub(CLOCK_TOLERANCE_MS);
+        if set_back {
+            tracing::warn!(by_seconds = (proven_ms - seen.at_ms) / 1000, "the database's clock was set back; everything is proven anew");
+        } else if lost {
+            tracing::warn!("the database shows less than it did (a backup restored?); everything is proven anew");
+        }
+        if (lost || set_back) && self.stores_watermark {
+            self.store.begin_epoch(&seen.epoch).await?;
+            return Ok(true);
+        }
+        if set_back {
+            self.changes.start_over();
+        }
+        known.stored_ms = known.stored_ms.max(stored_ms);
+        if !self.changes.are_between_replicas() {
+            known.count_servers(seen);
+            self.changes.miss_others(known.missed);
+            if seen.generation != 0 && !known.left_stream {
+                // Changes of this server do not come by in the stream that others had here: none of them may take it for whole again.
+                self.store.begin_generation(seen.generation).await?;
+                known.left_stream = true;
+            }
+        }
+        Ok(false)
+    }
+}

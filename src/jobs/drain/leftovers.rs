@@ -1,0 +1,90 @@
+//! What was committed and is not known to have come by in the change stream: its publication, and the end of its place in the outbox.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::Drain;
+use crate::{
+    cache::memory::Vantage,
+    changes::{Message, StoredEntry},
+    store::{self, Observation},
+};
+
+/// Rows in one message.
+const ROWS: usize = 100;
+
+impl Drain {
+    /// Publishes what nobody else has, and forgets all that has come by. True where nothing visible in this look is left.
+    pub(super) async fn show_leftovers(&self, vantage: &Vantage, seen: &Observation) -> store::Result<bool> {
+        if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {
+            return Ok(true);
+        }
+        let told = self.tell_facilities(seen).await?;
+        let unseen: BTreeSet<(Uuid, Date)> = seen
+            .outbox
+            .iter()
+            .filter(|(_, id, date, version)| !self.changes.have_shown(seen.generation, &(*id, *date), *version))
+            .map(|(_, id, date, _)| (*id, *date))
+            .collect();
+        let unseen: Vec<(Uuid, Date)> = unseen.into_iter().collect();
+        let mut missing: BTreeSet<(Uuid, Date)> = BTreeSet::new();
+        for keys in unseen.chunks(ROWS) {
+            if !self.publish(vantage, seen.generation, keys).await? {
+                missing.extend(keys);
+            }
+        }
+        let shown: Vec<i64> = seen.outbox.iter().filter(|(_, id, date, _)| !missing.contains(&(*id, *date))).map(|(id, ..)| *id).collect();
+        let read: Vec<i64> = if told { seen.changed_facilities.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
+        let is_all = missing.is_empty() && told && seen.outbox.len() < self.batch && seen.changed_facilities.len() < self.batch;
+        // Not in another generation: what came by in ours is nothing to those who follow that one.
+        let forgotten = self.may_forget(seen) && self.store.forget_published(&shown, &read, seen.generation).await?;
+        if !missing.is_empty() && seen.outbox.len() == self.batch {
+            self.store.compact_outbox().await?;
+        }
+        Ok(is_all && forgotten)
+    }
+
+    /// A server without a stream must not take from those that have one what they are yet to hear.
+    fn may_forget(&self, seen: &Observation) -> bool {
+        self.changes.are_between_replicas() || seen.servers <= 1 || seen.generation == 0
+    }
+
+    async fn publish(&self, vantage: &Vantage, generation: i64, keys: &[(Uuid, Date)]) -> store::Result<bool> {
+        self.meet(keys).await?;
+        let rows = self.store.summaries(keys).await?.rows;
+        let entries = rows.into_iter().map(|row| StoredEntry { row, since: vantage.position }).collect();
+        self.append(generation, &Message::Summaries(entries)).await
+    }
+
+    /// Facilities that a command registered beside this process: each opened its first day with its registration.
+    async fn meet(&self, keys: &[(Uuid, Date)]) -> store::Result<()> {
+        let unknown: BTreeSet<Uuid> = keys.iter().map(|(id, _)| *id).filter(|id| self.directory.get(*id).is_none()).collect();
+        if !unknown.is_empty() {
+            self.directory.reload(&*self.store, &unknown.into_iter().collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    }
+
+    /// Registrations, changes and removals of facilities: each replica reads them again.
+    async fn tell_facilities(&self, seen: &Observation) -> store::Result<bool> {
+        let ids: BTreeSet<Uuid> = seen.changed_facilities.iter().map(|(_, id)| *id).collect();
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        if ids.is_empty() {
+            return Ok(true);
+        }
+        for id in self.directory.reload(&*self.store, &ids).await? {
+            self.memory.forget_facility(id);
+        }
+        self.append(seen.generation, &Message::Facilities(ids)).await
+    }
+
+    /// Reads all facilities: other servers may have registered some without a trace that reached this one.
+    pub(super) async fn catch_up_with_registrations(&self) -> store::Result<()> {
+        for id in self.directory.load(&*self.store).await? {
+            self.memory.forget_facility(id);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! The drain: marks that other writers' triggers left, and figures whose units expired, become refreshes. Once all that was visible at
+//! an instant has been dealt with, the table is exact as of that instant; once all of it has come by in the change stream, too, the
+//! instant is a watermark for everybody who follows the stream.
+//!
+//! Of several servers one leads: it drains, and the others look whether that is still so. Any of them may drain at any time all the same.
+
+mod history;
+mod leftovers;
+mod marks;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cache::memory::{Memory, Vantage},
+    changes::{Appended, Changes, Message},
+    clock::Clock,
+    metrics::Metrics,
+    service::{directory::Directory, outage::Outage, refresh::Refresher},
+    store::{self, Observation, Store, Watermark},
+};
+use history::Known;
+
+pub struct Drain {
+    pub store: Arc<dyn Store>,
+    pub refresher: Arc<Refresher>,
+    pub changes: Arc<Changes>,
+    pub directory: Arc<Directory>,
+    pub memory: Arc<Memory>,
+    pub clock: Arc<Clock>,
+    pub outage: Arc<Outage>,
+    pub metrics: Arc<Metrics>,
+    /// Marks taken in one look, and facilities refreshed in one transaction.
+    pub batch: usize,
+    pub chunk: usize,
+    /// Whether the table is read by others than this process, so that what is proven of it has to stand there, too.
+    pub stores_watermark: bool,
+    /// Whether this server leads, for whoever does what only one of several should.
+    pub leads: Arc<AtomicBool>,
+    /// One pass at a time, whoever asks for it.
+    pub turn: tokio::sync::Mutex<Known>,
+}
+
+/// How far a pass came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Everything visible was dealt with: the table is exact.
+    Proven,
+    /// There was more to see than one look takes.
+    More,
+    /// Some is left, because somebody holds a lock.
+    Waits,
+}
+
+/// A server that does not lead drains all the same once nobody has announced a watermark for that long.
+const LEADERLESS: Duration = Duration::from_secs(2);
+
+impl Drain {
+    /// One turn: passes where this server leads, or nobody does; otherwise a look.
+    pub async fn take_turn(&self) -> store::Result<()> {
+        let heard = {
+            let mut known = self.turn.lock().await;
+            known.hear(self.memory.watermark_ms());
+            known.heard_at.elapsed() < LEADERLESS
+        };
+        let follows = heard && self.changes.are_between_replicas() && !self.leads.load(std::sync::atomic::Ordering::Acquire);
+        if follows { self.look().await } else { self.run().await.map(drop) }
+    }
+
+    /// Passes until everything is proven, or something has to wait for a lock.
+    pub async fn run(&self) -> store::Result<Pass> {
+        loop {
+            match self.run_once().await? {
+                Pass::More => {}
+                pass => return Ok(pass),
+            }
+        }
+    }
+
+    /// Looks at which history the database tells, and who else serves: before this server serves, and wherever another one drains.
+    pub async fn look(&self) -> store::Result<()> {
+        let mut known = self.turn.lock().await;
+        self.observe(&mut known, 0).await.map(drop)
+    }
+
+    /// One look, and the work it finds.
+    pub async fn run_once(&self) -> store::Result<Pass> {
+        let mut known = self.turn.lock().await;
+        let (vantage, seen) = self.observe(&mut known, self.batch).await?;
+        if known.missed {
+            self.catch_up_with_registrations().await?;
+        }
+        self.metrics.marks_visible.set(seen.marks.len() as i64);
+        let mut shown = self.show_leftovers(&vantage, &seen).await?;
+        let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
+        let (expiries_done, expired) = if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
+        if !seen.marks.is_empty() || seen.expiry_due {
+            // Another server may have dealt with one of these and not have published it yet.
+            let (vantage, after) = self.observe(&mut known, self.batch).await?;
+            shown &= self.show_leftovers(&vantage, &after).await?;
+        }
+        let all_seen = expired < self.batch && seen.marks.len() < self.batch;
+        let pass = match (marks_done && expiries_done, all_seen) {
+            (false, _) => Pass::Waits,
+            (true, false) => Pass::More,
+            (true, true) => Pass::Proven,
+        };
+        if pass == Pass::Proven {
+            self.announce(&mut known, &vantage, &seen, shown).await?;
+        }
+        self.show_age();
+        Ok(pass)
+    }
+
+    /// What is visible in the database, and where this server was in the stream before it looked.
+    async fn observe(&self, known: &mut Known, limit: usize) -> store::Result<(Vantage, Observation)> {
+        loop {
+            let caught_up = self.changes.following().is_some_and(|following| following.is_caught_up());
+            let (vantage, heard_ms, sent) = (self.changes.vantage(), self.memory.watermark_ms(), Instant::now());
+            let seen = match self.store.observe(limit).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    self.outage.failed(&error, self.clock.now_ms());
+                    self.show_age();
+                    return Err(error);
+                }
+            };
+            self.clock.sync(seen.at_ms, sent);
+            self.outage.over();
+            if self.enter_history(known, &seen, heard_ms).await? {
+                continue;
+            }
+            if caught_up && let Some(following) = self.changes.following() {
+                following.vouch();
+            }
+            self.leads.store(seen.leads, std::sync::atomic::Ordering::Release);
+            if let Some(verified_through_ms) = seen.verified_through_ms {
+                self.metrics.verified_through.set(verified_through_ms / 1000);
+            }
+            return Ok((vantage, seen));
+        }
+    }
+
+    /// Tells what a pass has proven: to those who read the table, and to those who follow the stream if all has come by in it.
+    async fn announce(&self, known: &mut Known, vantage: &Vantage, seen: &Observation, shown: bool) -> store::Result<()> {
+        if self.stores_watermark {
+            // Before anybody hears of it: a database that shows less than was heard has lost something.
+            let watermark = Watermark { at_ms: seen.at_ms, position: vantage.position };
+            if !self.store.store_watermark(&watermark, &seen.epoch).await? {
+                return Ok(());
+            }
+        }
+        self.memory.advance_table(seen.at_ms);
+        if !shown || known.several {
+            return Ok(());
+        }
+        if std::mem::take(&mut known.missed) {
+            self.memory.lose_continuity(None);
+            self.changes.miss_others(false);
+        }
+        self.append(seen.generation, &Message::Watermark { at_ms: seen.at_ms }).await.map(drop)
+    }
+
+    /// Whether the message stands in the stream of that generation now. Where there is none, one begins, for the next pass to use.
+    async fn append(&self, generation: i64, message: &Message) -> store::Result<bool> {
+        match self.changes.append(generation, message).await {
+            Ok(Appended::Yes) => Ok(true),
+            Ok(Appended::Later) => Ok(false),
+            Ok(Appended::NoGeneration) => {
+                let begun = self.store.begin_generation(generation).await?;
+                match self.changes.begin(begun).await {
+                    Ok(()) => tracing::info!(generation = begun, "a generation of the change stream begins"),
+                    Err(error) => tracing::warn!(%error, "the change stream could not be begun"),
+                }
+                Ok(false)
+            }
+            // Its state is shown by /health/ready, and its end logged by the follower.
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn show_age(&self) {
+        let watermark_ms = self.memory.watermark_ms();
+        if watermark_ms != i64::MIN {
+            self.metrics.watermark_age.set((self.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a replica of several has beside what each service has: Redis, the stream between them, and the tier that they share.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cache::{memory::Memory, redis::RedisTier},
+    changes::{Between, Changes, Follower, Following, Publisher, Streams},
+    clock::Clock,
+    config::Settings,
+    metrics::Metrics,
+    redis::{Link, Target},
+    service::{directory::Directory, shared::Shared},
+    store::{Epoch, Store},
+};
+
+/// The parts between replicas.
+pub struct Fleet {
+    pub link: Arc<Link>,
+    pub shared: Arc<Shared>,
+    follower: Arc<Follower>,
+    publishing: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// The parts' tasks.
+pub struct Running {
+    stop: CancellationToken,
+    following: JoinHandle<()>,
+    publishing: JoinHandle<()>,
+}
+
+/// How long a start may wait until the stream was read: longer, and the replica serves what it reads from the table meanwhile.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+impl Fleet {
+    /// Connects to Redis, which need not answer yet, and answers the way that changes go.
+    pub async fn join(
+        target: &Target,
+        settings: &Settings,
+        store: &Arc<dyn Store>,
+        memory: &Arc<Memory>,
+        directory: &Arc<Directory>,
+        clock: &Arc<Clock>,
+        metrics: &Arc<Metrics>,
+    ) -> (Changes, Fleet) {
+        let stop = CancellationToken::new();
+        let link = Link::open(target, Duration::from_millis(settings.redis.timeout_ms), metrics).await;
+        let epoch: Arc<ArcSwapOption<Epoch>> = Arc::default();
+        let following = Arc::new(Following::default());
+        let streams = Streams { link: link.clone(), length: settings.redis.stream_length };
+        // Kept in Redis for as long as they could be served at all, should the database be lost.
+        let tier = Arc::new(RedisTier::new(link.clone(), Duration::from_secs(settings.freshness.stale_if_error_seconds.max(1))));
+        let (publisher, publishing) = Publisher::start(streams.clone(), tier.clone(), metrics.clone(), stop.clone());
+        let shared = Arc::new(Shared {
+            tier,
+            epoch: epoch.clone(),
+            memory: memory.clone(),
+            clock: clock.clone(),
+            lease: settings.freshness.refresh_timeout() / 2,
+        });
+        let follower = Arc::new(Follower {
+            streams: streams.clone(),
+            replay: settings.redis.replay,
+            memory: memory.clone(),
+            directory: directory.clone(),
+            store: store.clone(),
+            epoch: epoch.clone(),
+            following: following.clone(),
+            metrics: metrics.clone(),
+        });
+        let changes = Changes::new(memory.clone(), epoch, Some(Between { streams, publisher, following }));
+        (changes, Fleet { link, shared, follower, publishing, stop })
+    }
+
+    /// Starts to follow the stream, and waits for a while until all that there was has been read.
+    pub async fn follow(self) -> Running {
+        let following = self.follower.following.clone();
+        let task = tokio::spawn(self.follower.run(self.stop.clone()));
+        let caught_up = async {
+            while !following.is_caught_up() && self.link.last_error().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(CATCH_UP, caught_up).await.is_err() {
+            tracing::warn!("the change stream is still being read; until then answers come from the table");
+        }
+        Running { stop: self.stop, following: task, publishing: self.publishing }
+    }
+}
+
+impl Running {
+    /// Ends the follower, and waits until what was committed here has been published.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for task in [self.following, self.publishing] {
+            if task.await.is_err() {
+                tracing::error!("a task of the change stream ended in a panic");
+            }
+        }
+    }
+}

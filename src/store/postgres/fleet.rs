@@ -1,0 +1,79 @@
+//! The table `fleet`, and the reads that carry its watermark along.
+
+use jiff::civil::Date;
+use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::summary_row;
+use crate::{
+    changes::Position,
+    domain::summary::SummaryRow,
+    store::{Epoch, Result, StoreError, Watermark, fleet::Agreed},
+};
+
+pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {
+    Ok(Agreed {
+        identity: row.try_get("epoch")?,
+        watermark_identity: row.try_get("watermark_epoch")?,
+        watermark_ms: row.try_get("watermark_ms")?,
+        position: Position { generation: row.try_get("watermark_generation")?, number: row.try_get("watermark_number")? },
+    })
+}
+
+/// What a look at the primary says. Some proxies and names lead to whatever server there is, a demoted one or a standby by mistake.
+pub(super) fn of_primary(agreed: Agreed) -> Result<(Epoch, Option<Watermark>)> {
+    agreed.here().ok_or_else(|| StoreError::Unavailable(in_recovery()))
+}
+
+pub(super) fn in_recovery() -> sqlx::Error {
+    sqlx::Error::Configuration("the server that database.url leads to is a standby (it is in recovery) and should be the primary".into())
+}
+
+pub(super) fn no_row() -> StoreError {
+    StoreError::Unreadable("the table fleet is empty and should have one row; INSERT INTO fleet DEFAULT VALUES brings it back".into())
+}
+
+/// The stored rows of these keys, and what the server says of itself in the same snapshot.
+pub(super) async fn summaries(connection: &mut PgConnection, keys: &[(Uuid, Date)]) -> Result<(Agreed, Vec<SummaryRow>)> {
+    let (ids, dates): (Vec<Uuid>, Vec<String>) = keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
+    let statement = sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates);
+    let found = statement.fetch_all(connection).await?;
+    let agreed = agreed(found.first().ok_or_else(no_row)?)?;
+    let mut rows = Vec::with_capacity(found.len());
+    for row in &found {
+        if row.try_get::<Option<Uuid>, _>("facility_id")?.is_some() {
+            rows.push(summary_row(row)?);
+        }
+    }
+    Ok((agreed, rows))
+}
+
+pub(super) async fn store_watermark(pool: &PgPool, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
+    let stored = sqlx::query(include_str!("../../../sql/postgres/store_watermark.sql"))
+        .bind(epoch.identity())
+        .bind(watermark.at_ms)
+        .bind(watermark.position.generation)
+        .bind(watermark.position.number)
+        .execute(pool)
+        .await?;
+    Ok(stored.rows_affected() == 1)
+}
+
+pub(super) async fn begin_generation(pool: &PgPool, after: i64) -> Result<i64> {
+    let begun = sqlx::query_scalar("UPDATE fleet SET generation = generation + 1 WHERE generation = $1 RETURNING generation")
+        .bind(after)
+        .fetch_optional(pool)
+        .await?;
+    begun.ok_or(StoreError::Conflict)
+}
+
+pub(super) async fn begin_epoch(pool: &PgPool, old: &Epoch) -> Result<()> {
+    let begin = sqlx::query(include_str!("../../../sql/postgres/begin_epoch.sql")).bind(old.identity()).bind(Uuid::new_v4().to_string());
+    begin.execute(pool).await?;
+    Ok(())
+}
+
+pub(super) async fn forget_published(pool: &PgPool, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
+    let forget = sqlx::query_scalar(include_str!("../../../sql/postgres/forget_published.sql"));
+    Ok(forget.bind(outbox).bind(facilities).bind(generation).fetch_one(pool).await?)
+}

@@ -1,0 +1,140 @@
+//! Streaming replicas that table reads may go to: a pool each, in turn. One that fails costs a reader its time-out once a second at most.
+//! What they answer is as old as their replay; it carries its own watermark, and whoever asked judges it.
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use jiff::civil::Date;
+use sqlx::PgPool;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{connect, fleet};
+use crate::{
+    config::{DatabaseSettings, redacted},
+    store::{Connections, Result, StoreError, TableRead},
+};
+
+pub(super) struct ReadPool {
+    replicas: Vec<Replica>,
+    /// Whose turn it is.
+    next: AtomicUsize,
+}
+
+impl ReadPool {
+    /// Connects when first asked: a replica that is down keeps no service from starting. `Migration` where a URL cannot be read.
+    pub fn new(settings: &DatabaseSettings) -> Result<Self> {
+        let replicas = settings.read_urls().map(|url| Replica::new(settings, url)).collect::<Result<_>>()?;
+        Ok(ReadPool { replicas, next: AtomicUsize::new(0) })
+    }
+
+    /// What the next replica says; `None` where there is none, or it does not answer in time.
+    pub async fn summaries(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let in_turn = (0..self.replicas.len()).map(|i| &self.replicas[first.wrapping_add(i) % self.replicas.len()]);
+        in_turn.into_iter().find(|replica| replica.rest.is_over())?.summaries(keys).await
+    }
+
+    /// Of all pools together; `None` where there is none.
+    pub fn connections(&self) -> Option<Connections> {
+        let pools = self.replicas.iter().map(|replica| connect::connections(&replica.pool));
+        pools.reduce(|a, b| Connections { in_use: a.in_use + b.in_use, idle: a.idle + b.idle, max: a.max + b.max })
+    }
+
+    pub async fn close(&self) {
+        for replica in &self.replicas {
+            replica.pool.close().await;
+        }
+    }
+}
+
+struct Replica {
+    /// Its URL, without the password.
+    name: String,
+    pool: PgPool,
+    timeout: Duration,
+    rest: Rest,
+}
+
+impl Replica {
+    fn new(settings: &DatabaseSettings, url: &str) -> Result<Self> {
+        let timeout = Duration::from_millis(settings.read_timeout_ms);
+        Ok(Replica { name: redacted(url), pool: connect::lazy(settings, url, timeout)?, timeout, rest: Rest::new(timeout) })
+    }
+
+    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
+        match self.read(keys).await {
+            Ok(read) => {
+                if self.rest.end() {
+                    tracing::info!(replica = self.name, "the streaming replica answers again");
+                }
+                read
+            }
+            // It replayed what this statement stood in the way of, and is well.
+            Err(StoreError::Conflict) => None,
+            Err(error) => {
+                if self.rest.begin() {
+                    tracing::warn!(replica = self.name, %error, "the streaming replica fails; reads go to the primary");
+                }
+                None
+            }
+        }
+    }
+
+    /// `None` where it has replayed no epoch yet.
+    async fn read(&self, keys: &[(Uuid, Date)]) -> Result<Option<TableRead>> {
+        let started = Instant::now();
+        let mut connection = self.pool.acquire().await?;
+        let left = self.timeout.saturating_sub(started.elapsed());
+        let Ok(read) = timeout(left, fleet::summaries(&mut connection, keys)).await else {
+            // Dropped, not given back: the pool would wait for its answer.
+            drop(connection.detach());
+            return Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
+        };
+        let (agreed, rows) = read?;
+        Ok(agreed.anywhere().map(|(epoch, watermark)| TableRead { rows, epoch, watermark }))
+    }
+}
+
+/// How long a replica that failed is left alone, before one reader tries it for all.
+const REST: Duration = Duration::from_secs(1);
+
+/// Whether a replica is left alone.
+struct Rest {
+    since: Instant,
+    /// How long a try may take.
+    timeout: Duration,
+    /// Milliseconds from `since`; 0 while it is well.
+    until_ms: AtomicU64,
+}
+
+impl Rest {
+    fn new(timeout: Duration) -> Self {
+        Rest { since: Instant::now(), timeout, until_ms: AtomicU64::new(0) }
+    }
+
+    fn after(&self, pause: Duration) -> u64 {
+        u64::try_from((self.since.elapsed() + pause).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the caller may ask it. After a rest that is true for one caller, and for the next when that one's try is over.
+    fn is_over(&self) -> bool {
+        let until_ms = self.until_ms.load(Ordering::Acquire);
+        let next_try_ms = self.after(self.timeout + REST);
+        until_ms == 0
+            || (until_ms <= self.after(Duration::ZERO)
+                && self.until_ms.compare_exchange(until_ms, next_try_ms, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    }
+
+    /// True where it was well until now.
+    fn begin(&self) -> bool {
+        self.until_ms.swap(self.after(REST), Ordering::AcqRel) == 0
+    }
+
+    /// True where it was resting.
+    fn end(&self) -> bool {
+        self.until_ms.load(Ordering::Acquire) != 0 && self.until_ms.swap(0, Ordering::AcqRel) != 0
+    }
+}

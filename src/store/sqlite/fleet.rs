@@ -1,0 +1,55 @@
+//! The table `fleet`, and the reads that carry its watermark along.
+
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{row, sql};
+use crate::{
+    changes::Position,
+    store::{Epoch, Observation, Result, StoreError, TableRead, Watermark, fleet::Agreed},
+};
+
+/// The rows of `summaries.sql`.
+pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
+    let (epoch, watermark) = agreed(found.first().ok_or_else(no_row)?)?;
+    let mut rows = Vec::with_capacity(found.len());
+    for row in found {
+        if row.try_get::<Option<&[u8]>, _>(0)?.is_some() {
+            rows.push(row::summary(row)?);
+        }
+    }
+    Ok(TableRead { rows, epoch, watermark })
+}
+
+/// What a look sees beside marks and outboxes, whose places are left empty.
+pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Observation> {
+    let row = sqlx::query(sql!("observe")).bind(at_ms).fetch_optional(snapshot).await?.ok_or_else(no_row)?;
+    let (epoch, stored_watermark) = agreed(&row)?;
+    Ok(Observation {
+        at_ms,
+        marks: Vec::new(),
+        outbox: Vec::new(),
+        changed_facilities: Vec::new(),
+        expiry_due: row.try_get("expiry_due")?,
+        epoch,
+        generation: row.try_get("generation")?,
+        stored_watermark,
+        verified_through_ms: row.try_get("verified_through")?,
+        servers: 1,
+        arrived: false,
+        leads: true,
+    })
+}
+
+fn agreed(row: &SqliteRow) -> Result<(Epoch, Option<Watermark>)> {
+    let agreed = Agreed {
+        identity: row.try_get("salt")?,
+        watermark_identity: row.try_get("watermark_epoch")?,
+        watermark_ms: row.try_get("watermark_at")?,
+        position: Position { generation: row.try_get("watermark_generation")?, number: row.try_get("watermark_number")? },
+    };
+    agreed.here().ok_or_else(no_row)
+}
+
+fn no_row() -> StoreError {
+    StoreError::Unreadable("the table fleet is empty and should have one row; INSERT INTO fleet DEFAULT VALUES brings it back".into())
+}

@@ -1,0 +1,139 @@
+//! The tier that replicas share: an older figure never replaces a newer one, whoever puts it and when.
+
+use std::{sync::OnceLock, time::Duration};
+
+use deadpool_redis::redis::cmd;
+use facility_summary::{
+    cache::redis::{Lease, RedisTier},
+    changes::{Position, StoredEntry},
+    domain::summary::{Summary, SummaryRow},
+    metrics::Metrics,
+    redis::{Link, Target},
+};
+use jiff::civil::{Date, date};
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+use uuid::Uuid;
+
+use crate::support::{redis::Redis, wait_until};
+
+const DAY: Date = date(2026, 11, 22);
+const EPOCH: &str = "0123456789abcdef";
+
+fn shared() -> &'static Redis {
+    static SHARED: OnceLock<Redis> = OnceLock::new();
+    SHARED.get_or_init(Redis::start)
+}
+
+async fn tier(redis: &Redis) -> (RedisTier, Metrics) {
+    let metrics = Metrics::new().unwrap();
+    let link = Link::open(&Target::parse(redis.url()).unwrap(), Duration::from_secs(10), &metrics).await;
+    (RedisTier::new(link, Duration::from_secs(3_660)), metrics)
+}
+
+/// An entry whose figures tell its version and instant.
+fn entry(facility: Uuid, version: i64, as_of_ms: i64) -> StoredEntry {
+    let summary = Summary { version, total_requests: as_of_ms, ..Summary::empty(facility, DAY, false) };
+    let row = SummaryRow { summary, as_of_ms, next_expires_at_ms: Some(as_of_ms + 1) };
+    StoredEntry { row, since: Position { generation: 3, number: version } }
+}
+
+fn key(facility: Uuid) -> String {
+    format!("facility-summary:{EPOCH}:{facility}:{DAY}")
+}
+
+async fn an_old_put_never_replaces_a_newer_one(redis: &Redis) {
+    let (tier, _) = tier(redis).await;
+    let mut random = StdRng::seed_from_u64(1);
+    let facilities: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
+    let mut entries: Vec<StoredEntry> = facilities
+        .iter()
+        .flat_map(|facility| {
+            (1..=10).flat_map(move |version| (0..3).map(move |later| entry(*facility, version, 1_000 - version * 10 + later)))
+        })
+        .collect();
+    entries.shuffle(&mut random);
+    // Batches of several replicas at once, while somebody looks.
+    let puts = futures_util::future::join_all(entries.chunks(75).map(async |batch| tier.put(EPOCH, batch).await.unwrap()));
+    let looks = async {
+        let mut seen = (0, 0);
+        while seen < (10, 902) {
+            let Some(held) = tier.get(EPOCH, facilities[0], DAY).await.unwrap() else { continue };
+            let now = (held.row.summary.version, held.row.as_of_ms);
+            assert!(now >= seen, "{now:?} after {seen:?}");
+            seen = now;
+        }
+    };
+    let (put, ()) = tokio::join!(puts, looks);
+    assert!((20..=600).contains(&put.iter().sum::<usize>()));
+    for facility in &facilities {
+        assert_eq!(tier.get(EPOCH, *facility, DAY).await.unwrap(), Some(entry(*facility, 10, 902)));
+    }
+    assert_eq!(tier.put(EPOCH, &entries).await.unwrap(), 0, "none of them is newer than what is there");
+}
+
+#[tokio::test]
+async fn an_old_put_never_replaces_a_newer_one_on_one_server() {
+    an_old_put_never_replaces_a_newer_one(shared()).await;
+}
+
+#[tokio::test]
+async fn an_old_put_never_replaces_a_newer_one_on_a_cluster() {
+    an_old_put_never_replaces_a_newer_one(super::redis_stream::shared_cluster()).await;
+}
+
+#[tokio::test]
+async fn an_entry_is_kept_for_its_time_and_of_its_epoch() {
+    let (tier, _) = tier(shared()).await;
+    let facility = Uuid::new_v4();
+    assert_eq!(tier.put(EPOCH, &[entry(facility, 1, 1)]).await.unwrap(), 1);
+    let left: i64 = shared().ask(cmd("TTL").arg(key(facility))).await;
+    assert!((3_600..=3_660).contains(&left), "{left}");
+    assert_eq!(tier.get("another", facility, DAY).await.unwrap(), None);
+    assert_eq!(tier.get(EPOCH, facility, DAY.tomorrow().unwrap()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_missing_and_counted() {
+    let (tier, metrics) = tier(shared()).await;
+    let (broken, swapped) = (Uuid::new_v4(), Uuid::new_v4());
+    let unreadable = || metrics.redis_requests.with_label_values(&["get", "unreadable"]).get();
+    shared().tell(&format!("HSET {} v 1 t 1 b {{}}", key(broken))).await;
+    assert_eq!(tier.get(EPOCH, broken, DAY).await.unwrap(), None);
+    let other = entry(broken, 1, 1).encode();
+    let _: i64 = shared().ask(cmd("HSET").arg(key(swapped)).arg("v").arg(1).arg("t").arg(1).arg("b").arg(other)).await;
+    assert_eq!(tier.get(EPOCH, swapped, DAY).await.unwrap(), None, "another facility's figures");
+    assert_eq!(unreadable(), 2);
+    assert_eq!(tier.put(EPOCH, &[entry(broken, 2, 2)]).await.unwrap(), 1);
+    assert_eq!(tier.get(EPOCH, broken, DAY).await.unwrap(), Some(entry(broken, 2, 2)), "healed by the next put");
+}
+
+async fn one_has_the_lease(redis: &Redis) {
+    let (tier, _) = tier(redis).await;
+    let facility = Uuid::new_v4();
+    let lease = async |ttl: u64| tier.lease(EPOCH, facility, DAY, Duration::from_millis(ttl)).await.unwrap();
+    let taken = futures_util::future::join_all((0..50).map(|_| lease(60_000))).await;
+    let mut taken: Vec<Lease> = taken.into_iter().flatten().collect();
+    assert_eq!(taken.len(), 1, "of 50 that asked at once");
+    assert!(tier.release(taken.remove(0)).await.unwrap());
+
+    let first = lease(20).await.expect("it was released");
+    let mut second = None;
+    wait_until("the lease of a holder that died runs out", async || {
+        second = lease(60_000).await;
+        second.is_some()
+    })
+    .await;
+    assert!(!tier.release(first).await.unwrap(), "it is another's by now");
+    assert_eq!(lease(60_000).await, None, "and still held");
+    assert!(tier.release(second.unwrap()).await.unwrap());
+}
+
+#[tokio::test]
+async fn one_has_the_lease_until_it_gives_it_back_or_it_runs_out_on_one_server() {
+    one_has_the_lease(shared()).await;
+}
+
+#[tokio::test]
+async fn one_has_the_lease_until_it_gives_it_back_or_it_runs_out_on_a_cluster() {
+    one_has_the_lease(super::redis_stream::shared_cluster()).await;
+}

@@ -1,0 +1,168 @@
+//! What replicas agree on through their database.
+
+use std::{sync::Arc, time::Duration};
+
+use facility_summary::{
+    changes::Position,
+    store::{Epoch, Observation, Store, StoreError, Watermark},
+};
+use uuid::Uuid;
+
+use super::{
+    TestDb,
+    setup::{begin, facility, key, now_ms, refresh},
+};
+
+const fn watermark(at_ms: i64, generation: i64, number: i64) -> Watermark {
+    Watermark { at_ms, position: Position { generation, number } }
+}
+
+async fn look(db: &dyn TestDb) -> Observation {
+    db.store().observe(100).await.unwrap()
+}
+
+/// What so many callers at once are answered.
+async fn all_at_once<T: Send + 'static>(callers: usize, call: impl AsyncFn(Arc<dyn Store>) -> T, db: &dyn TestDb) -> Vec<T> {
+    futures_util::future::join_all((0..callers).map(|_| call(db.store()))).await
+}
+
+pub async fn the_watermark_comes_back_with_the_rows_and_without_any(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let today = key(&north, now_ms(db).await, 0);
+    let rows = refresh(db, std::slice::from_ref(&today)).await;
+    let epoch = look(db).await.epoch;
+    for mark in [None, Some(watermark(1_732_237_982_123, 3, 17))] {
+        if let Some(mark) = &mark {
+            assert!(db.store().store_watermark(mark, &epoch).await.unwrap());
+        }
+        let absent = (north.id, today.day.date.yesterday().unwrap());
+        for (keys, rows) in [(&[][..], &[][..]), (&[absent], &[]), (&[absent, today.id()], &rows)] {
+            let read = db.store().summaries(keys).await.unwrap();
+            assert_eq!((read.rows.as_slice(), &read.epoch, read.watermark), (rows, &epoch, mark));
+        }
+        assert_eq!(look(db).await.stored_watermark, mark);
+    }
+}
+
+pub async fn a_watermark_only_rises(db: &dyn TestDb) {
+    let epoch = look(db).await.epoch;
+    let later = watermark(2_000, 1, 5);
+    assert!(db.store().store_watermark(&later, &epoch).await.unwrap());
+    for other in [watermark(1_999, 2, 9), watermark(2_000, 2, 9), watermark(-5, 0, 0)] {
+        assert!(!db.store().store_watermark(&other, &epoch).await.unwrap());
+        assert_eq!(look(db).await.stored_watermark, Some(later));
+    }
+    let stored = all_at_once(16, async |store| store.store_watermark(&watermark(2_001, 0, 0), &epoch).await.unwrap(), db).await;
+    assert_eq!(stored.into_iter().filter(|stored| *stored).count(), 1);
+}
+
+pub async fn a_watermark_of_another_epoch_is_not_stored_and_does_not_count(db: &dyn TestDb) {
+    let store = db.store();
+    let old = look(db).await.epoch;
+    assert!(!store.store_watermark(&watermark(9_000, 1, 1), &Epoch::of("another")).await.unwrap());
+    assert_eq!(look(db).await.stored_watermark, None);
+    assert!(store.store_watermark(&watermark(9_000, 1, 1), &old).await.unwrap());
+
+    // As a restored copy, or a promoted standby, would have it.
+    db.plain("UPDATE fleet SET salt = 'restored'").await;
+    let new = look(db).await.epoch;
+    assert_ne!(new, old);
+    assert_eq!(look(db).await.stored_watermark, None);
+    assert_eq!(store.summaries(&[]).await.unwrap().watermark, None);
+    assert!(!store.store_watermark(&watermark(10_000, 1, 1), &old).await.unwrap());
+    assert!(store.store_watermark(&watermark(8_000, 1, 1), &new).await.unwrap(), "what another epoch proved is no bound");
+    assert_eq!(look(db).await.stored_watermark, Some(watermark(8_000, 1, 1)));
+}
+
+pub async fn an_epoch_is_ended_once_and_takes_its_watermark_along(db: &dyn TestDb) {
+    let old = look(db).await.epoch;
+    assert!(db.store().store_watermark(&watermark(9_000, 1, 1), &old).await.unwrap());
+    db.store().begin_epoch(&old).await.unwrap();
+    let new = look(db).await.epoch;
+    assert_ne!(new, old);
+    assert_eq!((new.name().len(), new.name()), (16, new.to_string().as_str()));
+    all_at_once(16, async |store| store.begin_epoch(&old).await.unwrap(), db).await;
+    let seen = look(db).await;
+    assert_eq!((seen.epoch, seen.stored_watermark, seen.generation), (new, None, 0));
+}
+
+pub async fn no_two_callers_begin_the_same_generation(db: &dyn TestDb) {
+    assert_eq!(look(db).await.generation, 0);
+    let begun = all_at_once(16, async |store| store.begin_generation(0).await, db).await;
+    assert_eq!(begun.iter().filter(|begun| matches!(begun, Ok(1))).count(), 1, "{begun:?}");
+    assert_eq!(begun.iter().filter(|begun| matches!(begun, Err(StoreError::Conflict))).count(), 15, "{begun:?}");
+    assert_eq!(db.store().begin_generation(1).await.unwrap(), 2);
+    assert!(matches!(db.store().begin_generation(1).await, Err(StoreError::Conflict)));
+    assert!(matches!(db.store().begin_generation(7).await, Err(StoreError::Conflict)));
+    assert_eq!(look(db).await.generation, 2);
+}
+
+pub async fn a_facility_is_noted_with_its_transaction_or_not_at_all(db: &dyn TestDb) {
+    let (north, south) = (Uuid::new_v4(), Uuid::new_v4());
+    let mut undone = begin(db).await;
+    undone.note_facilities(&[south]).await.unwrap();
+    assert_eq!(look(db).await.changed_facilities, []);
+    drop(undone);
+    let mut transaction = begin(db).await;
+    transaction.note_facilities(&[]).await.unwrap();
+    transaction.note_facilities(&[north, south]).await.unwrap();
+    transaction.note_facilities(&[north]).await.unwrap();
+    transaction.commit().await.unwrap();
+    let noted: Vec<Uuid> = look(db).await.changed_facilities.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(noted, [north, south, north]);
+    assert_eq!(db.store().observe(2).await.unwrap().changed_facilities.len(), 2);
+    assert_eq!(db.store().observe(0).await.unwrap().changed_facilities, []);
+}
+
+pub async fn what_was_published_is_forgotten_only_in_its_own_generation(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    refresh(db, &[key(&north, now_ms(db).await, 0)]).await;
+    let mut transaction = begin(db).await;
+    transaction.note_facilities(&[north.id, north.id]).await.unwrap();
+    transaction.commit().await.unwrap();
+    let store = db.store();
+    store.begin_generation(0).await.unwrap();
+
+    let seen = look(db).await;
+    let outbox: Vec<i64> = seen.outbox.iter().map(|(id, ..)| *id).collect();
+    let facilities: Vec<i64> = seen.changed_facilities.iter().map(|(id, _)| *id).collect();
+    assert_eq!((outbox.len(), facilities.len()), (1, 2));
+    for stale in [0, 2, -1] {
+        assert!(!store.forget_published(&outbox, &facilities, stale).await.unwrap());
+        let after = look(db).await;
+        assert_eq!((after.outbox, after.changed_facilities), (seen.outbox.clone(), seen.changed_facilities.clone()));
+    }
+    assert!(store.forget_published(&outbox, &facilities[..1], 1).await.unwrap());
+    let after = look(db).await;
+    assert_eq!((after.outbox, after.changed_facilities), (vec![], seen.changed_facilities[1..].to_vec()));
+    assert!(store.forget_published(&outbox, &facilities, 1).await.unwrap(), "what is gone by now is no fault");
+    assert!(store.forget_published(&[], &[], 1).await.unwrap());
+}
+
+/// Whoever begins a generation while rows of the one before are being deleted comes before or after that, never between.
+pub async fn a_deletion_waits_for_the_generation_that_is_being_begun(db: &dyn TestDb) {
+    let mut transaction = begin(db).await;
+    transaction.note_facilities(&[Uuid::new_v4()]).await.unwrap();
+    transaction.commit().await.unwrap();
+    let noted = look(db).await.changed_facilities;
+    db.plain("BEGIN").await;
+    db.plain("UPDATE fleet SET generation = 1").await;
+    let store = db.store();
+    let ids = [noted[0].0];
+    let mut forgetting = tokio::spawn(async move { store.forget_published(&[], &ids, 0).await });
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut forgetting).await.is_err(), "it was to be waited for");
+    db.plain("COMMIT").await;
+    assert!(!forgetting.await.unwrap().unwrap());
+    assert_eq!(look(db).await.changed_facilities, noted);
+}
+
+pub async fn a_missing_row_of_the_fleet_is_named_with_what_brings_it_back(db: &dyn TestDb) {
+    let before = look(db).await.epoch;
+    db.plain("DELETE FROM fleet").await;
+    for error in [db.store().observe(1).await.unwrap_err(), db.store().summaries(&[]).await.unwrap_err()] {
+        assert!(error.to_string().contains("INSERT INTO fleet DEFAULT VALUES"), "{error}");
+    }
+    db.plain("INSERT INTO fleet DEFAULT VALUES").await;
+    assert_ne!(look(db).await.epoch, before);
+    assert!(db.store().begin_generation(0).await.is_ok());
+}
