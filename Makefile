@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fmt lint
+.PHONY: help run test test-fleet bench fmt lint
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: ## build and serve a demo on SQLite; prints its address
 	cargo run --release --locked -- serve --demo
@@ -11,6 +11,10 @@ test: ## install what the tests need, run them all, hold the service to its Open
 	tests/install-deps.sh
 	cargo test --workspace --locked
 	tests/schemathesis/run.sh
+
+test-fleet: ## of those, only the fleet under faults: minutes; FLEET=name runs the scenarios whose names have it
+	tests/install-deps.sh
+	cargo test --locked --test fleet -- --nocapture $(FLEET)
 
 bench: ## measure, and print the figures beside what they are compared to
 	load-tests/bench.sh

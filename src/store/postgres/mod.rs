@@ -178,7 +178,12 @@ impl Store for PostgresStore {
             "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
-        Ok(Box::new(transaction::PostgresTransaction::new(self.pool.begin_with(AssertSqlSafe(begin)).await?, self.pool.clone())))
+        // In a task of its own: where the caller goes away between BEGIN and its answer, the driver gives the connection back to the pool
+        // with the transaction open, and what others then write over it is committed by chance.
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await }).await;
+        let begun = begun.map_err(|_| sqlx::Error::WorkerCrashed)??;
+        Ok(Box::new(transaction::PostgresTransaction::new(begun, self.pool.clone())))
     }
 
     async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {

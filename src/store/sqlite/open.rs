@@ -8,7 +8,7 @@ use std::{
 };
 
 use sqlx::{
-    SqlitePool,
+    Connection, SqliteConnection, SqlitePool,
     migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -45,14 +45,25 @@ impl SqliteStore {
             config::SqliteSynchronous::Full => SqliteSynchronous::Full,
         });
         // Kept for good: its statements stay prepared, and the log beside the file stays in place for the readers.
-        let pool =
-            SqlitePoolOptions::new().acquire_timeout(acquire_timeout).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+        let pool = SqlitePoolOptions::new()
+            .acquire_timeout(acquire_timeout)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .after_release(|connection, _| Box::pin(is_usable(connection)));
         let writer = connect(pool.clone().max_connections(1), writing, acquire_timeout).await.map_err(|e| cannot_open(&path, e))?;
         migrate(&writer).await.map_err(|e| cannot_migrate(&path, e))?;
         // Connected when first used: a start does not wait for them.
         let readers = pool.max_connections(settings.sqlite_readers).connect_lazy_with(options.create_if_missing(false).read_only(true));
         Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout })
     }
+}
+
+/// Whether a connection can begin another transaction. SQLite ends one by itself where the disk is full or fails; the driver's ROLLBACK is
+/// then an error, after which it takes the transaction for open for ever, and refuses to begin one.
+async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    connection.ping().await?; // behind the rollback of a transaction that was dropped
+    Ok(!connection.is_in_transaction())
 }
 
 /// Connects, and waits `timeout` at most for another process that is switching the same new file to WAL: SQLite does not wait there.

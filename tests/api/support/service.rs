@@ -2,9 +2,10 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    os::unix::process::CommandExt,
+    os::{fd::AsRawFd, unix::process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard},
@@ -23,6 +24,8 @@ pub struct Launch {
     database_url: String,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    /// A process whose user and mount namespaces it shares.
+    inside: Option<u32>,
     /// Its working directory, with its data on SQLite; deleted with the last copy.
     folder: Arc<TempDir>,
 }
@@ -147,7 +150,7 @@ impl Service {
 
 impl Launch {
     fn new(database_url: String, folder: TempDir) -> Launch {
-        Launch { database_url, environment: Vec::new(), arguments: Vec::new(), folder: Arc::new(folder) }
+        Launch { database_url, environment: Vec::new(), arguments: Vec::new(), inside: None, folder: Arc::new(folder) }
     }
 
     /// Sets an environment variable of the process; the last word on a name counts.
@@ -164,6 +167,12 @@ impl Launch {
     /// An argument after `serve`.
     pub fn argument(mut self, argument: &str) -> Launch {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// It sees the file systems that this process sees, and is the user that that is: its namespaces are entered.
+    pub fn inside(mut self, process: u32) -> Launch {
+        self.inside = Some(process);
         self
     }
 
@@ -220,11 +229,16 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // SAFETY: prctl is a bare system call; it neither allocates nor takes a lock, as is asked of code between fork and exec.
+        let open = |name| File::open(format!("/proc/{}/ns/{name}", self.inside?)).ok();
+        let namespaces: Vec<File> = ["user", "mnt"].into_iter().filter_map(open).collect();
+        // SAFETY: setns and prctl are bare system calls; they neither allocate nor take a lock, as is asked of code between fork and exec.
         unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
+            command.pre_exec(move || {
+                let entered = namespaces.iter().all(|namespace| libc::setns(namespace.as_raw_fd(), 0) == 0);
+                match entered && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
+                    true => Ok(()),
+                    false => Err(std::io::Error::last_os_error()),
+                }
             });
         }
         Process::new(command.spawn().expect("the binary can be run"))

@@ -1,0 +1,21 @@
+//! Replicas that die.
+
+use std::time::{Duration, Instant};
+
+use crate::{load::Load, parts::Fleet, support::postgres::Postgres, verdict::nothing_is_wrong};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_replica_in_turn_dies_and_comes_back() {
+    let postgres = Postgres::start(&[]);
+    let mut fleet = Fleet::start(3, &postgres, |_, launch| launch).await;
+    let load = Load::start(&fleet);
+    load.flows(500).await;
+    for replica in 0..fleet.replicas.len() {
+        fleet.kill_9(replica).await;
+        load.flows_for(Duration::from_secs(2)).await;
+        fleet.start_again(replica).await;
+        fleet.is_back("a replica that died", Instant::now()).await;
+        load.flows(200).await;
+    }
+    nothing_is_wrong(&fleet, load, None).await;
+}

@@ -1,0 +1,174 @@
+//! The load on a fleet, and the record of it: writers who keep to their lanes, readers with all kinds of wishes.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::{
+    history::{Answer, History, Write},
+    parts::{FACILITIES, Fleet, Places},
+    readers,
+    support::{PATIENCE, wait_until, wait_until_within},
+    writers,
+};
+
+/// Pairs of blood types of a facility. The last is written by plain SQL, the others by events.
+pub const LANES: [[&str; 2]; 4] = [["O+", "O-"], ["A+", "A-"], ["B+", "B-"], ["AB+", "AB-"]];
+/// Readers of each kind.
+const READERS: usize = 3;
+/// Longer than any time-out of the service: whoever waits so long was forgotten.
+const HUNG: Duration = Duration::from_secs(20);
+
+/// The database's time: this machine's.
+pub fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
+/// A steady load under way.
+pub struct Load {
+    pub shared: Arc<Shared>,
+    tasks: JoinSet<Record>,
+}
+
+/// What writers and readers look at.
+pub struct Shared {
+    pub places: Arc<Places>,
+    stop: AtomicBool,
+    /// Rises where versions that a reader knows stop counting: the database lost them.
+    histories: AtomicUsize,
+    /// Writes and answers so far.
+    progress: AtomicUsize,
+    /// Requests that found nobody listening, or 503.
+    turned_away: AtomicUsize,
+}
+
+/// What one of them remembers in the end.
+#[derive(Default)]
+pub struct Record {
+    /// Of a lane.
+    pub writes: Option<(usize, Vec<Write>)>,
+    pub answers: Vec<Answer>,
+}
+
+impl Shared {
+    pub fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Acquire)
+    }
+
+    pub fn histories(&self) -> usize {
+        self.histories.load(Ordering::Acquire)
+    }
+
+    pub fn progressed(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn is_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A unit of a lane, one for each of its types.
+pub fn unit(lane: usize, which: usize) -> Uuid {
+    Uuid::from_u128(1 << 100 | (lane as u128) << 8 | which as u128)
+}
+
+/// The request that a lane's write makes.
+pub fn request(lane: usize, number: i64) -> Uuid {
+    Uuid::from_u128(2 << 100 | (lane as u128) << 64 | number as u128)
+}
+
+/// The facility of a lane.
+pub fn facility_of(lane: usize) -> usize {
+    lane / LANES.len()
+}
+
+/// The types of a lane.
+pub fn types_of(lane: usize) -> [&'static str; 2] {
+    LANES[lane % LANES.len()]
+}
+
+impl Load {
+    /// Starts writers and readers.
+    pub fn start(fleet: &Fleet) -> Load {
+        let shared = Arc::new(Shared {
+            places: fleet.places.clone(),
+            stop: AtomicBool::default(),
+            histories: AtomicUsize::default(),
+            progress: AtomicUsize::default(),
+            turned_away: AtomicUsize::default(),
+        });
+        let mut tasks = JoinSet::new();
+        for lane in 0..FACILITIES * LANES.len() {
+            if lane % LANES.len() == LANES.len() - 1 {
+                tasks.spawn(writers::with_sql(shared.clone(), lane));
+            } else {
+                tasks.spawn(writers::with_events(shared.clone(), lane));
+            }
+        }
+        for reader in 0..READERS {
+            tasks.spawn(readers::who_goes_on(shared.clone(), reader));
+            tasks.spawn(readers::of_any_kind(shared.clone(), reader));
+        }
+        Load { shared, tasks }
+    }
+
+    /// Waits until so many more writes and answers were had.
+    #[track_caller]
+    pub fn flows(&self, more: usize) -> impl Future<Output = ()> {
+        let until = self.shared.progress.load(Ordering::Relaxed) + more;
+        wait_until("the load flows", async move || self.shared.progress.load(Ordering::Relaxed) >= until)
+    }
+
+    /// Lets it flow for that long.
+    #[track_caller]
+    pub fn flows_for(&self, time: Duration) -> impl Future<Output = ()> {
+        let started = Instant::now();
+        wait_until_within(time + PATIENCE, "time has passed", async move || started.elapsed() >= time)
+    }
+
+    /// What readers knew of versions counts no longer.
+    pub fn begins_a_new_history(&self) {
+        self.shared.histories.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Requests so far that found nobody listening, or 503.
+    pub fn turned_away(&self) -> usize {
+        self.shared.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// Ends it, and answers what was written and read.
+    pub async fn end(mut self) -> History {
+        self.shared.stop.store(true, Ordering::Release);
+        let lanes = FACILITIES * LANES.len();
+        let mut history = History { writes: vec![vec![]; lanes], stored: vec![BTreeSet::new(); lanes], ..History::default() };
+        while let Some(record) = self.tasks.join_next().await {
+            let record = record.expect("whoever writes or reads says himself what was wrong");
+            history.answers.extend(record.answers);
+            if let Some((lane, writes)) = record.writes {
+                history.writes[lane] = writes;
+            }
+        }
+        history.ended_ms = now_ms();
+        history
+    }
+}
+
+/// A client of a writer or reader.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(HUNG).build().expect("an HTTP client needs nothing")
+}
+
+/// Says what went wrong with a request that nobody answered; one that hangs is a fault.
+pub fn never_hangs(error: &reqwest::Error) {
+    assert!(!error.is_timeout(), "a request was not answered within {HUNG:?}: {error:?}");
+}

@@ -1,0 +1,39 @@
+//! The database goes on with less than it had acknowledged: its history ends, and another begins. What is lost is lost; nothing that any
+//! replica or tier still holds of it may be shown once the new history is known.
+
+use std::time::Instant;
+
+use crate::{
+    history::Loss,
+    load::Load,
+    parts::{Fleet, socket, through},
+    postgres::fleet,
+    proxy::Proxy,
+    support::postgres::Postgres,
+    verdict::{nothing_is_wrong, survived},
+};
+
+/// The fleet goes on with what that server has, which lacks some of what was acknowledged.
+pub async fn goes_on_with_less(fleet: &Fleet, load: &Load, server: &Postgres, what: &str) -> Loss {
+    let loss = survived(&fleet.database_on(server)).await;
+    fleet.follows(server);
+    fleet.is_back(what, Instant::now()).await;
+    load.begins_a_new_history();
+    load.flows(400).await;
+    loss
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_asynchronous_standby_takes_over_with_less() {
+    let primary = Postgres::start(&[]);
+    let network = Proxy::to(socket(primary.url()));
+    let standby = Postgres::start(&["--standby-of", &through(primary.url(), &network)]);
+    let (fleet, load) = fleet(&primary).await;
+    network.refuse();
+    load.flows(400).await;
+    fleet.loses_its_database();
+    primary.crash();
+    standby.promote();
+    let loss = goes_on_with_less(&fleet, &load, &standby, "an asynchronous standby").await;
+    nothing_is_wrong(&fleet, load, Some(loss)).await;
+}

@@ -1,0 +1,26 @@
+//! A fleet of real parts under faults: Postgres with a standby, Redis, three replicas of the real binary, a steady load, and a judge of
+//! everything that was written and answered. Each scenario breaks one thing; they run one at a time.
+
+#[allow(dead_code)] // shared with the tests of one replica, which use more of it
+#[path = "../api/support/mod.rs"]
+mod support;
+
+// The judge, who knows nothing of the service.
+mod history;
+mod history_tests;
+// The parts and the load.
+mod load;
+#[allow(dead_code)] // until the replicas use Redis
+mod parts;
+#[allow(dead_code)]
+mod proxy;
+mod readers;
+mod verdict;
+mod writers;
+// The scenarios.
+mod clocks;
+mod crashes;
+mod deploys;
+mod losses;
+mod postgres;
+mod small_disk;

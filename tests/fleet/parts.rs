@@ -1,0 +1,209 @@
+//! The parts of a fleet: replicas of the real binary, each with a network of its own before the database and before Redis.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::{
+    proxy::Proxy,
+    support::{
+        Service,
+        postgres::Postgres,
+        redis::Redis,
+        service::Launch,
+        site::{Site, a_zone_at_noon},
+        wait_until,
+    },
+};
+
+/// Facilities under load.
+pub const FACILITIES: usize = 3;
+
+/// One scenario at a time: a fleet keeps the whole machine busy.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Replicas on one database, with facilities to write about.
+pub struct Fleet {
+    pub replicas: Vec<Replica>,
+    pub places: Arc<Places>,
+    /// Nobody writes about it but the probes that ask whether all is well.
+    probed: Site,
+    /// The way of plain SQL to the database.
+    outside: Proxy,
+    pub redis: Redis,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// One of them, and its own ways to what it depends on.
+pub struct Replica {
+    /// `None` while it is down.
+    service: Option<Service>,
+    launch: Launch,
+    pub database: Proxy,
+    pub redis: Proxy,
+}
+
+/// Where things are now, for the load.
+pub struct Places {
+    /// By replica; `None` while it is down.
+    addresses: Vec<RwLock<Option<SocketAddr>>>,
+    /// For plain SQL: wherever the primary is now.
+    pub primary: String,
+    pub sites: Vec<Site>,
+}
+
+impl Places {
+    pub fn address(&self, replica: usize) -> Option<SocketAddr> {
+        *self.addresses[replica].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn replicas(&self) -> usize {
+        self.addresses.len()
+    }
+
+    fn move_replica(&self, replica: usize, to: Option<SocketAddr>) {
+        *self.addresses[replica].write().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+}
+
+impl Fleet {
+    /// So many replicas with a Redis on a fresh database of that server, which `adjust` may launch otherwise.
+    pub async fn start(count: usize, postgres: &Postgres, adjust: impl Fn(usize, Launch) -> Launch) -> Fleet {
+        let turn = TURN.lock().await;
+        let primary = postgres.fresh_database().await;
+        let outside = Proxy::to(socket(&primary));
+        let redis = Redis::start();
+        let mut replicas = Vec::new();
+        for at in 0..count {
+            let ways = (Proxy::to(socket(&primary)), Proxy::to(socket(redis.url())));
+            let launch = Service::on(through(&primary, &ways.0)).env("REDIS_URL", through(redis.url(), &ways.1));
+            // Often enough to fall into every fault.
+            let launch = adjust(at, launch.env("FACILITY_SUMMARY__REBUILD__CRON", "*/5 * * * * *"));
+            let service = Some(launch.clone().start().await);
+            replicas.push(Replica { service, launch, database: ways.0, redis: ways.1 });
+        }
+        let mut sites = Vec::new();
+        for _ in 0..=FACILITIES {
+            sites.push(Site::register(replicas[0].service(), &a_zone_at_noon().0).await);
+        }
+        for replica in &replicas {
+            wait_until("each replica knows all facilities", async || {
+                let answer = replica.service().get("/v1/facilities").await.text().await.expect("it is text");
+                sites.iter().all(|site| answer.contains(&site.facility.to_string()))
+            })
+            .await;
+        }
+        let probed = sites.pop().expect("one more was made");
+        let addresses = replicas.iter().map(|replica| RwLock::new(Some(replica.service().address))).collect();
+        let places = Arc::new(Places { addresses, primary: through(&primary, &outside), sites });
+        Fleet { replicas, places, probed, outside, redis, _turn: turn }
+    }
+
+    /// Kills a replica: nothing is finished, nothing is said.
+    pub async fn kill_9(&mut self, replica: usize) {
+        let service = self.replicas[replica].service.take().expect("it runs");
+        service.kill_9().await;
+        self.places.move_replica(replica, None);
+    }
+
+    /// Asks a replica to stop and waits until it has.
+    pub async fn terminate(&mut self, replica: usize) {
+        let (exited, _) = self.replicas[replica].service.take().expect("it runs").terminate().await;
+        self.places.move_replica(replica, None);
+        assert_eq!(exited.code, Some(0), "{}", exited.output);
+    }
+
+    /// Starts a replica that is down.
+    pub async fn start_again(&mut self, replica: usize) {
+        let service = self.replicas[replica].launch.clone().start().await;
+        self.places.move_replica(replica, Some(service.address));
+        self.replicas[replica].service = Some(service);
+    }
+
+    /// The database is out of reach for everybody, until [`Fleet::follows`].
+    pub fn loses_its_database(&self) {
+        self.ways().for_each(Proxy::refuse);
+    }
+
+    /// That server is the primary from now on: all ways lead to it.
+    pub fn follows(&self, primary: &Postgres) {
+        self.ways().for_each(|way| way.turn_to(socket(primary.url())));
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &Proxy> {
+        self.replicas.iter().map(|replica| &replica.database).chain([&self.outside])
+    }
+
+    /// The fleet's database on that server, past all proxies.
+    pub fn database_on(&self, server: &Postgres) -> String {
+        let (_, database) = self.places.primary.rsplit_once('/').expect("a URL has a path");
+        let (cluster, _) = server.url().rsplit_once('/').expect("a URL has a path");
+        format!("{cluster}/{database}")
+    }
+
+    /// Waits until the whole fleet is back to normal: each replica takes writes, and answers from memory with figures at most two
+    /// seconds old. Says how long that took since its dependency was back.
+    #[track_caller]
+    pub fn is_back(&self, what: &str, since: Instant) -> impl Future<Output = Duration> {
+        let waiting = wait_until("each replica is back to normal", async || {
+            for replica in &self.replicas {
+                if !replica.is_well(&self.probed).await {
+                    return false;
+                }
+            }
+            true
+        });
+        async move {
+            waiting.await;
+            let took = since.elapsed();
+            eprintln!("{what}: back to normal after {} ms", took.as_millis());
+            took
+        }
+    }
+}
+
+impl Replica {
+    pub fn service(&self) -> &Service {
+        self.service.as_ref().expect("it runs")
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.service.is_some()
+    }
+
+    async fn is_well(&self, site: &Site) -> bool {
+        let service = self.service();
+        let request = site.request(uuid::Uuid::new_v4(), jiff::Timestamp::now());
+        let posted = service.request(reqwest::Method::POST, "/v1/events").json(&request).timeout(Duration::from_secs(5)).send().await;
+        if !posted.is_ok_and(|answer| answer.status() == 200) {
+            return false;
+        }
+        let path = format!("/v1/facilities/{}/summaries/today", site.facility);
+        let read = || service.request(reqwest::Method::GET, &path).header("cache-control", "max-age=2").send();
+        // Where the write went to memory by itself, the first finds it there.
+        for _ in 0..2 {
+            let Ok(answer) = read().await else { return false };
+            let from = answer.headers().get("cache-status").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+            if answer.status() == 200 && from == "facility-summary; hit; detail=memory" {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Where a URL such as `postgres://user:password@127.0.0.1:5432/name` leads.
+pub fn socket(url: &str) -> SocketAddr {
+    let (_, rest) = url.split_once("://").expect("it is a URL");
+    let host = rest.split('/').next().and_then(|authority| authority.rsplit('@').next());
+    host.and_then(|host| host.parse().ok()).unwrap_or_else(|| panic!("{url} names no address and port"))
+}
+
+/// The same URL, by way of a proxy.
+pub fn through(url: &str, proxy: &Proxy) -> String {
+    url.replacen(&socket(url).to_string(), &proxy.address.to_string(), 1)
+}

@@ -1,0 +1,123 @@
+//! Postgres stops, is cut off, is slow, and hands over to a standby that has everything.
+
+use std::time::{Duration, Instant};
+
+use facility_summary::config::DatabaseSettings;
+
+use crate::{
+    load::Load,
+    parts::{Fleet, socket, through},
+    proxy::Proxy,
+    support::{plain_sql, postgres::Postgres, wait_until},
+    verdict::nothing_is_wrong,
+};
+
+/// How long a fault lasts.
+const A_WHILE: Duration = Duration::from_secs(4);
+
+/// Three replicas under load.
+pub async fn fleet(postgres: &Postgres) -> (Fleet, Load) {
+    let fleet = Fleet::start(3, postgres, |_, launch| launch).await;
+    let load = Load::start(&fleet);
+    load.flows(400).await;
+    (fleet, load)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_stops_and_starts() {
+    let postgres = Postgres::start(&[]);
+    let (fleet, load) = fleet(&postgres).await;
+    for crashes in [false, true] {
+        if crashes {
+            postgres.crash()
+        } else {
+            postgres.stop()
+        }
+        load.flows_for(A_WHILE).await;
+        postgres.start_again();
+        fleet.is_back("Postgres that stopped", Instant::now()).await;
+        load.flows(400).await;
+    }
+    nothing_is_wrong(&fleet, load, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_cut_in_mid_statement() {
+    let postgres = Postgres::start(&[]);
+    let (fleet, load) = fleet(&postgres).await;
+    for round in 0..15 {
+        for (at, replica) in fleet.replicas.iter().enumerate() {
+            match (round + at) % 3 {
+                0 => replica.database.tear_a_request(),
+                1 => replica.database.tear_an_answer(),
+                _ => replica.database.cut(),
+            }
+            wait_until("something was torn", async || replica.database.is_torn()).await;
+        }
+        load.flows(50).await;
+    }
+    fleet.is_back("a network that tears", Instant::now()).await;
+    nothing_is_wrong(&fleet, load, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_slow_for_a_while() {
+    let postgres = Postgres::start(&[]);
+    let (mut fleet, load) = fleet(&postgres).await;
+    for delay_ms in [20, 100] {
+        fleet.replicas.iter().for_each(|replica| replica.database.delay(Duration::from_millis(delay_ms)));
+        load.flows_for(A_WHILE).await;
+    }
+    // It learns the database's time from slow answers alone.
+    fleet.replicas[0].database.delay(Duration::from_millis(20));
+    fleet.terminate(0).await;
+    fleet.start_again(0).await;
+    load.flows_for(A_WHILE).await;
+    fleet.replicas.iter().for_each(|replica| replica.database.delay(Duration::ZERO));
+    fleet.is_back("a slow database", Instant::now()).await;
+    load.flows(200).await;
+    nothing_is_wrong(&fleet, load, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synchronous_standby_takes_over() {
+    let primary = Postgres::start(&[]);
+    let standby = primary.standby(&[]);
+    plain_sql::execute(primary.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+    plain_sql::execute(primary.url(), "SELECT pg_reload_conf()").await;
+    wait_until("the standby is synchronous", async || {
+        plain_sql::number(primary.url(), "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'").await == 1
+    })
+    .await;
+    let (fleet, load) = fleet(&primary).await;
+    primary.crash();
+    load.flows_for(A_WHILE / 2).await;
+    standby.promote();
+    fleet.follows(&standby);
+    fleet.is_back("a synchronous standby", Instant::now()).await;
+    load.flows(400).await;
+    nothing_is_wrong(&fleet, load, None).await;
+}
+
+/// The caller of a store may go away at any moment, as one does whose time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_nobody_waits_for_is_not_left_open() {
+    let postgres = Postgres::start(&[]);
+    let url = postgres.fresh_database().await;
+    let network = Proxy::to(socket(&url));
+    let settings = DatabaseSettings { url: through(&url, &network), min_connections: 2, max_connections: 2, ..DatabaseSettings::default() };
+    let store = facility_summary::store::open(&settings).await.expect("the database can be used");
+    network.delay(Duration::from_millis(30));
+    let all_are_back =
+        async || wait_until("all connections are back", async || store.connections().iter().all(|(_, pool)| pool.in_use == 0)).await;
+    // An answer takes 60 ms: one to whether the connection is alive, and one to BEGIN.
+    for given_up_ms in (65..125).step_by(10) {
+        store.now_ms().await.expect("the database answers");
+        all_are_back().await;
+        drop(tokio::time::timeout(Duration::from_millis(given_up_ms), store.begin(Duration::from_secs(1))).await);
+    }
+    all_are_back().await;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND state LIKE 'idle in transaction%'";
+    wait_until("none is open", async || plain_sql::number(&url, open).await == 0).await;
+    store.close().await;
+}

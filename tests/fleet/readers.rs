@@ -1,0 +1,163 @@
+//! Readers with all kinds of wishes, who keep every answer.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+
+use crate::{
+    history::{Answer, Shown},
+    load::{LANES, Record, Shared, client, never_hangs, now_ms, types_of},
+    parts::FACILITIES,
+};
+
+/// Between two reads of a reader.
+const PACE: Duration = Duration::from_millis(30);
+
+/// What a reader asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// `max-age`, in seconds.
+    pub bound: Option<i64>,
+    pub min_version: Option<i64>,
+    /// See [`Answer::session`].
+    pub session: Option<usize>,
+}
+
+/// Reads at any replica, with or without a bound, now one facility, now all of them.
+pub async fn of_any_kind(shared: Arc<Shared>, seed: usize) -> Record {
+    let (client, mut rng) = (client(), StdRng::seed_from_u64(seed as u64));
+    let mut answers = Vec::new();
+    let mut pace = tokio::time::interval(PACE);
+    while shared.goes_on() {
+        pace.tick().await;
+        let replica = rng.random_range(0..shared.places.replicas());
+        let bound = [None, None, Some(60), Some(5), Some(2), Some(1)][rng.random_range(0..6)];
+        // Those who want it fresh from the source are few.
+        let bound = if rng.random_bool(0.02) { Some(0) } else { bound };
+        let wish = Wish { bound, ..Wish::default() };
+        if rng.random_bool(0.2) {
+            answers.extend(all(&shared, &client, replica, wish).await);
+        } else {
+            answers.extend(one(&shared, &client, replica, rng.random_range(0..FACILITIES), wish).await);
+        }
+    }
+    Record { answers, ..Record::default() }
+}
+
+/// Reads at any replica, and passes the greatest version that it saw each time.
+pub async fn who_goes_on(shared: Arc<Shared>, seed: usize) -> Record {
+    let (client, mut rng) = (client(), StdRng::seed_from_u64(1_000 + seed as u64));
+    let mut answers = Vec::new();
+    let mut pace = tokio::time::interval(PACE);
+    let (mut known, mut history) = ([0; FACILITIES], 0);
+    while shared.goes_on() {
+        pace.tick().await;
+        if shared.histories() != history {
+            (known, history) = ([0; FACILITIES], shared.histories());
+        }
+        let (replica, facility) = (rng.random_range(0..shared.places.replicas()), rng.random_range(0..FACILITIES));
+        let wish = Wish { bound: None, min_version: Some(known[facility]), session: Some(seed + 1_000 * history) };
+        let answer = one(&shared, &client, replica, facility, wish).await;
+        known[facility] = answer.as_ref().map_or(known[facility], |answer| known[facility].max(answer.version));
+        answers.extend(answer);
+    }
+    Record { answers, ..Record::default() }
+}
+
+/// Today of one facility; nothing where the replica does not listen or cannot say.
+pub async fn one(shared: &Shared, client: &Client, replica: usize, facility: usize, wish: Wish) -> Option<Answer> {
+    let mut path = format!("/v1/facilities/{}/summaries/today", shared.places.sites[facility].facility);
+    if let Some(version) = wish.min_version {
+        path += &format!("?min_version={version}");
+    }
+    let asked_ms = now_ms();
+    let (head, body) = ask(shared, client, replica, &path, wish).await?;
+    Some(answer(&head, &body, replica, facility, asked_ms, wish))
+}
+
+/// Today of all facilities in one answer.
+async fn all(shared: &Shared, client: &Client, replica: usize, wish: Wish) -> Vec<Answer> {
+    let asked_ms = now_ms();
+    let Some((head, body)) = ask(shared, client, replica, "/v1/summaries/today?limit=100", wish).await else { return Vec::new() };
+    let items = body["items"].as_array().expect("a listing has items");
+    let place = |item: &Value| shared.places.sites.iter().position(|site| item["facility_id"] == site.facility.to_string());
+    let known = items.iter().filter_map(|item| Some((item, place(item)?)));
+    known.map(|(item, facility)| answer(&head, item, replica, facility, asked_ms, wish)).collect()
+}
+
+/// What an answer's head says.
+struct Head {
+    age_seconds: i64,
+    source: String,
+    answered_ms: i64,
+}
+
+async fn ask(shared: &Shared, client: &Client, replica: usize, path: &str, wish: Wish) -> Option<(Head, Value)> {
+    let address = shared.places.address(replica)?;
+    let mut request = client.get(format!("http://{address}{path}"));
+    if let Some(bound) = wish.bound {
+        request = request.header("cache-control", format!("max-age={bound}"));
+    }
+    let received = match request.send().await {
+        Ok(response) => receive(response).await,
+        Err(error) => Err(error),
+    };
+    match received {
+        Ok((StatusCode::OK, head, text)) => {
+            shared.progressed();
+            Some((head, serde_json::from_str(&text).expect("an answer is JSON")))
+        }
+        Ok((StatusCode::SERVICE_UNAVAILABLE, ..)) => {
+            shared.is_turned_away();
+            None
+        }
+        Ok((status, _, text)) => panic!("{path} at replica {replica} with {wish:?} was answered {status}: {text}"),
+        Err(error) => {
+            never_hangs(&error);
+            shared.is_turned_away();
+            None
+        }
+    }
+}
+
+async fn receive(response: Response) -> Result<(StatusCode, Head, String), reqwest::Error> {
+    let status = response.status();
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    assert!(status != StatusCode::SERVICE_UNAVAILABLE || !header("retry-after").is_empty(), "503 without Retry-After");
+    let (age, source) = (header("age"), header("cache-status"));
+    let text = response.text().await?;
+    Ok((status, Head { age_seconds: age.parse().unwrap_or(i64::MIN), source, answered_ms: now_ms() }, text))
+}
+
+fn answer(head: &Head, summary: &Value, replica: usize, facility: usize, asked_ms: i64, wish: Wish) -> Answer {
+    assert!(head.age_seconds >= 0, "an answer without Age: {summary}");
+    let mut body = DefaultHasher::new();
+    summary.to_string().hash(&mut body);
+    let figure = |name: &str, of: &str| summary["by_blood_type"][name][of].as_i64().unwrap_or(0);
+    let lanes = facility * LANES.len()..(facility + 1) * LANES.len();
+    let shown = lanes.map(|lane| {
+        let [first, second] = types_of(lane);
+        Shown { lane, stocks: [figure(first, "stock"), figure(second, "stock")], requests: figure(first, "requests") }
+    });
+    Answer {
+        session: wish.session,
+        replica,
+        facility,
+        date: summary["date"].as_str().and_then(|date| date.parse().ok()).expect("a summary has a date"),
+        asked_ms,
+        answered_ms: head.answered_ms,
+        age_seconds: head.age_seconds,
+        bound_seconds: wish.bound,
+        min_version: wish.min_version,
+        version: summary["version"].as_i64().expect("a summary has a version"),
+        body: body.finish(),
+        shown: shown.collect(),
+        source: head.source.clone(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The end of a scenario: the load ends, the last figures are read, the tables are looked at, and the judge is asked.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::{
+    history::{Fate, Fault, History, Loss, judge},
+    load::{LANES, Load, Shared, client, now_ms, request},
+    parts::{FACILITIES, Fleet},
+    readers::{self, Wish},
+    support::{plain_sql, site::audited, wait_until},
+};
+
+/// Complaints that are printed.
+const TOLD: usize = 12;
+
+/// Ends the load, and finds nothing wrong with any answer, the figures in the end and the tables. Some replica must be up.
+#[track_caller]
+pub fn nothing_is_wrong(fleet: &Fleet, load: Load, loss: Option<Loss>) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let (shared, turned_away) = (load.shared.clone(), load.turned_away());
+        let mut history = load.end().await;
+        history.loss = loss;
+        read_the_end(fleet, &shared, &mut history).await;
+        for lane in 0..FACILITIES * LANES.len() {
+            history.stored[lane] = stored(&shared.places.primary, lane).await;
+        }
+        eprintln!("{}; {turned_away} were turned away", told(&history));
+        pass(&history, caller);
+        for replica in fleet.replicas.iter().filter(|replica| replica.is_up()) {
+            let metrics = replica.service().get("/metrics").await.text().await.expect("it is text");
+            for name in ["panics_total 0", "summary_drift_rows_total 0"] {
+                assert!(metrics.lines().any(|line| line == name), "{caller}: not {name}: {metrics}");
+            }
+        }
+        let healthy = fleet.replicas.iter().find(|replica| replica.is_up()).expect("some replica is up");
+        audited(healthy.service().launch()).await;
+    }
+}
+
+/// Reads every facility at every replica until the figures are exact as of the end.
+async fn read_the_end(fleet: &Fleet, shared: &Shared, history: &mut History) {
+    let client = client();
+    for (replica, _) in fleet.replicas.iter().enumerate().filter(|(_, replica)| replica.is_up()) {
+        for facility in 0..FACILITIES {
+            wait_until("a replica answers in the end, exact as of then", async || {
+                let wish = Wish { bound: Some(0), ..Wish::default() };
+                let answer = readers::one(shared, &client, replica, facility, wish).await;
+                let is_last = answer.as_ref().is_some_and(|answer| answer.claims_ms() >= history.ended_ms);
+                history.answers.extend(answer);
+                is_last
+            })
+            .await;
+        }
+    }
+}
+
+/// The numbers of a lane whose request is in the table.
+pub async fn stored(database_url: &str, lane: usize) -> std::collections::BTreeSet<i64> {
+    let (first, last) = (request(lane, 0), request(lane, i64::MAX));
+    let ids = format!("SELECT id(id) FROM blood_requests WHERE id BETWEEN '{first}' AND '{last}'");
+    let ids = plain_sql::texts(database_url, &ids).await;
+    ids.iter().map(|id| id.parse::<Uuid>().expect("it is an id").as_u128() as u64 as i64).collect()
+}
+
+/// What a database has of all lanes at this moment, as what is left after a loss.
+pub async fn survived(database_url: &str) -> Loss {
+    let mut survived = Vec::new();
+    for lane in 0..FACILITIES * LANES.len() {
+        survived.push(stored(database_url, lane).await);
+    }
+    Loss { at_ms: now_ms(), survived }
+}
+
+/// Acknowledged writes that a loss took.
+pub fn lost(history: &History, loss: &Loss) -> usize {
+    let gone = |(lane, writes): (usize, &Vec<crate::history::Write>)| {
+        let over = writes.iter().filter(|write| write.fate == Fate::Acknowledged && write.over_ms <= loss.at_ms);
+        over.filter(|write| !loss.survived[lane].contains(&write.number)).count()
+    };
+    history.writes.iter().enumerate().map(gone).sum()
+}
+
+fn told(history: &History) -> String {
+    let count = |fate| history.writes.iter().flatten().filter(|write| write.fate == fate).count();
+    let (acknowledged, refused, unknown) = (count(Fate::Acknowledged), count(Fate::Refused), count(Fate::Unknown));
+    let slowest_write_ms = history.writes.iter().flatten().map(|write| write.over_ms - write.sent_ms).max().unwrap_or_default();
+    let slowest_ms = history.answers.iter().map(|answer| answer.answered_ms - answer.asked_ms).max().unwrap_or_default();
+    let lost = history.loss.as_ref().map(|loss| format!(", {} of them lost", lost(history, loss))).unwrap_or_default();
+    let answers = history.answers.len();
+    assert!(acknowledged > 100 && answers > 500, "hardly a load: {acknowledged} writes, {answers} answers");
+    format!(
+        "{acknowledged} writes acknowledged{lost}, {refused} refused, {unknown} unknown, within {slowest_write_ms} ms; {answers} answers within {slowest_ms} ms"
+    )
+}
+
+#[track_caller]
+fn pass(history: &History, caller: &std::panic::Location<'_>) {
+    let complaints = judge(history);
+    let mut counts: BTreeMap<Fault, usize> = BTreeMap::new();
+    complaints.iter().for_each(|complaint| *counts.entry(complaint.fault).or_default() += 1);
+    let told: Vec<String> = complaints.iter().take(TOLD).map(ToString::to_string).collect();
+    assert!(complaints.is_empty(), "{caller}: {counts:?}, such as\n{}", told.join("\n"));
+}
