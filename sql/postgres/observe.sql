@@ -12,9 +12,11 @@ SELECT floor(extract(epoch FROM now()) * 1000)::bigint AS at_ms,
           FROM (SELECT * FROM facility_outbox ORDER BY id LIMIT $1) AS entry)::text AS facilities,
        (SELECT floor(extract(epoch FROM max(verified_through)) * 1000)::bigint FROM job_runs
          WHERE verified_through IS NOT NULL AND state = 'done' AND job IN ('rebuild', 'full_rebuild')) AS verified_through_ms,
-       (SELECT count(*) FROM pg_locks
-         WHERE locktype = 'advisory' AND classid = 26228 AND objid = 1 AND objsubid = 2 AND granted
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS servers,
+       servers.present AS servers, servers.present - least(servers.on_stream, servers.present) AS off_stream,
        generation, fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, watermark_number,
        floor(extract(epoch FROM watermark_at) * 1000)::bigint AS watermark_ms
-FROM fleet
+FROM fleet, (
+    SELECT count(*) FILTER (WHERE objid = 1) AS present, count(*) FILTER (WHERE objid = 4) AS on_stream FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 26228 AND objid IN (1, 4) AND objsubid = 2 AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+) AS servers

@@ -83,12 +83,10 @@ impl Changes {
         self.between.is_some()
     }
 
-    /// Whether all later changes will come by here: within one process if that is alone, otherwise while the stream is followed.
+    /// Whether all later changes will come by here: those of every server do, and the stream between replicas, if there is one, is
+    /// followed.
     pub fn are_followed(&self) -> bool {
-        match &self.between {
-            None => !self.unheard.load(Ordering::Relaxed),
-            Some(between) => between.following.is_vouched_for(),
-        }
+        !self.unheard.load(Ordering::Relaxed) && self.between.as_ref().is_none_or(|between| between.following.is_vouched_for())
     }
 
     /// Takes note of whether others change what nobody here hears of.

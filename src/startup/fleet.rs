@@ -47,6 +47,7 @@ impl Fleet {
         clock: &Arc<Clock>,
         metrics: &Arc<Metrics>,
     ) -> (Changes, Fleet) {
+        store.join_stream();
         let stop = CancellationToken::new();
         let link = Link::open(target, Duration::from_millis(settings.redis.timeout_ms), metrics).await;
         let epoch: Arc<ArcSwapOption<Epoch>> = Arc::default();

@@ -46,6 +46,8 @@ pub trait Store: Send + Sync + 'static {
     /// The marks, unpublished changes, overdue expiries and what the fleet agreed on, all of it as visible in one snapshot. Only a server
     /// looks: from its first look until `close` it counts as one.
     async fn observe(&self, limit: usize) -> Result<Observation>;
+    /// Before the first look: this server publishes into the stream between replicas, and counts among those that do.
+    fn join_stream(&self) {}
     /// The keys whose stored row differs from its sources, all seen in one snapshot. Writes nothing, locks nothing.
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>>;
     /// Stores a watermark that was proven in this epoch. False, and nothing is stored, where the database is at another epoch by now or
@@ -224,6 +226,8 @@ pub struct Observation {
     pub verified_through_ms: Option<i64>,
     /// Servers on this database, this one included.
     pub servers: u64,
+    /// Those of them that publish nothing into the stream between replicas.
+    pub off_stream: u64,
     /// This server counts as one only since this look, for the first time or after its connection was lost: others may have come and gone.
     pub arrived: bool,
     /// One server of all leads, and drains for them; on SQLite the only one.

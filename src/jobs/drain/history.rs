@@ -14,8 +14,8 @@ pub struct Known {
     /// The greatest that was heard in the stream, and since when no greater one.
     heard_ms: i64,
     pub(super) heard_at: Instant,
-    /// Others serve this database too, and there is no stream between them. Each deletes what it has published, so that none can know
-    /// that it has seen every change.
+    /// Others serve this database too, and what they change does not come by here: without a stream between them all others, else those
+    /// that do not publish into it. Each deletes what it has published, so that none can know that it has seen every change.
     pub(super) several: bool,
     /// Changes may have passed unseen since continuity was last given up.
     pub(super) missed: bool,
@@ -66,18 +66,24 @@ impl Known {
         }
     }
 
-    fn count_servers(&mut self, seen: &Observation) {
-        let several = seen.servers > 1;
+    /// Takes note of the servers whose changes do not come by here.
+    fn count_servers(&mut self, seen: &Observation, between_replicas: bool) {
+        let several = if between_replicas { seen.off_stream > 0 } else { seen.servers > 1 };
         match (self.several, several) {
+            (false, true) if between_replicas => tracing::warn!(
+                servers = seen.off_stream,
+                "a server without REDIS_URL, or of an older release, uses this database: until it is gone, answers are only as fresh as the table proves them"
+            ),
             (false, true) => tracing::warn!(
                 servers = seen.servers,
                 "several servers use this database, and there is no change stream between them: answers are only as fresh as their last refresh; give each of them REDIS_URL"
             ),
+            (true, false) if between_replicas => tracing::info!("all servers on this database share the change stream again"),
             (true, false) => tracing::info!("this server is alone on its database again: its answers are kept fresh"),
             _ => {}
         }
         self.several = several;
-        self.missed |= several || seen.arrived;
+        self.missed |= several || (seen.arrived && !between_replicas);
     }
 }
 
@@ -107,14 +113,13 @@ impl Drain {
         if verdict != Verdict::Same {
             self.changes.start_over();
         }
-        if !self.changes.are_between_replicas() {
-            known.count_servers(seen);
-            self.changes.miss_others(known.missed);
-            if seen.generation != 0 && !known.left_stream {
-                // Changes of this server do not come by in the stream that others had here: none of them may take it for whole again.
-                self.store.begin_generation(seen.generation).await?;
-                known.left_stream = true;
-            }
+        let between_replicas = self.changes.are_between_replicas();
+        known.count_servers(seen, between_replicas);
+        self.changes.miss_others(if between_replicas { known.several } else { known.missed });
+        if !between_replicas && seen.generation != 0 && !known.left_stream {
+            // Changes of this server do not come by in the stream that others had here: none of them may take it for whole again.
+            self.store.begin_generation(seen.generation).await?;
+            known.left_stream = true;
         }
         Ok(false)
     }

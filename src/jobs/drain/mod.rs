@@ -159,6 +159,10 @@ impl Drain {
         self.memory.advance_table(seen.at_ms);
         let Some(announcement) = proof.announcement().filter(|_| !known.several) else { return Ok(()) };
         if std::mem::take(&mut known.missed) {
+            if self.changes.are_between_replicas() {
+                // What was missed is missing to all that follow this generation.
+                return self.begin(seen.generation).await;
+            }
             self.memory.lose_continuity(None);
             self.changes.miss_others(false);
         }
@@ -170,17 +174,20 @@ impl Drain {
         match self.changes.append(generation, message).await {
             Ok(Appended::Yes) => Ok(true),
             Ok(Appended::Later) => Ok(false),
-            Ok(Appended::NoGeneration) => {
-                let begun = self.store.begin_generation(generation).await?;
-                match self.changes.begin(begun).await {
-                    Ok(()) => tracing::info!(generation = begun, "a generation of the change stream begins"),
-                    Err(error) => tracing::warn!(%error, "the change stream could not be begun"),
-                }
-                Ok(false)
-            }
+            Ok(Appended::NoGeneration) => self.begin(generation).await.map(|()| false),
             // Its state is shown by /health/ready, and its end logged by the follower.
             Err(_) => Ok(false),
         }
+    }
+
+    /// Begins the generation after this one.
+    async fn begin(&self, generation: i64) -> store::Result<()> {
+        let begun = self.store.begin_generation(generation).await?;
+        match self.changes.begin(begun).await {
+            Ok(()) => tracing::info!(generation = begun, "a generation of the change stream begins"),
+            Err(error) => tracing::warn!(%error, "the change stream could not be begun"),
+        }
+        Ok(())
     }
 
     fn show_age(&self) {

@@ -115,9 +115,14 @@ impl Store for PostgresStore {
             stored_watermark: look.watermark,
             verified_through_ms: row.try_get("verified_through_ms")?,
             servers: u64::try_from(row.try_get::<i64, _>("servers")?).unwrap_or(0),
+            off_stream: u64::try_from(row.try_get::<i64, _>("off_stream")?).unwrap_or(0),
             arrived: look.arrived,
             leads: look.leads,
         })
+    }
+
+    fn join_stream(&self) {
+        self.presence.join_stream();
     }
 
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {

@@ -1,7 +1,10 @@
 //! That a server is there: one connection of its own, which holds a shared advisory lock for as long as it serves. The looks go over it,
 //! so that none is taken without the lock, and each counts who else holds it. One of these connections has a second lock: its server leads.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
@@ -16,11 +19,15 @@ use crate::store::{Epoch, Result, Watermark};
 const LOCK: (i32, i32) = (0x6674, 1);
 /// The lock of the one that leads.
 const LEADER: (i32, i32) = (0x6674, 2);
+/// The shared lock of those that publish into the stream between replicas. (3 is the line of runs.)
+const STREAM: (i32, i32) = (0x6674, 4);
 
 pub(super) struct Presence {
     options: PgConnectOptions,
     /// How long connecting may take, and finding out whether the connection is still there.
     timeout: Duration,
+    /// Whether this server publishes into the stream between replicas.
+    is_on_stream: AtomicBool,
     held: Mutex<Option<Held>>,
 }
 
@@ -44,7 +51,12 @@ impl Presence {
     pub(super) fn new(options: PgConnectOptions, timeout: Duration) -> Self {
         // Where the network swallowed the connection, its lock must not look like another server's for hours.
         let options = options.options([("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")]);
-        Presence { options, timeout, held: Mutex::default() }
+        Presence { options, timeout, is_on_stream: AtomicBool::new(false), held: Mutex::default() }
+    }
+
+    /// Before the first look: this server publishes into the stream between replicas.
+    pub(super) fn join_stream(&self) {
+        self.is_on_stream.store(true, Ordering::Relaxed);
     }
 
     /// One look at the primary.
@@ -56,7 +68,9 @@ impl Presence {
         let prepared = tokio::time::timeout(self.timeout, self.prepare(held)).await;
         let mut held = prepared.map_err(|_| sqlx::Error::PoolTimedOut)??;
         let look = sqlx::query(include_str!("../../../sql/postgres/observe.sql")).bind(limit);
-        let row = look.fetch_optional(&mut held.connection).await?.ok_or_else(fleet::no_row)?;
+        // A network that swallowed the connection tells nobody: the next look must not wait for that.
+        let looked = tokio::time::timeout(self.timeout, look.fetch_optional(&mut held.connection)).await;
+        let row = looked.map_err(|_| sqlx::Error::PoolTimedOut)??.ok_or_else(fleet::no_row)?;
         let (epoch, watermark) = fleet::of_primary(fleet::agreed(&row)?)?;
         let leads = held.leads;
         *place = Some(held);
@@ -69,7 +83,11 @@ impl Presence {
             Some(held) => held,
             None => {
                 let mut connection = self.options.connect().await?;
-                sqlx::query("SELECT pg_advisory_lock_shared($1, $2)").bind(LOCK.0).bind(LOCK.1).execute(&mut connection).await?;
+                // First the one that says more, so that no look counts this server as one that publishes nothing.
+                let locks = [STREAM, LOCK];
+                for lock in &locks[usize::from(!self.is_on_stream.load(Ordering::Relaxed))..] {
+                    sqlx::query("SELECT pg_advisory_lock_shared($1, $2)").bind(lock.0).bind(lock.1).execute(&mut connection).await?;
+                }
                 Held { connection, leads: false }
             }
         };

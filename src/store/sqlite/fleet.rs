@@ -35,6 +35,7 @@ pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Obs
         stored_watermark,
         verified_through_ms: row.try_get("verified_through")?,
         servers: 1,
+        off_stream: 0,
         arrived: false,
         leads: true,
     })
