@@ -3,13 +3,14 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Settings,
     http::openapi,
     jobs::rebuild::Extent,
-    startup::{Application, Core, StartError},
+    startup::{Application, Core, StartError, Stop},
     telemetry::{self, Output},
     tools::{demo, estimate, generate, import, import_target::ServiceTarget},
 };
@@ -109,31 +110,40 @@ async fn serve(settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
     let application = Application::build(settings).await?;
     let stop_demo = CancellationToken::new();
     let simulated = demo.then(|| tokio::spawn(demo::run(application.app().clone(), stop_demo.clone())));
+    let mut signals = Signals::listen()?;
     let stop = async move {
-        stop_signal().await;
+        let how = signals.next().await;
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::warn!("told to stop a second time: requests in flight are cut off; whatever was acknowledged is stored");
+            std::process::exit(1);
+        });
         stop_demo.cancel();
         if let Some(simulated) = simulated {
             // It holds the app, and with it the ingest's queue, until it has ended.
             let _ = simulated.await;
         }
+        how
     };
     application.run_until(stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGTERM, or Ctrl-C.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be listened for; only Ctrl-C stops the service in order");
-            let _ = tokio::signal::ctrl_c().await;
+/// SIGTERM, which whoever deploys sends, and SIGINT, which Ctrl-C does.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.terminate.recv() => Stop::Drain,
+            _ = self.interrupt.recv() => Stop::Now,
         }
     }
 }
@@ -150,8 +160,7 @@ async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<Exi
     let core = Core::open(settings).await?;
     let extent = if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
     // Marks stay for a service beside this command: it learns from them of facilities, too, and would not from our having seen them.
-    let run = core.rebuild.request(extent).await?;
-    let run = core.rebuild.run_once(run, extent).await?;
+    let run = core.rebuild.run_command(extent, |_| ()).await?;
     let rows = counted(run.changed, "row");
     println!("{} looked at, {rows} changed, of which {} by a change that left no mark.", counted(run.done, "facility"), run.drift);
     core.store.close().await;

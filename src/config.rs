@@ -21,6 +21,7 @@ pub struct Settings {
     pub ingest: IngestSettings,
     pub refresh: RefreshSettings,
     pub rebuild: RebuildSettings,
+    pub audit: AuditSettings,
     pub log: LogSettings,
 }
 
@@ -37,7 +38,9 @@ pub struct ServerSettings {
     pub max_body: usize,
     /// How long the head of a request may take to arrive, and then its body; longer is 408.
     pub read_timeout_ms: u64,
-    /// How long requests in flight may take to finish when the service is told to stop.
+    /// How long requests are still answered after the service, told to stop, says that it is not ready: balancers turn away meanwhile.
+    pub drain_delay_ms: u64,
+    /// How long requests in flight may then take to finish.
     pub shutdown_timeout_seconds: u64,
 }
 
@@ -159,6 +162,17 @@ pub struct RebuildSettings {
     pub cron: Option<String>,
     /// Local days of each facility that a scheduled rebuild looks at, today included.
     pub days: u32,
+    /// How long a rebuild goes on trying days whose locks somebody holds, once it is through with all others.
+    pub lock_patience_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditSettings {
+    /// How often the leading replica derives a sample of rows again; 0 for never.
+    pub interval_ms: u64,
+    /// Facility-days in a sample.
+    pub sample: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -184,6 +198,7 @@ impl Default for ServerSettings {
             max_connections: 25_000,
             max_body: 1 << 20,
             read_timeout_ms: 10_000,
+            drain_delay_ms: 1_000,
             shutdown_timeout_seconds: 15,
         }
     }
@@ -246,7 +261,20 @@ impl Default for RefreshSettings {
 
 impl Default for RebuildSettings {
     fn default() -> Self {
-        RebuildSettings { cron: None, days: 1 }
+        RebuildSettings { cron: None, days: 1, lock_patience_ms: 60_000 }
+    }
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        AuditSettings { interval_ms: 10_000, sample: 50 }
+    }
+}
+
+impl AuditSettings {
+    /// Between two samples; `None` where there are none.
+    pub fn interval(&self) -> Option<Duration> {
+        (self.interval_ms > 0).then(|| Duration::from_millis(self.interval_ms))
     }
 }
 

@@ -7,14 +7,14 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use actix_web::{App as WebApp, HttpServer, web};
 use moka::sync::Cache;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 
 use crate::{
     cache::memory::Memory,
@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     config::{Settings, SettingsError},
     http::{self, app::App},
-    jobs::{Jobs, drain::Drain, midnight::Midnight, rebuild::Rebuild},
+    jobs::{Jobs, audit::Audit, drain::Drain, heal::Healer, midnight::Midnight, rebuild::Rebuild, schedule::Schedule},
     metrics::Metrics,
     redis::Target,
     service::{
@@ -115,16 +115,27 @@ impl Core {
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
         });
         let tombstone_days = u64::from(settings.ingest.max_event_age_days) + TOMBSTONE_MARGIN_DAYS;
-        let rebuild = Arc::new(Rebuild {
+        let cron = settings.rebuild_cron();
+        let schedule = cron.map(Schedule::parse).transpose();
+        let schedule = schedule.map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })?;
+        let healer = Arc::new(Healer {
             store: store.clone(),
             refresher: refresher.clone(),
+            metrics: metrics.clone(),
+            chunk: settings.refresh.chunk,
+        });
+        let rebuild = Arc::new(Rebuild {
+            store: store.clone(),
+            healer,
             directory: directory.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            chunk: settings.refresh.chunk,
+            schedule,
             days: settings.rebuild.days,
+            lock_patience: Duration::from_millis(settings.rebuild.lock_patience_ms),
             prune_tombstones_after: Duration::from_secs(tombstone_days * 86_400),
-            running: AtomicBool::new(false),
+            alarm: Notify::new(),
+            settled_tick_ms: AtomicI64::new(i64::MIN),
         });
         Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild, fleet })
     }
@@ -160,6 +171,15 @@ impl Core {
             turn: tokio::sync::Mutex::default(),
         })
     }
+}
+
+/// How the service is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Balancers are told first, and requests are answered until they have noticed (`server.drain_delay_ms`).
+    Drain,
+    /// Somebody waits at a terminal.
+    Now,
 }
 
 /// The service, bound and ready to run.
@@ -222,12 +242,21 @@ impl Application {
             chunk: settings.refresh.chunk,
             opened: Mutex::default(),
         });
+        let audit = Arc::new(Audit {
+            healer: core.rebuild.healer.clone(),
+            directory: core.directory.clone(),
+            clock: core.clock.clone(),
+            metrics: core.metrics.clone(),
+            leads: drain.leads.clone(),
+            sample: settings.audit.sample,
+        });
         let jobs = Jobs::start(
             drain.clone(),
+            Duration::from_millis(settings.refresh.drain_interval_ms),
             midnight,
             core.rebuild.clone(),
-            Duration::from_millis(settings.refresh.drain_interval_ms),
             settings.rebuild_cron(),
+            settings.audit.interval().map(|interval| (audit, interval)),
             core.metrics.clone(),
         )
         .await
@@ -247,7 +276,7 @@ impl Application {
             drain,
             rebuild: core.rebuild,
             started,
-            draining: AtomicBool::new(false),
+            draining: Arc::default(),
             runtime: Handle::current(),
             settings,
         });
@@ -258,8 +287,9 @@ impl Application {
         &self.app
     }
 
-    /// Serves until `stop` resolves, then stops in order: not ready, requests in flight finish, events taken are committed, jobs end.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    /// Serves until `stop` resolves, then stops in order: not ready, while requests are still answered; requests in flight finish; events
+    /// taken are committed; jobs end; connections close, and what was held on them is free.
+    pub async fn run_until(self, stop: impl Future<Output = Stop>) -> Result<(), StartError> {
         let settings = self.app.settings.server.clone();
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
         let app = self.app.clone();
@@ -279,9 +309,14 @@ impl Application {
         let handle = server.handle();
         let serving = tokio::spawn(server);
         tracing::info!(address = %self.address, version = env!("CARGO_PKG_VERSION"), database = self.app.store.dialect(), "listening");
-        stop.await;
-        tracing::info!("stopping");
+        let how = stop.await;
         self.app.draining.store(true, Ordering::Release);
+        self.jobs.hand_over();
+        if how == Stop::Drain && settings.drain_delay_ms > 0 {
+            tracing::info!(for_ms = settings.drain_delay_ms, "not ready any more, and still answering");
+            tokio::time::sleep(Duration::from_millis(settings.drain_delay_ms)).await;
+        }
+        tracing::info!("stopping");
         handle.stop(true).await;
         serving.await.map_err(std::io::Error::other)??;
         self.jobs.stop().await;

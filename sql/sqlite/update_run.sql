@@ -1,2 +1,4 @@
-UPDATE job_runs SET state = $2, finished_at = $3, total = $4, done = $5, changed = $6, drift = $7, error = $8,
-    verified_through = $9, heartbeat_at = $10 WHERE id = $1
+-- Only of this attempt ($2, when it was begun) and while it has not ended: no row tells that another has taken the run over.
+UPDATE job_runs SET state = $3, finished_at = $4, total = $5, done = $6, changed = $7, drift = $8, error = $9,
+    verified_through = $10, heartbeat_at = $11
+WHERE id = $1 AND started_at = $2 AND state IN ('waiting', 'running')

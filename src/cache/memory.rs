@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub use super::entry::Entry;
 use super::{entry::Days, recent::Recent};
 use crate::{
-    changes::{Message, Position},
+    changes::{Message, Position, StoredEntry},
     domain::summary::SummaryRow,
 };
 
@@ -221,9 +221,21 @@ impl Memory {
         entry
     }
 
-    /// Whether this version of the key, or a newer one, came by not long ago.
-    pub fn has_seen(&self, key: &Key, version: i64) -> bool {
-        self.recent().version(key) >= version
+    /// Takes in rows that were committed, or read, from this vantage on, where the stream is between processes; answers them as the
+    /// others are to get them. None where another history has begun since.
+    pub fn take_own<'a>(&self, vantage: &Vantage, rows: impl Iterator<Item = &'a SummaryRow>) -> Vec<StoredEntry> {
+        let entries: Vec<StoredEntry> = rows.map(|row| StoredEntry { row: row.clone(), since: vantage.position }).collect();
+        for entry in &entries {
+            // A row that lost a race to a newer one is passed on all the same: others may hold an older one still.
+            let _ = self.fill(vantage, entry.since, &entry.row, entry.row.as_of_ms);
+        }
+        if self.is_current(vantage) { entries } else { Vec::new() }
+    }
+
+    /// Whether this version of the key, or a newer one, came by not long ago; in this generation of the stream, if one is given.
+    pub fn has_seen(&self, generation: Option<i64>, key: &Key, version: i64) -> bool {
+        let recent = self.recent();
+        generation.is_none_or(|generation| generation == recent.at.generation) && recent.version(key) >= version
     }
 
     /// Drops all days of a facility that was removed.

@@ -170,7 +170,7 @@ impl World {
             Step::Observe { vantage } => {
                 rest.push_front(Step::Announce { at: self.now });
                 self.marks.iter().for_each(|n| rest.push_front(Step::Begin { key: *n, brings_change: false, mark: true }));
-                let keys = self.outbox.iter().filter(|(_, n, v)| !self.memory.has_seen(&key(*n), *v)).map(|(_, n, _)| *n).collect();
+                let keys = self.outbox.iter().filter(|(_, n, v)| !self.memory.has_seen(None, &key(*n), *v)).map(|(_, n, _)| *n).collect();
                 let ids = self.outbox.iter().map(|(id, ..)| *id).collect();
                 rest.push_front(Step::ReadLeftovers { vantage, keys, ids });
             }

@@ -121,13 +121,8 @@ impl Changes {
             self.memory.publish(vantage, rows);
             return;
         };
-        let entries: Vec<StoredEntry> = rows.map(|row| StoredEntry { row: row.clone(), since: vantage.position }).collect();
-        for entry in &entries {
-            // A row that lost a race to a newer one is published all the same: others may hold an older one still.
-            let _ = self.memory.fill(vantage, entry.since, &entry.row, entry.row.as_of_ms);
-        }
+        let entries = self.memory.take_own(vantage, rows);
         if !entries.is_empty()
-            && self.memory.is_current(vantage)
             && let Some(epoch) = self.epoch.load_full()
         {
             let news = if changed { News::Changed(entries) } else { News::Unchanged(entries) };
@@ -168,8 +163,7 @@ impl Changes {
 
     /// Whether this version of the key, or a newer one, has come by in this generation.
     pub fn have_shown(&self, generation: i64, key: &(Uuid, Date), version: i64) -> bool {
-        let is_this = self.between.is_none() || self.memory.vantage().position.generation == generation;
-        is_this && self.memory.has_seen(key, version)
+        self.memory.has_seen(self.between.as_ref().map(|_| generation), key, version)
     }
 
     /// Whether this is the history that is served.

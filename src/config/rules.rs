@@ -26,12 +26,13 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, Rule); 43] = [
+pub const RULES: [(&str, Rule); 47] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
     ("server.max_body", Whole(1..=1 << 30)),
     ("server.read_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("server.drain_delay_ms", Whole(0..=A_DAY_MS)),
     ("server.shutdown_timeout_seconds", Whole(0..=86_400)),
     ("database.url", Text("a URL that begins with sqlite:// or postgres://")),
     ("database.min_connections", Whole(0..=10_000)),
@@ -68,6 +69,9 @@ pub const RULES: [(&str, Rule); 43] = [
     ("refresh.drain_batch", Whole(1..=1_000_000)),
     ("rebuild.cron", Text("six cron fields, seconds first, such as \"15 */5 * * * *\", or off")),
     ("rebuild.days", Whole(1..=400)),
+    ("rebuild.lock_patience_ms", Whole(0..=A_DAY_MS)),
+    ("audit.interval_ms", Whole(0..=A_DAY_MS)),
+    ("audit.sample", Whole(1..=10_000)),
     ("log.format", OneOf(&["json", "pretty"])),
     ("log.filter", Text("a level such as info, or directives such as info,facility_summary=debug")),
 ];

@@ -59,6 +59,7 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_readme() {
             "ingest" => fields::<IngestSettings>(),
             "refresh" => fields::<RefreshSettings>(),
             "rebuild" => fields::<RebuildSettings>(),
+            "audit" => fields::<AuditSettings>(),
             "log" => fields::<LogSettings>(),
             other => panic!("the section {other} of {shown} is new: add it here"),
         };

@@ -43,7 +43,8 @@ pub struct App {
     pub drain: Arc<Drain>,
     pub rebuild: Arc<Rebuild>,
     pub started: Instant,
-    pub draining: AtomicBool,
+    /// The service was told to stop: it is not ready, and every answer closes its connection.
+    pub draining: Arc<AtomicBool>,
     /// The runtime of everything but HTTP itself.
     pub runtime: Handle,
 }

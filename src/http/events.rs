@@ -141,9 +141,6 @@ fn too_large(max_body: usize) -> Problem {
 
 /// Submits events; `pointer` tells where the data of one lies in the body.
 pub(super) async fn apply(app: &App, events: Vec<Event>, pointer: impl Fn(usize) -> String) -> Result<HttpResponse, Problem> {
-    if app.is_draining() {
-        return Err(Problem::unavailable("The service is stopping; another replica, or this one after its restart, takes the events.", 1));
-    }
     match app.ingest.submit(events).await {
         Ok(applied) => Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer(applied))),
         Err(IngestError::Invalid(faults)) => Err(Problem::invalid(

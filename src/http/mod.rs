@@ -26,11 +26,15 @@ use actix_web::{
     web,
 };
 
-use self::{app::App, observe::observed, problem::Problem};
+use self::{
+    app::App,
+    observe::{Watch, observed},
+    problem::Problem,
+};
 
 /// The route table. The hot path stands first: routes are tried in order.
 pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<App>) {
-    let m = &app.metrics;
+    let m = &Watch { metrics: app.metrics.clone(), draining: app.draining.clone() };
     config
         .service(observed(m, "/v1/facilities/{facility_id}/summaries/{date}", |r| only(r, "GET, HEAD").route(read().to(summaries::one))))
         .service(observed(m, "/v1/facilities/{facility_id}/summaries", |r| only(r, "GET, HEAD").route(read().to(listing::range))))
@@ -51,7 +55,7 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<App>) {
         .service(web::redirect("/", "/docs/"))
         .service(web::redirect("/docs", "/docs/"))
         .service(observed(m, "/docs/{file:.*}", |r| only(r, "GET, HEAD").route(read().to(openapi::page))))
-        .default_service(observe::default_service(m));
+        .default_service(observe::default_service(&app.metrics));
 }
 
 fn read() -> actix_web::Route {

@@ -1,4 +1,5 @@
-//! What every resource is wrapped in: its metrics, a request id, and the containment of panics.
+//! What every resource is wrapped in: its metrics, a request id, the containment of panics, and the end of its connection while the
+//! service drains, so that no balancer sends another request over one that is about to close.
 //! A memory hit comes through here too, so the cells that it counts in are looked up once per worker, not per request.
 
 use std::{
@@ -6,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Instant,
 };
@@ -16,7 +17,7 @@ use actix_web::{
     body::MessageBody,
     dev::{HttpServiceFactory, Service, ServiceRequest, ServiceResponse},
     http::{
-        Method, StatusCode,
+        ConnectionType, Method, StatusCode,
         header::{HeaderName, HeaderValue},
     },
     web,
@@ -29,21 +30,29 @@ use crate::metrics::Metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What the wrappers of all routes share.
+#[derive(Clone)]
+pub struct Watch {
+    pub metrics: Arc<Metrics>,
+    /// The service was told to stop.
+    pub draining: Arc<AtomicBool>,
+}
+
 /// The cells of one route. The two that nearly all requests count in are held.
 struct RouteCells {
-    metrics: Arc<Metrics>,
+    watch: Watch,
     route: &'static str,
     get_ok: (IntCounter, Histogram),
     get_not_modified: (IntCounter, Histogram),
 }
 
 impl RouteCells {
-    fn new(metrics: &Arc<Metrics>, route: &'static str) -> Rc<Self> {
+    fn new(watch: &Watch, route: &'static str) -> Rc<Self> {
         Rc::new(RouteCells {
             route,
-            get_ok: cells(metrics, &[route, "GET", "200"]),
-            get_not_modified: cells(metrics, &[route, "GET", "304"]),
-            metrics: metrics.clone(),
+            get_ok: cells(&watch.metrics, &[route, "GET", "200"]),
+            get_not_modified: cells(&watch.metrics, &[route, "GET", "304"]),
+            watch: watch.clone(),
         })
     }
 
@@ -53,7 +62,7 @@ impl RouteCells {
             StatusCode::OK if *method == Method::GET => &self.get_ok,
             StatusCode::NOT_MODIFIED if *method == Method::GET => &self.get_not_modified,
             _ => {
-                looked_up = cells(&self.metrics, &[self.route, known_method(method), status.as_str()]);
+                looked_up = cells(&self.watch.metrics, &[self.route, known_method(method), status.as_str()]);
                 &looked_up
             }
         };
@@ -81,8 +90,8 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// A resource at `path`, wrapped.
-pub fn observed(metrics: &Arc<Metrics>, path: &'static str, build: fn(Resource) -> Resource) -> impl HttpServiceFactory + use<> {
-    let cells = RouteCells::new(metrics, path);
+pub fn observed(watch: &Watch, path: &'static str, build: fn(Resource) -> Resource) -> impl HttpServiceFactory + use<> {
+    let cells = RouteCells::new(watch, path);
     build(web::resource(path)).wrap_fn(move |request, service| around(cells.clone(), request, service))
 }
 
@@ -112,7 +121,7 @@ where
             Ok(Ok(response)) => response.map_into_boxed_body(),
             Ok(Err(error)) => ServiceResponse::new(sent, error.error_response()),
             Err(_) => {
-                cells.metrics.panics.inc();
+                cells.watch.metrics.panics.inc();
                 tracing::error!(route = cells.route, "a handler panicked; the request is answered 500");
                 ServiceResponse::new(sent, Problem::internal().error_response())
             }
@@ -120,6 +129,9 @@ where
         if !response.headers().contains_key(REQUEST_ID) {
             let id = request_id(response.request());
             response.headers_mut().insert(REQUEST_ID, id);
+        }
+        if cells.watch.draining.load(Ordering::Relaxed) {
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
         let seconds = started.elapsed().as_secs_f64();
         cells.count(response.request().method(), response.status(), seconds);
@@ -167,8 +179,9 @@ mod tests {
 
     #[actix_web::test]
     async fn a_handler_that_panics_is_a_500_is_counted_and_serves_the_next_request() {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let app = test::init_service(App::new().service(observed(&metrics, "/r", |r| r.route(web::get().to(with_a_bug))))).await;
+        let watch = Watch { metrics: Arc::new(Metrics::new().unwrap()), draining: Arc::default() };
+        let metrics = watch.metrics.clone();
+        let app = test::init_service(App::new().service(observed(&watch, "/r", |r| r.route(web::get().to(with_a_bug))))).await;
         let response = test::call_service(&app, test::TestRequest::get().uri("/r?x").to_request()).await;
         assert_eq!(response.status(), 500);
         assert!(response.headers().contains_key(REQUEST_ID));

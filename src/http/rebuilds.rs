@@ -9,18 +9,14 @@ use super::{
     problem::Problem,
     query,
 };
-use crate::{
-    domain::summary::rfc3339,
-    jobs::{contained, rebuild::Extent},
-    store::JobRun,
-};
+use crate::{domain::summary::rfc3339, store::JobRun};
 
 /// A run of a job.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Run {
     pub run_id: Uuid,
     pub job: String,
-    /// `running`, `done` or `failed`.
+    /// `waiting` (until a replica takes it up, or again after it was given back), `running`, `done` or `failed`.
     pub state: String,
     #[schema(format = DateTime)]
     pub started_at: String,
@@ -32,11 +28,11 @@ pub struct Run {
     /// Rows changed, and of those the ones that nothing explains.
     pub changed: i64,
     pub drift: i64,
-    /// The class of the error that ended it.
+    /// Why it failed: the class of the error, and what it left.
     pub error: Option<String>,
 }
 
-/// Starts a rebuild of every day of every facility.
+/// Starts a rebuild of every day of every facility, as soon as no other one runs. One that waits for its turn is answered again.
 #[utoipa::path(
     post, path = "/v1/rebuild", tag = "write", operation_id = "rebuild",
     responses(
@@ -47,10 +43,7 @@ pub struct Run {
 pub async fn start(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let rebuild = app.rebuild.clone();
-    let run = app.detached(async move { rebuild.request(Extent::All).await }).await?;
-    let (rebuild, metrics, started) = (app.rebuild.clone(), app.metrics.clone(), run.clone());
-    app.runtime
-        .spawn(async move { contained("full_rebuild", &metrics, async { rebuild.run_once(started, Extent::All).await.map(drop) }).await });
+    let run = app.detached(async move { rebuild.request().await }).await?;
     Ok(HttpResponse::Accepted().insert_header((header::LOCATION, format!("/v1/runs/{}", run.id))).json(shown(run)))
 }
 

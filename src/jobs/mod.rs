@@ -4,13 +4,19 @@
 //! |-----------|---------------------------------------|-------------------------------------------------------------------|
 //! | drain     | every `refresh.drain_interval_ms`     | marks and expiries become refreshes; the watermark advances       |
 //! | midnight  | every second, acts at local midnights | closes a facility's old day and opens its new one                 |
-//! | rebuild   | `rebuild.cron`                        | audits every facility's recent days, heals and counts what it finds; prunes |
+//! | rebuild   | `rebuild.cron`, or asked for          | audits every facility's recent days, or all, heals and counts what it finds; prunes |
+//! | audit     | every `audit.interval_ms`             | the same with a random sample, by the replica that leads          |
 //!
-//! Cron is for cron expressions; drain and midnight are plain loops. A job that fails or panics is logged, counted, and runs again.
+//! A rebuild is carried out by one replica for all (see `rebuild.rs`), and which tick of the cron expression is due is told by the
+//! database's clock. The scheduler, which goes by this machine's, is only an alarm clock: where it is wrong, the loop looks all the same.
+//! A job that fails or panics is logged, counted, and runs again.
 
+pub mod audit;
 pub mod drain;
+pub mod heal;
 pub mod midnight;
 pub mod rebuild;
+pub mod schedule;
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -24,42 +30,62 @@ use crate::{metrics::Metrics, store};
 /// How often the midnight job looks whether a zone's day has changed.
 const MIDNIGHT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the rebuild looks for a tick that its alarm clock missed, and for a run that another replica gave back or left.
+const REBUILD_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The running jobs.
 pub struct Jobs {
     stop: CancellationToken,
+    /// Ends the work that any replica can do, before the rest.
+    hand_over: CancellationToken,
     loops: Vec<JoinHandle<()>>,
     scheduler: Option<JobScheduler>,
 }
 
 impl Jobs {
-    /// Starts all of them.
+    /// Starts all of them. `audit` comes with its interval, where there is one.
     pub async fn start(
         drain: Arc<drain::Drain>,
+        drain_interval: Duration,
         midnight: Arc<midnight::Midnight>,
         rebuild: Arc<rebuild::Rebuild>,
-        drain_interval: Duration,
         rebuild_cron: Option<&str>,
+        audit: Option<(Arc<audit::Audit>, Duration)>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, JobSchedulerError> {
         let stop = CancellationToken::new();
-        let loops = vec![
+        let hand_over = stop.child_token();
+        let scheduler = match rebuild_cron {
+            Some(cron) => Some(alarm(cron, rebuild.clone()).await?),
+            None => None,
+        };
+        let mut loops = vec![
             every("drain", drain_interval, stop.clone(), metrics.clone(), move || {
                 let drain = drain.clone();
-                async move { drain.take_turn().await }
+                async move { drain.take_turn().await.map(|()| true) }
             }),
             every("midnight", MIDNIGHT_INTERVAL, stop.clone(), metrics.clone(), move || {
                 let midnight = midnight.clone();
-                async move { midnight.run_once().await.map(drop) }
+                async move { midnight.run_once().await.map(|_| true) }
             }),
+            tokio::spawn(rebuilds(rebuild, hand_over.clone(), metrics.clone())),
         ];
-        let scheduler = match rebuild_cron {
-            Some(cron) => Some(schedule(cron, rebuild, metrics).await?),
-            None => None,
-        };
-        Ok(Jobs { stop, loops, scheduler })
+        if let Some((audit, interval)) = audit {
+            loops.push(every("audit", interval, hand_over.clone(), metrics, move || {
+                let audit = audit.clone();
+                async move { audit.run_once().await }
+            }));
+        }
+        Ok(Jobs { stop, hand_over, loops, scheduler })
     }
 
-    /// Ends them after the step that each is in. A rebuild stops between two chunks.
+    /// Leaves to the other replicas what they can do as well: a rebuild is given back, none is taken up. The rest goes on, for the
+    /// requests that are still to be answered.
+    pub fn hand_over(&self) {
+        self.hand_over.cancel();
+    }
+
+    /// Ends them after the step that each is in.
     pub async fn stop(mut self) {
         self.stop.cancel();
         if let Some(scheduler) = &mut self.scheduler
@@ -78,7 +104,7 @@ impl Jobs {
 fn every<F, Fut>(name: &'static str, interval: Duration, stop: CancellationToken, metrics: Arc<Metrics>, job: F) -> JoinHandle<()>
 where
     F: Fn() -> Fut + Send + 'static,
-    Fut: Future<Output = store::Result<()>> + Send,
+    Fut: Future<Output = store::Result<bool>> + Send,
 {
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(interval);
@@ -92,10 +118,25 @@ where
     })
 }
 
-/// One step of a job: an error is logged, a panic caught and counted.
-pub(crate) async fn contained(name: &'static str, metrics: &Metrics, step: impl Future<Output = store::Result<()>>) {
+/// Rebuilds, one after the other, whenever there is one to take up.
+async fn rebuilds(rebuild: Arc<rebuild::Rebuild>, stop: CancellationToken, metrics: Arc<Metrics>) {
+    let mut looks = tokio::time::interval(REBUILD_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = looks.tick() => {}
+            () = rebuild.alarm.notified() => {}
+        }
+        contained("rebuild", &metrics, rebuild.run_once(&stop)).await;
+    }
+}
+
+/// One step of a job: an error is logged, a panic caught and counted. False where there was nothing to do, which is not counted.
+async fn contained(name: &'static str, metrics: &Metrics, step: impl Future<Output = store::Result<bool>>) {
     let outcome = match AssertUnwindSafe(step).catch_unwind().await {
-        Ok(Ok(())) => "done",
+        Ok(Ok(true)) => "done",
+        Ok(Ok(false)) => return,
         Ok(Err(error)) => {
             tracing::warn!(job = name, %error, "the job failed; it runs again at its next turn");
             "failed"
@@ -109,11 +150,12 @@ pub(crate) async fn contained(name: &'static str, metrics: &Metrics, step: impl 
     metrics.job_runs.with_label_values(&[name, outcome]).inc();
 }
 
-async fn schedule(cron: &str, rebuild: Arc<rebuild::Rebuild>, metrics: Arc<Metrics>) -> Result<JobScheduler, JobSchedulerError> {
+/// Wakes the rebuild at the instants of the expression.
+async fn alarm(cron: &str, rebuild: Arc<rebuild::Rebuild>) -> Result<JobScheduler, JobSchedulerError> {
     let scheduler = JobScheduler::new().await?;
     let job = Job::new_async(cron, move |_, _| {
-        let (rebuild, metrics) = (rebuild.clone(), metrics.clone());
-        Box::pin(async move { contained("rebuild", &metrics, async { rebuild.run_tick().await.map(drop) }).await })
+        let rebuild = rebuild.clone();
+        Box::pin(async move { rebuild.alarm.notify_one() })
     })?;
     scheduler.add(job).await?;
     scheduler.start().await?;
@@ -137,7 +179,7 @@ mod tests {
                     1 => Err(store::StoreError::Conflict),
                     _ => {
                         end.cancel();
-                        Ok(())
+                        Ok(true)
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod flights;
+pub mod found;
 pub mod ingest;
 pub mod outage;
 pub mod reads;

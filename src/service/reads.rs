@@ -9,7 +9,7 @@ use std::{
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use super::{directory::Directory, flights::Flights, outage::Outage, shared::Shared};
+use super::{directory::Directory, flights::Flights, found::Found, outage::Outage, shared::Shared};
 use crate::{
     cache::memory::{Entry, Fill, Key, Memory, Vantage},
     changes::Changes,
@@ -18,7 +18,7 @@ use crate::{
     domain::{
         day::Day,
         facility::Facility,
-        summary::{DayKey, Summary, SummaryRow},
+        summary::{DayKey, SummaryRow},
     },
     metrics::{Metrics, Trigger},
     store::{self, Store, StoreError, TableRead},
@@ -291,10 +291,8 @@ impl Reads {
     async fn read_redis(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
         let shared = self.shared.as_ref().filter(|_| self.changes.are_followed())?;
         let vantage = self.memory.vantage();
-        let found = shared.get(&(facility, day.date)).await.filter(|entry| entry.row.is_of(day))?;
-        // Not later than now, as with the table's.
-        let as_of_ms = found.row.as_of_ms.min(self.clock.now_ms());
-        match self.memory.fill(&vantage, found.since, &found.row, as_of_ms) {
+        let found = Found::in_redis(shared.get(&(facility, day.date)).await?, day, self.clock.now_ms())?;
+        match found.keep(&self.memory, &vantage) {
             Fill::Kept(entry) => Some(entry),
             Fill::LostRace => None,
         }
@@ -377,23 +375,14 @@ impl Reads {
             return Ok(Some(entry));
         }
         for _ in 0..FILL_ATTEMPTS {
-            // Taken before the row is read: whatever is proven of the table by now is in the row, or will be seen behind the position.
             let (vantage, table_ms) = (self.memory.vantage(), self.memory.table_ms());
             let read = self.store.summaries(&[key]).await?;
             if !self.changes.serve(&read.epoch) {
                 return Ok(None); // Another history: the next look drops what is held.
             }
-            let proven_ms = table_ms.max(read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms));
-            let row = match read.rows.into_iter().next() {
-                Some(row) if row.is_of(&day) => row,
-                Some(_) => return Ok(None),
-                None if day.end_ms <= now_ms && proven_ms != i64::MIN => empty(facility.id, &day, proven_ms),
-                None => return Ok(None),
-            };
-            // Not later than now: a row of before the database's clock was set back must not look fresh until it catches up.
-            let as_of_ms = row.as_of_ms.min(now_ms).max(proven_ms);
-            if let Fill::Kept(entry) = self.memory.fill(&vantage, vantage.position, &row, as_of_ms) {
-                self.share(&vantage, &row, as_of_ms);
+            let Some(found) = Found::on_primary(read, &key, &day, &vantage, table_ms, now_ms) else { return Ok(None) };
+            if let Fill::Kept(entry) = found.keep(&self.memory, &vantage) {
+                self.share(&vantage, &found.row, found.as_of_ms);
                 return Ok(Some(entry));
             }
         }
@@ -403,13 +392,11 @@ impl Reads {
     /// What a read replica answered, unless it lags too far behind for this reader, or behind what is known here. What it proves is what
     /// the watermark that it has received proves.
     fn take_nearby(&self, vantage: &Vantage, read: TableRead, day: &Day, wish: &Wish, now_ms: i64) -> Option<Arc<Entry>> {
-        let watermark = read.watermark.filter(|_| self.changes.serve(&read.epoch))?;
-        let row = read.rows.into_iter().next().filter(|row| row.is_of(day))?;
-        let as_of_ms = row.as_of_ms.max(watermark.at_ms).min(now_ms);
-        if !wish.takes(now_ms.saturating_sub(as_of_ms)) || row.summary.version < wish.min_version {
+        let found = Some(read).filter(|read| self.changes.serve(&read.epoch)).and_then(|read| Found::nearby(read, day, now_ms))?;
+        if !wish.takes(now_ms.saturating_sub(found.as_of_ms)) || found.row.summary.version < wish.min_version {
             return None;
         }
-        match self.memory.fill(vantage, watermark.position, &row, as_of_ms) {
+        match found.keep(&self.memory, vantage) {
             Fill::Kept(entry) => Some(entry),
             Fill::LostRace => None,
         }
@@ -472,11 +459,6 @@ fn keep_newer(last: &mut Option<Arc<Entry>>, entry: &Arc<Entry>) {
     if last.as_ref().is_none_or(|held| held.version <= entry.version) {
         *last = Some(entry.clone());
     }
-}
-
-/// A past day for which nothing is stored.
-fn empty(facility: Uuid, day: &Day, as_of_ms: i64) -> SummaryRow {
-    SummaryRow { summary: Summary::empty(facility, day.date, true), as_of_ms, next_expires_at_ms: None }
 }
 
 fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {

@@ -61,16 +61,25 @@ pub trait Store: Send + Sync + 'static {
     async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool>;
     /// Deletes outbox rows of versions that a later one of the same day has followed: publishing the last is enough.
     async fn compact_outbox(&self) -> Result<()>;
-    /// Deletes tombstones of events before `tombstones_before_ms`, and finished runs started before `runs_before_ms`.
+    /// Deletes tombstones of events before `tombstones_before_ms`, and ended runs begun before `runs_before_ms` except each job's latest.
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()>;
 
     /// Opens a transaction that writes. A lock that others hold is waited for `lock_timeout` at most, then `StoreError::Locked`.
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>>;
 
-    /// Claims a tick of a job: true for exactly one caller. A run whose heartbeat is older than `abandoned_after` is taken over.
-    async fn claim_run(&self, run: Uuid, job: &str, tick_ms: i64, abandoned_after: Duration) -> Result<bool>;
-    /// Stores a run's progress and beats its heart.
-    async fn update_run(&self, run: &JobRun) -> Result<()>;
+    /// Puts a run of a job in line, once a tick: false where that tick, or a later one, is there already.
+    async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool>;
+    /// Takes up the run of one of `jobs` (or `only` that one) that is in line for longest, for exactly one caller: it waits, or its heart
+    /// has not beaten for `abandoned_after`. `None` while any run of the jobs `apart` lives.
+    async fn take_run(&self, apart: &[&str], jobs: &[&str], only: Option<Uuid>, abandoned_after: Duration) -> Result<Option<JobRun>>;
+    /// Ends, as failed, earlier ticks of `job` that nobody carries out, and runs that died with their `command`.
+    async fn give_up_runs(&self, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()>;
+    /// Beats a run's heart; false where the run is no longer the caller's.
+    async fn beat_run(&self, run: &JobRun) -> Result<bool>;
+    /// Stores a run's progress and beats its heart; false where the run is no longer the caller's, or has ended.
+    async fn update_run(&self, run: &JobRun) -> Result<bool>;
+    /// The first run of a job that waits to be taken up.
+    async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>>;
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>>;
 
     /// Connections by pool (`primary`; `read`, where there is one), for the gauges.
@@ -277,8 +286,9 @@ pub struct LastCounted {
 pub struct JobRun {
     pub id: Uuid,
     pub job: String,
-    /// `running`, `done` or `failed`.
+    /// `waiting`, `running`, `done` or `failed`.
     pub state: String,
+    /// When this attempt was begun: it tells an attempt from the one that takes it over.
     pub started_at_ms: i64,
     pub finished_at_ms: Option<i64>,
     /// Facilities to do and done; rows changed and found drifted.

@@ -200,26 +200,6 @@ async fn a_service_that_is_told_to_stop_under_load_ends_in_order_on_postgres() {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_before_the_service_ends() {
-    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000).start().await;
-    let site = Site::register(&service, &a_zone_at_noon().0).await;
-    let mut holder = Outside::connect(service.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
-    let posting = tokio::spawn(service.request(reqwest::Method::POST, "/v1/events").json(&site.stock(Uuid::new_v4(), 5)).send());
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock'";
-    let mut watcher = Outside::connect(service.database_url()).await;
-    wait_until("the event waits for the lock", async || watcher.number(waiting).await > 0).await;
-    service.signal(libc::SIGTERM);
-    wait_until("the service is stopping", async || !service.logged("stopping").is_empty()).await;
-    holder.run("ROLLBACK").await;
-    let answer = posting.await.expect("the task runs").expect("an answer comes");
-    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
-    let (exited, launch) = service.terminate().await;
-    assert_eq!(exited.code, Some(0), "{}", exited.output);
-    assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 5);
-}
-
-#[tokio::test]
 async fn whatever_was_acknowledged_survives_a_crash_of_postgres() {
     let postgres = Postgres::start(&["fsync=on"]);
     let service = Service::on(postgres.fresh_database().await).start().await;

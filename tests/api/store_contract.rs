@@ -105,9 +105,14 @@ macro_rules! contract {
                     pruning_deletes_old_tombstones_and_finished_runs_only,
                 }
                 runs::{
-                    a_tick_is_claimed_exactly_once_by_many_at_once,
-                    an_abandoned_run_is_taken_over_by_exactly_one,
-                    a_beating_or_finished_run_is_left_alone,
+                    a_tick_is_put_in_line_once_by_many_at_once,
+                    a_tick_that_a_clock_ahead_has_left_does_not_hold_up_the_schedule,
+                    a_run_is_taken_up_by_exactly_one_and_none_runs_beside_it,
+                    an_abandoned_run_is_taken_over_by_exactly_one_and_lost_to_the_first,
+                    a_beating_or_ended_run_is_left_alone,
+                    a_run_that_is_given_back_is_taken_up_at_once,
+                    earlier_ticks_that_nobody_carries_out_give_way,
+                    a_command_takes_up_its_own_run_only,
                     progress_comes_back_as_it_was_stored,
                     the_last_rebuild_that_was_done_says_what_is_verified,
                 }

@@ -32,7 +32,34 @@ impl Default for Known {
 /// How far the database's clock may go back (a leap second, a slewed clock) before nothing that was proven counts any more.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
+/// What a look says about the history that was known before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Same,
+    /// The database shows less than it did.
+    Lost,
+    /// Its clock was set back.
+    SetBack {
+        by_ms: i64,
+    },
+}
+
 impl Known {
+    /// Judges a look, and takes note of it. `heard_ms` is the greatest watermark that had come by from other servers before it, `table_ms`
+    /// what is proven of the table; only where watermarks are stored can be seen that one is missing.
+    pub fn judge(&mut self, seen: &Observation, heard_ms: Option<i64>, table_ms: i64, stores_watermark: bool) -> Verdict {
+        let stored_ms = seen.stored_watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
+        let proven_ms = table_ms.max(stored_ms);
+        if seen.at_ms < proven_ms.saturating_sub(CLOCK_TOLERANCE_MS) {
+            Verdict::SetBack { by_ms: proven_ms - seen.at_ms }
+        } else if stores_watermark && stored_ms < self.stored_ms.max(heard_ms.unwrap_or(i64::MIN)) {
+            Verdict::Lost
+        } else {
+            self.stored_ms = self.stored_ms.max(stored_ms);
+            Verdict::Same
+        }
+    }
+
     pub(super) fn hear(&mut self, watermark_ms: i64) {
         if watermark_ms > self.heard_ms {
             (self.heard_ms, self.heard_at) = (watermark_ms, Instant::now());
@@ -64,24 +91,22 @@ impl Drain {
             *known = Known { several: known.several, missed: known.missed, left_stream: known.left_stream, ..Known::default() };
             return Ok(true);
         }
-        let stored_ms = seen.stored_watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
-        let lost =
-            self.stores_watermark && stored_ms < known.stored_ms.max(if self.changes.are_between_replicas() { heard_ms } else { i64::MIN });
-        let proven_ms = self.memory.table_ms().max(stored_ms);
-        let set_back = seen.at_ms < proven_ms.saturating_sub(CLOCK_TOLERANCE_MS);
-        if set_back {
-            tracing::warn!(by_seconds = (proven_ms - seen.at_ms) / 1000, "the database's clock was set back; everything is proven anew");
-        } else if lost {
-            tracing::warn!("the database shows less than it did (a backup restored?); everything is proven anew");
+        let heard_ms = self.changes.are_between_replicas().then_some(heard_ms);
+        let verdict = known.judge(seen, heard_ms, self.memory.table_ms(), self.stores_watermark);
+        match verdict {
+            Verdict::Same => {}
+            Verdict::SetBack { by_ms } => {
+                tracing::warn!(by_seconds = by_ms / 1000, "the database's clock was set back; everything is proven anew");
+            }
+            Verdict::Lost => tracing::warn!("the database shows less than it did (a backup restored?); everything is proven anew"),
         }
-        if (lost || set_back) && self.stores_watermark {
+        if verdict != Verdict::Same && self.stores_watermark {
             self.store.begin_epoch(&seen.epoch).await?;
             return Ok(true);
         }
-        if set_back {
+        if verdict != Verdict::Same {
             self.changes.start_over();
         }
-        known.stored_ms = known.stored_ms.max(stored_ms);
         if !self.changes.are_between_replicas() {
             known.count_servers(seen);
             self.changes.miss_others(known.missed);

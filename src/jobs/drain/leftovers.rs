@@ -7,10 +7,46 @@ use uuid::Uuid;
 
 use super::Drain;
 use crate::{
-    cache::memory::Vantage,
+    cache::memory::{Key, Vantage},
     changes::{Message, StoredEntry},
     store::{self, Observation},
 };
+
+/// The outbox as one look saw it.
+pub struct Leftovers<'a> {
+    seen: &'a Observation,
+    /// What has not come by in the stream that the look found.
+    unseen: BTreeSet<Key>,
+}
+
+impl<'a> Leftovers<'a> {
+    /// `has_come_by` answers whether this version of the key, or a newer one, came by in the generation of the look.
+    pub fn of(seen: &'a Observation, has_come_by: impl Fn(&Key, i64) -> bool) -> Self {
+        let unseen =
+            seen.outbox.iter().filter(|(_, id, date, version)| !has_come_by(&(*id, *date), *version)).map(|(_, id, date, _)| (*id, *date));
+        Leftovers { seen, unseen: unseen.collect() }
+    }
+
+    /// What is to be published.
+    pub fn unseen(&self) -> Vec<Key> {
+        self.unseen.iter().copied().collect()
+    }
+
+    /// These rows, read from the table since the look, stand in the generation of the look now.
+    pub fn published(&mut self, keys: &[Key]) {
+        self.unseen.retain(|key| !keys.contains(key));
+    }
+
+    /// Whether the look saw the whole outbox, of which it takes `batch` rows at most, and each of them has come by.
+    pub fn are_shown(&self, batch: usize) -> bool {
+        self.unseen.is_empty() && self.seen.outbox.len() < batch
+    }
+
+    /// The ids of rows that need not be kept, as long as no other generation has begun.
+    pub fn shown(&self) -> Vec<i64> {
+        self.seen.outbox.iter().filter(|(_, id, date, _)| !self.unseen.contains(&(*id, *date))).map(|(id, ..)| *id).collect()
+    }
+}
 
 /// Rows in one message.
 const ROWS: usize = 100;
@@ -22,25 +58,17 @@ impl Drain {
             return Ok(true);
         }
         let told = self.tell_facilities(seen).await?;
-        let unseen: BTreeSet<(Uuid, Date)> = seen
-            .outbox
-            .iter()
-            .filter(|(_, id, date, version)| !self.changes.have_shown(seen.generation, &(*id, *date), *version))
-            .map(|(_, id, date, _)| (*id, *date))
-            .collect();
-        let unseen: Vec<(Uuid, Date)> = unseen.into_iter().collect();
-        let mut missing: BTreeSet<(Uuid, Date)> = BTreeSet::new();
-        for keys in unseen.chunks(ROWS) {
-            if !self.publish(vantage, seen.generation, keys).await? {
-                missing.extend(keys);
+        let mut left = Leftovers::of(seen, |key, version| self.changes.have_shown(seen.generation, key, version));
+        for keys in left.unseen().chunks(ROWS) {
+            if self.publish(vantage, seen.generation, keys).await? {
+                left.published(keys);
             }
         }
-        let shown: Vec<i64> = seen.outbox.iter().filter(|(_, id, date, _)| !missing.contains(&(*id, *date))).map(|(id, ..)| *id).collect();
         let read: Vec<i64> = if told { seen.changed_facilities.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
-        let is_all = missing.is_empty() && told && seen.outbox.len() < self.batch && seen.changed_facilities.len() < self.batch;
+        let is_all = left.are_shown(self.batch) && told && seen.changed_facilities.len() < self.batch;
         // Not in another generation: what came by in ours is nothing to those who follow that one.
-        let forgotten = self.may_forget(seen) && self.store.forget_published(&shown, &read, seen.generation).await?;
-        if !missing.is_empty() && seen.outbox.len() == self.batch {
+        let forgotten = self.may_forget(seen) && self.store.forget_published(&left.shown(), &read, seen.generation).await?;
+        if !left.unseen.is_empty() && seen.outbox.len() == self.batch {
             self.store.compact_outbox().await?;
         }
         Ok(is_all && forgotten)

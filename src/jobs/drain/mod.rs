@@ -7,6 +7,7 @@
 mod history;
 mod leftovers;
 mod marks;
+mod proof;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -19,9 +20,11 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     service::{directory::Directory, outage::Outage, refresh::Refresher},
-    store::{self, Observation, Store, Watermark},
+    store::{self, Observation, Store},
 };
-use history::Known;
+pub use history::{Known, Verdict};
+pub use leftovers::Leftovers;
+pub use proof::Proof;
 
 pub struct Drain {
     pub store: Arc<dyn Store>,
@@ -93,22 +96,24 @@ impl Drain {
             self.catch_up_with_registrations().await?;
         }
         self.metrics.marks_visible.set(seen.marks.len() as i64);
-        let mut shown = self.show_leftovers(&vantage, &seen).await?;
+        let mut proof = Proof::of(&vantage, &seen);
+        proof.show(self.show_leftovers(&vantage, &seen).await?);
         let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
         let (expiries_done, expired) = if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
         if !seen.marks.is_empty() || seen.expiry_due {
             // Another server may have dealt with one of these and not have published it yet.
             let (vantage, after) = self.observe(&mut known, self.batch).await?;
-            shown &= self.show_leftovers(&vantage, &after).await?;
+            proof.show(self.show_leftovers(&vantage, &after).await?);
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
+        proof.deal_with(marks_done && expiries_done && all_seen);
         let pass = match (marks_done && expiries_done, all_seen) {
             (false, _) => Pass::Waits,
             (true, false) => Pass::More,
             (true, true) => Pass::Proven,
         };
         if pass == Pass::Proven {
-            self.announce(&mut known, &vantage, &seen, shown).await?;
+            self.announce(&mut known, &proof, &seen).await?;
         }
         self.show_age();
         Ok(pass)
@@ -144,23 +149,20 @@ impl Drain {
     }
 
     /// Tells what a pass has proven: to those who read the table, and to those who follow the stream if all has come by in it.
-    async fn announce(&self, known: &mut Known, vantage: &Vantage, seen: &Observation, shown: bool) -> store::Result<()> {
-        if self.stores_watermark {
+    async fn announce(&self, known: &mut Known, proof: &Proof, seen: &Observation) -> store::Result<()> {
+        if let Some(watermark) = proof.watermark().filter(|_| self.stores_watermark) {
             // Before anybody hears of it: a database that shows less than was heard has lost something.
-            let watermark = Watermark { at_ms: seen.at_ms, position: vantage.position };
             if !self.store.store_watermark(&watermark, &seen.epoch).await? {
                 return Ok(());
             }
         }
         self.memory.advance_table(seen.at_ms);
-        if !shown || known.several {
-            return Ok(());
-        }
+        let Some(announcement) = proof.announcement().filter(|_| !known.several) else { return Ok(()) };
         if std::mem::take(&mut known.missed) {
             self.memory.lose_continuity(None);
             self.changes.miss_others(false);
         }
-        self.append(seen.generation, &Message::Watermark { at_ms: seen.at_ms }).await.map(drop)
+        self.append(seen.generation, &announcement).await.map(drop)
     }
 
     /// Whether the message stands in the stream of that generation now. Where there is none, one begins, for the next pass to use.

@@ -5,6 +5,7 @@ mod entities;
 mod fleet;
 mod presence;
 mod read_pool;
+mod runs;
 mod transaction;
 
 use std::time::Duration;
@@ -168,11 +169,7 @@ impl Store for PostgresStore {
             .bind(tombstones_before_ms)
             .execute(&self.pool)
             .await?;
-        sqlx::query("DELETE FROM job_runs WHERE started_at < to_timestamp($1::bigint / 1000.0::float8) AND state <> 'running'")
-            .bind(runs_before_ms)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        runs::prune(&self.pool, runs_before_ms).await
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
@@ -189,51 +186,32 @@ impl Store for PostgresStore {
         Ok(Box::new(transaction::PostgresTransaction::new(begun, self.pool.clone())))
     }
 
-    async fn claim_run(&self, run: Uuid, job: &str, tick_ms: i64, abandoned_after: Duration) -> Result<bool> {
-        let claimed = sqlx::query(include_str!("../../../sql/postgres/claim_run.sql"))
-            .bind(run)
-            .bind(job)
-            .bind(tick_ms)
-            .bind(i64::try_from(abandoned_after.as_millis()).unwrap_or(i64::MAX))
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(claimed.is_some())
+    async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
+        runs::enqueue(&self.pool, run, job, tick_ms).await
     }
 
-    async fn update_run(&self, run: &JobRun) -> Result<()> {
-        sqlx::query(include_str!("../../../sql/postgres/update_run.sql"))
-            .bind(run.id)
-            .bind(&run.state)
-            .bind(run.finished_at_ms)
-            .bind(run.total)
-            .bind(run.done)
-            .bind(run.changed)
-            .bind(run.drift)
-            .bind(&run.error)
-            .bind(run.verified_through_ms)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+    async fn take_run(&self, apart: &[&str], jobs: &[&str], only: Option<Uuid>, abandoned_after: Duration) -> Result<Option<JobRun>> {
+        runs::take(&self.pool, apart, jobs, only, abandoned_after).await
+    }
+
+    async fn give_up_runs(&self, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()> {
+        runs::give_up(&self.pool, job, before_tick_ms, command, abandoned_after).await
+    }
+
+    async fn beat_run(&self, run: &JobRun) -> Result<bool> {
+        runs::beat(&self.pool, run).await
+    }
+
+    async fn update_run(&self, run: &JobRun) -> Result<bool> {
+        runs::update(&self.pool, run).await
+    }
+
+    async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>> {
+        runs::waiting(&self.pool, job).await
     }
 
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>> {
-        let row = sqlx::query(include_str!("../../../sql/postgres/job_run.sql")).bind(id).fetch_optional(&self.pool).await?;
-        row.map(|r| {
-            Ok(JobRun {
-                id: r.try_get("id")?,
-                job: r.try_get("job")?,
-                state: r.try_get("state")?,
-                started_at_ms: r.try_get("started_at_ms")?,
-                finished_at_ms: r.try_get("finished_at_ms")?,
-                total: r.try_get("total")?,
-                done: r.try_get("done")?,
-                changed: r.try_get("changed")?,
-                drift: r.try_get("drift")?,
-                error: r.try_get("error")?,
-                verified_through_ms: r.try_get("verified_through_ms")?,
-            })
-        })
-        .transpose()
+        runs::get(&self.pool, id).await
     }
 
     fn connections(&self) -> Vec<(&'static str, Connections)> {

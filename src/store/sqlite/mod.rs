@@ -180,24 +180,50 @@ impl Store for SqliteStore {
 
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
         self.write_once(sqlx::query("DELETE FROM tombstones WHERE event_time < $1").bind(tombstones_before_ms)).await?;
-        let runs = sqlx::query("DELETE FROM job_runs WHERE state <> 'running' AND started_at < $1").bind(runs_before_ms);
-        self.write_once(runs).await.map(drop)
+        self.write_once(sqlx::query(sql!("prune_runs")).bind(runs_before_ms)).await.map(drop)
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
         Ok(Box::new(SqliteTransaction::new(self.lock_file(lock_timeout).await?).await?))
     }
 
-    async fn claim_run(&self, run: Uuid, job: &str, tick_ms: i64, abandoned_after: Duration) -> Result<bool> {
-        let now_ms = clock_ms();
-        let dead_before_ms = now_ms.saturating_sub(i64::try_from(abandoned_after.as_millis()).unwrap_or(i64::MAX));
-        let claim = sqlx::query(sql!("claim_run")).bind(run).bind(job).bind(tick_ms).bind(now_ms).bind(dead_before_ms);
-        Ok(self.write_once(claim).await? == 1)
+    async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
+        let enqueue = sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).bind(clock_ms());
+        Ok(self.write_once(enqueue).await? == 1)
     }
 
-    async fn update_run(&self, run: &JobRun) -> Result<()> {
+    async fn take_run(&self, apart: &[&str], jobs: &[&str], only: Option<Uuid>, abandoned_after: Duration) -> Result<Option<JobRun>> {
+        let jobs = parameter::words(jobs);
+        let in_line: bool = sqlx::query_scalar(sql!("runs_in_line")).bind(&jobs).bind(only).fetch_one(&self.readers).await?;
+        if !in_line {
+            return Ok(None);
+        }
+        let now_ms = clock_ms();
+        let take = sqlx::query_scalar(sql!("take_run")).bind(parameter::words(apart)).bind(&jobs).bind(only);
+        let mut transaction = self.lock_file(self.write_timeout).await?;
+        let taken: Option<Uuid> = take.bind(now_ms).bind(last_beats_ms(now_ms, abandoned_after)).fetch_optional(&mut *transaction).await?;
+        transaction.commit().await?;
+        match taken {
+            Some(id) => self.job_run(id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn give_up_runs(&self, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()> {
+        let now_ms = clock_ms();
+        let give_up = sqlx::query(sql!("give_up_runs")).bind(job).bind(before_tick_ms).bind(command);
+        self.write_once(give_up.bind(now_ms).bind(last_beats_ms(now_ms, abandoned_after))).await.map(drop)
+    }
+
+    async fn beat_run(&self, run: &JobRun) -> Result<bool> {
+        let beat = sqlx::query(sql!("beat_run")).bind(run.id).bind(run.started_at_ms).bind(clock_ms());
+        Ok(self.write_once(beat).await? == 1)
+    }
+
+    async fn update_run(&self, run: &JobRun) -> Result<bool> {
         let update = sqlx::query(sql!("update_run"))
             .bind(run.id)
+            .bind(run.started_at_ms)
             .bind(&run.state)
             .bind(run.finished_at_ms)
             .bind(run.total)
@@ -207,7 +233,14 @@ impl Store for SqliteStore {
             .bind(&run.error)
             .bind(run.verified_through_ms)
             .bind(clock_ms());
-        self.write_once(update).await.map(drop)
+        Ok(self.write_once(update).await? == 1)
+    }
+
+    async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>> {
+        match sqlx::query_scalar(sql!("waiting_run")).bind(job).fetch_optional(&self.readers).await? {
+            Some(id) => self.job_run(id).await,
+            None => Ok(None),
+        }
     }
 
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>> {
@@ -242,4 +275,9 @@ impl Store for SqliteStore {
 fn clock_ms() -> i64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A heart whose last beat lies before this instant stands still.
+fn last_beats_ms(now_ms: i64, abandoned_after: Duration) -> i64 {
+    now_ms.saturating_sub(i64::try_from(abandoned_after.as_millis()).unwrap_or(i64::MAX))
 }

@@ -24,6 +24,11 @@ pub fn numbers(numbers: &[i64]) -> String {
     array(numbers, |text, number| write!(text, "{number}"))
 }
 
+/// `["<word>", …]`
+pub fn words(words: &[&str]) -> String {
+    json!(words).to_string()
+}
+
 /// `[["<facility>", "<date>"], …]`
 pub fn dates(keys: &[(Uuid, Date)]) -> String {
     array(keys, |text, (id, date)| write!(text, "[\"{}\",\"{date}\"]", id.simple()))

@@ -13,16 +13,15 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
     let core = Core::open(settings.clone()).await?;
     let bar = progress_bar();
     let rebuild = async {
-        let run = core.rebuild.request(Extent::All).await?;
-        bar.set_length(run.total.unsigned_abs());
         let watch = |run: &JobRun| {
+            bar.set_length(run.total.unsigned_abs());
             bar.set_position(run.done.unsigned_abs());
             if run.done == run.total {
                 // Before the log's last line, which would else begin behind the bar.
                 bar.finish_and_clear();
             }
         };
-        core.rebuild.run_watched(run, Extent::All, watch).await
+        core.rebuild.run_command(Extent::All, watch).await
     };
     let result = tokio::select! {
         result = rebuild => result.map_err(|error| Error::Summaries(error.to_string())),

@@ -49,6 +49,23 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
+    async fn the_audit_finds_and_heals_a_tampered_row_without_any_rebuild(service: Service) {
+        let (_, launch) = service.terminate().await;
+        let launch = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off");
+        let service = launch.env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 100).start().await;
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        acknowledged(&service, &site.stock(Uuid::new_v4(), 4)).await;
+        wait_until("rows are looked at", async || metric(&service, "summary_audited_rows_total").await > 0.0).await;
+        assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
+        let mut sql = Outside::connect(service.database_url()).await;
+        sql.run("UPDATE dashboard_daily_summary SET total_stock = 1000").await;
+        wait_until("it is counted", async || metric(&service, "summary_drift_rows_total").await == 1.0).await;
+        wait_until("it is healed", async || sql.number("SELECT max(total_stock) FROM dashboard_daily_summary").await == 4).await;
+        site.shows(&service, (4, 0, 0)).await;
+        assert_eq!(service.logged("a summary differs from its sources and no mark says why; it is refreshed").len(), 1);
+        audited(service.launch()).await;
+    }
+
     async fn a_rebuild_over_unchanged_sources_writes_no_summary(service: Service) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         acknowledged(&service, &site.stock(Uuid::new_v4(), 4)).await;

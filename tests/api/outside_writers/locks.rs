@@ -144,7 +144,7 @@ async fn a_locked_facility_does_not_keep_the_days_of_others_closed_nor_their_row
     sql.run("DELETE FROM dashboard_daily_summary").await;
     let mut holder = Outside::connect(launch.database_url()).await;
     holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(locked.facility))).await;
-    let service = launch.start().await;
+    let service = launch.env("FACILITY_SUMMARY__REBUILD__LOCK_PATIENCE_MS", 500).start().await;
     let count = |id: &str| format!("SELECT count(*) FROM dashboard_daily_summary WHERE total_requests >= 0 AND facility_id = {id}");
     let (locked_id, other_id) = (sql.id(locked.facility), sql.id(other.facility));
     wait_until("the other's day is open", async || sql.number(count(&other_id)).await == 1).await;

@@ -151,17 +151,22 @@ pub async fn pruning_deletes_old_tombstones_and_finished_runs_only(db: &dyn Test
     remove(db, Kind::Request, old, 999).await;
     remove(db, Kind::Request, young, 1_000).await;
     let store = db.store();
-    let (finished, running) = (Uuid::new_v4(), Uuid::new_v4());
-    for (tick_ms, run) in [finished, running].into_iter().enumerate() {
-        assert!(store.claim_run(run, "rebuild", tick_ms as i64, std::time::Duration::from_secs(60)).await.unwrap());
+    let runs = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    for (tick_ms, run) in runs.into_iter().enumerate() {
+        assert!(store.enqueue_run(run, "rebuild", tick_ms as i64).await.unwrap());
     }
-    let done = JobRun { state: "done".into(), ..store.job_run(finished).await.unwrap().unwrap() };
-    store.update_run(&done).await.unwrap();
-    store.prune(1_000, done.started_at_ms).await.unwrap();
-    assert!(store.job_run(finished).await.unwrap().is_some(), "a young run stays");
+    let [ended, waiting, latest] = runs;
+    for run in [ended, latest] {
+        let done = JobRun { state: "done".into(), ..store.job_run(run).await.unwrap().unwrap() };
+        assert!(store.update_run(&done).await.unwrap());
+    }
+    let started_at_ms = store.job_run(ended).await.unwrap().unwrap().started_at_ms;
+    store.prune(1_000, started_at_ms).await.unwrap();
+    assert!(store.job_run(ended).await.unwrap().is_some(), "a young run stays");
     store.prune(1_000, i64::from(i32::MAX) * 1_000).await.unwrap();
     assert_eq!(load(db, Kind::Request, old).await, None);
     assert!(load(db, Kind::Request, young).await.is_some());
-    assert!(store.job_run(finished).await.unwrap().is_none());
-    assert!(store.job_run(running).await.unwrap().is_some());
+    assert!(store.job_run(ended).await.unwrap().is_none());
+    assert!(store.job_run(waiting).await.unwrap().is_some());
+    assert!(store.job_run(latest).await.unwrap().is_some(), "else its tick would run a second time");
 }

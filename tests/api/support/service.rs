@@ -136,9 +136,14 @@ impl Service {
     }
 
     /// Asks it to stop and waits until it has.
-    pub async fn terminate(mut self) -> (Exited, Launch) {
-        self.process.signal(libc::SIGTERM);
-        let exited = self.process.wait("it has stopped after SIGTERM").await;
+    pub async fn terminate(self) -> (Exited, Launch) {
+        self.signal(libc::SIGTERM);
+        self.ended().await
+    }
+
+    /// Waits until it has ended, having been asked to.
+    pub async fn ended(mut self) -> (Exited, Launch) {
+        let exited = self.process.wait("it has stopped after a signal").await;
         (exited, self.launch)
     }
 }
@@ -221,6 +226,7 @@ impl Launch {
             .env("DATABASE_URL", &self.database_url)
             .env("BIND_ADDR", "127.0.0.1:0")
             .env("FACILITY_SUMMARY__LOG__FORMAT", "json")
+            .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", "0") // it heals at random what a test has tampered with; the audit's own turn it on
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -98,7 +98,7 @@ pub async fn rebuild(service: &Service) -> Value {
     let mut last = Value::Null;
     wait_until("the rebuild has ended", async || {
         last = service.get(&run).await.json().await.expect("it is JSON");
-        last["state"] != "running"
+        last["state"] != "waiting" && last["state"] != "running"
     })
     .await;
     last

@@ -1,0 +1,60 @@
+//! What a rung below memory found: as of when it is exact, and behind which position of the stream all stands that was committed later.
+
+use crate::{
+    cache::memory::{Fill, Key, Memory, Vantage},
+    changes::{Position, StoredEntry},
+    domain::{
+        day::Day,
+        summary::{Summary, SummaryRow},
+    },
+    store::TableRead,
+};
+
+/// A row on its way into memory.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub row: SummaryRow,
+    pub as_of_ms: i64,
+    pub since: Position,
+}
+
+impl Found {
+    /// In the table of the primary, or nothing, which for a past day is its empty answer once something is proven. `vantage` and then
+    /// `table_ms` were taken before the read: whatever was proven of the table by then is in the row, or will be seen behind the position.
+    /// `None` where the source has to tell.
+    pub fn on_primary(read: TableRead, key: &Key, day: &Day, vantage: &Vantage, table_ms: i64, now_ms: i64) -> Option<Self> {
+        let proven_ms = table_ms.max(read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms));
+        let row = match read.rows.into_iter().next() {
+            Some(row) => Some(row).filter(|row| row.is_of(day))?,
+            None if day.end_ms <= now_ms && proven_ms != i64::MIN => empty(key, proven_ms),
+            None => return None,
+        };
+        // Not later than now: a row of before the database's clock was set back must not look fresh until it catches up.
+        let as_of_ms = row.as_of_ms.min(now_ms).max(proven_ms);
+        Some(Found { row, as_of_ms, since: vantage.position })
+    }
+
+    /// In the table of a streaming replica, which proves what the watermark proves that it has received. `None` before the first.
+    pub fn nearby(read: TableRead, day: &Day, now_ms: i64) -> Option<Self> {
+        let watermark = read.watermark?;
+        let row = read.rows.into_iter().next().filter(|row| row.is_of(day))?;
+        let as_of_ms = row.as_of_ms.max(watermark.at_ms).min(now_ms);
+        Some(Found { row, as_of_ms, since: watermark.position })
+    }
+
+    /// In the tier that the replicas share.
+    pub fn in_redis(entry: StoredEntry, day: &Day, now_ms: i64) -> Option<Self> {
+        let as_of_ms = entry.row.as_of_ms.min(now_ms);
+        entry.row.is_of(day).then_some(Found { row: entry.row, as_of_ms, since: entry.since })
+    }
+
+    /// Puts it into memory; `vantage` was taken before it was looked for.
+    pub fn keep(&self, memory: &Memory, vantage: &Vantage) -> Fill {
+        memory.fill(vantage, self.since, &self.row, self.as_of_ms)
+    }
+}
+
+/// A past day for which nothing is stored.
+fn empty((facility, date): &Key, as_of_ms: i64) -> SummaryRow {
+    SummaryRow { summary: Summary::empty(*facility, *date, true), as_of_ms, next_expires_at_ms: None }
+}

@@ -1,0 +1,113 @@
+//! Runs of jobs. One is taken up at a time across replicas: whoever looks holds a lock, so that two do not both see nobody.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, Row};
+use uuid::Uuid;
+
+use crate::store::{JobRun, Result};
+
+/// `classid` and `objid` of the lock under which runs are taken up.
+const LOCK: (i32, i32) = (0x6674, 3);
+
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../../../sql/postgres/", $name, ".sql"))
+    };
+}
+
+pub(super) async fn enqueue(pool: &PgPool, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
+    let done = sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).execute(pool).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn take(
+    pool: &PgPool,
+    apart: &[&str],
+    jobs: &[&str],
+    only: Option<Uuid>,
+    abandoned_after: Duration,
+) -> Result<Option<JobRun>> {
+    let in_line: bool = sqlx::query_scalar(sql!("runs_in_line")).bind(jobs).bind(only).fetch_one(pool).await?;
+    if !in_line {
+        return Ok(None);
+    }
+    let mut tx = pool.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCK.0).bind(LOCK.1).execute(&mut *tx).await?;
+    let taken: Option<Uuid> = sqlx::query_scalar(sql!("take_run"))
+        .bind(apart)
+        .bind(jobs)
+        .bind(only)
+        .bind(millis(abandoned_after))
+        .fetch_optional(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    match taken {
+        Some(id) => get(pool, id).await,
+        None => Ok(None),
+    }
+}
+
+pub(super) async fn give_up(pool: &PgPool, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()> {
+    let give_up = sqlx::query(sql!("give_up_runs")).bind(job).bind(before_tick_ms).bind(command).bind(millis(abandoned_after));
+    give_up.execute(pool).await?;
+    Ok(())
+}
+
+pub(super) async fn beat(pool: &PgPool, run: &JobRun) -> Result<bool> {
+    let done = sqlx::query(sql!("beat_run")).bind(run.id).bind(run.started_at_ms).execute(pool).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn update(pool: &PgPool, run: &JobRun) -> Result<bool> {
+    let done = sqlx::query(sql!("update_run"))
+        .bind(run.id)
+        .bind(run.started_at_ms)
+        .bind(&run.state)
+        .bind(run.finished_at_ms)
+        .bind(run.total)
+        .bind(run.done)
+        .bind(run.changed)
+        .bind(run.drift)
+        .bind(&run.error)
+        .bind(run.verified_through_ms)
+        .execute(pool)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn waiting(pool: &PgPool, job: &str) -> Result<Option<JobRun>> {
+    match sqlx::query_scalar(sql!("waiting_run")).bind(job).fetch_optional(pool).await? {
+        Some(id) => get(pool, id).await,
+        None => Ok(None),
+    }
+}
+
+pub(super) async fn get(pool: &PgPool, id: Uuid) -> Result<Option<JobRun>> {
+    let row = sqlx::query(sql!("job_run")).bind(id).fetch_optional(pool).await?;
+    row.map(|r| {
+        Ok(JobRun {
+            id: r.try_get("id")?,
+            job: r.try_get("job")?,
+            state: r.try_get("state")?,
+            started_at_ms: r.try_get("started_at_ms")?,
+            finished_at_ms: r.try_get("finished_at_ms")?,
+            total: r.try_get("total")?,
+            done: r.try_get("done")?,
+            changed: r.try_get("changed")?,
+            drift: r.try_get("drift")?,
+            error: r.try_get("error")?,
+            verified_through_ms: r.try_get("verified_through_ms")?,
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn prune(pool: &PgPool, before_ms: i64) -> Result<()> {
+    sqlx::query(sql!("prune_runs")).bind(before_ms).execute(pool).await?;
+    Ok(())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,140 @@
+//! A service that is told to stop says so first, answers what it took, and leaves nothing behind.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Method};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{
+    Service,
+    outside::Outside,
+    service::Launch,
+    site::{Site, a_zone_at_noon, acknowledged},
+    wait_until,
+};
+
+const DRAINING: &str = "not ready any more, and still answering";
+const STOPPING: &str = "stopping";
+
+/// Patient with locks, so that a test can keep a request in flight.
+fn patient(launch: Launch) -> Launch {
+    launch.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000)
+}
+
+/// An event that waits for a facility's lock, and whoever holds that.
+async fn event_in_flight(service: &Service, site: Site) -> (tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>, Outside) {
+    let mut holder = Outside::connect(service.database_url()).await;
+    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
+    let posting = tokio::spawn(service.request(Method::POST, "/v1/events").json(&site.stock(Uuid::new_v4(), 5)).send());
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock' AND datname = current_database()";
+    let mut watcher = Outside::connect(service.database_url()).await;
+    wait_until("the event waits for the lock", async || watcher.number(waiting).await > 0).await;
+    (posting, holder)
+}
+
+#[tokio::test]
+async fn not_ready_comes_first_while_everything_is_still_answered() {
+    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_000).start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let today = format!("http://{}/v1/facilities/{}/summaries/today", service.address, site.facility);
+    // A balancer's pooled connection, opened before.
+    let pooled = Client::builder().no_proxy().pool_max_idle_per_host(1).build().expect("a client needs nothing");
+    let before = pooled.get(&today).send().await.expect("an answer");
+    assert!(before.headers().get("connection").is_none(), "{:?}", before.headers());
+    before.bytes().await.expect("a body");
+
+    let told = Instant::now();
+    service.signal(libc::SIGTERM);
+    wait_until("it is not ready", async || service.get("/health/ready").await.status() == 503).await;
+    let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
+    assert_eq!(ready["status"], "draining", "{ready}");
+    assert_eq!(service.get("/health/live").await.status(), 200);
+    let held = pooled.get(&today).send().await.expect("an answer");
+    assert_eq!((held.status().as_u16(), held.headers()["connection"].as_bytes()), (200, &b"close"[..]), "the connection goes away");
+    acknowledged(&service, &site.stock(Uuid::new_v4(), 3)).await;
+    assert!(service.logged(STOPPING).is_empty(), "all that within the delay, {:?} after the signal", told.elapsed());
+
+    let (exited, launch) = service.ended().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    assert!(told.elapsed() >= Duration::from_secs(3));
+    assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 3);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_before_the_service_ends() {
+    let service = patient(Service::on_postgres().await).start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let (posting, mut holder) = event_in_flight(&service, site).await;
+    service.signal(libc::SIGTERM);
+    wait_until("the service is stopping", async || !service.logged(STOPPING).is_empty()).await;
+    holder.run("ROLLBACK").await;
+    let answer = posting.await.expect("the task runs").expect("an answer comes");
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
+    let (exited, launch) = service.ended().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 5);
+}
+
+#[tokio::test]
+async fn whatever_it_held_in_the_database_is_free_when_it_has_ended() {
+    let service = Service::on_postgres().await.start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    acknowledged(&service, &site.stock(Uuid::new_v4(), 3)).await;
+    let (exited, launch) = service.terminate().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    let mut sql = Outside::connect(launch.database_url()).await;
+    let here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    wait_until("its locks are gone", async || {
+        sql.number(format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {here}")).await == 0
+    })
+    .await;
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND datname = current_database()";
+    wait_until("its connections are gone", async || sql.number(connections).await == 0).await;
+    assert_eq!(sql.number("SELECT count(*) FROM job_runs WHERE state = 'running'").await, 0);
+}
+
+#[tokio::test]
+async fn ctrl_c_does_not_wait_for_any_balancer() {
+    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_600_000).start().await;
+    service.signal(libc::SIGINT);
+    let (exited, _) = service.ended().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    assert!(!exited.output.contains(DRAINING), "{}", exited.output);
+}
+
+#[tokio::test]
+async fn no_delay_is_a_setting_like_any_other() {
+    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0).start().await;
+    let (exited, _) = service.terminate().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    assert!(!exited.output.contains(DRAINING), "{}", exited.output);
+}
+
+async fn stops_at_the_second(first: i32, second: i32) {
+    let launch = patient(Service::on_postgres().await).env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
+    let service = launch.env("FACILITY_SUMMARY__SERVER__SHUTDOWN_TIMEOUT_SECONDS", 3_600).start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    acknowledged(&service, &site.stock(Uuid::new_v4(), 2)).await;
+    let (posting, mut holder) = event_in_flight(&service, site).await;
+    service.signal(first);
+    wait_until("it waits for the request in flight", async || !service.logged(STOPPING).is_empty()).await;
+    service.signal(second);
+    let (exited, launch) = service.ended().await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    assert!(exited.output.contains("told to stop a second time"), "{}", exited.output);
+    posting.await.expect("the task runs").expect_err("nobody is there to answer");
+    holder.run("ROLLBACK").await;
+    assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 2, "what was not acknowledged is not there");
+}
+
+#[tokio::test]
+async fn a_second_sigterm_stops_at_once() {
+    stops_at_the_second(libc::SIGTERM, libc::SIGTERM).await;
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_stops_at_once() {
+    stops_at_the_second(libc::SIGINT, libc::SIGINT).await;
+}

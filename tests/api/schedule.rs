@@ -1,0 +1,196 @@
+//! Scheduled rebuilds across replicas: each tick once, by the database's clock, none beside another, and none lost with its replica.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Method;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    steps::Scrape,
+    support::{
+        Service,
+        faketime::FakeClock,
+        outside::Outside,
+        service::Launch,
+        site::{Site, a_zone_at_noon, acknowledged, audited, metric},
+        wait_until, wait_until_within,
+    },
+};
+
+/// With a rebuild at these times.
+async fn launch(cron: &str) -> Launch {
+    scheduled(Service::on_postgres().await, cron)
+}
+
+fn scheduled(launch: Launch, cron: &str) -> Launch {
+    launch.env("FACILITY_SUMMARY__REBUILD__CRON", cron)
+}
+
+async fn runs(sql: &mut Outside, wanted: &str) -> i64 {
+    sql.number(format!("SELECT count(*) FROM job_runs WHERE {wanted}")).await
+}
+
+/// A facility with a figure that no mark explains, and whoever holds the facility's lock: a rebuild cannot end before that lets go.
+async fn drift_behind_a_lock(service: &Service) -> (Site, Outside) {
+    let site = Site::register(service, &a_zone_at_noon().0).await;
+    acknowledged(service, &site.stock(Uuid::new_v4(), 4)).await;
+    let mut holder = Outside::connect(service.database_url()).await;
+    holder.run("UPDATE dashboard_daily_summary SET total_stock = 1000").await;
+    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
+    (site, holder)
+}
+
+async fn request_rebuild(service: &Service) -> String {
+    let answer = service.request(Method::POST, "/v1/rebuild").send().await.expect("the service answers");
+    assert_eq!(answer.status(), 202);
+    answer.headers()["location"].to_str().expect("a path").to_owned()
+}
+
+async fn run(service: &Service, path: &str) -> Value {
+    service.get(path).await.json().await.expect("it is JSON")
+}
+
+#[tokio::test]
+async fn each_tick_runs_once_across_replicas_whose_clocks_disagree() {
+    let launch = launch("*/4 * * * * *").await;
+    let off = |seconds| FakeClock::at(Timestamp::now() + SignedDuration::from_secs(seconds));
+    let (ahead, behind) = (off(600), off(-600));
+    let started_ms = Timestamp::now().as_millisecond();
+    let replicas = [
+        launch.clone().envs(ahead.environment()).start().await,
+        launch.clone().envs(behind.environment()).start().await,
+        launch.clone().start().await,
+    ];
+    let mut sql = Outside::connect(launch.database_url()).await;
+    wait_until_within(Duration::from_secs(60), "four ticks have run", async || runs(&mut sql, "state = 'done'").await >= 4).await;
+    wait_until("none is under way", async || runs(&mut sql, "state <> 'done'").await == 0).await;
+    let mut counted = 0.0;
+    for replica in &replicas {
+        counted += Scrape::of(replica).await.sum("job_runs_total", &[("job", "rebuild")]);
+        replica.signal(libc::SIGSTOP); // no tick of theirs comes between these questions
+    }
+    let ran = runs(&mut sql, "job = 'rebuild'").await;
+    assert!((ran as f64 - counted).abs() <= 1.0, "{counted} runs were counted, and {ran} are recorded");
+    let seconds = "floor(extract(epoch FROM tick))::bigint";
+    let first = sql.number(format!("SELECT min({seconds}) FROM job_runs")).await;
+    let last = sql.number(format!("SELECT max({seconds}) FROM job_runs")).await;
+    assert_eq!((first % 4, last % 4), (0, 0), "ticks are the expression's instants");
+    assert!(first * 1000 >= started_ms - 4_000, "nothing ran for a time long before the start");
+    assert!(last * 1000 <= Timestamp::now().as_millisecond(), "nothing ran ahead of the database's time");
+    assert_eq!(ran, (last - first) / 4 + 1, "none is missing, none is there twice");
+}
+
+#[tokio::test]
+async fn a_tick_comes_by_the_databases_clock_where_the_only_replicas_is_wrong() {
+    let due = Timestamp::now() + SignedDuration::from_secs(8);
+    let at = due.to_zoned(jiff::tz::TimeZone::UTC);
+    let launch = launch(&format!("{} {} {} * * *", at.second(), at.minute(), at.hour())).await;
+    let clock = FakeClock::at(Timestamp::now() + SignedDuration::from_secs(600));
+    let service = launch.envs(clock.environment()).start().await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    let todays = format!("state = 'done' AND tick = to_timestamp({})", due.as_second());
+    assert_eq!(runs(&mut sql, &todays).await, 0);
+    wait_until("today's tick has run", async || runs(&mut sql, &todays).await == 1).await;
+    assert_eq!(runs(&mut sql, "true").await, 2, "yesterday's, which nobody had run, and today's");
+}
+
+#[tokio::test]
+async fn a_rebuild_waits_for_a_lock_and_heals_what_was_behind_it() {
+    let service = launch("off").await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200).start().await;
+    let (site, mut holder) = drift_behind_a_lock(&service).await;
+    let beside = Site::register(&service, &a_zone_at_noon().0).await;
+    Outside::connect(service.database_url())
+        .await
+        .run(format!("UPDATE dashboard_daily_summary SET total_requests = 9 WHERE facility_id = '{}'", beside.facility))
+        .await;
+    let path = request_rebuild(&service).await;
+    wait_until("the other facility is healed", async || run(&service, &path).await["changed"] == 1).await;
+    assert_eq!(run(&service, &path).await["state"], "running");
+    holder.run("ROLLBACK").await;
+    wait_until("the rebuild is done", async || run(&service, &path).await["state"] == "done").await;
+    let done = run(&service, &path).await;
+    assert_eq!((&done["changed"], &done["drift"]), (&2.into(), &2.into()), "{done}");
+    assert_eq!(metric(&service, "summary_drift_rows_total").await, 2.0, "however often it was looked at");
+    site.shows(&service, (4, 0, 0)).await;
+    audited(service.launch()).await;
+}
+
+#[tokio::test]
+async fn what_stays_locked_is_named_in_the_runs_error() {
+    let launch = launch("off").await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200);
+    let service = launch.env("FACILITY_SUMMARY__REBUILD__LOCK_PATIENCE_MS", 1_000).start().await;
+    let (site, _holder) = drift_behind_a_lock(&service).await;
+    let path = request_rebuild(&service).await;
+    wait_until("the rebuild has failed", async || run(&service, &path).await["state"] == "failed").await;
+    let failed = run(&service, &path).await;
+    assert!(failed["finished_at"].is_string(), "{failed}");
+    let error = failed["error"].as_str().expect("a text");
+    assert!(error.starts_with("locked: 1 days") && error.contains(&site.facility.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_replica_killed_in_mid_rebuild_leaves_it_to_another() {
+    let launch = launch("*/5 * * * * *").await;
+    let killed = scheduled(launch.clone(), "off").start().await;
+    let (site, mut holder) = drift_behind_a_lock(&killed).await;
+    let killed = killed.kill_9().await;
+    let killed = scheduled(killed, "*/5 * * * * *").start().await;
+    let mut sql = Outside::connect(launch.database_url()).await;
+    wait_until("a rebuild waits for the lock", async || runs(&mut sql, "state = 'running'").await == 1).await;
+    let heir = launch.start().await;
+    killed.kill_9().await;
+    holder.run("ROLLBACK").await;
+    // The heart stands still for 15 s until it counts as dead; the next tick is taken up within 5 s of that.
+    wait_until("another replica has rebuilt", async || runs(&mut sql, "state = 'done'").await >= 1).await;
+    site.shows(&heir, (4, 0, 0)).await;
+    assert_eq!(metric(&heir, "summary_drift_rows_total").await, 1.0);
+    wait_until("no run is left as if it were under way", async || runs(&mut sql, "state = 'running'").await == 0).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_of_a_replica_that_stops_is_taken_up_by_another_under_the_same_name() {
+    let launch = launch("off").await;
+    let leaving = launch.clone().start().await;
+    let (site, mut holder) = drift_behind_a_lock(&leaving).await;
+    let path = request_rebuild(&leaving).await;
+    wait_until("it has begun", async || run(&leaving, &path).await["state"] == "running").await;
+    let heir = launch.start().await;
+    let before = run(&heir, &path).await["started_at"].clone();
+    let (exited, _) = leaving.terminate().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    // Well before its heart would count as dead.
+    wait_until_within(Duration::from_secs(10), "it has begun anew", async || {
+        let now = run(&heir, &path).await;
+        now["state"] == "running" && now["started_at"] != before
+    })
+    .await;
+    holder.run("ROLLBACK").await;
+    wait_until("it is done", async || run(&heir, &path).await["state"] == "done").await;
+    site.shows(&heir, (4, 0, 0)).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_asked_for_waits_for_the_one_of_another_replica() {
+    let launch = launch("off").await;
+    let asked = launch.clone().start().await;
+    let (_, mut holder) = drift_behind_a_lock(&asked).await;
+    let _busy = scheduled(launch, "0 0 * * * *").start().await;
+    let mut sql = Outside::connect(asked.database_url()).await;
+    wait_until("a scheduled one is running", async || runs(&mut sql, "job = 'rebuild' AND state = 'running'").await == 1).await;
+    let path = request_rebuild(&asked).await;
+    assert_eq!(request_rebuild(&asked).await, path, "whoever asks again is told of the one that waits");
+    let command = asked.launch().start_command(&["rebuild", "--all"]);
+    wait_until("the command waits, too", async || runs(&mut sql, "job = 'requested_rebuild' AND state = 'waiting'").await == 1).await;
+    assert_eq!(run(&asked, &path).await["state"], "waiting");
+    assert_eq!(runs(&mut sql, "state = 'running'").await, 1);
+    holder.run("ROLLBACK").await;
+    wait_until("all three have run", async || {
+        assert!(runs(&mut sql, "state = 'running'").await <= 1, "two at a time");
+        runs(&mut sql, "state = 'done'").await == 3
+    })
+    .await;
+    let exited = command.wait().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+}

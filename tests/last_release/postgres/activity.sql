@@ -1,0 +1,9 @@
+-- Where deliveries and requests lie: the first and last instant in each facility's UTC day, whatever days its zone makes of it.
+SELECT facility_id, floor(extract(epoch FROM min(at)) * 1000)::bigint AS first_ms, floor(extract(epoch FROM max(at)) * 1000)::bigint AS last_ms
+FROM (
+    SELECT dispatched_to_id AS facility_id, date_delivered AS at FROM blood_distributions WHERE dispatched_to_id = ANY ($1) AND date_delivered IS NOT NULL
+    UNION ALL
+    SELECT facility_id, created_at FROM blood_requests WHERE facility_id = ANY ($1)
+) AS instant
+WHERE isfinite(at)
+GROUP BY facility_id, date_bin('1 day', at, 'epoch')

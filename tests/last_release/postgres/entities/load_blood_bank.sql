@@ -1,0 +1,1 @@
+SELECT id, floor(extract(epoch FROM event_time) * 1000)::bigint AS event_time_ms, facility_id, name FROM blood_banks WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
