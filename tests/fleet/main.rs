@@ -10,9 +10,7 @@ mod history;
 mod history_tests;
 // The parts and the load.
 mod load;
-#[allow(dead_code)] // until the replicas use Redis
 mod parts;
-#[allow(dead_code)]
 mod proxy;
 mod readers;
 mod verdict;
@@ -23,4 +21,6 @@ mod crashes;
 mod deploys;
 mod losses;
 mod postgres;
+mod redis;
+mod restores;
 mod small_disk;
