@@ -136,6 +136,8 @@ pub struct IngestSettings {
     pub lock_timeout_ms: u64,
     /// Single requests that may wait so at the same time.
     pub slow_lanes: usize,
+    /// How long a request may take in all; what became of it is then not known to its sender.
+    pub timeout_ms: u64,
     /// Events older than that are refused; tombstones are kept a week longer.
     pub max_event_age_days: u32,
     /// How far ahead of the database's clock an event's time may be.
@@ -247,6 +249,7 @@ impl Default for IngestSettings {
             group_lock_timeout_ms: 100,
             lock_timeout_ms: 2_000,
             slow_lanes: 4,
+            timeout_ms: 10_000,
             max_event_age_days: 90,
             max_clock_skew_seconds: 300,
         }

@@ -100,7 +100,10 @@ impl Core {
         let here = Position { generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) }, number: 0 };
         let memory = Arc::new(Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes, here));
         let (changes, fleet) = match redis {
-            None => (Changes::new(memory.clone(), Arc::default(), None), None),
+            None => {
+                let has_read_replicas = settings.database.read_urls().next().is_some();
+                (Changes::new(memory.clone(), Arc::default(), None, has_read_replicas), None)
+            }
             Some(target) => {
                 let (changes, fleet) = Fleet::join(&target, &settings, &store, &memory, &directory, &clock, &metrics).await;
                 (changes, Some(fleet))
@@ -166,7 +169,6 @@ impl Core {
             metrics: self.metrics.clone(),
             batch: self.settings.refresh.drain_batch,
             chunk: self.settings.refresh.chunk,
-            stores_watermark: self.fleet.is_some() || self.settings.database.read_urls().next().is_some(),
             leads: Arc::default(),
             turn: tokio::sync::Mutex::default(),
         })

@@ -27,7 +27,7 @@ use crate::{
     cache::memory::{Memory, Vantage},
     domain::summary::SummaryRow,
     redis::{Link, Stream},
-    store::Epoch,
+    store::{Epoch, TableRead},
 };
 
 /// Sends committed rows to the memory tier, and to the other replicas where there are any.
@@ -38,6 +38,8 @@ pub struct Changes {
     between: Option<Between>,
     /// Others serve the same database, and nothing of what they change comes by here.
     unheard: AtomicBool,
+    /// Whether the table is read by others than this process, so that what is proven of it stands there, too.
+    stores_watermark: bool,
 }
 
 /// What there is between replicas.
@@ -74,8 +76,8 @@ pub enum Appended {
 
 impl Changes {
     /// Changes that stay within this process, or go `between` replicas, in the history of the database named by `epoch`.
-    pub fn new(memory: Arc<Memory>, epoch: Arc<ArcSwapOption<Epoch>>, between: Option<Between>) -> Self {
-        Changes { memory, epoch, between, unheard: AtomicBool::new(false) }
+    pub fn new(memory: Arc<Memory>, epoch: Arc<ArcSwapOption<Epoch>>, between: Option<Between>, stores_watermark: bool) -> Self {
+        Changes { memory, epoch, between, unheard: AtomicBool::new(false), stores_watermark }
     }
 
     /// Whether other replicas hear of changes.
@@ -162,6 +164,18 @@ impl Changes {
     /// Whether this version of the key, or a newer one, has come by in this generation.
     pub fn have_shown(&self, generation: i64, key: &(Uuid, Date), version: i64) -> bool {
         self.memory.has_seen(self.between.as_ref().map(|_| generation), key, version)
+    }
+
+    /// Whether what is proven of the table is stored beside its rows.
+    pub fn store_watermarks(&self) -> bool {
+        self.stores_watermark
+    }
+
+    /// Whether the primary answered from the history that is served. `table_ms` was proven of the table before the read: a database that
+    /// does not show as much has been set back.
+    pub fn continue_in(&self, read: &TableRead, table_ms: i64) -> bool {
+        let stored_ms = read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
+        self.serve(&read.epoch) && (!self.stores_watermark || stored_ms >= table_ms)
     }
 
     /// Whether this is the history that is served.

@@ -377,7 +377,7 @@ impl Reads {
         for _ in 0..FILL_ATTEMPTS {
             let (vantage, table_ms) = (self.memory.vantage(), self.memory.table_ms());
             let read = self.store.summaries(&[key]).await?;
-            if !self.changes.serve(&read.epoch) {
+            if !self.changes.continue_in(&read, table_ms) {
                 return Ok(None); // Another history: the next look drops what is held.
             }
             let Some(found) = Found::on_primary(read, &key, &day, &vantage, table_ms, now_ms) else { return Ok(None) };

@@ -73,7 +73,7 @@ impl Fleet {
             following: following.clone(),
             metrics: metrics.clone(),
         });
-        let changes = Changes::new(memory.clone(), epoch, Some(Between { streams, publisher, following }));
+        let changes = Changes::new(memory.clone(), epoch, Some(Between { streams, publisher, following }), true);
         (changes, Fleet { link, shared, follower, publishing, stop })
     }
 

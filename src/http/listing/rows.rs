@@ -20,6 +20,8 @@ use crate::{
 
 /// Pause between two tries of the drain while somebody holds a lock that it needs.
 const LOCK_POLL: Duration = Duration::from_millis(100);
+/// How often a listing begins anew because the database began another history meanwhile.
+const HISTORIES: usize = 20;
 /// Keys read from the table in one statement.
 const CHUNK: usize = 1_000;
 
@@ -35,10 +37,7 @@ pub(super) async fn summaries(
     let bound = Bound::of(request, app);
     let (mut rows, proven_ms) = match nearby(app, keys, &bound).await {
         Some(read) => read,
-        None => {
-            let proven_ms = prove(app, &bound).await?;
-            (stored(app, keys).await?, proven_ms)
-        }
+        None => proven(app, keys, &bound).await?,
     };
     let (mut found, mut due) = (HashMap::with_capacity(keys.len()), Vec::new());
     for key in keys {
@@ -55,15 +54,33 @@ pub(super) async fn summaries(
     Ok((found, proven_ms))
 }
 
-/// The rows as the primary has them.
-async fn stored(app: &App, keys: &[DayKey]) -> Result<HashMap<Key, SummaryRow>, Problem> {
+/// The rows as the primary has them, and as of when they are exact.
+async fn proven(app: &App, keys: &[DayKey], bound: &Bound) -> Result<(HashMap<Key, SummaryRow>, i64), Problem> {
+    for _ in 0..HISTORIES {
+        let vantage = app.memory.vantage();
+        let proven_ms = prove(app, bound).await?;
+        if let Some(rows) = stored(app, keys, proven_ms).await?
+            && app.memory.is_current(&vantage)
+        {
+            return Ok((rows, proven_ms));
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+    Err(Problem::unavailable("The source was failed over or restored a moment ago, and what it holds is yet to be proven.", 1))
+}
+
+/// The rows as the primary has them; none where it does not tell the history in which the table was proven as of then.
+async fn stored(app: &App, keys: &[DayKey], proven_ms: i64) -> Result<Option<HashMap<Key, SummaryRow>>, Problem> {
     let mut rows = HashMap::with_capacity(keys.len());
     for chunk in keys.chunks(CHUNK) {
         let (store, chunk) = (app.store.clone(), chunk.iter().map(DayKey::id).collect::<Vec<_>>());
         let read = app.detached(async move { store.summaries(&chunk).await }).await?;
+        if !app.changes.continue_in(&read, proven_ms) {
+            return Ok(None);
+        }
         rows.extend(read.rows.into_iter().map(|row| (row.key(), row)));
     }
-    Ok(rows)
+    Ok(Some(rows))
 }
 
 /// The rows as a read replica has them, and as of when they are exact. `None` where there is none, or none that has come far enough: for

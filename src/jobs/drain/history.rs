@@ -98,7 +98,7 @@ impl Drain {
             return Ok(true);
         }
         let heard_ms = self.changes.are_between_replicas().then_some(heard_ms);
-        let verdict = known.judge(seen, heard_ms, self.memory.table_ms(), self.stores_watermark);
+        let verdict = known.judge(seen, heard_ms, self.memory.table_ms(), self.changes.store_watermarks());
         match verdict {
             Verdict::Same => {}
             Verdict::SetBack { by_ms } => {
@@ -106,7 +106,7 @@ impl Drain {
             }
             Verdict::Lost => tracing::warn!("the database shows less than it did (a backup restored?); everything is proven anew"),
         }
-        if verdict != Verdict::Same && self.stores_watermark {
+        if verdict != Verdict::Same && self.changes.store_watermarks() {
             self.store.begin_epoch(&seen.epoch).await?;
             return Ok(true);
         }

@@ -38,8 +38,6 @@ pub struct Drain {
     /// Marks taken in one look, and facilities refreshed in one transaction.
     pub batch: usize,
     pub chunk: usize,
-    /// Whether the table is read by others than this process, so that what is proven of it has to stand there, too.
-    pub stores_watermark: bool,
     /// Whether this server leads, for whoever does what only one of several should.
     pub leads: Arc<AtomicBool>,
     /// One pass at a time, whoever asks for it.
@@ -150,7 +148,7 @@ impl Drain {
 
     /// Tells what a pass has proven: to those who read the table, and to those who follow the stream if all has come by in it.
     async fn announce(&self, known: &mut Known, proof: &Proof, seen: &Observation) -> store::Result<()> {
-        if let Some(watermark) = proof.watermark().filter(|_| self.stores_watermark) {
+        if let Some(watermark) = proof.watermark().filter(|_| self.changes.store_watermarks()) {
             // Before anybody hears of it: a database that shows less than was heard has lost something.
             if !self.store.store_watermark(&watermark, &seen.epoch).await? {
                 return Ok(());

@@ -114,7 +114,11 @@ impl Ingest {
         let ids = events.iter().flat_map(Event::ids).collect();
         let result = match self.places.clone().try_acquire_owned() {
             Ok(place) => match self.queue.send(Request { events, ids, reply, _place: Some(place) }) {
-                Ok(()) => answer.await.unwrap_or(Err(IngestError::Crashed)),
+                // Its transaction goes on all the same: a database that hangs may still carry it out.
+                Ok(()) => match tokio::time::timeout(Duration::from_millis(self.parts.settings.timeout_ms), answer).await {
+                    Ok(answered) => answered.unwrap_or(Err(IngestError::Crashed)),
+                    Err(_) => Err(IngestError::Unavailable(StoreError::InDoubt(sqlx::Error::PoolTimedOut))),
+                },
                 Err(_) => Err(IngestError::Crashed),
             },
             Err(_) => Err(IngestError::Overloaded),
