@@ -58,6 +58,8 @@ pub struct DatabaseSettings {
     pub acquire_timeout_ms: u64,
     /// How long a statement of ours may run.
     pub statement_timeout_ms: u64,
+    /// How long a transaction may stand still before Postgres ends it: what a hanging replica has locked is free after that.
+    pub idle_transaction_timeout_ms: u64,
     /// Postgres streaming replicas that table reads may go to: URLs separated by commas, or `off`.
     pub read_url: String,
     /// How long one of them may take to answer before the primary is asked.
@@ -215,6 +217,7 @@ impl Default for DatabaseSettings {
             max_lifetime_seconds: 3600,
             acquire_timeout_ms: 5_000,
             statement_timeout_ms: 30_000,
+            idle_transaction_timeout_ms: 2_000,
             read_url: "off".into(),
             read_timeout_ms: 500,
             sqlite_readers: 4,

@@ -40,6 +40,7 @@ pub const RULES: [(&str, Rule); 48] = [
     ("database.max_lifetime_seconds", Whole(1..=A_YEAR_SECONDS)),
     ("database.acquire_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.statement_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("database.idle_transaction_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.read_url", Text("off, or URLs that begin with postgres://, separated by commas")),
     ("database.read_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.sqlite_readers", Whole(1..=1_000)),

@@ -4,6 +4,7 @@ pub mod directory;
 pub mod flights;
 pub mod found;
 pub mod ingest;
+pub mod look_ups;
 pub mod outage;
 pub mod reads;
 pub mod refresh;

@@ -124,6 +124,8 @@ pub enum ReadError {
     Unavailable,
     /// `min_version` was not reached in time.
     VersionNotReached,
+    /// The facility is in another zone than was thought, as it is here: the day is to be found anew.
+    Moved(Arc<Facility>),
 }
 
 pub struct Reads {
@@ -239,8 +241,13 @@ impl Reads {
             loop {
                 match self.lower_rungs(facility, day, wish, &mut last, forward).await {
                     Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
-                    Ok(_) => tokio::time::sleep(VERSION_POLL).await,
-                    Err(None) => return Err(ReadError::NotFound),
+                    Ok(_) => {
+                        if let Some(moved) = self.moved(facility) {
+                            return Err(ReadError::Moved(moved));
+                        }
+                        tokio::time::sleep(VERSION_POLL).await;
+                    }
+                    Err(None) => return Err(self.moved(facility).map_or(ReadError::NotFound, ReadError::Moved)),
                     Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
                     Err(Some(error)) => {
                         self.outage.failed(&error, self.clock.now_ms());
@@ -255,6 +262,11 @@ impl Reads {
             Err(_) if wish.min_version > 0 => Err(ReadError::VersionNotReached),
             Err(_) => self.last_figures(self.held(facility.id, &day), wish, forward),
         }
+    }
+
+    /// The facility as it is known by now, if that is in another zone.
+    fn moved(&self, facility: &Facility) -> Option<Arc<Facility>> {
+        self.directory.get(facility.id).filter(|now| now.zone.name != facility.zone.name)
     }
 
     /// Redis, the table, the source, each where the rung before has nothing that will do. `Err(None)`: there is no such day.
