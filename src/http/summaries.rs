@@ -32,8 +32,8 @@ use crate::{
     },
     metrics::Trigger,
     service::{
+        answer::{Answer, Forward, Outcome, ReadError, Tier, Wish},
         flights::Flights,
-        reads::{Answer, Forward, ReadError, Tier, Wish},
     },
 };
 
@@ -299,7 +299,7 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
     let answer = Answer {
         age_ms: app.reads.age_ms(&entry, now_ms),
         entry,
-        outcome: crate::service::reads::Outcome::Fresh,
+        outcome: Outcome::Fresh,
         tier: Tier::Source,
         forward: Some(Forward::Request),
         collapsed,
