@@ -72,6 +72,8 @@ pub enum Consumed {
     Gap,
     /// It was consumed before.
     Old,
+    /// Another history of the database is served by now: it says nothing there.
+    OtherHistory,
 }
 
 impl Memory {
@@ -140,10 +142,13 @@ impl Memory {
         self.recent().reign == vantage.reign
     }
 
-    /// Consumes the message at a position of the stream. One that does not follow the last begins a new continuity.
-    pub fn consume(&self, at: Position, message: &Message) -> Consumed {
+    /// Consumes the message at a position of the stream, of the history that was served at the vantage. One that does not follow the last
+    /// begins a new continuity.
+    pub fn consume(&self, vantage: &Vantage, at: Position, message: &Message) -> Consumed {
         let mut recent = self.recent();
-        let consumed = if at.generation == recent.at.generation && at.number <= recent.at.number {
+        let consumed = if recent.reign != vantage.reign {
+            return Consumed::OtherHistory;
+        } else if at.generation == recent.at.generation && at.number <= recent.at.number {
             return Consumed::Old;
         } else if at.generation == recent.at.generation && at.number == recent.at.number + 1 {
             Consumed::Next
