@@ -210,12 +210,12 @@ async fn expire(sim: &Sim, r: usize, until: i64) -> bool {
 /// Stores the watermark, and then announces it.
 async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
     let Look { vantage, seen, .. } = look;
-    let (proof, at_ms) = match sim.world().mutant {
-        Some(Mutant::WatermarkOfLater) => {
+    let (proof, at_ms) = match sim.breaks(Mutant::WatermarkOfLater) {
+        true => {
             let later = sim.world().now;
             (Proof::of(vantage, &Observation { at_ms: later, ..sim.world().db.observe(later, 0) }), later)
         }
-        _ => (proof, seen.at_ms),
+        false => (proof, seen.at_ms),
     };
     let Some(watermark) = proof.watermark() else { return };
     sim.step().await;

@@ -41,8 +41,8 @@ impl Pace {
     pub fn random(rng: &mut Pcg64) -> Self {
         let one_of = |rng: &mut Pcg64, choices: &[usize]| choices[rng.random_range(0..choices.len())];
         let mut weight = |choices: &[usize]| one_of(rng, choices) as u32;
-        let (write, read, refresh) = (weight(&[2, 6, 15]), weight(&[4, 10]), weight(&[2, 6]));
-        let (drain, follow, work, fault) = (weight(&[15, 30, 50]), weight(&[10, 30]), weight(&[20, 40]), weight(&[0, 1, 3, 6]));
+        let (write, read, refresh) = (weight(&[1, 3, 8]), weight(&[4, 10]), weight(&[2, 6]));
+        let (drain, follow, work, fault) = (weight(&[30, 60, 100]), weight(&[30, 80]), weight(&[20, 40]), weight(&[0, 1, 2, 4]));
         let unanswered = weight(&[0, 3, 15]);
         Pace {
             recent: one_of(rng, &[2, 4, 32]),

@@ -13,9 +13,9 @@ use crate::{
     world::{Actor, REPLICAS, Replica, Sim, called},
 };
 
-const STEPS: usize = 240;
+const STEPS: usize = 400;
 /// Tasks beside those that a replica always has.
-const AT_ONCE: usize = 14;
+const AT_ONCE: usize = 10;
 
 /// What a schedule that told no lie has asked.
 #[derive(Debug, Clone, Copy, Default)]
