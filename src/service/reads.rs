@@ -44,7 +44,7 @@ pub struct Reads {
     pub metrics: Arc<Metrics>,
     pub freshness: FreshnessSettings,
     /// How old an entry may be that no watermark counts for, in memory and in Redis; however much older its reader would take it.
-    pub unproven_ms: Unproven,
+    pub unproven: Unproven,
     /// Keys whose refresh met a lock of somebody else's a moment ago: their readers get the last figures without waiting for it again.
     pub locked: Cache<Key, ()>,
 }
@@ -61,7 +61,7 @@ pub const LOCK_BACK_OFF: Duration = Duration::from_secs(2);
 /// Locked keys remembered.
 pub const LOCKED_KEYS: u64 = 10_000;
 
-/// Age from which an entry that missed something is read anew.
+/// Age from which an entry that is held and missed something is read anew.
 const REJOIN_MS: i64 = 1_000;
 
 /// How often the table is asked again for a version that is not there yet.
@@ -74,18 +74,22 @@ impl Reads {
     pub fn read_memory(&self, facility: Uuid, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
         let entry = self.held(facility, day)?;
         let age_ms = self.age_ms(&entry, now_ms);
-        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, self.unproven_ms.memory, now_ms))
-            .then(|| {
-                self.metrics.reads_fresh_memory.inc();
-                hit(entry, age_ms)
-            })
+        let unproven_ms = self.unproven_ms(self.unproven.memory, true, wish);
+        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, unproven_ms, now_ms)).then(|| {
+            self.metrics.reads_fresh_memory.inc();
+            hit(entry, age_ms)
+        })
     }
 
     /// Whether nothing could be gained by looking further: later changes come by here, or the entry is young, or nobody could tell anyway.
-    /// Where the stream is followed, one that is not joined to it (after a gap) is soon read anew, and joined then.
     fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64, now_ms: i64) -> bool {
-        let most_ms = if self.changes.are_followed() { unproven_ms.min(REJOIN_MS) } else { unproven_ms };
-        age_ms <= most_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
+        age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
+    }
+
+    /// How old an entry may be without proof. One that is held and missed something, while the stream is followed, is soon read anew, and
+    /// joined then; not for a reader that takes nothing but what tiers hold.
+    fn unproven_ms(&self, tier_ms: i64, is_held: bool, wish: &Wish) -> i64 {
+        if is_held && !wish.only_if_cached && self.changes.are_followed() { tier_ms.min(REJOIN_MS) } else { tier_ms }
     }
 
     /// Whether each later change would come by here.
@@ -184,7 +188,8 @@ impl Reads {
         let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
         if let Some(entry) = self.read_redis(facility.id, &day).await {
             let age_ms = self.age_ms(&entry, self.clock.now_ms());
-            let is_fresh = wish.takes(age_ms) && self.counts_as_fresh(&entry, age_ms, self.unproven_ms.redis, self.clock.now_ms());
+            let unproven_ms = self.unproven_ms(self.unproven.redis, last.is_some(), wish);
+            let is_fresh = wish.takes(age_ms) && self.counts_as_fresh(&entry, age_ms, unproven_ms, self.clock.now_ms());
             keep_newer(last, &entry);
             if is_fresh && entry.version >= wish.min_version {
                 return Ok(Answer { outcome: Outcome::Fresh, tier: Tier::Redis, forward: Some(forward), ..hit(entry, age_ms) });

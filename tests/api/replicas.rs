@@ -1,8 +1,16 @@
 //! Several replicas of the service on one Postgres and one Redis: they answer as one, whichever of their parts is missing.
 
 mod changes;
+mod company;
+mod epochs;
+mod gaps;
+mod honest;
+mod leader;
 mod one_refresh;
 mod own_writes;
+mod read_pool;
+mod redis_lost;
+mod redis_rung;
 
 use std::ops::Index;
 
@@ -89,6 +97,17 @@ impl Index<usize> for Fleet {
 /// Nothing that it depends on is missing.
 async fn wait_until_whole(replica: &Service) {
     wait_until("all that it depends on is up", async || get(replica, "/health/ready").await["status"] == "ready").await;
+}
+
+/// What `/health/ready` says: its status, and the state of the dependency.
+async fn state(replica: &Service, dependency: &str) -> (String, String) {
+    let response = replica.get("/health/ready").await;
+    assert_eq!(response.status(), 200, "a lost dependency is no reason to be taken out");
+    let ready: Value = response.json().await.unwrap();
+    let dependencies = ready["dependencies"].as_array().unwrap();
+    let found = dependencies.iter().find(|found| found["name"] == dependency).unwrap_or_else(|| panic!("no {dependency} in {ready}"));
+    assert_eq!(found["last_error"].is_string(), found["state"] == "down", "{ready}");
+    (ready["status"].as_str().unwrap().to_owned(), found["state"].as_str().unwrap().to_owned())
 }
 
 /// Where an answer came from.
