@@ -39,6 +39,8 @@ pub const CHANGES: u32 = 62;
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
     pub at: i64,
+    /// Units expire then, and nobody writes it.
+    pub is_expiry: bool,
     /// How often the clock had been set back by then.
     pub era: usize,
     /// Of the figures that have seen it. Units replaced by others of the same count change none.

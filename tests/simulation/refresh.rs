@@ -41,7 +41,7 @@ fn new_changes(world: &mut World, k: usize) -> Vec<Change> {
         let Some(bit) = world.judge.new_bit(k) else { return Vec::new() };
         // Units replaced by as many others change no figure.
         let bit = if world.chance(10) { 0 } else { bit };
-        changes.push(Change { at, era, bit });
+        changes.push(Change { at, is_expiry: at == expires_at, era, bit });
     }
     changes
 }
@@ -49,8 +49,9 @@ fn new_changes(world: &mut World, k: usize) -> Vec<Change> {
 /// The figures of a key with these changes, and until when they hold, as a snapshot sees them now.
 fn derive(world: &World, k: usize, changes: &[Change]) -> (i64, Option<i64>) {
     let all = || world.db.sources[k].iter().chain(changes);
-    let seen = all().filter(|change| change.at <= world.now).fold(0, |seen, change| seen | change.bit);
-    (seen, all().filter(|change| change.at > world.now).map(|change| change.at).min())
+    // What was written is seen, whatever the clock shows; what expires is a matter of the clock.
+    let seen = all().filter(|change| !change.is_expiry || change.at <= world.now).fold(0, |seen, change| seen | change.bit);
+    (seen, all().filter(|change| change.is_expiry && change.at > world.now).map(|change| change.at).min())
 }
 
 /// One transaction. Answers the row, and whether it was written; `None` where somebody holds the lock, or it was cut short.
@@ -77,7 +78,7 @@ async fn transact(sim: &Sim, k: usize, cause: Cause<'_>) -> Option<(SummaryRow, 
             return None; // Numbered anew since a restore: it is another one's, which `Refresher` sees by what it has taken.
         }
         let (now, era) = (world.now, world.judge.era());
-        let commit = |change: Change| Change { at: if change.at == row.as_of_ms { now } else { change.at.max(now) }, era, ..change };
+        let commit = |change: Change| Change { at: if change.is_expiry { change.at.max(now) } else { now }, era, ..change };
         world.db.sources[k].extend(changes.into_iter().map(commit));
         let deletes_all = world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(cause, Cause::Marks(_));
         world.db.marks.retain(|(id, of)| !marks.contains(id) && !(deletes_all && *of == k));
