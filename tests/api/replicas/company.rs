@@ -46,12 +46,12 @@ async fn a_node_of_the_cluster_that_hangs_costs_no_answer() {
 
 #[tokio::test]
 async fn what_servers_without_redis_change_is_never_missing_beyond_its_age_at_those_with_it() {
-    let mut fleet = Fleet::of(2).await;
+    let launch = Service::on_postgres().await;
+    let mut fleet = Fleet::on(launch.clone(), 2, Redis::start()).await;
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
     diary.keep(&fleet.replicas, Duration::from_millis(500)).await;
-    let without = fleet.launch.clone().env("REDIS_URL", "");
     for _ in 0..2 {
-        fleet.replicas.push(without.clone().start().await);
+        fleet.replicas.push(launch.clone().start().await);
         diary.keep(&fleet.replicas, Duration::from_secs(2)).await;
     }
     let mut plain = Plain::beside(&fleet[0]).await;
