@@ -90,6 +90,7 @@ async fn a_backup_restored_under_running_replicas_leaves_nothing_of_what_was_los
     let histories = Histories::begin(&fleet).await;
     postgres.back_up();
     histories.go_on(&fleet).await;
+    proven_anew(&fleet).await;
     postgres.stop();
     postgres.restore();
     postgres.start_again();
@@ -99,6 +100,13 @@ async fn a_backup_restored_under_running_replicas_leaves_nothing_of_what_was_los
         histories.are_apart(replica).await;
     }
     histories.stay_apart(&fleet).await;
+}
+
+/// Waits until what there is now has been proven, and everybody has heard of it: a loss is told by a proof that the database lacks.
+async fn proven_anew(fleet: &Fleet) {
+    let stored = "SELECT floor(extract(epoch FROM watermark_at) * 1000)::bigint FROM fleet";
+    let now_ms = plain_sql::number(fleet[0].database_url(), "SELECT floor(extract(epoch FROM now()) * 1000)::bigint").await;
+    wait_until("it is proven", async || plain_sql::number(fleet[0].database_url(), stored).await > now_ms + 1_000).await;
 }
 
 /// While nobody runs, the database's files are put back to what they were: the same timeline, and only Redis remembers.
@@ -113,6 +121,7 @@ async fn only_redis_remembers(settings: impl FnOnce(Launch) -> Launch) {
     fleet.join().await;
     fleet.join().await;
     histories.go_on(&fleet).await;
+    proven_anew(&fleet).await;
     stop(&mut fleet).await;
     postgres.stop();
     postgres.restore();
