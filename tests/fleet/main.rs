@@ -7,7 +7,8 @@ mod support;
 
 // The judge, who knows nothing of the service.
 mod history;
-mod history_tests;
+mod judge;
+mod judge_tests;
 // The parts and the load.
 mod load;
 mod parts;

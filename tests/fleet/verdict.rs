@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::{
-    history::{Fate, Fault, History, Loss, judge},
+    history::{Fate, History, Loss},
+    judge::{Fault, judge},
     load::{LANES, Load, Shared, client, now_ms, request},
     parts::{FACILITIES, Fleet},
     readers::{self, Wish},

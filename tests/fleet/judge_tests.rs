@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use jiff::civil::date;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
-use crate::history::{Answer, Fate, Fault, History, Loss, Shown, Write, judge};
+use crate::{
+    history::{Answer, Fate, History, Loss, Shown, Write},
+    judge::{Fault, judge},
+};
 
 const FACILITIES: usize = 2;
 const LANES: usize = 4;
