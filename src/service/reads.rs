@@ -186,7 +186,9 @@ impl Reads {
         forward: Forward,
     ) -> Result<Answer, Option<Arc<StoreError>>> {
         let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
-        if let Some(entry) = self.read_redis(facility.id, &day).await {
+        // For no-cache nothing in there is new enough, however young.
+        let may_do = wish.max_age_ms > 0 || wish.max_stale_ms.is_some() || wish.min_version > 0;
+        if may_do && let Some(entry) = self.read_redis(facility.id, &day).await {
             let age_ms = self.age_ms(&entry, self.clock.now_ms());
             let unproven_ms = self.unproven_ms(self.unproven.redis, last.is_some(), wish);
             let is_fresh = wish.takes(age_ms) && self.counts_as_fresh(&entry, age_ms, unproven_ms, self.clock.now_ms());
