@@ -232,7 +232,8 @@ impl Application {
             Some(fleet) => {
                 let running = fleet.follow().await;
                 // Before anything of it is served: whether the database still has all that the stream tells.
-                drain.look().await.map_err(failed)?;
+                let looked = if running.is_caught_up() { drain.look().await } else { drain.begin_apart().await };
+                looked.map_err(failed)?;
                 Some(running)
             }
         };

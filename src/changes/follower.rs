@@ -1,6 +1,7 @@
 //! Consumes the stream between replicas, from where this one had come.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -88,7 +90,13 @@ const RETRY: Duration = Duration::from_millis(100);
 impl Follower {
     /// Follows until it is told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let _ = stop.run_until_cancelled(self.follow_for_ever()).await;
+        while stop.run_until_cancelled(AssertUnwindSafe(self.follow_for_ever()).catch_unwind()).await.is_some() {
+            self.metrics.panics.inc();
+            tracing::error!("the follower of the change stream panicked; it begins anew");
+            self.following.fall_behind();
+            self.memory.lose_continuity(Some(Position::default()));
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     async fn follow_for_ever(self: &Arc<Self>) {

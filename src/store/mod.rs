@@ -50,8 +50,8 @@ pub trait Store: Send + Sync + 'static {
     fn join_stream(&self) {}
     /// The keys whose stored row differs from its sources, all seen in one snapshot. Writes nothing, locks nothing.
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>>;
-    /// Stores a watermark that was proven in this epoch. False, and nothing is stored, where the database is at another epoch by now or
-    /// has one as late.
+    /// Stores a watermark that was proven in this epoch, after the look that proved it. False, and nothing is stored, where the database is
+    /// at another epoch by now, or has one as late, or where the connection of that look was lost.
     async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool>;
     /// Begins the generation of the stream behind `after`, and answers its number, which no other caller has ever got.
     /// `StoreError::Conflict` where somebody has begun it already.
@@ -59,7 +59,7 @@ pub trait Store: Send + Sync + 'static {
     /// Ends an epoch, unless somebody has: the next look sees another, without a watermark.
     async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
     /// Deletes rows of both outboxes (by `Observation::outbox` and `changed_facilities`) that were published in that generation. False,
-    /// and nothing is deleted, where another one has begun.
+    /// and nothing is deleted, where another one has begun, or where the connection of that look was lost.
     async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool>;
     /// Deletes outbox rows of versions that a later one of the same day has followed: publishing the last is enough.
     async fn compact_outbox(&self) -> Result<()>;

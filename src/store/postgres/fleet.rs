@@ -48,13 +48,13 @@ pub(super) async fn summaries(connection: &mut PgConnection, keys: &[(Uuid, Date
     Ok((agreed, rows))
 }
 
-pub(super) async fn store_watermark(pool: &PgPool, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
+pub(super) async fn store_watermark(connection: &mut PgConnection, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
     let stored = sqlx::query(include_str!("../../../sql/postgres/store_watermark.sql"))
         .bind(epoch.identity())
         .bind(watermark.at_ms)
         .bind(watermark.position.generation)
         .bind(watermark.position.number)
-        .execute(pool)
+        .execute(connection)
         .await?;
     Ok(stored.rows_affected() == 1)
 }
@@ -73,7 +73,7 @@ pub(super) async fn begin_epoch(pool: &PgPool, old: &Epoch) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn forget_published(pool: &PgPool, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
+pub(super) async fn forget_published(connection: &mut PgConnection, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
     let forget = sqlx::query_scalar(include_str!("../../../sql/postgres/forget_published.sql"));
-    Ok(forget.bind(outbox).bind(facilities).bind(generation).fetch_one(pool).await?)
+    Ok(forget.bind(outbox).bind(facilities).bind(generation).fetch_one(connection).await?)
 }

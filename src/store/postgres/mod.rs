@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::civil::Date;
-use sqlx::{AssertSqlSafe, PgPool, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
@@ -149,7 +149,8 @@ impl Store for PostgresStore {
     }
 
     async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
-        fleet::store_watermark(&self.pool, watermark, epoch).await
+        let stored = self.presence.write(async |connection| fleet::store_watermark(connection, watermark, epoch).await).await?;
+        Ok(stored.unwrap_or(false))
     }
 
     async fn begin_generation(&self, after: i64) -> Result<i64> {
@@ -161,7 +162,8 @@ impl Store for PostgresStore {
     }
 
     async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
-        fleet::forget_published(&self.pool, outbox, facilities, generation).await
+        let forget = async |connection: &mut PgConnection| fleet::forget_published(connection, outbox, facilities, generation).await;
+        Ok(self.presence.write(forget).await?.unwrap_or(false))
     }
 
     async fn compact_outbox(&self) -> Result<()> {

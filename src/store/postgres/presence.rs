@@ -77,6 +77,17 @@ impl Presence {
         Ok(Look { row, epoch, watermark, arrived, leads })
     }
 
+    /// Writes what a look has proven, over the very connection that looked: where that was lost, the server may have been replaced by an
+    /// earlier state of itself meanwhile, of which the look says nothing. Then nothing is written, and `None` answered.
+    pub(super) async fn write<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T>) -> Result<Option<T>> {
+        let mut place = self.held.lock().await;
+        let Some(mut held) = place.take() else { return Ok(None) };
+        let written = tokio::time::timeout(self.timeout, statement(&mut held.connection)).await;
+        let written = written.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        *place = Some(held);
+        Ok(Some(written))
+    }
+
     /// A connection that answers and has its locks. Locks stack, so each is taken once.
     async fn prepare(&self, held: Option<Held>) -> Result<Held, sqlx::Error> {
         let mut held = match held {
