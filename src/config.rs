@@ -130,6 +130,8 @@ pub struct IngestSettings {
     pub queue: usize,
     /// Events that share one transaction at most.
     pub group_events: usize,
+    /// How long a transaction may take until its commit, locks apart: for a database that hangs.
+    pub timeout_ms: u64,
     /// How long a whole group may wait for a lock before its requests go one by one.
     pub group_lock_timeout_ms: u64,
     /// How long a single request may then wait for the lock it needs.
@@ -244,6 +246,7 @@ impl Default for IngestSettings {
         IngestSettings {
             queue: 1024,
             group_events: 2_000,
+            timeout_ms: 5_000,
             group_lock_timeout_ms: 100,
             lock_timeout_ms: 2_000,
             slow_lanes: 4,

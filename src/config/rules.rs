@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, Rule); 47] = [
+pub const RULES: [(&str, Rule); 48] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -58,6 +58,7 @@ pub const RULES: [(&str, Rule); 47] = [
     ("cache.redis_fresh_seconds", Whole(0..=A_YEAR_SECONDS)),
     ("ingest.queue", Whole(1..=10_000_000)),
     ("ingest.group_events", Whole(1..=1_000_000)),
+    ("ingest.timeout_ms", Whole(1..=A_DAY_MS)),
     ("ingest.group_lock_timeout_ms", Whole(1..=A_DAY_MS)),
     ("ingest.lock_timeout_ms", Whole(1..=A_DAY_MS)),
     ("ingest.slow_lanes", Whole(1..=1_000)),
