@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the figures that the project promises, each beside what it is compared to in the same run, and prints them in one table.
 #
-#   load-tests/bench.sh [SECTION]...      all of them without an argument: see below
+#   load-tests/bench.sh [SECTION]...      all of them without an argument; which there are, load-tests/README.md says
 #   BENCH_QUICK=1 load-tests/bench.sh     short rounds and fewer of them: to see that it works, not to quote
 #
 # Everything is private: free ports, temporary folders, a Postgres of its own; all of it goes when the script ends, however it ends.

@@ -31,7 +31,7 @@ measure_redis() {
     added=$(rung_ratio added get_p50_us) bare=$(rung_median get_p50_us)
     row "Redis rung, added latency / bare GET" "<= 1.5 x" "$added x" "memory $(rung_median memory_p50_us) us, Redis $(rung_median redis_p50_us) us, GET of $(value_of "$line" bytes) bytes $bare us" "$added <= 1.5"
     added=$(rung_ratio added_p99 get_p99_us)
-    row "  p99" "" "$added x" "memory $(rung_median memory_p99_us) us, Redis $(rung_median redis_p99_us) us, GET $(rung_median get_p99_us) us"
+    row "  p99" "" "$added x" "memory $(rung_median memory_p99_us) us, Redis $(rung_median redis_p99_us) us, GET $(rung_median get_p99_us) us; $(sed "s/.*\belsewhere=\([^ ]*\).*/\1/" "$folder/rungs" | awk '{ sum += $1 } END { print sum }') of $((2 * times * rounds)) reads answered by another rung"
 }
 
 answered_by() { curl -sf -D - -o /dev/null "$2" | grep -qi "^cache-status: .*detail=$1"; } # RUNG URL

@@ -200,13 +200,16 @@ impl Reads {
         if wish.only_if_cached {
             return Err(Some(Arc::new(StoreError::Conflict)));
         }
-        if self.outage.is_on(self.clock.now_ms()) {
-            return Err(Some(Arc::new(StoreError::Unavailable(sqlx::Error::PoolTimedOut))));
-        }
         if let Some(answer) = self.try_table(facility, day, wish, last, forward).await.map_err(|error| Some(Arc::new(error)))? {
             return Ok(answer);
         }
+        self.spare_primary().map_err(|error| Some(Arc::new(error)))?;
         self.from_source(facility, day, wish, outcome, forward).await
+    }
+
+    /// Fails while the primary is out of reach; as a conflict, which is no sign of an outage itself.
+    fn spare_primary(&self) -> store::Result<()> {
+        if self.outage.is_on(self.clock.now_ms()) { Err(StoreError::Conflict) } else { Ok(()) }
     }
 
     /// What the replicas' shared tier has, judged and kept in memory like any fill.
@@ -296,6 +299,7 @@ impl Reads {
         {
             return Ok(Some(entry));
         }
+        self.spare_primary()?;
         for _ in 0..FILL_ATTEMPTS {
             let (vantage, table_ms) = (self.memory.vantage(), self.memory.table_ms());
             let read = self.store.summaries(&[key]).await?;

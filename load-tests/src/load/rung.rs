@@ -18,9 +18,14 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
         let payload: Vec<u8> = redis::cmd("HGET").arg(&key).arg("b").query_async(&mut bare).await?;
         bare.set("bench:payload", &payload).await?;
         let mut taken: [Vec<Duration>; 3] = Default::default();
+        let mut elsewhere = 0;
         for _ in 0..times {
-            taken[0].push(read(&mut memory, &path, "detail=memory").await?);
-            taken[1].push(read(&mut redis, &path, "detail=redis").await?);
+            for (place, (connection, rung)) in [(&mut memory, "detail=memory"), (&mut redis, "detail=redis")].into_iter().enumerate() {
+                match read(connection, &path, rung).await? {
+                    Some(time) => taken[place].push(time),
+                    None => elsewhere += 1,
+                }
+            }
             let asked = Instant::now();
             let found: Vec<u8> = redis::cmd("GET").arg("bench:payload").query_async(&mut bare).await?;
             taken[2].push(asked.elapsed());
@@ -28,7 +33,7 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
                 return Err::<String, Failure>("the bare GET brought another payload".into());
             }
         }
-        let mut line = format!("bytes={}", payload.len());
+        let mut line = format!("bytes={} elsewhere={elsewhere}", payload.len());
         for (name, times) in ["memory", "redis", "get"].iter().zip(&mut taken) {
             times.sort_unstable();
             for (quantile, label) in [(0.5, "p50"), (0.99, "p99")] {
@@ -40,12 +45,13 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     .await?
 }
 
-async fn read(connection: &mut Connection, path: &str, rung: &str) -> Result<Duration, Failure> {
+/// `None` where another rung answered: on a busy machine Redis may take longer than the service waits for it.
+async fn read(connection: &mut Connection, path: &str, rung: &str) -> Result<Option<Duration>, Failure> {
     let asked = Instant::now();
     let answer = connection.get(path).await?;
     let taken = asked.elapsed();
-    match answer.header("cache-status") {
-        Some(status) if answer.status == 200 && status.contains(rung) => Ok(taken),
-        status => Err(format!("{path} was answered {} {status:?} where {rung} was expected", answer.status).into()),
+    if answer.status != 200 {
+        return Err(format!("{path} was answered {}", answer.status).into());
     }
+    Ok(answer.header("cache-status").is_some_and(|status| status.contains(rung)).then_some(taken))
 }

@@ -36,14 +36,34 @@ pub(super) struct Group<'a> {
     registered: HashMap<Uuid, Arc<Facility>>,
 }
 
+/// A transaction that has done all its work, and what it found.
+struct Prepared {
+    tx: Box<dyn Transaction>,
+    folded: Vec<Result<Folded, Vec<Fault>>>,
+    days: HashMap<(Uuid, Touch), Vec<DayKey>>,
+    refreshed: Vec<Refreshed>,
+}
+
 impl<'a> Group<'a> {
     pub(super) fn new(parts: &'a Parts, requests: &'a [Vec<Event>]) -> Self {
         Group { parts, requests, overlay: Overlay::default(), loaded: HashMap::new(), registered: HashMap::new() }
     }
 
-    /// Commits the group. One outcome a request, in order.
+    /// Commits the group. One outcome a request, in order. Takes no longer than half of `ingest.timeout_ms` and one wait for a lock
+    /// before the commit itself.
     pub(super) async fn commit(mut self, lock_timeout: Duration) -> store::Result<Vec<Result<Applied, IngestError>>> {
         let vantage = self.parts.changes.vantage();
+        let bound = Duration::from_millis(self.parts.settings.timeout_ms) / 2 + lock_timeout;
+        // A database that hangs answers nothing, not even that a statement took too long. Before its commit a transaction is just dropped.
+        let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
+        let Prepared { tx, folded, days, refreshed } = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))??;
+        tx.commit().await?;
+        self.after_commit(&vantage, &refreshed);
+        Ok(self.outcomes(folded, &days, &refreshed))
+    }
+
+    /// Everything up to the commit.
+    async fn prepare(&mut self, lock_timeout: Duration) -> store::Result<Prepared> {
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
         let folded: Vec<Result<Folded, Vec<Fault>>> = self.requests.iter().map(|events| self.overlay.fold(events)).collect();
@@ -56,9 +76,7 @@ impl<'a> Group<'a> {
         if !self.registered.is_empty() {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
         }
-        tx.commit().await?;
-        self.after_commit(&vantage, &refreshed);
-        Ok(self.outcomes(folded, &days, &refreshed))
+        Ok(Prepared { tx, folded, days, refreshed })
     }
 
     fn statements(&self) -> impl Iterator<Item = &'a Statement> {

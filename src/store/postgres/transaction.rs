@@ -30,6 +30,8 @@ pub(super) struct PostgresTransaction {
 
 /// How long to ask what became of a commit whose answer was lost: a server that restarts is back by then.
 const IN_DOUBT: Duration = Duration::from_secs(10);
+/// How long a commit may take before that is asked: one that waits for its standby takes as long as that.
+const COMMIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl PostgresTransaction {
@@ -70,15 +72,16 @@ impl PostgresTransaction {
 async fn resolve(pool: &PgPool, number: &str, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
     let started = Instant::now();
     loop {
+        let ask = sqlx::query_as(include_str!("../../../sql/postgres/commit_status.sql")).bind(number).bind(locked_at_ms).fetch_one(pool);
         let status: sqlx::Result<(Option<String>, bool)> =
-            sqlx::query_as(include_str!("../../../sql/postgres/commit_status.sql")).bind(number).bind(locked_at_ms).fetch_one(pool).await;
+            tokio::time::timeout(IN_DOUBT.saturating_sub(started.elapsed()), ask).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         match status.as_ref().map(|(status, unbroken)| (status.as_deref(), *unbroken)) {
             Ok((Some("committed"), true)) => return Ok(()),
             Ok((Some("committed"), false)) => return Err(StoreError::InDoubt(lost)),
             Ok((Some("aborted"), _)) => return Err(lost.into()),
             // Not given to any transaction since the crash: ours is lost.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => return Err(lost.into()),
-            _ if started.elapsed() > IN_DOUBT => return Err(StoreError::InDoubt(lost)),
+            _ if started.elapsed() >= IN_DOUBT => return Err(StoreError::InDoubt(lost)),
             _ => tokio::time::sleep(ASK_AGAIN).await,
         }
     }
@@ -224,7 +227,9 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        match (self.tx.commit().await.map_err(StoreError::from), self.number, self.locked_at_ms) {
+        let silent = || Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer to a commit")));
+        let committed = tokio::time::timeout(COMMIT, self.tx.commit()).await.unwrap_or_else(|_| silent());
+        match (committed.map_err(StoreError::from), self.number, self.locked_at_ms) {
             // A server that goes down may say so and have committed all the same.
             (Err(StoreError::Unavailable(error)), Some(number), Some(locked_at_ms)) => {
                 tracing::warn!(%error, "the connection broke during a commit; asking what became of it");
