@@ -152,7 +152,7 @@ impl Drain {
     async fn announce(&self, known: &mut Known, proof: &Proof, seen: &Observation) -> store::Result<()> {
         if let Some(watermark) = proof.watermark().filter(|_| self.stores_watermark) {
             // Before anybody hears of it: a database that shows less than was heard has lost something.
-            if !self.store.store_watermark(&watermark, &seen.epoch).await? {
+            if !self.may_keep_watermark(known, seen).await? || !self.store.store_watermark(&watermark, &seen.epoch).await? {
                 return Ok(());
             }
         }

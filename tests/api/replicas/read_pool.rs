@@ -3,7 +3,7 @@
 use deadpool_redis::redis::{Value as RedisValue, cmd};
 use uuid::Uuid;
 
-use super::{Fleet, holds, set_stock, source, today};
+use super::{Fleet, authority, holds, set_stock, source, today};
 use crate::{
     steps::{Scrape, age, noon_zone, read},
     support::{Service, plain_sql, postgres::Postgres, redis::Redis, site::Site, wait_until},
@@ -68,10 +68,6 @@ impl Pair {
         let count = format!("SELECT count(*) FROM blood_inventory WHERE id = '{item}' AND quantity = {quantity}");
         wait_until("the standby has it", async || plain_sql::number(&self.there, &count).await == 1).await;
     }
-}
-
-fn authority(server: &Postgres) -> &str {
-    server.url().rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL has a host and a path").0
 }
 
 async fn stocked(pair: &Pair) -> (Site, Uuid) {
