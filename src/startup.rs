@@ -232,8 +232,7 @@ impl Application {
             Some(fleet) => {
                 let running = fleet.follow().await;
                 // Before anything of it is served: whether the database still has all that the stream tells.
-                let looked = if running.is_caught_up() { drain.look().await } else { drain.begin_apart().await };
-                looked.map_err(failed)?;
+                drain.look().await.map_err(failed)?;
                 Some(running)
             }
         };

@@ -152,6 +152,7 @@ impl Flights {
                 (Turn::Another, Some(shared)) => {
                     drop(self.runtime.spawn(self.clone().wait_for_another(shared.clone(), day_key, trigger)));
                 }
+                (Turn::Done(entry), _) => self.land_elsewhere(&day_key.id(), entry),
                 (Turn::Ours(lease), _) => {
                     leases.extend(lease);
                     ours.push(day_key);
@@ -164,10 +165,7 @@ impl Flights {
 
     async fn wait_for_another(self: Arc<Self>, shared: Arc<Shared>, day_key: DayKey, trigger: Trigger) {
         match shared.wait(&day_key.id()).await {
-            Ok(entry) => {
-                let found = Refreshed { row: entry.row, changed: false, written: false, elsewhere: true };
-                self.land_one(&day_key.id(), Ok(Some(Arc::new(found))));
-            }
+            Ok(entry) => self.land_elsewhere(&day_key.id(), entry),
             Err(lease) => self.fly_and_land(&[day_key], lease.into_iter().collect(), trigger).await,
         }
     }
@@ -185,6 +183,11 @@ impl Flights {
         if let Some(shared) = self.shared.as_ref().filter(|_| !leases.is_empty()) {
             shared.done(&found, leases).await;
         }
+    }
+
+    fn land_elsewhere(&self, key: &Key, entry: StoredEntry) {
+        let found = Refreshed { row: entry.row, changed: false, written: false, elsewhere: true };
+        self.land_one(key, Ok(Some(Arc::new(found))));
     }
 
     fn land_one(&self, key: &Key, landing: Landing) {

@@ -28,6 +28,8 @@ pub enum Turn {
     /// This replica's: nobody else has it, or nobody can be asked.
     Ours(Option<Lease>),
     Another,
+    /// Nobody's: it was refreshed a moment ago.
+    Done(StoredEntry),
 }
 
 /// How often to look whether the replica that refreshes a key is done.
@@ -42,11 +44,21 @@ impl Shared {
         self.tier.get(epoch.name(), key.0, key.1).await.ok().flatten()
     }
 
-    /// Takes the key, unless another replica has it.
+    /// Takes the key, unless another replica has it, or has given it back just now with what was to be had.
     pub async fn turn(&self, key: &Key) -> Turn {
+        self.turn_since(key, i64::MAX).await
+    }
+
+    async fn turn_since(&self, key: &Key, since_ms: i64) -> Turn {
         let Some(epoch) = self.epoch.load_full() else { return Turn::Ours(None) };
         match self.tier.lease(epoch.name(), key.0, key.1, self.lease).await {
-            Ok(Some(lease)) => Turn::Ours(Some(lease)),
+            Ok(Some(lease)) => match self.fresh(key, since_ms).await {
+                None => Turn::Ours(Some(lease)),
+                Some(entry) => {
+                    let _ = self.tier.release(lease).await;
+                    Turn::Done(entry)
+                }
+            },
             Ok(None) => Turn::Another,
             Err(_) => Turn::Ours(None),
         }
@@ -65,28 +77,24 @@ impl Shared {
 
     /// Waits for what another replica refreshes, or for one's own turn.
     pub async fn wait(&self, key: &Key) -> Result<StoredEntry, Option<Lease>> {
+        let since_ms = self.clock.now_ms();
         loop {
-            if let Some(entry) = self.fresh(key).await {
+            if let Some(entry) = self.fresh(key, since_ms).await {
                 return Ok(entry);
             }
-            match self.turn(key).await {
+            match self.turn_since(key, since_ms).await {
                 Turn::Another => tokio::time::sleep(POLL).await,
-                Turn::Ours(None) => return Err(None),
-                // It may have been given back just now, with what was to be had.
-                Turn::Ours(Some(lease)) => match self.fresh(key).await {
-                    None => return Err(Some(lease)),
-                    Some(entry) => {
-                        let _ = self.tier.release(lease).await;
-                        return Ok(entry);
-                    }
-                },
+                Turn::Ours(lease) => return Err(lease),
+                Turn::Done(entry) => return Ok(entry),
             }
         }
     }
 
-    async fn fresh(&self, key: &Key) -> Option<StoredEntry> {
+    /// What was refreshed a moment ago, or since then: on a busy machine a moment may be over before anybody looks.
+    async fn fresh(&self, key: &Key, since_ms: i64) -> Option<StoredEntry> {
         let vantage = self.memory.vantage();
-        let found = self.get(key).await.filter(|entry| self.clock.now_ms().saturating_sub(entry.row.as_of_ms) < FRESH_MS)?;
+        let is_fresh = |as_of_ms: i64| as_of_ms >= since_ms || self.clock.now_ms().saturating_sub(as_of_ms) < FRESH_MS;
+        let found = self.get(key).await.filter(|entry| is_fresh(entry.row.as_of_ms))?;
         match self.memory.fill(&vantage, found.since, &found.row, found.row.as_of_ms) {
             Fill::Kept(_) => Some(found),
             Fill::LostRace => None,

@@ -28,7 +28,6 @@ pub struct Fleet {
 
 /// The parts' tasks.
 pub struct Running {
-    place: Arc<Following>,
     stop: CancellationToken,
     following: JoinHandle<()>,
     publishing: JoinHandle<()>,
@@ -90,16 +89,11 @@ impl Fleet {
         if tokio::time::timeout(CATCH_UP, caught_up).await.is_err() {
             tracing::warn!("the change stream is still being read; until then answers come from the table");
         }
-        Running { place: following, stop: self.stop, following: task, publishing: self.publishing }
+        Running { stop: self.stop, following: task, publishing: self.publishing }
     }
 }
 
 impl Running {
-    /// Whether all that there was of the stream has been read.
-    pub fn is_caught_up(&self) -> bool {
-        self.place.is_caught_up()
-    }
-
     /// Ends the follower, and waits until what was committed here has been published.
     pub async fn stop(self) {
         self.stop.cancel();

@@ -22,6 +22,7 @@ use crate::{
     steps::{Scrape, get, header, read},
     support::{
         Service,
+        postgres::Postgres,
         redis::Redis,
         service::Launch,
         site::{Site, acknowledged},
@@ -132,4 +133,9 @@ fn holds(replica: &Service, site: Site, stock: i64) -> impl Future<Output = ()> 
 async fn set_stock(replica: &Service, site: Site, item: Uuid, quantity: i64) -> i64 {
     let applied = acknowledged(replica, &site.stock(item, quantity)).await;
     applied["summaries"][0]["version"].as_i64().unwrap_or_else(|| panic!("no version in {applied}"))
+}
+
+/// The host and port of a server.
+fn authority(server: &Postgres) -> &str {
+    server.url().rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL has a host and a path").0
 }

@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use super::Drain;
+use super::{Drain, LEADERLESS};
 use crate::{
-    changes::Position,
+    changes::{Following, Position},
     store::{self, Observation},
 };
 
@@ -24,11 +24,25 @@ pub struct Known {
     pub(super) missed: bool,
     /// This server has ended the stream that earlier ones had between them.
     left_stream: bool,
+    /// Since when this history is known here.
+    entered_at: Instant,
+    /// This server has seen all that the stream tells of this history, or has kept its watermark itself.
+    is_at_home: bool,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Known { stored_ms: i64::MIN, heard_ms: i64::MIN, heard_at: Instant::now(), several: false, missed: false, left_stream: false }
+        let now = Instant::now();
+        Known {
+            stored_ms: i64::MIN,
+            heard_ms: i64::MIN,
+            heard_at: now,
+            several: false,
+            missed: false,
+            left_stream: false,
+            entered_at: now,
+            is_at_home: false,
+        }
     }
 }
 
@@ -93,6 +107,22 @@ impl Known {
 }
 
 impl Drain {
+    /// Whether this server may keep the watermark. Not where a stream that cannot be read may tell of changes that the database has lost
+    /// (both were put back while nobody ran): a watermark that went on from there would vouch for them. Where nobody else keeps it, either,
+    /// another history begins.
+    pub(super) async fn may_keep_watermark(&self, known: &mut Known, seen: &Observation) -> store::Result<bool> {
+        let has_read_stream = self.changes.following().map_or(seen.generation == 0, Following::is_vouched_for);
+        let is_kept = seen.stored_watermark.is_none_or(|kept| seen.at_ms.saturating_sub(kept.at_ms) < LEADERLESS.as_millis() as i64);
+        known.is_at_home |= has_read_stream || is_kept;
+        if !known.is_at_home && known.entered_at.elapsed() >= LEADERLESS {
+            tracing::warn!(
+                "what the change stream told of this database cannot be read, and nobody else vouches for it: another history begins"
+            );
+            self.store.begin_epoch(&seen.epoch).await?;
+        }
+        Ok(known.is_at_home)
+    }
+
     /// Takes note of what a look found. True where the database began another history by it, so that it has to be looked at again.
     /// `heard` is where this server was in the stream before the look, and the greatest watermark that had come by.
     pub(super) async fn enter_history(&self, known: &mut Known, seen: &Observation, heard: (Position, i64)) -> store::Result<bool> {

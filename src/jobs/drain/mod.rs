@@ -86,21 +86,6 @@ impl Drain {
         self.observe(&mut known, 0).await.map(drop)
     }
 
-    /// For a server that starts without having read the stream. Should the database have been set back while nobody served, nobody can tell
-    /// it from what the stream told: where this server is alone, another history begins.
-    pub async fn begin_apart(&self) -> store::Result<()> {
-        let mut known = self.turn.lock().await;
-        let (_, seen) = self.observe(&mut known, 0).await?;
-        if seen.servers == 1 && seen.stored_watermark.is_some() {
-            tracing::warn!(
-                "the change stream cannot be read, and no other server is there to vouch for what is in Redis: it will not be used"
-            );
-            self.store.begin_epoch(&seen.epoch).await?;
-            self.observe(&mut known, 0).await?;
-        }
-        Ok(())
-    }
-
     /// One look, and the work it finds.
     pub async fn run_once(&self) -> store::Result<Pass> {
         let mut known = self.turn.lock().await;
@@ -165,7 +150,7 @@ impl Drain {
     async fn announce(&self, known: &mut Known, proof: &Proof, seen: &Observation) -> store::Result<()> {
         if let Some(watermark) = proof.watermark().filter(|_| self.changes.store_watermarks()) {
             // Before anybody hears of it: a database that shows less than was heard has lost something.
-            if !self.store.store_watermark(&watermark, &seen.epoch).await? {
+            if !self.may_keep_watermark(known, seen).await? || !self.store.store_watermark(&watermark, &seen.epoch).await? {
                 return Ok(());
             }
         }

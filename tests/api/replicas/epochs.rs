@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Fleet, holds, honest::Diary, set_stock, today, wait_until_whole};
+use super::{Fleet, authority, holds, honest::Diary, set_stock, today, wait_until_whole};
 use crate::{
     steps::{Scrape, noon_zone, path, post, read},
     support::{Service, events::event, plain_sql, postgres::Postgres, redis::Redis, service::Launch, site::Site, wait_until},
@@ -110,27 +110,38 @@ async fn proven_anew(fleet: &Fleet) {
 }
 
 /// While nobody runs, the database's files are put back to what they were: the same timeline, and only Redis remembers.
-async fn only_redis_remembers(settings: impl FnOnce(Launch) -> Launch) {
-    let postgres = Postgres::start(&[]);
-    let mut fleet = on(&postgres, 2, settings).await;
-    let histories = Histories::begin(&fleet).await;
-    stop(&mut fleet).await;
+async fn put_back(postgres: &Postgres, fleet: &mut Fleet) -> Histories {
+    let histories = Histories::begin(fleet).await;
+    let count = fleet.len();
+    stop(fleet).await;
     postgres.stop();
     postgres.copy();
     postgres.start_again();
-    fleet.join().await;
-    fleet.join().await;
-    histories.go_on(&fleet).await;
-    proven_anew(&fleet).await;
-    stop(&mut fleet).await;
+    for _ in 0..count {
+        fleet.join().await;
+    }
+    histories.go_on(fleet).await;
+    proven_anew(fleet).await;
+    stop(fleet).await;
     postgres.stop();
     postgres.restore();
     postgres.start_again();
-    for _ in 0..2 {
-        // Not `join`: what it answers before it has found its feet counts, too.
+    histories
+}
+
+/// Not `join`: what a replica answers before it has found its feet counts, too.
+async fn start_again(fleet: &mut Fleet, count: usize, histories: &Histories) {
+    for _ in 0..count {
         fleet.replicas.push(fleet.launch.clone().start().await);
-        histories.are_apart(fleet.replicas.last().unwrap()).await;
+        histories.are_apart(&fleet[fleet.len() - 1]).await;
     }
+}
+
+async fn only_redis_remembers(settings: impl FnOnce(Launch) -> Launch) {
+    let postgres = Postgres::start(&[]);
+    let mut fleet = on(&postgres, 2, settings).await;
+    let histories = put_back(&postgres, &mut fleet).await;
+    start_again(&mut fleet, 2, &histories).await;
     assert!(fleet.sum("epochs_total", &[]).await >= 1.0);
     histories.stay_apart(&fleet).await;
 }
@@ -173,14 +184,21 @@ async fn what_a_standby_never_got_is_not_told_after_its_promotion() {
     fleet.replicas.clear();
     // Under another name, as a change of configuration would have it; Redis has what the old primary told.
     fleet.launch = Service::on(there).env("REDIS_URL", fleet.redis.url());
-    for _ in 0..2 {
-        fleet.replicas.push(fleet.launch.clone().start().await);
-        histories.are_apart(&fleet[fleet.len() - 1]).await;
-    }
+    start_again(&mut fleet, 2, &histories).await;
     histories.stay_apart(&fleet).await;
 }
 
-/// The host and port of a server.
-fn authority(server: &Postgres) -> &str {
-    server.url().rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL has a host and a path").0
+#[tokio::test]
+async fn nor_where_redis_could_not_be_asked_when_they_started() {
+    let postgres = Postgres::start(&[]);
+    let mut fleet = on(&postgres, 2, |launch| launch).await;
+    let histories = put_back(&postgres, &mut fleet).await;
+    fleet.redis.freeze();
+    start_again(&mut fleet, 2, &histories).await;
+    proven_anew(&fleet).await;
+    fleet.redis.thaw();
+    for replica in &fleet.replicas {
+        wait_until_whole(replica).await;
+    }
+    histories.stay_apart(&fleet).await;
 }
