@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the figures that the project promises, each beside what it is compared to in the same run, and prints them in one table.
 #
-#   load-tests/bench.sh [SECTION]...      reads refresh rebuild lookup events stampede start memory; all of them without an argument
+#   load-tests/bench.sh [SECTION]...      all of them without an argument: see below
 #   BENCH_QUICK=1 load-tests/bench.sh     short rounds and fewer of them: to see that it works, not to quote
 #
 # Everything is private: free ports, temporary folders, a Postgres of its own; all of it goes when the script ends, however it ends.
@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sections=(reads refresh rebuild lookup events stampede start memory)
+sections=(reads refresh rebuild lookup events stampede redis replicas outage start memory)
 for section in "$@"; do
     [[ " ${sections[*]} " == *" $section "* ]] || { echo "bench.sh: $section is not a section; there are: ${sections[*]}" >&2; exit 2; }
 done

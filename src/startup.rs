@@ -220,7 +220,7 @@ impl Application {
             outage: core.outage.clone(),
             metrics: core.metrics.clone(),
             freshness: settings.freshness.clone(),
-            unproven_ms: Unproven { memory: ms(settings.cache.memory_fresh_seconds), redis: ms(settings.cache.redis_fresh_seconds) },
+            unproven: Unproven { memory: ms(settings.cache.memory_fresh_seconds), redis: ms(settings.cache.redis_fresh_seconds) },
             locked: Cache::builder().max_capacity(reads::LOCKED_KEYS).time_to_live(reads::LOCK_BACK_OFF).build(),
         });
         let (ingest, lane) = core.ingest();

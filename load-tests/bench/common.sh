@@ -12,6 +12,7 @@ clean_up() {
     local index
     for ((index = ${#processes[@]} - 1; index >= 0; index--)); do kill "${processes[index]}" 2>/dev/null || true; done
     stop_postgres
+    stop_redis
     wait 2>/dev/null || true
     rm -rf "$folder"
 }
@@ -31,6 +32,7 @@ require_postgres() {
     require psql:postgresql-client
     [ -n "$(postgres_program pgbench)" ] && [ -n "$(postgres_program initdb)" ] || missing+=(postgresql)
 }
+require_redis() { require redis-server redis-cli:redis-tools; }
 require_done() {
     [ ${#missing[@]} = 0 ] || { echo "bench.sh: missing; as root: apt-get install -y --no-install-recommends $(printf '%s\n' "${missing[@]}" | sort -u | xargs)" >&2; exit 1; }
 }
@@ -45,7 +47,7 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 start() {
     local log=$1
     shift
-    "$@" >"$log" 2>&1 9>&- &
+    "$@" >"$log" 2>&1 6>&- 9>&- &
     started=$!
     processes+=("$started")
 }
@@ -72,6 +74,8 @@ start_service() {
     service_pid=$started
     until_it "$folder/service.log" curl -sf "http://$address/health/ready"
 }
+# Processor time of a process in microseconds; /proc counts it in hundredths of a second.
+processor_us() { if [ -n "$1" ]; then awk '{ print ($14 + $15) * 10000 }' "/proc/$1/stat"; else echo 0; fi; }
 # metric NAME{LABELS}: its value, 0 where it has none yet.
 metric() { curl -sf "http://$address/metrics" | awk -v name="$1" '$1 == name { value = $2 } END { print value + 0 }'; }
 
@@ -79,19 +83,46 @@ metric() { curl -sf "http://$address/metrics" | awk -v name="$1" '$1 == name { v
 start_postgres() { # start_postgres [setting=value]...: its URL in $postgres
     stop_postgres
     mkfifo "$folder/postgres.in"
-    tests/private-postgres.sh "$@" <"$folder/postgres.in" >"$folder/postgres.url" 2>"$folder/postgres.err" &
+    tests/private-postgres.sh "$@" <"$folder/postgres.in" >"$folder/postgres.url" 2>"$folder/postgres.err" 6>&- &
     postgres_guard=$!
     exec 9>"$folder/postgres.in"
     until_it "$folder/postgres.err" test -s "$folder/postgres.url"
     postgres=$(<"$folder/postgres.url")
 }
 postgres_guard=
+# order_postgres COMMAND: stop, start, freeze or thaw; returns when it is done.
+order_postgres() {
+    local lines
+    lines=$(wc -l <"$folder/postgres.url")
+    echo "$1" >&9
+    until_it "$folder/postgres.err" has_more_lines "$folder/postgres.url" "$lines"
+    [ "$(tail -1 "$folder/postgres.url")" = "done" ] || { echo "bench.sh: Postgres would not $1" >&2; exit 1; }
+}
+has_more_lines() { [ "$(wc -l <"$1")" -gt "$2" ]; }
 stop_postgres() {
     [ -n "$postgres_guard" ] || return 0
     exec 9>&-
     wait "$postgres_guard" || true
     rm -f "$folder"/postgres.*
     postgres_guard=
+}
+
+start_redis() { # its URL in $redis
+    stop_redis
+    mkfifo "$folder/redis.in"
+    tests/private-redis.sh <"$folder/redis.in" >"$folder/redis.url" 2>"$folder/redis.err" 9>&- &
+    redis_guard=$!
+    exec 6>"$folder/redis.in"
+    until_it "$folder/redis.err" test -s "$folder/redis.url"
+    redis=$(<"$folder/redis.url")
+}
+redis_guard=
+stop_redis() {
+    [ -n "$redis_guard" ] || return 0
+    exec 6>&-
+    wait "$redis_guard" || true
+    rm -f "$folder"/redis.*
+    redis_guard=
 }
 # new_database NAME: an empty one with our tables, once; its URL in $database.
 new_database() {

@@ -66,8 +66,6 @@ wrk_once() {
     awk -v name="$1" -v spent="$spent" '/Requests\/sec/ { rate = $2 } /99%/ { p99 = $2 } / requests in / { count = $1 }
         END { printf "%s %.0f %s %.2f\n", name, rate, p99, spent / count }' "$folder/wrk.out"
 }
-# Processor time of a process in microseconds; /proc counts it in hundredths of a second.
-processor_us() { if [ -n "$1" ]; then awk '{ print ($14 + $15) * 10000 }' "/proc/$1/stat"; else echo 0; fi; }
 
 report_reads() {
     local floor_rate our_rate

@@ -6,46 +6,61 @@ need_stampede() { require_postgres; }
 measure_stampede() {
     local readers=10000
     if [ -n "$quick" ]; then readers=1000; fi
-    local before_limit
-    before_limit=$(ulimit -n)
-    [ "$before_limit" = unlimited ] || [ "$before_limit" -gt $((readers + 1000)) ] || ulimit -n $((readers + 1000)) || { echo "bench.sh: $readers readers need as many open files: ulimit -n $((readers + 1000)) was refused" >&2; exit 1; }
     start_postgres
     new_database stampede
-    # Figures grow stale after two seconds, which only happens where the drain proves nothing.
-    start_service "$database" FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS=2 FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS=3600000 \
-        FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS=60000 FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS=60000 FACILITY_SUMMARY__LOG__FILTER=warn
-    "$load" fill address="$address" facility=1 lots=500 >/dev/null
-    local facility=00000001-0000-4000-8000-000000000001
-    local path=/v1/facilities/$facility/summaries/today
-    curl -sf "http://$address$path" >/dev/null
-    until_it "$folder/service.log" stale "$path"
-    local refreshes_before refreshes
-    refreshes_before=$(read_refreshes)
-    mkfifo "$folder/locker.in" "$folder/stampede.in"
-    psql -X -q -A -t "$database" <"$folder/locker.in" >"$folder/locker.out" 2>&1 9>&- &
-    local locker=$!
+    start_service "$database" "${stampede_settings[@]}"
+    stampede $readers "$address"
+    finish "$service_pid"
+    stop_postgres
+    row "refreshes for $readers readers of a stale key" "1" "$refreshes" "$answered answered 200, the last $last_ms ms after the lock was free; ulimit -n $(ulimit -n)" \
+        "$refreshes == 1 && $answered == $readers"
+}
+
+# Figures grow stale after two seconds, which only happens where the drain proves nothing.
+stampede_settings=(FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS=2 FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS=3600000
+    FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS=60000 FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS=60000 FACILITY_SUMMARY__LOG__FILTER=warn)
+
+# stampede READERS ADDRESS...: that many readers of one key of $database, spread over the services there. How many were answered 200 in
+# $answered, what that cost in $refreshes, how long the last one waited in $last_ms.
+stampede() {
+    local readers=$1 facility=00000001-0000-4000-8000-000000000001 path each
+    shift
+    path=/v1/facilities/$facility/summaries/today
+    [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -gt $((readers + 1000)) ] || ulimit -n $((readers + 1000)) || { echo "bench.sh: $readers readers need as many open files: ulimit -n $((readers + 1000)) was refused" >&2; exit 1; }
+    "$load" fill address="$1" facility=1 lots=500 >/dev/null
+    for each in "$@"; do until_it "$folder/service.log" curl -sf "http://$each$path"; done
+    for each in "$@"; do until_it "$folder/service.log" stale "http://$each$path"; done
+    refreshes=$(read_refreshes "$@")
+    mkfifo "$folder/locker.in"
+    psql -X -q -A -t "$database" <"$folder/locker.in" >"$folder/locker.out" 2>&1 6>&- 9>&- &
+    local children=($!)
     exec 8>"$folder/locker.in"
     printf "BEGIN;\nSELECT 'locked' FROM facility_state WHERE facility_id = '%s' FOR UPDATE;\n" "$facility" >&8
     until_it "$folder/locker.out" grep -q locked "$folder/locker.out"
-    "$load" stampede address="$address" path="$path" readers=$readers <"$folder/stampede.in" >"$folder/stampede.out" 8>&- 9>&- &
-    local stampede=$!
+    mkfifo "$folder/stampede.in"
+    local place=0 share
+    for each in "$@"; do
+        place=$((place + 1)) share=$((readers * place / $# - readers * (place - 1) / $#))
+        "$load" stampede address="$each" path="$path" readers=$share <"$folder/stampede.in" >"$folder/stampede.$place" 6>&- 8>&- 9>&- &
+        children+=($!)
+    done
     exec 7>"$folder/stampede.in"
-    until_it "$folder/stampede.out" grep -q sent "$folder/stampede.out"
+    for ((place = 1; place <= $#; place++)); do until_it "$folder/stampede.$place" grep -q sent "$folder/stampede.$place"; done
     printf 'COMMIT;\n\\q\n' >&8
-    echo >&7
-    exec 7>&- 8>&-
-    wait $stampede $locker
-    local line
-    line=$(tail -1 "$folder/stampede.out")
-    refreshes=$(($(read_refreshes) - refreshes_before))
-    finish "$service_pid"
-    stop_postgres
-    row "refreshes for $readers readers of a stale key" "1" "$refreshes" "$(value_of "$line" answered) answered 200, the last $(value_of "$line" ms) ms after the lock was free; ulimit -n $(ulimit -n)" \
-        "$refreshes == 1 && $(value_of "$line" answered) == $readers"
+    exec 7>&- 8>&- # at the end of their input they read the answers
+    wait "${children[@]}"
+    refreshes=$(($(read_refreshes "$@") - refreshes)) answered=0 last_ms=0
+    for ((place = 1; place <= $#; place++)); do
+        each=$(tail -1 "$folder/stampede.$place")
+        answered=$((answered + $(value_of "$each" answered)))
+        if [ "$(value_of "$each" ms)" -gt "$last_ms" ]; then last_ms=$(value_of "$each" ms); fi
+    done
+    rm "$folder"/stampede.* "$folder/locker.in"
 }
 
 # A reader that must not cause a refresh is told when nothing fresh is held.
-stale() { [ "$(curl -s -o /dev/null -w '%{http_code}' -H 'Cache-Control: only-if-cached' "http://$address$1")" = 504 ]; }
-read_refreshes() {
-    curl -sf "http://$address/metrics" | awk '/^summary_refreshes_total\{/ && /trigger="read"/ { sum += $2 } END { print sum + 0 }'
+stale() { [ "$(curl -s -o /dev/null -w '%{http_code}' -H 'Cache-Control: only-if-cached' "$1")" = 504 ]; }
+read_refreshes() { # ADDRESS...
+    local each
+    for each in "$@"; do curl -sf "http://$each/metrics"; done | awk '/^summary_refreshes_total\{/ && /trigger="read"/ { sum += $2 } END { print sum + 0 }'
 }

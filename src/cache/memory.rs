@@ -32,6 +32,9 @@ pub struct Memory {
     recent: Mutex<Recent>,
     /// The newest watermark that came by.
     watermark_ms: AtomicI64,
+    /// The newest that came by in this continuity: after a gap older messages may be read again, and for what they bring only the
+    /// watermarks behind them count.
+    proven_ms: AtomicI64,
     /// Counts the gaps: the continuity that an entry must be joined to for the watermark to count.
     continuity: AtomicU32,
     frozen: ArcSwap<Frozen>,
@@ -72,6 +75,8 @@ pub enum Consumed {
     Gap,
     /// It was consumed before.
     Old,
+    /// Another history of the database is served by now: it says nothing there.
+    OtherHistory,
 }
 
 impl Memory {
@@ -81,6 +86,7 @@ impl Memory {
             cache: Cache::builder().max_capacity(max_bytes).weigher(|_, days: &Arc<Days>| days.weight()).build(),
             recent: Mutex::new(Recent::new(recent_changes, at)),
             watermark_ms: AtomicI64::new(i64::MIN),
+            proven_ms: AtomicI64::new(i64::MIN),
             continuity: AtomicU32::new(1),
             frozen: ArcSwap::from_pointee(Frozen { first: 1, watermarks: Vec::new() }),
             table_ms: AtomicI64::new(i64::MIN),
@@ -100,7 +106,7 @@ impl Memory {
     /// The instant as of which an entry is known to be exact.
     pub fn exact_as_of_ms(&self, entry: &Entry) -> i64 {
         // The watermark before the continuity: were it read after, one of the next continuity might be taken for this entry's.
-        let watermark_ms = self.watermark_ms();
+        let watermark_ms = self.proven_ms.load(Ordering::Acquire);
         let proven_ms = match entry.continuity {
             None => i64::MIN,
             Some(continuity) if continuity == self.continuity.load(Ordering::Acquire) => watermark_ms,
@@ -140,10 +146,13 @@ impl Memory {
         self.recent().reign == vantage.reign
     }
 
-    /// Consumes the message at a position of the stream. One that does not follow the last begins a new continuity.
-    pub fn consume(&self, at: Position, message: &Message) -> Consumed {
+    /// Consumes the message at a position of the stream, of the history that was served at the vantage. One that does not follow the last
+    /// begins a new continuity.
+    pub fn consume(&self, vantage: &Vantage, at: Position, message: &Message) -> Consumed {
         let mut recent = self.recent();
-        let consumed = if at.generation == recent.at.generation && at.number <= recent.at.number {
+        let consumed = if recent.reign != vantage.reign {
+            return Consumed::OtherHistory;
+        } else if at.generation == recent.at.generation && at.number <= recent.at.number {
             return Consumed::Old;
         } else if at.generation == recent.at.generation && at.number == recent.at.number + 1 {
             Consumed::Next
@@ -178,6 +187,7 @@ impl Memory {
             Message::Summaries(entries) => entries.iter().for_each(|entry| self.take_in_row(recent, entry.since, &entry.row)),
             Message::Watermark { at_ms } => {
                 self.watermark_ms.fetch_max(*at_ms, Ordering::AcqRel);
+                self.proven_ms.fetch_max(*at_ms, Ordering::AcqRel);
                 self.advance_table(*at_ms);
             }
             Message::Facilities(_) | Message::Begun => {}
@@ -255,7 +265,7 @@ impl Memory {
     /// The caller holds `recent`.
     fn end_continuity(&self) {
         let mut frozen = Frozen::clone(&self.frozen.load());
-        frozen.watermarks.push(self.watermark_ms());
+        frozen.watermarks.push(self.proven_ms.swap(i64::MIN, Ordering::AcqRel));
         if frozen.watermarks.len() > FROZEN {
             frozen.watermarks.remove(0);
             frozen.first += 1;
@@ -270,6 +280,7 @@ impl Memory {
         let mut recent = self.recent();
         self.watermark_ms.store(i64::MIN, Ordering::Release);
         self.table_ms.store(i64::MIN, Ordering::Release);
+        self.proven_ms.store(i64::MIN, Ordering::Release);
         self.end_continuity();
         recent.begin(at);
         recent.reign += 1;

@@ -291,6 +291,20 @@ fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
 }
 
 #[test]
+fn what_is_read_again_after_a_gap_waits_for_the_watermarks_behind_it() {
+    let memory = memory(16);
+    let at = |number| Position { generation: 1, number };
+    let old = Message::Summaries(vec![StoredEntry { row: row(0, 1, 10), since: at(0) }]);
+    announce(&memory, 30);
+    memory.lose_continuity(Some(Position::default()));
+    assert_eq!(memory.consume(&memory.vantage(), at(1), &old), Consumed::Gap);
+    let exact_as_of = || memory.exact_as_of_ms(&memory.get(&key(0)).unwrap());
+    assert_eq!(exact_as_of(), 10, "a newer version may stand between it and that watermark");
+    memory.consume(&memory.vantage(), at(2), &Message::Watermark { at_ms: 20 });
+    assert_eq!(exact_as_of(), 20);
+}
+
+#[test]
 fn a_clock_set_back_leaves_nothing_proven() {
     let memory = memory(RECENT);
     let position = memory.vantage();

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Message, Position, Streams};
 use crate::{
-    cache::memory::{Consumed, Memory},
+    cache::memory::{Consumed, Memory, Vantage},
     metrics::Metrics,
     redis::{Error, Next},
     service::directory::Directory,
@@ -56,11 +56,13 @@ impl Following {
         self.unread_facilities.load(Ordering::Acquire) == 0
     }
 
-    fn catch_up(&self) {
+    /// Takes note that all there was has been read.
+    pub fn catch_up(&self) {
         let _ = self.state.compare_exchange(BEHIND, CAUGHT_UP, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    fn fall_behind(&self) -> bool {
+    /// Takes note that the stream cannot be read, or is another one. True where that is new.
+    pub fn fall_behind(&self) -> bool {
         self.state.swap(BEHIND, Ordering::AcqRel) != BEHIND
     }
 }
@@ -128,11 +130,16 @@ impl Follower {
         if after >= last {
             self.following.catch_up();
         }
-        while self.epoch.load().as_ref().is_some_and(|current| current == epoch) {
+        loop {
+            // Taken before the look at which history is served: what is read of this one counts no more once another is.
+            let vantage = self.memory.vantage();
+            if self.epoch.load().as_ref().is_none_or(|current| current != epoch) {
+                return Ok(());
+            }
             match tail.next(after, BLOCK).await? {
                 Next::Entries(entries) => {
                     for entry in entries {
-                        self.take(entry.position, &entry.payload);
+                        self.take(&vantage, entry.position, &entry.payload);
                         after = entry.position.number;
                     }
                     *place = Some(after);
@@ -150,7 +157,6 @@ impl Follower {
                 }
             }
         }
-        Ok(())
     }
 
     /// The stream has gone back behind what was consumed of it.
@@ -161,11 +167,11 @@ impl Follower {
         self.read_facilities(None);
     }
 
-    fn take(self: &Arc<Self>, at: Position, payload: &[u8]) {
+    fn take(self: &Arc<Self>, vantage: &Vantage, at: Position, payload: &[u8]) {
         // What a newer release says is of no concern here, but has its place.
         let message = Message::decode(payload).unwrap_or(Message::Begun);
         let before = self.memory.vantage().position;
-        if self.memory.consume(at, &message) == Consumed::Gap && before != Position::default() {
+        if self.memory.consume(vantage, at, &message) == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
             tracing::warn!(
                 reason,

@@ -74,6 +74,17 @@ pub enum Appended {
     NoGeneration,
 }
 
+impl Appended {
+    /// What messages are to those who follow this generation, where the stream answered that they stand there.
+    pub fn in_generation(generation: i64, at: Option<Position>) -> Self {
+        match at {
+            Some(at) if at.generation == generation => Appended::Yes,
+            Some(at) if at.generation > generation => Appended::Later,
+            _ => Appended::NoGeneration,
+        }
+    }
+}
+
 impl Changes {
     /// Changes that stay within this process, or go `between` replicas, in the history of the database named by `epoch`.
     pub fn new(memory: Arc<Memory>, epoch: Arc<ArcSwapOption<Epoch>>, between: Option<Between>, stores_watermark: bool) -> Self {
@@ -121,10 +132,10 @@ impl Changes {
             self.memory.publish(vantage, rows);
             return;
         };
+        // Before it is asked whether the vantage is of the history served: of what was read in the one before nothing goes into the next.
+        let Some(epoch) = self.epoch.load_full() else { return };
         let entries = self.memory.take_own(vantage, rows);
-        if !entries.is_empty()
-            && let Some(epoch) = self.epoch.load_full()
-        {
+        if !entries.is_empty() {
             let news = if changed { News::Changed(entries) } else { News::Unchanged(entries) };
             between.publisher.send(Publication { epoch, news });
         }
@@ -146,11 +157,7 @@ impl Changes {
             self.memory.consume_next(message);
             return Ok(Appended::Yes);
         };
-        Ok(match between.streams.of(&epoch).append(&[message.encode()]).await? {
-            Some(at) if at.generation == generation => Appended::Yes,
-            Some(at) if at.generation > generation => Appended::Later,
-            _ => Appended::NoGeneration,
-        })
+        Ok(Appended::in_generation(generation, between.streams.of(&epoch).append(&[message.encode()]).await?))
     }
 
     /// Begins a generation, whose number no other has.
@@ -189,8 +196,13 @@ impl Changes {
         if before.as_deref() == Some(epoch) {
             return false;
         }
+        if before.is_some() {
+            // Before the name is changed, so that nothing of the one before is passed on under it;
+            self.start_over();
+        }
         self.epoch.store(Some(Arc::new(epoch.clone())));
         if before.is_some() {
+            // and again after it: meanwhile something may have come in under the old name.
             self.start_over();
         }
         before.is_some()

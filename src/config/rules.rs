@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, Rule); 48] = [
+pub const RULES: [(&str, Rule); 49] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -40,6 +40,7 @@ pub const RULES: [(&str, Rule); 48] = [
     ("database.max_lifetime_seconds", Whole(1..=A_YEAR_SECONDS)),
     ("database.acquire_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.statement_timeout_ms", Whole(1..=A_DAY_MS)),
+    ("database.idle_transaction_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.read_url", Text("off, or URLs that begin with postgres://, separated by commas")),
     ("database.read_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.sqlite_readers", Whole(1..=1_000)),

@@ -68,14 +68,18 @@ impl App {
         let is_read = self.changes.following().is_none_or(Following::knows_all_facilities);
         let is_current = is_read && now_ms.saturating_sub(self.memory.watermark_ms()) <= DIRECTORY_CURRENT_MS;
         if may_look_up || !is_current {
+            let unasked =
+                || Problem::unavailable(format!("Facility {id} is not known here, and the source cannot be asked for it now."), 2);
             if self.outage.is_on(now_ms) {
-                return Err(Problem::unavailable(
-                    format!("Facility {id} is not known here, and the source cannot be asked for it now."),
-                    2,
-                ));
+                return Err(unasked());
             }
             let (directory, store) = (self.directory.clone(), self.store.clone());
-            if let Some(facility) = self.detached(async move { directory.look_up(&*store, id, now_ms).await }).await? {
+            let found = self.detached(async move { directory.look_up(&*store, id).await }).await;
+            let found = found.map_err(|error| {
+                tracing::warn!(%error, facility_id = %id, "an unknown facility could not be looked up");
+                unasked()
+            })?;
+            if let Some(facility) = found {
                 return Ok(facility);
             }
         }

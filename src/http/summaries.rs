@@ -32,8 +32,8 @@ use crate::{
     },
     metrics::Trigger,
     service::{
+        answer::{Answer, Forward, Outcome, ReadError, Tier, Wish},
         flights::Flights,
-        reads::{Answer, Forward, ReadError, Tier, Wish},
     },
 };
 
@@ -74,10 +74,7 @@ pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     let wish = wish(&request, &app)?;
     let facility = app.facility(&request, wish.min_version > 0).await?;
     let now_ms = app.clock.now_ms();
-    let text = request.match_info().get("date").unwrap_or_default();
-    let today = facility.zone.today(now_ms);
-    let (day, is_alias) = if text == "today" { (today, true) } else { (begun_day(&facility, text, &today)?, false) };
-    let until_ms = is_alias.then_some(day.end_ms);
+    let (day, until_ms) = asked_day(&request, &facility, now_ms)?;
     if let Some(answer) = app.reads.read_memory(facility.id, &day, &wish, now_ms) {
         tracing::debug!(facility_id = %facility.id, date = %day.date, outcome = "fresh", tier = "memory", age_seconds = answer.age_ms / 1000, "summary read");
         let response = respond(&request, &app, &answer, now_ms, until_ms);
@@ -92,21 +89,36 @@ pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
 async fn past_memory(
     request: HttpRequest,
     app: Data<App>,
-    facility: Arc<Facility>,
-    day: Day,
-    until_ms: Option<i64>,
+    mut facility: Arc<Facility>,
+    mut day: Day,
+    mut until_ms: Option<i64>,
     wish: Wish,
     started: Instant,
 ) -> Result<HttpResponse, Problem> {
     let id = request_id(&request);
-    let span = tracing::info_span!("read", request_id = ?id);
-    let (reads, asked) = (app.reads.clone(), facility.clone());
-    let reading = async move { reads.read(&asked, day, &wish).await }.instrument(span);
-    let answer = app.detached(reading).await.map_err(|error| read_problem(error, &facility, day.date))?;
+    let answer = loop {
+        let span = tracing::info_span!("read", request_id = ?id);
+        let (reads, asked) = (app.reads.clone(), facility.clone());
+        let reading = async move { reads.read(&asked, day, &wish).await }.instrument(span);
+        match app.detached(reading).await {
+            Err(ReadError::Moved(moved)) => {
+                (day, until_ms) = asked_day(&request, &moved, app.clock.now_ms())?;
+                facility = moved;
+            }
+            result => break result.map_err(|error| read_problem(error, &facility, day.date))?,
+        }
+    };
     let mut response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
     response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
     Ok(response)
+}
+
+/// The day that the path names, in the facility's zone, and for `today` when that ends.
+fn asked_day(request: &HttpRequest, facility: &Facility, now_ms: i64) -> Result<(Day, Option<i64>), Problem> {
+    let text = request.match_info().get("date").unwrap_or_default();
+    let today = facility.zone.today(now_ms);
+    if text == "today" { Ok((today, Some(today.end_ms))) } else { Ok((begun_day(facility, text, &today)?, None)) }
 }
 
 /// The day of that name, if it exists in the facility's zone and has begun.
@@ -153,6 +165,7 @@ pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) ->
         ReadError::Unavailable => {
             Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2)
         }
+        ReadError::Moved(_) => Problem::unavailable("The facility was moved to another time zone meanwhile; ask again.", 1),
         ReadError::VersionNotReached => Problem::unavailable("The version asked for by min_version was not reached in time.", 1),
     }
 }
@@ -286,7 +299,7 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
     let answer = Answer {
         age_ms: app.reads.age_ms(&entry, now_ms),
         entry,
-        outcome: crate::service::reads::Outcome::Fresh,
+        outcome: Outcome::Fresh,
         tier: Tier::Source,
         forward: Some(Forward::Request),
         collapsed,

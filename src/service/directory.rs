@@ -4,14 +4,15 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
 use uuid::Uuid;
 
+use super::look_ups::LookUps;
 use crate::domain::facility::{Facility, Zone};
-use crate::store::{self, FacilityRow, Store};
+use crate::store::{self, FacilityRow, Store, StoreError};
 
 /// The facilities as last read or written. Locks are held for a map access, never across an await.
 #[derive(Default)]
@@ -23,11 +24,8 @@ pub struct Directory {
     loaded: AtomicBool,
     /// Held from before the rows are read until they are taken over: of two readings the later counts.
     reading: tokio::sync::Mutex<()>,
-    next_lookup_ms: AtomicI64,
+    look_ups: LookUps,
 }
-
-/// An unknown id may be looked up in the database at most that often.
-const LOOKUP_INTERVAL_MS: i64 = 100;
 
 impl Directory {
     /// Reads all facilities, and answers those that were known and no longer exist.
@@ -93,13 +91,12 @@ impl Directory {
         self.loaded.load(Ordering::Acquire)
     }
 
-    /// The facility, by one rate-limited look-up in the database where memory does not know it.
-    pub async fn look_up(&self, store: &dyn Store, id: Uuid, now_ms: i64) -> store::Result<Option<Arc<Facility>>> {
-        let due = self.next_lookup_ms.load(Ordering::Relaxed);
-        let ours = now_ms >= due
-            && self.next_lookup_ms.compare_exchange(due, now_ms + LOOKUP_INTERVAL_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if ours {
-            store.facilities(Some(&[id])).await?.into_iter().for_each(|row| self.insert(row));
+    /// The facility, by a rate-limited look-up in the database where memory does not know it. To be run to its end: others may wait for it.
+    pub async fn look_up(&self, store: &dyn Store, id: Uuid) -> Result<Option<Arc<Facility>>, Arc<StoreError>> {
+        if let Some(row) = self.look_ups.find(store, id).await?
+            && self.get(id).is_none()
+        {
+            self.insert(row);
         }
         Ok(self.get(id))
     }

@@ -1,9 +1,11 @@
 //! What the service does, apart from how it is asked (`http`, `jobs`, `tools`) and where it is kept (`store`, `cache`).
 
+pub mod answer;
 pub mod directory;
 pub mod flights;
 pub mod found;
 pub mod ingest;
+pub mod look_ups;
 pub mod outage;
 pub mod reads;
 pub mod refresh;

@@ -9,7 +9,14 @@ use std::{
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use super::{directory::Directory, flights::Flights, found::Found, outage::Outage, shared::Shared};
+use super::{
+    answer::{Answer, Forward, Outcome, ReadError, Tier, Wish, hit},
+    directory::Directory,
+    flights::Flights,
+    found::Found,
+    outage::Outage,
+    shared::Shared,
+};
 use crate::{
     cache::memory::{Entry, Fill, Key, Memory, Vantage},
     changes::Changes,
@@ -24,108 +31,6 @@ use crate::{
     store::{self, Store, StoreError, TableRead},
 };
 
-/// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in no tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Fresh,
-    Stale,
-    Miss,
-}
-
-impl Outcome {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Fresh => "fresh",
-            Outcome::Stale => "stale",
-            Outcome::Miss => "miss",
-        }
-    }
-}
-
-/// The rung that answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
-    Memory,
-    Redis,
-    Table,
-    Source,
-}
-
-impl Tier {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Tier::Memory => "memory",
-            Tier::Redis => "redis",
-            Tier::Table => "table",
-            Tier::Source => "source",
-        }
-    }
-}
-
-/// Why a read went past memory: nothing there, too old for the default bound, or the request's own wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forward {
-    Miss,
-    Stale,
-    Request,
-}
-
-/// How fresh this reader wants it.
-#[derive(Debug, Clone, Copy)]
-pub struct Wish {
-    /// Most age; the setting's where the request names none.
-    pub max_age_ms: i64,
-    /// The request named its own.
-    pub explicit: bool,
-    /// Answer at once with figures at most that much older than `max_age_ms`, and refresh behind.
-    pub max_stale_ms: Option<i64>,
-    /// Memory or Redis, or nothing.
-    pub only_if_cached: bool,
-    /// At least that version.
-    pub min_version: i64,
-}
-
-impl Wish {
-    /// Whether figures of that age will do. For a bound of 0 none do that were there when the request came, not even those of the same
-    /// millisecond: something may have been written since.
-    fn takes(&self, age_ms: i64) -> bool {
-        self.max_age_ms > 0 && age_ms <= self.max_age_ms
-    }
-
-    /// Whether what a refresh took so long to bring, or another's had begun to bring before, is still young enough.
-    fn bears(&self, answer: &Answer) -> bool {
-        let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
-        answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
-    }
-}
-
-/// Figures, and what is known of them.
-#[derive(Debug)]
-pub struct Answer {
-    pub entry: Arc<Entry>,
-    pub age_ms: i64,
-    pub outcome: Outcome,
-    pub tier: Tier,
-    /// `None` for a hit.
-    pub forward: Option<Forward>,
-    /// Another request's refresh was shared.
-    pub collapsed: bool,
-    /// The source could not be reached; these are the last figures.
-    pub source_unavailable: bool,
-}
-
-#[derive(Debug)]
-pub enum ReadError {
-    /// The day has not begun, or the facility is gone.
-    NotFound,
-    /// `only-if-cached`, and nothing fresh enough in memory or Redis.
-    NotCached,
-    /// Nothing fresh enough can be had now; try again.
-    Unavailable,
-    /// `min_version` was not reached in time.
-    VersionNotReached,
-}
-
 pub struct Reads {
     pub memory: Arc<Memory>,
     pub changes: Arc<Changes>,
@@ -139,7 +44,7 @@ pub struct Reads {
     pub metrics: Arc<Metrics>,
     pub freshness: FreshnessSettings,
     /// How old an entry may be that no watermark counts for, in memory and in Redis; however much older its reader would take it.
-    pub unproven_ms: Unproven,
+    pub unproven: Unproven,
     /// Keys whose refresh met a lock of somebody else's a moment ago: their readers get the last figures without waiting for it again.
     pub locked: Cache<Key, ()>,
 }
@@ -156,7 +61,7 @@ pub const LOCK_BACK_OFF: Duration = Duration::from_secs(2);
 /// Locked keys remembered.
 pub const LOCKED_KEYS: u64 = 10_000;
 
-/// Age from which an entry that missed something is read anew.
+/// Age from which an entry that is held and missed something is read anew.
 const REJOIN_MS: i64 = 1_000;
 
 /// How often the table is asked again for a version that is not there yet.
@@ -169,18 +74,22 @@ impl Reads {
     pub fn read_memory(&self, facility: Uuid, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
         let entry = self.held(facility, day)?;
         let age_ms = self.age_ms(&entry, now_ms);
-        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, self.unproven_ms.memory, now_ms))
-            .then(|| {
-                self.metrics.reads_fresh_memory.inc();
-                hit(entry, age_ms)
-            })
+        let unproven_ms = self.unproven_ms(self.unproven.memory, true, wish);
+        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, unproven_ms, now_ms)).then(|| {
+            self.metrics.reads_fresh_memory.inc();
+            hit(entry, age_ms)
+        })
     }
 
     /// Whether nothing could be gained by looking further: later changes come by here, or the entry is young, or nobody could tell anyway.
-    /// Where the stream is followed, one that is not joined to it (after a gap) is soon read anew, and joined then.
     fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64, now_ms: i64) -> bool {
-        let most_ms = if self.changes.are_followed() { unproven_ms.min(REJOIN_MS) } else { unproven_ms };
-        age_ms <= most_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
+        age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
+    }
+
+    /// How old an entry may be without proof. One that is held and missed something, while the stream is followed, is soon read anew, and
+    /// joined then; not for a reader that takes nothing but what tiers hold.
+    fn unproven_ms(&self, tier_ms: i64, is_held: bool, wish: &Wish) -> i64 {
+        if is_held && !wish.only_if_cached && self.changes.are_followed() { tier_ms.min(REJOIN_MS) } else { tier_ms }
     }
 
     /// Whether each later change would come by here.
@@ -239,8 +148,13 @@ impl Reads {
             loop {
                 match self.lower_rungs(facility, day, wish, &mut last, forward).await {
                     Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
-                    Ok(_) => tokio::time::sleep(VERSION_POLL).await,
-                    Err(None) => return Err(ReadError::NotFound),
+                    Ok(_) => {
+                        if let Some(moved) = self.moved(facility) {
+                            return Err(ReadError::Moved(moved));
+                        }
+                        tokio::time::sleep(VERSION_POLL).await;
+                    }
+                    Err(None) => return Err(self.moved(facility).map_or(ReadError::NotFound, ReadError::Moved)),
                     Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
                     Err(Some(error)) => {
                         self.outage.failed(&error, self.clock.now_ms());
@@ -257,6 +171,11 @@ impl Reads {
         }
     }
 
+    /// The facility as it is known by now, if that is in another zone.
+    fn moved(&self, facility: &Facility) -> Option<Arc<Facility>> {
+        self.directory.get(facility.id).filter(|now| now.zone.name != facility.zone.name)
+    }
+
     /// Redis, the table, the source, each where the rung before has nothing that will do. `Err(None)`: there is no such day.
     async fn lower_rungs(
         self: &Arc<Self>,
@@ -267,9 +186,12 @@ impl Reads {
         forward: Forward,
     ) -> Result<Answer, Option<Arc<StoreError>>> {
         let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
-        if let Some(entry) = self.read_redis(facility.id, &day).await {
+        // For no-cache nothing in there is new enough, however young.
+        let may_do = wish.max_age_ms > 0 || wish.max_stale_ms.is_some() || wish.min_version > 0;
+        if may_do && let Some(entry) = self.read_redis(facility.id, &day).await {
             let age_ms = self.age_ms(&entry, self.clock.now_ms());
-            let is_fresh = wish.takes(age_ms) && self.counts_as_fresh(&entry, age_ms, self.unproven_ms.redis, self.clock.now_ms());
+            let unproven_ms = self.unproven_ms(self.unproven.redis, last.is_some(), wish);
+            let is_fresh = wish.takes(age_ms) && self.counts_as_fresh(&entry, age_ms, unproven_ms, self.clock.now_ms());
             keep_newer(last, &entry);
             if is_fresh && entry.version >= wish.min_version {
                 return Ok(Answer { outcome: Outcome::Fresh, tier: Tier::Redis, forward: Some(forward), ..hit(entry, age_ms) });
@@ -459,8 +381,4 @@ fn keep_newer(last: &mut Option<Arc<Entry>>, entry: &Arc<Entry>) {
     if last.as_ref().is_none_or(|held| held.version <= entry.version) {
         *last = Some(entry.clone());
     }
-}
-
-fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {
-    Answer { entry, age_ms, outcome: Outcome::Fresh, tier: Tier::Memory, forward: None, collapsed: false, source_unavailable: false }
 }

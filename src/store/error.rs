@@ -72,7 +72,8 @@ impl From<sqlx::Error> for StoreError {
         }
         match code.as_str() {
             "55P03" | "57014" => StoreError::Locked(error),
-            "40001" | "40P01" => StoreError::Conflict,
+            // 25P03: this process stood still in a transaction for so long that the server has ended it.
+            "40001" | "40P01" | "25P03" => StoreError::Conflict,
             "53100" => StoreError::Full(error),
             // The server is a standby, or was set to refuse writes.
             "25006" => StoreError::Unavailable(error),

@@ -26,6 +26,7 @@ mod reads;
 mod redis_stream;
 mod redis_tier;
 mod releases;
+mod replicas;
 mod schedule;
 mod smoke;
 mod stampede;

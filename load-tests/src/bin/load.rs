@@ -1,16 +1,22 @@
 //! The load client: what wrk cannot ask. Each command prints one line of `name=value` pairs, which bench.sh reads.
 //!
-//! Closed loops throughout: a connection asks again only when it has its answer. The rates are capacities, and the latencies those of a
-//! queue that is always full.
+//! Closed loops, but for what is paced: a connection asks again only when it has its answer. The rates are capacities, and the latencies
+//! those of a queue that is always full.
 
 #[path = "../load/connection.rs"]
 mod connection;
 #[path = "../load/events.rs"]
 mod events;
+#[path = "../load/paced.rs"]
+mod paced;
+#[path = "../load/propagation.rs"]
+mod propagation;
 #[path = "../load/readers.rs"]
 mod readers;
 #[path = "../load/ready.rs"]
 mod ready;
+#[path = "../load/rung.rs"]
+mod rung;
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
@@ -21,6 +27,11 @@ const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
   visit     paths=FILE connections=N                              GETs each path of the file once
   stampede  path=PATH readers=N                                   that many GETs at the same time; prints `sent` on a line of its own
                                                                   when all are under way, and reads the answers after a line on stdin
+  reads     paths=FILE connections=N every_ms=N seconds=N         GETs of the paths, from each connection one every so often
+  writes    facility=N connections=N every_ms=N seconds=N         the same with inventory.set; tells applied from refused
+  rung      redis=HOST:PORT path=PATH key=KEY server=URL times=N  in turn a GET of the path at `address`, which has it in memory, one at
+                                                                  `redis`, which has not, and a bare GET of the key's payload in Redis
+  spread    to=HOST:PORT facility=N times=N                       events, one after the other; when each is in the memory of `to`
   ready     times=N -- COMMAND [ARGUMENT]...                      starts the command so often; time from its start to /health/ready";
 
 /// Why a measurement cannot be had; it ends the command.
@@ -56,6 +67,10 @@ async fn main() -> ExitCode {
         "events" => events::stream(&arguments).await,
         "fill" => events::fill(&arguments).await,
         "refresh" => readers::refresh(&arguments).await,
+        "reads" => paced::reads(&arguments).await,
+        "writes" => paced::writes(&arguments).await,
+        "rung" => rung::measure(&arguments).await,
+        "spread" => propagation::measure(&arguments).await,
         "visit" => readers::visit(&arguments).await,
         "stampede" => readers::stampede(&arguments).await,
         "ready" => ready::measure(&arguments, &words.collect::<Vec<_>>()).await,

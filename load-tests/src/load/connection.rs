@@ -12,10 +12,17 @@ pub struct Connection {
     received: Vec<u8>,
 }
 
-/// The status, and the body where the answer has one.
+/// The status, the headers as they came, and the body where the answer has one.
 pub struct Answer {
     pub status: u16,
+    pub head: String,
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
 }
 
 impl Connection {
@@ -47,9 +54,10 @@ impl Connection {
                     self.read_more().await?;
                 }
                 let status = std::str::from_utf8(&self.received[9..12])?.parse()?;
+                let text = std::str::from_utf8(&self.received[..head])?.to_owned();
                 let body = self.received[head..head + length].to_vec();
                 self.received.drain(..head + length);
-                return Ok(Answer { status, body });
+                return Ok(Answer { status, head: text, body });
             }
             self.read_more().await?;
         }
@@ -73,9 +81,13 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
 fn head(received: &[u8]) -> Result<Option<(usize, usize)>, Failure> {
     let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&received[..end])?;
-    let length = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse())
-    });
-    Ok(Some((end + 4, length.transpose()?.unwrap_or(0))))
+    let length = header(text, "content-length").map(str::parse).transpose()?;
+    Ok(Some((end + 4, length.unwrap_or(0))))
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }

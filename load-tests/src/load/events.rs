@@ -77,7 +77,8 @@ async fn client(
     Ok(latencies)
 }
 
-fn set_lot(lot: usize, banks: usize, quantity: usize) -> String {
+/// `inventory.set` of a lot that lies in bank 1 + `lot` modulo `banks`.
+pub fn set_lot(lot: usize, banks: usize, quantity: usize) -> String {
     event(
         "inventory.set",
         &format!(

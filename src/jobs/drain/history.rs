@@ -4,7 +4,10 @@
 use std::time::Instant;
 
 use super::Drain;
-use crate::store::{self, Observation};
+use crate::{
+    changes::Position,
+    store::{self, Observation},
+};
 
 /// What earlier looks have found.
 #[derive(Debug)]
@@ -45,14 +48,16 @@ pub enum Verdict {
 }
 
 impl Known {
-    /// Judges a look, and takes note of it. `heard_ms` is the greatest watermark that had come by from other servers before it, `table_ms`
-    /// what is proven of the table; only where watermarks are stored can be seen that one is missing.
-    pub fn judge(&mut self, seen: &Observation, heard_ms: Option<i64>, table_ms: i64, stores_watermark: bool) -> Verdict {
+    /// Judges a look, and takes note of it. `heard` is what had come by from other servers before it: where this one was in their stream,
+    /// and the greatest watermark. `table_ms` is what is proven of the table; only where watermarks are stored can be seen that one is
+    /// missing. A generation is in the database before it is in the stream.
+    pub fn judge(&mut self, seen: &Observation, heard: Option<(Position, i64)>, table_ms: i64, stores_watermark: bool) -> Verdict {
+        let (generation, heard_ms) = heard.map_or((0, i64::MIN), |(position, heard_ms)| (position.generation, heard_ms));
         let stored_ms = seen.stored_watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
         let proven_ms = table_ms.max(stored_ms);
         if seen.at_ms < proven_ms.saturating_sub(CLOCK_TOLERANCE_MS) {
             Verdict::SetBack { by_ms: proven_ms - seen.at_ms }
-        } else if stores_watermark && stored_ms < self.stored_ms.max(heard_ms.unwrap_or(i64::MIN)) {
+        } else if stores_watermark && (stored_ms < self.stored_ms.max(heard_ms) || seen.generation < generation) {
             Verdict::Lost
         } else {
             self.stored_ms = self.stored_ms.max(stored_ms);
@@ -89,16 +94,16 @@ impl Known {
 
 impl Drain {
     /// Takes note of what a look found. True where the database began another history by it, so that it has to be looked at again.
-    /// `heard_ms` is the greatest watermark that had come by before the look.
-    pub(super) async fn enter_history(&self, known: &mut Known, seen: &Observation, heard_ms: i64) -> store::Result<bool> {
+    /// `heard` is where this server was in the stream before the look, and the greatest watermark that had come by.
+    pub(super) async fn enter_history(&self, known: &mut Known, seen: &Observation, heard: (Position, i64)) -> store::Result<bool> {
         if self.changes.enter(&seen.epoch) {
             tracing::warn!(epoch = %seen.epoch, "the database tells another history (a failover, or a backup restored): everything held was dropped");
             self.metrics.epochs.inc();
             *known = Known { several: known.several, missed: known.missed, left_stream: known.left_stream, ..Known::default() };
             return Ok(true);
         }
-        let heard_ms = self.changes.are_between_replicas().then_some(heard_ms);
-        let verdict = known.judge(seen, heard_ms, self.memory.table_ms(), self.changes.store_watermarks());
+        let heard = self.changes.are_between_replicas().then_some(heard);
+        let verdict = known.judge(seen, heard, self.memory.table_ms(), self.changes.store_watermarks());
         match verdict {
             Verdict::Same => {}
             Verdict::SetBack { by_ms } => {

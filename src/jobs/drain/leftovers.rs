@@ -9,6 +9,7 @@ use super::Drain;
 use crate::{
     cache::memory::{Key, Vantage},
     changes::{Message, StoredEntry},
+    domain::summary::SummaryRow,
     store::{self, Observation},
 };
 
@@ -30,6 +31,13 @@ impl<'a> Leftovers<'a> {
     /// What is to be published.
     pub fn unseen(&self) -> Vec<Key> {
         self.unseen.iter().copied().collect()
+    }
+
+    /// What is published of these rows, read from the table since the look; `vantage` was taken before it. None is exact as of later
+    /// than the look: a row of before the database's clock was set back claims an instant that is yet to come.
+    pub fn entries(&self, vantage: &Vantage, rows: Vec<SummaryRow>) -> Vec<StoredEntry> {
+        let at_most = |row: SummaryRow| SummaryRow { as_of_ms: row.as_of_ms.min(self.seen.at_ms), ..row };
+        rows.into_iter().map(|row| StoredEntry { row: at_most(row), since: vantage.position }).collect()
     }
 
     /// These rows, read from the table since the look, stand in the generation of the look now.
@@ -60,7 +68,7 @@ impl Drain {
         let told = self.tell_facilities(seen).await?;
         let mut left = Leftovers::of(seen, |key, version| self.changes.have_shown(seen.generation, key, version));
         for keys in left.unseen().chunks(ROWS) {
-            if self.publish(vantage, seen.generation, keys).await? {
+            if self.publish(vantage, &left, keys).await? {
                 left.published(keys);
             }
         }
@@ -79,11 +87,10 @@ impl Drain {
         self.changes.are_between_replicas() || seen.servers <= 1 || seen.generation == 0
     }
 
-    async fn publish(&self, vantage: &Vantage, generation: i64, keys: &[(Uuid, Date)]) -> store::Result<bool> {
+    async fn publish(&self, vantage: &Vantage, left: &Leftovers<'_>, keys: &[Key]) -> store::Result<bool> {
         self.meet(keys).await?;
         let rows = self.store.summaries(keys).await?.rows;
-        let entries = rows.into_iter().map(|row| StoredEntry { row, since: vantage.position }).collect();
-        self.append(generation, &Message::Summaries(entries)).await
+        self.append(left.seen.generation, &Message::Summaries(left.entries(vantage, rows))).await
     }
 
     /// Facilities that a command registered beside this process: each opened its first day with its registration.

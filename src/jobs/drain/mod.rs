@@ -132,7 +132,7 @@ impl Drain {
             };
             self.clock.sync(seen.at_ms, sent);
             self.outage.over();
-            if self.enter_history(known, &seen, heard_ms).await? {
+            if self.enter_history(known, &seen, (vantage.position, heard_ms)).await? {
                 continue;
             }
             if caught_up && let Some(following) = self.changes.following() {

@@ -25,6 +25,8 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
         .application_name("facility-summary")
         .options([
             ("statement_timeout", settings.statement_timeout_ms.to_string()),
+            // A replica that hangs in a transaction gives back its locks.
+            ("idle_in_transaction_session_timeout", settings.idle_transaction_timeout_ms.to_string()),
             // Statements of a millisecond gain nothing from compiling, and everything from planning once.
             ("jit", "off".to_owned()),
             ("plan_cache_mode", "force_generic_plan".to_owned()),

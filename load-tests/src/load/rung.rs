@@ -1,0 +1,51 @@
+//! What the Redis rung adds to a read, beside a bare GET of the same payload.
+
+use std::time::{Duration, Instant};
+
+use redis::AsyncTypedCommands;
+
+use crate::{Arguments, Failure, connection::Connection, quantile_ms};
+
+/// In turn a read that memory answers, one that Redis answers, and a bare GET, so that all three meet the same machine.
+pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
+    // On the runtime's threads, as the service's own reads of Redis are.
+    let (address, other) = (arguments.text("address")?.to_owned(), arguments.text("redis")?.to_owned());
+    let (path, server) = (arguments.text("path")?.to_owned(), arguments.text("server")?.to_owned());
+    let (key, times) = (arguments.text("key")?.to_owned(), arguments.number("times")?);
+    tokio::spawn(async move {
+        let (mut memory, mut redis) = (Connection::open(&address).await?, Connection::open(&other).await?);
+        let mut bare = redis::Client::open(server)?.get_multiplexed_async_connection().await?;
+        let payload: Vec<u8> = redis::cmd("HGET").arg(&key).arg("b").query_async(&mut bare).await?;
+        bare.set("bench:payload", &payload).await?;
+        let mut taken: [Vec<Duration>; 3] = Default::default();
+        for _ in 0..times {
+            taken[0].push(read(&mut memory, &path, "detail=memory").await?);
+            taken[1].push(read(&mut redis, &path, "detail=redis").await?);
+            let asked = Instant::now();
+            let found: Vec<u8> = redis::cmd("GET").arg("bench:payload").query_async(&mut bare).await?;
+            taken[2].push(asked.elapsed());
+            if found.len() != payload.len() {
+                return Err::<String, Failure>("the bare GET brought another payload".into());
+            }
+        }
+        let mut line = format!("bytes={}", payload.len());
+        for (name, times) in ["memory", "redis", "get"].iter().zip(&mut taken) {
+            times.sort_unstable();
+            for (quantile, label) in [(0.5, "p50"), (0.99, "p99")] {
+                line += &format!(" {name}_{label}_us={:.1}", quantile_ms(times, quantile) * 1000.0);
+            }
+        }
+        Ok(line)
+    })
+    .await?
+}
+
+async fn read(connection: &mut Connection, path: &str, rung: &str) -> Result<Duration, Failure> {
+    let asked = Instant::now();
+    let answer = connection.get(path).await?;
+    let taken = asked.elapsed();
+    match answer.header("cache-status") {
+        Some(status) if answer.status == 200 && status.contains(rung) => Ok(taken),
+        status => Err(format!("{path} was answered {} {status:?} where {rung} was expected", answer.status).into()),
+    }
+}

@@ -1,0 +1,114 @@
+//! What a reader asks for, and what it gets.
+
+use std::sync::Arc;
+
+use crate::{cache::memory::Entry, domain::facility::Facility};
+
+/// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in no tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Fresh,
+    Stale,
+    Miss,
+}
+
+impl Outcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Fresh => "fresh",
+            Outcome::Stale => "stale",
+            Outcome::Miss => "miss",
+        }
+    }
+}
+
+/// The rung that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    Memory,
+    Redis,
+    Table,
+    Source,
+}
+
+impl Tier {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Tier::Memory => "memory",
+            Tier::Redis => "redis",
+            Tier::Table => "table",
+            Tier::Source => "source",
+        }
+    }
+}
+
+/// Why a read went past memory: nothing there, too old for the default bound, or the request's own wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    Miss,
+    Stale,
+    Request,
+}
+
+/// How fresh this reader wants it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// Most age; the setting's where the request names none.
+    pub max_age_ms: i64,
+    /// The request named its own.
+    pub explicit: bool,
+    /// Answer at once with figures at most that much older than `max_age_ms`, and refresh behind.
+    pub max_stale_ms: Option<i64>,
+    /// Memory or Redis, or nothing.
+    pub only_if_cached: bool,
+    /// At least that version.
+    pub min_version: i64,
+}
+
+impl Wish {
+    /// Whether figures of that age will do. For a bound of 0 none do that were there when the request came, not even those of the same
+    /// millisecond: something may have been written since.
+    pub(super) fn takes(&self, age_ms: i64) -> bool {
+        self.max_age_ms > 0 && age_ms <= self.max_age_ms
+    }
+
+    /// Whether what a refresh took so long to bring, or another's had begun to bring before, is still young enough.
+    pub(super) fn bears(&self, answer: &Answer) -> bool {
+        let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
+        answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
+    }
+}
+
+/// Figures, and what is known of them.
+#[derive(Debug)]
+pub struct Answer {
+    pub entry: Arc<Entry>,
+    pub age_ms: i64,
+    pub outcome: Outcome,
+    pub tier: Tier,
+    /// `None` for a hit.
+    pub forward: Option<Forward>,
+    /// Another request's refresh was shared.
+    pub collapsed: bool,
+    /// The source could not be reached; these are the last figures.
+    pub source_unavailable: bool,
+}
+
+#[derive(Debug)]
+pub enum ReadError {
+    /// The day has not begun, or the facility is gone.
+    NotFound,
+    /// `only-if-cached`, and nothing fresh enough in memory or Redis.
+    NotCached,
+    /// Nothing fresh enough can be had now; try again.
+    Unavailable,
+    /// `min_version` was not reached in time.
+    VersionNotReached,
+    /// The facility is in another zone than was thought, as it is here: the day is to be found anew.
+    Moved(Arc<Facility>),
+}
+
+/// What memory answers.
+pub(super) fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {
+    Answer { entry, age_ms, outcome: Outcome::Fresh, tier: Tier::Memory, forward: None, collapsed: false, source_unavailable: false }
+}

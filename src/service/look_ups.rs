@@ -1,0 +1,73 @@
+//! Facilities that memory does not know, looked up in the database: those that are asked for within a while go together, so that however
+//! many unknown ids are asked for, they cost a query each [`PAUSE`], and nobody is told of one without having been looked for.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::store::{FacilityRow, Store, StoreError};
+
+/// Least time from one look-up to the next.
+const PAUSE: Duration = Duration::from_millis(100);
+
+type Outcome = Result<Vec<FacilityRow>, Arc<StoreError>>;
+
+#[derive(Default)]
+pub struct LookUps {
+    next: Mutex<Next>,
+}
+
+#[derive(Default)]
+struct Next {
+    ids: Vec<Uuid>,
+    /// Those who wait for it.
+    seats: Option<watch::Sender<Option<Outcome>>>,
+    not_before: Option<Instant>,
+}
+
+impl LookUps {
+    /// The facility, from a query that began after this call, and no sooner than [`PAUSE`] after the one before.
+    pub async fn find(&self, store: &dyn Store, id: Uuid) -> Result<Option<FacilityRow>, Arc<StoreError>> {
+        let (mut seat, wait) = self.book(id);
+        if let Some(wait) = wait {
+            tokio::time::sleep(wait).await;
+            self.go(store).await;
+        }
+        let outcome = seat.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        let rows = outcome.unwrap_or_else(|| Err(Arc::new(StoreError::Unavailable(sqlx::Error::WorkerCrashed))))?;
+        Ok(rows.into_iter().find(|row| row.id == id))
+    }
+
+    /// A seat; for the first one also how long to wait before the query.
+    fn book(&self, id: Uuid) -> (watch::Receiver<Option<Outcome>>, Option<Duration>) {
+        let mut next = self.next();
+        next.ids.push(id);
+        if let Some(seats) = &next.seats {
+            return (seats.subscribe(), None);
+        }
+        let (seats, seat) = watch::channel(None);
+        next.seats = Some(seats);
+        let wait = next.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        (seat, Some(wait))
+    }
+
+    async fn go(&self, store: &dyn Store) {
+        let (ids, seats) = {
+            let mut next = self.next();
+            next.not_before = Some(Instant::now() + PAUSE);
+            (std::mem::take(&mut next.ids), next.seats.take())
+        };
+        let outcome = store.facilities(Some(&ids)).await.map_err(Arc::new);
+        if let Some(seats) = seats {
+            seats.send_replace(Some(outcome));
+        }
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,135 @@
+//! Several replicas of the service on one Postgres and one Redis: they answer as one, whichever of their parts is missing.
+
+mod changes;
+mod company;
+mod epochs;
+mod gaps;
+mod honest;
+mod leader;
+mod one_refresh;
+mod own_writes;
+mod read_pool;
+mod redis_lost;
+mod redis_rung;
+
+use std::ops::Index;
+
+use reqwest::Response;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    steps::{Scrape, get, header, read},
+    support::{
+        Service,
+        redis::Redis,
+        service::Launch,
+        site::{Site, acknowledged},
+        wait_until,
+    },
+};
+
+const HIT: &str = "facility-summary; hit; detail=memory";
+
+/// Replicas, the first of which was there before the others, and their Redis.
+struct Fleet {
+    replicas: Vec<Service>,
+    launch: Launch,
+    redis: Redis,
+}
+
+impl Fleet {
+    /// With the default settings.
+    async fn of(count: usize) -> Fleet {
+        Fleet::with(count, |launch| launch).await
+    }
+
+    /// With settings of its own, on an empty database of the shared Postgres.
+    async fn with(count: usize, settings: impl FnOnce(Launch) -> Launch) -> Fleet {
+        Fleet::on(settings(Service::on_postgres().await), count, Redis::start()).await
+    }
+
+    async fn on(launch: Launch, count: usize, redis: Redis) -> Fleet {
+        let launch = launch
+            .env("REDIS_URL", redis.url())
+            .env("FACILITY_SUMMARY__REBUILD__CRON", "off") // it would mend what a test is to find
+            .env("FACILITY_SUMMARY__DATABASE__MIN_CONNECTIONS", 2);
+        let mut fleet = Fleet { replicas: Vec::new(), launch, redis };
+        for _ in 0..count {
+            fleet.join().await;
+        }
+        fleet
+    }
+
+    /// One more.
+    async fn join(&mut self) {
+        self.replicas.push(self.launch.clone().start().await);
+        wait_until_whole(self.replicas.last().expect("it was just pushed")).await;
+    }
+
+    fn len(&self) -> usize {
+        self.replicas.len()
+    }
+
+    /// All but this one.
+    fn others(&self, than: usize) -> impl Iterator<Item = &Service> {
+        self.replicas.iter().enumerate().filter(move |(index, _)| *index != than).map(|(_, replica)| replica)
+    }
+
+    /// The sum of a metric over all.
+    async fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let mut sum = 0.0;
+        for replica in &self.replicas {
+            sum += Scrape::of(replica).await.sum(name, labels);
+        }
+        sum
+    }
+}
+
+impl Index<usize> for Fleet {
+    type Output = Service;
+
+    fn index(&self, index: usize) -> &Service {
+        &self.replicas[index]
+    }
+}
+
+/// Nothing that it depends on is missing.
+async fn wait_until_whole(replica: &Service) {
+    wait_until("all that it depends on is up", async || get(replica, "/health/ready").await["status"] == "ready").await;
+}
+
+/// What `/health/ready` says: its status, and the state of the dependency.
+async fn state(replica: &Service, dependency: &str) -> (String, String) {
+    let response = replica.get("/health/ready").await;
+    assert_eq!(response.status(), 200, "a lost dependency is no reason to be taken out");
+    let ready: Value = response.json().await.unwrap();
+    let dependencies = ready["dependencies"].as_array().unwrap();
+    let found = dependencies.iter().find(|found| found["name"] == dependency).unwrap_or_else(|| panic!("no {dependency} in {ready}"));
+    assert_eq!(found["last_error"].is_string(), found["state"] == "down", "{ready}");
+    (ready["status"].as_str().unwrap().to_owned(), found["state"].as_str().unwrap().to_owned())
+}
+
+/// Where an answer came from.
+fn source(response: &Response) -> String {
+    header(response, "cache-status")
+}
+
+fn today(site: Site) -> String {
+    crate::steps::path(site.facility, "today")
+}
+
+/// Waits until this replica's memory shows the stock: nothing else is asked.
+#[track_caller]
+fn holds(replica: &Service, site: Site, stock: i64) -> impl Future<Output = ()> {
+    wait_until("its memory shows it", async move || {
+        let response = read(replica, &today(site), "only-if-cached").await;
+        response.status() == 200 && source(&response) == HIT && response.json::<Value>().await.unwrap()["total_stock"] == stock
+    })
+}
+
+/// Sets the stock of an item, and answers the version that its facility's day has then.
+async fn set_stock(replica: &Service, site: Site, item: Uuid, quantity: i64) -> i64 {
+    let applied = acknowledged(replica, &site.stock(item, quantity)).await;
+    applied["summaries"][0]["version"].as_i64().unwrap_or_else(|| panic!("no version in {applied}"))
+}

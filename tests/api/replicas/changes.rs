@@ -1,0 +1,104 @@
+//! What changes anywhere comes to every replica by itself.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Fleet, holds, set_stock};
+use crate::{
+    steps::{Plain, get, noon_zone, path, post},
+    support::{Service, events::event, site::Site, wait_until},
+};
+
+/// What every replica says of a facility: its name and zone, as a JSON array; null where there is none.
+async fn listed(replica: &Service, id: Uuid) -> Value {
+    let all = get(replica, "/v1/facilities?limit=500").await;
+    let found = all["items"].as_array().unwrap().iter().find(|item| item["facility_id"] == id.to_string()).cloned();
+    found.map_or(Value::Null, |item| json!([item["name"], item["timezone"]]))
+}
+
+/// Waits until every replica knows the facility by that name and zone, and so do the listing and its own page.
+async fn all_list(fleet: &Fleet, id: Uuid, name: &str, zone: &str) {
+    for replica in &fleet.replicas {
+        wait_until("it is known so", async || listed(replica, id).await == json!([name, zone])).await;
+        let own = get(replica, &format!("/v1/facilities/{id}")).await;
+        assert_eq!((&own["name"], &own["timezone"]), (&json!(name), &json!(zone)));
+    }
+}
+
+#[tokio::test]
+async fn an_event_shows_in_the_memory_of_every_replica_without_a_refresh_there() {
+    let fleet = Fleet::of(3).await;
+    let site = Site::register(&fleet[0], &noon_zone()).await;
+    let item = Uuid::new_v4();
+    for quantity in 1..=20 {
+        set_stock(&fleet[quantity as usize % 3], site, item, quantity).await;
+        for replica in &fleet.replicas {
+            holds(replica, site, quantity).await;
+        }
+    }
+    for trigger in ["read", "schedule", "request"] {
+        assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", trigger)]).await, 0.0, "{trigger}");
+    }
+    assert_eq!(fleet.sum("summary_reads_total", &[("tier", "table")]).await, 0.0);
+    assert_eq!(fleet.sum("stream_gaps_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
+async fn what_another_program_writes_shows_in_the_memory_of_every_replica() {
+    let fleet = Fleet::of(3).await;
+    let site = Site::register(&fleet[0], &noon_zone()).await;
+    let item = Uuid::new_v4();
+    set_stock(&fleet[0], site, item, 1).await;
+    let mut plain = Plain::beside(&fleet[0]).await;
+    for quantity in 2..6 {
+        plain.run(&format!("UPDATE blood_inventory SET quantity = {quantity} WHERE id = '{item}'")).await;
+        for replica in &fleet.replicas {
+            holds(replica, site, quantity).await;
+        }
+    }
+    assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0);
+    plain.run("DELETE FROM blood_inventory").await;
+    for replica in &fleet.replicas {
+        holds(replica, site, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_facility_registered_renamed_or_moved_by_an_event_is_so_at_every_replica() {
+    let fleet = Fleet::of(3).await;
+    let id = Uuid::new_v4();
+    for (writer, name, zone) in
+        [(0, "North", "UTC"), (1, "Far North", "UTC"), (2, "Far East", "Pacific/Kiritimati"), (1, "West", "Etc/GMT+12")]
+    {
+        let data = json!({"facility_id": id, "name": name, "timezone": zone});
+        post(&fleet[writer], &[event("facility.registered", data)]).await;
+        all_list(&fleet, id, name, zone).await;
+    }
+}
+
+#[tokio::test]
+async fn a_facility_inserted_renamed_moved_or_deleted_by_another_program_is_so_at_every_replica() {
+    let fleet = Fleet::of(3).await;
+    let (id, mut plain) = (Uuid::new_v4(), Plain::beside(&fleet[0]).await);
+    plain.run(&format!("INSERT INTO facilities (id, name, timezone) VALUES ('{id}', 'North', 'UTC')")).await;
+    all_list(&fleet, id, "North", "UTC").await;
+    plain.run(&format!("UPDATE facilities SET name = 'South' WHERE id = '{id}'")).await;
+    all_list(&fleet, id, "South", "UTC").await;
+    for replica in &fleet.replicas {
+        assert_eq!(get(replica, &path(id, "today")).await["total_requests"], 0);
+    }
+    for zone in ["Pacific/Kiritimati", "Etc/GMT+12"] {
+        plain.run(&format!("UPDATE facilities SET timezone = '{zone}' WHERE id = '{id}'")).await;
+        all_list(&fleet, id, "South", zone).await;
+        let today = crate::steps::date_in(zone, 0).to_string();
+        for replica in &fleet.replicas {
+            assert_eq!(get(replica, &path(id, "today")).await["date"], today);
+        }
+    }
+    plain.run(&format!("DELETE FROM facilities WHERE id = '{id}'")).await;
+    for replica in &fleet.replicas {
+        wait_until("it is gone", async || replica.get(&path(id, "today")).await.status() == 404).await;
+        assert_eq!(listed(replica, id).await, Value::Null);
+        assert_eq!(replica.get(&format!("/v1/facilities/{id}")).await.status(), 404);
+    }
+}

@@ -1,0 +1,83 @@
+//! Replicas in company: with a Redis cluster between them, and beside servers that have no Redis.
+
+use std::time::Duration;
+
+use super::{Fleet, holds, honest::Diary, wait_until_whole};
+use crate::{
+    steps::{Plain, noon_zone},
+    support::{Service, redis::Redis, wait_until},
+};
+
+#[tokio::test]
+async fn two_replicas_on_a_cluster_answer_as_one() {
+    let fleet = Fleet::on(Service::on_postgres().await, 2, Redis::start_cluster()).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    for turn in 0..50 {
+        let version = diary.write(&fleet[turn % 2]).await;
+        let seen = fleet[(turn + 1) % 2].get(&format!("{}?min_version={version}", super::today(diary.site))).await;
+        assert_eq!(seen.json::<serde_json::Value>().await.unwrap()["total_stock"], diary.last());
+    }
+    for replica in &fleet.replicas {
+        holds(replica, diary.site, diary.last()).await;
+    }
+    diary.keep(&fleet.replicas, Duration::from_secs(2)).await;
+    assert_eq!(fleet.sum("stream_gaps_total", &[]).await, 0.0);
+    assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_node_of_the_cluster_that_hangs_costs_no_answer() {
+    let fleet = Fleet::on(Service::on_postgres().await, 2, Redis::start_cluster()).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    for node in 1..=3 {
+        diary.keep(&fleet.replicas, Duration::from_millis(300)).await;
+        fleet.redis.freeze_node(node);
+        diary.keep(&fleet.replicas, Duration::from_millis(1_500)).await;
+        fleet.redis.thaw();
+        for replica in &fleet.replicas {
+            wait_until_whole(replica).await;
+        }
+    }
+    diary.keep(&fleet.replicas, Duration::from_millis(500)).await;
+    for replica in &fleet.replicas {
+        holds(replica, diary.site, diary.last()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_servers_without_redis_change_is_never_missing_beyond_its_age_at_those_with_it() {
+    let launch = Service::on_postgres().await;
+    let mut fleet = Fleet::on(launch.clone(), 2, Redis::start()).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    diary.keep(&fleet.replicas, Duration::from_millis(500)).await;
+    for _ in 0..2 {
+        fleet.replicas.push(launch.clone().start().await);
+        diary.keep(&fleet.replicas, Duration::from_secs(2)).await;
+    }
+    let mut plain = Plain::beside(&fleet[0]).await;
+    plain.run(&format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{}')", diary.site.facility)).await;
+    for (index, replica) in fleet.replicas.iter().enumerate() {
+        // To those without Redis nobody tells it: they find it when they are asked for what is recent.
+        let directives = if index < 2 { "" } else { "max-age=1" };
+        wait_until(&format!("what another program wrote shows at {index}"), async || {
+            let response = crate::steps::read(replica, &super::today(diary.site), directives).await;
+            response.json::<serde_json::Value>().await.unwrap()["total_requests"] == 1
+        })
+        .await;
+    }
+    // Once those are gone, the others are as before.
+    for _ in 0..2 {
+        diary.keep(&fleet.replicas, Duration::from_secs(1)).await;
+        fleet.replicas.pop().expect("it was pushed").kill_9().await;
+    }
+    diary.keep(&fleet.replicas, Duration::from_secs(1)).await;
+    diary.write(&fleet[0]).await;
+    for replica in &fleet.replicas {
+        wait_until_whole(replica).await;
+        wait_until("it shows the last event", async || {
+            crate::steps::get(replica, &super::today(diary.site)).await["total_stock"] == diary.last()
+        })
+        .await;
+        holds(replica, diary.site, diary.last()).await;
+    }
+}

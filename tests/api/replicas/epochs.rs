@@ -1,0 +1,186 @@
+//! A database that was put back shows another history: nothing that only the lost one had is told any more, by any tier.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Fleet, holds, honest::Diary, set_stock, today, wait_until_whole};
+use crate::{
+    steps::{Scrape, noon_zone, path, post, read},
+    support::{Service, events::event, plain_sql, postgres::Postgres, redis::Redis, service::Launch, site::Site, wait_until},
+};
+
+const KEPT: i64 = 5;
+const LOST: i64 = 99;
+
+/// A site that both histories have, and what only the lost one has: a figure of it, and a facility.
+struct Histories {
+    site: Site,
+    item: Uuid,
+    lost: Uuid,
+}
+
+impl Histories {
+    async fn begin(fleet: &Fleet) -> Histories {
+        let site = Site::register(&fleet[0], &noon_zone()).await;
+        let item = Uuid::new_v4();
+        set_stock(&fleet[0], site, item, KEPT).await;
+        for replica in &fleet.replicas {
+            holds(replica, site, KEPT).await;
+        }
+        Histories { site, item, lost: Uuid::new_v4() }
+    }
+
+    async fn go_on(&self, fleet: &Fleet) {
+        post(&fleet[0], &[event("facility.registered", json!({"facility_id": self.lost, "name": "Lost", "timezone": "UTC"}))]).await;
+        for quantity in LOST - 3..=LOST {
+            set_stock(&fleet[0], self.site, self.item, quantity).await;
+        }
+        for replica in &fleet.replicas {
+            holds(replica, self.site, LOST).await;
+            wait_until("it knows the facility", async || replica.get(&path(self.lost, "today")).await.status() == 200).await;
+        }
+    }
+
+    /// Nothing of what was lost shows at this replica, however it is asked.
+    async fn are_apart(&self, replica: &Service) {
+        for directives in ["", "max-age=3600", "max-age=1", "max-age=3600, max-stale", "only-if-cached"] {
+            let response = read(replica, &today(self.site), directives).await;
+            if directives == "only-if-cached" && response.status() == 504 {
+                continue;
+            }
+            let from = super::source(&response);
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["total_stock"], KEPT, "{directives} {from} {body}");
+        }
+        let unknown = replica.get(&path(self.lost, "today")).await.status();
+        assert_eq!(unknown, 404);
+    }
+
+    /// The same for a while, and then events in the new history, which come to everybody.
+    async fn stay_apart(&self, fleet: &Fleet) {
+        for _ in 0..20 {
+            for replica in &fleet.replicas {
+                self.are_apart(replica).await;
+            }
+        }
+        for replica in &fleet.replicas {
+            wait_until_whole(replica).await;
+        }
+        for quantity in [KEPT + 1, KEPT + 2] {
+            set_stock(&fleet[0], self.site, self.item, quantity).await;
+            for replica in &fleet.replicas {
+                holds(replica, self.site, quantity).await;
+            }
+        }
+        let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+        diary.keep(&fleet.replicas, Duration::from_secs(1)).await;
+    }
+}
+
+async fn on(postgres: &Postgres, count: usize, settings: impl FnOnce(Launch) -> Launch) -> Fleet {
+    Fleet::on(settings(Service::on(postgres.fresh_database().await)), count, Redis::start()).await
+}
+
+#[tokio::test]
+async fn a_backup_restored_under_running_replicas_leaves_nothing_of_what_was_lost() {
+    let postgres = Postgres::start(&[]);
+    let fleet = on(&postgres, 3, |launch| launch).await;
+    let histories = Histories::begin(&fleet).await;
+    postgres.back_up();
+    histories.go_on(&fleet).await;
+    proven_anew(&fleet).await;
+    postgres.stop();
+    postgres.restore();
+    postgres.start_again();
+    for replica in &fleet.replicas {
+        wait_until("it has noticed", async || Scrape::of(replica).await.sum("epochs_total", &[]) >= 1.0).await;
+        wait_until("it has forgotten the facility", async || replica.get(&path(histories.lost, "today")).await.status() == 404).await;
+        histories.are_apart(replica).await;
+    }
+    histories.stay_apart(&fleet).await;
+}
+
+/// Waits until what there is now has been proven, and everybody has heard of it: a loss is told by a proof that the database lacks.
+async fn proven_anew(fleet: &Fleet) {
+    let stored = "SELECT floor(extract(epoch FROM watermark_at) * 1000)::bigint FROM fleet";
+    let now_ms = plain_sql::number(fleet[0].database_url(), "SELECT floor(extract(epoch FROM now()) * 1000)::bigint").await;
+    wait_until("it is proven", async || plain_sql::number(fleet[0].database_url(), stored).await > now_ms + 1_000).await;
+}
+
+/// While nobody runs, the database's files are put back to what they were: the same timeline, and only Redis remembers.
+async fn only_redis_remembers(settings: impl FnOnce(Launch) -> Launch) {
+    let postgres = Postgres::start(&[]);
+    let mut fleet = on(&postgres, 2, settings).await;
+    let histories = Histories::begin(&fleet).await;
+    stop(&mut fleet).await;
+    postgres.stop();
+    postgres.copy();
+    postgres.start_again();
+    fleet.join().await;
+    fleet.join().await;
+    histories.go_on(&fleet).await;
+    proven_anew(&fleet).await;
+    stop(&mut fleet).await;
+    postgres.stop();
+    postgres.restore();
+    postgres.start_again();
+    for _ in 0..2 {
+        // Not `join`: what it answers before it has found its feet counts, too.
+        fleet.replicas.push(fleet.launch.clone().start().await);
+        histories.are_apart(fleet.replicas.last().unwrap()).await;
+    }
+    assert!(fleet.sum("epochs_total", &[]).await >= 1.0);
+    histories.stay_apart(&fleet).await;
+}
+
+async fn stop(fleet: &mut Fleet) {
+    for replica in fleet.replicas.drain(..) {
+        replica.terminate().await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_put_back_while_nobody_ran_is_not_mixed_with_what_redis_remembers() {
+    only_redis_remembers(|launch| launch).await;
+}
+
+#[tokio::test]
+async fn nor_where_replicas_read_hardly_anything_of_the_stream_when_they_start() {
+    only_redis_remembers(|launch| launch.env("FACILITY_SUMMARY__REDIS__REPLAY", 1)).await;
+}
+
+#[tokio::test]
+async fn what_a_standby_never_got_is_not_told_after_its_promotion() {
+    let primary = Postgres::start(&[]);
+    let standby = primary.standby(&[]);
+    let url = primary.fresh_database().await;
+    let there = url.replace(authority(&primary), authority(&standby));
+    let mut fleet = Fleet::on(Service::on(url), 2, Redis::start()).await;
+    let histories = Histories::begin(&fleet).await;
+    let kept = format!("SELECT count(*) FROM blood_inventory WHERE quantity = {KEPT}");
+    wait_until("the standby has it", async || {
+        let exists = "SELECT count(*) FROM pg_database WHERE datname = 'test_0'";
+        plain_sql::number(standby.url(), exists).await == 1 && plain_sql::number(&there, &kept).await == 1
+    })
+    .await;
+    standby.stop();
+    histories.go_on(&fleet).await;
+    primary.crash();
+    standby.start_again();
+    standby.promote();
+    fleet.replicas.clear();
+    // Under another name, as a change of configuration would have it; Redis has what the old primary told.
+    fleet.launch = Service::on(there).env("REDIS_URL", fleet.redis.url());
+    for _ in 0..2 {
+        fleet.replicas.push(fleet.launch.clone().start().await);
+        histories.are_apart(&fleet[fleet.len() - 1]).await;
+    }
+    histories.stay_apart(&fleet).await;
+}
+
+/// The host and port of a server.
+fn authority(server: &Postgres) -> &str {
+    server.url().rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL has a host and a path").0
+}

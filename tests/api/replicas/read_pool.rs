@@ -1,0 +1,162 @@
+//! Table reads go to a streaming replica of Postgres where that has come far enough for the reader, and to the primary where not.
+
+use deadpool_redis::redis::{Value as RedisValue, cmd};
+use uuid::Uuid;
+
+use super::{Fleet, holds, set_stock, source, today};
+use crate::{
+    steps::{Scrape, age, noon_zone, read},
+    support::{Service, plain_sql, postgres::Postgres, redis::Redis, site::Site, wait_until},
+};
+
+/// A primary, its streaming replica, and replicas of the service that read from it.
+struct Pair {
+    fleet: Fleet,
+    standby: Postgres,
+    /// The database, at the standby.
+    there: String,
+    _primary: Postgres,
+}
+
+impl Pair {
+    /// Replicas that start cold, and keep it up: they hold nothing in memory.
+    async fn start() -> Pair {
+        let primary = Postgres::start(&[]);
+        let standby = primary.standby(&[]);
+        let url = primary.fresh_database().await;
+        let there = url.replace(authority(&primary), authority(&standby));
+        wait_until("the standby has the database", async || {
+            plain_sql::number(standby.url(), "SELECT count(*) FROM pg_database WHERE datname = 'test_0'").await == 1
+        })
+        .await;
+        let launch = Service::on(url).env("DATABASE_READ_URL", &there).env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
+        let fleet = Fleet::on(launch, 2, Redis::start()).await;
+        Pair { fleet, standby, there, _primary: primary }
+    }
+
+    /// How often the rows were looked up at the standby, as Postgres itself counts.
+    async fn looks(&self) -> i64 {
+        let looks = "SELECT coalesce(sum(seq_scan + idx_scan), 0) FROM pg_stat_user_tables WHERE relname = 'dashboard_daily_summary'";
+        plain_sql::number(&self.there, looks).await
+    }
+
+    /// Stops the replay, or lets it go on.
+    async fn replay(&self, goes_on: bool) {
+        let word = if goes_on { "resume" } else { "pause" };
+        plain_sql::execute(self.standby.url(), &format!("SELECT pg_wal_replay_{word}()")).await;
+    }
+
+    /// Reads from the table: what Redis has is deleted first, again and again, since reads put it there.
+    async fn from_table(&self, site: Site, query: &str, directives: &str) -> (i64, i64) {
+        let pattern = format!("facility-summary:*:{}:*", site.facility);
+        for _ in 0..100 {
+            for entry in self.fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(&pattern)).await {
+                self.fleet.redis.ask::<RedisValue>(cmd("DEL").arg(entry)).await;
+            }
+            let response = read(&self.fleet[1], &format!("{}{query}", today(site)), directives).await;
+            let (status, from, headers) = (response.status(), source(&response), response.headers().clone());
+            let body: serde_json::Value = response.json().await.unwrap();
+            assert_eq!(status, 200, "{headers:?} {body}");
+            if from.ends_with("detail=table") {
+                return (body["total_stock"].as_i64().unwrap(), headers["age"].to_str().unwrap().parse().unwrap());
+            }
+        }
+        panic!("it is never read from the table");
+    }
+
+    async fn has_replayed(&self, item: Uuid, quantity: i64) {
+        let count = format!("SELECT count(*) FROM blood_inventory WHERE id = '{item}' AND quantity = {quantity}");
+        wait_until("the standby has it", async || plain_sql::number(&self.there, &count).await == 1).await;
+    }
+}
+
+fn authority(server: &Postgres) -> &str {
+    server.url().rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL has a host and a path").0
+}
+
+async fn stocked(pair: &Pair) -> (Site, Uuid) {
+    let site = Site::register(&pair.fleet[0], &noon_zone()).await;
+    let item = Uuid::new_v4();
+    set_stock(&pair.fleet[0], site, item, 1).await;
+    pair.has_replayed(item, 1).await;
+    (site, item)
+}
+
+#[tokio::test]
+async fn the_table_is_read_at_the_standby_while_that_is_there() {
+    let pair = Pair::start().await;
+    let (site, _) = stocked(&pair).await;
+    let before = pair.looks().await;
+    wait_until("the standby counts looks", async || {
+        assert_eq!(pair.from_table(site, "", "").await.0, 1);
+        pair.looks().await > before + 5
+    })
+    .await;
+    pair.standby.stop();
+    for _ in 0..50 {
+        assert_eq!(pair.from_table(site, "", "").await.0, 1, "the primary stands in");
+    }
+    pair.standby.start_again();
+    let before = pair.looks().await;
+    wait_until("it is asked again", async || {
+        assert_eq!(pair.from_table(site, "", "").await.0, 1);
+        pair.looks().await > before + 5
+    })
+    .await;
+    assert_eq!(pair.fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
+    let pair = Pair::start().await;
+    let (site, item) = stocked(&pair).await;
+    pair.replay(false).await;
+    // Nothing has changed: what the standby has is right, and as old as what it has been told of.
+    wait_until("its answers age", async || {
+        let (stock, age) = pair.from_table(site, "", "").await;
+        stock == 1 && age >= 3
+    })
+    .await;
+    for directives in ["max-age=1", "max-age=2"] {
+        let (stock, age) = pair.from_table(site, "", directives).await;
+        assert_eq!((stock, age <= 1), (1, true), "{directives}: the primary is asked, Age {age}");
+    }
+    // Now something has: it is behind what this replica knows, or what its reader does.
+    for quantity in 2..30 {
+        let version = set_stock(&pair.fleet[0], site, item, quantity).await;
+        let (stock, _) = pair.from_table(site, &format!("?min_version={version}"), "").await;
+        assert_eq!(stock, quantity);
+        wait_until("the change has come by", async || pair.from_table(site, "", "").await.0 == quantity).await;
+        assert_eq!(pair.from_table(site, "", "").await.0, quantity, "having heard of it, nobody goes back");
+    }
+    pair.replay(true).await;
+    pair.has_replayed(item, 29).await;
+    let before = pair.looks().await;
+    wait_until("it is asked again", async || {
+        assert_eq!(pair.from_table(site, "", "max-age=2").await.0, 29);
+        pair.looks().await > before + 5
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_standby_whose_figure_is_older_than_what_memory_holds_is_not_believed() {
+    let pair = Pair::start().await;
+    // One more that does hold things.
+    let mut fleet = pair.fleet;
+    fleet.launch = fleet.launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 1 << 20);
+    fleet.join().await;
+    let pair = Pair { fleet, ..pair };
+    let (site, item) = stocked(&pair).await;
+    pair.replay(false).await;
+    for quantity in 2..10 {
+        set_stock(&pair.fleet[0], site, item, quantity).await;
+        holds(&pair.fleet[2], site, quantity).await;
+        for directives in ["", "max-age=60", "max-age=1", "no-cache"] {
+            let response = read(&pair.fleet[2], &today(site), directives).await;
+            assert!(age(&response) <= 1);
+            assert_eq!(response.json::<serde_json::Value>().await.unwrap()["total_stock"], quantity, "{directives}");
+        }
+    }
+    assert_eq!(Scrape::of(&pair.fleet[2]).await.sum("stream_gaps_total", &[]), 0.0);
+}

@@ -1,0 +1,132 @@
+//! Without Redis all goes on: no slower to notice, honest about its age, and whole again when it is back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Fleet, HIT, holds, honest::Diary, state, wait_until_whole};
+use crate::{
+    steps::{Plain, Scrape, age, get, noon_zone, post, read},
+    support::{Service, events::event, redis::Redis, wait_until},
+};
+
+const FRESH_SECONDS: i64 = 1;
+
+async fn fleet(count: usize, redis: Redis) -> Fleet {
+    let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__CACHE__MEMORY_FRESH_SECONDS", FRESH_SECONDS);
+    Fleet::on(launch, count, redis).await
+}
+
+/// Waits until each says that it is without Redis, and serves.
+async fn all_are_degraded(fleet: &Fleet) {
+    for replica in &fleet.replicas {
+        for dependency in ["redis", "change_stream"] {
+            wait_until("it says so", async || state(replica, dependency).await == ("degraded".into(), "down".into())).await;
+        }
+        assert_eq!(Scrape::of(replica).await.sum("redis_up", &[]), 0.0);
+    }
+}
+
+/// What changed while Redis was away is at every replica once it is back.
+async fn all_is_well_again(fleet: &Fleet, diary: &mut Diary) {
+    for replica in &fleet.replicas {
+        wait_until_whole(replica).await;
+        let shown = get(replica, &super::today(diary.site)).await["total_stock"].as_i64().unwrap();
+        wait_until("nothing of what changed meanwhile is missing", async || {
+            diary.check(replica, "").await;
+            get(replica, &super::today(diary.site)).await["total_stock"] == diary.last()
+        })
+        .await;
+        assert!(shown <= diary.last());
+    }
+    diary.write(&fleet[0]).await;
+    for replica in &fleet.replicas {
+        holds(replica, diary.site, diary.last()).await;
+        wait_until("it is proven every moment again", async || {
+            let response = read(replica, &super::today(diary.site), "max-age=2, only-if-cached").await;
+            response.status() == 200 && age(&response) <= 1
+        })
+        .await;
+    }
+    diary.keep(&fleet.replicas, Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn replicas_that_start_without_redis_serve_and_find_it_later() {
+    let redis = Redis::start();
+    redis.stop();
+    let launch = Service::on_postgres().await.env("REDIS_URL", redis.url()).env("FACILITY_SUMMARY__CACHE__MEMORY_FRESH_SECONDS", 1);
+    let replicas = vec![launch.clone().start().await, launch.clone().start().await];
+    let fleet = Fleet { replicas, launch, redis };
+    all_are_degraded(&fleet).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    diary.keep(&fleet.replicas, Duration::from_secs(3)).await;
+    fleet.redis.start_empty();
+    all_is_well_again(&fleet, &mut diary).await;
+}
+
+async fn lost_for_a_while(lose: fn(&Redis), find: fn(&Redis)) {
+    let fleet = fleet(2, Redis::start()).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    diary.write(&fleet[0]).await;
+    holds(&fleet[1], diary.site, 1).await;
+    lose(&fleet.redis);
+    diary.keep(&fleet.replicas, Duration::from_millis(500)).await;
+    all_are_degraded(&fleet).await;
+    diary.keep(&fleet.replicas, Duration::from_secs(3)).await;
+    // What changes while nobody tells: by an event, by another program, and a facility.
+    let mut plain = Plain::beside(&fleet[0]).await;
+    let (new, request) = (Uuid::new_v4(), Uuid::new_v4());
+    post(&fleet[0], &[event("facility.registered", json!({"facility_id": new, "name": "Meanwhile", "timezone": "UTC"}))]).await;
+    plain.run(&format!("INSERT INTO blood_requests (id, facility_id) VALUES ('{request}', '{}')", diary.site.facility)).await;
+    diary.write(&fleet[0]).await;
+    for replica in &fleet.replicas {
+        wait_until("it is found without the stream", async || {
+            replica.get(&crate::steps::path(new, "today")).await.status() == 200
+                && get(replica, &super::today(diary.site)).await["total_requests"] == 1
+        })
+        .await;
+    }
+    find(&fleet.redis);
+    all_is_well_again(&fleet, &mut diary).await;
+    for replica in &fleet.replicas {
+        assert_eq!(get(replica, &super::today(diary.site)).await["total_requests"], 1);
+        wait_until("it is listed", async || {
+            let all = get(replica, "/v1/facilities?q=Meanwhile").await;
+            all["items"].as_array().unwrap().len() == 1
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn redis_stopped_and_started_empty_costs_no_answer_and_no_change() {
+    lost_for_a_while(Redis::stop, Redis::start_empty).await;
+}
+
+#[tokio::test]
+async fn redis_frozen_and_thawed_costs_no_answer_and_no_change() {
+    lost_for_a_while(Redis::freeze, Redis::thaw).await;
+}
+
+#[tokio::test]
+async fn without_the_stream_memory_counts_as_fresh_for_its_while_and_then_the_table_does() {
+    let fleet = fleet(2, Redis::start()).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    diary.write(&fleet[0]).await;
+    holds(&fleet[1], diary.site, 1).await;
+    fleet.redis.stop();
+    all_are_degraded(&fleet).await;
+    let (started, mut sources) = (Instant::now(), std::collections::BTreeMap::new());
+    while started.elapsed() < Duration::from_secs(4) {
+        let response = fleet[1].get(&super::today(diary.site)).await;
+        let (age, source) = (age(&response), super::source(&response));
+        assert!(age <= FRESH_SECONDS, "{source}: Age {age}");
+        *sources.entry(source).or_insert(0) += 1;
+    }
+    let table: i32 = sources.iter().filter(|(source, _)| source.ends_with("detail=table")).map(|(_, count)| count).sum();
+    assert!(table >= 2 && sources[HIT] > table, "{sources:?}");
+    assert_eq!(sources.len(), 2, "{sources:?}");
+    assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0, "nothing has to be derived again");
+}

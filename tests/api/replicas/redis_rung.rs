@@ -1,0 +1,86 @@
+//! What one replica put into Redis answers for another that does not hold it.
+
+use deadpool_redis::redis::cmd;
+use uuid::Uuid;
+
+use super::{Fleet, HIT, set_stock, source, today};
+use crate::{
+    steps::{Scrape, age, noon_zone, read},
+    support::{Service, site::Site, wait_until},
+};
+
+const FROM_REDIS: &str = "facility-summary; fwd=miss; detail=redis";
+
+/// Waits until Redis has today's figures of the site.
+async fn shared(fleet: &Fleet, site: Site) {
+    let pattern = format!("facility-summary:*:{}:*", site.facility);
+    wait_until("it is in Redis", async || !fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(&pattern)).await.is_empty()).await;
+}
+
+async fn from_redis(replica: &Service) -> f64 {
+    Scrape::of(replica).await.sum("summary_reads_total", &[("tier", "redis")])
+}
+
+/// A replica with a facility, and another that came later and read none of its past.
+async fn a_late_comer() -> (Fleet, Site) {
+    let mut fleet = Fleet::with(1, |launch| launch.env("FACILITY_SUMMARY__REDIS__REPLAY", 1)).await;
+    let site = Site::register(&fleet[0], &noon_zone()).await;
+    set_stock(&fleet[0], site, Uuid::new_v4(), 7).await;
+    shared(&fleet, site).await;
+    // Well older than a moment: it is for Redis to be good for longer than that.
+    wait_until("the figures have aged", async || {
+        let put: Vec<String> = fleet.redis.ask(cmd("KEYS").arg(format!("facility-summary:*:{}:*", site.facility))).await;
+        let as_of: i64 = fleet.redis.ask(cmd("HGET").arg(&put[0]).arg("t")).await;
+        crate::steps::now_ms() - as_of > 2_000
+    })
+    .await;
+    fleet.join().await;
+    (fleet, site)
+}
+
+#[tokio::test]
+async fn a_replica_that_came_later_answers_from_redis_and_then_from_memory() {
+    let (fleet, site) = a_late_comer().await;
+    let response = fleet[1].get(&today(site)).await;
+    assert_eq!((source(&response).as_str(), response.status().as_u16()), (FROM_REDIS, 200));
+    assert!(age(&response) >= 1, "what nobody here can prove is as old as it was put");
+    assert_eq!(response.json::<serde_json::Value>().await.unwrap()["total_stock"], 7);
+    assert_eq!(from_redis(&fleet[1]).await, 1.0);
+    // From then on it follows what it holds, at the cost of one more look at most.
+    wait_until("it is held and proven", async || {
+        let response = read(&fleet[1], &today(site), "max-age=60").await;
+        source(&response) == HIT && age(&response) <= 1
+    })
+    .await;
+    assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0);
+}
+
+#[tokio::test]
+async fn only_if_cached_is_answered_from_redis_or_with_504() {
+    let (fleet, site) = a_late_comer().await;
+    let response = read(&fleet[1], &today(site), "only-if-cached").await;
+    assert_eq!((source(&response).as_str(), response.status().as_u16()), (FROM_REDIS, 200));
+    let yesterday = crate::steps::path(site.facility, crate::steps::date_in(&noon_zone(), -1));
+    assert_eq!(read(&fleet[1], &yesterday, "only-if-cached").await.status(), 504, "nobody has asked for it yet");
+    assert_eq!(read(&fleet[1], &today(site), "only-if-cached, max-age=0").await.status(), 504);
+    fleet.redis.tell("FLUSHALL").await;
+    let response = read(&fleet[1], &today(site), "only-if-cached").await;
+    assert_eq!((source(&response).as_str(), response.status().as_u16()), (HIT, 200), "what it has got from there it holds");
+}
+
+#[tokio::test]
+async fn a_replica_without_memory_answers_from_redis_what_the_others_write() {
+    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)).await;
+    let site = Site::register(&fleet[0], &noon_zone()).await;
+    let item = Uuid::new_v4();
+    for quantity in 1..20 {
+        set_stock(&fleet[0], site, item, quantity).await;
+        wait_until("it shows", async || {
+            let response = fleet[1].get(&today(site)).await;
+            source(&response) == FROM_REDIS && response.json::<serde_json::Value>().await.unwrap()["total_stock"] == quantity
+        })
+        .await;
+    }
+    assert!(from_redis(&fleet[1]).await >= 19.0);
+    assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0);
+}

@@ -1,0 +1,98 @@
+//! Reads past memory: from the primary, from a streaming replica, from Redis.
+
+use facility_summary::{
+    cache::memory::{Fill, Vantage},
+    domain::summary::SummaryRow,
+    service::found::Found,
+};
+use rand::RngExt;
+
+use crate::{
+    database::{day, key},
+    mutants::Mutant,
+    refresh::pass_on,
+    world::{Sim, called},
+};
+
+pub async fn from_primary(sim: Sim, r: usize, k: usize) {
+    let now = sim.world().clock(r);
+    let memory = sim.memory(r);
+    let (vantage, table_ms) = (memory.vantage(), memory.table_ms());
+    sim.step().await;
+    let mut read = sim.world().db.read(&[k]);
+    if sim.breaks(Mutant::WatermarkReadLater) {
+        sim.step().await;
+        read.watermark = sim.world().db.read(&[]).watermark;
+    }
+    sim.step().await;
+    let serves = sim.epoch(r).as_ref() == Some(&read.epoch) || sim.breaks(Mutant::FillsOldHistory);
+    let Some(found) = Found::on_primary(read, &key(k), &day(k), &vantage, table_ms, now).filter(|_| serves) else { return };
+    if let Some(vantage) = keep(&sim, r, &found, vantage, "the primary").await {
+        pass_on(&sim, r, &vantage, &SummaryRow { as_of_ms: found.as_of_ms, ..found.row }, false).await;
+    }
+}
+
+pub async fn from_standby(sim: Sim, r: usize, k: usize) {
+    let now = sim.world().clock(r);
+    let vantage = sim.vantage(r);
+    sim.step().await;
+    let read = {
+        let world = &mut *sim.world();
+        let lag = world.rng.random_range(0..world.pace.lag).min(world.committed.len() - 1);
+        world.committed[world.committed.len() - 1 - lag].read_nearby(k)
+    };
+    sim.step().await;
+    let serves = |epoch: &_| sim.epoch(r).as_ref() == Some(epoch) || sim.breaks(Mutant::FillsOldHistory);
+    let Some(found) = read.filter(|read| serves(&read.epoch)).and_then(|read| Found::nearby(read, &day(k), now)) else { return };
+    let since = if sim.breaks(Mutant::TrustsLaggingReplicas) { vantage.position } else { found.since };
+    keep(&sim, r, &Found { since, ..found }, vantage, "a standby").await;
+}
+
+pub async fn from_redis(sim: Sim, r: usize, k: usize) {
+    if !sim.world().replicas[r].following.is_vouched_for() {
+        return;
+    }
+    let vantage = sim.vantage(r);
+    sim.step().await;
+    let Some(epoch) = sim.epoch(r) else { return };
+    sim.step().await;
+    let found = {
+        let world = sim.world();
+        let place = (Some(epoch).filter(|_| world.mutant != Some(Mutant::OneTierForAll)), k);
+        let answers = !world.redis.is_down && !world.replicas[r].is_cut_off;
+        world.redis.tier.get(&place).filter(|_| answers).cloned()
+    };
+    sim.step().await;
+    let now = sim.world().clock(r);
+    let Some(found) = found.and_then(|found| Found::in_redis(found, &day(k), now)) else { return };
+    let since = if sim.breaks(Mutant::TrustsRedis) { vantage.position } else { found.since };
+    keep(&sim, r, &Found { since, ..found }, vantage, "Redis").await;
+}
+
+/// Puts it into memory. `None` where that is not to be.
+async fn keep(sim: &Sim, r: usize, found: &Found, vantage: Vantage, from: &str) -> Option<Vantage> {
+    let memory = sim.memory(r);
+    let (vantage, found) = match sim.world().mutant {
+        Some(Mutant::LateVantage) => (memory.vantage(), Found { since: memory.vantage().position, ..found.clone() }),
+        Some(Mutant::FillsOldHistory) => (memory.vantage(), found.clone()),
+        Some(Mutant::JoinsOldGenerations) => {
+            let generation = memory.vantage().position.generation;
+            (vantage, Found { since: facility_summary::changes::Position { generation, ..found.since }, ..found.clone() })
+        }
+        Some(Mutant::IgnoresExpiries) => {
+            let row = SummaryRow { next_expires_at_ms: None, ..found.row.clone() };
+            (vantage, Found { row, ..found.clone() })
+        }
+        Some(Mutant::NoVersionCompare) => {
+            memory.forget_facility(found.row.summary.facility_id);
+            (vantage, found.clone())
+        }
+        _ => (vantage, found.clone()),
+    };
+    let kept = matches!(found.keep(&memory, &vantage), Fill::Kept(_));
+    sim.tell(called(r), || {
+        let what = if kept { "keeps" } else { "throws away" };
+        format!("{what} version {} as of {} since {:?} of {from}", found.row.summary.version, found.as_of_ms, found.since)
+    });
+    kept.then_some(vantage)
+}

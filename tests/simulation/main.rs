@@ -1,0 +1,100 @@
+//! A fleet in one thread: the tiers' own code (`Memory`, the stream's messages, what a pass of the drain may say, what a read has found)
+//! under random schedules, one small step of one actor at a time. Stream, tier, database and clock are simulated, and so is what befalls
+//! them. After each step of a replica all that it would answer is asked: does it lack a change committed at or before the time it claims?
+//!
+//! `SEED=123 cargo test --test simulation -- --nocapture` replays one schedule and tells its steps; `SCHEDULES` says how many there are.
+
+mod database;
+mod drain;
+mod fills;
+mod judge;
+mod mutants;
+mod pace;
+mod redis;
+mod refresh;
+mod schedule;
+mod stream;
+mod world;
+
+use std::{
+    env,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Instant,
+};
+
+use mutants::Mutant;
+use schedule::{Asked, run};
+
+const SCHEDULES: u64 = 100_000;
+const THREADS: usize = 2;
+/// Within so many each broken rule has to be found.
+const FOUND_WITHIN: u64 = 20_000;
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?} and should be a whole number")))
+}
+
+/// The first seed that lies, and how; or what was asked.
+fn first_lie(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (u64, String)> {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut asked = Asked::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= schedules {
+                return Ok(asked);
+            }
+            let of_one = run(seed, mutant, false).map_err(|lie| {
+                next.store(schedules, Ordering::Relaxed);
+                (seed, lie)
+            })?;
+            asked.answers += of_one.answers;
+            asked.proven += of_one.proven;
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a schedule does not panic")).try_fold(Asked::default(), |all, one| {
+            let one = one?;
+            Ok(Asked { answers: all.answers + one.answers, proven: all.proven + one.proven })
+        })
+    })
+}
+
+#[test]
+fn no_answer_lacks_a_change_committed_by_the_time_it_claims() {
+    if let Some(seed) = number("SEED") {
+        let mutant = env::var("MUTANT").ok();
+        let mutant = Mutant::ALL.into_iter().find(|known| Some(format!("{known:?}")) == mutant);
+        match run(seed, mutant, true) {
+            Ok(asked) => println!("seed {seed} tells no lie: {asked:?}"),
+            Err(lie) => panic!("seed {seed} lies: {lie}"),
+        }
+        return;
+    }
+    let (started, schedules) = (Instant::now(), number("SCHEDULES").unwrap_or(SCHEDULES));
+    match first_lie(schedules, None) {
+        Ok(asked) => {
+            println!("{schedules} schedules in {:.1} s: {asked:?}", started.elapsed().as_secs_f64());
+            assert!(asked.proven > schedules, "so little is proven by watermarks that the schedules show nothing: {asked:?}");
+        }
+        Err((seed, lie)) => panic!("{lie}\nreplay it: SEED={seed} cargo test --test simulation -- --nocapture"),
+    }
+}
+
+#[test]
+fn each_rule_of_the_protocol_that_is_broken_is_found_out() {
+    if number("SEED").is_some() {
+        return;
+    }
+    let schedules = number("SCHEDULES").unwrap_or(FOUND_WITHIN);
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        match first_lie(schedules, Some(mutant)) {
+            Ok(_) => missed.push(mutant),
+            Err((seed, lie)) => println!("{mutant:?}: schedule {seed}: {lie}"),
+        }
+    }
+    assert!(missed.is_empty(), "{schedules} schedules did not find out {missed:?}: make them wilder");
+}

@@ -1,0 +1,97 @@
+//! The protocol's rules, each broken in turn: a simulation that does not notice is too tame, or the rule is not needed.
+//!
+//! Nothing in the service can be switched off for it. What is broken is what the simulated world does around the service's own code: what
+//! it passes to it, in which order, and what it does with the answer.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// R1: the snapshot is taken before the lock, so that the slower of two refreshes writes older figures over newer.
+    SnapshotBeforeLock,
+    /// R2: a refresh deletes all marks of its key, and not only those that were seen before its snapshot.
+    DeletesUnseenMarks,
+    /// R3: the outbox row is not in the transaction of the refresh, and is lost where its writer dies after the commit.
+    OutboxAfterCommit,
+    /// R4: a watermark is announced although something visible is unpublished.
+    AnnouncesUnpublished,
+    /// R4: only the first look's outbox counts, and not what another server has committed while the marks were dealt with.
+    LooksOnce,
+    /// R4: outbox rows are deleted though nobody has published them.
+    ForgetsUnpublished,
+    /// R5: a message that was missed is numbered over.
+    IgnoresGaps,
+    /// R5: a replica that has lost its place in the stream goes on as if nothing had happened.
+    KeepsItsPlace,
+    /// R6: a fill is judged from where the replica stands when it ends, and not from where it stood before the read.
+    LateVantage,
+    /// R6: a message is taken for one of a change behind it, be it an old one that was published again.
+    TrustsMessages,
+    /// R6: what a lagging replica answers is taken for what the primary would.
+    TrustsLaggingReplicas,
+    /// R6: what lies in Redis is taken for what the primary would answer now.
+    TrustsRedis,
+    /// The number of an old generation's position is taken for one of this generation.
+    JoinsOldGenerations,
+    /// Outbox rows that came by in a generation are deleted though another has begun.
+    ForgetsUnfenced,
+    /// What came by in an old generation is taken for shown in this one.
+    ShownInAnyGeneration,
+    /// The stream goes on where another run of its server left it, with its tail lost.
+    AppendsToAnyRun,
+    /// A newer version remembered or held does not keep an older one out.
+    NoVersionCompare,
+    /// What was read in the history before is put into memory.
+    FillsOldHistory,
+    /// A replica goes on consuming the stream of the history before.
+    FollowsOldHistory,
+    /// What was committed in the history before is published in the next.
+    PublishesOldHistory,
+    /// The tier's keys do not carry the epoch.
+    OneTierForAll,
+    /// A watermark is announced before it is stored, so that no database can be seen to lack it.
+    AnnouncesUnstored,
+    /// What the database has lost is not noticed.
+    IgnoresLosses,
+    /// What a pass looked at before the database was restored is stored, or forgotten, after it.
+    OutlivesItsConnection,
+    /// A clock set back is not noticed.
+    IgnoresSetBack,
+    /// The watermark is read after the row, in a statement of its own.
+    WatermarkReadLater,
+    /// The watermark claims the instant after the look.
+    WatermarkOfLater,
+    /// Expiries that are due are no reason to wait with a watermark, and entries do not know of theirs.
+    IgnoresExpiries,
+}
+
+impl Mutant {
+    pub const ALL: [Mutant; 28] = [
+        Mutant::SnapshotBeforeLock,
+        Mutant::DeletesUnseenMarks,
+        Mutant::OutboxAfterCommit,
+        Mutant::AnnouncesUnpublished,
+        Mutant::LooksOnce,
+        Mutant::ForgetsUnpublished,
+        Mutant::IgnoresGaps,
+        Mutant::KeepsItsPlace,
+        Mutant::LateVantage,
+        Mutant::TrustsMessages,
+        Mutant::TrustsLaggingReplicas,
+        Mutant::TrustsRedis,
+        Mutant::JoinsOldGenerations,
+        Mutant::ForgetsUnfenced,
+        Mutant::ShownInAnyGeneration,
+        Mutant::AppendsToAnyRun,
+        Mutant::NoVersionCompare,
+        Mutant::FillsOldHistory,
+        Mutant::FollowsOldHistory,
+        Mutant::PublishesOldHistory,
+        Mutant::OneTierForAll,
+        Mutant::AnnouncesUnstored,
+        Mutant::IgnoresLosses,
+        Mutant::OutlivesItsConnection,
+        Mutant::IgnoresSetBack,
+        Mutant::WatermarkReadLater,
+        Mutant::WatermarkOfLater,
+        Mutant::IgnoresExpiries,
+    ];
+}

@@ -1,0 +1,65 @@
+//! How often things happen in a schedule: some are quiet, some are wild, each in its own way.
+
+use rand::RngExt;
+use rand_pcg::Pcg64;
+
+/// What befalls the database in a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disaster {
+    Nothing,
+    /// Failovers that lose what was committed last, and backups restored, sometimes under the same identity.
+    Loses,
+    ClockSetBack,
+}
+
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// Changes that a replica remembers.
+    pub recent: usize,
+    /// Messages of before its start that a replica reads.
+    pub replay: usize,
+    /// Rows that a look takes.
+    pub batch: usize,
+    /// Commits by which a streaming replica lags at most.
+    pub lag: usize,
+    /// Weights of what may happen next.
+    pub write: u32,
+    pub read: u32,
+    pub refresh: u32,
+    pub drain: u32,
+    pub follow: u32,
+    pub work: u32,
+    pub fault: u32,
+    /// Which of them keeps trying.
+    pub leader: usize,
+    pub disaster: Disaster,
+    /// How often a command to Redis is carried out and not answered, or late; in percent.
+    pub unanswered: u32,
+}
+
+impl Pace {
+    pub fn random(rng: &mut Pcg64) -> Self {
+        let one_of = |rng: &mut Pcg64, choices: &[usize]| choices[rng.random_range(0..choices.len())];
+        let mut weight = |choices: &[usize]| one_of(rng, choices) as u32;
+        let (write, read, refresh) = (weight(&[1, 3, 8]), weight(&[4, 10]), weight(&[2, 6]));
+        let (drain, follow, work, fault) = (weight(&[30, 60, 100]), weight(&[30, 80]), weight(&[20, 40]), weight(&[0, 1, 2, 4]));
+        let unanswered = weight(&[0, 3, 15]);
+        Pace {
+            recent: one_of(rng, &[2, 4, 32]),
+            replay: one_of(rng, &[0, 3, 50]),
+            batch: one_of(rng, &[2, 4, 100]),
+            lag: one_of(rng, &[1, 4, 30]),
+            write,
+            read,
+            refresh,
+            drain,
+            follow,
+            work,
+            fault,
+            leader: rng.random_range(0..3),
+            disaster: [Disaster::Nothing, Disaster::Nothing, Disaster::Loses, Disaster::Loses, Disaster::ClockSetBack]
+                [rng.random_range(0..5)],
+            unanswered,
+        }
+    }
+}

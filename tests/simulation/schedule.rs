@@ -1,0 +1,245 @@
+//! One schedule: a seed decides what happens, step by step, until an answer lies or it is over.
+
+use rand::RngExt;
+
+use crate::{
+    database::{Database, KEYS, epoch, key},
+    drain, fills,
+    judge::Judge,
+    mutants::Mutant,
+    pace::Disaster,
+    refresh::{self, Cause},
+    stream,
+    world::{Actor, REPLICAS, Replica, Sim, called},
+};
+
+const STEPS: usize = 400;
+/// Tasks beside those that a replica always has.
+const AT_ONCE: usize = 10;
+
+/// What a schedule that told no lie has asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    pub answers: u64,
+    /// Answers that watermarks had proven beyond their own reading.
+    pub proven: u64,
+}
+
+pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, String> {
+    let sim = Sim::new(seed, mutant, is_told);
+    let mut actors = Vec::new();
+    (0..REPLICAS).for_each(|r| start(&sim, r));
+    let mut result = Ok(());
+    for _ in 0..STEPS {
+        let touched = step(&sim, &mut actors);
+        actors.append(&mut sim.world().spawned);
+        let world = &mut *sim.world();
+        if let Some(r) = touched {
+            result = Judge::check(world, r).map_err(|lie| format!("{} at {} ms: {lie}", called(r), world.now));
+        }
+        if result.is_err() {
+            break;
+        }
+    }
+    actors.clear(); // which hold the world as it holds them
+    sim.world().spawned.clear();
+    let world = sim.world();
+    result.map(|()| Asked { answers: world.judge.answers, proven: world.judge.proven })
+}
+
+/// A replica's tasks.
+fn start(sim: &Sim, r: usize) {
+    sim.spawn(Some(r), false, stream::follow_for_ever(sim.clone(), r));
+    sim.spawn(Some(r), false, stream::publish_for_ever(sim.clone(), r));
+}
+
+/// One step. Answers the replica that took it.
+fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
+    let (choice, r, k) = {
+        let world = &mut *sim.world();
+        world.now += world.rng.random_range(1..100);
+        let p = &world.pace;
+        let weights = [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault];
+        let mut left = world.rng.random_range(0..weights.iter().sum());
+        let choice = weights.iter().position(|weight| {
+            left < *weight || {
+                left -= weight;
+                false
+            }
+        });
+        (choice, world.rng.random_range(0..REPLICAS), world.rng.random_range(0..KEYS))
+    };
+    let is_crowded = actors.len() > AT_ONCE;
+    match choice {
+        Some(0) => refresh::write(&mut sim.world(), k),
+        Some(1) if !is_crowded => read(sim, r, k),
+        Some(2) if !is_crowded => refresh(sim, r, k),
+        Some(3) => return drains(sim, actors, r),
+        Some(4) => return poll(actors, |actor| actor.replica == Some(r) && !actor.is_drain, 0),
+        Some(6) => return befall(sim, actors, r),
+        _ => {
+            let nth = sim.world().rng.random_range(0..actors.len().max(1));
+            return poll(actors, |_| true, nth);
+        }
+    }
+    None
+}
+
+/// Lets the `nth` of these take a step.
+fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize) -> Option<usize> {
+    let at = actors.iter().enumerate().filter(|(_, actor)| which(actor)).map(|(at, _)| at).nth(nth)?;
+    let replica = actors[at].replica;
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    if actors[at].act.as_mut().poll(&mut context).is_ready() {
+        drop(actors.remove(at));
+    }
+    replica
+}
+
+fn read(sim: &Sim, r: usize, k: usize) {
+    if sim.epoch(r).is_none() {
+        return;
+    }
+    let from = sim.world().rng.random_range(0..3);
+    match from {
+        0 => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
+        1 => sim.spawn(Some(r), false, fills::from_standby(sim.clone(), r, k)),
+        _ => sim.spawn(Some(r), false, fills::from_redis(sim.clone(), r, k)),
+    }
+}
+
+fn refresh(sim: &Sim, r: usize, k: usize) {
+    let how = sim.world().rng.random_range(0..5);
+    let sim = sim.clone();
+    match how {
+        0 => sim.clone().spawn(None, false, refresh::refresh_silently(sim, k)),
+        1 | 2 if sim.epoch(r).is_some() => sim.clone().spawn(Some(r), false, async move {
+            let _ = refresh::refresh(&sim, r, k, Cause::Asked).await;
+        }),
+        3.. if sim.epoch(r).is_some() => sim.clone().spawn(Some(r), false, async move {
+            let _ = refresh::refresh(&sim, r, k, Cause::Event).await;
+        }),
+        _ => {}
+    }
+}
+
+/// Whoever drains goes on, mostly the leader; who does not begins a look or a pass.
+fn drains(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
+    let (r, passes) = {
+        let world = &mut *sim.world();
+        let leader = world.pace.leader;
+        let r = if world.chance(70) { leader } else { r };
+        (r, (r == leader || world.chance(30)) && world.has_started(r))
+    };
+    if std::mem::replace(&mut sim.world().replicas[r].drains, true) {
+        return poll(actors, |actor| actor.is_drain && actor.replica == Some(r), 0);
+    }
+    match passes {
+        true => sim.spawn(Some(r), true, drain::pass(sim.clone(), r)),
+        false => sim.spawn(Some(r), true, drain::look(sim.clone(), r)),
+    }
+    None
+}
+
+/// Something breaks, or is whole again.
+fn befall(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
+    let what = sim.world().rng.random_range(0..12);
+    match what {
+        0 | 1 => restart(sim, actors, r),
+        2 | 3 => {
+            let replica = &mut sim.world().replicas[r];
+            replica.is_cut_off = !replica.is_cut_off;
+        }
+        4..8 => redis(sim),
+        8 => {
+            sim.tell(called(r), || "evicts what it holds".into());
+            let facility = key(sim.world().rng.random_range(0..KEYS)).0;
+            sim.memory(r).forget_facility(facility);
+            return Some(r);
+        }
+        _ => database(sim, actors),
+    }
+    None
+}
+
+fn restart(sim: &Sim, actors: &mut Vec<Actor>, r: usize) {
+    sim.tell(called(r), || "is killed, and starts".into());
+    actors.retain(|actor| actor.replica != Some(r));
+    {
+        let world = &mut *sim.world();
+        world.replicas[r] = Replica::new(world.pace.recent);
+        world.judge.forget(r);
+    }
+    start(sim, r);
+}
+
+fn redis(sim: &Sim) {
+    let what = {
+        let world = &mut *sim.world();
+        let some = world.rng.random_range(0..6);
+        match world.rng.random_range(0..6) {
+            0 => {
+                world.redis.is_down = !world.redis.is_down;
+                if world.redis.is_down { "stops" } else { "runs again" }
+            }
+            1 => {
+                world.redis.restart(0);
+                "restarts with all it had"
+            }
+            2 => {
+                world.redis.restart(some);
+                "restarts without the newest messages"
+            }
+            3 => {
+                world.redis.empty();
+                "is emptied"
+            }
+            4 => {
+                world.redis.tier.clear();
+                "evicts all summaries"
+            }
+            _ => {
+                world.redis.trim(some);
+                "trims its streams"
+            }
+        }
+    };
+    sim.tell("Redis", || what.into());
+}
+
+fn database(sim: &Sim, actors: &mut Vec<Actor>) {
+    let mut is_cold = false;
+    let what = {
+        let world = &mut *sim.world();
+        match world.pace.disaster {
+            Disaster::Nothing => return,
+            Disaster::ClockSetBack => {
+                let by = world.rng.random_range(200..4_000).min(world.now - 900);
+                world.judge.set_back(world.now);
+                world.now -= by;
+                world.replicas.iter_mut().for_each(|replica| replica.ahead += by);
+                format!("its clock is set back by {by} ms")
+            }
+            Disaster::Loses => {
+                let back = world.rng.random_range(0..world.committed.len());
+                let before = world.db.clone();
+                world.judge.restore(world.now, &before);
+                world.db = Database::clone(&world.committed[world.committed.len() - 1 - back]);
+                world.run += 1;
+                world.locks = Default::default();
+                // A volume that was put back says that it is what it was. Who serves it is stopped meanwhile.
+                is_cold = world.chance(30);
+                if !is_cold {
+                    world.db.timeline = world.name();
+                }
+                world.judge.begin(epoch(world.db.identity()));
+                world.committed();
+                format!("loses its last {back} commits, and is {} now", epoch(world.db.identity()))
+            }
+        }
+    };
+    sim.tell("database", || what);
+    if is_cold {
+        (0..REPLICAS).for_each(|r| restart(sim, actors, r));
+    }
+}

@@ -1,0 +1,198 @@
+//! A replica's tasks around the stream: what it appends, what it consumes, and what it puts into the tier.
+
+use facility_summary::{
+    cache::memory::{Consumed, Vantage},
+    changes::{Message, Position},
+    store::Epoch,
+};
+use rand::RngExt;
+
+use crate::{
+    database::index,
+    mutants::Mutant,
+    redis,
+    world::{Sim, called},
+};
+
+/// Redis did not answer.
+#[derive(Debug)]
+pub struct Unanswered;
+
+/// Appends a message. Without an answer it may have been appended, or will be later.
+pub async fn append(sim: &Sim, r: usize, epoch: &Epoch, message: &Message) -> Result<Option<Position>, Unanswered> {
+    let payload = message.encode();
+    sim.step().await;
+    let world = &mut *sim.world();
+    if world.redis.is_down || world.replicas[r].is_cut_off {
+        return Err(Unanswered);
+    }
+    let of_any_run = world.mutant == Some(Mutant::AppendsToAnyRun);
+    let unanswered = world.pace.unanswered;
+    if world.chance(unanswered) {
+        let (late, epoch) = (sim.clone(), epoch.clone());
+        let steps = world.rng.random_range(0..4);
+        let act = async move {
+            for _ in 0..steps {
+                late.step().await;
+            }
+            let world = &mut *late.world();
+            if !world.redis.is_down {
+                world.redis.append(&epoch, &payload, of_any_run);
+            }
+        };
+        world.spawned.push(crate::world::Actor { replica: None, is_drain: false, act: Box::pin(act) });
+        return Err(Unanswered);
+    }
+    Ok(world.redis.append(epoch, &payload, of_any_run))
+}
+
+pub async fn begin(sim: &Sim, r: usize, epoch: &Epoch, generation: i64) {
+    sim.step().await;
+    let world = &mut *sim.world();
+    if !world.redis.is_down && !world.replicas[r].is_cut_off {
+        world.redis.begin(epoch, generation, &Message::Begun.encode());
+    }
+}
+
+/// Works off the queue: appends what changed, and puts all of it into the tier, in either order.
+pub async fn publish_for_ever(sim: Sim, r: usize) {
+    loop {
+        sim.step().await;
+        let next = sim.world().replicas[r].queue.pop_front();
+        let Some(publication) = next else { continue };
+        let is_put_first = sim.world().chance(50);
+        if is_put_first {
+            put(&sim, r, &publication).await;
+        }
+        if publication.changed {
+            let message = Message::Summaries(publication.entries.clone());
+            let appended = append(&sim, r, &publication.epoch, &message).await;
+            sim.tell(called(r), || format!("publishes {} rows: {appended:?}", publication.entries.len()));
+        }
+        if !is_put_first {
+            put(&sim, r, &publication).await;
+        }
+    }
+}
+
+async fn put(sim: &Sim, r: usize, publication: &crate::world::Publication) {
+    sim.step().await;
+    let world = &mut *sim.world();
+    if world.redis.is_down || world.replicas[r].is_cut_off {
+        return;
+    }
+    let epoch = (world.mutant != Some(Mutant::OneTierForAll)).then(|| publication.epoch.clone());
+    for entry in &publication.entries {
+        world.redis.put(epoch.clone(), index(&entry.row.key()), entry.clone());
+    }
+}
+
+/// Follows the stream of the history that is served, from where it had come.
+pub async fn follow_for_ever(sim: Sim, r: usize) {
+    let mut place: Option<(Epoch, i64)> = None;
+    loop {
+        sim.step().await;
+        let Some(epoch) = sim.epoch(r) else { continue };
+        let after = place.take().filter(|(of, _)| *of == epoch).map(|(_, number)| number);
+        let after = follow(&sim, r, &epoch, after).await;
+        sim.world().replicas[r].following.fall_behind();
+        place = after.map(|number| (epoch, number));
+    }
+}
+
+/// Messages that one look into the stream takes, at most.
+const AT_ONCE: usize = 3;
+
+async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Option<i64> {
+    let Ok((first, last)) = open(sim, r, epoch) else { return place };
+    let mut after = place.or(first).unwrap_or(0);
+    loop {
+        let vantage = sim.vantage(r);
+        if sim.epoch(r).as_ref() != Some(epoch) {
+            return Some(after);
+        }
+        sim.step().await;
+        let Ok(found) = read(sim, r, epoch, after) else { return Some(after) };
+        let Some(entries) = found else {
+            sim.tell(called(r), || "has lost its place in the stream".into());
+            if !sim.breaks(Mutant::KeepsItsPlace) {
+                sim.memory(r).lose_continuity(Some(Position::default()));
+            }
+            return None;
+        };
+        for entry in entries {
+            sim.step().await;
+            if take(sim, r, &vantage, &entry) == Consumed::OtherHistory {
+                return None;
+            }
+            after = entry.at.number;
+        }
+        if after >= last {
+            sim.world().replicas[r].following.catch_up();
+        }
+    }
+}
+
+/// The number to begin behind, if there is a stream, and its last.
+fn open(sim: &Sim, r: usize, epoch: &Epoch) -> Result<(Option<i64>, i64), Unanswered> {
+    let world = sim.world();
+    if world.redis.is_down || world.replicas[r].is_cut_off {
+        return Err(Unanswered);
+    }
+    let Some(stream) = world.redis.streams.get(epoch) else { return Ok((None, 0)) };
+    let from = stream.last - world.pace.replay as i64;
+    let first = stream.entries.iter().find(|entry| entry.at.number > from);
+    Ok((first.map(|first| first.at.number - 1), if first.is_some() { stream.last } else { 0 }))
+}
+
+/// What stands behind that number; `None` where the stream ends before it.
+fn read(sim: &Sim, r: usize, epoch: &Epoch, after: i64) -> Result<Option<Vec<redis::Message>>, Unanswered> {
+    let world = sim.world();
+    if world.redis.is_down || world.replicas[r].is_cut_off {
+        return Err(Unanswered);
+    }
+    let Some(stream) = world.redis.streams.get(epoch) else { return Ok(None) };
+    let found: Vec<_> = stream.entries.iter().filter(|entry| entry.at.number > after).take(AT_ONCE).cloned().collect();
+    Ok((!found.is_empty() || stream.last >= after).then_some(found))
+}
+
+fn take(sim: &Sim, r: usize, vantage: &Vantage, entry: &redis::Message) -> Consumed {
+    let memory = sim.memory(r);
+    let mut message = Message::decode(&entry.payload).expect("what was encoded can be decoded");
+    let mut at = entry.at;
+    let before = memory.vantage().position;
+    match sim.world().mutant {
+        Some(Mutant::IgnoresGaps) if before != Position::default() => at = Position { number: before.number + 1, ..before },
+        Some(Mutant::TrustsMessages) => {
+            if let Message::Summaries(entries) = &mut message {
+                entries.iter_mut().for_each(|entry| entry.since = at);
+            }
+        }
+        Some(Mutant::JoinsOldGenerations) => {
+            if let Message::Summaries(entries) = &mut message {
+                entries.iter_mut().for_each(|entry| entry.since.generation = at.generation);
+            }
+        }
+        Some(Mutant::NoVersionCompare) => memory.forget_facility(crate::database::key(0).0),
+        _ => {}
+    }
+    let vantage = if sim.breaks(Mutant::FollowsOldHistory) { memory.vantage() } else { *vantage };
+    let consumed = memory.consume(&vantage, at, &message);
+    if consumed != Consumed::Old {
+        sim.tell(called(r), || format!("consumes {}/{} {}: {consumed:?}", at.generation, at.number, told(&message)));
+    }
+    consumed
+}
+
+fn told(message: &Message) -> String {
+    match message {
+        Message::Summaries(entries) => {
+            let told: Vec<_> = entries
+                .iter()
+                .map(|e| format!("key {} version {} since {:?}", index(&e.row.key()), e.row.summary.version, e.since))
+                .collect();
+            told.join(", ")
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,248 @@
+//! One schedule's world, and the handle by which its actors reach it.
+
+use std::{
+    cell::{RefCell, RefMut},
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
+};
+
+use facility_summary::{
+    cache::memory::{Memory, Vantage},
+    changes::{Following, Position, StoredEntry},
+    jobs::drain::Known,
+    store::Epoch,
+};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use crate::{
+    database::{Database, FACILITIES, epoch},
+    judge::Judge,
+    mutants::Mutant,
+    pace::Pace,
+    redis::Redis,
+};
+
+pub const REPLICAS: usize = 3;
+/// States that a streaming replica may still show.
+const STANDBY_STATES: usize = 40;
+const MEMORY_BYTES: u64 = 1 << 20;
+
+/// What waits to be appended to the stream, and put into the tier.
+pub struct Publication {
+    pub epoch: Epoch,
+    pub entries: Vec<StoredEntry>,
+    pub changed: bool,
+}
+
+pub struct Replica {
+    pub memory: Rc<Memory>,
+    pub following: Rc<Following>,
+    pub known: Known,
+    /// The history that is served, as its tasks see it.
+    pub epoch: Option<Epoch>,
+    /// The same, once what was held of another has been dropped.
+    pub entered: Option<Epoch>,
+    pub queue: VecDeque<Publication>,
+    /// How far its clock is ahead of the database's, which it has not asked since that was set back.
+    pub ahead: i64,
+    pub is_cut_off: bool,
+    pub has_started: bool,
+    /// A pass, or a look, has its turn.
+    pub drains: bool,
+}
+
+impl Replica {
+    pub fn new(recent: usize) -> Self {
+        Replica {
+            memory: Rc::new(Memory::new(MEMORY_BYTES, recent, Position::default())),
+            following: Rc::default(),
+            known: Known::default(),
+            epoch: None,
+            entered: None,
+            queue: VecDeque::new(),
+            ahead: 0,
+            is_cut_off: false,
+            has_started: false,
+            drains: false,
+        }
+    }
+}
+
+pub type Act = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Who takes a step at a time: a task of a replica, or something outside of them.
+pub struct Actor {
+    pub replica: Option<usize>,
+    pub is_drain: bool,
+    pub act: Act,
+}
+
+pub struct World {
+    pub rng: Pcg64,
+    pub pace: Pace,
+    /// By the database's clock, in milliseconds.
+    pub now: i64,
+    pub db: Database,
+    /// Who holds a facility's row.
+    pub locks: [Option<u64>; FACILITIES],
+    pub transactions: u64,
+    /// Counts restores and failovers: no transaction outlives one.
+    pub run: u32,
+    pub names: u32,
+    pub committed: VecDeque<Rc<Database>>,
+    pub redis: Redis,
+    pub replicas: [Replica; REPLICAS],
+    pub judge: Judge,
+    pub mutant: Option<Mutant>,
+    pub is_told: bool,
+    pub spawned: Vec<Actor>,
+}
+
+impl World {
+    /// Remembers what was committed, for streaming replicas and restores.
+    pub fn committed(&mut self) {
+        self.committed.push_back(Rc::new(self.db.clone()));
+        if self.committed.len() > STANDBY_STATES {
+            self.committed.pop_front();
+        }
+    }
+
+    pub fn chance(&mut self, percent: u32) -> bool {
+        self.rng.random_range(0..100) < percent
+    }
+
+    /// The database's time as the replica knows it.
+    pub fn clock(&self, r: usize) -> i64 {
+        self.now + self.replicas[r].ahead
+    }
+
+    /// Whether a replica may drain: a start waits until the stream has been read, if there is one.
+    pub fn has_started(&mut self, r: usize) -> bool {
+        let replica = &mut self.replicas[r];
+        let has_stream = replica.epoch.as_ref().is_some_and(|epoch| self.redis.streams.contains_key(epoch));
+        replica.has_started |= replica.following.is_caught_up() || (replica.epoch.is_some() && !has_stream && !self.redis.is_down);
+        replica.has_started
+    }
+
+    /// A name for a timeline or salt that none has had.
+    pub fn name(&mut self) -> u32 {
+        self.names += 1;
+        self.names
+    }
+}
+
+#[derive(Clone)]
+pub struct Sim(Rc<RefCell<World>>);
+
+impl Sim {
+    pub fn new(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Self {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let pace = Pace::random(&mut rng);
+        let db = Database::new();
+        let mut world = World {
+            replicas: std::array::from_fn(|_| Replica::new(pace.recent)),
+            rng,
+            pace,
+            now: 1_000,
+            locks: [None; FACILITIES],
+            transactions: 0,
+            run: 0,
+            names: 1,
+            committed: VecDeque::new(),
+            redis: Redis::default(),
+            judge: Judge::new(epoch(db.identity())),
+            db,
+            mutant,
+            is_told,
+            spawned: Vec::new(),
+        };
+        world.committed();
+        Sim(Rc::new(RefCell::new(world)))
+    }
+
+    pub fn world(&self) -> RefMut<'_, World> {
+        self.0.borrow_mut()
+    }
+
+    pub fn memory(&self, r: usize) -> Rc<Memory> {
+        self.world().replicas[r].memory.clone()
+    }
+
+    pub fn epoch(&self, r: usize) -> Option<Epoch> {
+        self.world().replicas[r].epoch.clone()
+    }
+
+    pub fn vantage(&self, r: usize) -> Vantage {
+        self.memory(r).vantage()
+    }
+
+    pub fn breaks(&self, mutant: Mutant) -> bool {
+        self.world().mutant == Some(mutant)
+    }
+
+    /// Lets others take their steps.
+    pub async fn step(&self) {
+        let mut is_over = false;
+        poll_fn(|_| match std::mem::replace(&mut is_over, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Tells what happens, where a schedule is replayed.
+    pub fn tell(&self, who: impl std::fmt::Display, what: impl FnOnce() -> String) {
+        let world = self.world();
+        if world.is_told {
+            println!("{:>7} ms  {who:<10} {}", world.now, what());
+        }
+    }
+
+    pub fn spawn(&self, replica: Option<usize>, is_drain: bool, act: impl Future<Output = ()> + 'static) {
+        self.world().spawned.push(Actor { replica, is_drain, act: Box::pin(act) });
+    }
+}
+
+/// A facility's row, locked until this is dropped.
+pub struct Lock {
+    sim: Sim,
+    facility: usize,
+    transaction: u64,
+}
+
+impl Lock {
+    /// Waits for the lock, for some steps; none where somebody holds it for longer.
+    pub async fn take(sim: &Sim, facility: usize, is_shared: bool) -> Option<Lock> {
+        for _ in 0..6 {
+            {
+                let mut world = sim.world();
+                if world.locks[facility].is_none() || is_shared {
+                    world.transactions += 1;
+                    let transaction = world.transactions;
+                    world.locks[facility] = Some(transaction);
+                    return Some(Lock { sim: sim.clone(), facility, transaction });
+                }
+            }
+            sim.step().await;
+        }
+        None
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let mut world = self.sim.world();
+        if world.locks[self.facility] == Some(self.transaction) {
+            world.locks[self.facility] = None;
+        }
+    }
+}
+
+/// Names a replica where it is told of.
+pub fn called(r: usize) -> String {
+    format!("replica {}", ["A", "B", "C"][r])
+}
