@@ -64,6 +64,23 @@ async fn connections_are_cut_in_mid_statement() {
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
+/// Every now and then, when all statements have succeeded: as on a disk that has no room for the commit.
+const REFUSES_COMMITS: &str = "CREATE FUNCTION refuse_some() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF random() < 0.15 THEN RAISE EXCEPTION 'no room for this commit' USING ERRCODE = 'disk_full'; END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER refuse_some AFTER INSERT ON blood_requests DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION refuse_some()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_refused_every_now_and_then() {
+    let postgres = Postgres::start(&[]);
+    let (fleet, load) = fleet(&postgres).await;
+    plain_sql::execute(&fleet.places.primary, REFUSES_COMMITS).await;
+    load.flows(1_500).await;
+    plain_sql::execute(&fleet.places.primary, "DROP FUNCTION refuse_some CASCADE").await;
+    fleet.is_back("Postgres that refused commits", Instant::now()).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_slow_for_a_while() {
     let postgres = Postgres::start(&[]);

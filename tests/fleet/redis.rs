@@ -14,6 +14,8 @@ use crate::{
 
 /// How long Redis is away.
 const A_WHILE: Duration = Duration::from_secs(5);
+/// Of what one replica tells and hears, in each direction: within `redis.timeout_ms`.
+const LATE: Duration = Duration::from_millis(15);
 /// How long it hangs.
 const FROZEN: Duration = Duration::from_secs(30);
 
@@ -87,6 +89,16 @@ async fn redis_hangs_for_thirty_seconds() {
     fleet.redis.thaw();
     fleet.is_back("Redis that hung", Instant::now()).await;
     load.flows(400).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
+}
+
+/// Its changes come by behind newer ones of others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_with_a_slow_way_to_redis_tells_of_older_versions_after_newer() {
+    let postgres = Postgres::start(&[]);
+    let (fleet, load) = fleet(&postgres).await;
+    fleet.replicas[0].redis.delay(LATE);
+    load.flows(2_500).await;
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
