@@ -3,6 +3,9 @@
 # the fleet fails with the complaint that belongs to the rule. Nothing in the service knows of this. A build of minutes for each, and no
 # part of `make test`; the simulation (tests/simulation/mutants.rs) breaks many more rules there, and in seconds.
 #
+# Not here, since it survives: a service without any compare of versions. Two versions change their order on the way too seldom, and stay
+# so too briefly, for a judge who knows an answer's age to the second only. The simulation finds that one (`NoVersionCompare`).
+#
 #   tests/fleet/mutants.sh [NAME]...      all of them, or only these
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -46,13 +49,6 @@ mutant() {
 mutant min-version postgres_stops WentBack \
     src/service/reads.rs '(wish.takes(age_ms) && entry.version >= wish.min_version && ' '(wish.takes(age_ms) && '
 
-mutant no-version-compare slow_way_to_redis Stale \
-    src/cache/memory.rs '        if known > version {' '        if false {' \
-    src/cache/memory.rs ' || recent.version(&row.key()) > row.summary.version {' ' {' \
-    src/cache/memory.rs '(held.version > version
-                || (' '((' \
-    src/cache/put.lua 'if version > new_version or ' 'if '
-
 mutant publish-before-commit commits_are_refused Unwritten \
     src/service/refresh.rs '        tx.commit().await?;
         self.publish(&vantage, &refreshed);' '        self.publish(&vantage, &refreshed);
@@ -62,7 +58,7 @@ mutant publish-before-commit commits_are_refused Unwritten \
         tx.commit().await?;'
 
 # Each replica others, or the drain would miss them too, and publish them again.
-mutant skip-messages replicas_ten_minutes_off Stale \
+mutant skip-messages stream_is_trimmed Stale \
     src/cache/memory.rs '        self.take_in(&mut recent, message);
         consumed' '        if rand::random::<u8>() < 160 {
             self.take_in(&mut recent, message);
