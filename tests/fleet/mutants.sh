@@ -57,13 +57,9 @@ mutant publish-before-commit commits_are_refused Unwritten \
         self.after_commit(&vantage, &refreshed);' '        self.after_commit(&vantage, &refreshed);
         tx.commit().await?;'
 
-# Each replica others, or the drain would miss them too, and publish them again.
-mutant skip-messages stream_is_trimmed Stale \
-    src/cache/memory.rs '        self.take_in(&mut recent, message);
-        consumed' '        if rand::random::<u8>() < 160 {
-            self.take_in(&mut recent, message);
-        }
-        consumed'
+# Taken note of, and not taken in: one that nobody has noted would be published again, and no watermark announced before.
+mutant skip-messages replicas_ten_minutes_off Stale \
+    src/cache/memory.rs '        self.keep(recent, since, row, row.as_of_ms);' ''
 
 mutant announce-before-publication redis_hangs Stale \
     src/jobs/drain/leftovers.rs '        if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {' '        if seen.at_ms > 0 {'
