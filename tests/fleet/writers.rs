@@ -43,7 +43,7 @@ pub async fn with_events(shared: Arc<Shared>, lane: usize) -> Record {
         if fate != Fate::Acknowledged && number % WRONG_EVERY != 0 {
             shared.is_turned_away();
         }
-        if version.is_some() && rng.random_bool(0.2) {
+        if version.is_some() && facility_of(lane) != QUIET_FACILITY && rng.random_bool(0.2) {
             let wish = Wish { min_version: version, ..Wish::default() };
             answers.extend(readers::one(&shared, &client, rng.random_range(0..shared.places.replicas()), facility_of(lane), wish).await);
         }
