@@ -6,19 +6,19 @@ use crate::{
     load::Load,
     parts::Fleet,
     support::{faketime::FakeClock, postgres::Postgres},
-    verdict::nothing_is_wrong,
+    verdict::{Damage, nothing_is_wrong},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_ten_minutes_off_are_as_right_as_the_others() {
     let postgres = Postgres::start(&[]);
     let clocks = [10, -10].map(|minutes| FakeClock::at(Timestamp::now() + Span::new().minutes(minutes)));
-    let fleet = Fleet::start(3, &postgres, |replica, launch| match clocks.get(replica) {
+    let fleet = Fleet::start(3, &postgres, Some(postgres.standby(&[])), |replica, launch| match clocks.get(replica) {
         Some(clock) => launch.envs(clock.environment()),
         None => launch,
     })
     .await;
     let load = Load::start(&fleet);
     load.flows(3_000).await;
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }

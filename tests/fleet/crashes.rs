@@ -2,12 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{load::Load, parts::Fleet, support::postgres::Postgres, verdict::nothing_is_wrong};
+use crate::{
+    load::Load,
+    parts::Fleet,
+    support::postgres::Postgres,
+    verdict::{Damage, nothing_is_wrong},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_replica_in_turn_dies_and_comes_back() {
     let postgres = Postgres::start(&[]);
-    let mut fleet = Fleet::start(3, &postgres, |_, launch| launch).await;
+    let mut fleet = Fleet::start(3, &postgres, Some(postgres.standby(&[])), |_, launch| launch).await;
     let load = Load::start(&fleet);
     load.flows(500).await;
     for replica in 0..fleet.replicas.len() {
@@ -17,5 +22,5 @@ async fn each_replica_in_turn_dies_and_comes_back() {
         fleet.is_back("a replica that died", Instant::now()).await;
         load.flows(200).await;
     }
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }

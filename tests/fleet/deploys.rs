@@ -16,7 +16,7 @@ use crate::{
     load::{Load, client},
     parts::{FACILITIES, Fleet, Places},
     support::{postgres::Postgres, site::Site},
-    verdict::nothing_is_wrong,
+    verdict::{Damage, nothing_is_wrong},
 };
 
 /// Clients behind the balancer, and what each waits between two requests.
@@ -77,7 +77,7 @@ async fn use_it(balancer: Arc<Balancer>, site: Site, stop: Arc<AtomicBool>) -> (
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_fails_no_request() {
     let postgres = Postgres::start(&[]);
-    let mut fleet = Fleet::start(3, &postgres, |_, launch| launch).await;
+    let mut fleet = Fleet::start(3, &postgres, Some(postgres.standby(&[])), |_, launch| launch).await;
     let load = Load::start(&fleet);
     let (places, stop) = (fleet.places.clone(), Arc::<AtomicBool>::default());
     let balancer = Arc::new(Balancer { places, next: AtomicUsize::default(), client: client(), retries: AtomicUsize::default() });
@@ -103,5 +103,5 @@ async fn a_rolling_restart_fails_no_request() {
     }
     eprintln!("{requests} requests by the balancer, {} of them again", balancer.retries.load(Ordering::Relaxed));
     assert!(failed.is_empty(), "{} of {requests} failed: {:#?}", failed.len(), &failed[..failed.len().min(5)]);
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }

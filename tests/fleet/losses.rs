@@ -7,10 +7,10 @@ use crate::{
     history::Loss,
     load::Load,
     parts::{Fleet, socket, through},
-    postgres::fleet,
+    postgres::fleet_with,
     proxy::Proxy,
     support::postgres::Postgres,
-    verdict::{nothing_is_wrong, survived},
+    verdict::{Damage, nothing_is_wrong, survived},
 };
 
 /// The fleet goes on with what that server has, which lacks some of what was acknowledged.
@@ -28,12 +28,12 @@ async fn an_asynchronous_standby_takes_over_with_less() {
     let primary = Postgres::start(&[]);
     let network = Proxy::to(socket(primary.url()));
     let standby = Postgres::start(&["--standby-of", &through(primary.url(), &network)]);
-    let (fleet, load) = fleet(&primary).await;
+    let (fleet, load) = fleet_with(&primary, Some(standby)).await;
     network.refuse();
     load.flows(400).await;
     fleet.loses_its_database();
     primary.crash();
-    standby.promote();
-    let loss = goes_on_with_less(&fleet, &load, &standby, "an asynchronous standby").await;
-    nothing_is_wrong(&fleet, load, Some(loss)).await;
+    fleet.standby().promote();
+    let loss = goes_on_with_less(&fleet, &load, fleet.standby(), "an asynchronous standby").await;
+    nothing_is_wrong(&fleet, load, Damage::lost(loss)).await;
 }

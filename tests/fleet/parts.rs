@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
@@ -21,7 +22,11 @@ use crate::{
 };
 
 /// Facilities under load.
-pub const FACILITIES: usize = 3;
+pub const FACILITIES: usize = 4;
+/// Written to in bursts only: what a replica missed of it is not made good by the next write.
+pub const QUIET_FACILITY: usize = 3;
+/// Has no memory: what it answers comes from Redis, from the read replica or from the source.
+pub const FORGETFUL: usize = 2;
 
 /// One scenario at a time: a fleet keeps the whole machine busy.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -35,7 +40,14 @@ pub struct Fleet {
     /// The way of plain SQL to the database.
     outside: Proxy,
     pub redis: Redis,
+    nearby: Option<Nearby>,
     _turn: MutexGuard<'static, ()>,
+}
+
+/// The read replica of all of them: a standby, and the way to it.
+struct Nearby {
+    server: Postgres,
+    network: Proxy,
 }
 
 /// One of them, and its own ways to what it depends on.
@@ -43,6 +55,8 @@ pub struct Replica {
     /// `None` while it is down.
     service: Option<Service>,
     launch: Launch,
+    /// Whether it has a memory.
+    remembers: bool,
     pub database: Proxy,
     pub redis: Proxy,
 }
@@ -71,20 +85,27 @@ impl Places {
 }
 
 impl Fleet {
-    /// So many replicas with a Redis on a fresh database of that server, which `adjust` may launch otherwise.
-    pub async fn start(count: usize, postgres: &Postgres, adjust: impl Fn(usize, Launch) -> Launch) -> Fleet {
+    /// So many replicas with a Redis on a fresh database of that server, which `adjust` may launch otherwise. Where it has a standby they
+    /// may read from that.
+    pub async fn start(count: usize, postgres: &Postgres, standby: Option<Postgres>, adjust: impl Fn(usize, Launch) -> Launch) -> Fleet {
         let turn = TURN.lock().await;
         let primary = postgres.fresh_database().await;
         let outside = Proxy::to(socket(&primary));
+        let nearby = standby.map(|server| Nearby { network: Proxy::to(socket(server.url())), server });
+        let read_url = nearby.as_ref().map_or("off".to_owned(), |nearby| through(&primary, &nearby.network));
         let redis = Redis::start();
         let mut replicas = Vec::new();
         for at in 0..count {
             let ways = (Proxy::to(socket(&primary)), Proxy::to(socket(redis.url())));
-            let launch = Service::on(through(&primary, &ways.0)).env("REDIS_URL", through(redis.url(), &ways.1));
+            let mut launch = Service::on(through(&primary, &ways.0)).env("REDIS_URL", through(redis.url(), &ways.1));
             // Often enough to fall into every fault.
-            let launch = adjust(at, launch.env("FACILITY_SUMMARY__REBUILD__CRON", "*/5 * * * * *"));
+            launch = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "*/5 * * * * *").env("DATABASE_READ_URL", &read_url);
+            if at == FORGETFUL {
+                launch = launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
+            }
+            let launch = adjust(at, launch);
             let service = Some(launch.clone().start().await);
-            replicas.push(Replica { service, launch, database: ways.0, redis: ways.1 });
+            replicas.push(Replica { remembers: at != FORGETFUL, service, launch, database: ways.0, redis: ways.1 });
         }
         let mut sites = Vec::new();
         for _ in 0..=FACILITIES {
@@ -100,7 +121,7 @@ impl Fleet {
         let probed = sites.pop().expect("one more was made");
         let addresses = replicas.iter().map(|replica| RwLock::new(Some(replica.service().address))).collect();
         let places = Arc::new(Places { addresses, primary: through(&primary, &outside), sites });
-        Fleet { replicas, places, probed, outside, redis, _turn: turn }
+        Fleet { replicas, places, probed, outside, redis, nearby, _turn: turn }
     }
 
     /// Kills a replica: nothing is finished, nothing is said.
@@ -134,6 +155,11 @@ impl Fleet {
         self.ways().for_each(|way| way.turn_to(socket(primary.url())));
     }
 
+    /// The standby that the replicas may read from.
+    pub fn standby(&self) -> &Postgres {
+        &self.nearby.as_ref().expect("the fleet was started with a standby").server
+    }
+
     fn ways(&self) -> impl Iterator<Item = &Proxy> {
         self.replicas.iter().map(|replica| &replica.database).chain([&self.outside])
     }
@@ -145,8 +171,8 @@ impl Fleet {
         format!("{cluster}/{database}")
     }
 
-    /// Waits until the whole fleet is back to normal: each replica takes writes, and answers from memory with figures at most two
-    /// seconds old. Says how long that took since its dependency was back.
+    /// Waits until the whole fleet is back to normal: each replica is ready, takes writes, and answers with figures at most two seconds
+    /// old, from memory if it has one. Says how long that took since its dependency was back.
     #[track_caller]
     pub fn is_back(&self, what: &str, since: Instant) -> impl Future<Output = Duration> {
         let waiting = wait_until("each replica is back to normal", async || {
@@ -175,8 +201,29 @@ impl Replica {
         self.service.is_some()
     }
 
+    /// What `/health/ready` says, with 200: `ready` or `degraded`, and what it names as down.
+    pub async fn readiness(&self) -> (String, Vec<String>) {
+        let answer = self.service().get("/health/ready").await;
+        assert_eq!(answer.status(), 200, "a replica that serves says that it does not");
+        let body: Value = answer.json().await.expect("it is JSON");
+        let down = body["dependencies"].as_array().expect("it names them").iter().filter(|dependency| dependency["state"] == "down");
+        let name = |value: &Value| value.as_str().expect("it has a name").to_owned();
+        (name(&body["status"]), down.map(|dependency| name(&dependency["name"])).collect())
+    }
+
+    /// The sum of a counter over its labels.
+    pub async fn counted(&self, counter: &str) -> f64 {
+        let metrics = self.service().get("/metrics").await.text().await.expect("it is text");
+        let of_it = |line: &&str| line.strip_prefix(counter).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
+        metrics.lines().filter(of_it).map(|line| value(line).unwrap_or_else(|| panic!("not a sample: {line}"))).sum()
+    }
+
     async fn is_well(&self, site: &Site) -> bool {
         let service = self.service();
+        if self.readiness().await.0 != "ready" {
+            return false;
+        }
         let request = site.request(uuid::Uuid::new_v4(), jiff::Timestamp::now());
         let posted = service.request(reqwest::Method::POST, "/v1/events").json(&request).timeout(Duration::from_secs(5)).send().await;
         if !posted.is_ok_and(|answer| answer.status() == 200) {
@@ -188,7 +235,7 @@ impl Replica {
         for _ in 0..2 {
             let Ok(answer) = read().await else { return false };
             let from = answer.headers().get("cache-status").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-            if answer.status() == 200 && from == "facility-summary; hit; detail=memory" {
+            if answer.status() == 200 && (from == "facility-summary; hit; detail=memory" || !self.remembers) {
                 return true;
             }
         }

@@ -9,15 +9,19 @@ use crate::{
     parts::{Fleet, socket, through},
     proxy::Proxy,
     support::{plain_sql, postgres::Postgres, wait_until},
-    verdict::nothing_is_wrong,
+    verdict::{Damage, nothing_is_wrong},
 };
 
 /// How long a fault lasts.
 const A_WHILE: Duration = Duration::from_secs(4);
 
-/// Three replicas under load.
+/// Three replicas under load, which may read from a standby.
 pub async fn fleet(postgres: &Postgres) -> (Fleet, Load) {
-    let fleet = Fleet::start(3, postgres, |_, launch| launch).await;
+    fleet_with(postgres, Some(postgres.standby(&[]))).await
+}
+
+pub async fn fleet_with(postgres: &Postgres, standby: Option<Postgres>) -> (Fleet, Load) {
+    let fleet = Fleet::start(3, postgres, standby, |_, launch| launch).await;
     let load = Load::start(&fleet);
     load.flows(400).await;
     (fleet, load)
@@ -38,7 +42,7 @@ async fn postgres_stops_and_starts() {
         fleet.is_back("Postgres that stopped", Instant::now()).await;
         load.flows(400).await;
     }
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +61,24 @@ async fn connections_are_cut_in_mid_statement() {
         load.flows(50).await;
     }
     fleet.is_back("a network that tears", Instant::now()).await;
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
+}
+
+/// Every now and then, when all statements have succeeded: as on a disk that has no room for the commit.
+const REFUSES_COMMITS: &str = "CREATE FUNCTION refuse_some() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF random() < 0.15 THEN RAISE EXCEPTION 'no room for this commit' USING ERRCODE = 'disk_full'; END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER refuse_some AFTER INSERT ON blood_requests DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION refuse_some()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_refused_every_now_and_then() {
+    let postgres = Postgres::start(&[]);
+    let (fleet, load) = fleet(&postgres).await;
+    plain_sql::execute(&fleet.places.primary, REFUSES_COMMITS).await;
+    load.flows(1_500).await;
+    plain_sql::execute(&fleet.places.primary, "DROP FUNCTION refuse_some CASCADE").await;
+    fleet.is_back("Postgres that refused commits", Instant::now()).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,7 +97,7 @@ async fn postgres_is_slow_for_a_while() {
     fleet.replicas.iter().for_each(|replica| replica.database.delay(Duration::ZERO));
     fleet.is_back("a slow database", Instant::now()).await;
     load.flows(200).await;
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,14 +110,14 @@ async fn a_synchronous_standby_takes_over() {
         plain_sql::number(primary.url(), "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'").await == 1
     })
     .await;
-    let (fleet, load) = fleet(&primary).await;
+    let (fleet, load) = fleet_with(&primary, Some(standby)).await;
     primary.crash();
     load.flows_for(A_WHILE / 2).await;
-    standby.promote();
-    fleet.follows(&standby);
+    fleet.standby().promote();
+    fleet.follows(fleet.standby());
     fleet.is_back("a synchronous standby", Instant::now()).await;
     load.flows(400).await;
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
 }
 
 /// The caller of a store may go away at any moment, as one does whose time is over.

@@ -4,10 +4,18 @@ use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::cmd;
 
-use crate::{load::Load, parts::Fleet, postgres::fleet, support::postgres::Postgres, verdict::nothing_is_wrong};
+use crate::{
+    load::Load,
+    parts::{Fleet, Replica},
+    postgres::fleet,
+    support::{postgres::Postgres, wait_until},
+    verdict::{Damage, nothing_is_wrong},
+};
 
 /// How long Redis is away.
 const A_WHILE: Duration = Duration::from_secs(5);
+/// Of what one replica tells and hears, in each direction: within `redis.timeout_ms`.
+const LATE: Duration = Duration::from_millis(15);
 /// How long it hangs.
 const FROZEN: Duration = Duration::from_secs(30);
 
@@ -20,13 +28,25 @@ async fn stream(fleet: &Fleet) -> String {
     key.clone()
 }
 
-/// A fault of Redis, then the load goes on for a while; says how many were turned away meanwhile.
-async fn goes_on(load: &Load, fault: impl FnOnce(), time: Duration) -> usize {
+/// After a fault of Redis the load goes on for a while, and nobody is turned away. Those without Redis say so, if there is time for it.
+async fn goes_on(load: &Load, without: &[Replica], fault: impl FnOnce(), time: Duration) {
     let before = load.turned_away();
     fault();
-    load.flows_for(time).await;
+    if !time.is_zero() {
+        they_say_so(without).await;
+        load.flows_for(time).await;
+        they_say_so(without).await;
+    }
     load.flows(300).await;
-    load.turned_away() - before
+    assert_eq!(load.turned_away(), before, "were turned away for want of Redis");
+}
+
+/// Each says within a moment that it is without Redis, and serves.
+async fn they_say_so(replicas: &[Replica]) {
+    for replica in replicas {
+        let lost = ("degraded".to_owned(), vec!["redis".to_owned(), "change_stream".to_owned()]);
+        wait_until("a replica is degraded without Redis and its stream", async || replica.readiness().await == lost).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,12 +56,12 @@ async fn redis_stops_and_starts_with_what_it_had_saved() {
     stream(&fleet).await;
     fleet.redis.save();
     load.flows(300).await;
-    assert_eq!(goes_on(&load, || fleet.redis.stop(), A_WHILE).await, 0, "were turned away for want of Redis");
+    goes_on(&load, &fleet.replicas, || fleet.redis.stop(), A_WHILE).await;
     fleet.redis.start_again();
     fleet.is_back("Redis that stopped", Instant::now()).await;
     load.flows(400).await;
     stream(&fleet).await;
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::GAP).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,13 +71,13 @@ async fn redis_starts_with_nothing() {
     stream(&fleet).await;
     // At once, as a container would be replaced, and after a while.
     for time in [Duration::ZERO, A_WHILE] {
-        assert_eq!(goes_on(&load, || fleet.redis.stop(), time).await, 0, "were turned away for want of Redis");
+        goes_on(&load, &fleet.replicas, || fleet.redis.stop(), time).await;
         fleet.redis.start_empty();
         fleet.is_back("Redis that is empty", Instant::now()).await;
         load.flows(400).await;
     }
     stream(&fleet).await;
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::GAP).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,11 +85,21 @@ async fn redis_hangs_for_thirty_seconds() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet(&postgres).await;
     stream(&fleet).await;
-    assert_eq!(goes_on(&load, || fleet.redis.freeze(), FROZEN).await, 0, "were turned away for want of Redis");
+    goes_on(&load, &fleet.replicas, || fleet.redis.freeze(), FROZEN).await;
     fleet.redis.thaw();
     fleet.is_back("Redis that hung", Instant::now()).await;
     load.flows(400).await;
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
+}
+
+/// Its changes come by behind newer ones of others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_with_a_slow_way_to_redis_tells_of_older_versions_after_newer() {
+    let postgres = Postgres::start(&[]);
+    let (fleet, load) = fleet(&postgres).await;
+    fleet.replicas[0].redis.delay(LATE);
+    load.flows(2_500).await;
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,13 +107,16 @@ async fn the_stream_is_trimmed_while_a_replica_is_cut_off() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet(&postgres).await;
     let key = stream(&fleet).await;
-    for (replica, left) in [(0, 0), (1, 5)] {
-        let cut_off = &fleet.replicas[replica].redis;
-        assert_eq!(goes_on(&load, || cut_off.refuse(), A_WHILE).await, 0, "were turned away for want of Redis");
+    // By the number of messages that are left: with none a new generation begins, which is a gap to all.
+    for (cut_off, left) in [(1, 5), (0, 0)] {
+        let replica = &fleet.replicas[cut_off];
+        let before = replica.counted("stream_gaps_total").await;
+        goes_on(&load, std::slice::from_ref(replica), || replica.redis.refuse(), A_WHILE).await;
         fleet.redis.tell(&format!("XTRIM {key} MAXLEN {left}")).await;
-        cut_off.mend();
+        replica.redis.mend();
         fleet.is_back("a replica that missed some of the stream", Instant::now()).await;
+        assert!(replica.counted("stream_gaps_total").await > before, "a replica missed messages and did not count a gap");
         load.flows(400).await;
     }
-    nothing_is_wrong(&fleet, load, None).await;
+    nothing_is_wrong(&fleet, load, Damage::GAP).await;
 }

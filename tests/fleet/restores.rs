@@ -1,34 +1,39 @@
 //! The database is put back to what somebody kept of it, on the same timeline and under the same identifier: nothing but what it holds
-//! tells that it has lost something.
+//! tells that it has lost something. Without a standby: one that is ahead of a restored database has to be made anew.
 
 use std::time::Instant;
 
 use crate::{
-    history::Loss, load::Load, losses::goes_on_with_less, parts::Fleet, postgres::fleet, support::postgres::Postgres,
-    verdict::nothing_is_wrong,
+    history::Loss,
+    load::Load,
+    losses::goes_on_with_less,
+    parts::Fleet,
+    postgres::fleet_with,
+    support::postgres::Postgres,
+    verdict::{Damage, nothing_is_wrong},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_base_backup_is_restored() {
     let postgres = Postgres::start(&[]);
-    let (fleet, load) = fleet(&postgres).await;
+    let (fleet, load) = fleet_with(&postgres, None).await;
     postgres.back_up();
     load.flows(400).await;
     let loss = restore(&fleet, &load, &postgres).await;
-    nothing_is_wrong(&fleet, load, Some(loss)).await;
+    nothing_is_wrong(&fleet, load, Damage::lost(loss)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_of_the_files_is_restored() {
     let postgres = Postgres::start(&[]);
-    let (fleet, load) = fleet(&postgres).await;
+    let (fleet, load) = fleet_with(&postgres, None).await;
     postgres.stop();
     postgres.copy();
     postgres.start_again();
     fleet.is_back("Postgres that was copied", Instant::now()).await;
     load.flows(400).await;
     let loss = restore(&fleet, &load, &postgres).await;
-    nothing_is_wrong(&fleet, load, Some(loss)).await;
+    nothing_is_wrong(&fleet, load, Damage::lost(loss)).await;
 }
 
 async fn restore(fleet: &Fleet, load: &Load, postgres: &Postgres) -> Loss {

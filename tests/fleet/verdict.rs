@@ -16,24 +16,50 @@ use crate::{
 /// Complaints that are printed.
 const TOLD: usize = 12;
 
-/// Ends the load, and finds nothing wrong with any answer, the figures in the end and the tables. Some replica must be up.
+/// What a scenario did to what the replicas rely on. Their metrics are to tell as much, and no more.
+pub struct Damage {
+    /// The stream lost something.
+    pub gap: bool,
+    /// The history of the database ended.
+    pub new_history: bool,
+    /// And with it something that was acknowledged.
+    pub loss: Option<Loss>,
+}
+
+impl Damage {
+    pub const NONE: Damage = Damage { gap: false, new_history: false, loss: None };
+    pub const GAP: Damage = Damage { gap: true, ..Damage::NONE };
+    pub const NEW_HISTORY: Damage = Damage { new_history: true, ..Damage::NONE };
+
+    pub fn lost(loss: Loss) -> Damage {
+        Damage { loss: Some(loss), ..Damage::NEW_HISTORY }
+    }
+}
+
+/// Ends the load, and finds nothing wrong with any answer, the figures in the end, the tables and the metrics. Some replica must be up.
 #[track_caller]
-pub fn nothing_is_wrong(fleet: &Fleet, load: Load, loss: Option<Loss>) -> impl Future<Output = ()> {
+pub fn nothing_is_wrong(fleet: &Fleet, load: Load, damage: Damage) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
     async move {
         let (shared, turned_away) = (load.shared.clone(), load.turned_away());
         let mut history = load.end().await;
-        history.loss = loss;
+        history.loss = damage.loss;
         read_the_end(fleet, &shared, &mut history).await;
         for lane in 0..FACILITIES * LANES.len() {
             history.stored[lane] = stored(&shared.places.primary, lane).await;
         }
         eprintln!("{}; {turned_away} were turned away", told(&history));
         pass(&history, caller);
-        for replica in fleet.replicas.iter().filter(|replica| replica.is_up()) {
-            let metrics = replica.service().get("/metrics").await.text().await.expect("it is text");
-            for name in ["panics_total 0", "summary_drift_rows_total 0"] {
-                assert!(metrics.lines().any(|line| line == name), "{caller}: not {name}: {metrics}");
+        let expected = [
+            ("panics_total", false),
+            ("summary_drift_rows_total", false),
+            ("stream_gaps_total", damage.gap),
+            ("epochs_total", damage.new_history),
+        ];
+        for (at, replica) in fleet.replicas.iter().enumerate().filter(|(_, replica)| replica.is_up()) {
+            for (counter, rises) in expected {
+                let count = replica.counted(counter).await;
+                assert_eq!(count > 0.0, rises, "{caller}: {counter} of replica {at} is {count}");
             }
         }
         let healthy = fleet.replicas.iter().find(|replica| replica.is_up()).expect("some replica is up");

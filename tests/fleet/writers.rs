@@ -12,12 +12,15 @@ use uuid::Uuid;
 use crate::{
     history::{Fate, Write},
     load::{Record, Shared, client, facility_of, never_hangs, now_ms, request, types_of, unit},
+    parts::QUIET_FACILITY,
     readers::{self, Wish},
     support::{events::event, site::Site},
 };
 
 /// Between two writes of a lane.
 const PACE: Duration = Duration::from_millis(120);
+/// The same at the quiet facility, whose writers keep the same beat.
+const QUIET_PACE: Duration = Duration::from_secs(4);
 /// One in so many requests holds an event that is refused, and with it all of them.
 const WRONG_EVERY: i64 = 9;
 /// How long plain SQL may take; a primary that waits for its standby for ever is left.
@@ -27,7 +30,7 @@ const SQL_PATIENCE: Duration = Duration::from_secs(3);
 pub async fn with_events(shared: Arc<Shared>, lane: usize) -> Record {
     let (client, mut rng) = (client(), StdRng::seed_from_u64(lane as u64));
     let (mut writes, mut answers) = (Vec::new(), Vec::new());
-    let mut pace = pace();
+    let mut pace = pace(lane);
     while shared.goes_on() {
         pace.tick().await;
         let Some(address) = shared.places.address(rng.random_range(0..shared.places.replicas())) else { continue };
@@ -40,7 +43,7 @@ pub async fn with_events(shared: Arc<Shared>, lane: usize) -> Record {
         if fate != Fate::Acknowledged && number % WRONG_EVERY != 0 {
             shared.is_turned_away();
         }
-        if version.is_some() && rng.random_bool(0.2) {
+        if version.is_some() && facility_of(lane) != QUIET_FACILITY && rng.random_bool(0.2) {
             let wish = Wish { min_version: version, ..Wish::default() };
             answers.extend(readers::one(&shared, &client, rng.random_range(0..shared.places.replicas()), facility_of(lane), wish).await);
         }
@@ -94,13 +97,13 @@ async fn post(client: &Client, url: &str, events: &Value) -> (Fate, Option<i64>)
 pub async fn with_sql(shared: Arc<Shared>, lane: usize) -> Record {
     let site = shared.places.sites[facility_of(lane)];
     let (mut writes, mut held) = (Vec::new(), None);
-    let mut pace = pace();
+    let mut pace = pace(lane);
     while shared.goes_on() {
         pace.tick().await;
         let number = writes.len() as i64 + 1;
         let sent_ms = now_ms();
         let statements = statements(site, lane, number);
-        let written = tokio::time::timeout(SQL_PATIENCE, write(held.take(), &shared.places.primary, &statements)).await;
+        let written = tokio::time::timeout(SQL_PATIENCE, write(held.take(), &shared.places.primary, lane, &statements)).await;
         let fate = match written {
             Ok(Ok(connection)) => {
                 held = Some(connection);
@@ -116,10 +119,16 @@ pub async fn with_sql(shared: Arc<Shared>, lane: usize) -> Record {
 }
 
 /// One transaction, on that connection or a new one.
-async fn write(connection: Option<PgConnection>, url: &str, statements: &str) -> Result<PgConnection, Fate> {
+async fn write(connection: Option<PgConnection>, url: &str, lane: usize, statements: &str) -> Result<PgConnection, Fate> {
     let mut connection = match connection {
         Some(connection) => connection,
-        None => PgConnection::connect(url).await.map_err(|_| Fate::Refused)?,
+        None => {
+            let mut connection = PgConnection::connect(url).await.map_err(|_| Fate::Refused)?;
+            // One that was left may still be about to write, in a server that hung: it holds this until it is gone.
+            let alone = format!("SELECT pg_advisory_lock({})", lane + 1);
+            connection.execute(AssertSqlSafe(alone)).await.map_err(|_| Fate::Refused)?;
+            connection
+        }
     };
     match connection.execute(AssertSqlSafe(statements)).await {
         Ok(_) => Ok(connection),
@@ -144,8 +153,8 @@ fn statements(site: Site, lane: usize, number: i64) -> String {
     )
 }
 
-fn pace() -> tokio::time::Interval {
-    let mut pace = tokio::time::interval(PACE);
+fn pace(lane: usize) -> tokio::time::Interval {
+    let mut pace = tokio::time::interval(if facility_of(lane) == QUIET_FACILITY { QUIET_PACE } else { PACE });
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
 }
