@@ -89,7 +89,7 @@ impl Metrics {
         registry.register(Box::new(read_duration.clone()))?;
         let watermark_age = prometheus::Gauge::new(
             "summary_watermark_age_seconds",
-            "Age of the instant as of which the drain proves every summary exact.",
+            "Age of the instant as of which every summary is proven exact; of the process, before the first proof.",
         )?;
         registry.register(Box::new(watermark_age.clone()))?;
         let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections, by pool."), &["pool", "state"])?;

@@ -321,18 +321,30 @@ impl Application {
         tracing::info!("stopping");
         handle.stop(true).await;
         serving.await.map_err(std::io::Error::other)??;
-        self.jobs.stop().await;
-        let store = self.app.store.clone();
-        // The queue ends with its last sender, and the lane with the queue.
-        drop(self.app);
-        if self.lane.await.is_err() {
-            tracing::error!("the ingest lane ended in a panic");
+        // A transaction in a database that hangs ends with it, or never. What is under way by now is acknowledged to nobody.
+        let patience = Duration::from_secs(settings.shutdown_timeout_seconds.max(1));
+        match tokio::time::timeout(patience, end(self.jobs, self.lane, self.fleet, self.app)).await {
+            Ok(()) => tracing::info!("stopped"),
+            Err(_) => tracing::warn!(
+                after_seconds = patience.as_secs(),
+                "stopped while the database had not answered; it takes back what was not committed"
+            ),
         }
-        if let Some(fleet) = self.fleet {
-            fleet.stop().await;
-        }
-        store.close().await;
-        tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Ends what goes on behind the requests, in order.
+async fn end(jobs: Jobs, lane: JoinHandle<()>, fleet: Option<fleet::Running>, app: web::Data<App>) {
+    jobs.stop().await;
+    let store = app.store.clone();
+    // The queue ends with its last sender, and the lane with the queue.
+    drop(app);
+    if lane.await.is_err() {
+        tracing::error!("the ingest lane ended in a panic");
+    }
+    if let Some(fleet) = fleet {
+        fleet.stop().await;
+    }
+    store.close().await;
 }

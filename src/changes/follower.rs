@@ -4,7 +4,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,8 @@ pub struct Following {
     state: AtomicU8,
     /// Registrations heard of and not read yet.
     unread_facilities: AtomicUsize,
+    /// Redis took no message lately (it is full, or read-only), and none has come by since: what others have to say may not come by either.
+    is_mute: AtomicBool,
 }
 
 /// The stream cannot be read, or there is more of it than was read.
@@ -44,7 +46,26 @@ impl Following {
     }
 
     pub fn is_vouched_for(&self) -> bool {
-        self.state.load(Ordering::Acquire) == VOUCHED_FOR
+        self.last_error().is_none()
+    }
+
+    /// Why later changes may not come by here: `not_followed`, or `not_appended` where the stream takes no message; `None` where they do.
+    pub fn last_error(&self) -> Option<&'static str> {
+        match self.state.load(Ordering::Acquire) {
+            VOUCHED_FOR if self.is_mute.load(Ordering::Acquire) => Some("not_appended"),
+            VOUCHED_FOR => None,
+            _ => Some("not_followed"),
+        }
+    }
+
+    /// Takes note of a message that the stream did not take. True where that is new.
+    pub fn fall_mute(&self) -> bool {
+        !self.is_mute.swap(true, Ordering::AcqRel)
+    }
+
+    /// Takes note of a message that came by.
+    fn hear(&self) {
+        self.is_mute.store(false, Ordering::Release);
     }
 
     /// Takes note of a look at the database that began after the stream was caught up with.
@@ -176,6 +197,7 @@ impl Follower {
     }
 
     fn take(self: &Arc<Self>, vantage: &Vantage, at: Position, payload: &[u8]) {
+        self.following.hear();
         // What a newer release says is of no concern here, but has its place.
         let message = Message::decode(payload).unwrap_or(Message::Begun);
         let before = self.memory.vantage().position;

@@ -49,6 +49,17 @@ pub struct Between {
     pub following: Arc<Following>,
 }
 
+impl Between {
+    /// Takes note of a message that the stream did not take.
+    fn noted<T>(&self, answer: Result<T, crate::redis::Error>) -> Result<T, crate::redis::Error> {
+        answer.inspect_err(|error| {
+            if self.following.fall_mute() && self.following.is_caught_up() {
+                tracing::warn!(%error, "the change stream cannot be written; until it can, what is held counts as fresh for a short while only");
+            }
+        })
+    }
+}
+
 /// The streams of all histories.
 #[derive(Clone)]
 pub struct Streams {
@@ -157,13 +168,15 @@ impl Changes {
             self.memory.consume_next(message);
             return Ok(Appended::Yes);
         };
-        Ok(Appended::in_generation(generation, between.streams.of(&epoch).append(&[message.encode()]).await?))
+        let appended = between.streams.of(&epoch).append(&[message.encode()]).await;
+        Ok(Appended::in_generation(generation, between.noted(appended)?))
     }
 
     /// Begins a generation, whose number no other has.
     pub async fn begin(&self, generation: i64) -> Result<(), crate::redis::Error> {
         if let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full()) {
-            between.streams.of(&epoch).begin(generation, &Message::Begun.encode()).await?;
+            let begun = between.streams.of(&epoch).begin(generation, &Message::Begun.encode()).await;
+            between.noted(begun)?;
         }
         Ok(())
     }

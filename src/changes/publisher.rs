@@ -32,8 +32,13 @@ pub struct Publisher {
 
 /// Publications that may wait. One more is left to the drain, which finds it in the outbox.
 const QUEUE: usize = 4_096;
-/// Publications that go in one round trip.
+/// Publications that are taken from the queue together.
 const TOGETHER: usize = 64;
+/// Rows in one message.
+const ROWS: usize = 100;
+/// Bytes of messages that go in one round trip, or one message: more might not be there within the time-out of a command, and whoever
+/// appended it would take Redis for hung.
+const AT_ONCE: usize = 256 * 1024;
 
 impl Publisher {
     /// Starts the task. Once it is told to stop it works off its queue and ends.
@@ -81,20 +86,19 @@ async fn publish(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publica
         match publication.news {
             News::Changed(changed) => {
                 entries.extend(changed.iter().cloned());
-                messages.push(Message::Summaries(changed));
+                messages.extend(changed.chunks(ROWS).map(|rows| Message::Summaries(rows.to_vec())));
             }
             News::Unchanged(unchanged) => entries.extend(unchanged),
             News::Facilities(ids) => messages.push(Message::Facilities(ids)),
         }
     }
     let append = async {
-        if messages.is_empty() {
-            return;
+        let stream = streams.of(&epoch);
+        for payloads in loads(messages.iter().map(Message::encode)) {
+            // What failed is in the outbox, for the drain; the reasons are counted and logged with the connection.
+            let outcome = if matches!(stream.append(&payloads).await, Ok(Some(_))) { "published" } else { "left" };
+            metrics.publications.with_label_values(&[outcome]).inc_by(payloads.len() as u64);
         }
-        let payloads: Vec<Vec<u8>> = messages.iter().map(Message::encode).collect();
-        // What failed is in the outbox, for the drain; the reasons are counted and logged with the connection.
-        let outcome = if matches!(streams.of(&epoch).append(&payloads).await, Ok(Some(_))) { "published" } else { "left" };
-        metrics.publications.with_label_values(&[outcome]).inc_by(messages.len() as u64);
     };
     let put = async {
         if !entries.is_empty()
@@ -104,4 +108,35 @@ async fn publish(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publica
         }
     };
     tokio::join!(append, put);
+}
+
+/// What goes in one round trip each, in order.
+fn loads(payloads: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<Vec<u8>>> {
+    let (mut loads, mut bytes) = (Vec::<Vec<Vec<u8>>>::new(), 0);
+    for payload in payloads {
+        bytes += payload.len();
+        match loads.last_mut() {
+            Some(load) if bytes <= AT_ONCE => load.push(payload),
+            _ => {
+                bytes = payload.len();
+                loads.push(vec![payload]);
+            }
+        }
+    }
+    loads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_round_trip_carries_a_bounded_number_of_bytes_and_none_is_lost() {
+        let payloads: Vec<Vec<u8>> = (0..200).map(|i| vec![i as u8; 1 + i * 1_000]).chain([vec![7; 2 * AT_ONCE], vec![8]]).collect();
+        let loads = loads(payloads.clone().into_iter());
+        assert!(loads.iter().all(|load| load.len() == 1 || load.iter().map(Vec::len).sum::<usize>() <= AT_ONCE));
+        assert!(loads.len() < payloads.len());
+        assert_eq!(loads.concat(), payloads);
+        assert!(super::loads(std::iter::empty()).is_empty());
+    }
 }

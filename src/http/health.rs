@@ -67,7 +67,6 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
         _ => "ready",
     };
     let (entries, bytes) = app.memory.size();
-    let watermark_ms = app.memory.watermark_ms();
     let readiness = Readiness {
         status,
         dependencies,
@@ -75,7 +74,7 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
         clients: 0,
         memory: MemoryUse { entries, bytes, max_bytes: app.settings.cache.memory_bytes },
         uptime_seconds: app.started.elapsed().as_secs(),
-        watermark_age_seconds: (watermark_ms != i64::MIN).then(|| (app.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0),
+        watermark_age_seconds: watermark_age(&app),
     };
     let mut response = match status {
         "draining" | "starting" => HttpResponse::ServiceUnavailable(),
@@ -95,9 +94,15 @@ fn dependencies(app: &App) -> Vec<Dependency> {
     let mut all = vec![named(app.store.dialect(), app.outage.last_error())];
     if let (Some(redis), Some(following)) = (&app.redis, app.changes.following()) {
         all.push(named("redis", redis.last_error()));
-        all.push(named("change_stream", (!following.is_vouched_for()).then_some("not_followed")));
+        all.push(named("change_stream", following.last_error()));
     }
     all
+}
+
+/// In seconds; none before the first proof.
+fn watermark_age(app: &App) -> Option<f64> {
+    let watermark_ms = app.memory.watermark_ms();
+    (watermark_ms != i64::MIN).then(|| (app.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0)
 }
 
 /// The exposition that Prometheus scrapes.
@@ -110,6 +115,9 @@ pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
             app.metrics.connections.with_label_values(&[pool, state]).set(count.into());
         }
     }
+    // By whoever asks, not by the drain: that may hang, or be another replica's.
+    let age = watermark_age(&app).unwrap_or_else(|| app.started.elapsed().as_secs_f64());
+    app.metrics.watermark_age.set(age);
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     app.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -18,5 +18,5 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 number = number + 1
 redis.call('XADD', KEYS[1], string.format('%.0f-0', number), 'g', ARGV[1], 'r', run, 'm', ARGV[2])
-redis.call('EXPIRE', KEYS[1], 86400) -- the stream of a history that nobody serves any more goes after a day
+redis.call('EXPIRE', KEYS[1], 86400) -- as in append.lua
 return {tonumber(ARGV[1]), number}

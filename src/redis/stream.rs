@@ -20,8 +20,11 @@ const BEGIN: &str = include_str!("begin.lua");
 static APPEND_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(APPEND));
 static BEGIN_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(BEGIN));
 
-/// Entries that a reader takes at once, at most.
-const READ_AT_ONCE: usize = 1_000;
+/// Entries that a reader takes at once, at most: with messages of the greatest size some megabytes, which arrive within the time-out.
+const READ_AT_ONCE: usize = 64;
+
+/// Redis looks ten times a second (its `hz`) whose wait is over, where nothing else wakes it: an answer that comes so much later is not late.
+const WAKES_WITHIN: Duration = Duration::from_millis(250);
 
 /// An epoch's stream.
 #[derive(Clone)]
@@ -133,7 +136,7 @@ impl Tail {
 
     /// Runs a command that may take `block` longer than others.
     async fn read<T: FromRedisValue>(&mut self, command: &Cmd, block: Duration) -> Result<T, Error> {
-        let bound = block + self.timeout;
+        let bound = if block.is_zero() { self.timeout } else { block + self.timeout + WAKES_WITHIN };
         let value = timeout(bound, self.connection.query(command)).await.map_err(|_| Error::TimedOut(bound))??;
         T::from_redis_value(value).map_err(|error| Error::Refused(error.into()))
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::support::{
     Service,
     outside::Outside,
+    postgres::Postgres,
     service::Launch,
     site::{Site, a_zone_at_noon, acknowledged},
     wait_until,
@@ -93,6 +94,23 @@ async fn whatever_it_held_in_the_database_is_free_when_it_has_ended() {
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND datname = current_database()";
     wait_until("its connections are gone", async || sql.number(connections).await == 0).await;
     assert_eq!(sql.number("SELECT count(*) FROM job_runs WHERE state = 'running'").await, 0);
+}
+
+#[tokio::test]
+async fn a_database_that_hangs_in_mid_transaction_keeps_no_service_from_its_end() {
+    let postgres = Postgres::start(&[]);
+    let launch = Service::on(postgres.fresh_database().await).env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
+    let service = patient(launch).env("FACILITY_SUMMARY__SERVER__SHUTDOWN_TIMEOUT_SECONDS", 2).start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let (posting, holder) = event_in_flight(&service, site).await;
+    postgres.freeze();
+    service.signal(libc::SIGTERM);
+    let (exited, launch) = service.ended().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    assert!(posting.await.expect("the task runs").is_err(), "what may not have been committed is not acknowledged");
+    postgres.thaw();
+    drop(holder);
+    assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 0);
 }
 
 #[tokio::test]

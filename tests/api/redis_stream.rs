@@ -317,6 +317,46 @@ async fn a_cluster_of_which_a_node_hangs_answers_for_the_others() {
     redis.thaw();
 }
 
+/// Redis wakes ten times a second on its own, and another client may wake it just after a wait was over, or just before.
+#[tokio::test]
+async fn a_quiet_stream_is_no_lost_one() {
+    let redis = Redis::start();
+    let stream = Stream::new(link(&redis, BRIEF).await.0, "quiet", 1_000);
+    stream.begin(1, b"1").await.unwrap();
+    let waits = (1..=12).map(async |wait| {
+        let found = stream.tail().await.unwrap().next(1, Duration::from_millis(wait * 137)).await;
+        assert_eq!(found.unwrap(), Next::Nothing, "after a wait of {wait} * 137 ms");
+    });
+    futures_util::future::join_all(waits).await;
+}
+
+/// By a reader that was away for a rebuild of everything, say: it must not be given more at once than arrives within its time-out.
+#[tokio::test]
+async fn a_long_backlog_of_large_messages_is_read_in_time() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "large", 1).await;
+    let large = "x".repeat(200 * 1024);
+    for _ in 0..99 {
+        stream.append(&[&large; 10]).await.unwrap();
+    }
+    let brief = Stream::new(link(&redis, BRIEF).await.0, "large", 2_000);
+    assert_eq!(read(&mut brief.tail().await.unwrap(), 0).await.len(), 991);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_appends_to_goes_with_its_epoch() {
+    let redis = Redis::start();
+    let stream = filled(&redis, "old", 1).await;
+    let a_day = async || {
+        let left: i64 = redis.ask(cmd("TTL").arg("facility-summary:old:changes")).await;
+        assert!((86_000..=86_400).contains(&left), "{left} s");
+    };
+    a_day().await;
+    redis.tell("PERSIST facility-summary:old:changes").await;
+    stream.append(&["2"]).await.unwrap();
+    a_day().await;
+}
+
 /// `redis_requests_total` of a command and outcome.
 fn count(metrics: &Metrics, command: &str, outcome: &str) -> u64 {
     metrics.redis_requests.with_label_values(&[command, outcome]).get()

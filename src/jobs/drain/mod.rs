@@ -113,7 +113,6 @@ impl Drain {
         if pass == Pass::Proven {
             self.announce(&mut known, &proof, &seen).await?;
         }
-        self.show_age();
         Ok(pass)
     }
 
@@ -126,7 +125,6 @@ impl Drain {
                 Ok(seen) => seen,
                 Err(error) => {
                     self.outage.failed(&error, self.clock.now_ms());
-                    self.show_age();
                     return Err(error);
                 }
             };
@@ -183,15 +181,9 @@ impl Drain {
         let begun = self.store.begin_generation(generation).await?;
         match self.changes.begin(begun).await {
             Ok(()) => tracing::info!(generation = begun, "a generation of the change stream begins"),
-            Err(error) => tracing::warn!(%error, "the change stream could not be begun"),
+            // Said once, as of any message that the stream does not take.
+            Err(error) => tracing::debug!(%error, "the change stream could not be begun"),
         }
         Ok(())
-    }
-
-    fn show_age(&self) {
-        let watermark_ms = self.memory.watermark_ms();
-        if watermark_ms != i64::MIN {
-            self.metrics.watermark_age.set((self.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0);
-        }
     }
 }

@@ -48,6 +48,7 @@ async fn all_is_well_again(fleet: &Fleet, diary: &mut Diary) {
             response.status() == 200 && age(&response) <= 1
         })
         .await;
+        wait_until("and is shown to be", async || Scrape::of(replica).await.sum("summary_watermark_age_seconds", &[]) < 2.0).await;
     }
     diary.keep(&fleet.replicas, Duration::from_secs(1)).await;
 }
@@ -108,6 +109,31 @@ async fn redis_stopped_and_started_empty_costs_no_answer_and_no_change() {
 #[tokio::test]
 async fn redis_frozen_and_thawed_costs_no_answer_and_no_change() {
     lost_for_a_while(Redis::freeze, Redis::thaw).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_takes_no_message_is_no_stream_and_is_one_again() {
+    let fleet = fleet(2, Redis::start()).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    diary.write(&fleet[0]).await;
+    holds(&fleet[1], diary.site, 1).await;
+    fleet.redis.tell("CONFIG SET maxmemory 1").await;
+    for replica in &fleet.replicas {
+        wait_until("it says so", async || state(replica, "change_stream").await == ("degraded".into(), "down".into())).await;
+        assert_eq!(state(replica, "redis").await.1, "up", "it answers, after all");
+    }
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        diary.write(&fleet[0]).await;
+        let age = age(&fleet[1].get(&super::today(diary.site)).await);
+        assert!(age <= FRESH_SECONDS, "Age {age}");
+    }
+    for replica in &fleet.replicas {
+        let said = replica.logs().iter().filter(|line| line.contains("the change stream cannot be written")).count();
+        assert_eq!(said, 1, "{:?}", replica.logs());
+    }
+    fleet.redis.tell("CONFIG SET maxmemory 0").await;
+    all_is_well_again(&fleet, &mut diary).await;
 }
 
 #[tokio::test]
