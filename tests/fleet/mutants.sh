@@ -3,8 +3,9 @@
 # the fleet fails with the complaint that belongs to the rule. Nothing in the service knows of this. A build of minutes for each, and no
 # part of `make test`; the simulation (tests/simulation/mutants.rs) breaks many more rules there, and in seconds.
 #
-# Not here, since it survives: a service without any compare of versions. Two versions change their order on the way too seldom, and stay
-# so too briefly, for a judge who knows an answer's age to the second only. The simulation finds that one (`NoVersionCompare`).
+# Not here, since it survives: a service without any compare of versions. Most likely two versions change their order on the way too
+# seldom, and stay so too briefly, for a judge who knows an answer's age to the second only. That rule is left to the simulation
+# (`NoVersionCompare`).
 #
 #   tests/fleet/mutants.sh [NAME]...      all of them, or only these
 set -euo pipefail
