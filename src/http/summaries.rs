@@ -85,7 +85,7 @@ pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     Box::pin(past_memory(request, app, facility, day, until_ms, wish, started)).await
 }
 
-/// The rungs below memory, in a task that outlives its reader.
+/// The rungs below memory; those below Redis in a task that outlives its reader.
 async fn past_memory(
     request: HttpRequest,
     app: Data<App>,
@@ -96,10 +96,20 @@ async fn past_memory(
     started: Instant,
 ) -> Result<HttpResponse, Problem> {
     let id = request_id(&request);
+    // Here, and not away from the worker: two changes of thread would cost more than the round trip.
+    let found = match app.reads.read_redis(facility.id, &day, &wish).await {
+        Ok(answer) => {
+            tracing::debug!(facility_id = %facility.id, date = %day.date, outcome = "fresh", tier = "redis", age_seconds = answer.age_ms / 1000, "summary read");
+            let response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
+            app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
+            return Ok(response);
+        }
+        Err(found) => found,
+    };
     let answer = loop {
         let span = tracing::info_span!("read", request_id = ?id);
-        let (reads, asked) = (app.reads.clone(), facility.clone());
-        let reading = async move { reads.read(&asked, day, &wish).await }.instrument(span);
+        let (reads, asked, found) = (app.reads.clone(), facility.clone(), found.clone());
+        let reading = async move { reads.read(&asked, day, &wish, found).await }.instrument(span);
         match app.detached(reading).await {
             Err(ReadError::Moved(moved)) => {
                 (day, until_ms) = asked_day(&request, &moved, app.clock.now_ms())?;

@@ -102,14 +102,43 @@ impl Reads {
         self.memory.get(&(facility, day.date)).filter(|entry| entry.as_of_ms >= day.start_ms)
     }
 
-    /// All rungs, for a day that has begun.
-    pub async fn read(self: &Arc<Self>, facility: &Arc<Facility>, day: Day, wish: &Wish) -> Result<Answer, ReadError> {
+    /// The rung that costs a round trip to Redis: an answer of the tier that replicas share, or what it has instead. It is judged and kept
+    /// in memory like any fill. A reader that goes away meanwhile takes nothing from anybody.
+    pub async fn read_redis(&self, facility: Uuid, day: &Day, wish: &Wish) -> Result<Answer, Option<Arc<Entry>>> {
+        let held = self.held(facility, day);
+        // For no-cache nothing in there is new enough, however young; for max-stale what is held may do at once.
+        let may_do = (wish.max_age_ms > 0 || wish.min_version > 0) && (wish.max_stale_ms.is_none() || held.is_none());
+        let shared = self.shared.as_ref().filter(|_| may_do && self.changes.are_followed()).ok_or(None)?;
+        let vantage = self.memory.vantage();
+        let stored = shared.get(&(facility, day.date)).await.ok_or(None)?;
+        let now_ms = self.clock.now_ms();
+        let Some(Fill::Kept(entry)) = Found::in_redis(stored, day, now_ms).map(|found| found.keep(&self.memory, &vantage)) else {
+            return Err(None);
+        };
+        let age_ms = self.age_ms(&entry, now_ms);
+        let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), wish);
+        if entry.version < wish.min_version || !wish.takes(age_ms) || !self.counts_as_fresh(&entry, age_ms, unproven_ms, now_ms) {
+            return Err(Some(entry));
+        }
+        self.metrics.count_read(Outcome::Fresh.as_str(), Tier::Redis.as_str());
+        let forward = forward(held.is_some(), wish);
+        Ok(Answer { outcome: Outcome::Fresh, tier: Tier::Redis, forward: Some(forward), ..hit(entry, age_ms) })
+    }
+
+    /// The rungs below, for a day that has begun. `found` is what Redis has.
+    pub async fn read(
+        self: &Arc<Self>,
+        facility: &Arc<Facility>,
+        day: Day,
+        wish: &Wish,
+        found: Option<Arc<Entry>>,
+    ) -> Result<Answer, ReadError> {
         let now_ms = self.clock.now_ms();
         if let Some(answer) = self.read_memory(facility.id, &day, wish, now_ms) {
             return Ok(answer);
         }
         let started = Instant::now();
-        let result = self.past_memory(facility, day, wish, now_ms).await;
+        let result = self.past_memory(facility, day, wish, found, now_ms).await;
         let (outcome, tier, age_ms, refreshed) = match &result {
             Ok(a) => (a.outcome, a.tier, a.age_ms, a.tier == Tier::Source && !a.source_unavailable),
             Err(_) => (Outcome::Miss, Tier::Source, 0, false),
@@ -124,8 +153,18 @@ impl Reads {
         result
     }
 
-    async fn past_memory(self: &Arc<Self>, facility: &Arc<Facility>, day: Day, wish: &Wish, now_ms: i64) -> Result<Answer, ReadError> {
-        let held = self.held(facility.id, &day);
+    async fn past_memory(
+        self: &Arc<Self>,
+        facility: &Arc<Facility>,
+        day: Day,
+        wish: &Wish,
+        found: Option<Arc<Entry>>,
+        now_ms: i64,
+    ) -> Result<Answer, ReadError> {
+        let mut held = self.held(facility.id, &day);
+        if let Some(found) = &found {
+            keep_newer(&mut held, found);
+        }
         if let Some(entry) = &held
             && let Some(max_stale_ms) = wish.max_stale_ms
             && self.age_ms(entry, now_ms) <= wish.max_age_ms.saturating_add(max_stale_ms)
@@ -137,11 +176,7 @@ impl Reads {
             }
             return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, now_ms)) });
         }
-        let forward = match &held {
-            None => Forward::Miss,
-            Some(_) if wish.explicit || wish.min_version > 0 => Forward::Request,
-            Some(_) => Forward::Stale,
-        };
+        let forward = forward(held.is_some(), wish);
         let timeout = self.freshness.refresh_timeout();
         let reached = tokio::time::timeout(timeout, async {
             let mut last = held;
@@ -176,7 +211,7 @@ impl Reads {
         self.directory.get(facility.id).filter(|now| now.zone.name != facility.zone.name)
     }
 
-    /// Redis, the table, the source, each where the rung before has nothing that will do. `Err(None)`: there is no such day.
+    /// The table, then the source, where the table has nothing that will do. `Err(None)`: there is no such day.
     async fn lower_rungs(
         self: &Arc<Self>,
         facility: &Arc<Facility>,
@@ -186,17 +221,6 @@ impl Reads {
         forward: Forward,
     ) -> Result<Answer, Option<Arc<StoreError>>> {
         let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
-        // For no-cache nothing in there is new enough, however young.
-        let may_do = wish.max_age_ms > 0 || wish.max_stale_ms.is_some() || wish.min_version > 0;
-        if may_do && let Some(entry) = self.read_redis(facility.id, &day).await {
-            let age_ms = self.age_ms(&entry, self.clock.now_ms());
-            let unproven_ms = self.unproven_ms(self.unproven.redis, last.is_some(), wish);
-            let is_fresh = wish.takes(age_ms) && self.counts_as_fresh(&entry, age_ms, unproven_ms, self.clock.now_ms());
-            keep_newer(last, &entry);
-            if is_fresh && entry.version >= wish.min_version {
-                return Ok(Answer { outcome: Outcome::Fresh, tier: Tier::Redis, forward: Some(forward), ..hit(entry, age_ms) });
-            }
-        }
         if wish.only_if_cached {
             return Err(Some(Arc::new(StoreError::Conflict)));
         }
@@ -210,17 +234,6 @@ impl Reads {
     /// Fails while the primary is out of reach; as a conflict, which is no sign of an outage itself.
     fn spare_primary(&self) -> store::Result<()> {
         if self.outage.is_on(self.clock.now_ms()) { Err(StoreError::Conflict) } else { Ok(()) }
-    }
-
-    /// What the replicas' shared tier has, judged and kept in memory like any fill.
-    async fn read_redis(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
-        let shared = self.shared.as_ref().filter(|_| self.changes.are_followed())?;
-        let vantage = self.memory.vantage();
-        let found = Found::in_redis(shared.get(&(facility, day.date)).await?, day, self.clock.now_ms())?;
-        match found.keep(&self.memory, &vantage) {
-            Fill::Kept(entry) => Some(entry),
-            Fill::LostRace => None,
-        }
     }
 
     /// The table, unless what memory has is as fresh as anything in there, and if it will do for this reader.
@@ -377,6 +390,15 @@ impl Reads {
     /// Milliseconds since the entry was last known to be exact.
     pub fn age_ms(&self, entry: &Entry, now_ms: i64) -> i64 {
         now_ms.saturating_sub(self.memory.exact_as_of_ms(entry)).max(0)
+    }
+}
+
+/// Why memory did not do.
+fn forward(is_held: bool, wish: &Wish) -> Forward {
+    match is_held {
+        false => Forward::Miss,
+        true if wish.explicit || wish.min_version > 0 => Forward::Request,
+        true => Forward::Stale,
     }
 }
 
