@@ -47,7 +47,7 @@ impl Pair {
     }
 
     /// Reads from the table: what Redis has is deleted first, again and again, since reads put it there.
-    async fn from_table(&self, site: Site, query: &str, directives: &str) -> (i64, i64) {
+    async fn answer_of_table(&self, site: Site, query: &str, directives: &str) -> (i64, i64) {
         let pattern = format!("facility-summary:*:{}:*", site.facility);
         for _ in 0..100 {
             for entry in self.fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(&pattern)).await {
@@ -88,18 +88,18 @@ async fn the_table_is_read_at_the_standby_while_that_is_there() {
     let (site, _) = stocked(&pair).await;
     let before = pair.looks().await;
     wait_until("the standby counts looks", async || {
-        assert_eq!(pair.from_table(site, "", "").await.0, 1);
+        assert_eq!(pair.answer_of_table(site, "", "").await.0, 1);
         pair.looks().await > before + 5
     })
     .await;
     pair.standby.stop();
     for _ in 0..50 {
-        assert_eq!(pair.from_table(site, "", "").await.0, 1, "the primary stands in");
+        assert_eq!(pair.answer_of_table(site, "", "").await.0, 1, "the primary stands in");
     }
     pair.standby.start_again();
     let before = pair.looks().await;
     wait_until("it is asked again", async || {
-        assert_eq!(pair.from_table(site, "", "").await.0, 1);
+        assert_eq!(pair.answer_of_table(site, "", "").await.0, 1);
         pair.looks().await > before + 5
     })
     .await;
@@ -113,27 +113,27 @@ async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
     pair.replay(false).await;
     // Nothing has changed: what the standby has is right, and as old as what it has been told of.
     wait_until("its answers age", async || {
-        let (stock, age) = pair.from_table(site, "", "").await;
+        let (stock, age) = pair.answer_of_table(site, "", "").await;
         stock == 1 && age >= 3
     })
     .await;
     for directives in ["max-age=1", "max-age=2"] {
-        let (stock, age) = pair.from_table(site, "", directives).await;
+        let (stock, age) = pair.answer_of_table(site, "", directives).await;
         assert_eq!((stock, age <= 1), (1, true), "{directives}: the primary is asked, Age {age}");
     }
     // Now something has: it is behind what this replica knows, or what its reader does.
     for quantity in 2..30 {
         let version = set_stock(&pair.fleet[0], site, item, quantity).await;
-        let (stock, _) = pair.from_table(site, &format!("?min_version={version}"), "").await;
+        let (stock, _) = pair.answer_of_table(site, &format!("?min_version={version}"), "").await;
         assert_eq!(stock, quantity);
-        wait_until("the change has come by", async || pair.from_table(site, "", "").await.0 == quantity).await;
-        assert_eq!(pair.from_table(site, "", "").await.0, quantity, "having heard of it, nobody goes back");
+        wait_until("the change has come by", async || pair.answer_of_table(site, "", "").await.0 == quantity).await;
+        assert_eq!(pair.answer_of_table(site, "", "").await.0, quantity, "having heard of it, nobody goes back");
     }
     pair.replay(true).await;
     pair.has_replayed(item, 29).await;
     let before = pair.looks().await;
     wait_until("it is asked again", async || {
-        assert_eq!(pair.from_table(site, "", "max-age=2").await.0, 29);
+        assert_eq!(pair.answer_of_table(site, "", "max-age=2").await.0, 29);
         pair.looks().await > before + 5
     })
     .await;
