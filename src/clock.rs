@@ -11,19 +11,18 @@ use std::{
 
 #[derive(Debug)]
 pub struct Clock {
-    started: Instant,
-    /// The database's time at `started`, by its newest answer.
+    /// The database's time when the machine's monotonic clock began, by its newest answer.
     base_ms: AtomicI64,
 }
 
 impl Clock {
     pub fn new() -> Self {
-        Clock { started: Instant::now(), base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond()) }
+        Clock { base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond() - elapsed_ms()) }
     }
 
     /// The database's time now.
     pub fn now_ms(&self) -> i64 {
-        self.base_ms.load(Ordering::Relaxed) + self.elapsed_ms()
+        self.base_ms.load(Ordering::Relaxed) + elapsed_ms()
     }
 
     /// Takes over what the database answered to a question asked at `asked`. It is by now between that and the time that the answer took
@@ -32,13 +31,23 @@ impl Clock {
         let took_ms = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
         if !(database_ms..=database_ms.saturating_add(took_ms)).contains(&self.now_ms()) {
             // Rounded so that the estimate is not ahead by a part of a millisecond either.
-            self.base_ms.store(database_ms - self.elapsed_ms() - 1, Ordering::Relaxed);
+            self.base_ms.store(database_ms - elapsed_ms() - 1, Ordering::Relaxed);
         }
     }
+}
 
-    fn elapsed_ms(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
-    }
+/// Milliseconds on the machine's monotonic clock; on Linux the one that goes on while a machine is suspended, so that figures do not look
+/// younger by that when it wakes up.
+#[cfg(target_os = "linux")]
+fn elapsed_ms() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
+}
+
+#[cfg(not(target_os = "linux"))]
+fn elapsed_ms() -> i64 {
+    static STARTED: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    i64::try_from(STARTED.elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Default for Clock {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use deadpool_redis::redis::{Script, cmd};
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use jiff::civil::Date;
 use uuid::Uuid;
 
@@ -61,7 +61,9 @@ impl RedisTier {
     pub async fn put(&self, epoch: &str, entries: &[StoredEntry]) -> Result<usize, Error> {
         // Boxed: the compiler cannot prove a mapping stream of borrowed entries to be Send.
         let puts: Vec<_> = entries.iter().map(|entry| self.put_one(epoch, entry).boxed()).collect();
-        stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).try_fold(0, async |sum, put| Ok(sum + usize::from(put))).await
+        let all: Vec<Result<bool, Error>> = stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).collect().await;
+        // To the end, whatever one of them met: a key that somebody made something else of must not cost the others theirs.
+        all.into_iter().try_fold(0, |sum, put| Ok(sum + usize::from(put?)))
     }
 
     async fn put_one(&self, epoch: &str, entry: &StoredEntry) -> Result<bool, Error> {

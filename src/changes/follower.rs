@@ -198,8 +198,9 @@ impl Follower {
 
     fn take(self: &Arc<Self>, vantage: &Vantage, at: Position, payload: &[u8]) {
         self.following.hear();
-        // What a newer release says is of no concern here, but has its place.
-        let message = Message::decode(payload).unwrap_or(Message::Begun);
+        let decoded = Message::decode(payload);
+        let is_readable = decoded.is_some();
+        let message = decoded.unwrap_or(Message::Begun);
         let before = self.memory.vantage().position;
         if self.memory.consume(vantage, at, &message) == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
@@ -210,6 +211,13 @@ impl Follower {
                 "messages of the change stream were missed; what is held is proven anew"
             );
             self.metrics.stream_gaps.with_label_values(&[reason]).inc();
+            self.read_facilities(None);
+        }
+        if !is_readable {
+            // It may be about anything: of a newer release, or nobody's.
+            tracing::warn!(number = at.number, "a message of the change stream cannot be read; what is held is proven anew");
+            self.metrics.stream_gaps.with_label_values(&["unreadable"]).inc();
+            self.memory.lose_continuity(Some(at));
             self.read_facilities(None);
         }
         if let Message::Facilities(ids) = message {

@@ -23,7 +23,6 @@ pub enum Message {
 /// A row with what makes it an entry of any tier: exact as of its `as_of_ms`, and every change committed after that stands behind `since`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEntry {
-    #[serde(flatten)]
     pub row: SummaryRow,
     pub since: Position,
 }
@@ -45,7 +44,7 @@ impl Message {
         serde_json::to_vec(self).expect("a message has string keys and finite numbers only")
     }
 
-    /// `None` for what a newer release says and this one does not understand.
+    /// `None` for what is not one, or what a newer release says and this one does not understand.
     pub fn decode(payload: &[u8]) -> Option<Self> {
         serde_json::from_slice(payload).ok()
     }

@@ -56,3 +56,12 @@ async fn a_leader_that_hangs_is_stood_in_for_and_tells_no_lie_when_it_goes_on() 
     all_is_drained(&fleet.replicas, &diary, &mut plain, 500).await;
     assert_eq!(fleet.sum("epochs_total", &[]).await, 0.0);
 }
+
+#[tokio::test]
+async fn whoever_only_follows_shows_how_old_the_watermark_is() {
+    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 1_500)).await;
+    for replica in &fleet.replicas {
+        wait_until("between two passes it grows", async || watermark_age(replica).await > 1.0).await;
+        wait_until("a pass makes it young", async || watermark_age(replica).await < 0.8).await;
+    }
+}
