@@ -162,13 +162,13 @@ impl Changes {
         }
     }
 
-    /// Appends a message, and waits until it stands in the stream.
+    /// Appends a message to the stream if that has come to this generation, and waits until it stands there.
     pub async fn append(&self, generation: i64, message: &Message) -> Result<Appended, crate::redis::Error> {
         let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full()) else {
             self.memory.consume_next(message);
             return Ok(Appended::Yes);
         };
-        let appended = between.streams.of(&epoch).append(&[message.encode()]).await;
+        let appended = between.streams.of(&epoch).append_since(generation, &[message.encode()]).await;
         Ok(Appended::in_generation(generation, between.noted(appended)?))
     }
 

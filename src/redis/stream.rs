@@ -43,8 +43,15 @@ impl Stream {
     /// Appends all of them, in this order and with no other between them, and answers the position of the last. `None`, and nothing is
     /// appended: the past of the stream cannot be vouched for, and a generation is to be begun. After an error they may have been appended.
     pub async fn append(&self, payloads: &[impl AsRef<[u8]>]) -> Result<Option<Position>, Error> {
-        let max_len = self.max_len.to_string();
-        let arguments: Vec<&[u8]> = std::iter::once(max_len.as_bytes()).chain(payloads.iter().map(AsRef::as_ref)).collect();
+        self.append_since(0, payloads).await
+    }
+
+    /// The same, but appends nothing where the stream is still of a generation before this one. Whoever says what was proven in a
+    /// generation must not say it to those who follow an earlier one: they have not heard all of it.
+    pub async fn append_since(&self, generation: i64, payloads: &[impl AsRef<[u8]>]) -> Result<Option<Position>, Error> {
+        let (max_len, generation) = (self.max_len.to_string(), generation.to_string());
+        let own = [max_len.as_bytes(), generation.as_bytes()];
+        let arguments: Vec<&[u8]> = own.into_iter().chain(payloads.iter().map(AsRef::as_ref)).collect();
         let last: Option<(i64, i64)> = self.link.eval("append", &APPEND_SCRIPT, APPEND, &self.key, &arguments).await?;
         Ok(last.map(|(generation, number)| Position { generation, number }))
     }

@@ -166,6 +166,7 @@ async fn a_deleted_or_trimmed_entry_is_a_gap_in_the_numbers() {
     assert_eq!(numbers(&mut tail).await, [2, 4, 5]);
     redis.tell("XDEL facility-summary:gap:changes 5-0").await;
     assert_eq!(stream.append(&["6"]).await.unwrap(), Some(at(7, 6)), "a deleted last one leaves a gap, too");
+    assert_eq!(stream.append_since(8, &["7"]).await.unwrap(), None, "the database has left this generation");
     assert_eq!(numbers(&mut tail).await, [2, 4, 6]);
     redis.tell("XTRIM facility-summary:gap:changes MAXLEN 1").await;
     assert_eq!(numbers(&mut tail).await, [6]);

@@ -61,6 +61,9 @@ async fn run_once(sim: &Sim, r: usize) {
     announce(sim, r, proof, &look).await;
 }
 
+/// What was proven may be so far ahead of the database's clock, and no farther once that was looked at.
+const CLOCK_TOLERANCE_MS: i64 = 1_000;
+
 /// What is visible, and where the replica was in the stream before it looked. Enters the history that it finds.
 async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
     loop {
@@ -92,6 +95,9 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         }
         if caught_up {
             sim.world().replicas[r].following.vouch();
+        }
+        if heard_ms > seen.at_ms + CLOCK_TOLERANCE_MS {
+            sim.world().judge.lie = Some(format!("a look at {} ms leaves what was proven as of {heard_ms}", seen.at_ms));
         }
         return Look { vantage, seen, run };
     }
@@ -141,13 +147,14 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     if !unseen.is_empty() {
         sim.step().await;
         let keys: Vec<usize> = unseen.iter().map(index).collect();
-        let rows = sim.world().db.read(&keys).rows;
-        let entries = left.entries(vantage, rows);
-        if append(sim, r, seen.generation, &Message::Summaries(entries)).await {
+        let read = sim.world().db.read(&keys);
+        let serves = read.epoch == seen.epoch || sim.breaks(Mutant::PublishesAnyHistory);
+        let entries = left.entries(vantage, read.rows);
+        if serves && append(sim, r, seen.generation, &Message::Summaries(entries)).await {
             left.published(&unseen);
         }
     }
-    sim.step().await;
+    sim.hang().await;
     let forgets_all = sim.breaks(Mutant::ForgetsUnpublished);
     let ids = if forgets_all { seen.outbox.iter().map(|(id, ..)| *id).collect() } else { left.shown() };
     let is_fenced = !sim.breaks(Mutant::ForgetsUnfenced);
@@ -166,7 +173,8 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
 /// Whether the message stands in the stream of that generation now. Where there is none, one begins.
 async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool {
     let Some(epoch) = sim.epoch(r) else { return false };
-    let appended = stream::append(sim, r, &epoch, message).await;
+    let least = if sim.breaks(Mutant::AppendsToEarlier) { 0 } else { generation };
+    let appended = stream::append(sim, r, &epoch, least, message).await;
     sim.tell(called(r), || format!("drains in generation {generation}: {message:?} at {appended:?}"));
     match appended.map(|at| Appended::in_generation(generation, at)) {
         Ok(Appended::Yes) => true,
@@ -218,7 +226,7 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
         false => (proof, seen.at_ms),
     };
     let Some(watermark) = proof.watermark() else { return };
-    sim.step().await;
+    sim.hang().await;
     if look.is_cut_short(sim) {
         return;
     }

@@ -57,10 +57,9 @@ pub async fn from_redis(sim: Sim, r: usize, k: usize) {
     let Some(epoch) = sim.epoch(r) else { return };
     sim.step().await;
     let found = {
-        let world = sim.world();
+        let world = &mut *sim.world();
         let place = (Some(epoch).filter(|_| world.mutant != Some(Mutant::OneTierForAll)), k);
-        let answers = !world.redis.is_down && !world.replicas[r].is_cut_off;
-        world.redis.tier.get(&place).filter(|_| answers).cloned()
+        world.redis_of(r).and_then(|redis| redis.tier.get(&place).cloned())
     };
     sim.step().await;
     let now = sim.world().clock(r);

@@ -23,6 +23,9 @@ struct Restore {
     sources: [Vec<Change>; KEYS],
 }
 
+/// An entry, and the instant that it was claimed to be exact as of.
+type Asked = (Arc<Entry>, i64);
+
 pub struct Judge {
     beginnings: HashMap<Epoch, Beginning>,
     restores: Vec<Restore>,
@@ -33,7 +36,9 @@ pub struct Judge {
     /// Changes of each key so far, those that were lost included: each has a bit of its own.
     changes: [u32; KEYS],
     /// What was asked of last, and as of when: the same again gets the same verdict.
-    asked: [[Option<(Arc<Entry>, i64)>; KEYS]; 3],
+    asked: [[Option<Asked>; KEYS]; 3],
+    /// What a replica should not have done, be its answers right so far.
+    pub lie: Option<String>,
     pub answers: u64,
     /// Answers that were proven beyond their own reading.
     pub proven: u64,
@@ -48,6 +53,7 @@ impl Judge {
             versions: [[0; KEYS]; 3],
             changes: [0; KEYS],
             asked: Default::default(),
+            lie: None,
             answers: 0,
             proven: 0,
         }
@@ -86,6 +92,9 @@ impl Judge {
     pub fn check(world: &mut World, r: usize) -> Result<(), String> {
         let replica = &world.replicas[r];
         let judge = &mut world.judge;
+        if let Some(lie) = judge.lie.take() {
+            return Err(lie);
+        }
         let Some(beginning) = replica.entered.as_ref().map(|epoch| judge.beginnings[epoch]) else { return Ok(()) };
         for k in 0..KEYS {
             let Some(entry) = replica.memory.get(&key(k)) else {

@@ -19,8 +19,6 @@ pub enum Mutant {
     ForgetsUnpublished,
     /// R5: a message that was missed is numbered over.
     IgnoresGaps,
-    /// R5: a replica that has lost its place in the stream goes on as if nothing had happened.
-    KeepsItsPlace,
     /// R6: a fill is judged from where the replica stands when it ends, and not from where it stood before the read.
     LateVantage,
     /// R6: a message is taken for one of a change behind it, be it an old one that was published again.
@@ -37,7 +35,9 @@ pub enum Mutant {
     ShownInAnyGeneration,
     /// The stream goes on where another run of its server left it, with its tail lost.
     AppendsToAnyRun,
-    /// A newer version remembered or held does not keep an older one out.
+    /// Of two primaries of Redis the old one is told what was proven in the new one's generation.
+    AppendsToEarlier,
+    /// A newer version held does not keep an older one out.
     NoVersionCompare,
     /// What was read in the history before is put into memory.
     FillsOldHistory,
@@ -45,6 +45,8 @@ pub enum Mutant {
     FollowsOldHistory,
     /// What was committed in the history before is published in the next.
     PublishesOldHistory,
+    /// What a pass reads in another history than it looked at is published in that.
+    PublishesAnyHistory,
     /// The tier's keys do not carry the epoch.
     OneTierForAll,
     /// A watermark is announced before it is stored, so that no database can be seen to lack it.
@@ -64,7 +66,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 28] = [
+    pub const ALL: [Mutant; 29] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -72,7 +74,6 @@ impl Mutant {
         Mutant::LooksOnce,
         Mutant::ForgetsUnpublished,
         Mutant::IgnoresGaps,
-        Mutant::KeepsItsPlace,
         Mutant::LateVantage,
         Mutant::TrustsMessages,
         Mutant::TrustsLaggingReplicas,
@@ -81,10 +82,12 @@ impl Mutant {
         Mutant::ForgetsUnfenced,
         Mutant::ShownInAnyGeneration,
         Mutant::AppendsToAnyRun,
+        Mutant::AppendsToEarlier,
         Mutant::NoVersionCompare,
         Mutant::FillsOldHistory,
         Mutant::FollowsOldHistory,
         Mutant::PublishesOldHistory,
+        Mutant::PublishesAnyHistory,
         Mutant::OneTierForAll,
         Mutant::AnnouncesUnstored,
         Mutant::IgnoresLosses,
@@ -93,5 +96,17 @@ impl Mutant {
         Mutant::WatermarkReadLater,
         Mutant::WatermarkOfLater,
         Mutant::IgnoresExpiries,
+    ];
+
+    /// Rules that no schedule has shown to be needed so far.
+    pub const NOT_SHOWN: [Mutant; 8] = [
+        Mutant::TrustsLaggingReplicas,
+        Mutant::TrustsRedis,
+        Mutant::JoinsOldGenerations,
+        Mutant::ForgetsUnfenced,
+        Mutant::ShownInAnyGeneration,
+        Mutant::OneTierForAll,
+        Mutant::AnnouncesUnstored,
+        Mutant::OutlivesItsConnection,
     ];
 }

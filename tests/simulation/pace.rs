@@ -30,6 +30,12 @@ pub struct Pace {
     pub follow: u32,
     pub work: u32,
     pub fault: u32,
+    /// Of what breaks: a replica, its connection, Redis, all of Redis but a copy, what is held, the database.
+    pub faults: [u32; 6],
+    /// Of where is read: the primary, a streaming replica, Redis.
+    pub sources: [u32; 3],
+    /// How often a pass hangs between its look and what follows from it; in percent.
+    pub hangs: u32,
     /// Which of them keeps trying.
     pub leader: usize,
     pub disaster: Disaster,
@@ -42,11 +48,13 @@ impl Pace {
         let one_of = |rng: &mut Pcg64, choices: &[usize]| choices[rng.random_range(0..choices.len())];
         let mut weight = |choices: &[usize]| one_of(rng, choices) as u32;
         let (write, read, refresh) = (weight(&[1, 3, 8]), weight(&[4, 10]), weight(&[2, 6]));
-        let (drain, follow, work, fault) = (weight(&[30, 60, 100]), weight(&[30, 80]), weight(&[20, 40]), weight(&[0, 1, 2, 4]));
-        let unanswered = weight(&[0, 3, 15]);
+        let (drain, follow, work, fault) = (weight(&[30, 60, 100]), weight(&[30, 80]), weight(&[20, 40]), weight(&[0, 1, 3, 8]));
+        let (unanswered, hangs) = (weight(&[0, 3, 15]), weight(&[0, 0, 10, 40]));
+        let faults = std::array::from_fn(|_| weight(&[1, 1, 8]));
+        let sources = std::array::from_fn(|_| weight(&[1, 1, 6]));
         Pace {
             recent: one_of(rng, &[2, 4, 32]),
-            replay: one_of(rng, &[0, 3, 50]),
+            replay: one_of(rng, &[1, 3, 50]),
             batch: one_of(rng, &[2, 4, 100]),
             lag: one_of(rng, &[1, 4, 30]),
             write,
@@ -56,6 +64,9 @@ impl Pace {
             follow,
             work,
             fault,
+            faults,
+            sources,
+            hangs,
             leader: rng.random_range(0..3),
             disaster: [Disaster::Nothing, Disaster::Nothing, Disaster::Loses, Disaster::Loses, Disaster::ClockSetBack]
                 [rng.random_range(0..5)],

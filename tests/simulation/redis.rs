@@ -30,11 +30,11 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// `append.lua`, except that `of_any_run` leaves out its check.
-    pub fn append(&mut self, epoch: &Epoch, payload: &[u8], of_any_run: bool) -> Option<Position> {
+    /// `append.lua`, except that `of_any_run` leaves out its check of that.
+    pub fn append(&mut self, epoch: &Epoch, least: i64, payload: &[u8], of_any_run: bool) -> Option<Position> {
         let stream = self.streams.get_mut(epoch)?;
         let last = stream.entries.last()?;
-        if last.run != self.run && !of_any_run {
+        if last.run != self.run && !of_any_run || last.at.generation < least {
             return None;
         }
         let at = Position { generation: last.at.generation, number: stream.last + 1 };
@@ -61,6 +61,14 @@ impl Redis {
         if self.tier.get(&place).is_none_or(|held| rank(held) < rank(&entry)) {
             self.tier.insert(place, entry);
         }
+    }
+
+    /// A replica of it is promoted, which has all but the last `lost` messages of each stream.
+    pub fn promoted(&self, lost: usize) -> Redis {
+        let mut copy = self.clone();
+        copy.restart(lost);
+        copy.run += 1_000; // which no restart of the old one counts up to
+        copy
     }
 
     /// Restarted from its file, which lacks the last `lost` messages of each stream.

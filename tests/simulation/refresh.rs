@@ -81,7 +81,7 @@ async fn transact(sim: &Sim, k: usize, cause: Cause<'_>) -> Option<(SummaryRow, 
         let commit = |change: Change| Change { at: if change.is_expiry { change.at.max(now) } else { now }, era, ..change };
         world.db.sources[k].extend(changes.into_iter().map(commit));
         let deletes_all = world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(cause, Cause::Marks(_));
-        world.db.marks.retain(|(id, of)| !marks.contains(id) && !(deletes_all && *of == k));
+        world.db.marks.retain(|(id, of)| !(marks.contains(id) || (deletes_all && *of == k)));
         if written {
             write_row(world, k, &row);
         }

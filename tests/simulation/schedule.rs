@@ -60,23 +60,17 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         world.now += world.rng.random_range(1..100);
         let p = &world.pace;
         let weights = [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault];
-        let mut left = world.rng.random_range(0..weights.iter().sum());
-        let choice = weights.iter().position(|weight| {
-            left < *weight || {
-                left -= weight;
-                false
-            }
-        });
+        let choice = world.one_of(&weights);
         (choice, world.rng.random_range(0..REPLICAS), world.rng.random_range(0..KEYS))
     };
     let is_crowded = actors.len() > AT_ONCE;
     match choice {
-        Some(0) => refresh::write(&mut sim.world(), k),
-        Some(1) if !is_crowded => read(sim, r, k),
-        Some(2) if !is_crowded => refresh(sim, r, k),
-        Some(3) => return drains(sim, actors, r),
-        Some(4) => return poll(actors, |actor| actor.replica == Some(r) && !actor.is_drain, 0),
-        Some(6) => return befall(sim, actors, r),
+        0 => refresh::write(&mut sim.world(), k),
+        1 if !is_crowded => read(sim, r, k),
+        2 if !is_crowded => refresh(sim, r, k),
+        3 => return drains(sim, actors, r),
+        4 => return poll(actors, |actor| actor.replica == Some(r) && !actor.is_drain, 0),
+        6 => return befall(sim, actors, r),
         _ => {
             let nth = sim.world().rng.random_range(0..actors.len().max(1));
             return poll(actors, |_| true, nth);
@@ -100,7 +94,11 @@ fn read(sim: &Sim, r: usize, k: usize) {
     if sim.epoch(r).is_none() {
         return;
     }
-    let from = sim.world().rng.random_range(0..3);
+    let from = {
+        let world = &mut *sim.world();
+        let sources = world.pace.sources;
+        world.one_of(&sources)
+    };
     match from {
         0 => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
         1 => sim.spawn(Some(r), false, fills::from_standby(sim.clone(), r, k)),
@@ -143,15 +141,20 @@ fn drains(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
 
 /// Something breaks, or is whole again.
 fn befall(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
-    let what = sim.world().rng.random_range(0..12);
+    let what = {
+        let world = &mut *sim.world();
+        let faults = world.pace.faults;
+        world.one_of(&faults)
+    };
     match what {
-        0 | 1 => restart(sim, actors, r),
-        2 | 3 => {
+        0 => restart(sim, actors, r),
+        1 => {
             let replica = &mut sim.world().replicas[r];
             replica.is_cut_off = !replica.is_cut_off;
         }
-        4..8 => redis(sim),
-        8 => {
+        2 => redis(sim),
+        3 => split(sim, r),
+        4 => {
             sim.tell(called(r), || "evicts what it holds".into());
             let facility = key(sim.world().rng.random_range(0..KEYS)).0;
             sim.memory(r).forget_facility(facility);
@@ -176,35 +179,53 @@ fn restart(sim: &Sim, actors: &mut Vec<Actor>, r: usize) {
 fn redis(sim: &Sim) {
     let what = {
         let world = &mut *sim.world();
-        let some = world.rng.random_range(0..6);
-        match world.rng.random_range(0..6) {
+        let (some, side) = (world.rng.random_range(0..6), world.rng.random_range(0..2));
+        let what = world.rng.random_range(0..6);
+        let redis = &mut world.redis[side];
+        match what {
             0 => {
-                world.redis.is_down = !world.redis.is_down;
-                if world.redis.is_down { "stops" } else { "runs again" }
+                redis.is_down = !redis.is_down;
+                if redis.is_down { "stops" } else { "runs again" }
             }
             1 => {
-                world.redis.restart(0);
+                redis.restart(0);
                 "restarts with all it had"
             }
             2 => {
-                world.redis.restart(some);
+                redis.restart(some);
                 "restarts without the newest messages"
             }
             3 => {
-                world.redis.empty();
+                redis.empty();
                 "is emptied"
             }
             4 => {
-                world.redis.tier.clear();
+                redis.tier.clear();
                 "evicts all summaries"
             }
             _ => {
-                world.redis.trim(some);
+                redis.trim(some);
                 "trims its streams"
             }
         }
     };
     sim.tell("Redis", || what.into());
+}
+
+/// A failover of Redis, of which not all hear at once: for those who have not, the old one goes on.
+fn split(sim: &Sim, r: usize) {
+    let world = &mut *sim.world();
+    let is_split = world.replicas.iter().any(|replica| replica.side != 0);
+    if is_split {
+        world.redis.swap(0, 1);
+        world.replicas.iter_mut().for_each(|replica| replica.side = 0);
+    } else {
+        let lost = world.rng.random_range(0..3);
+        world.redis[1] = world.redis[0].promoted(lost);
+        // Two hear of it, or one.
+        let hears_alone = world.chance(50);
+        world.replicas.iter_mut().enumerate().for_each(|(at, replica)| replica.side = usize::from((at == r) == hears_alone));
+    }
 }
 
 fn database(sim: &Sim, actors: &mut Vec<Actor>) {

@@ -18,16 +18,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Unanswered;
 
-/// Appends a message. Without an answer it may have been appended, or will be later.
-pub async fn append(sim: &Sim, r: usize, epoch: &Epoch, message: &Message) -> Result<Option<Position>, Unanswered> {
+/// Appends a message, if the stream has come to that generation at `least`. Without an answer it may have been appended, or will be later.
+pub async fn append(sim: &Sim, r: usize, epoch: &Epoch, least: i64, message: &Message) -> Result<Option<Position>, Unanswered> {
     let payload = message.encode();
     sim.step().await;
     let world = &mut *sim.world();
-    if world.redis.is_down || world.replicas[r].is_cut_off {
-        return Err(Unanswered);
-    }
+    world.redis_of(r).ok_or(Unanswered)?;
     let of_any_run = world.mutant == Some(Mutant::AppendsToAnyRun);
-    let unanswered = world.pace.unanswered;
+    let (unanswered, side) = (world.pace.unanswered, world.replicas[r].side);
     if world.chance(unanswered) {
         let (late, epoch) = (sim.clone(), epoch.clone());
         let steps = world.rng.random_range(0..4);
@@ -35,22 +33,21 @@ pub async fn append(sim: &Sim, r: usize, epoch: &Epoch, message: &Message) -> Re
             for _ in 0..steps {
                 late.step().await;
             }
-            let world = &mut *late.world();
-            if !world.redis.is_down {
-                world.redis.append(&epoch, &payload, of_any_run);
+            let redis = &mut late.world().redis[side];
+            if !redis.is_down {
+                redis.append(&epoch, least, &payload, of_any_run);
             }
         };
         world.spawned.push(crate::world::Actor { replica: None, is_drain: false, act: Box::pin(act) });
         return Err(Unanswered);
     }
-    Ok(world.redis.append(epoch, &payload, of_any_run))
+    Ok(world.redis[side].append(epoch, least, &payload, of_any_run))
 }
 
 pub async fn begin(sim: &Sim, r: usize, epoch: &Epoch, generation: i64) {
     sim.step().await;
-    let world = &mut *sim.world();
-    if !world.redis.is_down && !world.replicas[r].is_cut_off {
-        world.redis.begin(epoch, generation, &Message::Begun.encode());
+    if let Some(redis) = sim.world().redis_of(r) {
+        redis.begin(epoch, generation, &Message::Begun.encode());
     }
 }
 
@@ -66,7 +63,7 @@ pub async fn publish_for_ever(sim: Sim, r: usize) {
         }
         if publication.changed {
             let message = Message::Summaries(publication.entries.clone());
-            let appended = append(&sim, r, &publication.epoch, &message).await;
+            let appended = append(&sim, r, &publication.epoch, 0, &message).await;
             sim.tell(called(r), || format!("publishes {} rows: {appended:?}", publication.entries.len()));
         }
         if !is_put_first {
@@ -77,13 +74,11 @@ pub async fn publish_for_ever(sim: Sim, r: usize) {
 
 async fn put(sim: &Sim, r: usize, publication: &crate::world::Publication) {
     sim.step().await;
+    let epoch = (!sim.breaks(Mutant::OneTierForAll)).then(|| publication.epoch.clone());
     let world = &mut *sim.world();
-    if world.redis.is_down || world.replicas[r].is_cut_off {
-        return;
-    }
-    let epoch = (world.mutant != Some(Mutant::OneTierForAll)).then(|| publication.epoch.clone());
+    let Some(redis) = world.redis_of(r) else { return };
     for entry in &publication.entries {
-        world.redis.put(epoch.clone(), index(&entry.row.key()), entry.clone());
+        redis.put(epoch.clone(), index(&entry.row.key()), entry.clone());
     }
 }
 
@@ -106,6 +101,9 @@ const AT_ONCE: usize = 3;
 async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Option<i64> {
     let Ok((first, last)) = open(sim, r, epoch) else { return place };
     let mut after = place.or(first).unwrap_or(0);
+    if after >= last {
+        sim.world().replicas[r].following.catch_up();
+    }
     loop {
         let vantage = sim.vantage(r);
         if sim.epoch(r).as_ref() != Some(epoch) {
@@ -113,13 +111,16 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
         }
         sim.step().await;
         let Ok(found) = read(sim, r, epoch, after) else { return Some(after) };
-        let Some(entries) = found else {
-            sim.tell(called(r), || "has lost its place in the stream".into());
-            if !sim.breaks(Mutant::KeepsItsPlace) {
+        let entries = match found {
+            Some(entries) => entries,
+            None if after == 0 => Vec::new(), // It is yet to begin.
+            None => {
+                sim.tell(called(r), || "has lost its place in the stream".into());
                 sim.memory(r).lose_continuity(Some(Position::default()));
+                return None;
             }
-            return None;
         };
+        let is_all = entries.is_empty();
         for entry in entries {
             sim.step().await;
             if take(sim, r, &vantage, &entry) == Consumed::OtherHistory {
@@ -127,7 +128,7 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
             }
             after = entry.at.number;
         }
-        if after >= last {
+        if is_all || after >= last {
             sim.world().replicas[r].following.catch_up();
         }
     }
@@ -135,23 +136,18 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
 
 /// The number to begin behind, if there is a stream, and its last.
 fn open(sim: &Sim, r: usize, epoch: &Epoch) -> Result<(Option<i64>, i64), Unanswered> {
-    let world = sim.world();
-    if world.redis.is_down || world.replicas[r].is_cut_off {
-        return Err(Unanswered);
-    }
-    let Some(stream) = world.redis.streams.get(epoch) else { return Ok((None, 0)) };
-    let from = stream.last - world.pace.replay as i64;
+    let world = &mut *sim.world();
+    let replay = world.pace.replay as i64;
+    let Some(stream) = world.redis_of(r).ok_or(Unanswered)?.streams.get(epoch) else { return Ok((None, 0)) };
+    let from = stream.last - replay;
     let first = stream.entries.iter().find(|entry| entry.at.number > from);
     Ok((first.map(|first| first.at.number - 1), if first.is_some() { stream.last } else { 0 }))
 }
 
 /// What stands behind that number; `None` where the stream ends before it.
 fn read(sim: &Sim, r: usize, epoch: &Epoch, after: i64) -> Result<Option<Vec<redis::Message>>, Unanswered> {
-    let world = sim.world();
-    if world.redis.is_down || world.replicas[r].is_cut_off {
-        return Err(Unanswered);
-    }
-    let Some(stream) = world.redis.streams.get(epoch) else { return Ok(None) };
+    let world = &mut *sim.world();
+    let Some(stream) = world.redis_of(r).ok_or(Unanswered)?.streams.get(epoch) else { return Ok(None) };
     let found: Vec<_> = stream.entries.iter().filter(|entry| entry.at.number > after).take(AT_ONCE).cloned().collect();
     Ok((!found.is_empty() || stream.last >= after).then_some(found))
 }

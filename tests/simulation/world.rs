@@ -50,6 +50,8 @@ pub struct Replica {
     /// How far its clock is ahead of the database's, which it has not asked since that was set back.
     pub ahead: i64,
     pub is_cut_off: bool,
+    /// Which of two Redis it uses.
+    pub side: usize,
     pub has_started: bool,
     /// A pass, or a look, has its turn.
     pub drains: bool,
@@ -66,6 +68,7 @@ impl Replica {
             queue: VecDeque::new(),
             ahead: 0,
             is_cut_off: false,
+            side: 0,
             has_started: false,
             drains: false,
         }
@@ -94,7 +97,8 @@ pub struct World {
     pub run: u32,
     pub names: u32,
     pub committed: VecDeque<Rc<Database>>,
-    pub redis: Redis,
+    /// The one that all use; while two take themselves for the primary, the old and the new.
+    pub redis: [Redis; 2],
     pub replicas: [Replica; REPLICAS],
     pub judge: Judge,
     pub mutant: Option<Mutant>,
@@ -111,6 +115,17 @@ impl World {
         }
     }
 
+    /// The place of one of these weights, each as likely as it is heavy.
+    pub fn one_of(&mut self, weights: &[u32]) -> usize {
+        let mut left = self.rng.random_range(0..weights.iter().sum());
+        let is_it = |weight: &u32| {
+            let is_it = left < *weight;
+            left = left.saturating_sub(*weight);
+            is_it
+        };
+        weights.iter().position(is_it).expect("their sum is greater than what was drawn")
+    }
+
     pub fn chance(&mut self, percent: u32) -> bool {
         self.rng.random_range(0..100) < percent
     }
@@ -120,12 +135,18 @@ impl World {
         self.now + self.replicas[r].ahead
     }
 
-    /// Whether a replica may drain: a start waits until the stream has been read, if there is one.
+    /// Whether a replica may drain: a start waits until the stream has been read.
     pub fn has_started(&mut self, r: usize) -> bool {
         let replica = &mut self.replicas[r];
-        let has_stream = replica.epoch.as_ref().is_some_and(|epoch| self.redis.streams.contains_key(epoch));
-        replica.has_started |= replica.following.is_caught_up() || (replica.epoch.is_some() && !has_stream && !self.redis.is_down);
+        replica.has_started |= replica.following.is_caught_up();
         replica.has_started
+    }
+
+    /// The Redis that a replica uses, if it answers.
+    pub fn redis_of(&mut self, r: usize) -> Option<&mut Redis> {
+        let replica = &self.replicas[r];
+        let redis = &mut self.redis[replica.side];
+        (!redis.is_down && !replica.is_cut_off).then_some(redis)
     }
 
     /// A name for a timeline or salt that none has had.
@@ -153,7 +174,7 @@ impl Sim {
             run: 0,
             names: 1,
             committed: VecDeque::new(),
-            redis: Redis::default(),
+            redis: Default::default(),
             judge: Judge::new(epoch(db.identity())),
             db,
             mutant,
@@ -192,6 +213,18 @@ impl Sim {
             false => Poll::Pending,
         })
         .await;
+    }
+
+    /// Where a pass may hang.
+    pub async fn hang(&self) {
+        let steps = {
+            let world = &mut *self.world();
+            let percent = world.pace.hangs;
+            if world.chance(percent) { world.rng.random_range(1..12) } else { 1 }
+        };
+        for _ in 0..steps {
+            self.step().await;
+        }
     }
 
     /// Tells what happens, where a schedule is replayed.

@@ -89,8 +89,11 @@ impl Drain {
 
     async fn publish(&self, vantage: &Vantage, left: &Leftovers<'_>, keys: &[Key]) -> store::Result<bool> {
         self.meet(keys).await?;
-        let rows = self.store.summaries(keys).await?.rows;
-        self.append(left.seen.generation, &Message::Summaries(left.entries(vantage, rows))).await
+        let read = self.store.summaries(keys).await?;
+        if read.epoch != left.seen.epoch {
+            return Ok(false); // Of another history than the look: to those who still follow this one it says nothing.
+        }
+        self.append(left.seen.generation, &Message::Summaries(left.entries(vantage, read.rows))).await
     }
 
     /// Facilities that a command registered beside this process: each opened its first day with its registration.
