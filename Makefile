@@ -4,24 +4,24 @@
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
+# Optimized: a hundred thousand schedules take two minutes so, and ten otherwise.
+SIMULATION = cargo test --locked --config profile.dev.package.facility-summary.opt-level=1 --test simulation -- --nocapture
+
 run: ## build and serve a demo on SQLite; prints its address
 	cargo run --release --locked -- serve --demo
 
 test: ## install what the tests need, run them all, hold the service to its OpenAPI document
 	tests/install-deps.sh
 	cargo test --workspace --locked
+	$(SIMULATION)
 	tests/schemathesis/run.sh
 
 test-fleet: ## of those, only the fleet under faults: minutes; FLEET=name runs the scenarios whose names have it
 	tests/install-deps.sh
 	cargo test --locked --test fleet -- --nocapture $(FLEET)
 
-# Optimized, which takes as long to build as it saves, and much less when built again.
-SIMULATION = cargo test --locked --config profile.dev.package.facility-summary.opt-level=1 --test simulation -- --nocapture
-SCHEDULES ?= 6000
-
-simulate: ## of those, only the simulated fleet, under SCHEDULES random schedules, and with each rule of the protocol broken
-	SCHEDULES=$(SCHEDULES) $(SIMULATION)
+simulate: ## of those, only the simulated fleet: SCHEDULES random schedules (100000), and each rule of the protocol broken
+	$(SIMULATION)
 
 replay: ## one of these schedules, step by step: SEED=n, and MUTANT=Name to break a rule
 	SEED=$(SEED) MUTANT=$(MUTANT) $(SIMULATION) no_answer

@@ -100,7 +100,7 @@ impl Database {
         self.next_id
     }
 
-    fn stored_watermark(&self) -> Option<Watermark> {
+    pub fn stored_watermark(&self) -> Option<Watermark> {
         self.watermark.filter(|(_, of)| *of == self.identity()).map(|(watermark, _)| watermark)
     }
 

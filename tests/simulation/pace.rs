@@ -54,7 +54,8 @@ impl Pace {
         let sources = std::array::from_fn(|_| weight(&[1, 1, 6]));
         Pace {
             recent: one_of(rng, &[2, 4, 32]),
-            replay: one_of(rng, &[1, 3, 50]),
+            // So that it reaches back to a watermark (docs/freshness.md, "What is assumed").
+            replay: one_of(rng, &[50, 200]),
             batch: one_of(rng, &[2, 4, 100]),
             lag: one_of(rng, &[1, 4, 30]),
             write,

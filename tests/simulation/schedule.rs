@@ -248,8 +248,11 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
                 world.db = Database::clone(&world.committed[world.committed.len() - 1 - back]);
                 world.run += 1;
                 world.locks = Default::default();
-                // A volume that was put back says that it is what it was. Who serves it is stopped meanwhile.
-                is_cold = world.chance(30);
+                // A volume that was put back says that it is what it was. Who serves it is stopped meanwhile. It lacks a watermark that
+                // was announced: it must have been in use for a moment after the copy was made (docs/freshness.md, "What is assumed").
+                let announced_ms = world.replicas.iter().map(|replica| replica.memory.watermark_ms()).max();
+                let stored_ms = world.db.stored_watermark().map_or(i64::MIN, |watermark| watermark.at_ms);
+                is_cold = world.chance(30) && announced_ms.is_some_and(|announced_ms| announced_ms > stored_ms);
                 if !is_cold {
                     world.db.timeline = world.name();
                 }
