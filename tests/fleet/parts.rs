@@ -56,7 +56,7 @@ pub struct Replica {
     service: Option<Service>,
     launch: Launch,
     /// Whether it has a memory.
-    remembers: bool,
+    pub remembers: bool,
     pub database: Proxy,
     pub redis: Proxy,
 }
