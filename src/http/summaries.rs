@@ -292,7 +292,7 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
         Some(date) => begun_day(&facility, &date.to_string(), &today)?,
         None => today,
     };
-    let (seat, collapsed) = app.flights.book(DayKey { facility: facility.clone(), day }, false, Trigger::Request);
+    let (seat, collapsed) = app.flights.book(DayKey { facility: facility.clone(), day }, None, Trigger::Request);
     let landing = tokio::time::timeout(app.settings.freshness.refresh_timeout(), Flights::land(seat))
         .await
         .map_err(|_| Problem::unavailable("The refresh did not finish in time; another program may hold a lock.", 1))?;

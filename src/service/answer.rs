@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{cache::memory::Entry, domain::facility::Facility};
+use crate::{
+    cache::memory::Entry,
+    domain::{facility::Facility, summary::SummaryRow},
+};
 
 /// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in no tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +75,33 @@ impl Wish {
         self.max_age_ms > 0 && age_ms <= self.max_age_ms
     }
 
+    /// What another's refresh must bring to do for this reader, who asks now.
+    pub(super) fn at_least(&self, now_ms: i64) -> AtLeast {
+        AtLeast { as_of_ms: now_ms.saturating_sub(self.max_age_ms), version: self.min_version }
+    }
+
     /// Whether what a refresh took so long to bring, or another's had begun to bring before, is still young enough.
     pub(super) fn bears(&self, answer: &Answer) -> bool {
         let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
         answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
+    }
+}
+
+/// Bounds on figures that somebody else refreshes: exact as of then or later, of that version or a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtLeast {
+    pub as_of_ms: i64,
+    pub version: i64,
+}
+
+impl AtLeast {
+    /// Bounds that do for both.
+    pub(super) fn and(self, other: AtLeast) -> AtLeast {
+        AtLeast { as_of_ms: self.as_of_ms.max(other.as_of_ms), version: self.version.max(other.version) }
+    }
+
+    pub(super) fn is_met_by(&self, row: &SummaryRow) -> bool {
+        row.as_of_ms >= self.as_of_ms && row.summary.version >= self.version
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    answer::AtLeast,
     refresh::{Refreshed, Refresher},
     shared::{Shared, Turn},
 };
@@ -54,8 +55,8 @@ struct Board {
 struct Flight {
     day_key: DayKey,
     trigger: Trigger,
-    /// Somebody on it takes no refresh that began before it was asked for, as another replica's may have.
-    is_own: bool,
+    /// What another replica's refresh must bring to do for everybody on it. `None`: somebody takes none that began before it was asked for.
+    asked: Option<AtLeast>,
     seats: watch::Sender<Option<Landing>>,
 }
 
@@ -63,7 +64,7 @@ struct Flight {
 struct Passenger {
     day_key: DayKey,
     trigger: Trigger,
-    is_own: bool,
+    asked: Option<AtLeast>,
 }
 
 impl Flights {
@@ -79,9 +80,10 @@ impl Flights {
         })
     }
 
-    /// Books a seat. `may_join_running`: a refresh that began before now will do. Answers the seat, and whether it is shared.
-    pub fn book(self: &Arc<Self>, day_key: DayKey, may_join_running: bool, trigger: Trigger) -> (Seat, bool) {
-        match self.book_unless(day_key, may_join_running, trigger, || None::<Infallible>) {
+    /// Books a seat. `asked`: a refresh that began before now will do, if it brings that; `None`: it will not. Answers the seat, and
+    /// whether it is shared.
+    pub fn book(self: &Arc<Self>, day_key: DayKey, asked: Option<AtLeast>, trigger: Trigger) -> (Seat, bool) {
+        match self.book_unless(day_key, asked, trigger, || None::<Infallible>) {
             Ok(seat) => seat,
             Err(never) => match never {},
         }
@@ -92,17 +94,19 @@ impl Flights {
     pub fn book_unless<T>(
         self: &Arc<Self>,
         day_key: DayKey,
-        may_join_running: bool,
+        asked: Option<AtLeast>,
         trigger: Trigger,
         landed: impl FnOnce() -> Option<T>,
     ) -> Result<(Seat, bool), T> {
         let key = day_key.id();
         let mut board = self.board();
-        if may_join_running && let Some(flying) = board.flying.get(&key) {
+        if asked.is_some()
+            && let Some(flying) = board.flying.get(&key)
+        {
             return Ok((flying.subscribe(), true));
         }
         if let Some(waiting) = board.waiting.get_mut(&key) {
-            waiting.is_own |= !may_join_running;
+            waiting.asked = waiting.asked.zip(asked).map(|(theirs, ours)| theirs.and(ours));
             return Ok((waiting.seats.subscribe(), true));
         }
         // Under the board's lock: a flight publishes what it brings before it leaves the board.
@@ -110,7 +114,7 @@ impl Flights {
             return Err(found);
         }
         let (seats, seat) = watch::channel(None);
-        board.waiting.insert(key, Flight { day_key, trigger, is_own: !may_join_running, seats });
+        board.waiting.insert(key, Flight { day_key, trigger, asked, seats });
         drop(board);
         self.runtime.spawn(self.clone().take_off());
         Ok((seat, false))
@@ -141,16 +145,16 @@ impl Flights {
     async fn take_turns(self: &Arc<Self>, passengers: Vec<Passenger>) -> (Vec<DayKey>, Vec<Lease>) {
         let (mut ours, mut leases) = (Vec::with_capacity(passengers.len()), Vec::new());
         let turns = passengers.iter().map(|passenger| async {
-            match &self.shared {
-                Some(shared) if !passenger.is_own => shared.turn(&passenger.day_key.id()).await,
-                _ => Turn::Ours(None),
+            match self.shared.as_ref().zip(passenger.asked) {
+                Some((shared, asked)) => shared.turn(&passenger.day_key.id(), asked).await,
+                None => Turn::Ours(None),
             }
         });
         let turns = futures_util::future::join_all(turns).await;
-        for (Passenger { day_key, trigger, .. }, turn) in passengers.into_iter().zip(turns) {
-            match (turn, &self.shared) {
-                (Turn::Another, Some(shared)) => {
-                    drop(self.runtime.spawn(self.clone().wait_for_another(shared.clone(), day_key, trigger)));
+        for (Passenger { day_key, trigger, asked }, turn) in passengers.into_iter().zip(turns) {
+            match (turn, self.shared.as_ref().zip(asked)) {
+                (Turn::Another, Some((shared, asked))) => {
+                    drop(self.runtime.spawn(self.clone().wait_for_another(shared.clone(), day_key, asked, trigger)));
                 }
                 (Turn::Done(entry), _) => self.land_elsewhere(&day_key.id(), entry),
                 (Turn::Ours(lease), _) => {
@@ -163,8 +167,8 @@ impl Flights {
         (ours, leases)
     }
 
-    async fn wait_for_another(self: Arc<Self>, shared: Arc<Shared>, day_key: DayKey, trigger: Trigger) {
-        match shared.wait(&day_key.id()).await {
+    async fn wait_for_another(self: Arc<Self>, shared: Arc<Shared>, day_key: DayKey, asked: AtLeast, trigger: Trigger) {
+        match shared.wait(&day_key.id(), asked).await {
             Ok(entry) => self.land_elsewhere(&day_key.id(), entry),
             Err(lease) => self.fly_and_land(&[day_key], lease.into_iter().collect(), trigger).await,
         }
@@ -211,7 +215,7 @@ impl Flights {
             }
             if let Some(flight) = board.waiting.remove(&key) {
                 board.flying.insert(key, flight.seats);
-                taken.push(Passenger { day_key: flight.day_key, trigger: flight.trigger, is_own: flight.is_own });
+                taken.push(Passenger { day_key: flight.day_key, trigger: flight.trigger, asked: flight.asked });
             }
         }
         taken

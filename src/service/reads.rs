@@ -172,7 +172,7 @@ impl Reads {
         {
             let key = DayKey { facility: facility.clone(), day };
             if !wish.only_if_cached && !self.outage.is_on(now_ms) {
-                self.flights.book(key, true, Trigger::Read);
+                self.flights.book(key, Some(wish.at_least(now_ms)), Trigger::Read);
             }
             return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, now_ms)) });
         }
@@ -259,7 +259,7 @@ impl Reads {
             return Ok(None);
         }
         if !is_fresh {
-            self.flights.book(DayKey { facility: facility.clone(), day }, true, Trigger::Read);
+            self.flights.book(DayKey { facility: facility.clone(), day }, Some(wish.at_least(arrived_ms)), Trigger::Read);
         }
         Ok(Some(Answer { outcome: outcome(is_fresh), tier: Tier::Table, forward: Some(forward), ..hit(entry, age_ms) }))
     }
@@ -278,7 +278,8 @@ impl Reads {
             return Err(Some(Arc::new(StoreError::Conflict)));
         }
         let landed = || self.landed(facility, &day, wish);
-        let (seat, collapsed) = match self.flights.book_unless(day_key.clone(), wish.max_age_ms > 0, Trigger::Read, landed) {
+        let asked = (wish.max_age_ms > 0).then(|| wish.at_least(self.clock.now_ms()));
+        let (seat, collapsed) = match self.flights.book_unless(day_key.clone(), asked, Trigger::Read, landed) {
             Ok(seat) => seat,
             Err(answer) => return Ok(answer),
         };

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 
+use super::answer::AtLeast;
 use crate::{
     cache::{
         memory::{Fill, Key, Memory},
@@ -28,14 +29,12 @@ pub enum Turn {
     /// This replica's: nobody else has it, or nobody can be asked.
     Ours(Option<Lease>),
     Another,
-    /// Nobody's: it was refreshed a moment ago.
+    /// Nobody's: it was refreshed meanwhile.
     Done(StoredEntry),
 }
 
 /// How often to look whether the replica that refreshes a key is done.
 const POLL: Duration = Duration::from_millis(10);
-/// What another replica has refreshed is taken for a refresh up to that age: the least that a reader can ask for.
-const FRESH_MS: i64 = 1_000;
 
 impl Shared {
     pub async fn get(&self, key: &Key) -> Option<StoredEntry> {
@@ -44,15 +43,11 @@ impl Shared {
         self.tier.get(epoch.name(), key.0, key.1).await.ok().flatten()
     }
 
-    /// Takes the key, unless another replica has it, or has given it back just now with what was to be had.
-    pub async fn turn(&self, key: &Key) -> Turn {
-        self.turn_since(key, i64::MAX).await
-    }
-
-    async fn turn_since(&self, key: &Key, since_ms: i64) -> Turn {
+    /// Takes the key, unless another replica has it, or has given it back with what is asked for.
+    pub async fn turn(&self, key: &Key, asked: AtLeast) -> Turn {
         let Some(epoch) = self.epoch.load_full() else { return Turn::Ours(None) };
         match self.tier.lease(epoch.name(), key.0, key.1, self.lease).await {
-            Ok(Some(lease)) => match self.fresh(key, since_ms).await {
+            Ok(Some(lease)) => match self.refreshed(key, asked).await {
                 None => Turn::Ours(Some(lease)),
                 Some(entry) => {
                     let _ = self.tier.release(lease).await;
@@ -76,13 +71,12 @@ impl Shared {
     }
 
     /// Waits for what another replica refreshes, or for one's own turn.
-    pub async fn wait(&self, key: &Key) -> Result<StoredEntry, Option<Lease>> {
-        let since_ms = self.clock.now_ms();
+    pub async fn wait(&self, key: &Key, asked: AtLeast) -> Result<StoredEntry, Option<Lease>> {
         loop {
-            if let Some(entry) = self.fresh(key, since_ms).await {
+            if let Some(entry) = self.refreshed(key, asked).await {
                 return Ok(entry);
             }
-            match self.turn_since(key, since_ms).await {
+            match self.turn(key, asked).await {
                 Turn::Another => tokio::time::sleep(POLL).await,
                 Turn::Ours(lease) => return Err(lease),
                 Turn::Done(entry) => return Ok(entry),
@@ -90,11 +84,10 @@ impl Shared {
         }
     }
 
-    /// What was refreshed a moment ago, or since then: on a busy machine a moment may be over before anybody looks.
-    async fn fresh(&self, key: &Key, since_ms: i64) -> Option<StoredEntry> {
+    /// What another replica has brought, if all that wait for it can take that.
+    async fn refreshed(&self, key: &Key, asked: AtLeast) -> Option<StoredEntry> {
         let vantage = self.memory.vantage();
-        let is_fresh = |as_of_ms: i64| as_of_ms >= since_ms || self.clock.now_ms().saturating_sub(as_of_ms) < FRESH_MS;
-        let found = self.get(key).await.filter(|entry| is_fresh(entry.row.as_of_ms))?;
+        let found = self.get(key).await.filter(|entry| asked.is_met_by(&entry.row))?;
         match self.memory.fill(&vantage, found.since, &found.row, found.row.as_of_ms) {
             Fill::Kept(_) => Some(found),
             Fill::LostRace => None,
