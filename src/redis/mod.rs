@@ -1,13 +1,14 @@
 //! Redis, which replicas share: one server, or a cluster. Nothing in it is the only copy of anything, and nobody waits long for it.
 //!
 //! The pool makes connections. Each checkout would ping, a round trip more than the command itself, so one connection is taken out and
-//! carries all commands side by side, until it fails. What blocks has a connection of its own.
+//! carries all commands side by side, until it fails; each HTTP worker has one of its own beside it. So has what blocks.
 
 mod breaker;
 mod connection;
 mod error;
 mod stream;
 mod target;
+mod worker;
 
 use std::{sync::Arc, time::Duration};
 
@@ -88,7 +89,7 @@ impl Link {
 
     async fn attempt(&self, command: &Cmd) -> Result<Value, Error> {
         let held = self.breaker.held()?;
-        let mut connection = held.connection.clone();
+        let mut connection = worker::own_connection(&held, &self.pool).unwrap_or_else(|| held.connection.clone());
         let answer = tokio::select! {
             biased; // an answer that is there counts, however late it is looked at
             answer = timeout(self.timeout, connection.query(command)) => answer,

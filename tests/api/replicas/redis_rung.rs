@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Fleet, HIT, set_stock, source, today};
 use crate::{
     steps::{Scrape, age, noon_zone, read},
-    support::{Service, site::Site, wait_until},
+    support::{Service, service::Launch, site::Site, wait_until},
 };
 
 const FROM_REDIS: &str = "facility-summary; fwd=miss; detail=redis";
@@ -83,4 +83,38 @@ async fn a_replica_without_memory_answers_from_redis_what_the_others_write() {
     }
     assert!(from_redis(&fleet[1]).await >= 19.0);
     assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_costs_no_answer_and_is_replaced() {
+    let patient = |launch: Launch| {
+        launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0).env("FACILITY_SUMMARY__REDIS__TIMEOUT_MS", 5_000) // a loaded machine cuts nothing
+    };
+    let fleet = Fleet::with(2, patient).await;
+    let site = Site::register(&fleet[0], &noon_zone()).await;
+    set_stock(&fleet[0], site, Uuid::new_v4(), 7).await;
+    let clients = async || -> Vec<String> {
+        let list: String = fleet.redis.ask(cmd("CLIENT").arg("LIST").arg("TYPE").arg("normal")).await;
+        list.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next().map(str::to_owned)).collect()
+    };
+    // More reads than it takes for a worker to have its own.
+    let answered = async || {
+        for _ in 0..20 {
+            let response = fleet[1].get(&today(site)).await;
+            assert_eq!((response.status().as_u16(), source(&response)), (200, FROM_REDIS.to_owned()));
+        }
+    };
+    let rung_is_back = async || wait_until("Redis answers", async || source(&fleet[1].get(&today(site)).await) == FROM_REDIS).await;
+    rung_is_back().await;
+    answered().await;
+    let before = clients().await;
+    for id in &before {
+        let _: i64 = fleet.redis.ask(cmd("CLIENT").arg("KILL").arg("ID").arg(id)).await;
+        assert_eq!(fleet[1].get(&today(site)).await.status(), 200);
+        rung_is_back().await;
+    }
+    answered().await;
+    let after = clients().await;
+    assert!(after.iter().all(|id| !before.contains(id)), "{before:?}, {after:?}");
+    assert!(after.len() <= before.len() + 2, "{before:?}, {after:?}: none is left behind");
 }
