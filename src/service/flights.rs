@@ -116,8 +116,13 @@ impl Flights {
         let (seats, seat) = watch::channel(None);
         board.waiting.insert(key, Flight { day_key, trigger, asked, seats });
         drop(board);
-        self.runtime.spawn(self.clone().take_off());
+        self.call();
         Ok((seat, false))
+    }
+
+    /// Has what waits fly, as soon as there is a runway.
+    fn call(self: &Arc<Self>) {
+        self.runtime.spawn(self.clone().take_off());
     }
 
     /// Waits for a booked seat's landing.
@@ -172,6 +177,8 @@ impl Flights {
             Ok(entry) => self.land_elsewhere(&day_key.id(), entry),
             Err(lease) => self.fly_and_land(&[day_key], lease.into_iter().collect(), trigger).await,
         }
+        // Whoever would not join it has waited for its landing, and nobody else looks for them.
+        self.call();
     }
 
     async fn fly_and_land(&self, day_keys: &[DayKey], leases: Vec<Lease>, trigger: Trigger) {
