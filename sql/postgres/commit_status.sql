@@ -1,3 +1,5 @@
--- What became of transaction $1, and whether the server has run without a break since $2 (milliseconds).
+-- What became of transaction $1, and whether the number is still its own: a standby that was promoted has left the timeline ($3) and gives
+-- numbers that never reached it to others, and so does a server that crashed; it has run without a break since $2 (milliseconds).
 SELECT pg_xact_status($1::xid8),
-       coalesce((SELECT min(backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer') < to_timestamp($2::bigint / 1000.0::float8), false)
+       left(pg_walfile_name(pg_current_wal_lsn()), 8) = $3
+       AND coalesce((SELECT min(backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer') < to_timestamp($2::bigint / 1000.0::float8), false)

@@ -1,7 +1,8 @@
 //! Appends committed rows to the stream between replicas, and puts them into the Redis tier, behind the back of whoever committed them.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -47,10 +48,10 @@ impl Publisher {
         let task = tokio::spawn({
             let metrics = metrics.clone();
             async move {
-                let working = work_off(&streams, &tier, &metrics, &mut publications);
-                if stop.run_until_cancelled(working).await.is_none() {
-                    publications.close();
-                    work_off(&streams, &tier, &metrics, &mut publications).await;
+                // What a panic took with it is in the outbox, for the drain.
+                while AssertUnwindSafe(work_off(&streams, &tier, &metrics, &mut publications, &stop)).catch_unwind().await.is_err() {
+                    metrics.panics.inc();
+                    tracing::error!("the publisher of changes panicked; it goes on with what waits");
                 }
             }
         });
@@ -64,9 +65,24 @@ impl Publisher {
     }
 }
 
-async fn work_off(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publications: &mut mpsc::Receiver<Publication>) {
+/// Publishes what comes, and after `stop` what has come by then.
+async fn work_off(
+    streams: &Streams,
+    tier: &RedisTier,
+    metrics: &Metrics,
+    publications: &mut mpsc::Receiver<Publication>,
+    stop: &CancellationToken,
+) {
     let mut together = Vec::with_capacity(TOGETHER);
-    while publications.recv_many(&mut together, TOGETHER).await > 0 {
+    loop {
+        // Only while it waits: a batch that is under way is not left half-way.
+        if stop.run_until_cancelled(publications.recv_many(&mut together, TOGETHER)).await.is_none() {
+            publications.close();
+            publications.recv_many(&mut together, TOGETHER).await;
+        }
+        if together.is_empty() {
+            return;
+        }
         let mut rest = std::mem::take(&mut together).into_iter().peekable();
         while let Some(first) = rest.next() {
             // In one go what is of one history; there is hardly ever another.

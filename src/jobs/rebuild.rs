@@ -133,7 +133,7 @@ impl Rebuild {
 
     /// A command's rebuild, by this process, showing the run to `watch` after each chunk of facilities. It waits for those of others.
     pub async fn run_command(&self, extent: Extent, watch: impl Fn(&JobRun) + Send) -> store::Result<JobRun> {
-        let waiting = self.enqueue_now(COMMAND).await?;
+        let mut waiting = self.enqueue_now(COMMAND).await?;
         let mut told = false;
         let run = loop {
             if let Some(run) = self.store.take_run(&APART, &[COMMAND], Some(waiting.id), ABANDONED_AFTER).await? {
@@ -142,7 +142,10 @@ impl Rebuild {
             if !std::mem::replace(&mut told, true) {
                 tracing::info!("another rebuild is running; this one begins when that has ended");
             }
-            self.store.beat_run(&waiting).await?;
+            if !self.store.beat_run(&waiting).await? {
+                // This process stood still for so long that it was taken for dead: at the end of the line again.
+                waiting = self.enqueue_now(COMMAND).await?;
+            }
             tokio::time::sleep(COMMAND_LOOKS).await;
         };
         self.carry_out(run, extent, watch, &CancellationToken::new()).await

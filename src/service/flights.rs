@@ -116,8 +116,13 @@ impl Flights {
         let (seats, seat) = watch::channel(None);
         board.waiting.insert(key, Flight { day_key, trigger, asked, seats });
         drop(board);
-        self.runtime.spawn(self.clone().take_off());
+        self.call();
         Ok((seat, false))
+    }
+
+    /// Has what waits fly, as soon as there is a runway.
+    fn call(self: &Arc<Self>) {
+        self.runtime.spawn(self.clone().take_off());
     }
 
     /// Waits for a booked seat's landing.
@@ -170,8 +175,14 @@ impl Flights {
     async fn wait_for_another(self: Arc<Self>, shared: Arc<Shared>, day_key: DayKey, asked: AtLeast, trigger: Trigger) {
         match shared.wait(&day_key.id(), asked).await {
             Ok(entry) => self.land_elsewhere(&day_key.id(), entry),
-            Err(lease) => self.fly_and_land(&[day_key], lease.into_iter().collect(), trigger).await,
+            Err(lease) => {
+                // Many may have waited for a replica that died: they must not take the whole pool at once.
+                let _runway = self.runways.acquire().await;
+                self.fly_and_land(&[day_key], lease.into_iter().collect(), trigger).await;
+            }
         }
+        // Whoever would not join it has waited for its landing, and nobody else looks for them.
+        self.call();
     }
 
     async fn fly_and_land(&self, day_keys: &[DayKey], leases: Vec<Lease>, trigger: Trigger) {
@@ -185,7 +196,7 @@ impl Flights {
             self.land_one(&day_key.id(), landing);
         }
         if let Some(shared) = self.shared.as_ref().filter(|_| !leases.is_empty()) {
-            shared.done(&found, leases).await;
+            shared.done(&vantage, &found, leases).await;
         }
     }
 

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use super::answer::AtLeast;
 use crate::{
     cache::{
-        memory::{Fill, Key, Memory},
+        memory::{Fill, Key, Memory, Vantage},
         redis::{Lease, RedisTier},
     },
     changes::StoredEntry,
@@ -59,14 +59,18 @@ impl Shared {
         }
     }
 
-    /// Gives keys back, once the others can find what was refreshed.
-    pub async fn done(&self, refreshed: &[StoredEntry], leases: Vec<Lease>) {
-        if let Some(epoch) = self.epoch.load_full() {
-            // Where that fails, the others wait until the lease is over, and refresh for themselves.
+    /// Gives keys back, once the others can find what was refreshed since this vantage.
+    pub async fn done(&self, vantage: &Vantage, refreshed: &[StoredEntry], leases: Vec<Lease>) {
+        // The name before it is asked whether the vantage is of the history served: of what was read in the one before nothing goes into
+        // the next.
+        if let Some(epoch) = self.epoch.load_full()
+            && self.memory.is_current(vantage)
+        {
+            // Where that fails, the others refresh for themselves.
             let _ = self.tier.put(epoch.name(), refreshed).await;
-            for lease in leases {
-                let _ = self.tier.release(lease).await;
-            }
+        }
+        for lease in leases {
+            let _ = self.tier.release(lease).await; // else it runs out
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Pause between two tries of the drain while somebody holds a lock that it needs.
+/// Pause between two tries of the drain while it proves nothing: somebody holds a lock that it needs, say.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 /// How often a listing begins anew because the database began another history meanwhile.
 const HISTORIES: usize = 20;
@@ -184,7 +184,8 @@ async fn prove(app: &App, bound: &Bound) -> Result<i64, Problem> {
             if proven_ms > arrived_ms || is_fresh {
                 return Ok::<i64, StoreError>(proven_ms);
             }
-            if drain.run_once().await? == Pass::Waits {
+            // It proves nothing either where another server stored a later proof meanwhile, of which this one is yet to hear.
+            if drain.run_once().await? != Pass::More && memory.table_ms() == proven_ms {
                 tokio::time::sleep(LOCK_POLL).await;
             }
         }

@@ -24,8 +24,14 @@ pub(super) struct PostgresTransaction {
     pool: PgPool,
     /// The database's time when the last lock was held: before the snapshot of any statement after it.
     locked_at_ms: Option<i64>,
-    /// The server's number of this transaction, known once it has locked something.
-    number: Option<String>,
+    /// Known once it has locked something.
+    number: Option<Number>,
+}
+
+/// The server's number of a transaction, and the timeline on which it is that one's.
+struct Number {
+    transaction: String,
+    timeline: String,
 }
 
 /// How long to ask what became of a commit whose answer was lost: a server that restarts is back by then.
@@ -43,7 +49,7 @@ impl PostgresTransaction {
         let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql")).bind(facilities).fetch_all(&mut *self.tx).await?;
         for row in &rows {
             self.locked_at_ms = self.locked_at_ms.max(Some(row.try_get("locked_at_ms")?));
-            self.number = Some(row.try_get("transaction")?);
+            self.number = Some(Number { transaction: row.try_get("transaction")?, timeline: row.try_get("timeline")? });
         }
         rows.iter()
             .map(|r| {
@@ -66,13 +72,17 @@ impl PostgresTransaction {
     }
 }
 
-/// What became of a transaction whose commit was asked for before the connection broke. The server remembers; but one that crashed gives
-/// the numbers of transactions that it lost to new ones, so that "committed" counts only where it has run without a break since
-/// `locked_at_ms` (its checkpointer is started anew after every crash).
-async fn resolve(pool: &PgPool, number: &str, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
+/// What became of a transaction whose commit was asked for before the connection broke. The server remembers; but one that crashed, or was
+/// a standby until now, gives the numbers of transactions that it lost to new ones, so that "committed" counts only where it is on the same
+/// timeline and has run without a break since `locked_at_ms` (its checkpointer is started anew after every crash, but not by a promotion).
+async fn resolve(pool: &PgPool, number: &Number, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
     let started = Instant::now();
     loop {
-        let ask = sqlx::query_as(include_str!("../../../sql/postgres/commit_status.sql")).bind(number).bind(locked_at_ms).fetch_one(pool);
+        let ask = sqlx::query_as(include_str!("../../../sql/postgres/commit_status.sql"))
+            .bind(&number.transaction)
+            .bind(locked_at_ms)
+            .bind(&number.timeline)
+            .fetch_one(pool);
         let status: sqlx::Result<(Option<String>, bool)> =
             tokio::time::timeout(IN_DOUBT.saturating_sub(started.elapsed()), ask).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         match status.as_ref().map(|(status, unbroken)| (status.as_deref(), *unbroken)) {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Fleet, set_stock, source, today};
 use crate::{
-    steps::{Plain, header, noon_zone, read},
+    steps::{Plain, Scrape, header, noon_zone, read},
     support::{Service, service::Launch, site::Site, wait_until},
 };
 
@@ -110,7 +110,11 @@ async fn three_thousand_readers_at_three_replicas_of_one_stale_key_cost_one_refr
 
 /// A reader that takes figures of up to a second.
 fn reading(service: &Service, site: Site) -> JoinHandle<(Response, Duration)> {
-    let request = service.request(reqwest::Method::GET, &today(site)).header("cache-control", "max-age=1");
+    reading_with(service, site, "max-age=1")
+}
+
+fn reading_with(service: &Service, site: Site, directives: &'static str) -> JoinHandle<(Response, Duration)> {
+    let request = service.request(reqwest::Method::GET, &today(site)).header("cache-control", directives);
     tokio::spawn(async move {
         let started = Instant::now();
         let response = request.send().await.expect("an answer");
@@ -167,4 +171,29 @@ async fn a_replica_that_hangs_while_it_refreshes_frees_the_others_within_the_ref
     fleet[0].signal(libc::SIGSTOP);
     lock.run("ROLLBACK").await;
     answered(others).await;
+}
+
+/// How often this replica has asked for the right to refresh something.
+async fn leases_asked_for(replica: &Service) -> f64 {
+    Scrape::of(replica).await.sum("redis_requests_total", &[("command", "lease")])
+}
+
+#[tokio::test]
+async fn who_wants_it_from_the_source_has_it_once_another_replicas_refresh_is_over() {
+    let (fleet, site, _ageing, mut lock, others) = one_refreshes_and_two_wait().await;
+    let onlooker = &fleet[1];
+    let looks_on =
+        async |before: f64| wait_until("it waits for the other replica", async || leases_asked_for(onlooker).await >= before).await;
+    looks_on(2.0).await;
+    // It takes nothing that began before it asked, and nobody comes after it.
+    let late = reading_with(onlooker, site, "no-cache");
+    looks_on(leases_asked_for(onlooker).await + 20.0).await;
+    lock.run("ROLLBACK").await;
+    answered(others).await;
+    let (response, took) = late.await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), source(&response).as_str()),
+        (200, "facility-summary; fwd=request; detail=source"),
+        "after {took:?}"
+    );
 }

@@ -19,6 +19,7 @@ use super::{
     setup::{facility, key, now_ms, refresh},
 };
 use crate::support::{
+    plain_sql::number,
     postgres::{Postgres, fresh_database},
     wait_until,
 };
@@ -246,4 +247,44 @@ async fn a_write_to_a_standby_is_refused_as_unavailable() {
     let mut connection = PgConnection::connect(standby.url()).await.unwrap();
     let error = sqlx::query("CREATE TABLE anything ()").execute(&mut connection).await.unwrap_err();
     assert!(matches!(StoreError::from(error), StoreError::Unavailable(_)));
+}
+
+/// The store asks so for a commit whose answer was lost, and a name that leads to the primary leads to the promoted one by then.
+#[tokio::test]
+async fn a_promoted_standby_does_not_take_anothers_transaction_for_one_that_never_reached_it() {
+    let primary = Postgres::start(&[]);
+    let standby = primary.standby(&[]);
+    run(&primary, "CREATE TABLE work (who text)").await;
+    wait_until("the standby has it", async || number(standby.url(), "SELECT count(*) FROM pg_class WHERE relname = 'work'").await == 1)
+        .await;
+    standby.freeze();
+    run(&primary, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication").await;
+    wait_until("it is cut off", async || number(primary.url(), "SELECT count(*) FROM pg_stat_replication").await == 0).await;
+    let ours = "WITH work AS (INSERT INTO work VALUES ('we') RETURNING pg_current_xact_id() AS number)
+                SELECT number::text, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM work";
+    let mut connection = PgConnection::connect(primary.url()).await.unwrap();
+    let (transaction, at_ms, timeline): (String, i64, String) = sqlx::query_as(ours).fetch_one(&mut connection).await.unwrap();
+    primary.crash();
+    standby.thaw();
+    standby.promote();
+    let mut connection = PgConnection::connect(standby.url()).await.unwrap();
+    let status = include_str!("../../../sql/postgres/commit_status.sql");
+    wait_until("another transaction has its number", async || {
+        sqlx::query("INSERT INTO work VALUES ('another')").execute(&mut connection).await.unwrap();
+        let asked: sqlx::Result<(Option<String>, bool)> =
+            sqlx::query_as(status).bind(&transaction).bind(at_ms).bind(&timeline).fetch_one(&mut connection).await;
+        match asked {
+            Ok((status, is_ours)) => {
+                assert_eq!((status.as_deref(), is_ours), (Some("committed"), false));
+                true
+            }
+            Err(error) => {
+                let code = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+                assert_eq!(code.as_deref(), Some("22023"), "it was not given to anybody yet: {error}");
+                false
+            }
+        }
+    })
+    .await;
+    assert_eq!(number(standby.url(), "SELECT count(*) FROM work WHERE who = 'we'").await, 0);
 }
