@@ -150,6 +150,18 @@ impl Fleet {
         self.ways().for_each(Proxy::refuse);
     }
 
+    /// The database vanishes without a word: connections of the replicas stay open, and nothing comes back over them, ever.
+    pub fn loses_its_database_in_silence(&self) {
+        self.outside.refuse();
+        self.replicas.iter().for_each(|replica| replica.database.swallow());
+    }
+
+    /// That server is the primary from now on: all ways lead to it, for new connections.
+    pub fn finds(&self, primary: &Postgres) {
+        self.outside.turn_to(socket(primary.url()));
+        self.replicas.iter().for_each(|replica| replica.database.lead_to(socket(primary.url())));
+    }
+
     /// That server is the primary from now on: all ways lead to it.
     pub fn follows(&self, primary: &Postgres) {
         self.ways().for_each(|way| way.turn_to(socket(primary.url())));
