@@ -101,16 +101,15 @@ async fn reconnect(options: &PgConnectOptions) -> (Instant, PgConnection) {
     let mut tries = FuturesUnordered::new();
     loop {
         tries.push(connect(options));
-        let next_try = tokio::time::sleep(PERIOD);
-        tokio::pin!(next_try);
-        loop {
-            tokio::select! {
-                Some(connected) = tries.next() => match connected {
-                    Some(connected) => return connected,
-                    None => {}
-                },
-                () = &mut next_try => break,
+        let connected = async {
+            match tries.by_ref().filter_map(std::future::ready).next().await {
+                Some(connected) => connected,
+                // None is left to wait for before the next.
+                None => std::future::pending().await,
             }
+        };
+        if let Ok(connected) = timeout(PERIOD, connected).await {
+            return connected;
         }
     }
 }
