@@ -125,6 +125,27 @@ async fn a_synchronous_standby_takes_over() {
     nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
 }
 
+/// Commits hang, neither acknowledged nor lost, and then the standby that never got them gives their numbers to others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synchronous_standby_that_was_cut_off_takes_over() {
+    let primary = Postgres::start(&[]);
+    let link = Proxy::to(socket(primary.url()));
+    let standby = Postgres::start(&["--standby-of", &through(primary.url(), &link)]);
+    waits_for_its_standby(&primary).await;
+    let (fleet, load) = fleet_with(&primary, Some(standby)).await;
+    link.refuse();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'facility-summary'";
+    wait_until("commits of every replica hang", async || plain_sql::number(primary.url(), waiting).await >= 3).await;
+    load.flows_for(A_WHILE).await;
+    fleet.loses_its_database();
+    primary.crash();
+    fleet.standby().promote();
+    fleet.follows(fleet.standby());
+    fleet.is_back("a synchronous standby that was cut off", Instant::now()).await;
+    load.flows(400).await;
+    nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
+}
+
 /// The caller of a store may go away at any moment, as one does whose time is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_nobody_waits_for_is_not_left_open() {
