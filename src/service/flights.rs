@@ -296,3 +296,45 @@ impl Flights {
 fn lost() -> Landing {
     Err(Arc::new(StoreError::Failed(sqlx::Error::WorkerCrashed)))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        config::Settings,
+        domain::{
+            day::Day,
+            facility::{Facility, Zone},
+        },
+        startup::Core,
+    };
+
+    #[tokio::test]
+    async fn a_key_whose_flight_panics_lands_as_lost_and_flies_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.database.url = format!("sqlite://{}", folder.path().join("a.db").display());
+        let core = Core::open(settings).await.unwrap();
+        let flights = Flights::new(core.refresher.clone(), None, 8);
+        let zone = Arc::new(Zone::named("UTC").unwrap());
+        let day = Day::named(&zone.tz, date(2026, 10, 24)).unwrap();
+        let day_key = DayKey { facility: Arc::new(Facility { id: Uuid::from_u128(1), name: String::new(), zone }), day };
+
+        let (seats, seat) = watch::channel(None);
+        let flight = Flight { day_key: day_key.clone(), trigger: Trigger::Request, asked: None, seats };
+        flights.board().waiting.insert(day_key.id(), flight);
+        let passengers = flights.board_passengers();
+        let flight = async move {
+            let _on_board = passengers;
+            panic!("as a part that it needs might");
+        };
+        assert!(tokio::spawn(flight).await.is_err());
+        assert!(Flights::land(seat).await.is_err(), "its reader is told");
+
+        let (seat, _) = flights.book(day_key, None, Trigger::Request);
+        assert!(matches!(Flights::land(seat).await, Ok(None)), "the key is free for the next");
+    }
+}

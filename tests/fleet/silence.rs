@@ -84,6 +84,7 @@ async fn what_was_in_the_air_when_the_network_fell_silent_comes_down() {
     holder.execute("ROLLBACK").await.expect("the lock can be let go");
     network.lead_to(socket(&url));
     let since = Instant::now();
+    // The server still holds their locks, until it ends a transaction that stands still (2 s).
     wait_until_within(Duration::from_secs(10), "figures are fresh for everybody", async || {
         for site in &sites {
             if read(site, "no-cache").await != 200 {

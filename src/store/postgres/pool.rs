@@ -78,9 +78,8 @@ impl Pool {
     pub fn stay_filled(&self) -> AbortOnDropHandle<()> {
         let (pool, mut regained) = (self.clone(), self.witness.regained());
         AbortOnDropHandle::new(tokio::spawn(async move {
-            loop {
-                // Ends with the witness, which ends with the last handle of the pool.
-                let _ = tokio::time::timeout(COUNTED_EVERY, regained.changed()).await;
+            // Sooner where those that were open have just been given up.
+            while !matches!(tokio::time::timeout(COUNTED_EVERY, regained.changed()).await, Ok(Err(_))) {
                 pool.fill().await;
             }
         }))
