@@ -110,10 +110,12 @@ impl Core {
             }
         };
         let changes = Arc::new(changes);
+        let outage = Arc::new(Outage::default());
         let refresher = Arc::new(Refresher {
             store: store.clone(),
             directory: directory.clone(),
             changes: changes.clone(),
+            outage: outage.clone(),
             metrics: metrics.clone(),
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
         });
@@ -140,7 +142,7 @@ impl Core {
             alarm: Notify::new(),
             settled_tick_ms: AtomicI64::new(i64::MIN),
         });
-        Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild, fleet })
+        Ok(Core { settings, store, memory, directory, changes, clock, outage, metrics, refresher, rebuild, fleet })
     }
 
     /// The write path: the main lane of events.

@@ -124,7 +124,7 @@ impl Drain {
             let seen = match self.store.observe(limit).await {
                 Ok(seen) => seen,
                 Err(error) => {
-                    self.outage.failed(&error, self.clock.now_ms());
+                    self.outage.failed(&error);
                     return Err(error);
                 }
             };
