@@ -359,7 +359,7 @@ impl Reads {
 
     /// What a flight that has just landed put in memory, if it will do for this reader.
     fn landed(&self, facility: &Facility, day: &Day, wish: &Wish) -> Option<Answer> {
-        let entry = self.memory.get(&(facility.id, day.date)).filter(|entry| entry.as_of_ms >= day.start_ms)?;
+        let entry = self.held(facility.id, day)?;
         let age_ms = self.age_ms(&entry, self.clock.now_ms());
         (wish.takes(age_ms) && entry.version >= wish.min_version).then(|| hit(entry, age_ms))
     }
