@@ -172,6 +172,7 @@ impl Core {
             batch: self.settings.refresh.drain_batch,
             chunk: self.settings.refresh.chunk,
             leads: Arc::default(),
+            begun: AtomicI64::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }
