@@ -14,6 +14,7 @@ use super::{
     directory::Directory,
     flights::Flights,
     found::Found,
+    nearby::Nearby,
     outage::Outage,
     shared::Shared,
 };
@@ -37,6 +38,8 @@ pub struct Reads {
     /// The tier that replicas share, where there are several.
     pub shared: Option<Arc<Shared>>,
     pub store: Arc<dyn Store>,
+    /// The database's streaming replicas, where there are any.
+    pub nearby: Arc<Nearby>,
     pub flights: Arc<Flights>,
     pub directory: Arc<Directory>,
     pub clock: Arc<Clock>,
@@ -315,7 +318,7 @@ impl Reads {
     async fn read_table(&self, facility: &Facility, day: Day, wish: &Wish, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
         let key = (facility.id, day.date);
         let vantage = self.memory.vantage();
-        if let Some(read) = self.store.summaries_nearby(&[key]).await
+        if let Some(read) = self.nearby.summaries(&[key]).await
             && let Some(entry) = self.take_nearby(&vantage, read, &day, wish, now_ms)
         {
             return Ok(Some(entry));
@@ -340,7 +343,7 @@ impl Reads {
     /// What a read replica answered, unless it lags too far behind for this reader, or behind what is known here. What it proves is what
     /// the watermark that it has received proves.
     fn take_nearby(&self, vantage: &Vantage, read: TableRead, day: &Day, wish: &Wish, now_ms: i64) -> Option<Arc<Entry>> {
-        let found = Some(read).filter(|read| self.changes.serve(&read.epoch)).and_then(|read| Found::nearby(read, day, now_ms))?;
+        let found = Found::nearby(read, day, now_ms)?;
         if !wish.takes(now_ms.saturating_sub(found.as_of_ms)) || found.row.summary.version < wish.min_version {
             return None;
         }
