@@ -29,6 +29,7 @@ use crate::{
         directory::Directory,
         flights::Flights,
         ingest::{self, Ingest},
+        nearby::Nearby,
         outage::Outage,
         reads::{self, Reads, Unproven},
         refresh::Refresher,
@@ -110,10 +111,12 @@ impl Core {
             }
         };
         let changes = Arc::new(changes);
+        let outage = Arc::new(Outage::default());
         let refresher = Arc::new(Refresher {
             store: store.clone(),
             directory: directory.clone(),
             changes: changes.clone(),
+            outage: outage.clone(),
             metrics: metrics.clone(),
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
         });
@@ -140,7 +143,7 @@ impl Core {
             alarm: Notify::new(),
             settled_tick_ms: AtomicI64::new(i64::MIN),
         });
-        Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild, fleet })
+        Ok(Core { settings, store, memory, directory, changes, clock, outage, metrics, refresher, rebuild, fleet })
     }
 
     /// The write path: the main lane of events.
@@ -170,6 +173,7 @@ impl Core {
             batch: self.settings.refresh.drain_batch,
             chunk: self.settings.refresh.chunk,
             leads: Arc::default(),
+            begun: AtomicI64::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }
@@ -214,6 +218,7 @@ impl Application {
             changes: core.changes.clone(),
             shared,
             store: core.store.clone(),
+            nearby: Arc::new(Nearby::new(core.store.clone(), core.changes.clone(), core.metrics.clone())),
             flights: flights.clone(),
             directory: core.directory.clone(),
             clock: core.clock.clone(),

@@ -6,6 +6,7 @@ pub mod flights;
 pub mod found;
 pub mod ingest;
 pub mod look_ups;
+pub mod nearby;
 pub mod outage;
 pub mod reads;
 pub mod refresh;

@@ -14,6 +14,7 @@ use super::{
     directory::Directory,
     flights::Flights,
     found::Found,
+    nearby::Nearby,
     outage::Outage,
     shared::Shared,
 };
@@ -37,6 +38,8 @@ pub struct Reads {
     /// The tier that replicas share, where there are several.
     pub shared: Option<Arc<Shared>>,
     pub store: Arc<dyn Store>,
+    /// The database's streaming replicas, where there are any.
+    pub nearby: Arc<Nearby>,
     pub flights: Arc<Flights>,
     pub directory: Arc<Directory>,
     pub clock: Arc<Clock>,
@@ -75,15 +78,15 @@ impl Reads {
         let entry = self.held(facility, day)?;
         let age_ms = self.age_ms(&entry, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.memory, true, wish);
-        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, unproven_ms, now_ms)).then(|| {
+        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, unproven_ms)).then(|| {
             self.metrics.reads_fresh_memory.inc();
             hit(entry, age_ms)
         })
     }
 
     /// Whether nothing could be gained by looking further: later changes come by here, or the entry is young, or nobody could tell anyway.
-    fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64, now_ms: i64) -> bool {
-        age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
+    fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64) -> bool {
+        age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on()
     }
 
     /// How old an entry may be without proof. One that is held and missed something, while the stream is followed, is soon read anew, and
@@ -117,7 +120,7 @@ impl Reads {
         };
         let age_ms = self.age_ms(&entry, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), wish);
-        if entry.version < wish.min_version || !wish.takes(age_ms) || !self.counts_as_fresh(&entry, age_ms, unproven_ms, now_ms) {
+        if entry.version < wish.min_version || !wish.takes(age_ms) || !self.counts_as_fresh(&entry, age_ms, unproven_ms) {
             return Err(Some(entry));
         }
         self.metrics.count_read(Outcome::Fresh.as_str(), Tier::Redis.as_str());
@@ -171,14 +174,14 @@ impl Reads {
             && entry.version >= wish.min_version
         {
             let key = DayKey { facility: facility.clone(), day };
-            if !wish.only_if_cached && !self.outage.is_on(now_ms) {
+            if !wish.only_if_cached && !self.outage.is_on() {
                 self.flights.book(key, Some(wish.at_least(now_ms)), Trigger::Read);
             }
             return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, now_ms)) });
         }
         let forward = forward(held.is_some(), wish);
-        let timeout = self.freshness.refresh_timeout();
-        let reached = tokio::time::timeout(timeout, async {
+        let asked = Instant::now();
+        let reaching = async {
             let mut last = held;
             loop {
                 match self.lower_rungs(facility, day, wish, &mut last, forward).await {
@@ -192,17 +195,24 @@ impl Reads {
                     Err(None) => return Err(self.moved(facility).map_or(ReadError::NotFound, ReadError::Moved)),
                     Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
                     Err(Some(error)) => {
-                        self.outage.failed(&error, self.clock.now_ms());
+                        self.outage.failed(&error);
                         return self.last_figures(last, wish, forward);
                     }
                 }
             }
-        })
-        .await;
-        match reached {
-            Ok(result) => result,
-            Err(_) if wish.min_version > 0 => Err(ReadError::VersionNotReached),
-            Err(_) => self.last_figures(self.held(facility.id, &day), wish, forward),
+        };
+        let reached = tokio::select! {
+            biased; // an answer that is there counts
+            reached = tokio::time::timeout(self.freshness.refresh_timeout(), reaching) => reached.ok(),
+            () = self.outage.falls_silent() => None,
+        };
+        if let Some(result) = reached {
+            return result;
+        }
+        self.outage.waited_in_vain(asked);
+        match wish.min_version > 0 {
+            true => Err(ReadError::VersionNotReached),
+            false => self.last_figures(self.held(facility.id, &day), wish, forward),
         }
     }
 
@@ -231,9 +241,9 @@ impl Reads {
         self.from_source(facility, day, wish, outcome, forward).await
     }
 
-    /// Fails while the primary is out of reach; as a conflict, which is no sign of an outage itself.
+    /// Fails while the primary is out of reach, but for one in a second; as a conflict, which is no sign of an outage itself.
     fn spare_primary(&self) -> store::Result<()> {
-        if self.outage.is_on(self.clock.now_ms()) { Err(StoreError::Conflict) } else { Ok(()) }
+        if self.outage.may_try() { Ok(()) } else { Err(StoreError::Conflict) }
     }
 
     /// The table, unless what memory has is as fresh as anything in there, and if it will do for this reader.
@@ -308,7 +318,7 @@ impl Reads {
     async fn read_table(&self, facility: &Facility, day: Day, wish: &Wish, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
         let key = (facility.id, day.date);
         let vantage = self.memory.vantage();
-        if let Some(read) = self.store.summaries_nearby(&[key]).await
+        if let Some(read) = self.nearby.summaries(&[key]).await
             && let Some(entry) = self.take_nearby(&vantage, read, &day, wish, now_ms)
         {
             return Ok(Some(entry));
@@ -317,6 +327,7 @@ impl Reads {
         for _ in 0..FILL_ATTEMPTS {
             let (vantage, table_ms) = (self.memory.vantage(), self.memory.table_ms());
             let read = self.store.summaries(&[key]).await?;
+            self.outage.over();
             if !self.changes.continue_in(&read, table_ms) {
                 return Ok(None); // Another history: the next look drops what is held.
             }
@@ -332,7 +343,7 @@ impl Reads {
     /// What a read replica answered, unless it lags too far behind for this reader, or behind what is known here. What it proves is what
     /// the watermark that it has received proves.
     fn take_nearby(&self, vantage: &Vantage, read: TableRead, day: &Day, wish: &Wish, now_ms: i64) -> Option<Arc<Entry>> {
-        let found = Some(read).filter(|read| self.changes.serve(&read.epoch)).and_then(|read| Found::nearby(read, day, now_ms))?;
+        let found = Found::nearby(read, day, now_ms)?;
         if !wish.takes(now_ms.saturating_sub(found.as_of_ms)) || found.row.summary.version < wish.min_version {
             return None;
         }
@@ -351,7 +362,7 @@ impl Reads {
 
     /// What a flight that has just landed put in memory, if it will do for this reader.
     fn landed(&self, facility: &Facility, day: &Day, wish: &Wish) -> Option<Answer> {
-        let entry = self.memory.get(&(facility.id, day.date)).filter(|entry| entry.as_of_ms >= day.start_ms)?;
+        let entry = self.held(facility.id, day)?;
         let age_ms = self.age_ms(&entry, self.clock.now_ms());
         (wish.takes(age_ms) && entry.version >= wish.min_version).then(|| hit(entry, age_ms))
     }

@@ -10,7 +10,7 @@ use std::{
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::directory::Directory;
+use super::{directory::Directory, outage::Outage};
 use crate::{
     cache::memory::Vantage,
     changes::Changes,
@@ -50,6 +50,7 @@ pub struct Refresher {
     pub store: Arc<dyn Store>,
     pub directory: Arc<Directory>,
     pub changes: Arc<Changes>,
+    pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
     pub lock_timeout: Duration,
 }
@@ -133,6 +134,8 @@ impl Refresher {
     ) -> store::Result<Vec<Refreshed>> {
         let vantage = self.changes.vantage();
         let mut tx = self.store.begin(lock_timeout).await?;
+        // Also for those who wait for something else: the drain does not look while it refreshes.
+        self.outage.over();
         if !marks.is_empty() {
             let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
             if taken.iter().any(|mark| !marks.contains(mark) && !is_covered(mark, keys)) {

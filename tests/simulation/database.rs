@@ -107,13 +107,13 @@ impl Database {
     /// Row and watermark in one statement.
     pub fn read(&self, keys: &[usize]) -> TableRead {
         let rows = keys.iter().map(|k| self.rows[*k].clone()).collect();
-        TableRead { rows, epoch: epoch(self.identity()), watermark: self.stored_watermark() }
+        TableRead { rows, epoch: epoch(self.identity()), watermark: self.stored_watermark(), replica: None }
     }
 
     /// The same on a streaming replica, which knows the epoch of its watermark only.
     pub fn read_nearby(&self, k: usize) -> Option<TableRead> {
         let (watermark, of) = self.watermark?;
-        Some(TableRead { rows: vec![self.rows[k].clone()], epoch: epoch(of), watermark: Some(watermark) })
+        Some(TableRead { rows: vec![self.rows[k].clone()], epoch: epoch(of), watermark: Some(watermark), replica: None })
     }
 
     pub fn observe(&self, now: i64, batch: usize) -> Observation {

@@ -1,9 +1,9 @@
 //! Which history the database tells: a failover, a backup restored or a clock set back begins another, and nothing held of the one
 //! before counts in it. And who else serves it.
 
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{Drain, LEADERLESS};
+use super::{Drain, LEADERLESS, rivals::Rivals};
 use crate::{
     changes::{Following, Position},
     store::{self, Observation},
@@ -28,6 +28,7 @@ pub struct Known {
     entered_at: Instant,
     /// This server has seen all that the stream tells of this history, or has kept its watermark itself.
     is_at_home: bool,
+    rivals: Rivals,
 }
 
 impl Default for Known {
@@ -42,6 +43,7 @@ impl Default for Known {
             left_stream: false,
             entered_at: now,
             is_at_home: false,
+            rivals: Rivals::default(),
         }
     }
 }
@@ -149,6 +151,12 @@ impl Drain {
             self.changes.start_over();
         }
         let between_replicas = self.changes.are_between_replicas();
+        if between_replicas && known.rivals.see(seen.generation, self.begun.load(Ordering::Relaxed), Instant::now()) {
+            tracing::warn!(
+                generation = seen.generation,
+                "others begin one generation of the change stream after the other: most likely a server on this database has another REDIS_URL; give all of them the same, or else see whether Redis restarts, or loses the stream, again and again"
+            );
+        }
         known.count_servers(seen, between_replicas);
         self.changes.miss_others(if between_replicas { known.several } else { known.missed });
         if !between_replicas && seen.generation != 0 && !known.left_stream {

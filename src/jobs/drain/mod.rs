@@ -8,9 +8,13 @@ mod history;
 mod leftovers;
 mod marks;
 mod proof;
+mod rivals;
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -40,6 +44,8 @@ pub struct Drain {
     pub chunk: usize,
     /// Whether this server leads, for whoever does what only one of several should.
     pub leads: Arc<AtomicBool>,
+    /// The generation of the change stream that this server has begun last; 0 for none.
+    pub begun: AtomicI64,
     /// One pass at a time, whoever asks for it.
     pub turn: tokio::sync::Mutex<Known>,
 }
@@ -66,7 +72,7 @@ impl Drain {
             known.hear(self.memory.watermark_ms());
             known.heard_at.elapsed() < LEADERLESS
         };
-        let follows = heard && self.changes.are_between_replicas() && !self.leads.load(std::sync::atomic::Ordering::Acquire);
+        let follows = heard && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
         if follows { self.look().await } else { self.run().await.map(drop) }
     }
 
@@ -124,7 +130,7 @@ impl Drain {
             let seen = match self.store.observe(limit).await {
                 Ok(seen) => seen,
                 Err(error) => {
-                    self.outage.failed(&error, self.clock.now_ms());
+                    self.outage.failed(&error);
                     return Err(error);
                 }
             };
@@ -136,7 +142,7 @@ impl Drain {
             if caught_up && let Some(following) = self.changes.following() {
                 following.vouch();
             }
-            self.leads.store(seen.leads, std::sync::atomic::Ordering::Release);
+            self.leads.store(seen.leads, Ordering::Release);
             if let Some(verified_through_ms) = seen.verified_through_ms {
                 self.metrics.verified_through.set(verified_through_ms / 1000);
             }
@@ -179,6 +185,7 @@ impl Drain {
     /// Begins the generation after this one.
     async fn begin(&self, generation: i64) -> store::Result<()> {
         let begun = self.store.begin_generation(generation).await?;
+        self.begun.store(begun, Ordering::Relaxed);
         match self.changes.begin(begun).await {
             Ok(()) => tracing::info!(generation = begun, "a generation of the change stream begins"),
             // Said once, as of any message that the stream does not take.

@@ -62,7 +62,7 @@ impl Store for PostgresStore {
         let mut connection = self.pool.acquire().await?;
         let (agreed, rows) = fleet::summaries(&mut connection, keys).await?;
         let (epoch, watermark) = fleet::of_primary(agreed)?;
-        Ok(TableRead { rows, epoch, watermark })
+        Ok(TableRead { rows, epoch, watermark, replica: None })
     }
 
     async fn summaries_nearby(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
