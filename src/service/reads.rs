@@ -180,39 +180,50 @@ impl Reads {
             return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, now_ms)) });
         }
         let forward = forward(held.is_some(), wish);
-        let asked = Instant::now();
-        let reaching = async {
-            let mut last = held;
-            loop {
-                match self.lower_rungs(facility, day, wish, &mut last, forward).await {
-                    Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
-                    Ok(_) => {
-                        if let Some(moved) = self.moved(facility) {
-                            return Err(ReadError::Moved(moved));
-                        }
-                        tokio::time::sleep(VERSION_POLL).await;
-                    }
-                    Err(None) => return Err(self.moved(facility).map_or(ReadError::NotFound, ReadError::Moved)),
-                    Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
-                    Err(Some(error)) => {
-                        self.outage.failed(&error);
-                        return self.last_figures(last, wish, forward);
-                    }
-                }
-            }
-        };
+        let (asked, mut last) = (Instant::now(), held);
         let reached = tokio::select! {
             biased; // an answer that is there counts
-            reached = tokio::time::timeout(self.freshness.refresh_timeout(), reaching) => reached.ok(),
+            reached = tokio::time::timeout(self.freshness.refresh_timeout(), self.reach(facility, day, wish, &mut last, forward)) => reached.ok(),
             () = self.outage.falls_silent() => None,
         };
         if let Some(result) = reached {
             return result;
         }
         self.outage.waited_in_vain(asked);
-        match wish.min_version > 0 {
-            true => Err(ReadError::VersionNotReached),
-            false => self.last_figures(self.held(facility.id, &day), wish, forward),
+        if wish.min_version > 0 {
+            return Err(ReadError::VersionNotReached);
+        }
+        if let Some(held) = self.held(facility.id, &day) {
+            keep_newer(&mut last, &held);
+        }
+        self.last_figures(last, wish, forward)
+    }
+
+    /// The rungs below, again and again until they bring what this reader can take, or fail. `last` is the newest that was found on the way.
+    async fn reach(
+        self: &Arc<Self>,
+        facility: &Arc<Facility>,
+        day: Day,
+        wish: &Wish,
+        last: &mut Option<Arc<Entry>>,
+        forward: Forward,
+    ) -> Result<Answer, ReadError> {
+        loop {
+            match self.lower_rungs(facility, day, wish, last, forward).await {
+                Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
+                Ok(_) => {
+                    if let Some(moved) = self.moved(facility) {
+                        return Err(ReadError::Moved(moved));
+                    }
+                    tokio::time::sleep(VERSION_POLL).await;
+                }
+                Err(None) => return Err(self.moved(facility).map_or(ReadError::NotFound, ReadError::Moved)),
+                Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
+                Err(Some(error)) => {
+                    self.outage.failed(&error);
+                    return self.last_figures(last.take(), wish, forward);
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 use super::{Drain, LEADERLESS, rivals::Rivals};
 use crate::{
     changes::{Following, Position},
-    store::{self, Observation},
+    store::{self, Observation, StoreError},
 };
 
 /// What earlier looks have found.
@@ -161,7 +161,10 @@ impl Drain {
         self.changes.miss_others(if between_replicas { known.several } else { known.missed });
         if !between_replicas && seen.generation != 0 && !known.left_stream {
             // Changes of this server do not come by in the stream that others had here: none of them may take it for whole again.
-            self.store.begin_generation(seen.generation).await?;
+            match self.store.begin_generation(seen.generation).await {
+                Err(StoreError::Conflict) => return Ok(true), // another server that starts has just done so: it has to be looked at again
+                begun => drop(begun?),
+            }
             known.left_stream = true;
         }
         Ok(false)

@@ -24,7 +24,7 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     service::{directory::Directory, outage::Outage, refresh::Refresher},
-    store::{self, Observation, Store},
+    store::{self, Observation, Store, StoreError},
 };
 pub use history::{Known, Verdict};
 pub use leftovers::Leftovers;
@@ -160,13 +160,16 @@ impl Drain {
         }
         self.memory.advance_table(seen.at_ms);
         let Some(announcement) = proof.announcement().filter(|_| !known.several) else { return Ok(()) };
-        if std::mem::take(&mut known.missed) {
+        if known.missed {
             if self.changes.are_between_replicas() {
-                // What was missed is missing to all that follow this generation.
-                return self.begin(seen.generation).await;
+                // What was missed is missing to all that follow this generation. Where none can be begun, the next pass has to.
+                self.begin(seen.generation).await?;
+                known.missed = false;
+                return Ok(());
             }
             self.memory.lose_continuity(None);
             self.changes.miss_others(false);
+            known.missed = false;
         }
         self.append(seen.generation, &announcement).await.map(drop)
     }
@@ -184,7 +187,10 @@ impl Drain {
 
     /// Begins the generation after this one.
     async fn begin(&self, generation: i64) -> store::Result<()> {
-        let begun = self.store.begin_generation(generation).await?;
+        let begun = match self.store.begin_generation(generation).await {
+            Err(StoreError::Conflict) => return Ok(()), // another server has just done so
+            begun => begun?,
+        };
         self.begun.store(begun, Ordering::Relaxed);
         match self.changes.begin(begun).await {
             Ok(()) => tracing::info!(generation = begun, "a generation of the change stream begins"),
