@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{Drain, LEADERLESS, rivals::Rivals};
 use crate::{
-    changes::{Following, Position},
+    changes::Position,
     store::{self, Observation, StoreError},
 };
 
@@ -27,7 +27,7 @@ pub struct Known {
     /// Since when this history is known here.
     entered_at: Instant,
     /// This server has seen all that the stream tells of this history, or has kept its watermark itself.
-    is_at_home: bool,
+    pub(super) is_at_home: bool,
     rivals: Rivals,
 }
 
@@ -113,9 +113,9 @@ impl Drain {
     /// (both were put back while nobody ran): a watermark that went on from there would vouch for them. Where nobody else keeps it, either,
     /// another history begins.
     pub(super) async fn may_keep_watermark(&self, known: &mut Known, seen: &Observation) -> store::Result<bool> {
-        let has_read_stream = self.changes.following().map_or(seen.generation == 0, Following::is_vouched_for);
+        let has_no_stream = self.changes.following().is_none() && seen.generation == 0;
         let is_kept = seen.stored_watermark.is_none_or(|kept| seen.at_ms.saturating_sub(kept.at_ms) < LEADERLESS.as_millis() as i64);
-        known.is_at_home |= has_read_stream || is_kept;
+        known.is_at_home |= has_no_stream || is_kept;
         if !known.is_at_home && known.entered_at.elapsed() >= LEADERLESS {
             tracing::warn!(
                 "what the change stream told of this database cannot be read, and nobody else vouches for it: another history begins"

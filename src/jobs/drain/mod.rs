@@ -141,6 +141,7 @@ impl Drain {
             }
             if caught_up && let Some(following) = self.changes.following() {
                 following.vouch();
+                known.is_at_home = true;
             }
             self.leads.store(seen.leads, Ordering::Release);
             if let Some(verified_through_ms) = seen.verified_through_ms {
