@@ -33,6 +33,7 @@ use crate::{
         outage::Outage,
         reads::{self, Reads, Unproven},
         refresh::Refresher,
+        troubles::Troubles,
     },
     store::{self, Store, StoreError, sqlite::serving},
 };
@@ -119,6 +120,7 @@ impl Core {
             outage: outage.clone(),
             metrics: metrics.clone(),
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
+            waiting: Troubles::default(),
         });
         let tombstone_days = u64::from(settings.ingest.max_event_age_days) + TOMBSTONE_MARGIN_DAYS;
         let cron = settings.rebuild_cron();
@@ -174,6 +176,7 @@ impl Core {
             chunk: self.settings.refresh.chunk,
             leads: Arc::default(),
             begun: AtomicI64::default(),
+            troubles: Troubles::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }

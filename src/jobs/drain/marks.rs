@@ -40,7 +40,7 @@ impl Drain {
         let (mut known, gone): (Vec<_>, Vec<_>) = by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
         for (id, marks) in &gone {
             if let Err(error) = self.remove(*id, marks).await {
-                tracing::warn!(facility_id = %id, %error, "the rows of a removed facility wait");
+                self.refresher.tell_waiting(*id, &error);
                 left += 1;
             }
         }
@@ -54,7 +54,7 @@ impl Drain {
                 // Somebody holds a lock that one of these needs: each for itself, so that the others are served.
                 for alone in chunk.chunks(1) {
                     if let Err(error) = self.refresh(alone).await {
-                        tracing::warn!(facility_id = %alone[0].0, %error, "marks wait");
+                        self.refresher.tell_waiting(alone[0].0, &error);
                         left += 1;
                     }
                     if left >= GIVE_UP_AFTER {
@@ -155,8 +155,7 @@ impl Drain {
                 all = all.and(self.refresher.refresh_each(keys.to_vec(), Trigger::Event).await.1);
             }
         }
-        if let Err(error) = all {
-            tracing::warn!(%error, "marks of all facilities wait");
+        if self.is_left("marks of all facilities", all) {
             return Ok(false);
         }
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
@@ -176,14 +175,22 @@ impl Drain {
                 Some(DayKey { facility, day })
             })
             .collect();
-        let mut done = true;
+        let mut all = Ok(());
         for chunk in keys.chunks(self.chunk) {
-            if let (_, Err(error)) = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await {
-                tracing::warn!(%error, "expired figures wait");
-                done = false;
-            }
+            all = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await.1.and(all);
         }
-        Ok((done, due.len()))
+        Ok((!self.is_left("expired figures", all), due.len()))
+    }
+
+    /// Whether this has to be left for later, as is told when it begins.
+    fn is_left(&self, what: &'static str, done: store::Result<()>) -> bool {
+        match done {
+            Ok(()) if self.troubles.end(&what) => tracing::info!(what, "nothing waits any longer"),
+            Ok(()) => {}
+            Err(ref error) if self.troubles.begins(what, error) => tracing::warn!(what, %error, "some wait for a later turn"),
+            Err(ref error) => tracing::debug!(what, %error, "some still wait"),
+        }
+        done.is_err()
     }
 
     /// Replaces marks by as few as say the same: one per facility, kind and UTC day.

@@ -23,7 +23,7 @@ use crate::{
     changes::{Appended, Changes, Message},
     clock::Clock,
     metrics::Metrics,
-    service::{directory::Directory, outage::Outage, refresh::Refresher},
+    service::{directory::Directory, outage::Outage, refresh::Refresher, troubles::Troubles},
     store::{self, Observation, Store},
 };
 pub use history::{Known, Verdict};
@@ -46,6 +46,8 @@ pub struct Drain {
     pub leads: Arc<AtomicBool>,
     /// The generation of the change stream that this server has begun last; 0 for none.
     pub begun: AtomicI64,
+    /// What passes leave for later.
+    pub troubles: Troubles<&'static str>,
     /// One pass at a time, whoever asks for it.
     pub turn: tokio::sync::Mutex<Known>,
 }
