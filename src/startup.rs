@@ -15,6 +15,7 @@ use std::{
 use actix_web::{App as WebApp, HttpServer, web};
 use moka::sync::Cache;
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::memory::Memory,
@@ -176,6 +177,7 @@ impl Core {
             chunk: self.settings.refresh.chunk,
             leads: Arc::default(),
             begun: AtomicI64::default(),
+            stop: CancellationToken::new(),
             troubles: Troubles::default(),
             turn: tokio::sync::Mutex::default(),
         })
@@ -251,6 +253,7 @@ impl Application {
             clock: core.clock.clone(),
             chunk: settings.refresh.chunk,
             opened: Mutex::default(),
+            stop: drain.stop.clone(),
         });
         let audit = Arc::new(Audit {
             healer: core.rebuild.healer.clone(),

@@ -53,7 +53,7 @@ impl Jobs {
         audit: Option<(Arc<audit::Audit>, Duration)>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, JobSchedulerError> {
-        let stop = CancellationToken::new();
+        let stop = drain.stop.clone();
         let hand_over = stop.child_token();
         let scheduler = match rebuild_cron {
             Some(cron) => Some(alarm(cron, rebuild.clone()).await?),

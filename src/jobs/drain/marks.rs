@@ -25,7 +25,8 @@ const MERGE_ABOVE: usize = 1_000;
 const GIVE_UP_AFTER: usize = 3;
 
 impl Drain {
-    /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock.
+    /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock, or the
+    /// server stops.
     pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
         self.follow_registrations(marks).await?;
         let mut by_facility: BTreeMap<Uuid, Vec<&Mark>> = BTreeMap::new();
@@ -47,6 +48,9 @@ impl Drain {
         // In another order each time: who waits for a lock at the front must not keep the others from their turn.
         known.shuffle(&mut rand::rng());
         for chunk in known.chunks(self.chunk) {
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
             if let Err(error) = self.refresh(chunk).await {
                 if !matches!(error, StoreError::Locked(_) | StoreError::Conflict | StoreError::Refused(_)) {
                     return Err(error);
@@ -145,6 +149,9 @@ impl Drain {
         let facilities = self.directory.by_name();
         let mut all = Ok(());
         for chunk in facilities.chunks(self.chunk) {
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
             let now_ms = self.clock.now_ms();
             let keys: Vec<DayKey> = if only_today {
                 chunk.iter().map(|f| DayKey { facility: f.clone(), day: f.zone.today(now_ms) }).collect()
@@ -177,6 +184,9 @@ impl Drain {
             .collect();
         let mut all = Ok(());
         for chunk in keys.chunks(self.chunk) {
+            if self.stop.is_cancelled() {
+                return Ok((false, due.len()));
+            }
             all = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await.1.and(all);
         }
         Ok((!self.is_left("expired figures", all), due.len()))

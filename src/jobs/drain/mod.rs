@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     cache::memory::{Memory, Vantage},
     changes::{Appended, Changes, Message},
@@ -46,6 +48,8 @@ pub struct Drain {
     pub leads: Arc<AtomicBool>,
     /// The generation of the change stream that this server has begun last; 0 for none.
     pub begun: AtomicI64,
+    /// Ends passes after the step at hand: what is left is there for whoever looks next.
+    pub stop: CancellationToken,
     /// What passes leave for later.
     pub troubles: Troubles<&'static str>,
     /// One pass at a time, whoever asks for it.
@@ -59,7 +63,7 @@ pub enum Pass {
     Proven,
     /// There was more to see than one look takes.
     More,
-    /// Some is left, because somebody holds a lock.
+    /// Some is left, because somebody holds a lock, or this server stops.
     Waits,
 }
 
@@ -82,7 +86,7 @@ impl Drain {
     pub async fn run(&self) -> store::Result<Pass> {
         loop {
             match self.run_once().await? {
-                Pass::More => {}
+                Pass::More if !self.stop.is_cancelled() => {}
                 pass => return Ok(pass),
             }
         }
