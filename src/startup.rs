@@ -15,6 +15,7 @@ use std::{
 use actix_web::{App as WebApp, HttpServer, web};
 use moka::sync::Cache;
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::memory::Memory,
@@ -33,6 +34,7 @@ use crate::{
         outage::Outage,
         reads::{self, Reads, Unproven},
         refresh::Refresher,
+        troubles::Troubles,
     },
     store::{self, Store, StoreError, sqlite::serving},
 };
@@ -119,6 +121,7 @@ impl Core {
             outage: outage.clone(),
             metrics: metrics.clone(),
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
+            waiting: Troubles::default(),
         });
         let tombstone_days = u64::from(settings.ingest.max_event_age_days) + TOMBSTONE_MARGIN_DAYS;
         let cron = settings.rebuild_cron();
@@ -174,6 +177,8 @@ impl Core {
             chunk: self.settings.refresh.chunk,
             leads: Arc::default(),
             begun: AtomicI64::default(),
+            stop: CancellationToken::new(),
+            troubles: Troubles::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }
@@ -248,6 +253,7 @@ impl Application {
             clock: core.clock.clone(),
             chunk: settings.refresh.chunk,
             opened: Mutex::default(),
+            stop: drain.stop.clone(),
         });
         let audit = Arc::new(Audit {
             healer: core.rebuild.healer.clone(),

@@ -11,3 +11,4 @@ pub mod outage;
 pub mod reads;
 pub mod refresh;
 pub mod shared;
+pub mod troubles;

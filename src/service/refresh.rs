@@ -10,7 +10,7 @@ use std::{
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::{directory::Directory, outage::Outage};
+use super::{directory::Directory, outage::Outage, troubles::Troubles};
 use crate::{
     cache::memory::Vantage,
     changes::Changes,
@@ -53,6 +53,8 @@ pub struct Refresher {
     pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
     pub lock_timeout: Duration,
+    /// Facilities whose refresh waits for somebody's lock.
+    pub waiting: Troubles<Uuid>,
 }
 
 impl Refresher {
@@ -88,7 +90,7 @@ impl Refresher {
             match self.refresh_alone(keys, &[], trigger).await {
                 Ok(refreshed) => done.extend(refreshed),
                 Err(error) => {
-                    tracing::warn!(%facility_id, %error, "a refresh waits");
+                    self.tell_waiting(facility_id, &error);
                     result = Err(error);
                 }
             }
@@ -114,8 +116,22 @@ impl Refresher {
                     self.count(trigger, "failed", keys.len());
                     return Err(error);
                 }
-                refreshed => return refreshed,
+                Ok(refreshed) => {
+                    for key in keys.iter().filter(|key| self.waiting.end(&key.facility.id)) {
+                        tracing::info!(facility_id = %key.facility.id, "the refresh waits no longer");
+                    }
+                    return Ok(refreshed);
+                }
             }
+        }
+    }
+
+    /// Tells that a facility's refresh is left for later: when that begins.
+    pub fn tell_waiting(&self, facility_id: Uuid, error: &StoreError) {
+        if self.waiting.begins(facility_id, error) {
+            tracing::warn!(%facility_id, %error, "a refresh waits");
+        } else {
+            tracing::debug!(%facility_id, %error, "a refresh still waits");
         }
     }
 

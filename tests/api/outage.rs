@@ -1,6 +1,9 @@
 //! The database goes away and comes back: what is held is served and says how old it is, what would have to lie is refused.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -8,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::{
-    steps::{age, bank, batch, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read},
+    steps::{Scrape, age, bank, batch, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read},
     support::{Service, postgres::Postgres, problem::problem, service::Launch, wait_until},
 };
 
@@ -99,6 +102,25 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_
     let body: Value = service.get(&today).await.json().await.unwrap();
     assert_eq!((&body["total_stock"], &body["total_transferred"]), (&json!(5), &json!(6)), "what was refused left nothing");
     assert_eq!(get(&service, &format!("/v1/facilities/{id}")).await["name"], "North");
+}
+
+#[tokio::test]
+async fn a_job_that_fails_says_so_once_for_each_error_and_when_it_works_again() {
+    let postgres = Postgres::start(&[]);
+    let service = launch(postgres.fresh_database().await).start().await;
+    let failed = async || Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "failed")]);
+    postgres.stop();
+    wait_until("the drain has failed again and again", async || failed().await >= 8.0).await;
+    let of_drain = |message: &str| -> Vec<String> {
+        let entries = service.logged(message).into_iter().filter(|entry| entry["job"] == "drain");
+        entries.map(|entry| entry["error"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let said = of_drain("the job failed; it is tried again at each turn, and will say so when it works again");
+    let different: BTreeSet<&String> = said.iter().collect();
+    assert!(!said.is_empty() && said.len() == different.len() && said.len() < 8, "{said:?}");
+    assert!(of_drain("the job works again").is_empty());
+    postgres.start_again();
+    wait_until("it says that it works", async || of_drain("the job works again").len() == 1).await;
 }
 
 #[tokio::test]

@@ -18,12 +18,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     cache::memory::{Memory, Vantage},
     changes::{Appended, Changes, Message},
     clock::Clock,
     metrics::Metrics,
-    service::{directory::Directory, outage::Outage, refresh::Refresher},
+    service::{directory::Directory, outage::Outage, refresh::Refresher, troubles::Troubles},
     store::{self, Observation, Store, StoreError},
 };
 pub use history::{Known, Verdict};
@@ -46,6 +48,10 @@ pub struct Drain {
     pub leads: Arc<AtomicBool>,
     /// The generation of the change stream that this server has begun last; 0 for none.
     pub begun: AtomicI64,
+    /// Ends passes after the step at hand: what is left is there for whoever looks next.
+    pub stop: CancellationToken,
+    /// What passes leave for later.
+    pub troubles: Troubles<&'static str>,
     /// One pass at a time, whoever asks for it.
     pub turn: tokio::sync::Mutex<Known>,
 }
@@ -57,7 +63,7 @@ pub enum Pass {
     Proven,
     /// There was more to see than one look takes.
     More,
-    /// Some is left, because somebody holds a lock.
+    /// Some is left, because somebody holds a lock, or this server stops.
     Waits,
 }
 
@@ -80,7 +86,7 @@ impl Drain {
     pub async fn run(&self) -> store::Result<Pass> {
         loop {
             match self.run_once().await? {
-                Pass::More => {}
+                Pass::More if !self.stop.is_cancelled() => {}
                 pass => return Ok(pass),
             }
         }
