@@ -3,6 +3,8 @@
 //! Nothing in the service can be switched off for it. What is broken is what the simulated world does around the service's own code: what
 //! it passes to it, in which order, and what it does with the answer.
 
+use crate::pace::Theme;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
     /// R1: the snapshot is taken before the lock, so that the slower of two refreshes writes older figures over newer.
@@ -15,6 +17,8 @@ pub enum Mutant {
     AnnouncesUnpublished,
     /// R4: only the first look's outbox counts, and not what another server has committed while the marks were dealt with.
     LooksOnce,
+    /// R4: a watermark is announced in the generation of the first look, though by the second another has begun.
+    AnnouncesAcrossGenerations,
     /// R4: outbox rows are deleted though nobody has published them.
     ForgetsUnpublished,
     /// R5: a message that was missed is numbered over.
@@ -66,12 +70,13 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 29] = [
+    pub const ALL: [Mutant; 30] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
         Mutant::AnnouncesUnpublished,
         Mutant::LooksOnce,
+        Mutant::AnnouncesAcrossGenerations,
         Mutant::ForgetsUnpublished,
         Mutant::IgnoresGaps,
         Mutant::LateVantage,
@@ -97,6 +102,17 @@ impl Mutant {
         Mutant::WatermarkOfLater,
         Mutant::IgnoresExpiries,
     ];
+
+    /// What a schedule has to be about to find it out soon.
+    pub fn theme(self) -> Option<Theme> {
+        match self {
+            Mutant::TrustsLaggingReplicas | Mutant::TrustsRedis => Some(Theme::Forgets),
+            Mutant::JoinsOldGenerations => Some(Theme::Forgets),
+            Mutant::AnnouncesAcrossGenerations | Mutant::ForgetsUnfenced | Mutant::ShownInAnyGeneration => Some(Theme::Splits),
+            Mutant::PublishesAnyHistory | Mutant::OneTierForAll | Mutant::OutlivesItsConnection => Some(Theme::GoesBack),
+            _ => None,
+        }
+    }
 
     /// Rules that no schedule has shown to be needed so far.
     pub const NOT_SHOWN: [Mutant; 9] = [

@@ -12,6 +12,39 @@ pub enum Disaster {
     ClockSetBack,
 }
 
+/// What a schedule is about, if it is about something: faults that seldom meet by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    /// Replicas forget what they held, and soon which changes came by, and read again from places that lag.
+    Forgets,
+    /// Two take themselves for the primary of Redis, and each has a server that drains.
+    Splits,
+    /// The database is put back to where it was before, again and again, while passes hang.
+    GoesBack,
+}
+
+impl Theme {
+    const ALL: [Theme; 3] = [Theme::Forgets, Theme::Splits, Theme::GoesBack];
+
+    fn apply(self, pace: &mut Pace) {
+        match self {
+            Theme::Forgets => {
+                (pace.recent, pace.lag, pace.sources) = (2, 60, [1, 6, 6]);
+                (pace.write, pace.refresh, pace.read, pace.fault) = (8, 8, 20, 10);
+                pace.faults = [1, 0, 1, 0, 20, 0];
+            }
+            Theme::Splits => {
+                (pace.fault, pace.faults) = (4, [1, 1, 2, 8, 2, 0]);
+                (pace.hangs, pace.leads) = (40, 40);
+            }
+            Theme::GoesBack => {
+                (pace.disaster, pace.fault, pace.faults) = (Disaster::Loses, 4, [1, 0, 1, 0, 4, 8]);
+                (pace.recent, pace.hangs, pace.leads) = (2, 60, 40);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Pace {
     /// Changes that a replica remembers.
@@ -38,13 +71,26 @@ pub struct Pace {
     pub hangs: u32,
     /// Which of them keeps trying.
     pub leader: usize,
+    /// How often it is the leader's turn; in percent.
+    pub leads: u32,
     pub disaster: Disaster,
     /// How often a command to Redis is carried out and not answered, or late; in percent.
     pub unanswered: u32,
 }
 
 impl Pace {
-    pub fn random(rng: &mut Pcg64) -> Self {
+    /// About this, or about anything.
+    pub fn random(rng: &mut Pcg64, theme: Option<Theme>) -> Self {
+        let mut pace = Pace::any(rng);
+        // Half of them are about nothing in particular.
+        let theme = theme.or_else(|| Theme::ALL.get(rng.random_range(0..2 * Theme::ALL.len())).copied());
+        if let Some(theme) = theme {
+            theme.apply(&mut pace);
+        }
+        pace
+    }
+
+    fn any(rng: &mut Pcg64) -> Self {
         let one_of = |rng: &mut Pcg64, choices: &[usize]| choices[rng.random_range(0..choices.len())];
         let mut weight = |choices: &[usize]| one_of(rng, choices) as u32;
         let (write, read, refresh) = (weight(&[1, 3, 8]), weight(&[4, 10]), weight(&[2, 6]));
@@ -69,6 +115,7 @@ impl Pace {
             sources,
             hangs,
             leader: rng.random_range(0..3),
+            leads: 70,
             disaster: [Disaster::Nothing, Disaster::Nothing, Disaster::Loses, Disaster::Loses, Disaster::ClockSetBack]
                 [rng.random_range(0..5)],
             unanswered,

@@ -125,9 +125,9 @@ fn refresh(sim: &Sim, r: usize, k: usize) {
 fn drains(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
     let (r, passes) = {
         let world = &mut *sim.world();
-        let leader = world.pace.leader;
-        let r = if world.chance(70) { leader } else { r };
-        (r, (r == leader || world.chance(30)) && world.has_started(r))
+        let (leader, leads) = (world.pace.leader, world.pace.leads);
+        let r = if world.chance(leads) { leader } else { r };
+        (r, (r == leader || world.chance(100 - leads)) && world.has_started(r))
     };
     if std::mem::replace(&mut sim.world().replicas[r].drains, true) {
         return poll(actors, |actor| actor.is_drain && actor.replica == Some(r), 0);

@@ -28,7 +28,7 @@ use crate::{
 
 pub const REPLICAS: usize = 3;
 /// States that a streaming replica may still show.
-const STANDBY_STATES: usize = 40;
+const STANDBY_STATES: usize = 80;
 const MEMORY_BYTES: u64 = 1 << 20;
 
 /// What waits to be appended to the stream, and put into the tier.
@@ -53,6 +53,8 @@ pub struct Replica {
     /// Which of two Redis it uses.
     pub side: usize,
     pub has_started: bool,
+    /// Which of the database's servers it is connected to for its looks; none outlives a restore or a failover.
+    pub connection: Option<u32>,
     /// A pass, or a look, has its turn.
     pub drains: bool,
 }
@@ -70,6 +72,7 @@ impl Replica {
             is_cut_off: false,
             side: 0,
             has_started: false,
+            connection: None,
             drains: false,
         }
     }
@@ -162,7 +165,7 @@ pub struct Sim(Rc<RefCell<World>>);
 impl Sim {
     pub fn new(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Self {
         let mut rng = Pcg64::seed_from_u64(seed);
-        let pace = Pace::random(&mut rng);
+        let pace = Pace::random(&mut rng, mutant.and_then(Mutant::theme));
         let db = Database::new();
         let mut world = World {
             replicas: std::array::from_fn(|_| Replica::new(pace.recent)),
