@@ -77,6 +77,7 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         let seen = {
             let world = &mut *sim.world();
             world.replicas[r].ahead = 0;
+            world.replicas[r].looks += 1;
             let arrived = world.replicas[r].connection.replace(world.run) != Some(world.run);
             world.db.observe(world.now, batch, arrived)
         };
@@ -93,6 +94,9 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         };
         if !is_ignored {
             sim.tell(called(r), || format!("ends the history {}: {verdict:?}", seen.epoch));
+            if verdict == Verdict::Lost {
+                sim.world().judge.ends(&seen.epoch);
+            }
             sim.step().await;
             begin_epoch(sim, &seen.epoch);
             continue;
@@ -161,14 +165,10 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     sim.hang().await;
     let forgets_all = sim.breaks(Mutant::ForgetsUnpublished);
     let ids = if forgets_all { seen.outbox.iter().map(|(id, ..)| *id).collect() } else { left.shown() };
-    let is_fenced = !sim.breaks(Mutant::ForgetsUnfenced);
     if is_cut_short(sim, r) {
         return false;
     }
     let world = &mut *sim.world();
-    if is_fenced && world.db.generation != seen.generation {
-        return false;
-    }
     world.db.forget(&ids);
     world.committed();
     left.are_shown(batch)
@@ -234,7 +234,13 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
     if is_cut_short(sim, r) {
         return;
     }
-    if !sim.breaks(Mutant::AnnouncesUnstored) {
+    let unshown = sim.breaks(Mutant::AnnouncesUnpublished).then_some(Message::Watermark { at_ms });
+    let announcement = proof.announcement().or(unshown);
+    if let Some(message) = announcement.as_ref().filter(|_| sim.breaks(Mutant::AnnouncesUnstored)) {
+        append(sim, r, seen.generation, message).await;
+        sim.step().await;
+    }
+    {
         let world = &mut *sim.world();
         if !world.db.store_watermark(watermark, &seen.epoch) {
             return;
@@ -242,8 +248,7 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
         world.committed();
     }
     sim.memory(r).advance_table(at_ms);
-    let unshown = sim.breaks(Mutant::AnnouncesUnpublished).then_some(Message::Watermark { at_ms });
-    if let Some(message) = proof.announcement().or(unshown) {
+    if let Some(message) = announcement.filter(|_| !sim.breaks(Mutant::AnnouncesUnstored)) {
         append(sim, r, seen.generation, &message).await;
     }
 }

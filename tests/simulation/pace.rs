@@ -63,6 +63,9 @@ pub struct Pace {
     pub follow: u32,
     pub work: u32,
     pub fault: u32,
+    /// How often a change brings units that will expire, and how often it changes no figure; in percent.
+    pub expiries: u32,
+    pub same: u32,
     /// Of what breaks: a replica, its connection, Redis, all of Redis but a copy, what is held, the database.
     pub faults: [u32; 6],
     /// Of where is read: the primary, a streaming replica, Redis.
@@ -79,6 +82,32 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Nothing happens by itself.
+    pub fn calm() -> Self {
+        Pace {
+            recent: 2,
+            replay: 50,
+            batch: 100,
+            lag: 1,
+            write: 0,
+            read: 0,
+            refresh: 0,
+            drain: 0,
+            follow: 0,
+            work: 0,
+            fault: 0,
+            expiries: 0,
+            same: 0,
+            faults: [0; 6],
+            sources: [0; 3],
+            hangs: 0,
+            leader: 0,
+            leads: 0,
+            disaster: Disaster::Nothing,
+            unanswered: 0,
+        }
+    }
+
     /// About this, or about anything.
     pub fn random(rng: &mut Pcg64, theme: Option<Theme>) -> Self {
         let mut pace = Pace::any(rng);
@@ -111,6 +140,8 @@ impl Pace {
             follow,
             work,
             fault,
+            expiries: 20,
+            same: 10,
             faults,
             sources,
             hangs,

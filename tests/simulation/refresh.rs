@@ -35,12 +35,13 @@ pub fn write(world: &mut World, k: usize) {
 fn new_changes(world: &mut World, k: usize) -> Vec<Change> {
     let (at, era) = (world.now, world.judge.era());
     let expires_at = at + world.rng.random_range(100..2_000);
-    let times = if world.chance(20) { vec![at, expires_at] } else { vec![at] };
+    let (expires, changes_none) = (world.pace.expiries, world.pace.same);
+    let times = if world.chance(expires) { vec![at, expires_at] } else { vec![at] };
     let mut changes = Vec::new();
     for at in times {
         let Some(bit) = world.judge.new_bit(k) else { return Vec::new() };
         // Units replaced by as many others change no figure.
-        let bit = if world.chance(10) { 0 } else { bit };
+        let bit = if world.chance(changes_none) { 0 } else { bit };
         changes.push(Change { at, is_expiry: at == expires_at, era, bit });
     }
     changes
