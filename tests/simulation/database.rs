@@ -116,7 +116,7 @@ impl Database {
         Some(TableRead { rows: vec![self.rows[k].clone()], epoch: epoch(of), watermark: Some(watermark), replica: None })
     }
 
-    pub fn observe(&self, now: i64, batch: usize) -> Observation {
+    pub fn observe(&self, now: i64, batch: usize, arrived: bool) -> Observation {
         let mark = |(id, k): &(i64, usize)| Mark {
             id: *id,
             kind: MarkKind::Activity,
@@ -135,7 +135,7 @@ impl Database {
             verified_through_ms: None,
             servers: 3,
             off_stream: 0,
-            arrived: false,
+            arrived,
             leads: true,
         }
     }

@@ -32,15 +32,15 @@ struct Look {
     /// Taken before it.
     vantage: Vantage,
     seen: Observation,
-    /// Of the database's server.
-    run: u32,
 }
 
-impl Look {
-    /// What follows from a look is stored over the connection that looked, which no restart of the database's server outlives.
-    fn is_cut_short(&self, sim: &Sim) -> bool {
-        sim.world().run != self.run && !sim.breaks(Mutant::OutlivesItsConnection)
-    }
+/// What follows from a look is stored over the connection of the last one, which no restart of the database's server outlives.
+fn is_cut_short(sim: &Sim, r: usize) -> bool {
+    let is_connected = {
+        let world = sim.world();
+        world.replicas[r].connection == Some(world.run)
+    };
+    !is_connected && !sim.breaks(Mutant::OutlivesItsConnection)
 }
 
 async fn run_once(sim: &Sim, r: usize) {
@@ -56,6 +56,9 @@ async fn run_once(sim: &Sim, r: usize) {
     }
     if (!seen.marks.is_empty() || seen.expiry_due) && !sim.breaks(Mutant::LooksOnce) {
         let again = observe(sim, r, batch).await;
+        if !sim.breaks(Mutant::AnnouncesAcrossGenerations) {
+            proof.look_again(&again.seen);
+        }
         proof.show(show_leftovers(sim, r, &again).await);
     }
     announce(sim, r, proof, &look).await;
@@ -71,10 +74,12 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         let caught_up = sim.world().replicas[r].following.is_caught_up();
         let (vantage, heard_ms) = (memory.vantage(), memory.watermark_ms());
         sim.step().await;
-        let (seen, run) = {
+        let seen = {
             let world = &mut *sim.world();
             world.replicas[r].ahead = 0;
-            (world.db.observe(world.now, batch), world.run)
+            world.replicas[r].looks += 1;
+            let arrived = world.replicas[r].connection.replace(world.run) != Some(world.run);
+            world.db.observe(world.now, batch, arrived)
         };
         sim.step().await;
         if enter(sim, r, &seen.epoch).await {
@@ -89,6 +94,9 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         };
         if !is_ignored {
             sim.tell(called(r), || format!("ends the history {}: {verdict:?}", seen.epoch));
+            if verdict == Verdict::Lost {
+                sim.world().judge.ends(&seen.epoch);
+            }
             sim.step().await;
             begin_epoch(sim, &seen.epoch);
             continue;
@@ -99,7 +107,7 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         if heard_ms > seen.at_ms + CLOCK_TOLERANCE_MS {
             sim.world().judge.lie = Some(format!("a look at {} ms leaves what was proven as of {heard_ms}", seen.at_ms));
         }
-        return Look { vantage, seen, run };
+        return Look { vantage, seen };
     }
 }
 
@@ -157,14 +165,10 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     sim.hang().await;
     let forgets_all = sim.breaks(Mutant::ForgetsUnpublished);
     let ids = if forgets_all { seen.outbox.iter().map(|(id, ..)| *id).collect() } else { left.shown() };
-    let is_fenced = !sim.breaks(Mutant::ForgetsUnfenced);
-    if look.is_cut_short(sim) {
+    if is_cut_short(sim, r) {
         return false;
     }
     let world = &mut *sim.world();
-    if is_fenced && world.db.generation != seen.generation {
-        return false;
-    }
     world.db.forget(&ids);
     world.committed();
     left.are_shown(batch)
@@ -221,16 +225,22 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
     let (proof, at_ms) = match sim.breaks(Mutant::WatermarkOfLater) {
         true => {
             let later = sim.world().now;
-            (Proof::of(vantage, &Observation { at_ms: later, ..sim.world().db.observe(later, 0) }), later)
+            (Proof::of(vantage, &Observation { at_ms: later, ..sim.world().db.observe(later, 0, false) }), later)
         }
         false => (proof, seen.at_ms),
     };
     let Some(watermark) = proof.watermark() else { return };
     sim.hang().await;
-    if look.is_cut_short(sim) {
+    if is_cut_short(sim, r) {
         return;
     }
-    if !sim.breaks(Mutant::AnnouncesUnstored) {
+    let unshown = sim.breaks(Mutant::AnnouncesUnpublished).then_some(Message::Watermark { at_ms });
+    let announcement = proof.announcement().or(unshown);
+    if let Some(message) = announcement.as_ref().filter(|_| sim.breaks(Mutant::AnnouncesUnstored)) {
+        append(sim, r, seen.generation, message).await;
+        sim.step().await;
+    }
+    {
         let world = &mut *sim.world();
         if !world.db.store_watermark(watermark, &seen.epoch) {
             return;
@@ -238,8 +248,7 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
         world.committed();
     }
     sim.memory(r).advance_table(at_ms);
-    let unshown = sim.breaks(Mutant::AnnouncesUnpublished).then_some(Message::Watermark { at_ms });
-    if let Some(message) = proof.announcement().or(unshown) {
+    if let Some(message) = announcement.filter(|_| !sim.breaks(Mutant::AnnouncesUnstored)) {
         append(sim, r, seen.generation, &message).await;
     }
 }

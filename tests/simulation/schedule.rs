@@ -26,7 +26,7 @@ pub struct Asked {
 }
 
 pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, String> {
-    let sim = Sim::new(seed, mutant, is_told);
+    let sim = Sim::random(seed, mutant, is_told);
     let mut actors = Vec::new();
     (0..REPLICAS).for_each(|r| start(&sim, r));
     let mut result = Ok(());
@@ -48,7 +48,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
 }
 
 /// A replica's tasks.
-fn start(sim: &Sim, r: usize) {
+pub fn start(sim: &Sim, r: usize) {
     sim.spawn(Some(r), false, stream::follow_for_ever(sim.clone(), r));
     sim.spawn(Some(r), false, stream::publish_for_ever(sim.clone(), r));
 }
@@ -80,7 +80,7 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
 }
 
 /// Lets the `nth` of these take a step.
-fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize) -> Option<usize> {
+pub fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize) -> Option<usize> {
     let at = actors.iter().enumerate().filter(|(_, actor)| which(actor)).map(|(at, _)| at).nth(nth)?;
     let replica = actors[at].replica;
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -125,9 +125,9 @@ fn refresh(sim: &Sim, r: usize, k: usize) {
 fn drains(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
     let (r, passes) = {
         let world = &mut *sim.world();
-        let leader = world.pace.leader;
-        let r = if world.chance(70) { leader } else { r };
-        (r, (r == leader || world.chance(30)) && world.has_started(r))
+        let (leader, leads) = (world.pace.leader, world.pace.leads);
+        let r = if world.chance(leads) { leader } else { r };
+        (r, (r == leader || world.chance(100 - leads)) && world.has_started(r))
     };
     if std::mem::replace(&mut sim.world().replicas[r].drains, true) {
         return poll(actors, |actor| actor.is_drain && actor.replica == Some(r), 0);
@@ -243,11 +243,8 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
             }
             Disaster::Loses => {
                 let back = world.rng.random_range(0..world.committed.len());
-                let before = world.db.clone();
-                world.judge.restore(world.now, &before);
-                world.db = Database::clone(&world.committed[world.committed.len() - 1 - back]);
-                world.run += 1;
-                world.locks = Default::default();
+                let copy = Database::clone(&world.committed[world.committed.len() - 1 - back]);
+                world.restore(copy);
                 // A volume that was put back says that it is what it was. Who serves it is stopped meanwhile. It lacks a watermark that
                 // was announced: it must have been in use for a moment after the copy was made (docs/freshness.md, "What is assumed").
                 let announced_ms = world.replicas.iter().map(|replica| replica.memory.watermark_ms()).max();

@@ -28,7 +28,7 @@ use crate::{
 
 pub const REPLICAS: usize = 3;
 /// States that a streaming replica may still show.
-const STANDBY_STATES: usize = 40;
+const STANDBY_STATES: usize = 80;
 const MEMORY_BYTES: u64 = 1 << 20;
 
 /// What waits to be appended to the stream, and put into the tier.
@@ -53,6 +53,9 @@ pub struct Replica {
     /// Which of two Redis it uses.
     pub side: usize,
     pub has_started: bool,
+    /// Which of the database's servers it is connected to for its looks; none outlives a restore or a failover.
+    pub connection: Option<u32>,
+    pub looks: u32,
     /// A pass, or a look, has its turn.
     pub drains: bool,
 }
@@ -70,6 +73,8 @@ impl Replica {
             is_cut_off: false,
             side: 0,
             has_started: false,
+            connection: None,
+            looks: 0,
             drains: false,
         }
     }
@@ -113,6 +118,14 @@ impl World {
         if self.committed.len() > STANDBY_STATES {
             self.committed.pop_front();
         }
+    }
+
+    /// The database is an earlier state of itself from now on.
+    pub fn restore(&mut self, copy: Database) {
+        self.judge.restore(self.now, &self.db);
+        self.db = copy;
+        self.run += 1;
+        self.locks = Default::default();
     }
 
     /// The place of one of these weights, each as likely as it is heavy.
@@ -160,9 +173,13 @@ impl World {
 pub struct Sim(Rc<RefCell<World>>);
 
 impl Sim {
-    pub fn new(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Self {
+    pub fn random(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Self {
         let mut rng = Pcg64::seed_from_u64(seed);
-        let pace = Pace::random(&mut rng);
+        let pace = Pace::random(&mut rng, mutant.and_then(Mutant::theme));
+        Sim::new(rng, pace, mutant, is_told)
+    }
+
+    pub fn new(rng: Pcg64, pace: Pace, mutant: Option<Mutant>, is_told: bool) -> Self {
         let db = Database::new();
         let mut world = World {
             replicas: std::array::from_fn(|_| Replica::new(pace.recent)),

@@ -113,6 +113,7 @@ impl Drain {
         if !seen.marks.is_empty() || seen.expiry_due {
             // Another server may have dealt with one of these and not have published it yet.
             let (vantage, after) = self.observe(&mut known, self.batch).await?;
+            proof.look_again(&after);
             proof.show(self.show_leftovers(&vantage, &after).await?);
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;

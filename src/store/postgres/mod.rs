@@ -161,9 +161,9 @@ impl Store for PostgresStore {
         fleet::begin_epoch(&self.pool, old).await
     }
 
-    async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
-        let forget = async |connection: &mut PgConnection| fleet::forget_published(connection, outbox, facilities, generation).await;
-        Ok(self.presence.write(forget).await?.unwrap_or(false))
+    async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool> {
+        let forget = async |connection: &mut PgConnection| fleet::forget_published(connection, outbox, facilities).await;
+        Ok(self.presence.write(forget).await?.is_some())
     }
 
     async fn compact_outbox(&self) -> Result<()> {
