@@ -57,9 +57,6 @@ impl<'a> Leftovers<'a> {
     }
 }
 
-/// Rows in one message.
-const ROWS: usize = 100;
-
 impl Drain {
     /// Publishes what nobody else has, and forgets all that has come by. True where nothing visible in this look is left.
     pub(super) async fn show_leftovers(&self, vantage: &Vantage, seen: &Observation) -> store::Result<bool> {
@@ -68,7 +65,7 @@ impl Drain {
         }
         let told = self.tell_facilities(seen).await?;
         let mut left = Leftovers::of(seen, |key, version| self.changes.have_shown(seen.generation, key, version));
-        for keys in left.unseen().chunks(ROWS) {
+        for keys in left.unseen().chunks(Message::ROWS) {
             if self.publish(vantage, &left, keys).await? {
                 left.published(keys);
             }
