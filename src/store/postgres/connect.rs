@@ -1,7 +1,8 @@
 //! The pools: their limits, what each connection is set to, and what is checked before the service starts and before each use.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -16,6 +17,9 @@ const OLDEST_SERVER: i32 = 150_000;
 
 /// A connection that was used so recently is taken to be as it was.
 const MOMENT: Duration = Duration::from_millis(100);
+
+/// How long a start that fails may look for the reason.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What every connection is set to.
 pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnectOptions> {
@@ -44,12 +48,12 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
         .before_acquire(|connection, meta| {
             Box::pin(async move { Ok(meta.idle_for < MOMENT || is_primary(connection).await.unwrap_or(false)) })
         })
-        .connect_with(options.clone())
-        .await;
-    let pool = match pool {
-        Ok(pool) => pool,
-        Err(error) => return Err(explained(error, &options).await),
-    };
+        .connect_lazy_with(options.clone());
+    // Side by side: one after the other, those to a server that is far away would not be there in time.
+    let first = settings.min_connections.clamp(1, settings.max_connections.max(1));
+    if let Err(error) = try_join_all((0..first).map(|_| pool.acquire())).await {
+        return Err(explained(error, &options, settings).await);
+    }
     check_server(&pool, settings).await?;
     // An index on a large table takes as long as it takes.
     let mut connection = pool.acquire().await?;
@@ -88,13 +92,29 @@ async fn is_primary(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(connection).await
 }
 
-/// A pool that finds only a standby says no more than that its time ran out.
-async fn explained(error: sqlx::Error, options: &PgConnectOptions) -> StoreError {
-    let ask = async { is_primary(&mut options.connect().await?).await };
-    match (&error, tokio::time::timeout(Duration::from_secs(1), ask).await) {
-        (sqlx::Error::PoolTimedOut, Ok(Ok(false))) => StoreError::Unavailable(in_recovery()),
-        _ => error.into(),
+/// A pool says no more than that its time ran out, whether it finds only a standby, nobody, or a server that is far away.
+async fn explained(error: sqlx::Error, options: &PgConnectOptions, settings: &DatabaseSettings) -> StoreError {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error.into();
     }
+    let asked = Instant::now();
+    let ask = async { is_primary(&mut options.connect().await?).await };
+    match tokio::time::timeout(EXPLAINED_WITHIN, ask).await {
+        Ok(Ok(false)) => StoreError::Unavailable(in_recovery()),
+        Ok(Ok(true)) => StoreError::Unavailable(too_far(asked.elapsed(), settings)),
+        Ok(Err(reason)) => reason.into(),
+        Err(_) => error.into(),
+    }
+}
+
+fn too_far(took: Duration, settings: &DatabaseSettings) -> sqlx::Error {
+    let DatabaseSettings { min_connections, acquire_timeout_ms, .. } = settings;
+    let (took_ms, short) = (took.as_millis(), "the server answers, and is too far away or too busy");
+    let advice = "raise database.acquire_timeout_ms, or lower database.min_connections";
+    sqlx::Error::Configuration(
+        format!("{short} to open {min_connections} connections within {acquire_timeout_ms} ms (one took {took_ms} ms now): {advice}")
+            .into(),
+    )
 }
 
 /// Refuses a server that is too old, and warns where the pool comes near what the server allows.
