@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::{Metrics, Trigger},
-    service::{directory::Directory, refresh::all_days_with_data, troubles::Troubles},
+    service::{days::all_days_with_data, directory::Directory, troubles::Troubles},
     store::{self, Difference, JobRun, Store, StoreError},
 };
 

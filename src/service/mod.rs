@@ -1,6 +1,7 @@
 //! What the service does, apart from how it is asked (`http`, `jobs`, `tools`) and where it is kept (`store`, `cache`).
 
 pub mod answer;
+pub mod days;
 pub mod directory;
 pub mod flights;
 pub mod found;

@@ -14,7 +14,7 @@ use super::Drain;
 use crate::{
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::Trigger,
-    service::refresh::{DAYS_IN_A_SPAN, all_days_with_data, days_with_data},
+    service::days::{DAYS_IN_A_SPAN, all_days_with_data, days_with_data},
     store::{self, Mark, MarkKind, StoreError},
 };
 
