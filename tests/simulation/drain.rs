@@ -2,7 +2,7 @@
 
 use facility_summary::{
     cache::memory::Vantage,
-    changes::{Appended, Message, Position},
+    changes::{Appended, Message},
     jobs::drain::{Known, Leftovers, Proof, Verdict},
     store::{Epoch, Observation},
 };
@@ -86,7 +86,8 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
             sim.world().replicas[r].known = Known::default();
             continue;
         }
-        let verdict = sim.world().replicas[r].known.judge(&seen, Some((vantage.position, heard_ms)), memory.table_ms(), true);
+        let heard = (!sim.is_alone()).then_some((vantage.position, heard_ms));
+        let verdict = sim.world().replicas[r].known.judge(&seen, heard, memory.table_ms(), true);
         let is_ignored = match verdict {
             Verdict::Same => true,
             Verdict::Lost => sim.breaks(Mutant::IgnoresLosses),
@@ -128,13 +129,13 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     sim.tell(called(r), || format!("enters the history {epoch}"));
     // As `Changes::enter` does it.
     if before.is_some() {
-        sim.memory(r).start_over(Some(Position::default()));
+        sim.start_over(r);
         sim.step().await;
     }
     sim.world().replicas[r].epoch = Some(epoch.clone());
     if before.is_some() {
         sim.step().await;
-        sim.memory(r).start_over(Some(Position::default()));
+        sim.start_over(r);
     }
     let world = &mut *sim.world();
     world.replicas[r].entered = Some(epoch.clone());
@@ -149,7 +150,7 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
         return true;
     }
     let (memory, batch) = (sim.memory(r), sim.world().pace.batch);
-    let generation = (!sim.breaks(Mutant::ShownInAnyGeneration)).then_some(seen.generation);
+    let generation = (!sim.is_alone() && !sim.breaks(Mutant::ShownInAnyGeneration)).then_some(seen.generation);
     let mut left = Leftovers::of(seen, |key, version| memory.has_seen(generation, key, version));
     let unseen = left.unseen();
     if !unseen.is_empty() {
@@ -176,6 +177,10 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
 
 /// Whether the message stands in the stream of that generation now. Where there is none, one begins.
 async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool {
+    if sim.is_alone() {
+        sim.memory(r).consume_next(message);
+        return true;
+    }
     let Some(epoch) = sim.epoch(r) else { return false };
     let least = if sim.breaks(Mutant::AppendsToEarlier) { 0 } else { generation };
     let appended = stream::append(sim, r, &epoch, least, message).await;

@@ -1,6 +1,7 @@
 //! A fleet in one thread: the tiers' own code (`Memory`, the stream's messages, what a pass of the drain may say, what a read has found)
 //! under random schedules, one small step of one actor at a time. Stream, tier, database and clock are simulated, and so is what befalls
-//! them. After each step of a replica all that it would answer is asked: does it lack a change committed at or before the time it claims?
+//! them. In some there is one server only, whose stream is within it. After each step of a replica all that it would answer is asked: does
+//! it lack a change committed at or before the time it claims?
 //!
 //! `make replay SEED=123 [MUTANT=Name]` replays one schedule and tells its steps; `make simulate` runs many, `SCHEDULES` says how many, and
 //! breaks each rule in turn. `make simulate MUTANT=Name` breaks only that one, and tells the steps where its schedule is made by hand.

@@ -47,6 +47,8 @@ impl Theme {
 
 #[derive(Debug, Clone)]
 pub struct Pace {
+    /// One server, whose stream is within it.
+    pub is_alone: bool,
     /// Changes that a replica remembers.
     pub recent: usize,
     /// Messages of before its start that a replica reads.
@@ -85,6 +87,7 @@ impl Pace {
     /// Nothing happens by itself.
     pub fn calm() -> Self {
         Pace {
+            is_alone: false,
             recent: 2,
             replay: 50,
             batch: 100,
@@ -111,6 +114,9 @@ impl Pace {
     /// About this, or about anything.
     pub fn random(rng: &mut Pcg64, theme: Option<Theme>) -> Self {
         let mut pace = Pace::any(rng);
+        if theme.is_none() && rng.random_range(0..8) == 0 {
+            return Pace { is_alone: true, leader: 0, leads: 100, ..pace };
+        }
         // Half of them are about nothing in particular.
         let theme = theme.or_else(|| Theme::ALL.get(rng.random_range(0..2 * Theme::ALL.len())).copied());
         if let Some(theme) = theme {
@@ -128,6 +134,7 @@ impl Pace {
         let faults = std::array::from_fn(|_| weight(&[1, 1, 8]));
         let sources = std::array::from_fn(|_| weight(&[1, 1, 6]));
         Pace {
+            is_alone: false,
             recent: one_of(rng, &[2, 4, 32]),
             // So that it reaches back to a watermark (docs/freshness.md, "What is assumed").
             replay: one_of(rng, &[50, 200]),

@@ -129,6 +129,9 @@ pub async fn pass_on(sim: &Sim, r: usize, vantage: &facility_summary::cache::mem
         memory.forget_facility(key(0).0);
     }
     let vantage = if sim.breaks(Mutant::PublishesOldHistory) { memory.vantage() } else { *vantage };
+    if sim.is_alone() {
+        return memory.publish(&vantage, [row].into_iter());
+    }
     let entries = memory.take_own(&vantage, [row].into_iter());
     if let Some(epoch) = epoch
         && !entries.is_empty()

@@ -28,7 +28,8 @@ pub struct Asked {
 pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, String> {
     let sim = Sim::random(seed, mutant, is_told);
     let mut actors = Vec::new();
-    (0..REPLICAS).for_each(|r| start(&sim, r));
+    let servers = if sim.world().pace.is_alone { 1 } else { REPLICAS };
+    (0..servers).for_each(|r| start(&sim, r));
     let mut result = Ok(());
     for _ in 0..STEPS {
         let touched = step(&sim, &mut actors);
@@ -49,8 +50,10 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
 
 /// A replica's tasks.
 pub fn start(sim: &Sim, r: usize) {
-    sim.spawn(Some(r), false, stream::follow_for_ever(sim.clone(), r));
-    sim.spawn(Some(r), false, stream::publish_for_ever(sim.clone(), r));
+    if !sim.world().pace.is_alone {
+        sim.spawn(Some(r), false, stream::follow_for_ever(sim.clone(), r));
+        sim.spawn(Some(r), false, stream::publish_for_ever(sim.clone(), r));
+    }
 }
 
 /// One step. Answers the replica that took it.
@@ -61,7 +64,8 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         let p = &world.pace;
         let weights = [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault];
         let choice = world.one_of(&weights);
-        (choice, world.rng.random_range(0..REPLICAS), world.rng.random_range(0..KEYS))
+        let servers = if world.pace.is_alone { 1 } else { REPLICAS };
+        (choice, world.rng.random_range(0..servers), world.rng.random_range(0..KEYS))
     };
     let is_crowded = actors.len() > AT_ONCE;
     match choice {
@@ -94,12 +98,13 @@ fn read(sim: &Sim, r: usize, k: usize) {
     if sim.epoch(r).is_none() {
         return;
     }
-    let from = {
+    let (from, is_alone) = {
         let world = &mut *sim.world();
         let sources = world.pace.sources;
-        world.one_of(&sources)
+        (world.one_of(&sources), world.pace.is_alone)
     };
     match from {
+        _ if is_alone => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
         0 => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
         1 => sim.spawn(Some(r), false, fills::from_standby(sim.clone(), r, k)),
         _ => sim.spawn(Some(r), false, fills::from_redis(sim.clone(), r, k)),
@@ -261,6 +266,7 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
     };
     sim.tell("database", || what);
     if is_cold {
-        (0..REPLICAS).for_each(|r| restart(sim, actors, r));
+        let servers = if sim.world().pace.is_alone { 1 } else { REPLICAS };
+        (0..servers).for_each(|r| restart(sim, actors, r));
     }
 }

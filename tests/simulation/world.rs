@@ -150,8 +150,9 @@ impl World {
 
     /// Whether a replica may drain: a start waits until the stream has been read.
     pub fn has_started(&mut self, r: usize) -> bool {
+        let is_alone = self.pace.is_alone;
         let replica = &mut self.replicas[r];
-        replica.has_started |= replica.following.is_caught_up();
+        replica.has_started |= is_alone || replica.following.is_caught_up();
         replica.has_started
     }
 
@@ -216,6 +217,15 @@ impl Sim {
 
     pub fn vantage(&self, r: usize) -> Vantage {
         self.memory(r).vantage()
+    }
+
+    pub fn is_alone(&self) -> bool {
+        self.world().pace.is_alone
+    }
+
+    /// Drops what a replica holds: the stream begins anew, or within it goes on.
+    pub fn start_over(&self, r: usize) {
+        self.memory(r).start_over((!self.is_alone()).then(Position::default));
     }
 
     pub fn breaks(&self, mutant: Mutant) -> bool {
