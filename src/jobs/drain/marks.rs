@@ -102,7 +102,10 @@ impl Drain {
     /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under way must not write them again.
     async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<()> {
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
-        tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        if taken.iter().any(|mark| mark.facility_id != Some(id)) {
+            return Err(StoreError::Conflict); // a backup that was restored gives the number of a mark to another
+        }
         tx.lock(&[id]).await?;
         tx.remove_summaries(&[id]).await?;
         tx.note_facilities(&[id]).await?;
@@ -166,7 +169,10 @@ impl Drain {
             return Ok(false);
         }
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
-        tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        if taken.iter().any(|mark| !marks.contains(&mark)) {
+            return Ok(false); // as above: what that one says is for the next pass
+        }
         tx.commit().await?;
         Ok(true)
     }
