@@ -65,6 +65,43 @@ struct Passenger {
     day_key: DayKey,
     trigger: Trigger,
     asked: Option<AtLeast>,
+    flying: Flying,
+}
+
+/// A key in the air. Where it is dropped without a landing, as by a panic, it lands as lost: otherwise its readers would wait for ever, and
+/// the next flight of the key, too.
+struct Flying {
+    flights: Arc<Flights>,
+    key: Key,
+    has_landed: bool,
+}
+
+impl Flying {
+    fn land(mut self, landing: Landing) {
+        self.touch_down(landing);
+    }
+
+    fn land_elsewhere(self, entry: StoredEntry) {
+        let found = Refreshed { row: entry.row, changed: false, written: false, elsewhere: true };
+        self.land(Ok(Some(Arc::new(found))));
+    }
+
+    fn touch_down(&mut self, landing: Landing) {
+        self.has_landed = true;
+        if let Some(seats) = self.flights.board().flying.remove(&self.key) {
+            seats.send_replace(Some(landing));
+        }
+    }
+}
+
+impl Drop for Flying {
+    fn drop(&mut self) {
+        if !self.has_landed {
+            self.touch_down(lost());
+            // Whoever would not join it has waited for its landing.
+            self.flights.call();
+        }
+    }
 }
 
 impl Flights {
@@ -139,15 +176,15 @@ impl Flights {
         loop {
             let passengers = self.board_passengers();
             let Some(trigger) = passengers.first().map(|passenger| passenger.trigger) else { return };
-            let (day_keys, leases) = self.take_turns(passengers).await;
-            if !day_keys.is_empty() {
-                self.fly_and_land(&day_keys, leases, trigger).await;
+            let (passengers, leases) = self.take_turns(passengers).await;
+            if !passengers.is_empty() {
+                self.fly_and_land(passengers, leases, trigger).await;
             }
         }
     }
 
     /// The keys that are this replica's to refresh; another's are waited for beside the runway.
-    async fn take_turns(self: &Arc<Self>, passengers: Vec<Passenger>) -> (Vec<DayKey>, Vec<Lease>) {
+    async fn take_turns(self: &Arc<Self>, passengers: Vec<Passenger>) -> (Vec<Passenger>, Vec<Lease>) {
         let (mut ours, mut leases) = (Vec::with_capacity(passengers.len()), Vec::new());
         let turns = passengers.iter().map(|passenger| async {
             match self.shared.as_ref().zip(passenger.asked) {
@@ -156,63 +193,52 @@ impl Flights {
             }
         });
         let turns = futures_util::future::join_all(turns).await;
-        for (Passenger { day_key, trigger, asked }, turn) in passengers.into_iter().zip(turns) {
-            match (turn, self.shared.as_ref().zip(asked)) {
+        for (passenger, turn) in passengers.into_iter().zip(turns) {
+            match (turn, self.shared.as_ref().zip(passenger.asked)) {
                 (Turn::Another, Some((shared, asked))) => {
-                    drop(self.runtime.spawn(self.clone().wait_for_another(shared.clone(), day_key, asked, trigger)));
+                    drop(self.runtime.spawn(self.clone().wait_for_another(shared.clone(), passenger, asked)));
                 }
-                (Turn::Done(entry), _) => self.land_elsewhere(&day_key.id(), entry),
+                (Turn::Done(entry), _) => passenger.flying.land_elsewhere(entry),
                 (Turn::Ours(lease), _) => {
                     leases.extend(lease);
-                    ours.push(day_key);
+                    ours.push(passenger);
                 }
-                (Turn::Another, None) => ours.push(day_key),
+                (Turn::Another, None) => ours.push(passenger),
             }
         }
         (ours, leases)
     }
 
-    async fn wait_for_another(self: Arc<Self>, shared: Arc<Shared>, day_key: DayKey, asked: AtLeast, trigger: Trigger) {
-        match shared.wait(&day_key.id(), asked).await {
-            Ok(entry) => self.land_elsewhere(&day_key.id(), entry),
+    async fn wait_for_another(self: Arc<Self>, shared: Arc<Shared>, passenger: Passenger, asked: AtLeast) {
+        match shared.wait(&passenger.day_key.id(), asked).await {
+            Ok(entry) => passenger.flying.land_elsewhere(entry),
             Err(lease) => {
                 // Many may have waited for a replica that died: they must not take the whole pool at once.
                 let _runway = self.runways.acquire().await;
-                self.fly_and_land(&[day_key], lease.into_iter().collect(), trigger).await;
+                let trigger = passenger.trigger;
+                self.fly_and_land(vec![passenger], lease.into_iter().collect(), trigger).await;
             }
         }
         // Whoever would not join it has waited for its landing, and nobody else looks for them.
         self.call();
     }
 
-    async fn fly_and_land(&self, day_keys: &[DayKey], leases: Vec<Lease>, trigger: Trigger) {
+    async fn fly_and_land(&self, passengers: Vec<Passenger>, leases: Vec<Lease>, trigger: Trigger) {
         let vantage = self.refresher.changes.vantage();
-        let landings = self.fly(day_keys, trigger).await;
+        let (day_keys, flying): (Vec<DayKey>, Vec<Flying>) = passengers.into_iter().map(|p| (p.day_key, p.flying)).unzip();
+        let landings = self.fly(&day_keys, trigger).await;
         let found: Vec<StoredEntry> = match leases.is_empty() {
             true => Vec::new(),
             false => landings.iter().flatten().flatten().map(|r| StoredEntry { row: r.row.clone(), since: vantage.position }).collect(),
         };
-        for (day_key, landing) in day_keys.iter().zip(landings) {
-            self.land_one(&day_key.id(), landing);
-        }
+        flying.into_iter().zip(landings).for_each(|(flying, landing)| flying.land(landing));
         if let Some(shared) = self.shared.as_ref().filter(|_| !leases.is_empty()) {
             shared.done(&vantage, &found, leases).await;
         }
     }
 
-    fn land_elsewhere(&self, key: &Key, entry: StoredEntry) {
-        let found = Refreshed { row: entry.row, changed: false, written: false, elsewhere: true };
-        self.land_one(key, Ok(Some(Arc::new(found))));
-    }
-
-    fn land_one(&self, key: &Key, landing: Landing) {
-        if let Some(seats) = self.board().flying.remove(key) {
-            seats.send_replace(Some(landing));
-        }
-    }
-
     /// Moves waiting flights of one trigger, whose key is not in the air, into the air.
-    fn board_passengers(&self) -> Vec<Passenger> {
+    fn board_passengers(self: &Arc<Self>) -> Vec<Passenger> {
         let mut board = self.board();
         let board = &mut *board;
         let ready: Vec<Key> = board.waiting.keys().filter(|key| !board.flying.contains_key(key)).copied().collect();
@@ -226,7 +252,8 @@ impl Flights {
             }
             if let Some(flight) = board.waiting.remove(&key) {
                 board.flying.insert(key, flight.seats);
-                taken.push(Passenger { day_key: flight.day_key, trigger: flight.trigger, asked: flight.asked });
+                let flying = Flying { flights: self.clone(), key, has_landed: false };
+                taken.push(Passenger { day_key: flight.day_key, trigger: flight.trigger, asked: flight.asked, flying });
             }
         }
         taken

@@ -69,9 +69,8 @@ impl Shared {
             // Where that fails, the others refresh for themselves.
             let _ = self.tier.put(epoch.name(), refreshed).await;
         }
-        for lease in leases {
-            let _ = self.tier.release(lease).await; // else it runs out
-        }
+        // Side by side: whoever refreshes next waits for that. One that is not given back runs out.
+        futures_util::future::join_all(leases.into_iter().map(|lease| self.tier.release(lease))).await;
     }
 
     /// Waits for what another replica refreshes, or for one's own turn.

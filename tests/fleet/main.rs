@@ -27,4 +27,5 @@ mod postgres;
 mod read_pool;
 mod redis;
 mod restores;
+mod silence;
 mod small_disk;

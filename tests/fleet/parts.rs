@@ -17,7 +17,7 @@ use crate::{
         redis::Redis,
         service::Launch,
         site::{Site, a_zone_at_noon},
-        wait_until,
+        wait_until, wait_until_within,
     },
 };
 
@@ -27,6 +27,11 @@ pub const FACILITIES: usize = 4;
 pub const QUIET_FACILITY: usize = 3;
 /// Has no memory: what it answers comes from Redis, from the read replica or from the source.
 pub const FORGETFUL: usize = 2;
+
+/// How soon a fleet is to be back to normal after what it depends on.
+const BACK: Duration = Duration::from_secs(2);
+/// When it must be on any machine, however busy that is with three replicas, a load and all they depend on.
+const BACK_AT_LAST: Duration = Duration::from_secs(10);
 
 /// One scenario at a time: a fleet keeps the whole machine busy.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -150,6 +155,18 @@ impl Fleet {
         self.ways().for_each(Proxy::refuse);
     }
 
+    /// The database vanishes without a word: connections of the replicas stay open, and nothing comes back over them, ever.
+    pub fn loses_its_database_in_silence(&self) {
+        self.outside.refuse();
+        self.replicas.iter().for_each(|replica| replica.database.swallow());
+    }
+
+    /// That server is the primary from now on: all ways lead to it, for new connections.
+    pub fn finds(&self, primary: &Postgres) {
+        self.outside.turn_to(socket(primary.url()));
+        self.replicas.iter().for_each(|replica| replica.database.lead_to(socket(primary.url())));
+    }
+
     /// That server is the primary from now on: all ways lead to it.
     pub fn follows(&self, primary: &Postgres) {
         self.ways().for_each(|way| way.turn_to(socket(primary.url())));
@@ -172,10 +189,12 @@ impl Fleet {
     }
 
     /// Waits until the whole fleet is back to normal: each replica is ready, takes writes, and answers with figures at most two seconds
-    /// old, from memory if it has one. Says how long that took since its dependency was back.
+    /// old, from memory if it has one. Says how long that took since its dependency was back, and fails where it takes longer than
+    /// [`BACK_AT_LAST`].
     #[track_caller]
     pub fn is_back(&self, what: &str, since: Instant) -> impl Future<Output = Duration> {
-        let waiting = wait_until("each replica is back to normal", async || {
+        let left = BACK_AT_LAST.saturating_sub(since.elapsed());
+        let waiting = wait_until_within(left, "each replica is back to normal", async || {
             for replica in &self.replicas {
                 if !replica.is_well(&self.probed).await {
                     return false;
@@ -186,7 +205,7 @@ impl Fleet {
         async move {
             waiting.await;
             let took = since.elapsed();
-            eprintln!("{what}: back to normal after {} ms", took.as_millis());
+            eprintln!("{what}: back to normal after {} ms; {} are meant", took.as_millis(), BACK.as_millis());
             took
         }
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long a fault lasts.
-const A_WHILE: Duration = Duration::from_secs(4);
+pub const A_WHILE: Duration = Duration::from_secs(4);
 
 /// Three replicas under load, which may read from a standby.
 pub async fn fleet(postgres: &Postgres) -> (Fleet, Load) {
@@ -100,22 +100,48 @@ async fn postgres_is_slow_for_a_while() {
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_synchronous_standby_takes_over() {
-    let primary = Postgres::start(&[]);
-    let standby = primary.standby(&[]);
+/// From now on each commit waits until a standby has it.
+pub async fn waits_for_its_standby(primary: &Postgres) {
     plain_sql::execute(primary.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
     plain_sql::execute(primary.url(), "SELECT pg_reload_conf()").await;
     wait_until("the standby is synchronous", async || {
         plain_sql::number(primary.url(), "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'").await == 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synchronous_standby_takes_over() {
+    let primary = Postgres::start(&[]);
+    let standby = primary.standby(&[]);
+    waits_for_its_standby(&primary).await;
     let (fleet, load) = fleet_with(&primary, Some(standby)).await;
     primary.crash();
     load.flows_for(A_WHILE / 2).await;
     fleet.standby().promote();
     fleet.follows(fleet.standby());
     fleet.is_back("a synchronous standby", Instant::now()).await;
+    load.flows(400).await;
+    nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
+}
+
+/// Commits hang, neither acknowledged nor lost, and then the standby that never got them gives their numbers to others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synchronous_standby_that_was_cut_off_takes_over() {
+    let primary = Postgres::start(&[]);
+    let link = Proxy::to(socket(primary.url()));
+    let standby = Postgres::start(&["--standby-of", &through(primary.url(), &link)]);
+    waits_for_its_standby(&primary).await;
+    let (fleet, load) = fleet_with(&primary, Some(standby)).await;
+    link.refuse();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'facility-summary'";
+    wait_until("commits of every replica hang", async || plain_sql::number(primary.url(), waiting).await >= 3).await;
+    load.flows_for(A_WHILE).await;
+    fleet.loses_its_database();
+    primary.crash();
+    fleet.standby().promote();
+    fleet.follows(fleet.standby());
+    fleet.is_back("a synchronous standby that was cut off", Instant::now()).await;
     load.flows(400).await;
     nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
 }

@@ -31,6 +31,10 @@ struct Link {
     is_open: bool,
     /// Rises with each cut; a connection ends when it is no longer the one that it began with.
     cuts: u64,
+    /// New connections are taken, and nothing is heard over them.
+    is_silent: bool,
+    /// Rises with each silence; a connection that began before one is silent for good.
+    silences: u64,
     delay: Duration,
 }
 
@@ -44,7 +48,7 @@ enum Way {
 
 impl Proxy {
     pub fn to(target: SocketAddr) -> Proxy {
-        let (link, watched) = watch::channel(Link { target, is_open: true, cuts: 0, delay: Duration::ZERO });
+        let (link, watched) = watch::channel(Link { target, is_open: true, cuts: 0, is_silent: false, silences: 0, delay: Duration::ZERO });
         let tear = Arc::new(AtomicU8::new(0));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be had");
         let address = listener.local_addr().expect("it is bound");
@@ -72,6 +76,17 @@ impl Proxy {
     /// Ends all connections, and new ones at once, until [`Proxy::mend`].
     pub fn refuse(&self) {
         self.change(|link| link.is_open = false);
+    }
+
+    /// Swallows whatever is sent over the connections there are, and over new ones until [`Proxy::lead_to`]. All of them stay open, and
+    /// say nothing any more, ever: as where the other end has lost its power.
+    pub fn swallow(&self) {
+        self.link.send_modify(|link| (link.is_silent, link.silences) = (true, link.silences + 1));
+    }
+
+    /// Sends new connections there. Those there are stay as they are.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.link.send_modify(|link| (link.target, link.is_silent) = (target, false));
     }
 
     /// Carries connections again.
@@ -115,15 +130,24 @@ async fn carry(mut client: TcpStream, mut link: watch::Receiver<Link>, tear: Arc
     if !begun.is_open {
         return;
     }
+    let mut watched = link.clone();
+    let cut = async move { drop(watched.wait_for(|now| now.cuts != begun.cuts).await) };
+    tokio::pin!(cut);
+    if begun.is_silent {
+        return cut.await;
+    }
     let Ok(mut server) = TcpStream::connect(begun.target).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true), server.set_zero_linger());
     let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
     let watched = link.clone();
+    let silence = async { drop(link.wait_for(|now| now.silences != begun.silences).await) };
     tokio::select! {
-        _ = pump(Way::ToServer, from_client, to_server, &watched, &tear) => {}
-        _ = pump(Way::ToClient, from_server, to_client, &watched, &tear) => {}
-        _ = link.wait_for(|now| now.cuts != begun.cuts) => {}
+        _ = pump(Way::ToServer, from_client, to_server, &watched, &tear) => return,
+        _ = pump(Way::ToClient, from_server, to_client, &watched, &tear) => return,
+        () = &mut cut => return,
+        () = silence => {}
     }
+    cut.await;
 }
 
 async fn pump(

@@ -1,6 +1,9 @@
 //! The pools: their limits, what each connection is set to, and what is checked before the service starts and before each use.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::try_join_all;
 use sqlx::{
@@ -8,7 +11,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::fleet::in_recovery;
+use super::{fleet::in_recovery, pool::Pool, witness::Witness};
 use crate::config::{DatabaseSettings, redacted};
 use crate::store::{Connections, Result, StoreError, migrate_error};
 
@@ -38,15 +41,18 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5)))
 }
 
-pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
+pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
     let options = options(settings, &settings.url)?;
+    let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
+    let witness = Arc::new(Witness::start(options.clone(), acquire_timeout).await);
+    let regained = witness.regained();
     // Behind a proxy or a name, a connection may come to lead to a server that was demoted, or that never was the primary.
     let pool = limits(settings)
-        .min_connections(settings.min_connections)
-        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+        .acquire_timeout(acquire_timeout)
         .after_connect(|connection, _| Box::pin(async { if is_primary(connection).await? { Ok(()) } else { Err(in_recovery()) } }))
-        .before_acquire(|connection, meta| {
-            Box::pin(async move { Ok(meta.idle_for < MOMENT || is_primary(connection).await.unwrap_or(false)) })
+        .before_acquire(move |connection, meta| {
+            let outlived = meta.age > regained.borrow().elapsed();
+            Box::pin(async move { Ok(!outlived && (meta.idle_for < MOMENT || is_primary(connection).await.unwrap_or(false))) })
         })
         .connect_lazy_with(options.clone());
     // Side by side: one after the other, those to a server that is far away would not be there in time.
@@ -54,14 +60,16 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<PgPool> {
     if let Err(error) = try_join_all((0..first).map(|_| pool.acquire())).await {
         return Err(explained(error, &options, settings).await);
     }
+    let pool = Pool::new(pool, witness, settings);
     check_server(&pool, settings).await?;
     // An index on a large table takes as long as it takes.
-    let mut connection = pool.acquire().await?;
+    let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let migrated = sqlx::migrate!("migrations/postgres").run(&mut *connection).await.map_err(migrate_error);
     // Closed, not given back: its time-out is not what the others have.
     connection.close().await?;
     migrated?;
+    pool.fill().await;
     Ok(pool)
 }
 
@@ -71,6 +79,8 @@ pub(super) fn lazy(settings: &DatabaseSettings, url: &str, timeout: Duration) ->
     let options = options(settings, url)?.options([("statement_timeout", statement_timeout.as_millis().to_string())]);
     let pool = limits(settings)
         .acquire_timeout(timeout)
+        // A reader may go away before the answer is there, and the driver waits for that without end.
+        .after_release(move |connection, _| Box::pin(async move { Ok(is_alive(connection, timeout).await) }))
         .before_acquire(|connection, meta| Box::pin(async move { Ok(meta.idle_for < MOMENT || connection.ping().await.is_ok()) }));
     Ok(pool.connect_lazy_with(options))
 }
@@ -87,8 +97,13 @@ pub(super) fn connections(pool: &PgPool) -> Connections {
     Connections { in_use: size.saturating_sub(idle), idle, max: pool.options().get_max_connections() }
 }
 
+/// Whether all that it was asked is answered.
+async fn is_alive(connection: &mut PgConnection, timeout: Duration) -> bool {
+    tokio::time::timeout(timeout, connection.ping()).await.is_ok_and(|answer| answer.is_ok())
+}
+
 /// Also tells whether the connection is alive, in the one round trip that a ping would take.
-async fn is_primary(connection: &mut PgConnection) -> sqlx::Result<bool> {
+pub(super) async fn is_primary(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(connection).await
 }
 
@@ -118,7 +133,7 @@ fn too_far(took: Duration, settings: &DatabaseSettings) -> sqlx::Error {
 }
 
 /// Refuses a server that is too old, and warns where the pool comes near what the server allows.
-async fn check_server(pool: &PgPool, settings: &DatabaseSettings) -> Result<()> {
+async fn check_server(pool: &Pool, settings: &DatabaseSettings) -> Result<()> {
     let (version, allowed, reserved): (i32, i32, i32) = sqlx::query_as(
         "SELECT current_setting('server_version_num')::integer, current_setting('max_connections')::integer, current_setting('superuser_reserved_connections')::integer",
     )

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
+use super::pool::Borrowed;
 use crate::domain::{
     blood_type::BloodType,
     event::{Entity, Kind, Record},
@@ -12,7 +13,7 @@ use crate::domain::{
 use crate::store::{LastCounted, Put, Removal, Result, StoreError};
 
 /// Rows under lock, and tombstones for ids without one; `reserve` has made sure that neither appears in between.
-pub(super) async fn load(tx: &mut PgConnection, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
+pub(super) async fn load(tx: &mut Borrowed, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
     let statement = match kind {
         Kind::Facility => include_str!("../../../sql/postgres/entities/load_facility.sql"),
         Kind::BloodBank => include_str!("../../../sql/postgres/entities/load_blood_bank.sql"),
@@ -68,7 +69,7 @@ fn blood_type(row: &PgRow) -> Result<Option<BloodType>> {
     Ok(text.and_then(BloodType::from_canonical))
 }
 
-pub(super) async fn put(tx: &mut PgConnection, kind: Kind, rows: &[Put]) -> Result<()> {
+pub(super) async fn put(tx: &mut Borrowed, kind: Kind, rows: &[Put]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -153,7 +154,7 @@ impl Columns {
     }
 }
 
-pub(super) async fn last_counted(tx: &mut PgConnection, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>> {
+pub(super) async fn last_counted(tx: &mut Borrowed, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>> {
     let query = sqlx::query(include_str!("../../../sql/postgres/entities/last_counted.sql")).bind(kind.as_str()).bind(ids);
     let rows = query.fetch_all(&mut *tx).await?;
     rows.iter()
@@ -161,7 +162,7 @@ pub(super) async fn last_counted(tx: &mut PgConnection, kind: Kind, ids: &[Uuid]
         .collect()
 }
 
-pub(super) async fn remove(tx: &mut PgConnection, kind: Kind, rows: &[Removal]) -> Result<()> {
+pub(super) async fn remove(tx: &mut Borrowed, kind: Kind, rows: &[Removal]) -> Result<()> {
     let ids: Vec<Uuid> = rows.iter().map(|r| r.id).collect();
     let delete = match kind {
         Kind::Facility => "DELETE FROM facilities WHERE id = ANY ($1)",

@@ -1,10 +1,10 @@
 //! The table `fleet`, and the reads that carry its watermark along.
 
 use jiff::civil::Date;
-use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::summary_row;
+use super::{pool::Pool, summary_row};
 use crate::{
     changes::Position,
     domain::summary::SummaryRow,
@@ -34,7 +34,7 @@ pub(super) fn no_row() -> StoreError {
 }
 
 /// The stored rows of these keys, and what the server says of itself in the same snapshot.
-pub(super) async fn summaries(connection: &mut PgConnection, keys: &[(Uuid, Date)]) -> Result<(Agreed, Vec<SummaryRow>)> {
+pub(super) async fn summaries(connection: impl PgExecutor<'_>, keys: &[(Uuid, Date)]) -> Result<(Agreed, Vec<SummaryRow>)> {
     let (ids, dates): (Vec<Uuid>, Vec<String>) = keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
     let statement = sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates);
     let found = statement.fetch_all(connection).await?;
@@ -59,7 +59,7 @@ pub(super) async fn store_watermark(connection: &mut PgConnection, watermark: &W
     Ok(stored.rows_affected() == 1)
 }
 
-pub(super) async fn begin_generation(pool: &PgPool, after: i64) -> Result<i64> {
+pub(super) async fn begin_generation(pool: &Pool, after: i64) -> Result<i64> {
     let begun = sqlx::query_scalar("UPDATE fleet SET generation = generation + 1 WHERE generation = $1 RETURNING generation")
         .bind(after)
         .fetch_optional(pool)
@@ -67,7 +67,7 @@ pub(super) async fn begin_generation(pool: &PgPool, after: i64) -> Result<i64> {
     begun.ok_or(StoreError::Conflict)
 }
 
-pub(super) async fn begin_epoch(pool: &PgPool, old: &Epoch) -> Result<()> {
+pub(super) async fn begin_epoch(pool: &Pool, old: &Epoch) -> Result<()> {
     let begin = sqlx::query(include_str!("../../../sql/postgres/begin_epoch.sql")).bind(old.identity()).bind(Uuid::new_v4().to_string());
     begin.execute(pool).await?;
     Ok(())

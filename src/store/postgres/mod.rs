@@ -3,16 +3,19 @@
 mod connect;
 mod entities;
 mod fleet;
+mod pool;
 mod presence;
 mod read_pool;
 mod runs;
 mod transaction;
+mod witness;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::civil::Date;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row, postgres::PgRow};
+use sqlx::{PgConnection, Row, postgres::PgRow};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
@@ -21,15 +24,17 @@ use super::{
 };
 use crate::config::DatabaseSettings;
 use crate::domain::summary::{DayKey, Summary, SummaryRow};
+use pool::Pool;
 use presence::Presence;
 use read_pool::ReadPool;
 
 const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
 
 pub struct PostgresStore {
-    pool: PgPool,
+    pool: Pool,
     read_pool: ReadPool,
     presence: Presence,
+    _stays_filled: AbortOnDropHandle<()>,
 }
 
 impl PostgresStore {
@@ -37,8 +42,9 @@ impl PostgresStore {
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
         let read_pool = ReadPool::new(settings)?;
         let pool = connect::connect(settings).await?;
-        let presence = Presence::new(connect::options(settings, &settings.url)?, Duration::from_millis(settings.acquire_timeout_ms));
-        Ok(PostgresStore { pool, read_pool, presence })
+        let timeout = Duration::from_millis(settings.acquire_timeout_ms);
+        let presence = Presence::new(connect::options(settings, &settings.url)?, timeout, pool.witness());
+        Ok(PostgresStore { _stays_filled: pool.stay_filled(), pool, read_pool, presence })
     }
 }
 
@@ -59,8 +65,7 @@ impl Store for PostgresStore {
     }
 
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
-        let mut connection = self.pool.acquire().await?;
-        let (agreed, rows) = fleet::summaries(&mut connection, keys).await?;
+        let (agreed, rows) = fleet::summaries(&self.pool, keys).await?;
         let (epoch, watermark) = fleet::of_primary(agreed)?;
         Ok(TableRead { rows, epoch, watermark, replica: None })
     }
@@ -185,11 +190,7 @@ impl Store for PostgresStore {
             "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
-        // In a task of its own: where the caller goes away between BEGIN and its answer, the driver gives the connection back to the pool
-        // with the transaction open, and what others then write over it is committed by chance.
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await }).await;
-        let begun = begun.map_err(|_| sqlx::Error::WorkerCrashed)??;
+        let begun = self.pool.begin(begin).await?;
         Ok(Box::new(transaction::PostgresTransaction::new(begun, self.pool.clone())))
     }
 
@@ -223,7 +224,7 @@ impl Store for PostgresStore {
 
     fn connections(&self) -> Vec<(&'static str, Connections)> {
         let read = self.read_pool.connections().map(|connections| ("read", connections));
-        [("primary", connect::connections(&self.pool))].into_iter().chain(read).collect()
+        [("primary", connect::connections(self.pool.driver()))].into_iter().chain(read).collect()
     }
 
     fn writers(&self) -> usize {

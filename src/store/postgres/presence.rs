@@ -2,7 +2,10 @@
 //! so that none is taken without the lock, and each counts who else holds it. One of these connections has a second lock: its server leads.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,10 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use super::fleet;
+use super::{
+    fleet,
+    witness::{Patience, Witness, silent},
+};
 use crate::store::{Epoch, Result, Watermark};
 
 /// `classid` and `objid` of the lock; `observe.sql` counts the same.
@@ -26,6 +32,7 @@ pub(super) struct Presence {
     options: PgConnectOptions,
     /// How long connecting may take, and finding out whether the connection is still there.
     timeout: Duration,
+    witness: Arc<Witness>,
     /// Whether this server publishes into the stream between replicas.
     is_on_stream: AtomicBool,
     held: Mutex<Option<Held>>,
@@ -34,6 +41,7 @@ pub(super) struct Presence {
 /// The connection, with its locks.
 struct Held {
     connection: PgConnection,
+    patience: Patience,
     leads: bool,
 }
 
@@ -48,10 +56,10 @@ pub(super) struct Look {
 }
 
 impl Presence {
-    pub(super) fn new(options: PgConnectOptions, timeout: Duration) -> Self {
+    pub(super) fn new(options: PgConnectOptions, timeout: Duration, witness: Arc<Witness>) -> Self {
         // Where the network swallowed the connection, its lock must not look like another server's for hours.
         let options = options.options([("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")]);
-        Presence { options, timeout, is_on_stream: AtomicBool::new(false), held: Mutex::default() }
+        Presence { options, timeout, witness, is_on_stream: AtomicBool::new(false), held: Mutex::default() }
     }
 
     /// Before the first look: this server publishes into the stream between replicas.
@@ -65,12 +73,13 @@ impl Presence {
         // Taken out while it is in use: an error, or a caller that goes away, drops it, and the next look connects and locks anew.
         let held = place.take();
         let arrived = held.is_none();
-        let prepared = tokio::time::timeout(self.timeout, self.prepare(held)).await;
-        let mut held = prepared.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        let patience = held.as_ref().map_or_else(|| self.witness.patience(), |held| held.patience.clone());
+        let prepared = patience.hear(self.timeout, self.prepare(held, patience.clone())).await;
+        let mut held = prepared.ok_or_else(silent)??;
         let look = sqlx::query(include_str!("../../../sql/postgres/observe.sql")).bind(limit);
         // A network that swallowed the connection tells nobody: the next look must not wait for that.
-        let looked = tokio::time::timeout(self.timeout, look.fetch_optional(&mut held.connection)).await;
-        let row = looked.map_err(|_| sqlx::Error::PoolTimedOut)??.ok_or_else(fleet::no_row)?;
+        let looked = patience.hear(self.timeout, look.fetch_optional(&mut held.connection)).await;
+        let row = looked.ok_or_else(silent)??.ok_or_else(fleet::no_row)?;
         let (epoch, watermark) = fleet::of_primary(fleet::agreed(&row)?)?;
         let leads = held.leads;
         *place = Some(held);
@@ -82,14 +91,14 @@ impl Presence {
     pub(super) async fn write<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T>) -> Result<Option<T>> {
         let mut place = self.held.lock().await;
         let Some(mut held) = place.take() else { return Ok(None) };
-        let written = tokio::time::timeout(self.timeout, statement(&mut held.connection)).await;
-        let written = written.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        let written = held.patience.hear(self.timeout, statement(&mut held.connection)).await;
+        let written = written.ok_or_else(silent)??;
         *place = Some(held);
         Ok(Some(written))
     }
 
     /// A connection that answers and has its locks. Locks stack, so each is taken once.
-    async fn prepare(&self, held: Option<Held>) -> Result<Held, sqlx::Error> {
+    async fn prepare(&self, held: Option<Held>, patience: Patience) -> Result<Held, sqlx::Error> {
         let mut held = match held {
             Some(held) => held,
             None => {
@@ -100,7 +109,7 @@ impl Presence {
                 let locks = &locks[usize::from(!self.is_on_stream.load(Ordering::Relaxed))..];
                 let take: String = locks.iter().map(|lock| format!("SELECT pg_advisory_lock_shared({}, {});", lock.0, lock.1)).collect();
                 sqlx::raw_sql(AssertSqlSafe(take)).execute(&mut connection).await?;
-                Held { connection, leads: false }
+                Held { connection, patience, leads: false }
             }
         };
         if held.leads {

@@ -91,7 +91,7 @@ impl Replica {
         let started = Instant::now();
         let mut connection = self.pool.acquire().await?;
         let left = self.timeout.saturating_sub(started.elapsed());
-        let Ok(read) = timeout(left, fleet::summaries(&mut connection, keys)).await else {
+        let Ok(read) = timeout(left, fleet::summaries(&mut *connection, keys)).await else {
             // Dropped, not given back: the pool would wait for its answer.
             drop(connection.detach());
             return Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
+use super::{pool::Pool, transaction::COMMIT};
 use crate::store::{JobRun, Result};
 
 /// `classid` and `objid` of the lock under which runs are taken up.
@@ -16,13 +17,13 @@ macro_rules! sql {
     };
 }
 
-pub(super) async fn enqueue(pool: &PgPool, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
+pub(super) async fn enqueue(pool: &Pool, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
     let done = sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).execute(pool).await?;
     Ok(done.rows_affected() == 1)
 }
 
 pub(super) async fn take(
-    pool: &PgPool,
+    pool: &Pool,
     apart: &[&str],
     jobs: &[&str],
     only: Option<Uuid>,
@@ -32,34 +33,34 @@ pub(super) async fn take(
     if !in_line {
         return Ok(None);
     }
-    let mut tx = pool.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCK.0).bind(LOCK.1).execute(&mut *tx).await?;
+    let mut tx = pool.begin("BEGIN".into()).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCK.0).bind(LOCK.1).execute(&mut tx).await?;
     let taken: Option<Uuid> = sqlx::query_scalar(sql!("take_run"))
         .bind(apart)
         .bind(jobs)
         .bind(only)
         .bind(millis(abandoned_after))
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?;
-    tx.commit().await?;
+    tx.commit(COMMIT).await?;
     match taken {
         Some(id) => get(pool, id).await,
         None => Ok(None),
     }
 }
 
-pub(super) async fn give_up(pool: &PgPool, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()> {
+pub(super) async fn give_up(pool: &Pool, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()> {
     let give_up = sqlx::query(sql!("give_up_runs")).bind(job).bind(before_tick_ms).bind(command).bind(millis(abandoned_after));
     give_up.execute(pool).await?;
     Ok(())
 }
 
-pub(super) async fn beat(pool: &PgPool, run: &JobRun) -> Result<bool> {
+pub(super) async fn beat(pool: &Pool, run: &JobRun) -> Result<bool> {
     let done = sqlx::query(sql!("beat_run")).bind(run.id).bind(run.started_at_ms).execute(pool).await?;
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn update(pool: &PgPool, run: &JobRun) -> Result<bool> {
+pub(super) async fn update(pool: &Pool, run: &JobRun) -> Result<bool> {
     let done = sqlx::query(sql!("update_run"))
         .bind(run.id)
         .bind(run.started_at_ms)
@@ -76,14 +77,14 @@ pub(super) async fn update(pool: &PgPool, run: &JobRun) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn waiting(pool: &PgPool, job: &str) -> Result<Option<JobRun>> {
+pub(super) async fn waiting(pool: &Pool, job: &str) -> Result<Option<JobRun>> {
     match sqlx::query_scalar(sql!("waiting_run")).bind(job).fetch_optional(pool).await? {
         Some(id) => get(pool, id).await,
         None => Ok(None),
     }
 }
 
-pub(super) async fn get(pool: &PgPool, id: Uuid) -> Result<Option<JobRun>> {
+pub(super) async fn get(pool: &Pool, id: Uuid) -> Result<Option<JobRun>> {
     let row = sqlx::query(sql!("job_run")).bind(id).fetch_optional(pool).await?;
     row.map(|r| {
         Ok(JobRun {
@@ -103,7 +104,7 @@ pub(super) async fn get(pool: &PgPool, id: Uuid) -> Result<Option<JobRun>> {
     .transpose()
 }
 
-pub(super) async fn prune(pool: &PgPool, before_ms: i64) -> Result<()> {
+pub(super) async fn prune(pool: &Pool, before_ms: i64) -> Result<()> {
     sqlx::query(sql!("prune_runs")).bind(before_ms).execute(pool).await?;
     Ok(())
 }

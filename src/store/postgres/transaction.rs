@@ -7,10 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::civil::Date;
-use sqlx::{PgPool, Postgres, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
-use super::{date, entities, json};
+use super::{
+    date, entities, json,
+    pool::{Borrowed, Pool},
+};
 use crate::domain::{
     event::{Kind, Record},
     summary::{DayKey, Summary, SummaryRow},
@@ -20,8 +23,8 @@ use crate::store::{Derived, FacilityState, LastCounted, Mark, MarkKind, Put, Rem
 const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
 
 pub(super) struct PostgresTransaction {
-    tx: sqlx::Transaction<'static, Postgres>,
-    pool: PgPool,
+    tx: Borrowed,
+    pool: Pool,
     /// The database's time when the last lock was held: before the snapshot of any statement after it.
     locked_at_ms: Option<i64>,
     /// Known once it has locked something.
@@ -37,16 +40,16 @@ struct Number {
 /// How long to ask what became of a commit whose answer was lost: a server that restarts is back by then.
 const IN_DOUBT: Duration = Duration::from_secs(10);
 /// How long a commit may take before that is asked: one that waits for its standby takes as long as that.
-const COMMIT: Duration = Duration::from_secs(5);
+pub(super) const COMMIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl PostgresTransaction {
-    pub(super) fn new(tx: sqlx::Transaction<'static, Postgres>, pool: PgPool) -> Self {
+    pub(super) fn new(tx: Borrowed, pool: Pool) -> Self {
         PostgresTransaction { tx, pool, locked_at_ms: None, number: None }
     }
 
     async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql")).bind(facilities).fetch_all(&mut *self.tx).await?;
+        let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql")).bind(facilities).fetch_all(&mut self.tx).await?;
         for row in &rows {
             self.locked_at_ms = self.locked_at_ms.max(Some(row.try_get("locked_at_ms")?));
             self.number = Some(Number { transaction: row.try_get("transaction")?, timeline: row.try_get("timeline")? });
@@ -65,9 +68,9 @@ impl PostgresTransaction {
     async fn before_snapshot_ms(&mut self) -> Result<i64> {
         match self.locked_at_ms {
             Some(at_ms) => Ok(at_ms),
-            None => Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-                .fetch_one(&mut *self.tx)
-                .await?),
+            None => {
+                Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetch_one(&mut self.tx).await?)
+            }
         }
     }
 }
@@ -75,7 +78,7 @@ impl PostgresTransaction {
 /// What became of a transaction whose commit was asked for before the connection broke. The server remembers; but one that crashed, or was
 /// a standby until now, gives the numbers of transactions that it lost to new ones, so that "committed" counts only where it is on the same
 /// timeline and has run without a break since `locked_at_ms` (its checkpointer is started anew after every crash, but not by a promotion).
-async fn resolve(pool: &PgPool, number: &Number, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
+async fn resolve(pool: &Pool, number: &Number, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
     let started = Instant::now();
     loop {
         let ask = sqlx::query_as(include_str!("../../../sql/postgres/commit_status.sql"))
@@ -104,20 +107,20 @@ impl Transaction for PostgresTransaction {
         if facilities.iter().all(|id| locked.contains_key(id)) {
             return Ok(locked);
         }
-        sqlx::query(include_str!("../../../sql/postgres/add_states.sql")).bind(facilities).execute(&mut *self.tx).await?;
+        sqlx::query(include_str!("../../../sql/postgres/add_states.sql")).bind(facilities).execute(&mut self.tx).await?;
         self.locked(facilities).await
     }
 
     async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()> {
         let (ids, dates): (Vec<Uuid>, Vec<String>) = days.iter().map(|(id, date)| (*id, date.to_string())).unzip();
-        sqlx::query(include_str!("../../../sql/postgres/open_days.sql")).bind(ids).bind(dates).execute(&mut *self.tx).await?;
+        sqlx::query(include_str!("../../../sql/postgres/open_days.sql")).bind(ids).bind(dates).execute(&mut self.tx).await?;
         Ok(())
     }
 
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {
         let as_of_ms = self.before_snapshot_ms().await?;
         let (ids, dates, starts, ends) = key_columns(keys);
-        let rows = sqlx::query(DERIVE).bind(ids).bind(dates).bind(starts).bind(ends).fetch_all(&mut *self.tx).await?;
+        let rows = sqlx::query(DERIVE).bind(ids).bind(dates).bind(starts).bind(ends).fetch_all(&mut self.tx).await?;
         rows.iter()
             .map(|r| {
                 let version: Option<i64> = r.try_get("old_version")?;
@@ -162,18 +165,18 @@ impl Transaction for PostgresTransaction {
             .bind(column(|r| r.next_expires_at_ms))
             .bind(column(|r| r.summary.updated_at))
             .bind(column(|r| Some(r.summary.version)))
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         Ok(())
     }
 
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
-        sqlx::query("DELETE FROM dashboard_daily_summary WHERE facility_id = ANY ($1)").bind(facilities).execute(&mut *self.tx).await?;
+        sqlx::query("DELETE FROM dashboard_daily_summary WHERE facility_id = ANY ($1)").bind(facilities).execute(&mut self.tx).await?;
         Ok(())
     }
 
     async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>> {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/take_marks.sql")).bind(ids).fetch_all(&mut *self.tx).await?;
+        let rows = sqlx::query(include_str!("../../../sql/postgres/take_marks.sql")).bind(ids).fetch_all(&mut self.tx).await?;
         rows.iter()
             .map(|r| {
                 let (first, last): (Option<i64>, Option<i64>) = (r.try_get("first_ms")?, r.try_get("last_ms")?);
@@ -193,13 +196,13 @@ impl Transaction for PostgresTransaction {
             .bind(marks.iter().map(|m| m.facility_id).collect::<Vec<Option<Uuid>>>())
             .bind(marks.iter().map(|m| m.span.map(|s| s.0)).collect::<Vec<Option<i64>>>())
             .bind(marks.iter().map(|m| m.span.map(|s| s.1)).collect::<Vec<Option<i64>>>())
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         Ok(())
     }
 
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()> {
-        sqlx::query("INSERT INTO facility_outbox (facility_id) SELECT unnest($1::uuid[])").bind(ids).execute(&mut *self.tx).await?;
+        sqlx::query("INSERT INTO facility_outbox (facility_id) SELECT unnest($1::uuid[])").bind(ids).execute(&mut self.tx).await?;
         Ok(())
     }
 
@@ -209,7 +212,7 @@ impl Transaction for PostgresTransaction {
             (buckets(removed), "SELECT count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT unnest($2::integer[]) AS bucket) AS b"),
         ] {
             if !buckets.is_empty() {
-                sqlx::query(statement).bind(RESERVATIONS).bind(buckets).execute(&mut *self.tx).await?;
+                sqlx::query(statement).bind(RESERVATIONS).bind(buckets).execute(&mut self.tx).await?;
             }
         }
         Ok(())
@@ -220,7 +223,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
-        let rows = sqlx::query("SELECT id, facility_id FROM blood_banks WHERE id = ANY ($1)").bind(banks).fetch_all(&mut *self.tx).await?;
+        let rows = sqlx::query("SELECT id, facility_id FROM blood_banks WHERE id = ANY ($1)").bind(banks).fetch_all(&mut self.tx).await?;
         rows.iter().map(|r| Ok((r.try_get("id")?, r.try_get("facility_id")?))).collect()
     }
 
@@ -237,8 +240,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        let silent = || Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer to a commit")));
-        let committed = tokio::time::timeout(COMMIT, self.tx.commit()).await.unwrap_or_else(|_| silent());
+        let committed = self.tx.commit(COMMIT).await;
         match (committed.map_err(StoreError::from), self.number, self.locked_at_ms) {
             // A server that goes down may say so and have committed all the same.
             (Err(StoreError::Unavailable(error)), Some(number), Some(locked_at_ms)) => {

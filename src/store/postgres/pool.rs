@@ -1,0 +1,259 @@
+//! Connections to the primary, and the one place that bounds whatever is asked over them. Who waits for an answer longer than the server
+//! may take, or for one that [`super::witness`] knows will not come, gets an error, and the connection is closed for good: neither its
+//! place in the pool nor whoever waited stays behind.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{BoxFuture, join_all},
+    stream::{self, BoxStream},
+};
+use sqlx::{
+    AssertSqlSafe, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr,
+    pool::PoolConnection,
+    postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::witness::{Patience, Witness, silent};
+use crate::config::DatabaseSettings;
+
+/// By how much an answer may be later than the server's own time-out, which says more.
+const LATE: Duration = Duration::from_secs(5);
+/// How often the connections that are kept open are counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(10);
+
+/// A handle to the connections; clones share them. Statements over it take a connection each.
+#[derive(Clone)]
+pub(super) struct Pool {
+    pool: PgPool,
+    witness: Arc<Witness>,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Of one statement.
+    statement: Duration,
+    /// Of closing.
+    close: Duration,
+    /// Connections kept open.
+    kept: u32,
+}
+
+impl Pool {
+    pub fn new(pool: PgPool, witness: Arc<Witness>, settings: &DatabaseSettings) -> Self {
+        let limits = Limits {
+            statement: Duration::from_millis(settings.statement_timeout_ms) + LATE,
+            close: Duration::from_millis(settings.acquire_timeout_ms),
+            kept: settings.min_connections,
+        };
+        Pool { pool, witness, limits }
+    }
+
+    /// A connection, within the pool's own time-out.
+    pub async fn acquire(&self) -> sqlx::Result<Borrowed> {
+        loop {
+            let patience = self.witness.patience();
+            // Whoever connects to a server that has vanished would wait for it until the time-out, though another has taken its place.
+            if let Some(connection) = patience.expect(self.pool.acquire()).await {
+                return Ok(Borrowed { connection: Some(connection?), in_transaction: false, patience, limit: self.limits.statement });
+            }
+        }
+    }
+
+    /// A transaction, opened by that statement, and undone if it is dropped without [`Borrowed::commit`].
+    pub async fn begin(&self, statement: String) -> sqlx::Result<Borrowed> {
+        let mut borrowed = self.acquire().await?;
+        // Before it is: the caller may go away between the statement and its answer, and what others then wrote over the connection would
+        // be committed by chance.
+        borrowed.in_transaction = true;
+        borrowed.execute(AssertSqlSafe(statement)).await?;
+        Ok(borrowed)
+    }
+
+    /// Keeps as many connections open as are to be kept, until the handle is dropped. The driver's own way waits for each of them for five
+    /// minutes, in which one to a server that has vanished takes up the place of others.
+    pub fn stay_filled(&self) -> AbortOnDropHandle<()> {
+        let (pool, mut regained) = (self.clone(), self.witness.regained());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                // Ends with the witness, which ends with the last handle of the pool.
+                let _ = tokio::time::timeout(COUNTED_EVERY, regained.changed()).await;
+                pool.fill().await;
+            }
+        }))
+    }
+
+    /// Opens what is missing of the connections that are to be kept.
+    pub async fn fill(&self) {
+        let missing = self.limits.kept.saturating_sub(self.pool.size()) as usize;
+        if missing > 0 {
+            // Those that are idle are had first; all are held until the last is there.
+            drop(join_all((0..missing + self.pool.num_idle()).map(|_| self.acquire())).await);
+        }
+    }
+
+    /// For what is not bounded here.
+    pub fn driver(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// What tells that an answer will not come, for connections beside the pool.
+    pub fn witness(&self) -> Arc<Witness> {
+        self.witness.clone()
+    }
+
+    /// Closes all connections. Those that are still in use are waited for as long as for a free one.
+    pub async fn close(&self) {
+        let _ = tokio::time::timeout(self.limits.close, self.pool.close()).await;
+    }
+}
+
+/// A connection, given back when it is dropped; within a transaction, that is undone first.
+#[derive(Debug)]
+pub(super) struct Borrowed {
+    /// `None` once it was given up.
+    connection: Option<PoolConnection<Postgres>>,
+    in_transaction: bool,
+    patience: Patience,
+    /// Of one statement.
+    limit: Duration,
+}
+
+impl Borrowed {
+    /// Commits within `limit`. After an error that says that the connection was lost, it may have taken place.
+    pub async fn commit(mut self, limit: Duration) -> sqlx::Result<()> {
+        // One that waits for its standby keeps its place in the pool until it has its answer: the server goes on waiting where the
+        // connection is closed, and would soon have no room for more.
+        tokio::time::timeout(limit, self.execute("COMMIT")).await.map_err(|_| silent())??;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn parts(&mut self) -> sqlx::Result<(&mut PgConnection, &Patience, Duration)> {
+        let connection = self.connection.as_mut().ok_or_else(silent)?;
+        Ok((connection, &self.patience, self.limit))
+    }
+
+    /// Gives the connection up where nothing was heard.
+    fn unless_silent<T>(&mut self, heard: Option<sqlx::Result<T>>) -> sqlx::Result<T> {
+        heard.unwrap_or_else(|| {
+            if let Some(mut connection) = self.connection.take() {
+                connection.close_on_drop();
+            }
+            Err(silent())
+        })
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let (in_transaction, patience) = (self.in_transaction, self.patience.clone());
+        tokio::spawn(async move {
+            if in_transaction && !matches!(patience.expect(connection.execute("ROLLBACK")).await, Some(Ok(_))) {
+                return connection.close_on_drop();
+            }
+            // What the connection's own drop does, which would wait without end for the answer to what was asked last.
+            let _ = patience.expect(connection.return_to_pool()).await;
+        });
+    }
+}
+
+/// What a statement brings: rows, and how many it wrote.
+type Step = Either<PgQueryResult, PgRow>;
+
+impl<'c> Executor<'c> for &'c mut Borrowed {
+    type Database = Postgres;
+
+    /// All of it at once: nobody here reads a result while it arrives.
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let all = async move {
+            let (connection, patience, limit) = self.parts()?;
+            let heard = patience.hear(limit, connection.fetch_many(query).try_collect::<Vec<Step>>()).await;
+            self.unless_silent(heard)
+        };
+        stream::once(all).map_ok(|all| stream::iter(all.into_iter().map(Ok))).try_flatten().boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Option<PgRow>>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        Box::pin(async move {
+            let (connection, patience, limit) = self.parts()?;
+            let heard = patience.hear(limit, connection.fetch_optional(query)).await;
+            self.unless_silent(heard)
+        })
+    }
+
+    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [PgTypeInfo]) -> BoxFuture<'e, sqlx::Result<PgStatement>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            let (connection, patience, limit) = self.parts()?;
+            let heard = patience.hear(limit, connection.prepare_with(sql, parameters)).await;
+            self.unless_silent(heard)
+        })
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<Postgres>>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            let (connection, patience, limit) = self.parts()?;
+            let heard = patience.hear(limit, connection.describe(sql)).await;
+            self.unless_silent(heard)
+        })
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl<'c> Executor<'c> for &'c Pool {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let all = async move { self.acquire().await?.fetch_many(query).try_collect::<Vec<Step>>().await };
+        stream::once(all).map_ok(|all| stream::iter(all.into_iter().map(Ok))).try_flatten().boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Option<PgRow>>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        Box::pin(async move { self.acquire().await?.fetch_optional(query).await })
+    }
+
+    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [PgTypeInfo]) -> BoxFuture<'e, sqlx::Result<PgStatement>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move { self.acquire().await?.prepare_with(sql, parameters).await })
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<Postgres>>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move { self.acquire().await?.describe(sql).await })
+    }
+}

@@ -1,0 +1,140 @@
+//! A server that vanishes without a word (its power is lost, the network drops what is sent) leaves connections that stay open and never
+//! say anything again. The driver waits for them without end, and lets nobody set a time-out on its sockets; one would not notice a proxy
+//! that goes on taking bytes, either. A time-out alone would have to be longer than the slowest statement.
+//!
+//! So one more connection is asked twice a second whether the server is there. Where it falls silent and a new one then gets an answer,
+//! the network or the server was another before: what was begun over older connections gets a moment to end, and is then given up. Where
+//! that is a mistake, a statement is done again; where the server is only frozen, nothing is given up until it is back.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::connect::is_primary;
+
+/// How often the witness is asked, and once it is lost, how often a new one is tried: a name may lead elsewhere at any moment.
+const PERIOD: Duration = Duration::from_millis(500);
+/// How long it may take to answer before that is taken for silence: a server that is only busy, or far away, takes less.
+const SILENT: Duration = Duration::from_secs(2);
+/// How long whatever was begun over an older connection may take in all, once a new one got an answer.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// Watches over the server for all connections to it, until it is dropped.
+pub(super) struct Witness {
+    regained: watch::Receiver<Instant>,
+    _watch: AbortOnDropHandle<()>,
+}
+
+impl Witness {
+    /// Connects, if that can be had at once, and watches from then on. `timeout` bounds each attempt to connect.
+    pub async fn start(options: PgConnectOptions, timeout: Duration) -> Self {
+        let server = Server { options, timeout };
+        let first = server.connect().await.map(|(_, connection)| connection);
+        let (regain, regained) = watch::channel(Instant::now());
+        Witness { regained, _watch: AbortOnDropHandle::new(tokio::spawn(server.watch(first, regain))) }
+    }
+
+    /// For a connection that is opened or borrowed from now on.
+    pub fn patience(&self) -> Patience {
+        Patience { since: Instant::now(), regained: self.regained.clone() }
+    }
+
+    /// When a server was found last after one had fallen silent: whatever was opened before is not used any more.
+    pub fn regained(&self) -> watch::Receiver<Instant> {
+        self.regained.clone()
+    }
+}
+
+/// How long to wait for answers over one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    since: Instant,
+    regained: watch::Receiver<Instant>,
+}
+
+impl Patience {
+    /// What `answer` is within `limit`; `None` after that, or when it is known earlier that none will come.
+    pub async fn hear<T>(&self, limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
+        timeout(limit, self.expect(answer)).await.ok().flatten()
+    }
+
+    /// The same for what has a limit of its own.
+    pub async fn expect<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let begun = tokio::time::Instant::now();
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = self.is_in_vain(begun) => None,
+        }
+    }
+
+    async fn is_in_vain(&self, begun: tokio::time::Instant) {
+        let mut regained = self.regained.clone();
+        if regained.wait_for(|at| *at > self.since).await.is_err() {
+            // Nobody watches any more.
+            return std::future::pending().await;
+        }
+        tokio::time::sleep_until(begun + A_MOMENT).await;
+    }
+}
+
+/// The error of what was given up.
+pub(super) fn silent() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the connection fell silent and was given up"))
+}
+
+/// The way to the server.
+struct Server {
+    options: PgConnectOptions,
+    /// How long connecting may take.
+    timeout: Duration,
+}
+
+impl Server {
+    async fn watch(self, mut witness: Option<PgConnection>, regain: watch::Sender<Instant>) {
+        loop {
+            if let Some(mut witness) = witness {
+                while matches!(timeout(SILENT, is_primary(&mut witness)).await, Ok(Ok(true))) {
+                    tokio::time::sleep(PERIOD).await;
+                }
+                tracing::debug!("the database fell silent, or ended the connection that watches over the others");
+            }
+            let (asked_at, connection) = self.reconnect().await;
+            tracing::info!("the database answers over a new connection; those from before are given up");
+            regain.send_replace(asked_at);
+            witness = Some(connection);
+        }
+    }
+
+    /// Tries until one connects. A try that hangs, since it was begun too early, holds up none of those after it.
+    async fn reconnect(&self) -> (Instant, PgConnection) {
+        let mut tries = FuturesUnordered::new();
+        loop {
+            tries.push(self.connect());
+            let connected = async {
+                match tries.by_ref().filter_map(std::future::ready).next().await {
+                    Some(connected) => connected,
+                    // None is left to wait for before the next.
+                    None => std::future::pending().await,
+                }
+            };
+            if let Ok(connected) = timeout(PERIOD, connected).await {
+                return connected;
+            }
+        }
+    }
+
+    /// A connection to the primary, and when it was asked for; `None` where none can be had in time.
+    async fn connect(&self) -> Option<(Instant, PgConnection)> {
+        let asked_at = Instant::now();
+        let connect = async {
+            let mut connection = self.options.connect().await?;
+            Ok::<_, sqlx::Error>(is_primary(&mut connection).await?.then_some(connection))
+        };
+        let connection = timeout(self.timeout, connect).await.ok()?.ok()??;
+        Some((asked_at, connection))
+    }
+}
