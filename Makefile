@@ -20,7 +20,7 @@ test-fleet: ## of those, only the fleet under faults: minutes; FLEET=name runs t
 	tests/install-deps.sh
 	cargo test --locked --test fleet -- --nocapture $(FLEET)
 
-simulate: ## of those, only the simulated fleet: SCHEDULES random schedules (100000), and each rule of the protocol broken
+simulate: ## of those, only the simulated fleet: SCHEDULES random schedules (100000), and each rule of the protocol broken (MUTANT=Name: only that)
 	$(SIMULATION)
 
 replay: ## one of these schedules, step by step: SEED=n, and MUTANT=Name to break a rule

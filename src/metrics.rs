@@ -47,6 +47,7 @@ pub struct Metrics {
     pub stream_gaps: IntCounterVec,
     pub publications: IntCounterVec,
     pub epochs: IntCounter,
+    pub replica_strangers: IntCounter,
     pub marks_visible: IntGauge,
     pub job_runs: IntCounterVec,
     pub cache_entries: IntGauge,
@@ -122,6 +123,10 @@ impl Metrics {
                 &["outcome"],
             )?,
             epochs: counter("epochs_total", "Times that the database told another history, so that everything held was dropped.")?,
+            replica_strangers: counter(
+                "read_replica_strangers_total",
+                "Answers of streaming replicas that told another history of the database than the primary, and were not used.",
+            )?,
             marks_visible: gauge("summary_marks_visible", "Marks seen by the last drain, up to its batch size.")?,
             job_runs: counters("job_runs_total", "Runs of the scheduled jobs.", &["job", "outcome"])?,
             ingest_waiting: gauge("ingest_requests_waiting", "Requests with events that wait for their transaction.")?,

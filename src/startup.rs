@@ -15,6 +15,7 @@ use std::{
 use actix_web::{App as WebApp, HttpServer, web};
 use moka::sync::Cache;
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::memory::Memory,
@@ -29,9 +30,11 @@ use crate::{
         directory::Directory,
         flights::Flights,
         ingest::{self, Ingest},
+        nearby::Nearby,
         outage::Outage,
         reads::{self, Reads, Unproven},
         refresh::Refresher,
+        troubles::Troubles,
     },
     store::{self, Store, StoreError, sqlite::serving},
 };
@@ -110,12 +113,15 @@ impl Core {
             }
         };
         let changes = Arc::new(changes);
+        let outage = Arc::new(Outage::default());
         let refresher = Arc::new(Refresher {
             store: store.clone(),
             directory: directory.clone(),
             changes: changes.clone(),
+            outage: outage.clone(),
             metrics: metrics.clone(),
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
+            waiting: Troubles::default(),
         });
         let tombstone_days = u64::from(settings.ingest.max_event_age_days) + TOMBSTONE_MARGIN_DAYS;
         let cron = settings.rebuild_cron();
@@ -140,7 +146,7 @@ impl Core {
             alarm: Notify::new(),
             settled_tick_ms: AtomicI64::new(i64::MIN),
         });
-        Ok(Core { settings, store, memory, directory, changes, clock, outage: Arc::default(), metrics, refresher, rebuild, fleet })
+        Ok(Core { settings, store, memory, directory, changes, clock, outage, metrics, refresher, rebuild, fleet })
     }
 
     /// The write path: the main lane of events.
@@ -170,6 +176,9 @@ impl Core {
             batch: self.settings.refresh.drain_batch,
             chunk: self.settings.refresh.chunk,
             leads: Arc::default(),
+            begun: AtomicI64::default(),
+            stop: CancellationToken::new(),
+            troubles: Troubles::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }
@@ -214,6 +223,7 @@ impl Application {
             changes: core.changes.clone(),
             shared,
             store: core.store.clone(),
+            nearby: Arc::new(Nearby::new(core.store.clone(), core.changes.clone(), core.metrics.clone())),
             flights: flights.clone(),
             directory: core.directory.clone(),
             clock: core.clock.clone(),
@@ -243,6 +253,7 @@ impl Application {
             clock: core.clock.clone(),
             chunk: settings.refresh.chunk,
             opened: Mutex::default(),
+            stop: drain.stop.clone(),
         });
         let audit = Arc::new(Audit {
             healer: core.rebuild.healer.clone(),

@@ -4,7 +4,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -12,9 +12,11 @@ use std::{
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{Message, Position, Streams};
+use super::{
+    Message, Position, Streams,
+    registrations::{Registrations, Task},
+};
 use crate::{
     cache::memory::{Consumed, Memory, Vantage},
     metrics::Metrics,
@@ -28,7 +30,7 @@ use crate::{
 pub struct Following {
     state: AtomicU8,
     /// Registrations heard of and not read yet.
-    unread_facilities: AtomicUsize,
+    registrations: Registrations,
     /// Redis took no message lately (it is full, or read-only), and none has come by since: what others have to say may not come by either.
     is_mute: AtomicBool,
 }
@@ -76,7 +78,7 @@ impl Following {
 
     /// Whether every registration that came by has been read from the database.
     pub fn knows_all_facilities(&self) -> bool {
-        self.unread_facilities.load(Ordering::Acquire) == 0
+        self.registrations.are_read()
     }
 
     /// Takes note that all there was has been read.
@@ -107,11 +109,15 @@ pub struct Follower {
 const BLOCK: Duration = Duration::from_millis(500);
 /// How long to wait after a failure, and for a first look at the database.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long reading facilities may take. A connection that the network swallowed would take for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Follower {
     /// Follows until it is told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        while stop.run_until_cancelled(AssertUnwindSafe(self.follow_for_ever()).catch_unwind()).await.is_some() {
+        // Side by side: a database that is away does not keep the stream from being followed.
+        let work = || async { tokio::join!(self.follow_for_ever(), self.read_facilities_for_ever()) };
+        while stop.run_until_cancelled(AssertUnwindSafe(work()).catch_unwind()).await.is_some() {
             self.metrics.panics.inc();
             tracing::error!("the follower of the change stream panicked; it begins anew");
             self.following.fall_behind();
@@ -120,7 +126,7 @@ impl Follower {
         }
     }
 
-    async fn follow_for_ever(self: &Arc<Self>) {
+    async fn follow_for_ever(&self) {
         // The history, and the number of the message that was consumed last of it.
         let mut place: Option<(Arc<Epoch>, i64)> = None;
         loop {
@@ -137,7 +143,7 @@ impl Follower {
     }
 
     /// Follows one history until it is left or the connection breaks. Answers how far it came; none where that means nothing any more.
-    async fn follow(self: &Arc<Self>, epoch: &Arc<Epoch>, after: Option<i64>) -> Option<i64> {
+    async fn follow(&self, epoch: &Arc<Epoch>, after: Option<i64>) -> Option<i64> {
         let mut after = after;
         match self.follow_from(epoch, &mut after).await {
             Ok(()) => drop(self.following.fall_behind()),
@@ -150,7 +156,7 @@ impl Follower {
         after
     }
 
-    async fn follow_from(self: &Arc<Self>, epoch: &Arc<Epoch>, place: &mut Option<i64>) -> Result<(), Error> {
+    async fn follow_from(&self, epoch: &Arc<Epoch>, place: &mut Option<i64>) -> Result<(), Error> {
         let mut tail = self.streams.of(epoch).tail().await?;
         let start = tail.open(self.replay).await?;
         let last = start.map_or(0, |start| start.last);
@@ -189,14 +195,14 @@ impl Follower {
     }
 
     /// The stream has gone back behind what was consumed of it.
-    fn lose_place(self: &Arc<Self>) {
+    fn lose_place(&self) {
         tracing::warn!("the change stream has lost what was read of it; what is held is proven anew");
         self.metrics.stream_gaps.with_label_values(&["vanished"]).inc();
         self.memory.lose_continuity(Some(Position::default()));
-        self.read_facilities(None);
+        self.following.registrations.hear(None);
     }
 
-    fn take(self: &Arc<Self>, vantage: &Vantage, at: Position, payload: &[u8]) {
+    fn take(&self, vantage: &Vantage, at: Position, payload: &[u8]) {
         self.following.hear();
         let decoded = Message::decode(payload);
         let is_readable = decoded.is_some();
@@ -211,38 +217,41 @@ impl Follower {
                 "messages of the change stream were missed; what is held is proven anew"
             );
             self.metrics.stream_gaps.with_label_values(&[reason]).inc();
-            self.read_facilities(None);
+            self.following.registrations.hear(None);
         }
         if !is_readable {
             // It may be about anything: of a newer release, or nobody's.
             tracing::warn!(number = at.number, "a message of the change stream cannot be read; what is held is proven anew");
             self.metrics.stream_gaps.with_label_values(&["unreadable"]).inc();
             self.memory.lose_continuity(Some(at));
-            self.read_facilities(None);
+            self.following.registrations.hear(None);
         }
         if let Message::Facilities(ids) = message {
-            self.read_facilities(Some(ids));
+            self.following.registrations.hear(Some(ids));
         }
     }
 
-    /// Reads these facilities, or all, from the database, again and again until it answers.
-    fn read_facilities(self: &Arc<Self>, ids: Option<Vec<Uuid>>) {
-        let follower = self.clone();
-        self.following.unread_facilities.fetch_add(1, Ordering::AcqRel);
-        tokio::spawn(async move {
-            let gone = loop {
-                let read = match &ids {
-                    Some(ids) => follower.directory.reload(&*follower.store, ids).await,
-                    None => follower.directory.load(&*follower.store).await,
-                };
-                match read {
-                    Ok(gone) => break gone,
-                    Err(error) => tracing::debug!(%error, "facilities could not be read again yet"),
+    /// Reads facilities that were heard of from the database, each until it answers.
+    async fn read_facilities_for_ever(&self) {
+        let registrations = &self.following.registrations;
+        loop {
+            let (task, number) = registrations.next().await;
+            let reading = async {
+                match &task {
+                    Task::All => self.directory.load(&*self.store).await,
+                    Task::These(ids) => self.directory.reload(&*self.store, ids).await,
                 }
-                tokio::time::sleep(RETRY).await;
             };
-            gone.into_iter().for_each(|id| follower.memory.forget_facility(id));
-            follower.following.unread_facilities.fetch_sub(1, Ordering::AcqRel);
-        });
+            match tokio::time::timeout(READ_TIMEOUT, reading).await {
+                Ok(Ok(gone)) => {
+                    gone.into_iter().for_each(|id| self.memory.forget_facility(id));
+                    registrations.read(number);
+                    continue;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "facilities could not be read again yet"),
+                Err(_) => tracing::debug!("facilities could not be read again in time"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 }

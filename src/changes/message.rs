@@ -40,6 +40,9 @@ impl StoredEntry {
 }
 
 impl Message {
+    /// Rows in one message, at most: with them it stays well within what a round trip carries.
+    pub const ROWS: usize = 100;
+
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a message has string keys and finite numbers only")
     }

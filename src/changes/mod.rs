@@ -8,6 +8,7 @@ mod follower;
 mod message;
 mod position;
 mod publisher;
+mod registrations;
 
 use std::sync::{
     Arc,

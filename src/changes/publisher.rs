@@ -35,8 +35,6 @@ pub struct Publisher {
 const QUEUE: usize = 4_096;
 /// Publications that are taken from the queue together.
 const TOGETHER: usize = 64;
-/// Rows in one message.
-const ROWS: usize = 100;
 /// Bytes of messages that go in one round trip, or one message: more might not be there within the time-out of a command, and whoever
 /// appended it would take Redis for hung.
 const AT_ONCE: usize = 256 * 1024;
@@ -102,7 +100,7 @@ async fn publish(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publica
         match publication.news {
             News::Changed(changed) => {
                 entries.extend(changed.iter().cloned());
-                messages.extend(changed.chunks(ROWS).map(|rows| Message::Summaries(rows.to_vec())));
+                messages.extend(changed.chunks(Message::ROWS).map(|rows| Message::Summaries(rows.to_vec())));
             }
             News::Unchanged(unchanged) => entries.extend(unchanged),
             News::Facilities(ids) => messages.push(Message::Facilities(ids)),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::civil::Date;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -25,6 +26,8 @@ pub struct Midnight {
     pub chunk: usize,
     /// The day that each zone's facilities are known to have opened.
     pub opened: Mutex<HashMap<String, Date>>,
+    /// Ends a look after the facilities at hand.
+    pub stop: CancellationToken,
 }
 
 impl Midnight {
@@ -39,6 +42,9 @@ impl Midnight {
         }
         let (mut count, mut result) = (0, Ok(()));
         for chunk in due.chunks(self.chunk) {
+            if self.stop.is_cancelled() {
+                return Ok(count);
+            }
             // A facility whose lock somebody holds is tried again in a second; the others have their day.
             match self.open(chunk, now_ms).await {
                 Ok(opened) => count += opened,

@@ -25,7 +25,7 @@ use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::Metrics, store};
+use crate::{metrics::Metrics, service::troubles::Troubles, store};
 
 /// How often the midnight job looks whether a zone's day has changed.
 const MIDNIGHT_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ impl Jobs {
         audit: Option<(Arc<audit::Audit>, Duration)>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, JobSchedulerError> {
-        let stop = CancellationToken::new();
+        let stop = drain.stop.clone();
         let hand_over = stop.child_token();
         let scheduler = match rebuild_cron {
             Some(cron) => Some(alarm(cron, rebuild.clone()).await?),
@@ -109,10 +109,11 @@ where
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let troubles = Troubles::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => contained(name, &metrics, job()).await,
+                _ = ticks.tick() => contained(name, &metrics, &troubles, job()).await,
             }
         }
     })
@@ -122,23 +123,37 @@ where
 async fn rebuilds(rebuild: Arc<rebuild::Rebuild>, stop: CancellationToken, metrics: Arc<Metrics>) {
     let mut looks = tokio::time::interval(REBUILD_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let troubles = Troubles::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = looks.tick() => {}
             () = rebuild.alarm.notified() => {}
         }
-        contained("rebuild", &metrics, rebuild.run_once(&stop)).await;
+        contained("rebuild", &metrics, &troubles, rebuild.run_once(&stop)).await;
     }
 }
 
 /// One step of a job: an error is logged, a panic caught and counted. False where there was nothing to do, which is not counted.
-async fn contained(name: &'static str, metrics: &Metrics, step: impl Future<Output = store::Result<bool>>) {
-    let outcome = match AssertUnwindSafe(step).catch_unwind().await {
+async fn contained(
+    name: &'static str,
+    metrics: &Metrics,
+    troubles: &Troubles<&'static str>,
+    step: impl Future<Output = store::Result<bool>>,
+) {
+    let ended = AssertUnwindSafe(step).catch_unwind().await;
+    if matches!(ended, Ok(Ok(_))) && troubles.end(&name) {
+        tracing::info!(job = name, "the job works again");
+    }
+    let outcome = match ended {
         Ok(Ok(true)) => "done",
         Ok(Ok(false)) => return,
         Ok(Err(error)) => {
-            tracing::warn!(job = name, %error, "the job failed; it runs again at its next turn");
+            if troubles.begins(name, &error) {
+                tracing::warn!(job = name, %error, "the job failed; it is tried again at each turn, and will say so when it works again");
+            } else {
+                tracing::debug!(job = name, %error, "the job failed again");
+            }
             "failed"
         }
         Err(_) => {

@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::{Metrics, Trigger},
-    service::{directory::Directory, refresh::all_days_with_data},
+    service::{days::all_days_with_data, directory::Directory, troubles::Troubles},
     store::{self, Difference, JobRun, Store, StoreError},
 };
 
@@ -211,12 +211,16 @@ impl Rebuild {
 
     /// Shows that the run lives, until it turns out to be another's.
     async fn beat_until_lost(&self, run: &JobRun) {
+        let troubles = Troubles::default();
         loop {
             tokio::time::sleep(HEARTBEAT).await;
             match self.store.beat_run(run).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => tracing::warn!(run_id = %run.id, %error, "the rebuild cannot show that it lives"),
+                Err(error) if troubles.begins(run.id, &error) => {
+                    tracing::warn!(run_id = %run.id, %error, "the rebuild cannot show that it lives");
+                }
+                Err(error) => tracing::debug!(run_id = %run.id, %error, "the rebuild still cannot show that it lives"),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use deadpool_redis::{
     PoolError, cluster,
-    redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection},
+    redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection, cmd},
 };
 
 use super::{Error, Target};
@@ -24,6 +24,9 @@ pub enum Connection {
 /// Connections that may be made at the same time: the one for commands, those that follow a stream.
 const AT_ONCE: usize = 4;
 
+/// A key that never exists.
+const PROBE: &str = "facility-summary:probe";
+
 impl Pool {
     pub fn new(target: &Target) -> Pool {
         const CHECKED: &str = "Target::parse has tried it";
@@ -42,15 +45,19 @@ impl Pool {
         }
     }
 
-    /// A new connection to a server that answers. To be given a bound by the caller.
+    /// A new connection to a server that answers, and is not a replica, which refuses all writes. To be given a bound by the caller.
     pub async fn connect(&self) -> Result<Connection, Error> {
         match self {
             Pool::Single(pool) => {
                 let mut connection = Connection::Single(deadpool_redis::Connection::take(pool.get().await.map_err(failed)?));
-                connection.query(&deadpool_redis::redis::cmd("PING")).await?;
-                Ok(connection)
+                connection.query(&cmd("PING")).await?;
+                // A write that needs no memory and leaves nothing. One that is refused for another reason is no matter of the connection.
+                match connection.query(cmd("DEL").arg(PROBE)).await.map_err(Error::from) {
+                    Err(error) if error.ends_the_connection() => Err(error),
+                    _ => Ok(connection),
+                }
             }
-            // It has asked for the slots. A PING would go to all nodes, and one that is down would hide the others.
+            // It has asked for the slots, and sends writes to primaries only. A PING would go to all nodes, and one that is down would hide the others.
             Pool::Cluster(pool) => Ok(Connection::Cluster(cluster::Connection::take(pool.get().await.map_err(failed)?))),
         }
     }

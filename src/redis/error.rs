@@ -24,6 +24,7 @@ impl Error {
             Error::Down(_) => "down",
             Error::TimedOut(_) => "timeout",
             Error::Lost(error) if error.is_timeout() => "timeout",
+            Error::Lost(error) if is_read_only(error) => "read_only",
             Error::Lost(error) if error.kind() == ErrorKind::AuthenticationFailed => "authentication",
             Error::Lost(_) => "connection",
             Error::Refused(_) => "refused",
@@ -43,8 +44,12 @@ impl Error {
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
         // What was a primary and is none any more will refuse every write: look for the new one.
-        let demoted = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+        let demoted = is_read_only(&error);
         let broken = matches!(error.retry_method(), RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections);
         if error.is_timeout() || error.is_io_error() || broken || demoted { Error::Lost(error) } else { Error::Refused(error) }
     }
+}
+
+fn is_read_only(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }

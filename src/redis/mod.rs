@@ -50,7 +50,7 @@ impl Link {
         Arc::new(Link { pool, timeout, breaker, probing, requests: metrics.redis_requests.clone() })
     }
 
-    /// `None` while Redis answers, or the class of the last failure: `timeout`, `connection`, `authentication` or `refused`.
+    /// `None` while Redis answers, or the class of the last failure: `timeout`, `connection`, `authentication`, `read_only` or `refused`.
     pub fn last_error(&self) -> Option<&'static str> {
         self.breaker.last_error()
     }

@@ -1,12 +1,15 @@
 //! What the service does, apart from how it is asked (`http`, `jobs`, `tools`) and where it is kept (`store`, `cache`).
 
 pub mod answer;
+pub mod days;
 pub mod directory;
 pub mod flights;
 pub mod found;
 pub mod ingest;
 pub mod look_ups;
+pub mod nearby;
 pub mod outage;
 pub mod reads;
 pub mod refresh;
 pub mod shared;
+pub mod troubles;

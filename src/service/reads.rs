@@ -1,6 +1,8 @@
 //! The freshness ladder: memory, then Redis, then the summary table, then a refresh; each rung only where the one before is not fresh
 //! enough for this reader. Every answer carries how old it is.
 
+mod table;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -14,11 +16,12 @@ use super::{
     directory::Directory,
     flights::Flights,
     found::Found,
+    nearby::Nearby,
     outage::Outage,
     shared::Shared,
 };
 use crate::{
-    cache::memory::{Entry, Fill, Key, Memory, Vantage},
+    cache::memory::{Entry, Fill, Key, Memory},
     changes::Changes,
     clock::Clock,
     config::FreshnessSettings,
@@ -28,7 +31,7 @@ use crate::{
         summary::{DayKey, SummaryRow},
     },
     metrics::{Metrics, Trigger},
-    store::{self, Store, StoreError, TableRead},
+    store::{self, Store, StoreError},
 };
 
 pub struct Reads {
@@ -37,6 +40,8 @@ pub struct Reads {
     /// The tier that replicas share, where there are several.
     pub shared: Option<Arc<Shared>>,
     pub store: Arc<dyn Store>,
+    /// The database's streaming replicas, where there are any.
+    pub nearby: Arc<Nearby>,
     pub flights: Arc<Flights>,
     pub directory: Arc<Directory>,
     pub clock: Arc<Clock>,
@@ -66,8 +71,6 @@ const REJOIN_MS: i64 = 1_000;
 
 /// How often the table is asked again for a version that is not there yet.
 const VERSION_POLL: Duration = Duration::from_millis(50);
-/// A fill that lost a race is read again so often before the refresh decides.
-const FILL_ATTEMPTS: usize = 3;
 
 impl Reads {
     /// The rung that costs a look-up: an answer from memory, if it is fresh enough. Never waits.
@@ -75,15 +78,15 @@ impl Reads {
         let entry = self.held(facility, day)?;
         let age_ms = self.age_ms(&entry, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.memory, true, wish);
-        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, unproven_ms, now_ms)).then(|| {
+        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, unproven_ms)).then(|| {
             self.metrics.reads_fresh_memory.inc();
             hit(entry, age_ms)
         })
     }
 
     /// Whether nothing could be gained by looking further: later changes come by here, or the entry is young, or nobody could tell anyway.
-    fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64, now_ms: i64) -> bool {
-        age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on(now_ms)
+    fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64) -> bool {
+        age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on()
     }
 
     /// How old an entry may be without proof. One that is held and missed something, while the stream is followed, is soon read anew, and
@@ -117,7 +120,7 @@ impl Reads {
         };
         let age_ms = self.age_ms(&entry, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), wish);
-        if entry.version < wish.min_version || !wish.takes(age_ms) || !self.counts_as_fresh(&entry, age_ms, unproven_ms, now_ms) {
+        if entry.version < wish.min_version || !wish.takes(age_ms) || !self.counts_as_fresh(&entry, age_ms, unproven_ms) {
             return Err(Some(entry));
         }
         self.metrics.count_read(Outcome::Fresh.as_str(), Tier::Redis.as_str());
@@ -171,38 +174,56 @@ impl Reads {
             && entry.version >= wish.min_version
         {
             let key = DayKey { facility: facility.clone(), day };
-            if !wish.only_if_cached && !self.outage.is_on(now_ms) {
+            if !wish.only_if_cached && !self.outage.is_on() {
                 self.flights.book(key, Some(wish.at_least(now_ms)), Trigger::Read);
             }
             return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, now_ms)) });
         }
         let forward = forward(held.is_some(), wish);
-        let timeout = self.freshness.refresh_timeout();
-        let reached = tokio::time::timeout(timeout, async {
-            let mut last = held;
-            loop {
-                match self.lower_rungs(facility, day, wish, &mut last, forward).await {
-                    Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
-                    Ok(_) => {
-                        if let Some(moved) = self.moved(facility) {
-                            return Err(ReadError::Moved(moved));
-                        }
-                        tokio::time::sleep(VERSION_POLL).await;
+        let (asked, mut last) = (Instant::now(), held);
+        let reached = tokio::select! {
+            biased; // an answer that is there counts
+            reached = tokio::time::timeout(self.freshness.refresh_timeout(), self.reach(facility, day, wish, &mut last, forward)) => reached.ok(),
+            () = self.outage.falls_silent() => None,
+        };
+        if let Some(result) = reached {
+            return result;
+        }
+        self.outage.waited_in_vain(asked);
+        if wish.min_version > 0 {
+            return Err(ReadError::VersionNotReached);
+        }
+        if let Some(held) = self.held(facility.id, &day) {
+            keep_newer(&mut last, &held);
+        }
+        self.last_figures(last, wish, forward)
+    }
+
+    /// The rungs below, again and again until they bring what this reader can take, or fail. `last` is the newest that was found on the way.
+    async fn reach(
+        self: &Arc<Self>,
+        facility: &Arc<Facility>,
+        day: Day,
+        wish: &Wish,
+        last: &mut Option<Arc<Entry>>,
+        forward: Forward,
+    ) -> Result<Answer, ReadError> {
+        loop {
+            match self.lower_rungs(facility, day, wish, last, forward).await {
+                Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
+                Ok(_) => {
+                    if let Some(moved) = self.moved(facility) {
+                        return Err(ReadError::Moved(moved));
                     }
-                    Err(None) => return Err(self.moved(facility).map_or(ReadError::NotFound, ReadError::Moved)),
-                    Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
-                    Err(Some(error)) => {
-                        self.outage.failed(&error, self.clock.now_ms());
-                        return self.last_figures(last, wish, forward);
-                    }
+                    tokio::time::sleep(VERSION_POLL).await;
+                }
+                Err(None) => return Err(self.moved(facility).map_or(ReadError::NotFound, ReadError::Moved)),
+                Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
+                Err(Some(error)) => {
+                    self.outage.failed(&error);
+                    return self.last_figures(last.take(), wish, forward);
                 }
             }
-        })
-        .await;
-        match reached {
-            Ok(result) => result,
-            Err(_) if wish.min_version > 0 => Err(ReadError::VersionNotReached),
-            Err(_) => self.last_figures(self.held(facility.id, &day), wish, forward),
         }
     }
 
@@ -231,37 +252,9 @@ impl Reads {
         self.from_source(facility, day, wish, outcome, forward).await
     }
 
-    /// Fails while the primary is out of reach; as a conflict, which is no sign of an outage itself.
+    /// Fails while the primary is out of reach, but for one in a second; as a conflict, which is no sign of an outage itself.
     fn spare_primary(&self) -> store::Result<()> {
-        if self.outage.is_on(self.clock.now_ms()) { Err(StoreError::Conflict) } else { Ok(()) }
-    }
-
-    /// The table, unless what memory has is as fresh as anything in there, and if it will do for this reader.
-    async fn try_table(
-        self: &Arc<Self>,
-        facility: &Arc<Facility>,
-        day: Day,
-        wish: &Wish,
-        last: &mut Option<Arc<Entry>>,
-        forward: Forward,
-    ) -> store::Result<Option<Answer>> {
-        let arrived_ms = self.clock.now_ms();
-        let outcome = |is_fresh| if is_fresh { Outcome::Fresh } else { Outcome::Stale };
-        if last.as_ref().is_some_and(|held| held.version >= wish.min_version && self.is_proven(held)) {
-            return Ok(None);
-        }
-        let Some(entry) = self.read_table(facility, day, wish, arrived_ms).await? else { return Ok(None) };
-        keep_newer(last, &entry);
-        let age_ms = self.age_ms(&entry, self.clock.now_ms());
-        let is_fresh = wish.takes(age_ms);
-        let bearable_ms = wish.max_age_ms.saturating_add(wish.max_stale_ms.unwrap_or(0));
-        if !(is_fresh || (wish.max_stale_ms.is_some() && age_ms <= bearable_ms) || entry.version < wish.min_version) {
-            return Ok(None);
-        }
-        if !is_fresh {
-            self.flights.book(DayKey { facility: facility.clone(), day }, Some(wish.at_least(arrived_ms)), Trigger::Read);
-        }
-        Ok(Some(Answer { outcome: outcome(is_fresh), tier: Tier::Table, forward: Some(forward), ..hit(entry, age_ms) }))
+        if self.outage.may_try() { Ok(()) } else { Err(StoreError::Conflict) }
     }
 
     /// A refresh: one's own, or a seat on another reader's.
@@ -303,55 +296,9 @@ impl Reads {
         })
     }
 
-    /// The stored row, of a read replica if that will do; for a past day without one, its empty answer, once a watermark proves that;
-    /// `None` where the source has to tell.
-    async fn read_table(&self, facility: &Facility, day: Day, wish: &Wish, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
-        let key = (facility.id, day.date);
-        let vantage = self.memory.vantage();
-        if let Some(read) = self.store.summaries_nearby(&[key]).await
-            && let Some(entry) = self.take_nearby(&vantage, read, &day, wish, now_ms)
-        {
-            return Ok(Some(entry));
-        }
-        self.spare_primary()?;
-        for _ in 0..FILL_ATTEMPTS {
-            let (vantage, table_ms) = (self.memory.vantage(), self.memory.table_ms());
-            let read = self.store.summaries(&[key]).await?;
-            if !self.changes.continue_in(&read, table_ms) {
-                return Ok(None); // Another history: the next look drops what is held.
-            }
-            let Some(found) = Found::on_primary(read, &key, &day, &vantage, table_ms, now_ms) else { return Ok(None) };
-            if let Fill::Kept(entry) = found.keep(&self.memory, &vantage) {
-                self.share(&vantage, &found.row, found.as_of_ms);
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What a read replica answered, unless it lags too far behind for this reader, or behind what is known here. What it proves is what
-    /// the watermark that it has received proves.
-    fn take_nearby(&self, vantage: &Vantage, read: TableRead, day: &Day, wish: &Wish, now_ms: i64) -> Option<Arc<Entry>> {
-        let found = Some(read).filter(|read| self.changes.serve(&read.epoch)).and_then(|read| Found::nearby(read, day, now_ms))?;
-        if !wish.takes(now_ms.saturating_sub(found.as_of_ms)) || found.row.summary.version < wish.min_version {
-            return None;
-        }
-        match found.keep(&self.memory, vantage) {
-            Fill::Kept(entry) => Some(entry),
-            Fill::LostRace => None,
-        }
-    }
-
-    /// Lets the other replicas have what was read from the table.
-    fn share(&self, vantage: &Vantage, row: &SummaryRow, as_of_ms: i64) {
-        if self.shared.is_some() {
-            self.changes.confirm(vantage, std::iter::once(&SummaryRow { as_of_ms, ..row.clone() }));
-        }
-    }
-
     /// What a flight that has just landed put in memory, if it will do for this reader.
     fn landed(&self, facility: &Facility, day: &Day, wish: &Wish) -> Option<Answer> {
-        let entry = self.memory.get(&(facility.id, day.date)).filter(|entry| entry.as_of_ms >= day.start_ms)?;
+        let entry = self.held(facility.id, day)?;
         let age_ms = self.age_ms(&entry, self.clock.now_ms());
         (wish.takes(age_ms) && entry.version >= wish.min_version).then(|| hit(entry, age_ms))
     }

@@ -10,14 +10,13 @@ use std::{
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::directory::Directory;
+use super::{days::DAYS_IN_A_SPAN, directory::Directory, outage::Outage, troubles::Troubles};
 use crate::{
     cache::memory::Vantage,
     changes::Changes,
     domain::{
         blood_type::BloodType,
         day::Day,
-        facility::Facility,
         summary::{DayKey, Figures, SummaryRow},
     },
     metrics::{Metrics, Trigger},
@@ -50,8 +49,11 @@ pub struct Refresher {
     pub store: Arc<dyn Store>,
     pub directory: Arc<Directory>,
     pub changes: Arc<Changes>,
+    pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
     pub lock_timeout: Duration,
+    /// Facilities whose refresh waits for somebody's lock.
+    pub waiting: Troubles<Uuid>,
 }
 
 impl Refresher {
@@ -87,7 +89,7 @@ impl Refresher {
             match self.refresh_alone(keys, &[], trigger).await {
                 Ok(refreshed) => done.extend(refreshed),
                 Err(error) => {
-                    tracing::warn!(%facility_id, %error, "a refresh waits");
+                    self.tell_waiting(facility_id, &error);
                     result = Err(error);
                 }
             }
@@ -113,8 +115,22 @@ impl Refresher {
                     self.count(trigger, "failed", keys.len());
                     return Err(error);
                 }
-                refreshed => return refreshed,
+                Ok(refreshed) => {
+                    for key in keys.iter().filter(|key| self.waiting.end(&key.facility.id)) {
+                        tracing::info!(facility_id = %key.facility.id, "the refresh waits no longer");
+                    }
+                    return Ok(refreshed);
+                }
             }
+        }
+    }
+
+    /// Tells that a facility's refresh is left for later: when that begins.
+    pub fn tell_waiting(&self, facility_id: Uuid, error: &StoreError) {
+        if self.waiting.begins(facility_id, error) {
+            tracing::warn!(%facility_id, %error, "a refresh waits");
+        } else {
+            tracing::debug!(%facility_id, %error, "a refresh still waits");
         }
     }
 
@@ -133,6 +149,8 @@ impl Refresher {
     ) -> store::Result<Vec<Refreshed>> {
         let vantage = self.changes.vantage();
         let mut tx = self.store.begin(lock_timeout).await?;
+        // Also for those who wait for something else: the drain does not look while it refreshes.
+        self.outage.over();
         if !marks.is_empty() {
             let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
             if taken.iter().any(|mark| !marks.contains(mark) && !is_covered(mark, keys)) {
@@ -268,36 +286,6 @@ fn next_days_of_just_ended(keys: &[DayKey], derived: &[Derived]) -> Vec<DayKey> 
         .collect()
 }
 
-/// Every day of the facility with a row or with data, in its zone, and today.
-pub async fn days_with_data(store: &dyn Store, facility: &Arc<Facility>) -> store::Result<Vec<Day>> {
-    Ok(all_days_with_data(store, std::slice::from_ref(facility)).await?.into_iter().map(|key| key.day).collect())
-}
-
-/// The same of several facilities, in three statements however many they are; facility by facility, each one's days in order.
-pub async fn all_days_with_data(store: &dyn Store, facilities: &[Arc<Facility>]) -> store::Result<Vec<DayKey>> {
-    let ids: Vec<Uuid> = facilities.iter().map(|facility| facility.id).collect();
-    let (stored, spans, now_ms) = (store.stored_dates(&ids).await?, store.activity(&ids).await?, store.now_ms().await?);
-    let mut found: HashMap<Uuid, (&Arc<Facility>, BTreeMap<Date, Day>)> = HashMap::with_capacity(facilities.len());
-    for facility in facilities {
-        let today = facility.zone.today(now_ms);
-        found.insert(facility.id, (facility, BTreeMap::from([(today.date, today)])));
-    }
-    for (id, date) in stored {
-        let Some((facility, days)) = found.get_mut(&id) else { continue };
-        days.extend(Day::named(&facility.zone.tz, date).map(|day| (date, day)));
-    }
-    for span in spans {
-        let Some((facility, days)) = found.get_mut(&span.facility_id) else { continue };
-        let covered = Day::covering(&facility.zone.tz, span.first_ms, span.last_ms, DAYS_IN_A_SPAN);
-        days.extend(covered.into_iter().map(|day| (day.date, day)));
-    }
-    let in_order = ids.iter().filter_map(|id| found.remove(id));
-    Ok(in_order.flat_map(|(facility, days)| days.into_values().map(move |day| DayKey { facility: facility.clone(), day })).collect())
-}
-
-/// A span lies within one UTC day, which meets three local days at the most.
-pub const DAYS_IN_A_SPAN: usize = 3;
-
 /// Replaces the stock of the types named, keeps the others', and makes the totals their sums.
 fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
     if derived.is_today {
@@ -321,7 +309,10 @@ fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{facility::Zone, summary::Summary};
+    use crate::domain::{
+        facility::{Facility, Zone},
+        summary::Summary,
+    };
 
     fn facility(n: u128, zone: &str) -> Arc<Facility> {
         Arc::new(Facility { id: Uuid::from_u128(n), name: String::new(), zone: Arc::new(Zone::named(zone).unwrap()) })

@@ -78,6 +78,8 @@ pub struct TableRead {
     pub epoch: Epoch,
     /// What was stored last, if that was in this epoch: every row here is exact as of it, too.
     pub watermark: Option<Watermark>,
+    /// The streaming replica that answered, by its URL without the password; `None`: the primary did.
+    pub replica: Option<Arc<str>>,
 }
 
 /// The columns of the table `fleet` that every look reads along.

@@ -58,9 +58,9 @@ pub trait Store: Send + Sync + 'static {
     async fn begin_generation(&self, after: i64) -> Result<i64>;
     /// Ends an epoch, unless somebody has: the next look sees another, without a watermark.
     async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
-    /// Deletes rows of both outboxes (by `Observation::outbox` and `changed_facilities`) that were published in that generation. False,
-    /// and nothing is deleted, where another one has begun, or where the connection of that look was lost.
-    async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool>;
+    /// Deletes rows of both outboxes (by `Observation::outbox` and `changed_facilities`) that were published in the generation of the look
+    /// that saw them. False, and nothing is deleted, where the connection of that look was lost.
+    async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool>;
     /// Deletes outbox rows of versions that a later one of the same day has followed: publishing the last is enough.
     async fn compact_outbox(&self) -> Result<()>;
     /// Deletes tombstones of events before `tombstones_before_ms`, and ended runs begun before `runs_before_ms` except each job's latest.

@@ -156,3 +156,21 @@ async fn a_second_sigterm_stops_at_once() {
 async fn a_second_ctrl_c_stops_at_once() {
     stops_at_the_second(libc::SIGINT, libc::SIGINT).await;
 }
+
+#[tokio::test]
+async fn a_large_backlog_is_left_to_the_next_after_the_step_at_hand() {
+    let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
+    let (_, launch) = launch.start().await.terminate().await;
+    let mut writer = Outside::connect(launch.database_url()).await;
+    // Work for minutes, in steps of a moment: days to open, and marks to drain.
+    let register = "INSERT INTO facilities (id, name, timezone) SELECT gen_random_uuid(), 'F' || n, 'UTC' FROM generate_series(1, 30000) n";
+    writer.run(register).await;
+    let service = launch.env("FACILITY_SUMMARY__REFRESH__CHUNK", 1).start().await;
+    let marks = "SELECT count(*) FROM summary_marks";
+    wait_until("the drain is at work", async || writer.number(marks).await < 29_900).await;
+    let told = Instant::now();
+    let (exited, _) = service.terminate().await;
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(exited.output.contains(r#""message":"stopped""#), "{}", exited.output);
+    assert!(writer.number(marks).await > 100, "it was in the midst of it");
+}

@@ -1,11 +1,17 @@
 //! The database goes away and comes back: what is held is served and says how old it is, what would have to lie is refused.
 
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::{
-    steps::{age, bank, batch, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read},
+    steps::{Scrape, age, bank, batch, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read},
     support::{Service, postgres::Postgres, problem::problem, service::Launch, wait_until},
 };
 
@@ -99,6 +105,25 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_
 }
 
 #[tokio::test]
+async fn a_job_that_fails_says_so_once_for_each_error_and_when_it_works_again() {
+    let postgres = Postgres::start(&[]);
+    let service = launch(postgres.fresh_database().await).start().await;
+    let failed = async || Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "failed")]);
+    postgres.stop();
+    wait_until("the drain has failed again and again", async || failed().await >= 8.0).await;
+    let of_drain = |message: &str| -> Vec<String> {
+        let entries = service.logged(message).into_iter().filter(|entry| entry["job"] == "drain");
+        entries.map(|entry| entry["error"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let said = of_drain("the job failed; it is tried again at each turn, and will say so when it works again");
+    let different: BTreeSet<&String> = said.iter().collect();
+    assert!(!said.is_empty() && said.len() == different.len() && said.len() < 8, "{said:?}");
+    assert!(of_drain("the job works again").is_empty());
+    postgres.start_again();
+    wait_until("it says that it works", async || of_drain("the job works again").len() == 1).await;
+}
+
+#[tokio::test]
 async fn figures_are_not_served_beyond_stale_if_error() {
     let postgres = Postgres::start(&[]);
     let launch = launch(postgres.fresh_database().await).env("FACILITY_SUMMARY__FRESHNESS__STALE_IF_ERROR_SECONDS", 4);
@@ -136,18 +161,65 @@ async fn behind_a_database_that_hangs_nobody_waits_longer_than_the_refresh_timeo
     assert_eq!(service.get(&today).await.status(), 200);
     postgres.freeze();
     wait_until("the figures are beyond the default bound", async || header(&service.get(&today).await, "cache-status") == LOST).await;
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let held = service.get(&today).await;
     assert_eq!((held.status().as_u16(), header(&held, "cache-status").as_str()), (200, LOST));
     assert!(age(&held) >= 1);
     assert_unavailable(read(&service, &today, "max-age=0").await, "a tight bound").await;
-    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     let sent = batch(&service, &[inventory(Uuid::new_v4(), bank, "O+", 5)]);
-    let refused = tokio::time::timeout(std::time::Duration::from_secs(25), sent.send()).await.expect("an answer in time").unwrap();
+    let refused = tokio::time::timeout(Duration::from_secs(25), sent.send()).await.expect("an answer in time").unwrap();
     assert_unavailable(refused, "events").await;
     wait_until("it says so", async || ready(&service).await["status"] == "degraded").await;
 
     postgres.thaw();
     wait_until_recovered(&service, &today).await;
     post(&service, &[inventory(Uuid::new_v4(), bank, "O+", 7)]).await;
+}
+
+#[tokio::test]
+async fn behind_a_database_that_hangs_one_reader_in_a_second_waits_and_the_others_are_answered_at_once() {
+    let postgres = Postgres::start(&[]);
+    // Nobody but the readers notices: the drain waits for its look for longer than the test lasts.
+    let launch = launch(postgres.fresh_database().await).env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 60_000);
+    let service = launch.env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 60_000).start().await;
+    let id = facility(&service, "North", &noon_zone()).await;
+    let today = path(id, "today");
+    assert_eq!(service.get(&today).await.status(), 200);
+    postgres.freeze();
+    wait_until("the figures are beyond the default bound", async || header(&service.get(&today).await, "cache-status") == LOST).await;
+    let (started, mut waited, mut answered) = (Instant::now(), 0, 0);
+    while started.elapsed() < Duration::from_secs(4) {
+        let asked = Instant::now();
+        let held = service.get(&today).await;
+        assert_eq!((held.status().as_u16(), header(&held, "cache-status").as_str()), (200, LOST));
+        assert!(age(&held) >= 1);
+        waited += usize::from(asked.elapsed() >= Duration::from_millis(900));
+        answered += 1;
+    }
+    assert!(waited <= 5 && answered > 20 * waited, "{waited} of {answered} waited");
+    let ready = ready(&service).await;
+    assert_eq!((&ready["status"], &ready["dependencies"][0]["last_error"]), (&json!("degraded"), &json!("timeout")), "{ready}");
+    assert_eq!(service.logged("the database answers nobody; readers get what is held").len(), 1);
+
+    postgres.thaw();
+    wait_until_recovered(&service, &today).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_in_vain_for_a_lock_is_no_outage_to_the_others() {
+    let url = crate::support::postgres::fresh_database().await;
+    let service = launch(url.clone()).env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 30_000).start().await;
+    let (locked, free) = (facility(&service, "North", &noon_zone()).await, facility(&service, "South", &noon_zone()).await);
+    for id in [locked, free] {
+        assert_eq!(service.get(&path(id, "today")).await.status(), 200);
+    }
+    let mut holder = PgConnection::connect(&url).await.unwrap();
+    let lock = format!("BEGIN; SELECT * FROM facility_state WHERE facility_id = '{locked}' FOR UPDATE");
+    holder.execute(AssertSqlSafe(lock)).await.unwrap();
+    for _ in 0..2 {
+        assert_unavailable(read(&service, &path(locked, "today"), "no-cache").await, "a key that somebody holds").await;
+        assert_eq!(ready(&service).await["status"], "ready");
+        assert_eq!(read(&service, &path(free, "today"), "no-cache").await.status(), 200, "its neighbour");
+    }
 }

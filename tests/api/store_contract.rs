@@ -123,8 +123,7 @@ macro_rules! contract {
                     an_epoch_is_ended_once_and_takes_its_watermark_along,
                     no_two_callers_begin_the_same_generation,
                     a_facility_is_noted_with_its_transaction_or_not_at_all,
-                    what_was_published_is_forgotten_only_in_its_own_generation,
-                    a_deletion_waits_for_the_generation_that_is_being_begun,
+                    what_was_published_is_forgotten_and_nothing_else,
                     a_missing_row_of_the_fleet_is_named_with_what_brings_it_back,
                 }
                 audit::{

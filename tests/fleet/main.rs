@@ -20,6 +20,7 @@ mod writers;
 mod clocks;
 mod crashes;
 mod deploys;
+mod far;
 mod frozen;
 mod losses;
 mod postgres;

@@ -102,6 +102,47 @@ async fn a_replica_with_a_slow_way_to_redis_tells_of_older_versions_after_newer(
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
+/// Appends what a message said once more, as a publisher would that hung meanwhile. KEYS: the stream. ARGV: its number. Answers that of
+/// the last before.
+const AGAIN: &str = "
+    local function fields(entry)
+        local held = {}
+        for i = 1, #entry[2], 2 do held[entry[2][i]] = entry[2][i + 1] end
+        return held
+    end
+    local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+    local number, held = tonumber(string.match(last[1], '^(%d+)-')), fields(last)
+    local old = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', 1)[1]
+    redis.call('XADD', KEYS[1], string.format('%.0f-0', number + 1), 'g', held.g, 'r', held.r, 'm', fields(old).m)
+    return number";
+/// How often, and how long ago it was said first: longer than an answer's age can hide.
+const OFTEN: Duration = Duration::from_millis(50);
+const ROUNDS: usize = 80;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_long_ago_is_said_again_after_newer_versions() {
+    let postgres = Postgres::start(&[]);
+    let (fleet, load) = fleet(&postgres).await;
+    let key = stream(&fleet).await;
+    let mut numbers = std::collections::VecDeque::from([1]);
+    let saying = async {
+        let mut rounds = tokio::time::interval(OFTEN);
+        loop {
+            rounds.tick().await;
+            let first = numbers[0];
+            numbers.push_back(fleet.redis.ask::<i64>(cmd("EVAL").arg(AGAIN).arg(1).arg(&key).arg(first)).await);
+            if numbers.len() > ROUNDS {
+                numbers.pop_front();
+            }
+        }
+    };
+    tokio::select! {
+        () = load.flows_for(3 * OFTEN * ROUNDS as u32) => {}
+        () = saying => {}
+    }
+    nothing_is_wrong(&fleet, load, Damage::NONE).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stream_is_trimmed_while_a_replica_is_cut_off() {
     let postgres = Postgres::start(&[]);

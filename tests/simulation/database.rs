@@ -107,16 +107,16 @@ impl Database {
     /// Row and watermark in one statement.
     pub fn read(&self, keys: &[usize]) -> TableRead {
         let rows = keys.iter().map(|k| self.rows[*k].clone()).collect();
-        TableRead { rows, epoch: epoch(self.identity()), watermark: self.stored_watermark() }
+        TableRead { rows, epoch: epoch(self.identity()), watermark: self.stored_watermark(), replica: None }
     }
 
     /// The same on a streaming replica, which knows the epoch of its watermark only.
     pub fn read_nearby(&self, k: usize) -> Option<TableRead> {
         let (watermark, of) = self.watermark?;
-        Some(TableRead { rows: vec![self.rows[k].clone()], epoch: epoch(of), watermark: Some(watermark) })
+        Some(TableRead { rows: vec![self.rows[k].clone()], epoch: epoch(of), watermark: Some(watermark), replica: None })
     }
 
-    pub fn observe(&self, now: i64, batch: usize) -> Observation {
+    pub fn observe(&self, now: i64, batch: usize, arrived: bool) -> Observation {
         let mark = |(id, k): &(i64, usize)| Mark {
             id: *id,
             kind: MarkKind::Activity,
@@ -135,7 +135,7 @@ impl Database {
             verified_through_ms: None,
             servers: 3,
             off_stream: 0,
-            arrived: false,
+            arrived,
             leads: true,
         }
     }

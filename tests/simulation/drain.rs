@@ -2,7 +2,7 @@
 
 use facility_summary::{
     cache::memory::Vantage,
-    changes::{Appended, Message, Position},
+    changes::{Appended, Message},
     jobs::drain::{Known, Leftovers, Proof, Verdict},
     store::{Epoch, Observation},
 };
@@ -32,15 +32,15 @@ struct Look {
     /// Taken before it.
     vantage: Vantage,
     seen: Observation,
-    /// Of the database's server.
-    run: u32,
 }
 
-impl Look {
-    /// What follows from a look is stored over the connection that looked, which no restart of the database's server outlives.
-    fn is_cut_short(&self, sim: &Sim) -> bool {
-        sim.world().run != self.run && !sim.breaks(Mutant::OutlivesItsConnection)
-    }
+/// What follows from a look is stored over the connection of the last one, which no restart of the database's server outlives.
+fn is_cut_short(sim: &Sim, r: usize) -> bool {
+    let is_connected = {
+        let world = sim.world();
+        world.replicas[r].connection == Some(world.run)
+    };
+    !is_connected && !sim.breaks(Mutant::OutlivesItsConnection)
 }
 
 async fn run_once(sim: &Sim, r: usize) {
@@ -56,6 +56,9 @@ async fn run_once(sim: &Sim, r: usize) {
     }
     if (!seen.marks.is_empty() || seen.expiry_due) && !sim.breaks(Mutant::LooksOnce) {
         let again = observe(sim, r, batch).await;
+        if !sim.breaks(Mutant::AnnouncesAcrossGenerations) {
+            proof.look_again(&again.seen);
+        }
         proof.show(show_leftovers(sim, r, &again).await);
     }
     announce(sim, r, proof, &look).await;
@@ -71,17 +74,20 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         let caught_up = sim.world().replicas[r].following.is_caught_up();
         let (vantage, heard_ms) = (memory.vantage(), memory.watermark_ms());
         sim.step().await;
-        let (seen, run) = {
+        let seen = {
             let world = &mut *sim.world();
             world.replicas[r].ahead = 0;
-            (world.db.observe(world.now, batch), world.run)
+            world.replicas[r].looks += 1;
+            let arrived = world.replicas[r].connection.replace(world.run) != Some(world.run);
+            world.db.observe(world.now, batch, arrived)
         };
         sim.step().await;
         if enter(sim, r, &seen.epoch).await {
             sim.world().replicas[r].known = Known::default();
             continue;
         }
-        let verdict = sim.world().replicas[r].known.judge(&seen, Some((vantage.position, heard_ms)), memory.table_ms(), true);
+        let heard = (!sim.is_alone()).then_some((vantage.position, heard_ms));
+        let verdict = sim.world().replicas[r].known.judge(&seen, heard, memory.table_ms(), true);
         let is_ignored = match verdict {
             Verdict::Same => true,
             Verdict::Lost => sim.breaks(Mutant::IgnoresLosses),
@@ -89,6 +95,9 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         };
         if !is_ignored {
             sim.tell(called(r), || format!("ends the history {}: {verdict:?}", seen.epoch));
+            if verdict == Verdict::Lost {
+                sim.world().judge.ends(&seen.epoch);
+            }
             sim.step().await;
             begin_epoch(sim, &seen.epoch);
             continue;
@@ -99,7 +108,7 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         if heard_ms > seen.at_ms + CLOCK_TOLERANCE_MS {
             sim.world().judge.lie = Some(format!("a look at {} ms leaves what was proven as of {heard_ms}", seen.at_ms));
         }
-        return Look { vantage, seen, run };
+        return Look { vantage, seen };
     }
 }
 
@@ -120,13 +129,13 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     sim.tell(called(r), || format!("enters the history {epoch}"));
     // As `Changes::enter` does it.
     if before.is_some() {
-        sim.memory(r).start_over(Some(Position::default()));
+        sim.start_over(r);
         sim.step().await;
     }
     sim.world().replicas[r].epoch = Some(epoch.clone());
     if before.is_some() {
         sim.step().await;
-        sim.memory(r).start_over(Some(Position::default()));
+        sim.start_over(r);
     }
     let world = &mut *sim.world();
     world.replicas[r].entered = Some(epoch.clone());
@@ -141,7 +150,7 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
         return true;
     }
     let (memory, batch) = (sim.memory(r), sim.world().pace.batch);
-    let generation = (!sim.breaks(Mutant::ShownInAnyGeneration)).then_some(seen.generation);
+    let generation = (!sim.is_alone() && !sim.breaks(Mutant::ShownInAnyGeneration)).then_some(seen.generation);
     let mut left = Leftovers::of(seen, |key, version| memory.has_seen(generation, key, version));
     let unseen = left.unseen();
     if !unseen.is_empty() {
@@ -157,14 +166,10 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     sim.hang().await;
     let forgets_all = sim.breaks(Mutant::ForgetsUnpublished);
     let ids = if forgets_all { seen.outbox.iter().map(|(id, ..)| *id).collect() } else { left.shown() };
-    let is_fenced = !sim.breaks(Mutant::ForgetsUnfenced);
-    if look.is_cut_short(sim) {
+    if is_cut_short(sim, r) {
         return false;
     }
     let world = &mut *sim.world();
-    if is_fenced && world.db.generation != seen.generation {
-        return false;
-    }
     world.db.forget(&ids);
     world.committed();
     left.are_shown(batch)
@@ -172,6 +177,10 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
 
 /// Whether the message stands in the stream of that generation now. Where there is none, one begins.
 async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool {
+    if sim.is_alone() {
+        sim.memory(r).consume_next(message);
+        return true;
+    }
     let Some(epoch) = sim.epoch(r) else { return false };
     let least = if sim.breaks(Mutant::AppendsToEarlier) { 0 } else { generation };
     let appended = stream::append(sim, r, &epoch, least, message).await;
@@ -221,16 +230,22 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
     let (proof, at_ms) = match sim.breaks(Mutant::WatermarkOfLater) {
         true => {
             let later = sim.world().now;
-            (Proof::of(vantage, &Observation { at_ms: later, ..sim.world().db.observe(later, 0) }), later)
+            (Proof::of(vantage, &Observation { at_ms: later, ..sim.world().db.observe(later, 0, false) }), later)
         }
         false => (proof, seen.at_ms),
     };
     let Some(watermark) = proof.watermark() else { return };
     sim.hang().await;
-    if look.is_cut_short(sim) {
+    if is_cut_short(sim, r) {
         return;
     }
-    if !sim.breaks(Mutant::AnnouncesUnstored) {
+    let unshown = sim.breaks(Mutant::AnnouncesUnpublished).then_some(Message::Watermark { at_ms });
+    let announcement = proof.announcement().or(unshown);
+    if let Some(message) = announcement.as_ref().filter(|_| sim.breaks(Mutant::AnnouncesUnstored)) {
+        append(sim, r, seen.generation, message).await;
+        sim.step().await;
+    }
+    {
         let world = &mut *sim.world();
         if !world.db.store_watermark(watermark, &seen.epoch) {
             return;
@@ -238,8 +253,7 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
         world.committed();
     }
     sim.memory(r).advance_table(at_ms);
-    let unshown = sim.breaks(Mutant::AnnouncesUnpublished).then_some(Message::Watermark { at_ms });
-    if let Some(message) = proof.announcement().or(unshown) {
+    if let Some(message) = announcement.filter(|_| !sim.breaks(Mutant::AnnouncesUnstored)) {
         append(sim, r, seen.generation, &message).await;
     }
 }

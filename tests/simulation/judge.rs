@@ -79,6 +79,13 @@ impl Judge {
         self.restores.push(Restore { at, sources: before.sources.clone() });
     }
 
+    /// A replica takes the database for one that has lost something: everything is dropped for it, which is to have its reason.
+    pub fn ends(&mut self, epoch: &Epoch) {
+        if self.beginnings[epoch].restores == self.restores.len() {
+            self.lie = Some(format!("it ends the history {epoch}, which has lost nothing"));
+        }
+    }
+
     pub fn set_back(&mut self, at: i64) {
         self.era_ends.push(at);
     }

@@ -1,7 +1,13 @@
-//! The protocol's rules, each broken in turn: a simulation that does not notice is too tame, or the rule is not needed.
+//! The protocol's rules, each broken in turn: a simulation that does not notice is too tame, or the rule is not needed. (One was not: that
+//! no outbox row be deleted once a later generation has begun than the one that the look found. Rule 8 in docs/freshness.md says why.)
 //!
 //! Nothing in the service can be switched off for it. What is broken is what the simulated world does around the service's own code: what
 //! it passes to it, in which order, and what it does with the answer.
+
+use crate::{
+    by_hand::{self, Script},
+    pace::Theme,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
@@ -15,6 +21,8 @@ pub enum Mutant {
     AnnouncesUnpublished,
     /// R4: only the first look's outbox counts, and not what another server has committed while the marks were dealt with.
     LooksOnce,
+    /// R4: a watermark is announced in the generation of the first look, though by the second another has begun.
+    AnnouncesAcrossGenerations,
     /// R4: outbox rows are deleted though nobody has published them.
     ForgetsUnpublished,
     /// R5: a message that was missed is numbered over.
@@ -29,8 +37,6 @@ pub enum Mutant {
     TrustsRedis,
     /// The number of an old generation's position is taken for one of this generation.
     JoinsOldGenerations,
-    /// Outbox rows that came by in a generation are deleted though another has begun.
-    ForgetsUnfenced,
     /// What came by in an old generation is taken for shown in this one.
     ShownInAnyGeneration,
     /// The stream goes on where another run of its server left it, with its tail lost.
@@ -49,7 +55,7 @@ pub enum Mutant {
     PublishesAnyHistory,
     /// The tier's keys do not carry the epoch.
     OneTierForAll,
-    /// A watermark is announced before it is stored, so that no database can be seen to lack it.
+    /// R9: a watermark is announced before it is stored, so that a database that has lost nothing is seen to lack it.
     AnnouncesUnstored,
     /// What the database has lost is not noticed.
     IgnoresLosses,
@@ -72,6 +78,7 @@ impl Mutant {
         Mutant::OutboxAfterCommit,
         Mutant::AnnouncesUnpublished,
         Mutant::LooksOnce,
+        Mutant::AnnouncesAcrossGenerations,
         Mutant::ForgetsUnpublished,
         Mutant::IgnoresGaps,
         Mutant::LateVantage,
@@ -79,7 +86,6 @@ impl Mutant {
         Mutant::TrustsLaggingReplicas,
         Mutant::TrustsRedis,
         Mutant::JoinsOldGenerations,
-        Mutant::ForgetsUnfenced,
         Mutant::ShownInAnyGeneration,
         Mutant::AppendsToAnyRun,
         Mutant::AppendsToEarlier,
@@ -98,16 +104,26 @@ impl Mutant {
         Mutant::IgnoresExpiries,
     ];
 
-    /// Rules that no schedule has shown to be needed so far.
-    pub const NOT_SHOWN: [Mutant; 9] = [
-        Mutant::PublishesAnyHistory,
-        Mutant::TrustsLaggingReplicas,
-        Mutant::TrustsRedis,
-        Mutant::JoinsOldGenerations,
-        Mutant::ForgetsUnfenced,
-        Mutant::ShownInAnyGeneration,
-        Mutant::OneTierForAll,
-        Mutant::AnnouncesUnstored,
-        Mutant::OutlivesItsConnection,
-    ];
+    /// What a schedule has to be about to find it out soon.
+    pub fn theme(self) -> Option<Theme> {
+        match self {
+            Mutant::TrustsLaggingReplicas | Mutant::TrustsRedis => Some(Theme::Forgets),
+            Mutant::AppendsToEarlier => Some(Theme::Splits),
+            _ => None,
+        }
+    }
+
+    /// The schedule by hand that finds it out, where random ones hardly would.
+    pub fn script(self) -> Option<Script> {
+        match self {
+            Mutant::AnnouncesUnstored => Some(by_hand::heard_by_one_that_looks),
+            Mutant::AnnouncesAcrossGenerations => Some(by_hand::published_by_the_new_primary),
+            Mutant::JoinsOldGenerations => Some(by_hand::an_entry_of_the_generation_before),
+            Mutant::ShownInAnyGeneration => Some(by_hand::shown_by_the_old_primary),
+            Mutant::PublishesAnyHistory => Some(by_hand::published_from_the_history_behind),
+            Mutant::OneTierForAll => Some(by_hand::an_entry_of_the_history_before),
+            Mutant::OutlivesItsConnection => Some(by_hand::forgotten_in_the_history_behind),
+            _ => None,
+        }
+    }
 }

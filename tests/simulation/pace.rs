@@ -12,8 +12,43 @@ pub enum Disaster {
     ClockSetBack,
 }
 
+/// What a schedule is about, if it is about something: faults that seldom meet by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    /// Replicas forget what they held, and soon which changes came by, and read again from places that lag.
+    Forgets,
+    /// Two take themselves for the primary of Redis, and each has a server that drains.
+    Splits,
+    /// The database is put back to where it was before, again and again, while passes hang.
+    GoesBack,
+}
+
+impl Theme {
+    const ALL: [Theme; 3] = [Theme::Forgets, Theme::Splits, Theme::GoesBack];
+
+    fn apply(self, pace: &mut Pace) {
+        match self {
+            Theme::Forgets => {
+                (pace.recent, pace.lag, pace.sources) = (2, 60, [1, 6, 6]);
+                (pace.write, pace.refresh, pace.read, pace.fault) = (8, 8, 20, 10);
+                pace.faults = [1, 0, 1, 0, 20, 0];
+            }
+            Theme::Splits => {
+                (pace.fault, pace.faults) = (4, [1, 1, 2, 8, 2, 0]);
+                (pace.hangs, pace.leads) = (40, 40);
+            }
+            Theme::GoesBack => {
+                (pace.disaster, pace.fault, pace.faults) = (Disaster::Loses, 4, [1, 0, 1, 0, 4, 8]);
+                (pace.recent, pace.hangs, pace.leads) = (2, 60, 40);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Pace {
+    /// One server, whose stream is within it.
+    pub is_alone: bool,
     /// Changes that a replica remembers.
     pub recent: usize,
     /// Messages of before its start that a replica reads.
@@ -30,6 +65,9 @@ pub struct Pace {
     pub follow: u32,
     pub work: u32,
     pub fault: u32,
+    /// How often a change brings units that will expire, and how often it changes no figure; in percent.
+    pub expiries: u32,
+    pub same: u32,
     /// Of what breaks: a replica, its connection, Redis, all of Redis but a copy, what is held, the database.
     pub faults: [u32; 6],
     /// Of where is read: the primary, a streaming replica, Redis.
@@ -38,13 +76,56 @@ pub struct Pace {
     pub hangs: u32,
     /// Which of them keeps trying.
     pub leader: usize,
+    /// How often it is the leader's turn; in percent.
+    pub leads: u32,
     pub disaster: Disaster,
     /// How often a command to Redis is carried out and not answered, or late; in percent.
     pub unanswered: u32,
 }
 
 impl Pace {
-    pub fn random(rng: &mut Pcg64) -> Self {
+    /// Nothing happens by itself.
+    pub fn calm() -> Self {
+        Pace {
+            is_alone: false,
+            recent: 2,
+            replay: 50,
+            batch: 100,
+            lag: 1,
+            write: 0,
+            read: 0,
+            refresh: 0,
+            drain: 0,
+            follow: 0,
+            work: 0,
+            fault: 0,
+            expiries: 0,
+            same: 0,
+            faults: [0; 6],
+            sources: [0; 3],
+            hangs: 0,
+            leader: 0,
+            leads: 0,
+            disaster: Disaster::Nothing,
+            unanswered: 0,
+        }
+    }
+
+    /// About this, or about anything.
+    pub fn random(rng: &mut Pcg64, theme: Option<Theme>) -> Self {
+        let mut pace = Pace::any(rng);
+        if theme.is_none() && rng.random_range(0..8) == 0 {
+            return Pace { is_alone: true, leader: 0, leads: 100, ..pace };
+        }
+        // Half of them are about nothing in particular.
+        let theme = theme.or_else(|| Theme::ALL.get(rng.random_range(0..2 * Theme::ALL.len())).copied());
+        if let Some(theme) = theme {
+            theme.apply(&mut pace);
+        }
+        pace
+    }
+
+    fn any(rng: &mut Pcg64) -> Self {
         let one_of = |rng: &mut Pcg64, choices: &[usize]| choices[rng.random_range(0..choices.len())];
         let mut weight = |choices: &[usize]| one_of(rng, choices) as u32;
         let (write, read, refresh) = (weight(&[1, 3, 8]), weight(&[4, 10]), weight(&[2, 6]));
@@ -53,6 +134,7 @@ impl Pace {
         let faults = std::array::from_fn(|_| weight(&[1, 1, 8]));
         let sources = std::array::from_fn(|_| weight(&[1, 1, 6]));
         Pace {
+            is_alone: false,
             recent: one_of(rng, &[2, 4, 32]),
             // So that it reaches back to a watermark (docs/freshness.md, "What is assumed").
             replay: one_of(rng, &[50, 200]),
@@ -65,10 +147,13 @@ impl Pace {
             follow,
             work,
             fault,
+            expiries: 20,
+            same: 10,
             faults,
             sources,
             hangs,
             leader: rng.random_range(0..3),
+            leads: 70,
             disaster: [Disaster::Nothing, Disaster::Nothing, Disaster::Loses, Disaster::Loses, Disaster::ClockSetBack]
                 [rng.random_range(0..5)],
             unanswered,

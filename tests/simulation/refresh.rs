@@ -35,12 +35,13 @@ pub fn write(world: &mut World, k: usize) {
 fn new_changes(world: &mut World, k: usize) -> Vec<Change> {
     let (at, era) = (world.now, world.judge.era());
     let expires_at = at + world.rng.random_range(100..2_000);
-    let times = if world.chance(20) { vec![at, expires_at] } else { vec![at] };
+    let (expires, changes_none) = (world.pace.expiries, world.pace.same);
+    let times = if world.chance(expires) { vec![at, expires_at] } else { vec![at] };
     let mut changes = Vec::new();
     for at in times {
         let Some(bit) = world.judge.new_bit(k) else { return Vec::new() };
         // Units replaced by as many others change no figure.
-        let bit = if world.chance(10) { 0 } else { bit };
+        let bit = if world.chance(changes_none) { 0 } else { bit };
         changes.push(Change { at, is_expiry: at == expires_at, era, bit });
     }
     changes
@@ -65,7 +66,9 @@ async fn transact(sim: &Sim, k: usize, cause: Cause<'_>) -> Option<(SummaryRow, 
         let stored = &world.db.rows[k];
         let differs = stored.summary.total_transferred != seen;
         let version = if differs { world.db.versions[facility(k)] + 1 } else { stored.summary.version };
-        let marks: Vec<i64> = if let Cause::Marks(ids) = cause { ids.to_vec() } else { Vec::new() };
+        // Deleted before the snapshot: one that was numbered like it since, after a restore, is another.
+        let is_taken = |(id, of): &&(i64, usize)| *of == k && matches!(cause, Cause::Marks(ids) if ids.contains(id));
+        let marks: Vec<i64> = world.db.marks.iter().filter(is_taken).map(|(id, _)| *id).collect();
         (row(k, version, seen, world.now, next_expires), differs || stored.next_expires_at_ms != next_expires, marks, changes)
     };
     sim.step().await;
@@ -73,9 +76,6 @@ async fn transact(sim: &Sim, k: usize, cause: Cause<'_>) -> Option<(SummaryRow, 
         let world = &mut *sim.world();
         if world.run != run {
             return None;
-        }
-        if world.db.marks.iter().any(|(id, of)| marks.contains(id) && *of != k) {
-            return None; // Numbered anew since a restore: it is another one's, which `Refresher` sees by what it has taken.
         }
         let (now, era) = (world.now, world.judge.era());
         let commit = |change: Change| Change { at: if change.is_expiry { change.at.max(now) } else { now }, era, ..change };
@@ -129,6 +129,9 @@ pub async fn pass_on(sim: &Sim, r: usize, vantage: &facility_summary::cache::mem
         memory.forget_facility(key(0).0);
     }
     let vantage = if sim.breaks(Mutant::PublishesOldHistory) { memory.vantage() } else { *vantage };
+    if sim.is_alone() {
+        return memory.publish(&vantage, [row].into_iter());
+    }
     let entries = memory.take_own(&vantage, [row].into_iter());
     if let Some(epoch) = epoch
         && !entries.is_empty()

@@ -26,9 +26,10 @@ pub struct Asked {
 }
 
 pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, String> {
-    let sim = Sim::new(seed, mutant, is_told);
+    let sim = Sim::random(seed, mutant, is_told);
     let mut actors = Vec::new();
-    (0..REPLICAS).for_each(|r| start(&sim, r));
+    let servers = if sim.world().pace.is_alone { 1 } else { REPLICAS };
+    (0..servers).for_each(|r| start(&sim, r));
     let mut result = Ok(());
     for _ in 0..STEPS {
         let touched = step(&sim, &mut actors);
@@ -48,9 +49,11 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
 }
 
 /// A replica's tasks.
-fn start(sim: &Sim, r: usize) {
-    sim.spawn(Some(r), false, stream::follow_for_ever(sim.clone(), r));
-    sim.spawn(Some(r), false, stream::publish_for_ever(sim.clone(), r));
+pub fn start(sim: &Sim, r: usize) {
+    if !sim.world().pace.is_alone {
+        sim.spawn(Some(r), false, stream::follow_for_ever(sim.clone(), r));
+        sim.spawn(Some(r), false, stream::publish_for_ever(sim.clone(), r));
+    }
 }
 
 /// One step. Answers the replica that took it.
@@ -61,7 +64,8 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         let p = &world.pace;
         let weights = [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault];
         let choice = world.one_of(&weights);
-        (choice, world.rng.random_range(0..REPLICAS), world.rng.random_range(0..KEYS))
+        let servers = if world.pace.is_alone { 1 } else { REPLICAS };
+        (choice, world.rng.random_range(0..servers), world.rng.random_range(0..KEYS))
     };
     let is_crowded = actors.len() > AT_ONCE;
     match choice {
@@ -80,7 +84,7 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
 }
 
 /// Lets the `nth` of these take a step.
-fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize) -> Option<usize> {
+pub fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize) -> Option<usize> {
     let at = actors.iter().enumerate().filter(|(_, actor)| which(actor)).map(|(at, _)| at).nth(nth)?;
     let replica = actors[at].replica;
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -94,12 +98,13 @@ fn read(sim: &Sim, r: usize, k: usize) {
     if sim.epoch(r).is_none() {
         return;
     }
-    let from = {
+    let (from, is_alone) = {
         let world = &mut *sim.world();
         let sources = world.pace.sources;
-        world.one_of(&sources)
+        (world.one_of(&sources), world.pace.is_alone)
     };
     match from {
+        _ if is_alone => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
         0 => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
         1 => sim.spawn(Some(r), false, fills::from_standby(sim.clone(), r, k)),
         _ => sim.spawn(Some(r), false, fills::from_redis(sim.clone(), r, k)),
@@ -125,9 +130,9 @@ fn refresh(sim: &Sim, r: usize, k: usize) {
 fn drains(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
     let (r, passes) = {
         let world = &mut *sim.world();
-        let leader = world.pace.leader;
-        let r = if world.chance(70) { leader } else { r };
-        (r, (r == leader || world.chance(30)) && world.has_started(r))
+        let (leader, leads) = (world.pace.leader, world.pace.leads);
+        let r = if world.chance(leads) { leader } else { r };
+        (r, (r == leader || world.chance(100 - leads)) && world.has_started(r))
     };
     if std::mem::replace(&mut sim.world().replicas[r].drains, true) {
         return poll(actors, |actor| actor.is_drain && actor.replica == Some(r), 0);
@@ -243,11 +248,8 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
             }
             Disaster::Loses => {
                 let back = world.rng.random_range(0..world.committed.len());
-                let before = world.db.clone();
-                world.judge.restore(world.now, &before);
-                world.db = Database::clone(&world.committed[world.committed.len() - 1 - back]);
-                world.run += 1;
-                world.locks = Default::default();
+                let copy = Database::clone(&world.committed[world.committed.len() - 1 - back]);
+                world.restore(copy);
                 // A volume that was put back says that it is what it was. Who serves it is stopped meanwhile. It lacks a watermark that
                 // was announced: it must have been in use for a moment after the copy was made (docs/freshness.md, "What is assumed").
                 let announced_ms = world.replicas.iter().map(|replica| replica.memory.watermark_ms()).max();
@@ -264,6 +266,7 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
     };
     sim.tell("database", || what);
     if is_cold {
-        (0..REPLICAS).for_each(|r| restart(sim, actors, r));
+        let servers = if sim.world().pace.is_alone { 1 } else { REPLICAS };
+        (0..servers).for_each(|r| restart(sim, actors, r));
     }
 }

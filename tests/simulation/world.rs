@@ -28,7 +28,7 @@ use crate::{
 
 pub const REPLICAS: usize = 3;
 /// States that a streaming replica may still show.
-const STANDBY_STATES: usize = 40;
+const STANDBY_STATES: usize = 80;
 const MEMORY_BYTES: u64 = 1 << 20;
 
 /// What waits to be appended to the stream, and put into the tier.
@@ -53,6 +53,9 @@ pub struct Replica {
     /// Which of two Redis it uses.
     pub side: usize,
     pub has_started: bool,
+    /// Which of the database's servers it is connected to for its looks; none outlives a restore or a failover.
+    pub connection: Option<u32>,
+    pub looks: u32,
     /// A pass, or a look, has its turn.
     pub drains: bool,
 }
@@ -70,6 +73,8 @@ impl Replica {
             is_cut_off: false,
             side: 0,
             has_started: false,
+            connection: None,
+            looks: 0,
             drains: false,
         }
     }
@@ -115,6 +120,14 @@ impl World {
         }
     }
 
+    /// The database is an earlier state of itself from now on.
+    pub fn restore(&mut self, copy: Database) {
+        self.judge.restore(self.now, &self.db);
+        self.db = copy;
+        self.run += 1;
+        self.locks = Default::default();
+    }
+
     /// The place of one of these weights, each as likely as it is heavy.
     pub fn one_of(&mut self, weights: &[u32]) -> usize {
         let mut left = self.rng.random_range(0..weights.iter().sum());
@@ -137,8 +150,9 @@ impl World {
 
     /// Whether a replica may drain: a start waits until the stream has been read.
     pub fn has_started(&mut self, r: usize) -> bool {
+        let is_alone = self.pace.is_alone;
         let replica = &mut self.replicas[r];
-        replica.has_started |= replica.following.is_caught_up();
+        replica.has_started |= is_alone || replica.following.is_caught_up();
         replica.has_started
     }
 
@@ -160,9 +174,13 @@ impl World {
 pub struct Sim(Rc<RefCell<World>>);
 
 impl Sim {
-    pub fn new(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Self {
+    pub fn random(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Self {
         let mut rng = Pcg64::seed_from_u64(seed);
-        let pace = Pace::random(&mut rng);
+        let pace = Pace::random(&mut rng, mutant.and_then(Mutant::theme));
+        Sim::new(rng, pace, mutant, is_told)
+    }
+
+    pub fn new(rng: Pcg64, pace: Pace, mutant: Option<Mutant>, is_told: bool) -> Self {
         let db = Database::new();
         let mut world = World {
             replicas: std::array::from_fn(|_| Replica::new(pace.recent)),
@@ -199,6 +217,15 @@ impl Sim {
 
     pub fn vantage(&self, r: usize) -> Vantage {
         self.memory(r).vantage()
+    }
+
+    pub fn is_alone(&self) -> bool {
+        self.world().pace.is_alone
+    }
+
+    /// Drops what a replica holds: the stream begins anew, or within it goes on.
+    pub fn start_over(&self, r: usize) {
+        self.memory(r).start_over((!self.is_alone()).then(Position::default));
     }
 
     pub fn breaks(&self, mutant: Mutant) -> bool {

@@ -88,9 +88,9 @@ async fn stored(app: &App, keys: &[DayKey], proven_ms: i64) -> Result<Option<Has
 async fn nearby(app: &App, keys: &[DayKey], bound: &Bound) -> Option<(HashMap<Key, SummaryRow>, i64)> {
     let (mut rows, mut proven_ms) = (HashMap::with_capacity(keys.len()), i64::MAX);
     for chunk in keys.chunks(CHUNK) {
-        let (store, chunk) = (app.store.clone(), chunk.iter().map(DayKey::id).collect::<Vec<_>>());
-        let read = app.detached(async move { store.summaries_nearby(&chunk).await }).await?;
-        let watermark = read.watermark.filter(|_| app.changes.serve(&read.epoch))?;
+        let (nearby, chunk) = (app.reads.nearby.clone(), chunk.iter().map(DayKey::id).collect::<Vec<_>>());
+        let read = app.detached(async move { nearby.summaries(&chunk).await }).await?;
+        let watermark = read.watermark?;
         proven_ms = proven_ms.min(watermark.at_ms);
         rows.extend(read.rows.into_iter().map(|row| (row.key(), row)));
     }

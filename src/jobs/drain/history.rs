@@ -1,12 +1,12 @@
 //! Which history the database tells: a failover, a backup restored or a clock set back begins another, and nothing held of the one
 //! before counts in it. And who else serves it.
 
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{Drain, LEADERLESS};
+use super::{Drain, LEADERLESS, rivals::Rivals};
 use crate::{
-    changes::{Following, Position},
-    store::{self, Observation},
+    changes::Position,
+    store::{self, Observation, StoreError},
 };
 
 /// What earlier looks have found.
@@ -27,7 +27,8 @@ pub struct Known {
     /// Since when this history is known here.
     entered_at: Instant,
     /// This server has seen all that the stream tells of this history, or has kept its watermark itself.
-    is_at_home: bool,
+    pub(super) is_at_home: bool,
+    rivals: Rivals,
 }
 
 impl Default for Known {
@@ -42,6 +43,7 @@ impl Default for Known {
             left_stream: false,
             entered_at: now,
             is_at_home: false,
+            rivals: Rivals::default(),
         }
     }
 }
@@ -111,9 +113,9 @@ impl Drain {
     /// (both were put back while nobody ran): a watermark that went on from there would vouch for them. Where nobody else keeps it, either,
     /// another history begins.
     pub(super) async fn may_keep_watermark(&self, known: &mut Known, seen: &Observation) -> store::Result<bool> {
-        let has_read_stream = self.changes.following().map_or(seen.generation == 0, Following::is_vouched_for);
+        let has_no_stream = self.changes.following().is_none() && seen.generation == 0;
         let is_kept = seen.stored_watermark.is_none_or(|kept| seen.at_ms.saturating_sub(kept.at_ms) < LEADERLESS.as_millis() as i64);
-        known.is_at_home |= has_read_stream || is_kept;
+        known.is_at_home |= has_no_stream || is_kept;
         if !known.is_at_home && known.entered_at.elapsed() >= LEADERLESS {
             tracing::warn!(
                 "what the change stream told of this database cannot be read, and nobody else vouches for it: another history begins"
@@ -149,11 +151,20 @@ impl Drain {
             self.changes.start_over();
         }
         let between_replicas = self.changes.are_between_replicas();
+        if between_replicas && known.rivals.see(seen.generation, self.begun.load(Ordering::Relaxed), Instant::now()) {
+            tracing::warn!(
+                generation = seen.generation,
+                "others begin one generation of the change stream after the other: most likely a server on this database has another REDIS_URL; give all of them the same, or else see whether Redis restarts, or loses the stream, again and again"
+            );
+        }
         known.count_servers(seen, between_replicas);
         self.changes.miss_others(if between_replicas { known.several } else { known.missed });
         if !between_replicas && seen.generation != 0 && !known.left_stream {
             // Changes of this server do not come by in the stream that others had here: none of them may take it for whole again.
-            self.store.begin_generation(seen.generation).await?;
+            match self.store.begin_generation(seen.generation).await {
+                Err(StoreError::Conflict) => return Ok(true), // another server that starts has just done so: it has to be looked at again
+                begun => drop(begun?),
+            }
             known.left_stream = true;
         }
         Ok(false)

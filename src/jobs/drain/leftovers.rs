@@ -50,14 +50,12 @@ impl<'a> Leftovers<'a> {
         self.unseen.is_empty() && self.seen.outbox.len() < batch
     }
 
-    /// The ids of rows that need not be kept, as long as no other generation has begun.
+    /// The ids of rows that need not be kept. Should another generation have begun since the look, they had been committed before: whatever
+    /// is read by those who follow that one has them.
     pub fn shown(&self) -> Vec<i64> {
         self.seen.outbox.iter().filter(|(_, id, date, _)| !self.unseen.contains(&(*id, *date))).map(|(id, ..)| *id).collect()
     }
 }
-
-/// Rows in one message.
-const ROWS: usize = 100;
 
 impl Drain {
     /// Publishes what nobody else has, and forgets all that has come by. True where nothing visible in this look is left.
@@ -67,15 +65,14 @@ impl Drain {
         }
         let told = self.tell_facilities(seen).await?;
         let mut left = Leftovers::of(seen, |key, version| self.changes.have_shown(seen.generation, key, version));
-        for keys in left.unseen().chunks(ROWS) {
+        for keys in left.unseen().chunks(Message::ROWS) {
             if self.publish(vantage, &left, keys).await? {
                 left.published(keys);
             }
         }
         let read: Vec<i64> = if told { seen.changed_facilities.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
         let is_all = left.are_shown(self.batch) && told && seen.changed_facilities.len() < self.batch;
-        // Not in another generation: what came by in ours is nothing to those who follow that one.
-        let forgotten = self.may_forget(seen) && self.store.forget_published(&left.shown(), &read, seen.generation).await?;
+        let forgotten = self.may_forget(seen) && self.store.forget_published(&left.shown(), &read).await?;
         if !left.unseen.is_empty() && seen.outbox.len() == self.batch {
             self.store.compact_outbox().await?;
         }

@@ -14,7 +14,7 @@ use super::Drain;
 use crate::{
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::Trigger,
-    service::refresh::{DAYS_IN_A_SPAN, all_days_with_data, days_with_data},
+    service::days::{DAYS_IN_A_SPAN, all_days_with_data, days_with_data},
     store::{self, Mark, MarkKind, StoreError},
 };
 
@@ -25,7 +25,8 @@ const MERGE_ABOVE: usize = 1_000;
 const GIVE_UP_AFTER: usize = 3;
 
 impl Drain {
-    /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock.
+    /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock, or the
+    /// server stops.
     pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
         self.follow_registrations(marks).await?;
         let mut by_facility: BTreeMap<Uuid, Vec<&Mark>> = BTreeMap::new();
@@ -40,13 +41,16 @@ impl Drain {
         let (mut known, gone): (Vec<_>, Vec<_>) = by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
         for (id, marks) in &gone {
             if let Err(error) = self.remove(*id, marks).await {
-                tracing::warn!(facility_id = %id, %error, "the rows of a removed facility wait");
+                self.refresher.tell_waiting(*id, &error);
                 left += 1;
             }
         }
         // In another order each time: who waits for a lock at the front must not keep the others from their turn.
         known.shuffle(&mut rand::rng());
         for chunk in known.chunks(self.chunk) {
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
             if let Err(error) = self.refresh(chunk).await {
                 if !matches!(error, StoreError::Locked(_) | StoreError::Conflict | StoreError::Refused(_)) {
                     return Err(error);
@@ -54,7 +58,7 @@ impl Drain {
                 // Somebody holds a lock that one of these needs: each for itself, so that the others are served.
                 for alone in chunk.chunks(1) {
                     if let Err(error) = self.refresh(alone).await {
-                        tracing::warn!(facility_id = %alone[0].0, %error, "marks wait");
+                        self.refresher.tell_waiting(alone[0].0, &error);
                         left += 1;
                     }
                     if left >= GIVE_UP_AFTER {
@@ -98,7 +102,10 @@ impl Drain {
     /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under way must not write them again.
     async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<()> {
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
-        tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        if taken.iter().any(|mark| mark.facility_id != Some(id)) {
+            return Err(StoreError::Conflict); // a backup that was restored gives the number of a mark to another
+        }
         tx.lock(&[id]).await?;
         tx.remove_summaries(&[id]).await?;
         tx.note_facilities(&[id]).await?;
@@ -145,6 +152,9 @@ impl Drain {
         let facilities = self.directory.by_name();
         let mut all = Ok(());
         for chunk in facilities.chunks(self.chunk) {
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
             let now_ms = self.clock.now_ms();
             let keys: Vec<DayKey> = if only_today {
                 chunk.iter().map(|f| DayKey { facility: f.clone(), day: f.zone.today(now_ms) }).collect()
@@ -155,12 +165,14 @@ impl Drain {
                 all = all.and(self.refresher.refresh_each(keys.to_vec(), Trigger::Event).await.1);
             }
         }
-        if let Err(error) = all {
-            tracing::warn!(%error, "marks of all facilities wait");
+        if self.is_left("marks of all facilities", all) {
             return Ok(false);
         }
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
-        tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
+        if taken.iter().any(|mark| !marks.contains(&mark)) {
+            return Ok(false); // as above: what that one says is for the next pass
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -176,14 +188,25 @@ impl Drain {
                 Some(DayKey { facility, day })
             })
             .collect();
-        let mut done = true;
+        let mut all = Ok(());
         for chunk in keys.chunks(self.chunk) {
-            if let (_, Err(error)) = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await {
-                tracing::warn!(%error, "expired figures wait");
-                done = false;
+            if self.stop.is_cancelled() {
+                return Ok((false, due.len()));
             }
+            all = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await.1.and(all);
         }
-        Ok((done, due.len()))
+        Ok((!self.is_left("expired figures", all), due.len()))
+    }
+
+    /// Whether this has to be left for later, as is told when it begins.
+    fn is_left(&self, what: &'static str, done: store::Result<()>) -> bool {
+        match done {
+            Ok(()) if self.troubles.end(&what) => tracing::info!(what, "nothing waits any longer"),
+            Ok(()) => {}
+            Err(ref error) if self.troubles.begins(what, error) => tracing::warn!(what, %error, "some wait for a later turn"),
+            Err(ref error) => tracing::debug!(what, %error, "some still wait"),
+        }
+        done.is_err()
     }
 
     /// Replaces marks by as few as say the same: one per facility, kind and UTC day.

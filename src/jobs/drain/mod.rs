@@ -8,19 +8,25 @@ mod history;
 mod leftovers;
 mod marks;
 mod proof;
+mod rivals;
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::memory::{Memory, Vantage},
     changes::{Appended, Changes, Message},
     clock::Clock,
     metrics::Metrics,
-    service::{directory::Directory, outage::Outage, refresh::Refresher},
-    store::{self, Observation, Store},
+    service::{directory::Directory, outage::Outage, refresh::Refresher, troubles::Troubles},
+    store::{self, Observation, Store, StoreError},
 };
 pub use history::{Known, Verdict};
 pub use leftovers::Leftovers;
@@ -40,6 +46,12 @@ pub struct Drain {
     pub chunk: usize,
     /// Whether this server leads, for whoever does what only one of several should.
     pub leads: Arc<AtomicBool>,
+    /// The generation of the change stream that this server has begun last; 0 for none.
+    pub begun: AtomicI64,
+    /// Ends passes after the step at hand: what is left is there for whoever looks next.
+    pub stop: CancellationToken,
+    /// What passes leave for later.
+    pub troubles: Troubles<&'static str>,
     /// One pass at a time, whoever asks for it.
     pub turn: tokio::sync::Mutex<Known>,
 }
@@ -51,7 +63,7 @@ pub enum Pass {
     Proven,
     /// There was more to see than one look takes.
     More,
-    /// Some is left, because somebody holds a lock.
+    /// Some is left, because somebody holds a lock, or this server stops.
     Waits,
 }
 
@@ -66,7 +78,7 @@ impl Drain {
             known.hear(self.memory.watermark_ms());
             known.heard_at.elapsed() < LEADERLESS
         };
-        let follows = heard && self.changes.are_between_replicas() && !self.leads.load(std::sync::atomic::Ordering::Acquire);
+        let follows = heard && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
         if follows { self.look().await } else { self.run().await.map(drop) }
     }
 
@@ -74,7 +86,7 @@ impl Drain {
     pub async fn run(&self) -> store::Result<Pass> {
         loop {
             match self.run_once().await? {
-                Pass::More => {}
+                Pass::More if !self.stop.is_cancelled() => {}
                 pass => return Ok(pass),
             }
         }
@@ -101,6 +113,7 @@ impl Drain {
         if !seen.marks.is_empty() || seen.expiry_due {
             // Another server may have dealt with one of these and not have published it yet.
             let (vantage, after) = self.observe(&mut known, self.batch).await?;
+            proof.look_again(&after);
             proof.show(self.show_leftovers(&vantage, &after).await?);
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
@@ -124,7 +137,7 @@ impl Drain {
             let seen = match self.store.observe(limit).await {
                 Ok(seen) => seen,
                 Err(error) => {
-                    self.outage.failed(&error, self.clock.now_ms());
+                    self.outage.failed(&error);
                     return Err(error);
                 }
             };
@@ -135,8 +148,9 @@ impl Drain {
             }
             if caught_up && let Some(following) = self.changes.following() {
                 following.vouch();
+                known.is_at_home = true;
             }
-            self.leads.store(seen.leads, std::sync::atomic::Ordering::Release);
+            self.leads.store(seen.leads, Ordering::Release);
             if let Some(verified_through_ms) = seen.verified_through_ms {
                 self.metrics.verified_through.set(verified_through_ms / 1000);
             }
@@ -154,13 +168,16 @@ impl Drain {
         }
         self.memory.advance_table(seen.at_ms);
         let Some(announcement) = proof.announcement().filter(|_| !known.several) else { return Ok(()) };
-        if std::mem::take(&mut known.missed) {
+        if known.missed {
             if self.changes.are_between_replicas() {
-                // What was missed is missing to all that follow this generation.
-                return self.begin(seen.generation).await;
+                // What was missed is missing to all that follow this generation. Where none can be begun, the next pass has to.
+                self.begin(seen.generation).await?;
+                known.missed = false;
+                return Ok(());
             }
             self.memory.lose_continuity(None);
             self.changes.miss_others(false);
+            known.missed = false;
         }
         self.append(seen.generation, &announcement).await.map(drop)
     }
@@ -178,7 +195,11 @@ impl Drain {
 
     /// Begins the generation after this one.
     async fn begin(&self, generation: i64) -> store::Result<()> {
-        let begun = self.store.begin_generation(generation).await?;
+        let begun = match self.store.begin_generation(generation).await {
+            Err(StoreError::Conflict) => return Ok(()), // another server has just done so
+            begun => begun?,
+        };
+        self.begun.store(begun, Ordering::Relaxed);
         match self.changes.begin(begun).await {
             Ok(()) => tracing::info!(generation = begun, "a generation of the change stream begins"),
             // Said once, as of any message that the stream does not take.

@@ -12,6 +12,7 @@ pub struct Proof {
     at_ms: i64,
     /// Taken before the look.
     position: Position,
+    generation: i64,
     dealt_with: bool,
     shown: bool,
 }
@@ -19,7 +20,15 @@ pub struct Proof {
 impl Proof {
     /// Begins with what the pass looked at first.
     pub fn of(vantage: &Vantage, seen: &Observation) -> Self {
-        Proof { at_ms: seen.at_ms, position: vantage.position, dealt_with: true, shown: true }
+        Proof { at_ms: seen.at_ms, position: vantage.position, generation: seen.generation, dealt_with: true, shown: true }
+    }
+
+    /// The pass has looked again. Over another connection, be the server by now an earlier state of itself, nothing of the first look is
+    /// to be stored. And where another generation has begun, what is gone from the outbox may have come by in that one only, which is
+    /// nothing to those who follow the other on a Redis that takes itself for the primary still.
+    pub fn look_again(&mut self, after: &Observation) {
+        self.dealt_with &= !after.arrived;
+        self.shown &= after.generation == self.generation;
     }
 
     /// Whether all of the marks, or of the expiries, of that look are dealt with.

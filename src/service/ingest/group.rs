@@ -22,7 +22,7 @@ use crate::{
         summary::DayKey,
     },
     metrics::Trigger,
-    service::refresh::{Refreshed, days_with_data},
+    service::{days::days_with_data, refresh::Refreshed},
     store::{self, FacilityRow, Put, Removal, StoreError, Transaction},
 };
 

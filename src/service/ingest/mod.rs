@@ -274,7 +274,7 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
             events.into_iter().zip(ids).zip(replies).map(|((events, ids), reply)| Request { events, ids, reply, _place: None }).collect()
         }
         Some(Err(error)) => {
-            parts.outage.failed(&error, parts.clock.now_ms());
+            parts.outage.failed(&error);
             tracing::warn!(%error, requests = replies.len(), "events refused");
             refuse(replies, error);
             Vec::new()

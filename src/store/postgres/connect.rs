@@ -1,7 +1,11 @@
 //! The pools: their limits, what each connection is set to, and what is checked before the service starts and before each use.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures_util::future::try_join_all;
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -16,6 +20,9 @@ const OLDEST_SERVER: i32 = 150_000;
 
 /// A connection that was used so recently is taken to be as it was.
 const MOMENT: Duration = Duration::from_millis(100);
+
+/// How long a start that fails may look for the reason.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What every connection is set to.
 pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnectOptions> {
@@ -36,22 +43,24 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
 
 pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
     let options = options(settings, &settings.url)?;
-    let witness = Arc::new(Witness::start(options.clone()).await);
+    let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
+    let witness = Arc::new(Witness::start(options.clone(), acquire_timeout).await);
     let regained = witness.regained();
     // Behind a proxy or a name, a connection may come to lead to a server that was demoted, or that never was the primary.
     let pool = limits(settings)
-        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+        .acquire_timeout(acquire_timeout)
         .after_connect(|connection, _| Box::pin(async { if is_primary(connection).await? { Ok(()) } else { Err(in_recovery()) } }))
         .before_acquire(move |connection, meta| {
             let outlived = meta.age > regained.borrow().elapsed();
             Box::pin(async move { Ok(!outlived && (meta.idle_for < MOMENT || is_primary(connection).await.unwrap_or(false))) })
         })
-        .connect_with(options.clone())
-        .await;
-    let pool = match pool {
-        Ok(pool) => Pool::new(pool, witness, settings),
-        Err(error) => return Err(explained(error, &options).await),
-    };
+        .connect_lazy_with(options.clone());
+    // Side by side: one after the other, those to a server that is far away would not be there in time.
+    let first = settings.min_connections.clamp(1, settings.max_connections.max(1));
+    if let Err(error) = try_join_all((0..first).map(|_| pool.acquire())).await {
+        return Err(explained(error, &options, settings).await);
+    }
+    let pool = Pool::new(pool, witness, settings);
     check_server(&pool, settings).await?;
     // An index on a large table takes as long as it takes.
     let mut connection = pool.driver().acquire().await?;
@@ -98,13 +107,29 @@ pub(super) async fn is_primary(connection: &mut PgConnection) -> sqlx::Result<bo
     sqlx::query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(connection).await
 }
 
-/// A pool that finds only a standby says no more than that its time ran out.
-async fn explained(error: sqlx::Error, options: &PgConnectOptions) -> StoreError {
-    let ask = async { is_primary(&mut options.connect().await?).await };
-    match (&error, tokio::time::timeout(Duration::from_secs(1), ask).await) {
-        (sqlx::Error::PoolTimedOut, Ok(Ok(false))) => StoreError::Unavailable(in_recovery()),
-        _ => error.into(),
+/// A pool says no more than that its time ran out, whether it finds only a standby, nobody, or a server that is far away.
+async fn explained(error: sqlx::Error, options: &PgConnectOptions, settings: &DatabaseSettings) -> StoreError {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error.into();
     }
+    let asked = Instant::now();
+    let ask = async { is_primary(&mut options.connect().await?).await };
+    match tokio::time::timeout(EXPLAINED_WITHIN, ask).await {
+        Ok(Ok(false)) => StoreError::Unavailable(in_recovery()),
+        Ok(Ok(true)) => StoreError::Unavailable(too_far(asked.elapsed(), settings)),
+        Ok(Err(reason)) => reason.into(),
+        Err(_) => error.into(),
+    }
+}
+
+fn too_far(took: Duration, settings: &DatabaseSettings) -> sqlx::Error {
+    let DatabaseSettings { min_connections, acquire_timeout_ms, .. } = settings;
+    let (took_ms, short) = (took.as_millis(), "the server answers, and is too far away or too busy");
+    let advice = "raise database.acquire_timeout_ms, or lower database.min_connections";
+    sqlx::Error::Configuration(
+        format!("{short} to open {min_connections} connections within {acquire_timeout_ms} ms (one took {took_ms} ms now): {advice}")
+            .into(),
+    )
 }
 
 /// Refuses a server that is too old, and warns where the pool comes near what the server allows.

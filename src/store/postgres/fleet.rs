@@ -73,7 +73,8 @@ pub(super) async fn begin_epoch(pool: &Pool, old: &Epoch) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn forget_published(connection: &mut PgConnection, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
-    let forget = sqlx::query_scalar(include_str!("../../../sql/postgres/forget_published.sql"));
-    Ok(forget.bind(outbox).bind(facilities).bind(generation).fetch_one(connection).await?)
+pub(super) async fn forget_published(connection: &mut PgConnection, outbox: &[i64], facilities: &[i64]) -> Result<()> {
+    let forget = sqlx::query(include_str!("../../../sql/postgres/forget_published.sql"));
+    forget.bind(outbox).bind(facilities).execute(connection).await?;
+    Ok(())
 }

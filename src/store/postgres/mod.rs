@@ -67,7 +67,7 @@ impl Store for PostgresStore {
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
         let (agreed, rows) = fleet::summaries(&self.pool, keys).await?;
         let (epoch, watermark) = fleet::of_primary(agreed)?;
-        Ok(TableRead { rows, epoch, watermark })
+        Ok(TableRead { rows, epoch, watermark, replica: None })
     }
 
     async fn summaries_nearby(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
@@ -166,9 +166,9 @@ impl Store for PostgresStore {
         fleet::begin_epoch(&self.pool, old).await
     }
 
-    async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
-        let forget = async |connection: &mut PgConnection| fleet::forget_published(connection, outbox, facilities, generation).await;
-        Ok(self.presence.write(forget).await?.unwrap_or(false))
+    async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool> {
+        let forget = async |connection: &mut PgConnection| fleet::forget_published(connection, outbox, facilities).await;
+        Ok(self.presence.write(forget).await?.is_some())
     }
 
     async fn compact_outbox(&self) -> Result<()> {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, PgConnection,
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection,
     postgres::{PgConnectOptions, PgRow},
 };
 use tokio::sync::Mutex;
@@ -103,11 +103,12 @@ impl Presence {
             Some(held) => held,
             None => {
                 let mut connection = self.options.connect().await?;
-                // First the one that says more, so that no look counts this server as one that publishes nothing.
+                // First the one that says more, so that no look counts this server as one that publishes nothing. In one round trip: all of
+                // this has the time of one connection.
                 let locks = [STREAM, LOCK];
-                for lock in &locks[usize::from(!self.is_on_stream.load(Ordering::Relaxed))..] {
-                    sqlx::query("SELECT pg_advisory_lock_shared($1, $2)").bind(lock.0).bind(lock.1).execute(&mut connection).await?;
-                }
+                let locks = &locks[usize::from(!self.is_on_stream.load(Ordering::Relaxed))..];
+                let take: String = locks.iter().map(|lock| format!("SELECT pg_advisory_lock_shared({}, {});", lock.0, lock.1)).collect();
+                sqlx::raw_sql(AssertSqlSafe(take)).execute(&mut connection).await?;
                 Held { connection, patience, leads: false }
             }
         };

@@ -2,7 +2,10 @@
 //! What they answer is as old as their replay; it carries its own watermark, and whoever asked judges it.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -52,7 +55,7 @@ impl ReadPool {
 
 struct Replica {
     /// Its URL, without the password.
-    name: String,
+    name: Arc<str>,
     pool: PgPool,
     timeout: Duration,
     rest: Rest,
@@ -61,14 +64,14 @@ struct Replica {
 impl Replica {
     fn new(settings: &DatabaseSettings, url: &str) -> Result<Self> {
         let timeout = Duration::from_millis(settings.read_timeout_ms);
-        Ok(Replica { name: redacted(url), pool: connect::lazy(settings, url, timeout)?, timeout, rest: Rest::new(timeout) })
+        Ok(Replica { name: redacted(url).into(), pool: connect::lazy(settings, url, timeout)?, timeout, rest: Rest::new(timeout) })
     }
 
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
         match self.read(keys).await {
             Ok(read) => {
                 if self.rest.end() {
-                    tracing::info!(replica = self.name, "the streaming replica answers again");
+                    tracing::info!(replica = %self.name, "the streaming replica answers again");
                 }
                 read
             }
@@ -76,7 +79,7 @@ impl Replica {
             Err(StoreError::Conflict) => None,
             Err(error) => {
                 if self.rest.begin() {
-                    tracing::warn!(replica = self.name, %error, "the streaming replica fails; reads go to the primary");
+                    tracing::warn!(replica = %self.name, %error, "the streaming replica fails; reads go to the primary");
                 }
                 None
             }
@@ -94,7 +97,7 @@ impl Replica {
             return Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
         };
         let (agreed, rows) = read?;
-        Ok(agreed.anywhere().map(|(epoch, watermark)| TableRead { rows, epoch, watermark }))
+        Ok(agreed.anywhere().map(|(epoch, watermark)| TableRead { rows, epoch, watermark, replica: Some(self.name.clone()) }))
     }
 }
 

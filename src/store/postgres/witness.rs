@@ -17,7 +17,7 @@ use super::connect::is_primary;
 
 /// How often the witness is asked, and once it is lost, how often a new one is tried: a name may lead elsewhere at any moment.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How long it may take to answer, or to connect, before that is taken for silence: a server that is only busy takes less.
+/// How long it may take to answer before that is taken for silence: a server that is only busy, or far away, takes less.
 const SILENT: Duration = Duration::from_secs(2);
 /// How long whatever was begun over an older connection may take in all, once a new one got an answer.
 const A_MOMENT: Duration = Duration::from_secs(1);
@@ -29,11 +29,12 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// Connects, if that can be had at once, and watches from then on.
-    pub async fn start(options: PgConnectOptions) -> Self {
-        let first = connect(&options).await.map(|(_, connection)| connection);
+    /// Connects, if that can be had at once, and watches from then on. `timeout` bounds each attempt to connect.
+    pub async fn start(options: PgConnectOptions, timeout: Duration) -> Self {
+        let server = Server { options, timeout };
+        let first = server.connect().await.map(|(_, connection)| connection);
         let (regain, regained) = watch::channel(Instant::now());
-        Witness { regained, _watch: AbortOnDropHandle::new(tokio::spawn(watch(options, first, regain))) }
+        Witness { regained, _watch: AbortOnDropHandle::new(tokio::spawn(server.watch(first, regain))) }
     }
 
     /// For a connection that is opened or borrowed from now on.
@@ -85,46 +86,55 @@ pub(super) fn silent() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the connection fell silent and was given up"))
 }
 
-/// A connection to the primary, and when it was asked for; `None` where none can be had in time.
-async fn connect(options: &PgConnectOptions) -> Option<(Instant, PgConnection)> {
-    let asked_at = Instant::now();
-    let connect = async {
-        let mut connection = options.connect().await?;
-        Ok::<_, sqlx::Error>(is_primary(&mut connection).await?.then_some(connection))
-    };
-    let connection = timeout(SILENT, connect).await.ok()?.ok()??;
-    Some((asked_at, connection))
+/// The way to the server.
+struct Server {
+    options: PgConnectOptions,
+    /// How long connecting may take.
+    timeout: Duration,
 }
 
-/// Tries until one connects. A try that hangs, since it was begun too early, holds up none of those after it.
-async fn reconnect(options: &PgConnectOptions) -> (Instant, PgConnection) {
-    let mut tries = FuturesUnordered::new();
-    loop {
-        tries.push(connect(options));
-        let connected = async {
-            match tries.by_ref().filter_map(std::future::ready).next().await {
-                Some(connected) => connected,
-                // None is left to wait for before the next.
-                None => std::future::pending().await,
+impl Server {
+    async fn watch(self, mut witness: Option<PgConnection>, regain: watch::Sender<Instant>) {
+        loop {
+            if let Some(mut witness) = witness {
+                while matches!(timeout(SILENT, is_primary(&mut witness)).await, Ok(Ok(true))) {
+                    tokio::time::sleep(PERIOD).await;
+                }
+                tracing::debug!("the database fell silent, or ended the connection that watches over the others");
             }
-        };
-        if let Ok(connected) = timeout(PERIOD, connected).await {
-            return connected;
+            let (asked_at, connection) = self.reconnect().await;
+            tracing::info!("the database answers over a new connection; those from before are given up");
+            regain.send_replace(asked_at);
+            witness = Some(connection);
         }
     }
-}
 
-async fn watch(options: PgConnectOptions, mut witness: Option<PgConnection>, regain: watch::Sender<Instant>) {
-    loop {
-        if let Some(mut witness) = witness {
-            while matches!(timeout(SILENT, is_primary(&mut witness)).await, Ok(Ok(true))) {
-                tokio::time::sleep(PERIOD).await;
+    /// Tries until one connects. A try that hangs, since it was begun too early, holds up none of those after it.
+    async fn reconnect(&self) -> (Instant, PgConnection) {
+        let mut tries = FuturesUnordered::new();
+        loop {
+            tries.push(self.connect());
+            let connected = async {
+                match tries.by_ref().filter_map(std::future::ready).next().await {
+                    Some(connected) => connected,
+                    // None is left to wait for before the next.
+                    None => std::future::pending().await,
+                }
+            };
+            if let Ok(connected) = timeout(PERIOD, connected).await {
+                return connected;
             }
-            tracing::debug!("the database fell silent, or ended the connection that watches over the others");
         }
-        let (asked_at, connection) = reconnect(&options).await;
-        tracing::info!("the database answers over a new connection; those from before are given up");
-        regain.send_replace(asked_at);
-        witness = Some(connection);
+    }
+
+    /// A connection to the primary, and when it was asked for; `None` where none can be had in time.
+    async fn connect(&self) -> Option<(Instant, PgConnection)> {
+        let asked_at = Instant::now();
+        let connect = async {
+            let mut connection = self.options.connect().await?;
+            Ok::<_, sqlx::Error>(is_primary(&mut connection).await?.then_some(connection))
+        };
+        let connection = timeout(self.timeout, connect).await.ok()?.ok()??;
+        Some((asked_at, connection))
     }
 }

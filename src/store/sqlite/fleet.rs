@@ -17,7 +17,7 @@ pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
             rows.push(row::summary(row)?);
         }
     }
-    Ok(TableRead { rows, epoch, watermark })
+    Ok(TableRead { rows, epoch, watermark, replica: None })
 }
 
 /// What a look sees beside marks and outboxes, whose places are left empty.

@@ -158,12 +158,8 @@ impl Store for SqliteStore {
         self.write_once(begin).await.map(drop)
     }
 
-    async fn forget_published(&self, outbox: &[i64], facilities: &[i64], generation: i64) -> Result<bool> {
+    async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool> {
         let mut transaction = self.lock_file(self.write_timeout).await?;
-        let fence = "SELECT EXISTS (SELECT 1 FROM fleet WHERE generation = $1)";
-        if !sqlx::query_scalar(fence).bind(generation).fetch_one(&mut *transaction).await? {
-            return Ok(false);
-        }
         for (statement, ids) in [
             ("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))", outbox),
             ("DELETE FROM facility_outbox WHERE id IN (SELECT value FROM json_each($1))", facilities),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::held::several_drains;
+use crate::steps::Scrape;
 use crate::support::{
     Service,
     outside::Outside,
@@ -89,6 +90,27 @@ async fn only_who_needs_it_waits(service: &Service, mut holder: Outside, blocked
     while let Some(answer) = waiting.next().await {
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
     }
+}
+
+#[tokio::test]
+async fn a_facility_whose_lock_is_held_is_named_when_it_begins_to_wait_and_when_that_is_over() {
+    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 100).start().await;
+    let site = Site::register(&service, "UTC").await;
+    let mut holder = Outside::connect(service.database_url()).await;
+    let facility = holder.id(site.facility);
+    holder.run(format!("BEGIN; SELECT * FROM facility_state WHERE facility_id = {facility} FOR UPDATE")).await;
+    let mut writer = Outside::connect(service.database_url()).await;
+    writer.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})")).await;
+    let said = |what: &str| service.logged(what).iter().filter(|entry| entry["facility_id"] == site.facility.to_string()).count();
+    wait_until("it is said that it waits", async || said("a refresh waits") == 1).await;
+    let passes = async || Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")]);
+    let before = passes().await;
+    wait_until("it has waited again and again", async || passes().await >= before + 5.0).await;
+    assert_eq!((said("a refresh waits"), said("the refresh waits no longer")), (1, 0));
+
+    holder.run("ROLLBACK").await;
+    site.shows(&service, (0, 0, 1)).await;
+    assert_eq!((said("a refresh waits"), said("the refresh waits no longer")), (1, 1));
 }
 
 async fn patient() -> Service {

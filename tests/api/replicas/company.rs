@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Fleet, holds, honest::Diary, wait_until_whole};
 use crate::{
-    steps::{Plain, noon_zone},
+    steps::{Plain, Scrape, noon_zone},
     support::{Service, redis::Redis, wait_until},
 };
 
@@ -42,6 +42,22 @@ async fn a_node_of_the_cluster_that_hangs_costs_no_answer() {
     for replica in &fleet.replicas {
         holds(replica, diary.site, diary.last()).await;
     }
+}
+
+#[tokio::test]
+async fn replicas_on_different_redis_servers_say_what_is_wrong_once_a_minute() {
+    let launch = Service::on_postgres().await;
+    let fleet = Fleet::on(launch.clone(), 1, Redis::start()).await;
+    let another = Redis::start();
+    let stray = launch.env("REDIS_URL", another.url()).start().await;
+    let said = |replica: &Service| replica.logs().iter().filter(|line| line.contains("has another REDIS_URL")).count();
+    for replica in [&fleet[0], &stray] {
+        wait_until("it names the cause", async || said(replica) == 1).await;
+    }
+    let begun = async || Scrape::of(&stray).await.sum("stream_gaps_total", &[("reason", "generation")]);
+    let before = begun().await;
+    wait_until("generations go on to begin", async || begun().await >= before + 6.0).await;
+    assert_eq!([&fleet[0], &stray].map(said), [1, 1]);
 }
 
 #[tokio::test]

@@ -202,3 +202,19 @@ async fn nor_where_redis_could_not_be_asked_when_they_started() {
     }
     histories.stay_apart(&fleet).await;
 }
+
+/// It has led nobody so far, and cannot ask Redis now; but it has followed, and would know of anything that the database lacks.
+#[tokio::test]
+async fn a_replica_that_leads_first_after_postgres_hung_goes_on_with_the_history() {
+    let postgres = Postgres::start(&[]);
+    let mut fleet = on(&postgres, 2, |launch| launch).await;
+    proven_anew(&fleet).await;
+    fleet.redis.freeze();
+    postgres.freeze();
+    fleet.replicas.remove(0).kill_9().await;
+    let proven_ago = async || Scrape::of(&fleet[0]).await.sum("summary_watermark_age_seconds", &[]);
+    wait_until("nobody has proven anything for a while", async || proven_ago().await > 4.0).await;
+    postgres.thaw();
+    proven_anew(&fleet).await;
+    assert_eq!(Scrape::of(&fleet[0]).await.sum("epochs_total", &[]), 0.0);
+}

@@ -136,6 +136,30 @@ async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
+    let (launch, other) = (Service::on_postgres().await, Service::on_postgres().await);
+    // Another fleet's database, with a watermark of its own.
+    let others = Fleet::on(other.clone(), 1, Redis::start()).await;
+    let launch = launch.env("DATABASE_READ_URL", other.database_url()).env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
+    let fleet = Fleet::on(launch, 1, Redis::start()).await;
+    let site = Site::register(&fleet[0], &noon_zone()).await;
+    set_stock(&fleet[0], site, Uuid::new_v4(), 3).await;
+    let strangers = async || Scrape::of(&fleet[0]).await.sum("read_replica_strangers_total", &[]);
+    wait_until("it is asked again and again", async || {
+        for entry in fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(format!("facility-summary:*:{}:*", site.facility))).await {
+            fleet.redis.ask::<RedisValue>(cmd("DEL").arg(entry)).await;
+        }
+        let shown: serde_json::Value = fleet[0].get(&today(site)).await.json().await.unwrap();
+        assert_eq!(shown["total_stock"], 3);
+        strangers().await >= 3.0
+    })
+    .await;
+    let said = fleet[0].logs().iter().filter(|line| line.contains("tells another history than the primary")).count();
+    assert_eq!(said, 1);
+    drop(others);
+}
+
+#[tokio::test]
 async fn a_standby_whose_figure_is_older_than_what_memory_holds_is_not_believed() {
     let pair = Pair::start().await;
     // One more that does hold things.

@@ -131,8 +131,34 @@ async fn a_redis_that_takes_no_message_is_no_stream_and_is_one_again() {
     for replica in &fleet.replicas {
         let said = replica.logs().iter().filter(|line| line.contains("the change stream cannot be written")).count();
         assert_eq!(said, 1, "{:?}", replica.logs());
+        assert!(replica.logged("Redis is left alone until it answers a probe").is_empty(), "what is held there is still of use");
     }
     fleet.redis.tell("CONFIG SET maxmemory 0").await;
+    all_is_well_again(&fleet, &mut diary).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_was_demoted_is_left_alone_until_it_takes_writes_again() {
+    let fleet = fleet(2, Redis::start()).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    diary.write(&fleet[0]).await;
+    holds(&fleet[1], diary.site, 1).await;
+    fleet.redis.tell("REPLICAOF 127.0.0.1 1").await;
+    all_are_degraded(&fleet).await;
+    let left_alone = |replica: &Service| replica.logged("Redis is left alone until it answers a probe").len();
+    let before = fleet.replicas.iter().map(left_alone).collect::<Vec<_>>();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        diary.write(&fleet[0]).await;
+        for replica in &fleet.replicas {
+            assert_eq!(state(replica, "redis").await.1, "down", "no probe succeeds");
+        }
+        assert!(age(&fleet[1].get(&super::today(diary.site)).await) <= FRESH_SECONDS);
+    }
+    assert_eq!(fleet.replicas.iter().map(left_alone).collect::<Vec<_>>(), before, "nobody came back to it");
+    let ready = get(&fleet[0], "/health/ready").await;
+    assert_eq!(ready["dependencies"][1]["last_error"], "read_only", "{ready}");
+    fleet.redis.tell("REPLICAOF NO ONE").await;
     all_is_well_again(&fleet, &mut diary).await;
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Fleet, HIT, set_stock, source, today};
 use crate::{
     steps::{Scrape, age, noon_zone, read},
-    support::{Service, service::Launch, site::Site, wait_until},
+    support::{Service, postgres::Postgres, redis::Redis, service::Launch, site::Site, wait_until},
 };
 
 const FROM_REDIS: &str = "facility-summary; fwd=miss; detail=redis";
@@ -83,6 +83,27 @@ async fn a_replica_without_memory_answers_from_redis_what_the_others_write() {
     }
     assert!(from_redis(&fleet[1]).await >= 19.0);
     assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0);
+}
+
+#[tokio::test]
+async fn what_only_redis_has_is_served_while_postgres_hangs() {
+    let postgres = Postgres::start(&[]);
+    let launch = Service::on(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", 1)
+        .env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
+    let fleet = Fleet::on(launch, 1, Redis::start()).await;
+    let site = Site::register(&fleet[0], &noon_zone()).await;
+    set_stock(&fleet[0], site, Uuid::new_v4(), 7).await;
+    shared(&fleet, site).await;
+    postgres.freeze();
+    let mut is_lost = false;
+    wait_until("the database is found to be lost", async || {
+        let response = fleet[0].get(&today(site)).await;
+        assert_eq!(response.status(), 200, "also for the first, who waits for the database in vain");
+        is_lost |= source(&response).ends_with("detail=source-unavailable");
+        is_lost && response.json::<serde_json::Value>().await.unwrap()["total_stock"] == 7
+    })
+    .await;
 }
 
 #[tokio::test]

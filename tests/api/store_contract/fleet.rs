@@ -1,6 +1,6 @@
 //! What replicas agree on through their database.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use facility_summary::{
     changes::Position,
@@ -114,46 +114,24 @@ pub async fn a_facility_is_noted_with_its_transaction_or_not_at_all(db: &dyn Tes
     assert_eq!(db.store().observe(0).await.unwrap().changed_facilities, []);
 }
 
-pub async fn what_was_published_is_forgotten_only_in_its_own_generation(db: &dyn TestDb) {
+pub async fn what_was_published_is_forgotten_and_nothing_else(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     refresh(db, &[key(&north, now_ms(db).await, 0)]).await;
     let mut transaction = begin(db).await;
     transaction.note_facilities(&[north.id, north.id]).await.unwrap();
     transaction.commit().await.unwrap();
     let store = db.store();
-    store.begin_generation(0).await.unwrap();
 
     let seen = look(db).await;
     let outbox: Vec<i64> = seen.outbox.iter().map(|(id, ..)| *id).collect();
     let facilities: Vec<i64> = seen.changed_facilities.iter().map(|(id, _)| *id).collect();
     assert_eq!((outbox.len(), facilities.len()), (1, 2));
-    for stale in [0, 2, -1] {
-        assert!(!store.forget_published(&outbox, &facilities, stale).await.unwrap());
-        let after = look(db).await;
-        assert_eq!((after.outbox, after.changed_facilities), (seen.outbox.clone(), seen.changed_facilities.clone()));
-    }
-    assert!(store.forget_published(&outbox, &facilities[..1], 1).await.unwrap());
+    assert!(store.forget_published(&outbox, &facilities[..1]).await.unwrap());
     let after = look(db).await;
     assert_eq!((after.outbox, after.changed_facilities), (vec![], seen.changed_facilities[1..].to_vec()));
-    assert!(store.forget_published(&outbox, &facilities, 1).await.unwrap(), "what is gone by now is no fault");
-    assert!(store.forget_published(&[], &[], 1).await.unwrap());
-}
-
-/// Whoever begins a generation while rows of the one before are being deleted comes before or after that, never between.
-pub async fn a_deletion_waits_for_the_generation_that_is_being_begun(db: &dyn TestDb) {
-    let mut transaction = begin(db).await;
-    transaction.note_facilities(&[Uuid::new_v4()]).await.unwrap();
-    transaction.commit().await.unwrap();
-    let noted = look(db).await.changed_facilities;
-    db.plain("BEGIN").await;
-    db.plain("UPDATE fleet SET generation = 1").await;
-    let store = db.store();
-    let ids = [noted[0].0];
-    let mut forgetting = tokio::spawn(async move { store.forget_published(&[], &ids, 0).await });
-    assert!(tokio::time::timeout(Duration::from_millis(100), &mut forgetting).await.is_err(), "it was to be waited for");
-    db.plain("COMMIT").await;
-    assert!(!forgetting.await.unwrap().unwrap());
-    assert_eq!(look(db).await.changed_facilities, noted);
+    assert!(store.forget_published(&outbox, &facilities).await.unwrap(), "what is gone by now is no fault");
+    assert!(store.forget_published(&[], &[]).await.unwrap());
+    assert_eq!(look(db).await.changed_facilities, []);
 }
 
 pub async fn a_missing_row_of_the_fleet_is_named_with_what_brings_it_back(db: &dyn TestDb) {

@@ -1,0 +1,44 @@
+//! Which days of a facility there is anything to know of.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::{
+    domain::{day::Day, facility::Facility, summary::DayKey},
+    store::{self, Store},
+};
+
+/// Every day of the facility with a row or with data, in its zone, and today.
+pub async fn days_with_data(store: &dyn Store, facility: &Arc<Facility>) -> store::Result<Vec<Day>> {
+    Ok(all_days_with_data(store, std::slice::from_ref(facility)).await?.into_iter().map(|key| key.day).collect())
+}
+
+/// The same of several facilities, in three statements however many they are; facility by facility, each one's days in order.
+pub async fn all_days_with_data(store: &dyn Store, facilities: &[Arc<Facility>]) -> store::Result<Vec<DayKey>> {
+    let ids: Vec<Uuid> = facilities.iter().map(|facility| facility.id).collect();
+    let (stored, spans, now_ms) = (store.stored_dates(&ids).await?, store.activity(&ids).await?, store.now_ms().await?);
+    let mut found: HashMap<Uuid, (&Arc<Facility>, BTreeMap<Date, Day>)> = HashMap::with_capacity(facilities.len());
+    for facility in facilities {
+        let today = facility.zone.today(now_ms);
+        found.insert(facility.id, (facility, BTreeMap::from([(today.date, today)])));
+    }
+    for (id, date) in stored {
+        let Some((facility, days)) = found.get_mut(&id) else { continue };
+        days.extend(Day::named(&facility.zone.tz, date).map(|day| (date, day)));
+    }
+    for span in spans {
+        let Some((facility, days)) = found.get_mut(&span.facility_id) else { continue };
+        let covered = Day::covering(&facility.zone.tz, span.first_ms, span.last_ms, DAYS_IN_A_SPAN);
+        days.extend(covered.into_iter().map(|day| (day.date, day)));
+    }
+    let in_order = ids.iter().filter_map(|id| found.remove(id));
+    Ok(in_order.flat_map(|(facility, days)| days.into_values().map(move |day| DayKey { facility: facility.clone(), day })).collect())
+}
+
+/// A span lies within one UTC day, which meets three local days at the most.
+pub const DAYS_IN_A_SPAN: usize = 3;
