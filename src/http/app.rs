@@ -70,7 +70,7 @@ impl App {
         if may_look_up || !is_current {
             let unasked =
                 || Problem::unavailable(format!("Facility {id} is not known here, and the source cannot be asked for it now."), 2);
-            if !self.outage.may_try() {
+            if self.outage.is_on() {
                 return Err(unasked());
             }
             let (directory, store) = (self.directory.clone(), self.store.clone());

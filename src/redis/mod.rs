@@ -14,7 +14,10 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::redis::{Cmd, FromRedisValue, Script, Value};
 use prometheus::IntCounterVec;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{error::Elapsed, timeout},
+};
 
 use crate::metrics::Metrics;
 use breaker::Breaker;
@@ -24,6 +27,8 @@ pub use error::Error;
 pub use stream::{Next, Start, Stream, StreamEntry, Tail};
 pub use target::{Target, redacted};
 
+/// What it takes to look into a socket.
+const A_LOOK: Duration = Duration::from_millis(1);
 /// How long connecting may take, be it to all nodes of a cluster. Nobody waits for it but who probes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -89,10 +94,12 @@ impl Link {
 
     async fn attempt(&self, command: &Cmd) -> Result<Value, Error> {
         let held = self.breaker.held()?;
-        let mut connection = worker::own_connection(&held, &self.pool).unwrap_or_else(|| held.connection.clone());
+        let own = worker::own_connection(&held, &self.pool);
+        let is_own = own.is_some();
+        let mut connection = own.unwrap_or_else(|| held.connection.clone());
         let answer = tokio::select! {
-            biased; // an answer that is there counts, however late it is looked at
-            answer = timeout(self.timeout, connection.query(command)) => answer,
+            biased;
+            answer = self.within_time(connection.query(command)) => answer,
             () = held.lost() => return Err(Error::Down("connection")),
         };
         let error = match answer {
@@ -100,7 +107,22 @@ impl Link {
             Ok(Err(error)) => Error::from(error),
             Err(_) => Error::TimedOut(self.timeout),
         };
+        if is_own && matches!(error, Error::Lost(_)) {
+            // Servers close connections that were idle for long. The shared one, which never is, tells whether there is more to it.
+            worker::forget_own_connection();
+            return Err(error);
+        }
         Err(if error.ends_the_connection() { self.breaker.trip(&held, error) } else { error })
+    }
+
+    /// An answer that is there counts, however late it is looked at: a thread that stood still finds its time over, and the answer in the
+    /// socket, unread.
+    async fn within_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
+        let mut answer = std::pin::pin!(answer);
+        match timeout(self.timeout, &mut answer).await {
+            Err(_) => timeout(A_LOOK, answer).await,
+            answer => answer,
+        }
     }
 
     fn counted<T: FromRedisValue>(&self, name: &'static str, answer: Result<Value, Error>) -> Result<T, Error> {

@@ -41,6 +41,11 @@ pub fn own_connection(held: &Arc<Held<Connection>>, pool: &Pool) -> Option<Conne
     })
 }
 
+/// Has the next call open another.
+pub fn forget_own_connection() {
+    OWN.set(None);
+}
+
 async fn open(beside: Weak<Held<Connection>>, pool: Pool) {
     let opened = connect(&pool).await.inspect_err(|error| tracing::debug!(%error, "a worker goes on with the shared connection")).ok();
     OWN.with_borrow_mut(|own| {

@@ -188,7 +188,7 @@ impl Flights {
         let (mut ours, mut leases) = (Vec::with_capacity(passengers.len()), Vec::new());
         let turns = passengers.iter().map(|passenger| async {
             match self.shared.as_ref().zip(passenger.asked) {
-                Some((shared, asked)) => shared.turn(&passenger.day_key.id(), asked).await,
+                Some((shared, asked)) => shared.turn(&passenger.day_key, asked).await,
                 None => Turn::Ours(None),
             }
         });
@@ -210,7 +210,7 @@ impl Flights {
     }
 
     async fn wait_for_another(self: Arc<Self>, shared: Arc<Shared>, passenger: Passenger, asked: AtLeast) {
-        match shared.wait(&passenger.day_key.id(), asked).await {
+        match shared.wait(&passenger.day_key, asked).await {
             Ok(entry) => passenger.flying.land_elsewhere(entry),
             Err(lease) => {
                 // Many may have waited for a replica that died: they must not take the whole pool at once.

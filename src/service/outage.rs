@@ -67,9 +67,9 @@ impl Outage {
         self.state().lasting.map(|lasting| lasting.last_error)
     }
 
-    /// A failure of the whole database; a lock that one key waits for is none.
+    /// A failure of the whole database. A lock that one key waits for is none, nor is what the database itself says of one statement.
     pub fn failed(&self, error: &StoreError) {
-        if matches!(error, StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Full(_) | StoreError::Failed(_)) {
+        if error.is_of_the_whole_database() {
             self.begin(&mut self.state(), error.class());
         }
     }

@@ -90,7 +90,11 @@ impl Refresher {
                 Ok(refreshed) => done.extend(refreshed),
                 Err(error) => {
                     self.tell_waiting(facility_id, &error);
+                    let is_of_all = error.is_of_the_whole_database();
                     result = Err(error);
+                    if is_of_all {
+                        break; // the others would fail as well, each after a time-out
+                    }
                 }
             }
         }
@@ -164,6 +168,7 @@ impl Refresher {
         }
         let refreshed = self.apply_with_stock(&mut *tx, keys, stock, trigger).await?;
         tx.commit().await?;
+        self.outage.over();
         self.publish(&vantage, &refreshed);
         Ok(refreshed)
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 
-use super::answer::AtLeast;
+use super::{answer::AtLeast, found::Found};
 use crate::{
     cache::{
         memory::{Fill, Key, Memory, Vantage},
@@ -12,6 +12,7 @@ use crate::{
     },
     changes::StoredEntry,
     clock::Clock,
+    domain::summary::DayKey,
     store::Epoch,
 };
 
@@ -44,10 +45,11 @@ impl Shared {
     }
 
     /// Takes the key, unless another replica has it, or has given it back with what is asked for.
-    pub async fn turn(&self, key: &Key, asked: AtLeast) -> Turn {
+    pub async fn turn(&self, day_key: &DayKey, asked: AtLeast) -> Turn {
         let Some(epoch) = self.epoch.load_full() else { return Turn::Ours(None) };
-        match self.tier.lease(epoch.name(), key.0, key.1, self.lease).await {
-            Ok(Some(lease)) => match self.refreshed(key, asked).await {
+        let (facility, date) = day_key.id();
+        match self.tier.lease(epoch.name(), facility, date, self.lease).await {
+            Ok(Some(lease)) => match self.refreshed(day_key, asked).await {
                 None => Turn::Ours(Some(lease)),
                 Some(entry) => {
                     let _ = self.tier.release(lease).await;
@@ -74,12 +76,12 @@ impl Shared {
     }
 
     /// Waits for what another replica refreshes, or for one's own turn.
-    pub async fn wait(&self, key: &Key, asked: AtLeast) -> Result<StoredEntry, Option<Lease>> {
+    pub async fn wait(&self, day_key: &DayKey, asked: AtLeast) -> Result<StoredEntry, Option<Lease>> {
         loop {
-            if let Some(entry) = self.refreshed(key, asked).await {
+            if let Some(entry) = self.refreshed(day_key, asked).await {
                 return Ok(entry);
             }
-            match self.turn(key, asked).await {
+            match self.turn(day_key, asked).await {
                 Turn::Another => tokio::time::sleep(POLL).await,
                 Turn::Ours(lease) => return Err(lease),
                 Turn::Done(entry) => return Ok(entry),
@@ -88,11 +90,11 @@ impl Shared {
     }
 
     /// What another replica has brought, if all that wait for it can take that.
-    async fn refreshed(&self, key: &Key, asked: AtLeast) -> Option<StoredEntry> {
+    async fn refreshed(&self, day_key: &DayKey, asked: AtLeast) -> Option<StoredEntry> {
         let vantage = self.memory.vantage();
-        let found = self.get(key).await.filter(|entry| asked.is_met_by(&entry.row))?;
-        match self.memory.fill(&vantage, found.since, &found.row, found.row.as_of_ms) {
-            Fill::Kept(_) => Some(found),
+        let stored = self.get(&day_key.id()).await.filter(|entry| asked.is_met_by(&entry.row))?;
+        match Found::in_redis(stored.clone(), &day_key.day, self.clock.now_ms())?.keep(&self.memory, &vantage) {
+            Fill::Kept(_) => Some(stored),
             Fill::LostRace => None,
         }
     }

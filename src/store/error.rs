@@ -31,6 +31,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether anything else that is asked of the database now would fail as well, rather than only what this was about.
+    pub const fn is_of_the_whole_database(&self) -> bool {
+        match self {
+            StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Full(_) => true,
+            // What the database itself says of a statement, and a panic of ours, concern that one.
+            StoreError::Failed(error) => !matches!(error, sqlx::Error::Database(_) | sqlx::Error::WorkerCrashed),
+            _ => false,
+        }
+    }
+
     /// A short word for logs, metrics and `/health/ready`; carries no data.
     pub const fn class(&self) -> &'static str {
         match self {

@@ -40,7 +40,13 @@ impl Drain {
         let mut left = 0;
         let (mut known, gone): (Vec<_>, Vec<_>) = by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
         for (id, marks) in &gone {
+            if self.stop.is_cancelled() || left >= GIVE_UP_AFTER {
+                return Ok(false);
+            }
             if let Err(error) = self.remove(*id, marks).await {
+                if error.is_of_the_whole_database() {
+                    return Err(error);
+                }
                 self.refresher.tell_waiting(*id, &error);
                 left += 1;
             }
@@ -52,7 +58,7 @@ impl Drain {
                 return Ok(false);
             }
             if let Err(error) = self.refresh(chunk).await {
-                if !matches!(error, StoreError::Locked(_) | StoreError::Conflict | StoreError::Refused(_)) {
+                if error.is_of_the_whole_database() {
                     return Err(error);
                 }
                 // Somebody holds a lock that one of these needs: each for itself, so that the others are served.

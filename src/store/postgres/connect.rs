@@ -52,7 +52,11 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
         .after_connect(|connection, _| Box::pin(async { if is_primary(connection).await? { Ok(()) } else { Err(in_recovery()) } }))
         .before_acquire(move |connection, meta| {
             let outlived = meta.age > regained.borrow().elapsed();
-            Box::pin(async move { Ok(!outlived && (meta.idle_for < MOMENT || is_primary(connection).await.unwrap_or(false))) })
+            Box::pin(async move {
+                // One whose flow the network has forgotten must not cost its borrower all the time that there is for another.
+                let asked = tokio::time::timeout(acquire_timeout / 4, is_primary(connection));
+                Ok(!outlived && (meta.idle_for < MOMENT || matches!(asked.await, Ok(Ok(true)))))
+            })
         })
         .connect_lazy_with(options.clone());
     // Side by side: one after the other, those to a server that is far away would not be there in time.

@@ -2,18 +2,22 @@
 //! may take, or for one that [`super::witness`] knows will not come, gets an error, and the connection is closed for good: neither its
 //! place in the pool nor whoever waited stays behind.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{
-    StreamExt, TryStreamExt,
-    future::{BoxFuture, join_all},
-    stream::{self, BoxStream},
+    FutureExt, StreamExt, TryStreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream, FuturesUnordered},
 };
 use sqlx::{
     AssertSqlSafe, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr,
     pool::PoolConnection,
     postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::witness::{Patience, Witness, silent};
@@ -21,6 +25,11 @@ use crate::config::DatabaseSettings;
 
 /// By how much an answer may be later than the server's own time-out, which says more.
 const LATE: Duration = Duration::from_secs(5);
+/// How long a commit whose answer nobody waits for any more keeps its connection: one that waits for a standby goes on doing so in the
+/// server, and closing it would only make room for more of them.
+const COMMIT_WAITS: Duration = Duration::from_secs(300);
+/// That part of all connections is never in a transaction.
+const READERS_PART: u32 = 4;
 /// How often the connections that are kept open are counted.
 const COUNTED_EVERY: Duration = Duration::from_secs(10);
 
@@ -29,15 +38,17 @@ const COUNTED_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct Pool {
     pool: PgPool,
     witness: Arc<Witness>,
+    /// Transactions that may be open at once: where commits wait for a standby that is gone, the rest is left to readers.
+    places: Arc<Semaphore>,
     limits: Limits,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Limits {
+    /// Of waiting for a connection.
+    acquire: Duration,
     /// Of one statement.
     statement: Duration,
-    /// Of closing.
-    close: Duration,
     /// Connections kept open.
     kept: u32,
 }
@@ -46,29 +57,40 @@ impl Pool {
     pub fn new(pool: PgPool, witness: Arc<Witness>, settings: &DatabaseSettings) -> Self {
         let limits = Limits {
             statement: Duration::from_millis(settings.statement_timeout_ms) + LATE,
-            close: Duration::from_millis(settings.acquire_timeout_ms),
-            kept: settings.min_connections,
+            acquire: Duration::from_millis(settings.acquire_timeout_ms),
+            kept: settings.min_connections.min(settings.max_connections),
         };
-        Pool { pool, witness, limits }
+        let places = (settings.max_connections - settings.max_connections / READERS_PART).max(1);
+        Pool { pool, witness, places: Arc::new(Semaphore::new(places as usize)), limits }
     }
 
     /// A connection, within the pool's own time-out.
     pub async fn acquire(&self) -> sqlx::Result<Borrowed> {
+        let asked = Instant::now();
         loop {
             let patience = self.witness.patience();
             // Whoever connects to a server that has vanished would wait for it until the time-out, though another has taken its place.
             if let Some(connection) = patience.expect(self.pool.acquire()).await {
-                return Ok(Borrowed { connection: Some(connection?), in_transaction: false, patience, limit: self.limits.statement });
+                return Ok(self.lend(connection?, patience));
+            }
+            if asked.elapsed() >= self.limits.acquire {
+                return Err(sqlx::Error::PoolTimedOut);
             }
         }
     }
 
+    fn lend(&self, connection: PoolConnection<Postgres>, patience: Patience) -> Borrowed {
+        Borrowed { connection: Some(connection), state: State::Free, patience, limit: self.limits.statement, place: None }
+    }
+
     /// A transaction, opened by that statement, and undone if it is dropped without [`Borrowed::commit`].
     pub async fn begin(&self, statement: String) -> sqlx::Result<Borrowed> {
+        let place = tokio::time::timeout(self.limits.acquire, self.places.clone().acquire_owned()).await;
         let mut borrowed = self.acquire().await?;
+        borrowed.place = place.map_err(|_| sqlx::Error::PoolTimedOut)?.ok();
         // Before it is: the caller may go away between the statement and its answer, and what others then wrote over the connection would
         // be committed by chance.
-        borrowed.in_transaction = true;
+        borrowed.state = State::InTransaction;
         borrowed.execute(AssertSqlSafe(statement)).await?;
         Ok(borrowed)
     }
@@ -87,11 +109,17 @@ impl Pool {
 
     /// Opens what is missing of the connections that are to be kept.
     pub async fn fill(&self) {
-        let missing = self.limits.kept.saturating_sub(self.pool.size()) as usize;
-        if missing > 0 {
-            // Those that are idle are had first; all are held until the last is there.
-            drop(join_all((0..missing + self.pool.num_idle()).map(|_| self.acquire())).await);
+        let missing = self.limits.kept.saturating_sub(self.pool.size());
+        if missing == 0 {
+            return;
         }
+        // Those that are idle would be had first. They are held for as long as it takes to ask, and not until the others are there.
+        let idle: Vec<_> = std::iter::from_fn(|| self.pool.try_acquire()).map(|idle| self.lend(idle, self.witness.patience())).collect();
+        let mut opening: FuturesUnordered<_> = (0..missing).map(|_| self.acquire()).collect();
+        let first = opening.next().now_or_never();
+        drop(idle);
+        drop(first);
+        while opening.next().await.is_some() {}
     }
 
     /// For what is not bounded here.
@@ -106,7 +134,7 @@ impl Pool {
 
     /// Closes all connections. Those that are still in use are waited for as long as for a free one.
     pub async fn close(&self) {
-        let _ = tokio::time::timeout(self.limits.close, self.pool.close()).await;
+        let _ = tokio::time::timeout(self.limits.acquire, self.pool.close()).await;
     }
 }
 
@@ -115,19 +143,28 @@ impl Pool {
 pub(super) struct Borrowed {
     /// `None` once it was given up.
     connection: Option<PoolConnection<Postgres>>,
-    in_transaction: bool,
+    state: State,
     patience: Patience,
     /// Of one statement.
     limit: Duration,
+    /// Of a transaction, until it is over.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Free,
+    InTransaction,
+    /// Its commit was sent.
+    Committing,
 }
 
 impl Borrowed {
     /// Commits within `limit`. After an error that says that the connection was lost, it may have taken place.
     pub async fn commit(mut self, limit: Duration) -> sqlx::Result<()> {
-        // One that waits for its standby keeps its place in the pool until it has its answer: the server goes on waiting where the
-        // connection is closed, and would soon have no room for more.
+        self.state = State::Committing;
         tokio::time::timeout(limit, self.execute("COMMIT")).await.map_err(|_| silent())??;
-        self.in_transaction = false;
+        self.state = State::Free;
         Ok(())
     }
 
@@ -150,13 +187,19 @@ impl Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        let (in_transaction, patience) = (self.in_transaction, self.patience.clone());
+        let (patience, place) = (self.patience.clone(), self.place.take());
+        let (is_open, limit) = match self.state {
+            State::Free => (false, self.limit),
+            State::InTransaction => (true, self.limit),
+            State::Committing => (true, COMMIT_WAITS),
+        };
         tokio::spawn(async move {
-            if in_transaction && !matches!(patience.expect(connection.execute("ROLLBACK")).await, Some(Ok(_))) {
+            let _place = place;
+            if is_open && !matches!(patience.hear(limit, connection.execute("ROLLBACK")).await, Some(Ok(_))) {
                 return connection.close_on_drop();
             }
             // What the connection's own drop does, which would wait without end for the answer to what was asked last.
-            let _ = patience.expect(connection.return_to_pool()).await;
+            let _ = patience.hear(limit, connection.return_to_pool()).await;
         });
     }
 }

@@ -82,6 +82,7 @@ impl Presence {
         let row = looked.ok_or_else(silent)??.ok_or_else(fleet::no_row)?;
         let (epoch, watermark) = fleet::of_primary(fleet::agreed(&row)?)?;
         let leads = held.leads;
+        held.patience = self.witness.patience(); // it has answered
         *place = Some(held);
         Ok(Look { row, epoch, watermark, arrived, leads })
     }

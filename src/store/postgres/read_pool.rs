@@ -48,7 +48,7 @@ impl ReadPool {
 
     pub async fn close(&self) {
         for replica in &self.replicas {
-            replica.pool.close().await;
+            let _ = timeout(replica.timeout, replica.pool.close()).await;
         }
     }
 }

@@ -2,9 +2,9 @@
 //! say anything again. The driver waits for them without end, and lets nobody set a time-out on its sockets; one would not notice a proxy
 //! that goes on taking bytes, either. A time-out alone would have to be longer than the slowest statement.
 //!
-//! So one more connection is asked twice a second whether the server is there. Where it falls silent and a new one then gets an answer,
-//! the network or the server was another before: what was begun over older connections gets a moment to end, and is then given up. Where
-//! that is a mistake, a statement is done again; where the server is only frozen, nothing is given up until it is back.
+//! So one more connection is asked twice a second whether the server is there. Where it falls silent, and a new one gets an answer while
+//! the old one still gets none, the network or the server was another before: what was begun over older connections gets a moment to end,
+//! and is then given up. A server that was only busy or frozen answers the old one, too, and nothing is given up.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use super::connect::is_primary;
 const PERIOD: Duration = Duration::from_millis(500);
 /// How long it may take to answer before that is taken for silence: a server that is only busy, or far away, takes less.
 const SILENT: Duration = Duration::from_secs(2);
+/// How long one try may take at most: as one is begun in every period, there are never many.
+const TRY: Duration = Duration::from_secs(3);
 /// How long whatever was begun over an older connection may take in all, once a new one got an answer.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
@@ -96,17 +98,38 @@ struct Server {
 impl Server {
     async fn watch(self, mut witness: Option<PgConnection>, regain: watch::Sender<Instant>) {
         loop {
-            if let Some(mut witness) = witness {
-                while matches!(timeout(SILENT, is_primary(&mut witness)).await, Ok(Ok(true))) {
+            let (asked_at, connection) = match witness {
+                Some(mut witness) => loop {
+                    if let Some(successor) = self.successor(&mut witness).await {
+                        break successor;
+                    }
                     tokio::time::sleep(PERIOD).await;
-                }
-                tracing::debug!("the database fell silent, or ended the connection that watches over the others");
-            }
-            let (asked_at, connection) = self.reconnect().await;
+                },
+                None => self.reconnect().await,
+            };
             tracing::info!("the database answers over a new connection; those from before are given up");
             regain.send_replace(asked_at);
             witness = Some(connection);
         }
+    }
+
+    /// Asks the witness once. `None`: it answered, if only when a new connection did, too, as where the server was busy or frozen.
+    async fn successor(&self, witness: &mut PgConnection) -> Option<(Instant, PgConnection)> {
+        let mut asking = std::pin::pin!(is_primary(witness));
+        let answer = match timeout(SILENT, &mut asking).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                tracing::debug!("the database fell silent");
+                tokio::select! {
+                    answer = &mut asking => answer,
+                    successor = self.reconnect() => match timeout(PERIOD, &mut asking).await {
+                        Ok(Ok(true)) => Ok(true),
+                        _ => return Some(successor),
+                    },
+                }
+            }
+        };
+        if matches!(answer, Ok(true)) { None } else { Some(self.reconnect().await) }
     }
 
     /// Tries until one connects. A try that hangs, since it was begun too early, holds up none of those after it.
@@ -134,7 +157,7 @@ impl Server {
             let mut connection = self.options.connect().await?;
             Ok::<_, sqlx::Error>(is_primary(&mut connection).await?.then_some(connection))
         };
-        let connection = timeout(self.timeout, connect).await.ok()?.ok()??;
+        let connection = timeout(self.timeout.min(TRY), connect).await.ok()?.ok()??;
         Some((asked_at, connection))
     }
 }
