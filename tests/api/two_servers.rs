@@ -102,7 +102,7 @@ async fn a_server_that_is_alone_again_is_right_and_fresh() {
         proven.elapsed() > Duration::from_secs(5)
     })
     .await;
-    assert_eq!(Scrape::of(&second).await.sum("summary_refreshes_total", &[]), before);
+    assert_eq!(Scrape::of(&second).await.sum("summary_refreshes_total", &[]), before, "{:#?}", second.logged(""));
 }
 
 #[tokio::test]
