@@ -86,8 +86,9 @@ impl Pool {
     /// A transaction, opened by that statement, and undone if it is dropped without [`Borrowed::commit`].
     pub async fn begin(&self, statement: String) -> sqlx::Result<Borrowed> {
         let place = tokio::time::timeout(self.limits.acquire, self.places.clone().acquire_owned()).await;
+        let place = place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
         let mut borrowed = self.acquire().await?;
-        borrowed.place = place.map_err(|_| sqlx::Error::PoolTimedOut)?.ok();
+        borrowed.place = Some(place);
         // Before it is: the caller may go away between the statement and its answer, and what others then wrote over the connection would
         // be committed by chance.
         borrowed.state = State::InTransaction;
