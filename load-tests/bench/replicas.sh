@@ -23,7 +23,7 @@ measure_replicas() {
     for each in "$service_pid" "${pids[@]}"; do finish "$each"; done
 
     new_database stampede
-    start_replicas "${stampede_settings[@]}"
+    start_replicas "${stampede_settings[@]}" FACILITY_SUMMARY__REDIS__TIMEOUT_MS=5000 # a machine that is full of readers is no lost Redis
     stampede $readers "${replicas[@]}"
     for each in "${pids[@]}"; do finish "$each"; done
     stop_redis

@@ -43,6 +43,11 @@ impl RedisTier {
         RedisTier { link, keep }
     }
 
+    /// Waits until Redis is there, for ever while it is not.
+    pub async fn up(&self) {
+        self.link.up().await;
+    }
+
     /// The entry, in one round trip. `None` where there is none, or none that can be read.
     pub async fn get(&self, epoch: &str, facility: Uuid, date: Date) -> Result<Option<StoredEntry>, Error> {
         let payload: Option<Vec<u8>> = self.link.query("get", cmd("HGET").arg(key(epoch, facility, date)).arg("b")).await?;
@@ -85,7 +90,7 @@ impl RedisTier {
     }
 
     /// Gives a lease back. `false`: it had run out.
-    pub async fn release(&self, lease: Lease) -> Result<bool, Error> {
+    pub async fn release(&self, lease: &Lease) -> Result<bool, Error> {
         self.link.eval("release", &RELEASE_SCRIPT, RELEASE, &lease.key, &[lease.token.as_bytes()]).await
     }
 }

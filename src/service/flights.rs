@@ -233,7 +233,7 @@ impl Flights {
         };
         flying.into_iter().zip(landings).for_each(|(flying, landing)| flying.land(landing));
         if let Some(shared) = self.shared.as_ref().filter(|_| !leases.is_empty()) {
-            shared.done(&vantage, &found, leases).await;
+            shared.done(vantage, found, leases).await;
         }
     }
 

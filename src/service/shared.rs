@@ -13,6 +13,7 @@ use crate::{
     changes::StoredEntry,
     clock::Clock,
     domain::summary::DayKey,
+    redis::Error,
     store::Epoch,
 };
 
@@ -52,7 +53,7 @@ impl Shared {
             Ok(Some(lease)) => match self.refreshed(day_key, asked).await {
                 None => Turn::Ours(Some(lease)),
                 Some(entry) => {
-                    let _ = self.tier.release(lease).await;
+                    let _ = self.tier.release(&lease).await;
                     Turn::Done(entry)
                 }
             },
@@ -62,17 +63,27 @@ impl Shared {
     }
 
     /// Gives keys back, once the others can find what was refreshed since this vantage.
-    pub async fn done(&self, vantage: &Vantage, refreshed: &[StoredEntry], leases: Vec<Lease>) {
+    pub async fn done(self: &Arc<Self>, vantage: Vantage, refreshed: Vec<StoredEntry>, leases: Vec<Lease>) {
+        if self.give_back(&vantage, &refreshed, &leases).await.is_err() {
+            // Others may be asking Redis all the while, and would wait until the leases have run out.
+            let shared = self.clone();
+            tokio::spawn(tokio::time::timeout(self.lease, async move {
+                shared.tier.up().await;
+                shared.give_back(&vantage, &refreshed, &leases).await
+            }));
+        }
+    }
+
+    async fn give_back(&self, vantage: &Vantage, refreshed: &[StoredEntry], leases: &[Lease]) -> Result<(), Error> {
         // The name before it is asked whether the vantage is of the history served: of what was read in the one before nothing goes into
         // the next.
-        if let Some(epoch) = self.epoch.load_full()
-            && self.memory.is_current(vantage)
-        {
-            // Where that fails, the others refresh for themselves.
-            let _ = self.tier.put(epoch.name(), refreshed).await;
-        }
-        // Side by side: whoever refreshes next waits for that. One that is not given back runs out.
-        futures_util::future::join_all(leases.into_iter().map(|lease| self.tier.release(lease))).await;
+        let put = match self.epoch.load_full().filter(|_| self.memory.is_current(vantage)) {
+            Some(epoch) => self.tier.put(epoch.name(), refreshed).await.map(drop),
+            None => Ok(()),
+        };
+        // Side by side: whoever refreshes next waits for that.
+        let released = futures_util::future::join_all(leases.iter().map(|lease| self.tier.release(lease))).await;
+        released.into_iter().try_fold((), |(), released| released.map(drop)).and(put)
     }
 
     /// Waits for what another replica refreshes, or for one's own turn.

@@ -114,7 +114,7 @@ async fn one_has_the_lease(redis: &Redis) {
     let taken = futures_util::future::join_all((0..50).map(|_| lease(60_000))).await;
     let mut taken: Vec<Lease> = taken.into_iter().flatten().collect();
     assert_eq!(taken.len(), 1, "of 50 that asked at once");
-    assert!(tier.release(taken.remove(0)).await.unwrap());
+    assert!(tier.release(&taken.remove(0)).await.unwrap());
 
     let first = lease(20).await.expect("it was released");
     let mut second = None;
@@ -123,9 +123,9 @@ async fn one_has_the_lease(redis: &Redis) {
         second.is_some()
     })
     .await;
-    assert!(!tier.release(first).await.unwrap(), "it is another's by now");
+    assert!(!tier.release(&first).await.unwrap(), "it is another's by now");
     assert_eq!(lease(60_000).await, None, "and still held");
-    assert!(tier.release(second.unwrap()).await.unwrap());
+    assert!(tier.release(&second.unwrap()).await.unwrap());
 }
 
 #[tokio::test]
