@@ -30,6 +30,7 @@ use crate::{
         directory::Directory,
         flights::Flights,
         ingest::{self, Ingest},
+        lists::Lists,
         nearby::Nearby,
         outage::Outage,
         reads::{self, Reads, Unproven},
@@ -96,12 +97,12 @@ impl Core {
         let clock = Arc::new(Clock::new());
         let sent = Instant::now();
         clock.sync(store.now_ms().await.map_err(failed)?, sent);
-        let directory = Arc::new(Directory::default());
-        directory.load(&*store).await.map_err(failed)?;
         let metrics = Arc::new(Metrics::new()?);
         // Numbered by this process alone, the stream within it is another in each: what an earlier one numbered says nothing here.
         let here = Position { generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) }, number: 0 };
         let memory = Arc::new(Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes, here));
+        let directory = Arc::new(Directory::new(memory.clone()));
+        directory.catch_up(&*store, |_| false).await.map_err(failed)?;
         let (changes, fleet) = match redis {
             None => {
                 let has_read_replicas = settings.database.read_urls().next().is_some();
@@ -118,6 +119,7 @@ impl Core {
             store: store.clone(),
             directory: directory.clone(),
             changes: changes.clone(),
+            clock: clock.clone(),
             outage: outage.clone(),
             metrics: metrics.clone(),
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
@@ -274,6 +276,12 @@ impl Application {
         )
         .await
         .map_err(|source| StartError::Cron { cron: settings.rebuild_cron().unwrap_or_default().to_owned(), source })?;
+        let lists = Arc::new(Lists {
+            reads: reads.clone(),
+            refresher: core.refresher.clone(),
+            prover: drain.clone(),
+            chunk: settings.refresh.chunk,
+        });
         let app = web::Data::new(App {
             store: core.store,
             memory: core.memory,
@@ -284,6 +292,7 @@ impl Application {
             changes: core.changes,
             redis,
             reads,
+            lists,
             flights,
             ingest,
             drain,

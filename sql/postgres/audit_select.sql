@@ -5,4 +5,4 @@ SELECT facility_id, date::text AS date, old_version IS NOT NULL AS stored, old_s
        OR facility_id IN (SELECT m.facility_id FROM summary_marks m WHERE m.facility_id IS NOT NULL)
        OR EXISTS (SELECT 1 FROM summary_marks m WHERE m.facility_id IS NULL) AS explained
 FROM compared
-WHERE figures_differ OR (old_version IS NOT NULL AND next_expires_at IS DISTINCT FROM old_next_expires_at)
+WHERE figures_differ OR (old_version IS NOT NULL AND (bounds_differ OR next_expires_at IS DISTINCT FROM old_next_expires_at))

@@ -11,6 +11,7 @@ WITH key AS (
     SELECT key.facility_id, key.date, key.timezone, key.is_today, old.version AS old_version, old.updated_at AS old_updated_at,
            old.total_stock AS old_stock, old.total_transferred AS old_transferred, old.total_requests AS old_requests,
            old.by_blood_type AS old_by_blood_type, old.next_expires_at AS old_next_expires_at,
+           (old.day_as_of, old.day_start, old.day_end) IS DISTINCT FROM (old.as_of, key.day_start, key.day_end) AS bounds_differ,
            CASE WHEN key.is_today THEN coalesce(sums.stock, 0) WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END AS total_stock,
            coalesce(sums.transferred, 0) AS total_transferred, coalesce(sums.requests, 0) AS total_requests,
            coalesce(sums.by_blood_type, '{}') AS by_blood_type,

@@ -8,9 +8,10 @@ WITH keys AS MATERIALIZED (
     CROSS JOIN facilities AS facility ON facility.id = unhex(k.value ->> 0)
     WHERE k.value ->> 2 <= $2
 )
-SELECT keys.facility_id, keys.timezone, keys.date, $2 < keys.ends_at AS is_today,
+SELECT keys.facility_id, keys.timezone, keys.date, keys.starts_at, keys.ends_at, $2 < keys.ends_at AS is_today,
     stored.version, stored.updated_at, stored.next_expires_at, stored.by_blood_type,
     stored.total_stock, stored.total_transferred, stored.total_requests,
+    (stored.day_as_of, stored.day_start, stored.day_end) IS NOT (stored.as_of, keys.starts_at, keys.ends_at) AS bounds_differ,
     -- [[[blood type, stock, next expiry], …] of each bank]. Stock is known of today only. A bank at a time, in the index's order of
     -- types: nothing is sorted, however much a facility holds.
     (SELECT json_group_array(json((

@@ -1,7 +1,10 @@
--- $1: [[facility in hex, date], …]. Rows and watermark in one statement, which is one snapshot; the row is null where no key has one.
+-- $1: [[facility in hex, date], …]. Of each key its row, if it has one, and its facility's zone, if that exists; and the watermark: all of
+-- it in one statement, which is one snapshot. All but the last columns are null where no key was asked for.
 SELECT stored.facility_id, stored.date, stored.total_stock, stored.total_transferred, stored.total_requests, stored.by_blood_type,
     stored.as_of, stored.next_expires_at, stored.updated_at, stored.version,
+    iif(stored.day_as_of = stored.as_of, stored.day_start, NULL) AS day_start, iif(stored.day_as_of = stored.as_of, stored.day_end, NULL) AS day_end,
+    unhex(k.value ->> 0) AS asked_id, (SELECT timezone FROM facilities WHERE id = unhex(k.value ->> 0)) AS timezone,
     fleet.salt, fleet.watermark_epoch, fleet.watermark_at, fleet.watermark_generation, fleet.watermark_number
 FROM fleet
-LEFT JOIN (json_each($1) AS k CROSS JOIN dashboard_daily_summary AS stored
-    ON stored.facility_id = unhex(k.value ->> 0) AND stored.date = k.value ->> 1)
+LEFT JOIN json_each($1) AS k
+LEFT JOIN dashboard_daily_summary AS stored ON stored.facility_id = unhex(k.value ->> 0) AND stored.date = k.value ->> 1

@@ -6,10 +6,13 @@ use bytes::Bytes;
 use jiff::civil::Date;
 
 use super::encoding;
-use crate::domain::summary::SummaryRow;
+use crate::domain::{
+    day::Day,
+    summary::{Bounds, SummaryRow},
+};
 
 /// What an entry weighs beside its text: itself, its place among its facility's days, and what the allocator rounds up.
-const ENTRY_OVERHEAD: usize = 180;
+const ENTRY_OVERHEAD: usize = 204;
 /// What a facility weighs beside its entries: the cache's own bookkeeping.
 const DAYS_OVERHEAD: usize = 350;
 
@@ -25,6 +28,7 @@ pub struct Entry {
     pub as_of_ms: i64,
     /// The figures hold only before that; `i64::MAX` where nothing expires.
     pub(super) holds_until_ms: i64,
+    pub bounds: Option<Bounds>,
     compressed: OnceLock<Box<Compressed>>,
 }
 
@@ -51,8 +55,14 @@ impl Entry {
             version: row.summary.version,
             as_of_ms,
             holds_until_ms: row.next_expires_at_ms.unwrap_or(i64::MAX),
+            bounds: row.bounds,
             compressed: OnceLock::new(),
         }
+    }
+
+    /// Whether the figures are of this very day, and not of another zone's day of that name.
+    pub fn is_of(&self, day: &Day) -> bool {
+        Bounds::are_of(self.bounds, self.as_of_ms, day)
     }
 
     pub fn body(&self) -> Bytes {

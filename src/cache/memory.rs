@@ -103,8 +103,14 @@ impl Memory {
         self.cache.insert(key.0, Arc::new(days));
     }
 
-    /// The instant as of which an entry is known to be exact.
+    /// The instant as of which an entry is known to be exact, whatever has become of its facility.
     pub fn exact_as_of_ms(&self, entry: &Entry) -> i64 {
+        self.exact_as_of_ms_within(entry, i64::MAX)
+    }
+
+    /// The same for whoever has the facility from a directory that is exact as of `directory_ms`: in what zone it is later, and whether it
+    /// is there at all, no watermark says to a reader who does not know.
+    pub fn exact_as_of_ms_within(&self, entry: &Entry, directory_ms: i64) -> i64 {
         // The watermark before the continuity: were it read after, one of the next continuity might be taken for this entry's.
         let watermark_ms = self.proven_ms.load(Ordering::Acquire);
         let proven_ms = match entry.continuity {
@@ -112,7 +118,7 @@ impl Memory {
             Some(continuity) if continuity == self.continuity.load(Ordering::Acquire) => watermark_ms,
             Some(continuity) => self.frozen.load().watermark_ms(continuity),
         };
-        entry.as_of_ms.max(proven_ms).min(entry.holds_until_ms - 1)
+        entry.as_of_ms.max(proven_ms.min(directory_ms)).min(entry.holds_until_ms - 1)
     }
 
     /// Whether watermarks to come count for the entry.
@@ -197,7 +203,7 @@ impl Memory {
     fn take_in_row(&self, recent: &mut Recent, since: Position, row: &SummaryRow) {
         let (key, version) = (row.key(), row.summary.version);
         let known = recent.version(&key);
-        if known > version {
+        if known > version || recent.is_of_former_life(key.0, version) {
             return;
         }
         if known < version {
@@ -210,7 +216,8 @@ impl Memory {
     /// `since`: the vantage's own position for what the primary answered, a recorded one for what lay elsewhere.
     pub fn fill(&self, vantage: &Vantage, since: Position, row: &SummaryRow, as_of_ms: i64) -> Fill {
         let recent = self.recent();
-        if recent.reign != vantage.reign || recent.version(&row.key()) > row.summary.version {
+        let (key, version) = (row.key(), row.summary.version);
+        if recent.reign != vantage.reign || recent.version(&key) > version || recent.is_of_former_life(key.0, version) {
             return Fill::LostRace;
         }
         Fill::Kept(self.keep(&recent, since, row, as_of_ms))
@@ -221,7 +228,11 @@ impl Memory {
         let (key, version, joined) = (row.key(), row.summary.version, recent.joins(since));
         if let Some(held) = self.get(&key)
             && (held.version > version
-                || (held.version == version && self.exact_as_of_ms(&held) >= as_of_ms && (self.is_joined(&held) || !joined)))
+                || (held.version == version
+                    // Of another zone's day of that name the later row tells what the facility's day is now.
+                    && (held.bounds == row.bounds || held.as_of_ms > as_of_ms)
+                    && self.exact_as_of_ms(&held) >= as_of_ms
+                    && (self.is_joined(&held) || !joined)))
         {
             return held;
         }
@@ -254,6 +265,19 @@ impl Memory {
         self.cache.invalidate(&facility);
     }
 
+    /// A facility that was removed has come back: versions up to this one are of its former life, and count no more.
+    pub fn begin_life(&self, facility: Uuid, removed_at_version: i64) {
+        let mut recent = self.recent();
+        if recent.begin_life(facility, removed_at_version) {
+            self.cache.invalidate(&facility);
+        }
+    }
+
+    /// Whether the version is of a former life of the facility.
+    pub fn is_of_former_life(&self, facility: Uuid, version: i64) -> bool {
+        self.recent().is_of_former_life(facility, version)
+    }
+
     /// Something may have been missed: what is held stays as exact as it is, and no later watermark counts for it, nor for what was read
     /// before now. The stream goes on from the position; within one process, from the next.
     pub fn lose_continuity(&self, at: Option<Position>) {
@@ -284,6 +308,7 @@ impl Memory {
         self.end_continuity();
         recent.begin(at);
         recent.reign += 1;
+        recent.removed_at.clear();
         self.cache.iter().for_each(|(facility, _)| self.cache.invalidate(&*facility));
     }
 

@@ -12,7 +12,8 @@ fn key(n: usize) -> Key {
 
 fn row(n: usize, version: i64, as_of_ms: i64) -> SummaryRow {
     let (facility, date) = key(n);
-    SummaryRow { summary: Summary { version, ..Summary::empty(facility, date, false) }, as_of_ms, next_expires_at_ms: None }
+    let summary = Summary { version, ..Summary::empty(facility, date, false) };
+    SummaryRow { summary, as_of_ms, next_expires_at_ms: None, bounds: None }
 }
 
 fn memory(recent: usize) -> Memory {

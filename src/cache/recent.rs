@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use uuid::Uuid;
+
 use super::memory::Key;
 use crate::changes::Position;
 
@@ -16,11 +18,13 @@ pub(super) struct Recent {
     start: i64,
     queue: VecDeque<(i64, Key, i64)>,
     newest: HashMap<Key, (i64, i64)>,
+    /// Of facilities that have come back: the greatest version of the life before.
+    pub removed_at: HashMap<Uuid, i64>,
 }
 
 impl Recent {
     pub fn new(capacity: usize, at: Position) -> Self {
-        Recent { capacity, reign: 0, at, start: at.number, queue: VecDeque::new(), newest: HashMap::new() }
+        Recent { capacity, reign: 0, at, start: at.number, queue: VecDeque::new(), newest: HashMap::new(), removed_at: HashMap::new() }
     }
 
     /// Whether every change since the position was seen here, and is remembered.
@@ -44,6 +48,16 @@ impl Recent {
             }
             self.start = number;
         }
+    }
+
+    /// Versions of the facility up to this one are of its former life. True where that is new.
+    pub fn begin_life(&mut self, facility: Uuid, removed_at_version: i64) -> bool {
+        self.removed_at.insert(facility, removed_at_version) != Some(removed_at_version)
+    }
+
+    /// Whether the version is of a former life of the facility. 0, of a day without a row, is of any.
+    pub fn is_of_former_life(&self, facility: Uuid, version: i64) -> bool {
+        version != 0 && self.removed_at.get(&facility).is_some_and(|removed_at| version <= *removed_at)
     }
 
     /// Begins anew at a position, by default the next: nothing is known of what was before it.

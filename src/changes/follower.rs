@@ -13,10 +13,7 @@ use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Message, Position, Streams,
-    registrations::{Registrations, Task},
-};
+use super::{Message, Position, Streams};
 use crate::{
     cache::memory::{Consumed, Memory, Vantage},
     metrics::Metrics,
@@ -29,8 +26,6 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Following {
     state: AtomicU8,
-    /// Registrations heard of and not read yet.
-    registrations: Registrations,
     /// Redis took no message lately (it is full, or read-only), and none has come by since: what others have to say may not come by either.
     is_mute: AtomicBool,
 }
@@ -76,11 +71,6 @@ impl Following {
         let _ = self.state.compare_exchange(CAUGHT_UP, VOUCHED_FOR, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Whether every registration that came by has been read from the database.
-    pub fn knows_all_facilities(&self) -> bool {
-        self.registrations.are_read()
-    }
-
     /// Takes note that all there was has been read.
     pub fn catch_up(&self) {
         let _ = self.state.compare_exchange(BEHIND, CAUGHT_UP, Ordering::AcqRel, Ordering::Acquire);
@@ -109,14 +99,12 @@ pub struct Follower {
 const BLOCK: Duration = Duration::from_millis(500);
 /// How long to wait after a failure, and for a first look at the database.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long reading facilities may take. A connection that the network swallowed would take for ever.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Follower {
     /// Follows until it is told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         // Side by side: a database that is away does not keep the stream from being followed.
-        let work = || async { tokio::join!(self.follow_for_ever(), self.read_facilities_for_ever()) };
+        let work = || async { tokio::join!(self.follow_for_ever(), self.directory.read_what_is_heard_of(&*self.store)) };
         while stop.run_until_cancelled(AssertUnwindSafe(work()).catch_unwind()).await.is_some() {
             self.metrics.panics.inc();
             tracing::error!("the follower of the change stream panicked; it begins anew");
@@ -167,14 +155,14 @@ impl Follower {
         }
         loop {
             // Taken before the look at which history is served: what is read of this one counts no more once another is.
-            let vantage = self.memory.vantage();
+            let (vantage, directory_epoch) = (self.memory.vantage(), self.directory.epoch());
             if self.epoch.load().as_ref().is_none_or(|current| current != epoch) {
                 return Ok(());
             }
             match tail.next(after, BLOCK).await? {
                 Next::Entries(entries) => {
                     for entry in entries {
-                        self.take(&vantage, entry.position, &entry.payload);
+                        self.take(&vantage, directory_epoch, entry.position, &entry.payload);
                         after = entry.position.number;
                     }
                     *place = Some(after);
@@ -199,16 +187,25 @@ impl Follower {
         tracing::warn!("the change stream has lost what was read of it; what is held is proven anew");
         self.metrics.stream_gaps.with_label_values(&["vanished"]).inc();
         self.memory.lose_continuity(Some(Position::default()));
-        self.following.registrations.hear(None);
+        self.directory.hear(None);
     }
 
-    fn take(&self, vantage: &Vantage, at: Position, payload: &[u8]) {
+    fn take(&self, vantage: &Vantage, directory_epoch: u32, at: Position, payload: &[u8]) {
         self.following.hear();
         let decoded = Message::decode(payload);
         let is_readable = decoded.is_some();
         let message = decoded.unwrap_or(Message::Begun);
         let before = self.memory.vantage().position;
-        if self.memory.consume(vantage, at, &message) == Consumed::Gap && before != Position::default() {
+        // Before memory has it: a watermark that counts there must not find a change of a facility unheard.
+        if let Message::Facilities(ids) = &message {
+            self.directory.hear(Some(ids.clone()));
+        }
+        let consumed = self.memory.consume(vantage, at, &message);
+        if consumed == Consumed::Gap {
+            // Also where it is the first message that is read: the directory was loaded before, and what was said in between is unheard.
+            self.directory.hear(None);
+        }
+        if consumed == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
             tracing::warn!(
                 reason,
@@ -217,41 +214,18 @@ impl Follower {
                 "messages of the change stream were missed; what is held is proven anew"
             );
             self.metrics.stream_gaps.with_label_values(&[reason]).inc();
-            self.following.registrations.hear(None);
         }
         if !is_readable {
             // It may be about anything: of a newer release, or nobody's.
             tracing::warn!(number = at.number, "a message of the change stream cannot be read; what is held is proven anew");
             self.metrics.stream_gaps.with_label_values(&["unreadable"]).inc();
             self.memory.lose_continuity(Some(at));
-            self.following.registrations.hear(None);
+            self.directory.hear(None);
         }
-        if let Message::Facilities(ids) = message {
-            self.following.registrations.hear(Some(ids));
-        }
-    }
-
-    /// Reads facilities that were heard of from the database, each until it answers.
-    async fn read_facilities_for_ever(&self) {
-        let registrations = &self.following.registrations;
-        loop {
-            let (task, number) = registrations.next().await;
-            let reading = async {
-                match &task {
-                    Task::All => self.directory.load(&*self.store).await,
-                    Task::These(ids) => self.directory.reload(&*self.store, ids).await,
-                }
-            };
-            match tokio::time::timeout(READ_TIMEOUT, reading).await {
-                Ok(Ok(gone)) => {
-                    gone.into_iter().for_each(|id| self.memory.forget_facility(id));
-                    registrations.read(number);
-                    continue;
-                }
-                Ok(Err(error)) => tracing::debug!(%error, "facilities could not be read again yet"),
-                Err(_) => tracing::debug!("facilities could not be read again in time"),
-            }
-            tokio::time::sleep(RETRY).await;
+        if let Message::Watermark { at_ms } = message
+            && matches!(consumed, Consumed::Next | Consumed::Gap)
+        {
+            self.directory.prove(directory_epoch, at_ms);
         }
     }
 }

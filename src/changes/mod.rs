@@ -8,7 +8,6 @@ mod follower;
 mod message;
 mod position;
 mod publisher;
-mod registrations;
 
 use std::sync::{
     Arc,
@@ -202,6 +201,11 @@ impl Changes {
     /// Whether this is the history that is served.
     pub fn serve(&self, epoch: &Epoch) -> bool {
         self.epoch.load().as_deref() == Some(epoch)
+    }
+
+    /// Whether a history is served already, and another one.
+    pub fn serves_another_than(&self, epoch: &Epoch) -> bool {
+        self.epoch.load().as_deref().is_some_and(|served| served != epoch)
     }
 
     /// Serves this history of the database from now on. What was held of another is dropped, and true answered.

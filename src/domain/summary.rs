@@ -75,6 +75,30 @@ pub struct SummaryRow {
     pub as_of_ms: i64,
     /// Today's figures hold only until then (exclusive); null on closed days and where nothing expires.
     pub next_expires_at_ms: Option<i64>,
+    /// Which day of that name it is; `None` where a release wrote the row that did not say.
+    #[serde(default)]
+    pub bounds: Option<Bounds>,
+}
+
+/// The instants `start_ms <= t < end_ms` of a local day: a date has others in another zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    pub start_ms: i64,
+    pub end_ms: i64,
+}
+
+impl From<&Day> for Bounds {
+    fn from(day: &Day) -> Self {
+        Bounds { start_ms: day.start_ms, end_ms: day.end_ms }
+    }
+}
+
+impl Bounds {
+    /// Whether figures that were counted within `bounds`, as of that instant, are of the day. Where they do not say: those from before
+    /// the day began are not.
+    pub fn are_of(bounds: Option<Bounds>, as_of_ms: i64, day: &Day) -> bool {
+        bounds.map_or(as_of_ms >= day.start_ms, |bounds| bounds == Bounds::from(day))
+    }
 }
 
 impl SummaryRow {
@@ -82,10 +106,10 @@ impl SummaryRow {
         (self.summary.facility_id, self.summary.date)
     }
 
-    /// Whether the figures are of this very day, and not of another zone's day of that name: those, from before it began, are what a
-    /// facility leaves behind that has moved since.
-    pub const fn is_of(&self, day: &Day) -> bool {
-        self.as_of_ms >= day.start_ms
+    /// Whether the figures are of this very day, and not of another zone's day of that name, as a facility leaves them behind that has
+    /// moved since.
+    pub fn is_of(&self, day: &Day) -> bool {
+        Bounds::are_of(self.bounds, self.as_of_ms, day)
     }
 }
 

@@ -15,14 +15,21 @@ use uuid::Uuid;
 use super::{fields, json::Shown, problem::Problem};
 use crate::{
     cache::memory::Memory,
-    changes::{Changes, Following},
+    changes::Changes,
     clock::Clock,
     config::Settings,
-    domain::facility::Facility,
     jobs::{drain::Drain, rebuild::Rebuild},
     metrics::Metrics,
     redis::Link,
-    service::{directory::Directory, flights::Flights, ingest::Ingest, outage::Outage, reads::Reads},
+    service::{
+        answer::Wish,
+        directory::{Directory, Located},
+        flights::Flights,
+        ingest::Ingest,
+        lists::Lists,
+        outage::Outage,
+        reads::Reads,
+    },
     store::Store,
 };
 
@@ -38,6 +45,7 @@ pub struct App {
     /// Where replicas meet, if there are several.
     pub redis: Option<Arc<Link>>,
     pub reads: Arc<Reads>,
+    pub lists: Arc<Lists>,
     pub flights: Arc<Flights>,
     pub ingest: Ingest,
     pub drain: Arc<Drain>,
@@ -52,22 +60,33 @@ pub struct App {
 /// The directory counts as current while the drain has proven it within that time.
 const DIRECTORY_CURRENT_MS: i64 = 5_000;
 
+/// How well the directory has to know that a facility does not exist.
+#[derive(Debug, Clone, Copy)]
+pub enum Known {
+    /// As of so many milliseconds ago, or less.
+    Of(i64),
+    /// As of now: the reader knows of a version that must be somewhere, say.
+    Exactly,
+}
+
 impl App {
-    /// The facility that a path names. An unknown one costs no query, unless the directory cannot prove itself current or the reader
-    /// knows of a version that must be somewhere (`may_look_up`): then one rate-limited look-up.
-    pub async fn facility(&self, request: &HttpRequest, may_look_up: bool) -> Result<Arc<Facility>, Problem> {
+    /// The facility that a path names. An unknown one costs no query, unless the directory cannot prove itself current enough for this
+    /// reader: then one rate-limited look-up.
+    pub async fn facility(&self, request: &HttpRequest, wish: Known) -> Result<Located, Problem> {
         let id = path_id(request, "facility_id")?;
-        match self.directory.get(id) {
-            Some(facility) => Ok(facility),
-            None => Box::pin(self.look_up(id, may_look_up)).await,
+        match self.directory.locate(id) {
+            Some(located) => Ok(located),
+            None => Box::pin(self.look_up(id, wish)).await,
         }
     }
 
-    async fn look_up(&self, id: Uuid, may_look_up: bool) -> Result<Arc<Facility>, Problem> {
-        let now_ms = self.clock.now_ms();
-        let is_read = self.changes.following().is_none_or(Following::knows_all_facilities);
-        let is_current = is_read && now_ms.saturating_sub(self.memory.watermark_ms()) <= DIRECTORY_CURRENT_MS;
-        if may_look_up || !is_current {
+    async fn look_up(&self, id: Uuid, wish: Known) -> Result<Located, Problem> {
+        let age_ms = self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms());
+        let is_current = match wish {
+            Known::Of(max_age_ms) => max_age_ms > 0 && age_ms <= max_age_ms.min(DIRECTORY_CURRENT_MS) && self.changes.are_followed(),
+            Known::Exactly => false,
+        };
+        if !is_current {
             let unasked =
                 || Problem::unavailable(format!("Facility {id} is not known here, and the source cannot be asked for it now."), 2);
             if self.outage.is_on() {
@@ -79,11 +98,39 @@ impl App {
                 tracing::warn!(%error, facility_id = %id, "an unknown facility could not be looked up");
                 unasked()
             })?;
-            if let Some(facility) = found {
-                return Ok(facility);
+            if let Some(located) = found {
+                return Ok(located);
             }
         }
         Err(Problem::not_found(format!("Facility {id} is not registered.")))
+    }
+
+    /// Has the directory read where it is older than the reader wants it; 503 where that cannot be had now.
+    pub async fn read_directory(&self, wish: &Wish) -> Result<(), Problem> {
+        let age_ms = self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms());
+        let most_ms = wish.max_age_ms.saturating_add(wish.max_stale_ms.unwrap_or(0));
+        if most_ms > 0 && age_ms <= most_ms {
+            return Ok(());
+        }
+        if wish.only_if_cached {
+            return Err(Problem::gateway_timeout("The request said only-if-cached, and the facilities are not known as fresh as that."));
+        }
+        let unasked = || Problem::unavailable("The source cannot be asked now, and the facilities are not known as fresh as that.", 2);
+        let (directory, store) = (self.directory.clone(), self.store.clone());
+        let (clock, arrived_ms) = (self.clock.clone(), self.clock.now_ms());
+        let will_do = move |as_of_ms: i64| as_of_ms > arrived_ms || (most_ms > 0 && clock.now_ms().saturating_sub(as_of_ms) <= most_ms);
+        let reading = async move { directory.catch_up(&*store, will_do).await };
+        let read = self.detached(tokio::time::timeout(self.settings.freshness.refresh_timeout(), reading)).await;
+        let stale_if_error_ms = i64::try_from(self.settings.freshness.stale_if_error_seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        match read {
+            Ok(Ok(())) => Ok(()),
+            _ if !wish.explicit && age_ms <= stale_if_error_ms => Ok(()),
+            Ok(Err(error)) => {
+                self.outage.failed(&error);
+                Err(unasked())
+            }
+            Err(_) => Err(unasked()),
+        }
     }
 
     /// Runs work that waits for the database away from the HTTP worker: it outlives a reader that goes away half-way, and the

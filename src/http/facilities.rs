@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse, web, web::Data};
+use actix_web::{HttpRequest, HttpResponse, http::header, web, web::Data};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    app::{App, path_id},
+    app::{App, Known, path_id},
     content_type,
     events::{AppliedEvents, apply},
     listing::limit,
     problem::Problem,
     query, registrations,
+    summaries::{freshness_wish, seconds_value},
 };
 use crate::domain::{event::Event, facility::Facility};
 
@@ -58,7 +59,8 @@ struct ListQuery {
 pub async fn list(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let asked: ListQuery = query::parse(request.query_string(), &["q", "limit", "cursor"])?;
     let limit = limit(asked.limit, 100, 500)?;
-    let facilities = app.directory.by_name();
+    app.read_directory(&freshness_wish(&request, &app, 0)).await?;
+    let (facilities, as_of_ms) = app.directory.all();
     let start = match &asked.cursor {
         None => 0,
         Some(cursor) => {
@@ -70,7 +72,12 @@ pub async fn list(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, 
     let mut found = facilities[start..].iter().filter(|f| wanted.as_ref().is_none_or(|q| f.name.to_lowercase().contains(q)));
     let items = found.by_ref().take(limit).map(|f| item(f)).collect();
     let next_cursor = found.next().map(|f| cursor(f));
-    Ok(HttpResponse::Ok().json(FacilityPage { items, next_cursor }))
+    Ok(HttpResponse::Ok().insert_header(age(&app, as_of_ms)).json(FacilityPage { items, next_cursor }))
+}
+
+/// Seconds since the directory was last known to be exact.
+fn age(app: &App, as_of_ms: i64) -> (header::HeaderName, header::HeaderValue) {
+    (header::AGE, seconds_value(app.clock.now_ms().saturating_sub(as_of_ms)))
 }
 
 fn item(facility: &Facility) -> FacilityItem {
@@ -104,8 +111,10 @@ fn read_cursor(text: &str) -> Option<(String, Uuid)> {
 )]
 pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let facility = app.facility(&request, false).await?;
-    Ok(HttpResponse::Ok().json(detail(&facility, &app)))
+    let wish = freshness_wish(&request, &app, 0);
+    app.read_directory(&wish).await?;
+    let located = app.facility(&request, Known::Of(wish.max_age_ms)).await?;
+    Ok(HttpResponse::Ok().insert_header(age(&app, located.as_of_ms)).json(detail(&located.facility, &app)))
 }
 
 fn detail(facility: &Arc<Facility>, app: &App) -> FacilityDetail {

@@ -1,9 +1,6 @@
-//! Many summaries in one answer: a range of a facility's days, and one day of all facilities. They are read from the table, whose rows
-//! are exact as of the drain's watermark; a request that wants them fresher than that has the drain run first.
+//! Many summaries in one answer: a range of a facility's days, and one day of all facilities. `service/lists.rs` reads them.
 
-mod rows;
-
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -18,19 +15,25 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    app::App,
+    app::{App, Known},
     freshness,
     problem::Problem,
     query,
-    summaries::{CACHE_STATUS, begun_day, cache_control, seconds_value},
+    summaries::{CACHE_STATUS, begun_day, cache_control, freshness_wish, seconds_value},
 };
-use crate::domain::{
-    blood_type::BloodType,
-    day::Day,
-    facility::Facility,
-    summary::{DayKey, Figures, Summary},
+use crate::{
+    domain::{
+        blood_type::BloodType,
+        day::Day,
+        facility::Facility,
+        summary::{DayKey, Figures, Summary},
+    },
+    service::{
+        answer::Wish,
+        directory::{Directory, Located},
+        lists::{List, ListError, Selected, Source},
+    },
 };
-use rows::summaries;
 
 /// Days that one request may ask for.
 const MOST_DAYS: usize = 400;
@@ -71,8 +74,27 @@ struct RangeQuery {
 pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let asked: RangeQuery = query::parse(request.query_string(), &["from", "to", "limit", "cursor"])?;
     let limit = limit(asked.limit, MOST_DAYS, MOST_DAYS)?;
-    let facility = app.facility(&request, false).await?;
-    let now_ms = app.clock.now_ms();
+    let wish = freshness_wish(&request, &app, 0);
+    let id = app.facility(&request, Known::Of(wish.max_age_ms)).await?.facility.id;
+    let select = move |directory: &Directory, now_ms: i64| {
+        let located = directory.locate(id).ok_or_else(|| not_registered(id))?;
+        range_of(&located, &asked, limit, now_ms)
+    };
+    let list = read(&app, wish, select).await?;
+    let until_ms = list.summaries.iter().map(|(key, _)| key.facility.zone.today(app.clock.now_ms()).end_ms).next();
+    let mut items: Vec<Summary> = list.summaries.into_iter().map(|(_, summary)| summary).collect();
+    let next_cursor = items.get(limit).map(|summary| summary.date.to_string());
+    items.truncate(limit);
+    Ok(respond(&request, &app, &Page { items, next_cursor }, list.age_ms, list.source, until_ms))
+}
+
+fn not_registered(id: Uuid) -> Problem {
+    Problem::not_found(format!("Facility {id} is not registered."))
+}
+
+/// The days of the page that was asked for, and the first of the next one.
+fn range_of(located: &Located, asked: &RangeQuery, limit: usize, now_ms: i64) -> Result<Selected, Problem> {
+    let facility = &located.facility;
     let today = facility.zone.today(now_ms);
     let to = asked.to.unwrap_or(today.date).min(today.date);
     let from = match asked.from {
@@ -82,14 +104,10 @@ pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     if asked.to.is_some_and(|to| from > to) {
         return Err(query::invalid("from", from, format!("a date not after to={to}")));
     }
-    let days = days_between(&facility, from, to, &today)?;
-    let page: Vec<&Day> = days.iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(limit + 1).collect();
-    let next_cursor = page.get(limit).map(|day| day.date.to_string());
-    let keys: Vec<DayKey> = page.iter().take(limit).map(|day| DayKey { facility: facility.clone(), day: **day }).collect();
-    let (mut found, proven_ms) = summaries(&request, &app, &keys, now_ms).await?;
-    let items: Option<Vec<Summary>> = keys.iter().map(|key| found.remove(&key.id())).collect();
-    let items = items.ok_or_else(|| Problem::not_found(format!("Facility {} is not registered.", facility.id)))?;
-    Ok(respond(&request, &app, &Page { items, next_cursor }, proven_ms, today.end_ms))
+    let days = days_between(facility, from, to, &today)?;
+    let page = days.into_iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(limit + 1);
+    let keys = page.map(|day| DayKey { facility: facility.clone(), day }).collect();
+    Ok(Selected { keys, directory_ms: located.as_of_ms })
 }
 
 /// The days that exist, newest first.
@@ -109,6 +127,28 @@ fn days_between(facility: &Facility, from: Date, to: Date, today: &Day) -> Resul
         }
     }
     Ok(days)
+}
+
+/// Reads a list away from the HTTP worker: it outlives a reader that goes away half-way.
+async fn read(
+    app: &App,
+    wish: Wish,
+    select: impl Fn(&Directory, i64) -> Result<Selected, Problem> + Send + Sync + 'static,
+) -> Result<List, Problem> {
+    let lists = app.lists.clone();
+    app.detached(async move { lists.read(wish, select).await }).await.map_err(|error| match error {
+        ListError::Selection(problem) => problem,
+        ListError::NotCached => {
+            Problem::gateway_timeout("The request said only-if-cached, and memory does not hold all of it fresh enough.")
+        }
+        ListError::Unavailable => {
+            Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2)
+        }
+        ListError::Locked => Problem::unavailable(
+            "What other programs wrote could not be dealt with in time, or is older by now than was asked for; one of them may hold a lock.",
+            1,
+        ),
+    })
 }
 
 /// Sums over all facilities of a listing.
@@ -162,33 +202,34 @@ pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     if !SORTS.contains(&sort) {
         return Err(query::invalid("sort", sort, format!("one of {}", SORTS.join(", "))));
     }
-    let now_ms = app.clock.now_ms();
-    let (mut entries, proven_ms) = entries(&request, &app, now_ms).await?;
-    let totals = totals(entries.iter().map(|(_, summary)| summary));
-    sort_entries(&mut entries, sort);
+    let text = request.match_info().get("date").unwrap_or_default().to_owned();
+    if text != "today" && super::fields::parse_date(&text).is_none() {
+        return Err(Problem::bad_request(format!("The date {} cannot be read; expected YYYY-MM-DD or today.", super::json::Shown(&text))));
+    }
+    let select = move |directory: &Directory, now_ms: i64| day_of_all(directory, &text, now_ms);
+    let mut list = read(&app, freshness_wish(&request, &app, 0), select).await?;
+    let totals = totals(list.summaries.iter().map(|(_, summary)| summary));
+    sort_entries(&mut list.summaries, sort);
     let start = match &asked.cursor {
         None => 0,
         Some(cursor) => {
             let id = cursor.parse::<Uuid>().map_err(|_| query::invalid("cursor", cursor, "the next_cursor of the page before"))?;
-            entries
+            list.summaries
                 .iter()
-                .position(|(f, _)| f.id == id)
+                .position(|(key, _)| key.facility.id == id)
                 .ok_or_else(|| query::invalid("cursor", cursor, "the next_cursor of the page before"))?
         }
     };
-    let next_cursor = entries.get(start + limit).map(|(f, _)| f.id.to_string());
-    let items = entries.into_iter().skip(start).take(limit).map(|(_, summary)| summary).collect();
-    let until_ms = app.directory.by_name().iter().map(|f| f.zone.today(now_ms).end_ms).min().unwrap_or(i64::MAX);
-    Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, proven_ms, until_ms))
+    let now_ms = app.clock.now_ms();
+    let until_ms = list.summaries.iter().map(|(key, _)| key.facility.zone.today(now_ms).end_ms).min();
+    let next_cursor = list.summaries.get(start + limit).map(|(key, _)| key.facility.id.to_string());
+    let items = list.summaries.into_iter().skip(start).take(limit).map(|(_, summary)| summary).collect();
+    Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, list.age_ms, list.source, until_ms))
 }
 
-/// Each facility's summary of the day in the path, in the order of the directory, and as of when they are exact.
-async fn entries(request: &HttpRequest, app: &App, now_ms: i64) -> Result<(Vec<(Arc<Facility>, Summary)>, i64), Problem> {
-    let text = request.match_info().get("date").unwrap_or_default();
-    let facilities = app.directory.by_name();
-    if text != "today" && super::fields::parse_date(text).is_none() {
-        return Err(Problem::bad_request(format!("The date {} cannot be read; expected YYYY-MM-DD or today.", super::json::Shown(text))));
-    }
+/// Each facility's day of that name, where it has begun, in the order of the directory.
+fn day_of_all(directory: &Directory, text: &str, now_ms: i64) -> Result<Selected, Problem> {
+    let (facilities, directory_ms) = directory.all();
     let keys: Vec<DayKey> = facilities
         .iter()
         .filter_map(|facility| {
@@ -200,11 +241,10 @@ async fn entries(request: &HttpRequest, app: &App, now_ms: i64) -> Result<(Vec<(
     if keys.is_empty() && !facilities.is_empty() {
         return Err(Problem::not_found(format!("{text} has not begun at any facility.")));
     }
-    let (mut found, proven_ms) = summaries(request, app, &keys, now_ms).await?;
-    Ok((keys.into_iter().filter_map(|key| found.remove(&key.id()).map(|summary| (key.facility, summary))).collect(), proven_ms))
+    Ok(Selected { keys, directory_ms })
 }
 
-fn sort_entries(entries: &mut [(Arc<Facility>, Summary)], sort: &str) {
+fn sort_entries(entries: &mut [(DayKey, Summary)], sort: &str) {
     let (column, descending) = sort.strip_prefix('-').map_or((sort, false), |column| (column, true));
     let figure = |s: &Summary| match column {
         "total_stock" => s.total_stock.unwrap_or(-1),
@@ -247,16 +287,21 @@ pub(super) fn limit(asked: Option<usize>, default: usize, most: usize) -> Result
     }
 }
 
-fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, proven_ms: i64, until_ms: i64) -> HttpResponse {
+fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, age_ms: i64, source: Source, until_ms: Option<i64>) -> HttpResponse {
     let body = serde_json::to_vec(body).expect("summaries have string keys and finite numbers only");
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-    let now_ms = app.clock.now_ms();
     let unchanged = freshness::if_none_match(request.headers(), &etag);
     let mut response = HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let status = match source {
+        Source::Memory => "facility-summary; hit; detail=memory",
+        Source::Table => "facility-summary; fwd=request; detail=table",
+        Source::Refreshed => "facility-summary; fwd=request; detail=source",
+        Source::Unavailable => "facility-summary; fwd=stale; detail=source-unavailable",
+    };
     response
         .insert_header((header::ETAG, etag))
-        .insert_header((header::AGE, seconds_value(now_ms.saturating_sub(proven_ms))))
-        .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, Some(until_ms))))
-        .insert_header((CACHE_STATUS, HeaderValue::from_static("facility-summary; fwd=request; detail=table")));
+        .insert_header((header::AGE, seconds_value(age_ms)))
+        .insert_header((header::CACHE_CONTROL, cache_control(app, app.clock.now_ms(), until_ms)))
+        .insert_header((CACHE_STATUS, HeaderValue::from_static(status)));
     if unchanged { response.finish() } else { response.content_type("application/json").body(body) }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tracing::Instrument;
 
 use super::{
-    app::App,
+    app::{App, Known},
     fields,
     freshness::{self, Encoding},
     json::Shown,
@@ -33,6 +33,7 @@ use crate::{
     metrics::Trigger,
     service::{
         answer::{Answer, Forward, Outcome, ReadError, Tier, Wish},
+        directory::Located,
         flights::Flights,
     },
 };
@@ -72,24 +73,25 @@ struct OneQuery {
 pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
     let wish = wish(&request, &app)?;
-    let facility = app.facility(&request, wish.min_version > 0).await?;
+    let known = if wish.min_version > 0 { Known::Exactly } else { Known::Of(wish.max_age_ms) };
+    let located = app.facility(&request, known).await?;
     let now_ms = app.clock.now_ms();
-    let (day, until_ms) = asked_day(&request, &facility, now_ms)?;
-    if let Some(answer) = app.reads.read_memory(facility.id, &day, &wish, now_ms) {
-        tracing::debug!(facility_id = %facility.id, date = %day.date, outcome = "fresh", tier = "memory", age_seconds = answer.age_ms / 1000, "summary read");
+    let (day, until_ms) = asked_day(&request, &located.facility, now_ms)?;
+    if let Some(answer) = app.reads.read_memory(&located, &day, &wish, now_ms) {
+        tracing::debug!(facility_id = %located.facility.id, date = %day.date, outcome = "fresh", tier = "memory", age_seconds = answer.age_ms / 1000, "summary read");
         let response = respond(&request, &app, &answer, now_ms, until_ms);
         app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
         return Ok(response);
     }
     // In a box of its own: whatever a handler may once hold is moved about for every request, hits included.
-    Box::pin(past_memory(request, app, facility, day, until_ms, wish, started)).await
+    Box::pin(past_memory(request, app, located, day, until_ms, wish, started)).await
 }
 
 /// The rungs below memory; those below Redis in a task that outlives its reader.
 async fn past_memory(
     request: HttpRequest,
     app: Data<App>,
-    mut facility: Arc<Facility>,
+    mut located: Located,
     mut day: Day,
     mut until_ms: Option<i64>,
     wish: Wish,
@@ -97,9 +99,9 @@ async fn past_memory(
 ) -> Result<HttpResponse, Problem> {
     let id = request_id(&request);
     // Here, and not away from the worker: two changes of thread would cost more than the round trip.
-    let found = match app.reads.read_redis(facility.id, &day, &wish).await {
+    let found = match app.reads.read_redis(&located, &day, &wish).await {
         Ok(answer) => {
-            tracing::debug!(facility_id = %facility.id, date = %day.date, outcome = "fresh", tier = "redis", age_seconds = answer.age_ms / 1000, "summary read");
+            tracing::debug!(facility_id = %located.facility.id, date = %day.date, outcome = "fresh", tier = "redis", age_seconds = answer.age_ms / 1000, "summary read");
             let response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
             app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
             return Ok(response);
@@ -108,14 +110,14 @@ async fn past_memory(
     };
     let answer = loop {
         let span = tracing::info_span!("read", request_id = ?id);
-        let (reads, asked, found) = (app.reads.clone(), facility.clone(), found.clone());
+        let (reads, asked, found) = (app.reads.clone(), located.clone(), found.clone());
         let reading = async move { reads.read(&asked, day, &wish, found).await }.instrument(span);
         match app.detached(reading).await {
-            Err(ReadError::Moved(moved)) => {
-                (day, until_ms) = asked_day(&request, &moved, app.clock.now_ms())?;
-                facility = moved;
+            Err(ReadError::Moved) => {
+                located = app.facility(&request, Known::Exactly).await?;
+                (day, until_ms) = asked_day(&request, &located.facility, app.clock.now_ms())?;
             }
-            result => break result.map_err(|error| read_problem(error, &facility, day.date))?,
+            result => break result.map_err(|error| read_problem(error, &located.facility, day.date))?,
         }
     };
     let mut response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
@@ -153,15 +155,20 @@ fn wish(request: &HttpRequest, app: &App) -> Result<Wish, Problem> {
     if min_version < 0 {
         return Err(query::invalid("min_version", min_version, "a whole number from 0"));
     }
+    Ok(freshness_wish(request, app, min_version))
+}
+
+/// What the request's headers say about freshness.
+pub(super) fn freshness_wish(request: &HttpRequest, app: &App, min_version: i64) -> Wish {
     let directives = freshness::directives(request.headers());
     let ms = |d: std::time::Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-    Ok(Wish {
+    Wish {
         max_age_ms: ms(directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age())),
         explicit: directives.max_age.is_some(),
         max_stale_ms: directives.max_stale.map(|limit| limit.map_or(i64::MAX, ms)),
         only_if_cached: directives.only_if_cached,
         min_version,
-    })
+    }
 }
 
 pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) -> Problem {
@@ -175,7 +182,7 @@ pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) ->
         ReadError::Unavailable => {
             Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2)
         }
-        ReadError::Moved(_) => Problem::unavailable("The facility was moved to another time zone meanwhile; ask again.", 1),
+        ReadError::Moved => Problem::unavailable("The facility was moved to another time zone meanwhile; ask again.", 1),
         ReadError::VersionNotReached => Problem::unavailable("The version asked for by min_version was not reached in time.", 1),
     }
 }
@@ -286,10 +293,11 @@ struct RefreshQuery {
 )]
 pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let date = query::parse::<RefreshQuery>(request.query_string(), &["date"])?.date;
-    let facility = app.facility(&request, true).await?;
+    let located = app.facility(&request, Known::Exactly).await?;
+    let facility = &located.facility;
     let today = facility.zone.today(app.clock.now_ms());
     let day = match date {
-        Some(date) => begun_day(&facility, &date.to_string(), &today)?,
+        Some(date) => begun_day(facility, &date.to_string(), &today)?,
         None => today,
     };
     let (seat, collapsed) = app.flights.book(DayKey { facility: facility.clone(), day }, None, Trigger::Request);
@@ -298,16 +306,19 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
         .map_err(|_| Problem::unavailable("The refresh did not finish in time; another program may hold a lock.", 1))?;
     let refreshed = match landing {
         Ok(Some(refreshed)) => refreshed,
-        Ok(None) => return Err(read_problem(ReadError::NotFound, &facility, day.date)),
+        Ok(None) => return Err(read_problem(ReadError::NotFound, facility, day.date)),
         Err(error) => {
             tracing::warn!(%error, facility_id = %facility.id, "refresh failed");
-            return Err(read_problem(ReadError::Unavailable, &facility, day.date));
+            return Err(read_problem(ReadError::Unavailable, facility, day.date));
         }
     };
+    if !refreshed.row.is_of(&day) {
+        return Err(read_problem(ReadError::Moved, facility, day.date));
+    }
     let entry = Arc::new(Entry::new(&refreshed.row, refreshed.row.as_of_ms, None));
     let now_ms = app.clock.now_ms();
     let answer = Answer {
-        age_ms: app.reads.age_ms(&entry, now_ms),
+        age_ms: app.reads.age_ms(&entry, &located, now_ms),
         entry,
         outcome: Outcome::Fresh,
         tier: Tier::Source,

@@ -11,7 +11,11 @@ use uuid::Uuid;
 
 use crate::{
     clock::Clock,
-    domain::{day::Day, facility::Facility, summary::DayKey},
+    domain::{
+        day::Day,
+        facility::Facility,
+        summary::{DayKey, SummaryRow},
+    },
     metrics::Trigger,
     service::{directory::Directory, refresh::Refresher},
     store::{self, Store},
@@ -60,9 +64,8 @@ impl Midnight {
     async fn open(&self, facilities: &[&Arc<Facility>], now_ms: i64) -> store::Result<usize> {
         let todays: HashMap<Uuid, Day> = facilities.iter().map(|f| (f.id, f.zone.today(now_ms))).collect();
         let rows = self.store.summaries(&todays.iter().map(|(id, day)| (*id, day.date)).collect::<Vec<_>>()).await?.rows;
-        // A row from before the day began is another zone's: the facility has moved since.
-        let open: HashSet<Uuid> =
-            rows.iter().filter(|r| r.as_of_ms >= todays[&r.summary.facility_id].start_ms).map(|r| r.summary.facility_id).collect();
+        let is_open = |row: &&SummaryRow| row.is_of(&todays[&row.summary.facility_id]);
+        let open: HashSet<Uuid> = rows.iter().filter(is_open).map(|row| row.summary.facility_id).collect();
         let keys: Vec<DayKey> = facilities
             .iter()
             .filter(|f| !open.contains(&f.id))

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    cache::memory::Entry,
-    domain::{facility::Facility, summary::SummaryRow},
-};
+use crate::{cache::memory::Entry, domain::summary::SummaryRow};
 
 /// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in no tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,8 +127,8 @@ pub enum ReadError {
     Unavailable,
     /// `min_version` was not reached in time.
     VersionNotReached,
-    /// The facility is in another zone than was thought, as it is here: the day is to be found anew.
-    Moved(Arc<Facility>),
+    /// The facility is in another zone than was thought: the day is to be found anew.
+    Moved,
 }
 
 /// What memory answers.

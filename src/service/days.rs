@@ -13,12 +13,8 @@ use crate::{
     store::{self, Store},
 };
 
-/// Every day of the facility with a row or with data, in its zone, and today.
-pub async fn days_with_data(store: &dyn Store, facility: &Arc<Facility>) -> store::Result<Vec<Day>> {
-    Ok(all_days_with_data(store, std::slice::from_ref(facility)).await?.into_iter().map(|key| key.day).collect())
-}
-
-/// The same of several facilities, in three statements however many they are; facility by facility, each one's days in order.
+/// Every day of these facilities with a row or with data, in its zone, and today: in three statements however many they are; facility by
+/// facility, each one's days in order.
 pub async fn all_days_with_data(store: &dyn Store, facilities: &[Arc<Facility>]) -> store::Result<Vec<DayKey>> {
     let ids: Vec<Uuid> = facilities.iter().map(|facility| facility.id).collect();
     let (stored, spans, now_ms) = (store.stored_dates(&ids).await?, store.activity(&ids).await?, store.now_ms().await?);

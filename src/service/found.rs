@@ -5,6 +5,7 @@ use crate::{
     changes::{Position, StoredEntry},
     domain::{
         day::Day,
+        facility::Facility,
         summary::{Summary, SummaryRow},
     },
     store::TableRead,
@@ -21,12 +22,12 @@ pub struct Found {
 impl Found {
     /// In the table of the primary, or nothing, which for a past day is its empty answer once something is proven. `vantage` and then
     /// `table_ms` were taken before the read: whatever was proven of the table by then is in the row, or will be seen behind the position.
-    /// `None` where the source has to tell.
-    pub fn on_primary(read: TableRead, key: &Key, day: &Day, vantage: &Vantage, table_ms: i64, now_ms: i64) -> Option<Self> {
+    /// `None` where the source has to tell: a facility that is gone, or in another zone than was thought, has no such day.
+    pub fn on_primary(read: TableRead, facility: &Facility, day: &Day, vantage: &Vantage, table_ms: i64, now_ms: i64) -> Option<Self> {
         let proven_ms = table_ms.max(read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms));
-        let row = match read.rows.into_iter().next() {
-            Some(row) => Some(row).filter(|row| row.is_of(day))?,
-            None if day.end_ms <= now_ms && proven_ms != i64::MIN => empty(key, proven_ms),
+        let row = match in_table(read, facility, day)? {
+            Some(row) => row,
+            None if day.end_ms <= now_ms && proven_ms != i64::MIN => empty(&(facility.id, day.date), day, proven_ms),
             None => return None,
         };
         // Not later than now: a row of before the database's clock was set back must not look fresh until it catches up.
@@ -35,9 +36,9 @@ impl Found {
     }
 
     /// In the table of a streaming replica, which proves what the watermark proves that it has received. `None` before the first.
-    pub fn nearby(read: TableRead, day: &Day, now_ms: i64) -> Option<Self> {
+    pub fn nearby(read: TableRead, facility: &Facility, day: &Day, now_ms: i64) -> Option<Self> {
         let watermark = read.watermark?;
-        let row = read.rows.into_iter().next().filter(|row| row.is_of(day))?;
+        let row = in_table(read, facility, day)??;
         let as_of_ms = row.as_of_ms.max(watermark.at_ms).min(now_ms);
         Some(Found { row, as_of_ms, since: watermark.position })
     }
@@ -54,7 +55,15 @@ impl Found {
     }
 }
 
+/// The row of the day, if there is one, where the facility is in the zone that the day was taken from: in the same snapshot as the watermark,
+/// so that nobody need know how old the directory was. Otherwise `None`.
+fn in_table(read: TableRead, facility: &Facility, day: &Day) -> Option<Option<SummaryRow>> {
+    let is_there = read.zones.get(&facility.id).is_some_and(|zone| *zone == facility.zone.name);
+    let row = read.rows.into_iter().next();
+    (is_there && row.as_ref().is_none_or(|row| row.is_of(day))).then_some(row)
+}
+
 /// A past day for which nothing is stored.
-fn empty((facility, date): &Key, as_of_ms: i64) -> SummaryRow {
-    SummaryRow { summary: Summary::empty(*facility, *date, true), as_of_ms, next_expires_at_ms: None }
+fn empty((facility, date): &Key, day: &Day, as_of_ms: i64) -> SummaryRow {
+    SummaryRow { summary: Summary::empty(*facility, *date, true), as_of_ms, next_expires_at_ms: None, bounds: Some(day.into()) }
 }

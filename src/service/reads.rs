@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     answer::{Answer, Forward, Outcome, ReadError, Tier, Wish, hit},
-    directory::Directory,
+    directory::{Directory, Located},
     flights::Flights,
     found::Found,
     nearby::Nearby,
@@ -28,7 +28,7 @@ use crate::{
     domain::{
         day::Day,
         facility::Facility,
-        summary::{DayKey, SummaryRow},
+        summary::{DayKey, Summary, SummaryRow},
     },
     metrics::{Metrics, Trigger},
     store::{self, Store, StoreError},
@@ -61,6 +61,14 @@ pub struct Unproven {
     pub redis: i64,
 }
 
+/// A summary in memory, for a list.
+pub struct HeldSummary {
+    pub summary: Summary,
+    pub exact_as_of_ms: i64,
+    /// Nothing could be gained by looking further.
+    pub counts_as_fresh: bool,
+}
+
 /// How long after a refresh that met a lock nobody tries that key again.
 pub const LOCK_BACK_OFF: Duration = Duration::from_secs(2);
 /// Locked keys remembered.
@@ -74,9 +82,9 @@ const VERSION_POLL: Duration = Duration::from_millis(50);
 
 impl Reads {
     /// The rung that costs a look-up: an answer from memory, if it is fresh enough. Never waits.
-    pub fn read_memory(&self, facility: Uuid, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
-        let entry = self.held(facility, day)?;
-        let age_ms = self.age_ms(&entry, now_ms);
+    pub fn read_memory(&self, located: &Located, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
+        let entry = self.held(located.facility.id, day)?;
+        let age_ms = self.age_ms(&entry, located, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.memory, true, wish);
         (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, unproven_ms)).then(|| {
             self.metrics.reads_fresh_memory.inc();
@@ -100,14 +108,15 @@ impl Reads {
         self.memory.is_joined(entry) && self.changes.are_followed()
     }
 
-    /// What memory holds of the day. Figures from before it began are of another zone's day of that name: the facility has moved since.
+    /// What memory holds of the day, and not of another zone's of that name.
     fn held(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
-        self.memory.get(&(facility, day.date)).filter(|entry| entry.as_of_ms >= day.start_ms)
+        self.memory.get(&(facility, day.date)).filter(|entry| entry.is_of(day))
     }
 
     /// The rung that costs a round trip to Redis: an answer of the tier that replicas share, or what it has instead. It is judged and kept
     /// in memory like any fill. A reader that goes away meanwhile takes nothing from anybody.
-    pub async fn read_redis(&self, facility: Uuid, day: &Day, wish: &Wish) -> Result<Answer, Option<Arc<Entry>>> {
+    pub async fn read_redis(&self, located: &Located, day: &Day, wish: &Wish) -> Result<Answer, Option<Arc<Entry>>> {
+        let facility = located.facility.id;
         let held = self.held(facility, day);
         // For no-cache nothing in there is new enough, however young; for max-stale what is held may do at once.
         let may_do = (wish.max_age_ms > 0 || wish.min_version > 0) && (wish.max_stale_ms.is_none() || held.is_none());
@@ -118,7 +127,10 @@ impl Reads {
         let Some(Fill::Kept(entry)) = Found::in_redis(stored, day, now_ms).map(|found| found.keep(&self.memory, &vantage)) else {
             return Err(None);
         };
-        let age_ms = self.age_ms(&entry, now_ms);
+        if !entry.is_of(day) {
+            return Err(None); // what memory had, of the zone before or after
+        }
+        let age_ms = self.age_ms(&entry, located, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), wish);
         if entry.version < wish.min_version || !wish.takes(age_ms) || !self.counts_as_fresh(&entry, age_ms, unproven_ms) {
             return Err(Some(entry));
@@ -129,19 +141,13 @@ impl Reads {
     }
 
     /// The rungs below, for a day that has begun. `found` is what Redis has.
-    pub async fn read(
-        self: &Arc<Self>,
-        facility: &Arc<Facility>,
-        day: Day,
-        wish: &Wish,
-        found: Option<Arc<Entry>>,
-    ) -> Result<Answer, ReadError> {
+    pub async fn read(self: &Arc<Self>, located: &Located, day: Day, wish: &Wish, found: Option<Arc<Entry>>) -> Result<Answer, ReadError> {
         let now_ms = self.clock.now_ms();
-        if let Some(answer) = self.read_memory(facility.id, &day, wish, now_ms) {
+        if let Some(answer) = self.read_memory(located, &day, wish, now_ms) {
             return Ok(answer);
         }
         let started = Instant::now();
-        let result = self.past_memory(facility, day, wish, found, now_ms).await;
+        let result = self.past_memory(located, day, wish, found, now_ms).await;
         let (outcome, tier, age_ms, refreshed) = match &result {
             Ok(a) => (a.outcome, a.tier, a.age_ms, a.tier == Tier::Source && !a.source_unavailable),
             Err(_) => (Outcome::Miss, Tier::Source, 0, false),
@@ -150,7 +156,7 @@ impl Reads {
             self.metrics.count_read(outcome.as_str(), tier.as_str());
         }
         tracing::info!(
-            facility_id = %facility.id, date = %day.date, outcome = outcome.as_str(), tier = tier.as_str(), age_seconds = age_ms / 1000,
+            facility_id = %located.facility.id, date = %day.date, outcome = outcome.as_str(), tier = tier.as_str(), age_seconds = age_ms / 1000,
             duration_ms = started.elapsed().as_secs_f64() * 1000.0, refreshed, answered = result.is_ok(), "summary read"
         );
         result
@@ -158,32 +164,33 @@ impl Reads {
 
     async fn past_memory(
         self: &Arc<Self>,
-        facility: &Arc<Facility>,
+        located: &Located,
         day: Day,
         wish: &Wish,
         found: Option<Arc<Entry>>,
         now_ms: i64,
     ) -> Result<Answer, ReadError> {
+        let facility = &located.facility;
         let mut held = self.held(facility.id, &day);
         if let Some(found) = &found {
             keep_newer(&mut held, found);
         }
         if let Some(entry) = &held
             && let Some(max_stale_ms) = wish.max_stale_ms
-            && self.age_ms(entry, now_ms) <= wish.max_age_ms.saturating_add(max_stale_ms)
+            && self.age_ms(entry, located, now_ms) <= wish.max_age_ms.saturating_add(max_stale_ms)
             && entry.version >= wish.min_version
         {
             let key = DayKey { facility: facility.clone(), day };
             if !wish.only_if_cached && !self.outage.is_on() {
                 self.flights.book(key, Some(wish.at_least(now_ms)), Trigger::Read);
             }
-            return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, now_ms)) });
+            return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, located, now_ms)) });
         }
         let forward = forward(held.is_some(), wish);
         let (asked, mut last) = (Instant::now(), held);
         let reached = tokio::select! {
             biased; // an answer that is there counts
-            reached = tokio::time::timeout(self.freshness.refresh_timeout(), self.reach(facility, day, wish, &mut last, forward)) => reached.ok(),
+            reached = tokio::time::timeout(self.freshness.refresh_timeout(), self.reach(located, day, wish, &mut last, forward)) => reached.ok(),
             () = self.outage.falls_silent() => None,
         };
         if let Some(result) = reached {
@@ -196,46 +203,47 @@ impl Reads {
         if let Some(held) = self.held(facility.id, &day) {
             keep_newer(&mut last, &held);
         }
-        self.last_figures(last, wish, forward)
+        self.last_figures(last, located, wish, forward)
     }
 
     /// The rungs below, again and again until they bring what this reader can take, or fail. `last` is the newest that was found on the way.
     async fn reach(
         self: &Arc<Self>,
-        facility: &Arc<Facility>,
+        located: &Located,
         day: Day,
         wish: &Wish,
         last: &mut Option<Arc<Entry>>,
         forward: Forward,
     ) -> Result<Answer, ReadError> {
+        let facility = &located.facility;
         loop {
-            match self.lower_rungs(facility, day, wish, last, forward).await {
+            match self.lower_rungs(located, day, wish, last, forward).await {
                 Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
                 Ok(_) => {
-                    if let Some(moved) = self.moved(facility) {
-                        return Err(ReadError::Moved(moved));
+                    if self.has_moved(facility) {
+                        return Err(ReadError::Moved);
                     }
                     tokio::time::sleep(VERSION_POLL).await;
                 }
-                Err(None) => return Err(self.moved(facility).map_or(ReadError::NotFound, ReadError::Moved)),
+                Err(None) => return Err(if self.has_moved(facility) { ReadError::Moved } else { ReadError::NotFound }),
                 Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
                 Err(Some(error)) => {
                     self.outage.failed(&error);
-                    return self.last_figures(last.take(), wish, forward);
+                    return self.last_figures(last.take(), located, wish, forward);
                 }
             }
         }
     }
 
-    /// The facility as it is known by now, if that is in another zone.
-    fn moved(&self, facility: &Facility) -> Option<Arc<Facility>> {
-        self.directory.get(facility.id).filter(|now| now.zone.name != facility.zone.name)
+    /// Whether the facility is known by now to be in another zone.
+    fn has_moved(&self, facility: &Facility) -> bool {
+        self.directory.get(facility.id).is_some_and(|now| now.zone.name != facility.zone.name)
     }
 
     /// The table, then the source, where the table has nothing that will do. `Err(None)`: there is no such day.
     async fn lower_rungs(
         self: &Arc<Self>,
-        facility: &Arc<Facility>,
+        located: &Located,
         day: Day,
         wish: &Wish,
         last: &mut Option<Arc<Entry>>,
@@ -245,11 +253,11 @@ impl Reads {
         if wish.only_if_cached {
             return Err(Some(Arc::new(StoreError::Conflict)));
         }
-        if let Some(answer) = self.try_table(facility, day, wish, last, forward).await.map_err(|error| Some(Arc::new(error)))? {
+        if let Some(answer) = self.try_table(located, day, wish, last, forward).await.map_err(|error| Some(Arc::new(error)))? {
             return Ok(answer);
         }
         self.spare_primary().map_err(|error| Some(Arc::new(error)))?;
-        self.from_source(facility, day, wish, outcome, forward).await
+        self.from_source(located, day, wish, outcome, forward).await
     }
 
     /// Fails while the primary is out of reach, but for one in a second; as a conflict, which is no sign of an outage itself.
@@ -260,17 +268,18 @@ impl Reads {
     /// A refresh: one's own, or a seat on another reader's.
     async fn from_source(
         self: &Arc<Self>,
-        facility: &Arc<Facility>,
+        located: &Located,
         day: Day,
         wish: &Wish,
         outcome: Outcome,
         forward: Forward,
     ) -> Result<Answer, Option<Arc<StoreError>>> {
+        let facility = &located.facility;
         let day_key = DayKey { facility: facility.clone(), day };
         if self.locked.contains_key(&day_key.id()) {
             return Err(Some(Arc::new(StoreError::Conflict)));
         }
-        let landed = || self.landed(facility, &day, wish);
+        let landed = || self.landed(located, &day, wish);
         let asked = (wish.max_age_ms > 0).then(|| wish.at_least(self.clock.now_ms()));
         let (seat, collapsed) = match self.flights.book_unless(day_key.clone(), asked, Trigger::Read, landed) {
             Ok(seat) => seat,
@@ -285,8 +294,12 @@ impl Reads {
             })
             .map_err(Some)?
             .ok_or(None)?;
+        if !refreshed.row.is_of(&day) {
+            // The day of that name in the zone that the facility is in by now.
+            return Err((!self.has_moved(facility)).then(|| Arc::new(StoreError::Conflict)));
+        }
         let entry = self.keep(&refreshed.row);
-        let age_ms = self.age_ms(&entry, self.clock.now_ms());
+        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
         Ok(Answer {
             outcome,
             tier: Tier::Source,
@@ -297,24 +310,35 @@ impl Reads {
     }
 
     /// What a flight that has just landed put in memory, if it will do for this reader.
-    fn landed(&self, facility: &Facility, day: &Day, wish: &Wish) -> Option<Answer> {
-        let entry = self.held(facility.id, day)?;
-        let age_ms = self.age_ms(&entry, self.clock.now_ms());
+    fn landed(&self, located: &Located, day: &Day, wish: &Wish) -> Option<Answer> {
+        let entry = self.held(located.facility.id, day)?;
+        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
         (wish.takes(age_ms) && entry.version >= wish.min_version).then(|| hit(entry, age_ms))
+    }
+
+    /// What memory holds of the day, read back from its body, and how exact that is; never further than memory.
+    pub fn held_summary(&self, located: &Located, day: &Day, now_ms: i64) -> Option<HeldSummary> {
+        let entry = self.held(located.facility.id, day)?;
+        let exact_as_of_ms = self.memory.exact_as_of_ms_within(&entry, located.as_of_ms);
+        let age_ms = now_ms.saturating_sub(exact_as_of_ms).max(0);
+        let summary = serde_json::from_slice(&entry.body()).ok()?;
+        Some(HeldSummary { summary, exact_as_of_ms, counts_as_fresh: self.counts_as_fresh(&entry, age_ms, self.unproven.memory) })
     }
 
     /// A refreshed row's entry: the refresh has put it in memory, unless a newer one came or there was no room.
     fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
         self.memory
             .get(&(row.summary.facility_id, row.summary.date))
-            .filter(|held| held.version >= row.summary.version && self.memory.exact_as_of_ms(held) >= row.as_of_ms)
+            .filter(|held| {
+                held.version >= row.summary.version && held.bounds == row.bounds && self.memory.exact_as_of_ms(held) >= row.as_of_ms
+            })
             .unwrap_or_else(|| Arc::new(Entry::new(row, row.as_of_ms, None)))
     }
 
     /// What is left when the source cannot be asked: the last figures, with their true age, unless the reader's own bound forbids it.
-    fn last_figures(&self, held: Option<Arc<Entry>>, wish: &Wish, forward: Forward) -> Result<Answer, ReadError> {
+    fn last_figures(&self, held: Option<Arc<Entry>>, located: &Located, wish: &Wish, forward: Forward) -> Result<Answer, ReadError> {
         let entry = held.ok_or(ReadError::Unavailable)?;
-        let age_ms = self.age_ms(&entry, self.clock.now_ms());
+        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
         let most_ms = if wish.explicit {
             wish.max_age_ms
         } else {
@@ -335,9 +359,9 @@ impl Reads {
         })
     }
 
-    /// Milliseconds since the entry was last known to be exact.
-    pub fn age_ms(&self, entry: &Entry, now_ms: i64) -> i64 {
-        now_ms.saturating_sub(self.memory.exact_as_of_ms(entry)).max(0)
+    /// Milliseconds since the entry was last known to be exact, to whoever located its facility so.
+    pub fn age_ms(&self, entry: &Entry, located: &Located, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(self.memory.exact_as_of_ms_within(entry, located.as_of_ms)).max(0)
     }
 }
 

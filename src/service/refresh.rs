@@ -10,13 +10,15 @@ use std::{
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::{days::DAYS_IN_A_SPAN, directory::Directory, outage::Outage, troubles::Troubles};
+use super::{directory::Directory, outage::Outage, scope::Scope, troubles::Troubles};
 use crate::{
     cache::memory::Vantage,
     changes::Changes,
+    clock::Clock,
     domain::{
         blood_type::BloodType,
         day::Day,
+        facility::Facility,
         summary::{DayKey, Figures, SummaryRow},
     },
     metrics::{Metrics, Trigger},
@@ -49,6 +51,7 @@ pub struct Refresher {
     pub store: Arc<dyn Store>,
     pub directory: Arc<Directory>,
     pub changes: Arc<Changes>,
+    pub clock: Arc<Clock>,
     pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
     pub lock_timeout: Duration,
@@ -56,22 +59,31 @@ pub struct Refresher {
     pub waiting: Troubles<Uuid>,
 }
 
+/// What a refresh is for.
+enum Work<'a> {
+    /// These days, under these names whatever their facilities' zones.
+    Days(Vec<DayKey>),
+    /// What these marks of facilities point at, which are deleted with it.
+    Marks(&'a [Mark]),
+}
+
 impl Refresher {
     /// Refreshes these keys in one transaction of its own and publishes what changed. Keys of days that have not begun, of facilities
-    /// that are gone, and of days that a changed zone no longer has are left out.
+    /// that are gone, and of days that a changed zone no longer has are left out; where a zone has changed, the rows are of the days of the
+    /// same names in the new one.
     pub async fn refresh(&self, keys: Vec<DayKey>, trigger: Trigger) -> store::Result<Vec<Refreshed>> {
-        self.refresh_taking_marks(keys, &[], trigger).await
+        self.refresh_within(self.lock_timeout, Work::Days(keys), trigger).await
     }
 
-    /// The same, deleting these marks in the same transaction, before the figures are derived. `StoreError::Conflict` where one of them
-    /// says more by now than the keys cover.
-    pub async fn refresh_taking_marks(&self, keys: Vec<DayKey>, marks: &[Mark], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
-        self.refresh_within(self.lock_timeout, keys, marks, trigger).await
+    /// Refreshes what these marks of facilities point at, and deletes them in the same transaction, before the figures are derived.
+    /// `StoreError::Conflict` where one of them says more by now, or one of the facilities is not known.
+    pub async fn refresh_marked(&self, marks: &[Mark], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        self.refresh_within(self.lock_timeout, Work::Marks(marks), trigger).await
     }
 
     /// The same for one facility of many of which somebody may hold the locks.
-    pub async fn refresh_alone(&self, keys: Vec<DayKey>, marks: &[Mark], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
-        self.refresh_within(self.lock_timeout / ALONE_WAITS_PART, keys, marks, trigger).await
+    pub async fn refresh_marked_alone(&self, marks: &[Mark], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        self.refresh_within(self.lock_timeout / ALONE_WAITS_PART, Work::Marks(marks), trigger).await
     }
 
     /// Refreshes these keys; where that fails for a lock, facility by facility, so that one does not cost the others theirs. Answers
@@ -86,7 +98,7 @@ impl Refresher {
         keys.into_iter().for_each(|key| by_facility.entry(key.facility.id).or_default().push(key));
         let (mut done, mut result) = (Vec::new(), Ok(()));
         for (facility_id, keys) in by_facility {
-            match self.refresh_alone(keys, &[], trigger).await {
+            match self.refresh_within(self.lock_timeout / ALONE_WAITS_PART, Work::Days(keys), trigger).await {
                 Ok(refreshed) => done.extend(refreshed),
                 Err(error) => {
                     self.tell_waiting(facility_id, &error);
@@ -101,27 +113,32 @@ impl Refresher {
         (done, result)
     }
 
-    async fn refresh_within(
-        &self,
-        lock_timeout: Duration,
-        mut keys: Vec<DayKey>,
-        marks: &[Mark],
-        trigger: Trigger,
-    ) -> store::Result<Vec<Refreshed>> {
+    async fn refresh_within(&self, lock_timeout: Duration, mut work: Work<'_>, trigger: Trigger) -> store::Result<Vec<Refreshed>> {
         let mut attempt = 1;
         loop {
-            match self.attempt(lock_timeout, &keys, marks, &ClosedStock::new(), trigger).await {
+            // Anew for each attempt: where a zone was changed, a mark is about another day.
+            let scope = match &work {
+                Work::Days(keys) => Some(Scope::from(keys.clone())),
+                Work::Marks(marks) => Scope::of_marks(*marks, &self.directory, self.clock.now_ms()),
+            };
+            let scope = scope.ok_or(StoreError::Conflict)?;
+            let marks: &[Mark] = if let Work::Marks(marks) = work { marks } else { &[] };
+            match self.attempt(lock_timeout, &scope, marks, &ClosedStock::new(), trigger).await {
                 Err(StoreError::Conflict) if attempt < ATTEMPTS => {
                     attempt += 1;
-                    keys = self.rezone(keys).await?;
+                    let ids: Vec<Uuid> = scope.facilities().into_keys().collect();
+                    self.directory.reload(&*self.store, &ids).await?;
+                    if let Work::Days(keys) = work {
+                        work = Work::Days(self.rezone(keys));
+                    }
                 }
                 Err(error) => {
-                    self.count(trigger, "failed", keys.len());
+                    self.count(trigger, "failed", scope.days.len().max(1));
                     return Err(error);
                 }
                 Ok(refreshed) => {
-                    for key in keys.iter().filter(|key| self.waiting.end(&key.facility.id)) {
-                        tracing::info!(facility_id = %key.facility.id, "the refresh waits no longer");
+                    for id in scope.facilities().into_keys().filter(|id| self.waiting.end(id)) {
+                        tracing::info!(facility_id = %id, "the refresh waits no longer");
                     }
                     return Ok(refreshed);
                 }
@@ -140,13 +157,13 @@ impl Refresher {
 
     /// Gives closed days their stock, merging by type with what is recorded; other figures are derived as ever.
     pub async fn record_stock(&self, keys: Vec<DayKey>, stock: &ClosedStock) -> store::Result<Vec<Refreshed>> {
-        self.attempt(self.lock_timeout, &keys, &[], stock, Trigger::Request).await
+        self.attempt(self.lock_timeout, &Scope::from(keys), &[], stock, Trigger::Request).await
     }
 
     async fn attempt(
         &self,
         lock_timeout: Duration,
-        keys: &[DayKey],
+        scope: &Scope,
         marks: &[Mark],
         stock: &ClosedStock,
         trigger: Trigger,
@@ -157,7 +174,7 @@ impl Refresher {
         self.outage.over();
         if !marks.is_empty() {
             let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
-            if taken.iter().any(|mark| !marks.contains(mark) && !is_covered(mark, keys)) {
+            if taken.iter().any(|mark| !marks.contains(mark) && !scope.covers(mark)) {
                 return Err(StoreError::Conflict);
             }
             let changed: Vec<Uuid> =
@@ -166,7 +183,7 @@ impl Refresher {
                 tx.note_facilities(&changed).await?;
             }
         }
-        let refreshed = self.apply_with_stock(&mut *tx, keys, stock, trigger).await?;
+        let refreshed = self.apply_with_stock(&mut *tx, scope, stock, trigger).await?;
         tx.commit().await?;
         self.outage.over();
         self.publish(&vantage, &refreshed);
@@ -175,28 +192,29 @@ impl Refresher {
 
     /// Refreshes within a transaction that the caller commits, after which it calls `publish`. `StoreError::Conflict` where a
     /// facility's zone is not the key's any more: the caller takes the zones anew and starts over.
-    pub async fn apply(&self, tx: &mut dyn Transaction, keys: &[DayKey], trigger: Trigger) -> store::Result<Vec<Refreshed>> {
-        self.apply_with_stock(tx, keys, &ClosedStock::new(), trigger).await
+    pub async fn apply(&self, tx: &mut dyn Transaction, scope: &Scope, trigger: Trigger) -> store::Result<Vec<Refreshed>> {
+        self.apply_with_stock(tx, scope, &ClosedStock::new(), trigger).await
     }
 
     async fn apply_with_stock(
         &self,
         tx: &mut dyn Transaction,
-        keys: &[DayKey],
+        scope: &Scope,
         stock: &ClosedStock,
         trigger: Trigger,
     ) -> store::Result<Vec<Refreshed>> {
         let started = Instant::now();
-        if keys.is_empty() {
+        let facilities = scope.facilities();
+        if facilities.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<Uuid> = keys.iter().map(|k| k.facility.id).collect::<BTreeSet<_>>().into_iter().collect();
-        let mut states = tx.lock(&ids).await?;
-        let mut derived = tx.derive(keys).await?;
-        if zone_moved(keys, &derived) {
+        let mut states = tx.lock(&facilities.keys().copied().collect::<Vec<_>>()).await?;
+        let keys = scope.resolve(&*self.store).await?;
+        let mut derived = tx.derive(&keys).await?;
+        if has_zone_moved(tx, &facilities, &derived).await? {
             return Err(StoreError::Conflict);
         }
-        let next_days = next_days_of_just_ended(keys, &derived);
+        let next_days = next_days_of_just_ended(&keys, &derived);
         if !next_days.is_empty() {
             derived.extend(tx.derive(&next_days).await?);
         }
@@ -246,18 +264,14 @@ impl Refresher {
         self.changes.confirm(vantage, unchanged.into_iter().map(|r| &r.row));
     }
 
-    /// The same days under the zones that the facilities have by now.
-    async fn rezone(&self, keys: Vec<DayKey>) -> store::Result<Vec<DayKey>> {
-        let ids: Vec<Uuid> = keys.iter().map(|k| k.facility.id).collect::<BTreeSet<_>>().into_iter().collect();
-        self.directory.reload(&*self.store, &ids).await?;
-        Ok(keys
-            .into_iter()
-            .filter_map(|key| {
-                let facility = self.directory.get(key.facility.id)?;
-                let day = Day::named(&facility.zone.tz, key.day.date)?;
-                Some(DayKey { facility, day })
-            })
-            .collect())
+    /// The days of the same names in the zones that the facilities have by now.
+    fn rezone(&self, keys: Vec<DayKey>) -> Vec<DayKey> {
+        let in_zone = |key: DayKey| {
+            let facility = self.directory.get(key.facility.id)?;
+            let day = Day::named(&facility.zone.tz, key.day.date)?;
+            Some(DayKey { facility, day })
+        };
+        keys.into_iter().filter_map(in_zone).collect()
     }
 
     fn count(&self, trigger: Trigger, outcome: &str, rows: usize) {
@@ -265,18 +279,15 @@ impl Refresher {
     }
 }
 
-fn zone_moved(keys: &[DayKey], derived: &[Derived]) -> bool {
-    let zones: HashMap<Uuid, &str> = keys.iter().map(|k| (k.facility.id, k.facility.zone.name.as_str())).collect();
-    derived.iter().any(|d| zones.get(&d.row.summary.facility_id).is_some_and(|zone| *zone != d.timezone))
-}
-
-/// Whether a mark that grew since it was looked at still lies within the keys, as it does while somebody writes to one day all the time.
-fn is_covered(mark: &Mark, keys: &[DayKey]) -> bool {
-    let (Some(id), Some((first_ms, last_ms))) = (mark.facility_id, mark.span) else { return false };
-    let Some(key) = keys.iter().find(|key| key.facility.id == id) else { return false };
-    Day::covering(&key.facility.zone.tz, first_ms, last_ms, DAYS_IN_A_SPAN)
-        .into_iter()
-        .all(|day| keys.iter().any(|key| key.facility.id == id && key.day == day))
+/// Whether one of the facilities is in another zone than its days were taken from. One of which nothing was derived (none of its days has
+/// begun, in that zone) has to be asked for; one that is gone has no zone.
+async fn has_zone_moved(tx: &mut dyn Transaction, facilities: &BTreeMap<Uuid, &Arc<Facility>>, derived: &[Derived]) -> store::Result<bool> {
+    let mut zones: HashMap<Uuid, String> = derived.iter().map(|d| (d.row.summary.facility_id, d.timezone.clone())).collect();
+    let silent: Vec<Uuid> = facilities.keys().filter(|id| !zones.contains_key(id)).copied().collect();
+    if !silent.is_empty() {
+        zones.extend(tx.facilities(&silent).await?.into_iter().map(|row| (row.id, row.timezone)));
+    }
+    Ok(facilities.iter().any(|(id, facility)| zones.get(id).is_some_and(|zone| *zone != facility.zone.name)))
 }
 
 /// A day that was today when its key was made may have ended by the database's clock since: what was to change its stock belongs to the
@@ -315,8 +326,8 @@ fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
 mod tests {
     use super::*;
     use crate::domain::{
-        facility::{Facility, Zone},
-        summary::Summary,
+        facility::Zone,
+        summary::{Bounds, Summary},
     };
 
     fn facility(n: u128, zone: &str) -> Arc<Facility> {
@@ -329,7 +340,12 @@ mod tests {
 
     fn derived(key: &DayKey, as_of_ms: i64) -> Derived {
         Derived {
-            row: SummaryRow { summary: Summary::empty(key.facility.id, key.day.date, false), as_of_ms, next_expires_at_ms: None },
+            row: SummaryRow {
+                summary: Summary::empty(key.facility.id, key.day.date, false),
+                as_of_ms,
+                next_expires_at_ms: None,
+                bounds: Some(Bounds::from(&key.day)),
+            },
             stored: true,
             figures_differ: false,
             write_needed: false,
@@ -352,19 +368,5 @@ mod tests {
         assert!(brought(std::slice::from_ref(&ended), end_ms - 1).is_empty(), "before it nothing has ended");
         assert!(brought(std::slice::from_ref(&ended), end_ms + 60_000).is_empty(), "a day long past is a late delivery's");
         assert!(brought(&[ended, next], end_ms).is_empty(), "it is there already");
-    }
-
-    #[test]
-    fn a_mark_that_grew_within_the_keys_is_covered_and_beyond_them_is_not() {
-        let (north, south) = (facility(1, "Asia/Kathmandu"), facility(2, "Asia/Kathmandu"));
-        let today = key(&north, jiff::civil::date(2026, 11, 21));
-        let Day { start_ms, end_ms, .. } = today.day;
-        let mark = |facility: &Facility, span| Mark { id: 1, kind: MarkKind::Activity, facility_id: Some(facility.id), span };
-        let keys = [today];
-        assert!(is_covered(&mark(&north, Some((start_ms, end_ms - 1))), &keys));
-        assert!(!is_covered(&mark(&north, Some((start_ms, end_ms))), &keys), "the next day is not among the keys");
-        assert!(!is_covered(&mark(&north, Some((start_ms - 1, start_ms))), &keys), "nor is the day before");
-        assert!(!is_covered(&mark(&south, Some((start_ms, start_ms))), &keys), "nor the other facility");
-        assert!(!is_covered(&mark(&north, None), &keys), "all time is never covered");
     }
 }

@@ -1,11 +1,13 @@
 //! What the replicas of a fleet agree on through their database: which history it is at, and as of when it is exact.
 
 use std::{
+    collections::HashMap,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
+use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{changes::Position, domain::summary::SummaryRow};
@@ -74,6 +76,8 @@ pub struct Watermark {
 pub struct TableRead {
     /// In no order; keys without a row are missing.
     pub rows: Vec<SummaryRow>,
+    /// Of the keys' facilities, if they exist.
+    pub zones: HashMap<Uuid, String>,
     /// On a streaming replica, the epoch that its watermark was stored in.
     pub epoch: Epoch,
     /// What was stored last, if that was in this epoch: every row here is exact as of it, too.

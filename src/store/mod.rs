@@ -30,6 +30,8 @@ pub trait Store: Send + Sync + 'static {
     async fn now_ms(&self) -> Result<i64>;
     /// All facilities, or those of `ids` that exist.
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>>;
+    /// Facilities that do not exist and have summaries all the same.
+    async fn orphans(&self) -> Result<Vec<Uuid>>;
     /// The stored rows of these keys and the stored watermark, in one statement.
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead>;
     /// The same from a streaming replica, as old as that is: its watermark says. `None` where none is configured, or none answers now.
@@ -105,7 +107,9 @@ pub trait Transaction: Send {
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>>;
     /// Writes rows, the counters that their versions came from, and an outbox row for each.
     async fn write(&mut self, rows: &[SummaryRow]) -> Result<()>;
-    /// Deletes a removed facility's rows.
+    /// Facilities as they are in this statement's snapshot, which is later than any lock taken before; those that do not exist are missing.
+    async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>>;
+    /// Deletes the rows of removed facilities, locked before, and remembers which versions theirs were.
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()>;
 
     /// Deletes exactly these marks, and answers those that were still there.
@@ -148,6 +152,16 @@ pub struct FacilityRow {
     pub id: Uuid,
     pub name: String,
     pub timezone: String,
+    /// The version counter when the facility was removed last, for one that has come back: up to it, versions are of its former life. 0 for
+    /// one that was never removed.
+    pub removed_at_version: i64,
+}
+
+impl FacilityRow {
+    /// A facility that was never removed.
+    pub fn new(id: Uuid, name: String, timezone: String) -> Self {
+        FacilityRow { id, name, timezone, removed_at_version: 0 }
+    }
 }
 
 /// Our own row of a facility.

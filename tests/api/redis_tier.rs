@@ -33,7 +33,7 @@ async fn tier(redis: &Redis) -> (RedisTier, Metrics) {
 /// An entry whose figures tell its version and instant.
 fn entry(facility: Uuid, version: i64, as_of_ms: i64) -> StoredEntry {
     let summary = Summary { version, total_requests: as_of_ms, ..Summary::empty(facility, DAY, false) };
-    let row = SummaryRow { summary, as_of_ms, next_expires_at_ms: Some(as_of_ms + 1) };
+    let row = SummaryRow { summary, as_of_ms, next_expires_at_ms: Some(as_of_ms + 1), bounds: None };
     StoredEntry { row, since: Position { generation: 3, number: version } }
 }
 

@@ -1,9 +1,12 @@
 //! The database: sources, rows, marks, outbox, and what the fleet agrees on. Each method is one statement or one commit.
 
+use std::{collections::HashMap, sync::Arc};
+
 use facility_summary::{
     cache::memory::Key,
     domain::{
         day::Day,
+        facility::{Facility, Zone},
         summary::{Summary, SummaryRow},
     },
     store::{Epoch, Mark, MarkKind, Observation, TableRead, Watermark},
@@ -32,6 +35,15 @@ pub fn day(k: usize) -> Day {
     Day { date: key(k).1, start_ms: i64::MIN, end_ms: i64::MAX }
 }
 
+/// Of the facility of a key.
+pub fn facility_of(k: usize) -> Facility {
+    Facility { id: key(k).0, name: String::new(), zone: Arc::new(Zone::utc_named("UTC")) }
+}
+
+fn zones() -> HashMap<Uuid, String> {
+    (0..KEYS).map(|k| (key(k).0, "UTC".to_owned())).collect()
+}
+
 /// Changes of one key that a schedule has room for: each is a bit of the figures.
 pub const CHANGES: u32 = 62;
 
@@ -51,7 +63,7 @@ pub struct Change {
 pub fn row(k: usize, version: i64, seen: i64, as_of_ms: i64, next_expires_at_ms: Option<i64>) -> SummaryRow {
     let (facility, date) = key(k);
     let summary = Summary { version, total_transferred: seen, ..Summary::empty(facility, date, false) };
-    SummaryRow { summary, as_of_ms, next_expires_at_ms }
+    SummaryRow { summary, as_of_ms, next_expires_at_ms, bounds: None }
 }
 
 #[derive(Clone)]
@@ -107,13 +119,14 @@ impl Database {
     /// Row and watermark in one statement.
     pub fn read(&self, keys: &[usize]) -> TableRead {
         let rows = keys.iter().map(|k| self.rows[*k].clone()).collect();
-        TableRead { rows, epoch: epoch(self.identity()), watermark: self.stored_watermark(), replica: None }
+        TableRead { rows, zones: zones(), epoch: epoch(self.identity()), watermark: self.stored_watermark(), replica: None }
     }
 
     /// The same on a streaming replica, which knows the epoch of its watermark only.
     pub fn read_nearby(&self, k: usize) -> Option<TableRead> {
         let (watermark, of) = self.watermark?;
-        Some(TableRead { rows: vec![self.rows[k].clone()], epoch: epoch(of), watermark: Some(watermark), replica: None })
+        let rows = vec![self.rows[k].clone()];
+        Some(TableRead { rows, zones: zones(), epoch: epoch(of), watermark: Some(watermark), replica: None })
     }
 
     pub fn observe(&self, now: i64, batch: usize, arrived: bool) -> Observation {

@@ -8,7 +8,7 @@ use facility_summary::{
 use rand::RngExt;
 
 use crate::{
-    database::{day, key},
+    database::{day, facility_of},
     mutants::Mutant,
     refresh::pass_on,
     world::{Sim, called},
@@ -26,7 +26,7 @@ pub async fn from_primary(sim: Sim, r: usize, k: usize) {
     }
     sim.step().await;
     let serves = sim.epoch(r).as_ref() == Some(&read.epoch) || sim.breaks(Mutant::FillsOldHistory);
-    let Some(found) = Found::on_primary(read, &key(k), &day(k), &vantage, table_ms, now).filter(|_| serves) else { return };
+    let Some(found) = Found::on_primary(read, &facility_of(k), &day(k), &vantage, table_ms, now).filter(|_| serves) else { return };
     if let Some(vantage) = keep(&sim, r, &found, vantage, "the primary").await {
         pass_on(&sim, r, &vantage, &SummaryRow { as_of_ms: found.as_of_ms, ..found.row }, false).await;
     }
@@ -43,7 +43,9 @@ pub async fn from_standby(sim: Sim, r: usize, k: usize) {
     };
     sim.step().await;
     let serves = |epoch: &_| sim.epoch(r).as_ref() == Some(epoch) || sim.breaks(Mutant::FillsOldHistory);
-    let Some(found) = read.filter(|read| serves(&read.epoch)).and_then(|read| Found::nearby(read, &day(k), now)) else { return };
+    let Some(found) = read.filter(|read| serves(&read.epoch)).and_then(|read| Found::nearby(read, &facility_of(k), &day(k), now)) else {
+        return;
+    };
     let since = if sim.breaks(Mutant::TrustsLaggingReplicas) { vantage.position } else { found.since };
     keep(&sim, r, &Found { since, ..found }, vantage, "a standby").await;
 }

@@ -28,6 +28,8 @@ pub struct Known {
     entered_at: Instant,
     /// This server has seen all that the stream tells of this history, or has kept its watermark itself.
     pub(super) is_at_home: bool,
+    /// The history was entered, and the facilities that it has are yet to be read.
+    pub(super) has_new_directory: bool,
     rivals: Rivals,
 }
 
@@ -43,6 +45,7 @@ impl Default for Known {
             left_stream: false,
             entered_at: now,
             is_at_home: false,
+            has_new_directory: false,
             rivals: Rivals::default(),
         }
     }
@@ -128,10 +131,15 @@ impl Drain {
     /// Takes note of what a look found. True where the database began another history by it, so that it has to be looked at again.
     /// `heard` is where this server was in the stream before the look, and the greatest watermark that had come by.
     pub(super) async fn enter_history(&self, known: &mut Known, seen: &Observation, heard: (Position, i64)) -> store::Result<bool> {
+        if self.changes.serves_another_than(&seen.epoch) {
+            // First what nothing that is held may outlive: who exists, and where.
+            self.directory.start_over();
+        }
         if self.changes.enter(&seen.epoch) {
             tracing::warn!(epoch = %seen.epoch, "the database tells another history (a failover, or a backup restored): everything held was dropped");
             self.metrics.epochs.inc();
-            *known = Known { several: known.several, missed: known.missed, left_stream: known.left_stream, ..Known::default() };
+            let (several, missed, left_stream) = (known.several, known.missed, known.left_stream);
+            *known = Known { several, missed, left_stream, has_new_directory: true, ..Known::default() };
             return Ok(true);
         }
         let heard = self.changes.are_between_replicas().then_some(heard);
@@ -148,7 +156,9 @@ impl Drain {
             return Ok(true);
         }
         if verdict != Verdict::Same {
+            self.directory.start_over();
             self.changes.start_over();
+            known.has_new_directory = true;
         }
         let between_replicas = self.changes.are_between_replicas();
         if between_replicas && known.rivals.see(seen.generation, self.begun.load(Ordering::Relaxed), Instant::now()) {

@@ -109,17 +109,7 @@ impl Drain {
         if ids.is_empty() {
             return Ok(true);
         }
-        for id in self.directory.reload(&*self.store, &ids).await? {
-            self.memory.forget_facility(id);
-        }
+        self.directory.reload(&*self.store, &ids).await?;
         self.append(seen.generation, &Message::Facilities(ids)).await
-    }
-
-    /// Reads all facilities: other servers may have registered some without a trace that reached this one.
-    pub(super) async fn catch_up_with_registrations(&self) -> store::Result<()> {
-        for id in self.directory.load(&*self.store).await? {
-            self.memory.forget_facility(id);
-        }
-        Ok(())
     }
 }

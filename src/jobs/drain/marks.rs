@@ -2,19 +2,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
-use jiff::civil::Date;
 use rand::seq::SliceRandom;
 use uuid::Uuid;
 
 use super::Drain;
 use crate::{
-    domain::{day::Day, facility::Facility, summary::DayKey},
+    domain::{day::Day, summary::DayKey},
     metrics::Trigger,
-    service::days::{DAYS_IN_A_SPAN, all_days_with_data, days_with_data},
+    service::days::all_days_with_data,
     store::{self, Mark, MarkKind, StoreError},
 };
 
@@ -24,11 +22,21 @@ const MERGE_ABOVE: usize = 1_000;
 /// Facilities that may keep one pass waiting for a lock; after so many a whole table is locked, most likely.
 const GIVE_UP_AFTER: usize = 3;
 
+/// What became of a facility that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    Yes,
+    /// It was registered again: its marks are there still, and say what is to be refreshed.
+    IsBack,
+}
+
 impl Drain {
     /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock, or the
     /// server stops.
     pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
-        self.follow_registrations(marks).await?;
+        if !self.follow_registrations(marks).await? {
+            return Ok(false);
+        }
         let mut by_facility: BTreeMap<Uuid, Vec<&Mark>> = BTreeMap::new();
         let mut of_all: Vec<&Mark> = Vec::new();
         for mark in marks {
@@ -39,16 +47,18 @@ impl Drain {
         }
         let mut left = 0;
         let (mut known, gone): (Vec<_>, Vec<_>) = by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
-        for (id, marks) in &gone {
+        for (id, marks) in gone {
             if self.stop.is_cancelled() || left >= GIVE_UP_AFTER {
                 return Ok(false);
             }
-            if let Err(error) = self.remove(*id, marks).await {
-                if error.is_of_the_whole_database() {
-                    return Err(error);
+            match self.remove(id, &marks).await {
+                Ok(Removed::Yes) => {}
+                Ok(Removed::IsBack) => known.push((id, marks)),
+                Err(error) if error.is_of_the_whole_database() => return Err(error),
+                Err(error) => {
+                    self.refresher.tell_waiting(id, &error);
+                    left += 1;
                 }
-                self.refresher.tell_waiting(*id, &error);
-                left += 1;
             }
         }
         // In another order each time: who waits for a lock at the front must not keep the others from their turn.
@@ -85,71 +95,66 @@ impl Drain {
         Ok(left == 0)
     }
 
-    /// Facilities that other programs registered, renamed, moved or removed.
-    async fn follow_registrations(&self, marks: &[Mark]) -> store::Result<()> {
+    /// Facilities that other programs registered, renamed, moved or removed. False where some that are gone could not be removed yet.
+    async fn follow_registrations(&self, marks: &[Mark]) -> store::Result<bool> {
         let changed: Vec<&Mark> = marks.iter().filter(|m| m.kind == MarkKind::Facility).collect();
         if changed.iter().any(|m| m.facility_id.is_none()) {
-            for id in self.directory.load(&*self.store).await? {
-                self.remove(id, &[]).await?;
-            }
-            return Ok(());
+            self.directory.load(&*self.store).await?;
+            return self.remove_orphans().await;
         }
         let mut ids: Vec<Uuid> = changed.iter().filter_map(|m| m.facility_id).collect();
         // A mark may be about a facility that this process has never heard of.
         ids.extend(marks.iter().filter_map(|m| m.facility_id).filter(|id| self.directory.get(*id).is_none()));
         ids.sort_unstable();
         ids.dedup();
-        if ids.is_empty() {
-            return Ok(());
+        if !ids.is_empty() {
+            self.directory.reload(&*self.store, &ids).await?;
         }
-        self.directory.reload(&*self.store, &ids).await.map(drop)
+        Ok(true)
     }
 
-    /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under way must not write them again.
-    async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<()> {
+    /// Removes what facilities have left behind that no mark names: all of them may be gone.
+    async fn remove_orphans(&self) -> store::Result<bool> {
+        let mut all = Ok(());
+        for id in self.store.orphans().await? {
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
+            match self.remove(id, &[]).await {
+                Err(error) if error.is_of_the_whole_database() => return Err(error),
+                removed => all = all.and(removed.map(drop)),
+            }
+        }
+        Ok(!self.is_left("rows of removed facilities", all))
+    }
+
+    /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under way must not write them again; and looked
+    /// for again then: who has registered it once more in the meantime has written rows of its new life.
+    async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<Removed> {
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
         let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
         if taken.iter().any(|mark| mark.facility_id != Some(id)) {
             return Err(StoreError::Conflict); // a backup that was restored gives the number of a mark to another
         }
         tx.lock(&[id]).await?;
+        if !tx.facilities(&[id]).await?.is_empty() {
+            drop(tx);
+            self.directory.reload(&*self.store, &[id]).await?;
+            return Ok(Removed::IsBack);
+        }
         tx.remove_summaries(&[id]).await?;
         tx.note_facilities(&[id]).await?;
         tx.commit().await?;
-        self.memory.forget_facility(id);
-        Ok(())
+        self.directory.reload(&*self.store, &[id]).await?;
+        Ok(Removed::Yes)
     }
 
     async fn refresh(&self, marks: &[(Uuid, Vec<&Mark>)]) -> store::Result<()> {
-        let now_ms = self.clock.now_ms();
-        let mut keys: HashMap<(Uuid, Date), DayKey> = HashMap::new();
-        for (id, marks) in marks {
-            let Some(facility) = self.directory.get(*id) else { continue };
-            for day in self.days(&facility, marks, now_ms).await? {
-                keys.insert((*id, day.date), DayKey { facility: facility.clone(), day });
-            }
-        }
         let taken: Vec<Mark> = marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
-        let keys: Vec<DayKey> = keys.into_values().collect();
         match marks.len() {
-            1 => self.refresher.refresh_alone(keys, &taken, Trigger::Event).await.map(drop),
-            _ => self.refresher.refresh_taking_marks(keys, &taken, Trigger::Event).await.map(drop),
+            1 => self.refresher.refresh_marked_alone(&taken, Trigger::Event).await.map(drop),
+            _ => self.refresher.refresh_marked(&taken, Trigger::Event).await.map(drop),
         }
-    }
-
-    /// The local days that a facility's marks point at.
-    async fn days(&self, facility: &Arc<Facility>, marks: &[&Mark], now_ms: i64) -> store::Result<Vec<Day>> {
-        let tz = &facility.zone.tz;
-        if marks.iter().any(|m| m.kind == MarkKind::Facility || (m.kind == MarkKind::Activity && m.span.is_none())) {
-            return days_with_data(&*self.store, facility).await;
-        }
-        let today = marks.iter().any(|m| m.kind == MarkKind::Stock).then(|| facility.zone.today(now_ms));
-        Ok(marks
-            .iter()
-            .filter_map(|m| m.span)
-            .flat_map(|(first, last)| Day::covering(tz, first, last, DAYS_IN_A_SPAN))
-            .chain(today)
-            .collect())
     }
 
     /// After a TRUNCATE: every facility's days. The marks go last; each refresh's snapshot is later than they are.

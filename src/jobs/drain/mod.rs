@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     changes::{Appended, Changes, Message},
     clock::Clock,
     metrics::Metrics,
-    service::{directory::Directory, outage::Outage, refresh::Refresher, troubles::Troubles},
+    service::{directory::Directory, lists::Prover, outage::Outage, refresh::Refresher, troubles::Troubles},
     store::{self, Observation, Store, StoreError},
 };
 pub use history::{Known, Verdict};
@@ -54,6 +55,13 @@ pub struct Drain {
     pub troubles: Troubles<&'static str>,
     /// One pass at a time, whoever asks for it.
     pub turn: tokio::sync::Mutex<Known>,
+}
+
+#[async_trait]
+impl Prover for Drain {
+    async fn prove(&self) -> store::Result<bool> {
+        Ok(self.run_once().await? != Pass::More)
+    }
 }
 
 /// How far a pass came.
@@ -103,7 +111,8 @@ impl Drain {
         let mut known = self.turn.lock().await;
         let (vantage, seen) = self.observe(&mut known, self.batch).await?;
         if known.missed {
-            self.catch_up_with_registrations().await?;
+            // Other servers may have registered some without a trace that reached this one.
+            self.directory.catch_up(&*self.store, |_| false).await?;
         }
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         let mut proof = Proof::of(&vantage, &seen);
@@ -143,7 +152,9 @@ impl Drain {
             };
             self.clock.sync(seen.at_ms, sent);
             self.outage.over();
-            if self.enter_history(known, &seen, (vantage.position, heard_ms)).await? {
+            let is_new = self.enter_history(known, &seen, (vantage.position, heard_ms)).await?;
+            self.read_directory_of_history(known).await?;
+            if is_new {
                 continue;
             }
             if caught_up && let Some(following) = self.changes.following() {
@@ -179,7 +190,12 @@ impl Drain {
             self.changes.miss_others(false);
             known.missed = false;
         }
-        self.append(seen.generation, &announcement).await.map(drop)
+        let directory_epoch = self.directory.epoch();
+        if self.append(seen.generation, &announcement).await? && !self.changes.are_between_replicas() {
+            // Between replicas that is for whoever follows the stream to say, once all that came before has been read.
+            self.directory.prove(directory_epoch, seen.at_ms);
+        }
+        Ok(())
     }
 
     /// Whether the message stands in the stream of that generation now. Where there is none, one begins, for the next pass to use.
@@ -191,6 +207,15 @@ impl Drain {
             // Its state is shown by /health/ready, and its end logged by the follower.
             Err(_) => Ok(false),
         }
+    }
+
+    /// Reads all facilities of another history.
+    async fn read_directory_of_history(&self, known: &mut Known) -> store::Result<()> {
+        if known.has_new_directory {
+            self.directory.catch_up(&*self.store, |_| false).await?;
+            known.has_new_directory = false;
+        }
+        Ok(())
     }
 
     /// Begins the generation after this one.

@@ -1,7 +1,7 @@
 //! One group's transaction: load, fold, write, refresh, commit.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -22,9 +22,12 @@ use crate::{
         summary::DayKey,
     },
     metrics::Trigger,
-    service::{days::days_with_data, refresh::Refreshed},
+    service::{refresh::Refreshed, scope::Scope},
     store::{self, FacilityRow, Put, Removal, StoreError, Transaction},
 };
+
+/// How long an acknowledgement waits for what it registered to be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Group<'a> {
     parts: &'a Parts,
@@ -40,7 +43,7 @@ pub(super) struct Group<'a> {
 struct Prepared {
     tx: Box<dyn Transaction>,
     folded: Vec<Result<Folded, Vec<Fault>>>,
-    days: HashMap<(Uuid, Touch), Vec<DayKey>>,
+    days: HashMap<(Uuid, Touch), DayKey>,
     refreshed: Vec<Refreshed>,
 }
 
@@ -51,15 +54,24 @@ impl<'a> Group<'a> {
 
     /// Commits the group. One outcome a request, in order. Takes no longer than half of `ingest.timeout_ms` and one wait for a lock
     /// before the commit itself.
-    pub(super) async fn commit(mut self, lock_timeout: Duration) -> store::Result<Vec<Result<Applied, IngestError>>> {
+    pub(super) async fn commit(&mut self, lock_timeout: Duration) -> store::Result<Vec<Result<Applied, IngestError>>> {
         let vantage = self.parts.changes.vantage();
         let bound = Duration::from_millis(self.parts.settings.timeout_ms) / 2 + lock_timeout;
         // A database that hangs answers nothing, not even that a statement took too long. Before its commit a transaction is just dropped.
         let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
         let Prepared { tx, folded, days, refreshed } = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))??;
         tx.commit().await?;
-        self.after_commit(&vantage, &refreshed);
+        self.after_commit(&vantage, &refreshed).await;
         Ok(self.outcomes(folded, &days, &refreshed))
+    }
+
+    /// After a conflict: one of the facilities may be in another zone than was thought, or gone. What cannot be read now is met again by the
+    /// next attempt.
+    pub(super) async fn read_facilities_again(&self) {
+        let ids: Vec<Uuid> = self.overlay.facilities.iter().chain(self.registered.keys()).copied().collect();
+        if let Err(error) = self.parts.directory.reload(&*self.parts.store, &ids).await {
+            tracing::debug!(%error, "the facilities of a group could not be read again");
+        }
     }
 
     /// Everything up to the commit.
@@ -69,9 +81,10 @@ impl<'a> Group<'a> {
         let folded: Vec<Result<Folded, Vec<Fault>>> = self.requests.iter().map(|events| self.overlay.fold(events)).collect();
         self.write(&mut *tx).await?;
         let touched: HashSet<(Uuid, Touch)> = folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
-        let days = self.days(&touched).await?;
-        let keys: Vec<DayKey> = days.values().flatten().map(|k| (k.id(), k.clone())).collect::<BTreeMap<_, _>>().into_values().collect();
-        let refreshed = self.parts.refresher.apply(&mut *tx, &keys, Trigger::Event).await?;
+        let days = self.days(&touched);
+        let whole = touched.iter().filter(|(_, touch)| *touch == Touch::All).filter_map(|(id, _)| self.facility(*id));
+        let scope = Scope { days: days.values().cloned().collect(), whole: whole.collect() };
+        let refreshed = self.parts.refresher.apply(&mut *tx, &scope, Trigger::Event).await?;
         self.check_banks(&mut *tx).await?;
         if !self.registered.is_empty() {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
@@ -176,7 +189,7 @@ impl<'a> Group<'a> {
             }
             for row in put {
                 if let Entity::Facility { name, timezone } = row.entity {
-                    let facility = self.parts.directory.facility(FacilityRow { id: row.id, name, timezone });
+                    let facility = self.parts.directory.facility(FacilityRow::new(row.id, name, timezone));
                     self.registered.insert(row.id, facility);
                 }
             }
@@ -188,22 +201,22 @@ impl<'a> Group<'a> {
         self.registered.get(&id).cloned().or_else(|| self.parts.directory.get(id))
     }
 
-    /// The days behind each touch, in the zones as this group leaves them.
-    async fn days(&self, touched: &HashSet<(Uuid, Touch)>) -> store::Result<HashMap<(Uuid, Touch), Vec<DayKey>>> {
+    /// The day behind each touch of one, in the zones as this group leaves them.
+    fn days(&self, touched: &HashSet<(Uuid, Touch)>) -> HashMap<(Uuid, Touch), DayKey> {
         let now_ms = self.parts.clock.now_ms();
         let mut days = HashMap::with_capacity(touched.len());
         for (id, touch) in touched {
             let Some(facility) = self.facility(*id) else { continue };
             let tz = &facility.zone.tz;
-            let found: Vec<Day> = match touch {
-                Touch::Today => vec![facility.zone.today(now_ms)],
-                Touch::At(at_ms) => vec![Day::containing(tz, *at_ms)],
-                Touch::On(date) => Day::named(tz, *date).into_iter().collect(),
-                Touch::All => days_with_data(&*self.parts.store, &facility).await?,
+            let day = match touch {
+                Touch::Today => Some(facility.zone.today(now_ms)),
+                Touch::At(at_ms) => Some(Day::containing(tz, *at_ms)),
+                Touch::On(date) => Day::named(tz, *date),
+                Touch::All => None,
             };
-            days.insert((*id, *touch), found.into_iter().map(|day| DayKey { facility: facility.clone(), day }).collect());
+            days.extend(day.map(|day| ((*id, *touch), DayKey { facility, day })));
         }
-        Ok(days)
+        days
     }
 
     /// A blood bank that moved between our reading and our refresh has its stock counted elsewhere by now.
@@ -221,20 +234,32 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn after_commit(&self, vantage: &Vantage, refreshed: &[Refreshed]) {
-        for facility in self.registered.values() {
-            let row = FacilityRow { id: facility.id, name: facility.name.clone(), timezone: facility.zone.name.clone() };
-            self.parts.directory.insert(row);
+    async fn after_commit(&self, vantage: &Vantage, refreshed: &[Refreshed]) {
+        self.parts.outage.over();
+        if !self.registered.is_empty() {
+            self.take_over_registered().await;
         }
         self.parts.changes.publish_facilities(vantage, self.registered.keys().copied().collect());
         self.parts.refresher.publish(vantage, refreshed);
-        self.parts.outage.over();
+    }
+
+    /// Has the directory know what was registered before that is acknowledged. Read, since somebody else may have written since; and as
+    /// written, where the database cannot be asked now: what was noted in the transaction has it read again.
+    async fn take_over_registered(&self) {
+        let ids: Vec<Uuid> = self.registered.keys().copied().collect();
+        let reading = self.parts.directory.reload(&*self.parts.store, &ids);
+        if !matches!(tokio::time::timeout(READ_AGAIN, reading).await, Ok(Ok(_))) {
+            for facility in self.registered.values() {
+                let row = FacilityRow::new(facility.id, facility.name.clone(), facility.zone.name.clone());
+                self.parts.directory.insert(row);
+            }
+        }
     }
 
     fn outcomes(
         &self,
         folded: Vec<Result<Folded, Vec<Fault>>>,
-        days: &HashMap<(Uuid, Touch), Vec<DayKey>>,
+        days: &HashMap<(Uuid, Touch), DayKey>,
         refreshed: &[Refreshed],
     ) -> Vec<Result<Applied, IngestError>> {
         let versions: HashMap<(Uuid, Date), i64> =
@@ -251,7 +276,9 @@ impl<'a> Group<'a> {
                         .with_label_values(&[event.type_name(), if *applied { "applied" } else { "superseded" }])
                         .inc();
                 }
-                let keys: BTreeSet<(Uuid, Date)> = folded.touched.iter().filter_map(|t| days.get(t)).flatten().map(DayKey::id).collect();
+                let mut keys: BTreeSet<(Uuid, Date)> = folded.touched.iter().filter_map(|t| days.get(t)).map(DayKey::id).collect();
+                let whole = versions.keys().filter(|(id, _)| folded.touched.contains(&(*id, Touch::All)));
+                keys.extend(whole.copied());
                 let applied = folded.applied.iter().filter(|a| **a).count();
                 Ok(Applied {
                     applied,

@@ -255,9 +255,13 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
     let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<_>)) = requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
     let mut attempt = 1;
     let result = loop {
-        let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout)).catch_unwind().await;
+        let mut group = Group::new(parts, &events);
+        let tried = std::panic::AssertUnwindSafe(group.commit(lock_timeout)).catch_unwind().await;
         match tried {
-            Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => attempt += 1,
+            Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => {
+                attempt += 1;
+                group.read_facilities_again().await;
+            }
             Ok(result) => break Some(result),
             Err(_) => break None,
         }

@@ -7,12 +7,12 @@ use crate::{
     cache::memory::{Entry, Fill, Vantage},
     domain::{
         day::Day,
-        facility::Facility,
         summary::{DayKey, SummaryRow},
     },
     metrics::Trigger,
     service::{
         answer::{Answer, Forward, Outcome, Tier, Wish, hit},
+        directory::Located,
         found::Found,
     },
     store::{self, TableRead},
@@ -25,7 +25,7 @@ impl Reads {
     /// The table, unless what memory has is as fresh as anything in there, and if it will do for this reader.
     pub(super) async fn try_table(
         self: &Arc<Self>,
-        facility: &Arc<Facility>,
+        located: &Located,
         day: Day,
         wish: &Wish,
         last: &mut Option<Arc<Entry>>,
@@ -36,27 +36,27 @@ impl Reads {
         if last.as_ref().is_some_and(|held| held.version >= wish.min_version && self.is_proven(held)) {
             return Ok(None);
         }
-        let Some(entry) = self.read_table(facility, day, wish, arrived_ms).await? else { return Ok(None) };
+        let Some(entry) = self.read_table(located, day, wish, arrived_ms).await? else { return Ok(None) };
         keep_newer(last, &entry);
-        let age_ms = self.age_ms(&entry, self.clock.now_ms());
+        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
         let is_fresh = wish.takes(age_ms);
         let bearable_ms = wish.max_age_ms.saturating_add(wish.max_stale_ms.unwrap_or(0));
         if !(is_fresh || (wish.max_stale_ms.is_some() && age_ms <= bearable_ms) || entry.version < wish.min_version) {
             return Ok(None);
         }
         if !is_fresh {
-            self.flights.book(DayKey { facility: facility.clone(), day }, Some(wish.at_least(arrived_ms)), Trigger::Read);
+            self.flights.book(DayKey { facility: located.facility.clone(), day }, Some(wish.at_least(arrived_ms)), Trigger::Read);
         }
         Ok(Some(Answer { outcome: outcome(is_fresh), tier: Tier::Table, forward: Some(forward), ..hit(entry, age_ms) }))
     }
 
     /// The stored row, of a read replica if that will do; for a past day without one, its empty answer, once a watermark proves that;
     /// `None` where the source has to tell.
-    async fn read_table(&self, facility: &Facility, day: Day, wish: &Wish, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
-        let key = (facility.id, day.date);
+    async fn read_table(&self, located: &Located, day: Day, wish: &Wish, now_ms: i64) -> store::Result<Option<Arc<Entry>>> {
+        let key = (located.facility.id, day.date);
         let vantage = self.memory.vantage();
         if let Some(read) = self.nearby.summaries(&[key]).await
-            && let Some(entry) = self.take_nearby(&vantage, read, &day, wish, now_ms)
+            && let Some(entry) = self.take_nearby(&vantage, read, located, &day, wish, now_ms)
         {
             return Ok(Some(entry));
         }
@@ -68,8 +68,10 @@ impl Reads {
             if !self.changes.continue_in(&read, table_ms) {
                 return Ok(None); // Another history: the next look drops what is held.
             }
-            let Some(found) = Found::on_primary(read, &key, &day, &vantage, table_ms, now_ms) else { return Ok(None) };
-            if let Fill::Kept(entry) = found.keep(&self.memory, &vantage) {
+            let Some(found) = Found::on_primary(read, &located.facility, &day, &vantage, table_ms, now_ms) else { return Ok(None) };
+            if let Fill::Kept(entry) = found.keep(&self.memory, &vantage)
+                && entry.is_of(&day)
+            {
                 self.share(&vantage, &found.row, found.as_of_ms);
                 return Ok(Some(entry));
             }
@@ -79,13 +81,21 @@ impl Reads {
 
     /// What a read replica answered, unless it lags too far behind for this reader, or behind what is known here. What it proves is what
     /// the watermark that it has received proves.
-    fn take_nearby(&self, vantage: &Vantage, read: TableRead, day: &Day, wish: &Wish, now_ms: i64) -> Option<Arc<Entry>> {
-        let found = Found::nearby(read, day, now_ms)?;
+    fn take_nearby(
+        &self,
+        vantage: &Vantage,
+        read: TableRead,
+        located: &Located,
+        day: &Day,
+        wish: &Wish,
+        now_ms: i64,
+    ) -> Option<Arc<Entry>> {
+        let found = Found::nearby(read, &located.facility, day, now_ms)?;
         if !wish.takes(now_ms.saturating_sub(found.as_of_ms)) || found.row.summary.version < wish.min_version {
             return None;
         }
         match found.keep(&self.memory, vantage) {
-            Fill::Kept(entry) => Some(entry),
+            Fill::Kept(entry) => Some(entry).filter(|entry| entry.is_of(day)),
             Fill::LostRace => None,
         }
     }

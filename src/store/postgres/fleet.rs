@@ -1,5 +1,7 @@
 //! The table `fleet`, and the reads that carry its watermark along.
 
+use std::{collections::HashMap, sync::Arc};
+
 use jiff::civil::Date;
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -8,7 +10,7 @@ use super::{pool::Pool, summary_row};
 use crate::{
     changes::Position,
     domain::summary::SummaryRow,
-    store::{Epoch, Result, StoreError, Watermark, fleet::Agreed},
+    store::{Epoch, Result, StoreError, TableRead, Watermark, fleet::Agreed},
 };
 
 pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {
@@ -33,19 +35,35 @@ pub(super) fn no_row() -> StoreError {
     StoreError::Unreadable("the table fleet is empty and should have one row; INSERT INTO fleet DEFAULT VALUES brings it back".into())
 }
 
+/// What one statement found of the keys that were asked for.
+pub(super) struct Asked {
+    rows: Vec<SummaryRow>,
+    zones: HashMap<Uuid, String>,
+}
+
+impl Asked {
+    /// What a server at this epoch has said.
+    pub fn at(self, (epoch, watermark): (Epoch, Option<Watermark>), replica: Option<Arc<str>>) -> TableRead {
+        TableRead { rows: self.rows, zones: self.zones, epoch, watermark, replica }
+    }
+}
+
 /// The stored rows of these keys, and what the server says of itself in the same snapshot.
-pub(super) async fn summaries(connection: impl PgExecutor<'_>, keys: &[(Uuid, Date)]) -> Result<(Agreed, Vec<SummaryRow>)> {
+pub(super) async fn summaries(connection: impl PgExecutor<'_>, keys: &[(Uuid, Date)]) -> Result<(Agreed, Asked)> {
     let (ids, dates): (Vec<Uuid>, Vec<String>) = keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
     let statement = sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates);
     let found = statement.fetch_all(connection).await?;
     let agreed = agreed(found.first().ok_or_else(no_row)?)?;
-    let mut rows = Vec::with_capacity(found.len());
+    let (mut rows, mut zones) = (Vec::with_capacity(found.len()), HashMap::new());
     for row in &found {
         if row.try_get::<Option<Uuid>, _>("facility_id")?.is_some() {
             rows.push(summary_row(row)?);
         }
+        if let Some(timezone) = row.try_get("timezone")? {
+            zones.insert(row.try_get("asked_id")?, timezone);
+        }
     }
-    Ok((agreed, rows))
+    Ok((agreed, Asked { rows, zones }))
 }
 
 pub(super) async fn store_watermark(connection: &mut PgConnection, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {

@@ -23,11 +23,12 @@ use super::{
     Transaction, Watermark,
 };
 use crate::config::DatabaseSettings;
-use crate::domain::summary::{DayKey, Summary, SummaryRow};
+use crate::domain::summary::{Bounds, DayKey, Summary, SummaryRow};
 use pool::Pool;
 use presence::Presence;
 use read_pool::ReadPool;
 
+const FACILITIES: &str = include_str!("../../../sql/postgres/facilities.sql");
 const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
 
 pub struct PostgresStore {
@@ -56,18 +57,19 @@ impl Store for PostgresStore {
 
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
         let rows = match ids {
-            None => sqlx::query("SELECT id, name, timezone FROM facilities").fetch_all(&self.pool).await?,
-            Some(ids) => {
-                sqlx::query("SELECT id, name, timezone FROM facilities WHERE id = ANY ($1)").bind(ids).fetch_all(&self.pool).await?
-            }
+            None => sqlx::query(include_str!("../../../sql/postgres/all_facilities.sql")).fetch_all(&self.pool).await?,
+            Some(ids) => sqlx::query(FACILITIES).bind(ids).fetch_all(&self.pool).await?,
         };
-        rows.iter().map(|r| Ok(FacilityRow { id: r.try_get("id")?, name: r.try_get("name")?, timezone: r.try_get("timezone")? })).collect()
+        rows.iter().map(facility_row).collect()
+    }
+
+    async fn orphans(&self) -> Result<Vec<Uuid>> {
+        Ok(sqlx::query_scalar(include_str!("../../../sql/postgres/orphans.sql")).fetch_all(&self.pool).await?)
     }
 
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
-        let (agreed, rows) = fleet::summaries(&self.pool, keys).await?;
-        let (epoch, watermark) = fleet::of_primary(agreed)?;
-        Ok(TableRead { rows, epoch, watermark, replica: None })
+        let (agreed, asked) = fleet::summaries(&self.pool, keys).await?;
+        Ok(asked.at(fleet::of_primary(agreed)?, None))
     }
 
     async fn summaries_nearby(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
@@ -252,7 +254,17 @@ fn json<T: serde::de::DeserializeOwned>(row: &PgRow, column: &str) -> Result<T> 
     serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("{column}: {e}")))
 }
 
+fn facility_row(row: &PgRow) -> Result<FacilityRow> {
+    Ok(FacilityRow {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        timezone: row.try_get("timezone")?,
+        removed_at_version: row.try_get("removed_at_version")?,
+    })
+}
+
 fn summary_row(row: &PgRow) -> Result<SummaryRow> {
+    let (start_ms, end_ms): (Option<i64>, Option<i64>) = (row.try_get("day_start_ms")?, row.try_get("day_end_ms")?);
     Ok(SummaryRow {
         summary: Summary {
             facility_id: row.try_get("facility_id")?,
@@ -266,5 +278,6 @@ fn summary_row(row: &PgRow) -> Result<SummaryRow> {
         },
         as_of_ms: row.try_get("as_of_ms")?,
         next_expires_at_ms: row.try_get("next_expires_at_ms")?,
+        bounds: start_ms.zip(end_ms).map(|(start_ms, end_ms)| Bounds { start_ms, end_ms }),
     })
 }

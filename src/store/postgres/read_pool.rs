@@ -96,8 +96,8 @@ impl Replica {
             drop(connection.detach());
             return Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
         };
-        let (agreed, rows) = read?;
-        Ok(agreed.anywhere().map(|(epoch, watermark)| TableRead { rows, epoch, watermark, replica: Some(self.name.clone()) }))
+        let (agreed, asked) = read?;
+        Ok(agreed.anywhere().map(|there| asked.at(there, Some(self.name.clone()))))
     }
 }
 

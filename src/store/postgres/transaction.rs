@@ -11,14 +11,14 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::{
-    date, entities, json,
+    FACILITIES, date, entities, facility_row, json,
     pool::{Borrowed, Pool},
 };
 use crate::domain::{
     event::{Kind, Record},
-    summary::{DayKey, Summary, SummaryRow},
+    summary::{Bounds, DayKey, Summary, SummaryRow},
 };
-use crate::store::{Derived, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result, StoreError, Transaction};
+use crate::store::{Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result, StoreError, Transaction};
 
 const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
 
@@ -120,15 +120,17 @@ impl Transaction for PostgresTransaction {
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {
         let as_of_ms = self.before_snapshot_ms().await?;
         let (ids, dates, starts, ends) = key_columns(keys);
+        let bounds: HashMap<(Uuid, Date), Bounds> = keys.iter().map(|key| (key.id(), Bounds::from(&key.day))).collect();
         let rows = sqlx::query(DERIVE).bind(ids).bind(dates).bind(starts).bind(ends).fetch_all(&mut self.tx).await?;
         rows.iter()
             .map(|r| {
                 let version: Option<i64> = r.try_get("old_version")?;
+                let (facility_id, date): (Uuid, Date) = (r.try_get("facility_id")?, date(r)?);
                 Ok(Derived {
                     row: SummaryRow {
                         summary: Summary {
-                            facility_id: r.try_get("facility_id")?,
-                            date: date(r)?,
+                            facility_id,
+                            date,
                             total_stock: r.try_get("total_stock")?,
                             total_transferred: r.try_get("total_transferred")?,
                             total_requests: r.try_get("total_requests")?,
@@ -138,6 +140,7 @@ impl Transaction for PostgresTransaction {
                         },
                         as_of_ms,
                         next_expires_at_ms: r.try_get("next_expires_at_ms")?,
+                        bounds: bounds.get(&(facility_id, date)).copied(),
                     },
                     stored: version.is_some(),
                     figures_differ: r.try_get("figures_differ")?,
@@ -165,13 +168,20 @@ impl Transaction for PostgresTransaction {
             .bind(column(|r| r.next_expires_at_ms))
             .bind(column(|r| r.summary.updated_at))
             .bind(column(|r| Some(r.summary.version)))
+            .bind(column(|r| r.bounds.map(|b| b.start_ms)))
+            .bind(column(|r| r.bounds.map(|b| b.end_ms)))
             .execute(&mut self.tx)
             .await?;
         Ok(())
     }
 
+    async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>> {
+        let rows = sqlx::query(FACILITIES).bind(ids).fetch_all(&mut self.tx).await?;
+        rows.iter().map(facility_row).collect()
+    }
+
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
-        sqlx::query("DELETE FROM dashboard_daily_summary WHERE facility_id = ANY ($1)").bind(facilities).execute(&mut self.tx).await?;
+        sqlx::query(include_str!("../../../sql/postgres/remove_summaries.sql")).bind(facilities).execute(&mut self.tx).await?;
         Ok(())
     }
 

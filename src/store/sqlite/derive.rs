@@ -8,7 +8,7 @@ use super::{parameter, row, sql};
 use crate::{
     domain::{
         blood_type::BloodType,
-        summary::{DayKey, Figures, Summary, SummaryRow},
+        summary::{Bounds, DayKey, Figures, Summary, SummaryRow},
     },
     store::{Derived, Difference, Result, StoreError},
 };
@@ -122,15 +122,17 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
         None => is_today || summary.total_transferred != 0 || summary.total_requests != 0,
     };
     let stored_expiry_ms = stored.as_ref().and_then(|s| s.next_expires_at_ms);
-    let expiry_differs = stored.is_some() && stored_expiry_ms != sources.next_expires_at_ms;
+    let expiry_differs = stored_expiry_ms != sources.next_expires_at_ms;
+    let bounds_differ: bool = row.try_get("bounds_differ")?;
+    let bounds = Bounds { start_ms: row.try_get("starts_at")?, end_ms: row.try_get("ends_at")? };
     Ok(Seen {
         stored_totals: stored.as_ref().map(|s| s.totals),
         explained: stored_expiry_ms.is_some_and(|at| at <= now_ms) || row.try_get("is_marked")?,
         derived: Derived {
-            row: SummaryRow { summary, as_of_ms: now_ms, next_expires_at_ms: sources.next_expires_at_ms },
+            row: SummaryRow { summary, as_of_ms: now_ms, next_expires_at_ms: sources.next_expires_at_ms, bounds: Some(bounds) },
             stored: stored.is_some(),
             figures_differ,
-            write_needed: figures_differ || expiry_differs,
+            write_needed: figures_differ || (stored.is_some() && (expiry_differs || bounds_differ)),
             is_today,
             timezone: row.try_get("timezone")?,
         },

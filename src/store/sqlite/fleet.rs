@@ -1,5 +1,7 @@
 //! The table `fleet`, and the reads that carry its watermark along.
 
+use std::collections::HashMap;
+
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{row, sql};
@@ -11,13 +13,16 @@ use crate::{
 /// The rows of `summaries.sql`.
 pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
     let (epoch, watermark) = agreed(found.first().ok_or_else(no_row)?)?;
-    let mut rows = Vec::with_capacity(found.len());
+    let (mut rows, mut zones) = (Vec::with_capacity(found.len()), HashMap::new());
     for row in found {
         if row.try_get::<Option<&[u8]>, _>(0)?.is_some() {
             rows.push(row::summary(row)?);
         }
+        if let Some(timezone) = row.try_get("timezone")? {
+            zones.insert(row.try_get("asked_id")?, timezone);
+        }
     }
-    Ok(TableRead { rows, epoch, watermark, replica: None })
+    Ok(TableRead { rows, zones, epoch, watermark, replica: None })
 }
 
 /// What a look sees beside marks and outboxes, whose places are left empty.

@@ -77,6 +77,10 @@ impl Store for SqliteStore {
         rows.iter().map(row::facility).collect()
     }
 
+    async fn orphans(&self) -> Result<Vec<Uuid>> {
+        Ok(sqlx::query_scalar(sql!("orphans")).fetch_all(&self.readers).await?)
+    }
+
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
         let rows = sqlx::query(sql!("summaries")).bind(parameter::dates(keys)).fetch_all(&self.readers).await?;
         fleet::table_read(&rows)

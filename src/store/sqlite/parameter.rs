@@ -71,7 +71,9 @@ pub fn summaries(rows: &[SummaryRow]) -> String {
             r.as_of_ms,
             r.next_expires_at_ms,
             s.updated_at,
-            s.version
+            s.version,
+            r.bounds.map(|b| b.start_ms),
+            r.bounds.map(|b| b.end_ms)
         ])
     };
     rows.iter().map(row).collect::<Value>().to_string()

@@ -8,13 +8,13 @@ use crate::{
     domain::{
         blood_type::BloodType,
         event::{Entity, Kind, Record},
-        summary::{Summary, SummaryRow},
+        summary::{Bounds, Summary, SummaryRow},
     },
     store::{FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError},
 };
 
 pub fn facility(row: &SqliteRow) -> Result<FacilityRow> {
-    Ok(FacilityRow { id: row.try_get(0)?, name: row.try_get(1)?, timezone: row.try_get(2)? })
+    Ok(FacilityRow { id: row.try_get(0)?, name: row.try_get(1)?, timezone: row.try_get(2)?, removed_at_version: row.try_get(3)? })
 }
 
 /// A facility and a date, in the first two columns.
@@ -44,6 +44,7 @@ pub fn mark(row: &SqliteRow) -> Result<Mark> {
 
 pub fn summary(row: &SqliteRow) -> Result<SummaryRow> {
     let (facility_id, date) = key(row)?;
+    let (start_ms, end_ms): (Option<i64>, Option<i64>) = (row.try_get(10)?, row.try_get(11)?);
     let by_blood_type: &str = row.try_get(5)?;
     let by_blood_type = serde_json::from_str(by_blood_type).map_err(|e| {
         StoreError::Unreadable(format!("by_blood_type of facility {facility_id}, {date}: {e}; a refresh of that day mends it"))
@@ -61,6 +62,7 @@ pub fn summary(row: &SqliteRow) -> Result<SummaryRow> {
         },
         as_of_ms: row.try_get(6)?,
         next_expires_at_ms: row.try_get(7)?,
+        bounds: start_ms.zip(end_ms).map(|(start_ms, end_ms)| Bounds { start_ms, end_ms }),
     })
 }
 

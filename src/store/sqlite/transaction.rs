@@ -13,7 +13,7 @@ use crate::{
         event::{Kind, Record},
         summary::{DayKey, SummaryRow},
     },
-    store::{Derived, FacilityState, LastCounted, Mark, Put, Removal, Result, StoreError, Transaction},
+    store::{Derived, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal, Result, StoreError, Transaction},
 };
 
 /// The triggers mark what this transaction writes as they mark what anybody writes, but it refreshes that itself before it commits.
@@ -92,8 +92,15 @@ impl Transaction for SqliteTransaction {
         self.run(sql!("write_outbox"), &rows).await
     }
 
+    async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>> {
+        let rows = sqlx::query(sql!("facilities")).bind(parameter::ids(ids)).fetch_all(&mut *self.inner).await?;
+        rows.iter().map(row::facility).collect()
+    }
+
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
-        self.run(sql!("remove_summaries"), &parameter::ids(facilities)).await
+        let ids = parameter::ids(facilities);
+        self.run(sql!("end_life"), &ids).await?;
+        self.run(sql!("remove_summaries"), &ids).await
     }
 
     async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>> {

@@ -68,7 +68,7 @@ impl Directory {
         };
         let zone_name = zone.map_or(DEFAULT_ZONE, |zone| &zone.name);
         let Some(known) = self.known.get(&id) else {
-            let unknown = FacilityRow { id, name: text.to_owned(), timezone: zone_name.to_owned() };
+            let unknown = FacilityRow::new(id, text.to_owned(), zone_name.to_owned());
             return Ok(Mentioned { id, tz: zone.map_or(TimeZone::UTC, |zone| zone.tz.clone()), unknown: Some(unknown) });
         };
         let own = Zone::named(&known.timezone)
@@ -100,7 +100,7 @@ impl Directory {
         // Found by name, a facility may have been renamed since; it is that facility still, under its newer name.
         let name = known.filter(|known| id == facility_id(name) && clean(&known.name) != name).map_or(name, |known| &known.name);
         let timezone = zone.map(|zone| zone.name.as_str()).or(known.map(|known| known.timezone.as_str())).unwrap_or(DEFAULT_ZONE);
-        let row = FacilityRow { id, name: name.to_owned(), timezone: timezone.to_owned() };
+        let row = FacilityRow::new(id, name.to_owned(), timezone.to_owned());
         let differs = known.is_none_or(|known| clean(&known.name) != row.name && known.name != row.name || known.timezone != row.timezone);
         if !self.stated.insert(id) {
             return match known.filter(|_| differs) {
@@ -164,7 +164,7 @@ mod tests {
     const KNOWN: Uuid = Uuid::from_u128(7);
 
     fn directory() -> Directory {
-        let row = |id, name: &str| FacilityRow { id, name: name.to_owned(), timezone: "Europe/Warsaw".to_owned() };
+        let row = |id, name: &str| FacilityRow::new(id, name.to_owned(), "Europe/Warsaw".to_owned());
         Directory::new(vec![row(KNOWN, "Kraków "), row(Uuid::from_u128(8), "Twice"), row(Uuid::from_u128(9), "Twice")])
     }
 
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_facility_renamed_since_is_not_renamed_back() {
-        let renamed = FacilityRow { id: facility_id("Tema"), name: "Tema General".to_owned(), timezone: "UTC".to_owned() };
+        let renamed = FacilityRow::new(facility_id("Tema"), "Tema General".to_owned(), "UTC".to_owned());
         let mut directory = Directory::new(vec![renamed]);
         assert_eq!(directory.state(None, "Tema", None, NOW_MS), Ok(None));
         assert_eq!(directory.mention("Tema", None).unwrap().id, facility_id("Tema"));

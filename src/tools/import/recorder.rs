@@ -94,7 +94,7 @@ impl Recorder {
     pub fn facility_rows(&self) -> Vec<FacilityRow> {
         let records = self.records.lock().unwrap();
         let row = |((_, id), record): (&(Kind, Uuid), &Record)| match &record.entity {
-            Some(Entity::Facility { name, timezone }) => Some(FacilityRow { id: *id, name: name.clone(), timezone: timezone.clone() }),
+            Some(Entity::Facility { name, timezone }) => Some(FacilityRow::new(*id, name.clone(), timezone.clone())),
             _ => None,
         };
         records.iter().filter_map(row).collect()

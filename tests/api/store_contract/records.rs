@@ -120,7 +120,7 @@ pub async fn a_reference_to_nothing_is_refused(db: &dyn TestDb) {
 pub async fn directory_dates_and_activity_are_listed(db: &dyn TestDb) {
     let (north, south) = (facility(db, "Asia/Kathmandu").await, facility(db, "UTC").await);
     let store = db.store();
-    let row = FacilityRow { id: north.id, name: "North".into(), timezone: "Asia/Kathmandu".into() };
+    let row = FacilityRow::new(north.id, "North".into(), "Asia/Kathmandu".into());
     assert_eq!(store.facilities(Some(&[north.id, Uuid::new_v4()])).await.unwrap(), std::slice::from_ref(&row));
     assert_eq!(store.facilities(Some(&[])).await.unwrap(), []);
     let mut all: Vec<Uuid> = store.facilities(None).await.unwrap().iter().map(|f| f.id).collect();

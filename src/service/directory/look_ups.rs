@@ -2,6 +2,7 @@
 //! many unknown ids are asked for, they cost a query each [`PAUSE`], and nobody is told of one without having been looked for.
 
 use std::{
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,12 +10,12 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::store::{FacilityRow, Store, StoreError};
+use crate::store::{self, StoreError};
 
 /// Least time from one look-up to the next.
 const PAUSE: Duration = Duration::from_millis(100);
 
-type Outcome = Result<Vec<FacilityRow>, Arc<StoreError>>;
+type Outcome = Result<(), Arc<StoreError>>;
 
 #[derive(Default)]
 pub struct LookUps {
@@ -30,16 +31,15 @@ struct Next {
 }
 
 impl LookUps {
-    /// The facility, from a query that began after this call, and no sooner than [`PAUSE`] after the one before.
-    pub async fn find(&self, store: &dyn Store, id: Uuid) -> Result<Option<FacilityRow>, Arc<StoreError>> {
+    /// Has the facility read by `read`, in a query that begins after this call, and no sooner than [`PAUSE`] after the one before.
+    pub async fn find<F: Future<Output = store::Result<()>>>(&self, id: Uuid, read: impl FnOnce(Vec<Uuid>) -> F) -> Outcome {
         let (mut seat, wait) = self.book(id);
         if let Some(wait) = wait {
             tokio::time::sleep(wait).await;
-            self.go(store).await;
+            self.go(read).await;
         }
         let outcome = seat.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        let rows = outcome.unwrap_or_else(|| Err(Arc::new(StoreError::Unavailable(sqlx::Error::WorkerCrashed))))?;
-        Ok(rows.into_iter().find(|row| row.id == id))
+        outcome.unwrap_or_else(|| Err(Arc::new(StoreError::Unavailable(sqlx::Error::WorkerCrashed))))
     }
 
     /// A seat; for the first one also how long to wait before the query.
@@ -55,13 +55,13 @@ impl LookUps {
         (seat, Some(wait))
     }
 
-    async fn go(&self, store: &dyn Store) {
+    async fn go<F: Future<Output = store::Result<()>>>(&self, read: impl FnOnce(Vec<Uuid>) -> F) {
         let (ids, seats) = {
             let mut next = self.next();
             next.not_before = Some(Instant::now() + PAUSE);
             (std::mem::take(&mut next.ids), next.seats.take())
         };
-        let outcome = store.facilities(Some(&ids)).await.map_err(Arc::new);
+        let outcome = read(ids).await.map_err(Arc::new);
         if let Some(seats) = seats {
             seats.send_replace(Some(outcome));
         }

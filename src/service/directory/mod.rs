@@ -1,0 +1,242 @@
+//! All facilities, in memory: an unknown one costs no query, and a known one's today costs a comparison.
+//!
+//! The directory is under the same contract as the figures: it is exact as of an instant, which is never later than what has been read of
+//! the database proves. Whoever answers from it claims no later one.
+
+mod look_ups;
+mod unread;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use crate::{
+    cache::memory::Memory,
+    domain::facility::{Facility, Zone},
+    store::{self, FacilityRow, Store, StoreError},
+};
+use look_ups::LookUps;
+use unread::{Task, Unread};
+
+/// The facilities as last read or written. Locks are held for a map access, never across an await.
+pub struct Directory {
+    /// Told of facilities that were removed, or have come back.
+    memory: Arc<Memory>,
+    facilities: RwLock<HashMap<Uuid, Arc<Facility>>>,
+    zones: RwLock<HashMap<String, Arc<Zone>>>,
+    /// Ordered by name for listings; emptied by every change and made anew by the next listing.
+    by_name: RwLock<Option<Arc<Vec<Arc<Facility>>>>>,
+    loaded: AtomicBool,
+    /// Held from before the rows are read until they are taken over: of two readings the later counts.
+    reading: tokio::sync::Mutex<()>,
+    look_ups: LookUps,
+    unread: Unread,
+}
+
+/// A facility, and an instant as of which the directory had it right.
+#[derive(Debug, Clone)]
+pub struct Located {
+    pub facility: Arc<Facility>,
+    pub as_of_ms: i64,
+}
+
+/// How long to wait after facilities could not be read.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long reading facilities may take. A connection that the network swallowed would take for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Directory {
+    pub fn new(memory: Arc<Memory>) -> Self {
+        Directory {
+            memory,
+            facilities: RwLock::default(),
+            zones: RwLock::default(),
+            by_name: RwLock::default(),
+            loaded: AtomicBool::default(),
+            reading: tokio::sync::Mutex::default(),
+            look_ups: LookUps::default(),
+            unread: Unread::default(),
+        }
+    }
+
+    /// Reads all facilities, and answers those that were known and no longer exist.
+    pub async fn load(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
+        let _reading = self.reading.lock().await;
+        self.load_alone(store).await
+    }
+
+    /// The same, unless it is exact as of an instant that will do once it is this caller's turn; and it is exact as of one that is not
+    /// before the call then.
+    pub async fn catch_up(&self, store: &dyn Store, will_do: impl Fn(i64) -> bool) -> store::Result<()> {
+        let _reading = self.reading.lock().await;
+        if will_do(self.exact_as_of_ms()) {
+            return Ok(());
+        }
+        let (epoch, at_ms) = (self.unread.epoch(), store.now_ms().await?);
+        self.load_alone(store).await?;
+        self.unread.prove_read(epoch, at_ms);
+        Ok(())
+    }
+
+    async fn load_alone(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
+        let messages = self.unread.messages();
+        // Before the rows are read: what is written by hand meanwhile may not be in them, and stays.
+        let before: Vec<Uuid> = self.facilities.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let rows = store.facilities(None).await?;
+        let known: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
+        let gone: Vec<Uuid> = before.into_iter().filter(|id| !known.contains(id)).collect();
+        self.take_over(rows, &gone);
+        self.loaded.store(true, Ordering::Release);
+        self.unread.read(None, messages);
+        Ok(gone)
+    }
+
+    /// Reads these facilities again; answers those that no longer exist.
+    pub async fn reload(&self, store: &dyn Store, ids: &[Uuid]) -> store::Result<Vec<Uuid>> {
+        let _reading = self.reading.lock().await;
+        let messages = self.unread.messages();
+        let rows = store.facilities(Some(ids)).await?;
+        let mut gone: Vec<Uuid> = ids.to_vec();
+        gone.retain(|id| !rows.iter().any(|row| row.id == *id));
+        self.take_over(rows, &gone);
+        self.unread.read(Some(ids), messages);
+        Ok(gone)
+    }
+
+    fn take_over(&self, rows: Vec<FacilityRow>, gone: &[Uuid]) {
+        // Memory first: whoever finds the facility here must not find figures of its former life there.
+        for row in rows.iter().filter(|row| row.removed_at_version > 0) {
+            self.memory.begin_life(row.id, row.removed_at_version);
+        }
+        let facilities: Vec<Arc<Facility>> = rows.into_iter().map(|row| self.facility(row)).collect();
+        {
+            let mut known = self.facilities.write().unwrap_or_else(PoisonError::into_inner);
+            gone.iter().for_each(|id| drop(known.remove(id)));
+            known.extend(facilities.into_iter().map(|facility| (facility.id, facility)));
+        }
+        self.forget_order();
+        gone.iter().for_each(|id| self.memory.forget_facility(*id));
+    }
+
+    /// Takes over a facility that was just written, for as long as it cannot be read.
+    pub fn insert(&self, row: FacilityRow) {
+        self.take_over(vec![row], &[]);
+    }
+
+    pub fn get(&self, id: Uuid) -> Option<Arc<Facility>> {
+        self.facilities.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// The facility, with the instant as of which it is right.
+    pub fn locate(&self, id: Uuid) -> Option<Located> {
+        // First the instant: were it read after, the facility might be of before it.
+        let as_of_ms = self.exact_as_of_ms();
+        self.get(id).map(|facility| Located { facility, as_of_ms })
+    }
+
+    /// All facilities by name, then id; and the instant as of which they are right.
+    pub fn all(&self) -> (Arc<Vec<Arc<Facility>>>, i64) {
+        let as_of_ms = self.exact_as_of_ms();
+        (self.by_name(), as_of_ms)
+    }
+
+    /// All facilities by name, then id.
+    pub fn by_name(&self) -> Arc<Vec<Arc<Facility>>> {
+        if let Some(list) = &*self.by_name.read().unwrap_or_else(PoisonError::into_inner) {
+            return list.clone();
+        }
+        let mut remembered = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<Arc<Facility>> = self.facilities.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        list.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        let list = Arc::new(list);
+        *remembered = Some(list.clone());
+        list
+    }
+
+    /// Whether it was ever loaded; before that the service is not ready.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// The instant as of which the directory has all facilities, each in its zone; `i64::MIN` before the first proof.
+    pub fn exact_as_of_ms(&self) -> i64 {
+        self.unread.exact_as_of_ms()
+    }
+
+    /// To be taken before anything that is to be proven by a watermark of this epoch.
+    pub fn epoch(&self) -> u32 {
+        self.unread.epoch()
+    }
+
+    /// Takes note of facilities, or of any, that were changed and are to be read again.
+    pub fn hear(&self, ids: Option<Vec<Uuid>>) {
+        self.unread.hear(ids);
+    }
+
+    /// Takes note of a watermark of that epoch: every change of a facility up to then has been heard of.
+    pub fn prove(&self, epoch: u32, at_ms: i64) {
+        self.unread.prove(epoch, at_ms);
+    }
+
+    /// The database tells another history: nothing is proven any more, and all is to be read again.
+    pub fn start_over(&self) {
+        self.unread.start_over();
+    }
+
+    /// Reads facilities that were heard of from the database, each until it answers.
+    pub async fn read_what_is_heard_of(&self, store: &dyn Store) {
+        loop {
+            let task = self.unread.next().await;
+            let reading = async {
+                match &task {
+                    Task::All => self.load(store).await,
+                    Task::These(ids) => self.reload(store, ids).await,
+                }
+            };
+            match tokio::time::timeout(READ_TIMEOUT, reading).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => tracing::debug!(%error, "facilities could not be read again yet"),
+                Err(_) => tracing::debug!("facilities could not be read again in time"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// The facility, by a rate-limited look-up in the database. To be run to its end: others may wait for it.
+    pub async fn look_up(&self, store: &dyn Store, id: Uuid) -> Result<Option<Located>, Arc<StoreError>> {
+        self.look_ups.find(id, |ids| async move { self.reload(store, &ids).await.map(drop) }).await?;
+        Ok(self.locate(id))
+    }
+
+    /// The facility of a row, in its shared zone. A zone that does not exist (written by another program) counts as UTC, and is said.
+    pub fn facility(&self, row: FacilityRow) -> Arc<Facility> {
+        let zone = self.zone(&row.timezone).unwrap_or_else(|| {
+            tracing::warn!(facility_id = %row.id, timezone = %row.timezone, "the facility's time zone does not exist; its days are taken as UTC's");
+            // Under the name that the row has, so that the refresh finds the key's zone to be the row's.
+            let utc = Arc::new(Zone::utc_named(&row.timezone));
+            self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(row.timezone.clone(), utc.clone());
+            utc
+        });
+        Arc::new(Facility { id: row.id, name: row.name, zone })
+    }
+
+    fn zone(&self, name: &str) -> Option<Arc<Zone>> {
+        if let Some(zone) = self.zones.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Some(zone.clone());
+        }
+        let zone = Arc::new(Zone::named(name)?);
+        self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), zone.clone());
+        Some(zone)
+    }
+
+    fn forget_order(&self) {
+        *self.by_name.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

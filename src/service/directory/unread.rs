@@ -1,0 +1,286 @@
+//! Facilities that were heard of in the stream and are yet to be read from the database: a set that one task works off, however many
+//! messages came by while the database was away. And what that says of the directory: a watermark counts for it once all that was heard of
+//! before has been read.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Above so many all facilities are read, which costs less by then, and whose number bounds the set.
+const MOST: usize = 10_000;
+
+/// What is to be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    All,
+    These(Vec<Uuid>),
+}
+
+#[derive(Debug)]
+pub(super) struct Unread {
+    state: Mutex<State>,
+    heard: Notify,
+    exact_as_of_ms: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Counts the epochs: what was proven in one says nothing in the next.
+    epoch: u32,
+    /// Messages so far.
+    messages: u64,
+    all: Option<Told>,
+    ids: HashMap<Uuid, Told>,
+    /// Watermarks that do not count yet: the oldest of them, which no newer one may keep from being reached, and the newest.
+    oldest: Option<Watermark>,
+    newest: Option<Watermark>,
+}
+
+/// The numbers of the first and the last message that told of something since it was read: one that comes while it is being read makes it
+/// be read again.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    first: u64,
+    last: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Watermark {
+    at_ms: i64,
+    /// Messages before it.
+    messages: u64,
+}
+
+impl Default for Unread {
+    fn default() -> Self {
+        Unread { state: Mutex::default(), heard: Notify::new(), exact_as_of_ms: AtomicI64::new(i64::MIN) }
+    }
+}
+
+impl Unread {
+    /// The greatest watermark that counts; `i64::MIN` before the first.
+    pub fn exact_as_of_ms(&self) -> i64 {
+        self.exact_as_of_ms.load(Ordering::Acquire)
+    }
+
+    pub fn epoch(&self) -> u32 {
+        self.state().epoch
+    }
+
+    /// Takes note of facilities, or of any, that are to be read.
+    pub fn hear(&self, ids: Option<Vec<Uuid>>) {
+        self.state().hear(ids);
+        self.heard.notify_one();
+    }
+
+    /// Takes note of a watermark: as of then, the directory is exact once all that was heard of until now has been read. Says nothing where
+    /// another epoch has begun since `epoch`.
+    pub fn prove(&self, epoch: u32, at_ms: i64) {
+        let mut state = self.state();
+        if state.epoch == epoch {
+            let watermark = Watermark { at_ms, messages: state.messages };
+            match &mut state.oldest {
+                None => state.oldest = Some(watermark),
+                Some(_) => state.newest = Some(watermark),
+            }
+            self.count(&mut state);
+        }
+    }
+
+    /// All facilities were read at this instant or later, in that epoch.
+    pub fn prove_read(&self, epoch: u32, at_ms: i64) {
+        let state = self.state();
+        if state.epoch == epoch {
+            self.exact_as_of_ms.fetch_max(at_ms, Ordering::AcqRel);
+        }
+    }
+
+    /// Another epoch: nothing is proven any more, and all is to be read.
+    pub fn start_over(&self) {
+        let mut state = self.state();
+        state.epoch += 1;
+        (state.oldest, state.newest) = (None, None);
+        self.exact_as_of_ms.store(i64::MIN, Ordering::Release);
+        state.hear(None);
+        drop(state);
+        self.heard.notify_one();
+    }
+
+    /// Waits for something to read.
+    pub async fn next(&self) -> Task {
+        loop {
+            if let Some(next) = self.state().task() {
+                return next;
+            }
+            self.heard.notified().await;
+        }
+    }
+
+    /// To be taken before facilities are read, and given back with what was read.
+    pub fn messages(&self) -> u64 {
+        self.state().messages
+    }
+
+    /// Takes note that these facilities, or all, have been read since there were so many messages.
+    pub fn read(&self, ids: Option<&[Uuid]>, messages: u64) {
+        let mut state = self.state();
+        match ids {
+            None => {
+                state.all = state.all.and_then(|told| told.after(messages));
+                state.ids.retain(|_, told| told.after(messages).map(|left| *told = left).is_some());
+            }
+            Some(ids) => {
+                for id in ids {
+                    match state.ids.get(id).map(|told| told.after(messages)) {
+                        Some(Some(left)) => drop(state.ids.insert(*id, left)),
+                        Some(None) => drop(state.ids.remove(id)),
+                        None => {}
+                    }
+                }
+            }
+        }
+        self.count(&mut state);
+    }
+
+    /// Has the watermarks count whose messages have all been read.
+    fn count(&self, state: &mut State) {
+        let oldest_unread = state.all.iter().chain(state.ids.values()).map(|told| told.first).min().unwrap_or(u64::MAX);
+        for _ in 0..2 {
+            let Some(watermark) = state.oldest.filter(|watermark| watermark.messages < oldest_unread) else { return };
+            self.exact_as_of_ms.fetch_max(watermark.at_ms, Ordering::AcqRel);
+            state.oldest = state.newest.take();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn hear(&mut self, ids: Option<Vec<Uuid>>) {
+        self.messages += 1;
+        let told = Told { first: self.messages, last: self.messages };
+        for id in ids.iter().flatten() {
+            self.ids.entry(*id).and_modify(|known| known.last = told.last).or_insert(told);
+        }
+        if ids.is_none() || self.ids.len() > MOST {
+            let first = self.ids.drain().map(|(_, told)| told.first).chain(self.all.map(|all| all.first)).min();
+            self.all = Some(Told { first: first.unwrap_or(told.first), last: told.last });
+        }
+    }
+
+    fn task(&self) -> Option<Task> {
+        match self.all {
+            Some(_) => Some(Task::All),
+            None if self.ids.is_empty() => None,
+            None => Some(Task::These(self.ids.keys().copied().collect())),
+        }
+    }
+}
+
+impl Told {
+    /// What is left to be read once it was read after so many messages.
+    fn after(self, messages: u64) -> Option<Told> {
+        (self.last > messages).then(|| Told { first: self.first.max(messages + 1), last: self.last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(from: u128, count: usize) -> Vec<Uuid> {
+        (from..).take(count).map(Uuid::from_u128).collect()
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_it_is_being_read_is_read_again() {
+        let unread = Unread::default();
+        unread.hear(Some(ids(1, 2)));
+        let before = unread.messages();
+        unread.hear(Some(ids(2, 1)));
+        unread.read(Some(&ids(1, 2)), before);
+        assert_eq!(unread.next().await, Task::These(ids(2, 1)));
+        unread.read(Some(&ids(2, 1)), unread.messages());
+        assert!(futures_util::poll!(std::pin::pin!(unread.next())).is_pending());
+    }
+
+    #[tokio::test]
+    async fn any_number_of_messages_is_one_set_and_a_large_one_is_all() {
+        let unread = Unread::default();
+        (0..1_000).for_each(|_| unread.hear(Some(ids(1, 3))));
+        let Task::These(mut found) = unread.next().await else { panic!("not all") };
+        found.sort_unstable();
+        assert_eq!(found, ids(1, 3));
+        unread.hear(Some(ids(1, MOST + 1)));
+        assert_eq!(unread.next().await, Task::All);
+        assert!(unread.state().ids.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_failed_is_still_there_and_all_includes_each() {
+        let unread = Unread::default();
+        unread.hear(Some(ids(1, 1)));
+        unread.hear(None);
+        for _ in 0..2 {
+            assert_eq!(unread.next().await, Task::All);
+        }
+        unread.read(None, 2);
+        let mut waiting = std::pin::pin!(unread.next());
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        unread.hear(Some(ids(7, 1)));
+        assert_eq!(waiting.await, Task::These(ids(7, 1)));
+    }
+
+    #[test]
+    fn a_watermark_counts_once_all_that_was_heard_of_before_it_is_read() {
+        let unread = Unread::default();
+        unread.prove(0, 10);
+        assert_eq!(unread.exact_as_of_ms(), 10, "nothing is unread");
+        unread.hear(Some(ids(1, 1)));
+        unread.prove(0, 20);
+        assert_eq!(unread.exact_as_of_ms(), 10);
+        let before = unread.messages();
+        // Heard of again: what was heard of before the watermark is read all the same.
+        unread.hear(Some(ids(1, 1)));
+        assert_eq!(unread.exact_as_of_ms(), 10, "and not sooner");
+        unread.read(Some(&ids(1, 1)), before);
+        assert_eq!(unread.exact_as_of_ms(), 20);
+        unread.prove(0, 30);
+        assert_eq!(unread.exact_as_of_ms(), 20);
+    }
+
+    #[test]
+    fn many_watermarks_do_not_keep_each_other_from_counting() {
+        let unread = Unread::default();
+        for at_ms in 1..100 {
+            unread.hear(Some(ids(1, 1)));
+            let before = unread.messages();
+            unread.prove(0, at_ms);
+            unread.hear(Some(ids(1, 1)));
+            unread.read(Some(&ids(1, 1)), before);
+        }
+        assert!(unread.exact_as_of_ms() >= 98, "{}", unread.exact_as_of_ms());
+    }
+
+    #[test]
+    fn nothing_of_one_epoch_is_proven_in_the_next() {
+        let unread = Unread::default();
+        unread.prove(0, 10);
+        unread.start_over();
+        assert_eq!(unread.exact_as_of_ms(), i64::MIN);
+        unread.prove(0, 20);
+        unread.read(None, unread.messages());
+        assert_eq!(unread.exact_as_of_ms(), i64::MIN, "it was announced in the epoch before");
+        unread.prove(1, 5);
+        assert_eq!(unread.exact_as_of_ms(), 5);
+    }
+}
