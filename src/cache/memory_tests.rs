@@ -4,7 +4,7 @@ use jiff::civil::date;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::summary::Summary;
+use crate::domain::summary::{Bounds, Summary};
 
 fn key(n: usize) -> Key {
     (Uuid::from_u128(n as u128 + 1), date(2026, 11, 21))
@@ -97,4 +97,43 @@ fn a_clock_set_back_leaves_nothing_proven() {
     assert_eq!((memory.watermark_ms(), memory.table_ms()), (i64::MIN, i64::MIN));
     announce(&memory, 2_000);
     assert_eq!(memory.watermark_ms(), 2_000, "the earlier clock counts from here");
+}
+
+#[test]
+fn a_watermark_counts_no_further_than_the_directory_is_exact() {
+    let memory = memory(16);
+    memory.publish(&memory.vantage(), [row(0, 1, 10)].iter());
+    announce(&memory, 30);
+    let entry = memory.get(&key(0)).unwrap();
+    assert_eq!([5, 20, 40].map(|directory_ms| memory.exact_as_of_ms_within(&entry, directory_ms)), [10, 20, 30]);
+}
+
+#[test]
+fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
+    let memory = memory(16);
+    let before = memory.vantage();
+    memory.publish(&before, [row(0, 5, 10)].iter());
+    memory.begin_life(key(0).0, 6);
+    assert!(memory.get(&key(0)).is_none());
+    // Published again, read slowly, or found in Redis.
+    memory.publish(&before, [row(0, 5, 20)].iter());
+    assert!(matches!(memory.fill(&before, before.position, &row(0, 6, 30), 30), Fill::LostRace));
+    assert!(memory.get(&key(0)).is_none());
+    // A day without a row, and the first version of the new life.
+    assert!(matches!(memory.fill(&memory.vantage(), memory.vantage().position, &row(0, 0, 30), 30), Fill::Kept(_)));
+    memory.publish(&memory.vantage(), [row(0, 7, 40)].iter());
+    assert_eq!(memory.get(&key(0)).unwrap().version, 7);
+}
+
+#[test]
+fn of_two_zones_days_of_one_name_the_later_row_is_kept() {
+    let memory = memory(16);
+    let of = |start_ms, as_of_ms| SummaryRow { bounds: Some(Bounds { start_ms, end_ms: start_ms + 100 }), ..row(0, 1, as_of_ms) };
+    memory.publish(&memory.vantage(), [of(0, 10)].iter());
+    announce(&memory, 30);
+    let shown = || memory.get(&key(0)).unwrap().bounds.unwrap().start_ms;
+    memory.publish(&memory.vantage(), [of(50, 20)].iter());
+    assert_eq!(shown(), 50, "the figures are the same, the day is not");
+    memory.publish(&memory.vantage(), [of(0, 10)].iter());
+    assert_eq!(shown(), 50, "an old message says it again");
 }

@@ -50,9 +50,14 @@ impl Recent {
         }
     }
 
-    /// Versions of the facility up to this one are of its former life. True where that is new.
+    /// Versions of the facility up to this one are of its former life, and speak against none of the new one: a day that has no row yet is
+    /// of version 0. True where that is new.
     pub fn begin_life(&mut self, facility: Uuid, removed_at_version: i64) -> bool {
-        self.removed_at.insert(facility, removed_at_version) != Some(removed_at_version)
+        let is_new = self.removed_at.insert(facility, removed_at_version) != Some(removed_at_version);
+        if is_new {
+            self.newest.retain(|(of, _), (_, version)| *of != facility || *version > removed_at_version);
+        }
+        is_new
     }
 
     /// Whether the version is of a former life of the facility. 0, of a day without a row, is of any.

@@ -11,6 +11,7 @@ mod commands;
 mod crashes;
 mod demo;
 mod deploys;
+mod directory;
 mod events;
 mod freshness;
 mod generate;

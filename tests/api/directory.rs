@@ -1,0 +1,139 @@
+//! Facilities that come, go, return and move, by plain SQL and by events: who exists, and in which zone, is under the contract of any answer.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    on_both_stores,
+    steps::{age, bank, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read, request, summary},
+    support::{Service, outside::Outside, problem::problem, wait_until},
+};
+
+/// 25 hours apart: never the same date.
+const ZONES: [&str; 2] = ["Pacific/Pago_Pago", "Pacific/Kiritimati"];
+const DAY_MS: i64 = 86_400_000;
+
+/// The facilities of a list, by their ids.
+fn ids(list: &Value) -> Vec<String> {
+    list["items"].as_array().unwrap().iter().map(|item| item["facility_id"].as_str().unwrap().to_owned()).collect()
+}
+
+on_both_stores! {
+    async fn what_was_known_of_a_removed_facility_says_nothing_about_the_one_that_returns(service: Service) {
+        let zone = noon_zone();
+        let (id, delivery) = (facility(&service, "North", &zone).await, Uuid::new_v4());
+        let (bank, unit) = (bank(&service, id).await, Uuid::new_v4());
+        let yesterday = date_in(&zone, -1);
+        post(&service, &[distribution(delivery, id, 5, now_ms() - DAY_MS), inventory(unit, bank, "O+", 7)]).await;
+        assert_eq!(summary(&service, id, yesterday).await["total_transferred"], 5);
+        let mut sql = Outside::connect(service.database_url()).await;
+        let [f, b, d, u] = [id, bank, delivery, unit].map(|id| sql.id(id));
+        sql.run(format!(
+            "BEGIN; DELETE FROM blood_distributions WHERE id = {d}; DELETE FROM blood_inventory WHERE id = {u};
+             DELETE FROM blood_banks WHERE id = {b}; DELETE FROM facilities WHERE id = {f}; COMMIT"
+        ))
+        .await;
+        let rows = format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {f}");
+        wait_until("its rows are gone", async || sql.number(rows.clone()).await == 0).await;
+        wait_until("it is gone", async || service.get(&path(id, yesterday)).await.status() == 404).await;
+        sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({f}, 'North again', '{zone}')")).await;
+        wait_until("it is back", async || service.get(&path(id, "today")).await.status() == 200).await;
+        for directives in ["", "max-age=3600", "no-cache"] {
+            for date in [yesterday, date_in(&zone, 0)] {
+                let shown: Value = read(&service, &path(id, date), directives).await.json().await.unwrap();
+                assert_eq!((&shown["total_transferred"], shown["total_stock"].as_i64().unwrap_or(0)), (&json!(0), 0), "{directives}: {shown}");
+            }
+        }
+        let range = get(&service, &format!("/v1/facilities/{id}/summaries")).await;
+        assert!(range["items"].as_array().unwrap().iter().all(|day| day["total_transferred"] == 0), "{range}");
+    }
+
+    async fn a_facility_registered_while_its_removal_waits_keeps_what_it_was_given(service: Service) {
+        let id = facility(&service, "North", &noon_zone()).await;
+        let mut sql = Outside::connect(service.database_url()).await;
+        for round in 1..=8 {
+            let f = sql.id(id);
+            sql.run(format!("DELETE FROM blood_requests WHERE facility_id = {f}; DELETE FROM facilities WHERE id = {f}")).await;
+            // In the same half second in which the drain finds that it is gone.
+            let again = json!({"name": format!("North {round}"), "timezone": noon_zone()});
+            let registered = service.put(&format!("/v1/facilities/{id}"), &again).await;
+            assert_eq!(registered.status(), 200, "{}", registered.text().await.unwrap());
+            let applied = post(&service, &[request(Uuid::new_v4(), id, now_ms())]).await;
+            let version = applied["summaries"][0]["version"].as_i64().unwrap();
+            let shown = get(&service, &format!("{}?min_version={version}", path(id, "today"))).await;
+            assert_eq!(shown["total_requests"], 1, "{shown}");
+            let marks = format!("SELECT count(*) FROM summary_marks WHERE facility_id = {f}");
+            wait_until("the removal is dealt with", async || sql.number(marks.clone()).await == 0).await;
+            assert_eq!(summary(&service, id, "today").await["total_requests"], 1, "round {round}");
+        }
+    }
+
+    async fn a_change_of_zone_by_sql_leaves_no_figure_of_the_zone_before(service: Service) {
+        let id = facility(&service, "North", ZONES[0]).await;
+        let at_ms = now_ms() - 40 * DAY_MS;
+        post(&service, &[request(Uuid::new_v4(), id, at_ms), inventory(Uuid::new_v4(), bank(&service, id).await, "O+", 3)]).await;
+        let date = |zone: usize| jiff::Timestamp::from_millisecond(at_ms).unwrap().in_tz(ZONES[zone]).unwrap().date();
+        assert_eq!(summary(&service, id, date(0)).await["total_requests"], 1);
+        let mut sql = Outside::connect(service.database_url()).await;
+        for zone in [1, 0, 1, 0] {
+            sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[zone], sql.id(id))).await;
+            wait_until("the move is known", async || get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[zone]).await;
+            for directives in ["", "no-cache"] {
+                let asked_ms = now_ms();
+                let today: Value = read(&service, &path(id, "today"), directives).await.json().await.unwrap();
+                let dates = [asked_ms, now_ms()].map(|ms| jiff::Timestamp::from_millisecond(ms).unwrap().in_tz(ZONES[zone]).unwrap().date());
+                assert!(dates.iter().any(|date| today["date"] == date.to_string()), "{today} in {}", ZONES[zone]);
+                assert_eq!(today["total_stock"], 3, "{today}");
+                for other in [0, 1] {
+                    let shown: Value = read(&service, &path(id, date(other)), directives).await.json().await.unwrap();
+                    assert_eq!(shown["total_requests"], i64::from(other == zone), "{} in {}: {shown}", date(other), ZONES[zone]);
+                }
+            }
+        }
+    }
+
+    async fn whoever_asks_for_no_cache_sees_a_facility_that_was_written_by_sql_just_before(service: Service) {
+        let zone = noon_zone();
+        facility(&service, "There", &zone).await;
+        let mut sql = Outside::connect(service.database_url()).await;
+        for _ in 0..10 {
+            let id = Uuid::new_v4();
+            sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({}, 'New', '{zone}')", sql.id(id))).await;
+            for list in ["/v1/facilities?limit=500", "/v1/summaries/today?limit=500"] {
+                let response = read(&service, list, "no-cache").await;
+                assert_eq!((response.status().as_u16(), age(&response)), (200, 0), "{list}");
+                let list_of = response.json::<Value>().await.unwrap();
+                assert!(ids(&list_of).contains(&id.to_string()), "{list}: {list_of}");
+            }
+            assert_eq!(read(&service, &path(id, "today"), "no-cache").await.status(), 200);
+            sql.run(format!("DELETE FROM facilities WHERE id = {}", sql.id(id))).await;
+            for list in ["/v1/facilities?limit=500", "/v1/summaries/today?limit=500"] {
+                let list_of = read(&service, list, "no-cache").await.json::<Value>().await.unwrap();
+                assert!(!ids(&list_of).contains(&id.to_string()), "{list}: {list_of}");
+            }
+            problem(read(&service, &path(id, "today"), "no-cache").await, 404).await;
+        }
+    }
+
+    async fn a_list_asked_of_memory_alone_is_answered_from_it_or_not_at_all(service: Service) {
+        let zone = noon_zone();
+        let id = facility(&service, "North", &zone).await;
+        post(&service, &[inventory(Uuid::new_v4(), bank(&service, id).await, "O+", 3)]).await;
+        let range = format!("/v1/facilities/{id}/summaries?from={}", date_in(&zone, -1));
+        problem(read(&service, &range, "only-if-cached").await, 504).await;
+        // The single reads leave both days in memory.
+        for days in [0, -1] {
+            wait_until("it is held", async || {
+                let response = read(&service, &path(id, date_in(&zone, days)), "").await;
+                header(&response, "cache-status") == "facility-summary; hit; detail=memory"
+            })
+            .await;
+        }
+        for list in ["/v1/summaries/today", &range] {
+            let held = read(&service, list, "only-if-cached").await;
+            assert_eq!((held.status().as_u16(), header(&held, "cache-status").as_str()), (200, "facility-summary; hit; detail=memory"));
+            assert_eq!(held.json::<Value>().await.unwrap()["items"][0]["total_stock"], 3);
+            problem(read(&service, list, "only-if-cached, no-cache").await, 504).await;
+        }
+    }
+}
