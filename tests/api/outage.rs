@@ -75,6 +75,18 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_
     assert_unavailable(service.get(&path(id, date_in(&zone, -3))).await, "a day that is not held").await;
     assert_unavailable(service.get(&format!("{today}?min_version=1000")).await, "a version that is not held").await;
 
+    let range = format!("/v1/facilities/{id}/summaries?from={}", date_in(&zone, 0));
+    for list in ["/v1/summaries/today", &range] {
+        let held = service.get(list).await;
+        assert_eq!((held.status().as_u16(), header(&held, "cache-status").as_str()), (200, LOST), "{list}");
+        let least = (now_ms() - stopped_ms) / 1000 - 1;
+        assert!((least..=least + 4).contains(&age(&held)), "{list}: Age {} some {least} s after the stop", age(&held));
+        assert_eq!(held.json::<Value>().await.unwrap()["items"][0]["total_stock"], 5);
+        assert_unavailable(read(&service, list, "no-cache").await, list).await;
+    }
+    let longer = format!("/v1/facilities/{id}/summaries?from={}", date_in(&zone, -3));
+    assert_unavailable(service.get(&longer).await, "days that are not held").await;
+
     let degraded = ready(&service).await;
     assert_eq!((&degraded["status"], &degraded["dependencies"][0]["state"]), (&json!("degraded"), &json!("down")), "{degraded}");
     assert!(degraded["dependencies"][0]["last_error"].is_string());
