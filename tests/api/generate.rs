@@ -164,9 +164,11 @@ async fn one_seed_makes_one_data_set_on_both_stores() {
 async fn an_estimate_measures_here_and_now_and_leaves_nothing() {
     for launch in both_stores().await {
         let output = done(&launch, &["estimate", "--facilities=100", "--days=3"]).await;
-        for says in ["Measured just now", "facilities", "database", "JSON", "memory", "load", "rebuild", "approach", "risk", "one batch"] {
+        for says in ["Measured just now", "facilities", "database", "JSON", "memory", "load", "rebuild", "approach", "risk"] {
             assert!(output.contains(says), "{says}: {output}");
         }
+        // Which of them depends on how busy the machine is; where one ends and the other begins has a unit test.
+        assert!(["one batch", "chunks"].iter().any(|approach| output.contains(approach)), "{output}");
         assert_eq!(output.contains("The settings name Postgres"), is_postgres(launch.database_url()), "{output}");
         let left: Vec<_> = std::fs::read_dir(launch.folder()).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
         assert!(left.is_empty(), "{left:?}");
