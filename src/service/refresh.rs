@@ -359,7 +359,8 @@ mod tests {
         let (north, south) = (facility(1, "Asia/Kathmandu"), facility(2, "Asia/Kathmandu"));
         let today = key(&north, jiff::civil::date(2026, 11, 21));
         let Day { start_ms, end_ms, .. } = today.day;
-        let mark = |facility: &Facility, span| Mark { id: 1, kind: MarkKind::Activity, facility_id: Some(facility.id), span };
+        let mark =
+            |facility: &Facility, span| Mark { id: 1, kind: MarkKind::Activity, facility_id: Some(facility.id), span, blood_bank_id: None };
         let keys = [today];
         assert!(is_covered(&mark(&north, Some((start_ms, end_ms - 1))), &keys));
         assert!(!is_covered(&mark(&north, Some((start_ms, end_ms))), &keys), "the next day is not among the keys");

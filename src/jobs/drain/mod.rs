@@ -4,11 +4,13 @@
 //!
 //! Of several servers one leads: it drains, and the others look whether that is still so. Any of them may drain at any time all the same.
 
+mod banks;
 mod history;
 mod leftovers;
 mod marks;
 mod proof;
 mod rivals;
+mod triggers;
 
 use std::{
     sync::{
@@ -31,6 +33,7 @@ use crate::{
 pub use history::{Known, Verdict};
 pub use leftovers::Leftovers;
 pub use proof::Proof;
+pub use triggers::{Unwatched, Watch};
 
 pub struct Drain {
     pub store: Arc<dyn Store>,
@@ -52,6 +55,8 @@ pub struct Drain {
     pub stop: CancellationToken,
     /// What passes leave for later.
     pub troubles: Troubles<&'static str>,
+    /// Whether what others write leaves marks.
+    pub watch: Watch,
     /// One pass at a time, whoever asks for it.
     pub turn: tokio::sync::Mutex<Known>,
 }
@@ -63,7 +68,7 @@ pub enum Pass {
     Proven,
     /// There was more to see than one look takes.
     More,
-    /// Some is left, because somebody holds a lock, or this server stops.
+    /// Some is left, because somebody holds a lock, or this server stops; or nobody can tell, because triggers are off.
     Waits,
 }
 
@@ -102,6 +107,9 @@ impl Drain {
     pub async fn run_once(&self) -> store::Result<Pass> {
         let mut known = self.turn.lock().await;
         let (vantage, seen) = self.observe(&mut known, self.batch).await?;
+        if self.follow_banks(&seen).await? {
+            return Ok(Pass::More);
+        }
         if known.missed {
             self.catch_up_with_registrations().await?;
         }
@@ -118,7 +126,7 @@ impl Drain {
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
         proof.deal_with(marks_done && expiries_done && all_seen);
-        let pass = match (marks_done && expiries_done, all_seen) {
+        let pass = match (marks_done && expiries_done && seen.triggers.are_trusted(), all_seen) {
             (false, _) => Pass::Waits,
             (true, false) => Pass::More,
             (true, true) => Pass::Proven,
@@ -144,6 +152,9 @@ impl Drain {
             self.clock.sync(seen.at_ms, sent);
             self.outage.over();
             if self.enter_history(known, &seen, (vantage.position, heard_ms)).await? {
+                continue;
+            }
+            if self.see_triggers(&seen).await? {
                 continue;
             }
             if caught_up && let Some(following) = self.changes.following() {
