@@ -150,6 +150,9 @@ impl Signals {
 
 async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
     let core = Core::open(settings).await?;
+    if core.store.restore_triggers().await? {
+        println!("The triggers on the source tables were put back: some were missing or off. A service looks at everything once more.");
+    }
     let facilities = counted(core.directory.by_name().len() as i64, "facility");
     println!("The {} database is up to date; it has {facilities}.", core.store.dialect());
     core.store.close().await;

@@ -49,6 +49,7 @@ pub struct Metrics {
     pub epochs: IntCounter,
     pub replica_strangers: IntCounter,
     pub marks_visible: IntGauge,
+    pub triggers_off: IntGauge,
     pub job_runs: IntCounterVec,
     pub cache_entries: IntGauge,
     pub cache_bytes: IntGauge,
@@ -128,6 +129,10 @@ impl Metrics {
                 "Answers of streaming replicas that told another history of the database than the primary, and were not used.",
             )?,
             marks_visible: gauge("summary_marks_visible", "Marks seen by the last drain, up to its batch size.")?,
+            triggers_off: gauge(
+                "source_triggers_off",
+                "Triggers on the source tables that are missing or off, so that what other programs write passes unseen.",
+            )?,
             job_runs: counters("job_runs_total", "Runs of the scheduled jobs.", &["job", "outcome"])?,
             ingest_waiting: gauge("ingest_requests_waiting", "Requests with events that wait for their transaction.")?,
             cache_entries: gauge("summary_cache_entries", "Summaries held in memory.")?,

@@ -23,7 +23,15 @@ use crate::{
     clock::Clock,
     config::{Settings, SettingsError},
     http::{self, app::App},
-    jobs::{Jobs, audit::Audit, drain::Drain, heal::Healer, midnight::Midnight, rebuild::Rebuild, schedule::Schedule},
+    jobs::{
+        Jobs,
+        audit::Audit,
+        drain::{Drain, Watch},
+        heal::Healer,
+        midnight::Midnight,
+        rebuild::Rebuild,
+        schedule::Schedule,
+    },
     metrics::Metrics,
     redis::Target,
     service::{
@@ -181,6 +189,7 @@ impl Core {
             begun: AtomicI64::default(),
             stop: CancellationToken::new(),
             troubles: Troubles::default(),
+            watch: Watch::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }

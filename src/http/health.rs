@@ -36,6 +36,9 @@ pub struct Dependency {
     pub state: &'static str,
     /// The class of the last failure, while it lasts.
     pub last_error: Option<&'static str>,
+    /// What exactly is wrong, and what puts it right, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -86,16 +89,22 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness))
 }
 
-/// The database; where replicas share Redis that, too, and the stream of changes in it: without it, what memory holds counts as fresh for
+/// The database; the triggers by which it is noticed what other programs write; where replicas share Redis that, too, and the stream of changes in it: without it, what memory holds counts as fresh for
 /// `cache.memory_fresh_seconds` at most.
 fn dependencies(app: &App) -> Vec<Dependency> {
-    let named =
-        |name, last_error: Option<&'static str>| Dependency { name, state: if last_error.is_some() { "down" } else { "up" }, last_error };
+    let named = |name, last_error: Option<&'static str>| {
+        let state = if last_error.is_some() { "down" } else { "up" };
+        Dependency { name, state, last_error, remedy: None }
+    };
+    let unwatched = app.drain.watch.unwatched();
+    let triggers = named("triggers", unwatched.as_ref().map(|unwatched| unwatched.class));
+    let triggers = Dependency { remedy: unwatched.map(|unwatched| unwatched.remedy.clone()), ..triggers };
     let mut all = vec![named(app.store.dialect(), app.outage.last_error())];
     if let (Some(redis), Some(following)) = (&app.redis, app.changes.following()) {
         all.push(named("redis", redis.last_error()));
         all.push(named("change_stream", following.last_error()));
     }
+    all.push(triggers);
     all
 }
 

@@ -89,7 +89,7 @@ mod tests {
     use crate::{cache::memory::Memory, changes::Position, store::FacilityRow};
 
     fn mark(kind: MarkKind, facility: u128, span: Option<(i64, i64)>) -> Mark {
-        Mark { id: 1, kind, facility_id: Some(Uuid::from_u128(facility)), span }
+        Mark { id: 1, kind, facility_id: Some(Uuid::from_u128(facility)), span, blood_bank_id: None }
     }
 
     fn directory() -> Directory {

@@ -65,6 +65,12 @@ pub trait Store: Send + Sync + 'static {
     async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool>;
     /// Deletes outbox rows of versions that a later one of the same day has followed: publishing the last is enough.
     async fn compact_outbox(&self) -> Result<()>;
+    /// Remembers triggers that are all there, by their `Triggers::fingerprint`, and leaves a mark of everything with it, in one transaction;
+    /// nothing of both where they are remembered so already.
+    async fn note_triggers(&self, fingerprint: &str) -> Result<()>;
+    /// Puts all triggers back that are missing, off, or set otherwise. False where none was. For the owner of the tables; on Postgres
+    /// it waits for transactions that write them.
+    async fn restore_triggers(&self) -> Result<bool>;
     /// Deletes tombstones of events before `tombstones_before_ms`, and ended runs begun before `runs_before_ms` except each job's latest.
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()>;
 
@@ -128,6 +134,9 @@ pub trait Transaction: Send {
     async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>>;
     /// The facility of each blood bank that exists, without a lock.
     async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>>;
+    /// The facility of each of these banks, which stays theirs until the commit: whoever moves one waits for that. A bank that somebody
+    /// changes right now is left out, and not waited for.
+    async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>>;
     /// Writes entities of one kind. `StoreError::Conflict` where a row that `load` did not find is there by now.
     async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()>;
     /// Removes entities and leaves tombstones.
@@ -218,6 +227,36 @@ pub struct Mark {
     pub facility_id: Option<Uuid>,
     /// First and last instant touched; `None`: all time.
     pub span: Option<(i64, i64)>,
+    /// Whose units changed. The bank may be in another facility by now than it was for the trigger.
+    pub blood_bank_id: Option<Uuid>,
+}
+
+/// The triggers on the source tables that leave marks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Triggers {
+    /// Those that leave none, or not of every writer; where there are any, writes pass unseen.
+    pub off: Vec<TriggerOff>,
+    /// Another after every change of one of them, also where that was taken back. Changes of other things may change it, too.
+    pub fingerprint: String,
+    /// What it was when last all that had been written before was made sure of.
+    pub seen: Option<String>,
+    /// What puts right what is off: an SQL statement, or a command.
+    pub remedy: String,
+}
+
+impl Triggers {
+    /// Whether whatever was committed before the look has left its marks.
+    pub fn are_trusted(&self) -> bool {
+        self.off.is_empty() && self.seen.as_ref() == Some(&self.fingerprint)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriggerOff {
+    pub table: String,
+    pub trigger: String,
+    /// `missing`, `disabled`, or `enabled_otherwise`: for other writers than it should be.
+    pub why: String,
 }
 
 /// What is visible at `at_ms`; everything committed up to then is in it.
@@ -225,6 +264,10 @@ pub struct Mark {
 pub struct Observation {
     pub at_ms: i64,
     pub marks: Vec<Mark>,
+    /// Of these marks, by their ids, those whose blood bank is in another facility than they name, and in which one; `None`: the bank is
+    /// gone, or was never there.
+    pub strays: Vec<(i64, Option<Uuid>)>,
+    pub triggers: Triggers,
     /// (id, facility, date, version) of rows committed and not yet known to be published.
     pub outbox: Vec<(i64, Uuid, Date, i64)>,
     /// (id, facility) of facilities registered, changed or removed, and not yet known to be published.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     on_both_stores,
     steps::{age, bank, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read, request, summary},
-    support::{Service, outside::Outside, problem::problem, wait_until},
+    support::{outside::Outside, problem::problem, wait_until},
 };
 
 /// 25 hours apart: never the same date.

@@ -5,4 +5,8 @@ mod beside;
 mod drift;
 mod held;
 mod locks;
+mod moves;
 mod plain;
+mod replicated;
+mod rights;
+mod unwatched;

@@ -132,6 +132,34 @@ async fn the_last_releases_statements_run_on_todays_tables_on_sqlite() {
     assert_expanded(&before, &columns(url).await);
 }
 
+/// The last release's tables, on which `before` is run, then today's migrations: whether nothing need be looked at again.
+async fn is_trusted_after_the_migrations(url: &str, before: &str) -> bool {
+    let mut sql = Outside::connect(url).await;
+    match &mut sql {
+        Outside::Postgres(connection) => up_to_the_last_release("postgres").await.run(connection).await,
+        Outside::Sqlite(connection) => up_to_the_last_release("sqlite").await.run(connection).await,
+    }
+    .expect("the last release's migrations apply");
+    sql.run(before).await;
+    let settings = DatabaseSettings { url: url.to_owned(), min_connections: 0, ..DatabaseSettings::default() };
+    let store = store::open(&settings).await.expect("today's migrations apply to the last release's tables");
+    let triggers = store.observe(0).await.expect("a look").triggers;
+    store.close().await;
+    triggers.are_trusted()
+}
+
+#[tokio::test]
+async fn an_upgrade_looks_at_everything_only_where_a_trigger_was_off_before_it() {
+    for (before, trusted) in [("SELECT 1", true), ("ALTER TABLE blood_requests DISABLE TRIGGER mark_insert", false)] {
+        assert_eq!(is_trusted_after_the_migrations(&fresh_database().await, before).await, trusted, "{before}");
+    }
+    for (before, trusted) in [("SELECT 1", true), ("DROP TRIGGER blood_requests_mark_insert", false)] {
+        let launch = Service::on_sqlite();
+        SqliteConnection::connect(&format!("{}?mode=rwc", launch.database_url())).await.expect("a file can be made");
+        assert_eq!(is_trusted_after_the_migrations(launch.database_url(), before).await, trusted, "{before}");
+    }
+}
+
 #[tokio::test]
 async fn a_released_migration_is_never_edited() {
     let mut today: BTreeMap<String, String> = BTreeMap::new();

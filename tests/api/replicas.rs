@@ -11,6 +11,7 @@ mod own_writes;
 mod read_pool;
 mod redis_lost;
 mod redis_rung;
+mod unwatched;
 
 use std::ops::Index;
 

@@ -125,6 +125,7 @@ macro_rules! contract {
                     a_facility_is_noted_with_its_transaction_or_not_at_all,
                     what_was_published_is_forgotten_and_nothing_else,
                     a_missing_row_of_the_fleet_is_named_with_what_brings_it_back,
+                    triggers_that_were_off_are_put_back_and_noted_once_with_a_mark_of_everything,
                 }
                 audit::{
                     a_tampered_row_is_drift,

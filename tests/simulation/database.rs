@@ -9,7 +9,7 @@ use facility_summary::{
         facility::{Facility, Zone},
         summary::{Summary, SummaryRow},
     },
-    store::{Epoch, Mark, MarkKind, Observation, TableRead, Watermark},
+    store::{Epoch, Mark, MarkKind, Observation, TableRead, Triggers, Watermark},
 };
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -135,10 +135,13 @@ impl Database {
             kind: MarkKind::Activity,
             facility_id: Some(key(*k).0),
             span: Some((*k as i64, *k as i64)),
+            blood_bank_id: None,
         };
         Observation {
             at_ms: now,
             marks: self.marks.iter().take(batch).map(mark).collect(),
+            strays: Vec::new(),
+            triggers: Triggers::default(),
             outbox: self.outbox.iter().take(batch).map(|(id, k, version)| (*id, key(*k).0, key(*k).1, *version)).collect(),
             changed_facilities: Vec::new(),
             expiry_due: self.rows.iter().any(|row| row.next_expires_at_ms.is_some_and(|at| at <= now)),

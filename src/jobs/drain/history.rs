@@ -168,7 +168,8 @@ impl Drain {
             );
         }
         known.count_servers(seen, between_replicas);
-        self.changes.miss_others(if between_replicas { known.several } else { known.missed });
+        let are_unheard = if between_replicas { known.several } else { known.missed };
+        self.changes.miss_others(are_unheard || !seen.triggers.are_trusted());
         if !between_replicas && seen.generation != 0 && !known.left_stream {
             // Changes of this server do not come by in the stream that others had here: none of them may take it for whole again.
             match self.store.begin_generation(seen.generation).await {

@@ -184,6 +184,10 @@ impl Drain {
         if taken.iter().any(|mark| !marks.contains(&mark)) {
             return Ok(false); // as above: what that one says is for the next pass
         }
+        if marks.iter().any(|mark| mark.kind == MarkKind::Facility) {
+            // What became of each is known here; the other replicas are to read them again.
+            tx.note_facilities(&facilities.iter().map(|facility| facility.id).collect::<Vec<_>>()).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -220,14 +224,14 @@ impl Drain {
         done.is_err()
     }
 
-    /// Replaces marks by as few as say the same: one per facility, kind and UTC day.
+    /// Replaces marks by as few as say the same: one per facility, blood bank, kind and UTC day.
     async fn merge(&self, marks: &[Mark]) -> store::Result<()> {
         const UTC_DAY_MS: i64 = 86_400_000;
         let mut tx = self.store.begin(Duration::from_secs(1)).await?;
         let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
-        let mut merged: HashMap<(Option<Uuid>, MarkKind, Option<i64>), Mark> = HashMap::new();
+        let mut merged: HashMap<(Option<Uuid>, Option<Uuid>, MarkKind, Option<i64>), Mark> = HashMap::new();
         for mark in taken {
-            let key = (mark.facility_id, mark.kind, mark.span.map(|(first, _)| first.div_euclid(UTC_DAY_MS)));
+            let key = (mark.facility_id, mark.blood_bank_id, mark.kind, mark.span.map(|(first, _)| first.div_euclid(UTC_DAY_MS)));
             merged.entry(key).and_modify(|m| m.span = m.span.zip(mark.span).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)))).or_insert(mark);
         }
         tx.add_marks(&merged.into_values().collect::<Vec<_>>()).await?;

@@ -4,11 +4,13 @@
 //!
 //! Of several servers one leads: it drains, and the others look whether that is still so. Any of them may drain at any time all the same.
 
+mod banks;
 mod history;
 mod leftovers;
 mod marks;
 mod proof;
 mod rivals;
+mod triggers;
 
 use std::{
     sync::{
@@ -32,6 +34,7 @@ use crate::{
 pub use history::{Known, Verdict};
 pub use leftovers::Leftovers;
 pub use proof::Proof;
+pub use triggers::{Unwatched, Watch};
 
 pub struct Drain {
     pub store: Arc<dyn Store>,
@@ -53,6 +56,8 @@ pub struct Drain {
     pub stop: CancellationToken,
     /// What passes leave for later.
     pub troubles: Troubles<&'static str>,
+    /// Whether what others write leaves marks.
+    pub watch: Watch,
     /// One pass at a time, whoever asks for it.
     pub turn: tokio::sync::Mutex<Known>,
 }
@@ -71,7 +76,7 @@ pub enum Pass {
     Proven,
     /// There was more to see than one look takes.
     More,
-    /// Some is left, because somebody holds a lock, or this server stops.
+    /// Some is left, because somebody holds a lock, or this server stops; or nobody can tell, because triggers are off.
     Waits,
 }
 
@@ -110,6 +115,9 @@ impl Drain {
     pub async fn run_once(&self) -> store::Result<Pass> {
         let mut known = self.turn.lock().await;
         let (vantage, seen) = self.observe(&mut known, self.batch).await?;
+        if self.follow_banks(&seen).await? {
+            return Ok(Pass::More);
+        }
         if known.missed {
             // Other servers may have registered some without a trace that reached this one.
             self.directory.catch_up(&*self.store, |_| false).await?;
@@ -127,7 +135,7 @@ impl Drain {
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
         proof.deal_with(marks_done && expiries_done && all_seen);
-        let pass = match (marks_done && expiries_done, all_seen) {
+        let pass = match (marks_done && expiries_done && seen.triggers.are_trusted(), all_seen) {
             (false, _) => Pass::Waits,
             (true, false) => Pass::More,
             (true, true) => Pass::Proven,
@@ -155,6 +163,9 @@ impl Drain {
             let is_new = self.enter_history(known, &seen, (vantage.position, heard_ms)).await?;
             self.read_directory_of_history(known).await?;
             if is_new {
+                continue;
+            }
+            if self.see_triggers(&seen).await? {
                 continue;
             }
             if caught_up && let Some(following) = self.changes.following() {

@@ -23,7 +23,7 @@ use crate::{
     },
     metrics::Trigger,
     service::{refresh::Refreshed, scope::Scope},
-    store::{self, FacilityRow, Put, Removal, StoreError, Transaction},
+    store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
 
 /// How long an acknowledgement waits for what it registered to be read.
@@ -219,17 +219,30 @@ impl<'a> Group<'a> {
         days
     }
 
-    /// A blood bank that moved between our reading and our refresh has its stock counted elsewhere by now.
+    /// A blood bank that moved between our reading and our refresh has its stock counted elsewhere by now. From here to our commit none
+    /// moves: whoever tries waits those few milliseconds. Where somebody is moving one already, whose commit may come before ours, we do not
+    /// wait in turn (they might need a row of ours): the drain is left a mark to look where the bank is then.
     async fn check_banks(&self, tx: &mut dyn Transaction) -> store::Result<()> {
-        let mut relied_on: Vec<Uuid> =
-            self.overlay.banks.keys().filter(|id| !self.overlay.records.contains_key(&(Kind::BloodBank, **id))).copied().collect();
+        let mut relied_on: Vec<Uuid> = self.overlay.banks.keys().copied().collect();
         if relied_on.is_empty() {
             return Ok(());
         }
         relied_on.sort_unstable();
-        let now = tx.bank_facilities(&relied_on).await?;
-        if relied_on.iter().any(|id| now.get(id) != self.overlay.banks.get(id)) {
+        let held = tx.hold_banks(&relied_on).await?;
+        let moving: Vec<Uuid> = relied_on.iter().filter(|id| !held.contains_key(id)).copied().collect();
+        let seen = if moving.is_empty() { HashMap::new() } else { tx.bank_facilities(&moving).await? };
+        if relied_on.iter().any(|id| held.get(id).or(seen.get(id)) != self.overlay.banks.get(id)) {
             return Err(StoreError::Conflict);
+        }
+        let mark = |(bank, facility): (&Uuid, &Uuid)| Mark {
+            id: 0, // it gets one
+            kind: MarkKind::Stock,
+            facility_id: Some(*facility),
+            span: None,
+            blood_bank_id: Some(*bank),
+        };
+        if !seen.is_empty() {
+            tx.add_marks(&seen.iter().map(mark).collect::<Vec<_>>()).await?;
         }
         Ok(())
     }

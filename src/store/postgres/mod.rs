@@ -8,6 +8,7 @@ mod presence;
 mod read_pool;
 mod runs;
 mod transaction;
+mod triggers;
 mod witness;
 
 use std::time::Duration;
@@ -107,13 +108,21 @@ impl Store for PostgresStore {
     async fn observe(&self, limit: usize) -> Result<Observation> {
         let look = self.presence.observe(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
         let row = &look.row;
-        let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>)> = json(row, "marks")?;
+        let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>, Option<Uuid>)> = json(row, "marks")?;
         Ok(Observation {
             at_ms: row.try_get("at_ms")?,
             marks: marks
                 .into_iter()
-                .map(|(id, kind, facility_id, first, last)| Mark { id, kind: MarkKind::parse(&kind), facility_id, span: first.zip(last) })
+                .map(|(id, kind, facility_id, first, last, blood_bank_id)| Mark {
+                    id,
+                    kind: MarkKind::parse(&kind),
+                    facility_id,
+                    span: first.zip(last),
+                    blood_bank_id,
+                })
                 .collect(),
+            strays: json(row, "strays")?,
+            triggers: triggers::of_look(row)?,
             outbox: json(row, "outbox")?,
             changed_facilities: json(row, "facilities")?,
             expiry_due: row.try_get("expiry_due")?,
@@ -176,6 +185,14 @@ impl Store for PostgresStore {
     async fn compact_outbox(&self) -> Result<()> {
         sqlx::query(include_str!("../../../sql/postgres/compact_outbox.sql")).execute(&self.pool).await?;
         Ok(())
+    }
+
+    async fn note_triggers(&self, fingerprint: &str) -> Result<()> {
+        triggers::note(&self.pool, fingerprint).await
+    }
+
+    async fn restore_triggers(&self) -> Result<bool> {
+        triggers::restore(&self.pool).await
     }
 
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {

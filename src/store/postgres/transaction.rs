@@ -195,6 +195,7 @@ impl Transaction for PostgresTransaction {
                     kind: MarkKind::parse(r.try_get("kind")?),
                     facility_id: r.try_get("facility_id")?,
                     span: first.zip(last),
+                    blood_bank_id: r.try_get("blood_bank_id")?,
                 })
             })
             .collect()
@@ -206,6 +207,7 @@ impl Transaction for PostgresTransaction {
             .bind(marks.iter().map(|m| m.facility_id).collect::<Vec<Option<Uuid>>>())
             .bind(marks.iter().map(|m| m.span.map(|s| s.0)).collect::<Vec<Option<i64>>>())
             .bind(marks.iter().map(|m| m.span.map(|s| s.1)).collect::<Vec<Option<i64>>>())
+            .bind(marks.iter().map(|m| m.blood_bank_id).collect::<Vec<Option<Uuid>>>())
             .execute(&mut self.tx)
             .await?;
         Ok(())
@@ -234,6 +236,11 @@ impl Transaction for PostgresTransaction {
 
     async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
         let rows = sqlx::query("SELECT id, facility_id FROM blood_banks WHERE id = ANY ($1)").bind(banks).fetch_all(&mut self.tx).await?;
+        rows.iter().map(|r| Ok((r.try_get("id")?, r.try_get("facility_id")?))).collect()
+    }
+
+    async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
+        let rows = sqlx::query(include_str!("../../../sql/postgres/hold_banks.sql")).bind(banks).fetch_all(&mut self.tx).await?;
         rows.iter().map(|r| Ok((r.try_get("id")?, r.try_get("facility_id")?))).collect()
     }
 

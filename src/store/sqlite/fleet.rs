@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{row, sql};
+use super::{row, sql, triggers};
 use crate::{
     changes::Position,
     store::{Epoch, Observation, Result, StoreError, TableRead, Watermark, fleet::Agreed},
@@ -27,11 +27,13 @@ pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
 
 /// What a look sees beside marks and outboxes, whose places are left empty.
 pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Observation> {
-    let row = sqlx::query(sql!("observe")).bind(at_ms).fetch_optional(snapshot).await?.ok_or_else(no_row)?;
+    let row = sqlx::query(sql!("observe")).bind(at_ms).fetch_optional(&mut *snapshot).await?.ok_or_else(no_row)?;
     let (epoch, stored_watermark) = agreed(&row)?;
     Ok(Observation {
         at_ms,
         marks: Vec::new(),
+        strays: Vec::new(),
+        triggers: triggers::look(snapshot, row.try_get("triggers_seen")?).await?,
         outbox: Vec::new(),
         changed_facilities: Vec::new(),
         expiry_due: row.try_get("expiry_due")?,

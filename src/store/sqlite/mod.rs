@@ -10,6 +10,7 @@ mod parameter;
 mod row;
 pub mod serving;
 mod transaction;
+mod triggers;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -176,6 +177,21 @@ impl Store for SqliteStore {
 
     async fn compact_outbox(&self) -> Result<()> {
         self.write_once(sqlx::query(include_str!("../../../sql/sqlite/compact_outbox.sql"))).await.map(drop)
+    }
+
+    async fn note_triggers(&self, fingerprint: &str) -> Result<()> {
+        let mut transaction = self.lock_file(self.write_timeout).await?;
+        if triggers::remember(&mut transaction, fingerprint).await? {
+            triggers::mark_everything(&mut transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    async fn restore_triggers(&self) -> Result<bool> {
+        let mut transaction = self.lock_file(self.write_timeout).await?;
+        let were_off = triggers::restore(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(were_off)
     }
 
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {

@@ -13,7 +13,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::SqliteStore;
+use super::{SqliteStore, triggers};
 use crate::{
     config::{self, DatabaseSettings},
     store::{Result, StoreError},
@@ -89,7 +89,11 @@ async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
     }
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     // `run` over a borrowed connection makes a future that cannot be sent between threads (sqlx's own note on `run_direct`).
+    let trusted = triggers::are_trusted(&mut transaction).await?;
     migrations.run_direct(None, &mut *transaction, false).await?;
+    if trusted {
+        triggers::trust(&mut transaction).await?;
+    }
     Ok(transaction.commit().await?)
 }
 

@@ -39,7 +39,13 @@ pub fn outbox(row: &SqliteRow) -> Result<(i64, Uuid, Date, i64)> {
 pub fn mark(row: &SqliteRow) -> Result<Mark> {
     let first: Option<i64> = row.try_get(3)?;
     let last: Option<i64> = row.try_get(4)?;
-    Ok(Mark { id: row.try_get(0)?, kind: MarkKind::parse(row.try_get(1)?), facility_id: row.try_get(2)?, span: first.zip(last) })
+    Ok(Mark {
+        id: row.try_get(0)?,
+        kind: MarkKind::parse(row.try_get(1)?),
+        facility_id: row.try_get(2)?,
+        span: first.zip(last),
+        blood_bank_id: None,
+    })
 }
 
 pub fn summary(row: &SqliteRow) -> Result<SummaryRow> {

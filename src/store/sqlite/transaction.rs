@@ -140,6 +140,10 @@ impl Transaction for SqliteTransaction {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
+    async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
+        self.bank_facilities(banks).await // nobody else writes meanwhile
+    }
+
     async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()> {
         let of_kind: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let new: Vec<Uuid> = rows.iter().filter(|row| row.is_new).map(|row| row.id).collect();

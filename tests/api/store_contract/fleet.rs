@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use facility_summary::{
     changes::Position,
-    store::{Epoch, Observation, Store, StoreError, Watermark},
+    store::{Epoch, MarkKind, Observation, Store, StoreError, TriggerOff, Watermark},
 };
 use uuid::Uuid;
 
 use super::{
     TestDb,
-    setup::{begin, facility, key, now_ms, refresh},
+    setup::{bank, begin, clear_marks, facility, is_marked, key, now_ms, refresh},
 };
 
 const fn watermark(at_ms: i64, generation: i64, number: i64) -> Watermark {
@@ -143,4 +143,29 @@ pub async fn a_missing_row_of_the_fleet_is_named_with_what_brings_it_back(db: &d
     db.plain("INSERT INTO fleet DEFAULT VALUES").await;
     assert_ne!(look(db).await.epoch, before);
     assert!(db.store().begin_generation(0).await.is_ok());
+}
+
+pub async fn triggers_that_were_off_are_put_back_and_noted_once_with_a_mark_of_everything(db: &dyn TestDb) {
+    assert!(look(db).await.triggers.are_trusted(), "{:?}", look(db).await.triggers);
+    let (off, name, why) = match db.store().dialect() {
+        "postgres" => ("ALTER TABLE blood_banks DISABLE TRIGGER mark_delete", "mark_delete", "disabled"),
+        _ => ("DROP TRIGGER blood_banks_mark_delete", "blood_banks_mark_delete", "missing"),
+    };
+    db.plain(off).await;
+    let seen = look(db).await.triggers;
+    assert_eq!(seen.off, [TriggerOff { table: "blood_banks".into(), trigger: name.into(), why: why.into() }]);
+    assert_eq!((db.store().restore_triggers().await.unwrap(), db.store().restore_triggers().await.unwrap()), (true, false));
+    let seen = look(db).await;
+    assert!(seen.triggers.off.is_empty() && !seen.triggers.are_trusted() && seen.marks.is_empty(), "{seen:?}");
+    let note = async |store: Arc<dyn Store>| store.note_triggers(&seen.triggers.fingerprint).await.unwrap();
+    all_at_once(16, note, db).await;
+    let seen = look(db).await;
+    assert!(seen.triggers.are_trusted(), "{:?}", seen.triggers);
+    let marks: Vec<_> = seen.marks.iter().map(|mark| (mark.kind, mark.facility_id, mark.span)).collect();
+    assert_eq!(marks, [(MarkKind::Facility, None, None)]);
+    let north = facility(db, "UTC").await;
+    let bank = bank(db, &north).await;
+    clear_marks(db).await;
+    db.plain(&format!("DELETE FROM blood_banks WHERE id = {}", db.id(bank))).await;
+    assert!(is_marked(db, MarkKind::Stock, &north).await, "the trigger works again");
 }

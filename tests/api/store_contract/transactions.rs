@@ -43,7 +43,7 @@ pub async fn marks_that_are_added_survive_their_transaction(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;
     clear_marks(db).await;
-    let mark = |kind, facility_id, span| Mark { id: 0, kind, facility_id, span };
+    let mark = |kind, facility_id, span| Mark { id: 0, kind, facility_id, span, blood_bank_id: None };
     let added = [
         mark(MarkKind::Activity, Some(north.id), Some((5, 9))),
         mark(MarkKind::Activity, Some(north.id), None),
