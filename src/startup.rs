@@ -318,8 +318,9 @@ impl Application {
         &self.app
     }
 
-    /// Serves until `stop` resolves, then stops in order: not ready, while requests are still answered; requests in flight finish; events
-    /// taken are committed; jobs end; connections close, and what was held on them is free.
+    /// Serves until `stop` resolves, then stops in order: not ready, while requests are still answered, and all jobs but those that another
+    /// replica can do go on for them; requests in flight finish; events taken are committed, also of clients that have gone away; jobs end
+    /// after the step that each is in; connections close, and what was held on them is free.
     pub async fn run_until(self, stop: impl Future<Output = Stop>) -> Result<(), StartError> {
         let settings = self.app.settings.server.clone();
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
@@ -350,6 +351,7 @@ impl Application {
         tracing::info!("stopping");
         handle.stop(true).await;
         serving.await.map_err(std::io::Error::other)??;
+        tracing::info!("no request is left; events that were taken are committed, and then jobs end");
         // A transaction in a database that hangs ends with it, or never. What is under way by now is acknowledged to nobody.
         let patience = Duration::from_secs(settings.shutdown_timeout_seconds.max(1));
         match tokio::time::timeout(patience, end(self.jobs, self.lane, self.fleet, self.app)).await {
@@ -365,13 +367,14 @@ impl Application {
 
 /// Ends what goes on behind the requests, in order.
 async fn end(jobs: Jobs, lane: JoinHandle<()>, fleet: Option<fleet::Running>, app: web::Data<App>) {
-    jobs.stop().await;
     let store = app.store.clone();
     // The queue ends with its last sender, and the lane with the queue.
     drop(app);
     if lane.await.is_err() {
         tracing::error!("the ingest lane ended in a panic");
     }
+    // After the lane: an event may wait for a lock for long, and meanwhile whoever follows this server's watermark is not to wait with it.
+    jobs.stop().await;
     if let Some(fleet) = fleet {
         fleet.stop().await;
     }

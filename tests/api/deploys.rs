@@ -17,6 +17,11 @@ use crate::support::{
 
 const DRAINING: &str = "not ready any more, and still answering";
 const STOPPING: &str = "stopping";
+const NO_REQUEST_LEFT: &str = "no request is left; events that were taken are committed, and then jobs end";
+
+/// Connections of the service that wait for a lock of somebody else's.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock' AND datname = current_database()";
 
 /// Patient with locks, so that a test can keep a request in flight.
 fn patient(launch: Launch) -> Launch {
@@ -28,10 +33,8 @@ async fn event_in_flight(service: &Service, site: Site) -> (tokio::task::JoinHan
     let mut holder = Outside::connect(service.database_url()).await;
     holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
     let posting = tokio::spawn(service.request(Method::POST, "/v1/events").json(&site.stock(Uuid::new_v4(), 5)).send());
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock' AND datname = current_database()";
     let mut watcher = Outside::connect(service.database_url()).await;
-    wait_until("the event waits for the lock", async || watcher.number(waiting).await > 0).await;
+    wait_until("the event waits for the lock", async || watcher.number(WAITING).await > 0).await;
     (posting, holder)
 }
 
@@ -61,6 +64,76 @@ async fn not_ready_comes_first_while_everything_is_still_answered() {
     assert_eq!(exited.code, Some(0), "{}", exited.output);
     assert!(told.elapsed() >= Duration::from_secs(3));
     assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 3);
+}
+
+#[tokio::test]
+async fn while_requests_are_still_answered_the_watermark_goes_on() {
+    for launch in [Service::on_sqlite(), Service::on_postgres().await] {
+        // Longer than any test: it is told to stop, and does not get to.
+        let service = launch.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_600_000).start().await;
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        site.shows(&service, (0, 0, 0)).await;
+        service.signal(libc::SIGTERM);
+        wait_until("it is draining", async || !service.logged(DRAINING).is_empty()).await;
+        // Another program's write comes to the reader by a mark, and only the watermark keeps what it reads young.
+        let mut sql = Outside::connect(service.database_url()).await;
+        let (row, facility) = (sql.id(Uuid::new_v4()), sql.id(site.facility));
+        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+        site.shows(&service, (0, 0, 1)).await;
+        let draining_since = Instant::now();
+        wait_until("what is shown would be old by now", async || draining_since.elapsed() > Duration::from_secs(3)).await;
+        let today = format!("/v1/facilities/{}/summaries/today", site.facility);
+        wait_until("it is as young as ever", async || {
+            let held = service.request(Method::GET, &today).header("cache-control", "max-age=2, only-if-cached").send().await;
+            held.is_ok_and(|held| held.status() == 200)
+        })
+        .await;
+        assert!(service.logged(STOPPING).is_empty());
+    }
+}
+
+/// A client that goes away has its events applied all the same, and the drain goes on until they are.
+#[tokio::test]
+async fn an_event_of_a_client_that_went_away_is_committed_before_the_service_ends_and_before_its_jobs_do() {
+    let service = patient(Service::on_postgres().await).env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0).start().await;
+    let (zone, _) = a_zone_at_noon();
+    let (site, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (posting, mut holder) = event_in_flight(&service, site).await;
+    posting.abort();
+    posting.await.expect_err("the client has gone away");
+    service.signal(libc::SIGTERM);
+    wait_until("no request is left", async || !service.logged(NO_REQUEST_LEFT).is_empty()).await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})", sql.id(other.facility))).await;
+    wait_until("the drain takes the mark", async || sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+    holder.run("ROLLBACK").await;
+    let (exited, launch) = service.ended().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    let counted = format!("SELECT total_stock FROM dashboard_daily_summary WHERE facility_id = {}", sql.id(site.facility));
+    assert_eq!(sql.number(counted).await, 5, "in the tables before anybody starts again");
+    assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 5);
+}
+
+#[tokio::test]
+async fn jobs_end_after_the_step_that_each_is_in() {
+    let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
+    let service = launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 600_000).start().await;
+    let (zone, _) = a_zone_at_noon();
+    let (site, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let mut holder = Outside::connect(service.database_url()).await;
+    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    // Of two facilities, so that they are one step.
+    let ids = [site, other].map(|site| format!("(gen_random_uuid(), {})", sql.id(site.facility))).join(", ");
+    sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES {ids}")).await;
+    wait_until("the drain waits for the lock", async || sql.number(WAITING).await > 0).await;
+    service.signal(libc::SIGTERM);
+    wait_until("no request is left", async || !service.logged(NO_REQUEST_LEFT).is_empty()).await;
+    holder.run("ROLLBACK").await;
+    let (exited, _) = service.ended().await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    assert_eq!(sql.number("SELECT count(*) FROM summary_marks").await, 0, "{}", exited.output);
+    assert_eq!(sql.number("SELECT sum(total_requests)::bigint FROM dashboard_daily_summary").await, 2);
 }
 
 #[tokio::test]
