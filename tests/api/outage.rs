@@ -235,3 +235,38 @@ async fn a_reader_that_waits_in_vain_for_a_lock_is_no_outage_to_the_others() {
         assert_eq!(read(&service, &path(free, "today"), "no-cache").await.status(), 200, "its neighbour");
     }
 }
+
+/// No event comes, no job looks: only a reader can find out that the database is there again. `path` is read until it is answered.
+async fn a_read_ends_the_outage(path: impl Fn(Uuid) -> String, directives: &str) {
+    let postgres = Postgres::start(&[]);
+    let launch = launch(postgres.fresh_database().await).env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000);
+    let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
+    let id = facility(&service, "North", &noon_zone()).await;
+    wait_until("the one pass of the drain is over", async || {
+        Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")]) == 1.0
+    })
+    .await;
+    let path = path(id);
+    postgres.stop();
+    assert_unavailable(read(&service, &path, directives).await, directives).await;
+    assert_eq!(ready(&service).await["status"], "degraded");
+    postgres.start_again();
+    wait_until("a reader is answered", async || read(&service, &path, directives).await.status() == 200).await;
+    let now = ready(&service).await;
+    assert_eq!((&now["status"], &now["dependencies"][0]["last_error"]), (&json!("ready"), &Value::Null), "{now}");
+    let started = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(read(&service, &path, "no-cache").await.status(), 200, "nobody is spared the database any more");
+    }
+    assert!(started.elapsed() < crate::support::PATIENCE);
+}
+
+#[tokio::test]
+async fn a_read_of_the_source_ends_an_outage_that_nobody_else_would_end() {
+    a_read_ends_the_outage(|id| path(id, "today"), "no-cache").await;
+}
+
+#[tokio::test]
+async fn a_read_of_the_table_ends_an_outage_that_nobody_else_would_end() {
+    a_read_ends_the_outage(|id| path(id, date_in(&noon_zone(), -3)), "max-age=1000").await;
+}

@@ -80,6 +80,7 @@ macro_rules! contract {
                     written_rows_come_back_with_their_versions_and_an_outbox_row_each,
                     the_version_counter_only_rises_and_outlives_removed_summaries,
                     a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in,
+                    a_commit_that_fails_says_so_and_leaves_nothing,
                     an_open_transaction_hides_its_writes_and_blocks_no_reader,
                     an_outside_lock_is_answered_in_time,
                     a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked,

@@ -53,6 +53,43 @@ async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_dr
     audited(service.launch()).await;
 }
 
+/// The event has read where the bank is, and waits for its facility's lock; meanwhile another program moves the bank.
+#[tokio::test]
+async fn a_unit_of_an_event_is_counted_where_its_bank_is_by_the_time_that_it_is_summarised() {
+    let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000);
+    // It waits in its first try, and does not read again where the bank is.
+    let launch = launch.env("FACILITY_SUMMARY__INGEST__GROUP_LOCK_TIMEOUT_MS", 60_000);
+    let launch = launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200).env("FACILITY_SUMMARY__REBUILD__CRON", "off");
+    let service = launch.start().await;
+    let (zone, _) = a_zone_at_noon();
+    let (from, to) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let mut holder = Outside::connect(service.database_url()).await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    let waiting = |who: &str| {
+        format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() AND {who}")
+    };
+    let (ours, others) = (waiting("application_name = 'facility-summary'"), waiting("application_name <> 'facility-summary'"));
+    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(from.facility))).await;
+    let posting = tokio::spawn(service.request(reqwest::Method::POST, "/v1/events").json(&from.stock(Uuid::new_v4(), 5)).send());
+    wait_until("the event waits for the lock", async || sql.number(&ours).await > 0).await;
+
+    let mut mover = Outside::connect(service.database_url()).await;
+    let (bank, there) = (mover.id(from.bank), mover.id(to.facility));
+    let moving = tokio::spawn(async move { mover.run(format!("UPDATE blood_banks SET facility_id = {there} WHERE id = {bank}")).await });
+    // It need not wait for anybody; where it does, the lock has to go first.
+    wait_until("the bank has moved, or waits", async || moving.is_finished() || sql.number(&others).await > 0).await;
+    if moving.is_finished() {
+        several_drains(&service).await;
+    }
+    holder.run("ROLLBACK").await;
+    moving.await.expect("the bank moves");
+    let answer = posting.await.expect("the task runs").expect("an answer comes");
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
+    to.shows(&service, (5, 0, 0)).await;
+    from.shows(&service, (0, 0, 0)).await;
+    audited(service.launch()).await;
+}
+
 #[tokio::test]
 async fn a_copy_of_500_000_rows_leaves_a_mark_a_facility_day_and_is_caught_up_with() {
     const ROWS: usize = 500_000;

@@ -53,6 +53,42 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
+    async fn a_statement_across_a_local_midnight_is_counted_on_both_sides_of_it(service: Service) {
+        let site = Site::register(&service, "Asia/Kathmandu").await;
+        // 10:00 and 22:00 of one UTC day: 15:45 there, and 03:45 of the next day.
+        let day = (Timestamp::now() - 72.hours()).to_zoned(jiff::tz::TimeZone::UTC).date();
+        let at = |hour: i8| day.at(hour, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).expect("it exists").timestamp().as_millisecond();
+        let next = day.tomorrow().expect("there is one").to_string();
+        let days = [day.to_string(), next];
+        for date in &days {
+            site.shows_on(&service, date, (0, 0, 0)).await;
+        }
+        let mut sql = Outside::connect(service.database_url()).await;
+        let facility = sql.id(site.facility);
+        let (early, late) = (sql.at(at(10)), sql.at(at(22)));
+        let ids = [(); 4].map(|()| sql.id(Uuid::new_v4()));
+        // Before any of it is committed both are written: one mark, of one UTC day.
+        sql.run(format!(
+            "BEGIN; INSERT INTO blood_requests (id, facility_id, created_at) VALUES ({}, {facility}, {early}), ({}, {facility}, {late}); COMMIT",
+            ids[0], ids[1]
+        ))
+        .await;
+        for date in &days {
+            site.shows_on(&service, date, (0, 0, 1)).await;
+        }
+        sql.run(format!(
+            "BEGIN; INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered)
+                    VALUES ({}, {facility}, 4, {early}), ({}, {facility}, 4, {late}); COMMIT",
+            ids[2], ids[3]
+        ))
+        .await;
+        for date in &days {
+            site.shows_on(&service, date, (0, 4, 1)).await;
+        }
+        assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
+        audited(service.launch()).await;
+    }
+
     async fn stock_follows_its_bank_to_another_facility(service: Service) {
         let (zone, _) = a_zone_at_noon();
         let (from, to) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);

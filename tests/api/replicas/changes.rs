@@ -102,3 +102,25 @@ async fn a_facility_inserted_renamed_moved_or_deleted_by_another_program_is_so_a
         assert_eq!(replica.get(&format!("/v1/facilities/{id}")).await.status(), 404);
     }
 }
+
+/// Its figures would be there again, as fresh as ever, once somebody registers the id anew.
+#[tokio::test]
+async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica() {
+    let fleet = Fleet::of(3).await;
+    let (stays, goes) = (Site::register(&fleet[0], &noon_zone()).await, Site::register(&fleet[0], &noon_zone()).await);
+    let entries = async |replica: &Service| get(replica, "/health/ready").await["memory"]["entries"].as_u64();
+    for replica in &fleet.replicas {
+        for site in [stays, goes] {
+            holds(replica, site, 0).await;
+        }
+        assert_eq!(entries(replica).await, Some(2));
+    }
+    let mut plain = Plain::beside(&fleet[0]).await;
+    let id = plain.id(goes.facility);
+    plain.run(&format!("BEGIN; DELETE FROM blood_banks WHERE facility_id = {id}; DELETE FROM facilities WHERE id = {id}; COMMIT")).await;
+    for replica in &fleet.replicas {
+        wait_until("it is gone", async || replica.get(&path(goes.facility, "today")).await.status() == 404).await;
+        wait_until("its figures are gone", async || entries(replica).await == Some(1)).await;
+        holds(replica, stays, 0).await;
+    }
+}

@@ -129,6 +129,55 @@ pub async fn a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in(db: &
     assert!(is_marked(db, MarkKind::Stock, &north).await);
 }
 
+/// What another program has arranged refuses a row, and not before the commit: a deferred constraint.
+pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let bank = bank(db, &north).await;
+    refresh(db, &[key(&north, now_ms(db).await, 0)]).await;
+    clear_marks(db).await;
+    refuse_at_commit(db, "blood_inventory").await;
+    let outbox = db.number("SELECT count(*) FROM outbox").await;
+    let mut transaction = begin(db).await;
+    let version = transaction.lock(&[north.id]).await.unwrap()[&north.id].version;
+    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    let mut row = transaction.derive(&[key(&north, now_ms(db).await, 0)]).await.unwrap().remove(0).row;
+    row.summary.version = version + 1;
+    transaction.write(&[row]).await.unwrap();
+    let error = transaction.commit().await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    assert_eq!(db.number("SELECT count(*) FROM blood_inventory").await, 0);
+    assert_eq!(db.number("SELECT count(*) FROM outbox").await, outbox);
+    assert_eq!(db.number("SELECT count(*) FROM dashboard_daily_summary WHERE total_stock <> 0").await, 0);
+
+    // Neither its lock nor its connection stays behind.
+    db.plain("DELETE FROM refusals").await;
+    for _ in 0..10 {
+        let mut transaction = begin(db).await;
+        assert_eq!(transaction.lock(&[north.id]).await.unwrap()[&north.id].version, version);
+        transaction.commit().await.unwrap();
+    }
+}
+
+/// Has every transaction that inserts into the table fail at its commit, while the table `refusals` is not empty.
+async fn refuse_at_commit(db: &dyn TestDb, table: &str) {
+    db.plain("CREATE TABLE refusals (nobody integer)").await;
+    db.plain("INSERT INTO refusals VALUES (1)").await;
+    let arranged = match db.store().dialect() {
+        "postgres" => format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF EXISTS (SELECT 1 FROM refusals) THEN RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation'; END IF;
+                RETURN NULL;
+             END $$;
+             CREATE CONSTRAINT TRIGGER refused AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+        ),
+        _ => format!(
+            "CREATE TABLE refused (bank blob REFERENCES facilities (id) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER refuse AFTER INSERT ON {table} WHEN EXISTS (SELECT 1 FROM refusals) BEGIN INSERT INTO refused VALUES (x'00'); END"
+        ),
+    };
+    db.plain(&arranged).await;
+}
+
 pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;
