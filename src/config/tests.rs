@@ -160,3 +160,42 @@ fn an_empty_variable_is_a_mistake_and_named() {
         assert!(named, "{variable}: {refused}");
     }
 }
+
+/// What is divided by, waited in or taken so many at a time. Where 0 means something, the example says what.
+#[test]
+fn nothing_at_all_is_refused_where_nothing_could_be_done_with_it() {
+    let at_least_one = [
+        "server.max_connections",
+        "server.max_body",
+        "server.read_timeout_ms",
+        "database.acquire_timeout_ms",
+        "database.statement_timeout_ms",
+        "database.sqlite_readers",
+        "redis.timeout_ms",
+        "redis.stream_length",
+        "redis.replay",
+        "freshness.refresh_timeout_ms",
+        "ingest.queue",
+        "ingest.group_events",
+        "ingest.slow_lanes",
+        "ingest.timeout_ms",
+        "ingest.max_event_age_days",
+        "refresh.chunk",
+        "refresh.lock_timeout_ms",
+        "refresh.drain_interval_ms",
+        "refresh.drain_batch",
+        "rebuild.days",
+        "audit.sample",
+    ];
+    for key in at_least_one {
+        let (section, name) = key.split_once('.').unwrap();
+        let refused = load(&format!("[{section}]\n{name} = 0"), &[]).unwrap_err();
+        assert!(refused.contains(key), "{key}: {refused}");
+        let few = load(&format!("[{section}]\n{name} = 2"), &[]);
+        assert!(few.is_ok(), "{key}: {few:?}");
+    }
+    for key in ["cache.memory_bytes", "cache.recent_changes", "freshness.max_age_seconds", "audit.interval_ms", "server.drain_delay_ms"] {
+        let (section, name) = key.split_once('.').unwrap();
+        assert!(load(&format!("[{section}]\n{name} = 0"), &[]).is_ok(), "{key}");
+    }
+}

@@ -120,3 +120,30 @@ impl<C> Breaker<C> {
         let _ = self.state.subscribe().wait_for(condition).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_fails_late_on_a_connection_that_was_given_up_leaves_the_next_one_alone() {
+        let up = IntGauge::new("up", "of the test").unwrap();
+        let breaker = Arc::new(Breaker::new(up.clone()));
+        let probing = tokio::spawn({
+            let breaker = breaker.clone();
+            async move { breaker.probe(|| async { Ok(()) }).await }
+        });
+        breaker.closed().await;
+        let first = breaker.held().unwrap();
+        let failure = || Error::TimedOut(Duration::from_millis(1));
+        assert!(matches!(breaker.trip(&first, failure()), Error::TimedOut(_)), "who fails first is told how");
+        assert_eq!((breaker.last_error(), up.get()), (Some("timeout"), 0));
+        assert!(matches!(breaker.trip(&first, failure()), Error::Down("timeout")));
+        breaker.closed().await;
+        assert!(matches!(breaker.trip(&first, failure()), Error::Down(_)));
+        assert_eq!((breaker.last_error(), up.get()), (None, 1));
+        let second = breaker.held().unwrap();
+        assert!(!second.lost.is_cancelled());
+        probing.abort();
+    }
+}

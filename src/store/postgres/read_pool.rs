@@ -141,3 +141,23 @@ impl Rest {
         self.until_ms.load(Ordering::Acquire) != 0 && self.until_ms.swap(0, Ordering::AcqRel) != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_failed_is_left_alone_and_then_tried_by_one_for_all() {
+        let timeout = Duration::from_millis(10);
+        let rest = Rest { since: Instant::now() - Duration::from_secs(60), ..Rest::new(timeout) };
+        let asked = || (0..10).filter(|_| rest.is_over()).count();
+        assert_eq!(asked(), 10, "it is well");
+        assert!(rest.begin());
+        assert!(!rest.begin(), "that is known");
+        assert_eq!(asked(), 0);
+        rest.until_ms.store(rest.after(Duration::ZERO), Ordering::Release);
+        assert_eq!(asked(), 1, "the rest is over");
+        assert!(rest.end() && !rest.end());
+        assert_eq!(asked(), 10);
+    }
+}

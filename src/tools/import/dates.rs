@@ -128,6 +128,10 @@ mod tests {
             (Some("%Y %B"), "2013 January", "Africa/Accra", "2013-01-01T00:00:00Z"),
             (Some("%d/%m/%Y %H:%M"), "27/08/2022 10:30", "Europe/Warsaw", "2022-08-27T08:30:00Z"),
             (Some("%s"), "1661596200", "Europe/Warsaw", "2022-08-27T10:30:00Z"),
+            // The hour that the clock repeats is the first of the two, and the one that it skips the hour after.
+            (None, "2022-10-30 02:30", "Europe/Warsaw", "2022-10-30T00:30:00Z"),
+            (Some("%d-%m-%Y %H:%M"), "30-10-2022 02:30", "Europe/Warsaw", "2022-10-30T00:30:00Z"),
+            (None, "2022-03-27 02:30", "Europe/Warsaw", "2022-03-27T01:30:00Z"),
             // A midnight that does not exist: the day starts at one.
             (None, "2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
         ] {
