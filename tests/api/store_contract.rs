@@ -65,6 +65,7 @@ macro_rules! contract {
                 marks::{
                     a_write_of_only_the_required_columns_is_marked,
                     a_row_that_moves_marks_where_it_was_and_where_it_is,
+                    writes_of_one_day_are_all_covered_whatever_their_order,
                     a_bank_that_moves_marks_both_facilities,
                     a_deleted_row_marks_where_it_was,
                     an_upsert_marks_where_the_row_was_and_where_it_is,
@@ -125,6 +126,7 @@ macro_rules! contract {
                     no_two_callers_begin_the_same_generation,
                     a_facility_is_noted_with_its_transaction_or_not_at_all,
                     what_was_published_is_forgotten_and_nothing_else,
+                    of_an_outbox_that_grows_each_days_last_version_is_kept,
                     a_missing_row_of_the_fleet_is_named_with_what_brings_it_back,
                     triggers_that_were_off_are_put_back_and_noted_once_with_a_mark_of_everything,
                 }

@@ -1,7 +1,7 @@
 //! Locks that other programs hold: only who needs them waits.
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -64,6 +64,38 @@ async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
     sites[1].shows(&service, (6000, 0, 0)).await;
     acknowledged(&service, &sites[0].stock(item, 5)).await;
     sites[0].shows(&service, (3005, 0, 0)).await;
+    audited(service.launch()).await;
+}
+
+#[tokio::test]
+async fn marks_that_were_merged_behind_a_lock_still_say_which_days_they_are_about() {
+    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200).start().await;
+    let site = Site::register(&service, "Asia/Kathmandu").await;
+    let day = (Timestamp::now() - 72.hours()).to_zoned(TimeZone::UTC).date();
+    let days = [day, day.tomorrow().expect("there is one")].map(|date| date.to_string());
+    for date in &days {
+        site.shows_on(&service, date, (0, 0, 0)).await;
+    }
+    let mut holder = Outside::connect(service.database_url()).await;
+    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
+    let mut writer = Outside::connect(service.database_url()).await;
+    let marks = "SELECT count(*) FROM summary_marks";
+    // A mark every 28 s from 10:00 UTC on: the 1,061st is on the other side of midnight, which is at 18:15 UTC there.
+    for order in ["n", "1501 - n"] {
+        writer
+            .run(format!(
+                "DO $$ BEGIN FOR n IN 1..1500 LOOP
+                    INSERT INTO blood_requests (id, facility_id, created_at)
+                    VALUES (gen_random_uuid(), {}, '{day} 10:00:00+00'::timestamptz + ({order}) * interval '28 seconds');
+                END LOOP; END $$",
+                writer.id(site.facility)
+            ))
+            .await;
+        wait_until("the marks are merged", async || writer.number(marks).await <= 1).await;
+    }
+    holder.run("ROLLBACK").await;
+    site.shows_on(&service, &days[0], (0, 0, 2 * 1060)).await;
+    site.shows_on(&service, &days[1], (0, 0, 2 * 440)).await;
     audited(service.launch()).await;
 }
 

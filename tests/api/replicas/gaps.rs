@@ -4,12 +4,18 @@ use std::time::Duration;
 
 use deadpool_redis::redis::cmd;
 use jiff::Timestamp;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Fleet, holds, honest::Diary, wait_until_whole};
 use crate::{
-    steps::{Scrape, noon_zone},
-    support::{redis::Redis, wait_until},
+    steps::{Plain, Scrape, date_in, get, noon_zone},
+    support::{
+        events::event,
+        redis::Redis,
+        site::{Site, acknowledged},
+        wait_until,
+    },
 };
 
 async fn gaps(fleet: &Fleet) -> Vec<f64> {
@@ -90,4 +96,35 @@ async fn a_replica_that_slept_while_the_stream_was_trimmed_knows_that_it_missed_
         crate::steps::get(&fleet[1], &super::today(diary.site)).await["total_requests"] == 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_facility_that_changed_in_a_gap_is_read_again() {
+    let fleet = Fleet::of(2).await;
+    let site = Site::register(&fleet[0], &noon_zone()).await;
+    let own = format!("/v1/facilities/{}", site.facility);
+    wait_until("the other knows it", async || fleet[1].get(&own).await.status() == 200).await;
+    fleet[1].signal(libc::SIGSTOP);
+    // What it was waiting for when it fell asleep is on its way to it: that is to be a watermark, and nothing of what comes then.
+    let passes = async || Scrape::of(&fleet[0]).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")]);
+    let before = passes().await;
+    wait_until("watermarks have come by", async || passes().await >= before + 3.0).await;
+    for (name, zone) in [("Nomad", "Pacific/Kiritimati"), ("Settled", "Etc/GMT+12")] {
+        let changed = event("facility.registered", json!({"facility_id": site.facility, "name": name, "timezone": zone}));
+        acknowledged(&fleet[0], &changed).await;
+    }
+    let mut plain = Plain::beside(&fleet[0]).await;
+    wait_until("both are told", async || plain.number("SELECT count(*) FROM facility_outbox").await == 0).await;
+    for stream in streams(&fleet.redis).await {
+        fleet.redis.tell(&format!("XTRIM {stream} MAXLEN 1")).await;
+    }
+    fleet[1].signal(libc::SIGCONT);
+    wait_until("it has counted the gap", async || gaps(&fleet).await[1] >= 1.0).await;
+    wait_until("it knows what the facility is by now", async || {
+        let known = get(&fleet[1], &own).await;
+        (&known["name"], &known["timezone"]) == (&json!("Settled"), &json!("Etc/GMT+12"))
+    })
+    .await;
+    let today = date_in("Etc/GMT+12", 0).to_string();
+    wait_until("and its date", async || get(&fleet[1], &super::today(site)).await["date"] == today).await;
 }

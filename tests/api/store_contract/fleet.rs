@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use facility_summary::{
     changes::Position,
+    domain::summary::DayKey,
     store::{Epoch, MarkKind, Observation, Store, StoreError, TriggerOff, Watermark},
 };
 use uuid::Uuid;
 
 use super::{
     TestDb,
-    setup::{bank, begin, clear_marks, facility, is_marked, key, now_ms, refresh},
+    setup::{bank, begin, clear_marks, facility, is_marked, key, now_ms, refresh, request, stock},
 };
 
 const fn watermark(at_ms: i64, generation: i64, number: i64) -> Watermark {
@@ -132,6 +133,29 @@ pub async fn what_was_published_is_forgotten_and_nothing_else(db: &dyn TestDb) {
     assert!(store.forget_published(&outbox, &facilities).await.unwrap(), "what is gone by now is no fault");
     assert!(store.forget_published(&[], &[]).await.unwrap());
     assert_eq!(look(db).await.changed_facilities, []);
+}
+
+pub async fn of_an_outbox_that_grows_each_days_last_version_is_kept(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let (bank, now_ms) = (bank(db, &north).await, now_ms(db).await);
+    let (today, yesterday) = (key(&north, now_ms, 0), key(&north, now_ms, -1));
+    for _ in 0..3 {
+        stock(db, bank, "'O+'", 1, "NULL").await;
+        request(db, &north, yesterday.day.start_ms).await;
+        refresh(db, &[today.clone(), yesterday.clone()]).await;
+    }
+    let versions = async || {
+        let outbox = look(db).await.outbox;
+        outbox.into_iter().map(|(_, id, date, version)| (id, date, version)).collect::<Vec<_>>()
+    };
+    let before = versions().await;
+    let last = |key: &DayKey| before.iter().filter(|(_, date, _)| *date == key.day.date).map(|(.., version)| *version).max().unwrap();
+    assert_eq!(before.len(), 6, "{before:?}");
+    db.store().compact_outbox().await.unwrap();
+    let (mut left, mut wanted) = (versions().await, [&today, &yesterday].map(|key| (north.id, key.day.date, last(key))));
+    left.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(left, wanted);
 }
 
 pub async fn a_missing_row_of_the_fleet_is_named_with_what_brings_it_back(db: &dyn TestDb) {

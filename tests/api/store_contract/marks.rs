@@ -53,6 +53,43 @@ pub async fn a_row_that_moves_marks_where_it_was_and_where_it_is(db: &dyn TestDb
     assert!(is_active_at(db, &south, new_ms).await, "a delivery that was returned");
 }
 
+/// Whether the store widens the mark that is there or leaves a second one is its own affair.
+pub async fn writes_of_one_day_are_all_covered_whatever_their_order(db: &dyn TestDb) {
+    let north = facility(db, "Asia/Kathmandu").await;
+    let day_ms = 1_700_000_000_000 / DAY_MS * DAY_MS;
+    let hours = |hour: i64| day_ms + hour * HOUR_MS;
+    for (table, facility_column, time_column, quantity) in
+        [("blood_distributions", "dispatched_to_id", "date_delivered", "quantity,"), ("blood_requests", "facility_id", "created_at", "")]
+    {
+        for order in [[10, 22, 3], [22, 3, 10]] {
+            let ids = order.map(|_| db.id(uuid::Uuid::new_v4()));
+            let one = if quantity.is_empty() { "" } else { "1," };
+            let there = db.id(north.id);
+            // An update is to an hour later, in the same UTC day: what was, is where it was.
+            let statement = |what: &str, i: usize| match what {
+                "insert" => {
+                    let at = db.at(hours(order[i]));
+                    format!(
+                        "INSERT INTO {table} (id, {quantity} {facility_column}, {time_column}) VALUES ({}, {one} {there}, {at})",
+                        ids[i]
+                    )
+                }
+                "update" => format!("UPDATE {table} SET {time_column} = {} WHERE id = {}", db.at(hours(order[i] + 1)), ids[i]),
+                _ => format!("DELETE FROM {table} WHERE id = {}", ids[i]),
+            };
+            for (what, offsets) in [("insert", &[0][..]), ("update", &[0, 1]), ("delete", &[1])] {
+                clear_marks(db).await;
+                for i in 0..order.len() {
+                    db.plain(&statement(what, i)).await;
+                }
+                for at_ms in order.iter().flat_map(|hour| offsets.iter().map(move |offset| (hour + offset) * HOUR_MS + day_ms)) {
+                    assert!(is_active_at(db, &north, at_ms).await, "{table}, {what}, {order:?}: {:?}", marks(db).await);
+                }
+            }
+        }
+    }
+}
+
 pub async fn a_bank_that_moves_marks_both_facilities(db: &dyn TestDb) {
     let (north, south) = (facility(db, "UTC").await, facility(db, "UTC").await);
     let (first, second) = (bank(db, &north).await, bank(db, &south).await);
