@@ -1,14 +1,31 @@
 //! The tier that replicas share: an older figure never replaces a newer one, whoever puts it and when.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use arc_swap::ArcSwapOption;
 use deadpool_redis::redis::cmd;
 use facility_summary::{
-    cache::redis::{Lease, RedisTier},
+    cache::{
+        memory::Memory,
+        redis::{Lease, RedisTier},
+    },
     changes::{Position, StoredEntry},
-    domain::summary::{Summary, SummaryRow},
+    clock::Clock,
+    domain::{
+        day::Day,
+        facility::{Facility, Zone},
+        summary::{DayKey, Summary, SummaryRow},
+    },
     metrics::Metrics,
     redis::{Link, Target},
+    service::{
+        answer::AtLeast,
+        shared::{Shared, Turn},
+    },
+    store::Epoch,
 };
 use jiff::civil::{Date, date};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -136,4 +153,31 @@ async fn one_has_the_lease_until_it_gives_it_back_or_it_runs_out_on_one_server()
 #[tokio::test]
 async fn one_has_the_lease_until_it_gives_it_back_or_it_runs_out_on_a_cluster() {
     one_has_the_lease(super::redis_stream::shared_cluster()).await;
+}
+
+/// Between a look into Redis and the lease somebody else may have refreshed the key: it must not be refreshed again.
+#[tokio::test]
+async fn who_takes_a_key_that_was_refreshed_meanwhile_takes_that_and_gives_the_key_back() {
+    let zone = Arc::new(Zone::named("UTC").unwrap());
+    let facility = Arc::new(Facility { id: Uuid::new_v4(), name: String::new(), zone });
+    let key = DayKey { day: Day::named(&facility.zone.tz, DAY).unwrap(), facility };
+    let (id, as_of_ms, epoch) = (key.facility.id, key.day.start_ms + 1_000, Epoch::of("a database"));
+    let replica = Shared {
+        tier: Arc::new(tier(shared()).await.0),
+        epoch: Arc::new(ArcSwapOption::from_pointee(epoch.clone())),
+        memory: Arc::new(Memory::new(1 << 20, 16, Position::default())),
+        clock: Arc::new(Clock::new()),
+        lease: Duration::from_secs(60),
+    };
+    assert_eq!(replica.tier.put(epoch.name(), &[entry(id, 4, as_of_ms)]).await.unwrap(), 1);
+    let turn = async |as_of_ms, version| replica.turn(&key, AtLeast { as_of_ms, version }).await;
+    for (as_of_ms, version) in [(as_of_ms, 4), (as_of_ms - 1, 0)] {
+        let Turn::Done(found) = turn(as_of_ms, version).await else { panic!("it was refreshed, and the key is free each time") };
+        assert_eq!(found, entry(id, 4, found.row.as_of_ms));
+    }
+    for (as_of_ms, version) in [(as_of_ms + 1, 0), (0, 5)] {
+        let Turn::Ours(Some(lease)) = turn(as_of_ms, version).await else { panic!("that is not there yet, and the key was given back") };
+        assert!(matches!(turn(as_of_ms, version).await, Turn::Another));
+        assert!(replica.tier.release(&lease).await.unwrap());
+    }
 }
