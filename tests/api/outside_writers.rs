@@ -5,4 +5,5 @@ mod beside;
 mod drift;
 mod held;
 mod locks;
+mod moved;
 mod plain;

@@ -59,7 +59,11 @@ impl<'a> Group<'a> {
         let bound = Duration::from_millis(self.parts.settings.timeout_ms) / 2 + lock_timeout;
         // A database that hangs answers nothing, not even that a statement took too long. Before its commit a transaction is just dropped.
         let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
-        let Prepared { tx, folded, days, refreshed } = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))??;
+        let prepared = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?;
+        if matches!(prepared, Err(StoreError::Conflict)) {
+            self.read_facilities_again().await?;
+        }
+        let Prepared { tx, folded, days, refreshed } = prepared?;
         tx.commit().await?;
         self.after_commit(&vantage, &refreshed).await;
         Ok(self.outcomes(folded, &days, &refreshed))
@@ -90,6 +94,12 @@ impl<'a> Group<'a> {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
         }
         Ok(Prepared { tx, folded, days, refreshed })
+    }
+
+    /// One of them may be in another zone by now, as this process has not heard yet: the next attempt would fail like this one.
+    async fn read_facilities_again(&self) -> store::Result<()> {
+        let ids: Vec<Uuid> = self.overlay.facilities.iter().copied().collect();
+        if ids.is_empty() { Ok(()) } else { self.parts.directory.reload(&*self.parts.store, &ids).await.map(drop) }
     }
 
     fn statements(&self) -> impl Iterator<Item = &'a Statement> {
