@@ -299,6 +299,7 @@ impl Application {
             rebuild: core.rebuild,
             started,
             draining: Arc::default(),
+            refused: Arc::default(),
             runtime: Handle::current(),
             settings,
         });
