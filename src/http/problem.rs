@@ -168,6 +168,7 @@ impl From<StoreError> for Problem {
             StoreError::Full(_) => {
                 Problem::unavailable("The database cannot write at the moment. Nothing was changed; try again later.", 30)
             }
+            StoreError::Internal(_) => {
                 Problem::unavailable("The database failed at this request. Nothing was changed; try again later.", 30)
             }
             StoreError::Refused(_) => {
@@ -268,6 +269,7 @@ mod tests {
             (StoreError::Locked(secret()), 503, true),
             (StoreError::Conflict, 503, true),
             (StoreError::Full(secret()), 503, true),
+            (StoreError::Internal(secret()), 503, true),
             (StoreError::Refused(secret()), 422, false),
             (StoreError::Failed(secret()), 500, false),
             (StoreError::Unreadable("secret 10.0.0.7".into()), 500, false),

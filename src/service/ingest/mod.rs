@@ -279,7 +279,8 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
         }
         Some(Err(error)) => {
             parts.outage.failed(&error);
-            tracing::warn!(%error, requests = replies.len(), "events refused");
+            // Whoever answers them tells it when that begins, and counts the rest.
+            tracing::debug!(%error, requests = replies.len(), "events refused");
             refuse(replies, error);
             Vec::new()
         }
@@ -301,15 +302,16 @@ fn is_worth_another_try(error: &StoreError, alone: bool, patience: Patience) -> 
 
 /// Tells everybody. The first gets the error itself, the others its class, since it cannot be copied.
 fn refuse(replies: Vec<Reply>, error: StoreError) {
-    let is_lock = matches!(error, StoreError::Locked(_) | StoreError::Conflict);
-    let in_doubt = matches!(error, StoreError::InDoubt(_));
+    let another: fn() -> StoreError = match error {
+        StoreError::Locked(_) | StoreError::Conflict => || StoreError::Conflict,
+        StoreError::InDoubt(_) => || StoreError::InDoubt(sqlx::Error::PoolTimedOut),
+        StoreError::Full(_) => || StoreError::Full(sqlx::Error::PoolTimedOut),
+        StoreError::Internal(_) => || StoreError::Internal(sqlx::Error::PoolTimedOut),
+        _ => || StoreError::Unavailable(sqlx::Error::PoolTimedOut),
+    };
     let mut error = Some(error);
     for reply in replies {
-        let same = error.take().unwrap_or(match (is_lock, in_doubt) {
-            (true, _) => StoreError::Conflict,
-            (_, true) => StoreError::InDoubt(sqlx::Error::PoolTimedOut),
-            _ => StoreError::Unavailable(sqlx::Error::PoolTimedOut),
-        });
+        let same = error.take().unwrap_or_else(another);
         let _ = reply.send(Err(IngestError::Unavailable(same)));
     }
 }
