@@ -308,6 +308,7 @@ impl Application {
             rebuild: core.rebuild,
             started,
             draining: Arc::default(),
+            refused: Arc::default(),
             runtime: Handle::current(),
             settings,
         });

@@ -18,14 +18,19 @@ use crate::{
     cache::memory::{Consumed, Memory, Vantage},
     metrics::Metrics,
     redis::{Error, Next},
-    service::directory::Directory,
+    service::{
+        directory::Directory,
+        repeats::{Repeats, Tell},
+    },
     store::{Epoch, Store},
 };
 
 /// Where this replica is with the stream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Following {
     state: AtomicU8,
+    /// Messages that were missed, by reason: told when that begins and ends.
+    gaps: Repeats<&'static str>,
     /// Redis took no message lately (it is full, or read-only), and none has come by since: what others have to say may not come by either.
     is_mute: AtomicBool,
 }
@@ -156,6 +161,7 @@ impl Follower {
         loop {
             // Taken before the look at which history is served: what is read of this one counts no more once another is.
             let (vantage, directory_epoch) = (self.memory.vantage(), self.directory.epoch());
+            self.tell_whole();
             if self.epoch.load().as_ref().is_none_or(|current| current != epoch) {
                 return Ok(());
             }
@@ -184,10 +190,31 @@ impl Follower {
 
     /// The stream has gone back behind what was consumed of it.
     fn lose_place(&self) {
-        tracing::warn!("the change stream has lost what was read of it; what is held is proven anew");
-        self.metrics.stream_gaps.with_label_values(&["vanished"]).inc();
+        self.tell_gap("vanished", Position::default(), "the change stream has lost what was read of it; what is held is proven anew");
         self.memory.lose_continuity(Some(Position::default()));
         self.directory.hear(None);
+    }
+
+    /// Counts what was missed before that message, and tells it: where it goes on, as with replicas on two Redis servers, once a minute.
+    fn tell_gap(&self, reason: &'static str, next: Position, what: &'static str) {
+        self.metrics.stream_gaps.with_label_values(&[reason]).inc();
+        let (generation, number) = (next.generation, next.number);
+        match self.following.gaps.happens(reason) {
+            Tell::Begins => tracing::warn!(reason, generation, number, "{what}"),
+            Tell::GoesOn(count) => {
+                let (times, within_seconds) = (count.times, count.within.as_secs());
+                tracing::warn!(reason, generation, number, times, within_seconds, "the change stream goes on to lose messages");
+            }
+            Tell::Nothing => tracing::debug!(reason, generation, number, "{what}"),
+        }
+    }
+
+    /// Tells where nothing was missed any more for a while.
+    fn tell_whole(&self) {
+        for (reason, count) in self.following.gaps.over() {
+            let (times, within_seconds) = (count.times, count.within.as_secs());
+            tracing::info!(reason, times, within_seconds, "no message of the change stream is missed any more");
+        }
     }
 
     fn take(&self, vantage: &Vantage, directory_epoch: u32, at: Position, payload: &[u8]) {
@@ -207,18 +234,11 @@ impl Follower {
         }
         if consumed == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
-            tracing::warn!(
-                reason,
-                last = before.number,
-                next = at.number,
-                "messages of the change stream were missed; what is held is proven anew"
-            );
-            self.metrics.stream_gaps.with_label_values(&[reason]).inc();
+            self.tell_gap(reason, at, "messages of the change stream were missed; what is held is proven anew");
         }
         if !is_readable {
             // It may be about anything: of a newer release, or nobody's.
-            tracing::warn!(number = at.number, "a message of the change stream cannot be read; what is held is proven anew");
-            self.metrics.stream_gaps.with_label_values(&["unreadable"]).inc();
+            self.tell_gap("unreadable", at, "a message of the change stream cannot be read; what is held is proven anew");
             self.memory.lose_continuity(Some(at));
             self.directory.hear(None);
         }

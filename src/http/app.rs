@@ -29,6 +29,7 @@ use crate::{
         lists::Lists,
         outage::Outage,
         reads::Reads,
+        repeats::Repeats,
     },
     store::Store,
 };
@@ -53,6 +54,8 @@ pub struct App {
     pub started: Instant,
     /// The service was told to stop: it is not ready, and every answer closes its connection.
     pub draining: Arc<AtomicBool>,
+    /// Requests that were not served, by route and status: told when that begins and ends.
+    pub refused: Arc<Repeats<(&'static str, u16)>>,
     /// The runtime of everything but HTTP itself.
     pub runtime: Handle,
 }
@@ -94,10 +97,7 @@ impl App {
             }
             let (directory, store) = (self.directory.clone(), self.store.clone());
             let found = self.detached(async move { directory.look_up(&*store, id).await }).await;
-            let found = found.map_err(|error| {
-                tracing::warn!(%error, facility_id = %id, "an unknown facility could not be looked up");
-                unasked()
-            })?;
+            let found = found.map_err(|error| unasked().caused_by(&error))?;
             if let Some(located) = found {
                 return Ok(located);
             }

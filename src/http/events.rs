@@ -151,10 +151,12 @@ pub(super) async fn apply(app: &App, events: Vec<Event>, pointer: impl Fn(usize)
             1,
         )),
         Err(IngestError::Unavailable(error @ StoreError::Refused(_))) => Err(error.into()),
-        Err(IngestError::Unavailable(error)) => match Problem::from(error) {
-            problem if problem.status().as_u16() == 503 => Err(problem),
-            _ => Err(Problem::unavailable("The events could not be written. Nothing of this request was applied.", 2)),
-        },
+        Err(IngestError::Unavailable(error)) => {
+            let refused =
+                Problem::unavailable("The events could not be written. Nothing of this request was applied.", 2).caused_by(&error);
+            let problem = Problem::from(error);
+            Err(if problem.status().as_u16() == 503 { problem } else { refused })
+        }
         Err(IngestError::Crashed) => Err(Problem::internal()),
     }
 }

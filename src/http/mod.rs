@@ -34,7 +34,7 @@ use self::{
 
 /// The route table. The hot path stands first: routes are tried in order.
 pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<App>) {
-    let m = &Watch { metrics: app.metrics.clone(), draining: app.draining.clone() };
+    let m = &Watch { metrics: app.metrics.clone(), draining: app.draining.clone(), refused: app.refused.clone() };
     config
         .service(observed(m, "/v1/facilities/{facility_id}/summaries/{date}", |r| only(r, "GET, HEAD").route(read().to(summaries::one))))
         .service(observed(m, "/v1/facilities/{facility_id}/summaries", |r| only(r, "GET, HEAD").route(read().to(listing::range))))

@@ -26,7 +26,10 @@ use futures_util::FutureExt;
 use prometheus::{Histogram, IntCounter};
 
 use super::problem::Problem;
-use crate::metrics::Metrics;
+use crate::{
+    metrics::Metrics,
+    service::repeats::{Repeats, Tell},
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -36,6 +39,8 @@ pub struct Watch {
     pub metrics: Arc<Metrics>,
     /// The service was told to stop.
     pub draining: Arc<AtomicBool>,
+    /// Requests that were not served, by route and status.
+    pub refused: Arc<Repeats<(&'static str, u16)>>,
 }
 
 /// The cells of one route. The two that nearly all requests count in are held.
@@ -68,6 +73,31 @@ impl RouteCells {
         };
         requests.inc();
         duration.observe(seconds);
+    }
+
+    /// What is wrong with a request, or could not be had as it has it, is its client's business. What the service fails at is told when
+    /// it begins, and then with its number: an outage must not write a line a request.
+    fn log(&self, response: &ServiceResponse, seconds: f64) {
+        let (route, status) = (self.route, response.status());
+        let method = response.request().method();
+        let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
+        let (detail, cause) = (problem.map_or("", Problem::detail), problem.and_then(Problem::cause));
+        let (request_id, duration_ms) = (response.headers().get(REQUEST_ID), seconds * 1000.0);
+        let is_wished = status.is_client_error() || status == StatusCode::GATEWAY_TIMEOUT;
+        let tell = if is_wished { Tell::Nothing } else { self.watch.refused.happens((route, status.as_u16())) };
+        match tell {
+            Tell::Begins => tracing::warn!(
+                route, %method, status = status.as_u16(), detail, cause, duration_ms, ?request_id,
+                "request failed; more of this route and status are counted, and told once a minute"
+            ),
+            Tell::GoesOn(count) => tracing::warn!(
+                route, %method, status = status.as_u16(), detail, cause, duration_ms, ?request_id,
+                requests = count.times, within_seconds = count.within.as_secs(), "requests go on to fail"
+            ),
+            Tell::Nothing => {
+                tracing::debug!(route, %method, status = status.as_u16(), detail, cause, duration_ms, ?request_id, "request not served");
+            }
+        }
     }
 }
 
@@ -135,11 +165,11 @@ where
         }
         let seconds = started.elapsed().as_secs_f64();
         cells.count(response.request().method(), response.status(), seconds);
-        if response.status().is_server_error() {
-            tracing::warn!(
-                route = cells.route, method = %response.request().method(), status = response.status().as_u16(),
-                duration_ms = seconds * 1000.0, request_id = ?response.headers().get(REQUEST_ID), "request failed"
-            );
+        if response.status().is_client_error() || response.status().is_server_error() {
+            cells.log(&response, seconds);
+        }
+        for ((route, status), count) in cells.watch.refused.over() {
+            tracing::info!(route, status, requests = count.times, within_seconds = count.within.as_secs(), "no request fails so any more");
         }
         Ok(response)
     }
@@ -179,7 +209,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_handler_that_panics_is_a_500_is_counted_and_serves_the_next_request() {
-        let watch = Watch { metrics: Arc::new(Metrics::new().unwrap()), draining: Arc::default() };
+        let watch = Watch { metrics: Arc::new(Metrics::new().unwrap()), draining: Arc::default(), refused: Arc::default() };
         let metrics = watch.metrics.clone();
         let app = test::init_service(App::new().service(observed(&watch, "/r", |r| r.route(web::get().to(with_a_bug))))).await;
         let response = test::call_service(&app, test::TestRequest::get().uri("/r?x").to_request()).await;

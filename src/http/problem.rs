@@ -1,4 +1,5 @@
-//! The one place where errors become HTTP: RFC 9457 problem documents. What the database said goes to the log, never to a client.
+//! The one place where errors become HTTP: RFC 9457 problem documents. What the database said goes to the log (`observe.rs`
+//! writes it), never to a client.
 
 use std::fmt;
 
@@ -34,7 +35,14 @@ pub struct Problem {
     errors: Vec<Fault>,
     #[serde(skip)]
     header: Option<Header>,
+    /// What was behind it, for the log.
+    #[serde(skip)]
+    cause: Option<Box<Cause>>,
 }
+
+/// Behind a pointer: whatever a handler answers is as large as the largest that it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cause(String);
 
 /// What some statuses say in a header too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +70,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             header: None,
+            cause: None,
         }
     }
 
@@ -132,11 +141,20 @@ impl Problem {
     pub fn detail(&self) -> &str {
         &self.detail
     }
+
+    /// The same, because of an error that is for the log only.
+    pub fn caused_by(self, error: &StoreError) -> Self {
+        Problem { cause: Some(Box::new(Cause(format!("{}: {error}", error.class())))), ..self }
+    }
+
+    /// What was behind it, for the log; never shown to a client.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_ref().map(|cause| cause.0.as_str())
+    }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let class = error.class();
         let problem = match &error {
             StoreError::Unavailable(_) => {
                 Problem::unavailable("The database cannot be reached. Nothing was changed; try again shortly.", 2)
@@ -150,17 +168,16 @@ impl From<StoreError> for Problem {
             StoreError::Full(_) => {
                 Problem::unavailable("The database cannot write at the moment. Nothing was changed; try again later.", 30)
             }
+            StoreError::Internal(_) => {
+                Problem::unavailable("The database failed at this request. Nothing was changed; try again later.", 30)
+            }
             StoreError::Refused(_) => {
                 let detail = "A value is out of range, or refers to something that is not registered. Nothing was changed.";
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             }
             StoreError::Migration(_) | StoreError::Unreadable(_) | StoreError::Failed(_) => Problem::internal(),
         };
-        match problem.status {
-            500 => tracing::error!(%error, class, "a request failed on the database"),
-            _ => tracing::warn!(%error, class, status = problem.status, "the database did not serve a request"),
-        }
-        problem
+        problem.caused_by(&error)
     }
 }
 
@@ -252,6 +269,7 @@ mod tests {
             (StoreError::Locked(secret()), 503, true),
             (StoreError::Conflict, 503, true),
             (StoreError::Full(secret()), 503, true),
+            (StoreError::Internal(secret()), 503, true),
             (StoreError::Refused(secret()), 422, false),
             (StoreError::Failed(secret()), 500, false),
             (StoreError::Unreadable("secret 10.0.0.7".into()), 500, false),

@@ -307,10 +307,7 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
     let refreshed = match landing {
         Ok(Some(refreshed)) => refreshed,
         Ok(None) => return Err(read_problem(ReadError::NotFound, facility, day.date)),
-        Err(error) => {
-            tracing::warn!(%error, facility_id = %facility.id, "refresh failed");
-            return Err(read_problem(ReadError::Unavailable, facility, day.date));
-        }
+        Err(error) => return Err(read_problem(ReadError::Unavailable, facility, day.date).caused_by(&error)),
     };
     if !refreshed.row.is_of(&day) {
         return Err(read_problem(ReadError::Moved, facility, day.date));

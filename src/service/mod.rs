@@ -11,6 +11,7 @@ pub mod nearby;
 pub mod outage;
 pub mod reads;
 pub mod refresh;
+pub mod repeats;
 pub mod scope;
 pub mod shared;
 pub mod troubles;

@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The disk is full or cannot be written.
     #[error("the database cannot write: {0}")]
     Full(#[source] sqlx::Error),
+    /// The database failed at something of its own, as it may for a while after its disk was full. Later it may work.
+    #[error("the database failed within itself: {0}")]
+    Internal(#[source] sqlx::Error),
     #[error("the migrations cannot be applied: {0}")]
     Migration(String),
     /// Stored data that this release cannot read.
@@ -50,6 +53,7 @@ impl StoreError {
             StoreError::Conflict => "conflict",
             StoreError::Refused(_) => "refused",
             StoreError::Full(_) => "full",
+            StoreError::Internal(_) => "internal",
             StoreError::Migration(_) => "migration",
             StoreError::Unreadable(_) => "unreadable",
             StoreError::Failed(_) => "failed",
@@ -65,6 +69,8 @@ impl From<sqlx::Error> for StoreError {
                 Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::Protocol(_) => {
                     StoreError::Unavailable(error)
                 }
+                // SQLite has ended a transaction by itself, as on a full disk, and the driver took it for open still.
+                Error::BeginFailed | Error::InvalidSavePointStatement => StoreError::Unavailable(error),
                 Error::ColumnDecode { .. } | Error::Decode(_) => StoreError::Unreadable(error.to_string()),
                 _ => StoreError::Failed(error),
             };
@@ -74,9 +80,15 @@ impl From<sqlx::Error> for StoreError {
         if let (Ok(number), true) = (code.parse::<u32>(), code.len() < 5) {
             return match number & 0xff {
                 5 | 6 => StoreError::Locked(error),
+                // A statement that was under way when SQLite ended its transaction, and tables that were just changed.
+                4 | 17 => StoreError::Conflict,
                 8 | 13 => StoreError::Full(error),
-                10 | 11 | 14 | 26 => StoreError::Unavailable(error),
+                7 | 10 | 11 | 14 | 26 => StoreError::Unavailable(error),
+                // Others were faster at the lock, again and again.
+                15 => StoreError::Locked(error),
                 19 => StoreError::Refused(error),
+                // It has ended a transaction by itself, as it does on a full disk.
+                1 if database.message().ends_with("no transaction is active") => StoreError::Internal(error),
                 _ => StoreError::Failed(error),
             };
         }
@@ -85,11 +97,16 @@ impl From<sqlx::Error> for StoreError {
             // 25P03: this process stood still in a transaction for so long that the server has ended it.
             "40001" | "40P01" | "25P03" => StoreError::Conflict,
             "53100" => StoreError::Full(error),
+            // The server may not touch its own files, as where their disk has become read-only; a right that our role lacks reads otherwise.
+            "42501" if database.message().starts_with("could not ") => StoreError::Full(error),
+            "0A000" if database.message().starts_with("cached plan") => StoreError::Conflict,
             // The server is a standby, or was set to refuse writes.
             "25006" => StoreError::Unavailable(error),
             _ => match code.get(..2) {
                 Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(error),
                 Some("22" | "23") => StoreError::Refused(error),
+                // Pages that cannot be read, a connection whose state is not what it was taken for.
+                Some("XX" | "25" | "26") => StoreError::Internal(error),
                 _ => StoreError::Failed(error),
             },
         }

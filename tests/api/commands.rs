@@ -1,8 +1,18 @@
 //! The commands as a whole: help that helps, and exit codes that scripts can rely on.
 
-use serde_json::Value;
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::support::{Service, plain_sql::execute, service::Launch};
+use crate::support::{
+    Service,
+    events::event,
+    outside::Outside,
+    plain_sql::execute,
+    service::Launch,
+    site::{Site, a_zone_at_noon, acknowledged},
+    wait_until,
+};
 
 async fn both_stores() -> [Launch; 2] {
     [Service::on_sqlite(), Service::on_postgres().await]
@@ -79,6 +89,46 @@ async fn an_audit_lists_the_row_that_differs_and_a_rebuild_heals_it() {
         let healed = launch.run(&["rebuild", "--all"]).await;
         assert!(healed.output.contains("1 row changed"), "{}", healed.output);
         assert_eq!(launch.run(&["audit"]).await.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn what_a_mark_or_an_expiry_explains_is_shown_by_an_audit_and_is_no_finding() {
+    for launch in both_stores().await {
+        let service = launch.start().await;
+        let zone = a_zone_at_noon().0;
+        let [marked, expires, tampered] =
+            [Site::register(&service, &zone).await, Site::register(&service, &zone).await, Site::register(&service, &zone).await];
+        let unit = json!({
+            "inventory_id": Uuid::new_v4(), "blood_bank_id": expires.bank, "quantity": 4, "expires_at": (Timestamp::now() + 3.seconds()).to_string()
+        });
+        acknowledged(&service, &event("inventory.set", unit)).await;
+        expires.shows(&service, (4, 0, 0)).await;
+        let launch = service.kill_9().await;
+        let mut sql = Outside::connect(launch.database_url()).await;
+        let (facility, row) = (sql.id(marked.facility), sql.id(Uuid::new_v4()));
+        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+        let mut said = String::new();
+        wait_until("the unit has expired", async || {
+            let exited = launch.run(&["audit"]).await;
+            assert_eq!(exited.code, Some(0), "{}", exited.output);
+            said = exited.output;
+            said.contains("2 rows differ")
+        })
+        .await;
+        assert!(said.contains("3 facilities audited, 0 rows differ. Besides, 2 rows differ, as a mark or an expiry explains."), "{said}");
+        let explained = |site: &Site| {
+            said.lines().any(|line| line.contains(&site.facility.to_string()) && line.contains("; explained: a mark or an expiry"))
+        };
+        assert!(explained(&marked) && explained(&expires) && !explained(&tampered), "{said}");
+        sql.run(format!(
+            "UPDATE dashboard_daily_summary SET total_requests = total_requests + 1000 WHERE facility_id = {}",
+            sql.id(tampered.facility)
+        ))
+        .await;
+        let found = launch.run(&["audit"]).await;
+        assert_eq!(found.code, Some(1), "{}", found.output);
+        assert!(found.output.contains("3 facilities audited, 1 row differs. Besides, 2 rows differ,"), "{}", found.output);
     }
 }
 

@@ -18,6 +18,7 @@ mod generate;
 mod harness;
 mod import;
 mod listings;
+mod log_lines;
 mod metrics;
 mod midnight;
 mod outage;

@@ -5,6 +5,7 @@ mod beside;
 mod drift;
 mod held;
 mod locks;
+mod moved;
 mod moves;
 mod plain;
 mod replicated;

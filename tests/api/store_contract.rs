@@ -3,6 +3,7 @@
 
 mod audit;
 mod derive;
+mod errors;
 mod fleet;
 mod marks;
 mod postgres_db;

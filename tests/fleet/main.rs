@@ -24,6 +24,7 @@ mod far;
 mod frozen;
 mod losses;
 mod postgres;
+mod quiet;
 mod read_pool;
 mod redis;
 mod restores;

@@ -1,5 +1,5 @@
-//! A disk that gets full under SQLite: a real file system of a few megabytes, in a mount namespace of its own, which goes with whoever
-//! holds it.
+//! A disk that gets full under SQLite, or under Postgres: a real file system of a few megabytes, in a mount namespace of its own, which
+//! goes with whoever holds it.
 
 use std::{
     io::{BufRead, BufReader},
@@ -7,6 +7,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use jiff::{Timestamp, ToSpan};
+use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -14,6 +16,7 @@ use uuid::Uuid;
 use crate::support::{
     Service,
     events::event,
+    postgres::Postgres,
     site::{Site, a_zone_at_noon, audited},
     wait_until,
 };
@@ -56,14 +59,23 @@ impl SmallDisk {
 
     /// Takes all the room that is left.
     fn fill(&self) {
-        let block = vec![0; 4096];
-        let mut ballast = std::fs::File::create(self.seen_from_outside().join("ballast")).expect("a file can be made");
-        while std::io::Write::write_all(&mut ballast, &block).is_ok() {}
+        fill(&self.seen_from_outside());
     }
 
     fn make_room(&self) {
-        std::fs::remove_file(self.seen_from_outside().join("ballast")).expect("it is there");
+        make_room(&self.seen_from_outside());
     }
+}
+
+/// Takes all the room that is left in the file system of that folder.
+fn fill(folder: &Path) {
+    let block = vec![0; 4096];
+    let mut ballast = std::fs::File::create(folder.join("ballast")).expect("a file can be made");
+    while std::io::Write::write_all(&mut ballast, &block).is_ok() {}
+}
+
+fn make_room(folder: &Path) {
+    std::fs::remove_file(folder.join("ballast")).expect("it is there");
 }
 
 impl Drop for SmallDisk {
@@ -116,4 +128,85 @@ async fn on_a_full_disk_events_are_refused_wholly_and_figures_are_served() {
     audited(service.launch()).await;
     let again = service.kill_9().await.start().await;
     site.shows(&again, (acknowledged, 0, acknowledged)).await;
+}
+
+/// Everything that a client may ask: reads of each kind, writes of each kind.
+fn requests(service: &Service, site: Site, number: u128) -> Vec<(&'static str, RequestBuilder)> {
+    let facility = site.facility;
+    let date = (Timestamp::now() - (24 * (2 + number as i64 % 300)).hours()).in_tz("UTC").expect("it is a zone").date();
+    let get = |path: String| service.request(Method::GET, &path);
+    let json = |method: Method, path: String, body: serde_json::Value| service.request(method, &path).json(&body);
+    // A long name each: what is written has to take room.
+    let (id, name) = (Uuid::new_v4(), "North ".repeat(30));
+    vec![
+        ("event", json(Method::POST, "/v1/events".into(), site.request(Uuid::new_v4(), Timestamp::now()))),
+        ("stock", json(Method::POST, "/v1/events".into(), site.stock(Uuid::new_v4(), 1))),
+        ("registration", json(Method::PUT, format!("/v1/facilities/{id}"), json!({"name": name, "timezone": "Etc/UTC"}))),
+        ("bank", json(Method::PUT, format!("/v1/blood-banks/{id}"), json!({"name": name, "facility_id": facility}))),
+        ("single", get(format!("/v1/facilities/{facility}/summaries/today"))),
+        ("source", get(format!("/v1/facilities/{facility}/summaries/today")).header("cache-control", "no-cache")),
+        ("past", get(format!("/v1/facilities/{facility}/summaries/{date}"))),
+        ("range", get(format!("/v1/facilities/{facility}/summaries")).header("cache-control", "no-cache")),
+        ("listing", get("/v1/summaries/today".into()).header("cache-control", "no-cache")),
+        ("facilities", get("/v1/facilities".into())),
+        ("unknown", get(format!("/v1/facilities/{id}"))),
+        ("refresh", service.request(Method::POST, &format!("/v1/facilities/{facility}/refresh"))),
+        ("rebuild", service.request(Method::POST, "/v1/rebuild")),
+        ("run", get(format!("/v1/runs/{id}"))),
+        ("ready", get("/health/ready".into())),
+    ]
+}
+
+/// Asks all of it once. How many were refused, each as it should be; and what was answered otherwise.
+async fn ask_all(service: &Service, site: Site, number: u128) -> (u32, Vec<String>) {
+    let asked = requests(service, site, number).into_iter().map(|(what, request)| async move {
+        let answer = request.send().await.expect("the service answers");
+        let (status, retry) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+        let text = answer.text().await.expect("it is text");
+        match status {
+            200 | 202 | 404 => Ok(0),
+            503 if retry => Ok(1),
+            _ => Err(format!("{what} was answered {status}: {text}")),
+        }
+    });
+    let (mut refused, mut wrong) = (0, Vec::new());
+    for outcome in futures_util::future::join_all(asked).await {
+        match outcome {
+            Ok(one) => refused += one,
+            Err(error) => wrong.push(error),
+        }
+    }
+    (refused, wrong)
+}
+
+#[tokio::test]
+async fn on_a_full_disk_under_postgres_everybody_is_served_or_asked_to_come_again() {
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made under target");
+    let settings = ["max_connections=40", "max_wal_size=32MB", "min_wal_size=32MB", "shared_buffers=1MB", "autovacuum=off"];
+    let (postgres, holder) = Postgres::start_on_small_disk(folder.path(), 160, &settings);
+    let disk = PathBuf::from(format!("/proc/{holder}/root{}", folder.path().display()));
+    let service = Service::on(postgres.fresh_database().await).env("FACILITY_SUMMARY__REBUILD__CRON", "*/2 * * * * *").start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let mut number = 0;
+    for round in 0..3 {
+        fill(&disk);
+        let mut refused = 0;
+        wait_until("the disk is full", async || {
+            number += 1;
+            let (now, wrong) = ask_all(&service, site, number).await;
+            assert!(wrong.is_empty(), "in round {round}, on a full disk: {wrong:#?}");
+            refused += now;
+            refused >= 100
+        })
+        .await;
+        make_room(&disk);
+        wait_until("everybody is served again", async || {
+            number += 1;
+            let (refused, wrong) = ask_all(&service, site, number).await;
+            assert!(wrong.is_empty(), "in round {round}, with room again: {wrong:#?}");
+            refused == 0
+        })
+        .await;
+    }
+    audited(service.launch()).await;
 }

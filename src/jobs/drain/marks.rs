@@ -22,6 +22,12 @@ const MERGE_ABOVE: usize = 1_000;
 /// Facilities that may keep one pass waiting for a lock; after so many a whole table is locked, most likely.
 const GIVE_UP_AFTER: usize = 3;
 
+/// The removal of one of many facilities waits that part of the usual for its lock: there may be many that somebody holds.
+const REMOVAL_WAITS_PART: u32 = 10;
+
+/// A facility, and the marks that name it.
+type Marked<'m> = (Uuid, Vec<&'m Mark>);
+
 /// What became of a facility that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Removed {
@@ -45,22 +51,11 @@ impl Drain {
                 None => of_all.push(mark),
             }
         }
-        let mut left = 0;
         let (mut known, gone): (Vec<_>, Vec<_>) = by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
-        for (id, marks) in gone {
-            if self.stop.is_cancelled() || left >= GIVE_UP_AFTER {
-                return Ok(false);
-            }
-            match self.remove(id, &marks).await {
-                Ok(Removed::Yes) => {}
-                Ok(Removed::IsBack) => known.push((id, marks)),
-                Err(error) if error.is_of_the_whole_database() => return Err(error),
-                Err(error) => {
-                    self.refresher.tell_waiting(id, &error);
-                    left += 1;
-                }
-            }
-        }
+        // Counted apart: those that are gone, and locked, must not keep the others from their turn.
+        let (back, all_removed) = self.remove_all(gone).await?;
+        known.extend(back);
+        let mut left = 0;
         // In another order each time: who waits for a lock at the front must not keep the others from their turn.
         known.shuffle(&mut rand::rng());
         for chunk in known.chunks(self.chunk) {
@@ -89,10 +84,32 @@ impl Drain {
         if !of_all.is_empty() {
             left += usize::from(!self.refresh_everything(&of_all).await?);
         }
-        if left > 0 && marks.len() > MERGE_ABOVE {
+        let all_done = left == 0 && all_removed;
+        if !all_done && marks.len() > MERGE_ABOVE {
             self.merge(marks).await?;
         }
-        Ok(left == 0)
+        Ok(all_done)
+    }
+
+    /// Removes the rows of facilities that are gone. Answers those that are back, and whether none is left.
+    async fn remove_all<'m>(&self, mut gone: Vec<Marked<'m>>) -> store::Result<(Vec<Marked<'m>>, bool)> {
+        let (mut back, mut left) = (Vec::new(), 0);
+        gone.shuffle(&mut rand::rng());
+        for (id, marks) in gone {
+            if self.stop.is_cancelled() || left >= GIVE_UP_AFTER {
+                return Ok((back, false));
+            }
+            match self.remove(id, &marks).await {
+                Ok(Removed::Yes) => {}
+                Ok(Removed::IsBack) => back.push((id, marks)),
+                Err(error) if error.is_of_the_whole_database() => return Err(error),
+                Err(error) => {
+                    self.refresher.tell_waiting(id, &error);
+                    left += 1;
+                }
+            }
+        }
+        Ok((back, left == 0))
     }
 
     /// Facilities that other programs registered, renamed, moved or removed. False where some that are gone could not be removed yet.
@@ -131,7 +148,8 @@ impl Drain {
     /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under way must not write them again; and looked
     /// for again then: who has registered it once more in the meantime has written rows of its new life.
     async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<Removed> {
-        let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
+        let vantage = self.changes.vantage();
+        let mut tx = self.store.begin(self.refresher.lock_timeout / REMOVAL_WAITS_PART).await?;
         let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
         if taken.iter().any(|mark| mark.facility_id != Some(id)) {
             return Err(StoreError::Conflict); // a backup that was restored gives the number of a mark to another
@@ -146,6 +164,8 @@ impl Drain {
         tx.note_facilities(&[id]).await?;
         tx.commit().await?;
         self.directory.reload(&*self.store, &[id]).await?;
+        // At once: this pass may wait for somebody's lock before it looks at the outbox again, and others list a facility without rows.
+        self.changes.publish_facilities(&vantage, vec![id]);
         Ok(Removed::Yes)
     }
 

@@ -237,7 +237,11 @@ impl Drain {
         };
         self.begun.store(begun, Ordering::Relaxed);
         match self.changes.begin(begun).await {
-            Ok(()) => tracing::info!(generation = begun, "a generation of the change stream begins"),
+            // Servers with two streams begin one after the other: that is said by the rivals.
+            Ok(()) if self.troubles.begins("generations", "begin") => {
+                tracing::info!(generation = begun, "a generation of the change stream begins");
+            }
+            Ok(()) => tracing::debug!(generation = begun, "another generation of the change stream begins"),
             // Said once, as of any message that the stream does not take.
             Err(error) => tracing::debug!(%error, "the change stream could not be begun"),
         }

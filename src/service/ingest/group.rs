@@ -54,12 +54,16 @@ impl<'a> Group<'a> {
 
     /// Commits the group. One outcome a request, in order. Takes no longer than half of `ingest.timeout_ms` and one wait for a lock
     /// before the commit itself.
-    pub(super) async fn commit(&mut self, lock_timeout: Duration) -> store::Result<Vec<Result<Applied, IngestError>>> {
+    pub(super) async fn commit(mut self, lock_timeout: Duration) -> store::Result<Vec<Result<Applied, IngestError>>> {
         let vantage = self.parts.changes.vantage();
         let bound = Duration::from_millis(self.parts.settings.timeout_ms) / 2 + lock_timeout;
         // A database that hangs answers nothing, not even that a statement took too long. Before its commit a transaction is just dropped.
         let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
-        let Prepared { tx, folded, days, refreshed } = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))??;
+        let prepared = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?;
+        if matches!(prepared, Err(StoreError::Conflict)) {
+            self.read_facilities_again().await;
+        }
+        let Prepared { tx, folded, days, refreshed } = prepared?;
         tx.commit().await?;
         self.after_commit(&vantage, &refreshed).await;
         Ok(self.outcomes(folded, &days, &refreshed))
@@ -67,7 +71,7 @@ impl<'a> Group<'a> {
 
     /// After a conflict: one of the facilities may be in another zone than was thought, or gone. What cannot be read now is met again by the
     /// next attempt.
-    pub(super) async fn read_facilities_again(&self) {
+    async fn read_facilities_again(&self) {
         let ids: Vec<Uuid> = self.overlay.facilities.iter().chain(self.registered.keys()).copied().collect();
         if let Err(error) = self.parts.directory.reload(&*self.parts.store, &ids).await {
             tracing::debug!(%error, "the facilities of a group could not be read again");

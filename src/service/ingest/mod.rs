@@ -255,13 +255,9 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
     let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<_>)) = requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
     let mut attempt = 1;
     let result = loop {
-        let mut group = Group::new(parts, &events);
-        let tried = std::panic::AssertUnwindSafe(group.commit(lock_timeout)).catch_unwind().await;
+        let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout)).catch_unwind().await;
         match tried {
-            Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => {
-                attempt += 1;
-                group.read_facilities_again().await;
-            }
+            Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => attempt += 1,
             Ok(result) => break Some(result),
             Err(_) => break None,
         }
@@ -279,7 +275,8 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
         }
         Some(Err(error)) => {
             parts.outage.failed(&error);
-            tracing::warn!(%error, requests = replies.len(), "events refused");
+            // Whoever answers them tells it when that begins, and counts the rest.
+            tracing::debug!(%error, requests = replies.len(), "events refused");
             refuse(replies, error);
             Vec::new()
         }
@@ -301,15 +298,16 @@ fn is_worth_another_try(error: &StoreError, alone: bool, patience: Patience) -> 
 
 /// Tells everybody. The first gets the error itself, the others its class, since it cannot be copied.
 fn refuse(replies: Vec<Reply>, error: StoreError) {
-    let is_lock = matches!(error, StoreError::Locked(_) | StoreError::Conflict);
-    let in_doubt = matches!(error, StoreError::InDoubt(_));
+    let another: fn() -> StoreError = match error {
+        StoreError::Locked(_) | StoreError::Conflict => || StoreError::Conflict,
+        StoreError::InDoubt(_) => || StoreError::InDoubt(sqlx::Error::PoolTimedOut),
+        StoreError::Full(_) => || StoreError::Full(sqlx::Error::PoolTimedOut),
+        StoreError::Internal(_) => || StoreError::Internal(sqlx::Error::PoolTimedOut),
+        _ => || StoreError::Unavailable(sqlx::Error::PoolTimedOut),
+    };
     let mut error = Some(error);
     for reply in replies {
-        let same = error.take().unwrap_or(match (is_lock, in_doubt) {
-            (true, _) => StoreError::Conflict,
-            (_, true) => StoreError::InDoubt(sqlx::Error::PoolTimedOut),
-            _ => StoreError::Unavailable(sqlx::Error::PoolTimedOut),
-        });
+        let same = error.take().unwrap_or_else(another);
         let _ = reply.send(Err(IngestError::Unavailable(same)));
     }
 }

@@ -213,6 +213,32 @@ async fn a_locked_facility_does_not_keep_the_days_of_others_closed_nor_their_row
 }
 
 #[tokio::test]
+async fn removed_facilities_whose_locks_are_held_do_not_keep_the_marks_of_others_waiting() {
+    // A rebuild would find the other's day by itself.
+    let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__REBUILD__CRON", "off");
+    let service = launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 100).start().await;
+    let (zone, _) = a_zone_at_noon();
+    let other = Site::register(&service, &zone).await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    let mut gone = Vec::new();
+    for _ in 0..4 {
+        gone.push(sql.id(Site::register(&service, &zone).await.facility));
+    }
+    let gone = gone.join(", ");
+    let mut holder = Outside::connect(service.database_url()).await;
+    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id IN ({gone}) FOR UPDATE")).await;
+    sql.run(format!("DELETE FROM blood_banks WHERE facility_id IN ({gone}); DELETE FROM facilities WHERE id IN ({gone})")).await;
+    several_drains(&service).await;
+    sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})", sql.id(other.facility))).await;
+    other.shows(&service, (0, 0, 1)).await;
+    let rows = format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id IN ({gone})");
+    assert_eq!(sql.number(rows.clone()).await, 4, "their locks are held still");
+    holder.run("ROLLBACK").await;
+    wait_until("their rows are removed, too", async || sql.number(rows.clone()).await == 0).await;
+    audited(service.launch()).await;
+}
+
+#[tokio::test]
 async fn a_file_that_another_process_writes_to_is_still_read_and_events_are_refused() {
     let service = Service::on_sqlite().env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 300).start().await;
     let (zone, today) = a_zone_at_noon();

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Fleet, holds, set_stock};
 use crate::{
     steps::{Plain, get, noon_zone, path, post},
-    support::{Service, events::event, site::Site, wait_until},
+    support::{Service, events::event, plain_sql::number, site::Site, wait_until},
 };
 
 /// What every replica says of a facility: its name and zone, as a JSON array; null where there is none.
@@ -122,5 +122,38 @@ async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica(
         wait_until("it is gone", async || replica.get(&path(goes.facility, "today")).await.status() == 404).await;
         wait_until("its figures are gone", async || entries(replica).await == Some(1)).await;
         holds(replica, stays, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_removed_facility_is_gone_at_every_replica_while_a_mark_of_another_waits_for_its_lock() {
+    // Longer than anybody waits here.
+    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 60_000)).await;
+    let (locked, removed) = (Uuid::new_v4(), Uuid::new_v4());
+    let mut plain = Plain::beside(&fleet[0]).await;
+    for id in [locked, removed] {
+        plain.run(&format!("INSERT INTO facilities (id, name, timezone) VALUES ('{id}', 'North', 'UTC')")).await;
+        all_list(&fleet, id, "North", "UTC").await;
+    }
+    let waiting = "SELECT (SELECT count(*) FROM summary_marks) + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM facility_outbox)";
+    wait_until("all that was written so far is told", async || number(fleet[0].database_url(), waiting).await == 0).await;
+    let told = async || fleet.sum("stream_publications_total", &[("outcome", "published")]).await;
+    let before = told().await;
+    let mut holder = Plain::beside(&fleet[0]).await;
+    holder.run(&format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{locked}' FOR UPDATE")).await;
+    // Both in one transaction, so that one pass of the drain sees both.
+    plain
+        .run(&format!(
+            "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{locked}'); DELETE FROM facilities WHERE id = '{removed}'"
+        ))
+        .await;
+    // By whoever removed it, and not only by whoever looks next: a replica that has not heard lists a facility without rows.
+    wait_until("its removal is told", async || told().await > before).await;
+    for replica in &fleet.replicas {
+        wait_until("it is gone", async || replica.get(&format!("/v1/facilities/{removed}")).await.status() == 404).await;
+    }
+    holder.run("ROLLBACK").await;
+    for replica in &fleet.replicas {
+        wait_until("the other's mark is dealt with", async || get(replica, &path(locked, "today")).await["total_requests"] == 1).await;
     }
 }

@@ -58,6 +58,14 @@ async fn replicas_on_different_redis_servers_say_what_is_wrong_once_a_minute() {
     let before = begun().await;
     wait_until("generations go on to begin", async || begun().await >= before + 6.0).await;
     assert_eq!([&fleet[0], &stray].map(said), [1, 1]);
+    // Nor is there a line for each message that was missed.
+    let missed = |replica: &Service| replica.logs().iter().filter(|line| line.contains("of the change stream were missed")).count();
+    assert_eq!([&fleet[0], &stray].map(missed), [1, 1]);
+    drop(stray);
+    let over = || fleet[0].logged("no message of the change stream is missed any more");
+    wait_until("it says when that is over", async || !over().is_empty()).await;
+    let gaps = Scrape::of(&fleet[0]).await.sum("stream_gaps_total", &[("reason", "generation")]);
+    assert_eq!((over().len(), over()[0]["times"].as_f64()), (1, Some(gaps)));
 }
 
 #[tokio::test]

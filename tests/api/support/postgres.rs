@@ -6,6 +6,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Mutex, OnceLock,
@@ -14,6 +15,8 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-postgres.sh");
 
 /// A running cluster; dropping it stops the server and deletes its data.
 pub struct Postgres {
@@ -51,9 +54,27 @@ impl Postgres {
 
     /// [`Postgres::start`] with environment variables for the server, such as libfaketime's.
     pub fn start_in_environment(settings: &[&str], environment: &[(&str, String)]) -> Postgres {
-        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-postgres.sh"))
-            .args(settings)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+        let mut script = Command::new(SCRIPT);
+        script.args(settings).envs(environment.iter().map(|(name, value)| (name, value)));
+        Postgres::run(script)
+    }
+
+    /// [`Postgres::start`] on a file system of so many megabytes, mounted at the folder for nobody but the server and what looks through
+    /// `/proc/<process>/root`; that of the answer.
+    pub fn start_on_small_disk(folder: &Path, megabytes: u32, settings: &[&str]) -> (Postgres, u32) {
+        // SAFETY: it only asks.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-current-user", "--keep-caps", "--mount"] };
+        let mount = format!("mount -t tmpfs -o size={megabytes}m,mode=1777 none \"$0\" && TMPDIR=\"$0\" exec \"$@\"");
+        let mut script = Command::new("unshare");
+        script.args(namespaces).args(["sh", "-c", &mount]).arg(folder).arg(SCRIPT).args(settings);
+        let postgres = Postgres::run(script);
+        let holder = postgres.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).script.id();
+        (postgres, holder)
+    }
+
+    fn run(mut script: Command) -> Postgres {
+        let mut script = script
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0) // a Ctrl-C meant for the tests must not reach it: it has to clean up after them

@@ -1,0 +1,124 @@
+//! What the log says of requests that are not served: nothing of those that their clients got wrong or would not have otherwise, and of an
+//! outage a line when it begins and one with the number when it is over.
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use uuid::Uuid;
+
+use crate::{
+    on_both_stores,
+    steps::{path, read},
+    support::{
+        Service,
+        postgres::Postgres,
+        site::{Site, a_zone_at_noon, acknowledged},
+        wait_until,
+    },
+};
+
+const TIMES: usize = 20;
+
+/// Entries of the log from that level on.
+fn worries(service: &Service) -> Vec<Value> {
+    let entries = service.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    entries.filter(|entry| ["WARN", "ERROR"].contains(&entry["level"].as_str().unwrap_or_default())).collect()
+}
+
+/// Sends bytes as they are, and reads what comes until the connection is closed.
+async fn raw(service: &Service, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(service.address).await.expect("it listens");
+    stream.write_all(bytes).await.expect("it takes bytes");
+    stream.shutdown().await.expect("it can be told that this is all");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await; // a reset is an end, too
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+on_both_stores! {
+    async fn nothing_that_its_client_got_wrong_or_would_not_have_otherwise_is_a_warning(service: Service) {
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        let before = worries(&service);
+        let event = |data: Value| json!({"specversion": "1.0", "id": "1", "source": "/tests", "type": "request.set",
+            "time": jiff::Timestamp::now().to_string(), "data": data});
+        for number in 0..TIMES {
+            let past = path(site.facility, &format!("2020-01-{:02}", 1 + number));
+            let status = |response: reqwest::Response| response.status().as_u16();
+            let its_own = |response: reqwest::Response| assert!(response.status().is_client_error(), "{response:?}");
+            assert_eq!(status(read(&service, &past, "only-if-cached").await), 504);
+            its_own(service.get(&path(Uuid::new_v4(), "today")).await);
+            its_own(service.get(&path(site.facility, "2100-01-01")).await);
+            its_own(service.get(&path(site.facility, "never")).await);
+            its_own(service.get("/v1/facilities?colour=red").await);
+            its_own(service.get("/nothing/here").await);
+            its_own(service.request(reqwest::Method::DELETE, "/v1/facilities").send().await.unwrap());
+            its_own(service.post("/v1/events", &json!({"no": "event"})).await);
+            its_own(service.post("/v1/events", &event(json!({"request_id": 5}))).await);
+            let unknown = json!({"request_id": Uuid::new_v4(), "facility_id": Uuid::new_v4(), "created_at": "2026-01-01T00:00:00Z"});
+            its_own(service.post("/v1/events", &event(unknown)).await);
+            its_own(service.put(&format!("/v1/blood-banks/{}", Uuid::new_v4()), &json!({"facility_id": Uuid::new_v4(), "name": "x"})).await);
+            let text = service.request(reqwest::Method::POST, "/v1/events").header("content-type", "text/plain").body("hello");
+            its_own(text.send().await.unwrap());
+            let large = service.request(reqwest::Method::POST, "/v1/events").header("content-length", 1 << 30).body("");
+            let _ = large.send().await; // 413, or a client that sees that it promised more than it has
+            raw(&service, b"POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{").await;
+            raw(&service, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
+            raw(&service, b"GET / HTTP/9.9\r\n\r\n").await;
+            raw(&service, b"GET /v1/facilities HTTP/1.1\r\n").await;
+            raw(&service, b"POST /v1/events HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").await;
+            let asked = format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", path(site.facility, "today"));
+            drop(TcpStream::connect(service.address).await.unwrap().write_all(asked.as_bytes()).await); // gone before the answer
+        }
+        let today = path(site.facility, "today");
+        wait_until("it serves", async || service.get(&today).await.status() == 200).await;
+        let after = worries(&service);
+        assert_eq!(after.len(), before.len(), "{:#?}", &after[before.len()..]);
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_told_once_and_with_its_number_when_it_is_over() {
+    let postgres = Postgres::start(&[]);
+    let service = Service::on(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 1_000)
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
+        .start()
+        .await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let today = path(site.facility, "today");
+    acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
+    postgres.stop();
+    wait_until("it knows", async || read(&service, &today, "no-cache").await.status() == 503).await;
+    let before = service.logged("request failed; more of this route and status are counted, and told once a minute").len();
+    let (mut refused, mut asked) = (0, 0);
+    for _ in 0..TIMES {
+        let path = format!("/v1/facilities/{}/refresh", site.facility);
+        let refresh = service.request(reqwest::Method::POST, &path).send();
+        let event = site.stock(Uuid::new_v4(), 1);
+        let unknown = crate::steps::path(Uuid::new_v4(), "today");
+        let all = tokio::join!(read(&service, &today, "no-cache"), service.post("/v1/events", &event), refresh, service.get(&unknown));
+        for status in [all.0.status(), all.1.status(), all.2.unwrap().status()] {
+            asked += 1;
+            refused += usize::from(status == 503);
+        }
+        // Not registered, as long as the directory is proven not long ago.
+        assert!([404, 503].contains(&all.3.status().as_u16()));
+    }
+    assert_eq!(refused, asked, "the database is away");
+    let failed = service.logged("request failed; more of this route and status are counted, and told once a minute");
+    assert!(before == 1 && failed.len() == 3, "one a route: {failed:#?}");
+    assert!(failed.iter().any(|entry| entry["cause"].as_str().is_some_and(|cause| cause.starts_with("unavailable: "))), "{failed:#?}");
+    let lines = worries(&service);
+    assert!(lines.len() <= 15, "{} lines for {asked} requests: {lines:#?}", lines.len());
+    postgres.start_again();
+    wait_until("events are taken again", async || service.post("/v1/events", &site.stock(Uuid::new_v4(), 1)).await.status() == 200).await;
+    wait_until("it says that it is over", async || {
+        assert_eq!(service.get(&today).await.status(), 200);
+        service.logged("no request fails so any more").len() == 3
+    })
+    .await;
+    let counted: f64 = service.logged("no request fails so any more").iter().filter_map(|entry| entry["requests"].as_f64()).sum();
+    assert!(counted >= asked as f64, "{counted} were counted, of {asked} and more");
+}
