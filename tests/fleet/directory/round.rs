@@ -33,7 +33,7 @@ const READERS: usize = 5;
 /// How long the parts may take to start, and a facility to be registered.
 const START_MS: i64 = 12_000;
 const FACILITY_MS: i64 = 60;
-/// Complaints of a kind that are told.
+/// Complaints of a kind that are told, where TOLD does not say how many.
 const TOLD: usize = 4;
 /// How long a fleet may take until all its answers are exact again, once nothing is broken and nobody writes.
 const SETTLES: Duration = Duration::from_secs(30);
@@ -78,7 +78,7 @@ impl fmt::Display for Outcome {
         verdict.complaints.iter().for_each(|complaint| kinds.entry(complaint.lie).or_default().push(complaint));
         for (lie, complaints) in kinds {
             writeln!(out, "  {lie:?} {} times, such as", complaints.len())?;
-            let step = complaints.len().div_ceil(TOLD);
+            let step = complaints.len().div_ceil(super::setting("TOLD").unwrap_or(TOLD));
             complaints.iter().step_by(step).try_for_each(|complaint| writeln!(out, "    {complaint}"))?;
         }
         Ok(())
@@ -104,7 +104,7 @@ pub async fn run(plan: Plan) -> Outcome {
     })
     .await;
     let world = Arc::new(World::new(plan, fleet.places.clone(), ahead_ms));
-    let mut truth = wal::begin(&world.places.primary).await;
+    let mut truth = wal::begin(&world.places.primary, world.now_ms()).await;
     world.places.sites.iter().for_each(|site| world.knows(site.facility));
     let mut writers = populated(&world).await;
     let (mut writing, mut reading) = (JoinSet::new(), JoinSet::new());

@@ -17,7 +17,7 @@ const SLOT: &str = "truth";
 const TABLES: [&str; 5] = ["facilities", "blood_banks", "blood_inventory", "blood_distributions", "blood_requests"];
 
 /// Keeps the log from now on, and answers what the tables hold at this moment, when nobody writes.
-pub async fn begin(database_url: &str) -> Truth {
+pub async fn begin(database_url: &str, now_ms: i64) -> Truth {
     let mut connection = connect(database_url).await;
     let make = format!("SELECT pg_create_logical_replication_slot('{SLOT}', 'test_decoding')");
     connection.execute(AssertSqlSafe(make)).await.expect("a slot can be made: wal_level is logical");
@@ -31,7 +31,7 @@ pub async fn begin(database_url: &str) -> Truth {
             let text =
                 |value: &serde_json::Value| value.as_str().map(str::to_owned).or_else(|| (!value.is_null()).then(|| value.to_string()));
             let columns: Vec<(String, Option<String>)> = columns.map(|(name, value)| (name.clone(), text(value))).collect();
-            put(&mut truth, table, &columns, true, 0, 0); // as if it had ever been so
+            put(&mut truth, table, &columns, true, now_ms, 0);
         }
     }
     truth
