@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fleet simulate replay bench fmt lint
+.PHONY: help run test test-fleet test-fleet-random simulate replay bench fmt lint
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 # Optimized: a hundred thousand schedules take two minutes so, and ten otherwise.
 SIMULATION = cargo test --locked --config profile.dev.package.facility-summary.opt-level=1 --test simulation -- --nocapture
@@ -19,6 +19,11 @@ test: ## install what the tests need, run them all, hold the service to its Open
 test-fleet: ## of those, only the fleet under faults: minutes; FLEET=name runs the scenarios whose names have it
 	tests/install-deps.sh
 	cargo test --locked --test fleet -- --nocapture $(FLEET)
+
+test-fleet-random: ## not part of those: a fleet whose directory moves, in random rounds for MINUTES (10), from SEED on, of a KIND (all zones removals banks lists figures), with FACILITIES
+	tests/install-deps.sh
+	MINUTES=$(MINUTES) SEED=$(SEED) KIND=$(KIND) FACILITIES=$(FACILITIES) SECONDS=$(SECONDS) FAULTS=$(FAULTS) \
+	    cargo test --locked --test fleet -- --ignored --nocapture random_rounds
 
 simulate: ## of those, only the simulated fleet: SCHEDULES random schedules (100000), and each rule of the protocol broken (MUTANT=Name: only that)
 	$(SIMULATION)

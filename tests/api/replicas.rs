@@ -1,11 +1,17 @@
 //! Several replicas of the service on one Postgres and one Redis: they answer as one, whichever of their parts is missing.
 
+mod asked_age;
+mod came_back;
 mod changes;
+mod claims;
 mod company;
+mod directory;
 mod epochs;
 mod gaps;
 mod honest;
 mod leader;
+mod moved_bank;
+mod moved_zone;
 mod one_refresh;
 mod own_writes;
 mod read_pool;

@@ -20,6 +20,7 @@ mod writers;
 mod clocks;
 mod crashes;
 mod deploys;
+mod directory;
 mod far;
 mod frozen;
 mod losses;

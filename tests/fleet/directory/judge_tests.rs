@@ -1,0 +1,434 @@
+//! The world's judge is judged: histories of our own making, each with a lie that it must condemn, and beside it one that only looks so.
+
+use jiff::civil::{Date, date};
+use uuid::Uuid;
+
+use super::{
+    figures::start_of,
+    judge::{Lie, judge},
+    seen::{Answer, Asked, Entry, Item, Said, Stated, Stating, TYPES},
+    truth::{Activity, Bank, Facility, Truth, Unit},
+};
+use crate::history::Fate;
+
+/// The 15th begins in Kiritimati at ten in the morning of the 14th in UTC: at noon it is the 15th there, and the 14th in Niue and Warsaw.
+const EAST: &str = "Pacific/Kiritimati";
+const WEST: &str = "Pacific/Niue";
+const WARSAW: &str = "Europe/Warsaw";
+const SOMEWHERE: Uuid = Uuid::from_u128(1);
+const ELSEWHERE: Uuid = Uuid::from_u128(2);
+const BANK: Uuid = Uuid::from_u128(3);
+const ROW: Uuid = Uuid::from_u128(4);
+const O_POSITIVE: usize = 0;
+
+fn noon() -> i64 {
+    start_of("UTC", date(2031, 3, 14)) + 12 * 3_600_000
+}
+
+fn the(day: i8) -> Date {
+    date(2031, 3, day)
+}
+
+/// What was committed, in milliseconds since noon; facilities were there long before.
+#[derive(Default)]
+struct Past {
+    truth: Truth,
+    commits: usize,
+}
+
+impl Past {
+    fn with(zone: &str) -> Past {
+        let mut past = Past::default();
+        past.facility(-3_600_000, SOMEWHERE, Some(zone));
+        past
+    }
+
+    fn commit(&mut self) -> usize {
+        self.commits += 1;
+        self.commits
+    }
+
+    fn facility(&mut self, at_ms: i64, id: Uuid, zone: Option<&str>) {
+        let (commit, row) = (self.commit(), zone.map(|zone| Facility { name: id.to_string(), zone: zone.to_owned() }));
+        self.truth.facilities.put(id, noon() + at_ms, commit, noon() + at_ms, row);
+    }
+
+    fn bank(&mut self, at_ms: i64, facility: Uuid) {
+        let commit = self.commit();
+        self.truth.banks.put(BANK, noon() + at_ms, commit, noon() + at_ms, Some(Bank { facility }));
+    }
+
+    fn unit(&mut self, at_ms: i64, id: Uuid, quantity: i64, expires_ms: Option<i64>) {
+        let (commit, expires_ms) = (self.commit(), expires_ms.map(|at_ms| noon() + at_ms));
+        let row = Unit { bank: BANK, kind: O_POSITIVE, quantity, expires_ms };
+        self.truth.units.put(id, noon() + at_ms, commit, noon() + at_ms, Some(row));
+    }
+
+    /// A request of then, or none from then on.
+    fn request(&mut self, at_ms: i64, then_ms: Option<i64>) {
+        let row = |then_ms| Activity { facility: SOMEWHERE, kind: O_POSITIVE, quantity: 1, at_ms: Some(noon() + then_ms) };
+        let commit = self.commit();
+        self.truth.requests.put(ROW, noon() + at_ms, commit, noon() + at_ms, then_ms.map(row));
+    }
+
+    fn delivery(&mut self, at_ms: i64, then_ms: Option<i64>) {
+        let row = |then_ms| Activity { facility: SOMEWHERE, kind: O_POSITIVE, quantity: 9, at_ms: Some(noon() + then_ms) };
+        let commit = self.commit();
+        self.truth.deliveries.put(ROW, noon() + at_ms, commit, noon() + at_ms, then_ms.map(row));
+    }
+
+    fn judged(mut self, answers: &[Answer], stated: &[Stated]) -> Vec<Lie> {
+        self.truth.arrange();
+        judge(&self.truth, answers, stated).complaints.into_iter().map(|complaint| complaint.lie).collect()
+    }
+
+    #[track_caller]
+    fn condemns(self, lie: Lie, answer: Answer) {
+        assert_eq!(self.judged(&[answer], &[]), [lie]);
+    }
+
+    #[track_caller]
+    fn acquits(self, answer: Answer) {
+        assert_eq!(self.judged(&[answer], &[]), []);
+    }
+}
+
+/// A day with a stock, with units delivered, and with requests, all of one type.
+fn day(facility: Uuid, of: Date, figures: (Option<i64>, i64, i64)) -> Item {
+    let by_type = |figure: i64| std::array::from_fn::<i64, { TYPES.len() }, _>(|at| if at == O_POSITIVE { figure } else { 0 });
+    let (stock, transferred, requests) = figures;
+    Item {
+        facility,
+        date: of,
+        stock: stock.map(by_type),
+        transferred: by_type(transferred),
+        requests: by_type(requests),
+        totals: figures,
+        version: 3,
+        body: 7,
+    }
+}
+
+/// Asked then, and answered at once with Age 0.
+fn at(asked_ms: i64, said: Said) -> Answer {
+    let path = "/v1/summaries/today".to_owned();
+    let asked = Asked { path, asked_ms: noon() + asked_ms, answered_ms: noon() + asked_ms + 5, ..Asked::default() };
+    Answer { asked, age_seconds: Some(0), source: "facility-summary; hit; detail=memory".to_owned(), said }
+}
+
+fn named(asked_ms: i64, item: Item) -> Answer {
+    at(asked_ms, Said::Summary { date: Some(item.date), item })
+}
+
+fn today(asked_ms: i64, item: Item) -> Answer {
+    at(asked_ms, Said::Summary { date: None, item })
+}
+
+fn no_cache(answer: Answer) -> Answer {
+    Answer { asked: Asked { bound_seconds: Some(0), ..answer.asked }, ..answer }
+}
+
+fn aged(answer: Answer, age_seconds: i64) -> Answer {
+    Answer { age_seconds: Some(age_seconds), ..answer }
+}
+
+/// The facility moves east at noon; ten seconds later a request of a minute before noon is made, which is of the 15th there.
+fn moved_before_a_request() -> Past {
+    let mut past = Past::with(WEST);
+    past.facility(0, SOMEWHERE, Some(EAST));
+    past.request(10_000, Some(-60_000));
+    past
+}
+
+#[test]
+fn a_request_that_is_missing_on_the_day_of_the_new_zone_is_condemned() {
+    moved_before_a_request().condemns(Lie::Figures, named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
+    moved_before_a_request().condemns(Lie::Figures, named(13_000, day(SOMEWHERE, the(14), (None, 0, 1))));
+    moved_before_a_request().acquits(named(10_900, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
+    moved_before_a_request().acquits(named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 1))));
+}
+
+#[test]
+fn a_request_from_just_before_a_change_of_zone_moves_with_it() {
+    let past = || {
+        let mut past = Past::with(WEST);
+        past.request(-50, Some(-60_000));
+        past.facility(0, SOMEWHERE, Some(EAST));
+        past
+    };
+    past().condemns(Lie::Figures, named(5_000, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
+    past().acquits(named(5_000, day(SOMEWHERE, the(15), (Some(0), 0, 1))));
+    past().acquits(named(500, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
+}
+
+#[test]
+fn a_unit_whose_bank_moved_before_its_commit_is_in_the_new_facility() {
+    let past = || {
+        let mut past = Past::with(WARSAW);
+        past.facility(-3_600_000, ELSEWHERE, Some(WARSAW));
+        past.bank(-3_600_000, SOMEWHERE);
+        past.unit(-3_000_000, ROW, 5, None);
+        past.bank(0, ELSEWHERE);
+        past.unit(2_000, ROW, 8, None);
+        past
+    };
+    past().condemns(Lie::Figures, today(5_000, day(ELSEWHERE, the(14), (Some(5), 0, 0))));
+    past().condemns(Lie::Figures, today(5_000, day(SOMEWHERE, the(14), (Some(8), 0, 0))));
+    past().acquits(today(3_000, day(ELSEWHERE, the(14), (Some(5), 0, 0))));
+    past().acquits(today(5_000, day(ELSEWHERE, the(14), (Some(8), 0, 0))));
+}
+
+/// It is removed at noon, and registered again 400 ms later.
+fn removed_and_registered_again() -> Past {
+    let mut past = Past::with(WARSAW);
+    past.delivery(-2_000_000, Some(-86_400_000));
+    past.delivery(0, None);
+    past.facility(0, SOMEWHERE, None);
+    past.facility(400, SOMEWHERE, Some(WARSAW));
+    past
+}
+
+fn missing(asked_ms: i64) -> Answer {
+    Answer { age_seconds: None, ..at(asked_ms, Said::Missing { facility: SOMEWHERE, date: None }) }
+}
+
+#[test]
+fn what_came_back_is_there_and_what_it_had_before_is_not() {
+    removed_and_registered_again().condemns(Lie::Missing, no_cache(missing(2_000)));
+    removed_and_registered_again().acquits(no_cache(missing(300)));
+    let mut past = removed_and_registered_again();
+    past.bank(500, SOMEWHERE);
+    past.unit(600, BANK, 5, None);
+    past.condemns(Lie::Figures, today(5_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))));
+}
+
+#[test]
+fn a_figure_that_outlived_its_facility_is_condemned() {
+    removed_and_registered_again().condemns(Lie::Figures, named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))));
+    removed_and_registered_again().acquits(named(38_000, day(SOMEWHERE, the(13), (None, 0, 0))));
+    removed_and_registered_again().acquits(aged(named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))), 38));
+}
+
+#[test]
+fn another_zones_row_of_the_same_date_is_condemned() {
+    let past = || {
+        let mut past = Past::with(WARSAW);
+        past.request(-2_000_000, Some(-4_000_000));
+        past.facility(0, SOMEWHERE, Some(EAST)); // where it counts for the 15th
+        past.facility(5_000, SOMEWHERE, Some(WARSAW));
+        past
+    };
+    past().condemns(Lie::Figures, named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))));
+    past().acquits(named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
+    past().acquits(aged(named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))), 2));
+}
+
+fn listing(items: Vec<Item>) -> Said {
+    let totals = items.iter().map(|item| item.totals);
+    let sums = totals.fold((0, 0, 0, 0), |sums, of| (sums.0 + 1, sums.1 + of.0.unwrap_or(0), sums.2 + of.1, sums.3 + of.2));
+    Said::Listing { date: None, items, totals: Some(sums) }
+}
+
+fn empty(facility: Uuid) -> Item {
+    day(facility, the(14), (Some(0), 0, 0))
+}
+
+/// A second facility is registered at noon.
+fn two_facilities() -> Past {
+    let mut past = Past::with(WARSAW);
+    past.facility(0, ELSEWHERE, Some(WARSAW));
+    past
+}
+
+#[test]
+fn a_list_has_whoever_was_registered_before_it_was_asked_for() {
+    two_facilities().condemns(Lie::Missing, no_cache(at(400, listing(vec![empty(SOMEWHERE)]))));
+    two_facilities().acquits(no_cache(at(100, listing(vec![empty(SOMEWHERE)]))));
+    two_facilities().acquits(at(1_300, listing(vec![empty(SOMEWHERE)])));
+    two_facilities().condemns(Lie::Missing, at(1_500, listing(vec![empty(SOMEWHERE)])));
+    two_facilities().acquits(no_cache(at(400, listing(vec![empty(SOMEWHERE), empty(ELSEWHERE)]))));
+}
+
+#[test]
+fn a_list_shows_nobody_who_was_gone() {
+    let past = || {
+        let mut past = two_facilities();
+        past.facility(10_000, ELSEWHERE, None);
+        past
+    };
+    past().condemns(Lie::Ghost, at(15_000, listing(vec![empty(SOMEWHERE), empty(ELSEWHERE)])));
+    past().acquits(at(10_900, listing(vec![empty(SOMEWHERE), empty(ELSEWHERE)])));
+    past().acquits(at(15_000, listing(vec![empty(SOMEWHERE)])));
+}
+
+#[test]
+fn today_is_the_date_of_a_zone_that_the_facility_may_have() {
+    let past = || {
+        let mut past = Past::with(WEST);
+        past.facility(0, SOMEWHERE, Some(EAST));
+        past
+    };
+    past().condemns(Lie::WrongDay, no_cache(today(2_000, empty(SOMEWHERE))));
+    past().condemns(Lie::WrongDay, no_cache(at(2_000, listing(vec![empty(SOMEWHERE)]))));
+    past().acquits(no_cache(today(200, empty(SOMEWHERE))));
+    past().acquits(no_cache(today(2_000, day(SOMEWHERE, the(15), (Some(0), 0, 0)))));
+    let shown = |zone: &str, today| Entry { facility: SOMEWHERE, name: SOMEWHERE.to_string(), zone: zone.to_owned(), today: Some(today) };
+    past().condemns(Lie::WrongDay, at(2_000, Said::Facility(shown(EAST, the(14)))));
+    past().condemns(Lie::Directory, at(2_000, Said::Facility(shown(WEST, the(14)))));
+    past().acquits(at(2_000, Said::Facility(shown(EAST, the(15)))));
+}
+
+#[test]
+fn a_commit_from_before_the_claim_is_in_the_answer_however_it_was_read() {
+    let past = || {
+        let mut past = Past::with(WARSAW);
+        past.request(0, Some(-1_000));
+        past
+    };
+    past().condemns(Lie::Figures, today(1_500, empty(SOMEWHERE)));
+    past().acquits(today(1_300, empty(SOMEWHERE)));
+    past().acquits(aged(today(1_500, empty(SOMEWHERE)), 1));
+    past().condemns(Lie::Figures, today(-100, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
+}
+
+#[test]
+fn an_answer_is_as_young_as_was_asked_for() {
+    let wish = |bound, max_stale, age_seconds| {
+        let answer = at(60_000, listing(vec![empty(SOMEWHERE)]));
+        let asked = Asked { bound_seconds: Some(bound), max_stale, ..answer.asked };
+        Answer { asked, age_seconds: Some(age_seconds), ..answer }
+    };
+    Past::with(WARSAW).condemns(Lie::TooOld, wish(1, None, 5));
+    Past::with(WARSAW).condemns(Lie::TooOld, wish(1, Some(Some(3)), 5));
+    Past::with(WARSAW).condemns(Lie::TooOld, wish(0, None, 1));
+    Past::with(WARSAW).acquits(wish(1, None, 1));
+    Past::with(WARSAW).acquits(wish(1, Some(Some(4)), 5));
+    Past::with(WARSAW).acquits(wish(1, Some(None), 500));
+    let slow = wish(0, None, 1);
+    Past::with(WARSAW).acquits(Answer { asked: Asked { answered_ms: slow.asked.asked_ms + 1_200, ..slow.asked }, ..slow });
+}
+
+#[test]
+fn only_if_cached_is_answered_from_what_is_held() {
+    let held = |source: &str| {
+        let answer = at(60_000, listing(vec![empty(SOMEWHERE)]));
+        Answer { asked: Asked { only_if_cached: true, ..answer.asked }, source: source.to_owned(), ..answer }
+    };
+    Past::with(WARSAW).condemns(Lie::NotHeld, held("facility-summary; fwd=request; detail=table"));
+    Past::with(WARSAW).acquits(held("facility-summary; fwd=miss; detail=redis"));
+    let refused = |only_if_cached| {
+        let answer = at(0, Said::Refused(504, String::new()));
+        Answer { asked: Asked { only_if_cached, ..answer.asked }, ..answer }
+    };
+    Past::with(WARSAW).condemns(Lie::Status, refused(false));
+    Past::with(WARSAW).acquits(refused(true));
+    Past::with(WARSAW).condemns(Lie::Status, at(0, Said::Refused(500, String::new())));
+    Past::with(WARSAW).acquits(at(0, Said::Refused(503, String::new())));
+}
+
+/// Its own row is a snapshot and its own changes: what is younger than the snapshot may be missing beside them, what is older may not.
+#[test]
+fn an_events_own_row_may_lack_what_is_younger_than_its_as_of() {
+    let past = |other_ms| {
+        let mut past = Past::with(WARSAW);
+        past.bank(-3_600_000, SOMEWHERE);
+        past.unit(other_ms, ROW, 5, None);
+        past.unit(10_000, BANK, 100, None);
+        past
+    };
+    past(9_900).acquits(today(10_100, day(SOMEWHERE, the(14), (Some(100), 0, 0))));
+    past(8_000).condemns(Lie::Figures, today(10_100, day(SOMEWHERE, the(14), (Some(100), 0, 0))));
+}
+
+#[test]
+fn a_unit_leaves_when_it_expires() {
+    let past = || {
+        let mut past = Past::with(WARSAW);
+        past.bank(-3_600_000, SOMEWHERE);
+        past.unit(-3_000_000, ROW, 5, Some(0));
+        past
+    };
+    past().condemns(Lie::Figures, today(1_500, day(SOMEWHERE, the(14), (Some(5), 0, 0))));
+    past().acquits(today(1_000, day(SOMEWHERE, the(14), (Some(5), 0, 0))));
+    past().condemns(Lie::Figures, today(-1_000, empty(SOMEWHERE)));
+}
+
+/// In Kiritimati the 14th closed at ten; a unit came a minute before that, and another two seconds before.
+#[test]
+fn a_day_keeps_the_stock_that_it_closed_with() {
+    let closed_ms = start_of(EAST, the(15)) - noon();
+    let past = || {
+        let mut past = Past::default();
+        past.facility(closed_ms - 7_200_000, SOMEWHERE, Some(EAST));
+        past.bank(closed_ms - 7_200_000, SOMEWHERE);
+        past.unit(closed_ms - 60_000, ROW, 5, None);
+        past.unit(closed_ms - 2_000, ELSEWHERE, 20, None);
+        past.unit(closed_ms + 60_000, BANK, 300, None);
+        past
+    };
+    let closed = |stock| named(0, day(SOMEWHERE, the(14), (stock, 0, 0)));
+    past().acquits(closed(Some(25)));
+    past().acquits(closed(Some(5)));
+    past().condemns(Lie::Figures, closed(Some(0)));
+    past().condemns(Lie::Figures, closed(Some(325)));
+    past().condemns(Lie::Figures, closed(None));
+    past().condemns(Lie::Figures, named(0, day(SOMEWHERE, the(13), (Some(0), 0, 0))));
+    past().acquits(named(0, day(SOMEWHERE, the(13), (None, 0, 0))));
+}
+
+#[test]
+fn a_range_has_each_day_once_up_to_today() {
+    let range = |days: &[i8]| {
+        let items = days.iter().map(|of| day(SOMEWHERE, the(*of), (if *of == 14 { Some(0) } else { None }, 0, 0))).collect();
+        at(0, Said::Range { facility: SOMEWHERE, from: the(12), to: the(16), items })
+    };
+    Past::with(WARSAW).acquits(range(&[14, 13, 12]));
+    Past::with(WARSAW).condemns(Lie::Parts, range(&[14, 12]));
+    Past::with(WARSAW).condemns(Lie::Parts, range(&[13, 12]));
+}
+
+#[test]
+fn totals_are_sums() {
+    let wrong = Said::Listing { date: None, items: vec![empty(SOMEWHERE)], totals: Some((1, 1, 0, 0)) };
+    Past::with(WARSAW).condemns(Lie::Parts, at(0, wrong));
+    let wrong = Item { totals: (Some(1), 0, 0), ..empty(SOMEWHERE) };
+    Past::with(WARSAW).condemns(Lie::Parts, today(0, wrong));
+    Past::with(WARSAW).condemns(Lie::Parts, at(0, Said::Listing { date: None, items: vec![empty(SOMEWHERE); 2], totals: None }));
+}
+
+#[test]
+fn versions_are_as_asked_for_and_have_one_body() {
+    let least = |least| {
+        let answer = today(0, empty(SOMEWHERE));
+        Answer { asked: Asked { min_version: Some(least), ..answer.asked }, ..answer }
+    };
+    Past::with(WARSAW).condemns(Lie::WentBack, least(4));
+    Past::with(WARSAW).acquits(least(3));
+    let bodies = |version| [empty(SOMEWHERE), Item { body: 8, version, ..empty(SOMEWHERE) }].map(|item| today(0, item));
+    assert_eq!(Past::with(WARSAW).judged(&bodies(3), &[]), [Lie::TwoBodies]);
+    assert_eq!(Past::with(WARSAW).judged(&bodies(4), &[]), []);
+}
+
+#[test]
+fn an_acknowledged_event_is_in_the_table_and_a_refused_one_is_not() {
+    let event = |stated_ms: i64, fate| Stated {
+        kind: Stating::Request,
+        id: ROW,
+        stated_ms: noon() + stated_ms,
+        over_ms: noon() + 500,
+        fate,
+        superseded: false,
+    };
+    let judged = |event: Stated| {
+        let mut past = Past::with(WARSAW);
+        past.request(0, Some(-1_000));
+        past.judged(&[], &[event])
+    };
+    assert_eq!(judged(event(0, Fate::Acknowledged)), []);
+    assert_eq!(judged(event(0, Fate::Unknown)), []);
+    assert_eq!(judged(event(0, Fate::Refused)), [Lie::Broken]);
+    assert_eq!(judged(event(1, Fate::Acknowledged)), [Lie::Broken]);
+    assert_eq!(judged(event(1, Fate::Refused)), []);
+    assert_eq!(judged(Stated { superseded: true, ..event(1, Fate::Acknowledged) }), []);
+    assert_eq!(judged(Stated { over_ms: noon() - 100, ..event(0, Fate::Acknowledged) }), [Lie::Broken]);
+}
