@@ -38,8 +38,10 @@ pub fn claimed(replica: &Service, path: &str, directives: &str, since_ms: i64) -
                 200 => asked_ms - 1000 * (age(&response) + 1),
                 _ => i64::MIN,
             };
-            let told =
-                format!("{path} with {directives:?} was answered {status} by {source:?}, exact {} ms after the write", exact_ms - since_ms);
+            let told = format!(
+                "{path} with {directives:?} was answered {status} by {source:?}, exact {} ms after the write",
+                exact_ms.saturating_sub(since_ms)
+            );
             if exact_ms >= since_ms + SLACK_MS {
                 let body = response.json().await.unwrap();
                 return Claim { status, body, told };
