@@ -218,13 +218,14 @@ impl Judge<'_> {
     fn lacks(&mut self, answer: &Answer, certain: &[Uuid], shown: &BTreeSet<Uuid>) {
         self.verdict.judged += certain.len();
         for facility in certain.iter().filter(|facility| !shown.contains(facility)) {
-            self.complain(Lie::Missing, answer, format!("facility {facility} is missing{}", self.since(*facility)));
+            self.complain(Lie::Missing, answer, format!("facility {facility} is missing{}", self.before(*facility, answer)));
         }
     }
 
     /// The facility's own history, for whoever reads a complaint.
-    fn since(&self, facility: Uuid) -> String {
-        let versions = self.truth.facilities.versions(facility).iter().rev().take(3);
+    fn before(&self, facility: Uuid, answer: &Answer) -> String {
+        let seen = |version: &&Version<super::truth::Facility>| version.from_ms <= answer.asked.answered_ms;
+        let versions = self.truth.facilities.versions(facility).iter().rev().filter(seen).take(3);
         let told: Vec<String> = versions
             .map(|version| format!("{} {}", version.from_ms, version.row.as_ref().map_or("removed", |row| row.zone.as_str())))
             .collect();
@@ -256,7 +257,7 @@ impl Judge<'_> {
             date.is_some_and(|date| days.iter().any(|today| date > *today))
         };
         if states.iter().all(Option::is_some) && !has_not_begun() {
-            self.complain(Lie::Missing, answer, format!("404 for what was there{}", self.since(facility)));
+            self.complain(Lie::Missing, answer, format!("404 for what was there{}", self.before(facility, answer)));
         }
     }
 
