@@ -72,7 +72,7 @@ fn in_zone(truth: &Truth, item: &Item, window: Window, known: &Facility) -> Opti
     let is_past = todays.first().is_some_and(|first| item.date < *first) || todays.len() > 1 && todays.first() == Some(&item.date);
     let mut why = differs("transferred", &item.transferred, &transferred).or_else(|| differs("requests", &item.requests, &requests));
     if why.is_none() {
-        let live = is_today.then(|| live_stock(truth, item, window)).unwrap_or_else(|| Some("it is no day of today".to_owned()));
+        let live = if is_today { live_stock(truth, item, window) } else { Some("it is no day of today".to_owned()) };
         if live.is_some() {
             why = if is_past { closed_stock(truth, item, window) } else { live };
         }
@@ -126,7 +126,7 @@ fn closed_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     let (periods, began_anew) = periods_as_today(truth, item.facility, item.date, window);
     let ended_before = |period: &&Period| period.end_ms + VISIBLE_MS <= window.from_ms;
     // Certain are those that it had before; of what came within the window nobody knows.
-    let last = periods.iter().filter(|period| ended_before(period)).next_back();
+    let last = periods.iter().rfind(|period| ended_before(period));
     let within = periods.iter().filter(|period| !ended_before(period) && period.start_ms <= window.to_ms);
     let mut candidates: Vec<&Period> = last.into_iter().chain(within).collect();
     // It may have been too short for anybody to look.

@@ -300,7 +300,7 @@ impl Judge<'_> {
         let mut bodies: HashMap<(Uuid, Date, i64), (u64, &Answer)> = HashMap::new();
         for answer in answers {
             let items: &[Item] = match &answer.said {
-                Said::Summary { item, .. } => std::slice::from_ref(item),
+                Said::Summary { item, .. } => std::slice::from_ref(item.as_ref()),
                 Said::Range { items, .. } | Said::Listing { items, .. } => items,
                 _ => &[],
             };

@@ -117,11 +117,11 @@ fn at(asked_ms: i64, said: Said) -> Answer {
 }
 
 fn named(asked_ms: i64, item: Item) -> Answer {
-    at(asked_ms, Said::Summary { date: Some(item.date), item })
+    at(asked_ms, Said::Summary { date: Some(item.date), item: Box::new(item) })
 }
 
 fn today(asked_ms: i64, item: Item) -> Answer {
-    at(asked_ms, Said::Summary { date: None, item })
+    at(asked_ms, Said::Summary { date: None, item: Box::new(item) })
 }
 
 fn no_cache(answer: Answer) -> Answer {

@@ -80,7 +80,7 @@ pub async fn one(world: &World, client: &Client, known: &mut Known, asked: Asked
     let tag = known.get(&path).map(|(tag, _)| tag.clone());
     let (answer, tag) = ask(world, client, Asked { path: path.clone(), ..asked }, tag, |status, body| match status {
         StatusCode::NOT_FOUND => Said::Missing { facility, date },
-        _ => Said::Summary { date, item: item(body) },
+        _ => Said::Summary { date, item: Box::new(item(body)) },
     })
     .await?;
     let said = match (&answer.said, known.get(&path)) {
@@ -101,7 +101,7 @@ pub async fn since(world: &World, client: &Client, replica: usize, facility: Uui
     let date: Date = date.parse().expect("an acknowledgement names dates");
     let said = |status, body: &Value| match status {
         StatusCode::NOT_FOUND => Said::Missing { facility, date: Some(date) },
-        _ => Said::Summary { date: Some(date), item: item(body) },
+        _ => Said::Summary { date: Some(date), item: Box::new(item(body)) },
     };
     let nobody =
         || Answer { asked: asked.clone(), age_seconds: None, source: String::new(), said: Said::Refused(503, "nobody listens".to_owned()) };

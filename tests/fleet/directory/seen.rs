@@ -68,7 +68,7 @@ pub enum Said {
     /// `today` was asked for where `date` is none.
     Summary {
         date: Option<Date>,
-        item: Item,
+        item: Box<Item>,
     },
     Range {
         facility: Uuid,
