@@ -44,7 +44,7 @@ on_both_stores! {
         let event = |data: Value| json!({"specversion": "1.0", "id": "1", "source": "/tests", "type": "request.set",
             "time": jiff::Timestamp::now().to_string(), "data": data});
         for number in 0..TIMES {
-            let past = path(site.facility, &format!("2020-01-{:02}", 1 + number));
+            let past = path(site.facility, format!("2020-01-{:02}", 1 + number));
             let status = |response: reqwest::Response| response.status().as_u16();
             let its_own = |response: reqwest::Response| assert!(response.status().is_client_error(), "{response:?}");
             assert_eq!(status(read(&service, &past, "only-if-cached").await), 504);
