@@ -15,6 +15,8 @@ use super::{
 const CLOSING_MS: i64 = 3_500;
 /// The same where the day ended because the facility moved: somebody's lock or a replica that hung may have kept all from looking.
 const MOVING_MS: i64 = 20_000;
+/// How long a removal may wait to be dealt with, while locks are held and replicas hang.
+const UNNOTICED_MS: i64 = 20_000;
 
 /// The local date of an instant.
 pub fn date_in(zone: &str, at_ms: i64) -> Date {
@@ -168,14 +170,16 @@ impl Period {
 }
 
 /// The times for which the date was the facility's today, since it was registered last; oldest first. And whether it was registered anew
-/// within the window, so that there may be none of them.
+/// within the window, or so soon after a removal that nobody need have seen it gone, so that there may be none of them.
 fn periods_as_today(truth: &Truth, facility: Uuid, date: Date, window: Window) -> (Vec<Period>, bool) {
     let versions = truth.facilities.versions(facility);
     let (mut periods, mut began_anew): (Vec<Period>, bool) = (Vec::new(), false);
     let Ok(tomorrow) = date.tomorrow() else { return (periods, began_anew) };
     for (at, version) in versions.iter().enumerate().filter(|(_, version)| version.from_ms <= window.to_ms) {
         let Some(known) = &version.row else {
-            if version.from_ms + VISIBLE_MS <= window.from_ms {
+            // One that is back before anybody has looked was never gone to the service: what was recorded stays, or went.
+            let returned = versions.get(at + 1).is_some_and(|next| next.from_ms - version.from_ms < UNNOTICED_MS);
+            if version.from_ms + VISIBLE_MS <= window.from_ms && !returned {
                 periods.clear();
             } else {
                 began_anew = true;

@@ -374,6 +374,20 @@ fn a_day_keeps_the_stock_that_it_closed_with() {
     past().condemns(Lie::Figures, closed(None));
     past().condemns(Lie::Figures, named(0, day(SOMEWHERE, the(13), (Some(0), 0, 0))));
     past().acquits(named(0, day(SOMEWHERE, the(13), (None, 0, 0))));
+    // Removed, and registered again where the 14th is past: at once, or after all had time to see it gone.
+    for (away_ms, may_stay) in [(2_000, true), (60_000, false)] {
+        let again = || {
+            let mut past = past();
+            past.facility(closed_ms + 70_000, SOMEWHERE, None);
+            past.facility(closed_ms + 70_000 + away_ms, SOMEWHERE, Some(EAST));
+            past
+        };
+        again().acquits(closed(None));
+        match may_stay {
+            true => again().acquits(closed(Some(25))),
+            false => again().condemns(Lie::Figures, closed(Some(25))),
+        }
+    }
 }
 
 #[test]
