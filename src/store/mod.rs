@@ -6,6 +6,7 @@ mod error;
 mod fleet;
 pub mod postgres;
 pub mod sqlite;
+mod tables;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -29,6 +29,7 @@ mod redis_tier;
 mod releases;
 mod replicas;
 mod schedule;
+mod server_settings;
 mod smoke;
 mod stampede;
 mod steps;

@@ -3,10 +3,12 @@
 mod connect;
 mod entities;
 mod fleet;
+pub(crate) mod migrate;
 mod pool;
 mod presence;
 mod read_pool;
 mod runs;
+pub(crate) mod session;
 mod transaction;
 mod triggers;
 mod witness;
@@ -28,6 +30,7 @@ use crate::domain::summary::{Bounds, DayKey, Summary, SummaryRow};
 use pool::Pool;
 use presence::Presence;
 use read_pool::ReadPool;
+use session::BEGIN;
 
 const FACILITIES: &str = include_str!("../../../sql/postgres/facilities.sql");
 const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
@@ -206,7 +209,7 @@ impl Store for PostgresStore {
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
         // One round trip for all three: the triggers need not mark what this transaction refreshes itself.
         let begin = format!(
-            "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
+            "{BEGIN}; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
         let begun = self.pool.begin(begin).await?;
