@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
 
 use super::{app::App, problem::Problem, query};
+use crate::store::unreadable;
 
 /// The process answers.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -130,6 +131,7 @@ pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     app.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    app.metrics.unreadable_rows.set(i64::try_from(unreadable::met()).unwrap_or(i64::MAX));
     let (waiting, _) = app.ingest.backlog();
     app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     let content_type = CONTENT_TYPE.get_or_init(|| prometheus::TEXT_FORMAT.to_owned());

@@ -7,6 +7,7 @@ mod fleet;
 pub mod postgres;
 pub mod sqlite;
 mod tables;
+pub mod unreadable;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

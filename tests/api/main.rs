@@ -20,6 +20,7 @@ mod import;
 mod listings;
 mod metrics;
 mod midnight;
+mod odd_rows;
 mod outage;
 mod outside_writers;
 mod properties;
