@@ -36,3 +36,4 @@ mod stampede;
 mod steps;
 mod store_contract;
 mod two_servers;
+mod zones;
