@@ -55,6 +55,8 @@ pub struct Metrics {
     pub cache_bytes: IntGauge,
     pub connections: IntGaugeVec,
     pub ingest_waiting: IntGauge,
+    pub unknown_zones: IntGauge,
+    pub unreadable_rows: IntGauge,
     pub redis_requests: IntCounterVec,
     /// Shown only where there is a Redis.
     pub redis_up: IntGaugeVec,
@@ -135,6 +137,11 @@ impl Metrics {
             )?,
             job_runs: counters("job_runs_total", "Runs of the scheduled jobs.", &["job", "outcome"])?,
             ingest_waiting: gauge("ingest_requests_waiting", "Requests with events that wait for their transaction.")?,
+            unknown_zones: gauge(
+                "facilities_in_unknown_zones",
+                "Facilities whose time zone does not exist: their days are counted in UTC.",
+            )?,
+            unreadable_rows: gauge("database_unreadable_rows", "Rows met since the start that could not be read, or only in part.")?,
             cache_entries: gauge("summary_cache_entries", "Summaries held in memory.")?,
             cache_bytes: gauge("summary_cache_bytes", "Bytes that they weigh, with overhead.")?,
             redis_requests: counters("redis_requests_total", "Commands to Redis, by what became of them.", &["command", "outcome"])?,

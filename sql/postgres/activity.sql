@@ -5,5 +5,6 @@ FROM (
     UNION ALL
     SELECT facility_id, created_at FROM blood_requests WHERE facility_id = ANY ($1)
 ) AS instant
-WHERE isfinite(at)
+-- Beyond the calendar's years there is no day.
+WHERE at >= '0001-01-01+00' AND at < '10000-01-01+00'
 GROUP BY facility_id, date_bin('1 day', at, 'epoch')

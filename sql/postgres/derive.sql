@@ -10,13 +10,16 @@ WITH key AS (
 ), derived AS (
     SELECT key.facility_id, key.date, key.timezone, key.is_today, old.version AS old_version, old.updated_at AS old_updated_at,
            old.total_stock AS old_stock, old.total_transferred AS old_transferred, old.total_requests AS old_requests,
-           old.by_blood_type AS old_by_blood_type, old.next_expires_at AS old_next_expires_at,
+           old.by_blood_type AS old_by_blood_type, isfinite(old.as_of) AND isfinite(old.updated_at) AS old_is_dated,
+           old.next_expires_at AS old_next_expires_at,
            (old.day_as_of, old.day_start, old.day_end) IS DISTINCT FROM (old.as_of, key.day_start, key.day_end) AS bounds_differ,
            CASE WHEN key.is_today THEN coalesce(sums.stock, 0) WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END AS total_stock,
            coalesce(sums.transferred, 0) AS total_transferred, coalesce(sums.requests, 0) AS total_requests,
            coalesce(sums.by_blood_type, '{}') AS by_blood_type,
            -- To the millisecond above, as it is stored: another program's microseconds must not look like a change for ever.
-           to_timestamp(ceil(extract(epoch FROM nullif(sums.next_expires_at, 'infinity')) * 1000)::float8 / 1000) AS next_expires_at
+           -- Beyond the years that an answer can name nothing expires.
+           to_timestamp(ceil(extract(epoch FROM CASE WHEN sums.next_expires_at < '9999-12-31+00' THEN sums.next_expires_at END) * 1000)::float8 / 1000)
+               AS next_expires_at
     FROM key
     LEFT JOIN dashboard_daily_summary old ON old.facility_id = key.facility_id AND old.date = key.date
     -- A lateral a key: each branch is an index-only scan of just this facility and day.
@@ -30,7 +33,8 @@ WITH key AS (
             SELECT coalesce(blood_type, 'unknown') AS blood_type, sum(stock)::bigint AS stock, sum(transferred)::bigint AS transferred,
                    sum(requests)::bigint AS requests, min(next_expires_at) AS next_expires_at
             FROM (
-                SELECT held.*
+                SELECT CASE WHEN held.blood_type IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN held.blood_type END AS blood_type,
+                       held.stock, held.transferred, held.requests, held.next_expires_at
                 FROM blood_banks bank
                 -- A bank at a time, in the index's order of types: nothing is hashed or sorted, however much a facility holds.
                 CROSS JOIN LATERAL (
@@ -42,15 +46,21 @@ WITH key AS (
                 ) AS held
                 WHERE key.is_today AND bank.facility_id = key.facility_id
                 UNION ALL -- a closed day keeps the stock that was recorded
-                SELECT kept.key, (kept.value ->> 'stock')::bigint, 0, 0, NULL
-                FROM jsonb_each(old.by_blood_type) AS kept WHERE NOT key.is_today
+                SELECT CASE WHEN kept.key IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN kept.key END, (kept.value ->> 'stock')::numeric::bigint, 0, 0, NULL
+                FROM jsonb_each(CASE
+                    WHEN jsonb_typeof(old.by_blood_type) = 'object' AND NOT jsonb_path_exists(old.by_blood_type,
+                        '$.* ? (@.type() != "object" || exists(@.stock ? (@.type() != "null" && (@.type() != "number" || @ < 0 || @ > 1000000000000000 || @.floor() != @))))')
+                    THEN old.by_blood_type
+                    -- Somebody wrote what cannot be read: the split is lost, and the total is what remains of the record.
+                    ELSE jsonb_build_object('unknown', jsonb_build_object('stock', least(greatest(old.total_stock, 0), 1000000000000000)))
+                END) AS kept WHERE NOT key.is_today
                 UNION ALL
-                SELECT delivery.blood_type, 0, sum(delivery.quantity), 0, NULL
+                SELECT CASE WHEN delivery.blood_type IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN delivery.blood_type END, 0, sum(delivery.quantity), 0, NULL
                 FROM blood_distributions delivery
                 WHERE delivery.dispatched_to_id = key.facility_id AND delivery.date_delivered >= key.day_start AND delivery.date_delivered < key.day_end
                 GROUP BY delivery.blood_type
                 UNION ALL
-                SELECT request.blood_type, 0, 0, count(*), NULL
+                SELECT CASE WHEN request.blood_type IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN request.blood_type END, 0, 0, count(*), NULL
                 FROM blood_requests request
                 WHERE request.facility_id = key.facility_id AND request.created_at >= key.day_start AND request.created_at < key.day_end
                 GROUP BY request.blood_type
@@ -61,6 +71,7 @@ WITH key AS (
 ), compared AS (
     SELECT *, CASE WHEN old_version IS NULL THEN is_today OR total_transferred <> 0 OR total_requests <> 0
                    ELSE (total_stock, total_transferred, total_requests, by_blood_type) IS DISTINCT FROM (old_stock, old_transferred, old_requests, old_by_blood_type)
+                        OR NOT old_is_dated
               END AS figures_differ
     FROM derived
 )

@@ -1,5 +1,5 @@
 -- $1 now
-SELECT EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= $1) AS expiry_due,
+SELECT EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= $1 AND date(date) = date) AS expiry_due,
     (SELECT max(verified_through) FROM job_runs
         WHERE verified_through IS NOT NULL AND state = 'done' AND job IN ('rebuild', 'full_rebuild')) AS verified_through,
     generation, salt, triggers_seen, watermark_epoch, watermark_at, watermark_generation, watermark_number

@@ -59,6 +59,11 @@ impl Day {
     }
 }
 
+/// Whether an instant lies on a day that the calendar names in any zone. Infinite ones, and those of years with five digits, lie on none.
+pub const fn has_day(at_ms: i64) -> bool {
+    MIN_MS <= at_ms && at_ms < MAX_MS
+}
+
 /// 0001-01-02 and 9998-12-30, in milliseconds since 1970: a day of margin to what the calendar can express in any zone.
 const MIN_MS: i64 = -62_135_510_400_000;
 const MAX_MS: i64 = 253_370_592_000_000;

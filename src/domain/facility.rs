@@ -6,43 +6,43 @@ use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use super::day::Day;
+use super::{day::Day, zones};
 
 /// An IANA time zone, shared by all facilities in it, that remembers its current day: asking for today costs a comparison.
 #[derive(Debug)]
 pub struct Zone {
     pub name: String,
     pub tz: TimeZone,
+    /// There is none of that name: its days are UTC's.
+    pub is_unknown: bool,
     today: ArcSwap<Day>,
 }
 
 impl Zone {
-    /// The canonical spelling of an IANA name, whatever the case in which it comes; `None` where there is no such zone. Names that a
-    /// machine's zone folder also holds are none: they mean another zone elsewhere (`localtime`, `posixrules`), no zone at all
-    /// (`Factory`), or count leap seconds (`right/…`).
+    /// The canonical spelling of an IANA name, whatever the case in which it comes; `None` where there is no such zone.
     pub fn canonical_name(name: &str) -> Option<String> {
-        let lower = name.to_ascii_lowercase();
-        if matches!(lower.as_str(), "localtime" | "posixrules" | "factory") || lower.starts_with("posix/") || lower.starts_with("right/") {
-            return None;
-        }
-        let zone = TimeZone::get(name).ok().filter(|zone| !zone.is_unknown())?;
-        zone.iana_name().map(str::to_owned)
+        zones::find(name)?.iana_name().map(str::to_owned)
     }
 
     /// The zone of that IANA name, or `None` where there is none. It keeps the name as given: rows are compared by it.
     pub fn named(name: &str) -> Option<Self> {
-        Self::canonical_name(name)?;
-        Some(Zone::new(name, TimeZone::get(name).ok()?))
+        Some(Zone::new(name, zones::find(name)?))
     }
 
     /// UTC's days under another name, for a zone that does not exist.
     pub fn utc_named(name: &str) -> Self {
-        Zone::new(name, TimeZone::UTC)
+        Zone { is_unknown: true, ..Zone::new(name, TimeZone::UTC) }
+    }
+
+    /// What a reader has to know of a zone that does not exist; `None` where all is well.
+    pub fn error(&self) -> Option<String> {
+        self.is_unknown
+            .then(|| format!("{:?} is no time zone, and its days are counted in UTC; expected {}", self.name, zones::expected(&self.name)))
     }
 
     fn new(name: &str, tz: TimeZone) -> Self {
         let today = ArcSwap::from_pointee(Day::containing(&tz, 0));
-        Zone { name: name.to_owned(), tz, today }
+        Zone { name: name.to_owned(), tz, is_unknown: false, today }
     }
 
     /// The local day that contains `now_ms`.

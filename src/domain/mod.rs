@@ -7,3 +7,4 @@ pub mod day;
 pub mod event;
 pub mod facility;
 pub mod summary;
+pub mod zones;

@@ -24,6 +24,10 @@ pub struct FacilityItem {
     pub facility_id: Uuid,
     pub name: String,
     pub timezone: String,
+    /// Only where no time zone has that name: what is wrong, and what would be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub timezone_error: Option<String>,
 }
 
 /// A facility, with its local date.
@@ -32,6 +36,10 @@ pub struct FacilityDetail {
     pub facility_id: Uuid,
     pub name: String,
     pub timezone: String,
+    /// Only where no time zone has that name: what is wrong, and what would be right. `today`, and its days, are UTC's then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub timezone_error: Option<String>,
     #[schema(value_type = String, format = Date)]
     pub today: Date,
 }
@@ -81,7 +89,12 @@ fn age(app: &App, as_of_ms: i64) -> (header::HeaderName, header::HeaderValue) {
 }
 
 fn item(facility: &Facility) -> FacilityItem {
-    FacilityItem { facility_id: facility.id, name: facility.name.clone(), timezone: facility.zone.name.clone() }
+    FacilityItem {
+        facility_id: facility.id,
+        name: facility.name.clone(),
+        timezone: facility.zone.name.clone(),
+        timezone_error: facility.zone.error(),
+    }
 }
 
 /// Opaque to clients: the id and the name of the first facility of the next page, which need not exist any more by then.
@@ -122,6 +135,7 @@ fn detail(facility: &Arc<Facility>, app: &App) -> FacilityDetail {
         facility_id: facility.id,
         name: facility.name.clone(),
         timezone: facility.zone.name.clone(),
+        timezone_error: facility.zone.error(),
         today: facility.zone.today(app.clock.now_ms()).date,
     }
 }

@@ -14,7 +14,7 @@ use super::{
     json::{Json, Object},
     problem::Fault,
 };
-use crate::domain::{blood_type::BloodType, facility::Zone};
+use crate::domain::{blood_type::BloodType, facility::Zone, zones};
 
 /// What a rule expected.
 pub type Expected = Cow<'static, str>;
@@ -116,8 +116,8 @@ pub fn name(value: &Json) -> Result<String, Expected> {
 
 /// The name of an IANA time zone, in its canonical spelling whatever the case in which it was sent.
 pub fn timezone(value: &Json) -> Result<String, Expected> {
-    let zone = text_of(value).and_then(Zone::canonical_name);
-    zone.ok_or(Cow::Borrowed("the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\""))
+    let text = text_of(value).unwrap_or_default();
+    Zone::canonical_name(text).ok_or_else(|| zones::expected(text).into())
 }
 
 /// One of the eight types in the canonical spelling; other notations are for imports, where a person looks at the result.

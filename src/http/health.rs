@@ -1,11 +1,12 @@
 //! Whether the process lives, whether it can serve, and what it measures.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
 
 use super::{app::App, problem::Problem, query};
+use crate::{domain::facility::Facility, store::unreadable};
 
 /// The process answers.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -105,7 +106,24 @@ fn dependencies(app: &App) -> Vec<Dependency> {
         all.push(named("change_stream", following.last_error()));
     }
     all.push(triggers);
+    // Only where there are such, as every replica of the fleet finds alike.
+    all.extend(strange_zones(app).map(|(count, first)| Dependency {
+        remedy: Some(format!(
+            "{count} facilities are in zones that do not exist, and their days are counted in UTC; facility {} for one: {}",
+            first.id,
+            first.zone.error().unwrap_or_default()
+        )),
+        ..named("time_zones", Some("unknown_zone"))
+    }));
     all
+}
+
+/// How many facilities are in zones that do not exist, and the first of them by name.
+fn strange_zones(app: &App) -> Option<(usize, Arc<Facility>)> {
+    let facilities = app.directory.by_name();
+    let mut strange = facilities.iter().filter(|facility| facility.zone.is_unknown);
+    let first = strange.next()?;
+    Some((1 + strange.count(), first.clone()))
 }
 
 /// In seconds; none before the first proof.
@@ -130,6 +148,8 @@ pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     app.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    app.metrics.unknown_zones.set(i64::try_from(strange_zones(&app).map_or(0, |(count, _)| count)).unwrap_or(i64::MAX));
+    app.metrics.unreadable_rows.set(i64::try_from(unreadable::met()).unwrap_or(i64::MAX));
     let (waiting, _) = app.ingest.backlog();
     app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     let content_type = CONTENT_TYPE.get_or_init(|| prometheus::TEXT_FORMAT.to_owned());

@@ -6,6 +6,8 @@ mod error;
 mod fleet;
 pub mod postgres;
 pub mod sqlite;
+mod tables;
+pub mod unreadable;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

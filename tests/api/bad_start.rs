@@ -122,3 +122,86 @@ async fn a_pool_far_below_the_servers_limit_is_not_warned_of() {
     let service = Service::on_postgres().await.start().await;
     assert!(!service.logs().iter().any(|line| line.contains("max_connections there")), "{:?}", service.logs());
 }
+
+#[tokio::test]
+async fn a_database_that_is_not_utf_8_is_refused_before_anything_is_created() {
+    let url = fresh_database().await;
+    let (cluster, name) = url.rsplit_once('/').expect("a URL has a path");
+    let mut sql = Outside::connect(&url).await;
+    for encoding in ["SQL_ASCII", "LATIN1"] {
+        let other = format!("{name}_{}", encoding.to_lowercase());
+        sql.run(format!("CREATE DATABASE {other} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")).await;
+        let launch = Service::on(format!("{cluster}/{other}"));
+        for command in [&["serve"][..], &["migrate"], &["audit"], &["rebuild"], &["generate", "--facilities=1", "--days=1"]] {
+            let exited = launch.run(command).await;
+            assert_eq!(exited.code, Some(1), "{command:?}: {}", exited.output);
+            for word in [encoding, "CREATE DATABASE", "ENCODING 'UTF8'", "nothing was changed"] {
+                assert!(exited.output.contains(word), "{command:?}: no {word:?} in {}", exited.output);
+            }
+        }
+        let mut there = Outside::connect(launch.database_url()).await;
+        assert_eq!(there.number("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace").await, 0);
+        assert_eq!(there.number("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace").await, 0);
+    }
+}
+
+/// Everything in the schema.
+const OBJECTS: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+                            + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
+                            + (SELECT count(*) FROM pg_type WHERE typnamespace = 'public'::regnamespace)";
+
+#[tokio::test]
+async fn another_programs_schema_is_left_as_it_was() {
+    // What stands in the way at the beginning, in the middle and at the end of the migrations.
+    for (stranger, words) in [
+        ("CREATE TABLE facilities (id bigint); CREATE VIEW outbox AS SELECT 1 AS one", &["facilities, outbox", "database of its own"][..]),
+        ("CREATE TYPE blood_type AS ENUM ('A', 'B')", &["blood_type", "database of its own"]),
+        ("CREATE TABLE fleet (id bigint)", &["fleet", "database of its own"]),
+        ("CREATE FUNCTION mark_all() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'", &["mark_all", "nothing was changed"]),
+        (
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
+                success BOOLEAN NOT NULL, checksum BYTEA NOT NULL, execution_time BIGINT NOT NULL);
+             INSERT INTO _sqlx_migrations VALUES (20240101, 'users', now(), true, '\\x00', 0)",
+            &["_sqlx_migrations", "another program's"],
+        ),
+    ] {
+        let launch = Service::on_postgres().await;
+        let mut sql = Outside::connect(launch.database_url()).await;
+        sql.run(stranger).await;
+        let before = sql.number(OBJECTS).await;
+        for command in [&["serve"][..], &["migrate"], &["generate", "--facilities=1", "--days=1"]] {
+            let exited = launch.run(command).await;
+            assert_eq!(exited.code, Some(1), "{command:?}: {}", exited.output);
+            assert!(words.iter().all(|word| exited.output.contains(word)), "{words:?} not in {}", exited.output);
+            assert_eq!(sql.number(OBJECTS).await, before, "{command:?} left something beside {stranger}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_programs_file_is_left_as_it_was() {
+    for (stranger, words) in [
+        ("CREATE TABLE Facilities (id); CREATE VIEW outbox AS SELECT 1", &["Facilities, outbox", "file of the service's own"][..]),
+        ("CREATE TABLE fleet (id)", &["fleet", "file of the service's own"]),
+        (
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY); INSERT INTO _sqlx_migrations VALUES (20240101)",
+            &["another program's"],
+        ),
+    ] {
+        let launch = Service::on_sqlite();
+        let file = launch.folder().join("facility-summary.db");
+        let mut sql = Outside::connect(&format!("{}?mode=rwc", launch.database_url())).await;
+        sql.run(stranger).await;
+        drop(sql);
+        wait_until("the file is closed", async || !launch.folder().join("facility-summary.db-journal").exists()).await;
+        let before = std::fs::read(&file).expect("it is there");
+        for command in [&["serve"][..], &["migrate"], &["generate", "--facilities=1", "--days=1"]] {
+            let exited = launch.run(command).await;
+            assert_eq!(exited.code, Some(1), "{command:?}: {}", exited.output);
+            assert!(words.iter().all(|word| exited.output.contains(word)), "{words:?} not in {}", exited.output);
+            assert!(std::fs::read(&file).expect("it is there") == before, "{command:?} changed the file beside {stranger}");
+            let files = std::fs::read_dir(launch.folder()).expect("it is there").count();
+            assert_eq!(files, 1, "{command:?} left a file");
+        }
+    }
+}

@@ -9,8 +9,12 @@ use super::Drain;
 use crate::{
     cache::memory::{Key, Vantage},
     changes::{Message, StoredEntry},
-    domain::summary::SummaryRow,
-    store::{self, Observation},
+    domain::{
+        day::Day,
+        summary::{DayKey, SummaryRow},
+    },
+    metrics::Trigger,
+    store::{self, Observation, unreadable::NEVER_MS},
 };
 
 /// The outbox as one look saw it.
@@ -90,7 +94,22 @@ impl Drain {
         if read.epoch != left.seen.epoch {
             return Ok(false); // Of another history than the look: to those who still follow this one it says nothing.
         }
-        self.append(left.seen.generation, &Message::Summaries(left.entries(vantage, read.rows))).await
+        let (unreadable, rows): (Vec<SummaryRow>, Vec<SummaryRow>) = read.rows.into_iter().partition(|row| row.as_of_ms == NEVER_MS);
+        if !unreadable.is_empty() {
+            self.mend(&unreadable).await?;
+        }
+        // Those that were mended follow with the outbox rows that this has left.
+        Ok(self.append(left.seen.generation, &Message::Summaries(left.entries(vantage, rows))).await? && unreadable.is_empty())
+    }
+
+    /// Derives days anew whose rows cannot be read: they must not keep everything else from being proven.
+    async fn mend(&self, unreadable: &[SummaryRow]) -> store::Result<()> {
+        let keys = unreadable.iter().filter_map(|row| {
+            let facility = self.directory.get(row.summary.facility_id)?;
+            let day = Day::named(&facility.zone.tz, row.summary.date)?;
+            Some(DayKey { facility, day })
+        });
+        self.refresher.refresh_each(keys.collect(), Trigger::Schedule).await.1
     }
 
     /// Facilities that a command registered beside this process: each opened its first day with its registration.

@@ -19,7 +19,10 @@ use uuid::Uuid;
 
 use crate::{
     cache::memory::Memory,
-    domain::facility::{Facility, Zone},
+    domain::{
+        facility::{Facility, Zone},
+        zones,
+    },
     store::{self, FacilityRow, Store, StoreError},
 };
 use look_ups::LookUps;
@@ -218,7 +221,9 @@ impl Directory {
     /// The facility of a row, in its shared zone. A zone that does not exist (written by another program) counts as UTC, and is said.
     pub fn facility(&self, row: FacilityRow) -> Arc<Facility> {
         let zone = self.zone(&row.timezone).unwrap_or_else(|| {
-            tracing::warn!(facility_id = %row.id, timezone = %row.timezone, "the facility's time zone does not exist; its days are taken as UTC's");
+            let expected = zones::expected(&row.timezone);
+            // Once a name: from then on it is among the zones.
+            tracing::warn!(facility_id = %row.id, timezone = %row.timezone, expected, "a time zone does not exist; days in it are counted in UTC");
             // Under the name that the row has, so that the refresh finds the key's zone to be the row's.
             let utc = Arc::new(Zone::utc_named(&row.timezone));
             self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(row.timezone.clone(), utc.clone());

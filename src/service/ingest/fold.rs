@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::Fault;
 use crate::{
-    domain::event::{Entity, Event, Kind, Record, Statement},
+    domain::{
+        day::has_day,
+        event::{Entity, Event, Kind, Record, Statement},
+    },
     store::LastCounted,
 };
 
@@ -113,7 +116,10 @@ impl Overlay {
                     self.last_counted.insert((*kind, *id), LastCounted { facility_id, at_ms });
                 }
             }
-            None => touched.extend(self.last_counted.get(&(*kind, *id)).map(|c| (c.facility_id, c.at_ms.map_or(Touch::Today, Touch::At)))),
+            None => {
+                let last_counted = self.last_counted.get(&(*kind, *id)).filter(|c| c.at_ms.is_none_or(has_day));
+                touched.extend(last_counted.map(|c| (c.facility_id, c.at_ms.map_or(Touch::Today, Touch::At))));
+            }
         }
         if !record.supersedes(before.as_ref()) {
             return Ok(false);
@@ -134,8 +140,12 @@ impl Overlay {
         Ok(true)
     }
 
-    /// The day in whose figures this entity counts.
+    /// The day in whose figures this entity counts, if it lies on one.
     fn counted(&self, entity: &Entity, id: Uuid) -> Option<(Uuid, Touch)> {
+        self.counted_at(entity, id).filter(|(_, touch)| !matches!(touch, Touch::At(at_ms) if !has_day(*at_ms)))
+    }
+
+    fn counted_at(&self, entity: &Entity, id: Uuid) -> Option<(Uuid, Touch)> {
         match entity {
             Entity::Facility { .. } => Some((id, Touch::Today)),
             Entity::BloodBank { facility_id, .. } => Some((*facility_id, Touch::Today)),

@@ -290,7 +290,8 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
 /// A group's fault may be a neighbour's; a lock may be given back.
 fn is_worth_another_try(error: &StoreError, alone: bool, patience: Patience) -> bool {
     match error {
-        StoreError::Refused(_) => !alone,
+        StoreError::Refused(_) | StoreError::Unreadable(_) => !alone,
+        StoreError::Failed(_) => !alone && !error.is_of_the_whole_database(),
         StoreError::Locked(_) | StoreError::Conflict => !alone || patience == Patience::Short,
         _ => false,
     }

@@ -11,9 +11,9 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{fleet::in_recovery, pool::Pool, witness::Witness};
+use super::{fleet::in_recovery, migrate::migrate, pool::Pool, session, witness::Witness};
 use crate::config::{DatabaseSettings, redacted};
-use crate::store::{Connections, Result, StoreError, migrate_error};
+use crate::store::{Connections, Result, StoreError};
 
 /// The oldest server that has everything the statements use (MERGE-safe transition tables, `date_bin`, `xmax` rules).
 const OLDEST_SERVER: i32 = 150_000;
@@ -24,19 +24,16 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// How long a start that fails may look for the reason.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(3);
 
-/// What every connection is set to.
+/// What every connection is set to; [`session`] says why.
 pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnectOptions> {
     let options: PgConnectOptions =
         url.parse().map_err(|e: sqlx::Error| StoreError::Migration(format!("the database URL {} cannot be read: {e}", redacted(url))))?;
-    Ok(options
+    Ok(session::options(options)
         .application_name("facility-summary")
         .options([
             ("statement_timeout", settings.statement_timeout_ms.to_string()),
             // A replica that hangs in a transaction gives back its locks.
             ("idle_in_transaction_session_timeout", settings.idle_transaction_timeout_ms.to_string()),
-            // Statements of a millisecond gain nothing from compiling, and everything from planning once.
-            ("jit", "off".to_owned()),
-            ("plan_cache_mode", "force_generic_plan".to_owned()),
         ])
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5)))
 }
@@ -49,7 +46,7 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
     // Behind a proxy or a name, a connection may come to lead to a server that was demoted, or that never was the primary.
     let pool = limits(settings)
         .acquire_timeout(acquire_timeout)
-        .after_connect(|connection, _| Box::pin(async { if is_primary(connection).await? { Ok(()) } else { Err(in_recovery()) } }))
+        .after_connect(|connection, _| Box::pin(async { if session::settle(connection).await? { Ok(()) } else { Err(in_recovery()) } }))
         .before_acquire(move |connection, meta| {
             let outlived = meta.age > regained.borrow().elapsed();
             Box::pin(async move {
@@ -69,7 +66,7 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
     // An index on a large table takes as long as it takes.
     let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
-    let migrated = sqlx::migrate!("migrations/postgres").run(&mut *connection).await.map_err(migrate_error);
+    let migrated = migrate(&mut connection).await;
     // Closed, not given back: its time-out is not what the others have.
     connection.close().await?;
     migrated?;
@@ -117,7 +114,7 @@ async fn explained(error: sqlx::Error, options: &PgConnectOptions, settings: &Da
         return error.into();
     }
     let asked = Instant::now();
-    let ask = async { is_primary(&mut options.connect().await?).await };
+    let ask = async { session::settle(&mut options.connect().await?).await };
     match tokio::time::timeout(EXPLAINED_WITHIN, ask).await {
         Ok(Ok(false)) => StoreError::Unavailable(in_recovery()),
         Ok(Ok(true)) => StoreError::Unavailable(too_far(asked.elapsed(), settings)),
@@ -147,6 +144,14 @@ async fn check_server(pool: &Pool, settings: &DatabaseSettings) -> Result<()> {
         return Err(StoreError::Migration(format!("the server is Postgres {}, and 15 or later is needed", version / 10_000)));
     }
     let free = u32::try_from(allowed - reserved).unwrap_or(0);
+    let dropped = session::dropped(&mut *pool.driver().acquire().await?).await?;
+    if !dropped.is_empty() {
+        tracing::warn!(
+            settings = dropped.join(", "),
+            "start options do not reach the database, so that its own values of these settings hold: a proxy drops them (PgBouncer: \
+             ignore_startup_parameters); let it pass them on, or set them with ALTER ROLE"
+        );
+    }
     if u64::from(settings.max_connections) * 10 > u64::from(free) * 8 {
         tracing::warn!(
             max_connections = settings.max_connections,

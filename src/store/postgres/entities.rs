@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::pool::Borrowed;
+use super::{pool::Borrowed, text};
 use crate::domain::{
     blood_type::BloodType,
     event::{Entity, Kind, Record},
@@ -41,8 +41,14 @@ pub(super) async fn load(tx: &mut Borrowed, kind: Kind, ids: &[Uuid]) -> Result<
 
 fn entity(kind: Kind, row: &PgRow) -> Result<Entity> {
     Ok(match kind {
-        Kind::Facility => Entity::Facility { name: row.try_get("name")?, timezone: row.try_get("timezone")? },
-        Kind::BloodBank => Entity::BloodBank { facility_id: row.try_get("facility_id")?, name: row.try_get("name")? },
+        Kind::Facility => {
+            let id = row.try_get("id")?;
+            Entity::Facility { name: text(row, "name", "facilities", id)?, timezone: text(row, "timezone", "facilities", id)? }
+        }
+        Kind::BloodBank => {
+            let name = text(row, "name", "blood_banks", row.try_get("id")?)?;
+            Entity::BloodBank { facility_id: row.try_get("facility_id")?, name }
+        }
         Kind::Inventory => Entity::Inventory {
             blood_bank_id: row.try_get("blood_bank_id")?,
             blood_type: blood_type(row)?,

@@ -6,11 +6,11 @@ use jiff::civil::Date;
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{pool::Pool, summary_row};
+use super::{date, pool::Pool, summary_row};
 use crate::{
     changes::Position,
     domain::summary::SummaryRow,
-    store::{Epoch, Result, StoreError, TableRead, Watermark, fleet::Agreed},
+    store::{Epoch, Result, StoreError, TableRead, Watermark, fleet::Agreed, unreadable},
 };
 
 pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {
@@ -56,11 +56,14 @@ pub(super) async fn summaries(connection: impl PgExecutor<'_>, keys: &[(Uuid, Da
     let agreed = agreed(found.first().ok_or_else(no_row)?)?;
     let (mut rows, mut zones) = (Vec::with_capacity(found.len()), HashMap::new());
     for row in &found {
-        if row.try_get::<Option<Uuid>, _>("facility_id")?.is_some() {
-            rows.push(summary_row(row)?);
+        if let Some(facility_id) = row.try_get::<Option<Uuid>, _>("facility_id")? {
+            // The key's date, which is one: that the row was found by it.
+            let date = date(row)?;
+            rows.push(summary_row(row).unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)));
         }
-        if let Some(timezone) = row.try_get("timezone")? {
-            zones.insert(row.try_get("asked_id")?, timezone);
+        if let Some(timezone) = row.try_get::<Option<&[u8]>, _>("timezone")? {
+            let asked: Uuid = row.try_get("asked_id")?;
+            zones.insert(asked, unreadable::text(timezone, "facilities", asked));
         }
     }
     Ok((agreed, Asked { rows, zones }))

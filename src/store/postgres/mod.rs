@@ -3,10 +3,12 @@
 mod connect;
 mod entities;
 mod fleet;
+pub(crate) mod migrate;
 mod pool;
 mod presence;
 mod read_pool;
 mod runs;
+pub(crate) mod session;
 mod transaction;
 mod triggers;
 mod witness;
@@ -21,13 +23,14 @@ use uuid::Uuid;
 
 use super::{
     Connections, Difference, Epoch, FacilityRow, JobRun, Mark, MarkKind, Observation, Result, Span, Store, StoreError, TableRead,
-    Transaction, Watermark,
+    Transaction, Watermark, unreadable,
 };
 use crate::config::DatabaseSettings;
 use crate::domain::summary::{Bounds, DayKey, Summary, SummaryRow};
 use pool::Pool;
 use presence::Presence;
 use read_pool::ReadPool;
+use session::BEGIN;
 
 const FACILITIES: &str = include_str!("../../../sql/postgres/facilities.sql");
 const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
@@ -82,7 +85,7 @@ impl Store for PostgresStore {
             .bind(facilities)
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(|r| Ok((r.try_get("facility_id")?, date(r)?))).collect()
+        Ok(unreadable::skip(rows.iter().map(day), "dashboard_daily_summary"))
     }
 
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
@@ -98,7 +101,7 @@ impl Store for PostgresStore {
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(|r| Ok((r.try_get("facility_id")?, date(r)?))).collect()
+        Ok(unreadable::skip(rows.iter().map(day), "dashboard_daily_summary"))
     }
 
     async fn next_expiry_ms(&self) -> Result<Option<i64>> {
@@ -206,7 +209,7 @@ impl Store for PostgresStore {
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
         // One round trip for all three: the triggers need not mark what this transaction refreshes itself.
         let begin = format!(
-            "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
+            "{BEGIN}; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
         let begun = self.pool.begin(begin).await?;
@@ -266,16 +269,28 @@ fn date(row: &PgRow) -> Result<Date> {
     text.parse().map_err(|_| StoreError::Unreadable(format!("the date {text:?}")))
 }
 
+/// A facility and a date; an error names the facility.
+fn day(row: &PgRow) -> Result<(Uuid, Date)> {
+    let facility_id: Uuid = row.try_get("facility_id")?;
+    Ok((facility_id, date(row).map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?))
+}
+
+/// A text of a row, whatever bytes it is of. The statement brings it as bytes.
+fn text(row: &PgRow, column: &str, table: &'static str, id: Uuid) -> Result<String> {
+    Ok(unreadable::text(row.try_get(column)?, table, id))
+}
+
 fn json<T: serde::de::DeserializeOwned>(row: &PgRow, column: &str) -> Result<T> {
     let text: &str = row.try_get(column)?;
     serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("{column}: {e}")))
 }
 
 fn facility_row(row: &PgRow) -> Result<FacilityRow> {
+    let id: Uuid = row.try_get("id")?;
     Ok(FacilityRow {
-        id: row.try_get("id")?,
-        name: row.try_get("name")?,
-        timezone: row.try_get("timezone")?,
+        id,
+        name: text(row, "name", "facilities", id)?,
+        timezone: text(row, "timezone", "facilities", id)?,
         removed_at_version: row.try_get("removed_at_version")?,
     })
 }
@@ -290,7 +305,7 @@ fn summary_row(row: &PgRow) -> Result<SummaryRow> {
             total_transferred: row.try_get("total_transferred")?,
             total_requests: row.try_get("total_requests")?,
             by_blood_type: json(row, "by_blood_type")?,
-            updated_at: row.try_get("updated_at_ms")?,
+            updated_at: Some(row.try_get("updated_at_ms")?),
             version: row.try_get("version")?,
         },
         as_of_ms: row.try_get("as_of_ms")?,

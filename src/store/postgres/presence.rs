@@ -16,7 +16,7 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use super::{
-    fleet,
+    fleet, session,
     witness::{Patience, Witness, silent},
 };
 use crate::store::{Epoch, Result, Watermark};
@@ -109,7 +109,7 @@ impl Presence {
                 let locks = [STREAM, LOCK];
                 let locks = &locks[usize::from(!self.is_on_stream.load(Ordering::Relaxed))..];
                 let take: String = locks.iter().map(|lock| format!("SELECT pg_advisory_lock_shared({}, {});", lock.0, lock.1)).collect();
-                sqlx::raw_sql(AssertSqlSafe(take)).execute(&mut connection).await?;
+                sqlx::raw_sql(AssertSqlSafe(format!("{};{take}", session::SETTLE))).execute(&mut connection).await?;
                 Held { connection, patience, leads: false }
             }
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{pool::Pool, transaction::COMMIT};
+use super::{pool::Pool, session::BEGIN, transaction::COMMIT};
 use crate::store::{JobRun, Result};
 
 /// `classid` and `objid` of the lock under which runs are taken up.
@@ -33,7 +33,7 @@ pub(super) async fn take(
     if !in_line {
         return Ok(None);
     }
-    let mut tx = pool.begin("BEGIN".into()).await?;
+    let mut tx = pool.begin(BEGIN.into()).await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCK.0).bind(LOCK.1).execute(&mut tx).await?;
     let taken: Option<Uuid> = sqlx::query_scalar(sql!("take_run"))
         .bind(apart)

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     FACILITIES, date, entities, facility_row, json,
     pool::{Borrowed, Pool},
+    text,
 };
 use crate::domain::{
     event::{Kind, Record},
@@ -146,7 +147,7 @@ impl Transaction for PostgresTransaction {
                     figures_differ: r.try_get("figures_differ")?,
                     write_needed: r.try_get("write_needed")?,
                     is_today: r.try_get("is_today")?,
-                    timezone: r.try_get("timezone")?,
+                    timezone: text(r, "timezone", "facilities", r.try_get("facility_id")?)?,
                 })
             })
             .collect()

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::connect::is_primary;
+use super::{connect::is_primary, session};
 
 /// How often the witness is asked, and once it is lost, how often a new one is tried: a name may lead elsewhere at any moment.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -155,7 +155,7 @@ impl Server {
         let asked_at = Instant::now();
         let connect = async {
             let mut connection = self.options.connect().await?;
-            Ok::<_, sqlx::Error>(is_primary(&mut connection).await?.then_some(connection))
+            Ok::<_, sqlx::Error>(session::settle(&mut connection).await?.then_some(connection))
         };
         let connection = timeout(self.timeout.min(TRY), connect).await.ok()?.ok()??;
         Some((asked_at, connection))

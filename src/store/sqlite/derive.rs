@@ -8,9 +8,10 @@ use super::{parameter, row, sql};
 use crate::{
     domain::{
         blood_type::BloodType,
+        day::has_day,
         summary::{Bounds, DayKey, Figures, Summary, SummaryRow},
     },
-    store::{Derived, Difference, Result, StoreError},
+    store::{Derived, Difference, Result, StoreError, unreadable},
 };
 
 type ByBloodType = BTreeMap<BloodType, Figures>;
@@ -29,6 +30,13 @@ pub async fn look(connection: &mut SqliteConnection, keys: &[DayKey], now_ms: i6
     rows.iter().map(|row| seen(row, now_ms)).collect()
 }
 
+/// More units than there can be: whoever wrote that wrote no stock.
+const TOO_MANY: i64 = 1_000_000_000_000_000;
+
+fn is_sound(types: &ByBloodType) -> bool {
+    types.values().filter_map(|figures| figures.stock).all(|stock| (0..=TOO_MANY).contains(&stock))
+}
+
 /// What is stored of a day. `by_blood_type` is `None` where somebody wrote what cannot be read.
 struct Stored {
     totals: [Option<i64>; 3],
@@ -41,10 +49,10 @@ struct Stored {
 impl Stored {
     fn read(row: &SqliteRow) -> Result<Option<Self>> {
         let Some(version) = row.try_get("version")? else { return Ok(None) };
-        let by_blood_type: &str = row.try_get("by_blood_type")?;
+        let by_blood_type: &[u8] = row.try_get_unchecked("by_blood_type")?;
         Ok(Some(Stored {
             totals: [row.try_get("total_stock")?, row.try_get("total_transferred")?, row.try_get("total_requests")?],
-            by_blood_type: serde_json::from_str(by_blood_type).ok(),
+            by_blood_type: serde_json::from_slice(by_blood_type).ok().filter(is_sound),
             next_expires_at_ms: row.try_get("next_expires_at")?,
             updated_at_ms: row.try_get("updated_at")?,
             version,
@@ -57,7 +65,7 @@ impl Stored {
         Some(match &self.by_blood_type {
             Some(types) => types.iter().map(|(t, figures)| (*t, figures.stock.unwrap_or(0))).collect(),
             // The split is lost; the total is what remains of the record.
-            None => vec![(BloodType::Unknown, total)],
+            None => vec![(BloodType::Unknown, total.clamp(0, TOO_MANY))],
         })
     }
 }
@@ -72,13 +80,14 @@ struct Sources {
 
 impl Sources {
     fn read(row: &SqliteRow, is_today: bool, stored: Option<&Stored>) -> Result<Self> {
-        let banks: Vec<Vec<(BloodType, i64, Option<i64>)>> = json(row, "stock")?;
-        let stock = banks.iter().flatten().map(|(t, units, _)| (*t, *units)).collect();
+        let banks: Vec<Vec<(Named, i64, Option<i64>)>> = json(row, "stock")?;
+        let stock = banks.iter().flatten().map(|(Named(t), units, _)| (*t, *units)).collect();
         Ok(Sources {
             stock: if is_today { Some(stock) } else { stored.and_then(Stored::closing_stock) },
-            transferred: json(row, "transferred")?,
-            requests: json(row, "requests")?,
-            next_expires_at_ms: banks.iter().flatten().filter_map(|(_, _, at)| *at).min(),
+            transferred: by_type(row, "transferred")?,
+            requests: by_type(row, "requests")?,
+            // Beyond the years that an answer can name nothing expires.
+            next_expires_at_ms: banks.iter().flatten().filter_map(|(_, _, at)| at.filter(|at| has_day(*at))).min(),
         })
     }
 
@@ -106,8 +115,9 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
     let stored = Stored::read(row)?;
     let sources = Sources::read(row, is_today, stored.as_ref())?;
     let by_blood_type = sources.by_blood_type();
+    let facility_id: uuid::Uuid = row.try_get("facility_id")?;
     let summary = Summary {
-        facility_id: row.try_get("facility_id")?,
+        facility_id,
         date: row::date(row, "date")?,
         total_stock: sources.stock.as_ref().map(|_| by_blood_type.values().filter_map(|f| f.stock).sum()),
         total_transferred: by_blood_type.values().map(|f| f.transferred).sum(),
@@ -134,14 +144,31 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
             figures_differ,
             write_needed: figures_differ || (stored.is_some() && (expiry_differs || bounds_differ)),
             is_today,
-            timezone: row.try_get("timezone")?,
+            timezone: unreadable::text(row.try_get_unchecked("timezone")?, "facilities", facility_id),
         },
     })
 }
 
+/// A blood type as a source has it; what is none, written with the checks switched off, is one that nobody knows.
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(from = "String")]
+struct Named(BloodType);
+
+impl From<String> for Named {
+    fn from(name: String) -> Self {
+        Named(BloodType::from_canonical(&name).unwrap_or(BloodType::Unknown))
+    }
+}
+
+fn by_type(row: &SqliteRow, column: &str) -> Result<Vec<(BloodType, i64)>> {
+    let sums: Vec<(Named, i64)> = json(row, column)?;
+    Ok(sums.into_iter().map(|(Named(t), units)| (t, units)).collect())
+}
+
 fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T> {
-    let text: &str = row.try_get(column)?;
-    serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("the sums of {column}: {e}")))
+    // The names in it may be of any bytes.
+    let text: &[u8] = row.try_get_unchecked(column)?;
+    serde_json::from_str(&String::from_utf8_lossy(text)).map_err(|e| StoreError::Unreadable(format!("the sums of {column}: {e}")))
 }
 
 fn totals(summary: &Summary) -> [Option<i64>; 3] {

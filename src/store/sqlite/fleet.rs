@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
 
 use super::{row, sql, triggers};
 use crate::{
     changes::Position,
-    store::{Epoch, Observation, Result, StoreError, TableRead, Watermark, fleet::Agreed},
+    store::{Epoch, Observation, Result, StoreError, TableRead, Watermark, fleet::Agreed, unreadable},
 };
 
 /// The rows of `summaries.sql`.
@@ -18,8 +19,9 @@ pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
         if row.try_get::<Option<&[u8]>, _>(0)?.is_some() {
             rows.push(row::summary(row)?);
         }
-        if let Some(timezone) = row.try_get("timezone")? {
-            zones.insert(row.try_get("asked_id")?, timezone);
+        if let Some(timezone) = row.try_get_unchecked::<Option<&[u8]>, _>("timezone")? {
+            let asked: Uuid = row.try_get("asked_id")?;
+            zones.insert(asked, unreadable::text(timezone, "facilities", asked));
         }
     }
     Ok(TableRead { rows, zones, epoch, watermark, replica: None })

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Connections, Difference, Epoch, FacilityRow, JobRun, Observation, Result, Span, Store, StoreError, TableRead, Transaction, Watermark,
+    unreadable,
 };
 use crate::domain::summary::DayKey;
 use transaction::SqliteTransaction;
@@ -89,7 +90,7 @@ impl Store for SqliteStore {
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
         let rows = sqlx::query(sql!("stored_dates")).bind(parameter::ids(facilities)).fetch_all(&self.readers).await?;
-        rows.iter().map(row::key).collect()
+        Ok(unreadable::skip(rows.iter().map(row::key), "dashboard_daily_summary"))
     }
 
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
@@ -99,7 +100,7 @@ impl Store for SqliteStore {
 
     async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>> {
         let rows = sqlx::query(sql!("expiring")).bind(until_ms).bind(parameter::limit(limit)).fetch_all(&self.readers).await?;
-        rows.iter().map(row::key).collect()
+        Ok(unreadable::skip(rows.iter().map(row::key), "dashboard_daily_summary"))
     }
 
     async fn next_expiry_ms(&self) -> Result<Option<i64>> {

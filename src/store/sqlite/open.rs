@@ -9,14 +9,14 @@ use std::{
 
 use sqlx::{
     Connection, SqliteConnection, SqlitePool,
-    migrate::MigrateError,
+    migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use super::{SqliteStore, triggers};
 use crate::{
     config::{self, DatabaseSettings},
-    store::{Result, StoreError},
+    store::{Result, StoreError, tables},
 };
 
 impl SqliteStore {
@@ -39,6 +39,7 @@ impl SqliteStore {
             ));
         }
         prepare(&path)?;
+        look_first(&options, acquire_timeout).await?;
 
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(match settings.sqlite_synchronous {
             config::SqliteSynchronous::Normal => SqliteSynchronous::Normal,
@@ -58,6 +59,39 @@ impl SqliteStore {
         Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout })
     }
 }
+
+/// Refuses a file of another program before anything of it is changed: that it is switched to WAL, too, would stay.
+async fn look_first(options: &SqliteConnectOptions, timeout: Duration) -> Result<()> {
+    let path = options.get_filename();
+    // An empty file is nobody's. One that is not there is made by the connection that writes.
+    if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+        return Ok(());
+    }
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(timeout);
+    let pool = connect(pool, options.clone().create_if_missing(false), timeout).await.map_err(|e| cannot_open(path, e))?;
+    let found = found(&pool, path).await;
+    pool.close().await;
+    found.map_err(|e| cannot_open(path, e))?.refuse_strangers(&MIGRATIONS)
+}
+
+async fn found(pool: &SqlitePool, path: &Path) -> Result<tables::Found, sqlx::Error> {
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name").fetch_all(pool).await?;
+    let applied = match names.iter().any(|name| name == "_sqlx_migrations") {
+        true => Some(sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(pool).await?),
+        false => None,
+    };
+    let created = tables::created(&MIGRATIONS);
+    Ok(tables::Found {
+        place: format!("the file {}", path.display()),
+        applied,
+        // SQLite's names are the same in any case.
+        taken: names.into_iter().filter(|name| created.iter().any(|ours| ours.eq_ignore_ascii_case(name))).collect(),
+        remedy: "set DATABASE_URL to a file of the service's own, which need not exist yet",
+    })
+}
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Whether a connection can begin another transaction. SQLite ends one by itself where the disk is full or fails; the driver's ROLLBACK is
 /// then an error, after which it takes the transaction for open for ever, and refuses to begin one.
@@ -82,15 +116,14 @@ async fn connect(pool: SqlitePoolOptions, options: SqliteConnectOptions, timeout
 /// Brings the tables up to date: all of the missing migrations or none, and only one process at a time. A file that has them all is
 /// not locked, so that a start does not wait for another program's long write.
 async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
-    let migrations = sqlx::migrate!("migrations/sqlite");
     let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success").fetch_one(writer).await.unwrap_or(0);
-    if applied >= migrations.iter().count() as i64 {
-        return migrations.run(writer).await;
+    if applied >= MIGRATIONS.iter().count() as i64 {
+        return MIGRATIONS.run(writer).await;
     }
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     // `run` over a borrowed connection makes a future that cannot be sent between threads (sqlx's own note on `run_direct`).
     let trusted = triggers::are_trusted(&mut transaction).await?;
-    migrations.run_direct(None, &mut *transaction, false).await?;
+    MIGRATIONS.run_direct(None, &mut *transaction, false).await?;
     if trusted {
         triggers::trust(&mut transaction).await?;
     }

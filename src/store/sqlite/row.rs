@@ -10,16 +10,28 @@ use crate::{
         event::{Entity, Kind, Record},
         summary::{Bounds, Summary, SummaryRow},
     },
-    store::{FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError},
+    store::{FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError, unreadable},
 };
 
 pub fn facility(row: &SqliteRow) -> Result<FacilityRow> {
-    Ok(FacilityRow { id: row.try_get(0)?, name: row.try_get(1)?, timezone: row.try_get(2)?, removed_at_version: row.try_get(3)? })
+    let id: Uuid = row.try_get(0)?;
+    Ok(FacilityRow {
+        id,
+        name: text(row, 1, "facilities", id)?,
+        timezone: text(row, 2, "facilities", id)?,
+        removed_at_version: row.try_get(3)?,
+    })
 }
 
-/// A facility and a date, in the first two columns.
+/// A text of a row, whatever bytes it is of: SQLite takes any for one.
+pub fn text(row: &SqliteRow, column: usize, table: &'static str, id: Uuid) -> Result<String> {
+    Ok(unreadable::text(row.try_get_unchecked(column)?, table, id))
+}
+
+/// A facility and a date, in the first two columns; an error names the facility.
 pub fn key(row: &SqliteRow) -> Result<(Uuid, Date)> {
-    Ok((row.try_get(0)?, date(row, 1)?))
+    let facility_id: Uuid = row.try_get(0)?;
+    Ok((facility_id, date(row, 1).map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?))
 }
 
 pub fn date(row: &SqliteRow, column: impl sqlx::ColumnIndex<SqliteRow>) -> Result<Date> {
@@ -48,8 +60,13 @@ pub fn mark(row: &SqliteRow) -> Result<Mark> {
     })
 }
 
+/// A stored row; where it cannot be read, what stands in for it.
 pub fn summary(row: &SqliteRow) -> Result<SummaryRow> {
     let (facility_id, date) = key(row)?;
+    Ok(readable_summary(row, facility_id, date).unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)))
+}
+
+fn readable_summary(row: &SqliteRow, facility_id: Uuid, date: Date) -> Result<SummaryRow> {
     let (start_ms, end_ms): (Option<i64>, Option<i64>) = (row.try_get(10)?, row.try_get(11)?);
     let by_blood_type: &str = row.try_get(5)?;
     let by_blood_type = serde_json::from_str(by_blood_type).map_err(|e| {
@@ -90,32 +107,38 @@ pub fn job_run(row: &SqliteRow) -> Result<JobRun> {
 
 /// An entity's id and record, in the order of the columns of `load_*.sql`.
 pub fn record(kind: Kind, row: &SqliteRow) -> Result<(Uuid, Record)> {
+    let id: Uuid = row.try_get(0)?;
     let entity = match kind {
-        Kind::Facility => Entity::Facility { name: row.try_get(2)?, timezone: row.try_get(3)? },
-        Kind::BloodBank => Entity::BloodBank { facility_id: row.try_get(2)?, name: row.try_get(3)? },
+        Kind::Facility => Entity::Facility { name: text(row, 2, "facilities", id)?, timezone: text(row, 3, "facilities", id)? },
+        Kind::BloodBank => Entity::BloodBank { facility_id: row.try_get(2)?, name: text(row, 3, "blood_banks", id)? },
         Kind::Inventory => Entity::Inventory {
             blood_bank_id: row.try_get(2)?,
             blood_type: blood_type(row)?,
-            quantity: row.try_get(4)?,
+            quantity: whole(row.try_get(4)?),
             expires_at_ms: row.try_get(5)?,
         },
         Kind::Distribution => Entity::Distribution {
             dispatched_to_id: row.try_get(2)?,
             blood_type: blood_type(row)?,
-            quantity: row.try_get(4)?,
+            quantity: whole(row.try_get(4)?),
             date_delivered_ms: row.try_get(5)?,
         },
         Kind::Request => Entity::Request {
             facility_id: row.try_get(2)?,
             blood_type: blood_type(row)?,
-            quantity: row.try_get(4)?,
+            quantity: row.try_get::<Option<i64>, _>(4)?.map(whole),
             created_at_ms: row.try_get(5)?,
         },
     };
-    Ok((row.try_get(0)?, Record { event_time_ms: row.try_get(1)?, entity: Some(entity) }))
+    Ok((id, Record { event_time_ms: row.try_get(1)?, entity: Some(entity) }))
 }
 
 fn blood_type(row: &SqliteRow) -> Result<Option<BloodType>> {
-    let text: Option<&str> = row.try_get(3)?;
-    Ok(text.and_then(BloodType::from_canonical))
+    let text: Option<&[u8]> = row.try_get_unchecked(3)?;
+    Ok(text.and_then(|text| std::str::from_utf8(text).ok()).and_then(BloodType::from_canonical))
+}
+
+/// A quantity that somebody wrote with the checks switched off is the nearest that there can be: it is about to be replaced.
+fn whole(quantity: i64) -> i32 {
+    i32::try_from(quantity.clamp(0, i32::MAX.into())).unwrap_or(i32::MAX)
 }

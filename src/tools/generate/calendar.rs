@@ -2,7 +2,7 @@
 
 use jiff::{ToSpan, civil::Date, tz::TimeZone};
 
-use crate::domain::day::Day;
+use crate::domain::{day::Day, zones};
 
 /// The days of a data set in one zone, oldest first.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct LocalDay {
 impl Calendar {
     /// The `count` days up to and with `last`; fewer where the zone skipped some. `None` where the zone is unknown.
     pub fn new(timezone: &'static str, last: Date, count: u32) -> Option<Self> {
-        let tz = TimeZone::get(timezone).ok()?;
+        let tz = zones::find(timezone)?;
         let days = (0..i64::from(count)).rev().filter_map(|back| LocalDay::named(&tz, last.checked_sub(back.days()).ok()?)).collect();
         Some(Calendar { timezone, days })
     }

@@ -14,7 +14,10 @@ use super::{
     rows::Row,
     sink::{Sample, Sink, bounds},
 };
-use crate::{domain::day::Day, store::StoreError};
+use crate::{
+    domain::day::Day,
+    store::postgres::{migrate::migrate, session},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -30,14 +33,15 @@ pub struct PostgresSink {
 
 impl PostgresSink {
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let options = PgConnectOptions::from_str(url)?
+        let options = session::options(PgConnectOptions::from_str(url)?)
             .application_name("facility-summary generate")
-            // "already exists, skipping" is no news.
-            .options([("client_min_messages", "warning")]);
+            // "already exists, skipping" is no news; and a load takes as long as it takes.
+            .options([("client_min_messages", "warning"), ("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0")]);
         let host = options.get_host();
         let is_local = options.get_socket().is_some() || host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&host);
         let mut connection = PgConnection::connect_with(&options).await?;
-        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|e| StoreError::Migration(e.to_string()))?;
+        session::settle(&mut connection).await?;
+        migrate(&mut connection).await?;
         Ok(PostgresSink { connection, is_local })
     }
 
@@ -52,7 +56,7 @@ impl PostgresSink {
 impl Sink for PostgresSink {
     /// In a schema of its own, in a transaction that is undone: even `kill -9` leaves nothing.
     async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error> {
-        let mut tx = self.connection.begin().await?;
+        let mut tx = self.connection.begin_with(session::BEGIN).await?;
         let schema = format!("facility_summary_sample_{}", std::process::id());
         let prepare = format!("CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema};");
         sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *tx).await?;
@@ -79,7 +83,7 @@ impl Sink for PostgresSink {
     }
 
     async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error> {
-        let time = sqlx::query_scalar("SELECT (extract(epoch FROM event_time) * 1000)::int8 FROM facilities WHERE id = $1").bind(facility);
+        let time = sqlx::query_scalar("SELECT (extract(epoch FROM least(greatest(event_time, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000)::int8 FROM facilities WHERE id = $1").bind(facility);
         Ok(time.fetch_optional(&mut self.connection).await?)
     }
 
@@ -89,7 +93,7 @@ impl Sink for PostgresSink {
     }
 
     async fn load(&mut self, facilities: &[FacilitySeed], progress: &Progress) -> Result<(), Error> {
-        let mut tx = self.connection.begin().await?;
+        let mut tx = self.connection.begin_with(session::BEGIN).await?;
         load(&mut tx, facilities, progress).await?;
         Ok(tx.commit().await?)
     }

@@ -8,7 +8,7 @@ use super::{
     error::Fault,
     identity::clean,
 };
-use crate::domain::{blood_type::BloodType, facility::Zone};
+use crate::domain::{blood_type::BloodType, facility::Zone, zones};
 
 /// A row through its mapping.
 pub struct Cells<'a> {
@@ -45,7 +45,7 @@ impl Cells<'_> {
     pub fn zone(&self) -> Result<Option<Zone>, Fault> {
         let Some(text) = self.text(Field::Timezone)? else { return Ok(None) };
         let found = Zone::canonical_name(&text).and_then(|name| Zone::named(&name));
-        found.map(Some).ok_or_else(|| self.fault(Field::Timezone, &text, "is not an IANA time zone such as Europe/Warsaw"))
+        found.map(Some).ok_or_else(|| self.fault(Field::Timezone, &text, format!("is not {}", zones::expected(&text))))
     }
 
     /// The blood type, in any usual notation; `None` where the source names none.
@@ -154,9 +154,9 @@ mod tests {
         };
         assert_eq!(read("europe/warsaw"), Ok(Some("Europe/Warsaw".to_owned())));
         assert_eq!(read(""), Ok(None));
-        assert!(
-            read("CEST").is_err_and(|fault| fault.contains("column \"zone\": \"CEST\" is not an IANA time zone such as Europe/Warsaw"))
-        );
+        assert!(read("CEST").is_err_and(|fault| fault.contains(
+            "column \"zone\": \"CEST\" is not the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\"; perhaps \"Europe/Paris\""
+        )));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use csv::ByteRecord;
 
 use super::{error::ImportError, identity::clean};
-use crate::domain::facility::Zone;
+use crate::domain::{facility::Zone, zones};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -119,7 +119,8 @@ impl Mapping {
             }
             if field == Field::Timezone && Zone::named(&value).is_none() {
                 return Err(ImportError::WrongUse(format!(
-                    "--set {pair}: there is no such time zone; right would be an IANA name such as Europe/Warsaw"
+                    "--set {pair}: there is no such time zone; right would be {}",
+                    zones::expected(&value)
                 )));
             }
             mapping.insert(field, Origin::Constant(value))?;

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         event::{Entity, Kind, Record, Statement},
         facility::Zone,
+        zones,
     },
     store::FacilityRow,
 };
@@ -71,8 +72,9 @@ impl Directory {
             let unknown = FacilityRow::new(id, text.to_owned(), zone_name.to_owned());
             return Ok(Mentioned { id, tz: zone.map_or(TimeZone::UTC, |zone| zone.tz.clone()), unknown: Some(unknown) });
         };
-        let own = Zone::named(&known.timezone)
-            .ok_or_else(|| format!("is in the unknown time zone \"{}\"; register it with an IANA name", known.timezone))?;
+        let own = Zone::named(&known.timezone).ok_or_else(|| {
+            format!("is in the unknown time zone \"{}\"; register it with {}", known.timezone, zones::expected(&known.timezone))
+        })?;
         if zone.is_some_and(|zone| zone.name != own.name) {
             self.zones_kept.insert(id);
         }

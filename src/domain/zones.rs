@@ -1,0 +1,214 @@
+//! Time zones by their names: where one is looked up, and what was probably meant by a name that none has.
+//!
+//! The database that comes with this release is asked first, and the host's only for names that it lacks. Replicas of one release then have
+//! the same days, whatever is installed beside them: where two disagreed about a day, each would write its own over the other's for ever.
+//! The price is that new rules of a known zone come with a release, and not with an update of the host; and that of a zone that is newer
+//! than the release, hosts that differ disagree. A host that lacks names (slim images leave out `Asia/Calcutta` and `US/Eastern`) costs
+//! nothing.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+static BUNDLED: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+
+/// The zone of an IANA name in any case; `None` where neither database has it. Names that a machine's zone folder also holds are none:
+/// they mean another zone elsewhere (`localtime`, `posixrules`), no zone at all (`Factory`), or count leap seconds (`right/…`).
+pub fn find(name: &str) -> Option<TimeZone> {
+    let lower = name.to_ascii_lowercase();
+    if matches!(lower.as_str(), "localtime" | "posixrules" | "factory") || lower.starts_with("posix/") || lower.starts_with("right/") {
+        return None;
+    }
+    let zone = BUNDLED.get(name).or_else(|_| TimeZone::get(name)).ok()?;
+    (!zone.is_unknown() && zone.iana_name().is_some()).then_some(zone)
+}
+
+/// What is expected in place of such a name, with the names that it may stand for.
+pub fn expected(name: &str) -> String {
+    let meant: Vec<String> = meant(name).into_iter().map(|name| format!("\"{name}\"")).collect();
+    let plain = "the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\"";
+    match meant.as_slice() {
+        [] => plain.to_owned(),
+        [one] => format!("{plain}; perhaps {one} is meant"),
+        [first @ .., last] => format!("{plain}; perhaps {} or {last} is meant", first.join(", ")),
+    }
+}
+
+/// Names proposed at most.
+const PROPOSALS: usize = 3;
+
+/// The names that a name which no zone has may stand for, the nearest first.
+pub fn meant(name: &str) -> Vec<String> {
+    let name = name.trim();
+    let spelt = name.split_whitespace().collect::<Vec<_>>().join("_");
+    if let Some(zone) = find(&spelt) {
+        return zone.iana_name().map(str::to_owned).into_iter().collect();
+    }
+    if let Some(names) = abbreviated(&spelt).or_else(|| offset(&spelt)) {
+        return names;
+    }
+    let in_city = names().filter(|zone| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&spelt)));
+    let in_city: Vec<String> = in_city.take(PROPOSALS).collect();
+    if in_city.is_empty() { misspelt(&spelt) } else { in_city }
+}
+
+fn names() -> impl Iterator<Item = String> {
+    let own: BTreeSet<String> = BUNDLED.available().map(|name| name.to_string()).collect();
+    own.into_iter()
+}
+
+/// The nearest names by the letters that differ, up to a third of them.
+fn misspelt(name: &str) -> Vec<String> {
+    let lower = name.to_lowercase();
+    let most = (lower.chars().count() / 3).clamp(1, 4);
+    let mut near: Vec<(usize, String)> = names()
+        .map(|zone| (strsim::damerau_levenshtein(&lower, &zone.to_lowercase()), zone))
+        .filter(|(distance, _)| *distance <= most)
+        .collect();
+    near.sort();
+    let best = near.first().map_or(0, |(distance, _)| *distance);
+    near.into_iter().filter(|(distance, _)| *distance == best).take(PROPOSALS).map(|(_, zone)| zone).collect()
+}
+
+/// Abbreviations that people write for a zone, and that no zone has for a name. Several where they stand for several.
+fn abbreviated(name: &str) -> Option<Vec<String>> {
+    let meant: &[&str] = match name.to_ascii_uppercase().as_str() {
+        "IST" => &["Asia/Kolkata", "Asia/Jerusalem", "Europe/Dublin"],
+        "PST" | "PDT" | "PT" => &["America/Los_Angeles"],
+        "MDT" | "MT" => &["America/Denver"],
+        "CST" => &["America/Chicago", "Asia/Shanghai", "America/Havana"],
+        "CDT" | "CT" => &["America/Chicago"],
+        "EDT" | "ET" => &["America/New_York"],
+        "AST" | "ADT" => &["America/Halifax"],
+        "NST" | "NDT" => &["America/St_Johns"],
+        "AKST" | "AKDT" => &["America/Anchorage"],
+        "BRT" => &["America/Sao_Paulo"],
+        "ART" => &["America/Argentina/Buenos_Aires"],
+        "BST" => &["Europe/London", "Asia/Dhaka"],
+        "CEST" => &["Europe/Paris", "Europe/Berlin", "Europe/Warsaw"],
+        "EEST" => &["Europe/Athens", "Europe/Kyiv", "Europe/Helsinki"],
+        "WEST" => &["Europe/Lisbon"],
+        "MSK" => &["Europe/Moscow"],
+        "TRT" => &["Europe/Istanbul"],
+        "WAT" => &["Africa/Lagos"],
+        "CAT" => &["Africa/Maputo"],
+        "EAT" => &["Africa/Nairobi"],
+        "SAST" => &["Africa/Johannesburg"],
+        "GST" => &["Asia/Dubai"],
+        "IRST" => &["Asia/Tehran"],
+        "PKT" => &["Asia/Karachi"],
+        "NPT" => &["Asia/Kathmandu"],
+        "WIB" => &["Asia/Jakarta"],
+        "SGT" => &["Asia/Singapore"],
+        "PHT" | "PHST" => &["Asia/Manila"],
+        "HKT" => &["Asia/Hong_Kong"],
+        "JST" => &["Asia/Tokyo"],
+        "KST" => &["Asia/Seoul"],
+        "AWST" => &["Australia/Perth"],
+        "ACST" | "ACDT" => &["Australia/Adelaide", "Australia/Darwin"],
+        "AEST" | "AEDT" => &["Australia/Sydney", "Australia/Brisbane"],
+        "NZST" | "NZDT" => &["Pacific/Auckland"],
+        "Z" => &["UTC"],
+        "INDIA_STANDARD_TIME" => &["Asia/Kolkata"],
+        _ => return None,
+    };
+    Some(meant.iter().map(|name| (*name).to_owned()).collect())
+}
+
+/// Zones of a distance from UTC, such as `+05:30`, `UTC+3` or `GMT-0800`. Whole hours have names of their own, in which west is plus.
+fn offset(name: &str) -> Option<Vec<String>> {
+    let upper = name.to_ascii_uppercase().replace('−', "-");
+    let rest = upper.strip_prefix("UTC").or_else(|| upper.strip_prefix("GMT")).unwrap_or(&upper).trim_start_matches('_');
+    let (sign, digits) = rest.strip_prefix('+').map(|d| (1, d)).or_else(|| rest.strip_prefix('-').map(|d| (-1, d)))?;
+    let (hours, minutes) = match digits.split_once(':') {
+        Some(parts) => parts,
+        None if digits.len() > 2 => digits.split_at_checked(digits.len() - 2)?,
+        None => (digits, "0"),
+    };
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    if !(0..=14).contains(&hours) || !(0..60).contains(&minutes) {
+        return None;
+    }
+    let of_minutes: &[&str] = match sign * (hours * 60 + minutes) {
+        0 => &["UTC"],
+        330 => &["Asia/Kolkata", "Asia/Colombo"],
+        345 => &["Asia/Kathmandu"],
+        390 => &["Asia/Yangon"],
+        210 => &["Asia/Tehran"],
+        270 => &["Asia/Kabul"],
+        525 => &["Australia/Eucla"],
+        570 => &["Australia/Darwin", "Australia/Adelaide"],
+        630 => &["Australia/Lord_Howe"],
+        765 => &["Pacific/Chatham"],
+        -210 => &["America/St_Johns"],
+        -570 => &["Pacific/Marquesas"],
+        _ => &[],
+    };
+    match of_minutes {
+        [] if minutes == 0 => {
+            let name = format!("Etc/GMT{}{hours}", if sign > 0 { '-' } else { '+' });
+            Some(vec![name].into_iter().filter(|name| find(name).is_some()).collect())
+        }
+        names => Some(names.iter().map(|name| (*name).to_owned()).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_for_a_zone_leads_to_its_name() {
+        for (written, meant_first) in [
+            ("IST", "Asia/Kolkata"),
+            ("+05:30", "Asia/Kolkata"),
+            ("UTC+0530", "Asia/Kolkata"),
+            ("GMT -3:30", "America/St_Johns"),
+            ("+05:45", "Asia/Kathmandu"),
+            ("UTC+3", "Etc/GMT-3"),
+            ("-08:00", "Etc/GMT+8"),
+            ("+00:00", "UTC"),
+            (" Europe/Warsaw", "Europe/Warsaw"),
+            ("America/New York", "America/New_York"),
+            ("Europe/Warszawa", "Europe/Warsaw"),
+            ("Asia/Calcuta", "Asia/Calcutta"),
+            ("kathmandu", "Asia/Kathmandu"),
+            ("Z", "UTC"),
+        ] {
+            assert_eq!(find(written).map(|_| ()), None, "{written} is no zone");
+            assert_eq!(meant(written).first().map(String::as_str), Some(meant_first), "{written}");
+        }
+        for nonsense in ["", "Mars/Olympus", "+99:00", "x", "+", "日本"] {
+            assert!(meant(nonsense).is_empty(), "{nonsense}: {:?}", meant(nonsense));
+        }
+        assert!(expected("IST").ends_with("perhaps \"Asia/Kolkata\", \"Asia/Jerusalem\" or \"Europe/Dublin\" is meant"));
+    }
+
+    #[test]
+    fn every_zone_that_is_proposed_exists() {
+        for letters in
+            ["IST", "CST", "BST", "CEST", "EEST", "ART", "ACST", "AEST", "NZDT", "WIB", "PHT", "AKST", "SAST", "AST", "NST", "ET"]
+        {
+            let names = meant(letters);
+            assert!(!names.is_empty() && names.iter().all(|name| find(name).is_some()), "{letters}: {names:?}");
+        }
+        for minutes in -14 * 60..=14 * 60 {
+            let sign = if minutes < 0 { '-' } else { '+' };
+            let written = format!("{sign}{:02}:{:02}", i32::abs(minutes) / 60, i32::abs(minutes) % 60);
+            for name in meant(&written) {
+                let zone = find(&name).unwrap_or_else(|| panic!("{written}: {name}"));
+                let offset = zone.to_offset("2026-01-15T00:00:00Z".parse().unwrap()).seconds();
+                let summer = zone.to_offset("2026-07-15T00:00:00Z".parse().unwrap()).seconds();
+                assert!([offset, summer].contains(&(minutes * 60)), "{written}: {name} is at {offset} s");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_a_machines_own_are_no_zones() {
+        for name in ["localtime", "posixrules", "Factory", "right/Europe/Warsaw", "posix/UTC", "Etc/Unknown", ""] {
+            assert!(find(name).is_none(), "{name}");
+        }
+        assert!(["Asia/Calcutta", "US/Eastern", "europe/warsaw", "UTC"].iter().all(|name| find(name).is_some()));
+    }
+}

@@ -1,0 +1,322 @@
+//! Rows that other programs wrote by SQL and that no event could state: infinite instants, texts that are none, figures that are no JSON.
+//! Each is read as what it means, and none costs its neighbours anything.
+
+use jiff::Timestamp;
+use reqwest::{Method, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+use sqlx::Connection;
+use uuid::Uuid;
+
+use crate::{
+    on_both_stores,
+    support::{
+        Service,
+        events::event,
+        outside::Outside,
+        postgres::Postgres,
+        site::{Site, a_zone_at_noon, acknowledged, audited, metric, rebuild},
+        wait_until,
+    },
+};
+
+/// Instants that no answer can carry, before and after all days, as literals.
+fn beyond(sql: &Outside) -> [(&'static [&'static str], bool); 2] {
+    match sql.is_postgres() {
+        true => [
+            (&["'-infinity'", "'4000-01-01 BC'", "'4713-01-01 BC'"], false),
+            (&["'infinity'", "'20000-01-01'", "'290000-12-31 23:59:59.999999Z'"], true),
+        ],
+        false => [(&["-9223372036854775808", "-188000000000000"], false), (&["9223372036854775807", "569000000000000"], true)],
+    }
+}
+
+/// (literal, whether it lies after all days)
+fn instants(sql: &Outside) -> Vec<(&'static str, bool)> {
+    beyond(sql).into_iter().flat_map(|(literals, after)| literals.iter().map(move |literal| (*literal, after))).collect()
+}
+
+async fn post_batch(service: &Service, events: &[Value]) -> (u16, Value) {
+    let request = service.request(Method::POST, "/v1/events").header(CONTENT_TYPE, "application/cloudevents-batch+json");
+    let answer = request.body(json!(events).to_string()).send().await.expect("the service answers");
+    (answer.status().as_u16(), answer.json().await.expect("it is JSON"))
+}
+
+/// A row of each kind with that instant, and an event about each.
+async fn rows(sql: &mut Outside, site: &Site, literal: &str) -> Vec<Value> {
+    let now = Timestamp::now().to_string();
+    let (unit, delivery, request) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
+    let (bank, facility) = (sql.id(site.bank), sql.id(site.facility));
+    // Of long ago: an event of the same millisecond would have to be the greater one.
+    let before = sql.at(0);
+    let statements = format!(
+        "INSERT INTO blood_inventory (id, blood_bank_id, quantity, expires_at, event_time) VALUES ({}, {bank}, 1000, {literal}, {before});
+         INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered, event_time) VALUES ({}, {facility}, 1000, {literal}, {before});
+         INSERT INTO blood_requests (id, facility_id, created_at, event_time) VALUES ({}, {facility}, {literal}, {before})",
+        sql.id(unit),
+        sql.id(delivery),
+        sql.id(request)
+    );
+    sql.run(statements).await;
+    vec![
+        site.stock(unit, 2),
+        event(
+            "distribution.set",
+            json!({"distribution_id": delivery, "dispatched_to_id": site.facility, "quantity": 3, "date_delivered": now}),
+        ),
+        event("request.set", json!({"request_id": request, "facility_id": site.facility, "created_at": now})),
+    ]
+}
+
+on_both_stores! {
+    async fn an_instant_beyond_all_days_is_never_or_long_ago_or_on_no_day(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        for (literal, after) in instants(&sql) {
+            let site = Site::register(&service, &a_zone_at_noon().0).await;
+            let events = rows(&mut sql, &site, literal).await;
+            site.shows(&service, (if after { 1000 } else { 0 }, 0, 0)).await;
+            assert_eq!(rebuild(&service).await["state"], "done", "{literal}");
+            audited(service.launch()).await;
+            for event in &events {
+                acknowledged(&service, event).await;
+            }
+            site.shows(&service, (2, 3, 1)).await;
+        }
+        audited(service.launch()).await;
+    }
+
+    async fn events_about_such_rows_cost_their_neighbours_nothing(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        for (literal, _) in instants(&sql) {
+            let mut events = rows(&mut sql, &site, literal).await;
+            events.extend((0..98).map(|_| site.stock(Uuid::new_v4(), 0)));
+            let (status, body) = post_batch(&service, &events).await;
+            assert_eq!((status, &body["applied"]), (200, &json!(101)), "{literal}: {body}");
+            sql.run("DELETE FROM blood_inventory; DELETE FROM blood_distributions; DELETE FROM blood_requests").await;
+        }
+    }
+
+    async fn an_import_goes_on_over_such_rows(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let site = Site::register(&service, "UTC").await;
+        let mut csv = "id,facility,quantity,date\n".to_owned();
+        for (literal, _) in instants(&sql) {
+            let (row, facility) = (Uuid::new_v4(), sql.id(site.facility));
+            let insert = "INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered, event_time)";
+            let (id, long_ago) = (sql.id(row), sql.at(0));
+            sql.run(format!("{insert} VALUES ({id}, {facility}, 9, {literal}, {long_ago})")).await;
+            csv.push_str(&format!("{row},{},1,2026-02-03\n", site.facility));
+        }
+        let count = csv.lines().count() as i64 - 1;
+        std::fs::write(service.launch().folder().join("deliveries.csv"), csv).expect("the folder can be written");
+        let import = ["import", "distributions", "deliveries.csv", "--columns=id=id,facility=facility,quantity=quantity,date_delivered=date"];
+        let imported = service.launch().run(&import).await;
+        assert_eq!(imported.code, Some(0), "{}", imported.output);
+        site.shows_on(&service, "2026-02-03", (0, count, 0)).await;
+        audited(service.launch()).await;
+    }
+
+    async fn a_statement_of_an_infinite_time_is_older_or_newer_than_any_event(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        for (literal, after) in instants(&sql) {
+            let unit = Uuid::new_v4();
+            let (id, bank) = (sql.id(unit), sql.id(site.bank));
+            sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity, event_time) VALUES ({id}, {bank}, 7, {literal})")).await;
+            let answer = acknowledged(&service, &site.stock(unit, 8)).await;
+            assert_eq!(answer["superseded"], i64::from(after), "{literal}: {answer}");
+            site.shows(&service, (if after { 7 } else { 8 }, 0, 0)).await;
+            sql.run(format!("UPDATE facilities SET event_time = {literal}; UPDATE blood_banks SET event_time = {literal}")).await;
+            let body = json!({"name": "Again", "timezone": a_zone_at_noon().0});
+            assert_eq!(service.put(&format!("/v1/facilities/{}", site.facility), &body).await.status(), 200, "{literal}");
+            let bank = json!({"facility_id": site.facility, "name": "Again"});
+            assert_eq!(service.put(&format!("/v1/blood-banks/{}", site.bank), &bank).await.status(), 200, "{literal}");
+            sql.run("DELETE FROM blood_inventory").await;
+            let kind = json!({"inventory_id": unit});
+            acknowledged(&service, &event("inventory.removed", kind.clone())).await;
+            sql.run(format!("UPDATE tombstones SET event_time = {literal}, at = {literal}")).await;
+            acknowledged(&service, &event("inventory.removed", kind)).await;
+            sql.run("DELETE FROM tombstones").await;
+        }
+    }
+
+    async fn marks_watermarks_and_runs_beyond_all_days_stop_nothing(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        for (literal, _) in instants(&sql) {
+            let facility = sql.id(site.facility);
+            sql.run(format!(
+                "INSERT INTO summary_marks (kind, facility_id, first_at, last_at) VALUES ('activity', {facility}, {literal}, {literal});
+                 UPDATE job_runs SET verified_through = {literal}, finished_at = {literal} WHERE state = 'done'"
+            ))
+            .await;
+            acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
+            wait_until("the mark is dealt with", async || sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+        }
+        audited(service.launch()).await;
+    }
+
+    async fn a_summary_that_cannot_be_read_is_derived_anew_and_its_neighbours_are_served(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let (zone, today) = a_zone_at_noon();
+        let (broken, whole) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+        for site in [&broken, &whole] {
+            acknowledged(&service, &site.stock(Uuid::new_v4(), 5)).await;
+        }
+        // A closed day of each, with the stock that it closed with.
+        let yesterday = today.yesterday().expect("there was one");
+        let at = sql.at(Timestamp::now().as_millisecond() - 3_600_000);
+        let (launch, mut service) = (service.launch().clone(), Some(service));
+        let mut damages = vec!["by_blood_type = '[1]'", "by_blood_type = '{\"Z+\": {\"stock\": 5, \"transferred\": 0, \"requests\": 0}}'",
+            "by_blood_type = '{\"O+\": {\"stock\": \"five\"}}'", "by_blood_type = '{\"O+\": 5}'"];
+        if sql.is_postgres() {
+            damages.extend(["as_of = 'infinity'", "updated_at = '-infinity'"]);
+        } else {
+            damages.extend(["by_blood_type = CAST(x'ff' AS TEXT)", "by_blood_type = 'five'"]);
+        }
+        for damage in damages {
+            service.take().expect("it runs").terminate().await;
+            for site in [&broken, &whole] {
+                let facility = sql.id(site.facility);
+                sql.run(format!(
+                    "DELETE FROM dashboard_daily_summary WHERE facility_id = {facility} AND date = '{yesterday}';
+                     INSERT INTO dashboard_daily_summary (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, updated_at, version)
+                     VALUES ({facility}, '{yesterday}', 5, 0, 0, '{{\"O+\": {{\"stock\": 5, \"transferred\": 0, \"requests\": 0}}}}', {at}, {at}, 3)"
+                ))
+                .await;
+            }
+            sql.run(format!("UPDATE dashboard_daily_summary SET {damage} WHERE facility_id = {}", sql.id(broken.facility))).await;
+            // First without the start's own look at all days, which would mend it before it is read.
+            let started = launch.clone().env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
+            for site in [&broken, &whole] {
+                for date in [yesterday.to_string(), "today".to_owned()] {
+                    assert_eq!(site.summary(&started, &date).await["total_stock"], 5, "{damage}, {date}");
+                }
+            }
+            let listing = started.get(&format!("/v1/summaries/{yesterday}")).await;
+            assert_eq!(listing.status(), 200, "{damage}");
+            for day in [&yesterday, &today] {
+                let audit = launch.run(&["audit"]).await;
+                assert_eq!(audit.code, Some(0), "{damage}, {day}: it was mended when it was read: {}", audit.output);
+            }
+            service = Some(started);
+        }
+    }
+
+    async fn a_blood_type_that_is_none_counts_as_unknown_and_stops_nobody(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let (odd, whole) = (Site::register(&service, &a_zone_at_noon().0).await, Site::register(&service, &a_zone_at_noon().0).await);
+        let checks_off = if sql.is_postgres() { "ALTER DOMAIN blood_type DROP CONSTRAINT blood_type_check" } else { "PRAGMA ignore_check_constraints = ON" };
+        sql.run(checks_off).await;
+        let (unit, now) = (Uuid::new_v4(), sql.at(Timestamp::now().as_millisecond()));
+        let (id, bank, facility) = (sql.id(unit), sql.id(odd.bank), sql.id(odd.facility));
+        sql.run(format!(
+            "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity) VALUES ({id}, {bank}, 'Z+', 3);
+             INSERT INTO blood_distributions (id, dispatched_to_id, blood_type, quantity, date_delivered) VALUES ({id}, {facility}, 'Z+', 2, {now});
+             INSERT INTO blood_requests (id, facility_id, blood_type, created_at) VALUES ({id}, {facility}, 'Z+', {now})"
+        ))
+        .await;
+        odd.shows(&service, (3, 2, 1)).await;
+        assert_eq!(
+            odd.summary(&service, "today").await["by_blood_type"],
+            json!({"unknown": {"stock": 3, "transferred": 2, "requests": 1}})
+        );
+        let (status, body) = post_batch(&service, &[odd.stock(unit, 4), whole.stock(Uuid::new_v4(), 5)]).await;
+        assert_eq!((status, &body["applied"]), (200, &json!(2)), "{body}");
+        whole.shows(&service, (5, 0, 0)).await;
+        odd.shows(&service, (4, 2, 1)).await;
+        audited(service.launch()).await;
+    }
+
+    async fn a_row_with_a_date_of_no_calendar_stops_neither_rebuild_nor_proof(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        let (facility, at, odd) = (sql.id(site.facility), sql.at(1_000), if sql.is_postgres() { "infinity" } else { "someday" });
+        sql.run(format!(
+            "INSERT INTO dashboard_daily_summary (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, next_expires_at, updated_at, version)
+             VALUES ({facility}, '{odd}', 5, 0, 0, '{{}}', {at}, {at}, {at}, 3)"
+        ))
+        .await;
+        assert_eq!(rebuild(&service).await["state"], "done");
+        let after_ms = Timestamp::now().as_millisecond();
+        wait_until("the proof goes on", async || {
+            let age_ms = (metric(&service, "summary_watermark_age_seconds").await * 1000.0) as i64;
+            Timestamp::now().as_millisecond() - age_ms > after_ms
+        })
+        .await;
+        wait_until("the row is counted", async || metric(&service, "database_unreadable_rows").await >= 1.0).await;
+        let told = service.logged("a row of the database cannot be read; the others are not affected");
+        assert_eq!(told.len(), 1, "once: {told:?}");
+        assert!(told[0]["row"].as_str().is_some_and(|row| row.contains(&site.facility.to_string())), "{told:?}");
+        audited(service.launch()).await;
+    }
+}
+
+/// A name in Latin-1 bytes: what SQL_ASCII takes from a client that says nothing of its encoding, and SQLite from any.
+async fn a_name_in_latin_1_is_shown_as_far_as_it_can_be(service: Service, rename: &str) {
+    let mut sql = Outside::connect(service.database_url()).await;
+    let (odd, whole) = (Site::register(&service, "UTC").await, Site::register(&service, "UTC").await);
+    sql.run(format!("{rename} WHERE id = {}", sql.id(odd.facility))).await;
+    let path = format!("/v1/facilities/{}", odd.facility);
+    wait_until("the name is read again", async || {
+        let facility: Value = service.get(&path).await.json().await.expect("it is JSON");
+        facility["name"] == "Krak\u{fffd}w"
+    })
+    .await;
+    acknowledged(&service, &odd.stock(Uuid::new_v4(), 4)).await;
+    acknowledged(&service, &whole.stock(Uuid::new_v4(), 5)).await;
+    let (_, launch) = service.terminate().await;
+    let service = launch.start().await;
+    odd.shows(&service, (4, 0, 0)).await;
+    whole.shows(&service, (5, 0, 0)).await;
+    assert!(metric(&service, "database_unreadable_rows").await >= 1.0);
+    let renamed = service.put(&path, &json!({"name": "Kraków", "timezone": "UTC"})).await;
+    assert_eq!(renamed.status(), 200);
+    audited(service.launch()).await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be_on_sqlite() {
+    let service = Service::on_sqlite().start().await;
+    a_name_in_latin_1_is_shown_as_far_as_it_can_be(service, "UPDATE facilities SET name = CAST(x'4b72616bf377' AS TEXT)").await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be_on_postgres() {
+    let postgres = Postgres::start(&[]);
+    // Of a database that an earlier release took: a new one would be refused.
+    let mut sql = Outside::connect(postgres.url()).await;
+    sql.run("CREATE DATABASE old ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'").await;
+    let url = format!("{}/old", postgres.url().strip_suffix("/postgres").expect("it ends so"));
+    let source = postgres.fresh_database().await;
+    Service::on(&source).run(&["migrate"]).await;
+    copy_record(&source, &url).await;
+    let launch = Service::on(&url);
+    let service = launch.start().await;
+    assert!(service.logs().iter().any(|line| line.contains("not encoded in UTF8")), "{:?}", service.logs());
+    let rename = "SET client_encoding = 'SQL_ASCII'; UPDATE facilities SET name = convert_from('\\x4b72616bf377', 'SQL_ASCII')";
+    a_name_in_latin_1_is_shown_as_far_as_it_can_be(service, rename).await;
+}
+
+/// Makes the tables of an older release in a database that this one would not begin with.
+async fn copy_record(source: &str, target: &str) {
+    let mut sql = Outside::connect(target).await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres");
+    let mut files: Vec<_> = std::fs::read_dir(folder).expect("it is there").map(|file| file.expect("it is a file").path()).collect();
+    files.sort();
+    for file in files {
+        sql.run(std::fs::read_to_string(file).expect("it is text")).await;
+    }
+    let mut from = sqlx::PgConnection::connect(source).await.expect("Postgres accepts connections");
+    let record: Vec<(i64, String, Vec<u8>)> =
+        sqlx::query_as("SELECT version, description, checksum FROM _sqlx_migrations").fetch_all(&mut from).await.expect("it is there");
+    sql.run(
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
+            success BOOLEAN NOT NULL, checksum BYTEA NOT NULL, execution_time BIGINT NOT NULL)",
+    )
+    .await;
+    for (version, description, checksum) in record {
+        let hex: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+        sql.run(format!("INSERT INTO _sqlx_migrations VALUES ({version}, '{description}', now(), true, '\\x{hex}', 0)")).await;
+    }
+}

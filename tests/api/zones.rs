@@ -1,0 +1,133 @@
+//! Zones by their names: hosts that lack some, and names that nobody has.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    on_both_stores,
+    support::{
+        Service,
+        outside::Outside,
+        postgres::fresh_database,
+        problem::problem,
+        service::Launch,
+        site::{Site, acknowledged, audited, metric},
+        wait_until,
+    },
+};
+
+/// A host as slim images are: its zone folder lacks the names that are only kept for old times' sake, and has another idea of a known one.
+fn on_a_slim_host(launch: Launch) -> Launch {
+    let folder = launch.folder().join("zoneinfo");
+    std::fs::create_dir_all(folder.join("Europe")).expect("the folder can be written to");
+    // TZif of a zone without any change: UTC, under the name of Warsaw.
+    let mut utc = b"TZif2".to_vec();
+    let header = |counts: [u32; 6]| counts.into_iter().flat_map(u32::to_be_bytes).collect::<Vec<u8>>();
+    for _ in 0..2 {
+        if utc.len() > 5 {
+            utc.extend(b"TZif2");
+        }
+        utc.extend([0; 15]);
+        utc.extend(header([0, 0, 0, 0, 1, 4]));
+        utc.extend([0, 0, 0, 0, 0, 0]);
+        utc.extend(b"UTC\0");
+    }
+    utc.extend(b"\nUTC0\n");
+    std::fs::write(folder.join("Europe/Warsaw"), &utc).expect("the folder can be written to");
+    std::fs::write(folder.join("UTC"), &utc).expect("the folder can be written to");
+    let folder = folder.display().to_string();
+    launch.env("TZDIR", folder)
+}
+
+fn date_in(zone: &str) -> String {
+    Timestamp::now().to_zoned(jiff::tz::TimeZoneDatabase::bundled().get(zone).expect("it exists")).date().to_string()
+}
+
+async fn facility(service: &Service, id: Uuid) -> Value {
+    service.get(&format!("/v1/facilities/{id}")).await.json().await.expect("it is JSON")
+}
+
+#[tokio::test]
+async fn a_host_that_lacks_zones_has_the_same_days_as_one_that_has_them() {
+    let url = fresh_database().await;
+    let whole = Service::on(&url).start().await;
+    let slim = on_a_slim_host(Service::on(&url)).start().await;
+    // Together they are never all on one date: what is counted in UTC by mistake differs in one of them.
+    for zone in ["Asia/Calcutta", "US/Eastern", "Europe/Warsaw", "Pacific/Kiritimati", "US/Samoa"] {
+        let site = Site::register(&slim, zone).await;
+        wait_until("both know it", async || facility(&whole, site.facility).await["timezone"] == zone).await;
+        for service in [&whole, &slim] {
+            let shown = facility(service, site.facility).await;
+            assert_eq!((&shown["today"], shown.get("timezone_error")), (&json!(date_in(zone)), None), "{zone}");
+        }
+        acknowledged(&slim, &site.stock(Uuid::new_v4(), 3)).await;
+        for service in [&whole, &slim] {
+            let fresh = service.post(&format!("/v1/facilities/{}/refresh", site.facility), &Value::Null).await;
+            let fresh: Value = fresh.json().await.expect("it is JSON");
+            assert_eq!((&fresh["date"], &fresh["total_stock"]), (&json!(date_in(zone)), &json!(3)), "{zone}");
+        }
+    }
+    for service in [&whole, &slim] {
+        let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
+        assert_eq!(ready["status"], "ready", "{ready}");
+        assert_eq!(metric(service, "facilities_in_unknown_zones").await, 0.0);
+    }
+    audited(&on_a_slim_host(slim.launch().clone())).await;
+}
+
+on_both_stores! {
+    async fn a_zone_that_nobody_has_is_said_wherever_its_facility_is_shown(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let well = Site::register(&service, "Asia/Kolkata").await;
+        for (zone, meant) in [("IST", "Asia/Kolkata"), ("+05:30", "Asia/Kolkata"), ("Europe/Warsaw ", "Europe/Warsaw"), ("Mars/Olympus", "Europe/Warsaw")] {
+            let id = Uuid::new_v4();
+            sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', '{zone}')", sql.id(id))).await;
+            wait_until("it is known", async || service.get(&format!("/v1/facilities/{id}")).await.status() == 200).await;
+            let shown = facility(&service, id).await;
+            let error = shown["timezone_error"].as_str().unwrap_or_default();
+            assert!(error.contains("counted in UTC") && error.contains(meant), "{zone}: {shown}");
+            assert_eq!((&shown["today"], &shown["timezone"]), (&json!(date_in("UTC")), &json!(zone)));
+            let listed: Value = service.get("/v1/facilities?q=odd").await.json().await.expect("it is JSON");
+            let items = listed["items"].as_array().expect("a list");
+            assert!(items.iter().any(|item| item["facility_id"] == id.to_string() && item["timezone_error"] == error), "{listed}");
+            assert_eq!(service.get(&format!("/v1/facilities/{id}/summaries/today")).await.status(), 200);
+        }
+        assert!(facility(&service, well.facility).await.get("timezone_error").is_none());
+        assert_eq!(metric(&service, "facilities_in_unknown_zones").await, 4.0);
+        // A name is told once, however often it is looked at, and however many are in it.
+        let again = Uuid::new_v4();
+        sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', 'IST')", sql.id(again))).await;
+        wait_until("it is counted", async || metric(&service, "facilities_in_unknown_zones").await == 5.0).await;
+        let told = service.logged("a time zone does not exist; days in it are counted in UTC");
+        assert_eq!(told.iter().filter(|entry| entry["timezone"] == "IST").count(), 1, "{told:?}");
+        let (_, launch) = service.terminate().await;
+        let service = launch.start().await; // another process finds the same
+        let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
+        assert_eq!(ready["status"], "degraded", "{ready}");
+        let zones = ready["dependencies"].as_array().expect("a list").iter().find(|d| d["name"] == "time_zones").expect("it is named");
+        let remedy = zones["remedy"].as_str().expect("a text");
+        assert!(zones["state"] == "down" && remedy.starts_with("5 facilities") && remedy.contains("expected"), "{ready}");
+        sql.run("UPDATE facilities SET timezone = 'Asia/Kolkata'").await;
+        wait_until("all is well", async || {
+            let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
+            ready["status"] == "ready"
+        })
+        .await;
+    }
+
+    async fn a_registration_in_such_a_zone_is_refused_with_the_nearest_name(service: Service) {
+        let id = Uuid::new_v4();
+        for (zone, meant) in [("IST", "Asia/Kolkata"), ("+05:30", "Asia/Kolkata"), ("America/New York", "America/New_York"), ("Europe/Warszawa", "Europe/Warsaw")] {
+            let answer = service.put(&format!("/v1/facilities/{id}"), &json!({"name": "Odd", "timezone": zone})).await;
+            let body = problem(answer, 422).await;
+            assert!(body["errors"][0]["detail"].as_str().is_some_and(|detail| detail.contains(&format!("perhaps \"{meant}\""))), "{zone}: {body}");
+            let launch = service.launch();
+            std::fs::write(launch.folder().join("odd.csv"), format!("name,zone\nOdd,{zone}\n")).expect("the folder can be written");
+            let imported = launch.run(&["import", "facilities", "odd.csv", "--columns=name=name,timezone=zone"]).await;
+            assert_eq!(imported.code, Some(1), "{}", imported.output);
+            assert!(imported.output.contains(meant), "{}", imported.output);
+        }
+        assert_eq!(service.get(&format!("/v1/facilities/{id}")).await.status(), 404);
+    }
+}
