@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::memory::{Memory, Vantage},
-    changes::{Appended, Changes, Message},
+    changes::{Appended, Changes, Following, Message},
     clock::Clock,
     metrics::Metrics,
     service::{directory::Directory, lists::Prover, outage::Outage, refresh::Refresher, troubles::Troubles},
@@ -149,7 +149,7 @@ impl Drain {
     /// What is visible in the database, and where this server was in the stream before it looked.
     async fn observe(&self, known: &mut Known, limit: usize) -> store::Result<(Vantage, Observation)> {
         loop {
-            let caught_up = self.changes.following().is_some_and(|following| following.is_caught_up());
+            let caught_up = self.changes.following().and_then(Following::caught_up);
             let (vantage, heard_ms, sent) = (self.changes.vantage(), self.memory.watermark_ms(), Instant::now());
             let seen = match self.store.observe(limit).await {
                 Ok(seen) => seen,
@@ -168,8 +168,8 @@ impl Drain {
             if self.see_triggers(&seen).await? {
                 continue;
             }
-            if caught_up && let Some(following) = self.changes.following() {
-                following.vouch();
+            if let (Some(caught_up), Some(following)) = (caught_up, self.changes.following()) {
+                following.vouch(caught_up);
                 known.is_at_home = true;
             }
             self.leads.store(seen.leads, Ordering::Release);
