@@ -58,7 +58,8 @@ pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Alive { status: "alive" }))
 }
 
-/// 503 only while starting, draining, or before the directory was ever loaded; a lost dependency is 200 and `degraded`.
+/// 503 only while draining, or starting: before the directory was ever loaded, and until what was written while nobody served has been
+/// dealt with, or two minutes are over. A lost dependency is 200 and `degraded`.
 #[utoipa::path(
     get, path = "/health/ready", tag = "watch", operation_id = "ready",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Starting or draining"))
@@ -69,7 +70,7 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     let is_whole = dependencies.iter().all(|dependency| dependency.state == "up");
     let status = match () {
         _ if app.is_draining() => "draining",
-        _ if !app.directory.is_loaded() => "starting",
+        _ if !app.directory.is_loaded() || !app.drain.has_started() => "starting",
         _ if !is_whole => "degraded",
         _ => "ready",
     };
