@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fleet test-fleet-random simulate replay bench fmt lint
+.PHONY: help run test test-fleet test-fleet-random test-starts simulate replay bench fmt lint
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,6 +24,10 @@ test-fleet-random: ## not part of those: a fleet whose directory moves, in rando
 	tests/install-deps.sh
 	MINUTES=$(MINUTES) SEED=$(SEED) KIND=$(KIND) FACILITIES=$(FACILITIES) SECONDS=$(SECONDS) FAULTS=$(FAULTS) \
 	    cargo test --locked --test fleet -- --ignored --nocapture random_rounds
+
+test-starts: ## not of those: STARTS first replicas (1000), each under a trouble of its own beside busy processes; SEED=n is the first
+	tests/install-deps.sh
+	STARTS=$(STARTS) SEED=$(SEED) cargo test --locked --test starts -- --nocapture
 
 simulate: ## of those, only the simulated fleet: SCHEDULES random schedules (100000), and each rule of the protocol broken (MUTANT=Name: only that)
 	$(SIMULATION)

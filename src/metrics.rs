@@ -60,6 +60,8 @@ pub struct Metrics {
     pub redis_requests: IntCounterVec,
     /// Shown only where there is a Redis.
     pub redis_up: IntGaugeVec,
+    pub change_stream_state: IntGaugeVec,
+    pub change_stream_left: IntGauge,
 }
 
 impl Metrics {
@@ -100,6 +102,11 @@ impl Metrics {
         registry.register(Box::new(connections.clone()))?;
         let redis_up = IntGaugeVec::new(Opts::new("redis_up", "1 while Redis is asked, 0 while it is left alone."), &["topology"])?;
         registry.register(Box::new(redis_up.clone()))?;
+        let change_stream_state = IntGaugeVec::new(
+            Opts::new("change_stream_state", "1 for how far this replica has come with the change stream, 0 for the others."),
+            &["state"],
+        )?;
+        registry.register(Box::new(change_stream_state.clone()))?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics {
             reads_fresh_memory: reads.with_label_values(&["fresh", "memory"]),
@@ -146,6 +153,11 @@ impl Metrics {
             cache_bytes: gauge("summary_cache_bytes", "Bytes that they weigh, with overhead.")?,
             redis_requests: counters("redis_requests_total", "Commands to Redis, by what became of them.", &["command", "outcome"])?,
             redis_up,
+            change_stream_state,
+            change_stream_left: gauge(
+                "change_stream_messages_left",
+                "Messages that are yet to be read before this replica joins the stream.",
+            )?,
             connections,
             registry,
         })

@@ -26,7 +26,7 @@ use crate::{
     jobs::{
         Jobs,
         audit::Audit,
-        drain::{Drain, Watch},
+        drain::{Drain, Start, Watch},
         heal::Healer,
         midnight::Midnight,
         rebuild::Rebuild,
@@ -191,6 +191,7 @@ impl Core {
             troubles: Troubles::default(),
             watch: Watch::default(),
             turn: tokio::sync::Mutex::default(),
+            start: Start::default(),
         })
     }
 }

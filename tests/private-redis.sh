@@ -4,6 +4,7 @@
 #
 #   tests/private-redis.sh [--cluster] [setting=value]...      for example maxmemory=1mb; a cluster has three nodes, and prints three URLs
 #
+# FIRST_PORT=n is tried before any other port.
 # Lines on standard input command it, or with a number only that node (the first is 1); each is answered by a line, `done` or `failed`:
 #   stop     end, cutting off its clients; what was not saved is lost      save    write what it holds to its disk
 #   start    start again: same port, with what was last saved              empty   start again: same port, with nothing
@@ -36,6 +37,9 @@ clean_up() {
 }
 trap clean_up EXIT
 
+# Whether the server that answers on the port is this one. Where another has the port, that one answers until this one has given up.
+answers() { ask "$1" INFO server | grep -q "^process_id:${pids[$1]}"$'\r'; }
+
 # Answers once the server does; fails when it ends instead.
 start() {
     local node=$1 home="$folder/$1"
@@ -43,7 +47,7 @@ start() {
     redis-server --bind 127.0.0.1 --port "${ports[$node]}" --dir "$home" --save '' --appendonly no "${cluster[@]}" "${settings[@]}" \
         <&- >"$home/server.log" 2>&1 &
     pids[$node]=$!
-    until [ "$(ask "$node" PING)" = PONG ]; do
+    until answers "$node"; do
         kill -0 "${pids[$node]}" 2>/dev/null || return 1
         sleep 0.02
     done
@@ -62,7 +66,8 @@ thaw() { signal CONT "$1"; }
 # above it, on which the nodes of a cluster talk to each other.
 for ((node = 0; node < count; node++)); do
     for attempt in {1..20}; do
-        ports[$node]=$((12000 + RANDOM % 10000))
+        ports[$node]=${FIRST_PORT:-$((12000 + RANDOM % 10000))}
+        unset FIRST_PORT
         if start "$node"; then break; fi
         if [ "$attempt" = 20 ] || ! grep -qi 'already in use' "$folder/$node/server.log"; then
             cat "$folder/$node/server.log" >&2

@@ -1,91 +1,19 @@
 //! Consumes the stream between replicas, from where this one had come.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
-    },
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Message, Position, Streams};
+use super::{Following, Message, Position, Streams, stage};
 use crate::{
     cache::memory::{Consumed, Memory, Vantage},
     metrics::Metrics,
-    redis::{Error, Next},
-    service::{
-        directory::Directory,
-        repeats::{Repeats, Tell},
-    },
+    redis::{Error, Next, READ_AT_ONCE},
+    service::{directory::Directory, repeats::Tell},
     store::{Epoch, Store},
 };
-
-/// Where this replica is with the stream.
-#[derive(Default)]
-pub struct Following {
-    state: AtomicU8,
-    /// Messages that were missed, by reason: told when that begins and ends.
-    gaps: Repeats<&'static str>,
-    /// Redis took no message lately (it is full, or read-only), and none has come by since: what others have to say may not come by either.
-    is_mute: AtomicBool,
-}
-
-/// The stream cannot be read, or there is more of it than was read.
-const BEHIND: u8 = 0;
-/// All there was has been read.
-const CAUGHT_UP: u8 = 1;
-/// And a look at the database since then has found that it has lost nothing of what the stream told.
-const VOUCHED_FOR: u8 = 2;
-
-impl Following {
-    pub fn is_caught_up(&self) -> bool {
-        self.state.load(Ordering::Acquire) != BEHIND
-    }
-
-    pub fn is_vouched_for(&self) -> bool {
-        self.last_error().is_none()
-    }
-
-    /// Why later changes may not come by here: `not_followed`, or `not_appended` where the stream takes no message; `None` where they do.
-    pub fn last_error(&self) -> Option<&'static str> {
-        match self.state.load(Ordering::Acquire) {
-            VOUCHED_FOR if self.is_mute.load(Ordering::Acquire) => Some("not_appended"),
-            VOUCHED_FOR => None,
-            _ => Some("not_followed"),
-        }
-    }
-
-    /// Takes note of a message that the stream did not take. True where that is new.
-    pub fn fall_mute(&self) -> bool {
-        !self.is_mute.swap(true, Ordering::AcqRel)
-    }
-
-    /// Takes note of a message that came by.
-    fn hear(&self) {
-        self.is_mute.store(false, Ordering::Release);
-    }
-
-    /// Takes note of a look at the database that began after the stream was caught up with.
-    pub fn vouch(&self) {
-        // Where it has fallen behind since then, the next look decides.
-        let _ = self.state.compare_exchange(CAUGHT_UP, VOUCHED_FOR, Ordering::AcqRel, Ordering::Acquire);
-    }
-
-    /// Takes note that all there was has been read.
-    pub fn catch_up(&self) {
-        let _ = self.state.compare_exchange(BEHIND, CAUGHT_UP, Ordering::AcqRel, Ordering::Acquire);
-    }
-
-    /// Takes note that the stream cannot be read, or is another one. True where that is new.
-    pub fn fall_behind(&self) -> bool {
-        self.state.swap(BEHIND, Ordering::AcqRel) != BEHIND
-    }
-}
 
 /// The follower's parts.
 pub struct Follower {
@@ -109,7 +37,9 @@ impl Follower {
     /// Follows until it is told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         // Side by side: a database that is away does not keep the stream from being followed.
-        let work = || async { tokio::join!(self.follow_for_ever(), self.directory.read_what_is_heard_of(&*self.store)) };
+        let work = || async {
+            tokio::join!(self.follow_for_ever(), self.directory.read_what_is_heard_of(&*self.store), stage::tell_for_ever(&self.following))
+        };
         while stop.run_until_cancelled(AssertUnwindSafe(work()).catch_unwind()).await.is_some() {
             self.metrics.panics.inc();
             tracing::error!("the follower of the change stream panicked; it begins anew");
@@ -122,12 +52,13 @@ impl Follower {
     async fn follow_for_ever(&self) {
         // The history, and the number of the message that was consumed last of it.
         let mut place: Option<(Arc<Epoch>, i64)> = None;
+        let mut at_once = READ_AT_ONCE;
         loop {
             match self.epoch.load_full() {
                 None => {}
                 Some(epoch) => {
                     let after = place.take().filter(|(of, _)| *of == epoch).map(|(_, number)| number);
-                    let after = self.follow(&epoch, after).await;
+                    let after = self.follow(&epoch, after, &mut at_once).await;
                     place = after.map(|number| (epoch, number));
                 }
             }
@@ -136,28 +67,30 @@ impl Follower {
     }
 
     /// Follows one history until it is left or the connection breaks. Answers how far it came; none where that means nothing any more.
-    async fn follow(&self, epoch: &Arc<Epoch>, after: Option<i64>) -> Option<i64> {
+    async fn follow(&self, epoch: &Arc<Epoch>, after: Option<i64>, at_once: &mut usize) -> Option<i64> {
         let mut after = after;
-        match self.follow_from(epoch, &mut after).await {
+        match self.follow_from(epoch, &mut after, at_once).await {
             Ok(()) => drop(self.following.fall_behind()),
             Err(error) => {
-                if self.following.fall_behind() {
+                if self.following.fail(&error) {
                     tracing::warn!(%error, "the change stream cannot be read; what is held counts as fresh for a short while only");
+                }
+                if let Error::TimedOut(_) = error {
+                    // Perhaps the way to Redis is too narrow for so much in that time: with the same again it would never get through.
+                    *at_once = (*at_once / 2).max(1);
                 }
             }
         }
         after
     }
 
-    async fn follow_from(&self, epoch: &Arc<Epoch>, place: &mut Option<i64>) -> Result<(), Error> {
+    async fn follow_from(&self, epoch: &Arc<Epoch>, place: &mut Option<i64>, at_once: &mut usize) -> Result<(), Error> {
         let mut tail = self.streams.of(epoch).tail().await?;
         let start = tail.open(self.replay).await?;
         let last = start.map_or(0, |start| start.last);
         let mut after = place.or(start.map(|start| start.from.number)).unwrap_or(0);
         *place = Some(after);
-        if after >= last {
-            self.following.catch_up();
-        }
+        self.come_to(after, last);
         loop {
             // Taken before the look at which history is served: what is read of this one counts no more once another is.
             let (vantage, directory_epoch) = (self.memory.vantage(), self.directory.epoch());
@@ -165,16 +98,15 @@ impl Follower {
             if self.epoch.load().as_ref().is_none_or(|current| current != epoch) {
                 return Ok(());
             }
-            match tail.next(after, BLOCK).await? {
+            match tail.next(after, *at_once, BLOCK).await? {
                 Next::Entries(entries) => {
+                    *at_once = (*at_once + 1).min(READ_AT_ONCE);
                     for entry in entries {
                         self.take(&vantage, directory_epoch, entry.position, &entry.payload);
                         after = entry.position.number;
                     }
                     *place = Some(after);
-                    if after >= last {
-                        self.following.catch_up();
-                    }
+                    self.come_to(after, last);
                 }
                 Next::Nothing => self.following.catch_up(),
                 // Nothing has ever been read of it: it is yet to begin.
@@ -185,6 +117,14 @@ impl Follower {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Takes note that the stream was read up to that number; `last` was its last when reading began.
+    fn come_to(&self, number: i64, last: i64) {
+        match last - number {
+            1.. => self.following.read_on(last - number),
+            _ => self.following.catch_up(),
         }
     }
 

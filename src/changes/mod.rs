@@ -5,9 +5,11 @@
 //! on a publication: what was committed and has not come by lies in the outbox, and the drain publishes it before it announces a watermark.
 
 mod follower;
+mod following;
 mod message;
 mod position;
 mod publisher;
+mod stage;
 
 use std::sync::{
     Arc,
@@ -18,10 +20,12 @@ use arc_swap::ArcSwapOption;
 use jiff::civil::Date;
 use uuid::Uuid;
 
-pub use follower::{Follower, Following};
+pub use follower::Follower;
+pub use following::{CaughtUp, Following};
 pub use message::{Message, StoredEntry};
 pub use position::Position;
 pub use publisher::{News, Publication, Publisher};
+pub use stage::Stage;
 
 use crate::{
     cache::memory::{Memory, Vantage},
@@ -53,7 +57,7 @@ impl Between {
     /// Takes note of a message that the stream did not take.
     fn noted<T>(&self, answer: Result<T, crate::redis::Error>) -> Result<T, crate::redis::Error> {
         answer.inspect_err(|error| {
-            if self.following.fall_mute() && self.following.is_caught_up() {
+            if self.following.fall_mute(error) {
                 tracing::warn!(%error, "the change stream cannot be written; until it can, what is held counts as fresh for a short while only");
             }
         })

@@ -6,7 +6,11 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
 
 use super::{app::App, problem::Problem, query};
-use crate::{domain::facility::Facility, store::unreadable};
+use crate::{
+    changes::{Following, Stage},
+    domain::facility::Facility,
+    store::unreadable,
+};
 
 /// The process answers.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -40,6 +44,9 @@ pub struct Dependency {
     /// What exactly is wrong, and what puts it right, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// Of `change_stream`: how far this replica has come with it, as the metric `change_stream_state` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<&'static str>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -55,7 +62,8 @@ pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Alive { status: "alive" }))
 }
 
-/// 503 only while starting, draining, or before the directory was ever loaded; a lost dependency is 200 and `degraded`.
+/// 503 only while draining, or starting: before the directory was ever loaded, and until what was written while nobody served has been
+/// dealt with, or two minutes are over. A lost dependency is 200 and `degraded`.
 #[utoipa::path(
     get, path = "/health/ready", tag = "watch", operation_id = "ready",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Starting or draining"))
@@ -66,7 +74,7 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     let is_whole = dependencies.iter().all(|dependency| dependency.state == "up");
     let status = match () {
         _ if app.is_draining() => "draining",
-        _ if !app.directory.is_loaded() => "starting",
+        _ if !app.directory.is_loaded() || !app.drain.has_started() => "starting",
         _ if !is_whole => "degraded",
         _ => "ready",
     };
@@ -95,7 +103,7 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
 fn dependencies(app: &App) -> Vec<Dependency> {
     let named = |name, last_error: Option<&'static str>| {
         let state = if last_error.is_some() { "down" } else { "up" };
-        Dependency { name, state, last_error, remedy: None }
+        Dependency { name, state, last_error, remedy: None, stage: None }
     };
     let unwatched = app.drain.watch.unwatched();
     let triggers = named("triggers", unwatched.as_ref().map(|unwatched| unwatched.class));
@@ -103,7 +111,8 @@ fn dependencies(app: &App) -> Vec<Dependency> {
     let mut all = vec![named(app.store.dialect(), app.outage.last_error())];
     if let (Some(redis), Some(following)) = (&app.redis, app.changes.following()) {
         all.push(named("redis", redis.last_error()));
-        all.push(named("change_stream", following.last_error()));
+        let stage = following.stage();
+        all.push(Dependency { stage: Some(stage.name()), ..named("change_stream", stage.error()) });
     }
     all.push(triggers);
     // Only where there are such, as every replica of the fleet finds alike.
@@ -145,6 +154,13 @@ pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
     // By whoever asks, not by the drain: that may hang, or be another replica's.
     let age = watermark_age(&app).unwrap_or_else(|| app.started.elapsed().as_secs_f64());
     app.metrics.watermark_age.set(age);
+    if let Some(now) = app.changes.following().map(Following::stage) {
+        for name in Stage::NAMES {
+            app.metrics.change_stream_state.with_label_values(&[name]).set(i64::from(name == now.name()));
+        }
+        let left = if let Stage::Reading { left } = now { left } else { 0 };
+        app.metrics.change_stream_left.set(left);
+    }
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     app.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -13,7 +13,7 @@ pub enum Error {
     TimedOut(Duration),
     #[error("the connection to Redis failed: {0}")]
     Lost(RedisError),
-    #[error("Redis refused: {0}")]
+    #[error("Redis refused: {0}{remedy}", remedy = remedy(.0))]
     Refused(RedisError),
 }
 
@@ -47,6 +47,20 @@ impl From<RedisError> for Error {
         let demoted = is_read_only(&error);
         let broken = matches!(error.retry_method(), RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections);
         if error.is_timeout() || error.is_io_error() || broken || demoted { Error::Lost(error) } else { Error::Refused(error) }
+    }
+}
+
+/// What to do about a refusal that no waiting ends.
+fn remedy(error: &RedisError) -> &'static str {
+    match error.kind() {
+        // Whoever knows all nodes is never sent to another one.
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
+            "; redis.url (REDIS_URL) leads to one node of a cluster, and should name its nodes, with commas between them"
+        }
+        ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            "; the user of redis.url needs all commands on the keys facility-summary:* (ACL SETUSER)"
+        }
+        _ => "",
     }
 }
 

@@ -24,7 +24,7 @@ use breaker::Breaker;
 use connection::{Connection, Pool};
 
 pub use error::Error;
-pub use stream::{Next, Start, Stream, StreamEntry, Tail};
+pub use stream::{Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail};
 pub use target::{Target, redacted};
 
 /// What it takes to look into a socket.
@@ -99,7 +99,7 @@ impl Link {
         let mut connection = own.unwrap_or_else(|| held.connection.clone());
         let answer = tokio::select! {
             biased;
-            answer = self.within_time(connection.query(command)) => answer,
+            answer = within(self.timeout, connection.query(command)) => answer,
             () = held.lost() => return Err(Error::Down("connection")),
         };
         let error = match answer {
@@ -113,16 +113,6 @@ impl Link {
             return Err(error);
         }
         Err(if error.ends_the_connection() { self.breaker.trip(&held, error) } else { error })
-    }
-
-    /// An answer that is there counts, however late it is looked at: a thread that stood still finds its time over, and the answer in the
-    /// socket, unread.
-    async fn within_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
-        let mut answer = std::pin::pin!(answer);
-        match timeout(self.timeout, &mut answer).await {
-            Err(_) => timeout(A_LOOK, answer).await,
-            answer => answer,
-        }
     }
 
     fn counted<T: FromRedisValue>(&self, name: &'static str, answer: Result<Value, Error>) -> Result<T, Error> {
@@ -147,6 +137,16 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.probing.abort();
+    }
+}
+
+/// An answer that is there counts, however late it is looked at: a thread that stood still finds its time over, and the answer in the
+/// socket, unread.
+async fn within<T>(time: Duration, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut answer = std::pin::pin!(answer);
+    match timeout(time, &mut answer).await {
+        Err(_) => timeout(A_LOOK, answer).await,
+        answer => answer,
     }
 }
 

@@ -10,9 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, FromRedisValue, Script, Value, cmd};
-use tokio::time::timeout;
 
-use super::{Error, Link, connection::Connection};
+use super::{Error, Link, connection::Connection, within};
 use crate::changes::Position;
 
 const APPEND: &str = include_str!("append.lua");
@@ -20,10 +19,12 @@ const BEGIN: &str = include_str!("begin.lua");
 static APPEND_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(APPEND));
 static BEGIN_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(BEGIN));
 
-/// Entries that a reader takes at once, at most: with messages of the greatest size some megabytes, which arrive within the time-out.
-const READ_AT_ONCE: usize = 64;
+/// Entries that a reader takes at once, at most: with messages of the greatest size some megabytes, which arrive within the time-out, or
+/// else fewer are to be taken.
+pub const READ_AT_ONCE: usize = 64;
 
 /// Redis looks ten times a second (its `hz`) whose wait is over, where nothing else wakes it: an answer that comes so much later is not late.
+/// Nobody waits for a reader, so that its other questions have that time, too: to begin anew costs more.
 const WAKES_WITHIN: Duration = Duration::from_millis(250);
 
 /// An epoch's stream.
@@ -117,11 +118,11 @@ impl Tail {
         Ok(Some(Start { from: Position { generation, number: number - 1 }, last }))
     }
 
-    /// What stands behind the number `after`, waiting up to `block` (at least 1 ms) for the first of it.
-    pub async fn next(&mut self, after: i64, block: Duration) -> Result<Next, Error> {
+    /// What stands behind the number `after`, up to `at_once` of it, waiting up to `block` (at least 1 ms) for the first.
+    pub async fn next(&mut self, after: i64, at_once: usize, block: Duration) -> Result<Next, Error> {
         let milliseconds = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1); // 0 would be for ever
         let mut command = cmd("XREAD");
-        command.arg("COUNT").arg(READ_AT_ONCE).arg("BLOCK").arg(milliseconds).arg("STREAMS").arg(&self.key).arg(format!("{after}-0"));
+        command.arg("COUNT").arg(at_once).arg("BLOCK").arg(milliseconds).arg("STREAMS").arg(&self.key).arg(format!("{after}-0"));
         let found: Option<Vec<(String, Vec<RawEntry>)>> = self.read(&command, block).await?;
         let entries: Vec<StreamEntry> = found.into_iter().flatten().flat_map(|(_, entries)| entries).map(entry).collect();
         if !entries.is_empty() {
@@ -143,8 +144,8 @@ impl Tail {
 
     /// Runs a command that may take `block` longer than others.
     async fn read<T: FromRedisValue>(&mut self, command: &Cmd, block: Duration) -> Result<T, Error> {
-        let bound = if block.is_zero() { self.timeout } else { block + self.timeout + WAKES_WITHIN };
-        let value = timeout(bound, self.connection.query(command)).await.map_err(|_| Error::TimedOut(bound))??;
+        let bound = block + self.timeout + WAKES_WITHIN;
+        let value = within(bound, self.connection.query(command)).await.map_err(|_| Error::TimedOut(bound))??;
         T::from_redis_value(value).map_err(|error| Error::Refused(error.into()))
     }
 }

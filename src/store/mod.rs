@@ -62,6 +62,8 @@ pub trait Store: Send + Sync + 'static {
     async fn begin_generation(&self, after: i64) -> Result<i64>;
     /// Ends an epoch, unless somebody has: the next look sees another, without a watermark.
     async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
+    /// The oldest marks, `limit` at most: for a command, which is no server, so that no look of another counts it as one.
+    async fn marks(&self, limit: usize) -> Result<Marks>;
     /// Deletes rows of both outboxes (by `Observation::outbox` and `changed_facilities`) that were published in the generation of the look
     /// that saw them. False, and nothing is deleted, where the connection of that look was lost.
     async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool>;
@@ -259,6 +261,14 @@ pub struct TriggerOff {
     pub trigger: String,
     /// `missing`, `disabled`, or `enabled_otherwise`: for other writers than it should be.
     pub why: String,
+}
+
+/// Marks without the rest of a look.
+#[derive(Debug, Default)]
+pub struct Marks {
+    pub all: Vec<Mark>,
+    /// As in `Observation`.
+    pub strays: Vec<(i64, Option<Uuid>)>,
 }
 
 /// What is visible at `at_ms`; everything committed up to then is in it.

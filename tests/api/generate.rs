@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::{
-    Service,
-    plain_sql::{is_postgres, number, texts},
-    service::Launch,
-    wait_until,
+use crate::{
+    steps::{Scrape, header},
+    support::{
+        Service,
+        plain_sql::{is_postgres, number, texts},
+        service::Launch,
+        wait_until,
+    },
 };
 
 async fn both_stores() -> [Launch; 2] {
@@ -94,6 +97,50 @@ async fn a_service_beside_a_load_summarises_it_by_itself() {
         })
         .await;
         wait_until("no mark is left", async || number(url, "SELECT count(*) FROM summary_marks").await == 0).await;
+        done(service.launch(), &["audit"]).await;
+    }
+}
+
+/// Large enough that nobody waits for thousands of days by chance.
+const LARGE: [&str; 5] = ["generate", "--facilities=400", "--days=21", "--template=rural_clinic", "--chunk=50"];
+const FACILITIES: usize = 400;
+
+/// The first listing of all facilities' today, of a service that has just said for the first time that it is ready. What it does not find
+/// proven it does not wait for: it has no time.
+async fn first_listing(launch: Launch) -> Service {
+    let service = launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 100).start().await;
+    let proven = json_of(&service, "/health/ready").await["watermark_age_seconds"].is_number();
+    let response = service.get("/v1/summaries/today?limit=500").await;
+    let (status, age) = (response.status(), header(&response, "age"));
+    let listing: Value = response.json().await.expect("it is JSON");
+    assert_eq!(status, 200, "{listing}");
+    assert!(age.parse::<i64>().expect("a number of seconds") <= 5, "Age {age}");
+    assert_eq!(listing["items"].as_array().map(Vec::len), Some(FACILITIES));
+    assert!(listing["totals"]["total_requests"].is_i64() && proven, "it had been proven before");
+    service
+}
+
+#[tokio::test]
+async fn a_service_started_on_what_was_generated_lists_it_at_once_and_has_nothing_to_do_again() {
+    for launch in both_stores().await {
+        let output = done(&launch, &LARGE).await;
+        let days = number(launch.database_url(), "SELECT count(*) FROM dashboard_daily_summary").await;
+        assert!(days >= FACILITIES as i64 * 21, "{days} facility-days");
+        let grouped = format!("{},{:03} facility-days changed", days / 1_000, days % 1_000);
+        assert!(output.contains(&grouped), "{grouped}: {output}");
+        assert_eq!(number(launch.database_url(), "SELECT count(*) FROM summary_marks").await, 0, "its own marks are dealt with");
+        let service = first_listing(launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off")).await;
+        let refreshed = Scrape::of(&service).await.sum("summary_refreshes_total", &[("trigger", "event")]);
+        assert_eq!(refreshed, 0.0, "nothing is left to derive");
+    }
+}
+
+#[tokio::test]
+async fn a_service_started_on_what_others_wrote_meanwhile_is_ready_once_it_has_dealt_with_it() {
+    for launch in both_stores().await {
+        done(&launch, &[&LARGE[..], &["--no-rebuild"]].concat()).await;
+        assert!(number(launch.database_url(), "SELECT count(*) FROM summary_marks").await >= FACILITIES as i64 * 21);
+        let service = first_listing(launch).await;
         done(service.launch(), &["audit"]).await;
     }
 }

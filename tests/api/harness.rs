@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use deadpool_redis::redis::cmd;
 use jiff::Timestamp;
 use sqlx::{Connection, PgConnection};
 
 use crate::support::{
     faketime::FakeClock,
     postgres::{Postgres, fresh_database},
+    redis::Redis,
     wait_until_within,
 };
 
@@ -48,6 +50,17 @@ async fn a_frozen_server_takes_connections_and_leaves_them_without_an_answer_unt
     assert!(asked.is_err(), "an answer, or a refusal, from a server that hangs");
     postgres.thaw();
     PgConnection::connect(postgres.url()).await.expect("it answers again");
+}
+
+/// Whoever waited for any answer on its port would take the other's server for its own: a node of a cluster, say, or one about to freeze.
+#[tokio::test]
+async fn a_redis_of_ones_own_is_never_that_of_somebody_else_on_the_same_port() {
+    let first = Redis::start();
+    let port = first.url().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a URL ends with a port");
+    let second = Redis::start_at(port);
+    assert_ne!(first.url(), second.url());
+    second.tell("SET mine 1").await;
+    assert_eq!(first.ask::<i64>(cmd("EXISTS").arg("mine")).await, 0);
 }
 
 #[tokio::test]

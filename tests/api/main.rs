@@ -2,6 +2,9 @@
 //! tests share one private Postgres; a file a subject.
 
 // Not every helper is used by every state of the tests.
+#[allow(dead_code)] // shared with the fleet, which has more ways to fail
+#[path = "../fleet/proxy.rs"]
+mod proxy;
 #[allow(dead_code)]
 mod support;
 

@@ -9,7 +9,7 @@ use deadpool_redis::redis::cmd;
 use facility_summary::{
     changes::Position,
     metrics::Metrics,
-    redis::{Error, Link, Next, Start, Stream, StreamEntry, Tail, Target},
+    redis::{Error, Link, Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail, Target},
 };
 
 use crate::support::{redis::Redis, wait_until};
@@ -45,7 +45,7 @@ fn entry(generation: i64, number: i64, payload: &str) -> StreamEntry {
 /// All that stands behind `after`.
 async fn read(tail: &mut Tail, mut after: i64) -> Vec<StreamEntry> {
     let mut all = Vec::new();
-    while let Next::Entries(entries) = tail.next(after, Duration::from_millis(1)).await.unwrap() {
+    while let Next::Entries(entries) = tail.next(after, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap() {
         after = entries.last().unwrap().position.number;
         all.extend(entries);
     }
@@ -70,9 +70,9 @@ async fn what_is_appended_is_read_once_and_in_order(redis: &Redis) {
     assert_eq!(stream.begin(1, b"a").await.unwrap(), at(1, 1));
     assert_eq!(stream.append(&["b", "c"]).await.unwrap(), Some(at(1, 3)));
     assert_eq!(read(&mut tail, 0).await, [entry(1, 1, "a"), entry(1, 2, "b"), entry(1, 3, "c")]);
-    assert_eq!(tail.next(3, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
+    assert_eq!(tail.next(3, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
 
-    let waiting = tokio::spawn(async move { tail.next(3, PATIENT).await.unwrap() });
+    let waiting = tokio::spawn(async move { tail.next(3, READ_AT_ONCE, PATIENT).await.unwrap() });
     assert_eq!(stream.append(&["d"]).await.unwrap(), Some(at(1, 4)), "a blocked reader holds nobody up");
     assert_eq!(waiting.await.unwrap(), Next::Entries(vec![entry(1, 4, "d")]));
 }
@@ -188,7 +188,7 @@ async fn a_stream_trimmed_to_nothing_cannot_be_vouched_for_and_numbers_on() {
     let stream = filled(&redis, "trimmed", 4).await;
     redis.tell("XTRIM facility-summary:trimmed:changes MAXLEN 0").await;
     assert_eq!(stream.append(&["5"]).await.unwrap(), None);
-    assert_eq!(stream.tail().await.unwrap().next(4, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
+    assert_eq!(stream.tail().await.unwrap().next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
     assert_eq!(stream.begin(8, b"5").await.unwrap(), at(8, 5));
 }
 
@@ -199,9 +199,9 @@ async fn a_flushed_stream_has_vanished_for_its_reader() {
     let mut tail = stream.tail().await.unwrap();
     redis.tell("FLUSHALL").await;
     assert_eq!(stream.append(&["5"]).await.unwrap(), None);
-    assert_eq!(tail.next(4, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
+    assert_eq!(tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
     assert_eq!(stream.begin(8, b"1").await.unwrap(), at(8, 1));
-    assert_eq!(tail.next(4, Duration::from_millis(1)).await.unwrap(), Next::Vanished, "it ends before the reader's place");
+    assert_eq!(tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Vanished, "it ends before the reader's place");
     for number in 2..=5 {
         stream.append(&[number.to_string()]).await.unwrap().unwrap();
     }
@@ -226,7 +226,7 @@ async fn a_server_that_came_back_with_less_or_nothing_is_not_appended_to() {
     stream.append(&["4"]).await.unwrap().unwrap();
     assert_eq!(again(false).await, None, "the snapshot lacks an entry");
     let mut tail = stream.tail().await.unwrap();
-    assert_eq!(tail.next(4, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
+    assert_eq!(tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
     assert_eq!(stream.begin(8, b"4").await.unwrap(), at(8, 4));
     assert_eq!(read(&mut tail, 3).await, [entry(8, 4, "4")]);
 
@@ -325,7 +325,7 @@ async fn a_quiet_stream_is_no_lost_one() {
     let stream = Stream::new(link(&redis, BRIEF).await.0, "quiet", 1_000);
     stream.begin(1, b"1").await.unwrap();
     let waits = (1..=12).map(async |wait| {
-        let found = stream.tail().await.unwrap().next(1, Duration::from_millis(wait * 137)).await;
+        let found = stream.tail().await.unwrap().next(1, READ_AT_ONCE, Duration::from_millis(wait * 137)).await;
         assert_eq!(found.unwrap(), Next::Nothing, "after a wait of {wait} * 137 ms");
     });
     futures_util::future::join_all(waits).await;

@@ -9,6 +9,7 @@ mod directory;
 mod epochs;
 mod gaps;
 mod honest;
+mod joining;
 mod leader;
 mod moved_bank;
 mod moved_zone;
@@ -19,7 +20,7 @@ mod redis_lost;
 mod redis_rung;
 mod unwatched;
 
-use std::ops::Index;
+use std::{net::SocketAddr, ops::Index};
 
 use reqwest::Response;
 use serde_json::Value;
@@ -145,4 +146,9 @@ async fn set_stock(replica: &Service, site: Site, item: Uuid, quantity: i64) -> 
 /// The host and port of a server.
 fn authority(server: &Postgres) -> &str {
     server.url().rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL has a host and a path").0
+}
+
+/// The same of a single Redis.
+fn authority_of(redis_url: &str) -> SocketAddr {
+    redis_url.trim_start_matches("redis://").parse().expect("the script prints an address")
 }

@@ -68,6 +68,7 @@ macro_rules! contract {
                     a_row_that_moves_marks_where_it_was_and_where_it_is,
                     writes_of_one_day_are_all_covered_whatever_their_order,
                     a_bank_that_moves_marks_both_facilities,
+                    marks_alone_are_those_of_a_look,
                     a_deleted_row_marks_where_it_was,
                     an_upsert_marks_where_the_row_was_and_where_it_is,
                     an_insert_or_replace_marks_what_it_replaced,

@@ -36,6 +36,8 @@ struct Link {
     /// Rises with each silence; a connection that began before one is silent for good.
     silences: u64,
     delay: Duration,
+    /// Bytes in a second, each way and for each connection.
+    width: Option<u32>,
 }
 
 /// Which way bytes go.
@@ -48,7 +50,8 @@ enum Way {
 
 impl Proxy {
     pub fn to(target: SocketAddr) -> Proxy {
-        let (link, watched) = watch::channel(Link { target, is_open: true, cuts: 0, is_silent: false, silences: 0, delay: Duration::ZERO });
+        let (link, watched) =
+            watch::channel(Link { target, is_open: true, cuts: 0, is_silent: false, silences: 0, delay: Duration::ZERO, width: None });
         let tear = Arc::new(AtomicU8::new(0));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be had");
         let address = listener.local_addr().expect("it is bound");
@@ -97,6 +100,12 @@ impl Proxy {
     /// What arrives goes on so much later, in each direction. Connections stay.
     pub fn delay(&self, by: Duration) {
         self.link.send_modify(|link| link.delay = by);
+    }
+
+    /// No more bytes than so many go through in a second, each way and for each connection.
+    #[allow(dead_code)] // of the tests of one replica
+    pub fn narrow(&self, bytes_per_second: u32) {
+        self.link.send_modify(|link| link.width = Some(bytes_per_second));
     }
 
     /// Ends the connection that sends the next request, when half of it is through.
@@ -163,9 +172,10 @@ async fn pump(
         if count == 0 {
             return Ok(());
         }
-        let delay = link.borrow().delay;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+        let (delay, width) = (link.borrow().delay, link.borrow().width);
+        let passage = width.map_or(Duration::ZERO, |width| Duration::from_secs(count as u64) / width);
+        if !(delay + passage).is_zero() {
+            tokio::time::sleep(delay + passage).await;
         }
         if tear.compare_exchange(way as u8, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             let through = if way == Way::ToServer { count / 2 } else { 0 };

@@ -71,7 +71,7 @@ const CLOCK_TOLERANCE_MS: i64 = 1_000;
 async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
     loop {
         let memory = sim.memory(r);
-        let caught_up = sim.world().replicas[r].following.is_caught_up();
+        let caught_up = sim.world().replicas[r].following.caught_up();
         let (vantage, heard_ms) = (memory.vantage(), memory.watermark_ms());
         sim.step().await;
         let seen = {
@@ -102,8 +102,8 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
             begin_epoch(sim, &seen.epoch);
             continue;
         }
-        if caught_up {
-            sim.world().replicas[r].following.vouch();
+        if let Some(caught_up) = caught_up {
+            sim.world().replicas[r].following.vouch(caught_up);
         }
         if heard_ms > seen.at_ms + CLOCK_TOLERANCE_MS {
             sim.world().judge.lie = Some(format!("a look at {} ms leaves what was proven as of {heard_ms}", seen.at_ms));

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use uuid::Uuid;
 
 use super::Drain;
-use crate::store::{self, Mark, Observation};
+use crate::store::{self, Mark};
 
 /// How long marks are waited for that somebody else is taking.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -14,13 +14,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 impl Drain {
     /// Writes marks anew, for the facility that they named and the one that their bank was in for the look. A bank that moves later leaves
     /// marks of its own. True where there were any: they are for the next look.
-    pub(super) async fn follow_banks(&self, seen: &Observation) -> store::Result<bool> {
-        if seen.strays.is_empty() {
+    pub(super) async fn follow_banks(&self, strays: &[(i64, Option<Uuid>)]) -> store::Result<bool> {
+        if strays.is_empty() {
             return Ok(false);
         }
-        let now_in: HashMap<i64, Option<Uuid>> = seen.strays.iter().copied().collect();
+        let now_in: HashMap<i64, Option<Uuid>> = strays.iter().copied().collect();
         let mut tx = self.store.begin(PATIENCE).await?;
-        let taken = tx.take_marks(&seen.strays.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await?;
+        let taken = tx.take_marks(&strays.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await?;
         let anew: Vec<Mark> = taken.into_iter().flat_map(|mark| readdressed(&mark, now_in.get(&mark.id).copied().flatten())).collect();
         tx.add_marks(&anew).await?;
         tx.commit().await?;

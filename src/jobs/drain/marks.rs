@@ -37,6 +37,22 @@ enum Removed {
 }
 
 impl Drain {
+    /// Deals with the marks there are, for a command that has left many: it announces nothing, and counts as no server. What somebody
+    /// holds a lock of stays for a server. `watch` is told how many were dealt with, after each batch.
+    pub async fn work_off(&self, watch: impl Fn(usize) + Send) -> store::Result<()> {
+        loop {
+            let marks = self.store.marks(self.batch).await?;
+            if self.follow_banks(&marks.strays).await? {
+                continue;
+            }
+            let done = self.deal_with(&marks.all).await?;
+            if !done || marks.all.len() < self.batch {
+                return Ok(());
+            }
+            watch(marks.all.len());
+        }
+    }
+
     /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock, or the
     /// server stops.
     pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {

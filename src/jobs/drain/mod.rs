@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::memory::{Memory, Vantage},
-    changes::{Appended, Changes, Message},
+    changes::{Appended, Changes, Following, Message},
     clock::Clock,
     metrics::Metrics,
     service::{directory::Directory, lists::Prover, outage::Outage, refresh::Refresher, troubles::Troubles},
@@ -60,6 +60,7 @@ pub struct Drain {
     pub watch: Watch,
     /// One pass at a time, whoever asks for it.
     pub turn: tokio::sync::Mutex<Known>,
+    pub start: Start,
 }
 
 #[async_trait]
@@ -68,6 +69,23 @@ impl Prover for Drain {
         Ok(self.run_once().await? != Pass::More)
     }
 }
+
+/// The first turn, in which all is dealt with that was written while nobody served.
+pub struct Start {
+    begun: Instant,
+    is_over: AtomicBool,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Start { begun: Instant::now(), is_over: AtomicBool::new(false) }
+    }
+}
+
+/// A server is not ready for that long because of it, at most: then its reads of one summary are worth more than listings that are quick.
+const START: Duration = Duration::from_secs(120);
+/// How often it is told meanwhile.
+const TELL: Duration = Duration::from_secs(5);
 
 /// How far a pass came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,15 +110,35 @@ impl Drain {
             known.heard_at.elapsed() < LEADERLESS
         };
         let follows = heard && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
-        if follows { self.look().await } else { self.run().await.map(drop) }
+        let done = if follows { self.look().await } else { self.run().await.map(drop) };
+        // Who follows waits for the first proof of the one that leads; where none comes, it drains by itself in a moment.
+        if !follows || done.is_err() || self.memory.table_ms() != i64::MIN {
+            self.start.is_over.store(true, Ordering::Release);
+        }
+        done
+    }
+
+    /// Whether what is proven of the table is no more behind than it is in operation: what was written while nobody served has been dealt
+    /// with, or has to wait for somebody's lock. After two minutes in any case.
+    pub fn has_started(&self) -> bool {
+        self.start.is_over.load(Ordering::Acquire) || self.start.begun.elapsed() >= START
     }
 
     /// Passes until everything is proven, or something has to wait for a lock.
     pub async fn run(&self) -> store::Result<Pass> {
+        let mut told = Instant::now();
         loop {
             match self.run_once().await? {
                 Pass::More if !self.stop.is_cancelled() => {}
                 pass => return Ok(pass),
+            }
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                let is_ready = self.has_started();
+                tracing::info!(
+                    is_ready,
+                    "dealing with much that other programs wrote; until that is done, the table is proven as of before it"
+                );
             }
         }
     }
@@ -115,7 +153,7 @@ impl Drain {
     pub async fn run_once(&self) -> store::Result<Pass> {
         let mut known = self.turn.lock().await;
         let (vantage, seen) = self.observe(&mut known, self.batch).await?;
-        if self.follow_banks(&seen).await? {
+        if self.follow_banks(&seen.strays).await? {
             return Ok(Pass::More);
         }
         if known.missed {
@@ -149,7 +187,7 @@ impl Drain {
     /// What is visible in the database, and where this server was in the stream before it looked.
     async fn observe(&self, known: &mut Known, limit: usize) -> store::Result<(Vantage, Observation)> {
         loop {
-            let caught_up = self.changes.following().is_some_and(|following| following.is_caught_up());
+            let caught_up = self.changes.following().and_then(Following::caught_up);
             let (vantage, heard_ms, sent) = (self.changes.vantage(), self.memory.watermark_ms(), Instant::now());
             let seen = match self.store.observe(limit).await {
                 Ok(seen) => seen,
@@ -168,8 +206,8 @@ impl Drain {
             if self.see_triggers(&seen).await? {
                 continue;
             }
-            if caught_up && let Some(following) = self.changes.following() {
-                following.vouch();
+            if let (Some(caught_up), Some(following)) = (caught_up, self.changes.following()) {
+                following.vouch(caught_up);
                 known.is_at_home = true;
             }
             self.leads.store(seen.leads, Ordering::Release);

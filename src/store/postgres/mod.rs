@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, Epoch, FacilityRow, JobRun, Mark, MarkKind, Observation, Result, Span, Store, StoreError, TableRead,
+    Connections, Difference, Epoch, FacilityRow, JobRun, Mark, MarkKind, Marks, Observation, Result, Span, Store, StoreError, TableRead,
     Transaction, Watermark, unreadable,
 };
 use crate::config::DatabaseSettings;
@@ -138,6 +138,26 @@ impl Store for PostgresStore {
             arrived: look.arrived,
             leads: look.leads,
         })
+    }
+
+    async fn marks(&self, limit: usize) -> Result<Marks> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = sqlx::query(include_str!("../../../sql/postgres/marks.sql")).bind(limit).fetch_all(&self.pool).await?;
+        let mut found = Marks::default();
+        for row in &rows {
+            let id = row.try_get("id")?;
+            found.all.push(Mark {
+                id,
+                kind: MarkKind::parse(row.try_get("kind")?),
+                facility_id: row.try_get("facility_id")?,
+                span: row.try_get::<Option<i64>, _>("first_ms")?.zip(row.try_get("last_ms")?),
+                blood_bank_id: row.try_get("blood_bank_id")?,
+            });
+            if row.try_get("is_stray")? {
+                found.strays.push((id, row.try_get("now_in")?));
+            }
+        }
+        Ok(found)
     }
 
     fn join_stream(&self) {

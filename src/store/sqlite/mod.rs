@@ -20,8 +20,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, Epoch, FacilityRow, JobRun, Observation, Result, Span, Store, StoreError, TableRead, Transaction, Watermark,
-    unreadable,
+    Connections, Difference, Epoch, FacilityRow, JobRun, Marks, Observation, Result, Span, Store, StoreError, TableRead, Transaction,
+    Watermark, unreadable,
 };
 use crate::domain::summary::DayKey;
 use transaction::SqliteTransaction;
@@ -62,6 +62,8 @@ impl SqliteStore {
         Ok(done.rows_affected())
     }
 }
+
+const MARKS: &str = "SELECT id, kind, facility_id, first_at, last_at FROM summary_marks ORDER BY id LIMIT $1";
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -112,10 +114,7 @@ impl Store for SqliteStore {
         // The clock first: whatever was committed up to then is in the snapshot that the first SELECT takes.
         let at_ms = clock_ms();
         let mut snapshot = self.readers.begin().await?;
-        let marks = sqlx::query("SELECT id, kind, facility_id, first_at, last_at FROM summary_marks ORDER BY id LIMIT $1")
-            .bind(parameter::limit(limit))
-            .fetch_all(&mut *snapshot)
-            .await?;
+        let marks = sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(&mut *snapshot).await?;
         let outbox = sqlx::query("SELECT facility_id, date, id, version FROM outbox ORDER BY id LIMIT $1")
             .bind(parameter::limit(limit))
             .fetch_all(&mut *snapshot)
@@ -133,6 +132,11 @@ impl Store for SqliteStore {
             changed_facilities: facilities.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_>>()?,
             ..seen
         })
+    }
+
+    async fn marks(&self, limit: usize) -> Result<Marks> {
+        let marks = sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(&self.readers).await?;
+        Ok(Marks { all: marks.iter().map(row::mark).collect::<Result<_>>()?, strays: Vec::new() })
     }
 
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {

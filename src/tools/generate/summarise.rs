@@ -5,7 +5,13 @@ use std::time::Instant;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::{Error, plan::shown};
-use crate::{config::Settings, jobs::rebuild::Extent, startup::Core, store::JobRun};
+use crate::{
+    config::Settings,
+    jobs::rebuild::Extent,
+    metrics::Trigger,
+    startup::Core,
+    store::{JobRun, StoreError},
+};
 
 /// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks; a rebuild makes the rest.
 pub async fn run(settings: &Settings) -> Result<(), Error> {
@@ -21,7 +27,15 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
                 bar.finish_and_clear();
             }
         };
-        core.rebuild.run_command(Extent::All, watch).await
+        // First what the rows' triggers have left: the figures are made by that, and the next server to start has it not to do once more
+        // before it can prove anything.
+        let counter = ProgressBar::new_spinner().with_style(counter_style());
+        let worked_off = core.drain().work_off(|marks| counter.inc(marks as u64)).await;
+        counter.finish_and_clear();
+        worked_off?;
+        let changed = core.metrics.refreshes.with_label_values(&[Trigger::Event.as_str(), "changed"]).get();
+        let run = core.rebuild.run_command(Extent::All, watch).await?;
+        Ok::<_, StoreError>((run.done.unsigned_abs(), run.changed.unsigned_abs() + changed))
     };
     let result = tokio::select! {
         result = rebuild => result.map_err(|error| Error::Summaries(error.to_string())),
@@ -29,13 +43,8 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
     };
     bar.finish_and_clear();
     core.store.close().await;
-    let run = result?;
-    println!(
-        "Summarised {} facilities in {}: {} facility-days changed.",
-        HumanCount(run.done.unsigned_abs()),
-        shown(started.elapsed()),
-        HumanCount(run.changed.unsigned_abs())
-    );
+    let (done, changed) = result?;
+    println!("Summarised {} facilities in {}: {} facility-days changed.", HumanCount(done), shown(started.elapsed()), HumanCount(changed));
     Ok(())
 }
 
@@ -43,4 +52,8 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
 fn progress_bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {percent}%  {human_pos}/{human_len} facilities summarised  {eta_precise} left");
     ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn counter_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {human_pos} facility-days summarised").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

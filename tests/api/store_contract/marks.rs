@@ -102,6 +102,25 @@ pub async fn a_bank_that_moves_marks_both_facilities(db: &dyn TestDb) {
     assert!(is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await, "a bank to another facility");
 }
 
+pub async fn marks_alone_are_those_of_a_look(db: &dyn TestDb) {
+    let (north, south) = (facility(db, "UTC").await, facility(db, "UTC").await);
+    let (moved, gone) = (bank(db, &north).await, bank(db, &north).await);
+    for bank in [moved, gone] {
+        stock(db, bank, "'O+'", 3, "NULL").await;
+    }
+    request(db, &north, 1_700_000_000_123).await;
+    db.plain(&format!("UPDATE blood_banks SET facility_id = {} WHERE id = {}", db.id(south.id), db.id(moved))).await;
+    db.plain(&format!("DELETE FROM blood_inventory WHERE blood_bank_id = {}", db.id(gone))).await;
+    db.plain(&format!("DELETE FROM blood_banks WHERE id = {}", db.id(gone))).await;
+    for limit in [1, 3, 1_000] {
+        let (found, seen) = (db.store().marks(limit).await.unwrap(), db.store().observe(limit).await.unwrap());
+        assert!(!found.all.is_empty() && found.all.len() <= limit, "{found:?}");
+        assert_eq!((found.all, found.strays), (seen.marks, seen.strays));
+    }
+    // On SQLite no bank moves while others write its units: its marks need not name it.
+    assert_eq!(db.store().marks(1_000).await.unwrap().strays.is_empty(), db.store().dialect() == "sqlite");
+}
+
 pub async fn a_deleted_row_marks_where_it_was(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;

@@ -25,17 +25,23 @@ struct Control {
 impl Redis {
     /// A single server.
     pub fn start() -> Redis {
-        Redis::run(&[])
+        Redis::run(&[], None)
+    }
+
+    /// The same, which tries that port before any other.
+    pub fn start_at(port: u16) -> Redis {
+        Redis::run(&[], Some(port))
     }
 
     /// Three nodes that share the keys.
     pub fn start_cluster() -> Redis {
-        Redis::run(&["--cluster"])
+        Redis::run(&["--cluster"], None)
     }
 
-    fn run(arguments: &[&str]) -> Redis {
+    fn run(arguments: &[&str], first_port: Option<u16>) -> Redis {
         let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-redis.sh"))
             .args(arguments)
+            .envs(first_port.map(|port| ("FIRST_PORT", port.to_string())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0) // a Ctrl-C meant for the tests must not reach it: it has to clean up after them

@@ -1,0 +1,154 @@
+//! How far a replica has come on its way into the stream between replicas, and what it says of that while it gets no further.
+
+use std::time::{Duration, Instant};
+
+use super::Following;
+
+/// How far a replica has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It has no connection over which it can read the stream.
+    Connecting,
+    /// So many messages that were in the stream are yet to be read.
+    Reading { left: i64 },
+    /// No look at the database since then has found that it still has all that the stream told.
+    Unvouched,
+    /// Redis takes no message: what others have to say may not come by.
+    Mute,
+    /// Whatever is changed comes by here.
+    Joined,
+}
+
+impl Stage {
+    /// Each, as metrics and `/health/ready` name it.
+    pub const NAMES: [&str; 5] = ["connecting", "reading", "unvouched", "mute", "joined"];
+
+    pub const fn name(self) -> &'static str {
+        Stage::NAMES[match self {
+            Stage::Connecting => 0,
+            Stage::Reading { .. } => 1,
+            Stage::Unvouched => 2,
+            Stage::Mute => 3,
+            Stage::Joined => 4,
+        }]
+    }
+
+    /// The class of what is missing, for `/health/ready`; `None` where nothing is.
+    pub const fn error(self) -> Option<&'static str> {
+        match self {
+            Stage::Connecting | Stage::Reading { .. } | Stage::Unvouched => Some("not_followed"),
+            Stage::Mute => Some("not_appended"),
+            Stage::Joined => None,
+        }
+    }
+
+    const fn waits_for(self) -> &'static str {
+        match self {
+            Stage::Connecting => "a connection to Redis that the stream can be read over",
+            Stage::Reading { .. } => "the messages that stand in the stream",
+            Stage::Unvouched => "a look at the database",
+            Stage::Mute => "Redis to take messages",
+            Stage::Joined => "nothing",
+        }
+    }
+}
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often it is told.
+const TELL: Duration = Duration::from_secs(5);
+
+/// How long a replica has been out of the stream, or in it, and what was told of that.
+struct Watch {
+    is_joined: bool,
+    since: Instant,
+    told: Option<Instant>,
+}
+
+/// What is worth a word.
+#[derive(Debug, PartialEq, Eq)]
+enum Tell {
+    Nothing,
+    Apart(Duration),
+    JoinedAfter(Duration),
+    /// It has been joined for a while.
+    Settled,
+}
+
+impl Watch {
+    fn begin(now: Instant) -> Watch {
+        Watch { is_joined: false, since: now, told: None }
+    }
+
+    fn look(&mut self, stage: Stage, now: Instant) -> Tell {
+        let lasted = now.duration_since(self.since);
+        let is_joined = stage == Stage::Joined;
+        if is_joined != self.is_joined {
+            let was_told = self.told.is_some();
+            *self = Watch { is_joined, since: now, told: None };
+            return if is_joined && was_told { Tell::JoinedAfter(lasted) } else { Tell::Nothing };
+        }
+        if now.duration_since(self.told.unwrap_or(self.since)) < TELL {
+            return Tell::Nothing;
+        }
+        self.told = (!is_joined).then_some(now);
+        if is_joined { Tell::Settled } else { Tell::Apart(lasted) }
+    }
+}
+
+/// Says every few seconds what a replica waits for that has not joined the stream.
+pub(super) async fn tell_for_ever(following: &Following) {
+    let mut watch = Watch::begin(Instant::now());
+    loop {
+        let stage = following.stage();
+        match watch.look(stage, Instant::now()) {
+            Tell::Nothing => {}
+            Tell::Settled => following.settle(),
+            Tell::JoinedAfter(lasted) => tracing::info!(after_seconds = lasted.as_secs(), "joined to the change stream"),
+            Tell::Apart(lasted) => {
+                let left = if let Stage::Reading { left } = stage { Some(left) } else { None };
+                tracing::warn!(
+                    stage = stage.name(),
+                    waits_for = stage.waits_for(),
+                    messages = left,
+                    error = following.error_at(stage),
+                    for_seconds = lasted.as_secs(),
+                    "not joined to the change stream; until it is, answers are proven by the table, and what memory holds counts as fresh for a short while only"
+                );
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seconds at which something is told, looking every second; `joined` says when it is joined.
+    fn told(seconds: u64, joined: impl Fn(u64) -> bool) -> Vec<(u64, Tell)> {
+        let start = Instant::now();
+        let mut watch = Watch::begin(start);
+        let looks = (0..=seconds).map(|second| {
+            let stage = if joined(second) { Stage::Joined } else { Stage::Connecting };
+            (second, watch.look(stage, start + Duration::from_secs(second)))
+        });
+        looks.filter(|(_, told)| *told != Tell::Nothing).collect()
+    }
+
+    #[test]
+    fn who_has_not_joined_says_so_every_five_seconds() {
+        let apart = |second: u64| (second, Tell::Apart(Duration::from_secs(second)));
+        assert_eq!(told(202, |_| false), (1..=40).map(|n| apart(5 * n)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_joins_at_once_says_nothing_and_who_was_told_of_says_that_it_has() {
+        assert_eq!(told(6, |second| second >= 1), [(6, Tell::Settled)]);
+        assert_eq!(
+            told(8, |second| second >= 7),
+            [(5, Tell::Apart(Duration::from_secs(5))), (7, Tell::JoinedAfter(Duration::from_secs(7)))]
+        );
+        assert_eq!(told(20, |second| second % 4 != 0), [], "now and then it falls behind for a moment");
+    }
+}
