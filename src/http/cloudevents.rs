@@ -34,20 +34,46 @@ pub struct EventLimits {
     pub max_events: usize,
 }
 
-/// Reads the body of `POST /v1/events`. All of it or none: 400 where it is not JSON, 413 over `max_events`, 415 for another content
-/// type, 422 with every fault.
-pub fn parse(content_type: Option<&str>, headers: &HeaderMap, body: &[u8], limits: &EventLimits) -> Result<Vec<Event>, Problem> {
-    match form(content_type, headers)? {
-        Form::Structured => structured(&json::parse(body)?, limits),
-        Form::Batch => batch(&json::parse(body)?, limits),
-        Form::Binary => binary(headers, &json::parse(body)?, limits),
-    }
+/// The events of one request, in the order in which they were sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    pub form: Form,
+    pub events: Vec<Event>,
 }
 
-enum Form {
+/// Reads the body of `POST /v1/events`. All of it or none: 400 where it is not JSON, 413 over `max_events`, 415 for another content
+/// type, 422 with every fault.
+pub fn parse(content_type: Option<&str>, headers: &HeaderMap, body: &[u8], limits: &EventLimits) -> Result<Posted, Problem> {
+    let form = form(content_type, headers)?;
+    let body = json::parse(body)?;
+    let events = match form {
+        Form::Structured => structured(&body, limits),
+        Form::Batch => batch(&body, limits),
+        Form::Binary => binary(headers, &body, limits),
+    }?;
+    Ok(Posted { form, events })
+}
+
+/// How a request carries its events. It is decided once, here: whoever names a place in the body asks the form, not the headers again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One event, the body.
     Structured,
+    /// A list of events.
     Batch,
+    /// One event: its attributes are headers, and the body is its data.
     Binary,
+}
+
+impl Form {
+    /// RFC 6901 pointer to the data of the event at `index`; empty where the data is the whole body.
+    pub fn data_pointer(self, index: usize) -> String {
+        match self {
+            Form::Structured => "/data".to_owned(),
+            Form::Batch => format!("/{index}/data"),
+            Form::Binary => String::new(),
+        }
+    }
 }
 
 /// The content type decides between structured and batch; a plain JSON type with `ce-` headers is the `data` of a binary event.
