@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fleet test-fleet-random test-starts simulate replay bench fmt lint
+.PHONY: help run test test-fleet test-fleet-random test-starts simulate replay fuzz bench fmt lint
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,14 +35,24 @@ simulate: ## of those, only the simulated fleet: SCHEDULES random schedules (100
 replay: ## one of these schedules, step by step: SEED=n, and MUTANT=Name to break a rule
 	SEED=$(SEED) MUTANT=$(MUTANT) $(SIMULATION) no_answer
 
+fuzz: ## feed a parser random input: TARGET=events, headers, queries or import, for SECONDS (600); what fails is kept in fuzz/artifacts
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing; install it: cargo install cargo-fuzz --locked"; exit 1; }
+	@c++ --version >/dev/null 2>&1 || { echo "a C++ compiler is missing, libFuzzer needs one; on Debian: apt-get install g++"; exit 1; }
+	@test -f fuzz/fuzz_targets/$(TARGET).rs || { echo "say which: make fuzz TARGET=events (or headers, queries, import) SECONDS=600"; exit 1; }
+	mkdir -p fuzz/found/$(TARGET)
+	cargo fuzz run --sanitizer none $(TARGET) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) -- \
+		-dict=fuzz/dictionaries/$(TARGET).dict -max_total_time=$(or $(SECONDS),600) -max_len=4096 -timeout=10
+
 bench: ## measure, and print the figures beside what they are compared to
 	load-tests/bench.sh
 
 fmt: ## format the code
 	cargo fmt
 	cargo fmt --manifest-path load-tests/Cargo.toml
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 lint: ## format check, and clippy with warnings as errors
 	cargo fmt --check
 	cargo fmt --check --manifest-path load-tests/Cargo.toml
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings

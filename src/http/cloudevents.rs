@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     event_data::{self, EventType},
-    fields::{self, Fields, Place},
+    fields::{self, Faults, Fields, Place},
     json::{self, Json, Object, Shown},
     percent,
     problem::{Fault, Problem},
@@ -17,9 +17,6 @@ use crate::domain::event::Event;
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 const JSON: &str = "application/json";
-
-/// One faulty event may name so many faults: a body of nothing but unknown fields shall not be answered by a longer one.
-const MAX_FAULTS_PER_EVENT: usize = 20;
 
 /// What an event's time and a batch's length are measured by.
 #[derive(Debug, Clone, Copy)]
@@ -34,20 +31,46 @@ pub struct EventLimits {
     pub max_events: usize,
 }
 
-/// Reads the body of `POST /v1/events`. All of it or none: 400 where it is not JSON, 413 over `max_events`, 415 for another content
-/// type, 422 with every fault.
-pub fn parse(content_type: Option<&str>, headers: &HeaderMap, body: &[u8], limits: &EventLimits) -> Result<Vec<Event>, Problem> {
-    match form(content_type, headers)? {
-        Form::Structured => structured(&json::parse(body)?, limits),
-        Form::Batch => batch(&json::parse(body)?, limits),
-        Form::Binary => binary(headers, &json::parse(body)?, limits),
-    }
+/// The events of one request, in the order in which they were sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    pub form: Form,
+    pub events: Vec<Event>,
 }
 
-enum Form {
+/// Reads the body of `POST /v1/events`. All of it or none: 400 where it is not JSON, 413 over `max_events`, 415 for another content
+/// type, 422 with every fault.
+pub fn parse(content_type: Option<&str>, headers: &HeaderMap, body: &[u8], limits: &EventLimits) -> Result<Posted, Problem> {
+    let form = form(content_type, headers)?;
+    let body = json::parse(body)?;
+    let events = match form {
+        Form::Structured => structured(&body, limits),
+        Form::Batch => batch(&body, limits),
+        Form::Binary => binary(headers, &body, limits),
+    }?;
+    Ok(Posted { form, events })
+}
+
+/// How a request carries its events. It is decided once, here: whoever names a place in the body asks the form, not the headers again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One event, the body.
     Structured,
+    /// A list of events.
     Batch,
+    /// One event: its attributes are headers, and the body is its data.
     Binary,
+}
+
+impl Form {
+    /// RFC 6901 pointer to the data of the event at `index`; empty where the data is the whole body.
+    pub fn data_pointer(self, index: usize) -> String {
+        match self {
+            Form::Structured => "/data".to_owned(),
+            Form::Batch => format!("/{index}/data"),
+            Form::Binary => String::new(),
+        }
+    }
 }
 
 /// The content type decides between structured and batch; a plain JSON type with `ce-` headers is the `data` of a binary event.
@@ -175,15 +198,10 @@ fn event(
     limits: &EventLimits,
     faults: &mut Vec<Fault>,
 ) -> Option<Event> {
-    let mut own = Vec::new();
+    let mut own = Faults::default();
     let time_and_type = read_attributes(Fields::new(attributes, place, &mut own), limits);
     let event = read_data(time_and_type, data, &data_pointer, limits, &mut own);
-    if own.len() > MAX_FAULTS_PER_EVENT {
-        let more = own.len() - MAX_FAULTS_PER_EVENT;
-        own.truncate(MAX_FAULTS_PER_EVENT);
-        own.push(Fault { pointer: data_pointer, detail: format!("has {more} more faults, here or beside it") });
-    }
-    faults.append(&mut own);
+    faults.append(&mut own.into_list(&data_pointer));
     event
 }
 
@@ -205,12 +223,12 @@ fn read_data(
     data: Option<&Json>,
     pointer: &str,
     limits: &EventLimits,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<Event> {
     let what = "the fields of the event as a JSON object";
     let missing = || Fault { pointer: pointer.to_owned(), detail: format!("is missing; expected {what}") };
     let object =
-        data.ok_or_else(missing).and_then(|data| fields::object_of(data, pointer, what)).map_err(|fault| faults.push(fault)).ok()?;
+        data.ok_or_else(missing).and_then(|data| fields::object_of(data, pointer, what)).map_err(|fault| faults.note(|| fault)).ok()?;
     let data = Fields::new(object, Place::Body(pointer.to_owned()), faults);
     let event = event_data::read(event_type?, time_ms.unwrap_or(limits.now_ms), data);
     time_ms.and(event)

@@ -34,7 +34,11 @@ fn with(pointer: &str, value: impl Into<Option<Value>>) -> Value {
 }
 
 fn post(content_type: &str, body: &Value) -> Result<Vec<Event>, Problem> {
-    parse(Some(content_type), &HeaderMap::new(), body.to_string().as_bytes(), &LIMITS)
+    read(content_type, &HeaderMap::new(), body)
+}
+
+fn read(content_type: &str, headers: &HeaderMap, body: &Value) -> Result<Vec<Event>, Problem> {
+    parse(Some(content_type), headers, body.to_string().as_bytes(), &LIMITS).map(|posted| posted.events)
 }
 
 fn ce_headers(event: &Value) -> HeaderMap {
@@ -47,7 +51,7 @@ fn ce_headers(event: &Value) -> HeaderMap {
 }
 
 fn binary_post(event: &Value) -> Result<Vec<Event>, Problem> {
-    parse(Some(JSON), &ce_headers(event), event["data"].to_string().as_bytes(), &LIMITS)
+    read(JSON, &ce_headers(event), &event["data"])
 }
 
 fn faults(result: Result<Vec<Event>, Problem>) -> Vec<(String, String)> {
@@ -149,7 +153,7 @@ fn header_faults_name_the_header() {
     let mut headers = ce_headers(&inventory());
     headers.append(HeaderName::from_static("ce-id"), HeaderValue::from_static("2"));
     headers.append(HeaderName::from_static("ce-extra"), HeaderValue::from_static("100%"));
-    let faults = faults(parse(Some(JSON), &headers, inventory()["data"].to_string().as_bytes(), &LIMITS));
+    let faults = faults(read(JSON, &headers, &inventory()["data"]));
     let mut details: Vec<&str> = faults.iter().map(|(_, detail)| detail.as_str()).collect();
     details.sort_unstable();
     assert_eq!(details, ["header ce-extra: a % needs two hexadecimal digits behind it", "header ce-id: was sent twice"]);
@@ -170,9 +174,30 @@ fn the_content_type_decides_the_form() {
     }
     assert_eq!(parse(None, &HeaderMap::new(), b"{}", &LIMITS).unwrap_err().status(), 415);
     // The structured form wins over stray ce- headers, as the standard has it.
-    assert!(parse(Some(STRUCTURED), &ce_headers(&one), one.to_string().as_bytes(), &LIMITS).is_ok());
+    assert!(read(STRUCTURED, &ce_headers(&one), &one).is_ok());
     assert!(faults(post(JSON, &json!([one])))[0].1.contains(BATCH));
     assert!(faults(post(BATCH, &one))[0].1.contains(STRUCTURED));
+}
+
+#[test]
+fn the_form_says_where_the_data_lies_whatever_else_the_headers_say() {
+    let one = inventory();
+    let (batch, data) = (json!([one, one]), one["data"].clone());
+    for (content_type, headers, body, pointer) in [
+        (STRUCTURED, HeaderMap::new(), &one, "/data"),
+        (STRUCTURED, ce_headers(&one), &one, "/data"),
+        ("Application/CloudEvents+JSON", ce_headers(&one), &one, "/data"),
+        (JSON, HeaderMap::new(), &one, "/data"),
+        ("application/json; profile=batch", HeaderMap::new(), &one, "/data"),
+        (BATCH, HeaderMap::new(), &batch, "/1/data"),
+        ("Application/CloudEvents-BATCH+JSON", ce_headers(&one), &batch, "/1/data"),
+        (JSON, ce_headers(&one), &data, ""),
+        ("text/JSON", ce_headers(&one), &data, ""),
+        ("application/batch+json", ce_headers(&one), &data, ""),
+    ] {
+        let posted = parse(Some(content_type), &headers, body.to_string().as_bytes(), &LIMITS).unwrap();
+        assert_eq!(posted.form.data_pointer(1), pointer, "{content_type}");
+    }
 }
 
 #[test]

@@ -267,7 +267,10 @@ mod tests {
     use utoipa::PartialSchema;
 
     use super::*;
-    use crate::http::{fields::Place, json};
+    use crate::http::{
+        fields::{Faults, Place},
+        json,
+    };
 
     /// The schema's required names, and all of its names.
     fn names(schema: Value) -> (BTreeSet<String>, BTreeSet<String>) {
@@ -292,8 +295,9 @@ mod tests {
         for (event_type, schema) in EventType::ALL.into_iter().zip(schemas) {
             let (required, known) = names(schema);
             let json::Json::Object(probe) = json::parse(br#"{"x/~": 1}"#).unwrap() else { panic!() };
-            let mut faults = Vec::new();
+            let mut faults = Faults::default();
             assert_eq!(read(event_type, 0, Fields::new(&probe, Place::Body("/data".into()), &mut faults)), None);
+            let faults = faults.into_list("");
             let missing = faults.iter().filter(|f| f.detail.starts_with("is missing; expected "));
             let missing: BTreeSet<String> = missing.map(|f| f.pointer.trim_start_matches("/data/").to_owned()).collect();
             assert_eq!(missing, required, "{event_type:?}");

@@ -67,28 +67,9 @@ pub async fn post(request: HttpRequest, app: Data<App>, payload: web::Payload) -
         max_event_age_ms: i64::from(settings.max_event_age_days) * 86_400_000,
         max_events: settings.group_events,
     };
-    let content_type = content_type(&request);
-    let events = cloudevents::parse(content_type, request.headers(), &body, &limits)
+    let posted = cloudevents::parse(content_type(&request), request.headers(), &body, &limits)
         .inspect_err(|_| app.metrics.events.with_label_values(&["unreadable", "rejected"]).inc())?;
-    let form = if content_type.is_some_and(|t| t.contains("batch")) {
-        Form::Batch
-    } else if request.headers().contains_key("ce-specversion") {
-        Form::Binary
-    } else {
-        Form::Structured
-    };
-    apply(&app, events, |index| match form {
-        Form::Batch => format!("/{index}/data"),
-        Form::Structured => "/data".to_owned(),
-        Form::Binary => String::new(),
-    })
-    .await
-}
-
-enum Form {
-    Structured,
-    Batch,
-    Binary,
+    apply(&app, posted.events, |index| posted.form.data_pointer(index)).await
 }
 
 /// The whole body; 413 as soon as it is known to be too large, 408 where it takes longer than `server.read_timeout_ms`.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web, web::Data};
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     app::{App, Known, path_id},
     content_type,
     events::{AppliedEvents, apply},
-    listing::limit,
+    parameters::{self, FacilityCursor},
     problem::Problem,
     query, registrations,
     summaries::{freshness_wish, seconds_value},
@@ -51,13 +51,6 @@ pub struct FacilityPage {
     pub next_cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct ListQuery {
-    q: Option<String>,
-    limit: Option<usize>,
-    cursor: Option<String>,
-}
-
 /// Facilities by name; `q` finds those whose name contains it, whatever its case.
 #[utoipa::path(
     get, path = "/v1/facilities", tag = "read", operation_id = "facilities",
@@ -65,21 +58,17 @@ struct ListQuery {
     responses((status = 200, body = FacilityPage), (status = 400, body = Problem, content_type = "application/problem+json"))
 )]
 pub async fn list(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let asked: ListQuery = query::parse(request.query_string(), &["q", "limit", "cursor"])?;
-    let limit = limit(asked.limit, 100, 500)?;
+    let asked = parameters::Facilities::read(request.query_string())?;
     app.read_directory(&freshness_wish(&request, &app, 0)).await?;
     let (facilities, as_of_ms) = app.directory.all();
     let start = match &asked.cursor {
         None => 0,
-        Some(cursor) => {
-            let after = read_cursor(cursor).ok_or_else(|| query::invalid("cursor", cursor, "the next_cursor of the page before"))?;
-            facilities.partition_point(|f| (f.name.as_str(), f.id) < (after.0.as_str(), after.1))
-        }
+        Some(after) => facilities.partition_point(|f| (f.name.as_str(), f.id) < (after.name.as_str(), after.id)),
     };
     let wanted = asked.q.map(|q| q.to_lowercase());
     let mut found = facilities[start..].iter().filter(|f| wanted.as_ref().is_none_or(|q| f.name.to_lowercase().contains(q)));
-    let items = found.by_ref().take(limit).map(|f| item(f)).collect();
-    let next_cursor = found.next().map(|f| cursor(f));
+    let items = found.by_ref().take(asked.limit).map(|f| item(f)).collect();
+    let next_cursor = found.next().map(|f| FacilityCursor { name: f.name.clone(), id: f.id }.to_string());
     Ok(HttpResponse::Ok().insert_header(age(&app, as_of_ms)).json(FacilityPage { items, next_cursor }))
 }
 
@@ -95,22 +84,6 @@ fn item(facility: &Facility) -> FacilityItem {
         timezone: facility.zone.name.clone(),
         timezone_error: facility.zone.error(),
     }
-}
-
-/// Opaque to clients: the id and the name of the first facility of the next page, which need not exist any more by then.
-fn cursor(facility: &Facility) -> String {
-    let hex: String = facility.name.bytes().map(|b| format!("{b:02x}")).collect();
-    format!("{}{hex}", facility.id.simple())
-}
-
-fn read_cursor(text: &str) -> Option<(String, Uuid)> {
-    let (id, hex) = text.split_at_checked(32)?;
-    let bytes: Option<Vec<u8>> = hex
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?, 16).ok())
-        .collect();
-    Some((String::from_utf8(bytes?).ok()?, id.parse().ok()?))
 }
 
 /// One facility.

@@ -40,16 +40,45 @@ impl Place {
     }
 }
 
+/// The faults of one event or registration. So many are named and the rest are counted: a body of nothing but unknown fields shall
+/// not be answered by a longer one, nor cost the memory of one.
+#[derive(Debug, Default)]
+pub struct Faults {
+    named: Vec<Fault>,
+    more: usize,
+}
+
+impl Faults {
+    const MOST_NAMED: usize = 20;
+
+    /// Notes a fault; `fault` is asked for its words only where they are going to be read.
+    pub fn note(&mut self, fault: impl FnOnce() -> Fault) {
+        if self.named.len() < Self::MOST_NAMED {
+            self.named.push(fault());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// In the order in which they were noted. `pointer` is where the number of those that are not named stands.
+    pub fn into_list(mut self, pointer: &str) -> Vec<Fault> {
+        if self.more > 0 {
+            self.named.push(Fault { pointer: pointer.to_owned(), detail: format!("has {} more faults, here or beside it", self.more) });
+        }
+        self.named
+    }
+}
+
 /// Reads an object field by field. A faulty field is `None`, and noted; `finish` notes the fields that nobody asked for.
 pub struct Fields<'a> {
     object: &'a Object<'a>,
     place: Place,
     known: Vec<&'static str>,
-    faults: &'a mut Vec<Fault>,
+    faults: &'a mut Faults,
 }
 
 impl<'a> Fields<'a> {
-    pub fn new(object: &'a Object<'a>, place: Place, faults: &'a mut Vec<Fault>) -> Self {
+    pub fn new(object: &'a Object<'a>, place: Place, faults: &'a mut Faults) -> Self {
         Fields { object, place, known: Vec::with_capacity(8), faults }
     }
 
@@ -79,8 +108,8 @@ impl<'a> Fields<'a> {
     /// Every field that was not asked for is a fault.
     pub fn finish(self) {
         for field in self.object.keys().filter(|field| !self.known.contains(&field.as_ref())) {
-            let detail = format!("is not a field that is known here; the known ones are {}", self.known.join(", "));
-            self.faults.push(self.place.fault(field, detail));
+            let detail = || format!("is not a field that is known here; the known ones are {}", self.known.join(", "));
+            self.faults.note(|| self.place.fault(field, detail()));
         }
     }
 
@@ -89,8 +118,7 @@ impl<'a> Fields<'a> {
     }
 
     fn note(&mut self, field: &str, detail: String) {
-        let fault = self.place.fault(field, detail);
-        self.faults.push(fault);
+        self.faults.note(|| self.place.fault(field, detail));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// What the request says about freshness. Malformed directives are ignored; of several, the strictest counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,11 +20,11 @@ pub struct Directives {
 pub fn directives(headers: &HeaderMap) -> Directives {
     let mut found = Directives::default();
     for directive in values(headers, header::CACHE_CONTROL).flat_map(|value| List { rest: value }) {
-        let (name, argument) = match directive.split_once('=') {
-            Some((name, argument)) => (name, Some(argument)),
+        let (name, argument) = match directive.iter().position(|byte| *byte == b'=') {
+            Some(equals) => (&directive[..equals], Some(&directive[equals + 1..])),
             None => (directive, None),
         };
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match argument {
             None if is("no-cache") => found.max_age = Some(Duration::ZERO),
             None if is("only-if-cached") => found.only_if_cached = true,
@@ -49,28 +49,31 @@ fn strictest(known: Option<Duration>, new: Option<Duration>) -> Option<Duration>
 }
 
 /// `delta-seconds`, quoted or not; beyond 2^31 it is "very long" (RFC 9111, 1.2.2).
-fn seconds(argument: &str) -> Option<Duration> {
+fn seconds(argument: &[u8]) -> Option<Duration> {
     const LONGEST_SECONDS: u64 = 1 << 31;
-    let digits = argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    let digits = argument.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(argument);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(Duration::from_secs(digits.parse().unwrap_or(LONGEST_SECONDS).min(LONGEST_SECONDS)))
+    let seconds = digits.iter().fold(0u64, |seconds, digit| seconds.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+    Some(Duration::from_secs(seconds.min(LONGEST_SECONDS)))
 }
 
 /// Whether `If-None-Match` names `etag` (given with its quotes), by the weak comparison of RFC 9110: a 304 is the answer then.
 /// `*` matches anything that exists. What stands behind a malformed tag is not read.
 pub fn if_none_match(headers: &HeaderMap, etag: &str) -> bool {
-    values(headers, header::IF_NONE_MATCH).any(|value| value.trim_matches(WHITESPACE) == "*" || names_tag(value, etag))
+    values(headers, header::IF_NONE_MATCH).any(|value| value.trim_ascii() == b"*" || names_tag(value, etag.as_bytes()))
 }
 
-fn names_tag(mut list: &str, etag: &str) -> bool {
-    let wanted = etag.strip_prefix("W/").unwrap_or(etag);
+fn names_tag(mut list: &[u8], etag: &[u8]) -> bool {
+    let wanted = etag.strip_prefix(b"W/").unwrap_or(etag);
     loop {
-        list = list.trim_start_matches([' ', '\t', ',']);
-        let tag = list.strip_prefix("W/").unwrap_or(list);
+        while let [b' ' | b'\t' | b',', rest @ ..] = list {
+            list = rest;
+        }
+        let tag = list.strip_prefix(b"W/").unwrap_or(list);
         // A tag may hold commas: it ends at its second quote, not at the next comma.
-        let Some(end) = tag.strip_prefix('"').and_then(|rest| rest.find('"')) else { return false };
+        let Some(end) = tag.strip_prefix(b"\"").and_then(|rest| rest.iter().position(|byte| *byte == b'"')) else { return false };
         let (tag, rest) = tag.split_at(end + 2);
         if tag == wanted {
             return true;
@@ -91,7 +94,8 @@ pub enum Encoding {
 /// where nothing is left, and without the header, it is `Identity`.
 pub fn best_encoding(headers: &HeaderMap) -> Encoding {
     let (mut brotli, mut gzip, mut identity, mut others) = (None, None, None, None);
-    for item in values(headers, header::ACCEPT_ENCODING).flat_map(|value| value.split(',')) {
+    let items = values(headers, header::ACCEPT_ENCODING).flat_map(|value| value.split(|byte| *byte == b','));
+    for item in items.filter_map(|item| std::str::from_utf8(item).ok()) {
         let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
         let slot = match name.trim_matches(WHITESPACE) {
             name if name.eq_ignore_ascii_case("br") => &mut brotli,
@@ -132,24 +136,25 @@ fn thousandths(parameters: &str) -> u16 {
 
 const WHITESPACE: [char; 2] = [' ', '\t'];
 
-fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    headers.get_all(name).filter_map(|value| value.to_str().ok())
+/// The values of all headers of that name, as bytes: a quoted text in them may hold what is not ASCII, and a directive beside it counts.
+fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(name).map(HeaderValue::as_bytes)
 }
 
 /// The items of a comma-separated list; a comma within quotes separates nothing.
 struct List<'a> {
-    rest: &'a str,
+    rest: &'a [u8],
 }
 
 impl<'a> Iterator for List<'a> {
-    type Item = &'a str;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<&'a str> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         if self.rest.is_empty() {
             return None;
         }
         let (mut quoted, mut escaped) = (false, false);
-        let end = self.rest.bytes().position(|byte| {
+        let end = self.rest.iter().position(|byte| {
             let plain = !std::mem::take(&mut escaped);
             match byte {
                 b'"' if plain => quoted = !quoted,
@@ -161,17 +166,15 @@ impl<'a> Iterator for List<'a> {
         });
         let (item, rest) = match end {
             Some(end) => (&self.rest[..end], &self.rest[end + 1..]),
-            None => (self.rest, ""),
+            None => (self.rest, &[][..]),
         };
         self.rest = rest;
-        Some(item.trim_matches(WHITESPACE))
+        Some(item.trim_ascii())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
-
     use super::*;
 
     fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
@@ -226,6 +229,22 @@ mod tests {
         assert_eq!(read(&["max-age=x, max-age=3"]), (Some(3), None, false));
         assert_eq!(read(&["max-age=99999999999999999999999"]), (Some(1 << 31), None, false));
         assert_eq!(directives(&headers(header::PRAGMA, &["no-cache"])), Directives::default());
+    }
+
+    #[test]
+    fn what_is_not_ascii_hides_nothing_that_stands_beside_it() {
+        let beyond = |name, value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
+            headers
+        };
+        for value in [&b"no-cache, ext=\"\xc3\xa9\""[..], b"ext=\"\xe9, x\", no-cache", b"\xff, max-age=0"] {
+            let found = directives(&beyond(header::CACHE_CONTROL, value));
+            assert_eq!(found.max_age, Some(Duration::ZERO), "{}", value.escape_ascii());
+        }
+        assert!(if_none_match(&beyond(header::IF_NONE_MATCH, b"\"\xc3\xa9\", W/\"x\""), "\"x\""));
+        assert!(!if_none_match(&beyond(header::IF_NONE_MATCH, b"\"\xc3\xa9, x\""), "\"x\""));
+        assert_eq!(best_encoding(&beyond(header::ACCEPT_ENCODING, b"\xe9, gzip, br;q=0")), Encoding::Gzip);
     }
 
     #[test]

@@ -11,12 +11,13 @@ use actix_web::{
     web::Data,
 };
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     app::{App, Known},
     freshness,
+    parameters::{self, MOST_DAYS},
     problem::Problem,
     query,
     summaries::{CACHE_STATUS, begun_day, cache_control, freshness_wish, seconds_value},
@@ -35,26 +36,12 @@ use crate::{
     },
 };
 
-/// Days that one request may ask for.
-const MOST_DAYS: usize = 400;
-
 /// A page of a facility's days, newest first.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Page {
     pub items: Vec<Summary>,
     /// Pass it as `cursor` for the next page; null on the last.
     pub next_cursor: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RangeQuery {
-    #[serde(default, deserialize_with = "query::date")]
-    from: Option<Date>,
-    #[serde(default, deserialize_with = "query::date")]
-    to: Option<Date>,
-    limit: Option<usize>,
-    #[serde(default, deserialize_with = "query::date")]
-    cursor: Option<Date>,
 }
 
 /// A facility's days, newest first; both ends included, the last seven where none are named.
@@ -72,13 +59,13 @@ struct RangeQuery {
     )
 )]
 pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let asked: RangeQuery = query::parse(request.query_string(), &["from", "to", "limit", "cursor"])?;
-    let limit = limit(asked.limit, MOST_DAYS, MOST_DAYS)?;
+    let asked = parameters::Range::read(request.query_string())?;
+    let limit = asked.limit;
     let wish = freshness_wish(&request, &app, 0);
     let id = app.facility(&request, Known::Of(wish.max_age_ms)).await?.facility.id;
     let select = move |directory: &Directory, now_ms: i64| {
         let located = directory.locate(id).ok_or_else(|| not_registered(id))?;
-        range_of(&located, &asked, limit, now_ms)
+        range_of(&located, &asked, now_ms)
     };
     let list = read(&app, wish, select).await?;
     let until_ms = list.summaries.iter().map(|(key, _)| key.facility.zone.today(app.clock.now_ms()).end_ms).next();
@@ -93,7 +80,7 @@ fn not_registered(id: Uuid) -> Problem {
 }
 
 /// The days of the page that was asked for, and the first of the next one.
-fn range_of(located: &Located, asked: &RangeQuery, limit: usize, now_ms: i64) -> Result<Selected, Problem> {
+fn range_of(located: &Located, asked: &parameters::Range, now_ms: i64) -> Result<Selected, Problem> {
     let facility = &located.facility;
     let today = facility.zone.today(now_ms);
     let to = asked.to.unwrap_or(today.date).min(today.date);
@@ -105,7 +92,7 @@ fn range_of(located: &Located, asked: &RangeQuery, limit: usize, now_ms: i64) ->
         return Err(query::invalid("from", from, format!("a date not after to={to}")));
     }
     let days = days_between(facility, from, to, &today)?;
-    let page = days.into_iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(limit + 1);
+    let page = days.into_iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(asked.limit + 1);
     let keys = page.map(|day| DayKey { facility: facility.clone(), day }).collect();
     Ok(Selected { keys, directory_ms: located.as_of_ms })
 }
@@ -170,16 +157,6 @@ pub struct Listing {
     pub next_cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct AllQuery {
-    limit: Option<usize>,
-    cursor: Option<String>,
-    sort: Option<String>,
-}
-
-const SORTS: [&str; 8] =
-    ["name", "-name", "total_stock", "-total_stock", "total_transferred", "-total_transferred", "total_requests", "-total_requests"];
-
 /// One day of all facilities where it has begun; `today` is each one's own.
 #[utoipa::path(
     get, path = "/v1/summaries/{date}", tag = "read", operation_id = "all_summaries",
@@ -196,12 +173,7 @@ const SORTS: [&str; 8] =
     )
 )]
 pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let asked: AllQuery = query::parse(request.query_string(), &["limit", "cursor", "sort"])?;
-    let limit = limit(asked.limit, 100, 500)?;
-    let sort = asked.sort.as_deref().unwrap_or("name");
-    if !SORTS.contains(&sort) {
-        return Err(query::invalid("sort", sort, format!("one of {}", SORTS.join(", "))));
-    }
+    let asked = parameters::Listing::read(request.query_string())?;
     let text = request.match_info().get("date").unwrap_or_default().to_owned();
     if text != "today" && super::fields::parse_date(&text).is_none() {
         return Err(Problem::bad_request(format!("The date {} cannot be read; expected YYYY-MM-DD or today.", super::json::Shown(&text))));
@@ -209,21 +181,19 @@ pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     let select = move |directory: &Directory, now_ms: i64| day_of_all(directory, &text, now_ms);
     let mut list = read(&app, freshness_wish(&request, &app, 0), select).await?;
     let totals = totals(list.summaries.iter().map(|(_, summary)| summary));
-    sort_entries(&mut list.summaries, sort);
-    let start = match &asked.cursor {
+    sort_entries(&mut list.summaries, asked.sort);
+    let start = match asked.cursor {
         None => 0,
-        Some(cursor) => {
-            let id = cursor.parse::<Uuid>().map_err(|_| query::invalid("cursor", cursor, "the next_cursor of the page before"))?;
-            list.summaries
-                .iter()
-                .position(|(key, _)| key.facility.id == id)
-                .ok_or_else(|| query::invalid("cursor", cursor, "the next_cursor of the page before"))?
-        }
+        Some(id) => list
+            .summaries
+            .iter()
+            .position(|(key, _)| key.facility.id == id)
+            .ok_or_else(|| query::invalid("cursor", id, "the next_cursor of the page before"))?,
     };
     let now_ms = app.clock.now_ms();
     let until_ms = list.summaries.iter().map(|(key, _)| key.facility.zone.today(now_ms).end_ms).min();
-    let next_cursor = list.summaries.get(start + limit).map(|(key, _)| key.facility.id.to_string());
-    let items = list.summaries.into_iter().skip(start).take(limit).map(|(_, summary)| summary).collect();
+    let next_cursor = list.summaries.get(start + asked.limit).map(|(key, _)| key.facility.id.to_string());
+    let items = list.summaries.into_iter().skip(start).take(asked.limit).map(|(_, summary)| summary).collect();
     Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, list.age_ms, list.source, until_ms))
 }
 
@@ -276,15 +246,6 @@ fn totals<'a>(summaries: impl Iterator<Item = &'a Summary>) -> Totals {
         }
     }
     totals
-}
-
-/// How many items a page may have.
-pub(super) fn limit(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Problem> {
-    match asked {
-        None => Ok(default),
-        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
-        Some(limit) => Err(query::invalid("limit", limit, format!("a whole number from 1 to {most}"))),
-    }
 }
 
 fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, age_ms: i64, source: Source, until_ms: Option<i64>) -> HttpResponse {

@@ -12,6 +12,7 @@ pub mod json;
 pub mod listing;
 pub mod observe;
 pub mod openapi;
+pub mod parameters;
 pub mod percent;
 pub mod problem;
 pub mod query;

@@ -8,7 +8,6 @@ use serde::{
     de::{self, DeserializeOwned, Deserializer, IgnoredAny, IntoDeserializer, Visitor, value::MapDeserializer},
     forward_to_deserialize_any,
 };
-use uuid::Uuid;
 
 use super::{fields, json::Shown, percent, problem::Problem};
 
@@ -43,28 +42,35 @@ pub fn invalid(name: &str, value: impl fmt::Display, expected: impl fmt::Display
     Problem::bad_request(wrong_value(name, &value.to_string(), expected))
 }
 
-/// For `#[serde(default, deserialize_with = "query::id")]` on an `Option<Uuid>`: hyphenated, not nil.
-pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
-    deserializer.deserialize_str(Rule(fields::parse_id, "a UUID such as 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d")).map(Some)
-}
-
 /// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: `YYYY-MM-DD` in the years 1900 to 2199.
 pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
-    deserializer.deserialize_str(Rule(fields::parse_date, "a calendar date such as 2026-11-21")).map(Some)
+    value(deserializer, &fields::parse_date, &"a calendar date such as 2026-11-21").map(Some)
+}
+
+/// A value that `read` takes; of another, the refusal says that `expected` would be right. For `deserialize_with` functions.
+pub fn value<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    read: &dyn Fn(&str) -> Option<T>,
+    expected: &dyn fmt::Display,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_str(Rule { read, expected })
 }
 
 /// A way to read a text, and what it expects.
-struct Rule<T>(fn(&str) -> Option<T>, &'static str);
+struct Rule<'a, T> {
+    read: &'a dyn Fn(&str) -> Option<T>,
+    expected: &'a dyn fmt::Display,
+}
 
-impl<T> Visitor<'_> for Rule<T> {
+impl<T> Visitor<'_> for Rule<'_, T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.1)
+        write!(f, "{}", self.expected)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.0)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        (self.read)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 
@@ -218,6 +224,7 @@ impl<'de> Deserializer<'de> for Param {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -236,15 +243,13 @@ mod tests {
         sort: Option<Sort>,
         #[serde(default)]
         metric: Vec<String>,
-        #[serde(default, deserialize_with = "id")]
-        id: Option<Uuid>,
         #[serde(default, deserialize_with = "date")]
         from: Option<Date>,
         raw: Option<Uuid>,
     }
 
     fn read(query: &str) -> Result<Query, Problem> {
-        parse(query, &["q", "limit", "sort", "metric", "id", "from", "raw"])
+        parse(query, &["q", "limit", "sort", "metric", "from", "raw"])
     }
 
     #[test]
@@ -268,7 +273,6 @@ mod tests {
             ("limit=99999999999", &["`limit` is \"99999999999\""]),
             ("limit=", &["`limit` is \"\""]),
             ("sort=size", &["`sort` is \"size\"", "one of name, -total_stock"]),
-            ("id=7", &["`id` is \"7\"; expected a UUID such as"]),
             ("from=21.11.2026", &["`from` is \"21.11.2026\"; expected a calendar date such as 2026-11-21"]),
             ("raw=7", &["`raw` is \"7\"", "UUID"]),
             ("q=%zz", &["`q` cannot be read", "hexadecimal"]),

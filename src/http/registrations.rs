@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     cloudevents::require_json,
     event_data,
-    fields::{self, Fields, Place},
+    fields::{self, Faults, Fields, Place},
     json,
     problem::Problem,
 };
@@ -53,10 +53,11 @@ fn statement(
     require_json(content_type)?;
     let body = json::parse(body)?;
     let object = fields::object_of(&body, "", "a JSON object").map_err(|fault| Problem::invalid(vec![fault]))?;
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     let mut f = Fields::new(object, Place::Body(String::new()), &mut faults);
     let entity = read(&mut f);
     f.finish();
+    let faults = faults.into_list("");
     match entity {
         Some(_) if faults.is_empty() => Ok(Statement { kind, id, record: Record { event_time_ms, entity } }),
         _ => Err(Problem::invalid(faults)),
@@ -85,6 +86,10 @@ mod tests {
         let problem = facility(ID, 5, JSON, br#"{"name": "", "zone": "UTC"}"#).unwrap_err();
         let pointers: Vec<&str> = problem.errors().iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!((problem.status().as_u16(), pointers), (422, vec!["/name", "/timezone", "/zone"]));
+        let unknown: Vec<String> = (0..1000).map(|i| format!("\"f{i}\": {i}")).collect();
+        let problem = facility(ID, 5, JSON, format!("{{{}}}", unknown.join(", ")).as_bytes()).unwrap_err();
+        let last = problem.errors().last().map(|fault| (fault.pointer.as_str(), fault.detail.as_str()));
+        assert_eq!((problem.errors().len(), last), (21, Some(("", "has 982 more faults, here or beside it"))));
         assert_eq!(facility(ID, 5, JSON, b"[]").unwrap_err().status(), 422);
         assert_eq!(facility(ID, 5, JSON, b"{").unwrap_err().status(), 400);
         assert_eq!(facility(ID, 5, Some("text/plain"), b"{}").unwrap_err().status(), 415);

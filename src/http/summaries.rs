@@ -11,7 +11,6 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use jiff::civil::Date;
-use serde::Deserialize;
 use tracing::Instrument;
 
 use super::{
@@ -20,8 +19,8 @@ use super::{
     freshness::{self, Encoding},
     json::Shown,
     observe::request_id,
+    parameters,
     problem::Problem,
-    query,
 };
 use crate::{
     cache::memory::Entry,
@@ -41,12 +40,6 @@ use crate::{
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// After its bound a client may show figures so long while it asks for new ones.
 const STALE_WHILE_REVALIDATE_SECONDS: i64 = 30;
-
-#[derive(Deserialize)]
-struct OneQuery {
-    #[serde(default)]
-    min_version: i64,
-}
 
 /// One day's summary, or today's by the facility's own date.
 #[utoipa::path(
@@ -150,11 +143,8 @@ pub(super) fn begun_day(facility: &Facility, text: &str, today: &Day) -> Result<
 fn wish(request: &HttpRequest, app: &App) -> Result<Wish, Problem> {
     let min_version = match request.query_string() {
         "" => 0,
-        text => query::parse::<OneQuery>(text, &["min_version"])?.min_version,
+        text => parameters::OneDay::read(text)?.min_version,
     };
-    if min_version < 0 {
-        return Err(query::invalid("min_version", min_version, "a whole number from 0"));
-    }
     Ok(freshness_wish(request, app, min_version))
 }
 
@@ -276,12 +266,6 @@ fn cache_status(answer: &Answer) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("facility-summary"))
 }
 
-#[derive(Deserialize)]
-struct RefreshQuery {
-    #[serde(default, deserialize_with = "query::date")]
-    date: Option<Date>,
-}
-
 /// Recomputes one day now, and answers it.
 #[utoipa::path(
     post, path = "/v1/facilities/{facility_id}/refresh", tag = "write", operation_id = "refresh",
@@ -292,7 +276,7 @@ struct RefreshQuery {
     )
 )]
 pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let date = query::parse::<RefreshQuery>(request.query_string(), &["date"])?.date;
+    let date = parameters::Refresh::read(request.query_string())?.date;
     let located = app.facility(&request, Known::Exactly).await?;
     let facility = &located.facility;
     let today = facility.zone.today(app.clock.now_ms());

@@ -37,8 +37,13 @@ impl Cells<'_> {
 
     pub fn id(&self) -> Result<Option<Uuid>, Fault> {
         let Some(text) = self.text(Field::Id)? else { return Ok(None) };
-        let parsed = Uuid::try_parse(&text).map(Some);
-        parsed.map_err(|_| self.fault(Field::Id, &text, "is not a UUID such as 3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b"))
+        let id = Uuid::try_parse(&text)
+            .map_err(|_| self.fault(Field::Id, &text, "is not a UUID such as 3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b"))?;
+        // As over HTTP: it is what an unset variable looks like.
+        if id.is_nil() {
+            return Err(self.fault(Field::Id, &text, "is the nil UUID, which names nothing; leave the cell empty where there is no id"));
+        }
+        Ok(Some(id))
     }
 
     /// The time zone, under its own spelling: `europe/warsaw` is no other zone than `Europe/Warsaw`.
@@ -157,6 +162,17 @@ mod tests {
         assert!(read("CEST").is_err_and(|fault| fault.contains(
             "column \"zone\": \"CEST\" is not the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\"; perhaps \"Europe/Paris\""
         )));
+    }
+
+    #[test]
+    fn the_nil_id_is_refused_in_each_of_its_spellings() {
+        let header = ByteRecord::from(vec!["name", "id"]);
+        let mapping = Mapping::new(ImportKind::Facilities, &["name=name,id=id".to_owned()], &[], &header).unwrap();
+        let read = |id| Cells { mapping: &mapping, line: 2, record: &ByteRecord::from(vec!["Tema", id]) }.id().map_err(|f| f.to_string());
+        for nil in ["00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000"] {
+            assert!(read(nil).is_err_and(|fault| fault.contains("column \"id\": \"0000") && fault.contains("is the nil UUID")), "{nil}");
+        }
+        assert_eq!((read(""), read("00000000-0000-0000-0000-000000000001")), (Ok(None), Ok(Some(Uuid::from_u128(1)))));
     }
 
     #[test]

@@ -29,16 +29,21 @@ enum Reading {
 }
 
 impl DateFormat {
-    /// Wrong use: a format that cannot be read, or that leaves the month open. One without a day (`%Y %B`) means the first of the month.
+    /// Wrong use: a format that cannot be read, or that leaves the month open, or half of the hours. One without a day (`%Y %B`) means the
+    /// first of the month.
     pub fn new(format: Option<&str>) -> Result<Self, ImportError> {
         let Some(format) = format else { return Ok(DateFormat::Standard) };
         let wrong = |why: String| {
             ImportError::WrongUse(format!("--date-format {format}: {why}. It is written like %d-%m-%Y, %Y %B or %Y-%m-%d %H:%M"))
         };
-        let sample = Date::constant(2022, 8, 27).at(10, 30, 0, 0).to_zoned(TimeZone::UTC).map_err(|e| wrong(e.to_string()))?;
+        // In the afternoon, so that a clock of twelve hours shows itself.
+        let sample = Date::constant(2022, 8, 27).at(22, 30, 15, 0).to_zoned(TimeZone::UTC).map_err(|e| wrong(e.to_string()))?;
         let example = strtime::format(format, &sample).map_err(|e| wrong(e.to_string()))?;
         let read = BrokenDownTime::parse(format, &example).map_err(|e| wrong(e.to_string()))?;
-        reading(read).ok_or_else(|| wrong("it does not name a year and a month".to_owned()))?;
+        if read.hour().is_some_and(|hour| hour != sample.hour()) {
+            return Err(wrong("its hours count to 12, and it does not say which half of the day is meant (%p)".to_owned()));
+        }
+        reading(read).ok_or_else(|| wrong("it does not name a year and a month, or its time has gaps".to_owned()))?;
         Ok(DateFormat::Custom { format: format.to_owned(), example })
     }
 
@@ -77,10 +82,11 @@ impl DateFormat {
 
     fn read(&self, text: &str) -> Option<Reading> {
         match self {
+            // A zone in brackets counts, also where it is unknown or contradicts the offset: the other readings would pass over it.
+            DateFormat::Standard if text.contains('[') => text.parse::<Zoned>().map(|at| Reading::Instant(at.timestamp())).ok(),
             DateFormat::Standard => {
-                // With the zone in brackets it is an instant too; read as a wall clock's it would lose that zone.
-                let instant = text.parse::<Timestamp>().or_else(|_| text.parse::<Zoned>().map(|at| at.timestamp()));
-                instant.map(Reading::Instant).or_else(|_| text.parse::<DateTime>().map(Reading::Wall)).ok()
+                let instant = text.parse::<Timestamp>().map(Reading::Instant);
+                instant.or_else(|_| text.parse::<DateTime>().map(Reading::Wall)).ok()
             }
             DateFormat::Custom { format, .. } => BrokenDownTime::parse(format, text).ok().and_then(reading),
         }
@@ -94,15 +100,18 @@ impl DateFormat {
     }
 }
 
+/// What was read, if it is all of what a date needs: nothing that stands there is passed over.
 fn reading(mut parts: BrokenDownTime) -> Option<Reading> {
-    if let Ok(at) = parts.to_timestamp() {
-        return Some(Reading::Instant(at));
-    }
-    if parts.month().is_some() && parts.day().is_none() {
+    if parts.month().is_some() && parts.day().is_none() && parts.day_of_year().is_none() {
         parts.set_day(Some(1)).ok()?;
     }
-    let (date, time) = (parts.to_date().ok()?, parts.to_time().unwrap_or(Time::midnight()));
-    Some(Reading::Wall(date.to_datetime(time)))
+    if parts.iana_time_zone().is_some() {
+        return parts.to_zoned().ok().map(|at| Reading::Instant(at.timestamp()));
+    }
+    if parts.offset().is_some() || parts.timestamp().is_some() {
+        return parts.to_timestamp().ok().map(Reading::Instant);
+    }
+    Some(Reading::Wall(parts.to_datetime().ok()?))
 }
 
 #[cfg(test)]
@@ -132,6 +141,10 @@ mod tests {
             (None, "2022-10-30 02:30", "Europe/Warsaw", "2022-10-30T00:30:00Z"),
             (Some("%d-%m-%Y %H:%M"), "30-10-2022 02:30", "Europe/Warsaw", "2022-10-30T00:30:00Z"),
             (None, "2022-03-27 02:30", "Europe/Warsaw", "2022-03-27T01:30:00Z"),
+            (Some("%d/%m/%Y %I:%M %p"), "27/08/2022 10:30 PM", "UTC", "2022-08-27T22:30:00Z"),
+            // A zone or an offset in the file counts, and not the facility's.
+            (Some("%Y-%m-%d %H:%M %Q"), "2022-08-27 10:30 Asia/Kolkata", "Europe/Warsaw", "2022-08-27T05:00:00Z"),
+            (Some("%Y %B %z"), "2013 January +0300", "UTC", "2012-12-31T21:00:00Z"),
             // A midnight that does not exist: the day starts at one.
             (None, "2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
         ] {
@@ -144,6 +157,9 @@ mod tests {
         for (format, text, zone, wants) in [
             (None, "27-08-2022", "UTC", "right would be 2022-08-27"),
             (None, "", "UTC", "right would be"),
+            (None, "2022-08-27T10:30:00[Nowhere/None]", "UTC", "right would be 2022-08-27"),
+            (None, "2022-08-27[Nowhere/None]", "UTC", "right would be 2022-08-27"),
+            (None, "2022-08-27T10:30:00+05:00[Europe/Warsaw]", "UTC", "right would be 2022-08-27"),
             (Some("%d-%m-%Y"), "31-02-2022", "UTC", "right would be 27-08-2022, after --date-format \"%d-%m-%Y\""),
             (Some("%d-%m-%Y"), "27-08-2022 10:00", "UTC", "right would be"),
             (Some("%d-%m-%Y"), "27-08-22", "UTC", "before 1900-01-01"),
@@ -157,8 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn a_format_that_names_no_month_is_wrong_use() {
-        for format in ["%d", "%Y", "%H:%M", "%", "%!", "plain"] {
+    fn a_format_that_leaves_the_month_or_the_time_open_is_wrong_use() {
+        for format in ["%d", "%Y", "%H:%M", "%", "%!", "plain", "%Y-%m-%d %M", "%f/%m/%y %I:%M %p", "%d/%m/%Y %I:%M"] {
             let error = DateFormat::new(Some(format)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{error}");
         }

@@ -227,6 +227,33 @@ async fn a_fault_in_binary_mode_names_its_header() {
 }
 
 #[tokio::test]
+async fn a_reference_to_nothing_is_named_where_it_stands_whatever_the_headers_look_like() {
+    let service = Service::on_sqlite().start().await;
+    let world = World::new(&service).await;
+    let bad = with(world.stock(5), "/data/blood_bank_id", Uuid::new_v4().to_string());
+    let (one, several, data) = (bad.to_string(), json!([world.stock(5), bad]).to_string(), bad["data"].to_string());
+    let now = time_in(0);
+    let attributes = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/t"), ("ce-type", "inventory.set"), ("ce-time", &now)];
+    for (content_type, headers, body, pointer) in [
+        ("application/cloudevents+json", &[][..], &one, "/data/blood_bank_id"),
+        ("application/cloudevents+json", &attributes[..1], &one, "/data/blood_bank_id"),
+        ("Application/CloudEvents+JSON", &attributes[..], &one, "/data/blood_bank_id"),
+        ("application/json; profile=batch", &[], &one, "/data/blood_bank_id"),
+        ("application/cloudevents-batch+json", &[], &several, "/1/data/blood_bank_id"),
+        ("Application/CloudEvents-BATCH+JSON", &attributes[..1], &several, "/1/data/blood_bank_id"),
+        ("application/json", &attributes, &data, "/blood_bank_id"),
+    ] {
+        let mut request = service.request(Method::POST, "/v1/events").header(CONTENT_TYPE, content_type).body(body.clone());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let refused = says(request.send().await.expect("the service answers"), 422, &["is not registered"]).await;
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{content_type} {headers:?}");
+    }
+    world.assert_unchanged(&service).await;
+}
+
+#[tokio::test]
 async fn a_bad_registration_is_told_what_would_be_right() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;

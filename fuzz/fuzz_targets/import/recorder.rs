@@ -1,0 +1,85 @@
+//! What the service would be told, kept in memory by its rule of which statement stands.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+};
+
+use async_trait::async_trait;
+use facility_summary::{
+    domain::{
+        blood_type::BloodType,
+        event::{Entity, Kind, Record, Statement},
+    },
+    store::FacilityRow,
+    tools::import::{Applied, ClosedStock, ImportError, ImportTarget},
+};
+use jiff::civil::Date;
+use uuid::Uuid;
+
+/// 2025-10-09T22:30:00Z
+pub const NOW_MS: i64 = 1_760_049_000_000;
+
+pub type Stock = BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>;
+
+#[derive(Default)]
+pub struct Recorder {
+    known: Mutex<HashMap<(Kind, Uuid), Record>>,
+    statements: Mutex<Vec<Statement>>,
+    stock: Mutex<Stock>,
+}
+
+impl Recorder {
+    /// In the order in which they came.
+    pub fn statements(&self) -> Vec<Statement> {
+        self.statements.lock().expect("one thread").clone()
+    }
+
+    pub fn stock(&self) -> Stock {
+        self.stock.lock().expect("one thread").clone()
+    }
+}
+
+#[async_trait]
+impl ImportTarget for Recorder {
+    async fn now_ms(&self) -> Result<i64, ImportError> {
+        Ok(NOW_MS)
+    }
+
+    async fn facilities(&self) -> Result<Vec<FacilityRow>, ImportError> {
+        let known = self.known.lock().expect("one thread");
+        let row = |((_, id), record): (&(Kind, Uuid), &Record)| match &record.entity {
+            Some(Entity::Facility { name, timezone }) => Some(FacilityRow::new(*id, name.clone(), timezone.clone())),
+            _ => None,
+        };
+        Ok(known.iter().filter_map(row).collect())
+    }
+
+    async fn apply(&self, statements: Vec<Statement>) -> Result<Applied, ImportError> {
+        let mut known = self.known.lock().expect("one thread");
+        let mut applied = Applied::default();
+        for Statement { kind, id, record } in &statements {
+            if record.supersedes(known.get(&(*kind, *id))) {
+                applied.applied += 1;
+                known.insert((*kind, *id), record.clone());
+            } else {
+                applied.superseded += 1;
+            }
+        }
+        self.statements.lock().expect("one thread").extend(statements);
+        Ok(applied)
+    }
+
+    async fn record_stock(&self, days: Vec<ClosedStock>) -> Result<u64, ImportError> {
+        let mut stock = self.stock.lock().expect("one thread");
+        let mut changed = 0;
+        for ClosedStock { facility_id, date, by_blood_type } in days {
+            assert!(by_blood_type.values().all(|units| *units >= 0));
+            let stored = stock.entry((facility_id, date)).or_default();
+            let before = stored.clone();
+            stored.extend(by_blood_type);
+            changed += u64::from(*stored != before);
+        }
+        Ok(changed)
+    }
+}

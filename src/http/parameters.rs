@@ -1,0 +1,221 @@
+//! The query parameters of the resources that take some, each with its bounds. Unlike `query`, which reads any of them, this file knows
+//! what a number or a cursor has to be, so that a refusal says it.
+
+use std::fmt;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Deserializer};
+use uuid::Uuid;
+
+use super::{problem::Problem, query};
+
+/// Days that one request may ask for.
+pub const MOST_DAYS: usize = 400;
+/// Items of a page of facilities, or of their summaries.
+pub const MOST_ITEMS: usize = 500;
+
+/// The orders of a listing; with `-` the greatest first.
+pub const SORTS: [&str; 8] =
+    ["name", "-name", "total_stock", "-total_stock", "total_transferred", "-total_transferred", "total_requests", "-total_requests"];
+
+/// One of `SORTS`.
+pub type Sort = &'static str;
+
+const A_CURSOR: &str = "the next_cursor of the page before";
+
+/// Of `GET /v1/facilities/{facility_id}/summaries/{date}`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OneDay {
+    /// 0 or more; the answer has at least this version.
+    #[serde(default, deserialize_with = "version")]
+    pub min_version: i64,
+}
+
+/// Of `GET /v1/facilities/{facility_id}/summaries`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Range {
+    #[serde(default, deserialize_with = "query::date")]
+    pub from: Option<Date>,
+    #[serde(default, deserialize_with = "query::date")]
+    pub to: Option<Date>,
+    /// 1 to `MOST_DAYS`.
+    #[serde(default = "most_days", deserialize_with = "days")]
+    pub limit: usize,
+    /// The first day of the page.
+    #[serde(default, deserialize_with = "query::date")]
+    pub cursor: Option<Date>,
+}
+
+/// Of `GET /v1/summaries/{date}`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Listing {
+    /// 1 to `MOST_ITEMS`.
+    #[serde(default = "usual_items", deserialize_with = "items")]
+    pub limit: usize,
+    /// The first facility of the page.
+    #[serde(default, deserialize_with = "facility")]
+    pub cursor: Option<Uuid>,
+    #[serde(default = "by_name", deserialize_with = "order")]
+    pub sort: Sort,
+}
+
+/// Of `GET /v1/facilities`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Facilities {
+    /// What the name contains, whatever its case.
+    pub q: Option<String>,
+    /// 1 to `MOST_ITEMS`.
+    #[serde(default = "usual_items", deserialize_with = "items")]
+    pub limit: usize,
+    #[serde(default, deserialize_with = "name_and_id")]
+    pub cursor: Option<FacilityCursor>,
+}
+
+/// Of `POST /v1/facilities/{facility_id}/refresh`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Refresh {
+    /// Today where none is named.
+    #[serde(default, deserialize_with = "query::date")]
+    pub date: Option<Date>,
+}
+
+macro_rules! read_from_queries {
+    ($($parameters:ident $known:expr,)*) => {$(
+        impl $parameters {
+            /// Reads a query without its `?`. 400 that names the parameter, and what would be right, for what cannot be read or is out
+            /// of bounds.
+            pub fn read(query: &str) -> Result<Self, Problem> {
+                query::parse(query, &$known)
+            }
+        }
+    )*};
+}
+
+read_from_queries! {
+    OneDay ["min_version"],
+    Range ["from", "to", "limit", "cursor"],
+    Listing ["limit", "cursor", "sort"],
+    Facilities ["q", "limit", "cursor"],
+    Refresh ["date"],
+}
+
+/// Opaque to clients: the id and the name of the first facility of the next page, which need not exist any more by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FacilityCursor {
+    pub name: String,
+    pub id: Uuid,
+}
+
+impl FacilityCursor {
+    /// Reads what `Display` wrote, and nothing else.
+    fn read(text: &str) -> Option<Self> {
+        let (id, name) = text.split_at_checked(32)?;
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f').then(|| char::from(byte).to_digit(16)).flatten();
+        let byte = |pair: &[u8]| match pair {
+            [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+            _ => None,
+        };
+        let name = name.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
+        let id = id.bytes().all(|b| digit(b).is_some()).then(|| Uuid::try_parse(id).ok()).flatten()?;
+        Some(FacilityCursor { name: String::from_utf8(name).ok()?, id })
+    }
+}
+
+impl fmt::Display for FacilityCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id.simple())?;
+        self.name.bytes().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+const fn most_days() -> usize {
+    MOST_DAYS
+}
+
+const fn usual_items() -> usize {
+    100
+}
+
+const fn by_name() -> Sort {
+    SORTS[0]
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let rule = |text: &str| text.parse().ok().filter(|version| *version >= 0);
+    query::value(deserializer, &rule, &"a whole number from 0")
+}
+
+fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    page(deserializer, MOST_DAYS)
+}
+
+fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    page(deserializer, MOST_ITEMS)
+}
+
+fn page<'de, D: Deserializer<'de>>(deserializer: D, most: usize) -> Result<usize, D::Error> {
+    let rule = |text: &str| text.parse().ok().filter(|length| (1..=most).contains(length));
+    query::value(deserializer, &rule, &format_args!("a whole number from 1 to {most}"))
+}
+
+fn order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sort, D::Error> {
+    let rule = |text: &str| SORTS.into_iter().find(|sort| *sort == text);
+    query::value(deserializer, &rule, &format_args!("one of {}", SORTS.join(", ")))
+}
+
+fn facility<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+    // A nil one too: a table that others write may hold it, and a page may end before it.
+    let rule = |text: &str| (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten();
+    query::value(deserializer, &rule, &A_CURSOR).map(Some)
+}
+
+fn name_and_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FacilityCursor>, D::Error> {
+    query::value(deserializer, &FacilityCursor::read, &A_CURSOR).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_bounds_of_its_resource_and_not_those_of_a_type() {
+        let refusal = |read: Result<(), Problem>| read.unwrap_err().detail().to_owned();
+        for value in ["5.0", "", "0", "-1", "501", "99999999999999999999999", "five", "0x5", "5%20"] {
+            let shown = value.replace("%20", " ");
+            let want = format!("The query parameter `limit` is \"{shown}\"; expected a whole number from 1 to ");
+            let query = format!("limit={value}");
+            assert_eq!(refusal(Facilities::read(&query).map(drop)), format!("{want}500."));
+            assert_eq!(refusal(Listing::read(&query).map(drop)), format!("{want}500."));
+            assert_eq!(refusal(Range::read(&query).map(drop)), format!("{want}400."));
+        }
+        for value in ["", "-1", "two", "9223372036854775808"] {
+            let want = format!("The query parameter `min_version` is \"{value}\"; expected a whole number from 0.");
+            assert_eq!(refusal(OneDay::read(&format!("min_version={value}")).map(drop)), want);
+        }
+        for value in ["zz", "", "{0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d}", "0b6c8f0e54f1"] {
+            let want = format!("The query parameter `cursor` is \"{value}\"; expected the next_cursor of the page before.");
+            assert_eq!(refusal(Listing::read(&format!("cursor={value}")).map(drop)), want);
+            assert_eq!(refusal(Facilities::read(&format!("cursor={value}")).map(drop)), want);
+        }
+        assert!(refusal(Listing::read("sort=size").map(drop)).contains("`sort` is \"size\"; expected one of name, -name, total_stock, "));
+        assert!(refusal(Refresh::read("date=today").map(drop)).contains("`date` is \"today\"; expected a calendar date"));
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_usual_value() {
+        assert_eq!(OneDay::read(""), Ok(OneDay { min_version: 0 }));
+        assert_eq!(Range::read(""), Ok(Range { from: None, to: None, limit: 400, cursor: None }));
+        assert_eq!(Listing::read("&"), Ok(Listing { limit: 100, cursor: None, sort: "name" }));
+        assert_eq!(Facilities::read("q="), Ok(Facilities { q: Some(String::new()), limit: 100, cursor: None }));
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_in_no_other_way() {
+        let cursor = FacilityCursor { name: "Łódź 2".into(), id: Uuid::from_u128(7) };
+        let text = cursor.to_string();
+        assert_eq!(FacilityCursor::read(&text), Some(cursor));
+        for wrong in [text.to_uppercase(), text[..31].to_owned(), format!("{text}+1"), format!("{text}f"), format!("{text}ff")] {
+            assert_eq!(FacilityCursor::read(&wrong), None, "{wrong}");
+        }
+    }
+}
