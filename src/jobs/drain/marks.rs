@@ -249,7 +249,7 @@ impl Drain {
         const UTC_DAY_MS: i64 = 86_400_000;
         let mut tx = self.store.begin(Duration::from_secs(1)).await?;
         let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
-        let mut merged: HashMap<(Option<Uuid>, Option<Uuid>, MarkKind, Option<i64>), Mark> = HashMap::new();
+        let mut merged: HashMap<_, Mark> = HashMap::new();
         for mark in taken {
             let key = (mark.facility_id, mark.blood_bank_id, mark.kind, mark.span.map(|(first, _)| first.div_euclid(UTC_DAY_MS)));
             merged.entry(key).and_modify(|m| m.span = m.span.zip(mark.span).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)))).or_insert(mark);
