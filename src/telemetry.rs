@@ -13,9 +13,13 @@ pub enum Output {
     Stderr,
 }
 
+/// The framework logs an error for each request that cannot be parsed; its client is answered 400, and may send as many as it likes. Before
+/// the setting's own directives, of which one for the same target counts.
+const UNPARSED_REQUESTS: &str = "actix_http::h1::dispatcher=off";
+
 /// Installs the subscriber, once a process.
 pub fn init(settings: &LogSettings, output: Output) -> Result<(), SettingsError> {
-    let filter = EnvFilter::try_new(&settings.filter).map_err(|e| {
+    let filter = EnvFilter::try_new(format!("{UNPARSED_REQUESTS},{}", settings.filter)).map_err(|e| {
         SettingsError::new(
             "log.filter",
             &settings.filter,
