@@ -50,7 +50,7 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<App>) {
         .service(observed(m, "/v1/rebuild", |r| only(r, "POST").route(web::post().to(rebuilds::start))))
         .service(observed(m, "/v1/runs/{run_id}", |r| only(r, "GET, HEAD").route(read().to(rebuilds::run))))
         .service(observed(m, "/health/live", |r| only(r, "GET, HEAD").route(read().to(health::live))))
-        .service(observed(m, "/health/ready", |r| only(r, "GET, HEAD").route(read().to(health::ready))))
+        .service(observed(m, observe::READY, |r| only(r, "GET, HEAD").route(read().to(health::ready))))
         .service(observed(m, "/metrics", |r| only(r, "GET, HEAD").route(read().to(health::metrics))))
         .service(observed(m, "/openapi.json", |r| only(r, "GET, HEAD").route(read().to(openapi::document))))
         .service(web::redirect("/", "/docs/"))

@@ -31,6 +31,9 @@ use crate::{
     service::repeats::{Repeats, Tell},
 };
 
+/// The route of readiness.
+pub const READY: &str = "/health/ready";
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the wrappers of all routes share.
@@ -83,7 +86,9 @@ impl RouteCells {
         let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
         let (detail, cause) = (problem.map_or("", Problem::detail), problem.and_then(Problem::cause));
         let (request_id, duration_ms) = (response.headers().get(REQUEST_ID), seconds * 1000.0);
-        let is_wished = status.is_client_error() || status == StatusCode::GATEWAY_TIMEOUT;
+        // Nor has anything failed where readiness says that the service is not ready: each start is asked until it is.
+        let is_not_ready = route == READY && status == StatusCode::SERVICE_UNAVAILABLE;
+        let is_wished = is_not_ready || status.is_client_error() || status == StatusCode::GATEWAY_TIMEOUT;
         let tell = if is_wished { Tell::Nothing } else { self.watch.refused.happens((route, status.as_u16())) };
         match tell {
             Tell::Begins => tracing::warn!(

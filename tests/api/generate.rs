@@ -106,17 +106,16 @@ const LARGE: [&str; 5] = ["generate", "--facilities=400", "--days=21", "--templa
 const FACILITIES: usize = 400;
 
 /// The first listing of all facilities' today, of a service that has just said for the first time that it is ready. What it does not find
-/// proven it does not wait for: it has no time.
+/// proven it does not wait for: it has no time for thousands of days.
 async fn first_listing(launch: Launch) -> Service {
-    let service = launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 100).start().await;
-    let proven = json_of(&service, "/health/ready").await["watermark_age_seconds"].is_number();
+    let service = launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 1_000).start().await;
     let response = service.get("/v1/summaries/today?limit=500").await;
     let (status, age) = (response.status(), header(&response, "age"));
     let listing: Value = response.json().await.expect("it is JSON");
     assert_eq!(status, 200, "{listing}");
     assert!(age.parse::<i64>().expect("a number of seconds") <= 5, "Age {age}");
     assert_eq!(listing["items"].as_array().map(Vec::len), Some(FACILITIES));
-    assert!(listing["totals"]["total_requests"].is_i64() && proven, "it had been proven before");
+    assert!(listing["totals"]["total_requests"].is_i64(), "{listing}");
     service
 }
 
@@ -141,6 +140,8 @@ async fn a_service_started_on_what_others_wrote_meanwhile_is_ready_once_it_has_d
         done(&launch, &[&LARGE[..], &["--no-rebuild"]].concat()).await;
         assert!(number(launch.database_url(), "SELECT count(*) FROM summary_marks").await >= FACILITIES as i64 * 21);
         let service = first_listing(launch).await;
+        let failed = service.logs().into_iter().filter(|line| line.contains("request failed")).collect::<Vec<_>>();
+        assert!(failed.is_empty(), "to be asked before it is ready is no failure: {failed:?}");
         done(service.launch(), &["audit"]).await;
     }
 }
