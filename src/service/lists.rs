@@ -2,14 +2,14 @@
 //! watermark; which days there are comes from the directory, which is exact as of one, too. An answer claims the earlier of both, and is
 //! thrown away where it is older than its reader asked for by the time that it is whole.
 
+pub mod parts;
+
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use uuid::Uuid;
 
 use super::{
     answer::Wish,
@@ -19,10 +19,11 @@ use super::{
 };
 use crate::{
     cache::memory::Key,
-    domain::summary::{DayKey, Summary, SummaryRow},
+    domain::summary::{DayKey, Summary},
     metrics::Trigger,
-    store::{self, StoreError, TableRead},
+    store::{self, StoreError},
 };
+use parts::{Parts, Read};
 
 pub struct Lists {
     pub reads: Arc<Reads>,
@@ -242,7 +243,7 @@ impl Lists {
 
     /// The days as the primary has them; `None` where it does not tell the history that is served.
     async fn primary(&self, keys: &[DayKey], directory_ms: i64) -> store::Result<Option<Read>> {
-        let mut found = Read::default();
+        let mut found = Read::of(directory_ms);
         for chunk in keys.chunks(CHUNK) {
             let table_ms = self.reads.memory.table_ms();
             let read = self.reads.store.summaries(&chunk.iter().map(DayKey::id).collect::<Vec<_>>()).await?;
@@ -251,7 +252,7 @@ impl Lists {
                 return Ok(None);
             }
             let stored_ms = read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
-            found.add(read, table_ms.max(stored_ms).min(directory_ms));
+            found.add(read, table_ms.max(stored_ms));
         }
         Ok(Some(found))
     }
@@ -259,11 +260,11 @@ impl Lists {
     /// The days as a streaming replica of the database has them. `None` where there is none, or none that has come far enough: for this
     /// reader, or for what memory knows already.
     async fn nearby(&self, keys: &[DayKey], directory_ms: i64, asked: &Asked) -> Option<Read> {
-        let (mut found, memory) = (Read::default(), &self.reads.memory);
+        let (mut found, memory) = (Read::of(directory_ms), &self.reads.memory);
         for chunk in keys.chunks(CHUNK) {
             let read = self.reads.nearby.summaries(&chunk.iter().map(DayKey::id).collect::<Vec<_>>()).await?;
             let watermark = read.watermark?;
-            found.add(read, watermark.at_ms.min(directory_ms));
+            found.add(read, watermark.at_ms);
         }
         let is_behind = |key: &Key| {
             let version = found.rows.get(key).map_or(0, |(row, _)| row.summary.version);
@@ -300,8 +301,8 @@ impl Lists {
     ) -> Result<Option<List>, ListError<E>> {
         let now_ms = self.reads.clock.now_ms();
         let Selected { keys, directory_ms } = select(&self.reads.directory, now_ms).map_err(ListError::Selection)?;
-        // An empty list is as old as the directory that says so.
-        let mut exact_ms = if keys.is_empty() { directory_ms } else { i64::MAX };
+        // However young its days are, a list is no younger than the directory: who came since then is not in it.
+        let mut exact_ms = directory_ms;
         let mut summaries = Vec::with_capacity(keys.len());
         for key in keys {
             let located = Located { facility: key.facility.clone(), as_of_ms: directory_ms };
@@ -314,76 +315,5 @@ impl Lists {
         }
         let age_ms = now_ms.saturating_sub(exact_ms).max(0);
         Ok(takes(exact_ms, now_ms).then_some(List { summaries, age_ms, source }))
-    }
-}
-
-/// What was found in the table.
-#[derive(Default)]
-struct Read {
-    /// Each with the instant as of which it is exact.
-    rows: HashMap<Key, (SummaryRow, i64)>,
-    /// Of the facilities that exist.
-    zones: HashMap<Uuid, String>,
-    /// The earliest of what was proven of the parts.
-    exact_ms: i64,
-}
-
-impl Read {
-    /// Adds what one statement found, of which that much is proven.
-    fn add(&mut self, read: TableRead, proven_ms: i64) {
-        self.exact_ms = if self.rows.is_empty() && self.zones.is_empty() { proven_ms } else { self.exact_ms.min(proven_ms) };
-        self.rows.extend(read.rows.into_iter().map(|row| (row.key(), (row, proven_ms))));
-        self.zones.extend(read.zones);
-    }
-}
-
-/// A list that is being put together.
-struct Parts {
-    keys: Vec<DayKey>,
-    found: HashMap<Key, Summary>,
-    /// The oldest of what was found.
-    exact_ms: i64,
-    /// A today that is yet to be opened, and days of which the table has another zone's.
-    due: Vec<DayKey>,
-    /// Facilities that are gone, or in another zone.
-    unknown: Vec<Uuid>,
-}
-
-impl Parts {
-    fn new(keys: Vec<DayKey>, mut read: Read, now_ms: i64) -> Self {
-        let exact_ms = if keys.is_empty() { read.exact_ms } else { i64::MAX };
-        let mut parts =
-            Parts { found: HashMap::with_capacity(keys.len()), exact_ms, due: Vec::new(), unknown: Vec::new(), keys: Vec::new() };
-        for key in &keys {
-            let id = key.id();
-            match read.rows.remove(&id) {
-                _ if read.zones.get(&id.0) != Some(&key.facility.zone.name) => parts.unknown.push(id.0),
-                Some((row, proven_ms)) if row.is_of(&key.day) => parts.add(row.summary, row.as_of_ms.min(now_ms).max(proven_ms)),
-                None if key.day.end_ms <= now_ms => parts.add(Summary::empty(id.0, id.1, true), read.exact_ms),
-                _ => parts.due.push(key.clone()),
-            }
-        }
-        Parts { keys, ..parts }
-    }
-
-    fn add(&mut self, summary: Summary, exact_ms: i64) {
-        self.found.insert((summary.facility_id, summary.date), summary);
-        self.exact_ms = self.exact_ms.min(exact_ms);
-    }
-
-    /// Adds what a refresh of these days brought. It leaves out those of facilities that are gone, or in another zone by now.
-    fn take_refreshed(&mut self, due: &[DayKey], rows: impl Iterator<Item = SummaryRow>) {
-        let mut rows: HashMap<Key, SummaryRow> = rows.map(|row| (row.key(), row)).collect();
-        for key in due {
-            match rows.remove(&key.id()).filter(|row| row.is_of(&key.day)) {
-                Some(row) => self.add(row.summary, row.as_of_ms),
-                None => self.unknown.push(key.facility.id),
-            }
-        }
-    }
-
-    fn in_order(mut self) -> Vec<(DayKey, Summary)> {
-        let keys = std::mem::take(&mut self.keys);
-        keys.into_iter().filter_map(|key| self.found.remove(&key.id()).map(|summary| (key, summary))).collect()
     }
 }

@@ -26,7 +26,8 @@ use crate::{
     store::{self, FacilityRow, Store, StoreError},
 };
 use look_ups::LookUps;
-use unread::{Task, Unread};
+pub use unread::Task;
+use unread::Unread;
 
 /// The facilities as last read or written. Locks are held for a map access, never across an await.
 pub struct Directory {
@@ -50,6 +51,26 @@ pub struct Located {
     pub as_of_ms: i64,
 }
 
+/// Facilities that are being read: whoever holds it is the only one who reads.
+pub struct Reading<'a> {
+    /// Those that are asked for; where that is all, those that were known before.
+    asked: Vec<Uuid>,
+    is_of_all: bool,
+    /// What had been heard, and in which epoch, before they were read.
+    messages: u64,
+    epoch: u32,
+    /// All are read at this instant or later.
+    at_ms: Option<i64>,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Reading<'_> {
+    /// All facilities are read, at this instant of the database or later, which was asked for since the reading began.
+    pub fn exact_as_of(self, at_ms: i64) -> Self {
+        Reading { at_ms: self.is_of_all.then_some(at_ms), ..self }
+    }
+}
+
 /// How long to wait after facilities could not be read.
 const RETRY: Duration = Duration::from_millis(100);
 /// How long reading facilities may take. A connection that the network swallowed would take for ever.
@@ -71,46 +92,53 @@ impl Directory {
 
     /// Reads all facilities, and answers those that were known and no longer exist.
     pub async fn load(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
-        let _reading = self.reading.lock().await;
-        self.load_alone(store).await
+        let reading = self.begin_reading(None).await;
+        let rows = store.facilities(None).await?;
+        Ok(self.finish_reading(reading, rows))
     }
 
     /// The same, unless it is exact as of an instant that will do once it is this caller's turn; and it is exact as of one that is not
     /// before the call then.
     pub async fn catch_up(&self, store: &dyn Store, will_do: impl Fn(i64) -> bool) -> store::Result<()> {
-        let _reading = self.reading.lock().await;
+        let reading = self.begin_reading(None).await;
         if will_do(self.exact_as_of_ms()) {
             return Ok(());
         }
-        let (epoch, at_ms) = (self.unread.epoch(), store.now_ms().await?);
-        self.load_alone(store).await?;
-        self.unread.prove_read(epoch, at_ms);
-        Ok(())
-    }
-
-    async fn load_alone(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
-        let messages = self.unread.messages();
-        // Before the rows are read: what is written by hand meanwhile may not be in them, and stays.
-        let before: Vec<Uuid> = self.facilities.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let at_ms = store.now_ms().await?;
         let rows = store.facilities(None).await?;
-        let known: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
-        let gone: Vec<Uuid> = before.into_iter().filter(|id| !known.contains(id)).collect();
-        self.take_over(rows, &gone);
-        self.loaded.store(true, Ordering::Release);
-        self.unread.read(None, messages);
-        Ok(gone)
+        self.finish_reading(reading.exact_as_of(at_ms), rows);
+        Ok(())
     }
 
     /// Reads these facilities again; answers those that no longer exist.
     pub async fn reload(&self, store: &dyn Store, ids: &[Uuid]) -> store::Result<Vec<Uuid>> {
-        let _reading = self.reading.lock().await;
-        let messages = self.unread.messages();
+        let reading = self.begin_reading(Some(ids)).await;
         let rows = store.facilities(Some(ids)).await?;
-        let mut gone: Vec<Uuid> = ids.to_vec();
-        gone.retain(|id| !rows.iter().any(|row| row.id == *id));
+        Ok(self.finish_reading(reading, rows))
+    }
+
+    /// To be called before these facilities, or all, are read from the database; waits until nobody else reads.
+    pub async fn begin_reading(&self, ids: Option<&[Uuid]>) -> Reading<'_> {
+        let turn = self.reading.lock().await;
+        // Before the rows are read: what is written by hand meanwhile may not be in them, and stays.
+        let asked =
+            ids.map_or_else(|| self.facilities.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect(), <[Uuid]>::to_vec);
+        Reading { asked, is_of_all: ids.is_none(), messages: self.unread.messages(), epoch: self.unread.epoch(), at_ms: None, _turn: turn }
+    }
+
+    /// Takes over what was read; answers those of the facilities that no longer exist.
+    pub fn finish_reading(&self, reading: Reading<'_>, rows: Vec<FacilityRow>) -> Vec<Uuid> {
+        let found: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
+        let gone: Vec<Uuid> = reading.asked.iter().filter(|id| !found.contains(id)).copied().collect();
         self.take_over(rows, &gone);
-        self.unread.read(Some(ids), messages);
-        Ok(gone)
+        if reading.is_of_all {
+            self.loaded.store(true, Ordering::Release);
+        }
+        self.unread.read((!reading.is_of_all).then_some(&reading.asked), reading.messages);
+        if let Some(at_ms) = reading.at_ms {
+            self.unread.prove_read(reading.epoch, at_ms);
+        }
+        gone
     }
 
     fn take_over(&self, rows: Vec<FacilityRow>, gone: &[Uuid]) {
@@ -193,10 +221,15 @@ impl Directory {
         self.unread.start_over();
     }
 
+    /// Waits for facilities that were heard of and are yet to be read.
+    pub async fn next(&self) -> Task {
+        self.unread.next().await
+    }
+
     /// Reads facilities that were heard of from the database, each until it answers.
     pub async fn read_what_is_heard_of(&self, store: &dyn Store) {
         loop {
-            let task = self.unread.next().await;
+            let task = self.next().await;
             let reading = async {
                 match &task {
                     Task::All => self.load(store).await,

@@ -18,7 +18,7 @@ const MOST: usize = 10_000;
 
 /// What is to be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Task {
+pub enum Task {
     All,
     These(Vec<Uuid>),
 }
