@@ -271,9 +271,8 @@ impl Lists {
             memory.get(key).is_some_and(|held| version < held.version) || memory.is_of_former_life(key.0, version)
         };
         // One that has not heard of a facility yet, or of its zone, says nothing about it.
-        let knows = |key: &DayKey| found.zones.get(&key.facility.id) == Some(&key.facility.zone.name);
         let is_near = asked.takes(found.exact_ms, self.reads.clock.now_ms());
-        (is_near && keys.iter().all(|key| knows(key) && !is_behind(&key.id()))).then_some(found)
+        (is_near && keys.iter().all(|key| found.knows(key) && !is_behind(&key.id()))).then_some(found)
     }
 
     /// The last figures, where the source cannot be asked; `error` where they will not do.

@@ -23,6 +23,11 @@ pub struct Read {
 }
 
 impl Read {
+    /// Whether the facility was in the zone that the day was taken from, in the snapshot that was read.
+    pub fn knows(&self, key: &DayKey) -> bool {
+        self.zones.get(&key.facility.id) == Some(&key.facility.zone.name)
+    }
+
     /// Nothing yet, for a directory that is exact as of then: what is found proves no more than which facilities there were.
     pub fn of(directory_ms: i64) -> Self {
         Read { rows: HashMap::new(), zones: HashMap::new(), directory_ms, exact_ms: directory_ms }
@@ -58,8 +63,9 @@ impl Parts {
             Parts { found: HashMap::with_capacity(keys.len()), exact_ms, due: Vec::new(), unknown: Vec::new(), keys: Vec::new() };
         for key in &keys {
             let id = key.id();
+            let knows = read.knows(key);
             match read.rows.remove(&id) {
-                _ if read.zones.get(&id.0) != Some(&key.facility.zone.name) => parts.unknown.push(id.0),
+                _ if !knows => parts.unknown.push(id.0),
                 Some((row, proven_ms)) if row.is_of(&key.day) => parts.add(row.summary, row.as_of_ms.min(now_ms).max(proven_ms)),
                 None if key.day.end_ms <= now_ms => parts.add(Summary::empty(id.0, id.1, true), read.exact_ms),
                 _ => parts.due.push(key.clone()),
