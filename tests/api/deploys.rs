@@ -238,7 +238,7 @@ async fn a_large_backlog_is_left_to_the_next_after_the_step_at_hand() {
     // Work for minutes, in steps of a moment: days to open, and marks to drain.
     let register = "INSERT INTO facilities (id, name, timezone) SELECT gen_random_uuid(), 'F' || n, 'UTC' FROM generate_series(1, 30000) n";
     writer.run(register).await;
-    let service = launch.env("FACILITY_SUMMARY__REFRESH__CHUNK", 1).start().await;
+    let service = launch.env("FACILITY_SUMMARY__REFRESH__CHUNK", 1).start_to_listen().await;
     let marks = "SELECT count(*) FROM summary_marks";
     wait_until("the drain is at work", async || writer.number(marks).await < 29_900).await;
     let told = Instant::now();

@@ -123,7 +123,7 @@ async fn a_redis_that_hangs_or_answers_late_at_the_start_is_joined_once_it_does_
     for replica in &replicas {
         says(replica, "connecting", "").await;
     }
-    proxy.delay(Duration::from_millis(120));
+    proxy.delay(Duration::from_millis(400));
     redis.thaw();
     for replica in &replicas {
         wait_until("it cannot be read in time", async || warnings(replica, "the change stream cannot be read") >= 1).await;

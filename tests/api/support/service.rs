@@ -188,6 +188,13 @@ impl Launch {
 
     /// Starts it and waits until `/health/ready` answers 200.
     pub async fn start(self) -> Service {
+        let mut service = self.start_to_listen().await;
+        service.wait_until_ready().await;
+        service
+    }
+
+    /// Starts it and waits until it listens, which is before it is ready.
+    pub async fn start_to_listen(self) -> Service {
         let mut process = self.spawn(["serve"].into_iter().chain(self.arguments.iter().map(String::as_str)));
         let mut address = None;
         wait_until("the service says where it listens", async || {
@@ -197,9 +204,7 @@ impl Launch {
         })
         .await;
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("an HTTP client needs nothing");
-        let mut service = Service { address: address.expect("the wait ended with one"), client, process, launch: self };
-        service.wait_until_ready().await;
-        service
+        Service { address: address.expect("the wait ended with one"), client, process, launch: self }
     }
 
     /// Runs a command such as `&["audit"]`, or a `serve` that is meant to fail, with the same settings until it ends by itself.
