@@ -6,12 +6,15 @@ WITH key AS (
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[]) AS k (facility_id, date, start_ms, end_ms)
     -- OFFSET 0 keeps this a look-up for each key: as a join it becomes a scan of all facilities.
     CROSS JOIN LATERAL (SELECT timezone FROM facilities WHERE id = k.facility_id OFFSET 0) AS f
-    WHERE to_timestamp(k.start_ms / 1000.0::float8) <= statement_timestamp() -- a day that has not begun has no figures
+    -- A day that has not begun has no figures; but its row may be there, of the zone that the facility was in before.
+    WHERE to_timestamp(k.start_ms / 1000.0::float8) <= statement_timestamp()
+       OR EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE facility_id = k.facility_id AND date = k.date::date)
 ), derived AS (
     SELECT key.facility_id, key.date, key.timezone, key.is_today, old.version AS old_version, old.updated_at AS old_updated_at,
            old.total_stock AS old_stock, old.total_transferred AS old_transferred, old.total_requests AS old_requests,
            old.by_blood_type AS old_by_blood_type, old.next_expires_at AS old_next_expires_at,
            (old.day_as_of, old.day_start, old.day_end) IS DISTINCT FROM (old.as_of, key.day_start, key.day_end) AS bounds_differ,
+           coalesce(old.day_as_of = old.as_of AND (old.day_start, old.day_end) IS DISTINCT FROM (key.day_start, key.day_end), false) AS day_differs,
            CASE WHEN key.is_today THEN coalesce(sums.stock, 0) WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END AS total_stock,
            coalesce(sums.transferred, 0) AS total_transferred, coalesce(sums.requests, 0) AS total_requests,
            coalesce(sums.by_blood_type, '{}') AS by_blood_type,

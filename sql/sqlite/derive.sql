@@ -2,16 +2,19 @@
 --   $1  [[facility in hex, date, start, end], …]    $2  now
 -- Each figure walks a covering index for each key; CROSS JOIN keeps the keys the outer loop.
 WITH keys AS MATERIALIZED (
-    -- Days that have begun, of facilities that exist.
+    -- Days that have begun, of facilities that exist; and others whose row is there, of the zone that the facility was in before.
     SELECT facility.id AS facility_id, facility.timezone, k.value ->> 1 AS date, k.value ->> 2 AS starts_at, k.value ->> 3 AS ends_at
     FROM json_each($1) AS k
     CROSS JOIN facilities AS facility ON facility.id = unhex(k.value ->> 0)
     WHERE k.value ->> 2 <= $2
+       OR EXISTS (SELECT 1 FROM dashboard_daily_summary AS row WHERE row.facility_id = facility.id AND row.date = k.value ->> 1)
 )
-SELECT keys.facility_id, keys.timezone, keys.date, keys.starts_at, keys.ends_at, $2 < keys.ends_at AS is_today,
+SELECT keys.facility_id, keys.timezone, keys.date, keys.starts_at, keys.ends_at, keys.starts_at <= $2 AND $2 < keys.ends_at AS is_today,
     stored.version, stored.updated_at, stored.next_expires_at, stored.by_blood_type,
     stored.total_stock, stored.total_transferred, stored.total_requests,
     (stored.day_as_of, stored.day_start, stored.day_end) IS NOT (stored.as_of, keys.starts_at, keys.ends_at) AS bounds_differ,
+    stored.version IS NOT NULL AND stored.day_as_of IS stored.as_of
+        AND (stored.day_start, stored.day_end) IS NOT (keys.starts_at, keys.ends_at) AS day_differs,
     -- [[[blood type, stock, next expiry], …] of each bank]. Stock is known of today only. A bank at a time, in the index's order of
     -- types: nothing is sorted, however much a facility holds.
     (SELECT json_group_array(json((

@@ -94,10 +94,10 @@ impl From<&Day> for Bounds {
 }
 
 impl Bounds {
-    /// Whether figures that were counted within `bounds`, as of that instant, are of the day. Where they do not say: those from before
-    /// the day began are not.
+    /// Whether figures that were counted within `bounds`, as of that instant, are of the day. Those from before it began are not: a change
+    /// of zone leaves such.
     pub fn are_of(bounds: Option<Bounds>, as_of_ms: i64, day: &Day) -> bool {
-        bounds.map_or(as_of_ms >= day.start_ms, |bounds| bounds == Bounds::from(day))
+        as_of_ms >= day.start_ms && bounds.is_none_or(|bounds| bounds == Bounds::from(day))
     }
 }
 

@@ -184,6 +184,11 @@ impl Refresher {
             }
         }
         let refreshed = self.apply_with_stock(&mut *tx, scope, stock, trigger).await?;
+        if !marks.is_empty() && is_one_gone(&mut *tx, scope, &refreshed).await? {
+            // It was there for the look that saw its marks. With them gone, that look's instant would be announced for figures that lack what
+            // they told. The next look removes the facility, which is told before anything is proven.
+            return Err(StoreError::Conflict);
+        }
         tx.commit().await?;
         self.outage.over();
         self.publish(&vantage, &refreshed);
@@ -235,14 +240,17 @@ impl Refresher {
                 if opens {
                     opened.push((row.summary.facility_id, row.summary.date));
                 }
-                if d.figures_differ || opens {
+                // Another day has another version, be its figures the same by chance: nobody who holds the one may take it for the other
+                // when the facility goes back to the zone before.
+                let changed = d.figures_differ || d.day_differs || opens;
+                if changed {
                     state.version += 1;
                     row.summary.version = state.version;
                 }
                 if d.figures_differ {
                     row.summary.updated_at = Some(row.as_of_ms);
                 }
-                Refreshed { row, changed: d.figures_differ || opens, written: d.write_needed || opens, elsewhere: false }
+                Refreshed { row, changed, written: d.write_needed || opens, elsewhere: false }
             })
             .collect();
         let rows: Vec<SummaryRow> = refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
@@ -288,6 +296,13 @@ async fn has_zone_moved(tx: &mut dyn Transaction, facilities: &BTreeMap<Uuid, &A
         zones.extend(tx.facilities(&silent).await?.into_iter().map(|row| (row.id, row.timezone)));
     }
     Ok(facilities.iter().any(|(id, facility)| zones.get(id).is_some_and(|zone| *zone != facility.zone.name)))
+}
+
+/// Whether one of the facilities does not exist: one whose days were derived does.
+async fn is_one_gone(tx: &mut dyn Transaction, scope: &Scope, refreshed: &[Refreshed]) -> store::Result<bool> {
+    let is_derived = |id: &Uuid| refreshed.iter().any(|r| r.row.summary.facility_id == *id);
+    let silent: Vec<Uuid> = scope.facilities().into_keys().filter(|id| !is_derived(id)).collect();
+    Ok(!silent.is_empty() && tx.facilities(&silent).await?.len() < silent.len())
 }
 
 /// A day that was today when its key was made may have ended by the database's clock since: what was to change its stock belongs to the
@@ -348,6 +363,7 @@ mod tests {
             },
             stored: true,
             figures_differ: false,
+            day_differs: false,
             write_needed: false,
             is_today: key.day.contains(as_of_ms),
             timezone: key.facility.zone.name.clone(),

@@ -102,8 +102,8 @@ pub trait Transaction: Send {
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>>;
     /// Remembers the day that each of these facilities, locked before, has opened.
     async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()>;
-    /// Aggregates the sources of these keys in one statement whose snapshot is taken after the lock. Days that have not begun and
-    /// facilities that do not exist are left out.
+    /// Aggregates the sources of these keys in one statement whose snapshot is taken after the lock. Days that have not begun
+    /// are left out, unless there is a row of that name from another zone; so are facilities that do not exist.
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>>;
     /// Writes rows, the counters that their versions came from, and an outbox row for each.
     async fn write(&mut self, rows: &[SummaryRow]) -> Result<()>;
@@ -256,7 +256,9 @@ pub struct Derived {
     pub stored: bool,
     /// A figure differs from the stored row, or a row is to be opened.
     pub figures_differ: bool,
-    /// The row is to be written: a figure or its next expiry differs.
+    /// The stored row is of another zone's day of that name.
+    pub day_differs: bool,
+    /// The row is to be written: a figure, its next expiry or its day differs.
     pub write_needed: bool,
     pub is_today: bool,
     /// The zone as the snapshot has it: where it is not the key's, the key's bounds are wrong.

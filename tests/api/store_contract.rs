@@ -85,6 +85,7 @@ macro_rules! contract {
                     a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked,
                 }
                 derive::{
+                    a_day_that_has_not_begun_is_derived_where_the_zone_before_left_a_row,
                     todays_stock_leaves_out_what_has_expired,
                     a_closed_day_keeps_the_stock_it_closed_with,
                     a_closed_day_without_recorded_stock_stays_without,

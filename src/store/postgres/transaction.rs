@@ -144,6 +144,7 @@ impl Transaction for PostgresTransaction {
                     },
                     stored: version.is_some(),
                     figures_differ: r.try_get("figures_differ")?,
+                    day_differs: r.try_get("day_differs")?,
                     write_needed: r.try_get("write_needed")?,
                     is_today: r.try_get("is_today")?,
                     timezone: r.try_get("timezone")?,

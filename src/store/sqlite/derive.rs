@@ -22,8 +22,8 @@ pub struct Seen {
     explained: bool,
 }
 
-/// Looks at these days, with `now_ms` taken after the lock or snapshot was. Days that have not begun and facilities that do not exist
-/// are left out.
+/// Looks at these days, with `now_ms` taken after the lock or snapshot was. Days that have not begun and have no
+/// row, and facilities that do not exist, are left out.
 pub async fn look(connection: &mut SqliteConnection, keys: &[DayKey], now_ms: i64) -> Result<Vec<Seen>> {
     let rows = sqlx::query(sql!("derive")).bind(parameter::days(keys)).bind(now_ms).fetch_all(connection).await?;
     rows.iter().map(|row| seen(row, now_ms)).collect()
@@ -132,6 +132,7 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
             row: SummaryRow { summary, as_of_ms: now_ms, next_expires_at_ms: sources.next_expires_at_ms, bounds: Some(bounds) },
             stored: stored.is_some(),
             figures_differ,
+            day_differs: row.try_get("day_differs")?,
             write_needed: figures_differ || (stored.is_some() && (expiry_differs || bounds_differ)),
             is_today,
             timezone: row.try_get("timezone")?,

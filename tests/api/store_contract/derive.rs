@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use facility_summary::domain::{
     blood_type::BloodType,
+    day::Day,
     facility::{Facility, Zone},
-    summary::{Figures, Summary},
+    summary::{DayKey, Figures, Summary},
 };
 use uuid::Uuid;
 
@@ -41,6 +42,22 @@ pub async fn todays_stock_leaves_out_what_has_expired(db: &dyn TestDb) {
     assert_eq!(today.row.next_expires_at_ms, Some(now_ms + HOUR_MS));
     assert!(today.row.as_of_ms >= now_ms);
     assert_eq!((today.row.summary.version, today.row.summary.updated_at), (0, None));
+}
+
+pub async fn a_day_that_has_not_begun_is_derived_where_the_zone_before_left_a_row(db: &dyn TestDb) {
+    let north = facility(db, "Pacific/Kiritimati").await;
+    let now_ms = now_ms(db).await;
+    let today = key(&north, now_ms, 0);
+    assert!(!derive_one(db, &today).await.day_differs, "there is no row");
+    refresh(db, std::slice::from_ref(&today)).await;
+    assert!(!derive_one(db, &today).await.day_differs, "it is of that day");
+    // 25 hours behind: there that date is yet to come.
+    let zone = Arc::new(Zone::named("Pacific/Niue").unwrap());
+    let of_date =
+        |date| DayKey { day: Day::named(&zone.tz, date).unwrap(), facility: Arc::new(Facility { zone: zone.clone(), ..(*north).clone() }) };
+    let left = derive_one(db, &of_date(today.day.date)).await;
+    assert!(left.stored && left.day_differs && left.write_needed && !left.is_today);
+    assert!(derive(db, &[of_date(today.day.date.tomorrow().unwrap())]).await.is_empty(), "nothing is there, and nothing can be yet");
 }
 
 pub async fn a_closed_day_keeps_the_stock_it_closed_with(db: &dyn TestDb) {
