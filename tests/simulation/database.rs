@@ -1,69 +1,84 @@
-//! The database: sources, rows, marks, outbox, and what the fleet agrees on. Each method is one statement or one commit.
+//! The database: facilities, blood banks, sources, rows, marks, outboxes, and what the fleet agrees on. Each method is one statement or one
+//! commit.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use facility_summary::{
-    cache::memory::Key,
     domain::{
         day::Day,
-        facility::{Facility, Zone},
-        summary::{Summary, SummaryRow},
+        summary::{Bounds, Summary, SummaryRow},
     },
-    store::{Epoch, Mark, MarkKind, Observation, TableRead, Triggers, Watermark},
+    store::{Epoch, FacilityRow, Mark, MarkKind, Observation, TableRead, Triggers, Watermark},
 };
-use jiff::civil::Date;
 use uuid::Uuid;
 
-/// Two days of one facility, and one of another.
-pub const KEYS: usize = 3;
-const FACILITY: [usize; KEYS] = [0, 0, 1];
-pub const FACILITIES: usize = 2;
+use crate::places::{BANKS, BEGIN_MS, DATES, FACILITIES, KEYS, PLACES, ZONES, day, facility_id, facility_of, has_begun, is_today, key};
 
-pub fn facility(k: usize) -> usize {
-    FACILITY[k]
-}
-
-pub fn key(k: usize) -> Key {
-    (Uuid::from_u128(FACILITY[k] as u128 + 1), Date::constant(2026, 11, 20 + k as i8))
-}
-
-pub fn index(key: &Key) -> usize {
-    (0..KEYS).find(|k| self::key(*k) == *key).expect("a key of the simulation")
-}
-
-pub fn day(k: usize) -> Day {
-    Day { date: key(k).1, start_ms: i64::MIN, end_ms: i64::MAX }
-}
-
-/// Of the facility of a key.
-pub fn facility_of(k: usize) -> Facility {
-    Facility { id: key(k).0, name: String::new(), zone: Arc::new(Zone::utc_named("UTC")) }
-}
-
-fn zones() -> HashMap<Uuid, String> {
-    (0..KEYS).map(|k| (key(k).0, "UTC".to_owned())).collect()
-}
-
-/// Changes of one key that a schedule has room for: each is a bit of the figures.
-pub const CHANGES: u32 = 62;
-
-/// A change of a key's sources, or units that expire.
+/// A change of the sources, or units that expire.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
     pub at: i64,
-    /// Units expire then, and nobody writes it.
-    pub is_expiry: bool,
     /// How often the clock had been set back by then.
     pub era: usize,
+    /// Units expire then, and nobody writes it.
+    pub is_expiry: bool,
     /// Of the figures that have seen it. Units replaced by others of the same count change none.
     pub bit: i64,
 }
 
-/// Where the figures of a row are the changes that they have seen.
-pub fn row(k: usize, version: i64, seen: i64, as_of_ms: i64, next_expires_at_ms: Option<i64>) -> SummaryRow {
-    let (facility, date) = key(k);
-    let summary = Summary { version, total_transferred: seen, ..Summary::empty(facility, date, false) };
-    SummaryRow { summary, as_of_ms, next_expires_at_ms, bounds: None }
+/// A delivery or a request of a facility.
+#[derive(Debug, Clone, Copy)]
+pub struct Activity {
+    pub change: Change,
+    /// The instant that it is of.
+    pub place: usize,
+    /// The facility's life: with it ends what it had.
+    pub life: u32,
+}
+
+/// Since when a facility is in which zone, or a blood bank in which facility; or is not there.
+#[derive(Debug, Clone, Copy)]
+pub struct Stay {
+    pub at: i64,
+    pub era: usize,
+    pub place: Option<usize>,
+    pub life: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Facility {
+    pub stays: Vec<Stay>,
+    pub activity: Vec<Activity>,
+    /// Our own row of it: the counter, where that stood at the last removal, and the date opened last.
+    pub version: i64,
+    pub removed_at_version: i64,
+    pub opened: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Bank {
+    pub stays: Vec<Stay>,
+    pub units: Vec<Change>,
+}
+
+/// What a mark names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    Activity {
+        facility: usize,
+        place: usize,
+    },
+    /// Units of a bank; and the facility that it was in for the statement.
+    Bank {
+        bank: usize,
+        was_in: Option<usize>,
+    },
+    Stock {
+        facility: usize,
+    },
+    Facility {
+        facility: usize,
+    },
 }
 
 #[derive(Clone)]
@@ -71,13 +86,14 @@ pub struct Database {
     /// What names its history: a restore or a failover changes the first, a new salt the second.
     pub timeline: u32,
     pub salt: u32,
-    pub sources: [Vec<Change>; KEYS],
-    pub rows: [SummaryRow; KEYS],
-    pub versions: [i64; FACILITIES],
-    /// (id, key)
-    pub marks: Vec<(i64, usize)>,
+    pub facilities: [Facility; FACILITIES],
+    pub banks: [Bank; BANKS],
+    pub rows: [Option<SummaryRow>; KEYS],
+    pub marks: Vec<(i64, About)>,
     /// (id, key, version)
     pub outbox: Vec<(i64, usize, i64)>,
+    /// (id, facility)
+    pub notes: Vec<(i64, usize)>,
     pub next_id: i64,
     pub generation: i64,
     pub watermark: Option<(Watermark, (u32, u32))>,
@@ -87,20 +103,67 @@ pub fn epoch((timeline, salt): (u32, u32)) -> Epoch {
     Epoch::of(&format!("{timeline}.{salt}"))
 }
 
+/// The figures of a key: what they have seen of its facility's activity, and of today's units; and until when they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    pub activity: i64,
+    pub stock: Option<i64>,
+    pub holds_until: Option<i64>,
+}
+
+pub fn row(k: usize, day: &Day, figures: Figures, version: i64, as_of_ms: i64) -> SummaryRow {
+    let (facility, date) = key(k);
+    let empty = Summary::empty(facility, date, false);
+    let summary = Summary { version, total_transferred: figures.activity, total_stock: figures.stock, ..empty };
+    SummaryRow { summary, as_of_ms, next_expires_at_ms: figures.holds_until, bounds: Some(Bounds::from(day)) }
+}
+
+impl Facility {
+    /// The zone that it is in; `None` where it is not there.
+    pub fn zone(&self) -> Option<usize> {
+        self.stays.last().and_then(|stay| stay.place)
+    }
+
+    pub fn life(&self) -> u32 {
+        self.stays.last().map_or(0, |stay| stay.life)
+    }
+}
+
+impl Bank {
+    pub fn facility(&self) -> Option<usize> {
+        self.stays.last().and_then(|stay| stay.place)
+    }
+}
+
 impl Database {
-    pub fn new() -> Self {
-        Database {
+    pub fn new(zones: [usize; FACILITIES]) -> Self {
+        let stay = |place| vec![Stay { at: 0, era: 0, place: Some(place), life: 1 }];
+        let mut db = Database {
             timeline: 1,
             salt: 1,
-            sources: Default::default(),
-            rows: std::array::from_fn(|k| row(k, 1, 0, 0, None)),
-            versions: [1; FACILITIES],
+            facilities: zones.map(|zone| Facility {
+                stays: stay(zone),
+                activity: Vec::new(),
+                version: 1,
+                removed_at_version: 0,
+                opened: (0..DATES).find(|date| is_today(&day(*date, zone))),
+            }),
+            banks: std::array::from_fn(|b| Bank { stays: stay(b % FACILITIES), units: Vec::new() }),
+            rows: Default::default(),
             marks: Vec::new(),
             outbox: Vec::new(),
+            notes: Vec::new(),
             next_id: 0,
             generation: 0,
             watermark: None,
+        };
+        // Of the first date nothing is there yet.
+        for k in (0..KEYS).filter(|k| k % DATES > 0) {
+            let day = day(k, zones[k / DATES]);
+            let figures = Figures { activity: 0, stock: is_today(&day).then_some(0), holds_until: None };
+            db.rows[k] = has_begun(&day).then(|| row(k, &day, figures, 1, BEGIN_MS));
         }
+        db
     }
 
     pub fn identity(&self) -> (u32, u32) {
@@ -112,39 +175,88 @@ impl Database {
         self.next_id
     }
 
+    pub fn mark(&mut self, about: About) {
+        let id = self.id();
+        self.marks.push((id, about));
+    }
+
     pub fn stored_watermark(&self) -> Option<Watermark> {
         self.watermark.filter(|(_, of)| *of == self.identity()).map(|(watermark, _)| watermark)
     }
 
-    /// Row and watermark in one statement.
+    /// The figures of a key in the zone of its facility, as a snapshot sees them now.
+    pub fn figures(&self, k: usize, day: &Day, now: i64) -> Figures {
+        let (f, facility) = (k / DATES, &self.facilities[k / DATES]);
+        let of_day = |activity: &&Activity| activity.life == facility.life() && day.contains(PLACES[activity.place]);
+        let activity = facility.activity.iter().filter(of_day).fold(0, |seen, activity| seen | activity.change.bit);
+        if !is_today(day) {
+            return Figures { activity, stock: None, holds_until: None };
+        }
+        let units = || self.banks.iter().filter(|bank| bank.facility() == Some(f)).flat_map(|bank| &bank.units);
+        // What was written is seen, whatever the clock shows; what expires is a matter of the clock.
+        let is_to_come = |change: &&Change| change.is_expiry && change.at > now;
+        let stock = units().filter(|change| !is_to_come(change)).fold(0, |seen, change| seen | change.bit);
+        Figures { activity, stock: Some(stock), holds_until: units().filter(is_to_come).map(|change| change.at).min() }
+    }
+
+    /// Every date of a facility with a row or with data, in that zone, and today.
+    pub fn dates_with_data(&self, f: usize, zone: usize) -> Vec<usize> {
+        let facility = &self.facilities[f];
+        let has_data = |day: &Day| facility.activity.iter().any(|a| a.life == facility.life() && day.contains(PLACES[a.place]));
+        let is_one = |k: &usize| self.rows[*k].is_some() || is_today(&day(*k, zone)) || has_data(&day(*k, zone));
+        (f * DATES..(f + 1) * DATES).filter(is_one).collect()
+    }
+
+    pub fn facility_rows(&self, ids: Option<&[Uuid]>) -> Vec<FacilityRow> {
+        let asked = |f: &usize| ids.is_none_or(|ids| ids.contains(&facility_id(*f)));
+        let row = |f: usize| {
+            let zone = self.facilities[f].zone()?;
+            let row = FacilityRow::new(facility_id(f), String::new(), ZONES[zone].to_owned());
+            Some(FacilityRow { removed_at_version: self.facilities[f].removed_at_version, ..row })
+        };
+        (0..FACILITIES).filter(asked).filter_map(row).collect()
+    }
+
+    fn found(&self, keys: &[usize], of: (u32, u32)) -> TableRead {
+        let rows = keys.iter().filter_map(|k| self.rows[*k].clone()).collect();
+        let zone = |k: &usize| Some((key(*k).0, ZONES[self.facilities[*k / DATES].zone()?].to_owned()));
+        let zones: HashMap<Uuid, String> = keys.iter().filter_map(zone).collect();
+        TableRead { rows, zones, epoch: epoch(of), watermark: self.stored_watermark(), replica: None }
+    }
+
+    /// Rows, zones and watermark in one statement.
     pub fn read(&self, keys: &[usize]) -> TableRead {
-        let rows = keys.iter().map(|k| self.rows[*k].clone()).collect();
-        TableRead { rows, zones: zones(), epoch: epoch(self.identity()), watermark: self.stored_watermark(), replica: None }
+        self.found(keys, self.identity())
     }
 
     /// The same on a streaming replica, which knows the epoch of its watermark only.
     pub fn read_nearby(&self, k: usize) -> Option<TableRead> {
         let (watermark, of) = self.watermark?;
-        let rows = vec![self.rows[k].clone()];
-        Some(TableRead { rows, zones: zones(), epoch: epoch(of), watermark: Some(watermark), replica: None })
+        Some(TableRead { watermark: Some(watermark), ..self.found(&[k], of) })
     }
 
-    pub fn observe(&self, now: i64, batch: usize, arrived: bool) -> Observation {
-        let mark = |(id, k): &(i64, usize)| Mark {
-            id: *id,
-            kind: MarkKind::Activity,
-            facility_id: Some(key(*k).0),
-            span: Some((*k as i64, *k as i64)),
-            blood_bank_id: None,
+    /// A mark as a look sees it. One that names a bank is about the facility that this is in now: about none where it is nowhere.
+    pub fn seen(&self, (id, about): &(i64, About), is_bank_resolved: bool) -> Mark {
+        let at = |place: usize| Some((PLACES[place], PLACES[place]));
+        let (kind, facility, span) = match *about {
+            About::Activity { facility, place } => (MarkKind::Activity, Some(facility), at(place)),
+            About::Bank { bank, .. } if is_bank_resolved => (MarkKind::Stock, self.banks[bank].facility(), None),
+            About::Bank { was_in, .. } => (MarkKind::Stock, was_in, None),
+            About::Stock { facility } => (MarkKind::Stock, Some(facility), None),
+            About::Facility { facility } => (MarkKind::Facility, Some(facility), None),
         };
+        Mark { id: *id, kind, facility_id: Some(facility.map_or(Uuid::nil(), facility_id)), span, blood_bank_id: None }
+    }
+
+    pub fn observe(&self, now: i64, batch: usize, arrived: bool, is_bank_resolved: bool) -> Observation {
         Observation {
             at_ms: now,
-            marks: self.marks.iter().take(batch).map(mark).collect(),
-            strays: Vec::new(),
+            marks: self.marks.iter().take(batch).map(|mark| self.seen(mark, is_bank_resolved)).collect(),
+            strays: Vec::new(), // banks are resolved above
             triggers: Triggers::default(),
             outbox: self.outbox.iter().take(batch).map(|(id, k, version)| (*id, key(*k).0, key(*k).1, *version)).collect(),
-            changed_facilities: Vec::new(),
-            expiry_due: self.rows.iter().any(|row| row.next_expires_at_ms.is_some_and(|at| at <= now)),
+            changed_facilities: self.notes.iter().take(batch).map(|(id, f)| (*id, facility_id(*f))).collect(),
+            expiry_due: !self.expiring(now).is_empty(),
             epoch: epoch(self.identity()),
             generation: self.generation,
             stored_watermark: self.stored_watermark(),
@@ -154,6 +266,11 @@ impl Database {
             arrived,
             leads: true,
         }
+    }
+
+    pub fn expiring(&self, until: i64) -> Vec<usize> {
+        let is_due = |row: &SummaryRow| row.next_expires_at_ms.is_some_and(|at| at <= until);
+        (0..KEYS).filter(|k| self.rows[*k].as_ref().is_some_and(is_due)).collect()
     }
 
     pub fn store_watermark(&mut self, watermark: Watermark, of: &Epoch) -> bool {
@@ -179,7 +296,15 @@ impl Database {
         }
     }
 
-    pub fn forget(&mut self, ids: &[i64]) {
-        self.outbox.retain(|(id, ..)| !ids.contains(id));
+    pub fn forget(&mut self, outbox: &[i64], notes: &[i64]) {
+        self.outbox.retain(|(id, ..)| !outbox.contains(id));
+        self.notes.retain(|(id, _)| !notes.contains(id));
+    }
+
+    /// Deletes the rows of a facility that is gone, and ends that life.
+    pub fn remove_rows(&mut self, id: &Uuid) {
+        let f = facility_of(id);
+        self.facilities[f].removed_at_version = self.facilities[f].version;
+        (f * DATES..(f + 1) * DATES).for_each(|k| self.rows[k] = None);
     }
 }

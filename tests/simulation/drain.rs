@@ -1,18 +1,25 @@
 //! A replica's looks and passes. What a pass may publish, forget and announce is decided by the drain's own parts.
 
+use std::collections::BTreeMap;
+
 use facility_summary::{
     cache::memory::Vantage,
     changes::{Appended, Message},
     jobs::drain::{Known, Leftovers, Proof, Verdict},
-    store::{Epoch, Observation},
+    store::{Epoch, Mark, MarkKind, Observation},
 };
 
+use uuid::Uuid;
+
 use crate::{
-    database::{KEYS, epoch, index},
+    database::{About, epoch},
+    directory,
     mutants::Mutant,
-    refresh::{Cause, refresh},
+    places::{facility_of, index},
+    refresh::{Work, refresh},
+    sources::is_bank_resolved,
     stream,
-    world::{Sim, called},
+    world::{Lock, Sim, called},
 };
 
 /// A look, by a replica that does not lead.
@@ -32,6 +39,8 @@ struct Look {
     /// Taken before it.
     vantage: Vantage,
     seen: Observation,
+    /// What each mark named.
+    about: Vec<About>,
 }
 
 /// What follows from a look is stored over the connection of the last one, which no restart of the database's server outlives.
@@ -46,11 +55,15 @@ fn is_cut_short(sim: &Sim, r: usize) -> bool {
 async fn run_once(sim: &Sim, r: usize) {
     let batch = sim.world().pace.batch;
     let mut look = observe(sim, r, batch).await;
+    let has_missed = sim.world().replicas[r].has_missed;
+    if has_missed {
+        directory::catch_up(sim, r).await;
+    }
     look.seen.expiry_due &= !sim.breaks(Mutant::IgnoresExpiries);
     let mut proof = Proof::of(&look.vantage, &look.seen);
     proof.show(show_leftovers(sim, r, &look).await);
     let seen = &look.seen;
-    proof.deal_with(deal_with(sim, r, seen).await && seen.marks.len() < batch);
+    proof.deal_with(deal_with(sim, r, &look).await && seen.marks.len() < batch);
     if seen.expiry_due {
         proof.deal_with(expire(sim, r, seen.at_ms).await);
     }
@@ -74,16 +87,27 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         let caught_up = sim.world().replicas[r].following.caught_up();
         let (vantage, heard_ms) = (memory.vantage(), memory.watermark_ms());
         sim.step().await;
+        let about;
         let seen = {
             let world = &mut *sim.world();
             world.replicas[r].ahead = 0;
             world.replicas[r].looks += 1;
             let arrived = world.replicas[r].connection.replace(world.run) != Some(world.run);
-            world.db.observe(world.now, batch, arrived)
+            world.replicas[r].has_missed |= arrived && world.pace.is_alone;
+            about = world.db.marks.iter().take(batch).map(|(_, about)| *about).collect();
+            world.db.observe(world.now, batch, arrived, is_bank_resolved(world))
         };
         sim.step().await;
-        if enter(sim, r, &seen.epoch).await {
+        let is_new = enter(sim, r, &seen.epoch).await;
+        if is_new {
             sim.world().replicas[r].known = Known::default();
+        }
+        let has_new_directory = sim.world().replicas[r].has_new_directory;
+        if has_new_directory {
+            directory::catch_up(sim, r).await;
+            sim.world().replicas[r].has_new_directory = false;
+        }
+        if is_new {
             continue;
         }
         let heard = (!sim.is_alone()).then_some((vantage.position, heard_ms));
@@ -108,7 +132,7 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         if heard_ms > seen.at_ms + CLOCK_TOLERANCE_MS {
             sim.world().judge.lie = Some(format!("a look at {} ms leaves what was proven as of {heard_ms}", seen.at_ms));
         }
-        return Look { vantage, seen };
+        return Look { vantage, seen, about };
     }
 }
 
@@ -129,6 +153,10 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     sim.tell(called(r), || format!("enters the history {epoch}"));
     // As `Changes::enter` does it.
     if before.is_some() {
+        if !sim.breaks(Mutant::KeepsOldDirectory) {
+            sim.directory(r).start_over();
+            sim.step().await;
+        }
         sim.start_over(r);
         sim.step().await;
     }
@@ -139,6 +167,7 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     }
     let world = &mut *sim.world();
     world.replicas[r].entered = Some(epoch.clone());
+    world.replicas[r].has_new_directory = before.is_some() && world.mutant != Some(Mutant::KeepsOldDirectory);
     world.judge.forget(r);
     before.is_some()
 }
@@ -146,9 +175,10 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
 /// Publishes what nobody else has, and forgets what has come by.
 async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     let Look { vantage, seen, .. } = look;
-    if seen.outbox.is_empty() {
+    if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {
         return true;
     }
+    let told = tell_facilities(sim, r, seen).await;
     let (memory, batch) = (sim.memory(r), sim.world().pace.batch);
     let generation = (!sim.is_alone() && !sim.breaks(Mutant::ShownInAnyGeneration)).then_some(seen.generation);
     let mut left = Leftovers::of(seen, |key, version| memory.has_seen(generation, key, version));
@@ -164,15 +194,26 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
         }
     }
     sim.hang().await;
+    let notes: Vec<i64> = if told { seen.changed_facilities.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
     let forgets_all = sim.breaks(Mutant::ForgetsUnpublished);
     let ids = if forgets_all { seen.outbox.iter().map(|(id, ..)| *id).collect() } else { left.shown() };
     if is_cut_short(sim, r) {
         return false;
     }
     let world = &mut *sim.world();
-    world.db.forget(&ids);
+    world.db.forget(&ids, &notes);
     world.committed();
-    left.are_shown(batch)
+    left.are_shown(batch) && told && seen.changed_facilities.len() < batch
+}
+
+/// Has every replica read the facilities again that were registered, changed or removed.
+async fn tell_facilities(sim: &Sim, r: usize, seen: &Observation) -> bool {
+    let ids: Vec<Uuid> = seen.changed_facilities.iter().map(|(_, id)| *id).collect();
+    if ids.is_empty() || sim.breaks(Mutant::KeepsFacilitiesToItself) {
+        return true;
+    }
+    directory::reload(sim, r, &ids).await;
+    append(sim, r, seen.generation, &Message::Facilities(ids)).await
 }
 
 /// Whether the message stands in the stream of that generation now. Where there is none, one begins.
@@ -201,25 +242,84 @@ async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool
     }
 }
 
-/// Refreshes what the marks point at.
-async fn deal_with(sim: &Sim, r: usize, seen: &Observation) -> bool {
-    let mut all = true;
-    for k in 0..KEYS {
-        let ids: Vec<i64> = seen.marks.iter().filter(|mark| mark.span == Some((k as i64, k as i64))).map(|mark| mark.id).collect();
-        if !ids.is_empty() {
-            all &= refresh(sim, r, k, Cause::Marks(&ids)).await;
-        }
+/// Refreshes what the marks point at, facility by facility.
+async fn deal_with(sim: &Sim, r: usize, look: &Look) -> bool {
+    let marks: Vec<_> = look.seen.marks.iter().cloned().zip(look.about.iter().copied()).collect();
+    let is_known = |id: &Uuid| sim.directory(r).get(*id).is_some();
+    let id = |mark: &Mark| mark.facility_id.expect("no mark is about all");
+    let mut to_read: Vec<Uuid> =
+        marks.iter().filter(|(mark, _)| mark.kind == MarkKind::Facility || !is_known(&id(mark))).map(|(mark, _)| id(mark)).collect();
+    to_read.sort_unstable();
+    to_read.dedup();
+    if !to_read.is_empty() {
+        directory::reload(sim, r, &to_read).await;
     }
-    all
+    let mut by_facility: BTreeMap<Uuid, Vec<_>> = BTreeMap::new();
+    marks.into_iter().for_each(|mark| by_facility.entry(id(&mark.0)).or_default().push(mark));
+    let mut all = true;
+    for (id, marks) in by_facility {
+        let is_gone = !is_known(&id);
+        if is_gone && remove(sim, r, id, &marks).await != Some(Removed::IsBack) {
+            continue; // where a lock is held, the marks are there still
+        }
+        all &= refresh(sim, r, Work::Marks(marks)).await.is_ok();
+    }
+    let world = sim.world();
+    all && !look.seen.marks.iter().any(|mark| world.db.marks.iter().any(|(id, _)| *id == mark.id))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Removed {
+    Yes,
+    IsBack,
+}
+
+/// Removes the rows of a facility that is gone, with its marks. `None` where somebody holds its lock. As `Drain::remove` does it.
+async fn remove(sim: &Sim, r: usize, id: Uuid, marks: &[(Mark, About)]) -> Option<Removed> {
+    let is_one = |(id, about): &(i64, About)| marks.iter().any(|(mark, of)| mark.id == *id && of == about);
+    let run = sim.world().run;
+    if id.is_nil() {
+        // Marks of banks that are nowhere.
+        let world = &mut *sim.world();
+        world.db.marks.retain(|mark| !is_one(mark));
+        world.committed();
+        return Some(Removed::Yes);
+    }
+    sim.step().await;
+    let lock = Lock::take(sim, facility_of(&id), false).await?;
+    let is_back = sim.world().db.facilities[facility_of(&id)].zone().is_some();
+    if is_back && !sim.breaks(Mutant::RemovesBlindly) {
+        drop(lock);
+        directory::reload(sim, r, &[id]).await;
+        return Some(Removed::IsBack);
+    }
+    sim.step().await;
+    {
+        let world = &mut *sim.world();
+        if world.run != run {
+            return None;
+        }
+        world.db.marks.retain(|mark| !is_one(mark));
+        world.db.remove_rows(&id);
+        let note = world.db.id();
+        world.db.notes.push((note, facility_of(&id)));
+        world.committed();
+    }
+    drop(lock);
+    sim.tell(called(r), || format!("removes the rows of facility {}", facility_of(&id)));
+    directory::reload(sim, r, &[id]).await;
+    Some(Removed::Yes)
 }
 
 async fn expire(sim: &Sim, r: usize, until: i64) -> bool {
     sim.step().await;
-    let due = |k: &usize| sim.world().db.rows[*k].next_expires_at_ms.is_some_and(|at| at <= until);
-    let due: Vec<usize> = (0..KEYS).filter(due).collect();
+    let due = sim.world().db.expiring(until);
     let mut all = true;
     for k in due {
-        all &= refresh(sim, r, k, Cause::Asked).await;
+        // One that the directory does not know is gone, or is for the next look.
+        if sim.directory(r).get(crate::places::key(k).0).is_some() {
+            all &= refresh(sim, r, Work::Day(k)).await.is_ok();
+        }
     }
     all
 }
@@ -230,7 +330,7 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
     let (proof, at_ms) = match sim.breaks(Mutant::WatermarkOfLater) {
         true => {
             let later = sim.world().now;
-            (Proof::of(vantage, &Observation { at_ms: later, ..sim.world().db.observe(later, 0, false) }), later)
+            (Proof::of(vantage, &Observation { at_ms: later, ..sim.world().db.observe(later, 0, false, true) }), later)
         }
         false => (proof, seen.at_ms),
     };
@@ -253,7 +353,15 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
         world.committed();
     }
     sim.memory(r).advance_table(at_ms);
-    if let Some(message) = announcement.filter(|_| !sim.breaks(Mutant::AnnouncesUnstored)) {
-        append(sim, r, seen.generation, &message).await;
+    if announcement.is_some() && std::mem::take(&mut sim.world().replicas[r].has_missed) {
+        sim.memory(r).lose_continuity(None);
+    }
+    let directory = sim.directory(r);
+    let directory_epoch = directory.epoch();
+    if let Some(message) = announcement.filter(|_| !sim.breaks(Mutant::AnnouncesUnstored))
+        && append(sim, r, seen.generation, &message).await
+        && sim.is_alone()
+    {
+        directory.prove(directory_epoch, at_ms);
     }
 }

@@ -1,5 +1,7 @@
 //! Reads past memory: from the primary, from a streaming replica, from Redis.
 
+use std::collections::HashMap;
+
 use facility_summary::{
     cache::memory::{Fill, Vantage},
     domain::summary::SummaryRow,
@@ -8,13 +10,15 @@ use facility_summary::{
 use rand::RngExt;
 
 use crate::{
-    database::{day, facility_of},
     mutants::Mutant,
+    places::{DATES, day, facility_id, told, zone_of},
     refresh::pass_on,
     world::{Sim, called},
 };
 
 pub async fn from_primary(sim: Sim, r: usize, k: usize) {
+    let Some(located) = sim.directory(r).get(facility_id(k / DATES)) else { return };
+    let day = day(k, zone_of(&located.zone.name));
     let now = sim.world().clock(r);
     let memory = sim.memory(r);
     let (vantage, table_ms) = (memory.vantage(), memory.table_ms());
@@ -24,15 +28,20 @@ pub async fn from_primary(sim: Sim, r: usize, k: usize) {
         sim.step().await;
         read.watermark = sim.world().db.read(&[]).watermark;
     }
+    if sim.breaks(Mutant::ZoneOfTheDirectory) {
+        read.zones = HashMap::from([(located.id, located.zone.name.clone())]);
+    }
     sim.step().await;
     let serves = sim.epoch(r).as_ref() == Some(&read.epoch) || sim.breaks(Mutant::FillsOldHistory);
-    let Some(found) = Found::on_primary(read, &facility_of(k), &day(k), &vantage, table_ms, now).filter(|_| serves) else { return };
+    let Some(found) = Found::on_primary(read, &located, &day, &vantage, table_ms, now).filter(|_| serves) else { return };
     if let Some(vantage) = keep(&sim, r, &found, vantage, "the primary").await {
-        pass_on(&sim, r, &vantage, &SummaryRow { as_of_ms: found.as_of_ms, ..found.row }, false).await;
+        pass_on(&sim, r, &vantage, &[&SummaryRow { as_of_ms: found.as_of_ms, ..found.row }], false).await;
     }
 }
 
 pub async fn from_standby(sim: Sim, r: usize, k: usize) {
+    let Some(located) = sim.directory(r).get(facility_id(k / DATES)) else { return };
+    let day = day(k, zone_of(&located.zone.name));
     let now = sim.world().clock(r);
     let vantage = sim.vantage(r);
     sim.step().await;
@@ -43,9 +52,7 @@ pub async fn from_standby(sim: Sim, r: usize, k: usize) {
     };
     sim.step().await;
     let serves = |epoch: &_| sim.epoch(r).as_ref() == Some(epoch) || sim.breaks(Mutant::FillsOldHistory);
-    let Some(found) = read.filter(|read| serves(&read.epoch)).and_then(|read| Found::nearby(read, &facility_of(k), &day(k), now)) else {
-        return;
-    };
+    let Some(found) = read.filter(|read| serves(&read.epoch)).and_then(|read| Found::nearby(read, &located, &day, now)) else { return };
     let since = if sim.breaks(Mutant::TrustsLaggingReplicas) { vantage.position } else { found.since };
     keep(&sim, r, &Found { since, ..found }, vantage, "a standby").await;
 }
@@ -54,6 +61,7 @@ pub async fn from_redis(sim: Sim, r: usize, k: usize) {
     if !sim.world().replicas[r].following.is_vouched_for() {
         return;
     }
+    let Some(located) = sim.directory(r).get(facility_id(k / DATES)) else { return };
     let vantage = sim.vantage(r);
     sim.step().await;
     let Some(epoch) = sim.epoch(r) else { return };
@@ -65,7 +73,7 @@ pub async fn from_redis(sim: Sim, r: usize, k: usize) {
     };
     sim.step().await;
     let now = sim.world().clock(r);
-    let Some(found) = found.and_then(|found| Found::in_redis(found, &day(k), now)) else { return };
+    let Some(found) = found.and_then(|found| Found::in_redis(found, &day(k, zone_of(&located.zone.name)), now)) else { return };
     let since = if sim.breaks(Mutant::TrustsRedis) { vantage.position } else { found.since };
     keep(&sim, r, &Found { since, ..found }, vantage, "Redis").await;
 }
@@ -93,7 +101,7 @@ async fn keep(sim: &Sim, r: usize, found: &Found, vantage: Vantage, from: &str) 
     let kept = matches!(found.keep(&memory, &vantage), Fill::Kept(_));
     sim.tell(called(r), || {
         let what = if kept { "keeps" } else { "throws away" };
-        format!("{what} version {} as of {} since {:?} of {from}", found.row.summary.version, found.as_of_ms, found.since)
+        format!("{what} version {} as of {} since {:?} of {from}", found.row.summary.version, told(found.as_of_ms), found.since)
     });
     kept.then_some(vantage)
 }

@@ -1,47 +1,70 @@
 //! Asks of each answer whether it lacks a change committed at or before the time that it claims.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
-use facility_summary::{cache::memory::Entry, store::Epoch};
+use facility_summary::{
+    cache::memory::Entry,
+    domain::summary::{Bounds, Summary},
+    store::Epoch,
+};
 
 use crate::{
-    database::{CHANGES, Change, Database, KEYS, key},
+    database::Database,
+    mutants::Mutant,
+    places::{BANKS, DATES, FACILITIES, KEYS, day, facility_id, has_begun, key, told, zone_of},
+    truth::{Answer, Claim},
     world::World,
 };
 
 /// How a history began.
 #[derive(Debug, Clone, Copy)]
-struct Beginning {
+pub struct Beginning {
     /// Restores before it.
     restores: usize,
     era: usize,
 }
 
-/// A restore, or a failover that lost something: what the sources were like before it.
+/// A restore, or a failover that lost something: what the database was like before it.
 struct Restore {
     at: i64,
-    sources: [Vec<Change>; KEYS],
+    before: Rc<Database>,
 }
 
-/// An entry, and the instant that it was claimed to be exact as of.
-type Asked = (Arc<Entry>, i64);
+/// What has bits of its own for its changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Facility(usize),
+    Bank(usize),
+}
+
+/// Changes that a schedule has room for: each is a bit of the figures.
+const CHANGES: u32 = 62;
+const CHANGES_OF_A_BANK: u32 = CHANGES / BANKS as u32;
+
+/// The bits of a bank's units.
+pub fn bank_bits(bank: usize) -> i64 {
+    ((1 << CHANGES_OF_A_BANK) - 1) << (CHANGES_OF_A_BANK * bank as u32)
+}
+
+/// What was answered last, from which entry, and as of when: the same again gets the same verdict.
+type Asked = (Option<Arc<Entry>>, Option<usize>, i64);
 
 pub struct Judge {
     beginnings: HashMap<Epoch, Beginning>,
     restores: Vec<Restore>,
     /// The clock's last instant of each era before this one.
     era_ends: Vec<i64>,
-    /// What each replica answered last, of each key, while it holds it.
+    /// What each replica holds of each key, while it does.
     versions: [[i64; KEYS]; 3],
-    /// Changes of each key so far, those that were lost included: each has a bit of its own.
-    changes: [u32; KEYS],
-    /// What was asked of last, and as of when: the same again gets the same verdict.
+    /// Changes so far, those that were lost included: each has a bit of its own.
+    changes: [u32; FACILITIES + BANKS],
     asked: [[Option<Asked>; KEYS]; 3],
     /// What a replica should not have done, be its answers right so far.
     pub lie: Option<String>,
     pub answers: u64,
     /// Answers that were proven beyond their own reading.
     pub proven: u64,
+    pub lists: u64,
 }
 
 impl Judge {
@@ -51,11 +74,12 @@ impl Judge {
             restores: Vec::new(),
             era_ends: Vec::new(),
             versions: [[0; KEYS]; 3],
-            changes: [0; KEYS],
+            changes: Default::default(),
             asked: Default::default(),
             lie: None,
             answers: 0,
             proven: 0,
+            lists: 0,
         }
     }
 
@@ -69,14 +93,19 @@ impl Judge {
         self.beginnings.entry(epoch).or_insert(beginning);
     }
 
-    /// A bit that no other change of the key has, if there is one left.
-    pub fn new_bit(&mut self, k: usize) -> Option<i64> {
-        self.changes[k] += 1;
-        (self.changes[k] <= CHANGES).then(|| 1 << (self.changes[k] - 1))
+    /// A bit that no other change of this has, if there is one left.
+    pub fn new_bit(&mut self, of: Of) -> Option<i64> {
+        let (place, first, most) = match of {
+            Of::Facility(f) => (f, 0, CHANGES),
+            Of::Bank(bank) => (FACILITIES + bank, CHANGES_OF_A_BANK * bank as u32, CHANGES_OF_A_BANK),
+        };
+        self.changes[place] += 1;
+        let nth = self.changes[place];
+        (nth <= most).then(|| 1 << (first + nth - 1))
     }
 
     pub fn restore(&mut self, at: i64, before: &Database) {
-        self.restores.push(Restore { at, sources: before.sources.clone() });
+        self.restores.push(Restore { at, before: Rc::new(before.clone()) });
     }
 
     /// A replica takes the database for one that has lost something: everything is dropped for it, which is to have its reason.
@@ -95,73 +124,110 @@ impl Judge {
         self.asked[r] = Default::default();
     }
 
-    /// A replica's answers, one for each key that it holds.
+    /// How the history began that a replica serves, if it serves one.
+    pub fn beginning(world: &World, r: usize) -> Option<Beginning> {
+        world.replicas[r].entered.as_ref().map(|epoch| world.judge.beginnings[epoch])
+    }
+
+    /// A replica's answers from memory and directory, for each key: `today` is one of them.
     pub fn check(world: &mut World, r: usize) -> Result<(), String> {
-        let replica = &world.replicas[r];
-        let judge = &mut world.judge;
-        if let Some(lie) = judge.lie.take() {
+        if let Some(lie) = world.judge.lie.take() {
             return Err(lie);
         }
-        let Some(beginning) = replica.entered.as_ref().map(|epoch| judge.beginnings[epoch]) else { return Ok(()) };
-        for k in 0..KEYS {
-            let Some(entry) = replica.memory.get(&key(k)) else {
-                judge.versions[r][k] = 0;
-                continue;
-            };
-            let as_of = replica.memory.exact_as_of_ms(&entry);
-            if judge.asked[r][k].as_ref().is_some_and(|(asked, at)| Arc::ptr_eq(asked, &entry) && *at == as_of) {
-                continue;
-            }
-            judge.asked[r][k] = Some((entry.clone(), as_of));
-            judge.answers += 1;
-            judge.proven += u64::from(as_of > entry.as_of_ms);
-            let said = || format!("version {} of key {k}, exact as of {as_of} ms, as of {} by itself", entry.version, entry.as_of_ms);
-            if entry.version < judge.versions[r][k] {
-                return Err(format!("{}: it held version {} just before", said(), judge.versions[r][k]));
-            }
-            if beginning.era == judge.era() && as_of > world.now {
-                return Err(format!("{}: that is yet to come", said()));
-            }
-            judge.versions[r][k] = entry.version;
-            judge.judge(&world.db, k, &entry, as_of.min(world.now), beginning).map_err(|lie| format!("{}: {lie}", said()))?;
+        let Some(beginning) = Judge::beginning(world, r).filter(|_| world.replicas[r].directory.is_loaded()) else { return Ok(()) };
+        (0..KEYS).try_for_each(|k| Judge::check_key(world, r, k, beginning))
+    }
+
+    fn check_key(world: &mut World, r: usize, k: usize, beginning: Beginning) -> Result<(), String> {
+        let (replica, mutant) = (&world.replicas[r], world.mutant);
+        let held = replica.memory.get(&key(k));
+        let version = held.as_ref().map_or(0, |held| held.version);
+        if held.is_some() && version < world.judge.versions[r][k] {
+            return Err(format!("it holds version {version} of key {k}, and held version {} just before", world.judge.versions[r][k]));
         }
+        world.judge.versions[r][k] = version;
+        let directory_ms = match mutant {
+            Some(Mutant::DirectoryCountsUnread) => replica.memory.watermark_ms(),
+            _ => replica.directory.exact_as_of_ms(),
+        };
+        let located = replica.directory.locate(facility_id(k / DATES));
+        let zone = located.map(|located| zone_of(&located.facility.zone.name));
+        let (answer, entry, as_of) = match zone {
+            None => (Answer::Gone, None, directory_ms),
+            Some(zone) if !has_begun(&day(k, zone)) => (Answer::NotBegun { zone }, None, directory_ms),
+            Some(zone) => {
+                let is_of = |entry: &Arc<Entry>| match mutant {
+                    Some(Mutant::AnyDayOfThatName) => Bounds::are_of(None, entry.as_of_ms, &day(k, zone)),
+                    _ => entry.is_of(&day(k, zone)),
+                };
+                let Some(entry) = held.filter(is_of) else { return Ok(()) };
+                let as_of = match mutant {
+                    Some(Mutant::HitsWithoutDirectory) => replica.memory.exact_as_of_ms(&entry),
+                    _ => replica.memory.exact_as_of_ms_within(&entry, directory_ms),
+                };
+                let summary: Summary = serde_json::from_slice(&entry.body()).expect("a body is a summary");
+                let (activity, stock) = (summary.total_transferred, summary.total_stock);
+                let has_row = summary.version > 0;
+                (Answer::Figures { zone, activity, stock, has_row }, Some(entry), as_of)
+            }
+        };
+        if as_of == i64::MIN {
+            return Ok(()); // nothing is known yet
+        }
+        let judge = &mut world.judge;
+        let is_same = |(of, in_zone, at): &Asked| {
+            let is_of = of.as_ref().map(Arc::as_ptr) == entry.as_ref().map(Arc::as_ptr);
+            is_of && *in_zone == zone && *at == as_of
+        };
+        if judge.asked[r][k].as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        judge.answers += 1;
+        judge.proven += u64::from(entry.as_ref().is_some_and(|entry| as_of > entry.as_of_ms));
+        if beginning.era == judge.era() && as_of > world.now {
+            return Err(format!("{answer:?} of key {k} as of {} ms: that is yet to come", told(as_of)));
+        }
+        judge.judge(&world.db, k, answer, as_of.min(world.now), beginning).map_err(|lie| {
+            let itself = entry
+                .as_ref()
+                .map_or(String::new(), |entry| format!("version {}, as of {} ms by itself, ", entry.version, told(entry.as_of_ms)));
+            format!("{answer:?} of key {k}, {itself}exact as of {} ms: {lie}", told(as_of))
+        })?;
+        judge.asked[r][k] = Some((entry, zone, as_of));
         Ok(())
     }
 
     /// `as_of` is never later than the clock shows: what is yet to come by it has not happened.
-    fn judge(&self, db: &Database, k: usize, entry: &Entry, as_of: i64, beginning: Beginning) -> Result<(), String> {
-        let seen = seen_by(entry);
+    fn judge(&self, db: &Database, k: usize, answer: Answer, as_of: i64, beginning: Beginning) -> Result<(), String> {
+        self.in_one_of_its_worlds(db, as_of, beginning, |claim, db| claim.judge(db, k, answer))
+    }
+
+    /// A list of one date, by facility; those that are not in it included.
+    pub fn check_list(world: &mut World, date: usize, answers: &[Option<Answer>], as_of: i64, beginning: Beginning) -> Result<(), String> {
+        world.judge.lists += 1;
+        let (judge, as_of) = (&world.judge, as_of.min(world.now));
+        answers.iter().enumerate().try_for_each(|(f, answer)| {
+            let k = f * DATES + date;
+            let judged = judge.in_one_of_its_worlds(&world.db, as_of, beginning, |claim, db| match answer {
+                Some(answer) => claim.judge(db, k, *answer),
+                None => claim.judge_absence(db, k),
+            });
+            judged.map_err(|lie| format!("a list of date {date} as of {} ms, {answer:?} of facility {f}: {lie}", told(as_of)))
+        })
+    }
+
+    fn in_one_of_its_worlds(
+        &self,
+        db: &Database,
+        as_of: i64,
+        beginning: Beginning,
+        is_true: impl Fn(&Claim, &Database) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let claim = Claim { as_of, era_ends: &self.era_ends };
         // Of what was restored since its history began a replica can know only by what it has read since then.
-        let unnoticed = self.restores[beginning.restores..].iter().filter(|restore| as_of <= restore.at).map(|restore| &restore.sources);
-        let verdicts = unnoticed.chain([&db.sources]).map(|sources| self.compare(&sources[k], seen, as_of));
+        let unnoticed = self.restores[beginning.restores..].iter().filter(|restore| as_of <= restore.at).map(|restore| &*restore.before);
+        let verdicts = unnoticed.chain([db]).map(|db| is_true(&claim, db));
         // By the last, the database's own, where none will do.
         verdicts.reduce(|before, this| before.or(this)).unwrap_or(Ok(()))
     }
-
-    fn compare(&self, changes: &[Change], seen: i64, as_of: i64) -> Result<(), String> {
-        if seen & !all_of(changes) != 0 {
-            return Err("it shows what was lost".into());
-        }
-        let lacks = |change: &&Change| {
-            // What the clock showed before it was set back may have been proven then: rows carry such instants still.
-            let counts = self.era_ends.iter().take(change.era).all(|end| as_of > *end);
-            change.at <= as_of && counts && seen & change.bit != change.bit
-        };
-        match changes.iter().find(lacks) {
-            Some(change) => Err(format!("it lacks the change of {} ms", change.at)),
-            None => Ok(()),
-        }
-    }
-}
-
-fn all_of(changes: &[Change]) -> i64 {
-    changes.iter().fold(0, |all, change| all | change.bit)
-}
-
-/// The changes that the figures have seen, read from the body as a client would.
-fn seen_by(entry: &Entry) -> i64 {
-    const FIELD: &[u8] = b"\"total_transferred\":";
-    let body = entry.body();
-    let at = body.windows(FIELD.len()).position(|window| window == FIELD).expect("a body has all fields") + FIELD.len();
-    body[at..].iter().take_while(|c| c.is_ascii_digit()).fold(0, |number, c| number * 10 + i64::from(c - b'0'))
 }

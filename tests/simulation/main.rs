@@ -8,15 +8,21 @@
 
 mod by_hand;
 mod database;
+mod directory;
 mod drain;
 mod fills;
 mod judge;
+mod lists;
 mod mutants;
 mod pace;
+mod places;
 mod redis;
 mod refresh;
 mod schedule;
+mod sources;
+mod stage;
 mod stream;
+mod truth;
 mod world;
 
 use std::{
@@ -26,9 +32,9 @@ use std::{
     time::Instant,
 };
 
-use by_hand::play;
 use mutants::Mutant;
 use schedule::{Asked, run};
+use stage::play;
 
 /// For an optimized build, as `make simulate` makes it.
 const SCHEDULES: u64 = 100_000;
@@ -62,13 +68,14 @@ fn first_lie(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (u64, Stri
             })?;
             asked.answers += of_one.answers;
             asked.proven += of_one.proven;
+            asked.lists += of_one.lists;
         }
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().expect("a schedule does not panic")).try_fold(Asked::default(), |all, one| {
             let one = one?;
-            Ok(Asked { answers: all.answers + one.answers, proven: all.proven + one.proven })
+            Ok(Asked { answers: all.answers + one.answers, proven: all.proven + one.proven, lists: all.lists + one.lists })
         })
     })
 }

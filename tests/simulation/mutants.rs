@@ -69,10 +69,44 @@ pub enum Mutant {
     WatermarkOfLater,
     /// Expiries that are due are no reason to wait with a watermark, and entries do not know of theirs.
     IgnoresExpiries,
+    /// A mark is resolved once, and after a change of zone taken for the date of that name.
+    RezonesMarks,
+    /// Which days a change of zone is about is asked before the lock, and not once it is held.
+    DaysBeforeLock,
+    /// A mark names the facility that a bank was in for the statement, and not the bank.
+    BankOfTheStatement,
+    /// The rows of a facility are removed without looking again, once it is locked, whether it is gone.
+    RemovesBlindly,
+    /// Of a facility that has come back the versions of its former life count.
+    NoFenceOfLives,
+    /// Figures of another zone's day of that name are taken for the day's.
+    AnyDayOfThatName,
+    /// A hit claims what watermarks prove, whatever the directory is exact as of.
+    HitsWithoutDirectory,
+    /// A watermark counts for the directory before what was heard of facilities is read.
+    DirectoryCountsUnread,
+    /// The first message after a start does not make the directory be read again.
+    TrustsItsFirstDirectory,
+    /// What the drain finds of facilities is not told in the stream.
+    KeepsFacilitiesToItself,
+    /// A row of the table is taken without the zone of its own snapshot.
+    ZoneOfTheDirectory,
+    /// So are the rows of a list.
+    ListsWithoutZones,
+    /// A list claims what is proven of the table, whatever the directory is exact as of.
+    ListsWithoutDirectory,
+    /// The directory does not start over in another history.
+    KeepsOldDirectory,
+    /// A change of zone leaves the rows of days that have not begun in the new zone as they are.
+    LeavesRowsOfTheZoneBefore,
+    /// The day of that name in another zone keeps the version, where its figures are the same.
+    KeepsTheVersionOfTheZoneBefore,
+    /// A refresh deletes the marks of a facility that was removed since the look, and the look's instant is announced.
+    DropsMarksOfTheGone,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 29] = [
+    pub const ALL: [Mutant; 46] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -102,6 +136,23 @@ impl Mutant {
         Mutant::WatermarkReadLater,
         Mutant::WatermarkOfLater,
         Mutant::IgnoresExpiries,
+        Mutant::RezonesMarks,
+        Mutant::DaysBeforeLock,
+        Mutant::BankOfTheStatement,
+        Mutant::RemovesBlindly,
+        Mutant::NoFenceOfLives,
+        Mutant::AnyDayOfThatName,
+        Mutant::HitsWithoutDirectory,
+        Mutant::DirectoryCountsUnread,
+        Mutant::TrustsItsFirstDirectory,
+        Mutant::KeepsFacilitiesToItself,
+        Mutant::ZoneOfTheDirectory,
+        Mutant::ListsWithoutZones,
+        Mutant::ListsWithoutDirectory,
+        Mutant::KeepsOldDirectory,
+        Mutant::LeavesRowsOfTheZoneBefore,
+        Mutant::KeepsTheVersionOfTheZoneBefore,
+        Mutant::DropsMarksOfTheGone,
     ];
 
     /// What a schedule has to be about to find it out soon.
@@ -109,6 +160,15 @@ impl Mutant {
         match self {
             Mutant::TrustsLaggingReplicas | Mutant::TrustsRedis => Some(Theme::Forgets),
             Mutant::AppendsToEarlier => Some(Theme::Splits),
+            Mutant::RezonesMarks
+            | Mutant::DaysBeforeLock
+            | Mutant::BankOfTheStatement
+            | Mutant::RemovesBlindly
+            | Mutant::NoFenceOfLives
+            | Mutant::LeavesRowsOfTheZoneBefore
+            | Mutant::KeepsTheVersionOfTheZoneBefore
+            | Mutant::DropsMarksOfTheGone
+            | Mutant::AnyDayOfThatName => Some(Theme::Moves),
             _ => None,
         }
     }
@@ -123,6 +183,11 @@ impl Mutant {
             Mutant::PublishesAnyHistory => Some(by_hand::published_from_the_history_behind),
             Mutant::OneTierForAll => Some(by_hand::an_entry_of_the_history_before),
             Mutant::OutlivesItsConnection => Some(by_hand::forgotten_in_the_history_behind),
+            Mutant::RezonesMarks => Some(by_hand::a_mark_of_the_zone_before),
+            Mutant::DaysBeforeLock => Some(by_hand::a_request_beside_a_change_of_zone),
+            Mutant::BankOfTheStatement => Some(by_hand::units_of_a_bank_that_moves),
+            Mutant::RemovesBlindly => Some(by_hand::registered_again_beside_its_removal),
+            Mutant::NoFenceOfLives => Some(by_hand::an_entry_of_the_life_before),
             _ => None,
         }
     }

@@ -3,6 +3,8 @@
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
+use crate::places::{FACILITIES, UTC, ZONES};
+
 /// What befalls the database in a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disaster {
@@ -21,10 +23,12 @@ pub enum Theme {
     Splits,
     /// The database is put back to where it was before, again and again, while passes hang.
     GoesBack,
+    /// Facilities come, go and return, and move from one zone to the other; banks move.
+    Moves,
 }
 
 impl Theme {
-    const ALL: [Theme; 3] = [Theme::Forgets, Theme::Splits, Theme::GoesBack];
+    const ALL: [Theme; 4] = [Theme::Forgets, Theme::Splits, Theme::GoesBack, Theme::Moves];
 
     fn apply(self, pace: &mut Pace) {
         match self {
@@ -40,6 +44,10 @@ impl Theme {
             Theme::GoesBack => {
                 (pace.disaster, pace.fault, pace.faults) = (Disaster::Loses, 4, [1, 0, 1, 0, 4, 8]);
                 (pace.recent, pace.hangs, pace.leads) = (2, 60, 40);
+            }
+            Theme::Moves => {
+                (pace.come_and_go, pace.write, pace.refresh, pace.list) = (6, 4, 6, 3);
+                (pace.fault, pace.disaster, pace.read, pace.work) = (1, Disaster::Nothing, 10, 60);
             }
         }
     }
@@ -60,7 +68,9 @@ pub struct Pace {
     /// Weights of what may happen next.
     pub write: u32,
     pub read: u32,
+    pub list: u32,
     pub refresh: u32,
+    pub come_and_go: u32,
     pub drain: u32,
     pub follow: u32,
     pub work: u32,
@@ -79,6 +89,8 @@ pub struct Pace {
     /// How often it is the leader's turn; in percent.
     pub leads: u32,
     pub disaster: Disaster,
+    /// Where the facilities are in the beginning.
+    pub zones: [usize; FACILITIES],
     /// How often a command to Redis is carried out and not answered, or late; in percent.
     pub unanswered: u32,
 }
@@ -94,7 +106,9 @@ impl Pace {
             lag: 1,
             write: 0,
             read: 0,
+            list: 0,
             refresh: 0,
+            come_and_go: 0,
             drain: 0,
             follow: 0,
             work: 0,
@@ -107,6 +121,7 @@ impl Pace {
             leader: 0,
             leads: 0,
             disaster: Disaster::Nothing,
+            zones: [UTC; FACILITIES],
             unanswered: 0,
         }
     }
@@ -130,6 +145,7 @@ impl Pace {
         let mut weight = |choices: &[usize]| one_of(rng, choices) as u32;
         let (write, read, refresh) = (weight(&[1, 3, 8]), weight(&[4, 10]), weight(&[2, 6]));
         let (drain, follow, work, fault) = (weight(&[30, 60, 100]), weight(&[30, 80]), weight(&[20, 40]), weight(&[0, 1, 3, 8]));
+        let (list, come_and_go) = (weight(&[0, 1, 2]), weight(&[0, 1, 3]));
         let (unanswered, hangs) = (weight(&[0, 3, 15]), weight(&[0, 0, 10, 40]));
         let faults = std::array::from_fn(|_| weight(&[1, 1, 8]));
         let sources = std::array::from_fn(|_| weight(&[1, 1, 6]));
@@ -142,7 +158,9 @@ impl Pace {
             lag: one_of(rng, &[1, 4, 30]),
             write,
             read,
+            list,
             refresh,
+            come_and_go,
             drain,
             follow,
             work,
@@ -156,6 +174,7 @@ impl Pace {
             leads: 70,
             disaster: [Disaster::Nothing, Disaster::Nothing, Disaster::Loses, Disaster::Loses, Disaster::ClockSetBack]
                 [rng.random_range(0..5)],
+            zones: std::array::from_fn(|_| rng.random_range(0..ZONES.len())),
             unanswered,
         }
     }

@@ -1,100 +1,351 @@
-//! Writers of the sources, and the refresh: one transaction, then what was committed is passed on.
+//! The refresh: one transaction, then what was committed is passed on.
 
-use facility_summary::domain::summary::SummaryRow;
-use rand::RngExt;
+use std::{collections::BTreeMap, sync::Arc};
+
+use facility_summary::{
+    cache::memory::Vantage,
+    domain::{
+        day::Day,
+        facility::Facility,
+        summary::{Bounds, DayKey, SummaryRow},
+    },
+    service::scope::Scope,
+    store::{FacilityRow, Mark},
+};
 
 use crate::{
-    database::{Change, facility, key, row},
+    database::{About, Activity, Change, Figures, row},
+    directory,
+    judge::Of,
     mutants::Mutant,
+    places::{DATES, PLACES, ZONES, day, facility_id, facility_of, has_begun, index, is_today, zone_of},
+    sources::{committed, new_changes, stay_of_bank, stay_of_facility},
     world::{Lock, Publication, Sim, World, called},
 };
 
-/// Why a key is refreshed.
+/// What an event states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause<'a> {
+pub enum Event {
+    /// A delivery, or a request.
+    Activity {
+        facility: usize,
+        place: usize,
+    },
+    Units {
+        bank: usize,
+    },
+    Moved {
+        bank: usize,
+        to: usize,
+    },
+    Registered {
+        facility: usize,
+        zone: usize,
+    },
+}
+
+/// What a refresh is for.
+#[derive(Debug, Clone)]
+pub enum Work {
     /// A reader wants it, or it expired.
-    Asked,
+    Day(usize),
     /// An event's change is in the same transaction.
-    Event,
-    /// These marks are deleted in the same transaction.
-    Marks(&'a [i64]),
+    Event(Event),
+    /// These marks are deleted in the same transaction; with what each of them named when it was looked at.
+    Marks(Vec<(Mark, About)>),
 }
 
-/// A change of the sources by another program, with the mark of its trigger.
-pub fn write(world: &mut World, k: usize) {
-    let changes = new_changes(world, k);
-    if !changes.is_empty() {
-        world.db.sources[k].extend(changes);
-        let mark = (world.db.id(), k);
-        world.db.marks.push(mark);
-        world.committed();
+/// Why it could not be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    /// Somebody holds a lock, or the database was put back.
+    Locked,
+    /// A facility is in another zone than was thought, or not known.
+    Conflict,
+    /// What the event is about is not there.
+    Refused,
+}
+
+type Refreshed = Vec<(SummaryRow, bool)>;
+
+const ATTEMPTS: usize = 4;
+
+/// What an event brings, but for when it is committed.
+struct Own {
+    event: Event,
+    changes: Vec<Change>,
+    /// The facility's life, or where the bank is: for as long as the transaction lasts nobody changes that.
+    relies_on: Vec<(usize, u32, Option<usize>)>,
+}
+
+/// A refresh by a replica. Where it fails it has to be tried again.
+pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Failed> {
+    let (mut kept, mut attempt) = (None, 1);
+    loop {
+        let vantage = sim.vantage(r);
+        let (own, scope) = begin(sim, r, &work)?;
+        let scope = kept.take().or(scope);
+        let facilities: Vec<_> = match &scope {
+            Some(scope) => scope.facilities().into_keys().collect(),
+            None => unknown_of(&work, sim),
+        };
+        let done = match &scope {
+            Some(scope) => transact(sim, scope, &work, own.as_ref()).await,
+            None => Err(Failed::Conflict),
+        };
+        match done {
+            Ok(refreshed) => {
+                sim.tell(called(r), || format!("commits {work:?}: {}", told(&refreshed)));
+                after_commit(sim, r, &vantage, &work, &refreshed).await;
+                return Ok(refreshed);
+            }
+            Err(Failed::Conflict) if attempt < ATTEMPTS => {
+                attempt += 1;
+                directory::reload(sim, r, &facilities).await;
+                if let (Work::Day(_), Some(scope)) = (&work, &scope) {
+                    kept = Some(rezone(sim, r, scope));
+                }
+                if let (Work::Marks(_), Some(scope), true) = (&work, &scope, sim.breaks(Mutant::RezonesMarks)) {
+                    kept = Some(rezone(sim, r, scope));
+                }
+            }
+            Err(failed) => return Err(failed),
+        }
     }
 }
 
-/// A change of now. Some bring units that will expire, which is a change to come.
-fn new_changes(world: &mut World, k: usize) -> Vec<Change> {
-    let (at, era) = (world.now, world.judge.era());
-    let expires_at = at + world.rng.random_range(100..2_000);
-    let (expires, changes_none) = (world.pace.expiries, world.pace.same);
-    let times = if world.chance(expires) { vec![at, expires_at] } else { vec![at] };
-    let mut changes = Vec::new();
-    for at in times {
-        let Some(bit) = world.judge.new_bit(k) else { return Vec::new() };
-        // Units replaced by as many others change no figure.
-        let bit = if world.chance(changes_none) { 0 } else { bit };
-        changes.push(Change { at, is_expiry: at == expires_at, era, bit });
+/// A command beside the service: it commits, and publishes nothing.
+pub async fn refresh_silently(sim: Sim, k: usize) {
+    let Some(zone) = sim.world().db.facilities[k / DATES].zone() else { return };
+    let facility = Arc::new(Facility { id: facility_id(k / DATES), name: String::new(), zone: zone_named(&sim, zone) });
+    let scope = Scope::from(vec![DayKey { facility, day: day(k, zone) }]);
+    if let Ok(refreshed) = transact(&sim, &scope, &Work::Day(k), None).await {
+        sim.tell("a command", || format!("commits {}", told(&refreshed)));
     }
-    changes
 }
 
-/// The figures of a key with these changes, and until when they hold, as a snapshot sees them now.
-fn derive(world: &World, k: usize, changes: &[Change]) -> (i64, Option<i64>) {
-    let all = || world.db.sources[k].iter().chain(changes);
-    // What was written is seen, whatever the clock shows; what expires is a matter of the clock.
-    let seen = all().filter(|change| !change.is_expiry || change.at <= world.now).fold(0, |seen, change| seen | change.bit);
-    (seen, all().filter(|change| change.is_expiry && change.at > world.now).map(|change| change.at).min())
+fn zone_named(sim: &Sim, zone: usize) -> Arc<facility_summary::domain::facility::Zone> {
+    sim.directory(0).facility(FacilityRow::new(facility_id(0), String::new(), ZONES[zone].to_owned())).zone.clone()
 }
 
-/// One transaction. Answers the row, and whether it was written; `None` where somebody holds the lock, or it was cut short.
-async fn transact(sim: &Sim, k: usize, cause: Cause<'_>) -> Option<(SummaryRow, bool)> {
+/// What is read before the transaction, from the directory as it is; no scope where that does not know one of the facilities.
+fn begin(sim: &Sim, r: usize, work: &Work) -> Result<(Option<Own>, Option<Scope>), Failed> {
+    let directory = sim.directory(r);
+    let world = &mut *sim.world();
+    let known = |f: usize| directory.get(facility_id(f));
+    let today = |f: usize| known(f).map(|facility| DayKey { day: facility.zone.today(world.now), facility });
+    let (event, scope) = match work {
+        Work::Day(k) => {
+            let in_zone = |facility: Arc<Facility>| DayKey { day: day(*k, zone_of(&facility.zone.name)), facility };
+            return Ok((None, known(k / DATES).map(|facility| Scope::from(vec![in_zone(facility)]))));
+        }
+        Work::Marks(marks) => return Ok((None, Scope::of_marks(marks.iter().map(|(mark, _)| mark), &directory, world.now))),
+        Work::Event(event) => match *event {
+            Event::Activity { facility, place } => {
+                let in_zone = |facility: Arc<Facility>| DayKey { day: Day::containing(&facility.zone.tz, PLACES[place]), facility };
+                (event, known(facility).map(|facility| vec![in_zone(facility)]).map(Scope::from))
+            }
+            Event::Units { bank } => {
+                let facility = world.db.banks[bank].facility().ok_or(Failed::Refused)?;
+                (event, today(facility).map(|key| Scope::from(vec![key])))
+            }
+            Event::Moved { bank, to } => {
+                let of: Vec<usize> = world.db.banks[bank].facility().into_iter().chain([to]).collect();
+                (event, of.into_iter().map(today).collect::<Option<Vec<_>>>().map(Scope::from))
+            }
+            Event::Registered { facility, zone } => {
+                let row = FacilityRow::new(facility_id(facility), String::new(), ZONES[zone].to_owned());
+                (event, Some(Scope { days: Vec::new(), whole: vec![directory.facility(row)] }))
+            }
+        },
+    };
+    let of = |f: usize| (f, world.db.facilities[f].stays.len() as u32, None);
+    let life = |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
+    let (relies_on, changed) = match *event {
+        Event::Activity { facility, .. } => (vec![life(facility)], Some(Of::Facility(facility))),
+        Event::Units { bank } => (vec![(bank, world.db.banks[bank].stays.len() as u32, None)], Some(Of::Bank(bank))),
+        Event::Moved { bank, to } => (vec![(bank, world.db.banks[bank].stays.len() as u32, None), life(to)], None),
+        Event::Registered { facility, .. } => (vec![of(facility)], None),
+    };
+    let changes = changed.map_or(Vec::new(), |of| new_changes(world, of));
+    Ok((Some(Own { event: *event, changes, relies_on }), scope))
+}
+
+impl Own {
+    /// Whether nobody has changed what it relies on: they would have waited.
+    fn holds(&self, world: &World) -> bool {
+        let life = |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
+        let bank = |bank: usize| (bank, world.db.banks[bank].stays.len() as u32, None);
+        let now = match self.event {
+            Event::Activity { facility, .. } => vec![life(facility)],
+            Event::Units { bank: b } => vec![bank(b)],
+            Event::Moved { bank: b, to } => vec![bank(b), life(to)],
+            Event::Registered { facility, .. } => vec![(facility, world.db.facilities[facility].stays.len() as u32, None)],
+        };
+        let is_there =
+            !matches!(self.event, Event::Activity { .. } | Event::Moved { .. }) || now.last().is_some_and(|(_, _, zone)| zone.is_some());
+        is_there && now == self.relies_on
+    }
+
+    fn apply(&self, db: &mut crate::database::Database, now: i64, era: usize) {
+        match self.event {
+            Event::Activity { facility, place } => {
+                let life = db.facilities[facility].life();
+                db.facilities[facility].activity.extend(committed(&self.changes, now, era).map(|change| Activity { change, place, life }));
+            }
+            Event::Units { bank } => db.banks[bank].units.extend(committed(&self.changes, now, era)),
+            Event::Moved { bank, to } => stay_of_bank(db, bank, to, now, era),
+            Event::Registered { facility, zone } => stay_of_facility(db, facility, Some(zone), now, era),
+        }
+    }
+}
+
+fn unknown_of(work: &Work, sim: &Sim) -> Vec<uuid::Uuid> {
+    let world = sim.world();
+    let of_bank = |bank: usize| world.db.banks[bank].facility().map(facility_id);
+    match work {
+        Work::Day(k) => vec![facility_id(k / DATES)],
+        Work::Marks(marks) => marks.iter().filter_map(|(mark, _)| mark.facility_id).collect(),
+        Work::Event(Event::Activity { facility, .. } | Event::Registered { facility, .. }) => vec![facility_id(*facility)],
+        Work::Event(Event::Units { bank }) => of_bank(*bank).into_iter().collect(),
+        Work::Event(Event::Moved { bank, to }) => of_bank(*bank).into_iter().chain([facility_id(*to)]).collect(),
+    }
+}
+
+/// The days of the same names in the zones that the directory has by now.
+fn rezone(sim: &Sim, r: usize, scope: &Scope) -> Scope {
+    let directory = sim.directory(r);
+    let in_zone = |key: &DayKey| {
+        let facility = directory.get(key.facility.id)?;
+        let day = Day::named(&facility.zone.tz, key.day.date)?;
+        Some(DayKey { facility, day })
+    };
+    let whole = scope.whole.iter().filter_map(|facility| directory.get(facility.id)).collect();
+    Scope { days: scope.days.iter().filter_map(in_zone).collect(), whole }
+}
+
+/// Every day that it is about, as the database has them now.
+fn resolve(world: &World, scope: &Scope) -> Vec<DayKey> {
+    let mut keys: BTreeMap<_, DayKey> = scope.days.iter().map(|key| (key.id(), key.clone())).collect();
+    for facility in &scope.whole {
+        let zone = zone_of(&facility.zone.name);
+        for k in world.db.dates_with_data(facility_of(&facility.id), zone) {
+            let key = DayKey { facility: facility.clone(), day: day(k, zone) };
+            keys.insert(key.id(), key);
+        }
+    }
+    keys.into_values().collect()
+}
+
+/// One transaction. Answers the rows, and whether each was written.
+async fn transact(sim: &Sim, scope: &Scope, work: &Work, own: Option<&Own>) -> Result<Refreshed, Failed> {
     let run = sim.world().run;
-    let lock = Lock::take(sim, facility(k), sim.breaks(Mutant::SnapshotBeforeLock)).await?;
-    let (row, written, marks, changes) = {
+    let days_before = sim.breaks(Mutant::DaysBeforeLock).then(|| resolve(&sim.world(), scope));
+    sim.step().await;
+    let mut locks = Vec::new();
+    for id in scope.facilities().keys() {
+        locks.push(Lock::take(sim, facility_of(id), sim.breaks(Mutant::SnapshotBeforeLock)).await.ok_or(Failed::Locked)?);
+    }
+    let keys = days_before.unwrap_or_else(|| resolve(&sim.world(), scope));
+    if !scope.whole.is_empty() {
+        sim.step().await;
+    }
+    let (refreshed, marks) = {
         let world = &mut *sim.world();
-        let changes = if cause == Cause::Event { new_changes(world, k) } else { Vec::new() };
-        let (seen, next_expires) = derive(world, k, &changes);
-        let stored = &world.db.rows[k];
-        let differs = stored.summary.total_transferred != seen;
-        let version = if differs { world.db.versions[facility(k)] + 1 } else { stored.summary.version };
-        // Deleted before the snapshot: one that was numbered like it since, after a restore, is another.
-        let is_taken = |(id, of): &&(i64, usize)| *of == k && matches!(cause, Cause::Marks(ids) if ids.contains(id));
-        let marks: Vec<i64> = world.db.marks.iter().filter(is_taken).map(|(id, _)| *id).collect();
-        (row(k, version, seen, world.now, next_expires), differs || stored.next_expires_at_ms != next_expires, marks, changes)
+        let taken: Vec<(i64, About)> = match work {
+            Work::Marks(marks) => world.db.marks.iter().filter(|(id, _)| marks.iter().any(|(mark, _)| mark.id == *id)).copied().collect(),
+            _ => Vec::new(),
+        };
+        let is_for_marks = matches!(work, Work::Marks(_));
+        let derived = derive(world, scope, &keys, own, is_for_marks).ok_or(Failed::Conflict)?;
+        if let Work::Marks(marks) = work
+            && taken.iter().any(|(id, about)| !marks.iter().any(|(mark, of)| mark.id == *id && of == about))
+        {
+            return Err(Failed::Conflict); // a backup that was restored gives the number of a mark to another
+        }
+        (derived, taken)
     };
     sim.step().await;
-    {
-        let world = &mut *sim.world();
-        if world.run != run {
-            return None;
-        }
-        let (now, era) = (world.now, world.judge.era());
-        let commit = |change: Change| Change { at: if change.is_expiry { change.at.max(now) } else { now }, era, ..change };
-        world.db.sources[k].extend(changes.into_iter().map(commit));
-        let deletes_all = world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(cause, Cause::Marks(_));
-        world.db.marks.retain(|(id, of)| !(marks.contains(id) || (deletes_all && *of == k)));
-        if written {
-            write_row(world, k, &row);
-        }
-        world.committed();
+    let world = &mut *sim.world();
+    if world.run != run {
+        return Err(Failed::Locked);
     }
-    drop(lock);
-    Some((row, written))
+    if own.is_some_and(|own| !own.holds(world)) {
+        return Err(Failed::Refused);
+    }
+    if let Some(own) = own {
+        let (now, era) = (world.now, world.judge.era());
+        own.apply(&mut world.db, now, era);
+    }
+    let deletes_all = world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(work, Work::Marks(_));
+    let is_of =
+        |about: &About| matches!(about, About::Activity { facility, .. } if scope.facilities().contains_key(&facility_id(*facility)));
+    world.db.marks.retain(|(id, about)| !marks.iter().any(|(taken, _)| taken == id) && !(deletes_all && is_of(about)));
+    let noted = marks.iter().filter_map(|(_, about)| if let About::Facility { facility } = about { Some(*facility) } else { None });
+    let registered = own.and_then(|own| if let Event::Registered { facility, .. } = own.event { Some(facility) } else { None });
+    for facility in noted.chain(registered).collect::<Vec<_>>() {
+        let id = world.db.id();
+        world.db.notes.push((id, facility));
+    }
+    refreshed.iter().filter(|(_, written)| *written).for_each(|(row, _)| write_row(world, row));
+    world.committed();
+    Ok(refreshed)
 }
 
-fn write_row(world: &mut World, k: usize, row: &SummaryRow) {
-    let version = row.summary.version;
-    world.db.rows[k] = row.clone();
-    world.db.versions[facility(k)] = world.db.versions[facility(k)].max(version);
+/// The rows as a snapshot of now has them, those of an event's own change included; `None` where a facility is in another zone.
+fn derive(world: &World, scope: &Scope, keys: &[DayKey], own: Option<&Own>, is_for_marks: bool) -> Option<Refreshed> {
+    let (now, era) = (world.now, world.judge.era());
+    let changed = own.map(|own| {
+        let mut db = world.db.clone();
+        own.apply(&mut db, now, era);
+        db
+    });
+    let db = changed.as_ref().unwrap_or(&world.db);
+    let zone = |id: &uuid::Uuid| db.facilities[facility_of(id)].zone();
+    let has_moved = |(id, facility): (&uuid::Uuid, &&Arc<Facility>)| zone(id).is_some_and(|zone| ZONES[zone] != facility.zone.name);
+    if scope.facilities().iter().any(has_moved) {
+        return None;
+    }
+    // It was there for the look that saw the marks: the next one removes it, and tells that before it proves anything.
+    let is_gone = |id: &uuid::Uuid| zone(id).is_none();
+    if is_for_marks && world.mutant != Some(Mutant::DropsMarksOfTheGone) && scope.facilities().keys().any(is_gone) {
+        return None;
+    }
+    let mut versions: BTreeMap<usize, i64> = BTreeMap::new();
+    let mut refreshed = Vec::new();
+    // A day that has not begun may have a row, of the zone that the facility was in before.
+    let leaves_rows = world.mutant == Some(Mutant::LeavesRowsOfTheZoneBefore);
+    let has_row = |key: &DayKey| has_begun(&key.day) || (!leaves_rows && db.rows[index(&key.id())].is_some());
+    for key in keys.iter().filter(|key| zone(&key.facility.id).is_some() && has_row(key)) {
+        let (k, f) = (index(&key.id()), facility_of(&key.facility.id));
+        let (figures, stored) = (db.figures(k, &key.day, now), &db.rows[k]);
+        let nothing = Figures { activity: 0, stock: None, holds_until: None };
+        let differs = match stored {
+            Some(stored) => (stored.summary.total_transferred, stored.summary.total_stock) != (figures.activity, figures.stock),
+            None => figures != nothing,
+        };
+        let is_of_another = stored.as_ref().is_some_and(|stored| stored.bounds != Some(Bounds::from(&key.day)));
+        let is_another_day = is_of_another && world.mutant != Some(Mutant::KeepsTheVersionOfTheZoneBefore);
+        let changed = differs || is_another_day || (is_today(&key.day) && db.facilities[f].opened != Some(k % DATES));
+        let counter = versions.entry(f).or_insert(db.facilities[f].version);
+        *counter += i64::from(changed);
+        let version = if changed { *counter } else { stored.as_ref().map_or(0, |stored| stored.summary.version) };
+        let row = row(k, &key.day, figures, version, now);
+        let is_other = |stored: &SummaryRow| (stored.next_expires_at_ms, stored.bounds) != (row.next_expires_at_ms, row.bounds);
+        let written = changed || stored.as_ref().is_some_and(is_other);
+        refreshed.push((row, written));
+    }
+    Some(refreshed)
+}
+
+fn write_row(world: &mut World, row: &SummaryRow) {
+    let (k, version) = (index(&row.key()), row.summary.version);
+    world.db.rows[k] = Some(row.clone());
+    let facility = &mut world.db.facilities[k / DATES];
+    facility.version = facility.version.max(version);
+    if row.summary.total_stock.is_some() {
+        facility.opened = Some(k % DATES); // only today has stock here
+    }
     let id = world.db.id();
     let is_lost = world.mutant == Some(Mutant::OutboxAfterCommit) && world.chance(40);
     if !is_lost {
@@ -102,40 +353,48 @@ fn write_row(world: &mut World, k: usize, row: &SummaryRow) {
     }
 }
 
-/// A refresh by a replica. False where it has to be tried again.
-pub async fn refresh(sim: &Sim, r: usize, k: usize, cause: Cause<'_>) -> bool {
-    let vantage = sim.vantage(r);
+async fn after_commit(sim: &Sim, r: usize, vantage: &Vantage, work: &Work, refreshed: &Refreshed) {
     sim.step().await;
-    let Some((row, written)) = transact(sim, k, cause).await else { return false };
-    sim.tell(called(r), || format!("commits {:?} of key {k}: version {} as of {}", cause, row.summary.version, row.as_of_ms));
-    sim.step().await;
-    pass_on(sim, r, &vantage, &row, written).await;
-    true
-}
-
-/// A command beside the service: it commits, and publishes nothing.
-pub async fn refresh_silently(sim: Sim, k: usize) {
-    if let Some((row, written)) = transact(&sim, k, Cause::Asked).await {
-        sim.tell("a command", || format!("commits key {k}: version {}, written: {written}", row.summary.version));
+    if let Work::Event(Event::Registered { facility, .. }) = work {
+        let ids = vec![facility_id(*facility)];
+        directory::reload(sim, r, &ids).await;
+        let is_current = sim.memory(r).is_current(vantage);
+        if let (Some(epoch), true, false) = (sim.epoch(r), is_current, sim.is_alone()) {
+            let publication = Publication { epoch, entries: Vec::new(), changed: false, facilities: ids };
+            sim.world().replicas[r].queue.push_back(publication);
+        }
+    }
+    for written in [true, false] {
+        let rows: Vec<&SummaryRow> = refreshed.iter().filter(|(_, is)| *is == written).map(|(row, _)| row).collect();
+        if !rows.is_empty() {
+            pass_on(sim, r, vantage, &rows, written).await;
+        }
     }
 }
 
 /// What was committed, or read, goes to the replica's own memory, and to its publisher.
-pub async fn pass_on(sim: &Sim, r: usize, vantage: &facility_summary::cache::memory::Vantage, row: &SummaryRow, changed: bool) {
+pub async fn pass_on(sim: &Sim, r: usize, vantage: &Vantage, rows: &[&SummaryRow], changed: bool) {
     // As `Changes::publish` does it.
     let (memory, epoch) = (sim.memory(r), sim.epoch(r));
     sim.step().await;
     if sim.breaks(Mutant::NoVersionCompare) {
-        memory.forget_facility(key(0).0);
+        memory.forget_facility(facility_id(0));
     }
     let vantage = if sim.breaks(Mutant::PublishesOldHistory) { memory.vantage() } else { *vantage };
     if sim.is_alone() {
-        return memory.publish(&vantage, [row].into_iter());
+        return memory.publish(&vantage, rows.iter().copied());
     }
-    let entries = memory.take_own(&vantage, [row].into_iter());
+    let entries = memory.take_own(&vantage, rows.iter().copied());
     if let Some(epoch) = epoch
         && !entries.is_empty()
     {
-        sim.world().replicas[r].queue.push_back(Publication { epoch, entries, changed });
+        sim.world().replicas[r].queue.push_back(Publication { epoch, entries, changed, facilities: Vec::new() });
     }
+}
+
+fn told(refreshed: &Refreshed) -> String {
+    let one = |(row, written): &(SummaryRow, bool)| {
+        format!("key {} version {}{}", index(&row.key()), row.summary.version, if *written { "" } else { " as it was" })
+    };
+    refreshed.iter().map(one).collect::<Vec<_>>().join(", ")
 }

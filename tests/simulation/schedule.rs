@@ -3,13 +3,15 @@
 use rand::RngExt;
 
 use crate::{
-    database::{Database, KEYS, epoch, key},
-    drain, fills,
+    database::{Database, epoch},
+    directory, drain, fills,
     judge::Judge,
+    lists,
     mutants::Mutant,
     pace::Disaster,
-    refresh::{self, Cause},
-    stream,
+    places::{BANKS, BEGIN_MS, DATES, FACILITIES, KEYS, ZONES, facility_id, told},
+    refresh::{self, Event, Work},
+    sources, stream,
     world::{Actor, REPLICAS, Replica, Sim, called},
 };
 
@@ -23,6 +25,7 @@ pub struct Asked {
     pub answers: u64,
     /// Answers that watermarks had proven beyond their own reading.
     pub proven: u64,
+    pub lists: u64,
 }
 
 pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, String> {
@@ -36,7 +39,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
         actors.append(&mut sim.world().spawned);
         let world = &mut *sim.world();
         if let Some(r) = touched {
-            result = Judge::check(world, r).map_err(|lie| format!("{} at {} ms: {lie}", called(r), world.now));
+            result = Judge::check(world, r).map_err(|lie| format!("{} at {} ms: {lie}", called(r), told(world.now)));
         }
         if result.is_err() {
             break;
@@ -45,11 +48,12 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
     actors.clear(); // which hold the world as it holds them
     sim.world().spawned.clear();
     let world = sim.world();
-    result.map(|()| Asked { answers: world.judge.answers, proven: world.judge.proven })
+    result.map(|()| Asked { answers: world.judge.answers, proven: world.judge.proven, lists: world.judge.lists })
 }
 
 /// A replica's tasks.
 pub fn start(sim: &Sim, r: usize) {
+    sim.spawn(Some(r), false, directory::read_for_ever(sim.clone(), r));
     if !sim.world().pace.is_alone {
         sim.spawn(Some(r), false, stream::follow_for_ever(sim.clone(), r));
         sim.spawn(Some(r), false, stream::publish_for_ever(sim.clone(), r));
@@ -62,19 +66,21 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         let world = &mut *sim.world();
         world.now += world.rng.random_range(1..100);
         let p = &world.pace;
-        let weights = [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault];
+        let weights = [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault, p.list, p.come_and_go];
         let choice = world.one_of(&weights);
         let servers = if world.pace.is_alone { 1 } else { REPLICAS };
         (choice, world.rng.random_range(0..servers), world.rng.random_range(0..KEYS))
     };
     let is_crowded = actors.len() > AT_ONCE;
     match choice {
-        0 => refresh::write(&mut sim.world(), k),
+        0 => write(sim, k),
         1 if !is_crowded => read(sim, r, k),
         2 if !is_crowded => refresh(sim, r, k),
         3 => return drains(sim, actors, r),
         4 => return poll(actors, |actor| actor.replica == Some(r) && !actor.is_drain, 0),
         6 => return befall(sim, actors, r),
+        7 if !is_crowded && sim.epoch(r).is_some() => sim.spawn(Some(r), false, lists::list(sim.clone(), r)),
+        8 => sources::come_and_go(&mut sim.world()),
         _ => {
             let nth = sim.world().rng.random_range(0..actors.len().max(1));
             return poll(actors, |_| true, nth);
@@ -92,6 +98,29 @@ pub fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize)
         drop(actors.remove(at));
     }
     replica
+}
+
+/// Another program's write.
+fn write(sim: &Sim, k: usize) {
+    let (of_bank, bank, place) = {
+        let world = &mut *sim.world();
+        (world.chance(40), world.rng.random_range(0..BANKS), sources::random_place(world))
+    };
+    match of_bank {
+        true => sim.spawn(None, false, sources::write_units(sim.clone(), bank)),
+        false => sources::write(&mut sim.world(), k / DATES, place),
+    }
+}
+
+fn event(sim: &Sim, k: usize) -> Event {
+    let world = &mut *sim.world();
+    let (facility, bank, comes_and_goes) = (k / DATES, world.rng.random_range(0..BANKS), world.pace.come_and_go);
+    match world.one_of(&[4, 2, comes_and_goes, comes_and_goes]) {
+        0 => Event::Activity { facility, place: sources::random_place(world) },
+        1 => Event::Units { bank },
+        2 => Event::Moved { bank, to: facility },
+        _ => Event::Registered { facility, zone: world.rng.random_range(0..ZONES.len()) },
+    }
 }
 
 fn read(sim: &Sim, r: usize, k: usize) {
@@ -117,10 +146,10 @@ fn refresh(sim: &Sim, r: usize, k: usize) {
     match how {
         0 => sim.clone().spawn(None, false, refresh::refresh_silently(sim, k)),
         1 | 2 if sim.epoch(r).is_some() => sim.clone().spawn(Some(r), false, async move {
-            let _ = refresh::refresh(&sim, r, k, Cause::Asked).await;
+            let _ = refresh::refresh(&sim, r, Work::Day(k)).await;
         }),
         3.. if sim.epoch(r).is_some() => sim.clone().spawn(Some(r), false, async move {
-            let _ = refresh::refresh(&sim, r, k, Cause::Event).await;
+            let _ = refresh::refresh(&sim, r, Work::Event(event(&sim, k))).await;
         }),
         _ => {}
     }
@@ -138,6 +167,7 @@ fn drains(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
         return poll(actors, |actor| actor.is_drain && actor.replica == Some(r), 0);
     }
     match passes {
+        _ if !sim.directory(r).is_loaded() => sim.world().replicas[r].drains = false,
         true => sim.spawn(Some(r), true, drain::pass(sim.clone(), r)),
         false => sim.spawn(Some(r), true, drain::look(sim.clone(), r)),
     }
@@ -161,7 +191,7 @@ fn befall(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
         3 => split(sim, r),
         4 => {
             sim.tell(called(r), || "evicts what it holds".into());
-            let facility = key(sim.world().rng.random_range(0..KEYS)).0;
+            let facility = facility_id(sim.world().rng.random_range(0..FACILITIES));
             sim.memory(r).forget_facility(facility);
             return Some(r);
         }
@@ -240,7 +270,7 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
         match world.pace.disaster {
             Disaster::Nothing => return,
             Disaster::ClockSetBack => {
-                let by = world.rng.random_range(200..4_000).min(world.now - 900);
+                let by = world.rng.random_range(200..4_000).min(world.now - BEGIN_MS - 900);
                 world.judge.set_back(world.now);
                 world.now -= by;
                 world.replicas.iter_mut().for_each(|replica| replica.ahead += by);

@@ -8,8 +8,8 @@ use facility_summary::{
 use rand::RngExt;
 
 use crate::{
-    database::index,
     mutants::Mutant,
+    places::{facility_id, index},
     redis,
     world::{Sim, called},
 };
@@ -61,8 +61,11 @@ pub async fn publish_for_ever(sim: Sim, r: usize) {
         if is_put_first {
             put(&sim, r, &publication).await;
         }
-        if publication.changed {
-            let message = Message::Summaries(publication.entries.clone());
+        if publication.changed || !publication.facilities.is_empty() {
+            let message = match publication.facilities.is_empty() {
+                true => Message::Summaries(publication.entries.clone()),
+                false => Message::Facilities(publication.facilities.clone()),
+            };
             let appended = append(&sim, r, &publication.epoch, 0, &message).await;
             sim.tell(called(r), || format!("publishes {} rows: {appended:?}", publication.entries.len()));
         }
@@ -87,7 +90,7 @@ pub async fn follow_for_ever(sim: Sim, r: usize) {
     let mut place: Option<(Epoch, i64)> = None;
     loop {
         sim.step().await;
-        let Some(epoch) = sim.epoch(r) else { continue };
+        let Some(epoch) = sim.epoch(r).filter(|_| sim.directory(r).is_loaded()) else { continue };
         let after = place.take().filter(|(of, _)| *of == epoch).map(|(_, number)| number);
         let after = follow(&sim, r, &epoch, after).await;
         sim.world().replicas[r].following.fall_behind();
@@ -105,7 +108,7 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
         sim.world().replicas[r].following.catch_up();
     }
     loop {
-        let vantage = sim.vantage(r);
+        let (vantage, directory_epoch) = (sim.vantage(r), sim.directory(r).epoch());
         if sim.epoch(r).as_ref() != Some(epoch) {
             return Some(after);
         }
@@ -117,13 +120,14 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
             None => {
                 sim.tell(called(r), || "has lost its place in the stream".into());
                 sim.memory(r).lose_continuity(Some(Position::default()));
+                sim.directory(r).hear(None);
                 return None;
             }
         };
         let is_all = entries.is_empty();
         for entry in entries {
             sim.step().await;
-            if take(sim, r, &vantage, &entry) == Consumed::OtherHistory {
+            if take(sim, r, &vantage, directory_epoch, &entry) == Consumed::OtherHistory {
                 return None;
             }
             after = entry.at.number;
@@ -152,8 +156,9 @@ fn read(sim: &Sim, r: usize, epoch: &Epoch, after: i64) -> Result<Option<Vec<red
     Ok((!found.is_empty() || stream.last >= after).then_some(found))
 }
 
-fn take(sim: &Sim, r: usize, vantage: &Vantage, entry: &redis::Message) -> Consumed {
-    let memory = sim.memory(r);
+/// As `Follower::take` does it.
+fn take(sim: &Sim, r: usize, vantage: &Vantage, directory_epoch: u32, entry: &redis::Message) -> Consumed {
+    let (memory, directory) = (sim.memory(r), sim.directory(r));
     let mut message = Message::decode(&entry.payload).expect("what was encoded can be decoded");
     let mut at = entry.at;
     let before = memory.vantage().position;
@@ -169,11 +174,22 @@ fn take(sim: &Sim, r: usize, vantage: &Vantage, entry: &redis::Message) -> Consu
                 entries.iter_mut().for_each(|entry| entry.since.generation = at.generation);
             }
         }
-        Some(Mutant::NoVersionCompare) => memory.forget_facility(crate::database::key(0).0),
+        Some(Mutant::NoVersionCompare) => memory.forget_facility(facility_id(0)),
         _ => {}
     }
     let vantage = if sim.breaks(Mutant::FollowsOldHistory) { memory.vantage() } else { *vantage };
+    if let Message::Facilities(ids) = &message {
+        directory.hear(Some(ids.clone()));
+    }
     let consumed = memory.consume(&vantage, at, &message);
+    if consumed == Consumed::Gap && !(before == Position::default() && sim.breaks(Mutant::TrustsItsFirstDirectory)) {
+        directory.hear(None);
+    }
+    if let Message::Watermark { at_ms } = message
+        && matches!(consumed, Consumed::Next | Consumed::Gap)
+    {
+        directory.prove(directory_epoch, at_ms);
+    }
     if consumed != Consumed::Old {
         sim.tell(called(r), || format!("consumes {}/{} {}: {consumed:?}", at.generation, at.number, told(&message)));
     }

@@ -6,6 +6,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
 };
 
@@ -13,16 +14,19 @@ use facility_summary::{
     cache::memory::{Memory, Vantage},
     changes::{Following, Position, StoredEntry},
     jobs::drain::Known,
+    service::directory::Directory,
     store::Epoch,
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+use uuid::Uuid;
 
 use crate::{
-    database::{Database, FACILITIES, epoch},
+    database::{Database, epoch},
     judge::Judge,
     mutants::Mutant,
     pace::Pace,
+    places::{BEGIN_MS, FACILITIES, told},
     redis::Redis,
 };
 
@@ -36,10 +40,17 @@ pub struct Publication {
     pub epoch: Epoch,
     pub entries: Vec<StoredEntry>,
     pub changed: bool,
+    /// Or facilities that the others are to read again.
+    pub facilities: Vec<Uuid>,
 }
 
 pub struct Replica {
-    pub memory: Rc<Memory>,
+    pub memory: Arc<Memory>,
+    pub directory: Rc<Directory>,
+    /// Another history was entered, and its facilities are yet to be read.
+    pub has_new_directory: bool,
+    /// It is alone and came, or came back: what others changed before may have passed unseen.
+    pub has_missed: bool,
     pub following: Rc<Following>,
     pub known: Known,
     /// The history that is served, as its tasks see it.
@@ -62,8 +73,12 @@ pub struct Replica {
 
 impl Replica {
     pub fn new(recent: usize) -> Self {
+        let memory = Arc::new(Memory::new(MEMORY_BYTES, recent, Position::default()));
         Replica {
-            memory: Rc::new(Memory::new(MEMORY_BYTES, recent, Position::default())),
+            directory: Rc::new(Directory::new(memory.clone())),
+            memory,
+            has_new_directory: false,
+            has_missed: false,
             following: Rc::default(),
             known: Known::default(),
             epoch: None,
@@ -128,6 +143,13 @@ impl World {
         self.locks = Default::default();
     }
 
+    /// Tells what happens, where a schedule is replayed.
+    pub fn tell(&self, who: impl std::fmt::Display, what: impl FnOnce() -> String) {
+        if self.is_told {
+            println!("{:>7} ms  {who:<10} {}", told(self.now), what());
+        }
+    }
+
     /// The place of one of these weights, each as likely as it is heavy.
     pub fn one_of(&mut self, weights: &[u32]) -> usize {
         let mut left = self.rng.random_range(0..weights.iter().sum());
@@ -152,7 +174,7 @@ impl World {
     pub fn has_started(&mut self, r: usize) -> bool {
         let is_alone = self.pace.is_alone;
         let replica = &mut self.replicas[r];
-        replica.has_started |= is_alone || replica.following.is_caught_up();
+        replica.has_started |= replica.directory.is_loaded() && (is_alone || replica.following.is_caught_up());
         replica.has_started
     }
 
@@ -181,12 +203,12 @@ impl Sim {
     }
 
     pub fn new(rng: Pcg64, pace: Pace, mutant: Option<Mutant>, is_told: bool) -> Self {
-        let db = Database::new();
+        let db = Database::new(pace.zones);
         let mut world = World {
             replicas: std::array::from_fn(|_| Replica::new(pace.recent)),
             rng,
             pace,
-            now: 1_000,
+            now: BEGIN_MS + 1_000,
             locks: [None; FACILITIES],
             transactions: 0,
             run: 0,
@@ -207,8 +229,12 @@ impl Sim {
         self.0.borrow_mut()
     }
 
-    pub fn memory(&self, r: usize) -> Rc<Memory> {
+    pub fn memory(&self, r: usize) -> Arc<Memory> {
         self.world().replicas[r].memory.clone()
+    }
+
+    pub fn directory(&self, r: usize) -> Rc<Directory> {
+        self.world().replicas[r].directory.clone()
     }
 
     pub fn epoch(&self, r: usize) -> Option<Epoch> {
@@ -256,10 +282,7 @@ impl Sim {
 
     /// Tells what happens, where a schedule is replayed.
     pub fn tell(&self, who: impl std::fmt::Display, what: impl FnOnce() -> String) {
-        let world = self.world();
-        if world.is_told {
-            println!("{:>7} ms  {who:<10} {}", world.now, what());
-        }
+        self.world().tell(who, what);
     }
 
     pub fn spawn(&self, replica: Option<usize>, is_drain: bool, act: impl Future<Output = ()> + 'static) {

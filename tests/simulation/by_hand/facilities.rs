@@ -1,0 +1,75 @@
+//! Facilities that go, return, and move from one zone to the other.
+
+use crate::{
+    places::{DATES, EVENING_BEFORE, KATHMANDU, UTC, facility_id},
+    refresh::Event,
+    sources,
+    stage::{A, B, C, KEY, Stage},
+};
+
+const FACILITY: usize = KEY / DATES;
+/// The date of the evening before in the one zone; in the other that is of the next.
+const DAY_BEFORE: usize = KEY - 1;
+
+/// A does not hear of a change of zone that B deals with, and finds the mark of a request whose date the zones name differently.
+pub fn a_mark_of_the_zone_before(stage: &mut Stage) {
+    stage.open();
+    stage.state(Some(KATHMANDU));
+    for _ in 0..2 {
+        stage.pass(B);
+        stage.settle(&[B, C]);
+    }
+    stage.read_table(C);
+    sources::write(&mut stage.world(), FACILITY, EVENING_BEFORE);
+    stage.pass(A);
+    stage.pass(A);
+    stage.settle(&[C]);
+}
+
+/// While A registers the facility in the other zone, a request is committed that is of a day which only that zone has.
+pub fn a_request_beside_a_change_of_zone(stage: &mut Stage) {
+    stage.open();
+    stage.state(Some(KATHMANDU));
+    stage.drain_all();
+    stage.begin_event(A, Event::Registered { facility: FACILITY, zone: UTC });
+    stage.event(B, Event::Activity { facility: FACILITY, place: EVENING_BEFORE });
+    stage.go_on(A);
+    stage.drain_all();
+    stage.read_table_of(C, DAY_BEFORE);
+}
+
+/// A bank moves while a transaction on its units is open.
+pub fn units_of_a_bank_that_moves(stage: &mut Stage) {
+    stage.open();
+    let (sim, other) = (stage.sim(), FACILITY + 1);
+    stage.begin(B, sources::write_units(sim, FACILITY));
+    sources::move_bank(&mut stage.world(), FACILITY, other);
+    stage.drain_all();
+    stage.go_on(B);
+    stage.drain_all();
+    stage.read_table_of(C, KEY + DATES);
+}
+
+/// A facility is registered again while A is about to remove what it has left behind.
+pub fn registered_again_beside_its_removal(stage: &mut Stage) {
+    stage.open();
+    stage.state(None);
+    stage.pass_until(A, |world| world.replicas[A].directory.get(facility_id(FACILITY)).is_none());
+    stage.event(B, Event::Registered { facility: FACILITY, zone: UTC });
+    stage.event(B, Event::Activity { facility: FACILITY, place: EVENING_BEFORE });
+    stage.go_on(A);
+    stage.drain_all();
+    stage.read_table_of(C, DAY_BEFORE);
+}
+
+/// Redis has figures of the former life of a facility that has come back.
+pub fn an_entry_of_the_life_before(stage: &mut Stage) {
+    stage.open();
+    stage.event(A, Event::Activity { facility: FACILITY, place: EVENING_BEFORE });
+    stage.drain_all();
+    stage.state(None);
+    stage.drain_all();
+    stage.state(Some(UTC));
+    stage.drain_all();
+    stage.read_redis_of(C, DAY_BEFORE);
+}

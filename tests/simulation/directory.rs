@@ -1,0 +1,53 @@
+//! A replica's directory: the service's own, whose facilities are read from the simulated database in steps.
+
+use facility_summary::{service::directory::Task, store::FacilityRow};
+use uuid::Uuid;
+
+use crate::{
+    mutants::Mutant,
+    world::{Sim, called},
+};
+
+/// Reads all facilities once, and then those that were heard of, for ever.
+pub async fn read_for_ever(sim: Sim, r: usize) {
+    read(&sim, r, None, false).await;
+    let directory = sim.directory(r);
+    loop {
+        match directory.next().await {
+            Task::All => read(&sim, r, None, false).await,
+            Task::These(ids) => read(&sim, r, Some(&ids), false).await,
+        }
+    }
+}
+
+pub async fn reload(sim: &Sim, r: usize, ids: &[Uuid]) {
+    read(sim, r, Some(ids), false).await;
+}
+
+/// Reads all, and is exact as of now then.
+pub async fn catch_up(sim: &Sim, r: usize) {
+    read(sim, r, None, true).await;
+}
+
+async fn read(sim: &Sim, r: usize, ids: Option<&[Uuid]>, is_proof: bool) {
+    let directory = sim.directory(r);
+    let mut reading = directory.begin_reading(ids).await;
+    sim.step().await;
+    if is_proof {
+        reading = reading.exact_as_of(sim.world().now);
+        sim.step().await;
+    }
+    let rows = {
+        let world = sim.world();
+        let fence = |row: FacilityRow| FacilityRow {
+            removed_at_version: if world.mutant == Some(Mutant::NoFenceOfLives) { 0 } else { row.removed_at_version },
+            ..row
+        };
+        world.db.facility_rows(ids).into_iter().map(fence).collect::<Vec<_>>()
+    };
+    sim.step().await;
+    sim.tell(called(r), || {
+        format!("has read {:?} of {ids:?}", rows.iter().map(|row| (row.id.as_u128(), &row.timezone)).collect::<Vec<_>>())
+    });
+    directory.finish_reading(reading, rows);
+}
