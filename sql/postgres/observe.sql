@@ -6,11 +6,12 @@ SELECT floor(extract(epoch FROM now()) * 1000)::bigint AS at_ms,
        EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= statement_timestamp() AND date BETWEEN '0001-01-01' AND '9999-12-31') AS expiry_due,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000)::bigint END, blood_bank_id)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,
-       -- Marks of banks that are in another facility in this snapshot than the mark names. One that moves later leaves marks of its own.
+       -- Marks of banks that are in another facility in this snapshot than the mark names, and those that name no facility and a bank that
+       -- is not there. A bank that moves, or comes, later leaves marks of its own.
        (SELECT coalesce(jsonb_agg(jsonb_build_array(mark.id, bank.facility_id)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark LEFT JOIN blood_banks bank ON bank.id = mark.blood_bank_id
-         WHERE mark.blood_bank_id IS NOT NULL AND bank.facility_id IS DISTINCT FROM mark.facility_id
-           AND (bank.id IS NOT NULL OR mark.facility_id IS NULL))::text AS strays,
+         WHERE mark.blood_bank_id IS NOT NULL
+           AND CASE WHEN bank.id IS NULL THEN mark.facility_id IS NULL ELSE bank.facility_id IS DISTINCT FROM mark.facility_id END)::text AS strays,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(id, facility_id, date, version)), '[]')
           FROM (SELECT * FROM outbox ORDER BY id LIMIT $1) AS entry)::text AS outbox,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(id, facility_id)), '[]')

@@ -94,6 +94,9 @@ impl From<&Day> for Bounds {
 }
 
 impl Bounds {
+    /// Of no day: what a facility that has moved leaves behind under the name of a day that is yet to come where it is now.
+    pub const OF_NO_DAY: Bounds = Bounds { start_ms: 0, end_ms: 0 };
+
     /// Whether figures that were counted within `bounds`, as of that instant, are of the day. Those from before it began are not: a change
     /// of zone leaves such.
     pub fn are_of(bounds: Option<Bounds>, as_of_ms: i64, day: &Day) -> bool {
@@ -110,6 +113,11 @@ impl SummaryRow {
     /// moved since.
     pub fn is_of(&self, day: &Day) -> bool {
         Bounds::are_of(self.bounds, self.as_of_ms, day)
+    }
+
+    /// Whether the figures are of no day at all: see [`Bounds::OF_NO_DAY`].
+    pub fn is_left_behind(&self) -> bool {
+        self.bounds == Some(Bounds::OF_NO_DAY)
     }
 }
 

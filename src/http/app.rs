@@ -83,13 +83,22 @@ impl App {
         }
     }
 
-    async fn look_up(&self, id: Uuid, wish: Known) -> Result<Located, Problem> {
+    /// A facility that has no such day, as it is where the directory cannot prove itself current enough for this reader: it may have moved to
+    /// a zone in which the day has begun.
+    pub async fn facility_again(&self, located: Located, wish: Known) -> Result<Located, Problem> {
+        if self.is_directory_current(wish) { Ok(located) } else { self.look_up(located.facility.id, wish).await }
+    }
+
+    fn is_directory_current(&self, wish: Known) -> bool {
         let age_ms = self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms());
-        let is_current = match wish {
+        match wish {
             Known::Of(max_age_ms) => max_age_ms > 0 && age_ms <= max_age_ms.min(DIRECTORY_CURRENT_MS) && self.changes.are_followed(),
             Known::Exactly => false,
-        };
-        if !is_current {
+        }
+    }
+
+    async fn look_up(&self, id: Uuid, wish: Known) -> Result<Located, Problem> {
+        if !self.is_directory_current(wish) {
             let unasked =
                 || Problem::unavailable(format!("Facility {id} is not known here, and the source cannot be asked for it now."), 2);
             if self.outage.is_on() {

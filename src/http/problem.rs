@@ -85,6 +85,10 @@ impl Problem {
     }
 
     /// 405 with `Allow`: the methods that the resource has, `GET, PUT`.
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND.as_u16()
+    }
+
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("This resource answers {allow} only."));
         Problem { header: Some(Header::Allow(allow)), ..problem }

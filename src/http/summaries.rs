@@ -67,9 +67,15 @@ pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
     let started = Instant::now();
     let wish = wish(&request, &app)?;
     let known = if wish.min_version > 0 { Known::Exactly } else { Known::Of(wish.max_age_ms) };
-    let located = app.facility(&request, known).await?;
+    let mut located = app.facility(&request, known).await?;
     let now_ms = app.clock.now_ms();
-    let (day, until_ms) = asked_day(&request, &located.facility, now_ms)?;
+    let (day, until_ms) = match asked_day(&request, &located.facility, now_ms) {
+        Err(problem) if problem.is_not_found() => {
+            located = Box::pin(app.facility_again(located, known)).await?;
+            asked_day(&request, &located.facility, now_ms)?
+        }
+        asked => asked?,
+    };
     if let Some(answer) = app.reads.read_memory(&located, &day, &wish, now_ms) {
         tracing::debug!(facility_id = %located.facility.id, date = %day.date, outcome = "fresh", tier = "memory", age_seconds = answer.age_ms / 1000, "summary read");
         let response = respond(&request, &app, &answer, now_ms, until_ms);
@@ -277,13 +283,19 @@ fn cache_status(answer: &Answer) -> HeaderValue {
 )]
 pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let date = parameters::Refresh::read(request.query_string())?.date;
-    let located = app.facility(&request, Known::Exactly).await?;
-    let facility = &located.facility;
-    let today = facility.zone.today(app.clock.now_ms());
-    let day = match date {
-        Some(date) => begun_day(facility, &date.to_string(), &today)?,
-        None => today,
+    let mut located = app.facility(&request, Known::Exactly).await?;
+    let day_of = |facility: &Facility| {
+        let today = facility.zone.today(app.clock.now_ms());
+        date.map_or(Ok(today), |date| begun_day(facility, &date.to_string(), &today))
     };
+    let day = match day_of(&located.facility) {
+        Err(problem) if problem.is_not_found() => {
+            located = app.facility_again(located, Known::Exactly).await?;
+            day_of(&located.facility)?
+        }
+        day => day?,
+    };
+    let facility = &located.facility;
     let (seat, collapsed) = app.flights.book(DayKey { facility: facility.clone(), day }, None, Trigger::Request);
     let landing = tokio::time::timeout(app.settings.freshness.refresh_timeout(), Flights::land(seat))
         .await

@@ -84,7 +84,8 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 /// How long the directory may take to hear of what was proven of the table, before it is read anew.
 const HEARS_WITHIN: Duration = Duration::from_millis(100);
 const HEARING_POLL: Duration = Duration::from_millis(2);
-/// How old the directory may be, at most, while nobody tells it of what others change.
+/// How old the directory may be, at most, when a request comes while nobody tells it of what others change. (Not when the answer leaves:
+/// where reading it takes longer than that, no answer ever would.)
 const UNHEARD_MS: i64 = 1_000;
 /// Keys read from the table in one statement.
 const CHUNK: usize = 1_000;
@@ -152,7 +153,7 @@ impl Lists {
         loop {
             let (now_ms, directory_ms) = (self.reads.clock.now_ms(), self.reads.directory.exact_as_of_ms());
             let proven_ms = self.reads.memory.table_ms().min(directory_ms);
-            let is_unheard = !self.reads.changes.are_followed() && now_ms.saturating_sub(directory_ms) > UNHEARD_MS;
+            let is_unheard = !self.reads.changes.are_followed() && asked.arrived_ms.saturating_sub(directory_ms) > UNHEARD_MS;
             if !asked.takes(proven_ms, now_ms) || is_unheard {
                 self.prove(asked).await.map_err(|error| self.failed(&error))?;
                 continue;
@@ -160,7 +161,8 @@ impl Lists {
             let selected = select(&self.reads.directory, self.reads.clock.now_ms()).map_err(ListError::Selection)?;
             match self.attempt(selected, asked).await.map_err(|error| self.failed(&error))? {
                 Attempt::Whole(list) if asked.takes(self.reads.clock.now_ms() - list.age_ms, self.reads.clock.now_ms()) => return Ok(list),
-                Attempt::Whole(_) | Attempt::DirectoryWasBehind => {}
+                // Where nothing had to be waited for, the time-out would never have its turn.
+                Attempt::Whole(_) | Attempt::DirectoryWasBehind => tokio::task::yield_now().await,
                 Attempt::OtherHistory => tokio::time::sleep(LOCK_POLL).await,
             }
         }
@@ -190,7 +192,7 @@ impl Lists {
         let table_ms = memory.table_ms();
         if !self.reads.changes.are_followed() {
             // Nobody tells it of what others change.
-            let will_do = |as_of_ms: i64| clock.now_ms().saturating_sub(as_of_ms) <= UNHEARD_MS && asked.takes(as_of_ms, clock.now_ms());
+            let will_do = |as_of_ms: i64| asked.arrived_ms.saturating_sub(as_of_ms) <= UNHEARD_MS && asked.takes(as_of_ms, clock.now_ms());
             directory.catch_up(&*self.reads.store, will_do).await?;
         }
         if !asked.takes(table_ms, clock.now_ms()) {

@@ -15,3 +15,4 @@ pub mod repeats;
 pub mod scope;
 pub mod shared;
 pub mod troubles;
+mod versions;

@@ -10,16 +10,16 @@ use std::{
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::{directory::Directory, outage::Outage, scope::Scope, troubles::Troubles};
+use super::{directory::Directory, outage::Outage, scope::Scope, troubles::Troubles, versions::give_versions};
 use crate::{
-    cache::memory::Vantage,
+    cache::memory::{Key, Vantage},
     changes::Changes,
     clock::Clock,
     domain::{
         blood_type::BloodType,
         day::Day,
         facility::Facility,
-        summary::{DayKey, Figures, SummaryRow},
+        summary::{Bounds, DayKey, Figures, SummaryRow},
     },
     metrics::{Metrics, Trigger},
     store::{self, Derived, Mark, MarkKind, Store, StoreError, Transaction},
@@ -216,9 +216,11 @@ impl Refresher {
         let mut states = tx.lock(&facilities.keys().copied().collect::<Vec<_>>()).await?;
         let keys = scope.resolve(&*self.store).await?;
         let mut derived = tx.derive(&keys).await?;
-        if has_zone_moved(tx, &facilities, &derived).await? {
+        let zones = zones_now(tx, &facilities, &derived).await?;
+        if facilities.iter().any(|(id, facility)| zones.get(id).is_some_and(|zone| *zone != facility.zone.name)) {
             return Err(StoreError::Conflict);
         }
+        let left_behind = self.left_behind(&keys, &derived, &zones).await?;
         let next_days = next_days_of_just_ended(&keys, &derived);
         if !next_days.is_empty() {
             derived.extend(tx.derive(&next_days).await?);
@@ -229,30 +231,7 @@ impl Refresher {
             }
         });
         derived.sort_unstable_by_key(|d| (d.row.summary.facility_id, d.row.summary.date));
-        let mut opened: Vec<(Uuid, Date)> = Vec::new();
-        let refreshed: Vec<Refreshed> = derived
-            .into_iter()
-            .map(|d| {
-                let mut row = d.row;
-                let state = states.entry(row.summary.facility_id).or_default();
-                // Also where the row is there already: a change of zone may lead back to a day that was opened before.
-                let opens = d.is_today && state.today != Some(row.summary.date);
-                if opens {
-                    opened.push((row.summary.facility_id, row.summary.date));
-                }
-                // Another day has another version, be its figures the same by chance: nobody who holds the one may take it for the other
-                // when the facility goes back to the zone before.
-                let changed = d.figures_differ || d.day_differs || opens;
-                if changed {
-                    state.version += 1;
-                    row.summary.version = state.version;
-                }
-                if d.figures_differ {
-                    row.summary.updated_at = Some(row.as_of_ms);
-                }
-                Refreshed { row, changed, written: d.write_needed || opens, elsewhere: false }
-            })
-            .collect();
+        let (refreshed, opened) = give_versions(&mut states, derived, left_behind);
         let rows: Vec<SummaryRow> = refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
         tx.write(&rows).await?;
         if !opened.is_empty() {
@@ -263,6 +242,21 @@ impl Refresher {
         self.count(trigger, "changed", changed);
         self.count(trigger, "unchanged", refreshed.len() - changed);
         Ok(refreshed)
+    }
+
+    /// Rows of these facilities under the names of days that are yet to come where they are now, made rows of no day. They are of the zone
+    /// before, and nobody refreshes them until the day comes: should the facility move back by then, they would pass for its day as of any
+    /// watermark. Their versions rise, so that they take the place of what other tiers hold.
+    async fn left_behind(&self, keys: &[DayKey], derived: &[Derived], zones: &HashMap<Uuid, String>) -> store::Result<Vec<SummaryRow>> {
+        let begun: BTreeSet<Key> = derived.iter().map(|d| d.row.key()).collect();
+        let to_come: Vec<Key> = keys.iter().map(DayKey::id).filter(|key| !begun.contains(key) && zones.contains_key(&key.0)).collect();
+        if to_come.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Not within the transaction, but under its locks: nobody else writes these rows now.
+        let rows = self.store.summaries(&to_come).await?.rows;
+        let of_no_day = |row| SummaryRow { bounds: Some(Bounds::OF_NO_DAY), next_expires_at_ms: None, ..row };
+        Ok(rows.into_iter().filter(|row| !row.is_left_behind()).map(of_no_day).collect())
     }
 
     /// Publishes what a committed `apply` wrote, and what it found unchanged: that is exact as of now, too.
@@ -287,15 +281,19 @@ impl Refresher {
     }
 }
 
-/// Whether one of the facilities is in another zone than its days were taken from. One of which nothing was derived (none of its days has
-/// begun, in that zone) has to be asked for; one that is gone has no zone.
-async fn has_zone_moved(tx: &mut dyn Transaction, facilities: &BTreeMap<Uuid, &Arc<Facility>>, derived: &[Derived]) -> store::Result<bool> {
+/// The zones that these facilities are in now. One of which nothing was derived (none of its days has begun) has to be asked for; one that is
+/// gone has no zone.
+async fn zones_now(
+    tx: &mut dyn Transaction,
+    facilities: &BTreeMap<Uuid, &Arc<Facility>>,
+    derived: &[Derived],
+) -> store::Result<HashMap<Uuid, String>> {
     let mut zones: HashMap<Uuid, String> = derived.iter().map(|d| (d.row.summary.facility_id, d.timezone.clone())).collect();
     let silent: Vec<Uuid> = facilities.keys().filter(|id| !zones.contains_key(id)).copied().collect();
     if !silent.is_empty() {
         zones.extend(tx.facilities(&silent).await?.into_iter().map(|row| (row.id, row.timezone)));
     }
-    Ok(facilities.iter().any(|(id, facility)| zones.get(id).is_some_and(|zone| *zone != facility.zone.name)))
+    Ok(zones)
 }
 
 /// Whether one of the facilities does not exist: one whose days were derived does.
@@ -340,10 +338,7 @@ fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        facility::Zone,
-        summary::{Bounds, Summary},
-    };
+    use crate::domain::{facility::Zone, summary::Summary};
 
     fn facility(n: u128, zone: &str) -> Arc<Facility> {
         Arc::new(Facility { id: Uuid::from_u128(n), name: String::new(), zone: Arc::new(Zone::named(zone).unwrap()) })

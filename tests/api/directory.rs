@@ -1,12 +1,16 @@
 //! Facilities that come, go, return and move, by plain SQL and by events: who exists, and in which zone, is under the contract of any answer.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     on_both_stores,
-    steps::{age, bank, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read, request, summary},
-    support::{outside::Outside, problem::problem, wait_until},
+    steps::{
+        age, bank, date_in, distribution, facility, get, header, instant, inventory, noon_zone, now_ms, path, post, read, request, summary,
+    },
+    support::{events::event, outside::Outside, problem::problem, wait_until},
 };
 
 /// 25 hours apart: never the same date.
@@ -90,6 +94,89 @@ on_both_stores! {
                 }
             }
         }
+    }
+
+    async fn what_a_move_leaves_behind_under_the_name_of_a_day_to_come_says_nothing_once_the_facility_is_back(service: Service) {
+        let id = facility(&service, "North", ZONES[1]).await;
+        let (bank, unit) = (bank(&service, id).await, Uuid::new_v4());
+        post(&service, &[inventory(unit, bank, "O+", 7)]).await;
+        assert_eq!(summary(&service, id, "today").await["total_stock"], 7, "it is held, too");
+        let mut sql = Outside::connect(service.database_url()).await;
+        let f = sql.id(id);
+        let move_to = |zone: usize| format!("UPDATE facilities SET timezone = '{}' WHERE id = {f}", ZONES[zone]);
+        sql.run(move_to(0)).await;
+        wait_until("the move is known", async || summary(&service, id, "today").await["date"] == date_in(ZONES[0], 0).to_string()).await;
+        post(&service, &[inventory(unit, bank, "O+", 9)]).await;
+        let changed = Instant::now();
+        wait_until("that is long ago", async || changed.elapsed().as_secs() > 3).await;
+        assert_eq!(read(&service, "/v1/summaries/today", "no-cache").await.status(), 200, "and proven");
+        // The refresh of the move back has to wait.
+        let mut holder = Outside::connect(service.database_url()).await;
+        if holder.is_postgres() {
+            holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {f} FOR UPDATE")).await;
+            sql.run(move_to(1)).await;
+        } else {
+            holder.run(format!("BEGIN IMMEDIATE; {}; COMMIT; BEGIN IMMEDIATE", move_to(1))).await;
+        }
+        wait_until("the move back is known", async || get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[1]).await;
+        for list in [path(id, "today"), "/v1/summaries/today".to_owned(), format!("/v1/facilities/{id}/summaries?limit=1")] {
+            for directives in ["max-age=600", "max-age=600, only-if-cached"] {
+                let response = read(&service, &list, directives).await;
+                if response.status() != 200 {
+                    continue;
+                }
+                let (age, since) = (age(&response), changed.elapsed().as_secs() as i64);
+                let shown: Value = response.json().await.unwrap();
+                let stock = &shown["items"].get(0).unwrap_or(&shown)["total_stock"];
+                assert!(*stock == 9 || age >= since, "{list}, {directives}: {stock} with Age {age}, {since} s after it was changed");
+            }
+        }
+        holder.run("ROLLBACK").await;
+        wait_until("today is there", async || {
+            let today = read(&service, &path(id, "today"), "").await;
+            today.status() == 200 && today.json::<Value>().await.unwrap()["total_stock"] == 9
+        })
+        .await;
+        assert_eq!(summary(&service, id, "today").await["date"], date_in(ZONES[1], 0).to_string());
+    }
+
+    async fn an_expiry_of_a_day_that_is_to_come_after_a_move_keeps_no_other_from_being_proven(service: Service) {
+        let service = service.terminate().await.1.env("FACILITY_SUMMARY__REFRESH__DRAIN_BATCH", 1).start().await;
+        let id = facility(&service, "North", ZONES[1]).await;
+        let bank = bank(&service, id).await;
+        let expires_ms = now_ms() + 3_000;
+        let unit = json!({"inventory_id": Uuid::new_v4(), "blood_bank_id": bank, "quantity": 7, "expires_at": instant(expires_ms)});
+        post(&service, &[event("inventory.set", unit)]).await;
+        let mut sql = Outside::connect(service.database_url()).await;
+        sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[0], sql.id(id))).await;
+        wait_until("the unit has expired", async || now_ms() > expires_ms).await;
+        wait_until("that is proven", async || {
+            let today = read(&service, "/v1/summaries/today", "no-cache").await;
+            today.status() == 200 && today.json::<Value>().await.unwrap()["items"][0]["total_stock"] == 0
+        })
+        .await;
+    }
+
+    async fn a_day_that_has_begun_in_a_zone_that_nobody_has_heard_of_yet_is_there_for_whoever_asks_afresh(service: Service) {
+        let id = facility(&service, "North", ZONES[0]).await;
+        // No drain tells of the move.
+        let service = service.terminate().await.1.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000).start().await;
+        let mut sql = Outside::connect(service.database_url()).await;
+        for directives in ["no-cache", "refresh"] {
+            sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[0], sql.id(id))).await;
+            assert_eq!(read(&service, &path(id, "today"), "no-cache").await.status(), 200, "it is known to be there");
+            sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[1], sql.id(id))).await;
+            let date = date_in(ZONES[1], 0);
+            let response = if directives == "refresh" {
+                service.request(reqwest::Method::POST, &format!("/v1/facilities/{id}/refresh?date={date}")).send().await.unwrap()
+            } else {
+                read(&service, &path(id, date), directives).await
+            };
+            let status = response.status();
+            let shown: Value = response.json().await.unwrap();
+            assert_eq!((status.as_u16(), &shown["date"]), (200, &json!(date.to_string())), "{directives}: {shown}");
+        }
+        problem(read(&service, &path(id, date_in(ZONES[1], 1)), "no-cache").await, 404).await;
     }
 
     async fn whoever_asks_for_no_cache_sees_a_facility_that_was_written_by_sql_just_before(service: Service) {

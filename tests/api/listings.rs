@@ -48,6 +48,19 @@ async fn leave_a_mark(launch: &Launch, facility: Uuid) {
 }
 
 on_both_stores! {
+    async fn a_list_of_nothing_is_an_answer_with_an_age(service: Service) {
+        for directives in ["", "max-age=600", "no-cache", "max-stale", "only-if-cached"] {
+            let response = read(&service, "/v1/summaries/today", directives).await;
+            let (status, age) = (response.status().as_u16(), age(&response));
+            let listing: Value = response.json().await.unwrap();
+            assert!(status == 200 && age < 60 && listing["items"] == json!([]), "{directives}: {status}, Age {age}, {listing}");
+        }
+        let id = facility(&service, "North", "UTC").await;
+        let tomorrow = date_in("UTC", 1);
+        let days = get(&service, &format!("/v1/facilities/{id}/summaries?from={tomorrow}&to={}", date_in("UTC", 3))).await;
+        assert_eq!(days["items"], json!([]), "none of them has begun");
+    }
+
     async fn a_today_that_is_not_opened_is_derived_and_not_taken_for_empty(service: Service) {
         let (open, closed) = (facility(&service, "Open", &noon_zone()).await, facility(&service, "Shut", &noon_zone()).await);
         for (id, stock) in [(open, 5), (closed, 7)] {

@@ -280,7 +280,7 @@ impl<'a> Group<'a> {
         refreshed: &[Refreshed],
     ) -> Vec<Result<Applied, IngestError>> {
         let versions: HashMap<(Uuid, Date), i64> =
-            refreshed.iter().map(|r| ((r.row.summary.facility_id, r.row.summary.date), r.row.summary.version)).collect();
+            refreshed.iter().filter(|r| !r.row.is_left_behind()).map(|r| (r.row.key(), r.row.summary.version)).collect();
         folded
             .into_iter()
             .zip(self.requests)

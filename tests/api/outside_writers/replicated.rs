@@ -3,12 +3,15 @@
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
 
-use crate::support::{
-    Service,
-    outside::Outside,
-    postgres::Postgres,
-    site::{Site, a_zone_at_noon, audited, metric},
-    wait_until,
+use crate::{
+    steps::Scrape,
+    support::{
+        Service,
+        outside::Outside,
+        postgres::Postgres,
+        site::{Site, a_zone_at_noon, audited, metric},
+        wait_until,
+    },
 };
 
 #[tokio::test]
@@ -108,4 +111,28 @@ async fn what_a_logical_subscription_copies_and_applies_is_noticed_row_by_row() 
     assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
     audited(service.launch()).await;
     to.run("DROP SUBSCRIPTION applied").await;
+}
+
+#[tokio::test]
+async fn units_of_a_bank_that_is_not_there_yet_concern_no_facility() {
+    let service = Service::on_postgres().await.start().await;
+    let (zone, _) = a_zone_at_noon();
+    let (site, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    for site in [site, other] {
+        site.shows(&service, (0, 0, 0)).await;
+    }
+    let refreshes = async || Scrape::of(&service).await.sum("summary_refreshes_total", &[("trigger", "event")]);
+    let mut sql = Outside::connect(service.database_url()).await;
+    let marks = "SELECT count(*) FROM summary_marks";
+    wait_until("nothing is left to do", async || sql.number(marks).await == 0).await;
+    let before = refreshes().await;
+    let (bank, facility) = (sql.id(Uuid::new_v4()), sql.id(other.facility));
+    sql.run("SET session_replication_role = replica").await;
+    sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {bank}, 7)")).await;
+    wait_until("the mark is dealt with", async || sql.number(marks).await == 0).await;
+    assert_eq!(refreshes().await, before, "nobody's figures can have changed");
+    sql.run(format!("INSERT INTO blood_banks (id, facility_id, name) VALUES ({bank}, {facility}, 'Late')")).await;
+    other.shows(&service, (7, 0, 0)).await;
+    site.shows(&service, (0, 0, 0)).await;
+    audited(service.launch()).await;
 }

@@ -1,0 +1,51 @@
+//! The versions of refreshed rows: from one counter of each facility, which its lock guards.
+
+use std::collections::HashMap;
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::refresh::Refreshed;
+use crate::{
+    domain::summary::SummaryRow,
+    store::{Derived, FacilityState},
+};
+
+/// Gives versions to what was derived, and to what was left behind. Answers with it the days that are opened.
+pub(super) fn give_versions(
+    states: &mut HashMap<Uuid, FacilityState>,
+    derived: Vec<Derived>,
+    left_behind: Vec<SummaryRow>,
+) -> (Vec<Refreshed>, Vec<(Uuid, Date)>) {
+    let mut opened: Vec<(Uuid, Date)> = Vec::new();
+    let mut refreshed: Vec<Refreshed> = derived
+        .into_iter()
+        .map(|d| {
+            let mut row = d.row;
+            let state = states.entry(row.summary.facility_id).or_default();
+            // Also where the row is there already: a change of zone may lead back to a day that was opened before.
+            let opens = d.is_today && state.today != Some(row.summary.date);
+            if opens {
+                opened.push((row.summary.facility_id, row.summary.date));
+            }
+            // Another day has another version, be its figures the same by chance: nobody who holds the one may take it for the other
+            // when the facility goes back to the zone before.
+            let changed = d.figures_differ || d.day_differs || opens;
+            if changed {
+                state.version += 1;
+                row.summary.version = state.version;
+            }
+            if d.figures_differ {
+                row.summary.updated_at = Some(row.as_of_ms);
+            }
+            Refreshed { row, changed, written: d.write_needed || opens, elsewhere: false }
+        })
+        .collect();
+    refreshed.extend(left_behind.into_iter().map(|mut row| {
+        let state = states.entry(row.summary.facility_id).or_default();
+        state.version += 1;
+        row.summary.version = state.version;
+        Refreshed { row, changed: true, written: true, elsewhere: false }
+    }));
+    (refreshed, opened)
+}
