@@ -25,8 +25,11 @@ impl Found {
     /// `None` where the source has to tell: a facility that is gone, or in another zone than was thought, has no such day.
     pub fn on_primary(read: TableRead, facility: &Facility, day: &Day, vantage: &Vantage, table_ms: i64, now_ms: i64) -> Option<Self> {
         let proven_ms = table_ms.max(read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms));
+        let is_changing = read.changing.contains(&facility.id);
         let row = match in_table(read, facility, day)? {
             Some(row) => row,
+            // What was proven was proven in the zone before; rows of this one are yet to be derived.
+            None if is_changing => return None,
             None if day.end_ms <= now_ms && proven_ms != i64::MIN => empty(&(facility.id, day.date), day, proven_ms),
             None => return None,
         };

@@ -1,7 +1,7 @@
 //! What the replicas of a fleet agree on through their database: which history it is at, and as of when it is exact.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -78,6 +78,8 @@ pub struct TableRead {
     pub rows: Vec<SummaryRow>,
     /// Of the keys' facilities, if they exist.
     pub zones: HashMap<Uuid, String>,
+    /// Those of them of which a change is yet to be dealt with, of zone perhaps: that there is no row of a day says nothing yet.
+    pub changing: HashSet<Uuid>,
     /// On a streaming replica, the epoch that its watermark was stored in.
     pub epoch: Epoch,
     /// What was stored last, if that was in this epoch: every row here is exact as of it, too.

@@ -224,3 +224,29 @@ on_both_stores! {
         }
     }
 }
+
+/// Its lock is held, so that the days of the new zone cannot be derived yet: the table has no row of the day that the request has come to be on.
+#[tokio::test]
+async fn a_day_that_a_change_of_zone_has_filled_does_not_pass_for_empty() {
+    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 700).start().await;
+    let id = facility(&service, "North", ZONES[0]).await;
+    let at_ms = now_ms() - 40 * DAY_MS;
+    post(&service, &[request(Uuid::new_v4(), id, at_ms)]).await;
+    let date = jiff::Timestamp::from_millisecond(at_ms).unwrap().in_tz(ZONES[1]).unwrap().date();
+    let mut holder = Outside::connect(service.database_url()).await;
+    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(id))).await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[1], sql.id(id))).await;
+    wait_until("the move is known", async || get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[1]).await;
+    let range = format!("/v1/facilities/{id}/summaries?from={date}&to={date}");
+    for path in [path(id, date), range.clone()] {
+        for directives in ["", "max-age=600", "max-stale"] {
+            let response = read(&service, &path, directives).await;
+            assert_eq!(response.status(), 503, "{path} {directives}: {}", response.text().await.unwrap());
+        }
+    }
+    holder.run("ROLLBACK").await;
+    wait_until("it is derived", async || service.get(&path(id, date)).await.status() == 200).await;
+    assert_eq!(summary(&service, id, date).await["total_requests"], 1);
+    assert_eq!(get(&service, &range).await["items"][0]["total_requests"], 1);
+}

@@ -221,7 +221,12 @@ impl Database {
         let rows = keys.iter().filter_map(|k| self.rows[*k].clone()).collect();
         let zone = |k: &usize| Some((key(*k).0, ZONES[self.facilities[*k / DATES].zone()?].to_owned()));
         let zones: HashMap<Uuid, String> = keys.iter().filter_map(zone).collect();
-        TableRead { rows, zones, epoch: epoch(of), watermark: self.stored_watermark(), replica: None }
+        let changing = self.marks.iter().filter_map(|(_, about)| match about {
+            About::Facility { facility } => Some(facility_id(*facility)),
+            _ => None,
+        });
+        let changing = changing.collect();
+        TableRead { rows, zones, changing, epoch: epoch(of), watermark: self.stored_watermark(), replica: None }
     }
 
     /// Rows, zones and watermark in one statement.

@@ -1,7 +1,7 @@
 //! A list that is put together from what was found in the table. Its days come from the directory, and a row counts only where the table has
 //! the facility in the same zone, in the same snapshot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -17,6 +17,8 @@ pub struct Read {
     pub rows: HashMap<Key, (SummaryRow, i64)>,
     /// Of the facilities that exist.
     zones: HashMap<Uuid, String>,
+    /// Of the facilities that have changed, and whose rows are yet to be derived.
+    changing: HashSet<Uuid>,
     directory_ms: i64,
     /// The earliest of what was proven of the parts.
     pub exact_ms: i64,
@@ -30,7 +32,7 @@ impl Read {
 
     /// Nothing yet, for a directory that is exact as of then: what is found proves no more than which facilities there were.
     pub fn of(directory_ms: i64) -> Self {
-        Read { rows: HashMap::new(), zones: HashMap::new(), directory_ms, exact_ms: directory_ms }
+        Read { rows: HashMap::new(), zones: HashMap::new(), changing: HashSet::new(), directory_ms, exact_ms: directory_ms }
     }
 
     /// Adds what one statement found, of which that much is proven.
@@ -39,6 +41,7 @@ impl Read {
         self.exact_ms = self.exact_ms.min(proven_ms);
         self.rows.extend(read.rows.into_iter().map(|row| (row.key(), (row, proven_ms))));
         self.zones.extend(read.zones);
+        self.changing.extend(read.changing);
     }
 }
 
@@ -48,7 +51,7 @@ pub struct Parts {
     found: HashMap<Key, Summary>,
     /// The instant as of which the oldest of what was found is exact.
     pub exact_ms: i64,
-    /// A today that is yet to be opened, and days of which the table has another zone's.
+    /// A today that is yet to be opened, days of which the table has another zone's, and days of which it may have nothing yet.
     pub due: Vec<DayKey>,
     /// Facilities that are gone, or in another zone.
     pub unknown: Vec<Uuid>,
@@ -67,7 +70,9 @@ impl Parts {
             match read.rows.remove(&id) {
                 _ if !knows => parts.unknown.push(id.0),
                 Some((row, proven_ms)) if row.is_of(&key.day) => parts.add(row.summary, row.as_of_ms.min(now_ms).max(proven_ms)),
-                None if key.day.end_ms <= now_ms => parts.add(Summary::empty(id.0, id.1, true), read.exact_ms),
+                None if key.day.end_ms <= now_ms && !read.changing.contains(&id.0) => {
+                    parts.add(Summary::empty(id.0, id.1, true), read.exact_ms)
+                }
                 _ => parts.due.push(key.clone()),
             }
         }

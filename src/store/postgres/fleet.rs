@@ -1,6 +1,9 @@
 //! The table `fleet`, and the reads that carry its watermark along.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::civil::Date;
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
@@ -39,12 +42,13 @@ pub(super) fn no_row() -> StoreError {
 pub(super) struct Asked {
     rows: Vec<SummaryRow>,
     zones: HashMap<Uuid, String>,
+    changing: HashSet<Uuid>,
 }
 
 impl Asked {
     /// What a server at this epoch has said.
     pub fn at(self, (epoch, watermark): (Epoch, Option<Watermark>), replica: Option<Arc<str>>) -> TableRead {
-        TableRead { rows: self.rows, zones: self.zones, epoch, watermark, replica }
+        TableRead { rows: self.rows, zones: self.zones, changing: self.changing, epoch, watermark, replica }
     }
 }
 
@@ -54,7 +58,7 @@ pub(super) async fn summaries(connection: impl PgExecutor<'_>, keys: &[(Uuid, Da
     let statement = sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates);
     let found = statement.fetch_all(connection).await?;
     let agreed = agreed(found.first().ok_or_else(no_row)?)?;
-    let (mut rows, mut zones) = (Vec::with_capacity(found.len()), HashMap::new());
+    let (mut rows, mut zones, mut changing) = (Vec::with_capacity(found.len()), HashMap::new(), HashSet::new());
     for row in &found {
         if let Some(facility_id) = row.try_get::<Option<Uuid>, _>("facility_id")? {
             // The key's date, which is one: that the row was found by it.
@@ -64,9 +68,12 @@ pub(super) async fn summaries(connection: impl PgExecutor<'_>, keys: &[(Uuid, Da
         if let Some(timezone) = row.try_get::<Option<&[u8]>, _>("timezone")? {
             let asked: Uuid = row.try_get("asked_id")?;
             zones.insert(asked, unreadable::text(timezone, "facilities", asked));
+            if row.try_get("is_changing")? {
+                changing.insert(asked);
+            }
         }
     }
-    Ok((agreed, Asked { rows, zones }))
+    Ok((agreed, Asked { rows, zones, changing }))
 }
 
 pub(super) async fn store_watermark(connection: &mut PgConnection, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {

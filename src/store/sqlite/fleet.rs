@@ -1,6 +1,6 @@
 //! The table `fleet`, and the reads that carry its watermark along.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::{
 /// The rows of `summaries.sql`.
 pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
     let (epoch, watermark) = agreed(found.first().ok_or_else(no_row)?)?;
-    let (mut rows, mut zones) = (Vec::with_capacity(found.len()), HashMap::new());
+    let (mut rows, mut zones, mut changing) = (Vec::with_capacity(found.len()), HashMap::new(), HashSet::new());
     for row in found {
         if row.try_get::<Option<&[u8]>, _>(0)?.is_some() {
             rows.push(row::summary(row)?);
@@ -22,9 +22,12 @@ pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
         if let Some(timezone) = row.try_get_unchecked::<Option<&[u8]>, _>("timezone")? {
             let asked: Uuid = row.try_get("asked_id")?;
             zones.insert(asked, unreadable::text(timezone, "facilities", asked));
+            if row.try_get("is_changing")? {
+                changing.insert(asked);
+            }
         }
     }
-    Ok(TableRead { rows, zones, epoch, watermark, replica: None })
+    Ok(TableRead { rows, zones, changing, epoch, watermark, replica: None })
 }
 
 /// What a look sees beside marks and outboxes, whose places are left empty.
