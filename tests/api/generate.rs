@@ -109,6 +109,8 @@ const FACILITIES: usize = 400;
 /// proven it does not wait for: it has no time for thousands of days.
 async fn first_listing(launch: Launch) -> Service {
     let service = launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 1_000).start().await;
+    let left = number(service.launch().database_url(), "SELECT count(*) FROM summary_marks").await;
+    assert_eq!(left, 0, "it said that it is ready before it had dealt with all marks");
     let response = service.get("/v1/summaries/today?limit=500").await;
     let (status, age) = (response.status(), header(&response, "age"));
     let listing: Value = response.json().await.expect("it is JSON");
