@@ -10,7 +10,7 @@ use crate::{
     steps::{
         age, bank, date_in, distribution, facility, get, header, instant, inventory, noon_zone, now_ms, path, post, read, request, summary,
     },
-    support::{events::event, outside::Outside, problem::problem, wait_until},
+    support::{Service, events::event, outside::Outside, problem::problem, wait_until},
 };
 
 /// 25 hours apart: never the same date.
