@@ -130,3 +130,20 @@ pub fn forgotten_in_the_history_behind(stage: &mut Stage) {
     stage.pass(B);
     stage.settle(&[B, C]);
 }
+
+/// Redis has an entry whose successor came by so long ago that nobody remembers it.
+pub fn an_entry_that_nobody_remembers_a_successor_of(stage: &mut Stage) {
+    stage.open();
+    stage.change(A, KEY);
+    stage.drain_all();
+    stage.change_silently(KEY);
+    stage.drain_all();
+    for _ in 0..3 {
+        stage.change(A, OTHER);
+        stage.drain_all();
+    }
+    stage.evict(C);
+    stage.read_redis(C);
+    stage.pass(A);
+    stage.settle(&[C]);
+}

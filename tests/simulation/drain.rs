@@ -15,11 +15,12 @@ use crate::{
     database::{About, epoch},
     directory,
     mutants::Mutant,
-    places::{facility_of, index},
+    places::index,
     refresh::{Work, refresh},
+    removal::{Removed, remove},
     sources::is_bank_resolved,
     stream,
-    world::{Lock, Sim, called},
+    world::{Sim, called},
 };
 
 /// A look, by a replica that does not lead.
@@ -68,7 +69,11 @@ async fn run_once(sim: &Sim, r: usize) {
         proof.deal_with(expire(sim, r, seen.at_ms).await);
     }
     if (!seen.marks.is_empty() || seen.expiry_due) && !sim.breaks(Mutant::LooksOnce) {
-        let again = observe(sim, r, batch).await;
+        let mut again = observe(sim, r, batch).await;
+        if sim.breaks(Mutant::AnnouncesWhatHasMoved) {
+            let is_new = |mark: &Mark| !look.seen.marks.iter().any(|seen| seen.id == mark.id);
+            again.seen.marks.retain(|mark| !is_new(mark));
+        }
         if !sim.breaks(Mutant::AnnouncesAcrossGenerations) {
             proof.look_again(&again.seen);
         }
@@ -266,49 +271,6 @@ async fn deal_with(sim: &Sim, r: usize, look: &Look) -> bool {
     }
     let world = sim.world();
     all && !look.seen.marks.iter().any(|mark| world.db.marks.iter().any(|(id, _)| *id == mark.id))
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Removed {
-    Yes,
-    IsBack,
-}
-
-/// Removes the rows of a facility that is gone, with its marks. `None` where somebody holds its lock. As `Drain::remove` does it.
-async fn remove(sim: &Sim, r: usize, id: Uuid, marks: &[(Mark, About)]) -> Option<Removed> {
-    let is_one = |(id, about): &(i64, About)| marks.iter().any(|(mark, of)| mark.id == *id && of == about);
-    let run = sim.world().run;
-    if id.is_nil() {
-        // Marks of banks that are nowhere.
-        let world = &mut *sim.world();
-        world.db.marks.retain(|mark| !is_one(mark));
-        world.committed();
-        return Some(Removed::Yes);
-    }
-    sim.step().await;
-    let lock = Lock::take(sim, facility_of(&id), false).await?;
-    let is_back = sim.world().db.facilities[facility_of(&id)].zone().is_some();
-    if is_back && !sim.breaks(Mutant::RemovesBlindly) {
-        drop(lock);
-        directory::reload(sim, r, &[id]).await;
-        return Some(Removed::IsBack);
-    }
-    sim.step().await;
-    {
-        let world = &mut *sim.world();
-        if world.run != run {
-            return None;
-        }
-        world.db.marks.retain(|mark| !is_one(mark));
-        world.db.remove_rows(&id);
-        let note = world.db.id();
-        world.db.notes.push((note, facility_of(&id)));
-        world.committed();
-    }
-    drop(lock);
-    sim.tell(called(r), || format!("removes the rows of facility {}", facility_of(&id)));
-    directory::reload(sim, r, &[id]).await;
-    Some(Removed::Yes)
 }
 
 async fn expire(sim: &Sim, r: usize, until: i64) -> bool {

@@ -10,6 +10,7 @@ mod by_hand;
 mod database;
 mod directory;
 mod drain;
+mod events;
 mod fills;
 mod judge;
 mod lists;
@@ -18,6 +19,7 @@ mod pace;
 mod places;
 mod redis;
 mod refresh;
+mod removal;
 mod schedule;
 mod sources;
 mod stage;
@@ -40,7 +42,7 @@ use stage::play;
 const SCHEDULES: u64 = 100_000;
 const THREADS: usize = 2;
 /// Within so many each broken rule has to be found.
-const FOUND_WITHIN: u64 = 10_000;
+const FOUND_WITHIN: u64 = 40_000;
 
 fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?} and should be a whole number")))

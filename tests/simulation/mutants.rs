@@ -99,14 +99,12 @@ pub enum Mutant {
     KeepsOldDirectory,
     /// A change of zone leaves the rows of days that have not begun in the new zone as they are.
     LeavesRowsOfTheZoneBefore,
-    /// The day of that name in another zone keeps the version, where its figures are the same.
-    KeepsTheVersionOfTheZoneBefore,
-    /// A refresh deletes the marks of a facility that was removed since the look, and the look's instant is announced.
-    DropsMarksOfTheGone,
+    /// What changed of facilities between the two looks of a pass does not keep it from announcing the first.
+    AnnouncesWhatHasMoved,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 46] = [
+    pub const ALL: [Mutant; 45] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -151,23 +149,22 @@ impl Mutant {
         Mutant::ListsWithoutDirectory,
         Mutant::KeepsOldDirectory,
         Mutant::LeavesRowsOfTheZoneBefore,
-        Mutant::KeepsTheVersionOfTheZoneBefore,
-        Mutant::DropsMarksOfTheGone,
+        Mutant::AnnouncesWhatHasMoved,
     ];
 
     /// What a schedule has to be about to find it out soon.
     pub fn theme(self) -> Option<Theme> {
         match self {
-            Mutant::TrustsLaggingReplicas | Mutant::TrustsRedis => Some(Theme::Forgets),
+            Mutant::IgnoresGaps | Mutant::TrustsMessages | Mutant::TrustsLaggingReplicas | Mutant::TrustsRedis => Some(Theme::Forgets),
             Mutant::AppendsToEarlier => Some(Theme::Splits),
+            Mutant::KeepsOldDirectory => Some(Theme::MovesAndGoesBack),
             Mutant::RezonesMarks
             | Mutant::DaysBeforeLock
             | Mutant::BankOfTheStatement
             | Mutant::RemovesBlindly
             | Mutant::NoFenceOfLives
             | Mutant::LeavesRowsOfTheZoneBefore
-            | Mutant::KeepsTheVersionOfTheZoneBefore
-            | Mutant::DropsMarksOfTheGone
+            | Mutant::HitsWithoutDirectory
             | Mutant::AnyDayOfThatName => Some(Theme::Moves),
             _ => None,
         }
@@ -183,6 +180,9 @@ impl Mutant {
             Mutant::PublishesAnyHistory => Some(by_hand::published_from_the_history_behind),
             Mutant::OneTierForAll => Some(by_hand::an_entry_of_the_history_before),
             Mutant::OutlivesItsConnection => Some(by_hand::forgotten_in_the_history_behind),
+            Mutant::TrustsRedis => Some(by_hand::an_entry_that_nobody_remembers_a_successor_of),
+            Mutant::AnnouncesWhatHasMoved => Some(by_hand::a_facility_that_goes_after_the_look),
+            Mutant::TrustsItsFirstDirectory => Some(by_hand::a_directory_of_before_the_stream),
             Mutant::RezonesMarks => Some(by_hand::a_mark_of_the_zone_before),
             Mutant::DaysBeforeLock => Some(by_hand::a_request_beside_a_change_of_zone),
             Mutant::BankOfTheStatement => Some(by_hand::units_of_a_bank_that_moves),

@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use crate::places::{FACILITIES, UTC, ZONES};
+use crate::places::{FACILITIES, KATHMANDU, UTC, ZONES};
 
 /// What befalls the database in a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,17 @@ pub enum Theme {
     GoesBack,
     /// Facilities come, go and return, and move from one zone to the other; banks move.
     Moves,
+    /// The same, while replicas are killed and start again.
+    MovesAndStarts,
+    /// The same, while the database is put back.
+    MovesAndGoesBack,
 }
 
 impl Theme {
-    const ALL: [Theme; 4] = [Theme::Forgets, Theme::Splits, Theme::GoesBack, Theme::Moves];
+    const ALL: [Theme; 6] = [Theme::Forgets, Theme::Splits, Theme::GoesBack, Theme::Moves, Theme::MovesAndStarts, Theme::MovesAndGoesBack];
 
     fn apply(self, pace: &mut Pace) {
+        (pace.come_and_go, pace.list, pace.units, pace.one_date, pace.zones) = (0, 0, 10, 95, [UTC, UTC]);
         match self {
             Theme::Forgets => {
                 (pace.recent, pace.lag, pace.sources) = (2, 60, [1, 6, 6]);
@@ -46,8 +51,17 @@ impl Theme {
                 (pace.recent, pace.hangs, pace.leads) = (2, 60, 40);
             }
             Theme::Moves => {
+                (pace.zones, pace.units, pace.one_date) = ([UTC, KATHMANDU], 40, 50);
                 (pace.come_and_go, pace.write, pace.refresh, pace.list) = (6, 4, 6, 3);
                 (pace.fault, pace.disaster, pace.read, pace.work) = (1, Disaster::Nothing, 10, 60);
+            }
+            Theme::MovesAndStarts => {
+                Theme::Moves.apply(pace);
+                (pace.fault, pace.faults) = (5, [6, 2, 1, 0, 1, 0]);
+            }
+            Theme::MovesAndGoesBack => {
+                Theme::Moves.apply(pace);
+                (pace.disaster, pace.fault, pace.faults) = (Disaster::Loses, 4, [1, 0, 1, 0, 1, 8]);
             }
         }
     }
@@ -71,6 +85,9 @@ pub struct Pace {
     pub list: u32,
     pub refresh: u32,
     pub come_and_go: u32,
+    /// How often a write is of a bank's units, and how often something is about the one date; in percent.
+    pub units: u32,
+    pub one_date: u32,
     pub drain: u32,
     pub follow: u32,
     pub work: u32,
@@ -109,6 +126,8 @@ impl Pace {
             list: 0,
             refresh: 0,
             come_and_go: 0,
+            units: 0,
+            one_date: 0,
             drain: 0,
             follow: 0,
             work: 0,
@@ -145,7 +164,7 @@ impl Pace {
         let mut weight = |choices: &[usize]| one_of(rng, choices) as u32;
         let (write, read, refresh) = (weight(&[1, 3, 8]), weight(&[4, 10]), weight(&[2, 6]));
         let (drain, follow, work, fault) = (weight(&[30, 60, 100]), weight(&[30, 80]), weight(&[20, 40]), weight(&[0, 1, 3, 8]));
-        let (list, come_and_go) = (weight(&[0, 1, 2]), weight(&[0, 1, 3]));
+        let (list, come_and_go) = (weight(&[0, 1, 2]), weight(&[0, 0, 1, 3]));
         let (unanswered, hangs) = (weight(&[0, 3, 15]), weight(&[0, 0, 10, 40]));
         let faults = std::array::from_fn(|_| weight(&[1, 1, 8]));
         let sources = std::array::from_fn(|_| weight(&[1, 1, 6]));
@@ -161,6 +180,8 @@ impl Pace {
             list,
             refresh,
             come_and_go,
+            units: 30,
+            one_date: 60,
             drain,
             follow,
             work,

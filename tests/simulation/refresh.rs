@@ -14,35 +14,15 @@ use facility_summary::{
 };
 
 use crate::{
-    database::{About, Activity, Change, Figures, row},
+    database::{About, Figures, row},
     directory,
+    events::{Event, Own},
     judge::Of,
     mutants::Mutant,
     places::{DATES, PLACES, ZONES, day, facility_id, facility_of, has_begun, index, is_today, zone_of},
-    sources::{committed, new_changes, stay_of_bank, stay_of_facility},
+    sources::new_changes,
     world::{Lock, Publication, Sim, World, called},
 };
-
-/// What an event states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// A delivery, or a request.
-    Activity {
-        facility: usize,
-        place: usize,
-    },
-    Units {
-        bank: usize,
-    },
-    Moved {
-        bank: usize,
-        to: usize,
-    },
-    Registered {
-        facility: usize,
-        zone: usize,
-    },
-}
 
 /// What a refresh is for.
 #[derive(Debug, Clone)]
@@ -69,14 +49,6 @@ pub enum Failed {
 type Refreshed = Vec<(SummaryRow, bool)>;
 
 const ATTEMPTS: usize = 4;
-
-/// What an event brings, but for when it is committed.
-struct Own {
-    event: Event,
-    changes: Vec<Change>,
-    /// The facility's life, or where the bank is: for as long as the transaction lasts nobody changes that.
-    relies_on: Vec<(usize, u32, Option<usize>)>,
-}
 
 /// A refresh by a replica. Where it fails it has to be tried again.
 pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Failed> {
@@ -171,35 +143,6 @@ fn begin(sim: &Sim, r: usize, work: &Work) -> Result<(Option<Own>, Option<Scope>
     Ok((Some(Own { event: *event, changes, relies_on }), scope))
 }
 
-impl Own {
-    /// Whether nobody has changed what it relies on: they would have waited.
-    fn holds(&self, world: &World) -> bool {
-        let life = |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
-        let bank = |bank: usize| (bank, world.db.banks[bank].stays.len() as u32, None);
-        let now = match self.event {
-            Event::Activity { facility, .. } => vec![life(facility)],
-            Event::Units { bank: b } => vec![bank(b)],
-            Event::Moved { bank: b, to } => vec![bank(b), life(to)],
-            Event::Registered { facility, .. } => vec![(facility, world.db.facilities[facility].stays.len() as u32, None)],
-        };
-        let is_there =
-            !matches!(self.event, Event::Activity { .. } | Event::Moved { .. }) || now.last().is_some_and(|(_, _, zone)| zone.is_some());
-        is_there && now == self.relies_on
-    }
-
-    fn apply(&self, db: &mut crate::database::Database, now: i64, era: usize) {
-        match self.event {
-            Event::Activity { facility, place } => {
-                let life = db.facilities[facility].life();
-                db.facilities[facility].activity.extend(committed(&self.changes, now, era).map(|change| Activity { change, place, life }));
-            }
-            Event::Units { bank } => db.banks[bank].units.extend(committed(&self.changes, now, era)),
-            Event::Moved { bank, to } => stay_of_bank(db, bank, to, now, era),
-            Event::Registered { facility, zone } => stay_of_facility(db, facility, Some(zone), now, era),
-        }
-    }
-}
-
 fn unknown_of(work: &Work, sim: &Sim) -> Vec<uuid::Uuid> {
     let world = sim.world();
     let of_bank = |bank: usize| world.db.banks[bank].facility().map(facility_id);
@@ -256,8 +199,7 @@ async fn transact(sim: &Sim, scope: &Scope, work: &Work, own: Option<&Own>) -> R
             Work::Marks(marks) => world.db.marks.iter().filter(|(id, _)| marks.iter().any(|(mark, _)| mark.id == *id)).copied().collect(),
             _ => Vec::new(),
         };
-        let is_for_marks = matches!(work, Work::Marks(_));
-        let derived = derive(world, scope, &keys, own, is_for_marks).ok_or(Failed::Conflict)?;
+        let derived = derive(world, scope, &keys, own).ok_or(Failed::Conflict)?;
         if let Work::Marks(marks) = work
             && taken.iter().any(|(id, about)| !marks.iter().any(|(mark, of)| mark.id == *id && of == about))
         {
@@ -280,7 +222,8 @@ async fn transact(sim: &Sim, scope: &Scope, work: &Work, own: Option<&Own>) -> R
     let deletes_all = world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(work, Work::Marks(_));
     let is_of =
         |about: &About| matches!(about, About::Activity { facility, .. } if scope.facilities().contains_key(&facility_id(*facility)));
-    world.db.marks.retain(|(id, about)| !marks.iter().any(|(taken, _)| taken == id) && !(deletes_all && is_of(about)));
+    let is_dealt_with = |(id, about): &(i64, About)| marks.iter().any(|(taken, _)| taken == id) || (deletes_all && is_of(about));
+    world.db.marks.retain(|mark| !is_dealt_with(mark));
     let noted = marks.iter().filter_map(|(_, about)| if let About::Facility { facility } = about { Some(*facility) } else { None });
     let registered = own.and_then(|own| if let Event::Registered { facility, .. } = own.event { Some(facility) } else { None });
     for facility in noted.chain(registered).collect::<Vec<_>>() {
@@ -293,7 +236,7 @@ async fn transact(sim: &Sim, scope: &Scope, work: &Work, own: Option<&Own>) -> R
 }
 
 /// The rows as a snapshot of now has them, those of an event's own change included; `None` where a facility is in another zone.
-fn derive(world: &World, scope: &Scope, keys: &[DayKey], own: Option<&Own>, is_for_marks: bool) -> Option<Refreshed> {
+fn derive(world: &World, scope: &Scope, keys: &[DayKey], own: Option<&Own>) -> Option<Refreshed> {
     let (now, era) = (world.now, world.judge.era());
     let changed = own.map(|own| {
         let mut db = world.db.clone();
@@ -304,11 +247,6 @@ fn derive(world: &World, scope: &Scope, keys: &[DayKey], own: Option<&Own>, is_f
     let zone = |id: &uuid::Uuid| db.facilities[facility_of(id)].zone();
     let has_moved = |(id, facility): (&uuid::Uuid, &&Arc<Facility>)| zone(id).is_some_and(|zone| ZONES[zone] != facility.zone.name);
     if scope.facilities().iter().any(has_moved) {
-        return None;
-    }
-    // It was there for the look that saw the marks: the next one removes it, and tells that before it proves anything.
-    let is_gone = |id: &uuid::Uuid| zone(id).is_none();
-    if is_for_marks && world.mutant != Some(Mutant::DropsMarksOfTheGone) && scope.facilities().keys().any(is_gone) {
         return None;
     }
     let mut versions: BTreeMap<usize, i64> = BTreeMap::new();
@@ -325,8 +263,7 @@ fn derive(world: &World, scope: &Scope, keys: &[DayKey], own: Option<&Own>, is_f
             None => figures != nothing,
         };
         let is_of_another = stored.as_ref().is_some_and(|stored| stored.bounds != Some(Bounds::from(&key.day)));
-        let is_another_day = is_of_another && world.mutant != Some(Mutant::KeepsTheVersionOfTheZoneBefore);
-        let changed = differs || is_another_day || (is_today(&key.day) && db.facilities[f].opened != Some(k % DATES));
+        let changed = differs || is_of_another || (is_today(&key.day) && db.facilities[f].opened != Some(k % DATES));
         let counter = versions.entry(f).or_insert(db.facilities[f].version);
         *counter += i64::from(changed);
         let version = if changed { *counter } else { stored.as_ref().map_or(0, |stored| stored.summary.version) };

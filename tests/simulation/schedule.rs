@@ -4,13 +4,15 @@ use rand::RngExt;
 
 use crate::{
     database::{Database, epoch},
-    directory, drain, fills,
+    directory, drain,
+    events::Event,
+    fills,
     judge::Judge,
     lists,
     mutants::Mutant,
     pace::Disaster,
-    places::{BANKS, BEGIN_MS, DATES, FACILITIES, KEYS, ZONES, facility_id, told},
-    refresh::{self, Event, Work},
+    places::{BANKS, BEGIN_MS, DATES, FACILITIES, ZONES, facility_id, told},
+    refresh::{self, Work},
     sources, stream,
     world::{Actor, REPLICAS, Replica, Sim, called},
 };
@@ -51,11 +53,14 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
     result.map(|()| Asked { answers: world.judge.answers, proven: world.judge.proven, lists: world.judge.lists })
 }
 
-/// A replica's tasks.
+/// A replica's tasks. The first two follow the stream, and read what was heard of facilities in it.
 pub fn start(sim: &Sim, r: usize) {
-    sim.spawn(Some(r), false, directory::read_for_ever(sim.clone(), r));
-    if !sim.world().pace.is_alone {
+    let is_alone = sim.is_alone();
+    if !is_alone {
         sim.spawn(Some(r), false, stream::follow_for_ever(sim.clone(), r));
+    }
+    sim.spawn(Some(r), false, directory::read_for_ever(sim.clone(), r));
+    if !is_alone {
         sim.spawn(Some(r), false, stream::publish_for_ever(sim.clone(), r));
     }
 }
@@ -69,7 +74,11 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         let weights = [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault, p.list, p.come_and_go];
         let choice = world.one_of(&weights);
         let servers = if world.pace.is_alone { 1 } else { REPLICAS };
-        (choice, world.rng.random_range(0..servers), world.rng.random_range(0..KEYS))
+        // Mostly one date, so that much comes together.
+        let (f, any) = (world.rng.random_range(0..FACILITIES), world.rng.random_range(0..DATES));
+        let one_date = world.pace.one_date;
+        let date = if world.chance(one_date) { 1 } else { any };
+        (choice, world.rng.random_range(0..servers), f * DATES + date)
     };
     let is_crowded = actors.len() > AT_ONCE;
     match choice {
@@ -77,7 +86,10 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         1 if !is_crowded => read(sim, r, k),
         2 if !is_crowded => refresh(sim, r, k),
         3 => return drains(sim, actors, r),
-        4 => return poll(actors, |actor| actor.replica == Some(r) && !actor.is_drain, 0),
+        4 => {
+            let nth = usize::from(sim.world().chance(25));
+            return poll(actors, |actor| actor.replica == Some(r) && !actor.is_drain, nth);
+        }
         6 => return befall(sim, actors, r),
         7 if !is_crowded && sim.epoch(r).is_some() => sim.spawn(Some(r), false, lists::list(sim.clone(), r)),
         8 => sources::come_and_go(&mut sim.world()),
@@ -104,7 +116,8 @@ pub fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize)
 fn write(sim: &Sim, k: usize) {
     let (of_bank, bank, place) = {
         let world = &mut *sim.world();
-        (world.chance(40), world.rng.random_range(0..BANKS), sources::random_place(world))
+        let units = world.pace.units;
+        (world.chance(units), world.rng.random_range(0..BANKS), sources::random_place(world))
     };
     match of_bank {
         true => sim.spawn(None, false, sources::write_units(sim.clone(), bank)),

@@ -8,13 +8,15 @@ use rand_pcg::Pcg64;
 use crate::{
     by_hand::Script,
     database::{Database, epoch},
-    drain, fills,
+    drain,
+    events::Event,
+    fills,
     judge::Judge,
     mutants::Mutant,
     pace::Pace,
     places::{DATES, NOON, facility_id, told},
-    refresh::{self, Event, Work},
-    schedule::{poll, start},
+    refresh::{self, Work},
+    schedule::start,
     sources,
     world::{Actor, REPLICAS, Sim, World, called},
 };
@@ -64,9 +66,14 @@ impl Stage {
             }
             (true, None) => {}
             (false, _) => {
-                poll(&mut self.tasks, |actor| actor.replica == Some(r), 0);
-                let first = usize::from(!self.tasks.is_empty());
-                self.tasks.rotate_left(first);
+                // Each of its tasks in turn.
+                if let Some(at) = self.tasks.iter().position(|actor| actor.replica == Some(r)) {
+                    let mut actor = self.tasks.remove(at);
+                    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                    if actor.act.as_mut().poll(&mut context).is_pending() {
+                        self.tasks.push(actor);
+                    }
+                }
             }
         }
         self.tasks.append(&mut self.sim.world().spawned);
@@ -78,14 +85,24 @@ impl Stage {
 
     /// All replicas serve, and follow the first generation.
     pub fn open(&mut self) {
-        (0..REPLICAS).for_each(|r| {
-            start(&self.sim, r);
-            self.settle(&[r]); // reads its directory
-            self.look(r);
-        });
+        self.open_with(&[A, B, C]);
+    }
+
+    /// The same for some, of which A is one.
+    pub fn open_with(&mut self, replicas: &[usize]) {
+        for r in replicas {
+            self.start(*r);
+            self.look(*r);
+        }
         self.pass(A);
-        self.settle(&[A, B, C]);
-        (0..REPLICAS).for_each(|r| self.look(r)); // which vouches for the stream
+        self.settle(replicas);
+        replicas.iter().for_each(|r| self.look(*r)); // which vouches for the stream
+    }
+
+    /// A replica starts, and reads its directory.
+    pub fn start(&mut self, r: usize) {
+        start(&self.sim, r);
+        self.settle(&[r]);
     }
 
     /// Lets the tasks of these replicas publish and consume all there is.

@@ -1,8 +1,8 @@
 //! Facilities that go, return, and move from one zone to the other.
 
 use crate::{
+    events::Event,
     places::{DATES, EVENING_BEFORE, KATHMANDU, UTC, facility_id},
-    refresh::Event,
     sources,
     stage::{A, B, C, KEY, Stage},
 };
@@ -72,4 +72,29 @@ pub fn an_entry_of_the_life_before(stage: &mut Stage) {
     stage.state(Some(UTC));
     stage.drain_all();
     stage.read_redis_of(C, DAY_BEFORE);
+}
+
+/// A facility is removed after the look that saw its mark, which means nothing to the refresh then.
+pub fn a_facility_that_goes_after_the_look(stage: &mut Stage) {
+    stage.open();
+    stage.read_table(C);
+    stage.write(KEY);
+    stage.pass_until_looked(A);
+    stage.state(None);
+    stage.go_on(A);
+    stage.settle(&[C]);
+}
+
+/// C has read its directory, and begins to follow the stream behind what was told of a facility since.
+pub fn a_directory_of_before_the_stream(stage: &mut Stage) {
+    stage.open_with(&[A, B]);
+    stage.start(C);
+    stage.state(None);
+    for _ in 0..2 {
+        stage.pass(A);
+        stage.settle(&[A, B]);
+    }
+    stage.sim().world().pace.replay = 1;
+    stage.look(C);
+    stage.settle(&[C]);
 }

@@ -1,0 +1,55 @@
+//! The drain's removal of what a facility that is gone has left behind.
+
+use facility_summary::store::Mark;
+use uuid::Uuid;
+
+use crate::{
+    database::About,
+    directory,
+    mutants::Mutant,
+    places::facility_of,
+    world::{Lock, Sim, called},
+};
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Removed {
+    Yes,
+    IsBack,
+}
+
+/// Removes the rows of a facility that is gone, with its marks. `None` where somebody holds its lock. As `Drain::remove` does it.
+pub async fn remove(sim: &Sim, r: usize, id: Uuid, marks: &[(Mark, About)]) -> Option<Removed> {
+    let is_one = |(id, about): &(i64, About)| marks.iter().any(|(mark, of)| mark.id == *id && of == about);
+    let run = sim.world().run;
+    if id.is_nil() {
+        // Marks of banks that are nowhere.
+        let world = &mut *sim.world();
+        world.db.marks.retain(|mark| !is_one(mark));
+        world.committed();
+        return Some(Removed::Yes);
+    }
+    sim.step().await;
+    let lock = Lock::take(sim, facility_of(&id), false).await?;
+    let is_back = sim.world().db.facilities[facility_of(&id)].zone().is_some();
+    if is_back && !sim.breaks(Mutant::RemovesBlindly) {
+        drop(lock);
+        directory::reload(sim, r, &[id]).await;
+        return Some(Removed::IsBack);
+    }
+    sim.step().await;
+    {
+        let world = &mut *sim.world();
+        if world.run != run {
+            return None;
+        }
+        world.db.marks.retain(|mark| !is_one(mark));
+        world.db.remove_rows(&id);
+        let note = world.db.id();
+        world.db.notes.push((note, facility_of(&id)));
+        world.committed();
+    }
+    drop(lock);
+    sim.tell(called(r), || format!("removes the rows of facility {}", facility_of(&id)));
+    directory::reload(sim, r, &[id]).await;
+    Some(Removed::Yes)
+}
