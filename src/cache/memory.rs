@@ -225,7 +225,10 @@ impl Memory {
 
     /// Keeps the better of this row and the entry held, and answers it.
     fn keep(&self, recent: &Recent, since: Position, row: &SummaryRow, as_of_ms: i64) -> Arc<Entry> {
-        let (key, version, joined) = (row.key(), row.summary.version, recent.joins(since));
+        let (key, version) = (row.key(), row.summary.version);
+        // That a day has no row is proven of the zone that the facility was in: where it has gone to another and come back, no message tells
+        // of this day. So no later watermark counts for it, and it is soon read again.
+        let joined = version != 0 && recent.joins(since);
         if let Some(held) = self.get(&key)
             && (held.version > version
                 || (held.version == version

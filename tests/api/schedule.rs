@@ -245,7 +245,9 @@ on_both_stores! {
         wait_until("a rebuild has forgotten the oldest", async || left(&mut sql, items[2]).await == 0).await;
         assert_eq!((left(&mut sql, items[0]).await, left(&mut sql, items[1]).await), (1, 1));
         // What was said before the removal comes late, and is still kept out.
-        let late = acknowledged(&service, &timed(site.stock(items[0], 5), DAYS)).await;
+        let mut late = site.stock(items[0], 5);
+        late["time"] = (Timestamp::now() - SignedDuration::from_hours(24 * DAYS - 12)).to_string().into();
+        let late = acknowledged(&service, &late).await;
         assert_eq!(late["superseded"], 1, "{late}");
         assert_eq!(site.summary(&service, "today").await["total_stock"], 0);
     }
