@@ -43,6 +43,7 @@ async fn sessions_in_the_role_of_a_replica_are_noticed_like_any_writer() {
     other.shows(&service, (0, 0, 0)).await;
 
     let marks = "SELECT count(*) FROM summary_marks";
+    wait_until("all that was written is dealt with", async || sql.number(marks).await == 0).await;
     sql.run("BEGIN").await;
     let rows = format!("INSERT INTO blood_requests (id, facility_id) SELECT gen_random_uuid(), {facility} FROM generate_series(1, 1000)");
     sql.run(rows).await;
