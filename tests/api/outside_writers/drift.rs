@@ -21,6 +21,9 @@ async fn request_unseen(sql: &mut Outside, site: Site) {
 
 on_both_stores! {
     async fn what_no_trigger_saw_is_found_by_the_audit_and_healed_by_a_rebuild(service: Service) {
+        let (_, launch) = service.terminate().await;
+        let launch = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off");
+        let service = launch.env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 0).start().await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
         request_unseen(&mut Outside::connect(service.database_url()).await, site).await;
