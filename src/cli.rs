@@ -12,7 +12,10 @@ use crate::{
     jobs::rebuild::Extent,
     startup::{Application, Core, StartError, Stop},
     telemetry::{self, Output},
-    tools::{demo, estimate, generate, import, import_target::ServiceTarget},
+    tools::{
+        demo_events, estimate, generate,
+        import::{self, ServiceTarget},
+    },
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -22,7 +25,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[command(
     name = "facility-summary",
     version,
-    after_help = "Settings come from --config FILE, overridden by DATABASE_URL, BIND_ADDR and FACILITY_SUMMARY__SECTION__KEY; config.example.toml lists them all."
+    after_help = "Settings come from --config FILE, overridden by DATABASE_URL, BIND_ADDR and \
+                  FACILITY_SUMMARY__SECTION__KEY; config.example.toml lists them all."
 )]
 struct Cli {
     /// Settings, in TOML
@@ -35,19 +39,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve HTTP, and keep the summaries fresh
-    #[command(
-        after_help = "Example:\n  facility-summary serve --demo\n  DATABASE_URL=postgres://user:password@localhost/blood facility-summary serve"
-    )]
+    #[command(after_help = "Example:\n  facility-summary serve --demo\n  \
+                            DATABASE_URL=postgres://user:password@localhost/blood \
+                            facility-summary serve")]
     Serve {
-        /// Register 25 facilities in an empty database, and send a stream of simulated events through the ingest
+        /// Register 25 facilities in an empty database, and send a stream of simulated events
+        /// through the ingest
         #[arg(long)]
         demo: bool,
     },
     /// Apply the migrations, and end
-    #[command(after_help = "Example:\n  DATABASE_URL=postgres://user:password@localhost/blood facility-summary migrate")]
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://user:password@localhost/blood \
+                            facility-summary migrate")]
     Migrate,
     /// Look at the recent days of every facility, and refresh what differs from its sources
-    #[command(after_help = "Example:\n  facility-summary rebuild --all\n  facility-summary rebuild --days 7")]
+    #[command(after_help = "Example:\n  facility-summary rebuild --all\n  facility-summary \
+                            rebuild --days 7")]
     Rebuild {
         /// Every day that has a row or data
         #[arg(long, conflicts_with = "days")]
@@ -56,9 +63,12 @@ enum Command {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=400))]
         days: Option<u32>,
     },
-    /// Recompute every day of every facility, and list each row that differs; exit code 1 if any does that nothing explains
+    /// Recompute every day of every facility, and list each row that differs; exit code 1 if any
+    /// does that nothing explains
     ///
-    /// A difference is explained where a mark of its facility, or an expiry, is waiting to be dealt with: a service that runs does so within a second. It is listed as explained, and is no finding.
+    /// A difference is explained where a mark of its facility, or an expiry, is waiting to be dealt
+    /// with: a service that runs does so within a second. It is listed as explained, and is no
+    /// finding.
     #[command(after_help = "Example:\n  facility-summary audit && echo all right")]
     Audit,
     /// Write realistic data into the source tables
@@ -79,7 +89,8 @@ pub async fn run() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return wrong_use(&error),
     };
-    let output = if matches!(cli.command, Command::Serve { .. }) { Output::Stdout } else { Output::Stderr };
+    let output =
+        if matches!(cli.command, Command::Serve { .. }) { Output::Stdout } else { Output::Stderr };
     if let Err(error) = telemetry::init(&settings.log, output) {
         return wrong_use(&error);
     }
@@ -88,8 +99,12 @@ pub async fn run() -> ExitCode {
         Command::Migrate => migrate(settings).await,
         Command::Rebuild { all, days } => rebuild(settings, all, days).await,
         Command::Audit => audit(settings).await,
-        Command::Generate(args) => generate::run(args, &settings).await.map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Command::Estimate(args) => estimate::run(args, &settings).await.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Generate(args) => {
+            generate::run(args, &settings).await.map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
+        Command::Estimate(args) => {
+            estimate::run(args, &settings).await.map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
         Command::Import(args) => load(settings, args).await,
         Command::Openapi => {
             println!("{}", openapi::json());
@@ -98,7 +113,8 @@ pub async fn run() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("facility-summary: {error}");
-        let is_setting = matches!(error.downcast_ref::<StartError>(), Some(StartError::Cron { .. }));
+        let is_setting =
+            matches!(error.downcast_ref::<StartError>(), Some(StartError::Cron { .. }));
         ExitCode::from(if is_setting { 2 } else { 1 })
     })
 }
@@ -111,13 +127,17 @@ fn wrong_use(error: &dyn std::fmt::Display) -> ExitCode {
 async fn serve(settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
     let application = Application::build(settings).await?;
     let stop_demo = CancellationToken::new();
-    let simulated = demo.then(|| tokio::spawn(demo::run(application.app().clone(), stop_demo.clone())));
+    let simulated =
+        demo.then(|| tokio::spawn(demo_events::run(application.app().clone(), stop_demo.clone())));
     let mut signals = Signals::listen()?;
     let stop = async move {
         let how = signals.next().await;
         tokio::spawn(async move {
             signals.next().await;
-            tracing::warn!("told to stop a second time: requests in flight are cut off; whatever was acknowledged is stored");
+            tracing::warn!(
+                "told to stop a second time: requests in flight are cut off; whatever was \
+                 acknowledged is stored"
+            );
             std::process::exit(1);
         });
         stop_demo.cancel();
@@ -139,7 +159,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> Stop {
@@ -153,7 +176,10 @@ impl Signals {
 async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
     let core = Core::open(settings).await?;
     if core.store.restore_triggers().await? {
-        println!("The triggers on the source tables were put back: some were missing or off. A service looks at everything once more.");
+        println!(
+            "The triggers on the source tables were put back: some were missing or off. A service \
+             looks at everything once more."
+        );
     }
     let facilities = counted(core.directory.by_name().len() as i64, "facility");
     println!("The {} database is up to date; it has {facilities}.", core.store.dialect());
@@ -163,11 +189,17 @@ async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
 
 async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<ExitCode, Failure> {
     let core = Core::open(settings).await?;
-    let extent = if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
-    // Marks stay for a service beside this command: it learns from them of facilities, too, and would not from our having seen them.
+    let extent =
+        if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
+    // Marks stay for a service beside this command: it learns from them of facilities, too, and
+    // would not from our having seen them.
     let run = core.rebuild.run_command(extent, |_| ()).await?;
     let rows = counted(run.changed, "row");
-    println!("{} looked at, {rows} changed, of which {} by a change that left no mark.", counted(run.done, "facility"), run.drift);
+    println!(
+        "{} looked at, {rows} changed, of which {} by a change that left no mark.",
+        counted(run.done, "facility"),
+        run.drift
+    );
     core.store.close().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -180,17 +212,28 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
         let [stock, transferred, requests] = d.derived.map(figure);
         let stored = d.stored.map_or_else(|| "no row".to_owned(), |s| s.map(figure).join(" "));
         println!(
-            "{} {}: stored {stored}; sources say {stock} {transferred} {requests} (stock, transferred, requests){}",
+            "{} {}: stored {stored}; sources say {stock} {transferred} {requests} (stock, \
+             transferred, requests){}",
             d.facility_id,
             d.date,
             if d.explained { "; explained: a mark or an expiry is waiting" } else { "" }
         );
     }
-    let differ = |count: usize| if count == 1 { "1 row differs".to_owned() } else { format!("{count} rows differ") };
+    let differ = |count: usize| {
+        if count == 1 { "1 row differs".to_owned() } else { format!("{count} rows differ") }
+    };
     let explained = differences.iter().filter(|d| d.explained).count();
     let found = differences.len() - explained;
-    let waiting = if explained == 0 { String::new() } else { format!(" Besides, {}, as a mark or an expiry explains.", differ(explained)) };
-    println!("{} audited, {}.{waiting}", counted(core.directory.by_name().len() as i64, "facility"), differ(found));
+    let waiting = if explained == 0 {
+        String::new()
+    } else {
+        format!(" Besides, {}, as a mark or an expiry explains.", differ(explained))
+    };
+    println!(
+        "{} audited, {}.{waiting}",
+        counted(core.directory.by_name().len() as i64, "facility"),
+        differ(found)
+    );
     core.store.close().await;
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -1,8 +1,10 @@
-//! The database's time, without asking it: its last answer plus what has passed since on a monotonic clock.
+//! The database's time, without asking it: its last answer plus what has passed since on a
+//! monotonic clock.
 //!
-//! The machine's wall clock decides nothing; it only stands in until the database has answered once. An answer proves that the
-//! database's clock lies between its timestamp and that plus the time the round trip took; the estimate moves only where it lies
-//! outside of that. So a slow answer does not set it back, which would make figures look younger than they are.
+//! The machine's wall clock decides nothing; it only stands in until the database has answered
+//! once. An answer proves that the database's clock lies between its timestamp and that plus the
+//! time the round trip took; the estimate moves only where it lies outside of that. So a slow
+//! answer does not set it back, which would make figures look younger than they are.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -25,8 +27,9 @@ impl Clock {
         self.base_ms.load(Ordering::Relaxed) + elapsed_ms()
     }
 
-    /// Takes over what the database answered to a question asked at `asked`. It is by now between that and the time that the answer took
-    /// later; an estimate that lies there stays as it is, so that a slow answer does not make figures look younger than they are.
+    /// Takes over what the database answered to a question asked at `asked`. It is by now between
+    /// that and the time that the answer took later; an estimate that lies there stays as it
+    /// is, so that a slow answer does not make figures look younger than they are.
     pub fn sync(&self, database_ms: i64, asked: Instant) {
         let took_ms = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
         if !(database_ms..=database_ms.saturating_add(took_ms)).contains(&self.now_ms()) {
@@ -36,8 +39,8 @@ impl Clock {
     }
 }
 
-/// Milliseconds on the machine's monotonic clock; on Linux the one that goes on while a machine is suspended, so that figures do not look
-/// younger by that when it wakes up.
+/// Milliseconds on the machine's monotonic clock; on Linux the one that goes on while a machine is
+/// suspended, so that figures do not look younger by that when it wakes up.
 #[cfg(target_os = "linux")]
 fn elapsed_ms() -> i64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -65,7 +68,9 @@ mod tests {
     fn a_slow_answer_does_not_set_the_clock_back() {
         let clock = Clock::new();
         let now_ms = clock.now_ms();
-        let sent = Instant::now().checked_sub(Duration::from_secs(3)).expect("the machine has been up for three seconds");
+        let sent = Instant::now()
+            .checked_sub(Duration::from_secs(3))
+            .expect("the machine has been up for three seconds");
         clock.sync(now_ms - 2_500, sent);
         assert!(clock.now_ms() >= now_ms);
     }

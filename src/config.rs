@@ -1,5 +1,6 @@
-//! Settings: defaults, then `--config FILE` (TOML), then the environment. A bad one stops the start with its key, its value and what
-//! would be right. `config.example.toml` lists every default, and a test holds it to these.
+//! Settings: defaults, then `--config FILE` (TOML), then the environment. A bad one stops the start
+//! with its key, its value and what would be right. `config.example.toml` lists every default, and
+//! a test holds it to these.
 
 mod rules;
 mod sections;
@@ -43,21 +44,28 @@ impl Settings {
         }
     }
 
-    /// Reads defaults, then the file, then the environment (`DATABASE_URL`, `DATABASE_READ_URL`, `REDIS_URL`, `BIND_ADDR`,
-    /// `FACILITY_SUMMARY__SECTION__KEY`).
+    /// Reads defaults, then the file, then the environment (`DATABASE_URL`, `DATABASE_READ_URL`,
+    /// `REDIS_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`).
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
         // What is not UTF-8 sets nothing of ours.
-        let texts = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let texts = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         Self::load_from(file, texts.collect())
     }
 
-    fn load_from(file: Option<&Path>, environment: HashMap<String, String>) -> Result<Self, SettingsError> {
+    fn load_from(
+        file: Option<&Path>,
+        environment: HashMap<String, String>,
+    ) -> Result<Self, SettingsError> {
         let mut builder = config::Config::builder();
         if let Some(path) = file {
             let origin = format!("file {}", path.display());
-            let text = std::fs::read_to_string(path).map_err(|error| SettingsError(format!("{origin} cannot be read: {error}")))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| SettingsError(format!("{origin} cannot be read: {error}")))?;
             let source = config::File::from_str(&text, config::FileFormat::Toml);
-            let sections = config::Source::collect(&source).map_err(|error| SettingsError(format!("{origin} is not TOML: {error}")))?;
+            let sections = config::Source::collect(&source)
+                .map_err(|error| SettingsError(format!("{origin} is not TOML: {error}")))?;
             rules::check_file(&sections, &origin)?;
             builder = builder.add_source(source);
         }
@@ -71,22 +79,33 @@ impl Settings {
 
     /// What no key can tell by itself.
     fn validate(&self) -> Result<(), SettingsError> {
-        let wrong = |key: &str, value: &dyn std::fmt::Display, right: &str| Err(SettingsError::new(key, value, right));
+        let wrong = |key: &str, value: &dyn std::fmt::Display, right: &str| {
+            Err(SettingsError::new(key, value, right))
+        };
         if !self.database.is_postgres() && !self.database.url.starts_with("sqlite:") {
-            return wrong("database.url", &redacted(&self.database.url), "must begin with sqlite:// or postgres://");
+            return wrong(
+                "database.url",
+                &redacted(&self.database.url),
+                "must begin with sqlite:// or postgres://",
+            );
         }
         if let Some(url) = &self.redis.url {
             crate::redis::Target::parse(url)?;
         }
         match self.server.bind.parse::<std::net::SocketAddr>() {
             Err(_) => {
-                return wrong("server.bind", &self.server.bind, "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080");
+                return wrong(
+                    "server.bind",
+                    &self.server.bind,
+                    "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080",
+                );
             }
             Ok(address) if !address.ip().is_loopback() => {
                 return wrong(
                     "server.bind",
                     &self.server.bind,
-                    "must be a loopback address while there is no sign-in; put a proxy that signs in before it",
+                    "must be a loopback address while there is no sign-in; put a proxy that signs \
+                     in before it",
                 );
             }
             Ok(_) => {}
@@ -106,19 +125,29 @@ impl Settings {
             );
         }
         if self.database.min_connections > self.database.max_connections {
-            return wrong("database.min_connections", &self.database.min_connections, "must not exceed database.max_connections");
+            return wrong(
+                "database.min_connections",
+                &self.database.min_connections,
+                "must not exceed database.max_connections",
+            );
         }
         Ok(())
     }
 }
 
-/// The variables that set something, with the keys that they set; those that other programs know by that name come last, and win.
-/// An empty one is a mistake (a secret that was not found), and refused like any other wrong value. `FACILITY_SUMMARY_PORT` and its like, with one underscore, are Kubernetes' and not ours.
+/// The variables that set something, with the keys that they set; those that other programs know by
+/// that name come last, and win. An empty one is a mistake (a secret that was not found), and
+/// refused like any other wrong value. `FACILITY_SUMMARY_PORT` and its like, with one underscore,
+/// are Kubernetes' and not ours.
 fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&str, String, &str)> {
     let mut ours: Vec<(&str, String, &str)> = environment
         .iter()
         .filter_map(|(name, text)| {
-            Some((name.as_str(), name.strip_prefix("FACILITY_SUMMARY__")?.to_lowercase().replace("__", "."), text.as_str()))
+            Some((
+                name.as_str(),
+                name.strip_prefix("FACILITY_SUMMARY__")?.to_lowercase().replace("__", "."),
+                text.as_str(),
+            ))
         })
         .collect();
     ours.sort_unstable();
@@ -128,7 +157,9 @@ fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&st
         ("REDIS_URL", "redis.url"),
         ("BIND_ADDR", "server.bind"),
     ];
-    let well_known = known.into_iter().filter_map(|(name, key)| Some((name, key.to_owned(), environment.get(name)?.as_str())));
+    let well_known = known
+        .into_iter()
+        .filter_map(|(name, key)| Some((name, key.to_owned(), environment.get(name)?.as_str())));
     ours.into_iter().chain(well_known.collect::<Vec<_>>())
 }
 

@@ -1,7 +1,8 @@
 //! One fresh summary row per blood-bank facility and local day, served from memory.
 //!
-//! Where things are: routes in `http/mod.rs`, jobs in `jobs/mod.rs`, SQL in `sql/` behind `store`, the freshness ladder in
-//! `service/reads.rs`, writes in `service/ingest`, the one refresh in `service/refresh.rs`. `startup.rs` is where the parts meet.
+//! Where things are: routes in `http/mod.rs`, jobs in `jobs/mod.rs`, SQL in `sql/` behind `store`,
+//! the freshness ladder in `service/reads.rs`, writes in `service/ingest`, the one refresh in
+//! `service/refresh.rs`. `startup.rs` is where the parts meet.
 
 pub mod cache;
 pub mod changes;

@@ -1,12 +1,16 @@
-//! Every metric in one place. Names and labels are part of the interface; no label ever carries an id.
+//! Every metric in one place. Names and labels are part of the interface; no label ever carries an
+//! id.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    process_collector::ProcessCollector,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
 /// From 50 µs, where a memory hit lies, to 5 s, where a refresh times out.
-const SECONDS: [f64; 15] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const SECONDS: [f64; 15] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+    5.0,
+];
 
 /// What made a refresh run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub struct Metrics {
     pub stream_gaps: IntCounterVec,
     pub publications: IntCounterVec,
     pub epochs: IntCounter,
-    pub replica_strangers: IntCounter,
+    pub standby_mismatches: IntCounter,
     pub marks_visible: IntGauge,
     pub triggers_off: IntGauge,
     pub job_runs: IntCounterVec,
@@ -67,11 +71,12 @@ pub struct Metrics {
 impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let counters = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
+                let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(metric.clone()))?;
+                Ok(metric)
+            };
         let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
             let metric = IntCounter::new(name, help)?;
             registry.register(Box::new(metric.clone()))?;
@@ -82,28 +87,49 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
-        let histograms = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<HistogramVec> {
-            let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let reads =
-            counters("summary_reads_total", "Reads of one summary, by outcome and by the tier that answered.", &["outcome", "tier"])?;
+        let histograms =
+            |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<HistogramVec> {
+                let metric = HistogramVec::new(
+                    HistogramOpts::new(name, help).buckets(SECONDS.to_vec()),
+                    labels,
+                )?;
+                registry.register(Box::new(metric.clone()))?;
+                Ok(metric)
+            };
+        let reads = counters(
+            "summary_reads_total",
+            "Reads of one summary, by outcome and by the tier that answered.",
+            &["outcome", "tier"],
+        )?;
         let read_duration = Histogram::with_opts(
-            HistogramOpts::new("summary_read_duration_seconds", "Time to answer a read of one summary.").buckets(SECONDS.to_vec()),
+            HistogramOpts::new(
+                "summary_read_duration_seconds",
+                "Time to answer a read of one summary.",
+            )
+            .buckets(SECONDS.to_vec()),
         )?;
         registry.register(Box::new(read_duration.clone()))?;
         let watermark_age = prometheus::Gauge::new(
             "summary_watermark_age_seconds",
-            "Age of the instant as of which every summary is proven exact; of the process, before the first proof.",
+            "Age of the instant as of which every summary is proven exact; of the process, before \
+             the first proof.",
         )?;
         registry.register(Box::new(watermark_age.clone()))?;
-        let connections = IntGaugeVec::new(Opts::new("database_connections", "Connections, by pool."), &["pool", "state"])?;
+        let connections = IntGaugeVec::new(
+            Opts::new("database_connections", "Connections, by pool."),
+            &["pool", "state"],
+        )?;
         registry.register(Box::new(connections.clone()))?;
-        let redis_up = IntGaugeVec::new(Opts::new("redis_up", "1 while Redis is asked, 0 while it is left alone."), &["topology"])?;
+        let redis_up = IntGaugeVec::new(
+            Opts::new("redis_up", "1 while Redis is asked, 0 while it is left alone."),
+            &["topology"],
+        )?;
         registry.register(Box::new(redis_up.clone()))?;
         let change_stream_state = IntGaugeVec::new(
-            Opts::new("change_stream_state", "1 for how far this replica has come with the change stream, 0 for the others."),
+            Opts::new(
+                "change_stream_state",
+                "1 for how far this replica has come with the change stream, 0 for the others.",
+            ),
             &["state"],
         )?;
         registry.register(Box::new(change_stream_state.clone()))?;
@@ -112,19 +138,49 @@ impl Metrics {
             reads_fresh_memory: reads.with_label_values(&["fresh", "memory"]),
             reads,
             read_duration,
-            refreshes: counters("summary_refreshes_total", "Refreshed rows, by what asked for them.", &["trigger", "outcome"])?,
-            refresh_duration: histograms("summary_refresh_duration_seconds", "Time of one refresh transaction.", &["trigger"])?,
-            drift_rows: counter("summary_drift_rows_total", "Rows found wrong with no mark visible and no expiry due: a missed hook.")?,
-            audited_rows: counter("summary_audited_rows_total", "Rows that the continuous audit derived again, to compare.")?,
+            refreshes: counters(
+                "summary_refreshes_total",
+                "Refreshed rows, by what asked for them.",
+                &["trigger", "outcome"],
+            )?,
+            refresh_duration: histograms(
+                "summary_refresh_duration_seconds",
+                "Time of one refresh transaction.",
+                &["trigger"],
+            )?,
+            drift_rows: counter(
+                "summary_drift_rows_total",
+                "Rows found wrong with no mark visible and no expiry due: a missed hook.",
+            )?,
+            audited_rows: counter(
+                "summary_audited_rows_total",
+                "Rows that the continuous audit derived again, to compare.",
+            )?,
             watermark_age,
-            verified_through: gauge("summary_verified_through_seconds", "Unix time of the last complete rebuild's snapshot.")?,
-            events: counters("events_total", "Events, by type and what became of them.", &["type", "outcome"])?,
-            http_requests: counters("http_requests_total", "Requests, by matched route.", &["route", "method", "status"])?,
-            http_duration: histograms("http_request_duration_seconds", "Time to answer a request.", &["route", "method", "status"])?,
+            verified_through: gauge(
+                "summary_verified_through_seconds",
+                "Unix time of the last complete rebuild's snapshot.",
+            )?,
+            events: counters(
+                "events_total",
+                "Events, by type and what became of them.",
+                &["type", "outcome"],
+            )?,
+            http_requests: counters(
+                "http_requests_total",
+                "Requests, by matched route.",
+                &["route", "method", "status"],
+            )?,
+            http_duration: histograms(
+                "http_request_duration_seconds",
+                "Time to answer a request.",
+                &["route", "method", "status"],
+            )?,
             panics: counter("panics_total", "Panics caught in handlers and jobs.")?,
             stream_gaps: counters(
                 "stream_gaps_total",
-                "Times that messages of the change stream were missed, so that what was held had to be proven anew.",
+                "Times that messages of the change stream were missed, so that what was held had \
+                 to be proven anew.",
                 &["reason"],
             )?,
             publications: counters(
@@ -132,26 +188,49 @@ impl Metrics {
                 "Committed changes sent into the change stream: published, or left to the drain.",
                 &["outcome"],
             )?,
-            epochs: counter("epochs_total", "Times that the database told another history, so that everything held was dropped.")?,
-            replica_strangers: counter(
-                "read_replica_strangers_total",
-                "Answers of streaming replicas that told another history of the database than the primary, and were not used.",
+            epochs: counter(
+                "epochs_total",
+                "Times that the database told another history, so that everything held was \
+                 dropped.",
             )?,
-            marks_visible: gauge("summary_marks_visible", "Marks seen by the last drain, up to its batch size.")?,
+            standby_mismatches: counter(
+                "standby_mismatches_total",
+                "Answers of streaming replicas that told another history of the database than the \
+                 primary, and were not used.",
+            )?,
+            marks_visible: gauge(
+                "summary_marks_visible",
+                "Marks seen by the last drain, up to its batch size.",
+            )?,
             triggers_off: gauge(
                 "source_triggers_off",
-                "Triggers on the source tables that are missing or off, so that what other programs write passes unseen.",
+                "Triggers on the source tables that are missing or off, so that what other \
+                 programs write passes unseen.",
             )?,
-            job_runs: counters("job_runs_total", "Runs of the scheduled jobs.", &["job", "outcome"])?,
-            ingest_waiting: gauge("ingest_requests_waiting", "Requests with events that wait for their transaction.")?,
+            job_runs: counters(
+                "job_runs_total",
+                "Runs of the scheduled jobs.",
+                &["job", "outcome"],
+            )?,
+            ingest_waiting: gauge(
+                "ingest_requests_waiting",
+                "Requests with events that wait for their transaction.",
+            )?,
             unknown_zones: gauge(
                 "facilities_in_unknown_zones",
                 "Facilities whose time zone does not exist: their days are counted in UTC.",
             )?,
-            unreadable_rows: gauge("database_unreadable_rows", "Rows met since the start that could not be read, or only in part.")?,
+            unreadable_rows: gauge(
+                "database_unreadable_rows",
+                "Rows met since the start that could not be read, or only in part.",
+            )?,
             cache_entries: gauge("summary_cache_entries", "Summaries held in memory.")?,
             cache_bytes: gauge("summary_cache_bytes", "Bytes that they weigh, with overhead.")?,
-            redis_requests: counters("redis_requests_total", "Commands to Redis, by what became of them.", &["command", "outcome"])?,
+            redis_requests: counters(
+                "redis_requests_total",
+                "Commands to Redis, by what became of them.",
+                &["command", "outcome"],
+            )?,
             redis_up,
             change_stream_state,
             change_stream_left: gauge(

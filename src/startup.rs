@@ -1,6 +1,7 @@
-//! The one place where the parts meet: called by `serve`, by the other commands for what they need, and by tests.
+//! The one place where the parts meet: called by `serve`, by the other commands for what they need,
+//! and by tests.
 
-mod fleet;
+mod replica_link;
 
 use std::{
     fs::File,
@@ -22,43 +23,49 @@ use crate::{
     changes::{Changes, Position},
     clock::Clock,
     config::{Settings, SettingsError},
-    http::{self, app::App},
+    http::{self, state::AppState},
     jobs::{
         Jobs,
-        audit::Audit,
         drain::{Drain, Start, Watch},
-        heal::Healer,
         midnight::Midnight,
         rebuild::Rebuild,
+        repair::Repairer,
+        sample_audit::SampleAudit,
         schedule::Schedule,
     },
     metrics::Metrics,
     redis::Target,
     service::{
         directory::Directory,
-        flights::Flights,
         ingest::{self, Ingest},
         lists::Lists,
-        nearby::Nearby,
+        log_throttle::LogThrottle,
         outage::Outage,
         reads::{self, Reads, Unproven},
         refresh::Refresher,
-        troubles::Troubles,
+        refresh_coalescer::RefreshCoalescer,
+        standby_reads::StandbyReads,
     },
-    store::{self, Store, StoreError, sqlite::serving},
+    store::{self, Store, StoreError, sqlite::server_lock},
 };
-use fleet::Fleet;
+use replica_link::ReplicaParts;
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot listen on {address}: {source} (setting server.bind, or BIND_ADDR; is another service running there?)")]
+    #[error(
+        "cannot listen on {address}: {source} (setting server.bind, or BIND_ADDR; is another \
+         service running there?)"
+    )]
     Bind { address: String, source: std::io::Error },
     #[error("the database {url} cannot be used: {source}")]
     Store { url: String, source: StoreError },
     #[error(transparent)]
-    Serving(#[from] serving::ServingError),
-    #[error("rebuild.cron = {cron:?}: {source}; six fields are expected, seconds first, such as \"15 */5 * * * *\", or \"off\"")]
+    Serving(#[from] server_lock::ServerLockError),
+    #[error(
+        "rebuild.cron = {cron:?}: {source}; six fields are expected, seconds first, such as \"15 \
+         */5 * * * *\", or \"off\""
+    )]
     Cron { cron: String, source: tokio_cron_scheduler::JobSchedulerError },
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -81,14 +88,15 @@ pub struct Core {
     pub refresher: Arc<Refresher>,
     pub rebuild: Arc<Rebuild>,
     /// What there is between replicas; for a server that has `redis.url`.
-    fleet: Option<Fleet>,
+    fleet: Option<ReplicaParts>,
 }
 
 /// Tombstones outlive the oldest event that is still accepted by a week.
 const TOMBSTONE_MARGIN_DAYS: u64 = 7;
 
 impl Core {
-    /// Opens the database, migrates it, and loads the directory. For a command: what it writes is published by the service's drain.
+    /// Opens the database, migrates it, and loads the directory. For a command: what it writes is
+    /// published by the service's drain.
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
         Self::open_as(settings, None).await
     }
@@ -100,15 +108,23 @@ impl Core {
     }
 
     async fn open_as(settings: Settings, redis: Option<Target>) -> Result<Self, StartError> {
-        let failed = |source| StartError::Store { url: crate::config::redacted(&settings.database.url), source };
+        let failed = |source| StartError::Store {
+            url: crate::config::redacted(&settings.database.url),
+            source,
+        };
         let store = store::open(&settings.database).await.map_err(failed)?;
         let clock = Arc::new(Clock::new());
         let sent = Instant::now();
         clock.sync(store.now_ms().await.map_err(failed)?, sent);
         let metrics = Arc::new(Metrics::new()?);
-        // Numbered by this process alone, the stream within it is another in each: what an earlier one numbered says nothing here.
-        let here = Position { generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) }, number: 0 };
-        let memory = Arc::new(Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes, here));
+        // Numbered by this process alone, the stream within it is another in each: what an earlier
+        // one numbered says nothing here.
+        let here = Position {
+            generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) },
+            number: 0,
+        };
+        let memory =
+            Arc::new(Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes, here));
         let directory = Arc::new(Directory::new(memory.clone()));
         directory.catch_up(&*store, |_| false).await.map_err(failed)?;
         let (changes, fleet) = match redis {
@@ -117,7 +133,10 @@ impl Core {
                 (Changes::new(memory.clone(), Arc::default(), None, has_read_replicas), None)
             }
             Some(target) => {
-                let (changes, fleet) = Fleet::join(&target, &settings, &store, &memory, &directory, &clock, &metrics).await;
+                let (changes, fleet) = ReplicaParts::join(
+                    &target, &settings, &store, &memory, &directory, &clock, &metrics,
+                )
+                .await;
                 (changes, Some(fleet))
             }
         };
@@ -131,13 +150,16 @@ impl Core {
             outage: outage.clone(),
             metrics: metrics.clone(),
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
-            waiting: Troubles::default(),
+            waiting: LogThrottle::default(),
         });
         let tombstone_days = u64::from(settings.ingest.max_event_age_days) + TOMBSTONE_MARGIN_DAYS;
         let cron = settings.rebuild_cron();
         let schedule = cron.map(Schedule::parse).transpose();
-        let schedule = schedule.map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })?;
-        let healer = Arc::new(Healer {
+        let schedule = schedule.map_err(|source| StartError::Cron {
+            cron: cron.unwrap_or_default().to_owned(),
+            source,
+        })?;
+        let repairer = Arc::new(Repairer {
             store: store.clone(),
             refresher: refresher.clone(),
             metrics: metrics.clone(),
@@ -145,7 +167,7 @@ impl Core {
         });
         let rebuild = Arc::new(Rebuild {
             store: store.clone(),
-            healer,
+            repairer,
             directory: directory.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -156,7 +178,19 @@ impl Core {
             alarm: Notify::new(),
             settled_tick_ms: AtomicI64::new(i64::MIN),
         });
-        Ok(Core { settings, store, memory, directory, changes, clock, outage, metrics, refresher, rebuild, fleet })
+        Ok(Core {
+            settings,
+            store,
+            memory,
+            directory,
+            changes,
+            clock,
+            outage,
+            metrics,
+            refresher,
+            rebuild,
+            fleet,
+        })
     }
 
     /// The write path: the main lane of events.
@@ -188,7 +222,7 @@ impl Core {
             leads: Arc::default(),
             begun: AtomicI64::default(),
             stop: CancellationToken::new(),
-            troubles: Troubles::default(),
+            throttle: LogThrottle::default(),
             watch: Watch::default(),
             turn: tokio::sync::Mutex::default(),
             start: Start::default(),
@@ -199,7 +233,8 @@ impl Core {
 /// How the service is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Balancers are told first, and requests are answered until they have noticed (`server.drain_delay_ms`).
+    /// Balancers are told first, and requests are answered until they have noticed
+    /// (`server.drain_delay_ms`).
     Drain,
     /// Somebody waits at a terminal.
     Now,
@@ -208,11 +243,11 @@ pub enum Stop {
 /// The service, bound and ready to run.
 pub struct Application {
     pub address: SocketAddr,
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     listener: TcpListener,
     jobs: Jobs,
     lane: JoinHandle<()>,
-    fleet: Option<fleet::Running>,
+    fleet: Option<replica_link::Running>,
     /// On SQLite the right to serve the file, held until the end.
     _serving: Option<File>,
 }
@@ -225,35 +260,54 @@ impl Application {
         let listener = TcpListener::bind(&settings.server.bind).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let mut core = Core::open_server(settings.clone()).await?;
-        let serving = if settings.database.is_postgres() { None } else { Some(serving::claim(&settings.database)?) };
+        let serving = if settings.database.is_postgres() {
+            None
+        } else {
+            Some(server_lock::claim(&settings.database)?)
+        };
         let shared = core.fleet.as_ref().map(|fleet| fleet.shared.clone());
         let redis = core.fleet.as_ref().map(|fleet| fleet.link.clone());
-        let flights = Flights::new(core.refresher.clone(), shared.clone(), settings.refresh.chunk);
+        let coalescer =
+            RefreshCoalescer::new(core.refresher.clone(), shared.clone(), settings.refresh.chunk);
         let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
         let reads = Arc::new(Reads {
             memory: core.memory.clone(),
             changes: core.changes.clone(),
             shared,
             store: core.store.clone(),
-            nearby: Arc::new(Nearby::new(core.store.clone(), core.changes.clone(), core.metrics.clone())),
-            flights: flights.clone(),
+            standby: Arc::new(StandbyReads::new(
+                core.store.clone(),
+                core.changes.clone(),
+                core.metrics.clone(),
+            )),
+            coalescer: coalescer.clone(),
             directory: core.directory.clone(),
             clock: core.clock.clone(),
             outage: core.outage.clone(),
             metrics: core.metrics.clone(),
             freshness: settings.freshness.clone(),
-            unproven: Unproven { memory: ms(settings.cache.memory_fresh_seconds), redis: ms(settings.cache.redis_fresh_seconds) },
-            locked: Cache::builder().max_capacity(reads::LOCKED_KEYS).time_to_live(reads::LOCK_BACK_OFF).build(),
+            unproven: Unproven {
+                memory: ms(settings.cache.memory_fresh_seconds),
+                redis: ms(settings.cache.redis_fresh_seconds),
+            },
+            locked: Cache::builder()
+                .max_capacity(reads::LOCKED_KEYS)
+                .time_to_live(reads::LOCK_BACK_OFF)
+                .build(),
         });
         let (ingest, lane) = core.ingest();
         let drain = core.drain();
-        let failed = |source| StartError::Store { url: crate::config::redacted(&settings.database.url), source };
+        let failed = |source| StartError::Store {
+            url: crate::config::redacted(&settings.database.url),
+            source,
+        };
         drain.look().await.map_err(failed)?;
         let fleet = match core.fleet.take() {
             None => None,
             Some(fleet) => {
                 let running = fleet.follow().await;
-                // Before anything of it is served: whether the database still has all that the stream tells.
+                // Before anything of it is served: whether the database still has all that the
+                // stream tells.
                 drain.look().await.map_err(failed)?;
                 Some(running)
             }
@@ -267,8 +321,8 @@ impl Application {
             opened: Mutex::default(),
             stop: drain.stop.clone(),
         });
-        let audit = Arc::new(Audit {
-            healer: core.rebuild.healer.clone(),
+        let audit = Arc::new(SampleAudit {
+            repairer: core.rebuild.repairer.clone(),
             directory: core.directory.clone(),
             clock: core.clock.clone(),
             metrics: core.metrics.clone(),
@@ -285,14 +339,17 @@ impl Application {
             core.metrics.clone(),
         )
         .await
-        .map_err(|source| StartError::Cron { cron: settings.rebuild_cron().unwrap_or_default().to_owned(), source })?;
+        .map_err(|source| StartError::Cron {
+            cron: settings.rebuild_cron().unwrap_or_default().to_owned(),
+            source,
+        })?;
         let lists = Arc::new(Lists {
             reads: reads.clone(),
             refresher: core.refresher.clone(),
             prover: drain.clone(),
             chunk: settings.refresh.chunk,
         });
-        let app = web::Data::new(App {
+        let app = web::Data::new(AppState {
             store: core.store,
             memory: core.memory,
             directory: core.directory,
@@ -303,7 +360,7 @@ impl Application {
             redis,
             reads,
             lists,
-            flights,
+            coalescer,
             ingest,
             drain,
             rebuild: core.rebuild,
@@ -316,20 +373,27 @@ impl Application {
         Ok(Application { address, app, listener, jobs, lane, fleet, _serving: serving })
     }
 
-    pub fn app(&self) -> &web::Data<App> {
+    pub fn app(&self) -> &web::Data<AppState> {
         &self.app
     }
 
-    /// Serves until `stop` resolves, then stops in order: not ready, while requests are still answered, and all jobs but those that another
-    /// replica can do go on for them; requests in flight finish; events taken are committed, also of clients that have gone away; jobs end
+    /// Serves until `stop` resolves, then stops in order: not ready, while requests are still
+    /// answered, and all jobs but those that another replica can do go on for them; requests in
+    /// flight finish; events taken are committed, also of clients that have gone away; jobs end
     /// after the step that each is in; connections close, and what was held on them is free.
     pub async fn run_until(self, stop: impl Future<Output = Stop>) -> Result<(), StartError> {
         let settings = self.app.settings.server.clone();
-        let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
+        let workers = if settings.workers == 0 {
+            std::thread::available_parallelism().map_or(2, usize::from)
+        } else {
+            settings.workers
+        };
         let app = self.app.clone();
         let server = HttpServer::new(move || {
             let routed = app.clone();
-            WebApp::new().app_data(app.clone()).configure(move |config| http::routes(config, &routed))
+            WebApp::new()
+                .app_data(app.clone())
+                .configure(move |config| http::routes(config, &routed))
         })
         .workers(workers)
         .max_connections(settings.max_connections)
@@ -347,16 +411,23 @@ impl Application {
         self.app.draining.store(true, Ordering::Release);
         self.jobs.hand_over();
         if how == Stop::Drain && settings.drain_delay_ms > 0 {
-            tracing::info!(for_ms = settings.drain_delay_ms, "not ready any more, and still answering");
+            tracing::info!(
+                for_ms = settings.drain_delay_ms,
+                "not ready any more, and still answering"
+            );
             tokio::time::sleep(Duration::from_millis(settings.drain_delay_ms)).await;
         }
         tracing::info!("stopping");
         handle.stop(true).await;
         serving.await.map_err(std::io::Error::other)??;
-        tracing::info!("no request is left; events that were taken are committed, and then jobs end");
-        // A transaction in a database that hangs ends with it, or never. What is under way by now is acknowledged to nobody.
+        tracing::info!(
+            "no request is left; events that were taken are committed, and then jobs end"
+        );
+        // A transaction in a database that hangs ends with it, or never. What is under way by now
+        // is acknowledged to nobody.
         let patience = Duration::from_secs(settings.shutdown_timeout_seconds.max(1));
-        match tokio::time::timeout(patience, end(self.jobs, self.lane, self.fleet, self.app)).await {
+        match tokio::time::timeout(patience, end(self.jobs, self.lane, self.fleet, self.app)).await
+        {
             Ok(()) => tracing::info!("stopped"),
             Err(_) => tracing::warn!(
                 after_seconds = patience.as_secs(),
@@ -368,14 +439,20 @@ impl Application {
 }
 
 /// Ends what goes on behind the requests, in order.
-async fn end(jobs: Jobs, lane: JoinHandle<()>, fleet: Option<fleet::Running>, app: web::Data<App>) {
+async fn end(
+    jobs: Jobs,
+    lane: JoinHandle<()>,
+    fleet: Option<replica_link::Running>,
+    app: web::Data<AppState>,
+) {
     let store = app.store.clone();
     // The queue ends with its last sender, and the lane with the queue.
     drop(app);
     if lane.await.is_err() {
         tracing::error!("the ingest lane ended in a panic");
     }
-    // After the lane: an event may wait for a lock for long, and meanwhile whoever follows this server's watermark is not to wait with it.
+    // After the lane: an event may wait for a lock for long, and meanwhile whoever follows this
+    // server's watermark is not to wait with it.
     jobs.stop().await;
     if let Some(fleet) = fleet {
         fleet.stop().await;

@@ -1,4 +1,5 @@
-//! Logs: JSON for machines, readable lines for people. One line a read that went past memory; memory hits at debug.
+//! Logs: JSON for machines, readable lines for people. One line a read that went past memory;
+//! memory hits at debug.
 
 use std::io::IsTerminal;
 
@@ -6,26 +7,32 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::config::{LogFormat, LogSettings, SettingsError};
 
-/// Where a command's log goes: a service's to standard output, a tool's beside its answers to standard error.
+/// Where a command's log goes: a service's to standard output, a tool's beside its answers to
+/// standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     Stdout,
     Stderr,
 }
 
-/// The framework logs an error for each request that cannot be parsed; its client is answered 400, and may send as many as it likes. Before
-/// the setting's own directives, of which one for the same target counts.
+/// The framework logs an error for each request that cannot be parsed; its client is answered 400,
+/// and may send as many as it likes. Before the setting's own directives, of which one for the same
+/// target counts.
 const UNPARSED_REQUESTS: &str = "actix_http::h1::dispatcher=off";
 
 /// Installs the subscriber, once a process.
 pub fn init(settings: &LogSettings, output: Output) -> Result<(), SettingsError> {
-    let filter = EnvFilter::try_new(format!("{UNPARSED_REQUESTS},{}", settings.filter)).map_err(|e| {
-        SettingsError::new(
-            "log.filter",
-            &settings.filter,
-            &format!("must be a level such as info, or directives such as info,facility_summary=debug ({e})"),
-        )
-    })?;
+    let filter =
+        EnvFilter::try_new(format!("{UNPARSED_REQUESTS},{}", settings.filter)).map_err(|e| {
+            SettingsError::new(
+                "log.filter",
+                &settings.filter,
+                &format!(
+                    "must be a level such as info, or directives such as \
+                     info,facility_summary=debug ({e})"
+                ),
+            )
+        })?;
     let writer = move || -> Box<dyn std::io::Write> {
         match output {
             Output::Stdout => Box::new(std::io::stdout()),
@@ -39,7 +46,9 @@ pub fn init(settings: &LogSettings, output: Output) -> Result<(), SettingsError>
     let registry = tracing_subscriber::registry().with(filter);
     let installed = match settings.format {
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(writer)).try_init(),
-        LogFormat::Pretty => registry.with(fmt::layer().with_target(false).with_ansi(is_terminal).with_writer(writer)).try_init(),
+        LogFormat::Pretty => registry
+            .with(fmt::layer().with_target(false).with_ansi(is_terminal).with_writer(writer))
+            .try_init(),
     };
     if installed.is_ok() {
         std::panic::set_hook(Box::new(|panic| {

@@ -1,7 +1,10 @@
-//! `POST /v1/events` in its three forms, and the two registrations. An input is a request as text: header lines, an empty line, a body.
+//! `POST /v1/events` in its three forms, and the two registrations. An input is a request as text:
+//! header lines, an empty line, a body.
 //!
-//! - What is accepted is sane: known types, no nil id, instants that an answer can carry, and it is found where its pointer says.
-//! - What is refused says why, at a place that exists in the body that was sent, or names what is missing; and the answer is bounded.
+//! - What is accepted is sane: known types, no nil id, instants that an answer can carry, and it is
+//!   found where its pointer says.
+//! - What is refused says why, at a place that exists in the body that was sent, or names what is
+//!   missing; and the answer is bounded.
 //! - The three forms agree, on what they accept and on what they refuse.
 //! - What was accepted, written by its canonical values and read again, is the same statement.
 
@@ -34,8 +37,12 @@ use uuid::Uuid;
 
 /// 2026-11-21T10:00:00Z
 const NOW_MS: i64 = 1_795_255_200_000;
-pub const LIMITS: EventLimits =
-    EventLimits { now_ms: NOW_MS, max_clock_skew_ms: 300_000, max_event_age_ms: 90 * 86_400_000, max_events: 100 };
+pub const LIMITS: EventLimits = EventLimits {
+    now_ms: NOW_MS,
+    max_clock_skew_ms: 300_000,
+    max_event_age_ms: 90 * 86_400_000,
+    max_events: 100,
+};
 
 /// The years 1900 to 2199.
 const INSTANTS_MS: std::ops::Range<i64> = -2_208_988_800_000..7_258_118_400_000;
@@ -56,7 +63,9 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { mutate::request(data, size, max_size, seed) });
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::request(data, size, max_size, seed)
+});
 
 fn accepted(request: &Request, posted: &Posted) {
     let body: Value = serde_json::from_slice(&request.body).expect("what was accepted is JSON");
@@ -65,13 +74,19 @@ fn accepted(request: &Request, posted: &Posted) {
     assert!(sent <= LIMITS.max_events);
     for (index, event) in posted.events.iter().enumerate() {
         sane(event);
-        let data = body.pointer(&posted.form.data_pointer(index)).and_then(Value::as_object).expect("the data is where its pointer says");
+        let data = body
+            .pointer(&posted.form.data_pointer(index))
+            .and_then(Value::as_object)
+            .expect("the data is where its pointer says");
         let field = match event {
             Event::Touched { .. } => "facility_id".to_owned(),
             Event::Statement(statement) => format!("{}_id", statement.kind.as_str()),
         };
         let id = event.ids().next().expect("an event is about something");
-        assert!(data[&field].as_str().is_some_and(|text| text.eq_ignore_ascii_case(&id.to_string())), "{field} is not {id}");
+        assert!(
+            data[&field].as_str().is_some_and(|text| text.eq_ignore_ascii_case(&id.to_string())),
+            "{field} is not {id}"
+        );
         same::again(event);
         registered_as_by_put(event, data);
     }
@@ -82,7 +97,11 @@ fn sane(event: &Event) {
     assert!(EventType::ALL.iter().any(|known| known.as_str() == event.type_name()));
     assert!(event.ids().all(|id| !id.is_nil()), "{event:?}");
     let Event::Statement(Statement { kind, record, .. }) = event else { return };
-    assert!((NOW_MS - LIMITS.max_event_age_ms..=NOW_MS + LIMITS.max_clock_skew_ms).contains(&record.event_time_ms), "{event:?}");
+    assert!(
+        (NOW_MS - LIMITS.max_event_age_ms..=NOW_MS + LIMITS.max_clock_skew_ms)
+            .contains(&record.event_time_ms),
+        "{event:?}"
+    );
     let Some(entity) = &record.entity else { return };
     assert_eq!(entity.kind(), *kind);
     let (name, instant, least, quantity) = match entity {
@@ -91,12 +110,24 @@ fn sane(event: &Event) {
             (Some(name), None, 0, None)
         }
         Entity::BloodBank { name, .. } => (Some(name), None, 0, None),
-        Entity::Inventory { expires_at_ms, quantity, .. } => (None, *expires_at_ms, 0, Some(*quantity)),
-        Entity::Distribution { date_delivered_ms, quantity, .. } => (None, *date_delivered_ms, 1, Some(*quantity)),
-        Entity::Request { created_at_ms, quantity, .. } => (None, Some(*created_at_ms), 0, *quantity),
+        Entity::Inventory { expires_at_ms, quantity, .. } => {
+            (None, *expires_at_ms, 0, Some(*quantity))
+        }
+        Entity::Distribution { date_delivered_ms, quantity, .. } => {
+            (None, *date_delivered_ms, 1, Some(*quantity))
+        }
+        Entity::Request { created_at_ms, quantity, .. } => {
+            (None, Some(*created_at_ms), 0, *quantity)
+        }
     };
     if let Some(name) = name {
-        assert!(!name.is_empty() && name.trim() == name && name.chars().count() <= 500 && !name.chars().any(char::is_control), "{name:?}");
+        assert!(
+            !name.is_empty()
+                && name.trim() == name
+                && name.chars().count() <= 500
+                && !name.chars().any(char::is_control),
+            "{name:?}"
+        );
     }
     assert!(instant.is_none_or(|ms| INSTANTS_MS.contains(&ms)), "{entity:?}");
     assert!(quantity.is_none_or(|units| units >= least), "{entity:?}");
@@ -129,7 +160,10 @@ fn stands_in(body: &Value, fault: &Fault) {
     let is_missing = detail.starts_with("is missing");
     let Some(value) = body.pointer(pointer) else {
         let parent = pointer.rsplit_once('/').and_then(|(parent, _)| body.pointer(parent));
-        assert!(is_missing && parent.is_some_and(Value::is_object) || detail.starts_with("has "), "no such place: {fault:?}");
+        assert!(
+            is_missing && parent.is_some_and(Value::is_object) || detail.starts_with("has "),
+            "no such place: {fault:?}"
+        );
         return;
     };
     assert!(!is_missing || value.is_null(), "{fault:?} is {value}");
@@ -151,7 +185,9 @@ fn json_is_read_as_it_is_written(body: &[u8]) {
     let plain = serde_json::from_slice::<Value>(body);
     match json::parse(body) {
         Ok(json) => assert_eq!(Some(value(&json)), plain.ok().map(numbers)),
-        Err(problem) => assert!(plain.is_err() || problem.detail().contains("stands twice"), "{problem}"),
+        Err(problem) => {
+            assert!(plain.is_err() || problem.detail().contains("stands twice"), "{problem}")
+        }
     }
 }
 
@@ -163,7 +199,12 @@ fn value(json: &Json) -> Value {
         Json::Number(value) => (*value).into(),
         Json::Text(text) => text.as_ref().into(),
         Json::List(list) => list.iter().map(value).collect(),
-        Json::Object(object) => Value::Object(object.iter().map(|(name, json)| (name.to_string(), value(json))).collect::<Map<_, _>>()),
+        Json::Object(object) => Value::Object(
+            object
+                .iter()
+                .map(|(name, json)| (name.to_string(), value(json)))
+                .collect::<Map<_, _>>(),
+        ),
     }
 }
 
@@ -172,7 +213,9 @@ fn numbers(value: Value) -> Value {
     match value {
         Value::Number(number) if !number.is_i64() => number.as_f64().into(),
         Value::Array(list) => list.into_iter().map(numbers).collect(),
-        Value::Object(object) => Value::Object(object.into_iter().map(|(name, value)| (name, numbers(value))).collect()),
+        Value::Object(object) => {
+            Value::Object(object.into_iter().map(|(name, value)| (name, numbers(value))).collect())
+        }
         value => value,
     }
 }
@@ -185,13 +228,24 @@ fn registered_as_by_put(event: &Event, data: &Map<String, Value>) {
         Kind::BloodBank => (registrations::blood_bank as fn(_, _, _, &[u8]) -> _, "blood_bank_id"),
         _ => return,
     };
-    let body: Map<String, Value> =
-        data.iter().filter(|(name, _)| *name != own).map(|(name, value)| (name.clone(), value.clone())).collect();
-    let put: Result<Statement, Problem> =
-        read(*id, record.event_time_ms, Some("application/json"), Value::Object(body).to_string().as_bytes());
+    let body: Map<String, Value> = data
+        .iter()
+        .filter(|(name, _)| *name != own)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let put: Result<Statement, Problem> = read(
+        *id,
+        record.event_time_ms,
+        Some("application/json"),
+        Value::Object(body).to_string().as_bytes(),
+    );
     assert_eq!(put.as_ref(), Ok(statement));
 }
 
-pub fn parse(content_type: &str, headers: &actix_web::http::header::HeaderMap, body: &[u8]) -> Result<Posted, Problem> {
+pub fn parse(
+    content_type: &str,
+    headers: &actix_web::http::header::HeaderMap,
+    body: &[u8],
+) -> Result<Posted, Problem> {
     cloudevents::parse(Some(content_type), headers, body, &LIMITS)
 }

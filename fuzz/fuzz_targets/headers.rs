@@ -1,7 +1,9 @@
-//! What a read's request says of freshness and of the body that it wants, against a slow reading of the RFCs' grammar (`grammar.rs`).
-//! An input is header lines. Where they are well-formed, service and grammar agree; whatever they are:
+//! What a read's request says of freshness and of the body that it wants, against a slow reading of
+//! the RFCs' grammar (`grammar.rs`). An input is header lines. Where they are well-formed, service
+//! and grammar agree; whatever they are:
 //!
-//! - another line makes no answer older than without it, and `no-cache` is heard whatever stands beside it in lines of its own;
+//! - another line makes no answer older than without it, and `no-cache` is heard whatever stands
+//!   beside it in lines of its own;
 //! - a 304 is given to none but those who named the tag, or `*`;
 //! - nobody gets an encoding that they did not name, or that they refused.
 
@@ -12,7 +14,9 @@ mod grammar;
 
 use std::time::Duration;
 
-use actix_web::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+};
 use facility_summary::http::freshness::{self, Directives, Encoding};
 use libfuzzer_sys::fuzz_target;
 
@@ -44,14 +48,19 @@ fn headers(name: HeaderName, lines: &[HeaderValue]) -> HeaderMap {
 fn directives(lines: &[HeaderValue]) {
     let read = |lines: &[HeaderValue]| freshness::directives(&headers(CACHE_CONTROL, lines));
     let found = read(lines);
-    if let Some(want) = lines.iter().map(|line| grammar::directives(line.as_bytes())).collect::<Option<Vec<_>>>() {
+    if let Some(want) =
+        lines.iter().map(|line| grammar::directives(line.as_bytes())).collect::<Option<Vec<_>>>()
+    {
         assert_eq!(found, meant(&want.concat()), "{lines:?}");
     }
     for left_out in 0..lines.len() {
         let mut others = lines.to_vec();
         others.remove(left_out);
         let without = read(&others);
-        assert!(without.max_age.is_none_or(|bound| found.max_age.is_some_and(|with| with <= bound)), "{lines:?}");
+        assert!(
+            without.max_age.is_none_or(|bound| found.max_age.is_some_and(|with| with <= bound)),
+            "{lines:?}"
+        );
         assert!(found.only_if_cached >= without.only_if_cached, "{lines:?}");
         if let (Some(Some(with)), Some(Some(without))) = (found.max_stale, without.max_stale) {
             assert!(with <= without, "{lines:?}");
@@ -66,13 +75,21 @@ fn directives(lines: &[HeaderValue]) {
 
 /// The strictest of each; an argument that is no number of seconds says nothing.
 fn meant(directives: &[grammar::Directive]) -> Directives {
-    let named = |name: &str| directives.iter().filter(|d| d.name == name).map(|d| d.argument.clone()).collect::<Vec<_>>();
+    let named = |name: &str| {
+        directives.iter().filter(|d| d.name == name).map(|d| d.argument.clone()).collect::<Vec<_>>()
+    };
     let seconds = |argument: &Option<String>| {
-        let digits = argument.as_ref().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))?;
+        let digits = argument
+            .as_ref()
+            .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))?;
         // Compared as texts: a number may have any length.
         let digits = digits.trim_start_matches('0');
         let is_long = digits.len() > 10;
-        Some(Duration::from_secs(if is_long { 1 << 31 } else { format!("0{digits}").parse::<u64>().ok()?.min(1 << 31) }))
+        Some(Duration::from_secs(if is_long {
+            1 << 31
+        } else {
+            format!("0{digits}").parse::<u64>().ok()?.min(1 << 31)
+        }))
     };
     let no_cache = named("no-cache").contains(&None).then_some(Duration::ZERO);
     let stale = named("max-stale");
@@ -87,25 +104,42 @@ fn meant(directives: &[grammar::Directive]) -> Directives {
 fn conditional(lines: &[HeaderValue], tag: &str) {
     let found = freshness::if_none_match(&headers(IF_NONE_MATCH, lines), tag);
     let opaque = tag.trim_start_matches("W/").as_bytes();
-    if let Some(tags) = lines.iter().map(|line| grammar::entity_tags(line.as_bytes())).collect::<Option<Vec<_>>>() {
-        assert_eq!(found, tags.concat().iter().any(|named| *named == b"*" || *named == opaque), "{lines:?}");
+    if let Some(tags) =
+        lines.iter().map(|line| grammar::entity_tags(line.as_bytes())).collect::<Option<Vec<_>>>()
+    {
+        assert_eq!(
+            found,
+            tags.concat().iter().any(|named| *named == b"*" || *named == opaque),
+            "{lines:?}"
+        );
     }
-    let names = |line: &HeaderValue| line == "*" || line.as_bytes().windows(opaque.len()).any(|part| part == opaque);
+    let names = |line: &HeaderValue| {
+        line == "*" || line.as_bytes().windows(opaque.len()).any(|part| part == opaque)
+    };
     assert!(!found || lines.iter().any(names), "{lines:?}");
 }
 
 fn encodings(lines: &[HeaderValue]) {
     let found = freshness::best_encoding(&headers(ACCEPT_ENCODING, lines));
-    let text: String = lines.iter().map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase() + ",").collect();
+    let text: String = lines
+        .iter()
+        .map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase() + ",")
+        .collect();
     let name = match found {
         Encoding::Identity => None,
         Encoding::Gzip => Some("gzip"),
         Encoding::Brotli => Some("br"),
     };
     assert!(name.is_none_or(|name| text.contains(name) || text.contains('*')), "{lines:?}");
-    let Some(codings) = lines.iter().map(|line| grammar::codings(line.as_bytes())).collect::<Option<Vec<_>>>() else { return };
+    let Some(codings) =
+        lines.iter().map(|line| grammar::codings(line.as_bytes())).collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
     let codings = codings.concat();
-    let weights = |name: &str| codings.iter().filter(|c| c.name == name).map(|c| c.thousandths).collect::<Vec<_>>();
+    let weights = |name: &str| {
+        codings.iter().filter(|c| c.name == name).map(|c| c.thousandths).collect::<Vec<_>>()
+    };
     // Whoever names one twice says two things; only that it is one of them is asked then.
     let weight = |name: &str, otherwise: u16| match weights(name)[..] {
         [] => Some(otherwise),
@@ -113,7 +147,11 @@ fn encodings(lines: &[HeaderValue]) {
         _ => None,
     };
     let Some(others) = weight("*", 0) else { return };
-    let (Some(brotli), Some(gzip), Some(identity)) = (weight("br", others), weight("gzip", others), weight("identity", 0)) else { return };
+    let (Some(brotli), Some(gzip), Some(identity)) =
+        (weight("br", others), weight("gzip", others), weight("identity", 0))
+    else {
+        return;
+    };
     let best = brotli.max(gzip);
     let want = if best == 0 || identity > best {
         Encoding::Identity

@@ -1,9 +1,12 @@
-//! The importer, from a file to what it hands over to the service. An input is a line `kind;zone;date format` and the rows of a CSV file
-//! (with its header where the kind is `raw`). Whatever the rows are:
+//! The importer, from a file to what it hands over to the service. An input is a line
+//! `kind;zone;date format` and the rows of a CSV file (with its header where the kind is `raw`).
+//! Whatever the rows are:
 //!
-//! - What is taken is what stands there: each number is the number, each blood type is the type, each date, printed by its own format, is
-//!   the text that was read, and is read as the same instant. Ids are not nil. The same file again changes nothing.
-//! - What is refused is named: a line in which a row begins, a column of it, and the value of that cell.
+//! - What is taken is what stands there: each number is the number, each blood type is the type,
+//!   each date, printed by its own format, is the text that was read, and is read as the same
+//!   instant. Ids are not nil. The same file again changes nothing.
+//! - What is refused is named: a line in which a row begins, a column of it, and the value of that
+//!   cell.
 //! - With `--on-error skip` no row is lost: each is in, or in the rejects file with a reason.
 
 #![no_main]
@@ -36,7 +39,8 @@ use read::{cells_at, date_is, number, rows_of, squashed};
 use recorder::Recorder;
 
 /// Files are read from disk, as the importer does; this one is written anew for each input.
-static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder for the files"));
+static FOLDER: LazyLock<tempfile::TempDir> =
+    LazyLock::new(|| tempfile::tempdir().expect("a folder for the files"));
 
 fuzz_target!(|input: &[u8]| {
     let Some(case) = Case::read(input) else { return };
@@ -47,7 +51,11 @@ fuzz_target!(|input: &[u8]| {
         Ok(report) => {
             taken(&case, &recorder, &report);
             let again = case.import(&path, &recorder, OnError::Stop).expect("it was taken before");
-            assert_eq!((again.changed, again.rows_written), (0, report.rows_written), "the same file again");
+            assert_eq!(
+                (again.changed, again.rows_written),
+                (0, report.rows_written),
+                "the same file again"
+            );
         }
         Err(ImportError::Interrupted { cause, rows_in: 0, .. }) => {
             assert!(recorder.statements().is_empty(), "a faulty row is written with no others");
@@ -80,26 +88,45 @@ impl Case {
         let format = (!format.is_empty()).then(|| format.to_owned());
         if kind == "raw" {
             let columns = vec![("name", "name".to_owned())];
-            return Some(Case { kind: ImportKind::Facilities, zone, format, columns, file: rows.to_vec() });
+            return Some(Case {
+                kind: ImportKind::Facilities,
+                zone,
+                format,
+                columns,
+                file: rows.to_vec(),
+            });
         }
         let kind = ImportKind::from_str(kind, false).ok()?;
         let fields: &[&str] = match kind {
             ImportKind::Facilities => &["id", "name", "timezone"],
             ImportKind::StockHistory => &["facility", "date", "blood_type", "quantity"],
-            ImportKind::Distributions => &["id", "facility", "date_delivered", "blood_type", "quantity"],
+            ImportKind::Distributions => {
+                &["id", "facility", "date_delivered", "blood_type", "quantity"]
+            }
             ImportKind::Requests => &["id", "facility", "created_at", "blood_type", "quantity"],
         };
-        let columns = fields.iter().map(|field| (*field, format!("the {field}"))).collect::<Vec<_>>();
-        let header = columns.iter().map(|(_, column)| column.as_str()).collect::<Vec<_>>().join(",");
+        let columns =
+            fields.iter().map(|field| (*field, format!("the {field}"))).collect::<Vec<_>>();
+        let header =
+            columns.iter().map(|(_, column)| column.as_str()).collect::<Vec<_>>().join(",");
         Some(Case { kind, zone, format, columns, file: [header.as_bytes(), b"\n", rows].concat() })
     }
 
-    fn import(&self, path: &Path, recorder: &Recorder, on_error: OnError) -> Result<ImportReport, ImportError> {
+    fn import(
+        &self,
+        path: &Path,
+        recorder: &Recorder,
+        on_error: OnError,
+    ) -> Result<ImportReport, ImportError> {
         let has_zone = self.columns.iter().any(|(field, _)| *field == "timezone");
         let args = ImportArgs {
             kind: self.kind,
             file: path.to_owned(),
-            columns: self.columns.iter().map(|(field, column)| format!("{field}={column}")).collect(),
+            columns: self
+                .columns
+                .iter()
+                .map(|(field, column)| format!("{field}={column}"))
+                .collect(),
             constants: if has_zone { vec![] } else { vec![format!("timezone={}", self.zone)] },
             date_format: self.format.clone(),
             on_error,
@@ -130,13 +157,19 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 fn taken(case: &Case, recorder: &Recorder, report: &ImportReport) {
     assert_eq!((report.rows_read, report.rows_skipped), (report.rows_written, 0));
     let statements = recorder.statements();
-    assert!(statements.iter().all(|s| Event::Statement(s.clone()).ids().all(|id| !id.is_nil())), "a nil id: {statements:?}");
+    assert!(
+        statements.iter().all(|s| Event::Statement(s.clone()).ids().all(|id| !id.is_nil())),
+        "a nil id: {statements:?}"
+    );
     let names = statements.iter().filter_map(|s| match &s.record.entity {
         Some(Entity::Facility { name, timezone }) => Some((name, timezone)),
         _ => None,
     });
     names.for_each(|(name, zone)| {
-        assert!(!name.is_empty() && !name.chars().any(char::is_control) && Zone::named(zone).is_some(), "{name:?} {zone}")
+        assert!(
+            !name.is_empty() && !name.chars().any(char::is_control) && Zone::named(zone).is_some(),
+            "{name:?} {zone}"
+        )
     });
     if case.columns.len() < 3 {
         return;
@@ -149,15 +182,22 @@ fn taken(case: &Case, recorder: &Recorder, report: &ImportReport) {
         ImportKind::StockHistory => {
             let stock = recorder.stock();
             for row in &rows {
-                let (units, blood_type) = (number(case.cell(row, "quantity")), blood_type(case.cell(row, "blood_type")));
-                let is_there = stock.values().any(|types| types.get(&blood_type).copied().map(i128::from) == units);
+                let (units, blood_type) =
+                    (number(case.cell(row, "quantity")), blood_type(case.cell(row, "blood_type")));
+                let is_there = stock
+                    .values()
+                    .any(|types| types.get(&blood_type).copied().map(i128::from) == units);
                 assert!(units.is_some_and(|units| units >= 0) && is_there, "{row:?}");
             }
         }
         ImportKind::Distributions | ImportKind::Requests => {
-            let said: Vec<&Statement> = statements.iter().filter(|s| !matches!(s.record.entity, Some(Entity::Facility { .. }))).collect();
+            let said: Vec<&Statement> = statements
+                .iter()
+                .filter(|s| !matches!(s.record.entity, Some(Entity::Facility { .. })))
+                .collect();
             assert_eq!(said.len(), rows.len());
-            std::iter::zip(&rows, said).for_each(|(row, statement)| states(case, row, statement, &tz));
+            std::iter::zip(&rows, said)
+                .for_each(|(row, statement)| states(case, row, statement, &tz));
         }
     }
 }
@@ -172,24 +212,36 @@ fn blood_type(cell: &str) -> BloodType {
 }
 
 fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
-    let (field, at_ms, taken_type, units) = match statement.record.entity.as_ref().expect("an import removes nothing") {
-        Entity::Distribution { blood_type, date_delivered_ms: Some(at_ms), quantity, .. } => {
-            assert!(*quantity > 0, "{statement:?}");
-            ("date_delivered", *at_ms, blood_type, Some(*quantity))
-        }
-        Entity::Request { blood_type, created_at_ms, quantity, .. } => ("created_at", *created_at_ms, blood_type, *quantity),
-        _ => panic!("{statement:?}"),
-    };
+    let (field, at_ms, taken_type, units) =
+        match statement.record.entity.as_ref().expect("an import removes nothing") {
+            Entity::Distribution {
+                blood_type, date_delivered_ms: Some(at_ms), quantity, ..
+            } => {
+                assert!(*quantity > 0, "{statement:?}");
+                ("date_delivered", *at_ms, blood_type, Some(*quantity))
+            }
+            Entity::Request { blood_type, created_at_ms, quantity, .. } => {
+                ("created_at", *created_at_ms, blood_type, *quantity)
+            }
+            _ => panic!("{statement:?}"),
+        };
     assert_eq!(units.map(i128::from), number(case.cell(row, "quantity")), "{row:?}");
-    assert_eq!(taken_type.unwrap_or(BloodType::Unknown), blood_type(case.cell(row, "blood_type")), "{row:?}");
-    let at = Timestamp::from_millisecond(at_ms).expect("an answer can carry it").to_zoned(tz.clone());
+    assert_eq!(
+        taken_type.unwrap_or(BloodType::Unknown),
+        blood_type(case.cell(row, "blood_type")),
+        "{row:?}"
+    );
+    let at =
+        Timestamp::from_millisecond(at_ms).expect("an answer can carry it").to_zoned(tz.clone());
     assert!(at.year() >= 1900 && at_ms <= recorder::NOW_MS + 300_000, "{at}");
     let printed = date_is(case.cell(row, field), case.format.as_deref(), &at);
     let Some(printed) = printed else { return };
     // Printed by its format, it is read as the same instant.
     let path = FOLDER.path().join("printed.csv");
     let mut file = csv::Writer::from_path(&path).expect("the folder can be written to");
-    file.write_record(["date"]).and_then(|()| file.write_record([&printed])).expect("it can be written to");
+    file.write_record(["date"])
+        .and_then(|()| file.write_record([&printed]))
+        .expect("it can be written to");
     file.flush().expect("it can be written to");
     let recorder = Recorder::default();
     let args = ImportArgs {
@@ -200,7 +252,8 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
         date_format: case.format.clone(),
         on_error: OnError::Stop,
     };
-    at_once(import::run(args, &recorder)).unwrap_or_else(|error| panic!("{printed:?} is refused: {error}"));
+    at_once(import::run(args, &recorder))
+        .unwrap_or_else(|error| panic!("{printed:?} is refused: {error}"));
     let again = recorder.statements().into_iter().find_map(|s| match s.record.entity {
         Some(Entity::Request { created_at_ms, .. }) => Some(created_at_ms),
         _ => None,
@@ -210,19 +263,37 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
 
 /// A refusal names where it stands, and what stands there.
 fn named(case: &Case, fault: &Fault) {
-    assert!(!fault.problem.is_empty() && fault.line > 1 && fault.to_string().len() < 1200, "{fault}");
-    let cells = cells_at(&case.file, fault.line).unwrap_or_else(|| panic!("no row begins there: {fault}"));
+    assert!(
+        !fault.problem.is_empty() && fault.line > 1 && fault.to_string().len() < 1200,
+        "{fault}"
+    );
+    let cells =
+        cells_at(&case.file, fault.line).unwrap_or_else(|| panic!("no row begins there: {fault}"));
     match &fault.origin {
         None => assert_ne!(cells.len(), case_columns(case), "{fault}"),
         Some(origin) if origin.starts_with("--set") => assert!(!case.zone.is_empty(), "{fault}"),
         Some(origin) => {
-            let column = origin.strip_prefix("column \"").and_then(|name| name.strip_suffix('"')).expect("a column in quotes");
-            let position = read::header_of(&case.file).iter().position(|name| squashed(name) == column).expect("a column of the file");
-            let cell = String::from_utf8_lossy(cells.get(position).expect("a cell of the row")).into_owned();
+            let column = origin
+                .strip_prefix("column \"")
+                .and_then(|name| name.strip_suffix('"'))
+                .expect("a column in quotes");
+            let position = read::header_of(&case.file)
+                .iter()
+                .position(|name| squashed(name) == column)
+                .expect("a column of the file");
+            let cell = String::from_utf8_lossy(cells.get(position).expect("a cell of the row"))
+                .into_owned();
             // A number may be shown as what it is.
             let is_number = number(&cell).is_some() && number(&cell) == number(&fault.value);
-            let is_id = !fault.value.is_empty() && cell.replace(['-', '{', '}'], "").to_lowercase().contains(&fault.value.replace('-', ""));
-            assert!(squashed(&cell) == squashed(&fault.value) || is_number || is_id, "{cell:?}: {fault}");
+            let is_id = !fault.value.is_empty()
+                && cell
+                    .replace(['-', '{', '}'], "")
+                    .to_lowercase()
+                    .contains(&fault.value.replace('-', ""));
+            assert!(
+                squashed(&cell) == squashed(&fault.value) || is_number || is_id,
+                "{cell:?}: {fault}"
+            );
         }
     }
 }
@@ -239,16 +310,25 @@ fn skipped(case: &Case, path: &Path, first: &Fault) {
         Ok(report) => {
             assert_eq!((report.rows_read, report.rows_written + report.rows_skipped), (rows, rows));
             let rejects = report.rejects.expect("a row was refused");
-            let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(rejects).expect("it was written");
-            let lines: Vec<ByteRecord> = reader.byte_records().map(|row| row.expect("it is CSV")).collect();
+            let mut reader = csv::ReaderBuilder::new()
+                .flexible(true)
+                .from_path(rejects)
+                .expect("it was written");
+            let lines: Vec<ByteRecord> =
+                reader.byte_records().map(|row| row.expect("it is CSV")).collect();
             assert_eq!(lines.len() as u64, report.rows_skipped);
-            let reason = |row: &ByteRecord| String::from_utf8_lossy(&row[row.len() - 1]).into_owned();
+            let reason =
+                |row: &ByteRecord| String::from_utf8_lossy(&row[row.len() - 1]).into_owned();
             assert_eq!(reason(&lines[0]), first.to_string());
             assert!(lines.iter().all(|row| reason(row).starts_with("line ")));
         }
-        Err(ImportError::NothingUsable { rows: refused, first: fault }) => assert_eq!((refused, &fault), (rows, first)),
+        Err(ImportError::NothingUsable { rows: refused, first: fault }) => {
+            assert_eq!((refused, &fault), (rows, first))
+        }
         // Further rows break the file.
-        Err(ImportError::Interrupted { cause, .. }) => assert!(matches!(*cause, ImportError::Broken { .. }), "{cause}"),
+        Err(ImportError::Interrupted { cause, .. }) => {
+            assert!(matches!(*cause, ImportError::Broken { .. }), "{cause}")
+        }
         Err(error) => panic!("{error}"),
     }
 }

@@ -1,8 +1,11 @@
-//! The query strings of each resource that takes parameters. An input is the resource's name, `?`, and a query.
+//! The query strings of each resource that takes parameters. An input is the resource's name, `?`,
+//! and a query.
 //!
-//! - Accepted is exactly what a slow reading accepts, with the same values, within the bounds of its resource.
+//! - Accepted is exactly what a slow reading accepts, with the same values, within the bounds of
+//!   its resource.
 //! - A refusal is a 400 that names a parameter which is at fault, and the bounds of its resource.
-//! - What was accepted, written again, is read as the same; and percent-encoding is undone by decoding.
+//! - What was accepted, written again, is read as the same; and percent-encoding is undone by
+//!   decoding.
 
 #![no_main]
 
@@ -24,8 +27,14 @@ fuzz_target!(|input: &[u8]| {
     let Some((resource, query)) = text.split_once('?') else { return };
     match resource {
         "one" => {
-            let rules: Rules = &[("min_version", &|text| whole(text, 0, i64::MAX as u128, "-0"), "a whole number from 0")];
-            check(query, rules, OneDay::read(query), |p| vec![("min_version", Some(p.min_version.to_string()))]);
+            let rules: Rules = &[(
+                "min_version",
+                &|text| whole(text, 0, i64::MAX as u128, "-0"),
+                "a whole number from 0",
+            )];
+            check(query, rules, OneDay::read(query), |p| {
+                vec![("min_version", Some(p.min_version.to_string()))]
+            });
         }
         "range" => {
             let rules: Rules = &[
@@ -36,7 +45,12 @@ fuzz_target!(|input: &[u8]| {
             ];
             check(query, rules, Range::read(query), |p| {
                 let text = |date: Option<Date>| date.map(|date| date.to_string());
-                vec![("from", text(p.from)), ("to", text(p.to)), ("limit", Some(p.limit.to_string())), ("cursor", text(p.cursor))]
+                vec![
+                    ("from", text(p.from)),
+                    ("to", text(p.to)),
+                    ("limit", Some(p.limit.to_string())),
+                    ("cursor", text(p.cursor)),
+                ]
             });
         }
         "listing" => {
@@ -46,7 +60,11 @@ fuzz_target!(|input: &[u8]| {
                 ("sort", &|text| SORTS.contains(&text), "one of name, -name"),
             ];
             check(query, rules, Listing::read(query), |p| {
-                vec![("limit", Some(p.limit.to_string())), ("cursor", p.cursor.map(|id| id.to_string())), ("sort", Some(p.sort.to_owned()))]
+                vec![
+                    ("limit", Some(p.limit.to_string())),
+                    ("cursor", p.cursor.map(|id| id.to_string())),
+                    ("sort", Some(p.sort.to_owned())),
+                ]
             });
         }
         "facilities" => {
@@ -62,7 +80,9 @@ fuzz_target!(|input: &[u8]| {
         }
         "refresh" => {
             let rules: Rules = &[("date", &is_date, "a calendar date")];
-            check(query, rules, Refresh::read(query), |p| vec![("date", p.date.map(|date| date.to_string()))]);
+            check(query, rules, Refresh::read(query), |p| {
+                vec![("date", p.date.map(|date| date.to_string()))]
+            });
         }
         _ => {}
     }
@@ -81,7 +101,8 @@ fn check<T: PartialEq + std::fmt::Debug + Readable>(
         .split('&')
         .filter(|part| !part.is_empty())
         .map(|part| {
-            let (name, value) = part.find('=').map_or((part, ""), |at| (&part[..at], &part[at + 1..]));
+            let (name, value) =
+                part.find('=').map_or((part, ""), |at| (&part[..at], &part[at + 1..]));
             (name, decoded(name), decoded(value))
         })
         .collect();
@@ -90,32 +111,52 @@ fn check<T: PartialEq + std::fmt::Debug + Readable>(
         let is_repeated = parts[..place].iter().any(|(_, other, _)| other == name);
         !rule.is_some_and(|(_, takes, _)| value.as_deref().is_some_and(takes)) || is_repeated
     };
-    let faulty: Vec<_> = parts.iter().enumerate().filter(|part| fault(*part)).map(|(_, part)| part).collect();
+    let faulty: Vec<_> =
+        parts.iter().enumerate().filter(|part| fault(*part)).map(|(_, part)| part).collect();
     match read {
         Ok(parameters) => {
             assert!(faulty.is_empty(), "accepted, though {faulty:?}");
             let written = written(&parameters);
             for (_, name, value) in &parts {
-                let found = written.iter().find(|(known, _)| name.as_deref() == Some(*known)).and_then(|(_, value)| value.as_deref());
-                let (found, value) = (found.expect("it was sent"), value.as_deref().expect("it was decoded"));
-                let number = |text: &str| text.trim_start_matches(['+', '-']).trim_start_matches('0').to_owned();
-                assert!(found.eq_ignore_ascii_case(value) || number(found) == number(value), "{found} is not {value}");
+                let found = written
+                    .iter()
+                    .find(|(known, _)| name.as_deref() == Some(*known))
+                    .and_then(|(_, value)| value.as_deref());
+                let (found, value) =
+                    (found.expect("it was sent"), value.as_deref().expect("it was decoded"));
+                let number = |text: &str| {
+                    text.trim_start_matches(['+', '-']).trim_start_matches('0').to_owned()
+                };
+                assert!(
+                    found.eq_ignore_ascii_case(value) || number(found) == number(value),
+                    "{found} is not {value}"
+                );
             }
             let again: Vec<String> = written
                 .iter()
-                .filter_map(|(name, value)| Some(format!("{}={}", encoded(name, 3, true), encoded(value.as_ref()?, 2, true))))
+                .filter_map(|(name, value)| {
+                    Some(format!(
+                        "{}={}",
+                        encoded(name, 3, true),
+                        encoded(value.as_ref()?, 2, true)
+                    ))
+                })
                 .collect();
             assert_eq!(T::read(&again.join("&")), Ok(parameters));
         }
         Err(problem) => {
             let detail = problem.detail();
-            assert!(problem.status() == 400 && problem.errors().is_empty() && detail.len() < 1000, "{problem}");
+            assert!(
+                problem.status() == 400 && problem.errors().is_empty() && detail.len() < 1000,
+                "{problem}"
+            );
             let is_named = faulty.iter().any(|(raw, name, _)| {
                 let name = name.as_deref().unwrap_or(raw);
                 detail.contains(&format!("`{name}`")) || detail.contains(&Shown(name).to_string())
             });
             assert!(is_named, "{faulty:?}: {problem}");
-            // A value that can be read, and is wrong, is told what would be right at its own resource.
+            // A value that can be read, and is wrong, is told what would be right at its own
+            // resource.
             if let [(_, Some(name), Some(_))] = &faulty[..]
                 && let Some((_, _, expected)) = rules.iter().find(|(known, ..)| known == name)
             {
@@ -142,8 +183,12 @@ fn whole(text: &str, least: u128, most: u128, also: &str) -> bool {
     let digits = text.strip_prefix('+').unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let short = digits.trim_start_matches('0');
-    let value = if short.len() > 30 { u128::MAX } else { format!("0{short}").parse().unwrap_or(u128::MAX) };
-    let is_also = !also.is_empty() && text.starts_with('-') && text.len() > 1 && text[1..].bytes().all(|b| b == b'0');
+    let value =
+        if short.len() > 30 { u128::MAX } else { format!("0{short}").parse().unwrap_or(u128::MAX) };
+    let is_also = !also.is_empty()
+        && text.starts_with('-')
+        && text.len() > 1
+        && text[1..].bytes().all(|b| b == b'0');
     is_also || is_number && (least..=most).contains(&value)
 }
 
@@ -153,27 +198,45 @@ fn is_date(text: &str) -> bool {
 }
 
 fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && text.bytes().enumerate().all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
+    text.len() == 36
+        && text.bytes().enumerate().all(|(i, b)| {
+            if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() }
+        })
 }
 
 fn is_facility_cursor(text: &str) -> bool {
-    let is_hex = text.len() >= 32 && text.len().is_multiple_of(2) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let bytes = || (32..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("it is hex"));
+    let is_hex = text.len() >= 32
+        && text.len().is_multiple_of(2)
+        && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let bytes = || {
+        (32..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("it is hex"))
+    };
     is_hex && String::from_utf8(bytes().collect()).is_ok()
 }
 
 /// Ids and dates in paths go through these.
 fn ids_and_dates(text: &str) {
-    assert_eq!(fields::parse_date(text).map(|date| date.to_string()), is_date(text).then(|| text.to_owned()));
+    assert_eq!(
+        fields::parse_date(text).map(|date| date.to_string()),
+        is_date(text).then(|| text.to_owned())
+    );
     let id = fields::parse_id(text);
-    assert_eq!(id.is_some(), is_uuid(text) && text.bytes().any(|b| b.is_ascii_hexdigit() && b != b'0'));
+    assert_eq!(
+        id.is_some(),
+        is_uuid(text) && text.bytes().any(|b| b.is_ascii_hexdigit() && b != b'0')
+    );
     assert!(id.is_none_or(|id| id != Uuid::nil() && id.to_string().eq_ignore_ascii_case(text)));
 }
 
 fn encoding_is_undone(text: &str) {
     for plus_is_space in [true, false] {
         for every in 1..4 {
-            assert_eq!(percent::decode(&encoded(text, every, plus_is_space), plus_is_space).as_deref(), Ok(text));
+            assert_eq!(
+                percent::decode(&encoded(text, every, plus_is_space), plus_is_space).as_deref(),
+                Ok(text)
+            );
         }
     }
     assert_eq!(percent::decode(text, true).ok().map(|text| text.into_owned()), decoded(text));
@@ -191,7 +254,8 @@ fn encoded(text: &str, every: usize, plus_is_space: bool) -> String {
         }
     }
     // Half a character may stay as it was, so that it is text by decoding only.
-    String::from_utf8(bytes).unwrap_or_else(|_| text.bytes().map(|byte| format!("%{byte:02x}")).collect())
+    String::from_utf8(bytes)
+        .unwrap_or_else(|_| text.bytes().map(|byte| format!("%{byte:02x}")).collect())
 }
 
 /// `None` for what cannot be decoded.
@@ -203,7 +267,9 @@ fn decoded(text: &str) -> Option<String> {
         bytes.push(match first {
             b'+' => b' ',
             b'%' => {
-                let (pair, behind) = rest.split_at_checked(2).filter(|(pair, _)| pair.iter().all(u8::is_ascii_hexdigit))?;
+                let (pair, behind) = rest
+                    .split_at_checked(2)
+                    .filter(|(pair, _)| pair.iter().all(u8::is_ascii_hexdigit))?;
                 rest = behind;
                 u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?
             }

@@ -1,4 +1,4 @@
--- Marks, and whether their bank is in another facility by now, as observe.sql reads both, without the rest of it. $1 bounds the list.
+-- Marks, and whether their bank is in another facility by now, as drain_snapshot.sql reads both, without the rest of it. $1 bounds the list.
 SELECT mark.id, mark.kind, mark.facility_id, floor(extract(epoch FROM mark.first_at) * 1000)::bigint AS first_ms,
     ceil(extract(epoch FROM mark.last_at) * 1000)::bigint AS last_ms, mark.blood_bank_id, bank.facility_id AS now_in,
     mark.blood_bank_id IS NOT NULL

@@ -11,7 +11,8 @@ use crate::domain::{
     summary::{Bounds, SummaryRow},
 };
 
-/// What an entry weighs beside its text: itself, its place among its facility's days, and what the allocator rounds up.
+/// What an entry weighs beside its text: itself, its place among its facility's days, and what the
+/// allocator rounds up.
 const ENTRY_OVERHEAD: usize = 204;
 /// What a facility weighs beside its entries: the cache's own bookkeeping.
 const DAYS_OVERHEAD: usize = 350;
@@ -22,8 +23,8 @@ pub struct Entry {
     /// The JSON body, and behind it the ETag: one allocation.
     text: Bytes,
     body_len: u32,
-    /// The continuity whose watermarks count for it.
-    pub(super) continuity: Option<u32>,
+    /// The session whose watermarks count for it.
+    pub(super) session: Option<u32>,
     pub version: i64,
     pub as_of_ms: i64,
     /// The figures hold only before that; `i64::MAX` where nothing expires.
@@ -41,17 +42,21 @@ struct Compressed {
 
 impl Entry {
     /// Renders a row that is exact as of `as_of_ms`.
-    pub(crate) fn new(row: &SummaryRow, as_of_ms: i64, continuity: Option<u32>) -> Self {
+    pub(crate) fn new(row: &SummaryRow, as_of_ms: i64, session: Option<u32>) -> Self {
         let mut text = row.summary.to_json();
         let body_len = text.len();
-        // The first half of XXH3 of the body: enough to tell two bodies apart that (by a bug) had the same version.
+        // The first half of XXH3 of the body: enough to tell two bodies apart that (by a bug) had
+        // the same version.
         let hash = (xxhash_rust::xxh3::xxh3_64(&text) >> 32) as u32;
-        text.extend_from_slice(format!("\"{}.{}.{hash:08x}\"", row.summary.date, row.summary.version).as_bytes());
+        text.extend_from_slice(
+            format!("\"{}.{}.{hash:08x}\"", row.summary.date, row.summary.version).as_bytes(),
+        );
         Entry {
-            // Copied, not shrunk: what grew by doubling would leave a hole behind each entry that nothing else fits into.
+            // Copied, not shrunk: what grew by doubling would leave a hole behind each entry that
+            // nothing else fits into.
             text: Bytes::copy_from_slice(&text),
             body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
-            continuity,
+            session,
             version: row.summary.version,
             as_of_ms,
             holds_until_ms: row.next_expires_at_ms.unwrap_or(i64::MAX),
@@ -85,8 +90,12 @@ impl Entry {
     fn compressed(&self) -> &Compressed {
         self.compressed.get_or_init(|| {
             let body = &self.text[..self.body_len as usize];
-            let pays = |form: Vec<u8>| (form.len() * 4 <= body.len() * 3).then(|| Bytes::from(form));
-            Box::new(Compressed { gzip: encoding::gzip(body).and_then(pays), brotli: encoding::brotli(body).and_then(pays) })
+            let pays =
+                |form: Vec<u8>| (form.len() * 4 <= body.len() * 3).then(|| Bytes::from(form));
+            Box::new(Compressed {
+                gzip: encoding::gzip(body).and_then(pays),
+                brotli: encoding::brotli(body).and_then(pays),
+            })
         })
     }
 
@@ -96,8 +105,9 @@ impl Entry {
     }
 }
 
-/// A facility's days, by date. They share one entry of the cache, whose own bookkeeping takes half as much as a body. Never changed: a
-/// writer puts a copy with one more in its place, so that readers need no lock.
+/// A facility's days, by date. They share one entry of the cache, whose own bookkeeping takes half
+/// as much as a body. Never changed: a writer puts a copy with one more in its place, so that
+/// readers need no lock.
 #[derive(Debug, Default)]
 pub(super) struct Days(Box<[(Date, Arc<Entry>)]>);
 
@@ -128,7 +138,8 @@ impl Days {
 
     /// In bytes.
     pub fn weight(&self) -> u32 {
-        u32::try_from(DAYS_OVERHEAD + self.0.iter().map(|(_, entry)| entry.weight()).sum::<usize>()).unwrap_or(u32::MAX)
+        u32::try_from(DAYS_OVERHEAD + self.0.iter().map(|(_, entry)| entry.weight()).sum::<usize>())
+            .unwrap_or(u32::MAX)
     }
 }
 
@@ -141,11 +152,20 @@ mod tests {
     use crate::domain::summary::Summary;
 
     fn entry(total_requests: i64, as_of_ms: i64) -> Entry {
-        let summary = Summary { version: 7, total_requests, ..Summary::empty(Uuid::nil(), date(2026, 11, 21), false) };
-        Entry::new(&SummaryRow { summary, as_of_ms, next_expires_at_ms: None, bounds: None }, as_of_ms, None)
+        let summary = Summary {
+            version: 7,
+            total_requests,
+            ..Summary::empty(Uuid::nil(), date(2026, 11, 21), false)
+        };
+        Entry::new(
+            &SummaryRow { summary, as_of_ms, next_expires_at_ms: None, bounds: None },
+            as_of_ms,
+            None,
+        )
     }
 
-    /// After a restored backup a version is given a second time, and who has the first body must not be told that it has not changed.
+    /// After a restored backup a version is given a second time, and who has the first body must
+    /// not be told that it has not changed.
     #[test]
     fn two_bodies_of_one_version_have_different_tags_and_one_body_has_one() {
         assert_ne!(entry(1, 10).etag(), entry(2, 10).etag());

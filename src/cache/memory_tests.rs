@@ -27,7 +27,7 @@ fn announce(memory: &Memory, at_ms: i64) {
 #[test]
 fn a_slow_fill_that_lost_the_race_is_thrown_away() {
     let memory = memory(16);
-    let before = memory.vantage();
+    let before = memory.fill_token();
     memory.publish(&before, [&row(0, 2, 20)].into_iter());
     assert!(matches!(memory.fill(&before, before.position, &row(0, 1, 10), 10), Fill::LostRace));
     assert_eq!(memory.get(&key(0)).unwrap().version, 2);
@@ -36,7 +36,7 @@ fn a_slow_fill_that_lost_the_race_is_thrown_away() {
 #[test]
 fn a_fill_too_slow_for_what_is_remembered_keeps_its_own_instant() {
     let memory = memory(1);
-    let before = memory.vantage();
+    let before = memory.fill_token();
     memory.publish(&before, [&row(0, 2, 20), &row(1, 1, 20)].into_iter());
     memory.forget_facility(key(0).0);
     let Fill::Kept(entry) = memory.fill(&before, before.position, &row(0, 1, 10), 10) else {
@@ -50,7 +50,7 @@ fn a_fill_too_slow_for_what_is_remembered_keeps_its_own_instant() {
 fn a_watermark_does_not_reach_past_the_next_expiry() {
     let memory = memory(16);
     let expiring = SummaryRow { next_expires_at_ms: Some(25), ..row(0, 1, 20) };
-    memory.publish(&memory.vantage(), [&expiring].into_iter());
+    memory.publish(&memory.fill_token(), [&expiring].into_iter());
     announce(&memory, 30);
     assert_eq!(memory.exact_as_of_ms(&memory.get(&key(0)).unwrap()), 24);
 }
@@ -58,17 +58,24 @@ fn a_watermark_does_not_reach_past_the_next_expiry() {
 #[test]
 fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
     let memory = memory(16);
-    let before = memory.vantage();
+    let before = memory.fill_token();
     memory.publish(&before, [&row(0, 1, 10)].into_iter());
-    memory.lose_continuity(None);
+    memory.start_new_session(None);
     // A refresh and a slow fill that were under way.
     memory.publish(&before, [&row(0, 1, 10)].into_iter());
-    let Fill::Kept(slow) = memory.fill(&before, before.position, &row(1, 1, 10), 10) else { panic!("nothing newer is known") };
-    let Fill::Kept(after) = memory.fill(&memory.vantage(), memory.vantage().position, &row(2, 1, 10), 10) else {
+    let Fill::Kept(slow) = memory.fill(&before, before.position, &row(1, 1, 10), 10) else {
+        panic!("nothing newer is known")
+    };
+    let Fill::Kept(after) =
+        memory.fill(&memory.fill_token(), memory.fill_token().position, &row(2, 1, 10), 10)
+    else {
         panic!("nothing newer is known")
     };
     announce(&memory, 30);
-    assert_eq!([&memory.get(&key(0)).unwrap(), &slow, &after].map(|entry| memory.exact_as_of_ms(entry)), [10, 10, 30]);
+    assert_eq!(
+        [&memory.get(&key(0)).unwrap(), &slow, &after].map(|entry| memory.exact_as_of_ms(entry)),
+        [10, 10, 30]
+    );
 }
 
 #[test]
@@ -77,18 +84,18 @@ fn what_is_read_again_after_a_gap_waits_for_the_watermarks_behind_it() {
     let at = |number| Position { generation: 1, number };
     let old = Message::Summaries(vec![StoredEntry { row: row(0, 1, 10), since: at(0) }]);
     announce(&memory, 30);
-    memory.lose_continuity(Some(Position::default()));
-    assert_eq!(memory.consume(&memory.vantage(), at(1), &old), Consumed::Gap);
+    memory.start_new_session(Some(Position::default()));
+    assert_eq!(memory.consume(&memory.fill_token(), at(1), &old), Consumed::Gap);
     let exact_as_of = || memory.exact_as_of_ms(&memory.get(&key(0)).unwrap());
     assert_eq!(exact_as_of(), 10, "a newer version may stand between it and that watermark");
-    memory.consume(&memory.vantage(), at(2), &Message::Watermark { at_ms: 20 });
+    memory.consume(&memory.fill_token(), at(2), &Message::Watermark { at_ms: 20 });
     assert_eq!(exact_as_of(), 20);
 }
 
 #[test]
 fn a_clock_set_back_leaves_nothing_proven() {
     let memory = memory(16);
-    let position = memory.vantage();
+    let position = memory.fill_token();
     memory.publish(&position, [row(0, 1, 5_000)].iter());
     announce(&memory, 9_000);
     memory.advance_table(9_000);
@@ -102,16 +109,19 @@ fn a_clock_set_back_leaves_nothing_proven() {
 #[test]
 fn a_watermark_counts_no_further_than_the_directory_is_exact() {
     let memory = memory(16);
-    memory.publish(&memory.vantage(), [row(0, 1, 10)].iter());
+    memory.publish(&memory.fill_token(), [row(0, 1, 10)].iter());
     announce(&memory, 30);
     let entry = memory.get(&key(0)).unwrap();
-    assert_eq!([5, 20, 40].map(|directory_ms| memory.exact_as_of_ms_within(&entry, directory_ms)), [10, 20, 30]);
+    assert_eq!(
+        [5, 20, 40].map(|directory_ms| memory.exact_as_of_ms_within(&entry, directory_ms)),
+        [10, 20, 30]
+    );
 }
 
 #[test]
 fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
     let memory = memory(16);
-    let before = memory.vantage();
+    let before = memory.fill_token();
     memory.publish(&before, [row(0, 5, 10)].iter());
     memory.begin_life(key(0).0, 6);
     assert!(memory.get(&key(0)).is_none());
@@ -120,20 +130,26 @@ fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
     assert!(matches!(memory.fill(&before, before.position, &row(0, 6, 30), 30), Fill::LostRace));
     assert!(memory.get(&key(0)).is_none());
     // A day without a row, and the first version of the new life.
-    assert!(matches!(memory.fill(&memory.vantage(), memory.vantage().position, &row(0, 0, 30), 30), Fill::Kept(_)));
-    memory.publish(&memory.vantage(), [row(0, 7, 40)].iter());
+    assert!(matches!(
+        memory.fill(&memory.fill_token(), memory.fill_token().position, &row(0, 0, 30), 30),
+        Fill::Kept(_)
+    ));
+    memory.publish(&memory.fill_token(), [row(0, 7, 40)].iter());
     assert_eq!(memory.get(&key(0)).unwrap().version, 7);
 }
 
 #[test]
 fn of_two_zones_days_of_one_name_the_later_row_is_kept() {
     let memory = memory(16);
-    let of = |start_ms, as_of_ms| SummaryRow { bounds: Some(Bounds { start_ms, end_ms: start_ms + 100 }), ..row(0, 1, as_of_ms) };
-    memory.publish(&memory.vantage(), [of(0, 10)].iter());
+    let of = |start_ms, as_of_ms| SummaryRow {
+        bounds: Some(Bounds { start_ms, end_ms: start_ms + 100 }),
+        ..row(0, 1, as_of_ms)
+    };
+    memory.publish(&memory.fill_token(), [of(0, 10)].iter());
     announce(&memory, 30);
     let shown = || memory.get(&key(0)).unwrap().bounds.unwrap().start_ms;
-    memory.publish(&memory.vantage(), [of(50, 20)].iter());
+    memory.publish(&memory.fill_token(), [of(50, 20)].iter());
     assert_eq!(shown(), 50, "the figures are the same, the day is not");
-    memory.publish(&memory.vantage(), [of(0, 10)].iter());
+    memory.publish(&memory.fill_token(), [of(0, 10)].iter());
     assert_eq!(shown(), 50, "an old message says it again");
 }

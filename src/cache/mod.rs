@@ -3,5 +3,5 @@
 pub mod encoding;
 mod entry;
 pub mod memory;
-mod recent;
+mod recent_changes;
 pub mod redis;

@@ -1,4 +1,5 @@
-//! The tier that replicas share, between memory and table. Everything in it is a copy: what cannot be read is as good as missing.
+//! The tier that replicas share, between memory and table. Everything in it is a copy: what cannot
+//! be read is as good as missing.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -20,7 +21,8 @@ const RELEASE: &str = include_str!("release.lua");
 static PUT_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(PUT));
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
 
-/// Puts of one call that are under way at the same time: enough to hide the round trips, few enough to leave room for readers.
+/// Puts of one call that are under way at the same time: enough to hide the round trips, few enough
+/// to leave room for readers.
 const PUTS_AT_ONCE: usize = 64;
 
 /// Entries by (epoch, facility, date).
@@ -49,25 +51,35 @@ impl RedisTier {
     }
 
     /// The entry, in one round trip. `None` where there is none, or none that can be read.
-    pub async fn get(&self, epoch: &str, facility: Uuid, date: Date) -> Result<Option<StoredEntry>, Error> {
-        let payload: Option<Vec<u8>> = self.link.query("get", cmd("HGET").arg(key(epoch, facility, date)).arg("b")).await?;
+    pub async fn get(
+        &self,
+        epoch: &str,
+        facility: Uuid,
+        date: Date,
+    ) -> Result<Option<StoredEntry>, Error> {
+        let payload: Option<Vec<u8>> =
+            self.link.query("get", cmd("HGET").arg(key(epoch, facility, date)).arg("b")).await?;
         let Some(payload) = payload else { return Ok(None) };
         let entry = StoredEntry::decode(&payload)
             // A payload under another key's name would be somebody else's figures.
-            .filter(|entry| (entry.row.summary.facility_id, entry.row.summary.date) == (facility, date));
+            .filter(|entry| {
+                (entry.row.summary.facility_id, entry.row.summary.date) == (facility, date)
+            });
         if entry.is_none() {
             self.link.count("get", "unreadable");
         }
         Ok(entry)
     }
 
-    /// Puts each entry that is newer than what is there: of a later version, or of the same one and exact as of later. Answers how many
-    /// were. After an error some may have been put.
+    /// Puts each entry that is newer than what is there: of a later version, or of the same one and
+    /// exact as of later. Answers how many were. After an error some may have been put.
     pub async fn put(&self, epoch: &str, entries: &[StoredEntry]) -> Result<usize, Error> {
         // Boxed: the compiler cannot prove a mapping stream of borrowed entries to be Send.
         let puts: Vec<_> = entries.iter().map(|entry| self.put_one(epoch, entry).boxed()).collect();
-        let all: Vec<Result<bool, Error>> = stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).collect().await;
-        // To the end, whatever one of them met: a key that somebody made something else of must not cost the others theirs.
+        let all: Vec<Result<bool, Error>> =
+            stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).collect().await;
+        // To the end, whatever one of them met: a key that somebody made something else of must not
+        // cost the others theirs.
         all.into_iter().try_fold(0, |sum, put| Ok(sum + usize::from(put?)))
     }
 
@@ -76,12 +88,30 @@ impl RedisTier {
         let (version, as_of_ms) = (summary.version.to_string(), entry.row.as_of_ms.to_string());
         let keep = self.keep.as_secs().max(1).to_string();
         let arguments = [version.as_bytes(), as_of_ms.as_bytes(), &entry.encode(), keep.as_bytes()];
-        self.link.eval("put", &PUT_SCRIPT, PUT, &key(epoch, summary.facility_id, summary.date), &arguments).await
+        self.link
+            .eval(
+                "put",
+                &PUT_SCRIPT,
+                PUT,
+                &key(epoch, summary.facility_id, summary.date),
+                &arguments,
+            )
+            .await
     }
 
-    /// The right to refresh this key for `ttl` (at least 1 ms), or `None` while somebody else has it.
-    pub async fn lease(&self, epoch: &str, facility: Uuid, date: Date, ttl: Duration) -> Result<Option<Lease>, Error> {
-        let lease = Lease { key: format!("{}:lease", key(epoch, facility, date)), token: Uuid::new_v4().to_string() };
+    /// The right to refresh this key for `ttl` (at least 1 ms), or `None` while somebody else has
+    /// it.
+    pub async fn lease(
+        &self,
+        epoch: &str,
+        facility: Uuid,
+        date: Date,
+        ttl: Duration,
+    ) -> Result<Option<Lease>, Error> {
+        let lease = Lease {
+            key: format!("{}:lease", key(epoch, facility, date)),
+            token: Uuid::new_v4().to_string(),
+        };
         let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut command = cmd("SET");
         command.arg(&lease.key).arg(&lease.token).arg("NX").arg("PX").arg(milliseconds);
@@ -91,7 +121,9 @@ impl RedisTier {
 
     /// Gives a lease back. `false`: it had run out.
     pub async fn release(&self, lease: &Lease) -> Result<bool, Error> {
-        self.link.eval("release", &RELEASE_SCRIPT, RELEASE, &lease.key, &[lease.token.as_bytes()]).await
+        self.link
+            .eval("release", &RELEASE_SCRIPT, RELEASE, &lease.key, &[lease.token.as_bytes()])
+            .await
     }
 }
 

@@ -6,12 +6,12 @@ use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Following, Message, Position, Streams, stage};
+use super::{Attachment, Message, Position, Streams, attachment_stage};
 use crate::{
-    cache::memory::{Consumed, Memory, Vantage},
+    cache::memory::{Consumed, FillToken, Memory},
     metrics::Metrics,
     redis::{Error, Next, READ_AT_ONCE},
-    service::{directory::Directory, repeats::Tell},
+    service::{directory::Directory, log_repeats::Tell},
     store::{Epoch, Store},
 };
 
@@ -24,7 +24,7 @@ pub struct Follower {
     pub directory: Arc<Directory>,
     pub store: Arc<dyn Store>,
     pub epoch: Arc<ArcSwapOption<Epoch>>,
-    pub following: Arc<Following>,
+    pub attachment: Arc<Attachment>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -38,13 +38,17 @@ impl Follower {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         // Side by side: a database that is away does not keep the stream from being followed.
         let work = || async {
-            tokio::join!(self.follow_for_ever(), self.directory.read_what_is_heard_of(&*self.store), stage::tell_for_ever(&self.following))
+            tokio::join!(
+                self.follow_for_ever(),
+                self.directory.read_what_is_heard_of(&*self.store),
+                attachment_stage::tell_for_ever(&self.attachment)
+            )
         };
         while stop.run_until_cancelled(AssertUnwindSafe(work()).catch_unwind()).await.is_some() {
             self.metrics.panics.inc();
             tracing::error!("the follower of the change stream panicked; it begins anew");
-            self.following.fall_behind();
-            self.memory.lose_continuity(Some(Position::default()));
+            self.attachment.fall_behind();
+            self.memory.start_new_session(Some(Position::default()));
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -57,7 +61,8 @@ impl Follower {
             match self.epoch.load_full() {
                 None => {}
                 Some(epoch) => {
-                    let after = place.take().filter(|(of, _)| *of == epoch).map(|(_, number)| number);
+                    let after =
+                        place.take().filter(|(of, _)| *of == epoch).map(|(_, number)| number);
                     let after = self.follow(&epoch, after, &mut at_once).await;
                     place = after.map(|number| (epoch, number));
                 }
@@ -66,17 +71,24 @@ impl Follower {
         }
     }
 
-    /// Follows one history until it is left or the connection breaks. Answers how far it came; none where that means nothing any more.
-    async fn follow(&self, epoch: &Arc<Epoch>, after: Option<i64>, at_once: &mut usize) -> Option<i64> {
+    /// Follows one history until it is left or the connection breaks. Answers how far it came; none
+    /// where that means nothing any more.
+    async fn follow(
+        &self,
+        epoch: &Arc<Epoch>,
+        after: Option<i64>,
+        at_once: &mut usize,
+    ) -> Option<i64> {
         let mut after = after;
         match self.follow_from(epoch, &mut after, at_once).await {
-            Ok(()) => drop(self.following.fall_behind()),
+            Ok(()) => drop(self.attachment.fall_behind()),
             Err(error) => {
-                if self.following.fail(&error) {
+                if self.attachment.fail(&error) {
                     tracing::warn!(%error, "the change stream cannot be read; what is held counts as fresh for a short while only");
                 }
                 if let Error::TimedOut(_) = error {
-                    // Perhaps the way to Redis is too narrow for so much in that time: with the same again it would never get through.
+                    // Perhaps the way to Redis is too narrow for so much in that time: with the
+                    // same again it would never get through.
                     *at_once = (*at_once / 2).max(1);
                 }
             }
@@ -84,7 +96,12 @@ impl Follower {
         after
     }
 
-    async fn follow_from(&self, epoch: &Arc<Epoch>, place: &mut Option<i64>, at_once: &mut usize) -> Result<(), Error> {
+    async fn follow_from(
+        &self,
+        epoch: &Arc<Epoch>,
+        place: &mut Option<i64>,
+        at_once: &mut usize,
+    ) -> Result<(), Error> {
         let mut tail = self.streams.of(epoch).tail().await?;
         let start = tail.open(self.replay).await?;
         let last = start.map_or(0, |start| start.last);
@@ -92,8 +109,9 @@ impl Follower {
         *place = Some(after);
         self.come_to(after, last);
         loop {
-            // Taken before the look at which history is served: what is read of this one counts no more once another is.
-            let (vantage, directory_epoch) = (self.memory.vantage(), self.directory.epoch());
+            // Taken before the look at which history is served: what is read of this one counts no
+            // more once another is.
+            let (token, directory_epoch) = (self.memory.fill_token(), self.directory.epoch());
             self.tell_whole();
             if self.epoch.load().as_ref().is_none_or(|current| current != epoch) {
                 return Ok(());
@@ -102,15 +120,15 @@ impl Follower {
                 Next::Entries(entries) => {
                     *at_once = (*at_once + 1).min(READ_AT_ONCE);
                     for entry in entries {
-                        self.take(&vantage, directory_epoch, entry.position, &entry.payload);
+                        self.take(&token, directory_epoch, entry.position, &entry.payload);
                         after = entry.position.number;
                     }
                     *place = Some(after);
                     self.come_to(after, last);
                 }
-                Next::Nothing => self.following.catch_up(),
+                Next::Nothing => self.attachment.catch_up(),
                 // Nothing has ever been read of it: it is yet to begin.
-                Next::Vanished if after == 0 => self.following.catch_up(),
+                Next::Vanished if after == 0 => self.attachment.catch_up(),
                 Next::Vanished => {
                     self.lose_place();
                     *place = None;
@@ -120,30 +138,43 @@ impl Follower {
         }
     }
 
-    /// Takes note that the stream was read up to that number; `last` was its last when reading began.
+    /// Takes note that the stream was read up to that number; `last` was its last when reading
+    /// began.
     fn come_to(&self, number: i64, last: i64) {
         match last - number {
-            1.. => self.following.read_on(last - number),
-            _ => self.following.catch_up(),
+            1.. => self.attachment.read_on(last - number),
+            _ => self.attachment.catch_up(),
         }
     }
 
     /// The stream has gone back behind what was consumed of it.
     fn lose_place(&self) {
-        self.tell_gap("vanished", Position::default(), "the change stream has lost what was read of it; what is held is proven anew");
-        self.memory.lose_continuity(Some(Position::default()));
+        self.tell_gap(
+            "vanished",
+            Position::default(),
+            "the change stream has lost what was read of it; what is held is proven anew",
+        );
+        self.memory.start_new_session(Some(Position::default()));
         self.directory.hear(None);
     }
 
-    /// Counts what was missed before that message, and tells it: where it goes on, as with replicas on two Redis servers, once a minute.
+    /// Counts what was missed before that message, and tells it: where it goes on, as with replicas
+    /// on two Redis servers, once a minute.
     fn tell_gap(&self, reason: &'static str, next: Position, what: &'static str) {
         self.metrics.stream_gaps.with_label_values(&[reason]).inc();
         let (generation, number) = (next.generation, next.number);
-        match self.following.gaps.happens(reason) {
+        match self.attachment.gaps.happens(reason) {
             Tell::Begins => tracing::warn!(reason, generation, number, "{what}"),
             Tell::GoesOn(count) => {
                 let (times, within_seconds) = (count.times, count.within.as_secs());
-                tracing::warn!(reason, generation, number, times, within_seconds, "the change stream goes on to lose messages");
+                tracing::warn!(
+                    reason,
+                    generation,
+                    number,
+                    times,
+                    within_seconds,
+                    "the change stream goes on to lose messages"
+                );
             }
             Tell::Nothing => tracing::debug!(reason, generation, number, "{what}"),
         }
@@ -151,35 +182,50 @@ impl Follower {
 
     /// Tells where nothing was missed any more for a while.
     fn tell_whole(&self) {
-        for (reason, count) in self.following.gaps.over() {
+        for (reason, count) in self.attachment.gaps.over() {
             let (times, within_seconds) = (count.times, count.within.as_secs());
-            tracing::info!(reason, times, within_seconds, "no message of the change stream is missed any more");
+            tracing::info!(
+                reason,
+                times,
+                within_seconds,
+                "no message of the change stream is missed any more"
+            );
         }
     }
 
-    fn take(&self, vantage: &Vantage, directory_epoch: u32, at: Position, payload: &[u8]) {
-        self.following.hear();
+    fn take(&self, token: &FillToken, directory_epoch: u32, at: Position, payload: &[u8]) {
+        self.attachment.note_append();
         let decoded = Message::decode(payload);
         let is_readable = decoded.is_some();
         let message = decoded.unwrap_or(Message::Begun);
-        let before = self.memory.vantage().position;
-        // Before memory has it: a watermark that counts there must not find a change of a facility unheard.
+        let before = self.memory.fill_token().position;
+        // Before memory has it: a watermark that counts there must not find a change of a facility
+        // misses_others.
         if let Message::Facilities(ids) = &message {
             self.directory.hear(Some(ids.clone()));
         }
-        let consumed = self.memory.consume(vantage, at, &message);
+        let consumed = self.memory.consume(token, at, &message);
         if consumed == Consumed::Gap {
-            // Also where it is the first message that is read: the directory was loaded before, and what was said in between is unheard.
+            // Also where it is the first message that is read: the directory was loaded before, and
+            // what was said in between is misses_others.
             self.directory.hear(None);
         }
         if consumed == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
-            self.tell_gap(reason, at, "messages of the change stream were missed; what is held is proven anew");
+            self.tell_gap(
+                reason,
+                at,
+                "messages of the change stream were missed; what is held is proven anew",
+            );
         }
         if !is_readable {
             // It may be about anything: of a newer release, or nobody's.
-            self.tell_gap("unreadable", at, "a message of the change stream cannot be read; what is held is proven anew");
-            self.memory.lose_continuity(Some(at));
+            self.tell_gap(
+                "unreadable",
+                at,
+                "a message of the change stream cannot be read; what is held is proven anew",
+            );
+            self.memory.start_new_session(Some(at));
             self.directory.hear(None);
         }
         if let Message::Watermark { at_ms } = message

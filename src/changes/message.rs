@@ -20,14 +20,16 @@ pub enum Message {
     Begun,
 }
 
-/// A row with what makes it an entry of any tier: exact as of its `as_of_ms`, and every change committed after that stands behind `since`.
+/// A row with what makes it an entry of any tier: exact as of its `as_of_ms`, and every change
+/// committed after that stands behind `since`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEntry {
     pub row: SummaryRow,
     pub since: Position,
 }
 
-/// Its JSON. Releases of two ages read each other's: a field is added with a default, and none is taken away.
+/// Its JSON. Releases of two ages read each other's: a field is added with a default, and none is
+/// taken away.
 impl StoredEntry {
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an entry has string keys and finite numbers only")

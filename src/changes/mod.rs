@@ -1,15 +1,17 @@
 //! The change stream: what was committed, on its way to whoever shows it.
 //!
-//! Within one process a publication is a call. Between replicas it goes over a numbered Redis stream: `publisher.rs` appends to it after
-//! the commit, `follower.rs` consumes it, in order. Either way its receivers judge what they get (`cache/memory.rs`), and nothing depends
-//! on a publication: what was committed and has not come by lies in the outbox, and the drain publishes it before it announces a watermark.
+//! Within one process a publication is a call. ReplicaLink replicas it goes over a numbered Redis
+//! stream: `publisher.rs` appends to it after the commit, `follower.rs` consumes it, in order.
+//! Either way its receivers judge what they get (`cache/memory.rs`), and nothing depends
+//! on a publication: what was committed and has not come by lies in the outbox, and the drain
+//! publishes it before it announces a watermark.
 
+mod attachment;
+mod attachment_stage;
 mod follower;
-mod following;
 mod message;
 mod position;
 mod publisher;
-mod stage;
 
 use std::sync::{
     Arc,
@@ -20,15 +22,15 @@ use arc_swap::ArcSwapOption;
 use jiff::civil::Date;
 use uuid::Uuid;
 
+pub use attachment::{Attachment, CaughtUp};
+pub use attachment_stage::AttachmentStage;
 pub use follower::Follower;
-pub use following::{CaughtUp, Following};
 pub use message::{Message, StoredEntry};
 pub use position::Position;
-pub use publisher::{News, Publication, Publisher};
-pub use stage::Stage;
+pub use publisher::{Kind, Publication, Publisher};
 
 use crate::{
-    cache::memory::{Memory, Vantage},
+    cache::memory::{FillToken, Memory},
     domain::summary::SummaryRow,
     redis::{Link, Stream},
     store::{Epoch, TableRead},
@@ -39,25 +41,26 @@ pub struct Changes {
     memory: Arc<Memory>,
     /// The history of the database that is served; none before the first look.
     epoch: Arc<ArcSwapOption<Epoch>>,
-    between: Option<Between>,
+    link: Option<ReplicaLink>,
     /// Others serve the same database, and nothing of what they change comes by here.
-    unheard: AtomicBool,
-    /// Whether the table is read by others than this process, so that what is proven of it stands there, too.
+    misses_others: AtomicBool,
+    /// Whether the table is read by others than this process, so that what is proven of it stands
+    /// there, too.
     stores_watermark: bool,
 }
 
-/// What there is between replicas.
-pub struct Between {
+/// What there is link replicas.
+pub struct ReplicaLink {
     pub streams: Streams,
     pub publisher: Publisher,
-    pub following: Arc<Following>,
+    pub attachment: Arc<Attachment>,
 }
 
-impl Between {
+impl ReplicaLink {
     /// Takes note of a message that the stream did not take.
     fn noted<T>(&self, answer: Result<T, crate::redis::Error>) -> Result<T, crate::redis::Error> {
         answer.inspect_err(|error| {
-            if self.following.fall_mute(error) {
+            if self.attachment.note_append_failure(error) {
                 tracing::warn!(%error, "the change stream cannot be written; until it can, what is held counts as fresh for a short while only");
             }
         })
@@ -85,12 +88,14 @@ pub enum Appended {
     Yes,
     /// They stand in a later one: what is known of the earlier says nothing about it.
     Later,
-    /// The stream does not exist, has lost its past, or its generation was left: another has to be begun.
+    /// The stream does not exist, has lost its past, or its generation was left: another has to be
+    /// begun.
     NoGeneration,
 }
 
 impl Appended {
-    /// What messages are to those who follow this generation, where the stream answered that they stand there.
+    /// What messages are to those who follow this generation, where the stream answered that they
+    /// stand there.
     pub fn in_generation(generation: i64, at: Option<Position>) -> Self {
         match at {
             Some(at) if at.generation == generation => Appended::Yes,
@@ -101,93 +106,112 @@ impl Appended {
 }
 
 impl Changes {
-    /// Changes that stay within this process, or go `between` replicas, in the history of the database named by `epoch`.
-    pub fn new(memory: Arc<Memory>, epoch: Arc<ArcSwapOption<Epoch>>, between: Option<Between>, stores_watermark: bool) -> Self {
-        Changes { memory, epoch, between, unheard: AtomicBool::new(false), stores_watermark }
+    /// Changes that stay within this process, or go `link` replicas, in the history of the database
+    /// named by `epoch`.
+    pub fn new(
+        memory: Arc<Memory>,
+        epoch: Arc<ArcSwapOption<Epoch>>,
+        link: Option<ReplicaLink>,
+        stores_watermark: bool,
+    ) -> Self {
+        Changes { memory, epoch, link, misses_others: AtomicBool::new(false), stores_watermark }
     }
 
     /// Whether other replicas hear of changes.
     pub fn are_between_replicas(&self) -> bool {
-        self.between.is_some()
+        self.link.is_some()
     }
 
-    /// Whether all later changes will come by here: those of every server do, and the stream between replicas, if there is one, is
-    /// followed.
-    pub fn are_followed(&self) -> bool {
-        !self.unheard.load(Ordering::Relaxed) && self.between.as_ref().is_none_or(|between| between.following.is_vouched_for())
+    /// Whether all later changes will come by here: those of every server do, and the stream link
+    /// replicas, if there is one, is followed.
+    pub fn is_attached(&self) -> bool {
+        !self.misses_others.load(Ordering::Relaxed)
+            && self.link.as_ref().is_none_or(|link| link.attachment.is_attached())
     }
 
     /// Takes note of whether others change what nobody here hears of.
     pub fn miss_others(&self, there_are: bool) {
-        self.unheard.store(there_are, Ordering::Relaxed);
+        self.misses_others.store(there_are, Ordering::Relaxed);
     }
 
-    /// Where this replica is with the stream between replicas.
-    pub fn following(&self) -> Option<&Following> {
-        self.between.as_ref().map(|between| &*between.following)
+    /// Where this replica is with the stream link replicas.
+    pub fn attachment(&self) -> Option<&Attachment> {
+        self.link.as_ref().map(|link| &*link.attachment)
     }
 
     /// To be taken before the transaction, or the read, that rows come from.
-    pub fn vantage(&self) -> Vantage {
-        self.memory.vantage()
+    pub fn fill_token(&self) -> FillToken {
+        self.memory.fill_token()
     }
 
     /// Publishes rows whose transaction has committed, without waiting for anybody.
-    pub fn publish<'a>(&self, vantage: &Vantage, rows: impl Iterator<Item = &'a SummaryRow>) {
-        self.send(vantage, rows, true);
+    pub fn publish<'a>(&self, token: &FillToken, rows: impl Iterator<Item = &'a SummaryRow>) {
+        self.send(token, rows, true);
     }
 
     /// Tells that a refresh found these rows unchanged, so that they are exact as of its snapshot.
-    pub fn confirm<'a>(&self, vantage: &Vantage, rows: impl Iterator<Item = &'a SummaryRow>) {
-        self.send(vantage, rows, false);
+    pub fn confirm<'a>(&self, token: &FillToken, rows: impl Iterator<Item = &'a SummaryRow>) {
+        self.send(token, rows, false);
     }
 
-    fn send<'a>(&self, vantage: &Vantage, rows: impl Iterator<Item = &'a SummaryRow>, changed: bool) {
-        let Some(between) = &self.between else {
-            self.memory.publish(vantage, rows);
+    fn send<'a>(
+        &self,
+        token: &FillToken,
+        rows: impl Iterator<Item = &'a SummaryRow>,
+        changed: bool,
+    ) {
+        let Some(link) = &self.link else {
+            self.memory.publish(token, rows);
             return;
         };
-        // Before it is asked whether the vantage is of the history served: of what was read in the one before nothing goes into the next.
+        // Before it is asked whether the token is of the history served: of what was read in the
+        // one before nothing goes into the next.
         let Some(epoch) = self.epoch.load_full() else { return };
-        let entries = self.memory.take_own(vantage, rows);
+        let entries = self.memory.take_own(token, rows);
         if !entries.is_empty() {
-            let news = if changed { News::Changed(entries) } else { News::Unchanged(entries) };
-            between.publisher.send(Publication { epoch, news });
+            let kind = if changed { Kind::Changed(entries) } else { Kind::Unchanged(entries) };
+            link.publisher.send(Publication { epoch, kind });
         }
     }
 
-    /// Tells the other replicas of facilities that were registered or changed, without waiting for anybody.
-    pub fn publish_facilities(&self, vantage: &Vantage, ids: Vec<Uuid>) {
-        if let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full())
+    /// Tells the other replicas of facilities that were registered or changed, without waiting for
+    /// anybody.
+    pub fn publish_facilities(&self, token: &FillToken, ids: Vec<Uuid>) {
+        if let (Some(link), Some(epoch)) = (&self.link, self.epoch.load_full())
             && !ids.is_empty()
-            && self.memory.is_current(vantage)
+            && self.memory.is_current(token)
         {
-            between.publisher.send(Publication { epoch, news: News::Facilities(ids) });
+            link.publisher.send(Publication { epoch, kind: Kind::Facilities(ids) });
         }
     }
 
-    /// Appends a message to the stream if that has come to this generation, and waits until it stands there.
-    pub async fn append(&self, generation: i64, message: &Message) -> Result<Appended, crate::redis::Error> {
-        let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full()) else {
+    /// Appends a message to the stream if that has come to this generation, and waits until it
+    /// stands there.
+    pub async fn append(
+        &self,
+        generation: i64,
+        message: &Message,
+    ) -> Result<Appended, crate::redis::Error> {
+        let (Some(link), Some(epoch)) = (&self.link, self.epoch.load_full()) else {
             self.memory.consume_next(message);
             return Ok(Appended::Yes);
         };
-        let appended = between.streams.of(&epoch).append_since(generation, &[message.encode()]).await;
-        Ok(Appended::in_generation(generation, between.noted(appended)?))
+        let appended = link.streams.of(&epoch).append_since(generation, &[message.encode()]).await;
+        Ok(Appended::in_generation(generation, link.noted(appended)?))
     }
 
     /// Begins a generation, whose number no other has.
     pub async fn begin(&self, generation: i64) -> Result<(), crate::redis::Error> {
-        if let (Some(between), Some(epoch)) = (&self.between, self.epoch.load_full()) {
-            let begun = between.streams.of(&epoch).begin(generation, &Message::Begun.encode()).await;
-            between.noted(begun)?;
+        if let (Some(link), Some(epoch)) = (&self.link, self.epoch.load_full()) {
+            let begun = link.streams.of(&epoch).begin(generation, &Message::Begun.encode()).await;
+            link.noted(begun)?;
         }
         Ok(())
     }
 
     /// Whether this version of the key, or a newer one, has come by in this generation.
     pub fn have_shown(&self, generation: i64, key: &(Uuid, Date), version: i64) -> bool {
-        self.memory.has_seen(self.between.as_ref().map(|_| generation), key, version)
+        self.memory.has_seen(self.link.as_ref().map(|_| generation), key, version)
     }
 
     /// Whether what is proven of the table is stored beside its rows.
@@ -195,8 +219,8 @@ impl Changes {
         self.stores_watermark
     }
 
-    /// Whether the primary answered from the history that is served. `table_ms` was proven of the table before the read: a database that
-    /// does not show as much has been set back.
+    /// Whether the primary answered from the history that is served. `table_ms` was proven of the
+    /// table before the read: a database that does not show as much has been set back.
     pub fn continue_in(&self, read: &TableRead, table_ms: i64) -> bool {
         let stored_ms = read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
         self.serve(&read.epoch) && (!self.stores_watermark || stored_ms >= table_ms)
@@ -212,7 +236,8 @@ impl Changes {
         self.epoch.load().as_deref().is_some_and(|served| served != epoch)
     }
 
-    /// Serves this history of the database from now on. What was held of another is dropped, and true answered.
+    /// Serves this history of the database from now on. What was held of another is dropped, and
+    /// true answered.
     pub fn enter(&self, epoch: &Epoch) -> bool {
         let before = self.epoch.load_full();
         if before.as_deref() == Some(epoch) {
@@ -232,6 +257,6 @@ impl Changes {
 
     /// Drops what is held: what was proven counts no more.
     pub fn start_over(&self) {
-        self.memory.start_over(self.between.as_ref().map(|_| Position::default()));
+        self.memory.start_over(self.link.as_ref().map(|_| Position::default()));
     }
 }

@@ -1,4 +1,5 @@
-//! Appends committed rows to the stream between replicas, and puts them into the Redis tier, behind the back of whoever committed them.
+//! Appends committed rows to the stream between replicas, and puts them into the Redis tier, behind
+//! the back of whoever committed them.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -13,10 +14,10 @@ use crate::{cache::redis::RedisTier, metrics::Metrics, store::Epoch};
 /// What one transaction, or one read, has to say to the other replicas.
 pub struct Publication {
     pub epoch: Arc<Epoch>,
-    pub news: News,
+    pub kind: Kind,
 }
 
-pub enum News {
+pub enum Kind {
     /// For the stream and for the tier.
     Changed(Vec<StoredEntry>),
     /// For the tier: nobody else has to hear of it.
@@ -35,21 +36,38 @@ pub struct Publisher {
 const QUEUE: usize = 4_096;
 /// Publications that are taken from the queue together.
 const TOGETHER: usize = 64;
-/// Bytes of messages that go in one round trip, or one message: more might not be there within the time-out of a command, and whoever
-/// appended it would take Redis for hung.
+/// Bytes of messages that go in one round trip, or one message: more might not be there within the
+/// time-out of a command, and whoever appended it would take Redis for hung.
 const AT_ONCE: usize = 256 * 1024;
 
 impl Publisher {
     /// Starts the task. Once it is told to stop it works off its queue and ends.
-    pub fn start(streams: Streams, tier: Arc<RedisTier>, metrics: Arc<Metrics>, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        streams: Streams,
+        tier: Arc<RedisTier>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
         let (queue, mut publications) = mpsc::channel(QUEUE);
         let task = tokio::spawn({
             let metrics = metrics.clone();
             async move {
                 // What a panic took with it is in the outbox, for the drain.
-                while AssertUnwindSafe(work_off(&streams, &tier, &metrics, &mut publications, &stop)).catch_unwind().await.is_err() {
+                while AssertUnwindSafe(work_off(
+                    &streams,
+                    &tier,
+                    &metrics,
+                    &mut publications,
+                    &stop,
+                ))
+                .catch_unwind()
+                .await
+                .is_err()
+                {
                     metrics.panics.inc();
-                    tracing::error!("the publisher of changes panicked; it goes on with what waits");
+                    tracing::error!(
+                        "the publisher of changes panicked; it goes on with what waits"
+                    );
                 }
             }
         });
@@ -74,7 +92,8 @@ async fn work_off(
     let mut together = Vec::with_capacity(TOGETHER);
     loop {
         // Only while it waits: a batch that is under way is not left half-way.
-        if stop.run_until_cancelled(publications.recv_many(&mut together, TOGETHER)).await.is_none() {
+        if stop.run_until_cancelled(publications.recv_many(&mut together, TOGETHER)).await.is_none()
+        {
             publications.close();
             publications.recv_many(&mut together, TOGETHER).await;
         }
@@ -93,24 +112,36 @@ async fn work_off(
     }
 }
 
-async fn publish(streams: &Streams, tier: &RedisTier, metrics: &Metrics, publications: Vec<Publication>) {
+async fn publish(
+    streams: &Streams,
+    tier: &RedisTier,
+    metrics: &Metrics,
+    publications: Vec<Publication>,
+) {
     let epoch = publications[0].epoch.clone();
     let (mut entries, mut messages) = (Vec::new(), Vec::new());
     for publication in publications {
-        match publication.news {
-            News::Changed(changed) => {
+        match publication.kind {
+            Kind::Changed(changed) => {
                 entries.extend(changed.iter().cloned());
-                messages.extend(changed.chunks(Message::ROWS).map(|rows| Message::Summaries(rows.to_vec())));
+                messages.extend(
+                    changed.chunks(Message::ROWS).map(|rows| Message::Summaries(rows.to_vec())),
+                );
             }
-            News::Unchanged(unchanged) => entries.extend(unchanged),
-            News::Facilities(ids) => messages.push(Message::Facilities(ids)),
+            Kind::Unchanged(unchanged) => entries.extend(unchanged),
+            Kind::Facilities(ids) => messages.push(Message::Facilities(ids)),
         }
     }
     let append = async {
         let stream = streams.of(&epoch);
         for payloads in loads(messages.iter().map(Message::encode)) {
-            // What failed is in the outbox, for the drain; the reasons are counted and logged with the connection.
-            let outcome = if matches!(stream.append(&payloads).await, Ok(Some(_))) { "published" } else { "left" };
+            // What failed is in the outbox, for the drain; the reasons are counted and logged with
+            // the connection.
+            let outcome = if matches!(stream.append(&payloads).await, Ok(Some(_))) {
+                "published"
+            } else {
+                "left"
+            };
             metrics.publications.with_label_values(&[outcome]).inc_by(payloads.len() as u64);
         }
     };
@@ -146,9 +177,16 @@ mod tests {
 
     #[test]
     fn one_round_trip_carries_a_bounded_number_of_bytes_and_none_is_lost() {
-        let payloads: Vec<Vec<u8>> = (0..200).map(|i| vec![i as u8; 1 + i * 1_000]).chain([vec![7; 2 * AT_ONCE], vec![8]]).collect();
+        let payloads: Vec<Vec<u8>> = (0..200)
+            .map(|i| vec![i as u8; 1 + i * 1_000])
+            .chain([vec![7; 2 * AT_ONCE], vec![8]])
+            .collect();
         let loads = loads(payloads.clone().into_iter());
-        assert!(loads.iter().all(|load| load.len() == 1 || load.iter().map(Vec::len).sum::<usize>() <= AT_ONCE));
+        assert!(
+            loads
+                .iter()
+                .all(|load| load.len() == 1 || load.iter().map(Vec::len).sum::<usize>() <= AT_ONCE)
+        );
         assert!(loads.len() < payloads.len());
         assert_eq!(loads.concat(), payloads);
         assert!(super::loads(std::iter::empty()).is_empty());

@@ -1,5 +1,5 @@
-//! What each setting may be: the one list of all keys. Every source is held to it before it is read, so that a misspelt key or a value
-//! of another type is refused by name, and not guessed at.
+//! What each setting may be: the one list of all keys. Every source is held to it before it is
+//! read, so that a misspelt key or a value of another type is refused by name, and not guessed at.
 
 use std::{collections::HashMap, fmt, ops::RangeInclusive};
 
@@ -45,7 +45,13 @@ pub const RULES: [(&str, Rule); 49] = [
     ("database.read_timeout_ms", Whole(1..=A_DAY_MS)),
     ("database.sqlite_readers", Whole(1..=1_000)),
     ("database.sqlite_synchronous", OneOf(&["full", "normal"])),
-    ("redis.url", Text("a URL that begins with redis:// or rediss://, or several with commas between them: a cluster")),
+    (
+        "redis.url",
+        Text(
+            "a URL that begins with redis:// or rediss://, or several with commas between them: a \
+             cluster",
+        ),
+    ),
     ("redis.timeout_ms", Whole(1..=A_DAY_MS)),
     ("redis.stream_length", Whole(1..=1_000_000_000)),
     ("redis.replay", Whole(1..=1_000_000_000)),
@@ -81,7 +87,9 @@ pub const RULES: [(&str, Rule); 49] = [
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Whole(bounds) => write!(f, "a whole number from {} to {}", bounds.start(), bounds.end()),
+            Whole(bounds) => {
+                write!(f, "a whole number from {} to {}", bounds.start(), bounds.end())
+            }
             OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Text(what) => f.write_str(what),
         }
@@ -91,7 +99,9 @@ impl fmt::Display for Rule {
 impl Rule {
     fn allows(&self, value: &ValueKind) -> bool {
         match (self, value) {
-            (Whole(bounds), ValueKind::I64(number)) => u64::try_from(*number).is_ok_and(|number| bounds.contains(&number)),
+            (Whole(bounds), ValueKind::I64(number)) => {
+                u64::try_from(*number).is_ok_and(|number| bounds.contains(&number))
+            }
             (Whole(bounds), ValueKind::U64(number)) => bounds.contains(number),
             (OneOf(words), ValueKind::String(word)) => words.contains(&word.as_str()),
             (Text(_), ValueKind::String(_)) => true,
@@ -116,7 +126,9 @@ pub fn check_file(sections: &HashMap<String, Value>, origin: &str) -> Result<(),
 /// The value of the environment variable `name`, which sets `key`.
 pub fn from_environment(key: &str, text: &str, name: &str) -> Result<ValueKind, SettingsError> {
     let value = match rule(key) {
-        Some(Whole(_)) => text.trim().parse().map_or_else(|_| ValueKind::String(text.to_owned()), ValueKind::U64),
+        Some(Whole(_)) => {
+            text.trim().parse().map_or_else(|_| ValueKind::String(text.to_owned()), ValueKind::U64)
+        }
         _ => ValueKind::String(text.to_owned()),
     };
     check(key, &value, &format!("environment variable {name}"))?;
@@ -127,7 +139,9 @@ fn check(key: &str, value: &ValueKind, origin: &str) -> Result<(), SettingsError
     match rule(key) {
         None => Err(unknown(key, origin)),
         Some(rule) if rule.allows(value) => Ok(()),
-        Some(rule) => Err(SettingsError::new(key, &Shown(key, value), &format!("must be {rule} ({origin})"))),
+        Some(rule) => {
+            Err(SettingsError::new(key, &Shown(key, value), &format!("must be {rule} ({origin})")))
+        }
     }
 }
 
@@ -138,13 +152,23 @@ fn rule(key: &str) -> Option<&'static Rule> {
 /// A key that is not in the list, and those that the writer may have meant.
 fn unknown(key: &str, origin: &str) -> SettingsError {
     let section = key.split('.').next().unwrap_or_default();
-    let neighbours: Vec<&str> = RULES.iter().filter_map(|(known, _)| known.strip_prefix(section)?.strip_prefix('.')).collect();
+    let neighbours: Vec<&str> = RULES
+        .iter()
+        .filter_map(|(known, _)| known.strip_prefix(section)?.strip_prefix('.'))
+        .collect();
     if neighbours.is_empty() {
-        let mut sections: Vec<&str> = RULES.iter().filter_map(|(known, _)| known.split('.').next()).collect();
+        let mut sections: Vec<&str> =
+            RULES.iter().filter_map(|(known, _)| known.split('.').next()).collect();
         sections.dedup();
-        return SettingsError(format!("{key} is unknown: the sections are {} ({origin})", sections.join(", ")));
+        return SettingsError(format!(
+            "{key} is unknown: the sections are {} ({origin})",
+            sections.join(", ")
+        ));
     }
-    SettingsError(format!("{key} is unknown: the keys of {section} are {} ({origin})", neighbours.join(", ")))
+    SettingsError(format!(
+        "{key} is unknown: the keys of {section} are {} ({origin})",
+        neighbours.join(", ")
+    ))
 }
 
 /// Files keep no order; an error names the same key each time.
@@ -160,8 +184,12 @@ struct Shown<'a>(&'a str, &'a ValueKind);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
-            ValueKind::String(text) if matches!(self.0, "database.url" | "database.read_url") => write!(f, "{:?}", redacted(text)),
-            ValueKind::String(text) if self.0 == "redis.url" => write!(f, "{:?}", crate::redis::redacted(text)),
+            ValueKind::String(text) if matches!(self.0, "database.url" | "database.read_url") => {
+                write!(f, "{:?}", redacted(text))
+            }
+            ValueKind::String(text) if self.0 == "redis.url" => {
+                write!(f, "{:?}", crate::redis::redacted(text))
+            }
             ValueKind::String(text) => write!(f, "{text:?}"),
             ValueKind::Table(_) => f.write_str("a table"),
             ValueKind::Array(_) => f.write_str("a list"),

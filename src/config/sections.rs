@@ -17,7 +17,8 @@ pub struct ServerSettings {
     pub max_body: usize,
     /// How long the head of a request may take to arrive, and then its body; longer is 408.
     pub read_timeout_ms: u64,
-    /// How long requests are still answered after the service, told to stop, says that it is not ready: balancers turn away meanwhile.
+    /// How long requests are still answered after the service, told to stop, says that it is not
+    /// ready: balancers turn away meanwhile.
     pub drain_delay_ms: u64,
     /// How long requests in flight may then take to finish.
     pub shutdown_timeout_seconds: u64,
@@ -37,7 +38,8 @@ pub struct DatabaseSettings {
     pub acquire_timeout_ms: u64,
     /// How long a statement of ours may run.
     pub statement_timeout_ms: u64,
-    /// How long a transaction may stand still before Postgres ends it: what a hanging replica has locked is free after that.
+    /// How long a transaction may stand still before Postgres ends it: what a hanging replica has
+    /// locked is free after that.
     pub idle_transaction_timeout_ms: u64,
     /// Postgres streaming replicas that table reads may go to: URLs separated by commas, or `off`.
     pub read_url: String,
@@ -45,7 +47,8 @@ pub struct DatabaseSettings {
     pub read_timeout_ms: u64,
     /// SQLite: read-only connections beside the one writer.
     pub sqlite_readers: u32,
-    /// SQLite: `full` (a power cut loses nothing acknowledged) or `normal` (it may lose the last moment; a crash of the process never does).
+    /// SQLite: `full` (a power cut loses nothing acknowledged) or `normal` (it may lose the last
+    /// moment; a crash of the process never does).
     pub sqlite_synchronous: SqliteSynchronous,
 }
 
@@ -53,7 +56,8 @@ pub struct DatabaseSettings {
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSettings {
-    /// `redis://user:password@host:port`, or `rediss://` with TLS; several, separated by commas, are nodes of a cluster. `None`: no Redis.
+    /// `redis://user:password@host:port`, or `rediss://` with TLS; several, separated by commas,
+    /// are nodes of a cluster. `None`: no Redis.
     pub url: Option<String>,
     /// How long a command may take; far less than a read of the table.
     pub timeout_ms: u64,
@@ -83,7 +87,8 @@ pub enum Mode {
 #[serde(default, deny_unknown_fields)]
 pub struct FreshnessSettings {
     pub mode: Mode,
-    /// Seconds an answer may be old where the request does not say; overrides the mode's (120, 300, 0).
+    /// Seconds an answer may be old where the request does not say; overrides the mode's (120,
+    /// 300, 0).
     pub max_age_seconds: Option<u64>,
     /// Seconds for which the last figures are served while the source is unreachable.
     pub stale_if_error_seconds: u64,
@@ -128,7 +133,8 @@ pub struct IngestSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefreshSettings {
-    /// Facility-days in one refresh statement of a rebuild; small enough that its locks are held for 20 ms at most.
+    /// Facility-days in one refresh statement of a rebuild; small enough that its locks are held
+    /// for 20 ms at most.
     pub chunk: usize,
     /// How long a refresh may wait for a lock.
     pub lock_timeout_ms: u64,
@@ -141,11 +147,13 @@ pub struct RefreshSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RebuildSettings {
-    /// Six-field cron expression in UTC (seconds first), or `off`; overrides the mode's (every 2 min, every 5 min, off).
+    /// Six-field cron expression in UTC (seconds first), or `off`; overrides the mode's (every 2
+    /// min, every 5 min, off).
     pub cron: Option<String>,
     /// Local days of each facility that a scheduled rebuild looks at, today included.
     pub days: u32,
-    /// How long a rebuild goes on trying days whose locks somebody holds, once it is through with all others.
+    /// How long a rebuild goes on trying days whose locks somebody holds, once it is through with
+    /// all others.
     pub lock_patience_ms: u64,
 }
 
@@ -213,13 +221,23 @@ impl Default for RedisSettings {
 
 impl Default for FreshnessSettings {
     fn default() -> Self {
-        FreshnessSettings { mode: Mode::Balanced, max_age_seconds: None, stale_if_error_seconds: 3600, refresh_timeout_ms: 5_000 }
+        FreshnessSettings {
+            mode: Mode::Balanced,
+            max_age_seconds: None,
+            stale_if_error_seconds: 3600,
+            refresh_timeout_ms: 5_000,
+        }
     }
 }
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        CacheSettings { memory_bytes: 256 << 20, recent_changes: 65_536, memory_fresh_seconds: 60, redis_fresh_seconds: 300 }
+        CacheSettings {
+            memory_bytes: 256 << 20,
+            recent_changes: 65_536,
+            memory_fresh_seconds: 60,
+            redis_fresh_seconds: 300,
+        }
     }
 }
 
@@ -240,7 +258,12 @@ impl Default for IngestSettings {
 
 impl Default for RefreshSettings {
     fn default() -> Self {
-        RefreshSettings { chunk: 100, lock_timeout_ms: 2_000, drain_interval_ms: 500, drain_batch: 5_000 }
+        RefreshSettings {
+            chunk: 100,
+            lock_timeout_ms: 2_000,
+            drain_interval_ms: 500,
+            drain_batch: 5_000,
+        }
     }
 }
 
@@ -257,7 +280,7 @@ impl Default for AuditSettings {
 }
 
 impl AuditSettings {
-    /// Between two samples; `None` where there are none.
+    /// ReplicaLink two samples; `None` where there are none.
     pub fn interval(&self) -> Option<Duration> {
         (self.interval_ms > 0).then(|| Duration::from_millis(self.interval_ms))
     }
@@ -276,7 +299,10 @@ impl DatabaseSettings {
 
     /// The URLs of the streaming replicas.
     pub fn read_urls(&self) -> impl Iterator<Item = &str> {
-        Some(&self.read_url).filter(|urls| *urls != "off").into_iter().flat_map(|urls| urls.split(',').map(str::trim))
+        Some(&self.read_url)
+            .filter(|urls| *urls != "off")
+            .into_iter()
+            .flat_map(|urls| urls.split(',').map(str::trim))
     }
 }
 
@@ -298,11 +324,15 @@ impl std::fmt::Debug for DatabaseSettings {
 impl std::fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let url = self.url.as_deref().map(crate::redis::redacted);
-        f.debug_struct("RedisSettings").field("url", &url).field("timeout_ms", &self.timeout_ms).finish_non_exhaustive()
+        f.debug_struct("RedisSettings")
+            .field("url", &url)
+            .field("timeout_ms", &self.timeout_ms)
+            .finish_non_exhaustive()
     }
 }
 
-/// A database URL without its password. Of several, separated by commas, it hides all between the first password and the last.
+/// A database URL without its password. Of several, separated by commas, it hides all between the
+/// first password and the last.
 pub fn redacted(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 < at => match url[scheme + 3..at].find(':') {

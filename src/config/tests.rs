@@ -8,14 +8,23 @@ const README: &str = include_str!("../../README.md");
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, String> {
     let mut path = tempfile::NamedTempFile::new().unwrap();
     path.write_all(file.as_bytes()).unwrap();
-    let environment = environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let environment =
+        environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     Settings::load_from(Some(path.path()), environment).map_err(|error| error.to_string())
 }
 
 /// The example with every `# key = value` line in force, as somebody would uncomment it.
 fn uncommented() -> String {
-    let is_default = |line: &&str| line.strip_prefix("# ").and_then(|l| l.split_once(" = ")).is_some_and(|(key, _)| is_key(key));
-    EXAMPLE.lines().map(|line| if is_default(&line) { &line[2..] } else { line }).collect::<Vec<_>>().join("\n")
+    let is_default = |line: &&str| {
+        line.strip_prefix("# ")
+            .and_then(|l| l.split_once(" = "))
+            .is_some_and(|(key, _)| is_key(key))
+    };
+    EXAMPLE
+        .lines()
+        .map(|line| if is_default(&line) { &line[2..] } else { line })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn is_key(text: &str) -> bool {
@@ -26,7 +35,8 @@ fn keys_of(toml: &str) -> BTreeSet<String> {
     let source = config::File::from_str(toml, config::FileFormat::Toml);
     let sections = config::Source::collect(&source).unwrap();
     let keys = |(section, value): (String, config::Value)| {
-        let keys: Vec<String> = value.into_table().unwrap().into_keys().map(|key| format!("{section}.{key}")).collect();
+        let keys: Vec<String> =
+            value.into_table().unwrap().into_keys().map(|key| format!("{section}.{key}")).collect();
         keys
     };
     sections.into_iter().flat_map(keys).collect()
@@ -35,7 +45,8 @@ fn keys_of(toml: &str) -> BTreeSet<String> {
 #[test]
 fn the_example_shows_the_defaults_and_nothing_is_in_force_in_it() {
     let mut defaults = Settings::default();
-    // What has no default of its own is shown as what the default mode makes of it, or as an example.
+    // What has no default of its own is shown as what the default mode makes of it, or as an
+    // example.
     defaults.freshness.max_age_seconds = Some(defaults.freshness.max_age().as_secs());
     defaults.rebuild.cron = defaults.rebuild_cron().map(str::to_owned);
     defaults.redis.url = Some("redis://127.0.0.1:6379".into());
@@ -49,7 +60,10 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_readme() {
     assert_eq!(keys_of(&uncommented()), listed);
     let shown = format!("{:?}", fields::<Settings>());
     for section in fields::<Settings>() {
-        let keys: BTreeSet<String> = listed.iter().filter_map(|key| Some(key.strip_prefix(&format!("{section}."))?.to_owned())).collect();
+        let keys: BTreeSet<String> = listed
+            .iter()
+            .filter_map(|key| Some(key.strip_prefix(&format!("{section}."))?.to_owned()))
+            .collect();
         let known = match section.as_str() {
             "server" => fields::<ServerSettings>(),
             "database" => fields::<DatabaseSettings>(),
@@ -81,17 +95,32 @@ fn fields<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
 #[test]
 fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let file = "[refresh]\nchunk = 7\ndrain_batch = 8\n[database]\nurl = \"sqlite://file.db\"";
-    let settings =
-        load(file, &[("FACILITY_SUMMARY__REFRESH__CHUNK", "9"), ("DATABASE_URL", "sqlite://other.db"), ("BIND_ADDR", "127.0.0.1:9")])
-            .unwrap();
-    assert_eq!((settings.refresh.chunk, settings.refresh.drain_batch, settings.refresh.lock_timeout_ms), (9, 8, 2_000));
-    assert_eq!((settings.database.url.as_str(), settings.server.bind.as_str()), ("sqlite://other.db", "127.0.0.1:9"));
+    let settings = load(
+        file,
+        &[
+            ("FACILITY_SUMMARY__REFRESH__CHUNK", "9"),
+            ("DATABASE_URL", "sqlite://other.db"),
+            ("BIND_ADDR", "127.0.0.1:9"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        (settings.refresh.chunk, settings.refresh.drain_batch, settings.refresh.lock_timeout_ms),
+        (9, 8, 2_000)
+    );
+    assert_eq!(
+        (settings.database.url.as_str(), settings.server.bind.as_str()),
+        ("sqlite://other.db", "127.0.0.1:9")
+    );
 }
 
 #[test]
 fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
     for (file, words) in [
-        ("freshness.mode = \"fast\"", &["freshness.mode = \"fast\": must be one of aggressive, balanced, realtime (file "][..]),
+        (
+            "freshness.mode = \"fast\"",
+            &["freshness.mode = \"fast\": must be one of aggressive, balanced, realtime (file "][..],
+        ),
         ("refresh.chunk = 0", &["refresh.chunk = 0: must be a whole number from 1 to 100000"]),
         ("refresh.chunk = -1", &["refresh.chunk = -1: must be a whole number"]),
         ("refresh.chunk = 1.5", &["refresh.chunk = 1.5: must be a whole number"]),
@@ -99,26 +128,64 @@ fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
         ("refresh.chunk = true", &["refresh.chunk = true: must be a whole number"]),
         ("rebuild.days = [1]", &["rebuild.days = a list: must be a whole number from 1 to 400"]),
         ("log.filter = 3", &["log.filter = 3: must be a level"]),
-        ("refresh.chunks = 5", &["refresh.chunks is unknown: the keys of refresh are chunk, lock_timeout_ms"]),
-        ("caching.memory = 5", &["caching.memory is unknown: the sections are server, database, redis, freshness"]),
+        (
+            "refresh.chunks = 5",
+            &["refresh.chunks is unknown: the keys of refresh are chunk, lock_timeout_ms"],
+        ),
+        (
+            "caching.memory = 5",
+            &["caching.memory is unknown: the sections are server, database, redis, freshness"],
+        ),
         ("bind = \"127.0.0.1:1\"", &["bind is unknown: the sections are server"]),
         ("refresh = 3", &["refresh is unknown: the keys of refresh are"]),
         ("[refresh", &["is not TOML"]),
-        ("server.bind = \"localhost\"", &["server.bind = localhost: must be an address and a port"]),
-        ("server.bind = \"0.0.0.0:80\"", &["server.bind = 0.0.0.0:80: must be a loopback address"]),
-        ("database.url = \"mysql://me:secret@host/db\"", &["database.url = mysql://me:***@host/db: must begin with sqlite://"]),
-        ("redis.url = \"localhost:6379\"", &["redis.url = localhost:6379: must be redis://[user:password@]host:port"]),
-        ("redis.url = \"http://me:secret@host\"", &["redis.url = http://me:***@host: must be redis://"]),
-        ("redis.url = \"redis://me:secret@a,redis://:secret@b:x\"", &["redis.url = redis://me:***@a,redis://:***@b:x: must be redis://"]),
-        ("redis.url = \"redis://:sec,ret@a,b\"", &["redis.url = redis://:***@a,b: must be redis://"]),
-        ("database.read_url = \"postgres://me:secret@host/db\"", &["database.read_url = postgres://me:***@host/db: must be off where"]),
-        ("database.read_url = \"off, postgres://me:secret@host/db\"", &["must be off, or URLs that begin with postgres://"]),
         (
-            "database.url = \"postgres://a/b\"\ndatabase.read_url = \"postgres://me:sec,ret@a/b,mysql://me:secret@host/db\"",
-            &["database.read_url = postgres://me:***@host/db: must be off, or URLs that begin with postgres://, separated by commas"],
+            "server.bind = \"localhost\"",
+            &["server.bind = localhost: must be an address and a port"],
         ),
-        ("database.read_timeout_ms = 0", &["database.read_timeout_ms = 0: must be a whole number from 1 to"]),
-        ("database.min_connections = 30", &["database.min_connections = 30: must not exceed database.max_connections"]),
+        ("server.bind = \"0.0.0.0:80\"", &["server.bind = 0.0.0.0:80: must be a loopback address"]),
+        (
+            "database.url = \"mysql://me:secret@host/db\"",
+            &["database.url = mysql://me:***@host/db: must begin with sqlite://"],
+        ),
+        (
+            "redis.url = \"localhost:6379\"",
+            &["redis.url = localhost:6379: must be redis://[user:password@]host:port"],
+        ),
+        (
+            "redis.url = \"http://me:secret@host\"",
+            &["redis.url = http://me:***@host: must be redis://"],
+        ),
+        (
+            "redis.url = \"redis://me:secret@a,redis://:secret@b:x\"",
+            &["redis.url = redis://me:***@a,redis://:***@b:x: must be redis://"],
+        ),
+        (
+            "redis.url = \"redis://:sec,ret@a,b\"",
+            &["redis.url = redis://:***@a,b: must be redis://"],
+        ),
+        (
+            "database.read_url = \"postgres://me:secret@host/db\"",
+            &["database.read_url = postgres://me:***@host/db: must be off where"],
+        ),
+        (
+            "database.read_url = \"off, postgres://me:secret@host/db\"",
+            &["must be off, or URLs that begin with postgres://"],
+        ),
+        (
+            "database.url = \"postgres://a/b\"\ndatabase.read_url = \
+             \"postgres://me:sec,ret@a/b,mysql://me:secret@host/db\"",
+            &["database.read_url = postgres://me:***@host/db: must be off, or URLs that begin \
+               with postgres://, separated by commas"],
+        ),
+        (
+            "database.read_timeout_ms = 0",
+            &["database.read_timeout_ms = 0: must be a whole number from 1 to"],
+        ),
+        (
+            "database.min_connections = 30",
+            &["database.min_connections = 30: must not exceed database.max_connections"],
+        ),
     ] {
         let error = load(file, &[]).unwrap_err();
         assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
@@ -132,36 +199,63 @@ fn a_bad_variable_is_refused_by_its_name() {
         (
             "FACILITY_SUMMARY__REFRESH__CHUNK",
             "abc",
-            "refresh.chunk = \"abc\": must be a whole number from 1 to 100000 (environment variable FACILITY_SUMMARY__REFRESH__CHUNK)",
+            "refresh.chunk = \"abc\": must be a whole number from 1 to 100000 (environment \
+             variable FACILITY_SUMMARY__REFRESH__CHUNK)",
         ),
-        ("FACILITY_SUMMARY__REFRESH__CHUNK", "1e3", "refresh.chunk = \"1e3\": must be a whole number"),
-        ("FACILITY_SUMMARY__REFRESH__CHUNKS", "5", "refresh.chunks is unknown: the keys of refresh are chunk, "),
+        (
+            "FACILITY_SUMMARY__REFRESH__CHUNK",
+            "1e3",
+            "refresh.chunk = \"1e3\": must be a whole number",
+        ),
+        (
+            "FACILITY_SUMMARY__REFRESH__CHUNKS",
+            "5",
+            "refresh.chunks is unknown: the keys of refresh are chunk, ",
+        ),
         ("FACILITY_SUMMARY__CHUNK", "5", "chunk is unknown: the sections are "),
-        ("FACILITY_SUMMARY__LOG__FORMAT", "JSON", "log.format = \"JSON\": must be one of json, pretty"),
+        (
+            "FACILITY_SUMMARY__LOG__FORMAT",
+            "JSON",
+            "log.format = \"JSON\": must be one of json, pretty",
+        ),
     ] {
         let error = load("", &[(name, text)]).unwrap_err();
         assert!(error.contains(words), "{error}");
     }
-    let kubernetes = [("FACILITY_SUMMARY_SERVICE_HOST", "10.0.0.1"), ("FACILITY_SUMMARY_PORT", "tcp://10.0.0.1:80")];
+    let kubernetes = [
+        ("FACILITY_SUMMARY_SERVICE_HOST", "10.0.0.1"),
+        ("FACILITY_SUMMARY_PORT", "tcp://10.0.0.1:80"),
+    ];
     assert_eq!(load("", &kubernetes), Ok(Settings::default()));
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = Settings::load_from(Some(Path::new("/no/such.toml")), HashMap::new()).unwrap_err().to_string();
+    let error = Settings::load_from(Some(Path::new("/no/such.toml")), HashMap::new())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("/no/such.toml cannot be read"), "{error}");
 }
 
 #[test]
 fn an_empty_variable_is_a_mistake_and_named() {
-    for variable in ["DATABASE_URL", "DATABASE_READ_URL", "REDIS_URL", "BIND_ADDR", "FACILITY_SUMMARY__REFRESH__CHUNK"] {
+    for variable in [
+        "DATABASE_URL",
+        "DATABASE_READ_URL",
+        "REDIS_URL",
+        "BIND_ADDR",
+        "FACILITY_SUMMARY__REFRESH__CHUNK",
+    ] {
         let refused = load("", &[(variable, "")]).unwrap_err();
-        let named = [variable, "database.url", "database.read_url", "redis.url", "server.bind"].iter().any(|name| refused.contains(name));
+        let named = [variable, "database.url", "database.read_url", "redis.url", "server.bind"]
+            .iter()
+            .any(|name| refused.contains(name));
         assert!(named, "{variable}: {refused}");
     }
 }
 
-/// What is divided by, waited in or taken so many at a time. Where 0 means something, the example says what.
+/// What is divided by, waited in or taken so many at a time. Where 0 means something, the example
+/// says what.
 #[test]
 fn nothing_at_all_is_refused_where_nothing_could_be_done_with_it() {
     let at_least_one = [
@@ -194,7 +288,13 @@ fn nothing_at_all_is_refused_where_nothing_could_be_done_with_it() {
         let few = load(&format!("[{section}]\n{name} = 2"), &[]);
         assert!(few.is_ok(), "{key}: {few:?}");
     }
-    for key in ["cache.memory_bytes", "cache.recent_changes", "freshness.max_age_seconds", "audit.interval_ms", "server.drain_delay_ms"] {
+    for key in [
+        "cache.memory_bytes",
+        "cache.recent_changes",
+        "freshness.max_age_seconds",
+        "audit.interval_ms",
+        "server.drain_delay_ms",
+    ] {
         let (section, name) = key.split_once('.').unwrap();
         assert!(load(&format!("[{section}]\n{name} = 0"), &[]).is_ok(), "{key}");
     }

@@ -2,8 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An ABO/RhD blood type, in the order in which every answer lists them. `Unknown` stands for a source that names none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+/// An ABO/RhD blood type, in the order in which every answer lists them. `Unknown` stands for a
+/// source that names none.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 pub enum BloodType {
     #[serde(rename = "O+")]
     OPositive,
@@ -58,8 +71,8 @@ impl BloodType {
         Self::NAMED.into_iter().find(|t| t.as_str() == text)
     }
 
-    /// One of the eight in any usual notation: `O+`, `o pos`, `0 Rh+`, `O RhD positive`, `AB Rh D neg.`, `A(+)`, `B −`.
-    /// A zero is read as the letter O.
+    /// One of the eight in any usual notation: `O+`, `o pos`, `0 Rh+`, `O RhD positive`, `AB Rh D
+    /// neg.`, `A(+)`, `B −`. A zero is read as the letter O.
     pub fn from_notation(text: &str) -> Option<Self> {
         let mut letters = String::with_capacity(16);
         for c in text.trim().chars() {
@@ -72,7 +85,9 @@ impl BloodType {
                 _ => return None,
             }
         }
-        let (group, rest) = ["AB", "A", "B", "O"].into_iter().find_map(|g| letters.strip_prefix(g).map(|rest| (g, rest)))?;
+        let (group, rest) = ["AB", "A", "B", "O"]
+            .into_iter()
+            .find_map(|g| letters.strip_prefix(g).map(|rest| (g, rest)))?;
         let rest = rest.strip_prefix("RHESUS").or_else(|| rest.strip_prefix("RH")).unwrap_or(rest);
         let sign = match rest.strip_prefix('D').unwrap_or(rest) {
             "+" | "POS" | "POSITIVE" | "P" => "+",

@@ -1,8 +1,10 @@
-//! Local days as half-open ranges of instants, right across DST, half-hour zones, and days that do not exist.
+//! Local days as half-open ranges of instants, right across DST, half-hour zones, and days that do
+//! not exist.
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-/// The local day `date` of some zone: the instants `start_ms <= t < end_ms`. Days of one zone follow each other without gap or overlap.
+/// The local day `date` of some zone: the instants `start_ms <= t < end_ms`. Days of one zone
+/// follow each other without gap or overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Day {
     pub date: Date,
@@ -11,7 +13,8 @@ pub struct Day {
 }
 
 impl Day {
-    /// The day named `date` in `tz`, or `None` where the zone skipped it (Pacific/Apia, 2011-12-30) or the calendar ends.
+    /// The day named `date` in `tz`, or `None` where the zone skipped it (Pacific/Apia, 2011-12-30)
+    /// or the calendar ends.
     pub fn named(tz: &TimeZone, date: Date) -> Option<Self> {
         let start_ms = start_of(tz, date)?;
         let mut next = date.tomorrow().ok()?;
@@ -27,7 +30,8 @@ impl Day {
     pub fn containing(tz: &TimeZone, at_ms: i64) -> Self {
         let at_ms = at_ms.clamp(MIN_MS, MAX_MS);
         let civil = timestamp(at_ms).to_zoned(tz.clone()).date();
-        // Where a clock is set back across midnight a civil date recurs; the first midnight is where the day begins for us.
+        // Where a clock is set back across midnight a civil date recurs; the first midnight is
+        // where the day begins for us.
         let mut date = civil.tomorrow().unwrap_or(civil);
         loop {
             if let Some(day) = Day::named(tz, date)
@@ -46,7 +50,8 @@ impl Day {
         self.start_ms <= at_ms && at_ms < self.end_ms
     }
 
-    /// The days from the one that contains `first_ms` to the one that contains `last_ms`, both included, at most `limit`.
+    /// The days from the one that contains `first_ms` to the one that contains `last_ms`, both
+    /// included, at most `limit`.
     pub fn covering(tz: &TimeZone, first_ms: i64, last_ms: i64, limit: usize) -> Vec<Self> {
         let mut days = vec![Day::containing(tz, first_ms)];
         while let Some(last) = days.last().copied()
@@ -59,12 +64,14 @@ impl Day {
     }
 }
 
-/// Whether an instant lies on a day that the calendar names in any zone. Infinite ones, and those of years with five digits, lie on none.
+/// Whether an instant lies on a day that the calendar names in any zone. Infinite ones, and those
+/// of years with five digits, lie on none.
 pub const fn has_day(at_ms: i64) -> bool {
     MIN_MS <= at_ms && at_ms < MAX_MS
 }
 
-/// 0001-01-02 and 9998-12-30, in milliseconds since 1970: a day of margin to what the calendar can express in any zone.
+/// 0001-01-02 and 9998-12-30, in milliseconds since 1970: a day of margin to what the calendar can
+/// express in any zone.
 const MIN_MS: i64 = -62_135_510_400_000;
 const MAX_MS: i64 = 253_370_592_000_000;
 
@@ -74,7 +81,8 @@ fn timestamp(ms: i64) -> Timestamp {
 
 /// The first instant of `date`, or `None` where that date has no instant at all.
 fn start_of(tz: &TimeZone, date: Date) -> Option<i64> {
-    // In a gap "compatible" moves forward by the gap, which from midnight lands on the first instant after it; in a fold it takes the first.
+    // In a gap "compatible" moves forward by the gap, which from midnight lands on the first
+    // instant after it; in a fold it takes the first.
     let start = date.at(0, 0, 0, 0).to_zoned(tz.clone()).ok()?;
     (start.date() == date).then(|| start.timestamp().as_millisecond())
 }
@@ -110,7 +118,10 @@ mod tests {
     fn a_midnight_that_does_not_exist_starts_its_day_at_one() {
         let sao_paulo = Day::named(&zone("America/Sao_Paulo"), date(2018, 11, 4)).unwrap();
         assert_eq!(hours(sao_paulo), 23.0);
-        assert_eq!(sao_paulo.start_ms, "2018-11-04T03:00:00Z".parse::<Timestamp>().unwrap().as_millisecond());
+        assert_eq!(
+            sao_paulo.start_ms,
+            "2018-11-04T03:00:00Z".parse::<Timestamp>().unwrap().as_millisecond()
+        );
         let cairo = Day::named(&zone("Africa/Cairo"), date(2023, 4, 28)).unwrap();
         assert_eq!(hours(cairo), 23.0);
     }
@@ -127,9 +138,18 @@ mod tests {
 
     #[test]
     fn half_hours_count() {
-        assert_eq!(Day::named(&zone("Asia/Kathmandu"), date(2026, 1, 1)).unwrap().start_ms % 3_600_000, 900_000);
-        assert_eq!(hours(Day::named(&zone("Australia/Lord_Howe"), date(2026, 4, 5)).unwrap()), 24.5);
-        assert_eq!(hours(Day::named(&zone("Australia/Lord_Howe"), date(2026, 10, 4)).unwrap()), 23.5);
+        assert_eq!(
+            Day::named(&zone("Asia/Kathmandu"), date(2026, 1, 1)).unwrap().start_ms % 3_600_000,
+            900_000
+        );
+        assert_eq!(
+            hours(Day::named(&zone("Australia/Lord_Howe"), date(2026, 4, 5)).unwrap()),
+            24.5
+        );
+        assert_eq!(
+            hours(Day::named(&zone("Australia/Lord_Howe"), date(2026, 10, 4)).unwrap()),
+            23.5
+        );
         assert_eq!(hours(Day::named(&zone("Europe/Warsaw"), date(2026, 10, 25)).unwrap()), 25.0);
     }
 

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::blood_type::BloodType;
 
-/// The five kinds of entity that a statement can be about, in the order in which a transaction writes and locks them.
+/// The five kinds of entity that a statement can be about, in the order in which a transaction
+/// writes and locks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Facility,
@@ -17,7 +18,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::Facility, Kind::BloodBank, Kind::Inventory, Kind::Distribution, Kind::Request];
+    pub const ALL: [Kind; 5] =
+        [Kind::Facility, Kind::BloodBank, Kind::Inventory, Kind::Distribution, Kind::Request];
 
     /// The name under which tombstones are kept.
     pub const fn as_str(self) -> &'static str {
@@ -31,15 +33,37 @@ impl Kind {
     }
 }
 
-/// What a statement says of an entity. Fields stand in alphabetical order: their JSON is the canonical `data` that settles equal times.
+/// What a statement says of an entity. Fields stand in alphabetical order: their JSON is the
+/// canonical `data` that settles equal times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Entity {
-    Facility { name: String, timezone: String },
-    BloodBank { facility_id: Uuid, name: String },
-    Inventory { blood_bank_id: Uuid, blood_type: Option<BloodType>, expires_at_ms: Option<i64>, quantity: i32 },
-    Distribution { blood_type: Option<BloodType>, date_delivered_ms: Option<i64>, dispatched_to_id: Uuid, quantity: i32 },
-    Request { blood_type: Option<BloodType>, created_at_ms: i64, facility_id: Uuid, quantity: Option<i32> },
+    Facility {
+        name: String,
+        timezone: String,
+    },
+    BloodBank {
+        facility_id: Uuid,
+        name: String,
+    },
+    Inventory {
+        blood_bank_id: Uuid,
+        blood_type: Option<BloodType>,
+        expires_at_ms: Option<i64>,
+        quantity: i32,
+    },
+    Distribution {
+        blood_type: Option<BloodType>,
+        date_delivered_ms: Option<i64>,
+        dispatched_to_id: Uuid,
+        quantity: i32,
+    },
+    Request {
+        blood_type: Option<BloodType>,
+        created_at_ms: i64,
+        facility_id: Uuid,
+        quantity: Option<i32>,
+    },
 }
 
 impl Entity {
@@ -57,7 +81,9 @@ impl Entity {
     pub const fn owner(&self) -> Option<Uuid> {
         match self {
             Entity::Facility { .. } => None,
-            Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => Some(*facility_id),
+            Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => {
+                Some(*facility_id)
+            }
             Entity::Inventory { blood_bank_id, .. } => Some(*blood_bank_id),
             Entity::Distribution { dispatched_to_id, .. } => Some(*dispatched_to_id),
         }
@@ -84,8 +110,9 @@ pub struct Statement {
 }
 
 impl Record {
-    /// Whether this statement replaces what is known. The later wins; at equal times a removal, then the greater canonical data.
-    /// A duplicate replaces nothing, so that any order and any repetition of a set of statements ends the same.
+    /// Whether this statement replaces what is known. The later wins; at equal times a removal,
+    /// then the greater canonical data. A duplicate replaces nothing, so that any order and any
+    /// repetition of a set of statements ends the same.
     pub fn supersedes(&self, known: Option<&Record>) -> bool {
         let Some(known) = known else { return true };
         match self.event_time_ms.cmp(&known.event_time_ms) {
@@ -112,7 +139,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// What the event is about, and what it refers to: two events without a common id touch different rows.
+    /// What the event is about, and what it refers to: two events without a common id touch
+    /// different rows.
     pub fn ids(&self) -> impl Iterator<Item = Uuid> + use<> {
         let (id, owner) = match self {
             Event::Touched { facility_id, .. } => (*facility_id, None),
@@ -151,7 +179,8 @@ mod tests {
             facility_id: Uuid::nil(),
             quantity: Some(quantity * 7),
         });
-        (0..4i64, prop::option::of(entity)).prop_map(|(event_time_ms, entity)| Record { event_time_ms, entity })
+        (0..4i64, prop::option::of(entity))
+            .prop_map(|(event_time_ms, entity)| Record { event_time_ms, entity })
     }
 
     proptest! {

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::{day::Day, zones};
 
-/// An IANA time zone, shared by all facilities in it, that remembers its current day: asking for today costs a comparison.
+/// An IANA time zone, shared by all facilities in it, that remembers its current day: asking for
+/// today costs a comparison.
 #[derive(Debug)]
 pub struct Zone {
     pub name: String,
@@ -19,12 +20,14 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The canonical spelling of an IANA name, whatever the case in which it comes; `None` where there is no such zone.
+    /// The canonical spelling of an IANA name, whatever the case in which it comes; `None` where
+    /// there is no such zone.
     pub fn canonical_name(name: &str) -> Option<String> {
         zones::find(name)?.iana_name().map(str::to_owned)
     }
 
-    /// The zone of that IANA name, or `None` where there is none. It keeps the name as given: rows are compared by it.
+    /// The zone of that IANA name, or `None` where there is none. It keeps the name as given: rows
+    /// are compared by it.
     pub fn named(name: &str) -> Option<Self> {
         Some(Zone::new(name, zones::find(name)?))
     }
@@ -36,8 +39,13 @@ impl Zone {
 
     /// What a reader has to know of a zone that does not exist; `None` where all is well.
     pub fn error(&self) -> Option<String> {
-        self.is_unknown
-            .then(|| format!("{:?} is no time zone, and its days are counted in UTC; expected {}", self.name, zones::expected(&self.name)))
+        self.is_unknown.then(|| {
+            format!(
+                "{:?} is no time zone, and its days are counted in UTC; expected {}",
+                self.name,
+                zones::expected(&self.name)
+            )
+        })
     }
 
     fn new(name: &str, tz: TimeZone) -> Self {

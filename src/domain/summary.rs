@@ -19,14 +19,16 @@ pub struct Figures {
     pub requests: i64,
 }
 
-/// The summary of a facility and local day. Its JSON is a pure function of (facility, date, version).
+/// The summary of a facility and local day. Its JSON is a pure function of (facility, date,
+/// version).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Summary {
     pub facility_id: Uuid,
     /// `YYYY-MM-DD`, in the facility's own zone.
     #[schema(value_type = String, format = Date)]
     pub date: Date,
-    /// Units now in the facility's blood banks, unexpired; of a past day, what it closed with; null where none was ever recorded.
+    /// Units now in the facility's blood banks, unexpired; of a past day, what it closed with;
+    /// null where none was ever recorded.
     pub total_stock: Option<i64>,
     pub total_transferred: i64,
     pub total_requests: i64,
@@ -58,7 +60,8 @@ impl Summary {
 
     /// The blood types as JSON, as both databases store them.
     pub fn blood_types_json(&self) -> String {
-        serde_json::to_string(&self.by_blood_type).expect("blood types are string keys, figures finite numbers")
+        serde_json::to_string(&self.by_blood_type)
+            .expect("blood types are string keys, figures finite numbers")
     }
 
     /// The JSON body that every answer carries.
@@ -73,7 +76,8 @@ pub struct SummaryRow {
     pub summary: Summary,
     /// The figures equal their sources at this instant.
     pub as_of_ms: i64,
-    /// Today's figures hold only until then (exclusive); null on closed days and where nothing expires.
+    /// Today's figures hold only until then (exclusive); null on closed days and where nothing
+    /// expires.
     pub next_expires_at_ms: Option<i64>,
     /// Which day of that name it is; `None` where a release wrote the row that did not say.
     #[serde(default)]
@@ -94,11 +98,12 @@ impl From<&Day> for Bounds {
 }
 
 impl Bounds {
-    /// Of no day: what a facility that has moved leaves behind under the name of a day that is yet to come where it is now.
+    /// Of no day: what a facility that has moved leaves behind under the name of a day that is yet
+    /// to come where it is now.
     pub const OF_NO_DAY: Bounds = Bounds { start_ms: 0, end_ms: 0 };
 
-    /// Whether figures that were counted within `bounds`, as of that instant, are of the day. Those from before it began are not: a change
-    /// of zone leaves such.
+    /// Whether figures that were counted within `bounds`, as of that instant, are of the day. Those
+    /// from before it began are not: a change of zone leaves such.
     pub fn are_of(bounds: Option<Bounds>, as_of_ms: i64, day: &Day) -> bool {
         as_of_ms >= day.start_ms && bounds.is_none_or(|bounds| bounds == Bounds::from(day))
     }
@@ -109,8 +114,8 @@ impl SummaryRow {
         (self.summary.facility_id, self.summary.date)
     }
 
-    /// Whether the figures are of this very day, and not of another zone's day of that name, as a facility leaves them behind that has
-    /// moved since.
+    /// Whether the figures are of this very day, and not of another zone's day of that name, as a
+    /// facility leaves them behind that has moved since.
     pub fn is_of(&self, day: &Day) -> bool {
         Bounds::are_of(self.bounds, self.as_of_ms, day)
     }
@@ -151,7 +156,9 @@ mod optional_instant {
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<i64>, D::Error> {
         Ok(Option::<Timestamp>::deserialize(deserializer)?.map(|at| at.as_millisecond()))
     }
 }

@@ -1,10 +1,12 @@
-//! Time zones by their names: where one is looked up, and what was probably meant by a name that none has.
+//! Time zones by their names: where one is looked up, and what was probably meant by a name that
+//! none has.
 //!
-//! The database that comes with this release is asked first, and the host's only for names that it lacks. Replicas of one release then have
-//! the same days, whatever is installed beside them: where two disagreed about a day, each would write its own over the other's for ever.
-//! The price is that new rules of a known zone come with a release, and not with an update of the host; and that of a zone that is newer
-//! than the release, hosts that differ disagree. A host that lacks names (slim images leave out `Asia/Calcutta` and `US/Eastern`) costs
-//! nothing.
+//! The database that comes with this release is asked first, and the host's only for names that it
+//! lacks. Replicas of one release then have the same days, whatever is installed beside them: where
+//! two disagreed about a day, each would write its own over the other's for ever. The price is that
+//! new rules of a known zone come with a release, and not with an update of the host; and that of a
+//! zone that is newer than the release, hosts that differ disagree. A host that lacks names (slim
+//! images leave out `Asia/Calcutta` and `US/Eastern`) costs nothing.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -12,11 +14,15 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 static BUNDLED: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// The zone of an IANA name in any case; `None` where neither database has it. Names that a machine's zone folder also holds are none:
-/// they mean another zone elsewhere (`localtime`, `posixrules`), no zone at all (`Factory`), or count leap seconds (`right/…`).
+/// The zone of an IANA name in any case; `None` where neither database has it. Names that a
+/// machine's zone folder also holds are none: they mean another zone elsewhere (`localtime`,
+/// `posixrules`), no zone at all (`Factory`), or count leap seconds (`right/…`).
 pub fn find(name: &str) -> Option<TimeZone> {
     let lower = name.to_ascii_lowercase();
-    if matches!(lower.as_str(), "localtime" | "posixrules" | "factory") || lower.starts_with("posix/") || lower.starts_with("right/") {
+    if matches!(lower.as_str(), "localtime" | "posixrules" | "factory")
+        || lower.starts_with("posix/")
+        || lower.starts_with("right/")
+    {
         return None;
     }
     let zone = BUNDLED.get(name).or_else(|_| TimeZone::get(name)).ok()?;
@@ -47,7 +53,9 @@ pub fn meant(name: &str) -> Vec<String> {
     if let Some(names) = abbreviated(&spelt).or_else(|| offset(&spelt)) {
         return names;
     }
-    let in_city = names().filter(|zone| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&spelt)));
+    let in_city = names().filter(|zone| {
+        zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&spelt))
+    });
     let in_city: Vec<String> = in_city.take(PROPOSALS).collect();
     if in_city.is_empty() { misspelt(&spelt) } else { in_city }
 }
@@ -67,10 +75,15 @@ fn misspelt(name: &str) -> Vec<String> {
         .collect();
     near.sort();
     let best = near.first().map_or(0, |(distance, _)| *distance);
-    near.into_iter().filter(|(distance, _)| *distance == best).take(PROPOSALS).map(|(_, zone)| zone).collect()
+    near.into_iter()
+        .filter(|(distance, _)| *distance == best)
+        .take(PROPOSALS)
+        .map(|(_, zone)| zone)
+        .collect()
 }
 
-/// Abbreviations that people write for a zone, and that no zone has for a name. Several where they stand for several.
+/// Abbreviations that people write for a zone, and that no zone has for a name. Several where they
+/// stand for several.
 fn abbreviated(name: &str) -> Option<Vec<String>> {
     let meant: &[&str] = match name.to_ascii_uppercase().as_str() {
         "IST" => &["Asia/Kolkata", "Asia/Jerusalem", "Europe/Dublin"],
@@ -115,11 +128,19 @@ fn abbreviated(name: &str) -> Option<Vec<String>> {
     Some(meant.iter().map(|name| (*name).to_owned()).collect())
 }
 
-/// Zones of a distance from UTC, such as `+05:30`, `UTC+3` or `GMT-0800`. Whole hours have names of their own, in which west is plus.
+/// Zones of a distance from UTC, such as `+05:30`, `UTC+3` or `GMT-0800`. Whole hours have names of
+/// their own, in which west is plus.
 fn offset(name: &str) -> Option<Vec<String>> {
     let upper = name.to_ascii_uppercase().replace('−', "-");
-    let rest = upper.strip_prefix("UTC").or_else(|| upper.strip_prefix("GMT")).unwrap_or(&upper).trim_start_matches('_');
-    let (sign, digits) = rest.strip_prefix('+').map(|d| (1, d)).or_else(|| rest.strip_prefix('-').map(|d| (-1, d)))?;
+    let rest = upper
+        .strip_prefix("UTC")
+        .or_else(|| upper.strip_prefix("GMT"))
+        .unwrap_or(&upper)
+        .trim_start_matches('_');
+    let (sign, digits) = rest
+        .strip_prefix('+')
+        .map(|d| (1, d))
+        .or_else(|| rest.strip_prefix('-').map(|d| (-1, d)))?;
     let (hours, minutes) = match digits.split_once(':') {
         Some(parts) => parts,
         None if digits.len() > 2 => digits.split_at_checked(digits.len() - 2)?,
@@ -181,34 +202,56 @@ mod tests {
         for nonsense in ["", "Mars/Olympus", "+99:00", "x", "+", "日本"] {
             assert!(meant(nonsense).is_empty(), "{nonsense}: {:?}", meant(nonsense));
         }
-        assert!(expected("IST").ends_with("perhaps \"Asia/Kolkata\", \"Asia/Jerusalem\" or \"Europe/Dublin\" is meant"));
+        assert!(expected("IST").ends_with(
+            "perhaps \"Asia/Kolkata\", \"Asia/Jerusalem\" or \"Europe/Dublin\" is meant"
+        ));
     }
 
     #[test]
     fn every_zone_that_is_proposed_exists() {
-        for letters in
-            ["IST", "CST", "BST", "CEST", "EEST", "ART", "ACST", "AEST", "NZDT", "WIB", "PHT", "AKST", "SAST", "AST", "NST", "ET"]
-        {
+        for letters in [
+            "IST", "CST", "BST", "CEST", "EEST", "ART", "ACST", "AEST", "NZDT", "WIB", "PHT",
+            "AKST", "SAST", "AST", "NST", "ET",
+        ] {
             let names = meant(letters);
-            assert!(!names.is_empty() && names.iter().all(|name| find(name).is_some()), "{letters}: {names:?}");
+            assert!(
+                !names.is_empty() && names.iter().all(|name| find(name).is_some()),
+                "{letters}: {names:?}"
+            );
         }
         for minutes in -14 * 60..=14 * 60 {
             let sign = if minutes < 0 { '-' } else { '+' };
-            let written = format!("{sign}{:02}:{:02}", i32::abs(minutes) / 60, i32::abs(minutes) % 60);
+            let written =
+                format!("{sign}{:02}:{:02}", i32::abs(minutes) / 60, i32::abs(minutes) % 60);
             for name in meant(&written) {
                 let zone = find(&name).unwrap_or_else(|| panic!("{written}: {name}"));
                 let offset = zone.to_offset("2026-01-15T00:00:00Z".parse().unwrap()).seconds();
                 let summer = zone.to_offset("2026-07-15T00:00:00Z".parse().unwrap()).seconds();
-                assert!([offset, summer].contains(&(minutes * 60)), "{written}: {name} is at {offset} s");
+                assert!(
+                    [offset, summer].contains(&(minutes * 60)),
+                    "{written}: {name} is at {offset} s"
+                );
             }
         }
     }
 
     #[test]
     fn names_of_a_machines_own_are_no_zones() {
-        for name in ["localtime", "posixrules", "Factory", "right/Europe/Warsaw", "posix/UTC", "Etc/Unknown", ""] {
+        for name in [
+            "localtime",
+            "posixrules",
+            "Factory",
+            "right/Europe/Warsaw",
+            "posix/UTC",
+            "Etc/Unknown",
+            "",
+        ] {
             assert!(find(name).is_none(), "{name}");
         }
-        assert!(["Asia/Calcutta", "US/Eastern", "europe/warsaw", "UTC"].iter().all(|name| find(name).is_some()));
+        assert!(
+            ["Asia/Calcutta", "US/Eastern", "europe/warsaw", "UTC"]
+                .iter()
+                .all(|name| find(name).is_some())
+        );
     }
 }

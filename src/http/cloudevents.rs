@@ -1,5 +1,6 @@
-//! CloudEvents 1.0 over HTTP in their three forms, read into events of the domain: structured, batch, and binary (`ce-` headers).
-//! All faults of all events are named, each by a pointer into the body as it was sent.
+//! CloudEvents 1.0 over HTTP in their three forms, read into events of the domain: structured,
+//! batch, and binary (`ce-` headers). All faults of all events are named, each by a pointer into
+//! the body as it was sent.
 
 use actix_web::http::header::HeaderMap;
 use jiff::Timestamp;
@@ -38,9 +39,14 @@ pub struct Posted {
     pub events: Vec<Event>,
 }
 
-/// Reads the body of `POST /v1/events`. All of it or none: 400 where it is not JSON, 413 over `max_events`, 415 for another content
-/// type, 422 with every fault.
-pub fn parse(content_type: Option<&str>, headers: &HeaderMap, body: &[u8], limits: &EventLimits) -> Result<Posted, Problem> {
+/// Reads the body of `POST /v1/events`. All of it or none: 400 where it is not JSON, 413 over
+/// `max_events`, 415 for another content type, 422 with every fault.
+pub fn parse(
+    content_type: Option<&str>,
+    headers: &HeaderMap,
+    body: &[u8],
+    limits: &EventLimits,
+) -> Result<Posted, Problem> {
     let form = form(content_type, headers)?;
     let body = json::parse(body)?;
     let events = match form {
@@ -51,7 +57,8 @@ pub fn parse(content_type: Option<&str>, headers: &HeaderMap, body: &[u8], limit
     Ok(Posted { form, events })
 }
 
-/// How a request carries its events. It is decided once, here: whoever names a place in the body asks the form, not the headers again.
+/// How a request carries its events. It is decided once, here: whoever names a place in the body
+/// asks the form, not the headers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// One event, the body.
@@ -63,7 +70,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// RFC 6901 pointer to the data of the event at `index`; empty where the data is the whole body.
+    /// RFC 6901 pointer to the data of the event at `index`; empty where the data is the whole
+    /// body.
     pub fn data_pointer(self, index: usize) -> String {
         match self {
             Form::Structured => "/data".to_owned(),
@@ -73,16 +81,19 @@ impl Form {
     }
 }
 
-/// The content type decides between structured and batch; a plain JSON type with `ce-` headers is the `data` of a binary event.
+/// The content type decides between structured and batch; a plain JSON type with `ce-` headers is
+/// the `data` of a binary event.
 fn form(content_type: Option<&str>, headers: &HeaderMap) -> Result<Form, Problem> {
     let unsupported = |got: &str| {
         Problem::unsupported_media_type(format!(
-            "The content type is {got}; expected {STRUCTURED} or {JSON} for one event, {BATCH} for several, or {JSON} with ce- headers \
-             for one in binary mode, all of them in UTF-8."
+            "The content type is {got}; expected {STRUCTURED} or {JSON} for one event, {BATCH} \
+             for several, or {JSON} with ce- headers for one in binary mode, all of them in UTF-8."
         ))
     };
     let Some(sent) = content_type else { return Err(unsupported("missing")) };
-    let Some(essence) = utf8_essence(sent) else { return Err(unsupported(&Shown(sent).to_string())) };
+    let Some(essence) = utf8_essence(sent) else {
+        return Err(unsupported(&Shown(sent).to_string()));
+    };
     match essence.as_str() {
         STRUCTURED => Ok(Form::Structured),
         BATCH => Ok(Form::Batch),
@@ -97,28 +108,37 @@ pub fn require_json(content_type: Option<&str>) -> Result<(), Problem> {
     match content_type.and_then(utf8_essence) {
         Some(essence) if essence == JSON => Ok(()),
         _ => {
-            let got = content_type.map_or_else(|| "missing".to_owned(), |sent| Shown(sent).to_string());
-            Err(Problem::unsupported_media_type(format!("The content type is {got}; expected {JSON} in UTF-8.")))
+            let got =
+                content_type.map_or_else(|| "missing".to_owned(), |sent| Shown(sent).to_string());
+            Err(Problem::unsupported_media_type(format!(
+                "The content type is {got}; expected {JSON} in UTF-8."
+            )))
         }
     }
 }
 
 fn is_binary(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| matches!(name.as_str(), "ce-specversion" | "ce-id" | "ce-type" | "ce-source" | "ce-time"))
+    headers.keys().any(|name| {
+        matches!(name.as_str(), "ce-specversion" | "ce-id" | "ce-type" | "ce-source" | "ce-time")
+    })
 }
 
 fn is_json(essence: &str) -> bool {
-    !essence.starts_with("application/cloudevents") && (essence == JSON || essence == "text/json" || essence.ends_with("+json"))
+    !essence.starts_with("application/cloudevents")
+        && (essence == JSON || essence == "text/json" || essence.ends_with("+json"))
 }
 
-/// The media type in lower case without its parameters, or `None` where a parameter names another encoding than UTF-8.
+/// The media type in lower case without its parameters, or `None` where a parameter names another
+/// encoding than UTF-8.
 fn utf8_essence(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';');
     let essence = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_utf8 = |charset: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known));
-    let readable = parts
-        .filter_map(|part| part.split_once('='))
-        .all(|(name, value)| !name.trim().eq_ignore_ascii_case("charset") || is_utf8(value.trim().trim_matches('"')));
+    let is_utf8 = |charset: &str| {
+        ["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known))
+    };
+    let readable = parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+        !name.trim().eq_ignore_ascii_case("charset") || is_utf8(value.trim().trim_matches('"'))
+    });
     readable.then_some(essence)
 }
 
@@ -135,13 +155,19 @@ fn structured(body: &Json, limits: &EventLimits) -> Result<Vec<Event>, Problem> 
 fn batch(body: &Json, limits: &EventLimits) -> Result<Vec<Event>, Problem> {
     let fault = |detail: String| Problem::invalid(vec![Fault { pointer: String::new(), detail }]);
     let Json::List(list) = body else {
-        return Err(fault(format!("expected a list of events, got {body} (one event is sent as {STRUCTURED})")));
+        return Err(fault(format!(
+            "expected a list of events, got {body} (one event is sent as {STRUCTURED})"
+        )));
     };
     if list.is_empty() {
         return Err(fault("the batch is empty; expected at least one event".into()));
     }
     if list.len() > limits.max_events {
-        let detail = format!("The batch holds {} events; at most {} are taken at once.", list.len(), limits.max_events);
+        let detail = format!(
+            "The batch holds {} events; at most {} are taken at once.",
+            list.len(),
+            limits.max_events
+        );
         return Err(Problem::too_large(detail));
     }
     let (mut events, mut faults) = (Vec::with_capacity(list.len()), Vec::new());
@@ -166,30 +192,44 @@ fn answer(events: Vec<Event>, faults: Vec<Fault>) -> Result<Vec<Event>, Problem>
     if faults.is_empty() { Ok(events) } else { Err(Problem::invalid(faults)) }
 }
 
-/// The `ce-` headers as attributes. Their values are percent-encoded where they are not plain ASCII.
+/// The `ce-` headers as attributes. Their values are percent-encoded where they are not plain
+/// ASCII.
 fn header_attributes<'h>(headers: &'h HeaderMap, faults: &mut Vec<Fault>) -> Object<'h> {
     let mut attributes = Object::new();
     for (name, value) in headers {
         let Some(attribute) = name.as_str().strip_prefix("ce-") else { continue };
-        let text = value.to_str().map_err(|_| "expected printable ASCII, anything else percent-encoded");
+        let text =
+            value.to_str().map_err(|_| "expected printable ASCII, anything else percent-encoded");
         match text.and_then(|text| percent::decode(text, false)) {
             Ok(text) if !attributes.contains_key(attribute) => {
                 attributes.insert(attribute.into(), Json::Text(text));
             }
-            Ok(_) => faults.push(Fault { pointer: String::new(), detail: format!("header ce-{attribute}: was sent twice") }),
-            Err(wrong) => faults.push(Fault { pointer: String::new(), detail: format!("header ce-{attribute}: {wrong}") }),
+            Ok(_) => faults.push(Fault {
+                pointer: String::new(),
+                detail: format!("header ce-{attribute}: was sent twice"),
+            }),
+            Err(wrong) => faults.push(Fault {
+                pointer: String::new(),
+                detail: format!("header ce-{attribute}: {wrong}"),
+            }),
         }
     }
     attributes
 }
 
 /// One event in the JSON format, at `pointer`.
-fn envelope(object: &Object, pointer: &str, limits: &EventLimits, faults: &mut Vec<Fault>) -> Option<Event> {
+fn envelope(
+    object: &Object,
+    pointer: &str,
+    limits: &EventLimits,
+    faults: &mut Vec<Fault>,
+) -> Option<Event> {
     let data = object.get("data").filter(|data| **data != Json::Null);
     event(object, Place::Body(pointer.to_owned()), data, format!("{pointer}/data"), limits, faults)
 }
 
-/// Reads one event from its attributes and its data, and notes its faults, if not every one of very many.
+/// Reads one event from its attributes and its data, and notes its faults, if not every one of very
+/// many.
 fn event(
     attributes: &Object,
     place: Place,
@@ -226,9 +266,13 @@ fn read_data(
     faults: &mut Faults,
 ) -> Option<Event> {
     let what = "the fields of the event as a JSON object";
-    let missing = || Fault { pointer: pointer.to_owned(), detail: format!("is missing; expected {what}") };
-    let object =
-        data.ok_or_else(missing).and_then(|data| fields::object_of(data, pointer, what)).map_err(|fault| faults.note(|| fault)).ok()?;
+    let missing =
+        || Fault { pointer: pointer.to_owned(), detail: format!("is missing; expected {what}") };
+    let object = data
+        .ok_or_else(missing)
+        .and_then(|data| fields::object_of(data, pointer, what))
+        .map_err(|fault| faults.note(|| fault))
+        .ok()?;
     let data = Fields::new(object, Place::Body(pointer.to_owned()), faults);
     let event = event_data::read(event_type?, time_ms.unwrap_or(limits.now_ms), data);
     time_ms.and(event)
@@ -240,20 +284,37 @@ fn specversion(value: &Json) -> Result<(), fields::Expected> {
 
 fn json_content_type(value: &Json) -> Result<(), fields::Expected> {
     let essence = fields::text_of(value).and_then(utf8_essence);
-    if essence.is_some_and(|essence| is_json(&essence)) { Ok(()) } else { Err("\"application/json\"".into()) }
+    if essence.is_some_and(|essence| is_json(&essence)) {
+        Ok(())
+    } else {
+        Err("\"application/json\"".into())
+    }
 }
 
 fn event_time(value: &Json, limits: &EventLimits) -> Result<i64, fields::Expected> {
     let time_ms = fields::instant(value)?;
-    let shown = |at_ms| Timestamp::from_millisecond(at_ms).map_or_else(|_| "its limits".to_owned(), |at| at.to_string());
-    let (earliest, latest) = (limits.now_ms - limits.max_event_age_ms, limits.now_ms + limits.max_clock_skew_ms);
+    let shown = |at_ms| {
+        Timestamp::from_millisecond(at_ms)
+            .map_or_else(|_| "its limits".to_owned(), |at| at.to_string())
+    };
+    let (earliest, latest) =
+        (limits.now_ms - limits.max_event_age_ms, limits.now_ms + limits.max_clock_skew_ms);
     if time_ms > latest {
         let seconds = limits.max_clock_skew_ms / 1000;
-        return Err(format!("a time at most {seconds} s ahead of the service's clock, which allows {} at the latest", shown(latest)).into());
+        return Err(format!(
+            "a time at most {seconds} s ahead of the service's clock, which allows {} at the \
+             latest",
+            shown(latest)
+        )
+        .into());
     }
     if time_ms < earliest {
         let days = limits.max_event_age_ms / 86_400_000;
-        return Err(format!("a time at most {days} days ago, which is {} at the earliest", shown(earliest)).into());
+        return Err(format!(
+            "a time at most {days} days ago, which is {} at the earliest",
+            shown(earliest)
+        )
+        .into());
     }
     Ok(time_ms)
 }
@@ -273,7 +334,8 @@ pub struct CloudEvent {
         example = "inventory.set"
     )]
     pub event_type: String,
-    /// The time at which the event states its fact; the newest statement about an entity wins. Kept to the millisecond.
+    /// The time at which the event states its fact; the newest statement about an entity wins.
+    /// Kept to the millisecond.
     #[schema(format = DateTime)]
     pub time: String,
     /// A JSON media type where it is named at all.

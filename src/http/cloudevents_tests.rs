@@ -11,7 +11,12 @@ use crate::domain::{
 
 /// 2026-11-21T10:00:00Z
 const NOW_MS: i64 = 1_795_255_200_000;
-const LIMITS: EventLimits = EventLimits { now_ms: NOW_MS, max_clock_skew_ms: 300_000, max_event_age_ms: 90 * 86_400_000, max_events: 100 };
+const LIMITS: EventLimits = EventLimits {
+    now_ms: NOW_MS,
+    max_clock_skew_ms: 300_000,
+    max_event_age_ms: 90 * 86_400_000,
+    max_events: 100,
+};
 const ID: &str = "0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d";
 
 fn inventory() -> Value {
@@ -38,7 +43,8 @@ fn post(content_type: &str, body: &Value) -> Result<Vec<Event>, Problem> {
 }
 
 fn read(content_type: &str, headers: &HeaderMap, body: &Value) -> Result<Vec<Event>, Problem> {
-    parse(Some(content_type), headers, body.to_string().as_bytes(), &LIMITS).map(|posted| posted.events)
+    parse(Some(content_type), headers, body.to_string().as_bytes(), &LIMITS)
+        .map(|posted| posted.events)
 }
 
 fn ce_headers(event: &Value) -> HeaderMap {
@@ -122,7 +128,11 @@ fn all_faulty_events_of_a_batch_are_named_with_all_their_faults() {
     let pointers: Vec<&str> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
     assert_eq!(pointers, ["/1/time", "/1/data/quantity", "/2", "/4/type"]);
     assert_eq!(faults[1].1, "expected a whole number from 0 to 2147483647, got -3");
-    assert!(faults[3].1.contains("facility.registered, blood_bank.registered, inventory.set"), "{}", faults[3].1);
+    assert!(
+        faults[3].1.contains("facility.registered, blood_bank.registered, inventory.set"),
+        "{}",
+        faults[3].1
+    );
 }
 
 #[test]
@@ -136,7 +146,8 @@ fn a_delivery_of_nothing_and_a_request_without_its_time_are_faults() {
     assert_eq!(
         faults(post(STRUCTURED, &event)),
         [("/data/created_at".to_owned(), {
-            let detail = "is missing; expected an RFC 3339 date and time with its offset such as \"2026-11-21T10:04:11.123Z\"";
+            let detail = "is missing; expected an RFC 3339 date and time with its offset such as \
+                          \"2026-11-21T10:04:11.123Z\"";
             format!("{detail}, in the years 1900 to 2199, without leap seconds")
         })]
     );
@@ -147,27 +158,47 @@ fn header_faults_name_the_header() {
     let mut event = inventory();
     event.as_object_mut().unwrap().remove("source");
     event["time"] = json!("now");
-    let details: Vec<String> = faults(binary_post(&event)).into_iter().map(|(_, detail)| detail).collect();
+    let details: Vec<String> =
+        faults(binary_post(&event)).into_iter().map(|(_, detail)| detail).collect();
     assert!(details[0].starts_with("header ce-source: is missing; expected"), "{details:?}");
-    assert!(details[1].starts_with("header ce-time: expected") && details[1].ends_with("got \"now\""), "{details:?}");
+    assert!(
+        details[1].starts_with("header ce-time: expected") && details[1].ends_with("got \"now\""),
+        "{details:?}"
+    );
     let mut headers = ce_headers(&inventory());
     headers.append(HeaderName::from_static("ce-id"), HeaderValue::from_static("2"));
     headers.append(HeaderName::from_static("ce-extra"), HeaderValue::from_static("100%"));
     let faults = faults(read(JSON, &headers, &inventory()["data"]));
     let mut details: Vec<&str> = faults.iter().map(|(_, detail)| detail.as_str()).collect();
     details.sort_unstable();
-    assert_eq!(details, ["header ce-extra: a % needs two hexadecimal digits behind it", "header ce-id: was sent twice"]);
+    assert_eq!(
+        details,
+        [
+            "header ce-extra: a % needs two hexadecimal digits behind it",
+            "header ce-id: was sent twice"
+        ]
+    );
 }
 
 #[test]
 fn the_content_type_decides_the_form() {
     let one = inventory();
-    for content_type in [STRUCTURED, JSON, "Application/JSON ; Charset=\"UTF-8\"", "application/cloudevents+json; charset=utf-8; x=y"] {
+    for content_type in [
+        STRUCTURED,
+        JSON,
+        "Application/JSON ; Charset=\"UTF-8\"",
+        "application/cloudevents+json; charset=utf-8; x=y",
+    ] {
         assert_eq!(post(content_type, &one).map(|events| events.len()), Ok(1), "{content_type}");
     }
-    for content_type in
-        ["text/plain", "", "application/cloudevents+xml", "application/json; charset=utf-16", "text/json", "application/x-json"]
-    {
+    for content_type in [
+        "text/plain",
+        "",
+        "application/cloudevents+xml",
+        "application/json; charset=utf-16",
+        "text/json",
+        "application/x-json",
+    ] {
         let problem = post(content_type, &one).unwrap_err();
         assert_eq!(problem.status(), 415, "{content_type}");
         assert!(problem.detail().contains(BATCH), "{problem}");
@@ -195,7 +226,8 @@ fn the_form_says_where_the_data_lies_whatever_else_the_headers_say() {
         ("text/JSON", ce_headers(&one), &data, ""),
         ("application/batch+json", ce_headers(&one), &data, ""),
     ] {
-        let posted = parse(Some(content_type), &headers, body.to_string().as_bytes(), &LIMITS).unwrap();
+        let posted =
+            parse(Some(content_type), &headers, body.to_string().as_bytes(), &LIMITS).unwrap();
         assert_eq!(posted.form.data_pointer(1), pointer, "{content_type}");
     }
 }
@@ -233,19 +265,36 @@ fn a_thousand_unknown_fields_get_a_short_answer() {
         event["data"][format!("f{i}")] = json!(i);
     }
     let faults = faults(post(STRUCTURED, &event));
-    assert_eq!((faults.len(), faults[20].1.as_str()), (21, "has 980 more faults, here or beside it"));
+    assert_eq!(
+        (faults.len(), faults[20].1.as_str()),
+        (21, "has 980 more faults, here or beside it")
+    );
 }
 
 #[test]
 fn the_schema_allows_the_types_that_are_known() {
     use utoipa::PartialSchema;
     let schema = serde_json::to_value(CloudEvent::schema()).unwrap();
-    let mut required: Vec<&str> = schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+    let mut required: Vec<&str> =
+        schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
     required.sort_unstable();
     assert_eq!(required, ["data", "id", "source", "specversion", "time", "type"]);
     let pattern = schema["properties"]["type"]["pattern"].as_str().unwrap();
-    let words = ["facility", "registered", "blood_bank", "inventory", "distribution", "request", "set", "removed", "summary", "touched"];
-    assert!(EventType::ALL.iter().all(|t| t.as_str().split('.').all(|word| words.contains(&word) && pattern.contains(word))));
+    let words = [
+        "facility",
+        "registered",
+        "blood_bank",
+        "inventory",
+        "distribution",
+        "request",
+        "set",
+        "removed",
+        "summary",
+        "touched",
+    ];
+    assert!(EventType::ALL.iter().all(|t| {
+        t.as_str().split('.').all(|word| words.contains(&word) && pattern.contains(word))
+    }));
 }
 
 fn text(ms: i64) -> String {
@@ -269,12 +318,21 @@ fn any_blood_type() -> impl Strategy<Value = Option<BloodType>> {
 }
 
 fn any_entity() -> impl Strategy<Value = Entity> {
-    let zones = prop::sample::select(&["UTC", "Europe/Warsaw", "Asia/Kathmandu", "America/Argentina/Buenos_Aires"][..]);
+    let zones = prop::sample::select(
+        &["UTC", "Europe/Warsaw", "Asia/Kathmandu", "America/Argentina/Buenos_Aires"][..],
+    );
     prop_oneof![
-        (any_name(), zones).prop_map(|(name, zone)| Entity::Facility { name, timezone: zone.to_owned() }),
-        (any_id(), any_name()).prop_map(|(facility_id, name)| Entity::BloodBank { facility_id, name }),
+        (any_name(), zones)
+            .prop_map(|(name, zone)| Entity::Facility { name, timezone: zone.to_owned() }),
+        (any_id(), any_name())
+            .prop_map(|(facility_id, name)| Entity::BloodBank { facility_id, name }),
         (any_id(), any_blood_type(), prop::option::of(any_instant()), 0..=i32::MAX).prop_map(
-            |(blood_bank_id, blood_type, expires_at_ms, quantity)| Entity::Inventory { blood_bank_id, blood_type, expires_at_ms, quantity }
+            |(blood_bank_id, blood_type, expires_at_ms, quantity)| Entity::Inventory {
+                blood_bank_id,
+                blood_type,
+                expires_at_ms,
+                quantity
+            }
         ),
         (any_blood_type(), prop::option::of(any_instant()), any_id(), 1..=i32::MAX).prop_map(
             |(blood_type, date_delivered_ms, dispatched_to_id, quantity)| Entity::Distribution {
@@ -285,7 +343,12 @@ fn any_entity() -> impl Strategy<Value = Entity> {
             }
         ),
         (any_blood_type(), any_instant(), any_id(), prop::option::of(0..=i32::MAX)).prop_map(
-            |(blood_type, created_at_ms, facility_id, quantity)| Entity::Request { blood_type, created_at_ms, facility_id, quantity }
+            |(blood_type, created_at_ms, facility_id, quantity)| Entity::Request {
+                blood_type,
+                created_at_ms,
+                facility_id,
+                quantity
+            }
         ),
     ]
 }
@@ -293,8 +356,12 @@ fn any_entity() -> impl Strategy<Value = Entity> {
 fn any_event() -> impl Strategy<Value = (i64, Event)> {
     let time = (NOW_MS - LIMITS.max_event_age_ms)..=(NOW_MS + LIMITS.max_clock_skew_ms);
     let removable = prop::sample::select(&[Kind::Inventory, Kind::Distribution, Kind::Request][..]);
-    let date = prop::option::of((1900i16..2200, 1i8..=12, 1i8..=28).prop_map(|(y, m, d)| jiff::civil::date(y, m, d)));
-    let statement = |kind, id, event_time_ms, entity| Event::Statement(Statement { kind, id, record: Record { event_time_ms, entity } });
+    let date = prop::option::of(
+        (1900i16..2200, 1i8..=12, 1i8..=28).prop_map(|(y, m, d)| jiff::civil::date(y, m, d)),
+    );
+    let statement = |kind, id, event_time_ms, entity| {
+        Event::Statement(Statement { kind, id, record: Record { event_time_ms, entity } })
+    };
     time.prop_flat_map(move |at| {
         let event = prop_oneof![
             3 => (any_id(), any_entity()).prop_map(move |(id, entity)| statement(entity.kind(), id, at, Some(entity))),
@@ -312,18 +379,31 @@ fn written(time_ms: i64, event: &Event) -> Value {
         Event::Statement(Statement { kind, id, record }) => {
             let mut data = match &record.entity {
                 None => json!({}),
-                Some(Entity::Facility { name, timezone }) => json!({"name": name, "timezone": timezone}),
-                Some(Entity::BloodBank { facility_id, name }) => json!({"facility_id": facility_id, "name": name}),
-                Some(Entity::Inventory { blood_bank_id, blood_type, expires_at_ms, quantity }) => json!({
-                    "blood_bank_id": blood_bank_id, "blood_type": blood_type, "expires_at": expires_at_ms.map(text), "quantity": quantity
-                }),
-                Some(Entity::Distribution { blood_type, date_delivered_ms, dispatched_to_id, quantity }) => json!({
+                Some(Entity::Facility { name, timezone }) => {
+                    json!({"name": name, "timezone": timezone})
+                }
+                Some(Entity::BloodBank { facility_id, name }) => {
+                    json!({"facility_id": facility_id, "name": name})
+                }
+                Some(Entity::Inventory { blood_bank_id, blood_type, expires_at_ms, quantity }) => {
+                    json!({
+                        "blood_bank_id": blood_bank_id, "blood_type": blood_type, "expires_at": expires_at_ms.map(text), "quantity": quantity
+                    })
+                }
+                Some(Entity::Distribution {
+                    blood_type,
+                    date_delivered_ms,
+                    dispatched_to_id,
+                    quantity,
+                }) => json!({
                     "blood_type": blood_type, "date_delivered": date_delivered_ms.map(text),
                     "dispatched_to_id": dispatched_to_id, "quantity": quantity
                 }),
-                Some(Entity::Request { blood_type, created_at_ms, facility_id, quantity }) => json!({
-                    "blood_type": blood_type, "created_at": text(*created_at_ms), "facility_id": facility_id, "quantity": quantity
-                }),
+                Some(Entity::Request { blood_type, created_at_ms, facility_id, quantity }) => {
+                    json!({
+                        "blood_type": blood_type, "created_at": text(*created_at_ms), "facility_id": facility_id, "quantity": quantity
+                    })
+                }
             };
             data[format!("{}_id", kind.as_str())] = json!(id);
             data

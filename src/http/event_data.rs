@@ -60,20 +60,41 @@ impl EventType {
     }
 }
 
-/// Reads the `data` of an event stated at `time_ms`. `None` where it has a fault, each of which is then noted.
+/// Reads the `data` of an event stated at `time_ms`. `None` where it has a fault, each of which is
+/// then noted.
 pub fn read(event_type: EventType, time_ms: i64, mut data: Fields) -> Option<Event> {
     let f = &mut data;
     let event = match event_type {
-        EventType::FacilityRegistered => stated(Kind::Facility, f.required("facility_id", fields::id), facility(f), time_ms),
-        EventType::BloodBankRegistered => stated(Kind::BloodBank, f.required("blood_bank_id", fields::id), blood_bank(f), time_ms),
-        EventType::InventorySet => stated(Kind::Inventory, f.required("inventory_id", fields::id), inventory(f), time_ms),
-        EventType::DistributionSet => stated(Kind::Distribution, f.required("distribution_id", fields::id), distribution(f), time_ms),
-        EventType::RequestSet => stated(Kind::Request, f.required("request_id", fields::id), request(f), time_ms),
-        EventType::InventoryRemoved => removed(Kind::Inventory, f.required("inventory_id", fields::id), time_ms),
-        EventType::DistributionRemoved => removed(Kind::Distribution, f.required("distribution_id", fields::id), time_ms),
-        EventType::RequestRemoved => removed(Kind::Request, f.required("request_id", fields::id), time_ms),
+        EventType::FacilityRegistered => {
+            stated(Kind::Facility, f.required("facility_id", fields::id), facility(f), time_ms)
+        }
+        EventType::BloodBankRegistered => {
+            stated(Kind::BloodBank, f.required("blood_bank_id", fields::id), blood_bank(f), time_ms)
+        }
+        EventType::InventorySet => {
+            stated(Kind::Inventory, f.required("inventory_id", fields::id), inventory(f), time_ms)
+        }
+        EventType::DistributionSet => stated(
+            Kind::Distribution,
+            f.required("distribution_id", fields::id),
+            distribution(f),
+            time_ms,
+        ),
+        EventType::RequestSet => {
+            stated(Kind::Request, f.required("request_id", fields::id), request(f), time_ms)
+        }
+        EventType::InventoryRemoved => {
+            removed(Kind::Inventory, f.required("inventory_id", fields::id), time_ms)
+        }
+        EventType::DistributionRemoved => {
+            removed(Kind::Distribution, f.required("distribution_id", fields::id), time_ms)
+        }
+        EventType::RequestRemoved => {
+            removed(Kind::Request, f.required("request_id", fields::id), time_ms)
+        }
         EventType::SummaryTouched => {
-            let (facility_id, date) = (f.required("facility_id", fields::id), f.optional("date", fields::date));
+            let (facility_id, date) =
+                (f.required("facility_id", fields::id), f.optional("date", fields::date));
             facility_id.zip(date).map(|(facility_id, date)| Event::Touched { facility_id, date })
         }
     };
@@ -81,45 +102,84 @@ pub fn read(event_type: EventType, time_ms: i64, mut data: Fields) -> Option<Eve
     event
 }
 
-fn stated(kind: Kind, id: Option<Uuid>, entity: Option<Entity>, event_time_ms: i64) -> Option<Event> {
-    Some(Event::Statement(Statement { kind, id: id?, record: Record { event_time_ms, entity: Some(entity?) } }))
+fn stated(
+    kind: Kind,
+    id: Option<Uuid>,
+    entity: Option<Entity>,
+    event_time_ms: i64,
+) -> Option<Event> {
+    Some(Event::Statement(Statement {
+        kind,
+        id: id?,
+        record: Record { event_time_ms, entity: Some(entity?) },
+    }))
 }
 
 fn removed(kind: Kind, id: Option<Uuid>, event_time_ms: i64) -> Option<Event> {
-    Some(Event::Statement(Statement { kind, id: id?, record: Record { event_time_ms, entity: None } }))
+    Some(Event::Statement(Statement {
+        kind,
+        id: id?,
+        record: Record { event_time_ms, entity: None },
+    }))
 }
 
 // Each asks for all of its fields before the first `?`, so that every fault is noted.
 
 pub fn facility(f: &mut Fields) -> Option<Entity> {
-    let (name, timezone) = (f.required("name", fields::name), f.required("timezone", fields::timezone));
+    let (name, timezone) =
+        (f.required("name", fields::name), f.required("timezone", fields::timezone));
     Some(Entity::Facility { name: name?, timezone: timezone? })
 }
 
 pub fn blood_bank(f: &mut Fields) -> Option<Entity> {
-    let (facility_id, name) = (f.required("facility_id", fields::id), f.required("name", fields::name));
+    let (facility_id, name) =
+        (f.required("facility_id", fields::id), f.required("name", fields::name));
     Some(Entity::BloodBank { facility_id: facility_id?, name: name? })
 }
 
 fn inventory(f: &mut Fields) -> Option<Entity> {
-    let (blood_bank_id, blood_type) = (f.required("blood_bank_id", fields::id), f.optional("blood_type", fields::blood_type));
-    let (expires_at, quantity) = (f.optional("expires_at", fields::instant), f.required("quantity", fields::quantity(0)));
-    Some(Entity::Inventory { blood_bank_id: blood_bank_id?, blood_type: blood_type?, expires_at_ms: expires_at?, quantity: quantity? })
+    let (blood_bank_id, blood_type) =
+        (f.required("blood_bank_id", fields::id), f.optional("blood_type", fields::blood_type));
+    let (expires_at, quantity) =
+        (f.optional("expires_at", fields::instant), f.required("quantity", fields::quantity(0)));
+    Some(Entity::Inventory {
+        blood_bank_id: blood_bank_id?,
+        blood_type: blood_type?,
+        expires_at_ms: expires_at?,
+        quantity: quantity?,
+    })
 }
 
 fn distribution(f: &mut Fields) -> Option<Entity> {
-    let (to, blood_type) = (f.required("dispatched_to_id", fields::id), f.optional("blood_type", fields::blood_type));
-    let (delivered, quantity) = (f.optional("date_delivered", fields::instant), f.required("quantity", fields::quantity(1)));
-    Some(Entity::Distribution { blood_type: blood_type?, date_delivered_ms: delivered?, dispatched_to_id: to?, quantity: quantity? })
+    let (to, blood_type) =
+        (f.required("dispatched_to_id", fields::id), f.optional("blood_type", fields::blood_type));
+    let (delivered, quantity) = (
+        f.optional("date_delivered", fields::instant),
+        f.required("quantity", fields::quantity(1)),
+    );
+    Some(Entity::Distribution {
+        blood_type: blood_type?,
+        date_delivered_ms: delivered?,
+        dispatched_to_id: to?,
+        quantity: quantity?,
+    })
 }
 
 fn request(f: &mut Fields) -> Option<Entity> {
-    let (facility_id, created_at) = (f.required("facility_id", fields::id), f.required("created_at", fields::instant));
-    let (blood_type, quantity) = (f.optional("blood_type", fields::blood_type), f.optional("quantity", fields::quantity(0)));
-    Some(Entity::Request { blood_type: blood_type?, created_at_ms: created_at?, facility_id: facility_id?, quantity: quantity? })
+    let (facility_id, created_at) =
+        (f.required("facility_id", fields::id), f.required("created_at", fields::instant));
+    let (blood_type, quantity) =
+        (f.optional("blood_type", fields::blood_type), f.optional("quantity", fields::quantity(0)));
+    Some(Entity::Request {
+        blood_type: blood_type?,
+        created_at_ms: created_at?,
+        facility_id: facility_id?,
+        quantity: quantity?,
+    })
 }
 
-/// Schemas for the OpenAPI document. They describe; the functions above decide. A test holds the two together.
+/// Schemas for the OpenAPI document. They describe; the functions above decide. A test holds the
+/// two together.
 pub mod schema {
     use serde::Deserialize;
     use utoipa::ToSchema;
@@ -275,7 +335,12 @@ mod tests {
     /// The schema's required names, and all of its names.
     fn names(schema: Value) -> (BTreeSet<String>, BTreeSet<String>) {
         assert_eq!(schema["additionalProperties"], false, "{schema}");
-        let required = schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect();
+        let required = schema["required"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_str().unwrap().to_owned())
+            .collect();
         (required, schema["properties"].as_object().unwrap().keys().cloned().collect())
     }
 
@@ -294,17 +359,27 @@ mod tests {
         ];
         for (event_type, schema) in EventType::ALL.into_iter().zip(schemas) {
             let (required, known) = names(schema);
-            let json::Json::Object(probe) = json::parse(br#"{"x/~": 1}"#).unwrap() else { panic!() };
+            let json::Json::Object(probe) = json::parse(br#"{"x/~": 1}"#).unwrap() else {
+                panic!()
+            };
             let mut faults = Faults::default();
-            assert_eq!(read(event_type, 0, Fields::new(&probe, Place::Body("/data".into()), &mut faults)), None);
+            assert_eq!(
+                read(event_type, 0, Fields::new(&probe, Place::Body("/data".into()), &mut faults)),
+                None
+            );
             let faults = faults.into_list("");
             let missing = faults.iter().filter(|f| f.detail.starts_with("is missing; expected "));
-            let missing: BTreeSet<String> = missing.map(|f| f.pointer.trim_start_matches("/data/").to_owned()).collect();
+            let missing: BTreeSet<String> =
+                missing.map(|f| f.pointer.trim_start_matches("/data/").to_owned()).collect();
             assert_eq!(missing, required, "{event_type:?}");
             let unknown = faults.last().unwrap();
             assert_eq!(unknown.pointer, "/data/x~1~0");
             let (_, listed) = unknown.detail.split_once("the known ones are ").unwrap();
-            assert_eq!(listed.split(", ").map(str::to_owned).collect::<BTreeSet<_>>(), known, "{event_type:?}");
+            assert_eq!(
+                listed.split(", ").map(str::to_owned).collect::<BTreeSet<_>>(),
+                known,
+                "{event_type:?}"
+            );
         }
     }
 }

@@ -13,10 +13,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    app::App,
     cloudevents::{self, CloudEvent, EventLimits},
     content_type,
     problem::{Fault, Problem},
+    state::AppState,
 };
 use crate::{
     domain::event::Event,
@@ -57,13 +57,19 @@ pub struct AppliedEvents {
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Overloaded, or the database is out of reach"),
     )
 )]
-pub async fn post(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
+pub async fn post(
+    request: HttpRequest,
+    app: Data<AppState>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
     super::query::none(request.query_string())?;
     let body = body(&request, payload, &app).await?;
     let settings = &app.settings.ingest;
     let limits = EventLimits {
         now_ms: app.clock.now_ms(),
-        max_clock_skew_ms: i64::try_from(settings.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000),
+        max_clock_skew_ms: i64::try_from(settings.max_clock_skew_seconds)
+            .unwrap_or(i64::MAX / 1000)
+            .saturating_mul(1000),
         max_event_age_ms: i64::from(settings.max_event_age_days) * 86_400_000,
         max_events: settings.group_events,
     };
@@ -72,22 +78,43 @@ pub async fn post(request: HttpRequest, app: Data<App>, payload: web::Payload) -
     apply(&app, posted.events, |index| posted.form.data_pointer(index)).await
 }
 
-/// The whole body; 413 as soon as it is known to be too large, 408 where it takes longer than `server.read_timeout_ms`.
-pub(super) async fn body(request: &HttpRequest, mut payload: web::Payload, app: &App) -> Result<Bytes, Problem> {
-    if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING).filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
+/// The whole body; 413 as soon as it is known to be too large, 408 where it takes longer than
+/// `server.read_timeout_ms`.
+pub(super) async fn body(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    app: &AppState,
+) -> Result<Bytes, Problem> {
+    if let Some(encoding) = request
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         let encoding = encoding.to_str().unwrap_or("unreadable");
-        let detail = format!("Content-Encoding {} is not taken; send the body as it is.", super::json::Shown(encoding));
+        let detail = format!(
+            "Content-Encoding {} is not taken; send the body as it is.",
+            super::json::Shown(encoding)
+        );
         return Err(Problem::unsupported_media_type(detail));
     }
     let settings = &app.settings.server;
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > settings.max_body as u64) {
         return Err(too_large(settings.max_body));
     }
-    let read = match tokio::time::timeout(Duration::from_millis(settings.read_timeout_ms), collect(&mut payload, settings.max_body)).await {
+    let read = match tokio::time::timeout(
+        Duration::from_millis(settings.read_timeout_ms),
+        collect(&mut payload, settings.max_body),
+    )
+    .await
+    {
         Ok(read) => read,
         Err(_) => Err(Problem::request_timeout(format!(
-            "The body did not arrive within {} ms (setting server.read_timeout_ms). Nothing of it was applied.",
+            "The body did not arrive within {} ms (setting server.read_timeout_ms). Nothing of it \
+             was applied.",
             settings.read_timeout_ms
         ))),
     };
@@ -109,32 +136,53 @@ async fn collect(payload: &mut web::Payload, max_body: usize) -> Result<Bytes, P
     Ok(body.freeze())
 }
 
-/// Leaves the rest of a body that nobody wants. Once its reader is dropped, actix waits for the end of a chunked body without a limit;
-/// while it is held, the connection closes behind the answer, and the reader then ends by itself.
+/// Leaves the rest of a body that nobody wants. Once its reader is dropped, actix waits for the end
+/// of a chunked body without a limit; while it is held, the connection closes behind the answer,
+/// and the reader then ends by itself.
 fn hang_up(mut payload: web::Payload) {
     const LINGER: Duration = Duration::from_secs(1);
-    actix_web::rt::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = payload.next().await {} }));
+    actix_web::rt::spawn(tokio::time::timeout(LINGER, async move {
+        while let Some(Ok(_)) = payload.next().await {}
+    }));
 }
 
 fn too_large(max_body: usize) -> Problem {
-    Problem::too_large(format!("The body is larger than the {max_body} bytes that are taken (setting server.max_body)."))
+    Problem::too_large(format!(
+        "The body is larger than the {max_body} bytes that are taken (setting server.max_body)."
+    ))
 }
 
 /// Submits events; `pointer` tells where the data of one lies in the body.
-pub(super) async fn apply(app: &App, events: Vec<Event>, pointer: impl Fn(usize) -> String) -> Result<HttpResponse, Problem> {
+pub(super) async fn apply(
+    app: &AppState,
+    events: Vec<Event>,
+    pointer: impl Fn(usize) -> String,
+) -> Result<HttpResponse, Problem> {
     match app.ingest.submit(events).await {
-        Ok(applied) => Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer(applied))),
+        Ok(applied) => Ok(HttpResponse::Ok()
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .json(answer(applied))),
         Err(IngestError::Invalid(faults)) => Err(Problem::invalid(
-            faults.into_iter().map(|f| Fault { pointer: format!("{}/{}", pointer(f.index), f.field), detail: f.detail }).collect(),
+            faults
+                .into_iter()
+                .map(|f| Fault {
+                    pointer: format!("{}/{}", pointer(f.index), f.field),
+                    detail: f.detail,
+                })
+                .collect(),
         )),
         Err(IngestError::Overloaded) => Err(Problem::unavailable(
-            "More events are waiting than the queue holds (setting ingest.queue). Nothing of this request was applied.",
+            "More events are waiting than the queue holds (setting ingest.queue). Nothing of this \
+             request was applied.",
             1,
         )),
         Err(IngestError::Unavailable(error @ StoreError::Refused(_))) => Err(error.into()),
         Err(IngestError::Unavailable(error)) => {
-            let refused =
-                Problem::unavailable("The events could not be written. Nothing of this request was applied.", 2).caused_by(&error);
+            let refused = Problem::unavailable(
+                "The events could not be written. Nothing of this request was applied.",
+                2,
+            )
+            .caused_by(&error);
             let problem = Problem::from(error);
             Err(if problem.status().as_u16() == 503 { problem } else { refused })
         }

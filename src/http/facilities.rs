@@ -8,12 +8,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    app::{App, Known, path_id},
     content_type,
     events::{AppliedEvents, apply},
     parameters::{self, FacilityCursor},
     problem::Problem,
     query, registrations,
+    state::{AppState, Known, path_id},
     summaries::{freshness_wish, seconds_value},
 };
 use crate::domain::{event::Event, facility::Facility};
@@ -36,7 +36,8 @@ pub struct FacilityDetail {
     pub facility_id: Uuid,
     pub name: String,
     pub timezone: String,
-    /// Only where no time zone has that name: what is wrong, and what would be right. `today`, and its days, are UTC's then.
+    /// Only where no time zone has that name: what is wrong, and what would be right. `today`, and
+    /// its days, are UTC's then.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     pub timezone_error: Option<String>,
@@ -57,23 +58,29 @@ pub struct FacilityPage {
     params(("q" = Option<String>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = FacilityPage), (status = 400, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn list(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Facilities::read(request.query_string())?;
     app.read_directory(&freshness_wish(&request, &app, 0)).await?;
     let (facilities, as_of_ms) = app.directory.all();
     let start = match &asked.cursor {
         None => 0,
-        Some(after) => facilities.partition_point(|f| (f.name.as_str(), f.id) < (after.name.as_str(), after.id)),
+        Some(after) => facilities
+            .partition_point(|f| (f.name.as_str(), f.id) < (after.name.as_str(), after.id)),
     };
     let wanted = asked.q.map(|q| q.to_lowercase());
-    let mut found = facilities[start..].iter().filter(|f| wanted.as_ref().is_none_or(|q| f.name.to_lowercase().contains(q)));
+    let mut found = facilities[start..]
+        .iter()
+        .filter(|f| wanted.as_ref().is_none_or(|q| f.name.to_lowercase().contains(q)));
     let items = found.by_ref().take(asked.limit).map(|f| item(f)).collect();
-    let next_cursor = found.next().map(|f| FacilityCursor { name: f.name.clone(), id: f.id }.to_string());
-    Ok(HttpResponse::Ok().insert_header(age(&app, as_of_ms)).json(FacilityPage { items, next_cursor }))
+    let next_cursor =
+        found.next().map(|f| FacilityCursor { name: f.name.clone(), id: f.id }.to_string());
+    Ok(HttpResponse::Ok()
+        .insert_header(age(&app, as_of_ms))
+        .json(FacilityPage { items, next_cursor }))
 }
 
 /// Seconds since the directory was last known to be exact.
-fn age(app: &App, as_of_ms: i64) -> (header::HeaderName, header::HeaderValue) {
+fn age(app: &AppState, as_of_ms: i64) -> (header::HeaderName, header::HeaderValue) {
     (header::AGE, seconds_value(app.clock.now_ms().saturating_sub(as_of_ms)))
 }
 
@@ -95,15 +102,17 @@ fn item(facility: &Facility) -> FacilityItem {
         (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let wish = freshness_wish(&request, &app, 0);
-    app.read_directory(&wish).await?;
-    let located = app.facility(&request, Known::Of(wish.max_age_ms)).await?;
-    Ok(HttpResponse::Ok().insert_header(age(&app, located.as_of_ms)).json(detail(&located.facility, &app)))
+    let requested = freshness_wish(&request, &app, 0);
+    app.read_directory(&requested).await?;
+    let located = app.facility(&request, Known::Of(requested.max_age_ms)).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header(age(&app, located.as_of_ms))
+        .json(detail(&located.facility, &app)))
 }
 
-fn detail(facility: &Arc<Facility>, app: &App) -> FacilityDetail {
+fn detail(facility: &Arc<Facility>, app: &AppState) -> FacilityDetail {
     FacilityDetail {
         facility_id: facility.id,
         name: facility.name.clone(),
@@ -123,7 +132,11 @@ fn detail(facility: &Arc<Facility>, app: &App) -> FacilityDetail {
         (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn register(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
+pub async fn register(
+    request: HttpRequest,
+    app: Data<AppState>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let id = path_id(&request, "facility_id")?;
     let body = super::events::body(&request, payload, &app).await?;
@@ -141,10 +154,15 @@ pub async fn register(request: HttpRequest, app: Data<App>, payload: web::Payloa
         (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn register_blood_bank(request: HttpRequest, app: Data<App>, payload: web::Payload) -> Result<HttpResponse, Problem> {
+pub async fn register_blood_bank(
+    request: HttpRequest,
+    app: Data<AppState>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let id = path_id(&request, "blood_bank_id")?;
     let body = super::events::body(&request, payload, &app).await?;
-    let statement = registrations::blood_bank(id, app.clock.now_ms(), content_type(&request), &body)?;
+    let statement =
+        registrations::blood_bank(id, app.clock.now_ms(), content_type(&request), &body)?;
     apply(&app, vec![Event::Statement(statement)], |_| String::new()).await
 }

@@ -1,4 +1,5 @@
-//! The rules for single fields, one place for each, shared by events and registrations; and the reader that collects every fault.
+//! The rules for single fields, one place for each, shared by events and registrations; and the
+//! reader that collects every fault.
 //!
 //! A rule answers the value or, in words, what it expected; the reader adds where, and what it got.
 
@@ -35,13 +36,15 @@ impl Place {
                 let field = field.replace('~', "~0").replace('/', "~1");
                 Fault { pointer: format!("{pointer}/{field}"), detail }
             }
-            Place::Headers => Fault { pointer: String::new(), detail: format!("header ce-{field}: {detail}") },
+            Place::Headers => {
+                Fault { pointer: String::new(), detail: format!("header ce-{field}: {detail}") }
+            }
         }
     }
 }
 
-/// The faults of one event or registration. So many are named and the rest are counted: a body of nothing but unknown fields shall
-/// not be answered by a longer one, nor cost the memory of one.
+/// The faults of one event or registration. So many are named and the rest are counted: a body of
+/// nothing but unknown fields shall not be answered by a longer one, nor cost the memory of one.
 #[derive(Debug, Default)]
 pub struct Faults {
     named: Vec<Fault>,
@@ -60,16 +63,21 @@ impl Faults {
         }
     }
 
-    /// In the order in which they were noted. `pointer` is where the number of those that are not named stands.
+    /// In the order in which they were noted. `pointer` is where the number of those that are not
+    /// named stands.
     pub fn into_list(mut self, pointer: &str) -> Vec<Fault> {
         if self.more > 0 {
-            self.named.push(Fault { pointer: pointer.to_owned(), detail: format!("has {} more faults, here or beside it", self.more) });
+            self.named.push(Fault {
+                pointer: pointer.to_owned(),
+                detail: format!("has {} more faults, here or beside it", self.more),
+            });
         }
         self.named
     }
 }
 
-/// Reads an object field by field. A faulty field is `None`, and noted; `finish` notes the fields that nobody asked for.
+/// Reads an object field by field. A faulty field is `None`, and noted; `finish` notes the fields
+/// that nobody asked for.
 pub struct Fields<'a> {
     object: &'a Object<'a>,
     place: Place,
@@ -82,13 +90,20 @@ impl<'a> Fields<'a> {
         Fields { object, place, known: Vec::with_capacity(8), faults }
     }
 
-    pub fn required<T>(&mut self, field: &'static str, rule: impl Fn(&Json) -> Result<T, Expected>) -> Option<T> {
+    pub fn required<T>(
+        &mut self,
+        field: &'static str,
+        rule: impl Fn(&Json) -> Result<T, Expected>,
+    ) -> Option<T> {
         self.known.push(field);
         let object = self.object;
         match object.get(field) {
             Some(value) => self.check(field, value, rule),
             None => {
-                let detail = rule(&Json::Null).map_or_else(|expected| format!("is missing; expected {expected}"), |_| "is missing".into());
+                let detail = rule(&Json::Null).map_or_else(
+                    |expected| format!("is missing; expected {expected}"),
+                    |_| "is missing".into(),
+                );
                 self.note(field, detail);
                 None
             }
@@ -96,7 +111,11 @@ impl<'a> Fields<'a> {
     }
 
     /// An absent field and null are both `Some(None)`.
-    pub fn optional<T>(&mut self, field: &'static str, rule: impl Fn(&Json) -> Result<T, Expected>) -> Option<Option<T>> {
+    pub fn optional<T>(
+        &mut self,
+        field: &'static str,
+        rule: impl Fn(&Json) -> Result<T, Expected>,
+    ) -> Option<Option<T>> {
         self.known.push(field);
         let object = self.object;
         match object.get(field) {
@@ -108,13 +127,25 @@ impl<'a> Fields<'a> {
     /// Every field that was not asked for is a fault.
     pub fn finish(self) {
         for field in self.object.keys().filter(|field| !self.known.contains(&field.as_ref())) {
-            let detail = || format!("is not a field that is known here; the known ones are {}", self.known.join(", "));
+            let detail = || {
+                format!(
+                    "is not a field that is known here; the known ones are {}",
+                    self.known.join(", ")
+                )
+            };
             self.faults.note(|| self.place.fault(field, detail()));
         }
     }
 
-    fn check<T>(&mut self, field: &'static str, value: &Json, rule: impl Fn(&Json) -> Result<T, Expected>) -> Option<T> {
-        rule(value).map_err(|expected| self.note(field, format!("expected {expected}, got {value}"))).ok()
+    fn check<T>(
+        &mut self,
+        field: &'static str,
+        value: &Json,
+        rule: impl Fn(&Json) -> Result<T, Expected>,
+    ) -> Option<T> {
+        rule(value)
+            .map_err(|expected| self.note(field, format!("expected {expected}, got {value}")))
+            .ok()
     }
 
     fn note(&mut self, field: &str, detail: String) {
@@ -125,7 +156,9 @@ impl<'a> Fields<'a> {
 /// A UUID in its hyphenated form. The nil UUID is refused: it is what an unset variable looks like.
 pub fn id(value: &Json) -> Result<Uuid, Expected> {
     let id = text_of(value).and_then(parse_id);
-    id.ok_or(Cow::Borrowed("a UUID such as \"0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d\", not the nil one"))
+    id.ok_or(Cow::Borrowed(
+        "a UUID such as \"0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d\", not the nil one",
+    ))
 }
 
 /// A UUID in its hyphenated form, not nil; for ids in paths and queries too.
@@ -137,9 +170,11 @@ pub fn parse_id(text: &str) -> Option<Uuid> {
 pub fn name(value: &Json) -> Result<String, Expected> {
     const MAX_CHARS: usize = 500;
     let name = text_of(value).map(str::trim);
-    name.filter(|name| !name.is_empty() && name.chars().count() <= MAX_CHARS && !name.chars().any(char::is_control))
-        .map(str::to_owned)
-        .ok_or(Cow::Borrowed("a text of 1 to 500 characters, without control characters"))
+    name.filter(|name| {
+        !name.is_empty() && name.chars().count() <= MAX_CHARS && !name.chars().any(char::is_control)
+    })
+    .map(str::to_owned)
+    .ok_or(Cow::Borrowed("a text of 1 to 500 characters, without control characters"))
 }
 
 /// The name of an IANA time zone, in its canonical spelling whatever the case in which it was sent.
@@ -148,7 +183,8 @@ pub fn timezone(value: &Json) -> Result<String, Expected> {
     Zone::canonical_name(text).ok_or_else(|| zones::expected(text).into())
 }
 
-/// One of the eight types in the canonical spelling; other notations are for imports, where a person looks at the result.
+/// One of the eight types in the canonical spelling; other notations are for imports, where a
+/// person looks at the result.
 pub fn blood_type(value: &Json) -> Result<BloodType, Expected> {
     let text = text_of(value).unwrap_or_default();
     BloodType::from_canonical(text).ok_or_else(|| match BloodType::from_notation(text) {
@@ -171,11 +207,13 @@ pub fn quantity(least: i32) -> impl Fn(&Json) -> Result<i32, Expected> {
     }
 }
 
-/// An instant, in milliseconds since 1970; digits beyond the millisecond are cut off. The years 1900 to 2199.
+/// An instant, in milliseconds since 1970; digits beyond the millisecond are cut off. The years
+/// 1900 to 2199.
 pub fn instant(value: &Json) -> Result<i64, Expected> {
     let instant = text_of(value).and_then(parse_instant);
     instant.ok_or(Cow::Borrowed(
-        "an RFC 3339 date and time with its offset such as \"2026-11-21T10:04:11.123Z\", in the years 1900 to 2199, without leap seconds",
+        "an RFC 3339 date and time with its offset such as \"2026-11-21T10:04:11.123Z\", in the \
+         years 1900 to 2199, without leap seconds",
     ))
 }
 
@@ -196,19 +234,32 @@ pub fn parse_date(text: &str) -> Option<Date> {
     (1900..2200).contains(&year).then_some(date)
 }
 
-/// RFC 3339 `date-time` to the letter: jiff's own parser also takes other ISO 8601 forms, zone annotations and leap seconds.
+/// RFC 3339 `date-time` to the letter: jiff's own parser also takes other ISO 8601 forms, zone
+/// annotations and leap seconds.
 fn parse_instant(text: &str) -> Option<i64> {
     let (date, time) = text.split_at_checked(10)?;
     let date = parse_date(date)?;
-    let [b'T' | b't', h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = time.as_bytes() else { return None };
+    let [b'T' | b't', h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = time.as_bytes() else {
+        return None;
+    };
     let part = |tens, ones| digits(&[tens, ones]).and_then(|n| i8::try_from(n).ok());
-    let civil = DateTime::new(date.year(), date.month(), date.day(), part(*h1, *h2)?, part(*m1, *m2)?, part(*s1, *s2)?, 0).ok()?;
+    let civil = DateTime::new(
+        date.year(),
+        date.month(),
+        date.day(),
+        part(*h1, *h2)?,
+        part(*m1, *m2)?,
+        part(*s1, *s2)?,
+        0,
+    )
+    .ok()?;
     let (fraction_ms, offset) = fraction(rest)?;
     let offset_minutes = match offset {
         [b'Z' | b'z'] => 0,
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
             let (hours, minutes) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?);
-            let minutes = (hours < 24 && minutes < 60).then(|| i64::from(hours) * 60 + i64::from(minutes))?;
+            let minutes =
+                (hours < 24 && minutes < 60).then(|| i64::from(hours) * 60 + i64::from(minutes))?;
             if *sign == b'-' { -minutes } else { minutes }
         }
         _ => return None,
@@ -218,7 +269,8 @@ fn parse_instant(text: &str) -> Option<i64> {
     (FIRST_MS..END_MS).contains(&at_ms).then_some(at_ms)
 }
 
-/// 1900-01-01 and 2200-01-01 in UTC: beyond them a date is a slip of the pen, and some database or browser cannot hold it.
+/// 1900-01-01 and 2200-01-01 in UTC: beyond them a date is a slip of the pen, and some database or
+/// browser cannot hold it.
 const FIRST_MS: i64 = -2_208_988_800_000;
 const END_MS: i64 = 7_258_118_400_000;
 
@@ -231,13 +283,20 @@ fn fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 fn digits(bytes: &[u8]) -> Option<i16> {
-    bytes.iter().try_fold(0i16, |number, b| b.is_ascii_digit().then(|| number * 10 + i16::from(b - b'0')))
+    bytes
+        .iter()
+        .try_fold(0i16, |number, b| b.is_ascii_digit().then(|| number * 10 + i16::from(b - b'0')))
 }
 
 /// Any text that is not empty, without control characters.
 pub fn text(value: &Json) -> Result<(), Expected> {
-    let fits = text_of(value).is_some_and(|text| !text.trim().is_empty() && !text.chars().any(char::is_control));
-    if fits { Ok(()) } else { Err(Cow::Borrowed("a text that is not empty, without control characters")) }
+    let fits = text_of(value)
+        .is_some_and(|text| !text.trim().is_empty() && !text.chars().any(char::is_control));
+    if fits {
+        Ok(())
+    } else {
+        Err(Cow::Borrowed("a text that is not empty, without control characters"))
+    }
 }
 
 pub fn text_of<'a>(value: &'a Json) -> Option<&'a str> {
@@ -248,10 +307,16 @@ pub fn text_of<'a>(value: &'a Json) -> Option<&'a str> {
 }
 
 /// An object, or the fault that says what stands there instead.
-pub fn object_of<'a>(value: &'a Json<'a>, pointer: &str, what: &str) -> Result<&'a Object<'a>, Fault> {
+pub fn object_of<'a>(
+    value: &'a Json<'a>,
+    pointer: &str,
+    what: &str,
+) -> Result<&'a Object<'a>, Fault> {
     match value {
         Json::Object(object) => Ok(object),
-        other => Err(Fault { pointer: pointer.into(), detail: format!("expected {what}, got {other}") }),
+        other => {
+            Err(Fault { pointer: pointer.into(), detail: format!("expected {what}, got {other}") })
+        }
     }
 }
 
@@ -362,7 +427,14 @@ mod tests {
     fn quantities_are_whole_and_in_range() {
         assert_eq!(quantity(0)(&Json::Integer(0)), Ok(0));
         assert_eq!(quantity(1)(&Json::Integer(2_147_483_647)), Ok(i32::MAX));
-        for bad in [Json::Integer(-1), Json::Integer(2_147_483_648), Json::Number(5.0), json("5"), Json::Null, Json::Bool(true)] {
+        for bad in [
+            Json::Integer(-1),
+            Json::Integer(2_147_483_648),
+            Json::Number(5.0),
+            json("5"),
+            Json::Null,
+            Json::Bool(true),
+        ] {
             assert!(quantity(0)(&bad).is_err(), "{bad}");
         }
         assert!(quantity(1)(&Json::Integer(0)).is_err());
@@ -371,7 +443,17 @@ mod tests {
     #[test]
     fn dates_exist_and_have_ten_characters() {
         assert!(parse_date("2024-02-29").is_some());
-        for bad in ["2026-02-29", "2026-2-9", "20260209", "1899-12-31", "2200-01-01", "2026-13-01", "2026-00-10", "today", "+026-01-01"] {
+        for bad in [
+            "2026-02-29",
+            "2026-2-9",
+            "20260209",
+            "1899-12-31",
+            "2200-01-01",
+            "2026-13-01",
+            "2026-00-10",
+            "today",
+            "+026-01-01",
+        ] {
             assert_eq!(parse_date(bad), None, "{bad}");
         }
     }

@@ -1,16 +1,19 @@
-//! The request's side of HTTP caching: what its `Cache-Control` asks for, whether its `If-None-Match` names what would be sent, and
-//! the encoding that it likes best. The hot path comes through here: nothing in this file allocates.
+//! The request's side of HTTP caching: what its `Cache-Control` asks for, whether its
+//! `If-None-Match` names what would be sent, and the encoding that it likes best. The hot path
+//! comes through here: nothing in this file allocates.
 
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// What the request says about freshness. Malformed directives are ignored; of several, the strictest counts.
+/// What the request says about freshness. Malformed directives are ignored; of several, the
+/// strictest counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Directives {
     /// The answer may be that old at most; `no-cache` is zero.
     pub max_age: Option<Duration>,
-    /// An answer beyond its bound is welcome too: by so much, or, if that is `None`, by however much.
+    /// An answer beyond its bound is welcome too: by so much, or, if that is `None`, by however
+    /// much.
     pub max_stale: Option<Option<Duration>>,
     /// Only what is held already; nothing is to be fetched for this request.
     pub only_if_cached: bool,
@@ -29,7 +32,9 @@ pub fn directives(headers: &HeaderMap) -> Directives {
             None if is("no-cache") => found.max_age = Some(Duration::ZERO),
             None if is("only-if-cached") => found.only_if_cached = true,
             None if is("max-stale") => found.max_stale = found.max_stale.or(Some(None)),
-            Some(argument) if is("max-age") => found.max_age = strictest(found.max_age, seconds(argument)),
+            Some(argument) if is("max-age") => {
+                found.max_age = strictest(found.max_age, seconds(argument))
+            }
             Some(argument) if is("max-stale") => {
                 if let Some(limit) = strictest(found.max_stale.flatten(), seconds(argument)) {
                     found.max_stale = Some(Some(limit));
@@ -51,18 +56,23 @@ fn strictest(known: Option<Duration>, new: Option<Duration>) -> Option<Duration>
 /// `delta-seconds`, quoted or not; beyond 2^31 it is "very long" (RFC 9111, 1.2.2).
 fn seconds(argument: &[u8]) -> Option<Duration> {
     const LONGEST_SECONDS: u64 = 1 << 31;
-    let digits = argument.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(argument);
+    let digits =
+        argument.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(argument);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let seconds = digits.iter().fold(0u64, |seconds, digit| seconds.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+    let seconds = digits.iter().fold(0u64, |seconds, digit| {
+        seconds.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    });
     Some(Duration::from_secs(seconds.min(LONGEST_SECONDS)))
 }
 
-/// Whether `If-None-Match` names `etag` (given with its quotes), by the weak comparison of RFC 9110: a 304 is the answer then.
-/// `*` matches anything that exists. What stands behind a malformed tag is not read.
+/// Whether `If-None-Match` names `etag` (given with its quotes), by the weak comparison of RFC
+/// 9110: a 304 is the answer then. `*` matches anything that exists. What stands behind a malformed
+/// tag is not read.
 pub fn if_none_match(headers: &HeaderMap, etag: &str) -> bool {
-    values(headers, header::IF_NONE_MATCH).any(|value| value.trim_ascii() == b"*" || names_tag(value, etag.as_bytes()))
+    values(headers, header::IF_NONE_MATCH)
+        .any(|value| value.trim_ascii() == b"*" || names_tag(value, etag.as_bytes()))
 }
 
 fn names_tag(mut list: &[u8], etag: &[u8]) -> bool {
@@ -73,7 +83,11 @@ fn names_tag(mut list: &[u8], etag: &[u8]) -> bool {
         }
         let tag = list.strip_prefix(b"W/").unwrap_or(list);
         // A tag may hold commas: it ends at its second quote, not at the next comma.
-        let Some(end) = tag.strip_prefix(b"\"").and_then(|rest| rest.iter().position(|byte| *byte == b'"')) else { return false };
+        let Some(end) =
+            tag.strip_prefix(b"\"").and_then(|rest| rest.iter().position(|byte| *byte == b'"'))
+        else {
+            return false;
+        };
         let (tag, rest) = tag.split_at(end + 2);
         if tag == wanted {
             return true;
@@ -90,16 +104,19 @@ pub enum Encoding {
     Brotli,
 }
 
-/// The encoding to answer with: the one with the greatest `q`, and the smallest body among equals. One with `q=0` is never chosen;
-/// where nothing is left, and without the header, it is `Identity`.
+/// The encoding to answer with: the one with the greatest `q`, and the smallest body among equals.
+/// One with `q=0` is never chosen; where nothing is left, and without the header, it is `Identity`.
 pub fn best_encoding(headers: &HeaderMap) -> Encoding {
     let (mut brotli, mut gzip, mut identity, mut others) = (None, None, None, None);
-    let items = values(headers, header::ACCEPT_ENCODING).flat_map(|value| value.split(|byte| *byte == b','));
+    let items = values(headers, header::ACCEPT_ENCODING)
+        .flat_map(|value| value.split(|byte| *byte == b','));
     for item in items.filter_map(|item| std::str::from_utf8(item).ok()) {
         let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
         let slot = match name.trim_matches(WHITESPACE) {
             name if name.eq_ignore_ascii_case("br") => &mut brotli,
-            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => &mut gzip,
+            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
+                &mut gzip
+            }
             name if name.eq_ignore_ascii_case("identity") => &mut identity,
             "*" => &mut others,
             _ => continue,
@@ -124,19 +141,26 @@ fn thousandths(parameters: &str) -> u16 {
     if parameter.is_empty() {
         return 1000;
     }
-    let Some(weight) = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")) else { return 0 };
+    let Some(weight) = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")) else {
+        return 0;
+    };
     let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
     let is_number = fraction.len() <= 3 && fraction.bytes().all(|b| b.is_ascii_digit());
     match whole {
         "1" if is_number && fraction.bytes().all(|b| b == b'0') => 1000,
-        "0" if is_number => fraction.bytes().zip([100, 10, 1]).map(|(digit, place)| u16::from(digit - b'0') * place).sum(),
+        "0" if is_number => fraction
+            .bytes()
+            .zip([100, 10, 1])
+            .map(|(digit, place)| u16::from(digit - b'0') * place)
+            .sum(),
         _ => 0,
     }
 }
 
 const WHITESPACE: [char; 2] = [' ', '\t'];
 
-/// The values of all headers of that name, as bytes: a quoted text in them may hold what is not ASCII, and a directive beside it counts.
+/// The values of all headers of that name, as bytes: a quoted text in them may hold what is not
+/// ASCII, and a directive beside it counts.
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     headers.get_all(name).map(HeaderValue::as_bytes)
 }
@@ -179,14 +203,20 @@ mod tests {
 
     fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        values.iter().for_each(|value| headers.append(name.clone(), HeaderValue::from_str(value).unwrap()));
+        values
+            .iter()
+            .for_each(|value| headers.append(name.clone(), HeaderValue::from_str(value).unwrap()));
         headers
     }
 
     fn read(values: &[&str]) -> (Option<u64>, Option<Option<u64>>, bool) {
         let found = directives(&headers(header::CACHE_CONTROL, values));
         let seconds = |d: Duration| d.as_secs();
-        (found.max_age.map(seconds), found.max_stale.map(|limit| limit.map(seconds)), found.only_if_cached)
+        (
+            found.max_age.map(seconds),
+            found.max_stale.map(|limit| limit.map(seconds)),
+            found.only_if_cached,
+        )
     }
 
     #[test]
@@ -238,13 +268,18 @@ mod tests {
             headers.append(name, HeaderValue::from_bytes(value).unwrap());
             headers
         };
-        for value in [&b"no-cache, ext=\"\xc3\xa9\""[..], b"ext=\"\xe9, x\", no-cache", b"\xff, max-age=0"] {
+        for value in
+            [&b"no-cache, ext=\"\xc3\xa9\""[..], b"ext=\"\xe9, x\", no-cache", b"\xff, max-age=0"]
+        {
             let found = directives(&beyond(header::CACHE_CONTROL, value));
             assert_eq!(found.max_age, Some(Duration::ZERO), "{}", value.escape_ascii());
         }
         assert!(if_none_match(&beyond(header::IF_NONE_MATCH, b"\"\xc3\xa9\", W/\"x\""), "\"x\""));
         assert!(!if_none_match(&beyond(header::IF_NONE_MATCH, b"\"\xc3\xa9, x\""), "\"x\""));
-        assert_eq!(best_encoding(&beyond(header::ACCEPT_ENCODING, b"\xe9, gzip, br;q=0")), Encoding::Gzip);
+        assert_eq!(
+            best_encoding(&beyond(header::ACCEPT_ENCODING, b"\xe9, gzip, br;q=0")),
+            Encoding::Gzip
+        );
     }
 
     #[test]
@@ -265,7 +300,11 @@ mod tests {
             (&[""], false),
             (&[], false),
         ] {
-            assert_eq!(if_none_match(&headers(header::IF_NONE_MATCH, values), etag), want, "{values:?}");
+            assert_eq!(
+                if_none_match(&headers(header::IF_NONE_MATCH, values), etag),
+                want,
+                "{values:?}"
+            );
         }
         assert!(if_none_match(&headers(header::IF_NONE_MATCH, &["\"x\""]), "W/\"x\""));
     }
@@ -294,7 +333,11 @@ mod tests {
             (&["gzip;q=1.000"], Gzip),
             (&["deflate"], Identity),
         ] {
-            assert_eq!(best_encoding(&headers(header::ACCEPT_ENCODING, values)), want, "{values:?}");
+            assert_eq!(
+                best_encoding(&headers(header::ACCEPT_ENCODING, values)),
+                want,
+                "{values:?}"
+            );
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
 
-use super::{app::App, problem::Problem, query};
+use super::{problem::Problem, query, state::AppState};
 use crate::{
-    changes::{Following, Stage},
+    changes::{Attachment, AttachmentStage},
     domain::facility::Facility,
     store::unreadable,
 };
@@ -44,7 +44,8 @@ pub struct Dependency {
     /// What exactly is wrong, and what puts it right, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// Of `change_stream`: how far this replica has come with it, as the metric `change_stream_state` names it.
+    /// Of `change_stream`: how far this replica has come with it, as the metric
+    /// `change_stream_state` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<&'static str>,
 }
@@ -59,16 +60,19 @@ pub struct MemoryUse {
 #[utoipa::path(get, path = "/health/live", tag = "watch", operation_id = "live", responses((status = 200, body = Alive)))]
 pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Alive { status: "alive" }))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Alive { status: "alive" }))
 }
 
-/// 503 only while draining, or starting: before the directory was ever loaded, and until what was written while nobody served has been
-/// dealt with, or two minutes are over. A lost dependency is 200 and `degraded`.
+/// 503 only while draining, or starting: before the directory was ever loaded, and until what was
+/// written while nobody served has been dealt with, or two minutes are over. A lost dependency is
+/// 200 and `degraded`.
 #[utoipa::path(
     get, path = "/health/ready", tag = "watch", operation_id = "ready",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Starting or draining"))
 )]
-pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn ready(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let dependencies = dependencies(&app);
     let is_whole = dependencies.iter().all(|dependency| dependency.state == "up");
@@ -98,27 +102,30 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness))
 }
 
-/// The database; the triggers by which it is noticed what other programs write; where replicas share Redis that, too, and the stream of changes in it: without it, what memory holds counts as fresh for
-/// `cache.memory_fresh_seconds` at most.
-fn dependencies(app: &App) -> Vec<Dependency> {
+/// The database; the triggers by which it is noticed what other programs write; where replicas
+/// share Redis that, too, and the stream of changes in it: without it, what memory holds counts as
+/// fresh for `cache.memory_fresh_seconds` at most.
+fn dependencies(app: &AppState) -> Vec<Dependency> {
     let named = |name, last_error: Option<&'static str>| {
         let state = if last_error.is_some() { "down" } else { "up" };
         Dependency { name, state, last_error, remedy: None, stage: None }
     };
     let unwatched = app.drain.watch.unwatched();
     let triggers = named("triggers", unwatched.as_ref().map(|unwatched| unwatched.class));
-    let triggers = Dependency { remedy: unwatched.map(|unwatched| unwatched.remedy.clone()), ..triggers };
+    let triggers =
+        Dependency { remedy: unwatched.map(|unwatched| unwatched.remedy.clone()), ..triggers };
     let mut all = vec![named(app.store.dialect(), app.outage.last_error())];
-    if let (Some(redis), Some(following)) = (&app.redis, app.changes.following()) {
+    if let (Some(redis), Some(attachment)) = (&app.redis, app.changes.attachment()) {
         all.push(named("redis", redis.last_error()));
-        let stage = following.stage();
+        let stage = attachment.stage();
         all.push(Dependency { stage: Some(stage.name()), ..named("change_stream", stage.error()) });
     }
     all.push(triggers);
     // Only where there are such, as every replica of the fleet finds alike.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
         remedy: Some(format!(
-            "{count} facilities are in zones that do not exist, and their days are counted in UTC; facility {} for one: {}",
+            "{count} facilities are in zones that do not exist, and their days are counted in \
+             UTC; facility {} for one: {}",
             first.id,
             first.zone.error().unwrap_or_default()
         )),
@@ -128,7 +135,7 @@ fn dependencies(app: &App) -> Vec<Dependency> {
 }
 
 /// How many facilities are in zones that do not exist, and the first of them by name.
-fn strange_zones(app: &App) -> Option<(usize, Arc<Facility>)> {
+fn strange_zones(app: &AppState) -> Option<(usize, Arc<Facility>)> {
     let facilities = app.directory.by_name();
     let mut strange = facilities.iter().filter(|facility| facility.zone.is_unknown);
     let first = strange.next()?;
@@ -136,35 +143,42 @@ fn strange_zones(app: &App) -> Option<(usize, Arc<Facility>)> {
 }
 
 /// In seconds; none before the first proof.
-fn watermark_age(app: &App) -> Option<f64> {
+fn watermark_age(app: &AppState) -> Option<f64> {
     let watermark_ms = app.memory.watermark_ms();
     (watermark_ms != i64::MIN).then(|| (app.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0)
 }
 
 /// The exposition that Prometheus scrapes.
 #[utoipa::path(get, path = "/metrics", tag = "watch", operation_id = "metrics", responses((status = 200, content_type = "text/plain", body = String)))]
-pub async fn metrics(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     static CONTENT_TYPE: OnceLock<String> = OnceLock::new();
     for (pool, connections) in app.store.connections() {
-        for (state, count) in [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)] {
+        for (state, count) in
+            [("in_use", connections.in_use), ("idle", connections.idle), ("max", connections.max)]
+        {
             app.metrics.connections.with_label_values(&[pool, state]).set(count.into());
         }
     }
     // By whoever asks, not by the drain: that may hang, or be another replica's.
     let age = watermark_age(&app).unwrap_or_else(|| app.started.elapsed().as_secs_f64());
     app.metrics.watermark_age.set(age);
-    if let Some(now) = app.changes.following().map(Following::stage) {
-        for name in Stage::NAMES {
-            app.metrics.change_stream_state.with_label_values(&[name]).set(i64::from(name == now.name()));
+    if let Some(now) = app.changes.attachment().map(Attachment::stage) {
+        for name in AttachmentStage::NAMES {
+            app.metrics
+                .change_stream_state
+                .with_label_values(&[name])
+                .set(i64::from(name == now.name()));
         }
-        let left = if let Stage::Reading { left } = now { left } else { 0 };
+        let left = if let AttachmentStage::Reading { left } = now { left } else { 0 };
         app.metrics.change_stream_left.set(left);
     }
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     app.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-    app.metrics.unknown_zones.set(i64::try_from(strange_zones(&app).map_or(0, |(count, _)| count)).unwrap_or(i64::MAX));
+    app.metrics
+        .unknown_zones
+        .set(i64::try_from(strange_zones(&app).map_or(0, |(count, _)| count)).unwrap_or(i64::MAX));
     app.metrics.unreadable_rows.set(i64::try_from(unreadable::met()).unwrap_or(i64::MAX));
     let (waiting, _) = app.ingest.backlog();
     app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));

@@ -1,4 +1,5 @@
-//! JSON as it was sent: strings borrowed from the body, integers told from fractions, and no name twice in an object.
+//! JSON as it was sent: strings borrowed from the body, integers told from fractions, and no name
+//! twice in an object.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -21,8 +22,9 @@ pub enum Json<'a> {
     Object(Object<'a>),
 }
 
-/// Reads a body. 400 with line and column where it is not JSON, is nested deeper than 128, or has a name twice in one object: the
-/// sender and the next reader might each believe another one of the two.
+/// Reads a body. 400 with line and column where it is not JSON, is nested deeper than 128, or has a
+/// name twice in one object: the sender and the next reader might each believe another one of the
+/// two.
 pub fn parse(body: &[u8]) -> Result<Json<'_>, Problem> {
     if body.is_empty() {
         return Err(Problem::bad_request("The body is empty; expected JSON."));
@@ -116,7 +118,10 @@ impl<'de> Visitor<'de> for JsonVisitor {
         let mut object = Object::new();
         while let Some(Name(name)) = access.next_key()? {
             if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("the name {} stands twice in one object", Shown(&name))));
+                return Err(A::Error::custom(format_args!(
+                    "the name {} stands twice in one object",
+                    Shown(&name)
+                )));
             }
             object.insert(name, access.next_value()?);
         }
@@ -156,14 +161,34 @@ mod tests {
     fn a_name_that_stands_twice_is_refused_with_its_line_and_column() {
         let problem = parse(b"{\"a\": 1,\n \"a\": 2}").unwrap_err();
         assert_eq!(problem.status(), 400);
-        assert!(problem.detail().contains("\"a\" stands twice") && problem.detail().contains("line 2 column"), "{problem}");
+        assert!(
+            problem.detail().contains("\"a\" stands twice")
+                && problem.detail().contains("line 2 column"),
+            "{problem}"
+        );
     }
 
     #[test]
     fn what_no_parser_likes_is_400() {
         let deep = "[".repeat(1_000_000);
-        for body in ["", " ", "{", "nul", "{\"a\":1e999999}", "{\"a\":\"\\ud800\"}", "[1,]", "1 2", "\u{feff}{}", &deep] {
-            assert_eq!(parse(body.as_bytes()).map_err(|p| p.status().as_u16()), Err(400), "{}", Shown(body));
+        for body in [
+            "",
+            " ",
+            "{",
+            "nul",
+            "{\"a\":1e999999}",
+            "{\"a\":\"\\ud800\"}",
+            "[1,]",
+            "1 2",
+            "\u{feff}{}",
+            &deep,
+        ] {
+            assert_eq!(
+                parse(body.as_bytes()).map_err(|p| p.status().as_u16()),
+                Err(400),
+                "{}",
+                Shown(body)
+            );
         }
         assert!(parse(b"\"\xff\"").is_err());
         assert!(parse(b"{\"a\": ").unwrap_err().detail().contains("cut off"));

@@ -1,4 +1,5 @@
-//! Many summaries in one answer: a range of a facility's days, and one day of all facilities. `service/lists.rs` reads them.
+//! Many summaries in one answer: a range of a facility's days, and one day of all facilities.
+//! `service/lists.rs` reads them.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    app::{App, Known},
     freshness,
     parameters::{self, MOST_DAYS},
     problem::Problem,
     query,
+    state::{AppState, Known},
     summaries::{CACHE_STATUS, begun_day, cache_control, freshness_wish, seconds_value},
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
         summary::{DayKey, Figures, Summary},
     },
     service::{
-        answer::Wish,
+        answer::FreshnessRequest,
         directory::{Directory, Located},
         lists::{List, ListError, Selected, Source},
     },
@@ -58,17 +59,21 @@ pub struct Page {
         (status = 504, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn range(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn range(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Range::read(request.query_string())?;
     let limit = asked.limit;
-    let wish = freshness_wish(&request, &app, 0);
-    let id = app.facility(&request, Known::Of(wish.max_age_ms)).await?.facility.id;
+    let requested = freshness_wish(&request, &app, 0);
+    let id = app.facility(&request, Known::Of(requested.max_age_ms)).await?.facility.id;
     let select = move |directory: &Directory, now_ms: i64| {
         let located = directory.locate(id).ok_or_else(|| not_registered(id))?;
         range_of(&located, &asked, now_ms)
     };
-    let list = read(&app, wish, select).await?;
-    let until_ms = list.summaries.iter().map(|(key, _)| key.facility.zone.today(app.clock.now_ms()).end_ms).next();
+    let list = read(&app, requested, select).await?;
+    let until_ms = list
+        .summaries
+        .iter()
+        .map(|(key, _)| key.facility.zone.today(app.clock.now_ms()).end_ms)
+        .next();
     let mut items: Vec<Summary> = list.summaries.into_iter().map(|(_, summary)| summary).collect();
     let next_cursor = items.get(limit).map(|summary| summary.date.to_string());
     items.truncate(limit);
@@ -80,30 +85,48 @@ fn not_registered(id: Uuid) -> Problem {
 }
 
 /// The days of the page that was asked for, and the first of the next one.
-fn range_of(located: &Located, asked: &parameters::Range, now_ms: i64) -> Result<Selected, Problem> {
+fn range_of(
+    located: &Located,
+    asked: &parameters::Range,
+    now_ms: i64,
+) -> Result<Selected, Problem> {
     let facility = &located.facility;
     let today = facility.zone.today(now_ms);
     let to = asked.to.unwrap_or(today.date).min(today.date);
     let from = match asked.from {
         Some(from) => from,
-        None => to.checked_sub(jiff::Span::new().days(6)).map_err(|_| query::invalid("to", to, "a later date"))?,
+        None => to
+            .checked_sub(jiff::Span::new().days(6))
+            .map_err(|_| query::invalid("to", to, "a later date"))?,
     };
     if asked.to.is_some_and(|to| from > to) {
         return Err(query::invalid("from", from, format!("a date not after to={to}")));
     }
     let days = days_between(facility, from, to, &today)?;
-    let page = days.into_iter().filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor)).take(asked.limit + 1);
+    let page = days
+        .into_iter()
+        .filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor))
+        .take(asked.limit + 1);
     let keys = page.map(|day| DayKey { facility: facility.clone(), day }).collect();
     Ok(Selected { keys, directory_ms: located.as_of_ms })
 }
 
 /// The days that exist, newest first.
-fn days_between(facility: &Facility, from: Date, to: Date, today: &Day) -> Result<Vec<Day>, Problem> {
+fn days_between(
+    facility: &Facility,
+    from: Date,
+    to: Date,
+    today: &Day,
+) -> Result<Vec<Day>, Problem> {
     let mut days = Vec::new();
     let mut date = to;
     while date >= from {
         if days.len() == MOST_DAYS {
-            return Err(query::invalid("from", from, format!("at most {MOST_DAYS} days up to {to}")));
+            return Err(query::invalid(
+                "from",
+                from,
+                format!("at most {MOST_DAYS} days up to {to}"),
+            ));
         }
         if let Ok(day) = begun_day(facility, &date.to_string(), today) {
             days.push(day);
@@ -118,23 +141,28 @@ fn days_between(facility: &Facility, from: Date, to: Date, today: &Day) -> Resul
 
 /// Reads a list away from the HTTP worker: it outlives a reader that goes away half-way.
 async fn read(
-    app: &App,
-    wish: Wish,
+    app: &AppState,
+    requested: FreshnessRequest,
     select: impl Fn(&Directory, i64) -> Result<Selected, Problem> + Send + Sync + 'static,
 ) -> Result<List, Problem> {
     let lists = app.lists.clone();
-    app.detached(async move { lists.read(wish, select).await }).await.map_err(|error| match error {
-        ListError::Selection(problem) => problem,
-        ListError::NotCached => {
-            Problem::gateway_timeout("The request said only-if-cached, and memory does not hold all of it fresh enough.")
+    app.detached(async move { lists.read(requested, select).await }).await.map_err(|error| {
+        match error {
+            ListError::Selection(problem) => problem,
+            ListError::NotCached => Problem::gateway_timeout(
+                "The request said only-if-cached, and memory does not hold all of it fresh enough.",
+            ),
+            ListError::Unavailable => Problem::unavailable(
+                "The source cannot be asked now, and nothing held is fresh enough for this \
+                 request.",
+                2,
+            ),
+            ListError::Locked => Problem::unavailable(
+                "What other programs wrote could not be dealt with in time, or is older by now \
+                 than was asked for; one of them may hold a lock.",
+                1,
+            ),
         }
-        ListError::Unavailable => {
-            Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2)
-        }
-        ListError::Locked => Problem::unavailable(
-            "What other programs wrote could not be dealt with in time, or is older by now than was asked for; one of them may hold a lock.",
-            1,
-        ),
     })
 }
 
@@ -172,11 +200,14 @@ pub struct Listing {
         (status = 503, body = Problem, content_type = "application/problem+json"), (status = 504, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Listing::read(request.query_string())?;
     let text = request.match_info().get("date").unwrap_or_default().to_owned();
     if text != "today" && super::fields::parse_date(&text).is_none() {
-        return Err(Problem::bad_request(format!("The date {} cannot be read; expected YYYY-MM-DD or today.", super::json::Shown(&text))));
+        return Err(Problem::bad_request(format!(
+            "The date {} cannot be read; expected YYYY-MM-DD or today.",
+            super::json::Shown(&text)
+        )));
     }
     let select = move |directory: &Directory, now_ms: i64| day_of_all(directory, &text, now_ms);
     let mut list = read(&app, freshness_wish(&request, &app, 0), select).await?;
@@ -191,10 +222,25 @@ pub async fn all(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
             .ok_or_else(|| query::invalid("cursor", id, "the next_cursor of the page before"))?,
     };
     let now_ms = app.clock.now_ms();
-    let until_ms = list.summaries.iter().map(|(key, _)| key.facility.zone.today(now_ms).end_ms).min();
-    let next_cursor = list.summaries.get(start + asked.limit).map(|(key, _)| key.facility.id.to_string());
-    let items = list.summaries.into_iter().skip(start).take(asked.limit).map(|(_, summary)| summary).collect();
-    Ok(respond(&request, &app, &Listing { items, totals, next_cursor }, list.age_ms, list.source, until_ms))
+    let until_ms =
+        list.summaries.iter().map(|(key, _)| key.facility.zone.today(now_ms).end_ms).min();
+    let next_cursor =
+        list.summaries.get(start + asked.limit).map(|(key, _)| key.facility.id.to_string());
+    let items = list
+        .summaries
+        .into_iter()
+        .skip(start)
+        .take(asked.limit)
+        .map(|(_, summary)| summary)
+        .collect();
+    Ok(respond(
+        &request,
+        &app,
+        &Listing { items, totals, next_cursor },
+        list.age_ms,
+        list.source,
+        until_ms,
+    ))
 }
 
 /// Each facility's day of that name, where it has begun, in the order of the directory.
@@ -204,7 +250,8 @@ fn day_of_all(directory: &Directory, text: &str, now_ms: i64) -> Result<Selected
         .iter()
         .filter_map(|facility| {
             let today = facility.zone.today(now_ms);
-            let day = if text == "today" { today } else { begun_day(facility, text, &today).ok()? };
+            let day =
+                if text == "today" { today } else { begun_day(facility, text, &today).ok()? };
             Some(DayKey { facility: facility.clone(), day })
         })
         .collect();
@@ -215,7 +262,8 @@ fn day_of_all(directory: &Directory, text: &str, now_ms: i64) -> Result<Selected
 }
 
 fn sort_entries(entries: &mut [(DayKey, Summary)], sort: &str) {
-    let (column, descending) = sort.strip_prefix('-').map_or((sort, false), |column| (column, true));
+    let (column, descending) =
+        sort.strip_prefix('-').map_or((sort, false), |column| (column, true));
     let figure = |s: &Summary| match column {
         "total_stock" => s.total_stock.unwrap_or(-1),
         "total_transferred" => s.total_transferred,
@@ -248,11 +296,20 @@ fn totals<'a>(summaries: impl Iterator<Item = &'a Summary>) -> Totals {
     totals
 }
 
-fn respond(request: &HttpRequest, app: &App, body: &impl Serialize, age_ms: i64, source: Source, until_ms: Option<i64>) -> HttpResponse {
-    let body = serde_json::to_vec(body).expect("summaries have string keys and finite numbers only");
+fn respond(
+    request: &HttpRequest,
+    app: &AppState,
+    body: &impl Serialize,
+    age_ms: i64,
+    source: Source,
+    until_ms: Option<i64>,
+) -> HttpResponse {
+    let body =
+        serde_json::to_vec(body).expect("summaries have string keys and finite numbers only");
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
     let unchanged = freshness::if_none_match(request.headers(), &etag);
-    let mut response = HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let mut response =
+        HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     let status = match source {
         Source::Memory => "facility-summary; hit; detail=memory",
         Source::Table => "facility-summary; fwd=request; detail=table",

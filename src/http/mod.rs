@@ -1,6 +1,6 @@
-//! The HTTP edge: the route table, one file a resource. What comes in is checked here once, and every error leaves as a problem document.
+//! The HTTP edge: the route table, one file a resource. What comes in is checked here once, and
+//! every error leaves as a problem document.
 
-pub mod app;
 pub mod cloudevents;
 pub mod event_data;
 pub mod events;
@@ -8,9 +8,9 @@ pub mod facilities;
 pub mod fields;
 pub mod freshness;
 pub mod health;
+pub mod instrumentation;
 pub mod json;
 pub mod listing;
-pub mod observe;
 pub mod openapi;
 pub mod parameters;
 pub mod percent;
@@ -18,6 +18,7 @@ pub mod problem;
 pub mod query;
 pub mod rebuilds;
 pub mod registrations;
+pub mod state;
 pub mod summaries;
 
 use actix_web::{
@@ -28,35 +29,67 @@ use actix_web::{
 };
 
 use self::{
-    app::App,
-    observe::{Watch, observed},
+    instrumentation::{Watch, observed},
     problem::Problem,
+    state::AppState,
 };
 
 /// The route table. The hot path stands first: routes are tried in order.
-pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<App>) {
-    let m = &Watch { metrics: app.metrics.clone(), draining: app.draining.clone(), refused: app.refused.clone() };
+pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
+    let m = &Watch {
+        metrics: app.metrics.clone(),
+        draining: app.draining.clone(),
+        refused: app.refused.clone(),
+    };
     config
-        .service(observed(m, "/v1/facilities/{facility_id}/summaries/{date}", |r| only(r, "GET, HEAD").route(read().to(summaries::one))))
-        .service(observed(m, "/v1/facilities/{facility_id}/summaries", |r| only(r, "GET, HEAD").route(read().to(listing::range))))
-        .service(observed(m, "/v1/facilities/{facility_id}/refresh", |r| only(r, "POST").route(web::post().to(summaries::refresh))))
-        .service(observed(m, "/v1/facilities/{facility_id}", |r| {
-            only(r, "GET, HEAD, PUT").route(read().to(facilities::one)).route(web::put().to(facilities::register))
+        .service(observed(m, "/v1/facilities/{facility_id}/summaries/{date}", |r| {
+            only(r, "GET, HEAD").route(read().to(summaries::one))
         }))
-        .service(observed(m, "/v1/facilities", |r| only(r, "GET, HEAD").route(read().to(facilities::list))))
-        .service(observed(m, "/v1/blood-banks/{blood_bank_id}", |r| only(r, "PUT").route(web::put().to(facilities::register_blood_bank))))
-        .service(observed(m, "/v1/summaries/{date}", |r| only(r, "GET, HEAD").route(read().to(listing::all))))
+        .service(observed(m, "/v1/facilities/{facility_id}/summaries", |r| {
+            only(r, "GET, HEAD").route(read().to(listing::range))
+        }))
+        .service(observed(m, "/v1/facilities/{facility_id}/refresh", |r| {
+            only(r, "POST").route(web::post().to(summaries::refresh))
+        }))
+        .service(observed(m, "/v1/facilities/{facility_id}", |r| {
+            only(r, "GET, HEAD, PUT")
+                .route(read().to(facilities::one))
+                .route(web::put().to(facilities::register))
+        }))
+        .service(observed(m, "/v1/facilities", |r| {
+            only(r, "GET, HEAD").route(read().to(facilities::list))
+        }))
+        .service(observed(m, "/v1/blood-banks/{blood_bank_id}", |r| {
+            only(r, "PUT").route(web::put().to(facilities::register_blood_bank))
+        }))
+        .service(observed(m, "/v1/summaries/{date}", |r| {
+            only(r, "GET, HEAD").route(read().to(listing::all))
+        }))
         .service(observed(m, "/v1/events", |r| only(r, "POST").route(web::post().to(events::post))))
-        .service(observed(m, "/v1/rebuild", |r| only(r, "POST").route(web::post().to(rebuilds::start))))
-        .service(observed(m, "/v1/runs/{run_id}", |r| only(r, "GET, HEAD").route(read().to(rebuilds::run))))
-        .service(observed(m, "/health/live", |r| only(r, "GET, HEAD").route(read().to(health::live))))
-        .service(observed(m, observe::READY, |r| only(r, "GET, HEAD").route(read().to(health::ready))))
-        .service(observed(m, "/metrics", |r| only(r, "GET, HEAD").route(read().to(health::metrics))))
-        .service(observed(m, "/openapi.json", |r| only(r, "GET, HEAD").route(read().to(openapi::document))))
+        .service(observed(m, "/v1/rebuild", |r| {
+            only(r, "POST").route(web::post().to(rebuilds::start))
+        }))
+        .service(observed(m, "/v1/runs/{run_id}", |r| {
+            only(r, "GET, HEAD").route(read().to(rebuilds::run))
+        }))
+        .service(observed(m, "/health/live", |r| {
+            only(r, "GET, HEAD").route(read().to(health::live))
+        }))
+        .service(observed(m, instrumentation::READY, |r| {
+            only(r, "GET, HEAD").route(read().to(health::ready))
+        }))
+        .service(observed(m, "/metrics", |r| {
+            only(r, "GET, HEAD").route(read().to(health::metrics))
+        }))
+        .service(observed(m, "/openapi.json", |r| {
+            only(r, "GET, HEAD").route(read().to(openapi::document))
+        }))
         .service(web::redirect("/", "/docs/"))
         .service(web::redirect("/docs", "/docs/"))
-        .service(observed(m, "/docs/{file:.*}", |r| only(r, "GET, HEAD").route(read().to(openapi::page))))
-        .default_service(observe::default_service(&app.metrics));
+        .service(observed(m, "/docs/{file:.*}", |r| {
+            only(r, "GET, HEAD").route(read().to(openapi::page))
+        }))
+        .default_service(instrumentation::default_service(&app.metrics));
 }
 
 fn read() -> actix_web::Route {

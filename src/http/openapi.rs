@@ -58,7 +58,12 @@ impl Modify for EveryOperation {
         for operation in document.paths.paths.values_mut().flat_map(operations) {
             let takes_body = operation.request_body.is_some();
             let common = [
-                ("400", "It cannot be read: an unknown or repeated query parameter, an id or a date that is none", true),
+                (
+                    "400",
+                    "It cannot be read: an unknown or repeated query parameter, an id or a date \
+                     that is none",
+                    true,
+                ),
                 ("405", "Another method than those of this path, which `Allow` lists", true),
                 ("408", "The body did not arrive in time", takes_body),
                 ("500", "A fault of the service; its log says more", true),
@@ -66,7 +71,11 @@ impl Modify for EveryOperation {
             for (status, what, _) in common.into_iter().filter(|(.., applies)| *applies) {
                 operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
                     let content = Content::new(Some(Ref::from_schema_name("Problem")));
-                    ResponseBuilder::new().description(what).content(problem::CONTENT_TYPE, content).build().into()
+                    ResponseBuilder::new()
+                        .description(what)
+                        .content(problem::CONTENT_TYPE, content)
+                        .build()
+                        .into()
                 });
             }
         }
@@ -79,7 +88,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// `/docs/`: the document as pages to read and try, with all that they need.
 pub async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+    static CONFIG: LazyLock<Arc<Config<'static>>> =
+        LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
     let name = request.match_info().get("file").unwrap_or_default();
     let Ok(Some(file)) = utoipa_swagger_ui::serve(name, CONFIG.clone()) else {
         return Err(Problem::not_found("There is no such page; /docs/ is the first one."));

@@ -1,5 +1,6 @@
-//! The query parameters of the resources that take some, each with its bounds. Unlike `query`, which reads any of them, this file knows
-//! what a number or a cursor has to be, so that a refusal says it.
+//! The query parameters of the resources that take some, each with its bounds. Unlike `query`,
+//! which reads any of them, this file knows what a number or a cursor has to be, so that a refusal
+//! says it.
 
 use std::fmt;
 
@@ -15,8 +16,16 @@ pub const MOST_DAYS: usize = 400;
 pub const MOST_ITEMS: usize = 500;
 
 /// The orders of a listing; with `-` the greatest first.
-pub const SORTS: [&str; 8] =
-    ["name", "-name", "total_stock", "-total_stock", "total_transferred", "-total_transferred", "total_requests", "-total_requests"];
+pub const SORTS: [&str; 8] = [
+    "name",
+    "-name",
+    "total_stock",
+    "-total_stock",
+    "total_transferred",
+    "-total_transferred",
+    "total_requests",
+    "-total_requests",
+];
 
 /// One of `SORTS`.
 pub type Sort = &'static str;
@@ -99,7 +108,8 @@ read_from_queries! {
     Refresh ["date"],
 }
 
-/// Opaque to clients: the id and the name of the first facility of the next page, which need not exist any more by then.
+/// Opaque to clients: the id and the name of the first facility of the next page, which need not
+/// exist any more by then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FacilityCursor {
     pub name: String,
@@ -110,13 +120,18 @@ impl FacilityCursor {
     /// Reads what `Display` wrote, and nothing else.
     fn read(text: &str) -> Option<Self> {
         let (id, name) = text.split_at_checked(32)?;
-        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f').then(|| char::from(byte).to_digit(16)).flatten();
+        let digit = |byte: u8| {
+            matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+                .then(|| char::from(byte).to_digit(16))
+                .flatten()
+        };
         let byte = |pair: &[u8]| match pair {
             [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
             _ => None,
         };
         let name = name.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
-        let id = id.bytes().all(|b| digit(b).is_some()).then(|| Uuid::try_parse(id).ok()).flatten()?;
+        let id =
+            id.bytes().all(|b| digit(b).is_some()).then(|| Uuid::try_parse(id).ok()).flatten()?;
         Some(FacilityCursor { name: String::from_utf8(name).ok()?, id })
     }
 }
@@ -169,7 +184,9 @@ fn facility<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, 
     query::value(deserializer, &rule, &A_CURSOR).map(Some)
 }
 
-fn name_and_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FacilityCursor>, D::Error> {
+fn name_and_id<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<FacilityCursor>, D::Error> {
     query::value(deserializer, &FacilityCursor::read, &A_CURSOR).map(Some)
 }
 
@@ -180,25 +197,39 @@ mod tests {
     #[test]
     fn a_refusal_names_the_bounds_of_its_resource_and_not_those_of_a_type() {
         let refusal = |read: Result<(), Problem>| read.unwrap_err().detail().to_owned();
-        for value in ["5.0", "", "0", "-1", "501", "99999999999999999999999", "five", "0x5", "5%20"] {
+        for value in ["5.0", "", "0", "-1", "501", "99999999999999999999999", "five", "0x5", "5%20"]
+        {
             let shown = value.replace("%20", " ");
-            let want = format!("The query parameter `limit` is \"{shown}\"; expected a whole number from 1 to ");
+            let want = format!(
+                "The query parameter `limit` is \"{shown}\"; expected a whole number from 1 to "
+            );
             let query = format!("limit={value}");
             assert_eq!(refusal(Facilities::read(&query).map(drop)), format!("{want}500."));
             assert_eq!(refusal(Listing::read(&query).map(drop)), format!("{want}500."));
             assert_eq!(refusal(Range::read(&query).map(drop)), format!("{want}400."));
         }
         for value in ["", "-1", "two", "9223372036854775808"] {
-            let want = format!("The query parameter `min_version` is \"{value}\"; expected a whole number from 0.");
+            let want = format!(
+                "The query parameter `min_version` is \"{value}\"; expected a whole number from 0."
+            );
             assert_eq!(refusal(OneDay::read(&format!("min_version={value}")).map(drop)), want);
         }
         for value in ["zz", "", "{0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d}", "0b6c8f0e54f1"] {
-            let want = format!("The query parameter `cursor` is \"{value}\"; expected the next_cursor of the page before.");
+            let want = format!(
+                "The query parameter `cursor` is \"{value}\"; expected the next_cursor of the \
+                 page before."
+            );
             assert_eq!(refusal(Listing::read(&format!("cursor={value}")).map(drop)), want);
             assert_eq!(refusal(Facilities::read(&format!("cursor={value}")).map(drop)), want);
         }
-        assert!(refusal(Listing::read("sort=size").map(drop)).contains("`sort` is \"size\"; expected one of name, -name, total_stock, "));
-        assert!(refusal(Refresh::read("date=today").map(drop)).contains("`date` is \"today\"; expected a calendar date"));
+        assert!(
+            refusal(Listing::read("sort=size").map(drop))
+                .contains("`sort` is \"size\"; expected one of name, -name, total_stock, ")
+        );
+        assert!(
+            refusal(Refresh::read("date=today").map(drop))
+                .contains("`date` is \"today\"; expected a calendar date")
+        );
     }
 
     #[test]
@@ -206,7 +237,10 @@ mod tests {
         assert_eq!(OneDay::read(""), Ok(OneDay { min_version: 0 }));
         assert_eq!(Range::read(""), Ok(Range { from: None, to: None, limit: 400, cursor: None }));
         assert_eq!(Listing::read("&"), Ok(Listing { limit: 100, cursor: None, sort: "name" }));
-        assert_eq!(Facilities::read("q="), Ok(Facilities { q: Some(String::new()), limit: 100, cursor: None }));
+        assert_eq!(
+            Facilities::read("q="),
+            Ok(Facilities { q: Some(String::new()), limit: 100, cursor: None })
+        );
     }
 
     #[test]
@@ -214,7 +248,13 @@ mod tests {
         let cursor = FacilityCursor { name: "Łódź 2".into(), id: Uuid::from_u128(7) };
         let text = cursor.to_string();
         assert_eq!(FacilityCursor::read(&text), Some(cursor));
-        for wrong in [text.to_uppercase(), text[..31].to_owned(), format!("{text}+1"), format!("{text}f"), format!("{text}ff")] {
+        for wrong in [
+            text.to_uppercase(),
+            text[..31].to_owned(),
+            format!("{text}+1"),
+            format!("{text}f"),
+            format!("{text}ff"),
+        ] {
             assert_eq!(FacilityCursor::read(&wrong), None, "{wrong}");
         }
     }

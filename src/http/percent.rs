@@ -13,13 +13,17 @@ pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static 
         decoded.push(match byte {
             b'%' => {
                 let (high, low) = (bytes.next().and_then(hex), bytes.next().and_then(hex));
-                high.zip(low).map(|(high, low)| high << 4 | low).ok_or("a % needs two hexadecimal digits behind it")?
+                high.zip(low)
+                    .map(|(high, low)| high << 4 | low)
+                    .ok_or("a % needs two hexadecimal digits behind it")?
             }
             b'+' if plus_is_space => b' ',
             byte => byte,
         });
     }
-    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| "the percent-encoded bytes are not UTF-8")
+    String::from_utf8(decoded)
+        .map(Cow::Owned)
+        .map_err(|_| "the percent-encoded bytes are not UTF-8")
 }
 
 fn hex(byte: u8) -> Option<u8> {

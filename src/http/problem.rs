@@ -1,5 +1,5 @@
-//! The one place where errors become HTTP: RFC 9457 problem documents. What the database said goes to the log (`observe.rs`
-//! writes it), never to a client.
+//! The one place where errors become HTTP: RFC 9457 problem documents. What the database said goes
+//! to the log (`observe.rs` writes it), never to a client.
 
 use std::fmt;
 
@@ -15,7 +15,8 @@ use crate::store::StoreError;
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// An error as a client sees it. The `type` is always `about:blank`: the status says what kind it is, `detail` and `errors` the rest.
+/// An error as a client sees it. The `type` is always `about:blank`: the status says what kind it
+/// is, `detail` and `errors` the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: the problem is what the status says.
@@ -54,7 +55,8 @@ enum Header {
 /// One fault in what was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Fault {
-    /// RFC 6901 pointer into the body as it was sent; empty for the whole body, and for a header, which `detail` then names.
+    /// RFC 6901 pointer into the body as it was sent; empty for the whole body, and for a header,
+    /// which `detail` then names.
     #[schema(example = "/3/data/quantity")]
     pub pointer: String,
     #[schema(example = "expected a whole number from 0 to 2147483647, got -3")]
@@ -90,7 +92,10 @@ impl Problem {
     }
 
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("This resource answers {allow} only."));
+        let problem = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("This resource answers {allow} only."),
+        );
         Problem { header: Some(Header::Allow(allow)), ..problem }
     }
 
@@ -120,7 +125,10 @@ impl Problem {
 
     /// 500. Says nothing of the cause: that is in the log.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The service failed on this request. Its log says why.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The service failed on this request. Its log says why.",
+        )
     }
 
     /// 503 with `Retry-After`.
@@ -129,7 +137,8 @@ impl Problem {
         Problem { header: Some(Header::RetryAfterSeconds(retry_after_seconds)), ..problem }
     }
 
-    /// 504: what was asked for could not be had in time, or not without going further than the request allowed.
+    /// 504: what was asked for could not be had in time, or not without going further than the
+    /// request allowed.
     pub fn gateway_timeout(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
     }
@@ -160,26 +169,39 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let problem = match &error {
-            StoreError::Unavailable(_) => {
-                Problem::unavailable("The database cannot be reached. Nothing was changed; try again shortly.", 2)
-            }
-            StoreError::InDoubt(_) => Problem::unavailable(
-                "The database was lost at the last moment, and whether this request was applied is not known. Send it again: once more does no harm.",
+            StoreError::Unavailable(_) => Problem::unavailable(
+                "The database cannot be reached. Nothing was changed; try again shortly.",
                 2,
             ),
-            StoreError::Locked(_) => Problem::unavailable("Another program holds a lock on what this request needs; try again shortly.", 1),
-            StoreError::Conflict => Problem::unavailable("Other writes kept interfering with this request; try again shortly.", 1),
-            StoreError::Full(_) => {
-                Problem::unavailable("The database cannot write at the moment. Nothing was changed; try again later.", 30)
-            }
-            StoreError::Internal(_) => {
-                Problem::unavailable("The database failed at this request. Nothing was changed; try again later.", 30)
-            }
+            StoreError::InDoubt(_) => Problem::unavailable(
+                "The database was lost at the last moment, and whether this request was applied \
+                 is not known. Send it again: once more does no harm.",
+                2,
+            ),
+            StoreError::Locked(_) => Problem::unavailable(
+                "Another program holds a lock on what this request needs; try again shortly.",
+                1,
+            ),
+            StoreError::Conflict => Problem::unavailable(
+                "Other writes kept interfering with this request; try again shortly.",
+                1,
+            ),
+            StoreError::Full(_) => Problem::unavailable(
+                "The database cannot write at the moment. Nothing was changed; try again later.",
+                30,
+            ),
+            StoreError::Internal(_) => Problem::unavailable(
+                "The database failed at this request. Nothing was changed; try again later.",
+                30,
+            ),
             StoreError::Refused(_) => {
-                let detail = "A value is out of range, or refers to something that is not registered. Nothing was changed.";
+                let detail = "A value is out of range, or refers to something that is not \
+                              registered. Nothing was changed.";
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             }
-            StoreError::Migration(_) | StoreError::Unreadable(_) | StoreError::Failed(_) => Problem::internal(),
+            StoreError::Migration(_) | StoreError::Unreadable(_) | StoreError::Failed(_) => {
+                Problem::internal()
+            }
         };
         problem.caused_by(&error)
     }
@@ -189,9 +211,15 @@ impl From<StoreError> for Problem {
 impl From<PayloadError> for Problem {
     fn from(error: PayloadError) -> Self {
         match error {
-            PayloadError::Overflow => Problem::too_large("The body is larger than the service takes (setting server.max_body)."),
-            PayloadError::EncodingCorrupted => Problem::bad_request("The body is not in the encoding that its Content-Encoding names."),
-            PayloadError::UnknownLength => Problem::bad_request("The length of the body cannot be read from its Content-Length."),
+            PayloadError::Overflow => Problem::too_large(
+                "The body is larger than the service takes (setting server.max_body).",
+            ),
+            PayloadError::EncodingCorrupted => Problem::bad_request(
+                "The body is not in the encoding that its Content-Encoding names.",
+            ),
+            PayloadError::UnknownLength => Problem::bad_request(
+                "The length of the body cannot be read from its Content-Length.",
+            ),
             _ => Problem::bad_request("The body ended before it was complete."),
         }
     }
@@ -216,11 +244,14 @@ impl ResponseError for Problem {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.header {
             Some(Header::Allow(methods)) => response.insert_header((header::ALLOW, methods)),
-            Some(Header::RetryAfterSeconds(seconds)) => response.insert_header((header::RETRY_AFTER, seconds)),
+            Some(Header::RetryAfterSeconds(seconds)) => {
+                response.insert_header((header::RETRY_AFTER, seconds))
+            }
             None => &mut response,
         };
         if matches!(self.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
-            // The rest of the body is not waited for, so what comes after it on this connection cannot be told from it.
+            // The rest of the body is not waited for, so what comes after it on this connection
+            // cannot be told from it.
             response.force_close();
         }
         let body = serde_json::to_vec(self).expect("a problem has string keys only");
@@ -244,7 +275,8 @@ mod tests {
     async fn sent(problem: Problem) -> (u16, Option<String>, serde_json::Value) {
         let response = problem.error_response();
         assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), CONTENT_TYPE);
-        let retry = response.headers().get(header::RETRY_AFTER).map(|v| v.to_str().unwrap().to_owned());
+        let retry =
+            response.headers().get(header::RETRY_AFTER).map(|v| v.to_str().unwrap().to_owned());
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body()).await.ok().unwrap();
         (status, retry, serde_json::from_slice(&body).unwrap())
@@ -252,7 +284,8 @@ mod tests {
 
     #[actix_web::test]
     async fn a_problem_has_the_five_members_of_rfc_9457_and_no_more() {
-        let fault = Fault { pointer: "/data/quantity".into(), detail: "expected a whole number".into() };
+        let fault =
+            Fault { pointer: "/data/quantity".into(), detail: "expected a whole number".into() };
         let (status, retry, body) = sent(Problem::invalid(vec![fault])).await;
         assert_eq!((status, retry), (422, None));
         assert_eq!(
@@ -280,7 +313,10 @@ mod tests {
         ] {
             let (status, retry_after, body) = sent(error.into()).await;
             assert_eq!((status, retry_after.is_some()), (want, retry));
-            assert!(!body.to_string().contains("10.0.0.7") && !body.to_string().contains("relation"), "{body}");
+            assert!(
+                !body.to_string().contains("10.0.0.7") && !body.to_string().contains("relation"),
+                "{body}"
+            );
         }
     }
 

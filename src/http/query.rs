@@ -1,35 +1,47 @@
-//! Query strings, read strictly: an unknown, repeated or unreadable parameter is a 400 that names it. A misspelt filter that is
-//! quietly ignored shows figures that nobody asked for.
+//! Query strings, read strictly: an unknown, repeated or unreadable parameter is a 400 that names
+//! it. A misspelt filter that is quietly ignored shows figures that nobody asked for.
 
 use std::fmt;
 
 use jiff::civil::Date;
 use serde::{
-    de::{self, DeserializeOwned, Deserializer, IgnoredAny, IntoDeserializer, Visitor, value::MapDeserializer},
+    de::{
+        self, DeserializeOwned, Deserializer, IgnoredAny, IntoDeserializer, Visitor,
+        value::MapDeserializer,
+    },
     forward_to_deserialize_any,
 };
 
 use super::{fields, json::Shown, percent, problem::Problem};
 
-/// Reads `query` (without its `?`) into `T`, whose fields bear the names in `known`. Lists are separated by commas. 400 otherwise.
+/// Reads `query` (without its `?`) into `T`, whose fields bear the names in `known`. Lists are
+/// separated by commas. 400 otherwise.
 pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Problem> {
     let mut params: Vec<(String, Param)> = Vec::new();
     for part in query.split('&').filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let decode = |text| percent::decode(text, true).map(|decoded| decoded.into_owned());
-        let name =
-            decode(name).map_err(|wrong| Problem::bad_request(format!("The query parameter {} cannot be read: {wrong}.", Shown(name))))?;
+        let name = decode(name).map_err(|wrong| {
+            Problem::bad_request(format!(
+                "The query parameter {} cannot be read: {wrong}.",
+                Shown(name)
+            ))
+        })?;
         if !known.contains(&name.as_str()) {
             return Err(unknown(&name, known));
         }
         if params.iter().any(|(other, _)| *other == name) {
-            return Err(Problem::bad_request(format!("The query parameter `{name}` was sent twice; expected it once.")));
+            return Err(Problem::bad_request(format!(
+                "The query parameter `{name}` was sent twice; expected it once."
+            )));
         }
-        let value =
-            decode(value).map_err(|wrong| Problem::bad_request(format!("The query parameter `{name}` cannot be read: {wrong}.")))?;
+        let value = decode(value).map_err(|wrong| {
+            Problem::bad_request(format!("The query parameter `{name}` cannot be read: {wrong}."))
+        })?;
         params.push((name.clone(), Param { name, value }));
     }
-    T::deserialize(MapDeserializer::new(params.into_iter())).map_err(|wrong| Problem::bad_request(wrong.to_string()))
+    T::deserialize(MapDeserializer::new(params.into_iter()))
+        .map_err(|wrong| Problem::bad_request(wrong.to_string()))
 }
 
 /// For resources that take no parameters: 400 for any.
@@ -37,17 +49,20 @@ pub fn none(query: &str) -> Result<(), Problem> {
     parse::<IgnoredAny>(query, &[]).map(drop)
 }
 
-/// 400 for a value that is well-formed, but not one that the parameter takes; `expected` continues "expected …".
+/// 400 for a value that is well-formed, but not one that the parameter takes; `expected` continues
+/// "expected …".
 pub fn invalid(name: &str, value: impl fmt::Display, expected: impl fmt::Display) -> Problem {
     Problem::bad_request(wrong_value(name, &value.to_string(), expected))
 }
 
-/// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: `YYYY-MM-DD` in the years 1900 to 2199.
+/// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: `YYYY-MM-DD` in
+/// the years 1900 to 2199.
 pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
     value(deserializer, &fields::parse_date, &"a calendar date such as 2026-11-21").map(Some)
 }
 
-/// A value that `read` takes; of another, the refusal says that `expected` would be right. For `deserialize_with` functions.
+/// A value that `read` takes; of another, the refusal says that `expected` would be right. For
+/// `deserialize_with` functions.
 pub fn value<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     read: &dyn Fn(&str) -> Option<T>,
@@ -82,7 +97,9 @@ fn unknown(name: &str, known: &[&str]) -> Problem {
     let name = Shown(name);
     Problem::bad_request(match known {
         [] => format!("The query parameter {name} is unknown; this resource takes none."),
-        known => format!("The query parameter {name} is unknown; known here: {}.", known.join(", ")),
+        known => {
+            format!("The query parameter {name} is unknown; known here: {}.", known.join(", "))
+        }
     })
 }
 
@@ -102,7 +119,10 @@ impl Wrong {
         let (name, value) = (&param.name, &param.value);
         Wrong::Told(match self {
             Wrong::Expected(expected) => wrong_value(name, value, expected),
-            Wrong::Because(reason) => format!("The query parameter `{name}` is {}, which cannot be read: {reason}.", Shown(value)),
+            Wrong::Because(reason) => format!(
+                "The query parameter `{name}` is {}, which cannot be read: {reason}.",
+                Shown(value)
+            ),
             Wrong::Told(sentence) => sentence,
         })
     }
@@ -146,8 +166,14 @@ struct Param {
 }
 
 impl Param {
-    fn number<N: std::str::FromStr>(&self, least: impl fmt::Display, most: impl fmt::Display) -> Result<N, Wrong> {
-        self.value.parse().map_err(|_| Wrong::Expected(format!("a whole number from {least} to {most}")).of(self))
+    fn number<N: std::str::FromStr>(
+        &self,
+        least: impl fmt::Display,
+        most: impl fmt::Display,
+    ) -> Result<N, Wrong> {
+        self.value
+            .parse()
+            .map_err(|_| Wrong::Expected(format!("a whole number from {least} to {most}")).of(self))
     }
 }
 
@@ -197,7 +223,11 @@ impl<'de> Deserializer<'de> for Param {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -212,7 +242,10 @@ impl<'de> Deserializer<'de> for Param {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        let parts = self.value.split(',').map(|part| Param { name: self.name.clone(), value: part.to_owned() });
+        let parts = self
+            .value
+            .split(',')
+            .map(|part| Param { name: self.name.clone(), value: part.to_owned() });
         visitor.visit_seq(de::value::SeqDeserializer::new(parts))
     }
 
@@ -254,10 +287,21 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_typed() {
-        let query = read("q=%C5%81%C3%B3d%C5%BA+2&limit=500&&sort=-total_stock&metric=stock,requests&from=2026-11-21").unwrap();
+        let query = read(
+            "q=%C5%81%C3%B3d%C5%BA+2&limit=500&&sort=-total_stock&metric=stock,requests&\
+             from=2026-11-21",
+        )
+        .unwrap();
         let metric = vec!["stock".to_owned(), "requests".to_owned()];
         let from = Some(jiff::civil::date(2026, 11, 21));
-        let want = Query { q: Some("Łódź 2".into()), limit: Some(500), sort: Some(Sort::StockFirst), metric, from, ..Query::default() };
+        let want = Query {
+            q: Some("Łódź 2".into()),
+            limit: Some(500),
+            sort: Some(Sort::StockFirst),
+            metric,
+            from,
+            ..Query::default()
+        };
         assert_eq!(query, want);
         assert_eq!(read("").unwrap(), Query::default());
         assert_eq!(read("q").unwrap().q.as_deref(), Some(""));
@@ -273,7 +317,10 @@ mod tests {
             ("limit=99999999999", &["`limit` is \"99999999999\""]),
             ("limit=", &["`limit` is \"\""]),
             ("sort=size", &["`sort` is \"size\"", "one of name, -total_stock"]),
-            ("from=21.11.2026", &["`from` is \"21.11.2026\"; expected a calendar date such as 2026-11-21"]),
+            (
+                "from=21.11.2026",
+                &["`from` is \"21.11.2026\"; expected a calendar date such as 2026-11-21"],
+            ),
             ("raw=7", &["`raw` is \"7\"", "UUID"]),
             ("q=%zz", &["`q` cannot be read", "hexadecimal"]),
             ("q=%ff", &["`q` cannot be read", "UTF-8"]),
@@ -283,7 +330,11 @@ mod tests {
         ] {
             let problem = read(query).unwrap_err();
             assert_eq!(problem.status(), 400, "{query}");
-            assert!(words.iter().all(|word| problem.detail().contains(word)), "{query}: {}", problem.detail());
+            assert!(
+                words.iter().all(|word| problem.detail().contains(word)),
+                "{query}: {}",
+                problem.detail()
+            );
         }
     }
 
@@ -300,6 +351,9 @@ mod tests {
             #[expect(dead_code)]
             at: String,
         }
-        assert_eq!(parse::<Required>("", &["at"]).unwrap_err().detail(), "The query parameter `at` is missing.");
+        assert_eq!(
+            parse::<Required>("", &["at"]).unwrap_err().detail(),
+            "The query parameter `at` is missing."
+        );
     }
 }

@@ -5,9 +5,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    app::{App, path_id},
     problem::Problem,
     query,
+    state::{AppState, path_id},
 };
 use crate::{domain::summary::rfc3339, store::JobRun};
 
@@ -16,7 +16,8 @@ use crate::{domain::summary::rfc3339, store::JobRun};
 pub struct Run {
     pub run_id: Uuid,
     pub job: String,
-    /// `waiting` (until a replica takes it up, or again after it was given back), `running`, `done` or `failed`.
+    /// `waiting` (until a replica takes it up, or again after it was given back), `running`,
+    /// `done` or `failed`.
     pub state: String,
     #[schema(format = DateTime)]
     pub started_at: String,
@@ -32,7 +33,8 @@ pub struct Run {
     pub error: Option<String>,
 }
 
-/// Starts a rebuild of every day of every facility, as soon as no other one runs. One that waits for its turn is answered again.
+/// Starts a rebuild of every day of every facility, as soon as no other one runs. One that waits
+/// for its turn is answered again.
 #[utoipa::path(
     post, path = "/v1/rebuild", tag = "write", operation_id = "rebuild",
     responses(
@@ -40,11 +42,13 @@ pub struct Run {
         (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn start(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn start(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let rebuild = app.rebuild.clone();
     let run = app.detached(async move { rebuild.request().await }).await?;
-    Ok(HttpResponse::Accepted().insert_header((header::LOCATION, format!("/v1/runs/{}", run.id))).json(shown(run)))
+    Ok(HttpResponse::Accepted()
+        .insert_header((header::LOCATION, format!("/v1/runs/{}", run.id)))
+        .json(shown(run)))
 }
 
 /// A run's progress.
@@ -55,14 +59,13 @@ pub async fn start(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
         (status = 404, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn run(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn run(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let id = path_id(&request, "run_id")?;
     let store = app.store.clone();
-    let run = app
-        .detached(async move { store.job_run(id).await })
-        .await?
-        .ok_or_else(|| Problem::not_found(format!("There is no run {id}; runs are kept for a week.")))?;
+    let run = app.detached(async move { store.job_run(id).await }).await?.ok_or_else(|| {
+        Problem::not_found(format!("There is no run {id}; runs are kept for a week."))
+    })?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shown(run)))
 }
 

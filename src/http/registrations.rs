@@ -1,4 +1,5 @@
-//! The bodies of `PUT /v1/facilities/{id}` and `PUT /v1/blood-banks/{id}`, read as the statements that an event would make.
+//! The bodies of `PUT /v1/facilities/{id}` and `PUT /v1/blood-banks/{id}`, read as the statements
+//! that an event would make.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -33,12 +34,22 @@ pub struct BloodBankRegistration {
 }
 
 /// The facility `id` as it is from `time_ms` on. 400, 415 or 422 as for events.
-pub fn facility(id: Uuid, time_ms: i64, content_type: Option<&str>, body: &[u8]) -> Result<Statement, Problem> {
+pub fn facility(
+    id: Uuid,
+    time_ms: i64,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<Statement, Problem> {
     statement(Kind::Facility, id, time_ms, content_type, body, event_data::facility)
 }
 
 /// The blood bank `id` as it is from `time_ms` on. 400, 415 or 422 as for events.
-pub fn blood_bank(id: Uuid, time_ms: i64, content_type: Option<&str>, body: &[u8]) -> Result<Statement, Problem> {
+pub fn blood_bank(
+    id: Uuid,
+    time_ms: i64,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<Statement, Problem> {
     statement(Kind::BloodBank, id, time_ms, content_type, body, event_data::blood_bank)
 }
 
@@ -52,14 +63,17 @@ fn statement(
 ) -> Result<Statement, Problem> {
     require_json(content_type)?;
     let body = json::parse(body)?;
-    let object = fields::object_of(&body, "", "a JSON object").map_err(|fault| Problem::invalid(vec![fault]))?;
+    let object = fields::object_of(&body, "", "a JSON object")
+        .map_err(|fault| Problem::invalid(vec![fault]))?;
     let mut faults = Faults::default();
     let mut f = Fields::new(object, Place::Body(String::new()), &mut faults);
     let entity = read(&mut f);
     f.finish();
     let faults = faults.into_list("");
     match entity {
-        Some(_) if faults.is_empty() => Ok(Statement { kind, id, record: Record { event_time_ms, entity } }),
+        Some(_) if faults.is_empty() => {
+            Ok(Statement { kind, id, record: Record { event_time_ms, entity } })
+        }
         _ => Err(Problem::invalid(faults)),
     }
 }
@@ -73,23 +87,43 @@ mod tests {
 
     #[test]
     fn a_registration_states_what_the_event_of_the_same_fields_states() {
-        let statement = facility(ID, 5, JSON, br#"{"name": " North ", "timezone": "europe/warsaw"}"#).unwrap();
+        let statement =
+            facility(ID, 5, JSON, br#"{"name": " North ", "timezone": "europe/warsaw"}"#).unwrap();
         let entity = Entity::Facility { name: "North".into(), timezone: "Europe/Warsaw".into() };
-        assert_eq!(statement, Statement { kind: Kind::Facility, id: ID, record: Record { event_time_ms: 5, entity: Some(entity) } });
+        assert_eq!(
+            statement,
+            Statement {
+                kind: Kind::Facility,
+                id: ID,
+                record: Record { event_time_ms: 5, entity: Some(entity) }
+            }
+        );
         let bank = format!(r#"{{"name": "Ward", "facility_id": "{ID}"}}"#);
         let statement = blood_bank(ID, 5, JSON, bank.as_bytes()).unwrap();
-        assert_eq!(statement.record.entity, Some(Entity::BloodBank { facility_id: ID, name: "Ward".into() }));
+        assert_eq!(
+            statement.record.entity,
+            Some(Entity::BloodBank { facility_id: ID, name: "Ward".into() })
+        );
     }
 
     #[test]
     fn all_faults_of_a_registration_are_named() {
         let problem = facility(ID, 5, JSON, br#"{"name": "", "zone": "UTC"}"#).unwrap_err();
-        let pointers: Vec<&str> = problem.errors().iter().map(|fault| fault.pointer.as_str()).collect();
-        assert_eq!((problem.status().as_u16(), pointers), (422, vec!["/name", "/timezone", "/zone"]));
+        let pointers: Vec<&str> =
+            problem.errors().iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(
+            (problem.status().as_u16(), pointers),
+            (422, vec!["/name", "/timezone", "/zone"])
+        );
         let unknown: Vec<String> = (0..1000).map(|i| format!("\"f{i}\": {i}")).collect();
-        let problem = facility(ID, 5, JSON, format!("{{{}}}", unknown.join(", ")).as_bytes()).unwrap_err();
-        let last = problem.errors().last().map(|fault| (fault.pointer.as_str(), fault.detail.as_str()));
-        assert_eq!((problem.errors().len(), last), (21, Some(("", "has 982 more faults, here or beside it"))));
+        let problem =
+            facility(ID, 5, JSON, format!("{{{}}}", unknown.join(", ")).as_bytes()).unwrap_err();
+        let last =
+            problem.errors().last().map(|fault| (fault.pointer.as_str(), fault.detail.as_str()));
+        assert_eq!(
+            (problem.errors().len(), last),
+            (21, Some(("", "has 982 more faults, here or beside it")))
+        );
         assert_eq!(facility(ID, 5, JSON, b"[]").unwrap_err().status(), 422);
         assert_eq!(facility(ID, 5, JSON, b"{").unwrap_err().status(), 400);
         assert_eq!(facility(ID, 5, Some("text/plain"), b"{}").unwrap_err().status(), 415);

@@ -14,13 +14,13 @@ use jiff::civil::Date;
 use tracing::Instrument;
 
 use super::{
-    app::{App, Known},
     fields,
     freshness::{self, Encoding},
+    instrumentation::request_id,
     json::Shown,
-    observe::request_id,
     parameters,
     problem::Problem,
+    state::{AppState, Known},
 };
 use crate::{
     cache::memory::Entry,
@@ -31,9 +31,9 @@ use crate::{
     },
     metrics::Trigger,
     service::{
-        answer::{Answer, Forward, Outcome, ReadError, Tier, Wish},
+        answer::{Answer, Forward, FreshnessRequest, Outcome, ReadError, Tier},
         directory::Located,
-        flights::Flights,
+        refresh_coalescer::RefreshCoalescer,
     },
 };
 
@@ -63,10 +63,11 @@ const STALE_WHILE_REVALIDATE_SECONDS: i64 = 30;
         (status = 504, body = Problem, content_type = "application/problem+json", description = "`only-if-cached`, and nothing fresh enough in memory or Redis"),
     )
 )]
-pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
-    let wish = wish(&request, &app)?;
-    let known = if wish.min_version > 0 { Known::Exactly } else { Known::Of(wish.max_age_ms) };
+    let requested = requested(&request, &app)?;
+    let known =
+        if requested.min_version > 0 { Known::Exactly } else { Known::Of(requested.max_age_ms) };
     let mut located = app.facility(&request, known).await?;
     let now_ms = app.clock.now_ms();
     let (day, until_ms) = match asked_day(&request, &located.facility, now_ms) {
@@ -76,29 +77,31 @@ pub async fn one(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, P
         }
         asked => asked?,
     };
-    if let Some(answer) = app.reads.read_memory(&located, &day, &wish, now_ms) {
+    if let Some(answer) = app.reads.read_memory(&located, &day, &requested, now_ms) {
         tracing::debug!(facility_id = %located.facility.id, date = %day.date, outcome = "fresh", tier = "memory", age_seconds = answer.age_ms / 1000, "summary read");
         let response = respond(&request, &app, &answer, now_ms, until_ms);
         app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
         return Ok(response);
     }
-    // In a box of its own: whatever a handler may once hold is moved about for every request, hits included.
-    Box::pin(past_memory(request, app, located, day, until_ms, wish, started)).await
+    // In a box of its own: whatever a handler may once hold is moved about for every request, hits
+    // included.
+    Box::pin(past_memory(request, app, located, day, until_ms, requested, started)).await
 }
 
 /// The rungs below memory; those below Redis in a task that outlives its reader.
 async fn past_memory(
     request: HttpRequest,
-    app: Data<App>,
+    app: Data<AppState>,
     mut located: Located,
     mut day: Day,
     mut until_ms: Option<i64>,
-    wish: Wish,
+    requested: FreshnessRequest,
     started: Instant,
 ) -> Result<HttpResponse, Problem> {
     let id = request_id(&request);
-    // Here, and not away from the worker: two changes of thread would cost more than the round trip.
-    let found = match app.reads.read_redis(&located, &day, &wish).await {
+    // Here, and not away from the worker: two changes of thread would cost more than the round
+    // trip.
+    let found = match app.reads.read_redis(&located, &day, &requested).await {
         Ok(answer) => {
             tracing::debug!(facility_id = %located.facility.id, date = %day.date, outcome = "fresh", tier = "redis", age_seconds = answer.age_ms / 1000, "summary read");
             let response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
@@ -110,13 +113,16 @@ async fn past_memory(
     let answer = loop {
         let span = tracing::info_span!("read", request_id = ?id);
         let (reads, asked, found) = (app.reads.clone(), located.clone(), found.clone());
-        let reading = async move { reads.read(&asked, day, &wish, found).await }.instrument(span);
+        let reading =
+            async move { reads.read(&asked, day, &requested, found).await }.instrument(span);
         match app.detached(reading).await {
             Err(ReadError::Moved) => {
                 located = app.facility(&request, Known::Exactly).await?;
                 (day, until_ms) = asked_day(&request, &located.facility, app.clock.now_ms())?;
             }
-            result => break result.map_err(|error| read_problem(error, &located.facility, day.date))?,
+            result => {
+                break result.map_err(|error| read_problem(error, &located.facility, day.date))?;
+            }
         }
     };
     let mut response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
@@ -126,27 +132,44 @@ async fn past_memory(
 }
 
 /// The day that the path names, in the facility's zone, and for `today` when that ends.
-fn asked_day(request: &HttpRequest, facility: &Facility, now_ms: i64) -> Result<(Day, Option<i64>), Problem> {
+fn asked_day(
+    request: &HttpRequest,
+    facility: &Facility,
+    now_ms: i64,
+) -> Result<(Day, Option<i64>), Problem> {
     let text = request.match_info().get("date").unwrap_or_default();
     let today = facility.zone.today(now_ms);
-    if text == "today" { Ok((today, Some(today.end_ms))) } else { Ok((begun_day(facility, text, &today)?, None)) }
+    if text == "today" {
+        Ok((today, Some(today.end_ms)))
+    } else {
+        Ok((begun_day(facility, text, &today)?, None))
+    }
 }
 
 /// The day of that name, if it exists in the facility's zone and has begun.
 pub(super) fn begun_day(facility: &Facility, text: &str, today: &Day) -> Result<Day, Problem> {
-    let date = fields::parse_date(text)
-        .ok_or_else(|| Problem::bad_request(format!("The date {} cannot be read; expected YYYY-MM-DD or today.", Shown(text))))?;
+    let date = fields::parse_date(text).ok_or_else(|| {
+        Problem::bad_request(format!(
+            "The date {} cannot be read; expected YYYY-MM-DD or today.",
+            Shown(text)
+        ))
+    })?;
     if date == today.date {
         return Ok(*today);
     }
     if date > today.date {
-        return Err(Problem::not_found(format!("{date} has not begun in {}; today is {} there.", facility.zone.name, today.date)));
+        return Err(Problem::not_found(format!(
+            "{date} has not begun in {}; today is {} there.",
+            facility.zone.name, today.date
+        )));
     }
-    Day::named(&facility.zone.tz, date).ok_or_else(|| Problem::not_found(format!("There was no {date} in {}.", facility.zone.name)))
+    Day::named(&facility.zone.tz, date).ok_or_else(|| {
+        Problem::not_found(format!("There was no {date} in {}.", facility.zone.name))
+    })
 }
 
 /// What the request says about freshness.
-fn wish(request: &HttpRequest, app: &App) -> Result<Wish, Problem> {
+fn requested(request: &HttpRequest, app: &AppState) -> Result<FreshnessRequest, Problem> {
     let min_version = match request.query_string() {
         "" => 0,
         text => parameters::OneDay::read(text)?.min_version,
@@ -155,10 +178,14 @@ fn wish(request: &HttpRequest, app: &App) -> Result<Wish, Problem> {
 }
 
 /// What the request's headers say about freshness.
-pub(super) fn freshness_wish(request: &HttpRequest, app: &App, min_version: i64) -> Wish {
+pub(super) fn freshness_wish(
+    request: &HttpRequest,
+    app: &AppState,
+    min_version: i64,
+) -> FreshnessRequest {
     let directives = freshness::directives(request.headers());
     let ms = |d: std::time::Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-    Wish {
+    FreshnessRequest {
         max_age_ms: ms(directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age())),
         explicit: directives.max_age.is_some(),
         max_stale_ms: directives.max_stale.map(|limit| limit.map_or(i64::MAX, ms)),
@@ -169,27 +196,44 @@ pub(super) fn freshness_wish(request: &HttpRequest, app: &App, min_version: i64)
 
 pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) -> Problem {
     match error {
-        ReadError::NotFound => {
-            Problem::not_found(format!("There is no {date} at facility {}: it has not begun, or the facility was removed.", facility.id))
+        ReadError::NotFound => Problem::not_found(format!(
+            "There is no {date} at facility {}: it has not begun, or the facility was removed.",
+            facility.id
+        )),
+        ReadError::NotCached => Problem::gateway_timeout(
+            "The request said only-if-cached, and neither memory nor Redis holds anything fresh \
+             enough.",
+        ),
+        ReadError::Unavailable => Problem::unavailable(
+            "The source cannot be asked now, and nothing held is fresh enough for this request.",
+            2,
+        ),
+        ReadError::Moved => Problem::unavailable(
+            "The facility was moved to another time zone meanwhile; ask again.",
+            1,
+        ),
+        ReadError::VersionNotReached => {
+            Problem::unavailable("The version asked for by min_version was not reached in time.", 1)
         }
-        ReadError::NotCached => {
-            Problem::gateway_timeout("The request said only-if-cached, and neither memory nor Redis holds anything fresh enough.")
-        }
-        ReadError::Unavailable => {
-            Problem::unavailable("The source cannot be asked now, and nothing held is fresh enough for this request.", 2)
-        }
-        ReadError::Moved => Problem::unavailable("The facility was moved to another time zone meanwhile; ask again.", 1),
-        ReadError::VersionNotReached => Problem::unavailable("The version asked for by min_version was not reached in time.", 1),
     }
 }
 
-/// The answer with its freshness headers; 304 where the client has this body. `until_ms` is the end of an alias such as `today`.
-fn respond(request: &HttpRequest, app: &App, answer: &Answer, now_ms: i64, until_ms: Option<i64>) -> HttpResponse {
+/// The answer with its freshness headers; 304 where the client has this body. `until_ms` is the end
+/// of an alias such as `today`.
+fn respond(
+    request: &HttpRequest,
+    app: &AppState,
+    answer: &Answer,
+    now_ms: i64,
+    until_ms: Option<i64>,
+) -> HttpResponse {
     let entry: &Entry = &answer.entry;
     let etag = entry.etag();
     let unchanged = request.headers().contains_key(header::IF_NONE_MATCH)
-        && std::str::from_utf8(&etag).is_ok_and(|etag| freshness::if_none_match(request.headers(), etag));
-    let mut response = HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+        && std::str::from_utf8(&etag)
+            .is_ok_and(|etag| freshness::if_none_match(request.headers(), etag));
+    let mut response =
+        HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     if let Ok(etag) = HeaderValue::from_maybe_shared(etag) {
         response.insert_header((header::ETAG, etag));
     }
@@ -234,7 +278,7 @@ pub(super) fn seconds_value(ms: i64) -> HeaderValue {
 }
 
 /// Fresh for the bound, and no longer than the name that it was asked by holds.
-pub(super) fn cache_control(app: &App, now_ms: i64, until_ms: Option<i64>) -> HeaderValue {
+pub(super) fn cache_control(app: &AppState, now_ms: i64, until_ms: Option<i64>) -> HeaderValue {
     let bound = i64::try_from(app.settings.freshness.max_age().as_secs()).unwrap_or(i64::MAX);
     let left = until_ms.map_or(i64::MAX, |until| (until - now_ms).max(0) / 1000);
     let revalidate = STALE_WHILE_REVALIDATE_SECONDS.min(bound);
@@ -243,8 +287,12 @@ pub(super) fn cache_control(app: &App, now_ms: i64, until_ms: Option<i64>) -> He
         (300, true) => HeaderValue::from_static("private, max-age=300, stale-while-revalidate=30"),
         _ => {
             let max_age = bound.min(left);
-            let text = format!("private, max-age={max_age}, stale-while-revalidate={}", revalidate.min(left - max_age));
-            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("private, max-age=0"))
+            let text = format!(
+                "private, max-age={max_age}, stale-while-revalidate={}",
+                revalidate.min(left - max_age)
+            );
+            HeaderValue::try_from(text)
+                .unwrap_or_else(|_| HeaderValue::from_static("private, max-age=0"))
         }
     }
 }
@@ -281,7 +329,7 @@ fn cache_status(answer: &Answer) -> HeaderValue {
         (status = 404, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let date = parameters::Refresh::read(request.query_string())?.date;
     let mut located = app.facility(&request, Known::Exactly).await?;
     let day_of = |facility: &Facility| {
@@ -296,14 +344,25 @@ pub async fn refresh(request: HttpRequest, app: Data<App>) -> Result<HttpRespons
         day => day?,
     };
     let facility = &located.facility;
-    let (seat, collapsed) = app.flights.book(DayKey { facility: facility.clone(), day }, None, Trigger::Request);
-    let landing = tokio::time::timeout(app.settings.freshness.refresh_timeout(), Flights::land(seat))
-        .await
-        .map_err(|_| Problem::unavailable("The refresh did not finish in time; another program may hold a lock.", 1))?;
-    let refreshed = match landing {
+    let (waiter, collapsed) =
+        app.coalescer.join(DayKey { facility: facility.clone(), day }, None, Trigger::Request);
+    let result = tokio::time::timeout(
+        app.settings.freshness.refresh_timeout(),
+        RefreshCoalescer::wait_for(waiter),
+    )
+    .await
+    .map_err(|_| {
+        Problem::unavailable(
+            "The refresh did not finish in time; another program may hold a lock.",
+            1,
+        )
+    })?;
+    let refreshed = match result {
         Ok(Some(refreshed)) => refreshed,
         Ok(None) => return Err(read_problem(ReadError::NotFound, facility, day.date)),
-        Err(error) => return Err(read_problem(ReadError::Unavailable, facility, day.date).caused_by(&error)),
+        Err(error) => {
+            return Err(read_problem(ReadError::Unavailable, facility, day.date).caused_by(&error));
+        }
     };
     if !refreshed.row.is_of(&day) {
         return Err(read_problem(ReadError::Moved, facility, day.date));
@@ -328,7 +387,9 @@ mod tests {
 
     #[test]
     fn an_age_is_in_whole_seconds_that_every_client_can_hold() {
-        for (ms, want) in [(-1, "0"), (0, "0"), (5_999, "5"), (6_000, "6"), (i64::MAX, "2147483648")] {
+        for (ms, want) in
+            [(-1, "0"), (0, "0"), (5_999, "5"), (6_000, "6"), (i64::MAX, "2147483648")]
+        {
             assert_eq!(seconds_value(ms), want, "{ms} ms");
         }
     }

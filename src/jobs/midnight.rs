@@ -1,4 +1,5 @@
-//! Midnight: at each zone's, the day before is closed and the new one opened, for every facility in the zone.
+//! Midnight: at each zone's, the day before is closed and the new one opened, for every facility in
+//! the zone.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,12 +36,16 @@ pub struct Midnight {
 }
 
 impl Midnight {
-    /// Opens the day where a zone's has changed since the last look (at the first look: all). Answers the facilities opened.
+    /// Opens the day where a zone's has changed since the last look (at the first look: all).
+    /// Answers the facilities opened.
     pub async fn run_once(&self) -> store::Result<usize> {
         let now_ms = self.clock.now_ms();
         let facilities = self.directory.by_name();
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let due: Vec<&Arc<Facility>> = facilities.iter().filter(|f| opened.get(&f.zone.name) != Some(&f.zone.today(now_ms).date)).collect();
+        let due: Vec<&Arc<Facility>> = facilities
+            .iter()
+            .filter(|f| opened.get(&f.zone.name) != Some(&f.zone.today(now_ms).date))
+            .collect();
         if due.is_empty() {
             return Ok(0);
         }
@@ -49,7 +54,8 @@ impl Midnight {
             if self.stop.is_cancelled() {
                 return Ok(count);
             }
-            // A facility whose lock somebody holds is tried again in a second; the others have their day.
+            // A facility whose lock somebody holds is tried again in a second; the others have
+            // their day.
             match self.open(chunk, now_ms).await {
                 Ok(opened) => count += opened,
                 Err(error) => result = Err(error),
@@ -62,10 +68,16 @@ impl Midnight {
     }
 
     async fn open(&self, facilities: &[&Arc<Facility>], now_ms: i64) -> store::Result<usize> {
-        let todays: HashMap<Uuid, Day> = facilities.iter().map(|f| (f.id, f.zone.today(now_ms))).collect();
-        let rows = self.store.summaries(&todays.iter().map(|(id, day)| (*id, day.date)).collect::<Vec<_>>()).await?.rows;
+        let todays: HashMap<Uuid, Day> =
+            facilities.iter().map(|f| (f.id, f.zone.today(now_ms))).collect();
+        let rows = self
+            .store
+            .summaries(&todays.iter().map(|(id, day)| (*id, day.date)).collect::<Vec<_>>())
+            .await?
+            .rows;
         let is_open = |row: &&SummaryRow| row.is_of(&todays[&row.summary.facility_id]);
-        let open: HashSet<Uuid> = rows.iter().filter(is_open).map(|row| row.summary.facility_id).collect();
+        let open: HashSet<Uuid> =
+            rows.iter().filter(is_open).map(|row| row.summary.facility_id).collect();
         let keys: Vec<DayKey> = facilities
             .iter()
             .filter(|f| !open.contains(&f.id))

@@ -1,9 +1,11 @@
-//! The rebuild: looks at every facility's recent days, refreshes the rows that differ from their sources, and counts those that no mark
-//! and no expiry explains. Over unchanged sources it takes no lock and writes no summary row.
+//! The rebuild: looks at every facility's recent days, refreshes the rows that differ from their
+//! sources, and counts those that no mark and no expiry explains. Over unchanged sources it takes
+//! no lock and writes no summary row.
 //!
-//! Each run is a row in the database. A tick puts one in line, once for all replicas, and so does whoever asks for a rebuild; the replica
-//! that takes it up carries it out, alone in the fleet, and shows by a heartbeat that it lives. A run that is given back, or whose heart
-//! stands still, is taken up by another.
+//! Each run is a row in the database. A tick puts one in line, once for all replicas, and so does
+//! whoever asks for a rebuild; the replica that takes it up carries it out, alone in the fleet, and
+//! shows by a heartbeat that it lives. A run that is given back, or whose heart stands still, is
+//! taken up by another.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -20,20 +22,20 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    heal::{Healed, Healer},
+    repair::{Repaired, Repairer},
     schedule::Schedule,
 };
 use crate::{
     clock::Clock,
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::{Metrics, Trigger},
-    service::{days::all_days_with_data, directory::Directory, troubles::Troubles},
+    service::{days::all_days_with_data, directory::Directory, log_throttle::LogThrottle},
     store::{self, Difference, JobRun, Store, StoreError},
 };
 
 pub struct Rebuild {
     pub store: Arc<dyn Store>,
-    pub healer: Arc<Healer>,
+    pub repairer: Arc<Repairer>,
     pub directory: Arc<Directory>,
     pub clock: Arc<Clock>,
     pub metrics: Arc<Metrics>,
@@ -41,7 +43,8 @@ pub struct Rebuild {
     pub schedule: Option<Schedule>,
     /// Days that a scheduled rebuild looks at, today included.
     pub days: u32,
-    /// How long a run goes on trying days whose locks somebody holds, once it is through with all others.
+    /// How long a run goes on trying days whose locks somebody holds, once it is through with all
+    /// others.
     pub lock_patience: Duration,
     pub prune_tombstones_after: Duration,
     /// Wakes whoever waits to look for a run.
@@ -60,7 +63,8 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// Facilities whose days are looked up together: with years of days each, few, so that memory stays flat.
+    /// Facilities whose days are looked up together: with years of days each, few, so that memory
+    /// stays flat.
     const fn facilities_at_once(self) -> usize {
         match self {
             Extent::Recent(_) => AUDIT_CHUNK,
@@ -69,7 +73,8 @@ impl Extent {
     }
 }
 
-/// A scheduled run, one that a client asked for, and a command's, which no other process takes up. None runs beside another.
+/// A scheduled run, one that a client asked for, and a command's, which no other process takes up.
+/// None runs beside another.
 const SCHEDULED: &str = "rebuild";
 const REQUESTED: &str = "full_rebuild";
 const COMMAND: &str = "requested_rebuild";
@@ -77,7 +82,8 @@ const APART: [&str; 3] = [SCHEDULED, REQUESTED, COMMAND];
 
 /// Facility-days audited in one statement; it takes no lock, so it may be larger than a refresh.
 const AUDIT_CHUNK: usize = 1_000;
-/// How often a run's heart beats, and how long it stands still in a run that was abandoned: well below any sensible distance of ticks.
+/// How often a run's heart beats, and how long it stands still in a run that was abandoned: well
+/// below any sensible distance of ticks.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 const ABANDONED_AFTER: Duration = Duration::from_secs(15);
 /// How often days whose locks somebody holds are tried again.
@@ -88,11 +94,15 @@ const COMMAND_LOOKS: Duration = Duration::from_millis(200);
 const KEEP_RUNS_MS: i64 = 7 * 86_400_000;
 
 impl Rebuild {
-    /// Puts a due tick in line, takes up a run if there is one, and carries it out: until `stop`, when it is given back. Whether a run
-    /// was carried out to its end.
+    /// Puts a due tick in line, takes up a run if there is one, and carries it out: until `stop`,
+    /// when it is given back. Whether a run was carried out to its end.
     pub async fn run_once(&self, stop: &CancellationToken) -> store::Result<bool> {
         self.enqueue_due().await?;
-        let Some(run) = self.store.take_run(&APART, &[SCHEDULED, REQUESTED], None, ABANDONED_AFTER).await? else { return Ok(false) };
+        let Some(run) =
+            self.store.take_run(&APART, &[SCHEDULED, REQUESTED], None, ABANDONED_AFTER).await?
+        else {
+            return Ok(false);
+        };
         let extent = if run.job == REQUESTED { Extent::All } else { Extent::Recent(self.days) };
         let run = self.carry_out(run, extent, |_| (), stop).await?;
         if run.state != "done" {
@@ -105,7 +115,11 @@ impl Rebuild {
     }
 
     async fn enqueue_due(&self) -> store::Result<()> {
-        let Some(tick_ms) = self.schedule.as_ref().and_then(|schedule| schedule.latest(self.clock.now_ms())) else { return Ok(()) };
+        let Some(tick_ms) =
+            self.schedule.as_ref().and_then(|schedule| schedule.latest(self.clock.now_ms()))
+        else {
+            return Ok(());
+        };
         if self.settled_tick_ms.load(Ordering::Relaxed) == tick_ms {
             return Ok(());
         }
@@ -118,10 +132,16 @@ impl Rebuild {
 
     async fn prune(&self) -> store::Result<()> {
         let (now_ms, keep) = (self.clock.now_ms(), self.prune_tombstones_after.as_millis());
-        self.store.prune(now_ms.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX)), now_ms - KEEP_RUNS_MS).await
+        self.store
+            .prune(
+                now_ms.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX)),
+                now_ms - KEEP_RUNS_MS,
+            )
+            .await
     }
 
-    /// Asks for a rebuild of every day, by whichever replica takes it up. One that already waits to be begun will do.
+    /// Asks for a rebuild of every day, by whichever replica takes it up. One that already waits to
+    /// be begun will do.
     pub async fn request(&self) -> store::Result<JobRun> {
         let run = match self.store.waiting_run(REQUESTED).await? {
             Some(run) => run,
@@ -131,19 +151,27 @@ impl Rebuild {
         Ok(run)
     }
 
-    /// A command's rebuild, by this process, showing the run to `watch` after each chunk of facilities. It waits for those of others.
-    pub async fn run_command(&self, extent: Extent, watch: impl Fn(&JobRun) + Send) -> store::Result<JobRun> {
+    /// A command's rebuild, by this process, showing the run to `watch` after each chunk of
+    /// facilities. It waits for those of others.
+    pub async fn run_command(
+        &self,
+        extent: Extent,
+        watch: impl Fn(&JobRun) + Send,
+    ) -> store::Result<JobRun> {
         let mut waiting = self.enqueue_now(COMMAND).await?;
         let mut told = false;
         let run = loop {
-            if let Some(run) = self.store.take_run(&APART, &[COMMAND], Some(waiting.id), ABANDONED_AFTER).await? {
+            if let Some(run) =
+                self.store.take_run(&APART, &[COMMAND], Some(waiting.id), ABANDONED_AFTER).await?
+            {
                 break run;
             }
             if !std::mem::replace(&mut told, true) {
                 tracing::info!("another rebuild is running; this one begins when that has ended");
             }
             if !self.store.beat_run(&waiting).await? {
-                // This process stood still for so long that it was taken for dead: at the end of the line again.
+                // This process stood still for so long that it was taken for dead: at the end of
+                // the line again.
                 waiting = self.enqueue_now(COMMAND).await?;
             }
             tokio::time::sleep(COMMAND_LOOKS).await;
@@ -162,8 +190,8 @@ impl Rebuild {
         Err(StoreError::Conflict)
     }
 
-    /// Carries out a run that was taken up. Answers it as it was left: `done`, `waiting` where it was given back at `stop`, `running` where
-    /// another has taken it over.
+    /// Carries out a run that was taken up. Answers it as it was left: `done`, `waiting` where it
+    /// was given back at `stop`, `running` where another has taken it over.
     async fn carry_out(
         &self,
         mut run: JobRun,
@@ -189,7 +217,7 @@ impl Rebuild {
         };
         run.finished_at_ms = Some(self.clock.now_ms());
         run.error = match &ended {
-            Ok(Ok(healed)) => healed.complaint(),
+            Ok(Ok(repaired)) => repaired.complaint(),
             Ok(Err(error)) => Some(error.class().to_owned()),
             Err(_) => Some("panicked".to_owned()),
         };
@@ -199,81 +227,104 @@ impl Rebuild {
         match (ended, run.error.as_deref()) {
             (Err(panic), _) => std::panic::resume_unwind(panic),
             (Ok(Err(error)), _) => return Err(error),
-            (Ok(Ok(Healed { error: Some(error), .. })), Some(complaint)) => {
+            (Ok(Ok(Repaired { error: Some(error), .. })), Some(complaint)) => {
                 tracing::warn!(run_id = %run.id, complaint, "the rebuild is not complete");
                 return Err(error);
             }
             _ => {}
         }
-        tracing::info!(facilities = run.done, changed = run.changed, drift = run.drift, "rebuild done");
+        tracing::info!(
+            facilities = run.done,
+            changed = run.changed,
+            drift = run.drift,
+            "rebuild done"
+        );
         Ok(run)
     }
 
     /// Shows that the run lives, until it turns out to be another's.
     async fn beat_until_lost(&self, run: &JobRun) {
-        let troubles = Troubles::default();
+        let throttle = LogThrottle::default();
         loop {
             tokio::time::sleep(HEARTBEAT).await;
             match self.store.beat_run(run).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) if troubles.begins(run.id, &error) => {
+                Err(error) if throttle.begins(run.id, &error) => {
                     tracing::warn!(run_id = %run.id, %error, "the rebuild cannot show that it lives");
                 }
-                Err(error) => tracing::debug!(run_id = %run.id, %error, "the rebuild still cannot show that it lives"),
+                Err(error) => {
+                    tracing::debug!(run_id = %run.id, %error, "the rebuild still cannot show that it lives")
+                }
             }
         }
     }
 
     /// Looks at everything, chunk by chunk, and then again at what had to wait for a lock.
-    async fn all_chunks(&self, extent: Extent, run: &mut JobRun, watch: impl Fn(&JobRun) + Send) -> store::Result<Healed> {
+    async fn all_chunks(
+        &self,
+        extent: Extent,
+        run: &mut JobRun,
+        watch: impl Fn(&JobRun) + Send,
+    ) -> store::Result<Repaired> {
         let facilities = self.directory.by_name();
         run.total = facilities.len() as i64;
-        let mut healed = Healed::default();
+        let mut repaired = Repaired::default();
         for chunk in facilities.chunks(extent.facilities_at_once()) {
             for keys in self.keys(chunk, extent).await?.chunks(AUDIT_CHUNK) {
                 // One chunk that cannot be had must not cost the others theirs.
-                self.healer.heal(keys, &mut healed).await;
+                self.repairer.repair(keys, &mut repaired).await;
             }
             run.done += chunk.len() as i64;
-            self.store_progress(run, &healed).await?;
+            self.store_progress(run, &repaired).await?;
             watch(run);
         }
         let started = Instant::now();
-        while !healed.left.is_empty() && started.elapsed() < self.lock_patience {
+        while !repaired.left.is_empty() && started.elapsed() < self.lock_patience {
             tokio::time::sleep(BETWEEN_TRIES).await;
-            for keys in std::mem::take(&mut healed.left).chunks(AUDIT_CHUNK) {
-                self.healer.heal(keys, &mut healed).await;
+            for keys in std::mem::take(&mut repaired.left).chunks(AUDIT_CHUNK) {
+                self.repairer.repair(keys, &mut repaired).await;
             }
         }
-        self.store_progress(run, &healed).await?;
-        self.metrics.refreshes.with_label_values(&[Trigger::Schedule.as_str(), "unchanged"]).inc_by(healed.right as u64);
-        Ok(healed)
+        self.store_progress(run, &repaired).await?;
+        self.metrics
+            .refreshes
+            .with_label_values(&[Trigger::Schedule.as_str(), "unchanged"])
+            .inc_by(repaired.right as u64);
+        Ok(repaired)
     }
 
-    async fn store_progress(&self, run: &mut JobRun, healed: &Healed) -> store::Result<()> {
-        (run.changed, run.drift) = (healed.changed, healed.drifted.len() as i64);
+    async fn store_progress(&self, run: &mut JobRun, repaired: &Repaired) -> store::Result<()> {
+        (run.changed, run.drift) = (repaired.changed, repaired.drifted.len() as i64);
         self.store.update_run(run).await.map(drop)
     }
 
-    /// What an audit finds: the same look, nothing healed.
+    /// What an audit finds: the same look, nothing repaired.
     pub async fn differences(&self, extent: Extent) -> store::Result<Vec<Difference>> {
         let mut found = Vec::new();
         for chunk in self.directory.by_name().chunks(extent.facilities_at_once()) {
             for keys in self.keys(chunk, extent).await?.chunks(AUDIT_CHUNK) {
-                found.extend(self.store.audit(keys).await?.into_iter().filter(|d| d.figures_differ));
+                found
+                    .extend(self.store.audit(keys).await?.into_iter().filter(|d| d.figures_differ));
             }
         }
         Ok(found)
     }
 
-    async fn keys(&self, facilities: &[Arc<Facility>], extent: Extent) -> store::Result<Vec<DayKey>> {
+    async fn keys(
+        &self,
+        facilities: &[Arc<Facility>],
+        extent: Extent,
+    ) -> store::Result<Vec<DayKey>> {
         let now_ms = self.clock.now_ms();
         match extent {
             Extent::All => all_days_with_data(&*self.store, facilities).await,
             Extent::Recent(count) => {
-                let days = |facility: &Arc<Facility>| recent_days(facility, now_ms, count).into_iter();
-                let keys = facilities.iter().flat_map(|f| days(f).map(|day| DayKey { facility: f.clone(), day }));
+                let days =
+                    |facility: &Arc<Facility>| recent_days(facility, now_ms, count).into_iter();
+                let keys = facilities
+                    .iter()
+                    .flat_map(|f| days(f).map(|day| DayKey { facility: f.clone(), day }));
                 Ok(keys.collect())
             }
         }

@@ -7,7 +7,8 @@ use croner::{
 };
 use tokio_cron_scheduler::JobSchedulerError;
 
-/// The instants of a cron expression: six fields in UTC, seconds first, read as tokio-cron-scheduler reads them.
+/// The instants of a cron expression: six fields in UTC, seconds first, read as
+/// tokio-cron-scheduler reads them.
 #[derive(Debug)]
 pub struct Schedule(Cron);
 

@@ -1,6 +1,8 @@
-//! Who may try, and when: everybody while there is a connection; after a failure nobody but one probe a second, which nobody waits for.
+//! Who may try, and when: everybody while there is a connection; after a failure nobody but one
+//! probe a second, which nobody waits for.
 //!
-//! So a hung Redis costs those who were asking when it hung one time-out, and nobody after them anything.
+//! So a hung Redis costs those who were asking when it hung one time-out, and nobody after them
+//! anything.
 
 use std::{sync::Arc, time::Duration};
 
@@ -62,7 +64,8 @@ impl<C> Breaker<C> {
         }
     }
 
-    /// Gives this connection up. Of all who failed on it, one gets its error back, and the others what those get who did not try.
+    /// Gives this connection up. Of all who failed on it, one gets its error back, and the others
+    /// what those get who did not try.
     pub fn trip(&self, held: &Arc<Held<C>>, error: Error) -> Error {
         let class = error.class();
         let first = self.state.send_if_modified(|state| {
@@ -81,7 +84,8 @@ impl<C> Breaker<C> {
         error
     }
 
-    /// Probes until there is a connection, and again after each that was lost, for ever. To be run once.
+    /// Probes until there is a connection, and again after each that was lost, for ever. To be run
+    /// once.
     pub async fn probe<F: Future<Output = Result<C, Error>>>(&self, connect: impl Fn() -> F) {
         loop {
             match connect().await {
@@ -136,7 +140,10 @@ mod tests {
         breaker.closed().await;
         let first = breaker.held().unwrap();
         let failure = || Error::TimedOut(Duration::from_millis(1));
-        assert!(matches!(breaker.trip(&first, failure()), Error::TimedOut(_)), "who fails first is told how");
+        assert!(
+            matches!(breaker.trip(&first, failure()), Error::TimedOut(_)),
+            "who fails first is told how"
+        );
         assert_eq!((breaker.last_error(), up.get()), (Some("timeout"), 0));
         assert!(matches!(breaker.trip(&first, failure()), Error::Down("timeout")));
         breaker.closed().await;

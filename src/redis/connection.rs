@@ -2,12 +2,15 @@
 
 use deadpool_redis::{
     PoolError, cluster,
-    redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection, cmd},
+    redis::{
+        AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection, cmd,
+    },
 };
 
 use super::{Error, Target};
 
-/// Makes connections. What it made belongs to whoever asked: see the module's words on why none comes back.
+/// Makes connections. What it made belongs to whoever asked: see the module's words on why none
+/// comes back.
 #[derive(Clone)]
 pub enum Pool {
     Single(deadpool_redis::Pool),
@@ -34,31 +37,48 @@ impl Pool {
         match target.0.as_slice() {
             [server] => {
                 // No bounds but our own: what blocks may wait for longer than a command.
-                let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-                let manager = deadpool_redis::Manager::new_with_config(server.clone(), config).expect(CHECKED);
-                Pool::Single(deadpool_redis::Pool::builder(manager).max_size(AT_ONCE).build().expect(NO_RUNTIME))
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(None)
+                    .set_response_timeout(None);
+                let manager = deadpool_redis::Manager::new_with_config(server.clone(), config)
+                    .expect(CHECKED);
+                Pool::Single(
+                    deadpool_redis::Pool::builder(manager)
+                        .max_size(AT_ONCE)
+                        .build()
+                        .expect(NO_RUNTIME),
+                )
             }
             nodes => {
                 let manager = cluster::Manager::new(nodes.to_vec(), false).expect(CHECKED);
-                Pool::Cluster(cluster::Pool::builder(manager).max_size(AT_ONCE).build().expect(NO_RUNTIME))
+                Pool::Cluster(
+                    cluster::Pool::builder(manager).max_size(AT_ONCE).build().expect(NO_RUNTIME),
+                )
             }
         }
     }
 
-    /// A new connection to a server that answers, and is not a replica, which refuses all writes. To be given a bound by the caller.
+    /// A new connection to a server that answers, and is not a replica, which refuses all writes.
+    /// To be given a bound by the caller.
     pub async fn connect(&self) -> Result<Connection, Error> {
         match self {
             Pool::Single(pool) => {
-                let mut connection = Connection::Single(deadpool_redis::Connection::take(pool.get().await.map_err(failed)?));
+                let mut connection = Connection::Single(deadpool_redis::Connection::take(
+                    pool.get().await.map_err(failed)?,
+                ));
                 connection.query(&cmd("PING")).await?;
-                // A write that needs no memory and leaves nothing. One that is refused for another reason is no matter of the connection.
+                // A write that needs no memory and leaves nothing. One that is refused for another
+                // reason is no matter of the connection.
                 match connection.query(cmd("DEL").arg(PROBE)).await.map_err(Error::from) {
                     Err(error) if error.ends_the_connection() => Err(error),
                     _ => Ok(connection),
                 }
             }
-            // It has asked for the slots, and sends writes to primaries only. A PING would go to all nodes, and one that is down would hide the others.
-            Pool::Cluster(pool) => Ok(Connection::Cluster(cluster::Connection::take(pool.get().await.map_err(failed)?))),
+            // It has asked for the slots, and sends writes to primaries only. A PING would go to
+            // all nodes, and one that is down would hide the others.
+            Pool::Cluster(pool) => Ok(Connection::Cluster(cluster::Connection::take(
+                pool.get().await.map_err(failed)?,
+            ))),
         }
     }
 }

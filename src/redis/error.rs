@@ -25,13 +25,16 @@ impl Error {
             Error::TimedOut(_) => "timeout",
             Error::Lost(error) if error.is_timeout() => "timeout",
             Error::Lost(error) if is_read_only(error) => "read_only",
-            Error::Lost(error) if error.kind() == ErrorKind::AuthenticationFailed => "authentication",
+            Error::Lost(error) if error.kind() == ErrorKind::AuthenticationFailed => {
+                "authentication"
+            }
             Error::Lost(_) => "connection",
             Error::Refused(_) => "refused",
         }
     }
 
-    /// Whether the connection is of no more use. A server that refuses one command answers the next.
+    /// Whether the connection is of no more use. A server that refuses one command answers the
+    /// next.
     pub(super) const fn ends_the_connection(&self) -> bool {
         matches!(self, Error::TimedOut(_) | Error::Lost(_))
     }
@@ -45,8 +48,15 @@ impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
         // What was a primary and is none any more will refuse every write: look for the new one.
         let demoted = is_read_only(&error);
-        let broken = matches!(error.retry_method(), RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections);
-        if error.is_timeout() || error.is_io_error() || broken || demoted { Error::Lost(error) } else { Error::Refused(error) }
+        let broken = matches!(
+            error.retry_method(),
+            RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections
+        );
+        if error.is_timeout() || error.is_io_error() || broken || demoted {
+            Error::Lost(error)
+        } else {
+            Error::Refused(error)
+        }
     }
 }
 
@@ -54,11 +64,15 @@ impl From<RedisError> for Error {
 fn remedy(error: &RedisError) -> &'static str {
     match error.kind() {
         // Whoever knows all nodes is never sent to another one.
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
-            "; redis.url (REDIS_URL) leads to one node of a cluster, and should name its nodes, with commas between them"
+        ErrorKind::Server(
+            ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot,
+        ) => {
+            "; redis.url (REDIS_URL) leads to one node of a cluster, and should name its nodes, \
+             with commas between them"
         }
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            "; the user of redis.url needs all commands on the keys facility-summary:* (ACL SETUSER)"
+            "; the user of redis.url needs all commands on the keys facility-summary:* (ACL \
+             SETUSER)"
         }
         _ => "",
     }

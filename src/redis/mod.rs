@@ -1,7 +1,9 @@
-//! Redis, which replicas share: one server, or a cluster. Nothing in it is the only copy of anything, and nobody waits long for it.
+//! Redis, which replicas share: one server, or a cluster. Nothing in it is the only copy of
+//! anything, and nobody waits long for it.
 //!
-//! The pool makes connections. Each checkout would ping, a round trip more than the command itself, so one connection is taken out and
-//! carries all commands side by side, until it fails; each HTTP worker has one of its own beside it. So has what blocks.
+//! The pool makes connections. Each checkout would ping, a round trip more than the command itself,
+//! so one connection is taken out and carries all commands side by side, until it fails; each HTTP
+//! worker has one of its own beside it. So has what blocks.
 
 mod breaker;
 mod connection;
@@ -29,7 +31,8 @@ pub use target::{Target, redacted};
 
 /// What it takes to look into a socket.
 const A_LOOK: Duration = Duration::from_millis(1);
-/// How long connecting may take, be it to all nodes of a cluster. Nobody waits for it but who probes.
+/// How long connecting may take, be it to all nodes of a cluster. Nobody waits for it but who
+/// probes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The way to Redis. Dropping it ends the connections and the probing.
@@ -42,11 +45,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects, or has tried to for 3 s at most: a Redis that is out of reach is no error, and is probed every second from then on.
-    /// `timeout` bounds each command.
+    /// Connects, or has tried to for 3 s at most: a Redis that is out of reach is no error, and is
+    /// probed every second from then on. `timeout` bounds each command.
     pub async fn open(target: &Target, timeout: Duration, metrics: &Metrics) -> Arc<Link> {
         let pool = Pool::new(target);
-        let breaker = Arc::new(Breaker::new(metrics.redis_up.with_label_values(&[target.topology()])));
+        let breaker =
+            Arc::new(Breaker::new(metrics.redis_up.with_label_values(&[target.topology()])));
         let probing = tokio::spawn({
             let (pool, breaker) = (pool.clone(), breaker.clone());
             async move { breaker.probe(|| connect(&pool)).await }
@@ -55,7 +59,8 @@ impl Link {
         Arc::new(Link { pool, timeout, breaker, probing, requests: metrics.redis_requests.clone() })
     }
 
-    /// `None` while Redis answers, or the class of the last failure: `timeout`, `connection`, `authentication`, `read_only` or `refused`.
+    /// `None` while Redis answers, or the class of the last failure: `timeout`, `connection`,
+    /// `authentication`, `read_only` or `refused`.
     pub fn last_error(&self) -> Option<&'static str> {
         self.breaker.last_error()
     }
@@ -65,13 +70,19 @@ impl Link {
         self.breaker.closed().await;
     }
 
-    /// Runs a command; `name` is what it counts as. One that failed may have been carried out nevertheless, and is not tried again.
-    pub async fn query<T: FromRedisValue>(&self, name: &'static str, command: &Cmd) -> Result<T, Error> {
+    /// Runs a command; `name` is what it counts as. One that failed may have been carried out
+    /// nevertheless, and is not tried again.
+    pub async fn query<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        command: &Cmd,
+    ) -> Result<T, Error> {
         let answer = self.attempt(command).await;
         self.counted(name, answer)
     }
 
-    /// Runs a script on the node of its one key: by its hash, and with its text where that node has not seen it.
+    /// Runs a script on the node of its one key: by its hash, and with its text where that node has
+    /// not seen it.
     pub async fn eval<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -108,15 +119,22 @@ impl Link {
             Err(_) => Error::TimedOut(self.timeout),
         };
         if is_own && matches!(error, Error::Lost(_)) {
-            // Servers close connections that were idle for long. The shared one, which never is, tells whether there is more to it.
+            // Servers close connections that were idle for long. The shared one, which never is,
+            // tells whether there is more to it.
             worker::forget_own_connection();
             return Err(error);
         }
         Err(if error.ends_the_connection() { self.breaker.trip(&held, error) } else { error })
     }
 
-    fn counted<T: FromRedisValue>(&self, name: &'static str, answer: Result<Value, Error>) -> Result<T, Error> {
-        let answer = answer.and_then(|value| T::from_redis_value(value).map_err(|error| Error::Refused(error.into())));
+    fn counted<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        answer: Result<Value, Error>,
+    ) -> Result<T, Error> {
+        let answer = answer.and_then(|value| {
+            T::from_redis_value(value).map_err(|error| Error::Refused(error.into()))
+        });
         let outcome = answer.as_ref().err().map_or("ok", Error::class);
         self.count(name, outcome);
         answer
@@ -127,7 +145,8 @@ impl Link {
         self.requests.with_label_values(&[name, outcome]).inc();
     }
 
-    /// A connection for what blocks. Refused while the breaker is open, so that a hung Redis is not tried more often than once a second.
+    /// A connection for what blocks. Refused while the breaker is open, so that a hung Redis is not
+    /// tried more often than once a second.
     async fn own_connection(&self) -> Result<Connection, Error> {
         self.breaker.held()?;
         connect(&self.pool).await
@@ -140,8 +159,8 @@ impl Drop for Link {
     }
 }
 
-/// An answer that is there counts, however late it is looked at: a thread that stood still finds its time over, and the answer in the
-/// socket, unread.
+/// An answer that is there counts, however late it is looked at: a thread that stood still finds
+/// its time over, and the answer in the socket, unread.
 async fn within<T>(time: Duration, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut answer = std::pin::pin!(answer);
     match timeout(time, &mut answer).await {

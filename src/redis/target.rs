@@ -8,13 +8,16 @@ use crate::config::{self, SettingsError};
 #[derive(Clone)]
 pub struct Target(pub(super) Vec<ConnectionInfo>);
 
-const RIGHT: &str =
-    "must be redis://[user:password@]host:port, rediss:// with TLS, or several of them with commas between them (a cluster)";
+const RIGHT: &str = "must be redis://[user:password@]host:port, rediss:// with TLS, or several of \
+                     them with commas between them (a cluster)";
 
 impl Target {
-    /// One URL is a single server, several with commas between them are a cluster. It connects to nothing.
+    /// One URL is a single server, several with commas between them are a cluster. It connects to
+    /// nothing.
     pub fn parse(text: &str) -> Result<Target, SettingsError> {
-        let wrong = |why: String| SettingsError::new("redis.url", &redacted(text), &format!("{RIGHT}; {why}"));
+        let wrong = |why: String| {
+            SettingsError::new("redis.url", &redacted(text), &format!("{RIGHT}; {why}"))
+        };
         let mut nodes = Vec::new();
         for url in pieces(text) {
             if !url.starts_with("redis://") && !url.starts_with("rediss://") {
@@ -27,7 +30,9 @@ impl Target {
             nodes.push(url.into_connection_info().map_err(|error| wrong(error.to_string()))?);
         }
         // Its nodes have one password, and the like.
-        ClusterClientBuilder::new(nodes.clone()).build().map_err(|error| wrong(error.to_string()))?;
+        ClusterClientBuilder::new(nodes.clone())
+            .build()
+            .map_err(|error| wrong(error.to_string()))?;
         Ok(Target(nodes))
     }
 
@@ -42,7 +47,8 @@ pub fn redacted(text: &str) -> String {
     pieces(text).map(config::redacted).collect::<Vec<_>>().join(",")
 }
 
-/// Only a comma before another URL separates: one in a password, where it does not belong, must not bring half of it to light.
+/// Only a comma before another URL separates: one in a password, where it does not belong, must not
+/// bring half of it to light.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

@@ -1,5 +1,6 @@
-//! A connection of each HTTP worker's own. To hand a command to a connection of another thread, and its answer back, would cost a reader
-//! more than Redis itself does; a worker runs on one thread, and so does the connection that it opened.
+//! A connection of each HTTP worker's own. To hand a command to a connection of another thread, and
+//! its answer back, would cost a reader more than Redis itself does; a worker runs on one thread,
+//! and so does the connection that it opened.
 
 use std::{
     cell::RefCell,
@@ -25,7 +26,8 @@ thread_local! {
     static OWN: RefCell<Option<Own>> = const { RefCell::new(None) };
 }
 
-/// This worker's connection, for as long as `held` is in use; `None` elsewhere, and until it is open, which the first call sees to.
+/// This worker's connection, for as long as `held` is in use; `None` elsewhere, and until it is
+/// open, which the first call sees to.
 pub fn own_connection(held: &Arc<Held<Connection>>, pool: &Pool) -> Option<Connection> {
     if Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {
         return None;
@@ -47,7 +49,10 @@ pub fn forget_own_connection() {
 }
 
 async fn open(beside: Weak<Held<Connection>>, pool: Pool) {
-    let opened = connect(&pool).await.inspect_err(|error| tracing::debug!(%error, "a worker goes on with the shared connection")).ok();
+    let opened = connect(&pool)
+        .await
+        .inspect_err(|error| tracing::debug!(%error, "a worker goes on with the shared connection"))
+        .ok();
     OWN.with_borrow_mut(|own| {
         if let Some(own) = own.as_mut().filter(|own| own.beside.ptr_eq(&beside)) {
             own.connection = opened;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::{cache::memory::Entry, domain::summary::SummaryRow};
 
-/// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in no tier.
+/// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in
+/// no tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Fresh,
@@ -42,7 +43,8 @@ impl Tier {
     }
 }
 
-/// Why a read went past memory: nothing there, too old for the default bound, or the request's own wish.
+/// Why a read went past memory: nothing there, too old for the default bound, or the request's own
+/// requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
     Miss,
@@ -52,7 +54,7 @@ pub enum Forward {
 
 /// How fresh this reader wants it.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish {
+pub struct FreshnessRequest {
     /// Most age; the setting's where the request names none.
     pub max_age_ms: i64,
     /// The request named its own.
@@ -65,36 +67,42 @@ pub struct Wish {
     pub min_version: i64,
 }
 
-impl Wish {
-    /// Whether figures of that age will do. For a bound of 0 none do that were there when the request came, not even those of the same
-    /// millisecond: something may have been written since.
-    pub(super) fn takes(&self, age_ms: i64) -> bool {
+impl FreshnessRequest {
+    /// Whether figures of that age will do. For a bound of 0 none do that were there when the
+    /// request came, not even those of the same millisecond: something may have been written
+    /// since.
+    pub(super) fn accepts(&self, age_ms: i64) -> bool {
         self.max_age_ms > 0 && age_ms <= self.max_age_ms
     }
 
     /// What another's refresh must bring to do for this reader, who asks now.
-    pub(super) fn at_least(&self, now_ms: i64) -> AtLeast {
-        AtLeast { as_of_ms: now_ms.saturating_sub(self.max_age_ms), version: self.min_version }
+    pub(super) fn min_freshness(&self, now_ms: i64) -> MinFreshness {
+        MinFreshness { as_of_ms: now_ms.saturating_sub(self.max_age_ms), version: self.min_version }
     }
 
-    /// Whether what a refresh took so long to bring, or another's had begun to bring before, is still young enough.
-    pub(super) fn bears(&self, answer: &Answer) -> bool {
+    /// Whether what a refresh took so long to bring, or another's had begun to bring before, is
+    /// still young enough.
+    pub(super) fn satisfied_by(&self, answer: &Answer) -> bool {
         let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
         answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
     }
 }
 
-/// Bounds on figures that somebody else refreshes: exact as of then or later, of that version or a later one.
+/// Bounds on figures that somebody else refreshes: exact as of then or later, of that version or a
+/// later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AtLeast {
+pub struct MinFreshness {
     pub as_of_ms: i64,
     pub version: i64,
 }
 
-impl AtLeast {
+impl MinFreshness {
     /// Bounds that do for both.
-    pub(super) fn and(self, other: AtLeast) -> AtLeast {
-        AtLeast { as_of_ms: self.as_of_ms.max(other.as_of_ms), version: self.version.max(other.version) }
+    pub(super) fn and(self, other: MinFreshness) -> MinFreshness {
+        MinFreshness {
+            as_of_ms: self.as_of_ms.max(other.as_of_ms),
+            version: self.version.max(other.version),
+        }
     }
 
     pub(super) fn is_met_by(&self, row: &SummaryRow) -> bool {
@@ -133,7 +141,15 @@ pub enum ReadError {
 
 /// What memory answers.
 pub(super) fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {
-    Answer { entry, age_ms, outcome: Outcome::Fresh, tier: Tier::Memory, forward: None, collapsed: false, source_unavailable: false }
+    Answer {
+        entry,
+        age_ms,
+        outcome: Outcome::Fresh,
+        tier: Tier::Memory,
+        forward: None,
+        collapsed: false,
+        source_unavailable: false,
+    }
 }
 
 #[cfg(test)]
@@ -144,29 +160,51 @@ mod tests {
     use super::*;
     use crate::domain::summary::Summary;
 
-    fn within(max_age_ms: i64) -> Wish {
-        Wish { max_age_ms, explicit: true, max_stale_ms: None, only_if_cached: false, min_version: 0 }
+    fn within(max_age_ms: i64) -> FreshnessRequest {
+        FreshnessRequest {
+            max_age_ms,
+            explicit: true,
+            max_stale_ms: None,
+            only_if_cached: false,
+            min_version: 0,
+        }
     }
 
     #[test]
     fn figures_as_old_as_the_bound_will_do_and_a_millisecond_older_will_not() {
         for bound_ms in [1, 999, 1_000, 120_000, i64::MAX - 1] {
-            assert!([0, bound_ms - 1, bound_ms].into_iter().all(|age_ms| within(bound_ms).takes(age_ms)), "{bound_ms}");
-            assert!(!within(bound_ms).takes(bound_ms + 1), "{bound_ms}");
+            assert!(
+                [0, bound_ms - 1, bound_ms]
+                    .into_iter()
+                    .all(|age_ms| within(bound_ms).accepts(age_ms)),
+                "{bound_ms}"
+            );
+            assert!(!within(bound_ms).accepts(bound_ms + 1), "{bound_ms}");
         }
-        assert!(!within(0).takes(0), "something may have been written in the same millisecond");
+        assert!(!within(0).accepts(0), "something may have been written in the same millisecond");
     }
 
     #[test]
     fn anothers_refresh_will_do_as_of_the_bound_and_not_a_millisecond_before() {
-        let asked = Wish { min_version: 7, ..within(2_000) }.at_least(50_000);
+        let asked = FreshnessRequest { min_version: 7, ..within(2_000) }.min_freshness(50_000);
         let brought = |as_of_ms, version| {
-            let summary = Summary { version, ..Summary::empty(Uuid::nil(), date(2026, 11, 21), false) };
-            asked.is_met_by(&SummaryRow { summary, as_of_ms, next_expires_at_ms: None, bounds: None })
+            let summary =
+                Summary { version, ..Summary::empty(Uuid::nil(), date(2026, 11, 21), false) };
+            asked.is_met_by(&SummaryRow {
+                summary,
+                as_of_ms,
+                next_expires_at_ms: None,
+                bounds: None,
+            })
         };
         assert!(brought(48_000, 7) && brought(50_001, 8));
         assert!(!brought(47_999, 7) && !brought(48_000, 6));
-        let (mine, theirs) = (AtLeast { as_of_ms: 1, version: 9 }, AtLeast { as_of_ms: 2, version: 8 });
-        assert_eq!(mine.and(theirs), AtLeast { as_of_ms: 2, version: 9 }, "the stricter of each");
+        let (mine, theirs) =
+            (MinFreshness { as_of_ms: 1, version: 9 }, MinFreshness { as_of_ms: 2, version: 8 });
+        assert_eq!(
+            mine.and(theirs),
+            MinFreshness { as_of_ms: 2, version: 9 },
+            "the stricter of each"
+        );
     }
 }

@@ -13,12 +13,17 @@ use crate::{
     store::{self, Store},
 };
 
-/// Every day of these facilities with a row or with data, in its zone, and today: in three statements however many they are; facility by
-/// facility, each one's days in order.
-pub async fn all_days_with_data(store: &dyn Store, facilities: &[Arc<Facility>]) -> store::Result<Vec<DayKey>> {
+/// Every day of these facilities with a row or with data, in its zone, and today: in three
+/// statements however many they are; facility by facility, each one's days in order.
+pub async fn all_days_with_data(
+    store: &dyn Store,
+    facilities: &[Arc<Facility>],
+) -> store::Result<Vec<DayKey>> {
     let ids: Vec<Uuid> = facilities.iter().map(|facility| facility.id).collect();
-    let (stored, spans, now_ms) = (store.stored_dates(&ids).await?, store.activity(&ids).await?, store.now_ms().await?);
-    let mut found: HashMap<Uuid, (&Arc<Facility>, BTreeMap<Date, Day>)> = HashMap::with_capacity(facilities.len());
+    let (stored, spans, now_ms) =
+        (store.stored_dates(&ids).await?, store.activity(&ids).await?, store.now_ms().await?);
+    let mut found: HashMap<Uuid, (&Arc<Facility>, BTreeMap<Date, Day>)> =
+        HashMap::with_capacity(facilities.len());
     for facility in facilities {
         let today = facility.zone.today(now_ms);
         found.insert(facility.id, (facility, BTreeMap::from([(today.date, today)])));
@@ -33,7 +38,11 @@ pub async fn all_days_with_data(store: &dyn Store, facilities: &[Arc<Facility>])
         days.extend(covered.into_iter().map(|day| (day.date, day)));
     }
     let in_order = ids.iter().filter_map(|id| found.remove(id));
-    Ok(in_order.flat_map(|(facility, days)| days.into_values().map(move |day| DayKey { facility: facility.clone(), day })).collect())
+    Ok(in_order
+        .flat_map(|(facility, days)| {
+            days.into_values().map(move |day| DayKey { facility: facility.clone(), day })
+        })
+        .collect())
 }
 
 /// A span lies within one UTC day, which meets three local days at the most.

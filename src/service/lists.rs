@@ -1,5 +1,6 @@
-//! Many days in one answer: a range of a facility's, or one of all facilities. They are read from the table, whose rows are exact as of a
-//! watermark; which days there are comes from the directory, which is exact as of one, too. An answer claims the earlier of both, and is
+//! Many days in one answer: a range of a facility's, or one of all facilities. They are read from
+//! the table, whose rows are exact as of a watermark; which days there are comes from the
+//! directory, which is exact as of one, too. An answer claims the earlier of both, and is
 //! thrown away where it is older than its reader asked for by the time that it is whole.
 
 pub mod parts;
@@ -12,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    answer::Wish,
+    answer::FreshnessRequest,
     directory::{Directory, Located},
     reads::Reads,
     refresh::Refresher,
@@ -36,7 +37,8 @@ pub struct Lists {
 /// Who deals with what others wrote.
 #[async_trait]
 pub trait Prover: Send + Sync {
-    /// Deals with what is visible now, and tells everybody as of when the table is exact by then. False where there is more.
+    /// Deals with what is visible now, and tells everybody as of when the table is exact by then.
+    /// False where there is more.
     async fn prove(&self) -> store::Result<bool>;
 }
 
@@ -79,32 +81,40 @@ pub enum ListError<E> {
     Locked,
 }
 
-/// Pause between two tries while nothing can be proven: somebody holds a lock that the proof needs, say.
+/// Pause between two tries while nothing can be proven: somebody holds a lock that the proof needs,
+/// say.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 /// How long the directory may take to hear of what was proven of the table, before it is read anew.
 const HEARS_WITHIN: Duration = Duration::from_millis(100);
 const HEARING_POLL: Duration = Duration::from_millis(2);
-/// How old the directory may be, at most, when a request comes while nobody tells it of what others change. (Not when the answer leaves:
-/// where reading it takes longer than that, no answer ever would.)
+/// How old the directory may be, at most, when a request comes while nobody tells it of what others
+/// change. (Not when the answer leaves: where reading it takes longer than that, no answer ever
+/// would.)
 const UNHEARD_MS: i64 = 1_000;
 /// Keys read from the table in one statement.
 const CHUNK: usize = 1_000;
 
 /// What a reader asked for, and when.
 struct Asked {
-    wish: Wish,
+    requested: FreshnessRequest,
     arrived_ms: i64,
 }
 
 impl Asked {
-    /// Whether what is exact as of then will do, if it is given out now. For `no-cache` nothing does that was proven before the request
-    /// came; to others nothing that is older than their bound by now.
+    /// Whether what is exact as of then will do, if it is given out now. For `no-cache` nothing
+    /// does that was proven before the request came; to others nothing that is older than their
+    /// bound by now.
     fn takes(&self, exact_ms: i64, now_ms: i64) -> bool {
-        let Some(age_ms) = (exact_ms != i64::MIN).then(|| now_ms.saturating_sub(exact_ms)) else { return false };
-        let bearable_ms = self.wish.max_stale_ms.map(|most_ms| self.wish.max_age_ms.saturating_add(most_ms));
-        (self.wish.max_age_ms == 0 && exact_ms > self.arrived_ms)
-            || (self.wish.max_age_ms > 0 && age_ms <= self.wish.max_age_ms)
-            || bearable_ms.is_some_and(|most_ms| age_ms <= most_ms)
+        let Some(age_ms) = (exact_ms != i64::MIN).then(|| now_ms.saturating_sub(exact_ms)) else {
+            return false;
+        };
+        let tolerable_ms = self
+            .requested
+            .max_stale_ms
+            .map(|most_ms| self.requested.max_age_ms.saturating_add(most_ms));
+        (self.requested.max_age_ms == 0 && exact_ms > self.arrived_ms)
+            || (self.requested.max_age_ms > 0 && age_ms <= self.requested.max_age_ms)
+            || tolerable_ms.is_some_and(|most_ms| age_ms <= most_ms)
     }
 }
 
@@ -114,15 +124,22 @@ enum Attempt {
     /// The directory did not know what the table has by now: it has been read again.
     DirectoryWasBehind,
     /// The database told another history than the one that is served.
-    OtherHistory,
+    OtherEpoch,
 }
 
 impl Lists {
-    /// The days that `select` finds in the directory, at the clock's time: once, or again where that has changed. To be run to its end.
-    pub async fn read<E>(&self, wish: Wish, select: impl Fn(&Directory, i64) -> Result<Selected, E>) -> Result<List, ListError<E>> {
-        let asked = Asked { wish, arrived_ms: self.reads.clock.now_ms() };
-        if wish.only_if_cached {
-            return self.held(&select, |exact_ms, now_ms| asked.takes(exact_ms, now_ms), Source::Memory)?.ok_or(ListError::NotCached);
+    /// The days that `select` finds in the directory, at the clock's time: once, or again where
+    /// that has changed. To be run to its end.
+    pub async fn read<E>(
+        &self,
+        requested: FreshnessRequest,
+        select: impl Fn(&Directory, i64) -> Result<Selected, E>,
+    ) -> Result<List, ListError<E>> {
+        let asked = Asked { requested, arrived_ms: self.reads.clock.now_ms() };
+        if requested.only_if_cached {
+            return self
+                .held(&select, |exact_ms, now_ms| asked.takes(exact_ms, now_ms), Source::Memory)?
+                .ok_or(ListError::NotCached);
         }
         if !self.reads.outage.may_try() {
             return self.last(&asked, &select, ListError::Unavailable);
@@ -135,7 +152,7 @@ impl Lists {
         };
         match reached {
             Some(Ok(list)) => {
-                if wish.max_stale_ms.is_some() && list.age_ms > wish.max_age_ms {
+                if requested.max_stale_ms.is_some() && list.age_ms > requested.max_age_ms {
                     self.prove_behind();
                 }
                 Ok(list)
@@ -149,21 +166,35 @@ impl Lists {
         }
     }
 
-    async fn reach<E>(&self, asked: &Asked, select: &impl Fn(&Directory, i64) -> Result<Selected, E>) -> Result<List, ListError<E>> {
+    async fn reach<E>(
+        &self,
+        asked: &Asked,
+        select: &impl Fn(&Directory, i64) -> Result<Selected, E>,
+    ) -> Result<List, ListError<E>> {
         loop {
-            let (now_ms, directory_ms) = (self.reads.clock.now_ms(), self.reads.directory.exact_as_of_ms());
+            let (now_ms, directory_ms) =
+                (self.reads.clock.now_ms(), self.reads.directory.exact_as_of_ms());
             let proven_ms = self.reads.memory.table_ms().min(directory_ms);
-            let is_unheard = !self.reads.changes.are_followed() && asked.arrived_ms.saturating_sub(directory_ms) > UNHEARD_MS;
+            let is_unheard = !self.reads.changes.is_attached()
+                && asked.arrived_ms.saturating_sub(directory_ms) > UNHEARD_MS;
             if !asked.takes(proven_ms, now_ms) || is_unheard {
                 self.prove(asked).await.map_err(|error| self.failed(&error))?;
                 continue;
             }
-            let selected = select(&self.reads.directory, self.reads.clock.now_ms()).map_err(ListError::Selection)?;
+            let selected = select(&self.reads.directory, self.reads.clock.now_ms())
+                .map_err(ListError::Selection)?;
             match self.attempt(selected, asked).await.map_err(|error| self.failed(&error))? {
-                Attempt::Whole(list) if asked.takes(self.reads.clock.now_ms() - list.age_ms, self.reads.clock.now_ms()) => return Ok(list),
+                Attempt::Whole(list)
+                    if asked.takes(
+                        self.reads.clock.now_ms() - list.age_ms,
+                        self.reads.clock.now_ms(),
+                    ) =>
+                {
+                    return Ok(list);
+                }
                 // Where nothing had to be waited for, the time-out would never have its turn.
                 Attempt::Whole(_) | Attempt::DirectoryWasBehind => tokio::task::yield_now().await,
-                Attempt::OtherHistory => tokio::time::sleep(LOCK_POLL).await,
+                Attempt::OtherEpoch => tokio::time::sleep(LOCK_POLL).await,
             }
         }
     }
@@ -186,17 +217,23 @@ impl Lists {
         }
     }
 
-    /// Has the table, and then the directory, proven to be as fresh as is asked for, if that can be had now.
+    /// Has the table, and then the directory, proven to be as fresh as is asked for, if that can be
+    /// had now.
     async fn prove(&self, asked: &Asked) -> store::Result<()> {
-        let (memory, directory, clock) = (&self.reads.memory, &self.reads.directory, &self.reads.clock);
+        let (memory, directory, clock) =
+            (&self.reads.memory, &self.reads.directory, &self.reads.clock);
         let table_ms = memory.table_ms();
-        if !self.reads.changes.are_followed() {
+        if !self.reads.changes.is_attached() {
             // Nobody tells it of what others change.
-            let will_do = |as_of_ms: i64| asked.arrived_ms.saturating_sub(as_of_ms) <= UNHEARD_MS && asked.takes(as_of_ms, clock.now_ms());
+            let will_do = |as_of_ms: i64| {
+                asked.arrived_ms.saturating_sub(as_of_ms) <= UNHEARD_MS
+                    && asked.takes(as_of_ms, clock.now_ms())
+            };
             directory.catch_up(&*self.reads.store, will_do).await?;
         }
         if !asked.takes(table_ms, clock.now_ms()) {
-            // It proves nothing either where another server stored a later proof meanwhile, of which this one is yet to hear.
+            // It proves nothing either where another server stored a later proof meanwhile, of
+            // which this one is yet to hear.
             if self.prover.prove().await? && memory.table_ms() == table_ms {
                 tokio::time::sleep(LOCK_POLL).await;
             }
@@ -209,18 +246,22 @@ impl Lists {
         };
         match tokio::time::timeout(HEARS_WITHIN, hears).await {
             Ok(()) => Ok(()),
-            Err(_) => directory.catch_up(&*self.reads.store, |as_of_ms| asked.takes(as_of_ms, clock.now_ms())).await,
+            Err(_) => {
+                directory
+                    .catch_up(&*self.reads.store, |as_of_ms| asked.takes(as_of_ms, clock.now_ms()))
+                    .await
+            }
         }
     }
 
     /// Reads the days from the table, and refreshes those that it does not have.
     async fn attempt(&self, selected: Selected, asked: &Asked) -> store::Result<Attempt> {
         let Selected { keys, directory_ms } = selected;
-        let read = match self.nearby(&keys, directory_ms, asked).await {
+        let read = match self.standby(&keys, directory_ms, asked).await {
             Some(read) => read,
             None => match self.primary(&keys, directory_ms).await? {
                 Some(read) => read,
-                None => return Ok(Attempt::OtherHistory),
+                None => return Ok(Attempt::OtherEpoch),
             },
         };
         let now_ms = self.reads.clock.now_ms();
@@ -248,7 +289,11 @@ impl Lists {
         let mut found = Read::of(directory_ms);
         for chunk in keys.chunks(CHUNK) {
             let table_ms = self.reads.memory.table_ms();
-            let read = self.reads.store.summaries(&chunk.iter().map(DayKey::id).collect::<Vec<_>>()).await?;
+            let read = self
+                .reads
+                .store
+                .summaries(&chunk.iter().map(DayKey::id).collect::<Vec<_>>())
+                .await?;
             self.reads.outage.over();
             if !self.reads.changes.continue_in(&read, table_ms) {
                 return Ok(None);
@@ -259,22 +304,28 @@ impl Lists {
         Ok(Some(found))
     }
 
-    /// The days as a streaming replica of the database has them. `None` where there is none, or none that has come far enough: for this
-    /// reader, or for what memory knows already.
-    async fn nearby(&self, keys: &[DayKey], directory_ms: i64, asked: &Asked) -> Option<Read> {
+    /// The days as a streaming replica of the database has them. `None` where there is none, or
+    /// none that has come far enough: for this reader, or for what memory knows already.
+    async fn standby(&self, keys: &[DayKey], directory_ms: i64, asked: &Asked) -> Option<Read> {
         let (mut found, memory) = (Read::of(directory_ms), &self.reads.memory);
         for chunk in keys.chunks(CHUNK) {
-            let read = self.reads.nearby.summaries(&chunk.iter().map(DayKey::id).collect::<Vec<_>>()).await?;
+            let read = self
+                .reads
+                .standby
+                .summaries(&chunk.iter().map(DayKey::id).collect::<Vec<_>>())
+                .await?;
             let watermark = read.watermark?;
             found.add(read, watermark.at_ms);
         }
         let is_behind = |key: &Key| {
             let version = found.rows.get(key).map_or(0, |(row, _)| row.summary.version);
-            memory.get(key).is_some_and(|held| version < held.version) || memory.is_of_former_life(key.0, version)
+            memory.get(key).is_some_and(|held| version < held.version)
+                || memory.is_of_former_life(key.0, version)
         };
         // One that has not heard of a facility yet, or of its zone, says nothing about it.
         let is_near = asked.takes(found.exact_ms, self.reads.clock.now_ms());
-        (is_near && keys.iter().all(|key| found.knows(key) && !is_behind(&key.id()))).then_some(found)
+        (is_near && keys.iter().all(|key| found.knows(key) && !is_behind(&key.id())))
+            .then_some(found)
     }
 
     /// The last figures, where the source cannot be asked; `error` where they will not do.
@@ -284,10 +335,11 @@ impl Lists {
         select: &impl Fn(&Directory, i64) -> Result<Selected, E>,
         error: ListError<E>,
     ) -> Result<List, ListError<E>> {
-        let most_ms = if asked.wish.explicit {
-            asked.wish.max_age_ms
+        let most_ms = if asked.requested.explicit {
+            asked.requested.max_age_ms
         } else {
-            1000 * i64::try_from(self.reads.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000)
+            1000 * i64::try_from(self.reads.freshness.stale_if_error_seconds)
+                .unwrap_or(i64::MAX / 1000)
         };
         let takes = |exact_ms: i64, now_ms: i64| now_ms.saturating_sub(exact_ms) <= most_ms;
         self.held(select, takes, Source::Unavailable)?.ok_or(error)
@@ -301,13 +353,17 @@ impl Lists {
         source: Source,
     ) -> Result<Option<List>, ListError<E>> {
         let now_ms = self.reads.clock.now_ms();
-        let Selected { keys, directory_ms } = select(&self.reads.directory, now_ms).map_err(ListError::Selection)?;
-        // However young its days are, a list is no younger than the directory: who came since then is not in it.
+        let Selected { keys, directory_ms } =
+            select(&self.reads.directory, now_ms).map_err(ListError::Selection)?;
+        // However young its days are, a list is no younger than the directory: who came since then
+        // is not in it.
         let mut exact_ms = directory_ms;
         let mut summaries = Vec::with_capacity(keys.len());
         for key in keys {
             let located = Located { facility: key.facility.clone(), as_of_ms: directory_ms };
-            let Some(held) = self.reads.held_summary(&located, &key.day, now_ms) else { return Ok(None) };
+            let Some(held) = self.reads.held_summary(&located, &key.day, now_ms) else {
+                return Ok(None);
+            };
             if source == Source::Memory && !held.counts_as_fresh {
                 return Ok(None);
             }

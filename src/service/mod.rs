@@ -1,18 +1,19 @@
-//! What the service does, apart from how it is asked (`http`, `jobs`, `tools`) and where it is kept (`store`, `cache`).
+//! What the service does, apart from how it is asked (`http`, `jobs`, `tools`) and where it is kept
+//! (`store`, `cache`).
 
 pub mod answer;
 pub mod days;
 pub mod directory;
-pub mod flights;
-pub mod found;
 pub mod ingest;
 pub mod lists;
-pub mod nearby;
+pub mod log_repeats;
+pub mod log_throttle;
 pub mod outage;
 pub mod reads;
 pub mod refresh;
-pub mod repeats;
-pub mod scope;
-pub mod shared;
-pub mod troubles;
+pub mod refresh_coalescer;
+pub mod refresh_lease;
+pub mod refresh_scope;
+pub mod standby_reads;
+pub mod tier_row;
 mod versions;

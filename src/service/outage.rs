@@ -1,5 +1,5 @@
-//! Whether the database is out of reach: while it is, readers are answered from what is held without each waiting for its own time-out,
-//! and one in a second tries.
+//! Whether the database is out of reach: while it is, readers are answered from what is held
+//! without each waiting for its own time-out, and one in a second tries.
 
 use std::{
     sync::{
@@ -47,7 +47,8 @@ impl Outage {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// Whether the caller may ask the database now: always while it is well, and one in a second while it is not.
+    /// Whether the caller may ask the database now: always while it is well, and one in a second
+    /// while it is not.
     pub fn may_try(&self) -> bool {
         if !self.is_on() {
             return true;
@@ -62,33 +63,39 @@ impl Outage {
         })
     }
 
-    /// The class of the last failure, while it lasts: that of a `StoreError`, or `timeout` where nothing came at all.
+    /// The class of the last failure, while it lasts: that of a `StoreError`, or `timeout` where
+    /// nothing came at all.
     pub fn last_error(&self) -> Option<&'static str> {
         self.state().lasting.map(|lasting| lasting.last_error)
     }
 
-    /// A failure of the whole database. A lock that one key waits for is none, nor is what the database itself says of one statement.
+    /// A failure of the whole database. A lock that one key waits for is none, nor is what the
+    /// database itself says of one statement.
     pub fn failed(&self, error: &StoreError) {
         if error.is_of_the_whole_database() {
             self.begin(&mut self.state(), error.class());
         }
     }
 
-    /// Somebody has waited in vain since `asked`. For the database, if that has answered nobody since then: otherwise it was for a lock, or
-    /// for something slow.
+    /// Somebody has waited in vain since `asked`. For the database, if that has answered nobody
+    /// since then: otherwise it was for a lock, or for something slow.
     pub fn waited_in_vain(&self, asked: Instant) {
         let mut state = self.state();
         if state.answered_at < asked {
             if !std::mem::replace(&mut state.is_silent, true) {
-                tracing::warn!(for_ms = asked.elapsed().as_millis(), "the database answers nobody; readers get what is held");
+                tracing::warn!(
+                    for_ms = asked.elapsed().as_millis(),
+                    "the database answers nobody; readers get what is held"
+                );
                 self.fell_silent.notify_waiters();
             }
             self.begin(&mut state, SILENT);
         }
     }
 
-    /// Ends when the database is found to answer nobody: to wait on for it would be in vain. For ever where that is known already, since
-    /// who asks then is to find out whether it still is so.
+    /// Ends when the database is found to answer nobody: to wait on for it would be in vain. For
+    /// ever where that is known already, since who asks then is to find out whether it still is
+    /// so.
     pub async fn falls_silent(&self) {
         self.fell_silent.notified().await;
     }
@@ -118,7 +125,11 @@ impl State {
 
 impl Default for Outage {
     fn default() -> Self {
-        Outage { is_on: AtomicBool::new(false), state: Mutex::new(State::well()), fell_silent: Notify::new() }
+        Outage {
+            is_on: AtomicBool::new(false),
+            state: Mutex::new(State::well()),
+            fell_silent: Notify::new(),
+        }
     }
 }
 

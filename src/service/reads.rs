@@ -1,5 +1,5 @@
-//! The freshness ladder: memory, then Redis, then the summary table, then a refresh; each rung only where the one before is not fresh
-//! enough for this reader. Every answer carries how old it is.
+//! The freshness ladder: memory, then Redis, then the summary table, then a refresh; each rung only
+//! where the one before is not fresh enough for this reader. Every answer carries how old it is.
 
 mod table;
 
@@ -12,13 +12,13 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 use super::{
-    answer::{Answer, Forward, Outcome, ReadError, Tier, Wish, hit},
+    answer::{Answer, Forward, FreshnessRequest, Outcome, ReadError, Tier, hit},
     directory::{Directory, Located},
-    flights::Flights,
-    found::Found,
-    nearby::Nearby,
     outage::Outage,
-    shared::Shared,
+    refresh_coalescer::RefreshCoalescer,
+    refresh_lease::RefreshLeases,
+    standby_reads::StandbyReads,
+    tier_row::TierRow,
 };
 use crate::{
     cache::memory::{Entry, Fill, Key, Memory},
@@ -38,23 +38,26 @@ pub struct Reads {
     pub memory: Arc<Memory>,
     pub changes: Arc<Changes>,
     /// The tier that replicas share, where there are several.
-    pub shared: Option<Arc<Shared>>,
+    pub shared: Option<Arc<RefreshLeases>>,
     pub store: Arc<dyn Store>,
     /// The database's streaming replicas, where there are any.
-    pub nearby: Arc<Nearby>,
-    pub flights: Arc<Flights>,
+    pub standby: Arc<StandbyReads>,
+    pub coalescer: Arc<RefreshCoalescer>,
     pub directory: Arc<Directory>,
     pub clock: Arc<Clock>,
     pub outage: Arc<Outage>,
     pub metrics: Arc<Metrics>,
     pub freshness: FreshnessSettings,
-    /// How old an entry may be that no watermark counts for, in memory and in Redis; however much older its reader would take it.
+    /// How old an entry may be that no watermark counts for, in memory and in Redis; however much
+    /// older its reader would take it.
     pub unproven: Unproven,
-    /// Keys whose refresh met a lock of somebody else's a moment ago: their readers get the last figures without waiting for it again.
+    /// Keys whose refresh met a lock of somebody else's a moment ago: their readers get the last
+    /// figures without waiting for it again.
     pub locked: Cache<Key, ()>,
 }
 
-/// Ages up to which an entry counts as fresh without a proof from the change stream, in milliseconds.
+/// Ages up to which an entry counts as fresh without a proof from the change stream, in
+/// milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Unproven {
     pub memory: i64,
@@ -82,30 +85,45 @@ const VERSION_POLL: Duration = Duration::from_millis(50);
 
 impl Reads {
     /// The rung that costs a look-up: an answer from memory, if it is fresh enough. Never waits.
-    pub fn read_memory(&self, located: &Located, day: &Day, wish: &Wish, now_ms: i64) -> Option<Answer> {
+    pub fn read_memory(
+        &self,
+        located: &Located,
+        day: &Day,
+        requested: &FreshnessRequest,
+        now_ms: i64,
+    ) -> Option<Answer> {
         let entry = self.held(located.facility.id, day)?;
         let age_ms = self.age_ms(&entry, located, now_ms);
-        let unproven_ms = self.unproven_ms(self.unproven.memory, true, wish);
-        (wish.takes(age_ms) && entry.version >= wish.min_version && self.counts_as_fresh(&entry, age_ms, unproven_ms)).then(|| {
+        let unproven_ms = self.unproven_ms(self.unproven.memory, true, requested);
+        (requested.accepts(age_ms)
+            && entry.version >= requested.min_version
+            && self.counts_as_fresh(&entry, age_ms, unproven_ms))
+        .then(|| {
             self.metrics.reads_fresh_memory.inc();
             hit(entry, age_ms)
         })
     }
 
-    /// Whether nothing could be gained by looking further: later changes come by here, or the entry is young, or nobody could tell anyway.
+    /// Whether nothing could be gained by looking further: later changes come by here, or the entry
+    /// is young, or nobody could tell anyway.
     fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64) -> bool {
         age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on()
     }
 
-    /// How old an entry may be without proof. One that is held and missed something, while the stream is followed, is soon read anew, and
-    /// joined then; not for a reader that takes nothing but what tiers hold.
-    fn unproven_ms(&self, tier_ms: i64, is_held: bool, wish: &Wish) -> i64 {
-        if is_held && !wish.only_if_cached && self.changes.are_followed() { tier_ms.min(REJOIN_MS) } else { tier_ms }
+    /// How old an entry may be without proof. One that is held and missed something, while the
+    /// stream is followed, is soon read anew, and joined then; not for a reader that takes
+    /// nothing but what tiers hold.
+    fn unproven_ms(&self, tier_ms: i64, is_held: bool, requested: &FreshnessRequest) -> i64 {
+        if is_held && !requested.only_if_cached && self.changes.is_attached() {
+            tier_ms.min(REJOIN_MS)
+        } else {
+            tier_ms
+        }
     }
 
     /// Whether each later change would come by here.
     fn is_proven(&self, entry: &Entry) -> bool {
-        self.memory.is_joined(entry) && self.changes.are_followed()
+        self.memory.is_attached(entry) && self.changes.is_attached()
     }
 
     /// What memory holds of the day, and not of another zone's of that name.
@@ -113,41 +131,66 @@ impl Reads {
         self.memory.get(&(facility, day.date)).filter(|entry| entry.is_of(day))
     }
 
-    /// The rung that costs a round trip to Redis: an answer of the tier that replicas share, or what it has instead. It is judged and kept
-    /// in memory like any fill. A reader that goes away meanwhile takes nothing from anybody.
-    pub async fn read_redis(&self, located: &Located, day: &Day, wish: &Wish) -> Result<Answer, Option<Arc<Entry>>> {
+    /// The rung that costs a round trip to Redis: an answer of the tier that replicas share, or
+    /// what it has instead. It is judged and kept in memory like any fill. A reader that goes
+    /// away meanwhile takes nothing from anybody.
+    pub async fn read_redis(
+        &self,
+        located: &Located,
+        day: &Day,
+        requested: &FreshnessRequest,
+    ) -> Result<Answer, Option<Arc<Entry>>> {
         let facility = located.facility.id;
         let held = self.held(facility, day);
-        // For no-cache nothing in there is new enough, however young; for max-stale what is held may do at once.
-        let may_do = (wish.max_age_ms > 0 || wish.min_version > 0) && (wish.max_stale_ms.is_none() || held.is_none());
-        let shared = self.shared.as_ref().filter(|_| may_do && self.changes.are_followed()).ok_or(None)?;
-        let vantage = self.memory.vantage();
+        // For no-cache nothing in there is new enough, however young; for max-stale what is held
+        // may do at once.
+        let may_do = (requested.max_age_ms > 0 || requested.min_version > 0)
+            && (requested.max_stale_ms.is_none() || held.is_none());
+        let shared =
+            self.shared.as_ref().filter(|_| may_do && self.changes.is_attached()).ok_or(None)?;
+        let token = self.memory.fill_token();
         let stored = shared.get(&(facility, day.date)).await.ok_or(None)?;
         let now_ms = self.clock.now_ms();
-        let Some(Fill::Kept(entry)) = Found::in_redis(stored, day, now_ms).map(|found| found.keep(&self.memory, &vantage)) else {
+        let Some(Fill::Kept(entry)) =
+            TierRow::in_redis(stored, day, now_ms).map(|found| found.keep(&self.memory, &token))
+        else {
             return Err(None);
         };
         if !entry.is_of(day) {
             return Err(None); // what memory had, of the zone before or after
         }
         let age_ms = self.age_ms(&entry, located, now_ms);
-        let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), wish);
-        if entry.version < wish.min_version || !wish.takes(age_ms) || !self.counts_as_fresh(&entry, age_ms, unproven_ms) {
+        let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), requested);
+        if entry.version < requested.min_version
+            || !requested.accepts(age_ms)
+            || !self.counts_as_fresh(&entry, age_ms, unproven_ms)
+        {
             return Err(Some(entry));
         }
         self.metrics.count_read(Outcome::Fresh.as_str(), Tier::Redis.as_str());
-        let forward = forward(held.is_some(), wish);
-        Ok(Answer { outcome: Outcome::Fresh, tier: Tier::Redis, forward: Some(forward), ..hit(entry, age_ms) })
+        let forward = forward(held.is_some(), requested);
+        Ok(Answer {
+            outcome: Outcome::Fresh,
+            tier: Tier::Redis,
+            forward: Some(forward),
+            ..hit(entry, age_ms)
+        })
     }
 
     /// The rungs below, for a day that has begun. `found` is what Redis has.
-    pub async fn read(self: &Arc<Self>, located: &Located, day: Day, wish: &Wish, found: Option<Arc<Entry>>) -> Result<Answer, ReadError> {
+    pub async fn read(
+        self: &Arc<Self>,
+        located: &Located,
+        day: Day,
+        requested: &FreshnessRequest,
+        found: Option<Arc<Entry>>,
+    ) -> Result<Answer, ReadError> {
         let now_ms = self.clock.now_ms();
-        if let Some(answer) = self.read_memory(located, &day, wish, now_ms) {
+        if let Some(answer) = self.read_memory(located, &day, requested, now_ms) {
             return Ok(answer);
         }
         let started = Instant::now();
-        let result = self.past_memory(located, day, wish, found, now_ms).await;
+        let result = self.past_memory(located, day, requested, found, now_ms).await;
         let (outcome, tier, age_ms, refreshed) = match &result {
             Ok(a) => (a.outcome, a.tier, a.age_ms, a.tier == Tier::Source && !a.source_unavailable),
             Err(_) => (Outcome::Miss, Tier::Source, 0, false),
@@ -166,7 +209,7 @@ impl Reads {
         self: &Arc<Self>,
         located: &Located,
         day: Day,
-        wish: &Wish,
+        requested: &FreshnessRequest,
         found: Option<Arc<Entry>>,
         now_ms: i64,
     ) -> Result<Answer, ReadError> {
@@ -176,60 +219,76 @@ impl Reads {
             keep_newer(&mut held, found);
         }
         if let Some(entry) = &held
-            && let Some(max_stale_ms) = wish.max_stale_ms
-            && self.age_ms(entry, located, now_ms) <= wish.max_age_ms.saturating_add(max_stale_ms)
-            && entry.version >= wish.min_version
+            && let Some(max_stale_ms) = requested.max_stale_ms
+            && self.age_ms(entry, located, now_ms)
+                <= requested.max_age_ms.saturating_add(max_stale_ms)
+            && entry.version >= requested.min_version
         {
             let key = DayKey { facility: facility.clone(), day };
-            if !wish.only_if_cached && !self.outage.is_on() {
-                self.flights.book(key, Some(wish.at_least(now_ms)), Trigger::Read);
+            if !requested.only_if_cached && !self.outage.is_on() {
+                self.coalescer.join(key, Some(requested.min_freshness(now_ms)), Trigger::Read);
             }
-            return Ok(Answer { outcome: Outcome::Stale, ..hit(entry.clone(), self.age_ms(entry, located, now_ms)) });
+            return Ok(Answer {
+                outcome: Outcome::Stale,
+                ..hit(entry.clone(), self.age_ms(entry, located, now_ms))
+            });
         }
-        let forward = forward(held.is_some(), wish);
+        let forward = forward(held.is_some(), requested);
         let (asked, mut last) = (Instant::now(), held);
         let reached = tokio::select! {
             biased; // an answer that is there counts
-            reached = tokio::time::timeout(self.freshness.refresh_timeout(), self.reach(located, day, wish, &mut last, forward)) => reached.ok(),
+            reached = tokio::time::timeout(self.freshness.refresh_timeout(), self.reach(located, day, requested, &mut last, forward)) => reached.ok(),
             () = self.outage.falls_silent() => None,
         };
         if let Some(result) = reached {
             return result;
         }
         self.outage.waited_in_vain(asked);
-        if wish.min_version > 0 {
+        if requested.min_version > 0 {
             return Err(ReadError::VersionNotReached);
         }
         if let Some(held) = self.held(facility.id, &day) {
             keep_newer(&mut last, &held);
         }
-        self.last_figures(last, located, wish, forward)
+        self.last_figures(last, located, requested, forward)
     }
 
-    /// The rungs below, again and again until they bring what this reader can take, or fail. `last` is the newest that was found on the way.
+    /// The rungs below, again and again until they bring what this reader can take, or fail. `last`
+    /// is the newest that was found on the way.
     async fn reach(
         self: &Arc<Self>,
         located: &Located,
         day: Day,
-        wish: &Wish,
+        requested: &FreshnessRequest,
         last: &mut Option<Arc<Entry>>,
         forward: Forward,
     ) -> Result<Answer, ReadError> {
         let facility = &located.facility;
         loop {
-            match self.lower_rungs(located, day, wish, last, forward).await {
-                Ok(answer) if answer.entry.version >= wish.min_version && wish.bears(&answer) => return Ok(answer),
+            match self.lower_rungs(located, day, requested, last, forward).await {
+                Ok(answer)
+                    if answer.entry.version >= requested.min_version
+                        && requested.satisfied_by(&answer) =>
+                {
+                    return Ok(answer);
+                }
                 Ok(_) => {
                     if self.has_moved(facility) {
                         return Err(ReadError::Moved);
                     }
                     tokio::time::sleep(VERSION_POLL).await;
                 }
-                Err(None) => return Err(if self.has_moved(facility) { ReadError::Moved } else { ReadError::NotFound }),
-                Err(Some(_)) if wish.only_if_cached => return Err(ReadError::NotCached),
+                Err(None) => {
+                    return Err(if self.has_moved(facility) {
+                        ReadError::Moved
+                    } else {
+                        ReadError::NotFound
+                    });
+                }
+                Err(Some(_)) if requested.only_if_cached => return Err(ReadError::NotCached),
                 Err(Some(error)) => {
                     self.outage.failed(&error);
-                    return self.last_figures(last.take(), located, wish, forward);
+                    return self.last_figures(last.take(), located, requested, forward);
                 }
             }
         }
@@ -240,37 +299,43 @@ impl Reads {
         self.directory.get(facility.id).is_some_and(|now| now.zone.name != facility.zone.name)
     }
 
-    /// The table, then the source, where the table has nothing that will do. `Err(None)`: there is no such day.
+    /// The table, then the source, where the table has nothing that will do. `Err(None)`: there is
+    /// no such day.
     async fn lower_rungs(
         self: &Arc<Self>,
         located: &Located,
         day: Day,
-        wish: &Wish,
+        requested: &FreshnessRequest,
         last: &mut Option<Arc<Entry>>,
         forward: Forward,
     ) -> Result<Answer, Option<Arc<StoreError>>> {
         let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
-        if wish.only_if_cached {
+        if requested.only_if_cached {
             return Err(Some(Arc::new(StoreError::Conflict)));
         }
-        if let Some(answer) = self.try_table(located, day, wish, last, forward).await.map_err(|error| Some(Arc::new(error)))? {
+        if let Some(answer) = self
+            .try_table(located, day, requested, last, forward)
+            .await
+            .map_err(|error| Some(Arc::new(error)))?
+        {
             return Ok(answer);
         }
         self.spare_primary().map_err(|error| Some(Arc::new(error)))?;
-        self.from_source(located, day, wish, outcome, forward).await
+        self.from_source(located, day, requested, outcome, forward).await
     }
 
-    /// Fails while the primary is out of reach, but for one in a second; as a conflict, which is no sign of an outage itself.
+    /// Fails while the primary is out of reach, but for one in a second; as a conflict, which is no
+    /// sign of an outage itself.
     fn spare_primary(&self) -> store::Result<()> {
         if self.outage.may_try() { Ok(()) } else { Err(StoreError::Conflict) }
     }
 
-    /// A refresh: one's own, or a seat on another reader's.
+    /// A refresh: one's own, or a waiter on another reader's.
     async fn from_source(
         self: &Arc<Self>,
         located: &Located,
         day: Day,
-        wish: &Wish,
+        requested: &FreshnessRequest,
         outcome: Outcome,
         forward: Forward,
     ) -> Result<Answer, Option<Arc<StoreError>>> {
@@ -279,13 +344,19 @@ impl Reads {
         if self.locked.contains_key(&day_key.id()) {
             return Err(Some(Arc::new(StoreError::Conflict)));
         }
-        let landed = || self.landed(located, &day, wish);
-        let asked = (wish.max_age_ms > 0).then(|| wish.at_least(self.clock.now_ms()));
-        let (seat, collapsed) = match self.flights.book_unless(day_key.clone(), asked, Trigger::Read, landed) {
-            Ok(seat) => seat,
+        let just_finished = || self.just_finished(located, &day, requested);
+        let asked =
+            (requested.max_age_ms > 0).then(|| requested.min_freshness(self.clock.now_ms()));
+        let (waiter, collapsed) = match self.coalescer.join_unless(
+            day_key.clone(),
+            asked,
+            Trigger::Read,
+            just_finished,
+        ) {
+            Ok(waiter) => waiter,
             Err(answer) => return Ok(answer),
         };
-        let refreshed = Flights::land(seat)
+        let refreshed = RefreshCoalescer::wait_for(waiter)
             .await
             .inspect_err(|error| {
                 if matches!(**error, StoreError::Locked(_)) {
@@ -309,42 +380,63 @@ impl Reads {
         })
     }
 
-    /// What a flight that has just landed put in memory, if it will do for this reader.
-    fn landed(&self, located: &Located, day: &Day, wish: &Wish) -> Option<Answer> {
+    /// What a flight that has just just_finished put in memory, if it will do for this reader.
+    fn just_finished(
+        &self,
+        located: &Located,
+        day: &Day,
+        requested: &FreshnessRequest,
+    ) -> Option<Answer> {
         let entry = self.held(located.facility.id, day)?;
         let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
-        (wish.takes(age_ms) && entry.version >= wish.min_version).then(|| hit(entry, age_ms))
+        (requested.accepts(age_ms) && entry.version >= requested.min_version)
+            .then(|| hit(entry, age_ms))
     }
 
-    /// What memory holds of the day, read back from its body, and how exact that is; never further than memory.
+    /// What memory holds of the day, read back from its body, and how exact that is; never further
+    /// than memory.
     pub fn held_summary(&self, located: &Located, day: &Day, now_ms: i64) -> Option<HeldSummary> {
         let entry = self.held(located.facility.id, day)?;
         let exact_as_of_ms = self.memory.exact_as_of_ms_within(&entry, located.as_of_ms);
         let age_ms = now_ms.saturating_sub(exact_as_of_ms).max(0);
         let summary = serde_json::from_slice(&entry.body()).ok()?;
-        Some(HeldSummary { summary, exact_as_of_ms, counts_as_fresh: self.counts_as_fresh(&entry, age_ms, self.unproven.memory) })
+        Some(HeldSummary {
+            summary,
+            exact_as_of_ms,
+            counts_as_fresh: self.counts_as_fresh(&entry, age_ms, self.unproven.memory),
+        })
     }
 
-    /// A refreshed row's entry: the refresh has put it in memory, unless a newer one came or there was no room.
+    /// A refreshed row's entry: the refresh has put it in memory, unless a newer one came or there
+    /// was no room.
     fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
         self.memory
             .get(&(row.summary.facility_id, row.summary.date))
             .filter(|held| {
-                held.version >= row.summary.version && held.bounds == row.bounds && self.memory.exact_as_of_ms(held) >= row.as_of_ms
+                held.version >= row.summary.version
+                    && held.bounds == row.bounds
+                    && self.memory.exact_as_of_ms(held) >= row.as_of_ms
             })
             .unwrap_or_else(|| Arc::new(Entry::new(row, row.as_of_ms, None)))
     }
 
-    /// What is left when the source cannot be asked: the last figures, with their true age, unless the reader's own bound forbids it.
-    fn last_figures(&self, held: Option<Arc<Entry>>, located: &Located, wish: &Wish, forward: Forward) -> Result<Answer, ReadError> {
+    /// What is left when the source cannot be asked: the last figures, with their true age, unless
+    /// the reader's own bound forbids it.
+    fn last_figures(
+        &self,
+        held: Option<Arc<Entry>>,
+        located: &Located,
+        requested: &FreshnessRequest,
+        forward: Forward,
+    ) -> Result<Answer, ReadError> {
         let entry = held.ok_or(ReadError::Unavailable)?;
         let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
-        let most_ms = if wish.explicit {
-            wish.max_age_ms
+        let most_ms = if requested.explicit {
+            requested.max_age_ms
         } else {
             1000 * i64::try_from(self.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000)
         };
-        if age_ms > most_ms || entry.version < wish.min_version {
+        if age_ms > most_ms || entry.version < requested.min_version {
             return Err(ReadError::Unavailable);
         }
         let forward = if forward == Forward::Miss { Forward::Miss } else { Forward::Stale };
@@ -366,10 +458,10 @@ impl Reads {
 }
 
 /// Why memory did not do.
-fn forward(is_held: bool, wish: &Wish) -> Forward {
+fn forward(is_held: bool, requested: &FreshnessRequest) -> Forward {
     match is_held {
         false => Forward::Miss,
-        true if wish.explicit || wish.min_version > 0 => Forward::Request,
+        true if requested.explicit || requested.min_version > 0 => Forward::Request,
         true => Forward::Stale,
     }
 }

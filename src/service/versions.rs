@@ -11,7 +11,8 @@ use crate::{
     store::{Derived, FacilityState},
 };
 
-/// Gives versions to what was derived, and to what was left behind. Answers with it the days that are opened.
+/// Gives versions to what was derived, and to what was left behind. Answers with it the days that
+/// are opened.
 pub(super) fn give_versions(
     states: &mut HashMap<Uuid, FacilityState>,
     derived: Vec<Derived>,
@@ -23,13 +24,15 @@ pub(super) fn give_versions(
         .map(|d| {
             let mut row = d.row;
             let state = states.entry(row.summary.facility_id).or_default();
-            // Also where the row is there already: a change of zone may lead back to a day that was opened before.
+            // Also where the row is there already: a change of zone may lead back to a day that was
+            // opened before.
             let opens = d.is_today && state.today != Some(row.summary.date);
             if opens {
                 opened.push((row.summary.facility_id, row.summary.date));
             }
-            // Another day has another version, be its figures the same by chance: nobody who holds the one may take it for the other
-            // when the facility goes back to the zone before.
+            // Another day has another version, be its figures the same by chance: nobody who holds
+            // the one may take it for the other when the facility goes back to the zone
+            // before.
             let changed = d.figures_differ || d.day_differs || opens;
             if changed {
                 state.version += 1;

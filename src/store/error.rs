@@ -6,13 +6,15 @@ pub enum StoreError {
     /// No connection, or it broke: trying again later may work.
     #[error("the database cannot be reached: {0}")]
     Unavailable(#[source] sqlx::Error),
-    /// The connection broke during the commit, and the database could not be asked in time what became of it.
+    /// The connection broke during the commit, and the database could not be asked in time what
+    /// became of it.
     #[error("the database was lost during a commit, and whether it took place is not known: {0}")]
     InDoubt(#[source] sqlx::Error),
     /// Somebody else holds a lock, or a statement ran out of time.
     #[error("a database lock could not be had in time: {0}")]
     Locked(#[source] sqlx::Error),
-    /// A concurrent transaction changed what this one relied on; the same work may be tried again at once.
+    /// A concurrent transaction changed what this one relied on; the same work may be tried again
+    /// at once.
     #[error("a concurrent transaction interfered")]
     Conflict,
     /// A constraint of the schema refused the values.
@@ -21,7 +23,8 @@ pub enum StoreError {
     /// The disk is full or cannot be written.
     #[error("the database cannot write: {0}")]
     Full(#[source] sqlx::Error),
-    /// The database failed at something of its own, as it may for a while after its disk was full. Later it may work.
+    /// The database failed at something of its own, as it may for a while after its disk was full.
+    /// Later it may work.
     #[error("the database failed within itself: {0}")]
     Internal(#[source] sqlx::Error),
     #[error("the migrations cannot be applied: {0}")]
@@ -34,12 +37,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether anything else that is asked of the database now would fail as well, rather than only what this was about.
+    /// Whether anything else that is asked of the database now would fail as well, rather than only
+    /// what this was about.
     pub const fn is_of_the_whole_database(&self) -> bool {
         match self {
             StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Full(_) => true,
             // What the database itself says of a statement, and a panic of ours, concern that one.
-            StoreError::Failed(error) => !matches!(error, sqlx::Error::Database(_) | sqlx::Error::WorkerCrashed),
+            StoreError::Failed(error) => {
+                !matches!(error, sqlx::Error::Database(_) | sqlx::Error::WorkerCrashed)
+            }
             _ => false,
         }
     }
@@ -66,21 +72,31 @@ impl From<sqlx::Error> for StoreError {
         use sqlx::Error;
         let Error::Database(database) = &error else {
             return match error {
-                Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::Protocol(_) => {
+                Error::Io(_)
+                | Error::Tls(_)
+                | Error::PoolTimedOut
+                | Error::PoolClosed
+                | Error::WorkerCrashed
+                | Error::Protocol(_) => StoreError::Unavailable(error),
+                // SQLite has ended a transaction by itself, as on a full disk, and the driver took
+                // it for open still.
+                Error::BeginFailed | Error::InvalidSavePointStatement => {
                     StoreError::Unavailable(error)
                 }
-                // SQLite has ended a transaction by itself, as on a full disk, and the driver took it for open still.
-                Error::BeginFailed | Error::InvalidSavePointStatement => StoreError::Unavailable(error),
-                Error::ColumnDecode { .. } | Error::Decode(_) => StoreError::Unreadable(error.to_string()),
+                Error::ColumnDecode { .. } | Error::Decode(_) => {
+                    StoreError::Unreadable(error.to_string())
+                }
                 _ => StoreError::Failed(error),
             };
         };
-        // Postgres speaks SQLSTATE (five characters), SQLite its result codes (numbers; the low byte is the primary one).
+        // Postgres speaks SQLSTATE (five characters), SQLite its result codes (numbers; the low
+        // byte is the primary one).
         let code = database.code().unwrap_or_default().into_owned();
         if let (Ok(number), true) = (code.parse::<u32>(), code.len() < 5) {
             return match number & 0xff {
                 5 | 6 => StoreError::Locked(error),
-                // A statement that was under way when SQLite ended its transaction, and tables that were just changed.
+                // A statement that was under way when SQLite ended its transaction, and tables that
+                // were just changed.
                 4 | 17 => StoreError::Conflict,
                 8 | 13 => StoreError::Full(error),
                 7 | 10 | 11 | 14 | 26 => StoreError::Unavailable(error),
@@ -88,16 +104,20 @@ impl From<sqlx::Error> for StoreError {
                 15 => StoreError::Locked(error),
                 19 => StoreError::Refused(error),
                 // It has ended a transaction by itself, as it does on a full disk.
-                1 if database.message().ends_with("no transaction is active") => StoreError::Internal(error),
+                1 if database.message().ends_with("no transaction is active") => {
+                    StoreError::Internal(error)
+                }
                 _ => StoreError::Failed(error),
             };
         }
         match code.as_str() {
             "55P03" | "57014" => StoreError::Locked(error),
-            // 25P03: this process stood still in a transaction for so long that the server has ended it.
+            // 25P03: this process stood still in a transaction for so long that the server has
+            // ended it.
             "40001" | "40P01" | "25P03" => StoreError::Conflict,
             "53100" => StoreError::Full(error),
-            // The server may not touch its own files, as where their disk has become read-only; a right that our role lacks reads otherwise.
+            // The server may not touch its own files, as where their disk has become read-only; a
+            // right that our role lacks reads otherwise.
             "42501" if database.message().starts_with("could not ") => StoreError::Full(error),
             "0A000" if database.message().starts_with("cached plan") => StoreError::Conflict,
             // The server is a standby, or was set to refuse writes.

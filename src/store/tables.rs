@@ -1,4 +1,5 @@
-//! Whose tables those are that a database holds before the migrations have run: another program's are left alone.
+//! Whose tables those are that a database holds before the migrations have run: another program's
+//! are left alone.
 
 use sqlx::migrate::Migrator;
 
@@ -8,7 +9,9 @@ use super::{Result, StoreError};
 pub(super) fn created(migrations: &Migrator) -> Vec<String> {
     let lines = migrations.iter().flat_map(|migration| migration.sql.as_str().lines());
     let names = lines.filter_map(|line| {
-        let rest = ["CREATE TABLE ", "CREATE DOMAIN "].iter().find_map(|create| line.strip_prefix(create))?;
+        let rest = ["CREATE TABLE ", "CREATE DOMAIN "]
+            .iter()
+            .find_map(|create| line.strip_prefix(create))?;
         let name = rest.trim_start_matches("IF NOT EXISTS ");
         Some(name.split(|c: char| !c.is_alphanumeric() && c != '_').next()?.to_owned())
     });
@@ -16,7 +19,7 @@ pub(super) fn created(migrations: &Migrator) -> Vec<String> {
 }
 
 /// What is known of a database before anything is changed in it.
-pub(super) struct Found {
+pub(super) struct ExistingTables {
     /// The place, in words: `schema public of database blood`.
     pub place: String,
     /// The migrations that are on record there; `None` where there is no record.
@@ -27,10 +30,10 @@ pub(super) struct Found {
     pub remedy: &'static str,
 }
 
-impl Found {
+impl ExistingTables {
     /// `Migration`, with what stands in the way, where the place is another program's.
-    pub fn refuse_strangers(&self, migrations: &Migrator) -> Result<()> {
-        let Found { place, applied, taken, remedy } = self;
+    pub fn refuse_foreign_tables(&self, migrations: &Migrator) -> Result<()> {
+        let ExistingTables { place, applied, taken, remedy } = self;
         let applied = applied.as_deref().unwrap_or_default();
         let first = migrations.iter().map(|migration| migration.version).min();
         if first.is_some_and(|first| applied.contains(&first)) {
@@ -38,14 +41,16 @@ impl Found {
         }
         if !applied.is_empty() {
             return Err(StoreError::Migration(format!(
-                "{place} is another program's: its table _sqlx_migrations records none of this service's; nothing was changed there; {remedy}"
+                "{place} is another program's: its table _sqlx_migrations records none of this \
+                 service's; nothing was changed there; {remedy}"
             )));
         }
         if taken.is_empty() {
             return Ok(());
         }
         Err(StoreError::Migration(format!(
-            "{place} has tables or types of another program under names that this service needs: {}; nothing was changed there; {remedy}",
+            "{place} has tables or types of another program under names that this service needs: \
+             {}; nothing was changed there; {remedy}",
             taken.join(", ")
         )))
     }
@@ -57,30 +62,51 @@ mod tests {
 
     #[test]
     fn every_table_of_either_store_is_among_the_names() {
-        for migrations in [sqlx::migrate!("migrations/postgres"), sqlx::migrate!("migrations/sqlite")] {
+        for migrations in
+            [sqlx::migrate!("migrations/postgres"), sqlx::migrate!("migrations/sqlite")]
+        {
             let names = created(&migrations);
-            let written: usize = migrations.iter().map(|migration| migration.sql.as_str().matches("CREATE TABLE").count()).sum();
+            let written: usize = migrations
+                .iter()
+                .map(|migration| migration.sql.as_str().matches("CREATE TABLE").count())
+                .sum();
             let domains = names.iter().filter(|name| *name == "blood_type").count();
             assert_eq!(names.len(), written + domains, "{names:?}");
-            assert!(["facilities", "outbox", "fleet", "tombstones"].iter().all(|name| names.iter().any(|n| n == name)), "{names:?}");
+            assert!(
+                ["facilities", "outbox", "fleet", "tombstones"]
+                    .iter()
+                    .all(|name| names.iter().any(|n| n == name)),
+                "{names:?}"
+            );
         }
     }
 
     #[test]
     fn a_place_with_our_record_is_ours_whatever_else_it_holds() {
         let migrations = sqlx::migrate!("migrations/postgres");
-        let found = |applied: Option<Vec<i64>>, taken: &[&str]| Found {
+        let found = |applied: Option<Vec<i64>>, taken: &[&str]| ExistingTables {
             place: "schema public".into(),
             applied,
             taken: taken.iter().map(|name| (*name).to_owned()).collect(),
             remedy: "use another",
         };
-        assert!(found(Some(vec![1, 2]), &["facilities"]).refuse_strangers(&migrations).is_ok());
-        assert!(found(None, &[]).refuse_strangers(&migrations).is_ok());
-        assert!(found(Some(vec![]), &[]).refuse_strangers(&migrations).is_ok(), "a start that was ended between its steps");
-        assert!(found(Some(vec![]), &["outbox"]).refuse_strangers(&migrations).is_err());
-        assert!(found(Some(vec![20_240_101]), &[]).refuse_strangers(&migrations).is_err());
-        let refusal = found(None, &["facilities", "outbox"]).refuse_strangers(&migrations).unwrap_err().to_string();
-        assert!(refusal.contains("facilities, outbox") && refusal.contains("nothing was changed"), "{refusal}");
+        assert!(
+            found(Some(vec![1, 2]), &["facilities"]).refuse_foreign_tables(&migrations).is_ok()
+        );
+        assert!(found(None, &[]).refuse_foreign_tables(&migrations).is_ok());
+        assert!(
+            found(Some(vec![]), &[]).refuse_foreign_tables(&migrations).is_ok(),
+            "a start that was ended between its steps"
+        );
+        assert!(found(Some(vec![]), &["outbox"]).refuse_foreign_tables(&migrations).is_err());
+        assert!(found(Some(vec![20_240_101]), &[]).refuse_foreign_tables(&migrations).is_err());
+        let refusal = found(None, &["facilities", "outbox"])
+            .refuse_foreign_tables(&migrations)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refusal.contains("facilities, outbox") && refusal.contains("nothing was changed"),
+            "{refusal}"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Rows that this release cannot read, whatever has become of them: bytes that are no text, figures that are no JSON, a date that no
-//! calendar has. Each costs itself alone: its neighbours are read, it is read as far as it can be, and it is told once.
+//! Rows that this release cannot read, whatever has become of them: bytes that are no text, figures
+//! that are no JSON, a date that no calendar has. Each costs itself alone: its neighbours are read,
+//! it is read as far as it can be, and it is told once.
 
 use std::{
     borrow::Cow,
@@ -12,7 +13,8 @@ use uuid::Uuid;
 
 use crate::domain::summary::{Summary, SummaryRow};
 
-/// As of when the figures are of a row that nobody can read: before every day, so that whoever wants them derives them anew.
+/// As of when the figures are of a row that nobody can read: before every day, so that whoever
+/// wants them derives them anew.
 pub const NEVER_MS: i64 = i64::MIN;
 
 /// Rows told of; further ones are counted no more, and told each time.
@@ -49,10 +51,16 @@ pub fn text(bytes: &[u8], table: &'static str, row: impl ToString) -> String {
     }
 }
 
-/// What stands in for a stored row that cannot be read, until the day is derived anew, which mends it.
+/// What stands in for a stored row that cannot be read, until the day is derived anew, which mends
+/// it.
 pub fn summary(facility_id: Uuid, date: Date, error: &dyn std::fmt::Display) -> SummaryRow {
     note("dashboard_daily_summary", format_args!("{facility_id} {date}"), error);
-    SummaryRow { summary: Summary::empty(facility_id, date, true), as_of_ms: NEVER_MS, next_expires_at_ms: None, bounds: None }
+    SummaryRow {
+        summary: Summary::empty(facility_id, date, true),
+        as_of_ms: NEVER_MS,
+        next_expires_at_ms: None,
+        bounds: None,
+    }
 }
 
 /// The values that can be read; the others are noted and left out.

@@ -1,4 +1,5 @@
-//! `estimate`: what N facilities cost, by a sample that is generated, loaded into a temporary SQLite file and measured there and then.
+//! `estimate`: what N facilities cost, by a sample that is generated, loaded into a temporary
+//! SQLite file and measured there and then.
 
 use std::{
     fmt,
@@ -11,7 +12,8 @@ use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
 use uuid::Uuid;
 
 use super::generate::{
-    DataSet, Error, FacilitySeed, Options, Progress, Scratch, Sink, SqliteSink, free_bytes, last_day_over_everywhere, memory, shown,
+    DataSet, Error, FacilitySeed, Options, Progress, Scratch, Sink, SqliteSink, free_bytes,
+    last_day_over_everywhere, memory, shown,
 };
 use crate::{config::Settings, domain::summary::SummaryRow, jobs::rebuild::Extent, startup::Core};
 
@@ -36,7 +38,8 @@ pub struct EstimateArgs {
 const SAMPLE: [u32; 2] = [10, 40];
 /// What loads and is summarised within a second is done at once; more is cut into chunks.
 const ONE_BATCH: Duration = Duration::from_secs(1);
-/// A twentieth of the five minutes between scheduled rebuilds: beyond it they take too much from those who read and write.
+/// A twentieth of the five minutes between scheduled rebuilds: beyond it they take too much from
+/// those who read and write.
 const LONGEST_TICK: Duration = Duration::from_secs(15);
 /// Longer loads are worth being able to stop and go on.
 const LONG_LOAD: Duration = Duration::from_secs(60);
@@ -50,15 +53,29 @@ pub async fn run(args: EstimateArgs, settings: &Settings) -> Result<(), Error> {
 /// Where the SQLite file lies, so that its own disk is measured; else where temporary files go.
 fn sample_folder(settings: &Settings) -> PathBuf {
     let file = settings.database.url.strip_prefix("sqlite://").map(Path::new);
-    file.and_then(Path::parent).filter(|folder| folder.is_dir()).map_or_else(std::env::temp_dir, Path::to_owned)
+    file.and_then(Path::parent)
+        .filter(|folder| folder.is_dir())
+        .map_or_else(std::env::temp_dir, Path::to_owned)
 }
 
 /// Measures a sample in `folder` and extends it.
-pub async fn estimate(args: &EstimateArgs, settings: &Settings, folder: &Path) -> Result<Table, Error> {
-    let set = DataSet::new(Options { seed: 1, days: args.days, template: None, variance: 0.3, last_day: last_day_over_everywhere() });
+pub async fn estimate(
+    args: &EstimateArgs,
+    settings: &Settings,
+    folder: &Path,
+) -> Result<Table, Error> {
+    let set = DataSet::new(Options {
+        seed: 1,
+        days: args.days,
+        template: None,
+        variance: 0.3,
+        last_day: last_day_over_everywhere(),
+    });
     let measured = Measured::sample(&set, settings, folder).await?;
     let room = Room { memory: available_memory(), disk: free_bytes(folder) };
-    let lines = sizes(args.facilities).map(|facilities| Line::at(&set, facilities, &measured, &room)).collect();
+    let lines = sizes(args.facilities)
+        .map(|facilities| Line::at(&set, facilities, &measured, &room))
+        .collect();
     Ok(Table { measured, lines, for_postgres: settings.database.is_postgres() })
 }
 
@@ -76,11 +93,16 @@ struct Growth {
 }
 
 impl Growth {
-    /// Through two measurements, each (rows, value). Where noise would make it fall, it is drawn through the larger and nothing.
+    /// Through two measurements, each (rows, value). Where noise would make it fall, it is drawn
+    /// through the larger and nothing.
     fn through(small: (f64, f64), large: (f64, f64)) -> Self {
         let per_row = (large.1 - small.1) / (large.0 - small.0);
         let at_none = large.1 - per_row * large.0;
-        if per_row > 0.0 && at_none >= 0.0 { Growth { at_none, per_row } } else { Growth { at_none: 0.0, per_row: large.1 / large.0 } }
+        if per_row > 0.0 && at_none >= 0.0 {
+            Growth { at_none, per_row }
+        } else {
+            Growth { at_none: 0.0, per_row: large.1 / large.0 }
+        }
     }
 
     fn at(&self, rows: u64) -> f64 {
@@ -116,7 +138,9 @@ impl Measured {
     async fn sample(set: &DataSet, settings: &Settings, folder: &Path) -> Result<Self, Error> {
         let small = Point::measured(set, SAMPLE[0], settings, folder).await?;
         let large = Point::measured(set, SAMPLE[1], settings, folder).await?;
-        let growth = |value: fn(&Point) -> f64| Growth::through((small.rows, value(&small)), (large.rows, value(&large)));
+        let growth = |value: fn(&Point) -> f64| {
+            Growth::through((small.rows, value(&small)), (large.rows, value(&large)))
+        };
         Ok(Measured {
             rows: large.rows as u64,
             load_seconds: growth(|p| p.load_seconds),
@@ -131,8 +155,14 @@ impl Measured {
 }
 
 impl Point {
-    /// Loads so many facilities into an SQLite file of their own and rebuilds them as the service does: all days once, then a tick.
-    async fn measured(set: &DataSet, facilities: u32, settings: &Settings, folder: &Path) -> Result<Self, Error> {
+    /// Loads so many facilities into an SQLite file of their own and rebuilds them as the service
+    /// does: all days once, then a tick.
+    async fn measured(
+        set: &DataSet,
+        facilities: u32,
+        settings: &Settings,
+        folder: &Path,
+    ) -> Result<Self, Error> {
         let scratch = Scratch::within(folder)?;
         let mut sink = SqliteSink::connect(&scratch.database_url()).await?;
         let seeds: Vec<FacilitySeed> = set.facilities(0..facilities).collect();
@@ -148,7 +178,8 @@ impl Point {
         // The best of three: what else runs on this machine is not what is asked about.
         let mut tick = rebuild;
         for _ in 0..3 {
-            tick = tick.min(self::rebuild(&core, Extent::Recent(core.settings.rebuild.days)).await?);
+            tick =
+                tick.min(self::rebuild(&core, Extent::Recent(core.settings.rebuild.days)).await?);
         }
         let ids: Vec<Uuid> = seeds.iter().map(|facility| facility.id).collect();
         let rows = core.store.summaries(&core.store.stored_dates(&ids).await?).await?.rows;
@@ -213,7 +244,8 @@ impl Line {
             rows,
             database_bytes: measured.database_bytes.at(rows) as u64,
             json_bytes: (counts.facility_days as f64 * measured.body_bytes) as u64,
-            memory_bytes: measured.process_bytes + (f64::from(facilities) * measured.held_bytes) as u64,
+            memory_bytes: measured.process_bytes
+                + (f64::from(facilities) * measured.held_bytes) as u64,
             load: seconds(&measured.load_seconds),
             rebuild: seconds(&measured.rebuild_seconds),
             tick: seconds(&measured.tick_seconds),
@@ -229,11 +261,23 @@ impl Line {
         if let Some(free) = exceeds(self.database_bytes, room.disk) {
             ("Postgres", format!("high: only {} are free on this disk", HumanBytes(free)))
         } else if self.tick > LONGEST_TICK {
-            ("Postgres", format!("high on SQLite: every scheduled rebuild reads for {}", shown(self.tick)))
+            (
+                "Postgres",
+                format!("high on SQLite: every scheduled rebuild reads for {}", shown(self.tick)),
+            )
         } else if let Some(free) = exceeds(self.database_bytes, room.memory) {
-            ("Postgres", format!("medium: more than the {} of free memory, reads go to the disk", HumanBytes(free)))
+            (
+                "Postgres",
+                format!(
+                    "medium: more than the {} of free memory, reads go to the disk",
+                    HumanBytes(free)
+                ),
+            )
         } else if self.load > LONG_LOAD {
-            ("stream", format!("medium: {} of load, which may be stopped and goes on", shown(self.load)))
+            (
+                "stream",
+                format!("medium: {} of load, which may be stopped and goes on", shown(self.load)),
+            )
         } else if self.load + self.rebuild > ONE_BATCH {
             ("chunks", "low: a write may wait for a chunk of a load or a rebuild".into())
         } else {
@@ -256,18 +300,30 @@ impl fmt::Display for Table {
         let m = &self.measured;
         writeln!(
             f,
-            "Measured just now on {} facilities, {} rows in SQLite: {:.0} rows/s, {:.0} bytes a row, {:.0} bytes of JSON a summary.\n",
+            "Measured just now on {} facilities, {} rows in SQLite: {:.0} rows/s, {:.0} bytes a \
+             row, {:.0} bytes of JSON a summary.\n",
             SAMPLE[1],
             HumanCount(m.rows),
             1.0 / m.load_seconds.per_row,
             m.database_bytes.per_row,
             m.body_bytes
         )?;
-        let heads = ["facilities", "rows", "database", "JSON", "memory", "load", "rebuild", "tick", "approach"];
+        let heads = [
+            "facilities",
+            "rows",
+            "database",
+            "JSON",
+            "memory",
+            "load",
+            "rebuild",
+            "tick",
+            "approach",
+        ];
         let [facilities, rows, database, json, memory, load, rebuild, tick, approach] = heads;
         writeln!(
             f,
-            "{facilities:>10} {rows:>15} {database:>11} {json:>11} {memory:>11} {load:>9} {rebuild:>9} {tick:>9}  {approach:<10} risk"
+            "{facilities:>10} {rows:>15} {database:>11} {json:>11} {memory:>11} {load:>9} \
+             {rebuild:>9} {tick:>9}  {approach:<10} risk"
         )?;
         for line in &self.lines {
             let bytes = |bytes| HumanBytes(bytes).to_string();
@@ -289,14 +345,17 @@ impl fmt::Display for Table {
         write!(
             f,
             "
-database, load, rebuild and tick are SQLite's, on this machine. JSON: the summaries of all days. memory: a process
-with today's summaries. rebuild: all days for the first time. tick: a scheduled rebuild that finds nothing to write."
+database, load, rebuild and tick are SQLite's, on this machine. JSON: the summaries of all days. \
+             memory: a process
+with today's summaries. rebuild: all days for the first time. tick: a scheduled rebuild that finds \
+             nothing to write."
         )?;
         if self.for_postgres {
             write!(
                 f,
                 "
-The settings name Postgres, which serves every size above; nothing was measured there. What it takes to load,
+The settings name Postgres, which serves every size above; nothing was measured there. What it \
+                 takes to load,
 generate says before it begins."
             )?;
         }
@@ -328,11 +387,21 @@ mod tests {
     #[tokio::test]
     async fn the_sample_is_measured_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let table = estimate(&EstimateArgs { facilities: 50_000, days: 3 }, &Settings::default(), folder.path()).await.unwrap();
+        let table = estimate(
+            &EstimateArgs { facilities: 50_000, days: 3 },
+            &Settings::default(),
+            folder.path(),
+        )
+        .await
+        .unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         let [first, .., last] = table.lines.as_slice() else { panic!("several lines") };
         assert_eq!((first.facilities, last.facilities), (5, 50_000));
-        assert!(first.rows < last.rows && first.database_bytes < last.database_bytes && first.load < last.load);
+        assert!(
+            first.rows < last.rows
+                && first.database_bytes < last.database_bytes
+                && first.load < last.load
+        );
         assert!(table.lines.is_sorted_by_key(|line| (line.rows, line.memory_bytes)));
         let printed = table.to_string();
         assert!(printed.contains("one batch") && printed.contains("50,000"), "{printed}");

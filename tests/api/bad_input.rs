@@ -1,4 +1,5 @@
-//! Bad input gets a clear answer, and nothing of it is applied: its status, what was wrong, and what would be right.
+//! Bad input gets a clear answer, and nothing of it is applied: its status, what was wrong, and
+//! what would be right.
 
 mod commands;
 mod events;
@@ -23,9 +24,18 @@ impl World {
     async fn new(service: &Service) -> World {
         let (facility, bank, inventory) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
         let registered = [
-            event("facility.registered", json!({"facility_id": facility, "name": "Szpital", "timezone": "Europe/Warsaw"})),
-            event("blood_bank.registered", json!({"blood_bank_id": bank, "facility_id": facility, "name": "Ward 3"})),
-            event("inventory.set", json!({"inventory_id": inventory, "blood_bank_id": bank, "blood_type": "O+", "quantity": 12})),
+            event(
+                "facility.registered",
+                json!({"facility_id": facility, "name": "Szpital", "timezone": "Europe/Warsaw"}),
+            ),
+            event(
+                "blood_bank.registered",
+                json!({"blood_bank_id": bank, "facility_id": facility, "name": "Ward 3"}),
+            ),
+            event(
+                "inventory.set",
+                json!({"inventory_id": inventory, "blood_bank_id": bank, "blood_type": "O+", "quantity": 12}),
+            ),
         ];
         for event in registered {
             let answer = service.post("/v1/events", &event).await;
@@ -43,7 +53,8 @@ impl World {
 
     /// The summary, computed anew from the source.
     async fn summary(&self, service: &Service) -> String {
-        let fresh = service.post(&format!("/v1/facilities/{}/refresh", self.facility), &Value::Null).await;
+        let fresh =
+            service.post(&format!("/v1/facilities/{}/refresh", self.facility), &Value::Null).await;
         assert_eq!(fresh.status(), 200);
         fresh.text().await.expect("the body arrives")
     }
@@ -68,7 +79,10 @@ impl World {
 async fn says(response: reqwest::Response, status: u16, words: &[&str]) -> Value {
     let body = problem(response, status).await;
     let text = body.to_string();
-    assert!(words.iter().all(|word| text.contains(&word.replace('"', "\\\""))), "{words:?} not in {text}");
+    assert!(
+        words.iter().all(|word| text.contains(&word.replace('"', "\\\""))),
+        "{words:?} not in {text}"
+    );
     for leak in ["sqlx", "SQLITE", "relation", "src/", "panicked"] {
         assert!(!text.contains(leak), "{leak:?} in {text}");
     }

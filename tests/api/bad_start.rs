@@ -1,4 +1,5 @@
-//! A start that cannot be: it ends at once, with an exit code, and says to a tired person what was wrong, where, and what would be right.
+//! A start that cannot be: it ends at once, with an exit code, and says to a tired person what was
+//! wrong, where, and what would be right.
 
 use crate::support::{
     Service,
@@ -8,7 +9,8 @@ use crate::support::{
     wait_until,
 };
 
-/// Tries to serve, and asserts that it ends with this code and that the last words name all of these.
+/// Tries to serve, and asserts that it ends with this code and that the last words name all of
+/// these.
 async fn fails(launch: &Launch, code: i32, words: &[&str]) -> Exited {
     let exited = launch.run(&["serve"]).await;
     assert_eq!(exited.code, Some(code), "{}", exited.output);
@@ -28,7 +30,8 @@ fn with(url: &str, from: &str, to: &str) -> String {
 #[tokio::test]
 async fn a_data_folder_that_cannot_be_made_is_named() {
     // Under a file no folder can be made, whoever tries: permissions do not stop root.
-    let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file can be made");
+    let file =
+        tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file can be made");
     let folder = file.path().join("data");
     let launch = Service::on(format!("sqlite://{}", folder.join("summary.db").display()));
     fails(&launch, 1, &[&folder.display().to_string()]).await;
@@ -37,8 +40,10 @@ async fn a_data_folder_that_cannot_be_made_is_named() {
 #[tokio::test]
 async fn a_folder_without_the_right_to_write_is_named() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555)).expect("it is ours");
+    let folder =
+        tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555))
+        .expect("it is ours");
     if std::fs::write(folder.path().join("probe"), "").is_ok() {
         eprintln!("skipped: whoever runs this may write everywhere");
         return;
@@ -62,7 +67,8 @@ async fn is_refused_when_newer(launch: Launch) {
     let mut sql = Outside::connect(launch.database_url()).await;
     let checksum = if sql.is_postgres() { "'\\x00'" } else { "x'00'" };
     sql.run(format!(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', true, {checksum}, 0)"
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'later', true, {checksum}, 0)"
     ))
     .await;
     fails(&launch, 1, &["newer release"]).await;
@@ -81,7 +87,8 @@ async fn a_newer_releases_postgres_database_is_refused() {
 #[tokio::test]
 async fn a_wrong_password_is_told_and_not_shown() {
     let url = with(&fresh_database().await, "postgres:postgres@", "postgres:not-the-password@");
-    let exited = fails(&Service::on(url), 1, &["password authentication failed", "postgres:***@"]).await;
+    let exited =
+        fails(&Service::on(url), 1, &["password authentication failed", "postgres:***@"]).await;
     assert!(!exited.output.contains("not-the-password"), "{}", exited.output);
 }
 
@@ -94,9 +101,12 @@ async fn a_database_that_does_not_exist_is_named() {
 #[tokio::test]
 async fn a_host_where_nothing_listens_is_named_with_its_port() {
     // Bound and let go: nobody else is given the port so soon.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port();
-    let launch =
-        Service::on(format!("postgres://someone:secret@127.0.0.1:{port}/blood")).env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 500);
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a port is free")
+        .port();
+    let launch = Service::on(format!("postgres://someone:secret@127.0.0.1:{port}/blood"))
+        .env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 500);
     let exited = fails(&launch, 1, &[&format!("127.0.0.1:{port}")]).await;
     assert!(!exited.output.contains("secret"), "{}", exited.output);
 }
@@ -113,14 +123,20 @@ async fn urls_that_cannot_be_read_are_shown_with_what_would_be_right() {
 async fn a_pool_near_the_servers_limit_is_warned_of() {
     let postgres = Postgres::start(&["max_connections=25"]);
     let service = Service::on(postgres.fresh_database().await).start().await;
-    wait_until("the warning is logged", async || service.logs().iter().any(|line| line.contains("lower it, or raise max_connections")))
-        .await;
+    wait_until("the warning is logged", async || {
+        service.logs().iter().any(|line| line.contains("lower it, or raise max_connections"))
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_pool_far_below_the_servers_limit_is_not_warned_of() {
     let service = Service::on_postgres().await.start().await;
-    assert!(!service.logs().iter().any(|line| line.contains("max_connections there")), "{:?}", service.logs());
+    assert!(
+        !service.logs().iter().any(|line| line.contains("max_connections there")),
+        "{:?}",
+        service.logs()
+    );
 }
 
 #[tokio::test]
@@ -130,36 +146,71 @@ async fn a_database_that_is_not_utf_8_is_refused_before_anything_is_created() {
     let mut sql = Outside::connect(&url).await;
     for encoding in ["SQL_ASCII", "LATIN1"] {
         let other = format!("{name}_{}", encoding.to_lowercase());
-        sql.run(format!("CREATE DATABASE {other} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")).await;
+        sql.run(format!(
+            "CREATE DATABASE {other} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' \
+             LC_CTYPE 'C'"
+        ))
+        .await;
         let launch = Service::on(format!("{cluster}/{other}"));
-        for command in [&["serve"][..], &["migrate"], &["audit"], &["rebuild"], &["generate", "--facilities=1", "--days=1"]] {
+        for command in [
+            &["serve"][..],
+            &["migrate"],
+            &["audit"],
+            &["rebuild"],
+            &["generate", "--facilities=1", "--days=1"],
+        ] {
             let exited = launch.run(command).await;
             assert_eq!(exited.code, Some(1), "{command:?}: {}", exited.output);
             for word in [encoding, "CREATE DATABASE", "ENCODING 'UTF8'", "nothing was changed"] {
-                assert!(exited.output.contains(word), "{command:?}: no {word:?} in {}", exited.output);
+                assert!(
+                    exited.output.contains(word),
+                    "{command:?}: no {word:?} in {}",
+                    exited.output
+                );
             }
         }
         let mut there = Outside::connect(launch.database_url()).await;
-        assert_eq!(there.number("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace").await, 0);
-        assert_eq!(there.number("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace").await, 0);
+        assert_eq!(
+            there
+                .number("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+                .await,
+            0
+        );
+        assert_eq!(
+            there
+                .number("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+                .await,
+            0
+        );
     }
 }
 
 /// Everything in the schema.
-const OBJECTS: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace)
-                            + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
-                            + (SELECT count(*) FROM pg_type WHERE typnamespace = 'public'::regnamespace)";
+const OBJECTS: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = \
+                       'public'::regnamespace)
+                            + (SELECT count(*) FROM pg_proc WHERE pronamespace = \
+                       'public'::regnamespace)
+                            + (SELECT count(*) FROM pg_type WHERE typnamespace = \
+                       'public'::regnamespace)";
 
 #[tokio::test]
 async fn another_programs_schema_is_left_as_it_was() {
     // What stands in the way at the beginning, in the middle and at the end of the migrations.
     for (stranger, words) in [
-        ("CREATE TABLE facilities (id bigint); CREATE VIEW outbox AS SELECT 1 AS one", &["facilities, outbox", "database of its own"][..]),
+        (
+            "CREATE TABLE facilities (id bigint); CREATE VIEW outbox AS SELECT 1 AS one",
+            &["facilities, outbox", "database of its own"][..],
+        ),
         ("CREATE TYPE blood_type AS ENUM ('A', 'B')", &["blood_type", "database of its own"]),
         ("CREATE TABLE fleet (id bigint)", &["fleet", "database of its own"]),
-        ("CREATE FUNCTION mark_all() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'", &["mark_all", "nothing was changed"]),
         (
-            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
+            "CREATE FUNCTION mark_all() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; \
+             END'",
+            &["mark_all", "nothing was changed"],
+        ),
+        (
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT \
+             NULL, installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
                 success BOOLEAN NOT NULL, checksum BYTEA NOT NULL, execution_time BIGINT NOT NULL);
              INSERT INTO _sqlx_migrations VALUES (20240101, 'users', now(), true, '\\x00', 0)",
             &["_sqlx_migrations", "another program's"],
@@ -172,8 +223,16 @@ async fn another_programs_schema_is_left_as_it_was() {
         for command in [&["serve"][..], &["migrate"], &["generate", "--facilities=1", "--days=1"]] {
             let exited = launch.run(command).await;
             assert_eq!(exited.code, Some(1), "{command:?}: {}", exited.output);
-            assert!(words.iter().all(|word| exited.output.contains(word)), "{words:?} not in {}", exited.output);
-            assert_eq!(sql.number(OBJECTS).await, before, "{command:?} left something beside {stranger}");
+            assert!(
+                words.iter().all(|word| exited.output.contains(word)),
+                "{words:?} not in {}",
+                exited.output
+            );
+            assert_eq!(
+                sql.number(OBJECTS).await,
+                before,
+                "{command:?} left something beside {stranger}"
+            );
         }
     }
 }
@@ -181,10 +240,14 @@ async fn another_programs_schema_is_left_as_it_was() {
 #[tokio::test]
 async fn another_programs_file_is_left_as_it_was() {
     for (stranger, words) in [
-        ("CREATE TABLE Facilities (id); CREATE VIEW outbox AS SELECT 1", &["Facilities, outbox", "file of the service's own"][..]),
+        (
+            "CREATE TABLE Facilities (id); CREATE VIEW outbox AS SELECT 1",
+            &["Facilities, outbox", "file of the service's own"][..],
+        ),
         ("CREATE TABLE fleet (id)", &["fleet", "file of the service's own"]),
         (
-            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY); INSERT INTO _sqlx_migrations VALUES (20240101)",
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY); INSERT INTO \
+             _sqlx_migrations VALUES (20240101)",
             &["another program's"],
         ),
     ] {
@@ -193,13 +256,23 @@ async fn another_programs_file_is_left_as_it_was() {
         let mut sql = Outside::connect(&format!("{}?mode=rwc", launch.database_url())).await;
         sql.run(stranger).await;
         drop(sql);
-        wait_until("the file is closed", async || !launch.folder().join("facility-summary.db-journal").exists()).await;
+        wait_until("the file is closed", async || {
+            !launch.folder().join("facility-summary.db-journal").exists()
+        })
+        .await;
         let before = std::fs::read(&file).expect("it is there");
         for command in [&["serve"][..], &["migrate"], &["generate", "--facilities=1", "--days=1"]] {
             let exited = launch.run(command).await;
             assert_eq!(exited.code, Some(1), "{command:?}: {}", exited.output);
-            assert!(words.iter().all(|word| exited.output.contains(word)), "{words:?} not in {}", exited.output);
-            assert!(std::fs::read(&file).expect("it is there") == before, "{command:?} changed the file beside {stranger}");
+            assert!(
+                words.iter().all(|word| exited.output.contains(word)),
+                "{words:?} not in {}",
+                exited.output
+            );
+            assert!(
+                std::fs::read(&file).expect("it is there") == before,
+                "{command:?} changed the file beside {stranger}"
+            );
             let files = std::fs::read_dir(launch.folder()).expect("it is there").count();
             assert_eq!(files, 1, "{command:?} left a file");
         }

@@ -24,24 +24,38 @@ async fn the_help_of_every_command_shows_an_example() {
     let help = launch.run(&["--help"]).await;
     let (_, commands) = help.output.split_once("Commands:").expect("a list of commands");
     let commands = commands.split("Options:").next().unwrap_or_default();
-    let names: Vec<&str> =
-        commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|n| !n.is_empty()).collect();
-    for name in ["serve", "migrate", "rebuild", "audit", "generate", "import", "estimate", "openapi"] {
+    let names: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|n| !n.is_empty())
+        .collect();
+    for name in
+        ["serve", "migrate", "rebuild", "audit", "generate", "import", "estimate", "openapi"]
+    {
         assert!(names.contains(&name), "{name}: {}", help.output);
     }
     for name in names.into_iter().filter(|name| *name != "help") {
         let help = launch.run(&[name, "--help"]).await;
         assert_eq!(help.code, Some(0), "{name}");
-        assert!(help.output.contains(&format!("facility-summary {name}")) && help.output.contains("Example"), "{name}: {}", help.output);
+        assert!(
+            help.output.contains(&format!("facility-summary {name}"))
+                && help.output.contains("Example"),
+            "{name}: {}",
+            help.output
+        );
     }
 }
 
 #[tokio::test]
 async fn wrong_use_exits_with_2() {
     let launch = Service::on_sqlite();
-    for words in
-        [&["sevre"][..], &["rebuild", "--days=0"], &["rebuild", "--all", "--days=3"], &["generate"], &["estimate", "--facilities=0"]]
-    {
+    for words in [
+        &["sevre"][..],
+        &["rebuild", "--days=0"],
+        &["rebuild", "--all", "--days=3"],
+        &["generate"],
+        &["estimate", "--facilities=0"],
+    ] {
         assert_eq!(launch.run(words).await.code, Some(2), "{words:?}");
     }
     let exited = launch.run(&["audit", "--config=none.toml"]).await;
@@ -64,7 +78,8 @@ async fn migrating_twice_does_no_harm() {
 async fn commands_that_meet_on_a_new_database_do_not_disturb_each_other() {
     for launch in both_stores().await {
         let generate = launch.run(&["generate", "--facilities=2", "--days=2"]);
-        let (generated, migrated, again) = tokio::join!(generate, launch.run(&["migrate"]), launch.run(&["migrate"]));
+        let (generated, migrated, again) =
+            tokio::join!(generate, launch.run(&["migrate"]), launch.run(&["migrate"]));
         for exited in [generated, migrated, again] {
             assert_eq!(exited.code, Some(0), "{}", exited.output);
         }
@@ -80,14 +95,20 @@ async fn an_audit_lists_the_row_that_differs_and_a_rebuild_heals_it() {
         let tamper = format!(
             "DELETE FROM summary_marks;
              UPDATE dashboard_daily_summary SET total_requests = total_requests + 1000
-             WHERE facility_id = ({one}) AND date = (SELECT min(date) FROM dashboard_daily_summary WHERE facility_id = ({one}))"
+             WHERE facility_id = ({one}) AND date = (SELECT min(date) FROM dashboard_daily_summary \
+             WHERE facility_id = ({one}))"
         );
         execute(launch.database_url(), &tamper).await;
         let found = launch.run(&["audit"]).await;
         assert_eq!(found.code, Some(1), "{}", found.output);
-        assert!(found.output.contains("3 facilities audited, 1 row differs.") && found.output.contains("sources say"), "{}", found.output);
-        let healed = launch.run(&["rebuild", "--all"]).await;
-        assert!(healed.output.contains("1 row changed"), "{}", healed.output);
+        assert!(
+            found.output.contains("3 facilities audited, 1 row differs.")
+                && found.output.contains("sources say"),
+            "{}",
+            found.output
+        );
+        let repaired = launch.run(&["rebuild", "--all"]).await;
+        assert!(repaired.output.contains("1 row changed"), "{}", repaired.output);
         assert_eq!(launch.run(&["audit"]).await.code, Some(0));
     }
 }
@@ -97,8 +118,11 @@ async fn what_a_mark_or_an_expiry_explains_is_shown_by_an_audit_and_is_no_findin
     for launch in both_stores().await {
         let service = launch.start().await;
         let zone = a_zone_at_noon().0;
-        let [marked, expires, tampered] =
-            [Site::register(&service, &zone).await, Site::register(&service, &zone).await, Site::register(&service, &zone).await];
+        let [marked, expires, tampered] = [
+            Site::register(&service, &zone).await,
+            Site::register(&service, &zone).await,
+            Site::register(&service, &zone).await,
+        ];
         let unit = json!({
             "inventory_id": Uuid::new_v4(), "blood_bank_id": expires.bank, "quantity": 4, "expires_at": (Timestamp::now() + 3.seconds()).to_string()
         });
@@ -107,7 +131,8 @@ async fn what_a_mark_or_an_expiry_explains_is_shown_by_an_audit_and_is_no_findin
         let launch = service.kill_9().await;
         let mut sql = Outside::connect(launch.database_url()).await;
         let (facility, row) = (sql.id(marked.facility), sql.id(Uuid::new_v4()));
-        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})"))
+            .await;
         let mut said = String::new();
         wait_until("the unit has expired", async || {
             let exited = launch.run(&["audit"]).await;
@@ -116,19 +141,33 @@ async fn what_a_mark_or_an_expiry_explains_is_shown_by_an_audit_and_is_no_findin
             said.contains("2 rows differ")
         })
         .await;
-        assert!(said.contains("3 facilities audited, 0 rows differ. Besides, 2 rows differ, as a mark or an expiry explains."), "{said}");
+        assert!(
+            said.contains(
+                "3 facilities audited, 0 rows differ. Besides, 2 rows differ, as a mark or an \
+                 expiry explains."
+            ),
+            "{said}"
+        );
         let explained = |site: &Site| {
-            said.lines().any(|line| line.contains(&site.facility.to_string()) && line.contains("; explained: a mark or an expiry"))
+            said.lines().any(|line| {
+                line.contains(&site.facility.to_string())
+                    && line.contains("; explained: a mark or an expiry")
+            })
         };
         assert!(explained(&marked) && explained(&expires) && !explained(&tampered), "{said}");
         sql.run(format!(
-            "UPDATE dashboard_daily_summary SET total_requests = total_requests + 1000 WHERE facility_id = {}",
+            "UPDATE dashboard_daily_summary SET total_requests = total_requests + 1000 WHERE \
+             facility_id = {}",
             sql.id(tampered.facility)
         ))
         .await;
         let found = launch.run(&["audit"]).await;
         assert_eq!(found.code, Some(1), "{}", found.output);
-        assert!(found.output.contains("3 facilities audited, 1 row differs. Besides, 2 rows differ,"), "{}", found.output);
+        assert!(
+            found.output.contains("3 facilities audited, 1 row differs. Besides, 2 rows differ,"),
+            "{}",
+            found.output
+        );
     }
 }
 
@@ -136,6 +175,7 @@ async fn what_a_mark_or_an_expiry_explains_is_shown_by_an_audit_and_is_no_findin
 async fn the_document_is_printed_without_a_database() {
     let exited = Service::on("postgres://nobody@127.0.0.1:1/none").run(&["openapi"]).await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
-    let document: Value = serde_json::from_str(&exited.output).expect("nothing but JSON is printed");
+    let document: Value =
+        serde_json::from_str(&exited.output).expect("nothing but JSON is printed");
     assert!(document["openapi"].is_string());
 }

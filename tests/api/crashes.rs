@@ -1,4 +1,5 @@
-//! The process, or the database, dies in the middle of a stream of events: what was acknowledged is there, what was refused is not.
+//! The process, or the database, dies in the middle of a stream of events: what was acknowledged is
+//! there, what was refused is not.
 
 use std::sync::{
     Arc,
@@ -61,7 +62,10 @@ async fn send(
         let (item, at) = (Uuid::new_v4(), (sender + n) % sites.len());
         let mut body = sites[at].stock(item, 1);
         if n % WRONG_EVERY == WRONG_EVERY - 1 {
-            body = event("inventory.set", json!({"inventory_id": item, "blood_bank_id": Uuid::new_v4(), "quantity": 1}));
+            body = event(
+                "inventory.set",
+                json!({"inventory_id": item, "blood_bank_id": Uuid::new_v4(), "quantity": 1}),
+            );
         }
         let answer = match client.post(&url).json(&body).send().await {
             Ok(answer) => answer,
@@ -111,7 +115,8 @@ impl Stream {
 
     async fn had_answers(&self, more: usize) {
         let until = self.answered.load(Ordering::Relaxed) + more;
-        wait_until("the stream flows", async || self.answered.load(Ordering::Relaxed) >= until).await;
+        wait_until("the stream flows", async || self.answered.load(Ordering::Relaxed) >= until)
+            .await;
     }
 
     async fn end(mut self) -> Ledger {
@@ -137,7 +142,11 @@ async fn check(service: &Service, sites: &[Site], ledger: &Ledger) {
     let mut sql = Outside::connect(service.database_url()).await;
     let mut stored = std::collections::HashSet::new();
     for (item, _) in ledger.acknowledged.iter().chain(&ledger.unknown) {
-        if sql.number(format!("SELECT count(*) FROM blood_inventory WHERE id = {}", sql.id(*item))).await == 1 {
+        if sql
+            .number(format!("SELECT count(*) FROM blood_inventory WHERE id = {}", sql.id(*item)))
+            .await
+            == 1
+        {
             stored.insert(*item);
         }
     }
@@ -145,13 +154,24 @@ async fn check(service: &Service, sites: &[Site], ledger: &Ledger) {
         assert!(stored.contains(item), "{item} was acknowledged and is gone");
     }
     for item in &ledger.refused {
-        let rows = sql.number(format!("SELECT count(*) FROM blood_inventory WHERE id = {}", sql.id(*item))).await;
+        let rows = sql
+            .number(format!("SELECT count(*) FROM blood_inventory WHERE id = {}", sql.id(*item)))
+            .await;
         assert_eq!(rows, 0, "{item} was refused and is there");
     }
     for (at, site) in sites.iter().enumerate() {
-        let there = ledger.acknowledged.iter().chain(&ledger.unknown).filter(|(item, of)| *of == at && stored.contains(item)).count();
+        let there = ledger
+            .acknowledged
+            .iter()
+            .chain(&ledger.unknown)
+            .filter(|(item, of)| *of == at && stored.contains(item))
+            .count();
         let shown = site.summary(service, "today").await["total_stock"].as_i64();
-        assert_eq!(shown, Some(there as i64), "the summary of site {at} at the first look after the start");
+        assert_eq!(
+            shown,
+            Some(there as i64),
+            "the summary of site {at} at the first look after the start"
+        );
     }
     assert!(!ledger.acknowledged.is_empty());
     audited(service.launch()).await;

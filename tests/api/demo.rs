@@ -8,9 +8,13 @@ use crate::support::{Service, wait_until};
 
 /// The version of today's summary, by facility.
 async fn versions(service: &Service) -> BTreeMap<String, i64> {
-    let page: Value = service.get("/v1/summaries/today?limit=100").await.json().await.expect("it is JSON");
+    let page: Value =
+        service.get("/v1/summaries/today?limit=100").await.json().await.expect("it is JSON");
     let items = page["items"].as_array().cloned().unwrap_or_default();
-    items.iter().map(|item| (item["facility_id"].to_string(), item["version"].as_i64().expect("a version"))).collect()
+    items
+        .iter()
+        .map(|item| (item["facility_id"].to_string(), item["version"].as_i64().expect("a version")))
+        .collect()
 }
 
 async fn wait_for_facilities(service: &Service) -> BTreeMap<String, i64> {
@@ -25,7 +29,10 @@ async fn wait_for_facilities(service: &Service) -> BTreeMap<String, i64> {
 
 async fn wait_until_figures_move(service: &Service, seen: &BTreeMap<String, i64>) {
     wait_until("a version rises by itself", async || {
-        versions(service).await.iter().any(|(id, version)| seen.get(id).is_some_and(|before| version > before))
+        versions(service)
+            .await
+            .iter()
+            .any(|(id, version)| seen.get(id).is_some_and(|before| version > before))
     })
     .await;
 }
@@ -36,7 +43,11 @@ async fn figures_move_and_go_on_moving_after_a_restart() {
         let service = launch.argument("--demo").start().await;
         let seen = wait_for_facilities(&service).await;
         wait_until_figures_move(&service, &seen).await;
-        let foreign: Vec<String> = service.logs().into_iter().filter(|line| !line.contains("\"target\":\"facility_summary")).collect();
+        let foreign: Vec<String> = service
+            .logs()
+            .into_iter()
+            .filter(|line| !line.contains("\"target\":\"facility_summary"))
+            .collect();
         assert!(foreign.is_empty(), "lines of libraries: {foreign:?}");
         let (exited, launch) = service.terminate().await;
         assert_eq!(exited.code, Some(0), "{}", exited.output);
@@ -44,7 +55,10 @@ async fn figures_move_and_go_on_moving_after_a_restart() {
 
         let service = launch.start().await;
         let after = wait_for_facilities(&service).await;
-        assert!(seen.iter().all(|(id, version)| after[id] >= *version), "before {seen:?}, after {after:?}");
+        assert!(
+            seen.iter().all(|(id, version)| after[id] >= *version),
+            "before {seen:?}, after {after:?}"
+        );
         wait_until_figures_move(&service, &after).await;
     }
 }
@@ -53,10 +67,15 @@ async fn figures_move_and_go_on_moving_after_a_restart() {
 async fn no_simulated_event_goes_among_facilities_that_are_real() {
     let service = Service::on_sqlite().start().await;
     let id = uuid::Uuid::new_v4();
-    let registered = service.put(&format!("/v1/facilities/{id}"), &json!({"name": "Tema", "timezone": "Africa/Accra"})).await;
+    let registered = service
+        .put(&format!("/v1/facilities/{id}"), &json!({"name": "Tema", "timezone": "Africa/Accra"}))
+        .await;
     assert!(registered.status().is_success(), "{}", registered.status());
     let (_, launch) = service.terminate().await;
     let service = launch.argument("--demo").start().await;
-    wait_until("it says why there is no demo", async || service.logs().iter().any(|line| line.contains("no demo: the database has"))).await;
+    wait_until("it says why there is no demo", async || {
+        service.logs().iter().any(|line| line.contains("no demo: the database has"))
+    })
+    .await;
     assert_eq!(versions(&service).await.len(), 1);
 }

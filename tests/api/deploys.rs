@@ -17,11 +17,13 @@ use crate::support::{
 
 const DRAINING: &str = "not ready any more, and still answering";
 const STOPPING: &str = "stopping";
-const NO_REQUEST_LEFT: &str = "no request is left; events that were taken are committed, and then jobs end";
+const NO_REQUEST_LEFT: &str =
+    "no request is left; events that were taken are committed, and then jobs end";
 
 /// Connections of the service that wait for a lock of somebody else's.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
-    WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock' AND datname = current_database()";
+    WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock' AND datname = \
+                       current_database()";
 
 /// Patient with locks, so that a test can keep a request in flight.
 fn patient(launch: Launch) -> Launch {
@@ -29,10 +31,20 @@ fn patient(launch: Launch) -> Launch {
 }
 
 /// An event that waits for a facility's lock, and whoever holds that.
-async fn event_in_flight(service: &Service, site: Site) -> (tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>, Outside) {
+async fn event_in_flight(
+    service: &Service,
+    site: Site,
+) -> (tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>, Outside) {
     let mut holder = Outside::connect(service.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
-    let posting = tokio::spawn(service.request(Method::POST, "/v1/events").json(&site.stock(Uuid::new_v4(), 5)).send());
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(site.facility)
+        ))
+        .await;
+    let posting = tokio::spawn(
+        service.request(Method::POST, "/v1/events").json(&site.stock(Uuid::new_v4(), 5)).send(),
+    );
     let mut watcher = Outside::connect(service.database_url()).await;
     wait_until("the event waits for the lock", async || watcher.number(WAITING).await > 0).await;
     (posting, holder)
@@ -40,25 +52,43 @@ async fn event_in_flight(service: &Service, site: Site) -> (tokio::task::JoinHan
 
 #[tokio::test]
 async fn not_ready_comes_first_while_everything_is_still_answered() {
-    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_000).start().await;
+    let service = Service::on_postgres()
+        .await
+        .env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_000)
+        .start()
+        .await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
-    let today = format!("http://{}/v1/facilities/{}/summaries/today", service.address, site.facility);
+    let today =
+        format!("http://{}/v1/facilities/{}/summaries/today", service.address, site.facility);
     // A balancer's pooled connection, opened before.
-    let pooled = Client::builder().no_proxy().pool_max_idle_per_host(1).build().expect("a client needs nothing");
+    let pooled = Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(1)
+        .build()
+        .expect("a client needs nothing");
     let before = pooled.get(&today).send().await.expect("an answer");
     assert!(before.headers().get("connection").is_none(), "{:?}", before.headers());
     before.bytes().await.expect("a body");
 
     let told = Instant::now();
     service.signal(libc::SIGTERM);
-    wait_until("it is not ready", async || service.get("/health/ready").await.status() == 503).await;
+    wait_until("it is not ready", async || service.get("/health/ready").await.status() == 503)
+        .await;
     let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
     assert_eq!(ready["status"], "draining", "{ready}");
     assert_eq!(service.get("/health/live").await.status(), 200);
     let held = pooled.get(&today).send().await.expect("an answer");
-    assert_eq!((held.status().as_u16(), held.headers()["connection"].as_bytes()), (200, &b"close"[..]), "the connection goes away");
+    assert_eq!(
+        (held.status().as_u16(), held.headers()["connection"].as_bytes()),
+        (200, &b"close"[..]),
+        "the connection goes away"
+    );
     acknowledged(&service, &site.stock(Uuid::new_v4(), 3)).await;
-    assert!(service.logged(STOPPING).is_empty(), "all that within the delay, {:?} after the signal", told.elapsed());
+    assert!(
+        service.logged(STOPPING).is_empty(),
+        "all that within the delay, {:?} after the signal",
+        told.elapsed()
+    );
 
     let (exited, launch) = service.ended().await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
@@ -70,21 +100,31 @@ async fn not_ready_comes_first_while_everything_is_still_answered() {
 async fn while_requests_are_still_answered_the_watermark_goes_on() {
     for launch in [Service::on_sqlite(), Service::on_postgres().await] {
         // Longer than any test: it is told to stop, and does not get to.
-        let service = launch.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_600_000).start().await;
+        let service =
+            launch.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_600_000).start().await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
         service.signal(libc::SIGTERM);
         wait_until("it is draining", async || !service.logged(DRAINING).is_empty()).await;
-        // Another program's write comes to the reader by a mark, and only the watermark keeps what it reads young.
+        // Another program's write comes to the reader by a mark, and only the watermark keeps what
+        // it reads young.
         let mut sql = Outside::connect(service.database_url()).await;
         let (row, facility) = (sql.id(Uuid::new_v4()), sql.id(site.facility));
-        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})"))
+            .await;
         site.shows(&service, (0, 0, 1)).await;
         let draining_since = Instant::now();
-        wait_until("what is shown would be old by now", async || draining_since.elapsed() > Duration::from_secs(3)).await;
+        wait_until("what is shown would be old by now", async || {
+            draining_since.elapsed() > Duration::from_secs(3)
+        })
+        .await;
         let today = format!("/v1/facilities/{}/summaries/today", site.facility);
         wait_until("it is as young as ever", async || {
-            let held = service.request(Method::GET, &today).header("cache-control", "max-age=2, only-if-cached").send().await;
+            let held = service
+                .request(Method::GET, &today)
+                .header("cache-control", "max-age=2, only-if-cached")
+                .send()
+                .await;
             held.is_ok_and(|held| held.status() == 200)
         })
         .await;
@@ -92,24 +132,40 @@ async fn while_requests_are_still_answered_the_watermark_goes_on() {
     }
 }
 
-/// A client that goes away has its events applied all the same, and the drain goes on until they are.
+/// A client that goes away has its events applied all the same, and the drain goes on until they
+/// are.
 #[tokio::test]
-async fn an_event_of_a_client_that_went_away_is_committed_before_the_service_ends_and_before_its_jobs_do() {
-    let service = patient(Service::on_postgres().await).env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0).start().await;
+async fn an_event_of_a_client_that_went_away_is_committed_before_the_service_ends_and_before_its_jobs_do()
+ {
+    let service = patient(Service::on_postgres().await)
+        .env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0)
+        .start()
+        .await;
     let (zone, _) = a_zone_at_noon();
-    let (site, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (site, other) =
+        (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
     let (posting, mut holder) = event_in_flight(&service, site).await;
     posting.abort();
     posting.await.expect_err("the client has gone away");
     service.signal(libc::SIGTERM);
     wait_until("no request is left", async || !service.logged(NO_REQUEST_LEFT).is_empty()).await;
     let mut sql = Outside::connect(service.database_url()).await;
-    sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})", sql.id(other.facility))).await;
-    wait_until("the drain takes the mark", async || sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+    sql.run(format!(
+        "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})",
+        sql.id(other.facility)
+    ))
+    .await;
+    wait_until("the drain takes the mark", async || {
+        sql.number("SELECT count(*) FROM summary_marks").await == 0
+    })
+    .await;
     holder.run("ROLLBACK").await;
     let (exited, launch) = service.ended().await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
-    let counted = format!("SELECT total_stock FROM dashboard_daily_summary WHERE facility_id = {}", sql.id(site.facility));
+    let counted = format!(
+        "SELECT total_stock FROM dashboard_daily_summary WHERE facility_id = {}",
+        sql.id(site.facility)
+    );
     assert_eq!(sql.number(counted).await, 5, "in the tables before anybody starts again");
     assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 5);
 }
@@ -119,12 +175,20 @@ async fn jobs_end_after_the_step_that_each_is_in() {
     let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
     let service = launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 600_000).start().await;
     let (zone, _) = a_zone_at_noon();
-    let (site, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (site, other) =
+        (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
     let mut holder = Outside::connect(service.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(site.facility)
+        ))
+        .await;
     let mut sql = Outside::connect(service.database_url()).await;
     // Of two facilities, so that they are one step.
-    let ids = [site, other].map(|site| format!("(gen_random_uuid(), {})", sql.id(site.facility))).join(", ");
+    let ids = [site, other]
+        .map(|site| format!("(gen_random_uuid(), {})", sql.id(site.facility)))
+        .join(", ");
     sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES {ids}")).await;
     wait_until("the drain waits for the lock", async || sql.number(WAITING).await > 0).await;
     service.signal(libc::SIGTERM);
@@ -133,7 +197,10 @@ async fn jobs_end_after_the_step_that_each_is_in() {
     let (exited, _) = service.ended().await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
     assert_eq!(sql.number("SELECT count(*) FROM summary_marks").await, 0, "{}", exited.output);
-    assert_eq!(sql.number("SELECT sum(total_requests)::bigint FROM dashboard_daily_summary").await, 2);
+    assert_eq!(
+        sql.number("SELECT sum(total_requests)::bigint FROM dashboard_daily_summary").await,
+        2
+    );
 }
 
 #[tokio::test]
@@ -161,10 +228,13 @@ async fn whatever_it_held_in_the_database_is_free_when_it_has_ended() {
     let mut sql = Outside::connect(launch.database_url()).await;
     let here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     wait_until("its locks are gone", async || {
-        sql.number(format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {here}")).await == 0
+        sql.number(format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {here}"))
+            .await
+            == 0
     })
     .await;
-    let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND datname = current_database()";
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = \
+                       'facility-summary' AND datname = current_database()";
     wait_until("its connections are gone", async || sql.number(connections).await == 0).await;
     assert_eq!(sql.number("SELECT count(*) FROM job_runs WHERE state = 'running'").await, 0);
 }
@@ -172,15 +242,20 @@ async fn whatever_it_held_in_the_database_is_free_when_it_has_ended() {
 #[tokio::test]
 async fn a_database_that_hangs_in_mid_transaction_keeps_no_service_from_its_end() {
     let postgres = Postgres::start(&[]);
-    let launch = Service::on(postgres.fresh_database().await).env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
-    let service = patient(launch).env("FACILITY_SUMMARY__SERVER__SHUTDOWN_TIMEOUT_SECONDS", 2).start().await;
+    let launch = Service::on(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
+    let service =
+        patient(launch).env("FACILITY_SUMMARY__SERVER__SHUTDOWN_TIMEOUT_SECONDS", 2).start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let (posting, holder) = event_in_flight(&service, site).await;
     postgres.freeze();
     service.signal(libc::SIGTERM);
     let (exited, launch) = service.ended().await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
-    assert!(posting.await.expect("the task runs").is_err(), "what may not have been committed is not acknowledged");
+    assert!(
+        posting.await.expect("the task runs").is_err(),
+        "what may not have been committed is not acknowledged"
+    );
     postgres.thaw();
     drop(holder);
     assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 0);
@@ -188,7 +263,10 @@ async fn a_database_that_hangs_in_mid_transaction_keeps_no_service_from_its_end(
 
 #[tokio::test]
 async fn ctrl_c_does_not_wait_for_any_balancer() {
-    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_600_000).start().await;
+    let service = Service::on_sqlite()
+        .env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_600_000)
+        .start()
+        .await;
     service.signal(libc::SIGINT);
     let (exited, _) = service.ended().await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
@@ -197,27 +275,35 @@ async fn ctrl_c_does_not_wait_for_any_balancer() {
 
 #[tokio::test]
 async fn no_delay_is_a_setting_like_any_other() {
-    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0).start().await;
+    let service =
+        Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0).start().await;
     let (exited, _) = service.terminate().await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
     assert!(!exited.output.contains(DRAINING), "{}", exited.output);
 }
 
 async fn stops_at_the_second(first: i32, second: i32) {
-    let launch = patient(Service::on_postgres().await).env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
-    let service = launch.env("FACILITY_SUMMARY__SERVER__SHUTDOWN_TIMEOUT_SECONDS", 3_600).start().await;
+    let launch =
+        patient(Service::on_postgres().await).env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
+    let service =
+        launch.env("FACILITY_SUMMARY__SERVER__SHUTDOWN_TIMEOUT_SECONDS", 3_600).start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     acknowledged(&service, &site.stock(Uuid::new_v4(), 2)).await;
     let (posting, mut holder) = event_in_flight(&service, site).await;
     service.signal(first);
-    wait_until("it waits for the request in flight", async || !service.logged(STOPPING).is_empty()).await;
+    wait_until("it waits for the request in flight", async || !service.logged(STOPPING).is_empty())
+        .await;
     service.signal(second);
     let (exited, launch) = service.ended().await;
     assert_eq!(exited.code, Some(1), "{}", exited.output);
     assert!(exited.output.contains("told to stop a second time"), "{}", exited.output);
     posting.await.expect("the task runs").expect_err("nobody is there to answer");
     holder.run("ROLLBACK").await;
-    assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 2, "what was not acknowledged is not there");
+    assert_eq!(
+        site.summary(&launch.start().await, "today").await["total_stock"],
+        2,
+        "what was not acknowledged is not there"
+    );
 }
 
 #[tokio::test]
@@ -236,7 +322,8 @@ async fn a_large_backlog_is_left_to_the_next_after_the_step_at_hand() {
     let (_, launch) = launch.start().await.terminate().await;
     let mut writer = Outside::connect(launch.database_url()).await;
     // Work for minutes, in steps of a moment: days to open, and marks to drain.
-    let register = "INSERT INTO facilities (id, name, timezone) SELECT gen_random_uuid(), 'F' || n, 'UTC' FROM generate_series(1, 30000) n";
+    let register = "INSERT INTO facilities (id, name, timezone) SELECT gen_random_uuid(), 'F' || \
+                    n, 'UTC' FROM generate_series(1, 30000) n";
     writer.run(register).await;
     let service = launch.env("FACILITY_SUMMARY__REFRESH__CHUNK", 1).start_to_listen().await;
     let marks = "SELECT count(*) FROM summary_marks";

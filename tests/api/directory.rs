@@ -1,4 +1,5 @@
-//! Facilities that come, go, return and move, by plain SQL and by events: who exists, and in which zone, is under the contract of any answer.
+//! Facilities that come, go, return and move, by plain SQL and by events: who exists, and in which
+//! zone, is under the contract of any answer.
 
 use std::time::Instant;
 
@@ -8,7 +9,8 @@ use uuid::Uuid;
 use crate::{
     on_both_stores,
     steps::{
-        age, bank, date_in, distribution, facility, get, header, instant, inventory, noon_zone, now_ms, path, post, read, request, summary,
+        age, bank, date_in, distribution, facility, get, header, instant, inventory, noon_zone,
+        now_ms, path, post, read, request, summary,
     },
     support::{Service, events::event, outside::Outside, problem::problem, wait_until},
 };
@@ -19,7 +21,12 @@ const DAY_MS: i64 = 86_400_000;
 
 /// The facilities of a list, by their ids.
 fn ids(list: &Value) -> Vec<String> {
-    list["items"].as_array().unwrap().iter().map(|item| item["facility_id"].as_str().unwrap().to_owned()).collect()
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["facility_id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 on_both_stores! {
@@ -225,24 +232,43 @@ on_both_stores! {
     }
 }
 
-/// Its lock is held, so that the days of the new zone cannot be derived yet: the table has no row of the day that the request has come to be on.
+/// Its lock is held, so that the days of the new zone cannot be derived yet: the table has no row
+/// of the day that the request has come to be on.
 #[tokio::test]
 async fn a_day_that_a_change_of_zone_has_filled_does_not_pass_for_empty() {
-    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 700).start().await;
+    let service = Service::on_postgres()
+        .await
+        .env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 700)
+        .start()
+        .await;
     let id = facility(&service, "North", ZONES[0]).await;
     let at_ms = now_ms() - 40 * DAY_MS;
     post(&service, &[request(Uuid::new_v4(), id, at_ms)]).await;
     let date = jiff::Timestamp::from_millisecond(at_ms).unwrap().in_tz(ZONES[1]).unwrap().date();
     let mut holder = Outside::connect(service.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(id))).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(id)
+        ))
+        .await;
     let mut sql = Outside::connect(service.database_url()).await;
-    sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[1], sql.id(id))).await;
-    wait_until("the move is known", async || get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[1]).await;
+    sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[1], sql.id(id)))
+        .await;
+    wait_until("the move is known", async || {
+        get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[1]
+    })
+    .await;
     let range = format!("/v1/facilities/{id}/summaries?from={date}&to={date}");
     for path in [path(id, date), range.clone()] {
         for directives in ["", "max-age=600", "max-stale"] {
             let response = read(&service, &path, directives).await;
-            assert_eq!(response.status(), 503, "{path} {directives}: {}", response.text().await.unwrap());
+            assert_eq!(
+                response.status(),
+                503,
+                "{path} {directives}: {}",
+                response.text().await.unwrap()
+            );
         }
     }
     holder.run("ROLLBACK").await;

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::{
     on_both_stores,
     steps::{
-        DAY_MS, HOUR_MS, Plain, at, bank, batch, date_in, distribution, facility, get, header, instant, inventory, noon_zone, now_ms, path,
-        post, request, summary, version_of,
+        DAY_MS, HOUR_MS, Plain, at, bank, batch, date_in, distribution, facility, get, header,
+        instant, inventory, noon_zone, now_ms, path, post, request, summary, version_of,
     },
     support::{Service, events::event, problem::problem, wait_until},
 };
@@ -19,8 +19,14 @@ fn nine(facility: Uuid, bank: Uuid) -> Vec<Value> {
     let (unit, sent, asked) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
     let start_ms = now_ms() - 1_000;
     let events = vec![
-        event("facility.registered", json!({"facility_id": facility, "name": "North", "timezone": noon_zone()})),
-        event("blood_bank.registered", json!({"blood_bank_id": bank, "facility_id": facility, "name": "Ward"})),
+        event(
+            "facility.registered",
+            json!({"facility_id": facility, "name": "North", "timezone": noon_zone()}),
+        ),
+        event(
+            "blood_bank.registered",
+            json!({"blood_bank_id": bank, "facility_id": facility, "name": "Ward"}),
+        ),
         inventory(unit, bank, "O+", 5),
         distribution(sent, facility, 6, now_ms()),
         request(asked, facility, now_ms()),
@@ -43,8 +49,10 @@ async fn structured(service: &Service, event: &Value) -> Response {
 }
 
 async fn binary(service: &Service, event: &Value) -> Response {
-    let mut request =
-        service.request(Method::POST, "/v1/events").header("content-type", "application/json").body(event["data"].to_string());
+    let mut request = service
+        .request(Method::POST, "/v1/events")
+        .header("content-type", "application/json")
+        .body(event["data"].to_string());
     for attribute in ["specversion", "id", "source", "type", "time"] {
         request = request.header(format!("ce-{attribute}"), event[attribute].as_str().unwrap());
     }
@@ -59,7 +67,12 @@ async fn figures(service: &Service, facility: Uuid) -> (i64, i64, i64) {
 }
 
 fn pointers(problem: &Value) -> Vec<&str> {
-    problem["errors"].as_array().unwrap().iter().map(|fault| fault["pointer"].as_str().unwrap()).collect()
+    problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fault| fault["pointer"].as_str().unwrap())
+        .collect()
 }
 
 on_both_stores! {
@@ -145,7 +158,8 @@ on_both_stores! {
         for (event, outcome, stock) in [
             (said(5, 9_000), 1, 5), (said(7, 7_000), 1, 7), (said(6, 8_000), 0, 7),
             (said(7, 7_000), 0, 7), // the same again
-            (said(3, 7_000), 0, 7), (said(8, 7_000), 1, 8), // equal times: the greater canonical data
+            // equal times: the greater canonical data
+            (said(3, 7_000), 0, 7), (said(8, 7_000), 1, 8),
             (gone(7_000), 1, 0), // equal times: a removal
             (said(9, 7_000), 0, 0), (said(9, 7_500), 0, 0), // late, after the removal
             (gone(7_000), 0, 0), (gone(8_000), 0, 0), (said(4, 6_000), 1, 4), (gone(6_500), 0, 4),
@@ -327,8 +341,8 @@ on_both_stores! {
         let member = |name: &str| run[name].as_i64().unwrap();
         assert_eq!((member("facilities"), member("done"), member("changed"), member("drift")), (5, 5, 1, 1), "{run}");
         assert!(run["error"].is_null() && run["finished_at"].is_string(), "{run}");
-        let healed = get(&service, &path(ids[2], day)).await;
-        assert_eq!(healed["total_transferred"], 5);
+        let repaired = get(&service, &path(ids[2], day)).await;
+        assert_eq!(repaired["total_transferred"], 5);
 
         let again = service.request(Method::POST, "/v1/rebuild").send().await.unwrap();
         let location = header(&again, "location");

@@ -9,21 +9,24 @@ use uuid::Uuid;
 use crate::{
     on_both_stores,
     steps::{
-        DAY_MS, Plain, Scrape, age, bank, date_in, distribution, facility, header, instant, inventory, noon_zone, now_ms, path, post, read,
-        summary, version_of,
+        DAY_MS, Plain, Scrape, age, bank, date_in, distribution, facility, header, instant,
+        inventory, noon_zone, now_ms, path, post, read, summary, version_of,
     },
     support::{Service, events::event, problem::problem, service::Launch, wait_until},
 };
 
 const HIT: &str = "facility-summary; hit; detail=memory";
 
-/// A service whose watermark stands still after the start, so that figures age unless somebody refreshes them.
+/// A service whose watermark stands still after the start, so that figures age unless somebody
+/// refreshes them.
 fn without_a_drain(launch: Launch) -> Launch {
-    launch.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000).env("FACILITY_SUMMARY__REBUILD__CRON", "off")
+    launch
+        .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000)
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
 }
 
-/// Waits until what memory holds is older than this many seconds, by the `Age` of a read that takes it however old: the bounds are what
-/// is to be tested with it.
+/// Waits until what memory holds is older than this many seconds, by the `Age` of a read that takes
+/// it however old: the bounds are what is to be tested with it.
 async fn wait_until_older(service: &Service, path: &str, seconds: i64) {
     wait_until("memory's figures have aged", async || {
         let held = read(service, path, "max-age=0, max-stale, only-if-cached").await;
@@ -230,30 +233,52 @@ async fn own_bound(service: Service) {
     assert_eq!(header(&tight, "etag"), etag, "a refresh that changes nothing leaves the body");
     for directives in ["max-age=1000, max-age=0", "no-cache, max-age=1000"] {
         let strictest = read(&service, &today, directives).await;
-        assert_eq!(header(&strictest, "cache-status"), "facility-summary; fwd=request; detail=source", "{directives}");
+        assert_eq!(
+            header(&strictest, "cache-status"),
+            "facility-summary; fwd=request; detail=source",
+            "{directives}"
+        );
     }
 }
 
-with_settings!(a_stale_answer_is_taken_at_once_and_refreshed_behind, |launch| without_a_drain(launch), max_stale);
+with_settings!(
+    a_stale_answer_is_taken_at_once_and_refreshed_behind,
+    |launch| without_a_drain(launch),
+    max_stale
+);
 
 async fn max_stale(service: Service) {
     let id = stocked(&service, &noon_zone()).await;
     let today = path(id, "today");
     wait_until_older(&service, &today, 3).await;
     let bounded = read(&service, &today, "max-age=0, max-stale=1").await;
-    assert_eq!(header(&bounded, "cache-status"), "facility-summary; fwd=request; detail=source", "older than it would take");
+    assert_eq!(
+        header(&bounded, "cache-status"),
+        "facility-summary; fwd=request; detail=source",
+        "older than it would take"
+    );
 
     wait_until_older(&service, &today, 2).await;
     for directives in ["max-age=0, max-stale=3600", "max-age=0, max-stale"] {
         wait_until_older(&service, &today, 2).await;
         let stale = read(&service, &today, directives).await;
         assert!(age(&stale) >= 2, "{directives}: what is held, with its true age");
-        assert!(header(&stale, "cache-status").ends_with("detail=memory"), "{directives}: {}", header(&stale, "cache-status"));
-        wait_until("it was refreshed behind", async || read(&service, &today, "max-age=1, only-if-cached").await.status() == 200).await;
+        assert!(
+            header(&stale, "cache-status").ends_with("detail=memory"),
+            "{directives}: {}",
+            header(&stale, "cache-status")
+        );
+        wait_until("it was refreshed behind", async || {
+            read(&service, &today, "max-age=1, only-if-cached").await.status() == 200
+        })
+        .await;
     }
     wait_until_older(&service, &today, 2).await;
     let cached = read(&service, &today, "max-age=0, max-stale, only-if-cached").await;
-    assert!(cached.status() == 200 && age(&cached) >= 2, "only-if-cached with max-stale takes what is held");
+    assert!(
+        cached.status() == 200 && age(&cached) >= 2,
+        "only-if-cached with max-stale takes what is held"
+    );
     let too_old = read(&service, &today, "max-age=1, only-if-cached").await;
     problem(too_old, 504).await;
 }
@@ -278,18 +303,33 @@ async fn default_bound(service: Service) {
     assert_eq!(response.json::<Value>().await.unwrap()["total_stock"], 73);
 }
 
-with_settings!(realtime_reads_are_refreshed_each_time, |launch| launch.env("FACILITY_SUMMARY__FRESHNESS__MODE", "realtime"), realtime);
+with_settings!(
+    realtime_reads_are_refreshed_each_time,
+    |launch| launch.env("FACILITY_SUMMARY__FRESHNESS__MODE", "realtime"),
+    realtime
+);
 
 async fn realtime(service: Service) {
     let id = stocked(&service, &noon_zone()).await;
     let today = path(id, "today");
     for quantity in 10..13 {
         let mut plain = Plain::beside(&service).await;
-        plain.run(&format!("UPDATE blood_inventory SET quantity = {quantity} WHERE blood_type = 'O+'")).await;
+        plain
+            .run(&format!(
+                "UPDATE blood_inventory SET quantity = {quantity} WHERE blood_type = 'O+'"
+            ))
+            .await;
         let response = service.get(&today).await;
         assert_eq!(header(&response, "cache-status"), "facility-summary; fwd=stale; detail=source");
-        assert_eq!((age(&response), header(&response, "cache-control").as_str()), (0, "private, max-age=0, stale-while-revalidate=0"));
-        assert_eq!(response.json::<Value>().await.unwrap()["total_stock"], 63 + quantity, "what another program has just committed");
+        assert_eq!(
+            (age(&response), header(&response, "cache-control").as_str()),
+            (0, "private, max-age=0, stale-while-revalidate=0")
+        );
+        assert_eq!(
+            response.json::<Value>().await.unwrap()["total_stock"],
+            63 + quantity,
+            "what another program has just committed"
+        );
     }
     let loose = read(&service, &today, "max-age=60").await;
     assert_eq!(header(&loose, "cache-status"), HIT);
@@ -311,14 +351,21 @@ async fn each_mode_has_its_bound_and_a_bound_of_its_own_overrides_it() {
         let service = launch.start().await;
         let id = facility(&service, "North", &noon_zone()).await;
         for date in ["today".to_owned(), date_in(&noon_zone(), -3).to_string()] {
-            assert_eq!(header(&service.get(&path(id, date)).await, "cache-control"), want, "{mode} {own:?}");
+            assert_eq!(
+                header(&service.get(&path(id, date)).await, "cache-control"),
+                want,
+                "{mode} {own:?}"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn today_is_not_to_be_kept_beyond_the_facilitys_midnight() {
-    let service = Service::on_sqlite().env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", 200_000).start().await;
+    let service = Service::on_sqlite()
+        .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", 200_000)
+        .start()
+        .await;
     for zone in ["Asia/Kathmandu", "Pacific/Kiritimati", "America/St_Johns"] {
         let id = facility(&service, "North", zone).await;
         let midnight = date_in(zone, 1).in_tz(zone).unwrap().timestamp().as_millisecond();
@@ -326,11 +373,23 @@ async fn today_is_not_to_be_kept_beyond_the_facilitys_midnight() {
         let response = service.get(&path(id, "today")).await;
         let after = (midnight - now_ms()) / 1000;
         let text = header(&response, "cache-control");
-        let max_age: i64 = text.split(", ").find_map(|part| part.strip_prefix("max-age=")).unwrap().parse().unwrap();
-        assert!((after - 1..=before).contains(&max_age), "{zone}: {text}; {after} to {before} s to midnight");
+        let max_age: i64 = text
+            .split(", ")
+            .find_map(|part| part.strip_prefix("max-age="))
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(
+            (after - 1..=before).contains(&max_age),
+            "{zone}: {text}; {after} to {before} s to midnight"
+        );
         assert!(text.ends_with("stale-while-revalidate=0"), "{zone}: {text}");
         let named = service.get(&path(id, date_in(zone, 0))).await;
-        assert_eq!(header(&named, "cache-control"), "private, max-age=200000, stale-while-revalidate=30", "a date means the same for ever");
+        assert_eq!(
+            header(&named, "cache-control"),
+            "private, max-age=200000, stale-while-revalidate=30",
+            "a date means the same for ever"
+        );
     }
 }
 
@@ -388,10 +447,17 @@ async fn a_version_is_found_on_another_replica_too() {
     let id = facility(&first, "North", &zone).await;
     let (bank, unit, today) = (bank(&first, id).await, Uuid::new_v4(), path(id, "today"));
     for quantity in 1..20 {
-        let version = version_of(&post(&first, &[inventory(unit, bank, "O+", quantity)]).await, id, date_in(&zone, 0));
+        let version = version_of(
+            &post(&first, &[inventory(unit, bank, "O+", quantity)]).await,
+            id,
+            date_in(&zone, 0),
+        );
         let shown = second.get(&format!("{today}?min_version={version}")).await;
         assert_eq!(shown.status(), 200, "version {version}");
         let body: Value = shown.json().await.unwrap();
-        assert!(body["version"].as_i64().unwrap() >= version && body["total_stock"] == quantity, "{body}");
+        assert!(
+            body["version"].as_i64().unwrap() >= version && body["total_stock"] == quantity,
+            "{body}"
+        );
     }
 }

@@ -27,7 +27,11 @@ async fn done(launch: &Launch, words: &[&str]) -> String {
 /// A figure by facility, as a plain statement has it: `id` and a number, told apart by a space.
 async fn figures(url: &str, statement: &str) -> BTreeMap<String, i64> {
     let lines = texts(url, statement).await;
-    let pair = |line: &String| line.split_once(' ').map(|(id, n)| (id.to_owned(), n.parse().expect("a number"))).expect("two words");
+    let pair = |line: &String| {
+        line.split_once(' ')
+            .map(|(id, n)| (id.to_owned(), n.parse().expect("a number")))
+            .expect("two words")
+    };
     lines.iter().map(pair).collect()
 }
 
@@ -41,26 +45,37 @@ async fn json_of(service: &Service, path: &str) -> Value {
 async fn what_was_generated_is_served_at_once_and_equals_a_plain_count() {
     for launch in both_stores().await {
         let output = done(&launch, &["generate", "--facilities=8", "--days=3", "--seed=7"]).await;
-        assert!(output.contains("Asked for   8 facilities, 24 facility-days") && output.contains("Summarised 8 facilities"), "{output}");
+        assert!(
+            output.contains("Asked for   8 facilities, 24 facility-days")
+                && output.contains("Summarised 8 facilities"),
+            "{output}"
+        );
         let output = done(&launch, &["rebuild", "--all"]).await;
         assert!(output.contains("8 facilities looked at, 0 rows changed"), "{output}");
         done(&launch, &["audit"]).await;
 
         let url = launch.database_url().to_owned();
         let now = if is_postgres(&url) { "now()" } else { "unixepoch() * 1000" };
-        let requests =
-            figures(&url, "SELECT id(facility_id) || ' ' || CAST(count(*) AS text) FROM blood_requests GROUP BY facility_id").await;
+        let requests = figures(
+            &url,
+            "SELECT id(facility_id) || ' ' || CAST(count(*) AS text) FROM blood_requests GROUP BY \
+             facility_id",
+        )
+        .await;
         let transferred = figures(
             &url,
-            "SELECT id(dispatched_to_id) || ' ' || CAST(sum(quantity) AS text) FROM blood_distributions
+            "SELECT id(dispatched_to_id) || ' ' || CAST(sum(quantity) AS text) FROM \
+             blood_distributions
              WHERE date_delivered IS NOT NULL GROUP BY dispatched_to_id",
         )
         .await;
         let stock = figures(
             &url,
             &format!(
-                "SELECT id(b.facility_id) || ' ' || CAST(sum(quantity) AS text) FROM blood_inventory i
-                 JOIN blood_banks b ON b.id = i.blood_bank_id WHERE expires_at > {now} GROUP BY b.facility_id"
+                "SELECT id(b.facility_id) || ' ' || CAST(sum(quantity) AS text) FROM \
+                 blood_inventory i
+                 JOIN blood_banks b ON b.id = i.blood_bank_id WHERE expires_at > {now} GROUP BY \
+                 b.facility_id"
             ),
         )
         .await;
@@ -73,9 +88,24 @@ async fn what_was_generated_is_served_at_once_and_equals_a_plain_count() {
             let id = facility["facility_id"].as_str().expect("an id");
             let key = id.replace('-', "");
             let days = json_of(&service, &format!("/v1/facilities/{id}/summaries")).await;
-            let sum = |name: &str| days["items"].as_array().expect("a list").iter().filter_map(|day| day[name].as_i64()).sum::<i64>();
-            assert_eq!((sum("total_requests"), sum("total_transferred")), (requests[&key], transferred[&key]), "{facility}");
-            assert_eq!(json_of(&service, &format!("/v1/facilities/{id}/summaries/today")).await["total_stock"], stock[&key], "{facility}");
+            let sum = |name: &str| {
+                days["items"]
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .filter_map(|day| day[name].as_i64())
+                    .sum::<i64>()
+            };
+            assert_eq!(
+                (sum("total_requests"), sum("total_transferred")),
+                (requests[&key], transferred[&key]),
+                "{facility}"
+            );
+            assert_eq!(
+                json_of(&service, &format!("/v1/facilities/{id}/summaries/today")).await["total_stock"],
+                stock[&key],
+                "{facility}"
+            );
         }
     }
 }
@@ -84,31 +114,43 @@ async fn what_was_generated_is_served_at_once_and_equals_a_plain_count() {
 async fn a_service_beside_a_load_summarises_it_by_itself() {
     for launch in both_stores().await {
         let service = launch.start().await;
-        let output = done(service.launch(), &["generate", "--facilities=5", "--days=2", "--no-rebuild"]).await;
+        let output =
+            done(service.launch(), &["generate", "--facilities=5", "--days=2", "--no-rebuild"])
+                .await;
         assert!(output.contains("rebuild --all"), "{output}");
         let url = service.database_url();
         let asked = number(url, "SELECT count(*) FROM blood_requests").await;
         wait_until("all requests are summarised", async || {
-            number(url, "SELECT coalesce(sum(total_requests), 0) FROM dashboard_daily_summary").await == asked
+            number(url, "SELECT coalesce(sum(total_requests), 0) FROM dashboard_daily_summary")
+                .await
+                == asked
         })
         .await;
         wait_until("all facilities are listed", async || {
-            json_of(&service, "/v1/facilities").await["items"].as_array().is_some_and(|items| items.len() == 5)
+            json_of(&service, "/v1/facilities").await["items"]
+                .as_array()
+                .is_some_and(|items| items.len() == 5)
         })
         .await;
-        wait_until("no mark is left", async || number(url, "SELECT count(*) FROM summary_marks").await == 0).await;
+        wait_until("no mark is left", async || {
+            number(url, "SELECT count(*) FROM summary_marks").await == 0
+        })
+        .await;
         done(service.launch(), &["audit"]).await;
     }
 }
 
 /// Large enough that nobody waits for thousands of days by chance.
-const LARGE: [&str; 5] = ["generate", "--facilities=400", "--days=21", "--template=rural_clinic", "--chunk=50"];
+const LARGE: [&str; 5] =
+    ["generate", "--facilities=400", "--days=21", "--template=rural_clinic", "--chunk=50"];
 const FACILITIES: usize = 400;
 
-/// The first listing of all facilities' today, of a service that has just said for the first time that it is ready. What it does not find
-/// proven it does not wait for: it has no time for thousands of days.
+/// The first listing of all facilities' today, of a service that has just said for the first time
+/// that it is ready. What it does not find proven it does not wait for: it has no time for
+/// thousands of days.
 async fn first_listing(launch: Launch) -> Service {
-    let service = launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 1_000).start().await;
+    let service =
+        launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 1_000).start().await;
     let left = number(service.launch().database_url(), "SELECT count(*) FROM summary_marks").await;
     assert_eq!(left, 0, "it said that it is ready before it had dealt with all marks");
     let response = service.get("/v1/summaries/today?limit=500").await;
@@ -125,13 +167,19 @@ async fn first_listing(launch: Launch) -> Service {
 async fn a_service_started_on_what_was_generated_lists_it_at_once_and_has_nothing_to_do_again() {
     for launch in both_stores().await {
         let output = done(&launch, &LARGE).await;
-        let days = number(launch.database_url(), "SELECT count(*) FROM dashboard_daily_summary").await;
+        let days =
+            number(launch.database_url(), "SELECT count(*) FROM dashboard_daily_summary").await;
         assert!(days >= FACILITIES as i64 * 21, "{days} facility-days");
         let grouped = format!("{},{:03} facility-days changed", days / 1_000, days % 1_000);
         assert!(output.contains(&grouped), "{grouped}: {output}");
-        assert_eq!(number(launch.database_url(), "SELECT count(*) FROM summary_marks").await, 0, "its own marks are dealt with");
+        assert_eq!(
+            number(launch.database_url(), "SELECT count(*) FROM summary_marks").await,
+            0,
+            "its own marks are dealt with"
+        );
         let service = first_listing(launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off")).await;
-        let refreshed = Scrape::of(&service).await.sum("summary_refreshes_total", &[("trigger", "event")]);
+        let refreshed =
+            Scrape::of(&service).await.sum("summary_refreshes_total", &[("trigger", "event")]);
         assert_eq!(refreshed, 0.0, "nothing is left to derive");
     }
 }
@@ -140,9 +188,16 @@ async fn a_service_started_on_what_was_generated_lists_it_at_once_and_has_nothin
 async fn a_service_started_on_what_others_wrote_meanwhile_is_ready_once_it_has_dealt_with_it() {
     for launch in both_stores().await {
         done(&launch, &[&LARGE[..], &["--no-rebuild"]].concat()).await;
-        assert!(number(launch.database_url(), "SELECT count(*) FROM summary_marks").await >= FACILITIES as i64 * 21);
+        assert!(
+            number(launch.database_url(), "SELECT count(*) FROM summary_marks").await
+                >= FACILITIES as i64 * 21
+        );
         let service = first_listing(launch).await;
-        let failed = service.logs().into_iter().filter(|line| line.contains("request failed")).collect::<Vec<_>>();
+        let failed = service
+            .logs()
+            .into_iter()
+            .filter(|line| line.contains("request failed"))
+            .collect::<Vec<_>>();
         assert!(failed.is_empty(), "to be asked before it is ready is no failure: {failed:?}");
         done(service.launch(), &["audit"]).await;
     }
@@ -153,11 +208,15 @@ async fn content(url: &str) -> Vec<String> {
     let mut all = Vec::new();
     for statement in [
         "SELECT id(id) || name || timezone || CAST(event_time AS text) FROM facilities ORDER BY 1",
-        "SELECT id(id) || id(facility_id) || name || CAST(event_time AS text) FROM blood_banks ORDER BY 1",
-        "SELECT id(id) || id(blood_bank_id) || blood_type || CAST(quantity AS text) || CAST(expires_at AS text) FROM blood_inventory ORDER BY 1",
-        "SELECT id(id) || id(dispatched_to_id) || blood_type || CAST(quantity AS text) || coalesce(CAST(date_delivered AS text), '-')
+        "SELECT id(id) || id(facility_id) || name || CAST(event_time AS text) FROM blood_banks \
+         ORDER BY 1",
+        "SELECT id(id) || id(blood_bank_id) || blood_type || CAST(quantity AS text) || \
+         CAST(expires_at AS text) FROM blood_inventory ORDER BY 1",
+        "SELECT id(id) || id(dispatched_to_id) || blood_type || CAST(quantity AS text) || \
+         coalesce(CAST(date_delivered AS text), '-')
          FROM blood_distributions ORDER BY 1",
-        "SELECT id(id) || id(facility_id) || blood_type || CAST(quantity AS text) || CAST(created_at AS text) FROM blood_requests ORDER BY 1",
+        "SELECT id(id) || id(facility_id) || blood_type || CAST(quantity AS text) || \
+         CAST(created_at AS text) FROM blood_requests ORDER BY 1",
     ] {
         all.extend(texts(url, statement).await);
     }
@@ -166,19 +225,34 @@ async fn content(url: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_load_stopped_by_ctrl_c_leaves_whole_chunks_and_a_rerun_makes_the_rest() {
-    let words = ["generate", "--facilities=150", "--days=4", "--template=community_hospital", "--chunk=2", "--seed=3"];
+    let words = [
+        "generate",
+        "--facilities=150",
+        "--days=4",
+        "--template=community_hospital",
+        "--chunk=2",
+        "--seed=3",
+    ];
     for (launch, clean) in both_stores().await.into_iter().zip(both_stores().await) {
         done(&launch, &["migrate"]).await;
         let url = launch.database_url();
         let running = launch.start_command(&words);
-        wait_until("some facilities are in", async || number(url, "SELECT count(*) FROM facilities").await >= 4).await;
+        wait_until("some facilities are in", async || {
+            number(url, "SELECT count(*) FROM facilities").await >= 4
+        })
+        .await;
         running.signal(libc::SIGINT);
         let stopped = running.wait().await;
         assert_eq!(stopped.code, Some(1), "{}", stopped.output);
-        assert!(stopped.output.contains("start again with the same options to go on"), "{}", stopped.output);
+        assert!(
+            stopped.output.contains("start again with the same options to go on"),
+            "{}",
+            stopped.output
+        );
         let whole = number(url, "SELECT count(*) FROM facilities").await;
         assert!(whole % 2 == 0 && whole < 150, "{whole} facilities");
-        let bare = "SELECT count(*) FROM facilities f WHERE NOT EXISTS (SELECT 1 FROM blood_requests r WHERE r.facility_id = f.id)";
+        let bare = "SELECT count(*) FROM facilities f WHERE NOT EXISTS (SELECT 1 FROM \
+                    blood_requests r WHERE r.facility_id = f.id)";
         assert_eq!(number(url, bare).await, 0, "each with its rows");
 
         let output = done(&launch, &words).await;
@@ -193,7 +267,11 @@ async fn a_load_stopped_by_ctrl_c_leaves_whole_chunks_and_a_rerun_makes_the_rest
 async fn one_seed_makes_one_data_set_on_both_stores() {
     let [one, other] = both_stores().await;
     let digest = async |seed: &str| {
-        let output = done(&one, &["generate", "--facilities=30", "--dry-run", "--end-date=2026-03-30", seed]).await;
+        let output = done(
+            &one,
+            &["generate", "--facilities=30", "--dry-run", "--end-date=2026-03-30", seed],
+        )
+        .await;
         println!("{output}");
         let (_, digest) = output.split_once("digest ").expect("a digest is said");
         digest[..16].to_owned()
@@ -202,9 +280,18 @@ async fn one_seed_makes_one_data_set_on_both_stores() {
     assert_ne!(digest("--seed=4").await, digest("--seed=5").await);
     let mut contents = Vec::new();
     for (launch, chunk) in [(&one, "--chunk=1"), (&other, "--chunk=4")] {
-        let words = ["generate", "--facilities=5", "--days=2", "--seed=4", "--end-date=2026-03-30", "--no-rebuild", chunk];
+        let words = [
+            "generate",
+            "--facilities=5",
+            "--days=2",
+            "--seed=4",
+            "--end-date=2026-03-30",
+            "--no-rebuild",
+            chunk,
+        ];
         done(launch, &words).await;
-        let counted = "SELECT id(facility_id) || ' ' || CAST(sum(quantity) AS text) FROM blood_requests GROUP BY facility_id";
+        let counted = "SELECT id(facility_id) || ' ' || CAST(sum(quantity) AS text) FROM \
+                       blood_requests GROUP BY facility_id";
         contents.push(figures(launch.database_url(), counted).await);
     }
     assert_eq!(contents[0], contents[1]);
@@ -214,13 +301,35 @@ async fn one_seed_makes_one_data_set_on_both_stores() {
 async fn an_estimate_measures_here_and_now_and_leaves_nothing() {
     for launch in both_stores().await {
         let output = done(&launch, &["estimate", "--facilities=100", "--days=3"]).await;
-        for says in ["Measured just now", "facilities", "database", "JSON", "memory", "load", "rebuild", "approach", "risk"] {
+        for says in [
+            "Measured just now",
+            "facilities",
+            "database",
+            "JSON",
+            "memory",
+            "load",
+            "rebuild",
+            "approach",
+            "risk",
+        ] {
             assert!(output.contains(says), "{says}: {output}");
         }
-        // Which of them depends on how busy the machine is; where one ends and the other begins has a unit test.
-        assert!(["one batch", "chunks"].iter().any(|approach| output.contains(approach)), "{output}");
-        assert_eq!(output.contains("The settings name Postgres"), is_postgres(launch.database_url()), "{output}");
-        let left: Vec<_> = std::fs::read_dir(launch.folder()).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
+        // Which of them depends on how busy the machine is; where one ends and the other begins has
+        // a unit test.
+        assert!(
+            ["one batch", "chunks"].iter().any(|approach| output.contains(approach)),
+            "{output}"
+        );
+        assert_eq!(
+            output.contains("The settings name Postgres"),
+            is_postgres(launch.database_url()),
+            "{output}"
+        );
+        let left: Vec<_> = std::fs::read_dir(launch.folder())
+            .expect("it is there")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }

@@ -14,7 +14,11 @@ use crate::support::{
 };
 
 async fn setting(connection: &mut PgConnection, name: &'static str) -> String {
-    sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(connection).await.expect("a setting can be read")
+    sqlx::query_scalar("SELECT current_setting($1)")
+        .bind(name)
+        .fetch_one(connection)
+        .await
+        .expect("a setting can be read")
 }
 
 #[tokio::test]
@@ -46,17 +50,24 @@ async fn a_cluster_of_ones_own_has_its_own_settings_survives_a_crash_and_goes_on
 async fn a_frozen_server_takes_connections_and_leaves_them_without_an_answer_until_it_is_thawed() {
     let postgres = Postgres::start(&[]);
     postgres.freeze();
-    let asked = tokio::time::timeout(Duration::from_millis(200), PgConnection::connect(postgres.url())).await;
+    let asked =
+        tokio::time::timeout(Duration::from_millis(200), PgConnection::connect(postgres.url()))
+            .await;
     assert!(asked.is_err(), "an answer, or a refusal, from a server that hangs");
     postgres.thaw();
     PgConnection::connect(postgres.url()).await.expect("it answers again");
 }
 
-/// Whoever waited for any answer on its port would take the other's server for its own: a node of a cluster, say, or one about to freeze.
+/// Whoever waited for any answer on its port would take the other's server for its own: a node of a
+/// cluster, say, or one about to freeze.
 #[tokio::test]
 async fn a_redis_of_ones_own_is_never_that_of_somebody_else_on_the_same_port() {
     let first = Redis::start();
-    let port = first.url().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a URL ends with a port");
+    let port = first
+        .url()
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok())
+        .expect("a URL ends with a port");
     let second = Redis::start_at(port);
     assert_ne!(first.url(), second.url());
     second.tell("SET mine 1").await;
@@ -68,11 +79,14 @@ async fn a_clock_can_be_set_under_a_running_server() {
     let new_year: Timestamp = "2030-12-31T23:59:50Z".parse().expect("a timestamp");
     let clock = FakeClock::at(new_year);
     let postgres = Postgres::start_in_environment(&[], &clock.environment());
-    let mut connection = PgConnection::connect(postgres.url()).await.expect("it accepts connections");
+    let mut connection =
+        PgConnection::connect(postgres.url()).await.expect("it accepts connections");
     let year = "SELECT extract(year FROM now() - interval '1 minute')::int";
-    let before: i32 = sqlx::query_scalar(year).fetch_one(&mut connection).await.expect("it tells the time");
+    let before: i32 =
+        sqlx::query_scalar(year).fetch_one(&mut connection).await.expect("it tells the time");
     clock.set(new_year + jiff::Span::new().minutes(5));
-    let after: i32 = sqlx::query_scalar(year).fetch_one(&mut connection).await.expect("it tells the time");
+    let after: i32 =
+        sqlx::query_scalar(year).fetch_one(&mut connection).await.expect("it tells the time");
     assert_eq!((before, after), (2030, 2031));
 }
 

@@ -1,4 +1,5 @@
-//! `import` as its user meets it: the real binary, small files with the faults of real ones, the answers over HTTP.
+//! `import` as its user meets it: the real binary, small files with the faults of real ones, the
+//! answers over HTTP.
 
 use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
 
@@ -14,10 +15,21 @@ use crate::{
     },
 };
 
-const STOCK: &[&str] =
-    &["--columns=facility=city,date=date,blood_type=blood_type,quantity=qValue", "--date-format=%d-%m-%Y", "--set=timezone=Europe/Warsaw"];
-const DEMAND: &[&str] = &["--columns=created_at=YEAR+MONTH,quantity=QTY_DEMANDED", "--set=facility=Tema", "--date-format=%Y %B"];
-const SUPPLY: &[&str] = &["--columns=date_delivered=YEAR+MONTH,quantity=QTY_SUPPLIED", "--set=facility=Tema", "--date-format=%Y %B"];
+const STOCK: &[&str] = &[
+    "--columns=facility=city,date=date,blood_type=blood_type,quantity=qValue",
+    "--date-format=%d-%m-%Y",
+    "--set=timezone=Europe/Warsaw",
+];
+const DEMAND: &[&str] = &[
+    "--columns=created_at=YEAR+MONTH,quantity=QTY_DEMANDED",
+    "--set=facility=Tema",
+    "--date-format=%Y %B",
+];
+const SUPPLY: &[&str] = &[
+    "--columns=date_delivered=YEAR+MONTH,quantity=QTY_SUPPLIED",
+    "--set=facility=Tema",
+    "--date-format=%Y %B",
+];
 const SKIP: &[&str] = &["--on-error=skip"];
 
 async fn import(launch: &Launch, kind: &str, file: &str, options: &[&[&str]]) -> Exited {
@@ -31,10 +43,12 @@ async fn imported(launch: &Launch, kind: &str, file: &str, options: &[&[&str]]) 
     exited.output
 }
 
-/// Copies a fixture into the folder in which the commands run, since a rejects file is written beside it.
+/// Copies a fixture into the folder in which the commands run, since a rejects file is written
+/// beside it.
 fn fixture<'a>(launch: &Launch, name: &'a str) -> &'a str {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(name);
-    fs::write(launch.folder().join(name), fs::read(from).expect("the fixture is there")).expect("the folder can be written");
+    fs::write(launch.folder().join(name), fs::read(from).expect("the fixture is there"))
+        .expect("the folder can be written");
     name
 }
 
@@ -62,7 +76,9 @@ async fn facility(service: &Service, name: &str) -> Option<Value> {
 async fn facility_id(service: &Service, name: &str) -> String {
     let mut id = None;
     wait_until(&format!("the service knows {name}"), async || {
-        id = facility(service, name).await.map(|item| item["facility_id"].as_str().expect("an id").to_owned());
+        id = facility(service, name)
+            .await
+            .map(|item| item["facility_id"].as_str().expect("an id").to_owned());
         id.is_some()
     })
     .await;
@@ -77,7 +93,8 @@ async fn wait_for_day(service: &Service, id: &str, date: &str, wanted: [Value; 3
     let mut last = Value::Null;
     wait_until(&format!("{date} shows {wanted:?}"), async || {
         last = day(service, id, date).await;
-        [&last["total_stock"], &last["total_transferred"], &last["total_requests"]] == wanted.each_ref()
+        [&last["total_stock"], &last["total_transferred"], &last["total_requests"]]
+            == wanted.each_ref()
     })
     .await;
 }
@@ -132,12 +149,12 @@ async fn a_service_started_after_the_import_shows_it() {
     }
 }
 
-const VERSIONS: &str =
-    "SELECT id(facility_id) || CAST(date AS text) || ' ' || CAST(version AS text) FROM dashboard_daily_summary ORDER BY 1";
-const REQUESTS: &str =
-    "SELECT id(id) || id(facility_id) || CAST(created_at AS text) || CAST(quantity AS text) FROM blood_requests ORDER BY 1";
-const FIGURES: &str =
-    "SELECT id(facility_id) || CAST(date AS text) || ' ' || CAST(total_requests AS text) FROM dashboard_daily_summary ORDER BY 1";
+const VERSIONS: &str = "SELECT id(facility_id) || CAST(date AS text) || ' ' || CAST(version AS \
+                        text) FROM dashboard_daily_summary ORDER BY 1";
+const REQUESTS: &str = "SELECT id(id) || id(facility_id) || CAST(created_at AS text) || \
+                        CAST(quantity AS text) FROM blood_requests ORDER BY 1";
+const FIGURES: &str = "SELECT id(facility_id) || CAST(date AS text) || ' ' || CAST(total_requests \
+                       AS text) FROM dashboard_daily_summary ORDER BY 1";
 
 #[tokio::test]
 async fn importing_a_file_twice_changes_nothing_and_says_so() {
@@ -146,14 +163,18 @@ async fn importing_a_file_twice_changes_nothing_and_says_so() {
         let mut before = Vec::new();
         for time in ["first", "second"] {
             let outputs = [
-                imported(&launch, "requests", fixture(&launch, "demand.csv"), &[DEMAND, SKIP]).await,
+                imported(&launch, "requests", fixture(&launch, "demand.csv"), &[DEMAND, SKIP])
+                    .await,
                 imported(&launch, "distributions", "demand.csv", &[SUPPLY, SKIP]).await,
                 imported(&launch, "stock-history", fixture(&launch, "stock.csv"), &[STOCK]).await,
             ];
             let versions = texts(url, VERSIONS).await;
             if time == "second" {
                 assert_eq!(versions, before);
-                assert!(outputs.iter().all(|output| output.contains("nothing changed")), "{outputs:?}");
+                assert!(
+                    outputs.iter().all(|output| output.contains("nothing changed")),
+                    "{outputs:?}"
+                );
             }
             before = versions;
         }
@@ -163,7 +184,8 @@ async fn importing_a_file_twice_changes_nothing_and_says_so() {
 
 /// Rows of a dozen facilities in March 2024.
 fn many_rows(count: usize) -> String {
-    let rows = (0..count).map(|n| format!("2024-03-{:02}T10:00:00Z,Centre {},{n}\n", 1 + n % 20, n % 12));
+    let rows =
+        (0..count).map(|n| format!("2024-03-{:02}T10:00:00Z,Centre {},{n}\n", 1 + n % 20, n % 12));
     "at,to,n\n".chars().chain(rows.collect::<String>().chars()).collect()
 }
 
@@ -179,10 +201,14 @@ async fn an_import_killed_half_way_leaves_whole_chunks_and_a_rerun_goes_on_to_wh
         }
         let url = launch.database_url();
         let running = launch.start_command(&["import", "requests", "many.csv", MANY[0]]);
-        wait_until("some chunks are in", async || number(url, "SELECT count(*) FROM blood_requests").await >= 2_000).await;
+        wait_until("some chunks are in", async || {
+            number(url, "SELECT count(*) FROM blood_requests").await >= 2_000
+        })
+        .await;
         running.signal(libc::SIGKILL);
         assert_eq!(running.wait().await.code, None);
-        // A commit that was under way on the server may follow its client's death; whole it is in any case.
+        // A commit that was under way on the server may follow its client's death; whole it is in
+        // any case.
         let mut there = number(url, "SELECT count(*) FROM blood_requests").await;
         wait_until("nothing follows", async || {
             let before = there;
@@ -191,7 +217,9 @@ async fn an_import_killed_half_way_leaves_whole_chunks_and_a_rerun_goes_on_to_wh
         })
         .await;
         assert!(there % 1_000 == 0 && (there as usize) < ROWS, "{there} rows");
-        let summarised = number(url, "SELECT coalesce(sum(total_requests), 0) FROM dashboard_daily_summary").await;
+        let summarised =
+            number(url, "SELECT coalesce(sum(total_requests), 0) FROM dashboard_daily_summary")
+                .await;
         assert_eq!(summarised, there, "each chunk came with its summaries");
 
         let output = imported(&launch, "requests", "many.csv", &[MANY]).await;
@@ -209,15 +237,35 @@ async fn a_fault_names_line_column_and_value_and_leaves_whole_chunks() {
         write(&launch, "many.csv", &format!("{}2024-03-01,Centre 1,many\n", many_rows(1_500)));
         let exited = import(&launch, "requests", "many.csv", &[MANY]).await;
         assert_eq!(exited.code, Some(1), "{}", exited.output);
-        assert!(exited.output.contains("many.csv: line 1502, column \"n\": \"many\" is not a whole number"), "{}", exited.output);
+        assert!(
+            exited
+                .output
+                .contains("many.csv: line 1502, column \"n\": \"many\" is not a whole number"),
+            "{}",
+            exited.output
+        );
         assert!(exited.output.contains("1000 rows before it are in"), "{}", exited.output);
-        assert_eq!(number(launch.database_url(), "SELECT count(*) FROM blood_requests").await, 1_000);
+        assert_eq!(
+            number(launch.database_url(), "SELECT count(*) FROM blood_requests").await,
+            1_000
+        );
 
         let output = imported(&launch, "requests", "many.csv", &[MANY, SKIP]).await;
-        assert!(output.contains("1 skipped") && output.contains("many.csv.rejects.csv"), "{output}");
-        let rejects = fs::read_to_string(launch.folder().join("many.csv.rejects.csv")).expect("a rejects file");
-        assert!(rejects.starts_with("at,to,n,reject_line,reject_reason\n2024-03-01,Centre 1,many,1502,"), "{rejects}");
-        assert_eq!(number(launch.database_url(), "SELECT count(*) FROM blood_requests").await, 1_500);
+        assert!(
+            output.contains("1 skipped") && output.contains("many.csv.rejects.csv"),
+            "{output}"
+        );
+        let rejects = fs::read_to_string(launch.folder().join("many.csv.rejects.csv"))
+            .expect("a rejects file");
+        assert!(
+            rejects
+                .starts_with("at,to,n,reject_line,reject_reason\n2024-03-01,Centre 1,many,1502,"),
+            "{rejects}"
+        );
+        assert_eq!(
+            number(launch.database_url(), "SELECT count(*) FROM blood_requests").await,
+            1_500
+        );
     }
 }
 
@@ -229,10 +277,27 @@ async fn what_cannot_be_right_exits_with_2_and_what_fails_with_1() {
     for (words, code, says) in [
         (&["import", "stock-history", "stock.csv"][..], 2, "--columns"),
         (&["import", "stocks", "stock.csv", "--columns=name=city"], 2, "stock-history"),
-        (&["import", "stock-history", "stock.csv", "--columns=facility=town,date=date,quantity=qValue"], 2, "no column \"town\""),
-        (&["import", "stock-history", "stock.csv", "--columns=facility=city,date=date"], 2, "need the field quantity"),
+        (
+            &[
+                "import",
+                "stock-history",
+                "stock.csv",
+                "--columns=facility=town,date=date,quantity=qValue",
+            ],
+            2,
+            "no column \"town\"",
+        ),
+        (
+            &["import", "stock-history", "stock.csv", "--columns=facility=city,date=date"],
+            2,
+            "need the field quantity",
+        ),
         (&["import", "facilities", "none.csv", "--columns=name=name"], 1, "none.csv"),
-        (&["import", "facilities", "unclosed_quote.csv", "--columns=name=name"], 1, "line 3: a double quote opens"),
+        (
+            &["import", "facilities", "unclosed_quote.csv", "--columns=name=name"],
+            1,
+            "line 3: a double quote opens",
+        ),
     ] {
         let exited = launch.run(words).await;
         assert_eq!(exited.code, Some(code), "{words:?}: {}", exited.output);
@@ -240,11 +305,13 @@ async fn what_cannot_be_right_exits_with_2_and_what_fails_with_1() {
     }
 }
 
-/// One of the real files, which are not part of the repository, copied to where the commands run; false where it is not at hand.
+/// One of the real files, which are not part of the repository, copied to where the commands run;
+/// false where it is not at hand.
 fn real(launch: &Launch, name: &str) -> bool {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let folder = std::env::var_os("FACILITY_SUMMARY_REAL_DATA").map_or_else(beside, PathBuf::from);
-    fs::read(folder.join(name)).is_ok_and(|content| fs::write(launch.folder().join(name), content).is_ok())
+    fs::read(folder.join(name))
+        .is_ok_and(|content| fs::write(launch.folder().join(name), content).is_ok())
 }
 
 #[tokio::test]
@@ -268,7 +335,8 @@ async fn the_real_blood_banks_of_india_are_listed() {
             }
         }
         assert_eq!(found, 2_140);
-        let id = facility_id(&service, "Sri Guru Harkrishan Sahib Charitable Eye Hospital-Sohana").await;
+        let id =
+            facility_id(&service, "Sri Guru Harkrishan Sahib Charitable Eye Hospital-Sohana").await;
         assert_eq!(day(&service, &id, "today").await["total_stock"], 0);
     }
 }
@@ -281,16 +349,29 @@ async fn the_real_stocks_of_poland_are_what_the_file_says() {
         }
         imported(&launch, "stock-history", "blood_stock_poland.csv", &[STOCK]).await;
         audited(&launch).await;
-        let wanted = polish_days(&fs::read_to_string(launch.folder().join("blood_stock_poland.csv")).expect("it was just copied"));
+        let wanted = polish_days(
+            &fs::read_to_string(launch.folder().join("blood_stock_poland.csv"))
+                .expect("it was just copied"),
+        );
         assert_eq!(wanted.len(), 21);
         let service = launch.start().await;
         for (city, days) in wanted {
             let id = facility_id(&service, &city).await;
-            let path = format!("/v1/facilities/{id}/summaries?from=2022-08-01&to=2023-06-30&limit=400");
+            let path =
+                format!("/v1/facilities/{id}/summaries?from=2022-08-01&to=2023-06-30&limit=400");
             let answer = json_of(&service, &path).await;
-            let stored = answer["items"].as_array().expect("a list").iter().filter(|summary| summary["version"] != 0);
+            let stored = answer["items"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .filter(|summary| summary["version"] != 0);
             let found: BTreeMap<String, i64> = stored
-                .map(|summary| (summary["date"].as_str().expect("a date").to_owned(), summary["total_stock"].as_i64().expect("a stock")))
+                .map(|summary| {
+                    (
+                        summary["date"].as_str().expect("a date").to_owned(),
+                        summary["total_stock"].as_i64().expect("a stock"),
+                    )
+                })
                 .collect();
             assert_eq!(found, days, "{city}");
         }
@@ -305,7 +386,11 @@ fn polish_days(file: &str) -> BTreeMap<String, BTreeMap<String, i64>> {
         let mut date: Vec<&str> = cells[4].split('-').collect();
         date.reverse();
         let units = cells[3].parse::<f64>().expect("a number") as i64;
-        *cities.entry(cells[0].trim().to_owned()).or_default().entry(date.join("-")).or_default() += units;
+        *cities
+            .entry(cells[0].trim().to_owned())
+            .or_default()
+            .entry(date.join("-"))
+            .or_default() += units;
     }
     cities
 }
@@ -316,17 +401,32 @@ async fn the_real_demand_and_supply_of_tema_are_what_the_file_says() {
         if !real(&launch, "blood_demand_tema_ghana.csv") {
             return;
         }
-        imported(&launch, "requests", "blood_demand_tema_ghana.csv", &[DEMAND, &["--set=timezone=Africa/Accra"]]).await;
-        let stopped = import(&launch, "distributions", "blood_demand_tema_ghana.csv", &[SUPPLY]).await;
+        imported(
+            &launch,
+            "requests",
+            "blood_demand_tema_ghana.csv",
+            &[DEMAND, &["--set=timezone=Africa/Accra"]],
+        )
+        .await;
+        let stopped =
+            import(&launch, "distributions", "blood_demand_tema_ghana.csv", &[SUPPLY]).await;
         assert_eq!(stopped.code, Some(1));
-        assert!(stopped.output.contains("line 12, column \"QTY_SUPPLIED\": \"\" is empty"), "{}", stopped.output);
+        assert!(
+            stopped.output.contains("line 12, column \"QTY_SUPPLIED\": \"\" is empty"),
+            "{}",
+            stopped.output
+        );
         imported(&launch, "distributions", "blood_demand_tema_ghana.csv", &[SUPPLY, SKIP]).await;
         audited(&launch).await;
         let service = launch.start().await;
         let tema = facility_id(&service, "Tema").await;
         for (date, transferred) in [("2013-01-01", 136), ("2013-02-01", 202), ("2013-11-01", 0)] {
             let summary = day(&service, &tema, date).await;
-            assert_eq!((&summary["total_transferred"], &summary["total_requests"]), (&json!(transferred), &json!(1)), "{date}");
+            assert_eq!(
+                (&summary["total_transferred"], &summary["total_requests"]),
+                (&json!(transferred), &json!(1)),
+                "{date}"
+            );
         }
     }
 }

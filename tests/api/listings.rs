@@ -1,4 +1,5 @@
-//! Many summaries in one answer: never figures that nobody derived, never older than the request takes.
+//! Many summaries in one answer: never figures that nobody derived, never older than the request
+//! takes.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -37,14 +38,24 @@ async fn impatient() -> Launch {
 /// Locks what every refresh of the facility needs, until the connection is told to `ROLLBACK`.
 async fn hold(launch: &Launch, facility: Uuid) -> Outside {
     let mut holder = Outside::connect(launch.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(facility))).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(facility)
+        ))
+        .await;
     holder
 }
 
 /// Leaves a mark of the facility, as every other program's write does.
 async fn leave_a_mark(launch: &Launch, facility: Uuid) {
     let mut writer = Outside::connect(launch.database_url()).await;
-    writer.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})", writer.id(facility))).await;
+    writer
+        .run(format!(
+            "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})",
+            writer.id(facility)
+        ))
+        .await;
 }
 
 on_both_stores! {
@@ -90,9 +101,13 @@ async fn a_facility_that_moved_while_its_lock_was_held_has_no_today_until_it_can
     post(&service, &[inventory(Uuid::new_v4(), bank, "O+", 7)]).await;
     let mut holder = hold(service.launch(), id).await;
     let mut sql = Outside::connect(service.database_url()).await;
-    sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[1], sql.id(id))).await;
+    sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[1], sql.id(id)))
+        .await;
     let registered = format!("/v1/facilities/{id}");
-    wait_until("the move is known", async || get(&service, &registered).await["timezone"] == ZONES[1]).await;
+    wait_until("the move is known", async || {
+        get(&service, &registered).await["timezone"] == ZONES[1]
+    })
+    .await;
 
     for path in listings(id) {
         refused(service.get(&path).await).await;
@@ -108,7 +123,10 @@ async fn a_facility_that_moved_while_its_lock_was_held_has_no_today_until_it_can
     for path in listings(id) {
         let today = date_in(ZONES[1], 0).to_string();
         let item = get(&service, &path).await["items"][0].take();
-        assert!(item["date"].as_str() >= Some(&today) && item["total_stock"] == 7, "{path}: {item}");
+        assert!(
+            item["date"].as_str() >= Some(&today) && item["total_stock"] == 7,
+            "{path}: {item}"
+        );
     }
 }
 
@@ -117,16 +135,27 @@ async fn max_stale_of_a_listing_is_taken_at_its_word() {
     let service = impatient().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     site.shows(&service, (0, 0, 0)).await;
-    wait_until("there is a watermark", async || service.get("/v1/summaries/today").await.status() == 200).await;
+    wait_until("there is a watermark", async || {
+        service.get("/v1/summaries/today").await.status() == 200
+    })
+    .await;
     let mut holder = hold(service.launch(), site.facility).await;
     leave_a_mark(service.launch(), site.facility).await;
-    wait_until("what is proven is old", async || metric(&service, "summary_watermark_age_seconds").await > 3.0).await;
+    wait_until("what is proven is old", async || {
+        metric(&service, "summary_watermark_age_seconds").await > 3.0
+    })
+    .await;
 
     for path in listings(site.facility) {
         refused(read(&service, &path, "max-age=1, max-stale=1").await).await;
         refused(read(&service, &path, "no-cache, max-stale=2").await).await;
         problem(read(&service, &path, "max-age=1, max-stale=1, only-if-cached").await, 504).await;
-        for welcome in ["max-age=1, max-stale=3600", "max-age=1, max-stale", "no-cache, max-stale", "max-stale=1"] {
+        for welcome in [
+            "max-age=1, max-stale=3600",
+            "max-age=1, max-stale",
+            "no-cache, max-stale",
+            "max-stale=1",
+        ] {
             let response = read(&service, &path, welcome).await;
             assert_eq!(response.status(), 200, "{path}: {welcome}");
             assert!((3..60).contains(&age(&response)), "{path}: {welcome}: {response:?}");
@@ -136,7 +165,10 @@ async fn max_stale_of_a_listing_is_taken_at_its_word() {
     for path in listings(site.facility) {
         let response = read(&service, &path, "no-cache, max-stale=2").await;
         assert_eq!(
-            (response.status().as_u16(), response.json::<Value>().await.unwrap()["items"][0]["total_requests"].take()),
+            (
+                response.status().as_u16(),
+                response.json::<Value>().await.unwrap()["items"][0]["total_requests"].take()
+            ),
             (200, json!(1))
         );
     }
@@ -146,7 +178,8 @@ async fn max_stale_of_a_listing_is_taken_at_its_word() {
 async fn before_the_first_proof_nothing_has_an_age_and_nothing_is_taken_for_empty() {
     let service = impatient().await.start().await;
     let (zone, _) = a_zone_at_noon();
-    let (locked, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (locked, other) =
+        (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
     let (_, launch) = service.terminate().await;
     let mut holder = hold(&launch, locked.facility).await;
     leave_a_mark(&launch, locked.facility).await;

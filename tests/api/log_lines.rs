@@ -1,5 +1,6 @@
-//! What the log says of requests that are not served: nothing of those that their clients got wrong or would not have otherwise, and of an
-//! outage a line when it begins and one with the number when it is over.
+//! What the log says of requests that are not served: nothing of those that their clients got wrong
+//! or would not have otherwise, and of an outage a line when it begins and one with the number when
+//! it is over.
 
 use serde_json::{Value, json};
 use tokio::{
@@ -23,8 +24,11 @@ const TIMES: usize = 20;
 
 /// Entries of the log from that level on.
 fn worries(service: &Service) -> Vec<Value> {
-    let entries = service.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-    entries.filter(|entry| ["WARN", "ERROR"].contains(&entry["level"].as_str().unwrap_or_default())).collect()
+    let entries =
+        service.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    entries
+        .filter(|entry| ["WARN", "ERROR"].contains(&entry["level"].as_str().unwrap_or_default()))
+        .collect()
 }
 
 /// Sends bytes as they are, and reads what comes until the connection is closed.
@@ -62,14 +66,16 @@ on_both_stores! {
             let text = service.request(reqwest::Method::POST, "/v1/events").header("content-type", "text/plain").body("hello");
             its_own(text.send().await.unwrap());
             let large = service.request(reqwest::Method::POST, "/v1/events").header("content-length", 1 << 30).body("");
-            let _ = large.send().await; // 413, or a client that sees that it promised more than it has
+            // 413, or a client that sees that it promised more than it has
+            let _ = large.send().await;
             raw(&service, b"POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{").await;
             raw(&service, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
             raw(&service, b"GET / HTTP/9.9\r\n\r\n").await;
             raw(&service, b"GET /v1/facilities HTTP/1.1\r\n").await;
             raw(&service, b"POST /v1/events HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").await;
             let asked = format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", path(site.facility, "today"));
-            drop(TcpStream::connect(service.address).await.unwrap().write_all(asked.as_bytes()).await); // gone before the answer
+            // gone before the answer
+            drop(TcpStream::connect(service.address).await.unwrap().write_all(asked.as_bytes()).await);
         }
         let today = path(site.facility, "today");
         wait_until("it serves", async || service.get(&today).await.status() == 200).await;
@@ -97,7 +103,12 @@ async fn an_outage_is_told_once_and_with_its_number_when_it_is_over() {
         let refresh = service.request(reqwest::Method::POST, &path).send();
         let event = site.stock(Uuid::new_v4(), 1);
         let unknown = crate::steps::path(Uuid::new_v4(), "today");
-        let all = tokio::join!(read(&service, &today, "no-cache"), service.post("/v1/events", &event), refresh, service.get(&unknown));
+        let all = tokio::join!(
+            read(&service, &today, "no-cache"),
+            service.post("/v1/events", &event),
+            refresh,
+            service.get(&unknown)
+        );
         for status in [all.0.status(), all.1.status(), all.2.unwrap().status()] {
             asked += 1;
             refused += usize::from(status == 503);
@@ -107,20 +118,36 @@ async fn an_outage_is_told_once_and_with_its_number_when_it_is_over() {
     }
     assert_eq!(refused, asked, "the database is away");
     // What it writes is read a moment later.
-    let failed = || service.logged("request failed; more of this route and status are counted, and told once a minute");
+    let failed = || {
+        service.logged(
+            "request failed; more of this route and status are counted, and told once a minute",
+        )
+    };
     wait_until("each route has a line", async || failed().len() >= 3).await;
     let failed = failed();
     assert_eq!(failed.len(), 3, "{failed:#?}");
-    assert!(failed.iter().any(|entry| entry["cause"].as_str().is_some_and(|cause| cause.starts_with("unavailable: "))), "{failed:#?}");
+    assert!(
+        failed.iter().any(|entry| entry["cause"]
+            .as_str()
+            .is_some_and(|cause| cause.starts_with("unavailable: "))),
+        "{failed:#?}"
+    );
     let lines = worries(&service);
     assert!(lines.len() <= 15, "{} lines for {asked} requests: {lines:#?}", lines.len());
     postgres.start_again();
-    wait_until("events are taken again", async || service.post("/v1/events", &site.stock(Uuid::new_v4(), 1)).await.status() == 200).await;
+    wait_until("events are taken again", async || {
+        service.post("/v1/events", &site.stock(Uuid::new_v4(), 1)).await.status() == 200
+    })
+    .await;
     wait_until("it says that it is over", async || {
         assert_eq!(service.get(&today).await.status(), 200);
         service.logged("no request fails so any more").len() == 3
     })
     .await;
-    let counted: f64 = service.logged("no request fails so any more").iter().filter_map(|entry| entry["requests"].as_f64()).sum();
+    let counted: f64 = service
+        .logged("no request fails so any more")
+        .iter()
+        .filter_map(|entry| entry["requests"].as_f64())
+        .sum();
     assert!(counted >= asked as f64, "{counted} were counted, of {asked} and more");
 }

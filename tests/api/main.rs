@@ -1,5 +1,5 @@
-//! Tests from outside: the real binary as a process of its own, real databases, real HTTP. One binary, so that it links once and all
-//! tests share one private Postgres; a file a subject.
+//! Tests from outside: the real binary as a process of its own, real databases, real HTTP. One
+//! binary, so that it links once and all tests share one private Postgres; a file a subject.
 
 // Not every helper is used by every state of the tests.
 #[allow(dead_code)] // shared with the fleet, which has more ways to fail

@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use crate::{
     on_both_stores,
-    steps::{Plain, Scrape, bank, batch, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read},
+    steps::{
+        Plain, Scrape, bank, batch, date_in, distribution, facility, get, header, inventory,
+        noon_zone, now_ms, path, post, read,
+    },
     support::{events::event, wait_until},
 };
 

@@ -1,6 +1,7 @@
 //! A facility's midnight, with the real service and databases under clocks that the tests set.
 //!
-//! The database's clock decides. The service's own is tried equal to it, ten minutes ahead and ten minutes behind.
+//! The database's clock decides. The service's own is tried equal to it, ten minutes ahead and ten
+//! minutes behind.
 
 use jiff::{SignedDuration, Timestamp, civil::date, tz::TimeZone};
 use reqwest::{Method, Response};
@@ -24,7 +25,11 @@ const CLOSING: jiff::civil::Date = date(2031, 3, 14);
 const OPENING: jiff::civil::Date = date(2031, 3, 15);
 
 fn midnight() -> Timestamp {
-    OPENING.at(0, 0, 0, 0).to_zoned(TimeZone::get(ZONE).expect("the zone exists")).expect("the time exists").timestamp()
+    OPENING
+        .at(0, 0, 0, 0)
+        .to_zoned(TimeZone::get(ZONE).expect("the zone exists"))
+        .expect("the time exists")
+        .timestamp()
 }
 
 fn seconds(seconds: i64) -> SignedDuration {
@@ -37,7 +42,8 @@ fn timed(mut event: Value, at: Timestamp) -> Value {
 }
 
 async fn today(service: &Service, site: Site, known: Option<&str>) -> Response {
-    let mut request = service.request(Method::GET, &format!("/v1/facilities/{}/summaries/today", site.facility));
+    let mut request =
+        service.request(Method::GET, &format!("/v1/facilities/{}/summaries/today", site.facility));
     if let Some(etag) = known {
         request = request.header("if-none-match", etag);
     }
@@ -50,7 +56,10 @@ fn etag(answer: &Response) -> String {
 
 async fn row_count(sql: &mut Outside, site: Site, date: jiff::civil::Date) -> i64 {
     let id = sql.id(site.facility);
-    sql.number(format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {id} AND date = '{date}'")).await
+    sql.number(format!(
+        "SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {id} AND date = '{date}'"
+    ))
+    .await
 }
 
 /// The database's clock stands at `before` the midnight when this begins.
@@ -63,18 +72,31 @@ async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut 
     unit["data"]["expires_at"] = json!(midnight().to_string());
     acknowledged(&service, &unit).await;
     acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 5), before)).await;
-    let answer = acknowledged(&service, &timed(site.request(Uuid::new_v4(), midnight() - seconds(1)), before)).await;
+    let answer = acknowledged(
+        &service,
+        &timed(site.request(Uuid::new_v4(), midnight() - seconds(1)), before),
+    )
+    .await;
     assert_eq!(answer["summaries"][0]["date"], CLOSING.to_string(), "{answer}");
 
     let closing = today(&service, site, None).await;
     let known = etag(&closing);
     let cached: i64 = {
         let text = closing.headers()["cache-control"].to_str().expect("text").to_owned();
-        text.split("max-age=").nth(1).and_then(|rest| rest.split(',').next()?.parse().ok()).expect("it has a max-age")
+        text.split("max-age=")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next()?.parse().ok())
+            .expect("it has a max-age")
     };
-    assert!(cached <= 120, "`today` may be kept until midnight, which is less than 120 s away, and not for {cached} s");
+    assert!(
+        cached <= 120,
+        "`today` may be kept until midnight, which is less than 120 s away, and not for {cached} s"
+    );
     let closing: Value = closing.json().await.expect("it is JSON");
-    assert_eq!((&closing["date"], &closing["total_stock"], &closing["total_requests"]), (&json!(CLOSING), &json!(7), &json!(1)));
+    assert_eq!(
+        (&closing["date"], &closing["total_stock"], &closing["total_requests"]),
+        (&json!(CLOSING), &json!(7), &json!(1))
+    );
     assert_eq!(today(&service, site, Some(&known)).await.status(), 304);
 
     set_clocks(midnight() - seconds(2));
@@ -89,24 +111,40 @@ async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut 
         touched.last().is_some_and(|(_, date)| *date == OPENING.to_string())
     })
     .await;
-    let added = touched.iter().map(|(at, _)| at).collect::<std::collections::BTreeSet<_>>().len() as i64;
+    let added =
+        touched.iter().map(|(at, _)| at).collect::<std::collections::BTreeSet<_>>().len() as i64;
     // The other facility's day is opened with no request and no event.
-    wait_until("the quiet facility's day is open", async || row_count(&mut sql, quiet, OPENING).await == 1).await;
+    wait_until("the quiet facility's day is open", async || {
+        row_count(&mut sql, quiet, OPENING).await == 1
+    })
+    .await;
     let opened = today(&service, site, Some(&known)).await;
     assert_eq!(opened.status(), 200);
     assert_ne!(etag(&opened), known);
     let opened: Value = opened.json().await.expect("it is JSON");
-    assert_eq!((&opened["date"], &opened["total_requests"]), (&json!(OPENING), &json!(0)), "{opened}");
+    assert_eq!(
+        (&opened["date"], &opened["total_requests"]),
+        (&json!(OPENING), &json!(0)),
+        "{opened}"
+    );
     assert!(opened["version"].as_i64() > closing["version"].as_i64());
-    // All units but the expired one; those posted before midnight are in the closed day, too, and those after are not.
-    wait_until("the unit that expired at midnight has gone", async || site.summary(&service, "today").await["total_stock"] == 5 + added)
-        .await;
+    // All units but the expired one; those posted before midnight are in the closed day, too, and
+    // those after are not.
+    wait_until("the unit that expired at midnight has gone", async || {
+        site.summary(&service, "today").await["total_stock"] == 5 + added
+    })
+    .await;
     let kept = site.summary(&service, &CLOSING.to_string()).await;
-    let surely_before = touched.iter().filter(|(_, date)| *date == CLOSING.to_string()).count() as i64;
+    let surely_before =
+        touched.iter().filter(|(_, date)| *date == CLOSING.to_string()).count() as i64;
     let stock = kept["total_stock"].as_i64().expect("a closed day keeps its stock");
-    assert!((7 + surely_before - 1..=7 + surely_before).contains(&stock), "{kept}, {surely_before} events before midnight");
+    assert!(
+        (7 + surely_before - 1..=7 + surely_before).contains(&stock),
+        "{kept}, {surely_before} events before midnight"
+    );
 
-    // A late delivery goes to its own day and leaves that day's stock alone; an event of now leaves it alone, too.
+    // A late delivery goes to its own day and leaves that day's stock alone; an event of now leaves
+    // it alone, too.
     let now = Timestamp::from_millisecond(database_ms(&mut sql).await).expect("a time");
     let late = timed(site.request(Uuid::new_v4(), midnight() - seconds(3600)), now);
     acknowledged(&service, &late).await;
@@ -153,7 +191,8 @@ async fn the_databases_clock_decides_where_the_services_is_ten_minutes_behind() 
 async fn on_sqlite_the_day_closes_and_opens_by_the_services_clock() {
     let clock = FakeClock::at(midnight() - seconds(120));
     let service = Service::on_sqlite().envs(clock.environment()).start().await;
-    let (site, quiet) = (Site::register(&service, ZONE).await, Site::register(&service, ZONE).await);
+    let (site, quiet) =
+        (Site::register(&service, ZONE).await, Site::register(&service, ZONE).await);
     let before = midnight() - seconds(120);
     let mut unit = timed(site.stock(Uuid::new_v4(), 2), before);
     unit["data"]["expires_at"] = json!(midnight().to_string());
@@ -163,11 +202,17 @@ async fn on_sqlite_the_day_closes_and_opens_by_the_services_clock() {
     assert_eq!(today(&service, site, Some(&known)).await.status(), 304);
     clock.set(midnight() - seconds(2));
     let mut sql = Outside::connect(service.database_url()).await;
-    wait_until("the quiet facility's day is open", async || row_count(&mut sql, quiet, OPENING).await == 1).await;
+    wait_until("the quiet facility's day is open", async || {
+        row_count(&mut sql, quiet, OPENING).await == 1
+    })
+    .await;
     let opened = today(&service, site, Some(&known)).await;
     assert_eq!(opened.status(), 200);
     assert_eq!(opened.json::<Value>().await.expect("it is JSON")["date"], OPENING.to_string());
-    wait_until("the expired unit has gone", async || site.summary(&service, "today").await["total_stock"] == 5).await;
+    wait_until("the expired unit has gone", async || {
+        site.summary(&service, "today").await["total_stock"] == 5
+    })
+    .await;
     assert_eq!(site.summary(&service, &CLOSING.to_string()).await["total_stock"], 7);
     audited(service.launch()).await;
 }
@@ -198,10 +243,15 @@ async fn a_service_that_was_down_over_midnight_opens_the_day_at_its_start_on_sql
 async fn a_service_that_was_down_over_midnight_opens_the_day_at_its_start_on_postgres() {
     let clock = FakeClock::at(midnight() - seconds(120));
     let postgres = Postgres::start_in_environment(&[], &clock.environment());
-    sleeps_through_midnight(Service::on(postgres.fresh_database().await).envs(clock.environment()), &clock).await;
+    sleeps_through_midnight(
+        Service::on(postgres.fresh_database().await).envs(clock.environment()),
+        &clock,
+    )
+    .await;
 }
 
-/// The facility moves back over the date line after its day there was full of figures, and meets that day again a day later.
+/// The facility moves back over the date line after its day there was full of figures, and meets
+/// that day again a day later.
 #[tokio::test]
 async fn a_day_that_begins_a_second_time_after_a_move_starts_with_its_own_figures() {
     let start: Timestamp = "2031-06-10T10:30:00Z".parse().expect("an instant");
@@ -212,7 +262,10 @@ async fn a_day_that_begins_a_second_time_after_a_move_starts_with_its_own_figure
     acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 5), start)).await;
     assert_eq!(site.summary(&service, "2031-06-11").await["total_requests"], 1);
     let body = json!({"name": "Moved", "timezone": "Pacific/Niue"}); // the 9th there
-    assert_eq!(service.put(&format!("/v1/facilities/{}", site.facility), &body).await.status(), 200);
+    assert_eq!(
+        service.put(&format!("/v1/facilities/{}", site.facility), &body).await.status(),
+        200
+    );
     assert_eq!(site.summary(&service, "today").await["date"], "2031-06-09");
     acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 3), start + seconds(1))).await;
     clock.set("2031-06-11T11:30:00Z".parse().expect("an instant"));

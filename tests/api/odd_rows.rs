@@ -1,5 +1,6 @@
-//! Rows that other programs wrote by SQL and that no event could state: infinite instants, texts that are none, figures that are no JSON.
-//! Each is read as what it means, and none costs its neighbours anything.
+//! Rows that other programs wrote by SQL and that no event could state: infinite instants, texts
+//! that are none, figures that are no JSON. Each is read as what it means, and none costs its
+//! neighbours anything.
 
 use jiff::Timestamp;
 use reqwest::{Method, header::CONTENT_TYPE};
@@ -26,17 +27,25 @@ fn beyond(sql: &Outside) -> [(&'static [&'static str], bool); 2] {
             (&["'-infinity'", "'4000-01-01 BC'", "'4713-01-01 BC'"], false),
             (&["'infinity'", "'20000-01-01'", "'290000-12-31 23:59:59.999999Z'"], true),
         ],
-        false => [(&["-9223372036854775808", "-188000000000000"], false), (&["9223372036854775807", "569000000000000"], true)],
+        false => [
+            (&["-9223372036854775808", "-188000000000000"], false),
+            (&["9223372036854775807", "569000000000000"], true),
+        ],
     }
 }
 
 /// (literal, whether it lies after all days)
 fn instants(sql: &Outside) -> Vec<(&'static str, bool)> {
-    beyond(sql).into_iter().flat_map(|(literals, after)| literals.iter().map(move |literal| (*literal, after))).collect()
+    beyond(sql)
+        .into_iter()
+        .flat_map(|(literals, after)| literals.iter().map(move |literal| (*literal, after)))
+        .collect()
 }
 
 async fn post_batch(service: &Service, events: &[Value]) -> (u16, Value) {
-    let request = service.request(Method::POST, "/v1/events").header(CONTENT_TYPE, "application/cloudevents-batch+json");
+    let request = service
+        .request(Method::POST, "/v1/events")
+        .header(CONTENT_TYPE, "application/cloudevents-batch+json");
     let answer = request.body(json!(events).to_string()).send().await.expect("the service answers");
     (answer.status().as_u16(), answer.json().await.expect("it is JSON"))
 }
@@ -49,9 +58,12 @@ async fn rows(sql: &mut Outside, site: &Site, literal: &str) -> Vec<Value> {
     // Of long ago: an event of the same millisecond would have to be the greater one.
     let before = sql.at(0);
     let statements = format!(
-        "INSERT INTO blood_inventory (id, blood_bank_id, quantity, expires_at, event_time) VALUES ({}, {bank}, 1000, {literal}, {before});
-         INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered, event_time) VALUES ({}, {facility}, 1000, {literal}, {before});
-         INSERT INTO blood_requests (id, facility_id, created_at, event_time) VALUES ({}, {facility}, {literal}, {before})",
+        "INSERT INTO blood_inventory (id, blood_bank_id, quantity, expires_at, event_time) VALUES \
+         ({}, {bank}, 1000, {literal}, {before});
+         INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered, \
+         event_time) VALUES ({}, {facility}, 1000, {literal}, {before});
+         INSERT INTO blood_requests (id, facility_id, created_at, event_time) VALUES ({}, \
+         {facility}, {literal}, {before})",
         sql.id(unit),
         sql.id(delivery),
         sql.id(request)
@@ -63,7 +75,10 @@ async fn rows(sql: &mut Outside, site: &Site, literal: &str) -> Vec<Value> {
             "distribution.set",
             json!({"distribution_id": delivery, "dispatched_to_id": site.facility, "quantity": 3, "date_delivered": now}),
         ),
-        event("request.set", json!({"request_id": request, "facility_id": site.facility, "created_at": now})),
+        event(
+            "request.set",
+            json!({"request_id": request, "facility_id": site.facility, "created_at": now}),
+        ),
     ]
 }
 
@@ -252,10 +267,12 @@ on_both_stores! {
     }
 }
 
-/// A name in Latin-1 bytes: what SQL_ASCII takes from a client that says nothing of its encoding, and SQLite from any.
+/// A name in Latin-1 bytes: what SQL_ASCII takes from a client that says nothing of its encoding,
+/// and SQLite from any.
 async fn a_name_in_latin_1_is_shown_as_far_as_it_can_be(service: Service, rename: &str) {
     let mut sql = Outside::connect(service.database_url()).await;
-    let (odd, whole) = (Site::register(&service, "UTC").await, Site::register(&service, "UTC").await);
+    let (odd, whole) =
+        (Site::register(&service, "UTC").await, Site::register(&service, "UTC").await);
     sql.run(format!("{rename} WHERE id = {}", sql.id(odd.facility))).await;
     let path = format!("/v1/facilities/{}", odd.facility);
     wait_until("the name is read again", async || {
@@ -278,7 +295,11 @@ async fn a_name_in_latin_1_is_shown_as_far_as_it_can_be(service: Service, rename
 #[tokio::test]
 async fn a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be_on_sqlite() {
     let service = Service::on_sqlite().start().await;
-    a_name_in_latin_1_is_shown_as_far_as_it_can_be(service, "UPDATE facilities SET name = CAST(x'4b72616bf377' AS TEXT)").await;
+    a_name_in_latin_1_is_shown_as_far_as_it_can_be(
+        service,
+        "UPDATE facilities SET name = CAST(x'4b72616bf377' AS TEXT)",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -286,15 +307,23 @@ async fn a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be_on_postgres() {
     let postgres = Postgres::start(&[]);
     // Of a database that an earlier release took: a new one would be refused.
     let mut sql = Outside::connect(postgres.url()).await;
-    sql.run("CREATE DATABASE old ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'").await;
+    sql.run(
+        "CREATE DATABASE old ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    .await;
     let url = format!("{}/old", postgres.url().strip_suffix("/postgres").expect("it ends so"));
     let source = postgres.fresh_database().await;
     Service::on(&source).run(&["migrate"]).await;
     copy_record(&source, &url).await;
     let launch = Service::on(&url);
     let service = launch.start().await;
-    assert!(service.logs().iter().any(|line| line.contains("not encoded in UTF8")), "{:?}", service.logs());
-    let rename = "SET client_encoding = 'SQL_ASCII'; UPDATE facilities SET name = convert_from('\\x4b72616bf377', 'SQL_ASCII')";
+    assert!(
+        service.logs().iter().any(|line| line.contains("not encoded in UTF8")),
+        "{:?}",
+        service.logs()
+    );
+    let rename = "SET client_encoding = 'SQL_ASCII'; UPDATE facilities SET name = \
+                  convert_from('\\x4b72616bf377', 'SQL_ASCII')";
     a_name_in_latin_1_is_shown_as_far_as_it_can_be(service, rename).await;
 }
 
@@ -302,21 +331,32 @@ async fn a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be_on_postgres() {
 async fn copy_record(source: &str, target: &str) {
     let mut sql = Outside::connect(target).await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres");
-    let mut files: Vec<_> = std::fs::read_dir(folder).expect("it is there").map(|file| file.expect("it is a file").path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("it is there")
+        .map(|file| file.expect("it is a file").path())
+        .collect();
     files.sort();
     for file in files {
         sql.run(std::fs::read_to_string(file).expect("it is text")).await;
     }
     let mut from = sqlx::PgConnection::connect(source).await.expect("Postgres accepts connections");
     let record: Vec<(i64, String, Vec<u8>)> =
-        sqlx::query_as("SELECT version, description, checksum FROM _sqlx_migrations").fetch_all(&mut from).await.expect("it is there");
+        sqlx::query_as("SELECT version, description, checksum FROM _sqlx_migrations")
+            .fetch_all(&mut from)
+            .await
+            .expect("it is there");
     sql.run(
-        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+         installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
             success BOOLEAN NOT NULL, checksum BYTEA NOT NULL, execution_time BIGINT NOT NULL)",
     )
     .await;
     for (version, description, checksum) in record {
         let hex: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
-        sql.run(format!("INSERT INTO _sqlx_migrations VALUES ({version}, '{description}', now(), true, '\\x{hex}', 0)")).await;
+        sql.run(format!(
+            "INSERT INTO _sqlx_migrations VALUES ({version}, '{description}', now(), true, \
+             '\\x{hex}', 0)"
+        ))
+        .await;
     }
 }

@@ -1,4 +1,5 @@
-//! The database goes away and comes back: what is held is served and says how old it is, what would have to lie is refused.
+//! The database goes away and comes back: what is held is served and says how old it is, what would
+//! have to lie is refused.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +12,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::{
-    steps::{Scrape, age, bank, batch, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms, path, post, read},
+    steps::{
+        Scrape, age, bank, batch, date_in, distribution, facility, get, header, inventory,
+        noon_zone, now_ms, path, post, read,
+    },
     support::{Service, postgres::Postgres, problem::problem, service::Launch, wait_until},
 };
 
@@ -28,7 +32,11 @@ fn launch(url: String) -> Launch {
 /// A 503 that says when to come again.
 #[track_caller]
 fn assert_unavailable(response: Response, what: &str) -> impl Future<Output = Value> {
-    assert!(header(&response, "retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{what}: {:?}", response.headers());
+    assert!(
+        header(&response, "retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0),
+        "{what}: {:?}",
+        response.headers()
+    );
     problem(response, 503)
 }
 
@@ -59,28 +67,52 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_
 
     let stopped_ms = now_ms();
     postgres.stop();
-    wait_until("the figures are beyond the default bound", async || header(&service.get(&today).await, "cache-status") == LOST).await;
+    wait_until("the figures are beyond the default bound", async || {
+        header(&service.get(&today).await, "cache-status") == LOST
+    })
+    .await;
     for _ in 0..20 {
         let held = service.get(&today).await;
-        assert_eq!((held.status().as_u16(), header(&held, "etag"), header(&held, "cache-status").as_str()), (200, etag.clone(), LOST));
-        // The watermark was proven every half second until the stop, by a clock that is the same here.
+        assert_eq!(
+            (held.status().as_u16(), header(&held, "etag"), header(&held, "cache-status").as_str()),
+            (200, etag.clone(), LOST)
+        );
+        // The watermark was proven every half second until the stop, by a clock that is the same
+        // here.
         let least = (now_ms() - stopped_ms) / 1000 - 1;
-        assert!((least..=least + 4).contains(&age(&held)), "Age {} some {least} s after the stop", age(&held));
+        assert!(
+            (least..=least + 4).contains(&age(&held)),
+            "Age {} some {least} s after the stop",
+            age(&held)
+        );
     }
     let loose = read(&service, &today, "max-age=1000").await;
     assert_eq!(header(&loose, "cache-status"), "facility-summary; hit; detail=memory");
     for directives in ["max-age=1", "no-cache", "max-age=0"] {
         assert_unavailable(read(&service, &today, directives).await, directives).await;
     }
-    assert_unavailable(service.get(&path(id, date_in(&zone, -3))).await, "a day that is not held").await;
-    assert_unavailable(service.get(&format!("{today}?min_version=1000")).await, "a version that is not held").await;
+    assert_unavailable(service.get(&path(id, date_in(&zone, -3))).await, "a day that is not held")
+        .await;
+    assert_unavailable(
+        service.get(&format!("{today}?min_version=1000")).await,
+        "a version that is not held",
+    )
+    .await;
 
     let range = format!("/v1/facilities/{id}/summaries?from={}", date_in(&zone, 0));
     for list in ["/v1/summaries/today", &range] {
         let held = service.get(list).await;
-        assert_eq!((held.status().as_u16(), header(&held, "cache-status").as_str()), (200, LOST), "{list}");
+        assert_eq!(
+            (held.status().as_u16(), header(&held, "cache-status").as_str()),
+            (200, LOST),
+            "{list}"
+        );
         let least = (now_ms() - stopped_ms) / 1000 - 1;
-        assert!((least..=least + 4).contains(&age(&held)), "{list}: Age {} some {least} s after the stop", age(&held));
+        assert!(
+            (least..=least + 4).contains(&age(&held)),
+            "{list}: Age {} some {least} s after the stop",
+            age(&held)
+        );
         assert_eq!(held.json::<Value>().await.unwrap()["items"][0]["total_stock"], 5);
         assert_unavailable(read(&service, list, "no-cache").await, list).await;
     }
@@ -88,12 +120,17 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_
     assert_unavailable(service.get(&longer).await, "days that are not held").await;
 
     let degraded = ready(&service).await;
-    assert_eq!((&degraded["status"], &degraded["dependencies"][0]["state"]), (&json!("degraded"), &json!("down")), "{degraded}");
+    assert_eq!(
+        (&degraded["status"], &degraded["dependencies"][0]["state"]),
+        (&json!("degraded"), &json!("down")),
+        "{degraded}"
+    );
     assert!(degraded["dependencies"][0]["last_error"].is_string());
     for path in ["/health/live", "/metrics", "/v1/facilities"] {
         assert_eq!(service.get(path).await.status(), 200, "{path}");
     }
-    let sent = batch(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).send().await.unwrap();
+    let sent =
+        batch(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).send().await.unwrap();
     assert_unavailable(sent, "events").await;
     for (method, path, body) in [
         (Method::PUT, format!("/v1/facilities/{id}"), json!({"name": "South", "timezone": "UTC"})),
@@ -101,18 +138,27 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_
         (Method::POST, "/v1/rebuild".into(), Value::Null),
         (Method::GET, format!("/v1/runs/{id}"), Value::Null),
     ] {
-        assert_unavailable(service.request(method, &path).json(&body).send().await.unwrap(), &path).await;
+        assert_unavailable(service.request(method, &path).json(&body).send().await.unwrap(), &path)
+            .await;
     }
     // Nothing proves the directory any more, so that a 404 might be a lie.
-    wait_until("an unknown facility is no longer denied", async || service.get(&path(Uuid::new_v4(), "today")).await.status() == 503).await;
-    assert_unavailable(service.get(&path(Uuid::new_v4(), "today")).await, "an unknown facility").await;
+    wait_until("an unknown facility is no longer denied", async || {
+        service.get(&path(Uuid::new_v4(), "today")).await.status() == 503
+    })
+    .await;
+    assert_unavailable(service.get(&path(Uuid::new_v4(), "today")).await, "an unknown facility")
+        .await;
 
     postgres.start_again();
     wait_until_recovered(&service, &today).await;
     problem(service.get(&path(Uuid::new_v4(), "today")).await, 404).await;
     post(&service, &[distribution(Uuid::new_v4(), id, 6, now_ms())]).await;
     let body: Value = service.get(&today).await.json().await.unwrap();
-    assert_eq!((&body["total_stock"], &body["total_transferred"]), (&json!(5), &json!(6)), "what was refused left nothing");
+    assert_eq!(
+        (&body["total_stock"], &body["total_transferred"]),
+        (&json!(5), &json!(6)),
+        "what was refused left nothing"
+    );
     assert_eq!(get(&service, &format!("/v1/facilities/{id}")).await["name"], "North");
 }
 
@@ -120,14 +166,18 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_
 async fn a_job_that_fails_says_so_once_for_each_error_and_when_it_works_again() {
     let postgres = Postgres::start(&[]);
     let service = launch(postgres.fresh_database().await).start().await;
-    let failed = async || Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "failed")]);
+    let failed = async || {
+        Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "failed")])
+    };
     postgres.stop();
     wait_until("the drain has failed again and again", async || failed().await >= 8.0).await;
     let of_drain = |message: &str| -> Vec<String> {
         let entries = service.logged(message).into_iter().filter(|entry| entry["job"] == "drain");
         entries.map(|entry| entry["error"].as_str().unwrap_or_default().to_owned()).collect()
     };
-    let said = of_drain("the job failed; it is tried again at each turn, and will say so when it works again");
+    let said = of_drain(
+        "the job failed; it is tried again at each turn, and will say so when it works again",
+    );
     let different: BTreeSet<&String> = said.iter().collect();
     assert!(!said.is_empty() && said.len() == different.len() && said.len() < 8, "{said:?}");
     assert!(of_drain("the job works again").is_empty());
@@ -138,7 +188,8 @@ async fn a_job_that_fails_says_so_once_for_each_error_and_when_it_works_again() 
 #[tokio::test]
 async fn figures_are_not_served_beyond_stale_if_error() {
     let postgres = Postgres::start(&[]);
-    let launch = launch(postgres.fresh_database().await).env("FACILITY_SUMMARY__FRESHNESS__STALE_IF_ERROR_SECONDS", 4);
+    let launch = launch(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__FRESHNESS__STALE_IF_ERROR_SECONDS", 4);
     let service = launch.start().await;
     let id = facility(&service, "North", &noon_zone()).await;
     let today = path(id, "today");
@@ -158,7 +209,11 @@ async fn figures_are_not_served_beyond_stale_if_error() {
     })
     .await;
     assert!(served_stale, "until then they were served");
-    assert_eq!(read(&service, &today, "max-age=3600").await.status(), 200, "whoever takes an hour is served an hour");
+    assert_eq!(
+        read(&service, &today, "max-age=3600").await.status(),
+        200,
+        "whoever takes an hour is served an hour"
+    );
     postgres.start_again();
     wait_until_recovered(&service, &today).await;
 }
@@ -172,7 +227,10 @@ async fn behind_a_database_that_hangs_nobody_waits_longer_than_the_refresh_timeo
     let today = path(id, "today");
     assert_eq!(service.get(&today).await.status(), 200);
     postgres.freeze();
-    wait_until("the figures are beyond the default bound", async || header(&service.get(&today).await, "cache-status") == LOST).await;
+    wait_until("the figures are beyond the default bound", async || {
+        header(&service.get(&today).await, "cache-status") == LOST
+    })
+    .await;
     let started = Instant::now();
     let held = service.get(&today).await;
     assert_eq!((held.status().as_u16(), header(&held, "cache-status").as_str()), (200, LOST));
@@ -180,7 +238,10 @@ async fn behind_a_database_that_hangs_nobody_waits_longer_than_the_refresh_timeo
     assert_unavailable(read(&service, &today, "max-age=0").await, "a tight bound").await;
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     let sent = batch(&service, &[inventory(Uuid::new_v4(), bank, "O+", 5)]);
-    let refused = tokio::time::timeout(Duration::from_secs(25), sent.send()).await.expect("an answer in time").unwrap();
+    let refused = tokio::time::timeout(Duration::from_secs(25), sent.send())
+        .await
+        .expect("an answer in time")
+        .unwrap();
     assert_unavailable(refused, "events").await;
     wait_until("it says so", async || ready(&service).await["status"] == "degraded").await;
 
@@ -190,16 +251,21 @@ async fn behind_a_database_that_hangs_nobody_waits_longer_than_the_refresh_timeo
 }
 
 #[tokio::test]
-async fn behind_a_database_that_hangs_one_reader_in_a_second_waits_and_the_others_are_answered_at_once() {
+async fn behind_a_database_that_hangs_one_reader_in_a_second_waits_and_the_others_are_answered_at_once()
+ {
     let postgres = Postgres::start(&[]);
     // Nobody but the readers notices: the drain waits for its look for longer than the test lasts.
-    let launch = launch(postgres.fresh_database().await).env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 60_000);
+    let launch = launch(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 60_000);
     let service = launch.env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 60_000).start().await;
     let id = facility(&service, "North", &noon_zone()).await;
     let today = path(id, "today");
     assert_eq!(service.get(&today).await.status(), 200);
     postgres.freeze();
-    wait_until("the figures are beyond the default bound", async || header(&service.get(&today).await, "cache-status") == LOST).await;
+    wait_until("the figures are beyond the default bound", async || {
+        header(&service.get(&today).await, "cache-status") == LOST
+    })
+    .await;
     let (started, mut waited, mut answered) = (Instant::now(), 0, 0);
     while started.elapsed() < Duration::from_secs(4) {
         let asked = Instant::now();
@@ -211,7 +277,11 @@ async fn behind_a_database_that_hangs_one_reader_in_a_second_waits_and_the_other
     }
     assert!(waited <= 5 && answered > 20 * waited, "{waited} of {answered} waited");
     let ready = ready(&service).await;
-    assert_eq!((&ready["status"], &ready["dependencies"][0]["last_error"]), (&json!("degraded"), &json!("timeout")), "{ready}");
+    assert_eq!(
+        (&ready["status"], &ready["dependencies"][0]["last_error"]),
+        (&json!("degraded"), &json!("timeout")),
+        "{ready}"
+    );
     assert_eq!(service.logged("the database answers nobody; readers get what is held").len(), 1);
 
     postgres.thaw();
@@ -221,29 +291,45 @@ async fn behind_a_database_that_hangs_one_reader_in_a_second_waits_and_the_other
 #[tokio::test]
 async fn a_reader_that_waits_in_vain_for_a_lock_is_no_outage_to_the_others() {
     let url = crate::support::postgres::fresh_database().await;
-    let service = launch(url.clone()).env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 30_000).start().await;
-    let (locked, free) = (facility(&service, "North", &noon_zone()).await, facility(&service, "South", &noon_zone()).await);
+    let service =
+        launch(url.clone()).env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 30_000).start().await;
+    let (locked, free) = (
+        facility(&service, "North", &noon_zone()).await,
+        facility(&service, "South", &noon_zone()).await,
+    );
     for id in [locked, free] {
         assert_eq!(service.get(&path(id, "today")).await.status(), 200);
     }
     let mut holder = PgConnection::connect(&url).await.unwrap();
-    let lock = format!("BEGIN; SELECT * FROM facility_state WHERE facility_id = '{locked}' FOR UPDATE");
+    let lock =
+        format!("BEGIN; SELECT * FROM facility_state WHERE facility_id = '{locked}' FOR UPDATE");
     holder.execute(AssertSqlSafe(lock)).await.unwrap();
     for _ in 0..2 {
-        assert_unavailable(read(&service, &path(locked, "today"), "no-cache").await, "a key that somebody holds").await;
+        assert_unavailable(
+            read(&service, &path(locked, "today"), "no-cache").await,
+            "a key that somebody holds",
+        )
+        .await;
         assert_eq!(ready(&service).await["status"], "ready");
-        assert_eq!(read(&service, &path(free, "today"), "no-cache").await.status(), 200, "its neighbour");
+        assert_eq!(
+            read(&service, &path(free, "today"), "no-cache").await.status(),
+            200,
+            "its neighbour"
+        );
     }
 }
 
-/// No event comes, no job looks: only a reader can find out that the database is there again. `path` is read until it is answered.
+/// No event comes, no job looks: only a reader can find out that the database is there again.
+/// `path` is read until it is answered.
 async fn a_read_ends_the_outage(path: impl Fn(Uuid) -> String, directives: &str) {
     let postgres = Postgres::start(&[]);
-    let launch = launch(postgres.fresh_database().await).env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000);
+    let launch = launch(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000);
     let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
     let id = facility(&service, "North", &noon_zone()).await;
     wait_until("the one pass of the drain is over", async || {
-        Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")]) == 1.0
+        Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")])
+            == 1.0
     })
     .await;
     let path = path(id);
@@ -251,12 +337,23 @@ async fn a_read_ends_the_outage(path: impl Fn(Uuid) -> String, directives: &str)
     assert_unavailable(read(&service, &path, directives).await, directives).await;
     assert_eq!(ready(&service).await["status"], "degraded");
     postgres.start_again();
-    wait_until("a reader is answered", async || read(&service, &path, directives).await.status() == 200).await;
+    wait_until("a reader is answered", async || {
+        read(&service, &path, directives).await.status() == 200
+    })
+    .await;
     let now = ready(&service).await;
-    assert_eq!((&now["status"], &now["dependencies"][0]["last_error"]), (&json!("ready"), &Value::Null), "{now}");
+    assert_eq!(
+        (&now["status"], &now["dependencies"][0]["last_error"]),
+        (&json!("ready"), &Value::Null),
+        "{now}"
+    );
     let started = Instant::now();
     for _ in 0..20 {
-        assert_eq!(read(&service, &path, "no-cache").await.status(), 200, "nobody is spared the database any more");
+        assert_eq!(
+            read(&service, &path, "no-cache").await.status(),
+            200,
+            "nobody is spared the database any more"
+        );
     }
     assert!(started.elapsed() < crate::support::PATIENCE);
 }

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::{
     on_both_stores,
     steps::{
-        DAY_MS, HOUR_MS, at, bank, batch, date_in, distribution, facility, inventory, noon_zone, now_ms, path, post, request, summary,
+        DAY_MS, HOUR_MS, at, bank, batch, date_in, distribution, facility, inventory, noon_zone,
+        now_ms, path, post, request, summary,
     },
     support::{Service, events::event},
 };
@@ -41,7 +42,9 @@ impl World {
             banks.push(bank(service, id).await);
             banks.push(bank(service, id).await);
         }
-        let mut ids = |count: usize| (0..count).map(|_| Uuid::from_u128(random.random())).collect::<Vec<Uuid>>();
+        let mut ids = |count: usize| {
+            (0..count).map(|_| Uuid::from_u128(random.random())).collect::<Vec<Uuid>>()
+        };
         World { facilities, banks, units: ids(25), sent: ids(25), asked: ids(25), now_ms: now_ms() }
     }
 
@@ -50,14 +53,20 @@ impl World {
         fn one<T: Copy>(list: &[T], random: &mut Pcg64Mcg) -> T {
             list[random.random_range(0..list.len())]
         }
-        let (unit, sent, asked) = (one(&self.units, random), one(&self.sent, random), one(&self.asked, random));
+        let (unit, sent, asked) =
+            (one(&self.units, random), one(&self.sent, random), one(&self.asked, random));
         let day_ms = self.now_ms - random.random_range(0..4) * DAY_MS;
         let to = one(&self.facilities, random);
         let stated = match random.random_range(0..9) {
             0 => event("inventory.removed", json!({"inventory_id": unit})),
             1 => event("distribution.removed", json!({"distribution_id": sent})),
             2 => event("request.removed", json!({"request_id": asked})),
-            3 | 4 => inventory(unit, one(&self.banks, random), one(&TYPES, random), random.random_range(0..50)),
+            3 | 4 => inventory(
+                unit,
+                one(&self.banks, random),
+                one(&TYPES, random),
+                random.random_range(0..50),
+            ),
             5 | 6 => {
                 let mut event = distribution(sent, to, random.random_range(1..50), day_ms);
                 if random.random_bool(0.2) {
@@ -95,8 +104,11 @@ impl World {
             }
         }
         let mut figures: BTreeMap<(usize, i64), (i64, i64, i64)> = BTreeMap::new();
-        figures.extend((0..self.facilities.len()).flat_map(|i| (0..5).map(move |days| ((i, days), (0, 0, 0)))));
-        let position = |list: &[Uuid], id: &Value| list.iter().position(|known| id == &json!(known)).unwrap();
+        figures.extend(
+            (0..self.facilities.len()).flat_map(|i| (0..5).map(move |days| ((i, days), (0, 0, 0)))),
+        );
+        let position =
+            |list: &[Uuid], id: &Value| list.iter().position(|known| id == &json!(known)).unwrap();
         let days_ago = |at: &Value| {
             let ms = at.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
             (self.now_ms - ms) / DAY_MS
@@ -106,14 +118,24 @@ impl World {
             match event["type"].as_str().unwrap() {
                 "inventory.set" => {
                     let facility = position(&self.banks, &data["blood_bank_id"]) / 2;
-                    figures.get_mut(&(facility, 0)).unwrap().0 += data["quantity"].as_i64().unwrap();
+                    figures.get_mut(&(facility, 0)).unwrap().0 +=
+                        data["quantity"].as_i64().unwrap();
                 }
                 "distribution.set" if data["date_delivered"].is_string() => {
-                    let key = (position(&self.facilities, &data["dispatched_to_id"]), days_ago(&data["date_delivered"]));
+                    let key = (
+                        position(&self.facilities, &data["dispatched_to_id"]),
+                        days_ago(&data["date_delivered"]),
+                    );
                     figures.get_mut(&key).unwrap().1 += data["quantity"].as_i64().unwrap();
                 }
                 "request.set" => {
-                    figures.get_mut(&(position(&self.facilities, &data["facility_id"]), days_ago(&data["created_at"]))).unwrap().2 += 1
+                    figures
+                        .get_mut(&(
+                            position(&self.facilities, &data["facility_id"]),
+                            days_ago(&data["created_at"]),
+                        ))
+                        .unwrap()
+                        .2 += 1
                 }
                 _ => {}
             }
@@ -124,23 +146,41 @@ impl World {
 
 fn id_of(event: &Value) -> &str {
     let data = &event["data"];
-    ["inventory_id", "distribution_id", "request_id"].iter().find_map(|name| data[*name].as_str()).unwrap()
+    ["inventory_id", "distribution_id", "request_id"]
+        .iter()
+        .find_map(|name| data[*name].as_str())
+        .unwrap()
 }
 
-/// The later wins; at equal times a removal, then the greater canonical data: its fields by name, instants in milliseconds, what is
-/// absent as null.
+/// The later wins; at equal times a removal, then the greater canonical data: its fields by name,
+/// instants in milliseconds, what is absent as null.
 fn rank(event: &Value) -> (&str, bool, String) {
     let data = &event["data"];
-    let ms = |name: &str| json!(data[name].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap().as_millisecond()));
+    let ms = |name: &str| {
+        json!(data[name].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap().as_millisecond()))
+    };
     let same = |name: &str| data[name].clone();
     let fields = match event["type"].as_str().unwrap() {
-        "inventory.set" => vec![same("blood_bank_id"), same("blood_type"), ms("expires_at"), same("quantity")],
-        "distribution.set" => vec![same("blood_type"), ms("date_delivered"), same("dispatched_to_id"), same("quantity")],
-        "request.set" => vec![same("blood_type"), ms("created_at"), same("facility_id"), same("quantity")],
+        "inventory.set" => {
+            vec![same("blood_bank_id"), same("blood_type"), ms("expires_at"), same("quantity")]
+        }
+        "distribution.set" => vec![
+            same("blood_type"),
+            ms("date_delivered"),
+            same("dispatched_to_id"),
+            same("quantity"),
+        ],
+        "request.set" => {
+            vec![same("blood_type"), ms("created_at"), same("facility_id"), same("quantity")]
+        }
         _ => Vec::new(),
     };
     // The names between them are the same in all, so that they decide nothing.
-    (event["time"].as_str().unwrap(), fields.is_empty(), fields.iter().map(Value::to_string).collect::<Vec<_>>().join(",") + "}")
+    (
+        event["time"].as_str().unwrap(),
+        fields.is_empty(),
+        fields.iter().map(Value::to_string).collect::<Vec<_>>().join(",") + "}",
+    )
 }
 
 /// Posts all of them in this order in batches of random sizes over some connections at once.
@@ -154,7 +194,11 @@ async fn pour(service: &Service, events: &[Value], random: &mut Pcg64Mcg) {
     }
     stream::iter(batches)
         .for_each_concurrent(6, |events| async move {
-            let response = tokio::time::timeout(Duration::from_secs(60), batch(service, &events).send()).await.expect("in time").unwrap();
+            let response =
+                tokio::time::timeout(Duration::from_secs(60), batch(service, &events).send())
+                    .await
+                    .expect("in time")
+                    .unwrap();
             assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
         })
         .await;

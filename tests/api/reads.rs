@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     on_both_stores,
     steps::{
-        DAY_MS, HOUR_MS, Plain, bank, date_in, distribution, facility, get, inventory, noon_zone, now_ms, path, post, request, summary,
-        version_of,
+        DAY_MS, HOUR_MS, Plain, bank, date_in, distribution, facility, get, inventory, noon_zone,
+        now_ms, path, post, request, summary, version_of,
     },
     support::{Service, events::event, problem::problem},
 };
@@ -26,7 +26,9 @@ fn numbers(page: &Value, name: &str) -> Vec<i64> {
 async fn rows(service: &Service, facility: Uuid) -> i64 {
     let mut plain = Plain::beside(service).await;
     let id = plain.id(facility);
-    plain.number(&format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {id}")).await
+    plain
+        .number(&format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {id}"))
+        .await
 }
 
 on_both_stores! {

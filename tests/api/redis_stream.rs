@@ -1,4 +1,5 @@
-//! The change stream in Redis, and the link to it: what is appended is read once, in order, and whatever was lost shows.
+//! The change stream in Redis, and the link to it: what is appended is read once, in order, and
+//! whatever was lost shows.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -45,7 +46,9 @@ fn entry(generation: i64, number: i64, payload: &str) -> StreamEntry {
 /// All that stands behind `after`.
 async fn read(tail: &mut Tail, mut after: i64) -> Vec<StreamEntry> {
     let mut all = Vec::new();
-    while let Next::Entries(entries) = tail.next(after, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap() {
+    while let Next::Entries(entries) =
+        tail.next(after, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap()
+    {
         after = entries.last().unwrap().position.number;
         all.extend(entries);
     }
@@ -73,7 +76,11 @@ async fn what_is_appended_is_read_once_and_in_order(redis: &Redis) {
     assert_eq!(tail.next(3, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
 
     let waiting = tokio::spawn(async move { tail.next(3, READ_AT_ONCE, PATIENT).await.unwrap() });
-    assert_eq!(stream.append(&["d"]).await.unwrap(), Some(at(1, 4)), "a blocked reader holds nobody up");
+    assert_eq!(
+        stream.append(&["d"]).await.unwrap(),
+        Some(at(1, 4)),
+        "a blocked reader holds nobody up"
+    );
     assert_eq!(waiting.await.unwrap(), Next::Entries(vec![entry(1, 4, "d")]));
 }
 
@@ -92,7 +99,14 @@ async fn many_that_append_at_once_leave_no_gap(redis: &Redis) {
     let appended = futures_util::future::join_all((0..20).map(async |writer| {
         let mut last = Vec::new();
         for step in 0..20 {
-            last.push(stream.append(&[format!("{writer}.{step}.0"), format!("{writer}.{step}.1")]).await.unwrap().unwrap().number);
+            last.push(
+                stream
+                    .append(&[format!("{writer}.{step}.0"), format!("{writer}.{step}.1")])
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .number,
+            );
         }
         last
     }))
@@ -102,8 +116,12 @@ async fn many_that_append_at_once_leave_no_gap(redis: &Redis) {
     for (writer, numbers) in appended.iter().enumerate() {
         for (step, number) in numbers.iter().enumerate() {
             let index = usize::try_from(*number).unwrap() - 3;
-            let pair: Vec<&[u8]> = entries[index..index + 2].iter().map(|entry| &*entry.payload).collect();
-            assert_eq!(pair, [format!("{writer}.{step}.0").as_bytes(), format!("{writer}.{step}.1").as_bytes()]);
+            let pair: Vec<&[u8]> =
+                entries[index..index + 2].iter().map(|entry| &*entry.payload).collect();
+            assert_eq!(
+                pair,
+                [format!("{writer}.{step}.0").as_bytes(), format!("{writer}.{step}.1").as_bytes()]
+            );
         }
     }
 }
@@ -124,7 +142,11 @@ async fn a_generation_numbers_on_and_a_later_one_is_not_turned_back() {
     let stream = filled(&redis, "generations", 3).await;
     assert_eq!(stream.begin(9, b"x").await.unwrap(), at(9, 4));
     assert_eq!(stream.begin(8, b"y").await.unwrap(), at(9, 4), "8 comes too late");
-    assert_eq!(stream.begin(9, b"x").await.unwrap(), at(9, 4), "9 asked again, its answer may have been lost");
+    assert_eq!(
+        stream.begin(9, b"x").await.unwrap(),
+        at(9, 4),
+        "9 asked again, its answer may have been lost"
+    );
     assert_eq!(stream.append(&["z"]).await.unwrap(), Some(at(9, 5)));
     let entries = read(&mut stream.tail().await.unwrap(), 2).await;
     assert_eq!(entries, [entry(7, 3, "3"), entry(9, 4, "x"), entry(9, 5, "z")]);
@@ -161,12 +183,22 @@ async fn a_deleted_or_trimmed_entry_is_a_gap_in_the_numbers() {
     let redis = Redis::start();
     let stream = filled(&redis, "gap", 5).await;
     let mut tail = stream.tail().await.unwrap();
-    let numbers = async |tail: &mut Tail| read(tail, 1).await.iter().map(|entry| entry.position.number).collect::<Vec<_>>();
+    let numbers = async |tail: &mut Tail| {
+        read(tail, 1).await.iter().map(|entry| entry.position.number).collect::<Vec<_>>()
+    };
     redis.tell("XDEL facility-summary:gap:changes 3-0").await;
     assert_eq!(numbers(&mut tail).await, [2, 4, 5]);
     redis.tell("XDEL facility-summary:gap:changes 5-0").await;
-    assert_eq!(stream.append(&["6"]).await.unwrap(), Some(at(7, 6)), "a deleted last one leaves a gap, too");
-    assert_eq!(stream.append_since(8, &["7"]).await.unwrap(), None, "the database has left this generation");
+    assert_eq!(
+        stream.append(&["6"]).await.unwrap(),
+        Some(at(7, 6)),
+        "a deleted last one leaves a gap, too"
+    );
+    assert_eq!(
+        stream.append_since(8, &["7"]).await.unwrap(),
+        None,
+        "the database has left this generation"
+    );
     assert_eq!(numbers(&mut tail).await, [2, 4, 6]);
     redis.tell("XTRIM facility-summary:gap:changes MAXLEN 1").await;
     assert_eq!(numbers(&mut tail).await, [6]);
@@ -179,7 +211,10 @@ async fn an_entry_put_there_by_hand_is_of_no_generation() {
     redis.tell("XADD facility-summary:foreign:changes 2-0 hello world").await;
     assert_eq!(stream.append(&["3"]).await.unwrap(), None, "what stands there is not of any run");
     assert_eq!(stream.begin(8, b"3").await.unwrap(), at(8, 3));
-    assert_eq!(read(&mut stream.tail().await.unwrap(), 1).await, [entry(0, 2, ""), entry(8, 3, "3")]);
+    assert_eq!(
+        read(&mut stream.tail().await.unwrap(), 1).await,
+        [entry(0, 2, ""), entry(8, 3, "3")]
+    );
 }
 
 #[tokio::test]
@@ -188,7 +223,10 @@ async fn a_stream_trimmed_to_nothing_cannot_be_vouched_for_and_numbers_on() {
     let stream = filled(&redis, "trimmed", 4).await;
     redis.tell("XTRIM facility-summary:trimmed:changes MAXLEN 0").await;
     assert_eq!(stream.append(&["5"]).await.unwrap(), None);
-    assert_eq!(stream.tail().await.unwrap().next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
+    assert_eq!(
+        stream.tail().await.unwrap().next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
+        Next::Nothing
+    );
     assert_eq!(stream.begin(8, b"5").await.unwrap(), at(8, 5));
 }
 
@@ -201,11 +239,19 @@ async fn a_flushed_stream_has_vanished_for_its_reader() {
     assert_eq!(stream.append(&["5"]).await.unwrap(), None);
     assert_eq!(tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
     assert_eq!(stream.begin(8, b"1").await.unwrap(), at(8, 1));
-    assert_eq!(tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Vanished, "it ends before the reader's place");
+    assert_eq!(
+        tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
+        Next::Vanished,
+        "it ends before the reader's place"
+    );
     for number in 2..=5 {
         stream.append(&[number.to_string()]).await.unwrap().unwrap();
     }
-    assert_eq!(read(&mut tail, 4).await, [entry(8, 5, "5")], "the generation shows that it is another");
+    assert_eq!(
+        read(&mut tail, 4).await,
+        [entry(8, 5, "5")],
+        "the generation shows that it is another"
+    );
 }
 
 #[tokio::test]
@@ -219,7 +265,8 @@ async fn a_server_that_came_back_with_less_or_nothing_is_not_appended_to() {
         } else {
             redis.start_again()
         }
-        wait_until("the link notices the restart", async || stream.append(&["?"]).await.is_ok()).await;
+        wait_until("the link notices the restart", async || stream.append(&["?"]).await.is_ok())
+            .await;
         stream.append(&["?"]).await.unwrap()
     };
     redis.save();
@@ -252,7 +299,8 @@ async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
     let redis = Redis::start();
     let (link, metrics) = link(&redis, BRIEF).await;
     let stream = Stream::new(link.clone(), "hung", 1_000);
-    // A machine that is busy with other tests may be slower than the time-out now and then: that is what it is for.
+    // A machine that is busy with other tests may be slower than the time-out now and then: that is
+    // what it is for.
     wait_until("the stream has begun", async || stream.begin(1, b"1").await.is_ok()).await;
     wait_until("Redis answers", async || stream.append(&["2"]).await.is_ok()).await;
     let timed_out = || count(&metrics, "append", "timeout");
@@ -269,7 +317,8 @@ async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
                     let asked = Instant::now();
                     stream.append(&["?"]).await.unwrap_err();
                     slowest = slowest.max(asked.elapsed());
-                    tokio::time::sleep(Duration::from_millis(5)).await; // the pace of a caller
+                    // the pace of a caller
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 slowest
             })
@@ -318,20 +367,27 @@ async fn a_cluster_of_which_a_node_hangs_answers_for_the_others() {
     redis.thaw();
 }
 
-/// Redis wakes ten times a second on its own, and another client may wake it just after a wait was over, or just before.
+/// Redis wakes ten times a second on its own, and another client may wake it just after a wait was
+/// over, or just before.
 #[tokio::test]
 async fn a_quiet_stream_is_no_lost_one() {
     let redis = Redis::start();
     let stream = Stream::new(link(&redis, BRIEF).await.0, "quiet", 1_000);
     stream.begin(1, b"1").await.unwrap();
     let waits = (1..=12).map(async |wait| {
-        let found = stream.tail().await.unwrap().next(1, READ_AT_ONCE, Duration::from_millis(wait * 137)).await;
+        let found = stream
+            .tail()
+            .await
+            .unwrap()
+            .next(1, READ_AT_ONCE, Duration::from_millis(wait * 137))
+            .await;
         assert_eq!(found.unwrap(), Next::Nothing, "after a wait of {wait} * 137 ms");
     });
     futures_util::future::join_all(waits).await;
 }
 
-/// By a reader that was away for a rebuild of everything, say: it must not be given more at once than arrives within its time-out.
+/// By a reader that was away for a rebuild of everything, say: it must not be given more at once
+/// than arrives within its time-out.
 #[tokio::test]
 async fn a_long_backlog_of_large_messages_is_read_in_time() {
     let redis = Redis::start();

@@ -1,4 +1,5 @@
-//! The tier that replicas share: an older figure never replaces a newer one, whoever puts it and when.
+//! The tier that replicas share: an older figure never replaces a newer one, whoever puts it and
+//! when.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -22,8 +23,8 @@ use facility_summary::{
     metrics::Metrics,
     redis::{Link, Target},
     service::{
-        answer::AtLeast,
-        shared::{Shared, Turn},
+        answer::MinFreshness,
+        refresh_lease::{LeaseOutcome, RefreshLeases},
     },
     store::Epoch,
 };
@@ -43,14 +44,17 @@ fn shared() -> &'static Redis {
 
 async fn tier(redis: &Redis) -> (RedisTier, Metrics) {
     let metrics = Metrics::new().unwrap();
-    let link = Link::open(&Target::parse(redis.url()).unwrap(), Duration::from_secs(10), &metrics).await;
+    let link =
+        Link::open(&Target::parse(redis.url()).unwrap(), Duration::from_secs(10), &metrics).await;
     (RedisTier::new(link, Duration::from_secs(3_660)), metrics)
 }
 
 /// An entry whose figures tell its version and instant.
 fn entry(facility: Uuid, version: i64, as_of_ms: i64) -> StoredEntry {
-    let summary = Summary { version, total_requests: as_of_ms, ..Summary::empty(facility, DAY, false) };
-    let row = SummaryRow { summary, as_of_ms, next_expires_at_ms: Some(as_of_ms + 1), bounds: None };
+    let summary =
+        Summary { version, total_requests: as_of_ms, ..Summary::empty(facility, DAY, false) };
+    let row =
+        SummaryRow { summary, as_of_ms, next_expires_at_ms: Some(as_of_ms + 1), bounds: None };
     StoredEntry { row, since: Position { generation: 3, number: version } }
 }
 
@@ -65,12 +69,16 @@ async fn an_old_put_never_replaces_a_newer_one(redis: &Redis) {
     let mut entries: Vec<StoredEntry> = facilities
         .iter()
         .flat_map(|facility| {
-            (1..=10).flat_map(move |version| (0..3).map(move |later| entry(*facility, version, 1_000 - version * 10 + later)))
+            (1..=10).flat_map(move |version| {
+                (0..3).map(move |later| entry(*facility, version, 1_000 - version * 10 + later))
+            })
         })
         .collect();
     entries.shuffle(&mut random);
     // Batches of several replicas at once, while somebody looks.
-    let puts = futures_util::future::join_all(entries.chunks(75).map(async |batch| tier.put(EPOCH, batch).await.unwrap()));
+    let puts = futures_util::future::join_all(
+        entries.chunks(75).map(async |batch| tier.put(EPOCH, batch).await.unwrap()),
+    );
     let looks = async {
         let mut seen = (0, 0);
         while seen < (10, 902) {
@@ -85,7 +93,11 @@ async fn an_old_put_never_replaces_a_newer_one(redis: &Redis) {
     for facility in &facilities {
         assert_eq!(tier.get(EPOCH, *facility, DAY).await.unwrap(), Some(entry(*facility, 10, 902)));
     }
-    assert_eq!(tier.put(EPOCH, &entries).await.unwrap(), 0, "none of them is newer than what is there");
+    assert_eq!(
+        tier.put(EPOCH, &entries).await.unwrap(),
+        0,
+        "none of them is newer than what is there"
+    );
 }
 
 #[tokio::test]
@@ -117,17 +129,25 @@ async fn what_cannot_be_read_is_missing_and_counted() {
     shared().tell(&format!("HSET {} v 1 t 1 b {{}}", key(broken))).await;
     assert_eq!(tier.get(EPOCH, broken, DAY).await.unwrap(), None);
     let other = entry(broken, 1, 1).encode();
-    let _: i64 = shared().ask(cmd("HSET").arg(key(swapped)).arg("v").arg(1).arg("t").arg(1).arg("b").arg(other)).await;
+    let _: i64 = shared()
+        .ask(cmd("HSET").arg(key(swapped)).arg("v").arg(1).arg("t").arg(1).arg("b").arg(other))
+        .await;
     assert_eq!(tier.get(EPOCH, swapped, DAY).await.unwrap(), None, "another facility's figures");
     assert_eq!(unreadable(), 2);
     assert_eq!(tier.put(EPOCH, &[entry(broken, 2, 2)]).await.unwrap(), 1);
-    assert_eq!(tier.get(EPOCH, broken, DAY).await.unwrap(), Some(entry(broken, 2, 2)), "healed by the next put");
+    assert_eq!(
+        tier.get(EPOCH, broken, DAY).await.unwrap(),
+        Some(entry(broken, 2, 2)),
+        "repaired by the next put"
+    );
 }
 
 async fn one_has_the_lease(redis: &Redis) {
     let (tier, _) = tier(redis).await;
     let facility = Uuid::new_v4();
-    let lease = async |ttl: u64| tier.lease(EPOCH, facility, DAY, Duration::from_millis(ttl)).await.unwrap();
+    let lease = async |ttl: u64| {
+        tier.lease(EPOCH, facility, DAY, Duration::from_millis(ttl)).await.unwrap()
+    };
     let taken = futures_util::future::join_all((0..50).map(|_| lease(60_000))).await;
     let mut taken: Vec<Lease> = taken.into_iter().flatten().collect();
     assert_eq!(taken.len(), 1, "of 50 that asked at once");
@@ -155,14 +175,16 @@ async fn one_has_the_lease_until_it_gives_it_back_or_it_runs_out_on_a_cluster() 
     one_has_the_lease(super::redis_stream::shared_cluster()).await;
 }
 
-/// Between a look into Redis and the lease somebody else may have refreshed the key: it must not be refreshed again.
+/// ReplicaLink a look into Redis and the lease somebody else may have refreshed the key: it must
+/// not be refreshed again.
 #[tokio::test]
 async fn who_takes_a_key_that_was_refreshed_meanwhile_takes_that_and_gives_the_key_back() {
     let zone = Arc::new(Zone::named("UTC").unwrap());
     let facility = Arc::new(Facility { id: Uuid::new_v4(), name: String::new(), zone });
     let key = DayKey { day: Day::named(&facility.zone.tz, DAY).unwrap(), facility };
-    let (id, as_of_ms, epoch) = (key.facility.id, key.day.start_ms + 1_000, Epoch::of("a database"));
-    let replica = Shared {
+    let (id, as_of_ms, epoch) =
+        (key.facility.id, key.day.start_ms + 1_000, Epoch::of("a database"));
+    let replica = RefreshLeases {
         tier: Arc::new(tier(shared()).await.0),
         epoch: Arc::new(ArcSwapOption::from_pointee(epoch.clone())),
         memory: Arc::new(Memory::new(1 << 20, 16, Position::default())),
@@ -170,14 +192,19 @@ async fn who_takes_a_key_that_was_refreshed_meanwhile_takes_that_and_gives_the_k
         lease: Duration::from_secs(60),
     };
     assert_eq!(replica.tier.put(epoch.name(), &[entry(id, 4, as_of_ms)]).await.unwrap(), 1);
-    let turn = async |as_of_ms, version| replica.turn(&key, AtLeast { as_of_ms, version }).await;
+    let turn =
+        async |as_of_ms, version| replica.acquire(&key, MinFreshness { as_of_ms, version }).await;
     for (as_of_ms, version) in [(as_of_ms, 4), (as_of_ms - 1, 0)] {
-        let Turn::Done(found) = turn(as_of_ms, version).await else { panic!("it was refreshed, and the key is free each time") };
+        let LeaseOutcome::AlreadyRefreshed(found) = turn(as_of_ms, version).await else {
+            panic!("it was refreshed, and the key is free each time")
+        };
         assert_eq!(found, entry(id, 4, found.row.as_of_ms));
     }
     for (as_of_ms, version) in [(as_of_ms + 1, 0), (0, 5)] {
-        let Turn::Ours(Some(lease)) = turn(as_of_ms, version).await else { panic!("that is not there yet, and the key was given back") };
-        assert!(matches!(turn(as_of_ms, version).await, Turn::Another));
+        let LeaseOutcome::Acquired(Some(lease)) = turn(as_of_ms, version).await else {
+            panic!("that is not there yet, and the key was given back")
+        };
+        assert!(matches!(turn(as_of_ms, version).await, LeaseOutcome::HeldElsewhere));
         assert!(replica.tier.release(&lease).await.unwrap());
     }
 }

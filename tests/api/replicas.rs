@@ -1,4 +1,5 @@
-//! Several replicas of the service on one Postgres and one Redis: they answer as one, whichever of their parts is missing.
+//! Several replicas of the service on one Postgres and one Redis: they answer as one, whichever of
+//! their parts is missing.
 
 mod asked_age;
 mod came_back;
@@ -61,7 +62,8 @@ impl Fleet {
     async fn on(launch: Launch, count: usize, redis: Redis) -> Fleet {
         let launch = launch
             .env("REDIS_URL", redis.url())
-            .env("FACILITY_SUMMARY__REBUILD__CRON", "off") // it would mend what a test is to find
+            // it would mend what a test is to find
+            .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
             .env("FACILITY_SUMMARY__DATABASE__MIN_CONNECTIONS", 2);
         let mut fleet = Fleet { replicas: Vec::new(), launch, redis };
         for _ in 0..count {
@@ -82,7 +84,11 @@ impl Fleet {
 
     /// All but this one.
     fn others(&self, than: usize) -> impl Iterator<Item = &Service> {
-        self.replicas.iter().enumerate().filter(move |(index, _)| *index != than).map(|(_, replica)| replica)
+        self.replicas
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| *index != than)
+            .map(|(_, replica)| replica)
     }
 
     /// The sum of a metric over all.
@@ -105,7 +111,10 @@ impl Index<usize> for Fleet {
 
 /// Nothing that it depends on is missing.
 async fn wait_until_whole(replica: &Service) {
-    wait_until("all that it depends on is up", async || get(replica, "/health/ready").await["status"] == "ready").await;
+    wait_until("all that it depends on is up", async || {
+        get(replica, "/health/ready").await["status"] == "ready"
+    })
+    .await;
 }
 
 /// What `/health/ready` says: its status, and the state of the dependency.
@@ -114,7 +123,10 @@ async fn state(replica: &Service, dependency: &str) -> (String, String) {
     assert_eq!(response.status(), 200, "a lost dependency is no reason to be taken out");
     let ready: Value = response.json().await.unwrap();
     let dependencies = ready["dependencies"].as_array().unwrap();
-    let found = dependencies.iter().find(|found| found["name"] == dependency).unwrap_or_else(|| panic!("no {dependency} in {ready}"));
+    let found = dependencies
+        .iter()
+        .find(|found| found["name"] == dependency)
+        .unwrap_or_else(|| panic!("no {dependency} in {ready}"));
     assert_eq!(found["last_error"].is_string(), found["state"] == "down", "{ready}");
     (ready["status"].as_str().unwrap().to_owned(), found["state"].as_str().unwrap().to_owned())
 }
@@ -133,7 +145,9 @@ fn today(site: Site) -> String {
 fn holds(replica: &Service, site: Site, stock: i64) -> impl Future<Output = ()> {
     wait_until("its memory shows it", async move || {
         let response = read(replica, &today(site), "only-if-cached").await;
-        response.status() == 200 && source(&response) == HIT && response.json::<Value>().await.unwrap()["total_stock"] == stock
+        response.status() == 200
+            && source(&response) == HIT
+            && response.json::<Value>().await.unwrap()["total_stock"] == stock
     })
 }
 
@@ -145,7 +159,12 @@ async fn set_stock(replica: &Service, site: Site, item: Uuid, quantity: i64) -> 
 
 /// The host and port of a server.
 fn authority(server: &Postgres) -> &str {
-    server.url().rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL has a host and a path").0
+    server
+        .url()
+        .rsplit_once('@')
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .expect("a URL has a host and a path")
+        .0
 }
 
 /// The same of a single Redis.

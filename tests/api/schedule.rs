@@ -1,4 +1,5 @@
-//! Scheduled rebuilds across replicas: each tick once, by the database's clock, none beside another, and none lost with its replica.
+//! Scheduled rebuilds across replicas: each tick once, by the database's clock, none beside
+//! another, and none lost with its replica.
 
 use std::time::Duration;
 
@@ -34,18 +35,25 @@ async fn runs(sql: &mut Outside, wanted: &str) -> i64 {
     sql.number(format!("SELECT count(*) FROM job_runs WHERE {wanted}")).await
 }
 
-/// A facility with a figure that no mark explains, and whoever holds the facility's lock: a rebuild cannot end before that lets go.
+/// A facility with a figure that no mark explains, and whoever holds the facility's lock: a rebuild
+/// cannot end before that lets go.
 async fn drift_behind_a_lock(service: &Service) -> (Site, Outside) {
     let site = Site::register(service, &a_zone_at_noon().0).await;
     acknowledged(service, &site.stock(Uuid::new_v4(), 4)).await;
     let mut holder = Outside::connect(service.database_url()).await;
     holder.run("UPDATE dashboard_daily_summary SET total_stock = 1000").await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(site.facility)
+        ))
+        .await;
     (site, holder)
 }
 
 async fn request_rebuild(service: &Service) -> String {
-    let answer = service.request(Method::POST, "/v1/rebuild").send().await.expect("the service answers");
+    let answer =
+        service.request(Method::POST, "/v1/rebuild").send().await.expect("the service answers");
     assert_eq!(answer.status(), 202);
     answer.headers()["location"].to_str().expect("a path").to_owned()
 }
@@ -68,12 +76,17 @@ async fn each_tick_runs_once_across_replicas_whose_clocks_disagree() {
     let mut sql = Outside::connect(launch.database_url()).await;
     // Whoever takes a tick takes so long over it that the others reach for the same one meanwhile.
     sql.run(
-        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$;
-         CREATE TRIGGER dawdle BEFORE UPDATE ON job_runs FOR EACH ROW WHEN (OLD.state = 'waiting' AND NEW.state = 'running')
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM \
+         pg_sleep(1); RETURN NEW; END $$;
+         CREATE TRIGGER dawdle BEFORE UPDATE ON job_runs FOR EACH ROW WHEN (OLD.state = 'waiting' \
+         AND NEW.state = 'running')
             EXECUTE FUNCTION dawdle()",
     )
     .await;
-    wait_until_within(Duration::from_secs(60), "four ticks have run", async || runs(&mut sql, "state = 'done'").await >= 4).await;
+    wait_until_within(Duration::from_secs(60), "four ticks have run", async || {
+        runs(&mut sql, "state = 'done'").await >= 4
+    })
+    .await;
     let rebuilds = async || {
         let mut counted = 0.0;
         for replica in &replicas {
@@ -81,22 +94,30 @@ async fn each_tick_runs_once_across_replicas_whose_clocks_disagree() {
         }
         counted as i64
     };
-    // Each is counted by the one that carried it out, a moment after it is recorded; between two equal looks none was under way.
+    // Each is counted by the one that carried it out, a moment after it is recorded; between two
+    // equal looks none was under way.
     wait_until("each that is recorded was counted, and none twice", async || {
         let before = runs(&mut sql, "true").await;
         let (counted, after) = (rebuilds().await, runs(&mut sql, "state = 'done'").await);
-        assert!(counted <= runs(&mut sql, "true").await, "{counted} runs were counted, and {after} are recorded");
+        assert!(
+            counted <= runs(&mut sql, "true").await,
+            "{counted} runs were counted, and {after} are recorded"
+        );
         (before, counted) == (after, after)
     })
     .await;
-    replicas.iter().for_each(|replica| replica.signal(libc::SIGSTOP)); // no tick of theirs comes between these questions
+    // no tick of theirs comes between these questions
+    replicas.iter().for_each(|replica| replica.signal(libc::SIGSTOP));
     let ran = runs(&mut sql, "job = 'rebuild'").await;
     let seconds = "floor(extract(epoch FROM tick))::bigint";
     let first = sql.number(format!("SELECT min({seconds}) FROM job_runs")).await;
     let last = sql.number(format!("SELECT max({seconds}) FROM job_runs")).await;
     assert_eq!((first % 4, last % 4), (0, 0), "ticks are the expression's instants");
     assert!(first * 1000 >= started_ms - 4_000, "nothing ran for a time long before the start");
-    assert!(last * 1000 <= Timestamp::now().as_millisecond(), "nothing ran ahead of the database's time");
+    assert!(
+        last * 1000 <= Timestamp::now().as_millisecond(),
+        "nothing ran ahead of the database's time"
+    );
     assert_eq!(ran, (last - first) / 4 + 1, "none is missing, none is there twice");
 }
 
@@ -116,24 +137,43 @@ async fn a_tick_comes_by_the_databases_clock_where_the_only_replicas_is_wrong() 
 
 #[tokio::test]
 async fn a_rebuild_waits_for_a_lock_and_heals_what_was_behind_it() {
-    let service = launch("off").await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200).start().await;
+    let service =
+        launch("off").await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200).start().await;
     let (site, mut holder) = drift_behind_a_lock(&service).await;
     let beside = Site::register(&service, &a_zone_at_noon().0).await;
     Outside::connect(service.database_url())
         .await
-        .run(format!("UPDATE dashboard_daily_summary SET total_requests = 9 WHERE facility_id = '{}'", beside.facility))
+        .run(format!(
+            "UPDATE dashboard_daily_summary SET total_requests = 9 WHERE facility_id = '{}'",
+            beside.facility
+        ))
         .await;
     let path = request_rebuild(&service).await;
-    wait_until("the other facility is healed", async || run(&service, &path).await["changed"] == 1).await;
+    wait_until("the other facility is repaired", async || {
+        run(&service, &path).await["changed"] == 1
+    })
+    .await;
     assert_eq!(run(&service, &path).await["state"], "running");
-    let waiting_ms = holder.number("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint").await;
+    let waiting_ms =
+        holder.number("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint").await;
     holder.run("ROLLBACK").await;
     wait_until("the rebuild is done", async || run(&service, &path).await["state"] == "done").await;
     let done = run(&service, &path).await;
     assert_eq!((&done["changed"], &done["drift"]), (&2.into(), &2.into()), "{done}");
-    let verified = holder.number("SELECT floor(extract(epoch FROM max(verified_through)) * 1000)::bigint FROM job_runs").await;
-    assert!(0 < verified && verified <= waiting_ms, "it looked at the first of them before {waiting_ms}, and claims {verified}");
-    assert_eq!(metric(&service, "summary_drift_rows_total").await, 2.0, "however often it was looked at");
+    let verified = holder
+        .number(
+            "SELECT floor(extract(epoch FROM max(verified_through)) * 1000)::bigint FROM job_runs",
+        )
+        .await;
+    assert!(
+        0 < verified && verified <= waiting_ms,
+        "it looked at the first of them before {waiting_ms}, and claims {verified}"
+    );
+    assert_eq!(
+        metric(&service, "summary_drift_rows_total").await,
+        2.0,
+        "however often it was looked at"
+    );
     site.shows(&service, (4, 0, 0)).await;
     audited(service.launch()).await;
 }
@@ -144,11 +184,15 @@ async fn what_stays_locked_is_named_in_the_runs_error() {
     let service = launch.env("FACILITY_SUMMARY__REBUILD__LOCK_PATIENCE_MS", 1_000).start().await;
     let (site, _holder) = drift_behind_a_lock(&service).await;
     let path = request_rebuild(&service).await;
-    wait_until("the rebuild has failed", async || run(&service, &path).await["state"] == "failed").await;
+    wait_until("the rebuild has failed", async || run(&service, &path).await["state"] == "failed")
+        .await;
     let failed = run(&service, &path).await;
     assert!(failed["finished_at"].is_string(), "{failed}");
     let error = failed["error"].as_str().expect("a text");
-    assert!(error.starts_with("locked: 1 days") && error.contains(&site.facility.to_string()), "{error}");
+    assert!(
+        error.starts_with("locked: 1 days") && error.contains(&site.facility.to_string()),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -159,15 +203,23 @@ async fn a_replica_killed_in_mid_rebuild_leaves_it_to_another() {
     let killed = killed.kill_9().await;
     let killed = scheduled(killed, "*/5 * * * * *").start().await;
     let mut sql = Outside::connect(launch.database_url()).await;
-    wait_until("a rebuild waits for the lock", async || runs(&mut sql, "state = 'running'").await == 1).await;
+    wait_until("a rebuild waits for the lock", async || {
+        runs(&mut sql, "state = 'running'").await == 1
+    })
+    .await;
     let heir = launch.start().await;
     killed.kill_9().await;
     holder.run("ROLLBACK").await;
-    // The heart stands still for 15 s until it counts as dead; the next tick is taken up within 5 s of that.
-    wait_until("another replica has rebuilt", async || runs(&mut sql, "state = 'done'").await >= 1).await;
+    // The heart stands still for 15 s until it counts as dead; the next tick is taken up within 5 s
+    // of that.
+    wait_until("another replica has rebuilt", async || runs(&mut sql, "state = 'done'").await >= 1)
+        .await;
     site.shows(&heir, (4, 0, 0)).await;
     assert_eq!(metric(&heir, "summary_drift_rows_total").await, 1.0);
-    wait_until("no run is left as if it were under way", async || runs(&mut sql, "state = 'running'").await == 0).await;
+    wait_until("no run is left as if it were under way", async || {
+        runs(&mut sql, "state = 'running'").await == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -199,11 +251,21 @@ async fn a_rebuild_that_is_asked_for_waits_for_the_one_of_another_replica() {
     let (_, mut holder) = drift_behind_a_lock(&asked).await;
     let _busy = scheduled(launch, "0 0 * * * *").start().await;
     let mut sql = Outside::connect(asked.database_url()).await;
-    wait_until("a scheduled one is running", async || runs(&mut sql, "job = 'rebuild' AND state = 'running'").await == 1).await;
+    wait_until("a scheduled one is running", async || {
+        runs(&mut sql, "job = 'rebuild' AND state = 'running'").await == 1
+    })
+    .await;
     let path = request_rebuild(&asked).await;
-    assert_eq!(request_rebuild(&asked).await, path, "whoever asks again is told of the one that waits");
+    assert_eq!(
+        request_rebuild(&asked).await,
+        path,
+        "whoever asks again is told of the one that waits"
+    );
     let command = asked.launch().start_command(&["rebuild", "--all"]);
-    wait_until("the command waits, too", async || runs(&mut sql, "job = 'requested_rebuild' AND state = 'waiting'").await == 1).await;
+    wait_until("the command waits, too", async || {
+        runs(&mut sql, "job = 'requested_rebuild' AND state = 'waiting'").await == 1
+    })
+    .await;
     assert_eq!(run(&asked, &path).await["state"], "waiting");
     assert_eq!(runs(&mut sql, "state = 'running'").await, 1);
     holder.run("ROLLBACK").await;

@@ -1,4 +1,5 @@
-//! Servers, databases and roles whose settings would change what statements mean: none of them decides anything.
+//! Servers, databases and roles whose settings would change what statements mean: none of them
+//! decides anything.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -37,7 +38,8 @@ async fn owned() -> (Launch, Outside, String) {
     let role = format!("owner_of_{database}");
     let mut sql = Outside::connect(&url).await;
     sql.run(format!(
-        "CREATE ROLE {role} LOGIN PASSWORD 'postgres'; ALTER DATABASE {database} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role}"
+        "CREATE ROLE {role} LOGIN PASSWORD 'postgres'; ALTER DATABASE {database} OWNER TO {role}; \
+         ALTER SCHEMA public OWNER TO {role}"
     ))
     .await;
     let launch = Service::on(url.replacen("postgres:postgres@", &format!("{role}:postgres@"), 1));
@@ -51,14 +53,19 @@ async fn watch(sql: &mut Outside, tables: &[&str]) {
          CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              INSERT INTO seen SELECT TG_TABLE_NAME, name, current_setting(name, true)
              FROM unnest(string_to_array(TG_ARGV[0], ' ')) AS name;
-             INSERT INTO seen VALUES (TG_TABLE_NAME, 'transaction_isolation', current_setting('transaction_isolation'));
+             INSERT INTO seen VALUES (TG_TABLE_NAME, 'transaction_isolation', \
+         current_setting('transaction_isolation'));
              RETURN NULL;
          END $$",
     )
     .await;
     let names = HOSTILE.map(|(name, ..)| name.trim_matches('"')).join(" ");
     for table in tables {
-        sql.run(format!("CREATE TRIGGER see AFTER INSERT OR UPDATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION see('{names}')")).await;
+        sql.run(format!(
+            "CREATE TRIGGER see AFTER INSERT OR UPDATE ON {table} FOR EACH STATEMENT EXECUTE \
+             FUNCTION see('{names}')"
+        ))
+        .await;
     }
 }
 
@@ -75,11 +82,14 @@ async fn was_right(sql: &mut Outside, place: &str) {
         };
         let seen = format!("FROM seen WHERE place = '{place}' AND name = '{name}'");
         assert!(sql.number(format!("SELECT count(*) {seen}")).await > 0, "{place} was written to");
-        let wrong = sql.number(format!("SELECT count(*) {seen} AND NOT (value = '{right}' {also})")).await;
+        let wrong =
+            sql.number(format!("SELECT count(*) {seen} AND NOT (value = '{right}' {also})")).await;
         assert_eq!(wrong, 0, "{place}: {name} was another than {right}");
     }
-    let isolation =
-        format!("SELECT count(*) FROM seen WHERE place = '{place}' AND name = 'transaction_isolation' AND value <> 'read committed'");
+    let isolation = format!(
+        "SELECT count(*) FROM seen WHERE place = '{place}' AND name = 'transaction_isolation' AND \
+         value <> 'read committed'"
+    );
     assert_eq!(sql.number(isolation).await, 0, "{place}");
 }
 
@@ -87,7 +97,11 @@ async fn nothing_is_taken_for_granted(whose: impl Fn(&str, &str) -> String) {
     let (launch, mut sql, role) = owned().await;
     let database = launch.database_url().rsplit('/').next().expect("a URL has a path").to_owned();
     for (name, hostile, _) in HOSTILE {
-        sql.run(format!("{} SET {name} = {hostile}", whose(&role, &database)).replace("= 1ms", "= '1ms'")).await;
+        sql.run(
+            format!("{} SET {name} = {hostile}", whose(&role, &database))
+                .replace("= 1ms", "= '1ms'"),
+        )
+        .await;
     }
     let migrated = launch.run(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.output);
@@ -98,7 +112,10 @@ async fn nothing_is_taken_for_granted(whose: impl Fn(&str, &str) -> String) {
     acknowledged(&service, &site.stock(Uuid::new_v4(), 4)).await;
     site.shows(&service, (4, 0, 0)).await;
     assert_eq!(rebuild(&service).await["state"], "done");
-    wait_until("the watermark is stored", async || sql.number("SELECT count(*) FROM seen WHERE place = 'fleet'").await > 0).await;
+    wait_until("the watermark is stored", async || {
+        sql.number("SELECT count(*) FROM seen WHERE place = 'fleet'").await > 0
+    })
+    .await;
     for place in ["dashboard_daily_summary", "fleet", "job_runs"] {
         was_right(&mut sql, place).await;
     }
@@ -133,7 +150,8 @@ async fn a_standbys_confirmation_is_not_lowered() {
     watch(&mut sql, &["dashboard_daily_summary"]).await;
     let service = launch.start().await;
     Site::register(&service, "UTC").await;
-    let lowered = "SELECT count(*) FROM seen WHERE name = 'synchronous_commit' AND value <> 'remote_apply'";
+    let lowered =
+        "SELECT count(*) FROM seen WHERE name = 'synchronous_commit' AND value <> 'remote_apply'";
     assert_eq!(sql.number(lowered).await, 0);
     assert!(sql.number("SELECT count(*) FROM seen").await > 0);
 }
@@ -147,15 +165,22 @@ async fn a_refresh_sees_what_was_committed_while_it_waited(isolation: &str) {
     let mut holder = Outside::connect(service.database_url()).await;
     holder
         .run(format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM facility_state WHERE facility_id = '{}' FOR UPDATE",
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM facility_state WHERE facility_id \
+             = '{}' FOR UPDATE",
             site.facility
         ))
         .await;
     let path = format!("/v1/facilities/{}/refresh", site.facility);
     let (answer, ()) = tokio::join!(service.post(&path, &Value::Null), async {
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%facility_state%'";
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
+                     wait_event_type = 'Lock' AND query LIKE '%facility_state%'";
         wait_until("the refresh waits", async || sql.number(waits).await > 0).await;
-        sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), '{}', 7)", site.bank)).await;
+        sql.run(format!(
+            "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), \
+             '{}', 7)",
+            site.bank
+        ))
+        .await;
         holder.run("COMMIT").await;
     });
     assert_eq!(answer.status(), 200);
@@ -180,17 +205,33 @@ async fn a_role_whose_triggers_are_off_is_refused() {
     for command in ["serve", "migrate", "audit"] {
         let exited = launch.run(&[command]).await;
         assert_eq!(exited.code, Some(1), "{}", exited.output);
-        assert!(exited.output.contains("session_replication_role") && exited.output.contains("RESET"), "{}", exited.output);
+        assert!(
+            exited.output.contains("session_replication_role") && exited.output.contains("RESET"),
+            "{}",
+            exited.output
+        );
     }
-    assert_eq!(sql.number("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace").await, 0);
+    assert_eq!(
+        sql.number("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]
 async fn a_role_that_does_not_see_every_row_is_refused() {
     let (launch, mut sql, _) = owned().await;
     assert_eq!(launch.run(&["migrate"]).await.code, Some(0));
-    sql.run("ALTER TABLE blood_inventory ENABLE ROW LEVEL SECURITY; ALTER TABLE blood_inventory FORCE ROW LEVEL SECURITY").await;
+    sql.run(
+        "ALTER TABLE blood_inventory ENABLE ROW LEVEL SECURITY; ALTER TABLE blood_inventory FORCE \
+         ROW LEVEL SECURITY",
+    )
+    .await;
     let exited = launch.run(&["serve"]).await;
     assert_eq!(exited.code, Some(1), "{}", exited.output);
-    assert!(exited.output.contains("blood_inventory") && exited.output.contains("BYPASSRLS"), "{}", exited.output);
+    assert!(
+        exited.output.contains("blood_inventory") && exited.output.contains("BYPASSRLS"),
+        "{}",
+        exited.output
+    );
 }

@@ -42,7 +42,8 @@ async fn a_port_in_use_stops_the_start_and_is_named() {
 
 #[tokio::test]
 async fn a_bad_setting_stops_the_start_with_its_key_and_value() {
-    let exited = Service::on_sqlite().env("FACILITY_SUMMARY__REFRESH__CHUNK", 0).run(&["serve"]).await;
+    let exited =
+        Service::on_sqlite().env("FACILITY_SUMMARY__REFRESH__CHUNK", 0).run(&["serve"]).await;
     assert_eq!(exited.code, Some(2), "{}", exited.output);
     assert!(exited.output.contains("refresh.chunk = 0"), "{}", exited.output);
 }
@@ -51,5 +52,8 @@ async fn a_bad_setting_stops_the_start_with_its_key_and_value() {
 async fn the_openapi_document_describes_the_hot_path() {
     let service = Service::on_sqlite().start().await;
     let document: Value = service.get("/openapi.json").await.json().await.expect("it is JSON");
-    assert!(document["paths"]["/v1/facilities/{facility_id}/summaries/{date}"]["get"].is_object(), "{document}");
+    assert!(
+        document["paths"]["/v1/facilities/{facility_id}/summaries/{date}"]["get"].is_object(),
+        "{document}"
+    );
 }

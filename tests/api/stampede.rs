@@ -17,10 +17,12 @@ use crate::{
 };
 
 const READERS: usize = 2_000;
-/// Longer than the readers of one stampede take, so that nobody among them finds its figures too old again.
+/// Longer than the readers of one stampede take, so that nobody among them finds its figures too
+/// old again.
 const BOUND_SECONDS: i64 = 10;
 
-/// Nothing is refreshed but by readers and writers, and whoever waits for a lock waits long enough for a test.
+/// Nothing is refreshed but by readers and writers, and whoever waits for a lock waits long enough
+/// for a test.
 fn patient(launch: Launch) -> Launch {
     launch
         .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000)
@@ -36,7 +38,10 @@ fn patient(launch: Launch) -> Launch {
 /// A bare connection that has sent its request.
 async fn ask(service: &Service, path: &str, directives: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncache-control: {directives}\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncache-control: \
+         {directives}\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }
@@ -44,7 +49,10 @@ async fn ask(service: &Service, path: &str, directives: &str) -> TcpStream {
 /// All that comes back: head and body.
 async fn answer(mut stream: TcpStream) -> String {
     let mut text = String::new();
-    tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut text)).await.expect("an answer comes").unwrap();
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut text))
+        .await
+        .expect("an answer comes")
+        .unwrap();
     text
 }
 
@@ -79,7 +87,10 @@ async fn wait_until_somebody_waits_for_the_lock(service: &Service) {
 async fn two_thousand_readers_of_one_stale_key(service: Service) {
     let (today, ..) = stocked(&service).await;
     let bound = format!("max-age={BOUND_SECONDS}");
-    wait_until("the figures are too old", async || read(&service, &today, &format!("{bound}, only-if-cached")).await.status() == 504).await;
+    wait_until("the figures are too old", async || {
+        read(&service, &today, &format!("{bound}, only-if-cached")).await.status() == 504
+    })
+    .await;
     let before = refreshes(&service).await;
     let readers = join_all((0..READERS).map(|_| ask(&service, &today, &bound))).await;
     let answers = join_all(readers.into_iter().map(answer)).await;
@@ -93,7 +104,11 @@ async fn two_thousand_readers_of_one_stale_key(service: Service) {
     let collapsed = answers.iter().filter(|text| text.contains("; collapsed")).count();
     let alone = answers.iter().filter(|text| text.contains("detail=source\r\n")).count();
     let hits = answers.iter().filter(|text| text.contains("hit; detail=memory")).count();
-    assert_eq!((alone, collapsed + hits), (1, READERS - 1), "one leads, the others share or come later");
+    assert_eq!(
+        (alone, collapsed + hits),
+        (1, READERS - 1),
+        "one leads, the others share or come later"
+    );
 }
 
 #[tokio::test]
@@ -103,12 +118,16 @@ async fn two_thousand_readers_of_one_stale_key_cost_one_refresh_on_sqlite() {
 
 #[tokio::test]
 async fn two_thousand_readers_of_one_stale_key_cost_one_refresh_on_postgres() {
-    two_thousand_readers_of_one_stale_key(patient(Service::on_postgres().await).start().await).await;
+    two_thousand_readers_of_one_stale_key(patient(Service::on_postgres().await).start().await)
+        .await;
 }
 
 async fn readers_that_leave(service: Service) {
     let (today, ..) = stocked(&service).await;
-    wait_until("the figures have aged", async || read(&service, &today, "max-age=1, only-if-cached").await.status() == 504).await;
+    wait_until("the figures have aged", async || {
+        read(&service, &today, "max-age=1, only-if-cached").await.status() == 504
+    })
+    .await;
     let before = refreshes(&service).await;
     let mut lock = locked(&service).await;
     let leader = ask(&service, &today, "max-age=1").await;
@@ -121,7 +140,11 @@ async fn readers_that_leave(service: Service) {
             staying.push(stream);
         }
     }
-    assert_eq!(service.get(&today).await.status(), 200, "whoever takes what is held is answered at once");
+    assert_eq!(
+        service.get(&today).await.status(),
+        200,
+        "whoever takes what is held is answered at once"
+    );
     lock.run("COMMIT").await;
     for text in join_all(staying.into_iter().map(answer)).await {
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
@@ -174,7 +197,11 @@ async fn a_full_queue(service: Service) {
             let response = request.send().await.unwrap();
             let status = response.status().as_u16();
             if status == 503 {
-                assert!(header(&response, "retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0));
+                assert!(
+                    header(&response, "retry-after")
+                        .parse::<u32>()
+                        .is_ok_and(|seconds| seconds > 0)
+                );
                 problem(response, 503).await;
                 refused.send(()).unwrap();
             }
@@ -193,14 +220,18 @@ async fn a_full_queue(service: Service) {
         lock.run("COMMIT").await;
     };
     let all = async { tokio::join!(submit(), others, releasing) };
-    let (first, mut statuses, ()) = tokio::time::timeout(Duration::from_secs(60), all).await.expect("in time");
+    let (first, mut statuses, ()) =
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("in time");
     statuses.push(first);
     let taken = statuses.iter().filter(|status| **status == 200).count();
     assert_eq!((taken, statuses.len()), (2, 10), "{statuses:?}");
     let stored = Plain::beside(&service).await.number("SELECT count(*) FROM blood_inventory").await;
     assert_eq!(stored, 3, "what was refused left nothing, what was taken is there");
     let scrape = Scrape::of(&service).await;
-    assert_eq!(scrape.sum("events_total", &[("type", "inventory.set"), ("outcome", "rejected")]), 8.0);
+    assert_eq!(
+        scrape.sum("events_total", &[("type", "inventory.set"), ("outcome", "rejected")]),
+        8.0
+    );
     post(&service, &[inventory(Uuid::new_v4(), bank, "O+", 1)]).await;
     assert_eq!(json!(service.get("/health/ready").await.status().as_u16()), 200);
 }

@@ -1,4 +1,5 @@
-//! Steps that the tests of the interface share: entities, events, answers, metrics, and another program's SQL.
+//! Steps that the tests of the interface share: entities, events, answers, metrics, and another
+//! program's SQL.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +42,9 @@ pub fn date_in(zone: &str, days: i64) -> Date {
 /// Registers a facility.
 pub async fn facility(service: &Service, name: &str, zone: &str) -> Uuid {
     let id = Uuid::new_v4();
-    let response = service.put(&format!("/v1/facilities/{id}"), &json!({"name": name, "timezone": zone})).await;
+    let response = service
+        .put(&format!("/v1/facilities/{id}"), &json!({"name": name, "timezone": zone}))
+        .await;
     assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
     id
 }
@@ -49,7 +52,9 @@ pub async fn facility(service: &Service, name: &str, zone: &str) -> Uuid {
 /// Registers a blood bank of a facility.
 pub async fn bank(service: &Service, facility: Uuid) -> Uuid {
     let id = Uuid::new_v4();
-    let response = service.put(&format!("/v1/blood-banks/{id}"), &json!({"facility_id": facility, "name": "Bank"})).await;
+    let response = service
+        .put(&format!("/v1/blood-banks/{id}"), &json!({"facility_id": facility, "name": "Bank"}))
+        .await;
     assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
     id
 }
@@ -61,13 +66,15 @@ pub fn at(mut event: Value, ms: i64) -> Value {
 }
 
 pub fn inventory(id: Uuid, bank: Uuid, blood_type: &str, quantity: i64) -> Value {
-    event("inventory.set", json!({"inventory_id": id, "blood_bank_id": bank, "blood_type": blood_type, "quantity": quantity}))
+    event(
+        "inventory.set",
+        json!({"inventory_id": id, "blood_bank_id": bank, "blood_type": blood_type, "quantity": quantity}),
+    )
 }
 
 pub fn distribution(id: Uuid, facility: Uuid, quantity: i64, delivered_ms: i64) -> Value {
     let delivered = instant(delivered_ms);
-    let data =
-        json!({"distribution_id": id, "dispatched_to_id": facility, "blood_type": "A+", "quantity": quantity, "date_delivered": delivered});
+    let data = json!({"distribution_id": id, "dispatched_to_id": facility, "blood_type": "A+", "quantity": quantity, "date_delivered": delivered});
     event("distribution.set", data)
 }
 
@@ -103,8 +110,14 @@ pub fn post(service: &Service, events: &[Value]) -> impl Future<Output = Value> 
 #[track_caller]
 pub fn version_of(applied: &Value, facility: Uuid, date: Date) -> i64 {
     let (facility, date) = (facility.to_string(), date.to_string());
-    let found = applied["summaries"].as_array().unwrap().iter().find(|s| s["facility_id"] == facility && s["date"] == date);
-    found.unwrap_or_else(|| panic!("{facility} {date} is not in {applied}"))["version"].as_i64().unwrap()
+    let found = applied["summaries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|s| s["facility_id"] == facility && s["date"] == date);
+    found.unwrap_or_else(|| panic!("{facility} {date} is not in {applied}"))["version"]
+        .as_i64()
+        .unwrap()
 }
 
 pub fn path(facility: Uuid, date: impl std::fmt::Display) -> String {
@@ -114,13 +127,18 @@ pub fn path(facility: Uuid, date: impl std::fmt::Display) -> String {
 /// A read with a `Cache-Control` of its own; `""` sends none.
 pub async fn read(service: &Service, path: &str, directives: &str) -> Response {
     let request = service.request(Method::GET, path);
-    let request = if directives.is_empty() { request } else { request.header("cache-control", directives) };
+    let request =
+        if directives.is_empty() { request } else { request.header("cache-control", directives) };
     request.send().await.expect("the service answers")
 }
 
 /// The summary as it is at this moment.
 #[track_caller]
-pub fn summary(service: &Service, facility: Uuid, date: impl std::fmt::Display) -> impl Future<Output = Value> {
+pub fn summary(
+    service: &Service,
+    facility: Uuid,
+    date: impl std::fmt::Display,
+) -> impl Future<Output = Value> {
     json_of(service, path(facility, date), "no-cache")
 }
 
@@ -131,7 +149,11 @@ pub fn get(service: &Service, path: &str) -> impl Future<Output = Value> {
 }
 
 #[track_caller]
-fn json_of(service: &Service, path: String, directives: &'static str) -> impl Future<Output = Value> {
+fn json_of(
+    service: &Service,
+    path: String,
+    directives: &'static str,
+) -> impl Future<Output = Value> {
     let caller = std::panic::Location::caller();
     async move {
         let response = read(service, &path, directives).await;
@@ -149,7 +171,9 @@ pub fn header(response: &Response, name: &str) -> String {
 /// `Age` in seconds.
 #[track_caller]
 pub fn age(response: &Response) -> i64 {
-    header(response, "age").parse().unwrap_or_else(|_| panic!("no readable Age in {:?}", response.headers()))
+    header(response, "age")
+        .parse()
+        .unwrap_or_else(|_| panic!("no readable Age in {:?}", response.headers()))
 }
 
 /// One scrape.
@@ -158,13 +182,19 @@ pub struct Scrape(Vec<(String, BTreeMap<String, String>, f64)>);
 impl Scrape {
     pub async fn of(service: &Service) -> Scrape {
         let text = service.get("/metrics").await.text().await.unwrap();
-        Scrape(text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(sample).collect())
+        Scrape(
+            text.lines()
+                .filter(|line| !line.starts_with('#') && !line.is_empty())
+                .map(sample)
+                .collect(),
+        )
     }
 
     /// The sum of the samples of that name which have these labels; `None` where there are none.
     pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let matching = |(of, with, _): &&(String, BTreeMap<String, String>, f64)| {
-            of == name && labels.iter().all(|(label, value)| with.get(*label).is_some_and(|v| v == value))
+            of == name
+                && labels.iter().all(|(label, value)| with.get(*label).is_some_and(|v| v == value))
         };
         let values: Vec<f64> = self.0.iter().filter(matching).map(|sample| sample.2).collect();
         (!values.is_empty()).then(|| values.iter().sum())
@@ -185,7 +215,9 @@ fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
     let (series, value) = line.rsplit_once(' ').unwrap();
     let (name, labels) = series.split_once('{').unwrap_or((series, ""));
     let labels = labels.trim_end_matches('}').split(',').filter(|part| !part.is_empty());
-    let labels = labels.map(|part| part.split_once('=').unwrap()).map(|(k, v)| (k.to_owned(), v.trim_matches('"').to_owned()));
+    let labels = labels
+        .map(|part| part.split_once('=').unwrap())
+        .map(|(k, v)| (k.to_owned(), v.trim_matches('"').to_owned()));
     (name.to_owned(), labels.collect(), value.parse().unwrap())
 }
 
@@ -206,16 +238,24 @@ impl Plain {
 
     pub async fn run(&mut self, sql: &str) {
         let result = match self {
-            Plain::Sqlite(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
-            Plain::Postgres(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
+            Plain::Sqlite(connection) => {
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+            }
+            Plain::Postgres(connection) => {
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+            }
         };
         result.unwrap_or_else(|e| panic!("{e}: {sql}"));
     }
 
     pub async fn number(&mut self, sql: &str) -> i64 {
         let result = match self {
-            Plain::Sqlite(connection) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await,
-            Plain::Postgres(connection) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await,
+            Plain::Sqlite(connection) => {
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await
+            }
+            Plain::Postgres(connection) => {
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await
+            }
         };
         result.unwrap_or_else(|e| panic!("{e}: {sql}"))
     }

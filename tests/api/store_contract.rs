@@ -1,5 +1,6 @@
-//! What the service relies on in a store, as cases that run on every dialect. A case sees the store, and a plain SQL connection of
-//! another program beside it; the literals that differ between dialects come from the [`TestDb`].
+//! What the service relies on in a store, as cases that run on every dialect. A case sees the
+//! store, and a plain SQL connection of another program beside it; the literals that differ between
+//! dialects come from the [`TestDb`].
 
 mod audit;
 mod derive;

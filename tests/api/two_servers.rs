@@ -1,5 +1,5 @@
-//! Two servers on one database, without a change stream between them: on Postgres no answer claims more than is known, on SQLite the
-//! second does not start.
+//! Two servers on one database, without a change stream between them: on Postgres no answer claims
+//! more than is known, on SQLite the second does not start.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,16 @@ use crate::{
 /// How long events are written while the other server is read.
 const WRITING: Duration = Duration::from_secs(4);
 
-const WARNING: &str = "several servers use this database, and there is no change stream between them: answers are only as fresh as their \
-                       last refresh; give each of them REDIS_URL";
+const WARNING: &str = "several servers use this database, and there is no change stream between \
+                       them: answers are only as fresh as their last refresh; give each of them \
+                       REDIS_URL";
 const OVER: &str = "this server is alone on its database again: its answers are kept fresh";
 
 async fn two_on_postgres() -> (Service, Service) {
     let first = Service::on_postgres().await.start().await;
     let second = first.launch().clone().start().await;
-    wait_until("the first has noticed the second", async || !first.logged(WARNING).is_empty()).await;
+    wait_until("the first has noticed the second", async || !first.logged(WARNING).is_empty())
+        .await;
     assert_eq!(second.logged(WARNING).len(), 1);
     (first, second)
 }
@@ -34,7 +36,10 @@ async fn no_answer_of_another_server_lacks_a_change_older_than_its_age() {
     // When each quantity was acknowledged; the quantity is the place.
     let mut acknowledged_ms = vec![now_ms()];
     let (started, mut answers) = (Instant::now(), 0);
-    let paths = [(path(id, "today"), "/total_stock"), ("/v1/summaries/today".to_owned(), "/totals/total_stock")];
+    let paths = [
+        (path(id, "today"), "/total_stock"),
+        ("/v1/summaries/today".to_owned(), "/totals/total_stock"),
+    ];
     while started.elapsed() < WRITING {
         post(&writer, &[inventory(unit, bank, "O+", acknowledged_ms.len() as i64)]).await;
         acknowledged_ms.push(now_ms());
@@ -46,7 +51,10 @@ async fn no_answer_of_another_server_lacks_a_change_older_than_its_age() {
                 let exact_ms = asked_ms - 1000 * (age(&response) + 1);
                 let body: Value = response.json().await.unwrap();
                 let shown = body.pointer(figure).and_then(Value::as_i64).unwrap_or_default();
-                let due = acknowledged_ms.iter().rposition(|at_ms| *at_ms <= exact_ms).unwrap_or_default();
+                let due = acknowledged_ms
+                    .iter()
+                    .rposition(|at_ms| *at_ms <= exact_ms)
+                    .unwrap_or_default();
                 assert!(
                     shown >= due as i64,
                     "{path} {directives}: {shown} where {due} was there {} ms ago",
@@ -57,7 +65,11 @@ async fn no_answer_of_another_server_lacks_a_change_older_than_its_age() {
         }
     }
     assert!(answers > 50, "{answers}");
-    assert_eq!((writer.logged(WARNING).len(), reader.logged(WARNING).len()), (1, 1), "it is said once");
+    assert_eq!(
+        (writer.logged(WARNING).len(), reader.logged(WARNING).len()),
+        (1, 1),
+        "it is said once"
+    );
 }
 
 #[tokio::test]
@@ -65,10 +77,15 @@ async fn a_facility_registered_at_one_server_is_found_at_the_other() {
     let (first, second) = two_on_postgres().await;
     for (at, elsewhere) in [(&first, &second), (&second, &first)] {
         let id = facility(at, "North", &noon_zone()).await;
-        wait_until("it is found", async || elsewhere.get(&path(id, "today")).await.status() == 200).await;
+        wait_until("it is found", async || elsewhere.get(&path(id, "today")).await.status() == 200)
+            .await;
         wait_until("it is listed", async || {
             let listed = get(elsewhere, "/v1/facilities").await;
-            listed["items"].as_array().unwrap().iter().any(|item| item["facility_id"] == id.to_string())
+            listed["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|item| item["facility_id"] == id.to_string())
         })
         .await;
     }
@@ -102,7 +119,12 @@ async fn a_server_that_is_alone_again_is_right_and_fresh() {
         proven.elapsed() > Duration::from_secs(5)
     })
     .await;
-    assert_eq!(Scrape::of(&second).await.sum("summary_refreshes_total", &[]), before, "{:#?}", second.logged(""));
+    assert_eq!(
+        Scrape::of(&second).await.sum("summary_refreshes_total", &[]),
+        before,
+        "{:#?}",
+        second.logged("")
+    );
 }
 
 #[tokio::test]
@@ -110,10 +132,18 @@ async fn a_second_server_on_an_sqlite_file_stops_at_the_start() {
     let first = Service::on_sqlite().start().await;
     let refused = first.launch().run(&["serve"]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.output);
-    for words in ["facility-summary.db is being served by another process", "facility-summary.db.serving", "DATABASE_URL"] {
+    for words in [
+        "facility-summary.db is being served by another process",
+        "facility-summary.db.serving",
+        "DATABASE_URL",
+    ] {
         assert!(refused.output.contains(words), "no {words:?} in: {}", refused.output);
     }
-    assert_eq!(first.launch().run(&["audit"]).await.code, Some(0), "commands beside it are no servers");
+    assert_eq!(
+        first.launch().run(&["audit"]).await.code,
+        Some(0),
+        "commands beside it are no servers"
+    );
     // The lock goes with the process, however that ends.
     let second = first.kill_9().await.start().await;
     assert_eq!(second.get("/health/ready").await.status(), 200);

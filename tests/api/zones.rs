@@ -17,13 +17,15 @@ use crate::{
     },
 };
 
-/// A host as slim images are: its zone folder lacks the names that are only kept for old times' sake, and has another idea of a known one.
+/// A host as slim images are: its zone folder lacks the names that are only kept for old times'
+/// sake, and has another idea of a known one.
 fn on_a_slim_host(launch: Launch) -> Launch {
     let folder = launch.folder().join("zoneinfo");
     std::fs::create_dir_all(folder.join("Europe")).expect("the folder can be written to");
     // TZif of a zone without any change: UTC, under the name of Warsaw.
     let mut utc = b"TZif2".to_vec();
-    let header = |counts: [u32; 6]| counts.into_iter().flat_map(u32::to_be_bytes).collect::<Vec<u8>>();
+    let header =
+        |counts: [u32; 6]| counts.into_iter().flat_map(u32::to_be_bytes).collect::<Vec<u8>>();
     for _ in 0..2 {
         if utc.len() > 5 {
             utc.extend(b"TZif2");
@@ -41,7 +43,10 @@ fn on_a_slim_host(launch: Launch) -> Launch {
 }
 
 fn date_in(zone: &str) -> String {
-    Timestamp::now().to_zoned(jiff::tz::TimeZoneDatabase::bundled().get(zone).expect("it exists")).date().to_string()
+    Timestamp::now()
+        .to_zoned(jiff::tz::TimeZoneDatabase::bundled().get(zone).expect("it exists"))
+        .date()
+        .to_string()
 }
 
 async fn facility(service: &Service, id: Uuid) -> Value {
@@ -53,19 +58,33 @@ async fn a_host_that_lacks_zones_has_the_same_days_as_one_that_has_them() {
     let url = fresh_database().await;
     let whole = Service::on(&url).start().await;
     let slim = on_a_slim_host(Service::on(&url)).start().await;
-    // Together they are never all on one date: what is counted in UTC by mistake differs in one of them.
+    // Together they are never all on one date: what is counted in UTC by mistake differs in one of
+    // them.
     for zone in ["Asia/Calcutta", "US/Eastern", "Europe/Warsaw", "Pacific/Kiritimati", "US/Samoa"] {
         let site = Site::register(&slim, zone).await;
-        wait_until("both know it", async || facility(&whole, site.facility).await["timezone"] == zone).await;
+        wait_until("both know it", async || {
+            facility(&whole, site.facility).await["timezone"] == zone
+        })
+        .await;
         for service in [&whole, &slim] {
             let shown = facility(service, site.facility).await;
-            assert_eq!((&shown["today"], shown.get("timezone_error")), (&json!(date_in(zone)), None), "{zone}");
+            assert_eq!(
+                (&shown["today"], shown.get("timezone_error")),
+                (&json!(date_in(zone)), None),
+                "{zone}"
+            );
         }
         acknowledged(&slim, &site.stock(Uuid::new_v4(), 3)).await;
         for service in [&whole, &slim] {
-            let fresh = service.post(&format!("/v1/facilities/{}/refresh", site.facility), &Value::Null).await;
+            let fresh = service
+                .post(&format!("/v1/facilities/{}/refresh", site.facility), &Value::Null)
+                .await;
             let fresh: Value = fresh.json().await.expect("it is JSON");
-            assert_eq!((&fresh["date"], &fresh["total_stock"]), (&json!(date_in(zone)), &json!(3)), "{zone}");
+            assert_eq!(
+                (&fresh["date"], &fresh["total_stock"]),
+                (&json!(date_in(zone)), &json!(3)),
+                "{zone}"
+            );
         }
     }
     for service in [&whole, &slim] {

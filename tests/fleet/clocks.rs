@@ -12,10 +12,13 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_ten_minutes_off_are_as_right_as_the_others() {
     let postgres = Postgres::start(&[]);
-    let clocks = [10, -10].map(|minutes| FakeClock::at(Timestamp::now() + Span::new().minutes(minutes)));
-    let fleet = Fleet::start(3, &postgres, Some(postgres.standby(&[])), |replica, launch| match clocks.get(replica) {
-        Some(clock) => launch.envs(clock.environment()),
-        None => launch,
+    let clocks =
+        [10, -10].map(|minutes| FakeClock::at(Timestamp::now() + Span::new().minutes(minutes)));
+    let fleet = Fleet::start(3, &postgres, Some(postgres.standby(&[])), |replica, launch| {
+        match clocks.get(replica) {
+            Some(clock) => launch.envs(clock.environment()),
+            None => launch,
+        }
     })
     .await;
     let load = Load::start(&fleet);

@@ -12,7 +12,8 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_replica_in_turn_dies_and_comes_back() {
     let postgres = Postgres::start(&[]);
-    let mut fleet = Fleet::start(3, &postgres, Some(postgres.standby(&[])), |_, launch| launch).await;
+    let mut fleet =
+        Fleet::start(3, &postgres, Some(postgres.standby(&[])), |_, launch| launch).await;
     let load = Load::start(&fleet);
     load.flows(500).await;
     for replica in 0..fleet.replicas.len() {

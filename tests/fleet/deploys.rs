@@ -23,7 +23,8 @@ use crate::{
 const CLIENTS: usize = 6;
 const PACE: Duration = Duration::from_millis(20);
 
-/// Sends each request to the next replica, and once more to the one after that where nobody answers, or with 502, 503 or 504.
+/// Sends each request to the next replica, and once more to the one after that where nobody
+/// answers, or with 502, 503 or 504.
 struct Balancer {
     places: Arc<Places>,
     next: AtomicUsize,
@@ -33,7 +34,10 @@ struct Balancer {
 
 impl Balancer {
     /// The status that the client sees.
-    async fn send(&self, request: impl Fn(&Client, &str) -> RequestBuilder) -> Result<StatusCode, String> {
+    async fn send(
+        &self,
+        request: impl Fn(&Client, &str) -> RequestBuilder,
+    ) -> Result<StatusCode, String> {
         let at = self.next.fetch_add(1, Ordering::Relaxed);
         let first = self.ask(at, &request).await;
         if matches!(&first, Ok(status) if !status.is_server_error()) {
@@ -43,7 +47,11 @@ impl Balancer {
         self.ask(at + 1, &request).await.map_err(|error| format!("{first:?}, and then {error}"))
     }
 
-    async fn ask(&self, turn: usize, request: &impl Fn(&Client, &str) -> RequestBuilder) -> Result<StatusCode, String> {
+    async fn ask(
+        &self,
+        turn: usize,
+        request: &impl Fn(&Client, &str) -> RequestBuilder,
+    ) -> Result<StatusCode, String> {
         let at = turn % self.places.replicas();
         let address = self.places.address(at).ok_or("nobody there")?;
         let sent = request(&self.client, &format!("http://{address}")).send().await;
@@ -54,8 +62,13 @@ impl Balancer {
     }
 }
 
-/// Reads, and makes requests of no blood type, which are in no lane: in turn, until told to stop. Answers how many requests, and what failed.
-async fn use_it(balancer: Arc<Balancer>, site: Site, stop: Arc<AtomicBool>) -> (usize, Vec<String>) {
+/// Reads, and makes requests of no blood type, which are in no lane: in turn, until told to stop.
+/// Answers how many requests, and what failed.
+async fn use_it(
+    balancer: Arc<Balancer>,
+    site: Site,
+    stop: Arc<AtomicBool>,
+) -> (usize, Vec<String>) {
     let (mut count, mut failed) = (0, Vec::new());
     let mut pace = tokio::time::interval(PACE);
     while !stop.load(Ordering::Acquire) {
@@ -65,7 +78,11 @@ async fn use_it(balancer: Arc<Balancer>, site: Site, stop: Arc<AtomicBool>) -> (
             let event = site.request(Uuid::new_v4(), jiff::Timestamp::now());
             balancer.send(|client, url| client.post(format!("{url}/v1/events")).json(&event)).await
         } else {
-            balancer.send(|client, url| client.get(format!("{url}/v1/facilities/{}/summaries/today", site.facility))).await
+            balancer
+                .send(|client, url| {
+                    client.get(format!("{url}/v1/facilities/{}/summaries/today", site.facility))
+                })
+                .await
         };
         if outcome != Ok(StatusCode::OK) {
             failed.push(format!("{outcome:?}"));
@@ -77,10 +94,16 @@ async fn use_it(balancer: Arc<Balancer>, site: Site, stop: Arc<AtomicBool>) -> (
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_fails_no_request() {
     let postgres = Postgres::start(&[]);
-    let mut fleet = Fleet::start(3, &postgres, Some(postgres.standby(&[])), |_, launch| launch).await;
+    let mut fleet =
+        Fleet::start(3, &postgres, Some(postgres.standby(&[])), |_, launch| launch).await;
     let load = Load::start(&fleet);
     let (places, stop) = (fleet.places.clone(), Arc::<AtomicBool>::default());
-    let balancer = Arc::new(Balancer { places, next: AtomicUsize::default(), client: client(), retries: AtomicUsize::default() });
+    let balancer = Arc::new(Balancer {
+        places,
+        next: AtomicUsize::default(),
+        client: client(),
+        retries: AtomicUsize::default(),
+    });
     let mut clients = JoinSet::new();
     for at in 0..CLIENTS {
         clients.spawn(use_it(balancer.clone(), fleet.places.sites[at % FACILITIES], stop.clone()));
@@ -101,7 +124,15 @@ async fn a_rolling_restart_fails_no_request() {
         requests += count;
         failed.extend(failures);
     }
-    eprintln!("{requests} requests by the balancer, {} of them again", balancer.retries.load(Ordering::Relaxed));
-    assert!(failed.is_empty(), "{} of {requests} failed: {:#?}", failed.len(), &failed[..failed.len().min(5)]);
+    eprintln!(
+        "{requests} requests by the balancer, {} of them again",
+        balancer.retries.load(Ordering::Relaxed)
+    );
+    assert!(
+        failed.is_empty(),
+        "{} of {requests} failed: {:#?}",
+        failed.len(),
+        &failed[..failed.len().min(5)]
+    );
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }

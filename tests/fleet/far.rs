@@ -1,4 +1,5 @@
-//! A replica whose database is far away: each round trip takes a third of a second, and nothing else is wrong.
+//! A replica whose database is far away: each round trip takes a third of a second, and nothing
+//! else is wrong.
 
 use std::time::Duration;
 
@@ -19,10 +20,17 @@ async fn a_replica_far_from_its_database_starts_and_serves() {
     assert_eq!(migrated.code, Some(0), "{}", migrated.output);
     network.delay(EACH_WAY);
     // A transaction takes many round trips, the first over a connection most of all.
-    let launch = Service::on(through(&url, &network)).env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 60_000);
+    let launch =
+        Service::on(through(&url, &network)).env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 60_000);
     let impatient = launch.clone().env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 1_000);
     let exited = impatient.run(&["serve"]).await;
-    assert!(exited.output.contains("raise database.acquire_timeout_ms, or lower database.min_connections"), "{}", exited.output);
+    assert!(
+        exited
+            .output
+            .contains("raise database.acquire_timeout_ms, or lower database.min_connections"),
+        "{}",
+        exited.output
+    );
 
     let service = launch.start().await;
     let site = Site::register(&service, "UTC").await;

@@ -1,4 +1,5 @@
-//! Postgres hangs: what is known is served, what would be a promise is refused in time, and nobody is forgotten.
+//! Postgres hangs: what is known is served, what would be a promise is refused in time, and nobody
+//! is forgotten.
 
 use std::{
     sync::{
@@ -24,7 +25,7 @@ const FROZEN: Duration = Duration::from_secs(8);
 const INGEST: Duration = Duration::from_secs(2);
 /// What a busy machine may add to a time-out.
 const SLACK: Duration = Duration::from_millis(1_500);
-/// Between two requests of a client.
+/// ReplicaLink two requests of a client.
 const PACE: Duration = Duration::from_millis(50);
 
 /// What one client was answered.
@@ -55,10 +56,18 @@ impl Seen {
 }
 
 /// Reads one facility at one replica, taking whatever age the service serves by itself.
-async fn reads(places: Arc<Places>, replica: usize, facility: usize, stop: Arc<AtomicBool>) -> Seen {
+async fn reads(
+    places: Arc<Places>,
+    replica: usize,
+    facility: usize,
+    stop: Arc<AtomicBool>,
+) -> Seen {
     let (client, mut seen, mut pace) = (client(), Seen::default(), tokio::time::interval(PACE));
-    let url =
-        format!("http://{}/v1/facilities/{}/summaries/today", places.address(replica).expect("it runs"), places.sites[facility].facility);
+    let url = format!(
+        "http://{}/v1/facilities/{}/summaries/today",
+        places.address(replica).expect("it runs"),
+        places.sites[facility].facility
+    );
     while !stop.load(Ordering::Acquire) {
         pace.tick().await;
         let asked = Instant::now();
@@ -71,15 +80,22 @@ async fn reads(places: Arc<Places>, replica: usize, facility: usize, stop: Arc<A
 /// Posts requests of no blood type, which are in no lane.
 async fn posts(places: Arc<Places>, replica: usize, stop: Arc<AtomicBool>) -> Seen {
     let (client, mut seen, mut pace) = (client(), Seen::default(), tokio::time::interval(PACE));
-    let (url, site) = (format!("http://{}/v1/events", places.address(replica).expect("it runs")), places.sites[0]);
+    let (url, site) = (
+        format!("http://{}/v1/events", places.address(replica).expect("it runs")),
+        places.sites[0],
+    );
     while !stop.load(Ordering::Acquire) {
         pace.tick().await;
         let event = site.request(uuid::Uuid::new_v4(), jiff::Timestamp::now());
         let asked = Instant::now();
         let answer = client.post(&url).json(&event).send().await;
-        let told = answer.map_err(|error| error.to_string()).and_then(|answer| match answer.headers().contains_key("retry-after") {
-            false if answer.status() == StatusCode::SERVICE_UNAVAILABLE => Err("503 without Retry-After".to_owned()),
-            _ => Ok(answer.status()),
+        let told = answer.map_err(|error| error.to_string()).and_then(|answer| {
+            match answer.headers().contains_key("retry-after") {
+                false if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                    Err("503 without Retry-After".to_owned())
+                }
+                _ => Ok(answer.status()),
+            }
         });
         seen.take(asked, told);
     }
@@ -95,15 +111,21 @@ async fn postgres_hangs_for_seconds() {
     let postgres = Postgres::start(&[]);
     let standby = Some(postgres.standby(&[]));
     let ingest_ms = INGEST.as_millis();
-    let fleet = Fleet::start(3, &postgres, standby, |_, launch| launch.env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", ingest_ms)).await;
+    let fleet = Fleet::start(3, &postgres, standby, |_, launch| {
+        launch.env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", ingest_ms)
+    })
+    .await;
     let load = Load::start(&fleet);
     load.flows(600).await;
     postgres.freeze();
-    let (stop, mut readers, mut writers) = (Arc::<AtomicBool>::default(), JoinSet::new(), JoinSet::new());
+    let (stop, mut readers, mut writers) =
+        (Arc::<AtomicBool>::default(), JoinSet::new(), JoinSet::new());
     for replica in 0..fleet.replicas.len() {
         // One without memory has its figures from Redis, whose time-out a busy machine may meet.
         if fleet.replicas[replica].remembers {
-            (0..FACILITIES).for_each(|facility| drop(readers.spawn(reads(fleet.places.clone(), replica, facility, stop.clone()))));
+            (0..FACILITIES).for_each(|facility| {
+                drop(readers.spawn(reads(fleet.places.clone(), replica, facility, stop.clone())))
+            });
         }
         writers.spawn(posts(fleet.places.clone(), replica, stop.clone()));
     }
@@ -117,10 +139,19 @@ async fn postgres_hangs_for_seconds() {
     stop.store(true, Ordering::Release);
     let (read, posted) = (all(readers).await, all(writers).await);
     for (seen, what) in [(&read, "reads"), (&posted, "events")] {
-        eprintln!("{what}: {} answered, {} refused, each within {} ms", seen.answered, seen.refused, seen.slowest.as_millis());
+        eprintln!(
+            "{what}: {} answered, {} refused, each within {} ms",
+            seen.answered,
+            seen.refused,
+            seen.slowest.as_millis()
+        );
         assert!(seen.wrong.is_empty(), "{what}: {:#?}", &seen.wrong[..seen.wrong.len().min(5)]);
     }
     assert_eq!(read.refused, 0, "reads of figures that are known were refused");
-    assert!(posted.refused > 0 && posted.slowest <= INGEST + SLACK, "an event waited for {:?}", posted.slowest);
+    assert!(
+        posted.refused > 0 && posted.slowest <= INGEST + SLACK,
+        "an event waited for {:?}",
+        posted.slowest
+    );
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }

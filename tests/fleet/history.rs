@@ -1,14 +1,18 @@
-//! What was written to a fleet and what it answered: a log of writes and a record of answers, knowing nothing of the service.
+//! What was written to a fleet and what it answered: a log of writes and a record of answers,
+//! knowing nothing of the service.
 //!
-//! There is one clock: the database's, in milliseconds. Writers keep to *lanes*, so that every figure tells which writes it holds. A lane
-//! is a pair of blood types of one facility and one writer, who writes one at a time: number n sets the stock of both types to n and makes
-//! one request. A reader of the lane sees the newest number twice, and how many numbers took effect.
+//! There is one clock: the database's, in milliseconds. Writers keep to *lanes*, so that every
+//! figure tells which writes it holds. A lane is a pair of blood types of one facility and one
+//! writer, who writes one at a time: number n sets the stock of both types to n and makes
+//! one request. A reader of the lane sees the newest number twice, and how many numbers took
+//! effect.
 
 use std::collections::BTreeSet;
 
 use jiff::civil::Date;
 
-/// How far a replica's idea of the database's clock may lag behind it: about the time that an answer takes, on a busy machine.
+/// How far a replica's idea of the database's clock may lag behind it: about the time that an
+/// answer takes, on a busy machine.
 pub const CLOCK_MS: i64 = 50;
 
 /// One write of a lane.
@@ -45,7 +49,8 @@ pub struct Shown {
 /// One facility-day as a reader was shown it.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// One reader, for as long as it passes the greatest version that it saw as `min_version`; `None` for those that pass none.
+    /// One reader, for as long as it passes the greatest version that it saw as `min_version`;
+    /// `None` for those that pass none.
     pub session: Option<usize>,
     pub replica: usize,
     pub facility: usize,
@@ -65,14 +70,15 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The latest instant that the figures certainly claim to be exact as of: the service looked at its clock after it was asked, and
-    /// `Age` is rounded down to the second.
+    /// The latest instant that the figures certainly claim to be exact as of: the service looked at
+    /// its clock after it was asked, and `Age` is rounded down to the second.
     pub fn claims_ms(&self) -> i64 {
         self.asked_ms - 1000 * (self.age_seconds + 1) - CLOCK_MS
     }
 }
 
-/// The database lost something: a standby that had not everything was promoted, or a backup restored.
+/// The database lost something: a standby that had not everything was promoted, or a backup
+/// restored.
 #[derive(Debug, Clone)]
 pub struct Loss {
     /// Nothing had been written to the new history yet.

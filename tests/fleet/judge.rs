@@ -1,5 +1,6 @@
-//! What a fleet may answer, given what was written. Whatever was over before the instant that an answer claims to be exact as of must be
-//! in it; whatever was sent after it came cannot be; what lies between may be, but wholly.
+//! What a fleet may answer, given what was written. Whatever was over before the instant that an
+//! answer claims to be exact as of must be in it; whatever was sent after it came cannot be; what
+//! lies between may be, but wholly.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,7 +11,8 @@ use jiff::civil::Date;
 
 use crate::history::{Answer, CLOCK_MS, Fate, History, Loss, Shown, Write};
 
-/// After a replica has shown that it knows of a new history, how long it may still hold something of the old one.
+/// After a replica has shown that it knows of a new history, how long it may still hold something
+/// of the old one.
 const GRACE_MS: i64 = 2_000;
 
 /// What must not be.
@@ -49,7 +51,12 @@ impl fmt::Display for Complaint {
 
 /// Everything that is wrong with a history; empty if nothing is.
 pub fn judge(history: &History) -> Vec<Complaint> {
-    let lanes: Vec<Lane> = history.writes.iter().enumerate().map(|(at, writes)| Lane::new(at, writes, history.loss.as_ref())).collect();
+    let lanes: Vec<Lane> = history
+        .writes
+        .iter()
+        .enumerate()
+        .map(|(at, writes)| Lane::new(at, writes, history.loss.as_ref()))
+        .collect();
     let mut judge = Judge { history, lanes, knows: BTreeMap::new(), complaints: Vec::new() };
     judge.learn_who_knows_of_the_loss();
     for answer in &history.answers {
@@ -64,7 +71,8 @@ pub fn judge(history: &History) -> Vec<Complaint> {
 /// A lane's log, arranged for questions.
 struct Lane<'a> {
     writes: &'a [Write],
-    /// Acknowledged before the loss, if there was one: over when, and which, both rising. And the same since.
+    /// Acknowledged before the loss, if there was one: over when, and which, both rising. And the
+    /// same since.
     before: Vec<(i64, i64)>,
     since: Vec<(i64, i64)>,
     /// What the new history began with.
@@ -86,11 +94,17 @@ impl<'a> Lane<'a> {
                 lost: BTreeSet::new(),
             };
         };
-        let before: Vec<_> = acknowledged().filter(|write| write.over_ms <= loss.at_ms).map(pair).collect();
-        // One that was under way at the loss may have been committed to either history: nothing is certain of it.
+        let before: Vec<_> =
+            acknowledged().filter(|write| write.over_ms <= loss.at_ms).map(pair).collect();
+        // One that was under way at the loss may have been committed to either history: nothing is
+        // certain of it.
         let since = acknowledged().filter(|write| write.sent_ms > loss.at_ms).map(pair).collect();
         let survived = loss.survived[at].clone();
-        let lost = before.iter().map(|(_, number)| *number).filter(|number| !survived.contains(number)).collect();
+        let lost = before
+            .iter()
+            .map(|(_, number)| *number)
+            .filter(|number| !survived.contains(number))
+            .collect();
         Lane { writes, before, since, survived, lost }
     }
 
@@ -102,11 +116,16 @@ impl<'a> Lane<'a> {
             (acknowledged[..count].last().map_or(0, |(_, number)| *number), count as i64)
         };
         let (old, since) = (over(&self.before), over(&self.since));
-        let new = (since.0.max(self.survived.last().copied().unwrap_or(0)), since.1 + self.survived.len() as i64);
+        let new = (
+            since.0.max(self.survived.last().copied().unwrap_or(0)),
+            since.1 + self.survived.len() as i64,
+        );
         match loss {
             Some(loss) if exact_ms >= loss.at_ms => new,
             // The claim is rounded: it may be one of either history.
-            Some(loss) if answer.answered_ms - 1000 * answer.age_seconds >= loss.at_ms => (old.0.min(new.0), old.1.min(new.1)),
+            Some(loss) if answer.answered_ms - 1000 * answer.age_seconds >= loss.at_ms => {
+                (old.0.min(new.0), old.1.min(new.1))
+            }
             _ => old,
         }
     }
@@ -138,16 +157,21 @@ impl Judge<'_> {
     /// A replica that claims exactness as of an instant of the new history has looked at it.
     fn learn_who_knows_of_the_loss(&mut self) {
         let Some(loss) = &self.history.loss else { return };
-        for answer in self.history.answers.iter().filter(|answer| answer.claims_ms() >= loss.at_ms) {
+        for answer in self.history.answers.iter().filter(|answer| answer.claims_ms() >= loss.at_ms)
+        {
             let known_ms = self.knows.entry(answer.replica).or_insert(i64::MAX);
             *known_ms = (*known_ms).min(answer.answered_ms);
         }
     }
 
-    /// Whether the answer is certainly of the history after the loss, or certainly of that before it.
+    /// Whether the answer is certainly of the history after the loss, or certainly of that before
+    /// it.
     fn is_new(&self, answer: &Answer) -> Option<bool> {
         let Some(loss) = &self.history.loss else { return Some(true) };
-        let known = self.knows.get(&answer.replica).is_some_and(|known_ms| answer.asked_ms > known_ms + GRACE_MS);
+        let known = self
+            .knows
+            .get(&answer.replica)
+            .is_some_and(|known_ms| answer.asked_ms > known_ms + GRACE_MS);
         match answer {
             _ if known || answer.claims_ms() >= loss.at_ms => Some(true),
             _ if answer.answered_ms < loss.at_ms => Some(false),
@@ -156,10 +180,17 @@ impl Judge<'_> {
     }
 
     fn answer(&mut self, answer: &Answer) {
-        // What was exact within the bound when the reader asked may be older by the time that the answer took.
+        // What was exact within the bound when the reader asked may be older by the time that the
+        // answer took.
         let latest_ms = answer.answered_ms - 1000 * answer.age_seconds;
-        if let Some(bound) = answer.bound_seconds.filter(|bound| latest_ms + CLOCK_MS < answer.asked_ms - 1000 * bound) {
-            self.complain(Fault::TooOld, format!("max-age={bound} was asked for: {}", told(answer)));
+        if let Some(bound) = answer
+            .bound_seconds
+            .filter(|bound| latest_ms + CLOCK_MS < answer.asked_ms - 1000 * bound)
+        {
+            self.complain(
+                Fault::TooOld,
+                format!("max-age={bound} was asked for: {}", told(answer)),
+            );
         }
         for shown in &answer.shown {
             if let Some((fault, why)) = self.explain(answer, shown) {
@@ -173,7 +204,10 @@ impl Judge<'_> {
         let lane = &self.lanes[shown.lane];
         let [number, other] = shown.stocks;
         if number != other {
-            return Some((Fault::Unwritten, format!("{number} and {other} are written in one transaction")));
+            return Some((
+                Fault::Unwritten,
+                format!("{number} and {other} are written in one transaction"),
+            ));
         }
         let write = lane.get(number);
         if number != 0 && write.is_none_or(|write| write.sent_ms > answer.answered_ms) {
@@ -184,18 +218,30 @@ impl Judge<'_> {
         }
         let (requests, possible) = (shown.requests, lane.possible(answer.answered_ms));
         if requests > possible {
-            return Some((Fault::Unwritten, format!("{requests} requests where at most {possible} were made")));
+            return Some((
+                Fault::Unwritten,
+                format!("{requests} requests where at most {possible} were made"),
+            ));
         }
         let (newest, count) = lane.due(answer, self.history.loss.as_ref());
         if number < newest || requests < count {
             let over_ms = lane.get(newest).map_or(0, |write| write.over_ms);
-            let (late_ms, why) = (answer.claims_ms() - over_ms, "was over before the instant that it claims to be exact as of");
+            let (late_ms, why) = (
+                answer.claims_ms() - over_ms,
+                "was over before the instant that it claims to be exact as of",
+            );
             return Some((
                 Fault::Stale,
-                format!("{number} ({requests} in all) where {newest} ({count} in all) {why}, by {late_ms} ms or more"),
+                format!(
+                    "{number} ({requests} in all) where {newest} ({count} in all) {why}, by \
+                     {late_ms} ms or more"
+                ),
             ));
         }
-        if lane.lost.contains(&number) && self.is_new(answer) == Some(true) && self.history.loss.is_some() {
+        if lane.lost.contains(&number)
+            && self.is_new(answer) == Some(true)
+            && self.history.loss.is_some()
+        {
             return Some((Fault::Resurrected, format!("{number} was lost")));
         }
         None
@@ -208,10 +254,14 @@ impl Judge<'_> {
         in_order.sort_by_key(|answer| answer.asked_ms);
         for answer in in_order {
             if let Some(least) = answer.min_version.filter(|least| answer.version < *least) {
-                self.complain(Fault::WentBack, format!("min_version={least} was asked for: {}", told(answer)));
+                self.complain(
+                    Fault::WentBack,
+                    format!("min_version={least} was asked for: {}", told(answer)),
+                );
             }
             let Some(session) = answer.session else { continue };
-            let (version, answered_ms) = seen.entry((session, answer.facility, answer.date)).or_insert((0, i64::MIN));
+            let (version, answered_ms) =
+                seen.entry((session, answer.facility, answer.date)).or_insert((0, i64::MIN));
             if answer.version < *version && *answered_ms <= answer.asked_ms {
                 let text = format!("the reader had seen version {version}: {}", told(answer));
                 self.complaints.push(Complaint { fault: Fault::WentBack, text });
@@ -228,7 +278,9 @@ impl Judge<'_> {
         let mut found = Vec::new();
         for answer in &self.history.answers {
             let Some(new) = self.is_new(answer) else { continue };
-            let (body, first) = bodies.entry((new, answer.facility, answer.date, answer.version)).or_insert((answer.body, answer));
+            let (body, first) = bodies
+                .entry((new, answer.facility, answer.date, answer.version))
+                .or_insert((answer.body, answer));
             if *body != answer.body {
                 found.push(format!("{}, and {}", told(first), told(answer)));
             }
@@ -236,7 +288,8 @@ impl Judge<'_> {
         found.into_iter().for_each(|text| self.complain(Fault::TwoBodies, text));
     }
 
-    /// In the end every acknowledged write is there, no refused one is, and the figures say what the table holds.
+    /// In the end every acknowledged write is there, no refused one is, and the figures say what
+    /// the table holds.
     fn end(&mut self) {
         for at in 0..self.lanes.len() {
             let (lane, stored) = (&self.lanes[at], &self.history.stored[at]);
@@ -244,17 +297,26 @@ impl Judge<'_> {
             for write in lane.writes {
                 let (there, number) = (stored.contains(&write.number), write.number);
                 let is_lost = lane.lost.contains(&number);
-                let in_two_minds = self.history.loss.as_ref().is_some_and(|loss| write.sent_ms <= loss.at_ms && write.over_ms > loss.at_ms);
+                let in_two_minds =
+                    self.history.loss.as_ref().is_some_and(|loss| {
+                        write.sent_ms <= loss.at_ms && write.over_ms > loss.at_ms
+                    });
                 match write.fate {
                     Fate::Acknowledged if !there && !is_lost && !in_two_minds => {
                         wrong.push(format!("{number} was acknowledged and is gone"))
                     }
-                    Fate::Acknowledged if there && is_lost => wrong.push(format!("{number} was lost and came back")),
-                    Fate::Refused if there => wrong.push(format!("{number} was refused and is there")),
+                    Fate::Acknowledged if there && is_lost => {
+                        wrong.push(format!("{number} was lost and came back"))
+                    }
+                    Fate::Refused if there => {
+                        wrong.push(format!("{number} was refused and is there"))
+                    }
                     _ => {}
                 }
             }
-            wrong.into_iter().for_each(|what| self.complain(Fault::Broken, format!("lane {at}: {what}")));
+            wrong
+                .into_iter()
+                .for_each(|what| self.complain(Fault::Broken, format!("lane {at}: {what}")));
             self.final_figures(at);
         }
     }
@@ -262,27 +324,53 @@ impl Judge<'_> {
     fn final_figures(&mut self, at: usize) {
         let stored = &self.history.stored[at];
         let want = (stored.last().copied().unwrap_or(0), stored.len() as i64);
-        let last = self.history.answers.iter().filter(|answer| answer.claims_ms() >= self.history.ended_ms);
-        let shown: Vec<_> =
-            last.flat_map(|answer| answer.shown.iter().filter(|shown| shown.lane == at).map(move |s| (answer, *s))).collect();
+        let last = self
+            .history
+            .answers
+            .iter()
+            .filter(|answer| answer.claims_ms() >= self.history.ended_ms);
+        let shown: Vec<_> = last
+            .flat_map(|answer| {
+                answer.shown.iter().filter(|shown| shown.lane == at).map(move |s| (answer, *s))
+            })
+            .collect();
         if shown.is_empty() {
             self.complain(Fault::WrongEnd, format!("lane {at}: no answer is exact as of the end"));
         }
         for (answer, shown) in shown {
             if (shown.stocks[0], shown.requests) != want {
                 let (newest, count) = want;
-                self.complain(Fault::WrongEnd, format!("lane {at}: the table holds {count}, the newest {newest}: {}", told(answer)));
+                self.complain(
+                    Fault::WrongEnd,
+                    format!(
+                        "lane {at}: the table holds {count}, the newest {newest}: {}",
+                        told(answer)
+                    ),
+                );
             }
         }
     }
 }
 
 fn told(answer: &Answer) -> String {
-    let Answer { replica, facility, date, asked_ms, answered_ms, age_seconds, version, source, shown, .. } = answer;
+    let Answer {
+        replica,
+        facility,
+        date,
+        asked_ms,
+        answered_ms,
+        age_seconds,
+        version,
+        source,
+        shown,
+        ..
+    } = answer;
     let took_ms = answered_ms - asked_ms;
-    let figures: Vec<_> = shown.iter().map(|shown| (shown.lane, shown.stocks, shown.requests)).collect();
+    let figures: Vec<_> =
+        shown.iter().map(|shown| (shown.lane, shown.stocks, shown.requests)).collect();
     format!(
-        "replica {replica}, asked at {asked_ms} and answered within {took_ms} ms, shows version {version} of facility {facility} on {date} \
-         with Age {age_seconds} from {source:?}: {figures:?}"
+        "replica {replica}, asked at {asked_ms} and answered within {took_ms} ms, shows version \
+         {version} of facility {facility} on {date} with Age {age_seconds} from {source:?}: \
+         {figures:?}"
     )
 }

@@ -1,4 +1,5 @@
-//! The judge is judged: a small fleet of our own making, whose log is right as long as its rules hold, and wrong with each of them broken.
+//! The judge is judged: a small fleet of our own making, whose log is right as long as its rules
+//! hold, and wrong with each of them broken.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,8 @@ const LANES: usize = 4;
 const REPLICAS: usize = 3;
 const STEPS: usize = 600;
 const SEEDS: u64 = 60;
-/// Only the first facility is written to for so long after a loss: what is held of the others is not corrected by chance.
+/// Only the first facility is written to for so long after a loss: what is held of the others is
+/// not corrected by chance.
 const QUIET_MS: i64 = 8_000;
 
 /// A rule of the protocol, or of a database, to be broken.
@@ -64,7 +66,8 @@ struct World {
     now_ms: i64,
     table: Vec<Row>,
     replicas: Vec<Replica>,
-    /// The greatest version that the one reader of each replica saw of each facility, who passes it on.
+    /// The greatest version that the one reader of each replica saw of each facility, who passes
+    /// it on.
     known: Vec<Vec<i64>>,
     session: usize,
     backup: Vec<Row>,
@@ -76,7 +79,10 @@ impl World {
     fn new(seed: u64, broken: Option<Rule>) -> World {
         let row = |facility: usize| {
             let lanes = (0..LANES).filter(|lane| lane % FACILITIES == facility);
-            Row { lanes: lanes.map(|lane| Shown { lane, stocks: [0, 0], requests: 0 }).collect(), ..Row::default() }
+            Row {
+                lanes: lanes.map(|lane| Shown { lane, stocks: [0, 0], requests: 0 }).collect(),
+                ..Row::default()
+            }
         };
         let rows: Vec<Row> = (0..FACILITIES).map(row).collect();
         let replica = || Replica { rows: rows.clone(), ..Replica::default() };
@@ -90,7 +96,11 @@ impl World {
             known: vec![vec![0; FACILITIES]; REPLICAS],
             session: 0,
             saved: vec![BTreeSet::new(); LANES],
-            history: History { writes: vec![vec![]; LANES], stored: vec![BTreeSet::new(); LANES], ..History::default() },
+            history: History {
+                writes: vec![vec![]; LANES],
+                stored: vec![BTreeSet::new(); LANES],
+                ..History::default()
+            },
         }
     }
 
@@ -219,8 +229,13 @@ impl World {
             row => (row.clone(), row.as_of_ms.max(replica.watermark_ms)),
         };
         let age_seconds = (self.now_ms - exact_ms).max(0) / 1000;
-        let within = if self.breaks(Rule::AnswerWithinTheBound) { age_seconds - 1 } else { age_seconds };
-        let body = if self.breaks(Rule::OneBodyAVersion) { self.rng.next_u64() } else { row.version as u64 };
+        let within =
+            if self.breaks(Rule::AnswerWithinTheBound) { age_seconds - 1 } else { age_seconds };
+        let body = if self.breaks(Rule::OneBodyAVersion) {
+            self.rng.next_u64()
+        } else {
+            row.version as u64
+        };
         self.history.answers.push(Answer {
             session: knows.then_some(self.session + at),
             replica: at,
@@ -281,7 +296,10 @@ fn change(row: &mut Row, lane: usize, number: i64) {
 }
 
 fn faults(seed: u64, broken: Option<Rule>, loses: bool) -> BTreeSet<Fault> {
-    judge(&World::new(seed, broken).run(loses)).into_iter().map(|complaint| complaint.fault).collect()
+    judge(&World::new(seed, broken).run(loses))
+        .into_iter()
+        .map(|complaint| complaint.fault)
+        .collect()
 }
 
 #[test]
@@ -309,14 +327,23 @@ fn every_broken_rule_is_found() {
         (Rule::AnswerWithinTheBound, Fault::TooOld),
     ];
     for (rule, fault) in rules {
-        let found = (0..SEEDS).filter(|seed| faults(*seed, Some(rule), false).contains(&fault)).count() as u64;
-        assert!(found > SEEDS / 2, "{rule:?} is broken, and {fault:?} is found in only {found} of {SEEDS} histories");
+        let found = (0..SEEDS)
+            .filter(|seed| faults(*seed, Some(rule), false).contains(&fault))
+            .count() as u64;
+        assert!(
+            found > SEEDS / 2,
+            "{rule:?} is broken, and {fault:?} is found in only {found} of {SEEDS} histories"
+        );
     }
 }
 
 #[test]
 fn a_cache_that_survives_its_database_is_found() {
-    let found = (0..SEEDS).filter(|seed| faults(*seed, Some(Rule::ForgetTheOldHistory), true).contains(&Fault::Resurrected)).count() as u64;
+    let found = (0..SEEDS)
+        .filter(|seed| {
+            faults(*seed, Some(Rule::ForgetTheOldHistory), true).contains(&Fault::Resurrected)
+        })
+        .count() as u64;
     assert!(found > SEEDS / 2, "in {found} of {SEEDS} histories");
 }
 
@@ -324,13 +351,17 @@ fn a_cache_that_survives_its_database_is_found() {
 fn a_history_whose_end_nobody_saw_is_not_passed() {
     let mut history = World::new(1, None).run(false);
     history.ended_ms += 60_000;
-    assert_eq!(judge(&history).into_iter().map(|complaint| complaint.fault).collect::<BTreeSet<_>>(), BTreeSet::from([Fault::WrongEnd]));
+    assert_eq!(
+        judge(&history).into_iter().map(|complaint| complaint.fault).collect::<BTreeSet<_>>(),
+        BTreeSet::from([Fault::WrongEnd])
+    );
 }
 
 #[test]
 fn final_figures_are_held_against_the_table() {
     let mut history = World::new(2, None).run(false);
-    let lane = (0..LANES).find(|lane| !history.stored[*lane].is_empty()).expect("something was written");
+    let lane =
+        (0..LANES).find(|lane| !history.stored[*lane].is_empty()).expect("something was written");
     let unknown = *history.stored[lane].first().expect("it is not empty");
     history.writes[lane][unknown as usize - 1].fate = Fate::Unknown;
     history.stored[lane].remove(&unknown);

@@ -1,4 +1,5 @@
-//! The load on a fleet, and the record of it: writers who keep to their lanes, readers with all kinds of wishes.
+//! The load on a fleet, and the record of it: writers who keep to their lanes, readers with all
+//! kinds of requests.
 
 use std::{
     collections::BTreeSet,
@@ -126,14 +127,18 @@ impl Load {
     #[track_caller]
     pub fn flows(&self, more: usize) -> impl Future<Output = ()> {
         let until = self.shared.progress.load(Ordering::Relaxed) + more;
-        wait_until("the load flows", async move || self.shared.progress.load(Ordering::Relaxed) >= until)
+        wait_until("the load flows", async move || {
+            self.shared.progress.load(Ordering::Relaxed) >= until
+        })
     }
 
     /// Lets it flow for that long.
     #[track_caller]
     pub fn flows_for(&self, time: Duration) -> impl Future<Output = ()> {
         let started = Instant::now();
-        wait_until_within(time + PATIENCE, "time has passed", async move || started.elapsed() >= time)
+        wait_until_within(time + PATIENCE, "time has passed", async move || {
+            started.elapsed() >= time
+        })
     }
 
     /// What readers knew of versions counts no longer.
@@ -150,7 +155,11 @@ impl Load {
     pub async fn end(mut self) -> History {
         self.shared.stop.store(true, Ordering::Release);
         let lanes = FACILITIES * LANES.len();
-        let mut history = History { writes: vec![vec![]; lanes], stored: vec![BTreeSet::new(); lanes], ..History::default() };
+        let mut history = History {
+            writes: vec![vec![]; lanes],
+            stored: vec![BTreeSet::new(); lanes],
+            ..History::default()
+        };
         while let Some(record) = self.tasks.join_next().await {
             let record = record.expect("whoever writes or reads says himself what was wrong");
             history.answers.extend(record.answers);
@@ -165,7 +174,11 @@ impl Load {
 
 /// A client of a writer or reader.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(HUNG).build().expect("an HTTP client needs nothing")
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(HUNG)
+        .build()
+        .expect("an HTTP client needs nothing")
 }
 
 /// Says what went wrong with a request that nobody answered; one that hangs is a fault.

@@ -1,5 +1,6 @@
-//! The database goes on with less than it had acknowledged: its history ends, and another begins. What is lost is lost; nothing that any
-//! replica or tier still holds of it may be shown once the new history is known.
+//! The database goes on with less than it had acknowledged: its history ends, and another begins.
+//! What is lost is lost; nothing that any replica or tier still holds of it may be shown once the
+//! new history is known.
 
 use std::time::Instant;
 

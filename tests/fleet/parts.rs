@@ -1,4 +1,5 @@
-//! The parts of a fleet: replicas of the real binary, each with a network of its own before the database and before Redis.
+//! The parts of a fleet: replicas of the real binary, each with a network of its own before the
+//! database and before Redis.
 
 use std::{
     net::SocketAddr,
@@ -30,7 +31,8 @@ pub const FORGETFUL: usize = 2;
 
 /// How soon a fleet is to be back to normal after what it depends on.
 const BACK: Duration = Duration::from_secs(2);
-/// When it must be on any machine, however busy that is with three replicas, a load and all they depend on.
+/// When it must be on any machine, however busy that is with three replicas, a load and all they
+/// depend on.
 const BACK_AT_LAST: Duration = Duration::from_secs(10);
 
 /// One scenario at a time: a fleet keeps the whole machine busy.
@@ -45,12 +47,12 @@ pub struct Fleet {
     /// The way of plain SQL to the database.
     outside: Proxy,
     pub redis: Redis,
-    nearby: Option<Nearby>,
+    standby: Option<StandbyReads>,
     _turn: MutexGuard<'static, ()>,
 }
 
 /// The read replica of all of them: a standby, and the way to it.
-struct Nearby {
+struct StandbyReads {
     server: Postgres,
     network: Proxy,
 }
@@ -90,27 +92,44 @@ impl Places {
 }
 
 impl Fleet {
-    /// So many replicas with a Redis on a fresh database of that server, which `adjust` may launch otherwise. Where it has a standby they
-    /// may read from that.
-    pub async fn start(count: usize, postgres: &Postgres, standby: Option<Postgres>, adjust: impl Fn(usize, Launch) -> Launch) -> Fleet {
+    /// So many replicas with a Redis on a fresh database of that server, which `adjust` may launch
+    /// otherwise. Where it has a standby they may read from that.
+    pub async fn start(
+        count: usize,
+        postgres: &Postgres,
+        standby: Option<Postgres>,
+        adjust: impl Fn(usize, Launch) -> Launch,
+    ) -> Fleet {
         let turn = TURN.lock().await;
         let primary = postgres.fresh_database().await;
         let outside = Proxy::to(socket(&primary));
-        let nearby = standby.map(|server| Nearby { network: Proxy::to(socket(server.url())), server });
-        let read_url = nearby.as_ref().map_or("off".to_owned(), |nearby| through(&primary, &nearby.network));
+        let standby =
+            standby.map(|server| StandbyReads { network: Proxy::to(socket(server.url())), server });
+        let read_url = standby
+            .as_ref()
+            .map_or("off".to_owned(), |standby| through(&primary, &standby.network));
         let redis = Redis::start();
         let mut replicas = Vec::new();
         for at in 0..count {
             let ways = (Proxy::to(socket(&primary)), Proxy::to(socket(redis.url())));
-            let mut launch = Service::on(through(&primary, &ways.0)).env("REDIS_URL", through(redis.url(), &ways.1));
+            let mut launch = Service::on(through(&primary, &ways.0))
+                .env("REDIS_URL", through(redis.url(), &ways.1));
             // Often enough to fall into every fault.
-            launch = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "*/5 * * * * *").env("DATABASE_READ_URL", &read_url);
+            launch = launch
+                .env("FACILITY_SUMMARY__REBUILD__CRON", "*/5 * * * * *")
+                .env("DATABASE_READ_URL", &read_url);
             if at == FORGETFUL {
                 launch = launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
             }
             let launch = adjust(at, launch);
             let service = Some(launch.clone().start().await);
-            replicas.push(Replica { remembers: at != FORGETFUL, service, launch, database: ways.0, redis: ways.1 });
+            replicas.push(Replica {
+                remembers: at != FORGETFUL,
+                service,
+                launch,
+                database: ways.0,
+                redis: ways.1,
+            });
         }
         let mut sites = Vec::new();
         for _ in 0..=FACILITIES {
@@ -118,15 +137,17 @@ impl Fleet {
         }
         for replica in &replicas {
             wait_until("each replica knows all facilities", async || {
-                let answer = replica.service().get("/v1/facilities").await.text().await.expect("it is text");
+                let answer =
+                    replica.service().get("/v1/facilities").await.text().await.expect("it is text");
                 sites.iter().all(|site| answer.contains(&site.facility.to_string()))
             })
             .await;
         }
         let probed = sites.pop().expect("one more was made");
-        let addresses = replicas.iter().map(|replica| RwLock::new(Some(replica.service().address))).collect();
+        let addresses =
+            replicas.iter().map(|replica| RwLock::new(Some(replica.service().address))).collect();
         let places = Arc::new(Places { addresses, primary: through(&primary, &outside), sites });
-        Fleet { replicas, places, probed, outside, redis, nearby, _turn: turn }
+        Fleet { replicas, places, probed, outside, redis, standby, _turn: turn }
     }
 
     /// Kills a replica: nothing is finished, nothing is said.
@@ -155,7 +176,8 @@ impl Fleet {
         self.ways().for_each(Proxy::refuse);
     }
 
-    /// The database vanishes without a word: connections of the replicas stay open, and nothing comes back over them, ever.
+    /// The database vanishes without a word: connections of the replicas stay open, and nothing
+    /// comes back over them, ever.
     pub fn loses_its_database_in_silence(&self) {
         self.outside.refuse();
         self.replicas.iter().for_each(|replica| replica.database.swallow());
@@ -174,7 +196,7 @@ impl Fleet {
 
     /// The standby that the replicas may read from.
     pub fn standby(&self) -> &Postgres {
-        &self.nearby.as_ref().expect("the fleet was started with a standby").server
+        &self.standby.as_ref().expect("the fleet was started with a standby").server
     }
 
     fn ways(&self) -> impl Iterator<Item = &Proxy> {
@@ -188,8 +210,9 @@ impl Fleet {
         format!("{cluster}/{database}")
     }
 
-    /// Waits until the whole fleet is back to normal: each replica is ready, takes writes, and answers with figures at most two seconds
-    /// old, from memory if it has one. Says how long that took since its dependency was back, and fails where it takes longer than
+    /// Waits until the whole fleet is back to normal: each replica is ready, takes writes, and
+    /// answers with figures at most two seconds old, from memory if it has one. Says how long
+    /// that took since its dependency was back, and fails where it takes longer than
     /// [`BACK_AT_LAST`].
     #[track_caller]
     pub fn is_back(&self, what: &str, since: Instant) -> impl Future<Output = Duration> {
@@ -205,7 +228,11 @@ impl Fleet {
         async move {
             waiting.await;
             let took = since.elapsed();
-            eprintln!("{what}: back to normal after {} ms; {} are meant", took.as_millis(), BACK.as_millis());
+            eprintln!(
+                "{what}: back to normal after {} ms; {} are meant",
+                took.as_millis(),
+                BACK.as_millis()
+            );
             took
         }
     }
@@ -225,7 +252,11 @@ impl Replica {
         let answer = self.service().get("/health/ready").await;
         assert_eq!(answer.status(), 200, "a replica that serves says that it does not");
         let body: Value = answer.json().await.expect("it is JSON");
-        let down = body["dependencies"].as_array().expect("it names them").iter().filter(|dependency| dependency["state"] == "down");
+        let down = body["dependencies"]
+            .as_array()
+            .expect("it names them")
+            .iter()
+            .filter(|dependency| dependency["state"] == "down");
         let name = |value: &Value| value.as_str().expect("it has a name").to_owned();
         (name(&body["status"]), down.map(|dependency| name(&dependency["name"])).collect())
     }
@@ -233,9 +264,16 @@ impl Replica {
     /// The sum of a counter over its labels.
     pub async fn counted(&self, counter: &str) -> f64 {
         let metrics = self.service().get("/metrics").await.text().await.expect("it is text");
-        let of_it = |line: &&str| line.strip_prefix(counter).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
-        metrics.lines().filter(of_it).map(|line| value(line).unwrap_or_else(|| panic!("not a sample: {line}"))).sum()
+        let of_it = |line: &&str| {
+            line.strip_prefix(counter).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        let value =
+            |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
+        metrics
+            .lines()
+            .filter(of_it)
+            .map(|line| value(line).unwrap_or_else(|| panic!("not a sample: {line}")))
+            .sum()
     }
 
     async fn is_well(&self, site: &Site) -> bool {
@@ -244,17 +282,31 @@ impl Replica {
             return false;
         }
         let request = site.request(uuid::Uuid::new_v4(), jiff::Timestamp::now());
-        let posted = service.request(reqwest::Method::POST, "/v1/events").json(&request).timeout(Duration::from_secs(5)).send().await;
+        let posted = service
+            .request(reqwest::Method::POST, "/v1/events")
+            .json(&request)
+            .timeout(Duration::from_secs(5))
+            .send()
+            .await;
         if !posted.is_ok_and(|answer| answer.status() == 200) {
             return false;
         }
         let path = format!("/v1/facilities/{}/summaries/today", site.facility);
-        let read = || service.request(reqwest::Method::GET, &path).header("cache-control", "max-age=2").send();
+        let read = || {
+            service.request(reqwest::Method::GET, &path).header("cache-control", "max-age=2").send()
+        };
         // Where the write went to memory by itself, the first finds it there.
         for _ in 0..2 {
             let Ok(answer) = read().await else { return false };
-            let from = answer.headers().get("cache-status").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-            if answer.status() == 200 && (from == "facility-summary; hit; detail=memory" || !self.remembers) {
+            let from = answer
+                .headers()
+                .get("cache-status")
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned();
+            if answer.status() == 200
+                && (from == "facility-summary; hit; detail=memory" || !self.remembers)
+            {
                 return true;
             }
         }
@@ -266,7 +318,8 @@ impl Replica {
 pub fn socket(url: &str) -> SocketAddr {
     let (_, rest) = url.split_once("://").expect("it is a URL");
     let host = rest.split('/').next().and_then(|authority| authority.rsplit('@').next());
-    host.and_then(|host| host.parse().ok()).unwrap_or_else(|| panic!("{url} names no address and port"))
+    host.and_then(|host| host.parse().ok())
+        .unwrap_or_else(|| panic!("{url} names no address and port"))
 }
 
 /// The same URL, by way of a proxy.

@@ -64,10 +64,14 @@ async fn connections_are_cut_in_mid_statement() {
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
-/// Every now and then, when all statements have succeeded: as on a disk that has no room for the commit.
-const REFUSES_COMMITS: &str = "CREATE FUNCTION refuse_some() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN IF random() < 0.15 THEN RAISE EXCEPTION 'no room for this commit' USING ERRCODE = 'disk_full'; END IF; RETURN NULL; END $$;
-    CREATE CONSTRAINT TRIGGER refuse_some AFTER INSERT ON blood_requests DEFERRABLE INITIALLY DEFERRED
+/// Every now and then, when all statements have succeeded: as on a disk that has no room for the
+/// commit.
+const REFUSES_COMMITS: &str = "CREATE FUNCTION refuse_some() RETURNS trigger LANGUAGE plpgsql AS \
+                               $$
+    BEGIN IF random() < 0.15 THEN RAISE EXCEPTION 'no room for this commit' USING ERRCODE = \
+                               'disk_full'; END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER refuse_some AFTER INSERT ON blood_requests DEFERRABLE INITIALLY \
+                               DEFERRED
     FOR EACH ROW EXECUTE FUNCTION refuse_some()";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,7 +90,10 @@ async fn postgres_is_slow_for_a_while() {
     let postgres = Postgres::start(&[]);
     let (mut fleet, load) = fleet(&postgres).await;
     for delay_ms in [20, 100] {
-        fleet.replicas.iter().for_each(|replica| replica.database.delay(Duration::from_millis(delay_ms)));
+        fleet
+            .replicas
+            .iter()
+            .for_each(|replica| replica.database.delay(Duration::from_millis(delay_ms)));
         load.flows_for(A_WHILE).await;
     }
     // It learns the database's time from slow answers alone.
@@ -105,7 +112,12 @@ pub async fn waits_for_its_standby(primary: &Postgres) {
     plain_sql::execute(primary.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
     plain_sql::execute(primary.url(), "SELECT pg_reload_conf()").await;
     wait_until("the standby is synchronous", async || {
-        plain_sql::number(primary.url(), "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'").await == 1
+        plain_sql::number(
+            primary.url(),
+            "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'",
+        )
+        .await
+            == 1
     })
     .await;
 }
@@ -125,7 +137,8 @@ async fn a_synchronous_standby_takes_over() {
     nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
 }
 
-/// Commits hang, neither acknowledged nor lost, and then the standby that never got them gives their numbers to others.
+/// Commits hang, neither acknowledged nor lost, and then the standby that never got them gives
+/// their numbers to others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_synchronous_standby_that_was_cut_off_takes_over() {
     let primary = Postgres::start(&[]);
@@ -134,8 +147,12 @@ async fn a_synchronous_standby_that_was_cut_off_takes_over() {
     waits_for_its_standby(&primary).await;
     let (fleet, load) = fleet_with(&primary, Some(standby)).await;
     link.refuse();
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'facility-summary'";
-    wait_until("commits of every replica hang", async || plain_sql::number(primary.url(), waiting).await >= 3).await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND \
+                   application_name = 'facility-summary'";
+    wait_until("commits of every replica hang", async || {
+        plain_sql::number(primary.url(), waiting).await >= 3
+    })
+    .await;
     load.flows_for(A_WHILE).await;
     fleet.loses_its_database();
     primary.crash();
@@ -152,19 +169,35 @@ async fn a_transaction_that_nobody_waits_for_is_not_left_open() {
     let postgres = Postgres::start(&[]);
     let url = postgres.fresh_database().await;
     let network = Proxy::to(socket(&url));
-    let settings = DatabaseSettings { url: through(&url, &network), min_connections: 2, max_connections: 2, ..DatabaseSettings::default() };
+    let settings = DatabaseSettings {
+        url: through(&url, &network),
+        min_connections: 2,
+        max_connections: 2,
+        ..DatabaseSettings::default()
+    };
     let store = facility_summary::store::open(&settings).await.expect("the database can be used");
     network.delay(Duration::from_millis(30));
-    let all_are_back =
-        async || wait_until("all connections are back", async || store.connections().iter().all(|(_, pool)| pool.in_use == 0)).await;
+    let all_are_back = async || {
+        wait_until("all connections are back", async || {
+            store.connections().iter().all(|(_, pool)| pool.in_use == 0)
+        })
+        .await
+    };
     // An answer takes 60 ms: one to whether the connection is alive, and one to BEGIN.
     for given_up_ms in (65..125).step_by(10) {
         store.now_ms().await.expect("the database answers");
         all_are_back().await;
-        drop(tokio::time::timeout(Duration::from_millis(given_up_ms), store.begin(Duration::from_secs(1))).await);
+        drop(
+            tokio::time::timeout(
+                Duration::from_millis(given_up_ms),
+                store.begin(Duration::from_secs(1)),
+            )
+            .await,
+        );
     }
     all_are_back().await;
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND state LIKE 'idle in transaction%'";
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' \
+                AND state LIKE 'idle in transaction%'";
     wait_until("none is open", async || plain_sql::number(&url, open).await == 0).await;
     store.close().await;
 }

@@ -17,7 +17,8 @@ use tokio::{
     sync::watch,
 };
 
-/// Forwards TCP connections, unchanged as long as nobody asks for a fault. It lasts as long as the process.
+/// Forwards TCP connections, unchanged as long as nobody asks for a fault. It lasts as long as the
+/// process.
 pub struct Proxy {
     /// Where it listens, always.
     pub address: SocketAddr,
@@ -50,8 +51,15 @@ enum Way {
 
 impl Proxy {
     pub fn to(target: SocketAddr) -> Proxy {
-        let (link, watched) =
-            watch::channel(Link { target, is_open: true, cuts: 0, is_silent: false, silences: 0, delay: Duration::ZERO, width: None });
+        let (link, watched) = watch::channel(Link {
+            target,
+            is_open: true,
+            cuts: 0,
+            is_silent: false,
+            silences: 0,
+            delay: Duration::ZERO,
+            width: None,
+        });
         let tear = Arc::new(AtomicU8::new(0));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be had");
         let address = listener.local_addr().expect("it is bound");
@@ -81,8 +89,9 @@ impl Proxy {
         self.change(|link| link.is_open = false);
     }
 
-    /// Swallows whatever is sent over the connections there are, and over new ones until [`Proxy::lead_to`]. All of them stay open, and
-    /// say nothing any more, ever: as where the other end has lost its power.
+    /// Swallows whatever is sent over the connections there are, and over new ones until
+    /// [`Proxy::lead_to`]. All of them stay open, and say nothing any more, ever: as where the
+    /// other end has lost its power.
     pub fn swallow(&self) {
         self.link.send_modify(|link| (link.is_silent, link.silences) = (true, link.silences + 1));
     }
@@ -134,7 +143,8 @@ impl Proxy {
 /// Carries one connection until an end closes it, or it is cut.
 async fn carry(mut client: TcpStream, mut link: watch::Receiver<Link>, tear: Arc<AtomicU8>) {
     let begun = link.borrow_and_update().clone();
-    // A port that is closed for good could be taken by another; a reset right after the handshake says as much to the client.
+    // A port that is closed for good could be taken by another; a reset right after the handshake
+    // says as much to the client.
     let _ = client.set_zero_linger();
     if !begun.is_open {
         return;
@@ -173,7 +183,8 @@ async fn pump(
             return Ok(());
         }
         let (delay, width) = (link.borrow().delay, link.borrow().width);
-        let passage = width.map_or(Duration::ZERO, |width| Duration::from_secs(count as u64) / width);
+        let passage =
+            width.map_or(Duration::ZERO, |width| Duration::from_secs(count as u64) / width);
         if !(delay + passage).is_zero() {
             tokio::time::sleep(delay + passage).await;
         }
@@ -188,6 +199,11 @@ async fn pump(
 /// A thread of its own: a test that waits for a command without yielding does not stop the network.
 fn network() -> &'static Runtime {
     static NETWORK: OnceLock<Runtime> = OnceLock::new();
-    NETWORK
-        .get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime can be made"))
+    NETWORK.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime can be made")
+    })
 }

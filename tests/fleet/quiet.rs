@@ -1,5 +1,5 @@
-//! Once a fault is over and all is quiet, whoever asks is served: soon after what everybody depends on was away, and at once after a change
-//! of what the figures are about.
+//! Once a fault is over and all is quiet, whoever asks is served: soon after what everybody depends
+//! on was away, and at once after a change of what the figures are about.
 
 use std::{
     sync::{
@@ -23,11 +23,11 @@ use crate::{
     support::{postgres::Postgres, wait_until},
 };
 
-/// Between two requests of a client.
+/// ReplicaLink two requests of a client.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How long after a fault requests may still be refused: one in a second asks whether the database is there again, and for two seconds
-/// nobody asks for a lock that could not be had.
+/// How long after a fault requests may still be refused: one in a second asks whether the database
+/// is there again, and for two seconds nobody asks for a lock that could not be had.
 const SOON: Duration = Duration::from_secs(3);
 
 /// Answers that each client is to have after that.
@@ -45,7 +45,15 @@ enum Asks {
     Unknown,
 }
 
-const ALL: [Asks; 7] = [Asks::Event, Asks::Default, Asks::NoCache, Asks::MaxAge, Asks::PastDay, Asks::OwnWrite, Asks::Unknown];
+const ALL: [Asks; 7] = [
+    Asks::Event,
+    Asks::Default,
+    Asks::NoCache,
+    Asks::MaxAge,
+    Asks::PastDay,
+    Asks::OwnWrite,
+    Asks::Unknown,
+];
 
 /// A request that was not served.
 #[derive(Debug)]
@@ -75,8 +83,14 @@ struct Shared {
 
 impl Clients {
     fn start(fleet: &Fleet) -> Clients {
-        let answers = (0..fleet.replicas.len() * ALL.len()).map(|_| AtomicUsize::default()).collect();
-        let shared = Arc::new(Shared { places: fleet.places.clone(), stop: AtomicBool::default(), version: AtomicI64::default(), answers });
+        let answers =
+            (0..fleet.replicas.len() * ALL.len()).map(|_| AtomicUsize::default()).collect();
+        let shared = Arc::new(Shared {
+            places: fleet.places.clone(),
+            stop: AtomicBool::default(),
+            version: AtomicI64::default(),
+            answers,
+        });
         let mut tasks = JoinSet::new();
         for at in 0..shared.answers.len() {
             tasks.spawn(go_on(shared.clone(), at));
@@ -87,14 +101,17 @@ impl Clients {
     /// Waits until each of them has had so many more answers of any kind.
     #[track_caller]
     fn go_on(&self) -> impl Future<Output = ()> {
-        let count = |shared: &Shared| shared.answers.iter().map(|answers| answers.load(Ordering::Acquire)).collect::<Vec<_>>();
+        let count = |shared: &Shared| {
+            shared.answers.iter().map(|answers| answers.load(Ordering::Acquire)).collect::<Vec<_>>()
+        };
         let before = count(&self.shared);
         wait_until("each client is answered", async move || {
             count(&self.shared).iter().zip(&before).all(|(now, before)| now - before >= ENOUGH)
         })
     }
 
-    /// Ends them once each had answers after this instant, and asserts that none that was sent after it was refused.
+    /// Ends them once each had answers after this instant, and asserts that none that was sent
+    /// after it was refused.
     async fn are_served_from(self, what: &str, from: Instant) {
         wait_until("the time has come", async || Instant::now() >= from).await;
         self.go_on().await;
@@ -102,7 +119,12 @@ impl Clients {
         let refusals: Vec<Refusal> = self.tasks.join_all().await.into_iter().flatten().collect();
         let late: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.sent >= from).collect();
         eprintln!("{what}: {} requests refused, {} of them too late", refusals.len(), late.len());
-        assert!(late.is_empty(), "{what}: {} were refused: {:#?}", late.len(), &late[..late.len().min(5)]);
+        assert!(
+            late.is_empty(),
+            "{what}: {} were refused: {:#?}",
+            late.len(),
+            &late[..late.len().min(5)]
+        );
     }
 }
 
@@ -114,11 +136,18 @@ async fn go_on(shared: Arc<Shared>, at: usize) -> Vec<Refusal> {
         tokio::time::sleep(PACE).await;
         number += 1;
         let sent = Instant::now();
-        let Ok(answer) = request(&client, &shared, replica, asks, item, number).send().await else { continue };
+        let Ok(answer) = request(&client, &shared, replica, asks, item, number).send().await else {
+            continue;
+        };
         let status = answer.status();
         let body: Value = answer.json().await.unwrap_or_default();
         let own = shared.places.sites[0].facility.to_string();
-        for summary in body["summaries"].as_array().into_iter().flatten().filter(|summary| summary["facility_id"] == own) {
+        for summary in body["summaries"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|summary| summary["facility_id"] == own)
+        {
             shared.version.fetch_max(summary["version"].as_i64().unwrap_or(0), Ordering::AcqRel);
         }
         if status != StatusCode::OK && !(asks == Asks::Unknown && status == StatusCode::NOT_FOUND) {
@@ -130,21 +159,38 @@ async fn go_on(shared: Arc<Shared>, at: usize) -> Vec<Refusal> {
     refusals
 }
 
-fn request(client: &Client, shared: &Shared, replica: usize, asks: Asks, item: Uuid, number: i64) -> RequestBuilder {
+fn request(
+    client: &Client,
+    shared: &Shared,
+    replica: usize,
+    asks: Asks,
+    item: Uuid,
+    number: i64,
+) -> RequestBuilder {
     let address = shared.places.address(replica).expect("it runs");
-    let (written, quiet, past) = (shared.places.sites[0], shared.places.sites[1].facility, shared.places.sites[2].facility);
+    let (written, quiet, past) =
+        (shared.places.sites[0], shared.places.sites[1].facility, shared.places.sites[2].facility);
     let get = |path: String| client.request(Method::GET, format!("http://{address}{path}"));
     let today = |facility: Uuid| format!("/v1/facilities/{facility}/summaries/today");
     match asks {
-        Asks::Event => client.post(format!("http://{address}/v1/events")).json(&written.stock(item, number)),
+        Asks::Event => {
+            client.post(format!("http://{address}/v1/events")).json(&written.stock(item, number))
+        }
         Asks::Default => get(today(quiet)),
         Asks::NoCache => get(today(quiet)).header("cache-control", "no-cache"),
         Asks::MaxAge => get(today(quiet)).header("cache-control", "max-age=1"),
         Asks::PastDay => {
-            let date = (Timestamp::now() - (24 * (2 + number % 300)).hours()).in_tz("UTC").expect("it is a zone").date();
+            let date = (Timestamp::now() - (24 * (2 + number % 300)).hours())
+                .in_tz("UTC")
+                .expect("it is a zone")
+                .date();
             get(format!("/v1/facilities/{past}/summaries/{date}"))
         }
-        Asks::OwnWrite => get(format!("{}?min_version={}", today(written.facility), shared.version.load(Ordering::Acquire))),
+        Asks::OwnWrite => get(format!(
+            "{}?min_version={}",
+            today(written.facility),
+            shared.version.load(Ordering::Acquire)
+        )),
         Asks::Unknown => get(format!("/v1/facilities/{}", Uuid::new_v4())),
     }
 }
@@ -163,7 +209,8 @@ async fn soon_after_what_everybody_depends_on_was_away_nobody_is_refused() {
     let postgres = Postgres::start(&[]);
     let fleet = fleet_on(&postgres).await;
     let site = fleet.places.sites[1].facility;
-    let mut holder = PgConnection::connect(&fleet.database_on(&postgres)).await.expect("it accepts connections");
+    let mut holder =
+        PgConnection::connect(&fleet.database_on(&postgres)).await.expect("it accepts connections");
     for what in [
         "a lock",
         "Postgres that hung",
@@ -177,8 +224,13 @@ async fn soon_after_what_everybody_depends_on_was_away_nobody_is_refused() {
         clients.go_on().await;
         match what {
             "a lock" => {
-                let lock = format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{site}' FOR UPDATE");
-                sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut holder).await.expect("it can be locked");
+                let lock = format!(
+                    "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{site}' FOR UPDATE"
+                );
+                sqlx::raw_sql(AssertSqlSafe(lock))
+                    .execute(&mut holder)
+                    .await
+                    .expect("it can be locked");
                 lasts().await;
                 sqlx::raw_sql("COMMIT").execute(&mut holder).await.expect("it is given back");
             }
@@ -222,21 +274,40 @@ async fn a_change_of_zone_or_of_a_banks_facility_refuses_nobody() {
     let postgres = Postgres::start(&[]);
     let fleet = fleet_on(&postgres).await;
     let [written, quiet] = [fleet.places.sites[0], fleet.places.sites[1]];
-    let mut sql = PgConnection::connect(&fleet.places.primary).await.expect("it accepts connections");
+    let mut sql =
+        PgConnection::connect(&fleet.places.primary).await.expect("it accepts connections");
     let clients = Clients::start(&fleet);
     clients.go_on().await;
     let begun = Instant::now();
-    for (at, zone) in ["Asia/Kolkata", "America/New_York", "Pacific/Auckland", "Europe/Berlin", "Asia/Tokyo", "UTC"].iter().enumerate() {
+    for (at, zone) in [
+        "Asia/Kolkata",
+        "America/New_York",
+        "Pacific/Auckland",
+        "Europe/Berlin",
+        "Asia/Tokyo",
+        "UTC",
+    ]
+    .iter()
+    .enumerate()
+    {
         let to = [quiet, written][at % 2].facility;
         let change = format!(
-            "UPDATE facilities SET timezone = '{zone}' WHERE id IN ('{}', '{}'); UPDATE blood_banks SET facility_id = '{to}' WHERE id = '{}'",
+            "UPDATE facilities SET timezone = '{zone}' WHERE id IN ('{}', '{}'); UPDATE \
+             blood_banks SET facility_id = '{to}' WHERE id = '{}'",
             written.facility, quiet.facility, written.bank
         );
         sqlx::raw_sql(AssertSqlSafe(change)).execute(&mut sql).await.expect("anybody may write");
         clients.go_on().await;
         for facility in [written.facility, quiet.facility] {
             let body = json!({"name": format!("Site {facility}"), "timezone": "Africa/Nairobi"});
-            assert_eq!(fleet.replicas[at % 3].service().put(&format!("/v1/facilities/{facility}"), &body).await.status(), 200);
+            assert_eq!(
+                fleet.replicas[at % 3]
+                    .service()
+                    .put(&format!("/v1/facilities/{facility}"), &body)
+                    .await
+                    .status(),
+                200
+            );
         }
         clients.go_on().await;
     }

@@ -13,14 +13,16 @@ use crate::{
 
 /// How long it lags, or is away.
 const A_WHILE: Duration = Duration::from_secs(4);
-/// Reads of the table by which it is known to be used; whoever connects makes some transactions, too.
+/// Reads of the table by which it is known to be used; whoever connects makes some transactions,
+/// too.
 const USED: i64 = 100;
 
 /// Waits until the replicas read from their standby.
 #[track_caller]
 fn is_used(fleet: &Fleet) -> impl Future<Output = ()> {
     let (url, mut first) = (fleet.database_on(fleet.standby()), None);
-    let transactions = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+    let transactions =
+        "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
     wait_until("the standby is read from", async move || {
         let count = plain_sql::number(&url, transactions).await;
         count - *first.get_or_insert(count) > USED

@@ -1,4 +1,4 @@
-//! Readers with all kinds of wishes, who keep every answer.
+//! Readers with all kinds of requests, who keep every answer.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -16,12 +16,12 @@ use crate::{
     parts::{FACILITIES, QUIET_FACILITY},
 };
 
-/// Between two reads of a reader.
+/// ReplicaLink two reads of a reader.
 const PACE: Duration = Duration::from_millis(30);
 
 /// What a reader asks for.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wish {
+pub struct FreshnessRequest {
     /// `max-age`, in seconds.
     pub bound: Option<i64>,
     pub min_version: Option<i64>,
@@ -40,11 +40,13 @@ pub async fn of_any_kind(shared: Arc<Shared>, seed: usize) -> Record {
         let bound = [None, None, Some(60), Some(5), Some(2), Some(1)][rng.random_range(0..6)];
         // Those who want it fresh from the source are few.
         let bound = if rng.random_bool(0.02) { Some(0) } else { bound };
-        let wish = Wish { bound, ..Wish::default() };
+        let requested = FreshnessRequest { bound, ..FreshnessRequest::default() };
         if rng.random_bool(0.2) {
-            answers.extend(all(&shared, &client, replica, wish).await);
+            answers.extend(all(&shared, &client, replica, requested).await);
         } else {
-            answers.extend(one(&shared, &client, replica, rng.random_range(0..FACILITIES), wish).await);
+            answers.extend(
+                one(&shared, &client, replica, rng.random_range(0..FACILITIES), requested).await,
+            );
         }
     }
     Record { answers, ..Record::default() }
@@ -61,35 +63,62 @@ pub async fn who_goes_on(shared: Arc<Shared>, seed: usize) -> Record {
         if shared.histories() != history {
             (known, history) = ([0; FACILITIES], shared.histories());
         }
-        // Who names a version makes a replica that has missed it look for it: nobody does so at the quiet facility.
-        let (replica, facility) = (rng.random_range(0..shared.places.replicas()), rng.random_range(0..QUIET_FACILITY));
-        let wish = Wish { bound: None, min_version: Some(known[facility]), session: Some(seed + 1_000 * history) };
-        let answer = one(&shared, &client, replica, facility, wish).await;
-        known[facility] = answer.as_ref().map_or(known[facility], |answer| known[facility].max(answer.version));
+        // Who names a version makes a replica that has missed it look for it: nobody does so at the
+        // quiet facility.
+        let (replica, facility) =
+            (rng.random_range(0..shared.places.replicas()), rng.random_range(0..QUIET_FACILITY));
+        let requested = FreshnessRequest {
+            bound: None,
+            min_version: Some(known[facility]),
+            session: Some(seed + 1_000 * history),
+        };
+        let answer = one(&shared, &client, replica, facility, requested).await;
+        known[facility] =
+            answer.as_ref().map_or(known[facility], |answer| known[facility].max(answer.version));
         answers.extend(answer);
     }
     Record { answers, ..Record::default() }
 }
 
 /// Today of one facility; nothing where the replica does not listen or cannot say.
-pub async fn one(shared: &Shared, client: &Client, replica: usize, facility: usize, wish: Wish) -> Option<Answer> {
-    let mut path = format!("/v1/facilities/{}/summaries/today", shared.places.sites[facility].facility);
-    if let Some(version) = wish.min_version {
+pub async fn one(
+    shared: &Shared,
+    client: &Client,
+    replica: usize,
+    facility: usize,
+    requested: FreshnessRequest,
+) -> Option<Answer> {
+    let mut path =
+        format!("/v1/facilities/{}/summaries/today", shared.places.sites[facility].facility);
+    if let Some(version) = requested.min_version {
         path += &format!("?min_version={version}");
     }
     let asked_ms = now_ms();
-    let (head, body) = ask(shared, client, replica, &path, wish).await?;
-    Some(answer(&head, &body, replica, facility, asked_ms, wish))
+    let (head, body) = ask(shared, client, replica, &path, requested).await?;
+    Some(answer(&head, &body, replica, facility, asked_ms, requested))
 }
 
 /// Today of all facilities in one answer.
-async fn all(shared: &Shared, client: &Client, replica: usize, wish: Wish) -> Vec<Answer> {
+async fn all(
+    shared: &Shared,
+    client: &Client,
+    replica: usize,
+    requested: FreshnessRequest,
+) -> Vec<Answer> {
     let asked_ms = now_ms();
-    let Some((head, body)) = ask(shared, client, replica, "/v1/summaries/today?limit=100", wish).await else { return Vec::new() };
+    let Some((head, body)) =
+        ask(shared, client, replica, "/v1/summaries/today?limit=100", requested).await
+    else {
+        return Vec::new();
+    };
     let items = body["items"].as_array().expect("a listing has items");
-    let place = |item: &Value| shared.places.sites.iter().position(|site| item["facility_id"] == site.facility.to_string());
+    let place = |item: &Value| {
+        shared.places.sites.iter().position(|site| item["facility_id"] == site.facility.to_string())
+    };
     let known = items.iter().filter_map(|item| Some((item, place(item)?)));
-    known.map(|(item, facility)| answer(&head, item, replica, facility, asked_ms, wish)).collect()
+    known
+        .map(|(item, facility)| answer(&head, item, replica, facility, asked_ms, requested))
+        .collect()
 }
 
 /// What an answer's head says.
@@ -99,10 +128,16 @@ struct Head {
     answered_ms: i64,
 }
 
-async fn ask(shared: &Shared, client: &Client, replica: usize, path: &str, wish: Wish) -> Option<(Head, Value)> {
+async fn ask(
+    shared: &Shared,
+    client: &Client,
+    replica: usize,
+    path: &str,
+    requested: FreshnessRequest,
+) -> Option<(Head, Value)> {
     let address = shared.places.address(replica)?;
     let mut request = client.get(format!("http://{address}{path}"));
-    if let Some(bound) = wish.bound {
+    if let Some(bound) = requested.bound {
         request = request.header("cache-control", format!("max-age={bound}"));
     }
     let received = match request.send().await {
@@ -118,7 +153,9 @@ async fn ask(shared: &Shared, client: &Client, replica: usize, path: &str, wish:
             shared.is_turned_away();
             None
         }
-        Ok((status, _, text)) => panic!("{path} at replica {replica} with {wish:?} was answered {status}: {text}"),
+        Ok((status, _, text)) => {
+            panic!("{path} at replica {replica} with {requested:?} was answered {status}: {text}")
+        }
         Err(error) => {
             never_hangs(&error);
             shared.is_turned_away();
@@ -129,14 +166,35 @@ async fn ask(shared: &Shared, client: &Client, replica: usize, path: &str, wish:
 
 async fn receive(response: Response) -> Result<(StatusCode, Head, String), reqwest::Error> {
     let status = response.status();
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    assert!(status != StatusCode::SERVICE_UNAVAILABLE || !header("retry-after").is_empty(), "503 without Retry-After");
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert!(
+        status != StatusCode::SERVICE_UNAVAILABLE || !header("retry-after").is_empty(),
+        "503 without Retry-After"
+    );
     let (age, source) = (header("age"), header("cache-status"));
     let text = response.text().await?;
-    Ok((status, Head { age_seconds: age.parse().unwrap_or(i64::MIN), source, answered_ms: now_ms() }, text))
+    Ok((
+        status,
+        Head { age_seconds: age.parse().unwrap_or(i64::MIN), source, answered_ms: now_ms() },
+        text,
+    ))
 }
 
-fn answer(head: &Head, summary: &Value, replica: usize, facility: usize, asked_ms: i64, wish: Wish) -> Answer {
+fn answer(
+    head: &Head,
+    summary: &Value,
+    replica: usize,
+    facility: usize,
+    asked_ms: i64,
+    requested: FreshnessRequest,
+) -> Answer {
     assert!(head.age_seconds >= 0, "an answer without Age: {summary}");
     let mut body = DefaultHasher::new();
     summary.to_string().hash(&mut body);
@@ -144,18 +202,25 @@ fn answer(head: &Head, summary: &Value, replica: usize, facility: usize, asked_m
     let lanes = facility * LANES.len()..(facility + 1) * LANES.len();
     let shown = lanes.map(|lane| {
         let [first, second] = types_of(lane);
-        Shown { lane, stocks: [figure(first, "stock"), figure(second, "stock")], requests: figure(first, "requests") }
+        Shown {
+            lane,
+            stocks: [figure(first, "stock"), figure(second, "stock")],
+            requests: figure(first, "requests"),
+        }
     });
     Answer {
-        session: wish.session,
+        session: requested.session,
         replica,
         facility,
-        date: summary["date"].as_str().and_then(|date| date.parse().ok()).expect("a summary has a date"),
+        date: summary["date"]
+            .as_str()
+            .and_then(|date| date.parse().ok())
+            .expect("a summary has a date"),
         asked_ms,
         answered_ms: head.answered_ms,
         age_seconds: head.age_seconds,
-        bound_seconds: wish.bound,
-        min_version: wish.min_version,
+        bound_seconds: requested.bound,
+        min_version: requested.min_version,
         version: summary["version"].as_i64().expect("a summary has a version"),
         body: body.finish(),
         shown: shown.collect(),

@@ -1,4 +1,5 @@
-//! Redis stops, comes back with old data or none, hangs, and forgets: the fleet is slower, turns nobody away, and never lies.
+//! Redis stops, comes back with old data or none, hangs, and forgets: the fleet is slower, turns
+//! nobody away, and never lies.
 
 use std::time::{Duration, Instant};
 
@@ -22,13 +23,16 @@ const FROZEN: Duration = Duration::from_secs(30);
 /// The stream that the replicas follow.
 async fn stream(fleet: &Fleet) -> String {
     let keys: Vec<String> = fleet.redis.ask(cmd("KEYS").arg("facility-summary:*:changes")).await;
-    let [key] = &keys[..] else { panic!("one stream is followed by all replicas, and not {keys:?}") };
+    let [key] = &keys[..] else {
+        panic!("one stream is followed by all replicas, and not {keys:?}")
+    };
     let length: i64 = fleet.redis.ask(cmd("XLEN").arg(key)).await;
     assert!(length > 0, "nothing is published");
     key.clone()
 }
 
-/// After a fault of Redis the load goes on for a while, and nobody is turned away. Those without Redis say so, if there is time for it.
+/// After a fault of Redis the load goes on for a while, and nobody is turned away. Those without
+/// Redis say so, if there is time for it.
 async fn goes_on(load: &Load, without: &[Replica], fault: impl FnOnce(), time: Duration) {
     let before = load.turned_away();
     fault();
@@ -45,7 +49,10 @@ async fn goes_on(load: &Load, without: &[Replica], fault: impl FnOnce(), time: D
 async fn they_say_so(replicas: &[Replica]) {
     for replica in replicas {
         let lost = ("degraded".to_owned(), vec!["redis".to_owned(), "change_stream".to_owned()]);
-        wait_until("a replica is degraded without Redis and its stream", async || replica.readiness().await == lost).await;
+        wait_until("a replica is degraded without Redis and its stream", async || {
+            replica.readiness().await == lost
+        })
+        .await;
     }
 }
 
@@ -102,8 +109,8 @@ async fn a_replica_with_a_slow_way_to_redis_tells_of_older_versions_after_newer(
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
-/// Appends what a message said once more, as a publisher would that hung meanwhile. KEYS: the stream. ARGV: its number. Answers that of
-/// the last before.
+/// Appends what a message said once more, as a publisher would that hung meanwhile. KEYS: the
+/// stream. ARGV: its number. Answers that of the last before.
 const AGAIN: &str = "
     local function fields(entry)
         local held = {}
@@ -113,7 +120,8 @@ const AGAIN: &str = "
     local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
     local number, held = tonumber(string.match(last[1], '^(%d+)-')), fields(last)
     local old = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', 1)[1]
-    redis.call('XADD', KEYS[1], string.format('%.0f-0', number + 1), 'g', held.g, 'r', held.r, 'm', fields(old).m)
+    redis.call('XADD', KEYS[1], string.format('%.0f-0', number + 1), 'g', held.g, 'r', held.r, \
+                     'm', fields(old).m)
     return number";
 /// How often, and how long ago it was said first: longer than an answer's age can hide.
 const OFTEN: Duration = Duration::from_millis(50);
@@ -130,7 +138,9 @@ async fn what_was_said_long_ago_is_said_again_after_newer_versions() {
         loop {
             rounds.tick().await;
             let first = numbers[0];
-            numbers.push_back(fleet.redis.ask::<i64>(cmd("EVAL").arg(AGAIN).arg(1).arg(&key).arg(first)).await);
+            numbers.push_back(
+                fleet.redis.ask::<i64>(cmd("EVAL").arg(AGAIN).arg(1).arg(&key).arg(first)).await,
+            );
             if numbers.len() > ROUNDS {
                 numbers.pop_front();
             }
@@ -148,7 +158,8 @@ async fn the_stream_is_trimmed_while_a_replica_is_cut_off() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet(&postgres).await;
     let key = stream(&fleet).await;
-    // By the number of messages that are left: with none a new generation begins, which is a gap to all.
+    // By the number of messages that are left: with none a new generation begins, which is a gap to
+    // all.
     for (cut_off, left) in [(1, 5), (0, 0)] {
         let replica = &fleet.replicas[cut_off];
         let before = replica.counted("stream_gaps_total").await;
@@ -156,7 +167,10 @@ async fn the_stream_is_trimmed_while_a_replica_is_cut_off() {
         fleet.redis.tell(&format!("XTRIM {key} MAXLEN {left}")).await;
         replica.redis.mend();
         fleet.is_back("a replica that missed some of the stream", Instant::now()).await;
-        assert!(replica.counted("stream_gaps_total").await > before, "a replica missed messages and did not count a gap");
+        assert!(
+            replica.counted("stream_gaps_total").await > before,
+            "a replica missed messages and did not count a gap"
+        );
         load.flows(400).await;
     }
     nothing_is_wrong(&fleet, load, Damage::GAP).await;

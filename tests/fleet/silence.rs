@@ -1,4 +1,5 @@
-//! The database vanishes without a word: connections stay open, and nothing comes back over them, ever.
+//! The database vanishes without a word: connections stay open, and nothing comes back over them,
+//! ever.
 
 use std::time::{Duration, Instant};
 
@@ -47,36 +48,53 @@ async fn a_network_that_swallowed_all_connections_carries_new_ones() {
 }
 
 /// Longer than all that is measured here.
-const HELD: &str = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; BEGIN; SELECT FROM facility_state FOR UPDATE";
+const HELD: &str = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; \
+                    BEGIN; SELECT FROM facility_state FOR UPDATE";
 
-/// Statements of every kind wait for a lock when the network falls silent, and none of them ever gets its answer.
+/// Statements of every kind wait for a lock when the network falls silent, and none of them ever
+/// gets its answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_in_the_air_when_the_network_fell_silent_comes_down() {
     let postgres = Postgres::start(&[]);
     let url = postgres.fresh_database().await;
     let network = Proxy::to(socket(&url));
-    let service = Service::on(through(&url, &network)).env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 20_000).start().await;
+    let service = Service::on(through(&url, &network))
+        .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 20_000)
+        .start()
+        .await;
     let mut sites = Vec::new();
     for _ in 0..4 {
         sites.push(Site::register(&service, &a_zone_at_noon().0).await);
     }
     let today = |site: &Site| format!("/v1/facilities/{}/summaries/today", site.facility);
     let read = async |site: &Site, directives: &str| {
-        let read = service.request(reqwest::Method::GET, &today(site)).header("cache-control", directives).send().await;
+        let read = service
+            .request(reqwest::Method::GET, &today(site))
+            .header("cache-control", directives)
+            .send()
+            .await;
         read.expect("it answers").status().as_u16()
     };
     let mut holder = PgConnection::connect(&url).await.expect("the database accepts connections");
     holder.execute(HELD).await.expect("a lock can be held");
-    let written = format!("INSERT INTO blood_requests (id, facility_id, quantity) VALUES (gen_random_uuid(), '{}', 1)", sites[2].facility);
+    let written = format!(
+        "INSERT INTO blood_requests (id, facility_id, quantity) VALUES (gen_random_uuid(), '{}', \
+         1)",
+        sites[2].facility
+    );
     plain_sql::execute(&url, &written).await;
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'facility-summary'";
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND \
+                   application_name = 'facility-summary'";
     let readers = async {
         let (a, b) = (read(&sites[0], "no-cache"), read(&sites[1], "no-cache"));
         futures_util::future::join(a, b).await
     };
     let (statuses, ()) = futures_util::future::join(readers, async {
         // Of readers as many as are made side by side, and the drain's.
-        wait_until("refreshes wait for the lock", async || plain_sql::number(&url, waiting).await >= 3).await;
+        wait_until("refreshes wait for the lock", async || {
+            plain_sql::number(&url, waiting).await >= 3
+        })
+        .await;
         network.swallow();
     })
     .await;
@@ -94,5 +112,8 @@ async fn what_was_in_the_air_when_the_network_fell_silent_comes_down() {
         true
     })
     .await;
-    eprintln!("refreshes that the network swallowed: back to normal after {} ms", since.elapsed().as_millis());
+    eprintln!(
+        "refreshes that the network swallowed: back to normal after {} ms",
+        since.elapsed().as_millis()
+    );
 }

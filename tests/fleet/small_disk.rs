@@ -1,5 +1,5 @@
-//! A disk that gets full under SQLite, or under Postgres: a real file system of a few megabytes, in a mount namespace of its own, which
-//! goes with whoever holds it.
+//! A disk that gets full under SQLite, or under Postgres: a real file system of a few megabytes, in
+//! a mount namespace of its own, which goes with whoever holds it.
 
 use std::{
     io::{BufRead, BufReader},
@@ -32,8 +32,10 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn new() -> SmallDisk {
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made under target");
-        let script = format!("mount -t tmpfs -o size={MEGABYTES}m none \"$0\" && echo mounted && exec cat");
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))
+            .expect("a folder can be made under target");
+        let script =
+            format!("mount -t tmpfs -o size={MEGABYTES}m none \"$0\" && echo mounted && exec cat");
         let mut holder = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
             .arg(folder.path())
@@ -44,7 +46,11 @@ impl SmallDisk {
         let mut line = String::new();
         let output = holder.stdout.take().expect("it is piped");
         BufReader::new(output).read_line(&mut line).expect("it is text");
-        assert_eq!(line.trim(), "mounted", "no file system can be mounted in a namespace of one's own; the complaint is above");
+        assert_eq!(
+            line.trim(),
+            "mounted",
+            "no file system can be mounted in a namespace of one's own; the complaint is above"
+        );
         SmallDisk { folder, holder }
     }
 
@@ -93,12 +99,21 @@ async fn on_a_full_disk_events_are_refused_wholly_and_figures_are_served() {
     let mut acknowledged = 0;
     // One request of two events, of which both are applied or neither is; whether they were.
     let post = async |number: u128| {
-        let stock = event("inventory.set", json!({"inventory_id": Uuid::from_u128(1 + number), "blood_bank_id": site.bank, "quantity": 1}));
-        let events = json!([stock, site.request(Uuid::from_u128(1 + number), jiff::Timestamp::now())]);
-        let request = service.request(reqwest::Method::POST, "/v1/events").header("content-type", "application/cloudevents-batch+json");
+        let stock = event(
+            "inventory.set",
+            json!({"inventory_id": Uuid::from_u128(1 + number), "blood_bank_id": site.bank, "quantity": 1}),
+        );
+        let events =
+            json!([stock, site.request(Uuid::from_u128(1 + number), jiff::Timestamp::now())]);
+        let request = service
+            .request(reqwest::Method::POST, "/v1/events")
+            .header("content-type", "application/cloudevents-batch+json");
         let answer = request.body(events.to_string()).send().await.expect("the service answers");
         let (status, text) = (answer.status().as_u16(), answer.text().await.expect("it is text"));
-        assert!(status == 200 || status == 503 && text.contains("Nothing "), "events were answered {status}: {text}");
+        assert!(
+            status == 200 || status == 503 && text.contains("Nothing "),
+            "events were answered {status}: {text}"
+        );
         status == 200
     };
     for number in 0..50 {
@@ -110,12 +125,16 @@ async fn on_a_full_disk_events_are_refused_wholly_and_figures_are_served() {
     wait_until("the disk is full", async || {
         number += 1;
         let is_taken = post(number).await;
-        (acknowledged, refused) = (acknowledged + i64::from(is_taken), refused + u32::from(!is_taken));
+        (acknowledged, refused) =
+            (acknowledged + i64::from(is_taken), refused + u32::from(!is_taken));
         refused >= 20
     })
     .await;
     let shown = site.summary(&service, "today").await;
-    assert_eq!((shown["total_stock"].as_i64(), shown["total_requests"].as_i64()), (Some(acknowledged), Some(acknowledged)));
+    assert_eq!(
+        (shown["total_stock"].as_i64(), shown["total_requests"].as_i64()),
+        (Some(acknowledged), Some(acknowledged))
+    );
     disk.make_room();
     wait_until("events are taken again", async || {
         number += 1;
@@ -133,20 +152,49 @@ async fn on_a_full_disk_events_are_refused_wholly_and_figures_are_served() {
 /// Everything that a client may ask: reads of each kind, writes of each kind.
 fn requests(service: &Service, site: Site, number: u128) -> Vec<(&'static str, RequestBuilder)> {
     let facility = site.facility;
-    let date = (Timestamp::now() - (24 * (2 + number as i64 % 300)).hours()).in_tz("UTC").expect("it is a zone").date();
+    let date = (Timestamp::now() - (24 * (2 + number as i64 % 300)).hours())
+        .in_tz("UTC")
+        .expect("it is a zone")
+        .date();
     let get = |path: String| service.request(Method::GET, &path);
-    let json = |method: Method, path: String, body: serde_json::Value| service.request(method, &path).json(&body);
+    let json = |method: Method, path: String, body: serde_json::Value| {
+        service.request(method, &path).json(&body)
+    };
     // A long name each: what is written has to take room.
     let (id, name) = (Uuid::new_v4(), "North ".repeat(30));
     vec![
-        ("event", json(Method::POST, "/v1/events".into(), site.request(Uuid::new_v4(), Timestamp::now()))),
+        (
+            "event",
+            json(Method::POST, "/v1/events".into(), site.request(Uuid::new_v4(), Timestamp::now())),
+        ),
         ("stock", json(Method::POST, "/v1/events".into(), site.stock(Uuid::new_v4(), 1))),
-        ("registration", json(Method::PUT, format!("/v1/facilities/{id}"), json!({"name": name, "timezone": "Etc/UTC"}))),
-        ("bank", json(Method::PUT, format!("/v1/blood-banks/{id}"), json!({"name": name, "facility_id": facility}))),
+        (
+            "registration",
+            json(
+                Method::PUT,
+                format!("/v1/facilities/{id}"),
+                json!({"name": name, "timezone": "Etc/UTC"}),
+            ),
+        ),
+        (
+            "bank",
+            json(
+                Method::PUT,
+                format!("/v1/blood-banks/{id}"),
+                json!({"name": name, "facility_id": facility}),
+            ),
+        ),
         ("single", get(format!("/v1/facilities/{facility}/summaries/today"))),
-        ("source", get(format!("/v1/facilities/{facility}/summaries/today")).header("cache-control", "no-cache")),
+        (
+            "source",
+            get(format!("/v1/facilities/{facility}/summaries/today"))
+                .header("cache-control", "no-cache"),
+        ),
         ("past", get(format!("/v1/facilities/{facility}/summaries/{date}"))),
-        ("range", get(format!("/v1/facilities/{facility}/summaries")).header("cache-control", "no-cache")),
+        (
+            "range",
+            get(format!("/v1/facilities/{facility}/summaries")).header("cache-control", "no-cache"),
+        ),
         ("listing", get("/v1/summaries/today".into()).header("cache-control", "no-cache")),
         ("facilities", get("/v1/facilities".into())),
         ("unknown", get(format!("/v1/facilities/{id}"))),
@@ -157,11 +205,13 @@ fn requests(service: &Service, site: Site, number: u128) -> Vec<(&'static str, R
     ]
 }
 
-/// Asks all of it once. How many were refused, each as it should be; and what was answered otherwise.
+/// Asks all of it once. How many were refused, each as it should be; and what was answered
+/// otherwise.
 async fn ask_all(service: &Service, site: Site, number: u128) -> (u32, Vec<String>) {
     let asked = requests(service, site, number).into_iter().map(|(what, request)| async move {
         let answer = request.send().await.expect("the service answers");
-        let (status, retry) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+        let (status, retry) =
+            (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
         let text = answer.text().await.expect("it is text");
         match status {
             200 | 202 | 404 => Ok(0),
@@ -181,11 +231,21 @@ async fn ask_all(service: &Service, site: Site, number: u128) -> (u32, Vec<Strin
 
 #[tokio::test]
 async fn on_a_full_disk_under_postgres_everybody_is_served_or_asked_to_come_again() {
-    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made under target");
-    let settings = ["max_connections=40", "max_wal_size=32MB", "min_wal_size=32MB", "shared_buffers=1MB", "autovacuum=off"];
+    let folder =
+        TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made under target");
+    let settings = [
+        "max_connections=40",
+        "max_wal_size=32MB",
+        "min_wal_size=32MB",
+        "shared_buffers=1MB",
+        "autovacuum=off",
+    ];
     let (postgres, holder) = Postgres::start_on_small_disk(folder.path(), 160, &settings);
     let disk = PathBuf::from(format!("/proc/{holder}/root{}", folder.path().display()));
-    let service = Service::on(postgres.fresh_database().await).env("FACILITY_SUMMARY__REBUILD__CRON", "*/2 * * * * *").start().await;
+    let service = Service::on(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "*/2 * * * * *")
+        .start()
+        .await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut number = 0;
     for round in 0..3 {

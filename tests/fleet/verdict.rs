@@ -1,4 +1,5 @@
-//! The end of a scenario: the load ends, the last figures are read, the tables are looked at, and the judge is asked.
+//! The end of a scenario: the load ends, the last figures are read, the tables are looked at, and
+//! the judge is asked.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +10,15 @@ use crate::{
     judge::{Fault, judge},
     load::{LANES, Load, Shared, client, now_ms, request},
     parts::{FACILITIES, Fleet},
-    readers::{self, Wish},
+    readers::{self, FreshnessRequest},
     support::{plain_sql, site::audited, wait_until},
 };
 
 /// Complaints that are printed.
 const TOLD: usize = 12;
 
-/// What a scenario did to what the replicas rely on. Their metrics are to tell as much, and no more.
+/// What a scenario did to what the replicas rely on. Their metrics are to tell as much, and no
+/// more.
 pub struct Damage {
     /// The stream lost something.
     pub gap: bool,
@@ -36,7 +38,8 @@ impl Damage {
     }
 }
 
-/// Ends the load, and finds nothing wrong with any answer, the figures in the end, the tables and the metrics. Some replica must be up.
+/// Ends the load, and finds nothing wrong with any answer, the figures in the end, the tables and
+/// the metrics. Some replica must be up.
 #[track_caller]
 pub fn nothing_is_wrong(fleet: &Fleet, load: Load, damage: Damage) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
@@ -56,13 +59,16 @@ pub fn nothing_is_wrong(fleet: &Fleet, load: Load, damage: Damage) -> impl Futur
             ("stream_gaps_total", damage.gap),
             ("epochs_total", damage.new_history),
         ];
-        for (at, replica) in fleet.replicas.iter().enumerate().filter(|(_, replica)| replica.is_up()) {
+        for (at, replica) in
+            fleet.replicas.iter().enumerate().filter(|(_, replica)| replica.is_up())
+        {
             for (counter, rises) in expected {
                 let count = replica.counted(counter).await;
                 assert_eq!(count > 0.0, rises, "{caller}: {counter} of replica {at} is {count}");
             }
         }
-        let healthy = fleet.replicas.iter().find(|replica| replica.is_up()).expect("some replica is up");
+        let healthy =
+            fleet.replicas.iter().find(|replica| replica.is_up()).expect("some replica is up");
         audited(healthy.service().launch()).await;
     }
 }
@@ -73,9 +79,10 @@ async fn read_the_end(fleet: &Fleet, shared: &Shared, history: &mut History) {
     for (replica, _) in fleet.replicas.iter().enumerate().filter(|(_, replica)| replica.is_up()) {
         for facility in 0..FACILITIES {
             wait_until("a replica answers in the end, exact as of then", async || {
-                let wish = Wish { bound: Some(0), ..Wish::default() };
-                let answer = readers::one(shared, &client, replica, facility, wish).await;
-                let is_last = answer.as_ref().is_some_and(|answer| answer.claims_ms() >= history.ended_ms);
+                let requested = FreshnessRequest { bound: Some(0), ..FreshnessRequest::default() };
+                let answer = readers::one(shared, &client, replica, facility, requested).await;
+                let is_last =
+                    answer.as_ref().is_some_and(|answer| answer.claims_ms() >= history.ended_ms);
                 history.answers.extend(answer);
                 is_last
             })
@@ -104,7 +111,9 @@ pub async fn survived(database_url: &str) -> Loss {
 /// Acknowledged writes that a loss took.
 pub fn lost(history: &History, loss: &Loss) -> usize {
     let gone = |(lane, writes): (usize, &Vec<crate::history::Write>)| {
-        let over = writes.iter().filter(|write| write.fate == Fate::Acknowledged && write.over_ms <= loss.at_ms);
+        let over = writes
+            .iter()
+            .filter(|write| write.fate == Fate::Acknowledged && write.over_ms <= loss.at_ms);
         over.filter(|write| !loss.survived[lane].contains(&write.number)).count()
     };
     history.writes.iter().enumerate().map(gone).sum()
@@ -112,14 +121,34 @@ pub fn lost(history: &History, loss: &Loss) -> usize {
 
 fn told(history: &History) -> String {
     let count = |fate| history.writes.iter().flatten().filter(|write| write.fate == fate).count();
-    let (acknowledged, refused, unknown) = (count(Fate::Acknowledged), count(Fate::Refused), count(Fate::Unknown));
-    let slowest_write_ms = history.writes.iter().flatten().map(|write| write.over_ms - write.sent_ms).max().unwrap_or_default();
-    let slowest_ms = history.answers.iter().map(|answer| answer.answered_ms - answer.asked_ms).max().unwrap_or_default();
-    let lost = history.loss.as_ref().map(|loss| format!(", {} of them lost", lost(history, loss))).unwrap_or_default();
+    let (acknowledged, refused, unknown) =
+        (count(Fate::Acknowledged), count(Fate::Refused), count(Fate::Unknown));
+    let slowest_write_ms = history
+        .writes
+        .iter()
+        .flatten()
+        .map(|write| write.over_ms - write.sent_ms)
+        .max()
+        .unwrap_or_default();
+    let slowest_ms = history
+        .answers
+        .iter()
+        .map(|answer| answer.answered_ms - answer.asked_ms)
+        .max()
+        .unwrap_or_default();
+    let lost = history
+        .loss
+        .as_ref()
+        .map(|loss| format!(", {} of them lost", lost(history, loss)))
+        .unwrap_or_default();
     let answers = history.answers.len();
-    assert!(acknowledged > 100 && answers > 500, "hardly a load: {acknowledged} writes, {answers} answers");
+    assert!(
+        acknowledged > 100 && answers > 500,
+        "hardly a load: {acknowledged} writes, {answers} answers"
+    );
     format!(
-        "{acknowledged} writes acknowledged{lost}, {refused} refused, {unknown} unknown, within {slowest_write_ms} ms; {answers} answers within {slowest_ms} ms"
+        "{acknowledged} writes acknowledged{lost}, {refused} refused, {unknown} unknown, within \
+         {slowest_write_ms} ms; {answers} answers within {slowest_ms} ms"
     )
 }
 

@@ -13,11 +13,11 @@ use crate::{
     history::{Fate, Write},
     load::{Record, Shared, client, facility_of, never_hangs, now_ms, request, types_of, unit},
     parts::QUIET_FACILITY,
-    readers::{self, Wish},
+    readers::{self, FreshnessRequest},
     support::{events::event, site::Site},
 };
 
-/// Between two writes of a lane.
+/// ReplicaLink two writes of a lane.
 const PACE: Duration = Duration::from_millis(120);
 /// The same at the quiet facility, whose writers keep the same beat.
 const QUIET_PACE: Duration = Duration::from_secs(4);
@@ -33,7 +33,10 @@ pub async fn with_events(shared: Arc<Shared>, lane: usize) -> Record {
     let mut pace = pace(lane);
     while shared.goes_on() {
         pace.tick().await;
-        let Some(address) = shared.places.address(rng.random_range(0..shared.places.replicas())) else { continue };
+        let Some(address) = shared.places.address(rng.random_range(0..shared.places.replicas()))
+        else {
+            continue;
+        };
         let number = writes.len() as i64 + 1;
         let events = events(shared.places.sites[facility_of(lane)], lane, number);
         let sent_ms = now_ms();
@@ -44,8 +47,18 @@ pub async fn with_events(shared: Arc<Shared>, lane: usize) -> Record {
             shared.is_turned_away();
         }
         if version.is_some() && facility_of(lane) != QUIET_FACILITY && rng.random_bool(0.2) {
-            let wish = Wish { min_version: version, ..Wish::default() };
-            answers.extend(readers::one(&shared, &client, rng.random_range(0..shared.places.replicas()), facility_of(lane), wish).await);
+            let requested =
+                FreshnessRequest { min_version: version, ..FreshnessRequest::default() };
+            answers.extend(
+                readers::one(
+                    &shared,
+                    &client,
+                    rng.random_range(0..shared.places.replicas()),
+                    facility_of(lane),
+                    requested,
+                )
+                .await,
+            );
         }
     }
     Record { writes: Some((lane, writes)), answers }
@@ -67,7 +80,12 @@ fn events(site: Site, lane: usize, number: i64) -> Value {
 
 /// What became of the events, and the version that the facility has with them.
 async fn post(client: &Client, url: &str, events: &Value) -> (Fate, Option<i64>) {
-    let posted = client.post(url).header("content-type", "application/cloudevents-batch+json").body(events.to_string()).send().await;
+    let posted = client
+        .post(url)
+        .header("content-type", "application/cloudevents-batch+json")
+        .body(events.to_string())
+        .send()
+        .await;
     let answer = match posted {
         Ok(answer) => answer,
         // Nobody listened: it was never sent.
@@ -83,10 +101,14 @@ async fn post(client: &Client, url: &str, events: &Value) -> (Fate, Option<i64>)
     match status {
         StatusCode::OK => {
             let body: Value = serde_json::from_str(&text).expect("an acknowledgement is JSON");
-            let version = body["summaries"].as_array().and_then(|all| all.iter().filter_map(|one| one["version"].as_i64()).max());
+            let version = body["summaries"]
+                .as_array()
+                .and_then(|all| all.iter().filter_map(|one| one["version"].as_i64()).max());
             (Fate::Acknowledged, version)
         }
-        StatusCode::SERVICE_UNAVAILABLE if retry && text.contains("is not known") => (Fate::Unknown, None),
+        StatusCode::SERVICE_UNAVAILABLE if retry && text.contains("is not known") => {
+            (Fate::Unknown, None)
+        }
         StatusCode::SERVICE_UNAVAILABLE if retry => (Fate::Refused, None),
         StatusCode::UNPROCESSABLE_ENTITY => (Fate::Refused, None),
         _ => panic!("events were answered {status}: {text}"),
@@ -103,7 +125,11 @@ pub async fn with_sql(shared: Arc<Shared>, lane: usize) -> Record {
         let number = writes.len() as i64 + 1;
         let sent_ms = now_ms();
         let statements = statements(site, lane, number);
-        let written = tokio::time::timeout(SQL_PATIENCE, write(held.take(), &shared.places.primary, lane, &statements)).await;
+        let written = tokio::time::timeout(
+            SQL_PATIENCE,
+            write(held.take(), &shared.places.primary, lane, &statements),
+        )
+        .await;
         let fate = match written {
             Ok(Ok(connection)) => {
                 held = Some(connection);
@@ -119,12 +145,18 @@ pub async fn with_sql(shared: Arc<Shared>, lane: usize) -> Record {
 }
 
 /// One transaction, on that connection or a new one.
-async fn write(connection: Option<PgConnection>, url: &str, lane: usize, statements: &str) -> Result<PgConnection, Fate> {
+async fn write(
+    connection: Option<PgConnection>,
+    url: &str,
+    lane: usize,
+    statements: &str,
+) -> Result<PgConnection, Fate> {
     let mut connection = match connection {
         Some(connection) => connection,
         None => {
             let mut connection = PgConnection::connect(url).await.map_err(|_| Fate::Refused)?;
-            // One that was left may still be about to write, in a server that hung: it holds this until it is gone.
+            // One that was left may still be about to write, in a server that hung: it holds this
+            // until it is gone.
             let alone = format!("SELECT pg_advisory_lock({})", lane + 1);
             connection.execute(AssertSqlSafe(alone)).await.map_err(|_| Fate::Refused)?;
             connection
@@ -134,8 +166,15 @@ async fn write(connection: Option<PgConnection>, url: &str, lane: usize, stateme
         Ok(_) => Ok(connection),
         Err(error) => {
             // It may have been committed all the same, unless the server says what it did not like.
-            let complaint = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
-            assert!(!complaint.starts_with("42") && !complaint.starts_with("23"), "{statements}: {error}");
+            let complaint = error
+                .as_database_error()
+                .and_then(|error| error.code())
+                .unwrap_or_default()
+                .into_owned();
+            assert!(
+                !complaint.starts_with("42") && !complaint.starts_with("23"),
+                "{statements}: {error}"
+            );
             Err(Fate::Unknown)
         }
     }
@@ -147,14 +186,17 @@ fn statements(site: Site, lane: usize, number: i64) -> String {
     let (one, other, made) = (unit(lane, 0), unit(lane, 1), request(lane, number));
     format!(
         "BEGIN; INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity)
-         VALUES ('{one}', '{bank}', '{first}', {number}), ('{other}', '{bank}', '{second}', {number})
+         VALUES ('{one}', '{bank}', '{first}', {number}), ('{other}', '{bank}', '{second}', \
+         {number})
          ON CONFLICT (id) DO UPDATE SET quantity = excluded.quantity;
-         INSERT INTO blood_requests (id, facility_id, blood_type) VALUES ('{made}', '{facility}', '{first}'); COMMIT"
+         INSERT INTO blood_requests (id, facility_id, blood_type) VALUES ('{made}', '{facility}', \
+         '{first}'); COMMIT"
     )
 }
 
 fn pace(lane: usize) -> tokio::time::Interval {
-    let mut pace = tokio::time::interval(if facility_of(lane) == QUIET_FACILITY { QUIET_PACE } else { PACE });
+    let mut pace =
+        tokio::time::interval(if facility_of(lane) == QUIET_FACILITY { QUIET_PACE } else { PACE });
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
 }

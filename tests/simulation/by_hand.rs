@@ -1,18 +1,19 @@
-//! Schedules by hand, for rules that matter where so much comes together that random ones hardly meet it. Each tells no lie as long as all
-//! rules are kept, and one without the rule that it is about.
+//! Schedules by hand, for rules that matter where so much comes together that random ones hardly
+//! meet it. Each tells no lie as long as all rules are kept, and one without the rule that it is
+//! about.
 
 mod facilities;
 
 pub use facilities::*;
 
 use crate::places::DATES;
-use crate::stage::{A, B, C, KEY, OTHER, Stage};
+use crate::stage::{A, AttachmentStage, B, C, KEY, OTHER};
 
 /// A schedule by hand.
-pub type Script = fn(&mut Stage);
+pub type Script = fn(&mut AttachmentStage);
 
 /// B hears what A announces, and looks whether the database knows it, before A goes on.
-pub fn heard_by_one_that_looks(stage: &mut Stage) {
+pub fn heard_by_one_that_looks(stage: &mut AttachmentStage) {
     stage.open();
     let last = stage.last_number();
     stage.pass_until(A, |world| world.redis[0].streams.values().any(|stream| stream.last > last));
@@ -21,7 +22,7 @@ pub fn heard_by_one_that_looks(stage: &mut Stage) {
 }
 
 /// The old primary of Redis shows A a change that those who follow the new one never see.
-pub fn shown_by_the_old_primary(stage: &mut Stage) {
+pub fn shown_by_the_old_primary(stage: &mut AttachmentStage) {
     stage.open();
     stage.split(&[B, C]);
     stage.pass(B); // begins another generation
@@ -34,15 +35,17 @@ pub fn shown_by_the_old_primary(stage: &mut Stage) {
     stage.settle(&[B, C]);
 }
 
-/// While A deals with a mark, B begins a generation on the new primary, publishes what A has committed there, and forgets it.
-pub fn published_by_the_new_primary(stage: &mut Stage) {
+/// While A deals with a mark, B begins a generation on the new primary, publishes what A has
+/// committed there, and forgets it.
+pub fn published_by_the_new_primary(stage: &mut AttachmentStage) {
     stage.open();
     stage.read_table(C);
     stage.write(KEY);
     stage.pass_until(A, |world| !world.db.outbox.is_empty());
     stage.split(&[B]);
     stage.write(OTHER);
-    stage.world().locks[OTHER / DATES] = Some(0); // so that B proves nothing: it would be a later watermark than A's, which is none then
+    // so that B proves nothing: it would be a later watermark than A's, which is none then
+    stage.world().locks[OTHER / DATES] = Some(0);
     for _ in 0..2 {
         stage.pass(B);
         stage.settle(&[B]);
@@ -52,12 +55,18 @@ pub fn published_by_the_new_primary(stage: &mut Stage) {
     stage.settle(&[C]);
 }
 
-/// Redis loses the tail of its stream, and a new generation takes up its numbers. The tier still has what was of before the tail.
-pub fn an_entry_of_the_generation_before(stage: &mut Stage) {
+/// Redis loses the tail of its stream, and a new generation takes up its numbers. The tier still
+/// has what was of before the tail.
+pub fn an_entry_of_the_generation_before(stage: &mut AttachmentStage) {
     stage.open();
     stage.change(A, KEY);
     stage.drain_all();
-    let kept = stage.world().redis[0].tier.values().map(|entry| entry.since.number).max().expect("an event's row was put");
+    let kept = stage.world().redis[0]
+        .tier
+        .values()
+        .map(|entry| entry.since.number)
+        .max()
+        .expect("an event's row was put");
     stage.change_silently(KEY);
     stage.drain_all();
     let lost = usize::try_from(stage.last_number() - kept).expect("the stream has gone on since");
@@ -75,7 +84,7 @@ pub fn an_entry_of_the_generation_before(stage: &mut Stage) {
 }
 
 /// What was put into the tier is lost by the database.
-pub fn an_entry_of_the_history_before(stage: &mut Stage) {
+pub fn an_entry_of_the_history_before(stage: &mut AttachmentStage) {
     stage.open();
     let copy = stage.world().db.clone();
     stage.change(A, KEY);
@@ -89,8 +98,9 @@ pub fn an_entry_of_the_history_before(stage: &mut Stage) {
     stage.read_redis(C);
 }
 
-/// The database is put back to before a refresh while A is about to publish a later one of the same key.
-pub fn published_from_the_history_behind(stage: &mut Stage) {
+/// The database is put back to before a refresh while A is about to publish a later one of the same
+/// key.
+pub fn published_from_the_history_behind(stage: &mut AttachmentStage) {
     stage.open();
     stage.write(KEY);
     let copy = stage.world().db.clone();
@@ -111,8 +121,9 @@ pub fn published_from_the_history_behind(stage: &mut Stage) {
     stage.settle(&[C]);
 }
 
-/// The database is put back while A is about to forget what it has published, and numbers another row like that.
-pub fn forgotten_in_the_history_behind(stage: &mut Stage) {
+/// The database is put back while A is about to forget what it has published, and numbers another
+/// row like that.
+pub fn forgotten_in_the_history_behind(stage: &mut AttachmentStage) {
     let copy = stage.world().db.clone();
     stage.open();
     stage.change_silently(KEY);
@@ -122,7 +133,8 @@ pub fn forgotten_in_the_history_behind(stage: &mut Stage) {
     for r in [B, C] {
         stage.look(r);
     }
-    stage.pass(B); // begins the first generation of this history, which has the number of A's
+    // begins the first generation of this history, which has the number of A's
+    stage.pass(B);
     stage.settle(&[B, C]);
     stage.read_table(C);
     stage.change_silently(KEY);
@@ -132,7 +144,7 @@ pub fn forgotten_in_the_history_behind(stage: &mut Stage) {
 }
 
 /// Redis has an entry whose successor came by so long ago that nobody remembers it.
-pub fn an_entry_that_nobody_remembers_a_successor_of(stage: &mut Stage) {
+pub fn an_entry_that_nobody_remembers_a_successor_of(stage: &mut AttachmentStage) {
     stage.open();
     stage.change(A, KEY);
     stage.drain_all();

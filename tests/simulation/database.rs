@@ -1,5 +1,5 @@
-//! The database: facilities, blood banks, sources, rows, marks, outboxes, and what the fleet agrees on. Each method is one statement or one
-//! commit.
+//! The database: facilities, blood banks, sources, rows, marks, outboxes, and what the fleet agrees
+//! on. Each method is one statement or one commit.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,14 @@ use facility_summary::{
         day::Day,
         summary::{Bounds, Summary, SummaryRow},
     },
-    store::{Epoch, FacilityRow, Mark, MarkKind, Observation, TableRead, Triggers, Watermark},
+    store::{DrainSnapshot, Epoch, FacilityRow, Mark, MarkKind, TableRead, Triggers, Watermark},
 };
 use uuid::Uuid;
 
-use crate::places::{BANKS, BEGIN_MS, DATES, FACILITIES, KEYS, PLACES, ZONES, day, facility_id, facility_of, has_begun, is_today, key};
+use crate::places::{
+    BANKS, BEGIN_MS, DATES, FACILITIES, KEYS, PLACES, ZONES, day, facility_id, facility_of,
+    has_begun, is_today, key,
+};
 
 /// A change of the sources, or units that expire.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,8 @@ pub struct Stay {
 pub struct Facility {
     pub stays: Vec<Stay>,
     pub activity: Vec<Activity>,
-    /// Our own row of it: the counter, where that stood at the last removal, and the date opened last.
+    /// Our own row of it: the counter, where that stood at the last removal, and the date opened
+    /// last.
     pub version: i64,
     pub removed_at_version: i64,
     pub opened: Option<usize>,
@@ -103,7 +107,8 @@ pub fn epoch((timeline, salt): (u32, u32)) -> Epoch {
     Epoch::of(&format!("{timeline}.{salt}"))
 }
 
-/// The figures of a key: what they have seen of its facility's activity, and of today's units; and until when they hold.
+/// The figures of a key: what they have seen of its facility's activity, and of today's units; and
+/// until when they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
     pub activity: i64,
@@ -114,8 +119,18 @@ pub struct Figures {
 pub fn row(k: usize, day: &Day, figures: Figures, version: i64, as_of_ms: i64) -> SummaryRow {
     let (facility, date) = key(k);
     let empty = Summary::empty(facility, date, false);
-    let summary = Summary { version, total_transferred: figures.activity, total_stock: figures.stock, ..empty };
-    SummaryRow { summary, as_of_ms, next_expires_at_ms: figures.holds_until, bounds: Some(Bounds::from(day)) }
+    let summary = Summary {
+        version,
+        total_transferred: figures.activity,
+        total_stock: figures.stock,
+        ..empty
+    };
+    SummaryRow {
+        summary,
+        as_of_ms,
+        next_expires_at_ms: figures.holds_until,
+        bounds: Some(Bounds::from(day)),
+    }
 }
 
 impl Facility {
@@ -160,7 +175,8 @@ impl Database {
         // Of the first date nothing is there yet.
         for k in (0..KEYS).filter(|k| k % DATES > 0) {
             let day = day(k, zones[k / DATES]);
-            let figures = Figures { activity: 0, stock: is_today(&day).then_some(0), holds_until: None };
+            let figures =
+                Figures { activity: 0, stock: is_today(&day).then_some(0), holds_until: None };
             db.rows[k] = has_begun(&day).then(|| row(k, &day, figures, 1, BEGIN_MS));
         }
         db
@@ -187,23 +203,44 @@ impl Database {
     /// The figures of a key in the zone of its facility, as a snapshot sees them now.
     pub fn figures(&self, k: usize, day: &Day, now: i64) -> Figures {
         let (f, facility) = (k / DATES, &self.facilities[k / DATES]);
-        let of_day = |activity: &&Activity| activity.life == facility.life() && day.contains(PLACES[activity.place]);
-        let activity = facility.activity.iter().filter(of_day).fold(0, |seen, activity| seen | activity.change.bit);
+        let of_day = |activity: &&Activity| {
+            activity.life == facility.life() && day.contains(PLACES[activity.place])
+        };
+        let activity = facility
+            .activity
+            .iter()
+            .filter(of_day)
+            .fold(0, |seen, activity| seen | activity.change.bit);
         if !is_today(day) {
             return Figures { activity, stock: None, holds_until: None };
         }
-        let units = || self.banks.iter().filter(|bank| bank.facility() == Some(f)).flat_map(|bank| &bank.units);
-        // What was written is seen, whatever the clock shows; what expires is a matter of the clock.
+        let units = || {
+            self.banks.iter().filter(|bank| bank.facility() == Some(f)).flat_map(|bank| &bank.units)
+        };
+        // What was written is seen, whatever the clock shows; what expires is a matter of the
+        // clock.
         let is_to_come = |change: &&Change| change.is_expiry && change.at > now;
-        let stock = units().filter(|change| !is_to_come(change)).fold(0, |seen, change| seen | change.bit);
-        Figures { activity, stock: Some(stock), holds_until: units().filter(is_to_come).map(|change| change.at).min() }
+        let stock =
+            units().filter(|change| !is_to_come(change)).fold(0, |seen, change| seen | change.bit);
+        Figures {
+            activity,
+            stock: Some(stock),
+            holds_until: units().filter(is_to_come).map(|change| change.at).min(),
+        }
     }
 
     /// Every date of a facility with a row or with data, in that zone, and today.
     pub fn dates_with_data(&self, f: usize, zone: usize) -> Vec<usize> {
         let facility = &self.facilities[f];
-        let has_data = |day: &Day| facility.activity.iter().any(|a| a.life == facility.life() && day.contains(PLACES[a.place]));
-        let is_one = |k: &usize| self.rows[*k].is_some() || is_today(&day(*k, zone)) || has_data(&day(*k, zone));
+        let has_data = |day: &Day| {
+            facility
+                .activity
+                .iter()
+                .any(|a| a.life == facility.life() && day.contains(PLACES[a.place]))
+        };
+        let is_one = |k: &usize| {
+            self.rows[*k].is_some() || is_today(&day(*k, zone)) || has_data(&day(*k, zone))
+        };
         (f * DATES..(f + 1) * DATES).filter(is_one).collect()
     }
 
@@ -219,14 +256,22 @@ impl Database {
 
     fn found(&self, keys: &[usize], of: (u32, u32)) -> TableRead {
         let rows = keys.iter().filter_map(|k| self.rows[*k].clone()).collect();
-        let zone = |k: &usize| Some((key(*k).0, ZONES[self.facilities[*k / DATES].zone()?].to_owned()));
+        let zone =
+            |k: &usize| Some((key(*k).0, ZONES[self.facilities[*k / DATES].zone()?].to_owned()));
         let zones: HashMap<Uuid, String> = keys.iter().filter_map(zone).collect();
         let changing = self.marks.iter().filter_map(|(_, about)| match about {
             About::Facility { facility } => Some(facility_id(*facility)),
             _ => None,
         });
         let changing = changing.collect();
-        TableRead { rows, zones, changing, epoch: epoch(of), watermark: self.stored_watermark(), replica: None }
+        TableRead {
+            rows,
+            zones,
+            changing,
+            epoch: epoch(of),
+            watermark: self.stored_watermark(),
+            replica: None,
+        }
     }
 
     /// Rows, zones and watermark in one statement.
@@ -240,27 +285,57 @@ impl Database {
         Some(TableRead { watermark: Some(watermark), ..self.found(&[k], of) })
     }
 
-    /// A mark as a look sees it. One that names a bank is about the facility that this is in now: about none where it is nowhere.
+    /// A mark as a look sees it. One that names a bank is about the facility that this is in now:
+    /// about none where it is nowhere.
     pub fn seen(&self, (id, about): &(i64, About), is_bank_resolved: bool) -> Mark {
         let at = |place: usize| Some((PLACES[place], PLACES[place]));
         let (kind, facility, span) = match *about {
             About::Activity { facility, place } => (MarkKind::Activity, Some(facility), at(place)),
-            About::Bank { bank, .. } if is_bank_resolved => (MarkKind::Stock, self.banks[bank].facility(), None),
+            About::Bank { bank, .. } if is_bank_resolved => {
+                (MarkKind::Stock, self.banks[bank].facility(), None)
+            }
             About::Bank { was_in, .. } => (MarkKind::Stock, was_in, None),
             About::Stock { facility } => (MarkKind::Stock, Some(facility), None),
             About::Facility { facility } => (MarkKind::Facility, Some(facility), None),
         };
-        Mark { id: *id, kind, facility_id: Some(facility.map_or(Uuid::nil(), facility_id)), span, blood_bank_id: None }
+        Mark {
+            id: *id,
+            kind,
+            facility_id: Some(facility.map_or(Uuid::nil(), facility_id)),
+            span,
+            blood_bank_id: None,
+        }
     }
 
-    pub fn observe(&self, now: i64, batch: usize, arrived: bool, is_bank_resolved: bool) -> Observation {
-        Observation {
+    pub fn observe(
+        &self,
+        now: i64,
+        batch: usize,
+        arrived: bool,
+        is_bank_resolved: bool,
+    ) -> DrainSnapshot {
+        DrainSnapshot {
             at_ms: now,
-            marks: self.marks.iter().take(batch).map(|mark| self.seen(mark, is_bank_resolved)).collect(),
+            marks: self
+                .marks
+                .iter()
+                .take(batch)
+                .map(|mark| self.seen(mark, is_bank_resolved))
+                .collect(),
             strays: Vec::new(), // banks are resolved above
             triggers: Triggers::default(),
-            outbox: self.outbox.iter().take(batch).map(|(id, k, version)| (*id, key(*k).0, key(*k).1, *version)).collect(),
-            changed_facilities: self.notes.iter().take(batch).map(|(id, f)| (*id, facility_id(*f))).collect(),
+            outbox: self
+                .outbox
+                .iter()
+                .take(batch)
+                .map(|(id, k, version)| (*id, key(*k).0, key(*k).1, *version))
+                .collect(),
+            changed_facilities: self
+                .notes
+                .iter()
+                .take(batch)
+                .map(|(id, f)| (*id, facility_id(*f)))
+                .collect(),
             expiry_due: !self.expiring(now).is_empty(),
             epoch: epoch(self.identity()),
             generation: self.generation,

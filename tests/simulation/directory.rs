@@ -1,4 +1,5 @@
-//! A replica's directory: the service's own, whose facilities are read from the simulated database in steps.
+//! A replica's directory: the service's own, whose facilities are read from the simulated database
+//! in steps.
 
 use facility_summary::{service::directory::Task, store::FacilityRow};
 use uuid::Uuid;
@@ -40,14 +41,21 @@ async fn read(sim: &Sim, r: usize, ids: Option<&[Uuid]>, is_proof: bool) {
     let rows = {
         let world = sim.world();
         let fence = |row: FacilityRow| FacilityRow {
-            removed_at_version: if world.mutant == Some(Mutant::NoFenceOfLives) { 0 } else { row.removed_at_version },
+            removed_at_version: if world.mutant == Some(Mutant::NoFenceOfLives) {
+                0
+            } else {
+                row.removed_at_version
+            },
             ..row
         };
         world.db.facility_rows(ids).into_iter().map(fence).collect::<Vec<_>>()
     };
     sim.step().await;
     sim.tell(called(r), || {
-        format!("has read {:?} of {ids:?}", rows.iter().map(|row| (row.id.as_u128(), &row.timezone)).collect::<Vec<_>>())
+        format!(
+            "has read {:?} of {ids:?}",
+            rows.iter().map(|row| (row.id.as_u128(), &row.timezone)).collect::<Vec<_>>()
+        )
     });
     directory.finish_reading(reading, rows);
 }

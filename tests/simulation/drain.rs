@@ -1,12 +1,13 @@
-//! A replica's looks and passes. What a pass may publish, forget and announce is decided by the drain's own parts.
+//! A replica's looks and passes. What a pass may publish, forget and announce is decided by the
+//! drain's own parts.
 
 use std::collections::BTreeMap;
 
 use facility_summary::{
-    cache::memory::Vantage,
+    cache::memory::FillToken,
     changes::{Appended, Message},
-    jobs::drain::{Known, Leftovers, Proof, Verdict},
-    store::{Epoch, Mark, MarkKind, Observation},
+    jobs::drain::{EpochTracker, OutboxRelay, Verdict, WatermarkProof},
+    store::{DrainSnapshot, Epoch, Mark, MarkKind},
 };
 
 use uuid::Uuid;
@@ -38,13 +39,14 @@ pub async fn pass(sim: Sim, r: usize) {
 /// What a look saw, and from where.
 struct Look {
     /// Taken before it.
-    vantage: Vantage,
-    seen: Observation,
+    token: FillToken,
+    seen: DrainSnapshot,
     /// What each mark named.
     about: Vec<About>,
 }
 
-/// What follows from a look is stored over the connection of the last one, which no restart of the database's server outlives.
+/// What follows from a look is stored over the connection of the last one, which no restart of the
+/// database's server outlives.
 fn is_cut_short(sim: &Sim, r: usize) -> bool {
     let is_connected = {
         let world = sim.world();
@@ -61,7 +63,7 @@ async fn run_once(sim: &Sim, r: usize) {
         directory::catch_up(sim, r).await;
     }
     look.seen.expiry_due &= !sim.breaks(Mutant::IgnoresExpiries);
-    let mut proof = Proof::of(&look.vantage, &look.seen);
+    let mut proof = WatermarkProof::of(&look.token, &look.seen);
     proof.show(show_leftovers(sim, r, &look).await);
     let seen = &look.seen;
     proof.deal_with(deal_with(sim, r, &look).await && seen.marks.len() < batch);
@@ -82,15 +84,17 @@ async fn run_once(sim: &Sim, r: usize) {
     announce(sim, r, proof, &look).await;
 }
 
-/// What was proven may be so far ahead of the database's clock, and no farther once that was looked at.
+/// What was proven may be so far ahead of the database's clock, and no farther once that was looked
+/// at.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
-/// What is visible, and where the replica was in the stream before it looked. Enters the history that it finds.
+/// What is visible, and where the replica was in the stream before it looked. Enters the history
+/// that it finds.
 async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
     loop {
         let memory = sim.memory(r);
-        let caught_up = sim.world().replicas[r].following.caught_up();
-        let (vantage, heard_ms) = (memory.vantage(), memory.watermark_ms());
+        let caught_up = sim.world().replicas[r].attachment.caught_up();
+        let (token, heard_ms) = (memory.fill_token(), memory.watermark_ms());
         sim.step().await;
         let about;
         let seen = {
@@ -105,7 +109,7 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         sim.step().await;
         let is_new = enter(sim, r, &seen.epoch).await;
         if is_new {
-            sim.world().replicas[r].known = Known::default();
+            sim.world().replicas[r].known = EpochTracker::default();
         }
         let has_new_directory = sim.world().replicas[r].has_new_directory;
         if has_new_directory {
@@ -115,7 +119,7 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         if is_new {
             continue;
         }
-        let heard = (!sim.is_alone()).then_some((vantage.position, heard_ms));
+        let heard = (!sim.is_alone()).then_some((token.position, heard_ms));
         let verdict = sim.world().replicas[r].known.judge(&seen, heard, memory.table_ms(), true);
         let is_ignored = match verdict {
             Verdict::Same => true,
@@ -132,12 +136,15 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
             continue;
         }
         if let Some(caught_up) = caught_up {
-            sim.world().replicas[r].following.vouch(caught_up);
+            sim.world().replicas[r].attachment.verify(caught_up);
         }
         if heard_ms > seen.at_ms + CLOCK_TOLERANCE_MS {
-            sim.world().judge.lie = Some(format!("a look at {} ms leaves what was proven as of {heard_ms}", seen.at_ms));
+            sim.world().judge.lie = Some(format!(
+                "a look at {} ms leaves what was proven as of {heard_ms}",
+                seen.at_ms
+            ));
         }
-        return Look { vantage, seen, about };
+        return Look { token, seen, about };
     }
 }
 
@@ -172,36 +179,40 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     }
     let world = &mut *sim.world();
     world.replicas[r].entered = Some(epoch.clone());
-    world.replicas[r].has_new_directory = before.is_some() && world.mutant != Some(Mutant::KeepsOldDirectory);
+    world.replicas[r].has_new_directory =
+        before.is_some() && world.mutant != Some(Mutant::KeepsOldDirectory);
     world.judge.forget(r);
     before.is_some()
 }
 
 /// Publishes what nobody else has, and forgets what has come by.
 async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
-    let Look { vantage, seen, .. } = look;
+    let Look { token, seen, .. } = look;
     if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {
         return true;
     }
     let told = tell_facilities(sim, r, seen).await;
     let (memory, batch) = (sim.memory(r), sim.world().pace.batch);
-    let generation = (!sim.is_alone() && !sim.breaks(Mutant::ShownInAnyGeneration)).then_some(seen.generation);
-    let mut left = Leftovers::of(seen, |key, version| memory.has_seen(generation, key, version));
+    let generation =
+        (!sim.is_alone() && !sim.breaks(Mutant::ShownInAnyGeneration)).then_some(seen.generation);
+    let mut left = OutboxRelay::of(seen, |key, version| memory.has_seen(generation, key, version));
     let unseen = left.unseen();
     if !unseen.is_empty() {
         sim.step().await;
         let keys: Vec<usize> = unseen.iter().map(index).collect();
         let read = sim.world().db.read(&keys);
         let serves = read.epoch == seen.epoch || sim.breaks(Mutant::PublishesAnyHistory);
-        let entries = left.entries(vantage, read.rows);
+        let entries = left.entries(token, read.rows);
         if serves && append(sim, r, seen.generation, &Message::Summaries(entries)).await {
             left.published(&unseen);
         }
     }
     sim.hang().await;
-    let notes: Vec<i64> = if told { seen.changed_facilities.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
+    let notes: Vec<i64> =
+        if told { seen.changed_facilities.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
     let forgets_all = sim.breaks(Mutant::ForgetsUnpublished);
-    let ids = if forgets_all { seen.outbox.iter().map(|(id, ..)| *id).collect() } else { left.shown() };
+    let ids =
+        if forgets_all { seen.outbox.iter().map(|(id, ..)| *id).collect() } else { left.shown() };
     if is_cut_short(sim, r) {
         return false;
     }
@@ -212,7 +223,7 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
 }
 
 /// Has every replica read the facilities again that were registered, changed or removed.
-async fn tell_facilities(sim: &Sim, r: usize, seen: &Observation) -> bool {
+async fn tell_facilities(sim: &Sim, r: usize, seen: &DrainSnapshot) -> bool {
     let ids: Vec<Uuid> = seen.changed_facilities.iter().map(|(_, id)| *id).collect();
     if ids.is_empty() || sim.breaks(Mutant::KeepsFacilitiesToItself) {
         return true;
@@ -221,7 +232,8 @@ async fn tell_facilities(sim: &Sim, r: usize, seen: &Observation) -> bool {
     append(sim, r, seen.generation, &Message::Facilities(ids)).await
 }
 
-/// Whether the message stands in the stream of that generation now. Where there is none, one begins.
+/// Whether the message stands in the stream of that generation now. Where there is none, one
+/// begins.
 async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool {
     if sim.is_alone() {
         sim.memory(r).consume_next(message);
@@ -230,7 +242,9 @@ async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool
     let Some(epoch) = sim.epoch(r) else { return false };
     let least = if sim.breaks(Mutant::AppendsToEarlier) { 0 } else { generation };
     let appended = stream::append(sim, r, &epoch, least, message).await;
-    sim.tell(called(r), || format!("drains in generation {generation}: {message:?} at {appended:?}"));
+    sim.tell(called(r), || {
+        format!("drains in generation {generation}: {message:?} at {appended:?}")
+    });
     match appended.map(|at| Appended::in_generation(generation, at)) {
         Ok(Appended::Yes) => true,
         Ok(Appended::Later) | Err(_) => false,
@@ -252,8 +266,11 @@ async fn deal_with(sim: &Sim, r: usize, look: &Look) -> bool {
     let marks: Vec<_> = look.seen.marks.iter().cloned().zip(look.about.iter().copied()).collect();
     let is_known = |id: &Uuid| sim.directory(r).get(*id).is_some();
     let id = |mark: &Mark| mark.facility_id.expect("no mark is about all");
-    let mut to_read: Vec<Uuid> =
-        marks.iter().filter(|(mark, _)| mark.kind == MarkKind::Facility || !is_known(&id(mark))).map(|(mark, _)| id(mark)).collect();
+    let mut to_read: Vec<Uuid> = marks
+        .iter()
+        .filter(|(mark, _)| mark.kind == MarkKind::Facility || !is_known(&id(mark)))
+        .map(|(mark, _)| id(mark))
+        .collect();
     to_read.sort_unstable();
     to_read.dedup();
     if !to_read.is_empty() {
@@ -287,12 +304,21 @@ async fn expire(sim: &Sim, r: usize, until: i64) -> bool {
 }
 
 /// Stores the watermark, and then announces it.
-async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
-    let Look { vantage, seen, .. } = look;
+async fn announce(sim: &Sim, r: usize, proof: WatermarkProof, look: &Look) {
+    let Look { token, seen, .. } = look;
     let (proof, at_ms) = match sim.breaks(Mutant::WatermarkOfLater) {
         true => {
             let later = sim.world().now;
-            (Proof::of(vantage, &Observation { at_ms: later, ..sim.world().db.observe(later, 0, false, true) }), later)
+            (
+                WatermarkProof::of(
+                    token,
+                    &DrainSnapshot {
+                        at_ms: later,
+                        ..sim.world().db.observe(later, 0, false, true)
+                    },
+                ),
+                later,
+            )
         }
         false => (proof, seen.at_ms),
     };
@@ -316,7 +342,7 @@ async fn announce(sim: &Sim, r: usize, proof: Proof, look: &Look) {
     }
     sim.memory(r).advance_table(at_ms);
     if announcement.is_some() && std::mem::take(&mut sim.world().replicas[r].has_missed) {
-        sim.memory(r).lose_continuity(None);
+        sim.memory(r).start_new_session(None);
     }
     let directory = sim.directory(r);
     let directory_epoch = directory.epoch();

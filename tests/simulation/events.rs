@@ -31,23 +31,27 @@ pub enum Event {
 pub struct Own {
     pub event: Event,
     pub changes: Vec<Change>,
-    /// The facility's life, or where the bank is: for as long as the transaction lasts nobody changes that.
+    /// The facility's life, or where the bank is: for as long as the transaction lasts nobody
+    /// changes that.
     pub relies_on: Vec<(usize, u32, Option<usize>)>,
 }
 
 impl Own {
     /// Whether nobody has changed what it relies on: they would have waited.
     pub fn holds(&self, world: &World) -> bool {
-        let life = |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
+        let life =
+            |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
         let bank = |bank: usize| (bank, world.db.banks[bank].stays.len() as u32, None);
         let now = match self.event {
             Event::Activity { facility, .. } => vec![life(facility)],
             Event::Units { bank: b } => vec![bank(b)],
             Event::Moved { bank: b, to } => vec![bank(b), life(to)],
-            Event::Registered { facility, .. } => vec![(facility, world.db.facilities[facility].stays.len() as u32, None)],
+            Event::Registered { facility, .. } => {
+                vec![(facility, world.db.facilities[facility].stays.len() as u32, None)]
+            }
         };
-        let is_there =
-            !matches!(self.event, Event::Activity { .. } | Event::Moved { .. }) || now.last().is_some_and(|(_, _, zone)| zone.is_some());
+        let is_there = !matches!(self.event, Event::Activity { .. } | Event::Moved { .. })
+            || now.last().is_some_and(|(_, _, zone)| zone.is_some());
         is_there && now == self.relies_on
     }
 
@@ -55,11 +59,21 @@ impl Own {
         match self.event {
             Event::Activity { facility, place } => {
                 let life = db.facilities[facility].life();
-                db.facilities[facility].activity.extend(committed(&self.changes, now, era).map(|change| Activity { change, place, life }));
+                db.facilities[facility].activity.extend(
+                    committed(&self.changes, now, era).map(|change| Activity {
+                        change,
+                        place,
+                        life,
+                    }),
+                );
             }
-            Event::Units { bank } => db.banks[bank].units.extend(committed(&self.changes, now, era)),
+            Event::Units { bank } => {
+                db.banks[bank].units.extend(committed(&self.changes, now, era))
+            }
             Event::Moved { bank, to } => stay_of_bank(db, bank, to, now, era),
-            Event::Registered { facility, zone } => stay_of_facility(db, facility, Some(zone), now, era),
+            Event::Registered { facility, zone } => {
+                stay_of_facility(db, facility, Some(zone), now, era)
+            }
         }
     }
 }

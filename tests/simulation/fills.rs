@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use facility_summary::{
-    cache::memory::{Fill, Vantage},
+    cache::memory::{Fill, FillToken},
     domain::summary::SummaryRow,
-    service::found::Found,
+    service::tier_row::TierRow,
 };
 use rand::RngExt;
 
@@ -21,7 +21,7 @@ pub async fn from_primary(sim: Sim, r: usize, k: usize) {
     let day = day(k, zone_of(&located.zone.name));
     let now = sim.world().clock(r);
     let memory = sim.memory(r);
-    let (vantage, table_ms) = (memory.vantage(), memory.table_ms());
+    let (token, table_ms) = (memory.fill_token(), memory.table_ms());
     sim.step().await;
     let mut read = sim.world().db.read(&[k]);
     if sim.breaks(Mutant::WatermarkReadLater) {
@@ -33,9 +33,14 @@ pub async fn from_primary(sim: Sim, r: usize, k: usize) {
     }
     sim.step().await;
     let serves = sim.epoch(r).as_ref() == Some(&read.epoch) || sim.breaks(Mutant::FillsOldHistory);
-    let Some(found) = Found::on_primary(read, &located, &day, &vantage, table_ms, now).filter(|_| serves) else { return };
-    if let Some(vantage) = keep(&sim, r, &found, vantage, "the primary").await {
-        pass_on(&sim, r, &vantage, &[&SummaryRow { as_of_ms: found.as_of_ms, ..found.row }], false).await;
+    let Some(found) =
+        TierRow::on_primary(read, &located, &day, &token, table_ms, now).filter(|_| serves)
+    else {
+        return;
+    };
+    if let Some(token) = keep(&sim, r, &found, token, "the primary").await {
+        pass_on(&sim, r, &token, &[&SummaryRow { as_of_ms: found.as_of_ms, ..found.row }], false)
+            .await;
     }
 }
 
@@ -43,7 +48,7 @@ pub async fn from_standby(sim: Sim, r: usize, k: usize) {
     let Some(located) = sim.directory(r).get(facility_id(k / DATES)) else { return };
     let day = day(k, zone_of(&located.zone.name));
     let now = sim.world().clock(r);
-    let vantage = sim.vantage(r);
+    let token = sim.token(r);
     sim.step().await;
     let read = {
         let world = &mut *sim.world();
@@ -51,18 +56,25 @@ pub async fn from_standby(sim: Sim, r: usize, k: usize) {
         world.committed[world.committed.len() - 1 - lag].read_nearby(k)
     };
     sim.step().await;
-    let serves = |epoch: &_| sim.epoch(r).as_ref() == Some(epoch) || sim.breaks(Mutant::FillsOldHistory);
-    let Some(found) = read.filter(|read| serves(&read.epoch)).and_then(|read| Found::nearby(read, &located, &day, now)) else { return };
-    let since = if sim.breaks(Mutant::TrustsLaggingReplicas) { vantage.position } else { found.since };
-    keep(&sim, r, &Found { since, ..found }, vantage, "a standby").await;
+    let serves =
+        |epoch: &_| sim.epoch(r).as_ref() == Some(epoch) || sim.breaks(Mutant::FillsOldHistory);
+    let Some(found) = read
+        .filter(|read| serves(&read.epoch))
+        .and_then(|read| TierRow::on_standby(read, &located, &day, now))
+    else {
+        return;
+    };
+    let since =
+        if sim.breaks(Mutant::TrustsLaggingReplicas) { token.position } else { found.since };
+    keep(&sim, r, &TierRow { since, ..found }, token, "a standby").await;
 }
 
 pub async fn from_redis(sim: Sim, r: usize, k: usize) {
-    if !sim.world().replicas[r].following.is_vouched_for() {
+    if !sim.world().replicas[r].attachment.is_attached() {
         return;
     }
     let Some(located) = sim.directory(r).get(facility_id(k / DATES)) else { return };
-    let vantage = sim.vantage(r);
+    let token = sim.token(r);
     sim.step().await;
     let Some(epoch) = sim.epoch(r) else { return };
     sim.step().await;
@@ -73,35 +85,58 @@ pub async fn from_redis(sim: Sim, r: usize, k: usize) {
     };
     sim.step().await;
     let now = sim.world().clock(r);
-    let Some(found) = found.and_then(|found| Found::in_redis(found, &day(k, zone_of(&located.zone.name)), now)) else { return };
-    let since = if sim.breaks(Mutant::TrustsRedis) { vantage.position } else { found.since };
-    keep(&sim, r, &Found { since, ..found }, vantage, "Redis").await;
+    let Some(found) =
+        found.and_then(|found| TierRow::in_redis(found, &day(k, zone_of(&located.zone.name)), now))
+    else {
+        return;
+    };
+    let since = if sim.breaks(Mutant::TrustsRedis) { token.position } else { found.since };
+    keep(&sim, r, &TierRow { since, ..found }, token, "Redis").await;
 }
 
 /// Puts it into memory. `None` where that is not to be.
-async fn keep(sim: &Sim, r: usize, found: &Found, vantage: Vantage, from: &str) -> Option<Vantage> {
+async fn keep(
+    sim: &Sim,
+    r: usize,
+    found: &TierRow,
+    token: FillToken,
+    from: &str,
+) -> Option<FillToken> {
     let memory = sim.memory(r);
-    let (vantage, found) = match sim.world().mutant {
-        Some(Mutant::LateVantage) => (memory.vantage(), Found { since: memory.vantage().position, ..found.clone() }),
-        Some(Mutant::FillsOldHistory) => (memory.vantage(), found.clone()),
+    let (token, found) = match sim.world().mutant {
+        Some(Mutant::LateVantage) => {
+            (memory.fill_token(), TierRow { since: memory.fill_token().position, ..found.clone() })
+        }
+        Some(Mutant::FillsOldHistory) => (memory.fill_token(), found.clone()),
         Some(Mutant::JoinsOldGenerations) => {
-            let generation = memory.vantage().position.generation;
-            (vantage, Found { since: facility_summary::changes::Position { generation, ..found.since }, ..found.clone() })
+            let generation = memory.fill_token().position.generation;
+            (
+                token,
+                TierRow {
+                    since: facility_summary::changes::Position { generation, ..found.since },
+                    ..found.clone()
+                },
+            )
         }
         Some(Mutant::IgnoresExpiries) => {
             let row = SummaryRow { next_expires_at_ms: None, ..found.row.clone() };
-            (vantage, Found { row, ..found.clone() })
+            (token, TierRow { row, ..found.clone() })
         }
         Some(Mutant::NoVersionCompare) => {
             memory.forget_facility(found.row.summary.facility_id);
-            (vantage, found.clone())
+            (token, found.clone())
         }
-        _ => (vantage, found.clone()),
+        _ => (token, found.clone()),
     };
-    let kept = matches!(found.keep(&memory, &vantage), Fill::Kept(_));
+    let kept = matches!(found.keep(&memory, &token), Fill::Kept(_));
     sim.tell(called(r), || {
         let what = if kept { "keeps" } else { "throws away" };
-        format!("{what} version {} as of {} since {:?} of {from}", found.row.summary.version, told(found.as_of_ms), found.since)
+        format!(
+            "{what} version {} as of {} since {:?} of {from}",
+            found.row.summary.version,
+            told(found.as_of_ms),
+            found.since
+        )
     });
-    kept.then_some(vantage)
+    kept.then_some(token)
 }

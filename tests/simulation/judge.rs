@@ -97,7 +97,9 @@ impl Judge {
     pub fn new_bit(&mut self, of: Of) -> Option<i64> {
         let (place, first, most) = match of {
             Of::Facility(f) => (f, 0, CHANGES),
-            Of::Bank(bank) => (FACILITIES + bank, CHANGES_OF_A_BANK * bank as u32, CHANGES_OF_A_BANK),
+            Of::Bank(bank) => {
+                (FACILITIES + bank, CHANGES_OF_A_BANK * bank as u32, CHANGES_OF_A_BANK)
+            }
         };
         self.changes[place] += 1;
         let nth = self.changes[place];
@@ -108,7 +110,8 @@ impl Judge {
         self.restores.push(Restore { at, before: Rc::new(before.clone()) });
     }
 
-    /// A replica takes the database for one that has lost something: everything is dropped for it, which is to have its reason.
+    /// A replica takes the database for one that has lost something: everything is dropped for it,
+    /// which is to have its reason.
     pub fn ends(&mut self, epoch: &Epoch) {
         if self.beginnings[epoch].restores == self.restores.len() {
             self.lie = Some(format!("it ends the history {epoch}, which has lost nothing"));
@@ -134,16 +137,28 @@ impl Judge {
         if let Some(lie) = world.judge.lie.take() {
             return Err(lie);
         }
-        let Some(beginning) = Judge::beginning(world, r).filter(|_| world.replicas[r].directory.is_loaded()) else { return Ok(()) };
+        let Some(beginning) =
+            Judge::beginning(world, r).filter(|_| world.replicas[r].directory.is_loaded())
+        else {
+            return Ok(());
+        };
         (0..KEYS).try_for_each(|k| Judge::check_key(world, r, k, beginning))
     }
 
-    fn check_key(world: &mut World, r: usize, k: usize, beginning: Beginning) -> Result<(), String> {
+    fn check_key(
+        world: &mut World,
+        r: usize,
+        k: usize,
+        beginning: Beginning,
+    ) -> Result<(), String> {
         let (replica, mutant) = (&world.replicas[r], world.mutant);
         let held = replica.memory.get(&key(k));
         let version = held.as_ref().map_or(0, |held| held.version);
         if held.is_some() && version < world.judge.versions[r][k] {
-            return Err(format!("it holds version {version} of key {k}, and held version {} just before", world.judge.versions[r][k]));
+            return Err(format!(
+                "it holds version {version} of key {k}, and held version {} just before",
+                world.judge.versions[r][k]
+            ));
         }
         world.judge.versions[r][k] = version;
         let directory_ms = match mutant {
@@ -154,10 +169,14 @@ impl Judge {
         let zone = located.map(|located| zone_of(&located.facility.zone.name));
         let (answer, entry, as_of) = match zone {
             None => (Answer::Gone, None, directory_ms),
-            Some(zone) if !has_begun(&day(k, zone)) => (Answer::NotBegun { zone }, None, directory_ms),
+            Some(zone) if !has_begun(&day(k, zone)) => {
+                (Answer::NotBegun { zone }, None, directory_ms)
+            }
             Some(zone) => {
                 let is_of = |entry: &Arc<Entry>| match mutant {
-                    Some(Mutant::AnyDayOfThatName) => Bounds::are_of(None, entry.as_of_ms, &day(k, zone)),
+                    Some(Mutant::AnyDayOfThatName) => {
+                        Bounds::are_of(None, entry.as_of_ms, &day(k, zone))
+                    }
                     _ => entry.is_of(&day(k, zone)),
                 };
                 let Some(entry) = held.filter(is_of) else { return Ok(()) };
@@ -165,7 +184,8 @@ impl Judge {
                     Some(Mutant::HitsWithoutDirectory) => replica.memory.exact_as_of_ms(&entry),
                     _ => replica.memory.exact_as_of_ms_within(&entry, directory_ms),
                 };
-                let summary: Summary = serde_json::from_slice(&entry.body()).expect("a body is a summary");
+                let summary: Summary =
+                    serde_json::from_slice(&entry.body()).expect("a body is a summary");
                 let (activity, stock) = (summary.total_transferred, summary.total_stock);
                 let has_row = summary.version > 0;
                 (Answer::Figures { zone, activity, stock, has_row }, Some(entry), as_of)
@@ -185,12 +205,15 @@ impl Judge {
         judge.answers += 1;
         judge.proven += u64::from(entry.as_ref().is_some_and(|entry| as_of > entry.as_of_ms));
         if beginning.era == judge.era() && as_of > world.now {
-            return Err(format!("{answer:?} of key {k} as of {} ms: that is yet to come", told(as_of)));
+            return Err(format!(
+                "{answer:?} of key {k} as of {} ms: that is yet to come",
+                told(as_of)
+            ));
         }
         judge.judge(&world.db, k, answer, as_of.min(world.now), beginning).map_err(|lie| {
-            let itself = entry
-                .as_ref()
-                .map_or(String::new(), |entry| format!("version {}, as of {} ms by itself, ", entry.version, told(entry.as_of_ms)));
+            let itself = entry.as_ref().map_or(String::new(), |entry| {
+                format!("version {}, as of {} ms by itself, ", entry.version, told(entry.as_of_ms))
+            });
             format!("{answer:?} of key {k}, {itself}exact as of {} ms: {lie}", told(as_of))
         })?;
         judge.asked[r][k] = Some((entry, zone, as_of));
@@ -198,21 +221,40 @@ impl Judge {
     }
 
     /// `as_of` is never later than the clock shows: what is yet to come by it has not happened.
-    fn judge(&self, db: &Database, k: usize, answer: Answer, as_of: i64, beginning: Beginning) -> Result<(), String> {
+    fn judge(
+        &self,
+        db: &Database,
+        k: usize,
+        answer: Answer,
+        as_of: i64,
+        beginning: Beginning,
+    ) -> Result<(), String> {
         self.in_one_of_its_worlds(db, as_of, beginning, |claim, db| claim.judge(db, k, answer))
     }
 
     /// A list of one date, by facility; those that are not in it included.
-    pub fn check_list(world: &mut World, date: usize, answers: &[Option<Answer>], as_of: i64, beginning: Beginning) -> Result<(), String> {
+    pub fn check_list(
+        world: &mut World,
+        date: usize,
+        answers: &[Option<Answer>],
+        as_of: i64,
+        beginning: Beginning,
+    ) -> Result<(), String> {
         world.judge.lists += 1;
         let (judge, as_of) = (&world.judge, as_of.min(world.now));
         answers.iter().enumerate().try_for_each(|(f, answer)| {
             let k = f * DATES + date;
-            let judged = judge.in_one_of_its_worlds(&world.db, as_of, beginning, |claim, db| match answer {
-                Some(answer) => claim.judge(db, k, *answer),
-                None => claim.judge_absence(db, k),
-            });
-            judged.map_err(|lie| format!("a list of date {date} as of {} ms, {answer:?} of facility {f}: {lie}", told(as_of)))
+            let judged =
+                judge.in_one_of_its_worlds(&world.db, as_of, beginning, |claim, db| match answer {
+                    Some(answer) => claim.judge(db, k, *answer),
+                    None => claim.judge_absence(db, k),
+                });
+            judged.map_err(|lie| {
+                format!(
+                    "a list of date {date} as of {} ms, {answer:?} of facility {f}: {lie}",
+                    told(as_of)
+                )
+            })
         })
     }
 
@@ -224,8 +266,12 @@ impl Judge {
         is_true: impl Fn(&Claim, &Database) -> Result<(), String>,
     ) -> Result<(), String> {
         let claim = Claim { as_of, era_ends: &self.era_ends };
-        // Of what was restored since its history began a replica can know only by what it has read since then.
-        let unnoticed = self.restores[beginning.restores..].iter().filter(|restore| as_of <= restore.at).map(|restore| &*restore.before);
+        // Of what was restored since its history began a replica can know only by what it has read
+        // since then.
+        let unnoticed = self.restores[beginning.restores..]
+            .iter()
+            .filter(|restore| as_of <= restore.at)
+            .map(|restore| &*restore.before);
         let verdicts = unnoticed.chain([db]).map(|db| is_true(&claim, db));
         // By the last, the database's own, where none will do.
         verdicts.reduce(|before, this| before.or(this)).unwrap_or(Ok(()))

@@ -28,35 +28,45 @@ pub async fn list(sim: Sim, r: usize) {
 
 /// One attempt: where the directory did not know what the table has by now, it has been read again.
 pub async fn of_date(sim: &Sim, r: usize, date: usize) {
-    let (directory, memory, beginning) = (sim.directory(r), sim.memory(r), Judge::beginning(&sim.world(), r));
-    let Some(beginning) = beginning.filter(|_| directory.exact_as_of_ms() != i64::MIN) else { return };
+    let (directory, memory, beginning) =
+        (sim.directory(r), sim.memory(r), Judge::beginning(&sim.world(), r));
+    let Some(beginning) = beginning.filter(|_| directory.exact_as_of_ms() != i64::MIN) else {
+        return;
+    };
     let entered = sim.epoch(r);
     let (facilities, directory_ms) = directory.all();
     let in_zone = |facility: &Arc<Facility>| {
         let k = facility_of(&facility.id) * DATES + date;
         DayKey { day: day(k, zone_of(&facility.zone.name)), facility: facility.clone() }
     };
-    let keys: Vec<DayKey> = facilities.iter().map(in_zone).filter(|key| has_begun(&key.day)).collect();
+    let keys: Vec<DayKey> =
+        facilities.iter().map(in_zone).filter(|key| has_begun(&key.day)).collect();
     sim.step().await;
     let table_ms = memory.table_ms();
     sim.step().await;
-    let mut read = sim.world().db.read(&keys.iter().map(|key| index(&key.id())).collect::<Vec<_>>());
+    let mut read =
+        sim.world().db.read(&keys.iter().map(|key| index(&key.id())).collect::<Vec<_>>());
     sim.step().await;
     let stored_ms = read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
     if sim.epoch(r).as_ref() != Some(&read.epoch) || stored_ms < table_ms {
         return;
     }
     if sim.breaks(Mutant::ListsWithoutZones) {
-        read.zones = keys.iter().map(|key| (key.facility.id, key.facility.zone.name.clone())).collect();
+        read.zones =
+            keys.iter().map(|key| (key.facility.id, key.facility.zone.name.clone())).collect();
     }
-    let mut found = Read::of(if sim.breaks(Mutant::ListsWithoutDirectory) { i64::MAX } else { directory_ms });
+    let mut found =
+        Read::of(if sim.breaks(Mutant::ListsWithoutDirectory) { i64::MAX } else { directory_ms });
     found.add(read, table_ms.max(stored_ms));
     let now = sim.world().clock(r);
     let mut parts = Parts::new(keys.clone(), found, now);
     if parts.unknown.is_empty() {
         for key in std::mem::take(&mut parts.due) {
             let Ok(refreshed) = refresh(sim, r, Work::Day(index(&key.id()))).await else { return };
-            parts.take_refreshed(&[key], refreshed.into_iter().map(|(row, _): (SummaryRow, bool)| row));
+            parts.take_refreshed(
+                &[key],
+                refreshed.into_iter().map(|(row, _): (SummaryRow, bool)| row),
+            );
         }
     }
     if !parts.unknown.is_empty() {
@@ -65,9 +75,11 @@ pub async fn of_date(sim: &Sim, r: usize, date: usize) {
     let as_of = parts.exact_ms;
     let mut answers = [None; FACILITIES];
     for (key, summary) in parts.in_order() {
-        let (zone, activity, stock) = (zone_of(&key.facility.zone.name), summary.total_transferred, summary.total_stock);
+        let (zone, activity, stock) =
+            (zone_of(&key.facility.zone.name), summary.total_transferred, summary.total_stock);
         let has_row = summary.version > 0;
-        answers[facility_of(&key.facility.id)] = Some(Answer::Figures { zone, activity, stock, has_row });
+        answers[facility_of(&key.facility.id)] =
+            Some(Answer::Figures { zone, activity, stock, has_row });
     }
     sim.tell(called(r), || format!("lists date {date} as of {} ms: {answers:?}", told(as_of)));
     let world = &mut *sim.world();

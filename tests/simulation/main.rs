@@ -1,10 +1,12 @@
-//! A fleet in one thread: the tiers' own code (`Memory`, the stream's messages, what a pass of the drain may say, what a read has found)
-//! under random schedules, one small step of one actor at a time. Stream, tier, database and clock are simulated, and so is what befalls
-//! them. In some there is one server only, whose stream is within it. After each step of a replica all that it would answer is asked: does
-//! it lack a change committed at or before the time it claims?
+//! A fleet in one thread: the tiers' own code (`Memory`, the stream's messages, what a pass of the
+//! drain may say, what a read has found) under random schedules, one small step of one actor at a
+//! time. Stream, tier, database and clock are simulated, and so is what befalls them. In some there
+//! is one server only, whose stream is within it. After each step of a replica all that it would
+//! answer is asked: does it lack a change committed at or before the time it claims?
 //!
-//! `make replay SEED=123 [MUTANT=Name]` replays one schedule and tells its steps; `make simulate` runs many, `SCHEDULES` says how many, and
-//! breaks each rule in turn. `make simulate MUTANT=Name` breaks only that one, and tells the steps where its schedule is made by hand.
+//! `make replay SEED=123 [MUTANT=Name]` replays one schedule and tells its steps; `make simulate`
+//! runs many, `SCHEDULES` says how many, and breaks each rule in turn. `make simulate MUTANT=Name`
+//! breaks only that one, and tells the steps where its schedule is made by hand.
 
 mod by_hand;
 mod database;
@@ -45,13 +47,19 @@ const THREADS: usize = 2;
 const FOUND_WITHIN: u64 = 40_000;
 
 fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?} and should be a whole number")))
+    env::var(variable).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is {text:?} and should be a whole number"))
+    })
 }
 
 fn mutant() -> Option<Mutant> {
     let name = env::var("MUTANT").ok().filter(|name| !name.is_empty())?;
     let found = Mutant::ALL.into_iter().find(|known| format!("{known:?}") == name);
-    Some(found.unwrap_or_else(|| panic!("MUTANT is {name:?} and should be one of {:?}", Mutant::ALL)))
+    Some(
+        found
+            .unwrap_or_else(|| panic!("MUTANT is {name:?} and should be one of {:?}", Mutant::ALL)),
+    )
 }
 
 /// The first seed that lies, and how; or what was asked.
@@ -75,10 +83,17 @@ fn first_lie(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (u64, Stri
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a schedule does not panic")).try_fold(Asked::default(), |all, one| {
-            let one = one?;
-            Ok(Asked { answers: all.answers + one.answers, proven: all.proven + one.proven, lists: all.lists + one.lists })
-        })
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a schedule does not panic"))
+            .try_fold(Asked::default(), |all, one| {
+                let one = one?;
+                Ok(Asked {
+                    answers: all.answers + one.answers,
+                    proven: all.proven + one.proven,
+                    lists: all.lists + one.lists,
+                })
+            })
     })
 }
 
@@ -98,8 +113,14 @@ fn no_answer_lacks_a_change_committed_by_the_time_it_claims() {
     match first_lie(schedules, None) {
         Ok(asked) => {
             let seconds = started.elapsed().as_secs_f64();
-            println!("{schedules} schedules in {seconds:.1} s, {:.0} a second: {asked:?}", schedules as f64 / seconds);
-            assert!(asked.proven > schedules, "so little is proven by watermarks that the schedules show nothing: {asked:?}");
+            println!(
+                "{schedules} schedules in {seconds:.1} s, {:.0} a second: {asked:?}",
+                schedules as f64 / seconds
+            );
+            assert!(
+                asked.proven > schedules,
+                "so little is proven by watermarks that the schedules show nothing: {asked:?}"
+            );
         }
         Err((seed, lie)) => panic!("{lie}\nreplay it: make replay SEED={seed}"),
     }
@@ -115,15 +136,24 @@ fn each_rule_of_the_protocol_that_is_broken_is_found_out() {
     for mutant in Mutant::ALL.into_iter().filter(|mutant| only.is_none_or(|only| only == *mutant)) {
         let found = match mutant.script() {
             Some(script) => {
-                play(script, None, false).unwrap_or_else(|lie| panic!("the schedule by hand for {mutant:?} lies without it: {lie}"));
-                play(script, Some(mutant), only.is_some()).err().map(|lie| format!("by hand: {lie}"))
+                play(script, None, false).unwrap_or_else(|lie| {
+                    panic!("the schedule by hand for {mutant:?} lies without it: {lie}")
+                });
+                play(script, Some(mutant), only.is_some())
+                    .err()
+                    .map(|lie| format!("by hand: {lie}"))
             }
-            None => first_lie(FOUND_WITHIN, Some(mutant)).err().map(|(seed, lie)| format!("schedule {seed}: {lie}")),
+            None => first_lie(FOUND_WITHIN, Some(mutant))
+                .err()
+                .map(|(seed, lie)| format!("schedule {seed}: {lie}")),
         };
         match found {
             Some(found) => println!("{mutant:?}: {found}"),
             None => missed.push(mutant),
         }
     }
-    assert!(missed.is_empty(), "{FOUND_WITHIN} schedules did not find out {missed:?}: make them wilder");
+    assert!(
+        missed.is_empty(),
+        "{FOUND_WITHIN} schedules did not find out {missed:?}: make them wilder"
+    );
 }

@@ -1,8 +1,10 @@
-//! The protocol's rules, each broken in turn: a simulation that does not notice is too tame, or the rule is not needed. (One was not: that
-//! no outbox row be deleted once a later generation has begun than the one that the look found. Rule 8 in docs/freshness.md says why.)
+//! The protocol's rules, each broken in turn: a simulation that does not notice is too tame, or the
+//! rule is not needed. (One was not: that no outbox row be deleted once a later generation has
+//! begun than the one that the look found. Rule 8 in docs/freshness.md says why.)
 //!
-//! Nothing in the service can be switched off for it. What is broken is what the simulated world does around the service's own code: what
-//! it passes to it, in which order, and what it does with the answer.
+//! Nothing in the service can be switched off for it. What is broken is what the simulated world
+//! does around the service's own code: what it passes to it, in which order, and what it does with
+//! the answer.
 
 use crate::{
     by_hand::{self, Script},
@@ -11,25 +13,32 @@ use crate::{
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// R1: the snapshot is taken before the lock, so that the slower of two refreshes writes older figures over newer.
+    /// R1: the snapshot is taken before the lock, so that the slower of two refreshes writes older
+    /// figures over newer.
     SnapshotBeforeLock,
-    /// R2: a refresh deletes all marks of its key, and not only those that were seen before its snapshot.
+    /// R2: a refresh deletes all marks of its key, and not only those that were seen before its
+    /// snapshot.
     DeletesUnseenMarks,
-    /// R3: the outbox row is not in the transaction of the refresh, and is lost where its writer dies after the commit.
+    /// R3: the outbox row is not in the transaction of the refresh, and is lost where its writer
+    /// dies after the commit.
     OutboxAfterCommit,
     /// R4: a watermark is announced although something visible is unpublished.
     AnnouncesUnpublished,
-    /// R4: only the first look's outbox counts, and not what another server has committed while the marks were dealt with.
+    /// R4: only the first look's outbox counts, and not what another server has committed while the
+    /// marks were dealt with.
     LooksOnce,
-    /// R4: a watermark is announced in the generation of the first look, though by the second another has begun.
+    /// R4: a watermark is announced in the generation of the first look, though by the second
+    /// another has begun.
     AnnouncesAcrossGenerations,
     /// R4: outbox rows are deleted though nobody has published them.
     ForgetsUnpublished,
     /// R5: a message that was missed is numbered over.
     IgnoresGaps,
-    /// R6: a fill is judged from where the replica stands when it ends, and not from where it stood before the read.
+    /// R6: a fill is judged from where the replica stands when it ends, and not from where it stood
+    /// before the read.
     LateVantage,
-    /// R6: a message is taken for one of a change behind it, be it an old one that was published again.
+    /// R6: a message is taken for one of a change behind it, be it an old one that was published
+    /// again.
     TrustsMessages,
     /// R6: what a lagging replica answers is taken for what the primary would.
     TrustsLaggingReplicas,
@@ -55,7 +64,8 @@ pub enum Mutant {
     PublishesAnyHistory,
     /// The tier's keys do not carry the epoch.
     OneTierForAll,
-    /// R9: a watermark is announced before it is stored, so that a database that has lost nothing is seen to lack it.
+    /// R9: a watermark is announced before it is stored, so that a database that has lost nothing
+    /// is seen to lack it.
     AnnouncesUnstored,
     /// What the database has lost is not noticed.
     IgnoresLosses,
@@ -67,7 +77,8 @@ pub enum Mutant {
     WatermarkReadLater,
     /// The watermark claims the instant after the look.
     WatermarkOfLater,
-    /// Expiries that are due are no reason to wait with a watermark, and entries do not know of theirs.
+    /// Expiries that are due are no reason to wait with a watermark, and entries do not know of
+    /// theirs.
     IgnoresExpiries,
     /// A mark is resolved once, and after a change of zone taken for the date of that name.
     RezonesMarks,
@@ -75,7 +86,8 @@ pub enum Mutant {
     DaysBeforeLock,
     /// A mark names the facility that a bank was in for the statement, and not the bank.
     BankOfTheStatement,
-    /// The rows of a facility are removed without looking again, once it is locked, whether it is gone.
+    /// The rows of a facility are removed without looking again, once it is locked, whether it is
+    /// gone.
     RemovesBlindly,
     /// Of a facility that has come back the versions of its former life count.
     NoFenceOfLives,
@@ -99,7 +111,8 @@ pub enum Mutant {
     KeepsOldDirectory,
     /// A change of zone leaves the rows of days that have not begun in the new zone as they are.
     LeavesRowsOfTheZoneBefore,
-    /// What changed of facilities between the two looks of a pass does not keep it from announcing the first.
+    /// What changed of facilities between the two looks of a pass does not keep it from announcing
+    /// the first.
     AnnouncesWhatHasMoved,
 }
 
@@ -155,7 +168,10 @@ impl Mutant {
     /// What a schedule has to be about to find it out soon.
     pub fn theme(self) -> Option<Theme> {
         match self {
-            Mutant::IgnoresGaps | Mutant::TrustsMessages | Mutant::TrustsLaggingReplicas | Mutant::TrustsRedis => Some(Theme::Forgets),
+            Mutant::IgnoresGaps
+            | Mutant::TrustsMessages
+            | Mutant::TrustsLaggingReplicas
+            | Mutant::TrustsRedis => Some(Theme::Forgets),
             Mutant::AppendsToEarlier => Some(Theme::Splits),
             Mutant::KeepsOldDirectory => Some(Theme::MovesAndGoesBack),
             Mutant::RezonesMarks

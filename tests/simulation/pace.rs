@@ -9,7 +9,8 @@ use crate::places::{FACILITIES, KATHMANDU, UTC, ZONES};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disaster {
     Nothing,
-    /// Failovers that lose what was committed last, and backups restored, sometimes under the same identity.
+    /// Failovers that lose what was committed last, and backups restored, sometimes under the same
+    /// identity.
     Loses,
     ClockSetBack,
 }
@@ -17,7 +18,8 @@ pub enum Disaster {
 /// What a schedule is about, if it is about something: faults that seldom meet by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
-    /// Replicas forget what they held, and soon which changes came by, and read again from places that lag.
+    /// Replicas forget what they held, and soon which changes came by, and read again from places
+    /// that lag.
     Forgets,
     /// Two take themselves for the primary of Redis, and each has a server that drains.
     Splits,
@@ -32,10 +34,18 @@ pub enum Theme {
 }
 
 impl Theme {
-    const ALL: [Theme; 6] = [Theme::Forgets, Theme::Splits, Theme::GoesBack, Theme::Moves, Theme::MovesAndStarts, Theme::MovesAndGoesBack];
+    const ALL: [Theme; 6] = [
+        Theme::Forgets,
+        Theme::Splits,
+        Theme::GoesBack,
+        Theme::Moves,
+        Theme::MovesAndStarts,
+        Theme::MovesAndGoesBack,
+    ];
 
     fn apply(self, pace: &mut Pace) {
-        (pace.come_and_go, pace.list, pace.units, pace.one_date, pace.zones) = (0, 0, 10, 95, [UTC, UTC]);
+        (pace.come_and_go, pace.list, pace.units, pace.one_date, pace.zones) =
+            (0, 0, 10, 95, [UTC, UTC]);
         match self {
             Theme::Forgets => {
                 (pace.recent, pace.lag, pace.sources) = (2, 60, [1, 6, 6]);
@@ -85,17 +95,20 @@ pub struct Pace {
     pub list: u32,
     pub refresh: u32,
     pub come_and_go: u32,
-    /// How often a write is of a bank's units, and how often something is about the one date; in percent.
+    /// How often a write is of a bank's units, and how often something is about the one date; in
+    /// percent.
     pub units: u32,
     pub one_date: u32,
     pub drain: u32,
     pub follow: u32,
     pub work: u32,
     pub fault: u32,
-    /// How often a change brings units that will expire, and how often it changes no figure; in percent.
+    /// How often a change brings units that will expire, and how often it changes no figure; in
+    /// percent.
     pub expiries: u32,
     pub same: u32,
-    /// Of what breaks: a replica, its connection, Redis, all of Redis but a copy, what is held, the database.
+    /// Of what breaks: a replica, its connection, Redis, all of Redis but a copy, what is held,
+    /// the database.
     pub faults: [u32; 6],
     /// Of where is read: the primary, a streaming replica, Redis.
     pub sources: [u32; 3],
@@ -152,7 +165,8 @@ impl Pace {
             return Pace { is_alone: true, leader: 0, leads: 100, ..pace };
         }
         // Half of them are about nothing in particular.
-        let theme = theme.or_else(|| Theme::ALL.get(rng.random_range(0..2 * Theme::ALL.len())).copied());
+        let theme =
+            theme.or_else(|| Theme::ALL.get(rng.random_range(0..2 * Theme::ALL.len())).copied());
         if let Some(theme) = theme {
             theme.apply(&mut pace);
         }
@@ -160,10 +174,12 @@ impl Pace {
     }
 
     fn any(rng: &mut Pcg64) -> Self {
-        let one_of = |rng: &mut Pcg64, choices: &[usize]| choices[rng.random_range(0..choices.len())];
+        let one_of =
+            |rng: &mut Pcg64, choices: &[usize]| choices[rng.random_range(0..choices.len())];
         let mut weight = |choices: &[usize]| one_of(rng, choices) as u32;
         let (write, read, refresh) = (weight(&[1, 3, 8]), weight(&[4, 10]), weight(&[2, 6]));
-        let (drain, follow, work, fault) = (weight(&[30, 60, 100]), weight(&[30, 80]), weight(&[20, 40]), weight(&[0, 1, 3, 8]));
+        let (drain, follow, work, fault) =
+            (weight(&[30, 60, 100]), weight(&[30, 80]), weight(&[20, 40]), weight(&[0, 1, 3, 8]));
         let (list, come_and_go) = (weight(&[0, 1, 2]), weight(&[0, 0, 1, 3]));
         let (unanswered, hangs) = (weight(&[0, 3, 15]), weight(&[0, 0, 10, 40]));
         let faults = std::array::from_fn(|_| weight(&[1, 1, 8]));
@@ -193,8 +209,13 @@ impl Pace {
             hangs,
             leader: rng.random_range(0..3),
             leads: 70,
-            disaster: [Disaster::Nothing, Disaster::Nothing, Disaster::Loses, Disaster::Loses, Disaster::ClockSetBack]
-                [rng.random_range(0..5)],
+            disaster: [
+                Disaster::Nothing,
+                Disaster::Nothing,
+                Disaster::Loses,
+                Disaster::Loses,
+                Disaster::ClockSetBack,
+            ][rng.random_range(0..5)],
             zones: std::array::from_fn(|_| rng.random_range(0..ZONES.len())),
             unanswered,
         }

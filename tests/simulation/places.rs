@@ -1,5 +1,6 @@
-//! Where and when: facilities, the two zones that they may be in, the dates that mean other days in them, and instants at which something
-//! happens. It is evening in the one zone, and in the other the next day has begun.
+//! Where and when: facilities, the two zones that they may be in, the dates that mean other days in
+//! them, and instants at which something happens. It is evening in the one zone, and in the other
+//! the next day has begun.
 
 use std::sync::LazyLock;
 
@@ -25,8 +26,8 @@ const FIRST_DATE: Date = Date::constant(2026, 11, 20);
 pub const BEGIN_MS: i64 = 1_795_291_200_000;
 const HOUR_MS: i64 = 3_600_000;
 
-/// Deliveries and requests are of one of these instants: the evening before, which the zones give two dates; noon, which both give one; and
-/// now, in the today of either zone.
+/// Deliveries and requests are of one of these instants: the evening before, which the zones give
+/// two dates; noon, which both give one; and now, in the today of either zone.
 pub const PLACES: [i64; 3] = [BEGIN_MS - 24 * HOUR_MS, BEGIN_MS - 8 * HOUR_MS, BEGIN_MS];
 pub const EVENING_BEFORE: usize = 0;
 pub const NOON: usize = 1;
@@ -34,7 +35,9 @@ pub const NOON: usize = 1;
 static DAYS: LazyLock<[[Day; DATES]; ZONES.len()]> = LazyLock::new(|| {
     ZONES.map(|name| {
         let zone = Zone::named(name).expect("it is bundled");
-        std::array::from_fn(|date| Day::named(&zone.tz, self::date(date)).expect("no zone skips it"))
+        std::array::from_fn(|date| {
+            Day::named(&zone.tz, self::date(date)).expect("no zone skips it")
+        })
     })
 });
 

@@ -31,7 +31,13 @@ pub struct Redis {
 
 impl Redis {
     /// `append.lua`, except that `of_any_run` leaves out its check of that.
-    pub fn append(&mut self, epoch: &Epoch, least: i64, payload: &[u8], of_any_run: bool) -> Option<Position> {
+    pub fn append(
+        &mut self,
+        epoch: &Epoch,
+        least: i64,
+        payload: &[u8],
+        of_any_run: bool,
+    ) -> Option<Position> {
         let stream = self.streams.get_mut(epoch)?;
         let last = stream.entries.last()?;
         if last.run != self.run && !of_any_run || last.at.generation < least {

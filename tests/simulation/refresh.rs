@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use facility_summary::{
-    cache::memory::Vantage,
+    cache::memory::FillToken,
     domain::{
         day::Day,
         facility::Facility,
         summary::{Bounds, DayKey, SummaryRow},
     },
-    service::scope::Scope,
+    service::refresh_scope::RefreshScope,
     store::{FacilityRow, Mark},
 };
 
@@ -19,7 +19,9 @@ use crate::{
     events::{Event, Own},
     judge::Of,
     mutants::Mutant,
-    places::{DATES, PLACES, ZONES, day, facility_id, facility_of, has_begun, index, is_today, zone_of},
+    places::{
+        DATES, PLACES, ZONES, day, facility_id, facility_of, has_begun, index, is_today, zone_of,
+    },
     sources::new_changes,
     world::{Lock, Publication, Sim, World, called},
 };
@@ -31,7 +33,8 @@ pub enum Work {
     Day(usize),
     /// An event's change is in the same transaction.
     Event(Event),
-    /// These marks are deleted in the same transaction; with what each of them named when it was looked at.
+    /// These marks are deleted in the same transaction; with what each of them named when it was
+    /// looked at.
     Marks(Vec<(Mark, About)>),
 }
 
@@ -54,7 +57,7 @@ const ATTEMPTS: usize = 4;
 pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Failed> {
     let (mut kept, mut attempt) = (None, 1);
     loop {
-        let vantage = sim.vantage(r);
+        let token = sim.token(r);
         let (own, scope) = begin(sim, r, &work)?;
         let scope = kept.take().or(scope);
         let facilities: Vec<_> = match &scope {
@@ -68,7 +71,7 @@ pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Faile
         match done {
             Ok(refreshed) => {
                 sim.tell(called(r), || format!("commits {work:?}: {}", told(&refreshed)));
-                after_commit(sim, r, &vantage, &work, &refreshed).await;
+                after_commit(sim, r, &token, &work, &refreshed).await;
                 return Ok(refreshed);
             }
             Err(Failed::Conflict) if attempt < ATTEMPTS => {
@@ -77,7 +80,9 @@ pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Faile
                 if let (Work::Day(_), Some(scope)) = (&work, &scope) {
                     kept = Some(rezone(sim, r, scope));
                 }
-                if let (Work::Marks(_), Some(scope), true) = (&work, &scope, sim.breaks(Mutant::RezonesMarks)) {
+                if let (Work::Marks(_), Some(scope), true) =
+                    (&work, &scope, sim.breaks(Mutant::RezonesMarks))
+                {
                     kept = Some(rezone(sim, r, scope));
                 }
             }
@@ -89,54 +94,94 @@ pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Faile
 /// A command beside the service: it commits, and publishes nothing.
 pub async fn refresh_silently(sim: Sim, k: usize) {
     let Some(zone) = sim.world().db.facilities[k / DATES].zone() else { return };
-    let facility = Arc::new(Facility { id: facility_id(k / DATES), name: String::new(), zone: zone_named(&sim, zone) });
-    let scope = Scope::from(vec![DayKey { facility, day: day(k, zone) }]);
+    let facility = Arc::new(Facility {
+        id: facility_id(k / DATES),
+        name: String::new(),
+        zone: zone_named(&sim, zone),
+    });
+    let scope = RefreshScope::from(vec![DayKey { facility, day: day(k, zone) }]);
     if let Ok(refreshed) = transact(&sim, &scope, &Work::Day(k), None).await {
         sim.tell("a command", || format!("commits {}", told(&refreshed)));
     }
 }
 
 fn zone_named(sim: &Sim, zone: usize) -> Arc<facility_summary::domain::facility::Zone> {
-    sim.directory(0).facility(FacilityRow::new(facility_id(0), String::new(), ZONES[zone].to_owned())).zone.clone()
+    sim.directory(0)
+        .facility(FacilityRow::new(facility_id(0), String::new(), ZONES[zone].to_owned()))
+        .zone
+        .clone()
 }
 
-/// What is read before the transaction, from the directory as it is; no scope where that does not know one of the facilities.
-fn begin(sim: &Sim, r: usize, work: &Work) -> Result<(Option<Own>, Option<Scope>), Failed> {
+/// What is read before the transaction, from the directory as it is; no scope where that does not
+/// know one of the facilities.
+fn begin(sim: &Sim, r: usize, work: &Work) -> Result<(Option<Own>, Option<RefreshScope>), Failed> {
     let directory = sim.directory(r);
     let world = &mut *sim.world();
     let known = |f: usize| directory.get(facility_id(f));
-    let today = |f: usize| known(f).map(|facility| DayKey { day: facility.zone.today(world.now), facility });
+    let today = |f: usize| {
+        known(f).map(|facility| DayKey { day: facility.zone.today(world.now), facility })
+    };
     let (event, scope) = match work {
         Work::Day(k) => {
-            let in_zone = |facility: Arc<Facility>| DayKey { day: day(*k, zone_of(&facility.zone.name)), facility };
-            return Ok((None, known(k / DATES).map(|facility| Scope::from(vec![in_zone(facility)]))));
+            let in_zone = |facility: Arc<Facility>| DayKey {
+                day: day(*k, zone_of(&facility.zone.name)),
+                facility,
+            };
+            return Ok((
+                None,
+                known(k / DATES).map(|facility| RefreshScope::from(vec![in_zone(facility)])),
+            ));
         }
-        Work::Marks(marks) => return Ok((None, Scope::of_marks(marks.iter().map(|(mark, _)| mark), &directory, world.now))),
+        Work::Marks(marks) => {
+            return Ok((
+                None,
+                RefreshScope::of_marks(marks.iter().map(|(mark, _)| mark), &directory, world.now),
+            ));
+        }
         Work::Event(event) => match *event {
             Event::Activity { facility, place } => {
-                let in_zone = |facility: Arc<Facility>| DayKey { day: Day::containing(&facility.zone.tz, PLACES[place]), facility };
-                (event, known(facility).map(|facility| vec![in_zone(facility)]).map(Scope::from))
+                let in_zone = |facility: Arc<Facility>| DayKey {
+                    day: Day::containing(&facility.zone.tz, PLACES[place]),
+                    facility,
+                };
+                (
+                    event,
+                    known(facility).map(|facility| vec![in_zone(facility)]).map(RefreshScope::from),
+                )
             }
             Event::Units { bank } => {
                 let facility = world.db.banks[bank].facility().ok_or(Failed::Refused)?;
-                (event, today(facility).map(|key| Scope::from(vec![key])))
+                (event, today(facility).map(|key| RefreshScope::from(vec![key])))
             }
             Event::Moved { bank, to } => {
-                let of: Vec<usize> = world.db.banks[bank].facility().into_iter().chain([to]).collect();
-                (event, of.into_iter().map(today).collect::<Option<Vec<_>>>().map(Scope::from))
+                let of: Vec<usize> =
+                    world.db.banks[bank].facility().into_iter().chain([to]).collect();
+                (
+                    event,
+                    of.into_iter().map(today).collect::<Option<Vec<_>>>().map(RefreshScope::from),
+                )
             }
             Event::Registered { facility, zone } => {
-                let row = FacilityRow::new(facility_id(facility), String::new(), ZONES[zone].to_owned());
-                (event, Some(Scope { days: Vec::new(), whole: vec![directory.facility(row)] }))
+                let row =
+                    FacilityRow::new(facility_id(facility), String::new(), ZONES[zone].to_owned());
+                (
+                    event,
+                    Some(RefreshScope { days: Vec::new(), whole: vec![directory.facility(row)] }),
+                )
             }
         },
     };
     let of = |f: usize| (f, world.db.facilities[f].stays.len() as u32, None);
-    let life = |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
+    let life =
+        |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
     let (relies_on, changed) = match *event {
         Event::Activity { facility, .. } => (vec![life(facility)], Some(Of::Facility(facility))),
-        Event::Units { bank } => (vec![(bank, world.db.banks[bank].stays.len() as u32, None)], Some(Of::Bank(bank))),
-        Event::Moved { bank, to } => (vec![(bank, world.db.banks[bank].stays.len() as u32, None), life(to)], None),
+        Event::Units { bank } => {
+            (vec![(bank, world.db.banks[bank].stays.len() as u32, None)], Some(Of::Bank(bank)))
+        }
+        Event::Moved { bank, to } => {
+            (vec![(bank, world.db.banks[bank].stays.len() as u32, None), life(to)], None)
+        }
         Event::Registered { facility, .. } => (vec![of(facility)], None),
     };
     let changes = changed.map_or(Vec::new(), |of| new_changes(world, of));
@@ -149,14 +194,18 @@ fn unknown_of(work: &Work, sim: &Sim) -> Vec<uuid::Uuid> {
     match work {
         Work::Day(k) => vec![facility_id(k / DATES)],
         Work::Marks(marks) => marks.iter().filter_map(|(mark, _)| mark.facility_id).collect(),
-        Work::Event(Event::Activity { facility, .. } | Event::Registered { facility, .. }) => vec![facility_id(*facility)],
+        Work::Event(Event::Activity { facility, .. } | Event::Registered { facility, .. }) => {
+            vec![facility_id(*facility)]
+        }
         Work::Event(Event::Units { bank }) => of_bank(*bank).into_iter().collect(),
-        Work::Event(Event::Moved { bank, to }) => of_bank(*bank).into_iter().chain([facility_id(*to)]).collect(),
+        Work::Event(Event::Moved { bank, to }) => {
+            of_bank(*bank).into_iter().chain([facility_id(*to)]).collect()
+        }
     }
 }
 
 /// The days of the same names in the zones that the directory has by now.
-fn rezone(sim: &Sim, r: usize, scope: &Scope) -> Scope {
+fn rezone(sim: &Sim, r: usize, scope: &RefreshScope) -> RefreshScope {
     let directory = sim.directory(r);
     let in_zone = |key: &DayKey| {
         let facility = directory.get(key.facility.id)?;
@@ -164,12 +213,13 @@ fn rezone(sim: &Sim, r: usize, scope: &Scope) -> Scope {
         Some(DayKey { facility, day })
     };
     let whole = scope.whole.iter().filter_map(|facility| directory.get(facility.id)).collect();
-    Scope { days: scope.days.iter().filter_map(in_zone).collect(), whole }
+    RefreshScope { days: scope.days.iter().filter_map(in_zone).collect(), whole }
 }
 
 /// Every day that it is about, as the database has them now.
-fn resolve(world: &World, scope: &Scope) -> Vec<DayKey> {
-    let mut keys: BTreeMap<_, DayKey> = scope.days.iter().map(|key| (key.id(), key.clone())).collect();
+fn resolve(world: &World, scope: &RefreshScope) -> Vec<DayKey> {
+    let mut keys: BTreeMap<_, DayKey> =
+        scope.days.iter().map(|key| (key.id(), key.clone())).collect();
     for facility in &scope.whole {
         let zone = zone_of(&facility.zone.name);
         for k in world.db.dates_with_data(facility_of(&facility.id), zone) {
@@ -181,13 +231,22 @@ fn resolve(world: &World, scope: &Scope) -> Vec<DayKey> {
 }
 
 /// One transaction. Answers the rows, and whether each was written.
-async fn transact(sim: &Sim, scope: &Scope, work: &Work, own: Option<&Own>) -> Result<Refreshed, Failed> {
+async fn transact(
+    sim: &Sim,
+    scope: &RefreshScope,
+    work: &Work,
+    own: Option<&Own>,
+) -> Result<Refreshed, Failed> {
     let run = sim.world().run;
     let days_before = sim.breaks(Mutant::DaysBeforeLock).then(|| resolve(&sim.world(), scope));
     sim.step().await;
     let mut locks = Vec::new();
     for id in scope.facilities().keys() {
-        locks.push(Lock::take(sim, facility_of(id), sim.breaks(Mutant::SnapshotBeforeLock)).await.ok_or(Failed::Locked)?);
+        locks.push(
+            Lock::take(sim, facility_of(id), sim.breaks(Mutant::SnapshotBeforeLock))
+                .await
+                .ok_or(Failed::Locked)?,
+        );
     }
     let keys = days_before.unwrap_or_else(|| resolve(&sim.world(), scope));
     if !scope.whole.is_empty() {
@@ -196,14 +255,23 @@ async fn transact(sim: &Sim, scope: &Scope, work: &Work, own: Option<&Own>) -> R
     let (refreshed, marks) = {
         let world = &mut *sim.world();
         let taken: Vec<(i64, About)> = match work {
-            Work::Marks(marks) => world.db.marks.iter().filter(|(id, _)| marks.iter().any(|(mark, _)| mark.id == *id)).copied().collect(),
+            Work::Marks(marks) => world
+                .db
+                .marks
+                .iter()
+                .filter(|(id, _)| marks.iter().any(|(mark, _)| mark.id == *id))
+                .copied()
+                .collect(),
             _ => Vec::new(),
         };
         let derived = derive(world, scope, &keys, own).ok_or(Failed::Conflict)?;
         if let Work::Marks(marks) = work
-            && taken.iter().any(|(id, about)| !marks.iter().any(|(mark, of)| mark.id == *id && of == about))
+            && taken
+                .iter()
+                .any(|(id, about)| !marks.iter().any(|(mark, of)| mark.id == *id && of == about))
         {
-            return Err(Failed::Conflict); // a backup that was restored gives the number of a mark to another
+            // a backup that was restored gives the number of a mark to another
+            return Err(Failed::Conflict);
         }
         (derived, taken)
     };
@@ -219,13 +287,19 @@ async fn transact(sim: &Sim, scope: &Scope, work: &Work, own: Option<&Own>) -> R
         let (now, era) = (world.now, world.judge.era());
         own.apply(&mut world.db, now, era);
     }
-    let deletes_all = world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(work, Work::Marks(_));
-    let is_of =
-        |about: &About| matches!(about, About::Activity { facility, .. } if scope.facilities().contains_key(&facility_id(*facility)));
-    let is_dealt_with = |(id, about): &(i64, About)| marks.iter().any(|(taken, _)| taken == id) || (deletes_all && is_of(about));
+    let deletes_all =
+        world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(work, Work::Marks(_));
+    let is_of = |about: &About| matches!(about, About::Activity { facility, .. } if scope.facilities().contains_key(&facility_id(*facility)));
+    let is_dealt_with = |(id, about): &(i64, About)| {
+        marks.iter().any(|(taken, _)| taken == id) || (deletes_all && is_of(about))
+    };
     world.db.marks.retain(|mark| !is_dealt_with(mark));
-    let noted = marks.iter().filter_map(|(_, about)| if let About::Facility { facility } = about { Some(*facility) } else { None });
-    let registered = own.and_then(|own| if let Event::Registered { facility, .. } = own.event { Some(facility) } else { None });
+    let noted = marks.iter().filter_map(|(_, about)| {
+        if let About::Facility { facility } = about { Some(*facility) } else { None }
+    });
+    let registered = own.and_then(|own| {
+        if let Event::Registered { facility, .. } = own.event { Some(facility) } else { None }
+    });
     for facility in noted.chain(registered).collect::<Vec<_>>() {
         let id = world.db.id();
         world.db.notes.push((id, facility));
@@ -235,8 +309,14 @@ async fn transact(sim: &Sim, scope: &Scope, work: &Work, own: Option<&Own>) -> R
     Ok(refreshed)
 }
 
-/// The rows as a snapshot of now has them, those of an event's own change included; `None` where a facility is in another zone.
-fn derive(world: &World, scope: &Scope, keys: &[DayKey], own: Option<&Own>) -> Option<Refreshed> {
+/// The rows as a snapshot of now has them, those of an event's own change included; `None` where a
+/// facility is in another zone.
+fn derive(
+    world: &World,
+    scope: &RefreshScope,
+    keys: &[DayKey],
+    own: Option<&Own>,
+) -> Option<Refreshed> {
     let (now, era) = (world.now, world.judge.era());
     let changed = own.map(|own| {
         let mut db = world.db.clone();
@@ -245,7 +325,9 @@ fn derive(world: &World, scope: &Scope, keys: &[DayKey], own: Option<&Own>) -> O
     });
     let db = changed.as_ref().unwrap_or(&world.db);
     let zone = |id: &uuid::Uuid| db.facilities[facility_of(id)].zone();
-    let has_moved = |(id, facility): (&uuid::Uuid, &&Arc<Facility>)| zone(id).is_some_and(|zone| ZONES[zone] != facility.zone.name);
+    let has_moved = |(id, facility): (&uuid::Uuid, &&Arc<Facility>)| {
+        zone(id).is_some_and(|zone| ZONES[zone] != facility.zone.name)
+    };
     if scope.facilities().iter().any(has_moved) {
         return None;
     }
@@ -253,22 +335,35 @@ fn derive(world: &World, scope: &Scope, keys: &[DayKey], own: Option<&Own>) -> O
     let mut refreshed = Vec::new();
     // A day that has not begun may have a row, of the zone that the facility was in before.
     let leaves_rows = world.mutant == Some(Mutant::LeavesRowsOfTheZoneBefore);
-    let has_row = |key: &DayKey| has_begun(&key.day) || (!leaves_rows && db.rows[index(&key.id())].is_some());
+    let has_row =
+        |key: &DayKey| has_begun(&key.day) || (!leaves_rows && db.rows[index(&key.id())].is_some());
     for key in keys.iter().filter(|key| zone(&key.facility.id).is_some() && has_row(key)) {
         let (k, f) = (index(&key.id()), facility_of(&key.facility.id));
         let (figures, stored) = (db.figures(k, &key.day, now), &db.rows[k]);
         let nothing = Figures { activity: 0, stock: None, holds_until: None };
         let differs = match stored {
-            Some(stored) => (stored.summary.total_transferred, stored.summary.total_stock) != (figures.activity, figures.stock),
+            Some(stored) => {
+                (stored.summary.total_transferred, stored.summary.total_stock)
+                    != (figures.activity, figures.stock)
+            }
             None => figures != nothing,
         };
-        let is_of_another = stored.as_ref().is_some_and(|stored| stored.bounds != Some(Bounds::from(&key.day)));
-        let changed = differs || is_of_another || (is_today(&key.day) && db.facilities[f].opened != Some(k % DATES));
+        let is_of_another =
+            stored.as_ref().is_some_and(|stored| stored.bounds != Some(Bounds::from(&key.day)));
+        let changed = differs
+            || is_of_another
+            || (is_today(&key.day) && db.facilities[f].opened != Some(k % DATES));
         let counter = versions.entry(f).or_insert(db.facilities[f].version);
         *counter += i64::from(changed);
-        let version = if changed { *counter } else { stored.as_ref().map_or(0, |stored| stored.summary.version) };
+        let version = if changed {
+            *counter
+        } else {
+            stored.as_ref().map_or(0, |stored| stored.summary.version)
+        };
         let row = row(k, &key.day, figures, version, now);
-        let is_other = |stored: &SummaryRow| (stored.next_expires_at_ms, stored.bounds) != (row.next_expires_at_ms, row.bounds);
+        let is_other = |stored: &SummaryRow| {
+            (stored.next_expires_at_ms, stored.bounds) != (row.next_expires_at_ms, row.bounds)
+        };
         let written = changed || stored.as_ref().is_some_and(is_other);
         refreshed.push((row, written));
     }
@@ -290,48 +385,60 @@ fn write_row(world: &mut World, row: &SummaryRow) {
     }
 }
 
-async fn after_commit(sim: &Sim, r: usize, vantage: &Vantage, work: &Work, refreshed: &Refreshed) {
+async fn after_commit(sim: &Sim, r: usize, token: &FillToken, work: &Work, refreshed: &Refreshed) {
     sim.step().await;
     if let Work::Event(Event::Registered { facility, .. }) = work {
         let ids = vec![facility_id(*facility)];
         directory::reload(sim, r, &ids).await;
-        let is_current = sim.memory(r).is_current(vantage);
+        let is_current = sim.memory(r).is_current(token);
         if let (Some(epoch), true, false) = (sim.epoch(r), is_current, sim.is_alone()) {
-            let publication = Publication { epoch, entries: Vec::new(), changed: false, facilities: ids };
+            let publication =
+                Publication { epoch, entries: Vec::new(), changed: false, facilities: ids };
             sim.world().replicas[r].queue.push_back(publication);
         }
     }
     for written in [true, false] {
-        let rows: Vec<&SummaryRow> = refreshed.iter().filter(|(_, is)| *is == written).map(|(row, _)| row).collect();
+        let rows: Vec<&SummaryRow> =
+            refreshed.iter().filter(|(_, is)| *is == written).map(|(row, _)| row).collect();
         if !rows.is_empty() {
-            pass_on(sim, r, vantage, &rows, written).await;
+            pass_on(sim, r, token, &rows, written).await;
         }
     }
 }
 
 /// What was committed, or read, goes to the replica's own memory, and to its publisher.
-pub async fn pass_on(sim: &Sim, r: usize, vantage: &Vantage, rows: &[&SummaryRow], changed: bool) {
+pub async fn pass_on(sim: &Sim, r: usize, token: &FillToken, rows: &[&SummaryRow], changed: bool) {
     // As `Changes::publish` does it.
     let (memory, epoch) = (sim.memory(r), sim.epoch(r));
     sim.step().await;
     if sim.breaks(Mutant::NoVersionCompare) {
         memory.forget_facility(facility_id(0));
     }
-    let vantage = if sim.breaks(Mutant::PublishesOldHistory) { memory.vantage() } else { *vantage };
+    let token = if sim.breaks(Mutant::PublishesOldHistory) { memory.fill_token() } else { *token };
     if sim.is_alone() {
-        return memory.publish(&vantage, rows.iter().copied());
+        return memory.publish(&token, rows.iter().copied());
     }
-    let entries = memory.take_own(&vantage, rows.iter().copied());
+    let entries = memory.take_own(&token, rows.iter().copied());
     if let Some(epoch) = epoch
         && !entries.is_empty()
     {
-        sim.world().replicas[r].queue.push_back(Publication { epoch, entries, changed, facilities: Vec::new() });
+        sim.world().replicas[r].queue.push_back(Publication {
+            epoch,
+            entries,
+            changed,
+            facilities: Vec::new(),
+        });
     }
 }
 
 fn told(refreshed: &Refreshed) -> String {
     let one = |(row, written): &(SummaryRow, bool)| {
-        format!("key {} version {}{}", index(&row.key()), row.summary.version, if *written { "" } else { " as it was" })
+        format!(
+            "key {} version {}{}",
+            index(&row.key()),
+            row.summary.version,
+            if *written { "" } else { " as it was" }
+        )
     };
     refreshed.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -17,9 +17,11 @@ pub enum Removed {
     IsBack,
 }
 
-/// Removes the rows of a facility that is gone, with its marks. `None` where somebody holds its lock. As `Drain::remove` does it.
+/// Removes the rows of a facility that is gone, with its marks. `None` where somebody holds its
+/// lock. As `Drain::remove` does it.
 pub async fn remove(sim: &Sim, r: usize, id: Uuid, marks: &[(Mark, About)]) -> Option<Removed> {
-    let is_one = |(id, about): &(i64, About)| marks.iter().any(|(mark, of)| mark.id == *id && of == about);
+    let is_one =
+        |(id, about): &(i64, About)| marks.iter().any(|(mark, of)| mark.id == *id && of == about);
     let run = sim.world().run;
     if id.is_nil() {
         // Marks of banks that are nowhere.

@@ -41,7 +41,8 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
         actors.append(&mut sim.world().spawned);
         let world = &mut *sim.world();
         if let Some(r) = touched {
-            result = Judge::check(world, r).map_err(|lie| format!("{} at {} ms: {lie}", called(r), told(world.now)));
+            result = Judge::check(world, r)
+                .map_err(|lie| format!("{} at {} ms: {lie}", called(r), told(world.now)));
         }
         if result.is_err() {
             break;
@@ -50,7 +51,11 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
     actors.clear(); // which hold the world as it holds them
     sim.world().spawned.clear();
     let world = sim.world();
-    result.map(|()| Asked { answers: world.judge.answers, proven: world.judge.proven, lists: world.judge.lists })
+    result.map(|()| Asked {
+        answers: world.judge.answers,
+        proven: world.judge.proven,
+        lists: world.judge.lists,
+    })
 }
 
 /// A replica's tasks. The first two follow the stream, and read what was heard of facilities in it.
@@ -71,7 +76,8 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         let world = &mut *sim.world();
         world.now += world.rng.random_range(1..100);
         let p = &world.pace;
-        let weights = [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault, p.list, p.come_and_go];
+        let weights =
+            [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault, p.list, p.come_and_go];
         let choice = world.one_of(&weights);
         let servers = if world.pace.is_alone { 1 } else { REPLICAS };
         // Mostly one date, so that much comes together.
@@ -91,7 +97,9 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
             return poll(actors, |actor| actor.replica == Some(r) && !actor.is_drain, nth);
         }
         6 => return befall(sim, actors, r),
-        7 if !is_crowded && sim.epoch(r).is_some() => sim.spawn(Some(r), false, lists::list(sim.clone(), r)),
+        7 if !is_crowded && sim.epoch(r).is_some() => {
+            sim.spawn(Some(r), false, lists::list(sim.clone(), r))
+        }
         8 => sources::come_and_go(&mut sim.world()),
         _ => {
             let nth = sim.world().rng.random_range(0..actors.len().max(1));
@@ -103,7 +111,8 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
 
 /// Lets the `nth` of these take a step.
 pub fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize) -> Option<usize> {
-    let at = actors.iter().enumerate().filter(|(_, actor)| which(actor)).map(|(at, _)| at).nth(nth)?;
+    let at =
+        actors.iter().enumerate().filter(|(_, actor)| which(actor)).map(|(at, _)| at).nth(nth)?;
     let replica = actors[at].replica;
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     if actors[at].act.as_mut().poll(&mut context).is_ready() {
@@ -127,7 +136,8 @@ fn write(sim: &Sim, k: usize) {
 
 fn event(sim: &Sim, k: usize) -> Event {
     let world = &mut *sim.world();
-    let (facility, bank, comes_and_goes) = (k / DATES, world.rng.random_range(0..BANKS), world.pace.come_and_go);
+    let (facility, bank, comes_and_goes) =
+        (k / DATES, world.rng.random_range(0..BANKS), world.pace.come_and_go);
     match world.one_of(&[4, 2, comes_and_goes, comes_and_goes]) {
         0 => Event::Activity { facility, place: sources::random_place(world) },
         1 => Event::Units { bank },
@@ -272,7 +282,11 @@ fn split(sim: &Sim, r: usize) {
         world.redis[1] = world.redis[0].promoted(lost);
         // Two hear of it, or one.
         let hears_alone = world.chance(50);
-        world.replicas.iter_mut().enumerate().for_each(|(at, replica)| replica.side = usize::from((at == r) == hears_alone));
+        world
+            .replicas
+            .iter_mut()
+            .enumerate()
+            .for_each(|(at, replica)| replica.side = usize::from((at == r) == hears_alone));
     }
 }
 
@@ -293,11 +307,16 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
                 let back = world.rng.random_range(0..world.committed.len());
                 let copy = Database::clone(&world.committed[world.committed.len() - 1 - back]);
                 world.restore(copy);
-                // A volume that was put back says that it is what it was. Who serves it is stopped meanwhile. It lacks a watermark that
-                // was announced: it must have been in use for a moment after the copy was made (docs/freshness.md, "What is assumed").
-                let announced_ms = world.replicas.iter().map(|replica| replica.memory.watermark_ms()).max();
-                let stored_ms = world.db.stored_watermark().map_or(i64::MIN, |watermark| watermark.at_ms);
-                is_cold = world.chance(30) && announced_ms.is_some_and(|announced_ms| announced_ms > stored_ms);
+                // A volume that was put back says that it is what it was. Who serves it is stopped
+                // meanwhile. It lacks a watermark that was announced: it must have
+                // been in use for a moment after the copy was made (docs/freshness.md, "What is
+                // assumed").
+                let announced_ms =
+                    world.replicas.iter().map(|replica| replica.memory.watermark_ms()).max();
+                let stored_ms =
+                    world.db.stored_watermark().map_or(i64::MIN, |watermark| watermark.at_ms);
+                is_cold = world.chance(30)
+                    && announced_ms.is_some_and(|announced_ms| announced_ms > stored_ms);
                 if !is_cold {
                     world.db.timeline = world.name();
                 }

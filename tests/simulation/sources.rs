@@ -1,5 +1,5 @@
-//! Other programs that write to the sources: each statement commits at once, with the marks of its triggers, or is part of a transaction
-//! that is open for a while.
+//! Other programs that write to the sources: each statement commits at once, with the marks of its
+//! triggers, or is part of a transaction that is open for a while.
 
 use rand::RngExt;
 
@@ -16,7 +16,11 @@ pub fn new_changes(world: &mut World, of: Of) -> Vec<Change> {
     let (at, era) = (world.now, world.judge.era());
     let expires_at = at + world.rng.random_range(100..2_000);
     let (expires, changes_none) = (world.pace.expiries, world.pace.same);
-    let times = if matches!(of, Of::Bank(_)) && world.chance(expires) { vec![at, expires_at] } else { vec![at] };
+    let times = if matches!(of, Of::Bank(_)) && world.chance(expires) {
+        vec![at, expires_at]
+    } else {
+        vec![at]
+    };
     let mut changes = Vec::new();
     for at in times {
         let Some(bit) = world.judge.new_bit(of) else { return Vec::new() };
@@ -29,7 +33,11 @@ pub fn new_changes(world: &mut World, of: Of) -> Vec<Change> {
 
 /// The same as committed now.
 pub fn committed(changes: &[Change], now: i64, era: usize) -> impl Iterator<Item = Change> {
-    changes.iter().map(move |change| Change { at: if change.is_expiry { change.at.max(now) } else { now }, era, ..*change })
+    changes.iter().map(move |change| Change {
+        at: if change.is_expiry { change.at.max(now) } else { now },
+        era,
+        ..*change
+    })
 }
 
 pub fn random_place(world: &mut World) -> usize {
@@ -65,7 +73,8 @@ pub async fn write_units(sim: Sim, bank: usize) {
         world.db.banks[bank].units.extend(committed(&changes, now, era));
         world.db.mark(About::Bank { bank, was_in });
         world.committed();
-        world.tell("a program", || format!("commits units of bank {bank}, which was in {was_in:?}"));
+        world
+            .tell("a program", || format!("commits units of bank {bank}, which was in {was_in:?}"));
     }
 }
 
@@ -89,7 +98,13 @@ pub fn move_bank(world: &mut World, bank: usize, to: usize) {
 }
 
 /// From now on a facility is in that zone, be it new. Without one it is gone, with all that it had.
-pub fn stay_of_facility(db: &mut Database, facility: usize, zone: Option<usize>, at: i64, era: usize) {
+pub fn stay_of_facility(
+    db: &mut Database,
+    facility: usize,
+    zone: Option<usize>,
+    at: i64,
+    era: usize,
+) {
     let of = &mut db.facilities[facility];
     let life = of.life() + u32::from(of.zone().is_none());
     of.stays.push(Stay { at, era, place: zone, life });
@@ -109,7 +124,12 @@ pub fn state(world: &mut World, facility: usize, zone: Option<usize>) {
     stay_of_facility(&mut world.db, facility, zone, now, era);
     world.db.mark(About::Facility { facility });
     world.committed();
-    world.tell("a program", || format!("has facility {facility} in {}", zone.map_or("no zone: removed", |zone| ZONES[zone])));
+    world.tell("a program", || {
+        format!(
+            "has facility {facility} in {}",
+            zone.map_or("no zone: removed", |zone| ZONES[zone])
+        )
+    });
 }
 
 /// A facility comes, goes, or changes its zone, or a bank moves.

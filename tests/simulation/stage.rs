@@ -32,7 +32,7 @@ pub const OTHER: usize = DATES + 1;
 const ENOUGH: usize = 100;
 
 /// A fleet in which nothing happens by itself.
-pub struct Stage {
+pub struct AttachmentStage {
     sim: Sim,
     tasks: Vec<Actor>,
     passes: [Option<Pin<Box<dyn Future<Output = ()>>>>; REPLICAS],
@@ -42,14 +42,15 @@ pub struct Stage {
 /// Plays a script, and answers the first lie.
 pub fn play(script: Script, mutant: Option<Mutant>, is_told: bool) -> Result<(), String> {
     let sim = Sim::new(Pcg64::seed_from_u64(0), Pace::calm(), mutant, is_told);
-    let mut stage = Stage { sim, tasks: Vec::new(), passes: Default::default(), result: Ok(()) };
+    let mut stage =
+        AttachmentStage { sim, tasks: Vec::new(), passes: Default::default(), result: Ok(()) };
     script(&mut stage);
     stage.tasks.clear(); // which hold the world as it holds them
     stage.passes = Default::default();
     stage.result
 }
 
-impl Stage {
+impl AttachmentStage {
     pub fn world(&self) -> std::cell::RefMut<'_, World> {
         self.sim.world()
     }
@@ -79,7 +80,8 @@ impl Stage {
         self.tasks.append(&mut self.sim.world().spawned);
         if self.result.is_ok() {
             let world = &mut *self.sim.world();
-            self.result = Judge::check(world, r).map_err(|lie| format!("{} at {} ms: {lie}", called(r), told(world.now)));
+            self.result = Judge::check(world, r)
+                .map_err(|lie| format!("{} at {} ms: {lie}", called(r), told(world.now)));
         }
     }
 
@@ -180,7 +182,10 @@ impl Stage {
     pub fn event(&mut self, r: usize, event: Event) {
         let sim = self.sim.clone();
         self.complete(r, async move {
-            assert!(refresh::refresh(&sim, r, Work::Event(event)).await.is_ok(), "{event:?} is committed");
+            assert!(
+                refresh::refresh(&sim, r, Work::Event(event)).await.is_ok(),
+                "{event:?} is committed"
+            );
         });
     }
 
@@ -207,7 +212,10 @@ impl Stage {
             self.pass(A);
             self.settle(&[A, B, C]);
         }
-        assert!(self.world().db.outbox.is_empty() && self.world().db.marks.is_empty(), "it is to be drained");
+        assert!(
+            self.world().db.outbox.is_empty() && self.world().db.marks.is_empty(),
+            "it is to be drained"
+        );
     }
 
     pub fn read_table(&mut self, r: usize) {

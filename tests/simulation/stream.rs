@@ -1,7 +1,8 @@
-//! A replica's tasks around the stream: what it appends, what it consumes, and what it puts into the tier.
+//! A replica's tasks around the stream: what it appends, what it consumes, and what it puts into
+//! the tier.
 
 use facility_summary::{
-    cache::memory::{Consumed, Vantage},
+    cache::memory::{Consumed, FillToken},
     changes::{Message, Position},
     store::Epoch,
 };
@@ -18,8 +19,15 @@ use crate::{
 #[derive(Debug)]
 pub struct Unanswered;
 
-/// Appends a message, if the stream has come to that generation at `least`. Without an answer it may have been appended, or will be later.
-pub async fn append(sim: &Sim, r: usize, epoch: &Epoch, least: i64, message: &Message) -> Result<Option<Position>, Unanswered> {
+/// Appends a message, if the stream has come to that generation at `least`. Without an answer it
+/// may have been appended, or will be later.
+pub async fn append(
+    sim: &Sim,
+    r: usize,
+    epoch: &Epoch,
+    least: i64,
+    message: &Message,
+) -> Result<Option<Position>, Unanswered> {
     let payload = message.encode();
     sim.step().await;
     let world = &mut *sim.world();
@@ -38,7 +46,11 @@ pub async fn append(sim: &Sim, r: usize, epoch: &Epoch, least: i64, message: &Me
                 redis.append(&epoch, least, &payload, of_any_run);
             }
         };
-        world.spawned.push(crate::world::Actor { replica: None, is_drain: false, act: Box::pin(act) });
+        world.spawned.push(crate::world::Actor {
+            replica: None,
+            is_drain: false,
+            act: Box::pin(act),
+        });
         return Err(Unanswered);
     }
     Ok(world.redis[side].append(epoch, least, &payload, of_any_run))
@@ -67,7 +79,9 @@ pub async fn publish_for_ever(sim: Sim, r: usize) {
                 false => Message::Facilities(publication.facilities.clone()),
             };
             let appended = append(&sim, r, &publication.epoch, 0, &message).await;
-            sim.tell(called(r), || format!("publishes {} rows: {appended:?}", publication.entries.len()));
+            sim.tell(called(r), || {
+                format!("publishes {} rows: {appended:?}", publication.entries.len())
+            });
         }
         if !is_put_first {
             put(&sim, r, &publication).await;
@@ -93,7 +107,7 @@ pub async fn follow_for_ever(sim: Sim, r: usize) {
         let Some(epoch) = sim.epoch(r).filter(|_| sim.directory(r).is_loaded()) else { continue };
         let after = place.take().filter(|(of, _)| *of == epoch).map(|(_, number)| number);
         let after = follow(&sim, r, &epoch, after).await;
-        sim.world().replicas[r].following.fall_behind();
+        sim.world().replicas[r].attachment.fall_behind();
         place = after.map(|number| (epoch, number));
     }
 }
@@ -105,10 +119,10 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
     let Ok((first, last)) = open(sim, r, epoch) else { return place };
     let mut after = place.or(first).unwrap_or(0);
     if after >= last {
-        sim.world().replicas[r].following.catch_up();
+        sim.world().replicas[r].attachment.catch_up();
     }
     loop {
-        let (vantage, directory_epoch) = (sim.vantage(r), sim.directory(r).epoch());
+        let (token, directory_epoch) = (sim.token(r), sim.directory(r).epoch());
         if sim.epoch(r).as_ref() != Some(epoch) {
             return Some(after);
         }
@@ -119,7 +133,7 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
             None if after == 0 => Vec::new(), // It is yet to begin.
             None => {
                 sim.tell(called(r), || "has lost its place in the stream".into());
-                sim.memory(r).lose_continuity(Some(Position::default()));
+                sim.memory(r).start_new_session(Some(Position::default()));
                 sim.directory(r).hear(None);
                 return None;
             }
@@ -127,13 +141,13 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
         let is_all = entries.is_empty();
         for entry in entries {
             sim.step().await;
-            if take(sim, r, &vantage, directory_epoch, &entry) == Consumed::OtherHistory {
+            if take(sim, r, &token, directory_epoch, &entry) == Consumed::OtherEpoch {
                 return None;
             }
             after = entry.at.number;
         }
         if is_all || after >= last {
-            sim.world().replicas[r].following.catch_up();
+            sim.world().replicas[r].attachment.catch_up();
         }
     }
 }
@@ -142,28 +156,51 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
 fn open(sim: &Sim, r: usize, epoch: &Epoch) -> Result<(Option<i64>, i64), Unanswered> {
     let world = &mut *sim.world();
     let replay = world.pace.replay as i64;
-    let Some(stream) = world.redis_of(r).ok_or(Unanswered)?.streams.get(epoch) else { return Ok((None, 0)) };
+    let Some(stream) = world.redis_of(r).ok_or(Unanswered)?.streams.get(epoch) else {
+        return Ok((None, 0));
+    };
     let from = stream.last - replay;
     let first = stream.entries.iter().find(|entry| entry.at.number > from);
     Ok((first.map(|first| first.at.number - 1), if first.is_some() { stream.last } else { 0 }))
 }
 
 /// What stands behind that number; `None` where the stream ends before it.
-fn read(sim: &Sim, r: usize, epoch: &Epoch, after: i64) -> Result<Option<Vec<redis::Message>>, Unanswered> {
+fn read(
+    sim: &Sim,
+    r: usize,
+    epoch: &Epoch,
+    after: i64,
+) -> Result<Option<Vec<redis::Message>>, Unanswered> {
     let world = &mut *sim.world();
-    let Some(stream) = world.redis_of(r).ok_or(Unanswered)?.streams.get(epoch) else { return Ok(None) };
-    let found: Vec<_> = stream.entries.iter().filter(|entry| entry.at.number > after).take(AT_ONCE).cloned().collect();
+    let Some(stream) = world.redis_of(r).ok_or(Unanswered)?.streams.get(epoch) else {
+        return Ok(None);
+    };
+    let found: Vec<_> = stream
+        .entries
+        .iter()
+        .filter(|entry| entry.at.number > after)
+        .take(AT_ONCE)
+        .cloned()
+        .collect();
     Ok((!found.is_empty() || stream.last >= after).then_some(found))
 }
 
 /// As `Follower::take` does it.
-fn take(sim: &Sim, r: usize, vantage: &Vantage, directory_epoch: u32, entry: &redis::Message) -> Consumed {
+fn take(
+    sim: &Sim,
+    r: usize,
+    token: &FillToken,
+    directory_epoch: u32,
+    entry: &redis::Message,
+) -> Consumed {
     let (memory, directory) = (sim.memory(r), sim.directory(r));
     let mut message = Message::decode(&entry.payload).expect("what was encoded can be decoded");
     let mut at = entry.at;
-    let before = memory.vantage().position;
+    let before = memory.fill_token().position;
     match sim.world().mutant {
-        Some(Mutant::IgnoresGaps) if before != Position::default() => at = Position { number: before.number + 1, ..before },
+        Some(Mutant::IgnoresGaps) if before != Position::default() => {
+            at = Position { number: before.number + 1, ..before }
+        }
         Some(Mutant::TrustsMessages) => {
             if let Message::Summaries(entries) = &mut message {
                 entries.iter_mut().for_each(|entry| entry.since = at);
@@ -177,12 +214,14 @@ fn take(sim: &Sim, r: usize, vantage: &Vantage, directory_epoch: u32, entry: &re
         Some(Mutant::NoVersionCompare) => memory.forget_facility(facility_id(0)),
         _ => {}
     }
-    let vantage = if sim.breaks(Mutant::FollowsOldHistory) { memory.vantage() } else { *vantage };
+    let token = if sim.breaks(Mutant::FollowsOldHistory) { memory.fill_token() } else { *token };
     if let Message::Facilities(ids) = &message {
         directory.hear(Some(ids.clone()));
     }
-    let consumed = memory.consume(&vantage, at, &message);
-    if consumed == Consumed::Gap && !(before == Position::default() && sim.breaks(Mutant::TrustsItsFirstDirectory)) {
+    let consumed = memory.consume(&token, at, &message);
+    if consumed == Consumed::Gap
+        && !(before == Position::default() && sim.breaks(Mutant::TrustsItsFirstDirectory))
+    {
         directory.hear(None);
     }
     if let Message::Watermark { at_ms } = message
@@ -191,7 +230,9 @@ fn take(sim: &Sim, r: usize, vantage: &Vantage, directory_epoch: u32, entry: &re
         directory.prove(directory_epoch, at_ms);
     }
     if consumed != Consumed::Old {
-        sim.tell(called(r), || format!("consumes {}/{} {}: {consumed:?}", at.generation, at.number, told(&message)));
+        sim.tell(called(r), || {
+            format!("consumes {}/{} {}: {consumed:?}", at.generation, at.number, told(&message))
+        });
     }
     consumed
 }
@@ -201,7 +242,14 @@ fn told(message: &Message) -> String {
         Message::Summaries(entries) => {
             let told: Vec<_> = entries
                 .iter()
-                .map(|e| format!("key {} version {} since {:?}", index(&e.row.key()), e.row.summary.version, e.since))
+                .map(|e| {
+                    format!(
+                        "key {} version {} since {:?}",
+                        index(&e.row.key()),
+                        e.row.summary.version,
+                        e.since
+                    )
+                })
                 .collect();
             told.join(", ")
         }

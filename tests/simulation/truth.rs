@@ -1,5 +1,5 @@
-//! What was true of a facility's day, and whether an answer may have been given that claims to lack nothing of before an instant: the state
-//! of some instant since then would do.
+//! What was true of a facility's day, and whether an answer may have been given that claims to lack
+//! nothing of before an instant: the state of some instant since then would do.
 
 use crate::{
     database::{Activity, Change, Database, Stay},
@@ -27,18 +27,26 @@ pub struct Claim<'a> {
 
 impl Claim<'_> {
     fn has_happened(&self, at: i64, era: usize) -> bool {
-        // What the clock showed before it was set back may have been proven then: rows carry such instants still.
+        // What the clock showed before it was set back may have been proven then: rows carry such
+        // instants still.
         at <= self.as_of && self.era_ends.iter().take(era).all(|end| self.as_of > *end)
     }
 
     /// Where it was at the claimed instant, and later.
     fn since<'s>(&self, stays: &'s [Stay]) -> &'s [Stay] {
-        let first = stays.iter().rposition(|stay| self.has_happened(stay.at, stay.era)).unwrap_or(0);
+        let first =
+            stays.iter().rposition(|stay| self.has_happened(stay.at, stay.era)).unwrap_or(0);
         &stays[first..]
     }
 
-    fn lacks<'c>(&self, seen: i64, mut changes: impl Iterator<Item = &'c Change>) -> Result<(), String> {
-        match changes.find(|change| self.has_happened(change.at, change.era) && seen & change.bit != change.bit) {
+    fn lacks<'c>(
+        &self,
+        seen: i64,
+        mut changes: impl Iterator<Item = &'c Change>,
+    ) -> Result<(), String> {
+        match changes.find(|change| {
+            self.has_happened(change.at, change.era) && seen & change.bit != change.bit
+        }) {
             Some(change) => Err(format!("it lacks the change of {} ms", told(change.at))),
             None => Ok(()),
         }
@@ -51,28 +59,50 @@ impl Claim<'_> {
         let zone = match answer {
             Answer::Gone => {
                 let was_gone = stays.iter().any(|stay| stay.place.is_none());
-                return if was_gone { Ok(()) } else { Err(format!("it is there since {} ms", told(stays[0].at))) };
+                return if was_gone {
+                    Ok(())
+                } else {
+                    Err(format!("it is there since {} ms", told(stays[0].at)))
+                };
             }
             Answer::NotBegun { zone } | Answer::Figures { zone, .. } => zone,
         };
         let mut there = stays.iter().filter(|stay| stay.place == Some(zone)).peekable();
         if there.peek().is_none() {
             let last = stays[0].place.map_or("gone", |zone| ZONES[zone]);
-            return Err(format!("since then the facility was not in {}: it was {last}", ZONES[zone]));
+            return Err(format!(
+                "since then the facility was not in {}: it was {last}",
+                ZONES[zone]
+            ));
         }
         let Answer::Figures { activity, stock, .. } = answer else { return Ok(()) };
-        let verdicts = there.map(|stay| self.judge_activity(&facility.activity, k, stay, zone, activity));
+        let verdicts =
+            there.map(|stay| self.judge_activity(&facility.activity, k, stay, zone, activity));
         verdicts.reduce(Result::or).unwrap_or(Ok(()))?;
         match stock {
-            Some(stock) => (0..BANKS).try_for_each(|bank| self.judge_bank(db, k / DATES, bank, stock)),
+            Some(stock) => {
+                (0..BANKS).try_for_each(|bank| self.judge_bank(db, k / DATES, bank, stock))
+            }
             None if is_today(&day(k, zone)) => Err("today has no stock".into()),
             None => Ok(()),
         }
     }
 
-    fn judge_activity(&self, activity: &[Activity], k: usize, stay: &Stay, zone: usize, seen: i64) -> Result<(), String> {
+    fn judge_activity(
+        &self,
+        activity: &[Activity],
+        k: usize,
+        stay: &Stay,
+        zone: usize,
+        seen: i64,
+    ) -> Result<(), String> {
         let day = day(k, zone);
-        let of_day = || activity.iter().filter(|a| a.life == stay.life && day.contains(PLACES[a.place])).map(|a| &a.change);
+        let of_day = || {
+            activity
+                .iter()
+                .filter(|a| a.life == stay.life && day.contains(PLACES[a.place]))
+                .map(|a| &a.change)
+        };
         let all = of_day().fold(0, |all, change| all | change.bit);
         if seen & !all != 0 {
             return Err("it shows what is not of that day, or was lost".into());
@@ -97,7 +127,11 @@ impl Claim<'_> {
         let has_day = |stay: &Stay| stay.place.is_some_and(|zone| has_begun(&day(k, zone)));
         let stays = self.since(&db.facilities[k / DATES].stays);
         if stays.iter().all(has_day) {
-            Err(format!("it lacks facility {}, which is there since {} ms", k / DATES, told(stays[0].at)))
+            Err(format!(
+                "it lacks facility {}, which is there since {} ms",
+                k / DATES,
+                told(stays[0].at)
+            ))
         } else {
             Ok(())
         }

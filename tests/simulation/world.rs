@@ -11,9 +11,9 @@ use std::{
 };
 
 use facility_summary::{
-    cache::memory::{Memory, Vantage},
-    changes::{Following, Position, StoredEntry},
-    jobs::drain::Known,
+    cache::memory::{FillToken, Memory},
+    changes::{Attachment, Position, StoredEntry},
+    jobs::drain::EpochTracker,
     service::directory::Directory,
     store::Epoch,
 };
@@ -51,20 +51,22 @@ pub struct Replica {
     pub has_new_directory: bool,
     /// It is alone and came, or came back: what others changed before may have passed unseen.
     pub has_missed: bool,
-    pub following: Rc<Following>,
-    pub known: Known,
+    pub attachment: Rc<Attachment>,
+    pub known: EpochTracker,
     /// The history that is served, as its tasks see it.
     pub epoch: Option<Epoch>,
     /// The same, once what was held of another has been dropped.
     pub entered: Option<Epoch>,
     pub queue: VecDeque<Publication>,
-    /// How far its clock is ahead of the database's, which it has not asked since that was set back.
+    /// How far its clock is ahead of the database's, which it has not asked since that was set
+    /// back.
     pub ahead: i64,
     pub is_cut_off: bool,
     /// Which of two Redis it uses.
     pub side: usize,
     pub has_started: bool,
-    /// Which of the database's servers it is connected to for its looks; none outlives a restore or a failover.
+    /// Which of the database's servers it is connected to for its looks; none outlives a restore
+    /// or a failover.
     pub connection: Option<u32>,
     pub looks: u32,
     /// A pass, or a look, has its turn.
@@ -79,8 +81,8 @@ impl Replica {
             memory,
             has_new_directory: false,
             has_missed: false,
-            following: Rc::default(),
-            known: Known::default(),
+            attachment: Rc::default(),
+            known: EpochTracker::default(),
             epoch: None,
             entered: None,
             queue: VecDeque::new(),
@@ -174,7 +176,8 @@ impl World {
     pub fn has_started(&mut self, r: usize) -> bool {
         let is_alone = self.pace.is_alone;
         let replica = &mut self.replicas[r];
-        replica.has_started |= replica.directory.is_loaded() && (is_alone || replica.following.is_caught_up());
+        replica.has_started |=
+            replica.directory.is_loaded() && (is_alone || replica.attachment.is_caught_up());
         replica.has_started
     }
 
@@ -241,8 +244,8 @@ impl Sim {
         self.world().replicas[r].epoch.clone()
     }
 
-    pub fn vantage(&self, r: usize) -> Vantage {
-        self.memory(r).vantage()
+    pub fn token(&self, r: usize) -> FillToken {
+        self.memory(r).fill_token()
     }
 
     pub fn is_alone(&self) -> bool {
@@ -285,7 +288,12 @@ impl Sim {
         self.world().tell(who, what);
     }
 
-    pub fn spawn(&self, replica: Option<usize>, is_drain: bool, act: impl Future<Output = ()> + 'static) {
+    pub fn spawn(
+        &self,
+        replica: Option<usize>,
+        is_drain: bool,
+        act: impl Future<Output = ()> + 'static,
+    ) {
         self.world().spawned.push(Actor { replica, is_drain, act: Box::pin(act) });
     }
 }

@@ -1,10 +1,13 @@
-//! Starts of a first replica, on a new database and beside a Redis, by the thousand and under load: each has to join the change stream.
-//! `make test-starts` runs it, with STARTS=n (1000); not part of `make test`.
+//! Starts of a first replica, on a new database and beside a Redis, by the thousand and under load:
+//! each has to join the change stream. `make test-starts` runs it, with STARTS=n (1000); not part
+//! of `make test`.
 //!
-//! Each start draws its own trouble from its seed: a Redis that hangs for a while, at once or in the middle; a slow or a cut way to it; a
-//! narrow pool of places at Redis; a Postgres that hangs for a moment; and beside it busy processes and other starts, so that everything
-//! comes late. Whatever it was, it ends, and from then on the replica has the patience of `JOINS` to be whole. One that is not is reported
-//! with its log, and the seed by which it is repeated (SEED=n STARTS=1).
+//! Each start draws its own trouble from its seed: a Redis that hangs for a while, at once or in
+//! the middle; a slow or a cut way to it; a narrow pool of places at Redis; a Postgres that hangs
+//! for a moment; and beside it busy processes and other starts, so that everything comes late.
+//! Whatever it was, it ends, and from then on the replica has the patience of `JOINS` to be whole.
+//! One that is not is reported with its log, and the seed by which it is repeated (SEED=n
+//! STARTS=1).
 
 #[allow(dead_code)] // the same
 #[path = "../fleet/proxy.rs"]
@@ -23,7 +26,8 @@ use proxy::Proxy;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use support::{Service, postgres::Postgres, redis::Redis};
 
-/// Starts under way at the same time, each with a Redis and a Postgres of its own: one that hangs must not cost the others theirs.
+/// Starts under way at the same time, each with a Redis and a Postgres of its own: one that hangs
+/// must not cost the others theirs.
 const SIDE_BY_SIDE: u64 = 4;
 /// How long a replica may take to be whole, once nothing is in its way but a busy machine.
 const JOINS: Duration = Duration::from_secs(20);
@@ -64,7 +68,11 @@ struct Place {
 impl Place {
     fn new() -> Place {
         let (postgres, redis) = (Postgres::start(&[]), Redis::start());
-        let address = redis.url().trim_start_matches("redis://").parse().expect("the script prints an address");
+        let address = redis
+            .url()
+            .trim_start_matches("redis://")
+            .parse()
+            .expect("the script prints an address");
         Place { postgres, redis, proxy: Proxy::to(address) }
     }
 
@@ -123,22 +131,28 @@ impl Place {
     }
 }
 
-/// One start. Answers how long the replica took to be whole after its trouble had ended; its log where it never was.
+/// One start. Answers how long the replica took to be whole after its trouble had ended; its log
+/// where it never was.
 async fn start(place: &Place, seed: u64) -> Result<Duration, String> {
     let mut random = StdRng::seed_from_u64(seed);
     let database = place.postgres.fresh_database().await;
-    let launch =
-        Service::on(database).env("REDIS_URL", format!("redis://{}", place.proxy.address)).env("FACILITY_SUMMARY__REBUILD__CRON", "off");
+    let launch = Service::on(database)
+        .env("REDIS_URL", format!("redis://{}", place.proxy.address))
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "off");
     let (service, trouble) = tokio::join!(launch.start(), place.trouble(&mut random));
     let over = Instant::now();
     while over.elapsed() < JOINS {
-        let ready: serde_json::Value = service.get("/health/ready").await.json().await.expect("it is JSON");
+        let ready: serde_json::Value =
+            service.get("/health/ready").await.json().await.expect("it is JSON");
         if ready["status"] == "ready" {
             return Ok(over.elapsed());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Err(format!("seed {seed} ({trouble}): not joined {JOINS:?} after that had ended\n{}", service.logs().join("\n")))
+    Err(format!(
+        "seed {seed} ({trouble}): not attached {JOINS:?} after that had ended\n{}",
+        service.logs().join("\n")
+    ))
 }
 
 #[tokio::test]
@@ -167,6 +181,10 @@ async fn every_replica_that_starts_joins_once_nothing_keeps_it_from_that() {
             }
         }
     };
-    let slowest = futures_util::future::join_all((0..SIDE_BY_SIDE.min(starts)).map(|_| lane())).await;
-    println!("{starts} starts, each joined, the slowest {:?} after its trouble had ended", slowest.iter().max());
+    let slowest =
+        futures_util::future::join_all((0..SIDE_BY_SIDE.min(starts)).map(|_| lane())).await;
+    println!(
+        "{starts} starts, each attached, the slowest {:?} after its trouble had ended",
+        slowest.iter().max()
+    );
 }

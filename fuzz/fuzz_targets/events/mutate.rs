@@ -1,4 +1,5 @@
-//! Changes that keep a request a request: one value, one field, the form. Bytes are changed by libFuzzer itself.
+//! Changes that keep a request a request: one value, one field, the form. Bytes are changed by
+//! libFuzzer itself.
 
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Value, json};
@@ -9,9 +10,12 @@ const HEADS: [&str; 8] = [
     "content-type: application/cloudevents-batch+json; charset=utf-8",
     "content-type: application/json",
     "content-type: application/cloudevents+json\nce-specversion: 1.0",
-    "content-type: application/json\nce-specversion: 1.0\nce-id: 1\nce-source: /f\nce-time: 2026-11-21T10:00:00Z\nce-type: inventory.set",
-    "content-type: text/json\nce-specversion: 1.0\nce-id: 1\nce-source: /f\nce-time: 2026-11-21T09:00:00.5%2B00:00\nce-type: summary.touched",
-    "content-type: application/json\nce-specversion: 1.0\nce-id: %C5%82\nce-source: /f\nce-time: 2026-11-21T10:00:00Z\nce-type: request.removed",
+    "content-type: application/json\nce-specversion: 1.0\nce-id: 1\nce-source: /f\nce-time: \
+     2026-11-21T10:00:00Z\nce-type: inventory.set",
+    "content-type: text/json\nce-specversion: 1.0\nce-id: 1\nce-source: /f\nce-time: \
+     2026-11-21T09:00:00.5%2B00:00\nce-type: summary.touched",
+    "content-type: application/json\nce-specversion: 1.0\nce-id: %C5%82\nce-source: /f\nce-time: \
+     2026-11-21T10:00:00Z\nce-type: request.removed",
 ];
 
 const NAMES: [&str; 30] = [
@@ -112,7 +116,13 @@ pub fn request(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usiz
 
 fn change(mut body: Value, dice: &mut Dice) -> Value {
     match dice.below(12) {
-        0 => return if body.is_array() { body.get_mut(0).map_or(Value::Null, Value::take) } else { json!([body]) },
+        0 => {
+            return if body.is_array() {
+                body.get_mut(0).map_or(Value::Null, Value::take)
+            } else {
+                json!([body])
+            };
+        }
         1 if body.is_array() => {
             let copy = body.get(0).cloned().unwrap_or_default();
             body.as_array_mut().into_iter().for_each(|list| list.push(copy.clone()));
@@ -159,7 +169,8 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end
     }
 

@@ -1,5 +1,5 @@
-//! RFC 9110 and 9111 by the letter: each function answers what a well-formed line says, and `None` for any other. Nothing here is shared
-//! with the service, and nothing is fast.
+//! RFC 9110 and 9111 by the letter: each function answers what a well-formed line says, and `None`
+//! for any other. Nothing here is shared with the service, and nothing is fast.
 
 /// A cache directive; its name in lower case, its argument without quotes.
 #[derive(Debug, Clone)]
@@ -106,14 +106,16 @@ impl<'l> Text<'l> {
     }
 
     fn token(&mut self) -> Option<String> {
-        let is_tchar = |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let is_tchar =
+            |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
         let length = self.0.iter().take_while(is_tchar).count();
         let (token, behind) = self.0.split_at(length);
         self.0 = behind;
         (length > 0).then(|| String::from_utf8_lossy(token).into_owned())
     }
 
-    /// A `quoted-string`, as the text that it stands for; one with escapes or beyond ASCII is no number, whatever it is.
+    /// A `quoted-string`, as the text that it stands for; one with escapes or beyond ASCII is no
+    /// number, whatever it is.
     fn quoted(&mut self) -> Option<String> {
         let mut content = String::new();
         let mut rest = self.0.strip_prefix(b"\"")?;

@@ -5,17 +5,26 @@ use jiff::{Timestamp, Zoned, civil::DateTime, fmt::strtime, tz::TimeZone};
 
 /// Text without what the eye does not see.
 pub fn squashed(text: &str) -> String {
-    let visible: String = text.chars().filter(|c| !matches!(c, '\u{feff}' | '\u{200b}' | '\u{2060}')).collect();
+    let visible: String =
+        text.chars().filter(|c| !matches!(c, '\u{feff}' | '\u{200b}' | '\u{2060}')).collect();
     visible.split(char::is_whitespace).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn records(file: &[u8]) -> impl Iterator<Item = ByteRecord> {
-    ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file).into_byte_records().map(|row| row.expect("bytes are CSV"))
+    ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(file)
+        .into_byte_records()
+        .map(|row| row.expect("bytes are CSV"))
 }
 
 /// The rows behind the header that have a filled cell.
 pub fn rows_of(file: &[u8]) -> Vec<ByteRecord> {
-    records(file).skip(1).filter(|row| row.iter().any(|cell| !cell.trim_ascii().is_empty())).collect()
+    records(file)
+        .skip(1)
+        .filter(|row| row.iter().any(|cell| !cell.trim_ascii().is_empty()))
+        .collect()
 }
 
 pub fn header_of(file: &[u8]) -> Vec<String> {
@@ -37,14 +46,16 @@ pub fn cells_at(file: &[u8], line: u64) -> Option<ByteRecord> {
     records(&rest).next()
 }
 
-/// A whole number, `None` for an empty cell. What the importer takes is written as digits, with a sign or zeros behind a point at most.
+/// A whole number, `None` for an empty cell. What the importer takes is written as digits, with a
+/// sign or zeros behind a point at most.
 pub fn number(cell: &str) -> Option<i128> {
     let text = squashed(cell);
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
     fraction.bytes().all(|b| b == b'0').then(|| whole.parse().ok()).flatten()
 }
 
-/// Asserts that `at` is what the text says. Answers how its own format prints it, where that can be told.
+/// Asserts that `at` is what the text says. Answers how its own format prints it, where that can be
+/// told.
 pub fn date_is(text: &str, format: Option<&str>, at: &Zoned) -> Option<String> {
     let text = squashed(text);
     let Some(format) = format else {
@@ -54,14 +65,19 @@ pub fn date_is(text: &str, format: Option<&str>, at: &Zoned) -> Option<String> {
     let printed = strtime::format(format, at).expect("what can be read can be printed");
     let parts: Vec<char> = parts_of(format);
     let has = |wanted: &str| parts.iter().any(|part| wanted.contains(*part));
-    assert!(!has("Il") || has("pPHkTRcsX"), "{format:?} leaves open which half of the day is meant");
+    assert!(
+        !has("Il") || has("pPHkTRcsX"),
+        "{format:?} leaves open which half of the day is meant"
+    );
     let names_zone = has("zZQsc");
     // A zone or an offset that the text names is the one in which it is to be printed.
     if let Some(named) = zone_in(&text, format) {
-        let there = strtime::format(format, &at.with_time_zone(named)).expect("what can be read can be printed");
+        let there = strtime::format(format, &at.with_time_zone(named))
+            .expect("what can be read can be printed");
         assert_eq!(plain(&there), plain(&text), "{text:?} by {format:?} is {at}");
     }
-    // A clock that was set back tells the same twice, and the first is meant; one that was set on never told the hour in between.
+    // A clock that was set back tells the same twice, and the first is meant; one that was set on
+    // never told the hour in between.
     let again = at.datetime().to_zoned(at.time_zone().clone()).expect("it is a time of that zone");
     if !names_zone && again.timestamp() == at.timestamp() && !is_behind_a_gap(at) {
         assert_eq!(plain(&printed), plain(&text), "{text:?} by {format:?} is {at}");
@@ -87,7 +103,9 @@ fn zone_in(text: &str, format: &str) -> Option<TimeZone> {
     if format.ends_with(" %Q") {
         return TimeZone::get(last).ok().filter(|zone| zone.iana_name() == Some(last));
     }
-    let digits = last.strip_prefix(['+', '-']).filter(|digits| digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let digits = last
+        .strip_prefix(['+', '-'])
+        .filter(|digits| digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit()))?;
     let minutes = digits[..2].parse::<i32>().ok()? * 60 + digits[2..].parse::<i32>().ok()?;
     let seconds = if last.starts_with('-') { -60 } else { 60 } * minutes;
     let offset = jiff::tz::Offset::from_seconds(seconds).ok()?;
@@ -118,11 +136,18 @@ fn plain(text: &str) -> String {
 fn standard_date_is(text: &str, at: &Zoned) {
     if let Some((_, bracket)) = text.split_once('[') {
         let name = bracket.split(']').next().unwrap_or_default().trim_start_matches('!');
-        assert!(name.contains('=') || name.starts_with(['+', '-']) || TimeZone::get(name).is_ok(), "{text:?} is in no zone");
+        assert!(
+            name.contains('=') || name.starts_with(['+', '-']) || TimeZone::get(name).is_ok(),
+            "{text:?} is in no zone"
+        );
         return;
     }
     let bytes = text.as_bytes();
-    let shape: String = bytes.iter().take(16).map(|b| if b.is_ascii_digit() { '0' } else { char::from(*b) }).collect();
+    let shape: String = bytes
+        .iter()
+        .take(16)
+        .map(|b| if b.is_ascii_digit() { '0' } else { char::from(*b) })
+        .collect();
     if shape.starts_with("0000-00-00") && bytes.len() == 10 {
         let wall: DateTime = text.parse().expect("a date");
         let start = wall.to_zoned(at.time_zone().clone()).expect("a day of that zone");
@@ -137,9 +162,15 @@ fn standard_date_is(text: &str, at: &Zoned) {
         if offset.is_empty() {
             let local = wall.to_zoned(at.time_zone().clone()).expect("a time of that zone");
             let is_midnight = wall.time() == jiff::civil::Time::midnight();
-            assert!(is_midnight || local.timestamp().as_millisecond() == at.timestamp().as_millisecond(), "{text:?} is {at}");
+            assert!(
+                is_midnight
+                    || local.timestamp().as_millisecond() == at.timestamp().as_millisecond(),
+                "{text:?} is {at}"
+            );
         } else if matches!(offset.len(), 1 | 6) {
-            let utc = format!("{}{offset}", clock.replacen(' ', "T", 1)).parse::<Timestamp>().expect("an instant");
+            let utc = format!("{}{offset}", clock.replacen(' ', "T", 1))
+                .parse::<Timestamp>()
+                .expect("an instant");
             assert_eq!(utc.as_millisecond(), at.timestamp().as_millisecond(), "{text:?}");
         }
     }

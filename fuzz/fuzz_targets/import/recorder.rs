@@ -49,7 +49,9 @@ impl ImportTarget for Recorder {
     async fn facilities(&self) -> Result<Vec<FacilityRow>, ImportError> {
         let known = self.known.lock().expect("one thread");
         let row = |((_, id), record): (&(Kind, Uuid), &Record)| match &record.entity {
-            Some(Entity::Facility { name, timezone }) => Some(FacilityRow::new(*id, name.clone(), timezone.clone())),
+            Some(Entity::Facility { name, timezone }) => {
+                Some(FacilityRow::new(*id, name.clone(), timezone.clone()))
+            }
             _ => None,
         };
         Ok(known.iter().filter_map(row).collect())

@@ -1,4 +1,5 @@
-//! The floor: what actix-web alone costs for an answer of a daily summary's shape. One route, one constant body, no work.
+//! The floor: what actix-web alone costs for an answer of a daily summary's shape. One route, one
+//! constant body, no work.
 //!
 //! `floor PORT [WORKERS]`
 
@@ -18,8 +19,14 @@ async fn summary(_path: web::Path<(String, String)>) -> HttpResponse {
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
-    let mut numbers = std::env::args().skip(1).map(|argument| argument.parse().expect("floor PORT [WORKERS], both numbers"));
+    let mut numbers = std::env::args()
+        .skip(1)
+        .map(|argument| argument.parse().expect("floor PORT [WORKERS], both numbers"));
     let port: u16 = numbers.next().expect("floor PORT [WORKERS]");
     let workers = numbers.next().map_or(2, usize::from);
-    HttpServer::new(|| App::new().service(summary)).workers(workers).bind(("127.0.0.1", port))?.run().await
+    HttpServer::new(|| App::new().service(summary))
+        .workers(workers)
+        .bind(("127.0.0.1", port))?
+        .run()
+        .await
 }

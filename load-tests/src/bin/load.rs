@@ -1,7 +1,8 @@
-//! The load client: what wrk cannot ask. Each command prints one line of `name=value` pairs, which bench.sh reads.
+//! The load client: what wrk cannot ask. Each command prints one line of `name=value` pairs, which
+//! bench.sh reads.
 //!
-//! Closed loops, but for what is paced: a connection asks again only when it has its answer. The rates are capacities, and the latencies
-//! those of a queue that is always full.
+//! Closed loops, but for what is paced: a connection asks again only when it has its answer. The
+//! rates are capacities, and the latencies those of a queue that is always full.
 
 #[path = "../load/connection.rs"]
 mod connection;
@@ -21,18 +22,29 @@ mod rung;
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
 const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
-  events    facilities=N lots=N batch=N connections=N seconds=N   inventory.set of random lots, each applied for certain
-  fill      facility=N lots=N [churn=N]                           registers a facility with that many lots; with churn, changes each Nth
-  refresh   facility=N times=N                                    POST …/refresh, one after the other
+  events    facilities=N lots=N batch=N connections=N seconds=N   inventory.set of random lots, \
+                     each applied for certain
+  fill      facility=N lots=N [churn=N]                           registers a facility with that \
+                     many lots; with churn, changes each Nth
+  refresh   facility=N times=N                                    POST …/refresh, one after the \
+                     other
   visit     paths=FILE connections=N                              GETs each path of the file once
-  stampede  path=PATH readers=N                                   that many GETs at the same time; prints `sent` on a line of its own
-                                                                  when all are under way, and reads the answers after a line on stdin
-  reads     paths=FILE connections=N every_ms=N seconds=N         GETs of the paths, from each connection one every so often
-  writes    facility=N connections=N every_ms=N seconds=N         the same with inventory.set; tells applied from refused
-  rung      redis=HOST:PORT path=PATH key=KEY server=URL times=N  in turn a GET of the path at `address`, which has it in memory, one at
-                                                                  `redis`, which has not, and a bare GET of the key's payload in Redis
-  spread    to=HOST:PORT facility=N times=N                       events, one after the other; when each is in the memory of `to`
-  ready     times=N -- COMMAND [ARGUMENT]...                      starts the command so often; time from its start to /health/ready";
+  stampede  path=PATH readers=N                                   that many GETs at the same time; \
+                     prints `sent` on a line of its own
+                                                                  when all are under way, and \
+                     reads the answers after a line on stdin
+  reads     paths=FILE connections=N every_ms=N seconds=N         GETs of the paths, from each \
+                     connection one every so often
+  writes    facility=N connections=N every_ms=N seconds=N         the same with inventory.set; \
+                     tells applied from refused
+  rung      redis=HOST:PORT path=PATH key=KEY server=URL times=N  in turn a GET of the path at \
+                     `address`, which has it in memory, one at
+                                                                  `redis`, which has not, and a \
+                     bare GET of the key's payload in Redis
+  spread    to=HOST:PORT facility=N times=N                       events, one after the other; \
+                     when each is in the memory of `to`
+  ready     times=N -- COMMAND [ARGUMENT]...                      starts the command so often; \
+                     time from its start to /health/ready";
 
 /// Why a measurement cannot be had; it ends the command.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -42,7 +54,10 @@ pub struct Arguments(HashMap<String, String>);
 
 impl Arguments {
     pub fn text(&self, name: &str) -> Result<&str, Failure> {
-        self.0.get(name).map(String::as_str).ok_or_else(|| format!("{name}= is missing\n{USAGE}").into())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .ok_or_else(|| format!("{name}= is missing\n{USAGE}").into())
     }
 
     pub fn number(&self, name: &str) -> Result<usize, Failure> {
@@ -54,14 +69,19 @@ impl Arguments {
 /// Milliseconds at a quantile of sorted durations.
 pub fn quantile_ms(sorted: &[Duration], quantile: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    sorted.get((last as f64 * quantile).round() as usize).map_or(f64::NAN, |d| d.as_secs_f64() * 1000.0)
+    sorted
+        .get((last as f64 * quantile).round() as usize)
+        .map_or(f64::NAN, |d| d.as_secs_f64() * 1000.0)
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let command = words.next().unwrap_or_default();
-    let named = words.by_ref().take_while(|word| word != "--").filter_map(|w| w.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())));
+    let named = words
+        .by_ref()
+        .take_while(|word| word != "--")
+        .filter_map(|w| w.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())));
     let arguments = Arguments(named.collect());
     let result = match command.as_str() {
         "events" => events::stream(&arguments).await,

@@ -37,8 +37,14 @@ impl Connection {
         self.answer().await
     }
 
-    pub async fn post(&mut self, path: &str, content_type: &str, body: &[u8]) -> Result<Answer, Failure> {
-        self.send(&request("POST", path, &format!("content-type: {content_type}\r\n"), body)).await?;
+    pub async fn post(
+        &mut self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
+        self.send(&request("POST", path, &format!("content-type: {content_type}\r\n"), body))
+            .await?;
         self.answer().await
     }
 
@@ -72,14 +78,20 @@ impl Connection {
 }
 
 pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
     request.extend_from_slice(body);
     request
 }
 
 /// Where the head ends, and the length of the body behind it; `None` while the head is incomplete.
 fn head(received: &[u8]) -> Result<Option<(usize, usize)>, Failure> {
-    let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let text = std::str::from_utf8(&received[..end])?;
     let length = header(text, "content-length").map(str::parse).transpose()?;
     Ok(Some((end + 4, length.unwrap_or(0))))

@@ -11,7 +11,8 @@ const BLOOD_TYPES: [&str; 8] = ["O+", "A+", "B+", "O-", "AB+", "A-", "B-", "AB-"
 /// Events in one request of `fill`.
 const FILL_BATCH: usize = 1_000;
 
-/// The ids that sql/fill.sql gives: facility n has the blood banks 2n-1 and 2n, and lot l lies in bank 1 + l modulo the banks.
+/// The ids that sql/fill.sql gives: facility n has the blood banks 2n-1 and 2n, and lot l lies in
+/// bank 1 + l modulo the banks.
 pub fn id(kind: u32, number: usize) -> String {
     format!("{kind:08x}-0000-4000-8000-{number:012x}")
 }
@@ -23,8 +24,11 @@ pub async fn stream(arguments: &Arguments) -> Result<String, Failure> {
     let (batch, connections) = (arguments.number("batch")?, arguments.number("connections")?);
     let until = Instant::now() + Duration::from_secs(arguments.number("seconds")? as u64);
     let started = Instant::now();
-    let clients: Vec<_> =
-        (0..connections).map(|number| tokio::spawn(client(address.clone(), number as u64, facilities, lots, batch, until))).collect();
+    let clients: Vec<_> = (0..connections)
+        .map(|number| {
+            tokio::spawn(client(address.clone(), number as u64, facilities, lots, batch, until))
+        })
+        .collect();
     let mut latencies = Vec::new();
     for client in clients {
         latencies.extend(client.await??);
@@ -50,7 +54,8 @@ async fn client(
     until: Instant,
 ) -> Result<Vec<Duration>, Failure> {
     let mut connection = Connection::open(&address).await?;
-    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (number + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+    let mut random =
+        Random(0x9e37_79b9_7f4a_7c15 ^ (number + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
     let mut latencies = Vec::new();
     while Instant::now() < until {
         let body = if batch == 1 {
@@ -60,18 +65,33 @@ async fn client(
             // One lot of each of `batch` facilities.
             let events: Vec<String> = (0..batch)
                 .map(|part| {
-                    let facility = (part * facilities / batch + random.below(facilities.div_ceil(batch))) % facilities;
-                    set_lot(2 * facility + random.below(2) + 2 * facilities * random.below(lots / 2), 2 * facilities, random.below(40))
+                    let facility = (part * facilities / batch
+                        + random.below(facilities.div_ceil(batch)))
+                        % facilities;
+                    set_lot(
+                        2 * facility + random.below(2) + 2 * facilities * random.below(lots / 2),
+                        2 * facilities,
+                        random.below(40),
+                    )
                 })
                 .collect();
             format!("[{}]", events.join(","))
         };
-        let form = if batch == 1 { "application/cloudevents+json" } else { "application/cloudevents-batch+json" };
+        let form = if batch == 1 {
+            "application/cloudevents+json"
+        } else {
+            "application/cloudevents-batch+json"
+        };
         let asked = Instant::now();
         let answer = connection.post("/v1/events", form, body.as_bytes()).await?;
         latencies.push(asked.elapsed());
         if answer.status != 200 {
-            return Err(format!("an event was answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body)).into());
+            return Err(format!(
+                "an event was answered {}: {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body)
+            )
+            .into());
         }
     }
     Ok(latencies)
@@ -91,20 +111,33 @@ pub fn set_lot(lot: usize, banks: usize, quantity: usize) -> String {
 }
 
 fn event(kind: &str, data: &str) -> String {
-    format!(r#"{{"specversion":"1.0","id":"1","source":"/bench","type":"{kind}","time":"{}","data":{data}}}"#, now())
+    format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/bench","type":"{kind}","time":"{}","data":{data}}}"#,
+        now()
+    )
 }
 
-/// Registers facility `facility` with one blood bank, and sets its lots: all of them, or with `churn=10` each tenth to another quantity.
+/// Registers facility `facility` with one blood bank, and sets its lots: all of them, or with
+/// `churn=10` each tenth to another quantity.
 pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
     let (facility, lots) = (arguments.number("facility")?, arguments.number("lots")?);
     let (every, more) = arguments.number("churn").map_or((1, 0), |churn| (churn, 1));
     let mut connection = Connection::open(arguments.text("address")?).await?;
     let bank = id(2, facility);
     let registration = [
-        event("facility.registered", &format!(r#"{{"facility_id":"{}","name":"Facility {facility}","timezone":"UTC"}}"#, id(1, facility))),
+        event(
+            "facility.registered",
+            &format!(
+                r#"{{"facility_id":"{}","name":"Facility {facility}","timezone":"UTC"}}"#,
+                id(1, facility)
+            ),
+        ),
         event(
             "blood_bank.registered",
-            &format!(r#"{{"blood_bank_id":"{bank}","facility_id":"{}","name":"Blood bank {facility}"}}"#, id(1, facility)),
+            &format!(
+                r#"{{"blood_bank_id":"{bank}","facility_id":"{}","name":"Blood bank {facility}"}}"#,
+                id(1, facility)
+            ),
         ),
     ];
     let mut batches = vec![registration.to_vec()];
@@ -129,10 +162,20 @@ pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
         );
     }
     for batch in batches {
-        let answer =
-            connection.post("/v1/events", "application/cloudevents-batch+json", format!("[{}]", batch.join(",")).as_bytes()).await?;
+        let answer = connection
+            .post(
+                "/v1/events",
+                "application/cloudevents-batch+json",
+                format!("[{}]", batch.join(",")).as_bytes(),
+            )
+            .await?;
         if answer.status != 200 {
-            return Err(format!("a batch was answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body)).into());
+            return Err(format!(
+                "a batch was answered {}: {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body)
+            )
+            .into());
         }
     }
     Ok(format!("lots={lots}"))
@@ -142,10 +185,12 @@ pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
 fn now() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = ((since.as_secs() / 86_400) as i64, since.as_secs() % 86_400);
-    // From days since 1970 to the proleptic Gregorian calendar, by eras of 400 years that begin in March.
+    // From days since 1970 to the proleptic Gregorian calendar, by eras of 400 years that begin in
+    // March.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;

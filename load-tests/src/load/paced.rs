@@ -1,7 +1,9 @@
-//! Load at an offered rate: what users do, who do not wait for the service to recover before they ask again.
+//! Load at an offered rate: what users do, who do not wait for the service to recover before they
+//! ask again.
 //!
-//! Each connection asks at fixed instants. One that is still waiting at such an instant does not ask; the latencies of reads count it all
-//! the same, as if it had asked then and been answered together with the one before.
+//! Each connection asks at fixed instants. One that is still waiting at such an instant does not
+//! ask; the latencies of reads count it all the same, as if it had asked then and been answered
+//! together with the one before.
 
 use std::{
     sync::Arc,
@@ -24,21 +26,38 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn reads(arguments: &Arguments) -> Result<String, Failure> {
     let file = arguments.text("paths")?;
     let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-    let requests: Arc<Vec<Vec<u8>>> = Arc::new(text.lines().map(|path| request("GET", path, "", b"")).collect());
-    let asked = ask(arguments, move |number| requests[number * 7919 % requests.len()].clone()).await?;
-    let answered = asked.iter().filter(|one| matches!(&one.answer, Some(answer) if answer.status == 200)).count();
-    Ok(format!("asked={} answered={answered} {}", asked.len(), latencies(asked.into_iter().flat_map(|one| one.taken).collect())))
+    let requests: Arc<Vec<Vec<u8>>> =
+        Arc::new(text.lines().map(|path| request("GET", path, "", b"")).collect());
+    let asked =
+        ask(arguments, move |number| requests[number * 7919 % requests.len()].clone()).await?;
+    let answered = asked
+        .iter()
+        .filter(|one| matches!(&one.answer, Some(answer) if answer.status == 200))
+        .count();
+    Ok(format!(
+        "asked={} answered={answered} {}",
+        asked.len(),
+        latencies(asked.into_iter().flat_map(|one| one.taken).collect())
+    ))
 }
 
-/// Events: those applied, those refused with 503 and `Retry-After`, and whatever else became of them.
+/// Events: those applied, those refused with 503 and `Retry-After`, and whatever else became of
+/// them.
 pub async fn writes(arguments: &Arguments) -> Result<String, Failure> {
     let facility = arguments.number("facility")?;
     let asked = ask(arguments, move |number| {
         let body = set_lot(1_000_000 * (facility + number) + facility - 1, 1_000_000, number % 40);
-        request("POST", "/v1/events", "content-type: application/cloudevents+json\r\n", body.as_bytes())
+        request(
+            "POST",
+            "/v1/events",
+            "content-type: application/cloudevents+json\r\n",
+            body.as_bytes(),
+        )
     })
     .await?;
-    let count = |of: fn(&Answer) -> bool| asked.iter().filter(|one| one.answer.as_ref().is_some_and(of)).count();
+    let count = |of: fn(&Answer) -> bool| {
+        asked.iter().filter(|one| one.answer.as_ref().is_some_and(of)).count()
+    };
     let applied = count(|answer| answer.status == 200);
     let refused = count(|answer| answer.status == 503 && answer.header("retry-after").is_some());
     let hung = asked.iter().filter(|one| one.answer.is_none()).count();
@@ -57,16 +76,24 @@ struct Asked {
     answer: Option<Answer>,
 }
 
-async fn ask(arguments: &Arguments, request: impl Fn(usize) -> Vec<u8> + Clone + Send + 'static) -> Result<Vec<Asked>, Failure> {
+async fn ask(
+    arguments: &Arguments,
+    request: impl Fn(usize) -> Vec<u8> + Clone + Send + 'static,
+) -> Result<Vec<Asked>, Failure> {
     let address = arguments.text("address")?.to_owned();
-    let (connections, every) = (arguments.number("connections")?, Duration::from_millis(arguments.number("every_ms")? as u64));
+    let (connections, every) = (
+        arguments.number("connections")?,
+        Duration::from_millis(arguments.number("every_ms")? as u64),
+    );
     let until = Instant::now() + Duration::from_secs(arguments.number("seconds")? as u64);
     let clients: Vec<_> = (0..connections)
         .map(|number| {
             // Spread evenly, so that the connections do not march in step.
             let first = Instant::now() + every * number as u32 / connections as u32;
             let (address, request) = (address.clone(), request.clone());
-            tokio::spawn(client(address, first, every, until, move |turn| request(number + turn * connections)))
+            tokio::spawn(client(address, first, every, until, move |turn| {
+                request(number + turn * connections)
+            }))
         })
         .collect();
     let mut asked = Vec::new();

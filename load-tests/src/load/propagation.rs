@@ -11,7 +11,8 @@ use crate::{
     quantile_ms,
 };
 
-/// Between two looks at the other replica: what is measured is at most that, and a timer's slack, too long.
+/// ReplicaLink two looks at the other replica: what is measured is at most that, and a timer's
+/// slack, too long.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -24,19 +25,28 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     let mut writer = Connection::open(arguments.text("address")?).await?;
     let reader = Connection::open(arguments.text("to")?).await?;
     let (tell, mut seen) = watch::channel((0, Instant::now()));
-    let looking = tokio::spawn(look(reader, format!("/v1/facilities/{}/summaries/today", id(1, facility)), tell));
+    let looking = tokio::spawn(look(
+        reader,
+        format!("/v1/facilities/{}/summaries/today", id(1, facility)),
+        tell,
+    ));
     let (mut from_sent, mut from_answered, mut answered) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..arguments.number("times")? {
-        // Bank `facility`, and each time another quantity, so that the figures change. The pauses fall out of step with the drain's.
+        // Bank `facility`, and each time another quantity, so that the figures change. The pauses
+        // fall out of step with the drain's.
         let body = set_lot(1_000_000 * facility + facility - 1, 1_000_000, number + 1);
         let sent = Instant::now();
-        let answer = writer.post("/v1/events", "application/cloudevents+json", body.as_bytes()).await?;
+        let answer =
+            writer.post("/v1/events", "application/cloudevents+json", body.as_bytes()).await?;
         let acknowledged = Instant::now();
         let text = String::from_utf8_lossy(&answer.body);
-        let version =
-            version(&text).filter(|_| answer.status == 200).ok_or_else(|| format!("the event was answered {}: {text}", answer.status))?;
-        let waited = tokio::time::timeout(PATIENCE, seen.wait_for(|(seen, _)| *seen >= version)).await;
-        let at = waited.map_err(|_| format!("version {version} was not seen within {PATIENCE:?}"))??.1;
+        let version = version(&text)
+            .filter(|_| answer.status == 200)
+            .ok_or_else(|| format!("the event was answered {}: {text}", answer.status))?;
+        let waited =
+            tokio::time::timeout(PATIENCE, seen.wait_for(|(seen, _)| *seen >= version)).await;
+        let at =
+            waited.map_err(|_| format!("version {version} was not seen within {PATIENCE:?}"))??.1;
         from_sent.push(at.saturating_duration_since(sent));
         from_answered.push(at.saturating_duration_since(acknowledged));
         answered.push(acknowledged - sent);
@@ -44,7 +54,9 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     }
     looking.abort();
     let mut line = format!("times={}", answered.len());
-    for (name, mut times) in [("sent", from_sent), ("answered", from_answered), ("answer", answered)] {
+    for (name, mut times) in
+        [("sent", from_sent), ("answered", from_answered), ("answer", answered)]
+    {
         times.sort_unstable();
         for (quantile, label) in [(0.5, "p50"), (0.99, "p99"), (1.0, "max")] {
             line += &format!(" {name}_{label}_ms={:.1}", quantile_ms(&times, quantile));
@@ -53,13 +65,21 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     Ok(line)
 }
 
-/// Reads for ever what memory has, and nothing else: a read that had to look elsewhere would bring the news itself.
-async fn look(mut reader: Connection, path: String, tell: watch::Sender<Seen>) -> Result<(), Failure> {
+/// Reads for ever what memory has, and nothing else: a read that had to look elsewhere would bring
+/// the news itself.
+async fn look(
+    mut reader: Connection,
+    path: String,
+    tell: watch::Sender<Seen>,
+) -> Result<(), Failure> {
     loop {
         let answer = reader.get(&path).await?;
         let at = Instant::now();
-        let from_memory = answer.status == 200 && answer.header("cache-status").is_some_and(|status| status.contains("detail=memory"));
-        if let Some(version) = version(&String::from_utf8_lossy(&answer.body)).filter(|_| from_memory) {
+        let from_memory = answer.status == 200
+            && answer.header("cache-status").is_some_and(|status| status.contains("detail=memory"));
+        if let Some(version) =
+            version(&String::from_utf8_lossy(&answer.body)).filter(|_| from_memory)
+        {
             tell.send_if_modified(|seen| {
                 let newer = version > seen.0;
                 if newer {

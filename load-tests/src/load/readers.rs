@@ -21,7 +21,12 @@ pub async fn refresh(arguments: &Arguments) -> Result<String, Failure> {
         let answer = connection.post(&path, "application/json", b"").await?;
         latencies.push(asked.elapsed());
         if answer.status != 200 {
-            return Err(format!("{path} was answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body)).into());
+            return Err(format!(
+                "{path} was answered {}: {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body)
+            )
+            .into());
         }
     }
     latencies.sort_unstable();
@@ -36,8 +41,11 @@ pub async fn refresh(arguments: &Arguments) -> Result<String, Failure> {
 /// Visits each path once. Prints the mean length of the bodies.
 pub async fn visit(arguments: &Arguments) -> Result<String, Failure> {
     let file = arguments.text("paths")?;
-    let paths: Vec<String> =
-        std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?.lines().map(str::to_owned).collect();
+    let paths: Vec<String> = std::fs::read_to_string(file)
+        .map_err(|error| format!("{file}: {error}"))?
+        .lines()
+        .map(str::to_owned)
+        .collect();
     let count = paths.len();
     let paths = Arc::new(Mutex::new(paths.into_iter()));
     let address = arguments.text("address")?.to_owned();
@@ -48,10 +56,17 @@ pub async fn visit(arguments: &Arguments) -> Result<String, Failure> {
                 let mut connection = Connection::open(&address).await?;
                 let mut bytes = 0;
                 loop {
-                    let Some(path) = paths.lock().await.next() else { return Ok::<usize, Failure>(bytes) };
+                    let Some(path) = paths.lock().await.next() else {
+                        return Ok::<usize, Failure>(bytes);
+                    };
                     let answer = connection.get(&path).await?;
                     if answer.status != 200 {
-                        return Err(format!("{path} was answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body)).into());
+                        return Err(format!(
+                            "{path} was answered {}: {}",
+                            answer.status,
+                            String::from_utf8_lossy(&answer.body)
+                        )
+                        .into());
                     }
                     bytes += answer.body.len();
                 }
@@ -84,5 +99,9 @@ pub async fn stampede(arguments: &Arguments) -> Result<String, Failure> {
         let answer = connection.answer().await?;
         answered += usize::from(answer.status == 200);
     }
-    Ok(format!("answered={answered} of={} ms={:.0}", connections.len(), released.elapsed().as_secs_f64() * 1000.0))
+    Ok(format!(
+        "answered={answered} of={} ms={:.0}",
+        connections.len(),
+        released.elapsed().as_secs_f64() * 1000.0
+    ))
 }

@@ -12,7 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Starts the command `times` times, one after the other, and ends it each time.
 pub async fn measure(arguments: &Arguments, command: &[String]) -> Result<String, Failure> {
     let address = arguments.text("address")?;
-    let [program, rest @ ..] = command else { return Err("a command is expected behind --".into()) };
+    let [program, rest @ ..] = command else {
+        return Err("a command is expected behind --".into());
+    };
     let mut times = Vec::new();
     for _ in 0..arguments.number("times")? {
         let started = Instant::now();
@@ -29,7 +31,12 @@ pub async fn measure(arguments: &Arguments, command: &[String]) -> Result<String
         times.push(started.elapsed());
     }
     times.sort_unstable();
-    Ok(format!("p50_ms={:.1} min_ms={:.1} max_ms={:.1}", quantile_ms(&times, 0.5), quantile_ms(&times, 0.0), quantile_ms(&times, 1.0)))
+    Ok(format!(
+        "p50_ms={:.1} min_ms={:.1} max_ms={:.1}",
+        quantile_ms(&times, 0.5),
+        quantile_ms(&times, 0.0),
+        quantile_ms(&times, 1.0)
+    ))
 }
 
 async fn is_ready(address: &str) -> bool {

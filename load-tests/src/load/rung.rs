@@ -6,28 +6,36 @@ use redis::AsyncTypedCommands;
 
 use crate::{Arguments, Failure, connection::Connection, quantile_ms};
 
-/// In turn a read that memory answers, one that Redis answers, and a bare GET, so that all three meet the same machine.
+/// In turn a read that memory answers, one that Redis answers, and a bare GET, so that all three
+/// meet the same machine.
 pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     // On the runtime's threads, as the service's own reads of Redis are.
-    let (address, other) = (arguments.text("address")?.to_owned(), arguments.text("redis")?.to_owned());
+    let (address, other) =
+        (arguments.text("address")?.to_owned(), arguments.text("redis")?.to_owned());
     let (path, server) = (arguments.text("path")?.to_owned(), arguments.text("server")?.to_owned());
     let (key, times) = (arguments.text("key")?.to_owned(), arguments.number("times")?);
     tokio::spawn(async move {
-        let (mut memory, mut redis) = (Connection::open(&address).await?, Connection::open(&other).await?);
+        let (mut memory, mut redis) =
+            (Connection::open(&address).await?, Connection::open(&other).await?);
         let mut bare = redis::Client::open(server)?.get_multiplexed_async_connection().await?;
         let payload: Vec<u8> = redis::cmd("HGET").arg(&key).arg("b").query_async(&mut bare).await?;
         bare.set("bench:payload", &payload).await?;
         let mut taken: [Vec<Duration>; 3] = Default::default();
         let mut elsewhere = 0;
         for _ in 0..times {
-            for (place, (connection, rung)) in [(&mut memory, "detail=memory"), (&mut redis, "detail=redis")].into_iter().enumerate() {
+            for (place, (connection, rung)) in
+                [(&mut memory, "detail=memory"), (&mut redis, "detail=redis")]
+                    .into_iter()
+                    .enumerate()
+            {
                 match read(connection, &path, rung).await? {
                     Some(time) => taken[place].push(time),
                     None => elsewhere += 1,
                 }
             }
             let asked = Instant::now();
-            let found: Vec<u8> = redis::cmd("GET").arg("bench:payload").query_async(&mut bare).await?;
+            let found: Vec<u8> =
+                redis::cmd("GET").arg("bench:payload").query_async(&mut bare).await?;
             taken[2].push(asked.elapsed());
             if found.len() != payload.len() {
                 return Err::<String, Failure>("the bare GET brought another payload".into());
@@ -45,8 +53,13 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     .await?
 }
 
-/// `None` where another rung answered: on a busy machine Redis may take longer than the service waits for it.
-async fn read(connection: &mut Connection, path: &str, rung: &str) -> Result<Option<Duration>, Failure> {
+/// `None` where another rung answered: on a busy machine Redis may take longer than the service
+/// waits for it.
+async fn read(
+    connection: &mut Connection,
+    path: &str,
+    rung: &str,
+) -> Result<Option<Duration>, Failure> {
     let asked = Instant::now();
     let answer = connection.get(path).await?;
     let taken = asked.elapsed();

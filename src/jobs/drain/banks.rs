@@ -1,5 +1,5 @@
-//! Marks of blood banks that are in another facility by now. A trigger names the facility that a bank is in when its statement runs, and
-//! the bank may move before that transaction commits.
+//! Marks of blood banks that are in another facility by now. A trigger names the facility that a
+//! bank is in when its statement runs, and the bank may move before that transaction commits.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,28 +9,37 @@ use super::Drain;
 use crate::store::{self, Mark};
 
 /// How long marks are waited for that somebody else is taking.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 impl Drain {
-    /// Writes marks anew, for the facility that they named and the one that their bank was in for the look. A bank that moves later leaves
-    /// marks of its own. True where there were any: they are for the next look.
+    /// Writes marks anew, for the facility that they named and the one that their bank was in for
+    /// the look. A bank that moves later leaves marks of its own. True where there were any:
+    /// they are for the next look.
     pub(super) async fn follow_banks(&self, strays: &[(i64, Option<Uuid>)]) -> store::Result<bool> {
         if strays.is_empty() {
             return Ok(false);
         }
         let now_in: HashMap<i64, Option<Uuid>> = strays.iter().copied().collect();
-        let mut tx = self.store.begin(PATIENCE).await?;
+        let mut tx = self.store.begin(LOCK_WAIT).await?;
         let taken = tx.take_marks(&strays.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await?;
-        let anew: Vec<Mark> = taken.into_iter().flat_map(|mark| readdressed(&mark, now_in.get(&mark.id).copied().flatten())).collect();
+        let anew: Vec<Mark> = taken
+            .into_iter()
+            .flat_map(|mark| readdressed(&mark, now_in.get(&mark.id).copied().flatten()))
+            .collect();
         tx.add_marks(&anew).await?;
         tx.commit().await?;
         Ok(true)
     }
 }
 
-/// One that named no facility, and whose bank is not there, concerns nobody: once the bank is there, it leaves a mark of its own.
+/// One that named no facility, and whose bank is not there, concerns nobody: once the bank is
+/// there, it leaves a mark of its own.
 fn readdressed(mark: &Mark, now_in: Option<Uuid>) -> Vec<Mark> {
-    let was_in = mark.facility_id.map(|id| Mark { facility_id: Some(id), blood_bank_id: None, ..mark.clone() });
+    let was_in = mark.facility_id.map(|id| Mark {
+        facility_id: Some(id),
+        blood_bank_id: None,
+        ..mark.clone()
+    });
     let is_in = now_in.map(|id| Mark { facility_id: Some(id), ..mark.clone() });
     was_in.into_iter().chain(is_in).collect()
 }
@@ -43,10 +52,19 @@ mod tests {
     #[test]
     fn a_mark_is_written_anew_for_where_the_bank_was_and_where_it_is() {
         let [was_in, is_in, bank] = [1, 2, 3].map(Uuid::from_u128);
-        let mark = |facility_id, blood_bank_id| Mark { id: 7, kind: MarkKind::Stock, facility_id, span: None, blood_bank_id };
+        let mark = |facility_id, blood_bank_id| Mark {
+            id: 7,
+            kind: MarkKind::Stock,
+            facility_id,
+            span: None,
+            blood_bank_id,
+        };
         let both = [mark(Some(was_in), None), mark(Some(is_in), Some(bank))];
         assert_eq!(readdressed(&mark(Some(was_in), Some(bank)), Some(is_in)), both);
-        assert_eq!(readdressed(&mark(None, Some(bank)), Some(is_in)), [mark(Some(is_in), Some(bank))]);
+        assert_eq!(
+            readdressed(&mark(None, Some(bank)), Some(is_in)),
+            [mark(Some(is_in), Some(bank))]
+        );
         assert_eq!(readdressed(&mark(None, Some(bank)), None), []);
     }
 }

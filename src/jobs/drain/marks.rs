@@ -1,4 +1,5 @@
-//! Marks that other writers' triggers left, and figures whose units expired: which days they are about, and their refresh.
+//! Marks that other writers' triggers left, and figures whose units expired: which days they are
+//! about, and their refresh.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,13 +17,16 @@ use crate::{
     store::{self, Mark, MarkKind, StoreError},
 };
 
-/// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours does not let them pile up.
+/// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours
+/// does not let them pile up.
 const MERGE_ABOVE: usize = 1_000;
 
-/// Facilities that may keep one pass waiting for a lock; after so many a whole table is locked, most likely.
+/// Facilities that may keep one pass waiting for a lock; after so many a whole table is locked,
+/// most likely.
 const GIVE_UP_AFTER: usize = 3;
 
-/// The removal of one of many facilities waits that part of the usual for its lock: there may be many that somebody holds.
+/// The removal of one of many facilities waits that part of the usual for its lock: there may be
+/// many that somebody holds.
 const REMOVAL_WAITS_PART: u32 = 10;
 
 /// A facility, and the marks that name it.
@@ -37,8 +41,9 @@ enum Removed {
 }
 
 impl Drain {
-    /// Deals with the marks there are, for a command that has left many: it announces nothing, and counts as no server. What somebody
-    /// holds a lock of stays for a server. `watch` is told how many were dealt with, after each batch.
+    /// Deals with the marks there are, for a command that has left many: it announces nothing, and
+    /// counts as no server. What somebody holds a lock of stays for a server. `watch` is told
+    /// how many were dealt with, after each batch.
     pub async fn work_off(&self, watch: impl Fn(usize) + Send) -> store::Result<()> {
         loop {
             let marks = self.store.marks(self.batch).await?;
@@ -53,8 +58,8 @@ impl Drain {
         }
     }
 
-    /// Refreshes what the marks point at, and deletes them with it. False where some are left, because somebody holds a lock, or the
-    /// server stops.
+    /// Refreshes what the marks point at, and deletes them with it. False where some are left,
+    /// because somebody holds a lock, or the server stops.
     pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
         if !self.follow_registrations(marks).await? {
             return Ok(false);
@@ -67,12 +72,14 @@ impl Drain {
                 None => of_all.push(mark),
             }
         }
-        let (mut known, gone): (Vec<_>, Vec<_>) = by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
+        let (mut known, gone): (Vec<_>, Vec<_>) =
+            by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
         // Counted apart: those that are gone, and locked, must not keep the others from their turn.
         let (back, all_removed) = self.remove_all(gone).await?;
         known.extend(back);
         let mut left = 0;
-        // In another order each time: who waits for a lock at the front must not keep the others from their turn.
+        // In another order each time: who waits for a lock at the front must not keep the others
+        // from their turn.
         known.shuffle(&mut rand::rng());
         for chunk in known.chunks(self.chunk) {
             if self.stop.is_cancelled() {
@@ -82,7 +89,8 @@ impl Drain {
                 if error.is_of_the_whole_database() {
                     return Err(error);
                 }
-                // Somebody holds a lock that one of these needs: each for itself, so that the others are served.
+                // Somebody holds a lock that one of these needs: each for itself, so that the
+                // others are served.
                 for alone in chunk.chunks(1) {
                     if let Err(error) = self.refresh(alone).await {
                         self.refresher.tell_waiting(alone[0].0, &error);
@@ -107,8 +115,12 @@ impl Drain {
         Ok(all_done)
     }
 
-    /// Removes the rows of facilities that are gone. Answers those that are back, and whether none is left.
-    async fn remove_all<'m>(&self, mut gone: Vec<Marked<'m>>) -> store::Result<(Vec<Marked<'m>>, bool)> {
+    /// Removes the rows of facilities that are gone. Answers those that are back, and whether none
+    /// is left.
+    async fn remove_all<'m>(
+        &self,
+        mut gone: Vec<Marked<'m>>,
+    ) -> store::Result<(Vec<Marked<'m>>, bool)> {
         let (mut back, mut left) = (Vec::new(), 0);
         gone.shuffle(&mut rand::rng());
         for (id, marks) in gone {
@@ -128,7 +140,8 @@ impl Drain {
         Ok((back, left == 0))
     }
 
-    /// Facilities that other programs registered, renamed, moved or removed. False where some that are gone could not be removed yet.
+    /// Facilities that other programs registered, renamed, moved or removed. False where some that
+    /// are gone could not be removed yet.
     async fn follow_registrations(&self, marks: &[Mark]) -> store::Result<bool> {
         let changed: Vec<&Mark> = marks.iter().filter(|m| m.kind == MarkKind::Facility).collect();
         if changed.iter().any(|m| m.facility_id.is_none()) {
@@ -137,7 +150,12 @@ impl Drain {
         }
         let mut ids: Vec<Uuid> = changed.iter().filter_map(|m| m.facility_id).collect();
         // A mark may be about a facility that this process has never heard of.
-        ids.extend(marks.iter().filter_map(|m| m.facility_id).filter(|id| self.directory.get(*id).is_none()));
+        ids.extend(
+            marks
+                .iter()
+                .filter_map(|m| m.facility_id)
+                .filter(|id| self.directory.get(*id).is_none()),
+        );
         ids.sort_unstable();
         ids.dedup();
         if !ids.is_empty() {
@@ -161,14 +179,16 @@ impl Drain {
         Ok(!self.is_left("rows of removed facilities", all))
     }
 
-    /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under way must not write them again; and looked
-    /// for again then: who has registered it once more in the meantime has written rows of its new life.
+    /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under
+    /// way must not write them again; and looked for again then: who has registered it once
+    /// more in the meantime has written rows of its new life.
     async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<Removed> {
-        let vantage = self.changes.vantage();
+        let token = self.changes.fill_token();
         let mut tx = self.store.begin(self.refresher.lock_timeout / REMOVAL_WAITS_PART).await?;
         let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
         if taken.iter().any(|mark| mark.facility_id != Some(id)) {
-            return Err(StoreError::Conflict); // a backup that was restored gives the number of a mark to another
+            // a backup that was restored gives the number of a mark to another
+            return Err(StoreError::Conflict);
         }
         tx.lock(&[id]).await?;
         if !tx.facilities(&[id]).await?.is_empty() {
@@ -180,20 +200,23 @@ impl Drain {
         tx.note_facilities(&[id]).await?;
         tx.commit().await?;
         self.directory.reload(&*self.store, &[id]).await?;
-        // At once: this pass may wait for somebody's lock before it looks at the outbox again, and others list a facility without rows.
-        self.changes.publish_facilities(&vantage, vec![id]);
+        // At once: this pass may wait for somebody's lock before it looks at the outbox again, and
+        // others list a facility without rows.
+        self.changes.publish_facilities(&token, vec![id]);
         Ok(Removed::Yes)
     }
 
     async fn refresh(&self, marks: &[(Uuid, Vec<&Mark>)]) -> store::Result<()> {
-        let taken: Vec<Mark> = marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
+        let taken: Vec<Mark> =
+            marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
         match marks.len() {
             1 => self.refresher.refresh_marked_alone(&taken, Trigger::Event).await.map(drop),
             _ => self.refresher.refresh_marked(&taken, Trigger::Event).await.map(drop),
         }
     }
 
-    /// After a TRUNCATE: every facility's days. The marks go last; each refresh's snapshot is later than they are.
+    /// After a TRUNCATE: every facility's days. The marks go last; each refresh's snapshot is later
+    /// than they are.
     async fn refresh_everything(&self, marks: &[&Mark]) -> store::Result<bool> {
         let only_today = marks.iter().all(|m| m.kind == MarkKind::Stock);
         let facilities = self.directory.by_name();
@@ -204,7 +227,10 @@ impl Drain {
             }
             let now_ms = self.clock.now_ms();
             let keys: Vec<DayKey> = if only_today {
-                chunk.iter().map(|f| DayKey { facility: f.clone(), day: f.zone.today(now_ms) }).collect()
+                chunk
+                    .iter()
+                    .map(|f| DayKey { facility: f.clone(), day: f.zone.today(now_ms) })
+                    .collect()
             } else {
                 all_days_with_data(&*self.store, chunk).await?
             };
@@ -222,13 +248,15 @@ impl Drain {
         }
         if marks.iter().any(|mark| mark.kind == MarkKind::Facility) {
             // What became of each is known here; the other replicas are to read them again.
-            tx.note_facilities(&facilities.iter().map(|facility| facility.id).collect::<Vec<_>>()).await?;
+            tx.note_facilities(&facilities.iter().map(|facility| facility.id).collect::<Vec<_>>())
+                .await?;
         }
         tx.commit().await?;
         Ok(true)
     }
 
-    /// Refreshes figures whose units have expired by `at_ms`. Whether none has to wait, and how many there were (up to a batch).
+    /// Refreshes figures whose units have expired by `at_ms`. Whether none has to wait, and how
+    /// many there were (up to a batch).
     pub(super) async fn expire(&self, at_ms: i64) -> store::Result<(bool, usize)> {
         let due = self.store.expiring(at_ms, self.batch).await?;
         let keys: Vec<DayKey> = due
@@ -252,9 +280,11 @@ impl Drain {
     /// Whether this has to be left for later, as is told when it begins.
     fn is_left(&self, what: &'static str, done: store::Result<()>) -> bool {
         match done {
-            Ok(()) if self.troubles.end(&what) => tracing::info!(what, "nothing waits any longer"),
+            Ok(()) if self.throttle.end(&what) => tracing::info!(what, "nothing waits any longer"),
             Ok(()) => {}
-            Err(ref error) if self.troubles.begins(what, error) => tracing::warn!(what, %error, "some wait for a later turn"),
+            Err(ref error) if self.throttle.begins(what, error) => {
+                tracing::warn!(what, %error, "some wait for a later turn")
+            }
             Err(ref error) => tracing::debug!(what, %error, "some still wait"),
         }
         done.is_err()
@@ -267,8 +297,18 @@ impl Drain {
         let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
         let mut merged: HashMap<_, Mark> = HashMap::new();
         for mark in taken {
-            let key = (mark.facility_id, mark.blood_bank_id, mark.kind, mark.span.map(|(first, _)| first.div_euclid(UTC_DAY_MS)));
-            merged.entry(key).and_modify(|m| m.span = m.span.zip(mark.span).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)))).or_insert(mark);
+            let key = (
+                mark.facility_id,
+                mark.blood_bank_id,
+                mark.kind,
+                mark.span.map(|(first, _)| first.div_euclid(UTC_DAY_MS)),
+            );
+            merged
+                .entry(key)
+                .and_modify(|m| {
+                    m.span = m.span.zip(mark.span).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)))
+                })
+                .or_insert(mark);
         }
         tx.add_marks(&merged.into_values().collect::<Vec<_>>()).await?;
         tx.commit().await

@@ -1,16 +1,18 @@
-//! The drain: marks that other writers' triggers left, and figures whose units expired, become refreshes. Once all that was visible at
-//! an instant has been dealt with, the table is exact as of that instant; once all of it has come by in the change stream, too, the
-//! instant is a watermark for everybody who follows the stream.
+//! The drain: marks that other writers' triggers left, and figures whose units expired, become
+//! refreshes. Once all that was visible at an instant has been dealt with, the table is exact as of
+//! that instant; once all of it has come by in the change stream, too, the instant is a watermark
+//! for everybody who follows the stream.
 //!
-//! Of several servers one leads: it drains, and the others look whether that is still so. Any of them may drain at any time all the same.
+//! Of several servers one leads: it drains, and the others look whether that is still so. Any of
+//! them may drain at any time all the same.
 
 mod banks;
-mod history;
-mod leftovers;
+mod epoch;
+mod generation_contention;
 mod marks;
-mod proof;
-mod rivals;
+mod outbox_relay;
 mod triggers;
+mod watermark;
 
 use std::{
     sync::{
@@ -24,17 +26,20 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cache::memory::{Memory, Vantage},
-    changes::{Appended, Changes, Following, Message},
+    cache::memory::{FillToken, Memory},
+    changes::{Appended, Attachment, Changes, Message},
     clock::Clock,
     metrics::Metrics,
-    service::{directory::Directory, lists::Prover, outage::Outage, refresh::Refresher, troubles::Troubles},
-    store::{self, Observation, Store, StoreError},
+    service::{
+        directory::Directory, lists::Prover, log_throttle::LogThrottle, outage::Outage,
+        refresh::Refresher,
+    },
+    store::{self, DrainSnapshot, Store, StoreError},
 };
-pub use history::{Known, Verdict};
-pub use leftovers::Leftovers;
-pub use proof::Proof;
+pub use epoch::{EpochTracker, Verdict};
+pub use outbox_relay::OutboxRelay;
 pub use triggers::{Unwatched, Watch};
+pub use watermark::WatermarkProof;
 
 pub struct Drain {
     pub store: Arc<dyn Store>,
@@ -55,11 +60,11 @@ pub struct Drain {
     /// Ends passes after the step at hand: what is left is there for whoever looks next.
     pub stop: CancellationToken,
     /// What passes leave for later.
-    pub troubles: Troubles<&'static str>,
+    pub throttle: LogThrottle<&'static str>,
     /// Whether what others write leaves marks.
     pub watch: Watch,
     /// One pass at a time, whoever asks for it.
-    pub turn: tokio::sync::Mutex<Known>,
+    pub turn: tokio::sync::Mutex<EpochTracker>,
     pub start: Start,
 }
 
@@ -82,7 +87,8 @@ impl Default for Start {
     }
 }
 
-/// A server is not ready for that long because of it, at most: then its reads of one summary are worth more than listings that are quick.
+/// A server is not ready for that long because of it, at most: then its reads of one summary are
+/// worth more than listings that are quick.
 const START: Duration = Duration::from_secs(120);
 /// How often it is told meanwhile.
 const TELL: Duration = Duration::from_secs(5);
@@ -94,11 +100,13 @@ pub enum Pass {
     Proven,
     /// There was more to see than one look takes.
     More,
-    /// Some is left, because somebody holds a lock, or this server stops; or nobody can tell, because triggers are off.
+    /// Some is left, because somebody holds a lock, or this server stops; or nobody can tell,
+    /// because triggers are off.
     Waits,
 }
 
-/// A server that does not lead drains all the same once nobody has announced a watermark for that long.
+/// A server that does not lead drains all the same once nobody has announced a watermark for that
+/// long.
 const LEADERLESS: Duration = Duration::from_secs(2);
 
 impl Drain {
@@ -109,17 +117,20 @@ impl Drain {
             known.hear(self.memory.watermark_ms());
             known.heard_at.elapsed() < LEADERLESS
         };
-        let follows = heard && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
+        let follows =
+            heard && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
         let done = if follows { self.look().await } else { self.run().await.map(drop) };
-        // Who follows waits for the first proof of the one that leads; where none comes, it drains by itself in a moment.
+        // Who follows waits for the first proof of the one that leads; where none comes, it drains
+        // by itself in a moment.
         if !follows || done.is_err() || self.memory.table_ms() != i64::MIN {
             self.start.is_over.store(true, Ordering::Release);
         }
         done
     }
 
-    /// Whether what is proven of the table is no more behind than it is in operation: what was written while nobody served has been dealt
-    /// with, or has to wait for somebody's lock. After two minutes in any case.
+    /// Whether what is proven of the table is no more behind than it is in operation: what was
+    /// written while nobody served has been dealt with, or has to wait for somebody's lock.
+    /// After two minutes in any case.
     pub fn has_started(&self) -> bool {
         self.start.is_over.load(Ordering::Acquire) || self.start.begun.elapsed() >= START
     }
@@ -137,13 +148,15 @@ impl Drain {
                 let is_ready = self.has_started();
                 tracing::info!(
                     is_ready,
-                    "dealing with much that other programs wrote; until that is done, the table is proven as of before it"
+                    "dealing with much that other programs wrote; until that is done, the table \
+                     is proven as of before it"
                 );
             }
         }
     }
 
-    /// Looks at which history the database tells, and who else serves: before this server serves, and wherever another one drains.
+    /// Looks at which history the database tells, and who else serves: before this server serves,
+    /// and wherever another one drains.
     pub async fn look(&self) -> store::Result<()> {
         let mut known = self.turn.lock().await;
         self.observe(&mut known, 0).await.map(drop)
@@ -152,7 +165,7 @@ impl Drain {
     /// One look, and the work it finds.
     pub async fn run_once(&self) -> store::Result<Pass> {
         let mut known = self.turn.lock().await;
-        let (vantage, seen) = self.observe(&mut known, self.batch).await?;
+        let (token, seen) = self.observe(&mut known, self.batch).await?;
         if self.follow_banks(&seen.strays).await? {
             return Ok(Pass::More);
         }
@@ -161,15 +174,16 @@ impl Drain {
             self.directory.catch_up(&*self.store, |_| false).await?;
         }
         self.metrics.marks_visible.set(seen.marks.len() as i64);
-        let mut proof = Proof::of(&vantage, &seen);
-        proof.show(self.show_leftovers(&vantage, &seen).await?);
+        let mut proof = WatermarkProof::of(&token, &seen);
+        proof.show(self.show_leftovers(&token, &seen).await?);
         let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
-        let (expiries_done, expired) = if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
+        let (expiries_done, expired) =
+            if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
         if !seen.marks.is_empty() || seen.expiry_due {
             // Another server may have dealt with one of these and not have published it yet.
-            let (vantage, after) = self.observe(&mut known, self.batch).await?;
+            let (token, after) = self.observe(&mut known, self.batch).await?;
             proof.look_again(&after);
-            proof.show(self.show_leftovers(&vantage, &after).await?);
+            proof.show(self.show_leftovers(&token, &after).await?);
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
         proof.deal_with(marks_done && expiries_done && all_seen);
@@ -185,11 +199,16 @@ impl Drain {
     }
 
     /// What is visible in the database, and where this server was in the stream before it looked.
-    async fn observe(&self, known: &mut Known, limit: usize) -> store::Result<(Vantage, Observation)> {
+    async fn observe(
+        &self,
+        known: &mut EpochTracker,
+        limit: usize,
+    ) -> store::Result<(FillToken, DrainSnapshot)> {
         loop {
-            let caught_up = self.changes.following().and_then(Following::caught_up);
-            let (vantage, heard_ms, sent) = (self.changes.vantage(), self.memory.watermark_ms(), Instant::now());
-            let seen = match self.store.observe(limit).await {
+            let caught_up = self.changes.attachment().and_then(Attachment::caught_up);
+            let (token, heard_ms, sent) =
+                (self.changes.fill_token(), self.memory.watermark_ms(), Instant::now());
+            let seen = match self.store.drain_snapshot(limit).await {
                 Ok(seen) => seen,
                 Err(error) => {
                     self.outage.failed(&error);
@@ -198,56 +217,72 @@ impl Drain {
             };
             self.clock.sync(seen.at_ms, sent);
             self.outage.over();
-            let is_new = self.enter_history(known, &seen, (vantage.position, heard_ms)).await?;
-            self.read_directory_of_history(known).await?;
+            let is_new = self.enter_epoch(known, &seen, (token.position, heard_ms)).await?;
+            self.read_directory_of_epoch(known).await?;
             if is_new {
                 continue;
             }
             if self.see_triggers(&seen).await? {
                 continue;
             }
-            if let (Some(caught_up), Some(following)) = (caught_up, self.changes.following()) {
-                following.vouch(caught_up);
+            if let (Some(caught_up), Some(attachment)) = (caught_up, self.changes.attachment()) {
+                attachment.verify(caught_up);
                 known.is_at_home = true;
             }
             self.leads.store(seen.leads, Ordering::Release);
             if let Some(verified_through_ms) = seen.verified_through_ms {
                 self.metrics.verified_through.set(verified_through_ms / 1000);
             }
-            return Ok((vantage, seen));
+            return Ok((token, seen));
         }
     }
 
-    /// Tells what a pass has proven: to those who read the table, and to those who follow the stream if all has come by in it.
-    async fn announce(&self, known: &mut Known, proof: &Proof, seen: &Observation) -> store::Result<()> {
+    /// Tells what a pass has proven: to those who read the table, and to those who follow the
+    /// stream if all has come by in it.
+    async fn announce(
+        &self,
+        known: &mut EpochTracker,
+        proof: &WatermarkProof,
+        seen: &DrainSnapshot,
+    ) -> store::Result<()> {
         if let Some(watermark) = proof.watermark().filter(|_| self.changes.store_watermarks()) {
-            // Before anybody hears of it: a database that shows less than was heard has lost something.
-            if !self.may_keep_watermark(known, seen).await? || !self.store.store_watermark(&watermark, &seen.epoch).await? {
+            // Before anybody hears of it: a database that shows less than was heard has lost
+            // something.
+            if !self.may_keep_watermark(known, seen).await?
+                || !self.store.store_watermark(&watermark, &seen.epoch).await?
+            {
                 return Ok(());
             }
         }
         self.memory.advance_table(seen.at_ms);
-        let Some(announcement) = proof.announcement().filter(|_| !known.several) else { return Ok(()) };
+        let Some(announcement) = proof.announcement().filter(|_| !known.several) else {
+            return Ok(());
+        };
         if known.missed {
             if self.changes.are_between_replicas() {
-                // What was missed is missing to all that follow this generation. Where none can be begun, the next pass has to.
+                // What was missed is missing to all that follow this generation. Where none can be
+                // begun, the next pass has to.
                 self.begin(seen.generation).await?;
                 known.missed = false;
                 return Ok(());
             }
-            self.memory.lose_continuity(None);
+            self.memory.start_new_session(None);
             self.changes.miss_others(false);
             known.missed = false;
         }
         let directory_epoch = self.directory.epoch();
-        if self.append(seen.generation, &announcement).await? && !self.changes.are_between_replicas() {
-            // Between replicas that is for whoever follows the stream to say, once all that came before has been read.
+        if self.append(seen.generation, &announcement).await?
+            && !self.changes.are_between_replicas()
+        {
+            // ReplicaLink replicas that is for whoever follows the stream to say, once all that
+            // came before has been read.
             self.directory.prove(directory_epoch, seen.at_ms);
         }
         Ok(())
     }
 
-    /// Whether the message stands in the stream of that generation now. Where there is none, one begins, for the next pass to use.
+    /// Whether the message stands in the stream of that generation now. Where there is none, one
+    /// begins, for the next pass to use.
     async fn append(&self, generation: i64, message: &Message) -> store::Result<bool> {
         match self.changes.append(generation, message).await {
             Ok(Appended::Yes) => Ok(true),
@@ -259,7 +294,7 @@ impl Drain {
     }
 
     /// Reads all facilities of another history.
-    async fn read_directory_of_history(&self, known: &mut Known) -> store::Result<()> {
+    async fn read_directory_of_epoch(&self, known: &mut EpochTracker) -> store::Result<()> {
         if known.has_new_directory {
             self.directory.catch_up(&*self.store, |_| false).await?;
             known.has_new_directory = false;
@@ -275,11 +310,14 @@ impl Drain {
         };
         self.begun.store(begun, Ordering::Relaxed);
         match self.changes.begin(begun).await {
-            // Servers with two streams begin one after the other: that is said by the rivals.
-            Ok(()) if self.troubles.begins("generations", "begin") => {
+            // Servers with two streams begin one after the other: that is said by the contention.
+            Ok(()) if self.throttle.begins("generations", "begin") => {
                 tracing::info!(generation = begun, "a generation of the change stream begins");
             }
-            Ok(()) => tracing::debug!(generation = begun, "another generation of the change stream begins"),
+            Ok(()) => tracing::debug!(
+                generation = begun,
+                "another generation of the change stream begins"
+            ),
             // Said once, as of any message that the stream does not take.
             Err(error) => tracing::debug!(%error, "the change stream could not be begun"),
         }

@@ -1,13 +1,15 @@
-//! Whether the triggers that leave marks are all there. Where one is not, what others write passes unseen, and nothing is proven; once they
-//! are back, everything is looked at before anything is proven again. That this is due is remembered in the database: it keeps what the
-//! triggers were when they were last trusted, so that a restart, another replica, or a change between two looks makes no difference.
+//! Whether the triggers that leave marks are all there. Where one is not, what others write passes
+//! unseen, and nothing is proven; once they are back, everything is looked at before anything is
+//! proven again. That this is due is remembered in the database: it keeps what the triggers were
+//! when they were last trusted, so that a restart, another replica, or a change between two looks
+//! makes no difference.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
 use super::Drain;
-use crate::store::{self, Observation, StoreError, TriggerOff, Triggers};
+use crate::store::{self, DrainSnapshot, StoreError, TriggerOff, Triggers};
 
 /// What the last look found, for those who tell of it.
 #[derive(Default)]
@@ -38,7 +40,11 @@ impl Unwatched {
             _ => "enabled_otherwise",
         };
         let remedy = format!("{}; {} puts it right", named(&triggers.off), triggers.remedy);
-        Some(Unwatched { class, remedy, triggers: i64::try_from(triggers.off.len()).unwrap_or(i64::MAX) })
+        Some(Unwatched {
+            class,
+            remedy,
+            triggers: i64::try_from(triggers.off.len()).unwrap_or(i64::MAX),
+        })
     }
 }
 
@@ -56,9 +62,9 @@ fn named(off: &[TriggerOff]) -> String {
 }
 
 impl Drain {
-    /// Takes note of the triggers of a look. True where they are back, or have been changed: everything has been marked, and is to be
-    /// looked at again.
-    pub(super) async fn see_triggers(&self, seen: &Observation) -> store::Result<bool> {
+    /// Takes note of the triggers of a look. True where they are back, or have been changed:
+    /// everything has been marked, and is to be looked at again.
+    pub(super) async fn see_triggers(&self, seen: &DrainSnapshot) -> store::Result<bool> {
         let now = Unwatched::of(&seen.triggers);
         let before = self.watch.unwatched();
         self.metrics.triggers_off.set(now.as_ref().map_or(0, |unwatched| unwatched.triggers));
@@ -70,7 +76,10 @@ impl Drain {
                 "what other programs write passes unseen, since triggers on the source tables are off: nothing is proven until they are back, and answers grow old"
             ),
             (Some(_), None) => {
-                tracing::info!("all triggers on the source tables are back; everything is looked at before anything is proven")
+                tracing::info!(
+                    "all triggers on the source tables are back; everything is looked at before \
+                     anything is proven"
+                )
             }
             (None, None) => {}
         }
@@ -80,7 +89,8 @@ impl Drain {
             return Ok(false);
         }
         match self.store.note_triggers(&seen.triggers.fingerprint).await {
-            // A file that another program writes at length: a start does not wait for that, and the next look tries again.
+            // A file that another program writes at length: a start does not wait for that, and the
+            // next look tries again.
             Err(error @ StoreError::Locked(_)) => {
                 tracing::debug!(%error, "the triggers were changed, which cannot be noted yet");
                 Ok(false)
@@ -89,7 +99,8 @@ impl Drain {
                 noted?;
                 if before.is_none() {
                     tracing::info!(
-                        "the triggers on the source tables were changed since they were last looked at: everything is looked at once more"
+                        "the triggers on the source tables were changed since they were last \
+                         looked at: everything is looked at once more"
                     );
                 }
                 Ok(true)
@@ -104,18 +115,24 @@ mod tests {
 
     #[test]
     fn what_is_off_is_named_by_table_with_what_puts_it_right() {
-        let off = |table: &str, trigger: &str, why: &str| TriggerOff { table: table.into(), trigger: trigger.into(), why: why.into() };
+        let off = |table: &str, trigger: &str, why: &str| TriggerOff {
+            table: table.into(),
+            trigger: trigger.into(),
+            why: why.into(),
+        };
         let off = vec![
             off("blood_requests", "mark_insert", "disabled"),
             off("blood_requests", "mark_row", "disabled"),
             off("facilities", "mark_truncate", "enabled_otherwise"),
         ];
-        let triggers = Triggers { off, remedy: "SELECT public.watch_sources()".into(), ..Triggers::default() };
+        let triggers =
+            Triggers { off, remedy: "SELECT public.watch_sources()".into(), ..Triggers::default() };
         let unwatched = Unwatched::of(&triggers).unwrap();
         assert_eq!((unwatched.class, unwatched.triggers), ("disabled", 3));
         assert_eq!(
             unwatched.remedy,
-            "blood_requests: mark_insert, mark_row disabled; facilities: mark_truncate enabled otherwise; SELECT public.watch_sources() puts it right"
+            "blood_requests: mark_insert, mark_row disabled; facilities: mark_truncate enabled \
+             otherwise; SELECT public.watch_sources() puts it right"
         );
         assert_eq!(Unwatched::of(&Triggers::default()), None);
     }

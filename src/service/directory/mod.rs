@@ -1,9 +1,11 @@
-//! All facilities, in memory: an unknown one costs no query, and a known one's today costs a comparison.
+//! All facilities, in memory: an unknown one costs no query, and a known one's today costs a
+//! comparison.
 //!
-//! The directory is under the same contract as the figures: it is exact as of an instant, which is never later than what has been read of
-//! the database proves. Whoever answers from it claims no later one.
+//! The directory is under the same contract as the figures: it is exact as of an instant, which is
+//! never later than what has been read of the database proves. Whoever answers from it claims no
+//! later one.
 
-mod look_ups;
+mod facility_loader;
 mod unread;
 
 use std::{
@@ -25,7 +27,7 @@ use crate::{
     },
     store::{self, FacilityRow, Store, StoreError},
 };
-use look_ups::LookUps;
+use facility_loader::FacilityLoader;
 pub use unread::Task;
 use unread::Unread;
 
@@ -38,9 +40,10 @@ pub struct Directory {
     /// Ordered by name for listings; emptied by every change and made anew by the next listing.
     by_name: RwLock<Option<Arc<Vec<Arc<Facility>>>>>,
     loaded: AtomicBool,
-    /// Held from before the rows are read until they are taken over: of two readings the later counts.
+    /// Held from before the rows are read until they are taken over: of two readings the later
+    /// counts.
     reading: tokio::sync::Mutex<()>,
-    look_ups: LookUps,
+    loader: FacilityLoader,
     unread: Unread,
 }
 
@@ -65,7 +68,8 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// All facilities are read, at this instant of the database or later, which was asked for since the reading began.
+    /// All facilities are read, at this instant of the database or later, which was asked for since
+    /// the reading began.
     pub fn exact_as_of(self, at_ms: i64) -> Self {
         Reading { at_ms: self.is_of_all.then_some(at_ms), ..self }
     }
@@ -73,7 +77,8 @@ impl Reading<'_> {
 
 /// How long to wait after facilities could not be read.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long reading facilities may take. A connection that the network swallowed would take for ever.
+/// How long reading facilities may take. A connection that the network swallowed would take for
+/// ever.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Directory {
@@ -85,7 +90,7 @@ impl Directory {
             by_name: RwLock::default(),
             loaded: AtomicBool::default(),
             reading: tokio::sync::Mutex::default(),
-            look_ups: LookUps::default(),
+            loader: FacilityLoader::default(),
             unread: Unread::default(),
         }
     }
@@ -97,9 +102,13 @@ impl Directory {
         Ok(self.finish_reading(reading, rows))
     }
 
-    /// The same, unless it is exact as of an instant that will do once it is this caller's turn; and it is exact as of one that is not
-    /// before the call then.
-    pub async fn catch_up(&self, store: &dyn Store, will_do: impl Fn(i64) -> bool) -> store::Result<()> {
+    /// The same, unless it is exact as of an instant that will do once it is this caller's turn;
+    /// and it is exact as of one that is not before the call then.
+    pub async fn catch_up(
+        &self,
+        store: &dyn Store,
+        will_do: impl Fn(i64) -> bool,
+    ) -> store::Result<()> {
         let reading = self.begin_reading(None).await;
         if will_do(self.exact_as_of_ms()) {
             return Ok(());
@@ -117,19 +126,38 @@ impl Directory {
         Ok(self.finish_reading(reading, rows))
     }
 
-    /// To be called before these facilities, or all, are read from the database; waits until nobody else reads.
+    /// To be called before these facilities, or all, are read from the database; waits until nobody
+    /// else reads.
     pub async fn begin_reading(&self, ids: Option<&[Uuid]>) -> Reading<'_> {
         let turn = self.reading.lock().await;
-        // Before the rows are read: what is written by hand meanwhile may not be in them, and stays.
-        let asked =
-            ids.map_or_else(|| self.facilities.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect(), <[Uuid]>::to_vec);
-        Reading { asked, is_of_all: ids.is_none(), messages: self.unread.messages(), epoch: self.unread.epoch(), at_ms: None, _turn: turn }
+        // Before the rows are read: what is written by hand meanwhile may not be in them, and
+        // stays.
+        let asked = ids.map_or_else(
+            || {
+                self.facilities
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .keys()
+                    .copied()
+                    .collect()
+            },
+            <[Uuid]>::to_vec,
+        );
+        Reading {
+            asked,
+            is_of_all: ids.is_none(),
+            messages: self.unread.messages(),
+            epoch: self.unread.epoch(),
+            at_ms: None,
+            _turn: turn,
+        }
     }
 
     /// Takes over what was read; answers those of the facilities that no longer exist.
     pub fn finish_reading(&self, reading: Reading<'_>, rows: Vec<FacilityRow>) -> Vec<Uuid> {
         let found: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
-        let gone: Vec<Uuid> = reading.asked.iter().filter(|id| !found.contains(id)).copied().collect();
+        let gone: Vec<Uuid> =
+            reading.asked.iter().filter(|id| !found.contains(id)).copied().collect();
         self.take_over(rows, &gone);
         if reading.is_of_all {
             self.loaded.store(true, Ordering::Release);
@@ -142,11 +170,13 @@ impl Directory {
     }
 
     fn take_over(&self, rows: Vec<FacilityRow>, gone: &[Uuid]) {
-        // Memory first: whoever finds the facility here must not find figures of its former life there.
+        // Memory first: whoever finds the facility here must not find figures of its former life
+        // there.
         for row in rows.iter().filter(|row| row.removed_at_version > 0) {
             self.memory.begin_life(row.id, row.removed_at_version);
         }
-        let facilities: Vec<Arc<Facility>> = rows.into_iter().map(|row| self.facility(row)).collect();
+        let facilities: Vec<Arc<Facility>> =
+            rows.into_iter().map(|row| self.facility(row)).collect();
         {
             let mut known = self.facilities.write().unwrap_or_else(PoisonError::into_inner);
             gone.iter().for_each(|id| drop(known.remove(id)));
@@ -184,7 +214,13 @@ impl Directory {
             return list.clone();
         }
         let mut remembered = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<Arc<Facility>> = self.facilities.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut list: Vec<Arc<Facility>> = self
+            .facilities
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
         list.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         let list = Arc::new(list);
         *remembered = Some(list.clone());
@@ -196,7 +232,8 @@ impl Directory {
         self.loaded.load(Ordering::Acquire)
     }
 
-    /// The instant as of which the directory has all facilities, each in its zone; `i64::MIN` before the first proof.
+    /// The instant as of which the directory has all facilities, each in its zone; `i64::MIN`
+    /// before the first proof.
     pub fn exact_as_of_ms(&self) -> i64 {
         self.unread.exact_as_of_ms()
     }
@@ -211,7 +248,8 @@ impl Directory {
         self.unread.hear(ids);
     }
 
-    /// Takes note of a watermark of that epoch: every change of a facility up to then has been heard of.
+    /// Takes note of a watermark of that epoch: every change of a facility up to then has been
+    /// heard of.
     pub fn prove(&self, epoch: u32, at_ms: i64) {
         self.unread.prove(epoch, at_ms);
     }
@@ -245,13 +283,19 @@ impl Directory {
         }
     }
 
-    /// The facility, by a rate-limited look-up in the database. To be run to its end: others may wait for it.
-    pub async fn look_up(&self, store: &dyn Store, id: Uuid) -> Result<Option<Located>, Arc<StoreError>> {
-        self.look_ups.find(id, |ids| async move { self.reload(store, &ids).await.map(drop) }).await?;
+    /// The facility, by a rate-limited look-up in the database. To be run to its end: others may
+    /// wait for it.
+    pub async fn look_up(
+        &self,
+        store: &dyn Store,
+        id: Uuid,
+    ) -> Result<Option<Located>, Arc<StoreError>> {
+        self.loader.find(id, |ids| async move { self.reload(store, &ids).await.map(drop) }).await?;
         Ok(self.locate(id))
     }
 
-    /// The facility of a row, in its shared zone. A zone that does not exist (written by another program) counts as UTC, and is said.
+    /// The facility of a row, in its shared zone. A zone that does not exist (written by another
+    /// program) counts as UTC, and is said.
     pub fn facility(&self, row: FacilityRow) -> Arc<Facility> {
         let zone = self.zone(&row.timezone).unwrap_or_else(|| {
             let expected = zones::expected(&row.timezone);
@@ -270,7 +314,10 @@ impl Directory {
             return Some(zone.clone());
         }
         let zone = Arc::new(Zone::named(name)?);
-        self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), zone.clone());
+        self.zones
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), zone.clone());
         Some(zone)
     }
 

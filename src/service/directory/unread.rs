@@ -1,6 +1,7 @@
-//! Facilities that were heard of in the stream and are yet to be read from the database: a set that one task works off, however many
-//! messages came by while the database was away. And what that says of the directory: a watermark counts for it once all that was heard of
-//! before has been read.
+//! Facilities that were heard of in the stream and are yet to be read from the database: a set that
+//! one task works off, however many messages came by while the database was away. And what that
+//! says of the directory: a watermark counts for it once all that was heard of before has been
+//! read.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,8 @@ use std::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Above so many all facilities are read, which costs less by then, and whose number bounds the set.
+/// Above so many all facilities are read, which costs less by then, and whose number bounds the
+/// set.
 const MOST: usize = 10_000;
 
 /// What is to be read.
@@ -38,13 +40,14 @@ struct State {
     messages: u64,
     all: Option<Told>,
     ids: HashMap<Uuid, Told>,
-    /// Watermarks that do not count yet: the oldest of them, which no newer one may keep from being reached, and the newest.
+    /// Watermarks that do not count yet: the oldest of them, which no newer one may keep from
+    /// being reached, and the newest.
     oldest: Option<Watermark>,
     newest: Option<Watermark>,
 }
 
-/// The numbers of the first and the last message that told of something since it was read: one that comes while it is being read makes it
-/// be read again.
+/// The numbers of the first and the last message that told of something since it was read: one that
+/// comes while it is being read makes it be read again.
 #[derive(Debug, Clone, Copy)]
 struct Told {
     first: u64,
@@ -60,7 +63,11 @@ struct Watermark {
 
 impl Default for Unread {
     fn default() -> Self {
-        Unread { state: Mutex::default(), heard: Notify::new(), exact_as_of_ms: AtomicI64::new(i64::MIN) }
+        Unread {
+            state: Mutex::default(),
+            heard: Notify::new(),
+            exact_as_of_ms: AtomicI64::new(i64::MIN),
+        }
     }
 }
 
@@ -80,8 +87,8 @@ impl Unread {
         self.heard.notify_one();
     }
 
-    /// Takes note of a watermark: as of then, the directory is exact once all that was heard of until now has been read. Says nothing where
-    /// another epoch has begun since `epoch`.
+    /// Takes note of a watermark: as of then, the directory is exact once all that was heard of
+    /// until now has been read. Says nothing where another epoch has begun since `epoch`.
     pub fn prove(&self, epoch: u32, at_ms: i64) {
         let mut state = self.state();
         if state.epoch == epoch {
@@ -151,9 +158,19 @@ impl Unread {
 
     /// Has the watermarks count whose messages have all been read.
     fn count(&self, state: &mut State) {
-        let oldest_unread = state.all.iter().chain(state.ids.values()).map(|told| told.first).min().unwrap_or(u64::MAX);
+        let oldest_unread = state
+            .all
+            .iter()
+            .chain(state.ids.values())
+            .map(|told| told.first)
+            .min()
+            .unwrap_or(u64::MAX);
         for _ in 0..2 {
-            let Some(watermark) = state.oldest.filter(|watermark| watermark.messages < oldest_unread) else { return };
+            let Some(watermark) =
+                state.oldest.filter(|watermark| watermark.messages < oldest_unread)
+            else {
+                return;
+            };
             self.exact_as_of_ms.fetch_max(watermark.at_ms, Ordering::AcqRel);
             state.oldest = state.newest.take();
         }
@@ -172,7 +189,12 @@ impl State {
             self.ids.entry(*id).and_modify(|known| known.last = told.last).or_insert(told);
         }
         if ids.is_none() || self.ids.len() > MOST {
-            let first = self.ids.drain().map(|(_, told)| told.first).chain(self.all.map(|all| all.first)).min();
+            let first = self
+                .ids
+                .drain()
+                .map(|(_, told)| told.first)
+                .chain(self.all.map(|all| all.first))
+                .min();
             self.all = Some(Told { first: first.unwrap_or(told.first), last: told.last });
         }
     }
@@ -189,7 +211,8 @@ impl State {
 impl Told {
     /// What is left to be read once it was read after so many messages.
     fn after(self, messages: u64) -> Option<Told> {
-        (self.last > messages).then(|| Told { first: self.first.max(messages + 1), last: self.last })
+        (self.last > messages)
+            .then(|| Told { first: self.first.max(messages + 1), last: self.last })
     }
 }
 

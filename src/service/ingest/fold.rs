@@ -1,4 +1,5 @@
-//! What a group of requests does to the rows as they stand: pure decisions over an overlay of the loaded rows.
+//! What a group of requests does to the rows as they stand: pure decisions over an overlay of the
+//! loaded rows.
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,7 +34,8 @@ pub struct Overlay {
     pub banks: HashMap<Uuid, Uuid>,
     /// Facilities known to exist.
     pub facilities: HashSet<Uuid>,
-    /// Where entities counted that were removed, by this group or long ago: a repeated removal touches the same day.
+    /// Where entities counted that were removed, by this group or long ago: a repeated removal
+    /// touches the same day.
     pub last_counted: HashMap<(Kind, Uuid), LastCounted>,
 }
 
@@ -52,11 +54,14 @@ impl Overlay {
         let (facilities, banks) = (self.facilities.clone_if(events), self.banks.clone_if(events));
         let mut folded = Folded { applied: vec![false; events.len()], touched: HashSet::new() };
         let mut faults = Vec::new();
-        // Registrations first, facilities before their blood banks: what refers to them may stand before them in the batch.
+        // Registrations first, facilities before their blood banks: what refers to them may stand
+        // before them in the batch.
         for pass in [Some(Kind::Facility), Some(Kind::BloodBank), None] {
             for (index, event) in events.iter().enumerate() {
                 let registers = match event {
-                    Event::Statement(s) if matches!(s.kind, Kind::Facility | Kind::BloodBank) => Some(s.kind),
+                    Event::Statement(s) if matches!(s.kind, Kind::Facility | Kind::BloodBank) => {
+                        Some(s.kind)
+                    }
                     _ => None,
                 };
                 if registers == pass {
@@ -117,22 +122,29 @@ impl Overlay {
                 }
             }
             None => {
-                let last_counted = self.last_counted.get(&(*kind, *id)).filter(|c| c.at_ms.is_none_or(has_day));
-                touched.extend(last_counted.map(|c| (c.facility_id, c.at_ms.map_or(Touch::Today, Touch::At))));
+                let last_counted =
+                    self.last_counted.get(&(*kind, *id)).filter(|c| c.at_ms.is_none_or(has_day));
+                touched.extend(
+                    last_counted.map(|c| (c.facility_id, c.at_ms.map_or(Touch::Today, Touch::At))),
+                );
             }
         }
         if !record.supersedes(before.as_ref()) {
             return Ok(false);
         }
-        if let (Some(Entity::Facility { timezone: new, .. }), Some(Entity::Facility { timezone: old, .. })) =
-            (&record.entity, before.as_ref().and_then(|r| r.entity.as_ref()))
+        if let (
+            Some(Entity::Facility { timezone: new, .. }),
+            Some(Entity::Facility { timezone: old, .. }),
+        ) = (&record.entity, before.as_ref().and_then(|r| r.entity.as_ref()))
             && new != old
         {
             touched.insert((*id, Touch::All));
         }
         match &record.entity {
             Some(Entity::Facility { .. }) => drop(self.facilities.insert(*id)),
-            Some(Entity::BloodBank { facility_id, .. }) => drop(self.banks.insert(*id, *facility_id)),
+            Some(Entity::BloodBank { facility_id, .. }) => {
+                drop(self.banks.insert(*id, *facility_id))
+            }
             _ => {}
         }
         undo.push(((*kind, *id), before));
@@ -142,18 +154,23 @@ impl Overlay {
 
     /// The day in whose figures this entity counts, if it lies on one.
     fn counted(&self, entity: &Entity, id: Uuid) -> Option<(Uuid, Touch)> {
-        self.counted_at(entity, id).filter(|(_, touch)| !matches!(touch, Touch::At(at_ms) if !has_day(*at_ms)))
+        self.counted_at(entity, id)
+            .filter(|(_, touch)| !matches!(touch, Touch::At(at_ms) if !has_day(*at_ms)))
     }
 
     fn counted_at(&self, entity: &Entity, id: Uuid) -> Option<(Uuid, Touch)> {
         match entity {
             Entity::Facility { .. } => Some((id, Touch::Today)),
             Entity::BloodBank { facility_id, .. } => Some((*facility_id, Touch::Today)),
-            Entity::Inventory { blood_bank_id, .. } => self.banks.get(blood_bank_id).map(|facility| (*facility, Touch::Today)),
+            Entity::Inventory { blood_bank_id, .. } => {
+                self.banks.get(blood_bank_id).map(|facility| (*facility, Touch::Today))
+            }
             Entity::Distribution { dispatched_to_id, date_delivered_ms, .. } => {
                 date_delivered_ms.map(|at| (*dispatched_to_id, Touch::At(at)))
             }
-            Entity::Request { facility_id, created_at_ms, .. } => Some((*facility_id, Touch::At(*created_at_ms))),
+            Entity::Request { facility_id, created_at_ms, .. } => {
+                Some((*facility_id, Touch::At(*created_at_ms)))
+            }
         }
     }
 
@@ -163,20 +180,37 @@ impl Overlay {
             Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => {
                 self.require_facility("facility_id", *facility_id)
             }
-            Entity::Distribution { dispatched_to_id, .. } => self.require_facility("dispatched_to_id", *dispatched_to_id),
-            Entity::Inventory { blood_bank_id, .. } if !self.banks.contains_key(blood_bank_id) => Err((
-                "blood_bank_id",
-                format!("blood bank {blood_bank_id} is not registered; send blood_bank.registered before, or in the same batch"),
-            )),
+            Entity::Distribution { dispatched_to_id, .. } => {
+                self.require_facility("dispatched_to_id", *dispatched_to_id)
+            }
+            Entity::Inventory { blood_bank_id, .. } if !self.banks.contains_key(blood_bank_id) => {
+                Err((
+                    "blood_bank_id",
+                    format!(
+                        "blood bank {blood_bank_id} is not registered; send blood_bank.registered \
+                         before, or in the same batch"
+                    ),
+                ))
+            }
             Entity::Inventory { .. } => Ok(()),
         }
     }
 
-    fn require_facility(&self, field: &'static str, id: Uuid) -> Result<(), (&'static str, String)> {
+    fn require_facility(
+        &self,
+        field: &'static str,
+        id: Uuid,
+    ) -> Result<(), (&'static str, String)> {
         if self.facilities.contains(&id) {
             return Ok(());
         }
-        Err((field, format!("facility {id} is not registered; send facility.registered before, or in the same batch")))
+        Err((
+            field,
+            format!(
+                "facility {id} is not registered; send facility.registered before, or in the same \
+                 batch"
+            ),
+        ))
     }
 }
 
@@ -204,7 +238,12 @@ mod tests {
     }
 
     fn units(bank: Uuid, quantity: i32) -> Option<Entity> {
-        Some(Entity::Inventory { blood_bank_id: bank, blood_type: None, expires_at_ms: None, quantity })
+        Some(Entity::Inventory {
+            blood_bank_id: bank,
+            blood_type: None,
+            expires_at_ms: None,
+            quantity,
+        })
     }
 
     fn overlay() -> Overlay {
@@ -220,11 +259,17 @@ mod tests {
     #[test]
     fn a_refused_request_leaves_everything_as_it_was_for_the_next_of_its_group() {
         let (mut changed, before) = (overlay(), overlay());
-        let (new_facility, new_bank, new_unit, nobody) = (Uuid::from_u128(4), Uuid::from_u128(5), Uuid::from_u128(6), Uuid::from_u128(7));
+        let (new_facility, new_bank, new_unit, nobody) =
+            (Uuid::from_u128(4), Uuid::from_u128(5), Uuid::from_u128(6), Uuid::from_u128(7));
         let registered = Entity::Facility { name: "New".into(), timezone: "UTC".into() };
         let request = [
             said(Kind::Facility, new_facility, 5, Some(registered)),
-            said(Kind::BloodBank, new_bank, 5, Some(Entity::BloodBank { facility_id: new_facility, name: String::new() })),
+            said(
+                Kind::BloodBank,
+                new_bank,
+                5,
+                Some(Entity::BloodBank { facility_id: new_facility, name: String::new() }),
+            ),
             // Twice of one row, which is there, and twice of one that is not.
             said(Kind::Inventory, UNIT, 2, units(new_bank, 2)),
             said(Kind::Inventory, UNIT, 3, None),
@@ -233,7 +278,10 @@ mod tests {
             said(Kind::Inventory, UNIT, 4, units(nobody, 4)),
         ];
         let faults = changed.fold(&request).unwrap_err();
-        assert_eq!(faults.iter().map(|fault| (fault.index, fault.field)).collect::<Vec<_>>(), [(6, "blood_bank_id")]);
+        assert_eq!(
+            faults.iter().map(|fault| (fault.index, fault.field)).collect::<Vec<_>>(),
+            [(6, "blood_bank_id")]
+        );
         assert_eq!(changed.records, before.records);
         assert_eq!((changed.banks, changed.facilities), (before.banks, before.facilities));
     }
@@ -247,6 +295,9 @@ mod tests {
             said(Kind::Inventory, UNIT, 3, None),
         ];
         assert_eq!(changed.fold(&request).unwrap().applied, [true, true, false]);
-        assert_eq!(changed.records[&(Kind::Inventory, UNIT)], Record { event_time_ms: 4, entity: units(BANK, 4) });
+        assert_eq!(
+            changed.records[&(Kind::Inventory, UNIT)],
+            Record { event_time_ms: 4, entity: units(BANK, 4) }
+        );
     }
 }

@@ -14,7 +14,7 @@ use super::{
     fold::{Folded, Overlay, Touch},
 };
 use crate::{
-    cache::memory::Vantage,
+    cache::memory::FillToken,
     domain::{
         day::Day,
         event::{Entity, Event, Kind, Record, Statement},
@@ -22,7 +22,7 @@ use crate::{
         summary::DayKey,
     },
     metrics::Trigger,
-    service::{refresh::Refreshed, scope::Scope},
+    service::{refresh::Refreshed, refresh_scope::RefreshScope},
     store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
 
@@ -49,15 +49,25 @@ struct Prepared {
 
 impl<'a> Group<'a> {
     pub(super) fn new(parts: &'a Parts, requests: &'a [Vec<Event>]) -> Self {
-        Group { parts, requests, overlay: Overlay::default(), loaded: HashMap::new(), registered: HashMap::new() }
+        Group {
+            parts,
+            requests,
+            overlay: Overlay::default(),
+            loaded: HashMap::new(),
+            registered: HashMap::new(),
+        }
     }
 
-    /// Commits the group. One outcome a request, in order. Takes no longer than half of `ingest.timeout_ms` and one wait for a lock
-    /// before the commit itself.
-    pub(super) async fn commit(mut self, lock_timeout: Duration) -> store::Result<Vec<Result<Applied, IngestError>>> {
-        let vantage = self.parts.changes.vantage();
+    /// Commits the group. One outcome a request, in order. Takes no longer than half of
+    /// `ingest.timeout_ms` and one wait for a lock before the commit itself.
+    pub(super) async fn commit(
+        mut self,
+        lock_timeout: Duration,
+    ) -> store::Result<Vec<Result<Applied, IngestError>>> {
+        let token = self.parts.changes.fill_token();
         let bound = Duration::from_millis(self.parts.settings.timeout_ms) / 2 + lock_timeout;
-        // A database that hangs answers nothing, not even that a statement took too long. Before its commit a transaction is just dropped.
+        // A database that hangs answers nothing, not even that a statement took too long. Before
+        // its commit a transaction is just dropped.
         let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
         let prepared = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?;
         if matches!(prepared, Err(StoreError::Conflict)) {
@@ -65,14 +75,15 @@ impl<'a> Group<'a> {
         }
         let Prepared { tx, folded, days, refreshed } = prepared?;
         tx.commit().await?;
-        self.after_commit(&vantage, &refreshed).await;
+        self.after_commit(&token, &refreshed).await;
         Ok(self.outcomes(folded, &days, &refreshed))
     }
 
-    /// After a conflict: one of the facilities may be in another zone than was thought, or gone. What cannot be read now is met again by the
-    /// next attempt.
+    /// After a conflict: one of the facilities may be in another zone than was thought, or gone.
+    /// What cannot be read now is met again by the next attempt.
     async fn read_facilities_again(&self) {
-        let ids: Vec<Uuid> = self.overlay.facilities.iter().chain(self.registered.keys()).copied().collect();
+        let ids: Vec<Uuid> =
+            self.overlay.facilities.iter().chain(self.registered.keys()).copied().collect();
         if let Err(error) = self.parts.directory.reload(&*self.parts.store, &ids).await {
             tracing::debug!(%error, "the facilities of a group could not be read again");
         }
@@ -82,12 +93,17 @@ impl<'a> Group<'a> {
     async fn prepare(&mut self, lock_timeout: Duration) -> store::Result<Prepared> {
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
-        let folded: Vec<Result<Folded, Vec<Fault>>> = self.requests.iter().map(|events| self.overlay.fold(events)).collect();
+        let folded: Vec<Result<Folded, Vec<Fault>>> =
+            self.requests.iter().map(|events| self.overlay.fold(events)).collect();
         self.write(&mut *tx).await?;
-        let touched: HashSet<(Uuid, Touch)> = folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
+        let touched: HashSet<(Uuid, Touch)> =
+            folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
         let days = self.days(&touched);
-        let whole = touched.iter().filter(|(_, touch)| *touch == Touch::All).filter_map(|(id, _)| self.facility(*id));
-        let scope = Scope { days: days.values().cloned().collect(), whole: whole.collect() };
+        let whole = touched
+            .iter()
+            .filter(|(_, touch)| *touch == Touch::All)
+            .filter_map(|(id, _)| self.facility(*id));
+        let scope = RefreshScope { days: days.values().cloned().collect(), whole: whole.collect() };
         let refreshed = self.parts.refresher.apply(&mut *tx, &scope, Trigger::Event).await?;
         self.check_banks(&mut *tx).await?;
         if !self.registered.is_empty() {
@@ -106,8 +122,11 @@ impl<'a> Group<'a> {
     async fn load(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
         for kind in Kind::ALL {
             let of_kind = |removed: bool| -> Vec<Uuid> {
-                let ids: BTreeSet<Uuid> =
-                    self.statements().filter(|s| s.kind == kind && s.record.entity.is_none() == removed).map(|s| s.id).collect();
+                let ids: BTreeSet<Uuid> = self
+                    .statements()
+                    .filter(|s| s.kind == kind && s.record.entity.is_none() == removed)
+                    .map(|s| s.id)
+                    .collect();
                 ids.into_iter().collect()
             };
             let (set, removed) = (of_kind(false), of_kind(true));
@@ -117,12 +136,19 @@ impl<'a> Group<'a> {
             if !matches!(kind, Kind::Facility | Kind::BloodBank) {
                 tx.reserve(&set, &removed).await?;
             }
-            let ids: Vec<Uuid> = set.into_iter().chain(removed).collect::<BTreeSet<_>>().into_iter().collect();
+            let ids: Vec<Uuid> =
+                set.into_iter().chain(removed).collect::<BTreeSet<_>>().into_iter().collect();
             let records = tx.load(kind, &ids).await?;
-            let gone: Vec<Uuid> = records.iter().filter(|(_, record)| record.entity.is_none()).map(|(id, _)| *id).collect();
+            let gone: Vec<Uuid> = records
+                .iter()
+                .filter(|(_, record)| record.entity.is_none())
+                .map(|(id, _)| *id)
+                .collect();
             if !gone.is_empty() {
                 let last_counted = tx.last_counted(kind, &gone).await?;
-                self.overlay.last_counted.extend(last_counted.into_iter().map(|(id, counted)| ((kind, id), counted)));
+                self.overlay
+                    .last_counted
+                    .extend(last_counted.into_iter().map(|(id, counted)| ((kind, id), counted)));
             }
             self.loaded.extend(records.into_iter().map(|(id, record)| ((kind, id), record)));
         }
@@ -132,14 +158,20 @@ impl<'a> Group<'a> {
 
     /// The blood banks and facilities that statements, or the rows they replace, refer to.
     async fn load_references(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
-        let entities =
-            self.statements().filter_map(|s| s.record.entity.as_ref()).chain(self.loaded.values().filter_map(|r| r.entity.as_ref()));
+        let entities = self
+            .statements()
+            .filter_map(|s| s.record.entity.as_ref())
+            .chain(self.loaded.values().filter_map(|r| r.entity.as_ref()));
         let (mut banks, mut facilities) = (BTreeSet::new(), BTreeSet::new());
         for entity in entities {
             match entity {
                 Entity::Inventory { blood_bank_id, .. } => drop(banks.insert(*blood_bank_id)),
-                Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => drop(facilities.insert(*facility_id)),
-                Entity::Distribution { dispatched_to_id, .. } => drop(facilities.insert(*dispatched_to_id)),
+                Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => {
+                    drop(facilities.insert(*facility_id))
+                }
+                Entity::Distribution { dispatched_to_id, .. } => {
+                    drop(facilities.insert(*dispatched_to_id))
+                }
                 Entity::Facility { .. } => {}
             }
         }
@@ -152,11 +184,16 @@ impl<'a> Group<'a> {
             self.overlay.banks = tx.bank_facilities(&banks).await?;
             facilities.extend(self.overlay.banks.values().copied());
         }
-        let unknown: Vec<Uuid> = facilities.iter().copied().filter(|id| self.parts.directory.get(*id).is_none()).collect();
+        let unknown: Vec<Uuid> = facilities
+            .iter()
+            .copied()
+            .filter(|id| self.parts.directory.get(*id).is_none())
+            .collect();
         if !unknown.is_empty() {
             self.parts.directory.reload(&*self.parts.store, &unknown).await?;
         }
-        self.overlay.facilities = facilities.into_iter().filter(|id| self.parts.directory.get(*id).is_some()).collect();
+        self.overlay.facilities =
+            facilities.into_iter().filter(|id| self.parts.directory.get(*id).is_some()).collect();
         Ok(())
     }
 
@@ -193,7 +230,8 @@ impl<'a> Group<'a> {
             }
             for row in put {
                 if let Entity::Facility { name, timezone } = row.entity {
-                    let facility = self.parts.directory.facility(FacilityRow::new(row.id, name, timezone));
+                    let facility =
+                        self.parts.directory.facility(FacilityRow::new(row.id, name, timezone));
                     self.registered.insert(row.id, facility);
                 }
             }
@@ -223,9 +261,11 @@ impl<'a> Group<'a> {
         days
     }
 
-    /// A blood bank that moved between our reading and our refresh has its stock counted elsewhere by now. From here to our commit none
-    /// moves: whoever tries waits those few milliseconds. Where somebody is moving one already, whose commit may come before ours, we do not
-    /// wait in turn (they might need a row of ours): the drain is left a mark to look where the bank is then.
+    /// A blood bank that moved between our reading and our refresh has its stock counted elsewhere
+    /// by now. From here to our commit none moves: whoever tries waits those few milliseconds.
+    /// Where somebody is moving one already, whose commit may come before ours, we do not
+    /// wait in turn (they might need a row of ours): the drain is left a mark to look where the
+    /// bank is then.
     async fn check_banks(&self, tx: &mut dyn Transaction) -> store::Result<()> {
         let mut relied_on: Vec<Uuid> = self.overlay.banks.keys().copied().collect();
         if relied_on.is_empty() {
@@ -233,8 +273,10 @@ impl<'a> Group<'a> {
         }
         relied_on.sort_unstable();
         let held = tx.hold_banks(&relied_on).await?;
-        let moving: Vec<Uuid> = relied_on.iter().filter(|id| !held.contains_key(id)).copied().collect();
-        let seen = if moving.is_empty() { HashMap::new() } else { tx.bank_facilities(&moving).await? };
+        let moving: Vec<Uuid> =
+            relied_on.iter().filter(|id| !held.contains_key(id)).copied().collect();
+        let seen =
+            if moving.is_empty() { HashMap::new() } else { tx.bank_facilities(&moving).await? };
         if relied_on.iter().any(|id| held.get(id).or(seen.get(id)) != self.overlay.banks.get(id)) {
             return Err(StoreError::Conflict);
         }
@@ -251,23 +293,28 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    async fn after_commit(&self, vantage: &Vantage, refreshed: &[Refreshed]) {
+    async fn after_commit(&self, token: &FillToken, refreshed: &[Refreshed]) {
         self.parts.outage.over();
         if !self.registered.is_empty() {
             self.take_over_registered().await;
         }
-        self.parts.changes.publish_facilities(vantage, self.registered.keys().copied().collect());
-        self.parts.refresher.publish(vantage, refreshed);
+        self.parts.changes.publish_facilities(token, self.registered.keys().copied().collect());
+        self.parts.refresher.publish(token, refreshed);
     }
 
-    /// Has the directory know what was registered before that is acknowledged. Read, since somebody else may have written since; and as
-    /// written, where the database cannot be asked now: what was noted in the transaction has it read again.
+    /// Has the directory know what was registered before that is acknowledged. Read, since somebody
+    /// else may have written since; and as written, where the database cannot be asked now:
+    /// what was noted in the transaction has it read again.
     async fn take_over_registered(&self) {
         let ids: Vec<Uuid> = self.registered.keys().copied().collect();
         let reading = self.parts.directory.reload(&*self.parts.store, &ids);
         if !matches!(tokio::time::timeout(READ_AGAIN, reading).await, Ok(Ok(_))) {
             for facility in self.registered.values() {
-                let row = FacilityRow::new(facility.id, facility.name.clone(), facility.zone.name.clone());
+                let row = FacilityRow::new(
+                    facility.id,
+                    facility.name.clone(),
+                    facility.zone.name.clone(),
+                );
                 self.parts.directory.insert(row);
             }
         }
@@ -279,8 +326,11 @@ impl<'a> Group<'a> {
         days: &HashMap<(Uuid, Touch), DayKey>,
         refreshed: &[Refreshed],
     ) -> Vec<Result<Applied, IngestError>> {
-        let versions: HashMap<(Uuid, Date), i64> =
-            refreshed.iter().filter(|r| !r.row.is_left_behind()).map(|r| (r.row.key(), r.row.summary.version)).collect();
+        let versions: HashMap<(Uuid, Date), i64> = refreshed
+            .iter()
+            .filter(|r| !r.row.is_left_behind())
+            .map(|r| (r.row.key(), r.row.summary.version))
+            .collect();
         folded
             .into_iter()
             .zip(self.requests)
@@ -290,17 +340,27 @@ impl<'a> Group<'a> {
                     self.parts
                         .metrics
                         .events
-                        .with_label_values(&[event.type_name(), if *applied { "applied" } else { "superseded" }])
+                        .with_label_values(&[
+                            event.type_name(),
+                            if *applied { "applied" } else { "superseded" },
+                        ])
                         .inc();
                 }
-                let mut keys: BTreeSet<(Uuid, Date)> = folded.touched.iter().filter_map(|t| days.get(t)).map(DayKey::id).collect();
-                let whole = versions.keys().filter(|(id, _)| folded.touched.contains(&(*id, Touch::All)));
+                let mut keys: BTreeSet<(Uuid, Date)> =
+                    folded.touched.iter().filter_map(|t| days.get(t)).map(DayKey::id).collect();
+                let whole =
+                    versions.keys().filter(|(id, _)| folded.touched.contains(&(*id, Touch::All)));
                 keys.extend(whole.copied());
                 let applied = folded.applied.iter().filter(|a| **a).count();
                 Ok(Applied {
                     applied,
                     superseded: folded.applied.len() - applied,
-                    summaries: keys.into_iter().filter_map(|key| versions.get(&key).map(|version| (key.0, key.1, *version))).collect(),
+                    summaries: keys
+                        .into_iter()
+                        .filter_map(|key| {
+                            versions.get(&key).map(|version| (key.0, key.1, *version))
+                        })
+                        .collect(),
                 })
             })
             .collect()

@@ -1,9 +1,10 @@
 //! Writes by events: durable and summarised before they are acknowledged.
 //!
-//! Requests that arrive together share one transaction and one sync (group commit). `fold.rs` decides what each does to the rows as they
-//! stand; here it is written, the touched days are refreshed in the same transaction, and everybody is answered. A group that meets a
-//! lock of somebody else's, or a row that the database refuses, goes again one request at a time, beside the main lane: only the one
-//! who needs that lock waits for it.
+//! Requests that arrive together share one transaction and one sync (group commit). `fold.rs`
+//! decides what each does to the rows as they stand; here it is written, the touched days are
+//! refreshed in the same transaction, and everybody is answered. A group that meets a
+//! lock of somebody else's, or a row that the database refuses, goes again one request at a time,
+//! beside the main lane: only the one who needs that lock waits for it.
 
 mod fold;
 mod group;
@@ -40,7 +41,8 @@ pub struct Applied {
     /// Events that changed what is known, and events about something newer that is known already.
     pub applied: usize,
     pub superseded: usize,
-    /// Every facility-day touched, superseded events' included, at its version after this transaction.
+    /// Every facility-day touched, superseded events' included, at its version after this
+    /// transaction.
     pub summaries: Vec<(Uuid, Date, i64)>,
 }
 
@@ -98,7 +100,8 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Starts the lanes. They end, their queue worked off, once every `Ingest` is dropped; await the handle to know.
+    /// Starts the lanes. They end, their queue worked off, once every `Ingest` is dropped; await
+    /// the handle to know.
     pub fn start(parts: Parts) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, requests) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(parts.settings.queue));
@@ -113,18 +116,29 @@ impl Ingest {
         let (reply, answer) = oneshot::channel();
         let ids = events.iter().flat_map(Event::ids).collect();
         let result = match self.places.clone().try_acquire_owned() {
-            Ok(place) => match self.queue.send(Request { events, ids, reply, _place: Some(place) }) {
-                // Its transaction goes on all the same: a database that hangs may still carry it out.
-                Ok(()) => match tokio::time::timeout(Duration::from_millis(self.parts.settings.timeout_ms), answer).await {
+            Ok(place) => match self.queue.send(Request { events, ids, reply, _place: Some(place) })
+            {
+                // Its transaction goes on all the same: a database that hangs may still carry it
+                // out.
+                Ok(()) => match tokio::time::timeout(
+                    Duration::from_millis(self.parts.settings.timeout_ms),
+                    answer,
+                )
+                .await
+                {
                     Ok(answered) => answered.unwrap_or(Err(IngestError::Crashed)),
-                    Err(_) => Err(IngestError::Unavailable(StoreError::InDoubt(sqlx::Error::PoolTimedOut))),
+                    Err(_) => Err(IngestError::Unavailable(StoreError::InDoubt(
+                        sqlx::Error::PoolTimedOut,
+                    ))),
                 },
                 Err(_) => Err(IngestError::Crashed),
             },
             Err(_) => Err(IngestError::Overloaded),
         };
         if result.is_err() {
-            names.iter().for_each(|name| self.parts.metrics.events.with_label_values(&[name, "rejected"]).inc());
+            names.iter().for_each(|name| {
+                self.parts.metrics.events.with_label_values(&[name, "rejected"]).inc()
+            });
         }
         result
     }
@@ -135,10 +149,14 @@ impl Ingest {
     }
 }
 
-/// Forms groups: whatever has arrived while the lanes were busy makes the next, as long as it shares no id with a group under way. Two
-/// groups about the same entities would only wait for each other's row locks, and look like somebody else's.
+/// Forms groups: whatever has arrived while the lanes were busy makes the next, as long as it
+/// shares no id with a group under way. Two groups about the same entities would only wait for each
+/// other's row locks, and look like somebody else's.
 async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver<Request>) {
-    let side = Arc::new(SideLanes { quick: Semaphore::new(parts.settings.slow_lanes), slow: Semaphore::new(parts.settings.slow_lanes) });
+    let side = Arc::new(SideLanes {
+        quick: Semaphore::new(parts.settings.slow_lanes),
+        slow: Semaphore::new(parts.settings.slow_lanes),
+    });
     let slow_tasks = TaskTracker::new();
     let lanes = parts.store.writers();
     let mut under_way: JoinSet<()> = JoinSet::new();
@@ -147,11 +165,13 @@ async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver<Request>) 
     let mut open = true;
     while open || !waiting.is_empty() || !under_way.is_empty() {
         if under_way.len() < lanes {
-            let group = form_group(&mut waiting, ids_under_way.values(), parts.settings.group_events);
+            let group =
+                form_group(&mut waiting, ids_under_way.values(), parts.settings.group_events);
             if !group.is_empty() {
                 let ids = group.iter().flat_map(|r| r.ids.iter().copied()).collect();
                 let (parts, side, slow_tasks) = (parts.clone(), side.clone(), slow_tasks.clone());
-                let lane = under_way.spawn(async move { take_group(&parts, &side, &slow_tasks, group).await });
+                let lane = under_way
+                    .spawn(async move { take_group(&parts, &side, &slow_tasks, group).await });
                 ids_under_way.insert(lane.id(), ids);
                 continue;
             }
@@ -177,9 +197,13 @@ async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver<Request>) 
     slow_tasks.wait().await;
 }
 
-/// Takes requests that share no id with those under way, the longest waiting first, up to so many events. One that has to stay keeps its
-/// ids for itself, so that nobody overtakes it for ever.
-fn form_group<'a>(waiting: &mut VecDeque<Request>, under_way: impl Iterator<Item = &'a HashSet<Uuid>>, most_events: usize) -> Vec<Request> {
+/// Takes requests that share no id with those under way, the longest waiting first, up to so many
+/// events. One that has to stay keeps its ids for itself, so that nobody overtakes it for ever.
+fn form_group<'a>(
+    waiting: &mut VecDeque<Request>,
+    under_way: impl Iterator<Item = &'a HashSet<Uuid>>,
+    most_events: usize,
+) -> Vec<Request> {
     let mut taken_ids: HashSet<Uuid> = under_way.flatten().copied().collect();
     let (mut group, mut stay, mut events) = (Vec::new(), VecDeque::new(), 0);
     while let Some(request) = waiting.pop_front() {
@@ -197,11 +221,17 @@ fn form_group<'a>(waiting: &mut VecDeque<Request>, under_way: impl Iterator<Item
 }
 
 /// Commits a group; what has to go alone goes beside.
-async fn take_group(parts: &Arc<Parts>, side: &Arc<SideLanes>, slow_tasks: &TaskTracker, group: Vec<Request>) {
+async fn take_group(
+    parts: &Arc<Parts>,
+    side: &Arc<SideLanes>,
+    slow_tasks: &TaskTracker,
+    group: Vec<Request>,
+) {
     let was_alone = group.len() == 1;
-    for request in commit(parts, group, Patience::Short).await {
+    for request in commit(parts, group, LockWait::Short).await {
         if slow_tasks.len() >= parts.settings.queue {
-            // Whoever waits for a lock is bounded like whoever waits for a group. A client that went away needs no answer.
+            // Whoever waits for a lock is bounded like whoever waits for a group. A client that
+            // went away needs no answer.
             let _ = request.reply.send(Err(IngestError::Overloaded));
             continue;
         }
@@ -222,22 +252,32 @@ impl SideLanes {
     async fn take(&self, parts: &Parts, request: Request, tried_alone: bool) {
         let mut waiting = vec![request];
         if !tried_alone && let Ok(_lane) = self.quick.acquire().await {
-            waiting = commit(parts, waiting, Patience::Short).await;
+            waiting = commit(parts, waiting, LockWait::Short).await;
         }
         if waiting.is_empty() {
             return;
         }
-        // Who finds no lane in that time would not have got the lock either: nobody hangs for longer than twice that.
-        match tokio::time::timeout(Duration::from_millis(parts.settings.lock_timeout_ms), self.slow.acquire()).await {
-            Ok(_lane) => drop(commit(parts, waiting, Patience::Long).await),
-            Err(_) => refuse(waiting.into_iter().map(|request| request.reply).collect(), StoreError::Conflict),
+        // Who finds no lane in that time would not have got the lock either: nobody hangs for
+        // longer than twice that.
+        match tokio::time::timeout(
+            Duration::from_millis(parts.settings.lock_timeout_ms),
+            self.slow.acquire(),
+        )
+        .await
+        {
+            Ok(_lane) => drop(commit(parts, waiting, LockWait::Long).await),
+            Err(_) => refuse(
+                waiting.into_iter().map(|request| request.reply).collect(),
+                StoreError::Conflict,
+            ),
         }
     }
 }
 
-/// How long a transaction may wait for a lock: `Short` where others wait for it, `Long` on a last try.
+/// How long a transaction may wait for a lock: `Short` where others wait for it, `Long` on a last
+/// try.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Patience {
+enum LockWait {
     Short,
     Long,
 }
@@ -245,17 +285,21 @@ enum Patience {
 /// How often a transaction is tried again when a concurrent one interfered.
 const ATTEMPTS: usize = 4;
 
-/// Commits a group and answers its requests. What comes back is to be tried alone, or with more patience.
-async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Vec<Request> {
+/// Commits a group and answers its requests. What comes back is to be tried alone, or with more
+/// lock_wait.
+async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> Vec<Request> {
     let alone = requests.len() == 1;
-    let lock_timeout = Duration::from_millis(match patience {
-        Patience::Short => parts.settings.group_lock_timeout_ms,
-        Patience::Long => parts.settings.lock_timeout_ms,
+    let lock_timeout = Duration::from_millis(match lock_wait {
+        LockWait::Short => parts.settings.group_lock_timeout_ms,
+        LockWait::Long => parts.settings.lock_timeout_ms,
     });
-    let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<_>)) = requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
+    let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<_>)) =
+        requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
     let mut attempt = 1;
     let result = loop {
-        let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout)).catch_unwind().await;
+        let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout))
+            .catch_unwind()
+            .await;
         match tried {
             Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => attempt += 1,
             Ok(result) => break Some(result),
@@ -270,9 +314,12 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
             }
             Vec::new()
         }
-        Some(Err(error)) if is_worth_another_try(&error, alone, patience) => {
-            events.into_iter().zip(ids).zip(replies).map(|((events, ids), reply)| Request { events, ids, reply, _place: None }).collect()
-        }
+        Some(Err(error)) if is_worth_another_try(&error, alone, lock_wait) => events
+            .into_iter()
+            .zip(ids)
+            .zip(replies)
+            .map(|((events, ids), reply)| Request { events, ids, reply, _place: None })
+            .collect(),
         Some(Err(error)) => {
             parts.outage.failed(&error);
             // Whoever answers them tells it when that begins, and counts the rest.
@@ -288,16 +335,17 @@ async fn commit(parts: &Parts, requests: Vec<Request>, patience: Patience) -> Ve
 }
 
 /// A group's fault may be a neighbour's; a lock may be given back.
-fn is_worth_another_try(error: &StoreError, alone: bool, patience: Patience) -> bool {
+fn is_worth_another_try(error: &StoreError, alone: bool, lock_wait: LockWait) -> bool {
     match error {
         StoreError::Refused(_) | StoreError::Unreadable(_) => !alone,
         StoreError::Failed(_) => !alone && !error.is_of_the_whole_database(),
-        StoreError::Locked(_) | StoreError::Conflict => !alone || patience == Patience::Short,
+        StoreError::Locked(_) | StoreError::Conflict => !alone || lock_wait == LockWait::Short,
         _ => false,
     }
 }
 
-/// Tells everybody. The first gets the error itself, the others its class, since it cannot be copied.
+/// Tells everybody. The first gets the error itself, the others its class, since it cannot be
+/// copied.
 fn refuse(replies: Vec<Reply>, error: StoreError) {
     let another: fn() -> StoreError = match error {
         StoreError::Locked(_) | StoreError::Conflict => || StoreError::Conflict,

@@ -1,4 +1,5 @@
-//! The pools: their limits, what each connection is set to, and what is checked before the service starts and before each use.
+//! The pools: their limits, what each connection is set to, and what is checked before the service
+//! starts and before each use.
 
 use std::{
     sync::Arc,
@@ -11,11 +12,12 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{fleet::in_recovery, migrate::migrate, pool::Pool, session, witness::Witness};
+use super::{epoch::in_recovery, liveness::Liveness, migrate::migrate, pool::Pool, session};
 use crate::config::{DatabaseSettings, redacted};
 use crate::store::{Connections, Result, StoreError};
 
-/// The oldest server that has everything the statements use (MERGE-safe transition tables, `date_bin`, `xmax` rules).
+/// The oldest server that has everything the statements use (MERGE-safe transition tables,
+/// `date_bin`, `xmax` rules).
 const OLDEST_SERVER: i32 = 150_000;
 
 /// A connection that was used so recently is taken to be as it was.
@@ -26,14 +28,18 @@ const EXPLAINED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What every connection is set to; [`session`] says why.
 pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnectOptions> {
-    let options: PgConnectOptions =
-        url.parse().map_err(|e: sqlx::Error| StoreError::Migration(format!("the database URL {} cannot be read: {e}", redacted(url))))?;
+    let options: PgConnectOptions = url.parse().map_err(|e: sqlx::Error| {
+        StoreError::Migration(format!("the database URL {} cannot be read: {e}", redacted(url)))
+    })?;
     Ok(session::options(options)
         .application_name("facility-summary")
         .options([
             ("statement_timeout", settings.statement_timeout_ms.to_string()),
             // A replica that hangs in a transaction gives back its locks.
-            ("idle_in_transaction_session_timeout", settings.idle_transaction_timeout_ms.to_string()),
+            (
+                "idle_in_transaction_session_timeout",
+                settings.idle_transaction_timeout_ms.to_string(),
+            ),
         ])
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5)))
 }
@@ -41,27 +47,34 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
 pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
     let options = options(settings, &settings.url)?;
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
-    let witness = Arc::new(Witness::start(options.clone(), acquire_timeout).await);
-    let regained = witness.regained();
-    // Behind a proxy or a name, a connection may come to lead to a server that was demoted, or that never was the primary.
+    let liveness = Arc::new(Liveness::start(options.clone(), acquire_timeout).await);
+    let regained = liveness.regained();
+    // Behind a proxy or a name, a connection may come to lead to a server that was demoted, or that
+    // never was the primary.
     let pool = limits(settings)
         .acquire_timeout(acquire_timeout)
-        .after_connect(|connection, _| Box::pin(async { if session::settle(connection).await? { Ok(()) } else { Err(in_recovery()) } }))
+        .after_connect(|connection, _| {
+            Box::pin(async {
+                if session::settle(connection).await? { Ok(()) } else { Err(in_recovery()) }
+            })
+        })
         .before_acquire(move |connection, meta| {
             let outlived = meta.age > regained.borrow().elapsed();
             Box::pin(async move {
-                // One whose flow the network has forgotten must not cost its borrower all the time that there is for another.
+                // One whose flow the network has forgotten must not cost its borrower all the time
+                // that there is for another.
                 let asked = tokio::time::timeout(acquire_timeout / 4, is_primary(connection));
                 Ok(!outlived && (meta.idle_for < MOMENT || matches!(asked.await, Ok(Ok(true)))))
             })
         })
         .connect_lazy_with(options.clone());
-    // Side by side: one after the other, those to a server that is far away would not be there in time.
+    // Side by side: one after the other, those to a server that is far away would not be there in
+    // time.
     let first = settings.min_connections.clamp(1, settings.max_connections.max(1));
     if let Err(error) = try_join_all((0..first).map(|_| pool.acquire())).await {
         return Err(explained(error, &options, settings).await);
     }
-    let pool = Pool::new(pool, witness, settings);
+    let pool = Pool::new(pool, liveness, settings);
     check_server(&pool, settings).await?;
     // An index on a large table takes as long as it takes.
     let mut connection = pool.driver().acquire().await?;
@@ -74,15 +87,22 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
     Ok(pool)
 }
 
-/// A pool for a streaming replica, which connects when it is first used and gives each use so much time.
+/// A pool for a streaming replica, which connects when it is first used and gives each use so much
+/// time.
 pub(super) fn lazy(settings: &DatabaseSettings, url: &str, timeout: Duration) -> Result<PgPool> {
     let statement_timeout = timeout.min(Duration::from_millis(settings.statement_timeout_ms));
-    let options = options(settings, url)?.options([("statement_timeout", statement_timeout.as_millis().to_string())]);
+    let options = options(settings, url)?
+        .options([("statement_timeout", statement_timeout.as_millis().to_string())]);
     let pool = limits(settings)
         .acquire_timeout(timeout)
-        // A reader may go away before the answer is there, and the driver waits for that without end.
-        .after_release(move |connection, _| Box::pin(async move { Ok(is_alive(connection, timeout).await) }))
-        .before_acquire(|connection, meta| Box::pin(async move { Ok(meta.idle_for < MOMENT || connection.ping().await.is_ok()) }));
+        // A reader may go away before the answer is there, and the driver waits for that without
+        // end.
+        .after_release(move |connection, _| {
+            Box::pin(async move { Ok(is_alive(connection, timeout).await) })
+        })
+        .before_acquire(|connection, meta| {
+            Box::pin(async move { Ok(meta.idle_for < MOMENT || connection.ping().await.is_ok()) })
+        });
     Ok(pool.connect_lazy_with(options))
 }
 
@@ -95,7 +115,11 @@ fn limits(settings: &DatabaseSettings) -> PgPoolOptions {
 
 pub(super) fn connections(pool: &PgPool) -> Connections {
     let (size, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
-    Connections { in_use: size.saturating_sub(idle), idle, max: pool.options().get_max_connections() }
+    Connections {
+        in_use: size.saturating_sub(idle),
+        idle,
+        max: pool.options().get_max_connections(),
+    }
 }
 
 /// Whether all that it was asked is answered.
@@ -108,8 +132,13 @@ pub(super) async fn is_primary(connection: &mut PgConnection) -> sqlx::Result<bo
     sqlx::query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(connection).await
 }
 
-/// A pool says no more than that its time ran out, whether it finds only a standby, nobody, or a server that is far away.
-async fn explained(error: sqlx::Error, options: &PgConnectOptions, settings: &DatabaseSettings) -> StoreError {
+/// A pool says no more than that its time ran out, whether it finds only a standby, nobody, or a
+/// server that is far away.
+async fn explained(
+    error: sqlx::Error,
+    options: &PgConnectOptions,
+    settings: &DatabaseSettings,
+) -> StoreError {
     if !matches!(error, sqlx::Error::PoolTimedOut) {
         return error.into();
     }
@@ -125,38 +154,49 @@ async fn explained(error: sqlx::Error, options: &PgConnectOptions, settings: &Da
 
 fn too_far(took: Duration, settings: &DatabaseSettings) -> sqlx::Error {
     let DatabaseSettings { min_connections, acquire_timeout_ms, .. } = settings;
-    let (took_ms, short) = (took.as_millis(), "the server answers, and is too far away or too busy");
+    let (took_ms, short) =
+        (took.as_millis(), "the server answers, and is too far away or too busy");
     let advice = "raise database.acquire_timeout_ms, or lower database.min_connections";
     sqlx::Error::Configuration(
-        format!("{short} to open {min_connections} connections within {acquire_timeout_ms} ms (one took {took_ms} ms now): {advice}")
-            .into(),
+        format!(
+            "{short} to open {min_connections} connections within {acquire_timeout_ms} ms (one \
+             took {took_ms} ms now): {advice}"
+        )
+        .into(),
     )
 }
 
 /// Refuses a server that is too old, and warns where the pool comes near what the server allows.
 async fn check_server(pool: &Pool, settings: &DatabaseSettings) -> Result<()> {
     let (version, allowed, reserved): (i32, i32, i32) = sqlx::query_as(
-        "SELECT current_setting('server_version_num')::integer, current_setting('max_connections')::integer, current_setting('superuser_reserved_connections')::integer",
+        "SELECT current_setting('server_version_num')::integer, \
+         current_setting('max_connections')::integer, \
+         current_setting('superuser_reserved_connections')::integer",
     )
     .fetch_one(pool)
     .await?;
     if version < OLDEST_SERVER {
-        return Err(StoreError::Migration(format!("the server is Postgres {}, and 15 or later is needed", version / 10_000)));
+        return Err(StoreError::Migration(format!(
+            "the server is Postgres {}, and 15 or later is needed",
+            version / 10_000
+        )));
     }
     let free = u32::try_from(allowed - reserved).unwrap_or(0);
     let dropped = session::dropped(&mut *pool.driver().acquire().await?).await?;
     if !dropped.is_empty() {
         tracing::warn!(
             settings = dropped.join(", "),
-            "start options do not reach the database, so that its own values of these settings hold: a proxy drops them (PgBouncer: \
-             ignore_startup_parameters); let it pass them on, or set them with ALTER ROLE"
+            "start options do not reach the database, so that its own values of these settings \
+             hold: a proxy drops them (PgBouncer: ignore_startup_parameters); let it pass them \
+             on, or set them with ALTER ROLE"
         );
     }
     if u64::from(settings.max_connections) * 10 > u64::from(free) * 8 {
         tracing::warn!(
             max_connections = settings.max_connections,
             server_max_connections = allowed,
-            "database.max_connections comes near the {free} connections that the server grants to all clients: lower it, or raise max_connections there"
+            "database.max_connections comes near the {free} connections that the server grants to \
+             all clients: lower it, or raise max_connections there"
         );
     }
     Ok(())

@@ -12,8 +12,13 @@ use crate::domain::{
 };
 use crate::store::{LastCounted, Put, Removal, Result, StoreError};
 
-/// Rows under lock, and tombstones for ids without one; `reserve` has made sure that neither appears in between.
-pub(super) async fn load(tx: &mut Borrowed, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
+/// Rows under lock, and tombstones for ids without one; `reserve` has made sure that neither
+/// appears in between.
+pub(super) async fn load(
+    tx: &mut Borrowed,
+    kind: Kind,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Record>> {
     let statement = match kind {
         Kind::Facility => include_str!("../../../sql/postgres/entities/load_facility.sql"),
         Kind::BloodBank => include_str!("../../../sql/postgres/entities/load_blood_bank.sql"),
@@ -29,11 +34,17 @@ pub(super) async fn load(tx: &mut Borrowed, kind: Kind, ids: &[Uuid]) -> Result<
             .fetch_all(&mut *tx)
             .await?;
         for row in &rows {
-            records.insert(row.try_get("id")?, Record { event_time_ms: row.try_get("event_time_ms")?, entity: None });
+            records.insert(
+                row.try_get("id")?,
+                Record { event_time_ms: row.try_get("event_time_ms")?, entity: None },
+            );
         }
     }
     for row in &sqlx::query(statement).bind(ids).fetch_all(&mut *tx).await? {
-        let record = Record { event_time_ms: row.try_get("event_time_ms")?, entity: Some(entity(kind, row)?) };
+        let record = Record {
+            event_time_ms: row.try_get("event_time_ms")?,
+            entity: Some(entity(kind, row)?),
+        };
         records.insert(row.try_get("id")?, record);
     }
     Ok(records)
@@ -43,7 +54,10 @@ fn entity(kind: Kind, row: &PgRow) -> Result<Entity> {
     Ok(match kind {
         Kind::Facility => {
             let id = row.try_get("id")?;
-            Entity::Facility { name: text(row, "name", "facilities", id)?, timezone: text(row, "timezone", "facilities", id)? }
+            Entity::Facility {
+                name: text(row, "name", "facilities", id)?,
+                timezone: text(row, "timezone", "facilities", id)?,
+            }
         }
         Kind::BloodBank => {
             let name = text(row, "name", "blood_banks", row.try_get("id")?)?;
@@ -81,26 +95,40 @@ pub(super) async fn put(tx: &mut Borrowed, kind: Kind, rows: &[Put]) -> Result<(
     }
     let columns = Columns::of(rows);
     let query = match kind {
-        Kind::Facility => sqlx::query(include_str!("../../../sql/postgres/entities/put_facility.sql")),
-        Kind::BloodBank => sqlx::query(include_str!("../../../sql/postgres/entities/put_blood_bank.sql")),
-        Kind::Inventory => sqlx::query(include_str!("../../../sql/postgres/entities/put_inventory.sql")),
-        Kind::Distribution => sqlx::query(include_str!("../../../sql/postgres/entities/put_distribution.sql")),
-        Kind::Request => sqlx::query(include_str!("../../../sql/postgres/entities/put_request.sql")),
+        Kind::Facility => {
+            sqlx::query(include_str!("../../../sql/postgres/entities/put_facility.sql"))
+        }
+        Kind::BloodBank => {
+            sqlx::query(include_str!("../../../sql/postgres/entities/put_blood_bank.sql"))
+        }
+        Kind::Inventory => {
+            sqlx::query(include_str!("../../../sql/postgres/entities/put_inventory.sql"))
+        }
+        Kind::Distribution => {
+            sqlx::query(include_str!("../../../sql/postgres/entities/put_distribution.sql"))
+        }
+        Kind::Request => {
+            sqlx::query(include_str!("../../../sql/postgres/entities/put_request.sql"))
+        }
     };
-    let query =
-        query.bind(rows.iter().map(|r| r.id).collect::<Vec<Uuid>>()).bind(rows.iter().map(|r| r.event_time_ms).collect::<Vec<i64>>());
+    let query = query
+        .bind(rows.iter().map(|r| r.id).collect::<Vec<Uuid>>())
+        .bind(rows.iter().map(|r| r.event_time_ms).collect::<Vec<i64>>());
     let query = match kind {
         Kind::Facility => query.bind(columns.names).bind(columns.timezones),
         Kind::BloodBank => query.bind(columns.owners).bind(columns.names),
-        Kind::Inventory | Kind::Distribution | Kind::Request => {
-            query.bind(columns.owners).bind(columns.blood_types).bind(columns.quantities).bind(columns.instants)
-        }
+        Kind::Inventory | Kind::Distribution | Kind::Request => query
+            .bind(columns.owners)
+            .bind(columns.blood_types)
+            .bind(columns.quantities)
+            .bind(columns.instants),
     };
     let written = query.fetch_all(&mut *tx).await?;
     let is_new: HashMap<Uuid, bool> = rows.iter().map(|r| (r.id, r.is_new)).collect();
     for row in &written {
         let (id, inserted): (Uuid, bool) = (row.try_get("id")?, row.try_get("inserted")?);
-        // A row that was not there when it was looked for has been committed by somebody else since: what was decided no longer holds.
+        // A row that was not there when it was looked for has been committed by somebody else
+        // since: what was decided no longer holds.
         if !inserted && is_new.get(&id) == Some(&true) {
             return Err(StoreError::Conflict);
         }
@@ -108,13 +136,18 @@ pub(super) async fn put(tx: &mut Borrowed, kind: Kind, rows: &[Put]) -> Result<(
     if !matches!(kind, Kind::Facility | Kind::BloodBank) {
         let ids: Vec<Uuid> = rows.iter().filter(|r| r.is_new).map(|r| r.id).collect();
         if !ids.is_empty() {
-            sqlx::query("DELETE FROM tombstones WHERE kind = $1 AND id = ANY ($2)").bind(kind.as_str()).bind(ids).execute(&mut *tx).await?;
+            sqlx::query("DELETE FROM tombstones WHERE kind = $1 AND id = ANY ($2)")
+                .bind(kind.as_str())
+                .bind(ids)
+                .execute(&mut *tx)
+                .await?;
         }
     }
     Ok(())
 }
 
-/// The entities' fields as arrays. `owners` is the bank, facility or destination; `instants` the expiry, delivery or creation.
+/// The entities' fields as arrays. `owners` is the bank, facility or destination; `instants` the
+/// expiry, delivery or creation.
 #[derive(Default)]
 struct Columns {
     names: Vec<String>,
@@ -141,8 +174,18 @@ impl Columns {
                 Entity::Inventory { blood_bank_id, blood_type, expires_at_ms, quantity } => {
                     columns.unit(*blood_bank_id, *blood_type, Some(*quantity), *expires_at_ms);
                 }
-                Entity::Distribution { blood_type, date_delivered_ms, dispatched_to_id, quantity } => {
-                    columns.unit(*dispatched_to_id, *blood_type, Some(*quantity), *date_delivered_ms);
+                Entity::Distribution {
+                    blood_type,
+                    date_delivered_ms,
+                    dispatched_to_id,
+                    quantity,
+                } => {
+                    columns.unit(
+                        *dispatched_to_id,
+                        *blood_type,
+                        Some(*quantity),
+                        *date_delivered_ms,
+                    );
                 }
                 Entity::Request { blood_type, created_at_ms, facility_id, quantity } => {
                     columns.unit(*facility_id, *blood_type, *quantity, Some(*created_at_ms));
@@ -152,7 +195,13 @@ impl Columns {
         columns
     }
 
-    fn unit(&mut self, owner: Uuid, blood_type: Option<BloodType>, quantity: Option<i32>, instant: Option<i64>) {
+    fn unit(
+        &mut self,
+        owner: Uuid,
+        blood_type: Option<BloodType>,
+        quantity: Option<i32>,
+        instant: Option<i64>,
+    ) {
         self.owners.push(owner);
         self.blood_types.push(blood_type.map(BloodType::as_str));
         self.quantities.push(quantity);
@@ -160,11 +209,22 @@ impl Columns {
     }
 }
 
-pub(super) async fn last_counted(tx: &mut Borrowed, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>> {
-    let query = sqlx::query(include_str!("../../../sql/postgres/entities/last_counted.sql")).bind(kind.as_str()).bind(ids);
+pub(super) async fn last_counted(
+    tx: &mut Borrowed,
+    kind: Kind,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, LastCounted>> {
+    let query = sqlx::query(include_str!("../../../sql/postgres/entities/last_counted.sql"))
+        .bind(kind.as_str())
+        .bind(ids);
     let rows = query.fetch_all(&mut *tx).await?;
     rows.iter()
-        .map(|r| Ok((r.try_get("id")?, LastCounted { facility_id: r.try_get("facility_id")?, at_ms: r.try_get("at_ms")? })))
+        .map(|r| {
+            Ok((
+                r.try_get("id")?,
+                LastCounted { facility_id: r.try_get("facility_id")?, at_ms: r.try_get("at_ms")? },
+            ))
+        })
         .collect()
 }
 
@@ -178,12 +238,18 @@ pub(super) async fn remove(tx: &mut Borrowed, kind: Kind, rows: &[Removal]) -> R
         Kind::Request => "DELETE FROM blood_requests WHERE id = ANY ($1)",
     };
     sqlx::query(delete).bind(&ids).execute(&mut *tx).await?;
-    sqlx::query(include_str!("../../../sql/postgres/entities/bury.sql"))
+    sqlx::query(include_str!("../../../sql/postgres/entities/put_tombstones.sql"))
         .bind(kind.as_str())
         .bind(&ids)
         .bind(rows.iter().map(|r| r.event_time_ms).collect::<Vec<i64>>())
-        .bind(rows.iter().map(|r| r.last_counted.map(|c| c.facility_id)).collect::<Vec<Option<Uuid>>>())
-        .bind(rows.iter().map(|r| r.last_counted.and_then(|c| c.at_ms)).collect::<Vec<Option<i64>>>())
+        .bind(
+            rows.iter()
+                .map(|r| r.last_counted.map(|c| c.facility_id))
+                .collect::<Vec<Option<Uuid>>>(),
+        )
+        .bind(
+            rows.iter().map(|r| r.last_counted.and_then(|c| c.at_ms)).collect::<Vec<Option<i64>>>(),
+        )
         .execute(&mut *tx)
         .await?;
     Ok(())

@@ -1,4 +1,5 @@
-//! The migrations: all that are missing or none, by one process at a time, and none in a place that is another program's.
+//! The migrations: all that are missing or none, by one process at a time, and none in a place that
+//! is another program's.
 
 use std::sync::LazyLock;
 
@@ -20,10 +21,11 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 /// Brings the tables up to date, over a connection whose statements may take as long as they take.
 ///
 /// # Errors
-/// `Migration` where the database cannot hold our texts, or is another program's, or a newer release's. Then nothing was changed.
+/// `Migration` where the database cannot hold our texts, or is another program's, or a newer
+/// release's. Then nothing was changed.
 pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<()> {
-    // The lock that the driver takes, too, so that a release that leaves it to the driver waits as well. It is held beyond the commit:
-    // whoever comes next has to see all of it.
+    // The lock that the driver takes, too, so that a release that leaves it to the driver waits as
+    // well. It is held beyond the commit: whoever comes next has to see all of it.
     connection.lock().await.map_err(migrate_error)?;
     let migrated = apply(connection).await;
     match connection.unlock().await {
@@ -35,8 +37,9 @@ pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<()> {
 
 async fn apply(connection: &mut PgConnection) -> Result<()> {
     let found = look(connection).await?;
-    check_encoding(connection, found.applied.as_ref().is_some_and(|applied| !applied.is_empty())).await?;
-    found.refuse_strangers(&MIGRATIONS)?;
+    check_encoding(connection, found.applied.as_ref().is_some_and(|applied| !applied.is_empty()))
+        .await?;
+    found.refuse_foreign_tables(&MIGRATIONS)?;
     let mut transaction = connection.begin_with(BEGIN).await?;
     let applied = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
     applied.map_err(|error| in_the_way(&found.place, error))?;
@@ -44,73 +47,93 @@ async fn apply(connection: &mut PgConnection) -> Result<()> {
     check_row_security(connection).await
 }
 
-async fn look(connection: &mut PgConnection) -> Result<tables::Found> {
-    let look = "SELECT coalesce(current_schema()::text, '') AS schema, current_database()::text AS database,
-                       to_regclass(quote_ident(current_schema()) || '._sqlx_migrations') IS NOT NULL AS has_record,
+async fn look(connection: &mut PgConnection) -> Result<tables::ExistingTables> {
+    let look = "SELECT coalesce(current_schema()::text, '') AS schema, current_database()::text \
+                AS database,
+                       to_regclass(quote_ident(current_schema()) || '._sqlx_migrations') IS NOT \
+                NULL AS has_record,
                        (SELECT coalesce(array_agg(name::text ORDER BY name), '{}')
                           FROM (SELECT relname FROM pg_class WHERE relnamespace = space.oid
-                                UNION SELECT typname FROM pg_type WHERE typnamespace = space.oid) AS there (name)
+                                UNION SELECT typname FROM pg_type WHERE typnamespace = space.oid) \
+                AS there (name)
                          WHERE name = ANY ($1)) AS taken
-                FROM (VALUES (true)) AS one LEFT JOIN pg_namespace space ON space.nspname = current_schema()";
-    let row = sqlx::query(look).bind(tables::created(&MIGRATIONS)).fetch_one(&mut *connection).await?;
+                FROM (VALUES (true)) AS one LEFT JOIN pg_namespace space ON space.nspname = \
+                current_schema()";
+    let row =
+        sqlx::query(look).bind(tables::created(&MIGRATIONS)).fetch_one(&mut *connection).await?;
     let (schema, database): (String, String) = (row.try_get("schema")?, row.try_get("database")?);
     let applied = match row.try_get("has_record")? {
-        true => Some(sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(&mut *connection).await?),
+        true => Some(
+            sqlx::query_scalar("SELECT version FROM _sqlx_migrations")
+                .fetch_all(&mut *connection)
+                .await?,
+        ),
         false => None,
     };
-    Ok(tables::Found {
+    Ok(tables::ExistingTables {
         place: format!("the schema {schema:?} of the database {database:?}"),
         applied,
         taken: row.try_get("taken")?,
-        remedy: "give the service a database of its own (CREATE DATABASE), or a schema of its own, and name it in database.url with \
-            ?options=-csearch_path%3DNAME",
+        remedy: "give the service a database of its own (CREATE DATABASE), or a schema of its \
+                 own, and name it in database.url with ?options=-csearch_path%3DNAME",
     })
 }
 
 /// What stands in the way of a later migration, a function for one, the server names.
 fn in_the_way(place: &str, error: MigrateError) -> StoreError {
     match migrate_error(error) {
-        StoreError::Migration(words) => StoreError::Migration(format!("{words}; nothing was changed in {place}")),
+        StoreError::Migration(words) => {
+            StoreError::Migration(format!("{words}; nothing was changed in {place}"))
+        }
         other => other,
     }
 }
 
-/// Names of facilities may hold any letter. A database that keeps its texts otherwise can store some of them not at all (`LATIN1`), or
-/// takes whatever bytes it is sent by other programs, which nobody can read any more (`SQL_ASCII`). One that is in use already goes on.
+/// Names of facilities may hold any letter. A database that keeps its texts otherwise can store
+/// some of them not at all (`LATIN1`), or takes whatever bytes it is sent by other programs, which
+/// nobody can read any more (`SQL_ASCII`). One that is in use already goes on.
 async fn check_encoding(connection: &mut PgConnection, is_in_use: bool) -> Result<()> {
     let (encoding, database): (String, String) =
-        sqlx::query_as("SELECT current_setting('server_encoding'), current_database()::text").fetch_one(&mut *connection).await?;
+        sqlx::query_as("SELECT current_setting('server_encoding'), current_database()::text")
+            .fetch_one(&mut *connection)
+            .await?;
     if encoding == "UTF8" {
         return Ok(());
     }
-    let advice = "create one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0 (and LOCALE 'C.UTF-8', where the server's own \
-        locale does not go with it)";
+    let advice = "create one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0 (and \
+                  LOCALE 'C.UTF-8', where the server's own locale does not go with it)";
     if is_in_use {
         tracing::warn!(
             database,
             encoding,
-            "the database is not encoded in UTF8: names that it cannot hold are refused, and rows that cannot be read are left out; {advice}, and move the tables there"
+            "the database is not encoded in UTF8: names that it cannot hold are refused, and rows \
+             that cannot be read are left out; {advice}, and move the tables there"
         );
         return Ok(());
     }
     Err(StoreError::Migration(format!(
-        "the database {database:?} is encoded in {encoding}, and UTF8 is needed; {advice}; nothing was changed"
+        "the database {database:?} is encoded in {encoding}, and UTF8 is needed; {advice}; \
+         nothing was changed"
     )))
 }
 
-/// A policy for our own role would hide rows, and the figures would be wrong: with `row_security` off, each statement would fail instead.
+/// A policy for our own role would hide rows, and the figures would be wrong: with `row_security`
+/// off, each statement would fail instead.
 async fn check_row_security(connection: &mut PgConnection) -> Result<()> {
-    let hidden: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL AND row_security_active(to_regclass(name)::oid)")
-            .bind(tables::created(&MIGRATIONS))
-            .fetch_all(connection)
-            .await?;
+    let hidden: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL AND \
+         row_security_active(to_regclass(name)::oid)",
+    )
+    .bind(tables::created(&MIGRATIONS))
+    .fetch_all(connection)
+    .await?;
     if hidden.is_empty() {
         return Ok(());
     }
     let tables = hidden.join(", ");
     Err(StoreError::Migration(format!(
-        "row-level security would hide rows of {tables} from the service, and its figures would lack them: give its role BYPASSRLS, or \
-         ALTER TABLE … NO FORCE ROW LEVEL SECURITY where it owns them"
+        "row-level security would hide rows of {tables} from the service, and its figures would \
+         lack them: give its role BYPASSRLS, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY where \
+         it owns them"
     )))
 }

@@ -2,16 +2,16 @@
 
 mod connect;
 mod entities;
-mod fleet;
+mod epoch;
+mod liveness;
 pub(crate) mod migrate;
 mod pool;
-mod presence;
 mod read_pool;
 mod runs;
+mod server_registry;
 pub(crate) mod session;
 mod transaction;
 mod triggers;
-mod witness;
 
 use std::time::Duration;
 
@@ -22,23 +22,26 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, Epoch, FacilityRow, JobRun, Mark, MarkKind, Marks, Observation, Result, Span, Store, StoreError, TableRead,
-    Transaction, Watermark, unreadable,
+    Connections, Difference, DrainSnapshot, Epoch, FacilityRow, JobRun, Mark, MarkKind, Marks,
+    Result, Span, Store, StoreError, TableRead, Transaction, Watermark, unreadable,
 };
 use crate::config::DatabaseSettings;
 use crate::domain::summary::{Bounds, DayKey, Summary, SummaryRow};
 use pool::Pool;
-use presence::Presence;
 use read_pool::ReadPool;
+use server_registry::ServerRegistry;
 use session::BEGIN;
 
 const FACILITIES: &str = include_str!("../../../sql/postgres/facilities.sql");
-const AUDIT: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/audit_select.sql"));
+const AUDIT: &str = concat!(
+    include_str!("../../../sql/postgres/derive.sql"),
+    include_str!("../../../sql/postgres/audit_select.sql")
+);
 
 pub struct PostgresStore {
     pool: Pool,
     read_pool: ReadPool,
-    presence: Presence,
+    registry: ServerRegistry,
     _stays_filled: AbortOnDropHandle<()>,
 }
 
@@ -48,50 +51,76 @@ impl PostgresStore {
         let read_pool = ReadPool::new(settings)?;
         let pool = connect::connect(settings).await?;
         let timeout = Duration::from_millis(settings.acquire_timeout_ms);
-        let presence = Presence::new(connect::options(settings, &settings.url)?, timeout, pool.witness());
-        Ok(PostgresStore { _stays_filled: pool.stay_filled(), pool, read_pool, presence })
+        let registry = ServerRegistry::new(
+            connect::options(settings, &settings.url)?,
+            timeout,
+            pool.liveness(),
+        );
+        Ok(PostgresStore { _stays_filled: pool.stay_filled(), pool, read_pool, registry })
     }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn now_ms(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(
+            "SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint",
+        )
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
         let rows = match ids {
-            None => sqlx::query(include_str!("../../../sql/postgres/all_facilities.sql")).fetch_all(&self.pool).await?,
+            None => {
+                sqlx::query(include_str!("../../../sql/postgres/all_facilities.sql"))
+                    .fetch_all(&self.pool)
+                    .await?
+            }
             Some(ids) => sqlx::query(FACILITIES).bind(ids).fetch_all(&self.pool).await?,
         };
         rows.iter().map(facility_row).collect()
     }
 
     async fn orphans(&self) -> Result<Vec<Uuid>> {
-        Ok(sqlx::query_scalar(include_str!("../../../sql/postgres/orphans.sql")).fetch_all(&self.pool).await?)
+        Ok(sqlx::query_scalar(include_str!("../../../sql/postgres/orphans.sql"))
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
-        let (agreed, asked) = fleet::summaries(&self.pool, keys).await?;
-        Ok(asked.at(fleet::of_primary(agreed)?, None))
+        let (agreed, asked) = epoch::summaries(&self.pool, keys).await?;
+        Ok(asked.at(epoch::of_primary(agreed)?, None))
     }
 
-    async fn summaries_nearby(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
+    async fn summaries_on_standby(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
         self.read_pool.summaries(keys).await
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
-        let rows = sqlx::query("SELECT facility_id, date::text AS date FROM dashboard_daily_summary WHERE facility_id = ANY ($1)")
-            .bind(facilities)
-            .fetch_all(&self.pool)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT facility_id, date::text AS date FROM dashboard_daily_summary WHERE \
+             facility_id = ANY ($1)",
+        )
+        .bind(facilities)
+        .fetch_all(&self.pool)
+        .await?;
         Ok(unreadable::skip(rows.iter().map(day), "dashboard_daily_summary"))
     }
 
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/activity.sql")).bind(facilities).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(include_str!("../../../sql/postgres/activity.sql"))
+            .bind(facilities)
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter()
-            .map(|r| Ok(Span { facility_id: r.try_get("facility_id")?, first_ms: r.try_get("first_ms")?, last_ms: r.try_get("last_ms")? }))
+            .map(|r| {
+                Ok(Span {
+                    facility_id: r.try_get("facility_id")?,
+                    first_ms: r.try_get("first_ms")?,
+                    last_ms: r.try_get("last_ms")?,
+                })
+            })
             .collect()
     }
 
@@ -105,14 +134,17 @@ impl Store for PostgresStore {
     }
 
     async fn next_expiry_ms(&self) -> Result<Option<i64>> {
-        Ok(sqlx::query_scalar(include_str!("../../../sql/postgres/next_expiry.sql")).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(include_str!("../../../sql/postgres/next_expiry.sql"))
+            .fetch_one(&self.pool)
+            .await?)
     }
 
-    async fn observe(&self, limit: usize) -> Result<Observation> {
-        let look = self.presence.observe(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+    async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
+        let look = self.registry.drain_snapshot(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
         let row = &look.row;
-        let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>, Option<Uuid>)> = json(row, "marks")?;
-        Ok(Observation {
+        let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>, Option<Uuid>)> =
+            json(row, "marks")?;
+        Ok(DrainSnapshot {
             at_ms: row.try_get("at_ms")?,
             marks: marks
                 .into_iter()
@@ -142,7 +174,10 @@ impl Store for PostgresStore {
 
     async fn marks(&self, limit: usize) -> Result<Marks> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = sqlx::query(include_str!("../../../sql/postgres/marks.sql")).bind(limit).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(include_str!("../../../sql/postgres/marks.sql"))
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
         let mut found = Marks::default();
         for row in &rows {
             let id = row.try_get("id")?;
@@ -161,12 +196,18 @@ impl Store for PostgresStore {
     }
 
     fn join_stream(&self) {
-        self.presence.join_stream();
+        self.registry.join_stream();
     }
 
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {
         let (ids, dates, starts, ends) = transaction::key_columns(keys);
-        let rows = sqlx::query(AUDIT).bind(ids).bind(dates).bind(starts).bind(ends).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(AUDIT)
+            .bind(ids)
+            .bind(dates)
+            .bind(starts)
+            .bind(ends)
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter()
             .map(|r| {
                 let stored: bool = r.try_get("stored")?;
@@ -174,11 +215,19 @@ impl Store for PostgresStore {
                     facility_id: r.try_get("facility_id")?,
                     date: date(r)?,
                     stored: if stored {
-                        Some([r.try_get("old_stock")?, r.try_get("old_transferred")?, r.try_get("old_requests")?])
+                        Some([
+                            r.try_get("old_stock")?,
+                            r.try_get("old_transferred")?,
+                            r.try_get("old_requests")?,
+                        ])
                     } else {
                         None
                     },
-                    derived: [r.try_get("total_stock")?, r.try_get("total_transferred")?, r.try_get("total_requests")?],
+                    derived: [
+                        r.try_get("total_stock")?,
+                        r.try_get("total_transferred")?,
+                        r.try_get("total_requests")?,
+                    ],
                     explained: r.try_get("explained")?,
                     figures_differ: r.try_get("figures_differ")?,
                     at_ms: r.try_get("at_ms")?,
@@ -188,25 +237,32 @@ impl Store for PostgresStore {
     }
 
     async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
-        let stored = self.presence.write(async |connection| fleet::store_watermark(connection, watermark, epoch).await).await?;
+        let stored = self
+            .registry
+            .write(async |connection| epoch::store_watermark(connection, watermark, epoch).await)
+            .await?;
         Ok(stored.unwrap_or(false))
     }
 
     async fn begin_generation(&self, after: i64) -> Result<i64> {
-        fleet::begin_generation(&self.pool, after).await
+        epoch::begin_generation(&self.pool, after).await
     }
 
     async fn begin_epoch(&self, old: &Epoch) -> Result<()> {
-        fleet::begin_epoch(&self.pool, old).await
+        epoch::begin_epoch(&self.pool, old).await
     }
 
     async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool> {
-        let forget = async |connection: &mut PgConnection| fleet::forget_published(connection, outbox, facilities).await;
-        Ok(self.presence.write(forget).await?.is_some())
+        let forget = async |connection: &mut PgConnection| {
+            epoch::forget_published(connection, outbox, facilities).await
+        };
+        Ok(self.registry.write(forget).await?.is_some())
     }
 
     async fn compact_outbox(&self) -> Result<()> {
-        sqlx::query(include_str!("../../../sql/postgres/compact_outbox.sql")).execute(&self.pool).await?;
+        sqlx::query(include_str!("../../../sql/postgres/compact_outbox.sql"))
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -219,15 +275,18 @@ impl Store for PostgresStore {
     }
 
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
-        sqlx::query("DELETE FROM tombstones WHERE event_time < to_timestamp($1::bigint / 1000.0::float8)")
-            .bind(tombstones_before_ms)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "DELETE FROM tombstones WHERE event_time < to_timestamp($1::bigint / 1000.0::float8)",
+        )
+        .bind(tombstones_before_ms)
+        .execute(&self.pool)
+        .await?;
         runs::prune(&self.pool, runs_before_ms).await
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
-        // One round trip for all three: the triggers need not mark what this transaction refreshes itself.
+        // One round trip for all three: the triggers need not mark what this transaction refreshes
+        // itself.
         let begin = format!(
             "{BEGIN}; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
@@ -240,11 +299,23 @@ impl Store for PostgresStore {
         runs::enqueue(&self.pool, run, job, tick_ms).await
     }
 
-    async fn take_run(&self, apart: &[&str], jobs: &[&str], only: Option<Uuid>, abandoned_after: Duration) -> Result<Option<JobRun>> {
+    async fn take_run(
+        &self,
+        apart: &[&str],
+        jobs: &[&str],
+        only: Option<Uuid>,
+        abandoned_after: Duration,
+    ) -> Result<Option<JobRun>> {
         runs::take(&self.pool, apart, jobs, only, abandoned_after).await
     }
 
-    async fn give_up_runs(&self, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()> {
+    async fn give_up_runs(
+        &self,
+        job: &str,
+        before_tick_ms: i64,
+        command: &str,
+        abandoned_after: Duration,
+    ) -> Result<()> {
         runs::give_up(&self.pool, job, before_tick_ms, command, abandoned_after).await
     }
 
@@ -278,7 +349,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        self.presence.end().await;
+        self.registry.end().await;
         self.read_pool.close().await;
         self.pool.close().await;
     }
@@ -292,7 +363,11 @@ fn date(row: &PgRow) -> Result<Date> {
 /// A facility and a date; an error names the facility.
 fn day(row: &PgRow) -> Result<(Uuid, Date)> {
     let facility_id: Uuid = row.try_get("facility_id")?;
-    Ok((facility_id, date(row).map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?))
+    Ok((
+        facility_id,
+        date(row)
+            .map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?,
+    ))
 }
 
 /// A text of a row, whatever bytes it is of. The statement brings it as bytes.
@@ -316,7 +391,8 @@ fn facility_row(row: &PgRow) -> Result<FacilityRow> {
 }
 
 fn summary_row(row: &PgRow) -> Result<SummaryRow> {
-    let (start_ms, end_ms): (Option<i64>, Option<i64>) = (row.try_get("day_start_ms")?, row.try_get("day_end_ms")?);
+    let (start_ms, end_ms): (Option<i64>, Option<i64>) =
+        (row.try_get("day_start_ms")?, row.try_get("day_end_ms")?);
     Ok(SummaryRow {
         summary: Summary {
             facility_id: row.try_get("facility_id")?,

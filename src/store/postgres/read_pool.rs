@@ -1,5 +1,6 @@
-//! Streaming replicas that table reads may go to: a pool each, in turn. One that fails costs a reader its time-out once a second at most.
-//! What they answer is as old as their replay; it carries its own watermark, and whoever asked judges it.
+//! Streaming replicas that table reads may go to: a pool each, in turn. One that fails costs a
+//! reader its time-out once a second at most. What they answer is as old as their replay; it
+//! carries its own watermark, and whoever asked judges it.
 
 use std::{
     sync::{
@@ -14,7 +15,7 @@ use sqlx::PgPool;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{connect, fleet};
+use super::{connect, epoch};
 use crate::{
     config::{DatabaseSettings, redacted},
     store::{Connections, Result, StoreError, TableRead},
@@ -27,23 +28,30 @@ pub(super) struct ReadPool {
 }
 
 impl ReadPool {
-    /// Connects when first asked: a replica that is down keeps no service from starting. `Migration` where a URL cannot be read.
+    /// Connects when first asked: a replica that is down keeps no service from starting.
+    /// `Migration` where a URL cannot be read.
     pub fn new(settings: &DatabaseSettings) -> Result<Self> {
-        let replicas = settings.read_urls().map(|url| Replica::new(settings, url)).collect::<Result<_>>()?;
+        let replicas =
+            settings.read_urls().map(|url| Replica::new(settings, url)).collect::<Result<_>>()?;
         Ok(ReadPool { replicas, next: AtomicUsize::new(0) })
     }
 
     /// What the next replica says; `None` where there is none, or it does not answer in time.
     pub async fn summaries(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = (0..self.replicas.len()).map(|i| &self.replicas[first.wrapping_add(i) % self.replicas.len()]);
+        let in_turn = (0..self.replicas.len())
+            .map(|i| &self.replicas[first.wrapping_add(i) % self.replicas.len()]);
         in_turn.into_iter().find(|replica| replica.rest.is_over())?.summaries(keys).await
     }
 
     /// Of all pools together; `None` where there is none.
     pub fn connections(&self) -> Option<Connections> {
         let pools = self.replicas.iter().map(|replica| connect::connections(&replica.pool));
-        pools.reduce(|a, b| Connections { in_use: a.in_use + b.in_use, idle: a.idle + b.idle, max: a.max + b.max })
+        pools.reduce(|a, b| Connections {
+            in_use: a.in_use + b.in_use,
+            idle: a.idle + b.idle,
+            max: a.max + b.max,
+        })
     }
 
     pub async fn close(&self) {
@@ -64,7 +72,12 @@ struct Replica {
 impl Replica {
     fn new(settings: &DatabaseSettings, url: &str) -> Result<Self> {
         let timeout = Duration::from_millis(settings.read_timeout_ms);
-        Ok(Replica { name: redacted(url).into(), pool: connect::lazy(settings, url, timeout)?, timeout, rest: Rest::new(timeout) })
+        Ok(Replica {
+            name: redacted(url).into(),
+            pool: connect::lazy(settings, url, timeout)?,
+            timeout,
+            rest: Rest::new(timeout),
+        })
     }
 
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
@@ -91,7 +104,7 @@ impl Replica {
         let started = Instant::now();
         let mut connection = self.pool.acquire().await?;
         let left = self.timeout.saturating_sub(started.elapsed());
-        let Ok(read) = timeout(left, fleet::summaries(&mut *connection, keys)).await else {
+        let Ok(read) = timeout(left, epoch::summaries(&mut *connection, keys)).await else {
             // Dropped, not given back: the pool would wait for its answer.
             drop(connection.detach());
             return Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
@@ -122,13 +135,17 @@ impl Rest {
         u64::try_from((self.since.elapsed() + pause).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether the caller may ask it. After a rest that is true for one caller, and for the next when that one's try is over.
+    /// Whether the caller may ask it. After a rest that is true for one caller, and for the next
+    /// when that one's try is over.
     fn is_over(&self) -> bool {
         let until_ms = self.until_ms.load(Ordering::Acquire);
         let next_try_ms = self.after(self.timeout + REST);
         until_ms == 0
             || (until_ms <= self.after(Duration::ZERO)
-                && self.until_ms.compare_exchange(until_ms, next_try_ms, Ordering::AcqRel, Ordering::Acquire).is_ok())
+                && self
+                    .until_ms
+                    .compare_exchange(until_ms, next_try_ms, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok())
     }
 
     /// True where it was well until now.

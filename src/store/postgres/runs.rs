@@ -1,4 +1,5 @@
-//! Runs of jobs. One is taken up at a time across replicas: whoever looks holds a lock, so that two do not both see nobody.
+//! Runs of jobs. One is taken up at a time across replicas: whoever looks holds a lock, so that two
+//! do not both see nobody.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ macro_rules! sql {
 }
 
 pub(super) async fn enqueue(pool: &Pool, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
-    let done = sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).execute(pool).await?;
+    let done =
+        sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).execute(pool).await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -29,12 +31,17 @@ pub(super) async fn take(
     only: Option<Uuid>,
     abandoned_after: Duration,
 ) -> Result<Option<JobRun>> {
-    let in_line: bool = sqlx::query_scalar(sql!("runs_in_line")).bind(jobs).bind(only).fetch_one(pool).await?;
+    let in_line: bool =
+        sqlx::query_scalar(sql!("runs_in_line")).bind(jobs).bind(only).fetch_one(pool).await?;
     if !in_line {
         return Ok(None);
     }
     let mut tx = pool.begin(BEGIN.into()).await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCK.0).bind(LOCK.1).execute(&mut tx).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
+        .bind(LOCK.0)
+        .bind(LOCK.1)
+        .execute(&mut tx)
+        .await?;
     let taken: Option<Uuid> = sqlx::query_scalar(sql!("take_run"))
         .bind(apart)
         .bind(jobs)
@@ -49,14 +56,25 @@ pub(super) async fn take(
     }
 }
 
-pub(super) async fn give_up(pool: &Pool, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()> {
-    let give_up = sqlx::query(sql!("give_up_runs")).bind(job).bind(before_tick_ms).bind(command).bind(millis(abandoned_after));
+pub(super) async fn give_up(
+    pool: &Pool,
+    job: &str,
+    before_tick_ms: i64,
+    command: &str,
+    abandoned_after: Duration,
+) -> Result<()> {
+    let give_up = sqlx::query(sql!("give_up_runs"))
+        .bind(job)
+        .bind(before_tick_ms)
+        .bind(command)
+        .bind(millis(abandoned_after));
     give_up.execute(pool).await?;
     Ok(())
 }
 
 pub(super) async fn beat(pool: &Pool, run: &JobRun) -> Result<bool> {
-    let done = sqlx::query(sql!("beat_run")).bind(run.id).bind(run.started_at_ms).execute(pool).await?;
+    let done =
+        sqlx::query(sql!("beat_run")).bind(run.id).bind(run.started_at_ms).execute(pool).await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -1,5 +1,6 @@
-//! What a session must be for the statements to mean what they say. A server, a database and a role may each set every setting to another
-//! default (`ALTER ROLE … SET`, `ALTER DATABASE … SET`, `postgresql.conf`), so nothing that decides anything is left to them:
+//! What a session must be for the statements to mean what they say. A server, a database and a role
+//! may each set every setting to another default (`ALTER ROLE … SET`, `ALTER DATABASE … SET`,
+//! `postgresql.conf`), so nothing that decides anything is left to them:
 //!
 //! | setting | what another value would do | what is done |
 //! |---|---|---|
@@ -23,8 +24,9 @@
 //! | `transform_null_equals` | `= NULL` would mean `IS NULL`; no statement has it | left |
 //! | `client_min_messages`, `log_*`, `track_*`, `temp_*`, `default_table*` | nothing of what is answered | left |
 //!
-//! The start options that set them are those of every connection. A proxy may drop them (PgBouncer does, with `ignore_startup_parameters =
-//! options`): each BEGIN says what matters most again, and the start of the service warns.
+//! The start options that set them are those of every connection. A proxy may drop them (PgBouncer
+//! does, with `ignore_startup_parameters = options`): each BEGIN says what matters most again, and
+//! the start of the service warns.
 
 use sqlx::{
     PgConnection, Row,
@@ -50,18 +52,24 @@ const SETTINGS: [(&str, &str); 11] = [
     ("plan_cache_mode", "force_generic_plan"),
 ];
 
-/// The options of a connection, with what is the same for all of them. Later options of the same name count.
+/// The options of a connection, with what is the same for all of them. Later options of the same
+/// name count.
 pub fn options(options: PgConnectOptions) -> PgConnectOptions {
     options.options(SETTINGS)
 }
 
-/// What start options cannot say. Also where the value is right already: what a session was set to outlasts a change of the server's own.
-pub(super) const SETTLE: &str =
-    "SELECT NOT pg_is_in_recovery() AS is_primary, current_setting('session_replication_role') = 'replica' AS is_replica,
-            set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
-            CASE WHEN current_setting('server_version_num')::integer >= 170000 THEN set_config('transaction_timeout', '0', false) END";
+/// What start options cannot say. Also where the value is right already: what a session was set to
+/// outlasts a change of the server's own.
+pub(super) const SETTLE: &str = "SELECT NOT pg_is_in_recovery() AS is_primary, \
+                                 current_setting('session_replication_role') = 'replica' AS \
+                                 is_replica,
+            set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN \
+                                 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
+            CASE WHEN current_setting('server_version_num')::integer >= 170000 THEN \
+                                 set_config('transaction_timeout', '0', false) END";
 
-/// Sets the rest in a session that was just opened, and answers whether it is the primary's. One round trip.
+/// Sets the rest in a session that was just opened, and answers whether it is the primary's. One
+/// round trip.
 ///
 /// # Errors
 /// `Configuration` where the role's triggers are switched off.
@@ -73,17 +81,25 @@ pub async fn settle(connection: &mut PgConnection) -> sqlx::Result<bool> {
     row.try_get("is_primary")
 }
 
-const TRIGGERS_ARE_OFF: &str = "the server sets session_replication_role = replica for this role or database, which switches off the \
-    triggers and foreign keys that the figures rely on: ALTER ROLE … RESET session_replication_role, or ALTER DATABASE … RESET it";
+const TRIGGERS_ARE_OFF: &str = "the server sets session_replication_role = replica for this role \
+                                or database, which switches off the triggers and foreign keys \
+                                that the figures rely on: ALTER ROLE … RESET \
+                                session_replication_role, or ALTER DATABASE … RESET it";
 
-/// The settings that are not what the start options said: something between the service and the server has dropped these.
+/// The settings that are not what the start options said: something between the service and the
+/// server has dropped these.
 pub async fn dropped(connection: &mut PgConnection) -> sqlx::Result<Vec<&'static str>> {
     let names: Vec<String> = SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let values: Vec<Option<String>> =
-        sqlx::query_scalar("SELECT current_setting(name, true) FROM unnest($1::text[]) WITH ORDINALITY AS s (name, nth) ORDER BY nth")
-            .bind(names)
-            .fetch_all(connection)
-            .await?;
+    let values: Vec<Option<String>> = sqlx::query_scalar(
+        "SELECT current_setting(name, true) FROM unnest($1::text[]) WITH ORDINALITY AS s (name, \
+         nth) ORDER BY nth",
+    )
+    .bind(names)
+    .fetch_all(connection)
+    .await?;
     let pairs = SETTINGS.iter().zip(values);
-    Ok(pairs.filter(|((_, want), have)| have.as_deref() != Some(*want)).map(|((name, _), _)| *name).collect())
+    Ok(pairs
+        .filter(|((_, want), have)| have.as_deref() != Some(*want))
+        .map(|((name, _), _)| *name)
+        .collect())
 }

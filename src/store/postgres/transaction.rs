@@ -1,4 +1,5 @@
-//! One writing transaction, READ COMMITTED: each statement's snapshot is taken after the locks of the ones before it.
+//! One writing transaction, READ COMMITTED: each statement's snapshot is taken after the locks of
+//! the ones before it.
 
 use std::{
     collections::HashMap,
@@ -19,14 +20,21 @@ use crate::domain::{
     event::{Kind, Record},
     summary::{Bounds, DayKey, Summary, SummaryRow},
 };
-use crate::store::{Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result, StoreError, Transaction};
+use crate::store::{
+    Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result,
+    StoreError, Transaction,
+};
 
-const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
+const DERIVE: &str = concat!(
+    include_str!("../../../sql/postgres/derive.sql"),
+    include_str!("../../../sql/postgres/derive_select.sql")
+);
 
 pub(super) struct PostgresTransaction {
     tx: Borrowed,
     pool: Pool,
-    /// The database's time when the last lock was held: before the snapshot of any statement after it.
+    /// The database's time when the last lock was held: before the snapshot of any statement after
+    /// it.
     locked_at_ms: Option<i64>,
     /// Known once it has locked something.
     number: Option<Number>,
@@ -38,9 +46,11 @@ struct Number {
     timeline: String,
 }
 
-/// How long to ask what became of a commit whose answer was lost: a server that restarts is back by then.
+/// How long to ask what became of a commit whose answer was lost: a server that restarts is back by
+/// then.
 const IN_DOUBT: Duration = Duration::from_secs(10);
-/// How long a commit may take before that is asked: one that waits for its standby takes as long as that.
+/// How long a commit may take before that is asked: one that waits for its standby takes as long as
+/// that.
 pub(super) const COMMIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -50,35 +60,49 @@ impl PostgresTransaction {
     }
 
     async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql")).bind(facilities).fetch_all(&mut self.tx).await?;
+        let rows = sqlx::query(include_str!("../../../sql/postgres/lock.sql"))
+            .bind(facilities)
+            .fetch_all(&mut self.tx)
+            .await?;
         for row in &rows {
             self.locked_at_ms = self.locked_at_ms.max(Some(row.try_get("locked_at_ms")?));
-            self.number = Some(Number { transaction: row.try_get("transaction")?, timeline: row.try_get("timeline")? });
+            self.number = Some(Number {
+                transaction: row.try_get("transaction")?,
+                timeline: row.try_get("timeline")?,
+            });
         }
         rows.iter()
             .map(|r| {
                 let today: Option<&str> = r.try_get("date")?;
                 let today = today.map(|_| date(r)).transpose()?;
-                Ok((r.try_get("facility_id")?, FacilityState { version: r.try_get("version")?, today }))
+                Ok((
+                    r.try_get("facility_id")?,
+                    FacilityState { version: r.try_get("version")?, today },
+                ))
             })
             .collect()
     }
 
-    /// A time that the next statement's snapshot is certainly not older than. That statement's own timestamp will not do: the protocol
-    /// takes the snapshot when parameters are bound, and the timestamp when execution begins, a moment later.
+    /// A time that the next statement's snapshot is certainly not older than. That statement's own
+    /// timestamp will not do: the protocol takes the snapshot when parameters are bound, and
+    /// the timestamp when execution begins, a moment later.
     async fn before_snapshot_ms(&mut self) -> Result<i64> {
         match self.locked_at_ms {
             Some(at_ms) => Ok(at_ms),
-            None => {
-                Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetch_one(&mut self.tx).await?)
-            }
+            None => Ok(sqlx::query_scalar(
+                "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+            )
+            .fetch_one(&mut self.tx)
+            .await?),
         }
     }
 }
 
-/// What became of a transaction whose commit was asked for before the connection broke. The server remembers; but one that crashed, or was
-/// a standby until now, gives the numbers of transactions that it lost to new ones, so that "committed" counts only where it is on the same
-/// timeline and has run without a break since `locked_at_ms` (its checkpointer is started anew after every crash, but not by a promotion).
+/// What became of a transaction whose commit was asked for before the connection broke. The server
+/// remembers; but one that crashed, or was a standby until now, gives the numbers of transactions
+/// that it lost to new ones, so that "committed" counts only where it is on the same timeline and
+/// has run without a break since `locked_at_ms` (its checkpointer is started anew after every
+/// crash, but not by a promotion).
 async fn resolve(pool: &Pool, number: &Number, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
     let started = Instant::now();
     loop {
@@ -88,13 +112,17 @@ async fn resolve(pool: &Pool, number: &Number, locked_at_ms: i64, lost: sqlx::Er
             .bind(&number.timeline)
             .fetch_one(pool);
         let status: sqlx::Result<(Option<String>, bool)> =
-            tokio::time::timeout(IN_DOUBT.saturating_sub(started.elapsed()), ask).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            tokio::time::timeout(IN_DOUBT.saturating_sub(started.elapsed()), ask)
+                .await
+                .unwrap_or(Err(sqlx::Error::PoolTimedOut));
         match status.as_ref().map(|(status, unbroken)| (status.as_deref(), *unbroken)) {
             Ok((Some("committed"), true)) => return Ok(()),
             Ok((Some("committed"), false)) => return Err(StoreError::InDoubt(lost)),
             Ok((Some("aborted"), _)) => return Err(lost.into()),
             // Not given to any transaction since the crash: ours is lost.
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => return Err(lost.into()),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => {
+                return Err(lost.into());
+            }
             _ if started.elapsed() >= IN_DOUBT => return Err(StoreError::InDoubt(lost)),
             _ => tokio::time::sleep(ASK_AGAIN).await,
         }
@@ -108,21 +136,36 @@ impl Transaction for PostgresTransaction {
         if facilities.iter().all(|id| locked.contains_key(id)) {
             return Ok(locked);
         }
-        sqlx::query(include_str!("../../../sql/postgres/add_states.sql")).bind(facilities).execute(&mut self.tx).await?;
+        sqlx::query(include_str!("../../../sql/postgres/add_states.sql"))
+            .bind(facilities)
+            .execute(&mut self.tx)
+            .await?;
         self.locked(facilities).await
     }
 
     async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()> {
-        let (ids, dates): (Vec<Uuid>, Vec<String>) = days.iter().map(|(id, date)| (*id, date.to_string())).unzip();
-        sqlx::query(include_str!("../../../sql/postgres/open_days.sql")).bind(ids).bind(dates).execute(&mut self.tx).await?;
+        let (ids, dates): (Vec<Uuid>, Vec<String>) =
+            days.iter().map(|(id, date)| (*id, date.to_string())).unzip();
+        sqlx::query(include_str!("../../../sql/postgres/open_days.sql"))
+            .bind(ids)
+            .bind(dates)
+            .execute(&mut self.tx)
+            .await?;
         Ok(())
     }
 
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {
         let as_of_ms = self.before_snapshot_ms().await?;
         let (ids, dates, starts, ends) = key_columns(keys);
-        let bounds: HashMap<(Uuid, Date), Bounds> = keys.iter().map(|key| (key.id(), Bounds::from(&key.day))).collect();
-        let rows = sqlx::query(DERIVE).bind(ids).bind(dates).bind(starts).bind(ends).fetch_all(&mut self.tx).await?;
+        let bounds: HashMap<(Uuid, Date), Bounds> =
+            keys.iter().map(|key| (key.id(), Bounds::from(&key.day))).collect();
+        let rows = sqlx::query(DERIVE)
+            .bind(ids)
+            .bind(dates)
+            .bind(starts)
+            .bind(ends)
+            .fetch_all(&mut self.tx)
+            .await?;
         rows.iter()
             .map(|r| {
                 let version: Option<i64> = r.try_get("old_version")?;
@@ -158,7 +201,8 @@ impl Transaction for PostgresTransaction {
         if rows.is_empty() {
             return Ok(());
         }
-        let column = |of: fn(&SummaryRow) -> Option<i64>| rows.iter().map(of).collect::<Vec<Option<i64>>>();
+        let column =
+            |of: fn(&SummaryRow) -> Option<i64>| rows.iter().map(of).collect::<Vec<Option<i64>>>();
         sqlx::query(include_str!("../../../sql/postgres/write_summaries.sql"))
             .bind(rows.iter().map(|r| r.summary.facility_id).collect::<Vec<Uuid>>())
             .bind(rows.iter().map(|r| r.summary.date.to_string()).collect::<Vec<String>>())
@@ -183,15 +227,22 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
-        sqlx::query(include_str!("../../../sql/postgres/remove_summaries.sql")).bind(facilities).execute(&mut self.tx).await?;
+        sqlx::query(include_str!("../../../sql/postgres/remove_summaries.sql"))
+            .bind(facilities)
+            .execute(&mut self.tx)
+            .await?;
         Ok(())
     }
 
     async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>> {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/take_marks.sql")).bind(ids).fetch_all(&mut self.tx).await?;
+        let rows = sqlx::query(include_str!("../../../sql/postgres/take_marks.sql"))
+            .bind(ids)
+            .fetch_all(&mut self.tx)
+            .await?;
         rows.iter()
             .map(|r| {
-                let (first, last): (Option<i64>, Option<i64>) = (r.try_get("first_ms")?, r.try_get("last_ms")?);
+                let (first, last): (Option<i64>, Option<i64>) =
+                    (r.try_get("first_ms")?, r.try_get("last_ms")?);
                 Ok(Mark {
                     id: r.try_get("id")?,
                     kind: MarkKind::parse(r.try_get("kind")?),
@@ -216,17 +267,32 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()> {
-        sqlx::query("INSERT INTO facility_outbox (facility_id) SELECT unnest($1::uuid[])").bind(ids).execute(&mut self.tx).await?;
+        sqlx::query("INSERT INTO facility_outbox (facility_id) SELECT unnest($1::uuid[])")
+            .bind(ids)
+            .execute(&mut self.tx)
+            .await?;
         Ok(())
     }
 
     async fn reserve(&mut self, set: &[Uuid], removed: &[Uuid]) -> Result<()> {
         for (buckets, statement) in [
-            (buckets(set), "SELECT count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT unnest($2::integer[]) AS bucket) AS b"),
-            (buckets(removed), "SELECT count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT unnest($2::integer[]) AS bucket) AS b"),
+            (
+                buckets(set),
+                "SELECT count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT \
+                 unnest($2::integer[]) AS bucket) AS b",
+            ),
+            (
+                buckets(removed),
+                "SELECT count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT \
+                 unnest($2::integer[]) AS bucket) AS b",
+            ),
         ] {
             if !buckets.is_empty() {
-                sqlx::query(statement).bind(RESERVATIONS).bind(buckets).execute(&mut self.tx).await?;
+                sqlx::query(statement)
+                    .bind(RESERVATIONS)
+                    .bind(buckets)
+                    .execute(&mut self.tx)
+                    .await?;
             }
         }
         Ok(())
@@ -237,12 +303,18 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
-        let rows = sqlx::query("SELECT id, facility_id FROM blood_banks WHERE id = ANY ($1)").bind(banks).fetch_all(&mut self.tx).await?;
+        let rows = sqlx::query("SELECT id, facility_id FROM blood_banks WHERE id = ANY ($1)")
+            .bind(banks)
+            .fetch_all(&mut self.tx)
+            .await?;
         rows.iter().map(|r| Ok((r.try_get("id")?, r.try_get("facility_id")?))).collect()
     }
 
     async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/hold_banks.sql")).bind(banks).fetch_all(&mut self.tx).await?;
+        let rows = sqlx::query(include_str!("../../../sql/postgres/hold_banks.sql"))
+            .bind(banks)
+            .fetch_all(&mut self.tx)
+            .await?;
         rows.iter().map(|r| Ok((r.try_get("id")?, r.try_get("facility_id")?))).collect()
     }
 
@@ -254,7 +326,11 @@ impl Transaction for PostgresTransaction {
         entities::remove(&mut self.tx, kind, rows).await
     }
 
-    async fn last_counted(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>> {
+    async fn last_counted(
+        &mut self,
+        kind: Kind,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, LastCounted>> {
         entities::last_counted(&mut self.tx, kind, ids).await
     }
 
@@ -274,10 +350,15 @@ impl Transaction for PostgresTransaction {
 /// The class of our advisory locks ("fs" in ASCII), apart from any that others may take.
 const RESERVATIONS: i32 = 0x6673;
 
-/// Advisory locks are few, so ids share 256 of them; sorted, so that transactions take them in one order.
+/// Advisory locks are few, so ids share 256 of them; sorted, so that transactions take them in one
+/// order.
 fn buckets(ids: &[Uuid]) -> Vec<i32> {
-    let mut buckets: Vec<i32> =
-        ids.iter().map(|id| i32::from(id.as_bytes().iter().fold(0u8, |hash, byte| hash.rotate_left(1) ^ byte))).collect();
+    let mut buckets: Vec<i32> = ids
+        .iter()
+        .map(|id| {
+            i32::from(id.as_bytes().iter().fold(0u8, |hash, byte| hash.rotate_left(1) ^ byte))
+        })
+        .collect();
     buckets.sort_unstable();
     buckets.dedup();
     buckets

@@ -1,4 +1,5 @@
-//! The triggers that leave marks. What they should be is said by two functions of the database, in `migrations/postgres/0005_triggers.sql`.
+//! The triggers that leave marks. What they should be is said by two functions of the database, in
+//! `migrations/postgres/0005_triggers.sql`.
 
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 
@@ -9,7 +10,10 @@ use crate::store::{Result, TriggerOff, Triggers};
 pub(super) fn of_look(row: &PgRow) -> Result<Triggers> {
     let off: Vec<(String, String, String)> = json(row, "triggers_off")?;
     Ok(Triggers {
-        off: off.into_iter().map(|(table, trigger, why)| TriggerOff { table, trigger, why }).collect(),
+        off: off
+            .into_iter()
+            .map(|(table, trigger, why)| TriggerOff { table, trigger, why })
+            .collect(),
         fingerprint: row.try_get("triggers_now")?,
         seen: row.try_get("triggers_seen")?,
         remedy: row.try_get("remedy")?,
@@ -17,12 +21,16 @@ pub(super) fn of_look(row: &PgRow) -> Result<Triggers> {
 }
 
 pub(super) async fn note(pool: &Pool, fingerprint: &str) -> Result<()> {
-    sqlx::query(include_str!("../../../sql/postgres/note_triggers.sql")).bind(fingerprint).execute(pool).await?;
+    sqlx::query(include_str!("../../../sql/postgres/note_triggers.sql"))
+        .bind(fingerprint)
+        .execute(pool)
+        .await?;
     Ok(())
 }
 
 pub(super) async fn restore(pool: &Pool) -> Result<bool> {
-    let (are_off, remedy): (bool, String) = sqlx::query_as("SELECT off <> '[]', remedy FROM source_triggers()").fetch_one(pool).await?;
+    let (are_off, remedy): (bool, String) =
+        sqlx::query_as("SELECT off <> '[]', remedy FROM source_triggers()").fetch_one(pool).await?;
     if are_off {
         sqlx::raw_sql(AssertSqlSafe(remedy)).execute(pool).await?;
     }

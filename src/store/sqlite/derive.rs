@@ -1,4 +1,5 @@
-//! The one refresh: what the sources say of each day, beside what is stored. The statement gathers, this file adds up and compares.
+//! The one refresh: what the sources say of each day, beside what is stored. The statement gathers,
+//! this file adds up and compares.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +24,18 @@ pub struct Seen {
     explained: bool,
 }
 
-/// Looks at these days, with `now_ms` taken after the lock or snapshot was. Days that have not begun and have no
-/// row, and facilities that do not exist, are left out.
-pub async fn look(connection: &mut SqliteConnection, keys: &[DayKey], now_ms: i64) -> Result<Vec<Seen>> {
-    let rows = sqlx::query(sql!("derive")).bind(parameter::days(keys)).bind(now_ms).fetch_all(connection).await?;
+/// Looks at these days, with `now_ms` taken after the lock or snapshot was. Days that have not
+/// begun and have no row, and facilities that do not exist, are left out.
+pub async fn look(
+    connection: &mut SqliteConnection,
+    keys: &[DayKey],
+    now_ms: i64,
+) -> Result<Vec<Seen>> {
+    let rows = sqlx::query(sql!("derive"))
+        .bind(parameter::days(keys))
+        .bind(now_ms)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(|row| seen(row, now_ms)).collect()
 }
 
@@ -51,7 +60,11 @@ impl Stored {
         let Some(version) = row.try_get("version")? else { return Ok(None) };
         let by_blood_type: &[u8] = row.try_get_unchecked("by_blood_type")?;
         Ok(Some(Stored {
-            totals: [row.try_get("total_stock")?, row.try_get("total_transferred")?, row.try_get("total_requests")?],
+            totals: [
+                row.try_get("total_stock")?,
+                row.try_get("total_transferred")?,
+                row.try_get("total_requests")?,
+            ],
             by_blood_type: serde_json::from_slice(by_blood_type).ok().filter(is_sound),
             next_expires_at_ms: row.try_get("next_expires_at")?,
             updated_at_ms: row.try_get("updated_at")?,
@@ -63,7 +76,9 @@ impl Stored {
     fn closing_stock(&self) -> Option<Vec<(BloodType, i64)>> {
         let total = self.totals[0]?;
         Some(match &self.by_blood_type {
-            Some(types) => types.iter().map(|(t, figures)| (*t, figures.stock.unwrap_or(0))).collect(),
+            Some(types) => {
+                types.iter().map(|(t, figures)| (*t, figures.stock.unwrap_or(0))).collect()
+            }
             // The split is lost; the total is what remains of the record.
             None => vec![(BloodType::Unknown, total.clamp(0, TOO_MANY))],
         })
@@ -87,13 +102,18 @@ impl Sources {
             transferred: by_type(row, "transferred")?,
             requests: by_type(row, "requests")?,
             // Beyond the years that an answer can name nothing expires.
-            next_expires_at_ms: banks.iter().flatten().filter_map(|(_, _, at)| at.filter(|at| has_day(*at))).min(),
+            next_expires_at_ms: banks
+                .iter()
+                .flatten()
+                .filter_map(|(_, _, at)| at.filter(|at| has_day(*at)))
+                .min(),
         })
     }
 
     /// The types that occur, added up.
     fn by_blood_type(&self) -> ByBloodType {
-        let nothing = Figures { stock: self.stock.as_ref().map(|_| 0), transferred: 0, requests: 0 };
+        let nothing =
+            Figures { stock: self.stock.as_ref().map(|_| 0), transferred: 0, requests: 0 };
         let mut types = ByBloodType::new();
         for (t, units) in self.stock.iter().flatten() {
             let figures = types.entry(*t).or_insert(nothing);
@@ -119,7 +139,10 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
     let summary = Summary {
         facility_id,
         date: row::date(row, "date")?,
-        total_stock: sources.stock.as_ref().map(|_| by_blood_type.values().filter_map(|f| f.stock).sum()),
+        total_stock: sources
+            .stock
+            .as_ref()
+            .map(|_| by_blood_type.values().filter_map(|f| f.stock).sum()),
         total_transferred: by_blood_type.values().map(|f| f.transferred).sum(),
         total_requests: by_blood_type.values().map(|f| f.requests).sum(),
         by_blood_type,
@@ -128,7 +151,9 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
     };
 
     let figures_differ = match &stored {
-        Some(s) => s.totals != totals(&summary) || s.by_blood_type.as_ref() != Some(&summary.by_blood_type),
+        Some(s) => {
+            s.totals != totals(&summary) || s.by_blood_type.as_ref() != Some(&summary.by_blood_type)
+        }
         None => is_today || summary.total_transferred != 0 || summary.total_requests != 0,
     };
     let stored_expiry_ms = stored.as_ref().and_then(|s| s.next_expires_at_ms);
@@ -139,18 +164,28 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
         stored_totals: stored.as_ref().map(|s| s.totals),
         explained: stored_expiry_ms.is_some_and(|at| at <= now_ms) || row.try_get("is_marked")?,
         derived: Derived {
-            row: SummaryRow { summary, as_of_ms: now_ms, next_expires_at_ms: sources.next_expires_at_ms, bounds: Some(bounds) },
+            row: SummaryRow {
+                summary,
+                as_of_ms: now_ms,
+                next_expires_at_ms: sources.next_expires_at_ms,
+                bounds: Some(bounds),
+            },
             stored: stored.is_some(),
             figures_differ,
             day_differs: row.try_get("day_differs")?,
             write_needed: figures_differ || (stored.is_some() && (expiry_differs || bounds_differ)),
             is_today,
-            timezone: unreadable::text(row.try_get_unchecked("timezone")?, "facilities", facility_id),
+            timezone: unreadable::text(
+                row.try_get_unchecked("timezone")?,
+                "facilities",
+                facility_id,
+            ),
         },
     })
 }
 
-/// A blood type as a source has it; what is none, written with the checks switched off, is one that nobody knows.
+/// A blood type as a source has it; what is none, written with the checks switched off, is one that
+/// nobody knows.
 #[derive(Clone, Copy, serde::Deserialize)]
 #[serde(from = "String")]
 struct Named(BloodType);
@@ -169,7 +204,8 @@ fn by_type(row: &SqliteRow, column: &str) -> Result<Vec<(BloodType, i64)>> {
 fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T> {
     // The names in it may be of any bytes.
     let text: &[u8] = row.try_get_unchecked(column)?;
-    serde_json::from_str(&String::from_utf8_lossy(text)).map_err(|e| StoreError::Unreadable(format!("the sums of {column}: {e}")))
+    serde_json::from_str(&String::from_utf8_lossy(text))
+        .map_err(|e| StoreError::Unreadable(format!("the sums of {column}: {e}")))
 }
 
 fn totals(summary: &Summary) -> [Option<i64>; 3] {
@@ -198,7 +234,8 @@ mod tests {
 
     use super::*;
 
-    /// The plan of the refresh over tables whose statistics say that a scan would be cheap, and over tables that have none.
+    /// The plan of the refresh over tables whose statistics say that a scan would be cheap, and
+    /// over tables that have none.
     #[tokio::test]
     async fn a_targeted_refresh_scans_no_source_table() {
         let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
@@ -207,9 +244,12 @@ mod tests {
             if analyze {
                 let little = "INSERT INTO facilities (id, name) VALUES (zeroblob(16), 'North');
                     INSERT INTO blood_banks (id, facility_id) VALUES (zeroblob(16), zeroblob(16));
-                    INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (zeroblob(16), zeroblob(16), 1);
-                    INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES (zeroblob(16), zeroblob(16), 1, 1);
-                    INSERT INTO blood_requests (id, facility_id) VALUES (zeroblob(16), zeroblob(16));
+                    INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES \
+                              (zeroblob(16), zeroblob(16), 1);
+                    INSERT INTO blood_distributions (id, dispatched_to_id, quantity, \
+                              date_delivered) VALUES (zeroblob(16), zeroblob(16), 1, 1);
+                    INSERT INTO blood_requests (id, facility_id) VALUES (zeroblob(16), \
+                              zeroblob(16));
                     ANALYZE";
                 sqlx::raw_sql(little).execute(&mut db).await.unwrap();
             }
@@ -218,11 +258,22 @@ mod tests {
             let plan: Vec<String> = plan.iter().map(|step| step.get("detail")).collect();
             let scans: Vec<_> = plan.iter().filter(|step| step.starts_with("SCAN")).collect();
             assert!(
-                scans.iter().all(|step| step.starts_with("SCAN k ") || *step == "SCAN keys" || step.starts_with("SCAN (subquery")),
+                scans.iter().all(|step| step.starts_with("SCAN k ")
+                    || *step == "SCAN keys"
+                    || step.starts_with("SCAN (subquery")),
                 "{plan:#?}"
             );
-            for index in ["blood_banks_by_facility", "blood_inventory_by_bank", "blood_distributions_by_day", "blood_requests_by_day"] {
-                assert!(plan.iter().any(|step| step.contains("USING COVERING INDEX") && step.contains(index)), "{index}: {plan:#?}");
+            for index in [
+                "blood_banks_by_facility",
+                "blood_inventory_by_bank",
+                "blood_distributions_by_day",
+                "blood_requests_by_day",
+            ] {
+                assert!(
+                    plan.iter()
+                        .any(|step| step.contains("USING COVERING INDEX") && step.contains(index)),
+                    "{index}: {plan:#?}"
+                );
             }
         }
     }

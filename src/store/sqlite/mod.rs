@@ -1,14 +1,15 @@
-//! The embedded store: one SQLite file in WAL mode, one writer connection, a read-only pool beside it.
-//! Every transaction begins with `BEGIN IMMEDIATE`, so that it holds the one write lock before it reads anything: nothing that it sees
-//! can change under it, and no lock has to be upgraded. The clock is the machine's, read after that lock is held.
-//! What does not belong here: the statements themselves (`sql/sqlite`), and the folding of what they see (`derive.rs`).
+//! The embedded store: one SQLite file in WAL mode, one writer connection, a read-only pool beside
+//! it. Every transaction begins with `BEGIN IMMEDIATE`, so that it holds the one write lock before
+//! it reads anything: nothing that it sees can change under it, and no lock has to be upgraded. The
+//! clock is the machine's, read after that lock is held. What does not belong here: the statements
+//! themselves (`sql/sqlite`), and the folding of what they see (`derive.rs`).
 
 mod derive;
-mod fleet;
+mod epoch;
 mod open;
 mod parameter;
 mod row;
-pub mod serving;
+pub mod server_lock;
 mod transaction;
 mod triggers;
 
@@ -20,8 +21,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, Epoch, FacilityRow, JobRun, Marks, Observation, Result, Span, Store, StoreError, TableRead, Transaction,
-    Watermark, unreadable,
+    Connections, Difference, DrainSnapshot, Epoch, FacilityRow, JobRun, Marks, Result, Span, Store,
+    StoreError, TableRead, Transaction, Watermark, unreadable,
 };
 use crate::domain::summary::DayKey;
 use transaction::SqliteTransaction;
@@ -34,19 +35,27 @@ macro_rules! sql {
 }
 use sql;
 
-/// One SQLite file. Opened by [`SqliteStore::open`]; other processes may read and write it at the same time.
+/// One SQLite file. Opened by [`SqliteStore::open`]; other processes may read and write it at the
+/// same time.
 pub struct SqliteStore {
     /// One connection: who has it writes.
     writer: SqlitePool,
     readers: SqlitePool,
-    /// How long a single statement that writes outside a transaction of the caller's waits for the write lock.
+    /// How long a single statement that writes outside a transaction of the caller's waits for the
+    /// write lock.
     write_timeout: Duration,
 }
 
 impl SqliteStore {
     /// Takes the writer and the file's write lock. Dropping what it answers gives both back.
-    async fn lock_file(&self, lock_timeout: Duration) -> Result<sqlx::Transaction<'static, Sqlite>> {
-        let begin = format!("PRAGMA busy_timeout = {}; BEGIN IMMEDIATE", lock_timeout.as_millis().min(i32::MAX as u128));
+    async fn lock_file(
+        &self,
+        lock_timeout: Duration,
+    ) -> Result<sqlx::Transaction<'static, Sqlite>> {
+        let begin = format!(
+            "PRAGMA busy_timeout = {}; BEGIN IMMEDIATE",
+            lock_timeout.as_millis().min(i32::MAX as u128)
+        );
         self.writer.begin_with(AssertSqlSafe(begin)).await.map_err(|error| match error {
             // The one writer was busy with another transaction of ours all that time.
             sqlx::Error::PoolTimedOut => StoreError::Locked(error),
@@ -54,8 +63,12 @@ impl SqliteStore {
         })
     }
 
-    /// Runs one statement that writes, in a transaction of its own, and answers how many rows it touched.
-    async fn write_once(&self, query: sqlx::query::Query<'_, Sqlite, sqlx::sqlite::SqliteArguments>) -> Result<u64> {
+    /// Runs one statement that writes, in a transaction of its own, and answers how many rows it
+    /// touched.
+    async fn write_once(
+        &self,
+        query: sqlx::query::Query<'_, Sqlite, sqlx::sqlite::SqliteArguments>,
+    ) -> Result<u64> {
         let mut transaction = self.lock_file(self.write_timeout).await?;
         let done = query.execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -63,20 +76,28 @@ impl SqliteStore {
     }
 }
 
-const MARKS: &str = "SELECT id, kind, facility_id, first_at, last_at FROM summary_marks ORDER BY id LIMIT $1";
+const MARKS: &str =
+    "SELECT id, kind, facility_id, first_at, last_at FROM summary_marks ORDER BY id LIMIT $1";
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn now_ms(&self) -> Result<i64> {
         // A read of the file, so that a lost disk is noticed; the clock itself is this machine's.
-        sqlx::query("SELECT EXISTS (SELECT 1 FROM facility_state)").fetch_one(&self.readers).await?;
+        sqlx::query("SELECT EXISTS (SELECT 1 FROM facility_state)")
+            .fetch_one(&self.readers)
+            .await?;
         Ok(clock_ms())
     }
 
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
         let rows = match ids {
             None => sqlx::query(sql!("all_facilities")).fetch_all(&self.readers).await?,
-            Some(ids) => sqlx::query(sql!("facilities")).bind(parameter::ids(ids)).fetch_all(&self.readers).await?,
+            Some(ids) => {
+                sqlx::query(sql!("facilities"))
+                    .bind(parameter::ids(ids))
+                    .fetch_all(&self.readers)
+                    .await?
+            }
         };
         rows.iter().map(row::facility).collect()
     }
@@ -86,56 +107,78 @@ impl Store for SqliteStore {
     }
 
     async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
-        let rows = sqlx::query(sql!("summaries")).bind(parameter::dates(keys)).fetch_all(&self.readers).await?;
-        fleet::table_read(&rows)
+        let rows = sqlx::query(sql!("summaries"))
+            .bind(parameter::dates(keys))
+            .fetch_all(&self.readers)
+            .await?;
+        epoch::table_read(&rows)
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
-        let rows = sqlx::query(sql!("stored_dates")).bind(parameter::ids(facilities)).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(sql!("stored_dates"))
+            .bind(parameter::ids(facilities))
+            .fetch_all(&self.readers)
+            .await?;
         Ok(unreadable::skip(rows.iter().map(row::key), "dashboard_daily_summary"))
     }
 
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
-        let rows = sqlx::query(sql!("activity")).bind(parameter::ids(facilities)).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(sql!("activity"))
+            .bind(parameter::ids(facilities))
+            .fetch_all(&self.readers)
+            .await?;
         rows.iter().map(row::span).collect()
     }
 
     async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>> {
-        let rows = sqlx::query(sql!("expiring")).bind(until_ms).bind(parameter::limit(limit)).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(sql!("expiring"))
+            .bind(until_ms)
+            .bind(parameter::limit(limit))
+            .fetch_all(&self.readers)
+            .await?;
         Ok(unreadable::skip(rows.iter().map(row::key), "dashboard_daily_summary"))
     }
 
     async fn next_expiry_ms(&self) -> Result<Option<i64>> {
-        let soonest = "SELECT min(next_expires_at) FROM dashboard_daily_summary WHERE next_expires_at IS NOT NULL";
+        let soonest = "SELECT min(next_expires_at) FROM dashboard_daily_summary WHERE \
+                       next_expires_at IS NOT NULL";
         Ok(sqlx::query_scalar(soonest).fetch_one(&self.readers).await?)
     }
 
-    async fn observe(&self, limit: usize) -> Result<Observation> {
-        // The clock first: whatever was committed up to then is in the snapshot that the first SELECT takes.
+    async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
+        // The clock first: whatever was committed up to then is in the snapshot that the first
+        // SELECT takes.
         let at_ms = clock_ms();
         let mut snapshot = self.readers.begin().await?;
-        let marks = sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(&mut *snapshot).await?;
-        let outbox = sqlx::query("SELECT facility_id, date, id, version FROM outbox ORDER BY id LIMIT $1")
-            .bind(parameter::limit(limit))
-            .fetch_all(&mut *snapshot)
-            .await?;
-        let facilities = sqlx::query("SELECT id, facility_id FROM facility_outbox ORDER BY id LIMIT $1")
-            .bind(parameter::limit(limit))
-            .fetch_all(&mut *snapshot)
-            .await?;
-        let seen = fleet::observed(&mut snapshot, at_ms).await?;
+        let marks =
+            sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(&mut *snapshot).await?;
+        let outbox =
+            sqlx::query("SELECT facility_id, date, id, version FROM outbox ORDER BY id LIMIT $1")
+                .bind(parameter::limit(limit))
+                .fetch_all(&mut *snapshot)
+                .await?;
+        let facilities =
+            sqlx::query("SELECT id, facility_id FROM facility_outbox ORDER BY id LIMIT $1")
+                .bind(parameter::limit(limit))
+                .fetch_all(&mut *snapshot)
+                .await?;
+        let seen = epoch::observed(&mut snapshot, at_ms).await?;
         snapshot.commit().await?;
-        Ok(Observation {
+        Ok(DrainSnapshot {
             at_ms,
             marks: marks.iter().map(row::mark).collect::<Result<_>>()?,
             outbox: outbox.iter().map(row::outbox).collect::<Result<_>>()?,
-            changed_facilities: facilities.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect::<Result<_>>()?,
+            changed_facilities: facilities
+                .iter()
+                .map(|r| Ok((r.try_get(0)?, r.try_get(1)?)))
+                .collect::<Result<_>>()?,
             ..seen
         })
     }
 
     async fn marks(&self, limit: usize) -> Result<Marks> {
-        let marks = sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(&self.readers).await?;
+        let marks =
+            sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(&self.readers).await?;
         Ok(Marks { all: marks.iter().map(row::mark).collect::<Result<_>>()?, strays: Vec::new() })
     }
 
@@ -143,7 +186,11 @@ impl Store for SqliteStore {
         let mut reader = self.readers.acquire().await?;
         let now_ms = clock_ms();
         let seen = derive::look(&mut reader, keys, now_ms).await?;
-        Ok(seen.into_iter().filter(|s| s.derived.write_needed).map(|s| s.difference(now_ms)).collect())
+        Ok(seen
+            .into_iter()
+            .filter(|s| s.derived.write_needed)
+            .map(|s| s.difference(now_ms))
+            .collect())
     }
 
     async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
@@ -156,7 +203,8 @@ impl Store for SqliteStore {
     }
 
     async fn begin_generation(&self, after: i64) -> Result<i64> {
-        let begin = sqlx::query("UPDATE fleet SET generation = $1 + 1 WHERE generation = $1").bind(after);
+        let begin =
+            sqlx::query("UPDATE fleet SET generation = $1 + 1 WHERE generation = $1").bind(after);
         match self.write_once(begin).await? {
             0 => Err(StoreError::Conflict),
             _ => Ok(after + 1),
@@ -164,7 +212,9 @@ impl Store for SqliteStore {
     }
 
     async fn begin_epoch(&self, old: &Epoch) -> Result<()> {
-        let begin = sqlx::query(sql!("begin_epoch")).bind(old.identity()).bind(Uuid::new_v4().simple().to_string());
+        let begin = sqlx::query(sql!("begin_epoch"))
+            .bind(old.identity())
+            .bind(Uuid::new_v4().simple().to_string());
         self.write_once(begin).await.map(drop)
     }
 
@@ -172,7 +222,10 @@ impl Store for SqliteStore {
         let mut transaction = self.lock_file(self.write_timeout).await?;
         for (statement, ids) in [
             ("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))", outbox),
-            ("DELETE FROM facility_outbox WHERE id IN (SELECT value FROM json_each($1))", facilities),
+            (
+                "DELETE FROM facility_outbox WHERE id IN (SELECT value FROM json_each($1))",
+                facilities,
+            ),
         ] {
             sqlx::query(statement).bind(parameter::numbers(ids)).execute(&mut *transaction).await?;
         }
@@ -181,7 +234,9 @@ impl Store for SqliteStore {
     }
 
     async fn compact_outbox(&self) -> Result<()> {
-        self.write_once(sqlx::query(include_str!("../../../sql/sqlite/compact_outbox.sql"))).await.map(drop)
+        self.write_once(sqlx::query(include_str!("../../../sql/sqlite/compact_outbox.sql")))
+            .await
+            .map(drop)
     }
 
     async fn note_triggers(&self, fingerprint: &str) -> Result<()> {
@@ -200,7 +255,10 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
-        self.write_once(sqlx::query("DELETE FROM tombstones WHERE event_time < $1").bind(tombstones_before_ms)).await?;
+        self.write_once(
+            sqlx::query("DELETE FROM tombstones WHERE event_time < $1").bind(tombstones_before_ms),
+        )
+        .await?;
         self.write_once(sqlx::query(sql!("prune_runs")).bind(runs_before_ms)).await.map(drop)
     }
 
@@ -209,20 +267,38 @@ impl Store for SqliteStore {
     }
 
     async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
-        let enqueue = sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).bind(clock_ms());
+        let enqueue =
+            sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).bind(clock_ms());
         Ok(self.write_once(enqueue).await? == 1)
     }
 
-    async fn take_run(&self, apart: &[&str], jobs: &[&str], only: Option<Uuid>, abandoned_after: Duration) -> Result<Option<JobRun>> {
+    async fn take_run(
+        &self,
+        apart: &[&str],
+        jobs: &[&str],
+        only: Option<Uuid>,
+        abandoned_after: Duration,
+    ) -> Result<Option<JobRun>> {
         let jobs = parameter::words(jobs);
-        let in_line: bool = sqlx::query_scalar(sql!("runs_in_line")).bind(&jobs).bind(only).fetch_one(&self.readers).await?;
+        let in_line: bool = sqlx::query_scalar(sql!("runs_in_line"))
+            .bind(&jobs)
+            .bind(only)
+            .fetch_one(&self.readers)
+            .await?;
         if !in_line {
             return Ok(None);
         }
         let now_ms = clock_ms();
-        let take = sqlx::query_scalar(sql!("take_run")).bind(parameter::words(apart)).bind(&jobs).bind(only);
+        let take = sqlx::query_scalar(sql!("take_run"))
+            .bind(parameter::words(apart))
+            .bind(&jobs)
+            .bind(only);
         let mut transaction = self.lock_file(self.write_timeout).await?;
-        let taken: Option<Uuid> = take.bind(now_ms).bind(last_beats_ms(now_ms, abandoned_after)).fetch_optional(&mut *transaction).await?;
+        let taken: Option<Uuid> = take
+            .bind(now_ms)
+            .bind(last_beats_ms(now_ms, abandoned_after))
+            .fetch_optional(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         match taken {
             Some(id) => self.job_run(id).await,
@@ -230,14 +306,24 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn give_up_runs(&self, job: &str, before_tick_ms: i64, command: &str, abandoned_after: Duration) -> Result<()> {
+    async fn give_up_runs(
+        &self,
+        job: &str,
+        before_tick_ms: i64,
+        command: &str,
+        abandoned_after: Duration,
+    ) -> Result<()> {
         let now_ms = clock_ms();
-        let give_up = sqlx::query(sql!("give_up_runs")).bind(job).bind(before_tick_ms).bind(command);
-        self.write_once(give_up.bind(now_ms).bind(last_beats_ms(now_ms, abandoned_after))).await.map(drop)
+        let give_up =
+            sqlx::query(sql!("give_up_runs")).bind(job).bind(before_tick_ms).bind(command);
+        self.write_once(give_up.bind(now_ms).bind(last_beats_ms(now_ms, abandoned_after)))
+            .await
+            .map(drop)
     }
 
     async fn beat_run(&self, run: &JobRun) -> Result<bool> {
-        let beat = sqlx::query(sql!("beat_run")).bind(run.id).bind(run.started_at_ms).bind(clock_ms());
+        let beat =
+            sqlx::query(sql!("beat_run")).bind(run.id).bind(run.started_at_ms).bind(clock_ms());
         Ok(self.write_once(beat).await? == 1)
     }
 
@@ -258,7 +344,11 @@ impl Store for SqliteStore {
     }
 
     async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>> {
-        match sqlx::query_scalar(sql!("waiting_run")).bind(job).fetch_optional(&self.readers).await? {
+        match sqlx::query_scalar(sql!("waiting_run"))
+            .bind(job)
+            .fetch_optional(&self.readers)
+            .await?
+        {
             Some(id) => self.job_run(id).await,
             None => Ok(None),
         }

@@ -20,47 +20,61 @@ use crate::{
 };
 
 impl SqliteStore {
-    /// Opens the file of `settings.url`, creating it and its folder where they are missing, and brings its tables up to date.
+    /// Opens the file of `settings.url`, creating it and its folder where they are missing, and
+    /// brings its tables up to date.
     ///
     /// # Errors
-    /// `Unavailable` with the path and the remedy where the file cannot be had, `Migration` where it is from a newer release, `Locked`
-    /// where its tables are to be changed and another program wrote for all of `acquire_timeout_ms`.
+    /// `Unavailable` with the path and the remedy where the file cannot be had, `Migration` where
+    /// it is from a newer release, `Locked` where its tables are to be changed and another
+    /// program wrote for all of `acquire_timeout_ms`.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
         let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let options = SqliteConnectOptions::from_str(&settings.url)
-            .map_err(|e| unusable(format!("database.url = {}: {e}; write sqlite://PATH", settings.url)))?
+            .map_err(|e| {
+                unusable(format!("database.url = {}: {e}; write sqlite://PATH", settings.url))
+            })?
             .create_if_missing(true)
             .foreign_keys(true)
             .busy_timeout(acquire_timeout);
         let path = options.get_filename().to_owned();
         if settings.url.contains(":memory:") || settings.url.contains("mode=memory") {
             return Err(unusable(
-                "database.url names a database in memory: the service keeps its data in a file, write sqlite://PATH".into(),
+                "database.url names a database in memory: the service keeps its data in a file, \
+                 write sqlite://PATH"
+                    .into(),
             ));
         }
         prepare(&path)?;
         look_first(&options, acquire_timeout).await?;
 
-        let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(match settings.sqlite_synchronous {
-            config::SqliteSynchronous::Normal => SqliteSynchronous::Normal,
-            config::SqliteSynchronous::Full => SqliteSynchronous::Full,
-        });
-        // Kept for good: its statements stay prepared, and the log beside the file stays in place for the readers.
+        let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(
+            match settings.sqlite_synchronous {
+                config::SqliteSynchronous::Normal => SqliteSynchronous::Normal,
+                config::SqliteSynchronous::Full => SqliteSynchronous::Full,
+            },
+        );
+        // Kept for good: its statements stay prepared, and the log beside the file stays in place
+        // for the readers.
         let pool = SqlitePoolOptions::new()
             .acquire_timeout(acquire_timeout)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
             .after_release(|connection, _| Box::pin(is_usable(connection)));
-        let writer = connect(pool.clone().max_connections(1), writing, acquire_timeout).await.map_err(|e| cannot_open(&path, e))?;
+        let writer = connect(pool.clone().max_connections(1), writing, acquire_timeout)
+            .await
+            .map_err(|e| cannot_open(&path, e))?;
         migrate(&writer).await.map_err(|e| cannot_migrate(&path, e))?;
         // Connected when first used: a start does not wait for them.
-        let readers = pool.max_connections(settings.sqlite_readers).connect_lazy_with(options.create_if_missing(false).read_only(true));
+        let readers = pool
+            .max_connections(settings.sqlite_readers)
+            .connect_lazy_with(options.create_if_missing(false).read_only(true));
         Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout })
     }
 }
 
-/// Refuses a file of another program before anything of it is changed: that it is switched to WAL, too, would stay.
+/// Refuses a file of another program before anything of it is changed: that it is switched to WAL,
+/// too, would stay.
 async fn look_first(options: &SqliteConnectOptions, timeout: Duration) -> Result<()> {
     let path = options.get_filename();
     // An empty file is nobody's. One that is not there is made by the connection that writes.
@@ -68,44 +82,64 @@ async fn look_first(options: &SqliteConnectOptions, timeout: Duration) -> Result
         return Ok(());
     }
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(timeout);
-    let pool = connect(pool, options.clone().create_if_missing(false), timeout).await.map_err(|e| cannot_open(path, e))?;
+    let pool = connect(pool, options.clone().create_if_missing(false), timeout)
+        .await
+        .map_err(|e| cannot_open(path, e))?;
     let found = found(&pool, path).await;
     pool.close().await;
-    found.map_err(|e| cannot_open(path, e))?.refuse_strangers(&MIGRATIONS)
+    found.map_err(|e| cannot_open(path, e))?.refuse_foreign_tables(&MIGRATIONS)
 }
 
-async fn found(pool: &SqlitePool, path: &Path) -> Result<tables::Found, sqlx::Error> {
-    let names: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name").fetch_all(pool).await?;
+async fn found(pool: &SqlitePool, path: &Path) -> Result<tables::ExistingTables, sqlx::Error> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name",
+    )
+    .fetch_all(pool)
+    .await?;
     let applied = match names.iter().any(|name| name == "_sqlx_migrations") {
-        true => Some(sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(pool).await?),
+        true => {
+            Some(sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(pool).await?)
+        }
         false => None,
     };
     let created = tables::created(&MIGRATIONS);
-    Ok(tables::Found {
+    Ok(tables::ExistingTables {
         place: format!("the file {}", path.display()),
         applied,
         // SQLite's names are the same in any case.
-        taken: names.into_iter().filter(|name| created.iter().any(|ours| ours.eq_ignore_ascii_case(name))).collect(),
+        taken: names
+            .into_iter()
+            .filter(|name| created.iter().any(|ours| ours.eq_ignore_ascii_case(name)))
+            .collect(),
         remedy: "set DATABASE_URL to a file of the service's own, which need not exist yet",
     })
 }
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Whether a connection can begin another transaction. SQLite ends one by itself where the disk is full or fails; the driver's ROLLBACK is
-/// then an error, after which it takes the transaction for open for ever, and refuses to begin one.
+/// Whether a connection can begin another transaction. SQLite ends one by itself where the disk is
+/// full or fails; the driver's ROLLBACK is then an error, after which it takes the transaction for
+/// open for ever, and refuses to begin one.
 async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     connection.ping().await?; // behind the rollback of a transaction that was dropped
     Ok(!connection.is_in_transaction())
 }
 
-/// Connects, and waits `timeout` at most for another process that is switching the same new file to WAL: SQLite does not wait there.
-async fn connect(pool: SqlitePoolOptions, options: SqliteConnectOptions, timeout: Duration) -> Result<SqlitePool, sqlx::Error> {
+/// Connects, and waits `timeout` at most for another process that is switching the same new file to
+/// WAL: SQLite does not wait there.
+async fn connect(
+    pool: SqlitePoolOptions,
+    options: SqliteConnectOptions,
+    timeout: Duration,
+) -> Result<SqlitePool, sqlx::Error> {
     let started = Instant::now();
     loop {
         match pool.clone().connect_with(options.clone()).await {
-            Err(e) if started.elapsed() < timeout && e.as_database_error().is_some_and(|e| e.message() == "database is locked") => {
+            Err(e)
+                if started.elapsed() < timeout
+                    && e.as_database_error()
+                        .is_some_and(|e| e.message() == "database is locked") =>
+            {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             done => return done,
@@ -113,15 +147,20 @@ async fn connect(pool: SqlitePoolOptions, options: SqliteConnectOptions, timeout
     }
 }
 
-/// Brings the tables up to date: all of the missing migrations or none, and only one process at a time. A file that has them all is
-/// not locked, so that a start does not wait for another program's long write.
+/// Brings the tables up to date: all of the missing migrations or none, and only one process at a
+/// time. A file that has them all is not locked, so that a start does not wait for another
+/// program's long write.
 async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
-    let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success").fetch_one(writer).await.unwrap_or(0);
+    let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success")
+        .fetch_one(writer)
+        .await
+        .unwrap_or(0);
     if applied >= MIGRATIONS.iter().count() as i64 {
         return MIGRATIONS.run(writer).await;
     }
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    // `run` over a borrowed connection makes a future that cannot be sent between threads (sqlx's own note on `run_direct`).
+    // `run` over a borrowed connection makes a future that cannot be sent between threads (sqlx's
+    // own note on `run_direct`).
     let trusted = triggers::are_trusted(&mut transaction).await?;
     MIGRATIONS.run_direct(None, &mut *transaction, false).await?;
     if trusted {
@@ -130,34 +169,40 @@ async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
     Ok(transaction.commit().await?)
 }
 
-/// Creates the folder, and makes sure that a file that is there may be written: SQLite would open it read-only and fail at the first write.
+/// Creates the folder, and makes sure that a file that is there may be written: SQLite would open
+/// it read-only and fail at the first write.
 fn prepare(path: &Path) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| unusable(format!("the folder {} cannot be created ({e}); {REMEDY}", folder.display())))?;
+        std::fs::create_dir_all(folder).map_err(|e| {
+            unusable(format!("the folder {} cannot be created ({e}); {REMEDY}", folder.display()))
+        })?;
     }
     match std::fs::OpenOptions::new().append(true).open(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => {
-            Err(unusable(format!("the database file {} cannot be opened or written ({e}); {REMEDY}", path.display())))
-        }
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(unusable(format!(
+            "the database file {} cannot be opened or written ({e}); {REMEDY}",
+            path.display()
+        ))),
         _ => Ok(()),
     }
 }
 
-const REMEDY: &str = "make it writable for the user that runs the service, or set DATABASE_URL to another place";
+const REMEDY: &str =
+    "make it writable for the user that runs the service, or set DATABASE_URL to another place";
 
 fn cannot_open(path: &Path, error: sqlx::Error) -> StoreError {
     // Result code 26 is SQLITE_NOTADB.
     if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "26") {
         return unusable(format!(
-            "{} is not an SQLite database: set DATABASE_URL to one, or to a file that does not exist yet",
+            "{} is not an SQLite database: set DATABASE_URL to one, or to a file that does not \
+             exist yet",
             path.display()
         ));
     }
     match StoreError::from(error) {
-        StoreError::Unavailable(e) | StoreError::Full(e) => {
-            unusable(format!("the database file {} cannot be opened or written ({e}); {REMEDY}", path.display()))
-        }
+        StoreError::Unavailable(e) | StoreError::Full(e) => unusable(format!(
+            "the database file {} cannot be opened or written ({e}); {REMEDY}",
+            path.display()
+        )),
         other => other,
     }
 }
@@ -166,16 +211,20 @@ fn cannot_migrate(file: &Path, error: MigrateError) -> StoreError {
     let path = file.display();
     match error {
         MigrateError::VersionMissing(version) => StoreError::Migration(format!(
-            "{path} was written by a newer release (its tables are at {version}, which this release does not know): \
-             start that release, or restore a copy made before it"
+            "{path} was written by a newer release (its tables are at {version}, which this \
+             release does not know): start that release, or restore a copy made before it"
         )),
-        MigrateError::VersionMismatch(version) => {
-            StoreError::Migration(format!("{path} had migration {version} applied in another form than this release has it"))
+        MigrateError::VersionMismatch(version) => StoreError::Migration(format!(
+            "{path} had migration {version} applied in another form than this release has it"
+        )),
+        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => {
+            match cannot_open(file, e) {
+                StoreError::Failed(e) | StoreError::Refused(e) => {
+                    StoreError::Migration(format!("{path}: {e}"))
+                }
+                class => class,
+            }
         }
-        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => match cannot_open(file, e) {
-            StoreError::Failed(e) | StoreError::Refused(e) => StoreError::Migration(format!("{path}: {e}")),
-            class => class,
-        },
         other => StoreError::Migration(format!("{path}: {other}")),
     }
 }
@@ -190,7 +239,10 @@ mod tests {
     use super::*;
 
     fn settings(path: &Path) -> DatabaseSettings {
-        DatabaseSettings { url: format!("sqlite://{}", path.display()), ..DatabaseSettings::default() }
+        DatabaseSettings {
+            url: format!("sqlite://{}", path.display()),
+            ..DatabaseSettings::default()
+        }
     }
 
     async fn refusal(path: &Path) -> StoreError {
@@ -210,14 +262,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
         let message = refusal(&folder.path().join("file/summary.db")).await.to_string();
-        assert!(message.contains("/file cannot be created") && message.contains("DATABASE_URL"), "{message}");
+        assert!(
+            message.contains("/file cannot be created") && message.contains("DATABASE_URL"),
+            "{message}"
+        );
     }
 
     #[tokio::test]
     async fn a_path_that_is_a_folder_is_named_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let message = refusal(folder.path()).await.to_string();
-        assert!(message.contains("cannot be opened") && message.contains("DATABASE_URL"), "{message}");
+        assert!(
+            message.contains("cannot be opened") && message.contains("DATABASE_URL"),
+            "{message}"
+        );
     }
 
     #[tokio::test]
@@ -236,8 +294,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.db");
         let store = SqliteStore::open(&settings(&path)).await.unwrap();
-        let newer =
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', true, x'00', 0)";
+        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+                     execution_time) VALUES (9999, 'later', true, x'00', 0)";
         sqlx::query(newer).execute(&store.writer).await.unwrap();
         store.writer.close().await;
         let error = refusal(&path).await;
@@ -250,7 +308,9 @@ mod tests {
         for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("summary.db");
-            let start = |path: std::path::PathBuf| async move { SqliteStore::open(&settings(&path)).await.map(drop) };
+            let start = |path: std::path::PathBuf| async move {
+                SqliteStore::open(&settings(&path)).await.map(drop)
+            };
             let starts: Vec<_> = (0..4).map(|_| tokio::spawn(start(path.clone()))).collect();
             for started in starts {
                 started.await.unwrap().unwrap();
@@ -263,7 +323,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.db");
         let store = SqliteStore::open(&settings(&path)).await.unwrap();
-        sqlx::query("INSERT INTO facilities (id, name) VALUES (randomblob(16), 'North')").execute(&store.writer).await.unwrap();
+        sqlx::query("INSERT INTO facilities (id, name) VALUES (randomblob(16), 'North')")
+            .execute(&store.writer)
+            .await
+            .unwrap();
         crate::store::Store::close(&store).await;
         let store = SqliteStore::open(&settings(&path)).await.unwrap();
         assert_eq!(crate::store::Store::facilities(&store, None).await.unwrap()[0].name, "North");

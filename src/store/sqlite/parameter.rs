@@ -1,4 +1,5 @@
-//! Sets of values as one JSON parameter each, which the statements take apart with `json_each`. Ids travel in hex.
+//! Sets of values as one JSON parameter each, which the statements take apart with `json_each`. Ids
+//! travel in hex.
 
 use std::fmt::Write;
 
@@ -37,14 +38,27 @@ pub fn dates(keys: &[(Uuid, Date)]) -> String {
 /// `[["<facility>", "<date>", start, end], …]`
 pub fn days(keys: &[DayKey]) -> String {
     array(keys, |text, DayKey { facility, day }| {
-        write!(text, "[\"{}\",\"{}\",{},{}]", facility.id.simple(), day.date, day.start_ms, day.end_ms)
+        write!(
+            text,
+            "[\"{}\",\"{}\",{},{}]",
+            facility.id.simple(),
+            day.date,
+            day.start_ms,
+            day.end_ms
+        )
     })
 }
 
 /// `[["<id>", event time, "<facility>" or null, instant or null], …]`
 pub fn removals(rows: &[Removal]) -> String {
-    let row =
-        |r: &Removal| json!([hex(r.id), r.event_time_ms, r.last_counted.map(|c| hex(c.facility_id)), r.last_counted.and_then(|c| c.at_ms)]);
+    let row = |r: &Removal| {
+        json!([
+            hex(r.id),
+            r.event_time_ms,
+            r.last_counted.map(|c| hex(c.facility_id)),
+            r.last_counted.and_then(|c| c.at_ms)
+        ])
+    };
     rows.iter().map(row).collect::<serde_json::Value>().to_string()
 }
 

@@ -31,12 +31,18 @@ pub fn text(row: &SqliteRow, column: usize, table: &'static str, id: Uuid) -> Re
 /// A facility and a date, in the first two columns; an error names the facility.
 pub fn key(row: &SqliteRow) -> Result<(Uuid, Date)> {
     let facility_id: Uuid = row.try_get(0)?;
-    Ok((facility_id, date(row, 1).map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?))
+    Ok((
+        facility_id,
+        date(row, 1)
+            .map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?,
+    ))
 }
 
 pub fn date(row: &SqliteRow, column: impl sqlx::ColumnIndex<SqliteRow>) -> Result<Date> {
     let text: &str = row.try_get(column)?;
-    text.parse().map_err(|_| StoreError::Unreadable(format!("a summary's date is {text:?} and should be YYYY-MM-DD")))
+    text.parse().map_err(|_| {
+        StoreError::Unreadable(format!("a summary's date is {text:?} and should be YYYY-MM-DD"))
+    })
 }
 
 pub fn span(row: &SqliteRow) -> Result<Span> {
@@ -63,14 +69,17 @@ pub fn mark(row: &SqliteRow) -> Result<Mark> {
 /// A stored row; where it cannot be read, what stands in for it.
 pub fn summary(row: &SqliteRow) -> Result<SummaryRow> {
     let (facility_id, date) = key(row)?;
-    Ok(readable_summary(row, facility_id, date).unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)))
+    Ok(readable_summary(row, facility_id, date)
+        .unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)))
 }
 
 fn readable_summary(row: &SqliteRow, facility_id: Uuid, date: Date) -> Result<SummaryRow> {
     let (start_ms, end_ms): (Option<i64>, Option<i64>) = (row.try_get(10)?, row.try_get(11)?);
     let by_blood_type: &str = row.try_get(5)?;
     let by_blood_type = serde_json::from_str(by_blood_type).map_err(|e| {
-        StoreError::Unreadable(format!("by_blood_type of facility {facility_id}, {date}: {e}; a refresh of that day mends it"))
+        StoreError::Unreadable(format!(
+            "by_blood_type of facility {facility_id}, {date}: {e}; a refresh of that day mends it"
+        ))
     })?;
     Ok(SummaryRow {
         summary: Summary {
@@ -109,8 +118,14 @@ pub fn job_run(row: &SqliteRow) -> Result<JobRun> {
 pub fn record(kind: Kind, row: &SqliteRow) -> Result<(Uuid, Record)> {
     let id: Uuid = row.try_get(0)?;
     let entity = match kind {
-        Kind::Facility => Entity::Facility { name: text(row, 2, "facilities", id)?, timezone: text(row, 3, "facilities", id)? },
-        Kind::BloodBank => Entity::BloodBank { facility_id: row.try_get(2)?, name: text(row, 3, "blood_banks", id)? },
+        Kind::Facility => Entity::Facility {
+            name: text(row, 2, "facilities", id)?,
+            timezone: text(row, 3, "facilities", id)?,
+        },
+        Kind::BloodBank => Entity::BloodBank {
+            facility_id: row.try_get(2)?,
+            name: text(row, 3, "blood_banks", id)?,
+        },
         Kind::Inventory => Entity::Inventory {
             blood_bank_id: row.try_get(2)?,
             blood_type: blood_type(row)?,
@@ -138,7 +153,8 @@ fn blood_type(row: &SqliteRow) -> Result<Option<BloodType>> {
     Ok(text.and_then(|text| std::str::from_utf8(text).ok()).and_then(BloodType::from_canonical))
 }
 
-/// A quantity that somebody wrote with the checks switched off is the nearest that there can be: it is about to be replaced.
+/// A quantity that somebody wrote with the checks switched off is the nearest that there can be: it
+/// is about to be replaced.
 fn whole(quantity: i64) -> i32 {
     i32::try_from(quantity.clamp(0, i32::MAX.into())).unwrap_or(i32::MAX)
 }

@@ -13,11 +13,15 @@ use crate::{
         event::{Kind, Record},
         summary::{DayKey, SummaryRow},
     },
-    store::{Derived, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal, Result, StoreError, Transaction},
+    store::{
+        Derived, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal, Result, StoreError,
+        Transaction,
+    },
 };
 
-/// The triggers mark what this transaction writes as they mark what anybody writes, but it refreshes that itself before it commits.
-/// While it holds the lock nobody else adds marks, so those with an id above `newest_mark` are its own, to be erased.
+/// The triggers mark what this transaction writes as they mark what anybody writes, but it
+/// refreshes that itself before it commits. While it holds the lock nobody else adds marks, so
+/// those with an id above `newest_mark` are its own, to be erased.
 pub struct SqliteTransaction {
     inner: sqlx::Transaction<'static, Sqlite>,
     newest_mark: i64,
@@ -30,15 +34,20 @@ impl SqliteTransaction {
         Ok(transaction)
     }
 
-    /// Counts the marks there are by now as others'. SQLite gives the highest id out again once its row is gone, so this is called
-    /// after every deletion.
+    /// Counts the marks there are by now as others'. SQLite gives the highest id out again once its
+    /// row is gone, so this is called after every deletion.
     async fn keep_marks(&mut self) -> Result<()> {
-        self.newest_mark = sqlx::query_scalar("SELECT ifnull(max(id), 0) FROM summary_marks").fetch_one(&mut *self.inner).await?;
+        self.newest_mark = sqlx::query_scalar("SELECT ifnull(max(id), 0) FROM summary_marks")
+            .fetch_one(&mut *self.inner)
+            .await?;
         Ok(())
     }
 
     async fn erase_own_marks(&mut self) -> Result<()> {
-        sqlx::query("DELETE FROM summary_marks WHERE id > $1").bind(self.newest_mark).execute(&mut *self.inner).await?;
+        sqlx::query("DELETE FROM summary_marks WHERE id > $1")
+            .bind(self.newest_mark)
+            .execute(&mut *self.inner)
+            .await?;
         Ok(())
     }
 
@@ -58,16 +67,20 @@ impl SqliteTransaction {
 #[async_trait]
 impl Transaction for SqliteTransaction {
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
-        let rows = sqlx::query(sql!("lock")).bind(parameter::ids(facilities)).fetch_all(&mut *self.inner).await?;
+        let rows = sqlx::query(sql!("lock"))
+            .bind(parameter::ids(facilities))
+            .fetch_all(&mut *self.inner)
+            .await?;
         let mut states: HashMap<Uuid, FacilityState> = HashMap::with_capacity(facilities.len());
         for row in &rows {
             let today: Option<&str> = row.try_get("date")?;
             let today = today.map(|_| row::date(row, "date")).transpose()?;
             states.insert(row.try_get(0)?, FacilityState { version: row.try_get(1)?, today });
         }
-        let new: Vec<Uuid> = facilities.iter().copied().filter(|id| !states.contains_key(id)).collect();
+        let new: Vec<Uuid> =
+            facilities.iter().copied().filter(|id| !states.contains_key(id)).collect();
         if !new.is_empty() {
-            self.run(sql!("lock_new"), &parameter::ids(&new)).await?;
+            self.run(sql!("insert_missing_states"), &parameter::ids(&new)).await?;
             states.extend(new.into_iter().map(|id| (id, FacilityState::default())));
         }
         Ok(states)
@@ -93,7 +106,10 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>> {
-        let rows = sqlx::query(sql!("facilities")).bind(parameter::ids(ids)).fetch_all(&mut *self.inner).await?;
+        let rows = sqlx::query(sql!("facilities"))
+            .bind(parameter::ids(ids))
+            .fetch_all(&mut *self.inner)
+            .await?;
         rows.iter().map(row::facility).collect()
     }
 
@@ -105,7 +121,10 @@ impl Transaction for SqliteTransaction {
 
     async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>> {
         self.erase_own_marks().await?;
-        let taken = sqlx::query(sql!("take_marks")).bind(parameter::numbers(ids)).fetch_all(&mut *self.inner).await?;
+        let taken = sqlx::query(sql!("take_marks"))
+            .bind(parameter::numbers(ids))
+            .fetch_all(&mut *self.inner)
+            .await?;
         self.keep_marks().await?;
         taken.iter().map(row::mark).collect()
     }
@@ -117,16 +136,22 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()> {
-        let note = "INSERT INTO facility_outbox (facility_id) SELECT unhex(value) FROM json_each($1)";
+        let note =
+            "INSERT INTO facility_outbox (facility_id) SELECT unhex(value) FROM json_each($1)";
         self.run(note, &parameter::ids(ids)).await
     }
 
     async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
         let ids = parameter::ids(ids);
-        let removed = sqlx::query(sql!("load_tombstones")).bind(&ids).bind(kind.as_str()).fetch_all(&mut *self.inner).await?;
+        let removed = sqlx::query(sql!("load_tombstones"))
+            .bind(&ids)
+            .bind(kind.as_str())
+            .fetch_all(&mut *self.inner)
+            .await?;
         let mut records: HashMap<Uuid, Record> = HashMap::with_capacity(removed.len());
         for row in &removed {
-            records.insert(row.try_get(0)?, Record { event_time_ms: row.try_get(1)?, entity: None });
+            records
+                .insert(row.try_get(0)?, Record { event_time_ms: row.try_get(1)?, entity: None });
         }
         // The row wins where somebody else inserted it again beside the tombstone.
         for row in &sqlx::query(load(kind)).bind(&ids).fetch_all(&mut *self.inner).await? {
@@ -136,7 +161,10 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
-        let rows = sqlx::query(sql!("bank_facilities")).bind(parameter::ids(banks)).fetch_all(&mut *self.inner).await?;
+        let rows = sqlx::query(sql!("bank_facilities"))
+            .bind(parameter::ids(banks))
+            .fetch_all(&mut *self.inner)
+            .await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
@@ -148,7 +176,11 @@ impl Transaction for SqliteTransaction {
         let of_kind: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let new: Vec<Uuid> = rows.iter().filter(|row| row.is_new).map(|row| row.id).collect();
         if !new.is_empty() {
-            let there = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE id IN (SELECT unhex(value) FROM json_each($1)))", table(kind));
+            let there = format!(
+                "SELECT EXISTS (SELECT 1 FROM {} WHERE id IN (SELECT unhex(value) FROM \
+                 json_each($1)))",
+                table(kind)
+            );
             let query = sqlx::query_scalar(AssertSqlSafe(there)).bind(parameter::ids(&new));
             if query.fetch_one(&mut *self.inner).await? {
                 return Err(StoreError::Conflict);
@@ -158,16 +190,33 @@ impl Transaction for SqliteTransaction {
         self.run_of_kind(sql!("forget_tombstones"), &parameter::ids(&of_kind), kind).await
     }
 
-    async fn last_counted(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, LastCounted>> {
+    async fn last_counted(
+        &mut self,
+        kind: Kind,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, LastCounted>> {
         let query = sqlx::query(sql!("last_counted")).bind(parameter::ids(ids)).bind(kind.as_str());
         let rows = query.fetch_all(&mut *self.inner).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, LastCounted { facility_id: row.try_get(1)?, at_ms: row.try_get(2)? }))).collect()
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    row.try_get(0)?,
+                    LastCounted { facility_id: row.try_get(1)?, at_ms: row.try_get(2)? },
+                ))
+            })
+            .collect()
     }
 
     async fn remove(&mut self, kind: Kind, rows: &[Removal]) -> Result<()> {
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let delete = format!("DELETE FROM {} WHERE id IN (SELECT unhex(value) FROM json_each($1))", table(kind));
-        sqlx::query(AssertSqlSafe(delete)).bind(parameter::ids(&ids)).execute(&mut *self.inner).await?;
+        let delete = format!(
+            "DELETE FROM {} WHERE id IN (SELECT unhex(value) FROM json_each($1))",
+            table(kind)
+        );
+        sqlx::query(AssertSqlSafe(delete))
+            .bind(parameter::ids(&ids))
+            .execute(&mut *self.inner)
+            .await?;
         self.run_of_kind(sql!("put_tombstones"), &parameter::removals(rows), kind).await
     }
 

@@ -26,27 +26,41 @@ fn all() -> impl Iterator<Item = Trigger> {
 
 async fn missing(connection: &mut SqliteConnection) -> Result<Vec<Trigger>> {
     let there: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetch_all(&mut *connection).await?;
+        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+            .fetch_all(&mut *connection)
+            .await?;
     let there: HashSet<&str> = there.iter().map(String::as_str).collect();
     Ok(all().filter(|trigger| !there.contains(trigger.name)).collect())
 }
 
 /// The number of the schema: dropping a trigger changes it, and making it again does once more.
 async fn fingerprint(connection: &mut SqliteConnection) -> Result<String> {
-    let version: i64 = sqlx::query_scalar("SELECT schema_version FROM pragma_schema_version").fetch_one(connection).await?;
+    let version: i64 = sqlx::query_scalar("SELECT schema_version FROM pragma_schema_version")
+        .fetch_one(connection)
+        .await?;
     Ok(version.to_string())
 }
 
 /// As the connection's snapshot has them; `seen` is what is remembered.
 pub async fn look(connection: &mut SqliteConnection, seen: Option<String>) -> Result<Triggers> {
     let off = missing(connection).await?;
-    let off = off.into_iter().map(|t| TriggerOff { table: t.table.into(), trigger: t.name.into(), why: "missing".into() });
-    Ok(Triggers { off: off.collect(), fingerprint: fingerprint(connection).await?, seen, remedy: "facility-summary migrate".into() })
+    let off = off.into_iter().map(|t| TriggerOff {
+        table: t.table.into(),
+        trigger: t.name.into(),
+        why: "missing".into(),
+    });
+    Ok(Triggers {
+        off: off.collect(),
+        fingerprint: fingerprint(connection).await?,
+        seen,
+        remedy: "facility-summary migrate".into(),
+    })
 }
 
 /// True where it was not remembered yet.
 pub async fn remember(connection: &mut SqliteConnection, fingerprint: &str) -> Result<bool> {
-    let remember = sqlx::query("UPDATE fleet SET triggers_seen = $1 WHERE triggers_seen IS NOT $1").bind(fingerprint);
+    let remember = sqlx::query("UPDATE fleet SET triggers_seen = $1 WHERE triggers_seen IS NOT $1")
+        .bind(fingerprint);
     Ok(remember.execute(connection).await?.rows_affected() > 0)
 }
 
@@ -63,16 +77,19 @@ pub async fn restore(connection: &mut SqliteConnection) -> Result<bool> {
     Ok(!missing.is_empty())
 }
 
-/// Whether, before any migration, nothing can have been written past them: the file is new, or all are there and, as far as the release
-/// that used it has remembered, were all the time.
+/// Whether, before any migration, nothing can have been written past them: the file is new, or all
+/// are there and, as far as the release that used it has remembered, were all the time.
 pub async fn are_trusted(connection: &mut SqliteConnection) -> Result<bool> {
-    let is_new = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'facilities')";
+    let is_new = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = \
+                  'facilities')";
     if sqlx::query_scalar(is_new).fetch_one(&mut *connection).await? {
         return Ok(true);
     }
-    let remembers = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('fleet') WHERE name = 'triggers_seen')";
+    let remembers =
+        "SELECT EXISTS (SELECT 1 FROM pragma_table_info('fleet') WHERE name = 'triggers_seen')";
     let is_as_remembered = if sqlx::query_scalar(remembers).fetch_one(&mut *connection).await? {
-        let seen = sqlx::query("SELECT triggers_seen FROM fleet").fetch_optional(&mut *connection).await?;
+        let seen =
+            sqlx::query("SELECT triggers_seen FROM fleet").fetch_optional(&mut *connection).await?;
         let seen: Option<String> = seen.map(|row| row.try_get(0)).transpose()?.flatten();
         seen == Some(fingerprint(connection).await?)
     } else {
@@ -96,8 +113,17 @@ mod tests {
         let all: Vec<Trigger> = all().collect();
         assert_eq!(all.len(), MADE_BY.matches("CREATE TRIGGER").count());
         for trigger in all {
-            assert!(trigger.statement.ends_with("\nEND;") && trigger.statement.matches("CREATE TRIGGER").count() == 1, "{}", trigger.name);
-            assert!(trigger.statement.contains(&format!(" ON {} ", trigger.table)), "{}", trigger.statement);
+            assert!(
+                trigger.statement.ends_with("\nEND;")
+                    && trigger.statement.matches("CREATE TRIGGER").count() == 1,
+                "{}",
+                trigger.name
+            );
+            assert!(
+                trigger.statement.contains(&format!(" ON {} ", trigger.table)),
+                "{}",
+                trigger.statement
+            );
         }
     }
 }

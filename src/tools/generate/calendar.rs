@@ -1,4 +1,5 @@
-//! The days of one zone with the first instant of each of their hours: drawing a local time costs no look-up in a zone table.
+//! The days of one zone with the first instant of each of their hours: drawing a local time costs
+//! no look-up in a zone table.
 
 use jiff::{ToSpan, civil::Date, tz::TimeZone};
 
@@ -15,15 +16,20 @@ pub struct Calendar {
 pub struct LocalDay {
     pub day: Day,
     pub is_weekend: bool,
-    /// The first instant of each local hour, then the end of the day. An hour that the day skips is empty, one that recurs is two long.
+    /// The first instant of each local hour, then the end of the day. An hour that the day skips
+    /// is empty, one that recurs is two long.
     hours: [i64; 25],
 }
 
 impl Calendar {
-    /// The `count` days up to and with `last`; fewer where the zone skipped some. `None` where the zone is unknown.
+    /// The `count` days up to and with `last`; fewer where the zone skipped some. `None` where the
+    /// zone is unknown.
     pub fn new(timezone: &'static str, last: Date, count: u32) -> Option<Self> {
         let tz = zones::find(timezone)?;
-        let days = (0..i64::from(count)).rev().filter_map(|back| LocalDay::named(&tz, last.checked_sub(back.days()).ok()?)).collect();
+        let days = (0..i64::from(count))
+            .rev()
+            .filter_map(|back| LocalDay::named(&tz, last.checked_sub(back.days()).ok()?))
+            .collect();
         Some(Calendar { timezone, days })
     }
 
@@ -41,7 +47,8 @@ impl LocalDay {
             let at = date.at(hour, 0, 0, 0).to_zoned(tz.clone()).ok()?;
             *first_ms = at.timestamp().as_millisecond().clamp(day.start_ms, day.end_ms - 1);
         }
-        let is_weekend = matches!(date.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday);
+        let is_weekend =
+            matches!(date.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday);
         Some(LocalDay { day, is_weekend, hours })
     }
 
@@ -72,7 +79,8 @@ mod tests {
                 for hour in 0..24 {
                     let at_ms = day.at(hour, 0.999);
                     assert!(day.day.contains(at_ms), "{zone} {} {hour}", day.day.date);
-                    let local = jiff::Timestamp::from_millisecond(at_ms).unwrap().to_zoned(tz.clone());
+                    let local =
+                        jiff::Timestamp::from_millisecond(at_ms).unwrap().to_zoned(tz.clone());
                     let skipped = day.at(hour, 0.0) == day.at(hour, 0.999);
                     assert!(skipped || local.hour() as usize == hour, "{zone} {local} {hour}");
                 }

@@ -1,4 +1,5 @@
-//! Rows in the binary format of Postgres' COPY: the shortest way into the database, and for the dry run a canonical form to hash.
+//! Rows in the binary format of Postgres' COPY: the shortest way into the database, and for the dry
+//! run a canonical form to hash.
 
 use uuid::Uuid;
 

@@ -1,5 +1,6 @@
-//! A data set as a pure function of its options: facility `n` is the same whoever asks for it, in whatever chunk, on whatever machine.
-//! Nothing is kept but the calendars of the zones, so that its size costs no memory.
+//! A data set as a pure function of its options: facility `n` is the same whoever asks for it, in
+//! whatever chunk, on whatever machine. Nothing is kept but the calendars of the zones, so that its
+//! size costs no memory.
 
 use std::{iter::repeat_n, ops::Range, sync::Arc};
 
@@ -109,7 +110,8 @@ pub(super) struct DayCounts {
     pub requests: u32,
 }
 
-/// What is drawn from a random stream of its own: asking for more of one leaves the others as they were.
+/// What is drawn from a random stream of its own: asking for more of one leaves the others as they
+/// were.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stream {
     Shape,
@@ -124,7 +126,11 @@ impl DataSet {
         let calendars = REGIONS
             .iter()
             .map(|region| Calendar::new(region.timezone, options.last_day, options.days))
-            .map(|calendar| Arc::new(calendar.expect("the zones of the regions are in the bundled database; a test names them all")))
+            .map(|calendar| {
+                Arc::new(calendar.expect(
+                    "the zones of the regions are in the bundled database; a test names them all",
+                ))
+            })
             .collect();
         let mut identity = Vec::with_capacity(24);
         identity.extend(options.seed.to_le_bytes());
@@ -160,7 +166,8 @@ impl DataSet {
         let city = region.cities[below(&mut rng, region.cities.len() as u32) as usize];
         let (fewest, most) = profile.blood_banks;
         let scale = 1.0 + variance * around_zero(&mut rng);
-        let blood_banks = if variance == 0.0 { fewest } else { fewest + below(&mut rng, most - fewest + 1) };
+        let blood_banks =
+            if variance == 0.0 { fewest } else { fewest + below(&mut rng, most - fewest + 1) };
         FacilitySeed {
             id: id_of(self.tag, number, 0, 0),
             name: format!("{city} {} {}", profile.label, number + 1),
@@ -170,7 +177,8 @@ impl DataSet {
             blood_types: Weights::new(template.blood_types(region.population)),
             blood_banks,
             lots: about(profile.lots * scale).max(blood_banks),
-            // A day's deliveries are on their way at any time, in a large house; one in a small one.
+            // A day's deliveries are on their way at any time, in a large house; one in a small
+            // one.
             undelivered: about(profile.deliveries_per_day * scale / 4.0).max(1),
             number,
             tag: self.tag,
@@ -191,7 +199,8 @@ impl DataSet {
         all
     }
 
-    /// Every id of these facilities, of their blood banks and rows lies in this range, and no other data set's does.
+    /// Every id of these facilities, of their blood banks and rows lies in this range, and no other
+    /// data set's does.
     pub fn ids(&self, numbers: Range<u32>) -> Range<Uuid> {
         id_of(self.tag, numbers.start, 0, 0)..id_of(self.tag, numbers.end, 0, 0)
     }
@@ -226,13 +235,22 @@ impl FacilitySeed {
         let mut rng = self.stream(Stream::Days);
         self.calendar.days.iter().enumerate().map(move |(day, local)| {
             let rhythm = self.scale * if local.is_weekend { profile.weekend } else { 1.0 };
-            let mut drawn = |mean: f64| about(mean * rhythm * (1.0 + self.variance * around_zero(&mut rng))).max(1);
-            DayCounts { day, deliveries: drawn(profile.deliveries_per_day), requests: drawn(profile.requests_per_day) }
+            let mut drawn = |mean: f64| {
+                about(mean * rhythm * (1.0 + self.variance * around_zero(&mut rng))).max(1)
+            };
+            DayCounts {
+                day,
+                deliveries: drawn(profile.deliveries_per_day),
+                requests: drawn(profile.requests_per_day),
+            }
         })
     }
 
     /// The calendar's days, each as often as `count` says.
-    pub(super) fn days_repeated(&self, count: fn(&DayCounts) -> u32) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn days_repeated(
+        &self,
+        count: fn(&DayCounts) -> u32,
+    ) -> impl Iterator<Item = usize> + '_ {
         self.days().flat_map(move |day| repeat_n(day.day, count(&day) as usize))
     }
 
@@ -246,9 +264,12 @@ impl FacilitySeed {
     }
 }
 
-/// The instant that `facilities.event_time` of a data set holds: a rerun reads from it up to which day the first run went.
+/// The instant that `facilities.event_time` of a data set holds: a rerun reads from it up to which
+/// day the first run went.
 pub(super) fn last_day_to_ms(last_day: Date) -> i64 {
-    last_day.to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |midnight| midnight.timestamp().as_millisecond())
+    last_day
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .map_or(0, |midnight| midnight.timestamp().as_millisecond())
 }
 
 fn stream(seed: u64, number: u32, of: Stream) -> Pcg64Mcg {
@@ -259,8 +280,9 @@ fn stream(seed: u64, number: u32, of: Stream) -> Pcg64Mcg {
     Pcg64Mcg::seed_from_u64(xxh3_64(&key))
 }
 
-/// A UUID of version 8 from 32 bits of data set, 28 of facility, 6 of kind and 56 of row: in the order in which the rows are made, so
-/// that a load appends to each primary key, and a data set's rows are one range of it.
+/// A UUID of version 8 from 32 bits of data set, 28 of facility, 6 of kind and 56 of row: in the
+/// order in which the rows are made, so that a load appends to each primary key, and a data set's
+/// rows are one range of it.
 fn id_of(tag: u32, facility: u32, kind: u8, row: u64) -> Uuid {
     let facility = u128::from(facility);
     let high = u128::from(tag) << 32 | (facility >> 12 & 0xffff) << 16 | 0x8000 | facility & 0xfff;
@@ -277,7 +299,13 @@ mod tests {
     use super::*;
 
     fn options() -> Options {
-        Options { seed: 7, days: 3, template: None, variance: 0.3, last_day: jiff::civil::date(2026, 3, 1) }
+        Options {
+            seed: 7,
+            days: 3,
+            template: None,
+            variance: 0.3,
+            last_day: jiff::civil::date(2026, 3, 1),
+        }
     }
 
     #[test]
@@ -288,7 +316,10 @@ mod tests {
             assert_eq!(set.number_of(facility.id), number);
             assert_eq!(facility.id.get_version_num(), 8);
             let range = set.ids(number..number + 1);
-            assert!(range.contains(&facility.id) && range.contains(&facility.row_id(5, 1 << 55)), "{number}");
+            assert!(
+                range.contains(&facility.id) && range.contains(&facility.row_id(5, 1 << 55)),
+                "{number}"
+            );
             assert!(!range.contains(&set.facility(number + 1).id));
         }
         let other = DataSet::new(Options { days: 4, ..options() });
@@ -297,14 +328,20 @@ mod tests {
 
     #[test]
     fn without_variance_facilities_of_a_template_are_alike() {
-        let set = DataSet::new(Options { variance: 0.0, template: Some(Template::RuralClinic), ..options() });
+        let set = DataSet::new(Options {
+            variance: 0.0,
+            template: Some(Template::RuralClinic),
+            ..options()
+        });
         let first = set.facility(0).counts();
         assert!(set.facilities(1..50).all(|facility| facility.counts() == first));
     }
 
     #[test]
     fn templates_differ_in_size_in_their_order() {
-        let rows = |template| DataSet::new(Options { template: Some(template), ..options() }).counts(0..50).rows();
+        let rows = |template| {
+            DataSet::new(Options { template: Some(template), ..options() }).counts(0..50).rows()
+        };
         assert!(rows(Template::TraumaCentre) > rows(Template::RegionalHospital));
         assert!(rows(Template::RegionalHospital) > rows(Template::CommunityHospital));
         assert!(rows(Template::CommunityHospital) > rows(Template::RuralClinic));

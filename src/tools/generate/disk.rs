@@ -6,7 +6,8 @@ use indicatif::HumanBytes;
 
 use super::Error;
 
-/// Bytes that an unprivileged program may still write where `folder` lies; `None` where that cannot be told.
+/// Bytes that an unprivileged program may still write where `folder` lies; `None` where that cannot
+/// be told.
 pub fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail * disk.f_frsize)
@@ -15,9 +16,11 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
 /// Refuses what does not fit. Where the free space is not known, everything fits.
 pub fn check(folder: &Path, needed: u64) -> Result<(), Error> {
     match free_bytes(folder) {
-        Some(free) if free < needed => {
-            Err(Error::DiskTooSmall { folder: folder.to_owned(), needed: HumanBytes(needed), free: HumanBytes(free) })
-        }
+        Some(free) if free < needed => Err(Error::DiskTooSmall {
+            folder: folder.to_owned(),
+            needed: HumanBytes(needed),
+            free: HumanBytes(free),
+        }),
         _ => Ok(()),
     }
 }
@@ -28,8 +31,13 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn within(parent: &Path) -> Result<Self, Error> {
-        let folder = parent.join(format!(".facility-summary-sample-{}-{}", std::process::id(), uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(&folder).map_err(|source| Error::Folder { folder: folder.clone(), source })?;
+        let folder = parent.join(format!(
+            ".facility-summary-sample-{}-{}",
+            std::process::id(),
+            uuid::Uuid::new_v4().simple()
+        ));
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| Error::Folder { folder: folder.clone(), source })?;
         Ok(Scratch(folder))
     }
 

@@ -1,4 +1,5 @@
-//! The run itself: chunk after chunk, each a transaction; then the database is counted against what was asked.
+//! The run itself: chunk after chunk, each a transaction; then the database is counted against what
+//! was asked.
 
 use indicatif::HumanCount;
 use xxhash_rust::xxh3::Xxh3;
@@ -14,8 +15,15 @@ use super::{
 };
 use crate::config::Settings;
 
-/// Loads what is missing of the data set, and checks the whole. `outcome` is true at every moment, whatever ends the run.
-pub async fn run(args: &GenerateArgs, set: DataSet, settings: &Settings, progress: &Progress, outcome: &mut Outcome) -> Result<(), Error> {
+/// Loads what is missing of the data set, and checks the whole. `outcome` is true at every moment,
+/// whatever ends the run.
+pub async fn run(
+    args: &GenerateArgs,
+    set: DataSet,
+    settings: &Settings,
+    progress: &Progress,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
     let mut sink = connect(&settings.database).await?;
     let set = continued(args, set, sink.as_mut()).await?;
     let asked = set.counts(0..args.facilities);
@@ -29,13 +37,23 @@ pub async fn run(args: &GenerateArgs, set: DataSet, settings: &Settings, progres
     check(&set, args.facilities, asked, sink.as_mut(), progress).await
 }
 
-/// The data set up to the day to which an earlier run took it: a run stopped yesterday goes on where it was.
-async fn continued(args: &GenerateArgs, set: DataSet, sink: &mut dyn Sink) -> Result<DataSet, Error> {
+/// The data set up to the day to which an earlier run took it: a run stopped yesterday goes on
+/// where it was.
+async fn continued(
+    args: &GenerateArgs,
+    set: DataSet,
+    sink: &mut dyn Sink,
+) -> Result<DataSet, Error> {
     const DAY_MS: i64 = 86_400_000;
     let asked = set.options().last_day;
     // A facility that was registered anew since has another time, which says nothing.
-    let Some(there_ms) = sink.event_time_ms(set.facility(0).id).await?.filter(|ms| ms % DAY_MS == 0) else { return Ok(set) };
-    let there = jiff::Timestamp::from_millisecond(there_ms).map_or(asked, |at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
+    let Some(there_ms) =
+        sink.event_time_ms(set.facility(0).id).await?.filter(|ms| ms % DAY_MS == 0)
+    else {
+        return Ok(set);
+    };
+    let there = jiff::Timestamp::from_millisecond(there_ms)
+        .map_or(asked, |at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
     if last_day_to_ms(asked) == there_ms {
         Ok(set)
     } else if args.end_date.is_some() {
@@ -57,7 +75,8 @@ pub(super) async fn load(
     for first in (0..facilities).step_by(chunk as usize) {
         let numbers = first..first.saturating_add(chunk).min(facilities);
         let there = sink.existing(set.ids(numbers.clone())).await?;
-        let (known, missing): (Vec<_>, Vec<_>) = set.facilities(numbers).partition(|facility| there.contains(&facility.id));
+        let (known, missing): (Vec<_>, Vec<_>) =
+            set.facilities(numbers).partition(|facility| there.contains(&facility.id));
         for facility in known {
             outcome.skipped_facilities += 1;
             progress.skip(facility.counts().rows());
@@ -72,7 +91,13 @@ pub(super) async fn load(
 }
 
 /// Counts what the database has of the data set.
-pub(super) async fn check(set: &DataSet, facilities: u32, asked: Counts, sink: &mut dyn Sink, progress: &Progress) -> Result<(), Error> {
+pub(super) async fn check(
+    set: &DataSet,
+    facilities: u32,
+    asked: Counts,
+    sink: &mut dyn Sink,
+    progress: &Progress,
+) -> Result<(), Error> {
     let ids = set.ids(0..facilities);
     let tables = [
         ("facilities", asked.facilities),
@@ -95,11 +120,20 @@ pub(super) async fn check(set: &DataSet, facilities: u32, asked: Counts, sink: &
 }
 
 fn equal(what: &'static str, found: u64, planned: u64) -> Result<(), Error> {
-    if found == planned { Ok(()) } else { Err(Error::Mismatch { what, found: HumanCount(found), planned: HumanCount(planned) }) }
+    if found == planned {
+        Ok(())
+    } else {
+        Err(Error::Mismatch { what, found: HumanCount(found), planned: HumanCount(planned) })
+    }
 }
 
 /// Makes every row in memory, one after the other, and counts and hashes them.
-pub async fn dry_run(set: &DataSet, facilities: u32, progress: &Progress, outcome: &mut Outcome) -> Result<(), Error> {
+pub async fn dry_run(
+    set: &DataSet,
+    facilities: u32,
+    progress: &Progress,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
     let asked = set.counts(0..facilities);
     progress.expect(asked.rows());
     let mut digest = Digest::default();

@@ -1,10 +1,11 @@
-//! `generate`: realistic data in any amount, in flat memory. `plan.rs` says size and time and refuses what does not fit, `load.rs`
-//! writes and checks; the rows themselves are pure functions of the options (`data_set.rs`, `rows.rs`).
+//! `generate`: realistic data in any amount, in flat memory. `plan.rs` says size and time and
+//! refuses what does not fit, `load.rs` writes and checks; the rows themselves are pure functions
+//! of the options (`data_set.rs`, `rows.rs`).
 
 mod calendar;
 mod copy_format;
 mod data_set;
-mod demo;
+mod demo_data;
 mod disk;
 mod load;
 mod plan;
@@ -23,7 +24,7 @@ use indicatif::{HumanBytes, HumanCount};
 use jiff::{Timestamp, ToSpan, civil::Date};
 
 pub use data_set::{Counts, DataSet, FacilitySeed, Options};
-pub use demo::{Demo, demo_facilities};
+pub use demo_data::{Demo, demo_facilities};
 pub(in crate::tools) use disk::{Scratch, free_bytes};
 pub(in crate::tools) use plan::shown;
 pub(in crate::tools) use progress::{Progress, Stopped, memory};
@@ -59,7 +60,8 @@ pub struct GenerateArgs {
     /// Facilities in one transaction [default: as many as make about 100,000 rows]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub chunk: Option<u32>,
-    /// The last day, YYYY-MM-DD [default: the last that is over in every time zone, or that of the run that is continued]
+    /// The last day, YYYY-MM-DD [default: the last that is over in every time zone, or that of the
+    /// run that is continued]
     #[arg(long, value_parser = last_day)]
     pub end_date: Option<Date>,
     /// Make the rows in memory only and say how fast that is
@@ -78,19 +80,27 @@ pub enum Error {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(
-        "the rows are in; their summaries are not all made: {0}. A running service makes them; else run: facility-summary rebuild --all"
+        "the rows are in; their summaries are not all made: {0}. A running service makes them; \
+         else run: facility-summary rebuild --all"
     )]
     Summaries(String),
     #[error("{needed} are needed in {}, where {free} are free: make room, or ask for fewer facilities or days", .folder.display())]
     DiskTooSmall { folder: PathBuf, needed: HumanBytes, free: HumanBytes },
     #[error("the folder {} cannot be written: {source}", .folder.display())]
     Folder { folder: PathBuf, source: std::io::Error },
-    #[error("the database holds this data set up to {there}, not {asked}: leave --end-date out, or take another --seed")]
+    #[error(
+        "the database holds this data set up to {there}, not {asked}: leave --end-date out, or \
+         take another --seed"
+    )]
     OtherDays { there: Date, asked: Date },
-    #[error("stopped: every facility that is in the database is whole; start again with the same options to go on")]
+    #[error(
+        "stopped: every facility that is in the database is whole; start again with the same \
+         options to go on"
+    )]
     Stopped,
     #[error(
-        "{what}: the database has {found} of this data set where {planned} were asked for. Were its rows changed since they were loaded?"
+        "{what}: the database has {found} of this data set where {planned} were asked for. Were \
+         its rows changed since they were loaded?"
     )]
     Mismatch { what: &'static str, found: HumanCount, planned: HumanCount },
 }
@@ -138,7 +148,10 @@ pub async fn run(args: GenerateArgs, settings: &Settings) -> Result<(), Error> {
         (true, _) => Ok(()),
         (false, false) => summarise::run(settings).await,
         (false, true) => {
-            println!("A running service summarises the new rows by itself; without one, run: facility-summary rebuild --all");
+            println!(
+                "A running service summarises the new rows by itself; without one, run: \
+                 facility-summary rebuild --all"
+            );
             Ok(())
         }
     }
@@ -155,14 +168,16 @@ impl GenerateArgs {
         })
     }
 
-    /// Facilities in one transaction: about 100,000 rows, so that a stop costs a second's work and the log stays small.
+    /// Facilities in one transaction: about 100,000 rows, so that a stop costs a second's work and
+    /// the log stays small.
     fn chunk_for(&self, planned: &Counts) -> u32 {
         let rows_per_facility = planned.rows() / u64::from(self.facilities);
         self.chunk.unwrap_or((100_000 / rows_per_facility.max(1)).clamp(1, 1_000) as u32)
     }
 }
 
-/// The zone furthest behind is twelve hours behind UTC: what is yesterday there at most is over everywhere.
+/// The zone furthest behind is twelve hours behind UTC: what is yesterday there at most is over
+/// everywhere.
 pub(in crate::tools) fn last_day_over_everywhere() -> Date {
     let furthest_behind = Timestamp::now() - 12.hours();
     let today = furthest_behind.to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -173,7 +188,12 @@ fn told(outcome: &Outcome, started: Instant) -> String {
     let seconds = started.elapsed();
     let rate = (outcome.made.rows() as f64 / seconds.as_secs_f64().max(1e-6)) as u64;
     let digest = outcome.digest.map_or(String::new(), |digest| format!(", digest {digest:016x}"));
-    format!("Made {} rows in {} ({} rows/s){digest}.", HumanCount(outcome.made.rows()), shown(seconds), HumanCount(rate))
+    format!(
+        "Made {} rows in {} ({} rows/s){digest}.",
+        HumanCount(outcome.made.rows()),
+        shown(seconds),
+        HumanCount(rate)
+    )
 }
 
 fn log(args: &GenerateArgs, started: Instant, outcome: &Outcome, result: &Result<(), Error>) {
@@ -199,12 +219,16 @@ fn log(args: &GenerateArgs, started: Instant, outcome: &Outcome, result: &Result
 }
 
 fn variance(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|v| (0.0..=1.0).contains(v)).ok_or_else(|| "a number from 0 to 1 is wanted, such as 0.3".into())
+    text.parse()
+        .ok()
+        .filter(|v| (0.0..=1.0).contains(v))
+        .ok_or_else(|| "a number from 0 to 1 is wanted, such as 0.3".into())
 }
 
 fn last_day(text: &str) -> Result<Date, String> {
     let date: Option<Date> = text.parse().ok();
-    date.filter(|d| (1980..=9000).contains(&d.year())).ok_or_else(|| "a date from 1980 on is wanted, such as 2026-11-20".into())
+    date.filter(|d| (1980..=9000).contains(&d.year()))
+        .ok_or_else(|| "a date from 1980 on is wanted, such as 2026-11-20".into())
 }
 
 #[cfg(test)]

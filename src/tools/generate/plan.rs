@@ -1,4 +1,5 @@
-//! What a load will amount to, said before it begins: exact rows, and size and time by a sample loaded there and then.
+//! What a load will amount to, said before it begins: exact rows, and size and time by a sample
+//! loaded there and then.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -11,7 +12,8 @@ use super::{
     sink::{Sample, Sink},
 };
 
-/// Rows of a sample: enough for its figures to settle within a few per cent, few enough to load within a second.
+/// Rows of a sample: enough for its figures to settle within a few per cent, few enough to load
+/// within a second.
 const SAMPLE_ROWS: u64 = 20_000;
 
 /// What is asked for, what of it is there, and what the rest will cost.
@@ -29,7 +31,12 @@ pub struct Plan {
 
 impl Plan {
     /// Measures what the rest of `asked` will cost, in chunks of `chunk` facilities.
-    pub async fn measured(set: &DataSet, asked: Counts, chunk: u32, sink: &mut dyn Sink) -> Result<Self, Error> {
+    pub async fn measured(
+        set: &DataSet,
+        asked: Counts,
+        chunk: u32,
+        sink: &mut dyn Sink,
+    ) -> Result<Self, Error> {
         let facilities = asked.facilities as u32;
         // Chunks go in by number, so that those of earlier runs come first.
         let there = sink.count("facilities", set.ids(0..facilities)).await?;
@@ -38,7 +45,15 @@ impl Plan {
         let bytes = (missing.rows() as f64 * sample.bytes_per_row()) as u64;
         let chunk_bytes = bytes / missing.facilities.max(1) * u64::from(chunk);
         let passing_bytes = sink.passing_bytes(bytes, chunk_bytes).await?;
-        Ok(Plan { asked, missing, sample, bytes, passing_bytes, folder: sink.folder().await, chunk })
+        Ok(Plan {
+            asked,
+            missing,
+            sample,
+            bytes,
+            passing_bytes,
+            folder: sink.folder().await,
+            chunk,
+        })
     }
 
     pub fn time(&self) -> Duration {
@@ -52,7 +67,8 @@ impl Plan {
     }
 }
 
-/// The first facilities, up to about `SAMPLE_ROWS` rows: which templates they are is as random as everything else.
+/// The first facilities, up to about `SAMPLE_ROWS` rows: which templates they are is as random as
+/// everything else.
 fn sample_of(set: &DataSet, facilities: u32) -> Vec<FacilitySeed> {
     let mut rows = 0;
     set.facilities(0..facilities)
@@ -66,7 +82,8 @@ fn sample_of(set: &DataSet, facilities: u32) -> Vec<FacilitySeed> {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { facilities, blood_banks, inventory, distributions, requests, facility_days } = self.asked;
+        let Counts { facilities, blood_banks, inventory, distributions, requests, facility_days } =
+            self.asked;
         let count = HumanCount;
         writeln!(
             f,
@@ -102,8 +119,18 @@ impl fmt::Display for Plan {
             Some(free) => format!("{} free", HumanBytes(free)),
             None => "the server's disk is not known here and not checked".into(),
         };
-        writeln!(f, "Size        about {}, and {} while loading; {room}", HumanBytes(self.bytes), HumanBytes(self.passing_bytes))?;
-        write!(f, "Time        about {}, {} facilities at a time", shown(self.time()), count(self.chunk.into()))
+        writeln!(
+            f,
+            "Size        about {}, and {} while loading; {room}",
+            HumanBytes(self.bytes),
+            HumanBytes(self.passing_bytes)
+        )?;
+        write!(
+            f,
+            "Time        about {}, {} facilities at a time",
+            shown(self.time()),
+            count(self.chunk.into())
+        )
     }
 }
 

@@ -3,7 +3,9 @@
 use std::{collections::HashSet, ops::Range, path::PathBuf, str::FromStr, time::Instant};
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, migrate::Migrator, postgres::PgConnectOptions,
+};
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +23,8 @@ use crate::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Bytes sent at a time: some thousand rows, so that the bar moves and Ctrl-C is heard within milliseconds.
+/// Bytes sent at a time: some thousand rows, so that the bar moves and Ctrl-C is heard within
+/// milliseconds.
 const SEND_BYTES: usize = 256 << 10;
 
 /// One connection to a Postgres server.
@@ -36,9 +39,15 @@ impl PostgresSink {
         let options = session::options(PgConnectOptions::from_str(url)?)
             .application_name("facility-summary generate")
             // "already exists, skipping" is no news; and a load takes as long as it takes.
-            .options([("client_min_messages", "warning"), ("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0")]);
+            .options([
+                ("client_min_messages", "warning"),
+                ("statement_timeout", "0"),
+                ("idle_in_transaction_session_timeout", "0"),
+            ]);
         let host = options.get_host();
-        let is_local = options.get_socket().is_some() || host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&host);
+        let is_local = options.get_socket().is_some()
+            || host.starts_with('/')
+            || ["localhost", "127.0.0.1", "::1"].contains(&host);
         let mut connection = PgConnection::connect_with(&options).await?;
         session::settle(&mut connection).await?;
         migrate(&mut connection).await?;
@@ -47,7 +56,8 @@ impl PostgresSink {
 
     async fn setting(&mut self, name: &str) -> Result<Option<String>, Error> {
         // Null, not an error, for settings that this role may not see.
-        let setting = sqlx::query_scalar("SELECT setting FROM pg_settings WHERE name = $1").bind(name);
+        let setting =
+            sqlx::query_scalar("SELECT setting FROM pg_settings WHERE name = $1").bind(name);
         Ok(setting.fetch_optional(&mut self.connection).await?)
     }
 }
@@ -63,36 +73,56 @@ impl Sink for PostgresSink {
         for migration in MIGRATIONS.iter() {
             sqlx::raw_sql(migration.sql.clone()).execute(&mut *tx).await?;
         }
-        let (empty, progress, started) = (schema_bytes(&mut tx).await?, Progress::hidden(), Instant::now());
+        let (empty, progress, started) =
+            (schema_bytes(&mut tx).await?, Progress::hidden(), Instant::now());
         load(&mut tx, facilities, &progress).await?;
         let took = started.elapsed();
-        let sample = Sample { rows: progress.rows(), took, bytes: schema_bytes(&mut tx).await? - empty };
+        let sample =
+            Sample { rows: progress.rows(), took, bytes: schema_bytes(&mut tx).await? - empty };
         tx.rollback().await?;
         Ok(sample)
     }
 
     async fn folder(&mut self) -> Option<PathBuf> {
-        let folder = if self.is_local { self.setting("data_directory").await.ok().flatten()? } else { return None };
+        let folder = if self.is_local {
+            self.setting("data_directory").await.ok().flatten()?
+        } else {
+            return None;
+        };
         // A forwarded port looks local too; then there is no such folder here.
         Some(PathBuf::from(folder)).filter(|folder| super::disk::free_bytes(folder).is_some())
     }
 
     async fn passing_bytes(&mut self, data_bytes: u64, _chunk_bytes: u64) -> Result<u64, Error> {
-        let wal_mib = self.setting("max_wal_size").await?.and_then(|mib| mib.parse::<u64>().ok()).unwrap_or(1024);
+        let wal_mib = self
+            .setting("max_wal_size")
+            .await?
+            .and_then(|mib| mib.parse::<u64>().ok())
+            .unwrap_or(1024);
         Ok(data_bytes.min(wal_mib << 20))
     }
 
     async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error> {
-        let time = sqlx::query_scalar("SELECT (extract(epoch FROM least(greatest(event_time, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000)::int8 FROM facilities WHERE id = $1").bind(facility);
+        let time = sqlx::query_scalar(
+            "SELECT (extract(epoch FROM least(greatest(event_time, '4713-01-01 BC+00'), \
+             '294276-01-01+00')) * 1000)::int8 FROM facilities WHERE id = $1",
+        )
+        .bind(facility);
         Ok(time.fetch_optional(&mut self.connection).await?)
     }
 
     async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, Error> {
-        let there = sqlx::query_scalar("SELECT id FROM facilities WHERE id >= $1 AND id < $2").bind(ids.start).bind(ids.end);
+        let there = sqlx::query_scalar("SELECT id FROM facilities WHERE id >= $1 AND id < $2")
+            .bind(ids.start)
+            .bind(ids.end);
         Ok(there.fetch_all(&mut self.connection).await?.into_iter().collect())
     }
 
-    async fn load(&mut self, facilities: &[FacilitySeed], progress: &Progress) -> Result<(), Error> {
+    async fn load(
+        &mut self,
+        facilities: &[FacilitySeed],
+        progress: &Progress,
+    ) -> Result<(), Error> {
         let mut tx = self.connection.begin_with(session::BEGIN).await?;
         load(&mut tx, facilities, progress).await?;
         Ok(tx.commit().await?)
@@ -100,28 +130,47 @@ impl Sink for PostgresSink {
 
     async fn settle(&mut self) -> Result<(), Error> {
         // The refresh reads indexes only, which needs the visibility map that vacuum writes.
-        for table in ["facilities", "blood_banks", "blood_inventory", "blood_distributions", "blood_requests"] {
-            sqlx::raw_sql(AssertSqlSafe(format!("VACUUM (ANALYZE) {table}"))).execute(&mut self.connection).await?;
+        for table in [
+            "facilities",
+            "blood_banks",
+            "blood_inventory",
+            "blood_distributions",
+            "blood_requests",
+        ] {
+            sqlx::raw_sql(AssertSqlSafe(format!("VACUUM (ANALYZE) {table}")))
+                .execute(&mut self.connection)
+                .await?;
         }
         Ok(())
     }
 
     async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, Error> {
         let statement = format!("SELECT count(*) FROM {table} WHERE id >= $1 AND id < $2");
-        let count: i64 = sqlx::query_scalar(AssertSqlSafe(statement)).bind(ids.start).bind(ids.end).fetch_one(&mut self.connection).await?;
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(ids.start)
+            .bind(ids.end)
+            .fetch_one(&mut self.connection)
+            .await?;
         Ok(count.unsigned_abs())
     }
 
-    async fn active_days(&mut self, ids: Range<Uuid>, timezone: &str, days: &[Day]) -> Result<u64, Error> {
+    async fn active_days(
+        &mut self,
+        ids: Range<Uuid>,
+        timezone: &str,
+        days: &[Day],
+    ) -> Result<u64, Error> {
         let (starts, ends) = bounds(days);
         let count: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM facilities f
-             CROSS JOIN (SELECT 'epoch'::timestamptz + s * interval '1 millisecond' AS s, 'epoch'::timestamptz + e * interval '1 millisecond' AS e
+             CROSS JOIN (SELECT 'epoch'::timestamptz + s * interval '1 millisecond' AS s, \
+             'epoch'::timestamptz + e * interval '1 millisecond' AS e
                          FROM unnest($4::int8[], $5::int8[]) AS span (s, e)) d
              WHERE f.id >= $1 AND f.id < $2 AND f.timezone = $3
                AND EXISTS (SELECT 1 FROM blood_distributions x WHERE x.dispatched_to_id = f.id
                              AND x.date_delivered >= d.s AND x.date_delivered < d.e)
-               AND EXISTS (SELECT 1 FROM blood_requests x WHERE x.facility_id = f.id AND x.created_at >= d.s AND x.created_at < d.e)",
+               AND EXISTS (SELECT 1 FROM blood_requests x WHERE x.facility_id = f.id AND \
+             x.created_at >= d.s AND x.created_at < d.e)",
         )
         .bind(ids.start)
         .bind(ids.end)
@@ -134,7 +183,11 @@ impl Sink for PostgresSink {
     }
 }
 
-async fn load(connection: &mut PgConnection, facilities: &[FacilitySeed], progress: &Progress) -> Result<(), Error> {
+async fn load(
+    connection: &mut PgConnection,
+    facilities: &[FacilitySeed],
+    progress: &Progress,
+) -> Result<(), Error> {
     copy(connection, facilities.iter().map(FacilitySeed::row), progress).await?;
     copy(connection, facilities.iter().flat_map(FacilitySeed::bank_rows), progress).await?;
     copy(connection, facilities.iter().flat_map(FacilitySeed::inventory_rows), progress).await?;
@@ -142,8 +195,13 @@ async fn load(connection: &mut PgConnection, facilities: &[FacilitySeed], progre
     copy(connection, facilities.iter().flat_map(FacilitySeed::request_rows), progress).await
 }
 
-async fn copy<R: Row>(connection: &mut PgConnection, rows: impl Iterator<Item = R> + Send, progress: &Progress) -> Result<(), Error> {
-    let statement = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", R::TABLE, R::COLUMNS.join(", "));
+async fn copy<R: Row>(
+    connection: &mut PgConnection,
+    rows: impl Iterator<Item = R> + Send,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let statement =
+        format!("COPY {} ({}) FROM STDIN (FORMAT binary)", R::TABLE, R::COLUMNS.join(", "));
     let mut copy = connection.copy_in_raw(&statement).await?;
     let (mut buffer, mut held) = (CopyBuffer::with_header(), 0);
     for row in rows {

@@ -19,10 +19,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar on standard error, drawn once `expect` has said how long it is; where that is no terminal, nothing is drawn.
+    /// A bar on standard error, drawn once `expect` has said how long it is; where that is no
+    /// terminal, nothing is drawn.
     pub fn shown() -> Self {
         let style = ProgressStyle::with_template(
-            "{wide_bar} {percent}%  {human_pos}/{human_len} rows  {rate:>12}  memory {msg}  {eta_precise} left",
+            "{wide_bar} {percent}%  {human_pos}/{human_len} rows  {rate:>12}  memory {msg}  \
+             {eta_precise} left",
         )
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
@@ -47,7 +49,9 @@ impl Progress {
     pub fn advance(&self, rows: u64) -> Result<(), Stopped> {
         self.bar.inc(rows);
         if !self.bar.is_hidden() {
-            self.bar.set_message(memory().map_or("?".into(), |memory| HumanBytes(memory.now).to_string()));
+            self.bar.set_message(
+                memory().map_or("?".into(), |memory| HumanBytes(memory.now).to_string()),
+            );
         }
         if self.stop.load(Relaxed) { Err(Stopped) } else { Ok(()) }
     }

@@ -1,4 +1,5 @@
-//! Where facilities lie: zones with DST, without, and with odd offsets, and the blood types of the people there.
+//! Where facilities lie: zones with DST, without, and with odd offsets, and the blood types of the
+//! people there.
 
 /// People who share a zone and the frequencies of their blood types.
 #[derive(Debug)]
@@ -20,21 +21,57 @@ const INDIA: [f64; 8] = [27.9, 1.4, 20.8, 0.6, 38.1, 1.8, 8.9, 0.5];
 const JAPAN: [f64; 8] = [29.9, 0.15, 39.8, 0.2, 19.9, 0.1, 9.9, 0.05];
 const AUSTRALIA: [f64; 8] = [40.0, 9.0, 31.0, 7.0, 8.0, 2.0, 2.0, 1.0];
 
-const fn region(timezone: &'static str, population: &'static [f64; 8], cities: [&'static str; 6]) -> Region {
+const fn region(
+    timezone: &'static str,
+    population: &'static [f64; 8],
+    cities: [&'static str; 6],
+) -> Region {
     Region { timezone, population, cities }
 }
 
 pub static REGIONS: [Region; 12] = [
-    region("America/New_York", &UNITED_STATES, ["Albany", "Boston", "Charlotte", "Newark", "Pittsburgh", "Savannah"]),
-    region("America/Chicago", &UNITED_STATES, ["Austin", "Des Moines", "Madison", "Memphis", "Omaha", "Tulsa"]),
-    region("America/Los_Angeles", &UNITED_STATES, ["Fresno", "Oakland", "Portland", "Reno", "Sacramento", "Tacoma"]),
-    region("America/Sao_Paulo", &BRAZIL, ["Campinas", "Curitiba", "Niterói", "Santos", "Sorocaba", "Vitória"]),
-    region("Europe/London", &UNITED_KINGDOM, ["Bristol", "Cardiff", "Glasgow", "Leeds", "Norwich", "Sheffield"]),
+    region(
+        "America/New_York",
+        &UNITED_STATES,
+        ["Albany", "Boston", "Charlotte", "Newark", "Pittsburgh", "Savannah"],
+    ),
+    region(
+        "America/Chicago",
+        &UNITED_STATES,
+        ["Austin", "Des Moines", "Madison", "Memphis", "Omaha", "Tulsa"],
+    ),
+    region(
+        "America/Los_Angeles",
+        &UNITED_STATES,
+        ["Fresno", "Oakland", "Portland", "Reno", "Sacramento", "Tacoma"],
+    ),
+    region(
+        "America/Sao_Paulo",
+        &BRAZIL,
+        ["Campinas", "Curitiba", "Niterói", "Santos", "Sorocaba", "Vitória"],
+    ),
+    region(
+        "Europe/London",
+        &UNITED_KINGDOM,
+        ["Bristol", "Cardiff", "Glasgow", "Leeds", "Norwich", "Sheffield"],
+    ),
     region("Europe/Warsaw", &POLAND, ["Gdańsk", "Kraków", "Lublin", "Łódź", "Poznań", "Wrocław"]),
     region("Africa/Accra", &GHANA, ["Accra", "Cape Coast", "Kumasi", "Sunyani", "Tamale", "Tema"]),
-    region("Africa/Nairobi", &GHANA, ["Eldoret", "Kisumu", "Machakos", "Mombasa", "Nakuru", "Nyeri"]),
+    region(
+        "Africa/Nairobi",
+        &GHANA,
+        ["Eldoret", "Kisumu", "Machakos", "Mombasa", "Nakuru", "Nyeri"],
+    ),
     region("Asia/Kolkata", &INDIA, ["Bhopal", "Chennai", "Indore", "Jaipur", "Nagpur", "Pune"]),
-    region("Asia/Kathmandu", &INDIA, ["Bharatpur", "Biratnagar", "Butwal", "Dharan", "Lalitpur", "Pokhara"]),
+    region(
+        "Asia/Kathmandu",
+        &INDIA,
+        ["Bharatpur", "Biratnagar", "Butwal", "Dharan", "Lalitpur", "Pokhara"],
+    ),
     region("Asia/Tokyo", &JAPAN, ["Fukuoka", "Kobe", "Nagoya", "Niigata", "Sapporo", "Sendai"]),
-    region("Australia/Sydney", &AUSTRALIA, ["Albury", "Dubbo", "Newcastle", "Orange", "Tamworth", "Wollongong"]),
+    region(
+        "Australia/Sydney",
+        &AUSTRALIA,
+        ["Albury", "Dubbo", "Newcastle", "Orange", "Tamworth", "Wollongong"],
+    ),
 ];

@@ -84,21 +84,31 @@ pub(super) mod kind {
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// What a lot holds, and for how many days it keeps: red cells 42, platelets 5, plasma a year when frozen.
+/// What a lot holds, and for how many days it keeps: red cells 42, platelets 5, plasma a year when
+/// frozen.
 const COMPONENTS: [(f64, i64); 3] = [(0.70, 42), (0.12, 5), (0.18, 365)];
 /// Lots in a hundred that have expired and were not yet taken out.
 const EXPIRED_PERCENT: u32 = 3;
 
 impl FacilitySeed {
     pub fn row(&self) -> FacilityRow {
-        FacilityRow { id: self.id, name: self.name.clone(), timezone: self.calendar.timezone, event_time_ms: self.registered_ms }
+        FacilityRow {
+            id: self.id,
+            name: self.name.clone(),
+            timezone: self.calendar.timezone,
+            event_time_ms: self.registered_ms,
+        }
     }
 
     pub fn bank_rows(&self) -> impl Iterator<Item = BloodBankRow> + '_ {
         (0..self.blood_banks).map(|number| BloodBankRow {
             id: self.bank_id(number),
             facility_id: self.id,
-            name: if number == 0 { format!("{} Blood Bank", self.name) } else { format!("{} Blood Bank {}", self.name, number + 1) },
+            name: if number == 0 {
+                format!("{} Blood Bank", self.name)
+            } else {
+                format!("{} Blood Bank {}", self.name, number + 1)
+            },
             event_time_ms: self.registered_ms,
         })
     }
@@ -112,7 +122,11 @@ impl FacilitySeed {
             let keeps_ms = COMPONENTS[components.draw(&mut rng)].1 * DAY_MS;
             let blood_type = BloodType::NAMED[self.blood_types.draw(&mut rng)];
             let part = fraction(&mut rng);
-            let from_now_ms = if below(&mut rng, 100) < EXPIRED_PERCENT { -part * (2 * DAY_MS) as f64 } else { part * keeps_ms as f64 };
+            let from_now_ms = if below(&mut rng, 100) < EXPIRED_PERCENT {
+                -part * (2 * DAY_MS) as f64
+            } else {
+                part * keeps_ms as f64
+            };
             let expires_at_ms = (now_ms + from_now_ms as i64).div_euclid(HOUR_MS) * HOUR_MS;
             InventoryRow {
                 id: self.row_id(kind::INVENTORY, number.into()),
@@ -129,9 +143,13 @@ impl FacilitySeed {
     pub fn distribution_rows(&self) -> impl Iterator<Item = DistributionRow> + '_ {
         let mut rng = self.stream(Stream::Distributions);
         let hours = Weights::new(self.template.profile().delivery_hours.map(f64::from));
-        let days = self.days_repeated(|day| day.deliveries).map(Some).chain(repeat_n(None, self.undelivered as usize));
+        let days = self
+            .days_repeated(|day| day.deliveries)
+            .map(Some)
+            .chain(repeat_n(None, self.undelivered as usize));
         days.zip(0..).map(move |(day, number)| {
-            let date_delivered_ms = day.map(|day| instant(&self.calendar.days[day], &hours, &mut rng));
+            let date_delivered_ms =
+                day.map(|day| instant(&self.calendar.days[day], &hours, &mut rng));
             DistributionRow {
                 id: self.row_id(kind::DISTRIBUTION, number),
                 dispatched_to_id: self.id,
@@ -195,7 +213,8 @@ impl Row for BloodBankRow {
 
 impl Row for InventoryRow {
     const TABLE: &'static str = "blood_inventory";
-    const COLUMNS: &'static [&'static str] = &["id", "blood_bank_id", "blood_type", "quantity", "expires_at", "event_time"];
+    const COLUMNS: &'static [&'static str] =
+        &["id", "blood_bank_id", "blood_type", "quantity", "expires_at", "event_time"];
 
     fn write(&self, to: &mut impl Fields) {
         to.uuid(self.id);
@@ -209,7 +228,8 @@ impl Row for InventoryRow {
 
 impl Row for DistributionRow {
     const TABLE: &'static str = "blood_distributions";
-    const COLUMNS: &'static [&'static str] = &["id", "dispatched_to_id", "blood_type", "quantity", "date_delivered", "event_time"];
+    const COLUMNS: &'static [&'static str] =
+        &["id", "dispatched_to_id", "blood_type", "quantity", "date_delivered", "event_time"];
 
     fn write(&self, to: &mut impl Fields) {
         to.uuid(self.id);
@@ -223,7 +243,8 @@ impl Row for DistributionRow {
 
 impl Row for RequestRow {
     const TABLE: &'static str = "blood_requests";
-    const COLUMNS: &'static [&'static str] = &["id", "facility_id", "blood_type", "quantity", "created_at", "event_time"];
+    const COLUMNS: &'static [&'static str] =
+        &["id", "facility_id", "blood_type", "quantity", "created_at", "event_time"];
 
     fn write(&self, to: &mut impl Fields) {
         to.uuid(self.id);

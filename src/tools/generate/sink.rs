@@ -5,7 +5,9 @@ use std::{collections::HashSet, ops::Range, path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Error, data_set::FacilitySeed, postgres::PostgresSink, progress::Progress, sqlite::SqliteSink};
+use super::{
+    Error, data_set::FacilitySeed, postgres::PostgresSink, progress::Progress, sqlite::SqliteSink,
+};
 use crate::{config::DatabaseSettings, domain::day::Day};
 
 /// What loading a few facilities showed.
@@ -34,20 +36,27 @@ pub trait Sink: Send {
     async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error>;
     /// The folder that will hold the data, where it is on this machine and known.
     async fn folder(&mut self) -> Option<PathBuf>;
-    /// Bytes that a load of `data_bytes`, `chunk_bytes` in each transaction, takes for a while beside them.
+    /// Bytes that a load of `data_bytes`, `chunk_bytes` in each transaction, takes for a while
+    /// beside them.
     async fn passing_bytes(&mut self, data_bytes: u64, chunk_bytes: u64) -> Result<u64, Error>;
     /// The time of the newest statement about a facility.
     async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error>;
     /// The facilities of this range that are there, hence whole.
     async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, Error>;
     /// Writes all rows of these facilities in one transaction.
-    async fn load(&mut self, facilities: &[FacilitySeed], progress: &Progress) -> Result<(), Error>;
+    async fn load(&mut self, facilities: &[FacilitySeed], progress: &Progress)
+    -> Result<(), Error>;
     /// Lets the database tidy up, so that the first reads are not the ones to pay.
     async fn settle(&mut self) -> Result<(), Error>;
     /// Rows of a table in this range.
     async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, Error>;
     /// Facility-days with a delivery and a request, of the facilities of this range in this zone.
-    async fn active_days(&mut self, ids: Range<Uuid>, timezone: &str, days: &[Day]) -> Result<u64, Error>;
+    async fn active_days(
+        &mut self,
+        ids: Range<Uuid>,
+        timezone: &str,
+        days: &[Day],
+    ) -> Result<u64, Error>;
 }
 
 /// Opens the database with its tables up to date.

@@ -1,6 +1,8 @@
 //! Loading SQLite: inserts of many rows, one transaction a chunk.
 
-use std::{collections::HashSet, ops::Range, path::PathBuf, str::FromStr, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet, ops::Range, path::PathBuf, str::FromStr, sync::Arc, time::Instant,
+};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -23,7 +25,8 @@ use crate::{
     store::{Store, sqlite::SqliteStore},
 };
 
-/// Rows in one statement: 1,200 to 1,800 parameters, of the 32,766 that SQLite allows. More rows were not faster.
+/// Rows in one statement: 1,200 to 1,800 parameters, of the 32,766 that SQLite allows. More rows
+/// were not faster.
 const ROWS_PER_INSERT: usize = 300;
 
 /// One SQLite file, opened to write.
@@ -46,17 +49,23 @@ impl SqliteSink {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        // The store makes the file and its tables, whoever else is about to: a service that starts at this moment, for one.
-        SqliteStore::open(&DatabaseSettings { url: url.to_owned(), ..Default::default() }).await?.close().await;
+        // The store makes the file and its tables, whoever else is about to: a service that starts
+        // at this moment, for one.
+        SqliteStore::open(&DatabaseSettings { url: url.to_owned(), ..Default::default() })
+            .await?
+            .close()
+            .await;
         let connection = SqliteConnection::connect_with(&options).await?;
         Ok(SqliteSink { connection, folder })
     }
 
     /// Bytes of the file once everything is in it.
     pub async fn size_bytes(&mut self) -> Result<u64, Error> {
-        let size: i64 = sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-            .fetch_one(&mut self.connection)
-            .await?;
+        let size: i64 = sqlx::query_scalar(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
         Ok(size.unsigned_abs())
     }
 }
@@ -66,10 +75,15 @@ impl Sink for SqliteSink {
     async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error> {
         let scratch = Scratch::within(&self.folder)?;
         let mut sink = SqliteSink::connect(&scratch.database_url()).await?;
-        let (empty, progress, started) = (sink.size_bytes().await?, Progress::hidden(), Instant::now());
+        let (empty, progress, started) =
+            (sink.size_bytes().await?, Progress::hidden(), Instant::now());
         sink.load(facilities, &progress).await?;
         sink.settle().await?;
-        let sample = Sample { rows: progress.rows(), took: started.elapsed(), bytes: sink.size_bytes().await? - empty };
+        let sample = Sample {
+            rows: progress.rows(),
+            took: started.elapsed(),
+            bytes: sink.size_bytes().await? - empty,
+        };
         sink.connection.close().await?;
         Ok(sample)
     }
@@ -84,21 +98,29 @@ impl Sink for SqliteSink {
     }
 
     async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error> {
-        let time = sqlx::query_scalar("SELECT event_time FROM facilities WHERE id = $1").bind(facility);
+        let time =
+            sqlx::query_scalar("SELECT event_time FROM facilities WHERE id = $1").bind(facility);
         Ok(time.fetch_optional(&mut self.connection).await?)
     }
 
     async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, Error> {
-        let there = sqlx::query_scalar("SELECT id FROM facilities WHERE id >= $1 AND id < $2").bind(ids.start).bind(ids.end);
+        let there = sqlx::query_scalar("SELECT id FROM facilities WHERE id >= $1 AND id < $2")
+            .bind(ids.start)
+            .bind(ids.end);
         Ok(there.fetch_all(&mut self.connection).await?.into_iter().collect())
     }
 
-    async fn load(&mut self, facilities: &[FacilitySeed], progress: &Progress) -> Result<(), Error> {
+    async fn load(
+        &mut self,
+        facilities: &[FacilitySeed],
+        progress: &Progress,
+    ) -> Result<(), Error> {
         let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         insert(&mut tx, facilities.iter().map(FacilitySeed::row), progress).await?;
         insert(&mut tx, facilities.iter().flat_map(FacilitySeed::bank_rows), progress).await?;
         insert(&mut tx, facilities.iter().flat_map(FacilitySeed::inventory_rows), progress).await?;
-        insert(&mut tx, facilities.iter().flat_map(FacilitySeed::distribution_rows), progress).await?;
+        insert(&mut tx, facilities.iter().flat_map(FacilitySeed::distribution_rows), progress)
+            .await?;
         insert(&mut tx, facilities.iter().flat_map(FacilitySeed::request_rows), progress).await?;
         Ok(tx.commit().await?)
     }
@@ -112,19 +134,30 @@ impl Sink for SqliteSink {
 
     async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, Error> {
         let statement = format!("SELECT count(*) FROM {table} WHERE id >= $1 AND id < $2");
-        let count: i64 = sqlx::query_scalar(AssertSqlSafe(statement)).bind(ids.start).bind(ids.end).fetch_one(&mut self.connection).await?;
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(ids.start)
+            .bind(ids.end)
+            .fetch_one(&mut self.connection)
+            .await?;
         Ok(count.unsigned_abs())
     }
 
-    async fn active_days(&mut self, ids: Range<Uuid>, timezone: &str, days: &[Day]) -> Result<u64, Error> {
+    async fn active_days(
+        &mut self,
+        ids: Range<Uuid>,
+        timezone: &str,
+        days: &[Day],
+    ) -> Result<u64, Error> {
         let (starts, ends) = bounds(days);
         let spans: Vec<_> = starts.into_iter().zip(ends).collect();
         let count: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM facilities f CROSS JOIN (SELECT value ->> 0 AS s, value ->> 1 AS e FROM json_each($4)) d
+            "SELECT count(*) FROM facilities f CROSS JOIN (SELECT value ->> 0 AS s, value ->> 1 \
+             AS e FROM json_each($4)) d
              WHERE f.id >= $1 AND f.id < $2 AND f.timezone = $3
                AND EXISTS (SELECT 1 FROM blood_distributions x WHERE x.dispatched_to_id = f.id
                              AND x.date_delivered >= d.s AND x.date_delivered < d.e)
-               AND EXISTS (SELECT 1 FROM blood_requests x WHERE x.facility_id = f.id AND x.created_at >= d.s AND x.created_at < d.e)",
+               AND EXISTS (SELECT 1 FROM blood_requests x WHERE x.facility_id = f.id AND \
+             x.created_at >= d.s AND x.created_at < d.e)",
         )
         .bind(ids.start)
         .bind(ids.end)
@@ -144,7 +177,8 @@ async fn insert<R: Row>(
     let full = statement::<R>(ROWS_PER_INSERT);
     loop {
         let mut parameters = Parameters(SqliteArguments::default());
-        let count = rows.by_ref().take(ROWS_PER_INSERT).inspect(|row| row.write(&mut parameters)).count();
+        let count =
+            rows.by_ref().take(ROWS_PER_INSERT).inspect(|row| row.write(&mut parameters)).count();
         if count == 0 {
             return Ok(());
         }
@@ -156,7 +190,13 @@ async fn insert<R: Row>(
 
 fn statement<R: Row>(rows: usize) -> Arc<str> {
     let row = format!("({})", vec!["?"; R::COLUMNS.len()].join(", "));
-    format!("INSERT INTO {} ({}) VALUES {}", R::TABLE, R::COLUMNS.join(", "), vec![row; rows].join(", ")).into()
+    format!(
+        "INSERT INTO {} ({}) VALUES {}",
+        R::TABLE,
+        R::COLUMNS.join(", "),
+        vec![row; rows].join(", ")
+    )
+    .into()
 }
 
 struct Parameters(SqliteArguments);

@@ -1,4 +1,5 @@
-//! After the load: the summaries, made here and now by the service's own rebuild, so that the figures are served without further ado.
+//! After the load: the summaries, made here and now by the service's own rebuild, so that the
+//! figures are served without further ado.
 
 use std::time::Instant;
 
@@ -13,7 +14,8 @@ use crate::{
     store::{JobRun, StoreError},
 };
 
-/// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks; a rebuild makes the rest.
+/// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks; a rebuild
+/// makes the rest.
 pub async fn run(settings: &Settings) -> Result<(), Error> {
     let started = Instant::now();
     let core = Core::open(settings.clone()).await?;
@@ -27,13 +29,14 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
                 bar.finish_and_clear();
             }
         };
-        // First what the rows' triggers have left: the figures are made by that, and the next server to start has it not to do once more
-        // before it can prove anything.
+        // First what the rows' triggers have left: the figures are made by that, and the next
+        // server to start has it not to do once more before it can prove anything.
         let counter = ProgressBar::new_spinner().with_style(counter_style());
         let worked_off = core.drain().work_off(|marks| counter.inc(marks as u64)).await;
         counter.finish_and_clear();
         worked_off?;
-        let changed = core.metrics.refreshes.with_label_values(&[Trigger::Event.as_str(), "changed"]).get();
+        let changed =
+            core.metrics.refreshes.with_label_values(&[Trigger::Event.as_str(), "changed"]).get();
         let run = core.rebuild.run_command(Extent::All, watch).await?;
         Ok::<_, StoreError>((run.done.unsigned_abs(), run.changed.unsigned_abs() + changed))
     };
@@ -44,16 +47,24 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
     bar.finish_and_clear();
     core.store.close().await;
     let (done, changed) = result?;
-    println!("Summarised {} facilities in {}: {} facility-days changed.", HumanCount(done), shown(started.elapsed()), HumanCount(changed));
+    println!(
+        "Summarised {} facilities in {}: {} facility-days changed.",
+        HumanCount(done),
+        shown(started.elapsed()),
+        HumanCount(changed)
+    );
     Ok(())
 }
 
 /// On standard error, where that is a terminal.
 fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {percent}%  {human_pos}/{human_len} facilities summarised  {eta_precise} left");
+    let style = ProgressStyle::with_template(
+        "{wide_bar} {percent}%  {human_pos}/{human_len} facilities summarised  {eta_precise} left",
+    );
     ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn counter_style() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {human_pos} facility-days summarised").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("{spinner} {human_pos} facility-days summarised")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

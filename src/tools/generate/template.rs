@@ -56,7 +56,8 @@ pub struct Profile {
     pub requests_per_day: f64,
     /// Deliveries and requests of a Saturday or Sunday, relative to a working day.
     pub weekend: f64,
-    /// How much more of each RhD negative type it keeps than the population has: O- is given where nobody can wait for a type.
+    /// How much more of each RhD negative type it keeps than the population has: O- is given where
+    /// nobody can wait for a type.
     pub o_negative: f64,
     pub rh_negative: f64,
     /// Relative weight of each local hour, for deliveries and for requests.
@@ -64,12 +65,18 @@ pub struct Profile {
     pub request_hours: [u32; 24],
 }
 
-const ROUND_THE_CLOCK: [u32; 24] = [6, 5, 5, 4, 3, 3, 3, 4, 5, 5, 5, 5, 5, 5, 5, 6, 6, 7, 8, 8, 8, 8, 8, 7];
-const THEATRE_DAY: [u32; 24] = [1, 1, 1, 1, 1, 2, 5, 10, 12, 11, 10, 9, 8, 8, 7, 6, 4, 3, 2, 2, 2, 1, 1, 1];
-const OFFICE_DAY: [u32; 24] = [0, 0, 0, 0, 0, 0, 0, 1, 8, 12, 12, 10, 6, 8, 9, 8, 5, 1, 0, 0, 0, 0, 0, 0];
-const THREE_ROUNDS: [u32; 24] = [1, 0, 0, 0, 0, 2, 10, 8, 2, 1, 1, 2, 8, 6, 2, 1, 2, 7, 6, 2, 1, 1, 1, 1];
-const MORNING_ROUND: [u32; 24] = [0, 0, 0, 0, 0, 0, 3, 10, 9, 5, 3, 2, 1, 2, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
-const RETURN_OF_DRIVES: [u32; 24] = [0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 3, 4, 5, 5, 6, 8, 10, 12, 9, 5, 2, 0, 0, 0];
+const ROUND_THE_CLOCK: [u32; 24] =
+    [6, 5, 5, 4, 3, 3, 3, 4, 5, 5, 5, 5, 5, 5, 5, 6, 6, 7, 8, 8, 8, 8, 8, 7];
+const THEATRE_DAY: [u32; 24] =
+    [1, 1, 1, 1, 1, 2, 5, 10, 12, 11, 10, 9, 8, 8, 7, 6, 4, 3, 2, 2, 2, 1, 1, 1];
+const OFFICE_DAY: [u32; 24] =
+    [0, 0, 0, 0, 0, 0, 0, 1, 8, 12, 12, 10, 6, 8, 9, 8, 5, 1, 0, 0, 0, 0, 0, 0];
+const THREE_ROUNDS: [u32; 24] =
+    [1, 0, 0, 0, 0, 2, 10, 8, 2, 1, 1, 2, 8, 6, 2, 1, 2, 7, 6, 2, 1, 1, 1, 1];
+const MORNING_ROUND: [u32; 24] =
+    [0, 0, 0, 0, 0, 0, 3, 10, 9, 5, 3, 2, 1, 2, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+const RETURN_OF_DRIVES: [u32; 24] =
+    [0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 3, 4, 5, 5, 6, 8, 10, 12, 9, 5, 2, 0, 0, 0];
 
 static TRAUMA_CENTRE: Profile = Profile {
     label: "Trauma Centre",
@@ -138,8 +145,13 @@ static DONATION_CENTRE: Profile = Profile {
 };
 
 impl Template {
-    pub const ALL: [Template; 5] =
-        [Template::TraumaCentre, Template::RegionalHospital, Template::CommunityHospital, Template::RuralClinic, Template::DonationCentre];
+    pub const ALL: [Template; 5] = [
+        Template::TraumaCentre,
+        Template::RegionalHospital,
+        Template::CommunityHospital,
+        Template::RuralClinic,
+        Template::DonationCentre,
+    ];
 
     pub const fn profile(self) -> &'static Profile {
         match self {
@@ -156,14 +168,17 @@ impl Template {
         Template::ALL[Weights::new(Template::ALL.map(|t| t.profile().share.into())).draw(rng)]
     }
 
-    /// How often each blood type (in the order of `BloodType::NAMED`) occurs in such a facility among people with these frequencies.
+    /// How often each blood type (in the order of `BloodType::NAMED`) occurs in such a facility
+    /// among people with these frequencies.
     pub fn blood_types(self, population: &[f64; 8]) -> [f64; 8] {
         let profile = self.profile();
         let mut frequencies = *population;
         for (frequency, blood_type) in frequencies.iter_mut().zip(BloodType::NAMED) {
             *frequency *= match blood_type {
                 BloodType::ONegative => profile.o_negative,
-                BloodType::ANegative | BloodType::BNegative | BloodType::AbNegative => profile.rh_negative,
+                BloodType::ANegative | BloodType::BNegative | BloodType::AbNegative => {
+                    profile.rh_negative
+                }
                 _ => 1.0,
             };
         }
@@ -172,7 +187,8 @@ impl Template {
     }
 }
 
-/// Draws one of `N` by weight: a comparison for each and one random number, the same on every machine.
+/// Draws one of `N` by weight: a comparison for each and one random number, the same on every
+/// machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<const N: usize>([u32; N]);
 
@@ -193,7 +209,8 @@ impl<const N: usize> Weights<N> {
     }
 }
 
-/// A number below `bound` (which must be positive). Ours, since the ranges of `rand` may draw differently in its next release.
+/// A number below `bound` (which must be positive). Ours, since the ranges of `rand` may draw
+/// differently in its next release.
 pub fn below(rng: &mut impl Rng, bound: u32) -> u32 {
     ((u64::from(rng.next_u32()) * u64::from(bound)) >> 32) as u32
 }

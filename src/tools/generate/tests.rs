@@ -76,7 +76,12 @@ fn every_day_of_a_facility_has_a_delivery_and_a_request_in_it() {
         assert_eq!(requests.len(), facility.request_rows().count());
         for day in &days {
             assert!(requests.iter().any(|at| day.contains(*at)));
-            assert!(facility.distribution_rows().filter_map(|row| row.date_delivered_ms).any(|at| day.contains(at)));
+            assert!(
+                facility
+                    .distribution_rows()
+                    .filter_map(|row| row.date_delivered_ms)
+                    .any(|at| day.contains(at))
+            );
         }
         assert!(facility.distribution_rows().any(|row| row.date_delivered_ms.is_none()));
     }
@@ -87,12 +92,15 @@ fn blood_types_occur_as_often_as_among_the_people_there() {
     let set = set(5, Some(Template::TraumaCentre));
     let region = &REGIONS[0];
     let mut drawn = HashMap::<BloodType, f64>::new();
-    let rows = set.facilities(0..400).filter(|facility| facility.calendar.timezone == region.timezone);
+    let rows =
+        set.facilities(0..400).filter(|facility| facility.calendar.timezone == region.timezone);
     rows.flat_map(|facility| facility.inventory_rows().collect::<Vec<_>>())
         .for_each(|row| *drawn.entry(row.blood_type).or_default() += 1.0);
     let all: f64 = drawn.values().sum();
     assert!(all > 20_000.0);
-    for (blood_type, wanted) in BloodType::NAMED.into_iter().zip(Template::TraumaCentre.blood_types(region.population)) {
+    for (blood_type, wanted) in
+        BloodType::NAMED.into_iter().zip(Template::TraumaCentre.blood_types(region.population))
+    {
         let found = drawn[&blood_type] / all;
         assert!((found - wanted).abs() < 0.01, "{blood_type:?}: {found} for {wanted}");
     }
@@ -120,7 +128,10 @@ fn a_clinic_asks_by_day_and_a_trauma_centre_by_night_too() {
         for facility in set.facilities(0..40) {
             let zone = jiff::tz::TimeZone::get(facility.calendar.timezone).unwrap();
             for row in facility.request_rows() {
-                let hour = Timestamp::from_millisecond(row.created_at_ms).unwrap().to_zoned(zone.clone()).hour();
+                let hour = Timestamp::from_millisecond(row.created_at_ms)
+                    .unwrap()
+                    .to_zoned(zone.clone())
+                    .hour();
                 night.0 += f64::from(u8::from(!(7..21).contains(&hour)));
                 night.1 += 1.0;
             }
@@ -133,7 +144,8 @@ fn a_clinic_asks_by_day_and_a_trauma_centre_by_night_too() {
 
 #[test]
 fn a_facility_costs_no_memory_for_its_rows() {
-    // All that a load keeps of a facility is its seed; rows come out of iterators of the same size whatever they yield.
+    // All that a load keeps of a facility is its seed; rows come out of iterators of the same size
+    // whatever they yield.
     let long = DataSet::new(Options { days: 3_000, ..set(8, None).options().clone() });
     let (short, long) = (set(8, None).facility(0), long.facility(0));
     assert!(long.counts().rows() > 100 * short.counts().requests);
@@ -150,7 +162,8 @@ struct Fresh {
 fn fresh() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("new/data.db").display());
-    let settings = Settings { database: DatabaseSettings { url, ..Default::default() }, ..Default::default() };
+    let settings =
+        Settings { database: DatabaseSettings { url, ..Default::default() }, ..Default::default() };
     Fresh { settings, _folder: folder }
 }
 
@@ -169,7 +182,10 @@ async fn content(settings: &Settings) -> Vec<String> {
             other => format!("coalesce(CAST({other} AS text), '-')"),
         };
         let list: Vec<_> = columns.iter().map(column).collect();
-        let statement = AssertSqlSafe(format!("SELECT {} AS line FROM {table} ORDER BY id", list.join(" || '|' || ")));
+        let statement = AssertSqlSafe(format!(
+            "SELECT {} AS line FROM {table} ORDER BY id",
+            list.join(" || '|' || ")
+        ));
         let mut connection = sqlx::SqliteConnection::connect(&settings.database.url).await.unwrap();
         let found = sqlx::query(statement).fetch_all(&mut connection).await.unwrap();
         all.extend(found.iter().map(|row| row.get::<String, _>("line")));
@@ -200,12 +216,17 @@ async fn a_stopped_load_leaves_whole_facilities_and_a_rerun_makes_the_rest() {
 
     let set = args.data_set();
     let mut sink = connect(&stopped.settings.database).await.unwrap();
-    load::load(&set, 5, 2, sink.as_mut(), &Progress::hidden(), &mut Outcome::default()).await.unwrap();
+    load::load(&set, 5, 2, sink.as_mut(), &Progress::hidden(), &mut Outcome::default())
+        .await
+        .unwrap();
     let progress = Progress::hidden();
     progress.stop();
-    let error = load::load(&set, 12, 4, sink.as_mut(), &progress, &mut Outcome::default()).await.unwrap_err();
+    let error = load::load(&set, 12, 4, sink.as_mut(), &progress, &mut Outcome::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Stopped), "{error}");
-    let half_way = sink.load(&set.facilities(5..9).collect::<Vec<_>>(), &progress).await.unwrap_err();
+    let half_way =
+        sink.load(&set.facilities(5..9).collect::<Vec<_>>(), &progress).await.unwrap_err();
     assert!(matches!(half_way, Error::Stopped), "{half_way}");
     assert_eq!(sink.count("facilities", set.ids(0..12)).await.unwrap(), 5);
     check(&set, 5, set.counts(0..5), sink.as_mut(), &Progress::hidden()).await.unwrap();
@@ -236,7 +257,8 @@ async fn rows_changed_since_are_found_by_the_check() {
     let args = args(3);
     loaded(&args, &fresh.settings).await.unwrap();
     let delete = "DELETE FROM blood_requests WHERE id IN (SELECT id FROM blood_requests LIMIT 1)";
-    let mut connection = sqlx::SqliteConnection::connect(&fresh.settings.database.url).await.unwrap();
+    let mut connection =
+        sqlx::SqliteConnection::connect(&fresh.settings.database.url).await.unwrap();
     sqlx::query(delete).execute(&mut connection).await.unwrap();
     let error = loaded(&args, &fresh.settings).await.unwrap_err();
     assert!(matches!(error, Error::Mismatch { what: "blood_requests", .. }), "{error}");
@@ -253,8 +275,12 @@ async fn a_sample_leaves_no_trace() {
     assert!(content(&fresh.settings).await.is_empty());
     if let Some(folder) = fresh.settings.database.url.strip_prefix("sqlite://") {
         let folder = std::path::Path::new(folder).parent().unwrap();
-        let names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(names.iter().all(|name| name.to_string_lossy().starts_with("data.db")), "{names:?}");
+        let names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(
+            names.iter().all(|name| name.to_string_lossy().starts_with("data.db")),
+            "{names:?}"
+        );
     }
 }
 
@@ -268,9 +294,12 @@ async fn what_the_disk_cannot_hold_is_refused_before_it_begins() {
     plan.bytes = u64::MAX / 4;
     let error = plan.check_disk().unwrap_err();
     assert!(matches!(error, Error::DiskTooSmall { .. }), "{error}");
-    // What is there for a while only needs its room, too, and of what the rows take a tenth is spared. Others write to the disk meanwhile.
+    // What is there for a while only needs its room, too, and of what the rows take a tenth is
+    // spared. Others write to the disk meanwhile.
     let free = free_bytes(plan.folder.as_deref().unwrap()).unwrap();
-    for (bytes, passing_bytes, fits) in [(free / 2, free / 5, true), (free / 100 * 95, 0, false), (free / 2, free / 2, false)] {
+    for (bytes, passing_bytes, fits) in
+        [(free / 2, free / 5, true), (free / 100 * 95, 0, false), (free / 2, free / 2, false)]
+    {
         (plan.bytes, plan.passing_bytes) = (bytes, passing_bytes);
         assert_eq!(plan.check_disk().is_ok(), fits, "{bytes} and {passing_bytes} of {free}");
     }
@@ -282,12 +311,22 @@ async fn what_the_disk_cannot_hold_is_refused_before_it_begins() {
 fn the_command_line_refuses_what_makes_no_data() {
     use clap::{Args, FromArgMatches};
     let parse = |words: &str| {
-        let command = GenerateArgs::augment_args(clap::Command::new("generate").no_binary_name(true));
-        GenerateArgs::from_arg_matches(&command.try_get_matches_from(words.split(' ')).map_err(|e| e.to_string())?)
-            .map_err(|e| e.to_string())
+        let command =
+            GenerateArgs::augment_args(clap::Command::new("generate").no_binary_name(true));
+        GenerateArgs::from_arg_matches(
+            &command.try_get_matches_from(words.split(' ')).map_err(|e| e.to_string())?,
+        )
+        .map_err(|e| e.to_string())
     };
-    let given = parse("--facilities 9 --days 2 --template trauma_centre --variance 0.5 --seed 8 --chunk 3 --end-date 2026-01-05").unwrap();
-    assert_eq!((given.facilities, given.template.only(), given.end_date), (9, Some(Template::TraumaCentre), Some(date(2026, 1, 5))));
+    let given = parse(
+        "--facilities 9 --days 2 --template trauma_centre --variance 0.5 --seed 8 --chunk 3 \
+         --end-date 2026-01-05",
+    )
+    .unwrap();
+    assert_eq!(
+        (given.facilities, given.template.only(), given.end_date),
+        (9, Some(Template::TraumaCentre), Some(date(2026, 1, 5)))
+    );
     for (words, says) in [
         ("--facilities 0", "1..=1000000"),
         ("--facilities 5 --variance 2", "0 to 1"),

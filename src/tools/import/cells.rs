@@ -1,4 +1,5 @@
-//! One row's cells as values. A cell that is not what its field wants is a fault that names line, column and value.
+//! One row's cells as values. A cell that is not what its field wants is a fault that names line,
+//! column and value.
 
 use csv::ByteRecord;
 use uuid::Uuid;
@@ -18,13 +19,17 @@ pub struct Cells<'a> {
 }
 
 impl Cells<'_> {
-    /// The field's text, cleaned; `None` where it is not mapped or its cells are empty. Joined cells leave out their empty ones.
+    /// The field's text, cleaned; `None` where it is not mapped or its cells are empty. Joined
+    /// cells leave out their empty ones.
     pub fn text(&self, field: Field) -> Result<Option<String>, Fault> {
         let text = match self.mapping.origin(field) {
             None => return Ok(None),
             Some(Origin::Constant(value)) => value.clone(),
             Some(Origin::Columns { positions, .. }) => {
-                let cells = positions.iter().map(|position| self.cell(field, *position)).collect::<Result<Vec<_>, _>>()?;
+                let cells = positions
+                    .iter()
+                    .map(|position| self.cell(field, *position))
+                    .collect::<Result<Vec<_>, _>>()?;
                 clean(&cells.join(" "))
             }
         };
@@ -32,25 +37,39 @@ impl Cells<'_> {
     }
 
     pub fn required(&self, field: Field) -> Result<String, Fault> {
-        self.text(field)?.ok_or_else(|| self.fault(field, "", format!("is empty; a {} is needed", field.as_str())))
+        self.text(field)?.ok_or_else(|| {
+            self.fault(field, "", format!("is empty; a {} is needed", field.as_str()))
+        })
     }
 
     pub fn id(&self) -> Result<Option<Uuid>, Fault> {
         let Some(text) = self.text(Field::Id)? else { return Ok(None) };
-        let id = Uuid::try_parse(&text)
-            .map_err(|_| self.fault(Field::Id, &text, "is not a UUID such as 3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b"))?;
+        let id = Uuid::try_parse(&text).map_err(|_| {
+            self.fault(
+                Field::Id,
+                &text,
+                "is not a UUID such as 3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b",
+            )
+        })?;
         // As over HTTP: it is what an unset variable looks like.
         if id.is_nil() {
-            return Err(self.fault(Field::Id, &text, "is the nil UUID, which names nothing; leave the cell empty where there is no id"));
+            return Err(self.fault(
+                Field::Id,
+                &text,
+                "is the nil UUID, which names nothing; leave the cell empty where there is no id",
+            ));
         }
         Ok(Some(id))
     }
 
-    /// The time zone, under its own spelling: `europe/warsaw` is no other zone than `Europe/Warsaw`.
+    /// The time zone, under its own spelling: `europe/warsaw` is no other zone than
+    /// `Europe/Warsaw`.
     pub fn zone(&self) -> Result<Option<Zone>, Fault> {
         let Some(text) = self.text(Field::Timezone)? else { return Ok(None) };
         let found = Zone::canonical_name(&text).and_then(|name| Zone::named(&name));
-        found.map(Some).ok_or_else(|| self.fault(Field::Timezone, &text, format!("is not {}", zones::expected(&text))))
+        found.map(Some).ok_or_else(|| {
+            self.fault(Field::Timezone, &text, format!("is not {}", zones::expected(&text)))
+        })
     }
 
     /// The blood type, in any usual notation; `None` where the source names none.
@@ -60,26 +79,44 @@ impl Cells<'_> {
             return Ok(None);
         }
         let blood_type = BloodType::from_notation(&text).map(Some);
-        blood_type
-            .ok_or_else(|| self.fault(Field::BloodType, &text, "is not a blood type; right would be O+, 0 Rh+, AB neg or an empty cell"))
+        blood_type.ok_or_else(|| {
+            self.fault(
+                Field::BloodType,
+                &text,
+                "is not a blood type; right would be O+, 0 Rh+, AB neg or an empty cell",
+            )
+        })
     }
 
-    /// Units: a whole number from `least` to 2,147,483,647, also where a spreadsheet wrote it as `12.0`. `None` for an empty cell.
+    /// Units: a whole number from `least` to 2,147,483,647, also where a spreadsheet wrote it as
+    /// `12.0`. `None` for an empty cell.
     pub fn quantity(&self, least: i32) -> Result<Option<i32>, Fault> {
         let Some(text) = self.text(Field::Quantity)? else { return Ok(None) };
         let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
         let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
-        let is_whole = [digits, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+        let is_whole = [digits, fraction]
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
             && fraction.bytes().all(|b| b == b'0');
         if !is_whole {
-            return Err(self.fault(Field::Quantity, &text, "is not a whole number of units such as 12"));
+            return Err(self.fault(
+                Field::Quantity,
+                &text,
+                "is not a whole number of units such as 12",
+            ));
         }
         match whole.parse::<i32>() {
             Ok(units) if units >= least => Ok(Some(units)),
-            Err(_) if !whole.starts_with('-') => {
-                Err(self.fault(Field::Quantity, &text, format!("is too large; at most {} is right", i32::MAX)))
-            }
-            _ => Err(self.fault(Field::Quantity, &text, format!("is too small; {least} or more is right"))),
+            Err(_) if !whole.starts_with('-') => Err(self.fault(
+                Field::Quantity,
+                &text,
+                format!("is too large; at most {} is right", i32::MAX),
+            )),
+            _ => Err(self.fault(
+                Field::Quantity,
+                &text,
+                format!("is too small; {least} or more is right"),
+            )),
         }
     }
 
@@ -89,14 +126,24 @@ impl Cells<'_> {
             Some(Origin::Columns { named, .. }) => format!("column \"{named}\""),
             _ => format!("--set {}", field.as_str()),
         };
-        Fault { line: self.line, origin: Some(origin), value: value.to_owned(), problem: problem.into() }
+        Fault {
+            line: self.line,
+            origin: Some(origin),
+            value: value.to_owned(),
+            problem: problem.into(),
+        }
     }
 
     fn cell(&self, field: Field, position: usize) -> Result<&str, Fault> {
         // The reader has compared the row with the header, so the cell is there.
         let bytes = self.record.get(position).unwrap_or_default();
-        std::str::from_utf8(bytes)
-            .map_err(|_| self.fault(field, &String::from_utf8_lossy(bytes), "is not UTF-8; save the file in that encoding"))
+        std::str::from_utf8(bytes).map_err(|_| {
+            self.fault(
+                field,
+                &String::from_utf8_lossy(bytes),
+                "is not UTF-8; save the file in that encoding",
+            )
+        })
     }
 }
 
@@ -105,25 +152,39 @@ mod tests {
     use super::*;
     use crate::tools::import::columns::ImportKind;
 
-    fn with<T>(quantity: &[u8], blood_type: &str, read: impl Fn(&Cells<'_>) -> Result<T, Fault>) -> Result<T, String> {
+    fn with<T>(
+        quantity: &[u8],
+        blood_type: &str,
+        read: impl Fn(&Cells<'_>) -> Result<T, Fault>,
+    ) -> Result<T, String> {
         let header = ByteRecord::from(vec!["Units", "Type"]);
         let columns = ["quantity=Units,blood_type=Type".to_owned()];
-        let constants = ["facility=Tema".to_owned(), "created_at=2020-01-01".to_owned(), "id=seven".to_owned()];
+        let constants =
+            ["facility=Tema".to_owned(), "created_at=2020-01-01".to_owned(), "id=seven".to_owned()];
         let mapping = Mapping::new(ImportKind::Requests, &columns, &constants, &header).unwrap();
         let record = ByteRecord::from(vec![quantity, blood_type.as_bytes()]);
-        read(&Cells { mapping: &mapping, line: 7, record: &record }).map_err(|fault| fault.to_string())
+        read(&Cells { mapping: &mapping, line: 7, record: &record })
+            .map_err(|fault| fault.to_string())
     }
 
     #[test]
     fn quantities_are_whole_numbers() {
         let units = |text: &str| with(text.as_bytes(), "", |cells| cells.quantity(0));
-        for (text, wants) in
-            [("12", Some(12)), (" 12.0 ", Some(12)), ("+3", Some(3)), ("0", Some(0)), ("2147483647", Some(i32::MAX)), ("", None)]
-        {
+        for (text, wants) in [
+            ("12", Some(12)),
+            (" 12.0 ", Some(12)),
+            ("+3", Some(3)),
+            ("0", Some(0)),
+            ("2147483647", Some(i32::MAX)),
+            ("", None),
+        ] {
             assert_eq!(units(text), Ok(wants), "{text}");
         }
         for (text, wants) in [
-            ("12.5", "line 7, column \"Units\": \"12.5\" is not a whole number of units such as 12"),
+            (
+                "12.5",
+                "line 7, column \"Units\": \"12.5\" is not a whole number of units such as 12",
+            ),
             ("1,200", "not a whole number"),
             ("12.", "not a whole number"),
             (".", "not a whole number"),
@@ -136,8 +197,14 @@ mod tests {
             let fault = units(text).unwrap_err();
             assert!(fault.contains(wants), "{text}: {fault}");
         }
-        assert!(with(b"0", "", |cells| cells.quantity(1)).is_err_and(|fault| fault.contains("1 or more is right")));
-        assert!(with(b"\xff\xfe", "", |cells| cells.quantity(1)).is_err_and(|fault| fault.contains("is not UTF-8")));
+        assert!(
+            with(b"0", "", |cells| cells.quantity(1))
+                .is_err_and(|fault| fault.contains("1 or more is right"))
+        );
+        assert!(
+            with(b"\xff\xfe", "", |cells| cells.quantity(1))
+                .is_err_and(|fault| fault.contains("is not UTF-8"))
+        );
     }
 
     #[test]
@@ -146,38 +213,66 @@ mod tests {
         assert_eq!(read("0 Rh+"), Ok(Some(BloodType::OPositive)));
         assert_eq!(read(" AB\u{a0}Rh- "), Ok(Some(BloodType::AbNegative)));
         assert_eq!((read(""), read("Unknown")), (Ok(None), Ok(None)));
-        assert!(read("C+").is_err_and(|fault| fault.starts_with("line 7, column \"Type\": \"C+\" is not a blood type")));
+        assert!(read("C+").is_err_and(|fault| {
+            fault.starts_with("line 7, column \"Type\": \"C+\" is not a blood type")
+        }));
     }
 
     #[test]
     fn zones_are_spelled_their_own_way() {
         let header = ByteRecord::from(vec!["name", "zone"]);
-        let mapping = Mapping::new(ImportKind::Facilities, &["name=name,timezone=zone".to_owned()], &[], &header).unwrap();
+        let mapping = Mapping::new(
+            ImportKind::Facilities,
+            &["name=name,timezone=zone".to_owned()],
+            &[],
+            &header,
+        )
+        .unwrap();
         let read = |zone| {
-            let zone = Cells { mapping: &mapping, line: 2, record: &ByteRecord::from(vec!["Tema", zone]) }.zone();
+            let zone =
+                Cells { mapping: &mapping, line: 2, record: &ByteRecord::from(vec!["Tema", zone]) }
+                    .zone();
             zone.map(|zone| zone.map(|zone| zone.name)).map_err(|fault| fault.to_string())
         };
         assert_eq!(read("europe/warsaw"), Ok(Some("Europe/Warsaw".to_owned())));
         assert_eq!(read(""), Ok(None));
         assert!(read("CEST").is_err_and(|fault| fault.contains(
-            "column \"zone\": \"CEST\" is not the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\"; perhaps \"Europe/Paris\""
+            "column \"zone\": \"CEST\" is not the name of an IANA time zone such as \
+             \"Europe/Warsaw\" or \"UTC\"; perhaps \"Europe/Paris\""
         )));
     }
 
     #[test]
     fn the_nil_id_is_refused_in_each_of_its_spellings() {
         let header = ByteRecord::from(vec!["name", "id"]);
-        let mapping = Mapping::new(ImportKind::Facilities, &["name=name,id=id".to_owned()], &[], &header).unwrap();
-        let read = |id| Cells { mapping: &mapping, line: 2, record: &ByteRecord::from(vec!["Tema", id]) }.id().map_err(|f| f.to_string());
+        let mapping =
+            Mapping::new(ImportKind::Facilities, &["name=name,id=id".to_owned()], &[], &header)
+                .unwrap();
+        let read = |id| {
+            Cells { mapping: &mapping, line: 2, record: &ByteRecord::from(vec!["Tema", id]) }
+                .id()
+                .map_err(|f| f.to_string())
+        };
         for nil in ["00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000"] {
-            assert!(read(nil).is_err_and(|fault| fault.contains("column \"id\": \"0000") && fault.contains("is the nil UUID")), "{nil}");
+            assert!(
+                read(nil).is_err_and(|fault| fault.contains("column \"id\": \"0000")
+                    && fault.contains("is the nil UUID")),
+                "{nil}"
+            );
         }
-        assert_eq!((read(""), read("00000000-0000-0000-0000-000000000001")), (Ok(None), Ok(Some(Uuid::from_u128(1)))));
+        assert_eq!(
+            (read(""), read("00000000-0000-0000-0000-000000000001")),
+            (Ok(None), Ok(Some(Uuid::from_u128(1))))
+        );
     }
 
     #[test]
     fn a_constants_fault_names_its_option() {
         let fault = with(b"", "", |cells| cells.id()).unwrap_err();
-        assert_eq!(fault, "line 7, --set id: \"seven\" is not a UUID such as 3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b");
+        assert_eq!(
+            fault,
+            "line 7, --set id: \"seven\" is not a UUID such as \
+             3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b"
+        );
     }
 }

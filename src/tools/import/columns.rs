@@ -1,4 +1,5 @@
-//! Which column of the file feeds which field: `--columns field=column` and `--set field=value`, checked against the header.
+//! Which column of the file feeds which field: `--columns field=column` and `--set field=value`,
+//! checked against the header.
 
 use std::collections::BTreeMap;
 
@@ -36,13 +37,29 @@ impl ImportKind {
         use Field::*;
         match self {
             ImportKind::Facilities => &[(Id, false), (Name, true), (Timezone, false)],
-            ImportKind::StockHistory => &[(Facility, true), (Date, true), (BloodType, false), (Quantity, true), (Timezone, false)],
-            ImportKind::Distributions => {
-                &[(Id, false), (Facility, true), (DateDelivered, true), (BloodType, false), (Quantity, true), (Timezone, false)]
-            }
-            ImportKind::Requests => {
-                &[(Id, false), (Facility, true), (CreatedAt, true), (BloodType, false), (Quantity, false), (Timezone, false)]
-            }
+            ImportKind::StockHistory => &[
+                (Facility, true),
+                (Date, true),
+                (BloodType, false),
+                (Quantity, true),
+                (Timezone, false),
+            ],
+            ImportKind::Distributions => &[
+                (Id, false),
+                (Facility, true),
+                (DateDelivered, true),
+                (BloodType, false),
+                (Quantity, true),
+                (Timezone, false),
+            ],
+            ImportKind::Requests => &[
+                (Id, false),
+                (Facility, true),
+                (CreatedAt, true),
+                (BloodType, false),
+                (Quantity, false),
+                (Timezone, false),
+            ],
         }
     }
 
@@ -52,8 +69,13 @@ impl ImportKind {
 
     /// The fields as `--help` and errors list them, optional ones with a `?`.
     fn field_list(self) -> String {
-        let names: Vec<_> =
-            self.fields().iter().map(|(field, required)| format!("{}{}", field.as_str(), if *required { "" } else { "?" })).collect();
+        let names: Vec<_> = self
+            .fields()
+            .iter()
+            .map(|(field, required)| {
+                format!("{}{}", field.as_str(), if *required { "" } else { "?" })
+            })
+            .collect();
         names.join(", ")
     }
 }
@@ -91,7 +113,8 @@ impl Field {
 /// Where a field's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Columns by position, their cells joined by a space; with the name under which the command line knows them.
+    /// Columns by position, their cells joined by a space; with the name under which the command
+    /// line knows them.
     Columns { named: String, positions: Vec<usize> },
     /// The same value for every row.
     Constant(String),
@@ -102,10 +125,16 @@ pub enum Origin {
 pub struct Mapping(BTreeMap<Field, Origin>);
 
 impl Mapping {
-    /// Reads `field=column` and `field=value` pairs. Wrong use: an unknown or repeated field, a required one that is missing, a column
-    /// that the header does not have or has twice.
-    pub fn new(kind: ImportKind, columns: &[String], constants: &[String], header: &ByteRecord) -> Result<Self, ImportError> {
-        let header: Vec<String> = header.iter().map(|name| clean(&String::from_utf8_lossy(name))).collect();
+    /// Reads `field=column` and `field=value` pairs. Wrong use: an unknown or repeated field, a
+    /// required one that is missing, a column that the header does not have or has twice.
+    pub fn new(
+        kind: ImportKind,
+        columns: &[String],
+        constants: &[String],
+        header: &ByteRecord,
+    ) -> Result<Self, ImportError> {
+        let header: Vec<String> =
+            header.iter().map(|name| clean(&String::from_utf8_lossy(name))).collect();
         let mut mapping = Mapping(BTreeMap::new());
         for pair in columns.iter().flat_map(|list| pairs(list)) {
             let (field, named) = split_pair(kind, "--columns", &pair)?;
@@ -115,7 +144,9 @@ impl Mapping {
         for pair in constants {
             let (field, value) = split_pair(kind, "--set", pair)?;
             if value.is_empty() {
-                return Err(ImportError::WrongUse(format!("--set {pair}: the value is empty; leave the field out instead")));
+                return Err(ImportError::WrongUse(format!(
+                    "--set {pair}: the value is empty; leave the field out instead"
+                )));
             }
             if field == Field::Timezone && Zone::named(&value).is_none() {
                 return Err(ImportError::WrongUse(format!(
@@ -125,10 +156,15 @@ impl Mapping {
             }
             mapping.insert(field, Origin::Constant(value))?;
         }
-        if let Some((field, _)) = kind.fields().iter().find(|(field, required)| *required && !mapping.0.contains_key(field)) {
+        if let Some((field, _)) = kind
+            .fields()
+            .iter()
+            .find(|(field, required)| *required && !mapping.0.contains_key(field))
+        {
             let field = field.as_str();
             return Err(ImportError::WrongUse(format!(
-                "{} need the field {field}: add {field}=COLUMN to --columns, or --set {field}=VALUE. {}",
+                "{} need the field {field}: add {field}=COLUMN to --columns, or --set \
+                 {field}=VALUE. {}",
                 kind.as_str(),
                 columns_of(&header)
             )));
@@ -143,14 +179,16 @@ impl Mapping {
     fn insert(&mut self, field: Field, origin: Origin) -> Result<(), ImportError> {
         match self.0.insert(field, origin) {
             None => Ok(()),
-            Some(_) => {
-                Err(ImportError::WrongUse(format!("the field {} is given twice; name it once, in --columns or in --set", field.as_str())))
-            }
+            Some(_) => Err(ImportError::WrongUse(format!(
+                "the field {} is given twice; name it once, in --columns or in --set",
+                field.as_str()
+            ))),
         }
     }
 }
 
-/// `a=x,b=y` at its commas. A part without `=` belongs to the column name before it: `name=Name, as registered` is one pair.
+/// `a=x,b=y` at its commas. A part without `=` belongs to the column name before it: `name=Name, as
+/// registered` is one pair.
 fn pairs(list: &str) -> Vec<String> {
     let mut pairs: Vec<String> = Vec::new();
     for part in list.split(',') {
@@ -166,10 +204,18 @@ fn pairs(list: &str) -> Vec<String> {
 }
 
 fn split_pair(kind: ImportKind, option: &str, pair: &str) -> Result<(Field, String), ImportError> {
-    let wrong =
-        |what: String| ImportError::WrongUse(format!("{option} {pair}: {what}. The fields of {} are {}", kind.as_str(), kind.field_list()));
-    let (field, value) = pair.split_once('=').ok_or_else(|| wrong("expected field=…".to_owned()))?;
-    let field = kind.field(field.trim()).ok_or_else(|| wrong(format!("there is no field \"{}\"", field.trim())))?;
+    let wrong = |what: String| {
+        ImportError::WrongUse(format!(
+            "{option} {pair}: {what}. The fields of {} are {}",
+            kind.as_str(),
+            kind.field_list()
+        ))
+    };
+    let (field, value) =
+        pair.split_once('=').ok_or_else(|| wrong("expected field=…".to_owned()))?;
+    let field = kind
+        .field(field.trim())
+        .ok_or_else(|| wrong(format!("there is no field \"{}\"", field.trim())))?;
     Ok((field, clean(value)))
 }
 
@@ -182,13 +228,17 @@ fn positions(header: &[String], named: &str) -> Result<Vec<usize>, ImportError> 
 }
 
 fn position(header: &[String], named: &str) -> Result<usize, ImportError> {
-    let mut found = header.iter().enumerate().filter(|(_, name)| *name == named).map(|(position, _)| position);
+    let mut found =
+        header.iter().enumerate().filter(|(_, name)| *name == named).map(|(position, _)| position);
     match (found.next(), found.next()) {
         (Some(position), None) => Ok(position),
-        (Some(_), Some(_)) => {
-            Err(ImportError::WrongUse(format!("the file has several columns \"{named}\"; rename all but one in its first line")))
-        }
-        (None, _) => Err(ImportError::WrongUse(format!("the file has no column \"{named}\". {}", columns_of(header)))),
+        (Some(_), Some(_)) => Err(ImportError::WrongUse(format!(
+            "the file has several columns \"{named}\"; rename all but one in its first line"
+        ))),
+        (None, _) => Err(ImportError::WrongUse(format!(
+            "the file has no column \"{named}\". {}",
+            columns_of(header)
+        ))),
     }
 }
 
@@ -205,7 +255,16 @@ mod tests {
     use super::*;
 
     fn mapping(kind: ImportKind, columns: &str, constants: &[&str]) -> Result<Mapping, String> {
-        let header = ByteRecord::from(vec!["\u{feff}city", " date ", "YEAR", "MONTH", "A+B", "twice", "twice", "Name, full"]);
+        let header = ByteRecord::from(vec![
+            "\u{feff}city",
+            " date ",
+            "YEAR",
+            "MONTH",
+            "A+B",
+            "twice",
+            "twice",
+            "Name, full",
+        ]);
         let constants: Vec<_> = constants.iter().map(|c| (*c).to_owned()).collect();
         Mapping::new(kind, &[columns.to_owned()], &constants, &header).map_err(|error| {
             assert_eq!(error.exit_code(), 2, "{error}");
@@ -215,7 +274,12 @@ mod tests {
 
     #[test]
     fn fields_find_their_columns_joins_and_constants() {
-        let found = mapping(ImportKind::Requests, "facility=city,created_at=YEAR+MONTH,id=A+B", &["quantity=5"]).unwrap();
+        let found = mapping(
+            ImportKind::Requests,
+            "facility=city,created_at=YEAR+MONTH,id=A+B",
+            &["quantity=5"],
+        )
+        .unwrap();
         let positions = |field| match found.origin(field) {
             Some(Origin::Columns { positions, .. }) => positions.clone(),
             _ => vec![],
@@ -239,10 +303,15 @@ mod tests {
             (
                 "town=city",
                 &[][..],
-                "there is no field \"town\". The fields of stock-history are facility, date, blood_type?, quantity, timezone?",
+                "there is no field \"town\". The fields of stock-history are facility, date, \
+                 blood_type?, quantity, timezone?",
             ),
             ("facility", &[], "expected field=…"),
-            ("facility=City", &[], "no column \"City\". Its columns are \"city\", \"date\", \"YEAR\""),
+            (
+                "facility=City",
+                &[],
+                "no column \"City\". Its columns are \"city\", \"date\", \"YEAR\"",
+            ),
             ("facility=city,date=date", &[], "need the field quantity: add quantity=COLUMN"),
             ("facility=twice", &[], "several columns \"twice\""),
             ("facility=city,facility=date", &[], "the field facility is given twice"),

@@ -15,7 +15,10 @@ pub enum ImportError {
     Broken { line: u64, problem: String },
     #[error("{0}")]
     Fault(Fault),
-    #[error("every one of the {rows} rows was refused, so the columns or the date format are probably wrong. The first: {first}")]
+    #[error(
+        "every one of the {rows} rows was refused, so the columns or the date format are probably \
+         wrong. The first: {first}"
+    )]
     NothingUsable { rows: u64, first: Fault },
     #[error("cannot write the refused rows to {}: {source}. Make its folder writable, or import a copy of the file from elsewhere", path.display())]
     Rejects { path: PathBuf, source: io::Error },
@@ -31,7 +34,10 @@ pub enum ImportError {
 fn standing(rows_in: u64) -> String {
     match rows_in {
         0 => "Nothing was written.".to_owned(),
-        rows => format!("{rows} rows before it are in and stay. The same command goes on from there: rows that are in change nothing."),
+        rows => format!(
+            "{rows} rows before it are in and stay. The same command goes on from there: rows \
+             that are in change nothing."
+        ),
     }
 }
 
@@ -51,7 +57,8 @@ impl ImportError {
 pub struct Fault {
     /// The line in which the row begins; the header is line 1.
     pub line: u64,
-    /// Where the value comes from, such as `column "qValue"`; `None` where the row as a whole is at fault.
+    /// Where the value comes from, such as `column "qValue"`; `None` where the row as a whole is
+    /// at fault.
     pub origin: Option<String>,
     pub value: String,
     /// What is wrong, and what would be right.
@@ -62,13 +69,16 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}", self.line)?;
         match &self.origin {
-            Some(origin) => write!(f, ", {origin}: \"{}\" {}", shortened(&self.value), self.problem),
+            Some(origin) => {
+                write!(f, ", {origin}: \"{}\" {}", shortened(&self.value), self.problem)
+            }
             None => write!(f, ": {}", self.problem),
         }
     }
 }
 
-/// At most this many characters of a faulty value are shown: enough to find it, and a swallowed half of a file does not fill the screen.
+/// At most this many characters of a faulty value are shown: enough to find it, and a swallowed
+/// half of a file does not fill the screen.
 const SHOWN_CHARS: usize = 80;
 
 fn shortened(value: &str) -> String {

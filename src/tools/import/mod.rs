@@ -1,10 +1,13 @@
-//! `import`: what a blood bank already has as CSV becomes facilities, closed days, deliveries and requests.
+//! `import`: what a blood bank already has as CSV becomes facilities, closed days, deliveries and
+//! requests.
 //!
-//! A row goes from `rows` (the file) through `columns` and `cells` (typed values) and `translate` (what is to be written) to a `target`
-//! (the service's own write path, so that summaries follow as for any event). Not in here: SQL, and which days to refresh.
+//! A row goes from `rows` (the file) through `columns` and `cells` (typed values) and `translate`
+//! (what is to be written) to a `target` (the service's own write path, so that summaries follow as
+//! for any event). Not in here: SQL, and which days to refresh.
 //!
-//! Importing a file again changes nothing: ids come from content, a row's statement is as old as what it tells (`translate`), and
-//! facilities are stated only where they differ (`facilities`). That is also how a run that broke off goes on: one starts it again.
+//! Importing a file again changes nothing: ids come from content, a row's statement is as old as
+//! what it tells (`translate`), and facilities are stated only where they differ (`facilities`).
+//! That is also how a run that broke off goes on: one starts it again.
 
 mod cells;
 mod columns;
@@ -16,6 +19,7 @@ mod identity;
 mod recorder;
 mod rejects;
 mod rows;
+mod service_target;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -43,10 +47,12 @@ use self::{
 pub use self::{
     columns::ImportKind,
     error::{Fault, ImportError},
+    service_target::ServiceTarget,
     target::{Applied, ClosedStock, ImportTarget},
 };
 
-/// Rows in one transaction: enough that its cost is shared, few enough that it holds its locks for milliseconds.
+/// Rows in one transaction: enough that its cost is shared, few enough that it holds its locks for
+/// milliseconds.
 const CHUNK_ROWS: u64 = 1_000;
 
 /// Lines of at most 80 characters, which a terminal does not wrap.
@@ -115,7 +121,8 @@ pub struct ImportReport {
     pub rows_skipped: u64,
     /// Facilities registered or changed.
     pub facilities_registered: u64,
-    /// Statements that were new, and closed days that changed; 0 where everything was known already.
+    /// Statements that were new, and closed days that changed; 0 where everything was known
+    /// already.
     pub changed: u64,
     /// Statements that changed nothing: known already, or corrected since by something newer.
     pub superseded: u64,
@@ -141,19 +148,25 @@ impl fmt::Display for ImportReport {
         if self.changed == 0 && self.rows_written > 0 {
             write!(f, "\nAll of it was known already: nothing changed")?;
         } else if self.superseded > 0 {
-            write!(f, "\n{} rows were known already, or have been corrected since: they changed nothing", self.superseded)?;
+            write!(
+                f,
+                "\n{} rows were known already, or have been corrected since: they changed nothing",
+                self.superseded
+            )?;
         }
         if let Some(path) = &self.rejects {
             write!(
                 f,
-                "\nThe skipped rows, each with its reason, are in {}: put them right in the file and import it again",
+                "\nThe skipped rows, each with its reason, are in {}: put them right in the file \
+                 and import it again",
                 path.display()
             )?;
         }
         if self.zones_kept > 0 {
             write!(
                 f,
-                "\n{} known facilities keep their own time zone, which is not the file's; import facilities changes it",
+                "\n{} known facilities keep their own time zone, which is not the file's; import \
+                 facilities changes it",
                 self.zones_kept
             )?;
         }
@@ -161,8 +174,8 @@ impl fmt::Display for ImportReport {
     }
 }
 
-/// Imports the file in chunks, each durable before the next is read, and prints nothing but a progress bar where there is a terminal.
-/// An error leaves whole chunks behind.
+/// Imports the file in chunks, each durable before the next is read, and prints nothing but a
+/// progress bar where there is a terminal. An error leaves whole chunks behind.
 pub async fn run(args: ImportArgs, target: &dyn ImportTarget) -> Result<ImportReport, ImportError> {
     let started = Instant::now();
     let rows = Rows::open(&args.file)?;
@@ -174,9 +187,23 @@ pub async fn run(args: ImportArgs, target: &dyn ImportTarget) -> Result<ImportRe
     };
     let directory = Directory::new(target.facilities().await?);
     let translator = Translator { kind: args.kind, dates, directory, said: Said::default() };
-    let mut import = Import { rows, mapping, translator, rejects, target, written: 0, registered: 0, changed: 0, superseded: 0 };
+    let mut import = Import {
+        rows,
+        mapping,
+        translator,
+        rejects,
+        target,
+        written: 0,
+        registered: 0,
+        changed: 0,
+        superseded: 0,
+    };
     if let Err(cause) = import.all_chunks().await {
-        return Err(ImportError::Interrupted { path: args.file, rows_in: import.written, cause: Box::new(cause) });
+        return Err(ImportError::Interrupted {
+            path: args.file,
+            rows_in: import.written,
+            cause: Box::new(cause),
+        });
     }
     import.report(started)
 }
@@ -204,7 +231,11 @@ impl Import<'_> {
             self.write_chunk(chunk).await?;
             progress.set_position(self.rows.progress().0);
             let rate = self.written as f64 / progress.elapsed().as_secs_f64().max(1e-3);
-            progress.set_message(format!("{} rows  {}/s", HumanCount(self.written), HumanCount(rate as u64)));
+            progress.set_message(format!(
+                "{} rows  {}/s",
+                HumanCount(self.written),
+                HumanCount(rate as u64)
+            ));
             if at_end {
                 progress.finish_and_clear();
                 return Ok(());
@@ -212,14 +243,17 @@ impl Import<'_> {
         }
     }
 
-    /// The next rows, up to a chunk; fewer at the end of the file alone. Reading a local file blocks for microseconds, so it happens here.
+    /// The next rows, up to a chunk; fewer at the end of the file alone. Reading a local file
+    /// blocks for microseconds, so it happens here.
     fn read_chunk(&mut self, now_ms: i64) -> Result<Chunk, ImportError> {
         let mut chunk = Chunk::default();
         while chunk.rows < CHUNK_ROWS
             && let Some(row) = self.rows.next()?
         {
             let cells = Cells { mapping: &self.mapping, line: row.line, record: row.cells };
-            if let Err(fault) = row.fits.and_then(|()| self.translator.add(&mut chunk, &cells, now_ms)) {
+            if let Err(fault) =
+                row.fits.and_then(|()| self.translator.add(&mut chunk, &cells, now_ms))
+            {
                 match &mut self.rejects {
                     Some(rejects) => rejects.add(row.cells, fault)?,
                     None => return Err(ImportError::Fault(fault)),
@@ -229,7 +263,8 @@ impl Import<'_> {
         Ok(chunk)
     }
 
-    /// Registrations and rows go together; closing stock follows the registrations of its facilities.
+    /// Registrations and rows go together; closing stock follows the registrations of its
+    /// facilities.
     async fn write_chunk(&mut self, mut chunk: Chunk) -> Result<(), ImportError> {
         let stock = chunk.take_stock();
         if !chunk.statements.is_empty() {
@@ -281,7 +316,8 @@ impl Import<'_> {
 
 /// A bar over the file's bytes, on standard error; it shows nothing where that is no terminal.
 fn progress_bar(total_bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}  {msg}  {eta_precise} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}  {msg}  {eta_precise} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(total_bytes).with_style(style)
 }

@@ -88,20 +88,31 @@ impl Recorder {
 
     pub fn entities(&self, wanted: Kind) -> Vec<Entity> {
         let records = self.records.lock().unwrap();
-        records.iter().filter(|((kind, _), _)| *kind == wanted).filter_map(|(_, record)| record.entity.clone()).collect()
+        records
+            .iter()
+            .filter(|((kind, _), _)| *kind == wanted)
+            .filter_map(|(_, record)| record.entity.clone())
+            .collect()
     }
 
     pub fn facility_rows(&self) -> Vec<FacilityRow> {
         let records = self.records.lock().unwrap();
         let row = |((_, id), record): (&(Kind, Uuid), &Record)| match &record.entity {
-            Some(Entity::Facility { name, timezone }) => Some(FacilityRow::new(*id, name.clone(), timezone.clone())),
+            Some(Entity::Facility { name, timezone }) => {
+                Some(FacilityRow::new(*id, name.clone(), timezone.clone()))
+            }
             _ => None,
         };
         records.iter().filter_map(row).collect()
     }
 
     pub fn stock_of(&self, facility: &str, date: &str) -> BTreeMap<BloodType, i64> {
-        self.stock.lock().unwrap().get(&(facility_id(facility), date.parse().unwrap())).cloned().unwrap_or_default()
+        self.stock
+            .lock()
+            .unwrap()
+            .get(&(facility_id(facility), date.parse().unwrap()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Delivered or requested units by instant, in order.
@@ -109,8 +120,12 @@ impl Recorder {
         let instant = |ms: i64| Timestamp::from_millisecond(ms).unwrap().to_string();
         let mut units: Vec<_> = (self.entities(kind).into_iter())
             .filter_map(|entity| match entity {
-                Entity::Distribution { date_delivered_ms: Some(at), quantity, .. } => Some((instant(at), Some(quantity))),
-                Entity::Request { created_at_ms, quantity, .. } => Some((instant(created_at_ms), quantity)),
+                Entity::Distribution { date_delivered_ms: Some(at), quantity, .. } => {
+                    Some((instant(at), Some(quantity)))
+                }
+                Entity::Request { created_at_ms, quantity, .. } => {
+                    Some((instant(created_at_ms), quantity))
+                }
                 _ => None,
             })
             .collect();

@@ -11,7 +11,8 @@ use csv::{ByteRecord, Writer, WriterBuilder};
 
 use super::error::{Fault, ImportError};
 
-/// Written from the first rejected row on, with the columns of the file and two more: the line and the reason.
+/// Written from the first rejected row on, with the columns of the file and two more: the line and
+/// the reason.
 pub struct Rejects {
     path: PathBuf,
     header: ByteRecord,
@@ -25,7 +26,13 @@ impl Rejects {
     pub fn beside(file: &Path, header: &ByteRecord) -> Result<Self, ImportError> {
         let mut name = OsString::from(file);
         name.push(".rejects.csv");
-        let rejects = Rejects { path: name.into(), header: header.clone(), writer: None, count: 0, first: None };
+        let rejects = Rejects {
+            path: name.into(),
+            header: header.clone(),
+            writer: None,
+            count: 0,
+            first: None,
+        };
         match fs::remove_file(&rejects.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(rejects.failed(error)),
             _ => Ok(rejects),
@@ -52,14 +59,16 @@ impl Rejects {
     fn write(&mut self, row: &ByteRecord, fault: &Fault) -> io::Result<()> {
         if self.writer.is_none() {
             let mut writer = WriterBuilder::new().flexible(true).from_path(&self.path)?;
-            writer.write_record(self.header.iter().chain([&b"reject_line"[..], b"reject_reason"]))?;
+            writer
+                .write_record(self.header.iter().chain([&b"reject_line"[..], b"reject_reason"]))?;
             self.writer = Some(writer);
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let (line, reason) = (fault.line.to_string(), fault.to_string());
         // A short row is filled up, so that line and reason stand in their columns.
         let missing = std::iter::repeat_n(&b""[..], self.header.len().saturating_sub(row.len()));
-        writer.write_record(row.iter().chain(missing).chain([line.as_bytes(), reason.as_bytes()]))?;
+        writer
+            .write_record(row.iter().chain(missing).chain([line.as_bytes(), reason.as_bytes()]))?;
         Ok(())
     }
 

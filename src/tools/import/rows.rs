@@ -1,4 +1,5 @@
-//! CSV as the world writes it: mixed line ends, a byte order mark, quotes, and rows that break. One row is in memory at a time.
+//! CSV as the world writes it: mixed line ends, a byte order mark, quotes, and rows that break. One
+//! row is in memory at a time.
 
 use std::{
     fs::File,
@@ -10,7 +11,8 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::error::{Fault, ImportError};
 
-/// The longest row, in bytes. Real rows have hundreds; one this long is a quote that is never closed, and memory stays bounded.
+/// The longest row, in bytes. Real rows have hundreds; one this long is a quote that is never
+/// closed, and memory stays bounded.
 const MAX_ROW_BYTES: usize = 1 << 20;
 
 /// The rows of one file, in order.
@@ -29,7 +31,8 @@ pub struct Rows {
 pub struct Row<'a> {
     pub line: u64,
     pub cells: &'a ByteRecord,
-    /// Whether it has as many cells as the header. One that has not is here all the same, for the rejects file.
+    /// Whether it has as many cells as the header. One that has not is here all the same, for the
+    /// rejects file.
     pub fits: Result<(), Fault>,
 }
 
@@ -40,7 +43,10 @@ impl Rows {
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
-            return Err(unreadable(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder; a CSV file is expected")));
+            return Err(unreadable(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a folder; a CSV file is expected",
+            )));
         }
         let watched = Watched { file, window: Vec::new(), last_byte: None, at_end: false };
         let reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(watched);
@@ -56,11 +62,19 @@ impl Rows {
         if !rows.advance()? {
             return Err(ImportError::Broken {
                 line: 1,
-                problem: format!("{} is empty; a header line with the columns' names is expected", path.display()),
+                problem: format!(
+                    "{} is empty; a header line with the columns' names is expected",
+                    path.display()
+                ),
             });
         }
-        if rows.record.as_slice().starts_with(&[0xff, 0xfe]) || rows.record.as_slice().starts_with(&[0xfe, 0xff]) {
-            return Err(ImportError::Broken { line: 1, problem: "the text is UTF-16; save the file as UTF-8".to_owned() });
+        if rows.record.as_slice().starts_with(&[0xff, 0xfe])
+            || rows.record.as_slice().starts_with(&[0xfe, 0xff])
+        {
+            return Err(ImportError::Broken {
+                line: 1,
+                problem: "the text is UTF-16; save the file as UTF-8".to_owned(),
+            });
         }
         std::mem::swap(&mut rows.header, &mut rows.record);
         Ok(rows)
@@ -71,7 +85,8 @@ impl Rows {
         &self.header
     }
 
-    /// The next row, or `None` at the end. Rows without a single filled cell are passed over: spreadsheets append them.
+    /// The next row, or `None` at the end. Rows without a single filled cell are passed over:
+    /// spreadsheets append them.
     pub fn next(&mut self) -> Result<Option<Row<'_>>, ImportError> {
         while self.advance()? {
             if self.record.iter().all(|cell| cell.trim_ascii().is_empty()) {
@@ -83,7 +98,8 @@ impl Rows {
                 Ok(())
             } else {
                 let problem = format!(
-                    "the row has {cells} cells, the header {columns}; a value that contains a comma or a line break must stand in double quotes"
+                    "the row has {cells} cells, the header {columns}; a value that contains a \
+                     comma or a line break must stand in double quotes"
                 );
                 Err(Fault { line, origin: None, value: String::new(), problem })
             };
@@ -103,8 +119,10 @@ impl Rows {
         let answer = self.reader.read_byte_record(&mut self.record);
         let bytes = (self.reader.position().byte() - starts_at) as usize;
         let watched = self.reader.get_mut();
-        // The reader leaves line ends, such as the second half of a CRLF and blank lines, to the row behind them.
-        let leading = watched.window.iter().take(bytes).take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        // The reader leaves line ends, such as the second half of a CRLF and blank lines, to the
+        // row behind them.
+        let leading =
+            watched.window.iter().take(bytes).take_while(|b| matches!(b, b'\r' | b'\n')).count();
         self.lines.pass(&watched.window[..leading]);
         self.line = self.lines.current;
         self.lines.pass(&watched.window[leading..bytes]);
@@ -113,28 +131,44 @@ impl Rows {
             Ok(true) if self.ended_inside_quotes() => Err(self.unclosed_quote()),
             Ok(found) => Ok(found),
             Err(error) => match error.into_kind() {
-                csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(self.unclosed_quote()),
-                csv::ErrorKind::Io(source) => Err(ImportError::Unreadable { path: self.path.clone(), source }),
-                kind => Err(ImportError::Unreadable { path: self.path.clone(), source: io::Error::other(format!("{kind:?}")) }),
+                csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => {
+                    Err(self.unclosed_quote())
+                }
+                csv::ErrorKind::Io(source) => {
+                    Err(ImportError::Unreadable { path: self.path.clone(), source })
+                }
+                kind => Err(ImportError::Unreadable {
+                    path: self.path.clone(),
+                    source: io::Error::other(format!("{kind:?}")),
+                }),
             },
         }
     }
 
-    /// The file ended within a cell that has swallowed line ends: had its quote been closed, the file's last byte would be that quote.
+    /// The file ended within a cell that has swallowed line ends: had its quote been closed, the
+    /// file's last byte would be that quote.
     fn ended_inside_quotes(&self) -> bool {
-        let swallowed = self.record.iter().next_back().is_some_and(|cell| cell.contains(&b'\n') || cell.contains(&b'\r'));
+        let swallowed = self
+            .record
+            .iter()
+            .next_back()
+            .is_some_and(|cell| cell.contains(&b'\n') || cell.contains(&b'\r'));
         let watched = self.reader.get_ref();
         swallowed && watched.at_end && watched.last_byte != Some(b'"')
     }
 
     fn unclosed_quote(&self) -> ImportError {
-        let problem =
-            format!("a double quote opens in this row and is not closed within {} KiB or before the file ends", MAX_ROW_BYTES >> 10);
+        let problem = format!(
+            "a double quote opens in this row and is not closed within {} KiB or before the file \
+             ends",
+            MAX_ROW_BYTES >> 10
+        );
         ImportError::Broken { line: self.line, problem }
     }
 }
 
-/// Which line one is in, the first being 1. Lines end in LF, CRLF or CR, all three in one file if need be.
+/// Which line one is in, the first being 1. Lines end in LF, CRLF or CR, all three in one file if
+/// need be.
 struct Lines {
     current: u64,
     after_cr: bool,

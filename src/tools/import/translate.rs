@@ -36,15 +36,22 @@ pub struct Chunk {
 impl Chunk {
     pub fn take_stock(&mut self) -> Vec<ClosedStock> {
         let days = std::mem::take(&mut self.stock).into_iter();
-        days.map(|((facility_id, date), by_blood_type)| ClosedStock { facility_id, date, by_blood_type }).collect()
+        days.map(|((facility_id, date), by_blood_type)| ClosedStock {
+            facility_id,
+            date,
+            by_blood_type,
+        })
+        .collect()
     }
 }
 
-/// Reads rows of one file, remembering what it must to tell equal rows apart and contradictions from repetitions.
+/// Reads rows of one file, remembering what it must to tell equal rows apart and contradictions
+/// from repetitions.
 ///
-/// **When a row's statement was made.** A delivery is stated as of its `date_delivered`, a request as of its `created_at`: the file does not
-/// say when it was written, and its facts can be no older. So a second import states the same at the same time and changes nothing, and
-/// whatever was corrected or removed in the meantime, by an event with a later time, stays so.
+/// **When a row's statement was made.** A delivery is stated as of its `date_delivered`, a request
+/// as of its `created_at`: the file does not say when it was written, and its facts can be no
+/// older. So a second import states the same at the same time and changes nothing, and whatever was
+/// corrected or removed in the meantime, by an event with a later time, stays so.
 pub struct Translator {
     pub kind: ImportKind,
     pub dates: DateFormat,
@@ -67,7 +74,10 @@ impl Translator {
 
     fn facility(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
         let (id, name, zone) = (cells.id()?, cells.required(Field::Name)?, cells.zone()?);
-        let new = self.directory.state(id, &name, zone.as_ref(), now_ms).map_err(|problem| cells.fault(Field::Name, &name, problem))?;
+        let new = self
+            .directory
+            .state(id, &name, zone.as_ref(), now_ms)
+            .map_err(|problem| cells.fault(Field::Name, &name, problem))?;
         chunk.registered += u64::from(new.is_some());
         chunk.statements.extend(new);
         Ok(())
@@ -78,45 +88,81 @@ impl Translator {
         let day = self.past_day(cells, &facility, now_ms)?;
         let blood_type = cells.blood_type()?.unwrap_or(BloodType::Unknown);
         let Some(units) = cells.quantity(0)? else { return Err(self.missing_quantity(cells)) };
-        // Whichever of two different figures won, it might be the wrong one; so the first stays and the second is a fault.
+        // Whichever of two different figures won, it might be the wrong one; so the first stays and
+        // the second is a fault.
         let place = format!("{}\u{1f}{}\u{1f}{}", facility.id, day.date, blood_type.as_str());
         let first = self.said.first_value(&place, units.unsigned_abs());
         if let Some(first) = first.filter(|first| *first != units.unsigned_abs()) {
-            let problem =
-                format!("contradicts an earlier row of this file, by which this facility, day and blood type closed with {first}");
+            let problem = format!(
+                "contradicts an earlier row of this file, by which this facility, day and blood \
+                 type closed with {first}"
+            );
             return Err(cells.fault(Field::Quantity, &units.to_string(), problem));
         }
         self.register(chunk, &facility);
-        chunk.stock.entry((facility.id, day.date)).or_default().insert(blood_type, i64::from(units));
+        chunk
+            .stock
+            .entry((facility.id, day.date))
+            .or_default()
+            .insert(blood_type, i64::from(units));
         Ok(())
     }
 
-    fn distribution(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
+    fn distribution(
+        &mut self,
+        chunk: &mut Chunk,
+        cells: &Cells<'_>,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
         let facility = self.mentioned(cells)?;
         let at_ms = self.past_instant(cells, Field::DateDelivered, &facility, now_ms)?;
         let blood_type = cells.blood_type()?;
         let Some(quantity) = cells.quantity(1)? else { return Err(self.missing_quantity(cells)) };
-        let entity = Entity::Distribution { blood_type, date_delivered_ms: Some(at_ms), dispatched_to_id: facility.id, quantity };
+        let entity = Entity::Distribution {
+            blood_type,
+            date_delivered_ms: Some(at_ms),
+            dispatched_to_id: facility.id,
+            quantity,
+        };
         self.state(chunk, cells, &facility, at_ms, entity)
     }
 
     fn request(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
         let facility = self.mentioned(cells)?;
         let created_at_ms = self.past_instant(cells, Field::CreatedAt, &facility, now_ms)?;
-        let entity =
-            Entity::Request { blood_type: cells.blood_type()?, created_at_ms, facility_id: facility.id, quantity: cells.quantity(0)? };
+        let entity = Entity::Request {
+            blood_type: cells.blood_type()?,
+            created_at_ms,
+            facility_id: facility.id,
+            quantity: cells.quantity(0)?,
+        };
         self.state(chunk, cells, &facility, created_at_ms, entity)
     }
 
     /// Adds the statement of a row, under its own id or the one that its content gives it.
-    fn state(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, facility: &Mentioned, at_ms: i64, entity: Entity) -> Result<(), Fault> {
+    fn state(
+        &mut self,
+        chunk: &mut Chunk,
+        cells: &Cells<'_>,
+        facility: &Mentioned,
+        at_ms: i64,
+        entity: Entity,
+    ) -> Result<(), Fault> {
         let content = self.content(cells, facility)?;
         let id = match cells.id()? {
             None => row_id(&content, self.said.again(&content)),
             Some(id) => {
                 let fingerprint = xxhash_rust::xxh3::xxh3_64(content.as_bytes()) as u32;
-                if self.said.first_value(&id.to_string(), fingerprint).is_some_and(|first| first != fingerprint) {
-                    return Err(cells.fault(Field::Id, &id.to_string(), "contradicts an earlier row of this file with the same id"));
+                if self
+                    .said
+                    .first_value(&id.to_string(), fingerprint)
+                    .is_some_and(|first| first != fingerprint)
+                {
+                    return Err(cells.fault(
+                        Field::Id,
+                        &id.to_string(),
+                        "contradicts an earlier row of this file with the same id",
+                    ));
                 }
                 id
             }
@@ -127,8 +173,9 @@ impl Translator {
         Ok(())
     }
 
-    /// What tells a row from others: its kind, its facility, and its mapped values as written, whatever the order of the columns.
-    /// Not the instants made of them, which move with the facility's zone, nor the zone, which only serves to register.
+    /// What tells a row from others: its kind, its facility, and its mapped values as written,
+    /// whatever the order of the columns. Not the instants made of them, which move with the
+    /// facility's zone, nor the zone, which only serves to register.
     fn content(&self, cells: &Cells<'_>, facility: &Mentioned) -> Result<String, Fault> {
         let mut content = format!("{}\u{1f}{}", self.kind.as_str(), facility.id);
         for field in [Field::DateDelivered, Field::CreatedAt, Field::BloodType, Field::Quantity] {
@@ -147,10 +194,13 @@ impl Translator {
 
     fn mentioned(&mut self, cells: &Cells<'_>) -> Result<Mentioned, Fault> {
         let (text, zone) = (cells.required(Field::Facility)?, cells.zone()?);
-        self.directory.mention(&text, zone.as_ref()).map_err(|problem| cells.fault(Field::Facility, &text, problem))
+        self.directory
+            .mention(&text, zone.as_ref())
+            .map_err(|problem| cells.fault(Field::Facility, &text, problem))
     }
 
-    /// Registers the row's facility if nobody knows it yet. Last of all, so that a faulty row registers none.
+    /// Registers the row's facility if nobody knows it yet. Last of all, so that a faulty row
+    /// registers none.
     fn register(&mut self, chunk: &mut Chunk, facility: &Mentioned) {
         if let Some(unknown) = &facility.unknown {
             chunk.statements.push(self.directory.register(unknown.clone()));
@@ -160,22 +210,41 @@ impl Translator {
 
     fn past_day(&self, cells: &Cells<'_>, facility: &Mentioned, now_ms: i64) -> Result<Day, Fault> {
         let text = cells.required(Field::Date)?;
-        let day = self.dates.day(&text, &facility.tz).map_err(|problem| cells.fault(Field::Date, &text, problem))?;
+        let day = self
+            .dates
+            .day(&text, &facility.tz)
+            .map_err(|problem| cells.fault(Field::Date, &text, problem))?;
         if day.end_ms > now_ms {
             let today = Day::containing(&facility.tz, now_ms).date;
             let zone = facility.tz.iana_name().unwrap_or("its zone");
-            let problem =
-                format!("is {}, which is not over where the facility is ({today} in {zone}); closed days alone are history", day.date);
+            let problem = format!(
+                "is {}, which is not over where the facility is ({today} in {zone}); closed days \
+                 alone are history",
+                day.date
+            );
             return Err(cells.fault(Field::Date, &text, problem));
         }
         Ok(day)
     }
 
-    fn past_instant(&self, cells: &Cells<'_>, field: Field, facility: &Mentioned, now_ms: i64) -> Result<i64, Fault> {
+    fn past_instant(
+        &self,
+        cells: &Cells<'_>,
+        field: Field,
+        facility: &Mentioned,
+        now_ms: i64,
+    ) -> Result<i64, Fault> {
         let text = cells.required(field)?;
-        let at_ms = self.dates.instant_ms(&text, &facility.tz).map_err(|problem| cells.fault(field, &text, problem))?;
+        let at_ms = self
+            .dates
+            .instant_ms(&text, &facility.tz)
+            .map_err(|problem| cells.fault(field, &text, problem))?;
         if at_ms > now_ms + CLOCK_SKEW_MS {
-            return Err(cells.fault(field, &text, "lies in the future; what is imported has happened"));
+            return Err(cells.fault(
+                field,
+                &text,
+                "lies in the future; what is imported has happened",
+            ));
         }
         Ok(at_ms)
     }

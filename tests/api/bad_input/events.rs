@@ -10,8 +10,13 @@ use crate::{
     support::{Service, events::event},
 };
 
-async fn post_as(service: &Service, content_type: &str, body: impl Into<reqwest::Body>) -> Response {
-    let request = service.request(Method::POST, "/v1/events").header(CONTENT_TYPE, content_type).body(body);
+async fn post_as(
+    service: &Service,
+    content_type: &str,
+    body: impl Into<reqwest::Body>,
+) -> Response {
+    let request =
+        service.request(Method::POST, "/v1/events").header(CONTENT_TYPE, content_type).body(body);
     request.send().await.expect("the service answers")
 }
 
@@ -42,59 +47,114 @@ fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
     let id = Uuid::new_v4();
     let facility = world.facility;
     vec![
-        (with(good(), "/type", "inventory.added"), "/type", "expected one of facility.registered, blood_bank.registered, inventory.set"),
+        (
+            with(good(), "/type", "inventory.added"),
+            "/type",
+            "expected one of facility.registered, blood_bank.registered, inventory.set",
+        ),
         (with(good(), "/type", Value::Null), "/type", "is missing; expected one of"),
-        (with(good(), "/time", Value::Null), "/time", "is missing; expected an RFC 3339 date and time"),
-        (with(good(), "/time", "yesterday"), "/time", "expected an RFC 3339 date and time with its offset"),
+        (
+            with(good(), "/time", Value::Null),
+            "/time",
+            "is missing; expected an RFC 3339 date and time",
+        ),
+        (
+            with(good(), "/time", "yesterday"),
+            "/time",
+            "expected an RFC 3339 date and time with its offset",
+        ),
         (with(good(), "/time", "2026-11-21T10:00:00"), "/time", "with its offset such as"),
         (with(good(), "/time", time_in(6)), "/time", "at most 300 s ahead of the service's clock"),
         (with(good(), "/time", time_in(-91 * 24 * 60)), "/time", "at most 90 days ago"),
         (with(good(), "/specversion", "0.3"), "/specversion", "expected \"1.0\", got \"0.3\""),
         (with(good(), "/id", Value::Null), "/id", "is missing"),
         (with(good(), "/source", ""), "/source", "a text that is not empty"),
-        (with(good(), "/data", Value::Null), "/data", "is missing; expected the fields of the event"),
+        (
+            with(good(), "/data", Value::Null),
+            "/data",
+            "is missing; expected the fields of the event",
+        ),
         (with(good(), "/data", json!([1])), "/data", "as a JSON object, got a list"),
-        (with(good(), "/data/units", 5), "/data/units", "the known ones are inventory_id, blood_bank_id"),
+        (
+            with(good(), "/data/units", 5),
+            "/data/units",
+            "the known ones are inventory_id, blood_bank_id",
+        ),
         (world.stock(-1), "/data/quantity", "a whole number from 0 to 2147483647, got -1"),
         (world.stock(2_147_483_648_i64), "/data/quantity", "from 0 to 2147483647, got 2147483648"),
         (world.stock(u64::MAX), "/data/quantity", "from 0 to 2147483647"),
         (world.stock(1e300), "/data/quantity", "from 0 to 2147483647"),
         (world.stock(1.5), "/data/quantity", "a whole number from 0 to 2147483647, got 1.5"),
         (world.stock("5"), "/data/quantity", "a whole number from 0 to 2147483647, got \"5\""),
-        (with(good(), "/data/quantity", Value::Null), "/data/quantity", "is missing; expected a whole number"),
-        (with(good(), "/data/blood_type", "0 Rh+"), "/data/blood_type", "expected \"O+\" in exactly that spelling"),
+        (
+            with(good(), "/data/quantity", Value::Null),
+            "/data/quantity",
+            "is missing; expected a whole number",
+        ),
+        (
+            with(good(), "/data/blood_type", "0 Rh+"),
+            "/data/blood_type",
+            "expected \"O+\" in exactly that spelling",
+        ),
         (with(good(), "/data/blood_type", "C"), "/data/blood_type", "expected one of "),
         (with(good(), "/data/expires_at", "soon"), "/data/expires_at", "RFC 3339"),
-        (with(good(), "/data/inventory_id", Uuid::nil().to_string()), "/data/inventory_id", "not the nil one"),
+        (
+            with(good(), "/data/inventory_id", Uuid::nil().to_string()),
+            "/data/inventory_id",
+            "not the nil one",
+        ),
         (
             with(good(), "/data/blood_bank_id", unknown.to_string()),
             "/data/blood_bank_id",
             "is not registered; send blood_bank.registered before",
         ),
         (
-            data("distribution.set", json!({"distribution_id": id, "dispatched_to_id": facility, "quantity": 0})),
+            data(
+                "distribution.set",
+                json!({"distribution_id": id, "dispatched_to_id": facility, "quantity": 0}),
+            ),
             "/data/quantity",
             "from 1 to",
         ),
         (
-            data("distribution.set", json!({"distribution_id": id, "dispatched_to_id": unknown, "quantity": 1})),
+            data(
+                "distribution.set",
+                json!({"distribution_id": id, "dispatched_to_id": unknown, "quantity": 1}),
+            ),
             "/data/dispatched_to_id",
             "is not registered",
         ),
         (
-            data("request.set", json!({"request_id": id, "facility_id": unknown, "created_at": time_in(0)})),
-            "/data/facility_id",
-            "is not registered",
-        ),
-        (data("request.set", json!({"request_id": id, "facility_id": facility})), "/data/created_at", "is missing"),
-        (data("summary.touched", json!({"facility_id": unknown})), "/data/facility_id", "is not registered"),
-        (
-            data("blood_bank.registered", json!({"blood_bank_id": id, "facility_id": unknown, "name": "W"})),
+            data(
+                "request.set",
+                json!({"request_id": id, "facility_id": unknown, "created_at": time_in(0)}),
+            ),
             "/data/facility_id",
             "is not registered",
         ),
         (
-            data("facility.registered", json!({"facility_id": id, "name": "M", "timezone": "Mars/Olympus"})),
+            data("request.set", json!({"request_id": id, "facility_id": facility})),
+            "/data/created_at",
+            "is missing",
+        ),
+        (
+            data("summary.touched", json!({"facility_id": unknown})),
+            "/data/facility_id",
+            "is not registered",
+        ),
+        (
+            data(
+                "blood_bank.registered",
+                json!({"blood_bank_id": id, "facility_id": unknown, "name": "W"}),
+            ),
+            "/data/facility_id",
+            "is not registered",
+        ),
+        (
+            data(
+                "facility.registered",
+                json!({"facility_id": id, "name": "M", "timezone": "Mars/Olympus"}),
+            ),
             "/data/timezone",
             "the name of an IANA time zone",
         ),
@@ -163,7 +223,11 @@ async fn a_body_that_is_not_json_is_400() {
         (deep.as_bytes(), "recursion limit"),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", "The body is not valid JSON"),
     ] {
-        for content_type in ["application/cloudevents+json", "application/json", "application/cloudevents-batch+json"] {
+        for content_type in [
+            "application/cloudevents+json",
+            "application/json",
+            "application/cloudevents-batch+json",
+        ] {
             says(post_as(&service, content_type, body.to_vec()).await, 400, &[words]).await;
         }
     }
@@ -175,21 +239,47 @@ async fn another_content_type_is_415_and_told_the_right_ones() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
     let body = world.stock(5).to_string();
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=iso-8859-2", "json", "\u{fc}"] {
-        says(post_as(&service, content_type, body.clone()).await, 415, &["expected application/cloudevents+json or application/json"])
-            .await;
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=iso-8859-2",
+        "json",
+        "\u{fc}",
+    ] {
+        says(
+            post_as(&service, content_type, body.clone()).await,
+            415,
+            &["expected application/cloudevents+json or application/json"],
+        )
+        .await;
     }
-    let bare = service.request(Method::POST, "/v1/events").body(body).send().await.expect("the service answers");
+    let bare = service
+        .request(Method::POST, "/v1/events")
+        .body(body)
+        .send()
+        .await
+        .expect("the service answers");
     says(bare, 415, &["The content type is missing"]).await;
     world.assert_unchanged(&service).await;
 }
 
 #[tokio::test]
 async fn a_batch_has_the_form_and_the_length_of_a_batch() {
-    let service = Service::on_sqlite().env("FACILITY_SUMMARY__INGEST__GROUP_EVENTS", 3).start().await;
+    let service =
+        Service::on_sqlite().env("FACILITY_SUMMARY__INGEST__GROUP_EVENTS", 3).start().await;
     let world = World::new(&service).await;
-    says(post_batch(&service, &json!([])).await, 422, &["the batch is empty; expected at least one event"]).await;
-    says(post_batch(&service, &world.stock(5)).await, 422, &["expected a list of events, got an object"]).await;
+    says(
+        post_batch(&service, &json!([])).await,
+        422,
+        &["the batch is empty; expected at least one event"],
+    )
+    .await;
+    says(
+        post_batch(&service, &world.stock(5)).await,
+        422,
+        &["expected a list of events, got an object"],
+    )
+    .await;
     says(
         service.post("/v1/events", &json!([world.stock(5)])).await,
         422,
@@ -197,7 +287,12 @@ async fn a_batch_has_the_form_and_the_length_of_a_batch() {
     )
     .await;
     let long: Vec<Value> = (0..4).map(|_| world.stock(5)).collect();
-    says(post_batch(&service, &long.into()).await, 413, &["The batch holds 4 events; at most 3 are taken at once."]).await;
+    says(
+        post_batch(&service, &long.into()).await,
+        413,
+        &["The batch holds 4 events; at most 3 are taken at once."],
+    )
+    .await;
     world.assert_unchanged(&service).await;
 }
 
@@ -207,7 +302,13 @@ async fn a_fault_in_binary_mode_names_its_header() {
     let world = World::new(&service).await;
     let data = world.stock(5)["data"].to_string();
     let now = time_in(0);
-    let right = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/t"), ("ce-type", "inventory.set"), ("ce-time", now.as_str())];
+    let right = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/t"),
+        ("ce-type", "inventory.set"),
+        ("ce-time", now.as_str()),
+    ];
     for (header, value, words) in [
         ("ce-time", None, "header ce-time: is missing; expected an RFC 3339"),
         ("ce-time", Some("now"), "header ce-time: expected an RFC 3339"),
@@ -215,7 +316,10 @@ async fn a_fault_in_binary_mode_names_its_header() {
         ("ce-id", Some("%zz"), "header ce-id: a % needs two hexadecimal digits"),
         ("ce-specversion", Some("2.0"), "header ce-specversion: expected \"1.0\""),
     ] {
-        let mut request = service.request(Method::POST, "/v1/events").header(CONTENT_TYPE, "application/json").body(data.clone());
+        let mut request = service
+            .request(Method::POST, "/v1/events")
+            .header(CONTENT_TYPE, "application/json")
+            .body(data.clone());
         for (name, right) in right {
             if let Some(value) = if name == header { value } else { Some(right) } {
                 request = request.header(name, value);
@@ -231,9 +335,16 @@ async fn a_reference_to_nothing_is_named_where_it_stands_whatever_the_headers_lo
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
     let bad = with(world.stock(5), "/data/blood_bank_id", Uuid::new_v4().to_string());
-    let (one, several, data) = (bad.to_string(), json!([world.stock(5), bad]).to_string(), bad["data"].to_string());
+    let (one, several, data) =
+        (bad.to_string(), json!([world.stock(5), bad]).to_string(), bad["data"].to_string());
     let now = time_in(0);
-    let attributes = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/t"), ("ce-type", "inventory.set"), ("ce-time", &now)];
+    let attributes = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/t"),
+        ("ce-type", "inventory.set"),
+        ("ce-time", &now),
+    ];
     for (content_type, headers, body, pointer) in [
         ("application/cloudevents+json", &[][..], &one, "/data/blood_bank_id"),
         ("application/cloudevents+json", &attributes[..1], &one, "/data/blood_bank_id"),
@@ -243,11 +354,16 @@ async fn a_reference_to_nothing_is_named_where_it_stands_whatever_the_headers_lo
         ("Application/CloudEvents-BATCH+JSON", &attributes[..1], &several, "/1/data/blood_bank_id"),
         ("application/json", &attributes, &data, "/blood_bank_id"),
     ] {
-        let mut request = service.request(Method::POST, "/v1/events").header(CONTENT_TYPE, content_type).body(body.clone());
+        let mut request = service
+            .request(Method::POST, "/v1/events")
+            .header(CONTENT_TYPE, content_type)
+            .body(body.clone());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let refused = says(request.send().await.expect("the service answers"), 422, &["is not registered"]).await;
+        let refused =
+            says(request.send().await.expect("the service answers"), 422, &["is not registered"])
+                .await;
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{content_type} {headers:?}");
     }
     world.assert_unchanged(&service).await;
@@ -260,23 +376,60 @@ async fn a_bad_registration_is_told_what_would_be_right() {
     let facility = format!("/v1/facilities/{}", world.facility);
     let bank = format!("/v1/blood-banks/{}", world.bank);
     for (path, body, status, words) in [
-        (facility.as_str(), json!({"name": "A", "timezone": "Mars/Olympus"}), 422, "the name of an IANA time zone"),
-        (&facility, json!({"name": "A", "timezone": "../../etc/passwd"}), 422, "the name of an IANA time zone"),
+        (
+            facility.as_str(),
+            json!({"name": "A", "timezone": "Mars/Olympus"}),
+            422,
+            "the name of an IANA time zone",
+        ),
+        (
+            &facility,
+            json!({"name": "A", "timezone": "../../etc/passwd"}),
+            422,
+            "the name of an IANA time zone",
+        ),
         (&facility, json!({"name": "A"}), 422, "is missing; expected the name of an IANA"),
-        (&facility, json!({"name": "A\u{0}", "timezone": "UTC"}), 422, "without control characters"),
-        (&facility, json!({"name": "A", "timezone": "UTC", "beds": 3}), 422, "the known ones are name, timezone"),
+        (
+            &facility,
+            json!({"name": "A\u{0}", "timezone": "UTC"}),
+            422,
+            "without control characters",
+        ),
+        (
+            &facility,
+            json!({"name": "A", "timezone": "UTC", "beds": 3}),
+            422,
+            "the known ones are name, timezone",
+        ),
         (&facility, json!([]), 422, "expected a JSON object"),
         (&bank, json!({"name": "A", "facility_id": Uuid::new_v4()}), 422, "is not registered"),
         (&bank, json!({"name": "A", "facility_id": 7}), 422, "expected a UUID"),
-        ("/v1/facilities/7", json!({"name": "A", "timezone": "UTC"}), 400, "facility_id \"7\" in the path is not an id; expected a UUID"),
+        (
+            "/v1/facilities/7",
+            json!({"name": "A", "timezone": "UTC"}),
+            400,
+            "facility_id \"7\" in the path is not an id; expected a UUID",
+        ),
         ("/v1/blood-banks/7", json!({}), 400, "blood_bank_id \"7\" in the path is not an id"),
     ] {
         says(service.put(path, &body).await, status, &[words]).await;
     }
     for path in [&facility, &bank] {
-        let put = |content_type: &str| service.request(Method::PUT, path).header(CONTENT_TYPE, content_type).body("{");
-        says(put("application/json").send().await.expect("an answer"), 400, &["it may have been cut off"]).await;
-        says(put("text/plain").send().await.expect("an answer"), 415, &["expected application/json in UTF-8"]).await;
+        let put = |content_type: &str| {
+            service.request(Method::PUT, path).header(CONTENT_TYPE, content_type).body("{")
+        };
+        says(
+            put("application/json").send().await.expect("an answer"),
+            400,
+            &["it may have been cut off"],
+        )
+        .await;
+        says(
+            put("text/plain").send().await.expect("an answer"),
+            415,
+            &["expected application/json in UTF-8"],
+        )
+        .await;
     }
     world.assert_unchanged(&service).await;
 }

@@ -7,7 +7,10 @@ use super::{
 use crate::support::Service;
 
 fn post(body_headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{body_headers}\r\n");
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+         application/json\r\n{body_headers}\r\n"
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -22,8 +25,16 @@ async fn a_trick_in_a_path_leads_nowhere() {
         ("/v1/%2e%2e/v1/facilities".to_owned(), 404, "There is nothing at this path"),
         ("/v1/facilities/%2e%2e/summaries/today".to_owned(), 400, "is not an id; expected a UUID"),
         (format!("/v1/facilities/{id}%00/summaries/today"), 400, "is not an id; expected a UUID"),
-        (format!("/v1/facilities/{id}/summaries/today%00"), 400, "cannot be read; expected YYYY-MM-DD or today"),
-        (format!("/v1/facilities/{id}/summaries/%ff"), 400, "cannot be read; expected YYYY-MM-DD or today"),
+        (
+            format!("/v1/facilities/{id}/summaries/today%00"),
+            400,
+            "cannot be read; expected YYYY-MM-DD or today",
+        ),
+        (
+            format!("/v1/facilities/{id}/summaries/%ff"),
+            400,
+            "cannot be read; expected YYYY-MM-DD or today",
+        ),
         ("/v1/facilities/%ff%fe".to_owned(), 400, "is not an id"),
         ("/v1/facilities/%zz".to_owned(), 400, "is not an id"),
         (format!("/v1/facilities/{id}%2Fsummaries%2Ftoday"), 400, "is not an id"),
@@ -43,7 +54,10 @@ async fn a_trick_in_a_path_leads_nowhere() {
         assert!(answer.body.len() < 1_000, "{path}: {answer:?}");
     }
     // Percent-encoding of a plain letter is the letter.
-    assert_eq!(ask(service.address, "GET", today.replace("today", "%74oday").as_bytes(), b"").status, 200);
+    assert_eq!(
+        ask(service.address, "GET", today.replace("today", "%74oday").as_bytes(), b"").status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -58,7 +72,12 @@ async fn what_is_not_http_is_400_or_431_and_closes_the_connection() {
         b"POST /v1/events HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
     ] {
         let answers = exchange(service.address, bytes, Then::HalfClose);
-        assert_eq!(answers.iter().map(|a| a.status).collect::<Vec<_>>(), [400], "{}", String::from_utf8_lossy(bytes));
+        assert_eq!(
+            answers.iter().map(|a| a.status).collect::<Vec<_>>(),
+            [400],
+            "{}",
+            String::from_utf8_lossy(bytes)
+        );
     }
     let huge = format!("X-Huge: {}\r\n", "a".repeat(300_000));
     assert_eq!(ask(service.address, "GET", b"/health/live", huge.as_bytes()).status, 431);
@@ -71,10 +90,17 @@ async fn what_is_not_http_is_400_or_431_and_closes_the_connection() {
 async fn a_header_that_is_not_text_is_ignored_or_named() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
-    for header in
-        ["If-None-Match: \u{ff}\"", "Cache-Control: max-age=x, max-stale=\u{ff}", "Accept-Encoding: ;;\u{ff}", "X-Request-Id: \u{ff}"]
-    {
-        let latin: Vec<u8> = header.chars().map(|c| u8::try_from(u32::from(c)).expect("one byte")).chain(*b"\r\n").collect();
+    for header in [
+        "If-None-Match: \u{ff}\"",
+        "Cache-Control: max-age=x, max-stale=\u{ff}",
+        "Accept-Encoding: ;;\u{ff}",
+        "X-Request-Id: \u{ff}",
+    ] {
+        let latin: Vec<u8> = header
+            .chars()
+            .map(|c| u8::try_from(u32::from(c)).expect("one byte"))
+            .chain(*b"\r\n")
+            .collect();
         let answer = ask(service.address, "GET", world.today().as_bytes(), &latin);
         assert_eq!(answer.status, 200, "{answer:?}");
     }
@@ -85,14 +111,19 @@ async fn a_header_that_is_not_text_is_ignored_or_named() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_413_by_its_length_and_by_its_bytes() {
-    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__MAX_BODY", 1_000).start().await;
+    let service =
+        Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__MAX_BODY", 1_000).start().await;
     let world = World::new(&service).await;
     let limit = "larger than the 1000 bytes that are taken (setting server.max_body)";
     // Refused before a byte of it has come.
     let announced = exchange(service.address, &post("Content-Length: 1001\r\n", b""), Then::Listen);
     announced[0].says(413, limit);
     let chunk = format!("400\r\n{}\r\n", " ".repeat(1_024));
-    let chunked = exchange(service.address, &post("Transfer-Encoding: chunked\r\n", chunk.as_bytes()), Then::Listen);
+    let chunked = exchange(
+        service.address,
+        &post("Transfer-Encoding: chunked\r\n", chunk.as_bytes()),
+        Then::Listen,
+    );
     chunked[0].says(413, limit);
     assert_eq!((announced.len(), chunked.len()), (1, 1));
     let mut fits = world.stock(12).to_string();
@@ -109,11 +140,13 @@ async fn a_body_cut_off_half_way_is_400_and_applies_nothing() {
     let length = format!("Content-Length: {}\r\n", event.len() + 1);
     // Complete as JSON, and yet one byte short of what was announced.
     let cut = post(&length, event.as_bytes());
-    exchange(service.address, &cut, Then::HalfClose)[0].says(400, "The body ended before it was complete.");
+    exchange(service.address, &cut, Then::HalfClose)[0]
+        .says(400, "The body ended before it was complete.");
     exchange(service.address, &cut, Then::Vanish);
     let half = format!("{:x}\r\n{event}\r\n", event.len());
     let chunked = post("Transfer-Encoding: chunked\r\n", half.as_bytes());
-    exchange(service.address, &chunked, Then::HalfClose)[0].says(400, "The body ended before it was complete.");
+    exchange(service.address, &chunked, Then::HalfClose)[0]
+        .says(400, "The body ended before it was complete.");
     exchange(service.address, &chunked, Then::Vanish);
     let malformed = post("Transfer-Encoding: chunked\r\n", b"zz\r\n{}\r\n0\r\n\r\n");
     assert_eq!(exchange(service.address, &malformed, Then::HalfClose)[0].status, 400);
@@ -122,13 +155,20 @@ async fn a_body_cut_off_half_way_is_400_and_applies_nothing() {
 
 #[tokio::test]
 async fn a_request_that_trickles_in_is_408_and_closes_the_connection() {
-    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__READ_TIMEOUT_MS", 2_000).start().await;
+    let service =
+        Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__READ_TIMEOUT_MS", 2_000).start().await;
     let world = World::new(&service).await;
     let slow_body = exchange(service.address, &post("Content-Length: 100\r\n", b"{"), Then::Listen);
-    slow_body[0].says(408, "The body did not arrive within 2000 ms (setting server.read_timeout_ms)");
-    let slow_chunks = exchange(service.address, &post("Transfer-Encoding: chunked\r\n", b"1\r\n{\r\n"), Then::Listen);
+    slow_body[0]
+        .says(408, "The body did not arrive within 2000 ms (setting server.read_timeout_ms)");
+    let slow_chunks = exchange(
+        service.address,
+        &post("Transfer-Encoding: chunked\r\n", b"1\r\n{\r\n"),
+        Then::Listen,
+    );
     slow_chunks[0].says(408, "The body did not arrive within 2000 ms");
-    let slow_head = exchange(service.address, b"GET /health/live HTTP/1.1\r\nHost: local", Then::Listen);
+    let slow_head =
+        exchange(service.address, b"GET /health/live HTTP/1.1\r\nHost: local", Then::Listen);
     assert_eq!(slow_head[0].status, 408);
     world.assert_unchanged(&service).await;
 }
@@ -140,7 +180,11 @@ async fn each_request_of_a_pipeline_gets_its_own_answer() {
     let (good, bad) = (world.stock(12).to_string(), world.stock(-1).to_string());
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
     let posted = |body: &str| post(&format!("Content-Length: {}\r\n", body.len()), body.as_bytes());
-    let unread = format!("GET {}?a=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc", world.today()).into_bytes();
+    let unread = format!(
+        "GET {}?a=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc",
+        world.today()
+    )
+    .into_bytes();
     let pipeline = [
         get(&world.today()),
         posted(&bad),
@@ -151,6 +195,9 @@ async fn each_request_of_a_pipeline_gets_its_own_answer() {
         b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec(),
     ];
     let answers = exchange(service.address, &pipeline.concat(), Then::Listen);
-    assert_eq!(answers.iter().map(|a| a.status).collect::<Vec<_>>(), [200, 422, 200, 400, 404, 400, 200]);
+    assert_eq!(
+        answers.iter().map(|a| a.status).collect::<Vec<_>>(),
+        [200, 422, 200, 400, 404, 400, 200]
+    );
     assert!(world.summary(&service).await.contains("\"total_stock\":12"));
 }

@@ -69,17 +69,30 @@ pub fn exchange(address: SocketAddr, bytes: &[u8], then: Then) -> Vec<Answer> {
 
 /// One request, after which the connection is to be closed.
 pub fn ask(address: SocketAddr, method: &str, target: &[u8], headers: &[u8]) -> Answer {
-    let mut bytes = [method.as_bytes(), b" ", target, b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", headers].concat();
+    let mut bytes = [
+        method.as_bytes(),
+        b" ",
+        target,
+        b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
+        headers,
+    ]
+    .concat();
     bytes.extend_from_slice(b"\r\n");
-    exchange(address, &bytes, Then::Listen).pop().unwrap_or_else(|| panic!("no answer to {}", String::from_utf8_lossy(target)))
+    exchange(address, &bytes, Then::Listen)
+        .pop()
+        .unwrap_or_else(|| panic!("no answer to {}", String::from_utf8_lossy(target)))
 }
 
 fn answers(mut text: &str) -> Vec<Answer> {
     let mut answers = Vec::new();
     while let Some((head, rest)) = text.split_once("\r\n\r\n") {
-        let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {head}"));
+        let status = head
+            .get(9..12)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_else(|| panic!("no status in {head}"));
         let mut answer = Answer { status, head: head.to_owned(), body: String::new() };
-        let length: usize = answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+        let length: usize =
+            answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
         answer.body = rest[..length].to_owned();
         text = &rest[length..];
         answers.push(answer);

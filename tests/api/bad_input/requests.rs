@@ -1,4 +1,5 @@
-//! Queries and methods, on every route that `/openapi.json` names: a new one is held to this without a line here.
+//! Queries and methods, on every route that `/openapi.json` names: a new one is held to this
+//! without a line here.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 use super::{World, says};
 use crate::support::{Service, problem::problem};
 
-/// Every operation: its method, its path with the world's ids, and the names of its query parameters.
+/// Every operation: its method, its path with the world's ids, and the names of its query
+/// parameters.
 async fn operations(service: &Service, world: &World) -> Vec<(Method, String, Vec<String>)> {
     let document: Value = service.get("/openapi.json").await.json().await.expect("JSON");
     let mut found = Vec::new();
@@ -22,7 +24,10 @@ async fn operations(service: &Service, world: &World) -> Vec<(Method, String, Ve
         for (method, operation) in item.as_object().expect("operations") {
             let method: Method = method.to_uppercase().parse().expect("a method");
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-            let queries = parameters.iter().filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str().map(str::to_owned));
+            let queries = parameters
+                .iter()
+                .filter(|p| p["in"] == "query")
+                .filter_map(|p| p["name"].as_str().map(str::to_owned));
             found.push((method, path.clone(), queries.collect()));
         }
     }
@@ -36,15 +41,22 @@ async fn an_unknown_or_repeated_query_parameter_is_400_by_name_on_every_route() 
     let world = World::new(&service).await;
     for (method, path, queries) in operations(&service, &world).await {
         let ask = async |query: &str| {
-            let request = service.request(method.clone(), &format!("{path}?{query}")).json(&json!({}));
+            let request =
+                service.request(method.clone(), &format!("{path}?{query}")).json(&json!({}));
             request.send().await.expect("the service answers")
         };
         says(ask("colour=red").await, 400, &["The query parameter \"colour\" is unknown"]).await;
         says(ask("%zz=1").await, 400, &["cannot be read"]).await;
         says(ask("%ff=1").await, 400, &["not UTF-8"]).await;
         for name in queries {
-            says(ask(&format!("{name}=1&{name}=1")).await, 400, &[&format!("`{name}` was sent twice")]).await;
-            says(ask(&format!("{name}=%ff")).await, 400, &[&format!("`{name}` cannot be read")]).await;
+            says(
+                ask(&format!("{name}=1&{name}=1")).await,
+                400,
+                &[&format!("`{name}` was sent twice")],
+            )
+            .await;
+            says(ask(&format!("{name}=%ff")).await, 400, &[&format!("`{name}` cannot be read")])
+                .await;
         }
     }
     world.assert_unchanged(&service).await;
@@ -57,7 +69,11 @@ async fn a_wrong_method_is_405_with_the_right_ones_on_every_route() {
     let operations = operations(&service, &world).await;
     let paths: BTreeSet<&String> = operations.iter().map(|(_, path, _)| path).collect();
     for path in paths {
-        let mut right: BTreeSet<String> = operations.iter().filter(|(_, p, _)| p == path).map(|(method, ..)| method.to_string()).collect();
+        let mut right: BTreeSet<String> = operations
+            .iter()
+            .filter(|(_, p, _)| p == path)
+            .map(|(method, ..)| method.to_string())
+            .collect();
         if right.contains("GET") {
             right.insert("HEAD".to_owned());
         }
@@ -65,11 +81,26 @@ async fn a_wrong_method_is_405_with_the_right_ones_on_every_route() {
             if right.contains(method) {
                 continue;
             }
-            let answer = service.request(method.parse().expect("a method"), path).send().await.expect("the service answers");
-            let allow = answer.headers().get(ALLOW).map(|v| v.to_str().expect("text").to_owned()).unwrap_or_default();
-            assert_eq!(allow.split(", ").map(str::to_owned).collect::<BTreeSet<_>>(), right, "{method} {path}");
+            let answer = service
+                .request(method.parse().expect("a method"), path)
+                .send()
+                .await
+                .expect("the service answers");
+            let allow = answer
+                .headers()
+                .get(ALLOW)
+                .map(|v| v.to_str().expect("text").to_owned())
+                .unwrap_or_default();
+            assert_eq!(
+                allow.split(", ").map(str::to_owned).collect::<BTreeSet<_>>(),
+                right,
+                "{method} {path}"
+            );
             let body = problem(answer, 405).await;
-            assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(&allow)), "{body}");
+            assert!(
+                body["detail"].as_str().is_some_and(|detail| detail.contains(&allow)),
+                "{body}"
+            );
         }
     }
     world.assert_unchanged(&service).await;
@@ -79,7 +110,9 @@ async fn a_wrong_method_is_405_with_the_right_ones_on_every_route() {
 async fn head_answers_what_get_does_without_the_body() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
-    for (_, path, _) in operations(&service, &world).await.into_iter().filter(|(method, ..)| *method == Method::GET) {
+    for (_, path, _) in
+        operations(&service, &world).await.into_iter().filter(|(method, ..)| *method == Method::GET)
+    {
         let get = service.get(&path).await;
         let head = service.request(Method::HEAD, &path).send().await.expect("the service answers");
         assert_eq!(head.status(), get.status(), "{path}");
@@ -96,29 +129,66 @@ async fn a_value_that_a_parameter_does_not_take_is_400_with_what_it_does() {
     let world = World::new(&service).await;
     let facility = format!("/v1/facilities/{}", world.facility);
     for (path, words) in [
-        ("/v1/facilities?limit=0".to_owned(), "`limit` is \"0\"; expected a whole number from 1 to 500"),
-        ("/v1/facilities?limit=501".to_owned(), "`limit` is \"501\"; expected a whole number from 1 to 500"),
+        (
+            "/v1/facilities?limit=0".to_owned(),
+            "`limit` is \"0\"; expected a whole number from 1 to 500",
+        ),
+        (
+            "/v1/facilities?limit=501".to_owned(),
+            "`limit` is \"501\"; expected a whole number from 1 to 500",
+        ),
         ("/v1/facilities?limit=99999999999999999999999".to_owned(), "`limit`"),
-        ("/v1/facilities?cursor=7".to_owned(), "`cursor` is \"7\"; expected the next_cursor of the page before"),
+        (
+            "/v1/facilities?cursor=7".to_owned(),
+            "`cursor` is \"7\"; expected the next_cursor of the page before",
+        ),
         ("/v1/facilities?cursor=%C5%81".to_owned(), "`cursor` is \"Ł\""),
-        ("/v1/summaries/today?sort=size".to_owned(), "`sort` is \"size\"; expected one of name, -name, total_stock"),
+        (
+            "/v1/summaries/today?sort=size".to_owned(),
+            "`sort` is \"size\"; expected one of name, -name, total_stock",
+        ),
         ("/v1/summaries/today?cursor=7".to_owned(), "`cursor` is \"7\""),
-        ("/v1/summaries/tomorrow".to_owned(), "The date \"tomorrow\" cannot be read; expected YYYY-MM-DD or today."),
+        (
+            "/v1/summaries/tomorrow".to_owned(),
+            "The date \"tomorrow\" cannot be read; expected YYYY-MM-DD or today.",
+        ),
         (format!("{facility}/summaries/2026-02-30"), "The date \"2026-02-30\" cannot be read"),
-        (format!("{facility}/summaries/today?min_version=-1"), "`min_version` is \"-1\"; expected a whole number from 0"),
+        (
+            format!("{facility}/summaries/today?min_version=-1"),
+            "`min_version` is \"-1\"; expected a whole number from 0",
+        ),
         (format!("{facility}/summaries/today?min_version=two"), "`min_version` is \"two\""),
         (format!("{facility}/summaries/today?min_version=9223372036854775808"), "`min_version`"),
         (format!("{facility}/summaries?limit=401"), "expected a whole number from 1 to 400"),
-        (format!("{facility}/summaries?from=21.11.2026"), "`from` is \"21.11.2026\"; expected a calendar date such as 2026-11-21"),
-        (format!("{facility}/summaries?from=2020-02-02&to=2020-02-01"), "expected a date not after to=2020-02-01"),
+        (
+            format!("{facility}/summaries?from=21.11.2026"),
+            "`from` is \"21.11.2026\"; expected a calendar date such as 2026-11-21",
+        ),
+        (
+            format!("{facility}/summaries?from=2020-02-02&to=2020-02-01"),
+            "expected a date not after to=2020-02-01",
+        ),
         (format!("{facility}/summaries?from=2000-01-01&to=2020-01-01"), "at most 400 days"),
-        ("/v1/facilities/7/summaries/today".to_owned(), "facility_id \"7\" in the path is not an id; expected a UUID"),
+        (
+            "/v1/facilities/7/summaries/today".to_owned(),
+            "facility_id \"7\" in the path is not an id; expected a UUID",
+        ),
         ("/v1/runs/7".to_owned(), "run_id \"7\" in the path is not an id"),
     ] {
         says(service.get(&path).await, 400, &[words]).await;
     }
-    says(service.post(&format!("{facility}/refresh?date=soon"), &Value::Null).await, 400, &["`date` is \"soon\""]).await;
-    says(service.get(&format!("{facility}/summaries/2190-01-01")).await, 404, &["2190-01-01 has not begun in Europe/Warsaw"]).await;
+    says(
+        service.post(&format!("{facility}/refresh?date=soon"), &Value::Null).await,
+        400,
+        &["`date` is \"soon\""],
+    )
+    .await;
+    says(
+        service.get(&format!("{facility}/summaries/2190-01-01")).await,
+        404,
+        &["2190-01-01 has not begun in Europe/Warsaw"],
+    )
+    .await;
     says(service.get("/v1/summaries/2190-01-01").await, 404, &["has not begun"]).await;
     says(service.get(&format!("/v1/runs/{}", world.bank)).await, 404, &["There is no run"]).await;
 }
@@ -131,8 +201,11 @@ async fn the_first_page_leads_to_the_docs_which_need_nothing_from_elsewhere() {
         assert_eq!((page.status().as_u16(), page.url().path()), (200, "/docs/"), "{path}");
     }
     let page = service.get("/docs/").await.text().await.expect("text");
-    let assets: Vec<&str> =
-        ["src=\"", "href=\""].iter().flat_map(|mark| page.split(mark).skip(1)).filter_map(|rest| rest.split('"').next()).collect();
+    let assets: Vec<&str> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|mark| page.split(mark).skip(1))
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
     assert!(assets.len() >= 4, "{page}");
     for asset in assets {
         assert!(!asset.contains("//"), "{asset} is from elsewhere");
@@ -141,6 +214,9 @@ async fn the_first_page_leads_to_the_docs_which_need_nothing_from_elsewhere() {
         assert!(!answer.bytes().await.expect("bytes").is_empty(), "{asset}");
     }
     let initializer = service.get("/docs/swagger-initializer.js").await.text().await.expect("text");
-    assert!(initializer.contains("/openapi.json") && !initializer.contains("http"), "{initializer}");
+    assert!(
+        initializer.contains("/openapi.json") && !initializer.contains("http"),
+        "{initializer}"
+    );
     problem(service.get("/docs/nothing.js").await, 404).await;
 }

@@ -1,4 +1,5 @@
-//! Writes that no trigger saw: found, healed and counted by the rebuild. And a rebuild that finds nothing, which writes nothing.
+//! Writes that no trigger saw: found, repaired and counted by the rebuild. And a rebuild that finds
+//! nothing, which writes nothing.
 
 use uuid::Uuid;
 
@@ -62,7 +63,7 @@ on_both_stores! {
         let mut sql = Outside::connect(service.database_url()).await;
         sql.run("UPDATE dashboard_daily_summary SET total_stock = 1000").await;
         wait_until("it is counted", async || metric(&service, "summary_drift_rows_total").await == 1.0).await;
-        wait_until("it is healed", async || sql.number("SELECT max(total_stock) FROM dashboard_daily_summary").await == 4).await;
+        wait_until("it is repaired", async || sql.number("SELECT max(total_stock) FROM dashboard_daily_summary").await == 4).await;
         site.shows(&service, (4, 0, 0)).await;
         assert_eq!(service.logged("a summary differs from its sources and no mark says why; it is refreshed").len(), 1);
         audited(service.launch()).await;

@@ -25,7 +25,8 @@ async fn drains(service: &Service) -> f64 {
 /// Waits until the drain has looked three times more.
 pub async fn several_drains(service: &Service) {
     let before = drains(service).await;
-    wait_until("the drain has looked three times", async || drains(service).await >= before + 3.0).await;
+    wait_until("the drain has looked three times", async || drains(service).await >= before + 3.0)
+        .await;
 }
 
 #[tokio::test]
@@ -34,17 +35,36 @@ async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_dr
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut sql = Outside::connect(service.database_url()).await;
     let (facility, bank) = (sql.id(site.facility), sql.id(site.bank));
-    sql.run(format!("BEGIN; INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})")).await;
-    sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {bank}, 6)")).await;
+    sql.run(format!(
+        "BEGIN; INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), \
+         {facility})"
+    ))
+    .await;
+    sql.run(format!(
+        "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), \
+         {bank}, 6)"
+    ))
+    .await;
     several_drains(&service).await;
     let run = rebuild(&service).await;
-    assert_eq!((&run["state"], &run["changed"], &run["drift"]), (&"done".into(), &0.into(), &0.into()), "{run}");
+    assert_eq!(
+        (&run["state"], &run["changed"], &run["drift"]),
+        (&"done".into(), &0.into(), &0.into()),
+        "{run}"
+    );
     several_drains(&service).await;
     let age = metric(&service, "summary_watermark_age_seconds").await;
-    assert!(age < 10.0, "an open transaction of somebody else's must not stop the watermark, which is {age} s old");
+    assert!(
+        age < 10.0,
+        "an open transaction of somebody else's must not stop the watermark, which is {age} s old"
+    );
     // Written later and committed earlier, its mark has the higher number.
     let mut other = Outside::connect(service.database_url()).await;
-    other.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})")).await;
+    other
+        .run(format!(
+            "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})"
+        ))
+        .await;
     site.shows(&service, (0, 0, 1)).await;
     sql.run("COMMIT").await;
     site.shows(&service, (6, 0, 2)).await;
@@ -53,31 +73,56 @@ async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_dr
     audited(service.launch()).await;
 }
 
-/// The event has read where the bank is, and waits for its facility's lock; meanwhile another program moves the bank.
+/// The event has read where the bank is, and waits for its facility's lock; meanwhile another
+/// program moves the bank.
 #[tokio::test]
 async fn a_unit_of_an_event_is_counted_where_its_bank_is_by_the_time_that_it_is_summarised() {
-    let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000);
+    let launch =
+        Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000);
     // It waits in its first try, and does not read again where the bank is.
     let launch = launch.env("FACILITY_SUMMARY__INGEST__GROUP_LOCK_TIMEOUT_MS", 60_000);
-    let launch = launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200).env("FACILITY_SUMMARY__REBUILD__CRON", "off");
+    let launch = launch
+        .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200)
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "off");
     let service = launch.start().await;
     let (zone, _) = a_zone_at_noon();
     let (from, to) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
     let mut holder = Outside::connect(service.database_url()).await;
     let mut sql = Outside::connect(service.database_url()).await;
     let waiting = |who: &str| {
-        format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() AND {who}")
+        format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = \
+             current_database() AND {who}"
+        )
     };
-    let (ours, others) = (waiting("application_name = 'facility-summary'"), waiting("application_name <> 'facility-summary'"));
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(from.facility))).await;
-    let posting = tokio::spawn(service.request(reqwest::Method::POST, "/v1/events").json(&from.stock(Uuid::new_v4(), 5)).send());
+    let (ours, others) = (
+        waiting("application_name = 'facility-summary'"),
+        waiting("application_name <> 'facility-summary'"),
+    );
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(from.facility)
+        ))
+        .await;
+    let posting = tokio::spawn(
+        service
+            .request(reqwest::Method::POST, "/v1/events")
+            .json(&from.stock(Uuid::new_v4(), 5))
+            .send(),
+    );
     wait_until("the event waits for the lock", async || sql.number(&ours).await > 0).await;
 
     let mut mover = Outside::connect(service.database_url()).await;
     let (bank, there) = (mover.id(from.bank), mover.id(to.facility));
-    let moving = tokio::spawn(async move { mover.run(format!("UPDATE blood_banks SET facility_id = {there} WHERE id = {bank}")).await });
+    let moving = tokio::spawn(async move {
+        mover.run(format!("UPDATE blood_banks SET facility_id = {there} WHERE id = {bank}")).await
+    });
     // It need not wait for anybody; where it does, the lock has to go first.
-    wait_until("the bank has moved, or waits", async || moving.is_finished() || sql.number(&others).await > 0).await;
+    wait_until("the bank has moved, or waits", async || {
+        moving.is_finished() || sql.number(&others).await > 0
+    })
+    .await;
     if moving.is_finished() {
         several_drains(&service).await;
     }
@@ -105,16 +150,26 @@ async fn a_copy_of_500_000_rows_leaves_a_mark_a_facility_day_and_is_caught_up_wi
     let mut lines = String::with_capacity(ROWS * 100);
     for row in 0..ROWS {
         let at = now - ((row / FACILITIES % 5 * 24) as i64).hours();
-        lines.push_str(&format!("{}\t{}\t{at}\n", Uuid::from_u128(row as u128 + 1), sites[row % FACILITIES].facility));
+        lines.push_str(&format!(
+            "{}\t{}\t{at}\n",
+            Uuid::from_u128(row as u128 + 1),
+            sites[row % FACILITIES].facility
+        ));
     }
     let mut sql = Outside::connect(service.database_url()).await;
     sql.run("BEGIN").await;
     let Outside::Postgres(connection) = &mut sql else { unreachable!("it is Postgres") };
-    let mut copy = connection.copy_in_raw("COPY blood_requests (id, facility_id, created_at) FROM STDIN").await.expect("COPY begins");
+    let mut copy = connection
+        .copy_in_raw("COPY blood_requests (id, facility_id, created_at) FROM STDIN")
+        .await
+        .expect("COPY begins");
     copy.send(lines.as_bytes()).await.expect("the rows are taken");
     assert_eq!(copy.finish().await.expect("COPY ends"), ROWS as u64);
     let marks = sql.number("SELECT count(*) FROM summary_marks").await;
-    assert!((1..=FACILITIES as i64 * 5).contains(&marks), "{marks} marks for {FACILITIES} facilities and 5 days");
+    assert!(
+        (1..=FACILITIES as i64 * 5).contains(&marks),
+        "{marks} marks for {FACILITIES} facilities and 5 days"
+    );
     sql.run("COMMIT").await;
     let each = (ROWS / FACILITIES / 5) as i64;
     for site in [sites[0], sites[FACILITIES - 1]] {
@@ -123,7 +178,10 @@ async fn a_copy_of_500_000_rows_leaves_a_mark_a_facility_day_and_is_caught_up_wi
             site.shows_on(&service, &(today - back.days()).to_string(), (0, 0, each)).await;
         }
     }
-    wait_until("no mark is left", async || sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+    wait_until("no mark is left", async || {
+        sql.number("SELECT count(*) FROM summary_marks").await == 0
+    })
+    .await;
     assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
     audited(service.launch()).await;
 }
@@ -142,7 +200,10 @@ async fn a_stream_of_writes_to_one_day_does_not_keep_its_figures_back() {
             let mut rows = 0;
             while !enough.load(Ordering::Relaxed) {
                 let row = sql.id(Uuid::new_v4());
-                sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+                sql.run(format!(
+                    "INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})"
+                ))
+                .await;
                 rows += 1;
             }
             rows
@@ -151,7 +212,8 @@ async fn a_stream_of_writes_to_one_day_does_not_keep_its_figures_back() {
     let mut shown = 0;
     for _ in 0..3 {
         wait_until("the figure follows the stream", async || {
-            let now = site.summary(&service, "today").await["total_requests"].as_i64().expect("a number");
+            let now =
+                site.summary(&service, "today").await["total_requests"].as_i64().expect("a number");
             now > std::mem::replace(&mut shown, now)
         })
         .await;

@@ -23,7 +23,11 @@ async fn cache_status(service: &Service, site: Site) -> String {
 
 #[tokio::test]
 async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
-    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 300).start().await;
+    let service = Service::on_postgres()
+        .await
+        .env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 300)
+        .start()
+        .await;
     let (zone, today) = a_zone_at_noon();
     let sites = [Site::register(&service, &zone).await, Site::register(&service, &zone).await];
     let item = Uuid::new_v4();
@@ -33,28 +37,39 @@ async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
     let mut holder = Outside::connect(service.database_url()).await;
     holder.run("BEGIN; LOCK TABLE blood_requests IN ACCESS EXCLUSIVE MODE").await;
 
-    // Every figure needs the table, so no event can be summarised: each is refused, and nothing of it stays.
-    problem(service.post("/v1/events", &sites[0].request(Uuid::new_v4(), Timestamp::now())).await, 503).await;
+    // Every figure needs the table, so no event can be summarised: each is refused, and nothing of
+    // it stays.
+    problem(
+        service.post("/v1/events", &sites[0].request(Uuid::new_v4(), Timestamp::now())).await,
+        503,
+    )
+    .await;
     let refused = service.post("/v1/events", &sites[0].stock(item, 5)).await;
     assert!(refused.headers().contains_key("retry-after"));
     problem(refused, 503).await;
-    // Other programs write the other tables as if we were not there, and their marks do not pile up.
+    // Other programs write the other tables as if we were not there, and their marks do not pile
+    // up.
     let mut writer = Outside::connect(service.database_url()).await;
     let banks = sites.map(|site| writer.id(site.bank));
     writer
         .run(format!(
             "DO $$ BEGIN FOR n IN 1..3000 LOOP
-                INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {}, 1), (gen_random_uuid(), {}, 2);
+                INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES \
+             (gen_random_uuid(), {}, 1), (gen_random_uuid(), {}, 2);
             END LOOP; END $$",
             banks[0], banks[1]
         ))
         .await;
-    wait_until("the marks are merged", async || writer.number("SELECT count(*) FROM summary_marks").await <= 2).await;
+    wait_until("the marks are merged", async || {
+        writer.number("SELECT count(*) FROM summary_marks").await <= 2
+    })
+    .await;
     // What is in memory or in the table is served from there, and so is what needs no figures.
     for site in sites {
         assert_eq!(cache_status(&service, site).await, "facility-summary; hit; detail=memory");
     }
-    site_of_a_cold_day(&service, sites[0], &today.yesterday().expect("there was one").to_string()).await;
+    site_of_a_cold_day(&service, sites[0], &today.yesterday().expect("there was one").to_string())
+        .await;
     assert_eq!(service.get("/v1/facilities").await.status(), 200);
     let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
     assert_eq!(ready["status"], "ready", "a lock is no outage: {ready}");
@@ -69,7 +84,11 @@ async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
 
 #[tokio::test]
 async fn marks_that_were_merged_behind_a_lock_still_say_which_days_they_are_about() {
-    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200).start().await;
+    let service = Service::on_postgres()
+        .await
+        .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200)
+        .start()
+        .await;
     let site = Site::register(&service, "Asia/Kathmandu").await;
     let day = (Timestamp::now() - 72.hours()).to_zoned(TimeZone::UTC).date();
     let days = [day, day.tomorrow().expect("there is one")].map(|date| date.to_string());
@@ -77,16 +96,23 @@ async fn marks_that_were_merged_behind_a_lock_still_say_which_days_they_are_abou
         site.shows_on(&service, date, (0, 0, 0)).await;
     }
     let mut holder = Outside::connect(service.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(site.facility))).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(site.facility)
+        ))
+        .await;
     let mut writer = Outside::connect(service.database_url()).await;
     let marks = "SELECT count(*) FROM summary_marks";
-    // A mark every 28 s from 10:00 UTC on: the 1,061st is on the other side of midnight, which is at 18:15 UTC there.
+    // A mark every 28 s from 10:00 UTC on: the 1,061st is on the other side of midnight, which is
+    // at 18:15 UTC there.
     for order in ["n", "1501 - n"] {
         writer
             .run(format!(
                 "DO $$ BEGIN FOR n IN 1..1500 LOOP
                     INSERT INTO blood_requests (id, facility_id, created_at)
-                    VALUES (gen_random_uuid(), {}, '{day} 10:00:00+00'::timestamptz + ({order}) * interval '28 seconds');
+                    VALUES (gen_random_uuid(), {}, '{day} 10:00:00+00'::timestamptz + ({order}) * \
+                 interval '28 seconds');
                 END LOOP; END $$",
                 writer.id(site.facility)
             ))
@@ -101,13 +127,24 @@ async fn marks_that_were_merged_behind_a_lock_still_say_which_days_they_are_abou
 
 async fn site_of_a_cold_day(service: &Service, site: Site, date: &str) {
     let summary = site.summary(service, date).await;
-    assert_eq!((&summary["version"], &summary["total_stock"]), (&0.into(), &Value::Null), "{summary}");
+    assert_eq!(
+        (&summary["version"], &summary["total_stock"]),
+        (&0.into(), &Value::Null),
+        "{summary}"
+    );
 }
 
-/// Posts eight events that need a lock which `holder` has, and meanwhile forty that do not: those are all acknowledged before one of the
-/// eight is answered. Once the lock goes, the eight are acknowledged, too.
-async fn only_who_needs_it_waits(service: &Service, mut holder: Outside, blocked: Vec<Value>, free: Vec<Value>) {
-    let mut waiting: FuturesUnordered<_> = blocked.iter().map(|event| service.post("/v1/events", event)).collect();
+/// Posts eight events that need a lock which `holder` has, and meanwhile forty that do not: those
+/// are all acknowledged before one of the eight is answered. Once the lock goes, the eight are
+/// acknowledged, too.
+async fn only_who_needs_it_waits(
+    service: &Service,
+    mut holder: Outside,
+    blocked: Vec<Value>,
+    free: Vec<Value>,
+) {
+    let mut waiting: FuturesUnordered<_> =
+        blocked.iter().map(|event| service.post("/v1/events", event)).collect();
     let others = async {
         for event in &free {
             acknowledged(service, event).await;
@@ -126,16 +163,36 @@ async fn only_who_needs_it_waits(service: &Service, mut holder: Outside, blocked
 
 #[tokio::test]
 async fn a_facility_whose_lock_is_held_is_named_when_it_begins_to_wait_and_when_that_is_over() {
-    let service = Service::on_postgres().await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 100).start().await;
+    let service = Service::on_postgres()
+        .await
+        .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 100)
+        .start()
+        .await;
     let site = Site::register(&service, "UTC").await;
     let mut holder = Outside::connect(service.database_url()).await;
     let facility = holder.id(site.facility);
-    holder.run(format!("BEGIN; SELECT * FROM facility_state WHERE facility_id = {facility} FOR UPDATE")).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT * FROM facility_state WHERE facility_id = {facility} FOR UPDATE"
+        ))
+        .await;
     let mut writer = Outside::connect(service.database_url()).await;
-    writer.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})")).await;
-    let said = |what: &str| service.logged(what).iter().filter(|entry| entry["facility_id"] == site.facility.to_string()).count();
+    writer
+        .run(format!(
+            "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})"
+        ))
+        .await;
+    let said = |what: &str| {
+        service
+            .logged(what)
+            .iter()
+            .filter(|entry| entry["facility_id"] == site.facility.to_string())
+            .count()
+    };
     wait_until("it is said that it waits", async || said("a refresh waits") == 1).await;
-    let passes = async || Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")]);
+    let passes = async || {
+        Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")])
+    };
     let before = passes().await;
     wait_until("it has waited again and again", async || passes().await >= before + 5.0).await;
     assert_eq!((said("a refresh waits"), said("the refresh waits no longer")), (1, 0));
@@ -143,12 +200,17 @@ async fn a_facility_whose_lock_is_held_is_named_when_it_begins_to_wait_and_when_
     holder.run("ROLLBACK").await;
     site.shows(&service, (0, 0, 1)).await;
     // Its figures are shown a moment before.
-    wait_until("it is said that this is over", async || said("the refresh waits no longer") == 1).await;
+    wait_until("it is said that this is over", async || said("the refresh waits no longer") == 1)
+        .await;
     assert_eq!(said("a refresh waits"), 1);
 }
 
 async fn patient() -> Service {
-    Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000).start().await
+    Service::on_postgres()
+        .await
+        .env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000)
+        .start()
+        .await
 }
 
 #[tokio::test]
@@ -158,7 +220,12 @@ async fn a_locked_row_of_inventory_delays_only_events_about_it() {
     let item = Uuid::new_v4();
     acknowledged(&service, &site.stock(item, 1)).await;
     let mut holder = Outside::connect(service.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM blood_inventory WHERE id = {} FOR UPDATE", holder.id(item))).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM blood_inventory WHERE id = {} FOR UPDATE",
+            holder.id(item)
+        ))
+        .await;
     let blocked = (0..8).map(|_| site.stock(item, 3)).collect();
     let free = (0..40).map(|_| site.stock(Uuid::new_v4(), 1)).collect();
     only_who_needs_it_waits(&service, holder, blocked, free).await;
@@ -170,15 +237,26 @@ async fn a_locked_row_of_inventory_delays_only_events_about_it() {
 async fn a_locked_facility_delays_only_its_own_events_and_its_readers_not() {
     let service = patient().await;
     let (zone, _) = a_zone_at_noon();
-    let (locked, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (locked, other) =
+        (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
     locked.shows(&service, (0, 0, 0)).await;
     let mut holder = Outside::connect(service.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(locked.facility))).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(locked.facility)
+        ))
+        .await;
     // Marks of both: the drain serves the other.
     let mut writer = Outside::connect(service.database_url()).await;
     for site in [locked, other] {
         let facility = writer.id(site.facility);
-        writer.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})")).await;
+        writer
+            .run(format!(
+                "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), \
+                 {facility})"
+            ))
+            .await;
     }
     other.shows(&service, (0, 0, 1)).await;
     assert_eq!(cache_status(&service, locked).await, "facility-summary; hit; detail=memory");
@@ -194,21 +272,38 @@ async fn a_locked_facility_delays_only_its_own_events_and_its_readers_not() {
 async fn a_locked_facility_does_not_keep_the_days_of_others_closed_nor_their_rows_wrong() {
     let service = Service::on_postgres().await.start().await;
     let (zone, _) = a_zone_at_noon();
-    let (locked, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (locked, other) =
+        (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
     let (_, launch) = service.terminate().await;
     let mut sql = Outside::connect(launch.database_url()).await;
     sql.run("DELETE FROM dashboard_daily_summary").await;
     let mut holder = Outside::connect(launch.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE", holder.id(locked.facility))).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(locked.facility)
+        ))
+        .await;
     let service = launch.env("FACILITY_SUMMARY__REBUILD__LOCK_PATIENCE_MS", 500).start().await;
-    let count = |id: &str| format!("SELECT count(*) FROM dashboard_daily_summary WHERE total_requests >= 0 AND facility_id = {id}");
+    let count = |id: &str| {
+        format!(
+            "SELECT count(*) FROM dashboard_daily_summary WHERE total_requests >= 0 AND \
+             facility_id = {id}"
+        )
+    };
     let (locked_id, other_id) = (sql.id(locked.facility), sql.id(other.facility));
     wait_until("the other's day is open", async || sql.number(count(&other_id)).await == 1).await;
     assert_eq!(sql.number(count(&locked_id)).await, 0);
-    // The rebuild heals the other's row, too, and says that it could not do everything.
+    // The rebuild repairs the other's row, too, and says that it could not do everything.
     sql.run("UPDATE dashboard_daily_summary SET total_requests = 99").await;
     assert_eq!(crate::support::site::rebuild(&service).await["state"], "failed");
-    assert_eq!(sql.number(format!("SELECT total_requests FROM dashboard_daily_summary WHERE facility_id = {other_id}")).await, 0);
+    assert_eq!(
+        sql.number(format!(
+            "SELECT total_requests FROM dashboard_daily_summary WHERE facility_id = {other_id}"
+        ))
+        .await,
+        0
+    );
     holder.run("ROLLBACK").await;
     wait_until("its day is open, too", async || sql.number(count(&locked_id)).await == 1).await;
     audited(service.launch()).await;
@@ -228,12 +323,25 @@ async fn removed_facilities_whose_locks_are_held_do_not_keep_the_marks_of_others
     }
     let gone = gone.join(", ");
     let mut holder = Outside::connect(service.database_url()).await;
-    holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id IN ({gone}) FOR UPDATE")).await;
-    sql.run(format!("DELETE FROM blood_banks WHERE facility_id IN ({gone}); DELETE FROM facilities WHERE id IN ({gone})")).await;
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id IN ({gone}) FOR UPDATE"
+        ))
+        .await;
+    sql.run(format!(
+        "DELETE FROM blood_banks WHERE facility_id IN ({gone}); DELETE FROM facilities WHERE id \
+         IN ({gone})"
+    ))
+    .await;
     several_drains(&service).await;
-    sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})", sql.id(other.facility))).await;
+    sql.run(format!(
+        "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})",
+        sql.id(other.facility)
+    ))
+    .await;
     other.shows(&service, (0, 0, 1)).await;
-    let rows = format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id IN ({gone})");
+    let rows =
+        format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id IN ({gone})");
     assert_eq!(sql.number(rows.clone()).await, 4, "their locks are held still");
     holder.run("ROLLBACK").await;
     wait_until("their rows are removed, too", async || sql.number(rows.clone()).await == 0).await;
@@ -242,20 +350,24 @@ async fn removed_facilities_whose_locks_are_held_do_not_keep_the_marks_of_others
 
 #[tokio::test]
 async fn a_file_that_another_process_writes_to_is_still_read_and_events_are_refused() {
-    let service = Service::on_sqlite().env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 300).start().await;
+    let service =
+        Service::on_sqlite().env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 300).start().await;
     let (zone, today) = a_zone_at_noon();
     let site = Site::register(&service, &zone).await;
     site.shows(&service, (0, 0, 0)).await;
     let mut holder = Outside::connect(service.database_url()).await;
     let (id, facility) = (holder.id(Uuid::new_v4()), holder.id(site.facility));
     holder.run("BEGIN IMMEDIATE").await;
-    holder.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({id}, {facility})")).await;
+    holder
+        .run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({id}, {facility})"))
+        .await;
     let refused = service.post("/v1/events", &site.stock(Uuid::new_v4(), 5)).await;
     assert!(refused.headers().contains_key("retry-after"));
     problem(refused, 503).await;
     several_drains(&service).await;
     assert_eq!(cache_status(&service, site).await, "facility-summary; hit; detail=memory");
-    site_of_a_cold_day(&service, site, &today.yesterday().expect("there was one").to_string()).await;
+    site_of_a_cold_day(&service, site, &today.yesterday().expect("there was one").to_string())
+        .await;
     holder.run("COMMIT").await;
     site.shows(&service, (0, 0, 1)).await;
     acknowledged(&service, &site.stock(Uuid::new_v4(), 5)).await;

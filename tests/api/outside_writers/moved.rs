@@ -1,4 +1,5 @@
-//! A facility in another zone than this process knows: what it is asked meanwhile is answered, and not refused until it has heard of it.
+//! A facility in another zone than this process knows: what it is asked meanwhile is answered, and
+//! not refused until it has heard of it.
 
 use std::time::Duration;
 
@@ -16,7 +17,10 @@ use crate::support::{
 
 /// Its drain looks once, when it starts: by itself it hears of nothing.
 async fn deaf(launch: Launch) -> Service {
-    launch.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", Duration::from_secs(3600).as_millis()).start().await
+    launch
+        .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", Duration::from_secs(3600).as_millis())
+        .start()
+        .await
 }
 
 /// Zones that are on different dates at any instant.
@@ -28,8 +32,7 @@ async fn events_are_taken(service: Service) {
     acknowledged(&service, &site.stock(item, 1)).await;
     let mut sql = Outside::connect(service.database_url()).await;
     let now = Timestamp::now();
-    let delivery =
-        json!({"distribution_id": Uuid::new_v4(), "dispatched_to_id": site.facility, "quantity": 3, "date_delivered": now.to_string()});
+    let delivery = json!({"distribution_id": Uuid::new_v4(), "dispatched_to_id": site.facility, "quantity": 3, "date_delivered": now.to_string()});
     let kinds: [(&str, Value); 5] = [
         ("request", site.request(Uuid::new_v4(), now)),
         ("stock", site.stock(item, 2)),
@@ -39,13 +42,25 @@ async fn events_are_taken(service: Service) {
     ];
     for (at, (what, event)) in kinds.into_iter().enumerate() {
         let zone = ZONES[(at + 1) % 2];
-        sql.run(format!("UPDATE facilities SET timezone = '{zone}' WHERE id = {}", sql.id(site.facility))).await;
+        sql.run(format!(
+            "UPDATE facilities SET timezone = '{zone}' WHERE id = {}",
+            sql.id(site.facility)
+        ))
+        .await;
         let applied = acknowledged(&service, &event).await;
         let today = now.in_tz(zone).expect("it is a zone").date().to_string();
         let touched = applied["summaries"].as_array().expect("it names them");
-        assert!(touched.iter().any(|summary| summary["date"] == today), "{what} in {zone}: {applied}");
+        assert!(
+            touched.iter().any(|summary| summary["date"] == today),
+            "{what} in {zone}: {applied}"
+        );
     }
-    let heard = service.kill_9().await.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 50).start().await;
+    let heard = service
+        .kill_9()
+        .await
+        .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 50)
+        .start()
+        .await;
     site.shows(&heard, (0, 3, 1)).await;
     audited(heard.launch()).await;
 }

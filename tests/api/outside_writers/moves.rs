@@ -1,5 +1,5 @@
-//! A blood bank moves to another facility while a transaction on its units is open: the units count where the bank is, whoever commits
-//! first. (On SQLite one waits for the other.)
+//! A blood bank moves to another facility while a transaction on its units is open: the units count
+//! where the bank is, whoever commits first. (On SQLite one waits for the other.)
 
 use uuid::Uuid;
 
@@ -28,11 +28,14 @@ impl World {
             .env("FACILITY_SUMMARY__REFRESH__CHUNK", 1);
         let service = launch.start().await;
         let (zone, _) = a_zone_at_noon();
-        let (from, to) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+        let (from, to) =
+            (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
         let mut sql = Outside::connect(service.database_url()).await;
         sql.run(
-            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
-             CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON blood_inventory DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold()",
+            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM \
+             pg_advisory_xact_lock(7); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON blood_inventory DEFERRABLE INITIALLY \
+             DEFERRED FOR EACH ROW EXECUTE FUNCTION hold()",
         )
         .await;
         from.shows(&service, (0, 0, 0)).await;
@@ -41,7 +44,11 @@ impl World {
     }
 
     fn moves(&self) -> String {
-        format!("UPDATE blood_banks SET facility_id = {} WHERE id = {}", self.sql.id(self.to.facility), self.sql.id(self.from.bank))
+        format!(
+            "UPDATE blood_banks SET facility_id = {} WHERE id = {}",
+            self.sql.id(self.to.facility),
+            self.sql.id(self.from.bank)
+        )
     }
 
     async fn another(&self) -> Outside {
@@ -52,7 +59,10 @@ impl World {
     async fn ends_well(mut self) {
         self.to.shows(&self.service, (7, 0, 0)).await;
         self.from.shows(&self.service, (0, 0, 0)).await;
-        wait_until("no mark is left", async || self.sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+        wait_until("no mark is left", async || {
+            self.sql.number("SELECT count(*) FROM summary_marks").await == 0
+        })
+        .await;
         several_drains(&self.service).await;
         self.to.shows(&self.service, (7, 0, 0)).await;
         assert_eq!(metric(&self.service, "summary_drift_rows_total").await, 0.0);
@@ -63,7 +73,8 @@ impl World {
 /// Counts those who wait for a lock in a statement that begins so.
 fn waiting_in(statement: &str) -> String {
     format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE '{statement}%'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
+         wait_event_type = 'Lock' AND query ILIKE '{statement}%'"
     )
 }
 
@@ -71,11 +82,17 @@ fn waiting_in(statement: &str) -> String {
 async fn a_unit_that_is_committed_after_its_bank_moved_counts_where_the_bank_is() {
     let mut world = World::new().await;
     let mut writer = world.another().await;
-    let unit =
-        format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {}, 7)", writer.id(world.from.bank));
+    let unit = format!(
+        "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {}, \
+         7)",
+        writer.id(world.from.bank)
+    );
     writer.run(format!("BEGIN; {unit}")).await;
     world.sql.run(world.moves()).await;
-    wait_until("the move was dealt with", async || world.sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+    wait_until("the move was dealt with", async || {
+        world.sql.number("SELECT count(*) FROM summary_marks").await == 0
+    })
+    .await;
     several_drains(&world.service).await;
     writer.run("COMMIT").await;
     world.ends_well().await;
@@ -90,10 +107,16 @@ async fn a_bank_waits_with_its_move_for_the_commit_of_an_event_on_its_units() {
     let service = &world.service;
     let free = async {
         let mut sql = Outside::connect(service.database_url()).await;
-        wait_until("the event's commit waits", async || sql.number(waiting_in("COMMIT")).await == 1).await;
+        wait_until("the event's commit waits", async || {
+            sql.number(waiting_in("COMMIT")).await == 1
+        })
+        .await;
         let moved = async { mover.run(moves).await };
         let freed = async {
-            wait_until("the move waits for it", async || sql.number(waiting_in("UPDATE blood_banks")).await == 1).await;
+            wait_until("the move waits for it", async || {
+                sql.number(waiting_in("UPDATE blood_banks")).await == 1
+            })
+            .await;
             holder.run("SELECT pg_advisory_unlock(7)").await;
         };
         tokio::join!(moved, freed);
@@ -103,7 +126,8 @@ async fn a_bank_waits_with_its_move_for_the_commit_of_an_event_on_its_units() {
 }
 
 #[tokio::test]
-async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_that_comes_to_lie() {
+async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_that_comes_to_lie()
+{
     let world = World::new().await;
     let (mut holder, mut mover) = (world.another().await, world.another().await);
     mover.run(format!("BEGIN; {}", world.moves())).await;
@@ -112,11 +136,21 @@ async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_
     let service = &world.service;
     let (acknowledgement, ()) = tokio::join!(acknowledged(service, &event), async {
         let mut sql = Outside::connect(service.database_url()).await;
-        wait_until("the event has come to its commit, past the move", async || sql.number(waiting_in("COMMIT")).await == 1).await;
+        wait_until("the event has come to its commit, past the move", async || {
+            sql.number(waiting_in("COMMIT")).await == 1
+        })
+        .await;
         mover.run("COMMIT").await;
-        // The facility of before is the event's until its commit; the other one's figures are written without the units.
-        let of_to = format!("SELECT count(*) FROM summary_marks WHERE facility_id = {}", sql.id(world.to.facility));
-        wait_until("the move was dealt with where it leads", async || sql.number(&of_to).await == 0).await;
+        // The facility of before is the event's until its commit; the other one's figures are
+        // written without the units.
+        let of_to = format!(
+            "SELECT count(*) FROM summary_marks WHERE facility_id = {}",
+            sql.id(world.to.facility)
+        );
+        wait_until("the move was dealt with where it leads", async || {
+            sql.number(&of_to).await == 0
+        })
+        .await;
         holder.run("SELECT pg_advisory_unlock(7)").await;
     });
     assert_eq!(acknowledgement["applied"], 1, "{acknowledgement}");
@@ -129,11 +163,21 @@ async fn a_unit_written_before_its_bank_is_there_counts_once_it_is() {
     let bank = Uuid::new_v4();
     // Foreign keys are not checked for what was checked elsewhere: the rows come in any order.
     let mut writer = world.another().await;
-    let unit = format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {}, 7)", writer.id(bank));
+    let unit = format!(
+        "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {}, \
+         7)",
+        writer.id(bank)
+    );
     writer.run(format!("SET session_replication_role = replica; BEGIN; {unit}")).await;
     let facility = world.sql.id(world.to.facility);
-    world.sql.run(format!("INSERT INTO blood_banks (id, facility_id) VALUES ('{bank}', {facility})")).await;
-    wait_until("the bank was dealt with", async || world.sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+    world
+        .sql
+        .run(format!("INSERT INTO blood_banks (id, facility_id) VALUES ('{bank}', {facility})"))
+        .await;
+    wait_until("the bank was dealt with", async || {
+        world.sql.number("SELECT count(*) FROM summary_marks").await == 0
+    })
+    .await;
     several_drains(&world.service).await;
     writer.run("COMMIT").await;
     world.ends_well().await;

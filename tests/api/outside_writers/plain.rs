@@ -186,22 +186,33 @@ on_both_stores! {
 async fn insert_or_replace_is_noticed_on_both_sides() {
     let service = Service::on_sqlite().start().await;
     let (zone, _) = a_zone_at_noon();
-    let (one, other) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (one, other) =
+        (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
     let mut sql = Outside::connect(service.database_url()).await;
     let row = sql.id(Uuid::new_v4());
     for (site, quantity) in [(one, 3), (one, 5)] {
         let bank = sql.id(site.bank);
-        sql.run(format!("INSERT OR REPLACE INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, {bank}, {quantity})")).await;
+        sql.run(format!(
+            "INSERT OR REPLACE INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, \
+             {bank}, {quantity})"
+        ))
+        .await;
         site.shows(&service, (quantity, 0, 0)).await;
     }
     let bank = sql.id(other.bank);
-    sql.run(format!("REPLACE INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, {bank}, 8)")).await;
+    sql.run(format!(
+        "REPLACE INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, {bank}, 8)"
+    ))
+    .await;
     one.shows(&service, (0, 0, 0)).await;
     other.shows(&service, (8, 0, 0)).await;
     let (from, to) = (sql.id(one.facility), sql.id(other.facility));
     sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {from})")).await;
     one.shows(&service, (0, 0, 1)).await;
-    sql.run(format!("INSERT OR REPLACE INTO blood_requests (id, facility_id) VALUES ({row}, {to})")).await;
+    sql.run(format!(
+        "INSERT OR REPLACE INTO blood_requests (id, facility_id) VALUES ({row}, {to})"
+    ))
+    .await;
     one.shows(&service, (0, 0, 0)).await;
     other.shows(&service, (8, 0, 1)).await;
     audited(service.launch()).await;
@@ -214,24 +225,38 @@ async fn truncate_empties_the_figures_of_everybody() {
     let sites = [Site::register(&service, &zone).await, Site::register(&service, &zone).await];
     let mut sql = Outside::connect(service.database_url()).await;
     for site in sites {
-        let (id, facility, bank) = (sql.id(Uuid::new_v4()), sql.id(site.facility), sql.id(site.bank));
-        sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({id}, {bank}, 5)")).await;
-        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({id}, {facility})")).await;
+        let (id, facility, bank) =
+            (sql.id(Uuid::new_v4()), sql.id(site.facility), sql.id(site.bank));
         sql.run(format!(
-            "INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES ({id}, {facility}, 2, now())"
+            "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({id}, {bank}, 5)"
+        ))
+        .await;
+        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({id}, {facility})"))
+            .await;
+        sql.run(format!(
+            "INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) \
+             VALUES ({id}, {facility}, 2, now())"
         ))
         .await;
         site.shows(&service, (5, 2, 1)).await;
     }
-    let steps = [("blood_requests", (5, 2, 0)), ("blood_distributions", (5, 0, 0)), ("blood_inventory", (0, 0, 0))];
+    let steps = [
+        ("blood_requests", (5, 2, 0)),
+        ("blood_distributions", (5, 0, 0)),
+        ("blood_inventory", (0, 0, 0)),
+    ];
     for (table, figures) in steps {
         sql.run(format!("TRUNCATE {table}")).await;
         for site in sites {
             site.shows(&service, figures).await;
         }
     }
-    sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {}, 4)", sql.id(sites[0].bank)))
-        .await;
+    sql.run(format!(
+        "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {}, \
+         4)",
+        sql.id(sites[0].bank)
+    ))
+    .await;
     sites[0].shows(&service, (4, 0, 0)).await;
     sql.run("TRUNCATE blood_banks CASCADE").await;
     sites[0].shows(&service, (0, 0, 0)).await;
@@ -239,6 +264,9 @@ async fn truncate_empties_the_figures_of_everybody() {
     sql.run("TRUNCATE facilities CASCADE").await;
     let path = format!("/v1/facilities/{}", sites[0].facility);
     wait_until("no facility is known", async || service.get(&path).await.status() == 404).await;
-    wait_until("no summary is left", async || sql.number("SELECT count(*) FROM dashboard_daily_summary").await == 0).await;
+    wait_until("no summary is left", async || {
+        sql.number("SELECT count(*) FROM dashboard_daily_summary").await == 0
+    })
+    .await;
     audited(service.launch()).await;
 }

@@ -1,4 +1,5 @@
-//! Triggers run with the rights of the tables' owner, whoever writes: a writer of one table gets none of them, and cannot lead them astray.
+//! Triggers run with the rights of the tables' owner, whoever writes: a writer of one table gets
+//! none of them, and cannot lead them astray.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
@@ -11,14 +12,17 @@ use crate::support::{
     site::{Site, a_zone_at_noon, audited},
 };
 
-/// What an attacker brings along: tables of the same names, and one of them with a trigger that hands out the rights of whoever fires it.
+/// What an attacker brings along: tables of the same names, and one of them with a trigger that
+/// hands out the rights of whoever fires it.
 const BAIT: &str = "
-    CREATE TEMP TABLE summary_marks (kind text, facility_id uuid, first_at timestamptz, last_at timestamptz, blood_bank_id uuid);
+    CREATE TEMP TABLE summary_marks (kind text, facility_id uuid, first_at timestamptz, last_at \
+                    timestamptz, blood_bank_id uuid);
     CREATE FUNCTION pg_temp.take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC';
         RETURN NULL;
     END $$;
-    CREATE TRIGGER take AFTER INSERT ON pg_temp.summary_marks FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.take();
+    CREATE TRIGGER take AFTER INSERT ON pg_temp.summary_marks FOR EACH STATEMENT EXECUTE FUNCTION \
+                    pg_temp.take();
     CREATE TEMP TABLE blood_banks (id uuid, facility_id uuid);
     CREATE TEMP TABLE touched (id uuid, facility_id uuid, blood_bank_id uuid)";
 
@@ -33,20 +37,29 @@ impl Intruder {
     async fn new(service: &Service, table: &'static str) -> Intruder {
         let role = format!("writer_{}", Uuid::new_v4().simple());
         let mut owner = Outside::connect(service.database_url()).await;
-        owner.run(format!("CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT ALL ON {table} TO {role}")).await;
+        owner
+            .run(format!("CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT ALL ON {table} TO {role}"))
+            .await;
         let (_, place) = service.database_url().split_once('@').expect("a URL has a host");
-        let sql = PgConnection::connect(&format!("postgres://{role}:x@{place}")).await.expect("the role may log in");
+        let sql = PgConnection::connect(&format!("postgres://{role}:x@{place}"))
+            .await
+            .expect("the role may log in");
         Intruder { role, table, sql }
     }
 
     async fn run(&mut self, sql: &str) -> Result<(), String> {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.sql).await.map(drop).map_err(|error| error.to_string())
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut self.sql)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     /// Rights on tables other than its own.
     async fn rights(&self, service: &Service) -> i64 {
         let count = format!(
-            "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> '{}'
+            "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = \
+             'public'::regnamespace AND relname <> '{}'
                 AND has_table_privilege('{}', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
             self.table, self.role
         );
@@ -61,27 +74,39 @@ async fn whoever_may_write_one_table_gains_nothing_and_hides_nothing_by_tables_o
     let tables = [
         (
             "facilities",
-            "INSERT INTO public.facilities (id, name) VALUES (gen_random_uuid(), 'South'); UPDATE public.facilities SET name = 'North' WHERE id = {F}; DELETE FROM public.facilities WHERE name = 'South'",
+            "INSERT INTO public.facilities (id, name) VALUES (gen_random_uuid(), 'South'); UPDATE \
+             public.facilities SET name = 'North' WHERE id = {F}; DELETE FROM public.facilities \
+             WHERE name = 'South'",
             (0, 0, 0),
         ),
         (
             "blood_banks",
-            "INSERT INTO public.blood_banks (id, facility_id) VALUES (gen_random_uuid(), {F}); UPDATE public.blood_banks SET name = 'W'; DELETE FROM public.blood_banks WHERE id <> {B}",
+            "INSERT INTO public.blood_banks (id, facility_id) VALUES (gen_random_uuid(), {F}); \
+             UPDATE public.blood_banks SET name = 'W'; DELETE FROM public.blood_banks WHERE id <> \
+             {B}",
             (0, 0, 0),
         ),
         (
             "blood_inventory",
-            "TRUNCATE public.blood_inventory; INSERT INTO public.blood_inventory (id, blood_bank_id, quantity) VALUES ({F}, {B}, 4), ({B}, {B}, 9); UPDATE public.blood_inventory SET quantity = 7 WHERE id = {F}; DELETE FROM public.blood_inventory WHERE id = {B}",
+            "TRUNCATE public.blood_inventory; INSERT INTO public.blood_inventory (id, \
+             blood_bank_id, quantity) VALUES ({F}, {B}, 4), ({B}, {B}, 9); UPDATE \
+             public.blood_inventory SET quantity = 7 WHERE id = {F}; DELETE FROM \
+             public.blood_inventory WHERE id = {B}",
             (7, 0, 0),
         ),
         (
             "blood_distributions",
-            "TRUNCATE public.blood_distributions; INSERT INTO public.blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES ({F}, {F}, 4, now()), ({B}, {F}, 9, now()); UPDATE public.blood_distributions SET quantity = 5 WHERE id = {F}; DELETE FROM public.blood_distributions WHERE id = {B}",
+            "TRUNCATE public.blood_distributions; INSERT INTO public.blood_distributions (id, \
+             dispatched_to_id, quantity, date_delivered) VALUES ({F}, {F}, 4, now()), ({B}, {F}, \
+             9, now()); UPDATE public.blood_distributions SET quantity = 5 WHERE id = {F}; DELETE \
+             FROM public.blood_distributions WHERE id = {B}",
             (7, 5, 0),
         ),
         (
             "blood_requests",
-            "TRUNCATE public.blood_requests; INSERT INTO public.blood_requests (id, facility_id) VALUES ({F}, {F}), ({B}, {F}); UPDATE public.blood_requests SET quantity = 5 WHERE id = {F}; DELETE FROM public.blood_requests WHERE id = {B}",
+            "TRUNCATE public.blood_requests; INSERT INTO public.blood_requests (id, facility_id) \
+             VALUES ({F}, {F}), ({B}, {F}); UPDATE public.blood_requests SET quantity = 5 WHERE \
+             id = {F}; DELETE FROM public.blood_requests WHERE id = {B}",
             (7, 5, 1),
         ),
     ];
@@ -89,9 +114,12 @@ async fn whoever_may_write_one_table_gains_nothing_and_hides_nothing_by_tables_o
     for (table, writes, figures) in tables {
         let mut intruder = Intruder::new(&service, table).await;
         intruder.run(BAIT).await.expect("everybody may have temporary tables");
-        let bait = format!("INSERT INTO pg_temp.blood_banks VALUES ('{}', gen_random_uuid())", site.bank);
+        let bait =
+            format!("INSERT INTO pg_temp.blood_banks VALUES ('{}', gen_random_uuid())", site.bank);
         intruder.run(&bait).await.expect("it is their own");
-        let writes = writes.replace("{F}", &format!("'{}'", site.facility)).replace("{B}", &format!("'{}'", site.bank));
+        let writes = writes
+            .replace("{F}", &format!("'{}'", site.facility))
+            .replace("{B}", &format!("'{}'", site.bank));
         for write in writes.split("; ") {
             intruder.run(write).await.unwrap_or_else(|error| panic!("{write}: {error}"));
             assert_eq!(intruder.rights(&service).await, 0, "{write}");
@@ -105,10 +133,17 @@ async fn whoever_may_write_one_table_gains_nothing_and_hides_nothing_by_tables_o
 async fn nobody_but_the_owner_makes_triggers_of_functions_that_run_with_the_owners_rights() {
     let service = Service::on_postgres().await.start().await;
     let mut intruder = Intruder::new(&service, "blood_requests").await;
-    intruder.run("CREATE TEMP TABLE bait (id uuid, blood_bank_id uuid)").await.expect("everybody may have temporary tables");
-    for function in texts(service.database_url(), "SELECT oid::regproc::text FROM pg_proc WHERE prosecdef").await {
+    intruder
+        .run("CREATE TEMP TABLE bait (id uuid, blood_bank_id uuid)")
+        .await
+        .expect("everybody may have temporary tables");
+    for function in
+        texts(service.database_url(), "SELECT oid::regproc::text FROM pg_proc WHERE prosecdef")
+            .await
+    {
         let attach = format!(
-            "CREATE TRIGGER t AFTER INSERT ON bait REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.{function}()"
+            "CREATE TRIGGER t AFTER INSERT ON bait REFERENCING NEW TABLE AS touched FOR EACH \
+             STATEMENT EXECUTE FUNCTION public.{function}()"
         );
         let refusal = intruder.run(&attach).await.expect_err(&function);
         assert!(refusal.contains("permission denied for function"), "{refusal}");
@@ -117,13 +152,19 @@ async fn nobody_but_the_owner_makes_triggers_of_functions_that_run_with_the_owne
 
 /// One that is added later cannot forget it.
 #[tokio::test]
-async fn every_function_of_ours_says_where_its_names_are_looked_for_and_none_begins_with_the_callers() {
+async fn every_function_of_ours_says_where_its_names_are_looked_for_and_none_begins_with_the_callers()
+ {
     let service = Service::on_postgres().await.start().await;
-    let ours = "SELECT concat_ws('|', oid::regproc, CASE WHEN prosecdef THEN 'definer' ELSE 'invoker' END,
-                       (SELECT string_agg(setting, ' ') FROM unnest(proconfig) AS setting WHERE setting LIKE 'search_path=%'))
+    let ours = "SELECT concat_ws('|', oid::regproc, CASE WHEN prosecdef THEN 'definer' ELSE \
+                'invoker' END,
+                       (SELECT string_agg(setting, ' ') FROM unnest(proconfig) AS setting WHERE \
+                setting LIKE 'search_path=%'))
                 FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
     let found = texts(service.database_url(), ours).await;
-    assert!(found.iter().filter(|function| function.contains("|definer|")).count() >= 7, "{found:?}");
+    assert!(
+        found.iter().filter(|function| function.contains("|definer|")).count() >= 7,
+        "{found:?}"
+    );
     for function in found {
         assert!(function.ends_with("|search_path=pg_catalog, pg_temp"), "{function}");
     }
@@ -138,7 +179,8 @@ async fn a_function_of_the_same_name_beside_ours_is_not_called_by_a_look() {
     // A better match than the server's own, which takes any types.
     intruder
         .run(
-            "CREATE FUNCTION public.concat_ws(text, bigint, text, oid, oid, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+            "CREATE FUNCTION public.concat_ws(text, bigint, text, oid, oid, text) RETURNS text \
+             LANGUAGE plpgsql AS $$ BEGIN
                  EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC';
                  RETURN 'another history';
              END $$",

@@ -1,5 +1,6 @@
-//! Triggers are switched off, or dropped: nobody sees what is written then. So nothing is proven, which is said with what puts it right,
-//! and once they are back all of it is found before anything is proven again.
+//! Triggers are switched off, or dropped: nobody sees what is written then. So nothing is proven,
+//! which is said with what puts it right, and once they are back all of it is found before anything
+//! is proven again.
 
 use std::time::Instant;
 
@@ -20,10 +21,12 @@ use crate::{
     },
 };
 
-const OFF: &str = "what other programs write passes unseen, since triggers on the source tables are off: nothing is proven until they are back, \
-                   and answers grow old";
-const BACK: &str = "all triggers on the source tables are back; everything is looked at before anything is proven";
-const CHANGED: &str = "the triggers on the source tables were changed since they were last looked at: everything is looked at once more";
+const OFF: &str = "what other programs write passes unseen, since triggers on the source tables \
+                   are off: nothing is proven until they are back, and answers grow old";
+const BACK: &str =
+    "all triggers on the source tables are back; everything is looked at before anything is proven";
+const CHANGED: &str = "the triggers on the source tables were changed since they were last looked \
+                       at: everything is looked at once more";
 
 /// The statements that switch off what sees new requests, and on again.
 async fn switches(service: &Service) -> (String, String) {
@@ -32,21 +35,30 @@ async fn switches(service: &Service) -> (String, String) {
         let switch = |word: &str| format!("ALTER TABLE blood_requests {word} TRIGGER mark_insert");
         (switch("DISABLE"), switch("ENABLE"))
     } else {
-        let made = texts(url, "SELECT sql FROM sqlite_schema WHERE name = 'blood_requests_mark_insert'").await.remove(0);
+        let made =
+            texts(url, "SELECT sql FROM sqlite_schema WHERE name = 'blood_requests_mark_insert'")
+                .await
+                .remove(0);
         ("DROP TRIGGER blood_requests_mark_insert".to_owned(), made)
     }
 }
 
 fn request(sql: &Outside, site: Site, at: Timestamp) -> String {
-    let (id, facility, at) = (sql.id(Uuid::new_v4()), sql.id(site.facility), sql.at(at.as_millisecond()));
-    format!("INSERT INTO blood_requests (id, facility_id, created_at) VALUES ({id}, {facility}, {at})")
+    let (id, facility, at) =
+        (sql.id(Uuid::new_v4()), sql.id(site.facility), sql.at(at.as_millisecond()));
+    format!(
+        "INSERT INTO blood_requests (id, facility_id, created_at) VALUES ({id}, {facility}, {at})"
+    )
 }
 
 /// The dependency, as `/health/ready` shows it, and the status of all.
 async fn ready(service: &Service) -> (Value, Value) {
     let ready = get(service, "/health/ready").await;
     let dependencies = ready["dependencies"].as_array().expect("they are listed");
-    let triggers = dependencies.iter().find(|dependency| dependency["name"] == "triggers").expect("it is listed");
+    let triggers = dependencies
+        .iter()
+        .find(|dependency| dependency["name"] == "triggers")
+        .expect("it is listed");
     (ready["status"].clone(), triggers.clone())
 }
 
@@ -156,9 +168,11 @@ async fn triggers_that_a_restore_has_enabled_for_ordinary_writers_only_are_named
     let service = Service::on_postgres().await.start().await;
     let mut sql = Outside::connect(service.database_url()).await;
     sql.run("ALTER TABLE blood_banks DISABLE TRIGGER ALL").await;
-    sql.run("ALTER TABLE blood_banks ENABLE TRIGGER ALL").await; // as pg_restore --disable-triggers ends
+    // as pg_restore --disable-triggers ends
+    sql.run("ALTER TABLE blood_banks ENABLE TRIGGER ALL").await;
     wait_until("it is noticed", async || ready(&service).await.0 == "degraded").await;
-    let expected = "blood_banks: mark_row, mark_truncate enabled otherwise; SELECT public.watch_sources() puts it right";
+    let expected = "blood_banks: mark_row, mark_truncate enabled otherwise; SELECT \
+                    public.watch_sources() puts it right";
     assert_eq!(ready(&service).await.1["remedy"], expected);
     sql.run("SELECT public.watch_sources()").await;
     wait_until("all is well", async || ready(&service).await.0 == "ready").await;

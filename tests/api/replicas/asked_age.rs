@@ -10,25 +10,40 @@ use crate::{
     support::site::Site,
 };
 
-/// A list that was proven in time waits for somebody's lock: by then it may be older than was asked for.
+/// A list that was proven in time waits for somebody's lock: by then it may be older than was asked
+/// for.
 #[tokio::test]
 async fn a_list_that_waited_for_a_lock_is_no_older_than_was_asked_for() {
-    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 4_500)).await;
+    let fleet =
+        Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 4_500))
+            .await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
     let mut plain = Plain::beside(&fleet[0]).await;
     let facility = plain.id(site.facility);
-    for path in ["/v1/summaries/today".to_owned(), format!("/v1/facilities/{}/summaries", site.facility)] {
+    for path in
+        ["/v1/summaries/today".to_owned(), format!("/v1/facilities/{}/summaries", site.facility)]
+    {
         for _ in 0..3 {
             // Its day is to be opened again, for which the lock is needed.
             let mut holder = Plain::beside(&fleet[0]).await;
-            holder.run(&format!("BEGIN; SELECT FROM facility_state WHERE facility_id = {facility} FOR UPDATE")).await;
-            plain.run(&format!("DELETE FROM dashboard_daily_summary WHERE facility_id = {facility}")).await;
+            holder
+                .run(&format!(
+                    "BEGIN; SELECT FROM facility_state WHERE facility_id = {facility} FOR UPDATE"
+                ))
+                .await;
+            plain
+                .run(&format!("DELETE FROM dashboard_daily_summary WHERE facility_id = {facility}"))
+                .await;
             let letting_go = async {
                 tokio::time::sleep(Duration::from_millis(3_500)).await;
                 holder.run("ROLLBACK").await;
             };
             let (response, ()) = join(read(&fleet[1], &path, "max-age=1"), letting_go).await;
-            assert!(response.status() == 503 || age(&response) <= 1, "{path} with max-age=1: Age {}", age(&response));
+            assert!(
+                response.status() == 503 || age(&response) <= 1,
+                "{path} with max-age=1: Age {}",
+                age(&response)
+            );
         }
     }
 }
@@ -37,8 +52,11 @@ async fn a_list_that_waited_for_a_lock_is_no_older_than_was_asked_for() {
 async fn a_list_for_those_who_take_only_what_is_held_does_not_go_to_the_table() {
     let fleet = Fleet::of(2).await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
-    for path in ["/v1/summaries/today".to_owned(), format!("/v1/facilities/{}/summaries", site.facility)] {
-        get(&fleet[1], &path).await; // whoever takes it as it comes has it from the table, as soon as that is proven
+    for path in
+        ["/v1/summaries/today".to_owned(), format!("/v1/facilities/{}/summaries", site.facility)]
+    {
+        // whoever takes it as it comes has it from the table, as soon as that is proven
+        get(&fleet[1], &path).await;
         let response = read(&fleet[1], &path, "only-if-cached").await;
         let (status, source) = (response.status(), source(&response));
         let is_held = source.contains("detail=memory") || source.contains("detail=redis");

@@ -1,4 +1,5 @@
-//! Facilities that are removed by SQL, and registered again with the same id: they begin with nothing, and lose nothing of what is new.
+//! Facilities that are removed by SQL, and registered again with the same id: they begin with
+//! nothing, and lose nothing of what is new.
 
 use std::time::Duration;
 
@@ -15,13 +16,17 @@ use crate::{
 /// All that there is of a facility, in one transaction.
 fn removal(facility: &str) -> String {
     format!(
-        "BEGIN; DELETE FROM blood_inventory WHERE blood_bank_id IN (SELECT id FROM blood_banks WHERE facility_id = {facility});
-         DELETE FROM blood_banks WHERE facility_id = {facility}; DELETE FROM blood_distributions WHERE dispatched_to_id = {facility};
-         DELETE FROM blood_requests WHERE facility_id = {facility}; DELETE FROM facilities WHERE id = {facility}; COMMIT"
+        "BEGIN; DELETE FROM blood_inventory WHERE blood_bank_id IN (SELECT id FROM blood_banks \
+         WHERE facility_id = {facility});
+         DELETE FROM blood_banks WHERE facility_id = {facility}; DELETE FROM blood_distributions \
+         WHERE dispatched_to_id = {facility};
+         DELETE FROM blood_requests WHERE facility_id = {facility}; DELETE FROM facilities WHERE \
+         id = {facility}; COMMIT"
     )
 }
 
-/// Somebody's lock is in the way of both: of the event that registers it again, and behind that of the drain that saw it gone.
+/// Somebody's lock is in the way of both: of the event that registers it again, and behind that of
+/// the drain that saw it gone.
 #[tokio::test]
 async fn what_is_registered_again_at_once_is_not_removed_with_what_was_there_before() {
     let fleet = Fleet::of(2).await;
@@ -31,10 +36,17 @@ async fn what_is_registered_again_at_once_is_not_removed_with_what_was_there_bef
     let facility = plain.id(site.facility);
     for quantity in 1..=6 {
         let mut holder = Plain::beside(&fleet[0]).await;
-        holder.run(&format!("BEGIN; SELECT FROM facility_state WHERE facility_id = {facility} FOR UPDATE")).await;
+        holder
+            .run(&format!(
+                "BEGIN; SELECT FROM facility_state WHERE facility_id = {facility} FOR UPDATE"
+            ))
+            .await;
         plain.run(&removal(&facility)).await;
         let events = [
-            event("facility.registered", json!({"facility_id": site.facility, "name": "Phoenix", "timezone": zone})),
+            event(
+                "facility.registered",
+                json!({"facility_id": site.facility, "name": "Phoenix", "timezone": zone}),
+            ),
             distribution(Uuid::new_v4(), site.facility, quantity, now_ms() - DAY_MS),
         ];
         let letting_go = async {
@@ -42,14 +54,30 @@ async fn what_is_registered_again_at_once_is_not_removed_with_what_was_there_bef
             holder.run("ROLLBACK").await;
         };
         join(post(&fleet[1], &events), letting_go).await;
-        wait_until("the removal is drained", async || plain.number("SELECT count(*) FROM summary_marks").await == 0).await;
+        wait_until("the removal is drained", async || {
+            plain.number("SELECT count(*) FROM summary_marks").await == 0
+        })
+        .await;
         let written_ms = now_ms();
         for replica in &fleet.replicas {
             let claim = claimed(replica, &path(site.facility, yesterday), "", written_ms).await;
-            assert_eq!((claim.status, &claim.body["total_transferred"]), (200, &json!(quantity)), "{}", claim.told);
-            let range = format!("/v1/facilities/{}/summaries?from={yesterday}&to={yesterday}", site.facility);
+            assert_eq!(
+                (claim.status, &claim.body["total_transferred"]),
+                (200, &json!(quantity)),
+                "{}",
+                claim.told
+            );
+            let range = format!(
+                "/v1/facilities/{}/summaries?from={yesterday}&to={yesterday}",
+                site.facility
+            );
             let claim = claimed(replica, &range, "", written_ms).await;
-            assert_eq!((claim.status, &claim.body["items"][0]["total_transferred"]), (200, &json!(quantity)), "{}", claim.told);
+            assert_eq!(
+                (claim.status, &claim.body["items"][0]["total_transferred"]),
+                (200, &json!(quantity)),
+                "{}",
+                claim.told
+            );
         }
     }
 }
@@ -73,7 +101,11 @@ async fn a_facility_that_comes_back_shows_no_figure_from_before_it_went() {
         })
         .await;
     }
-    plain.run(&format!("INSERT INTO facilities (id, name, timezone) VALUES ({facility}, 'Phoenix', '{zone}')")).await;
+    plain
+        .run(&format!(
+            "INSERT INTO facilities (id, name, timezone) VALUES ({facility}, 'Phoenix', '{zone}')"
+        ))
+        .await;
     let written_ms = now_ms();
     for replica in &fleet.replicas {
         wait_until("the replica knows that it is back", async || {
@@ -82,7 +114,11 @@ async fn a_facility_that_comes_back_shows_no_figure_from_before_it_went() {
         .await;
         let claim = claimed(replica, &past, "", written_ms).await;
         assert_eq!(claim.body["total_transferred"], 0, "{}", claim.told);
-        let range = get(replica, &format!("/v1/facilities/{}/summaries?from={yesterday}&to={yesterday}", site.facility)).await;
+        let range = get(
+            replica,
+            &format!("/v1/facilities/{}/summaries?from={yesterday}&to={yesterday}", site.facility),
+        )
+        .await;
         assert_eq!(range["items"][0]["total_transferred"], 0, "{range}");
     }
 }

@@ -9,17 +9,25 @@ use crate::{
     support::{Service, events::event, plain_sql::number, site::Site, wait_until},
 };
 
-/// What every replica says of a facility: its name and zone, as a JSON array; null where there is none.
+/// What every replica says of a facility: its name and zone, as a JSON array; null where there is
+/// none.
 async fn listed(replica: &Service, id: Uuid) -> Value {
     let all = get(replica, "/v1/facilities?limit=500").await;
-    let found = all["items"].as_array().unwrap().iter().find(|item| item["facility_id"] == id.to_string()).cloned();
+    let found = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| item["facility_id"] == id.to_string())
+        .cloned();
     found.map_or(Value::Null, |item| json!([item["name"], item["timezone"]]))
 }
 
-/// Waits until every replica knows the facility by that name and zone, and so do the listing and its own page.
+/// Waits until every replica knows the facility by that name and zone, and so do the listing and
+/// its own page.
 async fn all_list(fleet: &Fleet, id: Uuid, name: &str, zone: &str) {
     for replica in &fleet.replicas {
-        wait_until("it is known so", async || listed(replica, id).await == json!([name, zone])).await;
+        wait_until("it is known so", async || listed(replica, id).await == json!([name, zone]))
+            .await;
         let own = get(replica, &format!("/v1/facilities/{id}")).await;
         assert_eq!((&own["name"], &own["timezone"]), (&json!(name), &json!(zone)));
     }
@@ -37,7 +45,11 @@ async fn an_event_shows_in_the_memory_of_every_replica_without_a_refresh_there()
         }
     }
     for trigger in ["read", "schedule", "request"] {
-        assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", trigger)]).await, 0.0, "{trigger}");
+        assert_eq!(
+            fleet.sum("summary_refreshes_total", &[("trigger", trigger)]).await,
+            0.0,
+            "{trigger}"
+        );
     }
     assert_eq!(fleet.sum("summary_reads_total", &[("tier", "table")]).await, 0.0);
     assert_eq!(fleet.sum("stream_gaps_total", &[]).await, 0.0);
@@ -51,7 +63,9 @@ async fn what_another_program_writes_shows_in_the_memory_of_every_replica() {
     set_stock(&fleet[0], site, item, 1).await;
     let mut plain = Plain::beside(&fleet[0]).await;
     for quantity in 2..6 {
-        plain.run(&format!("UPDATE blood_inventory SET quantity = {quantity} WHERE id = '{item}'")).await;
+        plain
+            .run(&format!("UPDATE blood_inventory SET quantity = {quantity} WHERE id = '{item}'"))
+            .await;
         for replica in &fleet.replicas {
             holds(replica, site, quantity).await;
         }
@@ -67,9 +81,12 @@ async fn what_another_program_writes_shows_in_the_memory_of_every_replica() {
 async fn a_facility_registered_renamed_or_moved_by_an_event_is_so_at_every_replica() {
     let fleet = Fleet::of(3).await;
     let id = Uuid::new_v4();
-    for (writer, name, zone) in
-        [(0, "North", "UTC"), (1, "Far North", "UTC"), (2, "Far East", "Pacific/Kiritimati"), (1, "West", "Etc/GMT+12")]
-    {
+    for (writer, name, zone) in [
+        (0, "North", "UTC"),
+        (1, "Far North", "UTC"),
+        (2, "Far East", "Pacific/Kiritimati"),
+        (1, "West", "Etc/GMT+12"),
+    ] {
         let data = json!({"facility_id": id, "name": name, "timezone": zone});
         post(&fleet[writer], &[event("facility.registered", data)]).await;
         all_list(&fleet, id, name, zone).await;
@@ -80,7 +97,11 @@ async fn a_facility_registered_renamed_or_moved_by_an_event_is_so_at_every_repli
 async fn a_facility_inserted_renamed_moved_or_deleted_by_another_program_is_so_at_every_replica() {
     let fleet = Fleet::of(3).await;
     let (id, mut plain) = (Uuid::new_v4(), Plain::beside(&fleet[0]).await);
-    plain.run(&format!("INSERT INTO facilities (id, name, timezone) VALUES ('{id}', 'North', 'UTC')")).await;
+    plain
+        .run(&format!(
+            "INSERT INTO facilities (id, name, timezone) VALUES ('{id}', 'North', 'UTC')"
+        ))
+        .await;
     all_list(&fleet, id, "North", "UTC").await;
     plain.run(&format!("UPDATE facilities SET name = 'South' WHERE id = '{id}'")).await;
     all_list(&fleet, id, "South", "UTC").await;
@@ -97,7 +118,8 @@ async fn a_facility_inserted_renamed_moved_or_deleted_by_another_program_is_so_a
     }
     plain.run(&format!("DELETE FROM facilities WHERE id = '{id}'")).await;
     for replica in &fleet.replicas {
-        wait_until("it is gone", async || replica.get(&path(id, "today")).await.status() == 404).await;
+        wait_until("it is gone", async || replica.get(&path(id, "today")).await.status() == 404)
+            .await;
         assert_eq!(listed(replica, id).await, Value::Null);
         assert_eq!(replica.get(&format!("/v1/facilities/{id}")).await.status(), 404);
     }
@@ -107,8 +129,12 @@ async fn a_facility_inserted_renamed_moved_or_deleted_by_another_program_is_so_a
 #[tokio::test]
 async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica() {
     let fleet = Fleet::of(3).await;
-    let (stays, goes) = (Site::register(&fleet[0], &noon_zone()).await, Site::register(&fleet[0], &noon_zone()).await);
-    let entries = async |replica: &Service| get(replica, "/health/ready").await["memory"]["entries"].as_u64();
+    let (stays, goes) = (
+        Site::register(&fleet[0], &noon_zone()).await,
+        Site::register(&fleet[0], &noon_zone()).await,
+    );
+    let entries =
+        async |replica: &Service| get(replica, "/health/ready").await["memory"]["entries"].as_u64();
     for replica in &fleet.replicas {
         for site in [stays, goes] {
             holds(replica, site, 0).await;
@@ -117,9 +143,17 @@ async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica(
     }
     let mut plain = Plain::beside(&fleet[0]).await;
     let id = plain.id(goes.facility);
-    plain.run(&format!("BEGIN; DELETE FROM blood_banks WHERE facility_id = {id}; DELETE FROM facilities WHERE id = {id}; COMMIT")).await;
+    plain
+        .run(&format!(
+            "BEGIN; DELETE FROM blood_banks WHERE facility_id = {id}; DELETE FROM facilities \
+             WHERE id = {id}; COMMIT"
+        ))
+        .await;
     for replica in &fleet.replicas {
-        wait_until("it is gone", async || replica.get(&path(goes.facility, "today")).await.status() == 404).await;
+        wait_until("it is gone", async || {
+            replica.get(&path(goes.facility, "today")).await.status() == 404
+        })
+        .await;
         wait_until("its figures are gone", async || entries(replica).await == Some(1)).await;
         holds(replica, stays, 0).await;
     }
@@ -128,32 +162,54 @@ async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica(
 #[tokio::test]
 async fn a_removed_facility_is_gone_at_every_replica_while_a_mark_of_another_waits_for_its_lock() {
     // Longer than anybody waits here.
-    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 60_000)).await;
+    let fleet =
+        Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 60_000))
+            .await;
     let (locked, removed) = (Uuid::new_v4(), Uuid::new_v4());
     let mut plain = Plain::beside(&fleet[0]).await;
     for id in [locked, removed] {
-        plain.run(&format!("INSERT INTO facilities (id, name, timezone) VALUES ('{id}', 'North', 'UTC')")).await;
+        plain
+            .run(&format!(
+                "INSERT INTO facilities (id, name, timezone) VALUES ('{id}', 'North', 'UTC')"
+            ))
+            .await;
         all_list(&fleet, id, "North", "UTC").await;
     }
-    let waiting = "SELECT (SELECT count(*) FROM summary_marks) + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM facility_outbox)";
-    wait_until("all that was written so far is told", async || number(fleet[0].database_url(), waiting).await == 0).await;
+    let waiting = "SELECT (SELECT count(*) FROM summary_marks) + (SELECT count(*) FROM outbox) + \
+                   (SELECT count(*) FROM facility_outbox)";
+    wait_until("all that was written so far is told", async || {
+        number(fleet[0].database_url(), waiting).await == 0
+    })
+    .await;
     let told = async || fleet.sum("stream_publications_total", &[("outcome", "published")]).await;
     let before = told().await;
     let mut holder = Plain::beside(&fleet[0]).await;
-    holder.run(&format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{locked}' FOR UPDATE")).await;
+    holder
+        .run(&format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{locked}' FOR UPDATE"
+        ))
+        .await;
     // Both in one transaction, so that one pass of the drain sees both.
     plain
         .run(&format!(
-            "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{locked}'); DELETE FROM facilities WHERE id = '{removed}'"
+            "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{locked}'); \
+             DELETE FROM facilities WHERE id = '{removed}'"
         ))
         .await;
-    // By whoever removed it, and not only by whoever looks next: a replica that has not heard lists a facility without rows.
+    // By whoever removed it, and not only by whoever looks next: a replica that has not heard lists
+    // a facility without rows.
     wait_until("its removal is told", async || told().await > before).await;
     for replica in &fleet.replicas {
-        wait_until("it is gone", async || replica.get(&format!("/v1/facilities/{removed}")).await.status() == 404).await;
+        wait_until("it is gone", async || {
+            replica.get(&format!("/v1/facilities/{removed}")).await.status() == 404
+        })
+        .await;
     }
     holder.run("ROLLBACK").await;
     for replica in &fleet.replicas {
-        wait_until("the other's mark is dealt with", async || get(replica, &path(locked, "today")).await["total_requests"] == 1).await;
+        wait_until("the other's mark is dealt with", async || {
+            get(replica, &path(locked, "today")).await["total_requests"] == 1
+        })
+        .await;
     }
 }

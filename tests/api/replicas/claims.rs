@@ -1,4 +1,5 @@
-//! Answers held against what they claim: what was over before the instant that an answer says to be exact as of is in it.
+//! Answers held against what they claim: what was over before the instant that an answer says to be
+//! exact as of is in it.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +23,15 @@ pub struct Claim {
     pub told: String,
 }
 
-/// Reads, and answers the first answer that claims to be exact as of `since_ms` or later. A 404 claims nothing, unless it was
-/// asked for afresh.
+/// Reads, and answers the first answer that claims to be exact as of `since_ms` or later. A 404
+/// claims nothing, unless it was asked for afresh.
 #[track_caller]
-pub fn claimed(replica: &Service, path: &str, directives: &str, since_ms: i64) -> impl Future<Output = Claim> {
+pub fn claimed(
+    replica: &Service,
+    path: &str,
+    directives: &str,
+    since_ms: i64,
+) -> impl Future<Output = Claim> {
     let caller = std::panic::Location::caller();
     async move {
         let started = Instant::now();
@@ -39,14 +45,18 @@ pub fn claimed(replica: &Service, path: &str, directives: &str, since_ms: i64) -
                 _ => i64::MIN,
             };
             let told = format!(
-                "{path} with {directives:?} was answered {status} by {source:?}, exact {} ms after the write",
+                "{path} with {directives:?} was answered {status} by {source:?}, exact {} ms \
+                 after the write",
                 exact_ms.saturating_sub(since_ms)
             );
             if exact_ms >= since_ms + SLACK_MS {
                 let body = response.json().await.unwrap();
                 return Claim { status, body, told };
             }
-            assert!(started.elapsed() < SOON, "{caller}: nobody claims to know of the write: {told}");
+            assert!(
+                started.elapsed() < SOON,
+                "{caller}: nobody claims to know of the write: {told}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -14,7 +14,9 @@ async fn two_replicas_on_a_cluster_answer_as_one() {
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
     for turn in 0..50 {
         let version = diary.write(&fleet[turn % 2]).await;
-        let seen = fleet[(turn + 1) % 2].get(&format!("{}?min_version={version}", super::today(diary.site))).await;
+        let seen = fleet[(turn + 1) % 2]
+            .get(&format!("{}?min_version={version}", super::today(diary.site)))
+            .await;
         assert_eq!(seen.json::<serde_json::Value>().await.unwrap()["total_stock"], diary.last());
     }
     for replica in &fleet.replicas {
@@ -50,16 +52,25 @@ async fn replicas_on_different_redis_servers_say_what_is_wrong_once_a_minute() {
     let fleet = Fleet::on(launch.clone(), 1, Redis::start()).await;
     let another = Redis::start();
     let stray = launch.env("REDIS_URL", another.url()).start().await;
-    let said = |replica: &Service| replica.logs().iter().filter(|line| line.contains("has another REDIS_URL")).count();
+    let said = |replica: &Service| {
+        replica.logs().iter().filter(|line| line.contains("has another REDIS_URL")).count()
+    };
     for replica in [&fleet[0], &stray] {
         wait_until("it names the cause", async || said(replica) == 1).await;
     }
-    let begun = async || Scrape::of(&stray).await.sum("stream_gaps_total", &[("reason", "generation")]);
+    let begun =
+        async || Scrape::of(&stray).await.sum("stream_gaps_total", &[("reason", "generation")]);
     let before = begun().await;
     wait_until("generations go on to begin", async || begun().await >= before + 6.0).await;
     assert_eq!([&fleet[0], &stray].map(said), [1, 1]);
     // Nor is there a line for each message that was missed.
-    let missed = |replica: &Service| replica.logs().iter().filter(|line| line.contains("of the change stream were missed")).count();
+    let missed = |replica: &Service| {
+        replica
+            .logs()
+            .iter()
+            .filter(|line| line.contains("of the change stream were missed"))
+            .count()
+    };
     assert_eq!([&fleet[0], &stray].map(missed), [1, 1]);
     drop(stray);
     let over = || fleet[0].logged("no message of the change stream is missed any more");
@@ -79,9 +90,15 @@ async fn what_servers_without_redis_change_is_never_missing_beyond_its_age_at_th
         diary.keep(&fleet.replicas, Duration::from_secs(2)).await;
     }
     let mut plain = Plain::beside(&fleet[0]).await;
-    plain.run(&format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{}')", diary.site.facility)).await;
+    plain
+        .run(&format!(
+            "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{}')",
+            diary.site.facility
+        ))
+        .await;
     for (index, replica) in fleet.replicas.iter().enumerate() {
-        // To those without Redis nobody tells it: they find it when they are asked for what is recent.
+        // To those without Redis nobody tells it: they find it when they are asked for what is
+        // recent.
         let directives = if index < 2 { "" } else { "max-age=1" };
         wait_until(&format!("what another program wrote shows at {index}"), async || {
             let response = crate::steps::read(replica, &super::today(diary.site), directives).await;
@@ -99,7 +116,8 @@ async fn what_servers_without_redis_change_is_never_missing_beyond_its_age_at_th
     for replica in &fleet.replicas {
         wait_until_whole(replica).await;
         wait_until("it shows the last event", async || {
-            crate::steps::get(replica, &super::today(diary.site)).await["total_stock"] == diary.last()
+            crate::steps::get(replica, &super::today(diary.site)).await["total_stock"]
+                == diary.last()
         })
         .await;
         holds(replica, diary.site, diary.last()).await;

@@ -1,4 +1,5 @@
-//! Who exists, and in which zone, is as fresh as the figures: lists and single reads are made from the directory as of their proof.
+//! Who exists, and in which zone, is as fresh as the figures: lists and single reads are made from
+//! the directory as of their proof.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,7 +27,10 @@ async fn a_list_asked_for_afresh_has_whoever_was_acknowledged_before() {
     facility(&fleet[0], "First", &noon_zone()).await;
     for round in 0..ROUNDS {
         let id = Uuid::new_v4();
-        let registered = event("facility.registered", json!({"facility_id": id, "name": "New", "timezone": noon_zone()}));
+        let registered = event(
+            "facility.registered",
+            json!({"facility_id": id, "name": "New", "timezone": noon_zone()}),
+        );
         post(&fleet[round % 3], &[registered]).await;
         let (status, list) = afresh(&fleet[(round + 1) % 3], "/v1/summaries/today?limit=500").await;
         assert!(status == 200 && shows(&list, id), "round {round}: {status} {list}");
@@ -42,12 +46,22 @@ async fn today_asked_for_afresh_is_the_date_of_the_zone_that_was_committed_befor
     for round in 0..ROUNDS {
         // A day lies between the two, whatever the time.
         let zone = ["Pacific/Kiritimati", "Etc/GMT+12"][round % 2];
-        plain.run(&format!("UPDATE facilities SET timezone = '{zone}' WHERE id = {facility}")).await;
+        plain
+            .run(&format!("UPDATE facilities SET timezone = '{zone}' WHERE id = {facility}"))
+            .await;
         let replica = &fleet[round % 3];
         let (status, today) = afresh(replica, &path(site.facility, "today")).await;
-        assert_eq!((status, &today["date"]), (200, &json!(date_in(zone, 0))), "round {round}: {today}");
+        assert_eq!(
+            (status, &today["date"]),
+            (200, &json!(date_in(zone, 0))),
+            "round {round}: {today}"
+        );
         let (status, list) = afresh(replica, "/v1/summaries/today").await;
-        assert_eq!((status, &list["items"][0]["date"]), (200, &json!(date_in(zone, 0))), "round {round}: {list}");
+        assert_eq!(
+            (status, &list["items"][0]["date"]),
+            (200, &json!(date_in(zone, 0))),
+            "round {round}: {list}"
+        );
     }
 }
 
@@ -60,7 +74,10 @@ async fn who_was_removed_before_is_in_no_answer_that_was_asked_for_afresh() {
         let gone = facility(&fleet[0], "Gone", &noon_zone()).await;
         let id = plain.id(gone);
         for replica in &fleet.replicas {
-            super::wait_until("the replica knows it", async || replica.get(&path(gone, "today")).await.status() == 200).await;
+            super::wait_until("the replica knows it", async || {
+                replica.get(&path(gone, "today")).await.status() == 200
+            })
+            .await;
         }
         let replica = &fleet[round % 3];
         // A list of a past day first: it has no row, and is empty for those who exist.

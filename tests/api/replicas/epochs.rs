@@ -1,4 +1,5 @@
-//! A database that was put back shows another history: nothing that only the lost one had is told any more, by any tier.
+//! A database that was put back shows another history: nothing that only the lost one had is told
+//! any more, by any tier.
 
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use uuid::Uuid;
 use super::{Fleet, authority, holds, honest::Diary, set_stock, today, wait_until_whole};
 use crate::{
     steps::{Scrape, noon_zone, path, post, read},
-    support::{Service, events::event, plain_sql, postgres::Postgres, redis::Redis, service::Launch, site::Site, wait_until},
+    support::{
+        Service, events::event, plain_sql, postgres::Postgres, redis::Redis, service::Launch,
+        site::Site, wait_until,
+    },
 };
 
 const KEPT: i64 = 5;
@@ -33,19 +37,31 @@ impl Histories {
     }
 
     async fn go_on(&self, fleet: &Fleet) {
-        post(&fleet[0], &[event("facility.registered", json!({"facility_id": self.lost, "name": "Lost", "timezone": "UTC"}))]).await;
+        post(
+            &fleet[0],
+            &[event(
+                "facility.registered",
+                json!({"facility_id": self.lost, "name": "Lost", "timezone": "UTC"}),
+            )],
+        )
+        .await;
         for quantity in LOST - 3..=LOST {
             set_stock(&fleet[0], self.site, self.item, quantity).await;
         }
         for replica in &fleet.replicas {
             holds(replica, self.site, LOST).await;
-            wait_until("it knows the facility", async || replica.get(&path(self.lost, "today")).await.status() == 200).await;
+            wait_until("it knows the facility", async || {
+                replica.get(&path(self.lost, "today")).await.status() == 200
+            })
+            .await;
         }
     }
 
     /// Nothing of what was lost shows at this replica, however it is asked.
     async fn are_apart(&self, replica: &Service) {
-        for directives in ["", "max-age=3600", "max-age=1", "max-age=3600, max-stale", "only-if-cached"] {
+        for directives in
+            ["", "max-age=3600", "max-age=1", "max-age=3600, max-stale", "only-if-cached"]
+        {
             let response = read(replica, &today(self.site), directives).await;
             if directives == "only-if-cached" && response.status() == 504 {
                 continue;
@@ -95,21 +111,36 @@ async fn a_backup_restored_under_running_replicas_leaves_nothing_of_what_was_los
     postgres.restore();
     postgres.start_again();
     for replica in &fleet.replicas {
-        wait_until("it has noticed", async || Scrape::of(replica).await.sum("epochs_total", &[]) >= 1.0).await;
-        wait_until("it has forgotten the facility", async || replica.get(&path(histories.lost, "today")).await.status() == 404).await;
+        wait_until("it has noticed", async || {
+            Scrape::of(replica).await.sum("epochs_total", &[]) >= 1.0
+        })
+        .await;
+        wait_until("it has forgotten the facility", async || {
+            replica.get(&path(histories.lost, "today")).await.status() == 404
+        })
+        .await;
         histories.are_apart(replica).await;
     }
     histories.stay_apart(&fleet).await;
 }
 
-/// Waits until what there is now has been proven, and everybody has heard of it: a loss is told by a proof that the database lacks.
+/// Waits until what there is now has been proven, and everybody has heard of it: a loss is told by
+/// a proof that the database lacks.
 async fn proven_anew(fleet: &Fleet) {
     let stored = "SELECT floor(extract(epoch FROM watermark_at) * 1000)::bigint FROM fleet";
-    let now_ms = plain_sql::number(fleet[0].database_url(), "SELECT floor(extract(epoch FROM now()) * 1000)::bigint").await;
-    wait_until("it is proven", async || plain_sql::number(fleet[0].database_url(), stored).await > now_ms + 1_000).await;
+    let now_ms = plain_sql::number(
+        fleet[0].database_url(),
+        "SELECT floor(extract(epoch FROM now()) * 1000)::bigint",
+    )
+    .await;
+    wait_until("it is proven", async || {
+        plain_sql::number(fleet[0].database_url(), stored).await > now_ms + 1_000
+    })
+    .await;
 }
 
-/// While nobody runs, the database's files are put back to what they were: the same timeline, and only Redis remembers.
+/// While nobody runs, the database's files are put back to what they were: the same timeline, and
+/// only Redis remembers.
 async fn put_back(postgres: &Postgres, fleet: &mut Fleet) -> Histories {
     let histories = Histories::begin(fleet).await;
     let count = fleet.len();
@@ -173,7 +204,8 @@ async fn what_a_standby_never_got_is_not_told_after_its_promotion() {
     let kept = format!("SELECT count(*) FROM blood_inventory WHERE quantity = {KEPT}");
     wait_until("the standby has it", async || {
         let exists = "SELECT count(*) FROM pg_database WHERE datname = 'test_0'";
-        plain_sql::number(standby.url(), exists).await == 1 && plain_sql::number(&there, &kept).await == 1
+        plain_sql::number(standby.url(), exists).await == 1
+            && plain_sql::number(&there, &kept).await == 1
     })
     .await;
     standby.stop();
@@ -182,7 +214,8 @@ async fn what_a_standby_never_got_is_not_told_after_its_promotion() {
     standby.start_again();
     standby.promote();
     fleet.replicas.clear();
-    // Under another name, as a change of configuration would have it; Redis has what the old primary told.
+    // Under another name, as a change of configuration would have it; Redis has what the old
+    // primary told.
     fleet.launch = Service::on(there).env("REDIS_URL", fleet.redis.url());
     start_again(&mut fleet, 2, &histories).await;
     histories.stay_apart(&fleet).await;
@@ -203,7 +236,8 @@ async fn nor_where_redis_could_not_be_asked_when_they_started() {
     histories.stay_apart(&fleet).await;
 }
 
-/// It has led nobody so far, and cannot ask Redis now; but it has followed, and would know of anything that the database lacks.
+/// It has led nobody so far, and cannot ask Redis now; but it has followed, and would know of
+/// anything that the database lacks.
 #[tokio::test]
 async fn a_replica_that_leads_first_after_postgres_hung_goes_on_with_the_history() {
     let postgres = Postgres::start(&[]);

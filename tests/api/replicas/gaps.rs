@@ -34,10 +34,14 @@ async fn after(lose: impl AsyncFn(&Redis)) {
     assert_eq!(gaps(&fleet).await, [0.0, 0.0]);
     lose(&fleet.redis).await;
     diary.keep(&fleet.replicas, Duration::from_secs(2)).await;
-    wait_until("each has counted it", async || gaps(&fleet).await.iter().all(|gaps| *gaps >= 1.0)).await;
+    wait_until("each has counted it", async || gaps(&fleet).await.iter().all(|gaps| *gaps >= 1.0))
+        .await;
     for replica in &fleet.replicas {
         wait_until_whole(replica).await;
-        wait_until("it is proven again", async || diary.check(replica, "max-age=1").await == super::HIT).await;
+        wait_until("it is proven again", async || {
+            diary.check(replica, "max-age=1").await == super::HIT
+        })
+        .await;
         holds(replica, diary.site, diary.last()).await;
     }
     let before = gaps(&fleet).await;
@@ -105,16 +109,25 @@ async fn a_facility_that_changed_in_a_gap_is_read_again() {
     let own = format!("/v1/facilities/{}", site.facility);
     wait_until("the other knows it", async || fleet[1].get(&own).await.status() == 200).await;
     fleet[1].signal(libc::SIGSTOP);
-    // What it was waiting for when it fell asleep is on its way to it: that is to be a watermark, and nothing of what comes then.
-    let passes = async || Scrape::of(&fleet[0]).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")]);
+    // What it was waiting for when it fell asleep is on its way to it: that is to be a watermark,
+    // and nothing of what comes then.
+    let passes = async || {
+        Scrape::of(&fleet[0]).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")])
+    };
     let before = passes().await;
     wait_until("watermarks have come by", async || passes().await >= before + 3.0).await;
     for (name, zone) in [("Nomad", "Pacific/Kiritimati"), ("Settled", "Etc/GMT+12")] {
-        let changed = event("facility.registered", json!({"facility_id": site.facility, "name": name, "timezone": zone}));
+        let changed = event(
+            "facility.registered",
+            json!({"facility_id": site.facility, "name": name, "timezone": zone}),
+        );
         acknowledged(&fleet[0], &changed).await;
     }
     let mut plain = Plain::beside(&fleet[0]).await;
-    wait_until("both are told", async || plain.number("SELECT count(*) FROM facility_outbox").await == 0).await;
+    wait_until("both are told", async || {
+        plain.number("SELECT count(*) FROM facility_outbox").await == 0
+    })
+    .await;
     for stream in streams(&fleet.redis).await {
         fleet.redis.tell(&format!("XTRIM {stream} MAXLEN 1")).await;
     }
@@ -126,5 +139,6 @@ async fn a_facility_that_changed_in_a_gap_is_read_again() {
     })
     .await;
     let today = date_in("Etc/GMT+12", 0).to_string();
-    wait_until("and its date", async || get(&fleet[1], &super::today(site)).await["date"] == today).await;
+    wait_until("and its date", async || get(&fleet[1], &super::today(site)).await["date"] == today)
+        .await;
 }

@@ -11,7 +11,8 @@ use crate::{
     support::{Service, site::Site},
 };
 
-/// No answer may take longer: far above the time-outs that stand for a lost Redis, and far below anything that waits for good.
+/// No answer may take longer: far above the time-outs that stand for a lost Redis, and far below
+/// anything that waits for good.
 pub const SWIFT: Duration = Duration::from_secs(2);
 
 /// A stock that is counted up, with when each figure was acknowledged.
@@ -24,7 +25,11 @@ pub struct Diary {
 
 impl Diary {
     pub async fn begin(service: &Service, zone: &str) -> Diary {
-        Diary { site: Site::register(service, zone).await, item: Uuid::new_v4(), acknowledged_ms: vec![now_ms()] }
+        Diary {
+            site: Site::register(service, zone).await,
+            item: Uuid::new_v4(),
+            acknowledged_ms: vec![now_ms()],
+        }
     }
 
     pub fn last(&self) -> i64 {
@@ -51,10 +56,12 @@ impl Diary {
         let exact_ms = asked_ms - 1000 * (age + 1);
         let body: Value = response.json().await.unwrap();
         let shown = body["total_stock"].as_i64().unwrap();
-        let due = self.acknowledged_ms.iter().rposition(|at_ms| *at_ms <= exact_ms).unwrap_or_default();
+        let due =
+            self.acknowledged_ms.iter().rposition(|at_ms| *at_ms <= exact_ms).unwrap_or_default();
         assert!(
             shown >= due as i64,
-            "{source}, Age {age}, directives {directives:?}: {shown}, where {due} was acknowledged {} ms ago",
+            "{source}, Age {age}, directives {directives:?}: {shown}, where {due} was \
+             acknowledged {} ms ago",
             now_ms() - self.acknowledged_ms[due]
         );
         source

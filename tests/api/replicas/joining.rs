@@ -1,5 +1,5 @@
-//! How a replica joins the change stream, and what it says while something keeps it from that: where it waits, its log, its readiness and
-//! its metrics say for what.
+//! How a replica joins the change stream, and what it says while something keeps it from that:
+//! where it waits, its log, its readiness and its metrics say for what.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::{
     support::{Service, redis::Redis, service::Launch, wait_until},
 };
 
-const APART: &str = "not joined to the change stream; until it is, answers are proven by the table, and what memory holds counts as fresh for a short while only";
+const APART: &str = "not joined to the change stream; until it is, answers are proven by the \
+                     table, and what memory holds counts as fresh for a short while only";
 
 /// A replica on a new database, with its Redis there.
 async fn replica_at(url: &str) -> Service {
@@ -33,20 +34,32 @@ fn launch(launch: Launch, redis_url: &str) -> Launch {
 /// What `/health/ready` says of the stream.
 async fn stream(replica: &Service) -> Value {
     let ready = get(replica, "/health/ready").await;
-    ready["dependencies"].as_array().unwrap().iter().find(|found| found["name"] == "change_stream").unwrap().clone()
+    ready["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|found| found["name"] == "change_stream")
+        .unwrap()
+        .clone()
 }
 
-/// Waits until the replica has said twice what it waits for, and with which error; readiness and metrics say the same.
+/// Waits until the replica has said twice what it waits for, and with which error; readiness and
+/// metrics say the same.
 async fn says(replica: &Service, stage: &str, error: &str) {
     let said = |replica: &Service| {
         let all = replica.logged(APART);
-        all.iter().filter(|fields| fields["stage"] == stage && fields["error"].as_str().is_some_and(|said| said.contains(error))).count()
+        all.iter()
+            .filter(|fields| {
+                fields["stage"] == stage
+                    && fields["error"].as_str().is_some_and(|said| said.contains(error))
+            })
+            .count()
     };
     wait_until("it says what it waits for, and goes on to", async || said(replica) >= 2).await;
     let state = stream(replica).await;
     assert_eq!((&state["state"], &state["stage"]), (&"down".into(), &stage.into()), "{state}");
     let scrape = Scrape::of(replica).await;
-    for name in ["connecting", "reading", "unvouched", "mute", "joined"] {
+    for name in ["connecting", "reading", "unverified", "append_failing", "attached"] {
         let wanted = f64::from(u8::from(name == stage));
         assert_eq!(scrape.find("change_stream_state", &[("state", name)]), Some(wanted), "{name}");
     }
@@ -54,9 +67,15 @@ async fn says(replica: &Service, stage: &str, error: &str) {
 
 async fn joins(replica: &Service) {
     wait_until_whole(replica).await;
-    assert_eq!(stream(replica).await["stage"], "joined");
-    assert_eq!(Scrape::of(replica).await.find("change_stream_state", &[("state", "joined")]), Some(1.0));
-    wait_until("it says that it has joined", async || replica.logged("joined to the change stream").len() == 1).await;
+    assert_eq!(stream(replica).await["stage"], "attached");
+    assert_eq!(
+        Scrape::of(replica).await.find("change_stream_state", &[("state", "attached")]),
+        Some(1.0)
+    );
+    wait_until("it says that it has joined", async || {
+        replica.logged("joined to the change stream").len() == 1
+    })
+    .await;
 }
 
 fn warnings(replica: &Service, message: &str) -> usize {
@@ -69,11 +88,23 @@ async fn a_redis_that_is_one_node_of_a_cluster_is_said_to_be_one() {
     // A database whose stream lies on the very node that is named joins: one of three.
     for url in redis.url().split(',').cycle().take(30) {
         let replica = replica_at(url).await;
-        let told = async || stream(&replica).await["stage"] == "joined" || replica.logged(APART).len() >= 2;
+        let told = async || {
+            stream(&replica).await["stage"] == "attached" || replica.logged(APART).len() >= 2
+        };
         wait_until("it has joined, or says why not", told).await;
-        if stream(&replica).await["stage"] != "joined" {
-            says(&replica, "connecting", "leads to one node of a cluster, and should name its nodes").await;
-            assert_eq!(warnings(&replica, "the change stream cannot be read"), 1, "{:?}", replica.logs());
+        if stream(&replica).await["stage"] != "attached" {
+            says(
+                &replica,
+                "connecting",
+                "leads to one node of a cluster, and should name its nodes",
+            )
+            .await;
+            assert_eq!(
+                warnings(&replica, "the change stream cannot be read"),
+                1,
+                "{:?}",
+                replica.logs()
+            );
             return;
         }
     }
@@ -86,9 +117,16 @@ async fn a_redis_that_has_no_place_for_one_more_connection_is_said_to_refuse_it(
     let mut operator = redis.connect().await;
     redis.tell("CONFIG SET maxclients 2").await;
     let replica = replica_at(redis.url()).await;
-    // Redis says why and closes; where the replica has written meanwhile, the reason is lost with the connection.
+    // Redis says why and closes; where the replica has written meanwhile, the reason is lost with
+    // the connection.
     says(&replica, "connecting", "").await;
-    cmd("CONFIG").arg("SET").arg("maxclients").arg(100).query_async::<()>(&mut operator).await.unwrap();
+    cmd("CONFIG")
+        .arg("SET")
+        .arg("maxclients")
+        .arg(100)
+        .query_async::<()>(&mut operator)
+        .await
+        .unwrap();
     joins(&replica).await;
 }
 
@@ -107,8 +145,13 @@ async fn a_redis_that_takes_no_message_from_the_beginning_is_said_to_take_none()
     let redis = Redis::start();
     redis.tell("CONFIG SET maxmemory 1").await;
     let replica = replica_at(redis.url()).await;
-    says(&replica, "mute", "OOM").await;
-    assert_eq!(warnings(&replica, "the change stream cannot be written"), 1, "{:?}", replica.logs());
+    says(&replica, "append_failing", "OOM").await;
+    assert_eq!(
+        warnings(&replica, "the change stream cannot be written"),
+        1,
+        "{:?}",
+        replica.logs()
+    );
     redis.tell("CONFIG SET maxmemory 0").await;
     joins(&replica).await;
 }
@@ -126,7 +169,10 @@ async fn a_redis_that_hangs_or_answers_late_at_the_start_is_joined_once_it_does_
     proxy.delay(Duration::from_millis(400));
     redis.thaw();
     for replica in &replicas {
-        wait_until("it cannot be read in time", async || warnings(replica, "the change stream cannot be read") >= 1).await;
+        wait_until("it cannot be read in time", async || {
+            warnings(replica, "the change stream cannot be read") >= 1
+        })
+        .await;
     }
     proxy.delay(Duration::ZERO);
     for replica in &replicas {
@@ -145,7 +191,12 @@ async fn a_stream_that_does_not_come_through_in_one_go_is_read_in_smaller_ones()
     wait_until_whole(&first).await;
     let keys: Vec<String> = redis.ask(cmd("KEYS").arg("facility-summary:*:changes")).await;
     let epoch = keys[0].split(':').nth(1).unwrap();
-    let link = Link::open(&Target::parse(redis.url()).unwrap(), Duration::from_secs(10), &Metrics::new().unwrap()).await;
+    let link = Link::open(
+        &Target::parse(redis.url()).unwrap(),
+        Duration::from_secs(10),
+        &Metrics::new().unwrap(),
+    )
+    .await;
     let stream = Stream::new(link, epoch, 10_000);
     let large = Message::Facilities((0..LARGE).map(|_| Uuid::new_v4()).collect()).encode();
     for _ in 0..80 {
@@ -155,6 +206,9 @@ async fn a_stream_that_does_not_come_through_in_one_go_is_read_in_smaller_ones()
     let proxy = Proxy::to(authority_of(redis.url()));
     proxy.narrow(10 * 1024 * 1024);
     let second = launch.env("REDIS_URL", format!("redis://{}", proxy.address)).start().await;
-    wait_until("it has read through all of it", async || self::stream(&second).await["stage"] == "joined").await;
+    wait_until("it has read through all of it", async || {
+        self::stream(&second).await["stage"] == "attached"
+    })
+    .await;
     assert_eq!(Scrape::of(&second).await.sum("stream_gaps_total", &[]), 0.0);
 }

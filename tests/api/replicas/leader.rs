@@ -15,7 +15,8 @@ async fn watermark_age(replica: &Service) -> f64 {
     Scrape::of(replica).await.sum("summary_watermark_age_seconds", &[])
 }
 
-/// Waits until another program's write shows everywhere, and everywhere everything is proven to be recent.
+/// Waits until another program's write shows everywhere, and everywhere everything is proven to be
+/// recent.
 async fn all_is_drained(replicas: &[Service], diary: &Diary, plain: &mut Plain, quantity: i64) {
     plain.run(&format!("UPDATE blood_inventory SET quantity = {quantity}")).await;
     for replica in replicas {
@@ -59,9 +60,12 @@ async fn a_leader_that_hangs_is_stood_in_for_and_tells_no_lie_when_it_goes_on() 
 
 #[tokio::test]
 async fn whoever_only_follows_shows_how_old_the_watermark_is() {
-    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 1_500)).await;
+    let fleet =
+        Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 1_500))
+            .await;
     for replica in &fleet.replicas {
-        wait_until("between two passes it grows", async || watermark_age(replica).await > 1.0).await;
+        wait_until("between two passes it grows", async || watermark_age(replica).await > 1.0)
+            .await;
         wait_until("a pass makes it young", async || watermark_age(replica).await < 0.8).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Facilities that move to another zone: what counts for their days moves with them, whoever writes meanwhile.
+//! Facilities that move to another zone: what counts for their days moves with them, whoever writes
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -18,11 +19,17 @@ const EAST: &str = "Pacific/Kiritimati";
 const WEST: &str = "Etc/GMT+12";
 
 async fn no_mark_is_left(plain: &mut Plain) {
-    wait_until("all marks are drained", async || plain.number("SELECT count(*) FROM summary_marks").await == 0).await;
+    wait_until("all marks are drained", async || {
+        plain.number("SELECT count(*) FROM summary_marks").await == 0
+    })
+    .await;
 }
 
 async fn is_in(replica: &Service, facility: Uuid, zone: &str) {
-    wait_until("the replica knows the zone", async || get(replica, &format!("/v1/facilities/{facility}")).await["timezone"] == zone).await;
+    wait_until("the replica knows the zone", async || {
+        get(replica, &format!("/v1/facilities/{facility}")).await["timezone"] == zone
+    })
+    .await;
 }
 
 /// The leader stands still while the facility moves, and comes back to a request of the new zone.
@@ -35,13 +42,20 @@ async fn a_leader_that_slept_through_a_change_of_zone_refreshes_the_days_of_the_
     let mut requests = 0;
     for zone in [EAST, WEST, EAST, WEST] {
         fleet[0].signal(libc::SIGSTOP);
-        plain.run(&format!("UPDATE facilities SET timezone = '{zone}' WHERE id = {facility}")).await;
+        plain
+            .run(&format!("UPDATE facilities SET timezone = '{zone}' WHERE id = {facility}"))
+            .await;
         for replica in &fleet.replicas[1..] {
             is_in(replica, site.facility, zone).await;
         }
         no_mark_is_left(&mut plain).await;
         requests += 1;
-        plain.run(&format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})")).await;
+        plain
+            .run(&format!(
+                "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), \
+                 {facility})"
+            ))
+            .await;
         let written_ms = now_ms();
         fleet[0].signal(libc::SIGCONT);
         for replica in &fleet.replicas {
@@ -56,7 +70,8 @@ async fn a_leader_that_slept_through_a_change_of_zone_refreshes_the_days_of_the_
     }
 }
 
-/// A request and then a move wait for the same lock: the move was told before which days there were, and not of the request's.
+/// A request and then a move wait for the same lock: the move was told before which days there
+/// were, and not of the request's.
 #[tokio::test]
 async fn a_request_acknowledged_beside_a_change_of_zone_counts_for_the_day_of_the_new_one() {
     let fleet = Fleet::of(2).await;
@@ -66,10 +81,18 @@ async fn a_request_acknowledged_beside_a_change_of_zone_counts_for_the_day_of_th
         let facility = plain.id(site.facility);
         let then_ms = now_ms() - days * 24 * HOUR_MS;
         let date = Timestamp::from_millisecond(then_ms).unwrap().in_tz(EAST).unwrap().date();
-        let moved = event("facility.registered", json!({"facility_id": site.facility, "name": "Nomad", "timezone": EAST}));
+        let moved = event(
+            "facility.registered",
+            json!({"facility_id": site.facility, "name": "Nomad", "timezone": EAST}),
+        );
         let mut holder = Plain::beside(&fleet[0]).await;
-        holder.run(&format!("BEGIN; SELECT FROM facility_state WHERE facility_id = {facility} FOR UPDATE")).await;
-        let requested = async { post(&fleet[1], &[request(Uuid::new_v4(), site.facility, then_ms)]).await };
+        holder
+            .run(&format!(
+                "BEGIN; SELECT FROM facility_state WHERE facility_id = {facility} FOR UPDATE"
+            ))
+            .await;
+        let requested =
+            async { post(&fleet[1], &[request(Uuid::new_v4(), site.facility, then_ms)]).await };
         let moving = async {
             tokio::time::sleep(Duration::from_millis(350)).await;
             post(&fleet[0], &[moved]).await
@@ -96,12 +119,13 @@ fn zone_ahead(hours: i64) -> String {
     }
 }
 
-/// Away and back, while somebody holds the facility's lock: the date is the same in both zones, the day is not.
+/// Away and back, while somebody holds the facility's lock: the date is the same in both zones, the
+/// day is not.
 #[tokio::test]
 async fn a_row_of_the_zone_before_does_not_stand_for_the_same_date_of_this_one() {
     let fleet = Fleet::of(2).await;
-    // Between eight and eleven in one zone it is six hours later in the other, and the same date. Three hours before midnight here it was
-    // three hours after midnight there.
+    // ReplicaLink eight and eleven in one zone it is six hours later in the other, and the same
+    // date. Three hours before midnight here it was three hours after midnight there.
     let hour_in_utc = i64::from(Timestamp::now().to_zoned(TimeZone::UTC).hour());
     let hour = 8.max(hour_in_utc - 12);
     let (here, there) = (zone_ahead(hour - hour_in_utc), zone_ahead(hour + 6 - hour_in_utc));
@@ -110,20 +134,35 @@ async fn a_row_of_the_zone_before_does_not_stand_for_the_same_date_of_this_one()
     assert_eq!(today, date_in(&there, 0));
     let mut plain = Plain::beside(&fleet[0]).await;
     let facility = plain.id(site.facility);
-    post(&fleet[0], &[request(Uuid::new_v4(), site.facility, now_ms() - (hour + 3) * HOUR_MS)]).await;
+    post(&fleet[0], &[request(Uuid::new_v4(), site.facility, now_ms() - (hour + 3) * HOUR_MS)])
+        .await;
     let shows = async |requests: i64, written_ms: i64, when: &str| {
         for replica in &fleet.replicas {
             let claim = claimed(replica, &path(site.facility, today), "", written_ms).await;
-            assert_eq!(claim.body["total_requests"], requests, "{when}, as of {}: {}", instant(written_ms), claim.told);
+            assert_eq!(
+                claim.body["total_requests"],
+                requests,
+                "{when}, as of {}: {}",
+                instant(written_ms),
+                claim.told
+            );
         }
     };
     shows(0, now_ms(), "at home").await;
     for _ in 0..3 {
-        plain.run(&format!("UPDATE facilities SET timezone = '{there}' WHERE id = {facility}")).await;
+        plain
+            .run(&format!("UPDATE facilities SET timezone = '{there}' WHERE id = {facility}"))
+            .await;
         shows(1, now_ms(), "away").await;
         let mut holder = Plain::beside(&fleet[0]).await;
-        holder.run(&format!("BEGIN; SELECT FROM facility_state WHERE facility_id = {facility} FOR UPDATE")).await;
-        plain.run(&format!("UPDATE facilities SET timezone = '{here}' WHERE id = {facility}")).await;
+        holder
+            .run(&format!(
+                "BEGIN; SELECT FROM facility_state WHERE facility_id = {facility} FOR UPDATE"
+            ))
+            .await;
+        plain
+            .run(&format!("UPDATE facilities SET timezone = '{here}' WHERE id = {facility}"))
+            .await;
         let written_ms = now_ms();
         let reading = shows(0, written_ms, "back home");
         let letting_go = async {

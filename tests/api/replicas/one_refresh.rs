@@ -21,7 +21,8 @@ const READERS: usize = 3_000;
 const MAX_AGE_SECONDS: u64 = 4;
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Somebody else's lock on a facility with a change that waits for it: no watermark is announced, and every figure ages.
+/// Somebody else's lock on a facility with a change that waits for it: no watermark is announced,
+/// and every figure ages.
 struct Ageing {
     _lock: Plain,
 }
@@ -32,7 +33,10 @@ impl Ageing {
         let item = Uuid::new_v4();
         set_stock(&fleet[0], other, item, 1).await;
         let lock = lock(fleet, other).await;
-        Plain::beside(&fleet[0]).await.run(&format!("UPDATE blood_inventory SET quantity = 2 WHERE id = '{item}'")).await;
+        Plain::beside(&fleet[0])
+            .await
+            .run(&format!("UPDATE blood_inventory SET quantity = 2 WHERE id = '{item}'"))
+            .await;
         Ageing { _lock: lock }
     }
 }
@@ -40,15 +44,23 @@ impl Ageing {
 /// A lock on a facility until `ROLLBACK`, as another program's: no refresh of it can go on.
 async fn lock(fleet: &Fleet, site: Site) -> Plain {
     let mut plain = Plain::beside(&fleet[0]).await;
-    plain.run(&format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{}' FOR UPDATE", site.facility)).await;
+    plain
+        .run(&format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{}' FOR UPDATE",
+            site.facility
+        ))
+        .await;
     plain
 }
 
 /// Waits until no replica has today's figures of that age.
 async fn stale(fleet: &Fleet, site: Site, seconds: u64) {
     for replica in &fleet.replicas {
-        let wish = format!("max-age={seconds}, only-if-cached");
-        wait_until("the figures are too old", async || read(replica, &today(site), &wish).await.status() == 504).await;
+        let requested = format!("max-age={seconds}, only-if-cached");
+        wait_until("the figures are too old", async || {
+            read(replica, &today(site), &requested).await.status() == 504
+        })
+        .await;
     }
 }
 
@@ -66,7 +78,10 @@ async fn ask(service: &Service, path: &str) -> TcpStream {
 
 async fn answer(mut stream: TcpStream) -> String {
     let mut text = String::new();
-    tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut text)).await.expect("an answer comes").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut text))
+        .await
+        .expect("an answer comes")
+        .unwrap();
     text
 }
 
@@ -75,7 +90,8 @@ fn patient(launch: Launch) -> Launch {
         .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", MAX_AGE_SECONDS)
         .env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 60_000)
         .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 60_000)
-        .env("FACILITY_SUMMARY__REDIS__TIMEOUT_MS", 5_000) // a loaded machine is no lost Redis
+        // a loaded machine is no lost Redis
+        .env("FACILITY_SUMMARY__REDIS__TIMEOUT_MS", 5_000)
 }
 
 #[tokio::test]
@@ -90,21 +106,34 @@ async fn three_thousand_readers_at_three_replicas_of_one_stale_key_cost_one_refr
     let path = today(site);
     let asked = Instant::now();
     let readers = join_all((0..READERS).map(|i| ask(&fleet[i % fleet.len()], &path))).await;
-    // What a refresh brings is exact as of when it has its lock, however long it waited for that: it does for all of them.
-    wait_until("it has waited for longer than they bear", async || asked.elapsed() > Duration::from_secs(MAX_AGE_SECONDS + 1)).await;
+    // What a refresh brings is exact as of when it has its lock, however long it waited for that:
+    // it does for all of them.
+    wait_until("it has waited for longer than they bear", async || {
+        asked.elapsed() > Duration::from_secs(MAX_AGE_SECONDS + 1)
+    })
+    .await;
     lock.run("ROLLBACK").await;
     let answers = join_all(readers.into_iter().map(answer)).await;
     let tag = |text: &str| text.lines().find(|line| line.starts_with("etag: ")).map(str::to_owned);
     let first = tag(&answers[0]);
     assert!(first.is_some(), "{}", answers[0]);
     for text in &answers {
-        assert!(text.starts_with("HTTP/1.1 200") && tag(text) == first && text.contains(r#""total_stock":5"#), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 200")
+                && tag(text) == first
+                && text.contains(r#""total_stock":5"#),
+            "{text}"
+        );
     }
     assert_eq!(refreshes(&fleet).await - before, 1.0);
     let count = |what: &str| answers.iter().filter(|text| text.contains(what)).count();
     let (alone, collapsed) = (count("detail=source\r\n"), count("; collapsed"));
     let later = count("hit; detail=memory") + count("detail=redis");
-    assert_eq!((alone, collapsed + later), (1, READERS - 1), "one leads, the others share or come later");
+    assert_eq!(
+        (alone, collapsed + later),
+        (1, READERS - 1),
+        "one leads, the others share or come later"
+    );
     assert!(collapsed > READERS / 2, "{collapsed} shared it, {later} came later");
 }
 
@@ -113,8 +142,13 @@ fn reading(service: &Service, site: Site) -> JoinHandle<(Response, Duration)> {
     reading_with(service, site, "max-age=1")
 }
 
-fn reading_with(service: &Service, site: Site, directives: &'static str) -> JoinHandle<(Response, Duration)> {
-    let request = service.request(reqwest::Method::GET, &today(site)).header("cache-control", directives);
+fn reading_with(
+    service: &Service,
+    site: Site,
+    directives: &'static str,
+) -> JoinHandle<(Response, Duration)> {
+    let request =
+        service.request(reqwest::Method::GET, &today(site)).header("cache-control", directives);
     tokio::spawn(async move {
         let started = Instant::now();
         let response = request.send().await.expect("an answer");
@@ -122,8 +156,10 @@ fn reading_with(service: &Service, site: Site, directives: &'static str) -> Join
     })
 }
 
-/// A fleet whose first replica refreshes a key, and has to wait for somebody's lock; the other replicas wait for it.
-async fn one_refreshes_and_two_wait() -> (Fleet, Site, Ageing, Plain, Vec<JoinHandle<(Response, Duration)>>) {
+/// A fleet whose first replica refreshes a key, and has to wait for somebody's lock; the other
+/// replicas wait for it.
+async fn one_refreshes_and_two_wait()
+-> (Fleet, Site, Ageing, Plain, Vec<JoinHandle<(Response, Duration)>>) {
     let brief = |launch: Launch| {
         launch
             .env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", REFRESH_TIMEOUT.as_millis())
@@ -136,12 +172,19 @@ async fn one_refreshes_and_two_wait() -> (Fleet, Site, Ageing, Plain, Vec<JoinHa
     stale(&fleet, site, 1).await;
     let lock = lock(&fleet, site).await;
     drop(reading(&fleet[0], site));
-    let leases =
-        "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    let leases = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM \
+                  pg_stat_activity WHERE datname = current_database())";
     let mut plain = Plain::beside(&fleet[0]).await;
     // One waits for ever: the drain, for the facility that makes everything age.
-    wait_until("it refreshes", async || fleet.redis.ask::<Vec<String>>(deadpool_redis::redis::cmd("KEYS").arg("*:lease")).await.len() == 1)
-        .await;
+    wait_until("it refreshes", async || {
+        fleet
+            .redis
+            .ask::<Vec<String>>(deadpool_redis::redis::cmd("KEYS").arg("*:lease"))
+            .await
+            .len()
+            == 1
+    })
+    .await;
     wait_until("it waits for the lock", async || plain.number(leases).await >= 1).await;
     let others = vec![reading(&fleet[1], site), reading(&fleet[2], site)];
     (fleet, site, ageing, lock, others)
@@ -182,8 +225,12 @@ async fn leases_asked_for(replica: &Service) -> f64 {
 async fn who_wants_it_from_the_source_has_it_once_another_replicas_refresh_is_over() {
     let (fleet, site, _ageing, mut lock, others) = one_refreshes_and_two_wait().await;
     let onlooker = &fleet[1];
-    let looks_on =
-        async |before: f64| wait_until("it waits for the other replica", async || leases_asked_for(onlooker).await >= before).await;
+    let looks_on = async |before: f64| {
+        wait_until("it waits for the other replica", async || {
+            leases_asked_for(onlooker).await >= before
+        })
+        .await
+    };
     looks_on(2.0).await;
     // It takes nothing that began before it asked, and nobody comes after it.
     let late = reading_with(onlooker, site, "no-cache");

@@ -20,7 +20,10 @@ async fn since(replica: &Service, path: &str, version: i64) -> Value {
     let body: Value = response.json().await.unwrap();
     assert_eq!(status, 200, "{path} from version {version}: {body}");
     assert!(age.parse::<i64>().unwrap() <= 5, "Age {age}");
-    assert!(body["version"].as_i64() >= Some(version), "version {version} was acknowledged: {body}");
+    assert!(
+        body["version"].as_i64() >= Some(version),
+        "version {version} was acknowledged: {body}"
+    );
     body
 }
 
@@ -31,7 +34,8 @@ async fn each_write_is_seen(fleet: &Fleet) {
         let writer = quantity as usize % fleet.len();
         let version = set_stock(&fleet[writer], site, item, quantity).await;
         let path = today(site);
-        for body in join_all(fleet.others(writer).map(|reader| since(reader, &path, version))).await {
+        for body in join_all(fleet.others(writer).map(|reader| since(reader, &path, version))).await
+        {
             assert_eq!(body["total_stock"], quantity, "{body}");
         }
     }
@@ -41,12 +45,17 @@ async fn each_write_is_seen(fleet: &Fleet) {
 async fn what_one_replica_acknowledged_every_other_shows_at_once() {
     let fleet = Fleet::of(3).await;
     each_write_is_seen(&fleet).await;
-    assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0, "the event has refreshed it");
+    assert_eq!(
+        fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await,
+        0.0,
+        "the event has refreshed it"
+    );
 }
 
 #[tokio::test]
 async fn what_one_replica_acknowledged_shows_at_those_that_keep_nothing_in_memory() {
-    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)).await;
+    let fleet =
+        Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)).await;
     each_write_is_seen(&fleet).await;
 }
 
@@ -55,16 +64,27 @@ async fn a_facility_that_one_replica_registered_is_unknown_to_none() {
     let fleet = Fleet::of(3).await;
     for round in 0..20 {
         let ids: Vec<Uuid> = (0..5).map(|_| Uuid::new_v4()).collect();
-        let registration = |id: &Uuid| event("facility.registered", json!({"facility_id": id, "name": "New", "timezone": noon_zone()}));
+        let registration = |id: &Uuid| {
+            event(
+                "facility.registered",
+                json!({"facility_id": id, "name": "New", "timezone": noon_zone()}),
+            )
+        };
         let writer = round % fleet.len();
         let applied = post(&fleet[writer], &ids.iter().map(registration).collect::<Vec<_>>()).await;
         let version = |id: &Uuid| {
             let days = applied["summaries"].as_array().unwrap();
-            days.iter().find(|day| day["facility_id"] == id.to_string()).expect("its day was opened")["version"].as_i64().unwrap()
+            days.iter()
+                .find(|day| day["facility_id"] == id.to_string())
+                .expect("its day was opened")["version"]
+                .as_i64()
+                .unwrap()
         };
-        let asked = ids
-            .iter()
-            .flat_map(|id| fleet.others(writer).map(move |reader| async move { since(reader, &path(*id, "today"), version(id)).await }));
+        let asked = ids.iter().flat_map(|id| {
+            fleet.others(writer).map(move |reader| async move {
+                since(reader, &path(*id, "today"), version(id)).await
+            })
+        });
         for body in join_all(asked).await {
             assert_eq!(body["total_stock"], 0);
         }
@@ -79,15 +99,23 @@ async fn a_facility_moved_to_another_date_is_seen_on_that_date() {
     for round in 0..10 {
         // A day lies between the two, whatever the time.
         let zone = ["Pacific/Kiritimati", "Etc/GMT+12"][round % 2];
-        let moved = event("facility.registered", json!({"facility_id": id, "name": "Nomad", "timezone": zone}));
+        let moved = event(
+            "facility.registered",
+            json!({"facility_id": id, "name": "Nomad", "timezone": zone}),
+        );
         let date = Timestamp::now().to_zoned(TimeZone::get(zone).unwrap()).date().to_string();
         let applied = post(&fleet[round % 2], &[moved]).await;
         let days = applied["summaries"].as_array().unwrap();
-        let Some(version) = days.iter().find(|day| day["date"] == date).and_then(|day| day["version"].as_i64()) else {
+        let Some(version) =
+            days.iter().find(|day| day["date"] == date).and_then(|day| day["version"].as_i64())
+        else {
             panic!("{date} is not in {applied}");
         };
         let body = since(&fleet[(round + 1) % 2], &path(id, "today"), version).await;
         assert_eq!(body["date"], date, "{body}");
-        assert_eq!(get(&fleet[(round + 1) % 2], &format!("/v1/facilities/{id}")).await["timezone"], zone);
+        assert_eq!(
+            get(&fleet[(round + 1) % 2], &format!("/v1/facilities/{id}")).await["timezone"],
+            zone
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Table reads go to a streaming replica of Postgres where that has come far enough for the reader, and to the primary where not.
+//! Table reads go to a streaming replica of Postgres where that has come far enough for the reader,
+//! and to the primary where not.
 
 use deadpool_redis::redis::{Value as RedisValue, cmd};
 use uuid::Uuid;
@@ -26,17 +27,25 @@ impl Pair {
         let url = primary.fresh_database().await;
         let there = url.replace(authority(&primary), authority(&standby));
         wait_until("the standby has the database", async || {
-            plain_sql::number(standby.url(), "SELECT count(*) FROM pg_database WHERE datname = 'test_0'").await == 1
+            plain_sql::number(
+                standby.url(),
+                "SELECT count(*) FROM pg_database WHERE datname = 'test_0'",
+            )
+            .await
+                == 1
         })
         .await;
-        let launch = Service::on(url).env("DATABASE_READ_URL", &there).env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
+        let launch = Service::on(url)
+            .env("DATABASE_READ_URL", &there)
+            .env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
         let fleet = Fleet::on(launch, 2, Redis::start()).await;
         Pair { fleet, standby, there, _primary: primary }
     }
 
     /// How often the rows were looked up at the standby, as Postgres itself counts.
     async fn looks(&self) -> i64 {
-        let looks = "SELECT coalesce(sum(seq_scan + idx_scan), 0) FROM pg_stat_user_tables WHERE relname = 'dashboard_daily_summary'";
+        let looks = "SELECT coalesce(sum(seq_scan + idx_scan), 0) FROM pg_stat_user_tables WHERE \
+                     relname = 'dashboard_daily_summary'";
         plain_sql::number(&self.there, looks).await
     }
 
@@ -46,27 +55,38 @@ impl Pair {
         plain_sql::execute(self.standby.url(), &format!("SELECT pg_wal_replay_{word}()")).await;
     }
 
-    /// Reads from the table: what Redis has is deleted first, again and again, since reads put it there.
+    /// Reads from the table: what Redis has is deleted first, again and again, since reads put it
+    /// there.
     async fn table_shows(&self, site: Site, query: &str, directives: &str) -> (i64, i64) {
         let pattern = format!("facility-summary:*:{}:*", site.facility);
         for _ in 0..100 {
             for entry in self.fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(&pattern)).await {
                 self.fleet.redis.ask::<RedisValue>(cmd("DEL").arg(entry)).await;
             }
-            let response = read(&self.fleet[1], &format!("{}{query}", today(site)), directives).await;
-            let (status, from, headers) = (response.status(), source(&response), response.headers().clone());
+            let response =
+                read(&self.fleet[1], &format!("{}{query}", today(site)), directives).await;
+            let (status, from, headers) =
+                (response.status(), source(&response), response.headers().clone());
             let body: serde_json::Value = response.json().await.unwrap();
             assert_eq!(status, 200, "{headers:?} {body}");
             if from.ends_with("detail=table") {
-                return (body["total_stock"].as_i64().unwrap(), headers["age"].to_str().unwrap().parse().unwrap());
+                return (
+                    body["total_stock"].as_i64().unwrap(),
+                    headers["age"].to_str().unwrap().parse().unwrap(),
+                );
             }
         }
         panic!("it is never read from the table");
     }
 
     async fn has_replayed(&self, item: Uuid, quantity: i64) {
-        let count = format!("SELECT count(*) FROM blood_inventory WHERE id = '{item}' AND quantity = {quantity}");
-        wait_until("the standby has it", async || plain_sql::number(&self.there, &count).await == 1).await;
+        let count = format!(
+            "SELECT count(*) FROM blood_inventory WHERE id = '{item}' AND quantity = {quantity}"
+        );
+        wait_until("the standby has it", async || {
+            plain_sql::number(&self.there, &count).await == 1
+        })
+        .await;
     }
 }
 
@@ -124,8 +144,15 @@ async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
         let version = set_stock(&pair.fleet[0], site, item, quantity).await;
         let (stock, _) = pair.table_shows(site, &format!("?min_version={version}"), "").await;
         assert_eq!(stock, quantity);
-        wait_until("the change has come by", async || pair.table_shows(site, "", "").await.0 == quantity).await;
-        assert_eq!(pair.table_shows(site, "", "").await.0, quantity, "having heard of it, nobody goes back");
+        wait_until("the change has come by", async || {
+            pair.table_shows(site, "", "").await.0 == quantity
+        })
+        .await;
+        assert_eq!(
+            pair.table_shows(site, "", "").await.0,
+            quantity,
+            "having heard of it, nobody goes back"
+        );
     }
     pair.replay(true).await;
     pair.has_replayed(item, 29).await;
@@ -142,13 +169,19 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
     let (launch, other) = (Service::on_postgres().await, Service::on_postgres().await);
     // Another fleet's database, with a watermark of its own.
     let others = Fleet::on(other.clone(), 1, Redis::start()).await;
-    let launch = launch.env("DATABASE_READ_URL", other.database_url()).env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
+    let launch = launch
+        .env("DATABASE_READ_URL", other.database_url())
+        .env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
     let fleet = Fleet::on(launch, 1, Redis::start()).await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
     set_stock(&fleet[0], site, Uuid::new_v4(), 3).await;
-    let strangers = async || Scrape::of(&fleet[0]).await.sum("read_replica_strangers_total", &[]);
+    let strangers = async || Scrape::of(&fleet[0]).await.sum("standby_mismatches_total", &[]);
     wait_until("it is asked again and again", async || {
-        for entry in fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(format!("facility-summary:*:{}:*", site.facility))).await {
+        for entry in fleet
+            .redis
+            .ask::<Vec<String>>(cmd("KEYS").arg(format!("facility-summary:*:{}:*", site.facility)))
+            .await
+        {
             fleet.redis.ask::<RedisValue>(cmd("DEL").arg(entry)).await;
         }
         let shown: serde_json::Value = fleet[0].get(&today(site)).await.json().await.unwrap();
@@ -156,7 +189,11 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
         strangers().await >= 3.0
     })
     .await;
-    let said = fleet[0].logs().iter().filter(|line| line.contains("tells another history than the primary")).count();
+    let said = fleet[0]
+        .logs()
+        .iter()
+        .filter(|line| line.contains("tells another history than the primary"))
+        .count();
     assert_eq!(said, 1);
     drop(others);
 }
@@ -177,7 +214,11 @@ async fn a_standby_whose_figure_is_older_than_what_memory_holds_is_not_believed(
         for directives in ["", "max-age=60", "max-age=1", "no-cache"] {
             let response = read(&pair.fleet[2], &today(site), directives).await;
             assert!(age(&response) <= 1);
-            assert_eq!(response.json::<serde_json::Value>().await.unwrap()["total_stock"], quantity, "{directives}");
+            assert_eq!(
+                response.json::<serde_json::Value>().await.unwrap()["total_stock"],
+                quantity,
+                "{directives}"
+            );
         }
     }
     assert_eq!(Scrape::of(&pair.fleet[2]).await.sum("stream_gaps_total", &[]), 0.0);

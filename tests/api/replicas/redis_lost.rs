@@ -1,4 +1,5 @@
-//! Without Redis all goes on: no slower to notice, honest about its age, and whole again when it is back.
+//! Without Redis all goes on: no slower to notice, honest about its age, and whole again when it is
+//! back.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,9 @@ use crate::{
 const FRESH_SECONDS: i64 = 1;
 
 async fn fleet(count: usize, redis: Redis) -> Fleet {
-    let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__CACHE__MEMORY_FRESH_SECONDS", FRESH_SECONDS);
+    let launch = Service::on_postgres()
+        .await
+        .env("FACILITY_SUMMARY__CACHE__MEMORY_FRESH_SECONDS", FRESH_SECONDS);
     Fleet::on(launch, count, redis).await
 }
 
@@ -22,7 +25,10 @@ async fn fleet(count: usize, redis: Redis) -> Fleet {
 async fn all_are_degraded(fleet: &Fleet) {
     for replica in &fleet.replicas {
         for dependency in ["redis", "change_stream"] {
-            wait_until("it says so", async || state(replica, dependency).await == ("degraded".into(), "down".into())).await;
+            wait_until("it says so", async || {
+                state(replica, dependency).await == ("degraded".into(), "down".into())
+            })
+            .await;
         }
         assert_eq!(Scrape::of(replica).await.sum("redis_up", &[]), 0.0);
     }
@@ -44,11 +50,15 @@ async fn all_is_well_again(fleet: &Fleet, diary: &mut Diary) {
     for replica in &fleet.replicas {
         holds(replica, diary.site, diary.last()).await;
         wait_until("it is proven every moment again", async || {
-            let response = read(replica, &super::today(diary.site), "max-age=2, only-if-cached").await;
+            let response =
+                read(replica, &super::today(diary.site), "max-age=2, only-if-cached").await;
             response.status() == 200 && age(&response) <= 1
         })
         .await;
-        wait_until("and is shown to be", async || Scrape::of(replica).await.sum("summary_watermark_age_seconds", &[]) < 2.0).await;
+        wait_until("and is shown to be", async || {
+            Scrape::of(replica).await.sum("summary_watermark_age_seconds", &[]) < 2.0
+        })
+        .await;
     }
     diary.keep(&fleet.replicas, Duration::from_secs(1)).await;
 }
@@ -57,7 +67,10 @@ async fn all_is_well_again(fleet: &Fleet, diary: &mut Diary) {
 async fn replicas_that_start_without_redis_serve_and_find_it_later() {
     let redis = Redis::start();
     redis.stop();
-    let launch = Service::on_postgres().await.env("REDIS_URL", redis.url()).env("FACILITY_SUMMARY__CACHE__MEMORY_FRESH_SECONDS", 1);
+    let launch = Service::on_postgres()
+        .await
+        .env("REDIS_URL", redis.url())
+        .env("FACILITY_SUMMARY__CACHE__MEMORY_FRESH_SECONDS", 1);
     let replicas = vec![launch.clone().start().await, launch.clone().start().await];
     let fleet = Fleet { replicas, launch, redis };
     all_are_degraded(&fleet).await;
@@ -79,8 +92,20 @@ async fn lost_for_a_while(lose: fn(&Redis), find: fn(&Redis)) {
     // What changes while nobody tells: by an event, by another program, and a facility.
     let mut plain = Plain::beside(&fleet[0]).await;
     let (new, request) = (Uuid::new_v4(), Uuid::new_v4());
-    post(&fleet[0], &[event("facility.registered", json!({"facility_id": new, "name": "Meanwhile", "timezone": "UTC"}))]).await;
-    plain.run(&format!("INSERT INTO blood_requests (id, facility_id) VALUES ('{request}', '{}')", diary.site.facility)).await;
+    post(
+        &fleet[0],
+        &[event(
+            "facility.registered",
+            json!({"facility_id": new, "name": "Meanwhile", "timezone": "UTC"}),
+        )],
+    )
+    .await;
+    plain
+        .run(&format!(
+            "INSERT INTO blood_requests (id, facility_id) VALUES ('{request}', '{}')",
+            diary.site.facility
+        ))
+        .await;
     diary.write(&fleet[0]).await;
     for replica in &fleet.replicas {
         wait_until("it is found without the stream", async || {
@@ -119,7 +144,10 @@ async fn a_redis_that_takes_no_message_is_no_stream_and_is_one_again() {
     holds(&fleet[1], diary.site, 1).await;
     fleet.redis.tell("CONFIG SET maxmemory 1").await;
     for replica in &fleet.replicas {
-        wait_until("it says so", async || state(replica, "change_stream").await == ("degraded".into(), "down".into())).await;
+        wait_until("it says so", async || {
+            state(replica, "change_stream").await == ("degraded".into(), "down".into())
+        })
+        .await;
         assert_eq!(state(replica, "redis").await.1, "up", "it answers, after all");
     }
     let started = Instant::now();
@@ -129,9 +157,16 @@ async fn a_redis_that_takes_no_message_is_no_stream_and_is_one_again() {
         assert!(age <= FRESH_SECONDS, "Age {age}");
     }
     for replica in &fleet.replicas {
-        let said = replica.logs().iter().filter(|line| line.contains("the change stream cannot be written")).count();
+        let said = replica
+            .logs()
+            .iter()
+            .filter(|line| line.contains("the change stream cannot be written"))
+            .count();
         assert_eq!(said, 1, "{:?}", replica.logs());
-        assert!(replica.logged("Redis is left alone until it answers a probe").is_empty(), "what is held there is still of use");
+        assert!(
+            replica.logged("Redis is left alone until it answers a probe").is_empty(),
+            "what is held there is still of use"
+        );
     }
     fleet.redis.tell("CONFIG SET maxmemory 0").await;
     all_is_well_again(&fleet, &mut diary).await;
@@ -145,7 +180,8 @@ async fn a_redis_that_was_demoted_is_left_alone_until_it_takes_writes_again() {
     holds(&fleet[1], diary.site, 1).await;
     fleet.redis.tell("REPLICAOF 127.0.0.1 1").await;
     all_are_degraded(&fleet).await;
-    let left_alone = |replica: &Service| replica.logged("Redis is left alone until it answers a probe").len();
+    let left_alone =
+        |replica: &Service| replica.logged("Redis is left alone until it answers a probe").len();
     let before = fleet.replicas.iter().map(left_alone).collect::<Vec<_>>();
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(3) {
@@ -155,7 +191,11 @@ async fn a_redis_that_was_demoted_is_left_alone_until_it_takes_writes_again() {
         }
         assert!(age(&fleet[1].get(&super::today(diary.site)).await) <= FRESH_SECONDS);
     }
-    assert_eq!(fleet.replicas.iter().map(left_alone).collect::<Vec<_>>(), before, "nobody came back to it");
+    assert_eq!(
+        fleet.replicas.iter().map(left_alone).collect::<Vec<_>>(),
+        before,
+        "nobody came back to it"
+    );
     let ready = get(&fleet[0], "/health/ready").await;
     assert_eq!(ready["dependencies"][1]["last_error"], "read_only", "{ready}");
     fleet.redis.tell("REPLICAOF NO ONE").await;
@@ -177,8 +217,16 @@ async fn without_the_stream_memory_counts_as_fresh_for_its_while_and_then_the_ta
         assert!(age <= FRESH_SECONDS, "{source}: Age {age}");
         *sources.entry(source).or_insert(0) += 1;
     }
-    let table: i32 = sources.iter().filter(|(source, _)| source.ends_with("detail=table")).map(|(_, count)| count).sum();
+    let table: i32 = sources
+        .iter()
+        .filter(|(source, _)| source.ends_with("detail=table"))
+        .map(|(_, count)| count)
+        .sum();
     assert!(table >= 2 && sources[HIT] > table, "{sources:?}");
     assert_eq!(sources.len(), 2, "{sources:?}");
-    assert_eq!(fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await, 0.0, "nothing has to be derived again");
+    assert_eq!(
+        fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await,
+        0.0,
+        "nothing has to be derived again"
+    );
 }

@@ -14,7 +14,10 @@ const FROM_REDIS: &str = "facility-summary; fwd=miss; detail=redis";
 /// Waits until Redis has today's figures of the site.
 async fn shared(fleet: &Fleet, site: Site) {
     let pattern = format!("facility-summary:*:{}:*", site.facility);
-    wait_until("it is in Redis", async || !fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(&pattern)).await.is_empty()).await;
+    wait_until("it is in Redis", async || {
+        !fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(&pattern)).await.is_empty()
+    })
+    .await;
 }
 
 async fn from_redis(replica: &Service) -> f64 {
@@ -29,7 +32,10 @@ async fn a_late_comer() -> (Fleet, Site) {
     shared(&fleet, site).await;
     // Well older than a moment: it is for Redis to be good for longer than that.
     wait_until("the figures have aged", async || {
-        let put: Vec<String> = fleet.redis.ask(cmd("KEYS").arg(format!("facility-summary:*:{}:*", site.facility))).await;
+        let put: Vec<String> = fleet
+            .redis
+            .ask(cmd("KEYS").arg(format!("facility-summary:*:{}:*", site.facility)))
+            .await;
         let as_of: i64 = fleet.redis.ask(cmd("HGET").arg(&put[0]).arg("t")).await;
         crate::steps::now_ms() - as_of > 2_000
     })
@@ -61,23 +67,33 @@ async fn only_if_cached_is_answered_from_redis_or_with_504() {
     let response = read(&fleet[1], &today(site), "only-if-cached").await;
     assert_eq!((source(&response).as_str(), response.status().as_u16()), (FROM_REDIS, 200));
     let yesterday = crate::steps::path(site.facility, crate::steps::date_in(&noon_zone(), -1));
-    assert_eq!(read(&fleet[1], &yesterday, "only-if-cached").await.status(), 504, "nobody has asked for it yet");
+    assert_eq!(
+        read(&fleet[1], &yesterday, "only-if-cached").await.status(),
+        504,
+        "nobody has asked for it yet"
+    );
     assert_eq!(read(&fleet[1], &today(site), "only-if-cached, max-age=0").await.status(), 504);
     fleet.redis.tell("FLUSHALL").await;
     let response = read(&fleet[1], &today(site), "only-if-cached").await;
-    assert_eq!((source(&response).as_str(), response.status().as_u16()), (HIT, 200), "what it has got from there it holds");
+    assert_eq!(
+        (source(&response).as_str(), response.status().as_u16()),
+        (HIT, 200),
+        "what it has got from there it holds"
+    );
 }
 
 #[tokio::test]
 async fn a_replica_without_memory_answers_from_redis_what_the_others_write() {
-    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)).await;
+    let fleet =
+        Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)).await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
     let item = Uuid::new_v4();
     for quantity in 1..20 {
         set_stock(&fleet[0], site, item, quantity).await;
         wait_until("it shows", async || {
             let response = fleet[1].get(&today(site)).await;
-            source(&response) == FROM_REDIS && response.json::<serde_json::Value>().await.unwrap()["total_stock"] == quantity
+            source(&response) == FROM_REDIS
+                && response.json::<serde_json::Value>().await.unwrap()["total_stock"] == quantity
         })
         .await;
     }
@@ -99,7 +115,11 @@ async fn what_only_redis_has_is_served_while_postgres_hangs() {
     let mut is_lost = false;
     wait_until("the database is found to be lost", async || {
         let response = fleet[0].get(&today(site)).await;
-        assert_eq!(response.status(), 200, "also for the first, who waits for the database in vain");
+        assert_eq!(
+            response.status(),
+            200,
+            "also for the first, who waits for the database in vain"
+        );
         is_lost |= source(&response).ends_with("detail=source-unavailable");
         is_lost && response.json::<serde_json::Value>().await.unwrap()["total_stock"] == 7
     })
@@ -109,23 +129,37 @@ async fn what_only_redis_has_is_served_while_postgres_hangs() {
 #[tokio::test]
 async fn a_connection_that_is_cut_costs_no_answer_and_is_replaced() {
     let patient = |launch: Launch| {
-        launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0).env("FACILITY_SUMMARY__REDIS__TIMEOUT_MS", 5_000) // a loaded machine cuts nothing
+        // a loaded machine cuts nothing
+        launch
+            .env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)
+            .env("FACILITY_SUMMARY__REDIS__TIMEOUT_MS", 5_000)
     };
     let fleet = Fleet::with(2, patient).await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
     set_stock(&fleet[0], site, Uuid::new_v4(), 7).await;
     let clients = async || -> Vec<String> {
-        let list: String = fleet.redis.ask(cmd("CLIENT").arg("LIST").arg("TYPE").arg("normal")).await;
-        list.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next().map(str::to_owned)).collect()
+        let list: String =
+            fleet.redis.ask(cmd("CLIENT").arg("LIST").arg("TYPE").arg("normal")).await;
+        list.lines()
+            .filter_map(|line| line.strip_prefix("id=")?.split(' ').next().map(str::to_owned))
+            .collect()
     };
     // More reads than it takes for a worker to have its own.
     let answered = async || {
         for _ in 0..20 {
             let response = fleet[1].get(&today(site)).await;
-            assert_eq!((response.status().as_u16(), source(&response)), (200, FROM_REDIS.to_owned()));
+            assert_eq!(
+                (response.status().as_u16(), source(&response)),
+                (200, FROM_REDIS.to_owned())
+            );
         }
     };
-    let rung_is_back = async || wait_until("Redis answers", async || source(&fleet[1].get(&today(site)).await) == FROM_REDIS).await;
+    let rung_is_back = async || {
+        wait_until("Redis answers", async || {
+            source(&fleet[1].get(&today(site)).await) == FROM_REDIS
+        })
+        .await
+    };
     rung_is_back().await;
     answered().await;
     let before = clients().await;

@@ -1,4 +1,5 @@
-//! Triggers that are off, on a fleet: each replica says so, and what was missed reaches the memory of each.
+//! Triggers that are off, on a fleet: each replica says so, and what was missed reaches the memory
+//! of each.
 
 use super::*;
 use crate::support::outside::Outside;
@@ -12,20 +13,43 @@ async fn facilities_that_came_and_moved_while_triggers_were_off_are_known_to_eve
         site.shows(replica, (0, 0, 0)).await;
     }
     let mut sql = Outside::connect(fleet.launch.database_url()).await;
-    sql.run("ALTER TABLE facilities DISABLE TRIGGER USER; ALTER TABLE blood_requests DISABLE TRIGGER USER").await;
+    sql.run(
+        "ALTER TABLE facilities DISABLE TRIGGER USER; ALTER TABLE blood_requests DISABLE TRIGGER \
+         USER",
+    )
+    .await;
     for replica in &fleet.replicas {
-        wait_until("it is noticed", async || state(replica, "triggers").await == ("degraded".into(), "down".into())).await;
+        wait_until("it is noticed", async || {
+            state(replica, "triggers").await == ("degraded".into(), "down".into())
+        })
+        .await;
     }
     // 25 hours behind: there it is another date at any time of the day.
-    sql.run(format!("UPDATE facilities SET timezone = 'Pacific/Niue' WHERE id = '{}'", site.facility)).await;
+    sql.run(format!(
+        "UPDATE facilities SET timezone = 'Pacific/Niue' WHERE id = '{}'",
+        site.facility
+    ))
+    .await;
     sql.run(format!("INSERT INTO facilities (id, name) VALUES ('{came}', 'South')")).await;
-    sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{}')", site.facility)).await;
+    sql.run(format!(
+        "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{}')",
+        site.facility
+    ))
+    .await;
     sql.run("SELECT watch_sources()").await;
-    let date = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Pacific/Niue").expect("it exists")).date();
+    let date = jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::get("Pacific/Niue").expect("it exists"))
+        .date();
     for replica in &fleet.replicas {
         wait_until_whole(replica).await;
-        wait_until("the facility is known", async || replica.get(&format!("/v1/facilities/{came}")).await.status() == 200).await;
-        wait_until("today is the new zone's", async || site.summary(replica, "today").await["date"] == date.to_string()).await;
+        wait_until("the facility is known", async || {
+            replica.get(&format!("/v1/facilities/{came}")).await.status() == 200
+        })
+        .await;
+        wait_until("today is the new zone's", async || {
+            site.summary(replica, "today").await["date"] == date.to_string()
+        })
+        .await;
         site.shows(replica, (0, 0, 1)).await;
     }
 }

@@ -21,17 +21,36 @@ pub async fn a_tampered_row_is_drift(db: &dyn TestDb) {
         r#"by_blood_type = '{"O-":{"stock":5,"transferred":0,"requests":0}}'"#,
         r#"by_blood_type = '{"?":1}'"#,
     ] {
-        db.plain(&format!("UPDATE dashboard_daily_summary SET {tampering} WHERE facility_id = {}", db.id(north.id))).await;
+        db.plain(&format!(
+            "UPDATE dashboard_daily_summary SET {tampering} WHERE facility_id = {}",
+            db.id(north.id)
+        ))
+        .await;
         let found = db.store().audit(&keys).await.unwrap();
-        let [Difference { facility_id, date, stored: Some(_), derived, explained: false, figures_differ: true, at_ms }] = found[..] else {
+        let [
+            Difference {
+                facility_id,
+                date,
+                stored: Some(_),
+                derived,
+                explained: false,
+                figures_differ: true,
+                at_ms,
+            },
+        ] = found[..]
+        else {
             panic!("{tampering}: {found:?}");
         };
         assert_eq!((facility_id, date), keys[0].id());
         assert_eq!(derived, [Some(5), Some(0), Some(0)]);
         assert!(at_ms >= now_ms);
-        assert_eq!(refresh(db, &keys).await.len(), 1, "{tampering}: a refresh heals it");
+        assert_eq!(refresh(db, &keys).await.len(), 1, "{tampering}: a refresh repairs it");
     }
-    db.plain(&format!("DELETE FROM dashboard_daily_summary WHERE facility_id = {}", db.id(south.id))).await;
+    db.plain(&format!(
+        "DELETE FROM dashboard_daily_summary WHERE facility_id = {}",
+        db.id(south.id)
+    ))
+    .await;
     let found = db.store().audit(&keys).await.unwrap();
     assert!(matches!(found[..], [Difference { stored: None, explained: false, .. }]), "{found:?}");
 }
@@ -46,24 +65,45 @@ pub async fn a_difference_under_a_visible_mark_or_a_due_expiry_is_explained(db: 
     refresh(db, &keys).await;
     clear_marks(db).await;
 
-    // As if an hour had passed: what expired is not stock any more, and the row says that it was to be refreshed by now.
+    // As if an hour had passed: what expired is not stock any more, and the row says that it was to
+    // be refreshed by now.
     let past = db.at(now_ms - 1);
-    db.plain(&format!("UPDATE dashboard_daily_summary SET next_expires_at = {past} WHERE facility_id = {}", db.id(north.id))).await;
-    db.plain(&format!("UPDATE blood_inventory SET expires_at = {past} WHERE blood_bank_id = {}", db.id(first))).await;
+    db.plain(&format!(
+        "UPDATE dashboard_daily_summary SET next_expires_at = {past} WHERE facility_id = {}",
+        db.id(north.id)
+    ))
+    .await;
+    db.plain(&format!(
+        "UPDATE blood_inventory SET expires_at = {past} WHERE blood_bank_id = {}",
+        db.id(first)
+    ))
+    .await;
     clear_marks(db).await;
     let found = db.store().audit(&keys).await.unwrap();
-    assert!(matches!(found[..], [Difference { explained: true, derived: [Some(0), ..], .. }]), "{found:?}");
+    assert!(
+        matches!(found[..], [Difference { explained: true, derived: [Some(0), ..], .. }]),
+        "{found:?}"
+    );
     refresh(db, &keys).await;
 
     delivery(db, &south, 2, now_ms).await;
     let found = db.store().audit(&keys).await.unwrap();
-    assert!(matches!(found[..], [Difference { explained: true, derived: [_, Some(2), _], .. }]), "{found:?}");
+    assert!(
+        matches!(found[..], [Difference { explained: true, derived: [_, Some(2), _], .. }]),
+        "{found:?}"
+    );
     clear_marks(db).await;
     let found = db.store().audit(&keys).await.unwrap();
-    assert!(matches!(found[..], [Difference { explained: false, .. }]), "the mark was what explained it: {found:?}");
+    assert!(
+        matches!(found[..], [Difference { explained: false, .. }]),
+        "the mark was what explained it: {found:?}"
+    );
     db.plain("INSERT INTO summary_marks (kind) VALUES ('stock')").await;
     let found = db.store().audit(&keys).await.unwrap();
-    assert!(matches!(found[..], [Difference { explained: true, .. }]), "a mark of every facility: {found:?}");
+    assert!(
+        matches!(found[..], [Difference { explained: true, .. }]),
+        "a mark of every facility: {found:?}"
+    );
 }
 
 pub async fn an_exact_table_has_no_differences(db: &dyn TestDb) {

@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use super::{
     TestDb,
-    setup::{DAY_MS, HOUR_MS, bank, delivery, derive, derive_one, facility, key, now_ms, refresh, request, stock, stored},
+    setup::{
+        DAY_MS, HOUR_MS, bank, delivery, derive, derive_one, facility, key, now_ms, refresh,
+        request, stock, stored,
+    },
 };
 
 fn figures(stock: Option<i64>, transferred: i64, requests: i64) -> Figures {
@@ -37,7 +40,10 @@ pub async fn todays_stock_leaves_out_what_has_expired(db: &dyn TestDb) {
     assert!(today.is_today && !today.stored && today.figures_differ && today.write_needed);
     assert_eq!(today.timezone, "Asia/Kathmandu");
     assert_eq!(totals(&today.row.summary), (Some(14), 0, 0));
-    let types = [(BloodType::OPositive, figures(Some(12), 0, 0)), (BloodType::Unknown, figures(Some(2), 0, 0))];
+    let types = [
+        (BloodType::OPositive, figures(Some(12), 0, 0)),
+        (BloodType::Unknown, figures(Some(2), 0, 0)),
+    ];
     assert_eq!(today.row.summary.by_blood_type, types.into());
     assert_eq!(today.row.next_expires_at_ms, Some(now_ms + HOUR_MS));
     assert!(today.row.as_of_ms >= now_ms);
@@ -53,11 +59,16 @@ pub async fn a_day_that_has_not_begun_is_derived_where_the_zone_before_left_a_ro
     assert!(!derive_one(db, &today).await.day_differs, "it is of that day");
     // 25 hours behind: there that date is yet to come.
     let zone = Arc::new(Zone::named("Pacific/Niue").unwrap());
-    let of_date =
-        |date| DayKey { day: Day::named(&zone.tz, date).unwrap(), facility: Arc::new(Facility { zone: zone.clone(), ..(*north).clone() }) };
+    let of_date = |date| DayKey {
+        day: Day::named(&zone.tz, date).unwrap(),
+        facility: Arc::new(Facility { zone: zone.clone(), ..(*north).clone() }),
+    };
     let left = derive_one(db, &of_date(today.day.date)).await;
     assert!(left.stored && left.day_differs && left.write_needed && !left.is_today);
-    assert!(derive(db, &[of_date(today.day.date.tomorrow().unwrap())]).await.is_empty(), "nothing is there, and nothing can be yet");
+    assert!(
+        derive(db, &[of_date(today.day.date.tomorrow().unwrap())]).await.is_empty(),
+        "nothing is there, and nothing can be yet"
+    );
 }
 
 pub async fn a_closed_day_keeps_the_stock_it_closed_with(db: &dyn TestDb) {
@@ -76,7 +87,10 @@ pub async fn a_closed_day_keeps_the_stock_it_closed_with(db: &dyn TestDb) {
     stock(db, bank, "'O+'", 999, &db.at(now_ms + HOUR_MS)).await;
     let quiet = derive_one(db, &yesterday).await;
     assert!(quiet.stored && !quiet.is_today && !quiet.figures_differ);
-    assert!(quiet.write_needed, "a row of the release before does not say which day of that name it is of");
+    assert!(
+        quiet.write_needed,
+        "a row of the release before does not say which day of that name it is of"
+    );
     assert_eq!((quiet.row.summary.version, quiet.row.summary.updated_at), (3, Some(1_000)));
     assert_eq!(quiet.row.next_expires_at_ms, None);
 
@@ -108,17 +122,26 @@ pub async fn a_closed_day_without_recorded_stock_stays_without(db: &dyn TestDb) 
         let day = derive_one(db, key).await;
         assert!(day.figures_differ);
         assert_eq!(totals(&day.row.summary), (None, 6, 0));
-        assert_eq!(day.row.summary.by_blood_type, [(BloodType::OPositive, figures(None, 6, 0))].into());
+        assert_eq!(
+            day.row.summary.by_blood_type,
+            [(BloodType::OPositive, figures(None, 6, 0))].into()
+        );
     }
 }
 
 pub async fn days_that_have_not_begun_and_unknown_facilities_are_left_out(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
-    let nobody = Arc::new(Facility { id: Uuid::new_v4(), name: String::new(), zone: Arc::new(Zone::named("UTC").unwrap()) });
+    let nobody = Arc::new(Facility {
+        id: Uuid::new_v4(),
+        name: String::new(),
+        zone: Arc::new(Zone::named("UTC").unwrap()),
+    });
     let now_ms = now_ms(db).await;
     let today = key(&north, now_ms, 0);
-    let derived = derive(db, &[key(&north, now_ms, 1), today.clone(), key(&nobody, now_ms, 0)]).await;
-    let keys: Vec<_> = derived.iter().map(|d| (d.row.summary.facility_id, d.row.summary.date)).collect();
+    let derived =
+        derive(db, &[key(&north, now_ms, 1), today.clone(), key(&nobody, now_ms, 0)]).await;
+    let keys: Vec<_> =
+        derived.iter().map(|d| (d.row.summary.facility_id, d.row.summary.date)).collect();
     assert_eq!(keys, [today.id()]);
     assert!(derive(db, &[]).await.is_empty());
 }
@@ -149,11 +172,19 @@ pub async fn only_a_later_expiry_asks_for_a_write_without_a_change_of_figures(db
     let today = [key(&north, now_ms, 0)];
     let unit = stock(db, bank, "'O+'", 5, &db.at(now_ms + DAY_MS)).await;
     refresh(db, &today).await;
-    db.plain(&format!("UPDATE blood_inventory SET expires_at = {} WHERE id = {}", db.at(now_ms + 2 * DAY_MS), db.id(unit))).await;
+    db.plain(&format!(
+        "UPDATE blood_inventory SET expires_at = {} WHERE id = {}",
+        db.at(now_ms + 2 * DAY_MS),
+        db.id(unit)
+    ))
+    .await;
     let derived = derive_one(db, &today[0]).await;
     assert!(derived.write_needed && !derived.figures_differ);
     let written = refresh(db, &today).await;
-    assert_eq!((written[0].summary.version, written[0].next_expires_at_ms), (1, Some(now_ms + 2 * DAY_MS)));
+    assert_eq!(
+        (written[0].summary.version, written[0].next_expires_at_ms),
+        (1, Some(now_ms + 2 * DAY_MS))
+    );
     assert!(refresh(db, &today).await.is_empty());
 }
 
@@ -168,11 +199,18 @@ pub async fn expired_figures_are_due_soonest_first(db: &dyn TestDb) {
     refresh(db, &keys).await;
     let store = db.store();
     assert_eq!(store.next_expiry_ms().await.unwrap(), Some(now_ms + 2 * HOUR_MS));
-    assert_eq!(store.expiring(now_ms + 3 * HOUR_MS, 10).await.unwrap(), [keys[1].id(), keys[0].id()]);
+    assert_eq!(
+        store.expiring(now_ms + 3 * HOUR_MS, 10).await.unwrap(),
+        [keys[1].id(), keys[0].id()]
+    );
     assert_eq!(store.expiring(now_ms + 3 * HOUR_MS, 1).await.unwrap(), [keys[1].id()]);
     assert_eq!(store.expiring(now_ms + 2 * HOUR_MS - 1, 10).await.unwrap(), []);
-    assert!(!store.observe(1).await.unwrap().expiry_due);
-    db.plain(&format!("UPDATE dashboard_daily_summary SET next_expires_at = {} WHERE facility_id = {}", db.at(now_ms), db.id(north.id)))
-        .await;
-    assert!(store.observe(1).await.unwrap().expiry_due);
+    assert!(!store.drain_snapshot(1).await.unwrap().expiry_due);
+    db.plain(&format!(
+        "UPDATE dashboard_daily_summary SET next_expires_at = {} WHERE facility_id = {}",
+        db.at(now_ms),
+        db.id(north.id)
+    ))
+    .await;
+    assert!(store.drain_snapshot(1).await.unwrap().expiry_due);
 }

@@ -17,15 +17,31 @@ async fn what_postgres_says_of_a_disk_that_is_or_was_full_is_worth_another_try()
     for (code, message, class) in [
         ("53100", "could not extend file \"base/5/16404\": No space left on device", "full"),
         ("53200", "out of memory", "unavailable"),
-        ("58030", "could not read block 3 in file \"base/5/16404\": Input/output error", "unavailable"),
-        ("57P02", "terminating connection because of crash of another server process", "unavailable"),
+        (
+            "58030",
+            "could not read block 3 in file \"base/5/16404\": Input/output error",
+            "unavailable",
+        ),
+        (
+            "57P02",
+            "terminating connection because of crash of another server process",
+            "unavailable",
+        ),
         ("57P03", "the database system is in recovery mode", "unavailable"),
         ("42501", "could not open file \"base/5/16404\": Read-only file system", "full"),
         ("42501", "permission denied for table facilities", "failed"),
         ("XX000", "could not write to file \"base/pgsql_tmp\": Disk quota exceeded", "internal"),
-        ("XX001", "could not read block 3 in file \"base/5/16404\": read only 0 of 8192 bytes", "internal"),
+        (
+            "XX001",
+            "could not read block 3 in file \"base/5/16404\": read only 0 of 8192 bytes",
+            "internal",
+        ),
         ("XX002", "index \"facilities_pkey\" contains unexpected zero page at block 1", "internal"),
-        ("25P02", "current transaction is aborted, commands ignored until end of transaction block", "internal"),
+        (
+            "25P02",
+            "current transaction is aborted, commands ignored until end of transaction block",
+            "internal",
+        ),
         ("26000", "prepared statement \"sqlx_s_1\" does not exist", "internal"),
         ("25006", "cannot execute INSERT in a read-only transaction", "unavailable"),
         ("25P03", "terminating connection due to idle-in-transaction timeout", "conflict"),
@@ -39,7 +55,8 @@ async fn what_postgres_says_of_a_disk_that_is_or_was_full_is_worth_another_try()
 
 #[tokio::test]
 async fn a_transaction_that_sqlite_has_ended_by_itself_is_worth_another_try() {
-    let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+    let pool =
+        SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
     let none = sqlx::raw_sql("COMMIT").execute(&pool).await.expect_err("there is none to commit");
     assert_eq!(StoreError::from(none).class(), "internal");
     let not_begun = pool.begin_with("SELECT 1").await.expect_err("that begins none");
@@ -48,6 +65,13 @@ async fn a_transaction_that_sqlite_has_ended_by_itself_is_worth_another_try() {
     let mut transaction = taken_for_open.begin().await.unwrap();
     let within = transaction.begin_with("BEGIN IMMEDIATE").await.expect_err("one is open");
     assert_eq!(StoreError::from(within).class(), "unavailable");
-    let wrong = sqlx::raw_sql("SELECT nothing").execute(&mut *transaction).await.expect_err("there is no such column");
-    assert_eq!(StoreError::from(wrong).class(), "failed", "what is wrong with a statement stays so");
+    let wrong = sqlx::raw_sql("SELECT nothing")
+        .execute(&mut *transaction)
+        .await
+        .expect_err("there is no such column");
+    assert_eq!(
+        StoreError::from(wrong).class(),
+        "failed",
+        "what is wrong with a statement stays so"
+    );
 }

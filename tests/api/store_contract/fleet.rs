@@ -5,7 +5,7 @@ use std::sync::Arc;
 use facility_summary::{
     changes::Position,
     domain::summary::DayKey,
-    store::{Epoch, MarkKind, Observation, Store, StoreError, TriggerOff, Watermark},
+    store::{DrainSnapshot, Epoch, MarkKind, Store, StoreError, TriggerOff, Watermark},
 };
 use uuid::Uuid;
 
@@ -18,12 +18,16 @@ const fn watermark(at_ms: i64, generation: i64, number: i64) -> Watermark {
     Watermark { at_ms, position: Position { generation, number } }
 }
 
-async fn look(db: &dyn TestDb) -> Observation {
-    db.store().observe(100).await.unwrap()
+async fn look(db: &dyn TestDb) -> DrainSnapshot {
+    db.store().drain_snapshot(100).await.unwrap()
 }
 
 /// What so many callers at once are answered.
-async fn all_at_once<T: Send + 'static>(callers: usize, call: impl AsyncFn(Arc<dyn Store>) -> T, db: &dyn TestDb) -> Vec<T> {
+async fn all_at_once<T: Send + 'static>(
+    callers: usize,
+    call: impl AsyncFn(Arc<dyn Store>) -> T,
+    db: &dyn TestDb,
+) -> Vec<T> {
     futures_util::future::join_all((0..callers).map(|_| call(db.store()))).await
 }
 
@@ -53,7 +57,12 @@ pub async fn a_watermark_only_rises(db: &dyn TestDb) {
         assert!(!db.store().store_watermark(&other, &epoch).await.unwrap());
         assert_eq!(look(db).await.stored_watermark, Some(later));
     }
-    let stored = all_at_once(16, async |store| store.store_watermark(&watermark(2_001, 0, 0), &epoch).await.unwrap(), db).await;
+    let stored = all_at_once(
+        16,
+        async |store| store.store_watermark(&watermark(2_001, 0, 0), &epoch).await.unwrap(),
+        db,
+    )
+    .await;
     assert_eq!(stored.into_iter().filter(|stored| *stored).count(), 1);
 }
 
@@ -71,7 +80,10 @@ pub async fn a_watermark_of_another_epoch_is_not_stored_and_does_not_count(db: &
     assert_eq!(look(db).await.stored_watermark, None);
     assert_eq!(store.summaries(&[]).await.unwrap().watermark, None);
     assert!(!store.store_watermark(&watermark(10_000, 1, 1), &old).await.unwrap());
-    assert!(store.store_watermark(&watermark(8_000, 1, 1), &new).await.unwrap(), "what another epoch proved is no bound");
+    assert!(
+        store.store_watermark(&watermark(8_000, 1, 1), &new).await.unwrap(),
+        "what another epoch proved is no bound"
+    );
     assert_eq!(look(db).await.stored_watermark, Some(watermark(8_000, 1, 1)));
 }
 
@@ -91,7 +103,11 @@ pub async fn no_two_callers_begin_the_same_generation(db: &dyn TestDb) {
     assert_eq!(look(db).await.generation, 0);
     let begun = all_at_once(16, async |store| store.begin_generation(0).await, db).await;
     assert_eq!(begun.iter().filter(|begun| matches!(begun, Ok(1))).count(), 1, "{begun:?}");
-    assert_eq!(begun.iter().filter(|begun| matches!(begun, Err(StoreError::Conflict))).count(), 15, "{begun:?}");
+    assert_eq!(
+        begun.iter().filter(|begun| matches!(begun, Err(StoreError::Conflict))).count(),
+        15,
+        "{begun:?}"
+    );
     assert_eq!(db.store().begin_generation(1).await.unwrap(), 2);
     assert!(matches!(db.store().begin_generation(1).await, Err(StoreError::Conflict)));
     assert!(matches!(db.store().begin_generation(7).await, Err(StoreError::Conflict)));
@@ -109,10 +125,11 @@ pub async fn a_facility_is_noted_with_its_transaction_or_not_at_all(db: &dyn Tes
     transaction.note_facilities(&[north, south]).await.unwrap();
     transaction.note_facilities(&[north]).await.unwrap();
     transaction.commit().await.unwrap();
-    let noted: Vec<Uuid> = look(db).await.changed_facilities.into_iter().map(|(_, id)| id).collect();
+    let noted: Vec<Uuid> =
+        look(db).await.changed_facilities.into_iter().map(|(_, id)| id).collect();
     assert_eq!(noted, [north, south, north]);
-    assert_eq!(db.store().observe(2).await.unwrap().changed_facilities.len(), 2);
-    assert_eq!(db.store().observe(0).await.unwrap().changed_facilities, []);
+    assert_eq!(db.store().drain_snapshot(2).await.unwrap().changed_facilities.len(), 2);
+    assert_eq!(db.store().drain_snapshot(0).await.unwrap().changed_facilities, []);
 }
 
 pub async fn what_was_published_is_forgotten_and_nothing_else(db: &dyn TestDb) {
@@ -129,8 +146,14 @@ pub async fn what_was_published_is_forgotten_and_nothing_else(db: &dyn TestDb) {
     assert_eq!((outbox.len(), facilities.len()), (1, 2));
     assert!(store.forget_published(&outbox, &facilities[..1]).await.unwrap());
     let after = look(db).await;
-    assert_eq!((after.outbox, after.changed_facilities), (vec![], seen.changed_facilities[1..].to_vec()));
-    assert!(store.forget_published(&outbox, &facilities).await.unwrap(), "what is gone by now is no fault");
+    assert_eq!(
+        (after.outbox, after.changed_facilities),
+        (vec![], seen.changed_facilities[1..].to_vec())
+    );
+    assert!(
+        store.forget_published(&outbox, &facilities).await.unwrap(),
+        "what is gone by now is no fault"
+    );
     assert!(store.forget_published(&[], &[]).await.unwrap());
     assert_eq!(look(db).await.changed_facilities, []);
 }
@@ -149,10 +172,18 @@ pub async fn of_an_outbox_that_grows_each_days_last_version_is_kept(db: &dyn Tes
         outbox.into_iter().map(|(_, id, date, version)| (id, date, version)).collect::<Vec<_>>()
     };
     let before = versions().await;
-    let last = |key: &DayKey| before.iter().filter(|(_, date, _)| *date == key.day.date).map(|(.., version)| *version).max().unwrap();
+    let last = |key: &DayKey| {
+        before
+            .iter()
+            .filter(|(_, date, _)| *date == key.day.date)
+            .map(|(.., version)| *version)
+            .max()
+            .unwrap()
+    };
     assert_eq!(before.len(), 6, "{before:?}");
     db.store().compact_outbox().await.unwrap();
-    let (mut left, mut wanted) = (versions().await, [&today, &yesterday].map(|key| (north.id, key.day.date, last(key))));
+    let (mut left, mut wanted) =
+        (versions().await, [&today, &yesterday].map(|key| (north.id, key.day.date, last(key))));
     left.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(left, wanted);
@@ -161,7 +192,10 @@ pub async fn of_an_outbox_that_grows_each_days_last_version_is_kept(db: &dyn Tes
 pub async fn a_missing_row_of_the_fleet_is_named_with_what_brings_it_back(db: &dyn TestDb) {
     let before = look(db).await.epoch;
     db.plain("DELETE FROM fleet").await;
-    for error in [db.store().observe(1).await.unwrap_err(), db.store().summaries(&[]).await.unwrap_err()] {
+    for error in [
+        db.store().drain_snapshot(1).await.unwrap_err(),
+        db.store().summaries(&[]).await.unwrap_err(),
+    ] {
         assert!(error.to_string().contains("INSERT INTO fleet DEFAULT VALUES"), "{error}");
     }
     db.plain("INSERT INTO fleet DEFAULT VALUES").await;
@@ -169,23 +203,42 @@ pub async fn a_missing_row_of_the_fleet_is_named_with_what_brings_it_back(db: &d
     assert!(db.store().begin_generation(0).await.is_ok());
 }
 
-pub async fn triggers_that_were_off_are_put_back_and_noted_once_with_a_mark_of_everything(db: &dyn TestDb) {
+pub async fn triggers_that_were_off_are_put_back_and_noted_once_with_a_mark_of_everything(
+    db: &dyn TestDb,
+) {
     assert!(look(db).await.triggers.are_trusted(), "{:?}", look(db).await.triggers);
     let (off, name, why) = match db.store().dialect() {
-        "postgres" => ("ALTER TABLE blood_banks DISABLE TRIGGER mark_delete", "mark_delete", "disabled"),
+        "postgres" => {
+            ("ALTER TABLE blood_banks DISABLE TRIGGER mark_delete", "mark_delete", "disabled")
+        }
         _ => ("DROP TRIGGER blood_banks_mark_delete", "blood_banks_mark_delete", "missing"),
     };
     db.plain(off).await;
     let seen = look(db).await.triggers;
-    assert_eq!(seen.off, [TriggerOff { table: "blood_banks".into(), trigger: name.into(), why: why.into() }]);
-    assert_eq!((db.store().restore_triggers().await.unwrap(), db.store().restore_triggers().await.unwrap()), (true, false));
+    assert_eq!(
+        seen.off,
+        [TriggerOff { table: "blood_banks".into(), trigger: name.into(), why: why.into() }]
+    );
+    assert_eq!(
+        (
+            db.store().restore_triggers().await.unwrap(),
+            db.store().restore_triggers().await.unwrap()
+        ),
+        (true, false)
+    );
     let seen = look(db).await;
-    assert!(seen.triggers.off.is_empty() && !seen.triggers.are_trusted() && seen.marks.is_empty(), "{seen:?}");
-    let note = async |store: Arc<dyn Store>| store.note_triggers(&seen.triggers.fingerprint).await.unwrap();
+    assert!(
+        seen.triggers.off.is_empty() && !seen.triggers.are_trusted() && seen.marks.is_empty(),
+        "{seen:?}"
+    );
+    let note = async |store: Arc<dyn Store>| {
+        store.note_triggers(&seen.triggers.fingerprint).await.unwrap()
+    };
     all_at_once(16, note, db).await;
     let seen = look(db).await;
     assert!(seen.triggers.are_trusted(), "{:?}", seen.triggers);
-    let marks: Vec<_> = seen.marks.iter().map(|mark| (mark.kind, mark.facility_id, mark.span)).collect();
+    let marks: Vec<_> =
+        seen.marks.iter().map(|mark| (mark.kind, mark.facility_id, mark.span)).collect();
     assert_eq!(marks, [(MarkKind::Facility, None, None)]);
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;

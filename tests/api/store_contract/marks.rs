@@ -7,7 +7,10 @@ use facility_summary::store::{
 
 use super::{
     TestDb,
-    setup::{DAY_MS, HOUR_MS, bank, begin, clear_marks, delivery, facility, is_active_at, is_marked, marks, now_ms, request, stock},
+    setup::{
+        DAY_MS, HOUR_MS, bank, begin, clear_marks, delivery, facility, is_active_at, is_marked,
+        marks, now_ms, request, stock,
+    },
 };
 
 pub async fn a_write_of_only_the_required_columns_is_marked(db: &dyn TestDb) {
@@ -18,17 +21,29 @@ pub async fn a_write_of_only_the_required_columns_is_marked(db: &dyn TestDb) {
     let bank = bank(db, &north).await;
     assert!(is_marked(db, Stock, &north).await);
     clear_marks(db).await;
-    db.plain(&format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({id}, {}, 3)", db.id(bank))).await;
+    db.plain(&format!(
+        "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({id}, {}, 3)",
+        db.id(bank)
+    ))
+    .await;
     assert!(is_marked(db, Stock, &north).await);
     clear_marks(db).await;
     let before_ms = now_ms(db).await;
-    db.plain(&format!("INSERT INTO blood_requests (id, facility_id) VALUES ({id}, {})", db.id(north.id))).await;
+    db.plain(&format!(
+        "INSERT INTO blood_requests (id, facility_id) VALUES ({id}, {})",
+        db.id(north.id)
+    ))
+    .await;
     let after_ms = now_ms(db).await;
     let found = marks(db).await;
     let (first_ms, last_ms) = found[0].span.unwrap();
     assert!(before_ms - 1 <= first_ms && last_ms <= after_ms, "{before_ms} {found:?} {after_ms}");
     clear_marks(db).await;
-    db.plain(&format!("INSERT INTO blood_distributions (id, dispatched_to_id, quantity) VALUES ({id}, {}, 1)", db.id(north.id))).await;
+    db.plain(&format!(
+        "INSERT INTO blood_distributions (id, dispatched_to_id, quantity) VALUES ({id}, {}, 1)",
+        db.id(north.id)
+    ))
+    .await;
     assert_eq!(marks(db).await, [], "what is not delivered touches no day");
 }
 
@@ -37,19 +52,43 @@ pub async fn a_row_that_moves_marks_where_it_was_and_where_it_is(db: &dyn TestDb
     let (old_ms, new_ms) = (1_700_000_000_000, 1_700_000_000_000 + 9 * DAY_MS);
     let sent = delivery(db, &north, 5, old_ms).await;
     let asked = request(db, &north, old_ms).await;
-    for (table, row, facility_column, time_column) in
-        [("blood_distributions", sent, "dispatched_to_id", "date_delivered"), ("blood_requests", asked, "facility_id", "created_at")]
-    {
+    for (table, row, facility_column, time_column) in [
+        ("blood_distributions", sent, "dispatched_to_id", "date_delivered"),
+        ("blood_requests", asked, "facility_id", "created_at"),
+    ] {
         clear_marks(db).await;
-        db.plain(&format!("UPDATE {table} SET {facility_column} = {} WHERE id = {}", db.id(south.id), db.id(row))).await;
-        assert!(is_active_at(db, &north, old_ms).await && is_active_at(db, &south, old_ms).await, "{table} to another facility");
+        db.plain(&format!(
+            "UPDATE {table} SET {facility_column} = {} WHERE id = {}",
+            db.id(south.id),
+            db.id(row)
+        ))
+        .await;
+        assert!(
+            is_active_at(db, &north, old_ms).await && is_active_at(db, &south, old_ms).await,
+            "{table} to another facility"
+        );
         clear_marks(db).await;
-        db.plain(&format!("UPDATE {table} SET {time_column} = {} WHERE id = {}", db.at(new_ms), db.id(row))).await;
-        assert!(is_active_at(db, &south, old_ms).await && is_active_at(db, &south, new_ms).await, "{table} to another day");
-        assert!(!is_active_at(db, &south, old_ms + 4 * DAY_MS).await, "{table}: the days between were not touched");
+        db.plain(&format!(
+            "UPDATE {table} SET {time_column} = {} WHERE id = {}",
+            db.at(new_ms),
+            db.id(row)
+        ))
+        .await;
+        assert!(
+            is_active_at(db, &south, old_ms).await && is_active_at(db, &south, new_ms).await,
+            "{table} to another day"
+        );
+        assert!(
+            !is_active_at(db, &south, old_ms + 4 * DAY_MS).await,
+            "{table}: the days between were not touched"
+        );
     }
     clear_marks(db).await;
-    db.plain(&format!("UPDATE blood_distributions SET date_delivered = NULL WHERE id = {}", db.id(sent))).await;
+    db.plain(&format!(
+        "UPDATE blood_distributions SET date_delivered = NULL WHERE id = {}",
+        db.id(sent)
+    ))
+    .await;
     assert!(is_active_at(db, &south, new_ms).await, "a delivery that was returned");
 }
 
@@ -58,9 +97,10 @@ pub async fn writes_of_one_day_are_all_covered_whatever_their_order(db: &dyn Tes
     let north = facility(db, "Asia/Kathmandu").await;
     let day_ms = 1_700_000_000_000 / DAY_MS * DAY_MS;
     let hours = |hour: i64| day_ms + hour * HOUR_MS;
-    for (table, facility_column, time_column, quantity) in
-        [("blood_distributions", "dispatched_to_id", "date_delivered", "quantity,"), ("blood_requests", "facility_id", "created_at", "")]
-    {
+    for (table, facility_column, time_column, quantity) in [
+        ("blood_distributions", "dispatched_to_id", "date_delivered", "quantity,"),
+        ("blood_requests", "facility_id", "created_at", ""),
+    ] {
         for order in [[10, 22, 3], [22, 3, 10]] {
             let ids = order.map(|_| db.id(uuid::Uuid::new_v4()));
             let one = if quantity.is_empty() { "" } else { "1," };
@@ -70,11 +110,16 @@ pub async fn writes_of_one_day_are_all_covered_whatever_their_order(db: &dyn Tes
                 "insert" => {
                     let at = db.at(hours(order[i]));
                     format!(
-                        "INSERT INTO {table} (id, {quantity} {facility_column}, {time_column}) VALUES ({}, {one} {there}, {at})",
+                        "INSERT INTO {table} (id, {quantity} {facility_column}, {time_column}) \
+                         VALUES ({}, {one} {there}, {at})",
                         ids[i]
                     )
                 }
-                "update" => format!("UPDATE {table} SET {time_column} = {} WHERE id = {}", db.at(hours(order[i] + 1)), ids[i]),
+                "update" => format!(
+                    "UPDATE {table} SET {time_column} = {} WHERE id = {}",
+                    db.at(hours(order[i] + 1)),
+                    ids[i]
+                ),
                 _ => format!("DELETE FROM {table} WHERE id = {}", ids[i]),
             };
             for (what, offsets) in [("insert", &[0][..]), ("update", &[0, 1]), ("delete", &[1])] {
@@ -82,8 +127,14 @@ pub async fn writes_of_one_day_are_all_covered_whatever_their_order(db: &dyn Tes
                 for i in 0..order.len() {
                     db.plain(&statement(what, i)).await;
                 }
-                for at_ms in order.iter().flat_map(|hour| offsets.iter().map(move |offset| (hour + offset) * HOUR_MS + day_ms)) {
-                    assert!(is_active_at(db, &north, at_ms).await, "{table}, {what}, {order:?}: {:?}", marks(db).await);
+                for at_ms in order.iter().flat_map(|hour| {
+                    offsets.iter().map(move |offset| (hour + offset) * HOUR_MS + day_ms)
+                }) {
+                    assert!(
+                        is_active_at(db, &north, at_ms).await,
+                        "{table}, {what}, {order:?}: {:?}",
+                        marks(db).await
+                    );
                 }
             }
         }
@@ -95,11 +146,27 @@ pub async fn a_bank_that_moves_marks_both_facilities(db: &dyn TestDb) {
     let (first, second) = (bank(db, &north).await, bank(db, &south).await);
     let unit = stock(db, first, "'O+'", 3, "NULL").await;
     clear_marks(db).await;
-    db.plain(&format!("UPDATE blood_inventory SET blood_bank_id = {} WHERE id = {}", db.id(second), db.id(unit))).await;
-    assert!(is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await, "a unit to another bank");
+    db.plain(&format!(
+        "UPDATE blood_inventory SET blood_bank_id = {} WHERE id = {}",
+        db.id(second),
+        db.id(unit)
+    ))
+    .await;
+    assert!(
+        is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await,
+        "a unit to another bank"
+    );
     clear_marks(db).await;
-    db.plain(&format!("UPDATE blood_banks SET facility_id = {} WHERE id = {}", db.id(north.id), db.id(second))).await;
-    assert!(is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await, "a bank to another facility");
+    db.plain(&format!(
+        "UPDATE blood_banks SET facility_id = {} WHERE id = {}",
+        db.id(north.id),
+        db.id(second)
+    ))
+    .await;
+    assert!(
+        is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await,
+        "a bank to another facility"
+    );
 }
 
 pub async fn marks_alone_are_those_of_a_look(db: &dyn TestDb) {
@@ -109,16 +176,27 @@ pub async fn marks_alone_are_those_of_a_look(db: &dyn TestDb) {
         stock(db, bank, "'O+'", 3, "NULL").await;
     }
     request(db, &north, 1_700_000_000_123).await;
-    db.plain(&format!("UPDATE blood_banks SET facility_id = {} WHERE id = {}", db.id(south.id), db.id(moved))).await;
+    db.plain(&format!(
+        "UPDATE blood_banks SET facility_id = {} WHERE id = {}",
+        db.id(south.id),
+        db.id(moved)
+    ))
+    .await;
     db.plain(&format!("DELETE FROM blood_inventory WHERE blood_bank_id = {}", db.id(gone))).await;
     db.plain(&format!("DELETE FROM blood_banks WHERE id = {}", db.id(gone))).await;
     for limit in [1, 3, 1_000] {
-        let (found, seen) = (db.store().marks(limit).await.unwrap(), db.store().observe(limit).await.unwrap());
+        let (found, seen) = (
+            db.store().marks(limit).await.unwrap(),
+            db.store().drain_snapshot(limit).await.unwrap(),
+        );
         assert!(!found.all.is_empty() && found.all.len() <= limit, "{found:?}");
         assert_eq!((found.all, found.strays), (seen.marks, seen.strays));
     }
     // On SQLite no bank moves while others write its units: its marks need not name it.
-    assert_eq!(db.store().marks(1_000).await.unwrap().strays.is_empty(), db.store().dialect() == "sqlite");
+    assert_eq!(
+        db.store().marks(1_000).await.unwrap().strays.is_empty(),
+        db.store().dialect() == "sqlite"
+    );
 }
 
 pub async fn a_deleted_row_marks_where_it_was(db: &dyn TestDb) {
@@ -151,11 +229,15 @@ pub async fn an_upsert_marks_where_the_row_was_and_where_it_is(db: &dyn TestDb) 
     clear_marks(db).await;
     let (row, to, at) = (db.id(sent), db.id(south.id), db.at(at_ms + DAY_MS));
     db.plain(&format!(
-        "INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES ({row}, {to}, 5, {at})
-         ON CONFLICT (id) DO UPDATE SET dispatched_to_id = excluded.dispatched_to_id, date_delivered = excluded.date_delivered"
+        "INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES \
+         ({row}, {to}, 5, {at})
+         ON CONFLICT (id) DO UPDATE SET dispatched_to_id = excluded.dispatched_to_id, \
+         date_delivered = excluded.date_delivered"
     ))
     .await;
-    assert!(is_active_at(db, &north, at_ms).await && is_active_at(db, &south, at_ms + DAY_MS).await);
+    assert!(
+        is_active_at(db, &north, at_ms).await && is_active_at(db, &south, at_ms + DAY_MS).await
+    );
 }
 
 /// SQLite's own; its delete triggers keep silent then.
@@ -173,21 +255,38 @@ pub async fn an_insert_or_replace_marks_what_it_replaced(db: &dyn TestDb) {
 
     clear_marks(db).await;
     let (row, bank) = (db.id(unit), db.id(second));
-    db.plain(&format!("INSERT OR REPLACE INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, {bank}, 1)")).await;
+    db.plain(&format!(
+        "INSERT OR REPLACE INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, \
+         {bank}, 1)"
+    ))
+    .await;
     assert!(is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await);
     clear_marks(db).await;
-    db.plain(&format!("INSERT OR REPLACE INTO blood_banks (id, facility_id) VALUES ({}, {there})", db.id(first))).await;
+    db.plain(&format!(
+        "INSERT OR REPLACE INTO blood_banks (id, facility_id) VALUES ({}, {there})",
+        db.id(first)
+    ))
+    .await;
     assert!(is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await);
     clear_marks(db).await;
     let row = db.id(sent);
     db.plain(&format!(
-        "REPLACE INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES ({row}, {there}, 5, {then})"
+        "REPLACE INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES \
+         ({row}, {there}, 5, {then})"
     ))
     .await;
-    assert!(is_active_at(db, &north, at_ms).await && is_active_at(db, &south, at_ms + DAY_MS).await);
+    assert!(
+        is_active_at(db, &north, at_ms).await && is_active_at(db, &south, at_ms + DAY_MS).await
+    );
     clear_marks(db).await;
-    db.plain(&format!("REPLACE INTO blood_requests (id, facility_id, created_at) VALUES ({}, {there}, {then})", db.id(asked))).await;
-    assert!(is_active_at(db, &north, at_ms).await && is_active_at(db, &south, at_ms + DAY_MS).await);
+    db.plain(&format!(
+        "REPLACE INTO blood_requests (id, facility_id, created_at) VALUES ({}, {there}, {then})",
+        db.id(asked)
+    ))
+    .await;
+    assert!(
+        is_active_at(db, &north, at_ms).await && is_active_at(db, &south, at_ms + DAY_MS).await
+    );
 }
 
 pub async fn a_bulk_write_leaves_marks_by_facility_and_day_not_by_row(db: &dyn TestDb) {
@@ -196,12 +295,21 @@ pub async fn a_bulk_write_leaves_marks_by_facility_and_day_not_by_row(db: &dyn T
     clear_marks(db).await;
     let first_ms = 1_700_000_000_000 / DAY_MS * DAY_MS;
     // 100,000 rows over ten days, one every 8.64 s.
-    let (id, by, at) = (db.new_id(), db.id(north.id), db.instant(&format!("{first_ms} + i * 8640")));
-    let numbers = "WITH RECURSIVE n (i) AS (SELECT CAST(0 AS bigint) UNION ALL SELECT i + 1 FROM n WHERE i < 99999)";
-    db.plain(&format!("{numbers} INSERT INTO blood_requests (id, facility_id, created_at) SELECT {id}, {by}, {at} FROM n")).await;
+    let (id, by, at) =
+        (db.new_id(), db.id(north.id), db.instant(&format!("{first_ms} + i * 8640")));
+    let numbers = "WITH RECURSIVE n (i) AS (SELECT CAST(0 AS bigint) UNION ALL SELECT i + 1 FROM \
+                   n WHERE i < 99999)";
+    db.plain(&format!(
+        "{numbers} INSERT INTO blood_requests (id, facility_id, created_at) SELECT {id}, {by}, \
+         {at} FROM n"
+    ))
+    .await;
     let bank = db.id(bank);
-    db.plain(&format!("{numbers} INSERT INTO blood_inventory (id, blood_bank_id, quantity) SELECT {id}, {bank}, 1 FROM n WHERE i < 1000"))
-        .await;
+    db.plain(&format!(
+        "{numbers} INSERT INTO blood_inventory (id, blood_bank_id, quantity) SELECT {id}, {bank}, \
+         1 FROM n WHERE i < 1000"
+    ))
+    .await;
     let found = marks(db).await;
     assert_eq!(found.len(), 11, "ten days and the stock: {found:?}");
     for i in [0, 5_000, 49_999, 99_999] {
@@ -215,7 +323,11 @@ pub async fn a_bulk_write_leaves_marks_by_facility_and_day_not_by_row(db: &dyn T
 pub async fn a_rolled_back_write_leaves_no_mark(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     clear_marks(db).await;
-    let row = format!("INSERT INTO blood_requests (id, facility_id) VALUES ({}, {})", db.new_id(), db.id(north.id));
+    let row = format!(
+        "INSERT INTO blood_requests (id, facility_id) VALUES ({}, {})",
+        db.new_id(),
+        db.id(north.id)
+    );
     db.plain(&format!("BEGIN; {row}; ROLLBACK")).await;
     assert_eq!(marks(db).await, []);
 }
@@ -232,6 +344,8 @@ pub async fn a_write_between_the_look_and_the_taking_is_not_lost(db: &dyn TestDb
     let mut transaction = begin(db).await;
     let taken = transaction.take_marks(&seen).await.unwrap();
     transaction.commit().await.unwrap();
-    let covers = |mark: &Mark| mark.span.is_some_and(|(first_ms, last_ms)| first_ms <= late_ms && late_ms <= last_ms);
+    let covers = |mark: &Mark| {
+        mark.span.is_some_and(|(first_ms, last_ms)| first_ms <= late_ms && late_ms <= last_ms)
+    };
     assert!(taken.iter().any(covers) || marks(db).await.iter().any(covers));
 }

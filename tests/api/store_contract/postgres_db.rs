@@ -23,7 +23,13 @@ impl PostgresDb {
     pub async fn open() -> Self {
         let url = fresh_database().await;
         // Many cases run beside each other: together they stay below what the cluster grants.
-        Self::with(DatabaseSettings { url, min_connections: 0, max_connections: 8, ..DatabaseSettings::default() }).await
+        Self::with(DatabaseSettings {
+            url,
+            min_connections: 0,
+            max_connections: 8,
+            ..DatabaseSettings::default()
+        })
+        .await
     }
 
     pub async fn with(settings: DatabaseSettings) -> Self {
@@ -41,12 +47,18 @@ impl TestDb for PostgresDb {
 
     async fn plain(&self, sql: &str) {
         let mut plain = self.plain.lock().await;
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *plain).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut *plain)
+            .await
+            .unwrap_or_else(|e| panic!("{e}: {sql}"));
     }
 
     async fn number(&self, sql: &str) -> i64 {
         let mut plain = self.plain.lock().await;
-        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *plain).await.unwrap_or_else(|e| panic!("{e}: {sql}"))
+        sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_one(&mut *plain)
+            .await
+            .unwrap_or_else(|e| panic!("{e}: {sql}"))
     }
 
     fn id(&self, id: Uuid) -> String {

@@ -13,9 +13,20 @@ async fn a_row_is_written_once_for_an_expiry_in_microseconds() {
     let bank = bank(&db, &north).await;
     let now_ms = now_ms(&db).await;
     let today = [key(&north, now_ms, 0)];
-    stock(&db, bank, "'O+'", 5, &format!("{} + interval '456 microseconds'", db.at(now_ms + DAY_MS))).await;
+    stock(
+        &db,
+        bank,
+        "'O+'",
+        5,
+        &format!("{} + interval '456 microseconds'", db.at(now_ms + DAY_MS)),
+    )
+    .await;
     let written = refresh(&db, &today).await;
-    assert_eq!(written[0].next_expires_at_ms, Some(now_ms + DAY_MS + 1), "rounded up: the figures hold until then at most");
+    assert_eq!(
+        written[0].next_expires_at_ms,
+        Some(now_ms + DAY_MS + 1),
+        "rounded up: the figures hold until then at most"
+    );
     assert!(refresh(&db, &today).await.is_empty(), "nothing has changed");
     db.store().close().await;
 }

@@ -10,7 +10,12 @@ use super::{TestDb, postgres_db::PostgresDb};
 use crate::support::{postgres::fresh_database, wait_until};
 
 async fn settings() -> DatabaseSettings {
-    DatabaseSettings { url: fresh_database().await, min_connections: 0, max_connections: 2, ..DatabaseSettings::default() }
+    DatabaseSettings {
+        url: fresh_database().await,
+        min_connections: 0,
+        max_connections: 2,
+        ..DatabaseSettings::default()
+    }
 }
 
 #[tokio::test]
@@ -20,13 +25,18 @@ async fn several_that_start_at_once_on_an_empty_database_migrate_it_once() {
     let mut epochs = Vec::new();
     for store in started {
         let store = store.unwrap();
-        epochs.push(store.observe(0).await.unwrap().epoch);
+        epochs.push(store.drain_snapshot(0).await.unwrap().epoch);
         store.close().await;
     }
     assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "one salt: {epochs:?}");
     let db = PostgresDb::with(settings).await;
-    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres")).unwrap().count();
-    assert_eq!(db.number("SELECT count(*) FROM _sqlx_migrations WHERE success").await, migrations as i64);
+    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres"))
+        .unwrap()
+        .count();
+    assert_eq!(
+        db.number("SELECT count(*) FROM _sqlx_migrations WHERE success").await,
+        migrations as i64
+    );
 }
 
 #[tokio::test]
@@ -39,22 +49,30 @@ async fn one_of_several_leads_and_another_when_that_one_is_gone() {
     );
     let first = db.store();
     for _ in 0..3 {
-        let leads = [first.observe(0).await, second.observe(0).await, third.observe(0).await].map(|seen| seen.unwrap().leads);
+        let leads = [
+            first.drain_snapshot(0).await,
+            second.drain_snapshot(0).await,
+            third.drain_snapshot(0).await,
+        ]
+        .map(|seen| seen.unwrap().leads);
         assert_eq!(leads, [true, false, false]);
     }
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 26228 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 26228 \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(db.number(locks).await, 4, "three that serve, one that leads");
 
     // Its connection is cut, and the lock goes with it.
-    let holder = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND objid = 2 AND classid = 26228 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let holder = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = \
+                  'advisory' AND objid = 2 AND classid = 26228 AND database = (SELECT oid FROM \
+                  pg_database WHERE datname = current_database())";
     assert_eq!(db.number(holder).await, 1);
-    wait_until("another leads", async || second.observe(0).await.unwrap().leads).await;
-    first.observe(0).await.unwrap_err();
-    let again = first.observe(0).await.unwrap();
+    wait_until("another leads", async || second.drain_snapshot(0).await.unwrap().leads).await;
+    first.drain_snapshot(0).await.unwrap_err();
+    let again = first.drain_snapshot(0).await.unwrap();
     assert!(again.arrived && !again.leads);
     second.close().await;
-    wait_until("the next leads", async || third.observe(0).await.unwrap().leads).await;
-    assert!(!first.observe(0).await.unwrap().leads);
+    wait_until("the next leads", async || third.drain_snapshot(0).await.unwrap().leads).await;
+    assert!(!first.drain_snapshot(0).await.unwrap().leads);
     third.close().await;
     first.close().await;
 }
@@ -63,7 +81,11 @@ async fn one_of_several_leads_and_another_when_that_one_is_gone() {
 async fn a_user_without_special_rights_can_tell_the_epoch() {
     let db = PostgresDb::open().await;
     let plain = format!("plain_{}", uuid::Uuid::new_v4().simple());
-    db.plain(&format!("CREATE ROLE {plain}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {plain}; SET ROLE {plain}")).await;
+    db.plain(&format!(
+        "CREATE ROLE {plain}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {plain}; SET ROLE \
+         {plain}"
+    ))
+    .await;
     assert_eq!(db.number("SELECT count(fleet_epoch(salt)) FROM fleet").await, 1);
     db.plain(&format!("RESET ROLE; DROP OWNED BY {plain}; DROP ROLE {plain}")).await;
     db.store().close().await;

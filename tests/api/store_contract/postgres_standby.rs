@@ -1,4 +1,5 @@
-//! Streaming replicas, real ones: what they answer is true of the instant that they have replayed, and they are left alone while they fail.
+//! Streaming replicas, real ones: what they answer is true of the instant that they have replayed,
+//! and they are left alone while they fail.
 
 use std::{
     sync::Arc,
@@ -48,7 +49,11 @@ impl Pair {
             acquire_timeout_ms: 2_000,
             ..DatabaseSettings::default()
         };
-        let pair = Pair { db: PostgresDb::with(DatabaseSettings { url, ..settings }).await, standby, primary };
+        let pair = Pair {
+            db: PostgresDb::with(DatabaseSettings { url, ..settings }).await,
+            standby,
+            primary,
+        };
         pair.prove(1_000).await;
         pair
     }
@@ -58,23 +63,23 @@ impl Pair {
     }
 
     async fn prove(&self, at_ms: i64) {
-        let epoch = self.store().observe(0).await.unwrap().epoch;
+        let epoch = self.store().drain_snapshot(0).await.unwrap().epoch;
         assert!(self.store().store_watermark(&watermark(at_ms), &epoch).await.unwrap());
     }
 
     /// What the replica says, once its watermark is this one.
     async fn replayed(&self, facility: &Facility, at_ms: i64) -> TableRead {
         wait_until("the replica has replayed", async || {
-            let read = self.nearby(facility).await;
+            let read = self.standby(facility).await;
             read.is_some_and(|read| read.watermark == Some(watermark(at_ms)))
         })
         .await;
-        self.nearby(facility).await.unwrap()
+        self.standby(facility).await.unwrap()
     }
 
-    async fn nearby(&self, facility: &Facility) -> Option<TableRead> {
+    async fn standby(&self, facility: &Facility) -> Option<TableRead> {
         let today = facility.zone.today(now_ms(&self.db).await).date;
-        self.store().summaries_nearby(&[(facility.id, today)]).await
+        self.store().summaries_on_standby(&[(facility.id, today)]).await
     }
 }
 
@@ -90,29 +95,42 @@ const fn watermark(at_ms: i64) -> Watermark {
 
 /// The host and port of a URL.
 fn host(url: &str) -> &str {
-    url.rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL has a host and a path").0
+    url.rsplit_once('@')
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .expect("a URL has a host and a path")
+        .0
 }
 
 #[tokio::test]
-async fn a_lagging_replica_answers_with_its_own_watermark_and_never_with_a_row_that_is_newer_or_older() {
+async fn a_lagging_replica_answers_with_its_own_watermark_and_never_with_a_row_that_is_newer_or_older()
+ {
     let pair = Pair::start().await;
     let north = super::setup::facility(&pair.db, "UTC").await;
     let today = key(&north, now_ms(&pair.db).await, 0);
     let first = refresh(&pair.db, std::slice::from_ref(&today)).await;
     pair.prove(2_000).await;
     let read = pair.replayed(&north, 2_000).await;
-    assert_eq!((read.rows.as_slice(), &read.epoch), (first.as_slice(), &pair.store().observe(0).await.unwrap().epoch));
+    assert_eq!(
+        (read.rows.as_slice(), &read.epoch),
+        (first.as_slice(), &pair.store().drain_snapshot(0).await.unwrap().epoch)
+    );
 
     run(&pair.standby, "SELECT pg_wal_replay_pause()").await;
     super::setup::request(&pair.db, &north, now_ms(&pair.db).await).await;
     let second = refresh(&pair.db, std::slice::from_ref(&today)).await;
     pair.prove(3_000).await;
     for _ in 0..20 {
-        let nearby = pair.nearby(&north).await.expect("it answers");
-        assert_eq!((nearby.rows.as_slice(), nearby.watermark), (first.as_slice(), Some(watermark(2_000))));
+        let standby = pair.standby(&north).await.expect("it answers");
+        assert_eq!(
+            (standby.rows.as_slice(), standby.watermark),
+            (first.as_slice(), Some(watermark(2_000)))
+        );
     }
     let primary = pair.store().summaries(&[today.id()]).await.unwrap();
-    assert_eq!((primary.rows.as_slice(), primary.watermark), (second.as_slice(), Some(watermark(3_000))));
+    assert_eq!(
+        (primary.rows.as_slice(), primary.watermark),
+        (second.as_slice(), Some(watermark(3_000)))
+    );
     run(&pair.standby, "SELECT pg_wal_replay_resume()").await;
     assert_eq!(pair.replayed(&north, 3_000).await.rows, second);
 }
@@ -125,28 +143,38 @@ async fn a_replica_at_another_epoch_says_so() {
     let old = pair.replayed(&north, 2_000).await.epoch;
     run(&pair.standby, "SELECT pg_wal_replay_pause()").await;
     pair.store().begin_epoch(&old).await.unwrap();
-    let new = pair.store().observe(0).await.unwrap().epoch;
-    assert_eq!(pair.nearby(&north).await.unwrap().epoch, old);
+    let new = pair.store().drain_snapshot(0).await.unwrap().epoch;
+    assert_eq!(pair.standby(&north).await.unwrap().epoch, old);
     run(&pair.standby, "SELECT pg_wal_replay_resume()").await;
     wait_until("the new epoch arrives, without a watermark", async || {
-        pair.nearby(&north).await.is_some_and(|read| (read.epoch, read.watermark) == (new.clone(), None))
+        pair.standby(&north)
+            .await
+            .is_some_and(|read| (read.epoch, read.watermark) == (new.clone(), None))
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_replica_that_is_down_or_hangs_costs_a_reader_its_time_out_now_and_then_and_is_used_again_when_it_is_back() {
+async fn a_replica_that_is_down_or_hangs_costs_a_reader_its_time_out_now_and_then_and_is_used_again_when_it_is_back()
+ {
     let pair = Pair::start().await;
     let north = facility(&pair.db, "UTC").await;
     pair.prove(2_000).await;
     pair.replayed(&north, 2_000).await;
-    for (fail, mend) in [(Postgres::freeze as fn(&Postgres), Postgres::thaw as fn(&Postgres)), (Postgres::stop, Postgres::start_again)] {
+    for (fail, mend) in [
+        (Postgres::freeze as fn(&Postgres), Postgres::thaw as fn(&Postgres)),
+        (Postgres::stop, Postgres::start_again),
+    ] {
         fail(&pair.standby);
         let (started, mut slow, mut reads) = (Instant::now(), 0, 0);
         while started.elapsed() < Duration::from_millis(2_500) {
             let asked = Instant::now();
-            assert_eq!(pair.nearby(&north).await, None);
-            assert!(asked.elapsed() < READ_TIMEOUT + Duration::from_millis(500), "{:?}", asked.elapsed());
+            assert_eq!(pair.standby(&north).await, None);
+            assert!(
+                asked.elapsed() < READ_TIMEOUT + Duration::from_millis(500),
+                "{:?}",
+                asked.elapsed()
+            );
             (slow, reads) = (slow + usize::from(asked.elapsed() > READ_TIMEOUT / 2), reads + 1);
             tokio::task::yield_now().await;
         }
@@ -163,15 +191,19 @@ async fn of_many_readers_only_one_tries_a_replica_that_failed() {
     pair.prove(2_000).await;
     pair.replayed(&north, 2_000).await;
     pair.standby.freeze();
-    assert_eq!(pair.nearby(&north).await, None);
+    assert_eq!(pair.standby(&north).await, None);
     let failed = Instant::now();
     wait_until("it is tried again", async || {
         let asked = Instant::now();
         let readers = (0..50).map(|_| async {
-            pair.store().summaries_nearby(&[]).await;
+            pair.store().summaries_on_standby(&[]).await;
             asked.elapsed() > READ_TIMEOUT / 2
         });
-        let waited = futures_util::future::join_all(readers).await.into_iter().filter(|waited| *waited).count();
+        let waited = futures_util::future::join_all(readers)
+            .await
+            .into_iter()
+            .filter(|waited| *waited)
+            .count();
         assert!(waited <= 1, "{waited} readers waited");
         waited == 1
     })
@@ -185,16 +217,24 @@ async fn while_one_of_two_replicas_is_down_the_other_answers() {
     let url = fresh_database().await;
     let down = url.replace(host(&url), "127.0.0.1:1");
     // Any server may stand in the list; the primary is as good as a replica.
-    let settings = DatabaseSettings { read_url: format!("{down}, {url}"), url, min_connections: 0, ..DatabaseSettings::default() };
+    let settings = DatabaseSettings {
+        read_url: format!("{down}, {url}"),
+        url,
+        min_connections: 0,
+        ..DatabaseSettings::default()
+    };
     let store = PostgresStore::open(&settings).await.unwrap();
     let (started, mut answers, mut gaps) = (Instant::now(), 0, 0);
     while started.elapsed() < Duration::from_millis(2_500) {
-        match store.summaries_nearby(&[]).await {
+        match store.summaries_on_standby(&[]).await {
             Some(_) => answers += 1,
             None => gaps += 1,
         }
     }
-    assert!(answers > 100 && gaps <= 3, "{gaps} readers had to go to the primary, {answers} had not");
+    assert!(
+        answers > 100 && gaps <= 3,
+        "{gaps} readers had to go to the primary, {answers} had not"
+    );
     store.close().await;
 }
 
@@ -208,7 +248,10 @@ async fn a_promoted_standby_is_at_another_epoch_and_what_was_proven_before_does_
     pair.standby.promote();
     // As a name that leads to the primary, whichever that is, would.
     wait_until("it is seen as the primary that it is", async || {
-        pair.store().summaries_nearby(&[]).await.is_some_and(|read| read.epoch != old && read.watermark.is_none())
+        pair.store()
+            .summaries_on_standby(&[])
+            .await
+            .is_some_and(|read| read.epoch != old && read.watermark.is_none())
     })
     .await;
 }
@@ -217,24 +260,38 @@ async fn a_promoted_standby_is_at_another_epoch_and_what_was_proven_before_does_
 async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
     let primary = Postgres::start(&[]);
     let url = primary.fresh_database().await;
-    let settings = DatabaseSettings { url, min_connections: 0, max_connections: 2, acquire_timeout_ms: 700, ..DatabaseSettings::default() };
+    let settings = DatabaseSettings {
+        url,
+        min_connections: 0,
+        max_connections: 2,
+        acquire_timeout_ms: 700,
+        ..DatabaseSettings::default()
+    };
     let db = PostgresDb::with(settings.clone()).await;
     let store = db.store();
-    store.observe(1).await.unwrap();
+    store.drain_snapshot(1).await.unwrap();
     primary.demote();
     for _ in 0..3 {
         let began = store.begin(Duration::from_secs(1)).await.map(drop);
-        let errors = [store.observe(1).await.map(drop), store.summaries(&[]).await.map(drop), store.now_ms().await.map(drop), began]
-            .map(Result::unwrap_err);
-        assert!(errors.iter().all(|error| matches!(error, StoreError::Unavailable(_))), "{errors:?}");
+        let errors = [
+            store.drain_snapshot(1).await.map(drop),
+            store.summaries(&[]).await.map(drop),
+            store.now_ms().await.map(drop),
+            began,
+        ]
+        .map(Result::unwrap_err);
+        assert!(
+            errors.iter().all(|error| matches!(error, StoreError::Unavailable(_))),
+            "{errors:?}"
+        );
     }
     let words = "is a standby (it is in recovery) and should be the primary";
-    let seen = store.observe(1).await.unwrap_err().to_string();
+    let seen = store.drain_snapshot(1).await.unwrap_err().to_string();
     assert!(seen.contains(words), "{seen}");
     let started = PostgresStore::open(&settings).await.err().unwrap().to_string();
     assert!(started.contains(words), "{started}");
     primary.promote();
-    wait_until("it is back", async || store.observe(1).await.is_ok()).await;
+    wait_until("it is back", async || store.drain_snapshot(1).await.is_ok()).await;
     store.summaries(&[]).await.unwrap();
     let begun = store.begin(Duration::from_secs(1)).await.unwrap();
     begun.commit().await.unwrap();
@@ -249,21 +306,30 @@ async fn a_write_to_a_standby_is_refused_as_unavailable() {
     assert!(matches!(StoreError::from(error), StoreError::Unavailable(_)));
 }
 
-/// The store asks so for a commit whose answer was lost, and a name that leads to the primary leads to the promoted one by then.
+/// The store asks so for a commit whose answer was lost, and a name that leads to the primary leads
+/// to the promoted one by then.
 #[tokio::test]
 async fn a_promoted_standby_does_not_take_anothers_transaction_for_one_that_never_reached_it() {
     let primary = Postgres::start(&[]);
     let standby = primary.standby(&[]);
     run(&primary, "CREATE TABLE work (who text)").await;
-    wait_until("the standby has it", async || number(standby.url(), "SELECT count(*) FROM pg_class WHERE relname = 'work'").await == 1)
-        .await;
+    wait_until("the standby has it", async || {
+        number(standby.url(), "SELECT count(*) FROM pg_class WHERE relname = 'work'").await == 1
+    })
+    .await;
     standby.freeze();
     run(&primary, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication").await;
-    wait_until("it is cut off", async || number(primary.url(), "SELECT count(*) FROM pg_stat_replication").await == 0).await;
-    let ours = "WITH work AS (INSERT INTO work VALUES ('we') RETURNING pg_current_xact_id() AS number)
-                SELECT number::text, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM work";
+    wait_until("it is cut off", async || {
+        number(primary.url(), "SELECT count(*) FROM pg_stat_replication").await == 0
+    })
+    .await;
+    let ours = "WITH work AS (INSERT INTO work VALUES ('we') RETURNING pg_current_xact_id() AS \
+                number)
+                SELECT number::text, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, \
+                left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM work";
     let mut connection = PgConnection::connect(primary.url()).await.unwrap();
-    let (transaction, at_ms, timeline): (String, i64, String) = sqlx::query_as(ours).fetch_one(&mut connection).await.unwrap();
+    let (transaction, at_ms, timeline): (String, i64, String) =
+        sqlx::query_as(ours).fetch_one(&mut connection).await.unwrap();
     primary.crash();
     standby.thaw();
     standby.promote();
@@ -271,16 +337,27 @@ async fn a_promoted_standby_does_not_take_anothers_transaction_for_one_that_neve
     let status = include_str!("../../../sql/postgres/commit_status.sql");
     wait_until("another transaction has its number", async || {
         sqlx::query("INSERT INTO work VALUES ('another')").execute(&mut connection).await.unwrap();
-        let asked: sqlx::Result<(Option<String>, bool)> =
-            sqlx::query_as(status).bind(&transaction).bind(at_ms).bind(&timeline).fetch_one(&mut connection).await;
+        let asked: sqlx::Result<(Option<String>, bool)> = sqlx::query_as(status)
+            .bind(&transaction)
+            .bind(at_ms)
+            .bind(&timeline)
+            .fetch_one(&mut connection)
+            .await;
         match asked {
             Ok((status, is_ours)) => {
                 assert_eq!((status.as_deref(), is_ours), (Some("committed"), false));
                 true
             }
             Err(error) => {
-                let code = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
-                assert_eq!(code.as_deref(), Some("22023"), "it was not given to anybody yet: {error}");
+                let code = error
+                    .as_database_error()
+                    .and_then(|error| error.code())
+                    .map(|code| code.into_owned());
+                assert_eq!(
+                    code.as_deref(),
+                    Some("22023"),
+                    "it was not given to anybody yet: {error}"
+                );
                 false
             }
         }

@@ -1,4 +1,5 @@
-//! The refresh against a recomputation so plain that it cannot be wrong, over a world with everything in it at once.
+//! The refresh against a recomputation so plain that it cannot be wrong, over a world with
+//! everything in it at once.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +17,8 @@ use super::{
     setup::{DAY_MS, HOUR_MS, derive, facility, key, now_ms, refresh},
 };
 
-const ZONES: [&str; 5] = ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati", "Australia/Lord_Howe"];
+const ZONES: [&str; 5] =
+    ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati", "Australia/Lord_Howe"];
 
 /// A source row as the naive sum sees it; `at_ms` is its expiry, its delivery, its creation.
 struct Fact {
@@ -37,19 +39,31 @@ impl World {
     /// The figures of a day and when they expire, without a stored row.
     fn figures(&self, key: &DayKey, now_ms: i64) -> (BTreeMap<BloodType, Figures>, Option<i64>) {
         let (today, facility) = (key.day.contains(now_ms), key.facility.id);
-        let here = |facts: &[Fact], counts: &dyn Fn(&Fact) -> bool, blood_type| -> Vec<(i64, Option<i64>)> {
-            let of_type = |f: &&Fact| f.facility == facility && f.blood_type.unwrap_or(BloodType::Unknown) == blood_type && counts(f);
+        let here = |facts: &[Fact],
+                    counts: &dyn Fn(&Fact) -> bool,
+                    blood_type|
+         -> Vec<(i64, Option<i64>)> {
+            let of_type = |f: &&Fact| {
+                f.facility == facility
+                    && f.blood_type.unwrap_or(BloodType::Unknown) == blood_type
+                    && counts(f)
+            };
             facts.iter().filter(of_type).map(|f| (f.quantity, f.at_ms)).collect()
         };
         let unexpired = |f: &Fact| today && f.at_ms.is_none_or(|at_ms| at_ms > now_ms);
-        let in_day = |f: &Fact| f.at_ms.is_some_and(|at_ms| key.day.start_ms <= at_ms && at_ms < key.day.end_ms);
+        let in_day = |f: &Fact| {
+            f.at_ms.is_some_and(|at_ms| key.day.start_ms <= at_ms && at_ms < key.day.end_ms)
+        };
         let mut types = BTreeMap::new();
         let mut expiries = Vec::new();
         for t in BloodType::NAMED.into_iter().chain([BloodType::Unknown]) {
             let units = here(&self.units, &unexpired, t);
-            expiries.extend(units.iter().filter(|(quantity, _)| *quantity > 0).filter_map(|(_, at_ms)| *at_ms));
+            expiries.extend(
+                units.iter().filter(|(quantity, _)| *quantity > 0).filter_map(|(_, at_ms)| *at_ms),
+            );
             let stock: i64 = units.iter().map(|(quantity, _)| quantity).sum();
-            let transferred = here(&self.deliveries, &in_day, t).iter().map(|(quantity, _)| quantity).sum();
+            let transferred =
+                here(&self.deliveries, &in_day, t).iter().map(|(quantity, _)| quantity).sum();
             let requests = here(&self.requests, &in_day, t).len() as i64;
             if (stock, transferred, requests) != (0, 0, 0) {
                 types.insert(t, Figures { stock: today.then_some(stock), transferred, requests });
@@ -59,7 +73,9 @@ impl World {
     }
 }
 
-pub async fn figures_equal_a_naive_recomputation_and_a_second_look_changes_nothing(db: &dyn TestDb) {
+pub async fn figures_equal_a_naive_recomputation_and_a_second_look_changes_nothing(
+    db: &dyn TestDb,
+) {
     for seed in 1..=3 {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let now_ms = now_ms(db).await;
@@ -68,44 +84,76 @@ pub async fn figures_equal_a_naive_recomputation_and_a_second_look_changes_nothi
             facilities.push(facility(db, zone).await);
         }
         let world = populate(db, &mut random, &facilities, now_ms).await;
-        let keys: Vec<DayKey> = facilities.iter().flat_map(|f| (-3..=1).map(|days| key(f, now_ms, days))).collect();
+        let keys: Vec<DayKey> =
+            facilities.iter().flat_map(|f| (-3..=1).map(|days| key(f, now_ms, days))).collect();
 
         let derived = derive(db, &keys).await;
         assert_eq!(derived.len(), ZONES.len() * 4, "all but tomorrow");
         for day in derived {
             let row = &day.row;
-            let key = keys.iter().find(|key| key.id() == (row.summary.facility_id, row.summary.date)).unwrap();
+            let key = keys
+                .iter()
+                .find(|key| key.id() == (row.summary.facility_id, row.summary.date))
+                .unwrap();
             let (types, next_expires_at_ms) = world.figures(key, row.as_of_ms);
             let zone = &key.facility.zone.name;
-            assert_eq!(row.summary.by_blood_type, types, "seed {seed}, {zone}, {}", row.summary.date);
+            assert_eq!(
+                row.summary.by_blood_type, types,
+                "seed {seed}, {zone}, {}",
+                row.summary.date
+            );
             assert_eq!(row.next_expires_at_ms, next_expires_at_ms, "seed {seed}, {zone}");
-            assert_eq!(row.summary.total_stock, day.is_today.then(|| types.values().filter_map(|f| f.stock).sum()));
-            assert_eq!(row.summary.total_transferred, types.values().map(|f| f.transferred).sum::<i64>());
+            assert_eq!(
+                row.summary.total_stock,
+                day.is_today.then(|| types.values().filter_map(|f| f.stock).sum())
+            );
+            assert_eq!(
+                row.summary.total_transferred,
+                types.values().map(|f| f.transferred).sum::<i64>()
+            );
             assert_eq!(row.summary.total_requests, types.values().map(|f| f.requests).sum::<i64>());
         }
         assert!(!refresh(db, &keys).await.is_empty());
-        assert!(derive(db, &keys).await.iter().all(|day| !day.write_needed), "an unchanged rebuild writes nothing");
+        assert!(
+            derive(db, &keys).await.iter().all(|day| !day.write_needed),
+            "an unchanged rebuild writes nothing"
+        );
         assert!(db.store().audit(&keys).await.unwrap().is_empty());
     }
 }
 
 /// A few hundred rows, with instants on the very bounds of days among them.
-async fn populate(db: &dyn TestDb, random: &mut Pcg64Mcg, facilities: &[Arc<Facility>], now_ms: i64) -> World {
+async fn populate(
+    db: &dyn TestDb,
+    random: &mut Pcg64Mcg,
+    facilities: &[Arc<Facility>],
+    now_ms: i64,
+) -> World {
     let mut world = World::default();
     let mut sql = String::new();
-    let sql_type = |t: Option<BloodType>| t.map_or("NULL".to_owned(), |t| format!("'{}'", t.as_str()));
+    let sql_type =
+        |t: Option<BloodType>| t.map_or("NULL".to_owned(), |t| format!("'{}'", t.as_str()));
     let sql_instant = |at_ms: Option<i64>| at_ms.map_or("NULL".to_owned(), |at_ms| db.at(at_ms));
     for facility in facilities {
         let owner = db.id(facility.id);
         for _ in 0..random.random_range(1..4) {
             let bank = db.id(id(random));
-            sql += &format!("INSERT INTO blood_banks (id, facility_id) VALUES ({bank}, {owner});\n");
+            sql +=
+                &format!("INSERT INTO blood_banks (id, facility_id) VALUES ({bank}, {owner});\n");
             for _ in 0..random.random_range(0..40) {
                 let hours = random.random_range(-30..30i64);
-                let at_ms = random.random_bool(0.7).then_some(now_ms + hours * HOUR_MS + if hours >= 0 { HOUR_MS } else { 0 });
-                let fact = Fact { facility: facility.id, blood_type: blood_type(random), quantity: random.random_range(0..6), at_ms };
+                let at_ms = random
+                    .random_bool(0.7)
+                    .then_some(now_ms + hours * HOUR_MS + if hours >= 0 { HOUR_MS } else { 0 });
+                let fact = Fact {
+                    facility: facility.id,
+                    blood_type: blood_type(random),
+                    quantity: random.random_range(0..6),
+                    at_ms,
+                };
                 sql += &format!(
-                    "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, expires_at) VALUES ({}, {bank}, {}, {}, {});\n",
+                    "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, \
+                     expires_at) VALUES ({}, {bank}, {}, {}, {});\n",
                     db.id(id(random)),
                     sql_type(fact.blood_type),
                     fact.quantity,
@@ -116,17 +164,33 @@ async fn populate(db: &dyn TestDb, random: &mut Pcg64Mcg, facilities: &[Arc<Faci
         }
         for i in 0..60 {
             let day = key(facility, now_ms, random.random_range(-4..=1)).day;
-            let at_ms = [day.start_ms, day.end_ms - 1, day.end_ms, day.start_ms + random.random_range(0..DAY_MS / 2)][i % 4];
+            let at_ms = [
+                day.start_ms,
+                day.end_ms - 1,
+                day.end_ms,
+                day.start_ms + random.random_range(0..DAY_MS / 2),
+            ][i % 4];
             let delivered = (i % 7 != 0).then_some(at_ms);
-            let sent =
-                Fact { facility: facility.id, blood_type: blood_type(random), quantity: random.random_range(1..9), at_ms: delivered };
-            let asked = Fact { facility: facility.id, blood_type: blood_type(random), quantity: 1, at_ms: Some(at_ms) };
+            let sent = Fact {
+                facility: facility.id,
+                blood_type: blood_type(random),
+                quantity: random.random_range(1..9),
+                at_ms: delivered,
+            };
+            let asked = Fact {
+                facility: facility.id,
+                blood_type: blood_type(random),
+                quantity: 1,
+                at_ms: Some(at_ms),
+            };
             let (sent_id, asked_id) = (db.id(id(random)), db.id(id(random)));
             let (sent_type, asked_type) = (sql_type(sent.blood_type), sql_type(asked.blood_type));
             sql += &format!(
-                "INSERT INTO blood_distributions (id, dispatched_to_id, blood_type, quantity, date_delivered)
+                "INSERT INTO blood_distributions (id, dispatched_to_id, blood_type, quantity, \
+                 date_delivered)
                      VALUES ({sent_id}, {owner}, {sent_type}, {}, {});
-                 INSERT INTO blood_requests (id, facility_id, blood_type, created_at) VALUES ({asked_id}, {owner}, {asked_type}, {});\n",
+                 INSERT INTO blood_requests (id, facility_id, blood_type, created_at) VALUES \
+                 ({asked_id}, {owner}, {asked_type}, {});\n",
                 sent.quantity,
                 sql_instant(sent.at_ms),
                 db.at(at_ms)

@@ -22,7 +22,8 @@ fn put(entity: Entity) -> Put {
 
 async fn load(db: &dyn TestDb, kind: Kind, id: Uuid) -> Option<Record> {
     let mut transaction = begin(db).await;
-    let mut found: HashMap<Uuid, Record> = transaction.load(kind, &[id, Uuid::new_v4()]).await.unwrap();
+    let mut found: HashMap<Uuid, Record> =
+        transaction.load(kind, &[id, Uuid::new_v4()]).await.unwrap();
     transaction.commit().await.unwrap();
     let record = found.remove(&id);
     assert!(found.is_empty());
@@ -42,42 +43,86 @@ async fn remove(db: &dyn TestDb, kind: Kind, id: Uuid, event_time_ms: i64) {
 }
 
 pub async fn every_kind_comes_back_as_it_was_put(db: &dyn TestDb) {
-    let north = put(Entity::Facility { name: "North \"O'Neil\" \u{a0}żółć".into(), timezone: "Europe/Warsaw".into() });
+    let north = put(Entity::Facility {
+        name: "North \"O'Neil\" \u{a0}żółć".into(),
+        timezone: "Europe/Warsaw".into(),
+    });
     let bank = put(Entity::BloodBank { facility_id: north.id, name: String::new() });
     let (some, none) = (Some(BloodType::AbNegative), None);
     let of = |blood_type: Option<BloodType>, at_ms: Option<i64>| {
         [
-            put(Entity::Inventory { blood_bank_id: bank.id, blood_type, expires_at_ms: at_ms, quantity: i32::MAX }),
-            put(Entity::Distribution { blood_type, date_delivered_ms: at_ms, dispatched_to_id: north.id, quantity: 1 }),
-            put(Entity::Request { blood_type, created_at_ms: 1_700_000_000_001, facility_id: north.id, quantity: at_ms.map(|_| 7) }),
+            put(Entity::Inventory {
+                blood_bank_id: bank.id,
+                blood_type,
+                expires_at_ms: at_ms,
+                quantity: i32::MAX,
+            }),
+            put(Entity::Distribution {
+                blood_type,
+                date_delivered_ms: at_ms,
+                dispatched_to_id: north.id,
+                quantity: 1,
+            }),
+            put(Entity::Request {
+                blood_type,
+                created_at_ms: 1_700_000_000_001,
+                facility_id: north.id,
+                quantity: at_ms.map(|_| 7),
+            }),
         ]
     };
-    let all: Vec<Put> = [north.clone(), bank.clone()].into_iter().chain(of(some, Some(1_800_000_000_999))).chain(of(none, None)).collect();
+    let all: Vec<Put> = [north.clone(), bank.clone()]
+        .into_iter()
+        .chain(of(some, Some(1_800_000_000_999)))
+        .chain(of(none, None))
+        .collect();
     for row in &all {
         write(db, row).await;
     }
     for row in &all {
         let found = load(db, row.entity.kind(), row.id).await;
-        assert_eq!(found, Some(Record { event_time_ms: row.event_time_ms, entity: Some(row.entity.clone()) }));
+        assert_eq!(
+            found,
+            Some(Record { event_time_ms: row.event_time_ms, entity: Some(row.entity.clone()) })
+        );
     }
     let mut changed = all[2].clone();
-    changed.entity = Entity::Inventory { blood_bank_id: bank.id, blood_type: none, expires_at_ms: None, quantity: 0 };
+    changed.entity = Entity::Inventory {
+        blood_bank_id: bank.id,
+        blood_type: none,
+        expires_at_ms: None,
+        quantity: 0,
+    };
     (changed.event_time_ms, changed.is_new) = (changed.event_time_ms + 1, false);
     write(db, &changed).await;
     let found = load(db, Kind::Inventory, changed.id).await;
-    assert_eq!(found, Some(Record { event_time_ms: changed.event_time_ms, entity: Some(changed.entity.clone()) }));
+    assert_eq!(
+        found,
+        Some(Record { event_time_ms: changed.event_time_ms, entity: Some(changed.entity.clone()) })
+    );
 
     let mut transaction = begin(db).await;
-    assert_eq!(transaction.bank_facilities(&[bank.id, Uuid::new_v4()]).await.unwrap(), [(bank.id, north.id)].into());
+    assert_eq!(
+        transaction.bank_facilities(&[bank.id, Uuid::new_v4()]).await.unwrap(),
+        [(bank.id, north.id)].into()
+    );
 }
 
 pub async fn a_removed_row_leaves_a_tombstone_and_a_put_takes_it_away(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
-    let asked = put(Entity::Request { blood_type: None, created_at_ms: 1, facility_id: north.id, quantity: None });
+    let asked = put(Entity::Request {
+        blood_type: None,
+        created_at_ms: 1,
+        facility_id: north.id,
+        quantity: None,
+    });
     write(db, &asked).await;
     for event_time_ms in [5, 6] {
         remove(db, Kind::Request, asked.id, event_time_ms).await;
-        assert_eq!(load(db, Kind::Request, asked.id).await, Some(Record { event_time_ms, entity: None }));
+        assert_eq!(
+            load(db, Kind::Request, asked.id).await,
+            Some(Record { event_time_ms, entity: None })
+        );
         assert_eq!(load(db, Kind::Inventory, asked.id).await, None, "tombstones are kept by kind");
     }
     assert_eq!(db.number("SELECT count(*) FROM blood_requests").await, 0);
@@ -90,9 +135,19 @@ pub async fn a_row_wins_over_its_tombstone(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;
     let unit = stock(db, bank, "'O+'", 4, "NULL").await;
-    db.plain(&format!("INSERT INTO tombstones (kind, id, event_time) VALUES ('inventory', {}, {})", db.id(unit), db.at(9))).await;
+    db.plain(&format!(
+        "INSERT INTO tombstones (kind, id, event_time) VALUES ('inventory', {}, {})",
+        db.id(unit),
+        db.at(9)
+    ))
+    .await;
     let found = load(db, Kind::Inventory, unit).await.unwrap();
-    let entity = Entity::Inventory { blood_bank_id: bank, blood_type: Some(BloodType::OPositive), expires_at_ms: None, quantity: 4 };
+    let entity = Entity::Inventory {
+        blood_bank_id: bank,
+        blood_type: Some(BloodType::OPositive),
+        expires_at_ms: None,
+        quantity: 4,
+    };
     assert_eq!(found.entity, Some(entity));
 }
 
@@ -100,7 +155,12 @@ pub async fn a_new_row_that_is_there_already_is_a_conflict(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;
     let unit = stock(db, bank, "'O+'", 4, "NULL").await;
-    let entity = Entity::Inventory { blood_bank_id: bank, blood_type: None, expires_at_ms: None, quantity: 1 };
+    let entity = Entity::Inventory {
+        blood_bank_id: bank,
+        blood_type: None,
+        expires_at_ms: None,
+        quantity: 1,
+    };
     let clash = Put { id: unit, ..put(entity.clone()) };
     let mut transaction = begin(db).await;
     let error = transaction.put(Kind::Inventory, &[put(entity), clash]).await.unwrap_err();
@@ -121,7 +181,10 @@ pub async fn directory_dates_and_activity_are_listed(db: &dyn TestDb) {
     let (north, south) = (facility(db, "Asia/Kathmandu").await, facility(db, "UTC").await);
     let store = db.store();
     let row = FacilityRow::new(north.id, "North".into(), "Asia/Kathmandu".into());
-    assert_eq!(store.facilities(Some(&[north.id, Uuid::new_v4()])).await.unwrap(), std::slice::from_ref(&row));
+    assert_eq!(
+        store.facilities(Some(&[north.id, Uuid::new_v4()])).await.unwrap(),
+        std::slice::from_ref(&row)
+    );
     assert_eq!(store.facilities(Some(&[])).await.unwrap(), []);
     let mut all: Vec<Uuid> = store.facilities(None).await.unwrap().iter().map(|f| f.id).collect();
     let mut wanted = vec![north.id, south.id];
@@ -143,7 +206,10 @@ pub async fn directory_dates_and_activity_are_listed(db: &dyn TestDb) {
     let mut spans = store.activity(&[north.id]).await.unwrap();
     spans.sort_by_key(|span| span.first_ms);
     let span = |first_ms, last_ms| Span { facility_id: north.id, first_ms, last_ms };
-    assert_eq!(spans, [span(first_ms, first_ms + DAY_MS - 1), span(first_ms + 3 * DAY_MS, first_ms + 3 * DAY_MS)]);
+    assert_eq!(
+        spans,
+        [span(first_ms, first_ms + DAY_MS - 1), span(first_ms + 3 * DAY_MS, first_ms + 3 * DAY_MS)]
+    );
 }
 
 pub async fn pruning_deletes_old_tombstones_and_finished_runs_only(db: &dyn TestDb) {
@@ -168,5 +234,8 @@ pub async fn pruning_deletes_old_tombstones_and_finished_runs_only(db: &dyn Test
     assert!(load(db, Kind::Request, young).await.is_some());
     assert!(store.job_run(ended).await.unwrap().is_none());
     assert!(store.job_run(waiting).await.unwrap().is_some());
-    assert!(store.job_run(latest).await.unwrap().is_some(), "else its tick would run a second time");
+    assert!(
+        store.job_run(latest).await.unwrap().is_some(),
+        "else its tick would run a second time"
+    );
 }

@@ -1,4 +1,5 @@
-//! Each scheduled tick runs once, no run beside another, and what was abandoned or given back is taken up.
+//! Each scheduled tick runs once, no run beside another, and what was abandoned or given back is
+//! taken up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,10 @@ const APART: [&str; 2] = ["rebuild", "full_rebuild"];
 
 async fn enqueue(db: &dyn TestDb, job: &str, tick_ms: i64) -> Uuid {
     let run = Uuid::new_v4();
-    assert!(db.store().enqueue_run(run, job, tick_ms).await.unwrap(), "{job} at {tick_ms} is not there yet");
+    assert!(
+        db.store().enqueue_run(run, job, tick_ms).await.unwrap(),
+        "{job} at {tick_ms} is not there yet"
+    );
     run
 }
 
@@ -21,7 +25,10 @@ async fn take(db: &dyn TestDb) -> Option<JobRun> {
 }
 
 /// What sixteen callers at once were answered.
-async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(db: &dyn TestDb, call: fn(Arc<dyn Store>) -> F) -> Vec<T> {
+async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    db: &dyn TestDb,
+    call: fn(Arc<dyn Store>) -> F,
+) -> Vec<T> {
     let callers: Vec<_> = (0..16).map(|_| tokio::spawn(call(db.store()))).collect();
     let mut answers = Vec::new();
     for caller in callers {
@@ -31,7 +38,10 @@ async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(db: 
 }
 
 async fn taken_at_once(db: &dyn TestDb) -> Vec<JobRun> {
-    let taken = at_once(db, |store| async move { store.take_run(&APART, &APART, None, ABANDONED).await.unwrap() }).await;
+    let taken = at_once(db, |store| async move {
+        store.take_run(&APART, &APART, None, ABANDONED).await.unwrap()
+    })
+    .await;
     taken.into_iter().flatten().collect()
 }
 
@@ -44,9 +54,15 @@ async fn state(db: &dyn TestDb, run: Uuid) -> String {
 }
 
 pub async fn a_tick_is_put_in_line_once_by_many_at_once(db: &dyn TestDb) {
-    let won = at_once(db, |store| async move { store.enqueue_run(Uuid::new_v4(), "rebuild", 5_000).await.unwrap() }).await;
+    let won = at_once(db, |store| async move {
+        store.enqueue_run(Uuid::new_v4(), "rebuild", 5_000).await.unwrap()
+    })
+    .await;
     assert_eq!(won.into_iter().filter(|won| *won).count(), 1);
-    assert!(!db.store().enqueue_run(Uuid::new_v4(), "rebuild", 4_000).await.unwrap(), "a tick before it is late");
+    assert!(
+        !db.store().enqueue_run(Uuid::new_v4(), "rebuild", 4_000).await.unwrap(),
+        "a tick before it is late"
+    );
     enqueue(db, "rebuild", 6_000).await;
     enqueue(db, "full_rebuild", 5_000).await;
 }
@@ -60,10 +76,18 @@ pub async fn a_tick_that_a_clock_ahead_has_left_does_not_hold_up_the_schedule(db
 
 pub async fn a_run_is_taken_up_by_exactly_one_and_none_runs_beside_it(db: &dyn TestDb) {
     assert!(taken_at_once(db).await.is_empty(), "nothing is in line");
-    let (first, second) = (enqueue(db, "rebuild", 5_000).await, enqueue(db, "full_rebuild", 6_000).await);
+    let (first, second) =
+        (enqueue(db, "rebuild", 5_000).await, enqueue(db, "full_rebuild", 6_000).await);
     let taken = taken_at_once(db).await;
-    assert_eq!(taken.iter().map(|run| (run.id, run.state.as_str())).collect::<Vec<_>>(), [(first, "running")]);
-    let done = JobRun { state: "done".into(), finished_at_ms: Some(taken[0].started_at_ms), ..taken[0].clone() };
+    assert_eq!(
+        taken.iter().map(|run| (run.id, run.state.as_str())).collect::<Vec<_>>(),
+        [(first, "running")]
+    );
+    let done = JobRun {
+        state: "done".into(),
+        finished_at_ms: Some(taken[0].started_at_ms),
+        ..taken[0].clone()
+    };
     assert!(db.store().update_run(&done).await.unwrap());
     let taken = taken_at_once(db).await;
     assert_eq!(taken.iter().map(|run| run.id).collect::<Vec<_>>(), [second], "the next in line");
@@ -89,7 +113,9 @@ pub async fn a_beating_or_ended_run_is_left_alone(db: &dyn TestDb) {
     stop_all_hearts(db).await;
     assert!(db.store().beat_run(&run).await.unwrap());
     assert!(taken_at_once(db).await.is_empty(), "its heart beats again");
-    assert!(db.store().update_run(&JobRun { state: "failed".into(), ..run.clone() }).await.unwrap());
+    assert!(
+        db.store().update_run(&JobRun { state: "failed".into(), ..run.clone() }).await.unwrap()
+    );
     stop_all_hearts(db).await;
     assert!(taken_at_once(db).await.is_empty(), "an ended run is not run again");
     assert!(!db.store().update_run(&run).await.unwrap(), "nor does it begin again");
@@ -133,9 +159,13 @@ pub async fn a_command_takes_up_its_own_run_only(db: &dyn TestDb) {
     let store = db.store();
     let apart = ["command", "rebuild"];
     assert!(take(db).await.is_none(), "no server carries out a command");
-    let taken = store.take_run(&apart, &["command"], Some(other), ABANDONED).await.unwrap().unwrap();
+    let taken =
+        store.take_run(&apart, &["command"], Some(other), ABANDONED).await.unwrap().unwrap();
     assert_eq!(taken.id, other);
-    assert!(store.take_run(&apart, &["command"], Some(mine), ABANDONED).await.unwrap().is_none(), "not beside the other");
+    assert!(
+        store.take_run(&apart, &["command"], Some(mine), ABANDONED).await.unwrap().is_none(),
+        "not beside the other"
+    );
     assert!(store.waiting_run("command").await.unwrap().is_some_and(|run| run.id == mine));
     assert!(store.waiting_run("rebuild").await.unwrap().is_none());
 }
@@ -163,7 +193,7 @@ pub async fn progress_comes_back_as_it_was_stored(db: &dyn TestDb) {
 
 pub async fn the_last_rebuild_that_was_done_says_what_is_verified(db: &dyn TestDb) {
     let store = db.store();
-    let verified = async || store.observe(0).await.unwrap().verified_through_ms;
+    let verified = async || store.drain_snapshot(0).await.unwrap().verified_through_ms;
     assert_eq!(verified().await, None);
     let runs = [
         ("rebuild", "done", Some(3_001), Some(3_001)),
@@ -176,7 +206,11 @@ pub async fn the_last_rebuild_that_was_done_says_what_is_verified(db: &dyn TestD
     for (tick, (job, state, verified_through_ms, expected)) in (0..).zip(runs) {
         let id = Uuid::new_v4();
         assert!(store.enqueue_run(id, job, tick).await.unwrap());
-        let run = JobRun { state: state.into(), verified_through_ms, ..store.job_run(id).await.unwrap().unwrap() };
+        let run = JobRun {
+            state: state.into(),
+            verified_through_ms,
+            ..store.job_run(id).await.unwrap().unwrap()
+        };
         store.update_run(&run).await.unwrap();
         assert_eq!(store.job_run(id).await.unwrap(), Some(run));
         assert_eq!(verified().await, expected);

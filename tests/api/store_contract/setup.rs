@@ -21,22 +21,38 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 /// Registers a facility as another program would.
 pub async fn facility(db: &dyn TestDb, zone: &str) -> Arc<Facility> {
     let id = Uuid::new_v4();
-    db.plain(&format!("INSERT INTO facilities (id, name, timezone) VALUES ({}, 'North', '{zone}')", db.id(id))).await;
+    db.plain(&format!(
+        "INSERT INTO facilities (id, name, timezone) VALUES ({}, 'North', '{zone}')",
+        db.id(id)
+    ))
+    .await;
     Arc::new(Facility { id, name: "North".into(), zone: Arc::new(Zone::named(zone).unwrap()) })
 }
 
 pub async fn bank(db: &dyn TestDb, facility: &Facility) -> Uuid {
     let id = Uuid::new_v4();
-    db.plain(&format!("INSERT INTO blood_banks (id, facility_id) VALUES ({}, {})", db.id(id), db.id(facility.id))).await;
+    db.plain(&format!(
+        "INSERT INTO blood_banks (id, facility_id) VALUES ({}, {})",
+        db.id(id),
+        db.id(facility.id)
+    ))
+    .await;
     id
 }
 
 /// Units in a bank; `blood_type` and `expires_at` are SQL expressions.
-pub async fn stock(db: &dyn TestDb, bank: Uuid, blood_type: &str, quantity: i32, expires_at: &str) -> Uuid {
+pub async fn stock(
+    db: &dyn TestDb,
+    bank: Uuid,
+    blood_type: &str,
+    quantity: i32,
+    expires_at: &str,
+) -> Uuid {
     let id = Uuid::new_v4();
     let (row, bank) = (db.id(id), db.id(bank));
     db.plain(&format!(
-        "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, expires_at) VALUES ({row}, {bank}, {blood_type}, {quantity}, {expires_at})"
+        "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, expires_at) VALUES \
+         ({row}, {bank}, {blood_type}, {quantity}, {expires_at})"
     ))
     .await;
     id
@@ -46,7 +62,8 @@ pub async fn delivery(db: &dyn TestDb, facility: &Facility, quantity: i32, at_ms
     let id = Uuid::new_v4();
     let (row, to, at) = (db.id(id), db.id(facility.id), db.at(at_ms));
     db.plain(&format!(
-        "INSERT INTO blood_distributions (id, dispatched_to_id, blood_type, quantity, date_delivered) VALUES ({row}, {to}, 'O+', {quantity}, {at})"
+        "INSERT INTO blood_distributions (id, dispatched_to_id, blood_type, quantity, \
+         date_delivered) VALUES ({row}, {to}, 'O+', {quantity}, {at})"
     ))
     .await;
     id
@@ -55,16 +72,27 @@ pub async fn delivery(db: &dyn TestDb, facility: &Facility, quantity: i32, at_ms
 pub async fn request(db: &dyn TestDb, facility: &Facility, at_ms: i64) -> Uuid {
     let id = Uuid::new_v4();
     let (row, by, at) = (db.id(id), db.id(facility.id), db.at(at_ms));
-    db.plain(&format!("INSERT INTO blood_requests (id, facility_id, blood_type, created_at) VALUES ({row}, {by}, 'A-', {at})")).await;
+    db.plain(&format!(
+        "INSERT INTO blood_requests (id, facility_id, blood_type, created_at) VALUES ({row}, \
+         {by}, 'A-', {at})"
+    ))
+    .await;
     id
 }
 
 /// A stored summary row of version 3 that some program put there.
-pub async fn stored(db: &dyn TestDb, facility: &Facility, date: Date, stock: &str, by_blood_type: &str) {
+pub async fn stored(
+    db: &dyn TestDb,
+    facility: &Facility,
+    date: Date,
+    stock: &str,
+    by_blood_type: &str,
+) {
     let (id, at) = (db.id(facility.id), db.at(1_000));
     db.plain(&format!(
         "INSERT INTO dashboard_daily_summary
-            (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, updated_at, version)
+            (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, \
+         as_of, updated_at, version)
          VALUES ({id}, '{date}', {stock}, 0, 0, '{by_blood_type}', {at}, {at}, 3)"
     ))
     .await;
@@ -78,7 +106,10 @@ pub async fn now_ms(db: &dyn TestDb) -> i64 {
 pub fn key(facility: &Arc<Facility>, now_ms: i64, days: i64) -> DayKey {
     let mut day = facility.zone.today(now_ms);
     for _ in 0..days.abs() {
-        day = Day::containing(&facility.zone.tz, if days < 0 { day.start_ms - 1 } else { day.end_ms });
+        day = Day::containing(
+            &facility.zone.tz,
+            if days < 0 { day.start_ms - 1 } else { day.end_ms },
+        );
     }
     DayKey { facility: facility.clone(), day }
 }
@@ -106,7 +137,9 @@ pub async fn refresh(db: &dyn TestDb, keys: &[DayKey]) -> Vec<SummaryRow> {
     let mut transaction = begin(db).await;
     let mut states = transaction.lock(&facilities(keys)).await.unwrap();
     let mut rows = Vec::new();
-    for Derived { mut row, figures_differ, write_needed, .. } in transaction.derive(keys).await.unwrap() {
+    for Derived { mut row, figures_differ, write_needed, .. } in
+        transaction.derive(keys).await.unwrap()
+    {
         if figures_differ {
             let state = states.get_mut(&row.summary.facility_id).unwrap();
             state.version += 1;
@@ -123,7 +156,7 @@ pub async fn refresh(db: &dyn TestDb, keys: &[DayKey]) -> Vec<SummaryRow> {
 }
 
 pub async fn marks(db: &dyn TestDb) -> Vec<Mark> {
-    db.store().observe(1_000_000).await.unwrap().marks
+    db.store().drain_snapshot(1_000_000).await.unwrap().marks
 }
 
 /// Takes all marks away, so that what follows leaves the only ones.

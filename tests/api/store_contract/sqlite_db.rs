@@ -24,9 +24,17 @@ impl SqliteDb {
     pub async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.db");
-        let settings = DatabaseSettings { url: format!("sqlite://{}", path.display()), ..DatabaseSettings::default() };
+        let settings = DatabaseSettings {
+            url: format!("sqlite://{}", path.display()),
+            ..DatabaseSettings::default()
+        };
         let store = Arc::new(SqliteStore::open(&settings).await.unwrap());
-        let plain = SqliteConnectOptions::new().filename(&path).foreign_keys(false).connect().await.unwrap();
+        let plain = SqliteConnectOptions::new()
+            .filename(&path)
+            .foreign_keys(false)
+            .connect()
+            .await
+            .unwrap();
         SqliteDb { store, plain: Mutex::new(plain), _folder: folder }
     }
 }
@@ -39,12 +47,18 @@ impl TestDb for SqliteDb {
 
     async fn plain(&self, sql: &str) {
         let mut plain = self.plain.lock().await;
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *plain).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut *plain)
+            .await
+            .unwrap_or_else(|e| panic!("{e}: {sql}"));
     }
 
     async fn number(&self, sql: &str) -> i64 {
         let mut plain = self.plain.lock().await;
-        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *plain).await.unwrap_or_else(|e| panic!("{e}: {sql}"))
+        sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_one(&mut *plain)
+            .await
+            .unwrap_or_else(|e| panic!("{e}: {sql}"))
     }
 
     fn id(&self, id: Uuid) -> String {

@@ -14,13 +14,20 @@ use super::{
 };
 
 fn unit(bank: Uuid) -> Put {
-    let entity = Entity::Inventory { blood_bank_id: bank, blood_type: None, expires_at_ms: None, quantity: 1 };
+    let entity = Entity::Inventory {
+        blood_bank_id: bank,
+        blood_type: None,
+        expires_at_ms: None,
+        quantity: 1,
+    };
     Put { id: Uuid::new_v4(), event_time_ms: 1, entity, is_new: true }
 }
 
 pub async fn a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others(db: &dyn TestDb) {
-    let (north, south, west) = (facility(db, "UTC").await, facility(db, "UTC").await, facility(db, "UTC").await);
-    let (first, second, third) = (bank(db, &north).await, bank(db, &south).await, bank(db, &west).await);
+    let (north, south, west) =
+        (facility(db, "UTC").await, facility(db, "UTC").await, facility(db, "UTC").await);
+    let (first, second, third) =
+        (bank(db, &north).await, bank(db, &south).await, bank(db, &west).await);
     clear_marks(db).await;
     stock(db, first, "'O+'", 1, "NULL").await;
     stock(db, second, "'O+'", 1, "NULL").await;
@@ -43,7 +50,8 @@ pub async fn marks_that_are_added_survive_their_transaction(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;
     clear_marks(db).await;
-    let mark = |kind, facility_id, span| Mark { id: 0, kind, facility_id, span, blood_bank_id: None };
+    let mark =
+        |kind, facility_id, span| Mark { id: 0, kind, facility_id, span, blood_bank_id: None };
     let added = [
         mark(MarkKind::Activity, Some(north.id), Some((5, 9))),
         mark(MarkKind::Activity, Some(north.id), None),
@@ -59,8 +67,10 @@ pub async fn marks_that_are_added_survive_their_transaction(db: &dyn TestDb) {
 }
 
 pub async fn taking_marks_deletes_exactly_those_asked_for(db: &dyn TestDb) {
-    let (north, south, west) = (facility(db, "UTC").await, facility(db, "UTC").await, facility(db, "UTC").await);
-    let id_of = |found: &[Mark], id| found.iter().find(|mark| mark.facility_id == Some(id)).unwrap().id;
+    let (north, south, west) =
+        (facility(db, "UTC").await, facility(db, "UTC").await, facility(db, "UTC").await);
+    let id_of =
+        |found: &[Mark], id| found.iter().find(|mark| mark.facility_id == Some(id)).unwrap().id;
     let found = marks(db).await;
     let asked = [id_of(&found, north.id), id_of(&found, west.id), i64::from(i32::MAX)];
     let mut transaction = begin(db).await;
@@ -82,18 +92,30 @@ pub async fn written_rows_come_back_with_their_versions_and_an_outbox_row_each(d
     let now_ms = now_ms(db).await;
     let keys = [key(&north, now_ms, 0), key(&south, now_ms, 0)];
     let mut written = refresh(db, &keys).await;
-    let mut read = db.store().summaries(&keys.iter().map(|key| key.id()).collect::<Vec<_>>()).await.unwrap().rows;
+    let mut read = db
+        .store()
+        .summaries(&keys.iter().map(|key| key.id()).collect::<Vec<_>>())
+        .await
+        .unwrap()
+        .rows;
     written.sort_by_key(|row| row.summary.facility_id);
     read.sort_by_key(|row| row.summary.facility_id);
     assert_eq!(written.len(), 2);
     assert_eq!(read, written);
 
-    let outbox = db.store().observe(100).await.unwrap().outbox;
-    let mut published: Vec<_> = outbox.iter().map(|(_, facility, date, version)| (*facility, *date, *version)).collect();
+    let outbox = db.store().drain_snapshot(100).await.unwrap().outbox;
+    let mut published: Vec<_> =
+        outbox.iter().map(|(_, facility, date, version)| (*facility, *date, *version)).collect();
     published.sort_unstable();
-    assert_eq!(published, written.iter().map(|row| (row.summary.facility_id, row.summary.date, 1)).collect::<Vec<_>>());
+    assert_eq!(
+        published,
+        written
+            .iter()
+            .map(|row| (row.summary.facility_id, row.summary.date, 1))
+            .collect::<Vec<_>>()
+    );
     db.store().forget_published(&[outbox[0].0], &[]).await.unwrap();
-    assert_eq!(db.store().observe(100).await.unwrap().outbox, outbox[1..]);
+    assert_eq!(db.store().drain_snapshot(100).await.unwrap().outbox, outbox[1..]);
 }
 
 pub async fn the_version_counter_only_rises_and_outlives_removed_summaries(db: &dyn TestDb) {
@@ -108,7 +130,11 @@ pub async fn the_version_counter_only_rises_and_outlives_removed_summaries(db: &
     row.summary.version = 2;
     let mut transaction = begin(db).await;
     transaction.write(&[row]).await.unwrap();
-    assert_eq!(transaction.lock(&[north.id]).await.unwrap()[&north.id].version, 3, "an older version does not lower the counter");
+    assert_eq!(
+        transaction.lock(&[north.id]).await.unwrap()[&north.id].version,
+        3,
+        "an older version does not lower the counter"
+    );
     transaction.remove_summaries(&[north.id]).await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(db.store().summaries(&[today[0].id()]).await.unwrap().rows, []);
@@ -129,7 +155,8 @@ pub async fn a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in(db: &
     assert!(is_marked(db, MarkKind::Stock, &north).await);
 }
 
-/// What another program has arranged refuses a row, and not before the commit: a deferred constraint.
+/// What another program has arranged refuses a row, and not before the commit: a deferred
+/// constraint.
 pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;
@@ -140,14 +167,18 @@ pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
     let mut transaction = begin(db).await;
     let version = transaction.lock(&[north.id]).await.unwrap()[&north.id].version;
     transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
-    let mut row = transaction.derive(&[key(&north, now_ms(db).await, 0)]).await.unwrap().remove(0).row;
+    let mut row =
+        transaction.derive(&[key(&north, now_ms(db).await, 0)]).await.unwrap().remove(0).row;
     row.summary.version = version + 1;
     transaction.write(&[row]).await.unwrap();
     let error = transaction.commit().await.unwrap_err();
     assert!(matches!(error, StoreError::Refused(_)), "{error}");
     assert_eq!(db.number("SELECT count(*) FROM blood_inventory").await, 0);
     assert_eq!(db.number("SELECT count(*) FROM outbox").await, outbox);
-    assert_eq!(db.number("SELECT count(*) FROM dashboard_daily_summary WHERE total_stock <> 0").await, 0);
+    assert_eq!(
+        db.number("SELECT count(*) FROM dashboard_daily_summary WHERE total_stock <> 0").await,
+        0
+    );
 
     // Neither its lock nor its connection stays behind.
     db.plain("DELETE FROM refusals").await;
@@ -158,21 +189,26 @@ pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
     }
 }
 
-/// Has every transaction that inserts into the table fail at its commit, while the table `refusals` is not empty.
+/// Has every transaction that inserts into the table fail at its commit, while the table `refusals`
+/// is not empty.
 async fn refuse_at_commit(db: &dyn TestDb, table: &str) {
     db.plain("CREATE TABLE refusals (nobody integer)").await;
     db.plain("INSERT INTO refusals VALUES (1)").await;
     let arranged = match db.store().dialect() {
         "postgres" => format!(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                IF EXISTS (SELECT 1 FROM refusals) THEN RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation'; END IF;
+                IF EXISTS (SELECT 1 FROM refusals) THEN RAISE EXCEPTION 'refused' USING ERRCODE = \
+             'check_violation'; END IF;
                 RETURN NULL;
              END $$;
-             CREATE CONSTRAINT TRIGGER refused AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+             CREATE CONSTRAINT TRIGGER refused AFTER INSERT ON {table} DEFERRABLE INITIALLY \
+             DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
         ),
         _ => format!(
-            "CREATE TABLE refused (bank blob REFERENCES facilities (id) DEFERRABLE INITIALLY DEFERRED);
-             CREATE TRIGGER refuse AFTER INSERT ON {table} WHEN EXISTS (SELECT 1 FROM refusals) BEGIN INSERT INTO refused VALUES (x'00'); END"
+            "CREATE TABLE refused (bank blob REFERENCES facilities (id) DEFERRABLE INITIALLY \
+             DEFERRED);
+             CREATE TRIGGER refuse AFTER INSERT ON {table} WHEN EXISTS (SELECT 1 FROM refusals) \
+             BEGIN INSERT INTO refused VALUES (x'00'); END"
         ),
     };
     db.plain(&arranged).await;
@@ -191,15 +227,19 @@ pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn 
     (row.summary.version, row.summary.updated_at) = (1, Some(row.as_of_ms));
     transaction.write(&[row.clone()]).await.unwrap();
 
-    let seen = db.store().observe(10).await.unwrap();
+    let seen = db.store().drain_snapshot(10).await.unwrap();
     assert!(seen.marks.is_empty() && seen.outbox.is_empty(), "{seen:?}");
     assert_eq!(db.store().summaries(&[today.id()]).await.unwrap().rows, []);
-    assert_eq!(db.store().audit(std::slice::from_ref(&today)).await.unwrap()[0].derived[0], Some(0));
+    assert_eq!(
+        db.store().audit(std::slice::from_ref(&today)).await.unwrap()[0].derived[0],
+        Some(0)
+    );
     transaction.commit().await.unwrap();
     assert_eq!(db.store().summaries(&[today.id()]).await.unwrap().rows, [row]);
 }
 
-/// On SQLite any writer of the file holds the one lock; on Postgres it is the facility's row that counts.
+/// On SQLite any writer of the file holds the one lock; on Postgres it is the facility's row that
+/// counts.
 pub async fn an_outside_lock_is_answered_in_time(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     refresh(db, &[key(&north, now_ms(db).await, 0)]).await;
@@ -212,7 +252,11 @@ pub async fn an_outside_lock_is_answered_in_time(db: &dyn TestDb) {
     };
     let error = locked.await.unwrap_err();
     assert!(matches!(error, StoreError::Locked(_)), "{error}");
-    assert!((Duration::from_millis(50)..Duration::from_secs(3)).contains(&started.elapsed()), "{:?}", started.elapsed());
+    assert!(
+        (Duration::from_millis(50)..Duration::from_secs(3)).contains(&started.elapsed()),
+        "{:?}",
+        started.elapsed()
+    );
     db.plain("ROLLBACK").await;
     let mut transaction = begin(db).await;
     transaction.lock(&[north.id]).await.unwrap();
@@ -228,7 +272,10 @@ pub async fn a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked(db: &dyn T
         let mut transaction = begin(db).await;
         transaction.lock(&[north.id]).await.unwrap();
     };
-    assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err(), "the lock was to be waited for");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err(),
+        "the lock was to be waited for"
+    );
     db.plain("ROLLBACK").await;
     let mut transaction = begin(db).await;
     transaction.lock(&[north.id]).await.unwrap();

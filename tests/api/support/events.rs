@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-/// A CloudEvent that states `data` as of now. Tests that care about its `id` or `time` set them on the value.
+/// A CloudEvent that states `data` as of now. Tests that care about its `id` or `time` set them on
+/// the value.
 pub fn event(kind: &str, data: Value) -> Value {
     json!({
         "specversion": "1.0",

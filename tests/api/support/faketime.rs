@@ -9,11 +9,14 @@ use std::{
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
-/// A wall clock that runs on at the usual pace from wherever it is set, at once, for every process that was given its environment.
+/// A wall clock that runs on at the usual pace from wherever it is set, at once, for every process
+/// that was given its environment.
 ///
-/// Monotonic clocks are left alone: time-outs and intervals take as long as ever. Two of these are two clocks apart.
+/// Monotonic clocks are left alone: time-outs and intervals take as long as ever. Two of these are
+/// two clocks apart.
 pub struct FakeClock {
-    /// Holds the distance from the true time, which is the same in each process, whenever that started.
+    /// Holds the distance from the true time, which is the same in each process, whenever that
+    /// started.
     offset: NamedTempFile,
 }
 
@@ -21,7 +24,10 @@ impl FakeClock {
     pub fn at(now: Timestamp) -> FakeClock {
         // Not in a private folder: Postgres reads it as another user.
         let readable = std::fs::Permissions::from_mode(0o644);
-        let offset = tempfile::Builder::new().permissions(readable).tempfile().expect("a temporary file can be made");
+        let offset = tempfile::Builder::new()
+            .permissions(readable)
+            .tempfile()
+            .expect("a temporary file can be made");
         let clock = FakeClock { offset };
         clock.set(now);
         clock
@@ -41,7 +47,8 @@ impl FakeClock {
         [
             ("LD_PRELOAD", library().display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", self.offset.path().display().to_string()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()), // else a new time is noticed only after ten seconds
+            // else a new time is noticed only after ten seconds
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
     }
@@ -49,7 +56,8 @@ impl FakeClock {
 
 /// The build for programs with threads, which serves those without as well.
 fn library() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("/usr/lib exists").flatten().map(|entry| entry.path());
+    let folders =
+        std::fs::read_dir("/usr/lib").expect("/usr/lib exists").flatten().map(|entry| entry.path());
     folders
         .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
         .find(|path| path.exists())

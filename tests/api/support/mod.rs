@@ -1,4 +1,5 @@
-//! What the tests stand on: a private Postgres, the real binary, and waiting for conditions instead of sleeping.
+//! What the tests stand on: a private Postgres, the real binary, and waiting for conditions instead
+//! of sleeping.
 
 pub mod events;
 pub mod faketime;
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 
 pub use service::Service;
 
-/// How long a condition may take to come true. Generous, since it is only spent when a test fails: a loaded machine is no bug.
+/// How long a condition may take to come true. Generous, since it is only spent when a test fails:
+/// a loaded machine is no bug.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds; panics with `what` after [`PATIENCE`].
@@ -25,21 +27,30 @@ pub fn wait_until(what: &str, condition: impl AsyncFnMut() -> bool) -> impl Futu
 
 /// [`wait_until`] with a deadline of its own, for conditions that are known to take long.
 ///
-/// The panic names the caller's line: an `async fn` could not, so this is a plain function that returns a future.
+/// The panic names the caller's line: an `async fn` could not, so this is a plain function that
+/// returns a future.
 #[track_caller]
-pub fn wait_until_within(patience: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+pub fn wait_until_within(
+    patience: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> bool,
+) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
     async move {
         let started = Instant::now();
         while !condition().await {
-            assert!(started.elapsed() < patience, "{caller}: gave up after {patience:?} waiting until {what}");
+            assert!(
+                started.elapsed() < patience,
+                "{caller}: gave up after {patience:?} waiting until {what}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
 
-/// Runs one test body on both stores: `on_both_stores! { async fn it_holds(service: Service) { … } }` gives the tests
-/// `it_holds::sqlite` and `it_holds::postgres`, each with a service and a database of its own.
+/// Runs one test body on both stores: `on_both_stores! { async fn it_holds(service: Service) { … }
+/// }` gives the tests `it_holds::sqlite` and `it_holds::postgres`, each with a service and a
+/// database of its own.
 #[macro_export]
 macro_rules! on_both_stores {
     ($($(#[$attribute:meta])* async fn $name:ident($service:ident: Service) $body:block)+) => { $(

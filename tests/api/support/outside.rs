@@ -13,7 +13,9 @@ impl Outside {
     /// Connects to the database of that URL.
     pub async fn connect(url: &str) -> Outside {
         if url.starts_with("postgres") {
-            Outside::Postgres(PgConnection::connect(url).await.expect("Postgres accepts connections"))
+            Outside::Postgres(
+                PgConnection::connect(url).await.expect("Postgres accepts connections"),
+            )
         } else {
             Outside::Sqlite(SqliteConnection::connect(url).await.expect("the file can be opened"))
         }
@@ -39,26 +41,39 @@ impl Outside {
         let sql = sql.into();
         let query = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
         let number = match self {
-            Outside::Postgres(connection) => query.fetch_one(connection).await.and_then(|row| row.try_get::<Option<i64>, _>(0)),
-            Outside::Sqlite(connection) => query.fetch_one(connection).await.and_then(|row| row.try_get::<Option<i64>, _>(0)),
+            Outside::Postgres(connection) => {
+                query.fetch_one(connection).await.and_then(|row| row.try_get::<Option<i64>, _>(0))
+            }
+            Outside::Sqlite(connection) => {
+                query.fetch_one(connection).await.and_then(|row| row.try_get::<Option<i64>, _>(0))
+            }
         };
         number.unwrap_or_else(|error| panic!("{sql}: {error}")).unwrap_or(0)
     }
 
-    /// All rows of a table as one text, to tell whether anything at all was written to it: on Postgres with each row's place and writer.
+    /// All rows of a table as one text, to tell whether anything at all was written to it: on
+    /// Postgres with each row's place and writer.
     pub async fn fingerprint(&mut self, table: &str) -> String {
         let sql = match self {
             Outside::Postgres(_) => {
-                format!("SELECT coalesce(string_agg(t.ctid::text || t.xmin::text || t.*::text, ' ' ORDER BY t.ctid), '') FROM {table} t")
+                format!(
+                    "SELECT coalesce(string_agg(t.ctid::text || t.xmin::text || t.*::text, ' ' \
+                     ORDER BY t.ctid), '') FROM {table} t"
+                )
             }
             Outside::Sqlite(_) => format!(
-                "SELECT ifnull(group_concat(hex(facility_id) || date || as_of || updated_at || version || total_requests, ' '), '') FROM {table}"
+                "SELECT ifnull(group_concat(hex(facility_id) || date || as_of || updated_at || \
+                 version || total_requests, ' '), '') FROM {table}"
             ),
         };
         let query = sqlx::raw_sql(AssertSqlSafe(sql));
         match self {
-            Outside::Postgres(connection) => query.fetch_one(connection).await.and_then(|row| row.try_get(0)),
-            Outside::Sqlite(connection) => query.fetch_one(connection).await.and_then(|row| row.try_get(0)),
+            Outside::Postgres(connection) => {
+                query.fetch_one(connection).await.and_then(|row| row.try_get(0))
+            }
+            Outside::Sqlite(connection) => {
+                query.fetch_one(connection).await.and_then(|row| row.try_get(0))
+            }
         }
         .expect("the table can be read")
     }

@@ -1,6 +1,8 @@
 //! A plain SQL client beside the service, on either store.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection, sqlite::SqliteConnectOptions,
+};
 
 /// The first column of each row, which is to be text.
 ///
@@ -8,13 +10,16 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection, sqlit
 pub async fn texts(url: &str, statement: &str) -> Vec<String> {
     if is_postgres(url) {
         let statement = AssertSqlSafe(with_ids(statement, "replace((", ")::text, '-', '')"));
-        let mut connection = PgConnection::connect(url).await.expect("the database accepts connections");
-        let rows = sqlx::query(statement).fetch_all(&mut connection).await.expect("the statement runs");
+        let mut connection =
+            PgConnection::connect(url).await.expect("the database accepts connections");
+        let rows =
+            sqlx::query(statement).fetch_all(&mut connection).await.expect("the statement runs");
         rows.iter().map(|row| row.get(0)).collect()
     } else {
         let statement = AssertSqlSafe(with_ids(statement, "lower(hex(", "))"));
         let mut connection = sqlite(url).await;
-        let rows = sqlx::query(statement).fetch_all(&mut connection).await.expect("the statement runs");
+        let rows =
+            sqlx::query(statement).fetch_all(&mut connection).await.expect("the statement runs");
         rows.iter().map(|row| row.get(0)).collect()
     }
 }
@@ -29,7 +34,8 @@ pub async fn number(url: &str, expression: &str) -> i64 {
 pub async fn execute(url: &str, statement: &str) {
     let statement = AssertSqlSafe(statement.to_owned());
     if is_postgres(url) {
-        let mut connection = PgConnection::connect(url).await.expect("the database accepts connections");
+        let mut connection =
+            PgConnection::connect(url).await.expect("the database accepts connections");
         sqlx::raw_sql(statement).execute(&mut connection).await.expect("the statement runs");
     } else {
         sqlx::raw_sql(statement).execute(&mut sqlite(url).await).await.expect("the statement runs");

@@ -1,7 +1,9 @@
-//! A private Postgres: one shared by all tests of a run, started by the first that asks, and more for tests that break theirs.
+//! A private Postgres: one shared by all tests of a run, started by the first that asks, and more
+//! for tests that break theirs.
 //!
-//! `tests/private-postgres.sh` runs it and says how it is ended: by the end of its standard input, which the kernel brings about however
-//! this process dies. That is why the shared one may live in a `static`, which nobody drops.
+//! `tests/private-postgres.sh` runs it and says how it is ended: by the end of its standard input,
+//! which the kernel brings about however this process dies. That is why the shared one may live in
+//! a `static`, which nobody drops.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -33,7 +35,8 @@ struct Control {
     script: Child,
 }
 
-/// The URL of an empty database that no other test knows, in the cluster shared by all tests of this process.
+/// The URL of an empty database that no other test knows, in the cluster shared by all tests of
+/// this process.
 ///
 /// The shared cluster has `fsync=off` and is never stopped by a test.
 pub async fn fresh_database() -> String {
@@ -42,7 +45,8 @@ pub async fn fresh_database() -> String {
 }
 
 impl Postgres {
-    /// A cluster for one test alone, for example `Postgres::start(&["fsync=on", "max_connections=20"])`.
+    /// A cluster for one test alone, for example `Postgres::start(&["fsync=on",
+    /// "max_connections=20"])`.
     pub fn start(settings: &[&str]) -> Postgres {
         Postgres::start_in_environment(settings, &[])
     }
@@ -59,17 +63,29 @@ impl Postgres {
         Postgres::run(script)
     }
 
-    /// [`Postgres::start`] on a file system of so many megabytes, mounted at the folder for nobody but the server and what looks through
-    /// `/proc/<process>/root`; that of the answer.
-    pub fn start_on_small_disk(folder: &Path, megabytes: u32, settings: &[&str]) -> (Postgres, u32) {
+    /// [`Postgres::start`] on a file system of so many megabytes, mounted at the folder for nobody
+    /// but the server and what looks through `/proc/<process>/root`; that of the answer.
+    pub fn start_on_small_disk(
+        folder: &Path,
+        megabytes: u32,
+        settings: &[&str],
+    ) -> (Postgres, u32) {
         // SAFETY: it only asks.
         let is_root = unsafe { libc::geteuid() } == 0;
-        let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-current-user", "--keep-caps", "--mount"] };
-        let mount = format!("mount -t tmpfs -o size={megabytes}m,mode=1777 none \"$0\" && TMPDIR=\"$0\" exec \"$@\"");
+        let namespaces: &[&str] = if is_root {
+            &["--mount"]
+        } else {
+            &["--user", "--map-current-user", "--keep-caps", "--mount"]
+        };
+        let mount = format!(
+            "mount -t tmpfs -o size={megabytes}m,mode=1777 none \"$0\" && TMPDIR=\"$0\" exec \
+             \"$@\""
+        );
         let mut script = Command::new("unshare");
         script.args(namespaces).args(["sh", "-c", &mount]).arg(folder).arg(SCRIPT).args(settings);
         let postgres = Postgres::run(script);
-        let holder = postgres.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).script.id();
+        let holder =
+            postgres.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).script.id();
         (postgres, holder)
     }
 
@@ -77,14 +93,18 @@ impl Postgres {
         let mut script = script
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .process_group(0) // a Ctrl-C meant for the tests must not reach it: it has to clean up after them
+            // a Ctrl-C meant for the tests must not reach it: it has to clean up after them
+            .process_group(0)
             .spawn()
             .expect("tests/private-postgres.sh can be run");
         let commands = script.stdin.take();
         let mut answers = BufReader::new(script.stdout.take().expect("its output is piped"));
         let mut url = String::new();
         answers.read_line(&mut url).expect("the script prints text");
-        assert!(url.starts_with("postgres://"), "the private Postgres did not start; its complaint is above");
+        assert!(
+            url.starts_with("postgres://"),
+            "the private Postgres did not start; its complaint is above"
+        );
         Postgres {
             url: url.trim_end().to_owned(),
             control: Mutex::new(Control { commands, answers, script }),
@@ -100,8 +120,13 @@ impl Postgres {
     /// The URL of a new, empty database in this cluster.
     pub async fn fresh_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let mut connection = PgConnection::connect(&self.url).await.expect("the private Postgres accepts connections");
-        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a database can be created");
+        let mut connection = PgConnection::connect(&self.url)
+            .await
+            .expect("the private Postgres accepts connections");
+        connection
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .expect("a database can be created");
         connection.close().await.expect("the connection closes");
         let (cluster, _) = self.url.rsplit_once('/').expect("a URL has a path");
         format!("{cluster}/{name}")
@@ -122,7 +147,8 @@ impl Postgres {
         self.command("crash");
     }
 
-    /// Every process of the server hangs: connections stay open and nothing answers, as behind a dead network.
+    /// Every process of the server hangs: connections stay open and nothing answers, as behind a
+    /// dead network.
     pub fn freeze(&self) {
         self.command("freeze");
     }
@@ -158,7 +184,8 @@ impl Postgres {
     }
 
     fn command(&self, word: &str) {
-        // A test that panicked inside leaves nothing half-done: each command is one line and one answer.
+        // A test that panicked inside leaves nothing half-done: each command is one line and one
+        // answer.
         let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let commands = control.commands.as_mut().expect("only drop takes it");
         writeln!(commands, "{word}").expect("the script listens");
@@ -171,7 +198,8 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         let control = self.control.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        control.commands = None; // closes the pipe: the script stops the server and deletes the folder
+        // closes the pipe: the script stops the server and deletes the folder
+        control.commands = None;
         let _ = control.script.wait(); // a drop has nobody to tell
     }
 }

@@ -1,4 +1,5 @@
-//! A private Redis, single or a cluster of three, for one test alone. `tests/private-redis.sh` runs it and says how it is ended.
+//! A private Redis, single or a cluster of three, for one test alone. `tests/private-redis.sh` runs
+//! it and says how it is ended.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -7,7 +8,9 @@ use std::{
     sync::Mutex,
 };
 
-use deadpool_redis::redis::{Client, Cmd, FromRedisValue, aio::MultiplexedConnection, cluster::ClusterClient, cmd};
+use deadpool_redis::redis::{
+    Client, Cmd, FromRedisValue, aio::MultiplexedConnection, cluster::ClusterClient, cmd,
+};
 
 /// A running server or cluster; dropping it stops it and deletes its data.
 pub struct Redis {
@@ -39,20 +42,28 @@ impl Redis {
     }
 
     fn run(arguments: &[&str], first_port: Option<u16>) -> Redis {
-        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-redis.sh"))
-            .args(arguments)
-            .envs(first_port.map(|port| ("FIRST_PORT", port.to_string())))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0) // a Ctrl-C meant for the tests must not reach it: it has to clean up after them
-            .spawn()
-            .expect("tests/private-redis.sh can be run");
+        let mut script =
+            Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-redis.sh"))
+                .args(arguments)
+                .envs(first_port.map(|port| ("FIRST_PORT", port.to_string())))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                // a Ctrl-C meant for the tests must not reach it: it has to clean up after them
+                .process_group(0)
+                .spawn()
+                .expect("tests/private-redis.sh can be run");
         let commands = script.stdin.take();
         let mut answers = BufReader::new(script.stdout.take().expect("its output is piped"));
         let mut url = String::new();
         answers.read_line(&mut url).expect("the script prints text");
-        assert!(url.starts_with("redis://"), "the private Redis did not start; its complaint is above");
-        Redis { url: url.trim_end().to_owned(), control: Mutex::new(Control { commands, answers, script }) }
+        assert!(
+            url.starts_with("redis://"),
+            "the private Redis did not start; its complaint is above"
+        );
+        Redis {
+            url: url.trim_end().to_owned(),
+            control: Mutex::new(Control { commands, answers, script }),
+        }
     }
 
     /// For `REDIS_URL`.
@@ -99,7 +110,10 @@ impl Redis {
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> T {
         if self.url.contains(',') {
             let client = ClusterClient::new(self.url.split(',')).expect("the script prints URLs");
-            let mut connection = client.get_async_connection().await.expect("the private cluster accepts connections");
+            let mut connection = client
+                .get_async_connection()
+                .await
+                .expect("the private cluster accepts connections");
             command.query_async(&mut connection).await.expect("the private cluster answers")
         } else {
             command.query_async(&mut self.connect().await).await.expect("the private Redis answers")
@@ -117,11 +131,15 @@ impl Redis {
     /// A connection of the test's own to the single server.
     pub async fn connect(&self) -> MultiplexedConnection {
         let client = Client::open(self.url()).expect("the script prints a URL");
-        client.get_multiplexed_async_connection().await.expect("the private Redis accepts connections")
+        client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("the private Redis accepts connections")
     }
 
     fn command(&self, word: &str) {
-        // A test that panicked inside leaves nothing half-done: each command is one line and one answer.
+        // A test that panicked inside leaves nothing half-done: each command is one line and one
+        // answer.
         let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let commands = control.commands.as_mut().expect("only drop takes it");
         writeln!(commands, "{word}").expect("the script listens");
@@ -134,7 +152,8 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         let control = self.control.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        control.commands = None; // closes the pipe: the script stops the servers and deletes the folder
+        // closes the pipe: the script stops the servers and deletes the folder
+        control.commands = None;
         let _ = control.script.wait(); // a drop has nobody to tell
     }
 }

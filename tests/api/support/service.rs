@@ -1,4 +1,5 @@
-//! The real binary as a process of its own: started on a free port, asked over HTTP, killed with the test.
+//! The real binary as a process of its own: started on a free port, asked over HTTP, killed with
+//! the test.
 
 use std::{
     ffi::OsStr,
@@ -18,7 +19,8 @@ use tempfile::TempDir;
 
 use super::{postgres, wait_until};
 
-/// How to start the service: what to change before a first start, and what is left of it after its process ended.
+/// How to start the service: what to change before a first start, and what is left of it after its
+/// process ended.
 #[derive(Clone)]
 pub struct Launch {
     database_url: String,
@@ -30,9 +32,11 @@ pub struct Launch {
     folder: Arc<TempDir>,
 }
 
-/// A service that said it is ready. Its process is killed on drop, and its log printed if the test is failing.
+/// A service that said it is ready. Its process is killed on drop, and its log printed if the test
+/// is failing.
 ///
-/// The process also dies with the thread that started it, so start it in the test itself and not in a task of its own.
+/// The process also dies with the thread that started it, so start it in the test itself and not in
+/// a task of its own.
 pub struct Service {
     /// Where it listens.
     pub address: SocketAddr,
@@ -150,7 +154,13 @@ impl Service {
 
 impl Launch {
     fn new(database_url: String, folder: TempDir) -> Launch {
-        Launch { database_url, environment: Vec::new(), arguments: Vec::new(), inside: None, folder: Arc::new(folder) }
+        Launch {
+            database_url,
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            inside: None,
+            folder: Arc::new(folder),
+        }
     }
 
     /// Sets an environment variable of the process; the last word on a name counts.
@@ -170,7 +180,8 @@ impl Launch {
         self
     }
 
-    /// It sees the file systems that this process sees, and is the user that that is: its namespaces are entered.
+    /// It sees the file systems that this process sees, and is the user that that is: its
+    /// namespaces are entered.
     pub fn inside(mut self, process: u32) -> Launch {
         self.inside = Some(process);
         self
@@ -195,19 +206,33 @@ impl Launch {
 
     /// Starts it and waits until it listens, which is before it is ready.
     pub async fn start_to_listen(self) -> Service {
-        let mut process = self.spawn(["serve"].into_iter().chain(self.arguments.iter().map(String::as_str)));
+        let mut process =
+            self.spawn(["serve"].into_iter().chain(self.arguments.iter().map(String::as_str)));
         let mut address = None;
         wait_until("the service says where it listens", async || {
             process.assert_running();
-            address = process.entries("listening").first().and_then(|fields| fields["address"].as_str()?.parse().ok());
+            address = process
+                .entries("listening")
+                .first()
+                .and_then(|fields| fields["address"].as_str()?.parse().ok());
             address.is_some()
         })
         .await;
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("an HTTP client needs nothing");
-        Service { address: address.expect("the wait ended with one"), client, process, launch: self }
+        let client = Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("an HTTP client needs nothing");
+        Service {
+            address: address.expect("the wait ended with one"),
+            client,
+            process,
+            launch: self,
+        }
     }
 
-    /// Runs a command such as `&["audit"]`, or a `serve` that is meant to fail, with the same settings until it ends by itself.
+    /// Runs a command such as `&["audit"]`, or a `serve` that is meant to fail, with the same
+    /// settings until it ends by itself.
     pub async fn run(&self, arguments: &[&str]) -> Exited {
         self.spawn(arguments).wait("the command has ended").await
     }
@@ -218,8 +243,10 @@ impl Launch {
     }
 
     fn spawn(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
-        // Another build, in which a rule is broken, has to fail these tests: tests/fleet/mutants.sh.
-        let binary = std::env::var_os("FACILITY_SUMMARY_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_facility-summary").into());
+        // Another build, in which a rule is broken, has to fail these tests:
+        // tests/fleet/mutants.sh.
+        let binary = std::env::var_os("FACILITY_SUMMARY_BINARY")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_facility-summary").into());
         let mut command = Command::new(binary);
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars().filter(|(name, _)| is_a_setting(name)) {
@@ -231,17 +258,20 @@ impl Launch {
             .env("DATABASE_URL", &self.database_url)
             .env("BIND_ADDR", "127.0.0.1:0")
             .env("FACILITY_SUMMARY__LOG__FORMAT", "json")
-            .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", "0") // it heals at random what a test has tampered with; the audit's own turn it on
+            // it repairs at random what a test has tampered with; the audit's own turn it on
+            .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let open = |name| File::open(format!("/proc/{}/ns/{name}", self.inside?)).ok();
         let namespaces: Vec<File> = ["user", "mnt"].into_iter().filter_map(open).collect();
-        // SAFETY: setns and prctl are bare system calls; they neither allocate nor take a lock, as is asked of code between fork and exec.
+        // SAFETY: setns and prctl are bare system calls; they neither allocate nor take a lock, as
+        // is asked of code between fork and exec.
         unsafe {
             command.pre_exec(move || {
-                let entered = namespaces.iter().all(|namespace| libc::setns(namespace.as_raw_fd(), 0) == 0);
+                let entered =
+                    namespaces.iter().all(|namespace| libc::setns(namespace.as_raw_fd(), 0) == 0);
                 match entered && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
                     true => Ok(()),
                     false => Err(std::io::Error::last_os_error()),
@@ -286,12 +316,21 @@ impl Process {
     }
 
     fn entries(&self, message: &str) -> Vec<Value> {
-        let parsed = self.lines().iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect::<Vec<_>>();
-        parsed.into_iter().map(|mut entry| entry["fields"].take()).filter(|fields| fields["message"] == message).collect()
+        let parsed = self
+            .lines()
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .collect::<Vec<_>>();
+        parsed
+            .into_iter()
+            .map(|mut entry| entry["fields"].take())
+            .filter(|fields| fields["message"] == message)
+            .collect()
     }
 
     fn signal(&self, signal: i32) {
-        // SAFETY: the child is not waited for before it is gone, so that its id cannot have passed to another process.
+        // SAFETY: the child is not waited for before it is gone, so that its id cannot have passed
+        // to another process.
         unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
     }
 
@@ -302,7 +341,8 @@ impl Process {
     }
 
     async fn wait(&mut self, what: &str) -> Exited {
-        wait_until(what, async || self.child.try_wait().expect("the child is ours").is_some()).await;
+        wait_until(what, async || self.child.try_wait().expect("the child is ours").is_some())
+            .await;
         let status = self.child.wait().expect("it has just ended");
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader only reads");
@@ -322,11 +362,17 @@ impl Drop for Process {
     }
 }
 
-fn keep_lines(source: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+fn keep_lines(
+    source: impl Read + Send + 'static,
+    lines: &Arc<Mutex<Vec<String>>>,
+) -> JoinHandle<()> {
     let lines = Arc::clone(lines);
     std::thread::spawn(move || {
         for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
-            lines.lock().expect("whoever holds the lines only copies them").push(String::from_utf8_lossy(&line).into_owned());
+            lines
+                .lock()
+                .expect("whoever holds the lines only copies them")
+                .push(String::from_utf8_lossy(&line).into_owned());
         }
     })
 }
@@ -337,7 +383,8 @@ fn a_folder() -> TempDir {
 }
 
 fn is_a_setting(name: &str) -> bool {
-    matches!(name, "DATABASE_URL" | "DATABASE_READ_URL" | "REDIS_URL" | "BIND_ADDR" | "RUST_LOG") || name.starts_with("FACILITY_SUMMARY__")
+    matches!(name, "DATABASE_URL" | "DATABASE_READ_URL" | "REDIS_URL" | "BIND_ADDR" | "RUST_LOG")
+        || name.starts_with("FACILITY_SUMMARY__")
 }
 
 async fn answer(request: RequestBuilder) -> Response {

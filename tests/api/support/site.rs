@@ -21,20 +21,25 @@ impl Site {
         let answer = service.put(&format!("/v1/facilities/{}", site.facility), &facility).await;
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
         let bank = json!({"facility_id": site.facility, "name": "Ward"});
-        assert_eq!(service.put(&format!("/v1/blood-banks/{}", site.bank), &bank).await.status(), 200);
+        assert_eq!(
+            service.put(&format!("/v1/blood-banks/{}", site.bank), &bank).await.status(),
+            200
+        );
         site
     }
 
     /// A summary; `date` may be `today`.
     pub async fn summary(&self, service: &Service, date: &str) -> Value {
-        let answer = service.get(&format!("/v1/facilities/{}/summaries/{date}", self.facility)).await;
+        let answer =
+            service.get(&format!("/v1/facilities/{}/summaries/{date}", self.facility)).await;
         let status = answer.status();
         let body: Value = answer.json().await.expect("it is JSON");
         assert_eq!(status, 200, "{body}");
         body
     }
 
-    /// Waits until today's (stock, transferred, requests) are these, as readers without any wish see them.
+    /// Waits until today's (stock, transferred, requests) are these, as readers without any
+    /// requested see them.
     #[track_caller]
     pub fn shows(&self, service: &Service, figures: (i64, i64, i64)) -> impl Future<Output = ()> {
         self.shows_on(service, "today", figures)
@@ -42,13 +47,21 @@ impl Site {
 
     /// The same of any day.
     #[track_caller]
-    pub fn shows_on(&self, service: &Service, date: &str, figures: (i64, i64, i64)) -> impl Future<Output = ()> {
+    pub fn shows_on(
+        &self,
+        service: &Service,
+        date: &str,
+        figures: (i64, i64, i64),
+    ) -> impl Future<Output = ()> {
         let (site, what) = (*self, format!("{date} of {} shows {figures:?}", self.facility));
         async move {
             wait_until(&what, async || {
                 let s = site.summary(service, date).await;
-                (s["total_stock"].as_i64().unwrap_or(0), s["total_transferred"] == figures.1, s["total_requests"] == figures.2)
-                    == (figures.0, true, true)
+                (
+                    s["total_stock"].as_i64().unwrap_or(0),
+                    s["total_transferred"] == figures.1,
+                    s["total_requests"] == figures.2,
+                ) == (figures.0, true, true)
             })
             .await;
         }
@@ -56,12 +69,18 @@ impl Site {
 
     /// An event that sets the stock of one item.
     pub fn stock(&self, item: Uuid, quantity: i64) -> Value {
-        event("inventory.set", json!({"inventory_id": item, "blood_bank_id": self.bank, "quantity": quantity}))
+        event(
+            "inventory.set",
+            json!({"inventory_id": item, "blood_bank_id": self.bank, "quantity": quantity}),
+        )
     }
 
     /// An event that makes a request at an instant.
     pub fn request(&self, id: Uuid, created_at: Timestamp) -> Value {
-        event("request.set", json!({"request_id": id, "facility_id": self.facility, "created_at": created_at.to_string()}))
+        event(
+            "request.set",
+            json!({"request_id": id, "facility_id": self.facility, "created_at": created_at.to_string()}),
+        )
     }
 }
 
@@ -78,21 +97,33 @@ pub async fn acknowledged(service: &Service, event: &Value) -> Value {
 pub fn a_zone_at_noon() -> (String, Date) {
     let hour = Timestamp::now().as_second().rem_euclid(86_400) / 3600;
     let east = 12 - hour; // hours ahead of UTC; the names have it the other way round
-    let name = if east == 0 { "Etc/GMT".to_owned() } else { format!("Etc/GMT{}{}", if east > 0 { '-' } else { '+' }, east.abs()) };
-    let today = Timestamp::now().to_zoned(jiff::tz::TimeZone::get(&name).expect("the zone exists")).date();
+    let name = if east == 0 {
+        "Etc/GMT".to_owned()
+    } else {
+        format!("Etc/GMT{}{}", if east > 0 { '-' } else { '+' }, east.abs())
+    };
+    let today =
+        Timestamp::now().to_zoned(jiff::tz::TimeZone::get(&name).expect("the zone exists")).date();
     (name, today)
 }
 
 /// A counter or gauge without labels.
 pub async fn metric(service: &Service, name: &str) -> f64 {
     let text = service.get("/metrics").await.text().await.expect("it is text");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_else(|| panic!("no {name} in {text}"));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        .unwrap_or_else(|| panic!("no {name} in {text}"));
     line.trim().parse().expect("it is a number")
 }
 
 /// Asks for a full rebuild and waits until it is done; answers the run.
 pub async fn rebuild(service: &Service) -> Value {
-    let answer = service.request(reqwest::Method::POST, "/v1/rebuild").send().await.expect("the service answers");
+    let answer = service
+        .request(reqwest::Method::POST, "/v1/rebuild")
+        .send()
+        .await
+        .expect("the service answers");
     assert_eq!(answer.status(), 202);
     let run = answer.headers()["location"].to_str().expect("it is a path").to_owned();
     let mut last = Value::Null;

@@ -53,7 +53,13 @@ fn any(rng: &mut StdRng, replicas: usize) -> Fault {
 }
 
 /// Breaks one thing after another until the round's time is over; answers how many.
-pub async fn break_things(world: &World, fleet: &mut Fleet, postgres: &Postgres, midnight_ms: i64, end_ms: i64) -> usize {
+pub async fn break_things(
+    world: &World,
+    fleet: &mut Fleet,
+    postgres: &Postgres,
+    midnight_ms: i64,
+    end_ms: i64,
+) -> usize {
     let (mut rng, mut count) = (world.plan.rng(2), 0);
     while world.now_ms() < end_ms {
         let pause = Duration::from_millis(rng.random_range(500..4_000));
@@ -73,7 +79,13 @@ pub async fn break_things(world: &World, fleet: &mut Fleet, postgres: &Postgres,
     count
 }
 
-async fn apply(world: &World, fleet: &mut Fleet, postgres: &Postgres, fault: Fault, lasts: Duration) {
+async fn apply(
+    world: &World,
+    fleet: &mut Fleet,
+    postgres: &Postgres,
+    fault: Fault,
+    lasts: Duration,
+) {
     match fault {
         Fault::Hang(replica) => {
             fleet.replicas[replica].service().signal(libc::SIGSTOP);
@@ -133,7 +145,8 @@ async fn hold_locks(url: &str, share: usize, lasts: Duration) -> sqlx::Result<()
     let mut connection = PgConnection::connect(url).await?;
     let lock = format!(
         "SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '2s'; BEGIN;
-         SELECT FROM facility_state WHERE hashtext(facility_id::text) % {share} = 0 ORDER BY facility_id FOR UPDATE"
+         SELECT FROM facility_state WHERE hashtext(facility_id::text) % {share} = 0 ORDER BY \
+         facility_id FOR UPDATE"
     );
     connection.execute(AssertSqlSafe(lock)).await?;
     tokio::time::sleep(lasts).await;

@@ -1,5 +1,6 @@
-//! Whether the figures of a facility's day can be: each row counts as it was at some instant between the one that the answer claims to be
-//! exact as of and the answer itself. What was over before counts for certain, and what came after does not.
+//! Whether the figures of a facility's day can be: each row counts as it was at some instant
+//! between the one that the answer claims to be exact as of and the answer itself. What was over
+//! before counts for certain, and what came after does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +12,11 @@ use super::{
     truth::{Activity, Facility, Table, Truth, VISIBLE_MS, Window, possible},
 };
 
-/// How long before a day ended its last look at the stock may have been: two passes of a slow drain.
+/// How long before a day ended its last look at the stock may have been: two passes of a slow
+/// drain.
 const CLOSING_MS: i64 = 3_500;
-/// The same where the day ended because the facility moved: somebody's lock or a replica that hung may have kept all from looking.
+/// The same where the day ended because the facility moved: somebody's lock or a replica that hung
+/// may have kept all from looking.
 const MOVING_MS: i64 = 20_000;
 /// How long a removal may wait to be dealt with, while locks are held and replicas hang.
 const UNNOTICED_MS: i64 = 20_000;
@@ -32,10 +35,13 @@ pub fn start_of(zone: &str, date: Date) -> i64 {
 
 /// The dates that are `today` in the zone within the window.
 pub fn todays(zone: &str, window: Window) -> BTreeSet<Date> {
-    [window.from_ms.max(window.to_ms - 86_400_000), window.to_ms].map(|at_ms| date_in(zone, at_ms)).into()
+    [window.from_ms.max(window.to_ms - 86_400_000), window.to_ms]
+        .map(|at_ms| date_in(zone, at_ms))
+        .into()
 }
 
-/// The days that the facility may have had as today within the window, with zones that it may have had.
+/// The days that the facility may have had as today within the window, with zones that it may have
+/// had.
 pub fn possible_todays(truth: &Truth, facility: Uuid, window: Window) -> BTreeSet<Date> {
     let zones = truth.facilities.possible(facility, window).into_iter().flatten();
     zones.flat_map(|known| todays(&known.zone, window)).collect()
@@ -65,16 +71,24 @@ fn in_zone(truth: &Truth, item: &Item, window: Window, known: &Facility) -> Opti
     if todays.last().is_none_or(|last| item.date > *last) {
         return Some(format!("{} has not begun in {}", item.date, known.zone));
     }
-    let counted = |table: &Table<Activity>, ids: &[Uuid]| sums(ids.iter().map(|id| of_day(table, *id, item, window, &known.zone)));
+    let counted = |table: &Table<Activity>, ids: &[Uuid]| {
+        sums(ids.iter().map(|id| of_day(table, *id, item, window, &known.zone)))
+    };
     let none = super::truth::Concerns::default();
     let concerns = truth.concerns(item.facility).unwrap_or(&none);
     let transferred = counted(&truth.deliveries, &concerns.deliveries);
     let requests = counted(&truth.requests, &concerns.requests);
     let is_today = todays.contains(&item.date);
-    let is_past = todays.first().is_some_and(|first| item.date < *first) || todays.len() > 1 && todays.first() == Some(&item.date);
-    let mut why = differs("transferred", &item.transferred, &transferred).or_else(|| differs("requests", &item.requests, &requests));
+    let is_past = todays.first().is_some_and(|first| item.date < *first)
+        || todays.len() > 1 && todays.first() == Some(&item.date);
+    let mut why = differs("transferred", &item.transferred, &transferred)
+        .or_else(|| differs("requests", &item.requests, &requests));
     if why.is_none() {
-        let live = if is_today { live_stock(truth, item, window) } else { Some("it is no day of today".to_owned()) };
+        let live = if is_today {
+            live_stock(truth, item, window)
+        } else {
+            Some("it is no day of today".to_owned())
+        };
         if live.is_some() {
             why = if is_past { closed_stock(truth, item, window) } else { live };
         }
@@ -85,7 +99,8 @@ fn in_zone(truth: &Truth, item: &Item, window: Window, known: &Facility) -> Opti
 /// What a delivery or request may count for on the day.
 fn of_day(table: &Table<Activity>, id: Uuid, item: &Item, window: Window, zone: &str) -> Choices {
     let counts = |row: &Activity| {
-        let is_of = row.facility == item.facility && row.at_ms.is_some_and(|at_ms| date_in(zone, at_ms) == item.date);
+        let is_of = row.facility == item.facility
+            && row.at_ms.is_some_and(|at_ms| date_in(zone, at_ms) == item.date);
         is_of.then_some((row.kind, row.quantity))
     };
     possible(table.versions(id), window).map(|row| row.and_then(counts)).collect()
@@ -93,7 +108,9 @@ fn of_day(table: &Table<Activity>, id: Uuid, item: &Item, window: Window, zone: 
 
 /// Why the stock is not what the banks hold.
 fn live_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
-    let Some(stock) = &item.stock else { return Some("today has a stock, and it shows none".to_owned()) };
+    let Some(stock) = &item.stock else {
+        return Some("today has a stock, and it shows none".to_owned());
+    };
     differs("stock", stock, &stocks(truth, item.facility, window))
 }
 
@@ -110,7 +127,8 @@ fn stocks(truth: &Truth, facility: Uuid, window: Window) -> Sums {
             for bank in truth.banks.possible(unit.bank, window) {
                 let is_here = bank.is_some_and(|bank| bank.facility == facility);
                 let may_be_gone = unit.expires_ms.is_some_and(|at_ms| at_ms <= window.to_ms);
-                let must_be_gone = unit.expires_ms.is_some_and(|at_ms| at_ms + VISIBLE_MS <= window.from_ms);
+                let must_be_gone =
+                    unit.expires_ms.is_some_and(|at_ms| at_ms + VISIBLE_MS <= window.from_ms);
                 if !is_here || may_be_gone || must_be_gone {
                     choices.insert(None);
                 }
@@ -129,7 +147,8 @@ fn closed_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     let ended_before = |period: &&Period| period.end_ms + VISIBLE_MS <= window.from_ms;
     // Certain are those that it had before; of what came within the window nobody knows.
     let last = periods.iter().rfind(|period| ended_before(period));
-    let within = periods.iter().filter(|period| !ended_before(period) && period.start_ms <= window.to_ms);
+    let within =
+        periods.iter().filter(|period| !ended_before(period) && period.start_ms <= window.to_ms);
     let mut candidates: Vec<&Period> = last.into_iter().chain(within).collect();
     // It may have been too short for anybody to look.
     let mut may_be_none = began_anew || last.is_none();
@@ -141,17 +160,23 @@ fn closed_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
         at = before;
     }
     let Some(stock) = &item.stock else {
-        return (!may_be_none).then(|| format!("{} was today, and closed with some stock", item.date));
+        return (!may_be_none)
+            .then(|| format!("{} was today, and closed with some stock", item.date));
     };
     let mut why = None;
     for period in candidates {
-        let looked = Window { from_ms: period.start_ms.max(period.end_ms - period.grace_ms()), to_ms: period.end_ms + VISIBLE_MS };
+        let looked = Window {
+            from_ms: period.start_ms.max(period.end_ms - period.grace_ms()),
+            to_ms: period.end_ms + VISIBLE_MS,
+        };
         match differs("closing stock", stock, &stocks(truth, item.facility, looked)) {
             None => return None,
             found => why = found,
         }
     }
-    Some(why.unwrap_or_else(|| format!("{} was never today since it was registered, and has a stock", item.date)))
+    Some(why.unwrap_or_else(|| {
+        format!("{} was never today since it was registered, and has a stock", item.date)
+    }))
 }
 
 /// A time for which a day was today.
@@ -169,16 +194,27 @@ impl Period {
     }
 }
 
-/// The times for which the date was the facility's today, since it was registered last; oldest first. And whether it was registered anew
-/// within the window, or so soon after a removal that nobody need have seen it gone, so that there may be none of them.
-fn periods_as_today(truth: &Truth, facility: Uuid, date: Date, window: Window) -> (Vec<Period>, bool) {
+/// The times for which the date was the facility's today, since it was registered last; oldest
+/// first. And whether it was registered anew within the window, or so soon after a removal that
+/// nobody need have seen it gone, so that there may be none of them.
+fn periods_as_today(
+    truth: &Truth,
+    facility: Uuid,
+    date: Date,
+    window: Window,
+) -> (Vec<Period>, bool) {
     let versions = truth.facilities.versions(facility);
     let (mut periods, mut began_anew): (Vec<Period>, bool) = (Vec::new(), false);
     let Ok(tomorrow) = date.tomorrow() else { return (periods, began_anew) };
-    for (at, version) in versions.iter().enumerate().filter(|(_, version)| version.from_ms <= window.to_ms) {
+    for (at, version) in
+        versions.iter().enumerate().filter(|(_, version)| version.from_ms <= window.to_ms)
+    {
         let Some(known) = &version.row else {
-            // One that is back before anybody has looked was never gone to the service: what was recorded stays, or went.
-            let returned = versions.get(at + 1).is_some_and(|next| next.from_ms - version.from_ms < UNNOTICED_MS);
+            // One that is back before anybody has looked was never gone to the service: what was
+            // recorded stays, or went.
+            let returned = versions
+                .get(at + 1)
+                .is_some_and(|next| next.from_ms - version.from_ms < UNNOTICED_MS);
             if version.from_ms + VISIBLE_MS <= window.from_ms && !returned {
                 periods.clear();
             } else {
@@ -188,14 +224,19 @@ fn periods_as_today(truth: &Truth, facility: Uuid, date: Date, window: Window) -
         };
         let until_ms = versions.get(at + 1).map_or(i64::MAX, |next| next.from_ms);
         let (opens_ms, closes_ms) = (start_of(&known.zone, date), start_of(&known.zone, tomorrow));
-        let period =
-            Period { start_ms: opens_ms.max(version.from_ms), end_ms: closes_ms.min(until_ms), ended_itself: closes_ms <= until_ms };
+        let period = Period {
+            start_ms: opens_ms.max(version.from_ms),
+            end_ms: closes_ms.min(until_ms),
+            ended_itself: closes_ms <= until_ms,
+        };
         if period.start_ms >= period.end_ms {
             continue;
         }
         match periods.last_mut() {
             // Renamed, or moved to where it is the same day.
-            Some(last) if last.end_ms == period.start_ms => (last.end_ms, last.ended_itself) = (period.end_ms, period.ended_itself),
+            Some(last) if last.end_ms == period.start_ms => {
+                (last.end_ms, last.ended_itself) = (period.end_ms, period.ended_itself)
+            }
             _ => periods.push(period),
         }
     }
@@ -215,7 +256,10 @@ fn sums(rows: impl Iterator<Item = Choices>) -> Sums {
             if !certain {
                 quantities.insert(0);
             }
-            sums[kind] = sums[kind].iter().flat_map(|sum| quantities.iter().map(move |quantity| sum + quantity)).collect();
+            sums[kind] = sums[kind]
+                .iter()
+                .flat_map(|sum| quantities.iter().map(move |quantity| sum + quantity))
+                .collect();
         }
     }
     sums
@@ -225,5 +269,10 @@ fn differs(what: &str, shown: &ByType, may_be: &Sums) -> Option<String> {
     let wrong = (0..TYPES.len()).find(|at| !may_be[*at].contains(&shown[*at]))?;
     let some: Vec<String> = may_be[wrong].iter().take(6).map(ToString::to_string).collect();
     let more = if may_be[wrong].len() > 6 { ", …" } else { "" };
-    Some(format!("{what} of {} is {}, and may be {}{more}", TYPES[wrong], shown[wrong], some.join(", ")))
+    Some(format!(
+        "{what} of {} is {}, and may be {}{more}",
+        TYPES[wrong],
+        shown[wrong],
+        some.join(", ")
+    ))
 }

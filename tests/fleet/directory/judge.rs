@@ -1,4 +1,5 @@
-//! What the world's readers may be answered, given what the tables held. See [`super::figures`] for the figures themselves.
+//! What the world's readers may be answered, given what the tables held. See [`super::figures`] for
+//! the figures themselves.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,7 +16,8 @@ use super::{
 };
 use crate::history::{CLOCK_MS, Fate};
 
-/// The directory itself carries no age in the first releases of the contract: what it shows may be that old.
+/// The directory itself carries no age in the first releases of the contract: what it shows may be
+/// that old.
 const DIRECTORY_MS: i64 = 60_000;
 
 /// What must not be.
@@ -94,12 +96,21 @@ impl Judge<'_> {
         match &answer.said {
             Said::Summary { date, item } => {
                 self.item(answer, item, window, date.is_none());
-                if let Some(least) = answer.asked.min_version.filter(|least| item.version < *least) {
-                    self.complain(Lie::WentBack, answer, format!("version {} where min_version={least}", item.version));
+                if let Some(least) = answer.asked.min_version.filter(|least| item.version < *least)
+                {
+                    self.complain(
+                        Lie::WentBack,
+                        answer,
+                        format!("version {} where min_version={least}", item.version),
+                    );
                 }
             }
-            Said::Range { facility, from, to, items } => self.range(answer, *facility, *from, *to, items, window),
-            Said::Listing { date, items, totals } => self.listing(answer, *date, items, *totals, window),
+            Said::Range { facility, from, to, items } => {
+                self.range(answer, *facility, *from, *to, items, window)
+            }
+            Said::Listing { date, items, totals } => {
+                self.listing(answer, *date, items, *totals, window)
+            }
             Said::Directory(entries) => self.directory(answer, entries, window),
             Said::Facility(entry) => self.entry(answer, entry, window),
             Said::Missing { facility, date } => self.missing(answer, *facility, *date, window),
@@ -110,20 +121,28 @@ impl Judge<'_> {
 
     /// What the request said of ages and tiers.
     fn directives(&mut self, answer: &Answer) {
-        let Asked { bound_seconds, max_stale, only_if_cached, asked_ms, answered_ms, .. } = answer.asked;
+        let Asked { bound_seconds, max_stale, only_if_cached, asked_ms, answered_ms, .. } =
+            answer.asked;
         if let (Some(age), Some(bound)) = (answer.age_seconds, bound_seconds) {
             let most = match max_stale {
                 Some(None) => i64::MAX,
                 stale => bound + stale.flatten().unwrap_or(0),
             };
-            // `no-cache` wants a look that began after the request came; what is that new may age while it is sent.
+            // `no-cache` wants a look that began after the request came; what is that new may age
+            // while it is sent.
             let is_new = bound == 0 && answered_ms - 1000 * age + CLOCK_MS >= asked_ms;
             if age > most && !is_new {
-                self.complain(Lie::TooOld, answer, format!("Age {age} where at most {most} was asked for"));
+                self.complain(
+                    Lie::TooOld,
+                    answer,
+                    format!("Age {age} where at most {most} was asked for"),
+                );
             }
         }
-        let held = ["detail=memory", "detail=redis"].iter().any(|tier| answer.source.contains(tier));
-        let shows_figures = matches!(answer.said, Said::Summary { .. } | Said::Range { .. } | Said::Listing { .. });
+        let held =
+            ["detail=memory", "detail=redis"].iter().any(|tier| answer.source.contains(tier));
+        let shows_figures =
+            matches!(answer.said, Said::Summary { .. } | Said::Range { .. } | Said::Listing { .. });
         if only_if_cached && shows_figures && !held {
             self.complain(Lie::NotHeld, answer, "only-if-cached was asked for");
         }
@@ -138,34 +157,73 @@ impl Judge<'_> {
         if days.is_empty() {
             self.complain(Lie::Ghost, answer, format!("facility {} did not exist", item.facility));
         } else if is_today && !days.contains(&item.date) {
-            self.complain(Lie::WrongDay, answer, format!("{} is no today of {}, which may be {days:?}", item.date, item.facility));
+            self.complain(
+                Lie::WrongDay,
+                answer,
+                format!("{} is no today of {}, which may be {days:?}", item.date, item.facility),
+            );
         } else if item.totals != totals {
-            self.complain(Lie::Parts, answer, format!("{:?} are the sums of the types, and {:?} is shown", totals, item.totals));
+            self.complain(
+                Lie::Parts,
+                answer,
+                format!("{:?} are the sums of the types, and {:?} is shown", totals, item.totals),
+            );
         } else if let Some(why) = contradicts(self.truth, item, window) {
-            self.complain(Lie::Figures, answer, format!("{} of {}, version {}: {why}", item.date, item.facility, item.version));
+            self.complain(
+                Lie::Figures,
+                answer,
+                format!("{} of {}, version {}: {why}", item.date, item.facility, item.version),
+            );
         }
     }
 
-    fn range(&mut self, answer: &Answer, facility: Uuid, from: Date, to: Date, items: &[Item], window: Window) {
+    fn range(
+        &mut self,
+        answer: &Answer,
+        facility: Uuid,
+        from: Date,
+        to: Date,
+        items: &[Item],
+        window: Window,
+    ) {
         items.iter().for_each(|item| self.item(answer, item, window, false));
-        let lasts: BTreeSet<Date> = possible_todays(self.truth, facility, window).into_iter().map(|today| today.min(to)).collect();
+        let lasts: BTreeSet<Date> = possible_todays(self.truth, facility, window)
+            .into_iter()
+            .map(|today| today.min(to))
+            .collect();
         if lasts.is_empty() {
             return self.complain(Lie::Ghost, answer, "the facility did not exist");
         }
         let dates: Vec<Date> = items.iter().map(|item| item.date).collect();
         let is_whole = |last: &Date| days_down(*last, from) == dates;
         if !lasts.iter().any(is_whole) || items.iter().any(|item| item.facility != facility) {
-            self.complain(Lie::Parts, answer, format!("{dates:?} from {from}, where the last may be {lasts:?}"));
+            self.complain(
+                Lie::Parts,
+                answer,
+                format!("{dates:?} from {from}, where the last may be {lasts:?}"),
+            );
         }
     }
 
-    fn listing(&mut self, answer: &Answer, date: Option<Date>, items: &[Item], totals: Option<(i64, i64, i64, i64)>, window: Window) {
+    fn listing(
+        &mut self,
+        answer: &Answer,
+        date: Option<Date>,
+        items: &[Item],
+        totals: Option<(i64, i64, i64, i64)>,
+        window: Window,
+    ) {
         let mut shown: BTreeSet<Uuid> = BTreeSet::new();
-        // Pages are turned by name: whoever is renamed meanwhile may come twice, or turn the page back for all.
+        // Pages are turned by name: whoever is renamed meanwhile may come twice, or turn the page
+        // back for all.
         let is_in_order = totals.is_some() || !self.is_anybody_renamed(window);
         for item in items {
             if !shown.insert(item.facility) && is_in_order {
-                self.complain(Lie::Parts, answer, format!("facility {} comes twice", item.facility));
+                self.complain(
+                    Lie::Parts,
+                    answer,
+                    format!("facility {} comes twice", item.facility),
+                );
             }
             self.item(answer, item, window, date.is_none());
             if date.is_some_and(|date| date != item.date) {
@@ -173,22 +231,40 @@ impl Judge<'_> {
             }
         }
         let sum = |figure: fn(&Item) -> i64| items.iter().map(figure).sum::<i64>();
-        let sums = (items.len() as i64, sum(|item| item.totals.0.unwrap_or(0)), sum(|item| item.totals.1), sum(|item| item.totals.2));
+        let sums = (
+            items.len() as i64,
+            sum(|item| item.totals.0.unwrap_or(0)),
+            sum(|item| item.totals.1),
+            sum(|item| item.totals.2),
+        );
         if totals.is_some_and(|totals| totals != sums) {
-            self.complain(Lie::Parts, answer, format!("totals {totals:?} where the items' sums are {sums:?}"));
+            self.complain(
+                Lie::Parts,
+                answer,
+                format!("totals {totals:?} where the items' sums are {sums:?}"),
+            );
         }
         if !is_in_order {
             return;
         }
         let missing: Vec<Uuid> = self.certain(window, totals.is_none(), |known| {
-            date.is_none_or(|date| todays(&known.zone, window).first().is_some_and(|today| *today >= date))
+            date.is_none_or(|date| {
+                todays(&known.zone, window).first().is_some_and(|today| *today >= date)
+            })
         });
         self.lacks(answer, &missing, &shown);
     }
 
     fn is_anybody_renamed(&self, window: Window) -> bool {
-        let names =
-            |id: &Uuid| self.truth.facilities.possible(*id, window).into_iter().flatten().map(|known| known.name.as_str()).collect();
+        let names = |id: &Uuid| {
+            self.truth
+                .facilities
+                .possible(*id, window)
+                .into_iter()
+                .flatten()
+                .map(|known| known.name.as_str())
+                .collect()
+        };
         self.truth.facilities.0.keys().map(names).any(|names: BTreeSet<&str>| names.len() > 1)
     }
 
@@ -197,7 +273,11 @@ impl Judge<'_> {
         let mut shown: BTreeSet<Uuid> = BTreeSet::new();
         for entry in entries {
             if !shown.insert(entry.facility) {
-                self.complain(Lie::Parts, answer, format!("facility {} comes twice", entry.facility));
+                self.complain(
+                    Lie::Parts,
+                    answer,
+                    format!("facility {} comes twice", entry.facility),
+                );
             }
             self.entry(answer, entry, window);
         }
@@ -205,12 +285,20 @@ impl Judge<'_> {
         self.lacks(answer, &missing, &shown);
     }
 
-    /// Facilities that were there throughout; where pages may have been turned meanwhile only those that kept their place.
-    fn certain(&self, window: Window, keeps_its_place: bool, is_due: impl Fn(&super::truth::Facility) -> bool) -> Vec<Uuid> {
+    /// Facilities that were there throughout; where pages may have been turned meanwhile only those
+    /// that kept their place.
+    fn certain(
+        &self,
+        window: Window,
+        keeps_its_place: bool,
+        is_due: impl Fn(&super::truth::Facility) -> bool,
+    ) -> Vec<Uuid> {
         let is_certain = |id: &&Uuid| {
             let states = self.truth.facilities.possible(**id, window);
-            let names: BTreeSet<&str> = states.iter().flatten().map(|known| known.name.as_str()).collect();
-            states.iter().all(|state| state.is_some_and(&is_due)) && !(keeps_its_place && names.len() > 1)
+            let names: BTreeSet<&str> =
+                states.iter().flatten().map(|known| known.name.as_str()).collect();
+            states.iter().all(|state| state.is_some_and(&is_due))
+                && !(keeps_its_place && names.len() > 1)
         };
         self.truth.facilities.0.keys().filter(is_certain).copied().collect()
     }
@@ -218,16 +306,28 @@ impl Judge<'_> {
     fn lacks(&mut self, answer: &Answer, certain: &[Uuid], shown: &BTreeSet<Uuid>) {
         self.verdict.judged += certain.len();
         for facility in certain.iter().filter(|facility| !shown.contains(facility)) {
-            self.complain(Lie::Missing, answer, format!("facility {facility} is missing{}", self.before(*facility, answer)));
+            self.complain(
+                Lie::Missing,
+                answer,
+                format!("facility {facility} is missing{}", self.before(*facility, answer)),
+            );
         }
     }
 
     /// The facility's own history, for whoever reads a complaint.
     fn before(&self, facility: Uuid, answer: &Answer) -> String {
-        let seen = |version: &&Version<super::truth::Facility>| version.from_ms <= answer.asked.answered_ms;
+        let seen = |version: &&Version<super::truth::Facility>| {
+            version.from_ms <= answer.asked.answered_ms
+        };
         let versions = self.truth.facilities.versions(facility).iter().rev().filter(seen).take(3);
         let told: Vec<String> = versions
-            .map(|version| format!("{} {}", version.from_ms, version.row.as_ref().map_or("removed", |row| row.zone.as_str())))
+            .map(|version| {
+                format!(
+                    "{} {}",
+                    version.from_ms,
+                    version.row.as_ref().map_or("removed", |row| row.zone.as_str())
+                )
+            })
             .collect();
         format!(" ({})", told.join(", before "))
     }
@@ -238,7 +338,11 @@ impl Judge<'_> {
         let states = self.truth.facilities.possible(entry.facility, window);
         if states.iter().all(Option::is_none) {
             self.complain(Lie::Ghost, answer, format!("facility {} did not exist", entry.facility));
-        } else if !states.iter().flatten().any(|known| known.name == entry.name && known.zone == entry.zone) {
+        } else if !states
+            .iter()
+            .flatten()
+            .any(|known| known.name == entry.name && known.zone == entry.zone)
+        {
             self.complain(Lie::Directory, answer, format!("{entry:?}, and it may be {states:?}"));
         }
         let Asked { asked_ms, answered_ms, .. } = answer.asked;
@@ -250,21 +354,35 @@ impl Judge<'_> {
 
     fn missing(&mut self, answer: &Answer, facility: Uuid, date: Option<Date>, window: Window) {
         self.verdict.judged += 1;
-        let window = if answer.asked.path.contains("/summaries") { window } else { directory_window(answer, window) };
+        let window = if answer.asked.path.contains("/summaries") {
+            window
+        } else {
+            directory_window(answer, window)
+        };
         let states = self.truth.facilities.possible(facility, window);
         let has_not_begun = || {
             let days = possible_todays(self.truth, facility, window);
             date.is_some_and(|date| days.iter().any(|today| date > *today))
         };
         if states.iter().all(Option::is_some) && !has_not_begun() {
-            self.complain(Lie::Missing, answer, format!("404 for what was there{}", self.before(facility, answer)));
+            self.complain(
+                Lie::Missing,
+                answer,
+                format!("404 for what was there{}", self.before(facility, answer)),
+            );
         }
     }
 
     fn missing_day(&mut self, answer: &Answer, date: Date, window: Window) {
-        let begun = self.certain(window, false, |known| todays(&known.zone, window).first().is_some_and(|today| *today >= date));
+        let begun = self.certain(window, false, |known| {
+            todays(&known.zone, window).first().is_some_and(|today| *today >= date)
+        });
         if !begun.is_empty() {
-            self.complain(Lie::Missing, answer, format!("{date} had begun at {} facilities", begun.len()));
+            self.complain(
+                Lie::Missing,
+                answer,
+                format!("{date} had begun at {} facilities", begun.len()),
+            );
         }
     }
 
@@ -283,7 +401,8 @@ impl Judge<'_> {
             })
             .collect();
         let when = if *quiet { "in quiet" } else { "under faults" };
-        *self.verdict.refused.entry(format!("{status} {when} /{}", kind.join("/"))).or_default() += 1;
+        *self.verdict.refused.entry(format!("{status} {when} /{}", kind.join("/"))).or_default() +=
+            1;
         let is_due = match status {
             503 => true,
             504 => *only_if_cached,
@@ -305,10 +424,16 @@ impl Judge<'_> {
                 _ => &[],
             };
             for item in items.iter().filter(|item| item.version > 0) {
-                let (body, first) = bodies.entry((item.facility, item.date, item.version)).or_insert((item.body, answer));
+                let (body, first) = bodies
+                    .entry((item.facility, item.date, item.version))
+                    .or_insert((item.body, answer));
                 if *body != item.body {
                     let first = told(first);
-                    self.complain(Lie::TwoBodies, answer, format!("version {} of {}: {first}, and", item.version, item.facility));
+                    self.complain(
+                        Lie::TwoBodies,
+                        answer,
+                        format!("version {} of {}: {first}, and", item.version, item.facility),
+                    );
                 }
             }
         }
@@ -326,8 +451,12 @@ impl Judge<'_> {
         };
         let at = states(id).into_iter().find(|(_, of_ms)| *of_ms == stated_ms);
         let why = match (fate, at) {
-            (Fate::Acknowledged, None) if !superseded => "it was acknowledged, and is not in the table",
-            (Fate::Acknowledged, Some((from_ms, _))) if from_ms > over_ms + CLOCK_MS => "it was acknowledged before it was committed",
+            (Fate::Acknowledged, None) if !superseded => {
+                "it was acknowledged, and is not in the table"
+            }
+            (Fate::Acknowledged, Some((from_ms, _))) if from_ms > over_ms + CLOCK_MS => {
+                "it was acknowledged before it was committed"
+            }
             (Fate::Refused, Some(_)) => "it was refused, and is in the table",
             _ => return,
         };
@@ -350,7 +479,11 @@ where
 }
 
 fn directory_window(answer: &Answer, window: Window) -> Window {
-    if answer.age_seconds.is_some() { window } else { Window { from_ms: answer.asked.asked_ms - DIRECTORY_MS, ..window } }
+    if answer.age_seconds.is_some() {
+        window
+    } else {
+        Window { from_ms: answer.asked.asked_ms - DIRECTORY_MS, ..window }
+    }
 }
 
 /// From the last day down to the first, both included.
@@ -368,8 +501,19 @@ fn days_down(last: Date, first: Date) -> Vec<Date> {
 }
 
 fn told(answer: &Answer) -> String {
-    let Asked { replica, path, asked_ms, answered_ms, bound_seconds, max_stale, only_if_cached, min_version, conditional, quiet, .. } =
-        &answer.asked;
+    let Asked {
+        replica,
+        path,
+        asked_ms,
+        answered_ms,
+        bound_seconds,
+        max_stale,
+        only_if_cached,
+        min_version,
+        conditional,
+        quiet,
+        ..
+    } = &answer.asked;
     let Answer { age_seconds, source, .. } = answer;
     let Window { from_ms, .. } = answer.window();
     let said = match &answer.said {
@@ -378,8 +522,9 @@ fn told(answer: &Answer) -> String {
         _ => String::new(),
     };
     format!(
-        "replica {replica} answered {path}{said} from {asked_ms} to {answered_ms}, exact as of {from_ms} at least (Age {age_seconds:?}, {source:?}, \
-         max-age {bound_seconds:?}, max-stale {max_stale:?}, only-if-cached {only_if_cached}, min_version {min_version:?}, \
+        "replica {replica} answered {path}{said} from {asked_ms} to {answered_ms}, exact as of \
+         {from_ms} at least (Age {age_seconds:?}, {source:?}, max-age {bound_seconds:?}, \
+         max-stale {max_stale:?}, only-if-cached {only_if_cached}, min_version {min_version:?}, \
          conditional {conditional}, quiet {quiet})"
     )
 }

@@ -1,4 +1,5 @@
-//! The world's judge is judged: histories of our own making, each with a lie that it must condemn, and beside it one that only looks so.
+//! The world's judge is judged: histories of our own making, each with a lie that it must condemn,
+//! and beside it one that only looks so.
 
 use jiff::civil::{Date, date};
 use uuid::Uuid;
@@ -11,7 +12,8 @@ use super::{
 };
 use crate::history::Fate;
 
-/// The 15th begins in Kiritimati at ten in the morning of the 14th in UTC: at noon it is the 15th there, and the 14th in Niue and Warsaw.
+/// The 15th begins in Kiritimati at ten in the morning of the 14th in UTC: at noon it is the 15th
+/// there, and the 14th in Niue and Warsaw.
 const EAST: &str = "Pacific/Kiritimati";
 const WEST: &str = "Pacific/Niue";
 const WARSAW: &str = "Europe/Warsaw";
@@ -49,7 +51,10 @@ impl Past {
     }
 
     fn facility(&mut self, at_ms: i64, id: Uuid, zone: Option<&str>) {
-        let (commit, row) = (self.commit(), zone.map(|zone| Facility { name: id.to_string(), zone: zone.to_owned() }));
+        let (commit, row) = (
+            self.commit(),
+            zone.map(|zone| Facility { name: id.to_string(), zone: zone.to_owned() }),
+        );
         self.truth.facilities.put(id, noon() + at_ms, commit, noon() + at_ms, row);
     }
 
@@ -66,20 +71,34 @@ impl Past {
 
     /// A request of then, or none from then on.
     fn request(&mut self, at_ms: i64, then_ms: Option<i64>) {
-        let row = |then_ms| Activity { facility: SOMEWHERE, kind: O_POSITIVE, quantity: 1, at_ms: Some(noon() + then_ms) };
+        let row = |then_ms| Activity {
+            facility: SOMEWHERE,
+            kind: O_POSITIVE,
+            quantity: 1,
+            at_ms: Some(noon() + then_ms),
+        };
         let commit = self.commit();
         self.truth.requests.put(ROW, noon() + at_ms, commit, noon() + at_ms, then_ms.map(row));
     }
 
     fn delivery(&mut self, at_ms: i64, then_ms: Option<i64>) {
-        let row = |then_ms| Activity { facility: SOMEWHERE, kind: O_POSITIVE, quantity: 9, at_ms: Some(noon() + then_ms) };
+        let row = |then_ms| Activity {
+            facility: SOMEWHERE,
+            kind: O_POSITIVE,
+            quantity: 9,
+            at_ms: Some(noon() + then_ms),
+        };
         let commit = self.commit();
         self.truth.deliveries.put(ROW, noon() + at_ms, commit, noon() + at_ms, then_ms.map(row));
     }
 
     fn judged(mut self, answers: &[Answer], stated: &[Stated]) -> Vec<Lie> {
         self.truth.arrange();
-        judge(&self.truth, answers, stated).complaints.into_iter().map(|complaint| complaint.lie).collect()
+        judge(&self.truth, answers, stated)
+            .complaints
+            .into_iter()
+            .map(|complaint| complaint.lie)
+            .collect()
     }
 
     #[track_caller]
@@ -95,7 +114,11 @@ impl Past {
 
 /// A day with a stock, with units delivered, and with requests, all of one type.
 fn day(facility: Uuid, of: Date, figures: (Option<i64>, i64, i64)) -> Item {
-    let by_type = |figure: i64| std::array::from_fn::<i64, { TYPES.len() }, _>(|at| if at == O_POSITIVE { figure } else { 0 });
+    let by_type = |figure: i64| {
+        std::array::from_fn::<i64, { TYPES.len() }, _>(
+            |at| if at == O_POSITIVE { figure } else { 0 },
+        )
+    };
     let (stock, transferred, requests) = figures;
     Item {
         facility,
@@ -112,8 +135,18 @@ fn day(facility: Uuid, of: Date, figures: (Option<i64>, i64, i64)) -> Item {
 /// Asked then, and answered at once with Age 0.
 fn at(asked_ms: i64, said: Said) -> Answer {
     let path = "/v1/summaries/today".to_owned();
-    let asked = Asked { path, asked_ms: noon() + asked_ms, answered_ms: noon() + asked_ms + 5, ..Asked::default() };
-    Answer { asked, age_seconds: Some(0), source: "facility-summary; hit; detail=memory".to_owned(), said }
+    let asked = Asked {
+        path,
+        asked_ms: noon() + asked_ms,
+        answered_ms: noon() + asked_ms + 5,
+        ..Asked::default()
+    };
+    Answer {
+        asked,
+        age_seconds: Some(0),
+        source: "facility-summary; hit; detail=memory".to_owned(),
+        said,
+    }
 }
 
 fn named(asked_ms: i64, item: Item) -> Answer {
@@ -132,7 +165,8 @@ fn aged(answer: Answer, age_seconds: i64) -> Answer {
     Answer { age_seconds: Some(age_seconds), ..answer }
 }
 
-/// The facility moves east at noon; ten seconds later a request of a minute before noon is made, which is of the 15th there.
+/// The facility moves east at noon; ten seconds later a request of a minute before noon is made,
+/// which is of the 15th there.
 fn moved_before_a_request() -> Past {
     let mut past = Past::with(WEST);
     past.facility(0, SOMEWHERE, Some(EAST));
@@ -142,8 +176,10 @@ fn moved_before_a_request() -> Past {
 
 #[test]
 fn a_request_that_is_missing_on_the_day_of_the_new_zone_is_condemned() {
-    moved_before_a_request().condemns(Lie::Figures, named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
-    moved_before_a_request().condemns(Lie::Figures, named(13_000, day(SOMEWHERE, the(14), (None, 0, 1))));
+    moved_before_a_request()
+        .condemns(Lie::Figures, named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
+    moved_before_a_request()
+        .condemns(Lie::Figures, named(13_000, day(SOMEWHERE, the(14), (None, 0, 1))));
     moved_before_a_request().acquits(named(10_900, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
     moved_before_a_request().acquits(named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 1))));
 }
@@ -204,9 +240,11 @@ fn what_came_back_is_there_and_what_it_had_before_is_not() {
 
 #[test]
 fn a_figure_that_outlived_its_facility_is_condemned() {
-    removed_and_registered_again().condemns(Lie::Figures, named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))));
+    removed_and_registered_again()
+        .condemns(Lie::Figures, named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))));
     removed_and_registered_again().acquits(named(38_000, day(SOMEWHERE, the(13), (None, 0, 0))));
-    removed_and_registered_again().acquits(aged(named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))), 38));
+    removed_and_registered_again()
+        .acquits(aged(named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))), 38));
 }
 
 #[test]
@@ -225,7 +263,9 @@ fn another_zones_row_of_the_same_date_is_condemned() {
 
 fn listing(items: Vec<Item>) -> Said {
     let totals = items.iter().map(|item| item.totals);
-    let sums = totals.fold((0, 0, 0, 0), |sums, of| (sums.0 + 1, sums.1 + of.0.unwrap_or(0), sums.2 + of.1, sums.3 + of.2));
+    let sums = totals.fold((0, 0, 0, 0), |sums, of| {
+        (sums.0 + 1, sums.1 + of.0.unwrap_or(0), sums.2 + of.1, sums.3 + of.2)
+    });
     Said::Listing { date: None, items, totals: Some(sums) }
 }
 
@@ -272,7 +312,12 @@ fn today_is_the_date_of_a_zone_that_the_facility_may_have() {
     past().condemns(Lie::WrongDay, no_cache(at(2_000, listing(vec![empty(SOMEWHERE)]))));
     past().acquits(no_cache(today(200, empty(SOMEWHERE))));
     past().acquits(no_cache(today(2_000, day(SOMEWHERE, the(15), (Some(0), 0, 0)))));
-    let shown = |zone: &str, today| Entry { facility: SOMEWHERE, name: SOMEWHERE.to_string(), zone: zone.to_owned(), today: Some(today) };
+    let shown = |zone: &str, today| Entry {
+        facility: SOMEWHERE,
+        name: SOMEWHERE.to_string(),
+        zone: zone.to_owned(),
+        today: Some(today),
+    };
     past().condemns(Lie::WrongDay, at(2_000, Said::Facility(shown(EAST, the(14)))));
     past().condemns(Lie::Directory, at(2_000, Said::Facility(shown(WEST, the(14)))));
     past().acquits(at(2_000, Said::Facility(shown(EAST, the(15)))));
@@ -293,26 +338,33 @@ fn a_commit_from_before_the_claim_is_in_the_answer_however_it_was_read() {
 
 #[test]
 fn an_answer_is_as_young_as_was_asked_for() {
-    let wish = |bound, max_stale, age_seconds| {
+    let requested = |bound, max_stale, age_seconds| {
         let answer = at(60_000, listing(vec![empty(SOMEWHERE)]));
         let asked = Asked { bound_seconds: Some(bound), max_stale, ..answer.asked };
         Answer { asked, age_seconds: Some(age_seconds), ..answer }
     };
-    Past::with(WARSAW).condemns(Lie::TooOld, wish(1, None, 5));
-    Past::with(WARSAW).condemns(Lie::TooOld, wish(1, Some(Some(3)), 5));
-    Past::with(WARSAW).condemns(Lie::TooOld, wish(0, None, 1));
-    Past::with(WARSAW).acquits(wish(1, None, 1));
-    Past::with(WARSAW).acquits(wish(1, Some(Some(4)), 5));
-    Past::with(WARSAW).acquits(wish(1, Some(None), 500));
-    let slow = wish(0, None, 1);
-    Past::with(WARSAW).acquits(Answer { asked: Asked { answered_ms: slow.asked.asked_ms + 1_200, ..slow.asked }, ..slow });
+    Past::with(WARSAW).condemns(Lie::TooOld, requested(1, None, 5));
+    Past::with(WARSAW).condemns(Lie::TooOld, requested(1, Some(Some(3)), 5));
+    Past::with(WARSAW).condemns(Lie::TooOld, requested(0, None, 1));
+    Past::with(WARSAW).acquits(requested(1, None, 1));
+    Past::with(WARSAW).acquits(requested(1, Some(Some(4)), 5));
+    Past::with(WARSAW).acquits(requested(1, Some(None), 500));
+    let slow = requested(0, None, 1);
+    Past::with(WARSAW).acquits(Answer {
+        asked: Asked { answered_ms: slow.asked.asked_ms + 1_200, ..slow.asked },
+        ..slow
+    });
 }
 
 #[test]
 fn only_if_cached_is_answered_from_what_is_held() {
     let held = |source: &str| {
         let answer = at(60_000, listing(vec![empty(SOMEWHERE)]));
-        Answer { asked: Asked { only_if_cached: true, ..answer.asked }, source: source.to_owned(), ..answer }
+        Answer {
+            asked: Asked { only_if_cached: true, ..answer.asked },
+            source: source.to_owned(),
+            ..answer
+        }
     };
     Past::with(WARSAW).condemns(Lie::NotHeld, held("facility-summary; fwd=request; detail=table"));
     Past::with(WARSAW).acquits(held("facility-summary; fwd=miss; detail=redis"));
@@ -326,7 +378,8 @@ fn only_if_cached_is_answered_from_what_is_held() {
     Past::with(WARSAW).acquits(at(0, Said::Refused(503, String::new())));
 }
 
-/// Its own row is a snapshot and its own changes: what is younger than the snapshot may be missing beside them, what is older may not.
+/// Its own row is a snapshot and its own changes: what is younger than the snapshot may be missing
+/// beside them, what is older may not.
 #[test]
 fn an_events_own_row_may_lack_what_is_younger_than_its_as_of() {
     let past = |other_ms| {
@@ -353,7 +406,8 @@ fn a_unit_leaves_when_it_expires() {
     past().condemns(Lie::Figures, today(-1_000, empty(SOMEWHERE)));
 }
 
-/// In Kiritimati the 14th closed at ten; a unit came a minute before that, and another two seconds before.
+/// In Kiritimati the 14th closed at ten; a unit came a minute before that, and another two seconds
+/// before.
 #[test]
 fn a_day_keeps_the_stock_that_it_closed_with() {
     let closed_ms = start_of(EAST, the(15)) - noon();
@@ -374,7 +428,8 @@ fn a_day_keeps_the_stock_that_it_closed_with() {
     past().condemns(Lie::Figures, closed(None));
     past().condemns(Lie::Figures, named(0, day(SOMEWHERE, the(13), (Some(0), 0, 0))));
     past().acquits(named(0, day(SOMEWHERE, the(13), (None, 0, 0))));
-    // Removed, and registered again where the 14th is past: at once, or after all had time to see it gone.
+    // Removed, and registered again where the 14th is past: at once, or after all had time to see
+    // it gone.
     for (away_ms, may_stay) in [(2_000, true), (60_000, false)] {
         let again = || {
             let mut past = past();
@@ -393,7 +448,10 @@ fn a_day_keeps_the_stock_that_it_closed_with() {
 #[test]
 fn a_range_has_each_day_once_up_to_today() {
     let range = |days: &[i8]| {
-        let items = days.iter().map(|of| day(SOMEWHERE, the(*of), (if *of == 14 { Some(0) } else { None }, 0, 0))).collect();
+        let items = days
+            .iter()
+            .map(|of| day(SOMEWHERE, the(*of), (if *of == 14 { Some(0) } else { None }, 0, 0)))
+            .collect();
         at(0, Said::Range { facility: SOMEWHERE, from: the(12), to: the(16), items })
     };
     Past::with(WARSAW).acquits(range(&[14, 13, 12]));
@@ -403,11 +461,15 @@ fn a_range_has_each_day_once_up_to_today() {
 
 #[test]
 fn totals_are_sums() {
-    let wrong = Said::Listing { date: None, items: vec![empty(SOMEWHERE)], totals: Some((1, 1, 0, 0)) };
+    let wrong =
+        Said::Listing { date: None, items: vec![empty(SOMEWHERE)], totals: Some((1, 1, 0, 0)) };
     Past::with(WARSAW).condemns(Lie::Parts, at(0, wrong));
     let wrong = Item { totals: (Some(1), 0, 0), ..empty(SOMEWHERE) };
     Past::with(WARSAW).condemns(Lie::Parts, today(0, wrong));
-    Past::with(WARSAW).condemns(Lie::Parts, at(0, Said::Listing { date: None, items: vec![empty(SOMEWHERE); 2], totals: None }));
+    Past::with(WARSAW).condemns(
+        Lie::Parts,
+        at(0, Said::Listing { date: None, items: vec![empty(SOMEWHERE); 2], totals: None }),
+    );
 }
 
 #[test]
@@ -418,7 +480,9 @@ fn versions_are_as_asked_for_and_have_one_body() {
     };
     Past::with(WARSAW).condemns(Lie::WentBack, least(4));
     Past::with(WARSAW).acquits(least(3));
-    let bodies = |version| [empty(SOMEWHERE), Item { body: 8, version, ..empty(SOMEWHERE) }].map(|item| today(0, item));
+    let bodies = |version| {
+        [empty(SOMEWHERE), Item { body: 8, version, ..empty(SOMEWHERE) }].map(|item| today(0, item))
+    };
     assert_eq!(Past::with(WARSAW).judged(&bodies(3), &[]), [Lie::TwoBodies]);
     assert_eq!(Past::with(WARSAW).judged(&bodies(4), &[]), []);
 }
@@ -444,5 +508,8 @@ fn an_acknowledged_event_is_in_the_table_and_a_refused_one_is_not() {
     assert_eq!(judged(event(1, Fate::Acknowledged)), [Lie::Broken]);
     assert_eq!(judged(event(1, Fate::Refused)), []);
     assert_eq!(judged(Stated { superseded: true, ..event(1, Fate::Acknowledged) }), []);
-    assert_eq!(judged(Stated { over_ms: noon() - 100, ..event(0, Fate::Acknowledged) }), [Lie::Broken]);
+    assert_eq!(
+        judged(Stated { over_ms: noon() - 100, ..event(0, Fate::Acknowledged) }),
+        [Lie::Broken]
+    );
 }

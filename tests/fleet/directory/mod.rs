@@ -1,7 +1,9 @@
-//! A world whose directory moves: facilities in many zones that are registered, renamed, removed, registered again and moved to other
-//! zones, banks that move between them, transactions that stay open, by SQL and by events side by side; readers of singles, ranges and
-//! lists with every directive; replicas with random settings, and random faults. What is true is told by the database's write-ahead log.
-//! A round is had again, but for its timing, by its seed: `make test-fleet-random SEED=n KIND=zones`.
+//! A world whose directory moves: facilities in many zones that are registered, renamed, removed,
+//! registered again and moved to other zones, banks that move between them, transactions that stay
+//! open, by SQL and by events side by side; readers of singles, ranges and lists with every
+//! directive; replicas with random settings, and random faults. What is true is told by the
+//! database's write-ahead log. A round is had again, but for its timing, by its seed: `make
+//! test-fleet-random SEED=n KIND=zones`.
 
 mod faults;
 mod figures;
@@ -44,22 +46,39 @@ async fn a_fleet_whose_directory_moves_never_lies() {
 async fn random_rounds_are_answered_truly() {
     let minutes = setting("MINUTES").unwrap_or(10);
     let (first, started) = (setting("SEED").unwrap_or_else(any_seed), Instant::now());
-    let kind = std::env::var("KIND").ok().filter(|kind| !kind.is_empty()).map(|kind| Kind::named(&kind));
+    let kind =
+        std::env::var("KIND").ok().filter(|kind| !kind.is_empty()).map(|kind| Kind::named(&kind));
     let (mut rounds, mut answers, mut judged, mut faults, mut wrong) = (0, 0, 0, 0, Vec::new());
     while rounds == 0 || started.elapsed() < Duration::from_secs(60 * minutes) {
         let seed = first + rounds;
-        let kind = kind.unwrap_or([Kind::All, Kind::Zones, Kind::Removals, Kind::Banks, Kind::Lists, Kind::Figures][rounds as usize % 6]);
-        let (facilities, seconds) = (setting("FACILITIES").unwrap_or(36 + seed as usize % 5), setting("SECONDS").unwrap_or(60));
-        let plan = Plan { seed, kind, facilities, seconds, faults: setting("FAULTS").unwrap_or(1) > 0 };
+        let kind = kind.unwrap_or(
+            [Kind::All, Kind::Zones, Kind::Removals, Kind::Banks, Kind::Lists, Kind::Figures]
+                [rounds as usize % 6],
+        );
+        let (facilities, seconds) = (
+            setting("FACILITIES").unwrap_or(36 + seed as usize % 5),
+            setting("SECONDS").unwrap_or(60),
+        );
+        let plan =
+            Plan { seed, kind, facilities, seconds, faults: setting("FAULTS").unwrap_or(1) > 0 };
         eprintln!("round {rounds}: {plan:?}");
         let outcome = round::run(plan).await;
         eprintln!("{outcome}");
-        (rounds, answers, judged, faults) =
-            (rounds + 1, answers + outcome.answers, judged + outcome.verdict.judged, faults + outcome.faults);
+        (rounds, answers, judged, faults) = (
+            rounds + 1,
+            answers + outcome.answers,
+            judged + outcome.verdict.judged,
+            faults + outcome.faults,
+        );
         if !outcome.is_true() {
             wrong.push((plan.seed, plan.kind, outcome.lies()));
         }
     }
-    eprintln!("{rounds} rounds, {answers} answers, {judged} judged, {faults} faults; not true: {wrong:?}");
-    assert!(wrong.is_empty(), "rounds that were not answered truly, by seed, kind and lies: {wrong:?}");
+    eprintln!(
+        "{rounds} rounds, {answers} answers, {judged} judged, {faults} faults; not true: {wrong:?}"
+    );
+    assert!(
+        wrong.is_empty(),
+        "rounds that were not answered truly, by seed, kind and lies: {wrong:?}"
+    );
 }

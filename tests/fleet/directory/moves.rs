@@ -1,4 +1,5 @@
-//! What a directory outside the contract does: facilities that change zones, go and return, banks that move, transactions that stay open.
+//! What a directory outside the contract does: facilities that change zones, go and return, banks
+//! that move, transactions that stay open.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,9 @@ use super::{
     settings::ZONES,
     sql,
     world::World,
-    writers::{Bank, Writer, activity_event, activity_sql, bank_registration, registration, sql_kind},
+    writers::{
+        Bank, Writer, activity_event, activity_sql, bank_registration, registration, sql_kind,
+    },
 };
 use crate::history::Fate;
 
@@ -54,13 +57,17 @@ pub async fn zone_beside_an_event(writer: &mut Writer, at: usize) {
 pub async fn leave(writer: &mut Writer, at: usize) {
     let (facility, world) = (writer.sites[at].id, writer.world.clone());
     let statements = format!(
-        "BEGIN; DELETE FROM blood_inventory WHERE blood_bank_id IN (SELECT id FROM blood_banks WHERE facility_id = '{facility}');
-         DELETE FROM blood_banks WHERE facility_id = '{facility}'; DELETE FROM blood_distributions WHERE dispatched_to_id = '{facility}';
-         DELETE FROM blood_requests WHERE facility_id = '{facility}'; DELETE FROM facilities WHERE id = '{facility}'; COMMIT"
+        "BEGIN; DELETE FROM blood_inventory WHERE blood_bank_id IN (SELECT id FROM blood_banks \
+         WHERE facility_id = '{facility}');
+         DELETE FROM blood_banks WHERE facility_id = '{facility}'; DELETE FROM blood_distributions \
+         WHERE dispatched_to_id = '{facility}';
+         DELETE FROM blood_requests WHERE facility_id = '{facility}'; DELETE FROM facilities WHERE \
+         id = '{facility}'; COMMIT"
     );
     if writer.plain.run(&world, &statements).await {
         let site = &mut writer.sites[at];
-        (site.exists, site.banks, site.requests, site.deliveries) = (false, Vec::new(), Vec::new(), Vec::new());
+        (site.exists, site.banks, site.requests, site.deliveries) =
+            (false, Vec::new(), Vec::new(), Vec::new());
     }
 }
 
@@ -75,10 +82,26 @@ pub async fn come_back(writer: &mut Writer, at: usize) {
     writer.sites[at].exists = true;
     let (bank, facility, now_ms) = (Bank::new(), writer.sites[at].id, writer.world.now_ms());
     let is_there = if writer.by_event() {
-        writer.post(&[bank_registration(bank.id, facility, now_ms)], &[(Stating::Bank, bank.id, now_ms)]).await.fate == Fate::Acknowledged
+        writer
+            .post(
+                &[bank_registration(bank.id, facility, now_ms)],
+                &[(Stating::Bank, bank.id, now_ms)],
+            )
+            .await
+            .fate
+            == Fate::Acknowledged
     } else {
         let world = writer.world.clone();
-        writer.plain.run(&world, &format!("INSERT INTO blood_banks (id, facility_id) VALUES ('{}', '{facility}')", bank.id)).await
+        writer
+            .plain
+            .run(
+                &world,
+                &format!(
+                    "INSERT INTO blood_banks (id, facility_id) VALUES ('{}', '{facility}')",
+                    bank.id
+                ),
+            )
+            .await
     };
     if is_there {
         writer.sites[at].banks.push(bank);
@@ -87,29 +110,43 @@ pub async fn come_back(writer: &mut Writer, at: usize) {
 
 /// A bank goes to another facility, perhaps while a transaction on its units is open.
 pub async fn move_bank(writer: &mut Writer, from: usize, while_held: bool) {
-    let others: Vec<usize> = (0..writer.sites.len()).filter(|at| *at != from && writer.sites[*at].exists).collect();
+    let others: Vec<usize> =
+        (0..writer.sites.len()).filter(|at| *at != from && writer.sites[*at].exists).collect();
     let Some(to) = others.choose(&mut writer.rng).copied() else { return };
     if writer.sites[from].banks.is_empty() {
         return;
     }
     let place = writer.rng.random_range(0..writer.sites[from].banks.len());
     if while_held {
-        let (unit, kind, quantity) = (writer.unit(from, place), writer.kind(), writer.rng.random_range(1..1_000));
+        let (unit, kind, quantity) =
+            (writer.unit(from, place), writer.kind(), writer.rng.random_range(1..1_000));
         let (bank, kind) = (writer.sites[from].banks[place].id, sql_kind(kind));
         let statement = format!(
-            "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity) VALUES ('{unit}', '{bank}', {kind}, {quantity})
+            "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity) VALUES \
+             ('{unit}', '{bank}', {kind}, {quantity})
              ON CONFLICT (id) DO UPDATE SET quantity = excluded.quantity, expires_at = NULL"
         );
         hold_open(writer, statement, 200..2_500);
         let pause = writer.rng.random_range(20..200);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
-    let (bank, facility, now_ms) = (writer.sites[from].banks[place].id, writer.sites[to].id, writer.world.now_ms());
+    let (bank, facility, now_ms) =
+        (writer.sites[from].banks[place].id, writer.sites[to].id, writer.world.now_ms());
     let has_moved = if writer.by_event() {
-        writer.post(&[bank_registration(bank, facility, now_ms)], &[(Stating::Bank, bank, now_ms)]).await.fate != Fate::Refused
+        writer
+            .post(&[bank_registration(bank, facility, now_ms)], &[(Stating::Bank, bank, now_ms)])
+            .await
+            .fate
+            != Fate::Refused
     } else {
         let world = writer.world.clone();
-        writer.plain.run(&world, &format!("UPDATE blood_banks SET facility_id = '{facility}' WHERE id = '{bank}'")).await
+        writer
+            .plain
+            .run(
+                &world,
+                &format!("UPDATE blood_banks SET facility_id = '{facility}' WHERE id = '{bank}'"),
+            )
+            .await
     };
     if has_moved {
         let bank = writer.sites[from].banks.remove(place);
@@ -119,22 +156,32 @@ pub async fn move_bank(writer: &mut Writer, from: usize, while_held: bool) {
 
 /// A transaction that stays open while others go on.
 pub fn hold(writer: &mut Writer, at: usize) {
-    let (then_ms, kind, facility) = (writer.near_a_midnight(at), writer.kind(), writer.sites[at].id);
+    let (then_ms, kind, facility) =
+        (writer.near_a_midnight(at), writer.kind(), writer.sites[at].id);
     let is_request = writer.rng.random_bool(0.5);
-    hold_open(writer, activity_sql(is_request, Uuid::new_v4(), facility, kind, 7, then_ms), 500..5_000);
+    hold_open(
+        writer,
+        activity_sql(is_request, Uuid::new_v4(), facility, kind, 7, then_ms),
+        500..5_000,
+    );
 }
 
 fn hold_open(writer: &mut Writer, statement: String, for_ms: std::ops::Range<u64>) {
-    let (world, for_ms, commits) = (writer.world.clone(), writer.rng.random_range(for_ms), writer.rng.random_bool(0.85));
+    let (world, for_ms, commits) =
+        (writer.world.clone(), writer.rng.random_range(for_ms), writer.rng.random_bool(0.85));
     writer.held.spawn(async move {
-        let _ = held(&world, &statement, for_ms, commits).await; // it ends with its connection otherwise
+        // it ends with its connection otherwise
+        let _ = held(&world, &statement, for_ms, commits).await;
     });
 }
 
 async fn held(world: &Arc<World>, statement: &str, for_ms: u64, commits: bool) -> sqlx::Result<()> {
     let mut connection = sql::connect(world).await?;
     connection.execute("BEGIN").await?;
-    connection.execute(AssertSqlSafe(statement)).await.inspect_err(|error| sql::complain_of_syntax(error, statement))?;
+    connection
+        .execute(AssertSqlSafe(statement))
+        .await
+        .inspect_err(|error| sql::complain_of_syntax(error, statement))?;
     tokio::time::sleep(Duration::from_millis(for_ms)).await;
     connection.execute(if commits { "COMMIT" } else { "ROLLBACK" }).await?;
     Ok(())
@@ -142,7 +189,12 @@ async fn held(world: &Arc<World>, statement: &str, for_ms: u64, commits: bool) -
 
 /// A table is emptied. Whoever waits for that stands in everybody's way, so not for long.
 pub async fn truncate(writer: &mut Writer) {
-    let table = ["blood_inventory", "blood_distributions", "blood_requests"].choose(&mut writer.rng).expect("there are three");
+    let table = ["blood_inventory", "blood_distributions", "blood_requests"]
+        .choose(&mut writer.rng)
+        .expect("there are three");
     let world = writer.world.clone();
-    writer.plain.run(&world, &format!("BEGIN; SET LOCAL lock_timeout = '200ms'; TRUNCATE {table}; COMMIT")).await;
+    writer
+        .plain
+        .run(&world, &format!("BEGIN; SET LOCAL lock_timeout = '200ms'; TRUNCATE {table}; COMMIT"))
+        .await;
 }

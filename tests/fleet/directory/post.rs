@@ -44,9 +44,17 @@ impl Posted {
 /// Posts them in one request to that replica.
 pub async fn post(world: &World, client: &Client, replica: usize, events: &[Value]) -> Posted {
     let sent_ms = world.now_ms();
-    let posted = |fate| Posted { fate, sent_ms, over_ms: world.now_ms(), superseded: false, days: Vec::new() };
+    let posted = |fate| Posted {
+        fate,
+        sent_ms,
+        over_ms: world.now_ms(),
+        superseded: false,
+        days: Vec::new(),
+    };
     let Some(address) = world.places.address(replica) else { return posted(Fate::Refused) };
-    let request = client.post(format!("http://{address}/v1/events")).header("content-type", "application/cloudevents-batch+json");
+    let request = client
+        .post(format!("http://{address}/v1/events"))
+        .header("content-type", "application/cloudevents-batch+json");
     let answer = match request.body(Value::from(events.to_vec()).to_string()).send().await {
         Ok(answer) => answer,
         Err(error) if error.is_connect() => return posted(Fate::Refused),
@@ -62,7 +70,12 @@ pub async fn post(world: &World, client: &Client, replica: usize, events: &[Valu
                 Some((facility, day["date"].as_str()?.to_owned(), day["version"].as_i64()?))
             };
             world.count_acknowledged();
-            let days = body["summaries"].as_array().expect("it names the days").iter().filter_map(day).collect();
+            let days = body["summaries"]
+                .as_array()
+                .expect("it names the days")
+                .iter()
+                .filter_map(day)
+                .collect();
             let superseded = body["superseded"].as_i64() != Some(0);
             Posted { superseded, days, ..posted(Fate::Acknowledged) }
         }

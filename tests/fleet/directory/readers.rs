@@ -20,7 +20,7 @@ use super::{
     world::{World, client},
 };
 
-/// Between two reads of a reader, at most.
+/// ReplicaLink two reads of a reader, at most.
 const PACE_MS: u64 = 60;
 
 /// A reader's memory of bodies, by path: their tag and what they said.
@@ -28,27 +28,44 @@ pub type Known = HashMap<String, (String, Said)>;
 
 /// Reads until the round is over.
 pub async fn read(world: Arc<World>, number: u64) -> Vec<Answer> {
-    let (client, mut rng, mut known, mut answers) = (client(), world.plan.rng(1_000 + number), Known::new(), Vec::new());
+    let (client, mut rng, mut known, mut answers) =
+        (client(), world.plan.rng(1_000 + number), Known::new(), Vec::new());
     while world.goes_on() {
         let replica = rng.random_range(0..world.places.replicas());
-        let mut asked = Asked { replica, ..wish(&mut rng) };
+        let mut asked = Asked { replica, ..requested(&mut rng) };
         let (lists, roll) = (world.plan.kind == Kind::Lists, rng.random_range(0..100));
         let facilities = world.facilities();
         let facility = *facilities.choose(&mut rng).expect("there are some");
         let date = a_date(&world, &mut rng);
         match roll {
-            0..60 if !lists => {
-                answers.extend(one(&world, &client, &mut known, asked, facility, rng.random_bool(0.4).then_some(date)).await)
-            }
+            0..60 if !lists => answers.extend(
+                one(
+                    &world,
+                    &client,
+                    &mut known,
+                    asked,
+                    facility,
+                    rng.random_bool(0.4).then_some(date),
+                )
+                .await,
+            ),
             60..75 if !lists => answers.extend(range(&world, &client, asked, facility, date).await),
             75..80 => answers.extend(facility_itself(&world, &client, asked, facility).await),
             80..84 => answers.extend(directory(&world, &client, asked).await),
             _ => {
                 asked.only_if_cached &= rng.random_bool(0.5);
                 let limit = if rng.random_bool(0.7) { 500 } else { 11 };
-                answers.extend(listing(&world, &client, asked, rng.random_bool(0.4).then_some(date), limit).await);
+                answers.extend(
+                    listing(&world, &client, asked, rng.random_bool(0.4).then_some(date), limit)
+                        .await,
+                );
                 // One is worth many reads, and costs as much.
-                tokio::time::sleep(Duration::from_millis(if world.plan.facilities > 100 { 500 } else { 20 })).await;
+                tokio::time::sleep(Duration::from_millis(if world.plan.facilities > 100 {
+                    500
+                } else {
+                    20
+                }))
+                .await;
             }
         }
         let pause = rng.random_range(0..PACE_MS);
@@ -58,8 +75,10 @@ pub async fn read(world: Arc<World>, number: u64) -> Vec<Answer> {
 }
 
 /// Directives of all kinds; most readers have none, or few.
-fn wish(rng: &mut StdRng) -> Asked {
-    let bound_seconds = *[None, None, None, Some(60), Some(5), Some(2), Some(1), Some(0)].choose(rng).expect("there are some");
+fn requested(rng: &mut StdRng) -> Asked {
+    let bound_seconds = *[None, None, None, Some(60), Some(5), Some(2), Some(1), Some(0)]
+        .choose(rng)
+        .expect("there are some");
     let max_stale = match rng.random_range(0..12) {
         0 => Some(None),
         1 => Some(Some(rng.random_range(1..4))),
@@ -71,17 +90,35 @@ fn wish(rng: &mut StdRng) -> Asked {
 /// A day of late, in some zone.
 fn a_date(world: &World, rng: &mut StdRng) -> Date {
     let zone = ZONES[rng.random_range(0..ZONES.len())];
-    date_in(zone, world.now_ms()).checked_sub(Span::new().days(rng.random_range(-1..3))).expect("it is a day")
+    date_in(zone, world.now_ms())
+        .checked_sub(Span::new().days(rng.random_range(-1..3)))
+        .expect("it is a day")
 }
 
 /// One day of a facility, today where no date is given.
-pub async fn one(world: &World, client: &Client, known: &mut Known, asked: Asked, facility: Uuid, date: Option<Date>) -> Option<Answer> {
-    let path = format!("/v1/facilities/{facility}/summaries/{}", date.map_or("today".to_owned(), |date| date.to_string()));
+pub async fn one(
+    world: &World,
+    client: &Client,
+    known: &mut Known,
+    asked: Asked,
+    facility: Uuid,
+    date: Option<Date>,
+) -> Option<Answer> {
+    let path = format!(
+        "/v1/facilities/{facility}/summaries/{}",
+        date.map_or("today".to_owned(), |date| date.to_string())
+    );
     let tag = known.get(&path).map(|(tag, _)| tag.clone());
-    let (answer, tag) = ask(world, client, Asked { path: path.clone(), ..asked }, tag, |status, body| match status {
-        StatusCode::NOT_FOUND => Said::Missing { facility, date },
-        _ => Said::Summary { date, item: Box::new(item(body)) },
-    })
+    let (answer, tag) = ask(
+        world,
+        client,
+        Asked { path: path.clone(), ..asked },
+        tag,
+        |status, body| match status {
+            StatusCode::NOT_FOUND => Said::Missing { facility, date },
+            _ => Said::Summary { date, item: Box::new(item(body)) },
+        },
+    )
     .await?;
     let said = match (&answer.said, known.get(&path)) {
         // 304: what it has is what it would be sent.
@@ -95,21 +132,45 @@ pub async fn one(world: &World, client: &Client, known: &mut Known, asked: Asked
 }
 
 /// A day as of a version that an acknowledgement named for an event sent at `floor_ms`.
-pub async fn since(world: &World, client: &Client, replica: usize, facility: Uuid, date: &str, version: i64, floor_ms: i64) -> Answer {
+pub async fn since(
+    world: &World,
+    client: &Client,
+    replica: usize,
+    facility: Uuid,
+    date: &str,
+    version: i64,
+    floor_ms: i64,
+) -> Answer {
     let path = format!("/v1/facilities/{facility}/summaries/{date}?min_version={version}");
-    let asked = Asked { replica, path, min_version: Some(version), floor_ms: Some(floor_ms), ..Asked::default() };
+    let asked = Asked {
+        replica,
+        path,
+        min_version: Some(version),
+        floor_ms: Some(floor_ms),
+        ..Asked::default()
+    };
     let date: Date = date.parse().expect("an acknowledgement names dates");
     let said = |status, body: &Value| match status {
         StatusCode::NOT_FOUND => Said::Missing { facility, date: Some(date) },
         _ => Said::Summary { date: Some(date), item: Box::new(item(body)) },
     };
-    let nobody =
-        || Answer { asked: asked.clone(), age_seconds: None, source: String::new(), said: Said::Refused(503, "nobody listens".to_owned()) };
+    let nobody = || Answer {
+        asked: asked.clone(),
+        age_seconds: None,
+        source: String::new(),
+        said: Said::Refused(503, "nobody listens".to_owned()),
+    };
     ask(world, client, asked.clone(), None, said).await.map_or_else(nobody, |(answer, _)| answer)
 }
 
 /// A few days of a facility; `to` may be one that has not begun.
-pub async fn range(world: &World, client: &Client, asked: Asked, facility: Uuid, to: Date) -> Option<Answer> {
+pub async fn range(
+    world: &World,
+    client: &Client,
+    asked: Asked,
+    facility: Uuid,
+    to: Date,
+) -> Option<Answer> {
     let from = to.checked_sub(Span::new().days(3)).expect("it is a day");
     let path = format!("/v1/facilities/{facility}/summaries?from={from}&to={to}");
     let said = |status, body: &Value| match status {
@@ -119,12 +180,19 @@ pub async fn range(world: &World, client: &Client, asked: Asked, facility: Uuid,
     ask(world, client, Asked { path, ..asked }, None, said).await.map(|(answer, _)| answer)
 }
 
-async fn facility_itself(world: &World, client: &Client, asked: Asked, facility: Uuid) -> Option<Answer> {
+async fn facility_itself(
+    world: &World,
+    client: &Client,
+    asked: Asked,
+    facility: Uuid,
+) -> Option<Answer> {
     let said = |status, body: &Value| match status {
         StatusCode::NOT_FOUND => Said::Missing { facility, date: None },
         _ => Said::Facility(entry(body)),
     };
-    ask(world, client, Asked { path: format!("/v1/facilities/{facility}"), ..asked }, None, said).await.map(|(answer, _)| answer)
+    ask(world, client, Asked { path: format!("/v1/facilities/{facility}"), ..asked }, None, said)
+        .await
+        .map(|(answer, _)| answer)
 }
 
 /// All pages of the directory.
@@ -135,7 +203,8 @@ pub async fn directory(world: &World, client: &Client, asked: Asked) -> Option<A
         let mut next = None;
         let said = |_, body: &Value| {
             next = body["next_cursor"].as_str().map(str::to_owned);
-            entries.extend(body["items"].as_array().expect("a listing has items").iter().map(entry));
+            entries
+                .extend(body["items"].as_array().expect("a listing has items").iter().map(entry));
             Said::Directory(Vec::new())
         };
         let (answer, _) = ask(world, client, Asked { path, ..asked.clone() }, None, said).await?;
@@ -153,9 +222,16 @@ pub async fn directory(world: &World, client: &Client, asked: Asked) -> Option<A
 }
 
 /// All pages of a day of all facilities.
-pub async fn listing(world: &World, client: &Client, asked: Asked, date: Option<Date>, limit: usize) -> Option<Answer> {
+pub async fn listing(
+    world: &World,
+    client: &Client,
+    asked: Asked,
+    date: Option<Date>,
+    limit: usize,
+) -> Option<Answer> {
     let day = date.map_or("today".to_owned(), |date| date.to_string());
-    let (mut found, mut totals, mut pages, mut whole, mut cursor) = (Vec::new(), None, 0, None::<Answer>, String::new());
+    let (mut found, mut totals, mut pages, mut whole, mut cursor) =
+        (Vec::new(), None, 0, None::<Answer>, String::new());
     loop {
         let path = format!("/v1/summaries/{day}?limit={limit}{cursor}");
         let mut next = None;
@@ -165,7 +241,12 @@ pub async fn listing(world: &World, client: &Client, asked: Asked, date: Option<
             }
             next = body["next_cursor"].as_str().map(str::to_owned);
             let total = |of: &str| body["totals"][of].as_i64().expect("a listing has totals");
-            totals = Some((total("facilities"), total("total_stock"), total("total_transferred"), total("total_requests")));
+            totals = Some((
+                total("facilities"),
+                total("total_stock"),
+                total("total_transferred"),
+                total("total_requests"),
+            ));
             found.extend(items(body));
             Said::Listing { date, items: Vec::new(), totals: None }
         };
@@ -203,7 +284,8 @@ async fn ask(
     if let Some(tag) = &tag {
         request = request.header("if-none-match", tag);
     }
-    (asked.conditional, asked.quiet, asked.asked_ms) = (tag.is_some(), world.is_quiet(), world.now_ms());
+    (asked.conditional, asked.quiet, asked.asked_ms) =
+        (tag.is_some(), world.is_quiet(), world.now_ms());
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => {
@@ -215,7 +297,9 @@ async fn ask(
     let text = response.text().await.ok()?;
     (asked.answered_ms, asked.quiet) = (world.now_ms(), asked.quiet && world.is_quiet());
     let said = match status {
-        StatusCode::OK | StatusCode::NOT_FOUND => said(status, &serde_json::from_str(&text).expect("an answer is JSON")),
+        StatusCode::OK | StatusCode::NOT_FOUND => {
+            said(status, &serde_json::from_str(&text).expect("an answer is JSON"))
+        }
         StatusCode::SERVICE_UNAVAILABLE if header(&headers, "retry-after").is_none() => {
             Said::Refused(500, "503 without Retry-After".to_owned())
         }
@@ -231,8 +315,12 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn directives(asked: &Asked) -> Option<String> {
-    let bound = asked.bound_seconds.map(|bound| if bound == 0 { "no-cache".to_owned() } else { format!("max-age={bound}") });
-    let stale = asked.max_stale.map(|stale| stale.map_or("max-stale".to_owned(), |stale| format!("max-stale={stale}")));
+    let bound = asked
+        .bound_seconds
+        .map(|bound| if bound == 0 { "no-cache".to_owned() } else { format!("max-age={bound}") });
+    let stale = asked
+        .max_stale
+        .map(|stale| stale.map_or("max-stale".to_owned(), |stale| format!("max-stale={stale}")));
     let held = asked.only_if_cached.then(|| "only-if-cached".to_owned());
     let all: Vec<String> = [bound, stale, held].into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join(", "))
@@ -243,17 +331,26 @@ fn items(body: &Value) -> Vec<Item> {
 }
 
 fn item(summary: &Value) -> Item {
-    let figure = |of: &str| -> ByType { TYPES.map(|kind| summary["by_blood_type"][kind][of].as_i64().unwrap_or(0)) };
+    let figure = |of: &str| -> ByType {
+        TYPES.map(|kind| summary["by_blood_type"][kind][of].as_i64().unwrap_or(0))
+    };
     let total = |of: &str| summary[of].as_i64();
     let mut body = DefaultHasher::new();
     summary.to_string().hash(&mut body);
     Item {
         facility: id(summary),
-        date: summary["date"].as_str().and_then(|date| date.parse().ok()).expect("a summary has a date"),
+        date: summary["date"]
+            .as_str()
+            .and_then(|date| date.parse().ok())
+            .expect("a summary has a date"),
         stock: total("total_stock").map(|_| figure("stock")),
         transferred: figure("transferred"),
         requests: figure("requests"),
-        totals: (total("total_stock"), total("total_transferred").expect("it has one"), total("total_requests").expect("it has one")),
+        totals: (
+            total("total_stock"),
+            total("total_transferred").expect("it has one"),
+            total("total_requests").expect("it has one"),
+        ),
         version: total("version").expect("a summary has a version"),
         body: body.finish(),
     }
@@ -261,8 +358,14 @@ fn item(summary: &Value) -> Item {
 
 fn entry(facility: &Value) -> Entry {
     let text = |of: &str| facility[of].as_str().map(str::to_owned);
-    let (name, zone) = (text("name").expect("it has a name"), text("timezone").expect("it has a zone"));
-    Entry { facility: id(facility), name, zone, today: text("today").map(|today| today.parse().expect("it is a date")) }
+    let (name, zone) =
+        (text("name").expect("it has a name"), text("timezone").expect("it has a zone"));
+    Entry {
+        facility: id(facility),
+        name,
+        zone,
+        today: text("today").map(|today| today.parse().expect("it is a date")),
+    }
 }
 
 fn id(of: &Value) -> Uuid {

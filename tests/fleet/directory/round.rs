@@ -1,4 +1,5 @@
-//! One round of the world: a fleet with random settings, its facilities, the load, the faults, and the verdict.
+//! One round of the world: a fleet with random settings, its facilities, the load, the faults, and
+//! the verdict.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +36,8 @@ const START_MS: i64 = 12_000;
 const FACILITY_MS: i64 = 60;
 /// Complaints of a kind that are told, where TOLD does not say how many.
 const TOLD: usize = 4;
-/// How long a fleet may take until all its answers are exact again, once nothing is broken and nobody writes.
+/// How long a fleet may take until all its answers are exact again, once nothing is broken and
+/// nobody writes.
 const SETTLES: Duration = Duration::from_secs(30);
 
 /// What came of a round.
@@ -64,8 +66,9 @@ impl fmt::Display for Outcome {
         let Outcome { plan, answers, faults, verdict, acknowledged, sql, settled } = self;
         writeln!(
             out,
-            "seed {} {:?}, {} facilities, {} s: {answers} answers, {} judged, {acknowledged} requests with events acknowledged, {sql} by SQL, {faults} \
-             faults, settled {settled}; refused {:?}; lies {}",
+            "seed {} {:?}, {} facilities, {} s: {answers} answers, {} judged, {acknowledged} \
+             requests with events acknowledged, {sql} by SQL, {faults} faults, settled {settled}; \
+             refused {:?}; lies {}",
             plan.seed,
             plan.kind,
             plan.facilities,
@@ -75,11 +78,17 @@ impl fmt::Display for Outcome {
             verdict.complaints.len()
         )?;
         let mut kinds: BTreeMap<Lie, Vec<&Complaint>> = BTreeMap::new();
-        verdict.complaints.iter().for_each(|complaint| kinds.entry(complaint.lie).or_default().push(complaint));
+        verdict
+            .complaints
+            .iter()
+            .for_each(|complaint| kinds.entry(complaint.lie).or_default().push(complaint));
         for (lie, complaints) in kinds {
             writeln!(out, "  {lie:?} {} times, such as", complaints.len())?;
             let step = complaints.len().div_ceil(super::setting("TOLD").unwrap_or(TOLD));
-            complaints.iter().step_by(step).try_for_each(|complaint| writeln!(out, "    {complaint}"))?;
+            complaints
+                .iter()
+                .step_by(step)
+                .try_for_each(|complaint| writeln!(out, "    {complaint}"))?;
         }
         Ok(())
     }
@@ -90,13 +99,19 @@ pub async fn run(plan: Plan) -> Outcome {
     let half_ms = i64::try_from(plan.seconds * 500).expect("a round is short");
     // The parts are started first, and the facilities registered.
     let ahead_ms = plan.ahead_ms(half_ms + START_MS + FACILITY_MS * plan.facilities as i64);
-    let midnight_ms = Timestamp::now().as_millisecond() + ahead_ms + half_ms + START_MS + FACILITY_MS * plan.facilities as i64;
+    let midnight_ms = Timestamp::now().as_millisecond()
+        + ahead_ms
+        + half_ms
+        + START_MS
+        + FACILITY_MS * plan.facilities as i64;
     let clock = FakeClock::at(Timestamp::now() + SignedDuration::from_millis(ahead_ms));
     // The clocks never change within a round, so that nobody has to look for that.
-    let environment: Vec<(&str, String)> = clock.environment().into_iter().filter(|(name, _)| *name != "FAKETIME_NO_CACHE").collect();
+    let environment: Vec<(&str, String)> =
+        clock.environment().into_iter().filter(|(name, _)| *name != "FAKETIME_NO_CACHE").collect();
     let postgres = Postgres::start_in_environment(&wal::SETTINGS, &environment);
     let mut rng = plan.rng(3);
-    let settings: Vec<(usize, u64)> = (0..REPLICAS).map(|replica| (replica, rng.random())).collect();
+    let settings: Vec<(usize, u64)> =
+        (0..REPLICAS).map(|replica| (replica, rng.random())).collect();
     let mut fleet = Fleet::start(REPLICAS, &postgres, None, |replica, launch| {
         let (launch, told) = random(&mut plan.rng(settings[replica].1), launch);
         eprintln!("  replica {replica}: {told}");
@@ -109,8 +124,11 @@ pub async fn run(plan: Plan) -> Outcome {
     let mut writers = populated(&world).await;
     let (mut writing, mut reading) = (JoinSet::new(), JoinSet::new());
     writers.drain(..).for_each(|writer| drop(writing.spawn(writer.write())));
-    (0..READERS).for_each(|reader| drop(reading.spawn(readers::read(world.clone(), reader as u64))));
-    let count = faults::break_things(&world, &mut fleet, &postgres, midnight_ms, midnight_ms + half_ms).await;
+    (0..READERS)
+        .for_each(|reader| drop(reading.spawn(readers::read(world.clone(), reader as u64))));
+    let count =
+        faults::break_things(&world, &mut fleet, &postgres, midnight_ms, midnight_ms + half_ms)
+            .await;
     world.stop();
     let (mut answers, mut stated): (Vec<Answer>, Vec<Stated>) = (Vec::new(), Vec::new());
     for (said, seen) in writing.join_all().await {
@@ -121,22 +139,38 @@ pub async fn run(plan: Plan) -> Outcome {
     let settled = read_the_end(&world, &mut answers).await;
     wal::read(&fleet.database_on(&postgres), &mut truth).await;
     let verdict = judge(&truth, &answers, &stated);
-    let (acknowledged, sql) = (world.acknowledged.load(Ordering::Relaxed), world.sql.load(Ordering::Relaxed));
+    let (acknowledged, sql) =
+        (world.acknowledged.load(Ordering::Relaxed), world.sql.load(Ordering::Relaxed));
     Outcome { plan, answers: answers.len(), faults: count, verdict, acknowledged, sql, settled }
 }
 
-/// The writers, whose facilities are registered: a quarter in the zone that is to have its midnight, a few yet to come.
+/// The writers, whose facilities are registered: a quarter in the zone that is to have its
+/// midnight, a few yet to come.
 async fn populated(world: &Arc<World>) -> Vec<Writer> {
     let mut rng = world.plan.rng(4);
     let mut writers = Vec::new();
     for number in 0..WRITERS {
         let mut sites = Vec::new();
         for at in (number..world.plan.facilities).step_by(WRITERS) {
-            let zone = if at % 4 == 0 { world.plan.midnight_zone() } else { ZONES[rng.random_range(0..ZONES.len())] };
+            let zone = if at % 4 == 0 {
+                world.plan.midnight_zone()
+            } else {
+                ZONES[rng.random_range(0..ZONES.len())]
+            };
             let (id, name) = (Uuid::from_u128(rng.random()), format!("Facility {at}"));
-            let id = uuid::Builder::from_u128(id.as_u128()).with_version(uuid::Version::Random).into_uuid();
+            let id = uuid::Builder::from_u128(id.as_u128())
+                .with_version(uuid::Version::Random)
+                .into_uuid();
             world.knows(id);
-            sites.push(Site { id, exists: false, zone, name, banks: Vec::new(), requests: Vec::new(), deliveries: Vec::new() });
+            sites.push(Site {
+                id,
+                exists: false,
+                zone,
+                name,
+                banks: Vec::new(),
+                requests: Vec::new(),
+                deliveries: Vec::new(),
+            });
         }
         let mut writer = Writer::new(world.clone(), number as u64, sites);
         for at in 0..writer.sites.len() {
@@ -152,7 +186,10 @@ async fn populated(world: &Arc<World>) -> Vec<Writer> {
 /// Everything at every replica, as it is then; answers whether all of it could be had.
 async fn read_the_end(world: &World, answers: &mut Vec<Answer>) -> bool {
     let (client, started, facilities) = (client(), std::time::Instant::now(), world.facilities());
-    let today = Timestamp::from_millisecond(world.now_ms()).expect("it is now").to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = Timestamp::from_millisecond(world.now_ms())
+        .expect("it is now")
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
     let to = today.tomorrow().expect("the calendar goes on");
     let few = facilities.iter().step_by(facilities.len().div_ceil(100));
     let mut settled = true;
@@ -174,9 +211,22 @@ async fn read_the_end(world: &World, answers: &mut Vec<Answer>) -> bool {
             let held = Asked { replica, bound_seconds: Some(60), ..Asked::default() };
             for days in 0..3 {
                 let date = today.checked_sub(jiff::Span::new().days(days)).expect("it is a day");
-                answers.extend(readers::one(world, &client, &mut readers::Known::new(), held.clone(), *facility, Some(date)).await);
+                answers.extend(
+                    readers::one(
+                        world,
+                        &client,
+                        &mut readers::Known::new(),
+                        held.clone(),
+                        *facility,
+                        Some(date),
+                    )
+                    .await,
+                );
             }
-            answers.extend(readers::one(world, &client, &mut readers::Known::new(), held, *facility, None).await);
+            answers.extend(
+                readers::one(world, &client, &mut readers::Known::new(), held, *facility, None)
+                    .await,
+            );
         }
     }
     settled

@@ -28,7 +28,8 @@ pub struct Asked {
     pub max_stale: Option<Option<i64>>,
     pub only_if_cached: bool,
     pub min_version: Option<i64>,
-    /// Whoever names the version of an acknowledgement is shown what was over when that event was sent.
+    /// Whoever names the version of an acknowledgement is shown what was over when that event was
+    /// sent.
     pub floor_ms: Option<i64>,
     /// `If-None-Match` was sent.
     pub conditional: bool,
@@ -105,7 +106,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What it claims to be exact as of at least, and when it had come. Where it carries no age, its request's bound stands for it.
+    /// What it claims to be exact as of at least, and when it had come. Where it carries no age,
+    /// its request's bound stands for it.
     pub fn window(&self) -> Window {
         let Asked { asked_ms, answered_ms, bound_seconds, max_stale, floor_ms, .. } = self.asked;
         let by_bound = match (bound_seconds, max_stale) {
@@ -116,8 +118,10 @@ impl Answer {
                 asked_ms - 1000 * bound
             }
         };
-        // An outage may be longer than what readers without a bound of their own bear; their answers' ages say so.
-        let by_bound = if bound_seconds.is_none() && self.age_seconds.is_some() { i64::MIN } else { by_bound };
+        // An outage may be longer than what readers without a bound of their own bear; their
+        // answers' ages say so.
+        let by_bound =
+            if bound_seconds.is_none() && self.age_seconds.is_some() { i64::MIN } else { by_bound };
         let by_age = self.age_seconds.map_or(i64::MIN, |age| asked_ms - 1000 * (age + 1));
         let from_ms = by_bound.max(by_age).max(floor_ms.unwrap_or(i64::MIN));
         Window { from_ms: from_ms.saturating_sub(CLOCK_MS).min(answered_ms), to_ms: answered_ms }

@@ -1,4 +1,5 @@
-//! What a round is made of, by its seed: what is done most, where the clock stands, and how each replica is set.
+//! What a round is made of, by its seed: what is done most, where the clock stands, and how each
+//! replica is set.
 
 use jiff::Timestamp;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -49,7 +50,8 @@ pub enum Kind {
     Lists,
 }
 
-pub const KINDS: [Kind; 6] = [Kind::All, Kind::Figures, Kind::Zones, Kind::Removals, Kind::Banks, Kind::Lists];
+pub const KINDS: [Kind; 6] =
+    [Kind::All, Kind::Figures, Kind::Zones, Kind::Removals, Kind::Banks, Kind::Lists];
 
 impl Kind {
     /// By its name, in whatever case.
@@ -79,20 +81,25 @@ impl Plan {
         ZONES[self.rng(1).random_range(0..ZONES.len())]
     }
 
-    /// How far the clock of the database is ahead of this machine's, so that it is midnight there so many milliseconds from now.
+    /// How far the clock of the database is ahead of this machine's, so that it is midnight there
+    /// so many milliseconds from now.
     pub fn ahead_ms(&self, from_now_ms: i64) -> i64 {
-        let (zone, then_ms) = (self.midnight_zone(), Timestamp::now().as_millisecond() + from_now_ms);
+        let (zone, then_ms) =
+            (self.midnight_zone(), Timestamp::now().as_millisecond() + from_now_ms);
         let tomorrow = date_in(zone, then_ms).tomorrow().expect("the calendar goes on");
         start_of(zone, tomorrow) - then_ms
     }
 }
 
-/// A replica's settings. Audits and rebuilds are off mostly: they must not heal what should never be wrong.
+/// A replica's settings. Audits and rebuilds are off mostly: they must not repair what should never
+/// be wrong.
 pub fn random(rng: &mut StdRng, launch: Launch) -> (Launch, String) {
     let mut told = Vec::new();
     let mut launch = launch;
     let mut set = |name: &str, value: String| {
-        launch = launch.clone().env(&format!("FACILITY_SUMMARY__{}", name.to_uppercase().replace('.', "__")), &value);
+        launch = launch
+            .clone()
+            .env(&format!("FACILITY_SUMMARY__{}", name.to_uppercase().replace('.', "__")), &value);
         told.push(format!("{name}={value}"));
     };
     let mut one_of = |values: &[&str]| values[rng.random_range(0..values.len())].to_owned();

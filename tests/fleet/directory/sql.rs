@@ -16,7 +16,8 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Runs statements; answers whether all succeeded. What is refused for want of a row that somebody removed is no fault.
+    /// Runs statements; answers whether all succeeded. What is refused for want of a row that
+    /// somebody removed is no fault.
     pub async fn run(&mut self, world: &World, statements: &str) -> bool {
         let running = async {
             let mut connection = match self.held.take() {
@@ -46,6 +47,7 @@ pub async fn connect(world: &World) -> sqlx::Result<PgConnection> {
 
 /// The test's own mistakes are told at once.
 pub fn complain_of_syntax(error: &sqlx::Error, statements: &str) {
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+    let code =
+        error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
     assert!(!code.starts_with("42"), "{statements}: {error}");
 }

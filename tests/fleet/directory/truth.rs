@@ -1,14 +1,16 @@
-//! What the tables held, and from when to when: every row's versions in the order of the commits, as the database's own log tells it.
+//! What the tables held, and from when to when: every row's versions in the order of the commits,
+//! as the database's own log tells it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-/// How long after the instant in its log record a commit may become visible: the server writes the record first, and a busy machine may
-/// leave it there for a moment.
+/// How long after the instant in its log record a commit may become visible: the server writes the
+/// record first, and a busy machine may leave it there for a moment.
 pub const VISIBLE_MS: i64 = 300;
 
-/// The instants from `from_ms`, as of which an answer is exact at least, to `to_ms`, when it had come.
+/// The instants from `from_ms`, as of which an answer is exact at least, to `to_ms`, when it had
+/// come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     pub from_ms: i64,
@@ -89,7 +91,8 @@ impl<T: PartialEq> Table<T> {
         self.0.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// What the row may have been for somebody who looked at an instant of the window; none stands for no row.
+    /// What the row may have been for somebody who looked at an instant of the window; none stands
+    /// for no row.
     pub fn possible(&self, id: Uuid, window: Window) -> Vec<Option<&T>> {
         possible(self.versions(id), window).collect()
     }
@@ -97,9 +100,14 @@ impl<T: PartialEq> Table<T> {
 
 /// [`Table::possible`] of these versions.
 pub fn possible<T>(versions: &[Version<T>], window: Window) -> impl Iterator<Item = Option<&T>> {
-    let is_over = move |at: usize| versions.get(at).is_some_and(|next| next.from_ms + VISIBLE_MS <= window.from_ms);
+    let is_over = move |at: usize| {
+        versions.get(at).is_some_and(|next| next.from_ms + VISIBLE_MS <= window.from_ms)
+    };
     let before = (!is_over(0)).then_some(None);
-    let here = versions.iter().enumerate().filter(move |(at, version)| version.from_ms <= window.to_ms && !is_over(at + 1));
+    let here = versions
+        .iter()
+        .enumerate()
+        .filter(move |(at, version)| version.from_ms <= window.to_ms && !is_over(at + 1));
     before.into_iter().chain(here.map(|(_, version)| version.row.as_ref()))
 }
 
@@ -133,18 +141,26 @@ impl Truth {
         }
         let mut of: HashMap<Uuid, Concerns> = HashMap::new();
         for (unit, versions) in &self.units.0 {
-            let banks: BTreeSet<Uuid> = versions.iter().filter_map(|version| Some(version.row.as_ref()?.bank)).collect();
-            let facilities: BTreeSet<Uuid> = banks.iter().filter_map(|bank| at.get(bank)).flatten().copied().collect();
-            facilities.into_iter().for_each(|facility| of.entry(facility).or_default().units.push(*unit));
+            let banks: BTreeSet<Uuid> =
+                versions.iter().filter_map(|version| Some(version.row.as_ref()?.bank)).collect();
+            let facilities: BTreeSet<Uuid> =
+                banks.iter().filter_map(|bank| at.get(bank)).flatten().copied().collect();
+            facilities
+                .into_iter()
+                .for_each(|facility| of.entry(facility).or_default().units.push(*unit));
         }
         let facilities = |versions: &[Version<Activity>]| -> BTreeSet<Uuid> {
             versions.iter().filter_map(|version| Some(version.row.as_ref()?.facility)).collect()
         };
         for (id, versions) in &self.deliveries.0 {
-            facilities(versions).into_iter().for_each(|facility| of.entry(facility).or_default().deliveries.push(*id));
+            facilities(versions)
+                .into_iter()
+                .for_each(|facility| of.entry(facility).or_default().deliveries.push(*id));
         }
         for (id, versions) in &self.requests.0 {
-            facilities(versions).into_iter().for_each(|facility| of.entry(facility).or_default().requests.push(*id));
+            facilities(versions)
+                .into_iter()
+                .for_each(|facility| of.entry(facility).or_default().requests.push(*id));
         }
         self.of = of;
     }

@@ -20,13 +20,14 @@ use super::{
 };
 use crate::history::Fate;
 
-/// Between two writes of a writer, at most.
+/// ReplicaLink two writes of a writer, at most.
 const PACE_MS: u64 = 350;
 /// Rows of a kind that a facility has at most; more are changes of those.
 const ROWS: usize = 8;
 const UNITS: usize = 4;
 
-/// A facility as its writer knows it. What became of a write may be unknown: then the tables know better.
+/// A facility as its writer knows it. What became of a write may be unknown: then the tables know
+/// better.
 #[derive(Debug, Clone)]
 pub struct Site {
     pub id: Uuid,
@@ -86,7 +87,16 @@ impl Writer {
     pub fn new(world: Arc<World>, number: u64, sites: Vec<Site>) -> Writer {
         let rng = world.plan.rng(100 + number);
         let (stated, answers, held) = (Vec::new(), Vec::new(), JoinSet::new());
-        Writer { client: client(), rng, plain: Plain::default(), sites, stated, answers, held, world }
+        Writer {
+            client: client(),
+            rng,
+            plain: Plain::default(),
+            sites,
+            stated,
+            answers,
+            held,
+            world,
+        }
     }
 
     /// Writes until the round is over.
@@ -104,8 +114,8 @@ impl Writer {
 
     fn choose(&mut self) -> Act {
         use Act::{
-            ComeBackAtOnce, Delivery, Hold, Leave, MoveBank, MoveBankWhileHeld, Remove, Rename, Request, Return, Stock, ThereAndBack,
-            Truncate, Zone, ZoneBesideAnEvent,
+            ComeBackAtOnce, Delivery, Hold, Leave, MoveBank, MoveBankWhileHeld, Remove, Rename,
+            Request, Return, Stock, ThereAndBack, Truncate, Zone, ZoneBesideAnEvent,
         };
         let figures = [(Stock, 30), (Request, 20), (Delivery, 20), (Remove, 6), (Hold, 4)];
         let zones = [(Zone, 8), (ThereAndBack, 3), (ZoneBesideAnEvent, 5)];
@@ -136,8 +146,11 @@ impl Writer {
 
     async fn act(&mut self, act: Act) {
         let wants_absent = matches!(act, Act::Return);
-        let Some(at) =
-            (0..self.sites.len()).filter(|at| self.sites[*at].exists != wants_absent).collect::<Vec<_>>().choose(&mut self.rng).copied()
+        let Some(at) = (0..self.sites.len())
+            .filter(|at| self.sites[*at].exists != wants_absent)
+            .collect::<Vec<_>>()
+            .choose(&mut self.rng)
+            .copied()
         else {
             return;
         };
@@ -181,7 +194,18 @@ impl Writer {
             let other = self.replica();
             if let Some((facility, date, version)) = posted.days.choose(&mut self.rng) {
                 let (world, client) = (self.world.clone(), self.client.clone());
-                self.answers.push(readers::since(&world, &client, other, *facility, date, *version, posted.sent_ms).await);
+                self.answers.push(
+                    readers::since(
+                        &world,
+                        &client,
+                        other,
+                        *facility,
+                        date,
+                        *version,
+                        posted.sent_ms,
+                    )
+                    .await,
+                );
             }
         }
         posted
@@ -192,25 +216,35 @@ impl Writer {
     }
 
     async fn stock(&mut self, at: usize) {
-        let Some(place) = (!self.sites[at].banks.is_empty()).then(|| self.rng.random_range(0..self.sites[at].banks.len())) else { return };
+        let Some(place) = (!self.sites[at].banks.is_empty())
+            .then(|| self.rng.random_range(0..self.sites[at].banks.len()))
+        else {
+            return;
+        };
         let unit = self.unit(at, place);
-        let (kind, quantity, now_ms) = (self.kind(), self.rng.random_range(1..1_000i64), self.world.now_ms());
-        let expires_ms = self.rng.random_bool(0.2).then(|| now_ms + self.rng.random_range(500..9_000));
+        let (kind, quantity, now_ms) =
+            (self.kind(), self.rng.random_range(1..1_000i64), self.world.now_ms());
+        let expires_ms =
+            self.rng.random_bool(0.2).then(|| now_ms + self.rng.random_range(500..9_000));
         let bank = self.sites[at].banks[place].id;
         if self.by_event() {
-            let mut data = json!({"inventory_id": unit, "blood_bank_id": bank, "quantity": quantity});
+            let mut data =
+                json!({"inventory_id": unit, "blood_bank_id": bank, "quantity": quantity});
             if kind < 8 {
                 data["blood_type"] = json!(TYPES[kind]);
             }
             if let Some(expires_ms) = expires_ms {
                 data["expires_at"] = json!(instant(expires_ms));
             }
-            self.post(&[event("inventory.set", now_ms, data)], &[(Stating::Unit, unit, now_ms)]).await;
+            self.post(&[event("inventory.set", now_ms, data)], &[(Stating::Unit, unit, now_ms)])
+                .await;
         } else {
             let (world, kind) = (self.world.clone(), sql_kind(kind));
             let statement = format!(
-                "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, expires_at) VALUES ('{unit}', '{bank}', {kind}, {quantity}, {})
-                 ON CONFLICT (id) DO UPDATE SET blood_bank_id = excluded.blood_bank_id, blood_type = excluded.blood_type, quantity = excluded.quantity,
+                "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, \
+                 expires_at) VALUES ('{unit}', '{bank}', {kind}, {quantity}, {})
+                 ON CONFLICT (id) DO UPDATE SET blood_bank_id = excluded.blood_bank_id, blood_type \
+                 = excluded.blood_type, quantity = excluded.quantity,
                  expires_at = excluded.expires_at",
                 expires_ms.map_or("NULL".to_owned(), sql_instant)
             );
@@ -227,30 +261,42 @@ impl Writer {
         *units.choose(&mut self.rng).expect("there is one")
     }
 
-    /// An instant on either side of a local midnight of the last days, of a zone that the facility has or may have.
+    /// An instant on either side of a local midnight of the last days, of a zone that the facility
+    /// has or may have.
     pub fn near_a_midnight(&mut self, at: usize) -> i64 {
         let now_ms = self.world.now_ms();
-        let zone = if self.rng.random_bool(0.6) { self.sites[at].zone } else { ZONES[self.rng.random_range(0..ZONES.len())] };
-        let day =
-            super::figures::date_in(zone, now_ms).checked_sub(jiff::Span::new().days(self.rng.random_range(0..3))).expect("it is a day");
+        let zone = if self.rng.random_bool(0.6) {
+            self.sites[at].zone
+        } else {
+            ZONES[self.rng.random_range(0..ZONES.len())]
+        };
+        let day = super::figures::date_in(zone, now_ms)
+            .checked_sub(jiff::Span::new().days(self.rng.random_range(0..3)))
+            .expect("it is a day");
         let midnight_ms = start_of(zone, day);
         (midnight_ms + self.rng.random_range(-7_200_000..7_200_000)).min(now_ms)
     }
 
     async fn activity(&mut self, at: usize, is_request: bool) {
-        let rows = if is_request { &mut self.sites[at].requests } else { &mut self.sites[at].deliveries };
+        let rows =
+            if is_request { &mut self.sites[at].requests } else { &mut self.sites[at].deliveries };
         if rows.len() < ROWS {
             rows.push(Uuid::new_v4());
         }
         let id = *rows.choose(&mut self.rng).expect("there is one");
-        let then_ms = if self.rng.random_bool(0.3) { self.world.now_ms() } else { self.near_a_midnight(at) };
+        let then_ms =
+            if self.rng.random_bool(0.3) { self.world.now_ms() } else { self.near_a_midnight(at) };
         let (kind, quantity) = (self.kind(), self.rng.random_range(1..100));
         if self.by_event() {
             let now_ms = self.world.now_ms();
-            let (posted, row) = activity_event(is_request, id, self.sites[at].id, kind, quantity, then_ms, now_ms);
+            let (posted, row) =
+                activity_event(is_request, id, self.sites[at].id, kind, quantity, then_ms, now_ms);
             self.post(&[posted], &[(row, id, now_ms)]).await;
         } else {
-            let (world, statement) = (self.world.clone(), activity_sql(is_request, id, self.sites[at].id, kind, quantity, then_ms));
+            let (world, statement) = (
+                self.world.clone(),
+                activity_sql(is_request, id, self.sites[at].id, kind, quantity, then_ms),
+            );
             self.plain.run(&world, &statement).await;
         }
     }
@@ -262,7 +308,12 @@ impl Writer {
         let of = [
             ("inventory.removed", "inventory_id", "blood_inventory", units),
             ("request.removed", "request_id", "blood_requests", site.requests.clone()),
-            ("distribution.removed", "distribution_id", "blood_distributions", site.deliveries.clone()),
+            (
+                "distribution.removed",
+                "distribution_id",
+                "blood_distributions",
+                site.deliveries.clone(),
+            ),
         ];
         let (kind, key, table, ids) = of[self.rng.random_range(0..of.len())].clone();
         let Some(id) = ids.choose(&mut self.rng).copied() else { return };
@@ -290,7 +341,10 @@ impl Writer {
         let Site { id, zone, name, .. } = self.sites[at].clone();
         if self.by_event() {
             let now_ms = self.world.now_ms();
-            self.post(&[registration(&self.sites[at], now_ms)], &[(Stating::Facility, id, now_ms)]).await.fate != Fate::Refused
+            self.post(&[registration(&self.sites[at], now_ms)], &[(Stating::Facility, id, now_ms)])
+                .await
+                .fate
+                != Fate::Refused
         } else {
             let world = self.world.clone();
             let statement = format!(
@@ -303,11 +357,19 @@ impl Writer {
 }
 
 pub fn registration(site: &Site, now_ms: i64) -> Value {
-    event("facility.registered", now_ms, json!({"facility_id": site.id, "name": site.name, "timezone": site.zone}))
+    event(
+        "facility.registered",
+        now_ms,
+        json!({"facility_id": site.id, "name": site.name, "timezone": site.zone}),
+    )
 }
 
 pub fn bank_registration(bank: Uuid, facility: Uuid, now_ms: i64) -> Value {
-    event("blood_bank.registered", now_ms, json!({"blood_bank_id": bank, "facility_id": facility, "name": "Ward"}))
+    event(
+        "blood_bank.registered",
+        now_ms,
+        json!({"blood_bank_id": bank, "facility_id": facility, "name": "Ward"}),
+    )
 }
 
 pub fn activity_event(
@@ -334,7 +396,14 @@ pub fn activity_event(
     }
 }
 
-pub fn activity_sql(is_request: bool, id: Uuid, facility: Uuid, kind: usize, quantity: i64, then_ms: i64) -> String {
+pub fn activity_sql(
+    is_request: bool,
+    id: Uuid,
+    facility: Uuid,
+    kind: usize,
+    quantity: i64,
+    then_ms: i64,
+) -> String {
     let (table, of, at) = if is_request {
         ("blood_requests", "facility_id", "created_at")
     } else {
@@ -342,8 +411,10 @@ pub fn activity_sql(is_request: bool, id: Uuid, facility: Uuid, kind: usize, qua
     };
     let (kind, then) = (sql_kind(kind), sql_instant(then_ms));
     format!(
-        "INSERT INTO {table} (id, {of}, blood_type, quantity, {at}) VALUES ('{id}', '{facility}', {kind}, {quantity}, {then})
-         ON CONFLICT (id) DO UPDATE SET {of} = excluded.{of}, blood_type = excluded.blood_type, quantity = excluded.quantity, {at} = excluded.{at}"
+        "INSERT INTO {table} (id, {of}, blood_type, quantity, {at}) VALUES ('{id}', '{facility}', \
+         {kind}, {quantity}, {then})
+         ON CONFLICT (id) DO UPDATE SET {of} = excluded.{of}, blood_type = excluded.blood_type, \
+         quantity = excluded.quantity, {at} = excluded.{at}"
     )
 }
 

@@ -4,15 +4,16 @@ use crate::{
     events::Event,
     places::{DATES, EVENING_BEFORE, KATHMANDU, UTC, facility_id},
     sources,
-    stage::{A, B, C, KEY, Stage},
+    stage::{A, AttachmentStage, B, C, KEY},
 };
 
 const FACILITY: usize = KEY / DATES;
 /// The date of the evening before in the one zone; in the other that is of the next.
 const DAY_BEFORE: usize = KEY - 1;
 
-/// A does not hear of a change of zone that B deals with, and finds the mark of a request whose date the zones name differently.
-pub fn a_mark_of_the_zone_before(stage: &mut Stage) {
+/// A does not hear of a change of zone that B deals with, and finds the mark of a request whose
+/// date the zones name differently.
+pub fn a_mark_of_the_zone_before(stage: &mut AttachmentStage) {
     stage.open();
     stage.state(Some(KATHMANDU));
     for _ in 0..2 {
@@ -26,8 +27,9 @@ pub fn a_mark_of_the_zone_before(stage: &mut Stage) {
     stage.settle(&[C]);
 }
 
-/// While A registers the facility in the other zone, a request is committed that is of a day which only that zone has.
-pub fn a_request_beside_a_change_of_zone(stage: &mut Stage) {
+/// While A registers the facility in the other zone, a request is committed that is of a day which
+/// only that zone has.
+pub fn a_request_beside_a_change_of_zone(stage: &mut AttachmentStage) {
     stage.open();
     stage.state(Some(KATHMANDU));
     stage.drain_all();
@@ -39,7 +41,7 @@ pub fn a_request_beside_a_change_of_zone(stage: &mut Stage) {
 }
 
 /// A bank moves while a transaction on its units is open.
-pub fn units_of_a_bank_that_moves(stage: &mut Stage) {
+pub fn units_of_a_bank_that_moves(stage: &mut AttachmentStage) {
     stage.open();
     let (sim, other) = (stage.sim(), FACILITY + 1);
     stage.begin(B, sources::write_units(sim, FACILITY));
@@ -51,7 +53,7 @@ pub fn units_of_a_bank_that_moves(stage: &mut Stage) {
 }
 
 /// A facility is registered again while A is about to remove what it has left behind.
-pub fn registered_again_beside_its_removal(stage: &mut Stage) {
+pub fn registered_again_beside_its_removal(stage: &mut AttachmentStage) {
     stage.open();
     stage.state(None);
     stage.pass_until(A, |world| world.replicas[A].directory.get(facility_id(FACILITY)).is_none());
@@ -63,7 +65,7 @@ pub fn registered_again_beside_its_removal(stage: &mut Stage) {
 }
 
 /// Redis has figures of the former life of a facility that has come back.
-pub fn an_entry_of_the_life_before(stage: &mut Stage) {
+pub fn an_entry_of_the_life_before(stage: &mut AttachmentStage) {
     stage.open();
     stage.event(A, Event::Activity { facility: FACILITY, place: EVENING_BEFORE });
     stage.drain_all();
@@ -75,7 +77,7 @@ pub fn an_entry_of_the_life_before(stage: &mut Stage) {
 }
 
 /// A facility is removed after the look that saw its mark, which means nothing to the refresh then.
-pub fn a_facility_that_goes_after_the_look(stage: &mut Stage) {
+pub fn a_facility_that_goes_after_the_look(stage: &mut AttachmentStage) {
     stage.open();
     stage.read_table(C);
     stage.write(KEY);
@@ -85,8 +87,9 @@ pub fn a_facility_that_goes_after_the_look(stage: &mut Stage) {
     stage.settle(&[C]);
 }
 
-/// C has read its directory, and begins to follow the stream behind what was told of a facility since.
-pub fn a_directory_of_before_the_stream(stage: &mut Stage) {
+/// C has read its directory, and begins to follow the stream behind what was told of a facility
+/// since.
+pub fn a_directory_of_before_the_stream(stage: &mut AttachmentStage) {
     stage.open_with(&[A, B]);
     stage.start(C);
     stage.state(None);

@@ -13,7 +13,7 @@ use super::{date, pool::Pool, summary_row};
 use crate::{
     changes::Position,
     domain::summary::SummaryRow,
-    store::{Epoch, Result, StoreError, TableRead, Watermark, fleet::Agreed, unreadable},
+    store::{Epoch, Result, StoreError, TableRead, Watermark, epoch::Agreed, unreadable},
 };
 
 pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {
@@ -21,21 +21,33 @@ pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {
         identity: row.try_get("epoch")?,
         watermark_identity: row.try_get("watermark_epoch")?,
         watermark_ms: row.try_get("watermark_ms")?,
-        position: Position { generation: row.try_get("watermark_generation")?, number: row.try_get("watermark_number")? },
+        position: Position {
+            generation: row.try_get("watermark_generation")?,
+            number: row.try_get("watermark_number")?,
+        },
     })
 }
 
-/// What a look at the primary says. Some proxies and names lead to whatever server there is, a demoted one or a standby by mistake.
+/// What a look at the primary says. Some proxies and names lead to whatever server there is, a
+/// demoted one or a standby by mistake.
 pub(super) fn of_primary(agreed: Agreed) -> Result<(Epoch, Option<Watermark>)> {
     agreed.here().ok_or_else(|| StoreError::Unavailable(in_recovery()))
 }
 
 pub(super) fn in_recovery() -> sqlx::Error {
-    sqlx::Error::Configuration("the server that database.url leads to is a standby (it is in recovery) and should be the primary".into())
+    sqlx::Error::Configuration(
+        "the server that database.url leads to is a standby (it is in recovery) and should be the \
+         primary"
+            .into(),
+    )
 }
 
 pub(super) fn no_row() -> StoreError {
-    StoreError::Unreadable("the table fleet is empty and should have one row; INSERT INTO fleet DEFAULT VALUES brings it back".into())
+    StoreError::Unreadable(
+        "the table fleet is empty and should have one row; INSERT INTO fleet DEFAULT VALUES \
+         brings it back"
+            .into(),
+    )
 }
 
 /// What one statement found of the keys that were asked for.
@@ -47,23 +59,43 @@ pub(super) struct Asked {
 
 impl Asked {
     /// What a server at this epoch has said.
-    pub fn at(self, (epoch, watermark): (Epoch, Option<Watermark>), replica: Option<Arc<str>>) -> TableRead {
-        TableRead { rows: self.rows, zones: self.zones, changing: self.changing, epoch, watermark, replica }
+    pub fn at(
+        self,
+        (epoch, watermark): (Epoch, Option<Watermark>),
+        replica: Option<Arc<str>>,
+    ) -> TableRead {
+        TableRead {
+            rows: self.rows,
+            zones: self.zones,
+            changing: self.changing,
+            epoch,
+            watermark,
+            replica,
+        }
     }
 }
 
 /// The stored rows of these keys, and what the server says of itself in the same snapshot.
-pub(super) async fn summaries(connection: impl PgExecutor<'_>, keys: &[(Uuid, Date)]) -> Result<(Agreed, Asked)> {
-    let (ids, dates): (Vec<Uuid>, Vec<String>) = keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
-    let statement = sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates);
+pub(super) async fn summaries(
+    connection: impl PgExecutor<'_>,
+    keys: &[(Uuid, Date)],
+) -> Result<(Agreed, Asked)> {
+    let (ids, dates): (Vec<Uuid>, Vec<String>) =
+        keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
+    let statement =
+        sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates);
     let found = statement.fetch_all(connection).await?;
     let agreed = agreed(found.first().ok_or_else(no_row)?)?;
-    let (mut rows, mut zones, mut changing) = (Vec::with_capacity(found.len()), HashMap::new(), HashSet::new());
+    let (mut rows, mut zones, mut changing) =
+        (Vec::with_capacity(found.len()), HashMap::new(), HashSet::new());
     for row in &found {
         if let Some(facility_id) = row.try_get::<Option<Uuid>, _>("facility_id")? {
             // The key's date, which is one: that the row was found by it.
             let date = date(row)?;
-            rows.push(summary_row(row).unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)));
+            rows.push(
+                summary_row(row)
+                    .unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)),
+            );
         }
         if let Some(timezone) = row.try_get::<Option<&[u8]>, _>("timezone")? {
             let asked: Uuid = row.try_get("asked_id")?;
@@ -76,7 +108,11 @@ pub(super) async fn summaries(connection: impl PgExecutor<'_>, keys: &[(Uuid, Da
     Ok((agreed, Asked { rows, zones, changing }))
 }
 
-pub(super) async fn store_watermark(connection: &mut PgConnection, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
+pub(super) async fn store_watermark(
+    connection: &mut PgConnection,
+    watermark: &Watermark,
+    epoch: &Epoch,
+) -> Result<bool> {
     let stored = sqlx::query(include_str!("../../../sql/postgres/store_watermark.sql"))
         .bind(epoch.identity())
         .bind(watermark.at_ms)
@@ -88,20 +124,28 @@ pub(super) async fn store_watermark(connection: &mut PgConnection, watermark: &W
 }
 
 pub(super) async fn begin_generation(pool: &Pool, after: i64) -> Result<i64> {
-    let begun = sqlx::query_scalar("UPDATE fleet SET generation = generation + 1 WHERE generation = $1 RETURNING generation")
-        .bind(after)
-        .fetch_optional(pool)
-        .await?;
+    let begun = sqlx::query_scalar(
+        "UPDATE fleet SET generation = generation + 1 WHERE generation = $1 RETURNING generation",
+    )
+    .bind(after)
+    .fetch_optional(pool)
+    .await?;
     begun.ok_or(StoreError::Conflict)
 }
 
 pub(super) async fn begin_epoch(pool: &Pool, old: &Epoch) -> Result<()> {
-    let begin = sqlx::query(include_str!("../../../sql/postgres/begin_epoch.sql")).bind(old.identity()).bind(Uuid::new_v4().to_string());
+    let begin = sqlx::query(include_str!("../../../sql/postgres/begin_epoch.sql"))
+        .bind(old.identity())
+        .bind(Uuid::new_v4().to_string());
     begin.execute(pool).await?;
     Ok(())
 }
 
-pub(super) async fn forget_published(connection: &mut PgConnection, outbox: &[i64], facilities: &[i64]) -> Result<()> {
+pub(super) async fn forget_published(
+    connection: &mut PgConnection,
+    outbox: &[i64],
+    facilities: &[i64],
+) -> Result<()> {
     let forget = sqlx::query(include_str!("../../../sql/postgres/forget_published.sql"));
     forget.bind(outbox).bind(facilities).execute(connection).await?;
     Ok(())

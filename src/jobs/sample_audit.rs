@@ -1,5 +1,6 @@
-//! The audit: looks at a few facility-days all the time, whatever the rebuild's schedule, and heals and counts what it finds. What changed
-//! the tables past the triggers shows within hours in a large fleet and within seconds in a small one.
+//! The audit: looks at a few facility-days all the time, whatever the rebuild's schedule, and
+//! repairs and counts what it finds. What changed the tables past the triggers shows within hours
+//! in a large fleet and within seconds in a small one.
 
 use std::sync::{
     Arc,
@@ -8,7 +9,7 @@ use std::sync::{
 
 use rand::seq::IteratorRandom;
 
-use super::heal::{Healed, Healer};
+use super::repair::{Repaired, Repairer};
 use crate::{
     clock::Clock,
     domain::{day::Day, facility::Facility, summary::DayKey},
@@ -17,8 +18,8 @@ use crate::{
     store,
 };
 
-pub struct Audit {
-    pub healer: Arc<Healer>,
+pub struct SampleAudit {
+    pub repairer: Arc<Repairer>,
     pub directory: Arc<Directory>,
     pub clock: Arc<Clock>,
     pub metrics: Arc<Metrics>,
@@ -33,17 +34,17 @@ const PAST_EVERY: usize = 5;
 const PAST_DAYS: i64 = 30;
 const DAY_MS: i64 = 86_400_000;
 
-impl Audit {
+impl SampleAudit {
     /// Looks at one sample, if this replica leads. Whether it did.
     pub async fn run_once(&self) -> store::Result<bool> {
         if !self.leads.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let keys = self.sample();
-        let mut healed = Healed::default();
-        self.healer.heal(&keys, &mut healed).await;
-        self.metrics.audited_rows.inc_by((keys.len() - healed.left.len()) as u64);
-        match healed.error {
+        let mut repaired = Repaired::default();
+        self.repairer.repair(&keys, &mut repaired).await;
+        self.metrics.audited_rows.inc_by((keys.len() - repaired.left.len()) as u64);
+        match repaired.error {
             Some(error) => Err(error),
             None => Ok(true),
         }
@@ -54,7 +55,13 @@ impl Audit {
         let now_ms = self.clock.now_ms();
         let facilities = self.directory.by_name();
         let chosen = facilities.iter().sample(&mut rand::rng(), self.sample);
-        chosen.into_iter().map(|facility| DayKey { day: self.day_of(facility, now_ms), facility: facility.clone() }).collect()
+        chosen
+            .into_iter()
+            .map(|facility| DayKey {
+                day: self.day_of(facility, now_ms),
+                facility: facility.clone(),
+            })
+            .collect()
     }
 
     fn day_of(&self, facility: &Facility, now_ms: i64) -> Day {

@@ -1,4 +1,5 @@
-//! What an import writes through: the service's own ingest and refresh, so that an imported row is summarised like a posted one.
+//! What an import writes through: the service's own ingest and refresh, so that an imported row is
+//! summarised like a posted one.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use jiff::civil::Date;
 use tokio::{sync::Mutex, task::JoinHandle};
 use uuid::Uuid;
 
-use super::import::{Applied, ClosedStock, ImportError, ImportTarget};
+use super::{Applied, ClosedStock, ImportError, ImportTarget};
 use crate::{
     domain::{
         day::Day,
@@ -22,7 +23,8 @@ use crate::{
     store::FacilityRow,
 };
 
-/// The parts of this process, on the tables that the running service has too: its drain publishes what is written here.
+/// The parts of this process, on the tables that the running service has too: its drain publishes
+/// what is written here.
 pub struct ServiceTarget<'a> {
     core: &'a Core,
     ingest: Ingest,
@@ -66,7 +68,9 @@ impl From<IngestError> for Refused {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Invalid(faults) => {
-                faults.into_iter().next().map_or(Refused::Crashed, |f| Refused::Invalid(f.index, format!("{}: {}", f.field, f.detail)))
+                faults.into_iter().next().map_or(Refused::Crashed, |f| {
+                    Refused::Invalid(f.index, format!("{}: {}", f.field, f.detail))
+                })
             }
             IngestError::Overloaded => Refused::Overloaded,
             IngestError::Unavailable(error) => Refused::Store(error),
@@ -86,17 +90,31 @@ impl ImportTarget for ServiceTarget<'_> {
     }
 
     async fn apply(&self, statements: Vec<Statement>) -> Result<Applied, ImportError> {
-        let applied = self.ingest.submit(statements.into_iter().map(Event::Statement).collect()).await.map_err(failed)?;
+        let applied = self
+            .ingest
+            .submit(statements.into_iter().map(Event::Statement).collect())
+            .await
+            .map_err(failed)?;
         Ok(Applied { applied: applied.applied as u64, superseded: applied.superseded as u64 })
     }
 
     async fn record_stock(&self, days: Vec<ClosedStock>) -> Result<u64, ImportError> {
-        let unknown: BTreeSet<Uuid> = days.iter().map(|d| d.facility_id).filter(|id| self.core.directory.get(*id).is_none()).collect();
+        let unknown: BTreeSet<Uuid> = days
+            .iter()
+            .map(|d| d.facility_id)
+            .filter(|id| self.core.directory.get(*id).is_none())
+            .collect();
         if !unknown.is_empty() {
-            self.core.directory.reload(&*self.core.store, &unknown.into_iter().collect::<Vec<_>>()).await.map_err(failed)?;
+            self.core
+                .directory
+                .reload(&*self.core.store, &unknown.into_iter().collect::<Vec<_>>())
+                .await
+                .map_err(failed)?;
         }
-        let keys: Vec<DayKey> = days.iter().filter_map(|d| self.key(d.facility_id, d.date)).collect();
-        let stock: refresh::ClosedStock = days.into_iter().map(|d| ((d.facility_id, d.date), d.by_blood_type)).collect();
+        let keys: Vec<DayKey> =
+            days.iter().filter_map(|d| self.key(d.facility_id, d.date)).collect();
+        let stock: refresh::ClosedStock =
+            days.into_iter().map(|d| ((d.facility_id, d.date), d.by_blood_type)).collect();
         let recorded = self.core.refresher.record_stock(keys, &stock).await.map_err(failed)?;
         Ok(recorded.iter().filter(|r| r.changed).count() as u64)
     }

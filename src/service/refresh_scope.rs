@@ -1,5 +1,6 @@
-//! What a refresh is about: days that are named, and facilities of which every day is meant. Which days those are is asked once the
-//! facilities are locked: whoever writes to one of them meanwhile has committed by then, or waits and finds what the refresh has left.
+//! What a refresh is about: days that are named, and facilities of which every day is meant. Which
+//! days those are is asked once the facilities are locked: whoever writes to one of them meanwhile
+//! has committed by then, or waits and finds what the refresh has left.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,22 +16,27 @@ use crate::{
 };
 
 #[derive(Debug, Clone, Default)]
-pub struct Scope {
+pub struct RefreshScope {
     pub days: Vec<DayKey>,
     /// Of these every day with a row or with data, and today.
     pub whole: Vec<Arc<Facility>>,
 }
 
-impl From<Vec<DayKey>> for Scope {
+impl From<Vec<DayKey>> for RefreshScope {
     fn from(days: Vec<DayKey>) -> Self {
-        Scope { days, whole: Vec::new() }
+        RefreshScope { days, whole: Vec::new() }
     }
 }
 
-impl Scope {
-    /// What marks of facilities point at, in the zones that the directory knows. `None` where it does not know one of the facilities.
-    pub fn of_marks<'a>(marks: impl IntoIterator<Item = &'a Mark>, directory: &Directory, now_ms: i64) -> Option<Self> {
-        let mut scope = Scope::default();
+impl RefreshScope {
+    /// What marks of facilities point at, in the zones that the directory knows. `None` where it
+    /// does not know one of the facilities.
+    pub fn of_marks<'a>(
+        marks: impl IntoIterator<Item = &'a Mark>,
+        directory: &Directory,
+        now_ms: i64,
+    ) -> Option<Self> {
+        let mut scope = RefreshScope::default();
         for mark in marks {
             let facility = directory.get(mark.facility_id?)?;
             match (mark.kind, mark.span) {
@@ -56,25 +62,41 @@ impl Scope {
 
     /// Of all that it is about, by id.
     pub fn facilities(&self) -> BTreeMap<Uuid, &Arc<Facility>> {
-        self.days.iter().map(|key| &key.facility).chain(&self.whole).map(|facility| (facility.id, facility)).collect()
+        self.days
+            .iter()
+            .map(|key| &key.facility)
+            .chain(&self.whole)
+            .map(|facility| (facility.id, facility))
+            .collect()
     }
 
     /// The days, each once. To be asked once the facilities are locked.
     pub async fn resolve(&self, store: &dyn Store) -> store::Result<Vec<DayKey>> {
-        let mut keys: BTreeMap<_, DayKey> = self.days.iter().map(|key| (key.id(), key.clone())).collect();
+        let mut keys: BTreeMap<_, DayKey> =
+            self.days.iter().map(|key| (key.id(), key.clone())).collect();
         if !self.whole.is_empty() {
-            keys.extend(all_days_with_data(store, &self.whole).await?.into_iter().map(|key| (key.id(), key)));
+            keys.extend(
+                all_days_with_data(store, &self.whole)
+                    .await?
+                    .into_iter()
+                    .map(|key| (key.id(), key)),
+            );
         }
         Ok(keys.into_values().collect())
     }
 
-    /// Whether a mark that grew since it was looked at still lies within it, as it does while somebody writes to one day all the time.
+    /// Whether a mark that grew since it was looked at still lies within it, as it does while
+    /// somebody writes to one day all the time.
     pub fn covers(&self, mark: &Mark) -> bool {
         let Some(id) = mark.facility_id else { return false };
         if self.whole.iter().any(|facility| facility.id == id) {
             return true;
         }
-        let (Some((first_ms, last_ms)), Some(key)) = (mark.span, self.days.iter().find(|key| key.facility.id == id)) else { return false };
+        let (Some((first_ms, last_ms)), Some(key)) =
+            (mark.span, self.days.iter().find(|key| key.facility.id == id))
+        else {
+            return false;
+        };
         Day::covering(&key.facility.zone.tz, first_ms, last_ms, DAYS_IN_A_SPAN)
             .into_iter()
             .all(|day| self.days.iter().any(|key| key.facility.id == id && key.day == day))
@@ -89,13 +111,23 @@ mod tests {
     use crate::{cache::memory::Memory, changes::Position, store::FacilityRow};
 
     fn mark(kind: MarkKind, facility: u128, span: Option<(i64, i64)>) -> Mark {
-        Mark { id: 1, kind, facility_id: Some(Uuid::from_u128(facility)), span, blood_bank_id: None }
+        Mark {
+            id: 1,
+            kind,
+            facility_id: Some(Uuid::from_u128(facility)),
+            span,
+            blood_bank_id: None,
+        }
     }
 
     fn directory() -> Directory {
         let directory = Directory::new(Arc::new(Memory::new(1 << 20, 16, Position::default())));
         for n in 1..=2 {
-            directory.insert(FacilityRow::new(Uuid::from_u128(n), String::new(), "Asia/Kathmandu".to_owned()));
+            directory.insert(FacilityRow::new(
+                Uuid::from_u128(n),
+                String::new(),
+                "Asia/Kathmandu".to_owned(),
+            ));
         }
         directory
     }
@@ -105,14 +137,20 @@ mod tests {
         let directory = directory();
         let zone = directory.get(Uuid::from_u128(1)).unwrap().zone.clone();
         let Day { start_ms, end_ms, .. } = Day::named(&zone.tz, date(2026, 11, 21)).unwrap();
-        let scope = Scope::of_marks([&mark(MarkKind::Activity, 1, Some((start_ms, end_ms - 1)))], &directory, 0).unwrap();
+        let scope = RefreshScope::of_marks(
+            [&mark(MarkKind::Activity, 1, Some((start_ms, end_ms - 1)))],
+            &directory,
+            0,
+        )
+        .unwrap();
         let covers = |facility, span| scope.covers(&mark(MarkKind::Activity, facility, span));
         assert!(covers(1, Some((start_ms, end_ms - 1))));
         assert!(!covers(1, Some((start_ms, end_ms))), "the next day is not in it");
         assert!(!covers(1, Some((start_ms - 1, start_ms))), "nor is the day before");
         assert!(!covers(2, Some((start_ms, start_ms))), "nor the other facility");
         assert!(!covers(1, None), "all time is never covered by days");
-        let whole = Scope::of_marks([&mark(MarkKind::Facility, 1, None)], &directory, 0).unwrap();
+        let whole =
+            RefreshScope::of_marks([&mark(MarkKind::Facility, 1, None)], &directory, 0).unwrap();
         assert!(whole.covers(&mark(MarkKind::Activity, 1, None)));
     }
 
@@ -122,13 +160,16 @@ mod tests {
         let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
         // 10:00 and 22:00 in Kathmandu's afternoon and its next morning.
         let span = Some((at("2026-11-21T10:00:00Z"), at("2026-11-21T22:00:00Z")));
-        let scope = Scope::of_marks([&mark(MarkKind::Activity, 1, span)], &directory, 0).unwrap();
+        let scope =
+            RefreshScope::of_marks([&mark(MarkKind::Activity, 1, span)], &directory, 0).unwrap();
         let dates: Vec<_> = scope.days.iter().map(|key| key.day.date).collect();
         assert_eq!(dates, [date(2026, 11, 21), date(2026, 11, 22)]);
     }
 
     #[test]
     fn marks_of_a_facility_that_is_not_known_point_at_nothing_yet() {
-        assert!(Scope::of_marks([&mark(MarkKind::Stock, 3, None)], &directory(), 0).is_none());
+        assert!(
+            RefreshScope::of_marks([&mark(MarkKind::Stock, 3, None)], &directory(), 0).is_none()
+        );
     }
 }

@@ -12,23 +12,23 @@ use crate::{
     store::{Store, TableRead},
 };
 
-pub struct Nearby {
+pub struct StandbyReads {
     store: Arc<dyn Store>,
     changes: Arc<Changes>,
     metrics: Arc<Metrics>,
     /// Servers that told another history when they were asked last.
-    strangers: Mutex<HashSet<Arc<str>>>,
+    mismatched: Mutex<HashSet<Arc<str>>>,
 }
 
-impl Nearby {
+impl StandbyReads {
     pub fn new(store: Arc<dyn Store>, changes: Arc<Changes>, metrics: Arc<Metrics>) -> Self {
-        Nearby { store, changes, metrics, strangers: Mutex::default() }
+        StandbyReads { store, changes, metrics, mismatched: Mutex::default() }
     }
 
-    /// What a streaming replica says of these keys. How old that is, is for the caller to judge. `None` where there is none that answers,
-    /// or the one that did is of another history.
+    /// What a streaming replica says of these keys. How old that is, is for the caller to judge.
+    /// `None` where there is none that answers, or the one that did is of another history.
     pub async fn summaries(&self, keys: &[Key]) -> Option<TableRead> {
-        let read = self.store.summaries_nearby(keys).await?;
+        let read = self.store.summaries_on_standby(keys).await?;
         let is_ours = self.changes.serve(&read.epoch);
         self.take_note(&read, is_ours);
         is_ours.then_some(read)
@@ -36,15 +36,15 @@ impl Nearby {
 
     fn take_note(&self, read: &TableRead, is_ours: bool) {
         let Some(replica) = &read.replica else { return };
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mismatched = self.mismatched.lock().unwrap_or_else(PoisonError::into_inner);
         if is_ours {
-            if strangers.remove(replica) {
+            if mismatched.remove(replica) {
                 tracing::info!(%replica, "the streaming replica tells the primary's history again; it is read from");
             }
             return;
         }
-        self.metrics.replica_strangers.inc();
-        if strangers.insert(replica.clone()) {
+        self.metrics.standby_mismatches.inc();
+        if mismatched.insert(replica.clone()) {
             tracing::warn!(
                 %replica,
                 "a server of database.read_url tells another history than the primary, and is not read from; if it is no replica of this very database, correct database.read_url (DATABASE_READ_URL); one that lags behind a failover catches up by itself"

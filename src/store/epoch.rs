@@ -1,4 +1,5 @@
-//! What the replicas of a fleet agree on through their database: which history it is at, and as of when it is exact.
+//! What the replicas of a fleet agree on through their database: which history it is at, and as of
+//! when it is exact.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,8 +13,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{changes::Position, domain::summary::SummaryRow};
 
-/// The history that a database is at. A failover to a standby, a restore and a new salt each begin another, and nothing that was cached
-/// of the one before counts any more. Displayed as 16 hexadecimal digits, which every key outside the database carries.
+/// The history that a database is at. A failover to a standby, a restore and a new salt each begin
+/// another, and nothing that was cached of the one before counts any more. Displayed as 16
+/// hexadecimal digits, which every key outside the database carries.
 #[derive(Clone)]
 pub struct Epoch {
     /// What the database says of itself, for its own comparisons.
@@ -22,9 +24,13 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// The epoch of a database that identifies itself so: its cluster, timeline, oids and salt on Postgres, its salt on SQLite.
+    /// The epoch of a database that identifies itself so: its cluster, timeline, oids and salt on
+    /// Postgres, its salt on SQLite.
     pub fn of(identity: &str) -> Self {
-        Epoch { identity: identity.into(), name: format!("{:016x}", xxh3_64(identity.as_bytes())).into() }
+        Epoch {
+            identity: identity.into(),
+            name: format!("{:016x}", xxh3_64(identity.as_bytes())).into(),
+        }
     }
 
     /// The 16 hexadecimal digits.
@@ -63,7 +69,8 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// An instant as of which every summary is exact; every change committed after it stands behind `position` in the stream.
+/// An instant as of which every summary is exact; every change committed after it stands behind
+/// `position` in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermark {
     /// Milliseconds by the database's clock.
@@ -78,13 +85,15 @@ pub struct TableRead {
     pub rows: Vec<SummaryRow>,
     /// Of the keys' facilities, if they exist.
     pub zones: HashMap<Uuid, String>,
-    /// Those of them of which a change is yet to be dealt with, of zone perhaps: that there is no row of a day says nothing yet.
+    /// Those of them of which a change is yet to be dealt with, of zone perhaps: that there is no
+    /// row of a day says nothing yet.
     pub changing: HashSet<Uuid>,
     /// On a streaming replica, the epoch that its watermark was stored in.
     pub epoch: Epoch,
     /// What was stored last, if that was in this epoch: every row here is exact as of it, too.
     pub watermark: Option<Watermark>,
-    /// The streaming replica that answered, by its URL without the password; `None`: the primary did.
+    /// The streaming replica that answered, by its URL without the password; `None`: the primary
+    /// did.
     pub replica: Option<Arc<str>>,
 }
 
@@ -98,15 +107,20 @@ pub(super) struct Agreed {
 }
 
 impl Agreed {
-    /// The epoch that the database is at, and the watermark if it was stored in it. `None` on a streaming replica.
+    /// The epoch that the database is at, and the watermark if it was stored in it. `None` on a
+    /// streaming replica.
     pub fn here(self) -> Option<(Epoch, Option<Watermark>)> {
         let identity = self.identity?;
         let counts = self.watermark_identity.as_ref() == Some(&identity);
-        let watermark = self.watermark_ms.filter(|_| counts).map(|at_ms| Watermark { at_ms, position: self.position });
+        let watermark = self
+            .watermark_ms
+            .filter(|_| counts)
+            .map(|at_ms| Watermark { at_ms, position: self.position });
         Some((Epoch::of(&identity), watermark))
     }
 
-    /// The same on any server: a streaming replica is at the epoch that its watermark was stored in. `None` where none has reached it.
+    /// The same on any server: a streaming replica is at the epoch that its watermark was stored
+    /// in. `None` where none has reached it.
     pub fn anywhere(self) -> Option<(Epoch, Option<Watermark>)> {
         let identity = self.identity.or_else(|| self.watermark_identity.clone());
         Agreed { identity, ..self }.here()

@@ -22,19 +22,19 @@ use crate::{
     metrics::Metrics,
     redis::Link,
     service::{
-        answer::Wish,
+        answer::FreshnessRequest,
         directory::{Directory, Located},
-        flights::Flights,
         ingest::Ingest,
         lists::Lists,
+        log_repeats::LogRepeats,
         outage::Outage,
         reads::Reads,
-        repeats::Repeats,
+        refresh_coalescer::RefreshCoalescer,
     },
     store::Store,
 };
 
-pub struct App {
+pub struct AppState {
     pub settings: Settings,
     pub store: Arc<dyn Store>,
     pub memory: Arc<Memory>,
@@ -47,7 +47,7 @@ pub struct App {
     pub redis: Option<Arc<Link>>,
     pub reads: Arc<Reads>,
     pub lists: Arc<Lists>,
-    pub flights: Arc<Flights>,
+    pub coalescer: Arc<RefreshCoalescer>,
     pub ingest: Ingest,
     pub drain: Arc<Drain>,
     pub rebuild: Arc<Rebuild>,
@@ -55,7 +55,7 @@ pub struct App {
     /// The service was told to stop: it is not ready, and every answer closes its connection.
     pub draining: Arc<AtomicBool>,
     /// Requests that were not served, by route and status: told when that begins and ends.
-    pub refused: Arc<Repeats<(&'static str, u16)>>,
+    pub refused: Arc<LogRepeats<(&'static str, u16)>>,
     /// The runtime of everything but HTTP itself.
     pub runtime: Handle,
 }
@@ -72,35 +72,58 @@ pub enum Known {
     Exactly,
 }
 
-impl App {
-    /// The facility that a path names. An unknown one costs no query, unless the directory cannot prove itself current enough for this
-    /// reader: then one rate-limited look-up.
-    pub async fn facility(&self, request: &HttpRequest, wish: Known) -> Result<Located, Problem> {
+impl AppState {
+    /// The facility that a path names. An unknown one costs no query, unless the directory cannot
+    /// prove itself current enough for this reader: then one rate-limited look-up.
+    pub async fn facility(
+        &self,
+        request: &HttpRequest,
+        requested: Known,
+    ) -> Result<Located, Problem> {
         let id = path_id(request, "facility_id")?;
         match self.directory.locate(id) {
             Some(located) => Ok(located),
-            None => Box::pin(self.look_up(id, wish)).await,
+            None => Box::pin(self.look_up(id, requested)).await,
         }
     }
 
-    /// A facility that has no such day, as it is where the directory cannot prove itself current enough for this reader: it may have moved to
-    /// a zone in which the day has begun.
-    pub async fn facility_again(&self, located: Located, wish: Known) -> Result<Located, Problem> {
-        if self.is_directory_current(wish) { Ok(located) } else { self.look_up(located.facility.id, wish).await }
+    /// A facility that has no such day, as it is where the directory cannot prove itself current
+    /// enough for this reader: it may have moved to a zone in which the day has begun.
+    pub async fn facility_again(
+        &self,
+        located: Located,
+        requested: Known,
+    ) -> Result<Located, Problem> {
+        if self.is_directory_current(requested) {
+            Ok(located)
+        } else {
+            self.look_up(located.facility.id, requested).await
+        }
     }
 
-    fn is_directory_current(&self, wish: Known) -> bool {
+    fn is_directory_current(&self, requested: Known) -> bool {
         let age_ms = self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms());
-        match wish {
-            Known::Of(max_age_ms) => max_age_ms > 0 && age_ms <= max_age_ms.min(DIRECTORY_CURRENT_MS) && self.changes.are_followed(),
+        match requested {
+            Known::Of(max_age_ms) => {
+                max_age_ms > 0
+                    && age_ms <= max_age_ms.min(DIRECTORY_CURRENT_MS)
+                    && self.changes.is_attached()
+            }
             Known::Exactly => false,
         }
     }
 
-    async fn look_up(&self, id: Uuid, wish: Known) -> Result<Located, Problem> {
-        if !self.is_directory_current(wish) {
-            let unasked =
-                || Problem::unavailable(format!("Facility {id} is not known here, and the source cannot be asked for it now."), 2);
+    async fn look_up(&self, id: Uuid, requested: Known) -> Result<Located, Problem> {
+        if !self.is_directory_current(requested) {
+            let unasked = || {
+                Problem::unavailable(
+                    format!(
+                        "Facility {id} is not known here, and the source cannot be asked for it \
+                         now."
+                    ),
+                    2,
+                )
+            };
             if self.outage.is_on() {
                 return Err(unasked());
             }
@@ -114,26 +137,43 @@ impl App {
         Err(Problem::not_found(format!("Facility {id} is not registered.")))
     }
 
-    /// Has the directory read where it is older than the reader wants it; 503 where that cannot be had now.
-    pub async fn read_directory(&self, wish: &Wish) -> Result<(), Problem> {
+    /// Has the directory read where it is older than the reader wants it; 503 where that cannot be
+    /// had now.
+    pub async fn read_directory(&self, requested: &FreshnessRequest) -> Result<(), Problem> {
         let age_ms = self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms());
-        let most_ms = wish.max_age_ms.saturating_add(wish.max_stale_ms.unwrap_or(0));
+        let most_ms = requested.max_age_ms.saturating_add(requested.max_stale_ms.unwrap_or(0));
         if most_ms > 0 && age_ms <= most_ms {
             return Ok(());
         }
-        if wish.only_if_cached {
-            return Err(Problem::gateway_timeout("The request said only-if-cached, and the facilities are not known as fresh as that."));
+        if requested.only_if_cached {
+            return Err(Problem::gateway_timeout(
+                "The request said only-if-cached, and the facilities are not known as fresh as \
+                 that.",
+            ));
         }
-        let unasked = || Problem::unavailable("The source cannot be asked now, and the facilities are not known as fresh as that.", 2);
+        let unasked = || {
+            Problem::unavailable(
+                "The source cannot be asked now, and the facilities are not known as fresh as \
+                 that.",
+                2,
+            )
+        };
         let (directory, store) = (self.directory.clone(), self.store.clone());
         let (clock, arrived_ms) = (self.clock.clone(), self.clock.now_ms());
-        let will_do = move |as_of_ms: i64| as_of_ms > arrived_ms || (most_ms > 0 && clock.now_ms().saturating_sub(as_of_ms) <= most_ms);
+        let will_do = move |as_of_ms: i64| {
+            as_of_ms > arrived_ms
+                || (most_ms > 0 && clock.now_ms().saturating_sub(as_of_ms) <= most_ms)
+        };
         let reading = async move { directory.catch_up(&*store, will_do).await };
-        let read = self.detached(tokio::time::timeout(self.settings.freshness.refresh_timeout(), reading)).await;
-        let stale_if_error_ms = i64::try_from(self.settings.freshness.stale_if_error_seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        let read = self
+            .detached(tokio::time::timeout(self.settings.freshness.refresh_timeout(), reading))
+            .await;
+        let stale_if_error_ms =
+            i64::try_from(self.settings.freshness.stale_if_error_seconds.saturating_mul(1_000))
+                .unwrap_or(i64::MAX);
         match read {
             Ok(Ok(())) => Ok(()),
-            _ if !wish.explicit && age_ms <= stale_if_error_ms => Ok(()),
+            _ if !requested.explicit && age_ms <= stale_if_error_ms => Ok(()),
             Ok(Err(error)) => {
                 self.outage.failed(&error);
                 Err(unasked())
@@ -142,13 +182,18 @@ impl App {
         }
     }
 
-    /// Runs work that waits for the database away from the HTTP worker: it outlives a reader that goes away half-way, and the
-    /// connections that it opens do not end with the worker.
-    pub async fn detached<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+    /// Runs work that waits for the database away from the HTTP worker: it outlives a reader that
+    /// goes away half-way, and the connections that it opens do not end with the worker.
+    pub async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
         match self.runtime.spawn(work).await {
             Ok(done) => done,
             // The wrapper of every resource contains and counts it.
-            Err(error) => std::panic::resume_unwind(error.try_into_panic().unwrap_or_else(|_| Box::new("the runtime has stopped"))),
+            Err(error) => std::panic::resume_unwind(
+                error.try_into_panic().unwrap_or_else(|_| Box::new("the runtime has stopped")),
+            ),
         }
     }
 
@@ -162,7 +207,8 @@ pub fn path_id(request: &HttpRequest, name: &str) -> Result<Uuid, Problem> {
     let text = request.match_info().get(name).unwrap_or_default();
     fields::parse_id(text).ok_or_else(|| {
         Problem::bad_request(format!(
-            "{name} {} in the path is not an id; expected a UUID such as 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d.",
+            "{name} {} in the path is not an id; expected a UUID such as \
+             0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d.",
             Shown(text)
         ))
     })

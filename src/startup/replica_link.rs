@@ -1,4 +1,5 @@
-//! What a replica of several has beside what each service has: Redis, the stream between them, and the tier that they share.
+//! What a replica of several has beside what each service has: Redis, the stream between them, and
+//! the tier that they share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,19 +9,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::{memory::Memory, redis::RedisTier},
-    changes::{Between, Changes, Follower, Following, Publisher, Streams},
+    changes::{Attachment, Changes, Follower, Publisher, ReplicaLink, Streams},
     clock::Clock,
     config::Settings,
     metrics::Metrics,
     redis::{Link, Target},
-    service::{directory::Directory, shared::Shared},
+    service::{directory::Directory, refresh_lease::RefreshLeases},
     store::{Epoch, Store},
 };
 
 /// The parts between replicas.
-pub struct Fleet {
+pub struct ReplicaParts {
     pub link: Arc<Link>,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<RefreshLeases>,
     follower: Arc<Follower>,
     publishing: JoinHandle<()>,
     stop: CancellationToken,
@@ -29,14 +30,15 @@ pub struct Fleet {
 /// The parts' tasks.
 pub struct Running {
     stop: CancellationToken,
-    following: JoinHandle<()>,
+    attachment: JoinHandle<()>,
     publishing: JoinHandle<()>,
 }
 
-/// How long a start may wait until the stream was read: longer, and the replica serves what it reads from the table meanwhile.
+/// How long a start may wait until the stream was read: longer, and the replica serves what it
+/// reads from the table meanwhile.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
-impl Fleet {
+impl ReplicaParts {
     /// Connects to Redis, which need not answer yet, and answers the way that changes go.
     pub async fn join(
         target: &Target,
@@ -46,17 +48,22 @@ impl Fleet {
         directory: &Arc<Directory>,
         clock: &Arc<Clock>,
         metrics: &Arc<Metrics>,
-    ) -> (Changes, Fleet) {
+    ) -> (Changes, ReplicaParts) {
         store.join_stream();
         let stop = CancellationToken::new();
-        let link = Link::open(target, Duration::from_millis(settings.redis.timeout_ms), metrics).await;
+        let link =
+            Link::open(target, Duration::from_millis(settings.redis.timeout_ms), metrics).await;
         let epoch: Arc<ArcSwapOption<Epoch>> = Arc::default();
-        let following = Arc::new(Following::default());
+        let attachment = Arc::new(Attachment::default());
         let streams = Streams { link: link.clone(), length: settings.redis.stream_length };
         // Kept in Redis for as long as they could be served at all, should the database be lost.
-        let tier = Arc::new(RedisTier::new(link.clone(), Duration::from_secs(settings.freshness.stale_if_error_seconds.max(1))));
-        let (publisher, publishing) = Publisher::start(streams.clone(), tier.clone(), metrics.clone(), stop.clone());
-        let shared = Arc::new(Shared {
+        let tier = Arc::new(RedisTier::new(
+            link.clone(),
+            Duration::from_secs(settings.freshness.stale_if_error_seconds.max(1)),
+        ));
+        let (publisher, publishing) =
+            Publisher::start(streams.clone(), tier.clone(), metrics.clone(), stop.clone());
+        let shared = Arc::new(RefreshLeases {
             tier,
             epoch: epoch.clone(),
             memory: memory.clone(),
@@ -70,26 +77,33 @@ impl Fleet {
             directory: directory.clone(),
             store: store.clone(),
             epoch: epoch.clone(),
-            following: following.clone(),
+            attachment: attachment.clone(),
             metrics: metrics.clone(),
         });
-        let changes = Changes::new(memory.clone(), epoch, Some(Between { streams, publisher, following }), true);
-        (changes, Fleet { link, shared, follower, publishing, stop })
+        let changes = Changes::new(
+            memory.clone(),
+            epoch,
+            Some(ReplicaLink { streams, publisher, attachment }),
+            true,
+        );
+        (changes, ReplicaParts { link, shared, follower, publishing, stop })
     }
 
     /// Starts to follow the stream, and waits for a while until all that there was has been read.
     pub async fn follow(self) -> Running {
-        let following = self.follower.following.clone();
+        let attachment = self.follower.attachment.clone();
         let task = tokio::spawn(self.follower.run(self.stop.clone()));
         let caught_up = async {
-            while !following.is_caught_up() && self.link.last_error().is_none() {
+            while !attachment.is_caught_up() && self.link.last_error().is_none() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         if tokio::time::timeout(CATCH_UP, caught_up).await.is_err() {
-            tracing::warn!("the change stream is still being read; until then answers come from the table");
+            tracing::warn!(
+                "the change stream is still being read; until then answers come from the table"
+            );
         }
-        Running { stop: self.stop, following: task, publishing: self.publishing }
+        Running { stop: self.stop, attachment: task, publishing: self.publishing }
     }
 }
 
@@ -97,7 +111,7 @@ impl Running {
     /// Ends the follower, and waits until what was committed here has been published.
     pub async fn stop(self) {
         self.stop.cancel();
-        for task in [self.following, self.publishing] {
+        for task in [self.attachment, self.publishing] {
             if task.await.is_err() {
                 tracing::error!("a task of the change stream ended in a panic");
             }

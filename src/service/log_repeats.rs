@@ -1,5 +1,6 @@
-//! What happens again and again, and each time for itself (a request that is refused, a message that was missed): told when it begins, with
-//! its number once a minute while it goes on, and with its number when it is over. `troubles.rs` is for what knows itself when it ends.
+//! What happens again and again, and each time for itself (a request that is refused, a message
+//! that was missed): told when it begins, with its number once a minute while it goes on, and with
+//! its number when it is over. `throttle.rs` is for what knows itself when it ends.
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ const OVER_AFTER: Duration = Duration::from_secs(10);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What has happened lately, by subject.
-pub struct Repeats<S> {
+pub struct LogRepeats<S> {
     /// Whether there is any, for those who only look.
     any: AtomicBool,
     lately: Mutex<HashMap<S, Repeat>>,
@@ -48,7 +49,7 @@ pub struct Count {
     pub within: Duration,
 }
 
-impl<S: Eq + Hash + Copy> Repeats<S> {
+impl<S: Eq + Hash + Copy> LogRepeats<S> {
     /// Takes note that it has happened, and answers what is to be said of it.
     pub fn happens(&self, subject: S) -> Tell {
         self.happens_at(subject, Instant::now())
@@ -69,8 +70,8 @@ impl<S: Eq + Hash + Copy> Repeats<S> {
         Tell::GoesOn(repeat.count())
     }
 
-    /// What is over since the last call. Of what happened once nothing is left to say. To be called now and then; costs a load where there
-    /// is nothing.
+    /// What is over since the last call. Of what happened once nothing is left to say. To be called
+    /// now and then; costs a load where there is nothing.
     pub fn over(&self) -> Vec<(S, Count)> {
         if self.any.load(Ordering::Relaxed) { self.over_at(Instant::now()) } else { Vec::new() }
     }
@@ -78,7 +79,10 @@ impl<S: Eq + Hash + Copy> Repeats<S> {
     fn over_at(&self, now: Instant) -> Vec<(S, Count)> {
         let mut lately = self.lately();
         let over = lately.extract_if(|_, repeat| now.duration_since(repeat.last) >= OVER_AFTER);
-        let over = over.filter(|(_, repeat)| repeat.times > 1).map(|(subject, repeat)| (subject, repeat.count())).collect();
+        let over = over
+            .filter(|(_, repeat)| repeat.times > 1)
+            .map(|(subject, repeat)| (subject, repeat.count()))
+            .collect();
         self.any.store(!lately.is_empty(), Ordering::Relaxed);
         over
     }
@@ -94,9 +98,9 @@ impl Repeat {
     }
 }
 
-impl<S> Default for Repeats<S> {
+impl<S> Default for LogRepeats<S> {
     fn default() -> Self {
-        Repeats { any: AtomicBool::new(false), lately: Mutex::default() }
+        LogRepeats { any: AtomicBool::new(false), lately: Mutex::default() }
     }
 }
 
@@ -106,16 +110,32 @@ mod tests {
 
     #[test]
     fn what_repeats_is_told_when_it_begins_once_a_minute_and_when_it_is_over() {
-        let (repeats, start) = (Repeats::default(), Instant::now());
+        let (repeats, start) = (LogRepeats::default(), Instant::now());
         let at = |second: u64| start + Duration::from_secs(second);
         let count = |times, seconds| Count { times, within: Duration::from_secs(seconds) };
-        let told: Vec<(u64, Tell)> =
-            (0..=125).map(|second| (second, repeats.happens_at("gap", at(second)))).filter(|(_, tell)| *tell != Tell::Nothing).collect();
-        assert_eq!(told, [(0, Tell::Begins), (60, Tell::GoesOn(count(61, 60))), (120, Tell::GoesOn(count(121, 120)))]);
+        let told: Vec<(u64, Tell)> = (0..=125)
+            .map(|second| (second, repeats.happens_at("gap", at(second))))
+            .filter(|(_, tell)| *tell != Tell::Nothing)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (0, Tell::Begins),
+                (60, Tell::GoesOn(count(61, 60))),
+                (120, Tell::GoesOn(count(121, 120)))
+            ]
+        );
         assert_eq!(repeats.happens_at("another", at(126)), Tell::Begins, "each subject for itself");
         assert_eq!(repeats.over_at(at(134)), [], "it may go on");
-        assert_eq!(repeats.over_at(at(136)), [("gap", count(126, 125))], "what happened once is not told again");
-        assert!(!repeats.any.load(Ordering::Relaxed) && repeats.over_at(at(137)).is_empty(), "the end, too, is told once");
+        assert_eq!(
+            repeats.over_at(at(136)),
+            [("gap", count(126, 125))],
+            "what happened once is not told again"
+        );
+        assert!(
+            !repeats.any.load(Ordering::Relaxed) && repeats.over_at(at(137)).is_empty(),
+            "the end, too, is told once"
+        );
         assert_eq!(repeats.happens_at("gap", at(138)), Tell::Begins);
     }
 }

@@ -8,13 +8,16 @@ use uuid::Uuid;
 use super::{row, sql, triggers};
 use crate::{
     changes::Position,
-    store::{Epoch, Observation, Result, StoreError, TableRead, Watermark, fleet::Agreed, unreadable},
+    store::{
+        DrainSnapshot, Epoch, Result, StoreError, TableRead, Watermark, epoch::Agreed, unreadable,
+    },
 };
 
 /// The rows of `summaries.sql`.
 pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
     let (epoch, watermark) = agreed(found.first().ok_or_else(no_row)?)?;
-    let (mut rows, mut zones, mut changing) = (Vec::with_capacity(found.len()), HashMap::new(), HashSet::new());
+    let (mut rows, mut zones, mut changing) =
+        (Vec::with_capacity(found.len()), HashMap::new(), HashSet::new());
     for row in found {
         if row.try_get::<Option<&[u8]>, _>(0)?.is_some() {
             rows.push(row::summary(row)?);
@@ -31,10 +34,14 @@ pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
 }
 
 /// What a look sees beside marks and outboxes, whose places are left empty.
-pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Observation> {
-    let row = sqlx::query(sql!("observe")).bind(at_ms).fetch_optional(&mut *snapshot).await?.ok_or_else(no_row)?;
+pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<DrainSnapshot> {
+    let row = sqlx::query(sql!("drain_snapshot"))
+        .bind(at_ms)
+        .fetch_optional(&mut *snapshot)
+        .await?
+        .ok_or_else(no_row)?;
     let (epoch, stored_watermark) = agreed(&row)?;
-    Ok(Observation {
+    Ok(DrainSnapshot {
         at_ms,
         marks: Vec::new(),
         strays: Vec::new(),
@@ -58,11 +65,18 @@ fn agreed(row: &SqliteRow) -> Result<(Epoch, Option<Watermark>)> {
         identity: row.try_get("salt")?,
         watermark_identity: row.try_get("watermark_epoch")?,
         watermark_ms: row.try_get("watermark_at")?,
-        position: Position { generation: row.try_get("watermark_generation")?, number: row.try_get("watermark_number")? },
+        position: Position {
+            generation: row.try_get("watermark_generation")?,
+            number: row.try_get("watermark_number")?,
+        },
     };
     agreed.here().ok_or_else(no_row)
 }
 
 fn no_row() -> StoreError {
-    StoreError::Unreadable("the table fleet is empty and should have one row; INSERT INTO fleet DEFAULT VALUES brings it back".into())
+    StoreError::Unreadable(
+        "the table fleet is empty and should have one row; INSERT INTO fleet DEFAULT VALUES \
+         brings it back"
+            .into(),
+    )
 }

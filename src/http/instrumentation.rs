@@ -1,6 +1,7 @@
-//! What every resource is wrapped in: its metrics, a request id, the containment of panics, and the end of its connection while the
-//! service drains, so that no balancer sends another request over one that is about to close.
-//! A memory hit comes through here too, so the cells that it counts in are looked up once per worker, not per request.
+//! What every resource is wrapped in: its metrics, a request id, the containment of panics, and the
+//! end of its connection while the service drains, so that no balancer sends another request over
+//! one that is about to close. A memory hit comes through here too, so the cells that it counts in
+//! are looked up once per worker, not per request.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -28,7 +29,7 @@ use prometheus::{Histogram, IntCounter};
 use super::problem::Problem;
 use crate::{
     metrics::Metrics,
-    service::repeats::{Repeats, Tell},
+    service::log_repeats::{LogRepeats, Tell},
 };
 
 /// The route of readiness.
@@ -43,7 +44,7 @@ pub struct Watch {
     /// The service was told to stop.
     pub draining: Arc<AtomicBool>,
     /// Requests that were not served, by route and status.
-    pub refused: Arc<Repeats<(&'static str, u16)>>,
+    pub refused: Arc<LogRepeats<(&'static str, u16)>>,
 }
 
 /// The cells of one route. The two that nearly all requests count in are held.
@@ -70,7 +71,10 @@ impl RouteCells {
             StatusCode::OK if *method == Method::GET => &self.get_ok,
             StatusCode::NOT_MODIFIED if *method == Method::GET => &self.get_not_modified,
             _ => {
-                looked_up = cells(&self.watch.metrics, &[self.route, known_method(method), status.as_str()]);
+                looked_up = cells(
+                    &self.watch.metrics,
+                    &[self.route, known_method(method), status.as_str()],
+                );
                 &looked_up
             }
         };
@@ -78,18 +82,26 @@ impl RouteCells {
         duration.observe(seconds);
     }
 
-    /// What is wrong with a request, or could not be had as it has it, is its client's business. What the service fails at is told when
-    /// it begins, and then with its number: an outage must not write a line a request.
+    /// What is wrong with a request, or could not be had as it has it, is its client's business.
+    /// What the service fails at is told when it begins, and then with its number: an outage
+    /// must not write a line a request.
     fn log(&self, response: &ServiceResponse, seconds: f64) {
         let (route, status) = (self.route, response.status());
         let method = response.request().method();
         let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
-        let (detail, cause) = (problem.map_or("", Problem::detail), problem.and_then(Problem::cause));
+        let (detail, cause) =
+            (problem.map_or("", Problem::detail), problem.and_then(Problem::cause));
         let (request_id, duration_ms) = (response.headers().get(REQUEST_ID), seconds * 1000.0);
-        // Nor has anything failed where readiness says that the service is not ready: each start is asked until it is.
+        // Nor has anything failed where readiness says that the service is not ready: each start is
+        // asked until it is.
         let is_not_ready = route == READY && status == StatusCode::SERVICE_UNAVAILABLE;
-        let is_wished = is_not_ready || status.is_client_error() || status == StatusCode::GATEWAY_TIMEOUT;
-        let tell = if is_wished { Tell::Nothing } else { self.watch.refused.happens((route, status.as_u16())) };
+        let is_wished =
+            is_not_ready || status.is_client_error() || status == StatusCode::GATEWAY_TIMEOUT;
+        let tell = if is_wished {
+            Tell::Nothing
+        } else {
+            self.watch.refused.happens((route, status.as_u16()))
+        };
         match tell {
             Tell::Begins => tracing::warn!(
                 route, %method, status = status.as_u16(), detail, cause, duration_ms, ?request_id,
@@ -107,7 +119,10 @@ impl RouteCells {
 }
 
 fn cells(metrics: &Metrics, labels: &[&str; 3]) -> (IntCounter, Histogram) {
-    (metrics.http_requests.with_label_values(labels), metrics.http_duration.with_label_values(labels))
+    (
+        metrics.http_requests.with_label_values(labels),
+        metrics.http_duration.with_label_values(labels),
+    )
 }
 
 /// Clients invent methods; a label takes only known ones.
@@ -125,16 +140,24 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// A resource at `path`, wrapped.
-pub fn observed(watch: &Watch, path: &'static str, build: fn(Resource) -> Resource) -> impl HttpServiceFactory + use<> {
+pub fn observed(
+    watch: &Watch,
+    path: &'static str,
+    build: fn(Resource) -> Resource,
+) -> impl HttpServiceFactory + use<> {
     let cells = RouteCells::new(watch, path);
-    build(web::resource(path)).wrap_fn(move |request, service| around(cells.clone(), request, service))
+    build(web::resource(path))
+        .wrap_fn(move |request, service| around(cells.clone(), request, service))
 }
 
 /// Whatever matches no route.
 pub fn default_service(metrics: &Arc<Metrics>) -> Route {
     let metrics = metrics.clone();
     web::to(move |request: HttpRequest| {
-        metrics.http_requests.with_label_values(&["unmatched", known_method(request.method()), "404"]).inc();
+        metrics
+            .http_requests
+            .with_label_values(&["unmatched", known_method(request.method()), "404"])
+            .inc();
         async move { Problem::not_found("There is nothing at this path; /docs shows what there is.") }
     })
 }
@@ -157,7 +180,10 @@ where
             Ok(Err(error)) => ServiceResponse::new(sent, error.error_response()),
             Err(_) => {
                 cells.watch.metrics.panics.inc();
-                tracing::error!(route = cells.route, "a handler panicked; the request is answered 500");
+                tracing::error!(
+                    route = cells.route,
+                    "a handler panicked; the request is answered 500"
+                );
                 ServiceResponse::new(sent, Problem::internal().error_response())
             }
         };
@@ -174,16 +200,27 @@ where
             cells.log(&response, seconds);
         }
         for ((route, status), count) in cells.watch.refused.over() {
-            tracing::info!(route, status, requests = count.times, within_seconds = count.within.as_secs(), "no request fails so any more");
+            tracing::info!(
+                route,
+                status,
+                requests = count.times,
+                within_seconds = count.within.as_secs(),
+                "no request fails so any more"
+            );
         }
         Ok(response)
     }
 }
 
-/// The client's own `X-Request-Id` where it is a plain word of at most 128 characters, else a new one.
+/// The client's own `X-Request-Id` where it is a plain word of at most 128 characters, else a new
+/// one.
 pub fn request_id(request: &HttpRequest) -> HeaderValue {
     match request.headers().get(REQUEST_ID) {
-        Some(id) if (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic) => id.clone(),
+        Some(id)
+            if (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic) =>
+        {
+            id.clone()
+        }
         _ => new_request_id(),
     }
 }
@@ -214,13 +251,22 @@ mod tests {
 
     #[actix_web::test]
     async fn a_handler_that_panics_is_a_500_is_counted_and_serves_the_next_request() {
-        let watch = Watch { metrics: Arc::new(Metrics::new().unwrap()), draining: Arc::default(), refused: Arc::default() };
+        let watch = Watch {
+            metrics: Arc::new(Metrics::new().unwrap()),
+            draining: Arc::default(),
+            refused: Arc::default(),
+        };
         let metrics = watch.metrics.clone();
-        let app = test::init_service(App::new().service(observed(&watch, "/r", |r| r.route(web::get().to(with_a_bug))))).await;
-        let response = test::call_service(&app, test::TestRequest::get().uri("/r?x").to_request()).await;
+        let app = test::init_service(
+            App::new().service(observed(&watch, "/r", |r| r.route(web::get().to(with_a_bug)))),
+        )
+        .await;
+        let response =
+            test::call_service(&app, test::TestRequest::get().uri("/r?x").to_request()).await;
         assert_eq!(response.status(), 500);
         assert!(response.headers().contains_key(REQUEST_ID));
-        let body = String::from_utf8(to_bytes(response.into_body()).await.unwrap().to_vec()).unwrap();
+        let body =
+            String::from_utf8(to_bytes(response.into_body()).await.unwrap().to_vec()).unwrap();
         assert!(body.contains("\"status\":500") && !body.contains("bug"), "{body}");
         assert_eq!(metrics.panics.get(), 1);
         assert_eq!(metrics.http_requests.with_label_values(&["/r", "GET", "500"]).get(), 1);

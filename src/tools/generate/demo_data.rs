@@ -1,4 +1,5 @@
-//! A small living world for `serve --demo`: 25 facilities, and events as their staff would send them.
+//! A small living world for `serve --demo`: 25 facilities, and events as their staff would send
+//! them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -30,24 +31,39 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// The 25 facilities of a demo; the same ids and names for the same seed, whatever the day.
 pub fn demo_facilities(seed: u64) -> Vec<FacilitySeed> {
-    let options = Options { seed, days: DAYS, template: None, variance: 0.3, last_day: last_day_over_everywhere() };
+    let options = Options {
+        seed,
+        days: DAYS,
+        template: None,
+        variance: 0.3,
+        last_day: last_day_over_everywhere(),
+    };
     DataSet::new(options).facilities(0..FACILITIES).collect()
 }
 
 impl FacilitySeed {
-    /// The facility, its blood banks and its stock, in an order in which each refers to what came before. `event_time_ms` is theirs.
+    /// The facility, its blood banks and its stock, in an order in which each refers to what came
+    /// before. `event_time_ms` is theirs.
     pub fn opening(&self, event_time_ms: i64) -> impl Iterator<Item = Event> + '_ {
         let row = self.row();
-        let facility = statement(row.id, event_time_ms, Entity::Facility { name: row.name, timezone: row.timezone.to_owned() });
-        let banks = self
-            .bank_rows()
-            .map(move |bank| statement(bank.id, event_time_ms, Entity::BloodBank { facility_id: bank.facility_id, name: bank.name }));
+        let facility = statement(
+            row.id,
+            event_time_ms,
+            Entity::Facility { name: row.name, timezone: row.timezone.to_owned() },
+        );
+        let banks = self.bank_rows().map(move |bank| {
+            statement(
+                bank.id,
+                event_time_ms,
+                Entity::BloodBank { facility_id: bank.facility_id, name: bank.name },
+            )
+        });
         let stock = self.inventory_rows().map(move |lot| lot_event(&lot, event_time_ms));
         std::iter::once(facility).chain(banks).chain(stock)
     }
 
-    /// Its deliveries and requests up to its last day. To be sent once, to a database that does not know the facility: sent on
-    /// another day they would move to that week.
+    /// Its deliveries and requests up to its last day. To be sent once, to a database that does not
+    /// know the facility: sent on another day they would move to that week.
     pub fn history(&self) -> impl Iterator<Item = Event> + '_ {
         let distributions = self.distribution_rows().map(|row| {
             let entity = Entity::Distribution {
@@ -90,7 +106,11 @@ impl Demo {
     pub fn new(seed: u64) -> Self {
         let facilities = demo_facilities(seed)
             .into_iter()
-            .map(|seed| DemoFacility { lots: seed.inventory_rows().collect(), underway: VecDeque::new(), seed })
+            .map(|seed| DemoFacility {
+                lots: seed.inventory_rows().collect(),
+                underway: VecDeque::new(),
+                seed,
+            })
             .collect();
         Demo { facilities, rng: Pcg64Mcg::seed_from_u64(seed), minted: 0 }
     }
@@ -104,24 +124,27 @@ impl Demo {
         self.facilities.iter().flat_map(|facility| facility.lots.iter().map(|lot| lot.id)).collect()
     }
 
-    /// Goes on from the lots as an earlier run left them, so that a restart does not fill the shelves up.
+    /// Goes on from the lots as an earlier run left them, so that a restart does not fill the
+    /// shelves up.
     pub fn resume(&mut self, stored: &HashMap<Uuid, Record>) {
         for lot in self.facilities.iter_mut().flat_map(|facility| &mut facility.lots) {
-            if let Some(Entity::Inventory { quantity, expires_at_ms: Some(expires_at_ms), .. }) =
-                stored.get(&lot.id).and_then(|r| r.entity.as_ref())
+            if let Some(Entity::Inventory {
+                quantity, expires_at_ms: Some(expires_at_ms), ..
+            }) = stored.get(&lot.id).and_then(|r| r.entity.as_ref())
             {
                 (lot.quantity, lot.expires_at_ms) = (*quantity, *expires_at_ms);
             }
         }
     }
 
-    /// How long to wait for the next event where `per_second` happen on average: as irregular as the calls of a ward.
+    /// How long to wait for the next event where `per_second` happen on average: as irregular as
+    /// the calls of a ward.
     pub fn next_pause(&mut self, per_second: f64) -> Duration {
         Duration::from_secs_f64(-(1.0 - fraction(&mut self.rng)).ln() / per_second.max(1e-3))
     }
 
-    /// What happens next, at `now_ms`: stock taken or filled up, a request, a delivery sent or arrived. Large facilities are busier, and
-    /// each follows its own hours.
+    /// What happens next, at `now_ms`: stock taken or filled up, a request, a delivery sent or
+    /// arrived. Large facilities are busier, and each follows its own hours.
     pub fn next_event(&mut self, now_ms: i64) -> Event {
         self.minted += 1;
         let unique = 1 << 55 | (now_ms as u64) << 12 | self.minted & 0xfff;
@@ -135,7 +158,8 @@ impl Demo {
     }
 
     fn busy_facility(&mut self, now_ms: i64) -> usize {
-        let busy: Vec<u32> = self.facilities.iter().map(|facility| facility.busyness(now_ms)).collect();
+        let busy: Vec<u32> =
+            self.facilities.iter().map(|facility| facility.busyness(now_ms)).collect();
         let mut at = below(&mut self.rng, busy.iter().sum());
         for (place, busyness) in busy.iter().enumerate() {
             match at.checked_sub(*busyness) {
@@ -151,7 +175,8 @@ impl DemoFacility {
     /// Relative to the other facilities, at its local hour; never nothing.
     fn busyness(&self, now_ms: i64) -> u32 {
         let profile = self.seed.template.profile();
-        // Hours from its last midnight on; across a clock change they are an hour off until the next start, which a demo may be.
+        // Hours from its last midnight on; across a clock change they are an hour off until the
+        // next start, which a demo may be.
         let hour = (now_ms - self.seed.calendar.end_ms()).rem_euclid(DAY_MS) / HOUR_MS;
         1 + profile.request_hours[hour as usize] * profile.requests_per_day as u32
     }
@@ -187,7 +212,11 @@ impl DemoFacility {
         let (arrived, (id, blood_type, quantity)) = match self.underway.pop_front() {
             Some(oldest) if arrives => (true, oldest),
             kept => {
-                let sent = (self.seed.row_id(kind::DISTRIBUTION, unique), self.drawn_type(rng), 1 + below(rng, 15) as i32);
+                let sent = (
+                    self.seed.row_id(kind::DISTRIBUTION, unique),
+                    self.drawn_type(rng),
+                    1 + below(rng, 15) as i32,
+                );
                 kept.into_iter().for_each(|kept| self.underway.push_front(kept));
                 self.underway.push_back(sent);
                 (false, sent)
@@ -237,8 +266,10 @@ mod tests {
                 assert!(known.insert(statement.id), "each id once");
                 let refers_to = match statement.record.entity.unwrap() {
                     Entity::Facility { .. } => continue,
-                    Entity::BloodBank { facility_id: id, .. } | Entity::Request { facility_id: id, .. } => id,
-                    Entity::Inventory { blood_bank_id: id, .. } | Entity::Distribution { dispatched_to_id: id, .. } => id,
+                    Entity::BloodBank { facility_id: id, .. }
+                    | Entity::Request { facility_id: id, .. } => id,
+                    Entity::Inventory { blood_bank_id: id, .. }
+                    | Entity::Distribution { dispatched_to_id: id, .. } => id,
                 };
                 assert!(known.contains(&refers_to));
             }
@@ -256,8 +287,12 @@ mod tests {
             *kinds.entry(event.type_name()).or_default() += 1;
             let Event::Statement(statement) = event else { panic!("a statement") };
             match statement.record.entity.unwrap() {
-                Entity::Request { facility_id, .. } => assert!(known.contains(&facility_id) && requests.insert(statement.id)),
-                Entity::Distribution { dispatched_to_id, .. } => assert!(known.contains(&dispatched_to_id)),
+                Entity::Request { facility_id, .. } => {
+                    assert!(known.contains(&facility_id) && requests.insert(statement.id))
+                }
+                Entity::Distribution { dispatched_to_id, .. } => {
+                    assert!(known.contains(&dispatched_to_id))
+                }
                 Entity::Inventory { quantity, .. } => assert!((0..=12).contains(&quantity)),
                 other => panic!("{other:?}"),
             }
@@ -276,7 +311,11 @@ mod tests {
             }
         }
         let stock = |demo: &Demo| -> Vec<(i32, i64)> {
-            demo.facilities.iter().flat_map(|f| &f.lots).map(|lot| (lot.quantity, lot.expires_at_ms)).collect()
+            demo.facilities
+                .iter()
+                .flat_map(|f| &f.lots)
+                .map(|lot| (lot.quantity, lot.expires_at_ms))
+                .collect()
         };
         let mut again = Demo::new(1);
         assert_ne!(stock(&again), stock(&demo));

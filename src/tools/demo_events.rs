@@ -1,4 +1,5 @@
-//! `serve --demo`: 25 facilities where there are none, and a stream of simulated events through the real ingest, so that figures move.
+//! `serve --demo`: 25 facilities where there are none, and a stream of simulated events through the
+//! real ingest, so that figures move.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::generate::{Demo, demo_facilities};
 use crate::{
     domain::event::{Event, Kind},
-    http::app::App,
+    http::state::AppState,
     service::ingest::IngestError,
     store::{self, Store},
 };
@@ -21,10 +22,11 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const EVENTS_PER_SECOND: f64 = 2.0;
 
 /// Registers the demo's facilities where they are missing, then sends events until stopped.
-pub async fn run(app: Data<App>, stop: CancellationToken) {
+pub async fn run(app: Data<AppState>, stop: CancellationToken) {
     if belongs_to_others(&app) {
         tracing::warn!(
-            "no demo: the database has facilities of its own, and simulated events do not belong among them; name an empty one in DATABASE_URL"
+            "no demo: the database has facilities of its own, and simulated events do not belong \
+             among them; name an empty one in DATABASE_URL"
         );
         return;
     }
@@ -60,13 +62,14 @@ async fn resume(demo: &mut Demo, store: &dyn Store) -> store::Result<()> {
 }
 
 /// Whether there are facilities, and none of them is a demo's: somebody's real ones.
-fn belongs_to_others(app: &App) -> bool {
+fn belongs_to_others(app: &AppState) -> bool {
     let known = app.directory.by_name();
-    !known.is_empty() && demo_facilities(SEED).iter().all(|facility| app.directory.get(facility.id).is_none())
+    !known.is_empty()
+        && demo_facilities(SEED).iter().all(|facility| app.directory.get(facility.id).is_none())
 }
 
 /// Registers what is missing, facility by facility, unless it is told to stop.
-async fn set_up(app: &App, stop: &CancellationToken) -> Result<(), IngestError> {
+async fn set_up(app: &AppState, stop: &CancellationToken) -> Result<(), IngestError> {
     let now_ms = app.clock.now_ms();
     let mut registered = 0;
     for facility in demo_facilities(SEED) {
@@ -74,7 +77,9 @@ async fn set_up(app: &App, stop: &CancellationToken) -> Result<(), IngestError> 
             continue;
         }
         // All of it in one: a facility that is there is whole, whenever the service was stopped.
-        app.ingest.submit(facility.opening(now_ms).chain(facility.history()).collect::<Vec<Event>>()).await?;
+        app.ingest
+            .submit(facility.opening(now_ms).chain(facility.history()).collect::<Vec<Event>>())
+            .await?;
         registered += 1;
     }
     tracing::info!(registered, events_per_second = EVENTS_PER_SECOND, "demo running");

@@ -1,5 +1,6 @@
-//! Servers on one database whose streams are not the same one: each finds that another has begun a generation that its own Redis does
-//! not have, and begins the next, for ever. Nothing untrue is served meanwhile, and nothing stays proven for long.
+//! Servers on one database whose streams are not the same one: each finds that another has begun a
+//! generation that its own Redis does not have, and begins the next, for ever. Nothing untrue is
+//! served meanwhile, and nothing stays proven for long.
 
 use std::{
     collections::VecDeque,
@@ -12,22 +13,25 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// The generations that others have begun lately.
 #[derive(Debug, Default)]
-pub(super) struct Rivals {
+pub(super) struct GenerationContention {
     /// The greatest that was seen.
     last: Option<i64>,
     begun_at: VecDeque<Instant>,
     told_at: Option<Instant>,
 }
 
-impl Rivals {
-    /// Takes note of the generation that a look found; `own` is the last that this server has begun. True where others begin one after
-    /// the other, and nobody was told of it for a while.
+impl GenerationContention {
+    /// Takes note of the generation that a look found; `own` is the last that this server has
+    /// begun. True where others begin one after the other, and nobody was told of it for a
+    /// while.
     pub(super) fn see(&mut self, generation: i64, own: i64, now: Instant) -> bool {
         let last = self.last.replace(generation).unwrap_or(generation);
-        let of_others = generation.saturating_sub(last) - i64::from((last + 1..=generation).contains(&own));
+        let of_others =
+            generation.saturating_sub(last) - i64::from((last + 1..=generation).contains(&own));
         self.begun_at.extend((0..of_others).take(TOO_MANY).map(|_| now));
         self.begun_at.drain(..self.begun_at.len().saturating_sub(TOO_MANY));
-        let many = self.begun_at.len() == TOO_MANY && self.begun_at.front().is_some_and(|first| now - *first < WITHIN);
+        let many = self.begun_at.len() == TOO_MANY
+            && self.begun_at.front().is_some_and(|first| now - *first < WITHIN);
         let tell = many && self.told_at.is_none_or(|at| now - at >= WITHIN);
         if tell {
             self.told_at = Some(now);
@@ -42,20 +46,40 @@ mod tests {
 
     /// Whether it is told, look by look: (second, generation found, the last begun here).
     fn told(looks: &[(u64, i64, i64)]) -> Vec<bool> {
-        let (mut rivals, start) = (Rivals::default(), Instant::now());
-        looks.iter().map(|(second, generation, own)| rivals.see(*generation, *own, start + Duration::from_secs(*second))).collect()
+        let (mut contention, start) = (GenerationContention::default(), Instant::now());
+        looks
+            .iter()
+            .map(|(second, generation, own)| {
+                contention.see(*generation, *own, start + Duration::from_secs(*second))
+            })
+            .collect()
     }
 
     #[test]
     fn three_generations_of_others_within_a_minute_are_told_once_a_minute() {
-        let looks = [(0, 7, 0), (1, 9, 8), (2, 11, 10), (3, 13, 12), (4, 15, 14), (62, 17, 16), (63, 19, 18), (64, 21, 20)];
+        let looks = [
+            (0, 7, 0),
+            (1, 9, 8),
+            (2, 11, 10),
+            (3, 13, 12),
+            (4, 15, 14),
+            (62, 17, 16),
+            (63, 19, 18),
+            (64, 21, 20),
+        ];
         assert_eq!(told(&looks), [false, false, false, true, false, false, true, false]);
     }
 
     #[test]
     fn restarts_of_redis_and_ones_own_generations_are_nothing_to_tell() {
-        assert!(!told(&[(0, 1, 0), (30, 2, 0), (60, 3, 0), (95, 4, 0)]).contains(&true), "now and then");
-        assert!(!told(&[(0, 1, 0), (1, 2, 2), (2, 3, 3), (3, 4, 4), (4, 4, 4)]).contains(&true), "all its own");
+        assert!(
+            !told(&[(0, 1, 0), (30, 2, 0), (60, 3, 0), (95, 4, 0)]).contains(&true),
+            "now and then"
+        );
+        assert!(
+            !told(&[(0, 1, 0), (1, 2, 2), (2, 3, 3), (3, 4, 4), (4, 4, 4)]).contains(&true),
+            "all its own"
+        );
         assert_eq!(told(&[(0, 100, 0)]), [false], "what was begun before it came");
     }
 

@@ -1,4 +1,5 @@
-//! One server a file: it holds a lock on a file beside the database for as long as it serves. Commands do not take it.
+//! One server a file: it holds a lock on a file beside the database for as long as it serves.
+//! Commands do not take it.
 
 use std::{
     fs::{File, TryLockError},
@@ -12,7 +13,7 @@ use crate::config::DatabaseSettings;
 
 /// Why a database file cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum ServingError {
+pub enum ServerLockError {
     #[error(
         "the database file {} is being served by another process, which holds the lock on {}: an SQLite file has one server; stop that one, \
          or set DATABASE_URL to another file, or to a Postgres database, which may have several", .database.display(), .lock.display()
@@ -22,9 +23,12 @@ pub enum ServingError {
     Unusable { lock: PathBuf, source: std::io::Error },
 }
 
-/// Claims the file of `settings.url`, which was opened before, until what it answers is dropped; the process's end drops it, too.
-pub fn claim(settings: &DatabaseSettings) -> Result<File, ServingError> {
-    let database = SqliteConnectOptions::from_str(&settings.url).map(|options| options.get_filename().to_owned()).unwrap_or_default();
+/// Claims the file of `settings.url`, which was opened before, until what it answers is dropped;
+/// the process's end drops it, too.
+pub fn claim(settings: &DatabaseSettings) -> Result<File, ServerLockError> {
+    let database = SqliteConnectOptions::from_str(&settings.url)
+        .map(|options| options.get_filename().to_owned())
+        .unwrap_or_default();
     let mut lock = database.clone().into_os_string();
     lock.push(".serving");
     let lock = PathBuf::from(lock);
@@ -32,9 +36,9 @@ pub fn claim(settings: &DatabaseSettings) -> Result<File, ServingError> {
     match File::options().create(true).append(true).open(&lock) {
         Ok(file) => match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(ServingError::Taken { database, lock }),
-            Err(TryLockError::Error(source)) => Err(ServingError::Unusable { lock, source }),
+            Err(TryLockError::WouldBlock) => Err(ServerLockError::Taken { database, lock }),
+            Err(TryLockError::Error(source)) => Err(ServerLockError::Unusable { lock, source }),
         },
-        Err(source) => Err(ServingError::Unusable { lock, source }),
+        Err(source) => Err(ServerLockError::Unusable { lock, source }),
     }
 }

@@ -1,0 +1,178 @@
+//! How far a replica has come on its way into the stream between replicas, and what it says of that
+//! while it gets no further.
+
+use std::time::{Duration, Instant};
+
+use super::Attachment;
+
+/// How far a replica has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttachmentStage {
+    /// It has no connection over which it can read the stream.
+    Connecting,
+    /// So many messages that were in the stream are yet to be read.
+    Reading { left: i64 },
+    /// No look at the database since then has found that it still has all that the stream told.
+    Unverified,
+    /// Redis takes no message: what others have to say may not come by.
+    AppendFailing,
+    /// Whatever is changed comes by here.
+    Attached,
+}
+
+impl AttachmentStage {
+    /// Each, as metrics and `/health/ready` name it.
+    pub const NAMES: [&str; 5] =
+        ["connecting", "reading", "unverified", "append_failing", "attached"];
+
+    pub const fn name(self) -> &'static str {
+        AttachmentStage::NAMES[match self {
+            AttachmentStage::Connecting => 0,
+            AttachmentStage::Reading { .. } => 1,
+            AttachmentStage::Unverified => 2,
+            AttachmentStage::AppendFailing => 3,
+            AttachmentStage::Attached => 4,
+        }]
+    }
+
+    /// The class of what is missing, for `/health/ready`; `None` where nothing is.
+    pub const fn error(self) -> Option<&'static str> {
+        match self {
+            AttachmentStage::Connecting
+            | AttachmentStage::Reading { .. }
+            | AttachmentStage::Unverified => Some("not_followed"),
+            AttachmentStage::AppendFailing => Some("not_appended"),
+            AttachmentStage::Attached => None,
+        }
+    }
+
+    const fn waits_for(self) -> &'static str {
+        match self {
+            AttachmentStage::Connecting => "a connection to Redis that the stream can be read over",
+            AttachmentStage::Reading { .. } => "the messages that stand in the stream",
+            AttachmentStage::Unverified => "a look at the database",
+            AttachmentStage::AppendFailing => "Redis to take messages",
+            AttachmentStage::Attached => "nothing",
+        }
+    }
+}
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often it is told.
+const TELL: Duration = Duration::from_secs(5);
+
+/// How long a replica has been out of the stream, or in it, and what was told of that.
+struct Watch {
+    is_attached: bool,
+    since: Instant,
+    told: Option<Instant>,
+}
+
+/// What is worth a word.
+#[derive(Debug, PartialEq, Eq)]
+enum Tell {
+    Nothing,
+    Detached(Duration),
+    AttachedAfter(Duration),
+    /// It has been attached for a while.
+    Settled,
+}
+
+impl Watch {
+    fn begin(now: Instant) -> Watch {
+        Watch { is_attached: false, since: now, told: None }
+    }
+
+    fn look(&mut self, stage: AttachmentStage, now: Instant) -> Tell {
+        let lasted = now.duration_since(self.since);
+        let is_attached = stage == AttachmentStage::Attached;
+        if is_attached != self.is_attached {
+            let was_told = self.told.is_some();
+            *self = Watch { is_attached, since: now, told: None };
+            return if is_attached && was_told {
+                Tell::AttachedAfter(lasted)
+            } else {
+                Tell::Nothing
+            };
+        }
+        if now.duration_since(self.told.unwrap_or(self.since)) < TELL {
+            return Tell::Nothing;
+        }
+        self.told = (!is_attached).then_some(now);
+        if is_attached { Tell::Settled } else { Tell::Detached(lasted) }
+    }
+}
+
+/// Says every few seconds what a replica waits for that has not attached the stream.
+pub(super) async fn tell_for_ever(attachment: &Attachment) {
+    let mut watch = Watch::begin(Instant::now());
+    loop {
+        let stage = attachment.stage();
+        match watch.look(stage, Instant::now()) {
+            Tell::Nothing => {}
+            Tell::Settled => attachment.settle(),
+            Tell::AttachedAfter(lasted) => {
+                tracing::info!(after_seconds = lasted.as_secs(), "attached to the change stream")
+            }
+            Tell::Detached(lasted) => {
+                let left =
+                    if let AttachmentStage::Reading { left } = stage { Some(left) } else { None };
+                tracing::warn!(
+                    stage = stage.name(),
+                    waits_for = stage.waits_for(),
+                    messages = left,
+                    error = attachment.error_at(stage),
+                    for_seconds = lasted.as_secs(),
+                    "not attached to the change stream; until it is, answers are proven by the \
+                     table, and what memory holds counts as fresh for a short while only"
+                );
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seconds at which something is told, looking every second; `attached` says when it is
+    /// attached.
+    fn told(seconds: u64, attached: impl Fn(u64) -> bool) -> Vec<(u64, Tell)> {
+        let start = Instant::now();
+        let mut watch = Watch::begin(start);
+        let looks = (0..=seconds).map(|second| {
+            let stage = if attached(second) {
+                AttachmentStage::Attached
+            } else {
+                AttachmentStage::Connecting
+            };
+            (second, watch.look(stage, start + Duration::from_secs(second)))
+        });
+        looks.filter(|(_, told)| *told != Tell::Nothing).collect()
+    }
+
+    #[test]
+    fn who_has_not_joined_says_so_every_five_seconds() {
+        let apart = |second: u64| (second, Tell::Detached(Duration::from_secs(second)));
+        assert_eq!(told(202, |_| false), (1..=40).map(|n| apart(5 * n)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_joins_at_once_says_nothing_and_who_was_told_of_says_that_it_has() {
+        assert_eq!(told(6, |second| second >= 1), [(6, Tell::Settled)]);
+        assert_eq!(
+            told(8, |second| second >= 7),
+            [
+                (5, Tell::Detached(Duration::from_secs(5))),
+                (7, Tell::AttachedAfter(Duration::from_secs(7)))
+            ]
+        );
+        assert_eq!(
+            told(20, |second| second % 4 != 0),
+            [],
+            "now and then it falls behind for a moment"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! Which history the database tells: a failover, a backup restored or a clock set back begins
+//! another, and nothing held of the one before counts in it. And who else serves it.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use super::{Drain, LEADERLESS, generation_contention::GenerationContention};
+use crate::{
+    changes::Position,
+    store::{self, DrainSnapshot, StoreError},
+};
+
+/// What earlier looks have found.
+#[derive(Debug)]
+pub struct EpochTracker {
+    /// The greatest watermark that was seen to be stored in this history.
+    stored_ms: i64,
+    /// The greatest that was heard in the stream, and since when no greater one.
+    heard_ms: i64,
+    pub(super) heard_at: Instant,
+    /// Others serve this database too, and what they change does not come by here: without a
+    /// stream between them all others, else those that do not publish into it. Each deletes
+    /// what it has published, so that none can know that it has seen every change.
+    pub(super) several: bool,
+    /// Changes may have passed unseen since stream session was last given up.
+    pub(super) missed: bool,
+    /// This server has ended the stream that earlier ones had between them.
+    left_stream: bool,
+    /// Since when this history is known here.
+    entered_at: Instant,
+    /// This server has seen all that the stream tells of this history, or has kept its watermark
+    /// itself.
+    pub(super) is_at_home: bool,
+    /// The history was entered, and the facilities that it has are yet to be read.
+    pub(super) has_new_directory: bool,
+    contention: GenerationContention,
+}
+
+impl Default for EpochTracker {
+    fn default() -> Self {
+        let now = Instant::now();
+        EpochTracker {
+            stored_ms: i64::MIN,
+            heard_ms: i64::MIN,
+            heard_at: now,
+            several: false,
+            missed: false,
+            left_stream: false,
+            entered_at: now,
+            is_at_home: false,
+            has_new_directory: false,
+            contention: GenerationContention::default(),
+        }
+    }
+}
+
+/// How far the database's clock may go back (a leap second, a slewed clock) before nothing that was
+/// proven counts any more.
+const CLOCK_TOLERANCE_MS: i64 = 1_000;
+
+/// What a look says about the history that was known before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Same,
+    /// The database shows less than it did.
+    Lost,
+    /// Its clock was set back.
+    SetBack {
+        by_ms: i64,
+    },
+}
+
+impl EpochTracker {
+    /// Judges a look, and takes note of it. `heard` is what had come by from other servers before
+    /// it: where this one was in their stream, and the greatest watermark. `table_ms` is what
+    /// is proven of the table; only where watermarks are stored can be seen that one is
+    /// missing. A generation is in the database before it is in the stream.
+    pub fn judge(
+        &mut self,
+        seen: &DrainSnapshot,
+        heard: Option<(Position, i64)>,
+        table_ms: i64,
+        stores_watermark: bool,
+    ) -> Verdict {
+        let (generation, heard_ms) =
+            heard.map_or((0, i64::MIN), |(position, heard_ms)| (position.generation, heard_ms));
+        let stored_ms = seen.stored_watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
+        let proven_ms = table_ms.max(stored_ms);
+        if seen.at_ms < proven_ms.saturating_sub(CLOCK_TOLERANCE_MS) {
+            Verdict::SetBack { by_ms: proven_ms - seen.at_ms }
+        } else if stores_watermark
+            && (stored_ms < self.stored_ms.max(heard_ms) || seen.generation < generation)
+        {
+            Verdict::Lost
+        } else {
+            self.stored_ms = self.stored_ms.max(stored_ms);
+            Verdict::Same
+        }
+    }
+
+    pub(super) fn hear(&mut self, watermark_ms: i64) {
+        if watermark_ms > self.heard_ms {
+            (self.heard_ms, self.heard_at) = (watermark_ms, Instant::now());
+        }
+    }
+
+    /// Takes note of the servers whose changes do not come by here.
+    fn count_servers(&mut self, seen: &DrainSnapshot, between_replicas: bool) {
+        let several = if between_replicas { seen.off_stream > 0 } else { seen.servers > 1 };
+        match (self.several, several) {
+            (false, true) if between_replicas => tracing::warn!(
+                servers = seen.off_stream,
+                "a server without REDIS_URL, or of an older release, uses this database: until it \
+                 is gone, answers are only as fresh as the table proves them"
+            ),
+            (false, true) => tracing::warn!(
+                servers = seen.servers,
+                "several servers use this database, and there is no change stream between them: \
+                 answers are only as fresh as their last refresh; give each of them REDIS_URL"
+            ),
+            (true, false) if between_replicas => {
+                tracing::info!("all servers on this database share the change stream again")
+            }
+            (true, false) => tracing::info!(
+                "this server is alone on its database again: its answers are kept fresh"
+            ),
+            _ => {}
+        }
+        self.several = several;
+        self.missed |= several || (seen.arrived && !between_replicas);
+    }
+}
+
+impl Drain {
+    /// Whether this server may keep the watermark. Not where a stream that cannot be read may tell
+    /// of changes that the database has lost (both were put back while nobody ran): a watermark
+    /// that went on from there would vouch for them. Where nobody else keeps it, either,
+    /// another history begins.
+    pub(super) async fn may_keep_watermark(
+        &self,
+        known: &mut EpochTracker,
+        seen: &DrainSnapshot,
+    ) -> store::Result<bool> {
+        let has_no_stream = self.changes.attachment().is_none() && seen.generation == 0;
+        let is_kept = seen.stored_watermark.is_none_or(|kept| {
+            seen.at_ms.saturating_sub(kept.at_ms) < LEADERLESS.as_millis() as i64
+        });
+        known.is_at_home |= has_no_stream || is_kept;
+        if !known.is_at_home && known.entered_at.elapsed() >= LEADERLESS {
+            tracing::warn!(
+                "what the change stream told of this database cannot be read, and nobody else \
+                 vouches for it: another history begins"
+            );
+            self.store.begin_epoch(&seen.epoch).await?;
+        }
+        Ok(known.is_at_home)
+    }
+
+    /// Takes note of what a look found. True where the database began another history by it, so
+    /// that it has to be looked at again. `heard` is where this server was in the stream before
+    /// the look, and the greatest watermark that had come by.
+    pub(super) async fn enter_epoch(
+        &self,
+        known: &mut EpochTracker,
+        seen: &DrainSnapshot,
+        heard: (Position, i64),
+    ) -> store::Result<bool> {
+        if self.changes.serves_another_than(&seen.epoch) {
+            // First what nothing that is held may outlive: who exists, and where.
+            self.directory.start_over();
+        }
+        if self.changes.enter(&seen.epoch) {
+            tracing::warn!(epoch = %seen.epoch, "the database tells another history (a failover, or a backup restored): everything held was dropped");
+            self.metrics.epochs.inc();
+            let (several, missed, left_stream) = (known.several, known.missed, known.left_stream);
+            *known = EpochTracker {
+                several,
+                missed,
+                left_stream,
+                has_new_directory: true,
+                ..EpochTracker::default()
+            };
+            return Ok(true);
+        }
+        let heard = self.changes.are_between_replicas().then_some(heard);
+        let verdict =
+            known.judge(seen, heard, self.memory.table_ms(), self.changes.store_watermarks());
+        match verdict {
+            Verdict::Same => {}
+            Verdict::SetBack { by_ms } => {
+                tracing::warn!(
+                    by_seconds = by_ms / 1000,
+                    "the database's clock was set back; everything is proven anew"
+                );
+            }
+            Verdict::Lost => tracing::warn!(
+                "the database shows less than it did (a backup restored?); everything is proven \
+                 anew"
+            ),
+        }
+        if verdict != Verdict::Same && self.changes.store_watermarks() {
+            self.store.begin_epoch(&seen.epoch).await?;
+            return Ok(true);
+        }
+        if verdict != Verdict::Same {
+            self.directory.start_over();
+            self.changes.start_over();
+            known.has_new_directory = true;
+        }
+        let between_replicas = self.changes.are_between_replicas();
+        if between_replicas
+            && known.contention.see(
+                seen.generation,
+                self.begun.load(Ordering::Relaxed),
+                Instant::now(),
+            )
+        {
+            tracing::warn!(
+                generation = seen.generation,
+                "others begin one generation of the change stream after the other: most likely a \
+                 server on this database has another REDIS_URL; give all of them the same, or \
+                 else see whether Redis restarts, or loses the stream, again and again"
+            );
+        }
+        known.count_servers(seen, between_replicas);
+        let are_unheard = if between_replicas { known.several } else { known.missed };
+        self.changes.miss_others(are_unheard || !seen.triggers.are_trusted());
+        if !between_replicas && seen.generation != 0 && !known.left_stream {
+            // Changes of this server do not come by in the stream that others had here: none of
+            // them may take it for whole again.
+            match self.store.begin_generation(seen.generation).await {
+                // another server that starts has just done so: it has to be looked at again
+                Err(StoreError::Conflict) => return Ok(true),
+                begun => drop(begun?),
+            }
+            known.left_stream = true;
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,83 @@
+//! Facilities that memory does not know, looked up in the database: those that are asked for within
+//! a while go together, so that however many unknown ids are asked for, they cost a query each
+//! [`PAUSE`], and nobody is told of one without having been looked for.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::store::{self, StoreError};
+
+/// Least time from one look-up to the next.
+const PAUSE: Duration = Duration::from_millis(100);
+
+type Outcome = Result<(), Arc<StoreError>>;
+
+#[derive(Default)]
+pub struct FacilityLoader {
+    next: Mutex<Next>,
+}
+
+#[derive(Default)]
+struct Next {
+    ids: Vec<Uuid>,
+    /// Those who wait for it.
+    waiters: Option<watch::Sender<Option<Outcome>>>,
+    not_before: Option<Instant>,
+}
+
+impl FacilityLoader {
+    /// Has the facility read by `read`, in a query that begins after this call, and no sooner than
+    /// [`PAUSE`] after the one before.
+    pub async fn find<F: Future<Output = store::Result<()>>>(
+        &self,
+        id: Uuid,
+        read: impl FnOnce(Vec<Uuid>) -> F,
+    ) -> Outcome {
+        let (mut waiter, wait) = self.join(id);
+        if let Some(wait) = wait {
+            tokio::time::sleep(wait).await;
+            self.go(read).await;
+        }
+        let outcome =
+            waiter.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        outcome
+            .unwrap_or_else(|| Err(Arc::new(StoreError::Unavailable(sqlx::Error::WorkerCrashed))))
+    }
+
+    /// A waiter; for the first one also how long to wait before the query.
+    fn join(&self, id: Uuid) -> (watch::Receiver<Option<Outcome>>, Option<Duration>) {
+        let mut next = self.next();
+        next.ids.push(id);
+        if let Some(waiters) = &next.waiters {
+            return (waiters.subscribe(), None);
+        }
+        let (waiters, waiter) = watch::channel(None);
+        next.waiters = Some(waiters);
+        let wait = next
+            .not_before
+            .map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        (waiter, Some(wait))
+    }
+
+    async fn go<F: Future<Output = store::Result<()>>>(&self, read: impl FnOnce(Vec<Uuid>) -> F) {
+        let (ids, waiters) = {
+            let mut next = self.next();
+            next.not_before = Some(Instant::now() + PAUSE);
+            (std::mem::take(&mut next.ids), next.waiters.take())
+        };
+        let outcome = read(ids).await.map_err(Arc::new);
+        if let Some(waiters) = waiters {
+            waiters.send_replace(Some(outcome));
+        }
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
