@@ -2,6 +2,7 @@
 //! with its key, its value and what would be right. `config.example.toml` lists every default, and
 //! a test holds it to these.
 
+pub mod redis_url;
 mod rules;
 mod sections;
 #[cfg(test)]
@@ -90,7 +91,7 @@ impl Settings {
             );
         }
         if let Some(url) = &self.redis.url {
-            crate::redis::Target::parse(url)?;
+            crate::config::redis_url::RedisUrl::parse(url)?;
         }
         match self.server.bind.parse::<std::net::SocketAddr>() {
             Err(_) => {

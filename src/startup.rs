@@ -20,10 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::memory::Memory,
-    changes::{Changes, Position},
+    changes::Changes,
     clock::Clock,
-    config::{Settings, SettingsError},
-    http::{self, state::AppState},
+    config::{Settings, SettingsError, redis_url::RedisUrl},
+    directory::Directory,
+    http,
+    http::state::AppState,
     jobs::{
         Jobs,
         drain::{Drain, Start, Watch},
@@ -34,19 +36,21 @@ use crate::{
         schedule::Schedule,
     },
     metrics::Metrics,
-    redis::Target,
+    protocol::Position,
     service::{
-        directory::Directory,
-        ingest::{self, Ingest},
+        ingest,
+        ingest::Ingest,
         lists::Lists,
-        log_throttle::LogThrottle,
         outage::Outage,
-        reads::{self, Reads, Unproven},
+        reads,
+        reads::{Reads, Unproven},
         refresh::Refresher,
         refresh_coalescer::RefreshCoalescer,
         standby_reads::StandbyReads,
     },
-    store::{self, Store, StoreError, sqlite::server_lock},
+    store,
+    store::{Store, StoreError, sqlite::server_lock},
+    telemetry::log_throttle::LogThrottle,
 };
 use replica_link::ReplicaParts;
 
@@ -103,11 +107,11 @@ impl Core {
 
     /// The same for a server, one of several where `redis.url` is set.
     pub async fn open_server(settings: Settings) -> Result<Self, StartError> {
-        let target = settings.redis.url.as_deref().map(Target::parse).transpose()?;
+        let target = settings.redis.url.as_deref().map(RedisUrl::parse).transpose()?;
         Self::open_as(settings, target).await
     }
 
-    async fn open_as(settings: Settings, redis: Option<Target>) -> Result<Self, StartError> {
+    async fn open_as(settings: Settings, redis: Option<RedisUrl>) -> Result<Self, StartError> {
         let failed = |source| StartError::Store {
             url: crate::config::redacted(&settings.database.url),
             source,

@@ -22,8 +22,8 @@ use uuid::Uuid;
 pub use super::entry::Entry;
 use super::{entry::Days, recent_changes::RecentChanges};
 use crate::{
-    changes::{Message, Position, StoredEntry},
     domain::summary::SummaryRow,
+    protocol::{Message, Position, StoredEntry},
 };
 
 pub type Key = (Uuid, Date);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 use super::memory::Key;
-use crate::changes::Position;
+use crate::protocol::Position;
 
 /// What this process has consumed of the stream, and of that the newest changes. All of it since
 /// `start` is remembered.

@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::{
-    changes::StoredEntry,
+    protocol::StoredEntry,
     redis::{Error, Link},
 };
 

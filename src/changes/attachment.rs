@@ -9,7 +9,7 @@ use std::sync::{
 use super::attachment_stage::AttachmentStage;
 use crate::{
     redis::Error,
-    service::{log_repeats::LogRepeats, log_throttle::LogThrottle},
+    telemetry::{log_repeats::LogRepeats, log_throttle::LogThrottle},
 };
 
 /// Where this replica is with the stream.

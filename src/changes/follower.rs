@@ -6,13 +6,15 @@ use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Attachment, Message, Position, Streams, attachment_stage};
+use super::{Attachment, Streams, attachment_stage};
 use crate::{
     cache::memory::{Consumed, FillToken, Memory},
+    directory::Directory,
     metrics::Metrics,
+    protocol::{Epoch, Message, Position},
     redis::{Error, Next, READ_AT_ONCE},
-    service::{directory::Directory, log_repeats::Tell},
-    store::{Epoch, Store},
+    store::Store,
+    telemetry::log_repeats::Tell,
 };
 
 /// The follower's parts.

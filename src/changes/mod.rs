@@ -9,8 +9,6 @@
 mod attachment;
 mod attachment_stage;
 mod follower;
-mod message;
-mod position;
 mod publisher;
 
 use std::sync::{
@@ -25,15 +23,14 @@ use uuid::Uuid;
 pub use attachment::{Attachment, CaughtUp};
 pub use attachment_stage::AttachmentStage;
 pub use follower::Follower;
-pub use message::{Message, StoredEntry};
-pub use position::Position;
 pub use publisher::{Kind, Publication, Publisher};
 
 use crate::{
     cache::memory::{FillToken, Memory},
     domain::summary::SummaryRow,
+    protocol::{Epoch, Message, Position},
     redis::{Link, Stream},
-    store::{Epoch, TableRead},
+    store::TableRead,
 };
 
 /// Sends committed rows to the memory tier, and to the other replicas where there are any.

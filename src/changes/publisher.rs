@@ -8,8 +8,12 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Message, StoredEntry, Streams};
-use crate::{cache::redis::RedisTier, metrics::Metrics, store::Epoch};
+use super::Streams;
+use crate::{
+    cache::redis::RedisTier,
+    metrics::Metrics,
+    protocol::{Epoch, Message, StoredEntry},
+};
 
 /// What one transaction, or one read, has to say to the other replicas.
 pub struct Publication {

@@ -188,7 +188,7 @@ impl fmt::Display for Shown<'_> {
                 write!(f, "{:?}", redacted(text))
             }
             ValueKind::String(text) if self.0 == "redis.url" => {
-                write!(f, "{:?}", crate::redis::redacted(text))
+                write!(f, "{:?}", crate::config::redis_url::redacted(text))
             }
             ValueKind::String(text) => write!(f, "{text:?}"),
             ValueKind::Table(_) => f.write_str("a table"),

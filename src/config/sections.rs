@@ -323,7 +323,7 @@ impl std::fmt::Debug for DatabaseSettings {
 /// Never shows the password.
 impl std::fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let url = self.url.as_deref().map(crate::redis::redacted);
+        let url = self.url.as_deref().map(crate::config::redis_url::redacted);
         f.debug_struct("RedisSettings")
             .field("url", &url)
             .field("timeout_ms", &self.timeout_ms)

@@ -29,7 +29,7 @@ use prometheus::{Histogram, IntCounter};
 use super::problem::Problem;
 use crate::{
     metrics::Metrics,
-    service::log_repeats::{LogRepeats, Tell},
+    telemetry::log_repeats::{LogRepeats, Tell},
 };
 
 /// The route of readiness.

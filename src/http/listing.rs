@@ -24,6 +24,7 @@ use super::{
     summaries::{CACHE_STATUS, begun_day, cache_control, freshness_wish, seconds_value},
 };
 use crate::{
+    directory::{Directory, Located},
     domain::{
         blood_type::BloodType,
         day::Day,
@@ -32,7 +33,6 @@ use crate::{
     },
     service::{
         answer::FreshnessRequest,
-        directory::{Directory, Located},
         lists::{List, ListError, Selected, Source},
     },
 };

@@ -18,20 +18,16 @@ use crate::{
     changes::Changes,
     clock::Clock,
     config::Settings,
+    directory::{Directory, Located},
     jobs::{drain::Drain, rebuild::Rebuild},
     metrics::Metrics,
     redis::Link,
     service::{
-        answer::FreshnessRequest,
-        directory::{Directory, Located},
-        ingest::Ingest,
-        lists::Lists,
-        log_repeats::LogRepeats,
-        outage::Outage,
-        reads::Reads,
+        answer::FreshnessRequest, ingest::Ingest, lists::Lists, outage::Outage, reads::Reads,
         refresh_coalescer::RefreshCoalescer,
     },
     store::Store,
+    telemetry::log_repeats::LogRepeats,
 };
 
 pub struct AppState {

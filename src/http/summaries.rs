@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     cache::memory::Entry,
+    directory::Located,
     domain::{
         day::Day,
         facility::Facility,
@@ -32,7 +33,6 @@ use crate::{
     metrics::Trigger,
     service::{
         answer::{Answer, Forward, FreshnessRequest, Outcome, ReadError, Tier},
-        directory::Located,
         refresh_coalescer::RefreshCoalescer,
     },
 };

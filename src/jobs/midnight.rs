@@ -12,14 +12,16 @@ use uuid::Uuid;
 
 use crate::{
     clock::Clock,
+    directory::Directory,
     domain::{
         day::Day,
         facility::Facility,
         summary::{DayKey, SummaryRow},
     },
     metrics::Trigger,
-    service::{directory::Directory, refresh::Refresher},
-    store::{self, Store},
+    service::refresh::Refresher,
+    store,
+    store::Store,
 };
 
 pub struct Midnight {

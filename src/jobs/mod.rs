@@ -26,7 +26,7 @@ use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::Metrics, service::log_throttle::LogThrottle, store};
+use crate::{metrics::Metrics, store, telemetry::log_throttle::LogThrottle};
 
 /// How often the midnight job looks whether a zone's day has changed.
 const MIDNIGHT_INTERVAL: Duration = Duration::from_secs(1);

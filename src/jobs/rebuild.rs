@@ -27,10 +27,13 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::{Metrics, Trigger},
-    service::{days::all_days_with_data, directory::Directory, log_throttle::LogThrottle},
-    store::{self, Difference, JobRun, Store, StoreError},
+    service::days::all_days_with_data,
+    store,
+    store::{Difference, JobRun, Store, StoreError},
+    telemetry::log_throttle::LogThrottle,
 };
 
 pub struct Rebuild {

@@ -12,9 +12,9 @@ use rand::seq::IteratorRandom;
 use super::repair::{Repaired, Repairer};
 use crate::{
     clock::Clock,
+    directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::Metrics,
-    service::directory::Directory,
     store,
 };
 

@@ -7,7 +7,8 @@ use deadpool_redis::{
     },
 };
 
-use super::{Error, Target};
+use super::Error;
+use crate::config::redis_url::RedisUrl;
 
 /// Makes connections. What it made belongs to whoever asked: see the module's words on why none
 /// comes back.
@@ -31,8 +32,8 @@ const AT_ONCE: usize = 4;
 const PROBE: &str = "facility-summary:probe";
 
 impl Pool {
-    pub fn new(target: &Target) -> Pool {
-        const CHECKED: &str = "Target::parse has tried it";
+    pub fn new(target: &RedisUrl) -> Pool {
+        const CHECKED: &str = "RedisUrl::parse has tried it";
         const NO_RUNTIME: &str = "a pool without time-outs of its own needs no runtime";
         match target.0.as_slice() {
             [server] => {

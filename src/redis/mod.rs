@@ -9,7 +9,6 @@ mod breaker;
 mod connection;
 mod error;
 mod stream;
-mod target;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
@@ -21,13 +20,12 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use crate::metrics::Metrics;
+use crate::{config::redis_url::RedisUrl, metrics::Metrics};
 use breaker::Breaker;
 use connection::{Connection, Pool};
 
 pub use error::Error;
 pub use stream::{Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail};
-pub use target::{Target, redacted};
 
 /// What it takes to look into a socket.
 const A_LOOK: Duration = Duration::from_millis(1);
@@ -47,7 +45,7 @@ pub struct Link {
 impl Link {
     /// Connects, or has tried to for 3 s at most: a Redis that is out of reach is no error, and is
     /// probed every second from then on. `timeout` bounds each command.
-    pub async fn open(target: &Target, timeout: Duration, metrics: &Metrics) -> Arc<Link> {
+    pub async fn open(target: &RedisUrl, timeout: Duration, metrics: &Metrics) -> Arc<Link> {
         let pool = Pool::new(target);
         let breaker =
             Arc::new(Breaker::new(metrics.redis_up.with_label_values(&[target.topology()])));

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, FromRedisValue, Script, Value, cmd};
 
 use super::{Error, Link, connection::Connection, within};
-use crate::changes::Position;
+use crate::protocol::Position;
 
 const APPEND: &str = include_str!("append.lua");
 const BEGIN: &str = include_str!("begin.lua");

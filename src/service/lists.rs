@@ -12,14 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{
-    answer::FreshnessRequest,
-    directory::{Directory, Located},
-    reads::Reads,
-    refresh::Refresher,
-};
+use super::{answer::FreshnessRequest, reads::Reads, refresh::Refresher};
 use crate::{
     cache::memory::Key,
+    directory::{Directory, Located},
     domain::summary::{DayKey, Summary},
     metrics::Trigger,
     store::{self, StoreError},

@@ -3,11 +3,8 @@
 
 pub mod answer;
 pub mod days;
-pub mod directory;
 pub mod ingest;
 pub mod lists;
-pub mod log_repeats;
-pub mod log_throttle;
 pub mod outage;
 pub mod reads;
 pub mod refresh;

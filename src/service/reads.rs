@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use super::{
     answer::{Answer, Forward, FreshnessRequest, Outcome, ReadError, Tier, hit},
-    directory::{Directory, Located},
     outage::Outage,
     refresh_coalescer::RefreshCoalescer,
     refresh_lease::RefreshLeases,
@@ -25,6 +24,7 @@ use crate::{
     changes::Changes,
     clock::Clock,
     config::FreshnessSettings,
+    directory::{Directory, Located},
     domain::{
         day::Day,
         facility::Facility,

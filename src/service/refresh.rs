@@ -11,14 +11,12 @@ use std::{
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::{
-    directory::Directory, log_throttle::LogThrottle, outage::Outage, refresh_scope::RefreshScope,
-    versions::give_versions,
-};
+use super::{outage::Outage, refresh_scope::RefreshScope, versions::give_versions};
 use crate::{
     cache::memory::{FillToken, Key},
     changes::Changes,
     clock::Clock,
+    directory::Directory,
     domain::{
         blood_type::BloodType,
         day::Day,
@@ -27,6 +25,7 @@ use crate::{
     },
     metrics::{Metrics, Trigger},
     store::{self, Derived, Mark, MarkKind, Store, StoreError, Transaction},
+    telemetry::log_throttle::LogThrottle,
 };
 
 /// A refreshed facility-day.

@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     cache::{memory::Key, redis::Lease},
-    changes::StoredEntry,
     domain::summary::DayKey,
     metrics::Trigger,
+    protocol::StoredEntry,
     store::StoreError,
 };
 

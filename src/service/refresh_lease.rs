@@ -10,11 +10,10 @@ use crate::{
         memory::{Fill, FillToken, Key, Memory},
         redis::{Lease, RedisTier},
     },
-    changes::StoredEntry,
     clock::Clock,
     domain::summary::DayKey,
+    protocol::{Epoch, StoredEntry},
     redis::Error,
-    store::Epoch,
 };
 
 pub struct RefreshLeases {

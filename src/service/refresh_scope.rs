@@ -6,11 +6,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{
-    days::{DAYS_IN_A_SPAN, all_days_with_data},
-    directory::Directory,
-};
+use super::days::{DAYS_IN_A_SPAN, all_days_with_data};
 use crate::{
+    directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
     store::{self, Mark, MarkKind, Store},
 };
@@ -108,7 +106,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::{cache::memory::Memory, changes::Position, store::FacilityRow};
+    use crate::{cache::memory::Memory, protocol::Position, store::FacilityRow};
 
     fn mark(kind: MarkKind, facility: u128, span: Option<(i64, i64)>) -> Mark {
         Mark {

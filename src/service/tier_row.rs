@@ -3,12 +3,12 @@
 
 use crate::{
     cache::memory::{Fill, FillToken, Key, Memory},
-    changes::{Position, StoredEntry},
     domain::{
         day::Day,
         facility::Facility,
         summary::{Summary, SummaryRow},
     },
+    protocol::{Position, StoredEntry},
     store::TableRead,
 };
 

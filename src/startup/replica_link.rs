@@ -11,11 +11,13 @@ use crate::{
     cache::{memory::Memory, redis::RedisTier},
     changes::{Attachment, Changes, Follower, Publisher, ReplicaLink, Streams},
     clock::Clock,
-    config::Settings,
+    config::{Settings, redis_url::RedisUrl},
+    directory::Directory,
     metrics::Metrics,
-    redis::{Link, Target},
-    service::{directory::Directory, refresh_lease::RefreshLeases},
-    store::{Epoch, Store},
+    protocol::Epoch,
+    redis::Link,
+    service::refresh_lease::RefreshLeases,
+    store::Store,
 };
 
 /// The parts between replicas.
@@ -41,7 +43,7 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 impl ReplicaParts {
     /// Connects to Redis, which need not answer yet, and answers the way that changes go.
     pub async fn join(
-        target: &Target,
+        target: &RedisUrl,
         settings: &Settings,
         store: &Arc<dyn Store>,
         memory: &Arc<Memory>,

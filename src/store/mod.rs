@@ -16,12 +16,15 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use crate::config::DatabaseSettings;
-use crate::domain::{
-    event::{Entity, Kind, Record},
-    summary::{DayKey, SummaryRow},
+use crate::{
+    config::DatabaseSettings,
+    domain::{
+        event::{Entity, Kind, Record},
+        summary::{DayKey, SummaryRow},
+    },
+    protocol::{Epoch, Watermark},
 };
-pub use epoch::{Epoch, TableRead, Watermark};
+pub use epoch::TableRead;
 pub use error::StoreError;
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

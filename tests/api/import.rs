@@ -1,7 +1,11 @@
 //! `import` as its user meets it: the real binary, small files with the faults of real ones, the
 //! answers over HTTP.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 

@@ -8,9 +8,10 @@ use std::{
 
 use deadpool_redis::redis::cmd;
 use facility_summary::{
-    changes::Position,
+    config::redis_url::RedisUrl,
     metrics::Metrics,
-    redis::{Error, Link, Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail, Target},
+    protocol::Position,
+    redis::{Error, Link, Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail},
 };
 
 use crate::support::{redis::Redis, wait_until};
@@ -28,7 +29,7 @@ pub fn shared_cluster() -> &'static Redis {
 
 async fn link(redis: &Redis, timeout: Duration) -> (Arc<Link>, Metrics) {
     let metrics = Metrics::new().unwrap();
-    (Link::open(&Target::parse(redis.url()).unwrap(), timeout, &metrics).await, metrics)
+    (Link::open(&RedisUrl::parse(redis.url()).unwrap(), timeout, &metrics).await, metrics)
 }
 
 async fn stream(redis: &Redis, epoch: &str) -> Stream {

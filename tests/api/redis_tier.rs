@@ -13,20 +13,20 @@ use facility_summary::{
         memory::Memory,
         redis::{Lease, RedisTier},
     },
-    changes::{Position, StoredEntry},
     clock::Clock,
+    config::redis_url::RedisUrl,
     domain::{
         day::Day,
         facility::{Facility, Zone},
         summary::{DayKey, Summary, SummaryRow},
     },
     metrics::Metrics,
-    redis::{Link, Target},
+    protocol::{Epoch, Position, StoredEntry},
+    redis::Link,
     service::{
         answer::MinFreshness,
         refresh_lease::{LeaseOutcome, RefreshLeases},
     },
-    store::Epoch,
 };
 use jiff::civil::{Date, date};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -45,7 +45,7 @@ fn shared() -> &'static Redis {
 async fn tier(redis: &Redis) -> (RedisTier, Metrics) {
     let metrics = Metrics::new().unwrap();
     let link =
-        Link::open(&Target::parse(redis.url()).unwrap(), Duration::from_secs(10), &metrics).await;
+        Link::open(&RedisUrl::parse(redis.url()).unwrap(), Duration::from_secs(10), &metrics).await;
     (RedisTier::new(link, Duration::from_secs(3_660)), metrics)
 }
 

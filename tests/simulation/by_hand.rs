@@ -6,8 +6,10 @@ mod facilities;
 
 pub use facilities::*;
 
-use crate::places::DATES;
-use crate::stage::{A, AttachmentStage, B, C, KEY, OTHER};
+use crate::{
+    places::DATES,
+    stage::{A, AttachmentStage, B, C, KEY, OTHER},
+};
 
 /// A schedule by hand.
 pub type Script = fn(&mut AttachmentStage);

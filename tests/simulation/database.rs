@@ -8,7 +8,8 @@ use facility_summary::{
         day::Day,
         summary::{Bounds, Summary, SummaryRow},
     },
-    store::{DrainSnapshot, Epoch, FacilityRow, Mark, MarkKind, TableRead, Triggers, Watermark},
+    protocol::{Epoch, Watermark},
+    store::{DrainSnapshot, FacilityRow, Mark, MarkKind, TableRead, Triggers},
 };
 use uuid::Uuid;
 

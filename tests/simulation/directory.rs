@@ -1,7 +1,7 @@
 //! A replica's directory: the service's own, whose facilities are read from the simulated database
 //! in steps.
 
-use facility_summary::{service::directory::Task, store::FacilityRow};
+use facility_summary::{directory::Task, store::FacilityRow};
 use uuid::Uuid;
 
 use crate::{

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use facility_summary::{
     cache::memory::FillToken,
-    changes::{Appended, Message},
+    changes::Appended,
     jobs::drain::{EpochTracker, OutboxRelay, Verdict, WatermarkProof},
-    store::{DrainSnapshot, Epoch, Mark, MarkKind},
+    protocol::{Epoch, Message},
+    store::{DrainSnapshot, Mark, MarkKind},
 };
 
 use uuid::Uuid;

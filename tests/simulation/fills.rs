@@ -113,7 +113,7 @@ async fn keep(
             (
                 token,
                 TierRow {
-                    since: facility_summary::changes::Position { generation, ..found.since },
+                    since: facility_summary::protocol::Position { generation, ..found.since },
                     ..found.clone()
                 },
             )

@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use facility_summary::{
     cache::memory::Entry,
     domain::summary::{Bounds, Summary},
-    store::Epoch,
+    protocol::Epoch,
 };
 
 use crate::{

@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, rc::Rc};
 
-use facility_summary::{
-    changes::{Position, StoredEntry},
-    store::Epoch,
-};
+use facility_summary::protocol::{Epoch, Position, StoredEntry};
 
 #[derive(Clone)]
 pub struct Message {

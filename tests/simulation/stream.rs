@@ -3,8 +3,7 @@
 
 use facility_summary::{
     cache::memory::{Consumed, FillToken},
-    changes::{Message, Position},
-    store::Epoch,
+    protocol::{Epoch, Message, Position},
 };
 use rand::RngExt;
 

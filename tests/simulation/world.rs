@@ -12,10 +12,10 @@ use std::{
 
 use facility_summary::{
     cache::memory::{FillToken, Memory},
-    changes::{Attachment, Position, StoredEntry},
+    changes::Attachment,
+    directory::Directory,
     jobs::drain::EpochTracker,
-    service::directory::Directory,
-    store::Epoch,
+    protocol::{Epoch, Position, StoredEntry},
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

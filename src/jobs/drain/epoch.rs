@@ -5,8 +5,9 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{Drain, LEADERLESS, generation_contention::GenerationContention};
 use crate::{
-    changes::Position,
-    store::{self, DrainSnapshot, StoreError},
+    protocol::Position,
+    store,
+    store::{DrainSnapshot, StoreError},
 };
 
 /// What earlier looks have found.

@@ -27,14 +27,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::memory::{FillToken, Memory},
-    changes::{Appended, Attachment, Changes, Message},
+    changes::{Appended, Attachment, Changes},
     clock::Clock,
+    directory::Directory,
     metrics::Metrics,
-    service::{
-        directory::Directory, lists::Prover, log_throttle::LogThrottle, outage::Outage,
-        refresh::Refresher,
-    },
-    store::{self, DrainSnapshot, Store, StoreError},
+    protocol::Message,
+    service::{lists::Prover, outage::Outage, refresh::Refresher},
+    store,
+    store::{DrainSnapshot, Store, StoreError},
+    telemetry::log_throttle::LogThrottle,
 };
 pub use epoch::{EpochTracker, Verdict};
 pub use outbox_relay::OutboxRelay;

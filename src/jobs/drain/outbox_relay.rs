@@ -9,13 +9,14 @@ use uuid::Uuid;
 use super::Drain;
 use crate::{
     cache::memory::{FillToken, Key},
-    changes::{Message, StoredEntry},
     domain::{
         day::Day,
         summary::{DayKey, SummaryRow},
     },
     metrics::Trigger,
-    store::{self, DrainSnapshot, unreadable::NEVER_MS},
+    protocol::{Message, StoredEntry},
+    store,
+    store::{DrainSnapshot, unreadable::NEVER_MS},
 };
 
 /// The outbox as one look saw it.

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::{
     cache::memory::FillToken,
-    changes::{Message, Position},
-    store::{DrainSnapshot, MarkKind, Watermark},
+    protocol::{Message, Position, Watermark},
+    store::{DrainSnapshot, MarkKind},
 };
 
 /// A proof of the instant of a look, as far as it has come.

@@ -143,7 +143,7 @@ impl Overlay {
         match &record.entity {
             Some(Entity::Facility { .. }) => drop(self.facilities.insert(*id)),
             Some(Entity::BloodBank { facility_id, .. }) => {
-                drop(self.banks.insert(*id, *facility_id))
+                self.banks.insert(*id, *facility_id);
             }
             _ => {}
         }

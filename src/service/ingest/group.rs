@@ -167,10 +167,10 @@ impl<'a> Group<'a> {
             match entity {
                 Entity::Inventory { blood_bank_id, .. } => drop(banks.insert(*blood_bank_id)),
                 Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => {
-                    drop(facilities.insert(*facility_id))
+                    facilities.insert(*facility_id);
                 }
                 Entity::Distribution { dispatched_to_id, .. } => {
-                    drop(facilities.insert(*dispatched_to_id))
+                    facilities.insert(*dispatched_to_id);
                 }
                 Entity::Facility { .. } => {}
             }

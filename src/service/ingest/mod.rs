@@ -25,11 +25,12 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::group::Group;
-use super::{directory::Directory, outage::Outage, refresh::Refresher};
+use super::{outage::Outage, refresh::Refresher};
 use crate::{
     changes::Changes,
     clock::Clock,
     config::IngestSettings,
+    directory::Directory,
     domain::event::Event,
     metrics::Metrics,
     store::{Store, StoreError},

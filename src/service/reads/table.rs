@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Reads, keep_newer};
 use crate::{
     cache::memory::{Entry, Fill, FillToken},
+    directory::Located,
     domain::{
         day::Day,
         summary::{DayKey, SummaryRow},
@@ -13,10 +14,10 @@ use crate::{
     metrics::Trigger,
     service::{
         answer::{Answer, Forward, FreshnessRequest, Outcome, Tier, hit},
-        directory::Located,
         tier_row::TierRow,
     },
-    store::{self, TableRead},
+    store,
+    store::TableRead,
 };
 
 /// A fill that lost a race is read again so often before the refresh decides.

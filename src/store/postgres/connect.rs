@@ -13,8 +13,10 @@ use sqlx::{
 };
 
 use super::{epoch::in_recovery, liveness::Liveness, migrate::migrate, pool::Pool, session};
-use crate::config::{DatabaseSettings, redacted};
-use crate::store::{Connections, Result, StoreError};
+use crate::{
+    config::{DatabaseSettings, redacted},
+    store::{Connections, Result, StoreError},
+};
 
 /// The oldest server that has everything the statements use (MERGE-safe transition tables,
 /// `date_bin`, `xmax` rules).

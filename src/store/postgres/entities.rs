@@ -6,11 +6,13 @@ use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{pool::Borrowed, text};
-use crate::domain::{
-    blood_type::BloodType,
-    event::{Entity, Kind, Record},
+use crate::{
+    domain::{
+        blood_type::BloodType,
+        event::{Entity, Kind, Record},
+    },
+    store::{LastCounted, Put, Removal, Result, StoreError},
 };
-use crate::store::{LastCounted, Put, Removal, Result, StoreError};
 
 /// Rows under lock, and tombstones for ids without one; `reserve` has made sure that neither
 /// appears in between.

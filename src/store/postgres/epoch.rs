@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::{date, pool::Pool, summary_row};
 use crate::{
-    changes::Position,
     domain::summary::SummaryRow,
-    store::{Epoch, Result, StoreError, TableRead, Watermark, epoch::Agreed, unreadable},
+    protocol::{Epoch, Position, Watermark},
+    store::{Result, StoreError, TableRead, epoch::Agreed, unreadable},
 };
 
 pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {

@@ -22,11 +22,14 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, DrainSnapshot, Epoch, FacilityRow, JobRun, Mark, MarkKind, Marks,
-    Result, Span, Store, StoreError, TableRead, Transaction, Watermark, unreadable,
+    Connections, Difference, DrainSnapshot, FacilityRow, JobRun, Mark, MarkKind, Marks, Result,
+    Span, Store, StoreError, TableRead, Transaction, unreadable,
 };
-use crate::config::DatabaseSettings;
-use crate::domain::summary::{Bounds, DayKey, Summary, SummaryRow};
+use crate::{
+    config::DatabaseSettings,
+    domain::summary::{Bounds, DayKey, Summary, SummaryRow},
+    protocol::{Epoch, Watermark},
+};
 use pool::Pool;
 use read_pool::ReadPool;
 use server_registry::ServerRegistry;

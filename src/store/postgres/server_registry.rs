@@ -21,7 +21,10 @@ use super::{
     liveness::{Deadline, Liveness, silent},
     session,
 };
-use crate::store::{Epoch, Result, Watermark};
+use crate::{
+    protocol::{Epoch, Watermark},
+    store::Result,
+};
 
 /// `classid` and `objid` of the lock; `drain_snapshot.sql` counts the same.
 const LOCK: (i32, i32) = (0x6674, 1);

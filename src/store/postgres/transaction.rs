@@ -16,13 +16,15 @@ use super::{
     pool::{Borrowed, Pool},
     text,
 };
-use crate::domain::{
-    event::{Kind, Record},
-    summary::{Bounds, DayKey, Summary, SummaryRow},
-};
-use crate::store::{
-    Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result,
-    StoreError, Transaction,
+use crate::{
+    domain::{
+        event::{Kind, Record},
+        summary::{Bounds, DayKey, Summary, SummaryRow},
+    },
+    store::{
+        Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result,
+        StoreError, Transaction,
+    },
 };
 
 const DERIVE: &str = concat!(

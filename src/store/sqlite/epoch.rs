@@ -7,10 +7,8 @@ use uuid::Uuid;
 
 use super::{row, sql, triggers};
 use crate::{
-    changes::Position,
-    store::{
-        DrainSnapshot, Epoch, Result, StoreError, TableRead, Watermark, epoch::Agreed, unreadable,
-    },
+    protocol::{Epoch, Position, Watermark},
+    store::{DrainSnapshot, Result, StoreError, TableRead, epoch::Agreed, unreadable},
 };
 
 /// The rows of `summaries.sql`.

@@ -21,10 +21,13 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, DrainSnapshot, Epoch, FacilityRow, JobRun, Marks, Result, Span, Store,
-    StoreError, TableRead, Transaction, Watermark, unreadable,
+    Connections, Difference, DrainSnapshot, FacilityRow, JobRun, Marks, Result, Span, Store,
+    StoreError, TableRead, Transaction, unreadable,
 };
-use crate::domain::summary::DayKey;
+use crate::{
+    domain::summary::DayKey,
+    protocol::{Epoch, Watermark},
+};
 use transaction::SqliteTransaction;
 
 /// A statement of `sql/sqlite`, by its name.

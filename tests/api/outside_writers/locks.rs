@@ -6,13 +6,15 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::held::several_drains;
-use crate::steps::Scrape;
-use crate::support::{
-    Service,
-    outside::Outside,
-    problem::problem,
-    site::{Site, a_zone_at_noon, acknowledged, audited},
-    wait_until,
+use crate::{
+    steps::Scrape,
+    support::{
+        Service,
+        outside::Outside,
+        problem::problem,
+        site::{Site, a_zone_at_noon, acknowledged, audited},
+        wait_until,
+    },
 };
 
 async fn cache_status(service: &Service, site: Site) -> String {

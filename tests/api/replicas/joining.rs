@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use deadpool_redis::redis::cmd;
 use facility_summary::{
-    changes::Message,
+    config::redis_url::RedisUrl,
     metrics::Metrics,
-    redis::{Link, Stream, Target},
+    protocol::Message,
+    redis::{Link, Stream},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -192,7 +193,7 @@ async fn a_stream_that_does_not_come_through_in_one_go_is_read_in_smaller_ones()
     let keys: Vec<String> = redis.ask(cmd("KEYS").arg("facility-summary:*:changes")).await;
     let epoch = keys[0].split(':').nth(1).unwrap();
     let link = Link::open(
-        &Target::parse(redis.url()).unwrap(),
+        &RedisUrl::parse(redis.url()).unwrap(),
         Duration::from_secs(10),
         &Metrics::new().unwrap(),
     )

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use facility_summary::{
-    changes::Position,
     domain::summary::DayKey,
-    store::{DrainSnapshot, Epoch, MarkKind, Store, StoreError, TriggerOff, Watermark},
+    protocol::{Epoch, Position, Watermark},
+    store::{DrainSnapshot, MarkKind, Store, StoreError, TriggerOff},
 };
 use uuid::Uuid;
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use facility_summary::{
-    changes::Position,
     config::DatabaseSettings,
     domain::facility::Facility,
-    store::{Store, StoreError, TableRead, Watermark, postgres::PostgresStore},
+    protocol::{Position, Watermark},
+    store::{Store, StoreError, TableRead, postgres::PostgresStore},
 };
 use sqlx::{Connection, PgConnection};
 

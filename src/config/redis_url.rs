@@ -6,15 +6,15 @@ use crate::config::{self, SettingsError};
 
 /// A single server, or the nodes by which a cluster is found.
 #[derive(Clone)]
-pub struct Target(pub(super) Vec<ConnectionInfo>);
+pub struct RedisUrl(pub Vec<ConnectionInfo>);
 
 const RIGHT: &str = "must be redis://[user:password@]host:port, rediss:// with TLS, or several of \
                      them with commas between them (a cluster)";
 
-impl Target {
+impl RedisUrl {
     /// One URL is a single server, several with commas between them are a cluster. It connects to
     /// nothing.
-    pub fn parse(text: &str) -> Result<Target, SettingsError> {
+    pub fn parse(text: &str) -> Result<RedisUrl, SettingsError> {
         let wrong = |why: String| {
             SettingsError::new("redis.url", &redacted(text), &format!("{RIGHT}; {why}"))
         };
@@ -33,7 +33,7 @@ impl Target {
         ClusterClientBuilder::new(nodes.clone())
             .build()
             .map_err(|error| wrong(error.to_string()))?;
-        Ok(Target(nodes))
+        Ok(RedisUrl(nodes))
     }
 
     /// `single` or `cluster`.

@@ -1,6 +1,9 @@
 //! Logs: JSON for machines, readable lines for people. One line a read that went past memory;
 //! memory hits at debug.
 
+pub mod log_repeats;
+pub mod log_throttle;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
