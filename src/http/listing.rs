@@ -32,8 +32,8 @@ use crate::{
         summary::{DayKey, Figures, Summary},
     },
     service::{
-        answer::FreshnessRequest,
         lists::{List, ListError, Selected, Source},
+        reads::freshness_request::FreshnessRequest,
     },
 };
 

@@ -23,8 +23,11 @@ use crate::{
     metrics::Metrics,
     redis::Link,
     service::{
-        answer::FreshnessRequest, ingest::Ingest, lists::Lists, outage::Outage, reads::Reads,
-        refresh_coalescer::RefreshCoalescer,
+        ingest::Ingest,
+        lists::Lists,
+        outage::Outage,
+        reads::{Reads, freshness_request::FreshnessRequest},
+        refresh::coalescer::RefreshCoalescer,
     },
     store::Store,
     telemetry::log_repeats::LogRepeats,

@@ -32,8 +32,11 @@ use crate::{
     },
     metrics::Trigger,
     service::{
-        answer::{Answer, Forward, FreshnessRequest, Outcome, ReadError, Tier},
-        refresh_coalescer::RefreshCoalescer,
+        reads::{
+            answer::{Answer, Forward, Outcome, ReadError, Tier},
+            freshness_request::FreshnessRequest,
+        },
+        refresh::coalescer::RefreshCoalescer,
     },
 };
 

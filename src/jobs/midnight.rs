@@ -91,7 +91,7 @@ impl Midnight {
             .collect();
         let opened = keys.len() / 2;
         if opened > 0 {
-            self.refresher.refresh_each(keys, Trigger::Schedule).await.1?;
+            self.refresher.run_each(keys, Trigger::Schedule).await.1?;
             tracing::info!(facilities = opened, "days opened");
         }
         Ok(opened)

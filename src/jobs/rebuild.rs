@@ -30,7 +30,7 @@ use crate::{
     directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::{Metrics, Trigger},
-    service::days::all_days_with_data,
+    service::refresh::days::all_days_with_data,
     store,
     store::{Difference, JobRun, Store, StoreError},
     telemetry::log_throttle::LogThrottle,

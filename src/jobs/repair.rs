@@ -90,7 +90,7 @@ impl Repairer {
         repaired.right += keys.len() - wrong.len();
         for chunk in wrong.chunks(self.chunk) {
             let (refreshed, result) =
-                self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await;
+                self.refresher.run_each(chunk.to_vec(), Trigger::Schedule).await;
             repaired.changed += refreshed.iter().filter(|r| r.changed).count() as i64;
             if let Err(error) = result {
                 let done: HashSet<(Uuid, Date)> = refreshed

@@ -16,7 +16,7 @@ use crate::{
     metrics::Metrics,
     protocol::Epoch,
     redis::Link,
-    service::refresh_lease::RefreshLeases,
+    service::refresh::lease::RefreshLeases,
     store::Store,
 };
 

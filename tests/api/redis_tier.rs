@@ -24,8 +24,8 @@ use facility_summary::{
     protocol::{Epoch, Position, StoredEntry},
     redis::Link,
     service::{
-        answer::MinFreshness,
-        refresh_lease::{LeaseOutcome, RefreshLeases},
+        reads::freshness_request::MinFreshness,
+        refresh::lease::{LeaseOutcome, RefreshLeases},
     },
 };
 use jiff::civil::{Date, date};

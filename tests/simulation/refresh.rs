@@ -9,7 +9,7 @@ use facility_summary::{
         facility::Facility,
         summary::{Bounds, DayKey, SummaryRow},
     },
-    service::refresh_scope::RefreshScope,
+    service::refresh::scope::RefreshScope,
     store::{FacilityRow, Mark},
 };
 

@@ -13,8 +13,9 @@ use super::Drain;
 use crate::{
     domain::{day::Day, summary::DayKey},
     metrics::Trigger,
-    service::days::all_days_with_data,
-    store::{self, Mark, MarkKind, StoreError},
+    service::refresh::{days::all_days_with_data, request::RefreshRequest},
+    store,
+    store::{Mark, MarkKind, StoreError},
 };
 
 /// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours
@@ -209,9 +210,10 @@ impl Drain {
     async fn refresh(&self, marks: &[(Uuid, Vec<&Mark>)]) -> store::Result<()> {
         let taken: Vec<Mark> =
             marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
+        let request = RefreshRequest::marks(&taken, Trigger::Event);
         match marks.len() {
-            1 => self.refresher.refresh_marked_alone(&taken, Trigger::Event).await.map(drop),
-            _ => self.refresher.refresh_marked(&taken, Trigger::Event).await.map(drop),
+            1 => self.refresher.run(request.one_of_many()).await.map(drop),
+            _ => self.refresher.run(request).await.map(drop),
         }
     }
 
@@ -235,7 +237,7 @@ impl Drain {
                 all_days_with_data(&*self.store, chunk).await?
             };
             for keys in keys.chunks(self.chunk) {
-                all = all.and(self.refresher.refresh_each(keys.to_vec(), Trigger::Event).await.1);
+                all = all.and(self.refresher.run_each(keys.to_vec(), Trigger::Event).await.1);
             }
         }
         if self.is_left("marks of all facilities", all) {
@@ -272,7 +274,7 @@ impl Drain {
             if self.stop.is_cancelled() {
                 return Ok((false, due.len()));
             }
-            all = self.refresher.refresh_each(chunk.to_vec(), Trigger::Schedule).await.1.and(all);
+            all = self.refresher.run_each(chunk.to_vec(), Trigger::Schedule).await.1.and(all);
         }
         Ok((!self.is_left("expired figures", all), due.len()))
     }

@@ -149,7 +149,7 @@ impl Drain {
             let day = Day::named(&facility.zone.tz, row.summary.date)?;
             Some(DayKey { facility, day })
         });
-        self.refresher.refresh_each(keys.collect(), Trigger::Schedule).await.1
+        self.refresher.run_each(keys.collect(), Trigger::Schedule).await.1
     }
 
     /// Facilities that a command registered beside this process: each opened its first day with its

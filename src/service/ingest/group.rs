@@ -22,8 +22,9 @@ use crate::{
         summary::DayKey,
     },
     metrics::Trigger,
-    service::{refresh::Refreshed, refresh_scope::RefreshScope},
-    store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
+    service::refresh::{Refreshed, scope::RefreshScope},
+    store,
+    store::{FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
 
 /// How long an acknowledgement waits for what it registered to be read.

@@ -15,9 +15,10 @@ use crate::{
         event::{Event, Statement},
         summary::DayKey,
     },
+    metrics::Trigger,
     service::{
         ingest::{Ingest, IngestError},
-        refresh,
+        refresh::{closed_stock, request::RefreshRequest},
     },
     startup::Core,
     store::FacilityRow,
@@ -113,9 +114,14 @@ impl ImportTarget for ServiceTarget<'_> {
         }
         let keys: Vec<DayKey> =
             days.iter().filter_map(|d| self.key(d.facility_id, d.date)).collect();
-        let stock: refresh::ClosedStock =
+        let stock: closed_stock::ClosedStock =
             days.into_iter().map(|d| ((d.facility_id, d.date), d.by_blood_type)).collect();
-        let recorded = self.core.refresher.record_stock(keys, &stock).await.map_err(failed)?;
+        let recorded = self
+            .core
+            .refresher
+            .run(RefreshRequest::days(keys, Trigger::Request).with_closed_stock(stock))
+            .await
+            .map_err(failed)?;
         Ok(recorded.iter().filter(|r| r.changed).count() as u64)
     }
 }

@@ -12,12 +12,15 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{answer::FreshnessRequest, reads::Reads, refresh::Refresher};
 use crate::{
     cache::memory::Key,
     directory::{Directory, Located},
     domain::summary::{DayKey, Summary},
     metrics::Trigger,
+    service::{
+        reads::{Reads, freshness_request::FreshnessRequest},
+        refresh::Refresher,
+    },
     store::{self, StoreError},
 };
 use parts::{Parts, Read};
@@ -268,7 +271,7 @@ impl Lists {
         }
         let source = if parts.due.is_empty() { Source::Table } else { Source::Refreshed };
         for chunk in std::mem::take(&mut parts.due).chunks(self.chunk) {
-            let (refreshed, all) = self.refresher.refresh_each(chunk.to_vec(), Trigger::Read).await;
+            let (refreshed, all) = self.refresher.run_each(chunk.to_vec(), Trigger::Read).await;
             all?;
             parts.take_refreshed(chunk, refreshed.into_iter().map(|refreshed| refreshed.row));
         }

@@ -18,16 +18,19 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use super::{
-    answer::MinFreshness,
-    refresh::{Refreshed, Refresher},
-    refresh_lease::{LeaseOutcome, RefreshLeases},
-};
 use crate::{
     cache::{memory::Key, redis::Lease},
     domain::summary::DayKey,
     metrics::Trigger,
     protocol::StoredEntry,
+    service::{
+        reads::freshness_request::MinFreshness,
+        refresh::{
+            Refreshed, Refresher,
+            lease::{LeaseOutcome, RefreshLeases},
+            request::RefreshRequest,
+        },
+    },
     store::StoreError,
 };
 
@@ -333,7 +336,7 @@ impl RefreshCoalescer {
         keys: Vec<DayKey>,
         trigger: Trigger,
     ) -> Result<Vec<Refreshed>, Arc<StoreError>> {
-        match std::panic::AssertUnwindSafe(self.refresher.refresh(keys, trigger))
+        match std::panic::AssertUnwindSafe(self.refresher.run(RefreshRequest::days(keys, trigger)))
             .catch_unwind()
             .await
         {

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::{Reads, keep_newer};
 use crate::{
     cache::memory::{Entry, Fill, FillToken},
     directory::Located,
@@ -12,8 +11,11 @@ use crate::{
         summary::{DayKey, SummaryRow},
     },
     metrics::Trigger,
-    service::{
-        answer::{Answer, Forward, FreshnessRequest, Outcome, Tier, hit},
+    service::reads::{
+        Reads,
+        answer::{Answer, Forward, Outcome, Tier, hit},
+        freshness_request::FreshnessRequest,
+        keep_newer,
         tier_row::TierRow,
     },
     store,
@@ -26,7 +28,7 @@ const FILL_ATTEMPTS: usize = 3;
 impl Reads {
     /// The table, unless what memory has is as fresh as anything in there, and if it will do for
     /// this reader.
-    pub(super) async fn try_table(
+    pub(in crate::service) async fn try_table(
         self: &Arc<Self>,
         located: &Located,
         day: Day,

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::days::{DAYS_IN_A_SPAN, all_days_with_data};
 use crate::{
     directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
+    service::refresh::days::{DAYS_IN_A_SPAN, all_days_with_data},
     store::{self, Mark, MarkKind, Store},
 };
 

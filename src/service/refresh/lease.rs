@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 
-use super::{answer::MinFreshness, tier_row::TierRow};
 use crate::{
     cache::{
         memory::{Fill, FillToken, Key, Memory},
@@ -14,6 +13,7 @@ use crate::{
     domain::summary::DayKey,
     protocol::{Epoch, StoredEntry},
     redis::Error,
+    service::reads::{freshness_request::MinFreshness, tier_row::TierRow},
 };
 
 pub struct RefreshLeases {

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::refresh::Refreshed;
 use crate::{
     domain::summary::SummaryRow,
+    service::refresh::Refreshed,
     store::{Derived, FacilityState},
 };
 
 /// Gives versions to what was derived, and to what was left behind. Answers with it the days that
 /// are opened.
-pub(super) fn give_versions(
+pub(in crate::service) fn give_versions(
     states: &mut HashMap<Uuid, FacilityState>,
     derived: Vec<Derived>,
     left_behind: Vec<SummaryRow>,

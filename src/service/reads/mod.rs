@@ -1,7 +1,11 @@
 //! The freshness ladder: memory, then Redis, then the summary table, then a refresh; each rung only
 //! where the one before is not fresh enough for this reader. Every answer carries how old it is.
 
-mod table;
+pub mod answer;
+pub mod freshness_request;
+pub mod standby;
+mod table_rung;
+pub mod tier_row;
 
 use std::{
     sync::Arc,
@@ -11,14 +15,6 @@ use std::{
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use super::{
-    answer::{Answer, Forward, FreshnessRequest, Outcome, ReadError, Tier, hit},
-    outage::Outage,
-    refresh_coalescer::RefreshCoalescer,
-    refresh_lease::RefreshLeases,
-    standby_reads::StandbyReads,
-    tier_row::TierRow,
-};
 use crate::{
     cache::memory::{Entry, Fill, Key, Memory},
     changes::Changes,
@@ -31,6 +27,16 @@ use crate::{
         summary::{DayKey, Summary, SummaryRow},
     },
     metrics::{Metrics, Trigger},
+    service::{
+        outage::Outage,
+        reads::{
+            answer::{Answer, Forward, Outcome, ReadError, Tier, hit},
+            freshness_request::FreshnessRequest,
+            standby::StandbyReads,
+            tier_row::TierRow,
+        },
+        refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
+    },
     store::{self, Store, StoreError},
 };
 

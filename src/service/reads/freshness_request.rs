@@ -1,56 +1,7 @@
-//! What a reader asks for, and what it gets.
+//! How fresh a reader wants an answer.
 
-use std::sync::Arc;
-
-use crate::{cache::memory::Entry, domain::summary::SummaryRow};
-
-/// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in
-/// no tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Fresh,
-    Stale,
-    Miss,
-}
-
-impl Outcome {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Fresh => "fresh",
-            Outcome::Stale => "stale",
-            Outcome::Miss => "miss",
-        }
-    }
-}
-
-/// The rung that answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
-    Memory,
-    Redis,
-    Table,
-    Source,
-}
-
-impl Tier {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Tier::Memory => "memory",
-            Tier::Redis => "redis",
-            Tier::Table => "table",
-            Tier::Source => "source",
-        }
-    }
-}
-
-/// Why a read went past memory: nothing there, too old for the default bound, or the request's own
-/// requested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forward {
-    Miss,
-    Stale,
-    Request,
-}
+use super::answer::{Answer, Tier};
+use crate::domain::summary::SummaryRow;
 
 /// How fresh this reader wants it.
 #[derive(Debug, Clone, Copy)]
@@ -71,18 +22,18 @@ impl FreshnessRequest {
     /// Whether figures of that age will do. For a bound of 0 none do that were there when the
     /// request came, not even those of the same millisecond: something may have been written
     /// since.
-    pub(super) fn accepts(&self, age_ms: i64) -> bool {
+    pub fn accepts(&self, age_ms: i64) -> bool {
         self.max_age_ms > 0 && age_ms <= self.max_age_ms
     }
 
     /// What another's refresh must bring to do for this reader, who asks now.
-    pub(super) fn min_freshness(&self, now_ms: i64) -> MinFreshness {
+    pub fn min_freshness(&self, now_ms: i64) -> MinFreshness {
         MinFreshness { as_of_ms: now_ms.saturating_sub(self.max_age_ms), version: self.min_version }
     }
 
     /// Whether what a refresh took so long to bring, or another's had begun to bring before, is
     /// still young enough.
-    pub(super) fn satisfied_by(&self, answer: &Answer) -> bool {
+    pub fn satisfied_by(&self, answer: &Answer) -> bool {
         let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
         answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
     }
@@ -98,57 +49,15 @@ pub struct MinFreshness {
 
 impl MinFreshness {
     /// Bounds that do for both.
-    pub(super) fn and(self, other: MinFreshness) -> MinFreshness {
+    pub fn and(self, other: MinFreshness) -> MinFreshness {
         MinFreshness {
             as_of_ms: self.as_of_ms.max(other.as_of_ms),
             version: self.version.max(other.version),
         }
     }
 
-    pub(super) fn is_met_by(&self, row: &SummaryRow) -> bool {
+    pub fn is_met_by(&self, row: &SummaryRow) -> bool {
         row.as_of_ms >= self.as_of_ms && row.summary.version >= self.version
-    }
-}
-
-/// Figures, and what is known of them.
-#[derive(Debug)]
-pub struct Answer {
-    pub entry: Arc<Entry>,
-    pub age_ms: i64,
-    pub outcome: Outcome,
-    pub tier: Tier,
-    /// `None` for a hit.
-    pub forward: Option<Forward>,
-    /// Another request's refresh was shared.
-    pub collapsed: bool,
-    /// The source could not be reached; these are the last figures.
-    pub source_unavailable: bool,
-}
-
-#[derive(Debug)]
-pub enum ReadError {
-    /// The day has not begun, or the facility is gone.
-    NotFound,
-    /// `only-if-cached`, and nothing fresh enough in memory or Redis.
-    NotCached,
-    /// Nothing fresh enough can be had now; try again.
-    Unavailable,
-    /// `min_version` was not reached in time.
-    VersionNotReached,
-    /// The facility is in another zone than was thought: the day is to be found anew.
-    Moved,
-}
-
-/// What memory answers.
-pub(super) fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {
-    Answer {
-        entry,
-        age_ms,
-        outcome: Outcome::Fresh,
-        tier: Tier::Memory,
-        forward: None,
-        collapsed: false,
-        source_unavailable: false,
     }
 }
 

@@ -1,0 +1,36 @@
+//! The stock of closed days, which is recorded and not derived.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::{
+    domain::{blood_type::BloodType, summary::Figures},
+    store::Derived,
+};
+
+/// Stock that a closed day is to be given, by type.
+pub type ClosedStock = BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>;
+
+/// Replaces the stock of the types named, keeps the others', and makes the totals their sums.
+pub(super) fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
+    if derived.is_today {
+        return;
+    }
+    let summary = &mut derived.row.summary;
+    let before = (summary.total_stock, summary.by_blood_type.clone());
+    for (blood_type, units) in stock {
+        summary.by_blood_type.entry(*blood_type).or_default().stock = Some(*units);
+    }
+    for figures in summary.by_blood_type.values_mut() {
+        figures.stock.get_or_insert(0);
+    }
+    summary
+        .by_blood_type
+        .retain(|_, f| *f != Figures { stock: Some(0), transferred: 0, requests: 0 });
+    summary.total_stock = Some(summary.by_blood_type.values().filter_map(|f| f.stock).sum());
+    let differs = before != (summary.total_stock, summary.by_blood_type.clone()) || !derived.stored;
+    derived.figures_differ |= differs;
+    derived.write_needed |= differs;
+}

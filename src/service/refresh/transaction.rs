@@ -1,0 +1,230 @@
+//! A refresh within a transaction: lock, derive, give versions, write.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::{
+    Refreshed, Refresher,
+    closed_stock::{ClosedStock, give_stock},
+    scope::RefreshScope,
+    versions::give_versions,
+};
+use crate::{
+    cache::memory::Key,
+    domain::{
+        day::Day,
+        facility::Facility,
+        summary::{Bounds, DayKey, SummaryRow},
+    },
+    metrics::Trigger,
+    store::{self, Derived, StoreError, Transaction},
+};
+
+impl Refresher {
+    /// Refreshes within a transaction that the caller commits, after which it calls `publish`.
+    /// `StoreError::Conflict` where a facility's zone is not the key's any more: the caller
+    /// takes the zones anew and starts over.
+    pub async fn apply(
+        &self,
+        tx: &mut dyn Transaction,
+        scope: &RefreshScope,
+        trigger: Trigger,
+    ) -> store::Result<Vec<Refreshed>> {
+        self.apply_with_stock(tx, scope, &ClosedStock::new(), trigger).await
+    }
+
+    pub(super) async fn apply_with_stock(
+        &self,
+        tx: &mut dyn Transaction,
+        scope: &RefreshScope,
+        stock: &ClosedStock,
+        trigger: Trigger,
+    ) -> store::Result<Vec<Refreshed>> {
+        let started = Instant::now();
+        let facilities = scope.facilities();
+        if facilities.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut states = tx.lock(&facilities.keys().copied().collect::<Vec<_>>()).await?;
+        let keys = scope.resolve(&*self.store).await?;
+        let mut derived = tx.derive(&keys).await?;
+        let zones = zones_now(tx, &facilities, &derived).await?;
+        if facilities
+            .iter()
+            .any(|(id, facility)| zones.get(id).is_some_and(|zone| *zone != facility.zone.name))
+        {
+            return Err(StoreError::Conflict);
+        }
+        let left_behind = self.left_behind(&keys, &derived, &zones).await?;
+        let next_days = next_days_of_just_ended(&keys, &derived);
+        if !next_days.is_empty() {
+            derived.extend(tx.derive(&next_days).await?);
+        }
+        derived.iter_mut().for_each(|d| {
+            if let Some(stock) = stock.get(&(d.row.summary.facility_id, d.row.summary.date)) {
+                give_stock(d, stock);
+            }
+        });
+        derived.sort_unstable_by_key(|d| (d.row.summary.facility_id, d.row.summary.date));
+        let (refreshed, opened) = give_versions(&mut states, derived, left_behind);
+        let rows: Vec<SummaryRow> =
+            refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
+        tx.write(&rows).await?;
+        if !opened.is_empty() {
+            tx.open_days(&opened).await?;
+        }
+        self.metrics
+            .refresh_duration
+            .with_label_values(&[trigger.as_str()])
+            .observe(started.elapsed().as_secs_f64());
+        let changed = refreshed.iter().filter(|r| r.changed).count();
+        self.count(trigger, "changed", changed);
+        self.count(trigger, "unchanged", refreshed.len() - changed);
+        Ok(refreshed)
+    }
+
+    /// Rows of these facilities under the names of days that are yet to come where they are now,
+    /// made rows of no day. They are of the zone before, and nobody refreshes them until the
+    /// day comes: should the facility move back by then, they would pass for its day as of any
+    /// watermark. Their versions rise, so that they take the place of what other tiers hold.
+    async fn left_behind(
+        &self,
+        keys: &[DayKey],
+        derived: &[Derived],
+        zones: &HashMap<Uuid, String>,
+    ) -> store::Result<Vec<SummaryRow>> {
+        let begun: BTreeSet<Key> = derived.iter().map(|d| d.row.key()).collect();
+        let to_come: Vec<Key> = keys
+            .iter()
+            .map(DayKey::id)
+            .filter(|key| !begun.contains(key) && zones.contains_key(&key.0))
+            .collect();
+        if to_come.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Not within the transaction, but under its locks: nobody else writes these rows now.
+        let rows = self.store.summaries(&to_come).await?.rows;
+        let of_no_day =
+            |row| SummaryRow { bounds: Some(Bounds::OF_NO_DAY), next_expires_at_ms: None, ..row };
+        Ok(rows.into_iter().filter(|row| !row.is_left_behind()).map(of_no_day).collect())
+    }
+}
+
+/// The zones that these facilities are in now. One of which nothing was derived (none of its days
+/// has begun) has to be asked for; one that is gone has no zone.
+async fn zones_now(
+    tx: &mut dyn Transaction,
+    facilities: &BTreeMap<Uuid, &Arc<Facility>>,
+    derived: &[Derived],
+) -> store::Result<HashMap<Uuid, String>> {
+    let mut zones: HashMap<Uuid, String> =
+        derived.iter().map(|d| (d.row.summary.facility_id, d.timezone.clone())).collect();
+    let silent: Vec<Uuid> =
+        facilities.keys().filter(|id| !zones.contains_key(id)).copied().collect();
+    if !silent.is_empty() {
+        zones.extend(tx.facilities(&silent).await?.into_iter().map(|row| (row.id, row.timezone)));
+    }
+    Ok(zones)
+}
+
+/// Whether one of the facilities does not exist: one whose days were derived does.
+pub(super) async fn is_one_gone(
+    tx: &mut dyn Transaction,
+    scope: &RefreshScope,
+    refreshed: &[Refreshed],
+) -> store::Result<bool> {
+    let is_derived = |id: &Uuid| refreshed.iter().any(|r| r.row.summary.facility_id == *id);
+    let silent: Vec<Uuid> = scope.facilities().into_keys().filter(|id| !is_derived(id)).collect();
+    Ok(!silent.is_empty() && tx.facilities(&silent).await?.len() < silent.len())
+}
+
+/// A day that was today when its key was made may have ended by the database's clock since: what
+/// was to change its stock belongs to the day after. Days that ended within the last minute bring
+/// their successors along.
+fn next_days_of_just_ended(keys: &[DayKey], derived: &[Derived]) -> Vec<DayKey> {
+    const JUST_MS: i64 = 60_000;
+    let present: BTreeSet<(Uuid, Date)> =
+        derived.iter().map(|d| (d.row.summary.facility_id, d.row.summary.date)).collect();
+    keys.iter()
+        .filter(|key| {
+            derived.first().is_some_and(|d| {
+                (key.day.end_ms..key.day.end_ms + JUST_MS).contains(&d.row.as_of_ms)
+            })
+        })
+        .map(|key| DayKey {
+            facility: key.facility.clone(),
+            day: Day::containing(&key.facility.zone.tz, key.day.end_ms),
+        })
+        .filter(|next| !present.contains(&next.id()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{facility::Zone, summary::Summary};
+
+    fn facility(n: u128, zone: &str) -> Arc<Facility> {
+        Arc::new(Facility {
+            id: Uuid::from_u128(n),
+            name: String::new(),
+            zone: Arc::new(Zone::named(zone).unwrap()),
+        })
+    }
+
+    fn key(facility: &Arc<Facility>, date: Date) -> DayKey {
+        DayKey { facility: facility.clone(), day: Day::named(&facility.zone.tz, date).unwrap() }
+    }
+
+    fn derived(key: &DayKey, as_of_ms: i64) -> Derived {
+        Derived {
+            row: SummaryRow {
+                summary: Summary::empty(key.facility.id, key.day.date, false),
+                as_of_ms,
+                next_expires_at_ms: None,
+                bounds: Some(Bounds::from(&key.day)),
+            },
+            stored: true,
+            figures_differ: false,
+            day_differs: false,
+            write_needed: false,
+            is_today: key.day.contains(as_of_ms),
+            timezone: key.facility.zone.name.clone(),
+        }
+    }
+
+    #[test]
+    fn a_day_that_ended_while_its_refresh_waited_brings_the_next_along() {
+        let north = facility(1, "Europe/Warsaw");
+        let (ended, next) = (
+            key(&north, jiff::civil::date(2026, 10, 24)),
+            key(&north, jiff::civil::date(2026, 10, 25)),
+        );
+        let brought = |keys: &[DayKey], as_of_ms| {
+            let derived: Vec<Derived> = keys.iter().map(|key| derived(key, as_of_ms)).collect();
+            next_days_of_just_ended(keys, &derived).iter().map(DayKey::id).collect::<Vec<_>>()
+        };
+        let end_ms = ended.day.end_ms;
+        assert_eq!(
+            brought(std::slice::from_ref(&ended), end_ms),
+            vec![next.id()],
+            "at the very midnight the old day is over"
+        );
+        assert_eq!(brought(std::slice::from_ref(&ended), end_ms + 59_999), vec![next.id()]);
+        assert!(
+            brought(std::slice::from_ref(&ended), end_ms - 1).is_empty(),
+            "before it nothing has ended"
+        );
+        assert!(
+            brought(std::slice::from_ref(&ended), end_ms + 60_000).is_empty(),
+            "a day long past is a late delivery's"
+        );
+        assert!(brought(&[ended, next], end_ms).is_empty(), "it is there already");
+    }
+}
