@@ -14,8 +14,8 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU32, Ordering},
 };
 
+use crate::domain::summary::Key;
 use arc_swap::ArcSwap;
-use jiff::civil::Date;
 use moka::sync::Cache;
 use uuid::Uuid;
 
@@ -25,8 +25,6 @@ use crate::{
     domain::summary::SummaryRow,
     protocol::{Message, Position, StoredEntry},
 };
-
-pub type Key = (Uuid, Date);
 
 /// A bounded number of bytes of entries, and the proof that they are exact.
 pub struct Memory {

@@ -2,6 +2,7 @@
 
 pub mod encoding;
 mod entry;
+pub mod lease;
 pub mod memory;
 mod recent_changes;
 pub mod redis;

@@ -4,8 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
 
-use super::memory::Key;
-use crate::protocol::Position;
+use crate::{domain::summary::Key, protocol::Position};
 
 /// What this process has consumed of the stream, and of that the newest changes. All of it since
 /// `start` is remembered.

@@ -17,9 +17,7 @@ use crate::{
 };
 
 const PUT: &str = include_str!("put.lua");
-const RELEASE: &str = include_str!("release.lua");
 static PUT_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(PUT));
-static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
 
 /// Puts of one call that are under way at the same time: enough to hide the round trips, few enough
 /// to leave room for readers.
@@ -27,16 +25,8 @@ const PUTS_AT_ONCE: usize = 64;
 
 /// Entries by (epoch, facility, date).
 pub struct RedisTier {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     keep: Duration,
-}
-
-/// The right to refresh a key, until it is released or runs out.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Lease {
-    key: String,
-    /// Nobody else knows it, so that nobody else releases it.
-    token: String,
 }
 
 impl RedisTier {
@@ -98,35 +88,8 @@ impl RedisTier {
             )
             .await
     }
-
-    /// The right to refresh this key for `ttl` (at least 1 ms), or `None` while somebody else has
-    /// it.
-    pub async fn lease(
-        &self,
-        epoch: &str,
-        facility: Uuid,
-        date: Date,
-        ttl: Duration,
-    ) -> Result<Option<Lease>, Error> {
-        let lease = Lease {
-            key: format!("{}:lease", key(epoch, facility, date)),
-            token: Uuid::new_v4().to_string(),
-        };
-        let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut command = cmd("SET");
-        command.arg(&lease.key).arg(&lease.token).arg("NX").arg("PX").arg(milliseconds);
-        let taken: Option<String> = self.link.query("lease", &command).await?;
-        Ok(taken.map(|_| lease))
-    }
-
-    /// Gives a lease back. `false`: it had run out.
-    pub async fn release(&self, lease: &Lease) -> Result<bool, Error> {
-        self.link
-            .eval("release", &RELEASE_SCRIPT, RELEASE, &lease.key, &[lease.token.as_bytes()])
-            .await
-    }
 }
 
-fn key(epoch: &str, facility: Uuid, date: Date) -> String {
+pub(super) fn key(epoch: &str, facility: Uuid, date: Date) -> String {
     format!("facility-summary:{epoch}:{facility}:{date}")
 }

@@ -11,13 +11,13 @@ mod attachment_stage;
 mod follower;
 mod publisher;
 
+use crate::domain::summary::Key;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
 use arc_swap::ArcSwapOption;
-use jiff::civil::Date;
 use uuid::Uuid;
 
 pub use attachment::{Attachment, CaughtUp};
@@ -207,7 +207,7 @@ impl Changes {
     }
 
     /// Whether this version of the key, or a newer one, has come by in this generation.
-    pub fn have_shown(&self, generation: i64, key: &(Uuid, Date), version: i64) -> bool {
+    pub fn have_shown(&self, generation: i64, key: &Key, version: i64) -> bool {
         self.memory.has_seen(self.link.as_ref().map(|_| generation), key, version)
     }
 

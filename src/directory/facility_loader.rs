@@ -46,8 +46,7 @@ impl FacilityLoader {
         }
         let outcome =
             waiter.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        outcome
-            .unwrap_or_else(|| Err(Arc::new(StoreError::Unavailable(sqlx::Error::WorkerCrashed))))
+        outcome.unwrap_or_else(|| Err(Arc::new(StoreError::Panicked)))
     }
 
     /// A waiter; for the first one also how long to wait before the query.

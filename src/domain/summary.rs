@@ -8,6 +8,10 @@ use uuid::Uuid;
 
 use super::{blood_type::BloodType, day::Day, facility::Facility};
 
+/// Which summary: of this facility, on this local day. Everything that holds summaries is keyed by
+/// it.
+pub type Key = (Uuid, Date);
+
 /// One blood type's share of the totals. `stock` is null exactly where the day's total stock is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Figures {
@@ -110,7 +114,7 @@ impl Bounds {
 }
 
 impl SummaryRow {
-    pub const fn key(&self) -> (Uuid, Date) {
+    pub const fn key(&self) -> Key {
         (self.summary.facility_id, self.summary.date)
     }
 
@@ -134,7 +138,7 @@ pub struct DayKey {
 }
 
 impl DayKey {
-    pub fn id(&self) -> (Uuid, Date) {
+    pub fn id(&self) -> Key {
         (self.facility.id, self.day.date)
     }
 }

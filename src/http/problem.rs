@@ -199,9 +199,10 @@ impl From<StoreError> for Problem {
                               registered. Nothing was changed.";
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             }
-            StoreError::Migration(_) | StoreError::Unreadable(_) | StoreError::Failed(_) => {
-                Problem::internal()
-            }
+            StoreError::Migration(_)
+            | StoreError::Unreadable(_)
+            | StoreError::Panicked
+            | StoreError::Failed(_) => Problem::internal(),
         };
         problem.caused_by(&error)
     }

@@ -31,12 +31,10 @@ use crate::{
         summary::{DayKey, Summary},
     },
     metrics::Trigger,
-    service::{
-        reads::{
-            answer::{Answer, Forward, Outcome, ReadError, Tier},
-            freshness_request::FreshnessRequest,
-        },
-        refresh::coalescer::RefreshCoalescer,
+    service::reads::{
+        answer::{Answer, Forward, Outcome, ReadError, Tier},
+        freshness_request::FreshnessRequest,
+        redis_rung::FromRedis,
     },
 };
 
@@ -105,13 +103,13 @@ async fn past_memory(
     // Here, and not away from the worker: two changes of thread would cost more than the round
     // trip.
     let found = match app.reads.read_redis(&located, &day, &requested).await {
-        Ok(answer) => {
+        FromRedis::Answer(answer) => {
             tracing::debug!(facility_id = %located.facility.id, date = %day.date, outcome = "fresh", tier = "redis", age_seconds = answer.age_ms / 1000, "summary read");
             let response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
             app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
             return Ok(response);
         }
-        Err(found) => found,
+        found => found.too_old(),
     };
     let answer = loop {
         let span = tracing::info_span!("read", request_id = ?id);
@@ -347,19 +345,17 @@ pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
         day => day?,
     };
     let facility = &located.facility;
-    let (waiter, collapsed) =
+    let waiter =
         app.coalescer.join(DayKey { facility: facility.clone(), day }, None, Trigger::Request);
-    let result = tokio::time::timeout(
-        app.settings.freshness.refresh_timeout(),
-        RefreshCoalescer::wait_for(waiter),
-    )
-    .await
-    .map_err(|_| {
-        Problem::unavailable(
-            "The refresh did not finish in time; another program may hold a lock.",
-            1,
-        )
-    })?;
+    let collapsed = waiter.is_shared;
+    let result = tokio::time::timeout(app.settings.freshness.refresh_timeout(), waiter.result())
+        .await
+        .map_err(|_| {
+            Problem::unavailable(
+                "The refresh did not finish in time; another program may hold a lock.",
+                1,
+            )
+        })?;
     let refreshed = match result {
         Ok(Some(refreshed)) => refreshed,
         Ok(None) => return Err(read_problem(ReadError::NotFound, facility, day.date)),

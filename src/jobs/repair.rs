@@ -1,12 +1,12 @@
 //! Looking at facility-days, and putting right what differs from its sources: the rebuild does it
 //! with all, the audit with a sample.
 
+use crate::domain::summary::Key;
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
-use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::{
@@ -33,7 +33,7 @@ pub struct Repaired {
     pub changed: i64,
     /// Rows that differed with no mark and no expiry to explain it; each counts once, however
     /// often it is looked at.
-    pub drifted: HashSet<(Uuid, Date)>,
+    pub drifted: HashSet<Key>,
     /// What could not be looked at or put right, and why the last of it could not.
     pub left: Vec<DayKey>,
     pub error: Option<StoreError>,
@@ -84,8 +84,7 @@ impl Repairer {
                 );
             }
         }
-        let wrong: HashSet<(Uuid, Date)> =
-            differences.iter().map(|d| (d.facility_id, d.date)).collect();
+        let wrong: HashSet<Key> = differences.iter().map(|d| (d.facility_id, d.date)).collect();
         let wrong: Vec<DayKey> = keys.iter().filter(|k| wrong.contains(&k.id())).cloned().collect();
         repaired.right += keys.len() - wrong.len();
         for chunk in wrong.chunks(self.chunk) {
@@ -93,7 +92,7 @@ impl Repairer {
                 self.refresher.run_each(chunk.to_vec(), Trigger::Schedule).await;
             repaired.changed += refreshed.iter().filter(|r| r.changed).count() as i64;
             if let Err(error) = result {
-                let done: HashSet<(Uuid, Date)> = refreshed
+                let done: HashSet<Key> = refreshed
                     .iter()
                     .map(|r| (r.row.summary.facility_id, r.row.summary.date))
                     .collect();

@@ -70,7 +70,7 @@ impl ReplicaParts {
             epoch: epoch.clone(),
             memory: memory.clone(),
             clock: clock.clone(),
-            lease: settings.freshness.refresh_timeout() / 2,
+            duration: settings.freshness.refresh_timeout() / 2,
         });
         let follower = Arc::new(Follower {
             streams: streams.clone(),

@@ -32,6 +32,9 @@ pub enum StoreError {
     /// Stored data that this release cannot read.
     #[error("the database holds what this release cannot read: {0}")]
     Unreadable(String),
+    /// A part of this service panicked; nothing is known of the database.
+    #[error("a part of the service panicked; the log says which")]
+    Panicked,
     #[error("the database failed: {0}")]
     Failed(#[source] sqlx::Error),
 }
@@ -42,10 +45,8 @@ impl StoreError {
     pub const fn is_of_the_whole_database(&self) -> bool {
         match self {
             StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Full(_) => true,
-            // What the database itself says of a statement, and a panic of ours, concern that one.
-            StoreError::Failed(error) => {
-                !matches!(error, sqlx::Error::Database(_) | sqlx::Error::WorkerCrashed)
-            }
+            // What the database itself says of a statement concerns that one.
+            StoreError::Failed(error) => !matches!(error, sqlx::Error::Database(_)),
             _ => false,
         }
     }
@@ -62,6 +63,7 @@ impl StoreError {
             StoreError::Internal(_) => "internal",
             StoreError::Migration(_) => "migration",
             StoreError::Unreadable(_) => "unreadable",
+            StoreError::Panicked => "panicked",
             StoreError::Failed(_) => "failed",
         }
     }

@@ -10,6 +10,7 @@ pub mod sqlite;
 mod tables;
 pub mod unreadable;
 
+use crate::domain::summary::Key;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -39,19 +40,19 @@ pub trait Store: Send + Sync + 'static {
     /// Facilities that do not exist and have summaries all the same.
     async fn orphans(&self) -> Result<Vec<Uuid>>;
     /// The stored rows of these keys and the stored watermark, in one statement.
-    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead>;
+    async fn summaries(&self, keys: &[Key]) -> Result<TableRead>;
     /// The same from a streaming replica, as old as that is: its watermark says. `None` where none
     /// is configured, or none answers now.
-    async fn summaries_on_standby(&self, _keys: &[(Uuid, Date)]) -> Option<TableRead> {
+    async fn summaries_on_standby(&self, _keys: &[Key]) -> Option<TableRead> {
         None
     }
     /// The dates with a stored row.
-    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>>;
+    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>>;
     /// Where deliveries and requests lie: a span per facility and UTC day.
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>>;
     /// Facilities whose stored figures stop holding at or before `until_ms`, and their dates,
     /// soonest first; and when the next would.
-    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>>;
+    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<Key>>;
     async fn next_expiry_ms(&self) -> Result<Option<i64>>;
     /// The marks, unpublished changes, overdue expiries and what the fleet agreed on, all of it as
     /// visible in one snapshot. Only a server looks: from its first look until `close` it
@@ -145,7 +146,7 @@ pub trait Transaction: Send {
     /// one.
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>>;
     /// Remembers the day that each of these facilities, locked before, has opened.
-    async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()>;
+    async fn open_days(&mut self, days: &[Key]) -> Result<()>;
     /// Aggregates the sources of these keys in one statement whose snapshot is taken after the
     /// lock. Days that have not begun are left out, unless there is a row of that name from
     /// another zone; so are facilities that do not exist.

@@ -9,10 +9,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use deadpool_redis::redis::cmd;
 use facility_summary::{
-    cache::{
-        memory::Memory,
-        redis::{Lease, RedisTier},
-    },
+    cache::{lease::Lease, memory::Memory, redis::RedisTier},
     clock::Clock,
     config::redis_url::RedisUrl,
     domain::{
@@ -189,7 +186,7 @@ async fn who_takes_a_key_that_was_refreshed_meanwhile_takes_that_and_gives_the_k
         epoch: Arc::new(ArcSwapOption::from_pointee(epoch.clone())),
         memory: Arc::new(Memory::new(1 << 20, 16, Position::default())),
         clock: Arc::new(Clock::new()),
-        lease: Duration::from_secs(60),
+        duration: Duration::from_secs(60),
     };
     assert_eq!(replica.tier.put(epoch.name(), &[entry(id, 4, as_of_ms)]).await.unwrap(), 1);
     let turn =

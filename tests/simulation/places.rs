@@ -4,10 +4,7 @@
 
 use std::sync::LazyLock;
 
-use facility_summary::{
-    cache::memory::Key,
-    domain::{day::Day, facility::Zone},
-};
+use facility_summary::domain::{day::Day, facility::Zone, summary::Key};
 use jiff::civil::Date;
 use uuid::Uuid;
 

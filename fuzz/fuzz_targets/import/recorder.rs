@@ -1,5 +1,6 @@
 //! What the service would be told, kept in memory by its rule of which statement stands.
 
+use facility_summary::domain::summary::Key;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Mutex,
@@ -20,7 +21,7 @@ use uuid::Uuid;
 /// 2025-10-09T22:30:00Z
 pub const NOW_MS: i64 = 1_760_049_000_000;
 
-pub type Stock = BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>;
+pub type Stock = BTreeMap<Key, BTreeMap<BloodType, i64>>;
 
 #[derive(Default)]
 pub struct Recorder {

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::Drain;
 use crate::{
-    cache::memory::{FillToken, Key},
+    cache::memory::FillToken,
     domain::{
         day::Day,
-        summary::{DayKey, SummaryRow},
+        summary::{DayKey, Key, SummaryRow},
     },
     metrics::Trigger,
     protocol::{Message, StoredEntry},
@@ -154,7 +153,7 @@ impl Drain {
 
     /// Facilities that a command registered beside this process: each opened its first day with its
     /// registration.
-    async fn meet(&self, keys: &[(Uuid, Date)]) -> store::Result<()> {
+    async fn meet(&self, keys: &[Key]) -> store::Result<()> {
         let unknown: BTreeSet<Uuid> =
             keys.iter().map(|(id, _)| *id).filter(|id| self.directory.get(*id).is_none()).collect();
         if !unknown.is_empty() {

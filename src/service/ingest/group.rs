@@ -1,12 +1,12 @@
 //! One group's transaction: load, fold, write, refresh, commit.
 
+use crate::domain::summary::Key;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::{
@@ -327,7 +327,7 @@ impl<'a> Group<'a> {
         days: &HashMap<(Uuid, Touch), DayKey>,
         refreshed: &[Refreshed],
     ) -> Vec<Result<Applied, IngestError>> {
-        let versions: HashMap<(Uuid, Date), i64> = refreshed
+        let versions: HashMap<Key, i64> = refreshed
             .iter()
             .filter(|r| !r.row.is_left_behind())
             .map(|r| (r.row.key(), r.row.summary.version))
@@ -347,7 +347,7 @@ impl<'a> Group<'a> {
                         ])
                         .inc();
                 }
-                let mut keys: BTreeSet<(Uuid, Date)> =
+                let mut keys: BTreeSet<Key> =
                     folded.touched.iter().filter_map(|t| days.get(t)).map(DayKey::id).collect();
                 let whole =
                     versions.keys().filter(|(id, _)| folded.touched.contains(&(*id, Touch::All)));

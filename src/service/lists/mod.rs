@@ -13,15 +13,15 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    cache::memory::Key,
     directory::{Directory, Located},
-    domain::summary::{DayKey, Summary},
+    domain::summary::{DayKey, Key, Summary},
     metrics::Trigger,
     service::{
         reads::{Reads, freshness_request::FreshnessRequest},
         refresh::Refresher,
     },
-    store::{self, StoreError},
+    store,
+    store::StoreError,
 };
 use parts::{Parts, Read};
 

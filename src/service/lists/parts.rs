@@ -6,8 +6,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use crate::{
-    cache::memory::Key,
-    domain::summary::{DayKey, Summary, SummaryRow},
+    domain::summary::{DayKey, Key, Summary, SummaryRow},
     store::TableRead,
 };
 

@@ -3,6 +3,8 @@
 
 pub mod answer;
 pub mod freshness_request;
+pub mod redis_rung;
+mod source_rung;
 pub mod standby;
 mod table_rung;
 pub mod tier_row;
@@ -16,7 +18,7 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 use crate::{
-    cache::memory::{Entry, Fill, Key, Memory},
+    cache::memory::{Entry, Memory},
     changes::Changes,
     clock::Clock,
     config::FreshnessSettings,
@@ -24,7 +26,7 @@ use crate::{
     domain::{
         day::Day,
         facility::Facility,
-        summary::{DayKey, Summary, SummaryRow},
+        summary::{DayKey, Key, Summary},
     },
     metrics::{Metrics, Trigger},
     service::{
@@ -33,11 +35,11 @@ use crate::{
             answer::{Answer, Forward, Outcome, ReadError, Tier, hit},
             freshness_request::FreshnessRequest,
             standby::StandbyReads,
-            tier_row::TierRow,
+            table_rung::FromTable,
         },
         refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
     },
-    store::{self, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 pub struct Reads {
@@ -89,6 +91,18 @@ const REJOIN_MS: i64 = 1_000;
 /// How often the table is asked again for a version that is not there yet.
 const VERSION_POLL: Duration = Duration::from_millis(50);
 
+/// What the rungs below memory and Redis bring.
+enum Reached {
+    Answer(Answer),
+    /// The day has not begun, the facility is gone, or it is in another zone by now.
+    NoSuchDay,
+    /// The reader takes only what is cached, and nothing is.
+    NotCached,
+    /// The database is left alone for a moment: it is out of reach, or somebody holds the lock.
+    BackingOff,
+    Failed(Arc<StoreError>),
+}
+
 impl Reads {
     /// The rung that costs a look-up: an answer from memory, if it is fresh enough. Never waits.
     pub fn read_memory(
@@ -137,52 +151,6 @@ impl Reads {
         self.memory.get(&(facility, day.date)).filter(|entry| entry.is_of(day))
     }
 
-    /// The rung that costs a round trip to Redis: an answer of the tier that replicas share, or
-    /// what it has instead. It is judged and kept in memory like any fill. A reader that goes
-    /// away meanwhile takes nothing from anybody.
-    pub async fn read_redis(
-        &self,
-        located: &Located,
-        day: &Day,
-        requested: &FreshnessRequest,
-    ) -> Result<Answer, Option<Arc<Entry>>> {
-        let facility = located.facility.id;
-        let held = self.held(facility, day);
-        // For no-cache nothing in there is new enough, however young; for max-stale what is held
-        // may do at once.
-        let may_do = (requested.max_age_ms > 0 || requested.min_version > 0)
-            && (requested.max_stale_ms.is_none() || held.is_none());
-        let shared =
-            self.shared.as_ref().filter(|_| may_do && self.changes.is_attached()).ok_or(None)?;
-        let token = self.memory.fill_token();
-        let stored = shared.get(&(facility, day.date)).await.ok_or(None)?;
-        let now_ms = self.clock.now_ms();
-        let Some(Fill::Kept(entry)) =
-            TierRow::in_redis(stored, day, now_ms).map(|found| found.keep(&self.memory, &token))
-        else {
-            return Err(None);
-        };
-        if !entry.is_of(day) {
-            return Err(None); // what memory had, of the zone before or after
-        }
-        let age_ms = self.age_ms(&entry, located, now_ms);
-        let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), requested);
-        if entry.version < requested.min_version
-            || !requested.accepts(age_ms)
-            || !self.counts_as_fresh(&entry, age_ms, unproven_ms)
-        {
-            return Err(Some(entry));
-        }
-        self.metrics.count_read(Outcome::Fresh.as_str(), Tier::Redis.as_str());
-        let forward = forward(held.is_some(), requested);
-        Ok(Answer {
-            outcome: Outcome::Fresh,
-            tier: Tier::Redis,
-            forward: Some(forward),
-            ..hit(entry, age_ms)
-        })
-    }
-
     /// The rungs below, for a day that has begun. `found` is what Redis has.
     pub async fn read(
         self: &Arc<Self>,
@@ -205,8 +173,15 @@ impl Reads {
             self.metrics.count_read(outcome.as_str(), tier.as_str());
         }
         tracing::info!(
-            facility_id = %located.facility.id, date = %day.date, outcome = outcome.as_str(), tier = tier.as_str(), age_seconds = age_ms / 1000,
-            duration_ms = started.elapsed().as_secs_f64() * 1000.0, refreshed, answered = result.is_ok(), "summary read"
+            facility_id = %located.facility.id,
+            date = %day.date,
+            outcome = outcome.as_str(),
+            tier = tier.as_str(),
+            age_seconds = age_ms / 1000,
+            duration_ms = started.elapsed().as_secs_f64() * 1000.0,
+            refreshed,
+            answered = result.is_ok(),
+            "summary read"
         );
         result
     }
@@ -241,9 +216,10 @@ impl Reads {
         }
         let forward = forward(held.is_some(), requested);
         let (asked, mut last) = (Instant::now(), held);
+        let reach = self.reach(located, day, requested, &mut last, forward);
         let reached = tokio::select! {
             biased; // an answer that is there counts
-            reached = tokio::time::timeout(self.freshness.refresh_timeout(), self.reach(located, day, requested, &mut last, forward)) => reached.ok(),
+            reached = tokio::time::timeout(self.freshness.refresh_timeout(), reach) => reached.ok(),
             () = self.outage.falls_silent() => None,
         };
         if let Some(result) = reached {
@@ -259,8 +235,8 @@ impl Reads {
         self.last_figures(last, located, requested, forward)
     }
 
-    /// The rungs below, again and again until they bring what this reader can take, or fail. `last`
-    /// is the newest that was found on the way.
+    /// Tries the rungs below again and again, until they bring what this reader can take, or fail.
+    /// `last` becomes the newest entry that was found on the way.
     async fn reach(
         self: &Arc<Self>,
         located: &Located,
@@ -272,27 +248,22 @@ impl Reads {
         let facility = &located.facility;
         loop {
             match self.lower_rungs(located, day, requested, last, forward).await {
-                Ok(answer)
+                Reached::Answer(answer)
                     if answer.entry.version >= requested.min_version
                         && requested.satisfied_by(&answer) =>
                 {
                     return Ok(answer);
                 }
-                Ok(_) => {
-                    if self.has_moved(facility) {
-                        return Err(ReadError::Moved);
-                    }
-                    tokio::time::sleep(VERSION_POLL).await;
+                Reached::Answer(_) | Reached::NoSuchDay if self.has_moved(facility) => {
+                    return Err(ReadError::Moved);
                 }
-                Err(None) => {
-                    return Err(if self.has_moved(facility) {
-                        ReadError::Moved
-                    } else {
-                        ReadError::NotFound
-                    });
+                Reached::Answer(_) => tokio::time::sleep(VERSION_POLL).await,
+                Reached::NoSuchDay => return Err(ReadError::NotFound),
+                Reached::NotCached => return Err(ReadError::NotCached),
+                Reached::BackingOff => {
+                    return self.last_figures(last.take(), located, requested, forward);
                 }
-                Err(Some(_)) if requested.only_if_cached => return Err(ReadError::NotCached),
-                Err(Some(error)) => {
+                Reached::Failed(error) => {
                     self.outage.failed(&error);
                     return self.last_figures(last.take(), located, requested, forward);
                 }
@@ -305,8 +276,7 @@ impl Reads {
         self.directory.get(facility.id).is_some_and(|now| now.zone.name != facility.zone.name)
     }
 
-    /// The table, then the source, where the table has nothing that will do. `Err(None)`: there is
-    /// no such day.
+    /// The table, and the source where the table has nothing fresh enough.
     async fn lower_rungs(
         self: &Arc<Self>,
         located: &Located,
@@ -314,89 +284,21 @@ impl Reads {
         requested: &FreshnessRequest,
         last: &mut Option<Arc<Entry>>,
         forward: Forward,
-    ) -> Result<Answer, Option<Arc<StoreError>>> {
+    ) -> Reached {
         let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
         if requested.only_if_cached {
-            return Err(Some(Arc::new(StoreError::Conflict)));
+            return Reached::NotCached;
         }
-        if let Some(answer) = self
-            .try_table(located, day, requested, last, forward)
-            .await
-            .map_err(|error| Some(Arc::new(error)))?
-        {
-            return Ok(answer);
+        match self.from_table(located, day, requested, last, forward).await {
+            Ok(FromTable::Answer(answer)) => return Reached::Answer(answer),
+            Ok(FromTable::Nothing) => {}
+            Ok(FromTable::BackingOff) => return Reached::BackingOff,
+            Err(error) => return Reached::Failed(Arc::new(error)),
         }
-        self.spare_primary().map_err(|error| Some(Arc::new(error)))?;
+        if !self.outage.may_try() {
+            return Reached::BackingOff;
+        }
         self.from_source(located, day, requested, outcome, forward).await
-    }
-
-    /// Fails while the primary is out of reach, but for one in a second; as a conflict, which is no
-    /// sign of an outage itself.
-    fn spare_primary(&self) -> store::Result<()> {
-        if self.outage.may_try() { Ok(()) } else { Err(StoreError::Conflict) }
-    }
-
-    /// A refresh: one's own, or a waiter on another reader's.
-    async fn from_source(
-        self: &Arc<Self>,
-        located: &Located,
-        day: Day,
-        requested: &FreshnessRequest,
-        outcome: Outcome,
-        forward: Forward,
-    ) -> Result<Answer, Option<Arc<StoreError>>> {
-        let facility = &located.facility;
-        let day_key = DayKey { facility: facility.clone(), day };
-        if self.locked.contains_key(&day_key.id()) {
-            return Err(Some(Arc::new(StoreError::Conflict)));
-        }
-        let just_finished = || self.just_finished(located, &day, requested);
-        let asked =
-            (requested.max_age_ms > 0).then(|| requested.min_freshness(self.clock.now_ms()));
-        let (waiter, collapsed) = match self.coalescer.join_unless(
-            day_key.clone(),
-            asked,
-            Trigger::Read,
-            just_finished,
-        ) {
-            Ok(waiter) => waiter,
-            Err(answer) => return Ok(answer),
-        };
-        let refreshed = RefreshCoalescer::wait_for(waiter)
-            .await
-            .inspect_err(|error| {
-                if matches!(**error, StoreError::Locked(_)) {
-                    self.locked.insert(day_key.id(), ());
-                }
-            })
-            .map_err(Some)?
-            .ok_or(None)?;
-        if !refreshed.row.is_of(&day) {
-            // The day of that name in the zone that the facility is in by now.
-            return Err((!self.has_moved(facility)).then(|| Arc::new(StoreError::Conflict)));
-        }
-        let entry = self.keep(&refreshed.row);
-        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
-        Ok(Answer {
-            outcome,
-            tier: Tier::Source,
-            forward: Some(forward),
-            collapsed: collapsed || refreshed.elsewhere,
-            ..hit(entry, age_ms)
-        })
-    }
-
-    /// What a flight that has just just_finished put in memory, if it will do for this reader.
-    fn just_finished(
-        &self,
-        located: &Located,
-        day: &Day,
-        requested: &FreshnessRequest,
-    ) -> Option<Answer> {
-        let entry = self.held(located.facility.id, day)?;
-        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
-        (requested.accepts(age_ms) && entry.version >= requested.min_version)
-            .then(|| hit(entry, age_ms))
     }
 
     /// What memory holds of the day, read back from its body, and how exact that is; never further
@@ -411,19 +313,6 @@ impl Reads {
             exact_as_of_ms,
             counts_as_fresh: self.counts_as_fresh(&entry, age_ms, self.unproven.memory),
         })
-    }
-
-    /// A refreshed row's entry: the refresh has put it in memory, unless a newer one came or there
-    /// was no room.
-    fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
-        self.memory
-            .get(&(row.summary.facility_id, row.summary.date))
-            .filter(|held| {
-                held.version >= row.summary.version
-                    && held.bounds == row.bounds
-                    && self.memory.exact_as_of_ms(held) >= row.as_of_ms
-            })
-            .unwrap_or_else(|| Arc::new(Entry::new(row, row.as_of_ms, None)))
     }
 
     /// What is left when the source cannot be asked: the last figures, with their true age, unless

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    cache::memory::Key,
     changes::Changes,
+    domain::summary::Key,
     metrics::Metrics,
     store::{Store, TableRead},
 };

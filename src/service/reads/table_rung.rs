@@ -25,27 +25,45 @@ use crate::{
 /// A fill that lost a race is read again so often before the refresh decides.
 const FILL_ATTEMPTS: usize = 3;
 
+/// What the table brings.
+pub(super) enum FromTable {
+    Answer(Answer),
+    /// The source has to tell.
+    Nothing,
+    /// The primary is out of reach, and left alone for a moment.
+    BackingOff,
+}
+
+/// What was found in the table.
+enum Stored {
+    Entry(Arc<Entry>),
+    Nothing,
+    BackingOff,
+}
+
 impl Reads {
     /// The table, unless what memory has is as fresh as anything in there, and if it will do for
     /// this reader.
-    pub(in crate::service) async fn try_table(
+    pub(super) async fn from_table(
         self: &Arc<Self>,
         located: &Located,
         day: Day,
         requested: &FreshnessRequest,
         last: &mut Option<Arc<Entry>>,
         forward: Forward,
-    ) -> store::Result<Option<Answer>> {
+    ) -> store::Result<FromTable> {
         let arrived_ms = self.clock.now_ms();
         let outcome = |is_fresh| if is_fresh { Outcome::Fresh } else { Outcome::Stale };
         if last
             .as_ref()
             .is_some_and(|held| held.version >= requested.min_version && self.is_proven(held))
         {
-            return Ok(None);
+            return Ok(FromTable::Nothing);
         }
-        let Some(entry) = self.read_table(located, day, requested, arrived_ms).await? else {
-            return Ok(None);
+        let entry = match self.read_table(located, day, requested, arrived_ms).await? {
+            Stored::Entry(entry) => entry,
+            Stored::Nothing => return Ok(FromTable::Nothing),
+            Stored::BackingOff => return Ok(FromTable::BackingOff),
         };
         keep_newer(last, &entry);
         let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
@@ -55,7 +73,7 @@ impl Reads {
             || (requested.max_stale_ms.is_some() && age_ms <= tolerable_ms)
             || entry.version < requested.min_version)
         {
-            return Ok(None);
+            return Ok(FromTable::Nothing);
         }
         if !is_fresh {
             self.coalescer.join(
@@ -64,7 +82,7 @@ impl Reads {
                 Trigger::Read,
             );
         }
-        Ok(Some(Answer {
+        Ok(FromTable::Answer(Answer {
             outcome: outcome(is_fresh),
             tier: Tier::Table,
             forward: Some(forward),
@@ -80,40 +98,43 @@ impl Reads {
         day: Day,
         requested: &FreshnessRequest,
         now_ms: i64,
-    ) -> store::Result<Option<Arc<Entry>>> {
+    ) -> store::Result<Stored> {
         let key = (located.facility.id, day.date);
         let token = self.memory.fill_token();
         if let Some(read) = self.standby.summaries(&[key]).await
-            && let Some(entry) = self.take_nearby(&token, read, located, &day, requested, now_ms)
+            && let Some(entry) =
+                self.take_from_standby(&token, read, located, &day, requested, now_ms)
         {
-            return Ok(Some(entry));
+            return Ok(Stored::Entry(entry));
         }
-        self.spare_primary()?;
+        if !self.outage.may_try() {
+            return Ok(Stored::BackingOff);
+        }
         for _ in 0..FILL_ATTEMPTS {
             let (token, table_ms) = (self.memory.fill_token(), self.memory.table_ms());
             let read = self.store.summaries(&[key]).await?;
             self.outage.over();
             if !self.changes.continue_in(&read, table_ms) {
-                return Ok(None); // Another history: the next look drops what is held.
+                return Ok(Stored::Nothing); // another epoch: the next look drops what is held
             }
             let Some(found) =
                 TierRow::on_primary(read, &located.facility, &day, &token, table_ms, now_ms)
             else {
-                return Ok(None);
+                return Ok(Stored::Nothing);
             };
             if let Fill::Kept(entry) = found.keep(&self.memory, &token)
                 && entry.is_of(&day)
             {
                 self.share(&token, &found.row, found.as_of_ms);
-                return Ok(Some(entry));
+                return Ok(Stored::Entry(entry));
             }
         }
-        Ok(None)
+        Ok(Stored::Nothing)
     }
 
     /// What a read replica answered, unless it lags too far behind for this reader, or behind what
     /// is known here. What it proves is what the watermark that it has received proves.
-    fn take_nearby(
+    fn take_from_standby(
         &self,
         token: &FillToken,
         read: TableRead,

@@ -2,11 +2,11 @@
 //! all stands that was committed later.
 
 use crate::{
-    cache::memory::{Fill, FillToken, Key, Memory},
+    cache::memory::{Fill, FillToken, Memory},
     domain::{
         day::Day,
         facility::Facility,
-        summary::{Summary, SummaryRow},
+        summary::{Key, Summary, SummaryRow},
     },
     protocol::{Position, StoredEntry},
     store::TableRead,

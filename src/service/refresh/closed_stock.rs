@@ -1,9 +1,7 @@
 //! The stock of closed days, which is recorded and not derived.
 
+use crate::domain::summary::Key;
 use std::collections::BTreeMap;
-
-use jiff::civil::Date;
-use uuid::Uuid;
 
 use crate::{
     domain::{blood_type::BloodType, summary::Figures},
@@ -11,7 +9,7 @@ use crate::{
 };
 
 /// Stock that a closed day is to be given, by type.
-pub type ClosedStock = BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>;
+pub type ClosedStock = BTreeMap<Key, BTreeMap<BloodType, i64>>;
 
 /// Replaces the stock of the types named, keeps the others', and makes the totals their sums.
 pub(super) fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {

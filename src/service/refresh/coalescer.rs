@@ -1,14 +1,13 @@
-//! Refreshes that readers wait for: one per key at a time, whose result all its readers share, and
-//! keys that wait together go together. Replicas share a key's refresh through Redis: one of them
-//! takes it, the others wait for what it finds.
+//! Refreshes that readers wait for (single flight): one per key at a time. All its readers share
+//! the result, and keys that are pending together are refreshed together. Replicas share a key's
+//! refresh by a lease in Redis: one of them refreshes, the others wait for the result.
 //!
-//! A reader joins the pending that waits; one that takes an answer of any age above zero may also
-//! join the one in the air. The work runs in tasks of its own, so that a reader that goes away
-//! takes nothing from the others.
+//! A reader joins the pending refresh of its key. A reader that takes an answer of any age above
+//! zero may also join the one in flight, which began before the reader came. The work runs in tasks
+//! of its own, so a reader that goes away takes nothing from the others.
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,66 +17,77 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
+use super::{
+    Refreshed, Refresher,
+    lease::{Awaited, LeaseOutcome, RefreshLeases},
+    request::RefreshRequest,
+};
 use crate::{
-    cache::{memory::Key, redis::Lease},
-    domain::summary::DayKey,
+    cache::lease::Lease,
+    domain::summary::{DayKey, Key},
     metrics::Trigger,
     protocol::StoredEntry,
-    service::{
-        reads::freshness_request::MinFreshness,
-        refresh::{
-            Refreshed, Refresher,
-            lease::{LeaseOutcome, RefreshLeases},
-            request::RefreshRequest,
-        },
-    },
+    service::reads::freshness_request::MinFreshness,
     store::StoreError,
 };
 
-/// Refresh transactions in the air at once: enough to keep two connections busy, few enough to
-/// leave the pool to writers.
+/// Refresh transactions that run at once: enough to keep two connections busy, few enough to leave
+/// the pool to writers.
 const PERMITS: usize = 2;
 
-/// What a pending brought home: the row, none where the day has not begun or the facility is gone,
-/// or why it failed.
+/// The refreshed row; `None` where the day has not begun or the facility is gone; or why it failed.
 pub type RefreshResult = Result<Option<Arc<Refreshed>>, Arc<StoreError>>;
-type Waiter = watch::Receiver<Option<RefreshResult>>;
+
+/// Where a reader waits for a result.
+pub struct Waiter {
+    result: watch::Receiver<Option<RefreshResult>>,
+    /// Another reader asked for this refresh first.
+    pub is_shared: bool,
+}
+
+/// What a reader gets that joins.
+pub enum Joined<T> {
+    Waits(Waiter),
+    /// The last refresh has just brought what this reader can take.
+    JustFinished(T),
+}
 
 pub struct RefreshCoalescer {
     refresher: Arc<Refresher>,
-    shared: Option<Arc<RefreshLeases>>,
+    leases: Option<Arc<RefreshLeases>>,
     queue: Mutex<Queue>,
     permits: Arc<Semaphore>,
     chunk: usize,
-    /// Where coalescer run: not on an HTTP worker, whose connections would end with it.
+    /// Where refreshes run: not on an HTTP worker, which would end them with its connections.
     runtime: Handle,
 }
 
 #[derive(Default)]
 struct Queue {
-    waiting: HashMap<Key, Pending>,
+    pending: HashMap<Key, Pending>,
     in_flight: HashMap<Key, watch::Sender<Option<RefreshResult>>>,
 }
 
+/// A refresh that has not begun.
 struct Pending {
     day_key: DayKey,
     trigger: Trigger,
-    /// What another replica's refresh must bring to do for everybody on it. `None`: somebody takes
-    /// none that began before it was asked for.
-    asked: Option<MinFreshness>,
+    /// What another replica's refresh must bring to satisfy all its readers. `None`: one of them
+    /// takes no refresh that began before it asked.
+    min_freshness: Option<MinFreshness>,
     waiters: watch::Sender<Option<RefreshResult>>,
 }
 
-/// A pending that has boarded.
+/// A refresh that was taken from the queue.
 struct Taken {
     day_key: DayKey,
     trigger: Trigger,
-    asked: Option<MinFreshness>,
+    min_freshness: Option<MinFreshness>,
     in_flight: InFlight,
 }
 
-/// A key in the air. Where it is dropped without a result, as by a panic, it lands as lost:
-/// otherwise its readers would wait for ever, and the next pending of the key, too.
+/// A key in flight. Where it is dropped without a result, as by a panic, its readers get an error.
+/// Otherwise they would wait for ever, and so would the next refresh of the key.
 struct InFlight {
     coalescer: Arc<RefreshCoalescer>,
     key: Key,
@@ -105,24 +115,32 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.send_result(lost());
-            // Whoever would not join it has waited for its result.
-            self.coalescer.call();
+            self.send_result(Err(Arc::new(StoreError::Panicked)));
+            // Readers that could not join it are pending behind it.
+            self.coalescer.start();
         }
     }
 }
 
+impl Waiter {
+    /// Waits for the result.
+    pub async fn result(mut self) -> RefreshResult {
+        let result = self.result.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
+        result.unwrap_or_else(|| Err(Arc::new(StoreError::Panicked)))
+    }
+}
+
 impl RefreshCoalescer {
-    /// `chunk` bounds the keys of one transaction. RefreshCoalescer run on the runtime that this is
-    /// called in.
+    /// `chunk` bounds the keys of one transaction. The refreshes run on the runtime in which this
+    /// is called.
     pub fn new(
         refresher: Arc<Refresher>,
-        shared: Option<Arc<RefreshLeases>>,
+        leases: Option<Arc<RefreshLeases>>,
         chunk: usize,
     ) -> Arc<Self> {
         Arc::new(RefreshCoalescer {
             refresher,
-            shared,
+            leases,
             queue: Mutex::default(),
             permits: Arc::new(Semaphore::new(PERMITS)),
             chunk,
@@ -130,103 +148,98 @@ impl RefreshCoalescer {
         })
     }
 
-    /// Books a waiter. `asked`: a refresh that began before now will do, if it brings that; `None`:
-    /// it will not. Answers the waiter, and whether it is shared.
+    /// Has a key refreshed, and answers where to wait for it. With `min_freshness` a refresh that
+    /// began earlier is shared if it brings that; with `None` only one that has not begun.
     pub fn join(
         self: &Arc<Self>,
         day_key: DayKey,
-        asked: Option<MinFreshness>,
+        min_freshness: Option<MinFreshness>,
         trigger: Trigger,
-    ) -> (Waiter, bool) {
-        match self.join_unless(day_key, asked, trigger, || None::<Infallible>) {
-            Ok(waiter) => waiter,
-            Err(never) => match never {},
+    ) -> Waiter {
+        let mut queue = self.queue();
+        match queue.shared(&day_key.id(), min_freshness) {
+            Some(waiter) => waiter,
+            None => self.add(&mut queue, day_key, min_freshness, trigger),
         }
     }
 
-    /// The same, unless there is no pending to join and `just_finished` finds what the last one
-    /// brought: a reader that looked just before it just_finished, and books just after, must
-    /// not start another.
+    /// The same, unless there is no refresh to share and `just_finished` finds what the last one
+    /// brought. A reader that looked just before it finished, and joins just after, must not cause
+    /// another.
     pub fn join_unless<T>(
         self: &Arc<Self>,
         day_key: DayKey,
-        asked: Option<MinFreshness>,
+        min_freshness: Option<MinFreshness>,
         trigger: Trigger,
         just_finished: impl FnOnce() -> Option<T>,
-    ) -> Result<(Waiter, bool), T> {
-        let key = day_key.id();
+    ) -> Joined<T> {
         let mut queue = self.queue();
-        if asked.is_some()
-            && let Some(in_flight) = queue.in_flight.get(&key)
-        {
-            return Ok((in_flight.subscribe(), true));
+        if let Some(waiter) = queue.shared(&day_key.id(), min_freshness) {
+            return Joined::Waits(waiter);
         }
-        if let Some(waiting) = queue.waiting.get_mut(&key) {
-            waiting.asked = waiting.asked.zip(asked).map(|(theirs, ours)| theirs.and(ours));
-            return Ok((waiting.waiters.subscribe(), true));
+        // Under the queue's lock: a refresh publishes its rows before it leaves the queue.
+        match just_finished() {
+            Some(found) => Joined::JustFinished(found),
+            None => Joined::Waits(self.add(&mut queue, day_key, min_freshness, trigger)),
         }
-        // Under the queue's lock: a pending publishes what it brings before it leaves the queue.
-        if let Some(found) = just_finished() {
-            return Err(found);
-        }
-        let (waiters, waiter) = watch::channel(None);
-        queue.waiting.insert(key, Pending { day_key, trigger, asked, waiters });
-        drop(queue);
-        self.call();
-        Ok((waiter, false))
     }
 
-    /// Has what waits refresh_all, as soon as there is a runway.
-    fn call(self: &Arc<Self>) {
+    fn add(
+        self: &Arc<Self>,
+        queue: &mut Queue,
+        day_key: DayKey,
+        min_freshness: Option<MinFreshness>,
+        trigger: Trigger,
+    ) -> Waiter {
+        let (waiters, result) = watch::channel(None);
+        queue.pending.insert(day_key.id(), Pending { day_key, trigger, min_freshness, waiters });
+        self.start();
+        Waiter { result, is_shared: false }
+    }
+
+    /// Has pending refreshes run as soon as there is a permit.
+    fn start(self: &Arc<Self>) {
         self.runtime.spawn(self.clone().run_pending());
     }
 
-    /// Waits for a booked waiter's result.
-    pub async fn wait_for(mut waiter: Waiter) -> RefreshResult {
-        match waiter.wait_for(Option::is_some).await {
-            Ok(result) => result.clone().unwrap_or_else(lost),
-            Err(_) => lost(),
-        }
-    }
-
-    /// Takes what waits and flies it, until nothing waits.
+    /// Runs what is pending, until nothing is.
     async fn run_pending(self: Arc<Self>) {
         let Ok(_permit) = self.permits.clone().acquire_owned().await else { return };
         loop {
             let taken = self.take_pending();
-            let Some(trigger) = taken.first().map(|key| key.trigger) else { return };
-            let (taken, leases) = self.take_leases(taken).await;
-            if !taken.is_empty() {
-                self.refresh_and_finish(taken, leases, trigger).await;
+            let Some(trigger) = taken.first().map(|taken| taken.trigger) else { return };
+            let (ours, leases) = self.acquire_leases(taken).await;
+            if !ours.is_empty() {
+                self.refresh_and_finish(ours, leases, trigger).await;
             }
         }
     }
 
-    /// The keys that are this replica's to refresh; another's are waited for beside the runway.
-    async fn take_leases(self: &Arc<Self>, taken: Vec<Taken>) -> (Vec<Taken>, Vec<Lease>) {
+    /// The keys that this replica is to refresh, with their leases. For those of other replicas it
+    /// waits in tasks that hold no permit.
+    async fn acquire_leases(self: &Arc<Self>, taken: Vec<Taken>) -> (Vec<Taken>, Vec<Lease>) {
         let (mut ours, mut leases) = (Vec::with_capacity(taken.len()), Vec::new());
-        let leases_taken = taken.iter().map(|key| async {
-            match self.shared.as_ref().zip(key.asked) {
-                Some((shared, asked)) => shared.acquire(&key.day_key, asked).await,
+        let outcomes = taken.iter().map(|taken| async {
+            match self.leases.as_ref().zip(taken.min_freshness) {
+                Some((leases, min)) => leases.acquire(&taken.day_key, min).await,
                 None => LeaseOutcome::Acquired(None),
             }
         });
-        let leases_taken = futures_util::future::join_all(leases_taken).await;
-        for (key, outcome) in taken.into_iter().zip(leases_taken) {
-            match (outcome, self.shared.as_ref().zip(key.asked)) {
-                (LeaseOutcome::HeldElsewhere, Some((shared, asked))) => {
-                    drop(self.runtime.spawn(self.clone().wait_for_another(
-                        shared.clone(),
-                        key,
-                        asked,
-                    )));
+        let outcomes = futures_util::future::join_all(outcomes).await;
+        for (taken, outcome) in taken.into_iter().zip(outcomes) {
+            match (outcome, self.leases.as_ref().zip(taken.min_freshness)) {
+                (LeaseOutcome::HeldElsewhere, Some((leases, min))) => {
+                    let waiting = self.clone().wait_for_another(leases.clone(), taken, min);
+                    drop(self.runtime.spawn(waiting));
                 }
-                (LeaseOutcome::AlreadyRefreshed(entry), _) => key.in_flight.finish_elsewhere(entry),
+                (LeaseOutcome::AlreadyRefreshed(entry), _) => {
+                    taken.in_flight.finish_elsewhere(entry);
+                }
                 (LeaseOutcome::Acquired(lease), _) => {
                     leases.extend(lease);
-                    ours.push(key);
+                    ours.push(taken);
                 }
-                (LeaseOutcome::HeldElsewhere, None) => ours.push(key),
+                (LeaseOutcome::HeldElsewhere, None) => ours.push(taken),
             }
         }
         (ours, leases)
@@ -234,96 +247,81 @@ impl RefreshCoalescer {
 
     async fn wait_for_another(
         self: Arc<Self>,
-        shared: Arc<RefreshLeases>,
-        key: Taken,
-        asked: MinFreshness,
+        leases: Arc<RefreshLeases>,
+        taken: Taken,
+        min_freshness: MinFreshness,
     ) {
-        match shared.wait(&key.day_key, asked).await {
-            Ok(entry) => key.in_flight.finish_elsewhere(entry),
-            Err(lease) => {
+        match leases.wait(&taken.day_key, min_freshness).await {
+            Awaited::Refreshed(entry) => taken.in_flight.finish_elsewhere(entry),
+            Awaited::Acquired(lease) => {
                 // Many may have waited for a replica that died: they must not take the whole pool
                 // at once.
                 let _permit = self.permits.acquire().await;
-                let trigger = key.trigger;
-                self.refresh_and_finish(vec![key], lease.into_iter().collect(), trigger).await;
+                let trigger = taken.trigger;
+                self.refresh_and_finish(vec![taken], lease.into_iter().collect(), trigger).await;
             }
         }
-        // Whoever would not join it has waited for its result, and nobody else looks for them.
-        self.call();
+        // Readers that could not join it are pending behind it, and nothing else starts them.
+        self.start();
     }
 
     async fn refresh_and_finish(&self, taken: Vec<Taken>, leases: Vec<Lease>, trigger: Trigger) {
         let token = self.refresher.changes.fill_token();
         let (day_keys, in_flight): (Vec<DayKey>, Vec<InFlight>) =
-            taken.into_iter().map(|p| (p.day_key, p.in_flight)).unzip();
+            taken.into_iter().map(|taken| (taken.day_key, taken.in_flight)).unzip();
         let results = self.refresh_all(&day_keys, trigger).await;
+        let entry = |refreshed: &Arc<Refreshed>| StoredEntry {
+            row: refreshed.row.clone(),
+            since: token.position,
+        };
         let found: Vec<StoredEntry> = match leases.is_empty() {
             true => Vec::new(),
-            false => results
-                .iter()
-                .flatten()
-                .flatten()
-                .map(|r| StoredEntry { row: r.row.clone(), since: token.position })
-                .collect(),
+            false => results.iter().flatten().flatten().map(entry).collect(),
         };
         in_flight.into_iter().zip(results).for_each(|(in_flight, result)| in_flight.finish(result));
-        if let Some(shared) = self.shared.as_ref().filter(|_| !leases.is_empty()) {
-            shared.done(token, found, leases).await;
+        if let Some(all) = self.leases.as_ref().filter(|_| !leases.is_empty()) {
+            all.release(token, found, leases).await;
         }
     }
 
-    /// Moves waiting coalescer of one trigger, whose key is not in the air, into the air.
+    /// Takes pending refreshes of one trigger, at most a chunk, and none whose key is in flight.
     fn take_pending(self: &Arc<Self>) -> Vec<Taken> {
         let mut queue = self.queue();
-        let queue = &mut *queue;
-        let ready: Vec<Key> = queue
-            .waiting
-            .keys()
-            .filter(|key| !queue.in_flight.contains_key(key))
-            .copied()
+        let Queue { pending, in_flight } = &mut *queue;
+        let is_ready = |key: &&Key| !in_flight.contains_key(*key);
+        let ready: Vec<(Key, Trigger)> = pending
+            .iter()
+            .map(|(key, pending)| (key, pending.trigger))
+            .filter(|(key, _)| is_ready(key))
+            .map(|(key, trigger)| (*key, trigger))
             .collect();
-        let mut taken: Vec<Taken> = Vec::new();
-        for key in ready {
-            if taken.len() == self.chunk {
-                break;
-            }
-            if taken.first().is_some_and(|first| {
-                queue.waiting.get(&key).is_none_or(|f| f.trigger != first.trigger)
-            }) {
-                continue;
-            }
-            if let Some(pending) = queue.waiting.remove(&key) {
-                queue.in_flight.insert(key, pending.waiters);
+        let Some(trigger) = ready.first().map(|(_, trigger)| *trigger) else { return Vec::new() };
+        let of_one = ready.into_iter().filter(|(_, of)| *of == trigger).take(self.chunk);
+        of_one
+            .filter_map(|(key, _)| {
+                let Pending { day_key, trigger, min_freshness, waiters } = pending.remove(&key)?;
+                in_flight.insert(key, waiters);
                 let in_flight = InFlight { coalescer: self.clone(), key, is_finished: false };
-                taken.push(Taken {
-                    day_key: pending.day_key,
-                    trigger: pending.trigger,
-                    asked: pending.asked,
-                    in_flight,
-                });
-            }
-        }
-        taken
+                Some(Taken { day_key, trigger, min_freshness, in_flight })
+            })
+            .collect()
     }
 
     async fn refresh_all(&self, day_keys: &[DayKey], trigger: Trigger) -> Vec<RefreshResult> {
         match self.refresh(day_keys.to_vec(), trigger).await {
             Ok(rows) => {
-                let mut rows: HashMap<Key, Arc<Refreshed>> = rows
-                    .into_iter()
-                    .map(|r| ((r.row.summary.facility_id, r.row.summary.date), Arc::new(r)))
-                    .collect();
-                day_keys.iter().map(|k| Ok(rows.remove(&k.id()))).collect()
+                let mut rows: HashMap<Key, Arc<Refreshed>> =
+                    rows.into_iter().map(|r| (r.row.key(), Arc::new(r))).collect();
+                day_keys.iter().map(|key| Ok(rows.remove(&key.id()))).collect()
             }
-            // One key whose lock somebody holds must not cost its neighbours theirs.
+            // One key whose lock somebody holds must not fail the others.
             Err(error)
                 if day_keys.len() > 1
                     && matches!(*error, StoreError::Locked(_) | StoreError::Conflict) =>
             {
                 let alone = day_keys.iter().cloned().map(|key| async move {
-                    self.refresh(vec![key], trigger)
-                        .await
-                        .map(|rows| rows.into_iter().next().map(Arc::new))
+                    let rows = self.refresh(vec![key], trigger).await?;
+                    Ok(rows.into_iter().next().map(Arc::new))
                 });
                 futures_util::stream::iter(alone).buffered(PERMITS).collect().await
             }
@@ -336,14 +334,12 @@ impl RefreshCoalescer {
         keys: Vec<DayKey>,
         trigger: Trigger,
     ) -> Result<Vec<Refreshed>, Arc<StoreError>> {
-        match std::panic::AssertUnwindSafe(self.refresher.run(RefreshRequest::days(keys, trigger)))
-            .catch_unwind()
-            .await
-        {
+        let refresh = self.refresher.run(RefreshRequest::days(keys, trigger));
+        match std::panic::AssertUnwindSafe(refresh).catch_unwind().await {
             Ok(result) => result.map_err(Arc::new),
             Err(_) => {
                 self.refresher.metrics.panics.inc();
-                lost().map(|_| Vec::new())
+                Err(Arc::new(StoreError::Panicked))
             }
         }
     }
@@ -353,55 +349,23 @@ impl RefreshCoalescer {
     }
 }
 
-fn lost() -> RefreshResult {
-    Err(Arc::new(StoreError::Failed(sqlx::Error::WorkerCrashed)))
+impl Queue {
+    /// A place on a refresh of this key that brings what the reader asks for, if there is one.
+    fn shared(&mut self, key: &Key, min_freshness: Option<MinFreshness>) -> Option<Waiter> {
+        let in_flight = self.in_flight.get(key).filter(|_| min_freshness.is_some());
+        let result = match (in_flight, self.pending.get_mut(key)) {
+            (Some(waiters), _) => waiters.subscribe(),
+            (None, Some(pending)) => {
+                let both = pending.min_freshness.zip(min_freshness);
+                pending.min_freshness = both.map(|(theirs, ours)| theirs.and(ours));
+                pending.waiters.subscribe()
+            }
+            (None, None) => return None,
+        };
+        Some(Waiter { result, is_shared: true })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use jiff::civil::date;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::{
-        config::Settings,
-        domain::{
-            day::Day,
-            facility::{Facility, Zone},
-        },
-        startup::Core,
-    };
-
-    #[tokio::test]
-    async fn a_key_whose_flight_panics_lands_as_lost_and_flies_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut settings = Settings::default();
-        settings.database.url = format!("sqlite://{}", folder.path().join("a.db").display());
-        let core = Core::open(settings).await.unwrap();
-        let coalescer = RefreshCoalescer::new(core.refresher.clone(), None, 8);
-        let zone = Arc::new(Zone::named("UTC").unwrap());
-        let day = Day::named(&zone.tz, date(2026, 10, 24)).unwrap();
-        let day_key = DayKey {
-            facility: Arc::new(Facility { id: Uuid::from_u128(1), name: String::new(), zone }),
-            day,
-        };
-
-        let (waiters, waiter) = watch::channel(None);
-        let pending =
-            Pending { day_key: day_key.clone(), trigger: Trigger::Request, asked: None, waiters };
-        coalescer.queue().waiting.insert(day_key.id(), pending);
-        let taken = coalescer.take_pending();
-        let pending = async move {
-            let _taken = taken;
-            panic!("as a part that it needs might");
-        };
-        assert!(tokio::spawn(pending).await.is_err());
-        assert!(RefreshCoalescer::wait_for(waiter).await.is_err(), "its reader is told");
-
-        let (waiter, _) = coalescer.join(day_key, None, Trigger::Request);
-        assert!(
-            matches!(RefreshCoalescer::wait_for(waiter).await, Ok(None)),
-            "the key is free for the next"
-        );
-    }
-}
+#[path = "coalescer_tests.rs"]
+mod tests;

@@ -6,7 +6,6 @@ use std::{
     time::Instant,
 };
 
-use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::{
@@ -16,14 +15,14 @@ use super::{
     versions::give_versions,
 };
 use crate::{
-    cache::memory::Key,
     domain::{
         day::Day,
         facility::Facility,
-        summary::{Bounds, DayKey, SummaryRow},
+        summary::{Bounds, DayKey, Key, SummaryRow},
     },
     metrics::Trigger,
-    store::{self, Derived, StoreError, Transaction},
+    store,
+    store::{Derived, StoreError, Transaction},
 };
 
 impl Refresher {
@@ -149,7 +148,7 @@ pub(super) async fn is_one_gone(
 /// their successors along.
 fn next_days_of_just_ended(keys: &[DayKey], derived: &[Derived]) -> Vec<DayKey> {
     const JUST_MS: i64 = 60_000;
-    let present: BTreeSet<(Uuid, Date)> =
+    let present: BTreeSet<Key> =
         derived.iter().map(|d| (d.row.summary.facility_id, d.row.summary.date)).collect();
     keys.iter()
         .filter(|key| {
@@ -178,7 +177,7 @@ mod tests {
         })
     }
 
-    fn key(facility: &Arc<Facility>, date: Date) -> DayKey {
+    fn key(facility: &Arc<Facility>, date: jiff::civil::Date) -> DayKey {
         DayKey { facility: facility.clone(), day: Day::named(&facility.zone.tz, date).unwrap() }
     }
 

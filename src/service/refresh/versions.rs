@@ -1,8 +1,8 @@
 //! The versions of refreshed rows: from one counter of each facility, which its lock guards.
 
+use crate::domain::summary::Key;
 use std::collections::HashMap;
 
-use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::{
@@ -17,8 +17,8 @@ pub(in crate::service) fn give_versions(
     states: &mut HashMap<Uuid, FacilityState>,
     derived: Vec<Derived>,
     left_behind: Vec<SummaryRow>,
-) -> (Vec<Refreshed>, Vec<(Uuid, Date)>) {
-    let mut opened: Vec<(Uuid, Date)> = Vec::new();
+) -> (Vec<Refreshed>, Vec<Key>) {
+    let mut opened: Vec<Key> = Vec::new();
     let mut refreshed: Vec<Refreshed> = derived
         .into_iter()
         .map(|d| {

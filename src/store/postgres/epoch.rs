@@ -1,11 +1,11 @@
 //! The table `fleet`, and the reads that carry its watermark along.
 
+use crate::domain::summary::Key;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use jiff::civil::Date;
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
@@ -78,7 +78,7 @@ impl Asked {
 /// The stored rows of these keys, and what the server says of itself in the same snapshot.
 pub(super) async fn summaries(
     connection: impl PgExecutor<'_>,
-    keys: &[(Uuid, Date)],
+    keys: &[Key],
 ) -> Result<(Agreed, Asked)> {
     let (ids, dates): (Vec<Uuid>, Vec<String>) =
         keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();

@@ -13,6 +13,7 @@ pub(crate) mod session;
 mod transaction;
 mod triggers;
 
+use crate::domain::summary::Key;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -91,16 +92,16 @@ impl Store for PostgresStore {
             .await?)
     }
 
-    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
+    async fn summaries(&self, keys: &[Key]) -> Result<TableRead> {
         let (agreed, asked) = epoch::summaries(&self.pool, keys).await?;
         Ok(asked.at(epoch::of_primary(agreed)?, None))
     }
 
-    async fn summaries_on_standby(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
+    async fn summaries_on_standby(&self, keys: &[Key]) -> Option<TableRead> {
         self.read_pool.summaries(keys).await
     }
 
-    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
+    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {
         let rows = sqlx::query(
             "SELECT facility_id, date::text AS date FROM dashboard_daily_summary WHERE \
              facility_id = ANY ($1)",
@@ -127,7 +128,7 @@ impl Store for PostgresStore {
             .collect()
     }
 
-    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>> {
+    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<Key>> {
         let rows = sqlx::query(include_str!("../../../sql/postgres/expiring.sql"))
             .bind(until_ms)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -364,7 +365,7 @@ fn date(row: &PgRow) -> Result<Date> {
 }
 
 /// A facility and a date; an error names the facility.
-fn day(row: &PgRow) -> Result<(Uuid, Date)> {
+fn day(row: &PgRow) -> Result<Key> {
     let facility_id: Uuid = row.try_get("facility_id")?;
     Ok((
         facility_id,

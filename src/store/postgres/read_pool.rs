@@ -2,6 +2,7 @@
 //! reader its time-out once a second at most. What they answer is as old as their replay; it
 //! carries its own watermark, and whoever asked judges it.
 
+use crate::domain::summary::Key;
 use std::{
     sync::{
         Arc,
@@ -10,10 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::civil::Date;
 use sqlx::PgPool;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::{connect, epoch};
 use crate::{
@@ -37,7 +36,7 @@ impl ReadPool {
     }
 
     /// What the next replica says; `None` where there is none, or it does not answer in time.
-    pub async fn summaries(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
+    pub async fn summaries(&self, keys: &[Key]) -> Option<TableRead> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..self.replicas.len())
             .map(|i| &self.replicas[first.wrapping_add(i) % self.replicas.len()]);
@@ -80,7 +79,7 @@ impl Replica {
         })
     }
 
-    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Option<TableRead> {
+    async fn summaries(&self, keys: &[Key]) -> Option<TableRead> {
         match self.read(keys).await {
             Ok(read) => {
                 if self.rest.end() {
@@ -100,7 +99,7 @@ impl Replica {
     }
 
     /// `None` where it has replayed no epoch yet.
-    async fn read(&self, keys: &[(Uuid, Date)]) -> Result<Option<TableRead>> {
+    async fn read(&self, keys: &[Key]) -> Result<Option<TableRead>> {
         let started = Instant::now();
         let mut connection = self.pool.acquire().await?;
         let left = self.timeout.saturating_sub(started.elapsed());

@@ -1,13 +1,13 @@
 //! One writing transaction, READ COMMITTED: each statement's snapshot is taken after the locks of
 //! the ones before it.
 
+use crate::domain::summary::Key;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use jiff::civil::Date;
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -145,7 +145,7 @@ impl Transaction for PostgresTransaction {
         self.locked(facilities).await
     }
 
-    async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()> {
+    async fn open_days(&mut self, days: &[Key]) -> Result<()> {
         let (ids, dates): (Vec<Uuid>, Vec<String>) =
             days.iter().map(|(id, date)| (*id, date.to_string())).unzip();
         sqlx::query(include_str!("../../../sql/postgres/open_days.sql"))
@@ -159,7 +159,7 @@ impl Transaction for PostgresTransaction {
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {
         let as_of_ms = self.before_snapshot_ms().await?;
         let (ids, dates, starts, ends) = key_columns(keys);
-        let bounds: HashMap<(Uuid, Date), Bounds> =
+        let bounds: HashMap<Key, Bounds> =
             keys.iter().map(|key| (key.id(), Bounds::from(&key.day))).collect();
         let rows = sqlx::query(DERIVE)
             .bind(ids)
@@ -171,7 +171,7 @@ impl Transaction for PostgresTransaction {
         rows.iter()
             .map(|r| {
                 let version: Option<i64> = r.try_get("old_version")?;
-                let (facility_id, date): (Uuid, Date) = (r.try_get("facility_id")?, date(r)?);
+                let (facility_id, date): Key = (r.try_get("facility_id")?, date(r)?);
                 Ok(Derived {
                     row: SummaryRow {
                         summary: Summary {

@@ -13,10 +13,10 @@ pub mod server_lock;
 mod transaction;
 mod triggers;
 
+use crate::domain::summary::Key;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use jiff::civil::Date;
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool};
 use uuid::Uuid;
 
@@ -109,7 +109,7 @@ impl Store for SqliteStore {
         Ok(sqlx::query_scalar(sql!("orphans")).fetch_all(&self.readers).await?)
     }
 
-    async fn summaries(&self, keys: &[(Uuid, Date)]) -> Result<TableRead> {
+    async fn summaries(&self, keys: &[Key]) -> Result<TableRead> {
         let rows = sqlx::query(sql!("summaries"))
             .bind(parameter::dates(keys))
             .fetch_all(&self.readers)
@@ -117,7 +117,7 @@ impl Store for SqliteStore {
         epoch::table_read(&rows)
     }
 
-    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<(Uuid, Date)>> {
+    async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {
         let rows = sqlx::query(sql!("stored_dates"))
             .bind(parameter::ids(facilities))
             .fetch_all(&self.readers)
@@ -133,7 +133,7 @@ impl Store for SqliteStore {
         rows.iter().map(row::span).collect()
     }
 
-    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<(Uuid, Date)>> {
+    async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<Key>> {
         let rows = sqlx::query(sql!("expiring"))
             .bind(until_ms)
             .bind(parameter::limit(limit))

@@ -1,9 +1,9 @@
 //! Sets of values as one JSON parameter each, which the statements take apart with `json_each`. Ids
 //! travel in hex.
 
+use crate::domain::summary::Key;
 use std::fmt::Write;
 
-use jiff::civil::Date;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ pub fn words(words: &[&str]) -> String {
 }
 
 /// `[["<facility>", "<date>"], …]`
-pub fn dates(keys: &[(Uuid, Date)]) -> String {
+pub fn dates(keys: &[Key]) -> String {
     array(keys, |text, (id, date)| write!(text, "[\"{}\",\"{date}\"]", id.simple()))
 }
 

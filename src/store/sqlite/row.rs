@@ -1,5 +1,6 @@
 //! Rows as the store's types.
 
+use crate::domain::summary::Key;
 use jiff::civil::Date;
 use sqlx::{Row, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -29,7 +30,7 @@ pub fn text(row: &SqliteRow, column: usize, table: &'static str, id: Uuid) -> Re
 }
 
 /// A facility and a date, in the first two columns; an error names the facility.
-pub fn key(row: &SqliteRow) -> Result<(Uuid, Date)> {
+pub fn key(row: &SqliteRow) -> Result<Key> {
     let facility_id: Uuid = row.try_get(0)?;
     Ok((
         facility_id,

@@ -1,9 +1,9 @@
 //! A transaction: the file's write lock from its first moment to its last.
 
+use crate::domain::summary::Key;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use jiff::civil::Date;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 use uuid::Uuid;
 
@@ -86,7 +86,7 @@ impl Transaction for SqliteTransaction {
         Ok(states)
     }
 
-    async fn open_days(&mut self, days: &[(Uuid, Date)]) -> Result<()> {
+    async fn open_days(&mut self, days: &[Key]) -> Result<()> {
         self.run(sql!("open_days"), &parameter::dates(days)).await
     }
 

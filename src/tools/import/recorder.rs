@@ -1,5 +1,6 @@
 //! A target that remembers what it is given, by the rules of the real one.
 
+use crate::domain::summary::Key;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -9,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Applied, ClosedStock, ImportError, ImportTarget, identity::facility_id};
@@ -28,7 +29,7 @@ pub const NOW_MS: i64 = 1_760_049_000_000;
 #[derive(Default)]
 pub struct Recorder {
     pub records: Mutex<HashMap<(Kind, Uuid), Record>>,
-    pub stock: Mutex<BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>>,
+    pub stock: Mutex<BTreeMap<Key, BTreeMap<BloodType, i64>>>,
     /// Calls that will still succeed; `None`: all.
     pub calls_left: Mutex<Option<u32>>,
     /// Milliseconds since `NOW_MS`: one more whenever the time is asked for.

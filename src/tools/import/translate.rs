@@ -1,9 +1,7 @@
 //! From a row to what is to be written, kind by kind. Knows no file and no database.
 
+use crate::domain::summary::Key;
 use std::collections::BTreeMap;
-
-use jiff::civil::Date;
-use uuid::Uuid;
 
 use super::{
     cells::Cells,
@@ -30,7 +28,7 @@ pub struct Chunk {
     pub rows: u64,
     pub registered: u64,
     pub statements: Vec<Statement>,
-    stock: BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>,
+    stock: BTreeMap<Key, BTreeMap<BloodType, i64>>,
 }
 
 impl Chunk {

@@ -1,0 +1,50 @@
+//! Leases in Redis: of several replicas one gets the right to refresh a key.
+
+use std::{sync::LazyLock, time::Duration};
+
+use deadpool_redis::redis::{Script, cmd};
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::redis::{RedisTier, key};
+use crate::redis::Error;
+
+const RELEASE: &str = include_str!("lease_release.lua");
+static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
+
+/// The right to refresh a key, until it is released or runs out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lease {
+    key: String,
+    /// Nobody else knows it, so that nobody else releases it.
+    token: String,
+}
+
+impl RedisTier {
+    /// The right to refresh this key for `ttl` (at least 1 ms), or `None` while somebody else has
+    /// it.
+    pub async fn lease(
+        &self,
+        epoch: &str,
+        facility: Uuid,
+        date: Date,
+        ttl: Duration,
+    ) -> Result<Option<Lease>, Error> {
+        let lease = Lease {
+            key: format!("{}:lease", key(epoch, facility, date)),
+            token: Uuid::new_v4().to_string(),
+        };
+        let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
+        let mut command = cmd("SET");
+        command.arg(&lease.key).arg(&lease.token).arg("NX").arg("PX").arg(milliseconds);
+        let taken: Option<String> = self.link.query("lease", &command).await?;
+        Ok(taken.map(|_| lease))
+    }
+
+    /// Gives a lease back. `false`: it had run out.
+    pub async fn release(&self, lease: &Lease) -> Result<bool, Error> {
+        self.link
+            .eval("release", &RELEASE_SCRIPT, RELEASE, &lease.key, &[lease.token.as_bytes()])
+            .await
+    }
+}

@@ -1,0 +1,85 @@
+//! The rung of the tier that replicas share in Redis.
+
+use std::sync::Arc;
+
+use super::{
+    Reads,
+    answer::{Answer, Outcome, Tier, hit},
+    forward,
+    freshness_request::FreshnessRequest,
+    tier_row::TierRow,
+};
+use crate::{
+    cache::memory::{Entry, Fill},
+    directory::Located,
+    domain::day::Day,
+};
+
+/// What a look into Redis brings.
+pub enum FromRedis {
+    Answer(Answer),
+    /// It is not fresh enough for this reader.
+    TooOld(Arc<Entry>),
+    Nothing,
+}
+
+impl FromRedis {
+    /// What was found, and is not fresh enough.
+    pub fn too_old(self) -> Option<Arc<Entry>> {
+        match self {
+            FromRedis::TooOld(entry) => Some(entry),
+            FromRedis::Answer(_) | FromRedis::Nothing => None,
+        }
+    }
+}
+
+impl Reads {
+    /// Looks into the tier that replicas share. What it finds is judged and kept in memory like any
+    /// fill. A reader may go away meanwhile: nobody waits for what it does here.
+    pub async fn read_redis(
+        &self,
+        located: &Located,
+        day: &Day,
+        requested: &FreshnessRequest,
+    ) -> FromRedis {
+        let facility = located.facility.id;
+        let held = self.held(facility, day);
+        // For no-cache nothing in there is new enough, however young; for max-stale what is held
+        // may do at once.
+        let may_do = (requested.max_age_ms > 0 || requested.min_version > 0)
+            && (requested.max_stale_ms.is_none() || held.is_none());
+        let Some(shared) = self.shared.as_ref().filter(|_| may_do && self.changes.is_attached())
+        else {
+            return FromRedis::Nothing;
+        };
+        let token = self.memory.fill_token();
+        let Some(stored) = shared.get(&(facility, day.date)).await else {
+            return FromRedis::Nothing;
+        };
+        let now_ms = self.clock.now_ms();
+        let Some(Fill::Kept(entry)) =
+            TierRow::in_redis(stored, day, now_ms).map(|found| found.keep(&self.memory, &token))
+        else {
+            return FromRedis::Nothing;
+        };
+        if !entry.is_of(day) {
+            return FromRedis::Nothing; // what memory had, of the zone before or after
+        }
+        let age_ms = self.age_ms(&entry, located, now_ms);
+        let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), requested);
+        if entry.version < requested.min_version
+            || !requested.accepts(age_ms)
+            || !self.counts_as_fresh(&entry, age_ms, unproven_ms)
+        {
+            return FromRedis::TooOld(entry);
+        }
+        self.metrics.count_read(Outcome::Fresh.as_str(), Tier::Redis.as_str());
+        let forward = forward(held.is_some(), requested);
+        FromRedis::Answer(Answer {
+            outcome: Outcome::Fresh,
+            tier: Tier::Redis,
+            forward: Some(forward),
+            ..hit(entry, age_ms)
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! The last rung: a refresh from the sources.
+
+use std::sync::Arc;
+
+use super::{
+    Reached, Reads,
+    answer::{Answer, Forward, Outcome, Tier, hit},
+    freshness_request::FreshnessRequest,
+};
+use crate::{
+    cache::memory::Entry,
+    directory::Located,
+    domain::{
+        day::Day,
+        summary::{DayKey, SummaryRow},
+    },
+    metrics::Trigger,
+    service::refresh::coalescer::Joined,
+    store::StoreError,
+};
+
+impl Reads {
+    /// Refreshes the day, or shares a refresh that another reader has asked for.
+    pub(super) async fn from_source(
+        self: &Arc<Self>,
+        located: &Located,
+        day: Day,
+        requested: &FreshnessRequest,
+        outcome: Outcome,
+        forward: Forward,
+    ) -> Reached {
+        let day_key = DayKey { facility: located.facility.clone(), day };
+        if self.locked.contains_key(&day_key.id()) {
+            return Reached::BackingOff;
+        }
+        let min_freshness =
+            (requested.max_age_ms > 0).then(|| requested.min_freshness(self.clock.now_ms()));
+        let just_finished = || self.just_finished(located, &day, requested);
+        let joined = self.coalescer.join_unless(
+            day_key.clone(),
+            min_freshness,
+            Trigger::Read,
+            just_finished,
+        );
+        let waiter = match joined {
+            Joined::Waits(waiter) => waiter,
+            Joined::JustFinished(answer) => return Reached::Answer(answer),
+        };
+        let is_shared = waiter.is_shared;
+        let refreshed = match waiter.result().await {
+            Ok(Some(refreshed)) => refreshed,
+            Ok(None) => return Reached::NoSuchDay,
+            Err(error) => {
+                if matches!(*error, StoreError::Locked(_)) {
+                    self.locked.insert(day_key.id(), ());
+                }
+                return Reached::Failed(error);
+            }
+        };
+        if !refreshed.row.is_of(&day) {
+            // It is the day of that date in the zone that the facility is in by now.
+            return match self.has_moved(&located.facility) {
+                true => Reached::NoSuchDay,
+                false => Reached::BackingOff,
+            };
+        }
+        let entry = self.keep(&refreshed.row);
+        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
+        Reached::Answer(Answer {
+            outcome,
+            tier: Tier::Source,
+            forward: Some(forward),
+            collapsed: is_shared || refreshed.elsewhere,
+            ..hit(entry, age_ms)
+        })
+    }
+
+    /// What a refresh that has just finished put into memory, if it is fresh enough.
+    fn just_finished(
+        &self,
+        located: &Located,
+        day: &Day,
+        requested: &FreshnessRequest,
+    ) -> Option<Answer> {
+        let entry = self.held(located.facility.id, day)?;
+        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
+        (requested.accepts(age_ms) && entry.version >= requested.min_version)
+            .then(|| hit(entry, age_ms))
+    }
+
+    /// A refreshed row's entry: the refresh has put it in memory, unless a newer one came or there
+    /// was no room.
+    fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
+        self.memory
+            .get(&(row.summary.facility_id, row.summary.date))
+            .filter(|held| {
+                held.version >= row.summary.version
+                    && held.bounds == row.bounds
+                    && self.memory.exact_as_of_ms(held) >= row.as_of_ms
+            })
+            .unwrap_or_else(|| Arc::new(Entry::new(row, row.as_of_ms, None)))
+    }
+}
