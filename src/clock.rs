@@ -1,46 +1,52 @@
-//! The database's time, without asking it: its last answer plus what has passed since on a
-//! monotonic clock.
+//! An estimate of the database's time that asks the database nothing: its last answer plus the time
+//! that has passed since then on a monotonic clock.
 //!
-//! The machine's wall clock decides nothing; it only stands in until the database has answered
-//! once. An answer proves that the database's clock lies between its timestamp and that plus the
-//! time the round trip took; the estimate moves only where it lies outside of that. So a slow
-//! answer does not set it back, which would make figures look younger than they are.
+//! The machine's wall clock decides nothing; it is used only until the database has answered once.
+//! An answer proves that the database's clock now lies between the answer's timestamp and that
+//! timestamp plus the time of the round trip. The estimate changes only where it lies outside these
+//! bounds. So a slow answer does not set it back; an estimate that is set back would make figures
+//! look younger than they are.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
     time::Instant,
 };
 
+/// The estimate. All threads share one.
 #[derive(Debug)]
 pub struct Clock {
-    /// The database's time when the machine's monotonic clock began, by its newest answer.
+    /// The database's time, by its newest answer, at the instant when the machine's monotonic clock
+    /// began. Milliseconds since the Unix epoch.
     base_ms: AtomicI64,
 }
 
 impl Clock {
+    /// An estimate by the machine's wall clock, until the first `sync`.
     pub fn new() -> Self {
         Clock { base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond() - elapsed_ms()) }
     }
 
-    /// The database's time now.
+    /// The database's time now, in milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> i64 {
         self.base_ms.load(Ordering::Relaxed) + elapsed_ms()
     }
 
-    /// Takes over what the database answered to a question asked at `asked`. It is by now between
-    /// that and the time that the answer took later; an estimate that lies there stays as it
-    /// is, so that a slow answer does not make figures look younger than they are.
+    /// Takes over the time `database_ms` that the database answered to a question asked at `asked`.
+    /// By now the database's clock lies between `database_ms` and `database_ms` plus the time since
+    /// `asked`. An estimate within these bounds stays as it is, so that a slow answer does not make
+    /// figures look younger than they are.
     pub fn sync(&self, database_ms: i64, asked: Instant) {
         let took_ms = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
         if !(database_ms..=database_ms.saturating_add(took_ms)).contains(&self.now_ms()) {
-            // Rounded so that the estimate is not ahead by a part of a millisecond either.
+            // One millisecond less, so that the estimate is not ahead by a fraction of a
+            // millisecond.
             self.base_ms.store(database_ms - elapsed_ms() - 1, Ordering::Relaxed);
         }
     }
 }
 
-/// Milliseconds on the machine's monotonic clock; on Linux the one that goes on while a machine is
-/// suspended, so that figures do not look younger by that when it wakes up.
+/// Milliseconds on the machine's monotonic clock. On Linux it is the clock that runs on while the
+/// machine is suspended; otherwise figures would look younger by that time after it wakes up.
 #[cfg(target_os = "linux")]
 fn elapsed_ms() -> i64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-/// Gzip at its default level; `None` where it fails, which leaves the plain body.
+/// The body in gzip at its default level; `None` where compression fails, and the plain body is
+/// sent.
 pub fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(
         Vec::with_capacity(body.len() / 2),
@@ -12,8 +13,8 @@ pub fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     encoder.finish().ok()
 }
 
-/// Brotli at quality 5, where larger ones stop paying for bodies of this size; the window is the
-/// smallest that holds one.
+/// The body in Brotli at quality 5; higher qualities gain nothing for bodies of this size. The
+/// window (2^16 bytes) is the smallest that holds one body. `None` where compression fails.
 pub fn brotli(body: &[u8]) -> Option<Vec<u8>> {
     let mut form = Vec::with_capacity(body.len() / 2);
     let mut encoder = brotli::CompressorWriter::new(&mut form, 4096, 5, 16);

@@ -1,4 +1,4 @@
-//! One rendered summary, and a facility's rendered days.
+//! One rendered summary (an entry), and all rendered days of one facility.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,29 +11,35 @@ use crate::domain::{
     summary::{Bounds, SummaryRow},
 };
 
-/// What an entry weighs beside its text: itself, its place among its facility's days, and what the
+/// Bytes of an entry beside its text: the struct, its place among the facility's days, and what the
 /// allocator rounds up.
 const ENTRY_OVERHEAD: usize = 204;
-/// What a facility weighs beside its entries: the cache's own bookkeeping.
+/// Bytes of a facility beside its entries: the cache's own bookkeeping.
 const DAYS_OVERHEAD: usize = 350;
 
-/// A summary, ready to be sent.
+/// A rendered summary, ready to be sent.
 #[derive(Debug)]
 pub struct Entry {
-    /// The JSON body, and behind it the ETag: one allocation.
+    /// The JSON body, followed by the ETag. One allocation holds both.
     text: Bytes,
     body_len: u32,
-    /// The session whose watermarks count for it.
+    /// The stream session that the entry is attached to; later watermarks of that session count for
+    /// it. `None`: none do.
     pub(super) session: Option<u32>,
+    /// The version of the summary; 0 for a day without a row.
     pub version: i64,
+    /// The instant as of which the figures are exact without any watermark, in milliseconds.
     pub as_of_ms: i64,
-    /// The figures hold only before that; `i64::MAX` where nothing expires.
+    /// The figures hold only before this instant, in milliseconds; `i64::MAX` where nothing
+    /// expires.
     pub(super) holds_until_ms: i64,
+    /// The first instant of the day, and the first after it; `None` where the row does not say.
     pub bounds: Option<Bounds>,
     compressed: OnceLock<Box<Compressed>>,
 }
 
-/// Made for the first reader that accepts them, where they are smaller by a quarter at least.
+/// The compressed bodies. They are made for the first reader that accepts them, and kept where they
+/// are smaller by a quarter at least.
 #[derive(Debug)]
 struct Compressed {
     gzip: Option<Bytes>,
@@ -45,15 +51,15 @@ impl Entry {
     pub(crate) fn new(row: &SummaryRow, as_of_ms: i64, session: Option<u32>) -> Self {
         let mut text = row.summary.to_json();
         let body_len = text.len();
-        // The first half of XXH3 of the body: enough to tell two bodies apart that (by a bug) had
-        // the same version.
+        // The first half of XXH3 of the body. It tells two bodies apart that have the same version
+        // because of a bug.
         let hash = (xxhash_rust::xxh3::xxh3_64(&text) >> 32) as u32;
         text.extend_from_slice(
             format!("\"{}.{}.{hash:08x}\"", row.summary.date, row.summary.version).as_bytes(),
         );
         Entry {
-            // Copied, not shrunk: what grew by doubling would leave a hole behind each entry that
-            // nothing else fits into.
+            // Copied, not shrunk: the buffer grew by doubling, and shrinking it would leave behind
+            // each entry a hole that nothing else fits into.
             text: Bytes::copy_from_slice(&text),
             body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
             session,
@@ -65,11 +71,13 @@ impl Entry {
         }
     }
 
-    /// Whether the figures are of this very day, and not of another zone's day of that name.
+    /// Whether the figures are of this day. The day of another zone has the same date, and other
+    /// figures.
     pub fn is_of(&self, day: &Day) -> bool {
         Bounds::are_of(self.bounds, self.as_of_ms, day)
     }
 
+    /// The JSON body.
     pub fn body(&self) -> Bytes {
         self.text.slice(..self.body_len as usize)
     }
@@ -79,10 +87,12 @@ impl Entry {
         self.text.slice(self.body_len as usize..)
     }
 
+    /// The body in gzip; `None` where that does not save a quarter.
     pub fn gzip(&self) -> Option<Bytes> {
         self.compressed().gzip.clone()
     }
 
+    /// The body in Brotli; `None` where that does not save a quarter.
     pub fn brotli(&self) -> Option<Bytes> {
         self.compressed().brotli.clone()
     }
@@ -100,22 +110,24 @@ impl Entry {
     }
 
     fn weight(&self) -> usize {
-        // Half a body more for the compressed forms, should a reader want them.
+        // Half a body more, for compressed forms that may be made later.
         ENTRY_OVERHEAD + self.text.len() + self.body_len as usize / 2
     }
 }
 
-/// A facility's days, by date. They share one entry of the cache, whose own bookkeeping takes half
-/// as much as a body. Never changed: a writer puts a copy with one more in its place, so that
-/// readers need no lock.
+/// The days of a facility, by date. They share one entry of the cache, since the cache's
+/// bookkeeping for an entry takes half as much as a body. The list is never changed: a writer
+/// replaces it by a copy with one day more, so that readers need no lock.
 #[derive(Debug, Default)]
 pub(super) struct Days(Box<[(Date, Arc<Entry>)]>);
 
 impl Days {
+    /// The entry of a date.
     pub fn get(&self, date: Date) -> Option<&Arc<Entry>> {
         self.0.binary_search_by_key(&date, |(date, _)| *date).ok().map(|at| &self.0[at].1)
     }
 
+    /// A copy with this entry in place of the date's old one.
     pub fn with(&self, date: Date, entry: Arc<Entry>) -> Self {
         let mut days = Vec::with_capacity(self.0.len() + 1);
         match self.0.binary_search_by_key(&date, |(date, _)| *date) {
@@ -132,11 +144,12 @@ impl Days {
         Days(days.into_boxed_slice())
     }
 
+    /// The number of days held.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// In bytes.
+    /// The weight in bytes.
     pub fn weight(&self) -> u32 {
         u32::try_from(DAYS_OVERHEAD + self.0.iter().map(|(_, entry)| entry.weight()).sum::<usize>())
             .unwrap_or(u32::MAX)
@@ -164,8 +177,8 @@ mod tests {
         )
     }
 
-    /// After a restored backup a version is given a second time, and who has the first body must
-    /// not be told that it has not changed.
+    /// After a restore the database gives a version number a second time. A client that has the
+    /// first body must not get "not modified" for the second.
     #[test]
     fn two_bodies_of_one_version_have_different_tags_and_one_body_has_one() {
         assert_ne!(entry(1, 10).etag(), entry(2, 10).etag());

@@ -12,17 +12,17 @@ use crate::redis::Error;
 const RELEASE: &str = include_str!("lease_release.lua");
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
 
-/// The right to refresh a key, until it is released or runs out.
+/// The right to refresh a key. It ends when it is released or runs out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
     key: String,
-    /// Nobody else knows it, so that nobody else releases it.
+    /// Only the holder knows the token, so only the holder can release the lease.
     token: String,
 }
 
 impl RedisTier {
-    /// The right to refresh this key for `ttl` (at least 1 ms), or `None` while somebody else has
-    /// it.
+    /// Takes the right to refresh this key for `ttl` (at least 1 ms); `None` while another replica
+    /// has it.
     pub async fn lease(
         &self,
         epoch: &str,
@@ -41,7 +41,7 @@ impl RedisTier {
         Ok(taken.map(|_| lease))
     }
 
-    /// Gives a lease back. `false`: it had run out.
+    /// Releases a lease. `false`: it had run out before.
     pub async fn release(&self, lease: &Lease) -> Result<bool, Error> {
         self.link
             .eval("release", &RELEASE_SCRIPT, RELEASE, &lease.key, &[lease.token.as_bytes()])

@@ -1,13 +1,13 @@
-//! The memory tier: rendered bodies, each with the instant as of which it is known to be exact.
+//! The memory tier: rendered summaries, each with the instant as of which it is known to be exact.
 //!
-//! The proof rule: an entry is exact as of its own `as_of_ms`, and every change committed after
-//! that stands in the change stream behind a position known with it. Watermarks that come by later
-//! count for it too, but only where this process has itself seen every message behind that
-//! position, without a gap, and none of them held a newer version of its key (it is *attached*). To
-//! judge that, the recent changes are remembered; an entry that lost a race to one of them is
-//! thrown away and read again. A message is judged like any other entry: it may be an old one,
-//! published again. A gap ends the exactness of all that is held; the entries stay, as exact as
-//! they were.
+//! The rule: an entry is exact as of its own `as_of_ms`, and every change committed after that
+//! instant stands in the change stream behind the entry's position. Later watermarks count for an
+//! entry only while it is *attached*: this process has itself consumed every message behind that
+//! position, without a gap, and none of them held a newer version of the entry's key. To judge
+//! that, this module remembers the recent changes. A row that is older than a change of its key
+//! loses the race: it is not kept, and is read again. A message is judged like any other row, since
+//! it may be an old message that was published again. A gap in the stream ends the stream session:
+//! no later watermark counts for the entries held. The entries stay, as exact as they were.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -26,64 +26,71 @@ use crate::{
     protocol::{Message, Position, StoredEntry},
 };
 
-/// A bounded number of bytes of entries, and the proof that they are exact.
+/// The entries, bounded in bytes, and the proof of how exact they are.
 pub struct Memory {
     cache: Cache<Uuid, Arc<Days>>,
-    /// Whoever puts an entry, or ends a session, holds this meanwhile.
+    /// What was consumed of the stream. The lock is held while an entry is put and while a stream
+    /// session ends.
     recent: Mutex<RecentChanges>,
-    /// The newest watermark that came by.
+    /// The newest watermark consumed, in milliseconds.
     watermark_ms: AtomicI64,
-    /// The newest that came by in this session: after a gap older messages may be read again, and
-    /// for what they bring only the watermarks behind them count.
+    /// The newest watermark consumed in this stream session, in milliseconds. After a gap older
+    /// messages may be read again. For the rows in them only the watermarks that stand behind them
+    /// in the stream count.
     proven_ms: AtomicI64,
-    /// Counts the gaps: the session that an entry must be attached to for the watermark to count.
+    /// The number of the stream session. An entry must be attached to this session for the
+    /// watermark to count.
     session: AtomicU32,
     closed: ArcSwap<ClosedSessions>,
     table_ms: AtomicI64,
 }
 
-/// What the newest ended sessions had proven. What belongs to an older one has only its own
-/// instant.
+/// The last watermark of each stream session that ended recently. An entry that was attached to an
+/// older session keeps only its own instant.
 #[derive(Default, Clone)]
 struct ClosedSessions {
     first: u32,
     watermarks: Vec<i64>,
 }
 
-/// Ended sessions that are remembered.
+/// The number of ended stream sessions that are remembered.
 const CLOSED_SESSIONS: usize = 64;
 
-/// Where one stood before reading what is to be filled: what came by since then speaks against it.
+/// A token that is taken before a read. It says which epoch was served and which position was
+/// consumed at that time, and so decides whether the result of the read may still be put: a change
+/// that came by since may be newer.
 #[derive(Debug, Clone, Copy)]
 pub struct FillToken {
     epoch: u32,
+    /// Every change that the read may have missed stands behind this position.
     pub position: Position,
 }
 
-/// What became of a fill.
+/// The result of a fill.
 #[derive(Debug)]
 pub enum Fill {
-    /// The entry now in memory: the filled one, or one at least as good.
+    /// The entry that memory holds now: the filled one, or another that is as good or better.
     Kept(Arc<Entry>),
-    /// A newer version came by meanwhile, or another history began: read again.
+    /// A newer version came by meanwhile, or another epoch began. The caller reads again.
     LostRace,
 }
 
-/// What a message was to its receiver.
+/// How a message relates to the one consumed before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consumed {
     Next,
-    /// Something between this message and the one before was missed: a new session began with it.
+    /// At least one message before this one was missed. A new stream session began with it.
     Gap,
-    /// It was consumed before.
+    /// It was consumed before, and is ignored.
     Old,
-    /// Another history of the database is served by now: it says nothing there.
+    /// Another epoch is served by now. The message was ignored, as it says nothing about that
+    /// epoch.
     OtherEpoch,
 }
 
 impl Memory {
-    /// Holds at most `max_bytes`, and remembers `recent_changes` changes. The stream is consumed
-    /// from the position on.
+    /// Holds at most `max_bytes` of entries and remembers at most `recent_changes` changes. The
+    /// stream is consumed from position `at` on.
     pub fn new(max_bytes: u64, recent_changes: usize, at: Position) -> Self {
         Memory {
             cache: Cache::builder()
@@ -99,27 +106,29 @@ impl Memory {
         }
     }
 
+    /// The entry of a key, whatever its age.
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.cache.get(&key.0)?.get(key.1).cloned()
     }
 
-    /// Puts an entry in its place. The caller holds `recent`.
+    /// Puts an entry in the place of the key's old one. The caller holds `recent`.
     fn put(&self, key: Key, entry: Arc<Entry>) {
         let days = self.cache.get(&key.0).unwrap_or_default().with(key.1, entry);
         self.cache.insert(key.0, Arc::new(days));
     }
 
-    /// The instant as of which an entry is known to be exact, whatever has become of its facility.
+    /// The instant as of which an entry is known to be exact, in milliseconds, regardless of
+    /// changes of its facility.
     pub fn exact_as_of_ms(&self, entry: &Entry) -> i64 {
         self.exact_as_of_ms_within(entry, i64::MAX)
     }
 
-    /// The same for whoever has the facility from a directory that is exact as of `directory_ms`:
-    /// in what zone it is later, and whether it is there at all, no watermark says to a reader
-    /// who does not know.
+    /// The same, for a reader that has the facility from a directory that is exact as of
+    /// `directory_ms`. Watermarks count only up to that instant: the reader does not know in which
+    /// zone the facility was later, or whether it still existed.
     pub fn exact_as_of_ms_within(&self, entry: &Entry, directory_ms: i64) -> i64 {
-        // The watermark before the session: were it read after, one of the next session might be
-        // taken for this entry's.
+        // The watermark is loaded before the session. In the other order a watermark of the next
+        // session might be taken for one of this entry's session.
         let watermark_ms = self.proven_ms.load(Ordering::Acquire);
         let proven_ms = match entry.session {
             None => i64::MIN,
@@ -129,41 +138,41 @@ impl Memory {
         entry.as_of_ms.max(proven_ms.min(directory_ms)).min(entry.holds_until_ms - 1)
     }
 
-    /// Whether watermarks to come count for the entry.
+    /// Whether later watermarks will count for the entry.
     pub fn is_attached(&self, entry: &Entry) -> bool {
         entry.session == Some(self.session.load(Ordering::Acquire))
     }
 
-    /// Everything committed up to then has been dealt with and has come by; `i64::MIN` before the
-    /// first proof.
+    /// The newest watermark, in milliseconds: every change committed up to then was refreshed in
+    /// the table and has come by. `i64::MIN` before the first.
     pub fn watermark_ms(&self) -> i64 {
         self.watermark_ms.load(Ordering::Acquire)
     }
 
-    /// The rows of the table are exact as of then, whoever wrote them; the entries here only as of
-    /// the watermark, which is never later.
+    /// The instant as of which the rows of the table are exact, in milliseconds, whichever server
+    /// wrote them. The entries in memory are exact only as of the watermark, which is never later.
     pub fn table_ms(&self) -> i64 {
         self.table_ms.load(Ordering::Acquire)
     }
 
-    /// Takes note that everything visible then has been dealt with in the table.
+    /// Records that everything visible at `to_ms` was refreshed in the table.
     pub fn advance_table(&self, to_ms: i64) {
         self.table_ms.fetch_max(to_ms, Ordering::AcqRel);
     }
 
-    /// To be taken before reading what is to be filled.
+    /// The token for a fill. The caller takes it before it reads.
     pub fn fill_token(&self) -> FillToken {
         let recent = self.recent();
         FillToken { epoch: recent.epoch, position: recent.at }
     }
 
-    /// Whether the token was taken in the history of the database that is served now.
+    /// Whether the epoch in which the token was taken is still served.
     pub fn is_current(&self, token: &FillToken) -> bool {
         self.recent().epoch == token.epoch
     }
 
-    /// Consumes the message at a position of the stream, of the history that was served at the
-    /// token. One that does not follow the last begins a new session.
+    /// Consumes the message at position `at` of the stream. The token names the epoch that the
+    /// stream belongs to. A message that does not follow the last one begins a new stream session.
     pub fn consume(&self, token: &FillToken, at: Position, message: &Message) -> Consumed {
         let mut recent = self.recent();
         let consumed = if recent.epoch != token.epoch {
@@ -182,14 +191,15 @@ impl Memory {
         consumed
     }
 
-    /// Consumes the next message where the stream is within this process.
+    /// Consumes the next message of a stream that is within this process.
     pub fn consume_next(&self, message: &Message) {
         let mut recent = self.recent();
         recent.at.number += 1;
         self.take_in(&mut recent, message);
     }
 
-    /// The same for rows that were committed, or found unchanged, from this token on.
+    /// Consumes rows that were committed, or found unchanged, by a transaction that began after the
+    /// token. For a stream that is within this process.
     pub fn publish<'a>(&self, token: &FillToken, rows: impl Iterator<Item = &'a SummaryRow>) {
         let mut recent = self.recent();
         if recent.epoch == token.epoch {
@@ -224,9 +234,10 @@ impl Memory {
         self.keep(recent, since, row, row.as_of_ms);
     }
 
-    /// Puts a row that was read from this token on, exact as of `as_of_ms`, where every change
-    /// committed after that stands behind `since`: the token's own position for what the
-    /// primary answered, a recorded one for what lay elsewhere.
+    /// Puts a row that was read after the token was taken and is exact as of `as_of_ms`. Every
+    /// change committed after that instant stands behind `since`. That is the token's own position
+    /// for a row that the primary answered, and the position stored with the row where it comes
+    /// from elsewhere.
     pub fn fill(
         &self,
         token: &FillToken,
@@ -245,7 +256,7 @@ impl Memory {
         Fill::Kept(self.keep(&recent, since, row, as_of_ms))
     }
 
-    /// Keeps the better of this row and the entry held, and answers it.
+    /// Keeps the better one of this row and the entry held, and answers it.
     fn keep(
         &self,
         recent: &RecentChanges,
@@ -254,14 +265,15 @@ impl Memory {
         as_of_ms: i64,
     ) -> Arc<Entry> {
         let (key, version) = (row.key(), row.summary.version);
-        // That a day has no row is proven of the zone that the facility was in: where it has gone
-        // to another and come back, no message tells of this day. So no later watermark
-        // counts for it, and it is soon read again.
+        // That a day has no row is proven only for the zone that the facility was in. Where the
+        // facility moves to another zone and back, no message tells of this day. So no later
+        // watermark counts for such an entry, and it is soon read again.
         let attached = version != 0 && recent.joins(since);
         if let Some(held) = self.get(&key)
             && (held.version > version
                 || (held.version == version
-                    // Of another zone's day of that name the later row tells what the facility's day is now.
+                    // Rows of one version may be of two zones' days of one date: the later row
+                    // tells which day is the facility's now.
                     && (held.bounds == row.bounds || held.as_of_ms > as_of_ms)
                     && self.exact_as_of_ms(&held) >= as_of_ms
                     && (self.is_attached(&held) || !attached)))
@@ -274,8 +286,8 @@ impl Memory {
         entry
     }
 
-    /// Takes in rows that were committed, or read, from this token on, where the stream is between
-    /// processes; answers them as the others are to get them. None where another history has
+    /// Puts rows that a transaction or read brought which began after the token, where the stream
+    /// is between processes. Answers them as they are to be published; none where another epoch has
     /// begun since.
     pub fn take_own<'a>(
         &self,
@@ -285,15 +297,15 @@ impl Memory {
         let entries: Vec<StoredEntry> =
             rows.map(|row| StoredEntry { row: row.clone(), since: token.position }).collect();
         for entry in &entries {
-            // A row that lost a race to a newer one is passed on all the same: others may hold an
-            // older one still.
+            // A row that lost a race to a newer one is published all the same: other replicas may
+            // hold an older one.
             let _ = self.fill(token, entry.since, &entry.row, entry.row.as_of_ms);
         }
         if self.is_current(token) { entries } else { Vec::new() }
     }
 
-    /// Whether this version of the key, or a newer one, came by not long ago; in this generation of
-    /// the stream, if one is given.
+    /// Whether this version of the key, or a newer one, came by and is still remembered; if
+    /// `generation` is given, in that generation of the stream.
     pub fn has_seen(&self, generation: Option<i64>, key: &Key, version: i64) -> bool {
         let recent = self.recent();
         generation.is_none_or(|generation| generation == recent.at.generation)
@@ -306,8 +318,8 @@ impl Memory {
         self.cache.invalidate(&facility);
     }
 
-    /// A facility that was removed has come back: versions up to this one are of its former life,
-    /// and count no more.
+    /// Records that a removed facility was registered again. Versions up to `removed_at_version`
+    /// are of its former life, and do not count any more.
     pub fn begin_life(&self, facility: Uuid, removed_at_version: i64) {
         let mut recent = self.recent();
         if recent.begin_life(facility, removed_at_version) {
@@ -320,9 +332,9 @@ impl Memory {
         self.recent().is_of_former_life(facility, version)
     }
 
-    /// Something may have been missed: what is held stays as exact as it is, and no later watermark
-    /// counts for it, nor for what was read before now. The stream goes on from the position;
-    /// within one process, from the next.
+    /// Ends the stream session, as a message may have been missed. The entries stay as exact as
+    /// they are. No later watermark counts for them, nor for rows whose reads began before now. The
+    /// stream goes on from `at`; from the next position where it is within this process.
     pub fn start_new_session(&self, at: Option<Position>) {
         let mut recent = self.recent();
         self.close_session();
@@ -341,9 +353,9 @@ impl Memory {
         self.session.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// For another history of the database (a failover that lost something, a backup restored, a
-    /// clock set back): what was proven in the one before says nothing any more, so everything
-    /// is dropped and proven anew.
+    /// Drops everything, as what was proven does not hold in the new epoch: after a failover that
+    /// lost something, a restored backup, or a clock that was set back. The stream goes on from
+    /// `at`, as in `start_new_session`.
     pub fn start_over(&self, at: Option<Position>) {
         let mut recent = self.recent();
         self.watermark_ms.store(i64::MIN, Ordering::Release);
@@ -356,7 +368,8 @@ impl Memory {
         self.cache.iter().for_each(|(facility, _)| self.cache.invalidate(&*facility));
     }
 
-    /// Summaries held, and the bytes that they weigh. Walks the tier: for health and metrics.
+    /// The number of summaries held, and their weight in bytes. It walks the whole tier: use it for
+    /// health and metrics only.
     pub fn size(&self) -> (u64, u64) {
         self.cache.iter().fold((0, 0), |(entries, bytes), (_, days)| {
             (entries + days.len() as u64, bytes + u64::from(days.weight()))

@@ -61,7 +61,7 @@ fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
     let before = memory.fill_token();
     memory.publish(&before, [&row(0, 1, 10)].into_iter());
     memory.start_new_session(None);
-    // A refresh and a slow fill that were under way.
+    // A refresh and a slow fill that began before the gap.
     memory.publish(&before, [&row(0, 1, 10)].into_iter());
     let Fill::Kept(slow) = memory.fill(&before, before.position, &row(1, 1, 10), 10) else {
         panic!("nothing newer is known")
@@ -125,7 +125,7 @@ fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
     memory.publish(&before, [row(0, 5, 10)].iter());
     memory.begin_life(key(0).0, 6);
     assert!(memory.get(&key(0)).is_none());
-    // Published again, read slowly, or found in Redis.
+    // Rows of the former life: one published again, one read slowly or found in Redis.
     memory.publish(&before, [row(0, 5, 20)].iter());
     assert!(matches!(memory.fill(&before, before.position, &row(0, 6, 30), 30), Fill::LostRace));
     assert!(memory.get(&key(0)).is_none());

@@ -1,4 +1,5 @@
-//! Where rendered summaries are kept between the table and the reader.
+//! The memory tier and the Redis tier: copies of rendered summaries between the table and the
+//! reader.
 
 pub mod encoding;
 mod entry;

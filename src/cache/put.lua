@@ -1,5 +1,5 @@
--- Stores an entry, unless what is there is as good or better. KEYS: its key. ARGV: version, as of (ms), payload, seconds to keep it.
--- Answers 1 where it was stored.
+-- Stores an entry, unless the one there is as good or better. KEYS: its key. ARGV: version, as of
+-- (ms), payload, seconds to keep it. Answers 1 where it was stored.
 local held = redis.call('HMGET', KEYS[1], 'v', 't')
 local version, as_of = tonumber(held[1]), tonumber(held[2])
 if version and as_of then

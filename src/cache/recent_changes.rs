@@ -1,4 +1,5 @@
-//! The newest changes of the stream, remembered to judge entries that raced with them.
+//! The newest changes of the stream. They are remembered to judge rows that were read at the same
+//! time.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,24 +7,25 @@ use uuid::Uuid;
 
 use crate::{domain::summary::Key, protocol::Position};
 
-/// What this process has consumed of the stream, and of that the newest changes. All of it since
-/// `start` is remembered.
+/// How far this process has consumed the stream, and the newest changes in it. All changes since
+/// `start` are remembered.
 pub(super) struct RecentChanges {
-    /// Changes remembered at most.
+    /// The most changes that are remembered.
     capacity: usize,
-    /// Counts the histories of the database: what was read in another one is no figure of this
-    /// one.
+    /// Counts the epochs. A row that was read in another epoch does not count in this one.
     pub epoch: u32,
-    /// Everything up to here was consumed.
+    /// Everything up to this position was consumed.
     pub at: Position,
     start: i64,
     queue: VecDeque<(i64, Key, i64)>,
     newest: HashMap<Key, (i64, i64)>,
-    /// Of facilities that have come back: the greatest version of the life before.
+    /// For each facility that was removed and registered again: the greatest version of its former
+    /// life.
     pub removed_at: HashMap<Uuid, i64>,
 }
 
 impl RecentChanges {
+    /// Remembers at most `capacity` changes behind position `at`.
     pub fn new(capacity: usize, at: Position) -> Self {
         RecentChanges {
             capacity,
@@ -36,18 +38,19 @@ impl RecentChanges {
         }
     }
 
-    /// Whether every change since the position was seen here, and is remembered.
+    /// Whether every change behind `since` was consumed here and is still remembered.
     pub fn joins(&self, since: Position) -> bool {
         since.generation == self.at.generation
             && (self.start..=self.at.number).contains(&since.number)
     }
 
-    /// The newest version of the key that came by and is remembered; 0 for none.
+    /// The newest version of the key among the changes remembered; 0 for none.
     pub fn version(&self, key: &Key) -> i64 {
         self.newest.get(key).map_or(0, |(_, version)| *version)
     }
 
-    /// Remembers a change in the message consumed last.
+    /// Remembers a change in the message that was consumed last. Beyond the capacity it forgets the
+    /// oldest.
     pub fn remember(&mut self, key: Key, version: i64) {
         self.queue.push_back((self.at.number, key, version));
         self.newest.insert(key, (self.at.number, version));
@@ -60,8 +63,9 @@ impl RecentChanges {
         }
     }
 
-    /// Versions of the facility up to this one are of its former life, and speak against none of
-    /// the new one: a day that has no row yet is of version 0. True where that is new.
+    /// Records that versions of the facility up to `removed_at_version` are of its former life. A
+    /// row of the new life does not lose a race to them; the version of a day without a row is 0.
+    /// True where this was not known before.
     pub fn begin_life(&mut self, facility: Uuid, removed_at_version: i64) -> bool {
         let is_new =
             self.removed_at.insert(facility, removed_at_version) != Some(removed_at_version);
@@ -72,14 +76,15 @@ impl RecentChanges {
         is_new
     }
 
-    /// Whether the version is of a former life of the facility. 0, of a day without a row, is of
-    /// any.
+    /// Whether the version is of a former life of the facility. Version 0, of a day without a row,
+    /// belongs to no certain life.
     pub fn is_of_former_life(&self, facility: Uuid, version: i64) -> bool {
         version != 0
             && self.removed_at.get(&facility).is_some_and(|removed_at| version <= *removed_at)
     }
 
-    /// Begins anew at a position, by default the next: nothing is known of what was before it.
+    /// Begins anew at a position; without one, at the next. Nothing is known of the changes before
+    /// it.
     pub fn begin(&mut self, at: Option<Position>) {
         self.at = at.unwrap_or(Position { number: self.at.number + 1, ..self.at });
         self.start = self.at.number;

@@ -1,5 +1,5 @@
-//! The tier that replicas share, between memory and table. Everything in it is a copy: what cannot
-//! be read is as good as missing.
+//! The Redis tier, which replicas share; it stands between memory and table. It holds copies only,
+//! so an entry that cannot be read counts as missing.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -23,24 +23,26 @@ static PUT_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(PUT));
 /// to leave room for readers.
 const PUTS_AT_ONCE: usize = 64;
 
-/// Entries by (epoch, facility, date).
+/// Stored entries, by (epoch, facility, date).
 pub struct RedisTier {
+    /// The connection to Redis.
     pub(super) link: Arc<Link>,
     keep: Duration,
 }
 
 impl RedisTier {
-    /// `keep` is how long an entry is kept that nothing replaces, in whole seconds.
+    /// `keep` is how long Redis keeps an entry that nothing replaces, in whole seconds (at least
+    /// 1).
     pub fn new(link: Arc<Link>, keep: Duration) -> Self {
         RedisTier { link, keep }
     }
 
-    /// Waits until Redis is there, for ever while it is not.
+    /// Waits until Redis is connected, without a time limit.
     pub async fn up(&self) {
         self.link.up().await;
     }
 
-    /// The entry, in one round trip. `None` where there is none, or none that can be read.
+    /// The entry, in one round trip. `None` where there is none, or where it cannot be read.
     pub async fn get(
         &self,
         epoch: &str,
@@ -51,7 +53,8 @@ impl RedisTier {
             self.link.query("get", cmd("HGET").arg(key(epoch, facility, date)).arg("b")).await?;
         let Some(payload) = payload else { return Ok(None) };
         let entry = StoredEntry::decode(&payload)
-            // A payload under another key's name would be somebody else's figures.
+            // A payload that lies under the key of another summary holds wrong figures for this
+            // one.
             .filter(|entry| {
                 (entry.row.summary.facility_id, entry.row.summary.date) == (facility, date)
             });
@@ -61,15 +64,16 @@ impl RedisTier {
         Ok(entry)
     }
 
-    /// Puts each entry that is newer than what is there: of a later version, or of the same one and
-    /// exact as of later. Answers how many were. After an error some may have been put.
+    /// Puts each entry that is newer than the one in Redis: of a later version, or of the same
+    /// version and exact as of a later instant. Answers how many were put. After an error some may
+    /// have been put.
     pub async fn put(&self, epoch: &str, entries: &[StoredEntry]) -> Result<usize, Error> {
         // Boxed: the compiler cannot prove a mapping stream of borrowed entries to be Send.
         let puts: Vec<_> = entries.iter().map(|entry| self.put_one(epoch, entry).boxed()).collect();
         let all: Vec<Result<bool, Error>> =
             stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).collect().await;
-        // To the end, whatever one of them met: a key that somebody made something else of must not
-        // cost the others theirs.
+        // Every put is awaited before an error is returned. A key that another program changed to
+        // another type must not keep the other entries from being put.
         all.into_iter().try_fold(0, |sum, put| Ok(sum + usize::from(put?)))
     }
 
@@ -90,6 +94,7 @@ impl RedisTier {
     }
 }
 
+/// The name of a summary's key in Redis.
 pub(super) fn key(epoch: &str, facility: Uuid, date: Date) -> String {
     format!("facility-summary:{epoch}:{facility}:{date}")
 }

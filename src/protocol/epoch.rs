@@ -1,4 +1,5 @@
-//! Which state of the database is served. A failover, a restore and a new salt each begin another.
+//! The epoch: which history of the database the service serves. A failover, a restore and a new
+//! salt each begin another epoch.
 
 use std::{
     fmt,
@@ -8,18 +9,18 @@ use std::{
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The history that a database is at. A failover to a standby, a restore and a new salt each begin
-/// another, and nothing that was cached of the one before counts any more. Displayed as 16
-/// hexadecimal digits, which every key outside the database carries.
+/// The epoch of a database. A failover to a standby, a restore and a new salt each begin another
+/// one; from then on nothing counts that was cached in the epoch before. It is displayed as 16
+/// hexadecimal digits, which are part of every key outside the database.
 #[derive(Clone)]
 pub struct Epoch {
-    /// What the database says of itself, for its own comparisons.
+    /// The database's own description of itself; compared within the database.
     identity: Arc<str>,
     name: Arc<str>,
 }
 
 impl Epoch {
-    /// The epoch of a database that identifies itself so: its cluster, timeline, oids and salt on
+    /// The epoch for a database's description of itself: its cluster, timeline, oids and salt on
     /// Postgres, its salt on SQLite.
     pub fn of(identity: &str) -> Self {
         Epoch {
@@ -33,6 +34,7 @@ impl Epoch {
         &self.name
     }
 
+    /// The database's description of itself, from which the epoch was made.
     pub fn identity(&self) -> &str {
         &self.identity
     }

@@ -1,5 +1,6 @@
-//! The values that the parts of the protocol exchange: what is said in the change stream, where one is in it, which epoch the database is
-//! at, and as of when everything is exact. They do nothing by themselves.
+//! The values that the parts of the protocol exchange: the messages of the change stream, a
+//! position in it, the epoch of the database, and the watermark. This folder holds values only; it
+//! imports only `domain`.
 
 mod epoch;
 mod message;

@@ -1,15 +1,16 @@
-//! Where one is in the change stream.
+//! A position in the change stream.
 
 use serde::{Deserialize, Serialize};
 
-/// Whoever has consumed the stream up to a position has seen every message with a number up to it.
-/// Positions of two generations cannot be compared: what a generation numbered may have been lost
-/// with it.
+/// A reader that has consumed the stream up to a position has seen every message with a number up
+/// to it. Positions of two generations cannot be compared: when a generation ended, messages that
+/// it had numbered may have been lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Position {
-    /// Which run of the stream. The database gives each a number of its own; 0 is the stream
-    /// within one process, which needs none.
+    /// The generation: one run of the stream of which nothing was lost unnoticed. The database
+    /// gives each generation its number. 0 is the stream within one process, which needs no number.
     pub generation: i64,
-    /// The messages of all generations are numbered from 1 without a gap.
+    /// The number of the message. Numbers begin at 1, have no gap, and go on from one generation to
+    /// the next.
     pub number: i64,
 }
