@@ -1,12 +1,11 @@
-//! Every metric in one place. Names and labels are part of the interface; no label ever carries an
-//! id.
+//! All metrics. Their names and labels are part of the interface. No label carries an id.
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-/// From 50 µs, where a memory hit lies, to 5 s, where a refresh times out.
+/// Buckets from 50 µs, the time of a memory hit, to 5 s, the time-out of a refresh.
 const SECONDS: [f64; 15] = [
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
     5.0,
@@ -22,6 +21,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// The value of the label `trigger`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Trigger::Schedule => "schedule",
@@ -32,10 +32,11 @@ impl Trigger {
     }
 }
 
+/// The metrics. Each field is one; its help text in `new` says what it counts and in which unit.
 pub struct Metrics {
     registry: Registry,
     reads: IntCounterVec,
-    /// The cell that a memory hit counts in, looked up once.
+    /// The counter of memory hits, looked up once.
     pub reads_fresh_memory: IntCounter,
     pub read_duration: Histogram,
     pub refreshes: IntCounterVec,
@@ -62,13 +63,14 @@ pub struct Metrics {
     pub unknown_zones: IntGauge,
     pub unreadable_rows: IntGauge,
     pub redis_requests: IntCounterVec,
-    /// Shown only where there is a Redis.
+    /// Shown only where Redis is configured.
     pub redis_up: IntGaugeVec,
     pub change_stream_state: IntGaugeVec,
     pub change_stream_left: IntGauge,
 }
 
 impl Metrics {
+    /// Registers all metrics. `Err` where two have the same name.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let counters =
@@ -111,8 +113,8 @@ impl Metrics {
         registry.register(Box::new(read_duration.clone()))?;
         let watermark_age = prometheus::Gauge::new(
             "summary_watermark_age_seconds",
-            "Age of the instant as of which every summary is proven exact; of the process, before \
-             the first proof.",
+            "Age of the watermark, the instant as of which every summary is proven exact; before \
+             the first watermark, the age of the process.",
         )?;
         registry.register(Box::new(watermark_age.clone()))?;
         let connections = IntGaugeVec::new(
@@ -121,14 +123,14 @@ impl Metrics {
         )?;
         registry.register(Box::new(connections.clone()))?;
         let redis_up = IntGaugeVec::new(
-            Opts::new("redis_up", "1 while Redis is asked, 0 while it is left alone."),
+            Opts::new("redis_up", "1 while Redis is connected, 0 while the breaker is open."),
             &["topology"],
         )?;
         registry.register(Box::new(redis_up.clone()))?;
         let change_stream_state = IntGaugeVec::new(
             Opts::new(
                 "change_stream_state",
-                "1 for how far this replica has come with the change stream, 0 for the others.",
+                "1 for the stage of this replica in the change stream, 0 for the other stages.",
             ),
             &["state"],
         )?;
@@ -140,7 +142,7 @@ impl Metrics {
             read_duration,
             refreshes: counters(
                 "summary_refreshes_total",
-                "Refreshed rows, by what asked for them.",
+                "Refreshed rows, by what made the refresh run.",
                 &["trigger", "outcome"],
             )?,
             refresh_duration: histograms(
@@ -150,22 +152,18 @@ impl Metrics {
             )?,
             drift_rows: counter(
                 "summary_drift_rows_total",
-                "Rows found wrong with no mark visible and no expiry due: a missed hook.",
+                "Rows found wrong with no mark visible and no expiry due: a change was not marked.",
             )?,
             audited_rows: counter(
                 "summary_audited_rows_total",
-                "Rows that the continuous audit derived again, to compare.",
+                "Rows that the sample audit derived again, to compare.",
             )?,
             watermark_age,
             verified_through: gauge(
                 "summary_verified_through_seconds",
-                "Unix time of the last complete rebuild's snapshot.",
+                "Unix time, in seconds, of the last complete rebuild's snapshot.",
             )?,
-            events: counters(
-                "events_total",
-                "Events, by type and what became of them.",
-                &["type", "outcome"],
-            )?,
+            events: counters("events_total", "Events, by type and outcome.", &["type", "outcome"])?,
             http_requests: counters(
                 "http_requests_total",
                 "Requests, by matched route.",
@@ -179,33 +177,33 @@ impl Metrics {
             panics: counter("panics_total", "Panics caught in handlers and jobs.")?,
             stream_gaps: counters(
                 "stream_gaps_total",
-                "Times that messages of the change stream were missed, so that what was held had \
-                 to be proven anew.",
+                "Gaps in the change stream. Each begins a new stream session, and what memory holds \
+                 is proven anew.",
                 &["reason"],
             )?,
             publications: counters(
                 "stream_publications_total",
-                "Committed changes sent into the change stream: published, or left to the drain.",
+                "Messages with committed changes: published to the change stream, or left to the \
+                 drain.",
                 &["outcome"],
             )?,
             epochs: counter(
                 "epochs_total",
-                "Times that the database told another history, so that everything held was \
-                 dropped.",
+                "Times that another epoch of the database began, so that everything held was dropped.",
             )?,
             standby_mismatches: counter(
                 "standby_mismatches_total",
-                "Answers of streaming replicas that told another history of the database than the \
-                 primary, and were not used.",
+                "Answers of standbys that were of another epoch of the database than the primary, \
+                 and were not used.",
             )?,
             marks_visible: gauge(
                 "summary_marks_visible",
-                "Marks seen by the last drain, up to its batch size.",
+                "Marks in the last drain snapshot, up to the drain's batch size.",
             )?,
             triggers_off: gauge(
                 "source_triggers_off",
                 "Triggers on the source tables that are missing or off, so that what other \
-                 programs write passes unseen.",
+                 programs write leaves no mark.",
             )?,
             job_runs: counters(
                 "job_runs_total",
@@ -214,7 +212,7 @@ impl Metrics {
             )?,
             ingest_waiting: gauge(
                 "ingest_requests_waiting",
-                "Requests with events that wait for their transaction.",
+                "Requests with events that wait for their transaction to begin.",
             )?,
             unknown_zones: gauge(
                 "facilities_in_unknown_zones",
@@ -222,32 +220,35 @@ impl Metrics {
             )?,
             unreadable_rows: gauge(
                 "database_unreadable_rows",
-                "Rows met since the start that could not be read, or only in part.",
+                "Rows found since the start that could not be read, or only in part.",
             )?,
             cache_entries: gauge("summary_cache_entries", "Summaries held in memory.")?,
-            cache_bytes: gauge("summary_cache_bytes", "Bytes that they weigh, with overhead.")?,
+            cache_bytes: gauge(
+                "summary_cache_bytes",
+                "Bytes of the summaries in memory, with overhead.",
+            )?,
             redis_requests: counters(
                 "redis_requests_total",
-                "Commands to Redis, by what became of them.",
+                "Commands to Redis, by outcome.",
                 &["command", "outcome"],
             )?,
             redis_up,
             change_stream_state,
             change_stream_left: gauge(
                 "change_stream_messages_left",
-                "Messages that are yet to be read before this replica joins the stream.",
+                "Messages that are yet to be read before this replica has caught up with the stream.",
             )?,
             connections,
             registry,
         })
     }
 
-    /// Counts a read by what became of it and by the tier that answered.
+    /// Counts a read by its outcome and by the tier that answered.
     pub fn count_read(&self, outcome: &'static str, tier: &'static str) {
         self.reads.with_label_values(&[outcome, tier]).inc();
     }
 
-    /// The exposition text that Prometheus scrapes.
+    /// The exposition text for Prometheus.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(16 * 1024);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {

@@ -1,5 +1,5 @@
-//! Where a replica is with the stream between replicas: what may be concluded from what it holds
-//! depends on it.
+//! The attachment: how far this replica has come with the change stream. What the replica may
+//! conclude from the entries that it holds depends on it.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -12,25 +12,26 @@ use crate::{
     telemetry::{log_repeats::LogRepeats, log_throttle::LogThrottle},
 };
 
-/// Where this replica is with the stream.
+/// How far this replica has come with the change stream.
 #[derive(Default)]
 pub struct Attachment {
-    /// One of the four below, and above its two bits how often this replica has fallen behind:
-    /// what was begun before it last did is known by that.
+    /// The lowest two bits are one of the four states below. The bits above them count how often
+    /// this replica has fallen behind. By this count the replica recognises work that began before
+    /// it last fell behind.
     state: AtomicU64,
-    /// Messages that were in the stream and have not been read.
+    /// The number of messages in the stream that are yet to be read.
     left: AtomicI64,
-    /// Messages that were missed, by reason: told when that begins and ends.
+    /// Gaps in the stream, by reason. They are logged when they begin and when they end.
     pub(super) gaps: LogRepeats<&'static str>,
-    /// Redis took no message lately (it is full, or read-only), and none has come by since: what
-    /// others have to say may not come by either.
+    /// Redis refused a message (it is full, or read-only), and no message has come by since.
+    /// Messages of other replicas may not come by either.
     is_append_failing: AtomicBool,
-    /// What was said of them: the errors of reading, and of writing.
+    /// The errors of reading and of writing that were logged.
     throttle: LogThrottle<Way>,
     errors: Mutex<Errors>,
 }
 
-/// The last error each way, in words; none once all is well.
+/// The last error of each direction, as text; `None` once all is well.
 #[derive(Default, Clone)]
 struct Errors {
     reading: Option<String>,
@@ -43,32 +44,36 @@ enum Way {
     Write,
 }
 
-/// The stream cannot be read: it has no connection, or the last one failed.
+/// The stream cannot be read: there is no connection yet, or the last one failed.
 const CONNECTING: u64 = 0;
-/// There is more of it than was read.
+/// The stream holds messages that are yet to be read.
 const READING: u64 = 1;
-/// All there was has been read.
+/// Every message in the stream has been read.
 const CAUGHT_UP: u64 = 2;
-/// And a look at the database since then has found that it has lost nothing of what the stream
-/// told.
+/// Caught up, and a drain snapshot that was taken after that has shown that the database lost
+/// nothing of what the stream told.
 const VERIFIED: u64 = 3;
 const STATES: u64 = 4;
 
-/// That all there was had been read, at some instant, and this replica has not fallen behind since.
+/// Proof that the replica had caught up at some instant. It counts while the replica has not fallen
+/// behind since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CaughtUp(u64);
 
 impl Attachment {
+    /// Whether every message in the stream has been read.
     pub fn is_caught_up(&self) -> bool {
         self.caught_up().is_some()
     }
 
-    /// To be taken before a look at the database that is to vouch for what was read.
+    /// The proof that the replica has caught up; `None` where it has not. The caller takes it
+    /// before the drain snapshot that is to verify what was read.
     pub fn caught_up(&self) -> Option<CaughtUp> {
         let state = self.state.load(Ordering::Acquire);
         (state % STATES >= CAUGHT_UP).then_some(CaughtUp(state / STATES))
     }
 
+    /// Whether the replica is attached: it has caught up, is verified, and appends succeed.
     pub fn is_attached(&self) -> bool {
         self.stage() == AttachmentStage::Attached
     }
@@ -84,15 +89,15 @@ impl Attachment {
         }
     }
 
-    /// Takes note of a message that the stream did not take. True where that is worth a warning: a
-    /// Redis that is left alone was warned of.
+    /// Records that an append failed. True where this is to be logged as a warning; a breaker that
+    /// is open was logged before.
     pub fn note_append_failure(&self, error: &Error) -> bool {
         self.is_append_failing.store(true, Ordering::Release);
         self.errors().writing = Some(error.to_string());
         !matches!(error, Error::Down(_)) && self.throttle.begins(Way::Write, error)
     }
 
-    /// Takes note of a message that came by.
+    /// Records that a message came by, so that appends succeed again.
     pub(super) fn note_append(&self) {
         if self.is_append_failing.swap(false, Ordering::AcqRel) {
             self.errors().writing = None;
@@ -100,9 +105,10 @@ impl Attachment {
         }
     }
 
-    /// Takes note of a look at the database that began after the stream was caught up with. Where
-    /// this replica has fallen behind since then, the next look decides, even if it has caught
-    /// up again: with more, of which this look knows nothing.
+    /// Marks the replica as verified by a drain snapshot that began after `since` was taken. This
+    /// has no effect where the replica has fallen behind since then, even if it has caught up
+    /// again: it has then read messages that this snapshot was not compared with. The next snapshot
+    /// decides.
     pub fn verify(&self, since: CaughtUp) {
         let caught_up = since.0 * STATES + CAUGHT_UP;
         let _ = self.state.compare_exchange(
@@ -113,12 +119,12 @@ impl Attachment {
         );
     }
 
-    /// Takes note that all there was has been read.
+    /// Records that every message in the stream has been read.
     pub fn catch_up(&self) {
         self.come_to(CAUGHT_UP);
     }
 
-    /// Takes note that so many messages are yet to be read.
+    /// Records that `left` messages are yet to be read.
     pub(super) fn read_on(&self, left: i64) {
         self.left.store(left, Ordering::Relaxed);
         self.come_to(READING);
@@ -130,16 +136,17 @@ impl Attachment {
         let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, further);
     }
 
-    /// Takes note that the stream cannot be read, or is another one. True where all had been read
-    /// until now.
+    /// Records that the stream cannot be read, or that another stream is followed from now on. True
+    /// where the replica had caught up before.
     pub fn fall_behind(&self) -> bool {
         let behind = |state: u64| Some((state / STATES + 1) * STATES + CONNECTING);
         let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, behind);
         before.is_ok_and(|state| state % STATES >= CAUGHT_UP)
     }
 
-    /// The same because of an error. True where that is worth a warning, be it that nothing was
-    /// ever read: only a Redis that is left alone was warned of before.
+    /// The same, because of an error. True where this is to be logged as a warning, also where
+    /// nothing was ever read. An open breaker was logged before; it is logged here only where the
+    /// replica had caught up.
     pub(super) fn fail(&self, error: &Error) -> bool {
         let had_caught_up = self.fall_behind();
         self.errors().reading = Some(error.to_string());
@@ -147,14 +154,15 @@ impl Attachment {
             && self.throttle.begins(Way::Read, error)
     }
 
-    /// Takes note that it has been attached for a while: an error that comes now is a new one.
+    /// Records that the replica has been attached for a while. An error that comes after this is a
+    /// new one.
     pub(super) fn settle(&self) {
         *self.errors() = Errors::default();
         self.throttle.end(&Way::Read);
         self.throttle.end(&Way::Write);
     }
 
-    /// Why this replica has come no further than to this stage, in words, as far as an error tells.
+    /// The error, as text, that keeps this replica at this stage; `None` where no error does.
     pub(super) fn error_at(&self, stage: AttachmentStage) -> Option<String> {
         let errors = self.errors().clone();
         match stage {

@@ -1,5 +1,5 @@
-//! How far a replica has come on its way into the stream between replicas, and what it says of that
-//! while it gets no further.
+//! The stages by which a replica attaches to the change stream, and what it logs while it is not
+//! attached.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,23 @@ use super::Attachment;
 pub enum AttachmentStage {
     /// It has no connection over which it can read the stream.
     Connecting,
-    /// So many messages that were in the stream are yet to be read.
+    /// It has yet to read this number of messages in the stream.
     Reading { left: i64 },
-    /// No look at the database since then has found that it still has all that the stream told.
+    /// It has caught up. No drain snapshot since then has shown that the database still has
+    /// everything that the stream told.
     Unverified,
-    /// Redis takes no message: what others have to say may not come by.
+    /// Redis refuses messages, so messages of other replicas may not come by.
     AppendFailing,
-    /// Whatever is changed comes by here.
+    /// Every change comes by here.
     Attached,
 }
 
 impl AttachmentStage {
-    /// Each, as metrics and `/health/ready` name it.
+    /// The names of the stages, as metrics and `/health/ready` show them.
     pub const NAMES: [&str; 5] =
         ["connecting", "reading", "unverified", "append_failing", "attached"];
 
+    /// The name of the stage, one of `NAMES`.
     pub const fn name(self) -> &'static str {
         AttachmentStage::NAMES[match self {
             AttachmentStage::Connecting => 0,
@@ -35,7 +37,7 @@ impl AttachmentStage {
         }]
     }
 
-    /// The class of what is missing, for `/health/ready`; `None` where nothing is.
+    /// The class of the error for `/health/ready`; `None` where the replica is attached.
     pub const fn error(self) -> Option<&'static str> {
         match self {
             AttachmentStage::Connecting
@@ -57,19 +59,19 @@ impl AttachmentStage {
     }
 }
 
-/// How often it is looked at.
+/// Time between two looks at the stage.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often it is told.
+/// Time between two log lines while the replica is not attached.
 const TELL: Duration = Duration::from_secs(5);
 
-/// How long a replica has been out of the stream, or in it, and what was told of that.
+/// Since when a replica has been attached, or not attached, and when that was last logged.
 struct Watch {
     is_attached: bool,
     since: Instant,
     told: Option<Instant>,
 }
 
-/// What is worth a word.
+/// What is to be logged.
 #[derive(Debug, PartialEq, Eq)]
 enum Tell {
     Nothing,
@@ -104,7 +106,7 @@ impl Watch {
     }
 }
 
-/// Says every few seconds what a replica waits for that has not attached the stream.
+/// Logs every few seconds what a replica waits for that is not attached to the stream. Never ends.
 pub(super) async fn tell_for_ever(attachment: &Attachment) {
     let mut watch = Watch::begin(Instant::now());
     loop {
@@ -137,8 +139,8 @@ pub(super) async fn tell_for_ever(attachment: &Attachment) {
 mod tests {
     use super::*;
 
-    /// The seconds at which something is told, looking every second; `attached` says when it is
-    /// attached.
+    /// The seconds at which something is logged, with a look every second; `attached` says when the
+    /// replica is attached.
     fn told(seconds: u64, attached: impl Fn(u64) -> bool) -> Vec<(u64, Tell)> {
         let start = Instant::now();
         let mut watch = Watch::begin(start);

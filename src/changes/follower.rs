@@ -1,4 +1,5 @@
-//! Consumes the stream between replicas, from where this one had come.
+//! The follower: the task that consumes the change stream of Redis, from the position up to which
+//! this replica has consumed it.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -17,28 +18,37 @@ use crate::{
     telemetry::log_repeats::Tell,
 };
 
-/// The follower's parts.
+/// What the follower needs.
 pub struct Follower {
+    /// The streams of all epochs.
     pub streams: Streams,
-    /// Messages of before its start that a replica consumes first, to start warm.
+    /// The number of older messages that a replica consumes first after its start, so that its
+    /// memory is not empty.
     pub replay: usize,
+    /// Takes in the messages.
     pub memory: Arc<Memory>,
+    /// Is told which facilities have changed.
     pub directory: Arc<Directory>,
+    /// The facilities are read from here.
     pub store: Arc<dyn Store>,
+    /// The epoch that is served; the stream of this epoch is followed.
     pub epoch: Arc<ArcSwapOption<Epoch>>,
+    /// How far this replica has come; the follower keeps it up to date.
     pub attachment: Arc<Attachment>,
+    /// Counts gaps and panics.
     pub metrics: Arc<Metrics>,
 }
 
-/// How long to wait for a message before asking whether the stream is still there.
+/// Time to wait for a message before the follower asks whether the stream still exists.
 const BLOCK: Duration = Duration::from_millis(500);
-/// How long to wait after a failure, and for a first look at the database.
+/// Time to wait after a failure, and between two tries until the database was read for the first
+/// time.
 const RETRY: Duration = Duration::from_millis(100);
 
 impl Follower {
-    /// Follows until it is told to stop.
+    /// Follows the stream until `stop`. After a panic it begins anew.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        // Side by side: a database that is away does not keep the stream from being followed.
+        // Concurrently: the stream is followed even while the database is out of reach.
         let work = || async {
             tokio::join!(
                 self.follow_for_ever(),
@@ -56,7 +66,7 @@ impl Follower {
     }
 
     async fn follow_for_ever(&self) {
-        // The history, and the number of the message that was consumed last of it.
+        // The epoch that was followed last, and the number of its message that was consumed last.
         let mut place: Option<(Arc<Epoch>, i64)> = None;
         let mut at_once = READ_AT_ONCE;
         loop {
@@ -73,8 +83,8 @@ impl Follower {
         }
     }
 
-    /// Follows one history until it is left or the connection breaks. Answers how far it came; none
-    /// where that means nothing any more.
+    /// Follows the stream of one epoch until another is served or the connection breaks. Answers
+    /// the number of the message consumed last; `None` where that number means nothing any more.
     async fn follow(
         &self,
         epoch: &Arc<Epoch>,
@@ -89,8 +99,8 @@ impl Follower {
                     tracing::warn!(%error, "the change stream cannot be read; what is held counts as fresh for a short while only");
                 }
                 if let Error::TimedOut(_) = error {
-                    // Perhaps the way to Redis is too narrow for so much in that time: with the
-                    // same again it would never get through.
+                    // The network may be too slow for so many messages within the time-out. Asking
+                    // for as many again would never succeed.
                     *at_once = (*at_once / 2).max(1);
                 }
             }
@@ -111,8 +121,8 @@ impl Follower {
         *place = Some(after);
         self.come_to(after, last);
         loop {
-            // Taken before the look at which history is served: what is read of this one counts no
-            // more once another is.
+            // The tokens are taken before the check which epoch is served. If another epoch begins
+            // after the check, the tokens are of the old one, and what is read then does not count.
             let (token, directory_epoch) = (self.memory.fill_token(), self.directory.epoch());
             self.tell_whole();
             if self.epoch.load().as_ref().is_none_or(|current| current != epoch) {
@@ -129,7 +139,7 @@ impl Follower {
                     self.come_to(after, last);
                 }
                 Next::Nothing => self.attachment.catch_up(),
-                // Nothing has ever been read of it: it is yet to begin.
+                // Nothing was ever read of the stream: it does not exist yet.
                 Next::Vanished if after == 0 => self.attachment.catch_up(),
                 Next::Vanished => {
                     self.lose_place();
@@ -140,7 +150,7 @@ impl Follower {
         }
     }
 
-    /// Takes note that the stream was read up to that number; `last` was its last when reading
+    /// Records that the stream was read up to `number`; `last` was its last number when reading
     /// began.
     fn come_to(&self, number: i64, last: i64) {
         match last - number {
@@ -149,7 +159,8 @@ impl Follower {
         }
     }
 
-    /// The stream has gone back behind what was consumed of it.
+    /// Begins a new stream session, as the stream ends before the last message that was consumed of
+    /// it.
     fn lose_place(&self) {
         self.tell_gap(
             "vanished",
@@ -160,8 +171,8 @@ impl Follower {
         self.directory.hear(None);
     }
 
-    /// Counts what was missed before that message, and tells it: where it goes on, as with replicas
-    /// on two Redis servers, once a minute.
+    /// Counts and logs a gap before the message at `next`. While gaps go on, as where replicas use
+    /// two Redis servers, they are logged once a minute.
     fn tell_gap(&self, reason: &'static str, next: Position, what: &'static str) {
         self.metrics.stream_gaps.with_label_values(&[reason]).inc();
         let (generation, number) = (next.generation, next.number);
@@ -182,7 +193,7 @@ impl Follower {
         }
     }
 
-    /// Tells where nothing was missed any more for a while.
+    /// Logs the end of gaps that have not occurred for a while.
     fn tell_whole(&self) {
         for (reason, count) in self.attachment.gaps.over() {
             let (times, within_seconds) = (count.times, count.within.as_secs());
@@ -201,15 +212,15 @@ impl Follower {
         let is_readable = decoded.is_some();
         let message = decoded.unwrap_or(Message::Begun);
         let before = self.memory.fill_token().position;
-        // Before memory has it: a watermark that counts there must not find a change of a facility
-        // misses_others.
+        // The directory first, then memory. Otherwise a watermark could count in memory before the
+        // directory knows of a facility's change.
         if let Message::Facilities(ids) = &message {
             self.directory.hear(Some(ids.clone()));
         }
         let consumed = self.memory.consume(token, at, &message);
         if consumed == Consumed::Gap {
-            // Also where it is the first message that is read: the directory was loaded before, and
-            // what was said in between is misses_others.
+            // Also where this is the first message that was read: the directory was loaded before
+            // it, and what was published in between is unknown.
             self.directory.hear(None);
         }
         if consumed == Consumed::Gap && before != Position::default() {
@@ -221,7 +232,7 @@ impl Follower {
             );
         }
         if !is_readable {
-            // It may be about anything: of a newer release, or nobody's.
+            // It may be about anything: a newer release wrote it, or another program.
             self.tell_gap(
                 "unreadable",
                 at,

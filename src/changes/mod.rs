@@ -1,9 +1,9 @@
-//! The change stream: what was committed, on its way to whoever shows it.
+//! The change stream: the way of committed changes to the memory of each replica.
 //!
-//! Within one process a publication is a call. ReplicaLink replicas it goes over a numbered Redis
-//! stream: `publisher.rs` appends to it after the commit, `follower.rs` consumes it, in order.
-//! Either way its receivers judge what they get (`cache/memory.rs`), and nothing depends
-//! on a publication: what was committed and has not come by lies in the outbox, and the drain
+//! Within one process a publication is a call. Between replicas it goes over a numbered Redis
+//! stream: `publisher.rs` appends to it after the commit, and `follower.rs` consumes it in order.
+//! In both cases `cache/memory.rs` judges each message. Correctness does not depend on a
+//! publication: a change that was committed and has not come by lies in the outbox, and the drain
 //! publishes it before it announces a watermark.
 
 mod attachment;
@@ -36,25 +36,27 @@ use crate::{
 /// Sends committed rows to the memory tier, and to the other replicas where there are any.
 pub struct Changes {
     memory: Arc<Memory>,
-    /// The history of the database that is served; none before the first look.
+    /// The epoch that is served; none before the first drain snapshot.
     epoch: Arc<ArcSwapOption<Epoch>>,
     link: Option<ReplicaLink>,
-    /// Others serve the same database, and nothing of what they change comes by here.
+    /// Another server changes the same database, and its changes do not come by here.
     misses_others: AtomicBool,
-    /// Whether the table is read by others than this process, so that what is proven of it stands
-    /// there, too.
+    /// Whether other processes read the table, so that watermarks are stored beside its rows.
     stores_watermark: bool,
 }
 
-/// What there is link replicas.
+/// What connects this replica with the others.
 pub struct ReplicaLink {
+    /// The streams of all epochs.
     pub streams: Streams,
+    /// Appends what this replica commits.
     pub publisher: Publisher,
+    /// How far this replica has come with the stream.
     pub attachment: Arc<Attachment>,
 }
 
 impl ReplicaLink {
-    /// Takes note of a message that the stream did not take.
+    /// Records a failed append, and logs it where that is due.
     fn noted<T>(&self, answer: Result<T, crate::redis::Error>) -> Result<T, crate::redis::Error> {
         answer.inspect_err(|error| {
             if self.attachment.note_append_failure(error) {
@@ -64,11 +66,12 @@ impl ReplicaLink {
     }
 }
 
-/// The streams of all histories.
+/// Makes the stream of each epoch.
 #[derive(Clone)]
 pub struct Streams {
+    /// The connection to Redis.
     pub link: Arc<Link>,
-    /// Messages that a stream keeps, about.
+    /// The number of messages that a stream keeps, approximately.
     pub length: usize,
 }
 
@@ -78,21 +81,22 @@ impl Streams {
     }
 }
 
-/// What has become of messages that were to be appended.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// They stand in the generation that was asked for: whoever follows it will see them.
+    /// The messages stand in the generation that was asked for; every follower of it will see them.
     Yes,
-    /// They stand in a later one: what is known of the earlier says nothing about it.
+    /// The messages stand in a later generation, so what is known of the one asked for does not
+    /// hold there.
     Later,
-    /// The stream does not exist, has lost its past, or its generation was left: another has to be
-    /// begun.
+    /// Nothing was appended: the stream does not exist, has lost messages, or is of an earlier
+    /// generation. A new generation has to be begun.
     NoGeneration,
 }
 
 impl Appended {
-    /// What messages are to those who follow this generation, where the stream answered that they
-    /// stand there.
+    /// The result for followers of `generation`, where the stream answered that the last message
+    /// stands at `at`.
     pub fn in_generation(generation: i64, at: Option<Position>) -> Self {
         match at {
             Some(at) if at.generation == generation => Appended::Yes,
@@ -103,8 +107,8 @@ impl Appended {
 }
 
 impl Changes {
-    /// Changes that stay within this process, or go `link` replicas, in the history of the database
-    /// named by `epoch`.
+    /// Changes that stay within this process, or go over `link` to the other replicas. `epoch` is
+    /// the epoch that is served; `stores_watermark` says whether other processes read the table.
     pub fn new(
         memory: Arc<Memory>,
         epoch: Arc<ArcSwapOption<Epoch>>,
@@ -114,39 +118,42 @@ impl Changes {
         Changes { memory, epoch, link, misses_others: AtomicBool::new(false), stores_watermark }
     }
 
-    /// Whether other replicas hear of changes.
+    /// Whether changes go to other replicas.
     pub fn are_between_replicas(&self) -> bool {
         self.link.is_some()
     }
 
-    /// Whether all later changes will come by here: those of every server do, and the stream link
-    /// replicas, if there is one, is followed.
+    /// Whether every later change will come by here: no other server changes the database without
+    /// publishing, and the stream between replicas, if there is one, is attached.
     pub fn is_attached(&self) -> bool {
         !self.misses_others.load(Ordering::Relaxed)
             && self.link.as_ref().is_none_or(|link| link.attachment.is_attached())
     }
 
-    /// Takes note of whether others change what nobody here hears of.
+    /// Records whether another server changes the database without publishing.
     pub fn miss_others(&self, there_are: bool) {
         self.misses_others.store(there_are, Ordering::Relaxed);
     }
 
-    /// Where this replica is with the stream link replicas.
+    /// How far this replica has come with the stream between replicas; `None` where there is no
+    /// such stream.
     pub fn attachment(&self) -> Option<&Attachment> {
         self.link.as_ref().map(|link| &*link.attachment)
     }
 
-    /// To be taken before the transaction, or the read, that rows come from.
+    /// The token for rows. The caller takes it before it begins the transaction, or the read, that
+    /// the rows come from.
     pub fn fill_token(&self) -> FillToken {
         self.memory.fill_token()
     }
 
-    /// Publishes rows whose transaction has committed, without waiting for anybody.
+    /// Publishes rows after their transaction has committed. Never waits.
     pub fn publish<'a>(&self, token: &FillToken, rows: impl Iterator<Item = &'a SummaryRow>) {
         self.send(token, rows, true);
     }
 
     /// Tells that a refresh found these rows unchanged, so that they are exact as of its snapshot.
+    /// Never waits.
     pub fn confirm<'a>(&self, token: &FillToken, rows: impl Iterator<Item = &'a SummaryRow>) {
         self.send(token, rows, false);
     }
@@ -161,8 +168,8 @@ impl Changes {
             self.memory.publish(token, rows);
             return;
         };
-        // Before it is asked whether the token is of the history served: of what was read in the
-        // one before nothing goes into the next.
+        // The epoch is loaded before the token is checked. So rows that were read in one epoch are
+        // never published in the next.
         let Some(epoch) = self.epoch.load_full() else { return };
         let entries = self.memory.take_own(token, rows);
         if !entries.is_empty() {
@@ -171,8 +178,7 @@ impl Changes {
         }
     }
 
-    /// Tells the other replicas of facilities that were registered or changed, without waiting for
-    /// anybody.
+    /// Tells the other replicas that these facilities were registered or changed. Never waits.
     pub fn publish_facilities(&self, token: &FillToken, ids: Vec<Uuid>) {
         if let (Some(link), Some(epoch)) = (&self.link, self.epoch.load_full())
             && !ids.is_empty()
@@ -182,8 +188,8 @@ impl Changes {
         }
     }
 
-    /// Appends a message to the stream if that has come to this generation, and waits until it
-    /// stands there.
+    /// Appends a message, unless the stream is still of an earlier generation than this one. Waits
+    /// until Redis has it.
     pub async fn append(
         &self,
         generation: i64,
@@ -197,7 +203,7 @@ impl Changes {
         Ok(Appended::in_generation(generation, link.noted(appended)?))
     }
 
-    /// Begins a generation, whose number no other has.
+    /// Begins a generation in the stream. No other generation has this number.
     pub async fn begin(&self, generation: i64) -> Result<(), crate::redis::Error> {
         if let (Some(link), Some(epoch)) = (&self.link, self.epoch.load_full()) {
             let begun = link.streams.of(&epoch).begin(generation, &Message::Begun.encode()).await;
@@ -211,48 +217,50 @@ impl Changes {
         self.memory.has_seen(self.link.as_ref().map(|_| generation), key, version)
     }
 
-    /// Whether what is proven of the table is stored beside its rows.
+    /// Whether watermarks are stored beside the rows of the table.
     pub fn store_watermarks(&self) -> bool {
         self.stores_watermark
     }
 
-    /// Whether the primary answered from the history that is served. `table_ms` was proven of the
-    /// table before the read: a database that does not show as much has been set back.
+    /// Whether the primary answered from the epoch that is served. `table_ms` was proven of the
+    /// table before the read. A database that stores an older watermark than that was set back to
+    /// an earlier state.
     pub fn continue_in(&self, read: &TableRead, table_ms: i64) -> bool {
         let stored_ms = read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
         self.serve(&read.epoch) && (!self.stores_watermark || stored_ms >= table_ms)
     }
 
-    /// Whether this is the history that is served.
+    /// Whether this epoch is served.
     pub fn serve(&self, epoch: &Epoch) -> bool {
         self.epoch.load().as_deref() == Some(epoch)
     }
 
-    /// Whether a history is served already, and another one.
+    /// Whether an epoch is served, and it is another than this one.
     pub fn serves_another_than(&self, epoch: &Epoch) -> bool {
         self.epoch.load().as_deref().is_some_and(|served| served != epoch)
     }
 
-    /// Serves this history of the database from now on. What was held of another is dropped, and
-    /// true answered.
+    /// Serves this epoch from now on. Where another was served before, everything held of it is
+    /// dropped, and the answer is true.
     pub fn enter(&self, epoch: &Epoch) -> bool {
         let before = self.epoch.load_full();
         if before.as_deref() == Some(epoch) {
             return false;
         }
         if before.is_some() {
-            // Before the name is changed, so that nothing of the one before is passed on under it;
+            // Once before the epoch changes, so that nothing of the old one is published in the new
+            // one,
             self.start_over();
         }
         self.epoch.store(Some(Arc::new(epoch.clone())));
         if before.is_some() {
-            // and again after it: meanwhile something may have come in under the old name.
+            // and once after it, as something of the old one may have been put in between.
             self.start_over();
         }
         before.is_some()
     }
 
-    /// Drops what is held: what was proven counts no more.
+    /// Drops everything that memory holds; what was proven does not count any more.
     pub fn start_over(&self) {
         self.memory.start_over(self.link.as_ref().map(|_| Position::default()));
     }

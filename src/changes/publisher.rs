@@ -1,5 +1,5 @@
-//! Appends committed rows to the stream between replicas, and puts them into the Redis tier, behind
-//! the back of whoever committed them.
+//! The publisher: a task that appends committed rows to the change stream of Redis and puts them
+//! into the Redis tier. The writer that committed them does not wait for it.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -15,37 +15,42 @@ use crate::{
     protocol::{Epoch, Message, StoredEntry},
 };
 
-/// What one transaction, or one read, has to say to the other replicas.
+/// What one transaction, or one read, publishes for the other replicas.
 pub struct Publication {
+    /// The epoch of the rows.
     pub epoch: Arc<Epoch>,
+    /// What is published.
     pub kind: Kind,
 }
 
+/// The kinds of publications.
 pub enum Kind {
-    /// For the stream and for the tier.
+    /// Rows that have changed: for the stream and for the Redis tier.
     Changed(Vec<StoredEntry>),
-    /// For the tier: nobody else has to hear of it.
+    /// Rows that a refresh found unchanged: for the Redis tier only, as the other replicas need no
+    /// message about them.
     Unchanged(Vec<StoredEntry>),
-    /// Registered or changed, for the stream.
+    /// Facilities that were registered or changed: for the stream only.
     Facilities(Vec<Uuid>),
 }
 
-/// The way to the publishing task.
+/// The queue to the publishing task.
 pub struct Publisher {
     queue: mpsc::Sender<Publication>,
     metrics: Arc<Metrics>,
 }
 
-/// Publications that may wait. One more is left to the drain, which finds it in the outbox.
+/// The most publications that wait in the queue. One more is dropped here; the drain finds it in
+/// the outbox.
 const QUEUE: usize = 4_096;
-/// Publications that are taken from the queue together.
+/// The most publications that are taken from the queue at once.
 const TOGETHER: usize = 64;
-/// Bytes of messages that go in one round trip, or one message: more might not be there within the
-/// time-out of a command, and whoever appended it would take Redis for hung.
+/// Bytes of messages in one round trip, or in one message. More might not arrive within the
+/// time-out of a command, and the publisher would take Redis for hung.
 const AT_ONCE: usize = 256 * 1024;
 
 impl Publisher {
-    /// Starts the task. Once it is told to stop it works off its queue and ends.
+    /// Starts the task. After `stop` it publishes what is in its queue and ends.
     pub fn start(
         streams: Streams,
         tier: Arc<RedisTier>,
@@ -56,7 +61,7 @@ impl Publisher {
         let task = tokio::spawn({
             let metrics = metrics.clone();
             async move {
-                // What a panic took with it is in the outbox, for the drain.
+                // Publications that a panic lost are in the outbox; the drain publishes them.
                 while AssertUnwindSafe(work_off(
                     &streams,
                     &tier,
@@ -78,6 +83,7 @@ impl Publisher {
         (Publisher { queue, metrics }, task)
     }
 
+    /// Queues a publication. Where the queue is full it is left to the drain. Never waits.
     pub fn send(&self, publication: Publication) {
         if self.queue.try_send(publication).is_err() {
             self.metrics.publications.with_label_values(&["left"]).inc();
@@ -85,7 +91,7 @@ impl Publisher {
     }
 }
 
-/// Publishes what comes, and after `stop` what has come by then.
+/// Publishes what comes. After `stop` it publishes what is in the queue by then, and ends.
 async fn work_off(
     streams: &Streams,
     tier: &RedisTier,
@@ -95,7 +101,7 @@ async fn work_off(
 ) {
     let mut together = Vec::with_capacity(TOGETHER);
     loop {
-        // Only while it waits: a batch that is under way is not left half-way.
+        // `stop` interrupts only the waiting: a batch that has begun is published to its end.
         if stop.run_until_cancelled(publications.recv_many(&mut together, TOGETHER)).await.is_none()
         {
             publications.close();
@@ -106,7 +112,7 @@ async fn work_off(
         }
         let mut rest = std::mem::take(&mut together).into_iter().peekable();
         while let Some(first) = rest.next() {
-            // In one go what is of one history; there is hardly ever another.
+            // Publications of one epoch go together; a second epoch is rare.
             let mut of_one = vec![first];
             while let Some(next) = rest.next_if(|next| next.epoch == of_one[0].epoch) {
                 of_one.push(next);
@@ -139,8 +145,8 @@ async fn publish(
     let append = async {
         let stream = streams.of(&epoch);
         for payloads in loads(messages.iter().map(Message::encode)) {
-            // What failed is in the outbox, for the drain; the reasons are counted and logged with
-            // the connection.
+            // What failed is in the outbox, and the drain publishes it. The connection counts and
+            // logs the reasons.
             let outcome = if matches!(stream.append(&payloads).await, Ok(Some(_))) {
                 "published"
             } else {
@@ -159,7 +165,7 @@ async fn publish(
     tokio::join!(append, put);
 }
 
-/// What goes in one round trip each, in order.
+/// Groups of messages for one round trip each, in order.
 fn loads(payloads: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<Vec<u8>>> {
     let (mut loads, mut bytes) = (Vec::<Vec<Vec<u8>>>::new(), 0);
     for payload in payloads {

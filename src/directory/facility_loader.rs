@@ -1,6 +1,6 @@
-//! Facilities that memory does not know, looked up in the database: those that are asked for within
-//! a while go together, so that however many unknown ids are asked for, they cost a query each
-//! [`PAUSE`], and nobody is told of one without having been looked for.
+//! The facility loader: it reads facilities from the database that the directory does not know. Ids
+//! that are asked for within a short time go into one query. So any number of unknown ids costs one
+//! query each [`PAUSE`], and no caller gets "not found" before the database was asked.
 
 use std::{
     future::Future,
@@ -13,11 +13,12 @@ use uuid::Uuid;
 
 use crate::store::{self, StoreError};
 
-/// Least time from one look-up to the next.
+/// The least time from one query to the next.
 const PAUSE: Duration = Duration::from_millis(100);
 
 type Outcome = Result<(), Arc<StoreError>>;
 
+/// Collects the ids of the next query.
 #[derive(Default)]
 pub struct FacilityLoader {
     next: Mutex<Next>,
@@ -26,14 +27,14 @@ pub struct FacilityLoader {
 #[derive(Default)]
 struct Next {
     ids: Vec<Uuid>,
-    /// Those who wait for it.
+    /// The callers that wait for the next query.
     waiters: Option<watch::Sender<Option<Outcome>>>,
     not_before: Option<Instant>,
 }
 
 impl FacilityLoader {
-    /// Has the facility read by `read`, in a query that begins after this call, and no sooner than
-    /// [`PAUSE`] after the one before.
+    /// Has `read` read the facility, in a query that begins after this call, and at the earliest
+    /// [`PAUSE`] after the query before. `Err` where the query failed.
     pub async fn find<F: Future<Output = store::Result<()>>>(
         &self,
         id: Uuid,
@@ -49,7 +50,7 @@ impl FacilityLoader {
         outcome.unwrap_or_else(|| Err(Arc::new(StoreError::Panicked)))
     }
 
-    /// A waiter; for the first one also how long to wait before the query.
+    /// A waiter for the next query; for the first waiter also the time to sleep before the query.
     fn join(&self, id: Uuid) -> (watch::Receiver<Option<Outcome>>, Option<Duration>) {
         let mut next = self.next();
         next.ids.push(id);

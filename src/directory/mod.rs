@@ -1,9 +1,9 @@
-//! All facilities, in memory: an unknown one costs no query, and a known one's today costs a
-//! comparison.
+//! The directory: all facilities, in memory. A read of an unknown facility costs no query, and
+//! today's date of a known one costs a comparison.
 //!
-//! The directory is under the same contract as the figures: it is exact as of an instant, which is
-//! never later than what has been read of the database proves. Whoever answers from it claims no
-//! later one.
+//! The directory follows the same rule as the figures: it is exact as of an instant, which is never
+//! later than what was read of the database proves. An answer that rests on the directory claims no
+//! later instant.
 
 mod facility_loader;
 mod unread;
@@ -31,57 +31,61 @@ use facility_loader::FacilityLoader;
 pub use unread::Task;
 use unread::Unread;
 
-/// The facilities as last read or written. Locks are held for a map access, never across an await.
+/// The facilities as last read or written. Its locks are held for one map access, and never across
+/// an await.
 pub struct Directory {
-    /// Told of facilities that were removed, or have come back.
+    /// Must drop the entries of facilities that were removed or registered again.
     memory: Arc<Memory>,
     facilities: RwLock<HashMap<Uuid, Arc<Facility>>>,
     zones: RwLock<HashMap<String, Arc<Zone>>>,
-    /// Ordered by name for listings; emptied by every change and made anew by the next listing.
+    /// Ordered by name, for listings. Every change empties it, and the next listing makes it again.
     by_name: RwLock<Option<Arc<Vec<Arc<Facility>>>>>,
     loaded: AtomicBool,
-    /// Held from before the rows are read until they are taken over: of two readings the later
-    /// counts.
+    /// Held from before the rows are read until they are taken over, so that of two reads the later
+    /// one counts.
     reading: tokio::sync::Mutex<()>,
     loader: FacilityLoader,
     unread: Unread,
 }
 
-/// A facility, and an instant as of which the directory had it right.
+/// A facility, and an instant as of which the directory was right about it.
 #[derive(Debug, Clone)]
 pub struct Located {
+    /// The facility, in its zone.
     pub facility: Arc<Facility>,
+    /// The instant, in milliseconds; `i64::MIN` before the first proof.
     pub as_of_ms: i64,
 }
 
-/// Facilities that are being read: whoever holds it is the only one who reads.
+/// A read of facilities that is under way. Only one exists at a time.
 pub struct Reading<'a> {
-    /// Those that are asked for; where that is all, those that were known before.
+    /// The facilities that are read; where all are read, those that were known before.
     asked: Vec<Uuid>,
     is_of_all: bool,
-    /// What had been heard, and in which epoch, before they were read.
+    /// The number of messages about facilities before the read began, and the epoch at that time.
     messages: u64,
     epoch: u32,
-    /// All are read at this instant or later.
+    /// All facilities are read at this instant or later.
     at_ms: Option<i64>,
     _turn: tokio::sync::MutexGuard<'a, ()>,
 }
 
 impl Reading<'_> {
-    /// All facilities are read, at this instant of the database or later, which was asked for since
-    /// the reading began.
+    /// States that the rows are read at `at_ms` by the database's clock, or later. The caller must
+    /// have asked for this time after the reading began. Counts only where all facilities are read.
     pub fn exact_as_of(self, at_ms: i64) -> Self {
         Reading { at_ms: self.is_of_all.then_some(at_ms), ..self }
     }
 }
 
-/// How long to wait after facilities could not be read.
+/// Time to wait after facilities could not be read.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long reading facilities may take. A connection that the network swallowed would take for
-/// ever.
+/// Time-out for reading facilities. A connection that the network dropped silently would otherwise
+/// never end.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Directory {
+    /// An empty directory. `memory` holds the entries of its facilities.
     pub fn new(memory: Arc<Memory>) -> Self {
         Directory {
             memory,
@@ -102,8 +106,9 @@ impl Directory {
         Ok(self.finish_reading(reading, rows))
     }
 
-    /// The same, unless it is exact as of an instant that will do once it is this caller's turn;
-    /// and it is exact as of one that is not before the call then.
+    /// Makes the directory fresh enough: reads all facilities, unless `will_do` accepts the instant
+    /// as of which the directory is exact once this caller may read. After a read the directory is
+    /// exact as of the call or later.
     pub async fn catch_up(
         &self,
         store: &dyn Store,
@@ -119,19 +124,19 @@ impl Directory {
         Ok(())
     }
 
-    /// Reads these facilities again; answers those that no longer exist.
+    /// Reads these facilities again, and answers those that no longer exist.
     pub async fn reload(&self, store: &dyn Store, ids: &[Uuid]) -> store::Result<Vec<Uuid>> {
         let reading = self.begin_reading(Some(ids)).await;
         let rows = store.facilities(Some(ids)).await?;
         Ok(self.finish_reading(reading, rows))
     }
 
-    /// To be called before these facilities, or all, are read from the database; waits until nobody
-    /// else reads.
+    /// Begins a read of these facilities, or of all. The caller then reads them from the database.
+    /// Waits until no other read is under way.
     pub async fn begin_reading(&self, ids: Option<&[Uuid]>) -> Reading<'_> {
         let turn = self.reading.lock().await;
-        // Before the rows are read: what is written by hand meanwhile may not be in them, and
-        // stays.
+        // Listed before the rows are read. A facility that is written meanwhile may be missing in
+        // the rows, and must not count as gone.
         let asked = ids.map_or_else(
             || {
                 self.facilities
@@ -153,7 +158,7 @@ impl Directory {
         }
     }
 
-    /// Takes over what was read; answers those of the facilities that no longer exist.
+    /// Takes over the rows that were read, and answers the facilities that no longer exist.
     pub fn finish_reading(&self, reading: Reading<'_>, rows: Vec<FacilityRow>) -> Vec<Uuid> {
         let found: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
         let gone: Vec<Uuid> =
@@ -170,8 +175,8 @@ impl Directory {
     }
 
     fn take_over(&self, rows: Vec<FacilityRow>, gone: &[Uuid]) {
-        // Memory first: whoever finds the facility here must not find figures of its former life
-        // there.
+        // Memory first: a reader that finds the facility here must not find figures of its former
+        // life there.
         for row in rows.iter().filter(|row| row.removed_at_version > 0) {
             self.memory.begin_life(row.id, row.removed_at_version);
         }
@@ -186,23 +191,25 @@ impl Directory {
         gone.iter().for_each(|id| self.memory.forget_facility(*id));
     }
 
-    /// Takes over a facility that was just written, for as long as it cannot be read.
+    /// Takes over a facility that was just written, for the time until it is read.
     pub fn insert(&self, row: FacilityRow) {
         self.take_over(vec![row], &[]);
     }
 
+    /// The facility; `None` where the directory does not know it.
     pub fn get(&self, id: Uuid) -> Option<Arc<Facility>> {
         self.facilities.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// The facility, with the instant as of which it is right.
+    /// The facility, with the instant as of which the directory is right about it.
     pub fn locate(&self, id: Uuid) -> Option<Located> {
-        // First the instant: were it read after, the facility might be of before it.
+        // The instant is loaded before the facility. In the other order the facility might be older
+        // than the instant.
         let as_of_ms = self.exact_as_of_ms();
         self.get(id).map(|facility| Located { facility, as_of_ms })
     }
 
-    /// All facilities by name, then id; and the instant as of which they are right.
+    /// All facilities by name, then id, and the instant as of which the list is right.
     pub fn all(&self) -> (Arc<Vec<Arc<Facility>>>, i64) {
         let as_of_ms = self.exact_as_of_ms();
         (self.by_name(), as_of_ms)
@@ -227,44 +234,46 @@ impl Directory {
         list
     }
 
-    /// Whether it was ever loaded; before that the service is not ready.
+    /// Whether all facilities were read at least once. The service is not ready before that.
     pub fn is_loaded(&self) -> bool {
         self.loaded.load(Ordering::Acquire)
     }
 
-    /// The instant as of which the directory has all facilities, each in its zone; `i64::MIN`
-    /// before the first proof.
+    /// The instant as of which the directory has all facilities, each in its zone, in milliseconds;
+    /// `i64::MIN` before the first proof.
     pub fn exact_as_of_ms(&self) -> i64 {
         self.unread.exact_as_of_ms()
     }
 
-    /// To be taken before anything that is to be proven by a watermark of this epoch.
+    /// The number of the epoch. The caller takes it before it reads anything that a watermark of
+    /// this epoch is to prove.
     pub fn epoch(&self) -> u32 {
         self.unread.epoch()
     }
 
-    /// Takes note of facilities, or of any, that were changed and are to be read again.
+    /// Records that these facilities were changed and are to be read again; `None`: all facilities.
     pub fn hear(&self, ids: Option<Vec<Uuid>>) {
         self.unread.hear(ids);
     }
 
-    /// Takes note of a watermark of that epoch: every change of a facility up to then has been
-    /// heard of.
+    /// Records a watermark of the epoch with that number: every change of a facility up to `at_ms`
+    /// was recorded here before.
     pub fn prove(&self, epoch: u32, at_ms: i64) {
         self.unread.prove(epoch, at_ms);
     }
 
-    /// The database tells another history: nothing is proven any more, and all is to be read again.
+    /// Begins another epoch: nothing is proven any more, and all facilities are read again.
     pub fn start_over(&self) {
         self.unread.start_over();
     }
 
-    /// Waits for facilities that were heard of and are yet to be read.
+    /// Waits for facilities that are to be read.
     pub async fn next(&self) -> Task {
         self.unread.next().await
     }
 
-    /// Reads facilities that were heard of from the database, each until it answers.
+    /// Reads changed facilities from the database, as they are recorded. Tries each until the
+    /// database answers. Never ends.
     pub async fn read_what_is_heard_of(&self, store: &dyn Store) {
         loop {
             let task = self.next().await;
@@ -283,8 +292,8 @@ impl Directory {
         }
     }
 
-    /// The facility, by a rate-limited look-up in the database. To be run to its end: others may
-    /// wait for it.
+    /// The facility, by a rate-limited query of the database. The future must run to its end, as
+    /// other callers may wait for its query.
     pub async fn look_up(
         &self,
         store: &dyn Store,
@@ -294,14 +303,15 @@ impl Directory {
         Ok(self.locate(id))
     }
 
-    /// The facility of a row, in its shared zone. A zone that does not exist (written by another
-    /// program) counts as UTC, and is said.
+    /// The facility of a row, with a zone that facilities share. A zone that does not exist
+    /// (another program wrote it) counts as UTC, and is logged.
     pub fn facility(&self, row: FacilityRow) -> Arc<Facility> {
         let zone = self.zone(&row.timezone).unwrap_or_else(|| {
             let expected = zones::expected(&row.timezone);
-            // Once a name: from then on it is among the zones.
+            // Logged once for each name, as the name is among the zones from then on.
             tracing::warn!(facility_id = %row.id, timezone = %row.timezone, expected, "a time zone does not exist; days in it are counted in UTC");
-            // Under the name that the row has, so that the refresh finds the key's zone to be the row's.
+            // Under the name in the row, so that a refresh finds the same name in its key and in
+            // the row.
             let utc = Arc::new(Zone::utc_named(&row.timezone));
             self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(row.timezone.clone(), utc.clone());
             utc

@@ -1,7 +1,7 @@
-//! Facilities that were heard of in the stream and are yet to be read from the database: a set that
-//! one task works off, however many messages came by while the database was away. And what that
-//! says of the directory: a watermark counts for it once all that was heard of before has been
-//! read.
+//! The facilities that messages told of and that are yet to be read from the database. One task
+//! reads them, however many messages came by while the database was out of reach. This decides
+//! which watermark counts for the directory: one counts once everything that messages before it
+//! told of has been read.
 
 use std::{
     collections::HashMap,
@@ -14,8 +14,7 @@ use std::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Above so many all facilities are read, which costs less by then, and whose number bounds the
-/// set.
+/// The most ids in the set. Above this number all facilities are read, which then costs less.
 const MOST: usize = 10_000;
 
 /// What is to be read.
@@ -25,6 +24,7 @@ pub enum Task {
     These(Vec<Uuid>),
 }
 
+/// The set, and the instant as of which the directory is exact.
 #[derive(Debug)]
 pub(super) struct Unread {
     state: Mutex<State>,
@@ -36,18 +36,18 @@ pub(super) struct Unread {
 struct State {
     /// Counts the epochs: what was proven in one says nothing in the next.
     epoch: u32,
-    /// Messages so far.
+    /// The number of messages so far.
     messages: u64,
     all: Option<Told>,
     ids: HashMap<Uuid, Told>,
-    /// Watermarks that do not count yet: the oldest of them, which no newer one may keep from
-    /// being reached, and the newest.
+    /// Watermarks that do not count yet: the oldest, and the newest. The oldest is kept when newer
+    /// ones come, so that a constant flow of messages cannot keep every watermark from counting.
     oldest: Option<Watermark>,
     newest: Option<Watermark>,
 }
 
-/// The numbers of the first and the last message that told of something since it was read: one that
-/// comes while it is being read makes it be read again.
+/// The numbers of the first and the last message that told of something which was not read since. A
+/// message that comes during the read has it read again.
 #[derive(Debug, Clone, Copy)]
 struct Told {
     first: u64,
@@ -57,7 +57,7 @@ struct Told {
 #[derive(Debug, Clone, Copy)]
 struct Watermark {
     at_ms: i64,
-    /// Messages before it.
+    /// The number of messages before it.
     messages: u64,
 }
 
@@ -72,23 +72,24 @@ impl Default for Unread {
 }
 
 impl Unread {
-    /// The greatest watermark that counts; `i64::MIN` before the first.
+    /// The greatest watermark that counts, in milliseconds; `i64::MIN` before the first.
     pub fn exact_as_of_ms(&self) -> i64 {
         self.exact_as_of_ms.load(Ordering::Acquire)
     }
 
+    /// The number of the epoch.
     pub fn epoch(&self) -> u32 {
         self.state().epoch
     }
 
-    /// Takes note of facilities, or of any, that are to be read.
+    /// Records that these facilities are to be read; `None`: all facilities.
     pub fn hear(&self, ids: Option<Vec<Uuid>>) {
         self.state().hear(ids);
         self.heard.notify_one();
     }
 
-    /// Takes note of a watermark: as of then, the directory is exact once all that was heard of
-    /// until now has been read. Says nothing where another epoch has begun since `epoch`.
+    /// Records a watermark: the directory is exact as of `at_ms` once everything recorded until now
+    /// has been read. Ignored where another epoch has begun since `epoch`.
     pub fn prove(&self, epoch: u32, at_ms: i64) {
         let mut state = self.state();
         if state.epoch == epoch {
@@ -101,7 +102,7 @@ impl Unread {
         }
     }
 
-    /// All facilities were read at this instant or later, in that epoch.
+    /// Records that all facilities were read at `at_ms` or later, in that epoch.
     pub fn prove_read(&self, epoch: u32, at_ms: i64) {
         let state = self.state();
         if state.epoch == epoch {
@@ -109,7 +110,7 @@ impl Unread {
         }
     }
 
-    /// Another epoch: nothing is proven any more, and all is to be read.
+    /// Begins another epoch: nothing is proven any more, and all facilities are to be read.
     pub fn start_over(&self) {
         let mut state = self.state();
         state.epoch += 1;
@@ -130,12 +131,14 @@ impl Unread {
         }
     }
 
-    /// To be taken before facilities are read, and given back with what was read.
+    /// The number of messages so far. The caller takes it before it reads facilities, and passes it
+    /// to `read`.
     pub fn messages(&self) -> u64 {
         self.state().messages
     }
 
-    /// Takes note that these facilities, or all, have been read since there were so many messages.
+    /// Records that these facilities, or all, were read, and that the read began after the given
+    /// number of messages.
     pub fn read(&self, ids: Option<&[Uuid]>, messages: u64) {
         let mut state = self.state();
         match ids {
@@ -156,7 +159,7 @@ impl Unread {
         self.count(&mut state);
     }
 
-    /// Has the watermarks count whose messages have all been read.
+    /// Lets the watermarks count before which everything has been read.
     fn count(&self, state: &mut State) {
         let oldest_unread = state
             .all
@@ -209,7 +212,7 @@ impl State {
 }
 
 impl Told {
-    /// What is left to be read once it was read after so many messages.
+    /// What is left to be read after a read that began after the given number of messages.
     fn after(self, messages: u64) -> Option<Told> {
         (self.last > messages)
             .then(|| Told { first: self.first.max(messages + 1), last: self.last })
@@ -272,7 +275,7 @@ mod tests {
         unread.prove(0, 20);
         assert_eq!(unread.exact_as_of_ms(), 10);
         let before = unread.messages();
-        // Heard of again: what was heard of before the watermark is read all the same.
+        // Told of again: what was told of before the watermark is read all the same.
         unread.hear(Some(ids(1, 1)));
         assert_eq!(unread.exact_as_of_ms(), 10, "and not sooner");
         unread.read(Some(&ids(1, 1)), before);

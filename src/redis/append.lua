@@ -1,18 +1,22 @@
--- Appends payloads to the stream, numbered on from its last entry. KEYS: the stream. ARGV: entries to keep, the least generation, payload...
--- Answers {generation, number} of the last one; or nil, with nothing appended, where the past of the stream cannot be vouched for:
--- there is no last entry, or another run of a server wrote it, and may have written more that this one never got; or it is of an earlier
--- generation, which the database has left: of two primaries this is the old one.
+-- Appends payloads to the stream and numbers them on from its last entry. KEYS: the stream. ARGV:
+-- the number of entries to keep, the least generation, payload... Answers {generation, number} of
+-- the last payload. Answers nil, and appends nothing, where messages may have been lost: the stream
+-- has no last entry; or another run of a server wrote the last entry, and may have written more
+-- that this server never got; or the stream is of an earlier generation, which the database has
+-- left (of two primaries this is the old one).
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if not last then return false end
 local held = {}
 for i = 1, #last[2], 2 do held[last[2][i]] = last[2][i + 1] end
--- A process, and its reign: one that was a replica for a while may have been given less than it had.
+-- The run: the process, and since when it has been the primary. A server that was a replica of
+-- another Redis for a while may have got less than that one had.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
     .. '.' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local generation = tonumber(held.g)
 if not generation or held.r ~= run or generation < tonumber(ARGV[2]) then return false end
 
--- The last number ever given, be it of an entry that was deleted: its reader then sees that one is missing.
+-- The last number ever given, also where that entry was deleted; the reader then sees that one is
+-- missing.
 local number
 local about = redis.call('XINFO', 'STREAM', KEYS[1])
 for i = 1, #about, 2 do

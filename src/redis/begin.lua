@@ -1,5 +1,7 @@
--- Begins a generation of the stream. KEYS: the stream. ARGV: its number, which nobody else uses, and the payload of its first entry.
--- Answers {generation, number} of the last entry, which is this one, unless the stream already is of this generation or a later one.
+-- Begins a generation of the stream. KEYS: the stream. ARGV: the generation's number, which no
+-- other generation has, and the payload of its first entry. Answers {generation, number} of the
+-- last entry. That is the first entry of this generation, unless the stream already is of this
+-- generation or a later one.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
     .. '.' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local number = 0

@@ -1,8 +1,8 @@
-//! Who may try, and when: everybody while there is a connection; after a failure nobody but one
-//! probe a second, which nobody waits for.
+//! The breaker: it decides which commands may try Redis. While there is a connection, all may.
+//! After a failure only a probe tries, once a second, and no command waits for it.
 //!
-//! So a hung Redis costs those who were asking when it hung one time-out, and nobody after them
-//! anything.
+//! So a hung Redis costs one time-out to the commands that were under way when it hung, and nothing
+//! to later ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 
-/// How long nobody tries after a failure.
+/// Time between a failure and the next probe.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
-/// The one connection, or why there is none.
+/// The shared connection, or the reason why there is none.
 pub struct Breaker<C> {
     state: watch::Sender<State<C>>,
     up: IntGauge,
@@ -29,24 +29,26 @@ enum State<C> {
 
 /// A connection in use.
 pub struct Held<C> {
+    /// The connection itself.
     pub connection: C,
     lost: CancellationToken,
 }
 
 impl<C> Held<C> {
-    /// Ends when somebody finds the connection of no more use.
+    /// Waits until a command finds that the connection has failed.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
     }
 }
 
 impl<C> Breaker<C> {
-    /// `up` becomes 1 while there is a connection, 0 while there is none.
+    /// `up` becomes 1 while there is a connection, and 0 while there is none.
     pub fn new(up: IntGauge) -> Self {
         up.set(0);
         Breaker { state: watch::Sender::new(State::Untried), up }
     }
 
+    /// The connection; `Error::Down` where there is none.
     pub fn held(&self) -> Result<Arc<Held<C>>, Error> {
         match &*self.state.borrow() {
             State::Closed(held) => Ok(held.clone()),
@@ -55,7 +57,7 @@ impl<C> Breaker<C> {
         }
     }
 
-    /// The class of the failure that opened it; `None` while it is closed.
+    /// The class of the failure that opened the breaker; `None` while it is closed.
     pub fn last_error(&self) -> Option<&'static str> {
         match &*self.state.borrow() {
             State::Closed(_) => None,
@@ -64,8 +66,8 @@ impl<C> Breaker<C> {
         }
     }
 
-    /// Gives this connection up. Of all who failed on it, one gets its error back, and the others
-    /// what those get who did not try.
+    /// Gives this connection up. Of all commands that failed on it, the first gets its own error
+    /// back, and the others get `Error::Down`, as do commands that did not try.
     pub fn trip(&self, held: &Arc<Held<C>>, error: Error) -> Error {
         let class = error.class();
         let first = self.state.send_if_modified(|state| {
@@ -84,8 +86,8 @@ impl<C> Breaker<C> {
         error
     }
 
-    /// Probes until there is a connection, and again after each that was lost, for ever. To be run
-    /// once.
+    /// Probes until there is a connection, and again after each one that was lost. Never ends; must
+    /// run once only.
     pub async fn probe<F: Future<Output = Result<C, Error>>>(&self, connect: impl Fn() -> F) {
         loop {
             match connect().await {
@@ -109,18 +111,18 @@ impl<C> Breaker<C> {
         }
     }
 
-    /// Waits for the end of the first attempt.
+    /// Waits until the first attempt to connect has ended.
     pub async fn tried(&self) {
         self.wait_for(|state| !matches!(state, State::Untried)).await;
     }
 
-    /// Waits for a connection.
+    /// Waits for a connection, without a time limit.
     pub async fn closed(&self) {
         self.wait_for(|state| matches!(state, State::Closed(_))).await;
     }
 
     async fn wait_for(&self, condition: impl Fn(&State<C>) -> bool) {
-        // It fails only when the sender is gone, which is `self`.
+        // An error means that the sender is gone, which is `self`.
         let _ = self.state.subscribe().wait_for(condition).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to a server or to a cluster: to whoever sends commands there is no difference.
+//! A connection to one server or to a cluster. Both take the same commands.
 
 use deadpool_redis::{
     PoolError, cluster,
@@ -10,34 +10,37 @@ use deadpool_redis::{
 use super::Error;
 use crate::config::redis_url::RedisUrl;
 
-/// Makes connections. What it made belongs to whoever asked: see the module's words on why none
-/// comes back.
+/// Makes connections. The caller keeps the connection that it gets and never returns it; the
+/// documentation of `redis` says why.
 #[derive(Clone)]
 pub enum Pool {
     Single(deadpool_redis::Pool),
     Cluster(cluster::Pool),
 }
 
-/// Its clones share it, and their commands go side by side.
+/// Clones share the connection, and their commands run concurrently.
 #[derive(Clone)]
 pub enum Connection {
     Single(MultiplexedConnection),
     Cluster(cluster::ClusterConnection),
 }
 
-/// Connections that may be made at the same time: the one for commands, those that follow a stream.
+/// Connections that may be made at the same time: the one for commands, and those that follow a
+/// stream.
 const AT_ONCE: usize = 4;
 
 /// A key that never exists.
 const PROBE: &str = "facility-summary:probe";
 
 impl Pool {
+    /// A pool for the server or cluster at this URL. It connects to nothing yet.
     pub fn new(target: &RedisUrl) -> Pool {
         const CHECKED: &str = "RedisUrl::parse has tried it";
         const NO_RUNTIME: &str = "a pool without time-outs of its own needs no runtime";
         match target.0.as_slice() {
             [server] => {
-                // No bounds but our own: what blocks may wait for longer than a command.
+                // No time-outs in the driver: each command has ours, and a blocking command may
+                // wait longer.
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(None)
                     .set_response_timeout(None);
@@ -59,8 +62,8 @@ impl Pool {
         }
     }
 
-    /// A new connection to a server that answers, and is not a replica, which refuses all writes.
-    /// To be given a bound by the caller.
+    /// A new connection to a server that answers and takes writes. A replica of a Redis server
+    /// takes none. There is no time-out here: the caller sets one.
     pub async fn connect(&self) -> Result<Connection, Error> {
         match self {
             Pool::Single(pool) => {
@@ -68,15 +71,15 @@ impl Pool {
                     pool.get().await.map_err(failed)?,
                 ));
                 connection.query(&cmd("PING")).await?;
-                // A write that needs no memory and leaves nothing. One that is refused for another
-                // reason is no matter of the connection.
+                // This write needs no memory and changes nothing. A refusal for another reason than
+                // read-only does not concern the connection.
                 match connection.query(cmd("DEL").arg(PROBE)).await.map_err(Error::from) {
                     Err(error) if error.ends_the_connection() => Err(error),
                     _ => Ok(connection),
                 }
             }
-            // It has asked for the slots, and sends writes to primaries only. A PING would go to
-            // all nodes, and one that is down would hide the others.
+            // The connection has asked for the slots, and sends writes to primaries only. A PING
+            // would go to all nodes, and would fail where one node of several is down.
             Pool::Cluster(pool) => Ok(Connection::Cluster(cluster::Connection::take(
                 pool.get().await.map_err(failed)?,
             ))),
@@ -85,6 +88,7 @@ impl Pool {
 }
 
 impl Connection {
+    /// Runs one command, without a time-out.
     pub async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self {
             Connection::Single(connection) => command.query_async(connection).await,

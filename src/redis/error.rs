@@ -1,10 +1,11 @@
-//! What can go wrong between us and Redis.
+//! The errors of commands to Redis.
 
 use std::time::Duration;
 
 use deadpool_redis::redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
 
-/// Why a command has no answer. Except after [`Error::Refused`] it may have been carried out.
+/// Why a command has no answer. The command may have been carried out, except after
+/// [`Error::Refused`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("Redis is left alone until it answers a probe (last failure: {0})")]
@@ -18,7 +19,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The class, as metrics and `/health/ready` show it.
+    /// The class of the error, as metrics and `/health/ready` show it.
     pub fn class(&self) -> &'static str {
         match self {
             Error::Down(_) => "down",
@@ -33,12 +34,13 @@ impl Error {
         }
     }
 
-    /// Whether the connection is of no more use. A server that refuses one command answers the
-    /// next.
+    /// Whether the connection cannot be used any more. A server that refused one command still
+    /// answers the next.
     pub(super) const fn ends_the_connection(&self) -> bool {
         matches!(self, Error::TimedOut(_) | Error::Lost(_))
     }
 
+    /// Whether the server does not know a script by its hash, so that its text must be sent.
     pub(super) fn is_unknown_script(&self) -> bool {
         matches!(self, Error::Refused(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
     }
@@ -46,7 +48,8 @@ impl Error {
 
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
-        // What was a primary and is none any more will refuse every write: look for the new one.
+        // A server that was a primary and is none any more refuses every write. A new connection
+        // finds the new primary.
         let demoted = is_read_only(&error);
         let broken = matches!(
             error.retry_method(),
@@ -60,10 +63,10 @@ impl From<RedisError> for Error {
     }
 }
 
-/// What to do about a refusal that no waiting ends.
+/// What an operator must do about a refusal that does not end by itself.
 fn remedy(error: &RedisError) -> &'static str {
     match error.kind() {
-        // Whoever knows all nodes is never sent to another one.
+        // A client that knows all nodes of a cluster never gets these errors.
         ErrorKind::Server(
             ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot,
         ) => {

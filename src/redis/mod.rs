@@ -1,9 +1,10 @@
-//! Redis, which replicas share: one server, or a cluster. Nothing in it is the only copy of
-//! anything, and nobody waits long for it.
+//! Redis, which replicas share: one server, or a cluster. Nothing is stored in Redis alone, and no
+//! command waits long for it.
 //!
-//! The pool makes connections. Each checkout would ping, a round trip more than the command itself,
-//! so one connection is taken out and carries all commands side by side, until it fails; each HTTP
-//! worker has one of its own beside it. So has what blocks.
+//! The pool makes connections. A checkout from it would send a PING, a round trip more than the
+//! command itself needs. So one connection is taken out of the pool for good; it carries all
+//! commands concurrently until it fails. Each HTTP worker has a connection of its own beside it,
+//! and so has each blocking command.
 
 mod breaker;
 mod connection;
@@ -27,13 +28,12 @@ use connection::{Connection, Pool};
 pub use error::Error;
 pub use stream::{Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail};
 
-/// What it takes to look into a socket.
+/// Time for one look into a socket.
 const A_LOOK: Duration = Duration::from_millis(1);
-/// How long connecting may take, be it to all nodes of a cluster. Nobody waits for it but who
-/// probes.
+/// Time-out for connecting to a server, or to all nodes of a cluster. Only the probe waits for it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The way to Redis. Dropping it ends the connections and the probing.
+/// The connection to Redis. Dropping it closes the connections and ends the probing.
 pub struct Link {
     pool: Pool,
     timeout: Duration,
@@ -43,8 +43,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects, or has tried to for 3 s at most: a Redis that is out of reach is no error, and is
-    /// probed every second from then on. `timeout` bounds each command.
+    /// Connects, for at most 3 s. A Redis that is out of reach is no error: it is probed every
+    /// second from then on. `timeout` bounds each command.
     pub async fn open(target: &RedisUrl, timeout: Duration, metrics: &Metrics) -> Arc<Link> {
         let pool = Pool::new(target);
         let breaker =
@@ -57,19 +57,19 @@ impl Link {
         Arc::new(Link { pool, timeout, breaker, probing, requests: metrics.redis_requests.clone() })
     }
 
-    /// `None` while Redis answers, or the class of the last failure: `timeout`, `connection`,
-    /// `authentication`, `read_only` or `refused`.
+    /// The class of the last failure: `timeout`, `connection`, `authentication`, `read_only` or
+    /// `refused`; `None` while Redis answers.
     pub fn last_error(&self) -> Option<&'static str> {
         self.breaker.last_error()
     }
 
-    /// Waits until Redis is there: at once while it answers, for ever while it does not.
+    /// Waits until Redis is connected, without a time limit.
     pub async fn up(&self) {
         self.breaker.closed().await;
     }
 
-    /// Runs a command; `name` is what it counts as. One that failed may have been carried out
-    /// nevertheless, and is not tried again.
+    /// Runs a command, and counts it under `name`. A command that failed may have been carried out;
+    /// it is not tried again.
     pub async fn query<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -79,8 +79,8 @@ impl Link {
         self.counted(name, answer)
     }
 
-    /// Runs a script on the node of its one key: by its hash, and with its text where that node has
-    /// not seen it.
+    /// Runs a script on the node of its one key: by its hash, or with its text where that node does
+    /// not know the hash.
     pub async fn eval<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -117,8 +117,8 @@ impl Link {
             Err(_) => Error::TimedOut(self.timeout),
         };
         if is_own && matches!(error, Error::Lost(_)) {
-            // Servers close connections that were idle for long. The shared one, which never is,
-            // tells whether there is more to it.
+            // Servers close connections that were idle for long. The shared connection is never
+            // idle, and shows whether Redis itself has failed.
             worker::forget_own_connection();
             return Err(error);
         }
@@ -138,13 +138,13 @@ impl Link {
         answer
     }
 
-    /// Counts what became of a command, where the answer itself does not tell.
+    /// Counts the outcome of a command where the answer itself does not tell it.
     pub fn count(&self, name: &'static str, outcome: &'static str) {
         self.requests.with_label_values(&[name, outcome]).inc();
     }
 
-    /// A connection for what blocks. Refused while the breaker is open, so that a hung Redis is not
-    /// tried more often than once a second.
+    /// A connection for blocking commands. Fails while the breaker is open, so that a hung Redis is
+    /// tried once a second at most.
     async fn own_connection(&self) -> Result<Connection, Error> {
         self.breaker.held()?;
         connect(&self.pool).await
@@ -157,8 +157,8 @@ impl Drop for Link {
     }
 }
 
-/// An answer that is there counts, however late it is looked at: a thread that stood still finds
-/// its time over, and the answer in the socket, unread.
+/// An answer that has arrived counts, even after the time-out: a thread that was not scheduled for
+/// a while finds its time over, and the answer unread in the socket.
 async fn within<T>(time: Duration, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut answer = std::pin::pin!(answer);
     match timeout(time, &mut answer).await {

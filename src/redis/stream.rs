@@ -1,8 +1,8 @@
-//! The change stream in Redis: numbered by us without a gap, so that whoever follows it knows what
-//! it has missed.
+//! The change stream in Redis. The service numbers its messages without a gap, so that a follower
+//! notices which messages it has missed.
 //!
 //! Each entry carries its generation (`g`), the run of the server that took it (`r`: its process,
-//! and since when it has been the primary) and the payload (`m`); its id is `<number>-0`.
+//! and since when it has been the primary) and the payload (`m`). Its id is `<number>-0`.
 
 use std::{
     collections::HashMap,
@@ -21,16 +21,17 @@ const BEGIN: &str = include_str!("begin.lua");
 static APPEND_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(APPEND));
 static BEGIN_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(BEGIN));
 
-/// Entries that a reader takes at once, at most: with messages of the greatest size some megabytes,
-/// which arrive within the time-out, or else fewer are to be taken.
+/// The most entries in one read. With messages of the greatest size they are some megabytes. Where
+/// these do not arrive within the time-out, the follower asks for fewer.
 pub const READ_AT_ONCE: usize = 64;
 
-/// Redis looks ten times a second (its `hz`) whose wait is over, where nothing else wakes it: an
-/// answer that comes so much later is not late. Nobody waits for a reader, so that its other
-/// questions have that time, too: to begin anew costs more.
+/// Redis checks ten times a second (its `hz`) which blocked readers have waited long enough, if
+/// nothing else wakes it. So an answer that comes up to this time after the time-out is not late.
+/// The other commands of a reader get the same time: no request waits for a reader, and beginning
+/// anew costs more.
 const WAKES_WITHIN: Duration = Duration::from_millis(250);
 
-/// An epoch's stream.
+/// The stream of one epoch.
 #[derive(Clone)]
 pub struct Stream {
     link: Arc<Link>,
@@ -39,21 +40,22 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// About `max_len` entries are kept: a few more, never fewer.
+    /// The stream keeps `max_len` entries or a few more, never fewer.
     pub fn new(link: Arc<Link>, epoch: &str, max_len: usize) -> Self {
         Stream { link, key: format!("facility-summary:{epoch}:changes"), max_len }
     }
 
-    /// Appends all of them, in this order and with no other between them, and answers the position
-    /// of the last. `None`, and nothing is appended: the past of the stream cannot be vouched
-    /// for, and a generation is to be begun. After an error they may have been appended.
+    /// Appends all payloads in this order, with no other message between them, and answers the
+    /// position of the last. `None`: messages of the stream may have been lost, so nothing was
+    /// appended, and a new generation has to be begun. After an error the payloads may have been
+    /// appended.
     pub async fn append(&self, payloads: &[impl AsRef<[u8]>]) -> Result<Option<Position>, Error> {
         self.append_since(0, payloads).await
     }
 
-    /// The same, but appends nothing where the stream is still of a generation before this one.
-    /// Whoever says what was proven in a generation must not say it to those who follow an
-    /// earlier one: they have not heard all of it.
+    /// The same, but appends nothing (`None`) where the stream is of an earlier generation than
+    /// this one. What was proven in a generation must not be announced to followers of an earlier
+    /// one, as they have not seen all its messages.
     pub async fn append_since(
         &self,
         generation: i64,
@@ -68,9 +70,9 @@ impl Stream {
         Ok(last.map(|(generation, number)| Position { generation, number }))
     }
 
-    /// Begins a generation, whose number nobody else may use, with its first entry. The position is
-    /// of another generation where that was begun in the meantime; it is then to be appended
-    /// to, or to be followed by a still later one.
+    /// Begins a generation with its first entry. No other generation may have this number. Where
+    /// the answer's generation is another one, that one was begun in the meantime: the caller
+    /// appends to it, or begins a still later one.
     pub async fn begin(&self, generation: i64, payload: &[u8]) -> Result<Position, Error> {
         let generation = generation.to_string();
         let arguments = [generation.as_bytes(), payload];
@@ -79,7 +81,8 @@ impl Stream {
         Ok(Position { generation, number })
     }
 
-    /// A reader, with a connection of its own: what blocks would hold up everybody on a shared one.
+    /// A reader with a connection of its own, as a blocking read would delay all commands on a
+    /// shared one.
     pub async fn tail(&self) -> Result<Tail, Error> {
         Ok(Tail {
             connection: self.link.own_connection().await?,
@@ -89,47 +92,49 @@ impl Stream {
     }
 }
 
-/// One reader of the stream. After an error, or when a call of its was dropped half-way, another
-/// one is to be made.
+/// A reader of the stream. It cannot be used after an error, or after one of its calls was dropped
+/// before its end; make a new one.
 pub struct Tail {
     connection: Connection,
     key: String,
     timeout: Duration,
 }
 
-/// Where to begin to read.
+/// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
-    /// Read behind this; its generation is that of the entry that comes next.
+    /// The reader reads behind this position. Its generation is that of the entry that comes next.
     pub from: Position,
-    /// The last number so far: having read up to it, one has caught up.
+    /// The last number at the time of opening. A reader that has read up to it has caught up.
     pub last: i64,
 }
 
+/// An entry of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamEntry {
+    /// Its place in the stream.
     pub position: Position,
+    /// The message, still encoded.
     pub payload: Bytes,
 }
 
-/// What a reader finds behind its place.
+/// What a reader finds behind its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// In the order of the stream. Whether they follow without a gap is for the reader to judge. An
-    /// entry that is not ours, which somebody must have put there by hand, has the generation
-    /// 0, which no stream has, and is a gap to any reader.
+    /// Entries in the order of the stream. The reader checks whether they follow without a gap. An
+    /// entry that another program wrote gets generation 0, which no stream in Redis has, so that
+    /// every reader takes it for a gap.
     Entries(Vec<StreamEntry>),
-    /// Nothing new in the time given, and the stream is still the one that holds the reader's
-    /// place.
+    /// Nothing came in the time given, and the stream still reaches up to the reader's position.
     Nothing,
-    /// The stream is gone, or ends before the reader's place: what was read is no proof of anything
-    /// that comes.
+    /// The stream is gone, or ends before the reader's position. What was read proves nothing about
+    /// later entries.
     Vanished,
 }
 
 impl Tail {
-    /// Where to begin in order to read the last `replay` entries, or all if there are fewer; `None`
-    /// where there are none.
+    /// Where to begin, in order to read the last `replay` entries, or all if there are fewer;
+    /// `None` where there are none.
     pub async fn open(&mut self, replay: usize) -> Result<Option<Start>, Error> {
         let Some(last) = self.last_number().await? else { return Ok(None) };
         let replay = i64::try_from(replay).unwrap_or(i64::MAX);
@@ -145,15 +150,15 @@ impl Tail {
         Ok(Some(Start { from: Position { generation, number: number - 1 }, last }))
     }
 
-    /// What stands behind the number `after`, up to `at_once` of it, waiting up to `block` (at
-    /// least 1 ms) for the first.
+    /// The entries behind the number `after`, at most `at_once`. Waits up to `block` (at least 1
+    /// ms) for the first.
     pub async fn next(
         &mut self,
         after: i64,
         at_once: usize,
         block: Duration,
     ) -> Result<Next, Error> {
-        // 0 would be for ever
+        // 0 would mean without a time limit.
         let milliseconds = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut command = cmd("XREAD");
         command
@@ -204,7 +209,7 @@ impl Tail {
 }
 
 type Fields = HashMap<String, Value>;
-/// Its id, and what it holds.
+/// The id of an entry, and its fields.
 type RawEntry = (String, Fields);
 
 fn entry((id, mut fields): RawEntry) -> StreamEntry {

@@ -1,6 +1,6 @@
-//! A connection of each HTTP worker's own. To hand a command to a connection of another thread, and
-//! its answer back, would cost a reader more than Redis itself does; a worker runs on one thread,
-//! and so does the connection that it opened.
+//! One Redis connection for each HTTP worker. To pass a command to another thread's connection, and
+//! its answer back, would cost more than Redis itself does. A worker runs on one thread, and so
+//! does the connection that it opened.
 
 use std::{
     cell::RefCell,
@@ -16,9 +16,9 @@ use super::{
 };
 
 struct Own {
-    /// It is given up together with this one, which all threads share.
+    /// The shared connection. When it is given up, this one is too.
     beside: Weak<Held<Connection>>,
-    /// `None` until it is open, and where it could not be opened.
+    /// `None` until it is open, and where opening failed.
     connection: Option<Connection>,
 }
 
@@ -26,8 +26,8 @@ thread_local! {
     static OWN: RefCell<Option<Own>> = const { RefCell::new(None) };
 }
 
-/// This worker's connection, for as long as `held` is in use; `None` elsewhere, and until it is
-/// open, which the first call sees to.
+/// The connection of this worker while `held` is in use. `None` outside of HTTP workers, and until
+/// the connection is open; the first call begins to open it.
 pub fn own_connection(held: &Arc<Held<Connection>>, pool: &Pool) -> Option<Connection> {
     if Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {
         return None;
@@ -43,7 +43,7 @@ pub fn own_connection(held: &Arc<Held<Connection>>, pool: &Pool) -> Option<Conne
     })
 }
 
-/// Has the next call open another.
+/// Closes this worker's connection. The next call to `own_connection` opens another.
 pub fn forget_own_connection() {
     OWN.set(None);
 }

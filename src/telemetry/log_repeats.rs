@@ -1,6 +1,6 @@
-//! What happens again and again, and each time for itself (a request that is refused, a message
-//! that was missed): told when it begins, with its number once a minute while it goes on, and with
-//! its number when it is over. `throttle.rs` is for what knows itself when it ends.
+//! Logs events that repeat, such as a refused request or a missed message: when they begin, once a
+//! minute while they go on, and when they are over, with their number. `log_throttle.rs` is for
+//! failures that end when the same thing succeeds again.
 
 use std::{
     collections::HashMap,
@@ -12,14 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// It is over once it has not happened for that long.
+/// An event is over once it has not happened for this time.
 const OVER_AFTER: Duration = Duration::from_secs(10);
-/// How often it is told while it goes on.
+/// Time between two log lines while it goes on.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// What has happened lately, by subject.
+/// The events of late, by subject.
 pub struct LogRepeats<S> {
-    /// Whether there is any, for those who only look.
+    /// Whether there is any event, so that a check costs one load.
     any: AtomicBool,
     lately: Mutex<HashMap<S, Repeat>>,
 }
@@ -31,26 +31,28 @@ struct Repeat {
     times: u64,
 }
 
-/// What to say when it has happened.
+/// What to log about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tell {
-    /// That it has begun.
+    /// The event has begun.
     Begins,
-    /// That it goes on.
+    /// The event goes on.
     GoesOn(Count),
-    /// Nothing: it was said not long ago.
+    /// Nothing, as it was logged not long ago.
     Nothing,
 }
 
-/// How often it has happened, from the first time to the last.
+/// How often an event has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
+    /// The number of times.
     pub times: u64,
+    /// The time from the first to the last.
     pub within: Duration,
 }
 
 impl<S: Eq + Hash + Copy> LogRepeats<S> {
-    /// Takes note that it has happened, and answers what is to be said of it.
+    /// Records that the event has happened, and answers what to log.
     pub fn happens(&self, subject: S) -> Tell {
         self.happens_at(subject, Instant::now())
     }
@@ -70,8 +72,8 @@ impl<S: Eq + Hash + Copy> LogRepeats<S> {
         Tell::GoesOn(repeat.count())
     }
 
-    /// What is over since the last call. Of what happened once nothing is left to say. To be called
-    /// now and then; costs a load where there is nothing.
+    /// The events that are over since the last call. An event that happened once is left out, as
+    /// its beginning was logged. Call it now and then; it costs one load where there is nothing.
     pub fn over(&self) -> Vec<(S, Count)> {
         if self.any.load(Ordering::Relaxed) { self.over_at(Instant::now()) } else { Vec::new() }
     }

@@ -1,5 +1,5 @@
-//! LogThrottle that last: each is worth a warning when it begins, and a word when it is over. What
-//! is only repeated in between is not.
+//! The log throttle, for failures that last: each is logged as a warning when it begins, and again
+//! when it is over. Repetitions in between are not logged.
 
 use std::{
     collections::HashMap,
@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One that was not met for so long is a new one.
+/// An error that did not occur for this time counts as a new one.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// Different errors remembered of one subject; any more are new each time.
+/// The number of different errors remembered for one subject. Each further one is logged every
+/// time.
 const ERRORS: usize = 8;
 
-/// What each subject (a job, a facility) has complained of lately.
+/// The recent errors of each subject (a job, a facility).
 pub struct LogThrottle<S>(Mutex<HashMap<S, Vec<Told>>>);
 
 struct Told {
@@ -22,7 +23,7 @@ struct Told {
 }
 
 impl<S: Eq + Hash> LogThrottle<S> {
-    /// Takes note of an error. True where it is worth a warning: the subject was well, or had
+    /// Records an error. True where it is to be logged: the subject had no error before, or only
     /// others.
     pub fn begins(&self, subject: S, error: impl ToString) -> bool {
         self.begins_at(subject, error.to_string(), Instant::now())
@@ -48,7 +49,7 @@ impl<S: Eq + Hash> LogThrottle<S> {
         }
     }
 
-    /// Takes note that all is well. True where it was not until now.
+    /// Records that all is well. True where it was not until now.
     pub fn end(&self, subject: &S) -> bool {
         self.lasting().remove(subject).is_some()
     }

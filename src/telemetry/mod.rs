@@ -1,5 +1,5 @@
-//! Logs: JSON for machines, readable lines for people. One line a read that went past memory;
-//! memory hits at debug.
+//! Logs: JSON for machines, readable lines for people. A read that neither memory nor Redis
+//! answered gets one line at info; a hit in one of them is logged at debug.
 
 pub mod log_repeats;
 pub mod log_throttle;
@@ -10,20 +10,20 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::config::{LogFormat, LogSettings, SettingsError};
 
-/// Where a command's log goes: a service's to standard output, a tool's beside its answers to
-/// standard error.
+/// Where the log of a command goes: that of a service to standard output, that of a tool to
+/// standard error, beside its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     Stdout,
     Stderr,
 }
 
-/// The framework logs an error for each request that cannot be parsed; its client is answered 400,
-/// and may send as many as it likes. Before the setting's own directives, of which one for the same
-/// target counts.
+/// The framework logs an error for each request that it cannot parse. The client gets a 400, and
+/// may send any number of such requests. This directive stands before those of the setting: of two
+/// directives for one target the later counts.
 const UNPARSED_REQUESTS: &str = "actix_http::h1::dispatcher=off";
 
-/// Installs the subscriber, once a process.
+/// Installs the subscriber; call it once in a process. `Err` where `log.filter` cannot be parsed.
 pub fn init(settings: &LogSettings, output: Output) -> Result<(), SettingsError> {
     let filter =
         EnvFilter::try_new(format!("{UNPARSED_REQUESTS},{}", settings.filter)).map_err(|e| {
