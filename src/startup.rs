@@ -1,5 +1,5 @@
-//! The one place where the parts meet: called by `serve`, by the other commands for what they need,
-//! and by tests.
+//! The start: here the parts are built and connected. `serve` and the tests build all of them, and
+//! each other command the ones that it needs.
 
 mod replica_link;
 
@@ -77,33 +77,43 @@ pub enum StartError {
     Server(#[from] std::io::Error),
 }
 
-/// The parts below HTTP and jobs: what a command needs that works on the same tables.
+/// The parts below HTTP and jobs. Every command that works on the tables needs them.
 pub struct Core {
+    /// The settings that the parts were built with.
     pub settings: Settings,
+    /// The database.
     pub store: Arc<dyn Store>,
+    /// The memory tier.
     pub memory: Arc<Memory>,
+    /// The facilities, read once.
     pub directory: Arc<Directory>,
+    /// The change stream.
     pub changes: Arc<Changes>,
+    /// The database's time.
     pub clock: Arc<Clock>,
+    /// Whether the database is out of reach.
     pub outage: Arc<Outage>,
+    /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// Carries out refreshes.
     pub refresher: Arc<Refresher>,
+    /// Carries out rebuilds.
     pub rebuild: Arc<Rebuild>,
-    /// What there is between replicas; for a server that has `redis.url`.
+    /// What connects this replica with others; for a server with `redis.url` only.
     fleet: Option<ReplicaParts>,
 }
 
-/// Tombstones outlive the oldest event that is still accepted by a week.
+/// Days for which tombstones are kept beyond the age of the oldest event that is still accepted.
 const TOMBSTONE_MARGIN_DAYS: u64 = 7;
 
 impl Core {
-    /// Opens the database, migrates it, and loads the directory. For a command: what it writes is
-    /// published by the service's drain.
+    /// Opens the database, migrates it, and loads the directory. For a command: the drain of the
+    /// service publishes what the command writes.
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
         Self::open_as(settings, None).await
     }
 
-    /// The same for a server, one of several where `redis.url` is set.
+    /// The same for a server. With `redis.url` it is one of several.
     pub async fn open_server(settings: Settings) -> Result<Self, StartError> {
         let target = settings.redis.url.as_deref().map(RedisUrl::parse).transpose()?;
         Self::open_as(settings, target).await
@@ -119,8 +129,8 @@ impl Core {
         let sent = Instant::now();
         clock.sync(store.now_ms().await.map_err(failed)?, sent);
         let metrics = Arc::new(Metrics::new()?);
-        // Numbered by this process alone, the stream within it is another in each: what an earlier
-        // one numbered says nothing here.
+        // Each process numbers the stream within it anew. The random generation makes sure that a
+        // position of an earlier process proves nothing in this one.
         let here = Position {
             generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) },
             number: 0,
@@ -195,7 +205,7 @@ impl Core {
         })
     }
 
-    /// The write path: the main lane of events.
+    /// Starts the write path: the queue and the lanes of events.
     pub fn ingest(&self) -> (Ingest, JoinHandle<()>) {
         Ingest::start(ingest::Parts {
             store: self.store.clone(),
@@ -209,6 +219,7 @@ impl Core {
         })
     }
 
+    /// The drain, which does nothing until it is run.
     pub fn drain(&self) -> Arc<Drain> {
         Arc::new(Drain {
             store: self.store.clone(),
@@ -232,30 +243,31 @@ impl Core {
     }
 }
 
-/// How the service is asked to stop.
+/// How the service stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Balancers are told first, and requests are answered until they have noticed
+    /// Readiness fails first, and requests are answered until load balancers have noticed
     /// (`server.drain_delay_ms`).
     Drain,
-    /// Somebody waits at a terminal.
+    /// Without that delay, as a user waits at a terminal.
     Now,
 }
 
-/// The service, bound and ready to run.
+/// The service, bound to its port and ready to run.
 pub struct Application {
+    /// The address that it listens on.
     pub address: SocketAddr,
     app: web::Data<AppState>,
     listener: TcpListener,
     jobs: Jobs,
     lane: JoinHandle<()>,
     fleet: Option<replica_link::Running>,
-    /// On SQLite the right to serve the file, held until the end.
+    /// On SQLite the lock of the one server on the file, held until the end.
     _serving: Option<File>,
 }
 
 impl Application {
-    /// Binds the port, opens the parts and starts the jobs. Port 0 takes a free one.
+    /// Binds the port, opens the parts and starts the jobs. Port 0 takes a free port.
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let started = Instant::now();
         let bind = |source| StartError::Bind { address: settings.server.bind.clone(), source };
@@ -308,8 +320,8 @@ impl Application {
             None => None,
             Some(fleet) => {
                 let running = fleet.follow().await;
-                // Before anything of it is served: whether the database still has all that the
-                // stream tells.
+                // Before anything that came from the stream is served, a drain snapshot checks that
+                // the database still has everything that the stream told.
                 drain.look().await.map_err(failed)?;
                 Some(running)
             }
@@ -375,14 +387,16 @@ impl Application {
         Ok(Application { address, app, listener, jobs, lane, fleet, _serving: serving })
     }
 
+    /// The state that the HTTP handlers share.
     pub fn app(&self) -> &web::Data<AppState> {
         &self.app
     }
 
-    /// Serves until `stop` resolves, then stops in order: not ready, while requests are still
-    /// answered, and all jobs but those that another replica can do go on for them; requests in
-    /// flight finish; events taken are committed, also of clients that have gone away; jobs end
-    /// after the step that each is in; connections close, and what was held on them is free.
+    /// Serves until `stop` resolves, then stops in this order. It is not ready any more, and still
+    /// answers requests; jobs that another replica can take over end, and the others go on.
+    /// Requests under way end. Events that were taken are committed, also those of clients that
+    /// have gone away. Each job ends after its present step. Connections close, which releases
+    /// their locks.
     pub async fn run_until(self, stop: impl Future<Output = Stop>) -> Result<(), StartError> {
         let settings = self.app.settings.server.clone();
         let workers = if settings.workers == 0 {
@@ -425,8 +439,8 @@ impl Application {
         tracing::info!(
             "no request is left; events that were taken are committed, and then jobs end"
         );
-        // A transaction in a database that hangs ends with it, or never. What is under way by now
-        // is acknowledged to nobody.
+        // In a database that hangs, a transaction ends with its connection, or never. What is not
+        // committed by now was acknowledged to no client.
         let patience = Duration::from_secs(settings.shutdown_timeout_seconds.max(1));
         match tokio::time::timeout(patience, end(self.jobs, self.lane, self.fleet, self.app)).await
         {
@@ -440,7 +454,7 @@ impl Application {
     }
 }
 
-/// Ends what goes on behind the requests, in order.
+/// Ends the work behind the requests, in order.
 async fn end(
     jobs: Jobs,
     lane: JoinHandle<()>,
@@ -453,8 +467,8 @@ async fn end(
     if lane.await.is_err() {
         tracing::error!("the ingest lane ended in a panic");
     }
-    // After the lane: an event may wait for a lock for long, and meanwhile whoever follows this
-    // server's watermark is not to wait with it.
+    // The jobs end after the lane. An event may wait long for a lock; meanwhile the drain must keep
+    // the watermark going for the readers of other replicas.
     jobs.stop().await;
     if let Some(fleet) = fleet {
         fleet.stop().await;

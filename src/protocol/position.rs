@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Position {
     /// The generation: one run of the stream of which nothing was lost unnoticed. The database
-    /// gives each generation its number. 0 is the stream within one process, which needs no number.
+    /// numbers the generations of a stream in Redis. A stream within one process has a random
+    /// number. 0 is none: nothing was consumed yet.
     pub generation: i64,
     /// The number of the message. Numbers begin at 1, have no gap, and go on from one generation to
     /// the next.

@@ -1,5 +1,5 @@
-//! What the service does, apart from how it is asked (`http`, `jobs`, `tools`) and where it is kept
-//! (`store`, `cache`).
+//! What the service does: events, reads, lists and refreshes. How it is asked stands in `http`,
+//! `jobs` and `tools`; where its data is kept stands in `store` and `cache`.
 
 pub mod ingest;
 pub mod lists;

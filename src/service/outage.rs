@@ -1,5 +1,5 @@
-//! Whether the database is out of reach: while it is, readers are answered from what is held
-//! without each waiting for its own time-out, and one in a second tries.
+//! Outages of the database. During one, readers get what is held, and do not wait for a time-out
+//! each. One caller a second tries the database.
 
 use std::{
     sync::{
@@ -13,24 +13,25 @@ use tokio::sync::Notify;
 
 use crate::store::StoreError;
 
-/// How long after a failure, or somebody's try, nobody else tries.
+/// Time between a failure, or a try, and the next try.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// The class of the failure of a database that has answered nobody for as long as a reader waits.
+/// The error class of a database that has answered no one for as long as a reader waits.
 const SILENT: &str = "timeout";
 
+/// Whether the database is out of reach. All callers of the database share one.
 pub struct Outage {
-    /// Whether `lasting` is there, for those who only look.
+    /// Whether `lasting` is set, so that a check costs one load.
     is_on: AtomicBool,
     state: Mutex<State>,
-    /// Wakes those who wait for a database that has fallen silent.
+    /// Wakes the callers that wait for a database which answers no one any more.
     fell_silent: Notify,
 }
 
 struct State {
-    /// When the database answered last, whatever it said.
+    /// When the database answered last, with whatever answer.
     answered_at: Instant,
-    /// Somebody has waited for it in vain since then.
+    /// A caller has waited in vain since then.
     is_silent: bool,
     lasting: Option<Lasting>,
 }
@@ -42,13 +43,13 @@ struct Lasting {
 }
 
 impl Outage {
-    /// Whether the last that is known of the database is a failure.
+    /// Whether the last thing known of the database is a failure.
     pub fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// Whether the caller may ask the database now: always while it is well, and one in a second
-    /// while it is not.
+    /// Whether the caller may ask the database now: always while there is no outage, and one caller
+    /// a second during one.
     pub fn may_try(&self) -> bool {
         if !self.is_on() {
             return true;
@@ -63,22 +64,22 @@ impl Outage {
         })
     }
 
-    /// The class of the last failure, while it lasts: that of a `StoreError`, or `timeout` where
-    /// nothing came at all.
+    /// The class of the last failure during an outage: that of a `StoreError`, or `timeout` where
+    /// no answer came at all. `None` outside of one.
     pub fn last_error(&self) -> Option<&'static str> {
         self.state().lasting.map(|lasting| lasting.last_error)
     }
 
-    /// A failure of the whole database. A lock that one key waits for is none, nor is what the
-    /// database itself says of one statement.
+    /// Records an error. An outage begins where the whole database failed. A wait for the lock of
+    /// one key does not begin one, nor does an error that concerns one statement.
     pub fn failed(&self, error: &StoreError) {
         if error.is_of_the_whole_database() {
             self.begin(&mut self.state(), error.class());
         }
     }
 
-    /// Somebody has waited in vain since `asked`. For the database, if that has answered nobody
-    /// since then: otherwise it was for a lock, or for something slow.
+    /// Records that a caller has waited in vain since `asked`. An outage begins if the database has
+    /// answered no one since then. Otherwise the caller waited for a lock, or for a slow statement.
     pub fn waited_in_vain(&self, asked: Instant) {
         let mut state = self.state();
         if state.answered_at < asked {
@@ -93,14 +94,14 @@ impl Outage {
         }
     }
 
-    /// Ends when the database is found to answer nobody: to wait on for it would be in vain. For
-    /// ever where that is known already, since who asks then is to find out whether it still is
-    /// so.
+    /// Ends when the database is found to answer no one, so that it is useless to wait on. Never
+    /// ends where that was known before the call: then the caller is the one that tries whether the
+    /// database answers again.
     pub async fn falls_silent(&self) {
         self.fell_silent.notified().await;
     }
 
-    /// The database has answered.
+    /// Records that the database has answered, which ends an outage.
     pub fn over(&self) {
         let mut state = self.state();
         *state = State::well();

@@ -1,5 +1,5 @@
-//! What a replica of several has beside what each service has: Redis, the stream between them, and
-//! the tier that they share.
+//! The parts that a replica has beside those of a single server: Redis, the change stream between
+//! replicas, and the Redis tier that they share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,28 +20,30 @@ use crate::{
     store::Store,
 };
 
-/// The parts between replicas.
+/// The parts that connect this replica with the others.
 pub struct ReplicaParts {
+    /// The connection to Redis.
     pub link: Arc<Link>,
+    /// The refresh leases, and the tier in Redis.
     pub shared: Arc<RefreshLeases>,
     follower: Arc<Follower>,
     publishing: JoinHandle<()>,
     stop: CancellationToken,
 }
 
-/// The parts' tasks.
+/// The tasks of these parts.
 pub struct Running {
     stop: CancellationToken,
     attachment: JoinHandle<()>,
     publishing: JoinHandle<()>,
 }
 
-/// How long a start may wait until the stream was read: longer, and the replica serves what it
-/// reads from the table meanwhile.
+/// How long a start waits until the stream was read. After that the replica serves, and reads from
+/// the table until it has caught up.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
 impl ReplicaParts {
-    /// Connects to Redis, which need not answer yet, and answers the way that changes go.
+    /// Connects to Redis, which need not answer yet. Answers the change stream and the parts.
     pub async fn join(
         target: &RedisUrl,
         settings: &Settings,
@@ -58,7 +60,7 @@ impl ReplicaParts {
         let epoch: Arc<ArcSwapOption<Epoch>> = Arc::default();
         let attachment = Arc::new(Attachment::default());
         let streams = Streams { link: link.clone(), length: settings.redis.stream_length };
-        // Kept in Redis for as long as they could be served at all, should the database be lost.
+        // Entries stay in Redis for as long as they may be served after a failure of the database.
         let tier = Arc::new(RedisTier::new(
             link.clone(),
             Duration::from_secs(settings.freshness.stale_if_error_seconds.max(1)),
@@ -91,7 +93,8 @@ impl ReplicaParts {
         (changes, ReplicaParts { link, shared, follower, publishing, stop })
     }
 
-    /// Starts to follow the stream, and waits for a while until all that there was has been read.
+    /// Starts to follow the stream, and waits for at most `CATCH_UP` until every message in it has
+    /// been read. Does not wait while Redis is out of reach.
     pub async fn follow(self) -> Running {
         let attachment = self.follower.attachment.clone();
         let task = tokio::spawn(self.follower.run(self.stop.clone()));
@@ -110,7 +113,7 @@ impl ReplicaParts {
 }
 
 impl Running {
-    /// Ends the follower, and waits until what was committed here has been published.
+    /// Ends the follower, and waits until everything committed here was published.
     pub async fn stop(self) {
         self.stop.cancel();
         for task in [self.attachment, self.publishing] {

@@ -1,5 +1,4 @@
-//! What a group of requests does to the rows as they stand: pure decisions over an overlay of the
-//! loaded rows.
+//! What the events of a group change: pure decisions on an overlay of the rows that were loaded.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,47 +14,50 @@ use crate::{
     store::LastCounted,
 };
 
-/// A facility's days that a request concerns.
+/// Days of a facility that a request touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Touch {
     Today,
-    /// The day that contains this instant.
+    /// The day that contains this instant, in milliseconds.
     At(i64),
     On(Date),
-    /// The zone changed: every day that has data.
+    /// Every day that has data, as the zone has changed.
     All,
 }
 
-/// The rows, as loaded and as changed so far by the group.
+/// The rows as they were loaded, with the changes that the group has made so far.
 #[derive(Debug, Default)]
 pub struct Overlay {
+    /// The newest statement known of each entity.
     pub records: HashMap<(Kind, Uuid), Record>,
-    /// Blood banks' facilities, also of banks that are only referred to.
+    /// The facility of each blood bank, also of banks that are only referred to.
     pub banks: HashMap<Uuid, Uuid>,
-    /// Facilities known to exist.
+    /// Facilities that are known to exist.
     pub facilities: HashSet<Uuid>,
-    /// Where entities counted that were removed, by this group or long ago: a repeated removal
-    /// touches the same day.
+    /// Where removed entities counted last, whether this group removed them or an earlier one. A
+    /// repeated removal touches the same day.
     pub last_counted: HashMap<(Kind, Uuid), LastCounted>,
 }
 
-/// What a request came to.
+/// The result of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Folded {
     /// By position in the request: whether the event changed anything.
     pub applied: Vec<bool>,
+    /// The days that the request touches, with their facilities.
     pub touched: HashSet<(Uuid, Touch)>,
 }
 
 impl Overlay {
-    /// Folds one request in: all of it, or the faults of each of its events and nothing.
+    /// Applies one request: all its events, or none. Then the faults of each of its events are the
+    /// answer.
     pub fn fold(&mut self, events: &[Event]) -> Result<Folded, Vec<Fault>> {
         let mut undo: Vec<((Kind, Uuid), Option<Record>)> = Vec::new();
         let (facilities, banks) = (self.facilities.clone_if(events), self.banks.clone_if(events));
         let mut folded = Folded { applied: vec![false; events.len()], touched: HashSet::new() };
         let mut faults = Vec::new();
-        // Registrations first, facilities before their blood banks: what refers to them may stand
-        // before them in the batch.
+        // Facilities first, then blood banks, then the rest: an event may stand before the
+        // registration that it refers to.
         for pass in [Some(Kind::Facility), Some(Kind::BloodBank), None] {
             for (index, event) in events.iter().enumerate() {
                 let registers = match event {
@@ -152,7 +154,7 @@ impl Overlay {
         Ok(true)
     }
 
-    /// The day in whose figures this entity counts, if it lies on one.
+    /// The day in whose figures this entity counts; `None` where it counts on none.
     fn counted(&self, entity: &Entity, id: Uuid) -> Option<(Uuid, Touch)> {
         self.counted_at(entity, id)
             .filter(|(_, touch)| !matches!(touch, Touch::At(at_ms) if !has_day(*at_ms)))
@@ -214,7 +216,7 @@ impl Overlay {
     }
 }
 
-/// A copy to go back to, taken only where the request registers something.
+/// A copy to return to after a fault. It is made only where the request registers something.
 trait CloneIf: Sized {
     fn clone_if(&self, events: &[Event]) -> Option<Self>;
 }
@@ -270,7 +272,7 @@ mod tests {
                 5,
                 Some(Entity::BloodBank { facility_id: new_facility, name: String::new() }),
             ),
-            // Twice of one row, which is there, and twice of one that is not.
+            // Two events each of a row that exists, and of one that does not.
             said(Kind::Inventory, UNIT, 2, units(new_bank, 2)),
             said(Kind::Inventory, UNIT, 3, None),
             said(Kind::Inventory, new_unit, 2, units(BANK, 2)),

@@ -1,4 +1,4 @@
-//! One group's transaction: load, fold, write, refresh, commit.
+//! The transaction of a group of requests: load, fold, write, refresh, commit.
 
 use crate::domain::summary::Key;
 use std::{
@@ -27,20 +27,22 @@ use crate::{
     store::{FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
 
-/// How long an acknowledgement waits for what it registered to be read.
+/// The longest time that an acknowledgement waits until the directory has read what was registered.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
+/// A group of requests in one transaction.
 pub(super) struct Group<'a> {
     parts: &'a Parts,
     requests: &'a [Vec<Event>],
     overlay: Overlay,
-    /// Ids with a row (or a tombstone) in the database, to tell what this group changed.
+    /// The entities that have a row (or a tombstone) in the database. By this the group knows what
+    /// it changed.
     loaded: HashMap<(Kind, Uuid), Record>,
-    /// Facilities that this group registers or changes, in the zone that they will have.
+    /// Facilities that this group registers or changes, in their new zones.
     registered: HashMap<Uuid, Arc<Facility>>,
 }
 
-/// A transaction that has done all its work, and what it found.
+/// A transaction that is ready to commit, and its results.
 struct Prepared {
     tx: Box<dyn Transaction>,
     folded: Vec<Result<Folded, Vec<Fault>>>,
@@ -49,6 +51,7 @@ struct Prepared {
 }
 
 impl<'a> Group<'a> {
+    /// A group of these requests; nothing is read yet.
     pub(super) fn new(parts: &'a Parts, requests: &'a [Vec<Event>]) -> Self {
         Group {
             parts,
@@ -59,16 +62,17 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Commits the group. One outcome a request, in order. Takes no longer than half of
-    /// `ingest.timeout_ms` and one wait for a lock before the commit itself.
+    /// Commits the group, and answers one outcome for each request, in order. Before the commit
+    /// itself it takes at most half of `ingest.timeout_ms` plus one `lock_timeout`. `Err`: nothing
+    /// of the group was applied, except after `StoreError::InDoubt`.
     pub(super) async fn commit(
         mut self,
         lock_timeout: Duration,
     ) -> store::Result<Vec<Result<Applied, IngestError>>> {
         let token = self.parts.changes.fill_token();
         let bound = Duration::from_millis(self.parts.settings.timeout_ms) / 2 + lock_timeout;
-        // A database that hangs answers nothing, not even that a statement took too long. Before
-        // its commit a transaction is just dropped.
+        // A database that hangs does not even answer that a statement took too long. A transaction
+        // that has not begun to commit is simply dropped.
         let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
         let prepared = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?;
         if matches!(prepared, Err(StoreError::Conflict)) {
@@ -80,8 +84,8 @@ impl<'a> Group<'a> {
         Ok(self.outcomes(folded, &days, &refreshed))
     }
 
-    /// After a conflict: one of the facilities may be in another zone than was thought, or gone.
-    /// What cannot be read now is met again by the next attempt.
+    /// Reads the facilities after a conflict: one of them may have moved to another zone, or be
+    /// gone. If they cannot be read now, the next attempt meets the conflict again.
     async fn read_facilities_again(&self) {
         let ids: Vec<Uuid> =
             self.overlay.facilities.iter().chain(self.registered.keys()).copied().collect();
@@ -157,7 +161,8 @@ impl<'a> Group<'a> {
         self.load_references(tx).await
     }
 
-    /// The blood banks and facilities that statements, or the rows they replace, refer to.
+    /// Loads the blood banks and facilities that the statements refer to, and those of the rows
+    /// that they replace.
     async fn load_references(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
         let entities = self
             .statements()
@@ -198,7 +203,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Writes what differs from what was loaded, kind by kind, rows in id order.
+    /// Writes what differs from the rows loaded: kind by kind, in the order of their ids.
     async fn write(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
         for kind in Kind::ALL {
             let (mut put, mut removed) = (Vec::new(), Vec::new());
@@ -244,7 +249,7 @@ impl<'a> Group<'a> {
         self.registered.get(&id).cloned().or_else(|| self.parts.directory.get(id))
     }
 
-    /// The day behind each touch of one, in the zones as this group leaves them.
+    /// The day behind each touch, in the zones that the facilities have after this group.
     fn days(&self, touched: &HashSet<(Uuid, Touch)>) -> HashMap<(Uuid, Touch), DayKey> {
         let now_ms = self.parts.clock.now_ms();
         let mut days = HashMap::with_capacity(touched.len());
@@ -262,10 +267,11 @@ impl<'a> Group<'a> {
         days
     }
 
-    /// A blood bank that moved between our reading and our refresh has its stock counted elsewhere
-    /// by now. From here to our commit none moves: whoever tries waits those few milliseconds.
-    /// Where somebody is moving one already, whose commit may come before ours, we do not
-    /// wait in turn (they might need a row of ours): the drain is left a mark to look where the
+    /// Checks that the blood banks are where this group counted their stock, and keeps them there
+    /// until the commit: another transaction that moves one waits for these few milliseconds.
+    /// `StoreError::Conflict` where a bank has moved since it was read. Where another transaction
+    /// is moving a bank already, it may commit before this one. This group does not wait for it, as
+    /// it may need a row of this group. Instead it leaves a mark, so that the drain looks where the
     /// bank is then.
     async fn check_banks(&self, tx: &mut dyn Transaction) -> store::Result<()> {
         let mut relied_on: Vec<Uuid> = self.overlay.banks.keys().copied().collect();
@@ -303,9 +309,9 @@ impl<'a> Group<'a> {
         self.parts.refresher.publish(token, refreshed);
     }
 
-    /// Has the directory know what was registered before that is acknowledged. Read, since somebody
-    /// else may have written since; and as written, where the database cannot be asked now:
-    /// what was noted in the transaction has it read again.
+    /// Has the directory know the registered facilities before the acknowledgement. It reads them,
+    /// as another writer may have changed them since. Where the database cannot be read now, it
+    /// takes them as this group wrote them; the note in the transaction has them read again later.
     async fn take_over_registered(&self) {
         let ids: Vec<Uuid> = self.registered.keys().copied().collect();
         let reading = self.parts.directory.reload(&*self.parts.store, &ids);

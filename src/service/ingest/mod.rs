@@ -1,10 +1,10 @@
 //! Writes by events: durable and summarised before they are acknowledged.
 //!
-//! Requests that arrive together share one transaction and one sync (group commit). `fold.rs`
-//! decides what each does to the rows as they stand; here it is written, the touched days are
-//! refreshed in the same transaction, and everybody is answered. A group that meets a
-//! lock of somebody else's, or a row that the database refuses, goes again one request at a time,
-//! beside the main lane: only the one who needs that lock waits for it.
+//! Requests that arrive together share one transaction and one sync to disk (group commit).
+//! `fold.rs` decides what each request changes. `group.rs` writes that, refreshes the touched days
+//! in the same transaction, and commits. A group may meet a lock that another transaction holds, or
+//! a row that the database refuses. Then its requests are tried one at a time, beside the main
+//! lane, so that only the request that needs the lock waits for it.
 
 mod fold;
 mod group;
@@ -36,36 +36,41 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// What became of a request's events.
+/// The result of a request's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// Events that changed what is known, and events about something newer that is known already.
+    /// The number of events that changed something.
     pub applied: usize,
+    /// The number of events that changed nothing, as something newer is known.
     pub superseded: usize,
-    /// Every facility-day touched, superseded events' included, at its version after this
-    /// transaction.
+    /// Each facility-day that the events touched, with its version after this transaction. Days of
+    /// superseded events are included.
     pub summaries: Vec<(Uuid, Date, i64)>,
 }
 
-/// A fault of one event, found only beside the stored rows: a reference to something unknown.
+/// A fault of one event that shows only beside the stored rows: the event refers to something
+/// unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Position of the event in its request.
+    /// The position of the event in its request, from 0.
     pub index: usize,
-    /// The field of its `data`.
+    /// The field of the event's `data`.
     pub field: &'static str,
+    /// What is wrong, for the client.
     pub detail: String,
 }
 
+/// Why a request was not acknowledged.
 #[derive(Debug)]
 pub enum IngestError {
-    /// Nothing was applied; every faulty event is named.
+    /// Nothing was applied. Each faulty event is named.
     Invalid(Vec<Fault>),
-    /// The queue is full.
+    /// The queue is full. Nothing was applied.
     Overloaded,
-    /// The database could not be written to, or a lock not be had in time. Nothing was applied.
+    /// The database could not be written, or a lock was not free in time. Nothing was applied,
+    /// except where the error is `StoreError::InDoubt`.
     Unavailable(StoreError),
-    /// A bug was met and contained. Whether anything was applied is not known.
+    /// A panic was caught. Whether anything was applied is not known.
     Crashed,
 }
 
@@ -73,36 +78,44 @@ type Reply = oneshot::Sender<Result<Applied, IngestError>>;
 
 struct Request {
     events: Vec<Event>,
-    /// What its events are about and refer to.
+    /// The ids that its events are about or refer to.
     ids: Vec<Uuid>,
     reply: Reply,
-    /// Its place in the queue, held by being here and given back once its transaction begins.
+    /// The request's place in the queue. It is released when the transaction begins.
     _place: Option<OwnedSemaphorePermit>,
 }
 
-/// The parts that a transaction needs.
+/// What a transaction needs.
 pub struct Parts {
+    /// The database.
     pub store: Arc<dyn Store>,
+    /// Refreshes the touched days.
     pub refresher: Arc<Refresher>,
+    /// Knows the facilities.
     pub directory: Arc<Directory>,
+    /// Publishes what was committed.
     pub changes: Arc<Changes>,
+    /// The database's time.
     pub clock: Arc<Clock>,
+    /// Records failures of the database.
     pub outage: Arc<Outage>,
+    /// Counts events and panics.
     pub metrics: Arc<Metrics>,
+    /// Bounds and time-outs.
     pub settings: IngestSettings,
 }
 
-/// The way in: a bounded queue before the lanes.
+/// The entry for events: a bounded queue before the lanes.
 pub struct Ingest {
     queue: mpsc::UnboundedSender<Request>,
-    /// What bounds the queue.
+    /// The free places of the queue.
     places: Arc<Semaphore>,
     parts: Arc<Parts>,
 }
 
 impl Ingest {
-    /// Starts the lanes. They end, their queue worked off, once every `Ingest` is dropped; await
-    /// the handle to know.
+    /// Starts the lanes. Once every `Ingest` is dropped they work off their queue and end; the
+    /// handle ends after them.
     pub fn start(parts: Parts) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, requests) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(parts.settings.queue));
@@ -111,7 +124,8 @@ impl Ingest {
         (Ingest { queue, places, parts }, lane)
     }
 
-    /// Applies these events as one: all of them, or none.
+    /// Applies these events as one: all of them, or none. Waits at most `ingest.timeout_ms`; after
+    /// that the error is `StoreError::InDoubt`.
     pub async fn submit(&self, events: Vec<Event>) -> Result<Applied, IngestError> {
         let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
         let (reply, answer) = oneshot::channel();
@@ -119,8 +133,8 @@ impl Ingest {
         let result = match self.places.clone().try_acquire_owned() {
             Ok(place) => match self.queue.send(Request { events, ids, reply, _place: Some(place) })
             {
-                // Its transaction goes on all the same: a database that hangs may still carry it
-                // out.
+                // The transaction goes on after the time-out: a database that hangs may still carry
+                // it out.
                 Ok(()) => match tokio::time::timeout(
                     Duration::from_millis(self.parts.settings.timeout_ms),
                     answer,
@@ -144,15 +158,15 @@ impl Ingest {
         result
     }
 
-    /// Requests that wait, and how many may.
+    /// The number of requests that wait, and the number that may.
     pub fn backlog(&self) -> (usize, usize) {
         (self.parts.settings.queue - self.places.available_permits(), self.parts.settings.queue)
     }
 }
 
-/// Forms groups: whatever has arrived while the lanes were busy makes the next, as long as it
-/// shares no id with a group under way. Two groups about the same entities would only wait for each
-/// other's row locks, and look like somebody else's.
+/// Forms groups: the requests that arrived while the lanes were busy make the next group, except
+/// those that share an id with a group under way. Two groups about the same entities would wait for
+/// each other's row locks, and would take these for locks of other programs.
 async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver<Request>) {
     let side = Arc::new(SideLanes {
         quick: Semaphore::new(parts.settings.slow_lanes),
@@ -188,7 +202,8 @@ async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver<Request>) 
                 None => open = false,
             },
             Some(done) = under_way.join_next_with_id(), if !under_way.is_empty() => {
-                // A panic within a transaction is caught there; one outside of it ends no more than its own group.
+                // A panic within a transaction is caught there. A panic outside of it ends only its
+                // own group.
                 let id = done.map_or_else(|error| error.id(), |(id, ())| id);
                 ids_under_way.remove(&id);
             }
@@ -198,8 +213,9 @@ async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver<Request>) 
     slow_tasks.wait().await;
 }
 
-/// Takes requests that share no id with those under way, the longest waiting first, up to so many
-/// events. One that has to stay keeps its ids for itself, so that nobody overtakes it for ever.
+/// Takes requests that share no id with those under way, oldest first, with `most_events` events at
+/// the most; the first request may have more. A request that stays reserves its ids, so that later
+/// requests cannot pass it again and again.
 fn form_group<'a>(
     waiting: &mut VecDeque<Request>,
     under_way: impl Iterator<Item = &'a HashSet<Uuid>>,
@@ -221,7 +237,7 @@ fn form_group<'a>(
     group
 }
 
-/// Commits a group; what has to go alone goes beside.
+/// Commits a group, and passes requests that must be tried alone to the side lanes.
 async fn take_group(
     parts: &Arc<Parts>,
     side: &Arc<SideLanes>,
@@ -231,7 +247,7 @@ async fn take_group(
     let was_alone = group.len() == 1;
     for request in commit(parts, group, LockWait::Short).await {
         if slow_tasks.len() >= parts.settings.queue {
-            // Whoever waits for a lock is bounded like whoever waits for a group. A client that
+            // The number of requests that wait for a lock is bounded like the queue. A client that
             // went away needs no answer.
             let _ = request.reply.send(Err(IngestError::Overloaded));
             continue;
@@ -241,11 +257,11 @@ async fn take_group(
     }
 }
 
-/// Where the requests of a failed group go, one by one.
+/// The lanes in which the requests of a failed group are tried one by one.
 struct SideLanes {
-    /// For a look at which of them it was: nobody stays in here for long.
+    /// For a short try that finds the requests which made the group fail.
     quick: Semaphore,
-    /// For those that it was, until they have their lock or have waited for it long enough.
+    /// For those requests, until they get their lock or have waited long enough for it.
     slow: Semaphore,
 }
 
@@ -258,8 +274,8 @@ impl SideLanes {
         if waiting.is_empty() {
             return;
         }
-        // Who finds no lane in that time would not have got the lock either: nobody hangs for
-        // longer than twice that.
+        // A request that gets no lane in this time would not have got the lock either. So a request
+        // waits here for twice this time at the most.
         match tokio::time::timeout(
             Duration::from_millis(parts.settings.lock_timeout_ms),
             self.slow.acquire(),
@@ -275,19 +291,19 @@ impl SideLanes {
     }
 }
 
-/// How long a transaction may wait for a lock: `Short` where others wait for it, `Long` on a last
-/// try.
+/// How long a transaction may wait for a lock: `Short` where other requests wait for it, `Long` on
+/// the last try.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LockWait {
     Short,
     Long,
 }
 
-/// How often a transaction is tried again when a concurrent one interfered.
+/// The number of attempts when a concurrent transaction interferes.
 const ATTEMPTS: usize = 4;
 
-/// Commits a group and answers its requests. What comes back is to be tried alone, or with more
-/// lock_wait.
+/// Commits a group and answers its requests. The requests that come back are to be tried alone, or
+/// with the longer lock wait.
 async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> Vec<Request> {
     let alone = requests.len() == 1;
     let lock_timeout = Duration::from_millis(match lock_wait {
@@ -310,7 +326,7 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
     match result {
         Some(Ok(outcomes)) => {
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                // A client that went away has its events applied all the same.
+                // The events of a client that went away are applied all the same.
                 let _ = reply.send(outcome);
             }
             Vec::new()
@@ -323,7 +339,7 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
             .collect(),
         Some(Err(error)) => {
             parts.outage.failed(&error);
-            // Whoever answers them tells it when that begins, and counts the rest.
+            // The caller of `submit` logs when refusals begin, and counts the others.
             tracing::debug!(%error, requests = replies.len(), "events refused");
             refuse(replies, error);
             Vec::new()
@@ -335,7 +351,8 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
     }
 }
 
-/// A group's fault may be a neighbour's; a lock may be given back.
+/// Whether a second try may succeed: the failure may come from another request of the group, and a
+/// lock may be released.
 fn is_worth_another_try(error: &StoreError, alone: bool, lock_wait: LockWait) -> bool {
     match error {
         StoreError::Refused(_) | StoreError::Unreadable(_) => !alone,
@@ -345,8 +362,8 @@ fn is_worth_another_try(error: &StoreError, alone: bool, lock_wait: LockWait) ->
     }
 }
 
-/// Tells everybody. The first gets the error itself, the others its class, since it cannot be
-/// copied.
+/// Answers all requests with the error. The first gets the error itself, the others one of its
+/// class, since the error cannot be cloned.
 fn refuse(replies: Vec<Reply>, error: StoreError) {
     let another: fn() -> StoreError = match error {
         StoreError::Locked(_) | StoreError::Conflict => || StoreError::Conflict,

@@ -1,7 +1,8 @@
-//! Many days in one answer: a range of a facility's, or one of all facilities. They are read from
-//! the table, whose rows are exact as of a watermark; which days there are comes from the
-//! directory, which is exact as of one, too. An answer claims the earlier of both, and is
-//! thrown away where it is older than its reader asked for by the time that it is whole.
+//! Lists: many days in one answer, either a range of days of one facility, or one day of all
+//! facilities. The rows come from the table, and are exact as of a watermark. Which facilities and
+//! days there are comes from the directory, which is exact as of an instant too. A list is exact as
+//! of the earlier of both. A list that is older than its reader accepts when it is complete is
+//! thrown away and made again.
 
 pub mod parts;
 
@@ -25,84 +26,93 @@ use crate::{
 };
 use parts::{Parts, Read};
 
+/// Reads lists.
 pub struct Lists {
+    /// The reads of single days, with memory, store and directory.
     pub reads: Arc<Reads>,
+    /// Refreshes days that the table does not have.
     pub refresher: Arc<Refresher>,
+    /// Proves the table up to now.
     pub prover: Arc<dyn Prover>,
-    /// Days refreshed in one transaction.
+    /// The most days that are refreshed in one transaction.
     pub chunk: usize,
 }
 
-/// Who deals with what others wrote.
+/// Refreshes what other programs changed, and so proves the table. The drain implements it.
 #[async_trait]
 pub trait Prover: Send + Sync {
-    /// Deals with what is visible now, and tells everybody as of when the table is exact by then.
-    /// False where there is more.
+    /// Refreshes everything that is marked or due now, and announces the watermark. False where
+    /// more is left.
     async fn prove(&self) -> store::Result<bool>;
 }
 
-/// The days that a list is about.
+/// The days of a list.
 pub struct Selected {
+    /// The days, in the order of the answer.
     pub keys: Vec<DayKey>,
-    /// The instant as of which the directory had them right.
+    /// The instant as of which the directory was right about them, in milliseconds.
     pub directory_ms: i64,
 }
 
 /// A list, in the order of the days that were selected.
 #[derive(Debug)]
 pub struct List {
+    /// The days with their summaries.
     pub summaries: Vec<(DayKey, Summary)>,
     /// Milliseconds since the oldest of them was last known to be exact.
     pub age_ms: i64,
+    /// Where the list comes from.
     pub source: Source,
 }
 
-/// What a list was made of.
+/// Where a list comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     Memory,
     Table,
-    /// Some of its days had to be refreshed.
+    /// The table; some of its days had to be refreshed.
     Refreshed,
-    /// The source is out of reach, and these are the last figures.
+    /// Memory, as the database is out of reach. These are the last figures.
     Unavailable,
 }
 
+/// Why there is no list.
 #[derive(Debug)]
 pub enum ListError<E> {
-    /// There are no such days.
+    /// The days could not be selected; the error of `select`.
     Selection(E),
-    /// `only-if-cached`, and nothing fresh enough in memory.
+    /// The reader sent `only-if-cached`, and memory has nothing fresh enough.
     NotCached,
     /// Nothing fresh enough can be had now.
     Unavailable,
-    /// Somebody holds a lock that a day's refresh, or the proof, needs.
+    /// Another transaction holds a lock that a refresh, or the proof, needs.
     Locked,
 }
 
-/// Pause between two tries while nothing can be proven: somebody holds a lock that the proof needs,
-/// say.
+/// Pause between two tries while nothing can be proven, for example while another transaction holds
+/// a lock that the proof needs.
 const LOCK_POLL: Duration = Duration::from_millis(100);
-/// How long the directory may take to hear of what was proven of the table, before it is read anew.
+/// How long the directory may take to receive the watermark that was proven of the table. After
+/// that it is read anew.
 const HEARS_WITHIN: Duration = Duration::from_millis(100);
 const HEARING_POLL: Duration = Duration::from_millis(2);
-/// How old the directory may be, at most, when a request comes while nobody tells it of what others
-/// change. (Not when the answer leaves: where reading it takes longer than that, no answer ever
-/// would.)
+/// The greatest age of the directory at the arrival of a request, while changes of other servers do
+/// not come by. The age is not judged when the answer leaves: where a read of the directory takes
+/// longer than this, there would never be an answer.
 const UNHEARD_MS: i64 = 1_000;
-/// Keys read from the table in one statement.
+/// Keys that one statement reads from the table.
 const CHUNK: usize = 1_000;
 
-/// What a reader asked for, and when.
+/// What a reader asked for, and when it arrived.
 struct Asked {
     requested: FreshnessRequest,
     arrived_ms: i64,
 }
 
 impl Asked {
-    /// Whether what is exact as of then will do, if it is given out now. For `no-cache` nothing
-    /// does that was proven before the request came; to others nothing that is older than their
-    /// bound by now.
+    /// Whether an answer that is exact as of `exact_ms` may leave at `now_ms`. For `no-cache` it
+    /// must have been proven after the request arrived. For other readers it must not be older than
+    /// their bound.
     fn takes(&self, exact_ms: i64, now_ms: i64) -> bool {
         let Some(age_ms) = (exact_ms != i64::MIN).then(|| now_ms.saturating_sub(exact_ms)) else {
             return false;
@@ -117,18 +127,19 @@ impl Asked {
     }
 }
 
-/// What became of an attempt.
+/// The result of an attempt.
 enum Attempt {
     Whole(List),
-    /// The directory did not know what the table has by now: it has been read again.
+    /// The table has facilities or zones that the directory did not know. The directory has been
+    /// read again.
     DirectoryWasBehind,
-    /// The database told another history than the one that is served.
+    /// The database answered from another epoch than the one that is served.
     OtherEpoch,
 }
 
 impl Lists {
-    /// The days that `select` finds in the directory, at the clock's time: once, or again where
-    /// that has changed. To be run to its end.
+    /// The list of the days that `select` finds in the directory at the clock's time. `select` is
+    /// called again where the directory has changed. The future must run to its end.
     pub async fn read<E>(
         &self,
         requested: FreshnessRequest,
@@ -191,14 +202,15 @@ impl Lists {
                 {
                     return Ok(list);
                 }
-                // Where nothing had to be waited for, the time-out would never have its turn.
+                // Yields, as nothing else here waits: without this the time-out would never be
+                // polled.
                 Attempt::Whole(_) | Attempt::DirectoryWasBehind => tokio::task::yield_now().await,
                 Attempt::OtherEpoch => tokio::time::sleep(LOCK_POLL).await,
             }
         }
     }
 
-    /// For the readers to come: this one was glad of older figures.
+    /// Proves the table in the background for later readers; this reader took older figures.
     fn prove_behind(&self) {
         let prover = self.prover.clone();
         tokio::spawn(async move {
@@ -216,14 +228,14 @@ impl Lists {
         }
     }
 
-    /// Has the table, and then the directory, proven to be as fresh as is asked for, if that can be
-    /// had now.
+    /// Has the table, and then the directory, proven as fresh as the reader asked, if that is
+    /// possible now.
     async fn prove(&self, asked: &Asked) -> store::Result<()> {
         let (memory, directory, clock) =
             (&self.reads.memory, &self.reads.directory, &self.reads.clock);
         let table_ms = memory.table_ms();
         if !self.reads.changes.is_attached() {
-            // Nobody tells it of what others change.
+            // Changes of other servers do not come by, so the directory itself is read.
             let will_do = |as_of_ms: i64| {
                 asked.arrived_ms.saturating_sub(as_of_ms) <= UNHEARD_MS
                     && asked.takes(as_of_ms, clock.now_ms())
@@ -231,8 +243,8 @@ impl Lists {
             directory.catch_up(&*self.reads.store, will_do).await?;
         }
         if !asked.takes(table_ms, clock.now_ms()) {
-            // It proves nothing either where another server stored a later proof meanwhile, of
-            // which this one is yet to hear.
+            // A pass also proves nothing where another server stored a later watermark meanwhile,
+            // which this server has not received yet.
             if self.prover.prove().await? && memory.table_ms() == table_ms {
                 tokio::time::sleep(LOCK_POLL).await;
             }
@@ -283,7 +295,8 @@ impl Lists {
         Ok(Attempt::Whole(List { summaries: parts.in_order(), age_ms, source }))
     }
 
-    /// The days as the primary has them; `None` where it does not tell the history that is served.
+    /// The days in the primary's table; `None` where the primary answers from another epoch than
+    /// the one that is served.
     async fn primary(&self, keys: &[DayKey], directory_ms: i64) -> store::Result<Option<Read>> {
         let mut found = Read::of(directory_ms);
         for chunk in keys.chunks(CHUNK) {
@@ -303,8 +316,8 @@ impl Lists {
         Ok(Some(found))
     }
 
-    /// The days as a streaming replica of the database has them. `None` where there is none, or
-    /// none that has come far enough: for this reader, or for what memory knows already.
+    /// The days in a standby's table. `None` where there is no standby, or none that is fresh
+    /// enough for this reader and has at least the versions that memory knows.
     async fn standby(&self, keys: &[DayKey], directory_ms: i64, asked: &Asked) -> Option<Read> {
         let (mut found, memory) = (Read::of(directory_ms), &self.reads.memory);
         for chunk in keys.chunks(CHUNK) {
@@ -321,13 +334,14 @@ impl Lists {
             memory.get(key).is_some_and(|held| version < held.version)
                 || memory.is_of_former_life(key.0, version)
         };
-        // One that has not heard of a facility yet, or of its zone, says nothing about it.
+        // A standby that has not received a facility yet, or its zone, proves nothing about it.
         let is_near = asked.takes(found.exact_ms, self.reads.clock.now_ms());
         (is_near && keys.iter().all(|key| found.knows(key) && !is_behind(&key.id())))
             .then_some(found)
     }
 
-    /// The last figures, where the source cannot be asked; `error` where they will not do.
+    /// The last figures in memory, where the database cannot be asked; `error` where there are none
+    /// or they are too old.
     fn last<E>(
         &self,
         asked: &Asked,
@@ -344,7 +358,7 @@ impl Lists {
         self.held(select, takes, Source::Unavailable)?.ok_or(error)
     }
 
-    /// The days as memory holds them, if it holds them all, each of which will do.
+    /// The list from memory, if memory holds all days and `takes` accepts the list's age.
     fn held<E>(
         &self,
         select: &impl Fn(&Directory, i64) -> Result<Selected, E>,
@@ -354,8 +368,8 @@ impl Lists {
         let now_ms = self.reads.clock.now_ms();
         let Selected { keys, directory_ms } =
             select(&self.reads.directory, now_ms).map_err(ListError::Selection)?;
-        // However young its days are, a list is no younger than the directory: who came since then
-        // is not in it.
+        // However young its days are, a list is no younger than the directory: facilities that were
+        // registered since then are not in it.
         let mut exact_ms = directory_ms;
         let mut summaries = Vec::with_capacity(keys.len());
         for key in keys {

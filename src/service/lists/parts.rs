@@ -1,5 +1,6 @@
-//! A list that is put together from what was found in the table. Its days come from the directory,
-//! and a row counts only where the table has the facility in the same zone, in the same snapshot.
+//! The parts of a list: rows found in the table, and days that must be refreshed. The days come
+//! from the directory. A row counts only where the table has its facility in the same zone, in the
+//! same snapshot.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,26 +13,25 @@ use crate::{
 
 /// What was found in the table.
 pub struct Read {
-    /// Each with the instant as of which it is exact.
+    /// The rows, each with the instant as of which it is exact, in milliseconds.
     pub rows: HashMap<Key, (SummaryRow, i64)>,
-    /// Of the facilities that exist.
+    /// The zones of the facilities that exist.
     zones: HashMap<Uuid, String>,
-    /// Of the facilities that have changed, and whose rows are yet to be derived.
+    /// Facilities that have changed, so that their rows are yet to be derived again.
     changing: HashSet<Uuid>,
     directory_ms: i64,
-    /// The earliest of what was proven of the parts.
+    /// The earliest instant that was proven of a part, in milliseconds.
     pub exact_ms: i64,
 }
 
 impl Read {
-    /// Whether the facility was in the zone that the day was taken from, in the snapshot that was
-    /// read.
+    /// Whether the snapshot had the facility in the zone that the day was taken from.
     pub fn knows(&self, key: &DayKey) -> bool {
         self.zones.get(&key.facility.id) == Some(&key.facility.zone.name)
     }
 
-    /// Nothing yet, for a directory that is exact as of then: what is found proves no more than
-    /// which facilities there were.
+    /// Nothing yet. No part will count as exact as of a later instant than `directory_ms`, as of
+    /// which the directory is exact.
     pub fn of(directory_ms: i64) -> Self {
         Read {
             rows: HashMap::new(),
@@ -42,7 +42,7 @@ impl Read {
         }
     }
 
-    /// Adds what one statement found, of which that much is proven.
+    /// Adds what one statement found, which is proven as of `proven_ms`.
     pub fn add(&mut self, read: TableRead, proven_ms: i64) {
         let proven_ms = proven_ms.min(self.directory_ms);
         self.exact_ms = self.exact_ms.min(proven_ms);
@@ -56,20 +56,20 @@ impl Read {
 pub struct Parts {
     keys: Vec<DayKey>,
     found: HashMap<Key, Summary>,
-    /// The instant as of which the oldest of what was found is exact.
+    /// The instant as of which the oldest part is exact, in milliseconds.
     pub exact_ms: i64,
-    /// A today that is yet to be opened, days of which the table has another zone's, and days of
-    /// which it may have nothing yet.
+    /// Days to refresh: a today that has no row yet, days for which the table has the row of
+    /// another zone, and past days whose facility has changed.
     pub due: Vec<DayKey>,
-    /// Facilities that are gone, or in another zone.
+    /// Facilities that are gone, or in another zone than the directory has.
     pub unknown: Vec<Uuid>,
 }
 
 impl Parts {
-    /// Of these days of the directory, at this time of the database's clock.
+    /// The parts of a list of these days, at this time of the database's clock.
     pub fn new(keys: Vec<DayKey>, mut read: Read, now_ms: i64) -> Self {
-        // However young its rows are, a list is no younger than the directory: who came since then
-        // is not in it.
+        // However young its rows are, a list is no younger than the directory: facilities that were
+        // registered since then are not in it.
         let exact_ms = read.directory_ms;
         let mut parts = Parts {
             found: HashMap::with_capacity(keys.len()),
@@ -100,8 +100,8 @@ impl Parts {
         self.exact_ms = self.exact_ms.min(exact_ms);
     }
 
-    /// Adds what a refresh of these days brought. It leaves out those of facilities that are gone,
-    /// or in another zone by now.
+    /// Adds the rows that a refresh of these days brought. A facility without a row is gone or in
+    /// another zone, and goes into `unknown`.
     pub fn take_refreshed(&mut self, due: &[DayKey], rows: impl Iterator<Item = SummaryRow>) {
         let mut rows: HashMap<Key, SummaryRow> = rows.map(|row| (row.key(), row)).collect();
         for key in due {
@@ -112,7 +112,7 @@ impl Parts {
         }
     }
 
-    /// The days that were found, in the order of the directory.
+    /// The days that were found, in the order of the keys.
     pub fn in_order(mut self) -> Vec<(DayKey, Summary)> {
         let keys = std::mem::take(&mut self.keys);
         keys.into_iter()

@@ -1,11 +1,11 @@
-//! What a reader asks for, and what it gets.
+//! The answer to a read, with what is known of its age and origin.
 
 use std::sync::Arc;
 
 use crate::cache::memory::Entry;
 
-/// What became of a read: within its bound with no refresh; too old, so refreshed or served so; in
-/// no tier.
+/// The outcome of a read. `Fresh`: within the reader's bound, without a refresh. `Stale`: too old,
+/// so it was refreshed, or served as it is. `Miss`: no tier had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Fresh,
@@ -14,6 +14,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The value of the metric label `outcome`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Outcome::Fresh => "fresh",
@@ -33,6 +34,7 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// The value of the metric label `tier`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Tier::Memory => "memory",
@@ -43,8 +45,8 @@ impl Tier {
     }
 }
 
-/// Why a read went past memory: nothing there, too old for the default bound, or the request's own
-/// requested.
+/// Why memory did not answer: it had nothing, its entry was too old for the default bound, or it
+/// was too old for the request's own bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
     Miss,
@@ -55,33 +57,38 @@ pub enum Forward {
 /// Figures, and what is known of them.
 #[derive(Debug)]
 pub struct Answer {
+    /// The rendered figures.
     pub entry: Arc<Entry>,
+    /// Milliseconds since the figures were last known to be exact.
     pub age_ms: i64,
+    /// The outcome of the read.
     pub outcome: Outcome,
+    /// The rung that answered.
     pub tier: Tier,
-    /// `None` for a hit.
+    /// Why memory did not answer; `None` where it did.
     pub forward: Option<Forward>,
-    /// Another request's refresh was shared.
+    /// The read shared a refresh that another reader or replica had begun.
     pub collapsed: bool,
-    /// The source could not be reached; these are the last figures.
+    /// The database could not be reached; these are the last figures.
     pub source_unavailable: bool,
 }
 
+/// Why a read has no answer.
 #[derive(Debug)]
 pub enum ReadError {
     /// The day has not begun, or the facility is gone.
     NotFound,
-    /// `only-if-cached`, and nothing fresh enough in memory or Redis.
+    /// The reader sent `only-if-cached`, and neither memory nor Redis has anything fresh enough.
     NotCached,
-    /// Nothing fresh enough can be had now; try again.
+    /// Nothing fresh enough can be had now; the client tries again.
     Unavailable,
-    /// `min_version` was not reached in time.
+    /// The version `min_version` was not reached in time.
     VersionNotReached,
-    /// The facility is in another zone than was thought: the day is to be found anew.
+    /// The facility has moved to another zone; the caller looks up the day anew.
     Moved,
 }
 
-/// What memory answers.
+/// The answer for an entry that memory holds.
 pub(in crate::service) fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {
     Answer {
         entry,

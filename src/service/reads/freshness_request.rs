@@ -1,54 +1,58 @@
-//! How fresh a reader wants an answer.
+//! The freshness request: how fresh a reader wants its answer.
 
 use super::answer::{Answer, Tier};
 use crate::domain::summary::SummaryRow;
 
-/// How fresh this reader wants it.
+/// How fresh the reader wants its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct FreshnessRequest {
-    /// Most age; the setting's where the request names none.
+    /// The greatest age, in milliseconds. Where the request names none, that of the settings.
     pub max_age_ms: i64,
-    /// The request named its own.
+    /// The request named its own greatest age.
     pub explicit: bool,
-    /// Answer at once with figures at most that much older than `max_age_ms`, and refresh behind.
+    /// The reader takes figures that are at most this many milliseconds older than `max_age_ms`. It
+    /// gets them at once, and they are refreshed in the background.
     pub max_stale_ms: Option<i64>,
-    /// Memory or Redis, or nothing.
+    /// The reader takes an answer from memory or Redis only.
     pub only_if_cached: bool,
-    /// At least that version.
+    /// The least version that the reader takes; 0 for any.
     pub min_version: i64,
 }
 
 impl FreshnessRequest {
-    /// Whether figures of that age will do. For a bound of 0 none do that were there when the
-    /// request came, not even those of the same millisecond: something may have been written
-    /// since.
+    /// Whether the reader takes figures of this age. With a bound of 0 it takes no figures that
+    /// existed when the request arrived, also none of the same millisecond, as something may have
+    /// been written since.
     pub fn accepts(&self, age_ms: i64) -> bool {
         self.max_age_ms > 0 && age_ms <= self.max_age_ms
     }
 
-    /// What another's refresh must bring to do for this reader, who asks now.
+    /// What a refresh that another reader began must bring to satisfy this reader, who asks at
+    /// `now_ms`.
     pub fn min_freshness(&self, now_ms: i64) -> MinFreshness {
         MinFreshness { as_of_ms: now_ms.saturating_sub(self.max_age_ms), version: self.min_version }
     }
 
-    /// Whether what a refresh took so long to bring, or another's had begun to bring before, is
-    /// still young enough.
+    /// Whether the answer of a refresh is still young enough. The refresh may have taken long, or
+    /// may have begun before this reader came.
     pub fn satisfied_by(&self, answer: &Answer) -> bool {
         let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
         answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
     }
 }
 
-/// Bounds on figures that somebody else refreshes: exact as of then or later, of that version or a
-/// later one.
+/// The least that a shared refresh must bring: figures that are exact as of this instant or later,
+/// of this version or a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinFreshness {
+    /// The instant, in milliseconds.
     pub as_of_ms: i64,
+    /// The version; 0 for any.
     pub version: i64,
 }
 
 impl MinFreshness {
-    /// Bounds that do for both.
+    /// Bounds that satisfy both readers.
     pub fn and(self, other: MinFreshness) -> MinFreshness {
         MinFreshness {
             as_of_ms: self.as_of_ms.max(other.as_of_ms),
@@ -56,6 +60,7 @@ impl MinFreshness {
         }
     }
 
+    /// Whether the row satisfies both bounds.
     pub fn is_met_by(&self, row: &SummaryRow) -> bool {
         row.as_of_ms >= self.as_of_ms && row.summary.version >= self.version
     }

@@ -1,5 +1,6 @@
-//! The freshness ladder: memory, then Redis, then the summary table, then a refresh; each rung only
-//! where the one before is not fresh enough for this reader. Every answer carries how old it is.
+//! The freshness ladder: memory, then Redis, then the summary table, then a refresh. A read goes to
+//! the next rung only where the one before is not fresh enough for this reader. Every answer
+//! carries its age.
 
 pub mod answer;
 pub mod freshness_request;
@@ -42,69 +43,86 @@ use crate::{
     store::{Store, StoreError},
 };
 
+/// What reads need.
 pub struct Reads {
+    /// The first rung.
     pub memory: Arc<Memory>,
+    /// Says whether changes of other servers come by here.
     pub changes: Arc<Changes>,
-    /// The tier that replicas share, where there are several.
+    /// The leases, and the tier in Redis, that replicas share; `None` without Redis.
     pub shared: Option<Arc<RefreshLeases>>,
+    /// The database.
     pub store: Arc<dyn Store>,
-    /// The database's streaming replicas, where there are any.
+    /// Reads of the database's standbys, where there are any.
     pub standby: Arc<StandbyReads>,
+    /// The refreshes that readers wait for.
     pub coalescer: Arc<RefreshCoalescer>,
+    /// The facilities, each in its zone.
     pub directory: Arc<Directory>,
+    /// The database's time.
     pub clock: Arc<Clock>,
+    /// Says whether the database is out of reach.
     pub outage: Arc<Outage>,
+    /// Counts reads.
     pub metrics: Arc<Metrics>,
+    /// The default bounds on age.
     pub freshness: FreshnessSettings,
-    /// How old an entry may be that no watermark counts for, in memory and in Redis; however much
-    /// older its reader would take it.
+    /// The greatest age at which an entry counts as fresh without a watermark that counts for it,
+    /// in memory and in Redis. It holds even where the reader would take older figures.
     pub unproven: Unproven,
-    /// Keys whose refresh met a lock of somebody else's a moment ago: their readers get the last
-    /// figures without waiting for it again.
+    /// Keys whose refresh waited in vain for a lock a moment ago. Their readers get the last
+    /// figures, and do not wait for the lock again.
     pub locked: Cache<Key, ()>,
 }
 
-/// Ages up to which an entry counts as fresh without a proof from the change stream, in
+/// The greatest ages at which an entry counts as fresh without a proof from the change stream, in
 /// milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Unproven {
+    /// For entries in memory.
     pub memory: i64,
+    /// For entries from Redis.
     pub redis: i64,
 }
 
 /// A summary in memory, for a list.
 pub struct HeldSummary {
+    /// The figures.
     pub summary: Summary,
+    /// The instant as of which they are exact, in milliseconds.
     pub exact_as_of_ms: i64,
-    /// Nothing could be gained by looking further.
+    /// No lower rung could have anything newer.
     pub counts_as_fresh: bool,
 }
 
-/// How long after a refresh that met a lock nobody tries that key again.
+/// Time after a refresh that waited in vain for a lock, during which that key is not tried again.
 pub const LOCK_BACK_OFF: Duration = Duration::from_secs(2);
-/// Locked keys remembered.
+/// The most locked keys that are remembered.
 pub const LOCKED_KEYS: u64 = 10_000;
 
-/// Age from which an entry that is held and missed something is read anew.
+/// The greatest age, in milliseconds, of an entry that is held but not attached; after that it is
+/// read anew and attached.
 const REJOIN_MS: i64 = 1_000;
 
-/// How often the table is asked again for a version that is not there yet.
+/// Time between two reads of the table for a version that is not there yet.
 const VERSION_POLL: Duration = Duration::from_millis(50);
 
 /// What the rungs below memory and Redis bring.
 enum Reached {
     Answer(Answer),
-    /// The day has not begun, the facility is gone, or it is in another zone by now.
+    /// The day has not begun, the facility is gone, or it has moved to another zone.
     NoSuchDay,
-    /// The reader takes only what is cached, and nothing is.
+    /// The reader takes only what memory or Redis has, and they have nothing fresh enough.
     NotCached,
-    /// The database is left alone for a moment: it is out of reach, or somebody holds the lock.
+    /// The database is not asked for a moment: it is out of reach, or another transaction holds the
+    /// lock.
     BackingOff,
     Failed(Arc<StoreError>),
 }
 
 impl Reads {
-    /// The rung that costs a look-up: an answer from memory, if it is fresh enough. Never waits.
+    /// The first rung: an answer from memory, if it is fresh enough. It costs one look-up, and
+    /// never waits.
     pub fn read_memory(
         &self,
         located: &Located,
@@ -124,15 +142,15 @@ impl Reads {
         })
     }
 
-    /// Whether nothing could be gained by looking further: later changes come by here, or the entry
-    /// is young, or nobody could tell anyway.
+    /// Whether the lower rungs can have nothing newer: later changes come by here, or the entry is
+    /// young, or the database is out of reach.
     fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64) -> bool {
         age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on()
     }
 
-    /// How old an entry may be without proof. One that is held and missed something, while the
-    /// stream is followed, is soon read anew, and joined then; not for a reader that takes
-    /// nothing but what tiers hold.
+    /// The greatest age of an entry without a proof. While this replica is attached to the stream,
+    /// an entry in memory that is not attached itself is soon read anew, which attaches it. A
+    /// reader that takes cached figures only does not cause this.
     fn unproven_ms(&self, tier_ms: i64, is_held: bool, requested: &FreshnessRequest) -> i64 {
         if is_held && !requested.only_if_cached && self.changes.is_attached() {
             tier_ms.min(REJOIN_MS)
@@ -141,17 +159,18 @@ impl Reads {
         }
     }
 
-    /// Whether each later change would come by here.
+    /// Whether each later change of the entry would come by here.
     fn is_proven(&self, entry: &Entry) -> bool {
         self.memory.is_attached(entry) && self.changes.is_attached()
     }
 
-    /// What memory holds of the day, and not of another zone's of that name.
+    /// The entry in memory of this day. An entry of another zone's day of the same date does not
+    /// count.
     fn held(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
         self.memory.get(&(facility, day.date)).filter(|entry| entry.is_of(day))
     }
 
-    /// The rungs below, for a day that has begun. `found` is what Redis has.
+    /// The lower rungs, for a day that has begun. `found` is what Redis has.
     pub async fn read(
         self: &Arc<Self>,
         located: &Located,
@@ -235,8 +254,8 @@ impl Reads {
         self.last_figures(last, located, requested, forward)
     }
 
-    /// Tries the rungs below again and again, until they bring what this reader can take, or fail.
-    /// `last` becomes the newest entry that was found on the way.
+    /// Tries the lower rungs until they bring what this reader takes, or fail. `last` becomes the
+    /// newest entry found on the way.
     async fn reach(
         self: &Arc<Self>,
         located: &Located,
@@ -271,12 +290,12 @@ impl Reads {
         }
     }
 
-    /// Whether the facility is known by now to be in another zone.
+    /// Whether the directory has the facility in another zone by now.
     fn has_moved(&self, facility: &Facility) -> bool {
         self.directory.get(facility.id).is_some_and(|now| now.zone.name != facility.zone.name)
     }
 
-    /// The table, and the source where the table has nothing fresh enough.
+    /// The table, and then a refresh where the table has nothing fresh enough.
     async fn lower_rungs(
         self: &Arc<Self>,
         located: &Located,
@@ -301,8 +320,8 @@ impl Reads {
         self.from_source(located, day, requested, outcome, forward).await
     }
 
-    /// What memory holds of the day, read back from its body, and how exact that is; never further
-    /// than memory.
+    /// The summary that memory holds of the day, read from its body, and how exact it is. Never
+    /// asks another tier.
     pub fn held_summary(&self, located: &Located, day: &Day, now_ms: i64) -> Option<HeldSummary> {
         let entry = self.held(located.facility.id, day)?;
         let exact_as_of_ms = self.memory.exact_as_of_ms_within(&entry, located.as_of_ms);
@@ -315,7 +334,7 @@ impl Reads {
         })
     }
 
-    /// What is left when the source cannot be asked: the last figures, with their true age, unless
+    /// The answer when the database cannot be asked: the last figures, with their true age, unless
     /// the reader's own bound forbids it.
     fn last_figures(
         &self,
@@ -346,13 +365,14 @@ impl Reads {
         })
     }
 
-    /// Milliseconds since the entry was last known to be exact, to whoever located its facility so.
+    /// Milliseconds since the entry was last known to be exact, for a reader that has the facility
+    /// as `located`.
     pub fn age_ms(&self, entry: &Entry, located: &Located, now_ms: i64) -> i64 {
         now_ms.saturating_sub(self.memory.exact_as_of_ms_within(entry, located.as_of_ms)).max(0)
     }
 }
 
-/// Why memory did not do.
+/// Why memory did not answer.
 fn forward(is_held: bool, requested: &FreshnessRequest) -> Forward {
     match is_held {
         false => Forward::Miss,
@@ -361,7 +381,7 @@ fn forward(is_held: bool, requested: &FreshnessRequest) -> Forward {
     }
 }
 
-/// What to fall back to: never a version lower than what one has.
+/// Keeps the entry as the one to fall back to, unless the one there has a later version.
 fn keep_newer(last: &mut Option<Arc<Entry>>, entry: &Arc<Entry>) {
     if last.as_ref().is_none_or(|held| held.version <= entry.version) {
         *last = Some(entry.clone());

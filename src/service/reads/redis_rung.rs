@@ -1,4 +1,4 @@
-//! The rung of the tier that replicas share in Redis.
+//! The rung of the Redis tier, which replicas share.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::{
     domain::day::Day,
 };
 
-/// What a look into Redis brings.
+/// What Redis has.
 pub enum FromRedis {
     Answer(Answer),
-    /// It is not fresh enough for this reader.
+    /// An entry that is not fresh enough for this reader.
     TooOld(Arc<Entry>),
     Nothing,
 }
 
 impl FromRedis {
-    /// What was found, and is not fresh enough.
+    /// The entry that is not fresh enough, if there is one.
     pub fn too_old(self) -> Option<Arc<Entry>> {
         match self {
             FromRedis::TooOld(entry) => Some(entry),
@@ -34,8 +34,8 @@ impl FromRedis {
 }
 
 impl Reads {
-    /// Looks into the tier that replicas share. What it finds is judged and kept in memory like any
-    /// fill. A reader may go away meanwhile: nobody waits for what it does here.
+    /// Reads the Redis tier. What it finds is judged and kept in memory like any fill. The future
+    /// may be dropped at any time, as no other reader waits for it.
     pub async fn read_redis(
         &self,
         located: &Located,
@@ -44,8 +44,8 @@ impl Reads {
     ) -> FromRedis {
         let facility = located.facility.id;
         let held = self.held(facility, day);
-        // For no-cache nothing in there is new enough, however young; for max-stale what is held
-        // may do at once.
+        // For `no-cache` nothing in Redis is new enough, however young it is. For `max-stale` the
+        // entry in memory may do at once.
         let may_do = (requested.max_age_ms > 0 || requested.min_version > 0)
             && (requested.max_stale_ms.is_none() || held.is_none());
         let Some(shared) = self.shared.as_ref().filter(|_| may_do && self.changes.is_attached())

@@ -1,4 +1,4 @@
-//! The last rung: a refresh from the sources.
+//! The last rung: a refresh from the source tables.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Reads {
-    /// Refreshes the day, or shares a refresh that another reader has asked for.
+    /// Refreshes the day, or shares a refresh that another reader asked for.
     pub(super) async fn from_source(
         self: &Arc<Self>,
         located: &Located,
@@ -58,7 +58,7 @@ impl Reads {
             }
         };
         if !refreshed.row.is_of(&day) {
-            // It is the day of that date in the zone that the facility is in by now.
+            // The row is of the day of that date in the zone that the facility has by now.
             return match self.has_moved(&located.facility) {
                 true => Reached::NoSuchDay,
                 false => Reached::BackingOff,
@@ -75,7 +75,7 @@ impl Reads {
         })
     }
 
-    /// What a refresh that has just finished put into memory, if it is fresh enough.
+    /// What a refresh that has just finished put into memory, if that is fresh enough.
     fn just_finished(
         &self,
         located: &Located,
@@ -88,8 +88,8 @@ impl Reads {
             .then(|| hit(entry, age_ms))
     }
 
-    /// A refreshed row's entry: the refresh has put it in memory, unless a newer one came or there
-    /// was no room.
+    /// The entry of a refreshed row. The refresh has put it into memory, unless a newer one came or
+    /// there was no room.
     fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
         self.memory
             .get(&(row.summary.facility_id, row.summary.date))

@@ -1,4 +1,5 @@
-//! Rows of streaming replicas of the database, as long as those tell the history that is served.
+//! Reads of standbys, the streaming servers of the database. They count only while a standby is of
+//! the epoch that is served.
 
 use std::{
     collections::HashSet,
@@ -12,21 +13,23 @@ use crate::{
     store::{Store, TableRead},
 };
 
+/// Reads standbys, and logs those that are of another epoch.
 pub struct StandbyReads {
     store: Arc<dyn Store>,
     changes: Arc<Changes>,
     metrics: Arc<Metrics>,
-    /// Servers that told another history when they were asked last.
+    /// The standbys that were of another epoch when they were read last.
     mismatched: Mutex<HashSet<Arc<str>>>,
 }
 
 impl StandbyReads {
+    /// Reads through `store`; `changes` says which epoch is served.
     pub fn new(store: Arc<dyn Store>, changes: Arc<Changes>, metrics: Arc<Metrics>) -> Self {
         StandbyReads { store, changes, metrics, mismatched: Mutex::default() }
     }
 
-    /// What a streaming replica says of these keys. How old that is, is for the caller to judge.
-    /// `None` where there is none that answers, or the one that did is of another history.
+    /// What a standby has of these keys. The caller judges how old that is. `None` where no standby
+    /// answers, or the one that did is of another epoch.
     pub async fn summaries(&self, keys: &[Key]) -> Option<TableRead> {
         let read = self.store.summaries_on_standby(keys).await?;
         let is_ours = self.changes.serve(&read.epoch);

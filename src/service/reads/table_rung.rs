@@ -1,5 +1,5 @@
-//! The rung of the summary table: of a streaming replica that has come far enough, or of the
-//! primary.
+//! The rung of the summary table: on a standby that is fresh enough, or on the primary. This file
+//! decides between the two.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ use crate::{
     store::TableRead,
 };
 
-/// A fill that lost a race is read again so often before the refresh decides.
+/// The number of reads of a row that lost a race, before a refresh decides.
 const FILL_ATTEMPTS: usize = 3;
 
 /// What the table brings.
 pub(super) enum FromTable {
     Answer(Answer),
-    /// The source has to tell.
+    /// Nothing fresh enough: the day is to be refreshed.
     Nothing,
-    /// The primary is out of reach, and left alone for a moment.
+    /// The primary is out of reach, and is not asked for a moment.
     BackingOff,
 }
 
@@ -42,8 +42,8 @@ enum Stored {
 }
 
 impl Reads {
-    /// The table, unless what memory has is as fresh as anything in there, and if it will do for
-    /// this reader.
+    /// Reads the table, and answers if that is fresh enough for this reader. The table is not read
+    /// where memory has an entry that is as fresh as anything in it.
     pub(super) async fn from_table(
         self: &Arc<Self>,
         located: &Located,
@@ -90,8 +90,9 @@ impl Reads {
         }))
     }
 
-    /// The stored row, of a read replica if that will do; for a past day without one, its empty
-    /// answer, once a watermark proves that; `None` where the source has to tell.
+    /// The stored row: from a standby where that is fresh enough, else from the primary. A past day
+    /// without a row is an empty day, once a watermark proves that. `Nothing` where the day must be
+    /// refreshed.
     async fn read_table(
         &self,
         located: &Located,
@@ -132,8 +133,9 @@ impl Reads {
         Ok(Stored::Nothing)
     }
 
-    /// What a read replica answered, unless it lags too far behind for this reader, or behind what
-    /// is known here. What it proves is what the watermark that it has received proves.
+    /// The entry of a row that a standby answered; `None` where it lags too far behind for this
+    /// reader, or behind what memory knows. The row is exact as of the watermark that the standby
+    /// has received.
     fn take_from_standby(
         &self,
         token: &FillToken,
@@ -155,7 +157,7 @@ impl Reads {
         }
     }
 
-    /// Lets the other replicas have what was read from the table.
+    /// Publishes for the other replicas what was read from the table.
     fn share(&self, token: &FillToken, row: &SummaryRow, as_of_ms: i64) {
         if self.shared.is_some() {
             self.changes.confirm(token, std::iter::once(&SummaryRow { as_of_ms, ..row.clone() }));

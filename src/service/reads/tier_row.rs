@@ -1,5 +1,5 @@
-//! What a rung below memory found: as of when it is exact, and behind which position of the stream
-//! all stands that was committed later.
+//! What a row of a lower tier proves: the instant as of which it is exact, and the position in the
+//! stream behind which every later change stands.
 
 use crate::{
     cache::memory::{Fill, FillToken, Memory},
@@ -12,20 +12,23 @@ use crate::{
     store::TableRead,
 };
 
-/// A row on its way into memory.
+/// A row that was read from a lower tier, before it is put into memory.
 #[derive(Debug, Clone)]
 pub struct TierRow {
+    /// The figures.
     pub row: SummaryRow,
+    /// The instant as of which they are exact, in milliseconds.
     pub as_of_ms: i64,
+    /// The position behind which every later change stands.
     pub since: Position,
 }
 
 impl TierRow {
-    /// In the table of the primary, or nothing, which for a past day is its empty answer once
-    /// something is proven. `token` and then `table_ms` were taken before the read: whatever
-    /// was proven of the table by then is in the row, or will be seen behind the position.
-    /// `None` where the source has to tell: a facility that is gone, or in another zone than was
-    /// thought, has no such day.
+    /// A row that the primary's table has. A past day without a row is an empty day, once a
+    /// watermark proves that. The caller took `token` and then `table_ms` before the read, so
+    /// whatever was proven of the table by then is in the row or stands behind the token's
+    /// position. `None` where the day must be refreshed, and where the facility is gone or in
+    /// another zone, so that there is no such day.
     pub fn on_primary(
         read: TableRead,
         facility: &Facility,
@@ -38,22 +41,22 @@ impl TierRow {
         let is_changing = read.changing.contains(&facility.id);
         let row = match in_table(read, facility, day)? {
             Some(row) => row,
-            // What was proven was proven in the zone before; rows of this one are yet to be
-            // derived.
+            // The watermark proves the facility as it was before its change. Its new rows are yet
+            // to be derived.
             None if is_changing => return None,
             None if day.end_ms <= now_ms && proven_ms != i64::MIN => {
                 empty(&(facility.id, day.date), day, proven_ms)
             }
             None => return None,
         };
-        // Not later than now: a row of before the database's clock was set back must not look fresh
-        // until it catches up.
+        // At most now. A row from before the database's clock was set back must not look fresh
+        // until the clock reaches that time again.
         let as_of_ms = row.as_of_ms.min(now_ms).max(proven_ms);
         Some(TierRow { row, as_of_ms, since: token.position })
     }
 
-    /// In the table of a streaming replica, which proves what the watermark proves that it has
-    /// received. `None` before the first.
+    /// A row that a standby's table has. It is exact as of the watermark that the standby has
+    /// received; `None` before the first watermark.
     pub fn on_standby(
         read: TableRead,
         facility: &Facility,
@@ -66,28 +69,28 @@ impl TierRow {
         Some(TierRow { row, as_of_ms, since: watermark.position })
     }
 
-    /// In the tier that the replicas share.
+    /// An entry that the Redis tier has; `None` where it is of another zone's day of that date.
     pub fn in_redis(entry: StoredEntry, day: &Day, now_ms: i64) -> Option<Self> {
         let as_of_ms = entry.row.as_of_ms.min(now_ms);
         entry.row.is_of(day).then_some(TierRow { row: entry.row, as_of_ms, since: entry.since })
     }
 
-    /// Puts it into memory; `token` was taken before it was looked for.
+    /// Puts the row into memory; `token` was taken before the tier was read.
     pub fn keep(&self, memory: &Memory, token: &FillToken) -> Fill {
         memory.fill(token, self.since, &self.row, self.as_of_ms)
     }
 }
 
-/// The row of the day, if there is one, where the facility is in the zone that the day was taken
-/// from: in the same snapshot as the watermark, so that nobody need know how old the directory was.
-/// Otherwise `None`.
+/// The row of the day, if there is one. The outer `None` says that the snapshot does not have the
+/// facility in the zone that the day was taken from. The zone is in the same snapshot as the
+/// watermark, so the age of the directory does not matter.
 fn in_table(read: TableRead, facility: &Facility, day: &Day) -> Option<Option<SummaryRow>> {
     let is_there = read.zones.get(&facility.id).is_some_and(|zone| *zone == facility.zone.name);
     let row = read.rows.into_iter().next();
     (is_there && row.as_ref().is_none_or(|row| row.is_of(day))).then_some(row)
 }
 
-/// A past day for which nothing is stored.
+/// The row of a past day for which nothing is stored.
 fn empty((facility, date): &Key, day: &Day, as_of_ms: i64) -> SummaryRow {
     SummaryRow {
         summary: Summary::empty(*facility, *date, true),

@@ -1,4 +1,4 @@
-//! The stock of closed days, which is recorded and not derived.
+//! The stock of closed days. It is recorded when the day ends, and cannot be derived later.
 
 use crate::domain::summary::Key;
 use std::collections::BTreeMap;
@@ -8,10 +8,11 @@ use crate::{
     store::Derived,
 };
 
-/// Stock that a closed day is to be given, by type.
+/// The stock to give to closed days, by blood type, in units.
 pub type ClosedStock = BTreeMap<Key, BTreeMap<BloodType, i64>>;
 
-/// Replaces the stock of the types named, keeps the others', and makes the totals their sums.
+/// Replaces the stock of the blood types named, keeps that of the others, and makes the total their
+/// sum.
 pub(super) fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
     if derived.is_today {
         return;

@@ -1,10 +1,11 @@
-//! Refreshes that readers wait for (single flight): one per key at a time. All its readers share
-//! the result, and keys that are pending together are refreshed together. Replicas share a key's
-//! refresh by a lease in Redis: one of them refreshes, the others wait for the result.
+//! The refresh coalescer (single flight): it runs at most one refresh per key at a time. All
+//! readers of the key share the result, and keys that are pending together are refreshed together.
+//! Replicas share the refresh of a key by a lease in Redis: one of them refreshes, and the others
+//! wait for the result.
 //!
-//! A reader joins the pending refresh of its key. A reader that takes an answer of any age above
-//! zero may also join the one in flight, which began before the reader came. The work runs in tasks
-//! of its own, so a reader that goes away takes nothing from the others.
+//! A reader joins the pending refresh of its key. A reader that takes an answer of an age above
+//! zero may also join the refresh in flight, which began before the reader came. The work runs in
+//! tasks of its own, so a reader that goes away does not stop the refresh for the others.
 
 use std::{
     collections::HashMap,
@@ -38,7 +39,7 @@ const PERMITS: usize = 2;
 /// The refreshed row; `None` where the day has not begun or the facility is gone; or why it failed.
 pub type RefreshResult = Result<Option<Arc<Refreshed>>, Arc<StoreError>>;
 
-/// Where a reader waits for a result.
+/// A reader's place at a refresh, pending or in flight.
 pub struct Waiter {
     result: watch::Receiver<Option<RefreshResult>>,
     /// Another reader asked for this refresh first.
@@ -48,17 +49,19 @@ pub struct Waiter {
 /// What a reader gets that joins.
 pub enum Joined<T> {
     Waits(Waiter),
-    /// The last refresh has just brought what this reader can take.
+    /// Memory has what the reader asked for, from a refresh that has just finished.
     JustFinished(T),
 }
 
+/// The refreshes that are pending and in flight, by key.
 pub struct RefreshCoalescer {
     refresher: Arc<Refresher>,
     leases: Option<Arc<RefreshLeases>>,
     queue: Mutex<Queue>,
     permits: Arc<Semaphore>,
     chunk: usize,
-    /// Where refreshes run: not on an HTTP worker, which would end them with its connections.
+    /// Refreshes run on this runtime. An HTTP worker's runtime would end them together with its
+    /// connections.
     runtime: Handle,
 }
 
@@ -72,8 +75,8 @@ struct Queue {
 struct Pending {
     day_key: DayKey,
     trigger: Trigger,
-    /// What another replica's refresh must bring to satisfy all its readers. `None`: one of them
-    /// takes no refresh that began before it asked.
+    /// What another replica's refresh must bring to satisfy all waiting readers. `None`: at least
+    /// one of them takes no refresh that began before it asked.
     min_freshness: Option<MinFreshness>,
     waiters: watch::Sender<Option<RefreshResult>>,
 }
@@ -87,7 +90,7 @@ struct Taken {
 }
 
 /// A key in flight. Where it is dropped without a result, as by a panic, its readers get an error.
-/// Otherwise they would wait for ever, and so would the next refresh of the key.
+/// Otherwise they would wait without end, and so would the next refresh of the key.
 struct InFlight {
     coalescer: Arc<RefreshCoalescer>,
     key: Key,
@@ -116,14 +119,14 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.is_finished {
             self.send_result(Err(Arc::new(StoreError::Panicked)));
-            // Readers that could not join it are pending behind it.
+            // Readers that could not join the failed refresh are pending behind it.
             self.coalescer.start();
         }
     }
 }
 
 impl Waiter {
-    /// Waits for the result.
+    /// Waits for the result. `StoreError::Panicked` where the refresh ended without one.
     pub async fn result(mut self) -> RefreshResult {
         let result = self.result.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
         result.unwrap_or_else(|| Err(Arc::new(StoreError::Panicked)))
@@ -131,7 +134,7 @@ impl Waiter {
 }
 
 impl RefreshCoalescer {
-    /// `chunk` bounds the keys of one transaction. The refreshes run on the runtime in which this
+    /// `chunk` is the most keys of one transaction. The refreshes run on the runtime in which this
     /// is called.
     pub fn new(
         refresher: Arc<Refresher>,
@@ -148,8 +151,10 @@ impl RefreshCoalescer {
         })
     }
 
-    /// Has a key refreshed, and answers where to wait for it. With `min_freshness` a refresh that
-    /// began earlier is shared if it brings that; with `None` only one that has not begun.
+    /// Joins the refresh of a key, or adds one, and answers the place to wait at. `min_freshness`
+    /// is what a refresh of another replica must bring. With it, a refresh in flight here is shared
+    /// too, although it began before this call; the caller checks its result. With `None`, only a
+    /// refresh that has not begun is shared.
     pub fn join(
         self: &Arc<Self>,
         day_key: DayKey,
@@ -163,9 +168,9 @@ impl RefreshCoalescer {
         }
     }
 
-    /// The same, unless there is no refresh to share and `just_finished` finds what the last one
-    /// brought. A reader that looked just before it finished, and joins just after, must not cause
-    /// another.
+    /// The same, except where there is no refresh to share and `just_finished` finds what the
+    /// reader takes. So a reader that looked just before a refresh finished, and joins just after
+    /// it, does not cause another.
     pub fn join_unless<T>(
         self: &Arc<Self>,
         day_key: DayKey,
@@ -177,7 +182,7 @@ impl RefreshCoalescer {
         if let Some(waiter) = queue.shared(&day_key.id(), min_freshness) {
             return Joined::Waits(waiter);
         }
-        // Under the queue's lock: a refresh publishes its rows before it leaves the queue.
+        // Under the queue's lock: a refresh publishes its rows before its key leaves the queue.
         match just_finished() {
             Some(found) => Joined::JustFinished(found),
             None => Joined::Waits(self.add(&mut queue, day_key, min_freshness, trigger)),
@@ -197,12 +202,12 @@ impl RefreshCoalescer {
         Waiter { result, is_shared: false }
     }
 
-    /// Has pending refreshes run as soon as there is a permit.
+    /// Starts a task that runs the pending refreshes as soon as it has a permit.
     fn start(self: &Arc<Self>) {
         self.runtime.spawn(self.clone().run_pending());
     }
 
-    /// Runs what is pending, until nothing is.
+    /// Runs pending refreshes until there are none.
     async fn run_pending(self: Arc<Self>) {
         let Ok(_permit) = self.permits.clone().acquire_owned().await else { return };
         loop {
@@ -215,8 +220,8 @@ impl RefreshCoalescer {
         }
     }
 
-    /// The keys that this replica is to refresh, with their leases. For those of other replicas it
-    /// waits in tasks that hold no permit.
+    /// Takes the leases of these keys, and answers the keys that this replica is to refresh. Keys
+    /// of other replicas' leases are waited for in tasks that hold no permit.
     async fn acquire_leases(self: &Arc<Self>, taken: Vec<Taken>) -> (Vec<Taken>, Vec<Lease>) {
         let (mut ours, mut leases) = (Vec::with_capacity(taken.len()), Vec::new());
         let outcomes = taken.iter().map(|taken| async {
@@ -254,14 +259,15 @@ impl RefreshCoalescer {
         match leases.wait(&taken.day_key, min_freshness).await {
             Awaited::Refreshed(entry) => taken.in_flight.finish_elsewhere(entry),
             Awaited::Acquired(lease) => {
-                // Many may have waited for a replica that died: they must not take the whole pool
-                // at once.
+                // Many keys may have waited for a replica that died. Without permits they would
+                // take all connections at once.
                 let _permit = self.permits.acquire().await;
                 let trigger = taken.trigger;
                 self.refresh_and_finish(vec![taken], lease.into_iter().collect(), trigger).await;
             }
         }
-        // Readers that could not join it are pending behind it, and nothing else starts them.
+        // Readers that could not join the refresh are pending behind it, and nothing else starts
+        // theirs.
         self.start();
     }
 
@@ -284,7 +290,7 @@ impl RefreshCoalescer {
         }
     }
 
-    /// Takes pending refreshes of one trigger, at most a chunk, and none whose key is in flight.
+    /// Takes pending refreshes: of one trigger, at most a chunk, and none of a key in flight.
     fn take_pending(self: &Arc<Self>) -> Vec<Taken> {
         let mut queue = self.queue();
         let Queue { pending, in_flight } = &mut *queue;
@@ -314,7 +320,7 @@ impl RefreshCoalescer {
                     rows.into_iter().map(|r| (r.row.key(), Arc::new(r))).collect();
                 day_keys.iter().map(|key| Ok(rows.remove(&key.id()))).collect()
             }
-            // One key whose lock somebody holds must not fail the others.
+            // One key with a lock that another transaction holds must not fail the other keys.
             Err(error)
                 if day_keys.len() > 1
                     && matches!(*error, StoreError::Locked(_) | StoreError::Conflict) =>
@@ -350,7 +356,8 @@ impl RefreshCoalescer {
 }
 
 impl Queue {
-    /// A place on a refresh of this key that brings what the reader asks for, if there is one.
+    /// A place at a refresh of this key that the reader can share, if there is one. A pending
+    /// refresh must from then on satisfy this reader too.
     fn shared(&mut self, key: &Key, min_freshness: Option<MinFreshness>) -> Option<Waiter> {
         let in_flight = self.in_flight.get(key).filter(|_| min_freshness.is_some());
         let result = match (in_flight, self.pending.get_mut(key)) {

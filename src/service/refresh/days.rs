@@ -1,4 +1,4 @@
-//! Which days of a facility there is anything to know of.
+//! All days of a facility that have data.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,8 +13,9 @@ use crate::{
     store::{self, Store},
 };
 
-/// Every day of these facilities with a row or with data, in its zone, and today: in three
-/// statements however many they are; facility by facility, each one's days in order.
+/// Every day of these facilities that has a row or data, in the facility's zone, and its today.
+/// Facility by facility, with each one's days in order. Three statements, however many facilities
+/// there are.
 pub async fn all_days_with_data(
     store: &dyn Store,
     facilities: &[Arc<Facility>],
@@ -45,5 +46,5 @@ pub async fn all_days_with_data(
         .collect())
 }
 
-/// A span lies within one UTC day, which meets three local days at the most.
+/// The most days of one span: a span lies within one UTC day, which meets at most three local days.
 pub const DAYS_IN_A_SPAN: usize = 3;

@@ -1,4 +1,5 @@
-//! Which replica refreshes a key. The others wait for what it puts into Redis.
+//! The refresh lease: it decides which replica refreshes a key. The other replicas wait for the
+//! result in Redis.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,39 +18,44 @@ use crate::{
     service::reads::{freshness_request::MinFreshness, tier_row::TierRow},
 };
 
-/// The leases of all keys, and the tier in which replicas find each other's results.
+/// The refresh leases of all keys, and the Redis tier in which replicas find each other's results.
 pub struct RefreshLeases {
+    /// The Redis tier.
     pub tier: Arc<RedisTier>,
+    /// The epoch that is served.
     pub epoch: Arc<ArcSwapOption<Epoch>>,
+    /// Results of other replicas are kept here.
     pub memory: Arc<Memory>,
+    /// The database's time.
     pub clock: Arc<Clock>,
-    /// How long a lease lasts. After that its replica is taken for dead.
+    /// The time until a lease runs out. A replica that has not released it by then counts as dead.
     pub duration: Duration,
 }
 
-/// Who is to refresh a key.
+/// Which replica refreshes a key.
 pub enum LeaseOutcome {
-    /// This replica: no other has the lease, or Redis cannot be asked and there is none.
+    /// This replica. No other has the lease. There is no lease (`None`) where Redis cannot be
+    /// asked.
     Acquired(Option<Lease>),
     HeldElsewhere,
-    /// Nobody: another replica has just refreshed it.
+    /// None: another replica has just refreshed it.
     AlreadyRefreshed(StoredEntry),
 }
 
 /// How waiting for another replica's refresh ended.
 pub enum Awaited {
     Refreshed(StoredEntry),
-    /// The other replica brought nothing that satisfies the readers here: this one has the lease
-    /// now, or there is none.
+    /// The other replica brought nothing that satisfies the readers here. This replica has the
+    /// lease now, or there is none.
     Acquired(Option<Lease>),
 }
 
-/// How often to look whether the replica that refreshes a key has finished.
+/// Time between two looks whether the other replica has finished.
 const POLL: Duration = Duration::from_millis(10);
 
 impl RefreshLeases {
-    /// What the replicas' shared tier has of the key. What cannot be read counts as missing; the
-    /// reasons are counted with the connection.
+    /// The entry of a key in the Redis tier. An entry that cannot be read counts as missing; the
+    /// connection counts the reasons.
     pub async fn get(&self, key: &Key) -> Option<StoredEntry> {
         let epoch = self.epoch.load_full()?;
         self.tier.get(epoch.name(), key.0, key.1).await.ok().flatten()
@@ -73,8 +79,8 @@ impl RefreshLeases {
         }
     }
 
-    /// Puts what was refreshed since the token was taken into the shared tier, and releases the
-    /// leases after it.
+    /// Puts what was refreshed after the token was taken into the Redis tier, then releases the
+    /// leases. Where Redis fails it tries again in the background, for one lease duration.
     pub async fn release(
         self: &Arc<Self>,
         token: FillToken,
@@ -82,7 +88,7 @@ impl RefreshLeases {
         leases: Vec<Lease>,
     ) {
         if self.put_and_release(&token, &refreshed, &leases).await.is_err() {
-            // Other replicas may be waiting, and would wait until the leases run out.
+            // Other replicas may be waiting; without this they would wait until the leases run out.
             let all = self.clone();
             tokio::spawn(tokio::time::timeout(self.duration, async move {
                 all.tier.up().await;
@@ -97,19 +103,19 @@ impl RefreshLeases {
         refreshed: &[StoredEntry],
         leases: &[Lease],
     ) -> Result<(), Error> {
-        // The epoch's name is read before the token is checked: nothing that was read in an earlier
-        // epoch may be put into a later one.
+        // The epoch is loaded before the token is checked. So nothing that was read in an earlier
+        // epoch is put into a later one.
         let put = match self.epoch.load_full().filter(|_| self.memory.is_current(token)) {
             Some(epoch) => self.tier.put(epoch.name(), refreshed).await.map(drop),
             None => Ok(()),
         };
-        // All at once: the next replica to refresh waits for that.
+        // All concurrently, as another replica waits for the releases.
         let released = leases.iter().map(|lease| self.tier.release(lease));
         let released = futures_util::future::join_all(released).await;
         released.into_iter().try_fold((), |(), released| released.map(drop)).and(put)
     }
 
-    /// Waits for what another replica refreshes, or for the lease.
+    /// Waits for the result of another replica, or for the lease.
     pub async fn wait(&self, day_key: &DayKey, min_freshness: MinFreshness) -> Awaited {
         loop {
             if let Some(entry) = self.refreshed(day_key, min_freshness).await {
@@ -123,7 +129,7 @@ impl RefreshLeases {
         }
     }
 
-    /// What another replica has brought, if it satisfies all that wait here.
+    /// The result of another replica, if it satisfies all readers that wait here.
     async fn refreshed(
         &self,
         day_key: &DayKey,

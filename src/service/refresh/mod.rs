@@ -1,6 +1,6 @@
-//! The one refresh: figures are derived from their sources, get versions, are written and
-//! published. A read, an event, a mark, the clock and the rebuild all come here. They differ only
-//! in which days they ask for.
+//! The refresh: it derives figures from their sources, gives them versions, writes and publishes
+//! them. A read, an event, a mark, midnight and the rebuild all use it. They differ only in which
+//! days they ask for.
 
 pub mod closed_stock;
 pub mod coalescer;
@@ -35,43 +35,52 @@ use crate::{
     telemetry::log_throttle::LogThrottle,
 };
 
-/// A refreshed facility-day.
+/// The refreshed row of one facility-day.
 #[derive(Debug, Clone)]
 pub struct Refreshed {
     /// The figures as of the refresh; version 0 where there is nothing to store.
     pub row: SummaryRow,
     /// A figure changed, or the day was opened.
     pub changed: bool,
-    /// The row was written, so there is an outbox entry to publish.
+    /// The row was written, so the outbox has an entry of it to publish.
     pub written: bool,
-    /// Another replica has refreshed it.
+    /// Another replica refreshed it.
     pub elsewhere: bool,
 }
 
-/// The part of the usual time that one of many requests waits for its lock.
+/// The divisor of the lock time-out for a request that is one of many.
 const ONE_OF_MANY_WAITS_PART: u32 = 10;
 
-/// How often a refresh is tried again when a zone moved or a concurrent transaction interfered.
+/// The number of attempts where a zone has changed or a concurrent transaction interferes.
 const ATTEMPTS: usize = 4;
 
+/// Carries out refreshes.
 pub struct Refresher {
+    /// The database.
     pub store: Arc<dyn Store>,
+    /// Knows the facilities and their zones.
     pub directory: Arc<Directory>,
+    /// Publishes what was refreshed.
     pub changes: Arc<Changes>,
+    /// The database's time.
     pub clock: Arc<Clock>,
+    /// Is told when the database answers.
     pub outage: Arc<Outage>,
+    /// Counts refreshes.
     pub metrics: Arc<Metrics>,
+    /// The longest wait for the lock of a facility.
     pub lock_timeout: Duration,
-    /// Facilities whose refresh waits for a lock that somebody holds.
+    /// Facilities with a refresh that waits for another transaction's lock.
     pub waiting: LogThrottle<Uuid>,
 }
 
 impl Refresher {
-    /// Carries out a request in one transaction of its own, and publishes what changed.
+    /// Carries out a request in a transaction of its own, and publishes the rows.
+    /// `Err(StoreError::Conflict)` after the last attempt.
     pub async fn run(&self, mut request: RefreshRequest<'_>) -> store::Result<Vec<Refreshed>> {
         let mut attempt = 1;
         loop {
-            // Anew for each attempt: where a zone was changed, a mark is about another day.
+            // Made anew for each attempt: after a change of zone a mark is about another day.
             let scope = match &request.work {
                 Work::Days(keys) => Some(RefreshScope::from(keys.clone())),
                 Work::Marks(marks) => {
@@ -102,9 +111,9 @@ impl Refresher {
         }
     }
 
-    /// Refreshes these days together. Where that fails for a lock, facility by facility, so that
-    /// one does not stop the others. Answers what could be refreshed, and the last error of what
-    /// could not.
+    /// Refreshes these days together. Where that fails because of a lock, it refreshes facility by
+    /// facility, so that one does not stop the others. Answers the rows that could be refreshed,
+    /// and the last error of those that could not.
     pub async fn run_each(
         &self,
         keys: Vec<DayKey>,
@@ -136,7 +145,8 @@ impl Refresher {
         (done, result)
     }
 
-    /// Tells that a facility's refresh is left for later: when that begins.
+    /// Logs that the refresh of a facility is left for later: a warning when that begins, and a
+    /// debug line for each repetition.
     pub fn tell_waiting(&self, facility_id: Uuid, error: &StoreError) {
         if self.waiting.begins(facility_id, error) {
             tracing::warn!(%facility_id, %error, "a refresh waits");
@@ -157,7 +167,8 @@ impl Refresher {
         };
         let token = self.changes.fill_token();
         let mut tx = self.store.begin(lock_timeout).await?;
-        // Also for those who wait for something else: the drain does not look while it refreshes.
+        // Recorded here too, for callers that wait for other answers: the drain takes no snapshot
+        // while it refreshes.
         self.outage.over();
         if !marks.is_empty() {
             let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
@@ -176,9 +187,10 @@ impl Refresher {
         let refreshed =
             self.apply_with_stock(&mut *tx, scope, &request.closed_stock, request.trigger).await?;
         if !marks.is_empty() && is_one_gone(&mut *tx, scope, &refreshed).await? {
-            // It was there for the look that saw its marks. With them gone, that look's instant
-            // would be announced for figures that lack what they told. The next look
-            // removes the facility, which is told before anything is proven.
+            // The facility was there in the drain snapshot that saw its marks. If these marks were
+            // deleted now, the instant of that snapshot would be announced, although the figures
+            // lack what the marks told. So the marks stay. The next drain pass removes the facility
+            // and publishes that before anything is proven.
             return Err(StoreError::Conflict);
         }
         tx.commit().await?;
@@ -187,8 +199,8 @@ impl Refresher {
         Ok(refreshed)
     }
 
-    /// Publishes what a committed `apply` wrote, and what it found unchanged: that is exact as of
-    /// now, too.
+    /// Publishes the rows of an `apply` that has been committed: those that it wrote, and those
+    /// that it found unchanged, which are exact as of now too.
     pub fn publish(&self, token: &FillToken, refreshed: &[Refreshed]) {
         let (written, unchanged): (Vec<&Refreshed>, Vec<&Refreshed>) =
             refreshed.iter().partition(|r| r.written);
@@ -196,7 +208,7 @@ impl Refresher {
         self.changes.confirm(token, unchanged.into_iter().map(|r| &r.row));
     }
 
-    /// The days of the same names in the zones that the facilities have by now.
+    /// The days of the same dates in the zones that the facilities have by now.
     fn rezone(&self, keys: Vec<DayKey>) -> Vec<DayKey> {
         let in_zone = |key: DayKey| {
             let facility = self.directory.get(key.facility.id)?;

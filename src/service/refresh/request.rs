@@ -1,44 +1,48 @@
-//! What is to be refreshed, and how.
+//! The refresh request: what is to be refreshed, and how.
 
 use super::closed_stock::ClosedStock;
 use crate::{domain::summary::DayKey, metrics::Trigger, store::Mark};
 
-/// One refresh: its days, or the marks that say which days, and what caused it.
+/// One refresh: its days, or the marks that say which days, and its cause.
 pub struct RefreshRequest<'a> {
+    /// The days or marks.
     pub(super) work: Work<'a>,
+    /// What caused the refresh.
     pub(super) trigger: Trigger,
+    /// The stock that closed days are given.
     pub(super) closed_stock: ClosedStock,
+    /// Whether it waits only shortly for a lock.
     pub(super) is_one_of_many: bool,
 }
 
-/// What a refresh is for.
+/// What is refreshed.
 pub(super) enum Work<'a> {
     Days(Vec<DayKey>),
     Marks(&'a [Mark]),
 }
 
 impl<'a> RefreshRequest<'a> {
-    /// These days. Days that have not begun, days of facilities that are gone, and days that a
-    /// changed zone does not have are left out. Where a facility is in another zone by now, its
-    /// days of the same dates in the new zone are refreshed.
+    /// A refresh of these days. It leaves out days that have not begun, days of facilities that are
+    /// gone, and days that a changed zone does not have. Where a facility is in another zone by
+    /// now, it refreshes the days of the same dates in the new zone.
     pub fn days(keys: Vec<DayKey>, trigger: Trigger) -> Self {
         Self::of(Work::Days(keys), trigger)
     }
 
-    /// What these marks of facilities point at. The marks are deleted in the same transaction,
-    /// before the figures are derived. The refresh fails with `StoreError::Conflict` where one of
-    /// them says more by now, or where one of the facilities is not known.
+    /// A refresh of the days that these marks of facilities name. It deletes the marks in the same
+    /// transaction, before it derives the figures. It fails with `StoreError::Conflict` where a
+    /// mark has grown beyond these days, or where one of the facilities is not known.
     pub fn marks(marks: &'a [Mark], trigger: Trigger) -> Self {
         Self::of(Work::Marks(marks), trigger)
     }
 
-    /// Gives closed days this stock, beside what is derived.
+    /// Also gives this stock to closed days.
     pub fn with_closed_stock(self, closed_stock: ClosedStock) -> Self {
         RefreshRequest { closed_stock, ..self }
     }
 
-    /// One of many requests that run one after another. It waits for a lock only a tenth of the
-    /// usual time, since somebody may hold the lock of each.
+    /// Marks the request as one of many that run one after another. It waits only a tenth of the
+    /// usual time for a lock, as each of the others may meet a lock too.
     pub fn one_of_many(self) -> Self {
         RefreshRequest { is_one_of_many: true, ..self }
     }
@@ -48,6 +52,7 @@ impl<'a> RefreshRequest<'a> {
         RefreshRequest { work, trigger, closed_stock, is_one_of_many: false }
     }
 
+    /// The marks that the refresh deletes; none where it is of days.
     pub(super) fn marks_taken(&self) -> &'a [Mark] {
         match &self.work {
             Work::Marks(marks) => marks,

@@ -1,6 +1,6 @@
-//! What a refresh is about: days that are named, and facilities of which every day is meant. Which
-//! days those are is asked once the facilities are locked: whoever writes to one of them meanwhile
-//! has committed by then, or waits and finds what the refresh has left.
+//! The scope of a refresh: single days, and facilities of which every day is refreshed. Which days
+//! these facilities have is read after they are locked. A writer to one of them has committed by
+//! then, or waits and finds what the refresh has written.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,10 +13,12 @@ use crate::{
     store::{self, Mark, MarkKind, Store},
 };
 
+/// What a refresh is about.
 #[derive(Debug, Clone, Default)]
 pub struct RefreshScope {
+    /// Single days.
     pub days: Vec<DayKey>,
-    /// Of these every day with a row or with data, and today.
+    /// Facilities of which every day is refreshed that has a row or data, and today.
     pub whole: Vec<Arc<Facility>>,
 }
 
@@ -27,8 +29,8 @@ impl From<Vec<DayKey>> for RefreshScope {
 }
 
 impl RefreshScope {
-    /// What marks of facilities point at, in the zones that the directory knows. `None` where it
-    /// does not know one of the facilities.
+    /// The scope of marks of facilities, in the zones that the directory has. `None` where it does
+    /// not know one of the facilities.
     pub fn of_marks<'a>(
         marks: impl IntoIterator<Item = &'a Mark>,
         directory: &Directory,
@@ -43,22 +45,25 @@ impl RefreshScope {
                     let days = Day::covering(&facility.zone.tz, first_ms, last_ms, DAYS_IN_A_SPAN);
                     days.into_iter().for_each(|day| scope.add_day(&facility, day));
                 }
-                // When it changed is not known; and a facility that has moved has other days.
+                // When the activity happened is not known, or the facility may have moved to a zone
+                // with other days.
                 (MarkKind::Activity, None) | (MarkKind::Facility, _) => scope.add_whole(&facility),
             }
         }
         Some(scope)
     }
 
+    /// Adds a day.
     pub fn add_day(&mut self, facility: &Arc<Facility>, day: Day) {
         self.days.push(DayKey { facility: facility.clone(), day });
     }
 
+    /// Adds every day of a facility.
     pub fn add_whole(&mut self, facility: &Arc<Facility>) {
         self.whole.push(facility.clone());
     }
 
-    /// Of all that it is about, by id.
+    /// All facilities of the scope, by id.
     pub fn facilities(&self) -> BTreeMap<Uuid, &Arc<Facility>> {
         self.days
             .iter()
@@ -68,7 +73,7 @@ impl RefreshScope {
             .collect()
     }
 
-    /// The days, each once. To be asked once the facilities are locked.
+    /// All days of the scope, each once. Call it after the facilities were locked.
     pub async fn resolve(&self, store: &dyn Store) -> store::Result<Vec<DayKey>> {
         let mut keys: BTreeMap<_, DayKey> =
             self.days.iter().map(|key| (key.id(), key.clone())).collect();
@@ -83,8 +88,8 @@ impl RefreshScope {
         Ok(keys.into_values().collect())
     }
 
-    /// Whether a mark that grew since it was looked at still lies within it, as it does while
-    /// somebody writes to one day all the time.
+    /// Whether a mark that has grown since it was read still lies within the scope. It does while a
+    /// program writes to one day all the time.
     pub fn covers(&self, mark: &Mark) -> bool {
         let Some(id) = mark.facility_id else { return false };
         if self.whole.iter().any(|facility| facility.id == id) {

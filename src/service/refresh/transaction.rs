@@ -1,4 +1,4 @@
-//! A refresh within a transaction: lock, derive, give versions, write.
+//! The steps of a refresh within a transaction: lock, derive, give versions, write.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -26,9 +26,9 @@ use crate::{
 };
 
 impl Refresher {
-    /// Refreshes within a transaction that the caller commits, after which it calls `publish`.
-    /// `StoreError::Conflict` where a facility's zone is not the key's any more: the caller
-    /// takes the zones anew and starts over.
+    /// Refreshes within a transaction that the caller commits; after the commit the caller calls
+    /// `publish`. `StoreError::Conflict` where a facility is not in its key's zone any more: the
+    /// caller reads the zones anew and starts over.
     pub async fn apply(
         &self,
         tx: &mut dyn Transaction,
@@ -38,6 +38,7 @@ impl Refresher {
         self.apply_with_stock(tx, scope, &ClosedStock::new(), trigger).await
     }
 
+    /// The same, and gives `stock` to closed days.
     pub(super) async fn apply_with_stock(
         &self,
         tx: &mut dyn Transaction,
@@ -88,10 +89,11 @@ impl Refresher {
         Ok(refreshed)
     }
 
-    /// Rows of these facilities under the names of days that are yet to come where they are now,
-    /// made rows of no day. They are of the zone before, and nobody refreshes them until the
-    /// day comes: should the facility move back by then, they would pass for its day as of any
-    /// watermark. Their versions rise, so that they take the place of what other tiers hold.
+    /// Rows of these facilities for dates that have not begun in the facility's present zone. They
+    /// were written in an earlier zone, and no refresh reaches them until their day begins. If the
+    /// facility moved back before that, they would pass for rows of its day, exact as of any
+    /// watermark. So they become rows of no day. They get later versions, so that they replace what
+    /// other tiers hold.
     async fn left_behind(
         &self,
         keys: &[DayKey],
@@ -107,7 +109,8 @@ impl Refresher {
         if to_come.is_empty() {
             return Ok(Vec::new());
         }
-        // Not within the transaction, but under its locks: nobody else writes these rows now.
+        // Outside of the transaction, but under its locks: no other transaction writes these rows
+        // now.
         let rows = self.store.summaries(&to_come).await?.rows;
         let of_no_day =
             |row| SummaryRow { bounds: Some(Bounds::OF_NO_DAY), next_expires_at_ms: None, ..row };
@@ -115,8 +118,8 @@ impl Refresher {
     }
 }
 
-/// The zones that these facilities are in now. One of which nothing was derived (none of its days
-/// has begun) has to be asked for; one that is gone has no zone.
+/// The present zones of these facilities. A facility of which nothing was derived, as none of its
+/// days has begun, is read for this. One that is gone has no zone.
 async fn zones_now(
     tx: &mut dyn Transaction,
     facilities: &BTreeMap<Uuid, &Arc<Facility>>,
@@ -132,7 +135,7 @@ async fn zones_now(
     Ok(zones)
 }
 
-/// Whether one of the facilities does not exist: one whose days were derived does.
+/// Whether one of the facilities does not exist. A facility with a day that was derived does.
 pub(super) async fn is_one_gone(
     tx: &mut dyn Transaction,
     scope: &RefreshScope,
@@ -143,9 +146,9 @@ pub(super) async fn is_one_gone(
     Ok(!silent.is_empty() && tx.facilities(&silent).await?.len() < silent.len())
 }
 
-/// A day that was today when its key was made may have ended by the database's clock since: what
-/// was to change its stock belongs to the day after. Days that ended within the last minute bring
-/// their successors along.
+/// The days after those that have just ended. A day that was today when its key was made may have
+/// ended by the database's clock since; a change of stock then belongs to the next day. So a day
+/// that ended within the last minute is refreshed together with the next one.
 fn next_days_of_just_ended(keys: &[DayKey], derived: &[Derived]) -> Vec<DayKey> {
     const JUST_MS: i64 = 60_000;
     let present: BTreeSet<Key> =

@@ -1,4 +1,4 @@
-//! The versions of refreshed rows: from one counter of each facility, which its lock guards.
+//! The versions of refreshed rows. Each facility has one counter, which its lock guards.
 
 use crate::domain::summary::Key;
 use std::collections::HashMap;
@@ -11,8 +11,8 @@ use crate::{
     store::{Derived, FacilityState},
 };
 
-/// Gives versions to what was derived, and to what was left behind. Answers with it the days that
-/// are opened.
+/// Gives versions to the derived rows and to those left behind by a change of zone. Also answers
+/// the days that are opened.
 pub(in crate::service) fn give_versions(
     states: &mut HashMap<Uuid, FacilityState>,
     derived: Vec<Derived>,
@@ -24,15 +24,15 @@ pub(in crate::service) fn give_versions(
         .map(|d| {
             let mut row = d.row;
             let state = states.entry(row.summary.facility_id).or_default();
-            // Also where the row is there already: a change of zone may lead back to a day that was
-            // opened before.
+            // Also where the row exists: a change of zone may lead back to a day that was opened
+            // before.
             let opens = d.is_today && state.today != Some(row.summary.date);
             if opens {
                 opened.push((row.summary.facility_id, row.summary.date));
             }
-            // Another day has another version, be its figures the same by chance: nobody who holds
-            // the one may take it for the other when the facility goes back to the zone
-            // before.
+            // Another day gets another version, even where its figures are the same by chance. When
+            // the facility goes back to the zone before, a reader that holds one day must not take
+            // it for the other.
             let changed = d.figures_differ || d.day_differs || opens;
             if changed {
                 state.version += 1;
