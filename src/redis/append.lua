@@ -27,5 +27,5 @@ for i = 3, #ARGV do
     redis.call('XADD', KEYS[1], string.format('%.0f-0', number), 'g', held.g, 'r', run, 'm', ARGV[i])
 end
 redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1])
-redis.call('EXPIRE', KEYS[1], 86400) -- a stream to which nobody appends is of an epoch that is over
+redis.call('EXPIRE', KEYS[1], 86400) -- a stream without appends for a day is of an epoch that is over
 return {generation, number}
