@@ -1,8 +1,10 @@
 # docker build -t facility-summary .
 #
-# Without sign-in the service answers on loopback only, so publishing a port with -p reaches nothing. On one's own machine:
+# Without sign-in the service answers on loopback only, so publishing a port with -p reaches nothing.
+# On one's own machine:
 #   docker run --network host -v facility-summary:/data facility-summary
 # In a pod, put a proxy that signs users in beside it: containers of a pod share the loopback.
+# docs/configuration.md has the settings, docs/operations.md how to run it.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY . .
@@ -19,8 +21,8 @@ ENV DATABASE_URL=sqlite:///data/facility-summary.db \
     BIND_ADDR=127.0.0.1:8080 \
     FACILITY_SUMMARY__LOG__FORMAT=json
 EXPOSE 8080
-# Alive, not ready: a replica that lost its database still serves what it has, and restarting would take that away.
-# The image has no HTTP client; bash can speak enough of it.
+# Alive, not ready: a replica that lost its database still serves what it has, and a restart would
+# take that away. The image has no HTTP client; bash can speak enough of it.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["bash", "-c", \
     "exec 3<>/dev/tcp/127.0.0.1/${BIND_ADDR##*:} && printf 'GET /health/live HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
 ENTRYPOINT ["facility-summary"]
