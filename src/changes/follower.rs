@@ -27,7 +27,7 @@ pub struct Follower {
     pub replay: usize,
     /// Takes in the messages.
     pub memory: Arc<Memory>,
-    /// Is told which facilities have changed.
+    /// Records which facilities have changed.
     pub directory: Arc<Directory>,
     /// The facilities are read from here.
     pub store: Arc<dyn Store>,

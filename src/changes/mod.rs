@@ -152,7 +152,7 @@ impl Changes {
         self.send(token, rows, true);
     }
 
-    /// Tells that a refresh found these rows unchanged, so that they are exact as of its snapshot.
+    /// Publishes that a refresh found these rows unchanged: they are exact as of its snapshot.
     /// Never waits.
     pub fn confirm<'a>(&self, token: &FillToken, rows: impl Iterator<Item = &'a SummaryRow>) {
         self.send(token, rows, false);

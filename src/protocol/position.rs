@@ -11,7 +11,7 @@ pub struct Position {
     /// numbers the generations of a stream in Redis. A stream within one process has a random
     /// number. 0 is none: nothing was consumed yet.
     pub generation: i64,
-    /// The number of the message. Numbers begin at 1, have no gap, and go on from one generation to
-    /// the next.
+    /// The number of the message. Numbers begin at 1 and have no gap. A new generation goes on with
+    /// them, as long as the stream still exists.
     pub number: i64,
 }

@@ -28,7 +28,7 @@ use connection::{Connection, Pool};
 pub use error::Error;
 pub use stream::{Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail};
 
-/// Time for one look into a socket.
+/// Time to poll a socket once.
 const A_LOOK: Duration = Duration::from_millis(1);
 /// Time-out for connecting to a server, or to all nodes of a cluster. Only the probe waits for it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -64,7 +64,7 @@ pub struct Refresher {
     pub changes: Arc<Changes>,
     /// The database's time.
     pub clock: Arc<Clock>,
-    /// Is told when the database answers.
+    /// Records that the database answers.
     pub outage: Arc<Outage>,
     /// Counts refreshes.
     pub metrics: Arc<Metrics>,
