@@ -177,7 +177,7 @@ impl Metrics {
             panics: counter("panics_total", "Panics caught in handlers and jobs.")?,
             stream_gaps: counters(
                 "stream_gaps_total",
-                "Gaps in the change stream. Each begins a new stream session, and what memory holds \
+                "Gaps in the change stream. Each begins a new stream session: what memory holds \
                  is proven anew.",
                 &["reason"],
             )?,
@@ -189,7 +189,8 @@ impl Metrics {
             )?,
             epochs: counter(
                 "epochs_total",
-                "Times that another epoch of the database began, so that everything held was dropped.",
+                "Times that another epoch of the database began, so that all that was held was \
+                 dropped.",
             )?,
             standby_mismatches: counter(
                 "standby_mismatches_total",
@@ -236,7 +237,7 @@ impl Metrics {
             change_stream_state,
             change_stream_left: gauge(
                 "change_stream_messages_left",
-                "Messages that are yet to be read before this replica has caught up with the stream.",
+                "Messages to read before this replica has caught up with the stream.",
             )?,
             connections,
             registry,

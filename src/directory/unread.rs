@@ -275,7 +275,7 @@ mod tests {
         unread.prove(0, 20);
         assert_eq!(unread.exact_as_of_ms(), 10);
         let before = unread.messages();
-        // A second message about it: what messages before the watermark told of is read all the same.
+        // A second message about it does not matter: what was told before the watermark is read.
         unread.hear(Some(ids(1, 1)));
         assert_eq!(unread.exact_as_of_ms(), 10, "and not sooner");
         unread.read(Some(&ids(1, 1)), before);
