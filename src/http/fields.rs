@@ -185,15 +185,22 @@ pub fn date(value: &Json) -> Result<Date, Expected> {
     date.ok_or(Cow::Borrowed("a calendar date such as \"2026-11-21\", in the years 1900 to 2199"))
 }
 
-/// `YYYY-MM-DD`, a date that exists, in the years 1900 to 2199; for dates in paths and queries too.
-pub fn parse_date(text: &str) -> Option<Date> {
+/// `YYYY-MM-DD`, a date that exists, in the years 1900 to 2199.
+fn parse_date(text: &str) -> Option<Date> {
+    parse_asked_date(text).filter(|date| (FIRST_YEAR..2200).contains(&date.year()))
+}
+
+/// The year of the first day that there is anywhere in here.
+pub const FIRST_YEAR: i16 = 1900;
+
+/// `YYYY-MM-DD`, a date that exists, in the years 0 to 9999; for dates in paths and queries, which may be of a day that is yet to come.
+pub fn parse_asked_date(text: &str) -> Option<Date> {
     let bytes = text.as_bytes();
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
     }
     let (year, month, day) = (digits(&bytes[..4])?, digits(&bytes[5..7])?, digits(&bytes[8..])?);
-    let date = Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()?;
-    (1900..2200).contains(&year).then_some(date)
+    Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
 }
 
 /// RFC 3339 `date-time` to the letter: jiff's own parser also takes other ISO 8601 forms, zone annotations and leap seconds.
