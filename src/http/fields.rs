@@ -160,11 +160,15 @@ pub fn blood_type(value: &Json) -> Result<BloodType, Expected> {
     })
 }
 
-/// A whole number of units, from `least` to the 2,147,483,647 that the tables hold.
+/// A whole number of units, from `least` to the 2,147,483,647 that the tables hold. `12.0` and `1.2e1` are 12, as in JSON Schema: some
+/// languages know no other numbers. What these bounds let pass is held by a double to the unit.
 pub fn quantity(least: i32) -> impl Fn(&Json) -> Result<i32, Expected> {
     move |value| {
         let quantity = match value {
             Json::Integer(number) => i32::try_from(*number).ok().filter(|number| *number >= least),
+            Json::Number(number) if number.fract() == 0.0 => {
+                (f64::from(least)..=f64::from(i32::MAX)).contains(number).then_some(*number as i32)
+            }
             _ => None,
         };
         quantity.ok_or_else(|| format!("a whole number from {least} to {}", i32::MAX).into())
@@ -369,8 +373,15 @@ mod tests {
     fn quantities_are_whole_and_in_range() {
         assert_eq!(quantity(0)(&Json::Integer(0)), Ok(0));
         assert_eq!(quantity(1)(&Json::Integer(2_147_483_647)), Ok(i32::MAX));
-        for bad in [Json::Integer(-1), Json::Integer(2_147_483_648), Json::Number(5.0), json("5"), Json::Null, Json::Bool(true)] {
+        for bad in [Json::Integer(-1), Json::Integer(2_147_483_648), json("5"), Json::Null, Json::Bool(true)] {
             assert!(quantity(0)(&bad).is_err(), "{bad}");
+        }
+        let of_text = |text: &str| quantity(0)(&crate::http::json::parse(text.as_bytes()).unwrap());
+        for (text, want) in [("12.0", 12), ("1.2e1", 12), ("120e-1", 12), ("0.0", 0), ("-0.0", 0), ("-0", 0), ("2147483647.0", i32::MAX)] {
+            assert_eq!(of_text(text), Ok(want), "{text}");
+        }
+        for bad in ["12.5", "-1.0", "2147483647.5", "2147483648.0", "9007199254740993.0", "18446744073709551616", "1e300", "1e-300"] {
+            assert_eq!(of_text(bad).unwrap_err(), "a whole number from 0 to 2147483647", "{bad}");
         }
         assert!(quantity(1)(&Json::Integer(0)).is_err());
     }
