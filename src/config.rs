@@ -7,13 +7,15 @@ mod rules;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod urls;
 
 use std::{collections::HashMap, path::Path};
 
 use serde::Deserialize;
 
-use sections::is_postgres;
 pub use sections::*;
+use urls::is_postgres;
+pub use urls::{check_escapes, redacted};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -90,6 +92,11 @@ impl Settings {
                 "must begin with sqlite:// or postgres://",
             );
         }
+        if self.database.is_postgres() {
+            urls::check_postgres("database.url", "DATABASE_URL", &self.database.url)?;
+        } else {
+            urls::check_sqlite("database.url", &self.database.url)?;
+        }
         if let Some(url) = &self.redis.url {
             crate::config::redis_url::RedisUrl::parse(url)?;
         }
@@ -115,8 +122,12 @@ impl Settings {
             return wrong(
                 "database.read_url",
                 &redacted(&self.database.read_url),
-                "must be off, or URLs that begin with postgres://, separated by commas",
+                "must be off, or URLs that begin with postgres://, separated by commas; a comma \
+                 in a password is written %2C",
             );
+        }
+        for url in self.database.read_urls() {
+            urls::check_postgres("database.read_url", "DATABASE_READ_URL", url)?;
         }
         if self.database.read_url != "off" && !self.database.is_postgres() {
             return wrong(

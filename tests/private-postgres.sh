@@ -68,7 +68,8 @@ fi
 } >>data/postgresql.conf
 
 # A port is free when Postgres could take it: asking beforehand would race. Below 32768 no outgoing connection takes one.
-start() { control --wait --timeout=60 --log="$folder/data/server.log" --options="-p $port" start; }
+# A recovery after a crash takes minutes where the disk is busy with something else.
+start() { control --wait --timeout=300 --log="$folder/data/server.log" --options="-p $port" start; }
 for attempt in {1..20}; do
     port=$((20000 + RANDOM % 12000))
     if start; then break; fi
@@ -88,7 +89,7 @@ while read -r command; do
     case "$command" in
     stop) control --mode=fast --wait stop ;;
     crash) control --mode=immediate --wait stop ;;
-    start) start ;;
+    start) start || { tail -n 20 control.log data/server.log >&2; false; } ;;
     promote) control --wait promote ;;
     demote) control --mode=fast --wait stop && "${as_server_user[@]}" touch data/standby.signal && start ;;
     backup) back_up "postgres://postgres:postgres@127.0.0.1:$port/postgres" ;;

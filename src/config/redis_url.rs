@@ -23,6 +23,7 @@ impl RedisUrl {
             if !url.starts_with("redis://") && !url.starts_with("rediss://") {
                 return Err(wrong("it begins with another scheme, or none".into()));
             }
+            config::check_escapes("redis.url", "REDIS_URL", url)?;
             // A URL allows it in a host; nobody means it.
             if url.rsplit('@').next().is_some_and(|place| place.contains(',')) {
                 return Err(wrong("a comma must be followed by another whole URL".into()));

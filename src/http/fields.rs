@@ -196,11 +196,16 @@ pub fn blood_type(value: &Json) -> Result<BloodType, Expected> {
     })
 }
 
-/// A whole number of units, from `least` to the 2,147,483,647 that the tables hold.
+/// A whole number of units, from `least` to the 2,147,483,647 that the tables hold. `12.0` and
+/// `1.2e1` are 12, as in JSON Schema: some languages know no other numbers. What these bounds let
+/// pass is held by a double to the unit.
 pub fn quantity(least: i32) -> impl Fn(&Json) -> Result<i32, Expected> {
     move |value| {
         let quantity = match value {
             Json::Integer(number) => i32::try_from(*number).ok().filter(|number| *number >= least),
+            Json::Number(number) if number.fract() == 0.0 => {
+                (f64::from(least)..=f64::from(i32::MAX)).contains(number).then_some(*number as i32)
+            }
             _ => None,
         };
         quantity.ok_or_else(|| format!("a whole number from {least} to {}", i32::MAX).into())
@@ -223,15 +228,23 @@ pub fn date(value: &Json) -> Result<Date, Expected> {
     date.ok_or(Cow::Borrowed("a calendar date such as \"2026-11-21\", in the years 1900 to 2199"))
 }
 
-/// `YYYY-MM-DD`, a date that exists, in the years 1900 to 2199; for dates in paths and queries too.
-pub fn parse_date(text: &str) -> Option<Date> {
+/// `YYYY-MM-DD`, a date that exists, in the years 1900 to 2199.
+fn parse_date(text: &str) -> Option<Date> {
+    parse_asked_date(text).filter(|date| (FIRST_YEAR..2200).contains(&date.year()))
+}
+
+/// The year of the first day that there is anywhere in here.
+pub const FIRST_YEAR: i16 = 1900;
+
+/// `YYYY-MM-DD`, a date that exists, in the years 0 to 9999; for dates in paths and queries, which
+/// may be of a day that is yet to come.
+pub fn parse_asked_date(text: &str) -> Option<Date> {
     let bytes = text.as_bytes();
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
     }
     let (year, month, day) = (digits(&bytes[..4])?, digits(&bytes[5..7])?, digits(&bytes[8..])?);
-    let date = Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()?;
-    (1900..2200).contains(&year).then_some(date)
+    Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
 }
 
 /// RFC 3339 `date-time` to the letter: jiff's own parser also takes other ISO 8601 forms, zone
@@ -430,12 +443,35 @@ mod tests {
         for bad in [
             Json::Integer(-1),
             Json::Integer(2_147_483_648),
-            Json::Number(5.0),
             json("5"),
             Json::Null,
             Json::Bool(true),
         ] {
             assert!(quantity(0)(&bad).is_err(), "{bad}");
+        }
+        let of_text = |text: &str| quantity(0)(&crate::http::json::parse(text.as_bytes()).unwrap());
+        for (text, want) in [
+            ("12.0", 12),
+            ("1.2e1", 12),
+            ("120e-1", 12),
+            ("0.0", 0),
+            ("-0.0", 0),
+            ("-0", 0),
+            ("2147483647.0", i32::MAX),
+        ] {
+            assert_eq!(of_text(text), Ok(want), "{text}");
+        }
+        for bad in [
+            "12.5",
+            "-1.0",
+            "2147483647.5",
+            "2147483648.0",
+            "9007199254740993.0",
+            "18446744073709551616",
+            "1e300",
+            "1e-300",
+        ] {
+            assert_eq!(of_text(bad).unwrap_err(), "a whole number from 0 to 2147483647", "{bad}");
         }
         assert!(quantity(1)(&Json::Integer(0)).is_err());
     }

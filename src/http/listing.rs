@@ -21,7 +21,9 @@ use super::{
     problem::Problem,
     query,
     state::{AppState, Known},
-    summaries::{CACHE_STATUS, begun_day, cache_control, freshness_wish, seconds_value},
+    summaries::{
+        CACHE_STATUS, asked_date, begun_day, cache_control, freshness_wish, seconds_value,
+    },
 };
 use crate::{
     directory::{Directory, Located},
@@ -128,7 +130,7 @@ fn days_between(
                 format!("at most {MOST_DAYS} days up to {to}"),
             ));
         }
-        if let Ok(day) = begun_day(facility, &date.to_string(), today) {
+        if let Ok(day) = begun_day(facility, date, today) {
             days.push(day);
         }
         match date.yesterday() {
@@ -202,14 +204,8 @@ pub struct Listing {
 )]
 pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Listing::read(request.query_string())?;
-    let text = request.match_info().get("date").unwrap_or_default().to_owned();
-    if text != "today" && super::fields::parse_date(&text).is_none() {
-        return Err(Problem::bad_request(format!(
-            "The date {} cannot be read; expected YYYY-MM-DD or today.",
-            super::json::Shown(&text)
-        )));
-    }
-    let select = move |directory: &Directory, now_ms: i64| day_of_all(directory, &text, now_ms);
+    let date = asked_date(request.match_info().get("date").unwrap_or_default())?;
+    let select = move |directory: &Directory, now_ms: i64| day_of_all(directory, date, now_ms);
     let mut list = read(&app, freshness_wish(&request, &app, 0), select).await?;
     let totals = totals(list.summaries.iter().map(|(_, summary)| summary));
     sort_entries(&mut list.summaries, asked.sort);
@@ -243,20 +239,31 @@ pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
     ))
 }
 
-/// Each facility's day of that name, where it has begun, in the order of the directory.
-fn day_of_all(directory: &Directory, text: &str, now_ms: i64) -> Result<Selected, Problem> {
+/// Each facility's day of that name, where it has begun, in the order of the directory; its own
+/// today where none is named.
+fn day_of_all(directory: &Directory, date: Option<Date>, now_ms: i64) -> Result<Selected, Problem> {
     let (facilities, directory_ms) = directory.all();
     let keys: Vec<DayKey> = facilities
         .iter()
         .filter_map(|facility| {
             let today = facility.zone.today(now_ms);
-            let day =
-                if text == "today" { today } else { begun_day(facility, text, &today).ok()? };
+            let day = date.map_or(Some(today), |date| begun_day(facility, date, &today).ok())?;
             Some(DayKey { facility: facility.clone(), day })
         })
         .collect();
-    if keys.is_empty() && !facilities.is_empty() {
-        return Err(Problem::not_found(format!("{text} has not begun at any facility.")));
+    let todays =
+        facilities.iter().map(|facility| (facility.zone.today(now_ms).date, &facility.zone.name));
+    if let Some(date) = date.filter(|_| keys.is_empty())
+        && let Some((latest, zone)) = todays.max()
+    {
+        return Err(Problem::not_found(if date > latest {
+            format!(
+                "{date} has not begun at any facility; today is {latest} where it is latest, in \
+                 {zone}."
+            )
+        } else {
+            format!("There was no {date} at any facility.")
+        }));
     }
     Ok(Selected { keys, directory_ms })
 }

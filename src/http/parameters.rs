@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
-use super::{problem::Problem, query};
+use super::{fields, problem::Problem, query};
 
 /// Days that one request may ask for.
 pub const MOST_DAYS: usize = 400;
@@ -51,7 +51,7 @@ pub struct Range {
     #[serde(default = "most_days", deserialize_with = "days")]
     pub limit: usize,
     /// The first day of the page.
-    #[serde(default, deserialize_with = "query::date")]
+    #[serde(default, deserialize_with = "day")]
     pub cursor: Option<Date>,
 }
 
@@ -157,7 +157,7 @@ const fn by_name() -> Sort {
 
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let rule = |text: &str| text.parse().ok().filter(|version| *version >= 0);
-    query::value(deserializer, &rule, &"a whole number from 0")
+    query::value(deserializer, &rule, &format_args!("a whole number from 0 to {}", i64::MAX))
 }
 
 fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
@@ -184,6 +184,10 @@ fn facility<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, 
     query::value(deserializer, &rule, &A_CURSOR).map(Some)
 }
 
+fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
+    query::value(deserializer, &fields::parse_asked_date, &A_CURSOR).map(Some)
+}
+
 fn name_and_id<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<FacilityCursor>, D::Error> {
@@ -208,10 +212,10 @@ mod tests {
             assert_eq!(refusal(Listing::read(&query).map(drop)), format!("{want}500."));
             assert_eq!(refusal(Range::read(&query).map(drop)), format!("{want}400."));
         }
-        for value in ["", "-1", "two", "9223372036854775808"] {
-            let want = format!(
-                "The query parameter `min_version` is \"{value}\"; expected a whole number from 0."
-            );
+        for value in ["", "-1", "two", "5.0", "1e3", "9223372036854775808"] {
+            let expected = "a whole number from 0 to 9223372036854775807";
+            let want =
+                format!("The query parameter `min_version` is \"{value}\"; expected {expected}.");
             assert_eq!(refusal(OneDay::read(&format!("min_version={value}")).map(drop)), want);
         }
         for value in ["zz", "", "{0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d}", "0b6c8f0e54f1"] {
@@ -221,15 +225,31 @@ mod tests {
             );
             assert_eq!(refusal(Listing::read(&format!("cursor={value}")).map(drop)), want);
             assert_eq!(refusal(Facilities::read(&format!("cursor={value}")).map(drop)), want);
+            assert_eq!(refusal(Range::read(&format!("cursor={value}")).map(drop)), want);
         }
         assert!(
             refusal(Listing::read("sort=size").map(drop))
                 .contains("`sort` is \"size\"; expected one of name, -name, total_stock, ")
         );
-        assert!(
-            refusal(Refresh::read("date=today").map(drop))
-                .contains("`date` is \"today\"; expected a calendar date")
-        );
+        for value in
+            ["today", "1899-12-31", "0001-01-01", "2026-02-30", "12026-01-01", " 2026-01-01"]
+        {
+            let expected = "a calendar date such as 2026-11-21, from 1900-01-01 on";
+            let want =
+                |name| format!("The query parameter `{name}` is \"{value}\"; expected {expected}.");
+            assert_eq!(refusal(Refresh::read(&format!("date={value}")).map(drop)), want("date"));
+            assert_eq!(refusal(Range::read(&format!("from={value}")).map(drop)), want("from"));
+            assert_eq!(refusal(Range::read(&format!("to={value}")).map(drop)), want("to"));
+        }
+    }
+
+    #[test]
+    fn a_date_that_is_far_from_its_day_can_be_read_all_the_same() {
+        for value in ["1900-01-01", "2200-01-01", "2999-01-01", "9999-12-31"] {
+            let date = Some(value.parse().unwrap());
+            assert_eq!(Refresh::read(&format!("date={value}")), Ok(Refresh { date }));
+            assert_eq!(Range::read(&format!("to={value}")).map(|range| range.to), Ok(date));
+        }
     }
 
     #[test]

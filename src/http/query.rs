@@ -55,10 +55,13 @@ pub fn invalid(name: &str, value: impl fmt::Display, expected: impl fmt::Display
     Problem::bad_request(wrong_value(name, &value.to_string(), expected))
 }
 
-/// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: `YYYY-MM-DD` in
-/// the years 1900 to 2199.
+/// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: `YYYY-MM-DD`
+/// from 1900-01-01 on.
 pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
-    value(deserializer, &fields::parse_date, &"a calendar date such as 2026-11-21").map(Some)
+    let rule = |text: &str| {
+        fields::parse_asked_date(text).filter(|date| date.year() >= fields::FIRST_YEAR)
+    };
+    value(deserializer, &rule, &"a calendar date such as 2026-11-21, from 1900-01-01 on").map(Some)
 }
 
 /// A value that `read` takes; of another, the refusal says that `expected` would be right. For

@@ -140,21 +140,31 @@ fn asked_day(
 ) -> Result<(Day, Option<i64>), Problem> {
     let text = request.match_info().get("date").unwrap_or_default();
     let today = facility.zone.today(now_ms);
+    match asked_date(text)? {
+        None => Ok((today, Some(today.end_ms))),
+        Some(date) => Ok((begun_day(facility, date, &today)?, None)),
+    }
+}
+
+/// The date that a path names; `None` for `today`.
+pub(super) fn asked_date(text: &str) -> Result<Option<Date>, Problem> {
     if text == "today" {
-        Ok((today, Some(today.end_ms)))
-    } else {
-        Ok((begun_day(facility, text, &today)?, None))
+        return Ok(None);
+    }
+    match fields::parse_asked_date(text) {
+        Some(date) if date.year() < fields::FIRST_YEAR => Err(Problem::bad_request(format!(
+            "The date {date} is too early; expected one from 1900-01-01 on, or today."
+        ))),
+        Some(date) => Ok(Some(date)),
+        None => Err(Problem::bad_request(format!(
+            "The date {} cannot be read; expected YYYY-MM-DD or today.",
+            Shown(text)
+        ))),
     }
 }
 
 /// The day of that name, if it exists in the facility's zone and has begun.
-pub(super) fn begun_day(facility: &Facility, text: &str, today: &Day) -> Result<Day, Problem> {
-    let date = fields::parse_date(text).ok_or_else(|| {
-        Problem::bad_request(format!(
-            "The date {} cannot be read; expected YYYY-MM-DD or today.",
-            Shown(text)
-        ))
-    })?;
+pub(super) fn begun_day(facility: &Facility, date: Date, today: &Day) -> Result<Day, Problem> {
     if date == today.date {
         return Ok(*today);
     }
@@ -335,7 +345,7 @@ pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
     let mut located = app.facility(&request, Known::Exactly).await?;
     let day_of = |facility: &Facility| {
         let today = facility.zone.today(app.clock.now_ms());
-        date.map_or(Ok(today), |date| begun_day(facility, &date.to_string(), &today))
+        date.map_or(Ok(today), |date| begun_day(facility, date, &today))
     };
     let day = match day_of(&located.facility) {
         Err(problem) if problem.is_not_found() => {

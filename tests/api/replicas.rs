@@ -30,7 +30,7 @@ use uuid::Uuid;
 use crate::{
     steps::{Scrape, get, header, read},
     support::{
-        Service,
+        PATIENCE, Service,
         postgres::Postgres,
         redis::Redis,
         service::Launch,
@@ -57,6 +57,18 @@ impl Fleet {
     /// With settings of its own, on an empty database of the shared Postgres.
     async fn with(count: usize, settings: impl FnOnce(Launch) -> Launch) -> Fleet {
         Fleet::on(settings(Service::on_postgres().await), count, Redis::start()).await
+    }
+
+    /// Events wait for a lock from their first try on, for as long as a test holds it, and keep
+    /// their place in the line.
+    async fn patient(count: usize, settings: impl FnOnce(Launch) -> Launch) -> Fleet {
+        let patience = PATIENCE.as_millis();
+        let patient = |launch: Launch| {
+            launch
+                .env("FACILITY_SUMMARY__INGEST__GROUP_LOCK_TIMEOUT_MS", patience)
+                .env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 2 * patience)
+        };
+        Fleet::with(count, |launch| patient(settings(launch))).await
     }
 
     async fn on(launch: Launch, count: usize, redis: Redis) -> Fleet {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use uuid::Uuid;
 
-use crate::support::{Service, events::event};
+use crate::support::{Service, events::event, wait_until};
 
 pub const HOUR_MS: i64 = 3_600_000;
 pub const DAY_MS: i64 = 24 * HOUR_MS;
@@ -258,6 +258,22 @@ impl Plain {
             }
         };
         result.unwrap_or_else(|e| panic!("{e}: {sql}"))
+    }
+
+    /// Sessions in line for what this one has locked on Postgres: those that wait for it, and those
+    /// that wait behind them.
+    pub async fn waiting(&mut self) -> i64 {
+        let line = "WITH RECURSIVE line (pid) AS (SELECT pg_backend_pid() UNION SELECT behind.pid \
+                    FROM pg_locks behind
+            JOIN line ON line.pid = ANY (pg_blocking_pids(behind.pid)) WHERE NOT behind.granted) \
+                    SELECT count(*) - 1 FROM line";
+        self.number(line).await
+    }
+
+    /// Holds a row lock until as many sessions are in line for it.
+    #[track_caller]
+    pub fn until_waiting(&mut self, sessions: i64) -> impl Future<Output = ()> {
+        wait_until("the others wait for the lock", async move || self.waiting().await >= sessions)
     }
 
     /// An id as a literal.

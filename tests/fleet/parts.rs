@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::{
     proxy::Proxy,
     support::{
-        Service,
+        PATIENCE, Service,
         postgres::Postgres,
         redis::Redis,
         service::Launch,
@@ -32,8 +32,9 @@ pub const FORGETFUL: usize = 2;
 /// How soon a fleet is to be back to normal after what it depends on.
 const BACK: Duration = Duration::from_secs(2);
 /// When it must be on any machine, however busy that is with three replicas, a load and all they
-/// depend on.
-const BACK_AT_LAST: Duration = Duration::from_secs(10);
+/// depend on: 6.3 s were seen with four busy processes beside it on two cores. How long it took is
+/// printed, to be held against what is meant.
+const BACK_AT_LAST: Duration = PATIENCE;
 
 /// One scenario at a time: a fleet keeps the whole machine busy.
 static TURN: Mutex<()> = Mutex::const_new(());

@@ -62,9 +62,7 @@ impl Drain {
     /// Refreshes what the marks point at, and deletes them with it. False where some are left,
     /// because somebody holds a lock, or the server stops.
     pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
-        if !self.follow_registrations(marks).await? {
-            return Ok(false);
-        }
+        let orphans_removed = self.follow_registrations(marks).await?;
         let mut by_facility: BTreeMap<Uuid, Vec<&Mark>> = BTreeMap::new();
         let mut of_all: Vec<&Mark> = Vec::new();
         for mark in marks {
@@ -106,10 +104,15 @@ impl Drain {
                 break;
             }
         }
+        if !orphans_removed {
+            // Nothing else names the orphans that somebody holds a lock of. Facilities that are
+            // back have marks of their own.
+            of_all.retain(|mark| mark.kind != MarkKind::Facility);
+        }
         if !of_all.is_empty() {
             left += usize::from(!self.refresh_everything(&of_all).await?);
         }
-        let all_done = left == 0 && all_removed;
+        let all_done = left == 0 && all_removed && orphans_removed;
         if !all_done && marks.len() > MERGE_ABOVE {
             self.merge(marks).await?;
         }
@@ -167,14 +170,20 @@ impl Drain {
 
     /// Removes what facilities have left behind that no mark names: all of them may be gone.
     async fn remove_orphans(&self) -> store::Result<bool> {
-        let mut all = Ok(());
-        for id in self.store.orphans().await? {
+        let (mut all, mut left) = (Ok(()), 0);
+        let mut orphans = self.store.orphans().await?;
+        orphans.shuffle(&mut rand::rng());
+        for id in orphans {
             if self.stop.is_cancelled() {
                 return Ok(false);
             }
             match self.remove(id, &[]).await {
                 Err(error) if error.is_of_the_whole_database() => return Err(error),
-                removed => all = all.and(removed.map(drop)),
+                Err(error) => (all, left) = (Err(error), left + 1),
+                Ok(_) => {}
+            }
+            if left >= GIVE_UP_AFTER {
+                break;
             }
         }
         Ok(!self.is_left("rows of removed facilities", all))

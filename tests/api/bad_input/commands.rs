@@ -77,6 +77,109 @@ async fn a_bad_variable_stops_any_command_with_its_name() {
 }
 
 #[tokio::test]
+async fn a_url_that_ends_within_its_password_is_wrong_use_and_told_what_stands_for_the_character() {
+    let server = fresh_database().await;
+    for (name, key, value, words) in [
+        (
+            "DATABASE_URL",
+            "database.url",
+            "postgres://me:sec#ret@127.0.0.1:5432/db",
+            "write '#' as %23 (percent-encoding), in database.url as in DATABASE_URL",
+        ),
+        (
+            "DATABASE_URL",
+            "database.url",
+            "postgres://me:12/sec?ret@127.0.0.1/db",
+            "write '/' as %2F, '?' as %3F (percent-encoding)",
+        ),
+        (
+            "DATABASE_URL",
+            "database.url",
+            "postgres://me:sec%ffret@127.0.0.1/db",
+            "write postgres://user:password@host:port/database, with a % of",
+        ),
+        (
+            "DATABASE_URL",
+            "database.url",
+            "postgres://me:sec[ret@127.0.0.1:x/db",
+            "cannot be read (invalid port number)",
+        ),
+        (
+            "DATABASE_URL",
+            "database.url",
+            "me:secret@127.0.0.1/db",
+            "must begin with sqlite:// or postgres://",
+        ),
+        ("DATABASE_URL", "database.url", "sqlite://x.db?cash=on", "write sqlite://PATH"),
+        (
+            "DATABASE_READ_URL",
+            "database.read_url",
+            "postgres://me:12#secret@127.0.0.1/db",
+            "write '#' as %23 (percent-encoding), in database.read_url as in DATABASE_READ_URL",
+        ),
+        (
+            "DATABASE_READ_URL",
+            "database.read_url",
+            "postgres://me:secret@a/db,postgres://me:sec/ret@b/db",
+            "write '/' as %2F",
+        ),
+        (
+            "DATABASE_READ_URL",
+            "database.read_url",
+            "postgres://me:sec,ret@a/db",
+            "a comma in a password is written %2C",
+        ),
+        (
+            "REDIS_URL",
+            "redis.url",
+            "redis://me:12#secret@127.0.0.1:6379",
+            "write '#' as %23 (percent-encoding), in redis.url as in REDIS_URL",
+        ),
+        ("REDIS_URL", "redis.url", "rediss://:sec?ret@127.0.0.1:6379", "write '?' as %3F"),
+        ("REDIS_URL", "redis.url", "redis://:secret@a:1,redis://:sec/ret@b:1", "write '/' as %2F"),
+    ] {
+        let exited = Service::on(server.clone()).env(name, value).run(&["migrate"]).await;
+        assert_eq!(exited.code, Some(2), "{value}: {}", exited.output);
+        assert!(
+            exited.output.contains(&format!("bad setting: {key} = "))
+                && exited.output.contains(words),
+            "{value}: {}",
+            exited.output
+        );
+        for part in ["sec", "ret@", "12"] {
+            let told = exited.output.replace("127.0.0.1", "");
+            assert!(!told.contains(part), "{value}: {}", exited.output);
+        }
+    }
+}
+
+/// A role with the password, which is written as it is wherever a URL allows that.
+#[tokio::test]
+async fn a_password_of_any_characters_connects_once_it_is_percent_encoded() {
+    let url = fresh_database().await;
+    let (authority, database) =
+        url.trim_start_matches("postgres://").rsplit_once('/').expect("a URL has a path");
+    let place = authority.rsplit('@').next().expect("a host");
+    let mut sql = crate::support::outside::Outside::connect(&url).await;
+    let role = format!("odd_{}", uuid::Uuid::new_v4().simple());
+    sql.run(format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'a#b/c?d@e:f%g [h]'")).await;
+    for written in ["a%23b%2Fc%3Fd%40e%3Af%25g%20%5Bh%5D", "a%23b%2Fc%3Fd@e:f%g [h]"] {
+        let exited = Service::on(format!("postgres://{role}:{written}@{place}/{database}"))
+            .run(&["migrate"])
+            .await;
+        assert_eq!(exited.code, Some(0), "{written}: {}", exited.output);
+    }
+    let exited = Service::on(format!("postgres://{role}:a#b/c?d@e:f%g [h]@{place}/{database}"))
+        .run(&["migrate"])
+        .await;
+    assert_eq!(exited.code, Some(2), "{}", exited.output);
+    sql.run(format!(
+        "REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}"
+    ))
+    .await;
+}
+
+#[tokio::test]
 async fn a_database_that_cannot_be_used_stops_the_start_and_is_named() {
     let launch = Service::on_sqlite();
     let file = launch.folder().join("a-file");

@@ -154,8 +154,24 @@ async fn a_value_that_a_parameter_does_not_take_is_400_with_what_it_does() {
         ),
         (format!("{facility}/summaries/2026-02-30"), "The date \"2026-02-30\" cannot be read"),
         (
+            format!("{facility}/summaries/1899-12-31"),
+            "The date 1899-12-31 is too early; expected one from 1900-01-01 on, or today.",
+        ),
+        (
+            "/v1/summaries/0001-01-01".to_owned(),
+            "The date 0001-01-01 is too early; expected one from 1900-01-01 on, or today.",
+        ),
+        (
+            format!("{facility}/summaries?from=1899-12-31"),
+            "expected a calendar date such as 2026-11-21, from 1900-01-01 on",
+        ),
+        (
+            format!("{facility}/summaries?cursor=1"),
+            "`cursor` is \"1\"; expected the next_cursor of the page before",
+        ),
+        (
             format!("{facility}/summaries/today?min_version=-1"),
-            "`min_version` is \"-1\"; expected a whole number from 0",
+            "`min_version` is \"-1\"; expected a whole number from 0 to 9223372036854775807",
         ),
         (format!("{facility}/summaries/today?min_version=two"), "`min_version` is \"two\""),
         (format!("{facility}/summaries/today?min_version=9223372036854775808"), "`min_version`"),
@@ -183,14 +199,35 @@ async fn a_value_that_a_parameter_does_not_take_is_400_with_what_it_does() {
         &["`date` is \"soon\""],
     )
     .await;
-    says(
-        service.get(&format!("{facility}/summaries/2190-01-01")).await,
-        404,
-        &["2190-01-01 has not begun in Europe/Warsaw"],
-    )
-    .await;
-    says(service.get("/v1/summaries/2190-01-01").await, 404, &["has not begun"]).await;
     says(service.get(&format!("/v1/runs/{}", world.bank)).await, 404, &["There is no run"]).await;
+}
+
+#[tokio::test]
+async fn a_day_that_is_yet_to_come_is_404_with_the_date_of_today_however_far_it_is() {
+    let service = Service::on_sqlite().start().await;
+    let world = World::new(&service).await;
+    let facility = format!("/v1/facilities/{}", world.facility);
+    let today =
+        service.get(&facility).await.json::<Value>().await.expect("it is JSON")["today"].clone();
+    let today = today.as_str().expect("a date");
+    for date in ["2190-01-01", "2200-01-01", "2999-01-01", "9999-12-31"] {
+        let words = [&*format!("{date} has not begun in Europe/Warsaw; today is {today} there.")];
+        says(service.get(&format!("{facility}/summaries/{date}")).await, 404, &words).await;
+        says(
+            service.post(&format!("{facility}/refresh?date={date}"), &Value::Null).await,
+            404,
+            &words,
+        )
+        .await;
+        let of_all = format!(
+            "{date} has not begun at any facility; today is {today} where it is latest, in \
+             Europe/Warsaw."
+        );
+        says(service.get(&format!("/v1/summaries/{date}")).await, 404, &[&of_all]).await;
+        let clipped = service.get(&format!("{facility}/summaries?from={today}&to={date}")).await;
+        let clipped: Value = clipped.json().await.expect("it is JSON");
+        assert_eq!(clipped["items"].as_array().map(Vec::len), Some(1), "{clipped}");
+    }
 }
 
 #[tokio::test]

@@ -73,6 +73,54 @@ async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_dr
     audited(service.launch()).await;
 }
 
+/// All facilities are emptied, and one comes back in the same transaction, while somebody holds a
+/// row of the one that does not.
+#[tokio::test]
+async fn a_lock_on_what_a_truncate_orphaned_keeps_no_other_facility_from_its_figures() {
+    let service =
+        Service::on_postgres().await.env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
+    let (zone, _) = a_zone_at_noon();
+    let (gone, back) =
+        (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let (mut holder, mut sql) = (
+        Outside::connect(service.database_url()).await,
+        Outside::connect(service.database_url()).await,
+    );
+    holder
+        .run(format!(
+            "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {} FOR UPDATE",
+            holder.id(gone.facility)
+        ))
+        .await;
+    let facility = sql.id(back.facility);
+    sql.run(format!(
+        "BEGIN; TRUNCATE facilities CASCADE; INSERT INTO facilities (id, name, timezone) VALUES \
+         ({facility}, 'Phoenix', '{zone}');
+         INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility}); \
+         COMMIT"
+    ))
+    .await;
+    let today = format!(
+        "SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {facility} AND \
+         total_requests = 1"
+    );
+    wait_until("the one that is back is refreshed", async || sql.number(&today).await == 1).await;
+    let left = "SELECT count(*) FROM summary_marks WHERE facility_id IS NULL AND kind = 'facility'";
+    several_drains(&service).await;
+    assert!(sql.number(left).await > 0, "nothing else names what is left");
+    holder.run("ROLLBACK").await;
+    let orphaned = format!(
+        "SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {}",
+        sql.id(gone.facility)
+    );
+    wait_until("the orphan is removed", async || sql.number(&orphaned).await == 0).await;
+    wait_until("no mark is left", async || {
+        sql.number("SELECT count(*) FROM summary_marks").await == 0
+    })
+    .await;
+    audited(service.launch()).await;
+}
+
 /// The event has read where the bank is, and waits for its facility's lock; meanwhile another
 /// program moves the bank.
 #[tokio::test]

@@ -1,8 +1,6 @@
 //! Facilities that are removed by SQL, and registered again with the same id: they begin with
 //! nothing, and lose nothing of what is new.
 
-use std::time::Duration;
-
 use futures_util::future::join;
 use serde_json::json;
 use uuid::Uuid;
@@ -25,11 +23,17 @@ fn removal(facility: &str) -> String {
     )
 }
 
+/// Sessions that wait behind one that has written a facility, and waits itself.
+const BEHIND_THE_EVENT: &str = "SELECT count(*) FROM pg_locks event JOIN pg_locks behind ON \
+                                event.pid = ANY (pg_blocking_pids(behind.pid))
+    WHERE event.relation = 'facilities'::regclass AND event.mode = 'RowExclusiveLock' AND NOT \
+                                behind.granted";
+
 /// Somebody's lock is in the way of both: of the event that registers it again, and behind that of
 /// the drain that saw it gone.
 #[tokio::test]
 async fn what_is_registered_again_at_once_is_not_removed_with_what_was_there_before() {
-    let fleet = Fleet::of(2).await;
+    let fleet = Fleet::patient(2, |launch| launch).await;
     let zone = noon_zone();
     let (yesterday, mut plain) = (date_in(&zone, -1), Plain::beside(&fleet[0]).await);
     let site = Site::register(&fleet[0], &zone).await;
@@ -50,7 +54,10 @@ async fn what_is_registered_again_at_once_is_not_removed_with_what_was_there_bef
             distribution(Uuid::new_v4(), site.facility, quantity, now_ms() - DAY_MS),
         ];
         let letting_go = async {
-            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            wait_until("the drain waits behind the event", async || {
+                plain.number(BEHIND_THE_EVENT).await > 0
+            })
+            .await;
             holder.run("ROLLBACK").await;
         };
         join(post(&fleet[1], &events), letting_go).await;

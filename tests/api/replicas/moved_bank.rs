@@ -61,7 +61,7 @@ async fn a_unit_committed_after_its_bank_was_moved_by_an_event_is_in_the_new_fac
 /// An acknowledged one, too: its event waits for the lock of the facility that the bank leaves.
 #[tokio::test]
 async fn a_unit_acknowledged_beside_the_move_of_its_bank_is_in_the_new_facility() {
-    let fleet = Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__CHUNK", 1)).await;
+    let fleet = Fleet::patient(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__CHUNK", 1)).await;
     let (from, to) = (
         Site::register(&fleet[0], &noon_zone()).await,
         Site::register(&fleet[0], &noon_zone()).await,
@@ -86,11 +86,15 @@ async fn a_unit_acknowledged_beside_the_move_of_its_bank_is_in_the_new_facility(
         );
         let acknowledged = post(&fleet[1], std::slice::from_ref(&set));
         let moving = async {
-            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+            holder.until_waiting(1).await;
             plain
                 .run(&format!("UPDATE blood_banks SET facility_id = {goes_to} WHERE id = {bank}"))
                 .await;
-            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+            let marks = format!("SELECT count(*) FROM summary_marks WHERE facility_id = {goes_to}");
+            wait_until("where the bank has moved is refreshed", async || {
+                plain.number(&marks).await == 0
+            })
+            .await;
             holder.run("ROLLBACK").await;
         };
         futures_util::future::join(acknowledged, moving).await;

@@ -74,7 +74,7 @@ async fn a_leader_that_slept_through_a_change_of_zone_refreshes_the_days_of_the_
 /// were, and not of the request's.
 #[tokio::test]
 async fn a_request_acknowledged_beside_a_change_of_zone_counts_for_the_day_of_the_new_one() {
-    let fleet = Fleet::of(2).await;
+    let fleet = Fleet::patient(2, |launch| launch).await;
     let plain = Plain::beside(&fleet[0]).await;
     for days in 2..6 {
         let site = Site::register(&fleet[0], WEST).await;
@@ -93,15 +93,15 @@ async fn a_request_acknowledged_beside_a_change_of_zone_counts_for_the_day_of_th
             .await;
         let requested =
             async { post(&fleet[1], &[request(Uuid::new_v4(), site.facility, then_ms)]).await };
-        let moving = async {
-            tokio::time::sleep(Duration::from_millis(350)).await;
-            post(&fleet[0], &[moved]).await
+        let moving_then = async {
+            holder.until_waiting(1).await;
+            let letting_go = async {
+                holder.until_waiting(2).await;
+                holder.run("ROLLBACK").await;
+            };
+            join(post(&fleet[0], &[moved]), letting_go).await
         };
-        let letting_go = async {
-            tokio::time::sleep(Duration::from_millis(900)).await;
-            holder.run("ROLLBACK").await;
-        };
-        join(join(requested, moving), letting_go).await;
+        join(requested, moving_then).await;
         let written_ms = now_ms();
         for replica in &fleet.replicas {
             let claim = claimed(replica, &path(site.facility, date), "", written_ms).await;

@@ -1,0 +1,231 @@
+//! URLs of databases and of Redis: what is wrong with one, and how one is shown.
+
+use std::str::FromStr;
+
+use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+
+use super::SettingsError;
+
+/// What ends a part of a URL, or may be taken to, and what stands for it in a user name or a
+/// password.
+const ESCAPES: [(char, &str); 8] = [
+    ('/', "%2F"),
+    ('?', "%3F"),
+    ('#', "%23"),
+    ('@', "%40"),
+    (':', "%3A"),
+    ('[', "%5B"),
+    (']', "%5D"),
+    (' ', "%20"),
+];
+
+/// Whether the store for it is Postgres.
+pub fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Checks a URL of Postgres. It connects to nothing.
+pub fn check_postgres(key: &str, variable: &str, url: &str) -> Result<(), SettingsError> {
+    check_escapes(key, variable, url)?;
+    PgConnectOptions::from_str(url)
+        .map(drop)
+        .map_err(|error| unreadable(key, url, error, "postgres://user:password@host:port/database"))
+}
+
+/// Checks a URL of an SQLite file. It opens nothing.
+pub fn check_sqlite(key: &str, url: &str) -> Result<(), SettingsError> {
+    SqliteConnectOptions::from_str(url)
+        .map(drop)
+        .map_err(|error| unreadable(key, url, error, "sqlite://PATH"))
+}
+
+fn unreadable(key: &str, url: &str, error: sqlx::Error, right: &str) -> SettingsError {
+    let why = match error {
+        sqlx::Error::Configuration(why) => why.to_string(),
+        error => error.to_string(),
+    };
+    SettingsError::new(
+        key,
+        &redacted(url),
+        &format!("cannot be read ({why}); write {right}, with a % of a password as %25"),
+    )
+}
+
+/// Refuses a URL whose user name or password has a character that ends it: what comes behind would
+/// be taken for a port, a database or nothing, and what comes before for a host, which may even
+/// exist.
+pub fn check_escapes(key: &str, variable: &str, url: &str) -> Result<(), SettingsError> {
+    let Some(credentials) = cut_short(url) else { return Ok(()) };
+    // The first colon is where the password begins.
+    let text = credentials.replacen(':', "", 1);
+    let seen = ESCAPES.iter().filter(|(character, _)| text.contains(*character));
+    let seen: Vec<String> =
+        seen.map(|(character, escape)| format!("{character:?} as {escape}")).collect();
+    let right = format!(
+        "in a user name or a password, write {} (percent-encoding), in {key} as in {variable}",
+        seen.join(", ")
+    );
+    Err(SettingsError::new(key, &redacted(url), &right))
+}
+
+/// The user name and password of a URL that ends within them, if it is read by the letter.
+fn cut_short(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#'])?);
+    let is_cut = tail.split_once('@').is_some_and(|(before, behind)| {
+        // A database may have an @ in its name, and a query one in a value.
+        let is_odd = match before.split_once('?') {
+            Some((_, query)) => !query.contains('='),
+            None => behind.split('?').next().is_some_and(|name| name.contains('/')),
+        };
+        is_odd || has_odd_port(authority) || before.contains('#')
+    });
+    match (is_cut, tail.find('#')) {
+        (true, _) => rest.rfind('@').map(|end| &rest[..end]),
+        // Neither a database nor Redis has fragments: what stands behind would be left out without
+        // a word.
+        (false, Some(at)) => Some(&tail[at..=at]),
+        (false, None) => None,
+    }
+}
+
+/// Whether a colon is followed by something that is no port.
+fn has_odd_port(authority: &str) -> bool {
+    let place = authority.rsplit('@').next().unwrap_or_default();
+    let behind_host = place.rsplit(']').next().unwrap_or_default();
+    behind_host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.is_empty() && port.parse::<u16>().is_err())
+}
+
+/// A URL without its password, also where it is no URL. Of several, separated by commas, it hides
+/// all between the first password and the last.
+pub fn redacted(url: &str) -> String {
+    if url.starts_with("sqlite:") {
+        return url.to_owned();
+    }
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let hidden = match url[start..].rfind('@').map(|at| start + at) {
+        Some(at) => match url[start..at].find(':') {
+            Some(colon) => format!("{}:***{}", &url[..start + colon], &url[at..]),
+            None => url.to_owned(),
+        },
+        // The host may have been forgotten.
+        None if has_odd_port(
+            url[start..].split(['/', '?', '#', ',']).next().unwrap_or_default(),
+        ) && start > 0 =>
+        {
+            let colon = url[start..].find(':').map_or(url.len(), |at| start + at);
+            format!("{}:***", &url[..colon])
+        }
+        None => url.to_owned(),
+    };
+    match hidden.find("password=") {
+        Some(at) => {
+            let (before, value) = hidden.split_at(at + "password=".len());
+            let end = value.find('&').unwrap_or(value.len());
+            format!("{before}***{}", &value[end..])
+        }
+        None => hidden,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(url: &str) -> String {
+        check_postgres("database.url", "DATABASE_URL", url)
+            .map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn what_ends_a_password_too_early_is_named_with_what_stands_for_it() {
+        for (password, escapes) in [
+            ("se#cret", "'#' as %23"),
+            ("12#secret", "'#' as %23"),
+            ("se/cret", "'/' as %2F"),
+            ("12/secret", "'/' as %2F"),
+            ("se?cret", "'?' as %3F"),
+            ("12?secret", "'?' as %3F"),
+            ("123456/secret", "'/' as %2F"),
+            ("#secret", "'#' as %23"),
+            ("se/c@re:t#", "'/' as %2F, '#' as %23, '@' as %40, ':' as %3A"),
+            ("se?c=[re t]", "'?' as %3F, '[' as %5B, ']' as %5D, ' ' as %20"),
+            ("se/c?re=t", "'/' as %2F, '?' as %3F"),
+        ] {
+            let shown = "bad setting: database.url = postgres://user:***@host:5432/db: in a user \
+                         name or a password, write ";
+            let want =
+                format!("{shown}{escapes} (percent-encoding), in database.url as in DATABASE_URL");
+            assert_eq!(
+                told(&format!("postgres://user:{password}@host:5432/db")),
+                want,
+                "{password}"
+            );
+            assert!(
+                check_escapes(
+                    "redis.url",
+                    "REDIS_URL",
+                    &format!("redis://:{password}@host:6379/0")
+                )
+                .is_err(),
+                "{password}"
+            );
+        }
+        assert!(told("postgres://us#er:secret@host/db").contains("'#' as %23"));
+        assert!(
+            told("postgres://host/db?password=sec#ret")
+                .contains("password=***: in a user name or a password, write '#' as %23")
+        );
+        assert!(
+            told("postgres://user:secret")
+                .contains("user:***: cannot be read (invalid port number)")
+        );
+        assert!(told("postgres://user:%ff@host/db").contains("with a % of a password as %25"));
+    }
+
+    #[test]
+    fn what_can_be_meant_only_as_it_stands_is_taken() {
+        for url in [
+            "postgres://user:pass@host/db",
+            "postgres://user:p@s:s%zz[]^| \"w@host:5432/db?sslmode=require",
+            "postgres://user:%23%2F%3F%40@host/db",
+            "postgres://host",
+            "postgres://host/db@home",
+            "postgres://host:5432/db@home?application_name=a/b@c",
+            "postgres:///db?host=/var/run/postgresql",
+            "postgres:///db?host=/var/run/postgresql&user=me@realm&password=a/b@c/d",
+            "postgres://host:5432?user=me@realm",
+            "postgres://host:5432/db?user=me@realm/x",
+            "postgres://%2Fvar%2Frun%2Fpostgresql/db",
+            "postgresql://[::1]:5432/db",
+            "postgresql://user:pass@[::1]/db",
+        ] {
+            assert_eq!(told(url), "", "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_shown_nowhere() {
+        for (url, want) in [
+            ("postgres://user:secret@host/db", "postgres://user:***@host/db"),
+            ("postgres://user:sec@ret@host/db", "postgres://user:***@host/db"),
+            ("postgres://user:secret", "postgres://user:***"),
+            ("postgres://user:sec/ret", "postgres://user:***"),
+            ("user:secret@host/db", "user:***@host/db"),
+            ("postgres:user:secret@host/db", "postgres:***@host/db"),
+            ("postgres://host/db?password=secret", "postgres://host/db?password=***"),
+            (
+                "postgres://host/db?password=secret&user=me",
+                "postgres://host/db?password=***&user=me",
+            ),
+            ("postgres://host:5432/db", "postgres://host:5432/db"),
+            ("postgres://[::1]:5432/db", "postgres://[::1]:5432/db"),
+            ("localhost:6379", "localhost:6379"),
+            ("sqlite:data/a:b@c.db", "sqlite:data/a:b@c.db"),
+        ] {
+            assert_eq!(redacted(url), want);
+        }
+    }
+}
