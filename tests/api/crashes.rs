@@ -254,12 +254,15 @@ async fn whatever_was_acknowledged_survives_a_crash_of_postgres() {
 }
 
 on_both_stores! {
-    async fn what_the_database_refuses_at_the_commit_is_not_acknowledged_and_never_shown(service: Service) {
+    async fn what_the_database_refuses_at_the_commit_is_not_acknowledged_and_never_shown(
+        service: Service,
+    ) {
         let id = facility(&service, "North", &noon_zone()).await;
         let bank = bank(&service, id).await;
         let (mut plain, today) = (Plain::beside(&service).await, path(id, "today"));
         let is_postgres = matches!(plain, Plain::Postgres(_));
-        let refuse = |table: &str| match is_postgres {
+        let refuse = |table: &str| {
+            match is_postgres {
             true => format!(
                 "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                     RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation';
@@ -272,13 +275,17 @@ on_both_stores! {
                  CREATE TRIGGER refuse_insert AFTER INSERT ON {table} BEGIN INSERT INTO refused VALUES (x'00'); END;
                  CREATE TRIGGER refuse_update AFTER UPDATE ON {table} BEGIN INSERT INTO refused VALUES (x'00'); END"
             ),
+        }
         };
         // Of a source table, and of the table that every refresh writes: its figures must not be shown either.
         for table in ["blood_inventory", "dashboard_daily_summary"] {
             let (refuse, unit) = (refuse(table), inventory(Uuid::new_v4(), bank, "O+", 5));
             let allow = match is_postgres {
                 true => format!("DROP TRIGGER refuse_at_commit ON {table}"),
-                false => "DROP TRIGGER refuse_insert; DROP TRIGGER refuse_update; DROP TABLE refused".to_owned(),
+                false => {
+                    "DROP TRIGGER refuse_insert; DROP TRIGGER refuse_update; DROP TABLE refused"
+                        .to_owned()
+                }
             };
             let before = get(&service, &today).await;
             plain.run(&refuse).await;
@@ -287,8 +294,15 @@ on_both_stores! {
             assert_eq!(get(&service, &today).await, before, "{table}: nothing of it is in memory");
             plain.run(&allow).await;
             assert_eq!(summary(&service, id, "today").await, before, "{table}: nor in the tables");
-            assert_eq!(post(&service, &[unit]).await["applied"], 1, "{table}: and it can be sent again");
-            assert_eq!(get(&service, &today).await["total_stock"], before["total_stock"].as_i64().unwrap() + 5);
+            assert_eq!(
+                post(&service, &[unit]).await["applied"],
+                1,
+                "{table}: and it can be sent again"
+            );
+            assert_eq!(
+                get(&service, &today).await["total_stock"],
+                before["total_stock"].as_i64().unwrap() + 5
+            );
         }
     }
 }

@@ -30,12 +30,18 @@ fn ids(list: &Value) -> Vec<String> {
 }
 
 on_both_stores! {
-    async fn what_was_known_of_a_removed_facility_says_nothing_about_the_one_that_returns(service: Service) {
+    async fn what_was_known_of_a_removed_facility_says_nothing_about_the_one_that_returns(
+        service: Service,
+    ) {
         let zone = noon_zone();
         let (id, delivery) = (facility(&service, "North", &zone).await, Uuid::new_v4());
         let (bank, unit) = (bank(&service, id).await, Uuid::new_v4());
         let yesterday = date_in(&zone, -1);
-        post(&service, &[distribution(delivery, id, 5, now_ms() - DAY_MS), inventory(unit, bank, "O+", 7)]).await;
+        post(
+            &service,
+            &[distribution(delivery, id, 5, now_ms() - DAY_MS), inventory(unit, bank, "O+", 7)],
+        )
+        .await;
         assert_eq!(summary(&service, id, yesterday).await["total_transferred"], 5);
         let mut sql = Outside::connect(service.database_url()).await;
         let [f, b, d, u] = [id, bank, delivery, unit].map(|id| sql.id(id));
@@ -46,20 +52,35 @@ on_both_stores! {
         .await;
         let rows = format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {f}");
         wait_until("its rows are gone", async || sql.number(rows.clone()).await == 0).await;
-        wait_until("it is gone", async || service.get(&path(id, yesterday)).await.status() == 404).await;
-        sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({f}, 'North again', '{zone}')")).await;
-        wait_until("it is back", async || service.get(&path(id, "today")).await.status() == 200).await;
+        wait_until("it is gone", async || service.get(&path(id, yesterday)).await.status() == 404)
+            .await;
+        sql.run(format!(
+            "INSERT INTO facilities (id, name, timezone) VALUES ({f}, 'North again', '{zone}')"
+        ))
+        .await;
+        wait_until("it is back", async || service.get(&path(id, "today")).await.status() == 200)
+            .await;
         for directives in ["", "max-age=3600", "no-cache"] {
             for date in [yesterday, date_in(&zone, 0)] {
-                let shown: Value = read(&service, &path(id, date), directives).await.json().await.unwrap();
-                assert_eq!((&shown["total_transferred"], shown["total_stock"].as_i64().unwrap_or(0)), (&json!(0), 0), "{directives}: {shown}");
+                let shown: Value =
+                    read(&service, &path(id, date), directives).await.json().await.unwrap();
+                assert_eq!(
+                    (&shown["total_transferred"], shown["total_stock"].as_i64().unwrap_or(0)),
+                    (&json!(0), 0),
+                    "{directives}: {shown}"
+                );
             }
         }
         let range = get(&service, &format!("/v1/facilities/{id}/summaries")).await;
-        assert!(range["items"].as_array().unwrap().iter().all(|day| day["total_transferred"] == 0), "{range}");
+        assert!(
+            range["items"].as_array().unwrap().iter().all(|day| day["total_transferred"] == 0),
+            "{range}"
+        );
     }
 
-    async fn a_facility_registered_while_its_removal_waits_keeps_what_it_was_given(service: Service) {
+    async fn a_facility_registered_while_its_removal_waits_keeps_what_it_was_given(
+        service: Service,
+    ) {
         let id = facility(&service, "North", &noon_zone()).await;
         let mut sql = Outside::connect(service.database_url()).await;
         for round in 1..=8 {
@@ -71,10 +92,12 @@ on_both_stores! {
             assert_eq!(registered.status(), 200, "{}", registered.text().await.unwrap());
             let applied = post(&service, &[request(Uuid::new_v4(), id, now_ms())]).await;
             let version = applied["summaries"][0]["version"].as_i64().unwrap();
-            let shown = get(&service, &format!("{}?min_version={version}", path(id, "today"))).await;
+            let shown =
+                get(&service, &format!("{}?min_version={version}", path(id, "today"))).await;
             assert_eq!(shown["total_requests"], 1, "{shown}");
             let marks = format!("SELECT count(*) FROM summary_marks WHERE facility_id = {f}");
-            wait_until("the removal is dealt with", async || sql.number(marks.clone()).await == 0).await;
+            wait_until("the removal is dealt with", async || sql.number(marks.clone()).await == 0)
+                .await;
             assert_eq!(summary(&service, id, "today").await["total_requests"], 1, "round {round}");
         }
     }
@@ -82,51 +105,111 @@ on_both_stores! {
     async fn a_change_of_zone_by_sql_leaves_no_figure_of_the_zone_before(service: Service) {
         let id = facility(&service, "North", ZONES[0]).await;
         let at_ms = now_ms() - 40 * DAY_MS;
-        post(&service, &[request(Uuid::new_v4(), id, at_ms), inventory(Uuid::new_v4(), bank(&service, id).await, "O+", 3)]).await;
-        let date = |zone: usize| jiff::Timestamp::from_millisecond(at_ms).unwrap().in_tz(ZONES[zone]).unwrap().date();
+        post(
+            &service,
+            &[
+                request(Uuid::new_v4(), id, at_ms),
+                inventory(Uuid::new_v4(), bank(&service, id).await, "O+", 3),
+            ],
+        )
+        .await;
+        let date = |zone: usize| {
+            jiff::Timestamp::from_millisecond(at_ms).unwrap().in_tz(ZONES[zone]).unwrap().date()
+        };
         assert_eq!(summary(&service, id, date(0)).await["total_requests"], 1);
         let mut sql = Outside::connect(service.database_url()).await;
         for zone in [1, 0, 1, 0] {
-            sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[zone], sql.id(id))).await;
-            wait_until("the move is known", async || get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[zone]).await;
+            sql.run(format!(
+                "UPDATE facilities SET timezone = '{}' WHERE id = {}",
+                ZONES[zone],
+                sql.id(id)
+            ))
+            .await;
+            wait_until("the move is known", async || {
+                get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[zone]
+            })
+            .await;
             for directives in ["", "no-cache"] {
                 let asked_ms = now_ms();
-                let today: Value = read(&service, &path(id, "today"), directives).await.json().await.unwrap();
-                let dates = [asked_ms, now_ms()].map(|ms| jiff::Timestamp::from_millisecond(ms).unwrap().in_tz(ZONES[zone]).unwrap().date());
-                assert!(dates.iter().any(|date| today["date"] == date.to_string()), "{today} in {}", ZONES[zone]);
+                let today: Value =
+                    read(&service, &path(id, "today"), directives).await.json().await.unwrap();
+                let dates = [asked_ms, now_ms()].map(|ms| {
+                    jiff::Timestamp::from_millisecond(ms)
+                        .unwrap()
+                        .in_tz(ZONES[zone])
+                        .unwrap()
+                        .date()
+                });
+                assert!(
+                    dates.iter().any(|date| today["date"] == date.to_string()),
+                    "{today} in {}",
+                    ZONES[zone]
+                );
                 assert_eq!(today["total_stock"], 3, "{today}");
                 for other in [0, 1] {
-                    let shown: Value = read(&service, &path(id, date(other)), directives).await.json().await.unwrap();
-                    assert_eq!(shown["total_requests"], i64::from(other == zone), "{} in {}: {shown}", date(other), ZONES[zone]);
+                    let shown: Value = read(&service, &path(id, date(other)), directives)
+                        .await
+                        .json()
+                        .await
+                        .unwrap();
+                    assert_eq!(
+                        shown["total_requests"],
+                        i64::from(other == zone),
+                        "{} in {}: {shown}",
+                        date(other),
+                        ZONES[zone]
+                    );
                 }
             }
         }
     }
 
-    async fn what_a_move_leaves_behind_under_the_name_of_a_day_to_come_says_nothing_once_the_facility_is_back(service: Service) {
+    async fn what_a_move_leaves_behind_under_the_name_of_a_day_to_come_says_nothing_once_the_facility_is_back(
+        service: Service,
+    ) {
         let id = facility(&service, "North", ZONES[1]).await;
         let (bank, unit) = (bank(&service, id).await, Uuid::new_v4());
         post(&service, &[inventory(unit, bank, "O+", 7)]).await;
         assert_eq!(summary(&service, id, "today").await["total_stock"], 7, "it is held, too");
         let mut sql = Outside::connect(service.database_url()).await;
         let f = sql.id(id);
-        let move_to = |zone: usize| format!("UPDATE facilities SET timezone = '{}' WHERE id = {f}", ZONES[zone]);
+        let move_to = |zone: usize| {
+            format!("UPDATE facilities SET timezone = '{}' WHERE id = {f}", ZONES[zone])
+        };
         sql.run(move_to(0)).await;
-        wait_until("the move is known", async || summary(&service, id, "today").await["date"] == date_in(ZONES[0], 0).to_string()).await;
+        wait_until("the move is known", async || {
+            summary(&service, id, "today").await["date"] == date_in(ZONES[0], 0).to_string()
+        })
+        .await;
         post(&service, &[inventory(unit, bank, "O+", 9)]).await;
         let changed = Instant::now();
         wait_until("that is long ago", async || changed.elapsed().as_secs() > 3).await;
-        assert_eq!(read(&service, "/v1/summaries/today", "no-cache").await.status(), 200, "and proven");
+        assert_eq!(
+            read(&service, "/v1/summaries/today", "no-cache").await.status(),
+            200,
+            "and proven"
+        );
         // The refresh of the move back has to wait.
         let mut holder = Outside::connect(service.database_url()).await;
         if holder.is_postgres() {
-            holder.run(format!("BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {f} FOR UPDATE")).await;
+            holder
+                .run(format!(
+                    "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {f} FOR UPDATE"
+                ))
+                .await;
             sql.run(move_to(1)).await;
         } else {
             holder.run(format!("BEGIN IMMEDIATE; {}; COMMIT; BEGIN IMMEDIATE", move_to(1))).await;
         }
-        wait_until("the move back is known", async || get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[1]).await;
-        for list in [path(id, "today"), "/v1/summaries/today".to_owned(), format!("/v1/facilities/{id}/summaries?limit=1")] {
+        wait_until("the move back is known", async || {
+            get(&service, &format!("/v1/facilities/{id}")).await["timezone"] == ZONES[1]
+        })
+        .await;
+        for list in [
+            path(id, "today"),
+            "/v1/summaries/today".to_owned(),
+            format!("/v1/facilities/{id}/summaries?limit=1"),
+        ] {
             for directives in ["max-age=600", "max-age=600, only-if-cached"] {
                 let response = read(&service, &list, directives).await;
                 if response.status() != 200 {
@@ -135,7 +218,10 @@ on_both_stores! {
                 let (age, since) = (age(&response), changed.elapsed().as_secs() as i64);
                 let shown: Value = response.json().await.unwrap();
                 let stock = &shown["items"].get(0).unwrap_or(&shown)["total_stock"];
-                assert!(*stock == 9 || age >= since, "{list}, {directives}: {stock} with Age {age}, {since} s after it was changed");
+                assert!(
+                    *stock == 9 || age >= since,
+                    "{list}, {directives}: {stock} with Age {age}, {since} s after it was changed"
+                );
             }
         }
         holder.run("ROLLBACK").await;
@@ -147,52 +233,105 @@ on_both_stores! {
         assert_eq!(summary(&service, id, "today").await["date"], date_in(ZONES[1], 0).to_string());
     }
 
-    async fn an_expiry_of_a_day_that_is_to_come_after_a_move_keeps_no_other_from_being_proven(service: Service) {
-        let service = service.terminate().await.1.env("FACILITY_SUMMARY__REFRESH__DRAIN_BATCH", 1).start().await;
+    async fn an_expiry_of_a_day_that_is_to_come_after_a_move_keeps_no_other_from_being_proven(
+        service: Service,
+    ) {
+        let service = service
+            .terminate()
+            .await
+            .1
+            .env("FACILITY_SUMMARY__REFRESH__DRAIN_BATCH", 1)
+            .start()
+            .await;
         let id = facility(&service, "North", ZONES[1]).await;
         let bank = bank(&service, id).await;
         let expires_ms = now_ms() + 3_000;
         let unit = json!({"inventory_id": Uuid::new_v4(), "blood_bank_id": bank, "quantity": 7, "expires_at": instant(expires_ms)});
         post(&service, &[event("inventory.set", unit)]).await;
         let mut sql = Outside::connect(service.database_url()).await;
-        sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[0], sql.id(id))).await;
+        sql.run(format!(
+            "UPDATE facilities SET timezone = '{}' WHERE id = {}",
+            ZONES[0],
+            sql.id(id)
+        ))
+        .await;
         wait_until("the unit has expired", async || now_ms() > expires_ms).await;
         wait_until("that is proven", async || {
             let today = read(&service, "/v1/summaries/today", "no-cache").await;
-            today.status() == 200 && today.json::<Value>().await.unwrap()["items"][0]["total_stock"] == 0
+            today.status() == 200
+                && today.json::<Value>().await.unwrap()["items"][0]["total_stock"] == 0
         })
         .await;
     }
 
-    async fn a_day_that_has_begun_in_a_zone_that_nobody_has_heard_of_yet_is_there_for_whoever_asks_afresh(service: Service) {
+    async fn a_day_that_has_begun_in_a_zone_that_nobody_has_heard_of_yet_is_there_for_whoever_asks_afresh(
+        service: Service,
+    ) {
         let id = facility(&service, "North", ZONES[0]).await;
         // No drain tells of the move.
-        let service = service.terminate().await.1.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000).start().await;
+        let service = service
+            .terminate()
+            .await
+            .1
+            .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000)
+            .start()
+            .await;
         let mut sql = Outside::connect(service.database_url()).await;
         for directives in ["no-cache", "refresh"] {
-            sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[0], sql.id(id))).await;
-            assert_eq!(read(&service, &path(id, "today"), "no-cache").await.status(), 200, "it is known to be there");
-            sql.run(format!("UPDATE facilities SET timezone = '{}' WHERE id = {}", ZONES[1], sql.id(id))).await;
+            sql.run(format!(
+                "UPDATE facilities SET timezone = '{}' WHERE id = {}",
+                ZONES[0],
+                sql.id(id)
+            ))
+            .await;
+            assert_eq!(
+                read(&service, &path(id, "today"), "no-cache").await.status(),
+                200,
+                "it is known to be there"
+            );
+            sql.run(format!(
+                "UPDATE facilities SET timezone = '{}' WHERE id = {}",
+                ZONES[1],
+                sql.id(id)
+            ))
+            .await;
             let date = date_in(ZONES[1], 0);
             let response = if directives == "refresh" {
-                service.request(reqwest::Method::POST, &format!("/v1/facilities/{id}/refresh?date={date}")).send().await.unwrap()
+                service
+                    .request(
+                        reqwest::Method::POST,
+                        &format!("/v1/facilities/{id}/refresh?date={date}"),
+                    )
+                    .send()
+                    .await
+                    .unwrap()
             } else {
                 read(&service, &path(id, date), directives).await
             };
             let status = response.status();
             let shown: Value = response.json().await.unwrap();
-            assert_eq!((status.as_u16(), &shown["date"]), (200, &json!(date.to_string())), "{directives}: {shown}");
+            assert_eq!(
+                (status.as_u16(), &shown["date"]),
+                (200, &json!(date.to_string())),
+                "{directives}: {shown}"
+            );
         }
         problem(read(&service, &path(id, date_in(ZONES[1], 1)), "no-cache").await, 404).await;
     }
 
-    async fn whoever_asks_for_no_cache_sees_a_facility_that_was_written_by_sql_just_before(service: Service) {
+    async fn whoever_asks_for_no_cache_sees_a_facility_that_was_written_by_sql_just_before(
+        service: Service,
+    ) {
         let zone = noon_zone();
         facility(&service, "There", &zone).await;
         let mut sql = Outside::connect(service.database_url()).await;
         for _ in 0..10 {
             let id = Uuid::new_v4();
-            sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({}, 'New', '{zone}')", sql.id(id))).await;
+            sql.run(format!(
+                "INSERT INTO facilities (id, name, timezone) VALUES ({}, 'New', '{zone}')",
+                sql.id(id)
+            ))
+            .await;
             for list in ["/v1/facilities?limit=500", "/v1/summaries/today?limit=500"] {
                 let response = read(&service, list, "no-cache").await;
                 assert_eq!((response.status().as_u16(), age(&response)), (200, 0), "{list}");
@@ -225,7 +364,10 @@ on_both_stores! {
         }
         for list in ["/v1/summaries/today", &range] {
             let held = read(&service, list, "only-if-cached").await;
-            assert_eq!((held.status().as_u16(), header(&held, "cache-status").as_str()), (200, "facility-summary; hit; detail=memory"));
+            assert_eq!(
+                (held.status().as_u16(), header(&held, "cache-status").as_str()),
+                (200, "facility-summary; hit; detail=memory")
+            );
             assert_eq!(held.json::<Value>().await.unwrap()["items"][0]["total_stock"], 3);
             problem(read(&service, list, "only-if-cached, no-cache").await, 504).await;
         }

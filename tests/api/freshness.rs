@@ -59,20 +59,37 @@ on_both_stores! {
         let body: Value = response.json().await.unwrap();
         let parts: Vec<&str> = etag.trim_matches('"').split('.').collect();
         assert!(etag.starts_with('"') && etag.ends_with('"') && parts.len() == 3, "{etag}");
-        assert_eq!((parts[0], parts[1]), (date_in(&zone, 0).to_string().as_str(), body["version"].to_string().as_str()));
-        assert!(parts[2].len() == 8 && parts[2].bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{etag}");
+        assert_eq!(
+            (parts[0], parts[1]),
+            (date_in(&zone, 0).to_string().as_str(), body["version"].to_string().as_str())
+        );
+        assert!(
+            parts[2].len() == 8 && parts[2].bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+            "{etag}"
+        );
 
         for list in [etag.clone(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".into()] {
             for method in [Method::GET, Method::HEAD] {
                 let same = conditional(&service, method, &today, &list).await;
                 assert_eq!(same.status(), 304, "{list}");
                 assert_eq!(header(&same, "etag"), etag);
-                assert!(!header(&same, "age").is_empty() && !header(&same, "cache-control").is_empty() && !header(&same, "cache-status").is_empty());
+                assert!(
+                    !header(&same, "age").is_empty()
+                        && !header(&same, "cache-control").is_empty()
+                        && !header(&same, "cache-status").is_empty()
+                );
                 assert!(same.bytes().await.unwrap().is_empty());
             }
         }
-        let no_cache = service.request(Method::GET, &today).header("if-none-match", &etag).header("cache-control", "no-cache");
-        assert_eq!(no_cache.send().await.unwrap().status(), 304, "an unchanged refresh keeps the body byte for byte");
+        let no_cache = service
+            .request(Method::GET, &today)
+            .header("if-none-match", &etag)
+            .header("cache-control", "no-cache");
+        assert_eq!(
+            no_cache.send().await.unwrap().status(),
+            304,
+            "an unchanged refresh keeps the body byte for byte"
+        );
         post(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).await;
         let changed = conditional(&service, Method::GET, &today, &etag).await;
         assert_eq!(changed.status(), 200);
@@ -81,8 +98,16 @@ on_both_stores! {
 
     async fn a_head_has_the_headers_of_a_get_and_no_body(service: Service) {
         let id = stocked(&service, "UTC").await;
-        for path in [path(id, "today"), format!("/v1/facilities/{id}/summaries"), "/v1/summaries/today".into(), "/v1/facilities".into()] {
-            let (get, head) = (service.get(&path).await, service.request(Method::HEAD, &path).send().await.unwrap());
+        for path in [
+            path(id, "today"),
+            format!("/v1/facilities/{id}/summaries"),
+            "/v1/summaries/today".into(),
+            "/v1/facilities".into(),
+        ] {
+            let (get, head) = (
+                service.get(&path).await,
+                service.request(Method::HEAD, &path).send().await.unwrap(),
+            );
             assert_eq!(head.status(), 200, "{path}");
             for name in ["content-type", "etag", "content-length"] {
                 assert_eq!(header(&head, name), header(&get, name), "{path}: {name}");
@@ -95,21 +120,52 @@ on_both_stores! {
         let id = stocked(&service, &noon_zone()).await;
         let plain = service.get(&path(id, "today")).await;
         let (etag, version) = (header(&plain, "etag"), header(&plain, "vary"));
-        assert_eq!((header(&plain, "content-encoding"), version.as_str()), (String::new(), "Accept-Encoding"));
+        assert_eq!(
+            (header(&plain, "content-encoding"), version.as_str()),
+            (String::new(), "Accept-Encoding")
+        );
         let body = plain.bytes().await.unwrap();
-        for (accept, encoding) in [("gzip", "gzip"), ("br", "br"), ("gzip, br", "br"), ("br;q=0, gzip", "gzip"), ("identity", ""), ("gzip;q=0", "")] {
-            let form = service.request(Method::GET, &path(id, "today")).header("accept-encoding", accept).send().await.unwrap();
-            assert_eq!((header(&form, "content-encoding").as_str(), header(&form, "etag")), (encoding, etag.clone()), "{accept}");
+        for (accept, encoding) in [
+            ("gzip", "gzip"),
+            ("br", "br"),
+            ("gzip, br", "br"),
+            ("br;q=0, gzip", "gzip"),
+            ("identity", ""),
+            ("gzip;q=0", ""),
+        ] {
+            let form = service
+                .request(Method::GET, &path(id, "today"))
+                .header("accept-encoding", accept)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(
+                (header(&form, "content-encoding").as_str(), header(&form, "etag")),
+                (encoding, etag.clone()),
+                "{accept}"
+            );
             let sent = form.bytes().await.unwrap();
             let mut decoded = Vec::new();
             match encoding {
-                "gzip" => drop(flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut decoded).unwrap()),
-                "br" => drop(brotli::Decompressor::new(&sent[..], 4096).read_to_end(&mut decoded).unwrap()),
+                "gzip" => {
+                    drop(flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut decoded).unwrap())
+                }
+                "br" => drop(
+                    brotli::Decompressor::new(&sent[..], 4096).read_to_end(&mut decoded).unwrap(),
+                ),
                 _ => decoded = sent.to_vec(),
             }
             assert_eq!(decoded, body, "{accept}");
-            assert!(encoding.is_empty() || sent.len() * 4 <= body.len() * 3, "only where it pays: {} of {}", sent.len(), body.len());
-            let request = service.request(Method::GET, &path(id, "today")).header("accept-encoding", accept).header("if-none-match", &etag);
+            assert!(
+                encoding.is_empty() || sent.len() * 4 <= body.len() * 3,
+                "only where it pays: {} of {}",
+                sent.len(),
+                body.len()
+            );
+            let request = service
+                .request(Method::GET, &path(id, "today"))
+                .header("accept-encoding", accept)
+                .header("if-none-match", &etag);
             assert_eq!(request.send().await.unwrap().status(), 304, "{accept}");
         }
     }
@@ -124,21 +180,27 @@ on_both_stores! {
         wait_until("its age is that of the watermark", async || {
             let response = read(&service, &path(id, "today"), "max-age=2, only-if-cached").await;
             response.status() == 200 && age(&response) <= 1 && header(&response, "etag") == etag
-        }).await;
+        })
+        .await;
         assert_eq!(Scrape::of(&service).await.sum("summary_refreshes_total", &[]), before);
     }
 
     async fn a_read_may_ask_for_a_version_and_waits_for_it_in_vain_only_so_long(service: Service) {
         let zone = noon_zone();
-        let launch = service.launch().clone().env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 400);
-        let service = { drop(service); launch.start().await };
+        let launch =
+            service.launch().clone().env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 400);
+        let service = {
+            drop(service);
+            launch.start().await
+        };
         let id = facility(&service, "North", &zone).await;
         let bank = bank(&service, id).await;
         let unit = Uuid::new_v4();
         for quantity in 1..20 {
             let applied = post(&service, &[inventory(unit, bank, "O+", quantity)]).await;
             let version = version_of(&applied, id, date_in(&zone, 0));
-            let response = service.get(&format!("{}?min_version={version}", path(id, "today"))).await;
+            let response =
+                service.get(&format!("{}?min_version={version}", path(id, "today"))).await;
             let body: Value = response.json().await.unwrap();
             assert!(body["version"].as_i64().unwrap() >= version);
             assert_eq!(body["total_stock"], quantity);
@@ -147,19 +209,43 @@ on_both_stores! {
         assert!(header(&ahead, "retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0));
         problem(ahead, 503).await;
         for bad in ["-1", "x", "", "1.5"] {
-            problem(service.get(&format!("{}?min_version={bad}", path(id, "today"))).await, 400).await;
+            problem(service.get(&format!("{}?min_version={bad}", path(id, "today"))).await, 400)
+                .await;
         }
     }
 
     async fn malformed_directives_are_ignored(service: Service) {
         let id = stocked(&service, "UTC").await;
         assert_eq!(service.get(&path(id, "today")).await.status(), 200);
-        for directives in ["max-age", "max-age=", "max-age=-1", "max-age=x", "max-age=1.5", "max-stale=x", "only-if-cached=1", "no-cache=1",
-            ",,,", "=", "\"", "max-age=\"", "colour=red", "max-age=99999999999999999999"] {
+        for directives in [
+            "max-age",
+            "max-age=",
+            "max-age=-1",
+            "max-age=x",
+            "max-age=1.5",
+            "max-stale=x",
+            "only-if-cached=1",
+            "no-cache=1",
+            ",,,",
+            "=",
+            "\"",
+            "max-age=\"",
+            "colour=red",
+            "max-age=99999999999999999999",
+        ] {
             let response = read(&service, &path(id, "today"), directives).await;
-            assert_eq!((response.status().as_u16(), header(&response, "cache-status").as_str()), (200, HIT), "{directives}");
+            assert_eq!(
+                (response.status().as_u16(), header(&response, "cache-status").as_str()),
+                (200, HIT),
+                "{directives}"
+            );
         }
-        let raw = service.request(Method::GET, &path(id, "today")).header("cache-control", &b"\xff\xfe, max-age=0"[..]).send().await.unwrap();
+        let raw = service
+            .request(Method::GET, &path(id, "today"))
+            .header("cache-control", &b"\xff\xfe, max-age=0"[..])
+            .send()
+            .await
+            .unwrap();
         assert_eq!(raw.status(), 200);
     }
 
@@ -168,19 +254,38 @@ on_both_stores! {
         let id = stocked(&service, &zone).await;
         post(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms() - 5 * DAY_MS)]).await;
         let mut plain = Plain::beside(&service).await;
-        wait_until("nothing is left to be published by a restart", async || plain.number("SELECT count(*) FROM outbox").await == 0).await;
+        wait_until("nothing is left to be published by a restart", async || {
+            plain.number("SELECT count(*) FROM outbox").await == 0
+        })
+        .await;
         let launch = service.terminate().await.1;
         let service = launch.start().await;
-        let status = async |path: &str, directives: &str| header(&read(&service, path, directives).await, "cache-status");
-        wait_until("the start's watermark stands", async || age(&service.get("/v1/summaries/today").await) < 60).await;
+        let status = async |path: &str, directives: &str| {
+            header(&read(&service, path, directives).await, "cache-status")
+        };
+        wait_until("the start's watermark stands", async || {
+            age(&service.get("/v1/summaries/today").await) < 60
+        })
+        .await;
         for (days, what) in [(-5, "a stored day"), (-6, "a day without a row")] {
             let day = path(id, date_in(&zone, days));
-            assert_eq!(status(&day, "").await, "facility-summary; fwd=miss; detail=table", "{what}");
+            assert_eq!(
+                status(&day, "").await,
+                "facility-summary; fwd=miss; detail=table",
+                "{what}"
+            );
             assert_eq!(status(&day, "").await, HIT, "{what}");
-            assert_eq!(status(&day, "no-cache").await, "facility-summary; fwd=request; detail=source", "{what}");
+            assert_eq!(
+                status(&day, "no-cache").await,
+                "facility-summary; fwd=request; detail=source",
+                "{what}"
+            );
             assert_eq!(status(&day, "max-age=60").await, HIT, "{what}");
         }
-        assert_eq!(status(&path(id, date_in(&zone, -7)), "no-cache").await, "facility-summary; fwd=miss; detail=source");
+        assert_eq!(
+            status(&path(id, date_in(&zone, -7)), "no-cache").await,
+            "facility-summary; fwd=miss; detail=source"
+        );
     }
 
     async fn only_if_cached_asks_nobody_and_is_504_where_memory_has_nothing(service: Service) {
@@ -398,16 +503,27 @@ on_both_stores! {
         let id = stocked(&service, &noon_zone()).await;
         for path in [format!("/v1/facilities/{id}/summaries"), "/v1/summaries/today".to_owned()] {
             let mut plain = Plain::beside(&service).await;
-            plain.run("UPDATE blood_inventory SET quantity = quantity + 1 WHERE blood_type = 'O+'").await;
+            plain
+                .run("UPDATE blood_inventory SET quantity = quantity + 1 WHERE blood_type = 'O+'")
+                .await;
             let response = read(&service, &path, "no-cache").await;
             assert_eq!((response.status().as_u16(), age(&response)), (200, 0), "{path}");
             let etag = header(&response, "etag");
             let body: Value = response.json().await.unwrap();
             let direct = summary(&service, id, "today").await;
-            assert_eq!(body["items"][0], direct, "{path}: with what another program has just committed");
-            assert_eq!(conditional(&service, Method::GET, &path, &etag).await.status(), 304, "{path}");
+            assert_eq!(
+                body["items"][0], direct,
+                "{path}: with what another program has just committed"
+            );
+            assert_eq!(
+                conditional(&service, Method::GET, &path, &etag).await.status(),
+                304,
+                "{path}"
+            );
         }
-        let touched = post(&service, &[event("summary.touched", serde_json::json!({"facility_id": id}))]).await;
+        let touched =
+            post(&service, &[event("summary.touched", serde_json::json!({"facility_id": id}))])
+                .await;
         assert_eq!(touched["summaries"].as_array().unwrap().len(), 1);
     }
 }
@@ -431,7 +547,10 @@ on_both_stores! {
                 assert!(age_seconds >= (after_ms - expires_ms) / 1000 - 1, "Age {age_seconds}");
                 return false;
             }
-            assert_eq!(shown["by_blood_type"], serde_json::json!({"O-": {"stock": 7, "transferred": 0, "requests": 0}}));
+            assert_eq!(
+                shown["by_blood_type"],
+                serde_json::json!({"O-": {"stock": 7, "transferred": 0, "requests": 0}})
+            );
             assert!(shown["version"].as_i64().unwrap() > version && after_ms >= expires_ms);
             true
         })

@@ -64,16 +64,26 @@ on_both_stores! {
             let response = read(&service, "/v1/summaries/today", directives).await;
             let (status, age) = (response.status().as_u16(), age(&response));
             let listing: Value = response.json().await.unwrap();
-            assert!(status == 200 && age < 60 && listing["items"] == json!([]), "{directives}: {status}, Age {age}, {listing}");
+            assert!(
+                status == 200 && age < 60 && listing["items"] == json!([]),
+                "{directives}: {status}, Age {age}, {listing}"
+            );
         }
         let id = facility(&service, "North", "UTC").await;
         let tomorrow = date_in("UTC", 1);
-        let days = get(&service, &format!("/v1/facilities/{id}/summaries?from={tomorrow}&to={}", date_in("UTC", 3))).await;
+        let days = get(
+            &service,
+            &format!("/v1/facilities/{id}/summaries?from={tomorrow}&to={}", date_in("UTC", 3)),
+        )
+        .await;
         assert_eq!(days["items"], json!([]), "none of them has begun");
     }
 
     async fn a_today_that_is_not_opened_is_derived_and_not_taken_for_empty(service: Service) {
-        let (open, closed) = (facility(&service, "Open", &noon_zone()).await, facility(&service, "Shut", &noon_zone()).await);
+        let (open, closed) = (
+            facility(&service, "Open", &noon_zone()).await,
+            facility(&service, "Shut", &noon_zone()).await,
+        );
         for (id, stock) in [(open, 5), (closed, 7)] {
             let bank = bank(&service, id).await;
             post(&service, &[inventory(Uuid::new_v4(), bank, "O+", stock)]).await;
@@ -83,7 +93,12 @@ on_both_stores! {
         for path in listings(closed) {
             sql.run(format!("DELETE FROM dashboard_daily_summary WHERE facility_id = {id}")).await;
             let listing = get(&service, &path).await;
-            let item = listing["items"].as_array().unwrap().iter().find(|item| item["facility_id"] == json!(closed)).unwrap();
+            let item = listing["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|item| item["facility_id"] == json!(closed))
+                .unwrap();
             assert_eq!(item["total_stock"], 7, "{path}: {listing}");
             assert!(item["version"].as_i64() > Some(0), "{path}: {listing}");
         }

@@ -42,40 +42,71 @@ async fn raw(service: &Service, bytes: &[u8]) -> String {
 }
 
 on_both_stores! {
-    async fn nothing_that_its_client_got_wrong_or_would_not_have_otherwise_is_a_warning(service: Service) {
+    async fn nothing_that_its_client_got_wrong_or_would_not_have_otherwise_is_a_warning(
+        service: Service,
+    ) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let before = worries(&service);
-        let event = |data: Value| json!({"specversion": "1.0", "id": "1", "source": "/tests", "type": "request.set",
-            "time": jiff::Timestamp::now().to_string(), "data": data});
+        let event = |data: Value| {
+            json!({"specversion": "1.0", "id": "1", "source": "/tests", "type": "request.set",
+            "time": jiff::Timestamp::now().to_string(), "data": data})
+        };
         for number in 0..TIMES {
             let past = path(site.facility, format!("2020-01-{:02}", 1 + number));
             let status = |response: reqwest::Response| response.status().as_u16();
-            let its_own = |response: reqwest::Response| assert!(response.status().is_client_error(), "{response:?}");
+            let its_own = |response: reqwest::Response| {
+                assert!(response.status().is_client_error(), "{response:?}")
+            };
             assert_eq!(status(read(&service, &past, "only-if-cached").await), 504);
             its_own(service.get(&path(Uuid::new_v4(), "today")).await);
             its_own(service.get(&path(site.facility, "2100-01-01")).await);
             its_own(service.get(&path(site.facility, "never")).await);
             its_own(service.get("/v1/facilities?colour=red").await);
             its_own(service.get("/nothing/here").await);
-            its_own(service.request(reqwest::Method::DELETE, "/v1/facilities").send().await.unwrap());
+            its_own(
+                service.request(reqwest::Method::DELETE, "/v1/facilities").send().await.unwrap(),
+            );
             its_own(service.post("/v1/events", &json!({"no": "event"})).await);
             its_own(service.post("/v1/events", &event(json!({"request_id": 5}))).await);
             let unknown = json!({"request_id": Uuid::new_v4(), "facility_id": Uuid::new_v4(), "created_at": "2026-01-01T00:00:00Z"});
             its_own(service.post("/v1/events", &event(unknown)).await);
-            its_own(service.put(&format!("/v1/blood-banks/{}", Uuid::new_v4()), &json!({"facility_id": Uuid::new_v4(), "name": "x"})).await);
-            let text = service.request(reqwest::Method::POST, "/v1/events").header("content-type", "text/plain").body("hello");
+            its_own(
+                service
+                    .put(
+                        &format!("/v1/blood-banks/{}", Uuid::new_v4()),
+                        &json!({"facility_id": Uuid::new_v4(), "name": "x"}),
+                    )
+                    .await,
+            );
+            let text = service
+                .request(reqwest::Method::POST, "/v1/events")
+                .header("content-type", "text/plain")
+                .body("hello");
             its_own(text.send().await.unwrap());
-            let large = service.request(reqwest::Method::POST, "/v1/events").header("content-length", 1 << 30).body("");
+            let large = service
+                .request(reqwest::Method::POST, "/v1/events")
+                .header("content-length", 1 << 30)
+                .body("");
             // 413, or a client that sees that it promised more than it has
             let _ = large.send().await;
             raw(&service, b"POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{").await;
             raw(&service, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
             raw(&service, b"GET / HTTP/9.9\r\n\r\n").await;
             raw(&service, b"GET /v1/facilities HTTP/1.1\r\n").await;
-            raw(&service, b"POST /v1/events HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").await;
+            raw(
+                &service,
+                b"POST /v1/events HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            )
+            .await;
             let asked = format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", path(site.facility, "today"));
             // gone before the answer
-            drop(TcpStream::connect(service.address).await.unwrap().write_all(asked.as_bytes()).await);
+            drop(
+                TcpStream::connect(service.address)
+                    .await
+                    .unwrap()
+                    .write_all(asked.as_bytes())
+                    .await,
+            );
         }
         let today = path(site.facility, "today");
         wait_until("it serves", async || service.get(&today).await.status() == 200).await;

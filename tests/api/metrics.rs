@@ -23,11 +23,16 @@ on_both_stores! {
         post(&service, &[inventory(Uuid::new_v4(), bank, "O+", 5)]).await;
         let today = path(id, "today");
         let reads = async |outcome: &str, tier: &str| {
-            Scrape::of(&service).await.sum("summary_reads_total", &[("outcome", outcome), ("tier", tier)])
+            Scrape::of(&service)
+                .await
+                .sum("summary_reads_total", &[("outcome", outcome), ("tier", tier)])
         };
         let all = async || {
             let scrape = Scrape::of(&service).await;
-            (scrape.sum("summary_reads_total", &[]), scrape.sum("summary_read_duration_seconds_count", &[]))
+            (
+                scrape.sum("summary_reads_total", &[]),
+                scrape.sum("summary_read_duration_seconds_count", &[]),
+            )
         };
         assert_eq!(all().await, (0.0, 0.0));
         for _ in 0..5 {
@@ -43,15 +48,37 @@ on_both_stores! {
         assert_eq!(all().await, (8.0, 8.0));
 
         let scrape = Scrape::of(&service).await;
-        let refreshes = |trigger: &str, outcome: &str| scrape.sum("summary_refreshes_total", &[("trigger", trigger), ("outcome", outcome)]);
-        assert_eq!((refreshes("read", "unchanged"), refreshes("read", "changed"), refreshes("read", "failed")), (2.0, 0.0, 0.0));
+        let refreshes = |trigger: &str, outcome: &str| {
+            scrape.sum("summary_refreshes_total", &[("trigger", trigger), ("outcome", outcome)])
+        };
+        assert_eq!(
+            (
+                refreshes("read", "unchanged"),
+                refreshes("read", "changed"),
+                refreshes("read", "failed")
+            ),
+            (2.0, 0.0, 0.0)
+        );
         assert!(refreshes("event", "changed") >= 2.0, "the day opened, the stock counted");
         for trigger in ["read", "event"] {
-            assert!(scrape.sum("summary_refresh_duration_seconds_count", &[("trigger", trigger)]) >= 1.0);
+            assert!(
+                scrape.sum("summary_refresh_duration_seconds_count", &[("trigger", trigger)])
+                    >= 1.0
+            );
         }
-        service.request(Method::POST, &format!("/v1/facilities/{id}/refresh")).send().await.unwrap();
-        assert_eq!(Scrape::of(&service).await.sum("summary_refreshes_total", &[("trigger", "request")]), 1.0);
-        assert!(scrape.find("summary_read_duration_seconds_bucket", &[("le", "0.00005")]).is_some(), "from 50 µs");
+        service
+            .request(Method::POST, &format!("/v1/facilities/{id}/refresh"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            Scrape::of(&service).await.sum("summary_refreshes_total", &[("trigger", "request")]),
+            1.0
+        );
+        assert!(
+            scrape.find("summary_read_duration_seconds_bucket", &[("le", "0.00005")]).is_some(),
+            "from 50 µs"
+        );
     }
 
     async fn events_count_by_type_and_outcome(service: Service) {
@@ -60,14 +87,26 @@ on_both_stores! {
         let unit = inventory(Uuid::new_v4(), bank, "O+", 5);
         post(&service, &[unit.clone(), distribution(Uuid::new_v4(), id, 1, now_ms())]).await;
         post(&service, &[unit, event("summary.touched", json!({"facility_id": id}))]).await;
-        batch(&service, &[inventory(Uuid::new_v4(), Uuid::new_v4(), "O+", 5)]).send().await.unwrap();
+        batch(&service, &[inventory(Uuid::new_v4(), Uuid::new_v4(), "O+", 5)])
+            .send()
+            .await
+            .unwrap();
         let scrape = Scrape::of(&service).await;
         for (kind, outcome, want) in [
-            ("facility.registered", "applied", 1.0), ("blood_bank.registered", "applied", 1.0), ("inventory.set", "applied", 1.0),
-            ("inventory.set", "superseded", 1.0), ("inventory.set", "rejected", 1.0), ("distribution.set", "applied", 1.0),
-            ("summary.touched", "applied", 1.0), ("request.set", "applied", 0.0),
+            ("facility.registered", "applied", 1.0),
+            ("blood_bank.registered", "applied", 1.0),
+            ("inventory.set", "applied", 1.0),
+            ("inventory.set", "superseded", 1.0),
+            ("inventory.set", "rejected", 1.0),
+            ("distribution.set", "applied", 1.0),
+            ("summary.touched", "applied", 1.0),
+            ("request.set", "applied", 0.0),
         ] {
-            assert_eq!(scrape.sum("events_total", &[("type", kind), ("outcome", outcome)]), want, "{kind} {outcome}");
+            assert_eq!(
+                scrape.sum("events_total", &[("type", kind), ("outcome", outcome)]),
+                want,
+                "{kind} {outcome}"
+            );
         }
     }
 
@@ -77,18 +116,30 @@ on_both_stores! {
         post(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).await;
         let before = Scrape::of(&service).await;
         assert_eq!(before.find("summary_drift_rows_total", &[]), Some(0.0));
-        Plain::beside(&service).await.run("UPDATE dashboard_daily_summary SET total_transferred = 9").await;
+        Plain::beside(&service)
+            .await
+            .run("UPDATE dashboard_daily_summary SET total_transferred = 9")
+            .await;
         let asked = now_ms() / 1000;
-        let location = header(&service.request(Method::POST, "/v1/rebuild").send().await.unwrap(), "location");
-        wait_until("the rebuild is done", async || get(&service, &location).await["state"] == "done").await;
+        let location =
+            header(&service.request(Method::POST, "/v1/rebuild").send().await.unwrap(), "location");
+        wait_until("the rebuild is done", async || {
+            get(&service, &location).await["state"] == "done"
+        })
+        .await;
         assert!(Scrape::of(&service).await.sum("summary_drift_rows_total", &[]) >= 1.0);
         wait_until("the drain shows through when it has verified", async || {
             let verified = Scrape::of(&service).await.sum("summary_verified_through_seconds", &[]);
             (asked as f64 - 5.0..=now_ms() as f64 / 1000.0 + 1.0).contains(&verified)
-        }).await;
+        })
+        .await;
         wait_until("the watermark is young", async || {
-            Scrape::of(&service).await.find("summary_watermark_age_seconds", &[]).is_some_and(|age| (0.0..5.0).contains(&age))
-        }).await;
+            Scrape::of(&service)
+                .await
+                .find("summary_watermark_age_seconds", &[])
+                .is_some_and(|age| (0.0..5.0).contains(&age))
+        })
+        .await;
     }
 
     async fn requests_count_by_route_and_no_label_carries_an_id(service: Service) {
@@ -98,11 +149,21 @@ on_both_stores! {
             service.get(&path(id, "today")).await;
         }
         let etag = header(&service.get(&path(id, "today")).await, "etag");
-        service.request(Method::GET, &path(id, "today")).header("if-none-match", &etag).send().await.unwrap();
+        service
+            .request(Method::GET, &path(id, "today"))
+            .header("if-none-match", &etag)
+            .send()
+            .await
+            .unwrap();
         service.request(Method::HEAD, &path(id, "today")).send().await.unwrap();
         service.get(&path(Uuid::new_v4(), "today")).await;
         service.request(Method::DELETE, &path(id, "today")).send().await.unwrap();
-        let series = |scrape: &Scrape| scrape.samples().map(|(name, labels, _)| (name.clone(), labels.clone())).collect::<BTreeSet<_>>();
+        let series = |scrape: &Scrape| {
+            scrape
+                .samples()
+                .map(|(name, labels, _)| (name.clone(), labels.clone()))
+                .collect::<BTreeSet<_>>()
+        };
         for path in ["/wp-admin", "/v2"] {
             service.get(path).await;
         }
@@ -111,24 +172,49 @@ on_both_stores! {
         for i in 0..50 {
             service.get(&format!("/wp-admin/{i}/{}", Uuid::new_v4())).await;
             service.get(&path(Uuid::new_v4(), "today")).await;
-            service.request(Method::from_bytes(format!("BREW{i}").as_bytes()).unwrap(), "/v1/coffee").send().await.unwrap();
+            service
+                .request(Method::from_bytes(format!("BREW{i}").as_bytes()).unwrap(), "/v1/coffee")
+                .send()
+                .await
+                .unwrap();
         }
         let many = Scrape::of(&service).await;
         // The scrape before is counted in this one, and jobs may have had their first run.
         let of_a_stranger = |labels: &BTreeMap<String, String>| {
-            labels.get("route").is_none_or(|route| route != "/metrics") && !labels.contains_key("job") && labels.get("trigger").is_none_or(|by| by != "schedule")
+            labels.get("route").is_none_or(|route| route != "/metrics")
+                && !labels.contains_key("job")
+                && labels.get("trigger").is_none_or(|by| by != "schedule")
         };
-        let new: Vec<_> = series(&many).difference(&series(&few)).filter(|(_, labels)| of_a_stranger(labels)).cloned().collect();
+        let new: Vec<_> = series(&many)
+            .difference(&series(&few))
+            .filter(|(_, labels)| of_a_stranger(labels))
+            .cloned()
+            .collect();
         assert!(new.is_empty(), "what strangers ask for makes no new series: {new:?}");
 
-        for (method, status, want) in [("GET", "200", 4.0), ("GET", "304", 1.0), ("GET", "404", 51.0), ("HEAD", "200", 1.0), ("DELETE", "405", 1.0)] {
+        for (method, status, want) in [
+            ("GET", "200", 4.0),
+            ("GET", "304", 1.0),
+            ("GET", "404", 51.0),
+            ("HEAD", "200", 1.0),
+            ("DELETE", "405", 1.0),
+        ] {
             let labels = [("route", route), ("method", method), ("status", status)];
             assert_eq!(many.sum("http_requests_total", &labels), want, "{method} {status}");
-            assert_eq!(many.sum("http_request_duration_seconds_count", &labels), want, "{method} {status}");
+            assert_eq!(
+                many.sum("http_request_duration_seconds_count", &labels),
+                want,
+                "{method} {status}"
+            );
         }
         for (name, labels, _) in many.samples() {
             for (label, value) in labels {
-                assert!(Uuid::parse_str(value).is_err() && !value.contains(&id.to_string()) && !value.contains("wp-admin"), "{name}: {label}={value}");
+                assert!(
+                    Uuid::parse_str(value).is_err()
+                        && !value.contains(&id.to_string())
+                        && !value.contains("wp-admin"),
+                    "{name}: {label}={value}"
+                );
             }
         }
     }
@@ -136,14 +222,25 @@ on_both_stores! {
     async fn everything_that_is_to_be_watched_is_there_from_the_start(service: Service) {
         let scrape = Scrape::of(&service).await;
         for name in [
-            "summary_reads_total", "summary_read_duration_seconds_count", "summary_drift_rows_total", "summary_watermark_age_seconds",
-            "summary_verified_through_seconds", "panics_total", "database_connections", "process_resident_memory_bytes", "process_open_fds",
+            "summary_reads_total",
+            "summary_read_duration_seconds_count",
+            "summary_drift_rows_total",
+            "summary_watermark_age_seconds",
+            "summary_verified_through_seconds",
+            "panics_total",
+            "database_connections",
+            "process_resident_memory_bytes",
+            "process_open_fds",
         ] {
             assert!(scrape.find(name, &[]).is_some(), "{name}");
         }
         assert_eq!(scrape.sum("panics_total", &[]), 0.0);
         assert!(scrape.sum("database_connections", &[("state", "max")]) >= 2.0);
         let text = service.get("/metrics").await;
-        assert!(header(&text, "content-type").starts_with("text/plain; version=0.0.4"), "{}", header(&text, "content-type"));
+        assert!(
+            header(&text, "content-type").starts_with("text/plain; version=0.0.4"),
+            "{}",
+            header(&text, "content-type")
+        );
     }
 }

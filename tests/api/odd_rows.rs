@@ -123,8 +123,14 @@ on_both_stores! {
             csv.push_str(&format!("{row},{},1,2026-02-03\n", site.facility));
         }
         let count = csv.lines().count() as i64 - 1;
-        std::fs::write(service.launch().folder().join("deliveries.csv"), csv).expect("the folder can be written");
-        let import = ["import", "distributions", "deliveries.csv", "--columns=id=id,facility=facility,quantity=quantity,date_delivered=date"];
+        std::fs::write(service.launch().folder().join("deliveries.csv"), csv)
+            .expect("the folder can be written");
+        let import = [
+            "import",
+            "distributions",
+            "deliveries.csv",
+            "--columns=id=id,facility=facility,quantity=quantity,date_delivered=date",
+        ];
         let imported = service.launch().run(&import).await;
         assert_eq!(imported.code, Some(0), "{}", imported.output);
         site.shows_on(&service, "2026-02-03", (0, count, 0)).await;
@@ -143,9 +149,17 @@ on_both_stores! {
             site.shows(&service, (if after { 7 } else { 8 }, 0, 0)).await;
             sql.run(format!("UPDATE facilities SET event_time = {literal}; UPDATE blood_banks SET event_time = {literal}")).await;
             let body = json!({"name": "Again", "timezone": a_zone_at_noon().0});
-            assert_eq!(service.put(&format!("/v1/facilities/{}", site.facility), &body).await.status(), 200, "{literal}");
+            assert_eq!(
+                service.put(&format!("/v1/facilities/{}", site.facility), &body).await.status(),
+                200,
+                "{literal}"
+            );
             let bank = json!({"facility_id": site.facility, "name": "Again"});
-            assert_eq!(service.put(&format!("/v1/blood-banks/{}", site.bank), &bank).await.status(), 200, "{literal}");
+            assert_eq!(
+                service.put(&format!("/v1/blood-banks/{}", site.bank), &bank).await.status(),
+                200,
+                "{literal}"
+            );
             sql.run("DELETE FROM blood_inventory").await;
             let kind = json!({"inventory_id": unit});
             acknowledged(&service, &event("inventory.removed", kind.clone())).await;
@@ -166,15 +180,21 @@ on_both_stores! {
             ))
             .await;
             acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
-            wait_until("the mark is dealt with", async || sql.number("SELECT count(*) FROM summary_marks").await == 0).await;
+            wait_until("the mark is dealt with", async || {
+                sql.number("SELECT count(*) FROM summary_marks").await == 0
+            })
+            .await;
         }
         audited(service.launch()).await;
     }
 
-    async fn a_summary_that_cannot_be_read_is_derived_anew_and_its_neighbours_are_served(service: Service) {
+    async fn a_summary_that_cannot_be_read_is_derived_anew_and_its_neighbours_are_served(
+        service: Service,
+    ) {
         let mut sql = Outside::connect(service.database_url()).await;
         let (zone, today) = a_zone_at_noon();
-        let (broken, whole) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+        let (broken, whole) =
+            (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
         for site in [&broken, &whole] {
             acknowledged(&service, &site.stock(Uuid::new_v4(), 5)).await;
         }
@@ -182,8 +202,12 @@ on_both_stores! {
         let yesterday = today.yesterday().expect("there was one");
         let at = sql.at(Timestamp::now().as_millisecond() - 3_600_000);
         let (launch, mut service) = (service.launch().clone(), Some(service));
-        let mut damages = vec!["by_blood_type = '[1]'", "by_blood_type = '{\"Z+\": {\"stock\": 5, \"transferred\": 0, \"requests\": 0}}'",
-            "by_blood_type = '{\"O+\": {\"stock\": \"five\"}}'", "by_blood_type = '{\"O+\": 5}'"];
+        let mut damages = vec![
+            "by_blood_type = '[1]'",
+            "by_blood_type = '{\"Z+\": {\"stock\": 5, \"transferred\": 0, \"requests\": 0}}'",
+            "by_blood_type = '{\"O+\": {\"stock\": \"five\"}}'",
+            "by_blood_type = '{\"O+\": 5}'",
+        ];
         if sql.is_postgres() {
             damages.extend(["as_of = 'infinity'", "updated_at = '-infinity'"]);
         } else {
@@ -200,19 +224,33 @@ on_both_stores! {
                 ))
                 .await;
             }
-            sql.run(format!("UPDATE dashboard_daily_summary SET {damage} WHERE facility_id = {}", sql.id(broken.facility))).await;
+            sql.run(format!(
+                "UPDATE dashboard_daily_summary SET {damage} WHERE facility_id = {}",
+                sql.id(broken.facility)
+            ))
+            .await;
             // First without the start's own look at all days, which would mend it before it is read.
-            let started = launch.clone().env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
+            let started =
+                launch.clone().env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
             for site in [&broken, &whole] {
                 for date in [yesterday.to_string(), "today".to_owned()] {
-                    assert_eq!(site.summary(&started, &date).await["total_stock"], 5, "{damage}, {date}");
+                    assert_eq!(
+                        site.summary(&started, &date).await["total_stock"],
+                        5,
+                        "{damage}, {date}"
+                    );
                 }
             }
             let listing = started.get(&format!("/v1/summaries/{yesterday}")).await;
             assert_eq!(listing.status(), 200, "{damage}");
             for day in [&yesterday, &today] {
                 let audit = launch.run(&["audit"]).await;
-                assert_eq!(audit.code, Some(0), "{damage}, {day}: it was mended when it was read: {}", audit.output);
+                assert_eq!(
+                    audit.code,
+                    Some(0),
+                    "{damage}, {day}: it was mended when it was read: {}",
+                    audit.output
+                );
             }
             service = Some(started);
         }
@@ -220,8 +258,15 @@ on_both_stores! {
 
     async fn a_blood_type_that_is_none_counts_as_unknown_and_stops_nobody(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
-        let (odd, whole) = (Site::register(&service, &a_zone_at_noon().0).await, Site::register(&service, &a_zone_at_noon().0).await);
-        let checks_off = if sql.is_postgres() { "ALTER DOMAIN blood_type DROP CONSTRAINT blood_type_check" } else { "PRAGMA ignore_check_constraints = ON" };
+        let (odd, whole) = (
+            Site::register(&service, &a_zone_at_noon().0).await,
+            Site::register(&service, &a_zone_at_noon().0).await,
+        );
+        let checks_off = if sql.is_postgres() {
+            "ALTER DOMAIN blood_type DROP CONSTRAINT blood_type_check"
+        } else {
+            "PRAGMA ignore_check_constraints = ON"
+        };
         sql.run(checks_off).await;
         let (unit, now) = (Uuid::new_v4(), sql.at(Timestamp::now().as_millisecond()));
         let (id, bank, facility) = (sql.id(unit), sql.id(odd.bank), sql.id(odd.facility));
@@ -236,7 +281,8 @@ on_both_stores! {
             odd.summary(&service, "today").await["by_blood_type"],
             json!({"unknown": {"stock": 3, "transferred": 2, "requests": 1}})
         );
-        let (status, body) = post_batch(&service, &[odd.stock(unit, 4), whole.stock(Uuid::new_v4(), 5)]).await;
+        let (status, body) =
+            post_batch(&service, &[odd.stock(unit, 4), whole.stock(Uuid::new_v4(), 5)]).await;
         assert_eq!((status, &body["applied"]), (200, &json!(2)), "{body}");
         whole.shows(&service, (5, 0, 0)).await;
         odd.shows(&service, (4, 2, 1)).await;
@@ -246,7 +292,11 @@ on_both_stores! {
     async fn a_row_with_a_date_of_no_calendar_stops_neither_rebuild_nor_proof(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
-        let (facility, at, odd) = (sql.id(site.facility), sql.at(1_000), if sql.is_postgres() { "infinity" } else { "someday" });
+        let (facility, at, odd) = (
+            sql.id(site.facility),
+            sql.at(1_000),
+            if sql.is_postgres() { "infinity" } else { "someday" },
+        );
         sql.run(format!(
             "INSERT INTO dashboard_daily_summary (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, next_expires_at, updated_at, version)
              VALUES ({facility}, '{odd}', 5, 0, 0, '{{}}', {at}, {at}, {at}, 3)"
@@ -259,10 +309,17 @@ on_both_stores! {
             Timestamp::now().as_millisecond() - age_ms > after_ms
         })
         .await;
-        wait_until("the row is counted", async || metric(&service, "database_unreadable_rows").await >= 1.0).await;
-        let told = service.logged("a row of the database cannot be read; the others are not affected");
+        wait_until("the row is counted", async || {
+            metric(&service, "database_unreadable_rows").await >= 1.0
+        })
+        .await;
+        let told =
+            service.logged("a row of the database cannot be read; the others are not affected");
         assert_eq!(told.len(), 1, "once: {told:?}");
-        assert!(told[0]["row"].as_str().is_some_and(|row| row.contains(&site.facility.to_string())), "{told:?}");
+        assert!(
+            told[0]["row"].as_str().is_some_and(|row| row.contains(&site.facility.to_string())),
+            "{told:?}"
+        );
         audited(service.launch()).await;
     }
 }

@@ -211,7 +211,8 @@ on_both_stores! {
         for round in 0..3 {
             let world = World::registered(&service, &zone, &mut random).await;
             let statements: Vec<Value> = (0..300).map(|_| world.statement(&mut random)).collect();
-            let mut shuffled: Vec<Value> = statements.iter().chain(&statements[..150]).cloned().collect();
+            let mut shuffled: Vec<Value> =
+                statements.iter().chain(&statements[..150]).cloned().collect();
             shuffled.shuffle(&mut random);
             pour(&service, &shuffled, &mut random).await;
             let first = world.summaries(&service, &zone).await;
@@ -219,12 +220,23 @@ on_both_stores! {
                 let figures = &first[&key];
                 // Days that were past from the start never had their stock recorded.
                 let stock = if key.1 == 0 { json!(want.0) } else { Value::Null };
-                assert_eq!((&figures["total_stock"], &figures["total_transferred"], &figures["total_requests"]), (&stock, &json!(want.1), &json!(want.2)),
-                    "round {round}, facility and days ago {key:?}");
+                assert_eq!(
+                    (
+                        &figures["total_stock"],
+                        &figures["total_transferred"],
+                        &figures["total_requests"]
+                    ),
+                    (&stock, &json!(want.1), &json!(want.2)),
+                    "round {round}, facility and days ago {key:?}"
+                );
             }
             shuffled.shuffle(&mut random);
             pour(&service, &shuffled, &mut random).await;
-            assert_eq!(world.summaries(&service, &zone).await, first, "round {round}: once more in another order");
+            assert_eq!(
+                world.summaries(&service, &zone).await,
+                first,
+                "round {round}: once more in another order"
+            );
         }
         let (_, launch) = service.terminate().await;
         let audit = launch.run(&["audit"]).await;
@@ -251,31 +263,43 @@ on_both_stores! {
                 (if invalid { usize::MAX } else { of }, text, leaves)
             })
             .collect();
-        let asking = plans.chunks(250).map(|plans| join_all(plans.iter().map(|(of, text, leaves)| {
-            let ids = &ids;
-            let address = service.address;
-            async move {
-                let mut stream = TcpStream::connect(address).await.unwrap();
-                stream.write_all(text.as_bytes()).await.unwrap();
-                if *leaves {
-                    return;
-                }
-                let mut answer = String::new();
-                tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer)).await.expect("an answer comes").unwrap();
-                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-                let body: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"));
-                match ids.get(*of) {
-                    Some((id, stock)) => {
-                        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-                        assert_eq!((&body["facility_id"], &body["total_stock"]), (&json!(id), &json!(stock)));
+        let asking = plans.chunks(250).map(|plans| {
+            join_all(plans.iter().map(|(of, text, leaves)| {
+                let ids = &ids;
+                let address = service.address;
+                async move {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    stream.write_all(text.as_bytes()).await.unwrap();
+                    if *leaves {
+                        return;
                     }
-                    None => {
-                        assert!(head.starts_with("HTTP/1.1 400"), "{answer}");
-                        assert_eq!(body["status"], 400);
+                    let mut answer = String::new();
+                    tokio::time::timeout(
+                        Duration::from_secs(30),
+                        stream.read_to_string(&mut answer),
+                    )
+                    .await
+                    .expect("an answer comes")
+                    .unwrap();
+                    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+                    let body: Value =
+                        serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"));
+                    match ids.get(*of) {
+                        Some((id, stock)) => {
+                            assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+                            assert_eq!(
+                                (&body["facility_id"], &body["total_stock"]),
+                                (&json!(id), &json!(stock))
+                            );
+                        }
+                        None => {
+                            assert!(head.starts_with("HTTP/1.1 400"), "{answer}");
+                            assert_eq!(body["status"], 400);
+                        }
                     }
                 }
-            }
-        })));
+            }))
+        });
         for wave in asking {
             wave.await;
         }

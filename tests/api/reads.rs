@@ -33,7 +33,10 @@ async fn rows(service: &Service, facility: Uuid) -> i64 {
 
 on_both_stores! {
     async fn facilities_are_listed_by_name_and_page_by_page(service: Service) {
-        assert_eq!(get(&service, "/v1/facilities").await, json!({"items": [], "next_cursor": null}));
+        assert_eq!(
+            get(&service, "/v1/facilities").await,
+            json!({"items": [], "next_cursor": null})
+        );
         let mut ids = Vec::new();
         for name in ["Łódź", "Aba", "Twin", "Twin", "Oslo"] {
             ids.push(facility(&service, name, "Europe/Warsaw").await);
@@ -62,12 +65,31 @@ on_both_stores! {
         for name in ["Szpital ŁÓDŹ", "North", "South"] {
             facility(&service, name, "UTC").await;
         }
-        for (query, want) in [("q=łódź", vec!["Szpital ŁÓDŹ"]), ("q=OUT", vec!["South"]), ("q=th", vec!["North", "South"]), ("q=zzz", vec![])] {
-            assert_eq!(column(&get(&service, &format!("/v1/facilities?{query}")).await, "name"), want, "{query}");
+        for (query, want) in [
+            ("q=łódź", vec!["Szpital ŁÓDŹ"]),
+            ("q=OUT", vec!["South"]),
+            ("q=th", vec!["North", "South"]),
+            ("q=zzz", vec![]),
+        ] {
+            assert_eq!(
+                column(&get(&service, &format!("/v1/facilities?{query}")).await, "name"),
+                want,
+                "{query}"
+            );
         }
         let first = get(&service, "/v1/facilities?q=th&limit=1").await;
-        let second = get(&service, &format!("/v1/facilities?q=th&limit=1&cursor={}", first["next_cursor"].as_str().unwrap())).await;
-        assert_eq!((column(&second, "name"), &second["next_cursor"]), (vec!["South"], &Value::Null));
+        let second = get(
+            &service,
+            &format!(
+                "/v1/facilities?q=th&limit=1&cursor={}",
+                first["next_cursor"].as_str().unwrap()
+            ),
+        )
+        .await;
+        assert_eq!(
+            (column(&second, "name"), &second["next_cursor"]),
+            (vec!["South"], &Value::Null)
+        );
     }
 
     async fn a_facility_shows_its_own_date(service: Service) {
@@ -77,7 +99,10 @@ on_both_stores! {
             let shown = get(&service, &format!("/v1/facilities/{id}")).await;
             let today: Date = shown["today"].as_str().unwrap().parse().unwrap();
             assert!((before..=date_in(zone, 0)).contains(&today), "{zone}: {today}");
-            assert_eq!(shown, json!({"facility_id": id, "name": "North", "timezone": zone, "today": today}));
+            assert_eq!(
+                shown,
+                json!({"facility_id": id, "name": "North", "timezone": zone, "today": today})
+            );
         }
     }
 
@@ -90,33 +115,69 @@ on_both_stores! {
         untyped["data"]["blood_type"] = Value::Null;
         let mut expired = inventory(Uuid::new_v4(), second, "O+", 100);
         expired["data"]["expires_at"] = json!(crate::steps::instant(now - 1));
-        let undelivered = event("distribution.set", json!({"distribution_id": Uuid::new_v4(), "dispatched_to_id": id, "quantity": 9}));
-        let applied = post(&service, &[
-            inventory(Uuid::new_v4(), first, "O+", 120), inventory(Uuid::new_v4(), second, "O+", 7), untyped, expired, undelivered,
-            distribution(Uuid::new_v4(), id, 6, now), distribution(Uuid::new_v4(), id, 50, now - DAY_MS),
-            request(Uuid::new_v4(), id, now), request(Uuid::new_v4(), id, now), request(Uuid::new_v4(), id, now - DAY_MS),
-        ]).await;
+        let undelivered = event(
+            "distribution.set",
+            json!({"distribution_id": Uuid::new_v4(), "dispatched_to_id": id, "quantity": 9}),
+        );
+        let applied = post(
+            &service,
+            &[
+                inventory(Uuid::new_v4(), first, "O+", 120),
+                inventory(Uuid::new_v4(), second, "O+", 7),
+                untyped,
+                expired,
+                undelivered,
+                distribution(Uuid::new_v4(), id, 6, now),
+                distribution(Uuid::new_v4(), id, 50, now - DAY_MS),
+                request(Uuid::new_v4(), id, now),
+                request(Uuid::new_v4(), id, now),
+                request(Uuid::new_v4(), id, now - DAY_MS),
+            ],
+        )
+        .await;
         let today = date_in(&zone, 0);
         let version = version_of(&applied, id, today);
-        let mut shown = get(&service, &format!("{}?min_version={version}", path(id, "today"))).await;
+        let mut shown =
+            get(&service, &format!("{}?min_version={version}", path(id, "today"))).await;
         let updated_at = shown["updated_at"].take();
-        assert_eq!(shown, json!({
-            "facility_id": id, "date": today, "total_stock": 131, "total_transferred": 6, "total_requests": 2,
-            "by_blood_type": {
-                "O+": {"stock": 127, "transferred": 0, "requests": 0}, "A+": {"stock": 0, "transferred": 6, "requests": 0},
-                "B-": {"stock": 0, "transferred": 0, "requests": 2}, "unknown": {"stock": 4, "transferred": 0, "requests": 0},
-            },
-            "updated_at": null, "version": version,
-        }));
+        assert_eq!(
+            shown,
+            json!({
+                "facility_id": id, "date": today, "total_stock": 131, "total_transferred": 6, "total_requests": 2,
+                "by_blood_type": {
+                    "O+": {"stock": 127, "transferred": 0, "requests": 0}, "A+": {"stock": 0, "transferred": 6, "requests": 0},
+                    "B-": {"stock": 0, "transferred": 0, "requests": 2}, "unknown": {"stock": 4, "transferred": 0, "requests": 0},
+                },
+                "updated_at": null, "version": version,
+            })
+        );
         let text = updated_at.as_str().unwrap();
         let updated_ms = text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
-        assert!(text.ends_with('Z') && (now - 5_000..now_ms() + 5_000).contains(&updated_ms), "{text}");
+        assert!(
+            text.ends_with('Z') && (now - 5_000..now_ms() + 5_000).contains(&updated_ms),
+            "{text}"
+        );
 
-        let (named, alias) = (service.get(&path(id, today)).await, service.get(&path(id, "today")).await);
-        assert_eq!(named.bytes().await.unwrap(), alias.bytes().await.unwrap(), "today is that date, byte for byte");
+        let (named, alias) =
+            (service.get(&path(id, today)).await, service.get(&path(id, "today")).await);
+        assert_eq!(
+            named.bytes().await.unwrap(),
+            alias.bytes().await.unwrap(),
+            "today is that date, byte for byte"
+        );
         let yesterday = summary(&service, id, date_in(&zone, -1)).await;
-        assert_eq!((&yesterday["total_stock"], &yesterday["total_transferred"], &yesterday["total_requests"]), (&Value::Null, &json!(50), &json!(1)));
-        assert_eq!(yesterday["by_blood_type"]["A+"], json!({"stock": null, "transferred": 50, "requests": 0}));
+        assert_eq!(
+            (
+                &yesterday["total_stock"],
+                &yesterday["total_transferred"],
+                &yesterday["total_requests"]
+            ),
+            (&Value::Null, &json!(50), &json!(1))
+        );
+        assert_eq!(
+            yesterday["by_blood_type"]["A+"],
+            json!({"stock": null, "transferred": 50, "requests": 0})
+        );
     }
 
     async fn a_quiet_past_day_is_version_0_without_stock_and_stores_nothing(service: Service) {
@@ -136,14 +197,21 @@ on_both_stores! {
 
     async fn a_day_that_has_not_begun_or_never_was_is_404(service: Service) {
         let id = facility(&service, "Apia", "Pacific/Apia").await;
-        for date in [date_in("Pacific/Apia", 1), date_in("Pacific/Apia", 400), Date::constant(2011, 12, 30)] {
+        for date in
+            [date_in("Pacific/Apia", 1), date_in("Pacific/Apia", 400), Date::constant(2011, 12, 30)]
+        {
             problem(service.get(&path(id, date)).await, 404).await;
         }
         for date in ["2011-12-29", "2011-12-31"] {
             assert_eq!(service.get(&path(id, date)).await.status(), 200, "{date}");
         }
-        let range = get(&service, &format!("/v1/facilities/{id}/summaries?from=2011-12-28&to=2012-01-01")).await;
-        assert_eq!(column(&range, "date"), ["2012-01-01", "2011-12-31", "2011-12-29", "2011-12-28"]);
+        let range =
+            get(&service, &format!("/v1/facilities/{id}/summaries?from=2011-12-28&to=2012-01-01"))
+                .await;
+        assert_eq!(
+            column(&range, "date"),
+            ["2012-01-01", "2011-12-31", "2011-12-29", "2011-12-28"]
+        );
     }
 
     async fn a_closed_day_keeps_its_stock_when_a_late_delivery_comes(service: Service) {
@@ -158,14 +226,26 @@ on_both_stores! {
                 (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, updated_at, version)
              VALUES ({row}, '{yesterday}', 48, 0, 0, '{{\"O-\":{{\"stock\":48,\"transferred\":0,\"requests\":0}}}}', {at}, {at}, 1)"
         )).await;
-        let applied = post(&service, &[
-            inventory(Uuid::new_v4(), bank, "O-", 999), distribution(Uuid::new_v4(), id, 6, now_ms() - DAY_MS),
-        ]).await;
-        let closed = get(&service, &format!("{}?min_version={}", path(id, yesterday), version_of(&applied, id, yesterday))).await;
+        let applied = post(
+            &service,
+            &[
+                inventory(Uuid::new_v4(), bank, "O-", 999),
+                distribution(Uuid::new_v4(), id, 6, now_ms() - DAY_MS),
+            ],
+        )
+        .await;
+        let closed = get(
+            &service,
+            &format!("{}?min_version={}", path(id, yesterday), version_of(&applied, id, yesterday)),
+        )
+        .await;
         assert_eq!((&closed["total_stock"], &closed["total_transferred"]), (&json!(48), &json!(6)));
-        assert_eq!(closed["by_blood_type"], json!({
-            "O-": {"stock": 48, "transferred": 0, "requests": 0}, "A+": {"stock": 0, "transferred": 6, "requests": 0},
-        }));
+        assert_eq!(
+            closed["by_blood_type"],
+            json!({
+                "O-": {"stock": 48, "transferred": 0, "requests": 0}, "A+": {"stock": 0, "transferred": 6, "requests": 0},
+            })
+        );
         assert_eq!(summary(&service, id, "today").await["total_stock"], 999);
     }
 
@@ -173,18 +253,37 @@ on_both_stores! {
         let zone = noon_zone();
         let id = facility(&service, "North", &zone).await;
         let day = |days| date_in(&zone, days).to_string();
-        let range = async |query: &str| get(&service, &format!("/v1/facilities/{id}/summaries{query}")).await;
+        let range = async |query: &str| {
+            get(&service, &format!("/v1/facilities/{id}/summaries{query}")).await
+        };
         post(&service, &[distribution(Uuid::new_v4(), id, 6, now_ms() - 2 * DAY_MS)]).await;
 
         let week = range("").await;
         assert_eq!(column(&week, "date"), (-6..=0).rev().map(day).collect::<Vec<_>>());
-        assert_eq!((numbers(&week, "total_transferred"), &week["next_cursor"]), (vec![0, 0, 6, 0, 0, 0, 0], &Value::Null));
-        assert_eq!(week["items"][2], get(&service, &path(id, day(-2))).await, "a day reads the same in a range");
+        assert_eq!(
+            (numbers(&week, "total_transferred"), &week["next_cursor"]),
+            (vec![0, 0, 6, 0, 0, 0, 0], &Value::Null)
+        );
+        assert_eq!(
+            week["items"][2],
+            get(&service, &path(id, day(-2))).await,
+            "a day reads the same in a range"
+        );
         assert_eq!(week["items"][3]["version"], 0);
-        assert_eq!(column(&range(&format!("?from={}&to={}", day(-3), day(-2))).await, "date"), [day(-2), day(-3)]);
+        assert_eq!(
+            column(&range(&format!("?from={}&to={}", day(-3), day(-2))).await, "date"),
+            [day(-2), day(-3)]
+        );
         assert_eq!(column(&range(&format!("?from={}", day(-1))).await, "date"), [day(0), day(-1)]);
-        assert_eq!(column(&range(&format!("?from={}&to={}", day(-1), day(9))).await, "date"), [day(0), day(-1)], "clipped to today");
-        assert_eq!(column(&range(&format!("?to={}", day(-10))).await, "date"), (-16..=-10).rev().map(day).collect::<Vec<_>>());
+        assert_eq!(
+            column(&range(&format!("?from={}&to={}", day(-1), day(9))).await, "date"),
+            [day(0), day(-1)],
+            "clipped to today"
+        );
+        assert_eq!(
+            column(&range(&format!("?to={}", day(-10))).await, "date"),
+            (-16..=-10).rev().map(day).collect::<Vec<_>>()
+        );
 
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -196,13 +295,23 @@ on_both_stores! {
             }
         }
         assert_eq!(seen, column(&week, "date"));
-        assert_eq!(range(&format!("?from={}", day(-399))).await["items"].as_array().unwrap().len(), 400);
-        for query in [format!("?from={}", day(-400)), format!("?from={}&to={}", day(-1), day(-2)), "?limit=0".into(), "?limit=401".into()] {
+        assert_eq!(
+            range(&format!("?from={}", day(-399))).await["items"].as_array().unwrap().len(),
+            400
+        );
+        for query in [
+            format!("?from={}", day(-400)),
+            format!("?from={}&to={}", day(-1), day(-2)),
+            "?limit=0".into(),
+            "?limit=401".into(),
+        ] {
             problem(service.get(&format!("/v1/facilities/{id}/summaries{query}")).await, 400).await;
         }
     }
 
-    async fn all_facilities_of_a_day_come_with_their_totals_in_the_order_asked_for(service: Service) {
+    async fn all_facilities_of_a_day_come_with_their_totals_in_the_order_asked_for(
+        service: Service,
+    ) {
         let zone = noon_zone();
         let mut events = Vec::new();
         for (name, stock, delivered) in [("B", 5, 1), ("A", 7, 3), ("C", 6, 2)] {
@@ -213,17 +322,27 @@ on_both_stores! {
         }
         post(&service, &events).await;
         for (sort, want) in [
-            ("", [7, 5, 6]), ("?sort=name", [7, 5, 6]), ("?sort=-name", [6, 5, 7]), ("?sort=total_stock", [5, 6, 7]), ("?sort=-total_stock", [7, 6, 5]),
-            ("?sort=total_transferred", [5, 6, 7]), ("?sort=-total_transferred", [7, 6, 5]),
+            ("", [7, 5, 6]),
+            ("?sort=name", [7, 5, 6]),
+            ("?sort=-name", [6, 5, 7]),
+            ("?sort=total_stock", [5, 6, 7]),
+            ("?sort=-total_stock", [7, 6, 5]),
+            ("?sort=total_transferred", [5, 6, 7]),
+            ("?sort=-total_transferred", [7, 6, 5]),
         ] {
             let listing = get(&service, &format!("/v1/summaries/today{sort}")).await;
             assert_eq!(numbers(&listing, "total_stock"), want, "{sort}");
             let totals = &listing["totals"];
-            assert_eq!((&totals["total_stock"], &totals["total_transferred"], &totals["total_requests"]), (&json!(18), &json!(6), &json!(0)));
+            assert_eq!(
+                (&totals["total_stock"], &totals["total_transferred"], &totals["total_requests"]),
+                (&json!(18), &json!(6), &json!(0))
+            );
         }
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
-            let page = get(&service, &format!("/v1/summaries/today?sort=-total_stock&limit=1{cursor}")).await;
+            let page =
+                get(&service, &format!("/v1/summaries/today?sort=-total_stock&limit=1{cursor}"))
+                    .await;
             assert_eq!(page["totals"]["total_stock"], 18, "the totals are of all pages");
             seen.extend(numbers(&page, "total_stock"));
             match page["next_cursor"].as_str() {
@@ -246,7 +365,11 @@ on_both_stores! {
         let listing = get(&service, "/v1/summaries/today").await;
         assert_eq!(column(&listing, "date"), zones.map(|zone| date_in(zone, 0).to_string()));
         let ahead = get(&service, &format!("/v1/summaries/{}", date_in(zones[0], 0))).await;
-        assert_eq!(ahead["items"].as_array().unwrap().len(), 1, "where that day has begun: {ahead}");
+        assert_eq!(
+            ahead["items"].as_array().unwrap().len(),
+            1,
+            "where that day has begun: {ahead}"
+        );
         let both = get(&service, &format!("/v1/summaries/{}", date_in(zones[1], 0))).await;
         assert_eq!(both["items"].as_array().unwrap().len(), 2);
         assert_eq!(both["items"][0]["total_stock"], Value::Null);
@@ -256,14 +379,19 @@ on_both_stores! {
         let id = facility(&service, "North", "UTC").await;
         let known = format!("/v1/facilities/{id}");
         for path in [
-            "/v1/facilities".to_owned(), known.clone(), format!("{known}/summaries"), format!("{known}/summaries/today"),
-            "/v1/summaries/today".into(), format!("/v1/runs/{id}"),
+            "/v1/facilities".to_owned(),
+            known.clone(),
+            format!("{known}/summaries"),
+            format!("{known}/summaries/today"),
+            "/v1/summaries/today".into(),
+            format!("/v1/runs/{id}"),
         ] {
             let body = problem(service.get(&format!("{path}?colour=red")).await, 400).await;
             assert!(body["detail"].as_str().unwrap().contains("colour"), "{path}: {body}");
         }
         for (path, body) in [
-            (known.clone(), json!({"name": "North", "timezone": "UTC"})), (format!("/v1/blood-banks/{id}"), json!({"name": "B", "facility_id": id})),
+            (known.clone(), json!({"name": "North", "timezone": "UTC"})),
+            (format!("/v1/blood-banks/{id}"), json!({"name": "B", "facility_id": id})),
         ] {
             problem(service.put(&format!("{path}?colour=red"), &body).await, 400).await;
         }
@@ -274,25 +402,47 @@ on_both_stores! {
 
     async fn ids_and_dates_that_cannot_be_read_are_400_and_unknown_ones_404(service: Service) {
         let id = facility(&service, "North", "UTC").await;
-        for path in ["/v1/facilities/7", "/v1/facilities/7/summaries", "/v1/facilities/7/summaries/today", "/v1/runs/7", "/v1/summaries/someday"] {
+        for path in [
+            "/v1/facilities/7",
+            "/v1/facilities/7/summaries",
+            "/v1/facilities/7/summaries/today",
+            "/v1/runs/7",
+            "/v1/summaries/someday",
+        ] {
             problem(service.get(path).await, 400).await;
         }
         for date in ["yesterday", "2026-13-01", "2026-02-30", "21-11-2026", "TODAY"] {
             problem(service.get(&path(id, date)).await, 400).await;
         }
         let nobody = Uuid::new_v4();
-        for path in [format!("/v1/facilities/{nobody}"), format!("/v1/facilities/{nobody}/summaries"), path(nobody, "2026-01-01"), format!("/v1/runs/{nobody}")] {
+        for path in [
+            format!("/v1/facilities/{nobody}"),
+            format!("/v1/facilities/{nobody}/summaries"),
+            path(nobody, "2026-01-01"),
+            format!("/v1/runs/{nobody}"),
+        ] {
             problem(service.get(&path).await, 404).await;
         }
     }
 
-    async fn a_late_delivery_and_a_request_on_the_bounds_count_on_the_day_that_they_are_in(service: Service) {
+    async fn a_late_delivery_and_a_request_on_the_bounds_count_on_the_day_that_they_are_in(
+        service: Service,
+    ) {
         // Half-open: the first instant belongs to the day, the next day's first does not.
         let id = facility(&service, "North", "Asia/Kathmandu").await;
         let day = date_in("Asia/Kathmandu", -3);
         let start_ms = day.in_tz("Asia/Kathmandu").unwrap().timestamp().as_millisecond();
-        let events: Vec<Value> = [start_ms - 1, start_ms, start_ms + 12 * HOUR_MS, start_ms + DAY_MS - 1, start_ms + DAY_MS]
-            .into_iter().enumerate().map(|(i, ms)| distribution(Uuid::new_v4(), id, 10i64.pow(i as u32), ms)).collect();
+        let events: Vec<Value> = [
+            start_ms - 1,
+            start_ms,
+            start_ms + 12 * HOUR_MS,
+            start_ms + DAY_MS - 1,
+            start_ms + DAY_MS,
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(i, ms)| distribution(Uuid::new_v4(), id, 10i64.pow(i as u32), ms))
+        .collect();
         post(&service, &events).await;
         assert_eq!(summary(&service, id, day).await["total_transferred"], 1_110);
     }

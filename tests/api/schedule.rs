@@ -279,10 +279,13 @@ async fn a_rebuild_that_is_asked_for_waits_for_the_one_of_another_replica() {
 }
 
 on_both_stores! {
-    async fn a_removal_is_remembered_for_a_week_longer_than_the_oldest_event_that_is_taken(service: Service) {
+    async fn a_removal_is_remembered_for_a_week_longer_than_the_oldest_event_that_is_taken(
+        service: Service,
+    ) {
         const DAYS: i64 = 10;
         let (_, launch) = service.terminate().await;
-        let launch = scheduled(launch, "* * * * * *").env("FACILITY_SUMMARY__INGEST__MAX_EVENT_AGE_DAYS", DAYS);
+        let launch = scheduled(launch, "* * * * * *")
+            .env("FACILITY_SUMMARY__INGEST__MAX_EVENT_AGE_DAYS", DAYS);
         let service = launch.start().await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let ago = |days: i64| Timestamp::now() - SignedDuration::from_hours(24 * days);
@@ -293,7 +296,11 @@ on_both_stores! {
         // Three removals: of an event as old as is taken; and, by the time of their statement, still within that week, and beyond it.
         let items = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
         for item in items {
-            acknowledged(&service, &timed(event("inventory.removed", json!({"inventory_id": item})), DAYS - 1)).await;
+            acknowledged(
+                &service,
+                &timed(event("inventory.removed", json!({"inventory_id": item})), DAYS - 1),
+            )
+            .await;
         }
         let mut sql = Outside::connect(service.database_url()).await;
         let left = async |sql: &mut Outside, item: Uuid| {
@@ -304,11 +311,15 @@ on_both_stores! {
             let (id, at) = (sql.id(item), sql.at(ago(days).as_millisecond()));
             sql.run(format!("UPDATE tombstones SET event_time = {at} WHERE id = {id}")).await;
         }
-        wait_until("a rebuild has forgotten the oldest", async || left(&mut sql, items[2]).await == 0).await;
+        wait_until("a rebuild has forgotten the oldest", async || {
+            left(&mut sql, items[2]).await == 0
+        })
+        .await;
         assert_eq!((left(&mut sql, items[0]).await, left(&mut sql, items[1]).await), (1, 1));
         // What was said before the removal comes late, and is still kept out.
         let mut late = site.stock(items[0], 5);
-        late["time"] = (Timestamp::now() - SignedDuration::from_hours(24 * DAYS - 12)).to_string().into();
+        late["time"] =
+            (Timestamp::now() - SignedDuration::from_hours(24 * DAYS - 12)).to_string().into();
         let late = acknowledged(&service, &late).await;
         assert_eq!(late["superseded"], 1, "{late}");
         assert_eq!(site.summary(&service, "today").await["total_stock"], 0);

@@ -18,7 +18,10 @@ on_both_stores! {
         let unknown = uuid::Uuid::new_v4();
         let response = service.get(&format!("/v1/facilities/{unknown}/summaries/today")).await;
         let body = problem(response, 404).await;
-        assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(&unknown.to_string())), "{body}");
+        assert!(
+            body["detail"].as_str().is_some_and(|detail| detail.contains(&unknown.to_string())),
+            "{body}"
+        );
     }
 
     async fn an_unknown_path_is_a_problem_too(service: Service) {

@@ -163,15 +163,24 @@ async fn readers_that_leave_take_nothing_from_those_who_stay_on_postgres() {
 }
 
 on_both_stores! {
-    async fn a_no_cache_read_shows_what_was_committed_before_it_however_many_others_read(service: Service) {
+    async fn a_no_cache_read_shows_what_was_committed_before_it_however_many_others_read(
+        service: Service,
+    ) {
         let (today, _, unit) = stocked(&service).await;
         let mut plain = Plain::beside(&service).await;
         let row = plain.id(unit);
         let rounds = async {
             for quantity in 100..140 {
-                plain.run(&format!("UPDATE blood_inventory SET quantity = {quantity} WHERE id = {row}")).await;
+                plain
+                    .run(&format!(
+                        "UPDATE blood_inventory SET quantity = {quantity} WHERE id = {row}"
+                    ))
+                    .await;
                 let body: Value = read(&service, &today, "no-cache").await.json().await.unwrap();
-                assert_eq!(body["total_stock"], quantity, "it joined a refresh that had begun before the write");
+                assert_eq!(
+                    body["total_stock"], quantity,
+                    "it joined a refresh that had begun before the write"
+                );
             }
         };
         let hammering = join_all((0..20).map(|_| async {

@@ -99,34 +99,76 @@ on_both_stores! {
     async fn a_zone_that_nobody_has_is_said_wherever_its_facility_is_shown(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         let well = Site::register(&service, "Asia/Kolkata").await;
-        for (zone, meant) in [("IST", "Asia/Kolkata"), ("+05:30", "Asia/Kolkata"), ("Europe/Warsaw ", "Europe/Warsaw"), ("Mars/Olympus", "Europe/Warsaw")] {
+        for (zone, meant) in [
+            ("IST", "Asia/Kolkata"),
+            ("+05:30", "Asia/Kolkata"),
+            ("Europe/Warsaw ", "Europe/Warsaw"),
+            ("Mars/Olympus", "Europe/Warsaw"),
+        ] {
             let id = Uuid::new_v4();
-            sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', '{zone}')", sql.id(id))).await;
-            wait_until("it is known", async || service.get(&format!("/v1/facilities/{id}")).await.status() == 200).await;
+            sql.run(format!(
+                "INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', '{zone}')",
+                sql.id(id)
+            ))
+            .await;
+            wait_until("it is known", async || {
+                service.get(&format!("/v1/facilities/{id}")).await.status() == 200
+            })
+            .await;
             let shown = facility(&service, id).await;
             let error = shown["timezone_error"].as_str().unwrap_or_default();
             assert!(error.contains("counted in UTC") && error.contains(meant), "{zone}: {shown}");
-            assert_eq!((&shown["today"], &shown["timezone"]), (&json!(date_in("UTC")), &json!(zone)));
-            let listed: Value = service.get("/v1/facilities?q=odd").await.json().await.expect("it is JSON");
+            assert_eq!(
+                (&shown["today"], &shown["timezone"]),
+                (&json!(date_in("UTC")), &json!(zone))
+            );
+            let listed: Value =
+                service.get("/v1/facilities?q=odd").await.json().await.expect("it is JSON");
             let items = listed["items"].as_array().expect("a list");
-            assert!(items.iter().any(|item| item["facility_id"] == id.to_string() && item["timezone_error"] == error), "{listed}");
-            assert_eq!(service.get(&format!("/v1/facilities/{id}/summaries/today")).await.status(), 200);
+            assert!(
+                items
+                    .iter()
+                    .any(|item| item["facility_id"] == id.to_string()
+                        && item["timezone_error"] == error),
+                "{listed}"
+            );
+            assert_eq!(
+                service.get(&format!("/v1/facilities/{id}/summaries/today")).await.status(),
+                200
+            );
         }
         assert!(facility(&service, well.facility).await.get("timezone_error").is_none());
         assert_eq!(metric(&service, "facilities_in_unknown_zones").await, 4.0);
         // A name is told once, however often it is looked at, and however many are in it.
         let again = Uuid::new_v4();
-        sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', 'IST')", sql.id(again))).await;
-        wait_until("it is counted", async || metric(&service, "facilities_in_unknown_zones").await == 5.0).await;
+        sql.run(format!(
+            "INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', 'IST')",
+            sql.id(again)
+        ))
+        .await;
+        wait_until("it is counted", async || {
+            metric(&service, "facilities_in_unknown_zones").await == 5.0
+        })
+        .await;
         let told = service.logged("a time zone does not exist; days in it are counted in UTC");
         assert_eq!(told.iter().filter(|entry| entry["timezone"] == "IST").count(), 1, "{told:?}");
         let (_, launch) = service.terminate().await;
         let service = launch.start().await; // another process finds the same
         let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
         assert_eq!(ready["status"], "degraded", "{ready}");
-        let zones = ready["dependencies"].as_array().expect("a list").iter().find(|d| d["name"] == "time_zones").expect("it is named");
+        let zones = ready["dependencies"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|d| d["name"] == "time_zones")
+            .expect("it is named");
         let remedy = zones["remedy"].as_str().expect("a text");
-        assert!(zones["state"] == "down" && remedy.starts_with("5 facilities") && remedy.contains("expected"), "{ready}");
+        assert!(
+            zones["state"] == "down"
+                && remedy.starts_with("5 facilities")
+                && remedy.contains("expected"),
+            "{ready}"
+        );
         sql.run("UPDATE facilities SET timezone = 'Asia/Kolkata'").await;
         wait_until("all is well", async || {
             let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
@@ -137,13 +179,28 @@ on_both_stores! {
 
     async fn a_registration_in_such_a_zone_is_refused_with_the_nearest_name(service: Service) {
         let id = Uuid::new_v4();
-        for (zone, meant) in [("IST", "Asia/Kolkata"), ("+05:30", "Asia/Kolkata"), ("America/New York", "America/New_York"), ("Europe/Warszawa", "Europe/Warsaw")] {
-            let answer = service.put(&format!("/v1/facilities/{id}"), &json!({"name": "Odd", "timezone": zone})).await;
+        for (zone, meant) in [
+            ("IST", "Asia/Kolkata"),
+            ("+05:30", "Asia/Kolkata"),
+            ("America/New York", "America/New_York"),
+            ("Europe/Warszawa", "Europe/Warsaw"),
+        ] {
+            let answer = service
+                .put(&format!("/v1/facilities/{id}"), &json!({"name": "Odd", "timezone": zone}))
+                .await;
             let body = problem(answer, 422).await;
-            assert!(body["errors"][0]["detail"].as_str().is_some_and(|detail| detail.contains(&format!("perhaps \"{meant}\""))), "{zone}: {body}");
+            assert!(
+                body["errors"][0]["detail"]
+                    .as_str()
+                    .is_some_and(|detail| detail.contains(&format!("perhaps \"{meant}\""))),
+                "{zone}: {body}"
+            );
             let launch = service.launch();
-            std::fs::write(launch.folder().join("odd.csv"), format!("name,zone\nOdd,{zone}\n")).expect("the folder can be written");
-            let imported = launch.run(&["import", "facilities", "odd.csv", "--columns=name=name,timezone=zone"]).await;
+            std::fs::write(launch.folder().join("odd.csv"), format!("name,zone\nOdd,{zone}\n"))
+                .expect("the folder can be written");
+            let imported = launch
+                .run(&["import", "facilities", "odd.csv", "--columns=name=name,timezone=zone"])
+                .await;
             assert_eq!(imported.code, Some(1), "{}", imported.output);
             assert!(imported.output.contains(meant), "{}", imported.output);
         }

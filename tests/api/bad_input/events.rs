@@ -189,9 +189,15 @@ on_both_stores! {
 
     async fn every_bad_event_of_a_batch_is_named(service: Service) {
         let world = World::new(&service).await;
-        let batch = json!([world.stock(-1), world.stock(7), with(world.stock(1), "/time", Value::Null), 5]);
+        let batch =
+            json!([world.stock(-1), world.stock(7), with(world.stock(1), "/time", Value::Null), 5]);
         let body = says(post_batch(&service, &batch).await, 422, &["3 faults"]).await;
-        let pointers: Vec<&str> = body["errors"].as_array().expect("a list").iter().filter_map(|e| e["pointer"].as_str()).collect();
+        let pointers: Vec<&str> = body["errors"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|e| e["pointer"].as_str())
+            .collect();
         assert_eq!(pointers, ["/0/data/quantity", "/2/time", "/3"]);
         world.assert_unchanged(&service).await;
     }
@@ -370,34 +376,66 @@ async fn a_reference_to_nothing_is_named_where_it_stands_whatever_the_headers_lo
 }
 
 on_both_stores! {
-    async fn a_whole_number_with_a_point_or_an_exponent_is_taken_in_every_form_and_another_in_none(service: Service) {
+    async fn a_whole_number_with_a_point_or_an_exponent_is_taken_in_every_form_and_another_in_none(
+        service: Service,
+    ) {
         let world = World::new(&service).await;
         let send = async |written: &str, form: &str| {
             let sent = world.stock(987_654);
             let text = |value: &Value| value.to_string().replace("987654", written);
             match form {
-                "structured" => post_as(&service, "application/cloudevents+json", text(&sent)).await,
-                "batch" => post_as(&service, "application/cloudevents-batch+json", text(&json!([sent]))).await,
+                "structured" => {
+                    post_as(&service, "application/cloudevents+json", text(&sent)).await
+                }
+                "batch" => {
+                    post_as(&service, "application/cloudevents-batch+json", text(&json!([sent])))
+                        .await
+                }
                 _ => {
-                    let mut request = service.request(Method::POST, "/v1/events").header(CONTENT_TYPE, "application/json");
+                    let mut request = service
+                        .request(Method::POST, "/v1/events")
+                        .header(CONTENT_TYPE, "application/json");
                     for attribute in ["specversion", "id", "source", "type", "time"] {
-                        request = request.header(format!("ce-{attribute}"), sent[attribute].as_str().expect("a text"));
+                        request = request.header(
+                            format!("ce-{attribute}"),
+                            sent[attribute].as_str().expect("a text"),
+                        );
                     }
                     request.body(text(&sent["data"])).send().await.expect("the service answers")
                 }
             }
         };
         for form in ["structured", "binary", "batch"] {
-            for (written, units) in [("13.0", 13), ("1.4e1", 14), ("-0.0", 0), ("2147483647.0", 2_147_483_647)] {
+            for (written, units) in
+                [("13.0", 13), ("1.4e1", 14), ("-0.0", 0), ("2147483647.0", 2_147_483_647)]
+            {
                 let answer = send(written, form).await;
-                assert_eq!(answer.status(), 200, "{written} as {form}: {}", answer.text().await.unwrap());
-                let summary: Value = serde_json::from_str(&world.summary(&service).await).expect("it is JSON");
+                assert_eq!(
+                    answer.status(),
+                    200,
+                    "{written} as {form}: {}",
+                    answer.text().await.unwrap()
+                );
+                let summary: Value =
+                    serde_json::from_str(&world.summary(&service).await).expect("it is JSON");
                 assert_eq!(summary["total_stock"], units, "{written} as {form}");
             }
-            for wrong in ["12.5", "-1.0", "2147483647.5", "2147483648.0", "9007199254740993.0", "1e300"] {
-                says(send(wrong, form).await, 422, &["expected a whole number from 0 to 2147483647, got "]).await;
+            for wrong in
+                ["12.5", "-1.0", "2147483647.5", "2147483648.0", "9007199254740993.0", "1e300"]
+            {
+                says(
+                    send(wrong, form).await,
+                    422,
+                    &["expected a whole number from 0 to 2147483647, got "],
+                )
+                .await;
             }
-            says(send("1e400", form).await, 400, &["The body is not valid JSON: number out of range"]).await;
+            says(
+                send("1e400", form).await,
+                400,
+                &["The body is not valid JSON: number out of range"],
+            )
+            .await;
         }
     }
 }

@@ -20,15 +20,22 @@ on_both_stores! {
         // Stopped between two looks of the drain, as by a scheduler; not within one, whose locks would stop the commands.
         several_drains(&service).await;
         let mut sql = Outside::connect(service.database_url()).await;
-        wait_until("its outbox is empty", async || sql.number("SELECT count(*) FROM outbox").await == 0).await;
+        wait_until("its outbox is empty", async || {
+            sql.number("SELECT count(*) FROM outbox").await == 0
+        })
+        .await;
         service.signal(libc::SIGSTOP);
         let (row, facility) = (sql.id(Uuid::new_v4()), sql.id(site.facility));
-        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})"))
+            .await;
         for _ in 0..2 {
             let exited = service.launch().run(&["rebuild", "--all"]).await;
             assert_eq!(exited.code, Some(0), "{}", exited.output);
         }
-        assert!(sql.number("SELECT count(*) FROM summary_marks").await > 0, "marks stay for the service, which learns from them");
+        assert!(
+            sql.number("SELECT count(*) FROM summary_marks").await > 0,
+            "marks stay for the service, which learns from them"
+        );
         service.signal(libc::SIGCONT);
         site.shows(&service, (0, 0, 1)).await;
         audited(service.launch()).await;
@@ -40,13 +47,18 @@ on_both_stores! {
         let file = service.launch().folder().join("requests.csv");
         let now = Timestamp::now();
         let known = format!("Site {}", site.facility);
-        std::fs::write(&file, format!("who,when\n{},{now}\nNew Hospital,{now}\n", site.facility)).expect("the folder can be written to");
+        std::fs::write(&file, format!("who,when\n{},{now}\nNew Hospital,{now}\n", site.facility))
+            .expect("the folder can be written to");
         let file = file.to_str().expect("the path is text");
-        let exited = service.launch().run(&["import", "requests", file, "--columns", "facility=who,created_at=when"]).await;
+        let exited = service
+            .launch()
+            .run(&["import", "requests", file, "--columns", "facility=who,created_at=when"])
+            .await;
         assert_eq!(exited.code, Some(0), "{known}: {}", exited.output);
         site.shows(&service, (0, 0, 1)).await;
         wait_until("the facility that the file names is known", async || {
-            let listed: serde_json::Value = service.get("/v1/facilities?q=New").await.json().await.expect("it is JSON");
+            let listed: serde_json::Value =
+                service.get("/v1/facilities?q=New").await.json().await.expect("it is JSON");
             listed["items"].as_array().is_some_and(|items| items.len() == 1)
         })
         .await;

@@ -46,9 +46,15 @@ on_both_stores! {
         let (_, launch) = service.terminate().await;
         request_unseen(&mut Outside::connect(launch.database_url()).await, site).await;
         let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "* * * * * *").start().await;
-        wait_until("it is counted", async || metric(&service, "summary_drift_rows_total").await == 1.0).await;
+        wait_until("it is counted", async || {
+            metric(&service, "summary_drift_rows_total").await == 1.0
+        })
+        .await;
         site.shows(&service, (0, 0, 1)).await;
-        wait_until("the verified time is told", async || metric(&service, "summary_verified_through_seconds").await > 0.0).await;
+        wait_until("the verified time is told", async || {
+            metric(&service, "summary_verified_through_seconds").await > 0.0
+        })
+        .await;
         audited(service.launch()).await;
     }
 
@@ -58,14 +64,28 @@ on_both_stores! {
         let service = launch.env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 100).start().await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         acknowledged(&service, &site.stock(Uuid::new_v4(), 4)).await;
-        wait_until("rows are looked at", async || metric(&service, "summary_audited_rows_total").await > 0.0).await;
+        wait_until("rows are looked at", async || {
+            metric(&service, "summary_audited_rows_total").await > 0.0
+        })
+        .await;
         assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
         let mut sql = Outside::connect(service.database_url()).await;
         sql.run("UPDATE dashboard_daily_summary SET total_stock = 1000").await;
-        wait_until("it is counted", async || metric(&service, "summary_drift_rows_total").await == 1.0).await;
-        wait_until("it is repaired", async || sql.number("SELECT max(total_stock) FROM dashboard_daily_summary").await == 4).await;
+        wait_until("it is counted", async || {
+            metric(&service, "summary_drift_rows_total").await == 1.0
+        })
+        .await;
+        wait_until("it is repaired", async || {
+            sql.number("SELECT max(total_stock) FROM dashboard_daily_summary").await == 4
+        })
+        .await;
         site.shows(&service, (4, 0, 0)).await;
-        assert_eq!(service.logged("a summary differs from its sources and no mark says why; it is refreshed").len(), 1);
+        assert_eq!(
+            service
+                .logged("a summary differs from its sources and no mark says why; it is refreshed")
+                .len(),
+            1
+        );
         audited(service.launch()).await;
     }
 
@@ -76,7 +96,11 @@ on_both_stores! {
         let before = sql.fingerprint("dashboard_daily_summary").await;
         assert!(!before.is_empty());
         let run = rebuild(&service).await;
-        assert_eq!((&run["state"], &run["changed"], &run["drift"]), (&"done".into(), &0.into(), &0.into()), "{run}");
+        assert_eq!(
+            (&run["state"], &run["changed"], &run["drift"]),
+            (&"done".into(), &0.into(), &0.into()),
+            "{run}"
+        );
         assert_eq!(sql.fingerprint("dashboard_daily_summary").await, before);
     }
 }

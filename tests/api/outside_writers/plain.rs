@@ -20,10 +20,15 @@ on_both_stores! {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
         let mut sql = Outside::connect(service.database_url()).await;
-        let (facility, bank, row) = (sql.id(site.facility), sql.id(site.bank), sql.id(Uuid::new_v4()));
-        sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, {bank}, 5)")).await;
+        let (facility, bank, row) =
+            (sql.id(site.facility), sql.id(site.bank), sql.id(Uuid::new_v4()));
+        sql.run(format!(
+            "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, {bank}, 5)"
+        ))
+        .await;
         site.shows(&service, (5, 0, 0)).await;
-        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})")).await;
+        sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})"))
+            .await;
         site.shows(&service, (5, 0, 1)).await;
         sql.run(format!("INSERT INTO blood_distributions (id, dispatched_to_id, quantity) VALUES ({row}, {facility}, 3)")).await;
         let now = sql.at(Timestamp::now().as_millisecond());
@@ -35,19 +40,31 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn a_row_that_moves_to_another_facility_or_day_is_counted_there_and_no_longer_here(service: Service) {
+    async fn a_row_that_moves_to_another_facility_or_day_is_counted_there_and_no_longer_here(
+        service: Service,
+    ) {
         let (zone, today) = a_zone_at_noon();
-        let (from, to) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+        let (from, to) =
+            (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
         let row = Uuid::new_v4();
         let now = Timestamp::now();
         acknowledged(&service, &from.request(row, now)).await;
         from.shows(&service, (0, 0, 1)).await;
         let mut sql = Outside::connect(service.database_url()).await;
-        sql.run(format!("UPDATE blood_requests SET facility_id = {} WHERE id = {}", sql.id(to.facility), sql.id(row))).await;
+        sql.run(format!(
+            "UPDATE blood_requests SET facility_id = {} WHERE id = {}",
+            sql.id(to.facility),
+            sql.id(row)
+        ))
+        .await;
         from.shows(&service, (0, 0, 0)).await;
         to.shows(&service, (0, 0, 1)).await;
-        let (yesterday, at) = (today.yesterday().expect("there was one"), sql.at((now - 24.hours()).as_millisecond()));
-        sql.run(format!("UPDATE blood_requests SET created_at = {at} WHERE id = {}", sql.id(row))).await;
+        let (yesterday, at) = (
+            today.yesterday().expect("there was one"),
+            sql.at((now - 24.hours()).as_millisecond()),
+        );
+        sql.run(format!("UPDATE blood_requests SET created_at = {at} WHERE id = {}", sql.id(row)))
+            .await;
         to.shows(&service, (0, 0, 0)).await;
         to.shows_on(&service, &yesterday.to_string(), (0, 0, 1)).await;
         audited(service.launch()).await;
@@ -57,7 +74,13 @@ on_both_stores! {
         let site = Site::register(&service, "Asia/Kathmandu").await;
         // 10:00 and 22:00 of one UTC day: 15:45 there, and 03:45 of the next day.
         let day = (Timestamp::now() - 72.hours()).to_zoned(jiff::tz::TimeZone::UTC).date();
-        let at = |hour: i8| day.at(hour, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).expect("it exists").timestamp().as_millisecond();
+        let at = |hour: i8| {
+            day.at(hour, 0, 0, 0)
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .expect("it exists")
+                .timestamp()
+                .as_millisecond()
+        };
         let next = day.tomorrow().expect("there is one").to_string();
         let days = [day.to_string(), next];
         for date in &days {
@@ -91,11 +114,17 @@ on_both_stores! {
 
     async fn stock_follows_its_bank_to_another_facility(service: Service) {
         let (zone, _) = a_zone_at_noon();
-        let (from, to) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+        let (from, to) =
+            (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
         acknowledged(&service, &from.stock(Uuid::new_v4(), 7)).await;
         from.shows(&service, (7, 0, 0)).await;
         let mut sql = Outside::connect(service.database_url()).await;
-        sql.run(format!("UPDATE blood_banks SET facility_id = {} WHERE id = {}", sql.id(to.facility), sql.id(from.bank))).await;
+        sql.run(format!(
+            "UPDATE blood_banks SET facility_id = {} WHERE id = {}",
+            sql.id(to.facility),
+            sql.id(from.bank)
+        ))
+        .await;
         from.shows(&service, (0, 0, 0)).await;
         to.shows(&service, (7, 0, 0)).await;
         audited(service.launch()).await;
@@ -108,14 +137,20 @@ on_both_stores! {
         site.shows(&service, (0, 0, 1)).await;
         let mut sql = Outside::connect(service.database_url()).await;
         // 25 hours behind: there it is another date at any time of the day.
-        sql.run(format!("UPDATE facilities SET timezone = 'Pacific/Niue' WHERE id = {}", sql.id(site.facility))).await;
-        let date = |zone: &str| now.to_zoned(jiff::tz::TimeZone::get(zone).expect("it exists")).date();
+        sql.run(format!(
+            "UPDATE facilities SET timezone = 'Pacific/Niue' WHERE id = {}",
+            sql.id(site.facility)
+        ))
+        .await;
+        let date =
+            |zone: &str| now.to_zoned(jiff::tz::TimeZone::get(zone).expect("it exists")).date();
         wait_until("today is the new zone's", async || {
             site.summary(&service, "today").await["date"] == date("Pacific/Niue").to_string()
         })
         .await;
         site.shows(&service, (0, 0, 1)).await;
-        let path = format!("/v1/facilities/{}/summaries/{}", site.facility, date("Pacific/Kiritimati"));
+        let path =
+            format!("/v1/facilities/{}/summaries/{}", site.facility, date("Pacific/Kiritimati"));
         problem(service.get(&path).await, 404).await; // it has not begun
         assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
         audited(service.launch()).await;
@@ -129,7 +164,8 @@ on_both_stores! {
         let facility = sql.id(site.facility);
         sql.run(format!("INSERT INTO facilities (id, name) VALUES ({facility}, 'North')")).await;
         wait_until("it is known", async || service.get(&path).await.status() == 200).await;
-        let rows = format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {facility}");
+        let rows =
+            format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {facility}");
         wait_until("its day is open", async || sql.number(&rows).await == 1).await;
         sql.run(format!("DELETE FROM facilities WHERE id = {facility}")).await;
         wait_until("it is unknown", async || service.get(&path).await.status() == 404).await;
@@ -141,7 +177,8 @@ on_both_stores! {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let other = Site::register(&service, &a_zone_at_noon().0).await;
         let mut sql = Outside::connect(service.database_url()).await;
-        let (row, bank, other_bank) = (sql.id(Uuid::new_v4()), sql.id(site.bank), sql.id(other.bank));
+        let (row, bank, other_bank) =
+            (sql.id(Uuid::new_v4()), sql.id(site.bank), sql.id(other.bank));
         let upsert = |quantity: i64, bank: &str| {
             format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, {bank}, {quantity})
                      ON CONFLICT (id) DO UPDATE SET quantity = excluded.quantity, blood_bank_id = excluded.blood_bank_id")
@@ -168,11 +205,18 @@ on_both_stores! {
         wait_until("the unit is gone", async || {
             let before = Timestamp::now();
             let answer = service.get(&path).await;
-            let age: i64 = answer.headers()["age"].to_str().expect("text").parse().expect("seconds");
-            let stock = answer.json::<serde_json::Value>().await.expect("it is JSON")["total_stock"].as_i64().expect("a number");
+            let age: i64 =
+                answer.headers()["age"].to_str().expect("text").parse().expect("seconds");
+            let stock =
+                answer.json::<serde_json::Value>().await.expect("it is JSON")["total_stock"]
+                    .as_i64()
+                    .expect("a number");
             // With the unit in it, the figure may be shown late, but then it says how late. Age is in whole seconds.
             let late_ms = before.as_millisecond() - expires_at.as_millisecond();
-            assert!(stock == 1 || (age + 1) * 1000 >= late_ms, "{late_ms} ms after the expiry the unit was shown with Age {age}");
+            assert!(
+                stock == 1 || (age + 1) * 1000 >= late_ms,
+                "{late_ms} ms after the expiry the unit was shown with Age {age}"
+            );
             assert!(stock == 10 || late_ms > -1000, "gone {late_ms} ms before its time");
             stock == 1
         })

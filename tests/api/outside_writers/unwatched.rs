@@ -63,7 +63,9 @@ async fn ready(service: &Service) -> (Value, Value) {
 }
 
 on_both_stores! {
-    async fn while_a_trigger_is_off_nothing_is_proven_and_once_it_is_back_all_is_found_first(service: Service) {
+    async fn while_a_trigger_is_off_nothing_is_proven_and_once_it_is_back_all_is_found_first(
+        service: Service,
+    ) {
         let (zone, today) = a_zone_at_noon();
         let site = Site::register(&service, &zone).await;
         site.shows(&service, (0, 0, 0)).await;
@@ -75,11 +77,18 @@ on_both_stores! {
         sql.run(off).await;
         wait_until("it is noticed", async || ready(&service).await.0 == "degraded").await;
         let (_, triggers) = ready(&service).await;
-        let (remedy, error) = (triggers["remedy"].as_str().expect("there is one"), &triggers["last_error"]);
+        let (remedy, error) =
+            (triggers["remedy"].as_str().expect("there is one"), &triggers["last_error"]);
         let expected = if sql.is_postgres() {
-            ("blood_requests: mark_insert disabled; SELECT public.watch_sources() puts it right", "disabled")
+            (
+                "blood_requests: mark_insert disabled; SELECT public.watch_sources() puts it right",
+                "disabled",
+            )
         } else {
-            ("blood_requests: blood_requests_mark_insert missing; facility-summary migrate puts it right", "missing")
+            (
+                "blood_requests: blood_requests_mark_insert missing; facility-summary migrate puts it right",
+                "missing",
+            )
         };
         assert_eq!((remedy, error), (expected.0, &expected.1.into()));
         assert_eq!(metric(&service, "source_triggers_off").await, 1.0);
@@ -92,22 +101,39 @@ on_both_stores! {
         for date in ["today", &yesterday] {
             let answer = read(&service, &path(date), "max-age=600").await;
             let (age, since) = (age(&answer), written.elapsed().as_secs() as i64);
-            let requests = answer.json::<Value>().await.expect("it is JSON")["total_requests"].clone();
-            assert!(requests == 1 || age >= since, "{date}: {requests} with Age {age}, {since} s after it was written");
+            let requests =
+                answer.json::<Value>().await.expect("it is JSON")["total_requests"].clone();
+            assert!(
+                requests == 1 || age >= since,
+                "{date}: {requests} with Age {age}, {since} s after it was written"
+            );
         }
-        wait_until("the watermark stands still", async || metric(&service, "summary_watermark_age_seconds").await > 4.0).await;
+        wait_until("the watermark stands still", async || {
+            metric(&service, "summary_watermark_age_seconds").await > 4.0
+        })
+        .await;
 
         let exited = service.launch().run(&["migrate"]).await;
         assert_eq!(exited.code, Some(0), "{}", exited.output);
-        assert!(exited.output.contains("The triggers on the source tables were put back"), "{}", exited.output);
+        assert!(
+            exited.output.contains("The triggers on the source tables were put back"),
+            "{}",
+            exited.output
+        );
         let mut youngest = i64::MAX;
         wait_until("what was missed is found", async || {
             let answer = read(&service, &path("today"), "max-age=600").await;
             let (age, since) = (age(&answer), written.elapsed().as_secs() as i64);
-            let requests = answer.json::<Value>().await.expect("it is JSON")["total_requests"].clone();
-            assert!(requests == 1 || age >= since, "{requests} with Age {age}, {since} s after it was written");
+            let requests =
+                answer.json::<Value>().await.expect("it is JSON")["total_requests"].clone();
+            assert!(
+                requests == 1 || age >= since,
+                "{requests} with Age {age}, {since} s after it was written"
+            );
             youngest = age;
-            requests == 1 && ready(&service).await.0 == "ready" && metric(&service, "summary_watermark_age_seconds").await < 4.0
+            requests == 1
+                && ready(&service).await.0 == "ready"
+                && metric(&service, "summary_watermark_age_seconds").await < 4.0
         })
         .await;
         site.shows_on(&service, &yesterday, (0, 0, 1)).await;
@@ -134,7 +160,9 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn what_was_written_while_a_trigger_was_off_and_nobody_ran_is_found_at_the_start(service: Service) {
+    async fn what_was_written_while_a_trigger_was_off_and_nobody_ran_is_found_at_the_start(
+        service: Service,
+    ) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
         let (off, on) = switches(&service).await;

@@ -53,7 +53,10 @@ pub fn wait_until_within(
 /// database of its own.
 #[macro_export]
 macro_rules! on_both_stores {
-    ($($(#[$attribute:meta])* async fn $name:ident($service:ident: Service) $body:block)+) => { $(
+    ($(
+        $(#[$attribute:meta])*
+        async fn $name:ident($service:ident: Service $(,)?) $body:block
+    )+) => { $(
         $(#[$attribute])*
         mod $name {
             #[allow(unused_imports)] // a body may need nothing from its file
