@@ -1,0 +1,270 @@
+//! The service as a whole: bound to its port, running, and stopping in order.
+
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use actix_web::{App as WebApp, HttpServer, web};
+use moka::sync::Cache;
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use super::{Core, StartError, replica_link::Running};
+use crate::{
+    config::Settings,
+    http,
+    http::state::AppState,
+    jobs::{Jobs, drain::Drain, midnight::Midnight, sample_audit::SampleAudit},
+    service::{
+        lists::Lists,
+        reads,
+        reads::{Reads, Unproven, standby::StandbyReads},
+        refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
+    },
+    store::sqlite::server_lock,
+};
+
+/// How the service stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Readiness fails first, and requests are answered until load balancers have noticed
+    /// (`server.drain_delay_ms`).
+    Drain,
+    /// Without that delay, as a user waits at a terminal.
+    Now,
+}
+
+/// The service, bound to its port and ready to run.
+pub struct Application {
+    /// The address that it listens on.
+    pub address: SocketAddr,
+    app: web::Data<AppState>,
+    listener: TcpListener,
+    jobs: Jobs,
+    lane: JoinHandle<()>,
+    replica: Option<Running>,
+    /// On SQLite the lock of the one server on the file, held until the end.
+    _serving: Option<File>,
+}
+
+impl Application {
+    /// Binds the port, opens the parts and starts the jobs. Port 0 takes a free port.
+    pub async fn build(settings: Settings) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let bind = |source| StartError::Bind { address: settings.server.bind.clone(), source };
+        let listener = TcpListener::bind(&settings.server.bind).map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let mut core = Core::open_server(settings.clone()).await?;
+        let serving = if settings.database.is_postgres() {
+            None
+        } else {
+            Some(server_lock::claim(&settings.database)?)
+        };
+        let shared = core.replica.as_ref().map(|replica| replica.shared.clone());
+        let redis = core.replica.as_ref().map(|replica| replica.link.clone());
+        let coalescer =
+            RefreshCoalescer::new(core.refresher.clone(), shared.clone(), settings.refresh.chunk);
+        let reads = reads(&core, &coalescer, shared);
+        let (ingest, lane) = core.ingest();
+        let drain = core.drain();
+        let failed = |source| StartError::Store {
+            url: crate::config::redacted(&settings.database.url),
+            source,
+        };
+        drain.look().await.map_err(failed)?;
+        let replica = match core.replica.take() {
+            None => None,
+            Some(replica) => {
+                let running = replica.follow().await;
+                // Before anything that came from the stream is served, a drain snapshot checks that
+                // the database still has everything that the stream told.
+                drain.look().await.map_err(failed)?;
+                Some(running)
+            }
+        };
+        let jobs = start_jobs(&core, &drain).await?;
+        let lists = Arc::new(Lists {
+            reads: reads.clone(),
+            refresher: core.refresher.clone(),
+            prover: drain.clone(),
+            chunk: settings.refresh.chunk,
+        });
+        let app = web::Data::new(AppState {
+            store: core.store,
+            memory: core.memory,
+            directory: core.directory,
+            clock: core.clock,
+            outage: core.outage,
+            metrics: core.metrics,
+            changes: core.changes,
+            redis,
+            reads,
+            lists,
+            coalescer,
+            ingest,
+            drain,
+            rebuild: core.rebuild,
+            started,
+            draining: Arc::default(),
+            refused: Arc::default(),
+            runtime: Handle::current(),
+            settings,
+        });
+        Ok(Application { address, app, listener, jobs, lane, replica, _serving: serving })
+    }
+
+    /// The state that the HTTP handlers share.
+    pub fn app(&self) -> &web::Data<AppState> {
+        &self.app
+    }
+
+    /// Serves until `stop` resolves, then stops in this order. It is not ready any more, and still
+    /// answers requests; jobs that another replica can take over end, and the others go on.
+    /// Requests under way end. Events that were taken are committed, also those of clients that
+    /// have gone away. Each job ends after its present step. Connections close, which releases
+    /// their locks.
+    pub async fn run_until(self, stop: impl Future<Output = Stop>) -> Result<(), StartError> {
+        let settings = self.app.settings.server.clone();
+        let workers = if settings.workers == 0 {
+            std::thread::available_parallelism().map_or(2, usize::from)
+        } else {
+            settings.workers
+        };
+        let app = self.app.clone();
+        let server = HttpServer::new(move || {
+            let routed = app.clone();
+            WebApp::new()
+                .app_data(app.clone())
+                .configure(move |config| http::routes(config, &routed))
+        })
+        .workers(workers)
+        .max_connections(settings.max_connections)
+        .backlog(4096)
+        .client_request_timeout(Duration::from_millis(settings.read_timeout_ms))
+        .client_disconnect_timeout(Duration::from_secs(1))
+        .shutdown_timeout(settings.shutdown_timeout_seconds)
+        .disable_signals()
+        .listen(self.listener)?
+        .run();
+        let handle = server.handle();
+        let serving = tokio::spawn(server);
+        tracing::info!(
+            address = %self.address,
+            version = env!("CARGO_PKG_VERSION"),
+            database = self.app.store.dialect(),
+            "listening"
+        );
+        let how = stop.await;
+        self.app.draining.store(true, Ordering::Release);
+        self.jobs.hand_over();
+        if how == Stop::Drain && settings.drain_delay_ms > 0 {
+            tracing::info!(
+                for_ms = settings.drain_delay_ms,
+                "not ready any more, and still answering"
+            );
+            tokio::time::sleep(Duration::from_millis(settings.drain_delay_ms)).await;
+        }
+        tracing::info!("stopping");
+        handle.stop(true).await;
+        serving.await.map_err(std::io::Error::other)??;
+        tracing::info!(
+            "no request is left; events that were taken are committed, and then jobs end"
+        );
+        // In a database that hangs, a transaction ends with its connection, or never. What is not
+        // committed by now was acknowledged to no client.
+        let wait = Duration::from_secs(settings.shutdown_timeout_seconds.max(1));
+        match tokio::time::timeout(wait, end(self.jobs, self.lane, self.replica, self.app)).await {
+            Ok(()) => tracing::info!("stopped"),
+            Err(_) => tracing::warn!(
+                after_seconds = wait.as_secs(),
+                "stopped while the database had not answered; it takes back what was not committed"
+            ),
+        }
+        Ok(())
+    }
+}
+
+/// The reads, on the parts of the core.
+fn reads(
+    core: &Core,
+    coalescer: &Arc<RefreshCoalescer>,
+    shared: Option<Arc<RefreshLeases>>,
+) -> Arc<Reads> {
+    let settings = &core.settings;
+    let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let standby = StandbyReads::new(core.store.clone(), core.changes.clone(), core.metrics.clone());
+    Arc::new(Reads {
+        memory: core.memory.clone(),
+        changes: core.changes.clone(),
+        shared,
+        store: core.store.clone(),
+        standby: Arc::new(standby),
+        coalescer: coalescer.clone(),
+        directory: core.directory.clone(),
+        clock: core.clock.clone(),
+        outage: core.outage.clone(),
+        metrics: core.metrics.clone(),
+        freshness: settings.freshness.clone(),
+        unproven: Unproven {
+            memory: ms(settings.cache.memory_fresh_seconds),
+            redis: ms(settings.cache.redis_fresh_seconds),
+        },
+        locked: Cache::builder()
+            .max_capacity(reads::LOCKED_KEYS)
+            .time_to_live(reads::LOCK_BACK_OFF)
+            .build(),
+    })
+}
+
+/// Starts what the clock starts.
+async fn start_jobs(core: &Core, drain: &Arc<Drain>) -> Result<Jobs, StartError> {
+    let settings = &core.settings;
+    let midnight = Arc::new(Midnight {
+        store: core.store.clone(),
+        refresher: core.refresher.clone(),
+        directory: core.directory.clone(),
+        clock: core.clock.clone(),
+        chunk: settings.refresh.chunk,
+        opened: Mutex::default(),
+        stop: drain.stop.clone(),
+    });
+    let audit = Arc::new(SampleAudit {
+        repairer: core.rebuild.repairer.clone(),
+        directory: core.directory.clone(),
+        clock: core.clock.clone(),
+        metrics: core.metrics.clone(),
+        leads: drain.leads.clone(),
+        sample: settings.audit.sample,
+    });
+    let cron = settings.rebuild_cron();
+    Jobs::start(
+        drain.clone(),
+        Duration::from_millis(settings.refresh.drain_interval_ms),
+        midnight,
+        core.rebuild.clone(),
+        cron,
+        settings.audit.interval().map(|interval| (audit, interval)),
+        core.metrics.clone(),
+    )
+    .await
+    .map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })
+}
+
+/// Ends the work behind the requests, in order.
+async fn end(jobs: Jobs, lane: JoinHandle<()>, replica: Option<Running>, app: web::Data<AppState>) {
+    let store = app.store.clone();
+    // The queue ends with its last sender, and the lane with the queue.
+    drop(app);
+    if lane.await.is_err() {
+        tracing::error!("the ingest lane ended in a panic");
+    }
+    // The jobs end after the lane. An event may wait long for a lock; meanwhile the drain must keep
+    // the watermark going for the readers of other replicas.
+    jobs.stop().await;
+    if let Some(replica) = replica {
+        replica.stop().await;
+    }
+    store.close().await;
+}
