@@ -1,4 +1,5 @@
-//! The command line. Exit codes: 0 done, 1 found or failed, 2 wrong use.
+//! The command line. Exit codes: 0 when done, 1 when a check found something or a command failed, 2
+//! when the command line or a setting is wrong.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -64,16 +65,16 @@ enum Command {
         days: Option<u32>,
     },
     /// Recompute every day of every facility, and list each row that differs; exit code 1 if any
-    /// does that nothing explains
+    /// difference has no explanation
     ///
-    /// A difference is explained where a mark of its facility, or an expiry, is waiting to be dealt
-    /// with: a service that runs does so within a second. It is listed as explained, and is no
-    /// finding.
+    /// A difference is explained where a mark of its facility, or an expiry, waits to be processed:
+    /// a running service does that within a second. The audit lists it as explained, and does not
+    /// count it as a finding.
     #[command(after_help = "Example:\n  facility-summary audit && echo all right")]
     Audit,
     /// Write realistic data into the source tables
     Generate(generate::GenerateArgs),
-    /// Say what a number of facilities would take, measured on a sample here and now
+    /// Say what a number of facilities would take, measured on a sample on this machine
     Estimate(estimate::EstimateArgs),
     /// Load a CSV file
     Import(import::ImportArgs),
@@ -142,7 +143,7 @@ async fn serve(settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
         });
         stop_demo.cancel();
         if let Some(simulated) = simulated {
-            // It holds the app, and with it the ingest's queue, until it has ended.
+            // The demo holds the app, and with it the ingest's queue, until it ends.
             let _ = simulated.await;
         }
         how
@@ -151,7 +152,7 @@ async fn serve(settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGTERM, which whoever deploys sends, and SIGINT, which Ctrl-C does.
+/// SIGTERM, which a deployment sends, and SIGINT, which Ctrl-C sends.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -191,8 +192,8 @@ async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<Exi
     let core = Core::open(settings).await?;
     let extent =
         if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
-    // Marks stay for a service beside this command: it learns from them of facilities, too, and
-    // would not from our having seen them.
+    // This command leaves the marks in place. A service that runs beside it needs them: it learns
+    // from marks of new facilities, too, and this command's reads do not tell it.
     let run = core.rebuild.run_command(extent, |_| ()).await?;
     let rows = counted(run.changed, "row");
     println!(

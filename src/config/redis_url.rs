@@ -1,4 +1,4 @@
-//! `REDIS_URL`: which server, or which cluster.
+//! `REDIS_URL`: a single server or a cluster.
 
 use deadpool_redis::redis::{ConnectionInfo, IntoConnectionInfo, cluster::ClusterClientBuilder};
 
@@ -12,8 +12,8 @@ const RIGHT: &str = "must be redis://[user:password@]host:port, rediss:// with T
                      them with commas between them (a cluster)";
 
 impl RedisUrl {
-    /// One URL is a single server, several with commas between them are a cluster. It connects to
-    /// nothing.
+    /// Parses one URL as a single server, and several URLs with commas between them as a cluster.
+    /// It connects to nothing. The error names the setting and shows no password.
     pub fn parse(text: &str) -> Result<RedisUrl, SettingsError> {
         let wrong = |why: String| {
             SettingsError::new("redis.url", &redacted(text), &format!("{RIGHT}; {why}"))
@@ -24,32 +24,32 @@ impl RedisUrl {
                 return Err(wrong("it begins with another scheme, or none".into()));
             }
             config::check_escapes("redis.url", "REDIS_URL", url)?;
-            // A URL allows it in a host; nobody means it.
+            // The URL syntax allows a comma in a host, but no host name has one.
             if url.rsplit('@').next().is_some_and(|place| place.contains(',')) {
                 return Err(wrong("a comma must be followed by another whole URL".into()));
             }
             nodes.push(url.into_connection_info().map_err(|error| wrong(error.to_string()))?);
         }
-        // Its nodes have one password, and the like.
+        // The builder checks what all nodes of a cluster must share, such as the password.
         ClusterClientBuilder::new(nodes.clone())
             .build()
             .map_err(|error| wrong(error.to_string()))?;
         Ok(RedisUrl(nodes))
     }
 
-    /// `single` or `cluster`.
+    /// `single` or `cluster`, for the log.
     pub fn topology(&self) -> &'static str {
         if self.0.len() == 1 { "single" } else { "cluster" }
     }
 }
 
-/// The URLs without their passwords.
+/// The URLs with their passwords replaced by `***`.
 pub fn redacted(text: &str) -> String {
     pieces(text).map(config::redacted).collect::<Vec<_>>().join(",")
 }
 
-/// Only a comma before another URL separates: one in a password, where it does not belong, must not
-/// bring half of it to light.
+/// Splits only at a comma that another URL follows. A password must not contain a comma, but if it
+/// does, a split there would show half of it.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

@@ -1,5 +1,5 @@
-//! What each setting may be: the one list of all keys. Every source is held to it before it is
-//! read, so that a misspelt key or a value of another type is refused by name, and not guessed at.
+//! What each setting may be: the one list of all keys. File and environment are checked against it
+//! before they are read. So a misspelt key or a value of the wrong type is refused by name.
 
 use std::{collections::HashMap, fmt, ops::RangeInclusive};
 
@@ -10,17 +10,17 @@ use super::{SettingsError, redacted};
 /// What a value must be.
 #[derive(Debug)]
 pub enum Rule {
-    /// A whole number within these bounds.
+    /// A whole number within these bounds, both included.
     Whole(RangeInclusive<u64>),
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A text, described.
+    /// A text; the string says what it must look like.
     Text(&'static str),
 }
 
 use Rule::{OneOf, Text, Whole};
 
-/// Counts and bytes that fit the memory of any machine.
+/// The upper bound for counts and bytes: more than the memory of any machine.
 const MANY: u64 = 1 << 40;
 const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
@@ -110,7 +110,7 @@ impl Rule {
     }
 }
 
-/// Holds a file's sections to the list; `origin` names the file.
+/// Checks a file's sections against the list. `origin` names the file in the error.
 pub fn check_file(sections: &HashMap<String, Value>, origin: &str) -> Result<(), SettingsError> {
     for (section, value) in sorted(sections) {
         let ValueKind::Table(keys) = &value.kind else {
@@ -123,7 +123,7 @@ pub fn check_file(sections: &HashMap<String, Value>, origin: &str) -> Result<(),
     Ok(())
 }
 
-/// The value of the environment variable `name`, which sets `key`.
+/// Parses and checks the value of the environment variable `name`, which sets `key`.
 pub fn from_environment(key: &str, text: &str, name: &str) -> Result<ValueKind, SettingsError> {
     let value = match rule(key) {
         Some(Whole(_)) => {
@@ -149,7 +149,7 @@ fn rule(key: &str) -> Option<&'static Rule> {
     RULES.iter().find(|(known, _)| *known == key).map(|(_, rule)| rule)
 }
 
-/// A key that is not in the list, and those that the writer may have meant.
+/// The error for a key that is not in the list. It names the keys of the section, or the sections.
 fn unknown(key: &str, origin: &str) -> SettingsError {
     let section = key.split('.').next().unwrap_or_default();
     let neighbours: Vec<&str> = RULES
@@ -171,14 +171,15 @@ fn unknown(key: &str, origin: &str) -> SettingsError {
     ))
 }
 
-/// Files keep no order; an error names the same key each time.
+/// Sorts the entries of a table: a parsed file keeps no order, and an error must name the same key
+/// each time.
 fn sorted(table: &HashMap<String, Value>) -> Vec<(&String, &Value)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| *key);
     entries
 }
 
-/// A value as it was written, without a password.
+/// A value as it was written, with passwords replaced by `***`.
 struct Shown<'a>(&'a str, &'a ValueKind);
 
 impl fmt::Display for Shown<'_> {

@@ -6,69 +6,76 @@ use serde::Deserialize;
 
 use super::urls::{is_postgres, redacted};
 
+/// `[server]`: the HTTP server.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
     /// Address and port; port 0 takes a free one.
     pub bind: String,
-    /// HTTP worker threads; 0 means one a core.
+    /// HTTP worker threads; 0 means one for each core.
     pub workers: usize,
-    /// Connections each worker accepts at once; further ones wait in the listen queue.
+    /// Connections that each worker accepts at once; further ones wait in the listen queue.
     pub max_connections: usize,
-    /// Bytes of a request body; more is 413.
+    /// Largest request body, in bytes; a larger one is answered with 413.
     pub max_body: usize,
-    /// How long the head of a request may take to arrive, and then its body; longer is 408.
+    /// How long the head of a request may take to arrive, and then its body, in milliseconds; after
+    /// that the answer is 408.
     pub read_timeout_ms: u64,
-    /// How long requests are still answered after the service, told to stop, says that it is not
-    /// ready: balancers turn away meanwhile.
+    /// How long the service still answers new requests after it was told to stop, in milliseconds.
+    /// It already says that it is not ready, so that balancers can send requests elsewhere.
     pub drain_delay_ms: u64,
-    /// How long requests in flight may then take to finish.
+    /// How long requests in flight may take to finish after that, in seconds.
     pub shutdown_timeout_seconds: u64,
 }
 
+/// `[database]`: the database, its connections and its standbys.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseSettings {
     /// `sqlite://path` or `postgres://user:password@host/database?sslmode=verify-full`.
     pub url: String,
-    /// Postgres connections kept open. 8 and 20 suit a replica of several; 20 and 60 a single one.
+    /// Postgres connections that are kept open. 8 and 20 suit one replica of several; 20 and 60
+    /// suit a single replica.
     pub min_connections: u32,
+    /// The most Postgres connections that are open at once.
     pub max_connections: u32,
-    /// A connection is replaced at that age.
+    /// A connection is replaced at this age, in seconds.
     pub max_lifetime_seconds: u64,
-    /// How long a statement may wait for a free connection.
+    /// How long a statement may wait for a free connection, in milliseconds.
     pub acquire_timeout_ms: u64,
-    /// How long a statement of ours may run.
+    /// How long a statement of this service may run, in milliseconds.
     pub statement_timeout_ms: u64,
-    /// How long a transaction may stand still before Postgres ends it: what a hanging replica has
-    /// locked is free after that.
+    /// How long a transaction may stay idle before Postgres ends it, in milliseconds. After that,
+    /// the locks of a replica that hangs are free.
     pub idle_transaction_timeout_ms: u64,
-    /// Postgres streaming replicas that table reads may go to: URLs separated by commas, or `off`.
+    /// Standbys (streaming servers of the Postgres database) that table reads may go to: URLs
+    /// separated by commas, or `off`.
     pub read_url: String,
-    /// How long one of them may take to answer before the primary is asked.
+    /// How long a standby may take to answer before the primary is asked, in milliseconds.
     pub read_timeout_ms: u64,
     /// SQLite: read-only connections beside the one writer.
     pub sqlite_readers: u32,
-    /// SQLite: `full` (a power cut loses nothing acknowledged) or `normal` (it may lose the last
-    /// moment; a crash of the process never does).
+    /// SQLite: `full` (a power cut loses no acknowledged event) or `normal` (a power cut may lose
+    /// the last moment; a crash of the process loses nothing).
     pub sqlite_synchronous: SqliteSynchronous,
 }
 
-/// The tier and the change stream that replicas share.
+/// `[redis]`: the cache tier and the change stream that replicas share.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSettings {
-    /// `redis://user:password@host:port`, or `rediss://` with TLS; several, separated by commas,
-    /// are nodes of a cluster. `None`: no Redis.
+    /// `redis://user:password@host:port`, or `rediss://` with TLS. Several URLs, separated by
+    /// commas, are nodes of a cluster. `None` means that there is no Redis.
     pub url: Option<String>,
-    /// How long a command may take; far less than a read of the table.
+    /// How long a command may take, in milliseconds; much less than a read of the table.
     pub timeout_ms: u64,
-    /// Changes that the stream keeps, about.
+    /// About how many changes the stream keeps.
     pub stream_length: usize,
-    /// Changes that a replica reads again when it starts, so that it starts warm.
+    /// How many changes a replica reads again when it starts, so that it starts with a warm cache.
     pub replay: usize,
 }
 
+/// SQLite's `synchronous` pragma.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SqliteSynchronous {
@@ -76,7 +83,8 @@ pub enum SqliteSynchronous {
     Full,
 }
 
-/// How fresh answers are without a request's own directives, and how often everything is rebuilt.
+/// The preset for how fresh answers are when a request has no directives of its own, and for how
+/// often the scheduled rebuild runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -85,89 +93,100 @@ pub enum Mode {
     Realtime,
 }
 
+/// `[freshness]`: how old an answer may be.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FreshnessSettings {
+    /// The preset: gives the defaults of `max_age_seconds` and of the rebuild's schedule.
     pub mode: Mode,
-    /// Seconds an answer may be old where the request does not say; overrides the mode's (120,
-    /// 300, 0).
+    /// How old an answer may be when the request does not say, in seconds. It overrides the mode's
+    /// bound (120, 300, 0).
     pub max_age_seconds: Option<u64>,
-    /// Seconds for which the last figures are served while the source is unreachable.
+    /// How long the last known figures are served while the source cannot be reached, in seconds.
     pub stale_if_error_seconds: u64,
-    /// How long a reader waits for a refresh, or for its `min_version`.
+    /// How long a reader waits for a refresh, or for its `min_version`, in milliseconds.
     pub refresh_timeout_ms: u64,
 }
 
+/// `[cache]`: the memory tier, and for how long an entry of each tier is fresh.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
-    /// Bytes that the memory tier may hold, counted with its overhead.
+    /// Bytes that the memory tier may hold, its overhead included.
     pub memory_bytes: u64,
-    /// Changes remembered, to judge fills that raced with them.
+    /// How many recent changes are kept, to check fills that run at the same time as a change.
     pub recent_changes: usize,
-    /// How long an entry in memory counts as fresh without the stream's proof.
+    /// How long an entry in memory counts as fresh while the stream does not verify it, in seconds.
     pub memory_fresh_seconds: u64,
-    /// How long an entry in Redis counts as fresh without the stream's proof.
+    /// How long an entry in Redis counts as fresh while the stream does not verify it, in seconds.
     pub redis_fresh_seconds: u64,
 }
 
+/// `[ingest]`: how events are queued, grouped and written.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IngestSettings {
-    /// Requests waiting for a transaction; one more is 503.
+    /// Requests that may wait for a transaction; one more is answered with 503.
     pub queue: usize,
-    /// Events that share one transaction at most.
+    /// The most events that share one transaction.
     pub group_events: usize,
-    /// How long a whole group may wait for a lock before its requests go one by one.
+    /// How long a whole group may wait for a lock before its requests are written one by one, in
+    /// milliseconds.
     pub group_lock_timeout_ms: u64,
-    /// How long a single request may then wait for the lock it needs.
+    /// How long a single request may then wait for the lock that it needs, in milliseconds.
     pub lock_timeout_ms: u64,
-    /// Single requests that may wait so at the same time.
+    /// Single requests that may wait like that at the same time.
     pub slow_lanes: usize,
-    /// How long a request may take in all; what became of it is then not known to its sender.
+    /// How long a request may take in all, in milliseconds. After that its sender gets an error and
+    /// does not know whether the events were applied.
     pub timeout_ms: u64,
-    /// Events older than that are refused; tombstones are kept a week longer.
+    /// Events older than this many days are refused; tombstones are kept a week longer.
     pub max_event_age_days: u32,
-    /// How far ahead of the database's clock an event's time may be.
+    /// How many seconds an event's time may be ahead of the database's clock.
     pub max_clock_skew_seconds: u64,
 }
 
+/// `[refresh]`: how summaries are recomputed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefreshSettings {
-    /// Facility-days in one refresh statement of a rebuild; small enough that its locks are held
-    /// for 20 ms at most.
+    /// Facility-days in one refresh statement of a rebuild; small enough that it holds its locks
+    /// for at most 20 ms.
     pub chunk: usize,
-    /// How long a refresh may wait for a lock.
+    /// How long a refresh may wait for a lock, in milliseconds.
     pub lock_timeout_ms: u64,
-    /// How often marks are looked for.
+    /// How often the drain looks for marks, in milliseconds.
     pub drain_interval_ms: u64,
-    /// Marks taken in one look.
+    /// The most marks that the drain takes at once.
     pub drain_batch: usize,
 }
 
+/// `[rebuild]`: the scheduled rebuild.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RebuildSettings {
-    /// Six-field cron expression in UTC (seconds first), or `off`; overrides the mode's (every 2
-    /// min, every 5 min, off).
+    /// Six-field cron expression in UTC (seconds first), or `off`. It overrides the mode's schedule
+    /// (every 2 minutes, every 5 minutes, off).
     pub cron: Option<String>,
-    /// Local days of each facility that a scheduled rebuild looks at, today included.
+    /// How many local days of each facility a scheduled rebuild checks, today included.
     pub days: u32,
-    /// How long a rebuild goes on trying days whose locks somebody holds, once it is through with
-    /// all others.
+    /// How long a rebuild tries again the days that others hold locked, after it has done all other
+    /// days, in milliseconds.
     pub lock_patience_ms: u64,
 }
 
+/// `[audit]`: the sample audit.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditSettings {
-    /// How often the leading replica derives a sample of rows again; 0 for never.
+    /// How often the replica that leads derives a sample of rows again, in milliseconds; 0 turns it
+    /// off.
     pub interval_ms: u64,
     /// Facility-days in a sample.
     pub sample: usize,
 }
 
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -175,9 +194,11 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// `[log]`: what is logged, and how.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
+    /// One JSON object per line, or text for people.
     pub format: LogFormat,
     /// A level, or directives such as `info,facility_summary=debug`.
     pub filter: String,
@@ -282,7 +303,7 @@ impl Default for AuditSettings {
 }
 
 impl AuditSettings {
-    /// ReplicaLink two samples; `None` where there are none.
+    /// The time between two samples; `None` when the sample audit is off.
     pub fn interval(&self) -> Option<Duration> {
         (self.interval_ms > 0).then(|| Duration::from_millis(self.interval_ms))
     }
@@ -295,11 +316,12 @@ impl Default for LogSettings {
 }
 
 impl DatabaseSettings {
+    /// Whether the URL is one of Postgres; otherwise it is SQLite.
     pub fn is_postgres(&self) -> bool {
         is_postgres(&self.url)
     }
 
-    /// The URLs of the streaming replicas.
+    /// The URLs of the standbys; none when `read_url` is `off`.
     pub fn read_urls(&self) -> impl Iterator<Item = &str> {
         Some(&self.read_url)
             .filter(|urls| *urls != "off")
@@ -308,7 +330,7 @@ impl DatabaseSettings {
     }
 }
 
-/// Never shows the password.
+/// Shows no password.
 impl std::fmt::Debug for DatabaseSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DatabaseSettings")
@@ -318,7 +340,7 @@ impl std::fmt::Debug for DatabaseSettings {
     }
 }
 
-/// Never shows the password.
+/// Shows no password.
 impl std::fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let url = self.url.as_deref().map(crate::config::redis_url::redacted);
@@ -330,7 +352,7 @@ impl std::fmt::Debug for RedisSettings {
 }
 
 impl FreshnessSettings {
-    /// The bound where the request sets none.
+    /// How old an answer may be when the request does not say.
     pub fn max_age(&self) -> Duration {
         Duration::from_secs(self.max_age_seconds.unwrap_or(match self.mode {
             Mode::Aggressive => 120,
@@ -339,6 +361,7 @@ impl FreshnessSettings {
         }))
     }
 
+    /// How long a reader waits for a refresh.
     pub fn refresh_timeout(&self) -> Duration {
         Duration::from_millis(self.refresh_timeout_ms)
     }

@@ -13,7 +13,7 @@ fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, String> {
     Settings::load_from(Some(path.path()), environment).map_err(|error| error.to_string())
 }
 
-/// The example with every `# key = value` line in force, as somebody would uncomment it.
+/// The example with every `# key = value` line uncommented, as a user would do it.
 fn uncommented() -> String {
     let is_default = |line: &&str| {
         line.strip_prefix("# ")
@@ -45,8 +45,8 @@ fn keys_of(toml: &str) -> BTreeSet<String> {
 #[test]
 fn the_example_shows_the_defaults_and_nothing_is_in_force_in_it() {
     let mut defaults = Settings::default();
-    // What has no default of its own is shown as what the default mode makes of it, or as an
-    // example.
+    // Settings without a default of their own: the example shows the value that the default mode
+    // gives, or a made-up one.
     defaults.freshness.max_age_seconds = Some(defaults.freshness.max_age().as_secs());
     defaults.rebuild.cron = defaults.rebuild_cron().map(str::to_owned);
     defaults.redis.url = Some("redis://127.0.0.1:6379".into());
@@ -87,7 +87,7 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
     }
 }
 
-/// A struct's fields, as serde itself lists them when it is asked for another one.
+/// The names of a struct's fields. serde lists them in its error about an unknown field.
 fn fields<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
     let Err(error) = serde_json::from_str::<T>(r#"{"": 0}"#) else { panic!("it takes any field") };
     let words = error.to_string();
@@ -257,8 +257,8 @@ fn an_empty_variable_is_a_mistake_and_named() {
     }
 }
 
-/// What is divided by, waited in or taken so many at a time. Where 0 means something, the example
-/// says what.
+/// The settings that the code divides by, waits for or uses as a batch size: 0 makes no sense
+/// there. For the settings below that allow 0, the example says what 0 means.
 #[test]
 fn nothing_at_all_is_refused_where_nothing_could_be_done_with_it() {
     let at_least_one = [

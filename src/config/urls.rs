@@ -1,4 +1,4 @@
-//! URLs of databases and of Redis: what is wrong with one, and how one is shown.
+//! URLs of databases and of Redis: finding mistakes in them, and showing them without passwords.
 
 use std::str::FromStr;
 
@@ -6,8 +6,8 @@ use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
 use super::SettingsError;
 
-/// What ends a part of a URL, or may be taken to, and what stands for it in a user name or a
-/// password.
+/// The characters that end a part of a URL, or may be understood so, each with the escape to write
+/// for it in a user name or a password.
 const ESCAPES: [(char, &str); 8] = [
     ('/', "%2F"),
     ('?', "%3F"),
@@ -19,12 +19,12 @@ const ESCAPES: [(char, &str); 8] = [
     (' ', "%20"),
 ];
 
-/// Whether the store for it is Postgres.
+/// Whether a URL is one of Postgres.
 pub fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
-/// Checks a URL of Postgres. It connects to nothing.
+/// Checks a Postgres URL without connecting. The error names `key` and shows no password.
 pub fn check_postgres(key: &str, variable: &str, url: &str) -> Result<(), SettingsError> {
     check_escapes(key, variable, url)?;
     PgConnectOptions::from_str(url)
@@ -32,7 +32,7 @@ pub fn check_postgres(key: &str, variable: &str, url: &str) -> Result<(), Settin
         .map_err(|error| unreadable(key, url, error, "postgres://user:password@host:port/database"))
 }
 
-/// Checks a URL of an SQLite file. It opens nothing.
+/// Checks the URL of an SQLite file without opening it. The error names `key`.
 pub fn check_sqlite(key: &str, url: &str) -> Result<(), SettingsError> {
     SqliteConnectOptions::from_str(url)
         .map(drop)
@@ -51,12 +51,12 @@ fn unreadable(key: &str, url: &str, error: sqlx::Error, right: &str) -> Settings
     )
 }
 
-/// Refuses a URL whose user name or password has a character that ends it: what comes behind would
-/// be taken for a port, a database or nothing, and what comes before for a host, which may even
-/// exist.
+/// Refuses a URL with an unescaped character in the user name or the password that ends that part.
+/// The text after the character would be read as a port, a database or nothing. The text before it
+/// would be read as a host, and such a host may even exist.
 pub fn check_escapes(key: &str, variable: &str, url: &str) -> Result<(), SettingsError> {
     let Some(credentials) = cut_short(url) else { return Ok(()) };
-    // The first colon is where the password begins.
+    // The first colon separates the user name from the password and needs no escape.
     let text = credentials.replacen(':', "", 1);
     let seen = ESCAPES.iter().filter(|(character, _)| text.contains(*character));
     let seen: Vec<String> =
@@ -68,12 +68,12 @@ pub fn check_escapes(key: &str, variable: &str, url: &str) -> Result<(), Setting
     Err(SettingsError::new(key, &redacted(url), &right))
 }
 
-/// The user name and password of a URL that ends within them, if it is read by the letter.
+/// The user name and password of a URL that, read by the rules, ends within them.
 fn cut_short(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#'])?);
     let is_cut = tail.split_once('@').is_some_and(|(before, behind)| {
-        // A database may have an @ in its name, and a query one in a value.
+        // A database name may contain an @, and so may a value in the query.
         let is_odd = match before.split_once('?') {
             Some((_, query)) => !query.contains('='),
             None => behind.split('?').next().is_some_and(|name| name.contains('/')),
@@ -82,14 +82,14 @@ fn cut_short(url: &str) -> Option<&str> {
     });
     match (is_cut, tail.find('#')) {
         (true, _) => rest.rfind('@').map(|end| &rest[..end]),
-        // Neither a database nor Redis has fragments: what stands behind would be left out without
-        // a word.
+        // Databases and Redis have no fragments: the URL parser would silently drop the text after
+        // the `#`.
         (false, Some(at)) => Some(&tail[at..=at]),
         (false, None) => None,
     }
 }
 
-/// Whether a colon is followed by something that is no port.
+/// Whether a colon comes before a text that is not a port.
 fn has_odd_port(authority: &str) -> bool {
     let place = authority.rsplit('@').next().unwrap_or_default();
     let behind_host = place.rsplit(']').next().unwrap_or_default();
@@ -98,8 +98,8 @@ fn has_odd_port(authority: &str) -> bool {
         .is_some_and(|(_, port)| !port.is_empty() && port.parse::<u16>().is_err())
 }
 
-/// A URL without its password, also where it is no URL. Of several, separated by commas, it hides
-/// all between the first password and the last.
+/// A text with its password replaced by `***`, even when it is not a valid URL. In several URLs
+/// separated by commas, everything between the first password and the last is hidden.
 pub fn redacted(url: &str) -> String {
     if url.starts_with("sqlite:") {
         return url.to_owned();
@@ -110,7 +110,8 @@ pub fn redacted(url: &str) -> String {
             Some(colon) => format!("{}:***{}", &url[..start + colon], &url[at..]),
             None => url.to_owned(),
         },
-        // The host may have been forgotten.
+        // Without an @, the user may have forgotten the host; the part after the colon may be a
+        // password.
         None if has_odd_port(
             url[start..].split(['/', '?', '#', ',']).next().unwrap_or_default(),
         ) && start > 0 =>

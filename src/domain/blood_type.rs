@@ -1,9 +1,9 @@
-//! The eight ABO/RhD types, and the notations in which the world writes them.
+//! The eight ABO/RhD types, and the notations in common use for them.
 
 use serde::{Deserialize, Serialize};
 
-/// An ABO/RhD blood type, in the order in which every answer lists them. `Unknown` stands for a
-/// source that names none.
+/// An ABO/RhD blood type, in the order in which every answer lists them. `Unknown` stands for data
+/// that names no type.
 #[derive(
     Debug,
     Clone,
@@ -39,7 +39,7 @@ pub enum BloodType {
 }
 
 impl BloodType {
-    /// The eight types that a source may name.
+    /// The eight types that data may name.
     pub const NAMED: [BloodType; 8] = [
         BloodType::OPositive,
         BloodType::ONegative,
@@ -51,7 +51,7 @@ impl BloodType {
         BloodType::AbNegative,
     ];
 
-    /// The canonical spelling, as stored and as answered.
+    /// The canonical spelling, in the database and in answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             BloodType::OPositive => "O+",
@@ -66,13 +66,13 @@ impl BloodType {
         }
     }
 
-    /// One of the eight by its canonical spelling; anything else is `None`.
+    /// Parses the canonical spelling of one of the eight; `None` for any other text.
     pub fn from_canonical(text: &str) -> Option<Self> {
         Self::NAMED.into_iter().find(|t| t.as_str() == text)
     }
 
-    /// One of the eight in any usual notation: `O+`, `o pos`, `0 Rh+`, `O RhD positive`, `AB Rh D
-    /// neg.`, `A(+)`, `B −`. A zero is read as the letter O.
+    /// Parses any usual notation of one of the eight: `O+`, `o pos`, `0 Rh+`, `O RhD positive`, `AB
+    /// Rh D neg.`, `A(+)`, `B −`. A zero is read as the letter O. `None` for any other text.
     pub fn from_notation(text: &str) -> Option<Self> {
         let mut letters = String::with_capacity(16);
         for c in text.trim().chars() {

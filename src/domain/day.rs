@@ -1,20 +1,23 @@
-//! Local days as half-open ranges of instants, right across DST, half-hour zones, and days that do
-//! not exist.
+//! Local days as half-open ranges of instants. They are right across changes of the clock,
+//! half-hour zones, and dates that a zone skipped.
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-/// The local day `date` of some zone: the instants `start_ms <= t < end_ms`. Days of one zone
-/// follow each other without gap or overlap.
+/// The local day `date` of a zone: the instants `start_ms <= t < end_ms`, in milliseconds since
+/// 1970. The days of one zone follow each other without gap or overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Day {
+    /// The date that the zone gives to the day.
     pub date: Date,
+    /// Its first instant, in milliseconds since 1970.
     pub start_ms: i64,
+    /// The first instant after it, in milliseconds since 1970.
     pub end_ms: i64,
 }
 
 impl Day {
-    /// The day named `date` in `tz`, or `None` where the zone skipped it (Pacific/Apia, 2011-12-30)
-    /// or the calendar ends.
+    /// The day named `date` in `tz`. `None` where the zone skipped that date (Pacific/Apia,
+    /// 2011-12-30) or where the calendar ends.
     pub fn named(tz: &TimeZone, date: Date) -> Option<Self> {
         let start_ms = start_of(tz, date)?;
         let mut next = date.tomorrow().ok()?;
@@ -30,8 +33,8 @@ impl Day {
     pub fn containing(tz: &TimeZone, at_ms: i64) -> Self {
         let at_ms = at_ms.clamp(MIN_MS, MAX_MS);
         let civil = timestamp(at_ms).to_zoned(tz.clone()).date();
-        // Where a clock is set back across midnight a civil date recurs; the first midnight is
-        // where the day begins for us.
+        // Where a clock is set back across midnight, the same date occurs twice. The day begins at
+        // the first of its midnights.
         let mut date = civil.tomorrow().unwrap_or(civil);
         loop {
             if let Some(day) = Day::named(tz, date)
@@ -46,12 +49,13 @@ impl Day {
         }
     }
 
+    /// Whether the instant `at_ms` is in the day.
     pub fn contains(&self, at_ms: i64) -> bool {
         self.start_ms <= at_ms && at_ms < self.end_ms
     }
 
     /// The days from the one that contains `first_ms` to the one that contains `last_ms`, both
-    /// included, at most `limit`.
+    /// included. It returns at least one day, and at most `limit`.
     pub fn covering(tz: &TimeZone, first_ms: i64, last_ms: i64, limit: usize) -> Vec<Self> {
         let mut days = vec![Day::containing(tz, first_ms)];
         while let Some(last) = days.last().copied()
@@ -64,14 +68,14 @@ impl Day {
     }
 }
 
-/// Whether an instant lies on a day that the calendar names in any zone. Infinite ones, and those
-/// of years with five digits, lie on none.
+/// Whether an instant is on a day that the calendar can name in every zone. Infinite instants, and
+/// years with five digits, are on none.
 pub const fn has_day(at_ms: i64) -> bool {
     MIN_MS <= at_ms && at_ms < MAX_MS
 }
 
-/// 0001-01-02 and 9998-12-30, in milliseconds since 1970: a day of margin to what the calendar can
-/// express in any zone.
+/// 0001-01-02 and 9998-12-30, in milliseconds since 1970: one day less, at each end, than what the
+/// calendar can express in any zone.
 const MIN_MS: i64 = -62_135_510_400_000;
 const MAX_MS: i64 = 253_370_592_000_000;
 
@@ -81,8 +85,8 @@ fn timestamp(ms: i64) -> Timestamp {
 
 /// The first instant of `date`, or `None` where that date has no instant at all.
 fn start_of(tz: &TimeZone, date: Date) -> Option<i64> {
-    // In a gap "compatible" moves forward by the gap, which from midnight lands on the first
-    // instant after it; in a fold it takes the first.
+    // The rule "compatible": in a gap it moves forward by the gap, which takes midnight to the
+    // first instant after the gap; where a time occurs twice it takes the first.
     let start = date.at(0, 0, 0, 0).to_zoned(tz.clone()).ok()?;
     (start.date() == date).then(|| start.timestamp().as_millisecond())
 }
@@ -170,7 +174,7 @@ mod tests {
             name in prop::sample::select(&ZONES[..]), first_ms in 0i64..4_102_444_800_000, length_ms in 0i64..300_000_000, to_a_midnight in any::<bool>(),
         ) {
             let tz = zone(name);
-            // An end that is the very first instant of a day belongs to that day.
+            // An end that is the first instant of a day belongs to that day.
             let last_ms = if to_a_midnight { Day::containing(&tz, first_ms + length_ms).end_ms } else { first_ms + length_ms };
             let days = Day::covering(&tz, first_ms, last_ms, 100);
             prop_assert!(days[0].contains(first_ms) && days[days.len() - 1].contains(last_ms), "{:?}", days);

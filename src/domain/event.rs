@@ -1,4 +1,5 @@
-//! Events as statements of fact about one entity at one time, and which of two statements stands.
+//! Events as statements of fact about one entity at one time, and the rule for which of two
+//! statements wins.
 
 use jiff::civil::Date;
 use serde::Serialize;
@@ -6,8 +7,8 @@ use uuid::Uuid;
 
 use super::blood_type::BloodType;
 
-/// The five kinds of entity that a statement can be about, in the order in which a transaction
-/// writes and locks them.
+/// The five kinds of entity that a statement can be about. A transaction writes and locks them in
+/// this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Facility,
@@ -18,10 +19,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All five, in their order.
     pub const ALL: [Kind; 5] =
         [Kind::Facility, Kind::BloodBank, Kind::Inventory, Kind::Distribution, Kind::Request];
 
-    /// The name under which tombstones are kept.
+    /// The name of the kind in the table of tombstones.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Facility => "facility",
@@ -33,8 +35,8 @@ impl Kind {
     }
 }
 
-/// What a statement says of an entity. Fields stand in alphabetical order: their JSON is the
-/// canonical `data` that settles equal times.
+/// What a statement says of an entity. The fields are in alphabetical order: their JSON is the
+/// canonical `data`, which decides between statements of equal time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Entity {
@@ -67,6 +69,7 @@ pub enum Entity {
 }
 
 impl Entity {
+    /// The kind of the entity.
     pub const fn kind(&self) -> Kind {
         match self {
             Entity::Facility { .. } => Kind::Facility,
@@ -77,7 +80,7 @@ impl Entity {
         }
     }
 
-    /// The facility or blood bank that it belongs to.
+    /// The facility or blood bank that the entity belongs to; `None` for a facility.
     pub const fn owner(&self) -> Option<Uuid> {
         match self {
             Entity::Facility { .. } => None,
@@ -94,25 +97,30 @@ impl Entity {
     }
 }
 
-/// The newest that is known of an entity: its row, or that it was removed (`entity` is `None`).
+/// The newest knowledge of an entity: its row, or that it was removed (`entity` is `None`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// When this became true, in milliseconds since 1970, as the event says.
     pub event_time_ms: i64,
+    /// The entity as it then was; `None` when it was removed.
     pub entity: Option<Entity>,
 }
 
-/// One statement: at `record.event_time_ms` this was so.
+/// One statement: at `record.event_time_ms` this became true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
+    /// What kind of entity it is about.
     pub kind: Kind,
+    /// Which entity it is about.
     pub id: Uuid,
+    /// What it says, and of when.
     pub record: Record,
 }
 
 impl Record {
-    /// Whether this statement replaces what is known. The later wins; at equal times a removal,
-    /// then the greater canonical data. A duplicate replaces nothing, so that any order and any
-    /// repetition of a set of statements ends the same.
+    /// Whether this statement replaces the known one. The later time wins. At equal times a removal
+    /// wins, then the greater canonical data. A duplicate replaces nothing. So a set of statements
+    /// ends the same in any order and with any repetition.
     pub fn supersedes(&self, known: Option<&Record>) -> bool {
         let Some(known) = known else { return true };
         match self.event_time_ms.cmp(&known.event_time_ms) {
@@ -130,17 +138,16 @@ impl Record {
 /// What a client may tell the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// A fact about one entity.
     Statement(Statement),
-    /// A service wrote the tables itself: look at this day (today where none is named).
-    Touched {
-        facility_id: Uuid,
-        date: Option<Date>,
-    },
+    /// Another service wrote the source tables itself: refresh this day (today when no date is
+    /// given).
+    Touched { facility_id: Uuid, date: Option<Date> },
 }
 
 impl Event {
-    /// What the event is about, and what it refers to: two events without a common id touch
-    /// different rows.
+    /// The id of what the event is about, and of what it refers to. Two events without a common id
+    /// write different rows.
     pub fn ids(&self) -> impl Iterator<Item = Uuid> + use<> {
         let (id, owner) = match self {
             Event::Touched { facility_id, .. } => (*facility_id, None),
@@ -149,7 +156,7 @@ impl Event {
         [Some(id), owner].into_iter().flatten()
     }
 
-    /// The CloudEvents `type`, which is also the metric label.
+    /// The CloudEvents `type`; the metrics use it as a label.
     pub const fn type_name(&self) -> &'static str {
         match self {
             Event::Touched { .. } => "summary.touched",

@@ -1,4 +1,4 @@
-//! A facility and its zone.
+//! A facility and its time zone.
 
 use std::sync::Arc;
 
@@ -8,36 +8,38 @@ use uuid::Uuid;
 
 use super::{day::Day, zones};
 
-/// An IANA time zone, shared by all facilities in it, that remembers its current day: asking for
-/// today costs a comparison.
+/// An IANA time zone, which all its facilities share. It remembers its current day, so that asking
+/// for today costs one comparison.
 #[derive(Debug)]
 pub struct Zone {
+    /// The name as it was registered.
     pub name: String,
+    /// The rules of the zone.
     pub tz: TimeZone,
-    /// There is none of that name: its days are UTC's.
+    /// No zone has that name: the days are those of UTC.
     pub is_unknown: bool,
     today: ArcSwap<Day>,
 }
 
 impl Zone {
-    /// The canonical spelling of an IANA name, whatever the case in which it comes; `None` where
-    /// there is no such zone.
+    /// The canonical spelling of an IANA name, given in upper or lower case; `None` when there is
+    /// no such zone.
     pub fn canonical_name(name: &str) -> Option<String> {
         zones::find(name)?.iana_name().map(str::to_owned)
     }
 
-    /// The zone of that IANA name, or `None` where there is none. It keeps the name as given: rows
-    /// are compared by it.
+    /// The zone with that IANA name, or `None` when there is none. It keeps the name as given,
+    /// because rows are compared by it.
     pub fn named(name: &str) -> Option<Self> {
         Some(Zone::new(name, zones::find(name)?))
     }
 
-    /// UTC's days under another name, for a zone that does not exist.
+    /// A zone with UTC's days under another name, for a name that is no zone.
     pub fn utc_named(name: &str) -> Self {
         Zone { is_unknown: true, ..Zone::new(name, TimeZone::UTC) }
     }
 
-    /// What a reader has to know of a zone that does not exist; `None` where all is well.
+    /// What a reader must know about a zone that does not exist; `None` for a zone that does.
     pub fn error(&self) -> Option<String> {
         self.is_unknown.then(|| {
             format!(
@@ -53,7 +55,7 @@ impl Zone {
         Zone { name: name.to_owned(), tz, is_unknown: false, today }
     }
 
-    /// The local day that contains `now_ms`.
+    /// The local day that contains `now_ms` (milliseconds since 1970).
     pub fn today(&self, now_ms: i64) -> Day {
         let remembered = **self.today.load();
         if remembered.contains(now_ms) {
@@ -68,7 +70,10 @@ impl Zone {
 /// A registered facility.
 #[derive(Debug, Clone)]
 pub struct Facility {
+    /// Its id, which its owner chose.
     pub id: Uuid,
+    /// Its name, for people.
     pub name: String,
+    /// Its time zone.
     pub zone: Arc<Zone>,
 }

@@ -1,7 +1,7 @@
-//! The words of the business, as types: no I/O, no SQL, no HTTP in here.
+//! The types of the business. They do no I/O, no SQL and no HTTP.
 //!
-//! Instants are milliseconds since 1970 (`_ms`), always by the database's clock where they decide
-//! anything.
+//! Instants are milliseconds since 1970 (`_ms`). Where an instant decides something, it comes from
+//! the database's clock.
 
 pub mod blood_type;
 pub mod day;

@@ -1,4 +1,4 @@
-//! A facility's figures of one local day: what the table keeps and the wire carries.
+//! The figures of a facility on one local day, as the table keeps them and as answers carry them.
 
 use std::collections::BTreeMap;
 
@@ -8,47 +8,51 @@ use uuid::Uuid;
 
 use super::{blood_type::BloodType, day::Day, facility::Facility};
 
-/// Which summary: of this facility, on this local day. Everything that holds summaries is keyed by
-/// it.
+/// Names a summary: the facility and the local day. Everything that holds summaries uses it as the
+/// key.
 pub type Key = (Uuid, Date);
 
-/// One blood type's share of the totals. `stock` is null exactly where the day's total stock is.
+/// One blood type's share of the totals. `stock` is null exactly when the day's total stock is
+/// null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Figures {
     /// Units in stock, unexpired.
     pub stock: Option<i64>,
     /// Units delivered to the facility on the day.
     pub transferred: i64,
-    /// Requests made by the facility on the day, whatever their quantity.
+    /// Requests that the facility made on the day, with any quantity.
     pub requests: i64,
 }
 
-/// The summary of a facility and local day. Its JSON is a pure function of (facility, date,
-/// version).
+/// The summary of a facility and local day. The same (facility, date, version) always gives the
+/// same JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Summary {
+    /// The facility.
     pub facility_id: Uuid,
     /// `YYYY-MM-DD`, in the facility's own zone.
     #[schema(value_type = String, format = Date)]
     pub date: Date,
-    /// Units now in the facility's blood banks, unexpired; of a past day, what it closed with;
-    /// null where none was ever recorded.
+    /// Units now in the facility's blood banks, unexpired. For a past day, the units at its end;
+    /// null when none was ever recorded.
     pub total_stock: Option<i64>,
+    /// Units delivered to the facility on the day.
     pub total_transferred: i64,
+    /// Requests that the facility made on the day.
     pub total_requests: i64,
-    /// The types that occur; the sums equal the totals.
+    /// The types that occur on the day; their sums equal the totals.
     #[schema(value_type = std::collections::HashMap<String, Figures>)]
     pub by_blood_type: BTreeMap<BloodType, Figures>,
-    /// When a figure last changed, with milliseconds; null for a day without a row.
+    /// When a figure last changed, to the millisecond; null for a day without a row.
     #[serde(with = "optional_instant")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub updated_at: Option<i64>,
-    /// From one counter per facility; 0 for a day without a row.
+    /// Grows with every change, from one counter for each facility; 0 for a day without a row.
     pub version: i64,
 }
 
 impl Summary {
-    /// The answer for a day that has no row: zeros, and no stock where the day is past.
+    /// The answer for a day that has no row: zeros, and null as the stock of a past day.
     pub fn empty(facility_id: Uuid, date: Date, is_past: bool) -> Self {
         Summary {
             facility_id,
@@ -62,36 +66,41 @@ impl Summary {
         }
     }
 
-    /// The blood types as JSON, as both databases store them.
+    /// The blood types as the JSON that both databases store.
     pub fn blood_types_json(&self) -> String {
         serde_json::to_string(&self.by_blood_type)
             .expect("blood types are string keys, figures finite numbers")
     }
 
-    /// The JSON body that every answer carries.
+    /// The JSON body of every answer that carries the summary.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a summary has string keys and finite numbers only")
     }
 }
 
-/// A summary as stored, with what is known of its exactness.
+/// A summary as the table stores it, and for how long its figures hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SummaryRow {
+    /// The figures.
     pub summary: Summary,
-    /// The figures equal their sources at this instant.
+    /// The figures equal their sources at this instant, in milliseconds since 1970.
     pub as_of_ms: i64,
-    /// Today's figures hold only until then (exclusive); null on closed days and where nothing
-    /// expires.
+    /// Today's figures hold until this instant (exclusive), when the next stock expires, in
+    /// milliseconds since 1970. `None` for closed days, and when no stock expires.
     pub next_expires_at_ms: Option<i64>,
-    /// Which day of that name it is; `None` where a release wrote the row that did not say.
+    /// The bounds of the day that the figures are of. `None` in a row that an earlier release
+    /// wrote, which did not store them.
     #[serde(default)]
     pub bounds: Option<Bounds>,
 }
 
-/// The instants `start_ms <= t < end_ms` of a local day: a date has others in another zone.
+/// The instants `start_ms <= t < end_ms` of a local day, in milliseconds since 1970. The same date
+/// has other bounds in another zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
+    /// The first instant of the day.
     pub start_ms: i64,
+    /// The first instant after the day.
     pub end_ms: i64,
 }
 
@@ -102,53 +111,58 @@ impl From<&Day> for Bounds {
 }
 
 impl Bounds {
-    /// Of no day: what a facility that has moved leaves behind under the name of a day that is yet
-    /// to come where it is now.
+    /// The bounds of no day. When a facility moves to another zone, it may leave a row with the
+    /// name of a day that has not yet begun in the new zone. Such a row gets these bounds.
     pub const OF_NO_DAY: Bounds = Bounds { start_ms: 0, end_ms: 0 };
 
-    /// Whether figures that were counted within `bounds`, as of that instant, are of the day. Those
-    /// from before it began are not: a change of zone leaves such.
+    /// Whether figures that were counted within `bounds`, as of `as_of_ms`, are of the day `day`.
+    /// Figures from before the day began are not: a change of zone leaves such rows.
     pub fn are_of(bounds: Option<Bounds>, as_of_ms: i64, day: &Day) -> bool {
         as_of_ms >= day.start_ms && bounds.is_none_or(|bounds| bounds == Bounds::from(day))
     }
 }
 
 impl SummaryRow {
+    /// The facility and date of the row.
     pub const fn key(&self) -> Key {
         (self.summary.facility_id, self.summary.date)
     }
 
-    /// Whether the figures are of this very day, and not of another zone's day of that name, as a
-    /// facility leaves them behind that has moved since.
+    /// Whether the figures are of this day. A facility that moved to another zone leaves rows with
+    /// the same date whose bounds are those of the old zone; their figures are not.
     pub fn is_of(&self, day: &Day) -> bool {
         Bounds::are_of(self.bounds, self.as_of_ms, day)
     }
 
-    /// Whether the figures are of no day at all: see [`Bounds::OF_NO_DAY`].
+    /// Whether the figures belong to no day: see [`Bounds::OF_NO_DAY`].
     pub fn is_left_behind(&self) -> bool {
         self.bounds == Some(Bounds::OF_NO_DAY)
     }
 }
 
-/// What a refresh works on: a facility's day, with the zone that its bounds were taken from.
+/// What a refresh works on: a facility and its day. The day's bounds come from the facility's zone.
 #[derive(Debug, Clone)]
 pub struct DayKey {
+    /// The facility, with the zone that gave the day its bounds.
     pub facility: std::sync::Arc<Facility>,
+    /// The local day.
     pub day: Day,
 }
 
 impl DayKey {
+    /// The key of the day's summary.
     pub fn id(&self) -> Key {
         (self.facility.id, self.day.date)
     }
 }
 
-/// An instant as RFC 3339 in UTC with exactly three decimals.
+/// An instant as RFC 3339 in UTC, with exactly three decimals.
 pub fn rfc3339(ms: i64) -> String {
     let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
     format!("{at:.3}")
 }
 
+/// Writes and reads an instant as RFC 3339 text or null.
 mod optional_instant {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
