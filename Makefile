@@ -8,7 +8,7 @@ help: ## this list
 SIMULATION = cargo test --locked --config profile.dev.package.facility-summary.opt-level=1 --test simulation -- --nocapture
 
 run: ## build and serve a demo on SQLite; prints its address
-	cargo run --release --locked -- serve --demo
+	cargo run --profile demo --locked -- serve --demo
 
 test: ## install what the tests need, run them all, hold the service to its OpenAPI document
 	tests/install-deps.sh

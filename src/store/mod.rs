@@ -51,9 +51,8 @@ pub trait Store: Send + Sync + 'static {
     /// Where deliveries and requests lie: a span per facility and UTC day.
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>>;
     /// Facilities whose stored figures stop holding at or before `until_ms`, and their dates,
-    /// soonest first; and when the next would.
+    /// soonest first.
     async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<Key>>;
-    async fn next_expiry_ms(&self) -> Result<Option<i64>>;
     /// The marks, unpublished changes, overdue expiries and what the fleet agreed on, all of it as
     /// visible in one snapshot. Only a server looks: from its first look until `close` it
     /// counts as one.

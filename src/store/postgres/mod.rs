@@ -137,12 +137,6 @@ impl Store for PostgresStore {
         Ok(unreadable::skip(rows.iter().map(day), "dashboard_daily_summary"))
     }
 
-    async fn next_expiry_ms(&self) -> Result<Option<i64>> {
-        Ok(sqlx::query_scalar(include_str!("../../../sql/postgres/next_expiry.sql"))
-            .fetch_one(&self.pool)
-            .await?)
-    }
-
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
         let look = self.registry.drain_snapshot(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
         let row = &look.row;

@@ -142,12 +142,6 @@ impl Store for SqliteStore {
         Ok(unreadable::skip(rows.iter().map(row::key), "dashboard_daily_summary"))
     }
 
-    async fn next_expiry_ms(&self) -> Result<Option<i64>> {
-        let soonest = "SELECT min(next_expires_at) FROM dashboard_daily_summary WHERE \
-                       next_expires_at IS NOT NULL";
-        Ok(sqlx::query_scalar(soonest).fetch_one(&self.readers).await?)
-    }
-
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
         // The clock first: whatever was committed up to then is in the snapshot that the first
         // SELECT takes.
