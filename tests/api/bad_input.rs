@@ -34,7 +34,12 @@ impl World {
             ),
             event(
                 "inventory.set",
-                json!({"inventory_id": inventory, "blood_bank_id": bank, "blood_type": "O+", "quantity": 12}),
+                json!({
+                    "inventory_id": inventory,
+                    "blood_bank_id": bank,
+                    "blood_type": "O+",
+                    "quantity": 12,
+                }),
             ),
         ];
         for event in registered {
@@ -70,7 +75,12 @@ impl World {
         let quantity: Value = quantity.into();
         event(
             "inventory.set",
-            json!({"inventory_id": self.inventory, "blood_bank_id": self.bank, "blood_type": "O+", "quantity": quantity}),
+            json!({
+                "inventory_id": self.inventory,
+                "blood_bank_id": self.bank,
+                "blood_type": "O+",
+                "quantity": quantity,
+            }),
         )
     }
 }

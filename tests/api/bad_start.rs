@@ -85,7 +85,7 @@ async fn a_newer_releases_postgres_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_and_not_shown() {
+async fn a_wrong_password_is_reported_and_not_shown() {
     let url = with(&fresh_database().await, "postgres:postgres@", "postgres:not-the-password@");
     let exited =
         fails(&Service::on(url), 1, &["password authentication failed", "postgres:***@"]).await;

@@ -87,7 +87,7 @@ async fn commands_that_meet_on_a_new_database_do_not_disturb_each_other() {
 }
 
 #[tokio::test]
-async fn an_audit_lists_the_row_that_differs_and_a_rebuild_heals_it() {
+async fn an_audit_lists_the_row_that_differs_and_a_rebuild_repairs_it() {
     for launch in both_stores().await {
         let generated = launch.run(&["generate", "--facilities=3", "--days=2"]).await;
         assert_eq!(generated.code, Some(0), "{}", generated.output);
@@ -124,7 +124,10 @@ async fn what_a_mark_or_an_expiry_explains_is_shown_by_an_audit_and_is_no_findin
             Site::register(&service, &zone).await,
         ];
         let unit = json!({
-            "inventory_id": Uuid::new_v4(), "blood_bank_id": expires.bank, "quantity": 4, "expires_at": (Timestamp::now() + 3.seconds()).to_string()
+            "inventory_id": Uuid::new_v4(),
+            "blood_bank_id": expires.bank,
+            "quantity": 4,
+            "expires_at": (Timestamp::now() + 3.seconds()).to_string(),
         });
         acknowledged(&service, &event("inventory.set", unit)).await;
         expires.shows(&service, (4, 0, 0)).await;

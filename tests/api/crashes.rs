@@ -193,12 +193,12 @@ async fn kill_9_again_and_again(launch: Launch, times: usize) {
 }
 
 #[tokio::test]
-async fn whatever_was_acknowledged_survives_kill_9_on_sqlite() {
+async fn acknowledged_events_survive_kill_9_on_sqlite() {
     kill_9_again_and_again(Service::on_sqlite(), 8).await;
 }
 
 #[tokio::test]
-async fn whatever_was_acknowledged_survives_kill_9_on_postgres() {
+async fn acknowledged_events_survive_kill_9_on_postgres() {
     kill_9_again_and_again(Service::on_postgres().await, 8).await;
 }
 
@@ -224,7 +224,7 @@ async fn a_service_that_is_told_to_stop_under_load_ends_in_order_on_postgres() {
 }
 
 #[tokio::test]
-async fn whatever_was_acknowledged_survives_a_crash_of_postgres() {
+async fn acknowledged_events_survive_a_crash_of_postgres() {
     let postgres = Postgres::start(&["fsync=on"]);
     let service = Service::on(postgres.fresh_database().await).start().await;
     let sites = sites(&service).await;
@@ -261,23 +261,26 @@ on_both_stores! {
         let bank = bank(&service, id).await;
         let (mut plain, today) = (Plain::beside(&service).await, path(id, "today"));
         let is_postgres = matches!(plain, Plain::Postgres(_));
-        let refuse = |table: &str| {
-            match is_postgres {
+        let refuse = |table: &str| match is_postgres {
             true => format!(
                 "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                     RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation';
                  END $$;
-                 CREATE CONSTRAINT TRIGGER refuse_at_commit AFTER INSERT OR UPDATE ON {table} DEFERRABLE INITIALLY DEFERRED
+                 CREATE CONSTRAINT TRIGGER refuse_at_commit AFTER INSERT OR UPDATE ON {table}
+                    DEFERRABLE INITIALLY DEFERRED
                     FOR EACH ROW EXECUTE FUNCTION refuse()"
             ),
             false => format!(
-                "CREATE TABLE refused (facility blob REFERENCES facilities (id) DEFERRABLE INITIALLY DEFERRED);
-                 CREATE TRIGGER refuse_insert AFTER INSERT ON {table} BEGIN INSERT INTO refused VALUES (x'00'); END;
-                 CREATE TRIGGER refuse_update AFTER UPDATE ON {table} BEGIN INSERT INTO refused VALUES (x'00'); END"
+                "CREATE TABLE refused
+                    (facility blob REFERENCES facilities (id) DEFERRABLE INITIALLY DEFERRED);
+                 CREATE TRIGGER refuse_insert AFTER INSERT ON {table}
+                    BEGIN INSERT INTO refused VALUES (x'00'); END;
+                 CREATE TRIGGER refuse_update AFTER UPDATE ON {table}
+                    BEGIN INSERT INTO refused VALUES (x'00'); END"
             ),
-        }
         };
-        // Of a source table, and of the table that every refresh writes: its figures must not be shown either.
+        // First a write to a source table is refused, then one to the table that every refresh
+        // writes. The figures that were refused must not be shown.
         for table in ["blood_inventory", "dashboard_daily_summary"] {
             let (refuse, unit) = (refuse(table), inventory(Uuid::new_v4(), bank, "O+", 5));
             let allow = match is_postgres {

@@ -64,7 +64,7 @@ async fn figures_move_and_go_on_moving_after_a_restart() {
 }
 
 #[tokio::test]
-async fn no_simulated_event_goes_among_facilities_that_are_real() {
+async fn the_simulation_sends_no_event_about_real_facilities() {
     let service = Service::on_sqlite().start().await;
     let id = uuid::Uuid::new_v4();
     let registered = service

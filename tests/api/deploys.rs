@@ -97,7 +97,7 @@ async fn not_ready_comes_first_while_everything_is_still_answered() {
 }
 
 #[tokio::test]
-async fn while_requests_are_still_answered_the_watermark_goes_on() {
+async fn the_watermark_rises_while_requests_are_still_answered() {
     for launch in [Service::on_sqlite(), Service::on_postgres().await] {
         // Longer than any test: it is told to stop, and does not get to.
         let service =
@@ -135,8 +135,7 @@ async fn while_requests_are_still_answered_the_watermark_goes_on() {
 /// A client that goes away has its events applied all the same, and the drain goes on until they
 /// are.
 #[tokio::test]
-async fn an_event_of_a_client_that_went_away_is_committed_before_the_service_ends_and_before_its_jobs_do()
- {
+async fn an_event_of_a_client_that_went_away_is_committed_before_jobs_and_service_end() {
     let service = patient(Service::on_postgres().await)
         .env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0)
         .start()
@@ -219,7 +218,7 @@ async fn a_request_in_flight_is_answered_before_the_service_ends() {
 }
 
 #[tokio::test]
-async fn whatever_it_held_in_the_database_is_free_when_it_has_ended() {
+async fn a_service_that_ended_leaves_no_lock_no_connection_and_no_running_job() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     acknowledged(&service, &site.stock(Uuid::new_v4(), 3)).await;
@@ -240,7 +239,7 @@ async fn whatever_it_held_in_the_database_is_free_when_it_has_ended() {
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_in_mid_transaction_keeps_no_service_from_its_end() {
+async fn a_service_ends_though_the_database_hangs_within_a_transaction() {
     let postgres = Postgres::start(&[]);
     let launch = Service::on(postgres.fresh_database().await)
         .env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
@@ -317,7 +316,7 @@ async fn a_second_ctrl_c_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_large_backlog_is_left_to_the_next_after_the_step_at_hand() {
+async fn a_service_that_stops_ends_its_step_and_leaves_a_large_backlog_to_the_next() {
     let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
     let (_, launch) = launch.start().await.terminate().await;
     let mut writer = Outside::connect(launch.database_url()).await;

@@ -30,9 +30,7 @@ fn ids(list: &Value) -> Vec<String> {
 }
 
 on_both_stores! {
-    async fn what_was_known_of_a_removed_facility_says_nothing_about_the_one_that_returns(
-        service: Service,
-    ) {
+    async fn what_was_known_of_a_removed_facility_is_not_used_when_it_returns(service: Service) {
         let zone = noon_zone();
         let (id, delivery) = (facility(&service, "North", &zone).await, Uuid::new_v4());
         let (bank, unit) = (bank(&service, id).await, Uuid::new_v4());
@@ -46,7 +44,8 @@ on_both_stores! {
         let mut sql = Outside::connect(service.database_url()).await;
         let [f, b, d, u] = [id, bank, delivery, unit].map(|id| sql.id(id));
         sql.run(format!(
-            "BEGIN; DELETE FROM blood_distributions WHERE id = {d}; DELETE FROM blood_inventory WHERE id = {u};
+            "BEGIN; DELETE FROM blood_distributions WHERE id = {d};
+             DELETE FROM blood_inventory WHERE id = {u};
              DELETE FROM blood_banks WHERE id = {b}; DELETE FROM facilities WHERE id = {f}; COMMIT"
         ))
         .await;
@@ -78,14 +77,18 @@ on_both_stores! {
         );
     }
 
-    async fn a_facility_registered_while_its_removal_waits_keeps_what_it_was_given(
+    async fn a_facility_registered_again_while_its_removal_waits_keeps_its_new_figures(
         service: Service,
     ) {
         let id = facility(&service, "North", &noon_zone()).await;
         let mut sql = Outside::connect(service.database_url()).await;
         for round in 1..=8 {
             let f = sql.id(id);
-            sql.run(format!("DELETE FROM blood_requests WHERE facility_id = {f}; DELETE FROM facilities WHERE id = {f}")).await;
+            sql.run(format!(
+                "DELETE FROM blood_requests WHERE facility_id = {f};
+                 DELETE FROM facilities WHERE id = {f}"
+            ))
+            .await;
             // In the same half second in which the drain finds that it is gone.
             let again = json!({"name": format!("North {round}"), "timezone": noon_zone()});
             let registered = service.put(&format!("/v1/facilities/{id}"), &again).await;
@@ -164,7 +167,7 @@ on_both_stores! {
         }
     }
 
-    async fn what_a_move_leaves_behind_under_the_name_of_a_day_to_come_says_nothing_once_the_facility_is_back(
+    async fn figures_of_a_day_that_a_move_made_a_future_day_are_not_shown_after_the_move_back(
         service: Service,
     ) {
         let id = facility(&service, "North", ZONES[1]).await;
@@ -233,7 +236,7 @@ on_both_stores! {
         assert_eq!(summary(&service, id, "today").await["date"], date_in(ZONES[1], 0).to_string());
     }
 
-    async fn an_expiry_of_a_day_that_is_to_come_after_a_move_keeps_no_other_from_being_proven(
+    async fn an_expiry_on_a_day_that_a_move_made_a_future_day_does_not_stop_the_watermark(
         service: Service,
     ) {
         let service = service
@@ -246,7 +249,12 @@ on_both_stores! {
         let id = facility(&service, "North", ZONES[1]).await;
         let bank = bank(&service, id).await;
         let expires_ms = now_ms() + 3_000;
-        let unit = json!({"inventory_id": Uuid::new_v4(), "blood_bank_id": bank, "quantity": 7, "expires_at": instant(expires_ms)});
+        let unit = json!({
+            "inventory_id": Uuid::new_v4(),
+            "blood_bank_id": bank,
+            "quantity": 7,
+            "expires_at": instant(expires_ms),
+        });
         post(&service, &[event("inventory.set", unit)]).await;
         let mut sql = Outside::connect(service.database_url()).await;
         sql.run(format!(
@@ -264,7 +272,7 @@ on_both_stores! {
         .await;
     }
 
-    async fn a_day_that_has_begun_in_a_zone_that_nobody_has_heard_of_yet_is_there_for_whoever_asks_afresh(
+    async fn a_day_of_a_zone_that_was_set_just_before_is_found_by_a_no_cache_read(
         service: Service,
     ) {
         let id = facility(&service, "North", ZONES[0]).await;
@@ -319,9 +327,7 @@ on_both_stores! {
         problem(read(&service, &path(id, date_in(ZONES[1], 1)), "no-cache").await, 404).await;
     }
 
-    async fn whoever_asks_for_no_cache_sees_a_facility_that_was_written_by_sql_just_before(
-        service: Service,
-    ) {
+    async fn a_no_cache_read_sees_a_facility_that_was_written_by_sql_just_before(service: Service) {
         let zone = noon_zone();
         facility(&service, "There", &zone).await;
         let mut sql = Outside::connect(service.database_url()).await;
@@ -348,7 +354,7 @@ on_both_stores! {
         }
     }
 
-    async fn a_list_asked_of_memory_alone_is_answered_from_it_or_not_at_all(service: Service) {
+    async fn an_only_if_cached_list_is_answered_from_memory_or_not_at_all(service: Service) {
         let zone = noon_zone();
         let id = facility(&service, "North", &zone).await;
         post(&service, &[inventory(Uuid::new_v4(), bank(&service, id).await, "O+", 3)]).await;
@@ -377,7 +383,7 @@ on_both_stores! {
 /// Its lock is held, so that the days of the new zone cannot be derived yet: the table has no row
 /// of the day that the request has come to be on.
 #[tokio::test]
-async fn a_day_that_a_change_of_zone_has_filled_does_not_pass_for_empty() {
+async fn a_day_that_got_figures_by_a_change_of_zone_is_not_taken_for_empty() {
     let service = Service::on_postgres()
         .await
         .env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 700)

@@ -106,11 +106,10 @@ on_both_stores! {
                     "form {form}: {event}"
                 );
                 let today = summary(&service, id, "today").await;
-                assert_eq!(
-                    applied["summaries"],
-                    json!([{"facility_id": id, "date": today["date"], "version": today["version"]}]),
-                    "form {form}: {event}"
-                );
+                let named = json!([
+                    {"facility_id": id, "date": today["date"], "version": today["version"]}
+                ]);
+                assert_eq!(applied["summaries"], named, "form {form}: {event}");
                 assert_eq!(figures(&service, id).await, want, "form {form}: {event}");
             }
         }
@@ -348,7 +347,7 @@ on_both_stores! {
         assert_eq!(figures(&service, id).await.1, 0);
     }
 
-    async fn a_facilitys_and_a_banks_move_take_their_figures_along(service: Service) {
+    async fn figures_move_with_a_facility_and_with_a_bank(service: Service) {
         let zone = noon_zone();
         let (north, south) =
             (facility(&service, "North", &zone).await, facility(&service, "South", &zone).await);
@@ -376,7 +375,7 @@ on_both_stores! {
         );
     }
 
-    async fn a_change_of_zone_moves_what_lies_on_the_other_side_of_midnight(service: Service) {
+    async fn a_change_of_zone_moves_what_is_now_on_another_day(service: Service) {
         let id = facility(&service, "North", "UTC").await;
         let day: Date = date_in("UTC", -5);
         let start_ms = day.in_tz("UTC").unwrap().timestamp().as_millisecond();
@@ -491,7 +490,7 @@ on_both_stores! {
         }
     }
 
-    async fn a_rebuild_heals_what_no_hook_saw_and_shows_its_progress(service: Service) {
+    async fn a_rebuild_repairs_what_no_hook_saw_and_shows_its_progress(service: Service) {
         let zone = noon_zone();
         let mut ids = Vec::new();
         for i in 0..5 {
@@ -507,7 +506,12 @@ on_both_stores! {
         }
         let mut plain = Plain::beside(&service).await;
         let (day, id) = (date_in(&zone, -3), plain.id(ids[2]));
-        plain.run(&format!("UPDATE dashboard_daily_summary SET total_transferred = 77 WHERE facility_id = {id} AND date = '{day}'")).await;
+        plain
+            .run(&format!(
+                "UPDATE dashboard_daily_summary SET total_transferred = 77
+                 WHERE facility_id = {id} AND date = '{day}'"
+            ))
+            .await;
         let response = service.request(Method::POST, "/v1/rebuild").send().await.unwrap();
         assert_eq!(response.status(), 202);
         let location = header(&response, "location");
@@ -541,7 +545,7 @@ on_both_stores! {
         );
     }
 
-    async fn times_are_kept_to_the_millisecond_and_needed(service: Service) {
+    async fn times_are_required_and_kept_to_the_millisecond(service: Service) {
         let id = facility(&service, "North", &noon_zone()).await;
         let bank = bank(&service, id).await;
         let unit = Uuid::new_v4();
@@ -571,7 +575,7 @@ on_both_stores! {
         problem(batch(&service, &[far]).send().await.unwrap(), 422).await;
     }
 
-    async fn what_is_no_event_is_refused_by_what_is_wrong_with_it(service: Service) {
+    async fn what_is_no_event_is_refused_with_the_reason(service: Service) {
         let send = async |kind: &str, body: Vec<u8>| {
             service
                 .request(Method::POST, "/v1/events")

@@ -185,7 +185,7 @@ on_both_stores! {
         assert_eq!(Scrape::of(&service).await.sum("summary_refreshes_total", &[]), before);
     }
 
-    async fn a_read_may_ask_for_a_version_and_waits_for_it_in_vain_only_so_long(service: Service) {
+    async fn a_read_may_ask_for_a_version_and_waits_for_it_for_a_limited_time(service: Service) {
         let zone = noon_zone();
         let launch =
             service.launch().clone().env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 400);
@@ -288,7 +288,7 @@ on_both_stores! {
         );
     }
 
-    async fn only_if_cached_asks_nobody_and_is_504_where_memory_has_nothing(service: Service) {
+    async fn only_if_cached_reads_memory_alone_and_is_504_where_it_has_nothing(service: Service) {
         let zone = noon_zone();
         let id = stocked(&service, &zone).await;
         let past = path(id, date_in(&zone, -5));
@@ -466,7 +466,7 @@ async fn each_mode_has_its_bound_and_a_bound_of_its_own_overrides_it() {
 }
 
 #[tokio::test]
-async fn today_is_not_to_be_kept_beyond_the_facilitys_midnight() {
+async fn today_may_not_be_cached_beyond_the_facilitys_midnight() {
     let service = Service::on_sqlite()
         .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", 200_000)
         .start()

@@ -101,17 +101,14 @@ async fn what_was_generated_is_served_at_once_and_equals_a_plain_count() {
                 (requests[&key], transferred[&key]),
                 "{facility}"
             );
-            assert_eq!(
-                json_of(&service, &format!("/v1/facilities/{id}/summaries/today")).await["total_stock"],
-                stock[&key],
-                "{facility}"
-            );
+            let today = json_of(&service, &format!("/v1/facilities/{id}/summaries/today")).await;
+            assert_eq!(today["total_stock"], stock[&key], "{facility}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_service_beside_a_load_summarises_it_by_itself() {
+async fn a_service_that_runs_beside_a_load_summarises_it() {
     for launch in both_stores().await {
         let service = launch.start().await;
         let output =
@@ -164,7 +161,7 @@ async fn first_listing(launch: Launch) -> Service {
 }
 
 #[tokio::test]
-async fn a_service_started_on_what_was_generated_lists_it_at_once_and_has_nothing_to_do_again() {
+async fn a_service_started_on_generated_data_lists_it_at_once_and_derives_nothing_again() {
     for launch in both_stores().await {
         let output = done(&launch, &LARGE).await;
         let days =
@@ -185,7 +182,7 @@ async fn a_service_started_on_what_was_generated_lists_it_at_once_and_has_nothin
 }
 
 #[tokio::test]
-async fn a_service_started_on_what_others_wrote_meanwhile_is_ready_once_it_has_dealt_with_it() {
+async fn a_service_started_after_others_wrote_is_ready_once_it_has_drained_their_marks() {
     for launch in both_stores().await {
         done(&launch, &[&LARGE[..], &["--no-rebuild"]].concat()).await;
         assert!(
@@ -298,7 +295,7 @@ async fn one_seed_makes_one_data_set_on_both_stores() {
 }
 
 #[tokio::test]
-async fn an_estimate_measures_here_and_now_and_leaves_nothing() {
+async fn an_estimate_measures_this_database_and_leaves_nothing() {
     for launch in both_stores().await {
         let output = done(&launch, &["estimate", "--facilities=100", "--days=3"]).await;
         for says in [

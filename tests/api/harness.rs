@@ -30,7 +30,7 @@ async fn each_test_gets_a_database_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_cluster_of_ones_own_has_its_own_settings_survives_a_crash_and_goes_on_drop() {
+async fn a_private_postgres_has_its_own_settings_survives_a_crash_and_goes_on_drop() {
     let postgres = Postgres::start(&["fsync=on", "max_connections=20"]);
     let database = postgres.fresh_database().await;
     let mut connection = PgConnection::connect(&database).await.expect("it accepts connections");
@@ -47,7 +47,7 @@ async fn a_cluster_of_ones_own_has_its_own_settings_survives_a_crash_and_goes_on
 }
 
 #[tokio::test]
-async fn a_frozen_server_takes_connections_and_leaves_them_without_an_answer_until_it_is_thawed() {
+async fn a_frozen_server_takes_connections_and_answers_only_once_it_is_thawed() {
     let postgres = Postgres::start(&[]);
     postgres.freeze();
     let asked =
@@ -61,7 +61,7 @@ async fn a_frozen_server_takes_connections_and_leaves_them_without_an_answer_unt
 /// Whoever waited for any answer on its port would take the other's server for its own: a node of a
 /// cluster, say, or one about to freeze.
 #[tokio::test]
-async fn a_redis_of_ones_own_is_never_that_of_somebody_else_on_the_same_port() {
+async fn a_private_redis_is_never_another_tests_server_on_the_same_port() {
     let first = Redis::start();
     let port = first
         .url()

@@ -146,7 +146,7 @@ async fn a_facility_that_moved_while_its_lock_was_held_has_no_today_until_it_can
 }
 
 #[tokio::test]
-async fn max_stale_of_a_listing_is_taken_at_its_word() {
+async fn a_listing_follows_max_stale() {
     let service = impatient().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     site.shows(&service, (0, 0, 0)).await;

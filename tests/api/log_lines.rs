@@ -42,9 +42,7 @@ async fn raw(service: &Service, bytes: &[u8]) -> String {
 }
 
 on_both_stores! {
-    async fn nothing_that_its_client_got_wrong_or_would_not_have_otherwise_is_a_warning(
-        service: Service,
-    ) {
+    async fn no_mistake_of_a_client_and_no_normal_request_is_a_warning(service: Service) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let before = worries(&service);
         let event = |data: Value| {
@@ -68,7 +66,11 @@ on_both_stores! {
             );
             its_own(service.post("/v1/events", &json!({"no": "event"})).await);
             its_own(service.post("/v1/events", &event(json!({"request_id": 5}))).await);
-            let unknown = json!({"request_id": Uuid::new_v4(), "facility_id": Uuid::new_v4(), "created_at": "2026-01-01T00:00:00Z"});
+            let unknown = json!({
+                "request_id": Uuid::new_v4(),
+                "facility_id": Uuid::new_v4(),
+                "created_at": "2026-01-01T00:00:00Z",
+            });
             its_own(service.post("/v1/events", &event(unknown)).await);
             its_own(
                 service
@@ -89,7 +91,12 @@ on_both_stores! {
                 .body("");
             // 413, or a client that sees that it promised more than it has
             let _ = large.send().await;
-            raw(&service, b"POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{").await;
+            raw(
+                &service,
+                b"POST /v1/events HTTP/1.1\r\nhost: a\r\n\
+                content-type: application/json\r\ncontent-length: 99\r\n\r\n{",
+            )
+            .await;
             raw(&service, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
             raw(&service, b"GET / HTTP/9.9\r\n\r\n").await;
             raw(&service, b"GET /v1/facilities HTTP/1.1\r\n").await;
@@ -116,7 +123,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn an_outage_is_told_once_and_with_its_number_when_it_is_over() {
+async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
     let postgres = Postgres::start(&[]);
     let service = Service::on(postgres.fresh_database().await)
         .env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 1_000)

@@ -16,7 +16,7 @@ use crate::{
 };
 
 on_both_stores! {
-    async fn reads_and_refreshes_count_by_what_became_of_them(service: Service) {
+    async fn reads_and_refreshes_count_by_outcome(service: Service) {
         let zone = noon_zone();
         let id = facility(&service, "North", &zone).await;
         let bank = bank(&service, id).await;
@@ -219,7 +219,7 @@ on_both_stores! {
         }
     }
 
-    async fn everything_that_is_to_be_watched_is_there_from_the_start(service: Service) {
+    async fn every_metric_is_there_from_the_start(service: Service) {
         let scrape = Scrape::of(&service).await;
         for name in [
             "summary_reads_total",

@@ -178,12 +178,12 @@ async fn the_day_closes_and_opens_at_the_facilitys_midnight() {
 }
 
 #[tokio::test]
-async fn the_databases_clock_decides_where_the_services_is_ten_minutes_ahead() {
+async fn the_databases_clock_decides_when_the_services_clock_is_ten_minutes_ahead() {
     on_postgres(seconds(600)).await;
 }
 
 #[tokio::test]
-async fn the_databases_clock_decides_where_the_services_is_ten_minutes_behind() {
+async fn the_databases_clock_decides_when_the_services_clock_is_ten_minutes_behind() {
     on_postgres(seconds(-600)).await;
 }
 

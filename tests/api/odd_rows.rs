@@ -73,7 +73,12 @@ async fn rows(sql: &mut Outside, site: &Site, literal: &str) -> Vec<Value> {
         site.stock(unit, 2),
         event(
             "distribution.set",
-            json!({"distribution_id": delivery, "dispatched_to_id": site.facility, "quantity": 3, "date_delivered": now}),
+            json!({
+                "distribution_id": delivery,
+                "dispatched_to_id": site.facility,
+                "quantity": 3,
+                "date_delivered": now,
+            }),
         ),
         event(
             "request.set",
@@ -83,7 +88,7 @@ async fn rows(sql: &mut Outside, site: &Site, literal: &str) -> Vec<Value> {
 }
 
 on_both_stores! {
-    async fn an_instant_beyond_all_days_is_never_or_long_ago_or_on_no_day(service: Service) {
+    async fn an_instant_outside_the_calendar_is_never_or_long_ago_or_on_no_day(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         for (literal, after) in instants(&sql) {
             let site = Site::register(&service, &a_zone_at_noon().0).await;
@@ -99,7 +104,7 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn events_about_such_rows_cost_their_neighbours_nothing(service: Service) {
+    async fn events_about_such_rows_do_not_disturb_others(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         for (literal, _) in instants(&sql) {
@@ -107,7 +112,11 @@ on_both_stores! {
             events.extend((0..98).map(|_| site.stock(Uuid::new_v4(), 0)));
             let (status, body) = post_batch(&service, &events).await;
             assert_eq!((status, &body["applied"]), (200, &json!(101)), "{literal}: {body}");
-            sql.run("DELETE FROM blood_inventory; DELETE FROM blood_distributions; DELETE FROM blood_requests").await;
+            sql.run(
+                "DELETE FROM blood_inventory; DELETE FROM blood_distributions;
+                 DELETE FROM blood_requests",
+            )
+            .await;
         }
     }
 
@@ -117,7 +126,8 @@ on_both_stores! {
         let mut csv = "id,facility,quantity,date\n".to_owned();
         for (literal, _) in instants(&sql) {
             let (row, facility) = (Uuid::new_v4(), sql.id(site.facility));
-            let insert = "INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered, event_time)";
+            let insert = "INSERT INTO blood_distributions
+                (id, dispatched_to_id, quantity, date_delivered, event_time)";
             let (id, long_ago) = (sql.id(row), sql.at(0));
             sql.run(format!("{insert} VALUES ({id}, {facility}, 9, {literal}, {long_ago})")).await;
             csv.push_str(&format!("{row},{},1,2026-02-03\n", site.facility));
@@ -143,11 +153,19 @@ on_both_stores! {
         for (literal, after) in instants(&sql) {
             let unit = Uuid::new_v4();
             let (id, bank) = (sql.id(unit), sql.id(site.bank));
-            sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity, event_time) VALUES ({id}, {bank}, 7, {literal})")).await;
+            sql.run(format!(
+                "INSERT INTO blood_inventory (id, blood_bank_id, quantity, event_time)
+                 VALUES ({id}, {bank}, 7, {literal})"
+            ))
+            .await;
             let answer = acknowledged(&service, &site.stock(unit, 8)).await;
             assert_eq!(answer["superseded"], i64::from(after), "{literal}: {answer}");
             site.shows(&service, (if after { 7 } else { 8 }, 0, 0)).await;
-            sql.run(format!("UPDATE facilities SET event_time = {literal}; UPDATE blood_banks SET event_time = {literal}")).await;
+            sql.run(format!(
+                "UPDATE facilities SET event_time = {literal};
+                 UPDATE blood_banks SET event_time = {literal}"
+            ))
+            .await;
             let body = json!({"name": "Again", "timezone": a_zone_at_noon().0});
             assert_eq!(
                 service.put(&format!("/v1/facilities/{}", site.facility), &body).await.status(),
@@ -169,14 +187,16 @@ on_both_stores! {
         }
     }
 
-    async fn marks_watermarks_and_runs_beyond_all_days_stop_nothing(service: Service) {
+    async fn marks_watermarks_and_runs_outside_the_calendar_stop_nothing(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         for (literal, _) in instants(&sql) {
             let facility = sql.id(site.facility);
             sql.run(format!(
-                "INSERT INTO summary_marks (kind, facility_id, first_at, last_at) VALUES ('activity', {facility}, {literal}, {literal});
-                 UPDATE job_runs SET verified_through = {literal}, finished_at = {literal} WHERE state = 'done'"
+                "INSERT INTO summary_marks (kind, facility_id, first_at, last_at)
+                 VALUES ('activity', {facility}, {literal}, {literal});
+                 UPDATE job_runs SET verified_through = {literal}, finished_at = {literal}
+                 WHERE state = 'done'"
             ))
             .await;
             acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
@@ -188,7 +208,7 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn a_summary_that_cannot_be_read_is_derived_anew_and_its_neighbours_are_served(
+    async fn a_summary_that_cannot_be_read_is_derived_anew_and_the_others_are_served(
         service: Service,
     ) {
         let mut sql = Outside::connect(service.database_url()).await;
@@ -218,9 +238,14 @@ on_both_stores! {
             for site in [&broken, &whole] {
                 let facility = sql.id(site.facility);
                 sql.run(format!(
-                    "DELETE FROM dashboard_daily_summary WHERE facility_id = {facility} AND date = '{yesterday}';
-                     INSERT INTO dashboard_daily_summary (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, updated_at, version)
-                     VALUES ({facility}, '{yesterday}', 5, 0, 0, '{{\"O+\": {{\"stock\": 5, \"transferred\": 0, \"requests\": 0}}}}', {at}, {at}, 3)"
+                    "DELETE FROM dashboard_daily_summary
+                     WHERE facility_id = {facility} AND date = '{yesterday}';
+                     INSERT INTO dashboard_daily_summary
+                        (facility_id, date, total_stock, total_transferred, total_requests,
+                         by_blood_type, as_of, updated_at, version)
+                     VALUES ({facility}, '{yesterday}', 5, 0, 0,
+                        '{{\"O+\": {{\"stock\": 5, \"transferred\": 0, \"requests\": 0}}}}',
+                        {at}, {at}, 3)"
                 ))
                 .await;
             }
@@ -229,7 +254,7 @@ on_both_stores! {
                 sql.id(broken.facility)
             ))
             .await;
-            // First without the start's own look at all days, which would mend it before it is read.
+            // The rebuild of the start is off: it would repair the row before it is read.
             let started =
                 launch.clone().env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
             for site in [&broken, &whole] {
@@ -256,7 +281,7 @@ on_both_stores! {
         }
     }
 
-    async fn a_blood_type_that_is_none_counts_as_unknown_and_stops_nobody(service: Service) {
+    async fn an_invalid_blood_type_counts_as_unknown_and_stops_nothing(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         let (odd, whole) = (
             Site::register(&service, &a_zone_at_noon().0).await,
@@ -271,9 +296,13 @@ on_both_stores! {
         let (unit, now) = (Uuid::new_v4(), sql.at(Timestamp::now().as_millisecond()));
         let (id, bank, facility) = (sql.id(unit), sql.id(odd.bank), sql.id(odd.facility));
         sql.run(format!(
-            "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity) VALUES ({id}, {bank}, 'Z+', 3);
-             INSERT INTO blood_distributions (id, dispatched_to_id, blood_type, quantity, date_delivered) VALUES ({id}, {facility}, 'Z+', 2, {now});
-             INSERT INTO blood_requests (id, facility_id, blood_type, created_at) VALUES ({id}, {facility}, 'Z+', {now})"
+            "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity)
+             VALUES ({id}, {bank}, 'Z+', 3);
+             INSERT INTO blood_distributions
+                (id, dispatched_to_id, blood_type, quantity, date_delivered)
+             VALUES ({id}, {facility}, 'Z+', 2, {now});
+             INSERT INTO blood_requests (id, facility_id, blood_type, created_at)
+             VALUES ({id}, {facility}, 'Z+', {now})"
         ))
         .await;
         odd.shows(&service, (3, 2, 1)).await;
@@ -289,7 +318,7 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn a_row_with_a_date_of_no_calendar_stops_neither_rebuild_nor_proof(service: Service) {
+    async fn a_row_with_an_invalid_date_stops_no_rebuild_and_no_watermark(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let (facility, at, odd) = (
@@ -298,7 +327,9 @@ on_both_stores! {
             if sql.is_postgres() { "infinity" } else { "someday" },
         );
         sql.run(format!(
-            "INSERT INTO dashboard_daily_summary (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, next_expires_at, updated_at, version)
+            "INSERT INTO dashboard_daily_summary
+                (facility_id, date, total_stock, total_transferred, total_requests,
+                 by_blood_type, as_of, next_expires_at, updated_at, version)
              VALUES ({facility}, '{odd}', 5, 0, 0, '{{}}', {at}, {at}, {at}, 3)"
         ))
         .await;
@@ -350,7 +381,7 @@ async fn a_name_in_latin_1_is_shown_as_far_as_it_can_be(service: Service, rename
 }
 
 #[tokio::test]
-async fn a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be_on_sqlite() {
+async fn a_name_that_is_not_utf_8_is_shown_with_replacement_characters_on_sqlite() {
     let service = Service::on_sqlite().start().await;
     a_name_in_latin_1_is_shown_as_far_as_it_can_be(
         service,
@@ -360,7 +391,7 @@ async fn a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be_on_sqlite() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_no_utf_8_is_shown_as_far_as_it_can_be_on_postgres() {
+async fn a_name_that_is_not_utf_8_is_shown_with_replacement_characters_on_postgres() {
     let postgres = Postgres::start(&[]);
     // Of a database that an earlier release took: a new one would be refused.
     let mut sql = Outside::connect(postgres.url()).await;

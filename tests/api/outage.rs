@@ -54,7 +54,7 @@ async fn wait_until_recovered(service: &Service, today: &str) {
 }
 
 #[tokio::test]
-async fn without_its_database_it_serves_what_it_has_and_refuses_what_would_be_a_lie() {
+async fn without_its_database_it_serves_what_it_has_and_refuses_what_it_cannot_know() {
     let postgres = Postgres::start(&[]);
     let service = launch(postgres.fresh_database().await).start().await;
     let zone = noon_zone();
@@ -219,7 +219,7 @@ async fn figures_are_not_served_beyond_stale_if_error() {
 }
 
 #[tokio::test]
-async fn behind_a_database_that_hangs_nobody_waits_longer_than_the_refresh_timeout() {
+async fn while_the_database_hangs_no_reader_waits_longer_than_the_refresh_timeout() {
     let postgres = Postgres::start(&[]);
     let service = launch(postgres.fresh_database().await).start().await;
     let id = facility(&service, "North", &noon_zone()).await;
@@ -251,8 +251,7 @@ async fn behind_a_database_that_hangs_nobody_waits_longer_than_the_refresh_timeo
 }
 
 #[tokio::test]
-async fn behind_a_database_that_hangs_one_reader_in_a_second_waits_and_the_others_are_answered_at_once()
- {
+async fn while_the_database_hangs_one_reader_per_second_waits_and_the_others_do_not() {
     let postgres = Postgres::start(&[]);
     // Nobody but the readers notices: the drain waits for its look for longer than the test lasts.
     let launch = launch(postgres.fresh_database().await)
@@ -289,7 +288,7 @@ async fn behind_a_database_that_hangs_one_reader_in_a_second_waits_and_the_other
 }
 
 #[tokio::test]
-async fn a_reader_that_waits_in_vain_for_a_lock_is_no_outage_to_the_others() {
+async fn a_reader_that_waits_in_vain_for_a_lock_is_no_outage_for_the_others() {
     let url = crate::support::postgres::fresh_database().await;
     let service =
         launch(url.clone()).env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 30_000).start().await;

@@ -205,7 +205,7 @@ async fn pour(service: &Service, events: &[Value], random: &mut Pcg64Mcg) {
 }
 
 on_both_stores! {
-    async fn any_order_and_any_repetition_of_events_ends_in_the_same_summaries(service: Service) {
+    async fn events_in_any_order_and_repeated_end_in_the_same_summaries(service: Service) {
         let zone = noon_zone();
         let mut random = Pcg64Mcg::seed_from_u64(20_261_121);
         for round in 0..3 {
@@ -255,11 +255,16 @@ on_both_stores! {
         }
         let plans: Vec<(usize, String, bool)> = (0..2_000)
             .map(|i| {
-                let directives = ["no-cache", "max-age=1", "max-age=300", "max-stale", "max-age=0, max-stale=5"][random.random_range(0..5)];
+                let all =
+                    ["no-cache", "max-age=1", "max-age=300", "max-stale", "max-age=0, max-stale=5"];
+                let directives = all[random.random_range(0..5)];
                 let (of, invalid, leaves) = (random.random_range(0..5), i % 10 == 3, i % 10 == 7);
                 let who = if invalid { "not-an-id".to_owned() } else { ids[of].0.clone() };
                 let target = path(Uuid::nil(), "today").replace(&Uuid::nil().to_string(), &who);
-                let text = format!("GET {target} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncache-control: {directives}\r\n\r\n");
+                let text = format!(
+                    "GET {target} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\
+                     cache-control: {directives}\r\n\r\n"
+                );
                 (if invalid { usize::MAX } else { of }, text, leaves)
             })
             .collect();

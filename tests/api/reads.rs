@@ -61,7 +61,7 @@ on_both_stores! {
         }
     }
 
-    async fn facilities_are_found_by_a_part_of_their_name_whatever_its_case(service: Service) {
+    async fn facilities_are_found_by_a_part_of_their_name_in_any_case(service: Service) {
         for name in ["Szpital ŁÓDŹ", "North", "South"] {
             facility(&service, name, "UTC").await;
         }
@@ -143,12 +143,19 @@ on_both_stores! {
         assert_eq!(
             shown,
             json!({
-                "facility_id": id, "date": today, "total_stock": 131, "total_transferred": 6, "total_requests": 2,
+                "facility_id": id,
+                "date": today,
+                "total_stock": 131,
+                "total_transferred": 6,
+                "total_requests": 2,
                 "by_blood_type": {
-                    "O+": {"stock": 127, "transferred": 0, "requests": 0}, "A+": {"stock": 0, "transferred": 6, "requests": 0},
-                    "B-": {"stock": 0, "transferred": 0, "requests": 2}, "unknown": {"stock": 4, "transferred": 0, "requests": 0},
+                    "O+": {"stock": 127, "transferred": 0, "requests": 0},
+                    "A+": {"stock": 0, "transferred": 6, "requests": 0},
+                    "B-": {"stock": 0, "transferred": 0, "requests": 2},
+                    "unknown": {"stock": 4, "transferred": 0, "requests": 0},
                 },
-                "updated_at": null, "version": version,
+                "updated_at": null,
+                "version": version,
             })
         );
         let text = updated_at.as_str().unwrap();
@@ -185,8 +192,14 @@ on_both_stores! {
         let id = facility(&service, "North", &zone).await;
         let (before, past) = (rows(&service, id).await, date_in(&zone, -40));
         let want = json!({
-            "facility_id": id, "date": past, "total_stock": null, "total_transferred": 0, "total_requests": 0,
-            "by_blood_type": {}, "updated_at": null, "version": 0,
+            "facility_id": id,
+            "date": past,
+            "total_stock": null,
+            "total_transferred": 0,
+            "total_requests": 0,
+            "by_blood_type": {},
+            "updated_at": null,
+            "version": 0,
         });
         for directives in ["", "no-cache", "max-age=0", ""] {
             let response = crate::steps::read(&service, &path(id, past), directives).await;
@@ -195,7 +208,9 @@ on_both_stores! {
         assert_eq!(rows(&service, id).await, before, "reading it writes no row");
     }
 
-    async fn a_day_that_has_not_begun_or_never_was_is_404(service: Service) {
+    async fn a_day_that_has_not_begun_or_is_not_in_the_calendar_of_the_zone_is_404(
+        service: Service,
+    ) {
         let id = facility(&service, "Apia", "Pacific/Apia").await;
         for date in
             [date_in("Pacific/Apia", 1), date_in("Pacific/Apia", 400), Date::constant(2011, 12, 30)]
@@ -221,11 +236,15 @@ on_both_stores! {
         let yesterday = date_in(&zone, -1);
         let mut plain = Plain::beside(&service).await;
         let (row, at) = (plain.id(id), plain.at(now_ms() - DAY_MS));
-        plain.run(&format!(
-            "INSERT INTO dashboard_daily_summary
-                (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, updated_at, version)
-             VALUES ({row}, '{yesterday}', 48, 0, 0, '{{\"O-\":{{\"stock\":48,\"transferred\":0,\"requests\":0}}}}', {at}, {at}, 1)"
-        )).await;
+        plain
+            .run(&format!(
+                "INSERT INTO dashboard_daily_summary
+                    (facility_id, date, total_stock, total_transferred, total_requests,
+                     by_blood_type, as_of, updated_at, version)
+                 VALUES ({row}, '{yesterday}', 48, 0, 0,
+                    '{{\"O-\":{{\"stock\":48,\"transferred\":0,\"requests\":0}}}}', {at}, {at}, 1)"
+            ))
+            .await;
         let applied = post(
             &service,
             &[
@@ -243,13 +262,14 @@ on_both_stores! {
         assert_eq!(
             closed["by_blood_type"],
             json!({
-                "O-": {"stock": 48, "transferred": 0, "requests": 0}, "A+": {"stock": 0, "transferred": 6, "requests": 0},
+                "O-": {"stock": 48, "transferred": 0, "requests": 0},
+                "A+": {"stock": 0, "transferred": 6, "requests": 0},
             })
         );
         assert_eq!(summary(&service, id, "today").await["total_stock"], 999);
     }
 
-    async fn a_range_has_both_its_ends_newest_first(service: Service) {
+    async fn a_range_includes_both_ends_and_is_newest_first(service: Service) {
         let zone = noon_zone();
         let id = facility(&service, "North", &zone).await;
         let day = |days| date_in(&zone, days).to_string();

@@ -138,7 +138,7 @@ async fn many_that_append_at_once_leave_no_gap_on_a_cluster() {
 }
 
 #[tokio::test]
-async fn a_generation_numbers_on_and_a_later_one_is_not_turned_back() {
+async fn a_generation_continues_its_numbers_and_never_ends_a_later_one() {
     let redis = Redis::start();
     let stream = filled(&redis, "generations", 3).await;
     assert_eq!(stream.begin(9, b"x").await.unwrap(), at(9, 4));
@@ -154,7 +154,7 @@ async fn a_generation_numbers_on_and_a_later_one_is_not_turned_back() {
 }
 
 #[tokio::test]
-async fn a_new_reader_starts_as_far_back_as_it_wants_and_the_stream_goes() {
+async fn a_new_reader_starts_as_far_back_as_it_wants_and_the_stream_has() {
     let redis = Redis::start();
     let stream = filled(&redis, "start", 30).await;
     let mut tail = stream.tail().await.unwrap();
@@ -169,7 +169,7 @@ async fn a_new_reader_starts_as_far_back_as_it_wants_and_the_stream_goes() {
 }
 
 #[tokio::test]
-async fn the_stream_keeps_about_as_much_as_it_is_told() {
+async fn the_stream_keeps_about_as_much_as_is_configured() {
     let redis = Redis::start();
     let stream = filled(&redis, "length", 1).await;
     for _ in 0..30 {
@@ -206,7 +206,7 @@ async fn a_deleted_or_trimmed_entry_is_a_gap_in_the_numbers() {
 }
 
 #[tokio::test]
-async fn an_entry_put_there_by_hand_is_of_no_generation() {
+async fn an_entry_written_by_another_program_is_of_no_generation() {
     let redis = Redis::start();
     let stream = filled(&redis, "foreign", 1).await;
     redis.tell("XADD facility-summary:foreign:changes 2-0 hello world").await;
@@ -219,7 +219,7 @@ async fn an_entry_put_there_by_hand_is_of_no_generation() {
 }
 
 #[tokio::test]
-async fn a_stream_trimmed_to_nothing_cannot_be_vouched_for_and_numbers_on() {
+async fn a_stream_trimmed_to_nothing_cannot_be_verified_and_continues_its_numbers() {
     let redis = Redis::start();
     let stream = filled(&redis, "trimmed", 4).await;
     redis.tell("XTRIM facility-summary:trimmed:changes MAXLEN 0").await;
@@ -232,7 +232,7 @@ async fn a_stream_trimmed_to_nothing_cannot_be_vouched_for_and_numbers_on() {
 }
 
 #[tokio::test]
-async fn a_flushed_stream_has_vanished_for_its_reader() {
+async fn the_reader_of_a_flushed_stream_finds_it_gone() {
     let redis = Redis::start();
     let stream = filled(&redis, "flushed", 4).await;
     let mut tail = stream.tail().await.unwrap();
@@ -340,7 +340,7 @@ async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_not_there_stops_nobody_and_is_taken_when_it_comes() {
+async fn a_redis_that_is_not_there_stops_nothing_and_is_used_when_it_comes() {
     let redis = Redis::start();
     redis.stop();
     let (link, _) = link(&redis, PATIENT).await;
@@ -354,7 +354,7 @@ async fn a_redis_that_is_not_there_stops_nobody_and_is_taken_when_it_comes() {
 }
 
 #[tokio::test]
-async fn a_cluster_of_which_a_node_hangs_answers_for_the_others() {
+async fn a_cluster_with_one_hung_node_answers_for_the_others() {
     let redis = Redis::start_cluster();
     let (link, _) = link(&redis, BRIEF).await;
     redis.freeze_node(2);
@@ -371,7 +371,7 @@ async fn a_cluster_of_which_a_node_hangs_answers_for_the_others() {
 /// Redis wakes ten times a second on its own, and another client may wake it just after a wait was
 /// over, or just before.
 #[tokio::test]
-async fn a_quiet_stream_is_no_lost_one() {
+async fn a_quiet_stream_is_not_taken_for_a_lost_one() {
     let redis = Redis::start();
     let stream = Stream::new(link(&redis, BRIEF).await.0, "quiet", 1_000);
     stream.begin(1, b"1").await.unwrap();
@@ -402,7 +402,7 @@ async fn a_long_backlog_of_large_messages_is_read_in_time() {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_appends_to_goes_with_its_epoch() {
+async fn a_stream_expires_a_day_after_the_last_append() {
     let redis = Redis::start();
     let stream = filled(&redis, "old", 1).await;
     let a_day = async || {

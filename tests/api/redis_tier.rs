@@ -163,19 +163,19 @@ async fn one_has_the_lease(redis: &Redis) {
 }
 
 #[tokio::test]
-async fn one_has_the_lease_until_it_gives_it_back_or_it_runs_out_on_one_server() {
+async fn one_replica_has_the_lease_until_it_returns_it_or_it_expires_on_one_server() {
     one_has_the_lease(shared()).await;
 }
 
 #[tokio::test]
-async fn one_has_the_lease_until_it_gives_it_back_or_it_runs_out_on_a_cluster() {
+async fn one_replica_has_the_lease_until_it_returns_it_or_it_expires_on_a_cluster() {
     one_has_the_lease(super::redis_stream::shared_cluster()).await;
 }
 
 /// ReplicaLink a look into Redis and the lease somebody else may have refreshed the key: it must
 /// not be refreshed again.
 #[tokio::test]
-async fn who_takes_a_key_that_was_refreshed_meanwhile_takes_that_and_gives_the_key_back() {
+async fn a_lease_on_a_key_that_was_refreshed_meanwhile_is_returned_with_the_new_value_used() {
     let zone = Arc::new(Zone::named("UTC").unwrap());
     let facility = Arc::new(Facility { id: Uuid::new_v4(), name: String::new(), zone });
     let key = DayKey { day: Day::named(&facility.zone.tz, DAY).unwrap(), facility };

@@ -205,7 +205,7 @@ async fn is_trusted_after_the_migrations(url: &str, before: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_upgrade_looks_at_everything_only_where_a_trigger_was_off_before_it() {
+async fn an_upgrade_distrusts_the_triggers_only_where_one_was_off_before_it() {
     for (before, trusted) in
         [("SELECT 1", true), ("ALTER TABLE blood_requests DISABLE TRIGGER mark_insert", false)]
     {
@@ -262,7 +262,7 @@ async fn a_released_migration_is_never_edited() {
 }
 
 #[test]
-fn the_release_that_is_kept_is_the_one_before_this() {
+fn the_release_that_is_kept_is_older_than_this_version() {
     let kept = std::fs::read_to_string(Path::new(HERE).join("tests/last_release/release"))
         .expect("it is kept");
     let version = kept.split(' ').next().expect("a version");

@@ -63,7 +63,7 @@ async fn run(service: &Service, path: &str) -> Value {
 }
 
 #[tokio::test]
-async fn each_tick_runs_once_across_replicas_whose_clocks_disagree() {
+async fn each_tick_runs_once_across_replicas_with_different_clocks() {
     let launch = launch("*/4 * * * * *").await;
     let off = |seconds| FakeClock::at(Timestamp::now() + SignedDuration::from_secs(seconds));
     let (ahead, behind) = (off(600), off(-600));
@@ -122,7 +122,7 @@ async fn each_tick_runs_once_across_replicas_whose_clocks_disagree() {
 }
 
 #[tokio::test]
-async fn a_tick_comes_by_the_databases_clock_where_the_only_replicas_is_wrong() {
+async fn a_tick_comes_by_the_databases_clock_when_the_only_replicas_clock_is_wrong() {
     let due = Timestamp::now() + SignedDuration::from_secs(8);
     let at = due.to_zoned(jiff::tz::TimeZone::UTC);
     let launch = launch(&format!("{} {} {} * * *", at.second(), at.minute(), at.hour())).await;
@@ -136,7 +136,7 @@ async fn a_tick_comes_by_the_databases_clock_where_the_only_replicas_is_wrong() 
 }
 
 #[tokio::test]
-async fn a_rebuild_waits_for_a_lock_and_heals_what_was_behind_it() {
+async fn a_rebuild_waits_for_a_lock_and_repairs_what_was_locked() {
     let service =
         launch("off").await.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200).start().await;
     let (site, mut holder) = drift_behind_a_lock(&service).await;
@@ -293,7 +293,8 @@ on_both_stores! {
             event["time"] = ago(days).to_string().into();
             event
         };
-        // Three removals: of an event as old as is taken; and, by the time of their statement, still within that week, and beyond it.
+        // Three removals: the first of the age of the oldest event that is taken, the second
+        // within the week after that age, the third beyond that week.
         let items = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
         for item in items {
             acknowledged(

@@ -153,19 +153,17 @@ async fn readers_that_leave(service: Service) {
 }
 
 #[tokio::test]
-async fn readers_that_leave_take_nothing_from_those_who_stay_on_sqlite() {
+async fn readers_that_leave_do_not_disturb_those_that_stay_on_sqlite() {
     readers_that_leave(patient(Service::on_sqlite()).start().await).await;
 }
 
 #[tokio::test]
-async fn readers_that_leave_take_nothing_from_those_who_stay_on_postgres() {
+async fn readers_that_leave_do_not_disturb_those_that_stay_on_postgres() {
     readers_that_leave(patient(Service::on_postgres().await).start().await).await;
 }
 
 on_both_stores! {
-    async fn a_no_cache_read_shows_what_was_committed_before_it_however_many_others_read(
-        service: Service,
-    ) {
+    async fn a_no_cache_read_among_many_shows_what_was_committed_before_it(service: Service) {
         let (today, _, unit) = stocked(&service).await;
         let mut plain = Plain::beside(&service).await;
         let row = plain.id(unit);

@@ -68,20 +68,37 @@ pub fn at(mut event: Value, ms: i64) -> Value {
 pub fn inventory(id: Uuid, bank: Uuid, blood_type: &str, quantity: i64) -> Value {
     event(
         "inventory.set",
-        json!({"inventory_id": id, "blood_bank_id": bank, "blood_type": blood_type, "quantity": quantity}),
+        json!({
+            "inventory_id": id,
+            "blood_bank_id": bank,
+            "blood_type": blood_type,
+            "quantity": quantity,
+        }),
     )
 }
 
 pub fn distribution(id: Uuid, facility: Uuid, quantity: i64, delivered_ms: i64) -> Value {
     let delivered = instant(delivered_ms);
-    let data = json!({"distribution_id": id, "dispatched_to_id": facility, "blood_type": "A+", "quantity": quantity, "date_delivered": delivered});
+    let data = json!({
+        "distribution_id": id,
+        "dispatched_to_id": facility,
+        "blood_type": "A+",
+        "quantity": quantity,
+        "date_delivered": delivered,
+    });
     event("distribution.set", data)
 }
 
 pub fn request(id: Uuid, facility: Uuid, created_ms: i64) -> Value {
     event(
         "request.set",
-        json!({"request_id": id, "facility_id": facility, "created_at": instant(created_ms), "blood_type": "B-", "quantity": 3}),
+        json!({
+            "request_id": id,
+            "facility_id": facility,
+            "created_at": instant(created_ms),
+            "blood_type": "B-",
+            "quantity": 3,
+        }),
     )
 }
 

@@ -67,15 +67,15 @@ macro_rules! contract {
                 marks::{
                     a_write_of_only_the_required_columns_is_marked,
                     a_row_that_moves_marks_where_it_was_and_where_it_is,
-                    writes_of_one_day_are_all_covered_whatever_their_order,
+                    writes_of_one_day_are_all_covered_in_any_order,
                     a_bank_that_moves_marks_both_facilities,
-                    marks_alone_are_those_of_a_look,
+                    a_read_of_the_marks_alone_finds_those_of_a_drain_snapshot,
                     a_deleted_row_marks_where_it_was,
                     an_upsert_marks_where_the_row_was_and_where_it_is,
                     an_insert_or_replace_marks_what_it_replaced,
                     a_bulk_write_leaves_marks_by_facility_and_day_not_by_row,
                     a_rolled_back_write_leaves_no_mark,
-                    a_write_between_the_look_and_the_taking_is_not_lost,
+                    a_write_between_the_snapshot_and_the_taking_of_marks_is_not_lost,
                 }
                 transactions::{
                     a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others,
@@ -93,14 +93,14 @@ macro_rules! contract {
                     a_day_that_has_not_begun_is_derived_where_the_zone_before_left_a_row,
                     todays_stock_leaves_out_what_has_expired,
                     a_closed_day_keeps_the_stock_it_closed_with,
-                    a_closed_day_without_recorded_stock_stays_without,
+                    a_closed_day_without_recorded_stock_stays_without_stock,
                     days_that_have_not_begun_and_unknown_facilities_are_left_out,
                     types_without_a_figure_are_left_out,
                     a_quiet_today_is_opened_and_a_quiet_past_is_not,
                     only_a_later_expiry_asks_for_a_write_without_a_change_of_figures,
                     expired_figures_are_due_soonest_first,
                 }
-                random_world::{figures_equal_a_naive_recomputation_and_a_second_look_changes_nothing}
+                random_world::{figures_equal_a_naive_recomputation_and_stay_so}
                 records::{
                     every_kind_comes_back_as_it_was_put,
                     a_removed_row_leaves_a_tombstone_and_a_put_takes_it_away,
@@ -111,13 +111,13 @@ macro_rules! contract {
                     pruning_deletes_old_tombstones_and_finished_runs_only,
                 }
                 runs::{
-                    a_tick_is_put_in_line_once_by_many_at_once,
-                    a_tick_that_a_clock_ahead_has_left_does_not_hold_up_the_schedule,
+                    a_tick_is_queued_once_by_many_at_once,
+                    a_tick_of_a_clock_that_was_ahead_does_not_stop_the_schedule,
                     a_run_is_taken_up_by_exactly_one_and_none_runs_beside_it,
                     an_abandoned_run_is_taken_over_by_exactly_one_and_lost_to_the_first,
-                    a_beating_or_ended_run_is_left_alone,
+                    a_run_that_is_alive_or_ended_is_left_alone,
                     a_run_that_is_given_back_is_taken_up_at_once,
-                    earlier_ticks_that_nobody_carries_out_give_way,
+                    earlier_ticks_that_nobody_carries_out_are_given_up,
                     a_command_takes_up_its_own_run_only,
                     progress_comes_back_as_it_was_stored,
                     the_last_rebuild_that_was_done_says_what_is_verified,
@@ -130,8 +130,8 @@ macro_rules! contract {
                     no_two_callers_begin_the_same_generation,
                     a_facility_is_noted_with_its_transaction_or_not_at_all,
                     what_was_published_is_forgotten_and_nothing_else,
-                    of_an_outbox_that_grows_each_days_last_version_is_kept,
-                    a_missing_row_of_the_fleet_is_named_with_what_brings_it_back,
+                    an_outbox_that_grows_keeps_the_last_version_of_each_day,
+                    a_missing_row_of_the_fleet_is_named_with_its_remedy,
                     triggers_that_were_off_are_put_back_and_noted_once_with_a_mark_of_everything,
                 }
                 audit::{

@@ -29,7 +29,7 @@ async fn two_on_postgres() -> (Service, Service) {
 }
 
 #[tokio::test]
-async fn no_answer_of_another_server_lacks_a_change_older_than_its_age() {
+async fn an_answer_of_another_server_has_every_change_older_than_its_age() {
     let (writer, reader) = two_on_postgres().await;
     let id = facility(&writer, "North", &noon_zone()).await;
     let (bank, unit) = (bank(&writer, id).await, Uuid::new_v4());

@@ -96,7 +96,7 @@ async fn a_host_that_lacks_zones_has_the_same_days_as_one_that_has_them() {
 }
 
 on_both_stores! {
-    async fn a_zone_that_nobody_has_is_said_wherever_its_facility_is_shown(service: Service) {
+    async fn an_unknown_zone_is_shown_wherever_its_facility_is_shown(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         let well = Site::register(&service, "Asia/Kolkata").await;
         for (zone, meant) in [
@@ -177,7 +177,7 @@ on_both_stores! {
         .await;
     }
 
-    async fn a_registration_in_such_a_zone_is_refused_with_the_nearest_name(service: Service) {
+    async fn a_registration_in_an_unknown_zone_is_refused_with_the_nearest_name(service: Service) {
         let id = Uuid::new_v4();
         for (zone, meant) in [
             ("IST", "Asia/Kolkata"),

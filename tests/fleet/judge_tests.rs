@@ -348,7 +348,7 @@ fn a_cache_that_survives_its_database_is_found() {
 }
 
 #[test]
-fn a_history_whose_end_nobody_saw_is_not_passed() {
+fn a_history_without_a_seen_end_is_not_passed() {
     let mut history = World::new(1, None).run(false);
     history.ended_ms += 60_000;
     assert_eq!(
@@ -358,7 +358,7 @@ fn a_history_whose_end_nobody_saw_is_not_passed() {
 }
 
 #[test]
-fn final_figures_are_held_against_the_table() {
+fn final_figures_are_compared_with_the_table() {
     let mut history = World::new(2, None).run(false);
     let lane =
         (0..LANES).find(|lane| !history.stored[*lane].is_empty()).expect("something was written");

@@ -91,7 +91,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_events_are_refused_wholly_and_figures_are_served() {
+async fn on_a_full_disk_whole_requests_are_refused_and_figures_are_served() {
     let disk = SmallDisk::new();
     let url = format!("sqlite://{}/facility-summary.db", disk.path().display());
     let service = Service::on(url).inside(disk.holder.id()).start().await;
@@ -101,7 +101,11 @@ async fn on_a_full_disk_events_are_refused_wholly_and_figures_are_served() {
     let post = async |number: u128| {
         let stock = event(
             "inventory.set",
-            json!({"inventory_id": Uuid::from_u128(1 + number), "blood_bank_id": site.bank, "quantity": 1}),
+            json!({
+                "inventory_id": Uuid::from_u128(1 + number),
+                "blood_bank_id": site.bank,
+                "quantity": 1,
+            }),
         );
         let events =
             json!([stock, site.request(Uuid::from_u128(1 + number), jiff::Timestamp::now())]);
@@ -230,7 +234,7 @@ async fn ask_all(service: &Service, site: Site, number: u128) -> (u32, Vec<Strin
 }
 
 #[tokio::test]
-async fn on_a_full_disk_under_postgres_everybody_is_served_or_asked_to_come_again() {
+async fn on_a_full_disk_under_postgres_every_request_is_answered_or_asked_to_retry() {
     let folder =
         TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made under target");
     let settings = [

@@ -68,11 +68,20 @@ pub async fn with_events(shared: Arc<Shared>, lane: usize) -> Record {
 fn events(site: Site, lane: usize, number: i64) -> Value {
     let types = types_of(lane);
     let stock = |which: usize, bank: Uuid| {
-        let data = json!({"inventory_id": unit(lane, which), "blood_bank_id": bank, "blood_type": types[which], "quantity": number});
+        let data = json!({
+            "inventory_id": unit(lane, which),
+            "blood_bank_id": bank,
+            "blood_type": types[which],
+            "quantity": number,
+        });
         event("inventory.set", data)
     };
-    let made = json!({"request_id": request(lane, number), "facility_id": site.facility, "blood_type": types[0],
-                      "created_at": jiff::Timestamp::now().to_string()});
+    let made = json!({
+        "request_id": request(lane, number),
+        "facility_id": site.facility,
+        "blood_type": types[0],
+        "created_at": jiff::Timestamp::now().to_string(),
+    });
     // A bank that nobody registered spoils it.
     let second = if number % WRONG_EVERY == 0 { Uuid::nil() } else { site.bank };
     json!([stock(0, site.bank), event("request.set", made), stock(1, second)])

@@ -223,7 +223,14 @@ pub fn again(event: &Event) {
             (record.event_time_ms, data)
         }
     };
-    let written = json!({"specversion": "1.0", "id": "1", "source": "/again", "type": event.type_name(), "time": text(time_ms), "data": data});
+    let written = json!({
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/again",
+        "type": event.type_name(),
+        "time": text(time_ms),
+        "data": data,
+    });
     let read = parse(STRUCTURED, &HeaderMap::new(), written.to_string().as_bytes());
     assert_eq!(read.map(|posted| posted.events).as_deref(), Ok(&[event.clone()][..]), "{written}");
 }

@@ -6,7 +6,10 @@
 use actix_web::{App, HttpResponse, HttpServer, get, web};
 
 /// Smaller than most summaries, which name their blood types: the comparison is the harder for it.
-static BODY: &[u8] = br#"{"facility_id":"00000001-0000-4000-8000-000000000001","date":"2026-01-31","total_stock":1234,"total_transferred":56,"total_requests":78,"updated_at":"2026-01-31T10:00:00.000Z","version":42}"#;
+static BODY: &[u8] = b"{\
+    \"facility_id\":\"00000001-0000-4000-8000-000000000001\",\"date\":\"2026-01-31\",\
+    \"total_stock\":1234,\"total_transferred\":56,\"total_requests\":78,\
+    \"updated_at\":\"2026-01-31T10:00:00.000Z\",\"version\":42}";
 
 #[get("/v1/facilities/{facility_id}/summaries/{date}")]
 async fn summary(_path: web::Path<(String, String)>) -> HttpResponse {

@@ -102,7 +102,8 @@ pub fn set_lot(lot: usize, banks: usize, quantity: usize) -> String {
     event(
         "inventory.set",
         &format!(
-            r#"{{"inventory_id":"{}","blood_bank_id":"{}","blood_type":"{}","quantity":{quantity}}}"#,
+            "{{\"inventory_id\":\"{}\",\"blood_bank_id\":\"{}\",\"blood_type\":\"{}\",\
+             \"quantity\":{quantity}}}",
             id(3, lot),
             id(2, 1 + lot % banks),
             BLOOD_TYPES[lot % 8]
@@ -112,7 +113,8 @@ pub fn set_lot(lot: usize, banks: usize, quantity: usize) -> String {
 
 fn event(kind: &str, data: &str) -> String {
     format!(
-        r#"{{"specversion":"1.0","id":"1","source":"/bench","type":"{kind}","time":"{}","data":{data}}}"#,
+        "{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/bench\",\"type\":\"{kind}\",\
+         \"time\":\"{}\",\"data\":{data}}}",
         now()
     )
 }
@@ -152,10 +154,12 @@ pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
                     // Cannot fail: a String takes all that it is given.
                     let _ = write!(
                         data,
-                        r#"{{"inventory_id":"{inventory}","blood_bank_id":"{bank}","blood_type":"{blood_type}","quantity":{}"#,
-                        (lot + more) % 40
+                        "{{\"inventory_id\":\"{inventory}\",\"blood_bank_id\":\"{bank}\",\
+                         \"blood_type\":\"{blood_type}\",\"quantity\":{},\
+                         \"expires_at\":\"2199-{:02}-01T00:00:00Z\"}}",
+                        (lot + more) % 40,
+                        1 + lot % 12
                     );
-                    let _ = write!(data, r#","expires_at":"2199-{:02}-01T00:00:00Z"}}"#, 1 + lot % 12);
                     event("inventory.set", &data)
                 })
                 .collect(),

@@ -77,7 +77,7 @@ async fn a_bad_variable_stops_any_command_with_its_name() {
 }
 
 #[tokio::test]
-async fn a_url_that_ends_within_its_password_is_wrong_use_and_told_what_stands_for_the_character() {
+async fn a_url_that_ends_within_its_password_is_wrong_use_and_the_error_shows_the_encoding() {
     let server = fresh_database().await;
     for (name, key, value, words) in [
         (

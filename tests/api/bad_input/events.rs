@@ -241,7 +241,7 @@ async fn a_body_that_is_not_json_is_400() {
 }
 
 #[tokio::test]
-async fn another_content_type_is_415_and_told_the_right_ones() {
+async fn another_content_type_is_415_with_the_right_ones() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
     let body = world.stock(5).to_string();
@@ -337,7 +337,7 @@ async fn a_fault_in_binary_mode_names_its_header() {
 }
 
 #[tokio::test]
-async fn a_reference_to_nothing_is_named_where_it_stands_whatever_the_headers_look_like() {
+async fn a_reference_to_nothing_is_named_by_its_pointer_with_any_headers() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
     let bad = with(world.stock(5), "/data/blood_bank_id", Uuid::new_v4().to_string());
@@ -376,7 +376,7 @@ async fn a_reference_to_nothing_is_named_where_it_stands_whatever_the_headers_lo
 }
 
 on_both_stores! {
-    async fn a_whole_number_with_a_point_or_an_exponent_is_taken_in_every_form_and_another_in_none(
+    async fn every_form_takes_a_whole_number_with_a_point_or_an_exponent_and_no_fraction(
         service: Service,
     ) {
         let world = World::new(&service).await;
@@ -441,7 +441,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn a_bad_registration_is_told_what_would_be_right() {
+async fn a_bad_registration_is_refused_with_what_would_be_right() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
     let facility = format!("/v1/facilities/{}", world.facility);

@@ -124,7 +124,7 @@ async fn head_answers_what_get_does_without_the_body() {
 }
 
 #[tokio::test]
-async fn a_value_that_a_parameter_does_not_take_is_400_with_what_it_does() {
+async fn a_value_that_a_parameter_does_not_take_is_400_with_those_that_it_takes() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
     let facility = format!("/v1/facilities/{}", world.facility);
@@ -203,7 +203,7 @@ async fn a_value_that_a_parameter_does_not_take_is_400_with_what_it_does() {
 }
 
 #[tokio::test]
-async fn a_day_that_is_yet_to_come_is_404_with_the_date_of_today_however_far_it_is() {
+async fn a_future_day_is_404_with_the_date_of_today_at_any_distance() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
     let facility = format!("/v1/facilities/{}", world.facility);

@@ -17,7 +17,8 @@ on_both_stores! {
     async fn what_a_rebuild_beside_the_service_wrote_is_not_hidden_by_the_next(service: Service) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
-        // Stopped between two looks of the drain, as by a scheduler; not within one, whose locks would stop the commands.
+        // The process is stopped between two rounds of the drain, as a scheduler might do. Within a
+        // round, its locks would stop the commands too.
         several_drains(&service).await;
         let mut sql = Outside::connect(service.database_url()).await;
         wait_until("its outbox is empty", async || {

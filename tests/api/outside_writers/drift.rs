@@ -21,7 +21,7 @@ async fn request_unseen(sql: &mut Outside, site: Site) {
 }
 
 on_both_stores! {
-    async fn what_no_trigger_saw_is_found_by_the_audit_and_healed_by_a_rebuild(service: Service) {
+    async fn what_no_trigger_saw_is_found_by_the_audit_and_repaired_by_a_rebuild(service: Service) {
         let (_, launch) = service.terminate().await;
         let launch = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off");
         let service = launch.env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 0).start().await;
@@ -58,7 +58,7 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn the_audit_finds_and_heals_a_tampered_row_without_any_rebuild(service: Service) {
+    async fn the_audit_finds_and_repairs_a_tampered_row_without_any_rebuild(service: Service) {
         let (_, launch) = service.terminate().await;
         let launch = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off");
         let service = launch.env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 100).start().await;

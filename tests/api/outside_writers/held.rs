@@ -124,7 +124,7 @@ async fn a_lock_on_what_a_truncate_orphaned_keeps_no_other_facility_from_its_fig
 /// The event has read where the bank is, and waits for its facility's lock; meanwhile another
 /// program moves the bank.
 #[tokio::test]
-async fn a_unit_of_an_event_is_counted_where_its_bank_is_by_the_time_that_it_is_summarised() {
+async fn a_unit_of_an_event_is_counted_where_its_bank_is_when_it_is_summarised() {
     let launch =
         Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000);
     // It waits in its first try, and does not read again where the bank is.
@@ -184,7 +184,7 @@ async fn a_unit_of_an_event_is_counted_where_its_bank_is_by_the_time_that_it_is_
 }
 
 #[tokio::test]
-async fn a_copy_of_500_000_rows_leaves_a_mark_a_facility_day_and_is_caught_up_with() {
+async fn a_copy_of_500_000_rows_leaves_one_mark_per_facility_and_day_and_is_drained() {
     const ROWS: usize = 500_000;
     const FACILITIES: usize = 20;
     let service = Service::on_postgres().await.start().await;

@@ -85,7 +85,7 @@ async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
 }
 
 #[tokio::test]
-async fn marks_that_were_merged_behind_a_lock_still_say_which_days_they_are_about() {
+async fn marks_that_were_merged_behind_a_lock_still_name_their_days() {
     let service = Service::on_postgres()
         .await
         .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200)
@@ -236,7 +236,7 @@ async fn a_locked_row_of_inventory_delays_only_events_about_it() {
 }
 
 #[tokio::test]
-async fn a_locked_facility_delays_only_its_own_events_and_its_readers_not() {
+async fn a_locked_facility_delays_its_own_events_and_no_readers() {
     let service = patient().await;
     let (zone, _) = a_zone_at_noon();
     let (locked, other) =
@@ -271,7 +271,7 @@ async fn a_locked_facility_delays_only_its_own_events_and_its_readers_not() {
 }
 
 #[tokio::test]
-async fn a_locked_facility_does_not_keep_the_days_of_others_closed_nor_their_rows_wrong() {
+async fn while_a_facility_is_locked_the_days_of_others_open_and_their_rows_are_right() {
     let service = Service::on_postgres().await.start().await;
     let (zone, _) = a_zone_at_noon();
     let (locked, other) =
@@ -312,7 +312,7 @@ async fn a_locked_facility_does_not_keep_the_days_of_others_closed_nor_their_row
 }
 
 #[tokio::test]
-async fn removed_facilities_whose_locks_are_held_do_not_keep_the_marks_of_others_waiting() {
+async fn removed_facilities_with_held_locks_do_not_delay_the_marks_of_others() {
     // A rebuild would find the other's day by itself.
     let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__REBUILD__CRON", "off");
     let service = launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 100).start().await;

@@ -32,7 +32,12 @@ async fn events_are_taken(service: Service) {
     acknowledged(&service, &site.stock(item, 1)).await;
     let mut sql = Outside::connect(service.database_url()).await;
     let now = Timestamp::now();
-    let delivery = json!({"distribution_id": Uuid::new_v4(), "dispatched_to_id": site.facility, "quantity": 3, "date_delivered": now.to_string()});
+    let delivery = json!({
+        "distribution_id": Uuid::new_v4(),
+        "dispatched_to_id": site.facility,
+        "quantity": 3,
+        "date_delivered": now.to_string(),
+    });
     let kinds: [(&str, Value); 5] = [
         ("request", site.request(Uuid::new_v4(), now)),
         ("stock", site.stock(item, 2)),
@@ -66,11 +71,11 @@ async fn events_are_taken(service: Service) {
 }
 
 #[tokio::test]
-async fn events_are_taken_though_another_program_has_just_moved_their_facility_on_postgres() {
+async fn events_are_taken_right_after_another_program_moved_their_facility_on_postgres() {
     events_are_taken(deaf(Service::on_postgres().await).await).await;
 }
 
 #[tokio::test]
-async fn events_are_taken_though_another_program_has_just_moved_their_facility_on_sqlite() {
+async fn events_are_taken_right_after_another_program_moved_their_facility_on_sqlite() {
     events_are_taken(deaf(Service::on_sqlite()).await).await;
 }

@@ -99,7 +99,7 @@ async fn a_unit_that_is_committed_after_its_bank_moved_counts_where_the_bank_is(
 }
 
 #[tokio::test]
-async fn a_bank_waits_with_its_move_for_the_commit_of_an_event_on_its_units() {
+async fn the_move_of_a_bank_waits_for_the_commit_of_an_event_on_its_units() {
     let world = World::new().await;
     let (mut holder, mut mover) = (world.another().await, world.another().await);
     holder.run("SELECT pg_advisory_lock(7)").await;
@@ -126,8 +126,7 @@ async fn a_bank_waits_with_its_move_for_the_commit_of_an_event_on_its_units() {
 }
 
 #[tokio::test]
-async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_that_comes_to_lie()
-{
+async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_it_goes() {
     let world = World::new().await;
     let (mut holder, mut mover) = (world.another().await, world.another().await);
     mover.run(format!("BEGIN; {}", world.moves())).await;
@@ -158,7 +157,7 @@ async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_
 }
 
 #[tokio::test]
-async fn a_unit_written_before_its_bank_is_there_counts_once_it_is() {
+async fn a_unit_written_before_its_bank_counts_once_the_bank_is_there() {
     let mut world = World::new().await;
     let bank = Uuid::new_v4();
     // Foreign keys are not checked for what was checked elsewhere: the rows come in any order.

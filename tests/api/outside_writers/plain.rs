@@ -30,19 +30,25 @@ on_both_stores! {
         sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})"))
             .await;
         site.shows(&service, (5, 0, 1)).await;
-        sql.run(format!("INSERT INTO blood_distributions (id, dispatched_to_id, quantity) VALUES ({row}, {facility}, 3)")).await;
+        sql.run(format!(
+            "INSERT INTO blood_distributions (id, dispatched_to_id, quantity)
+             VALUES ({row}, {facility}, 3)"
+        ))
+        .await;
         let now = sql.at(Timestamp::now().as_millisecond());
         sql.run(format!("UPDATE blood_distributions SET date_delivered = {now}")).await;
         site.shows(&service, (5, 3, 1)).await;
-        sql.run("DELETE FROM blood_distributions; DELETE FROM blood_requests; DELETE FROM blood_inventory").await;
+        sql.run(
+            "DELETE FROM blood_distributions; DELETE FROM blood_requests;
+             DELETE FROM blood_inventory",
+        )
+        .await;
         site.shows(&service, (0, 0, 0)).await;
         assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
         audited(service.launch()).await;
     }
 
-    async fn a_row_that_moves_to_another_facility_or_day_is_counted_there_and_no_longer_here(
-        service: Service,
-    ) {
+    async fn a_row_that_moves_to_another_facility_or_day_is_counted_there_only(service: Service) {
         let (zone, today) = a_zone_at_noon();
         let (from, to) =
             (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
@@ -92,7 +98,8 @@ on_both_stores! {
         let ids = [(); 4].map(|()| sql.id(Uuid::new_v4()));
         // Before any of it is committed both are written: one mark, of one UTC day.
         sql.run(format!(
-            "BEGIN; INSERT INTO blood_requests (id, facility_id, created_at) VALUES ({}, {facility}, {early}), ({}, {facility}, {late}); COMMIT",
+            "BEGIN; INSERT INTO blood_requests (id, facility_id, created_at)
+             VALUES ({}, {facility}, {early}), ({}, {facility}, {late}); COMMIT",
             ids[0], ids[1]
         ))
         .await;
@@ -180,8 +187,12 @@ on_both_stores! {
         let (row, bank, other_bank) =
             (sql.id(Uuid::new_v4()), sql.id(site.bank), sql.id(other.bank));
         let upsert = |quantity: i64, bank: &str| {
-            format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({row}, {bank}, {quantity})
-                     ON CONFLICT (id) DO UPDATE SET quantity = excluded.quantity, blood_bank_id = excluded.blood_bank_id")
+            format!(
+                "INSERT INTO blood_inventory (id, blood_bank_id, quantity)
+                 VALUES ({row}, {bank}, {quantity})
+                 ON CONFLICT (id) DO UPDATE
+                 SET quantity = excluded.quantity, blood_bank_id = excluded.blood_bank_id"
+            )
         };
         sql.run(upsert(4, &bank)).await;
         site.shows(&service, (4, 0, 0)).await;
@@ -193,7 +204,9 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn a_unit_leaves_the_stock_when_it_expires_and_no_answer_claims_more(service: Service) {
+    async fn a_unit_leaves_the_stock_when_it_expires_and_each_answers_age_is_true(
+        service: Service,
+    ) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let expires_at = Timestamp::now() + 3.seconds();
         let mut unit = site.stock(Uuid::new_v4(), 9);
@@ -211,7 +224,8 @@ on_both_stores! {
                 answer.json::<serde_json::Value>().await.expect("it is JSON")["total_stock"]
                     .as_i64()
                     .expect("a number");
-            // With the unit in it, the figure may be shown late, but then it says how late. Age is in whole seconds.
+            // The unit may be shown some time after it expired, if Age says how long. Age is in
+            // whole seconds.
             let late_ms = before.as_millisecond() - expires_at.as_millisecond();
             assert!(
                 stock == 1 || (age + 1) * 1000 >= late_ms,
@@ -263,7 +277,7 @@ async fn insert_or_replace_is_noticed_on_both_sides() {
 }
 
 #[tokio::test]
-async fn truncate_empties_the_figures_of_everybody() {
+async fn truncate_empties_the_figures_of_all_facilities() {
     let service = Service::on_postgres().await.start().await;
     let (zone, _) = a_zone_at_noon();
     let sites = [Site::register(&service, &zone).await, Site::register(&service, &zone).await];

@@ -68,7 +68,7 @@ impl Intruder {
 }
 
 #[tokio::test]
-async fn whoever_may_write_one_table_gains_nothing_and_hides_nothing_by_tables_of_their_own() {
+async fn a_role_that_may_write_one_table_gains_and_hides_nothing_by_tables_of_its_own() {
     let service = Service::on_postgres().await.start().await;
     let (zone, _) = a_zone_at_noon();
     let tables = [
@@ -130,7 +130,7 @@ async fn whoever_may_write_one_table_gains_nothing_and_hides_nothing_by_tables_o
 }
 
 #[tokio::test]
-async fn nobody_but_the_owner_makes_triggers_of_functions_that_run_with_the_owners_rights() {
+async fn only_the_owner_makes_triggers_of_functions_that_run_with_the_owners_rights() {
     let service = Service::on_postgres().await.start().await;
     let mut intruder = Intruder::new(&service, "blood_requests").await;
     intruder
@@ -152,8 +152,7 @@ async fn nobody_but_the_owner_makes_triggers_of_functions_that_run_with_the_owne
 
 /// One that is added later cannot forget it.
 #[tokio::test]
-async fn every_function_of_ours_says_where_its_names_are_looked_for_and_none_begins_with_the_callers()
- {
+async fn every_function_of_ours_sets_a_search_path_that_does_not_begin_with_the_callers() {
     let service = Service::on_postgres().await.start().await;
     let ours = "SELECT concat_ws('|', oid::regproc, CASE WHEN prosecdef THEN 'definer' ELSE \
                 'invoker' END,
@@ -171,7 +170,7 @@ async fn every_function_of_ours_says_where_its_names_are_looked_for_and_none_beg
 }
 
 #[tokio::test]
-async fn a_function_of_the_same_name_beside_ours_is_not_called_by_a_look() {
+async fn a_drain_calls_no_function_that_shadows_one_of_the_servers() {
     let service = Service::on_postgres().await.start().await;
     let mut intruder = Intruder::new(&service, "blood_requests").await;
     let mut owner = Outside::connect(service.database_url()).await;

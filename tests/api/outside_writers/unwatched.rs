@@ -63,7 +63,7 @@ async fn ready(service: &Service) -> (Value, Value) {
 }
 
 on_both_stores! {
-    async fn while_a_trigger_is_off_nothing_is_proven_and_once_it_is_back_all_is_found_first(
+    async fn while_a_trigger_is_off_the_watermark_stands_and_rises_only_after_all_is_found(
         service: Service,
     ) {
         let (zone, today) = a_zone_at_noon();
@@ -86,7 +86,8 @@ on_both_stores! {
             )
         } else {
             (
-                "blood_requests: blood_requests_mark_insert missing; facility-summary migrate puts it right",
+                "blood_requests: blood_requests_mark_insert missing; \
+                 facility-summary migrate puts it right",
                 "missing",
             )
         };
@@ -145,7 +146,9 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn what_was_written_while_a_trigger_was_off_between_two_looks_is_found(service: Service) {
+    async fn what_was_written_while_a_trigger_was_off_between_two_checks_is_found(
+        service: Service,
+    ) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
         several_drains(&service).await;
@@ -160,7 +163,7 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn what_was_written_while_a_trigger_was_off_and_nobody_ran_is_found_at_the_start(
+    async fn what_was_written_with_a_trigger_off_while_no_service_ran_is_found_at_the_start(
         service: Service,
     ) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;

@@ -13,7 +13,7 @@ use crate::{
 /// A list that was proven in time waits for somebody's lock: by then it may be older than was asked
 /// for.
 #[tokio::test]
-async fn a_list_that_waited_for_a_lock_is_no_older_than_was_asked_for() {
+async fn a_list_that_waited_for_a_lock_is_not_older_than_was_asked_for() {
     let fleet =
         Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 4_500))
             .await;
@@ -49,7 +49,7 @@ async fn a_list_that_waited_for_a_lock_is_no_older_than_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_list_for_those_who_take_only_what_is_held_does_not_go_to_the_table() {
+async fn an_only_if_cached_list_does_not_read_the_table() {
     let fleet = Fleet::of(2).await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
     for path in

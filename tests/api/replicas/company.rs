@@ -80,7 +80,7 @@ async fn replicas_on_different_redis_servers_say_what_is_wrong_once_a_minute() {
 }
 
 #[tokio::test]
-async fn what_servers_without_redis_change_is_never_missing_beyond_its_age_at_those_with_it() {
+async fn a_change_at_servers_without_redis_is_missing_at_others_only_within_the_age_shown() {
     let launch = Service::on_postgres().await;
     let mut fleet = Fleet::on(launch.clone(), 2, Redis::start()).await;
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;

@@ -22,7 +22,7 @@ fn shows(list: &Value, facility: Uuid) -> bool {
 }
 
 #[tokio::test]
-async fn a_list_asked_for_afresh_has_whoever_was_acknowledged_before() {
+async fn a_no_cache_list_has_every_facility_that_was_acknowledged_before() {
     let fleet = Fleet::of(3).await;
     facility(&fleet[0], "First", &noon_zone()).await;
     for round in 0..ROUNDS {
@@ -38,7 +38,7 @@ async fn a_list_asked_for_afresh_has_whoever_was_acknowledged_before() {
 }
 
 #[tokio::test]
-async fn today_asked_for_afresh_is_the_date_of_the_zone_that_was_committed_before() {
+async fn a_no_cache_today_is_the_date_of_the_zone_that_was_committed_before() {
     let fleet = Fleet::of(3).await;
     let site = Site::register(&fleet[0], "Etc/GMT+12").await;
     let mut plain = Plain::beside(&fleet[0]).await;
@@ -66,7 +66,7 @@ async fn today_asked_for_afresh_is_the_date_of_the_zone_that_was_committed_befor
 }
 
 #[tokio::test]
-async fn who_was_removed_before_is_in_no_answer_that_was_asked_for_afresh() {
+async fn a_facility_that_was_removed_before_is_in_no_no_cache_answer() {
     let fleet = Fleet::of(3).await;
     facility(&fleet[0], "First", &noon_zone()).await;
     let mut plain = Plain::beside(&fleet[0]).await;

@@ -184,17 +184,17 @@ async fn stop(fleet: &mut Fleet) {
 }
 
 #[tokio::test]
-async fn a_database_put_back_while_nobody_ran_is_not_mixed_with_what_redis_remembers() {
+async fn a_database_put_back_while_no_replica_ran_is_not_mixed_with_redis() {
     only_redis_remembers(|launch| launch).await;
 }
 
 #[tokio::test]
-async fn nor_where_replicas_read_hardly_anything_of_the_stream_when_they_start() {
+async fn a_database_put_back_is_not_mixed_with_redis_where_little_of_the_stream_is_read() {
     only_redis_remembers(|launch| launch.env("FACILITY_SUMMARY__REDIS__REPLAY", 1)).await;
 }
 
 #[tokio::test]
-async fn what_a_standby_never_got_is_not_told_after_its_promotion() {
+async fn what_a_standby_never_received_is_not_shown_after_its_promotion() {
     let primary = Postgres::start(&[]);
     let standby = primary.standby(&[]);
     let url = primary.fresh_database().await;
@@ -222,7 +222,7 @@ async fn what_a_standby_never_got_is_not_told_after_its_promotion() {
 }
 
 #[tokio::test]
-async fn nor_where_redis_could_not_be_asked_when_they_started() {
+async fn a_database_put_back_is_not_mixed_with_redis_where_redis_hung_at_the_start() {
     let postgres = Postgres::start(&[]);
     let mut fleet = on(&postgres, 2, |launch| launch).await;
     let histories = put_back(&postgres, &mut fleet).await;
@@ -239,7 +239,7 @@ async fn nor_where_redis_could_not_be_asked_when_they_started() {
 /// It has led nobody so far, and cannot ask Redis now; but it has followed, and would know of
 /// anything that the database lacks.
 #[tokio::test]
-async fn a_replica_that_leads_first_after_postgres_hung_goes_on_with_the_history() {
+async fn a_replica_that_leads_first_after_postgres_hung_continues_the_epoch() {
     let postgres = Postgres::start(&[]);
     let mut fleet = on(&postgres, 2, |launch| launch).await;
     proven_anew(&fleet).await;

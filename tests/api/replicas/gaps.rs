@@ -54,7 +54,7 @@ async fn streams(redis: &Redis) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn redis_restarted_empty_is_a_gap_and_no_lie() {
+async fn redis_restarted_empty_is_a_gap_and_no_wrong_answer() {
     after(async |redis: &Redis| {
         redis.stop();
         redis.start_empty();
@@ -63,12 +63,12 @@ async fn redis_restarted_empty_is_a_gap_and_no_lie() {
 }
 
 #[tokio::test]
-async fn redis_flushed_is_a_gap_and_no_lie() {
+async fn redis_flushed_is_a_gap_and_no_wrong_answer() {
     after(async |redis: &Redis| redis.tell("FLUSHALL").await).await;
 }
 
 #[tokio::test]
-async fn a_stream_trimmed_to_nothing_is_a_gap_and_no_lie() {
+async fn a_stream_trimmed_to_nothing_is_a_gap_and_no_wrong_answer() {
     after(async |redis: &Redis| {
         for stream in streams(redis).await {
             redis.tell(&format!("XTRIM {stream} MAXLEN 0")).await;
@@ -78,7 +78,7 @@ async fn a_stream_trimmed_to_nothing_is_a_gap_and_no_lie() {
 }
 
 #[tokio::test]
-async fn a_replica_that_slept_while_the_stream_was_trimmed_knows_that_it_missed_something() {
+async fn a_replica_that_was_stopped_while_the_stream_was_trimmed_finds_the_gap() {
     let fleet = Fleet::of(2).await;
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
     diary.write(&fleet[0]).await;

@@ -84,7 +84,7 @@ fn warnings(replica: &Service, message: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_one_node_of_a_cluster_is_said_to_be_one() {
+async fn a_redis_that_is_one_node_of_a_cluster_is_reported_as_such() {
     let redis = Redis::start_cluster();
     // A database whose stream lies on the very node that is named joins: one of three.
     for url in redis.url().split(',').cycle().take(30) {
@@ -113,7 +113,7 @@ async fn a_redis_that_is_one_node_of_a_cluster_is_said_to_be_one() {
 }
 
 #[tokio::test]
-async fn a_redis_that_has_no_place_for_one_more_connection_is_said_to_refuse_it() {
+async fn a_redis_at_its_limit_of_connections_is_reported_as_refusing() {
     let redis = Redis::start();
     let mut operator = redis.connect().await;
     redis.tell("CONFIG SET maxclients 2").await;
@@ -132,7 +132,7 @@ async fn a_redis_that_has_no_place_for_one_more_connection_is_said_to_refuse_it(
 }
 
 #[tokio::test]
-async fn a_user_that_may_not_read_the_stream_is_told_of() {
+async fn a_redis_user_that_may_not_read_the_stream_is_reported() {
     let redis = Redis::start();
     redis.tell("ACL SETUSER limited on >secret ~* &* +@all -xread").await;
     let replica = replica_at(&redis.url().replace("redis://", "redis://limited:secret@")).await;
@@ -142,7 +142,7 @@ async fn a_user_that_may_not_read_the_stream_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_redis_that_takes_no_message_from_the_beginning_is_said_to_take_none() {
+async fn a_redis_that_takes_no_message_from_the_start_is_reported() {
     let redis = Redis::start();
     redis.tell("CONFIG SET maxmemory 1").await;
     let replica = replica_at(redis.url()).await;
@@ -158,7 +158,7 @@ async fn a_redis_that_takes_no_message_from_the_beginning_is_said_to_take_none()
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_or_answers_late_at_the_start_is_joined_once_it_does_not() {
+async fn replicas_attach_to_a_redis_that_hung_at_the_start_once_it_answers() {
     let redis = Redis::start();
     let proxy = Proxy::to(authority_of(redis.url()));
     let launch = launch(Service::on_postgres().await, &format!("redis://{}", proxy.address));
@@ -185,7 +185,7 @@ async fn a_redis_that_hangs_or_answers_late_at_the_start_is_joined_once_it_does_
 const LARGE: usize = 13_000;
 
 #[tokio::test]
-async fn a_stream_that_does_not_come_through_in_one_go_is_read_in_smaller_ones() {
+async fn a_stream_too_large_for_one_read_is_read_in_smaller_ones() {
     let redis = Redis::start();
     let launch = launch(Service::on_postgres().await, redis.url());
     let first = launch.clone().start().await;

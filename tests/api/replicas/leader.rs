@@ -43,7 +43,7 @@ async fn after_the_leader_is_killed_another_leads() {
 }
 
 #[tokio::test]
-async fn a_leader_that_hangs_is_stood_in_for_and_tells_no_lie_when_it_goes_on() {
+async fn a_leader_that_hangs_is_replaced_and_gives_no_wrong_answer_when_it_goes_on() {
     let fleet = Fleet::of(3).await;
     let mut plain = Plain::beside(&fleet[1]).await;
     let mut diary = Diary::begin(&fleet[1], &noon_zone()).await;
@@ -59,7 +59,7 @@ async fn a_leader_that_hangs_is_stood_in_for_and_tells_no_lie_when_it_goes_on() 
 }
 
 #[tokio::test]
-async fn whoever_only_follows_shows_how_old_the_watermark_is() {
+async fn a_replica_that_does_not_lead_shows_the_age_of_the_watermark() {
     let fleet =
         Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 1_500))
             .await;

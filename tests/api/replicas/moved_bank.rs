@@ -82,7 +82,11 @@ async fn a_unit_acknowledged_beside_the_move_of_its_bank_is_in_the_new_facility(
             .await;
         let set = event(
             "inventory.set",
-            json!({"inventory_id": Uuid::from_u128(5), "blood_bank_id": from.bank, "quantity": quantity}),
+            json!({
+                "inventory_id": Uuid::from_u128(5),
+                "blood_bank_id": from.bank,
+                "quantity": quantity,
+            }),
         );
         let acknowledged = post(&fleet[1], std::slice::from_ref(&set));
         let moving = async {

@@ -34,7 +34,7 @@ async fn is_in(replica: &Service, facility: Uuid, zone: &str) {
 
 /// The leader stands still while the facility moves, and comes back to a request of the new zone.
 #[tokio::test]
-async fn a_leader_that_slept_through_a_change_of_zone_refreshes_the_days_of_the_new_one() {
+async fn a_leader_that_was_stopped_during_a_change_of_zone_refreshes_the_new_zones_days() {
     let fleet = Fleet::of(3).await;
     let site = Site::register(&fleet[0], WEST).await;
     let mut plain = Plain::beside(&fleet[0]).await;
@@ -122,7 +122,7 @@ fn zone_ahead(hours: i64) -> String {
 /// Away and back, while somebody holds the facility's lock: the date is the same in both zones, the
 /// day is not.
 #[tokio::test]
-async fn a_row_of_the_zone_before_does_not_stand_for_the_same_date_of_this_one() {
+async fn a_row_of_the_previous_zone_is_not_used_for_the_same_date_of_the_new_zone() {
     let fleet = Fleet::of(2).await;
     // ReplicaLink eight and eleven in one zone it is six hours later in the other, and the same
     // date. Three hours before midnight here it was three hours after midnight there.

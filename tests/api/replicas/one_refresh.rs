@@ -222,7 +222,7 @@ async fn leases_asked_for(replica: &Service) -> f64 {
 }
 
 #[tokio::test]
-async fn who_wants_it_from_the_source_has_it_once_another_replicas_refresh_is_over() {
+async fn a_no_cache_read_is_answered_once_another_replicas_refresh_is_over() {
     let (fleet, site, _ageing, mut lock, others) = one_refreshes_and_two_wait().await;
     let onlooker = &fleet[1];
     let looks_on = async |before: f64| {

@@ -42,7 +42,7 @@ async fn each_write_is_seen(fleet: &Fleet) {
 }
 
 #[tokio::test]
-async fn what_one_replica_acknowledged_every_other_shows_at_once() {
+async fn every_replica_shows_at_once_what_one_acknowledged() {
     let fleet = Fleet::of(3).await;
     each_write_is_seen(&fleet).await;
     assert_eq!(
@@ -53,14 +53,14 @@ async fn what_one_replica_acknowledged_every_other_shows_at_once() {
 }
 
 #[tokio::test]
-async fn what_one_replica_acknowledged_shows_at_those_that_keep_nothing_in_memory() {
+async fn replicas_without_memory_show_what_one_acknowledged() {
     let fleet =
         Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)).await;
     each_write_is_seen(&fleet).await;
 }
 
 #[tokio::test]
-async fn a_facility_that_one_replica_registered_is_unknown_to_none() {
+async fn every_replica_knows_a_facility_that_one_registered() {
     let fleet = Fleet::of(3).await;
     for round in 0..20 {
         let ids: Vec<Uuid> = (0..5).map(|_| Uuid::new_v4()).collect();

@@ -99,7 +99,7 @@ async fn stocked(pair: &Pair) -> (Site, Uuid) {
 }
 
 #[tokio::test]
-async fn the_table_is_read_at_the_standby_while_that_is_there() {
+async fn the_table_is_read_at_the_standby_while_it_runs() {
     let pair = Pair::start().await;
     let (site, _) = stocked(&pair).await;
     let before = pair.looks().await;
@@ -199,7 +199,7 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
 }
 
 #[tokio::test]
-async fn a_standby_whose_figure_is_older_than_what_memory_holds_is_not_believed() {
+async fn a_figure_of_a_standby_that_is_older_than_that_of_memory_is_not_used() {
     let pair = Pair::start().await;
     // One more that does hold things.
     let mut fleet = pair.fleet;

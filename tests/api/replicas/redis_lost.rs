@@ -137,7 +137,7 @@ async fn redis_frozen_and_thawed_costs_no_answer_and_no_change() {
 }
 
 #[tokio::test]
-async fn a_redis_that_takes_no_message_is_no_stream_and_is_one_again() {
+async fn a_redis_that_takes_no_message_counts_as_no_stream_until_it_does() {
     let fleet = fleet(2, Redis::start()).await;
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
     diary.write(&fleet[0]).await;
@@ -203,7 +203,7 @@ async fn a_redis_that_was_demoted_is_left_alone_until_it_takes_writes_again() {
 }
 
 #[tokio::test]
-async fn without_the_stream_memory_counts_as_fresh_for_its_while_and_then_the_table_does() {
+async fn without_the_stream_memory_counts_as_fresh_for_a_time_and_then_the_table_is_read() {
     let fleet = fleet(2, Redis::start()).await;
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
     diary.write(&fleet[0]).await;

@@ -12,7 +12,7 @@ async fn raised(connection: &mut PgConnection, code: &str, message: &str) -> Sto
 }
 
 #[tokio::test]
-async fn what_postgres_says_of_a_disk_that_is_or_was_full_is_worth_another_try() {
+async fn errors_of_postgres_about_a_full_disk_are_retried() {
     let mut connection = PgConnection::connect(&fresh_database().await).await.unwrap();
     for (code, message, class) in [
         ("53100", "could not extend file \"base/5/16404\": No space left on device", "full"),
@@ -54,7 +54,7 @@ async fn what_postgres_says_of_a_disk_that_is_or_was_full_is_worth_another_try()
 }
 
 #[tokio::test]
-async fn a_transaction_that_sqlite_has_ended_by_itself_is_worth_another_try() {
+async fn a_transaction_that_sqlite_has_ended_by_itself_is_retried() {
     let pool =
         SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
     let none = sqlx::raw_sql("COMMIT").execute(&pool).await.expect_err("there is none to commit");

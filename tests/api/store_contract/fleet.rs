@@ -158,7 +158,7 @@ pub async fn what_was_published_is_forgotten_and_nothing_else(db: &dyn TestDb) {
     assert_eq!(look(db).await.changed_facilities, []);
 }
 
-pub async fn of_an_outbox_that_grows_each_days_last_version_is_kept(db: &dyn TestDb) {
+pub async fn an_outbox_that_grows_keeps_the_last_version_of_each_day(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let (bank, now_ms) = (bank(db, &north).await, now_ms(db).await);
     let (today, yesterday) = (key(&north, now_ms, 0), key(&north, now_ms, -1));
@@ -189,7 +189,7 @@ pub async fn of_an_outbox_that_grows_each_days_last_version_is_kept(db: &dyn Tes
     assert_eq!(left, wanted);
 }
 
-pub async fn a_missing_row_of_the_fleet_is_named_with_what_brings_it_back(db: &dyn TestDb) {
+pub async fn a_missing_row_of_the_fleet_is_named_with_its_remedy(db: &dyn TestDb) {
     let before = look(db).await.epoch;
     db.plain("DELETE FROM fleet").await;
     for error in [

@@ -93,7 +93,7 @@ pub async fn a_row_that_moves_marks_where_it_was_and_where_it_is(db: &dyn TestDb
 }
 
 /// Whether the store widens the mark that is there or leaves a second one is its own affair.
-pub async fn writes_of_one_day_are_all_covered_whatever_their_order(db: &dyn TestDb) {
+pub async fn writes_of_one_day_are_all_covered_in_any_order(db: &dyn TestDb) {
     let north = facility(db, "Asia/Kathmandu").await;
     let day_ms = 1_700_000_000_000 / DAY_MS * DAY_MS;
     let hours = |hour: i64| day_ms + hour * HOUR_MS;
@@ -169,7 +169,7 @@ pub async fn a_bank_that_moves_marks_both_facilities(db: &dyn TestDb) {
     );
 }
 
-pub async fn marks_alone_are_those_of_a_look(db: &dyn TestDb) {
+pub async fn a_read_of_the_marks_alone_finds_those_of_a_drain_snapshot(db: &dyn TestDb) {
     let (north, south) = (facility(db, "UTC").await, facility(db, "UTC").await);
     let (moved, gone) = (bank(db, &north).await, bank(db, &north).await);
     for bank in [moved, gone] {
@@ -333,7 +333,7 @@ pub async fn a_rolled_back_write_leaves_no_mark(db: &dyn TestDb) {
 }
 
 /// Whether the store widens the mark that was seen or leaves a second one is its own affair.
-pub async fn a_write_between_the_look_and_the_taking_is_not_lost(db: &dyn TestDb) {
+pub async fn a_write_between_the_snapshot_and_the_taking_of_marks_is_not_lost(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     clear_marks(db).await;
     let at_ms = 1_700_000_000_000 / DAY_MS * DAY_MS;

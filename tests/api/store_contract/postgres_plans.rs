@@ -45,7 +45,7 @@ const TABLES: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn a_targeted_refresh_scans_no_table_whatever_the_plan() {
+async fn a_targeted_refresh_scans_no_table_with_any_plan() {
     let url = fresh_database().await;
     let settings = DatabaseSettings {
         url: url.clone(),

@@ -102,8 +102,7 @@ fn host(url: &str) -> &str {
 }
 
 #[tokio::test]
-async fn a_lagging_replica_answers_with_its_own_watermark_and_never_with_a_row_that_is_newer_or_older()
- {
+async fn a_lagging_standby_answers_with_its_own_watermark_and_the_rows_of_that_instant() {
     let pair = Pair::start().await;
     let north = super::setup::facility(&pair.db, "UTC").await;
     let today = key(&north, now_ms(&pair.db).await, 0);
@@ -136,7 +135,7 @@ async fn a_lagging_replica_answers_with_its_own_watermark_and_never_with_a_row_t
 }
 
 #[tokio::test]
-async fn a_replica_at_another_epoch_says_so() {
+async fn a_standby_at_another_epoch_says_so() {
     let pair = Pair::start().await;
     let north = facility(&pair.db, "UTC").await;
     pair.prove(2_000).await;
@@ -155,8 +154,7 @@ async fn a_replica_at_another_epoch_says_so() {
 }
 
 #[tokio::test]
-async fn a_replica_that_is_down_or_hangs_costs_a_reader_its_time_out_now_and_then_and_is_used_again_when_it_is_back()
- {
+async fn a_standby_that_is_down_or_hangs_costs_few_readers_a_timeout_and_is_used_again_later() {
     let pair = Pair::start().await;
     let north = facility(&pair.db, "UTC").await;
     pair.prove(2_000).await;
@@ -185,7 +183,7 @@ async fn a_replica_that_is_down_or_hangs_costs_a_reader_its_time_out_now_and_the
 }
 
 #[tokio::test]
-async fn of_many_readers_only_one_tries_a_replica_that_failed() {
+async fn of_many_readers_only_one_tries_a_standby_that_failed() {
     let pair = Pair::start().await;
     let north = facility(&pair.db, "UTC").await;
     pair.prove(2_000).await;
@@ -213,7 +211,7 @@ async fn of_many_readers_only_one_tries_a_replica_that_failed() {
 }
 
 #[tokio::test]
-async fn while_one_of_two_replicas_is_down_the_other_answers() {
+async fn while_one_of_two_standbys_is_down_the_other_answers() {
     let url = fresh_database().await;
     let down = url.replace(host(&url), "127.0.0.1:1");
     // Any server may stand in the list; the primary is as good as a replica.
@@ -239,7 +237,7 @@ async fn while_one_of_two_replicas_is_down_the_other_answers() {
 }
 
 #[tokio::test]
-async fn a_promoted_standby_is_at_another_epoch_and_what_was_proven_before_does_not_count() {
+async fn a_promoted_standby_is_at_another_epoch_and_the_watermark_before_does_not_count() {
     let pair = Pair::start().await;
     let north = facility(&pair.db, "UTC").await;
     pair.prove(2_000).await;

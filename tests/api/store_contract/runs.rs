@@ -53,7 +53,7 @@ async fn state(db: &dyn TestDb, run: Uuid) -> String {
     db.store().job_run(run).await.unwrap().unwrap().state
 }
 
-pub async fn a_tick_is_put_in_line_once_by_many_at_once(db: &dyn TestDb) {
+pub async fn a_tick_is_queued_once_by_many_at_once(db: &dyn TestDb) {
     let won = at_once(db, |store| async move {
         store.enqueue_run(Uuid::new_v4(), "rebuild", 5_000).await.unwrap()
     })
@@ -67,7 +67,7 @@ pub async fn a_tick_is_put_in_line_once_by_many_at_once(db: &dyn TestDb) {
     enqueue(db, "full_rebuild", 5_000).await;
 }
 
-pub async fn a_tick_that_a_clock_ahead_has_left_does_not_hold_up_the_schedule(db: &dyn TestDb) {
+pub async fn a_tick_of_a_clock_that_was_ahead_does_not_stop_the_schedule(db: &dyn TestDb) {
     let in_a_year_ms = db.store().now_ms().await.unwrap() + 365 * 86_400_000;
     enqueue(db, "rebuild", in_a_year_ms).await;
     enqueue(db, "rebuild", 5_000).await;
@@ -107,7 +107,7 @@ pub async fn an_abandoned_run_is_taken_over_by_exactly_one_and_lost_to_the_first
     assert_eq!(state(db, id).await, "running");
 }
 
-pub async fn a_beating_or_ended_run_is_left_alone(db: &dyn TestDb) {
+pub async fn a_run_that_is_alive_or_ended_is_left_alone(db: &dyn TestDb) {
     enqueue(db, "rebuild", 5_000).await;
     let run = take(db).await.unwrap();
     stop_all_hearts(db).await;
@@ -128,7 +128,7 @@ pub async fn a_run_that_is_given_back_is_taken_up_at_once(db: &dyn TestDb) {
     assert_eq!(taken_at_once(db).await.iter().map(|run| run.id).collect::<Vec<_>>(), [id]);
 }
 
-pub async fn earlier_ticks_that_nobody_carries_out_give_way(db: &dyn TestDb) {
+pub async fn earlier_ticks_that_nobody_carries_out_are_given_up(db: &dyn TestDb) {
     let store = db.store();
     let command = enqueue(db, "command", 1).await;
     let dead = enqueue(db, "rebuild", 5_000).await;

@@ -79,7 +79,11 @@ impl Site {
     pub fn request(&self, id: Uuid, created_at: Timestamp) -> Value {
         event(
             "request.set",
-            json!({"request_id": id, "facility_id": self.facility, "created_at": created_at.to_string()}),
+            json!({
+                "request_id": id,
+                "facility_id": self.facility,
+                "created_at": created_at.to_string(),
+            }),
         )
     }
 }

@@ -229,7 +229,7 @@ fn missing(asked_ms: i64) -> Answer {
 }
 
 #[test]
-fn what_came_back_is_there_and_what_it_had_before_is_not() {
+fn a_facility_that_came_back_is_shown_without_its_former_figures() {
     removed_and_registered_again().condemns(Lie::Missing, no_cache(missing(2_000)));
     removed_and_registered_again().acquits(no_cache(missing(300)));
     let mut past = removed_and_registered_again();
@@ -239,7 +239,7 @@ fn what_came_back_is_there_and_what_it_had_before_is_not() {
 }
 
 #[test]
-fn a_figure_that_outlived_its_facility_is_condemned() {
+fn a_figure_of_a_removed_facility_is_condemned() {
     removed_and_registered_again()
         .condemns(Lie::Figures, named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))));
     removed_and_registered_again().acquits(named(38_000, day(SOMEWHERE, the(13), (None, 0, 0))));
@@ -281,7 +281,7 @@ fn two_facilities() -> Past {
 }
 
 #[test]
-fn a_list_has_whoever_was_registered_before_it_was_asked_for() {
+fn a_list_has_every_facility_registered_before_the_request() {
     two_facilities().condemns(Lie::Missing, no_cache(at(400, listing(vec![empty(SOMEWHERE)]))));
     two_facilities().acquits(no_cache(at(100, listing(vec![empty(SOMEWHERE)]))));
     two_facilities().acquits(at(1_300, listing(vec![empty(SOMEWHERE)])));
@@ -290,7 +290,7 @@ fn a_list_has_whoever_was_registered_before_it_was_asked_for() {
 }
 
 #[test]
-fn a_list_shows_nobody_who_was_gone() {
+fn a_list_shows_no_facility_that_was_removed_before() {
     let past = || {
         let mut past = two_facilities();
         past.facility(10_000, ELSEWHERE, None);
@@ -324,7 +324,7 @@ fn today_is_the_date_of_a_zone_that_the_facility_may_have() {
 }
 
 #[test]
-fn a_commit_from_before_the_claim_is_in_the_answer_however_it_was_read() {
+fn a_commit_from_before_the_claim_is_in_the_answer_in_every_way_of_reading() {
     let past = || {
         let mut past = Past::with(WARSAW);
         past.request(0, Some(-1_000));
@@ -337,7 +337,7 @@ fn a_commit_from_before_the_claim_is_in_the_answer_however_it_was_read() {
 }
 
 #[test]
-fn an_answer_is_as_young_as_was_asked_for() {
+fn an_answer_is_not_older_than_was_asked_for() {
     let requested = |bound, max_stale, age_seconds| {
         let answer = at(60_000, listing(vec![empty(SOMEWHERE)]));
         let asked = Asked { bound_seconds: Some(bound), max_stale, ..answer.asked };
@@ -381,7 +381,7 @@ fn only_if_cached_is_answered_from_what_is_held() {
 /// Its own row is a snapshot and its own changes: what is younger than the snapshot may be missing
 /// beside them, what is older may not.
 #[test]
-fn an_events_own_row_may_lack_what_is_younger_than_its_as_of() {
+fn the_row_of_an_event_may_lack_what_is_younger_than_its_as_of() {
     let past = |other_ms| {
         let mut past = Past::with(WARSAW);
         past.bank(-3_600_000, SOMEWHERE);

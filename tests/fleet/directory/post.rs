@@ -12,7 +12,14 @@ use crate::history::Fate;
 
 /// An event as of an instant.
 pub fn event(kind: &str, at_ms: i64, data: Value) -> Value {
-    json!({"specversion": "1.0", "id": Uuid::new_v4(), "source": "/fleet", "type": kind, "time": instant(at_ms), "data": data})
+    json!({
+        "specversion": "1.0",
+        "id": Uuid::new_v4(),
+        "source": "/fleet",
+        "type": kind,
+        "time": instant(at_ms),
+        "data": data,
+    })
 }
 
 /// What became of a request with events.

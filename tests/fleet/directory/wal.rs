@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_log_tells_becomes_the_versions_of_rows() {
+    fn the_log_of_postgres_becomes_versions_of_rows() {
         let (facility, bank) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let lines = [
             format!(

@@ -382,9 +382,19 @@ pub fn activity_event(
     now_ms: i64,
 ) -> (Value, Stating) {
     let mut data = if is_request {
-        json!({"request_id": id, "facility_id": facility, "created_at": instant(then_ms), "quantity": quantity})
+        json!({
+            "request_id": id,
+            "facility_id": facility,
+            "created_at": instant(then_ms),
+            "quantity": quantity,
+        })
     } else {
-        json!({"distribution_id": id, "dispatched_to_id": facility, "date_delivered": instant(then_ms), "quantity": quantity})
+        json!({
+            "distribution_id": id,
+            "dispatched_to_id": facility,
+            "date_delivered": instant(then_ms),
+            "quantity": quantity,
+        })
     };
     if kind < 8 {
         data["blood_type"] = json!(TYPES[kind]);
