@@ -1,6 +1,6 @@
-//! CloudEvents 1.0 over HTTP in their three forms, read into events of the domain: structured,
-//! batch, and binary (`ce-` headers). All faults of all events are named, each by a pointer into
-//! the body as it was sent.
+//! Reads CloudEvents 1.0 over HTTP into events of the domain, in all three forms: structured,
+//! batch, and binary (`ce-` headers). The answer names all faults of all events, each by a pointer
+//! into the body as the client sent it.
 
 use actix_web::http::header::HeaderMap;
 use jiff::Timestamp;
@@ -19,28 +19,30 @@ const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 const JSON: &str = "application/json";
 
-/// What an event's time and a batch's length are measured by.
+/// The limits for an event's time and for the length of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct EventLimits {
-    /// The database's clock.
+    /// The database's clock, in milliseconds since 1970.
     pub now_ms: i64,
-    /// How far ahead of it an event's time may be.
+    /// How far ahead of `now_ms` an event's time may be.
     pub max_clock_skew_ms: i64,
-    /// How far behind it an event's time may be.
+    /// How far behind `now_ms` an event's time may be.
     pub max_event_age_ms: i64,
-    /// Events in one batch.
+    /// The most events in one batch.
     pub max_events: usize,
 }
 
 /// The events of one request, in the order in which they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
+    /// How the request carried them.
     pub form: Form,
+    /// The events; never empty.
     pub events: Vec<Event>,
 }
 
-/// Reads the body of `POST /v1/events`. All of it or none: 400 where it is not JSON, 413 over
-/// `max_events`, 415 for another content type, 422 with every fault.
+/// Reads the body of `POST /v1/events`. It returns all events or an error: 400 when the body is not
+/// JSON, 413 for more than `max_events` events, 415 for another content type, 422 with every fault.
 pub fn parse(
     content_type: Option<&str>,
     headers: &HeaderMap,
@@ -57,11 +59,11 @@ pub fn parse(
     Ok(Posted { form, events })
 }
 
-/// How a request carries its events. It is decided once, here: whoever names a place in the body
-/// asks the form, not the headers again.
+/// How a request carries its events. Only `form` below decides it, once for each request. Code that
+/// needs a place in the body asks this value, and does not read the headers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// One event, the body.
+    /// One event, which is the body.
     Structured,
     /// A list of events.
     Batch,
@@ -70,7 +72,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// RFC 6901 pointer to the data of the event at `index`; empty where the data is the whole
+    /// The RFC 6901 pointer to the data of the event at `index`; empty when the data is the whole
     /// body.
     pub fn data_pointer(self, index: usize) -> String {
         match self {
@@ -81,8 +83,8 @@ impl Form {
     }
 }
 
-/// The content type decides between structured and batch; a plain JSON type with `ce-` headers is
-/// the `data` of a binary event.
+/// The content type decides between structured and batch. With `ce-` headers, the body of a plain
+/// JSON type is the `data` of a binary event.
 fn form(content_type: Option<&str>, headers: &HeaderMap) -> Result<Form, Problem> {
     let unsupported = |got: &str| {
         Problem::unsupported_media_type(format!(
@@ -103,7 +105,8 @@ fn form(content_type: Option<&str>, headers: &HeaderMap) -> Result<Form, Problem
     }
 }
 
-/// `application/json` with or without `; charset=utf-8`: what the bodies of `PUT` are sent as.
+/// Requires `application/json`, with or without `; charset=utf-8`, as `PUT` requests must send it.
+/// Any other content type is 415.
 pub fn require_json(content_type: Option<&str>) -> Result<(), Problem> {
     match content_type.and_then(utf8_essence) {
         Some(essence) if essence == JSON => Ok(()),
@@ -128,8 +131,8 @@ fn is_json(essence: &str) -> bool {
         && (essence == JSON || essence == "text/json" || essence.ends_with("+json"))
 }
 
-/// The media type in lower case without its parameters, or `None` where a parameter names another
-/// encoding than UTF-8.
+/// The media type in lower case, without its parameters. `None` when a parameter names an encoding
+/// other than UTF-8.
 fn utf8_essence(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';');
     let essence = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -192,8 +195,8 @@ fn answer(events: Vec<Event>, faults: Vec<Fault>) -> Result<Vec<Event>, Problem>
     if faults.is_empty() { Ok(events) } else { Err(Problem::invalid(faults)) }
 }
 
-/// The `ce-` headers as attributes. Their values are percent-encoded where they are not plain
-/// ASCII.
+/// The `ce-` headers as attributes. Characters outside plain ASCII are percent-encoded in their
+/// values.
 fn header_attributes<'h>(headers: &'h HeaderMap, faults: &mut Vec<Fault>) -> Object<'h> {
     let mut attributes = Object::new();
     for (name, value) in headers {
@@ -217,7 +220,7 @@ fn header_attributes<'h>(headers: &'h HeaderMap, faults: &mut Vec<Fault>) -> Obj
     attributes
 }
 
-/// One event in the JSON format, at `pointer`.
+/// Reads one event in the JSON format; `pointer` is its place in the body.
 fn envelope(
     object: &Object,
     pointer: &str,
@@ -228,8 +231,8 @@ fn envelope(
     event(object, Place::Body(pointer.to_owned()), data, format!("{pointer}/data"), limits, faults)
 }
 
-/// Reads one event from its attributes and its data, and notes its faults, if not every one of very
-/// many.
+/// Reads one event from its attributes and its data, and notes its faults, up to the limit of
+/// [`Faults`].
 fn event(
     attributes: &Object,
     place: Place,
@@ -245,7 +248,8 @@ fn event(
     event
 }
 
-/// Time and type, where they are valid. Extension attributes are allowed, and not read.
+/// Reads time and type; each is `None` when it is not valid. Extension attributes are allowed and
+/// ignored.
 fn read_attributes(mut f: Fields, limits: &EventLimits) -> (Option<i64>, Option<EventType>) {
     f.required("specversion", specversion);
     f.required("id", fields::text);
@@ -257,7 +261,7 @@ fn read_attributes(mut f: Fields, limits: &EventLimits) -> (Option<i64>, Option<
     (f.required("time", |value| event_time(value, limits)), f.required("type", EventType::rule))
 }
 
-/// The data's own faults are named whatever is wrong with the time.
+/// Reads the data. It notes the faults of the data even when the time is not valid.
 fn read_data(
     (time_ms, event_type): (Option<i64>, Option<EventType>),
     data: Option<&Json>,
@@ -322,29 +326,36 @@ fn event_time(value: &Json, limits: &EventLimits) -> Result<i64, fields::Expecte
 /// An event in the CloudEvents 1.0 JSON format. Extension attributes are allowed.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct CloudEvent {
+    /// The version of CloudEvents.
     #[schema(pattern = r"^1\.0$", example = "1.0")]
     pub specversion: String,
+    /// The sender's id of the event.
     #[schema(min_length = 1)]
     pub id: String,
+    /// The service that sends the event.
     #[schema(min_length = 1, example = "/inventory-service")]
     pub source: String,
+    /// What the event says; it decides which fields `data` has.
     #[serde(rename = "type")]
     #[schema(
         pattern = r"^(facility\.registered|blood_bank\.registered|(inventory|distribution|request)\.(set|removed)|summary\.touched)$",
         example = "inventory.set"
     )]
     pub event_type: String,
-    /// The time at which the event states its fact; the newest statement about an entity wins.
+    /// The time at which the stated fact became true. The newest statement about an entity wins.
     /// Kept to the millisecond.
     #[schema(format = DateTime)]
     pub time: String,
-    /// A JSON media type where it is named at all.
+    /// A JSON media type, when it is given.
     #[schema(example = "application/json")]
     pub datacontenttype: Option<String>,
+    /// Not used.
     #[schema(min_length = 1)]
     pub subject: Option<String>,
+    /// Not used.
     #[schema(min_length = 1)]
     pub dataschema: Option<String>,
+    /// The fields of the event.
     pub data: event_data::schema::EventData,
 }
 

@@ -26,7 +26,7 @@ fn inventory() -> Value {
     })
 }
 
-/// The event with the value at `pointer` replaced, or removed if that is `None`.
+/// The event with the value at `pointer` replaced, or removed when `value` is `None`.
 fn with(pointer: &str, value: impl Into<Option<Value>>) -> Value {
     let mut event = inventory();
     let (parent, field) = pointer.rsplit_once('/').unwrap();
@@ -204,7 +204,7 @@ fn the_content_type_decides_the_form() {
         assert!(problem.detail().contains(BATCH), "{problem}");
     }
     assert_eq!(parse(None, &HeaderMap::new(), b"{}", &LIMITS).unwrap_err().status(), 415);
-    // The structured form wins over stray ce- headers, as the standard has it.
+    // The standard lets the structured form win over additional ce- headers.
     assert!(read(STRUCTURED, &ce_headers(&one), &one).is_ok());
     assert!(faults(post(JSON, &json!([one])))[0].1.contains(BATCH));
     assert!(faults(post(BATCH, &one))[0].1.contains(STRUCTURED));

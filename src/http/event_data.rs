@@ -1,4 +1,4 @@
-//! The `data` of each event type: how it is read, and its schema as the OpenAPI document shows it.
+//! The `data` of each event type: how it is read, and its schema for the OpenAPI document.
 
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::event::{Entity, Event, Kind, Record, Statement};
 
-/// The types that `POST /v1/events` knows.
+/// The event types that `POST /v1/events` accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
     FacilityRegistered,
@@ -23,6 +23,7 @@ pub enum EventType {
 }
 
 impl EventType {
+    /// All of them.
     pub const ALL: [EventType; 9] = [
         EventType::FacilityRegistered,
         EventType::BloodBankRegistered,
@@ -50,7 +51,7 @@ impl EventType {
         }
     }
 
-    /// The rule for the attribute `type`.
+    /// Reads the attribute `type`; the error lists all types.
     pub fn rule(value: &Json) -> Result<Self, fields::Expected> {
         let name = fields::text_of(value).unwrap_or_default();
         Self::ALL
@@ -60,8 +61,8 @@ impl EventType {
     }
 }
 
-/// Reads the `data` of an event stated at `time_ms`. `None` where it has a fault, each of which is
-/// then noted.
+/// Reads the `data` of an event with the time `time_ms` (milliseconds since 1970). `None` when the
+/// data has faults; all of them are noted in `data`.
 pub fn read(event_type: EventType, time_ms: i64, mut data: Fields) -> Option<Event> {
     let f = &mut data;
     let event = match event_type {
@@ -123,14 +124,16 @@ fn removed(kind: Kind, id: Option<Uuid>, event_time_ms: i64) -> Option<Event> {
     }))
 }
 
-// Each asks for all of its fields before the first `?`, so that every fault is noted.
+// These functions read all of their fields before the first `?`, so that every fault is noted.
 
+/// Reads the fields of a facility, except its id.
 pub fn facility(f: &mut Fields) -> Option<Entity> {
     let (name, timezone) =
         (f.required("name", fields::name), f.required("timezone", fields::timezone));
     Some(Entity::Facility { name: name?, timezone: timezone? })
 }
 
+/// Reads the fields of a blood bank, except its id.
 pub fn blood_bank(f: &mut Fields) -> Option<Entity> {
     let (facility_id, name) =
         (f.required("facility_id", fields::id), f.required("name", fields::name));
@@ -178,8 +181,8 @@ fn request(f: &mut Fields) -> Option<Entity> {
     })
 }
 
-/// Schemas for the OpenAPI document. They describe; the functions above decide. A test holds the
-/// two together.
+/// Schemas for the OpenAPI document. They only describe; the functions above decide. A test checks
+/// that both name the same fields.
 pub mod schema {
     use serde::Deserialize;
     use utoipa::ToSchema;
@@ -332,7 +335,7 @@ mod tests {
         json,
     };
 
-    /// The schema's required names, and all of its names.
+    /// The names that the schema requires, and all of its names.
     fn names(schema: Value) -> (BTreeSet<String>, BTreeSet<String>) {
         assert_eq!(schema["additionalProperties"], false, "{schema}");
         let required = schema["required"]

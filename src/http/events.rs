@@ -1,4 +1,4 @@
-//! `POST /v1/events`: what is acknowledged is durable and summarised.
+//! `POST /v1/events`: an acknowledged event is durable, and the summaries contain it.
 
 use std::time::Duration;
 
@@ -24,26 +24,31 @@ use crate::{
     store::StoreError,
 };
 
-/// A facility-day that the events touched, at its version after them.
+/// A facility-day that the events changed, with its version after them.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct TouchedSummary {
+    /// The facility.
     pub facility_id: Uuid,
+    /// The local day.
     #[schema(value_type = String, format = Date)]
     pub date: Date,
+    /// The version of its summary after the events.
     pub version: i64,
 }
 
-/// What became of the events.
+/// The result for the events of a request.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct AppliedEvents {
     /// Events that changed what is known.
     pub applied: usize,
-    /// Events about something of which newer is known already.
+    /// Events about an entity for which a newer statement is already known.
     pub superseded: usize,
+    /// The summaries that the events touched.
     pub summaries: Vec<TouchedSummary>,
 }
 
-/// One event or a batch of them, in any of CloudEvents' three HTTP forms. All or nothing.
+/// Takes one event or a batch, in any of the three HTTP forms of CloudEvents, and applies all
+/// events or none.
 #[utoipa::path(
     post, path = "/v1/events", tag = "write", operation_id = "post_events",
     request_body(content(
@@ -78,8 +83,8 @@ pub async fn post(
     apply(&app, posted.events, |index| posted.form.data_pointer(index)).await
 }
 
-/// The whole body; 413 as soon as it is known to be too large, 408 where it takes longer than
-/// `server.read_timeout_ms`.
+/// Reads the whole body. 413 as soon as the body is known to be too large, 408 when it takes longer
+/// than `server.read_timeout_ms`, 415 for a `Content-Encoding`.
 pub(super) async fn body(
     request: &HttpRequest,
     mut payload: web::Payload,
@@ -136,9 +141,9 @@ async fn collect(payload: &mut web::Payload, max_body: usize) -> Result<Bytes, P
     Ok(body.freeze())
 }
 
-/// Leaves the rest of a body that nobody wants. Once its reader is dropped, actix waits for the end
-/// of a chunked body without a limit; while it is held, the connection closes behind the answer,
-/// and the reader then ends by itself.
+/// Closes a connection when the rest of its body is not needed. If the payload were dropped at
+/// once, actix would wait for the end of a chunked body without a limit. While the payload is held,
+/// actix closes the connection after the answer, and this task then ends by itself.
 fn hang_up(mut payload: web::Payload) {
     const LINGER: Duration = Duration::from_secs(1);
     actix_web::rt::spawn(tokio::time::timeout(LINGER, async move {
@@ -152,7 +157,8 @@ fn too_large(max_body: usize) -> Problem {
     ))
 }
 
-/// Submits events; `pointer` tells where the data of one lies in the body.
+/// Submits events and answers with the result. `pointer` gives the place of an event's data in the
+/// body, by the event's index.
 pub(super) async fn apply(
     app: &AppState,
     events: Vec<Event>,

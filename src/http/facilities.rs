@@ -1,4 +1,4 @@
-//! Facilities and blood banks: listed, shown, registered.
+//! The routes that list, show and register facilities and blood banks.
 
 use std::sync::Arc;
 
@@ -18,41 +18,51 @@ use super::{
 };
 use crate::domain::{event::Event, facility::Facility};
 
-/// A facility, as lists show it.
+/// A facility in a list.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct FacilityItem {
+    /// Its id.
     pub facility_id: Uuid,
+    /// Its name.
     pub name: String,
+    /// The name of its time zone, as registered.
     pub timezone: String,
-    /// Only where no time zone has that name: what is wrong, and what would be right.
+    /// Only present when no time zone has that name: what is wrong, and what would be right.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     pub timezone_error: Option<String>,
 }
 
-/// A facility, with its local date.
+/// A facility with its local date.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct FacilityDetail {
+    /// Its id.
     pub facility_id: Uuid,
+    /// Its name.
     pub name: String,
+    /// The name of its time zone, as registered.
     pub timezone: String,
-    /// Only where no time zone has that name: what is wrong, and what would be right. `today`, and
-    /// its days, are UTC's then.
+    /// Only present when no time zone has that name: what is wrong, and what would be right.
+    /// `today` and the facility's days are then those of UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     pub timezone_error: Option<String>,
+    /// The facility's current local date.
     #[schema(value_type = String, format = Date)]
     pub today: Date,
 }
 
-/// A page of facilities, by name.
+/// A page of facilities, in the order of their names.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct FacilityPage {
+    /// The facilities of this page.
     pub items: Vec<FacilityItem>,
+    /// The cursor of the next page; null on the last one.
     pub next_cursor: Option<String>,
 }
 
-/// Facilities by name; `q` finds those whose name contains it, whatever its case.
+/// Lists facilities by name. `q` selects those with a name that contains it, in upper or lower
+/// case.
 #[utoipa::path(
     get, path = "/v1/facilities", tag = "read", operation_id = "facilities",
     params(("q" = Option<String>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query)),
@@ -79,7 +89,7 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
         .json(FacilityPage { items, next_cursor }))
 }
 
-/// Seconds since the directory was last known to be exact.
+/// The `Age` header: seconds since the directory was last known to be exact.
 fn age(app: &AppState, as_of_ms: i64) -> (header::HeaderName, header::HeaderValue) {
     (header::AGE, seconds_value(app.clock.now_ms().saturating_sub(as_of_ms)))
 }
@@ -93,7 +103,7 @@ fn item(facility: &Facility) -> FacilityItem {
     }
 }
 
-/// One facility.
+/// Shows one facility.
 #[utoipa::path(
     get, path = "/v1/facilities/{facility_id}", tag = "read", operation_id = "facility", params(("facility_id" = Uuid, Path)),
     responses(
@@ -122,7 +132,7 @@ fn detail(facility: &Arc<Facility>, app: &AppState) -> FacilityDetail {
     }
 }
 
-/// Registers a facility, or renames it or moves it to another zone, as of now.
+/// Registers a facility, renames it, or moves it to another time zone, as of now.
 #[utoipa::path(
     put, path = "/v1/facilities/{facility_id}", tag = "write", operation_id = "register_facility", params(("facility_id" = Uuid, Path)),
     request_body = registrations::FacilityRegistration,

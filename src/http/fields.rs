@@ -1,7 +1,8 @@
-//! The rules for single fields, one place for each, shared by events and registrations; and the
-//! reader that collects every fault.
+//! The rules for single fields, which events and registrations share, and the reader that collects
+//! every fault.
 //!
-//! A rule answers the value or, in words, what it expected; the reader adds where, and what it got.
+//! A rule returns the value, or says in words what it expected. The reader adds which field it was
+//! and what value it found.
 
 use std::borrow::Cow;
 
@@ -17,10 +18,10 @@ use super::{
 };
 use crate::domain::{blood_type::BloodType, facility::Zone, zones};
 
-/// What a rule expected.
+/// What a rule expected, in words.
 pub type Expected = Cow<'static, str>;
 
-/// Where an object's fields stand in the request.
+/// Where the fields of an object are in the request.
 #[derive(Debug, Clone)]
 pub enum Place {
     /// In the body, under this RFC 6901 pointer.
@@ -43,8 +44,9 @@ impl Place {
     }
 }
 
-/// The faults of one event or registration. So many are named and the rest are counted: a body of
-/// nothing but unknown fields shall not be answered by a longer one, nor cost the memory of one.
+/// The faults of one event or registration. Only the first 20 are named; the others are counted.
+/// Otherwise a body of only unknown fields would get an answer longer than itself, and would cost
+/// the memory for it.
 #[derive(Debug, Default)]
 pub struct Faults {
     named: Vec<Fault>,
@@ -54,7 +56,8 @@ pub struct Faults {
 impl Faults {
     const MOST_NAMED: usize = 20;
 
-    /// Notes a fault; `fault` is asked for its words only where they are going to be read.
+    /// Notes a fault. `fault` is called only when the fault is named, so that unnamed faults cost
+    /// no text.
     pub fn note(&mut self, fault: impl FnOnce() -> Fault) {
         if self.named.len() < Self::MOST_NAMED {
             self.named.push(fault());
@@ -63,8 +66,8 @@ impl Faults {
         }
     }
 
-    /// In the order in which they were noted. `pointer` is where the number of those that are not
-    /// named stands.
+    /// The faults, in the order in which they were noted. The last one, at `pointer`, gives the
+    /// number of those that are not named.
     pub fn into_list(mut self, pointer: &str) -> Vec<Fault> {
         if self.more > 0 {
             self.named.push(Fault {
@@ -76,8 +79,8 @@ impl Faults {
     }
 }
 
-/// Reads an object field by field. A faulty field is `None`, and noted; `finish` notes the fields
-/// that nobody asked for.
+/// Reads an object field by field. A faulty field is `None`, and is noted. `finish` notes the
+/// fields that were not read.
 pub struct Fields<'a> {
     object: &'a Object<'a>,
     place: Place,
@@ -86,10 +89,13 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Starts to read `object`, which is at `place` in the request. Faults go into `faults`.
     pub fn new(object: &'a Object<'a>, place: Place, faults: &'a mut Faults) -> Self {
         Fields { object, place, known: Vec::with_capacity(8), faults }
     }
 
+    /// Reads a field that must be there. `None` when it is missing or when `rule` refuses it; the
+    /// fault is noted.
     pub fn required<T>(
         &mut self,
         field: &'static str,
@@ -110,7 +116,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An absent field and null are both `Some(None)`.
+    /// Reads a field that may be absent or null, which are both `Some(None)`. `None` when `rule`
+    /// refuses its value; the fault is noted.
     pub fn optional<T>(
         &mut self,
         field: &'static str,
@@ -124,7 +131,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Every field that was not asked for is a fault.
+    /// Notes every field of the object that was not read.
     pub fn finish(self) {
         for field in self.object.keys().filter(|field| !self.known.contains(&field.as_ref())) {
             let detail = || {
@@ -153,7 +160,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A UUID in its hyphenated form. The nil UUID is refused: it is what an unset variable looks like.
+/// A UUID in its hyphenated form. The nil UUID is refused: a client sends it when a variable was
+/// never set.
 pub fn id(value: &Json) -> Result<Uuid, Expected> {
     let id = text_of(value).and_then(parse_id);
     id.ok_or(Cow::Borrowed(
@@ -161,12 +169,13 @@ pub fn id(value: &Json) -> Result<Uuid, Expected> {
     ))
 }
 
-/// A UUID in its hyphenated form, not nil; for ids in paths and queries too.
+/// Parses a UUID in its hyphenated form, not nil; also for ids in paths and queries. `None` for any
+/// other text.
 pub fn parse_id(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten().filter(|id| !id.is_nil())
 }
 
-/// A name, trimmed: 1 to 500 characters, none of them a control character.
+/// A name, trimmed: 1 to 500 characters without control characters.
 pub fn name(value: &Json) -> Result<String, Expected> {
     const MAX_CHARS: usize = 500;
     let name = text_of(value).map(str::trim);
@@ -177,14 +186,14 @@ pub fn name(value: &Json) -> Result<String, Expected> {
     .ok_or(Cow::Borrowed("a text of 1 to 500 characters, without control characters"))
 }
 
-/// The name of an IANA time zone, in its canonical spelling whatever the case in which it was sent.
+/// The name of an IANA time zone, in upper or lower case; the result is its canonical spelling.
 pub fn timezone(value: &Json) -> Result<String, Expected> {
     let text = text_of(value).unwrap_or_default();
     Zone::canonical_name(text).ok_or_else(|| zones::expected(text).into())
 }
 
-/// One of the eight types in the canonical spelling; other notations are for imports, where a
-/// person looks at the result.
+/// One of the eight types in the canonical spelling. Other notations are for imports only, where a
+/// person checks the result.
 pub fn blood_type(value: &Json) -> Result<BloodType, Expected> {
     let text = text_of(value).unwrap_or_default();
     BloodType::from_canonical(text).ok_or_else(|| match BloodType::from_notation(text) {
@@ -196,9 +205,9 @@ pub fn blood_type(value: &Json) -> Result<BloodType, Expected> {
     })
 }
 
-/// A whole number of units, from `least` to the 2,147,483,647 that the tables hold. `12.0` and
-/// `1.2e1` are 12, as in JSON Schema: some languages know no other numbers. What these bounds let
-/// pass is held by a double to the unit.
+/// A whole number of units, from `least` to 2,147,483,647, the greatest that the tables can hold.
+/// `12.0` and `1.2e1` are 12, as in JSON Schema, because some languages have only such numbers. A
+/// double is exact for all whole numbers within these bounds.
 pub fn quantity(least: i32) -> impl Fn(&Json) -> Result<i32, Expected> {
     move |value| {
         let quantity = match value {
@@ -212,8 +221,8 @@ pub fn quantity(least: i32) -> impl Fn(&Json) -> Result<i32, Expected> {
     }
 }
 
-/// An instant, in milliseconds since 1970; digits beyond the millisecond are cut off. The years
-/// 1900 to 2199.
+/// An instant in the years 1900 to 2199, in milliseconds since 1970; digits beyond the millisecond
+/// are cut off.
 pub fn instant(value: &Json) -> Result<i64, Expected> {
     let instant = text_of(value).and_then(parse_instant);
     instant.ok_or(Cow::Borrowed(
@@ -228,16 +237,16 @@ pub fn date(value: &Json) -> Result<Date, Expected> {
     date.ok_or(Cow::Borrowed("a calendar date such as \"2026-11-21\", in the years 1900 to 2199"))
 }
 
-/// `YYYY-MM-DD`, a date that exists, in the years 1900 to 2199.
+/// Parses `YYYY-MM-DD`: a date that exists, in the years 1900 to 2199.
 fn parse_date(text: &str) -> Option<Date> {
     parse_asked_date(text).filter(|date| (FIRST_YEAR..2200).contains(&date.year()))
 }
 
-/// The year of the first day that there is anywhere in here.
+/// The first year that any date in the service may have.
 pub const FIRST_YEAR: i16 = 1900;
 
-/// `YYYY-MM-DD`, a date that exists, in the years 0 to 9999; for dates in paths and queries, which
-/// may be of a day that is yet to come.
+/// Parses `YYYY-MM-DD`: a date that exists, in the years 0 to 9999. It is for dates in paths and
+/// queries, which may be later than today.
 pub fn parse_asked_date(text: &str) -> Option<Date> {
     let bytes = text.as_bytes();
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
@@ -247,8 +256,8 @@ pub fn parse_asked_date(text: &str) -> Option<Date> {
     Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
 }
 
-/// RFC 3339 `date-time` to the letter: jiff's own parser also takes other ISO 8601 forms, zone
-/// annotations and leap seconds.
+/// Parses an RFC 3339 `date-time` strictly. jiff's own parser also accepts other ISO 8601 forms,
+/// zone annotations and leap seconds.
 fn parse_instant(text: &str) -> Option<i64> {
     let (date, time) = text.split_at_checked(10)?;
     let date = parse_date(date)?;
@@ -282,12 +291,12 @@ fn parse_instant(text: &str) -> Option<i64> {
     (FIRST_MS..END_MS).contains(&at_ms).then_some(at_ms)
 }
 
-/// 1900-01-01 and 2200-01-01 in UTC: beyond them a date is a slip of the pen, and some database or
-/// browser cannot hold it.
+/// 1900-01-01 and 2200-01-01 in UTC, in milliseconds since 1970. A date outside of them is most
+/// likely a typing mistake, and some databases or browsers cannot hold it.
 const FIRST_MS: i64 = -2_208_988_800_000;
 const END_MS: i64 = 7_258_118_400_000;
 
-/// An optional `.123…` as whole milliseconds, and what stands behind it.
+/// Parses an optional `.123…` as whole milliseconds; also returns the rest of the text.
 fn fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let Some(after_point) = bytes.strip_prefix(b".") else { return Some((0, bytes)) };
     let length = after_point.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -301,7 +310,7 @@ fn digits(bytes: &[u8]) -> Option<i16> {
         .try_fold(0i16, |number, b| b.is_ascii_digit().then(|| number * 10 + i16::from(b - b'0')))
 }
 
-/// Any text that is not empty, without control characters.
+/// Checks for a text that is not empty and has no control characters.
 pub fn text(value: &Json) -> Result<(), Expected> {
     let fits = text_of(value)
         .is_some_and(|text| !text.trim().is_empty() && !text.chars().any(char::is_control));
@@ -312,6 +321,7 @@ pub fn text(value: &Json) -> Result<(), Expected> {
     }
 }
 
+/// The value as a text; `None` when it is of another type.
 pub fn text_of<'a>(value: &'a Json) -> Option<&'a str> {
     match value {
         Json::Text(text) => Some(text),
@@ -319,7 +329,7 @@ pub fn text_of<'a>(value: &'a Json) -> Option<&'a str> {
     }
 }
 
-/// An object, or the fault that says what stands there instead.
+/// The value as an object, or a fault that says what is there instead of `what`.
 pub fn object_of<'a>(
     value: &'a Json<'a>,
     pointer: &str,

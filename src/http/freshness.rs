@@ -1,25 +1,25 @@
-//! The request's side of HTTP caching: what its `Cache-Control` asks for, whether its
-//! `If-None-Match` names what would be sent, and the encoding that it likes best. The hot path
-//! comes through here: nothing in this file allocates.
+//! The request headers of HTTP caching: what `Cache-Control` asks for, whether `If-None-Match`
+//! names the current body, and which encoding the client prefers. Every memory hit runs through
+//! this file, so nothing in it allocates.
 
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// What the request says about freshness. Malformed directives are ignored; of several, the
-/// strictest counts.
+/// What a request says about freshness. Malformed directives are ignored; when one is sent several
+/// times, the strictest counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Directives {
-    /// The answer may be that old at most; `no-cache` is zero.
+    /// The greatest age of the answer; `no-cache` means zero.
     pub max_age: Option<Duration>,
-    /// An answer beyond its bound is welcome too: by so much, or, if that is `None`, by however
-    /// much.
+    /// Whether an answer older than its bound may be sent, and by how much: `Some(None)` is any
+    /// age.
     pub max_stale: Option<Option<Duration>>,
-    /// Only what is held already; nothing is to be fetched for this request.
+    /// Answer only with what memory or Redis holds; read nothing else for this request.
     pub only_if_cached: bool,
 }
 
-/// Reads all `Cache-Control` headers of a request. `Pragma` is not looked at.
+/// Reads all `Cache-Control` headers of a request, and ignores `Pragma`.
 pub fn directives(headers: &HeaderMap) -> Directives {
     let mut found = Directives::default();
     for directive in values(headers, header::CACHE_CONTROL).flat_map(|value| List { rest: value }) {
@@ -53,7 +53,8 @@ fn strictest(known: Option<Duration>, new: Option<Duration>) -> Option<Duration>
     }
 }
 
-/// `delta-seconds`, quoted or not; beyond 2^31 it is "very long" (RFC 9111, 1.2.2).
+/// Reads `delta-seconds`, with or without quotes. A number beyond 2^31 means "very long" (RFC 9111,
+/// 1.2.2) and becomes 2^31.
 fn seconds(argument: &[u8]) -> Option<Duration> {
     const LONGEST_SECONDS: u64 = 1 << 31;
     let digits =
@@ -68,8 +69,8 @@ fn seconds(argument: &[u8]) -> Option<Duration> {
 }
 
 /// Whether `If-None-Match` names `etag` (given with its quotes), by the weak comparison of RFC
-/// 9110: a 304 is the answer then. `*` matches anything that exists. What stands behind a malformed
-/// tag is not read.
+/// 9110; the answer is then 304. `*` matches any body. The rest of a list after a malformed tag is
+/// ignored.
 pub fn if_none_match(headers: &HeaderMap, etag: &str) -> bool {
     values(headers, header::IF_NONE_MATCH)
         .any(|value| value.trim_ascii() == b"*" || names_tag(value, etag.as_bytes()))
@@ -82,7 +83,7 @@ fn names_tag(mut list: &[u8], etag: &[u8]) -> bool {
             list = rest;
         }
         let tag = list.strip_prefix(b"W/").unwrap_or(list);
-        // A tag may hold commas: it ends at its second quote, not at the next comma.
+        // A tag may contain commas, so it ends at its second quote and not at the next comma.
         let Some(end) =
             tag.strip_prefix(b"\"").and_then(|rest| rest.iter().position(|byte| *byte == b'"'))
         else {
@@ -96,7 +97,7 @@ fn names_tag(mut list: &[u8], etag: &[u8]) -> bool {
     }
 }
 
-/// The forms in which a body is held.
+/// The forms in which the service holds a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Identity,
@@ -104,8 +105,9 @@ pub enum Encoding {
     Brotli,
 }
 
-/// The encoding to answer with: the one with the greatest `q`, and the smallest body among equals.
-/// One with `q=0` is never chosen; where nothing is left, and without the header, it is `Identity`.
+/// The encoding to answer with: the one with the greatest `q`, and among equals the one with the
+/// smallest body. An encoding with `q=0` is never chosen. `Identity` when no encoding is
+/// acceptable, and without the header.
 pub fn best_encoding(headers: &HeaderMap) -> Encoding {
     let (mut brotli, mut gzip, mut identity, mut others) = (None, None, None, None);
     let items = values(headers, header::ACCEPT_ENCODING)
@@ -125,7 +127,7 @@ pub fn best_encoding(headers: &HeaderMap) -> Encoding {
     }
     let brotli = brotli.or(others).unwrap_or(0);
     let gzip = gzip.or(others).unwrap_or(0);
-    // Not named, identity is acceptable, but comes after whatever is named.
+    // Identity is acceptable even when it is not named, but after every encoding that is.
     let identity = identity.unwrap_or(0);
     match brotli.max(gzip) {
         0 => Encoding::Identity,
@@ -135,7 +137,7 @@ pub fn best_encoding(headers: &HeaderMap) -> Encoding {
     }
 }
 
-/// The weight in `;q=0.5`, in thousandths; 1000 where none is given, 0 where it cannot be read.
+/// The weight in `;q=0.5`, in thousandths: 1000 when none is given, 0 when it cannot be read.
 fn thousandths(parameters: &str) -> u16 {
     let parameter = parameters.trim_matches(WHITESPACE);
     if parameter.is_empty() {
@@ -159,13 +161,13 @@ fn thousandths(parameters: &str) -> u16 {
 
 const WHITESPACE: [char; 2] = [' ', '\t'];
 
-/// The values of all headers of that name, as bytes: a quoted text in them may hold what is not
-/// ASCII, and a directive beside it counts.
+/// The values of all headers of one name, as bytes. A quoted text in a value may contain bytes
+/// outside ASCII; the directives beside it still count.
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     headers.get_all(name).map(HeaderValue::as_bytes)
 }
 
-/// The items of a comma-separated list; a comma within quotes separates nothing.
+/// The items of a comma-separated list. A comma within quotes does not separate.
 struct List<'a> {
     rest: &'a [u8],
 }

@@ -1,4 +1,4 @@
-//! Whether the process lives, whether it can serve, and what it measures.
+//! The routes that say whether the process runs and whether it can serve, and the metrics.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,51 +12,62 @@ use crate::{
     store::unreadable,
 };
 
-/// The process answers.
+/// The process runs and answers.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Alive {
     /// Always `alive`.
     pub status: &'static str,
 }
 
-/// What the service depends on, and how it is.
+/// The state of the service and of what it depends on.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Readiness {
-    /// `ready`; `degraded` while a dependency is lost; with 503 `starting` or `draining`.
+    /// `ready`, or `degraded` while a dependency is lost. With 503 it is `starting` or `draining`.
     pub status: &'static str,
+    /// What the service depends on.
     pub dependencies: Vec<Dependency>,
+    /// Registered facilities.
     pub facilities: usize,
-    /// Live clients; none until there are any.
+    /// Always 0; reserved for clients with live updates.
     pub clients: usize,
+    /// How full the memory tier is.
     pub memory: MemoryUse,
+    /// Seconds since the process started.
     pub uptime_seconds: u64,
-    /// Age of what the drain proves; null before the first proof.
+    /// Seconds since the watermark of the drain; null before the first one.
     pub watermark_age_seconds: Option<f64>,
 }
 
+/// Something that the service depends on.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Dependency {
+    /// What it is, such as `postgres`, `redis` or `change_stream`.
     pub name: &'static str,
     /// `up` or `down`.
     pub state: &'static str,
-    /// The class of the last failure, while it lasts.
+    /// The class of the current failure; null while it is up.
     pub last_error: Option<&'static str>,
-    /// What exactly is wrong, and what puts it right, where that is known.
+    /// What exactly is wrong and how to repair it; absent when that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// Of `change_stream`: how far this replica has come with it, as the metric
-    /// `change_stream_state` names it.
+    /// Only of `change_stream`: the stage of this replica's attachment, with the names of the
+    /// metric `change_stream_state`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<&'static str>,
 }
 
+/// How full the memory tier is.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct MemoryUse {
+    /// Summaries that it holds.
     pub entries: u64,
+    /// Bytes that they take, overhead included.
     pub bytes: u64,
+    /// Bytes that it may take (setting `cache.memory_bytes`).
     pub max_bytes: u64,
 }
 
+/// Says that the process runs.
 #[utoipa::path(get, path = "/health/live", tag = "watch", operation_id = "live", responses((status = 200, body = Alive)))]
 pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
@@ -65,9 +76,10 @@ pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
         .json(Alive { status: "alive" }))
 }
 
-/// 503 only while draining, or starting: before the directory was ever loaded, and until what was
-/// written while nobody served has been dealt with, or two minutes are over. A lost dependency is
-/// 200 and `degraded`.
+/// Says whether the service can serve. It answers 503 only while it starts or drains. It starts
+/// until two things are done: the directory is loaded once, and the drain has processed what other
+/// programs wrote while no replica ran (for two minutes at most). When a dependency is lost the
+/// answer is 200 and `degraded`.
 #[utoipa::path(
     get, path = "/health/ready", tag = "watch", operation_id = "ready",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Starting or draining"))
@@ -102,9 +114,9 @@ pub async fn ready(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness))
 }
 
-/// The database; the triggers by which it is noticed what other programs write; where replicas
-/// share Redis that, too, and the stream of changes in it: without it, what memory holds counts as
-/// fresh for `cache.memory_fresh_seconds` at most.
+/// The state of each dependency: the database; Redis and its change stream, when replicas share a
+/// Redis; the triggers, which record what other programs write. Without the change stream, an entry
+/// in memory counts as fresh for `cache.memory_fresh_seconds` at most.
 fn dependencies(app: &AppState) -> Vec<Dependency> {
     let named = |name, last_error: Option<&'static str>| {
         let state = if last_error.is_some() { "down" } else { "up" };
@@ -121,7 +133,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         all.push(Dependency { stage: Some(stage.name()), ..named("change_stream", stage.error()) });
     }
     all.push(triggers);
-    // Only where there are such, as every replica of the fleet finds alike.
+    // Listed only when there are such facilities. Every replica finds the same ones.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
         remedy: Some(format!(
             "{count} facilities are in zones that do not exist, and their days are counted in \
@@ -134,7 +146,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
     all
 }
 
-/// How many facilities are in zones that do not exist, and the first of them by name.
+/// How many facilities have a zone that does not exist, and the first of them by name.
 fn strange_zones(app: &AppState) -> Option<(usize, Arc<Facility>)> {
     let facilities = app.directory.by_name();
     let mut strange = facilities.iter().filter(|facility| facility.zone.is_unknown);
@@ -142,13 +154,13 @@ fn strange_zones(app: &AppState) -> Option<(usize, Arc<Facility>)> {
     Some((1 + strange.count(), first.clone()))
 }
 
-/// In seconds; none before the first proof.
+/// The age of the watermark in seconds; `None` before the first watermark.
 fn watermark_age(app: &AppState) -> Option<f64> {
     let watermark_ms = app.memory.watermark_ms();
     (watermark_ms != i64::MIN).then(|| (app.clock.now_ms() - watermark_ms).max(0) as f64 / 1000.0)
 }
 
-/// The exposition that Prometheus scrapes.
+/// The metrics in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "watch", operation_id = "metrics", responses((status = 200, content_type = "text/plain", body = String)))]
 pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
@@ -160,7 +172,8 @@ pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
             app.metrics.connections.with_label_values(&[pool, state]).set(count.into());
         }
     }
-    // By whoever asks, not by the drain: that may hang, or be another replica's.
+    // The gauge is set here and not by the drain, because the drain may hang or may run in another
+    // replica.
     let age = watermark_age(&app).unwrap_or_else(|| app.started.elapsed().as_secs_f64());
     app.metrics.watermark_age.set(age);
     if let Some(now) = app.changes.attachment().map(Attachment::stage) {

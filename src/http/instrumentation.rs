@@ -1,7 +1,8 @@
-//! What every resource is wrapped in: its metrics, a request id, the containment of panics, and the
-//! end of its connection while the service drains, so that no balancer sends another request over
-//! one that is about to close. A memory hit comes through here too, so the cells that it counts in
-//! are looked up once per worker, not per request.
+//! The wrapper of every resource. It counts and times requests, gives each request an id, and turns
+//! a panic into a 500. While the service drains, it closes the connection after each answer, so
+//! that no balancer sends another request over a connection that is about to close. Memory hits run
+//! through this file, too. So each worker looks up the metric cells that they count in once, not
+//! for each request.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -32,7 +33,7 @@ use crate::{
     telemetry::log_repeats::{LogRepeats, Tell},
 };
 
-/// The route of readiness.
+/// The route of the readiness check.
 pub const READY: &str = "/health/ready";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,14 +41,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the wrappers of all routes share.
 #[derive(Clone)]
 pub struct Watch {
+    /// The metrics of the service.
     pub metrics: Arc<Metrics>,
-    /// The service was told to stop.
+    /// Set when the service was told to stop.
     pub draining: Arc<AtomicBool>,
-    /// Requests that were not served, by route and status.
+    /// Limits the log of requests that failed, by route and status.
     pub refused: Arc<LogRepeats<(&'static str, u16)>>,
 }
 
-/// The cells of one route. The two that nearly all requests count in are held.
+/// The metric cells of one route. The cells of the two most frequent results are looked up in
+/// advance.
 struct RouteCells {
     watch: Watch,
     route: &'static str,
@@ -82,9 +85,9 @@ impl RouteCells {
         duration.observe(seconds);
     }
 
-    /// What is wrong with a request, or could not be had as it has it, is its client's business.
-    /// What the service fails at is told when it begins, and then with its number: an outage
-    /// must not write a line a request.
+    /// Logs a request that failed. The service does not warn of client errors, or of answers that
+    /// the client's own conditions made impossible. It warns when its own failures begin, and then
+    /// gives their number from time to time: an outage must not write one line for each request.
     fn log(&self, response: &ServiceResponse, seconds: f64) {
         let (route, status) = (self.route, response.status());
         let method = response.request().method();
@@ -92,8 +95,8 @@ impl RouteCells {
         let (detail, cause) =
             (problem.map_or("", Problem::detail), problem.and_then(Problem::cause));
         let (request_id, duration_ms) = (response.headers().get(REQUEST_ID), seconds * 1000.0);
-        // Nor has anything failed where readiness says that the service is not ready: each start is
-        // asked until it is.
+        // A 503 of the readiness check is no failure: orchestrators ask for it during each start
+        // until it is ready.
         let is_not_ready = route == READY && status == StatusCode::SERVICE_UNAVAILABLE;
         let is_wished =
             is_not_ready || status.is_client_error() || status == StatusCode::GATEWAY_TIMEOUT;
@@ -125,7 +128,8 @@ fn cells(metrics: &Metrics, labels: &[&str; 3]) -> (IntCounter, Histogram) {
     )
 }
 
-/// Clients invent methods; a label takes only known ones.
+/// The label of a method. Clients may send invented methods, and each label value costs memory, so
+/// unknown ones share a label.
 fn known_method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -139,7 +143,7 @@ fn known_method(method: &Method) -> &'static str {
     }
 }
 
-/// A resource at `path`, wrapped.
+/// A resource at `path` with the wrapper of this file around it.
 pub fn observed(
     watch: &Watch,
     path: &'static str,
@@ -150,7 +154,7 @@ pub fn observed(
         .wrap_fn(move |request, service| around(cells.clone(), request, service))
 }
 
-/// Whatever matches no route.
+/// The answer to a request that matches no route: 404, counted.
 pub fn default_service(metrics: &Arc<Metrics>) -> Route {
     let metrics = metrics.clone();
     web::to(move |request: HttpRequest| {
@@ -212,8 +216,7 @@ where
     }
 }
 
-/// The client's own `X-Request-Id` where it is a plain word of at most 128 characters, else a new
-/// one.
+/// The client's own `X-Request-Id` when it has 1 to 128 visible ASCII characters, else a new one.
 pub fn request_id(request: &HttpRequest) -> HeaderValue {
     match request.headers().get(REQUEST_ID) {
         Some(id)
@@ -225,7 +228,7 @@ pub fn request_id(request: &HttpRequest) -> HeaderValue {
     }
 }
 
-/// Eight digits that tell this process from others, eight that count.
+/// A new id of 16 hexadecimal digits: eight that are random for each process, and eight that count.
 fn new_request_id() -> HeaderValue {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     static PROCESS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();

@@ -1,5 +1,5 @@
-//! JSON as it was sent: strings borrowed from the body, integers told from fractions, and no name
-//! twice in an object.
+//! JSON as the client sent it: strings are borrowed from the body, integers are told from
+//! fractions, and no name may occur twice in an object.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -7,13 +7,15 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 use super::problem::Problem;
 
+/// The fields of an object, by name.
 pub type Object<'a> = BTreeMap<Cow<'a, str>, Json<'a>>;
 
+/// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Json<'a> {
     Null,
     Bool(bool),
-    /// Written without fraction or exponent, and within 64 bits.
+    /// A number without fraction or exponent that fits into 64 bits.
     Integer(i64),
     /// Any other number.
     Number(f64),
@@ -22,9 +24,9 @@ pub enum Json<'a> {
     Object(Object<'a>),
 }
 
-/// Reads a body. 400 with line and column where it is not JSON, is nested deeper than 128, or has a
-/// name twice in one object: the sender and the next reader might each believe another one of the
-/// two.
+/// Reads a body. 400, with line and column, when it is not JSON, when it is nested deeper than 128
+/// levels, or when a name occurs twice in one object: two readers could then each use another of
+/// the two values.
 pub fn parse(body: &[u8]) -> Result<Json<'_>, Problem> {
     if body.is_empty() {
         return Err(Problem::bad_request("The body is empty; expected JSON."));
@@ -35,7 +37,7 @@ pub fn parse(body: &[u8]) -> Result<Json<'_>, Problem> {
     })
 }
 
-/// A value as an error message shows it: short, and on one line.
+/// Formats a value for an error message: short, and on one line.
 impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,7 +52,7 @@ impl fmt::Display for Json<'_> {
     }
 }
 
-/// Foreign text in quotes, escaped and cut to 60 characters.
+/// A text from outside, shown in quotes, escaped and cut to 60 characters.
 pub struct Shown<'a>(pub &'a str);
 
 impl fmt::Display for Shown<'_> {

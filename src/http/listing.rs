@@ -1,5 +1,5 @@
-//! Many summaries in one answer: a range of a facility's days, and one day of all facilities.
-//! `service/lists.rs` reads them.
+//! The routes that answer with many summaries: a range of a facility's days, and one day of all
+//! facilities. `service/lists.rs` reads the summaries.
 
 use std::collections::BTreeMap;
 
@@ -42,12 +42,14 @@ use crate::{
 /// A page of a facility's days, newest first.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Page {
+    /// The summaries of this page.
     pub items: Vec<Summary>,
-    /// Pass it as `cursor` for the next page; null on the last.
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// A facility's days, newest first; both ends included, the last seven where none are named.
+/// A facility's days, newest first. Both ends are included; without `to` the range ends today, and
+/// without `from` it has seven days.
 #[utoipa::path(
     get, path = "/v1/facilities/{facility_id}/summaries", tag = "read", operation_id = "summaries",
     params(
@@ -86,7 +88,7 @@ fn not_registered(id: Uuid) -> Problem {
     Problem::not_found(format!("Facility {id} is not registered."))
 }
 
-/// The days of the page that was asked for, and the first of the next one.
+/// The days of the requested page, and the first day of the next page if there is one.
 fn range_of(
     located: &Located,
     asked: &parameters::Range,
@@ -113,7 +115,8 @@ fn range_of(
     Ok(Selected { keys, directory_ms: located.as_of_ms })
 }
 
-/// The days that exist, newest first.
+/// The days from `from` to `to` that exist and have begun, newest first. 400 for more than
+/// `MOST_DAYS` dates.
 fn days_between(
     facility: &Facility,
     from: Date,
@@ -141,7 +144,8 @@ fn days_between(
     Ok(days)
 }
 
-/// Reads a list away from the HTTP worker: it outlives a reader that goes away half-way.
+/// Reads a list in a task of its own, away from the HTTP worker: the read goes on when its client
+/// disconnects.
 async fn read(
     app: &AppState,
     requested: FreshnessRequest,
@@ -171,10 +175,15 @@ async fn read(
 /// Sums over all facilities of a listing.
 #[derive(Serialize, Default, utoipa::ToSchema)]
 pub struct Totals {
+    /// How many facilities the sums are of.
     pub facilities: usize,
+    /// Units in stock; a null stock counts as 0.
     pub total_stock: i64,
+    /// Units delivered on the day.
     pub total_transferred: i64,
+    /// Requests made on the day.
     pub total_requests: i64,
+    /// The sums by blood type.
     #[schema(value_type = HashMap<String, Figures>)]
     pub by_blood_type: BTreeMap<BloodType, Figures>,
 }
@@ -182,12 +191,16 @@ pub struct Totals {
 /// A page of facilities' summaries of one day, with the totals of all of them.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Listing {
+    /// The summaries of this page.
     pub items: Vec<Summary>,
+    /// The sums over all facilities, not only over this page.
     pub totals: Totals,
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// One day of all facilities where it has begun; `today` is each one's own.
+/// One day of all facilities where that day has begun. With `today`, each facility's own current
+/// day.
 #[utoipa::path(
     get, path = "/v1/summaries/{date}", tag = "read", operation_id = "all_summaries",
     params(
@@ -239,8 +252,9 @@ pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
     ))
 }
 
-/// Each facility's day of that name, where it has begun, in the order of the directory; its own
-/// today where none is named.
+/// Selects each facility's day with that date, when it has begun there, in the order of the
+/// directory. Without a date it selects each facility's own current day. 404 when no facility has
+/// such a day.
 fn day_of_all(directory: &Directory, date: Option<Date>, now_ms: i64) -> Result<Selected, Problem> {
     let (facilities, directory_ms) = directory.all();
     let keys: Vec<DayKey> = facilities
@@ -277,7 +291,7 @@ fn sort_entries(entries: &mut [(DayKey, Summary)], sort: &str) {
         "total_requests" => s.total_requests,
         _ => 0,
     };
-    // Stable: equal figures stay in the order of names.
+    // The sort is stable: facilities with equal figures stay in the order of names.
     match (column, descending) {
         ("name", false) => {}
         ("name", true) => entries.reverse(),

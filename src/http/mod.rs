@@ -1,5 +1,5 @@
-//! The HTTP edge: the route table, one file a resource. What comes in is checked here once, and
-//! every error leaves as a problem document.
+//! The HTTP routes: the route table is here, and each resource has a file. The handlers check
+//! everything that a request brings, once. Every error becomes a problem document.
 
 pub mod cloudevents;
 pub mod event_data;
@@ -34,7 +34,7 @@ use self::{
     state::AppState,
 };
 
-/// The route table. The hot path stands first: routes are tried in order.
+/// The route table. Routes are tried in order, so the most frequent one is first.
 pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
     let m = &Watch {
         metrics: app.metrics.clone(),
@@ -96,12 +96,12 @@ fn read() -> actix_web::Route {
     web::route().guard(Any(Get()).or(Head()))
 }
 
-/// Every other method is told the right ones.
+/// Answers any other method with 405 and the methods of the resource.
 fn only(resource: Resource, methods: &'static str) -> Resource {
     resource.default_service(web::to(move || async move { Problem::method_not_allowed(methods) }))
 }
 
-/// The content type of a request, where it has a readable one.
+/// The content type of a request; `None` when it is missing or not readable.
 fn content_type(request: &actix_web::HttpRequest) -> Option<&str> {
     request.headers().get(header::CONTENT_TYPE)?.to_str().ok()
 }

@@ -1,4 +1,4 @@
-//! The interface as an OpenAPI document, and pages that show it without the internet.
+//! The OpenAPI document, and pages that show it without internet access.
 
 use std::sync::{Arc, LazyLock};
 
@@ -50,7 +50,8 @@ pub async fn document(request: HttpRequest) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().content_type("application/json").body(JSON.clone()))
 }
 
-/// What can happen to any request, and is said here once instead of at each operation.
+/// Adds to each operation the answers that any request may get, so that no operation has to name
+/// them.
 struct EveryOperation;
 
 impl Modify for EveryOperation {
@@ -86,7 +87,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post].into_iter().filter_map(Option::as_mut)
 }
 
-/// `/docs/`: the document as pages to read and try, with all that they need.
+/// `/docs/`: pages to read the document and to try requests, with all files that they need.
 pub async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json")));

@@ -1,5 +1,5 @@
-//! The query parameters of the resources that take some, each with its bounds. Unlike `query`,
-//! which reads any of them, this file knows what a number or a cursor has to be, so that a refusal
+//! The query parameters of each resource that takes some, with their bounds. `query` reads any
+//! parameters; this file knows what a number or a cursor must be, so that the 400 for a wrong one
 //! says it.
 
 use std::fmt;
@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::{fields, problem::Problem, query};
 
-/// Days that one request may ask for.
+/// The most days that one request may ask for.
 pub const MOST_DAYS: usize = 400;
-/// Items of a page of facilities, or of their summaries.
+/// The most items of a page of facilities or of summaries.
 pub const MOST_ITEMS: usize = 500;
 
-/// The orders of a listing; with `-` the greatest first.
+/// The orders of a listing; with `-` the greatest comes first.
 pub const SORTS: [&str; 8] = [
     "name",
     "-name",
@@ -27,63 +27,67 @@ pub const SORTS: [&str; 8] = [
     "-total_requests",
 ];
 
-/// One of `SORTS`.
+/// An entry of `SORTS`.
 pub type Sort = &'static str;
 
 const A_CURSOR: &str = "the next_cursor of the page before";
 
-/// Of `GET /v1/facilities/{facility_id}/summaries/{date}`.
+/// The parameters of `GET /v1/facilities/{facility_id}/summaries/{date}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct OneDay {
-    /// 0 or more; the answer has at least this version.
+    /// The least version that the answer may have; 0 or more.
     #[serde(default, deserialize_with = "version")]
     pub min_version: i64,
 }
 
-/// Of `GET /v1/facilities/{facility_id}/summaries`.
+/// The parameters of `GET /v1/facilities/{facility_id}/summaries`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Range {
+    /// The first day; `None` for seven days up to `to`.
     #[serde(default, deserialize_with = "query::date")]
     pub from: Option<Date>,
+    /// The last day; `None` for today.
     #[serde(default, deserialize_with = "query::date")]
     pub to: Option<Date>,
-    /// 1 to `MOST_DAYS`.
+    /// The most days of a page: 1 to `MOST_DAYS`.
     #[serde(default = "most_days", deserialize_with = "days")]
     pub limit: usize,
-    /// The first day of the page.
+    /// The newest day of the page.
     #[serde(default, deserialize_with = "day")]
     pub cursor: Option<Date>,
 }
 
-/// Of `GET /v1/summaries/{date}`.
+/// The parameters of `GET /v1/summaries/{date}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Listing {
-    /// 1 to `MOST_ITEMS`.
+    /// The most summaries of a page: 1 to `MOST_ITEMS`.
     #[serde(default = "usual_items", deserialize_with = "items")]
     pub limit: usize,
     /// The first facility of the page.
     #[serde(default, deserialize_with = "facility")]
     pub cursor: Option<Uuid>,
+    /// The order of the facilities.
     #[serde(default = "by_name", deserialize_with = "order")]
     pub sort: Sort,
 }
 
-/// Of `GET /v1/facilities`.
+/// The parameters of `GET /v1/facilities`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Facilities {
-    /// What the name contains, whatever its case.
+    /// A text that the names must contain, in upper or lower case.
     pub q: Option<String>,
-    /// 1 to `MOST_ITEMS`.
+    /// The most facilities of a page: 1 to `MOST_ITEMS`.
     #[serde(default = "usual_items", deserialize_with = "items")]
     pub limit: usize,
+    /// Where the page begins.
     #[serde(default, deserialize_with = "name_and_id")]
     pub cursor: Option<FacilityCursor>,
 }
 
-/// Of `POST /v1/facilities/{facility_id}/refresh`.
+/// The parameters of `POST /v1/facilities/{facility_id}/refresh`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Refresh {
-    /// Today where none is named.
+    /// The day; `None` for today.
     #[serde(default, deserialize_with = "query::date")]
     pub date: Option<Date>,
 }
@@ -91,8 +95,8 @@ pub struct Refresh {
 macro_rules! read_from_queries {
     ($($parameters:ident $known:expr,)*) => {$(
         impl $parameters {
-            /// Reads a query without its `?`. 400 that names the parameter, and what would be right, for what cannot be read or is out
-            /// of bounds.
+            /// Reads a query without its `?`. 400 for a parameter that cannot be read or is out of
+            /// bounds; the answer names it and what would be right.
             pub fn read(query: &str) -> Result<Self, Problem> {
                 query::parse(query, &$known)
             }
@@ -108,16 +112,18 @@ read_from_queries! {
     Refresh ["date"],
 }
 
-/// Opaque to clients: the id and the name of the first facility of the next page, which need not
-/// exist any more by then.
+/// Where a page of facilities begins: the id and the name of its first facility. Clients treat the
+/// text as opaque. The facility may have been removed by the time that the page is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FacilityCursor {
+    /// The facility's name; pages are sorted by it.
     pub name: String,
+    /// The facility's id, which decides between equal names.
     pub id: Uuid,
 }
 
 impl FacilityCursor {
-    /// Reads what `Display` wrote, and nothing else.
+    /// Reads a text that `Display` wrote; `None` for any other.
     fn read(text: &str) -> Option<Self> {
         let (id, name) = text.split_at_checked(32)?;
         let digit = |byte: u8| {
@@ -179,7 +185,8 @@ fn order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sort, D::Error> {
 }
 
 fn facility<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
-    // A nil one too: a table that others write may hold it, and a page may end before it.
+    // The nil UUID is accepted, too: other programs may have written it into the table, and a page
+    // may begin with it.
     let rule = |text: &str| (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten();
     query::value(deserializer, &rule, &A_CURSOR).map(Some)
 }

@@ -1,8 +1,9 @@
-//! Percent-encoding, read strictly: a stray `%` is an error and not a guess.
+//! Strict percent-decoding: a `%` without two digits is an error.
 
 use std::borrow::Cow;
 
-/// The decoded text; `plus_is_space` for query strings. `Err` says what is wrong with it.
+/// The decoded text. `plus_is_space` is for query strings. The error says what is wrong with the
+/// text.
 pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, &'static str> {
     if !text.bytes().any(|b| b == b'%' || (plus_is_space && b == b'+')) {
         return Ok(Cow::Borrowed(text));

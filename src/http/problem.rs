@@ -1,5 +1,5 @@
-//! The one place where errors become HTTP: RFC 9457 problem documents. What the database said goes
-//! to the log (`observe.rs` writes it), never to a client.
+//! The one place where errors become HTTP responses: RFC 9457 problem documents. What the database
+//! said goes only to the log (`instrumentation.rs` writes it), and to no client.
 
 use std::fmt;
 
@@ -13,13 +13,14 @@ use serde::Serialize;
 
 use crate::store::StoreError;
 
+/// The media type of problem documents.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// An error as a client sees it. The `type` is always `about:blank`: the status says what kind it
-/// is, `detail` and `errors` the rest.
+/// An error as a client sees it. The `type` is always `about:blank`: the status says what kind of
+/// error it is, `detail` and `errors` say the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Problem {
-    /// Always `about:blank`: the problem is what the status says.
+    /// Always `about:blank`: the status says what kind of error it is.
     #[serde(rename = "type")]
     #[schema(value_type = String, format = "uri-reference", example = "about:blank")]
     kind: &'static str,
@@ -30,40 +31,43 @@ pub struct Problem {
     status: u16,
     /// What was wrong, and what would be right.
     detail: String,
-    /// Each fault in the body, where fields are at fault.
+    /// Each fault in the body, when fields of it are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<Fault>,
     #[serde(skip)]
     header: Option<Header>,
-    /// What was behind it, for the log.
+    /// The error that caused it, for the log.
     #[serde(skip)]
     cause: Option<Box<Cause>>,
 }
 
-/// Behind a pointer: whatever a handler answers is as large as the largest that it may.
+/// The text of a cause. It is boxed in `Problem` to keep the result type of the handlers small:
+/// every result takes the space of its largest variant, on the hot path too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cause(String);
 
-/// What some statuses say in a header too.
+/// A header that goes with the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Header {
     Allow(&'static str),
     RetryAfterSeconds(u32),
 }
 
-/// One fault in what was sent.
+/// One fault in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Fault {
-    /// RFC 6901 pointer into the body as it was sent; empty for the whole body, and for a header,
-    /// which `detail` then names.
+    /// RFC 6901 pointer into the body as the client sent it; empty for the whole body. Empty also
+    /// for a header, which `detail` then names.
     #[schema(example = "/3/data/quantity")]
     pub pointer: String,
+    /// What was expected, and what was found.
     #[schema(example = "expected a whole number from 0 to 2147483647, got -3")]
     pub detail: String,
 }
 
 impl Problem {
+    /// A problem with this status. `detail` says what was wrong, and what would be right.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Problem {
             kind: "about:blank",
@@ -76,21 +80,22 @@ impl Problem {
         }
     }
 
-    /// 400: the request cannot be read as what it claims to be.
+    /// 400: the request cannot be read.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 404.
+    /// 404: there is nothing with this name.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 405 with `Allow`: the methods that the resource has, `GET, PUT`.
+    /// Whether the status is 404.
     pub fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND.as_u16()
     }
 
+    /// 405 with an `Allow` header: the methods that the resource has, as in `GET, PUT`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let problem = Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -104,7 +109,7 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, detail)
     }
 
-    /// 413: more than a limit allows; `detail` names the limit.
+    /// 413: the request exceeds a limit, which `detail` names.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
@@ -114,7 +119,8 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
-    /// 422: it could be read, but these parts of it are not valid. Nothing of it was applied.
+    /// 422: the request could be read, but these parts of it are not valid. Nothing of it was
+    /// applied.
     pub fn invalid(errors: Vec<Fault>) -> Self {
         let detail = match errors.len() {
             1 => "The request has a fault, and nothing of it was applied.".to_owned(),
@@ -123,7 +129,7 @@ impl Problem {
         Problem { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
     }
 
-    /// 500. Says nothing of the cause: that is in the log.
+    /// 500, without the cause: that is in the log.
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -131,36 +137,39 @@ impl Problem {
         )
     }
 
-    /// 503 with `Retry-After`.
+    /// 503 with a `Retry-After` header.
     pub fn unavailable(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
         Problem { header: Some(Header::RetryAfterSeconds(retry_after_seconds)), ..problem }
     }
 
-    /// 504: what was asked for could not be had in time, or not without going further than the
-    /// request allowed.
+    /// 504: the answer was not available in time, or the request did not allow to get it from where
+    /// it is.
     pub fn gateway_timeout(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
     }
 
+    /// The status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The faults in the body, if fields of it are wrong.
     pub fn errors(&self) -> &[Fault] {
         &self.errors
     }
 
+    /// What was wrong, and what would be right.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The same, because of an error that is for the log only.
+    /// The same problem with the error that caused it, which is only logged.
     pub fn caused_by(self, error: &StoreError) -> Self {
         Problem { cause: Some(Box::new(Cause(format!("{}: {error}", error.class())))), ..self }
     }
 
-    /// What was behind it, for the log; never shown to a client.
+    /// The error that caused it, for the log; no client sees it.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_ref().map(|cause| cause.0.as_str())
     }
@@ -208,7 +217,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// What reading a request's body can end in.
+/// Errors that reading the body of a request may end with.
 impl From<PayloadError> for Problem {
     fn from(error: PayloadError) -> Self {
         match error {
@@ -251,8 +260,8 @@ impl ResponseError for Problem {
             None => &mut response,
         };
         if matches!(self.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
-            // The rest of the body is not waited for, so what comes after it on this connection
-            // cannot be told from it.
+            // The service does not read the rest of the body, so it cannot tell where the next
+            // request on this connection begins.
             response.force_close();
         }
         let body = serde_json::to_vec(self).expect("a problem has string keys only");

@@ -1,5 +1,6 @@
-//! Query strings, read strictly: an unknown, repeated or unreadable parameter is a 400 that names
-//! it. A misspelt filter that is quietly ignored shows figures that nobody asked for.
+//! Strict reading of query strings: an unknown, repeated or unreadable parameter is a 400 that
+//! names it. If a misspelt filter were ignored, the answer would show figures that the client did
+//! not ask for.
 
 use std::fmt;
 
@@ -14,8 +15,8 @@ use serde::{
 
 use super::{fields, json::Shown, percent, problem::Problem};
 
-/// Reads `query` (without its `?`) into `T`, whose fields bear the names in `known`. Lists are
-/// separated by commas. 400 otherwise.
+/// Reads `query` (without its `?`) into `T`; `known` lists the names of the fields of `T`. The
+/// items of lists are separated by commas. 400 for a query that cannot be read.
 pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Problem> {
     let mut params: Vec<(String, Param)> = Vec::new();
     for part in query.split('&').filter(|part| !part.is_empty()) {
@@ -44,19 +45,19 @@ pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Prob
         .map_err(|wrong| Problem::bad_request(wrong.to_string()))
 }
 
-/// For resources that take no parameters: 400 for any.
+/// For resources without parameters: 400 for any parameter.
 pub fn none(query: &str) -> Result<(), Problem> {
     parse::<IgnoredAny>(query, &[]).map(drop)
 }
 
-/// 400 for a value that is well-formed, but not one that the parameter takes; `expected` continues
-/// "expected …".
+/// A 400 for a value that is well-formed but not allowed. `expected` continues the words "expected
+/// …".
 pub fn invalid(name: &str, value: impl fmt::Display, expected: impl fmt::Display) -> Problem {
     Problem::bad_request(wrong_value(name, &value.to_string(), expected))
 }
 
-/// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: `YYYY-MM-DD`
-/// from 1900-01-01 on.
+/// For `#[serde(default, deserialize_with = "query::date")]` on an `Option<Date>`: reads
+/// `YYYY-MM-DD` from 1900-01-01 on.
 pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
     let rule = |text: &str| {
         fields::parse_asked_date(text).filter(|date| date.year() >= fields::FIRST_YEAR)
@@ -64,8 +65,8 @@ pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, 
     value(deserializer, &rule, &"a calendar date such as 2026-11-21, from 1900-01-01 on").map(Some)
 }
 
-/// A value that `read` takes; of another, the refusal says that `expected` would be right. For
-/// `deserialize_with` functions.
+/// Reads a value with `read`, for functions named in `deserialize_with`. When `read` returns
+/// `None`, the error says that `expected` would be right.
 pub fn value<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     read: &dyn Fn(&str) -> Option<T>,
@@ -74,7 +75,7 @@ pub fn value<'de, D: Deserializer<'de>, T>(
     deserializer.deserialize_str(Rule { read, expected })
 }
 
-/// A way to read a text, and what it expects.
+/// How to read a text, and what to say when it is wrong.
 struct Rule<'a, T> {
     read: &'a dyn Fn(&str) -> Option<T>,
     expected: &'a dyn fmt::Display,
@@ -106,12 +107,12 @@ fn unknown(name: &str, known: &[&str]) -> Problem {
     })
 }
 
-/// What a value did not satisfy; `of` makes a sentence of it that names the parameter.
+/// What is wrong with a value. `of` makes a sentence of it that names the parameter.
 #[derive(Debug)]
 enum Wrong {
-    /// Continues "expected …".
+    /// Continues the words "expected …".
     Expected(String),
-    /// A type's own words on why it cannot be read.
+    /// The reason that the type itself gives.
     Because(String),
     /// The whole sentence.
     Told(String),
@@ -162,7 +163,7 @@ impl de::Error for Wrong {
     }
 }
 
-/// One decoded parameter, which knows its name so that an error can say it.
+/// One decoded parameter. It keeps its name so that an error can name it.
 struct Param {
     name: String,
     value: String,

@@ -1,4 +1,4 @@
-//! A full rebuild on demand, and its progress.
+//! The routes that start a full rebuild and show its progress.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
@@ -14,27 +14,33 @@ use crate::{domain::summary::rfc3339, store::JobRun};
 /// A run of a job.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Run {
+    /// Its id.
     pub run_id: Uuid,
+    /// Which job it is a run of.
     pub job: String,
-    /// `waiting` (until a replica takes it up, or again after it was given back), `running`,
-    /// `done` or `failed`.
+    /// `waiting` (until a replica starts it, or starts it again after another one gave it back),
+    /// `running`, `done` or `failed`.
     pub state: String,
+    /// When it was requested or started.
     #[schema(format = DateTime)]
     pub started_at: String,
+    /// When it ended; null before that.
     #[schema(format = DateTime)]
     pub finished_at: Option<String>,
-    /// Facilities to look at, and looked at so far.
+    /// Facilities that the run has to check.
     pub facilities: i64,
+    /// Facilities that it has checked so far.
     pub done: i64,
-    /// Rows changed, and of those the ones that nothing explains.
+    /// Rows that it changed.
     pub changed: i64,
+    /// Changed rows whose difference no mark and no expiry explains.
     pub drift: i64,
-    /// Why it failed: the class of the error, and what it left.
+    /// Why it failed: the class of the error, and what was left undone.
     pub error: Option<String>,
 }
 
-/// Starts a rebuild of every day of every facility, as soon as no other one runs. One that waits
-/// for its turn is answered again.
+/// Requests a rebuild of every day of every facility; it starts when no other run is active. When a
+/// requested run already waits, the answer is that run.
 #[utoipa::path(
     post, path = "/v1/rebuild", tag = "write", operation_id = "rebuild",
     responses(
@@ -51,7 +57,7 @@ pub async fn start(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
         .json(shown(run)))
 }
 
-/// A run's progress.
+/// Shows the progress of a run.
 #[utoipa::path(
     get, path = "/v1/runs/{run_id}", tag = "write", operation_id = "run", params(("run_id" = Uuid, Path)),
     responses(

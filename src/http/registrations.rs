@@ -1,5 +1,5 @@
-//! The bodies of `PUT /v1/facilities/{id}` and `PUT /v1/blood-banks/{id}`, read as the statements
-//! that an event would make.
+//! Reads the bodies of `PUT /v1/facilities/{id}` and `PUT /v1/blood-banks/{id}` into the statements
+//! that an event with the same fields would make.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -13,27 +13,31 @@ use super::{
 };
 use crate::domain::event::{Entity, Kind, Record, Statement};
 
-/// Body of `PUT /v1/facilities/{id}`.
+/// The body of `PUT /v1/facilities/{id}`.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FacilityRegistration {
+    /// The name of the facility.
     #[schema(min_length = 1, max_length = 500, example = "Szpital Miejski")]
     pub name: String,
-    /// An IANA name.
+    /// The IANA name of the facility's time zone.
     #[schema(example = "Europe/Warsaw")]
     pub timezone: String,
 }
 
-/// Body of `PUT /v1/blood-banks/{id}`.
+/// The body of `PUT /v1/blood-banks/{id}`.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BloodBankRegistration {
+    /// The facility that the blood bank belongs to.
     pub facility_id: Uuid,
+    /// The name of the blood bank.
     #[schema(min_length = 1, max_length = 500, example = "Ward 3")]
     pub name: String,
 }
 
-/// The facility `id` as it is from `time_ms` on. 400, 415 or 422 as for events.
+/// Reads the statement about the facility `id` from `time_ms` on (milliseconds since 1970). 400,
+/// 415 or 422 as for events.
 pub fn facility(
     id: Uuid,
     time_ms: i64,
@@ -43,7 +47,8 @@ pub fn facility(
     statement(Kind::Facility, id, time_ms, content_type, body, event_data::facility)
 }
 
-/// The blood bank `id` as it is from `time_ms` on. 400, 415 or 422 as for events.
+/// Reads the statement about the blood bank `id` from `time_ms` on (milliseconds since 1970). 400,
+/// 415 or 422 as for events.
 pub fn blood_bank(
     id: Uuid,
     time_ms: i64,

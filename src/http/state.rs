@@ -1,4 +1,4 @@
-//! What handlers share.
+//! What all HTTP handlers share.
 
 use std::{
     sync::{
@@ -33,47 +33,67 @@ use crate::{
     telemetry::log_repeats::LogRepeats,
 };
 
+/// The parts of the service that handlers use.
 pub struct AppState {
+    /// The settings.
     pub settings: Settings,
+    /// The database.
     pub store: Arc<dyn Store>,
+    /// The memory tier.
     pub memory: Arc<Memory>,
+    /// The directory of facilities.
     pub directory: Arc<Directory>,
+    /// The database's clock.
     pub clock: Arc<Clock>,
+    /// Whether the database is out of reach.
     pub outage: Arc<Outage>,
+    /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// The changes of this replica and of others.
     pub changes: Arc<Changes>,
-    /// Where replicas meet, if there are several.
+    /// The link to Redis, which replicas share; `None` without Redis.
     pub redis: Option<Arc<Link>>,
+    /// Reads of one summary.
     pub reads: Arc<Reads>,
+    /// Reads of many summaries.
     pub lists: Arc<Lists>,
+    /// Refreshes, one at a time for each facility-day.
     pub coalescer: Arc<RefreshCoalescer>,
+    /// Writes of events.
     pub ingest: Ingest,
+    /// The drain, which processes marks.
     pub drain: Arc<Drain>,
+    /// Rebuilds.
     pub rebuild: Arc<Rebuild>,
+    /// When the process started.
     pub started: Instant,
-    /// The service was told to stop: it is not ready, and every answer closes its connection.
+    /// Set when the service was told to stop: it is then not ready, and every answer closes its
+    /// connection.
     pub draining: Arc<AtomicBool>,
-    /// Requests that were not served, by route and status: told when that begins and ends.
+    /// Limits the log of requests that failed, by route and status: it tells when failures begin
+    /// and end.
     pub refused: Arc<LogRepeats<(&'static str, u16)>>,
-    /// The runtime of everything but HTTP itself.
+    /// The runtime of all work other than HTTP itself.
     pub runtime: Handle,
 }
 
-/// The directory counts as current while the drain has proven it within that time.
+/// The directory counts as current when the drain verified it within this time.
 const DIRECTORY_CURRENT_MS: i64 = 5_000;
 
-/// How well the directory has to know that a facility does not exist.
+/// How current the directory must be before it may say that a facility does not exist.
 #[derive(Debug, Clone, Copy)]
 pub enum Known {
-    /// As of so many milliseconds ago, or less.
+    /// It may be so many milliseconds old.
     Of(i64),
-    /// As of now: the reader knows of a version that must be somewhere, say.
+    /// It must be asked now: for example, the reader knows of a version, so the facility must
+    /// exist.
     Exactly,
 }
 
 impl AppState {
-    /// The facility that a path names. An unknown one costs no query, unless the directory cannot
-    /// prove itself current enough for this reader: then one rate-limited look-up.
+    /// The facility that the path names. 404 when it does not exist. When the directory is current
+    /// enough, an unknown facility costs no query; otherwise it costs one rate-limited look-up. 503
+    /// when that is needed and not possible.
     pub async fn facility(
         &self,
         request: &HttpRequest,
@@ -86,8 +106,9 @@ impl AppState {
         }
     }
 
-    /// A facility that has no such day, as it is where the directory cannot prove itself current
-    /// enough for this reader: it may have moved to a zone in which the day has begun.
+    /// Looks a facility up again after it did not have the requested day: it may have moved to a
+    /// time zone in which the day has begun. When the directory is current enough, `located` is
+    /// returned without a query.
     pub async fn facility_again(
         &self,
         located: Located,
@@ -136,8 +157,8 @@ impl AppState {
         Err(Problem::not_found(format!("Facility {id} is not registered.")))
     }
 
-    /// Has the directory read where it is older than the reader wants it; 503 where that cannot be
-    /// had now.
+    /// Reads the directory from the table when it is older than the request allows. 503 when that
+    /// is not possible now, 504 when the request says `only-if-cached`.
     pub async fn read_directory(&self, requested: &FreshnessRequest) -> Result<(), Problem> {
         let age_ms = self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms());
         let most_ms = requested.max_age_ms.saturating_add(requested.max_stale_ms.unwrap_or(0));
@@ -181,27 +202,29 @@ impl AppState {
         }
     }
 
-    /// Runs work that waits for the database away from the HTTP worker: it outlives a reader that
-    /// goes away half-way, and the connections that it opens do not end with the worker.
+    /// Runs work that waits for the database in a task of its own, away from the HTTP worker. The
+    /// work goes on when its client disconnects, and the connections that it opens do not end with
+    /// the worker.
     pub async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
         match self.runtime.spawn(work).await {
             Ok(done) => done,
-            // The wrapper of every resource contains and counts it.
+            // A panic goes on here: the wrapper of every resource catches and counts it.
             Err(error) => std::panic::resume_unwind(
                 error.try_into_panic().unwrap_or_else(|_| Box::new("the runtime has stopped")),
             ),
         }
     }
 
+    /// Whether the service was told to stop.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 }
 
-/// The id in a path; 400 where it is none.
+/// The id in the path; 400 when it is not a UUID.
 pub fn path_id(request: &HttpRequest, name: &str) -> Result<Uuid, Problem> {
     let text = request.match_info().get(name).unwrap_or_default();
     fields::parse_id(text).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Summaries of one facility: the hot path, a range of days, and a refresh on demand.
+//! The routes of one summary, with the hot path, and of a refresh on demand.
 
 use std::{sync::Arc, time::Instant};
 
@@ -39,10 +39,11 @@ use crate::{
 };
 
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-/// After its bound a client may show figures so long while it asks for new ones.
+/// How long, after the end of its freshness, a client may still show an answer while it asks for a
+/// new one.
 const STALE_WHILE_REVALIDATE_SECONDS: i64 = 30;
 
-/// One day's summary, or today's by the facility's own date.
+/// Answers one day's summary; `today` is the facility's current local day.
 #[utoipa::path(
     get, path = "/v1/facilities/{facility_id}/summaries/{date}", tag = "read", operation_id = "summary",
     params(
@@ -84,12 +85,13 @@ pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
         app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
         return Ok(response);
     }
-    // In a box of its own: whatever a handler may once hold is moved about for every request, hits
-    // included.
+    // This future has a box of its own. Otherwise it would make the future of the handler larger,
+    // which is moved for every request, memory hits included.
     Box::pin(past_memory(request, app, located, day, until_ms, requested, started)).await
 }
 
-/// The rungs below memory; those below Redis in a task that outlives its reader.
+/// Answers from Redis, or from the tiers below it. The latter are read in a task that goes on when
+/// its client disconnects.
 async fn past_memory(
     request: HttpRequest,
     app: Data<AppState>,
@@ -100,7 +102,7 @@ async fn past_memory(
     started: Instant,
 ) -> Result<HttpResponse, Problem> {
     let id = request_id(&request);
-    // Here, and not away from the worker: two changes of thread would cost more than the round
+    // Redis is asked on the worker's thread: two changes of thread would take longer than the round
     // trip.
     let found = match app.reads.read_redis(&located, &day, &requested).await {
         FromRedis::Answer(answer) => {
@@ -132,7 +134,8 @@ async fn past_memory(
     Ok(response)
 }
 
-/// The day that the path names, in the facility's zone, and for `today` when that ends.
+/// The day that the path names, in the facility's zone, and the end of that day when the path says
+/// `today`.
 fn asked_day(
     request: &HttpRequest,
     facility: &Facility,
@@ -146,7 +149,7 @@ fn asked_day(
     }
 }
 
-/// The date that a path names; `None` for `today`.
+/// The date that a path names; `None` for `today`. 400 when it cannot be read.
 pub(super) fn asked_date(text: &str) -> Result<Option<Date>, Problem> {
     if text == "today" {
         return Ok(None);
@@ -163,7 +166,8 @@ pub(super) fn asked_date(text: &str) -> Result<Option<Date>, Problem> {
     }
 }
 
-/// The day of that name, if it exists in the facility's zone and has begun.
+/// The day with that date in the facility's zone. 404 when the zone skipped it or when it has not
+/// begun.
 pub(super) fn begun_day(facility: &Facility, date: Date, today: &Day) -> Result<Day, Problem> {
     if date == today.date {
         return Ok(*today);
@@ -179,7 +183,7 @@ pub(super) fn begun_day(facility: &Facility, date: Date, today: &Day) -> Result<
     })
 }
 
-/// What the request says about freshness.
+/// What the request says about freshness, in its headers and its query.
 fn requested(request: &HttpRequest, app: &AppState) -> Result<FreshnessRequest, Problem> {
     let min_version = match request.query_string() {
         "" => 0,
@@ -188,7 +192,7 @@ fn requested(request: &HttpRequest, app: &AppState) -> Result<FreshnessRequest, 
     Ok(freshness_wish(request, app, min_version))
 }
 
-/// What the request's headers say about freshness.
+/// What the headers of the request say about freshness.
 pub(super) fn freshness_wish(
     request: &HttpRequest,
     app: &AppState,
@@ -229,8 +233,8 @@ pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) ->
     }
 }
 
-/// The answer with its freshness headers; 304 where the client has this body. `until_ms` is the end
-/// of an alias such as `today`.
+/// The answer with its freshness headers, or 304 when the client already has this body. `until_ms`
+/// is when a name such as `today` gets another meaning.
 fn respond(
     request: &HttpRequest,
     app: &AppState,
@@ -264,7 +268,8 @@ fn respond(
     response.body(body)
 }
 
-/// The form that the client likes best, of those that are worth it.
+/// The body in the encoding that the client prefers, if the entry holds it: it is not held when it
+/// saves too little.
 fn encoded(request: &HttpRequest, entry: &Entry) -> (Bytes, Option<&'static str>) {
     if !request.headers().contains_key(header::ACCEPT_ENCODING) {
         return (entry.body(), None);
@@ -277,7 +282,8 @@ fn encoded(request: &HttpRequest, entry: &Entry) -> (Bytes, Option<&'static str>
     form.map_or_else(|| (entry.body(), None), |(form, name)| (form, Some(name)))
 }
 
-/// Whole seconds, most often one of the first few, and 2^31 at the most (RFC 9111, 1.2.2).
+/// A header value of whole seconds, 2^31 at most (RFC 9111, 1.2.2). Most answers need one of the
+/// first few values, which are not formatted.
 pub(super) fn seconds_value(ms: i64) -> HeaderValue {
     const FEW: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
     const MOST: i64 = 1 << 31;
@@ -288,7 +294,8 @@ pub(super) fn seconds_value(ms: i64) -> HeaderValue {
     }
 }
 
-/// Fresh for the bound, and no longer than the name that it was asked by holds.
+/// Lets a client reuse the answer within its bound, but no longer than the requested name means the
+/// same day.
 pub(super) fn cache_control(app: &AppState, now_ms: i64, until_ms: Option<i64>) -> HeaderValue {
     let bound = i64::try_from(app.settings.freshness.max_age().as_secs()).unwrap_or(i64::MAX);
     let left = until_ms.map_or(i64::MAX, |until| (until - now_ms).max(0) / 1000);
@@ -331,7 +338,7 @@ fn cache_status(answer: &Answer) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("facility-summary"))
 }
 
-/// Recomputes one day now, and answers it.
+/// Recomputes one day now and answers it.
 #[utoipa::path(
     post, path = "/v1/facilities/{facility_id}/refresh", tag = "write", operation_id = "refresh",
     params(("facility_id" = uuid::Uuid, Path), ("date" = Option<String>, Query, format = Date, description = "today where it is missing")),
