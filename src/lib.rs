@@ -1,8 +1,8 @@
-//! One fresh summary row per blood-bank facility and local day, served from memory.
+//! One fresh summary row for each blood-bank facility and local day, served from memory.
 //!
-//! Where things are: routes in `http/mod.rs`, jobs in `jobs/mod.rs`, SQL in `sql/` behind `store`,
-//! the freshness ladder in `service/reads.rs`, writes in `service/ingest`, the one refresh in
-//! `service/refresh.rs`. `startup.rs` is where the parts meet.
+//! Where to find things: the routes in `http/mod.rs`, the jobs in `jobs/mod.rs`, the SQL in `sql/`
+//! and its callers in `store`, the tiers of a read in `service/reads`, the writing of events in
+//! `service/ingest`, the refresh in `service/refresh`. `startup.rs` puts the parts together.
 
 pub mod cache;
 pub mod changes;

@@ -1,5 +1,5 @@
-//! Midnight: at each zone's, the day before is closed and the new one opened, for every facility in
-//! the zone.
+//! The midnight job: at the midnight of each zone it closes the day before and opens the new one,
+//! for every facility in the zone.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,22 +24,27 @@ use crate::{
     store::Store,
 };
 
+/// The midnight job with all parts that it uses.
 pub struct Midnight {
+    /// The database.
     pub store: Arc<dyn Store>,
+    /// Runs the refreshes.
     pub refresher: Arc<Refresher>,
+    /// The directory of facilities.
     pub directory: Arc<Directory>,
+    /// The database's clock.
     pub clock: Arc<Clock>,
-    /// Facilities opened in one transaction.
+    /// The most facilities that one transaction opens.
     pub chunk: usize,
-    /// The day that each zone's facilities are known to have opened.
+    /// The day that all facilities of each zone are known to have opened, by the zone's name.
     pub opened: Mutex<HashMap<String, Date>>,
-    /// Ends a look after the facilities at hand.
+    /// Ends a run after the current chunk of facilities.
     pub stop: CancellationToken,
 }
 
 impl Midnight {
-    /// Opens the day where a zone's has changed since the last look (at the first look: all).
-    /// Answers the facilities opened.
+    /// Opens the new day in each zone whose day has changed since the last run; the first run
+    /// checks all zones. Returns how many facilities it opened.
     pub async fn run_once(&self) -> store::Result<usize> {
         let now_ms = self.clock.now_ms();
         let facilities = self.directory.by_name();
@@ -56,8 +61,8 @@ impl Midnight {
             if self.stop.is_cancelled() {
                 return Ok(count);
             }
-            // A facility whose lock somebody holds is tried again in a second; the others have
-            // their day.
+            // A facility that is locked is tried again a second later; the others get their day
+            // now.
             match self.open(chunk, now_ms).await {
                 Ok(opened) => count += opened,
                 Err(error) => result = Err(error),
@@ -69,6 +74,8 @@ impl Midnight {
         Ok(count)
     }
 
+    /// Opens today, and closes yesterday, for those of the facilities that have no row of today.
+    /// Returns how many those are.
     async fn open(&self, facilities: &[&Arc<Facility>], now_ms: i64) -> store::Result<usize> {
         let todays: HashMap<Uuid, Day> =
             facilities.iter().map(|f| (f.id, f.zone.today(now_ms))).collect();

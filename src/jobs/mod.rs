@@ -1,16 +1,18 @@
-//! All jobs on one screen. Each is a file with a `run_once`, which tests call; the loops are here.
+//! The list of all jobs, and their loops. The work of each job is in a file of its own, in
+//! `run_once` or, for the drain, `take_turn`; tests call it directly.
 //!
-//! | job       | when                                  | what                                                              |
-//! |-----------|---------------------------------------|-------------------------------------------------------------------|
-//! | drain     | every `refresh.drain_interval_ms`     | marks and expiries become refreshes; the watermark advances       |
-//! | midnight  | every second, acts at local midnights | closes a facility's old day and opens its new one                 |
-//! | rebuild   | `rebuild.cron`, or asked for          | audits every facility's recent days, or all, repairs and counts what it finds; prunes |
-//! | audit     | every `audit.interval_ms`             | the same with a random sample, by the replica that leads          |
+//! - drain, every `refresh.drain_interval_ms`: refreshes what marks and expiries name, and advances
+//!   the watermark.
+//! - midnight, every second: at the midnight of a zone, closes the old day of its facilities and
+//!   opens the new one.
+//! - rebuild, at the ticks of `rebuild.cron` or on request: audits the recent days of every
+//!   facility, or all days; repairs and counts what differs; prunes.
+//! - audit, every `audit.interval_ms`: the same for a random sample, on the replica that leads.
 //!
-//! A rebuild is carried out by one replica for all (see `rebuild.rs`), and which tick of the cron
-//! expression is due is told by the database's clock. The scheduler, which goes by this machine's,
-//! is only an alarm clock: where it is wrong, the loop looks all the same. A job that fails or
-//! panics is logged, counted, and runs again.
+//! One replica carries out a rebuild for all (see `rebuild.rs`). The database's clock decides which
+//! tick of the cron expression is due. The scheduler goes by this machine's clock and only wakes
+//! the loop; the loop also looks from time to time, in case the scheduler is wrong. A job that
+//! fails or panics is logged and counted, and runs again.
 
 pub mod drain;
 pub mod midnight;
@@ -28,24 +30,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{metrics::Metrics, store, telemetry::log_throttle::LogThrottle};
 
-/// How often the midnight job looks whether a zone's day has changed.
+/// How often the midnight job checks whether the day of a zone has changed.
 const MIDNIGHT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the rebuild looks for a tick that its alarm clock missed, and for a run that another
-/// replica gave back or left.
+/// How often the rebuild looks for a tick that the scheduler missed, and for a run that another
+/// replica gave back or abandoned.
 const REBUILD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The running jobs.
 pub struct Jobs {
     stop: CancellationToken,
-    /// Ends the work that any replica can do, before the rest.
+    /// Ends the jobs that any replica can do, earlier than `stop` ends the rest.
     hand_over: CancellationToken,
     loops: Vec<JoinHandle<()>>,
     scheduler: Option<JobScheduler>,
 }
 
 impl Jobs {
-    /// Starts all of them. `audit` comes with its interval, where there is one.
+    /// Starts all jobs. `audit` is the sample audit with its interval, if it is on. Fails when the
+    /// cron expression is not valid.
     pub async fn start(
         drain: Arc<drain::Drain>,
         drain_interval: Duration,
@@ -81,13 +84,13 @@ impl Jobs {
         Ok(Jobs { stop, hand_over, loops, scheduler })
     }
 
-    /// Leaves to the other replicas what they can do as well: a rebuild is given back, none is
-    /// taken up. The rest goes on, for the requests that are still to be answered.
+    /// Leaves to the other replicas what they can do as well: gives back a rebuild and starts no
+    /// other. The other jobs go on, because requests in flight may need them.
     pub fn hand_over(&self) {
         self.hand_over.cancel();
     }
 
-    /// Ends them after the step that each is in.
+    /// Ends all jobs after their current step.
     pub async fn stop(mut self) {
         self.stop.cancel();
         if let Some(scheduler) = &mut self.scheduler
@@ -96,13 +99,13 @@ impl Jobs {
             tracing::warn!(%error, "the scheduler did not stop cleanly");
         }
         for task in self.loops {
-            // A loop ends by itself; a join error would be a panic, which the loop catches.
+            // A loop ends by itself; a join error would be a panic, and the loop catches those.
             let _ = task.await;
         }
     }
 }
 
-/// Runs a job again and again, never two of it at once.
+/// Runs a job at this interval, never twice at the same time.
 fn every<F, Fut>(
     name: &'static str,
     interval: Duration,
@@ -127,7 +130,7 @@ where
     })
 }
 
-/// Rebuilds, one after the other, whenever there is one to take up.
+/// Runs rebuilds one after the other, whenever one is due.
 async fn rebuilds(rebuild: Arc<rebuild::Rebuild>, stop: CancellationToken, metrics: Arc<Metrics>) {
     let mut looks = tokio::time::interval(REBUILD_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -142,8 +145,8 @@ async fn rebuilds(rebuild: Arc<rebuild::Rebuild>, stop: CancellationToken, metri
     }
 }
 
-/// One step of a job: an error is logged, a panic caught and counted. False where there was nothing
-/// to do, which is not counted.
+/// Runs one step of a job. Logs an error; catches, logs and counts a panic. When the step had
+/// nothing to do (`false`), it is not counted.
 async fn contained(
     name: &'static str,
     metrics: &Metrics,
@@ -174,7 +177,7 @@ async fn contained(
     metrics.job_runs.with_label_values(&[name, outcome]).inc();
 }
 
-/// Wakes the rebuild at the instants of the expression.
+/// Wakes the rebuild at the instants of the cron expression.
 async fn alarm(
     cron: &str,
     rebuild: Arc<rebuild::Rebuild>,

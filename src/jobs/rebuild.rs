@@ -1,11 +1,11 @@
-//! The rebuild: looks at every facility's recent days, refreshes the rows that differ from their
-//! sources, and counts those that no mark and no expiry explains. Over unchanged sources it takes
-//! no lock and writes no summary row.
+//! The rebuild: it compares the recent days of every facility with their sources, refreshes the
+//! rows that differ, and counts those whose difference no mark and no expiry explains. When the
+//! sources have not changed, it takes no lock and writes no summary row.
 //!
-//! Each run is a row in the database. A tick puts one in line, once for all replicas, and so does
-//! whoever asks for a rebuild; the replica that takes it up carries it out, alone in the fleet, and
-//! shows by a heartbeat that it lives. A run that is given back, or whose heart stands still, is
-//! taken up by another.
+//! Each run is a row in the database. A tick of the schedule adds one run for all replicas; a
+//! request adds one, too. The replica that takes a run carries it out, and no other run is active
+//! at that time. A heartbeat shows that the replica is alive. A run that is given back, or that has
+//! no heartbeat, is taken by another replica.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -36,38 +36,46 @@ use crate::{
     telemetry::log_throttle::LogThrottle,
 };
 
+/// The rebuild with all parts that it uses.
 pub struct Rebuild {
+    /// The database, which holds the runs.
     pub store: Arc<dyn Store>,
+    /// Compares and refreshes days.
     pub repairer: Arc<Repairer>,
+    /// The directory of facilities.
     pub directory: Arc<Directory>,
+    /// The database's clock.
     pub clock: Arc<Clock>,
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// When a tick is due; `None` where rebuilds are only asked for.
+    /// When a tick is due; `None` when rebuilds run only on request.
     pub schedule: Option<Schedule>,
-    /// Days that a scheduled rebuild looks at, today included.
+    /// Days of each facility that a scheduled rebuild checks, today included.
     pub days: u32,
-    /// How long a run goes on trying days whose locks somebody holds, once it is through with all
-    /// others.
+    /// How long a run tries again the days that others hold locked, after it has done all other
+    /// days.
     pub lock_patience: Duration,
+    /// How long tombstones are kept.
     pub prune_tombstones_after: Duration,
-    /// Wakes whoever waits to look for a run.
+    /// Wakes the loop that looks for a run.
     pub alarm: Notify,
-    /// The tick that is known to be in line, or done: it need not be put there again.
+    /// The last tick that is known to have a run, in milliseconds since 1970: no run needs to be
+    /// added for it.
     pub settled_tick_ms: AtomicI64,
 }
 
-/// Which days of each facility to look at.
+/// Which days of each facility to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Today and the days before it, so many in all.
+    /// Today and the days before it: this many in all.
     Recent(u32),
-    /// Every day with a row or with data.
+    /// Every day that has a row or data.
     All,
 }
 
 impl Extent {
-    /// Facilities whose days are looked up together: with years of days each, few, so that memory
-    /// stays flat.
+    /// How many facilities have their days looked up together. When each may have years of days,
+    /// they are few, so that memory use is bounded.
     const fn facilities_at_once(self) -> usize {
         match self {
             Extent::Recent(_) => AUDIT_CHUNK,
@@ -76,29 +84,30 @@ impl Extent {
     }
 }
 
-/// A scheduled run, one that a client asked for, and a command's, which no other process takes up.
-/// None runs beside another.
+/// The jobs: a scheduled run, a run that a client requested, and a run of a command, which only the
+/// command's process takes. Only one run of any of them is active at a time.
 const SCHEDULED: &str = "rebuild";
 const REQUESTED: &str = "full_rebuild";
 const COMMAND: &str = "requested_rebuild";
 const APART: [&str; 3] = [SCHEDULED, REQUESTED, COMMAND];
 
-/// Facility-days audited in one statement; it takes no lock, so it may be larger than a refresh.
+/// Facility-days that one statement audits. It takes no lock, so it may be larger than a refresh.
 const AUDIT_CHUNK: usize = 1_000;
-/// How often a run's heart beats, and how long it stands still in a run that was abandoned: well
-/// below any sensible distance of ticks.
+/// How often a run writes its heartbeat, and the time without one after which a run counts as
+/// abandoned: well below any sensible interval of ticks.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 const ABANDONED_AFTER: Duration = Duration::from_secs(15);
-/// How often days whose locks somebody holds are tried again.
+/// How often days that others hold locked are tried again.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
-/// How often a command looks whether it is its turn.
+/// How often a command checks whether its run may begin.
 const COMMAND_LOOKS: Duration = Duration::from_millis(200);
-/// Ended runs are kept for a week.
+/// Runs that have ended are kept for a week.
 const KEEP_RUNS_MS: i64 = 7 * 86_400_000;
 
 impl Rebuild {
-    /// Puts a due tick in line, takes up a run if there is one, and carries it out: until `stop`,
-    /// when it is given back. Whether a run was carried out to its end.
+    /// Adds a run for a tick that is due, takes a run if there is one, and carries it out. When
+    /// `stop` is cancelled, the run is given back. Returns whether a run was carried out to its
+    /// end.
     pub async fn run_once(&self, stop: &CancellationToken) -> store::Result<bool> {
         self.enqueue_due().await?;
         let Some(run) =
@@ -143,8 +152,8 @@ impl Rebuild {
             .await
     }
 
-    /// Asks for a rebuild of every day, by whichever replica takes it up. One that already waits to
-    /// be begun will do.
+    /// Requests a rebuild of every day, which any replica may carry out. When a requested run
+    /// already waits, that one is returned.
     pub async fn request(&self) -> store::Result<JobRun> {
         let run = match self.store.waiting_run(REQUESTED).await? {
             Some(run) => run,
@@ -154,8 +163,8 @@ impl Rebuild {
         Ok(run)
     }
 
-    /// A command's rebuild, by this process, showing the run to `watch` after each chunk of
-    /// facilities. It waits for those of others.
+    /// Carries out a rebuild for a command, in this process. After each chunk of facilities,
+    /// `watch` gets the run. It first waits until no other run is active.
     pub async fn run_command(
         &self,
         extent: Extent,
@@ -173,8 +182,8 @@ impl Rebuild {
                 tracing::info!("another rebuild is running; this one begins when that has ended");
             }
             if !self.store.beat_run(&waiting).await? {
-                // This process stood still for so long that it was taken for dead: at the end of
-                // the line again.
+                // This process was stopped for so long that its run counted as abandoned. It adds a
+                // new run.
                 waiting = self.enqueue_now(COMMAND).await?;
             }
             tokio::time::sleep(COMMAND_LOOKS).await;
@@ -184,7 +193,8 @@ impl Rebuild {
 
     async fn enqueue_now(&self, job: &str) -> store::Result<JobRun> {
         let (id, now_ms) = (Uuid::now_v7(), self.store.now_ms().await?);
-        // Each is a tick of its own; two in one millisecond take the next free one.
+        // The time of a run must be unique in its job: a second run in the same millisecond takes
+        // the next free one.
         for offset in 0..100 {
             if self.store.enqueue_run(id, job, now_ms + offset).await? {
                 return self.store.job_run(id).await?.ok_or(StoreError::Conflict);
@@ -193,8 +203,9 @@ impl Rebuild {
         Err(StoreError::Conflict)
     }
 
-    /// Carries out a run that was taken up. Answers it as it was left: `done`, `waiting` where it
-    /// was given back at `stop`, `running` where another has taken it over.
+    /// Carries out a run that this process has taken. Returns it in its last state: `done`;
+    /// `waiting` when it was given back at `stop`; `running` when another replica has taken it
+    /// over.
     async fn carry_out(
         &self,
         mut run: JobRun,
@@ -245,7 +256,7 @@ impl Rebuild {
         Ok(run)
     }
 
-    /// Shows that the run lives, until it turns out to be another's.
+    /// Writes the heartbeat of the run, and returns when another replica has taken the run.
     async fn beat_until_lost(&self, run: &JobRun) {
         let throttle = LogThrottle::default();
         loop {
@@ -263,7 +274,7 @@ impl Rebuild {
         }
     }
 
-    /// Looks at everything, chunk by chunk, and then again at what had to wait for a lock.
+    /// Checks all facilities, chunk by chunk, and then tries again the days that were locked.
     async fn all_chunks(
         &self,
         extent: Extent,
@@ -275,7 +286,7 @@ impl Rebuild {
         let mut repaired = Repaired::default();
         for chunk in facilities.chunks(extent.facilities_at_once()) {
             for keys in self.keys(chunk, extent).await?.chunks(AUDIT_CHUNK) {
-                // One chunk that cannot be had must not cost the others theirs.
+                // An error in one chunk does not keep the other chunks from being checked.
                 self.repairer.repair(keys, &mut repaired).await;
             }
             run.done += chunk.len() as i64;
@@ -302,7 +313,8 @@ impl Rebuild {
         self.store.update_run(run).await.map(drop)
     }
 
-    /// What an audit finds: the same look, nothing repaired.
+    /// Compares the days like a rebuild, and repairs nothing: the rows with figures that differ
+    /// from their sources.
     pub async fn differences(&self, extent: Extent) -> store::Result<Vec<Difference>> {
         let mut found = Vec::new();
         for chunk in self.directory.by_name().chunks(extent.facilities_at_once()) {
@@ -334,6 +346,7 @@ impl Rebuild {
     }
 }
 
+/// Today and the days before it: `count` in all, newest first.
 fn recent_days(facility: &Facility, now_ms: i64, count: u32) -> Vec<Day> {
     let mut days = vec![facility.zone.today(now_ms)];
     for _ in 1..count {

@@ -1,5 +1,5 @@
-//! Looking at facility-days, and putting right what differs from its sources: the rebuild does it
-//! with all, the audit with a sample.
+//! Compares facility-days with their sources and repairs those that differ. The rebuild does it for
+//! all facilities, the sample audit for a sample.
 
 use crate::domain::summary::Key;
 use std::{
@@ -16,26 +16,31 @@ use crate::{
     store::{Store, StoreError},
 };
 
+/// Repairs facility-days.
 pub struct Repairer {
+    /// The database.
     pub store: Arc<dyn Store>,
+    /// Runs the refreshes.
     pub refresher: Arc<Refresher>,
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Facility-days refreshed in one transaction.
+    /// The most facility-days that one transaction refreshes.
     pub chunk: usize,
 }
 
-/// What has been repaired so far, over one or more looks.
+/// The result of one or more repairs.
 #[derive(Debug, Default)]
 pub struct Repaired {
-    /// Rows that were as they should be.
+    /// Rows that equalled their sources.
     pub right: usize,
-    /// Rows changed.
+    /// Rows that were changed.
     pub changed: i64,
-    /// Rows that differed with no mark and no expiry to explain it; each counts once, however
-    /// often it is looked at.
+    /// Rows that differed although no mark and no expiry explains it. A row counts once, even when
+    /// it is checked again.
     pub drifted: HashSet<Key>,
-    /// What could not be looked at or put right, and why the last of it could not.
+    /// Days that could not be checked or repaired.
     pub left: Vec<DayKey>,
+    /// The last error of those.
     pub error: Option<StoreError>,
 }
 
@@ -45,7 +50,8 @@ impl Repaired {
         self.error = Some(error);
     }
 
-    /// What is left, in words: the class of the last failure, and some of the facilities.
+    /// What is left, in words: the class of the last error, and some of the facilities. `None` when
+    /// nothing is left.
     pub fn complaint(&self) -> Option<String> {
         const NAMED: usize = 3;
         let error = self.error.as_ref().filter(|_| !self.left.is_empty())?;
@@ -66,8 +72,8 @@ impl Repaired {
 }
 
 impl Repairer {
-    /// Looks at these keys in one snapshot, counts drift, and refreshes the rows that differ; adds
-    /// what came of it to `repaired`.
+    /// Compares these days with their sources in one snapshot, counts the differences that nothing
+    /// explains, and refreshes the rows that differ. The result is added to `repaired`.
     pub async fn repair(&self, keys: &[DayKey], repaired: &mut Repaired) {
         let differences = match self.store.audit(keys).await {
             Ok(differences) => differences,

@@ -1,6 +1,6 @@
-//! The audit: looks at a few facility-days all the time, whatever the rebuild's schedule, and
-//! repairs and counts what it finds. What changed the tables past the triggers shows within hours
-//! in a large fleet and within seconds in a small one.
+//! The sample audit: it compares a few facility-days with their sources at regular intervals, even
+//! without a scheduled rebuild, and repairs and counts what differs. It finds changes that left no
+//! mark: within seconds when there are few facilities, within hours when there are very many.
 
 use std::sync::{
     Arc,
@@ -18,24 +18,29 @@ use crate::{
     store,
 };
 
+/// The sample audit with all parts that it uses.
 pub struct SampleAudit {
+    /// Compares and refreshes days.
     pub repairer: Arc<Repairer>,
+    /// The directory of facilities.
     pub directory: Arc<Directory>,
+    /// The database's clock.
     pub clock: Arc<Clock>,
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether this replica does what one of them is enough for.
+    /// Whether this replica leads: one replica is enough for this job.
     pub leads: Arc<AtomicBool>,
-    /// Facility-days in one look.
+    /// The most facility-days in one sample.
     pub sample: usize,
 }
 
-/// One in so many of a sample is a past day, of the last so many before today.
+/// One in `PAST_EVERY` days of a sample is a past day, from the last `PAST_DAYS` days before today.
 const PAST_EVERY: usize = 5;
 const PAST_DAYS: i64 = 30;
 const DAY_MS: i64 = 86_400_000;
 
 impl SampleAudit {
-    /// Looks at one sample, if this replica leads. Whether it did.
+    /// Audits one sample if this replica leads. Returns whether it leads.
     pub async fn run_once(&self) -> store::Result<bool> {
         if !self.leads.load(Ordering::Relaxed) {
             return Ok(false);
@@ -50,7 +55,7 @@ impl SampleAudit {
         }
     }
 
-    /// Facilities at random, each with today or one past day of its own.
+    /// Picks facilities at random, each with its today or with one past day.
     fn sample(&self) -> Vec<DayKey> {
         let now_ms = self.clock.now_ms();
         let facilities = self.directory.by_name();

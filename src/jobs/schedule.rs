@@ -7,20 +7,22 @@ use croner::{
 };
 use tokio_cron_scheduler::JobSchedulerError;
 
-/// The instants of a cron expression: six fields in UTC, seconds first, read as
-/// tokio-cron-scheduler reads them.
+/// The instants of a cron expression: six fields in UTC, seconds first. It is parsed as
+/// tokio-cron-scheduler parses it.
 #[derive(Debug)]
 pub struct Schedule(Cron);
 
 impl Schedule {
+    /// Parses the expression; fails when it is not valid.
     pub fn parse(expression: &str) -> Result<Self, JobSchedulerError> {
         let parser = CronParser::builder().seconds(Seconds::Required).dom_and_dow(true).build();
         parser.parse(expression).map(Schedule).map_err(|_| JobSchedulerError::ParseSchedule)
     }
 
-    /// The latest tick at or before `now_ms`; `None` where there never was one.
+    /// The latest tick at or before `now_ms`; both in milliseconds since 1970. `None` when there
+    /// never was one.
     pub fn latest(&self, now_ms: i64) -> Option<i64> {
-        // Whole seconds: a tick has no parts of one.
+        // Ticks are at whole seconds.
         let now: DateTime<Utc> = DateTime::from_timestamp(now_ms.div_euclid(1000), 0)?;
         let tick = self.0.find_previous_occurrence(&now, true).ok()?;
         Some(tick.timestamp() * 1000)

@@ -1,5 +1,5 @@
-//! Marks of blood banks that are in another facility by now. A trigger names the facility that a
-//! bank is in when its statement runs, and the bank may move before that transaction commits.
+//! Marks of blood banks that have moved to another facility. A trigger writes the facility that the
+//! bank is in when its statement runs. The bank may move before that transaction commits.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,13 +8,13 @@ use uuid::Uuid;
 use super::Drain;
 use crate::store::{self, Mark};
 
-/// How long marks are waited for that somebody else is taking.
+/// How long to wait for marks that another transaction is taking.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 impl Drain {
-    /// Writes marks anew, for the facility that they named and the one that their bank was in for
-    /// the look. A bank that moves later leaves marks of its own. True where there were any:
-    /// they are for the next look.
+    /// Writes such marks again: one for the facility that the mark named, and one for the facility
+    /// that the bank was in at this drain's look. When a bank moves later, its move leaves marks of
+    /// its own. Returns true when there were such marks; the next look finds the new ones.
     pub(super) async fn follow_banks(&self, strays: &[(i64, Option<Uuid>)]) -> store::Result<bool> {
         if strays.is_empty() {
             return Ok(false);
@@ -32,8 +32,8 @@ impl Drain {
     }
 }
 
-/// One that named no facility, and whose bank is not there, concerns nobody: once the bank is
-/// there, it leaves a mark of its own.
+/// The marks to write in place of `mark`. None when it named no facility and its bank does not
+/// exist: when the bank is registered later, the registration leaves a mark of its own.
 fn readdressed(mark: &Mark, now_in: Option<Uuid>) -> Vec<Mark> {
     let was_in = mark.facility_id.map(|id| Mark {
         facility_id: Some(id),

@@ -1,5 +1,6 @@
-//! Which history the database tells: a failover, a backup restored or a clock set back begins
-//! another, and nothing held of the one before counts in it. And who else serves it.
+//! The epoch of the database: a failover, a restored backup or a clock that was set back begins
+//! another epoch, in which nothing counts that was held of the one before. And which other servers
+//! use the database.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -10,28 +11,30 @@ use crate::{
     store::{DrainSnapshot, StoreError},
 };
 
-/// What earlier looks have found.
+/// What earlier drain snapshots have shown.
 #[derive(Debug)]
 pub struct EpochTracker {
-    /// The greatest watermark that was seen to be stored in this history.
+    /// The greatest watermark that a drain snapshot found stored in this epoch.
     stored_ms: i64,
-    /// The greatest that was heard in the stream, and since when no greater one.
+    /// The greatest watermark that came by in the stream, and when it came. Milliseconds by the
+    /// database's clock.
     heard_ms: i64,
     pub(super) heard_at: Instant,
-    /// Others serve this database too, and what they change does not come by here: without a
-    /// stream between them all others, else those that do not publish into it. Each deletes
-    /// what it has published, so that none can know that it has seen every change.
+    /// Other servers change this database, and their changes do not come by here: any other server
+    /// when there is no stream between replicas, otherwise each server that does not publish into
+    /// it. Each server deletes what it has published from the outbox, so none can know that it has
+    /// seen every change.
     pub(super) several: bool,
-    /// Changes may have passed unseen since stream session was last given up.
+    /// Changes may have been missed since the current stream session began.
     pub(super) missed: bool,
-    /// This server has ended the stream that earlier ones had between them.
+    /// This server has ended the stream that earlier servers had between them.
     left_stream: bool,
-    /// Since when this history is known here.
+    /// When this server learnt of this epoch.
     entered_at: Instant,
-    /// This server has seen all that the stream tells of this history, or has kept its watermark
+    /// This server has read everything that the stream has of this epoch, or has kept its watermark
     /// itself.
     pub(super) is_at_home: bool,
-    /// The history was entered, and the facilities that it has are yet to be read.
+    /// A new epoch was entered, and its facilities are not yet read.
     pub(super) has_new_directory: bool,
     contention: GenerationContention,
 }
@@ -55,26 +58,29 @@ impl Default for EpochTracker {
 }
 
 /// How far the database's clock may go back (a leap second, a slewed clock) before nothing that was
-/// proven counts any more.
+/// proven counts any more. In milliseconds.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
-/// What a look says about the history that was known before it.
+/// What a drain snapshot says about the epoch that was known before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
+    /// The epoch goes on.
     Same,
-    /// The database shows less than it did.
+    /// The database has lost something that it had.
     Lost,
-    /// Its clock was set back.
+    /// The database's clock was set back.
     SetBack {
+        /// How far, in milliseconds.
         by_ms: i64,
     },
 }
 
 impl EpochTracker {
-    /// Judges a look, and takes note of it. `heard` is what had come by from other servers before
-    /// it: where this one was in their stream, and the greatest watermark. `table_ms` is what
-    /// is proven of the table; only where watermarks are stored can be seen that one is
-    /// missing. A generation is in the database before it is in the stream.
+    /// Compares a drain snapshot with what was known before, and records it. `heard` is this
+    /// server's position in the stream before the snapshot, and the greatest watermark that had
+    /// come by. `table_ms` is the instant as of which the table is proven. A missing watermark can
+    /// be noticed only where watermarks are stored. A generation is in the database before it is in
+    /// the stream.
     pub fn judge(
         &mut self,
         seen: &DrainSnapshot,
@@ -98,13 +104,14 @@ impl EpochTracker {
         }
     }
 
+    /// Records a watermark that came by in the stream.
     pub(super) fn hear(&mut self, watermark_ms: i64) {
         if watermark_ms > self.heard_ms {
             (self.heard_ms, self.heard_at) = (watermark_ms, Instant::now());
         }
     }
 
-    /// Takes note of the servers whose changes do not come by here.
+    /// Records, and logs, whether other servers change the database without publishing.
     fn count_servers(&mut self, seen: &DrainSnapshot, between_replicas: bool) {
         let several = if between_replicas { seen.off_stream > 0 } else { seen.servers > 1 };
         match (self.several, several) {
@@ -132,10 +139,10 @@ impl EpochTracker {
 }
 
 impl Drain {
-    /// Whether this server may keep the watermark. Not where a stream that cannot be read may tell
-    /// of changes that the database has lost (both were put back while nobody ran): a watermark
-    /// that went on from there would vouch for them. Where nobody else keeps it, either,
-    /// another history begins.
+    /// Whether this server may keep the watermark. It may not while the stream cannot be read and
+    /// may contain changes that the database has lost: both may have been restored while no server
+    /// ran. A watermark that continued from there would declare those changes as present. When no
+    /// other server keeps the watermark either, this begins another epoch.
     pub(super) async fn may_keep_watermark(
         &self,
         known: &mut EpochTracker,
@@ -156,9 +163,9 @@ impl Drain {
         Ok(known.is_at_home)
     }
 
-    /// Takes note of what a look found. True where the database began another history by it, so
-    /// that it has to be looked at again. `heard` is where this server was in the stream before
-    /// the look, and the greatest watermark that had come by.
+    /// Acts on what a drain snapshot says of the epoch. Returns true when the epoch changed, so
+    /// that another snapshot is needed. `heard` is this server's position in the stream before the
+    /// snapshot, and the greatest watermark that had come by.
     pub(super) async fn enter_epoch(
         &self,
         known: &mut EpochTracker,
@@ -166,7 +173,8 @@ impl Drain {
         heard: (Position, i64),
     ) -> store::Result<bool> {
         if self.changes.serves_another_than(&seen.epoch) {
-            // First what nothing that is held may outlive: who exists, and where.
+            // The directory comes first: nothing may be held about facilities, or their zones, that
+            // the new epoch does not have.
             self.directory.start_over();
         }
         if self.changes.enter(&seen.epoch) {
@@ -226,10 +234,11 @@ impl Drain {
         let are_unheard = if between_replicas { known.several } else { known.missed };
         self.changes.miss_others(are_unheard || !seen.triggers.are_trusted());
         if !between_replicas && seen.generation != 0 && !known.left_stream {
-            // Changes of this server do not come by in the stream that others had here: none of
-            // them may take it for whole again.
+            // The changes of this server do not come by in the stream that other servers had for
+            // this database. A new generation ends that stream, so that none of them takes it for
+            // complete.
             match self.store.begin_generation(seen.generation).await {
-                // another server that starts has just done so: it has to be looked at again
+                // Another server that starts has just begun one, so another snapshot is needed.
                 Err(StoreError::Conflict) => return Ok(true),
                 begun => drop(begun?),
             }

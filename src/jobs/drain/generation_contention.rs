@@ -1,29 +1,29 @@
-//! Servers on one database whose streams are not the same one: each finds that another has begun a
-//! generation that its own Redis does not have, and begins the next, for ever. Nothing untrue is
-//! served meanwhile, and nothing stays proven for long.
+//! Notices servers on one database that use different Redis servers. Each finds that another server
+//! has begun a generation that its own Redis does not have, and begins the next one, for ever.
+//! Meanwhile no wrong figures are served, but nothing stays proven for long.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// So many generations of others, within that time, are no restart of Redis any more.
+/// This many generations of other servers within `WITHIN` are more than restarts of Redis explain.
 const TOO_MANY: usize = 3;
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// The generations that others have begun lately.
+/// The generations that other servers began recently.
 #[derive(Debug, Default)]
 pub(super) struct GenerationContention {
-    /// The greatest that was seen.
+    /// The greatest generation that was seen.
     last: Option<i64>,
     begun_at: VecDeque<Instant>,
     told_at: Option<Instant>,
 }
 
 impl GenerationContention {
-    /// Takes note of the generation that a look found; `own` is the last that this server has
-    /// begun. True where others begin one after the other, and nobody was told of it for a
-    /// while.
+    /// Records the generation in a drain snapshot; `own` is the last one that this server began.
+    /// Returns true when a warning is due: other servers begin one after the other, and the last
+    /// warning was a while ago.
     pub(super) fn see(&mut self, generation: i64, own: i64, now: Instant) -> bool {
         let last = self.last.replace(generation).unwrap_or(generation);
         let of_others =
@@ -44,7 +44,8 @@ impl GenerationContention {
 mod tests {
     use super::*;
 
-    /// Whether it is told, look by look: (second, generation found, the last begun here).
+    /// Whether each look gives a warning. A look is (second, generation found, last generation
+    /// begun by this server).
     fn told(looks: &[(u64, i64, i64)]) -> Vec<bool> {
         let (mut contention, start) = (GenerationContention::default(), Instant::now());
         looks

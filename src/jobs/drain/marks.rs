@@ -1,5 +1,5 @@
-//! Marks that other writers' triggers left, and figures whose units expired: which days they are
-//! about, and their refresh.
+//! The refresh of what needs it: the days that the marks of other programs' triggers are about, and
+//! the days with figures whose units expired.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,33 +18,34 @@ use crate::{
     store::{Mark, MarkKind, StoreError},
 };
 
-/// Marks are merged once this many are visible and cannot be drained, so that a lock held for hours
-/// does not let them pile up.
+/// Marks are merged when this many are visible and some of them have to wait, so that a lock that
+/// is held for hours does not let them grow without limit. In marks.
 const MERGE_ABOVE: usize = 1_000;
 
-/// Facilities that may keep one pass waiting for a lock; after so many a whole table is locked,
-/// most likely.
+/// How many facilities may make one pass wait for a lock. After that many, most likely a whole
+/// table is locked.
 const GIVE_UP_AFTER: usize = 3;
 
-/// The removal of one of many facilities waits that part of the usual for its lock: there may be
-/// many that somebody holds.
+/// When many facilities are removed, each waits only for this part of the usual lock wait: many of
+/// them may be locked.
 const REMOVAL_WAITS_PART: u32 = 10;
 
 /// A facility, and the marks that name it.
 type Marked<'m> = (Uuid, Vec<&'m Mark>);
 
-/// What became of a facility that was to be removed.
+/// The outcome for a facility that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Removed {
+    /// Its rows are removed.
     Yes,
-    /// It was registered again: its marks are there still, and say what is to be refreshed.
+    /// It was registered again. Its marks are still there, and say what is to be refreshed.
     IsBack,
 }
 
 impl Drain {
-    /// Deals with the marks there are, for a command that has left many: it announces nothing, and
-    /// counts as no server. What somebody holds a lock of stays for a server. `watch` is told
-    /// how many were dealt with, after each batch.
+    /// Processes the marks that exist, for a command that has left many. It announces nothing and
+    /// does not count as a server. Marks whose facility another transaction holds locked stay for a
+    /// server. After each batch, `watch` gets the number of marks in it.
     pub async fn work_off(&self, watch: impl Fn(usize) + Send) -> store::Result<()> {
         loop {
             let marks = self.store.marks(self.batch).await?;
@@ -59,8 +60,8 @@ impl Drain {
         }
     }
 
-    /// Refreshes what the marks point at, and deletes them with it. False where some are left,
-    /// because somebody holds a lock, or the server stops.
+    /// Refreshes what the marks name, and deletes them in the same transactions. Returns false when
+    /// some are left, because another transaction holds a lock or because the server stops.
     pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
         let orphans_removed = self.follow_registrations(marks).await?;
         let mut by_facility: BTreeMap<Uuid, Vec<&Mark>> = BTreeMap::new();
@@ -73,12 +74,13 @@ impl Drain {
         }
         let (mut known, gone): (Vec<_>, Vec<_>) =
             by_facility.into_iter().partition(|(id, _)| self.directory.get(*id).is_some());
-        // Counted apart: those that are gone, and locked, must not keep the others from their turn.
+        // These are counted separately: removed facilities that are locked must not use up the
+        // tries of the others.
         let (back, all_removed) = self.remove_all(gone).await?;
         known.extend(back);
         let mut left = 0;
-        // In another order each time: who waits for a lock at the front must not keep the others
-        // from their turn.
+        // The order is random: when some facilities wait for a lock, the others must get their
+        // turn, too.
         known.shuffle(&mut rand::rng());
         for chunk in known.chunks(self.chunk) {
             if self.stop.is_cancelled() {
@@ -88,8 +90,8 @@ impl Drain {
                 if error.is_of_the_whole_database() {
                     return Err(error);
                 }
-                // Somebody holds a lock that one of these needs: each for itself, so that the
-                // others are served.
+                // Another transaction holds a lock that one of these facilities needs. Each is
+                // tried alone, so that the others are refreshed.
                 for alone in chunk.chunks(1) {
                     if let Err(error) = self.refresh(alone).await {
                         self.refresher.tell_waiting(alone[0].0, &error);
@@ -105,8 +107,8 @@ impl Drain {
             }
         }
         if !orphans_removed {
-            // Nothing else names the orphans that somebody holds a lock of. Facilities that are
-            // back have marks of their own.
+            // No other mark names the orphans that are locked, so the marks of facilities stay. A
+            // facility that was registered again has marks of its own.
             of_all.retain(|mark| mark.kind != MarkKind::Facility);
         }
         if !of_all.is_empty() {
@@ -119,8 +121,8 @@ impl Drain {
         Ok(all_done)
     }
 
-    /// Removes the rows of facilities that are gone. Answers those that are back, and whether none
-    /// is left.
+    /// Removes the rows of facilities that are gone. Returns those that were registered again, and
+    /// whether all the others were removed.
     async fn remove_all<'m>(
         &self,
         mut gone: Vec<Marked<'m>>,
@@ -144,8 +146,8 @@ impl Drain {
         Ok((back, left == 0))
     }
 
-    /// Facilities that other programs registered, renamed, moved or removed. False where some that
-    /// are gone could not be removed yet.
+    /// Reads the facilities that other programs registered, renamed, moved or removed. Returns
+    /// false when some that are gone could not be removed yet.
     async fn follow_registrations(&self, marks: &[Mark]) -> store::Result<bool> {
         let changed: Vec<&Mark> = marks.iter().filter(|m| m.kind == MarkKind::Facility).collect();
         if changed.iter().any(|m| m.facility_id.is_none()) {
@@ -153,7 +155,7 @@ impl Drain {
             return self.remove_orphans().await;
         }
         let mut ids: Vec<Uuid> = changed.iter().filter_map(|m| m.facility_id).collect();
-        // A mark may be about a facility that this process has never heard of.
+        // A mark may name a facility that this process does not know yet.
         ids.extend(
             marks
                 .iter()
@@ -168,7 +170,8 @@ impl Drain {
         Ok(true)
     }
 
-    /// Removes what facilities have left behind that no mark names: all of them may be gone.
+    /// Removes the rows of removed facilities that no mark names. After a TRUNCATE, that may be all
+    /// facilities.
     async fn remove_orphans(&self) -> store::Result<bool> {
         let (mut all, mut left) = (Ok(()), 0);
         let mut orphans = self.store.orphans().await?;
@@ -189,15 +192,16 @@ impl Drain {
         Ok(!self.is_left("rows of removed facilities", all))
     }
 
-    /// Removes the rows of a facility that is gone, with its marks. Locked first: a refresh under
-    /// way must not write them again; and looked for again then: who has registered it once
-    /// more in the meantime has written rows of its new life.
+    /// Removes the rows of a facility that is gone, with its marks. It takes the facility's lock
+    /// first, so that no running refresh writes the rows again. Then it looks for the facility once
+    /// more: when it was registered again in the meantime, the rows are those of its new life and
+    /// stay.
     async fn remove(&self, id: Uuid, marks: &[&Mark]) -> store::Result<Removed> {
         let token = self.changes.fill_token();
         let mut tx = self.store.begin(self.refresher.lock_timeout / REMOVAL_WAITS_PART).await?;
         let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
         if taken.iter().any(|mark| mark.facility_id != Some(id)) {
-            // a backup that was restored gives the number of a mark to another
+            // After a restore, another mark may have this number.
             return Err(StoreError::Conflict);
         }
         tx.lock(&[id]).await?;
@@ -210,8 +214,9 @@ impl Drain {
         tx.note_facilities(&[id]).await?;
         tx.commit().await?;
         self.directory.reload(&*self.store, &[id]).await?;
-        // At once: this pass may wait for somebody's lock before it looks at the outbox again, and
-        // others list a facility without rows.
+        // The publication does not wait for the outbox relay: this pass may wait for a lock before
+        // it reads the outbox again, and meanwhile other replicas would list a facility without
+        // rows.
         self.changes.publish_facilities(&token, vec![id]);
         Ok(Removed::Yes)
     }
@@ -226,8 +231,8 @@ impl Drain {
         }
     }
 
-    /// After a TRUNCATE: every facility's days. The marks go last; each refresh's snapshot is later
-    /// than they are.
+    /// Refreshes the days of all facilities, after a TRUNCATE. The marks are deleted last, because
+    /// the snapshot of each refresh must be later than the marks. Returns false when some are left.
     async fn refresh_everything(&self, marks: &[&Mark]) -> store::Result<bool> {
         let only_today = marks.iter().all(|m| m.kind == MarkKind::Stock);
         let facilities = self.directory.by_name();
@@ -258,7 +263,7 @@ impl Drain {
             return Ok(false); // as above: what that one says is for the next pass
         }
         if marks.iter().any(|mark| mark.kind == MarkKind::Facility) {
-            // What became of each is known here; the other replicas are to read them again.
+            // This server knows the facilities; the notes make the other replicas read them again.
             tx.note_facilities(&facilities.iter().map(|facility| facility.id).collect::<Vec<_>>())
                 .await?;
         }
@@ -266,8 +271,8 @@ impl Drain {
         Ok(true)
     }
 
-    /// Refreshes figures whose units have expired by `at_ms`. Whether none has to wait, and how
-    /// many there were (up to a batch).
+    /// Refreshes figures whose units have expired by `at_ms` (milliseconds by the database's
+    /// clock). Returns whether none of them is left, and how many there were (at most a batch).
     pub(super) async fn expire(&self, at_ms: i64) -> store::Result<(bool, usize)> {
         let due = self.store.expiring(at_ms, self.batch).await?;
         let keys: Vec<DayKey> = due
@@ -288,7 +293,7 @@ impl Drain {
         Ok((!self.is_left("expired figures", all), due.len()))
     }
 
-    /// Whether this has to be left for later, as is told when it begins.
+    /// Whether some work is left for later. Logs when that begins and when it ends.
     fn is_left(&self, what: &'static str, done: store::Result<()>) -> bool {
         match done {
             Ok(()) if self.throttle.end(&what) => tracing::info!(what, "nothing waits any longer"),
@@ -301,7 +306,8 @@ impl Drain {
         done.is_err()
     }
 
-    /// Replaces marks by as few as say the same: one per facility, blood bank, kind and UTC day.
+    /// Replaces marks with fewer that mean the same: one for each facility, blood bank, kind and
+    /// UTC day.
     async fn merge(&self, marks: &[Mark]) -> store::Result<()> {
         const UTC_DAY_MS: i64 = 86_400_000;
         let mut tx = self.store.begin(Duration::from_secs(1)).await?;

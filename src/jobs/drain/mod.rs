@@ -1,10 +1,10 @@
-//! The drain: marks that other writers' triggers left, and figures whose units expired, become
-//! refreshes. Once all that was visible at an instant has been dealt with, the table is exact as of
-//! that instant; once all of it has come by in the change stream, too, the instant is a watermark
-//! for everybody who follows the stream.
+//! The drain: it refreshes what the marks of other programs' triggers name, and the figures whose
+//! units expired. When everything visible in a drain snapshot is processed, the table is exact as
+//! of that snapshot. When all of it has also come by in the change stream, that instant is a
+//! watermark for every replica that follows the stream.
 //!
-//! Of several servers one leads: it drains, and the others look whether that is still so. Any of
-//! them may drain at any time all the same.
+//! One of several servers leads: it drains, and the others only check that it still does. It is
+//! safe when several drain at the same time.
 
 mod banks;
 mod epoch;
@@ -42,41 +42,55 @@ pub use outbox_relay::OutboxRelay;
 pub use triggers::{Unwatched, Watch};
 pub use watermark::WatermarkProof;
 
+/// The drain with all parts that it uses.
 pub struct Drain {
+    /// The database.
     pub store: Arc<dyn Store>,
+    /// Runs the refreshes.
     pub refresher: Arc<Refresher>,
+    /// Publishes changes, and knows this replica's place in the stream.
     pub changes: Arc<Changes>,
+    /// The directory of facilities.
     pub directory: Arc<Directory>,
+    /// The memory tier, which gets the watermarks.
     pub memory: Arc<Memory>,
+    /// The database's clock.
     pub clock: Arc<Clock>,
+    /// Learns from each drain snapshot whether the database answers.
     pub outage: Arc<Outage>,
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Marks taken in one look, and facilities refreshed in one transaction.
+    /// The most marks, or outbox rows, in one drain snapshot.
     pub batch: usize,
+    /// The most facilities that one transaction refreshes.
     pub chunk: usize,
-    /// Whether this server leads, for whoever does what only one of several should.
+    /// Whether this server leads. Other jobs read it to do what only one of several servers should
+    /// do.
     pub leads: Arc<AtomicBool>,
-    /// The generation of the change stream that this server has begun last; 0 for none.
+    /// The last generation of the change stream that this server began; 0 for none.
     pub begun: AtomicI64,
-    /// Ends passes after the step at hand: what is left is there for whoever looks next.
+    /// Ends a pass after its current step; a later pass, of any server, finds the rest.
     pub stop: CancellationToken,
-    /// What passes leave for later.
+    /// Limits the log of work that passes leave for later.
     pub throttle: LogThrottle<&'static str>,
-    /// Whether what others write leaves marks.
+    /// Whether the triggers are on, so that the writes of other programs leave marks.
     pub watch: Watch,
-    /// One pass at a time, whoever asks for it.
+    /// What earlier passes learnt of the epoch. The lock lets only one pass run at a time.
     pub turn: tokio::sync::Mutex<EpochTracker>,
+    /// Whether this server has finished its start.
     pub start: Start,
 }
 
 #[async_trait]
 impl Prover for Drain {
+    /// Runs one pass. Returns true when nothing more is visible, or when the rest has to wait.
     async fn prove(&self) -> store::Result<bool> {
         Ok(self.run_once().await? != Pass::More)
     }
 }
 
-/// The first turn, in which all is dealt with that was written while nobody served.
+/// The start of the server: its first turn processes everything that was written while no server
+/// ran.
 pub struct Start {
     begun: Instant,
     is_over: AtomicBool,
@@ -88,30 +102,30 @@ impl Default for Start {
     }
 }
 
-/// A server is not ready for that long because of it, at most: then its reads of one summary are
-/// worth more than listings that are quick.
+/// How long the start may keep the server from being ready. After that, reads of one summary are
+/// worth more than fast listings.
 const START: Duration = Duration::from_secs(120);
-/// How often it is told meanwhile.
+/// How often a long start is logged.
 const TELL: Duration = Duration::from_secs(5);
 
 /// How far a pass came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// Everything visible was dealt with: the table is exact.
+    /// Everything visible was processed: the table is exact.
     Proven,
-    /// There was more to see than one look takes.
+    /// More was visible than one drain snapshot takes.
     More,
-    /// Some is left, because somebody holds a lock, or this server stops; or nobody can tell,
-    /// because triggers are off.
+    /// Some work is left, because another transaction holds a lock or because this server stops. Or
+    /// nothing can be proven, because triggers are off.
     Waits,
 }
 
-/// A server that does not lead drains all the same once nobody has announced a watermark for that
-/// long.
+/// A server that does not lead drains anyway when no watermark was announced for this long.
 const LEADERLESS: Duration = Duration::from_secs(2);
 
 impl Drain {
-    /// One turn: passes where this server leads, or nobody does; otherwise a look.
+    /// One turn. It runs passes when this server leads, or when no server seems to lead; otherwise
+    /// it only takes a drain snapshot.
     pub async fn take_turn(&self) -> store::Result<()> {
         let heard = {
             let mut known = self.turn.lock().await;
@@ -121,22 +135,21 @@ impl Drain {
         let follows =
             heard && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
         let done = if follows { self.look().await } else { self.run().await.map(drop) };
-        // Who follows waits for the first proof of the one that leads; where none comes, it drains
-        // by itself in a moment.
+        // A server that follows waits for the first proof of the leader. When none comes, this
+        // server drains itself after `LEADERLESS`.
         if !follows || done.is_err() || self.memory.table_ms() != i64::MIN {
             self.start.is_over.store(true, Ordering::Release);
         }
         done
     }
 
-    /// Whether what is proven of the table is no more behind than it is in operation: what was
-    /// written while nobody served has been dealt with, or has to wait for somebody's lock.
-    /// After two minutes in any case.
+    /// Whether the start is over: everything that was written while no server ran is processed, or
+    /// waits for a lock. True after two minutes in any case.
     pub fn has_started(&self) -> bool {
         self.start.is_over.load(Ordering::Acquire) || self.start.begun.elapsed() >= START
     }
 
-    /// Passes until everything is proven, or something has to wait for a lock.
+    /// Runs passes until everything is proven, or until some work has to wait.
     pub async fn run(&self) -> store::Result<Pass> {
         let mut told = Instant::now();
         loop {
@@ -156,14 +169,14 @@ impl Drain {
         }
     }
 
-    /// Looks at which history the database tells, and who else serves: before this server serves,
-    /// and wherever another one drains.
+    /// Takes a drain snapshot to learn of the epoch and of the other servers. It is used before
+    /// this server serves, and whenever another server drains.
     pub async fn look(&self) -> store::Result<()> {
         let mut known = self.turn.lock().await;
         self.observe(&mut known, 0).await.map(drop)
     }
 
-    /// One look, and the work it finds.
+    /// One pass: a drain snapshot, and the work that it shows.
     pub async fn run_once(&self) -> store::Result<Pass> {
         let mut known = self.turn.lock().await;
         let (token, seen) = self.observe(&mut known, self.batch).await?;
@@ -171,7 +184,7 @@ impl Drain {
             return Ok(Pass::More);
         }
         if known.missed {
-            // Other servers may have registered some without a trace that reached this one.
+            // Other servers may have registered facilities without a message to this one.
             self.directory.catch_up(&*self.store, |_| false).await?;
         }
         self.metrics.marks_visible.set(seen.marks.len() as i64);
@@ -181,7 +194,8 @@ impl Drain {
         let (expiries_done, expired) =
             if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
         if !seen.marks.is_empty() || seen.expiry_due {
-            // Another server may have dealt with one of these and not have published it yet.
+            // Another server may have refreshed one of these and not published it yet, so the
+            // outbox is read again.
             let (token, after) = self.observe(&mut known, self.batch).await?;
             proof.look_again(&after);
             proof.show(self.show_leftovers(&token, &after).await?);
@@ -199,7 +213,8 @@ impl Drain {
         Ok(pass)
     }
 
-    /// What is visible in the database, and where this server was in the stream before it looked.
+    /// Takes a drain snapshot. Also returns the fill token from before it: this server's place in
+    /// the stream at that time.
     async fn observe(
         &self,
         known: &mut EpochTracker,
@@ -238,8 +253,8 @@ impl Drain {
         }
     }
 
-    /// Tells what a pass has proven: to those who read the table, and to those who follow the
-    /// stream if all has come by in it.
+    /// Announces what a pass has proven: always to readers of the table, and to followers of the
+    /// stream if everything has come by in it.
     async fn announce(
         &self,
         known: &mut EpochTracker,
@@ -247,8 +262,8 @@ impl Drain {
         seen: &DrainSnapshot,
     ) -> store::Result<()> {
         if let Some(watermark) = proof.watermark().filter(|_| self.changes.store_watermarks()) {
-            // Before anybody hears of it: a database that shows less than was heard has lost
-            // something.
+            // The watermark is stored before it is announced, so that a database that stores a
+            // lower one than was announced has lost something.
             if !self.may_keep_watermark(known, seen).await?
                 || !self.store.store_watermark(&watermark, &seen.epoch).await?
             {
@@ -261,8 +276,8 @@ impl Drain {
         };
         if known.missed {
             if self.changes.are_between_replicas() {
-                // What was missed is missing to all that follow this generation. Where none can be
-                // begun, the next pass has to.
+                // Every follower of this generation has missed the same changes, so a new
+                // generation begins. If that is not possible now, the next pass tries again.
                 self.begin(seen.generation).await?;
                 known.missed = false;
                 return Ok(());
@@ -275,26 +290,26 @@ impl Drain {
         if self.append(seen.generation, &announcement).await?
             && !self.changes.are_between_replicas()
         {
-            // ReplicaLink replicas that is for whoever follows the stream to say, once all that
-            // came before has been read.
+            // Between replicas, each follower of the stream proves its directory itself, when it
+            // has read all messages before this one.
             self.directory.prove(directory_epoch, seen.at_ms);
         }
         Ok(())
     }
 
-    /// Whether the message stands in the stream of that generation now. Where there is none, one
-    /// begins, for the next pass to use.
+    /// Appends the message. Returns true when it is in the stream of that generation. When that
+    /// stream does not exist, a new generation begins, which the next pass uses.
     async fn append(&self, generation: i64, message: &Message) -> store::Result<bool> {
         match self.changes.append(generation, message).await {
             Ok(Appended::Yes) => Ok(true),
             Ok(Appended::Later) => Ok(false),
             Ok(Appended::NoGeneration) => self.begin(generation).await.map(|()| false),
-            // Its state is shown by /health/ready, and its end logged by the follower.
+            // `/health/ready` shows this error, and the follower of the stream logs when it ends.
             Err(_) => Ok(false),
         }
     }
 
-    /// Reads all facilities of another history.
+    /// Reads all facilities again when another epoch was entered.
     async fn read_directory_of_epoch(&self, known: &mut EpochTracker) -> store::Result<()> {
         if known.has_new_directory {
             self.directory.catch_up(&*self.store, |_| false).await?;
@@ -303,7 +318,7 @@ impl Drain {
         Ok(())
     }
 
-    /// Begins the generation after this one.
+    /// Begins the generation after `generation`.
     async fn begin(&self, generation: i64) -> store::Result<()> {
         let begun = match self.store.begin_generation(generation).await {
             Err(StoreError::Conflict) => return Ok(()), // another server has just done so
@@ -311,7 +326,8 @@ impl Drain {
         };
         self.begun.store(begun, Ordering::Relaxed);
         match self.changes.begin(begun).await {
-            // Servers with two streams begin one after the other: that is said by the contention.
+            // When servers with two streams begin one generation after the other,
+            // `GenerationContention` logs that.
             Ok(()) if self.throttle.begins("generations", "begin") => {
                 tracing::info!(generation = begun, "a generation of the change stream begins");
             }
@@ -319,7 +335,7 @@ impl Drain {
                 generation = begun,
                 "another generation of the change stream begins"
             ),
-            // Said once, as of any message that the stream does not take.
+            // This is logged once, as for any message that the stream refuses.
             Err(error) => tracing::debug!(%error, "the change stream could not be begun"),
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! What was committed and is not known to have come by in the change stream: its publication, and
-//! the end of its place in the outbox.
+//! The outbox relay: it publishes what was committed and has perhaps not come by in the change
+//! stream, and deletes it from the outbox when it has.
 
 use std::collections::BTreeSet;
 
@@ -18,16 +18,16 @@ use crate::{
     store::{DrainSnapshot, unreadable::NEVER_MS},
 };
 
-/// The outbox as one look saw it.
+/// The outbox in one drain snapshot.
 pub struct OutboxRelay<'a> {
     seen: &'a DrainSnapshot,
-    /// What has not come by in the stream that the look found.
+    /// The keys whose version in the snapshot has not come by in the stream.
     unseen: BTreeSet<Key>,
 }
 
 impl<'a> OutboxRelay<'a> {
-    /// `has_come_by` answers whether this version of the key, or a newer one, came by in the
-    /// generation of the look.
+    /// `has_come_by` says whether this version of the key, or a newer one, has come by in the
+    /// generation of the snapshot.
     pub fn of(seen: &'a DrainSnapshot, has_come_by: impl Fn(&Key, i64) -> bool) -> Self {
         let unseen = seen
             .outbox
@@ -37,14 +37,15 @@ impl<'a> OutboxRelay<'a> {
         OutboxRelay { seen, unseen: unseen.collect() }
     }
 
-    /// What is to be published.
+    /// The keys that are to be published.
     pub fn unseen(&self) -> Vec<Key> {
         self.unseen.iter().copied().collect()
     }
 
-    /// What is published of these rows, read from the table since the look; `token` was taken
-    /// before it. None is exact as of later than the look: a row of before the database's clock
-    /// was set back claims an instant that is yet to come.
+    /// The entries to publish for these rows, which were read from the table after the snapshot;
+    /// `token` was taken before the snapshot. No entry is exact as of a later instant than the
+    /// snapshot: a row from before the database's clock was set back may name an instant in the
+    /// future.
     pub fn entries(&self, token: &FillToken, rows: Vec<SummaryRow>) -> Vec<StoredEntry> {
         let at_most =
             |row: SummaryRow| SummaryRow { as_of_ms: row.as_of_ms.min(self.seen.at_ms), ..row };
@@ -53,19 +54,21 @@ impl<'a> OutboxRelay<'a> {
             .collect()
     }
 
-    /// These rows, read from the table since the look, stand in the generation of the look now.
+    /// Records that the rows of these keys, read after the snapshot, are now in the stream in the
+    /// generation of the snapshot.
     pub fn published(&mut self, keys: &[Key]) {
         self.unseen.retain(|key| !keys.contains(key));
     }
 
-    /// Whether the look saw the whole outbox, of which it takes `batch` rows at most, and each of
-    /// them has come by.
+    /// Whether the snapshot shows the whole outbox (it takes `batch` rows at most), and each row
+    /// has come by.
     pub fn are_shown(&self, batch: usize) -> bool {
         self.unseen.is_empty() && self.seen.outbox.len() < batch
     }
 
-    /// The ids of rows that need not be kept. Should another generation have begun since the look,
-    /// they had been committed before: whatever is read by those who follow that one has them.
+    /// The ids of outbox rows that need not be kept. Another generation may have begun since the
+    /// snapshot. These rows were committed before that, so everything that its followers read from
+    /// the database contains them.
     pub fn shown(&self) -> Vec<i64> {
         self.seen
             .outbox
@@ -77,8 +80,8 @@ impl<'a> OutboxRelay<'a> {
 }
 
 impl Drain {
-    /// Publishes what nobody else has, and forgets all that has come by. True where nothing visible
-    /// in this look is left.
+    /// Publishes what no other server has published, and deletes from the outbox what has come by.
+    /// Returns true when nothing that the snapshot shows is left.
     pub(super) async fn show_leftovers(
         &self,
         token: &FillToken,
@@ -111,7 +114,8 @@ impl Drain {
         Ok(is_all && forgotten)
     }
 
-    /// A server without a stream must not take from those that have one what they are yet to hear.
+    /// A server without a stream must not delete what the replicas with a stream have not received
+    /// yet.
     fn may_forget(&self, seen: &DrainSnapshot) -> bool {
         self.changes.are_between_replicas() || seen.servers <= 1 || seen.generation == 0
     }
@@ -125,7 +129,8 @@ impl Drain {
         self.meet(keys).await?;
         let read = self.store.summaries(keys).await?;
         if read.epoch != left.seen.epoch {
-            // Of another history than the look: to those who still follow this one it says nothing.
+            // The rows are of another epoch than the snapshot, so they mean nothing to followers of
+            // the snapshot's epoch.
             return Ok(false);
         }
         let (unreadable, rows): (Vec<SummaryRow>, Vec<SummaryRow>) =
@@ -133,15 +138,16 @@ impl Drain {
         if !unreadable.is_empty() {
             self.mend(&unreadable).await?;
         }
-        // Those that were mended follow with the outbox rows that this has left.
+        // The repaired rows follow in a later pass, because this one leaves their outbox rows in
+        // place.
         Ok(self
             .append(left.seen.generation, &Message::Summaries(left.entries(token, rows)))
             .await?
             && unreadable.is_empty())
     }
 
-    /// Derives days anew whose rows cannot be read: they must not keep everything else from being
-    /// proven.
+    /// Derives the days again whose rows cannot be read, because they would keep everything else
+    /// from being proven.
     async fn mend(&self, unreadable: &[SummaryRow]) -> store::Result<()> {
         let keys = unreadable.iter().filter_map(|row| {
             let facility = self.directory.get(row.summary.facility_id)?;
@@ -151,8 +157,8 @@ impl Drain {
         self.refresher.run_each(keys.collect(), Trigger::Schedule).await.1
     }
 
-    /// Facilities that a command registered beside this process: each opened its first day with its
-    /// registration.
+    /// Reads facilities that the directory does not know. A command may have registered them beside
+    /// this process; the registration opened their first day.
     async fn meet(&self, keys: &[Key]) -> store::Result<()> {
         let unknown: BTreeSet<Uuid> =
             keys.iter().map(|(id, _)| *id).filter(|id| self.directory.get(*id).is_none()).collect();
@@ -162,7 +168,8 @@ impl Drain {
         Ok(())
     }
 
-    /// Registrations, changes and removals of facilities: each replica reads them again.
+    /// Sends the facilities that were registered, changed or removed to the other replicas, which
+    /// read them again. Returns true when the message is in the stream.
     async fn tell_facilities(&self, seen: &DrainSnapshot) -> store::Result<bool> {
         let ids: BTreeSet<Uuid> = seen.changed_facilities.iter().map(|(_, id)| *id).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();

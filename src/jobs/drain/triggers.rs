@@ -1,8 +1,8 @@
-//! Whether the triggers that leave marks are all there. Where one is not, what others write passes
-//! unseen, and nothing is proven; once they are back, everything is looked at before anything is
-//! proven again. That this is due is remembered in the database: it keeps what the triggers were
-//! when they were last trusted, so that a restart, another replica, or a change between two looks
-//! makes no difference.
+//! Checks that all triggers are there which leave marks. While one is missing, changes of other
+//! programs go unnoticed, and nothing is proven. When they are back, everything is checked before
+//! anything is proven again. The database remembers that this check is due: it stores the
+//! fingerprint of the triggers from when they were last trusted. So a restart, another replica, or
+//! a change between two drain snapshots makes no difference.
 
 use std::sync::Arc;
 
@@ -11,21 +11,22 @@ use arc_swap::ArcSwapOption;
 use super::Drain;
 use crate::store::{self, DrainSnapshot, StoreError, TriggerOff, Triggers};
 
-/// What the last look found, for those who tell of it.
+/// What the last drain snapshot said of the triggers, for the health check and the log.
 #[derive(Default)]
 pub struct Watch(ArcSwapOption<Unwatched>);
 
-/// Why writes of others pass unseen.
+/// Why writes of other programs go unnoticed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unwatched {
     /// In what way the first of the triggers is off, as in `TriggerOff::why`.
     pub class: &'static str,
-    /// Table by table what is off, and what puts it right.
+    /// What is off, table by table, and how to repair it.
     pub remedy: String,
     triggers: i64,
 }
 
 impl Watch {
+    /// What is off; `None` while all triggers are on.
     pub fn unwatched(&self) -> Option<Arc<Unwatched>> {
         self.0.load_full()
     }
@@ -48,7 +49,7 @@ impl Unwatched {
     }
 }
 
-/// `blood_inventory: mark_insert, mark_row disabled`
+/// As in `blood_inventory: mark_insert, mark_row disabled`.
 fn named(off: &[TriggerOff]) -> String {
     let groups: Vec<String> = off
         .chunk_by(|a, b| (&a.table, &a.why) == (&b.table, &b.why))
@@ -62,8 +63,8 @@ fn named(off: &[TriggerOff]) -> String {
 }
 
 impl Drain {
-    /// Takes note of the triggers of a look. True where they are back, or have been changed:
-    /// everything has been marked, and is to be looked at again.
+    /// Acts on the triggers in a drain snapshot. Returns true when they are back or were changed:
+    /// everything is then marked, and another snapshot is needed.
     pub(super) async fn see_triggers(&self, seen: &DrainSnapshot) -> store::Result<bool> {
         let now = Unwatched::of(&seen.triggers);
         let before = self.watch.unwatched();
@@ -89,8 +90,8 @@ impl Drain {
             return Ok(false);
         }
         match self.store.note_triggers(&seen.triggers.fingerprint).await {
-            // A file that another program writes at length: a start does not wait for that, and the
-            // next look tries again.
+            // Another program holds the SQLite file in a long write. The start does not wait for
+            // that; the next snapshot tries again.
             Err(error @ StoreError::Locked(_)) => {
                 tracing::debug!(%error, "the triggers were changed, which cannot be noted yet");
                 Ok(false)

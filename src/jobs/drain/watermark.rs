@@ -1,4 +1,4 @@
-//! What a pass of the drain has come to know since its look, and what it may say about it.
+//! What a pass of the drain has proven since its drain snapshot, and what it may announce.
 
 use std::collections::HashSet;
 
@@ -10,25 +10,29 @@ use crate::{
     store::{DrainSnapshot, MarkKind},
 };
 
-/// A proof of the instant of a look, as far as it has come.
+/// The proof for the instant of a drain snapshot, as far as the pass has come.
 #[derive(Debug, Clone)]
 pub struct WatermarkProof {
     at_ms: i64,
-    /// Taken before the look.
+    /// This server's position in the stream before the snapshot.
     position: Position,
     generation: i64,
+    /// Everything that the snapshot shows is refreshed.
     dealt_with: bool,
+    /// Everything in the outbox has come by in the stream.
     shown: bool,
-    /// Facilities of which the look saw marks; and those marks of them, and notes, that tell of a
-    /// change of the facility itself.
+    /// The facilities that the snapshot shows marks of.
     marked: HashSet<Uuid>,
+    /// The marks in the snapshot that say that a facility itself changed.
     told: HashSet<i64>,
+    /// The notes in the snapshot, which say the same.
     noted: HashSet<i64>,
+    /// The facilities of those marks.
     changed: HashSet<Uuid>,
 }
 
 impl WatermarkProof {
-    /// Begins with what the pass looked at first.
+    /// Begins the proof with the first drain snapshot of a pass.
     pub fn of(token: &FillToken, seen: &DrainSnapshot) -> Self {
         let of_facilities = || seen.marks.iter().filter(|mark| mark.kind == MarkKind::Facility);
         WatermarkProof {
@@ -44,18 +48,19 @@ impl WatermarkProof {
         }
     }
 
-    /// The pass has looked again. Over another connection, be the server by now an earlier state of
-    /// itself, nothing of the first look is to be stored. And where another generation has
-    /// begun, what is gone from the outbox may have come by in that one only, which is
-    /// nothing to those who follow the other on a Redis that takes itself for the primary still.
+    /// Takes the second drain snapshot of the pass into account. When it came over a new
+    /// connection, the server may be an earlier state of the database, so nothing of the first
+    /// snapshot may be stored. When another generation has begun, what is gone from the outbox may
+    /// have come by in that generation only. It then does not count for followers of the earlier
+    /// generation, whose Redis may still take itself for the primary.
     pub fn look_again(&mut self, after: &DrainSnapshot) {
         self.dealt_with &= !after.arrived && !self.has_moved(after);
         self.shown &= after.generation == self.generation;
     }
 
-    /// Whether one of the facilities that marks were about was changed between the looks. It may be
-    /// in another zone by now, or gone: its marks were taken for what they mean there. As of
-    /// the first look they meant another day, whose figures lack what they told.
+    /// Whether a facility that marks named has changed between the snapshots. It may now be in
+    /// another zone, or gone. Its marks were then processed as days of the new zone. At the first
+    /// snapshot they meant other days, and the figures of those days lack the changes.
     fn has_moved(&self, after: &DrainSnapshot) -> bool {
         let is_new = |id: &i64, known: &HashSet<i64>, facility: &Uuid| {
             self.marked.contains(facility) && !known.contains(id)
@@ -64,30 +69,31 @@ impl WatermarkProof {
             after.marks.iter().filter(|mark| mark.kind == MarkKind::Facility).any(|mark| {
                 mark.facility_id.is_none_or(|facility| is_new(&mark.id, &self.told, &facility))
             });
-        // Of those whose change the first look saw, this pass has left a note itself.
+        // When the first snapshot showed the change of a facility, its note may be one that this
+        // pass has left itself.
         by_mark
             || after.changed_facilities.iter().any(|(id, facility)| {
                 !self.changed.contains(facility) && is_new(id, &self.noted, facility)
             })
     }
 
-    /// Whether all of the marks, or of the expiries, of that look are dealt with.
+    /// Records whether all marks, or all expiries, of the snapshot are processed.
     pub fn deal_with(&mut self, all: bool) {
         self.dealt_with &= all;
     }
 
-    /// Whether all that lay in the outbox has come by in the stream: at that look, and again after
-    /// marks and expiries were dealt with, be it by another server.
+    /// Records whether everything in the outbox has come by in the stream: once for the first
+    /// snapshot, and again after marks and expiries were processed, by this server or another.
     pub fn show(&mut self, all: bool) {
         self.shown &= all;
     }
 
-    /// For those who read the table: every row of it is exact as of then.
+    /// The watermark for readers of the table: every row is exact as of then.
     pub fn watermark(&self) -> Option<Watermark> {
         self.dealt_with.then_some(Watermark { at_ms: self.at_ms, position: self.position })
     }
 
-    /// For those who follow the stream, once the watermark is stored.
+    /// The message for followers of the stream; it is sent after the watermark is stored.
     pub fn announcement(&self) -> Option<Message> {
         (self.dealt_with && self.shown).then_some(Message::Watermark { at_ms: self.at_ms })
     }
