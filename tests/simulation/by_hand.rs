@@ -1,6 +1,6 @@
-//! Schedules by hand, for rules that matter where so much comes together that random ones hardly
-//! meet it. Each tells no lie as long as all rules are kept, and one without the rule that it is
-//! about.
+//! Schedules written by hand, for rules that matter only in rare combinations, which random
+//! schedules hardly reach. With all rules in force, each finds no wrong answer; without the rule
+//! that it is about, it finds one.
 
 mod facilities;
 
@@ -11,10 +11,11 @@ use crate::{
     stage::{A, AttachmentStage, B, C, KEY, OTHER},
 };
 
-/// A schedule by hand.
+/// A schedule written by hand.
 pub type Script = fn(&mut AttachmentStage);
 
-/// B hears what A announces, and looks whether the database knows it, before A goes on.
+/// B receives what A announces, and takes a drain snapshot to see whether the database knows it,
+/// before A goes on.
 pub fn heard_by_one_that_looks(stage: &mut AttachmentStage) {
     stage.open();
     let last = stage.last_number();
@@ -23,7 +24,7 @@ pub fn heard_by_one_that_looks(stage: &mut AttachmentStage) {
     stage.look(B);
 }
 
-/// The old primary of Redis shows A a change that those who follow the new one never see.
+/// The old primary of Redis gives A a change that the followers of the new primary never get.
 pub fn shown_by_the_old_primary(stage: &mut AttachmentStage) {
     stage.open();
     stage.split(&[B, C]);
@@ -37,8 +38,8 @@ pub fn shown_by_the_old_primary(stage: &mut AttachmentStage) {
     stage.settle(&[B, C]);
 }
 
-/// While A deals with a mark, B begins a generation on the new primary, publishes what A has
-/// committed there, and forgets it.
+/// While A processes a mark, B begins a generation on the new primary of Redis, publishes there
+/// what A has committed, and deletes it from the outbox.
 pub fn published_by_the_new_primary(stage: &mut AttachmentStage) {
     stage.open();
     stage.read_table(C);
@@ -46,7 +47,7 @@ pub fn published_by_the_new_primary(stage: &mut AttachmentStage) {
     stage.pass_until(A, |world| !world.db.outbox.is_empty());
     stage.split(&[B]);
     stage.write(OTHER);
-    // so that B proves nothing: it would be a later watermark than A's, which is none then
+    // This lock keeps B from proving a later watermark than A's. A has none then.
     stage.world().locks[OTHER / DATES] = Some(0);
     for _ in 0..2 {
         stage.pass(B);
@@ -57,8 +58,8 @@ pub fn published_by_the_new_primary(stage: &mut AttachmentStage) {
     stage.settle(&[C]);
 }
 
-/// Redis loses the tail of its stream, and a new generation takes up its numbers. The tier still
-/// has what was of before the tail.
+/// Redis loses the end of its stream, and a new generation uses the same numbers again. The Redis
+/// tier still has entries from before the loss.
 pub fn an_entry_of_the_generation_before(stage: &mut AttachmentStage) {
     stage.open();
     stage.change(A, KEY);
@@ -85,7 +86,7 @@ pub fn an_entry_of_the_generation_before(stage: &mut AttachmentStage) {
     stage.settle(&[C]);
 }
 
-/// What was put into the tier is lost by the database.
+/// The database loses what was put into the Redis tier.
 pub fn an_entry_of_the_history_before(stage: &mut AttachmentStage) {
     stage.open();
     let copy = stage.world().db.clone();
@@ -100,8 +101,8 @@ pub fn an_entry_of_the_history_before(stage: &mut AttachmentStage) {
     stage.read_redis(C);
 }
 
-/// The database is put back to before a refresh while A is about to publish a later one of the same
-/// key.
+/// The database is restored to before a refresh, while A is about to publish a later refresh of the
+/// same key.
 pub fn published_from_the_history_behind(stage: &mut AttachmentStage) {
     stage.open();
     stage.write(KEY);
@@ -123,8 +124,8 @@ pub fn published_from_the_history_behind(stage: &mut AttachmentStage) {
     stage.settle(&[C]);
 }
 
-/// The database is put back while A is about to forget what it has published, and numbers another
-/// row like that.
+/// The database is restored while A is about to delete from the outbox what it has published, and
+/// then gives the same number to another outbox row.
 pub fn forgotten_in_the_history_behind(stage: &mut AttachmentStage) {
     let copy = stage.world().db.clone();
     stage.open();
@@ -135,7 +136,7 @@ pub fn forgotten_in_the_history_behind(stage: &mut AttachmentStage) {
     for r in [B, C] {
         stage.look(r);
     }
-    // begins the first generation of this history, which has the number of A's
+    // B begins the first generation of this epoch, which has the same number as A's.
     stage.pass(B);
     stage.settle(&[B, C]);
     stage.read_table(C);
@@ -145,7 +146,7 @@ pub fn forgotten_in_the_history_behind(stage: &mut AttachmentStage) {
     stage.settle(&[B, C]);
 }
 
-/// Redis has an entry whose successor came by so long ago that nobody remembers it.
+/// Redis has an entry whose successor came by so long ago that no recent changes contain it.
 pub fn an_entry_that_nobody_remembers_a_successor_of(stage: &mut AttachmentStage) {
     stage.open();
     stage.change(A, KEY);

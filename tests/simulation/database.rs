@@ -1,5 +1,5 @@
-//! The database: facilities, blood banks, sources, rows, marks, outboxes, and what the fleet agrees
-//! on. Each method is one statement or one commit.
+//! The simulated database: facilities, blood banks, sources, rows, marks, outboxes, and what all
+//! replicas agree on. Each method is one statement or one commit.
 
 use std::collections::HashMap;
 
@@ -20,49 +20,63 @@ use crate::places::{
 
 /// A change of the sources, or units that expire.
 #[derive(Debug, Clone, Copy)]
+/// When it was committed or happens, in milliseconds.
 pub struct Change {
     pub at: i64,
     /// How often the clock had been set back by then.
     pub era: usize,
-    /// Units expire then, and nobody writes it.
+    /// The units expire at that time, and no program writes it.
     pub is_expiry: bool,
-    /// Of the figures that have seen it. Units replaced by others of the same count change none.
+    /// The bit of the figures that contain the change. Units that are replaced by the same number
+    /// of others change no bit.
     pub bit: i64,
 }
 
-/// A delivery or a request of a facility.
+/// A delivery to a facility, or a request of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Activity {
+    /// The change that wrote it.
     pub change: Change,
-    /// The instant that it is of.
+    /// The instant that it is about, by its index in `PLACES`.
     pub place: usize,
-    /// The facility's life: with it ends what it had.
+    /// The facility's life, which ends what the facility had.
     pub life: u32,
 }
 
-/// Since when a facility is in which zone, or a blood bank in which facility; or is not there.
+/// From when on a facility is in a zone, or a blood bank in a facility; or is removed.
 #[derive(Debug, Clone, Copy)]
+/// When it began, in milliseconds.
 pub struct Stay {
+    /// How often the clock had been set back by then.
     pub at: i64,
+    /// The zone or the facility; `None` when it is removed.
     pub era: usize,
+    /// The life that it belongs to.
     pub place: Option<usize>,
     pub life: u32,
 }
 
+/// A facility with its sources.
 #[derive(Debug, Clone)]
 pub struct Facility {
+    /// The zones that it was in; the last one counts.
     pub stays: Vec<Stay>,
+    /// Its deliveries and requests.
     pub activity: Vec<Activity>,
-    /// Our own row of it: the counter, where that stood at the last removal, and the date opened
-    /// last.
+    /// The service's own data of it: the counter of versions.
     pub version: i64,
+    /// The counter at the last removal.
     pub removed_at_version: i64,
+    /// The date that was opened last.
     pub opened: Option<usize>,
 }
 
+/// A blood bank with its units.
 #[derive(Debug, Clone)]
 pub struct Bank {
+    /// The facilities that it was in; the last one counts.
     pub stays: Vec<Stay>,
+    /// Its units.
     pub units: Vec<Change>,
 }
 
@@ -73,7 +87,7 @@ pub enum About {
         facility: usize,
         place: usize,
     },
-    /// Units of a bank; and the facility that it was in for the statement.
+    /// Units of a bank, with the facility that it was in when the statement ran.
     Bank {
         bank: usize,
         was_in: Option<usize>,
@@ -86,9 +100,10 @@ pub enum About {
     },
 }
 
+/// All that the database holds.
 #[derive(Clone)]
 pub struct Database {
-    /// What names its history: a restore or a failover changes the first, a new salt the second.
+    /// The parts of its epoch: a restore or a failover changes the timeline, a new salt the salt.
     pub timeline: u32,
     pub salt: u32,
     pub facilities: [Facility; FACILITIES],
@@ -104,19 +119,24 @@ pub struct Database {
     pub watermark: Option<(Watermark, (u32, u32))>,
 }
 
+/// The epoch of a timeline and a salt.
 pub fn epoch((timeline, salt): (u32, u32)) -> Epoch {
     Epoch::of(&format!("{timeline}.{salt}"))
 }
 
-/// The figures of a key: what they have seen of its facility's activity, and of today's units; and
+/// The figures of a key: which of its facility's activity and of today's units they contain, and
 /// until when they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
+    /// The bits of the activity that they contain.
     pub activity: i64,
+    /// The bits of the units that they contain; `None` for a day that is not today.
     pub stock: Option<i64>,
+    /// The instant from which they no longer hold, in milliseconds.
     pub holds_until: Option<i64>,
 }
 
+/// The row of a key with these figures.
 pub fn row(k: usize, day: &Day, figures: Figures, version: i64, as_of_ms: i64) -> SummaryRow {
     let (facility, date) = key(k);
     let empty = Summary::empty(facility, date, false);
@@ -135,23 +155,26 @@ pub fn row(k: usize, day: &Day, figures: Figures, version: i64, as_of_ms: i64) -
 }
 
 impl Facility {
-    /// The zone that it is in; `None` where it is not there.
+    /// The zone that it is in; `None` when it is removed.
     pub fn zone(&self) -> Option<usize> {
         self.stays.last().and_then(|stay| stay.place)
     }
 
+    /// The life that it is in.
     pub fn life(&self) -> u32 {
         self.stays.last().map_or(0, |stay| stay.life)
     }
 }
 
 impl Bank {
+    /// The facility that it is in.
     pub fn facility(&self) -> Option<usize> {
         self.stays.last().and_then(|stay| stay.place)
     }
 }
 
 impl Database {
+    /// A database at the begin of a schedule, with its facilities in these zones.
     pub fn new(zones: [usize; FACILITIES]) -> Self {
         let stay = |place| vec![Stay { at: 0, era: 0, place: Some(place), life: 1 }];
         let mut db = Database {
@@ -173,7 +196,7 @@ impl Database {
             generation: 0,
             watermark: None,
         };
-        // Of the first date nothing is there yet.
+        // The first date has no rows yet.
         for k in (0..KEYS).filter(|k| k % DATES > 0) {
             let day = day(k, zones[k / DATES]);
             let figures =
@@ -183,25 +206,29 @@ impl Database {
         db
     }
 
+    /// The parts of the epoch.
     pub fn identity(&self) -> (u32, u32) {
         (self.timeline, self.salt)
     }
 
+    /// The next number for a mark, an outbox row or a note.
     pub fn id(&mut self) -> i64 {
         self.next_id += 1;
         self.next_id
     }
 
+    /// Leaves a mark.
     pub fn mark(&mut self, about: About) {
         let id = self.id();
         self.marks.push((id, about));
     }
 
+    /// The watermark of this epoch, if one is stored.
     pub fn stored_watermark(&self) -> Option<Watermark> {
         self.watermark.filter(|(_, of)| *of == self.identity()).map(|(watermark, _)| watermark)
     }
 
-    /// The figures of a key in the zone of its facility, as a snapshot sees them now.
+    /// The figures of a key in the zone of its facility, as a snapshot taken now shows them.
     pub fn figures(&self, k: usize, day: &Day, now: i64) -> Figures {
         let (f, facility) = (k / DATES, &self.facilities[k / DATES]);
         let of_day = |activity: &&Activity| {
@@ -218,8 +245,8 @@ impl Database {
         let units = || {
             self.banks.iter().filter(|bank| bank.facility() == Some(f)).flat_map(|bank| &bank.units)
         };
-        // What was written is seen, whatever the clock shows; what expires is a matter of the
-        // clock.
+        // A snapshot shows everything that was written, at any time of the clock. What has expired
+        // depends on the clock.
         let is_to_come = |change: &&Change| change.is_expiry && change.at > now;
         let stock =
             units().filter(|change| !is_to_come(change)).fold(0, |seen, change| seen | change.bit);
@@ -230,7 +257,7 @@ impl Database {
         }
     }
 
-    /// Every date of a facility with a row or with data, in that zone, and today.
+    /// The dates of a facility, in that zone, that have a row or data, and today.
     pub fn dates_with_data(&self, f: usize, zone: usize) -> Vec<usize> {
         let facility = &self.facilities[f];
         let has_data = |day: &Day| {
@@ -245,6 +272,7 @@ impl Database {
         (f * DATES..(f + 1) * DATES).filter(is_one).collect()
     }
 
+    /// The rows of these facilities, or of all.
     pub fn facility_rows(&self, ids: Option<&[Uuid]>) -> Vec<FacilityRow> {
         let asked = |f: &usize| ids.is_none_or(|ids| ids.contains(&facility_id(*f)));
         let row = |f: usize| {
@@ -280,14 +308,14 @@ impl Database {
         self.found(keys, self.identity())
     }
 
-    /// The same on a streaming replica, which knows the epoch of its watermark only.
+    /// The same on a standby, which knows only the epoch of its watermark.
     pub fn read_nearby(&self, k: usize) -> Option<TableRead> {
         let (watermark, of) = self.watermark?;
         Some(TableRead { watermark: Some(watermark), ..self.found(&[k], of) })
     }
 
-    /// A mark as a look sees it. One that names a bank is about the facility that this is in now:
-    /// about none where it is nowhere.
+    /// A mark as a drain snapshot shows it. A mark that names a bank is about the facility that the
+    /// bank is in now, or about none when the bank is in none.
     pub fn seen(&self, (id, about): &(i64, About), is_bank_resolved: bool) -> Mark {
         let at = |place: usize| Some((PLACES[place], PLACES[place]));
         let (kind, facility, span) = match *about {
@@ -308,6 +336,7 @@ impl Database {
         }
     }
 
+    /// A drain snapshot.
     pub fn observe(
         &self,
         now: i64,
@@ -349,11 +378,14 @@ impl Database {
         }
     }
 
+    /// The keys of rows whose units expire by `until`.
     pub fn expiring(&self, until: i64) -> Vec<usize> {
         let is_due = |row: &SummaryRow| row.next_expires_at_ms.is_some_and(|at| at <= until);
         (0..KEYS).filter(|k| self.rows[*k].as_ref().is_some_and(is_due)).collect()
     }
 
+    /// Stores a watermark, unless a later one is stored or the epoch is another. Returns whether it
+    /// did.
     pub fn store_watermark(&mut self, watermark: Watermark, of: &Epoch) -> bool {
         let rises = self.stored_watermark().is_none_or(|stored| stored.at_ms < watermark.at_ms);
         let stores = rises && epoch(self.identity()) == *of;
@@ -363,6 +395,7 @@ impl Database {
         stores
     }
 
+    /// Begins the generation after `after`; `None` when another server has begun it.
     pub fn begin_generation(&mut self, after: i64) -> Option<i64> {
         (self.generation == after).then(|| {
             self.generation += 1;
@@ -370,6 +403,7 @@ impl Database {
         })
     }
 
+    /// Begins another epoch, unless another server has.
     pub fn begin_epoch(&mut self, old: &Epoch, salt: u32) {
         if epoch(self.identity()) == *old {
             self.salt = salt;
@@ -377,12 +411,13 @@ impl Database {
         }
     }
 
+    /// Deletes outbox rows and notes.
     pub fn forget(&mut self, outbox: &[i64], notes: &[i64]) {
         self.outbox.retain(|(id, ..)| !outbox.contains(id));
         self.notes.retain(|(id, _)| !notes.contains(id));
     }
 
-    /// Deletes the rows of a facility that is gone, and ends that life.
+    /// Deletes the rows of a facility that is gone, and ends its life.
     pub fn remove_rows(&mut self, id: &Uuid) {
         let f = facility_of(id);
         self.facilities[f].removed_at_version = self.facilities[f].version;

@@ -1,5 +1,5 @@
-//! A replica's directory: the service's own, whose facilities are read from the simulated database
-//! in steps.
+//! The directory of a replica: the service's own code, which reads facilities from the simulated
+//! database in steps.
 
 use facility_summary::{directory::Task, store::FacilityRow};
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use crate::{
     world::{Sim, called},
 };
 
-/// Reads all facilities once, and then those that were heard of, for ever.
+/// Reads all facilities once. Then reads, without end, those that messages tell of.
 pub async fn read_for_ever(sim: Sim, r: usize) {
     read(&sim, r, None, false).await;
     let directory = sim.directory(r);
@@ -21,11 +21,12 @@ pub async fn read_for_ever(sim: Sim, r: usize) {
     }
 }
 
+/// Reads these facilities again.
 pub async fn reload(sim: &Sim, r: usize, ids: &[Uuid]) {
     read(sim, r, Some(ids), false).await;
 }
 
-/// Reads all, and is exact as of now then.
+/// Reads all facilities; the directory is then exact as of now.
 pub async fn catch_up(sim: &Sim, r: usize) {
     read(sim, r, None, true).await;
 }

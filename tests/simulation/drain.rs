@@ -1,5 +1,5 @@
-//! A replica's looks and passes. What a pass may publish, forget and announce is decided by the
-//! drain's own parts.
+//! The drain snapshots and passes of a replica. The drain's own code decides what a pass may
+//! publish, delete and announce.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::{
     world::{Sim, called},
 };
 
-/// A look, by a replica that does not lead.
+/// A drain snapshot by a replica that does not lead.
 pub async fn look(sim: Sim, r: usize) {
     observe(&sim, r, 0).await;
     sim.world().replicas[r].drains = false;
@@ -37,17 +37,17 @@ pub async fn pass(sim: Sim, r: usize) {
     sim.world().replicas[r].drains = false;
 }
 
-/// What a look saw, and from where.
+/// A drain snapshot, and this replica's place in the stream before it.
 struct Look {
-    /// Taken before it.
+    /// Taken before the snapshot.
     token: FillToken,
     seen: DrainSnapshot,
     /// What each mark named.
     about: Vec<About>,
 }
 
-/// What follows from a look is stored over the connection of the last one, which no restart of the
-/// database's server outlives.
+/// Whether the connection of the last snapshot is lost. What follows from a snapshot is stored over
+/// the same connection, which a restart of the database's server ends.
 fn is_cut_short(sim: &Sim, r: usize) -> bool {
     let is_connected = {
         let world = sim.world();
@@ -85,12 +85,12 @@ async fn run_once(sim: &Sim, r: usize) {
     announce(sim, r, proof, &look).await;
 }
 
-/// What was proven may be so far ahead of the database's clock, and no farther once that was looked
-/// at.
+/// How far the proven instant may be ahead of the database's clock, in milliseconds. It must not be
+/// farther ahead once a snapshot was taken.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
-/// What is visible, and where the replica was in the stream before it looked. Enters the history
-/// that it finds.
+/// Takes a drain snapshot, and enters the epoch that it finds. Also returns the place of the
+/// replica in the stream before the snapshot.
 async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
     loop {
         let memory = sim.memory(r);
@@ -157,14 +157,14 @@ fn begin_epoch(sim: &Sim, old: &Epoch) {
     world.committed();
 }
 
-/// Serves this history from now on. True where another was served before.
+/// Serves this epoch from now on. Returns true when another epoch was served before.
 async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     let before = sim.epoch(r);
     if before.as_ref() == Some(epoch) {
         return false;
     }
     sim.tell(called(r), || format!("enters the history {epoch}"));
-    // As `Changes::enter` does it.
+    // In the same order as `Changes::enter`.
     if before.is_some() {
         if !sim.breaks(Mutant::KeepsOldDirectory) {
             sim.directory(r).start_over();
@@ -186,7 +186,7 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     before.is_some()
 }
 
-/// Publishes what nobody else has, and forgets what has come by.
+/// Publishes what no other replica has published, and deletes from the outbox what has come by.
 async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     let Look { token, seen, .. } = look;
     if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {
@@ -223,7 +223,7 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     left.are_shown(batch) && told && seen.changed_facilities.len() < batch
 }
 
-/// Has every replica read the facilities again that were registered, changed or removed.
+/// Makes every replica read the facilities again that were registered, changed or removed.
 async fn tell_facilities(sim: &Sim, r: usize, seen: &DrainSnapshot) -> bool {
     let ids: Vec<Uuid> = seen.changed_facilities.iter().map(|(_, id)| *id).collect();
     if ids.is_empty() || sim.breaks(Mutant::KeepsFacilitiesToItself) {
@@ -233,8 +233,8 @@ async fn tell_facilities(sim: &Sim, r: usize, seen: &DrainSnapshot) -> bool {
     append(sim, r, seen.generation, &Message::Facilities(ids)).await
 }
 
-/// Whether the message stands in the stream of that generation now. Where there is none, one
-/// begins.
+/// Appends a message. Returns whether it is now in the stream of that generation. When that stream
+/// does not exist, a new generation begins.
 async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool {
     if sim.is_alone() {
         sim.memory(r).consume_next(message);
@@ -262,7 +262,7 @@ async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool
     }
 }
 
-/// Refreshes what the marks point at, facility by facility.
+/// Refreshes what the marks name, one facility at a time.
 async fn deal_with(sim: &Sim, r: usize, look: &Look) -> bool {
     let marks: Vec<_> = look.seen.marks.iter().cloned().zip(look.about.iter().copied()).collect();
     let is_known = |id: &Uuid| sim.directory(r).get(*id).is_some();
@@ -296,7 +296,7 @@ async fn expire(sim: &Sim, r: usize, until: i64) -> bool {
     let due = sim.world().db.expiring(until);
     let mut all = true;
     for k in due {
-        // One that the directory does not know is gone, or is for the next look.
+        // A facility that the directory does not know is gone, or the next snapshot handles it.
         if sim.directory(r).get(crate::places::key(k).0).is_some() {
             all &= refresh(sim, r, Work::Day(k)).await.is_ok();
         }

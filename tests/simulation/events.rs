@@ -1,4 +1,4 @@
-//! Events: what they state, and what they bring once they are committed.
+//! Events: what they state, and what they change when they are committed.
 
 use crate::{
     database::{Activity, Change, Database},
@@ -27,17 +27,19 @@ pub enum Event {
     },
 }
 
-/// What an event brings, but for when it is committed.
+/// What an event changes; the time follows when it is committed.
 pub struct Own {
+    /// What it states.
     pub event: Event,
+    /// The changes of its transaction.
     pub changes: Vec<Change>,
-    /// The facility's life, or where the bank is: for as long as the transaction lasts nobody
-    /// changes that.
+    /// The facility's life, or the place of the bank: no other transaction can change it while this
+    /// one runs.
     pub relies_on: Vec<(usize, u32, Option<usize>)>,
 }
 
 impl Own {
-    /// Whether nobody has changed what it relies on: they would have waited.
+    /// Whether what it relies on is unchanged. Any other transaction would have waited.
     pub fn holds(&self, world: &World) -> bool {
         let life =
             |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
@@ -55,6 +57,7 @@ impl Own {
         is_there && now == self.relies_on
     }
 
+    /// Commits the event.
     pub fn apply(&self, db: &mut Database, now: i64, era: usize) {
         match self.event {
             Event::Activity { facility, place } => {

@@ -1,4 +1,4 @@
-//! Reads past memory: from the primary, from a streaming replica, from Redis.
+//! Reads from the tiers below memory: from the primary, from a standby, from Redis.
 
 use std::collections::HashMap;
 
@@ -16,6 +16,7 @@ use crate::{
     world::{Sim, called},
 };
 
+/// Reads a key from the primary and puts it into memory.
 pub async fn from_primary(sim: Sim, r: usize, k: usize) {
     let Some(located) = sim.directory(r).get(facility_id(k / DATES)) else { return };
     let day = day(k, zone_of(&located.zone.name));
@@ -44,6 +45,7 @@ pub async fn from_primary(sim: Sim, r: usize, k: usize) {
     }
 }
 
+/// Reads a key from a standby and puts it into memory.
 pub async fn from_standby(sim: Sim, r: usize, k: usize) {
     let Some(located) = sim.directory(r).get(facility_id(k / DATES)) else { return };
     let day = day(k, zone_of(&located.zone.name));
@@ -69,6 +71,7 @@ pub async fn from_standby(sim: Sim, r: usize, k: usize) {
     keep(&sim, r, &TierRow { since, ..found }, token, "a standby").await;
 }
 
+/// Reads a key from Redis and puts it into memory.
 pub async fn from_redis(sim: Sim, r: usize, k: usize) {
     if !sim.world().replicas[r].attachment.is_attached() {
         return;
@@ -94,7 +97,7 @@ pub async fn from_redis(sim: Sim, r: usize, k: usize) {
     keep(&sim, r, &TierRow { since, ..found }, token, "Redis").await;
 }
 
-/// Puts it into memory. `None` where that is not to be.
+/// Puts a row into memory. `None` when memory does not take it.
 async fn keep(
     sim: &Sim,
     r: usize,

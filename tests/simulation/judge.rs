@@ -1,4 +1,5 @@
-//! Asks of each answer whether it lacks a change committed at or before the time that it claims.
+//! The judge: does an answer lack a change that was committed at or before the instant that the
+//! answer claims?
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
@@ -16,15 +17,15 @@ use crate::{
     world::World,
 };
 
-/// How a history began.
+/// How an epoch began.
 #[derive(Debug, Clone, Copy)]
 pub struct Beginning {
-    /// Restores before it.
+    /// The number of restores before it.
     restores: usize,
     era: usize,
 }
 
-/// A restore, or a failover that lost something: what the database was like before it.
+/// A restore, or a failover that lost something: the database as it was before.
 struct Restore {
     at: i64,
     before: Rc<Database>,
@@ -37,7 +38,7 @@ pub enum Of {
     Bank(usize),
 }
 
-/// Changes that a schedule has room for: each is a bit of the figures.
+/// The most changes that a schedule can have: each is a bit of the figures.
 const CHANGES: u32 = 62;
 const CHANGES_OF_A_BANK: u32 = CHANGES / BANKS as u32;
 
@@ -46,28 +47,33 @@ pub fn bank_bits(bank: usize) -> i64 {
     ((1 << CHANGES_OF_A_BANK) - 1) << (CHANGES_OF_A_BANK * bank as u32)
 }
 
-/// What was answered last, from which entry, and as of when: the same again gets the same verdict.
+/// The entry of the last answer, its zone, and the instant as of which it was exact. The same
+/// answer again needs no second check.
 type Asked = (Option<Arc<Entry>>, Option<usize>, i64);
 
+/// Checks the answers of a schedule.
 pub struct Judge {
     beginnings: HashMap<Epoch, Beginning>,
     restores: Vec<Restore>,
-    /// The clock's last instant of each era before this one.
+    /// The last instant of the clock in each era before the current one, in milliseconds.
     era_ends: Vec<i64>,
-    /// What each replica holds of each key, while it does.
+    /// The version of each key that each replica holds; 0 when it holds none.
     versions: [[i64; KEYS]; 3],
-    /// Changes so far, those that were lost included: each has a bit of its own.
+    /// How many changes there were so far, lost ones included: each has a bit of its own.
     changes: [u32; FACILITIES + BANKS],
     asked: [[Option<Asked>; KEYS]; 3],
-    /// What a replica should not have done, be its answers right so far.
+    /// Something wrong that a replica did, even if its answers are right so far.
     pub lie: Option<String>,
+    /// Answers that were checked.
     pub answers: u64,
-    /// Answers that were proven beyond their own reading.
+    /// Answers that are proven as of a later instant than that of their own read.
     pub proven: u64,
+    /// Lists that were checked.
     pub lists: u64,
 }
 
 impl Judge {
+    /// The judge at the begin of a schedule, in the epoch `first`.
     pub fn new(first: Epoch) -> Self {
         Judge {
             beginnings: HashMap::from([(first, Beginning { restores: 0, era: 0 })]),
@@ -83,17 +89,18 @@ impl Judge {
         }
     }
 
+    /// How often the clock was set back.
     pub fn era(&self) -> usize {
         self.era_ends.len()
     }
 
-    /// A history begins, unless it is one that has been before.
+    /// Records that an epoch begins, unless it existed before.
     pub fn begin(&mut self, epoch: Epoch) {
         let beginning = Beginning { restores: self.restores.len(), era: self.era() };
         self.beginnings.entry(epoch).or_insert(beginning);
     }
 
-    /// A bit that no other change of this has, if there is one left.
+    /// A bit that no other change of this facility or bank has; `None` when all are used.
     pub fn new_bit(&mut self, of: Of) -> Option<i64> {
         let (place, first, most) = match of {
             Of::Facility(f) => (f, 0, CHANGES),
@@ -106,33 +113,37 @@ impl Judge {
         (nth <= most).then(|| 1 << (first + nth - 1))
     }
 
+    /// Records a restore; `before` is the database before it.
     pub fn restore(&mut self, at: i64, before: &Database) {
         self.restores.push(Restore { at, before: Rc::new(before.clone()) });
     }
 
-    /// A replica takes the database for one that has lost something: everything is dropped for it,
-    /// which is to have its reason.
+    /// A replica finds that the database has lost something, and drops everything. It is wrong when
+    /// the database has lost nothing.
     pub fn ends(&mut self, epoch: &Epoch) {
         if self.beginnings[epoch].restores == self.restores.len() {
             self.lie = Some(format!("it ends the history {epoch}, which has lost nothing"));
         }
     }
 
+    /// Records that the clock is set back; `at` is its last instant.
     pub fn set_back(&mut self, at: i64) {
         self.era_ends.push(at);
     }
 
+    /// Forgets what a replica holds.
     pub fn forget(&mut self, r: usize) {
         self.versions[r] = [0; KEYS];
         self.asked[r] = Default::default();
     }
 
-    /// How the history began that a replica serves, if it serves one.
+    /// How the epoch began that a replica serves; `None` when it serves none.
     pub fn beginning(world: &World, r: usize) -> Option<Beginning> {
         world.replicas[r].entered.as_ref().map(|epoch| world.judge.beginnings[epoch])
     }
 
-    /// A replica's answers from memory and directory, for each key: `today` is one of them.
+    /// Checks what a replica answers from memory and directory, for each key. One of the keys is
+    /// today.
     pub fn check(world: &mut World, r: usize) -> Result<(), String> {
         if let Some(lie) = world.judge.lie.take() {
             return Err(lie);
@@ -220,7 +231,7 @@ impl Judge {
         Ok(())
     }
 
-    /// `as_of` is never later than the clock shows: what is yet to come by it has not happened.
+    /// `as_of` is never later than the clock's time: what happens later has not happened yet.
     fn judge(
         &self,
         db: &Database,
@@ -232,7 +243,8 @@ impl Judge {
         self.in_one_of_its_worlds(db, as_of, beginning, |claim, db| claim.judge(db, k, answer))
     }
 
-    /// A list of one date, by facility; those that are not in it included.
+    /// Checks a list of one date: the answer for each facility, `None` for those that are not in
+    /// the list.
     pub fn check_list(
         world: &mut World,
         date: usize,
@@ -258,6 +270,8 @@ impl Judge {
         })
     }
 
+    /// Whether the claim is true of the database, or of a state before a restore that the replica
+    /// cannot know of.
     fn in_one_of_its_worlds(
         &self,
         db: &Database,
@@ -266,14 +280,13 @@ impl Judge {
         is_true: impl Fn(&Claim, &Database) -> Result<(), String>,
     ) -> Result<(), String> {
         let claim = Claim { as_of, era_ends: &self.era_ends };
-        // Of what was restored since its history began a replica can know only by what it has read
-        // since then.
+        // A replica notices a restore only by what it reads after it.
         let unnoticed = self.restores[beginning.restores..]
             .iter()
             .filter(|restore| as_of <= restore.at)
             .map(|restore| &*restore.before);
         let verdicts = unnoticed.chain([db]).map(|db| is_true(&claim, db));
-        // By the last, the database's own, where none will do.
+        // When no verdict is good, the last one counts, which is that of the database itself.
         verdicts.reduce(|before, this| before.or(this)).unwrap_or(Ok(()))
     }
 }

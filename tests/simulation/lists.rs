@@ -1,4 +1,4 @@
-//! A list of one day of all facilities, as `Lists` makes it of the table and of the directory.
+//! A list of one day of all facilities, made like in `Lists` from the table and the directory.
 
 use std::sync::Arc;
 
@@ -21,12 +21,14 @@ use crate::{
     world::{Sim, called},
 };
 
+/// Lists a random date.
 pub async fn list(sim: Sim, r: usize) {
     let date = sim.world().rng.random_range(0..DATES);
     of_date(&sim, r, date).await;
 }
 
-/// One attempt: where the directory did not know what the table has by now, it has been read again.
+/// One attempt. When the directory did not know what the table has, it is read again, and there is
+/// no list.
 pub async fn of_date(sim: &Sim, r: usize, date: usize) {
     let (directory, memory, beginning) =
         (sim.directory(r), sim.memory(r), Judge::beginning(&sim.world(), r));

@@ -1,12 +1,14 @@
-//! A fleet in one thread: the tiers' own code (`Memory`, the stream's messages, what a pass of the
-//! drain may say, what a read has found) under random schedules, one small step of one actor at a
-//! time. Stream, tier, database and clock are simulated, and so is what befalls them. In some there
-//! is one server only, whose stream is within it. After each step of a replica all that it would
-//! answer is asked: does it lack a change committed at or before the time it claims?
+//! A simulation of several replicas in one thread. It runs the service's own code (`Memory`, the
+//! messages of the stream, what a pass of the drain may announce, what a row of a tier proves)
+//! under random schedules, one small step of one actor at a time. The stream, the Redis tier, the
+//! database and the clock are simulated, and so are their faults. In some schedules there is only
+//! one server, which keeps the stream within its process. After each step of a replica, all its
+//! possible answers are checked: does one lack a change that was committed at or before the instant
+//! that it claims?
 //!
-//! `make replay SEED=123 [MUTANT=Name]` replays one schedule and tells its steps; `make simulate`
-//! runs many, `SCHEDULES` says how many, and breaks each rule in turn. `make simulate MUTANT=Name`
-//! breaks only that one, and tells the steps where its schedule is made by hand.
+//! `make replay SEED=123 [MUTANT=Name]` replays one schedule and prints its steps. `make simulate`
+//! runs many (their number is `SCHEDULES`), and then breaks each rule in turn. `make simulate
+//! MUTANT=Name` breaks only that rule, and prints the steps when its schedule is written by hand.
 
 mod by_hand;
 mod database;
@@ -40,10 +42,11 @@ use mutants::Mutant;
 use schedule::{Asked, run};
 use stage::play;
 
-/// For an optimized build, as `make simulate` makes it.
+/// How many schedules run by default: as many as an optimized build, as `make simulate` makes it,
+/// can run.
 const SCHEDULES: u64 = 100_000;
 const THREADS: usize = 2;
-/// Within so many each broken rule has to be found.
+/// A broken rule must be found within this many schedules.
 const FOUND_WITHIN: u64 = 40_000;
 
 fn number(variable: &str) -> Option<u64> {
@@ -62,7 +65,7 @@ fn mutant() -> Option<Mutant> {
     )
 }
 
-/// The first seed that lies, and how; or what was asked.
+/// The first seed with a wrong answer, and that answer; or how much was checked.
 fn first_lie(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (u64, String)> {
     let next = AtomicU64::new(0);
     let work = || {

@@ -1,122 +1,128 @@
-//! The protocol's rules, each broken in turn: a simulation that does not notice is too tame, or the
-//! rule is not needed. (One was not: that no outbox row be deleted once a later generation has
-//! begun than the one that the look found. Rule 8 in docs/freshness.md says why.)
+//! The rules of the protocol, each of which is broken in turn. When the simulation does not notice
+//! that, its schedules are too simple, or the rule is not needed. (One rule was not needed: to
+//! delete no outbox row when a later generation has begun than the drain snapshot shows. Rule 8 in
+//! docs/freshness.md says why.)
 //!
-//! Nothing in the service can be switched off for it. What is broken is what the simulated world
-//! does around the service's own code: what it passes to it, in which order, and what it does with
-//! the answer.
+//! The service has no switches for this. The simulated world around the service's own code breaks
+//! the rule: by what it passes to that code, in which order, and by what it does with the result.
 
 use crate::{
     by_hand::{self, Script},
     pace::Theme,
 };
 
+/// A rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
     /// R1: the snapshot is taken before the lock, so that the slower of two refreshes writes older
-    /// figures over newer.
+    /// figures over newer ones.
     SnapshotBeforeLock,
-    /// R2: a refresh deletes all marks of its key, and not only those that were seen before its
+    /// R2: a refresh deletes all marks of its key, not only those that were seen before its
     /// snapshot.
     DeletesUnseenMarks,
-    /// R3: the outbox row is not in the transaction of the refresh, and is lost where its writer
+    /// R3: the outbox row is not in the transaction of the refresh, and is lost when its writer
     /// dies after the commit.
     OutboxAfterCommit,
-    /// R4: a watermark is announced although something visible is unpublished.
+    /// R4: a watermark is announced although something visible is not published.
     AnnouncesUnpublished,
-    /// R4: only the first look's outbox counts, and not what another server has committed while the
-    /// marks were dealt with.
+    /// R4: only the outbox of the first drain snapshot counts, and not what another server has
+    /// committed while the marks were processed.
     LooksOnce,
-    /// R4: a watermark is announced in the generation of the first look, though by the second
-    /// another has begun.
+    /// R4: a watermark is announced in the generation of the first drain snapshot, although the
+    /// second one shows another generation.
     AnnouncesAcrossGenerations,
-    /// R4: outbox rows are deleted though nobody has published them.
+    /// R4: outbox rows are deleted although they are not published.
     ForgetsUnpublished,
-    /// R5: a message that was missed is numbered over.
+    /// R5: the gap that a missed message leaves in the numbers is ignored.
     IgnoresGaps,
-    /// R6: a fill is judged from where the replica stands when it ends, and not from where it stood
+    /// R6: a fill is judged by the replica's position when the read ends, and not by its position
     /// before the read.
     LateVantage,
-    /// R6: a message is taken for one of a change behind it, be it an old one that was published
-    /// again.
+    /// R6: a message counts as a change at its own position, although it may be an old change that
+    /// was published again.
     TrustsMessages,
-    /// R6: what a lagging replica answers is taken for what the primary would.
+    /// R6: an answer of a standby that lags counts like one of the primary.
     TrustsLaggingReplicas,
-    /// R6: what lies in Redis is taken for what the primary would answer now.
+    /// R6: an entry in Redis counts like an answer that the primary would give now.
     TrustsRedis,
-    /// The number of an old generation's position is taken for one of this generation.
+    /// The number of a position in an old generation is taken for a number in the current one.
     JoinsOldGenerations,
-    /// What came by in an old generation is taken for shown in this one.
+    /// What came by in an old generation counts as published in the current one.
     ShownInAnyGeneration,
-    /// The stream goes on where another run of its server left it, with its tail lost.
+    /// The stream is continued where an earlier run of Redis left it, although its end is lost.
     AppendsToAnyRun,
-    /// Of two primaries of Redis the old one is told what was proven in the new one's generation.
+    /// While two Redis servers take themselves for the primary, the old one gets the watermark that
+    /// was proven in the generation of the new one.
     AppendsToEarlier,
-    /// A newer version held does not keep an older one out.
+    /// An older version may replace a newer one in memory.
     NoVersionCompare,
-    /// What was read in the history before is put into memory.
+    /// What was read in the epoch before is put into memory.
     FillsOldHistory,
-    /// A replica goes on consuming the stream of the history before.
+    /// A replica goes on consuming the stream of the epoch before.
     FollowsOldHistory,
-    /// What was committed in the history before is published in the next.
+    /// What was committed in the epoch before is published in the next one.
     PublishesOldHistory,
-    /// What a pass reads in another history than it looked at is published in that.
+    /// What a pass reads in another epoch than that of its drain snapshot is published in the
+    /// snapshot's epoch.
     PublishesAnyHistory,
-    /// The tier's keys do not carry the epoch.
+    /// The keys of the Redis tier do not contain the epoch.
     OneTierForAll,
     /// R9: a watermark is announced before it is stored, so that a database that has lost nothing
-    /// is seen to lack it.
+    /// seems to lack it.
     AnnouncesUnstored,
-    /// What the database has lost is not noticed.
+    /// The losses of the database are not noticed.
     IgnoresLosses,
-    /// What a pass looked at before the database was restored is stored, or forgotten, after it.
+    /// What a pass saw before the database was restored leads to a store, or a deletion, after it.
     OutlivesItsConnection,
-    /// A clock set back is not noticed.
+    /// It is not noticed that the clock was set back.
     IgnoresSetBack,
     /// The watermark is read after the row, in a statement of its own.
     WatermarkReadLater,
-    /// The watermark claims the instant after the look.
+    /// The watermark claims an instant after the drain snapshot.
     WatermarkOfLater,
-    /// Expiries that are due are no reason to wait with a watermark, and entries do not know of
-    /// theirs.
+    /// A watermark does not wait for expiries that are due, and entries do not contain theirs.
     IgnoresExpiries,
-    /// A mark is resolved once, and after a change of zone taken for the date of that name.
+    /// The days of a mark are found once, and after a change of zone they count as the days with
+    /// the same dates.
     RezonesMarks,
-    /// Which days a change of zone is about is asked before the lock, and not once it is held.
+    /// The days that a change of zone concerns are read before the lock is taken, and not after.
     DaysBeforeLock,
-    /// A mark names the facility that a bank was in for the statement, and not the bank.
+    /// A mark names the facility that a bank was in when the statement ran, and not the bank.
     BankOfTheStatement,
-    /// The rows of a facility are removed without looking again, once it is locked, whether it is
+    /// The rows of a facility are removed without a second look, under its lock, at whether it is
     /// gone.
     RemovesBlindly,
-    /// Of a facility that has come back the versions of its former life count.
+    /// Versions of the former life count for a facility that was registered again.
     NoFenceOfLives,
-    /// Figures of another zone's day of that name are taken for the day's.
+    /// Figures of a day in another zone count for the day with the same date.
     AnyDayOfThatName,
-    /// A hit claims what watermarks prove, whatever the directory is exact as of.
+    /// A hit in memory claims what the watermark proves, whatever instant the directory is exact as
+    /// of.
     HitsWithoutDirectory,
-    /// A watermark counts for the directory before what was heard of facilities is read.
+    /// A watermark counts for the directory before it has read the facilities that messages told
+    /// of.
     DirectoryCountsUnread,
-    /// The first message after a start does not make the directory be read again.
+    /// The first message after a start does not cause a new read of the directory.
     TrustsItsFirstDirectory,
-    /// What the drain finds of facilities is not told in the stream.
+    /// The drain sends no message about changed facilities that it finds.
     KeepsFacilitiesToItself,
-    /// A row of the table is taken without the zone of its own snapshot.
+    /// A row of the table is used without the zone in its own snapshot.
     ZoneOfTheDirectory,
-    /// So are the rows of a list.
+    /// The rows of a list are used without the zones in their own snapshot.
     ListsWithoutZones,
-    /// A list claims what is proven of the table, whatever the directory is exact as of.
+    /// A list claims what is proven of the table, whatever instant the directory is exact as of.
     ListsWithoutDirectory,
-    /// The directory does not start over in another history.
+    /// The directory does not start over in another epoch.
     KeepsOldDirectory,
-    /// A change of zone leaves the rows of days that have not begun in the new zone as they are.
+    /// After a change of zone, rows of days that have not begun in the new zone stay as they are.
     LeavesRowsOfTheZoneBefore,
-    /// What changed of facilities between the two looks of a pass does not keep it from announcing
-    /// the first.
+    /// A pass announces the first snapshot's watermark although a facility changed between its two
+    /// snapshots.
     AnnouncesWhatHasMoved,
 }
 
 impl Mutant {
+    /// All of them.
     pub const ALL: [Mutant; 45] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
@@ -165,7 +171,7 @@ impl Mutant {
         Mutant::AnnouncesWhatHasMoved,
     ];
 
-    /// What a schedule has to be about to find it out soon.
+    /// The theme that a schedule must have to find this mutant soon.
     pub fn theme(self) -> Option<Theme> {
         match self {
             Mutant::IgnoresGaps
@@ -186,7 +192,7 @@ impl Mutant {
         }
     }
 
-    /// The schedule by hand that finds it out, where random ones hardly would.
+    /// The schedule written by hand that finds this mutant, when random ones hardly would.
     pub fn script(self) -> Option<Script> {
         match self {
             Mutant::AnnouncesUnstored => Some(by_hand::heard_by_one_that_looks),

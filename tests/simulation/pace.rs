@@ -1,35 +1,37 @@
-//! How often things happen in a schedule: some are quiet, some are wild, each in its own way.
+//! How often things happen in a schedule. Some schedules are quiet and some are wild, each in a way
+//! of its own.
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
 use crate::places::{FACILITIES, KATHMANDU, UTC, ZONES};
 
-/// What befalls the database in a schedule.
+/// The faults of the database in a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disaster {
     Nothing,
-    /// Failovers that lose what was committed last, and backups restored, sometimes under the same
+    /// Failovers that lose the last commits, and restored backups, sometimes with the same
     /// identity.
     Loses,
     ClockSetBack,
 }
 
-/// What a schedule is about, if it is about something: faults that seldom meet by themselves.
+/// The theme of a schedule: faults that seldom happen together by chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
-    /// Replicas forget what they held, and soon which changes came by, and read again from places
+    /// Replicas forget what they held, and soon forget which changes came by, and read from sources
     /// that lag.
     Forgets,
-    /// Two take themselves for the primary of Redis, and each has a server that drains.
+    /// Two Redis servers take themselves for the primary, and each is used by a server that drains.
     Splits,
-    /// The database is put back to where it was before, again and again, while passes hang.
+    /// The database is restored again and again while passes hang.
     GoesBack,
-    /// Facilities come, go and return, and move from one zone to the other; banks move.
+    /// Facilities are registered, removed, registered again, and moved from one zone to the other;
+    /// banks move.
     Moves,
-    /// The same, while replicas are killed and start again.
+    /// The same as `Moves`, while replicas are killed and start again.
     MovesAndStarts,
-    /// The same, while the database is put back.
+    /// The same as `Moves`, while the database is restored.
     MovesAndGoesBack,
 }
 
@@ -77,51 +79,61 @@ impl Theme {
     }
 }
 
+/// How often each thing happens in a schedule.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    /// One server, whose stream is within it.
+    /// There is only one server, which keeps the stream within its process.
     pub is_alone: bool,
-    /// Changes that a replica remembers.
+    /// How many recent changes a replica keeps.
     pub recent: usize,
-    /// Messages of before its start that a replica reads.
+    /// How many messages from before its start a replica reads.
     pub replay: usize,
-    /// Rows that a look takes.
+    /// The most rows in a drain snapshot.
     pub batch: usize,
-    /// Commits by which a streaming replica lags at most.
+    /// The most commits by which a standby lags.
     pub lag: usize,
-    /// Weights of what may happen next.
+    /// The weights of what may happen next: another program writes.
     pub write: u32,
+    /// A replica reads a key.
     pub read: u32,
+    /// A replica lists a date.
     pub list: u32,
+    /// A refresh, or an event.
     pub refresh: u32,
+    /// A facility or a bank is registered, moved or removed.
     pub come_and_go: u32,
-    /// How often a write is of a bank's units, and how often something is about the one date; in
-    /// percent.
+    /// How often a write is about the units of a bank, in percent.
     pub units: u32,
+    /// How often something is about the one date that most is about, in percent.
     pub one_date: u32,
+    /// A replica drains.
     pub drain: u32,
+    /// A replica follows the stream.
     pub follow: u32,
+    /// Any task takes a step.
     pub work: u32,
+    /// A fault.
     pub fault: u32,
-    /// How often a change brings units that will expire, and how often it changes no figure; in
-    /// percent.
+    /// How often a change brings units that will expire, in percent.
     pub expiries: u32,
+    /// How often a change leaves the figures as they are, in percent.
     pub same: u32,
-    /// Of what breaks: a replica, its connection, Redis, all of Redis but a copy, what is held,
-    /// the database.
+    /// The weights of the faults: a replica is killed, its connection is lost, Redis, a split of
+    /// Redis, memory evicts a facility, the database.
     pub faults: [u32; 6],
-    /// Of where is read: the primary, a streaming replica, Redis.
+    /// The weights of where a read goes: the primary, a standby, Redis.
     pub sources: [u32; 3],
-    /// How often a pass hangs between its look and what follows from it; in percent.
+    /// How often a pass hangs between its drain snapshot and what follows from it, in percent.
     pub hangs: u32,
-    /// Which of them keeps trying.
+    /// The replica that keeps trying to drain.
     pub leader: usize,
-    /// How often it is the leader's turn; in percent.
+    /// How often it is the leader's turn, in percent.
     pub leads: u32,
+    /// The faults of the database.
     pub disaster: Disaster,
-    /// Where the facilities are in the beginning.
+    /// The zones of the facilities at the begin.
     pub zones: [usize; FACILITIES],
-    /// How often a command to Redis is carried out and not answered, or late; in percent.
+    /// How often a command to Redis is carried out late or without an answer, in percent.
     pub unanswered: u32,
 }
 
@@ -158,13 +170,13 @@ impl Pace {
         }
     }
 
-    /// About this, or about anything.
+    /// A random pace with this theme, or with any.
     pub fn random(rng: &mut Pcg64, theme: Option<Theme>) -> Self {
         let mut pace = Pace::any(rng);
         if theme.is_none() && rng.random_range(0..8) == 0 {
             return Pace { is_alone: true, leader: 0, leads: 100, ..pace };
         }
-        // Half of them are about nothing in particular.
+        // Half of them have no theme.
         let theme =
             theme.or_else(|| Theme::ALL.get(rng.random_range(0..2 * Theme::ALL.len())).copied());
         if let Some(theme) = theme {
@@ -187,7 +199,7 @@ impl Pace {
         Pace {
             is_alone: false,
             recent: one_of(rng, &[2, 4, 32]),
-            // So that it reaches back to a watermark (docs/freshness.md, "What is assumed").
+            // Enough messages to reach back to a watermark (docs/freshness.md, "What is assumed").
             replay: one_of(rng, &[50, 200]),
             batch: one_of(rng, &[2, 4, 100]),
             lag: one_of(rng, &[1, 4, 30]),

@@ -1,6 +1,6 @@
-//! Where and when: facilities, the two zones that they may be in, the dates that mean other days in
-//! them, and instants at which something happens. It is evening in the one zone, and in the other
-//! the next day has begun.
+//! Places and times: the facilities, the two zones that they may be in, the dates, which are other
+//! days in each zone, and the instants at which something happens. It is evening in one zone, and
+//! in the other the next day has begun.
 
 use std::sync::LazyLock;
 
@@ -8,25 +8,34 @@ use facility_summary::domain::{day::Day, facility::Zone, summary::Key};
 use jiff::civil::Date;
 use uuid::Uuid;
 
+/// How many facilities there are.
 pub const FACILITIES: usize = 2;
+/// How many blood banks there are.
 pub const BANKS: usize = 2;
+/// The zones.
 pub const ZONES: [&str; 2] = ["UTC", "Asia/Kathmandu"];
+/// The index of UTC in `ZONES`.
 pub const UTC: usize = 0;
+/// The index of Asia/Kathmandu in `ZONES`.
 pub const KATHMANDU: usize = 1;
 
-/// Each facility has a day of each of these dates, but where it has not begun.
+/// How many dates there are. Each facility has a day of each date, unless the day has not begun.
 pub const DATES: usize = 3;
+/// How many keys there are.
 pub const KEYS: usize = FACILITIES * DATES;
 const FIRST_DATE: Date = Date::constant(2026, 11, 20);
 
-/// 2026-11-21T20:00:00Z. Schedules take some seconds from here on.
+/// 2026-11-21T20:00:00Z, in milliseconds since 1970: the begin of each schedule. A schedule takes
+/// some seconds.
 pub const BEGIN_MS: i64 = 1_795_291_200_000;
 const HOUR_MS: i64 = 3_600_000;
 
-/// Deliveries and requests are of one of these instants: the evening before, which the zones give
-/// two dates; noon, which both give one; and now, in the today of either zone.
+/// The instants that deliveries and requests are about: the evening before, which has another date
+/// in each zone; noon, which has the same date in both; and now, which is today in both.
 pub const PLACES: [i64; 3] = [BEGIN_MS - 24 * HOUR_MS, BEGIN_MS - 8 * HOUR_MS, BEGIN_MS];
+/// The index of the evening before in `PLACES`.
 pub const EVENING_BEFORE: usize = 0;
+/// The index of noon in `PLACES`.
 pub const NOON: usize = 1;
 
 static DAYS: LazyLock<[[Day; DATES]; ZONES.len()]> = LazyLock::new(|| {
@@ -42,23 +51,27 @@ fn date(date: usize) -> Date {
     FIRST_DATE.checked_add(jiff::Span::new().days(date as i64)).expect("it is in the calendar")
 }
 
+/// The id of a facility.
 pub fn facility_id(f: usize) -> Uuid {
     Uuid::from_u128(f as u128 + 1)
 }
 
+/// The index of a facility.
 pub fn facility_of(id: &Uuid) -> usize {
     id.as_u128() as usize - 1
 }
 
+/// The facility and date of the key with this index.
 pub fn key(k: usize) -> Key {
     (facility_id(k / DATES), date(k % DATES))
 }
 
-/// The key of a facility's date.
+/// The index of a key.
 pub fn index(key: &Key) -> usize {
     facility_of(&key.0) * DATES + (key.1.day() - FIRST_DATE.day()) as usize
 }
 
+/// The index of a zone in `ZONES`.
 pub fn zone_of(name: &str) -> usize {
     ZONES.iter().position(|zone| *zone == name).expect("a zone of the simulation")
 }
@@ -68,15 +81,17 @@ pub fn day(k: usize, zone: usize) -> Day {
     DAYS[zone][k % DATES]
 }
 
+/// Whether the day has begun during the schedule.
 pub fn has_begun(day: &Day) -> bool {
     day.start_ms <= BEGIN_MS
 }
 
+/// Whether the day is today.
 pub fn is_today(day: &Day) -> bool {
     day.contains(BEGIN_MS)
 }
 
-/// An instant, as it is told.
+/// An instant as the output shows it: in milliseconds after the begin.
 pub fn told(ms: i64) -> i64 {
     ms.saturating_sub(BEGIN_MS)
 }

@@ -1,4 +1,4 @@
-//! The refresh: one transaction, then what was committed is passed on.
+//! The refresh: one transaction, and then the publication of what it committed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,23 +29,23 @@ use crate::{
 /// What a refresh is for.
 #[derive(Debug, Clone)]
 pub enum Work {
-    /// A reader wants it, or it expired.
+    /// A reader asked for it, or units expired.
     Day(usize),
-    /// An event's change is in the same transaction.
+    /// The change of an event, which is in the same transaction.
     Event(Event),
-    /// These marks are deleted in the same transaction; with what each of them named when it was
-    /// looked at.
+    /// These marks, which are deleted in the same transaction; with what each of them named in the
+    /// drain snapshot.
     Marks(Vec<(Mark, About)>),
 }
 
-/// Why it could not be done.
+/// Why a refresh failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {
-    /// Somebody holds a lock, or the database was put back.
+    /// Another transaction holds a lock, or the database was restored.
     Locked,
-    /// A facility is in another zone than was thought, or not known.
+    /// A facility is in another zone than the directory says, or the directory does not know it.
     Conflict,
-    /// What the event is about is not there.
+    /// What the event is about does not exist.
     Refused,
 }
 
@@ -53,7 +53,7 @@ type Refreshed = Vec<(SummaryRow, bool)>;
 
 const ATTEMPTS: usize = 4;
 
-/// A refresh by a replica. Where it fails it has to be tried again.
+/// A refresh by a replica. When it fails, the caller tries it again.
 pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Failed> {
     let (mut kept, mut attempt) = (None, 1);
     loop {
@@ -91,7 +91,7 @@ pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Faile
     }
 }
 
-/// A command beside the service: it commits, and publishes nothing.
+/// A refresh by a command beside the service: it commits, and publishes nothing.
 pub async fn refresh_silently(sim: Sim, k: usize) {
     let Some(zone) = sim.world().db.facilities[k / DATES].zone() else { return };
     let facility = Arc::new(Facility {
@@ -112,8 +112,8 @@ fn zone_named(sim: &Sim, zone: usize) -> Arc<facility_summary::domain::facility:
         .clone()
 }
 
-/// What is read before the transaction, from the directory as it is; no scope where that does not
-/// know one of the facilities.
+/// What is read before the transaction, with the directory as it is. There is no scope when the
+/// directory does not know one of the facilities.
 fn begin(sim: &Sim, r: usize, work: &Work) -> Result<(Option<Own>, Option<RefreshScope>), Failed> {
     let directory = sim.directory(r);
     let world = &mut *sim.world();
@@ -204,7 +204,7 @@ fn unknown_of(work: &Work, sim: &Sim) -> Vec<uuid::Uuid> {
     }
 }
 
-/// The days of the same names in the zones that the directory has by now.
+/// The days with the same dates in the zones that the directory has now.
 fn rezone(sim: &Sim, r: usize, scope: &RefreshScope) -> RefreshScope {
     let directory = sim.directory(r);
     let in_zone = |key: &DayKey| {
@@ -216,7 +216,7 @@ fn rezone(sim: &Sim, r: usize, scope: &RefreshScope) -> RefreshScope {
     RefreshScope { days: scope.days.iter().filter_map(in_zone).collect(), whole }
 }
 
-/// Every day that it is about, as the database has them now.
+/// Every day in the scope, as the database has them now.
 fn resolve(world: &World, scope: &RefreshScope) -> Vec<DayKey> {
     let mut keys: BTreeMap<_, DayKey> =
         scope.days.iter().map(|key| (key.id(), key.clone())).collect();
@@ -230,7 +230,7 @@ fn resolve(world: &World, scope: &RefreshScope) -> Vec<DayKey> {
     keys.into_values().collect()
 }
 
-/// One transaction. Answers the rows, and whether each was written.
+/// One transaction. Returns the rows, and for each whether it was written.
 async fn transact(
     sim: &Sim,
     scope: &RefreshScope,
@@ -270,7 +270,7 @@ async fn transact(
                 .iter()
                 .any(|(id, about)| !marks.iter().any(|(mark, of)| mark.id == *id && of == about))
         {
-            // a backup that was restored gives the number of a mark to another
+            // after a restore, another mark may have this number
             return Err(Failed::Conflict);
         }
         (derived, taken)
@@ -309,8 +309,8 @@ async fn transact(
     Ok(refreshed)
 }
 
-/// The rows as a snapshot of now has them, those of an event's own change included; `None` where a
-/// facility is in another zone.
+/// The rows as a snapshot taken now shows them, with the event's own change. `None` when a facility
+/// is in another zone.
 fn derive(
     world: &World,
     scope: &RefreshScope,
@@ -333,7 +333,7 @@ fn derive(
     }
     let mut versions: BTreeMap<usize, i64> = BTreeMap::new();
     let mut refreshed = Vec::new();
-    // A day that has not begun may have a row, of the zone that the facility was in before.
+    // A day that has not begun may have a row, from the zone that the facility was in before.
     let leaves_rows = world.mutant == Some(Mutant::LeavesRowsOfTheZoneBefore);
     let has_row =
         |key: &DayKey| has_begun(&key.day) || (!leaves_rows && db.rows[index(&key.id())].is_some());
@@ -406,9 +406,9 @@ async fn after_commit(sim: &Sim, r: usize, token: &FillToken, work: &Work, refre
     }
 }
 
-/// What was committed, or read, goes to the replica's own memory, and to its publisher.
+/// Passes what was committed, or read, to the replica's own memory and to its publisher.
 pub async fn pass_on(sim: &Sim, r: usize, token: &FillToken, rows: &[&SummaryRow], changed: bool) {
-    // As `Changes::publish` does it.
+    // In the same order as `Changes::publish`.
     let (memory, epoch) = (sim.memory(r), sim.epoch(r));
     sim.step().await;
     if sim.breaks(Mutant::NoVersionCompare) {

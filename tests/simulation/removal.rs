@@ -1,4 +1,4 @@
-//! The drain's removal of what a facility that is gone has left behind.
+//! How the drain removes the rows of a facility that is gone.
 
 use facility_summary::store::Mark;
 use uuid::Uuid;
@@ -11,20 +11,22 @@ use crate::{
     world::{Lock, Sim, called},
 };
 
+/// The outcome for a facility that was to be removed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Removed {
     Yes,
+    /// It was registered again.
     IsBack,
 }
 
-/// Removes the rows of a facility that is gone, with its marks. `None` where somebody holds its
-/// lock. As `Drain::remove` does it.
+/// Removes the rows of a facility that is gone, with its marks, as `Drain::remove` does. `None`
+/// when another transaction holds its lock.
 pub async fn remove(sim: &Sim, r: usize, id: Uuid, marks: &[(Mark, About)]) -> Option<Removed> {
     let is_one =
         |(id, about): &(i64, About)| marks.iter().any(|(mark, of)| mark.id == *id && of == about);
     let run = sim.world().run;
     if id.is_nil() {
-        // Marks of banks that are nowhere.
+        // These are marks of banks that are in no facility.
         let world = &mut *sim.world();
         world.db.marks.retain(|mark| !is_one(mark));
         world.committed();

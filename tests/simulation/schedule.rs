@@ -1,4 +1,5 @@
-//! One schedule: a seed decides what happens, step by step, until an answer lies or it is over.
+//! One schedule: a seed decides what happens, step by step, until an answer is wrong or the
+//! schedule ends.
 
 use rand::RngExt;
 
@@ -18,18 +19,22 @@ use crate::{
 };
 
 const STEPS: usize = 400;
-/// Tasks beside those that a replica always has.
+/// The most tasks beside those that each replica always has.
 const AT_ONCE: usize = 10;
 
-/// What a schedule that told no lie has asked.
+/// How much a schedule without a wrong answer has checked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
+    /// Answers that were checked.
     pub answers: u64,
-    /// Answers that watermarks had proven beyond their own reading.
+    /// Answers that watermarks proved as of a later instant than that of their own read.
     pub proven: u64,
+    /// Lists that were checked.
     pub lists: u64,
 }
 
+/// Runs the schedule of a seed; the error is the first wrong answer. With `is_told` it prints each
+/// step.
 pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, String> {
     let sim = Sim::random(seed, mutant, is_told);
     let mut actors = Vec::new();
@@ -58,7 +63,8 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
     })
 }
 
-/// A replica's tasks. The first two follow the stream, and read what was heard of facilities in it.
+/// Starts the tasks of a replica: they follow the stream, read the facilities that messages tell
+/// of, and publish.
 pub fn start(sim: &Sim, r: usize) {
     let is_alone = sim.is_alone();
     if !is_alone {
@@ -70,7 +76,7 @@ pub fn start(sim: &Sim, r: usize) {
     }
 }
 
-/// One step. Answers the replica that took it.
+/// One step. Returns the replica that took it.
 fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
     let (choice, r, k) = {
         let world = &mut *sim.world();
@@ -80,7 +86,7 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
             [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault, p.list, p.come_and_go];
         let choice = world.one_of(&weights);
         let servers = if world.pace.is_alone { 1 } else { REPLICAS };
-        // Mostly one date, so that much comes together.
+        // Most is about one date, so that many things happen together.
         let (f, any) = (world.rng.random_range(0..FACILITIES), world.rng.random_range(0..DATES));
         let one_date = world.pace.one_date;
         let date = if world.chance(one_date) { 1 } else { any };
@@ -109,7 +115,7 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
     None
 }
 
-/// Lets the `nth` of these take a step.
+/// Lets the `nth` of these actors take a step. Returns its replica.
 pub fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize) -> Option<usize> {
     let at =
         actors.iter().enumerate().filter(|(_, actor)| which(actor)).map(|(at, _)| at).nth(nth)?;
@@ -121,7 +127,7 @@ pub fn poll(actors: &mut Vec<Actor>, which: impl Fn(&Actor) -> bool, nth: usize)
     replica
 }
 
-/// Another program's write.
+/// A write by another program.
 fn write(sim: &Sim, k: usize) {
     let (of_bank, bank, place) = {
         let world = &mut *sim.world();
@@ -178,7 +184,8 @@ fn refresh(sim: &Sim, r: usize, k: usize) {
     }
 }
 
-/// Whoever drains goes on, mostly the leader; who does not begins a look or a pass.
+/// A replica that already drains goes on, mostly the leader. Any other begins a drain snapshot or a
+/// pass.
 fn drains(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
     let (r, passes) = {
         let world = &mut *sim.world();
@@ -197,7 +204,7 @@ fn drains(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
     None
 }
 
-/// Something breaks, or is whole again.
+/// One fault, or the end of one.
 fn befall(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
     let what = {
         let world = &mut *sim.world();
@@ -270,7 +277,7 @@ fn redis(sim: &Sim) {
     sim.tell("Redis", || what.into());
 }
 
-/// A failover of Redis, of which not all hear at once: for those who have not, the old one goes on.
+/// A failover of Redis of which only some replicas learn. The others still use the old primary.
 fn split(sim: &Sim, r: usize) {
     let world = &mut *sim.world();
     let is_split = world.replicas.iter().any(|replica| replica.side != 0);
@@ -280,7 +287,7 @@ fn split(sim: &Sim, r: usize) {
     } else {
         let lost = world.rng.random_range(0..3);
         world.redis[1] = world.redis[0].promoted(lost);
-        // Two hear of it, or one.
+        // One replica learns of it, or two do.
         let hears_alone = world.chance(50);
         world
             .replicas
@@ -307,10 +314,10 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
                 let back = world.rng.random_range(0..world.committed.len());
                 let copy = Database::clone(&world.committed[world.committed.len() - 1 - back]);
                 world.restore(copy);
-                // A volume that was put back says that it is what it was. Who serves it is stopped
-                // meanwhile. It lacks a watermark that was announced: it must have
-                // been in use for a moment after the copy was made (docs/freshness.md, "What is
-                // assumed").
+                // A restored volume still has its old identity, so all servers are stopped during
+                // the restore. The volume must lack a watermark that was announced: the database
+                // must have been in use for a moment after the copy was made (docs/freshness.md,
+                // "What is assumed").
                 let announced_ms =
                     world.replicas.iter().map(|replica| replica.memory.watermark_ms()).max();
                 let stored_ms =

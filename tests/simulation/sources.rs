@@ -1,5 +1,5 @@
-//! Other programs that write to the sources: each statement commits at once, with the marks of its
-//! triggers, or is part of a transaction that is open for a while.
+//! Other programs that write to the sources. Each statement commits at once, with the marks of its
+//! triggers, or is part of a transaction that stays open for a while.
 
 use rand::RngExt;
 
@@ -11,7 +11,8 @@ use crate::{
     world::{Sim, World},
 };
 
-/// A change of now. Some bring units that will expire, which is a change to come.
+/// The changes of a write that happens now. Some bring units that will expire, which is a second
+/// change, in the future. Empty when the schedule has no bits left.
 pub fn new_changes(world: &mut World, of: Of) -> Vec<Change> {
     let (at, era) = (world.now, world.judge.era());
     let expires_at = at + world.rng.random_range(100..2_000);
@@ -24,14 +25,14 @@ pub fn new_changes(world: &mut World, of: Of) -> Vec<Change> {
     let mut changes = Vec::new();
     for at in times {
         let Some(bit) = world.judge.new_bit(of) else { return Vec::new() };
-        // Units replaced by as many others change no figure.
+        // Units that are replaced by the same number of others change no figure.
         let bit = if world.chance(changes_none) { 0 } else { bit };
         changes.push(Change { at, is_expiry: at == expires_at, era, bit });
     }
     changes
 }
 
-/// The same as committed now.
+/// The same changes when they are committed now.
 pub fn committed(changes: &[Change], now: i64, era: usize) -> impl Iterator<Item = Change> {
     changes.iter().map(move |change| Change {
         at: if change.is_expiry { change.at.max(now) } else { now },
@@ -40,11 +41,12 @@ pub fn committed(changes: &[Change], now: i64, era: usize) -> impl Iterator<Item
     })
 }
 
+/// A random instant, by its index in `PLACES`.
 pub fn random_place(world: &mut World) -> usize {
     world.rng.random_range(0..PLACES.len())
 }
 
-/// A delivery, or a request.
+/// A delivery or a request.
 pub fn write(world: &mut World, facility: usize, place: usize) {
     let changes = new_changes(world, Of::Facility(facility));
     let of = &mut world.db.facilities[facility];
@@ -57,7 +59,7 @@ pub fn write(world: &mut World, facility: usize, place: usize) {
     world.committed();
 }
 
-/// Units of a bank, in a transaction that is open for a while: meanwhile the bank may move.
+/// Units of a bank, in a transaction that stays open for a while. The bank may move during it.
 pub async fn write_units(sim: Sim, bank: usize) {
     let (changes, was_in, steps, run) = {
         let world = &mut *sim.world();
@@ -78,11 +80,12 @@ pub async fn write_units(sim: Sim, bank: usize) {
     }
 }
 
-/// From now on a bank is in that facility.
+/// Puts a bank into a facility, from now on.
 pub fn stay_of_bank(db: &mut Database, bank: usize, facility: usize, at: i64, era: usize) {
     db.banks[bank].stays.push(Stay { at, era, place: Some(facility), life: 1 });
 }
 
+/// Moves a bank to another facility.
 pub fn move_bank(world: &mut World, bank: usize, to: usize) {
     let from = world.db.banks[bank].facility();
     if world.db.facilities[to].zone().is_none() || from == Some(to) {
@@ -97,7 +100,8 @@ pub fn move_bank(world: &mut World, bank: usize, to: usize) {
     world.tell("a program", || format!("moves bank {bank} from {from:?} to {to}"));
 }
 
-/// From now on a facility is in that zone, be it new. Without one it is gone, with all that it had.
+/// Puts a facility into a zone, from now on; the facility may be new. Without a zone the facility
+/// is removed, with everything that it had.
 pub fn stay_of_facility(
     db: &mut Database,
     facility: usize,
@@ -132,7 +136,7 @@ pub fn state(world: &mut World, facility: usize, zone: Option<usize>) {
     });
 }
 
-/// A facility comes, goes, or changes its zone, or a bank moves.
+/// Registers, moves or removes a facility, or moves a bank.
 pub fn come_and_go(world: &mut World) {
     let facility = world.rng.random_range(0..FACILITIES);
     match (world.db.facilities[facility].zone(), world.rng.random_range(0..4)) {
@@ -149,7 +153,8 @@ pub fn come_and_go(world: &mut World) {
     }
 }
 
-/// Whether a mark of a bank is about where the bank is for whoever looks.
+/// Whether a mark of a bank is about the facility that the bank is in when the drain snapshot is
+/// taken.
 pub fn is_bank_resolved(world: &World) -> bool {
     world.mutant != Some(Mutant::BankOfTheStatement)
 }

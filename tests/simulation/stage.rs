@@ -1,4 +1,5 @@
-//! Where schedules by hand are played: a fleet in which nothing happens by itself.
+//! The stage on which schedules written by hand are played: replicas for which nothing happens by
+//! itself.
 
 use std::{future::Future, pin::Pin};
 
@@ -25,13 +26,14 @@ use crate::{
 pub const A: usize = 0;
 pub const B: usize = 1;
 pub const C: usize = 2;
-/// The key that it is about, and one of another facility.
+/// The key that a schedule is about.
 pub const KEY: usize = 1;
+/// A key of another facility.
 pub const OTHER: usize = DATES + 1;
-/// Steps in which whatever goes on comes to its end.
+/// A number of steps in which every task comes to its end.
 const ENOUGH: usize = 100;
 
-/// A fleet in which nothing happens by itself.
+/// Replicas for which nothing happens by itself.
 pub struct AttachmentStage {
     sim: Sim,
     tasks: Vec<Actor>,
@@ -39,7 +41,7 @@ pub struct AttachmentStage {
     result: Result<(), String>,
 }
 
-/// Plays a script, and answers the first lie.
+/// Plays a script; the error is the first wrong answer. With `is_told` it prints each step.
 pub fn play(script: Script, mutant: Option<Mutant>, is_told: bool) -> Result<(), String> {
     let sim = Sim::new(Pcg64::seed_from_u64(0), Pace::calm(), mutant, is_told);
     let mut stage =
@@ -51,11 +53,12 @@ pub fn play(script: Script, mutant: Option<Mutant>, is_told: bool) -> Result<(),
 }
 
 impl AttachmentStage {
+    /// The world.
     pub fn world(&self) -> std::cell::RefMut<'_, World> {
         self.sim.world()
     }
 
-    /// One step of a replica: of its pass, or of its tasks.
+    /// One step of a replica: of its pass, or of its other tasks.
     pub fn step(&mut self, r: usize, of_pass: bool) {
         self.world().now += 10;
         match (of_pass, &mut self.passes[r]) {
@@ -67,7 +70,7 @@ impl AttachmentStage {
             }
             (true, None) => {}
             (false, _) => {
-                // Each of its tasks in turn.
+                // The tasks take turns.
                 if let Some(at) = self.tasks.iter().position(|actor| actor.replica == Some(r)) {
                     let mut actor = self.tasks.remove(at);
                     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -85,12 +88,12 @@ impl AttachmentStage {
         }
     }
 
-    /// All replicas serve, and follow the first generation.
+    /// All replicas start to serve, and follow the first generation.
     pub fn open(&mut self) {
         self.open_with(&[A, B, C]);
     }
 
-    /// The same for some, of which A is one.
+    /// The same for some replicas; A must be one of them.
     pub fn open_with(&mut self, replicas: &[usize]) {
         for r in replicas {
             self.start(*r);
@@ -107,14 +110,14 @@ impl AttachmentStage {
         self.settle(&[r]);
     }
 
-    /// Lets the tasks of these replicas publish and consume all there is.
+    /// Lets the tasks of these replicas publish and consume everything there is.
     pub fn settle(&mut self, replicas: &[usize]) {
         for _ in 0..ENOUGH {
             replicas.iter().for_each(|r| (0..REPLICAS).for_each(|_| self.step(*r, false)));
         }
     }
 
-    /// Does this to its end.
+    /// Runs a task to its end.
     pub fn complete(&mut self, r: usize, act: impl Future<Output = ()> + 'static) {
         let hung = self.passes[r].replace(Box::pin(act));
         (0..ENOUGH).for_each(|_| self.step(r, true));
@@ -122,15 +125,17 @@ impl AttachmentStage {
         self.passes[r] = hung;
     }
 
+    /// Takes a drain snapshot.
     pub fn look(&mut self, r: usize) {
         self.complete(r, drain::look(self.sim.clone(), r));
     }
 
+    /// Runs a pass.
     pub fn pass(&mut self, r: usize) {
         self.complete(r, drain::pass(self.sim.clone(), r));
     }
 
-    /// Begins a pass that hangs once that is so, unless it is over before.
+    /// Begins a pass, and stops it when the condition holds or when the pass has ended.
     pub fn pass_until(&mut self, r: usize, is_so: impl Fn(&World) -> bool) {
         self.passes[r] = Some(Box::pin(drain::pass(self.sim.clone(), r)));
         for _ in 0..ENOUGH {
@@ -141,30 +146,30 @@ impl AttachmentStage {
         }
     }
 
-    /// The same once it has looked.
+    /// Begins a pass, and stops it after its first drain snapshot.
     pub fn pass_until_looked(&mut self, r: usize) {
         let looks = self.world().replicas[r].looks;
         self.pass_until(r, |world| world.replicas[r].looks > looks);
     }
 
-    /// The pass that hangs goes on to its end.
+    /// Continues a stopped pass to its end.
     pub fn go_on(&mut self, r: usize) {
         (0..ENOUGH).for_each(|_| self.step(r, true));
     }
 
-    /// Another program changes a key, and there is its mark.
+    /// Another program changes a key, and leaves a mark.
     pub fn write(&mut self, k: usize) {
         sources::write(&mut self.world(), k / DATES, NOON);
     }
 
-    /// A command changes it and commits its figures, and publishes nothing.
+    /// A command changes a key, commits the figures, and publishes nothing.
     pub fn change_silently(&mut self, k: usize) {
         self.write(k);
         self.world().db.marks.pop();
         self.complete(A, refresh::refresh_silently(self.sim.clone(), k));
     }
 
-    /// An event changes it, whose figures go to the publisher.
+    /// An event changes a key. Its figures go to the publisher.
     pub fn change(&mut self, r: usize, k: usize) {
         let sim = self.sim.clone();
         self.complete(r, async move {
@@ -173,7 +178,7 @@ impl AttachmentStage {
         });
     }
 
-    /// Another program has the facility of the key in that zone, or removes it.
+    /// Another program registers or moves the facility of `KEY`, or removes it.
     pub fn state(&mut self, zone: Option<usize>) {
         sources::state(&mut self.world(), KEY / DATES, zone);
     }
@@ -189,12 +194,13 @@ impl AttachmentStage {
         });
     }
 
-    /// Begins something that hangs at once, until its replica goes on.
+    /// Begins a task that stops after its first step, until its replica goes on.
     pub fn begin(&mut self, r: usize, act: impl Future<Output = ()> + 'static) {
         self.passes[r] = Some(Box::pin(act));
         self.step(r, true);
     }
 
+    /// Begins an event that stops after its first step.
     pub fn begin_event(&mut self, r: usize, event: Event) {
         let sim = self.sim.clone();
         self.begin(r, async move {
@@ -202,11 +208,12 @@ impl AttachmentStage {
         });
     }
 
+    /// The handle to the world.
     pub fn sim(&self) -> Sim {
         self.sim.clone()
     }
 
-    /// What lies in the outbox is published and forgotten.
+    /// Publishes everything in the outbox and deletes it there.
     pub fn drain_all(&mut self) {
         for _ in 0..2 {
             self.pass(A);
@@ -218,34 +225,39 @@ impl AttachmentStage {
         );
     }
 
+    /// Reads `KEY` from the primary.
     pub fn read_table(&mut self, r: usize) {
         self.read_table_of(r, KEY);
     }
 
+    /// Reads a key from the primary.
     pub fn read_table_of(&mut self, r: usize, k: usize) {
         self.complete(r, fills::from_primary(self.sim.clone(), r, k));
     }
 
+    /// Reads `KEY` from Redis.
     pub fn read_redis(&mut self, r: usize) {
         self.read_redis_of(r, KEY);
     }
 
+    /// Reads a key from Redis.
     pub fn read_redis_of(&mut self, r: usize, k: usize) {
         self.complete(r, fills::from_redis(self.sim.clone(), r, k));
     }
 
+    /// Evicts what the replica holds of the facility of `KEY`.
     pub fn evict(&mut self, r: usize) {
         self.sim.memory(r).forget_facility(facility_id(KEY / DATES));
     }
 
-    /// A replica of Redis is promoted, and these use it.
+    /// A replica of Redis is promoted, and these replicas use it.
     pub fn split(&mut self, hear: &[usize]) {
         let world = &mut *self.world();
         world.redis[1] = world.redis[0].promoted(0);
         hear.iter().for_each(|r| world.replicas[*r].side = 1);
     }
 
-    /// The database is put back, as another timeline.
+    /// Restores the database from a copy; its timeline is then another.
     pub fn restore(&mut self, copy: &Database) {
         let world = &mut *self.world();
         world.restore(copy.clone());
@@ -253,6 +265,7 @@ impl AttachmentStage {
         world.judge.begin(epoch(world.db.identity()));
     }
 
+    /// The last number in the stream of the current epoch.
     pub fn last_number(&self) -> i64 {
         let world = self.world();
         let of = epoch(world.db.identity());

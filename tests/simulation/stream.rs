@@ -1,5 +1,5 @@
-//! A replica's tasks around the stream: what it appends, what it consumes, and what it puts into
-//! the tier.
+//! The tasks of a replica around the stream: what it appends, what it consumes, and what it puts
+//! into the tier.
 
 use facility_summary::{
     cache::memory::{Consumed, FillToken},
@@ -18,8 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Unanswered;
 
-/// Appends a message, if the stream has come to that generation at `least`. Without an answer it
-/// may have been appended, or will be later.
+/// Appends a message if the stream is at the generation `least` or a later one. Without an answer,
+/// the message may have been appended, or may be appended later.
 pub async fn append(
     sim: &Sim,
     r: usize,
@@ -55,6 +55,7 @@ pub async fn append(
     Ok(world.redis[side].append(epoch, least, &payload, of_any_run))
 }
 
+/// Begins a generation in the stream.
 pub async fn begin(sim: &Sim, r: usize, epoch: &Epoch, generation: i64) {
     sim.step().await;
     if let Some(redis) = sim.world().redis_of(r) {
@@ -62,7 +63,8 @@ pub async fn begin(sim: &Sim, r: usize, epoch: &Epoch, generation: i64) {
     }
 }
 
-/// Works off the queue: appends what changed, and puts all of it into the tier, in either order.
+/// Works through the queue: appends changes to the stream, and puts all rows into the tier, in
+/// either order.
 pub async fn publish_for_ever(sim: Sim, r: usize) {
     loop {
         sim.step().await;
@@ -98,7 +100,7 @@ async fn put(sim: &Sim, r: usize, publication: &crate::world::Publication) {
     }
 }
 
-/// Follows the stream of the history that is served, from where it had come.
+/// Follows the stream of the epoch that is served. It continues where it was before.
 pub async fn follow_for_ever(sim: Sim, r: usize) {
     let mut place: Option<(Epoch, i64)> = None;
     loop {
@@ -111,7 +113,7 @@ pub async fn follow_for_ever(sim: Sim, r: usize) {
     }
 }
 
-/// Messages that one look into the stream takes, at most.
+/// The most messages that one read of the stream returns.
 const AT_ONCE: usize = 3;
 
 async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Option<i64> {
@@ -151,7 +153,7 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
     }
 }
 
-/// The number to begin behind, if there is a stream, and its last.
+/// The number to begin after, if there is a stream, and the last number.
 fn open(sim: &Sim, r: usize, epoch: &Epoch) -> Result<(Option<i64>, i64), Unanswered> {
     let world = &mut *sim.world();
     let replay = world.pace.replay as i64;
@@ -163,7 +165,7 @@ fn open(sim: &Sim, r: usize, epoch: &Epoch) -> Result<(Option<i64>, i64), Unansw
     Ok((first.map(|first| first.at.number - 1), if first.is_some() { stream.last } else { 0 }))
 }
 
-/// What stands behind that number; `None` where the stream ends before it.
+/// The messages after that number; `None` when the stream ends before it.
 fn read(
     sim: &Sim,
     r: usize,
@@ -184,7 +186,7 @@ fn read(
     Ok((!found.is_empty() || stream.last >= after).then_some(found))
 }
 
-/// As `Follower::take` does it.
+/// As `Follower::take` does.
 fn take(
     sim: &Sim,
     r: usize,

@@ -1,5 +1,5 @@
-//! What was true of a facility's day, and whether an answer may have been given that claims to lack
-//! nothing of before an instant: the state of some instant since then would do.
+//! What was true of a facility's day. An answer that claims an instant may be given when it equals
+//! the state at that instant or at some later one.
 
 use crate::{
     database::{Activity, Change, Database, Stay},
@@ -7,32 +7,34 @@ use crate::{
     places::{BANKS, DATES, PLACES, ZONES, day, has_begun, is_today, told},
 };
 
-/// What a reader is told of a facility's date.
+/// What a reader gets for a facility's date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The facility is not there.
+    /// The facility does not exist.
     Gone,
-    /// It is, and by its zone that date has not begun.
+    /// It exists, and the date has not begun in its zone.
     NotBegun { zone: usize },
-    /// The figures of the day of that zone: what they have seen.
+    /// The figures of the day in that zone: which changes they contain.
     Figures { zone: usize, activity: i64, stock: Option<i64>, has_row: bool },
 }
 
-/// A claim to lack nothing of before an instant.
+/// The claim of an answer to contain every change up to an instant.
 pub struct Claim<'a> {
+    /// The instant, in milliseconds.
     pub as_of: i64,
-    /// The clock's last instant of each era before this one.
+    /// The last instant of the clock in each era before the current one, in milliseconds.
     pub era_ends: &'a [i64],
 }
 
 impl Claim<'_> {
+    /// Whether a change is one that the claim covers.
     fn has_happened(&self, at: i64, era: usize) -> bool {
-        // What the clock showed before it was set back may have been proven then: rows carry such
-        // instants still.
+        // An instant from before the clock was set back may have been proven at that time, and rows
+        // still have such instants.
         at <= self.as_of && self.era_ends.iter().take(era).all(|end| self.as_of > *end)
     }
 
-    /// Where it was at the claimed instant, and later.
+    /// The places where it was at the claimed instant and later.
     fn since<'s>(&self, stays: &'s [Stay]) -> &'s [Stay] {
         let first =
             stays.iter().rposition(|stay| self.has_happened(stay.at, stay.era)).unwrap_or(0);
@@ -52,7 +54,7 @@ impl Claim<'_> {
         }
     }
 
-    /// Whether the answer may be.
+    /// Checks an answer; the error says why it may not be given.
     pub fn judge(&self, db: &Database, k: usize, answer: Answer) -> Result<(), String> {
         let facility = &db.facilities[k / DATES];
         let stays = self.since(&facility.stays);
@@ -122,7 +124,7 @@ impl Claim<'_> {
         self.since(&bank.stays).iter().map(at).reduce(Result::or).unwrap_or(Ok(()))
     }
 
-    /// Whether a list of a date may lack this facility.
+    /// Checks that a list of a date may be without this facility.
     pub fn judge_absence(&self, db: &Database, k: usize) -> Result<(), String> {
         let has_day = |stay: &Stay| stay.place.is_some_and(|zone| has_begun(&day(k, zone)));
         let stays = self.since(&db.facilities[k / DATES].stays);

@@ -1,4 +1,4 @@
-//! One schedule's world, and the handle by which its actors reach it.
+//! The world of one schedule, and the handle through which actors use it.
 
 use std::{
     cell::{RefCell, RefMut},
@@ -30,50 +30,65 @@ use crate::{
     redis::Redis,
 };
 
+/// How many replicas there are.
 pub const REPLICAS: usize = 3;
-/// States that a streaming replica may still show.
+/// How many of the last states of the database a standby may still have.
 const STANDBY_STATES: usize = 80;
 const MEMORY_BYTES: u64 = 1 << 20;
 
-/// What waits to be appended to the stream, and put into the tier.
+/// What waits to be appended to the stream, and to be put into the tier.
 pub struct Publication {
+    /// The epoch that it is of.
     pub epoch: Epoch,
+    /// The rows.
     pub entries: Vec<StoredEntry>,
+    /// The rows are changes; otherwise they were only read or confirmed.
     pub changed: bool,
-    /// Or facilities that the others are to read again.
+    /// Or facilities that the other replicas must read again.
     pub facilities: Vec<Uuid>,
 }
 
+/// A replica.
 pub struct Replica {
+    /// The service's own memory tier.
     pub memory: Arc<Memory>,
+    /// The service's own directory.
     pub directory: Rc<Directory>,
-    /// Another history was entered, and its facilities are yet to be read.
+    /// Another epoch was entered, and its facilities are not yet read.
     pub has_new_directory: bool,
-    /// It is alone and came, or came back: what others changed before may have passed unseen.
+    /// It is alone and has started, or its connection came back: it may have missed changes of
+    /// others.
     pub has_missed: bool,
+    /// The service's own attachment to the stream.
     pub attachment: Rc<Attachment>,
+    /// What its drain knows of the epoch.
     pub known: EpochTracker,
-    /// The history that is served, as its tasks see it.
+    /// The epoch that is served, as its tasks see it.
     pub epoch: Option<Epoch>,
-    /// The same, once what was held of another has been dropped.
+    /// The same epoch, after everything held of an earlier one was dropped.
     pub entered: Option<Epoch>,
+    /// What waits for its publisher.
     pub queue: VecDeque<Publication>,
-    /// How far its clock is ahead of the database's, which it has not asked since that was set
-    /// back.
+    /// How far its clock is ahead of the database's clock, in milliseconds: it has not read that
+    /// clock since it was set back.
     pub ahead: i64,
+    /// It cannot reach Redis.
     pub is_cut_off: bool,
-    /// Which of two Redis it uses.
+    /// Which of the two Redis servers it uses.
     pub side: usize,
+    /// It may drain.
     pub has_started: bool,
-    /// Which of the database's servers it is connected to for its looks; none outlives a restore
-    /// or a failover.
+    /// The run of the database that the connection of its drain belongs to. A restore or a failover
+    /// ends the connection.
     pub connection: Option<u32>,
+    /// How many drain snapshots it has taken.
     pub looks: u32,
-    /// A pass, or a look, has its turn.
+    /// A pass, or a drain snapshot, is active.
     pub drains: bool,
 }
 
 impl Replica {
+    /// A replica before its start. It keeps `recent` recent changes.
     pub fn new(recent: usize) -> Self {
         let memory = Arc::new(Memory::new(MEMORY_BYTES, recent, Position::default()));
         Replica {
@@ -97,39 +112,56 @@ impl Replica {
     }
 }
 
+/// What an actor does.
 pub type Act = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Who takes a step at a time: a task of a replica, or something outside of them.
+/// A task of a replica, or something outside of the replicas. One actor takes a step at a time.
 pub struct Actor {
+    /// The replica that it belongs to.
     pub replica: Option<usize>,
+    /// It is a pass or a drain snapshot.
     pub is_drain: bool,
+    /// What it does.
     pub act: Act,
 }
 
+/// Everything in a schedule.
 pub struct World {
+    /// The source of randomness, from the seed.
     pub rng: Pcg64,
+    /// How often things happen.
     pub pace: Pace,
-    /// By the database's clock, in milliseconds.
+    /// The time by the database's clock, in milliseconds since 1970.
     pub now: i64,
+    /// The database.
     pub db: Database,
-    /// Who holds a facility's row.
+    /// The transaction that holds the lock of each facility.
     pub locks: [Option<u64>; FACILITIES],
+    /// How many transactions there were.
     pub transactions: u64,
-    /// Counts restores and failovers: no transaction outlives one.
+    /// How many restores and failovers there were. Each one ends all transactions.
     pub run: u32,
+    /// The last number that was used for a timeline or a salt.
     pub names: u32,
+    /// The last states of the database, oldest first.
     pub committed: VecDeque<Rc<Database>>,
-    /// The one that all use; while two take themselves for the primary, the old and the new.
+    /// The Redis that all use. While two take themselves for the primary: the old one and the new
+    /// one.
     pub redis: [Redis; 2],
+    /// The replicas.
     pub replicas: [Replica; REPLICAS],
+    /// The judge.
     pub judge: Judge,
+    /// The rule that is broken.
     pub mutant: Option<Mutant>,
+    /// Whether steps are printed.
     pub is_told: bool,
+    /// New actors.
     pub spawned: Vec<Actor>,
 }
 
 impl World {
-    /// Remembers what was committed, for streaming replicas and restores.
+    /// Records what was committed, for standbys and restores.
     pub fn committed(&mut self) {
         self.committed.push_back(Rc::new(self.db.clone()));
         if self.committed.len() > STANDBY_STATES {
@@ -137,7 +169,7 @@ impl World {
         }
     }
 
-    /// The database is an earlier state of itself from now on.
+    /// Makes the database an earlier state of itself.
     pub fn restore(&mut self, copy: Database) {
         self.judge.restore(self.now, &self.db);
         self.db = copy;
@@ -145,14 +177,14 @@ impl World {
         self.locks = Default::default();
     }
 
-    /// Tells what happens, where a schedule is replayed.
+    /// Prints what happens, when a schedule is replayed.
     pub fn tell(&self, who: impl std::fmt::Display, what: impl FnOnce() -> String) {
         if self.is_told {
             println!("{:>7} ms  {who:<10} {}", told(self.now), what());
         }
     }
 
-    /// The place of one of these weights, each as likely as it is heavy.
+    /// A random index of these weights; an index with a greater weight is more likely.
     pub fn one_of(&mut self, weights: &[u32]) -> usize {
         let mut left = self.rng.random_range(0..weights.iter().sum());
         let is_it = |weight: &u32| {
@@ -163,6 +195,7 @@ impl World {
         weights.iter().position(is_it).expect("their sum is greater than what was drawn")
     }
 
+    /// True with this probability, in percent.
     pub fn chance(&mut self, percent: u32) -> bool {
         self.rng.random_range(0..100) < percent
     }
@@ -172,7 +205,7 @@ impl World {
         self.now + self.replicas[r].ahead
     }
 
-    /// Whether a replica may drain: a start waits until the stream has been read.
+    /// Whether a replica may drain: after its start, it first reads the stream.
     pub fn has_started(&mut self, r: usize) -> bool {
         let is_alone = self.pace.is_alone;
         let replica = &mut self.replicas[r];
@@ -188,23 +221,26 @@ impl World {
         (!redis.is_down && !replica.is_cut_off).then_some(redis)
     }
 
-    /// A name for a timeline or salt that none has had.
+    /// A number for a timeline or a salt that was not used before.
     pub fn name(&mut self) -> u32 {
         self.names += 1;
         self.names
     }
 }
 
+/// The handle to a world.
 #[derive(Clone)]
 pub struct Sim(Rc<RefCell<World>>);
 
 impl Sim {
+    /// The world of a seed.
     pub fn random(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Self {
         let mut rng = Pcg64::seed_from_u64(seed);
         let pace = Pace::random(&mut rng, mutant.and_then(Mutant::theme));
         Sim::new(rng, pace, mutant, is_told)
     }
 
+    /// A world with this pace.
     pub fn new(rng: Pcg64, pace: Pace, mutant: Option<Mutant>, is_told: bool) -> Self {
         let db = Database::new(pace.zones);
         let mut world = World {
@@ -228,40 +264,48 @@ impl Sim {
         Sim(Rc::new(RefCell::new(world)))
     }
 
+    /// The world. It must not be borrowed twice at a time.
     pub fn world(&self) -> RefMut<'_, World> {
         self.0.borrow_mut()
     }
 
+    /// The memory tier of a replica.
     pub fn memory(&self, r: usize) -> Arc<Memory> {
         self.world().replicas[r].memory.clone()
     }
 
+    /// The directory of a replica.
     pub fn directory(&self, r: usize) -> Rc<Directory> {
         self.world().replicas[r].directory.clone()
     }
 
+    /// The epoch that a replica serves.
     pub fn epoch(&self, r: usize) -> Option<Epoch> {
         self.world().replicas[r].epoch.clone()
     }
 
+    /// A fill token of a replica.
     pub fn token(&self, r: usize) -> FillToken {
         self.memory(r).fill_token()
     }
 
+    /// Whether there is only one server.
     pub fn is_alone(&self) -> bool {
         self.world().pace.is_alone
     }
 
-    /// Drops what a replica holds: the stream begins anew, or within it goes on.
+    /// Drops everything that a replica holds. Between replicas it reads the stream from the start
+    /// again; within one process the stream goes on.
     pub fn start_over(&self, r: usize) {
         self.memory(r).start_over((!self.is_alone()).then(Position::default));
     }
 
+    /// Whether this rule is broken.
     pub fn breaks(&self, mutant: Mutant) -> bool {
         self.world().mutant == Some(mutant)
     }
 
-    /// Lets others take their steps.
+    /// Lets other actors take their steps.
     pub async fn step(&self) {
         let mut is_over = false;
         poll_fn(|_| match std::mem::replace(&mut is_over, true) {
@@ -271,7 +315,7 @@ impl Sim {
         .await;
     }
 
-    /// Where a pass may hang.
+    /// A place where a pass may hang.
     pub async fn hang(&self) {
         let steps = {
             let world = &mut *self.world();
@@ -283,11 +327,12 @@ impl Sim {
         }
     }
 
-    /// Tells what happens, where a schedule is replayed.
+    /// Prints what happens, when a schedule is replayed.
     pub fn tell(&self, who: impl std::fmt::Display, what: impl FnOnce() -> String) {
         self.world().tell(who, what);
     }
 
+    /// Adds an actor.
     pub fn spawn(
         &self,
         replica: Option<usize>,
@@ -298,7 +343,7 @@ impl Sim {
     }
 }
 
-/// A facility's row, locked until this is dropped.
+/// The lock of a facility's row, until it is dropped.
 pub struct Lock {
     sim: Sim,
     facility: usize,
@@ -306,7 +351,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits for the lock, for some steps; none where somebody holds it for longer.
+    /// Waits some steps for the lock; `None` when another transaction holds it longer.
     pub async fn take(sim: &Sim, facility: usize, is_shared: bool) -> Option<Lock> {
         for _ in 0..6 {
             {
@@ -333,7 +378,7 @@ impl Drop for Lock {
     }
 }
 
-/// Names a replica where it is told of.
+/// The name of a replica in the output.
 pub fn called(r: usize) -> String {
     format!("replica {}", ["A", "B", "C"][r])
 }

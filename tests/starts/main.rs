@@ -1,13 +1,12 @@
-//! Starts of a first replica, on a new database and beside a Redis, by the thousand and under load:
-//! each has to join the change stream. `make test-starts` runs it, with STARTS=n (1000); not part
-//! of `make test`.
+//! A thousand starts of a replica, on a new database, with Redis, and under load: each replica must
+//! become attached to the change stream. `make test-starts` runs it; STARTS=n sets the number of
+//! starts (1000). It is not part of `make test`.
 //!
-//! Each start draws its own trouble from its seed: a Redis that hangs for a while, at once or in
-//! the middle; a slow or a cut way to it; a narrow pool of places at Redis; a Postgres that hangs
-//! for a moment; and beside it busy processes and other starts, so that everything comes late.
-//! Whatever it was, it ends, and from then on the replica has the patience of `JOINS` to be whole.
-//! One that is not is reported with its log, and the seed by which it is repeated (SEED=n
-//! STARTS=1).
+//! The seed of each start decides a fault: Redis hangs for a while, at once or during the start;
+//! the connection to it is slow or is cut; Redis accepts few connections; Postgres hangs for a
+//! moment. Busy processes and other starts run at the same time, so that everything is late. Each
+//! fault ends. From then on the replica has the time `JOINS` to become ready. When it does not, the
+//! test prints its log and the seed that repeats it (SEED=n STARTS=1).
 
 #[allow(dead_code)] // the same
 #[path = "../fleet/proxy.rs"]
@@ -26,14 +25,14 @@ use proxy::Proxy;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use support::{Service, postgres::Postgres, redis::Redis};
 
-/// Starts under way at the same time, each with a Redis and a Postgres of its own: one that hangs
-/// must not cost the others theirs.
+/// How many starts run at the same time. Each has a Redis and a Postgres of its own, so that one
+/// that hangs does not delay the others.
 const SIDE_BY_SIDE: u64 = 4;
-/// How long a replica may take to be whole, once nothing is in its way but a busy machine.
+/// How long a replica may take to become ready after its fault has ended, on a busy machine.
 const JOINS: Duration = Duration::from_secs(20);
-/// Processes that do nothing but keep the processors busy.
+/// How many processes only keep the processors busy.
 const BUSY: usize = 4;
-/// Servers and proxies are used for that many starts; their databases would fill a disk otherwise.
+/// How many starts use the same servers and proxy. More would fill the disk with databases.
 const STARTS_A_PLACE: u64 = 25;
 
 fn number(name: &str) -> Option<u64> {
@@ -58,7 +57,7 @@ impl Drop for Busy {
     }
 }
 
-/// What a lane of starts uses again and again.
+/// The servers that several starts use, one after the other.
 struct Place {
     postgres: Postgres,
     redis: Redis,
@@ -76,7 +75,7 @@ impl Place {
         Place { postgres, redis, proxy: Proxy::to(address) }
     }
 
-    /// One trouble, which has ended when this returns.
+    /// Causes one fault, which has ended when this returns. Returns its name.
     async fn trouble(&self, random: &mut StdRng) -> &'static str {
         let for_a_while = Duration::from_millis(random.random_range(1..1_500));
         tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
@@ -108,7 +107,7 @@ impl Place {
                 "Redis is refused"
             }
             5 => {
-                // The reader's connection, and one for commands; this one makes three.
+                // Three connections: the reader's, one for commands, and this one.
                 let mut operator = self.redis.connect().await;
                 let set = |places: u32| {
                     let mut set = deadpool_redis::redis::cmd("CONFIG");
@@ -131,8 +130,8 @@ impl Place {
     }
 }
 
-/// One start. Answers how long the replica took to be whole after its trouble had ended; its log
-/// where it never was.
+/// One start. Returns how long the replica took to become ready after its fault had ended; the
+/// error has its log.
 async fn start(place: &Place, seed: u64) -> Result<Duration, String> {
     let mut random = StdRng::seed_from_u64(seed);
     let database = place.postgres.fresh_database().await;

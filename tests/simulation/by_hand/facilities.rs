@@ -1,4 +1,4 @@
-//! Facilities that go, return, and move from one zone to the other.
+//! Facilities that are removed, registered again, or moved from one zone to the other.
 
 use crate::{
     events::Event,
@@ -8,11 +8,12 @@ use crate::{
 };
 
 const FACILITY: usize = KEY / DATES;
-/// The date of the evening before in the one zone; in the other that is of the next.
+/// The date of the evening before in the one zone; in the other zone that evening is part of the
+/// next date.
 const DAY_BEFORE: usize = KEY - 1;
 
-/// A does not hear of a change of zone that B deals with, and finds the mark of a request whose
-/// date the zones name differently.
+/// B processes a change of zone of which A gets no message. A then finds the mark of a request
+/// whose date differs between the zones.
 pub fn a_mark_of_the_zone_before(stage: &mut AttachmentStage) {
     stage.open();
     stage.state(Some(KATHMANDU));
@@ -27,8 +28,8 @@ pub fn a_mark_of_the_zone_before(stage: &mut AttachmentStage) {
     stage.settle(&[C]);
 }
 
-/// While A registers the facility in the other zone, a request is committed that is of a day which
-/// only that zone has.
+/// While A registers the facility in the other zone, a request is committed for a day that only
+/// that zone has.
 pub fn a_request_beside_a_change_of_zone(stage: &mut AttachmentStage) {
     stage.open();
     stage.state(Some(KATHMANDU));
@@ -52,7 +53,7 @@ pub fn units_of_a_bank_that_moves(stage: &mut AttachmentStage) {
     stage.read_table_of(C, KEY + DATES);
 }
 
-/// A facility is registered again while A is about to remove what it has left behind.
+/// A facility is registered again while A is about to remove its rows.
 pub fn registered_again_beside_its_removal(stage: &mut AttachmentStage) {
     stage.open();
     stage.state(None);
@@ -64,7 +65,7 @@ pub fn registered_again_beside_its_removal(stage: &mut AttachmentStage) {
     stage.read_table_of(C, DAY_BEFORE);
 }
 
-/// Redis has figures of the former life of a facility that has come back.
+/// Redis has figures of the former life of a facility that was registered again.
 pub fn an_entry_of_the_life_before(stage: &mut AttachmentStage) {
     stage.open();
     stage.event(A, Event::Activity { facility: FACILITY, place: EVENING_BEFORE });
@@ -76,7 +77,8 @@ pub fn an_entry_of_the_life_before(stage: &mut AttachmentStage) {
     stage.read_redis_of(C, DAY_BEFORE);
 }
 
-/// A facility is removed after the look that saw its mark, which means nothing to the refresh then.
+/// A facility is removed after the drain snapshot that shows its mark, so the mark means nothing to
+/// the refresh.
 pub fn a_facility_that_goes_after_the_look(stage: &mut AttachmentStage) {
     stage.open();
     stage.read_table(C);
@@ -87,8 +89,7 @@ pub fn a_facility_that_goes_after_the_look(stage: &mut AttachmentStage) {
     stage.settle(&[C]);
 }
 
-/// C has read its directory, and begins to follow the stream behind what was told of a facility
-/// since.
+/// C has read its directory. It then begins to follow the stream behind a message about a facility.
 pub fn a_directory_of_before_the_stream(stage: &mut AttachmentStage) {
     stage.open_with(&[A, B]);
     stage.start(C);
