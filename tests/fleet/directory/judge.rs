@@ -1,8 +1,10 @@
 //! What the world's readers may be answered, given what the tables held. See [`super::figures`] for
 //! the figures themselves.
 
+mod lists;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     fmt,
 };
 
@@ -10,7 +12,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::{
-    figures::{contradicts, date_in, possible_todays, todays},
+    figures::{contradicts, date_in, possible_todays},
     seen::{Answer, Asked, Entry, Item, Said, Stated, Stating, TYPES},
     truth::{Table, Truth, Version, Window},
 };
@@ -177,143 +179,6 @@ impl Judge<'_> {
         }
     }
 
-    fn range(
-        &mut self,
-        answer: &Answer,
-        facility: Uuid,
-        from: Date,
-        to: Date,
-        items: &[Item],
-        window: Window,
-    ) {
-        items.iter().for_each(|item| self.item(answer, item, window, false));
-        let lasts: BTreeSet<Date> = possible_todays(self.truth, facility, window)
-            .into_iter()
-            .map(|today| today.min(to))
-            .collect();
-        if lasts.is_empty() {
-            return self.complain(Lie::Ghost, answer, "the facility did not exist");
-        }
-        let dates: Vec<Date> = items.iter().map(|item| item.date).collect();
-        let is_whole = |last: &Date| days_down(*last, from) == dates;
-        if !lasts.iter().any(is_whole) || items.iter().any(|item| item.facility != facility) {
-            self.complain(
-                Lie::Parts,
-                answer,
-                format!("{dates:?} from {from}, where the last may be {lasts:?}"),
-            );
-        }
-    }
-
-    fn listing(
-        &mut self,
-        answer: &Answer,
-        date: Option<Date>,
-        items: &[Item],
-        totals: Option<(i64, i64, i64, i64)>,
-        window: Window,
-    ) {
-        let mut shown: BTreeSet<Uuid> = BTreeSet::new();
-        // Pages are turned by name: whoever is renamed meanwhile may come twice, or turn the page
-        // back for all.
-        let is_in_order = totals.is_some() || !self.is_anybody_renamed(window);
-        for item in items {
-            if !shown.insert(item.facility) && is_in_order {
-                self.complain(
-                    Lie::Parts,
-                    answer,
-                    format!("facility {} comes twice", item.facility),
-                );
-            }
-            self.item(answer, item, window, date.is_none());
-            if date.is_some_and(|date| date != item.date) {
-                self.complain(Lie::Parts, answer, format!("a day of {}", item.date));
-            }
-        }
-        let sum = |figure: fn(&Item) -> i64| items.iter().map(figure).sum::<i64>();
-        let sums = (
-            items.len() as i64,
-            sum(|item| item.totals.0.unwrap_or(0)),
-            sum(|item| item.totals.1),
-            sum(|item| item.totals.2),
-        );
-        if totals.is_some_and(|totals| totals != sums) {
-            self.complain(
-                Lie::Parts,
-                answer,
-                format!("totals {totals:?} where the items' sums are {sums:?}"),
-            );
-        }
-        if !is_in_order {
-            return;
-        }
-        let missing: Vec<Uuid> = self.certain(window, totals.is_none(), |known| {
-            date.is_none_or(|date| {
-                todays(&known.zone, window).first().is_some_and(|today| *today >= date)
-            })
-        });
-        self.lacks(answer, &missing, &shown);
-    }
-
-    fn is_anybody_renamed(&self, window: Window) -> bool {
-        let names = |id: &Uuid| {
-            self.truth
-                .facilities
-                .possible(*id, window)
-                .into_iter()
-                .flatten()
-                .map(|known| known.name.as_str())
-                .collect()
-        };
-        self.truth.facilities.0.keys().map(names).any(|names: BTreeSet<&str>| names.len() > 1)
-    }
-
-    fn directory(&mut self, answer: &Answer, entries: &[Entry], window: Window) {
-        let window = directory_window(answer, window);
-        let mut shown: BTreeSet<Uuid> = BTreeSet::new();
-        for entry in entries {
-            if !shown.insert(entry.facility) {
-                self.complain(
-                    Lie::Parts,
-                    answer,
-                    format!("facility {} comes twice", entry.facility),
-                );
-            }
-            self.entry(answer, entry, window);
-        }
-        let missing = self.certain(window, true, |_| true);
-        self.lacks(answer, &missing, &shown);
-    }
-
-    /// Facilities that were there throughout; where pages may have been turned meanwhile only those
-    /// that kept their place.
-    fn certain(
-        &self,
-        window: Window,
-        keeps_its_place: bool,
-        is_due: impl Fn(&super::truth::Facility) -> bool,
-    ) -> Vec<Uuid> {
-        let is_certain = |id: &&Uuid| {
-            let states = self.truth.facilities.possible(**id, window);
-            let names: BTreeSet<&str> =
-                states.iter().flatten().map(|known| known.name.as_str()).collect();
-            states.iter().all(|state| state.is_some_and(&is_due))
-                && !(keeps_its_place && names.len() > 1)
-        };
-        self.truth.facilities.0.keys().filter(is_certain).copied().collect()
-    }
-
-    fn lacks(&mut self, answer: &Answer, certain: &[Uuid], shown: &BTreeSet<Uuid>) {
-        self.verdict.judged += certain.len();
-        for facility in certain.iter().filter(|facility| !shown.contains(facility)) {
-            self.complain(
-                Lie::Missing,
-                answer,
-                format!("facility {facility} is missing{}", self.before(*facility, answer)),
-            );
-        }
-    }
-
     /// The facility's own history, for whoever reads a complaint.
     fn before(&self, facility: Uuid, answer: &Answer) -> String {
         let seen = |version: &&Version<super::truth::Facility>| {
@@ -369,19 +234,6 @@ impl Judge<'_> {
                 Lie::Missing,
                 answer,
                 format!("404 for what was there{}", self.before(facility, answer)),
-            );
-        }
-    }
-
-    fn missing_day(&mut self, answer: &Answer, date: Date, window: Window) {
-        let begun = self.certain(window, false, |known| {
-            todays(&known.zone, window).first().is_some_and(|today| *today >= date)
-        });
-        if !begun.is_empty() {
-            self.complain(
-                Lie::Missing,
-                answer,
-                format!("{date} had begun at {} facilities", begun.len()),
             );
         }
     }
@@ -484,20 +336,6 @@ fn directory_window(answer: &Answer, window: Window) -> Window {
     } else {
         Window { from_ms: answer.asked.asked_ms - DIRECTORY_MS, ..window }
     }
-}
-
-/// From the last day down to the first, both included.
-fn days_down(last: Date, first: Date) -> Vec<Date> {
-    let mut days = Vec::new();
-    let mut day = last;
-    while day >= first {
-        days.push(day);
-        match day.yesterday() {
-            Ok(before) => day = before,
-            Err(_) => break,
-        }
-    }
-    days
 }
 
 fn told(answer: &Answer) -> String {

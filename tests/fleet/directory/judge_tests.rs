@@ -1,16 +1,18 @@
 //! The world's judge is judged: histories of our own making, each with a lie that it must condemn,
 //! and beside it one that only looks so.
 
+mod contract;
+mod lists;
+
 use jiff::civil::{Date, date};
 use uuid::Uuid;
 
 use super::{
     figures::start_of,
     judge::{Lie, judge},
-    seen::{Answer, Asked, Entry, Item, Said, Stated, Stating, TYPES},
+    seen::{Answer, Asked, Item, Said, Stated, TYPES},
     truth::{Activity, Bank, Facility, Truth, Unit},
 };
-use crate::history::Fate;
 
 /// The 15th begins in Kiritimati at ten in the morning of the 14th in UTC: at noon it is the 15th
 /// there, and the 14th in Niue and Warsaw.
@@ -273,56 +275,6 @@ fn empty(facility: Uuid) -> Item {
     day(facility, the(14), (Some(0), 0, 0))
 }
 
-/// A second facility is registered at noon.
-fn two_facilities() -> Past {
-    let mut past = Past::with(WARSAW);
-    past.facility(0, ELSEWHERE, Some(WARSAW));
-    past
-}
-
-#[test]
-fn a_list_has_every_facility_registered_before_the_request() {
-    two_facilities().condemns(Lie::Missing, no_cache(at(400, listing(vec![empty(SOMEWHERE)]))));
-    two_facilities().acquits(no_cache(at(100, listing(vec![empty(SOMEWHERE)]))));
-    two_facilities().acquits(at(1_300, listing(vec![empty(SOMEWHERE)])));
-    two_facilities().condemns(Lie::Missing, at(1_500, listing(vec![empty(SOMEWHERE)])));
-    two_facilities().acquits(no_cache(at(400, listing(vec![empty(SOMEWHERE), empty(ELSEWHERE)]))));
-}
-
-#[test]
-fn a_list_shows_no_facility_that_was_removed_before() {
-    let past = || {
-        let mut past = two_facilities();
-        past.facility(10_000, ELSEWHERE, None);
-        past
-    };
-    past().condemns(Lie::Ghost, at(15_000, listing(vec![empty(SOMEWHERE), empty(ELSEWHERE)])));
-    past().acquits(at(10_900, listing(vec![empty(SOMEWHERE), empty(ELSEWHERE)])));
-    past().acquits(at(15_000, listing(vec![empty(SOMEWHERE)])));
-}
-
-#[test]
-fn today_is_the_date_of_a_zone_that_the_facility_may_have() {
-    let past = || {
-        let mut past = Past::with(WEST);
-        past.facility(0, SOMEWHERE, Some(EAST));
-        past
-    };
-    past().condemns(Lie::WrongDay, no_cache(today(2_000, empty(SOMEWHERE))));
-    past().condemns(Lie::WrongDay, no_cache(at(2_000, listing(vec![empty(SOMEWHERE)]))));
-    past().acquits(no_cache(today(200, empty(SOMEWHERE))));
-    past().acquits(no_cache(today(2_000, day(SOMEWHERE, the(15), (Some(0), 0, 0)))));
-    let shown = |zone: &str, today| Entry {
-        facility: SOMEWHERE,
-        name: SOMEWHERE.to_string(),
-        zone: zone.to_owned(),
-        today: Some(today),
-    };
-    past().condemns(Lie::WrongDay, at(2_000, Said::Facility(shown(EAST, the(14)))));
-    past().condemns(Lie::Directory, at(2_000, Said::Facility(shown(WEST, the(14)))));
-    past().acquits(at(2_000, Said::Facility(shown(EAST, the(15)))));
-}
-
 #[test]
 fn a_commit_from_before_the_claim_is_in_the_answer_in_every_way_of_reading() {
     let past = || {
@@ -334,48 +286,6 @@ fn a_commit_from_before_the_claim_is_in_the_answer_in_every_way_of_reading() {
     past().acquits(today(1_300, empty(SOMEWHERE)));
     past().acquits(aged(today(1_500, empty(SOMEWHERE)), 1));
     past().condemns(Lie::Figures, today(-100, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
-}
-
-#[test]
-fn an_answer_is_not_older_than_was_asked_for() {
-    let requested = |bound, max_stale, age_seconds| {
-        let answer = at(60_000, listing(vec![empty(SOMEWHERE)]));
-        let asked = Asked { bound_seconds: Some(bound), max_stale, ..answer.asked };
-        Answer { asked, age_seconds: Some(age_seconds), ..answer }
-    };
-    Past::with(WARSAW).condemns(Lie::TooOld, requested(1, None, 5));
-    Past::with(WARSAW).condemns(Lie::TooOld, requested(1, Some(Some(3)), 5));
-    Past::with(WARSAW).condemns(Lie::TooOld, requested(0, None, 1));
-    Past::with(WARSAW).acquits(requested(1, None, 1));
-    Past::with(WARSAW).acquits(requested(1, Some(Some(4)), 5));
-    Past::with(WARSAW).acquits(requested(1, Some(None), 500));
-    let slow = requested(0, None, 1);
-    Past::with(WARSAW).acquits(Answer {
-        asked: Asked { answered_ms: slow.asked.asked_ms + 1_200, ..slow.asked },
-        ..slow
-    });
-}
-
-#[test]
-fn only_if_cached_is_answered_from_what_is_held() {
-    let held = |source: &str| {
-        let answer = at(60_000, listing(vec![empty(SOMEWHERE)]));
-        Answer {
-            asked: Asked { only_if_cached: true, ..answer.asked },
-            source: source.to_owned(),
-            ..answer
-        }
-    };
-    Past::with(WARSAW).condemns(Lie::NotHeld, held("facility-summary; fwd=request; detail=table"));
-    Past::with(WARSAW).acquits(held("facility-summary; fwd=miss; detail=redis"));
-    let refused = |only_if_cached| {
-        let answer = at(0, Said::Refused(504, String::new()));
-        Answer { asked: Asked { only_if_cached, ..answer.asked }, ..answer }
-    };
-    Past::with(WARSAW).condemns(Lie::Status, refused(false));
-    Past::with(WARSAW).acquits(refused(true));
-    Past::with(WARSAW).condemns(Lie::Status, at(0, Said::Refused(500, String::new())));
-    Past::with(WARSAW).acquits(at(0, Said::Refused(503, String::new())));
 }
 
 /// Its own row is a snapshot and its own changes: what is younger than the snapshot may be missing
@@ -443,73 +353,4 @@ fn a_day_keeps_the_stock_that_it_closed_with() {
             false => again().condemns(Lie::Figures, closed(Some(25))),
         }
     }
-}
-
-#[test]
-fn a_range_has_each_day_once_up_to_today() {
-    let range = |days: &[i8]| {
-        let items = days
-            .iter()
-            .map(|of| day(SOMEWHERE, the(*of), (if *of == 14 { Some(0) } else { None }, 0, 0)))
-            .collect();
-        at(0, Said::Range { facility: SOMEWHERE, from: the(12), to: the(16), items })
-    };
-    Past::with(WARSAW).acquits(range(&[14, 13, 12]));
-    Past::with(WARSAW).condemns(Lie::Parts, range(&[14, 12]));
-    Past::with(WARSAW).condemns(Lie::Parts, range(&[13, 12]));
-}
-
-#[test]
-fn totals_are_sums() {
-    let wrong =
-        Said::Listing { date: None, items: vec![empty(SOMEWHERE)], totals: Some((1, 1, 0, 0)) };
-    Past::with(WARSAW).condemns(Lie::Parts, at(0, wrong));
-    let wrong = Item { totals: (Some(1), 0, 0), ..empty(SOMEWHERE) };
-    Past::with(WARSAW).condemns(Lie::Parts, today(0, wrong));
-    Past::with(WARSAW).condemns(
-        Lie::Parts,
-        at(0, Said::Listing { date: None, items: vec![empty(SOMEWHERE); 2], totals: None }),
-    );
-}
-
-#[test]
-fn versions_are_as_asked_for_and_have_one_body() {
-    let least = |least| {
-        let answer = today(0, empty(SOMEWHERE));
-        Answer { asked: Asked { min_version: Some(least), ..answer.asked }, ..answer }
-    };
-    Past::with(WARSAW).condemns(Lie::WentBack, least(4));
-    Past::with(WARSAW).acquits(least(3));
-    let bodies = |version| {
-        [empty(SOMEWHERE), Item { body: 8, version, ..empty(SOMEWHERE) }].map(|item| today(0, item))
-    };
-    assert_eq!(Past::with(WARSAW).judged(&bodies(3), &[]), [Lie::TwoBodies]);
-    assert_eq!(Past::with(WARSAW).judged(&bodies(4), &[]), []);
-}
-
-#[test]
-fn an_acknowledged_event_is_in_the_table_and_a_refused_one_is_not() {
-    let event = |stated_ms: i64, fate| Stated {
-        kind: Stating::Request,
-        id: ROW,
-        stated_ms: noon() + stated_ms,
-        over_ms: noon() + 500,
-        fate,
-        superseded: false,
-    };
-    let judged = |event: Stated| {
-        let mut past = Past::with(WARSAW);
-        past.request(0, Some(-1_000));
-        past.judged(&[], &[event])
-    };
-    assert_eq!(judged(event(0, Fate::Acknowledged)), []);
-    assert_eq!(judged(event(0, Fate::Unknown)), []);
-    assert_eq!(judged(event(0, Fate::Refused)), [Lie::Broken]);
-    assert_eq!(judged(event(1, Fate::Acknowledged)), [Lie::Broken]);
-    assert_eq!(judged(event(1, Fate::Refused)), []);
-    assert_eq!(judged(Stated { superseded: true, ..event(1, Fate::Acknowledged) }), []);
-    assert_eq!(
-        judged(Stated { over_ms: noon() - 100, ..event(0, Fate::Acknowledged) }),
-        [Lie::Broken]
-    );
 }

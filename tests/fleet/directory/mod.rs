@@ -16,6 +16,7 @@ mod round;
 mod seen;
 mod settings;
 mod sql;
+mod statements;
 mod truth;
 mod wal;
 mod world;

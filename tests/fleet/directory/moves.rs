@@ -12,10 +12,9 @@ use super::{
     seen::Stating,
     settings::ZONES,
     sql,
+    statements::{activity_event, activity_sql, bank_registration, registration, sql_kind},
     world::World,
-    writers::{
-        Bank, Writer, activity_event, activity_sql, bank_registration, registration, sql_kind,
-    },
+    writers::{Bank, Writer},
 };
 use crate::history::Fate;
 
