@@ -122,7 +122,8 @@ fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
     for (file, words) in [
         (
             "freshness.mode = \"fast\"",
-            &["freshness.mode = \"fast\": must be one of aggressive, balanced, realtime (file "][..],
+            &["freshness.mode = \"fast\": must be one of aggressive, balanced, realtime \
+               (file "][..],
         ),
         ("refresh.chunk = 0", &["refresh.chunk = 0: must be a whole number from 1 to 100000"]),
         ("refresh.chunk = -1", &["refresh.chunk = -1: must be a whole number"]),

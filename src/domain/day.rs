@@ -159,7 +159,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_instant_lies_in_exactly_the_day_that_contains_it(name in prop::sample::select(&ZONES[..]), at_ms in 0i64..4_102_444_800_000) {
+        fn every_instant_is_in_exactly_the_day_that_contains_it(
+            name in prop::sample::select(&ZONES[..]),
+            at_ms in 0i64..4_102_444_800_000,
+        ) {
             let tz = zone(name);
             let day = Day::containing(&tz, at_ms);
             prop_assert!(day.contains(at_ms));
@@ -171,19 +174,37 @@ mod tests {
 
         #[test]
         fn the_days_of_a_span_touch_and_hold_both_its_ends(
-            name in prop::sample::select(&ZONES[..]), first_ms in 0i64..4_102_444_800_000, length_ms in 0i64..300_000_000, to_a_midnight in any::<bool>(),
+            name in prop::sample::select(&ZONES[..]),
+            first_ms in 0i64..4_102_444_800_000,
+            length_ms in 0i64..300_000_000,
+            to_a_midnight in any::<bool>(),
         ) {
             let tz = zone(name);
             // An end that is the first instant of a day belongs to that day.
-            let last_ms = if to_a_midnight { Day::containing(&tz, first_ms + length_ms).end_ms } else { first_ms + length_ms };
+            let last_ms = if to_a_midnight {
+                Day::containing(&tz, first_ms + length_ms).end_ms
+            } else {
+                first_ms + length_ms
+            };
             let days = Day::covering(&tz, first_ms, last_ms, 100);
-            prop_assert!(days[0].contains(first_ms) && days[days.len() - 1].contains(last_ms), "{:?}", days);
-            prop_assert!(days.windows(2).all(|pair| pair[0].end_ms == pair[1].start_ms), "{:?}", days);
+            prop_assert!(
+                days[0].contains(first_ms) && days[days.len() - 1].contains(last_ms),
+                "{:?}",
+                days
+            );
+            prop_assert!(
+                days.windows(2).all(|pair| pair[0].end_ms == pair[1].start_ms),
+                "{:?}",
+                days
+            );
             prop_assert_eq!(&Day::covering(&tz, first_ms, last_ms, 1), &days[..1]);
         }
 
         #[test]
-        fn a_quarter_hour_never_straddles_two_days_of_a_modern_zone(name in prop::sample::select(&ZONES[..]), quarter in 1_400_000i64..4_500_000) {
+        fn a_quarter_hour_is_never_in_two_days_of_a_modern_zone(
+            name in prop::sample::select(&ZONES[..]),
+            quarter in 1_400_000i64..4_500_000,
+        ) {
             let tz = zone(name);
             let day = Day::containing(&tz, quarter * 900_000);
             prop_assert!(day.contains(quarter * 900_000 + 899_999));

@@ -338,7 +338,8 @@ pub struct CloudEvent {
     /// What the event says; it decides which fields `data` has.
     #[serde(rename = "type")]
     #[schema(
-        pattern = r"^(facility\.registered|blood_bank\.registered|(inventory|distribution|request)\.(set|removed)|summary\.touched)$",
+        pattern = "^(facility\\.registered|blood_bank\\.registered|\
+            (inventory|distribution|request)\\.(set|removed)|summary\\.touched)$",
         example = "inventory.set"
     )]
     pub event_type: String,

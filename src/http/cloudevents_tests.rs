@@ -21,7 +21,11 @@ const ID: &str = "0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d";
 
 fn inventory() -> Value {
     json!({
-        "specversion": "1.0", "id": "1", "source": "/test", "type": "inventory.set", "time": "2026-11-21T10:00:00Z",
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/test",
+        "type": "inventory.set",
+        "time": "2026-11-21T10:00:00Z",
         "data": {"inventory_id": ID, "blood_bank_id": ID, "blood_type": "O+", "quantity": 5}
     })
 }
@@ -139,7 +143,12 @@ fn all_faulty_events_of_a_batch_are_named_with_all_their_faults() {
 fn a_delivery_of_nothing_and_a_request_without_its_time_are_faults() {
     let mut event = inventory();
     event["type"] = json!("distribution.set");
-    event["data"] = json!({"distribution_id": ID, "dispatched_to_id": ID, "quantity": 0, "date_delivered": null});
+    event["data"] = json!({
+        "distribution_id": ID,
+        "dispatched_to_id": ID,
+        "quantity": 0,
+        "date_delivered": null,
+    });
     assert_eq!(faults(post(STRUCTURED, &event))[0].0, "/data/quantity");
     event["type"] = json!("request.set");
     event["data"] = json!({"request_id": ID, "facility_id": ID});
@@ -364,9 +373,12 @@ fn any_event() -> impl Strategy<Value = (i64, Event)> {
     };
     time.prop_flat_map(move |at| {
         let event = prop_oneof![
-            3 => (any_id(), any_entity()).prop_map(move |(id, entity)| statement(entity.kind(), id, at, Some(entity))),
-            1 => (any_id(), removable.clone()).prop_map(move |(id, kind)| statement(kind, id, at, None)),
-            1 => (any_id(), date.clone()).prop_map(|(facility_id, date)| Event::Touched { facility_id, date }),
+            3 => (any_id(), any_entity())
+                .prop_map(move |(id, entity)| statement(entity.kind(), id, at, Some(entity))),
+            1 => (any_id(), removable.clone())
+                .prop_map(move |(id, kind)| statement(kind, id, at, None)),
+            1 => (any_id(), date.clone())
+                .prop_map(|(facility_id, date)| Event::Touched { facility_id, date }),
         ];
         (Just(at), event)
     })
@@ -387,7 +399,8 @@ fn written(time_ms: i64, event: &Event) -> Value {
                 }
                 Some(Entity::Inventory { blood_bank_id, blood_type, expires_at_ms, quantity }) => {
                     json!({
-                        "blood_bank_id": blood_bank_id, "blood_type": blood_type, "expires_at": expires_at_ms.map(text), "quantity": quantity
+                        "blood_bank_id": blood_bank_id, "blood_type": blood_type,
+                        "expires_at": expires_at_ms.map(text), "quantity": quantity
                     })
                 }
                 Some(Entity::Distribution {
@@ -401,7 +414,8 @@ fn written(time_ms: i64, event: &Event) -> Value {
                 }),
                 Some(Entity::Request { blood_type, created_at_ms, facility_id, quantity }) => {
                     json!({
-                        "blood_type": blood_type, "created_at": text(*created_at_ms), "facility_id": facility_id, "quantity": quantity
+                        "blood_type": blood_type, "created_at": text(*created_at_ms),
+                        "facility_id": facility_id, "quantity": quantity
                     })
                 }
             };
@@ -409,7 +423,14 @@ fn written(time_ms: i64, event: &Event) -> Value {
             data
         }
     };
-    json!({"specversion": "1.0", "id": "1", "source": "/t", "type": event.type_name(), "time": text(time_ms), "data": data})
+    json!({
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/t",
+        "type": event.type_name(),
+        "time": text(time_ms),
+        "data": data,
+    })
 }
 
 proptest! {
@@ -424,9 +445,23 @@ proptest! {
 
     #[test]
     fn any_bytes_get_an_answer_that_blames_the_sender(
-        body in prop_oneof![prop::collection::vec(any::<u8>(), 0..200), r#"[\[\]{}",:0-9a-z\\ ]{0,60}"#.prop_map(String::into_bytes)],
-        content_type in prop::option::of(prop_oneof![Just(STRUCTURED.to_owned()), Just(BATCH.to_owned()), Just(JSON.to_owned()), any::<String>()]),
-        headers in prop::collection::vec(("ce-[a-z]{1,8}|ce-id|ce-type|ce-time", prop::collection::vec(32u8..=255, 0..20)), 0..4),
+        body in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            r#"[\[\]{}",:0-9a-z\\ ]{0,60}"#.prop_map(String::into_bytes),
+        ],
+        content_type in prop::option::of(prop_oneof![
+            Just(STRUCTURED.to_owned()),
+            Just(BATCH.to_owned()),
+            Just(JSON.to_owned()),
+            any::<String>(),
+        ]),
+        headers in prop::collection::vec(
+            (
+                "ce-[a-z]{1,8}|ce-id|ce-type|ce-time",
+                prop::collection::vec(32u8..=255, 0..20),
+            ),
+            0..4,
+        ),
     ) {
         let mut map = HeaderMap::new();
         for (name, value) in &headers {
@@ -439,7 +474,11 @@ proptest! {
     }
 
     #[test]
-    fn a_valid_event_with_a_flipped_byte_never_panics((time_ms, event) in any_event(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_valid_event_with_a_flipped_byte_never_panics(
+        (time_ms, event) in any_event(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut body = written(time_ms, &event).to_string().into_bytes();
         let at = at.index(body.len());
         body[at] = byte;

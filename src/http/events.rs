@@ -51,15 +51,26 @@ pub struct AppliedEvents {
 /// events or none.
 #[utoipa::path(
     post, path = "/v1/events", tag = "write", operation_id = "post_events",
-    request_body(content(
-        (CloudEvent = "application/cloudevents+json"), (CloudEvent = "application/json"), (Vec<CloudEvent> = "application/cloudevents-batch+json")
-    )),
+    request_body(
+        content(
+            (CloudEvent = "application/cloudevents+json"),
+            (CloudEvent = "application/json"),
+            (Vec<CloudEvent> = "application/cloudevents-batch+json")
+        )
+    ),
     responses(
         (status = 200, body = AppliedEvents, description = "Durable and summarised"),
-        (status = 400, body = Problem, content_type = "application/problem+json"), (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "Every fault is named; nothing was applied"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Overloaded, or the database is out of reach"),
+        (
+            status = 422, body = Problem, content_type = "application/problem+json",
+            description = "Every fault is named; nothing was applied"
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "Overloaded, or the database is out of reach"
+        ),
     )
 )]
 pub async fn post(

@@ -65,8 +65,15 @@ pub struct FacilityPage {
 /// case.
 #[utoipa::path(
     get, path = "/v1/facilities", tag = "read", operation_id = "facilities",
-    params(("q" = Option<String>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = FacilityPage), (status = 400, body = Problem, content_type = "application/problem+json"))
+    params(
+        ("q" = Option<String>, Query),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query)
+    ),
+    responses(
+        (status = 200, body = FacilityPage),
+        (status = 400, body = Problem, content_type = "application/problem+json")
+    )
 )]
 pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Facilities::read(request.query_string())?;
@@ -105,9 +112,11 @@ fn item(facility: &Facility) -> FacilityItem {
 
 /// Shows one facility.
 #[utoipa::path(
-    get, path = "/v1/facilities/{facility_id}", tag = "read", operation_id = "facility", params(("facility_id" = Uuid, Path)),
+    get, path = "/v1/facilities/{facility_id}", tag = "read", operation_id = "facility",
+    params(("facility_id" = Uuid, Path)),
     responses(
-        (status = 200, body = FacilityDetail), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = FacilityDetail),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     )
@@ -134,12 +143,16 @@ fn detail(facility: &Arc<Facility>, app: &AppState) -> FacilityDetail {
 
 /// Registers a facility, renames it, or moves it to another time zone, as of now.
 #[utoipa::path(
-    put, path = "/v1/facilities/{facility_id}", tag = "write", operation_id = "register_facility", params(("facility_id" = Uuid, Path)),
+    put, path = "/v1/facilities/{facility_id}", tag = "write", operation_id = "register_facility",
+    params(("facility_id" = Uuid, Path)),
     request_body = registrations::FacilityRegistration,
     responses(
-        (status = 200, body = AppliedEvents), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"), (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = AppliedEvents),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn register(
@@ -156,12 +169,17 @@ pub async fn register(
 
 /// Registers a blood bank, or moves it to another facility, as of now.
 #[utoipa::path(
-    put, path = "/v1/blood-banks/{blood_bank_id}", tag = "write", operation_id = "register_blood_bank", params(("blood_bank_id" = Uuid, Path)),
+    put, path = "/v1/blood-banks/{blood_bank_id}", tag = "write",
+    operation_id = "register_blood_bank",
+    params(("blood_bank_id" = Uuid, Path)),
     request_body = registrations::BloodBankRegistration,
     responses(
-        (status = 200, body = AppliedEvents), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"), (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = AppliedEvents),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn register_blood_bank(

@@ -68,7 +68,10 @@ pub struct MemoryUse {
 }
 
 /// Says that the process runs.
-#[utoipa::path(get, path = "/health/live", tag = "watch", operation_id = "live", responses((status = 200, body = Alive)))]
+#[utoipa::path(
+    get, path = "/health/live", tag = "watch", operation_id = "live",
+    responses((status = 200, body = Alive))
+)]
 pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     Ok(HttpResponse::Ok()
@@ -82,7 +85,10 @@ pub async fn live(request: HttpRequest) -> Result<HttpResponse, Problem> {
 /// answer is 200 and `degraded`.
 #[utoipa::path(
     get, path = "/health/ready", tag = "watch", operation_id = "ready",
-    responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Starting or draining"))
+    responses(
+        (status = 200, body = Readiness),
+        (status = 503, body = Readiness, description = "Starting or draining")
+    )
 )]
 pub async fn ready(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
@@ -161,7 +167,10 @@ fn watermark_age(app: &AppState) -> Option<f64> {
 }
 
 /// The metrics in the text format of Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "watch", operation_id = "metrics", responses((status = 200, content_type = "text/plain", body = String)))]
+#[utoipa::path(
+    get, path = "/metrics", tag = "watch", operation_id = "metrics",
+    responses((status = 200, content_type = "text/plain", body = String))
+)]
 pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     static CONTENT_TYPE: OnceLock<String> = OnceLock::new();

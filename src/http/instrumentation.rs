@@ -107,15 +107,38 @@ impl RouteCells {
         };
         match tell {
             Tell::Begins => tracing::warn!(
-                route, %method, status = status.as_u16(), detail, cause, duration_ms, ?request_id,
+                route,
+                %method,
+                status = status.as_u16(),
+                detail,
+                cause,
+                duration_ms,
+                ?request_id,
                 "request failed; more of this route and status are counted, and told once a minute"
             ),
             Tell::GoesOn(count) => tracing::warn!(
-                route, %method, status = status.as_u16(), detail, cause, duration_ms, ?request_id,
-                requests = count.times, within_seconds = count.within.as_secs(), "requests go on to fail"
+                route,
+                %method,
+                status = status.as_u16(),
+                detail,
+                cause,
+                duration_ms,
+                ?request_id,
+                requests = count.times,
+                within_seconds = count.within.as_secs(),
+                "requests go on to fail"
             ),
             Tell::Nothing => {
-                tracing::debug!(route, %method, status = status.as_u16(), detail, cause, duration_ms, ?request_id, "request not served");
+                tracing::debug!(
+                    route,
+                    %method,
+                    status = status.as_u16(),
+                    detail,
+                    cause,
+                    duration_ms,
+                    ?request_id,
+                    "request not served"
+                );
             }
         }
     }

@@ -53,13 +53,18 @@ pub struct Page {
 #[utoipa::path(
     get, path = "/v1/facilities/{facility_id}/summaries", tag = "read", operation_id = "summaries",
     params(
-        ("facility_id" = Uuid, Path), ("from" = Option<String>, Query, format = Date), ("to" = Option<String>, Query, format = Date, description = "clipped to today"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 400), ("cursor" = Option<String>, Query),
+        ("facility_id" = Uuid, Path),
+        ("from" = Option<String>, Query, format = Date),
+        ("to" = Option<String>, Query, format = Date, description = "clipped to today"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 400),
+        ("cursor" = Option<String>, Query),
     ),
     responses(
-        (status = 200, body = Page), (status = 304, description = "As `If-None-Match` has it"),
+        (status = 200, body = Page),
+        (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 504, body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -204,15 +209,22 @@ pub struct Listing {
 #[utoipa::path(
     get, path = "/v1/summaries/{date}", tag = "read", operation_id = "all_summaries",
     params(
-        ("date" = String, Path, description = "`YYYY-MM-DD` or `today`"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500),
+        ("date" = String, Path, description = "`YYYY-MM-DD` or `today`"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query),
-        ("sort" = Option<String>, Query, description = "`name` (default), `total_stock`, `total_transferred` or `total_requests`; with `-` the greatest first"),
+        (
+            "sort" = Option<String>, Query,
+            description = "`name` (default), `total_stock`, `total_transferred` or \
+                `total_requests`; with `-` the greatest first"
+        ),
     ),
     responses(
-        (status = 200, body = Listing), (status = 304, description = "As `If-None-Match` has it"),
+        (status = 200, body = Listing),
+        (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"), (status = 504, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 504, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {

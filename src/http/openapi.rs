@@ -17,19 +17,29 @@ use super::{
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "facility-summary", description = "One fresh summary per blood-bank facility and local day.", license(name = "MIT OR Apache-2.0")),
-    paths(
-        super::summaries::one, super::listing::range, super::listing::all, super::facilities::list, super::facilities::one,
-        super::facilities::register, super::facilities::register_blood_bank, super::summaries::refresh, super::events::post,
-        super::rebuilds::start, super::rebuilds::run, super::health::live, super::health::ready, super::health::metrics, document,
+    info(
+        title = "facility-summary",
+        description = "One fresh summary per blood-bank facility and local day.",
+        license(name = "MIT OR Apache-2.0")
     ),
-    components(schemas(
-        super::cloudevents::CloudEvent, schema::EventData, schema::NamedBloodType, schema::FacilityRegistered, schema::BloodBankRegistered,
-        schema::InventorySet, schema::InventoryRemoved, schema::DistributionSet, schema::DistributionRemoved, schema::RequestSet,
-        schema::RequestRemoved, schema::SummaryTouched,
-    )),
+    paths(
+        super::summaries::one, super::listing::range, super::listing::all, super::facilities::list,
+        super::facilities::one, super::facilities::register, super::facilities::register_blood_bank,
+        super::summaries::refresh, super::events::post, super::rebuilds::start,
+        super::rebuilds::run, super::health::live, super::health::ready, super::health::metrics,
+        document,
+    ),
+    components(
+        schemas(
+            super::cloudevents::CloudEvent, schema::EventData, schema::NamedBloodType,
+            schema::FacilityRegistered, schema::BloodBankRegistered, schema::InventorySet,
+            schema::InventoryRemoved, schema::DistributionSet, schema::DistributionRemoved,
+            schema::RequestSet, schema::RequestRemoved, schema::SummaryTouched,
+        )
+    ),
     tags(
-        (name = "read", description = "Summaries, each with its age"), (name = "write", description = "Events, registrations, refreshes"),
+        (name = "read", description = "Summaries, each with its age"),
+        (name = "write", description = "Events, registrations, refreshes"),
         (name = "watch", description = "Health and metrics"),
     ),
     modifiers(&EveryOperation),
@@ -44,7 +54,10 @@ pub fn json() -> String {
 static JSON: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(json()));
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "watch", operation_id = "openapi", responses((status = 200, content_type = "application/json", body = Object)))]
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "watch", operation_id = "openapi",
+    responses((status = 200, content_type = "application/json", body = Object))
+)]
 pub async fn document(request: HttpRequest) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     Ok(HttpResponse::Ok().content_type("application/json").body(JSON.clone()))

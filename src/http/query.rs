@@ -254,7 +254,8 @@ impl<'de> Deserializer<'de> for Param {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
+        i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map
+        struct identifier ignored_any
     }
 }
 

@@ -44,7 +44,8 @@ pub struct Run {
 #[utoipa::path(
     post, path = "/v1/rebuild", tag = "write", operation_id = "rebuild",
     responses(
-        (status = 202, body = Run, description = "`Location` names the run"), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 202, body = Run, description = "`Location` names the run"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -59,10 +60,13 @@ pub async fn start(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
 
 /// Shows the progress of a run.
 #[utoipa::path(
-    get, path = "/v1/runs/{run_id}", tag = "write", operation_id = "run", params(("run_id" = Uuid, Path)),
+    get, path = "/v1/runs/{run_id}", tag = "write", operation_id = "run",
+    params(("run_id" = Uuid, Path)),
     responses(
-        (status = 200, body = Run), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = Run),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn run(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {

@@ -45,24 +45,52 @@ const STALE_WHILE_REVALIDATE_SECONDS: i64 = 30;
 
 /// Answers one day's summary; `today` is the facility's current local day.
 #[utoipa::path(
-    get, path = "/v1/facilities/{facility_id}/summaries/{date}", tag = "read", operation_id = "summary",
+    get, path = "/v1/facilities/{facility_id}/summaries/{date}", tag = "read",
+    operation_id = "summary",
     params(
-        ("facility_id" = uuid::Uuid, Path), ("date" = String, Path, description = "`YYYY-MM-DD` or `today`, in the facility's own zone"),
-        ("min_version" = Option<i64>, Query, minimum = 0, description = "at least that version: read your own writes"),
-        ("Cache-Control" = Option<String>, Header, description = "`max-age=N`, `no-cache`, `max-stale[=N]`, `only-if-cached`; malformed directives are ignored"),
-        ("If-None-Match" = Option<String>, Header, description = "the `ETag` of the body that one has"),
+        ("facility_id" = uuid::Uuid, Path),
+        (
+            "date" = String, Path,
+            description = "`YYYY-MM-DD` or `today`, in the facility's own zone"
+        ),
+        (
+            "min_version" = Option<i64>, Query, minimum = 0,
+            description = "at least that version: read your own writes"
+        ),
+        (
+            "Cache-Control" = Option<String>, Header,
+            description = "`max-age=N`, `no-cache`, `max-stale[=N]`, `only-if-cached`; malformed \
+                directives are ignored"
+        ),
+        (
+            "If-None-Match" = Option<String>, Header,
+            description = "the `ETag` of the body that one has"
+        ),
     ),
     responses(
-        (status = 200, body = Summary, description = "The figures", headers(
-            ("Age" = u64, description = "Seconds since they were last known to be exact"),
-            ("Cache-Control" = String, description = "For `today` it ends at the facility's midnight"),
-            ("Cache-Status" = String, description = "Where they come from (RFC 9211)"),
-            ("ETag" = String, description = "Date, version, and a hash of the body"),
-        )),
+        (
+            status = 200, body = Summary, description = "The figures",
+            headers(
+                ("Age" = u64, description = "Seconds since they were last known to be exact"),
+                (
+                    "Cache-Control" = String,
+                    description = "For `today` it ends at the facility's midnight"
+                ),
+                ("Cache-Status" = String, description = "Where they come from (RFC 9211)"),
+                ("ETag" = String, description = "Date, version, and a hash of the body"),
+            )
+        ),
         (status = 304, description = "As `If-None-Match` has it"),
-        (status = 400, body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Nothing fresh enough can be had now"),
-        (status = 504, body = Problem, content_type = "application/problem+json", description = "`only-if-cached`, and nothing fresh enough in memory or Redis"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "Nothing fresh enough can be had now"
+        ),
+        (
+            status = 504, body = Problem, content_type = "application/problem+json",
+            description = "`only-if-cached`, and nothing fresh enough in memory or Redis"
+        ),
     )
 )]
 pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
@@ -80,7 +108,14 @@ pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
         asked => asked?,
     };
     if let Some(answer) = app.reads.read_memory(&located, &day, &requested, now_ms) {
-        tracing::debug!(facility_id = %located.facility.id, date = %day.date, outcome = "fresh", tier = "memory", age_seconds = answer.age_ms / 1000, "summary read");
+        tracing::debug!(
+            facility_id = %located.facility.id,
+            date = %day.date,
+            outcome = "fresh",
+            tier = "memory",
+            age_seconds = answer.age_ms / 1000,
+            "summary read"
+        );
         let response = respond(&request, &app, &answer, now_ms, until_ms);
         app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
         return Ok(response);
@@ -106,7 +141,14 @@ async fn past_memory(
     // trip.
     let found = match app.reads.read_redis(&located, &day, &requested).await {
         FromRedis::Answer(answer) => {
-            tracing::debug!(facility_id = %located.facility.id, date = %day.date, outcome = "fresh", tier = "redis", age_seconds = answer.age_ms / 1000, "summary read");
+            tracing::debug!(
+                facility_id = %located.facility.id,
+                date = %day.date,
+                outcome = "fresh",
+                tier = "redis",
+                age_seconds = answer.age_ms / 1000,
+                "summary read"
+            );
             let response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
             app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
             return Ok(response);
@@ -341,10 +383,15 @@ fn cache_status(answer: &Answer) -> HeaderValue {
 /// Recomputes one day now and answers it.
 #[utoipa::path(
     post, path = "/v1/facilities/{facility_id}/refresh", tag = "write", operation_id = "refresh",
-    params(("facility_id" = uuid::Uuid, Path), ("date" = Option<String>, Query, format = Date, description = "today where it is missing")),
+    params(
+        ("facility_id" = uuid::Uuid, Path),
+        ("date" = Option<String>, Query, format = Date, description = "today where it is missing")
+    ),
     responses(
-        (status = 200, body = Summary), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = Summary),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
