@@ -162,7 +162,12 @@ async fn contained(
         Ok(Ok(false)) => return,
         Ok(Err(error)) => {
             if throttle.begins(name, &error) {
-                tracing::warn!(job = name, %error, "the job failed; it is tried again at each turn, and will say so when it works again");
+                tracing::warn!(
+                    job = name,
+                    %error,
+                    "the job failed; it is tried again at each turn, and will say so when it works \
+                     again"
+                );
             } else {
                 tracing::debug!(job = name, %error, "the job failed again");
             }

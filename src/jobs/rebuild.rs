@@ -219,10 +219,15 @@ impl Rebuild {
             biased;
             () = stop.cancelled() => None,
             () = self.beat_until_lost(&attempt) => {
-                tracing::warn!(run_id = %run.id, "another replica has taken over the rebuild, of which nobody had heard for a while");
+                tracing::warn!(
+                    run_id = %run.id,
+                    "another replica has taken over the rebuild, which had no heartbeat for a while"
+                );
                 return Ok(attempt);
             }
-            ended = AssertUnwindSafe(self.all_chunks(extent, &mut run, watch)).catch_unwind() => Some(ended),
+            ended = AssertUnwindSafe(self.all_chunks(extent, &mut run, watch)).catch_unwind() => {
+                Some(ended)
+            }
         };
         let Some(ended) = ended else {
             self.store.update_run(&JobRun { state: "waiting".into(), ..attempt.clone() }).await?;
@@ -265,10 +270,18 @@ impl Rebuild {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) if throttle.begins(run.id, &error) => {
-                    tracing::warn!(run_id = %run.id, %error, "the rebuild cannot show that it lives");
+                    tracing::warn!(
+                        run_id = %run.id,
+                        %error,
+                        "the heartbeat of the rebuild cannot be written"
+                    );
                 }
                 Err(error) => {
-                    tracing::debug!(run_id = %run.id, %error, "the rebuild still cannot show that it lives")
+                    tracing::debug!(
+                        run_id = %run.id,
+                        %error,
+                        "the heartbeat of the rebuild still cannot be written"
+                    )
                 }
             }
         }

@@ -85,7 +85,10 @@ impl Repairer {
             if repaired.drifted.insert((drift.facility_id, drift.date)) {
                 self.metrics.drift_rows.inc();
                 tracing::warn!(
-                    facility_id = %drift.facility_id, date = %drift.date, stored = ?drift.stored, derived = ?drift.derived,
+                    facility_id = %drift.facility_id,
+                    date = %drift.date,
+                    stored = ?drift.stored,
+                    derived = ?drift.derived,
                     "a summary differs from its sources and no mark says why; it is refreshed"
                 );
             }

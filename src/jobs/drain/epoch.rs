@@ -155,8 +155,8 @@ impl Drain {
         known.is_at_home |= has_no_stream || is_kept;
         if !known.is_at_home && known.entered_at.elapsed() >= LEADERLESS {
             tracing::warn!(
-                "what the change stream told of this database cannot be read, and nobody else \
-                 vouches for it: another history begins"
+                "the change stream of this database cannot be read, and no other server keeps the \
+                 watermark: another epoch begins"
             );
             self.store.begin_epoch(&seen.epoch).await?;
         }
@@ -178,7 +178,11 @@ impl Drain {
             self.directory.start_over();
         }
         if self.changes.enter(&seen.epoch) {
-            tracing::warn!(epoch = %seen.epoch, "the database tells another history (a failover, or a backup restored): everything held was dropped");
+            tracing::warn!(
+                epoch = %seen.epoch,
+                "the database is in another epoch (a failover, or a backup restored): everything \
+                 held was dropped"
+            );
             self.metrics.epochs.inc();
             let (several, missed, left_stream) = (known.several, known.missed, known.left_stream);
             *known = EpochTracker {
@@ -225,9 +229,9 @@ impl Drain {
         {
             tracing::warn!(
                 generation = seen.generation,
-                "others begin one generation of the change stream after the other: most likely a \
-                 server on this database has another REDIS_URL; give all of them the same, or \
-                 else see whether Redis restarts, or loses the stream, again and again"
+                "other servers begin one generation of the change stream after the other: most \
+                 likely a server on this database has another REDIS_URL; give all of them the \
+                 same, or else see whether Redis restarts, or loses the stream, again and again"
             );
         }
         known.count_servers(seen, between_replicas);

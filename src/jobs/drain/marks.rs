@@ -260,7 +260,8 @@ impl Drain {
         let mut tx = self.store.begin(self.refresher.lock_timeout).await?;
         let taken = tx.take_marks(&marks.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
         if taken.iter().any(|mark| !marks.contains(&mark)) {
-            return Ok(false); // as above: what that one says is for the next pass
+            // After a restore, another mark may have this number; the next pass finds it.
+            return Ok(false);
         }
         if marks.iter().any(|mark| mark.kind == MarkKind::Facility) {
             // This server knows the facilities; the notes make the other replicas read them again.

@@ -162,8 +162,8 @@ impl Drain {
                 let is_ready = self.has_started();
                 tracing::info!(
                     is_ready,
-                    "dealing with much that other programs wrote; until that is done, the table \
-                     is proven as of before it"
+                    "processing many changes of other programs; until that is done, the table is \
+                     proven as of before them"
                 );
             }
         }
@@ -321,7 +321,8 @@ impl Drain {
     /// Begins the generation after `generation`.
     async fn begin(&self, generation: i64) -> store::Result<()> {
         let begun = match self.store.begin_generation(generation).await {
-            Err(StoreError::Conflict) => return Ok(()), // another server has just done so
+            // Another server has just begun it.
+            Err(StoreError::Conflict) => return Ok(()),
             begun => begun?,
         };
         self.begun.store(begun, Ordering::Relaxed);

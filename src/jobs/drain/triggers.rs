@@ -74,7 +74,8 @@ impl Drain {
             (_, Some(now)) => tracing::warn!(
                 triggers = now.triggers,
                 remedy = %now.remedy,
-                "what other programs write passes unseen, since triggers on the source tables are off: nothing is proven until they are back, and answers grow old"
+                "what other programs write passes unseen, since triggers on the source tables \
+                 are off: nothing is proven until they are back, and answers grow old"
             ),
             (Some(_), None) => {
                 tracing::info!(
