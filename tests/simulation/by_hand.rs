@@ -16,7 +16,7 @@ pub type Script = fn(&mut AttachmentStage);
 
 /// B receives what A announces, and takes a drain snapshot to see whether the database knows it,
 /// before A goes on.
-pub fn heard_by_one_that_looks(stage: &mut AttachmentStage) {
+pub fn received_before_it_is_stored(stage: &mut AttachmentStage) {
     stage.open();
     let last = stage.last_number();
     stage.pass_until(A, |world| world.redis[0].streams.values().any(|stream| stream.last > last));
@@ -87,7 +87,7 @@ pub fn an_entry_of_the_generation_before(stage: &mut AttachmentStage) {
 }
 
 /// The database loses what was put into the Redis tier.
-pub fn an_entry_of_the_history_before(stage: &mut AttachmentStage) {
+pub fn an_entry_of_the_epoch_before(stage: &mut AttachmentStage) {
     stage.open();
     let copy = stage.world().db.clone();
     stage.change(A, KEY);
@@ -103,13 +103,13 @@ pub fn an_entry_of_the_history_before(stage: &mut AttachmentStage) {
 
 /// The database is restored to before a refresh, while A is about to publish a later refresh of the
 /// same key.
-pub fn published_from_the_history_behind(stage: &mut AttachmentStage) {
+pub fn published_from_the_epoch_before(stage: &mut AttachmentStage) {
     stage.open();
     stage.write(KEY);
     let copy = stage.world().db.clone();
     stage.drain_all();
     for _ in 0..2 {
-        stage.change(A, OTHER); // so that nobody remembers the refresh
+        stage.change(A, OTHER); // drops the refresh from the recent changes
         stage.drain_all();
     }
     let stored = stage.world().db.watermark;
@@ -120,13 +120,13 @@ pub fn published_from_the_history_behind(stage: &mut AttachmentStage) {
     stage.evict(C);
     stage.go_on(A);
     stage.settle(&[C]);
-    stage.go_on(B); // announces what it had proven
+    stage.go_on(B); // announces what it has proven before
     stage.settle(&[C]);
 }
 
 /// The database is restored while A is about to delete from the outbox what it has published, and
 /// then gives the same number to another outbox row.
-pub fn forgotten_in_the_history_behind(stage: &mut AttachmentStage) {
+pub fn deleted_in_the_epoch_before(stage: &mut AttachmentStage) {
     let copy = stage.world().db.clone();
     stage.open();
     stage.change_silently(KEY);
@@ -147,7 +147,7 @@ pub fn forgotten_in_the_history_behind(stage: &mut AttachmentStage) {
 }
 
 /// Redis has an entry whose successor came by so long ago that no recent changes contain it.
-pub fn an_entry_that_nobody_remembers_a_successor_of(stage: &mut AttachmentStage) {
+pub fn an_entry_with_a_forgotten_successor(stage: &mut AttachmentStage) {
     stage.open();
     stage.change(A, KEY);
     stage.drain_all();

@@ -283,7 +283,7 @@ async fn deal_with(sim: &Sim, r: usize, look: &Look) -> bool {
     for (id, marks) in by_facility {
         let is_gone = !is_known(&id);
         if is_gone && remove(sim, r, id, &marks).await != Some(Removed::IsBack) {
-            continue; // where a lock is held, the marks are there still
+            continue; // when the facility is locked, its marks stay
         }
         all &= refresh(sim, r, Work::Marks(marks)).await.is_ok();
     }

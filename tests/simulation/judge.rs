@@ -203,7 +203,7 @@ impl Judge {
             }
         };
         if as_of == i64::MIN {
-            return Ok(()); // nothing is known yet
+            return Ok(()); // nothing is proven yet
         }
         let judge = &mut world.judge;
         let is_same = |(of, in_zone, at): &Asked| {

@@ -195,15 +195,15 @@ impl Mutant {
     /// The schedule written by hand that finds this mutant, when random ones hardly would.
     pub fn script(self) -> Option<Script> {
         match self {
-            Mutant::AnnouncesUnstored => Some(by_hand::heard_by_one_that_looks),
+            Mutant::AnnouncesUnstored => Some(by_hand::received_before_it_is_stored),
             Mutant::AnnouncesAcrossGenerations => Some(by_hand::published_by_the_new_primary),
             Mutant::JoinsOldGenerations => Some(by_hand::an_entry_of_the_generation_before),
             Mutant::ShownInAnyGeneration => Some(by_hand::shown_by_the_old_primary),
-            Mutant::PublishesAnyHistory => Some(by_hand::published_from_the_history_behind),
-            Mutant::OneTierForAll => Some(by_hand::an_entry_of_the_history_before),
-            Mutant::OutlivesItsConnection => Some(by_hand::forgotten_in_the_history_behind),
-            Mutant::TrustsRedis => Some(by_hand::an_entry_that_nobody_remembers_a_successor_of),
-            Mutant::AnnouncesWhatHasMoved => Some(by_hand::a_facility_that_goes_after_the_look),
+            Mutant::PublishesAnyHistory => Some(by_hand::published_from_the_epoch_before),
+            Mutant::OneTierForAll => Some(by_hand::an_entry_of_the_epoch_before),
+            Mutant::OutlivesItsConnection => Some(by_hand::deleted_in_the_epoch_before),
+            Mutant::TrustsRedis => Some(by_hand::an_entry_with_a_forgotten_successor),
+            Mutant::AnnouncesWhatHasMoved => Some(by_hand::a_facility_removed_after_the_snapshot),
             Mutant::TrustsItsFirstDirectory => Some(by_hand::a_directory_of_before_the_stream),
             Mutant::RezonesMarks => Some(by_hand::a_mark_of_the_zone_before),
             Mutant::DaysBeforeLock => Some(by_hand::a_request_beside_a_change_of_zone),

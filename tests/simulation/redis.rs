@@ -82,7 +82,7 @@ impl Redis {
     pub fn promoted(&self, lost: usize) -> Redis {
         let mut copy = self.clone();
         copy.restart(lost);
-        copy.run += 1_000; // which no restart of the old one counts up to
+        copy.run += 1_000; // a number that no restart of the old primary reaches
         copy
     }
 

@@ -289,7 +289,13 @@ async fn transact(
     }
     let deletes_all =
         world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(work, Work::Marks(_));
-    let is_of = |about: &About| matches!(about, About::Activity { facility, .. } if scope.facilities().contains_key(&facility_id(*facility)));
+    let is_of = |about: &About| {
+        matches!(
+            about,
+            About::Activity { facility, .. }
+                if scope.facilities().contains_key(&facility_id(*facility))
+        )
+    };
     let is_dealt_with = |(id, about): &(i64, About)| {
         marks.iter().any(|(taken, _)| taken == id) || (deletes_all && is_of(about))
     };

@@ -53,7 +53,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
             break;
         }
     }
-    actors.clear(); // which hold the world as it holds them
+    actors.clear(); // the actors and the world hold each other
     sim.world().spawned.clear();
     let world = sim.world();
     result.map(|()| Asked {

@@ -47,7 +47,7 @@ pub fn play(script: Script, mutant: Option<Mutant>, is_told: bool) -> Result<(),
     let mut stage =
         AttachmentStage { sim, tasks: Vec::new(), passes: Default::default(), result: Ok(()) };
     script(&mut stage);
-    stage.tasks.clear(); // which hold the world as it holds them
+    stage.tasks.clear(); // the actors and the world hold each other
     stage.passes = Default::default();
     stage.result
 }
@@ -101,7 +101,8 @@ impl AttachmentStage {
         }
         self.pass(A);
         self.settle(replicas);
-        replicas.iter().for_each(|r| self.look(*r)); // which vouches for the stream
+        // This verifies the replicas.
+        replicas.iter().for_each(|r| self.look(*r));
     }
 
     /// A replica starts, and reads its directory.

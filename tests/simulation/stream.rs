@@ -131,7 +131,7 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
         let Ok(found) = read(sim, r, epoch, after) else { return Some(after) };
         let entries = match found {
             Some(entries) => entries,
-            None if after == 0 => Vec::new(), // It is yet to begin.
+            None if after == 0 => Vec::new(), // it has not begun yet
             None => {
                 sim.tell(called(r), || "has lost its place in the stream".into());
                 sim.memory(r).start_new_session(Some(Position::default()));

@@ -8,10 +8,10 @@
 //! fault ends. From then on the replica has the time `JOINS` to become ready. When it does not, the
 //! test prints its log and the seed that repeats it (SEED=n STARTS=1).
 
-#[allow(dead_code)] // the same
+#[allow(dead_code)] // as for `support`
 #[path = "../fleet/proxy.rs"]
 mod proxy;
-#[allow(dead_code)] // shared with the tests of one replica, which use more of it
+#[allow(dead_code)] // the tests of one replica use more of it
 #[path = "../api/support/mod.rs"]
 mod support;
 
@@ -155,7 +155,7 @@ async fn start(place: &Place, seed: u64) -> Result<Duration, String> {
 }
 
 #[tokio::test]
-async fn every_replica_that_starts_joins_once_nothing_keeps_it_from_that() {
+async fn every_replica_that_starts_becomes_attached_once_no_fault_is_left() {
     let (starts, first) = (number("STARTS").unwrap_or(1_000), number("SEED").unwrap_or(1));
     let _busy: Vec<Busy> = (0..BUSY).map(|_| Busy::start()).collect();
     let next = AtomicU64::new(0);

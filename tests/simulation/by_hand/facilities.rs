@@ -79,7 +79,7 @@ pub fn an_entry_of_the_life_before(stage: &mut AttachmentStage) {
 
 /// A facility is removed after the drain snapshot that shows its mark, so the mark means nothing to
 /// the refresh.
-pub fn a_facility_that_goes_after_the_look(stage: &mut AttachmentStage) {
+pub fn a_facility_removed_after_the_snapshot(stage: &mut AttachmentStage) {
     stage.open();
     stage.read_table(C);
     stage.write(KEY);
