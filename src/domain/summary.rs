@@ -128,8 +128,8 @@ impl SummaryRow {
         (self.summary.facility_id, self.summary.date)
     }
 
-    /// Whether the figures are of this day. A facility that moved to another zone leaves rows with
-    /// the same date whose bounds are those of the old zone; their figures are not.
+    /// Whether the figures are of this day. When a facility moves to another zone, it leaves rows
+    /// with the same date and the bounds of the old zone. Their figures are not of this day.
     pub fn is_of(&self, day: &Day) -> bool {
         Bounds::are_of(self.bounds, self.as_of_ms, day)
     }
@@ -167,6 +167,7 @@ mod optional_instant {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// Writes the instant (milliseconds since 1970), or null.
     pub fn serialize<S: Serializer>(ms: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
         match ms {
             Some(ms) => serializer.serialize_str(&super::rfc3339(*ms)),
@@ -174,6 +175,7 @@ mod optional_instant {
         }
     }
 
+    /// Reads the instant (milliseconds since 1970), or null.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<i64>, D::Error> {

@@ -220,7 +220,7 @@ fn the_content_type_decides_the_form() {
 }
 
 #[test]
-fn the_form_says_where_the_data_lies_whatever_else_the_headers_say() {
+fn the_form_says_where_the_data_is_whatever_the_headers_say() {
     let one = inventory();
     let (batch, data) = (json!([one, one]), one["data"].clone());
     for (content_type, headers, body, pointer) in [

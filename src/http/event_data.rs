@@ -213,7 +213,9 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct FacilityRegistered {
+        /// The facility.
         pub facility_id: Uuid,
+        /// The name of the facility.
         #[schema(min_length = 1, max_length = 500)]
         pub name: String,
         /// An IANA name.
@@ -225,8 +227,11 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct BloodBankRegistered {
+        /// The blood bank.
         pub blood_bank_id: Uuid,
+        /// The facility that it belongs to.
         pub facility_id: Uuid,
+        /// The name of the blood bank.
         #[schema(min_length = 1, max_length = 500)]
         pub name: String,
     }
@@ -235,10 +240,13 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct InventorySet {
+        /// The lot of units.
         pub inventory_id: Uuid,
+        /// The blood bank that has the lot.
         pub blood_bank_id: Uuid,
         /// Absent or null: unknown.
         pub blood_type: Option<NamedBloodType>,
+        /// Units in the lot.
         #[schema(minimum = 0)]
         pub quantity: i32,
         /// Absent or null: never.
@@ -250,6 +258,7 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct InventoryRemoved {
+        /// The lot of units.
         pub inventory_id: Uuid,
     }
 
@@ -257,8 +266,11 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct DistributionSet {
+        /// The delivery.
         pub distribution_id: Uuid,
+        /// The facility that it goes to.
         pub dispatched_to_id: Uuid,
+        /// Units delivered.
         #[schema(minimum = 1)]
         pub quantity: i32,
         /// Absent or null: unknown.
@@ -272,6 +284,7 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct DistributionRemoved {
+        /// The delivery.
         pub distribution_id: Uuid,
     }
 
@@ -279,12 +292,16 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct RequestSet {
+        /// The request.
         pub request_id: Uuid,
+        /// The facility that made the request.
         pub facility_id: Uuid,
+        /// When the request was made; this decides its day.
         #[schema(format = DateTime)]
         pub created_at: String,
         /// Absent or null: unknown.
         pub blood_type: Option<NamedBloodType>,
+        /// Units requested. Absent or null: unknown.
         #[schema(minimum = 0)]
         pub quantity: Option<i32>,
     }
@@ -293,6 +310,7 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct RequestRemoved {
+        /// The request.
         pub request_id: Uuid,
     }
 
@@ -300,6 +318,7 @@ pub mod schema {
     #[derive(Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct SummaryTouched {
+        /// The facility.
         pub facility_id: Uuid,
         /// Absent or null: the facility's today.
         #[schema(format = Date)]

@@ -185,7 +185,9 @@ pub fn default_service(metrics: &Arc<Metrics>) -> Route {
             .http_requests
             .with_label_values(&["unmatched", known_method(request.method()), "404"])
             .inc();
-        async move { Problem::not_found("There is nothing at this path; /docs shows what there is.") }
+        let problem =
+            Problem::not_found("There is nothing at this path; /docs shows what there is.");
+        async move { problem }
     })
 }
 

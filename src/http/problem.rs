@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_wrong_method_is_told_the_right_ones() {
+    async fn a_wrong_method_is_answered_with_the_right_ones() {
         let response = Problem::method_not_allowed("GET, PUT").error_response();
         assert_eq!(response.headers().get(header::ALLOW).unwrap(), "GET, PUT");
         assert_eq!(response.status(), 405);

@@ -33,7 +33,7 @@ pub struct Run {
     pub done: i64,
     /// Rows that it changed.
     pub changed: i64,
-    /// Changed rows whose difference no mark and no expiry explains.
+    /// Changed rows with a difference that no mark and no expiry explains.
     pub drift: i64,
     /// Why it failed: the class of the error, and what was left undone.
     pub error: Option<String>,

@@ -43,7 +43,7 @@ pub struct Midnight {
 }
 
 impl Midnight {
-    /// Opens the new day in each zone whose day has changed since the last run; the first run
+    /// Opens the new day in each zone where the day has changed since the last run; the first run
     /// checks all zones. Returns how many facilities it opened.
     pub async fn run_once(&self) -> store::Result<usize> {
         let now_ms = self.clock.now_ms();

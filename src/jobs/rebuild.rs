@@ -1,6 +1,6 @@
-//! The rebuild: it compares the recent days of every facility with their sources, refreshes the
-//! rows that differ, and counts those whose difference no mark and no expiry explains. When the
-//! sources have not changed, it takes no lock and writes no summary row.
+//! The rebuild: it compares the recent days of every facility with their sources and refreshes the
+//! rows that differ. It counts the rows with a difference that no mark and no expiry explains. When
+//! the sources have not changed, it takes no lock and writes no summary row.
 //!
 //! Each run is a row in the database. A tick of the schedule adds one run for all replicas; a
 //! request adds one, too. The replica that takes a run carries it out, and no other run is active

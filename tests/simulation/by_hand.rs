@@ -146,7 +146,7 @@ pub fn deleted_in_the_epoch_before(stage: &mut AttachmentStage) {
     stage.settle(&[B, C]);
 }
 
-/// Redis has an entry whose successor came by so long ago that no recent changes contain it.
+/// Redis has an entry. Its successor came by so long ago that no recent changes contain it.
 pub fn an_entry_with_a_forgotten_successor(stage: &mut AttachmentStage) {
     stage.open();
     stage.change(A, KEY);

@@ -20,8 +20,8 @@ use crate::places::{
 
 /// A change of the sources, or units that expire.
 #[derive(Debug, Clone, Copy)]
-/// When it was committed or happens, in milliseconds.
 pub struct Change {
+    /// When it is committed, or when the units expire; in milliseconds since 1970.
     pub at: i64,
     /// How often the clock had been set back by then.
     pub era: usize,
@@ -45,14 +45,14 @@ pub struct Activity {
 
 /// From when on a facility is in a zone, or a blood bank in a facility; or is removed.
 #[derive(Debug, Clone, Copy)]
-/// When it began, in milliseconds.
 pub struct Stay {
-    /// How often the clock had been set back by then.
+    /// When it began, in milliseconds since 1970.
     pub at: i64,
-    /// The zone or the facility; `None` when it is removed.
+    /// How often the clock had been set back by then.
     pub era: usize,
-    /// The life that it belongs to.
+    /// The zone or the facility; `None` when it is removed.
     pub place: Option<usize>,
+    /// The life that it belongs to.
     pub life: u32,
 }
 
@@ -105,17 +105,25 @@ pub enum About {
 pub struct Database {
     /// The parts of its epoch: a restore or a failover changes the timeline, a new salt the salt.
     pub timeline: u32,
+    /// The other part of its epoch.
     pub salt: u32,
+    /// The facilities.
     pub facilities: [Facility; FACILITIES],
+    /// The blood banks.
     pub banks: [Bank; BANKS],
+    /// The summary rows, by key.
     pub rows: [Option<SummaryRow>; KEYS],
+    /// The marks, as (id, what it names).
     pub marks: Vec<(i64, About)>,
     /// (id, key, version)
     pub outbox: Vec<(i64, usize, i64)>,
     /// (id, facility)
     pub notes: Vec<(i64, usize)>,
+    /// The last id that was given.
     pub next_id: i64,
+    /// The last generation that was begun; 0 for none.
     pub generation: i64,
+    /// The stored watermark, with the epoch that it is of.
     pub watermark: Option<(Watermark, (u32, u32))>,
 }
 
@@ -378,7 +386,7 @@ impl Database {
         }
     }
 
-    /// The keys of rows whose units expire by `until`.
+    /// The keys of rows with units that expire by `until`.
     pub fn expiring(&self, until: i64) -> Vec<usize> {
         let is_due = |row: &SummaryRow| row.next_expires_at_ms.is_some_and(|at| at <= until);
         (0..KEYS).filter(|k| self.rows[*k].as_ref().is_some_and(is_due)).collect()

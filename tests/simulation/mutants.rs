@@ -96,8 +96,8 @@ pub enum Mutant {
     NoFenceOfLives,
     /// Figures of a day in another zone count for the day with the same date.
     AnyDayOfThatName,
-    /// A hit in memory claims what the watermark proves, whatever instant the directory is exact as
-    /// of.
+    /// A hit in memory claims what the watermark proves, although the directory may be exact as of
+    /// an earlier instant.
     HitsWithoutDirectory,
     /// A watermark counts for the directory before it has read the facilities that messages told
     /// of.
@@ -110,7 +110,8 @@ pub enum Mutant {
     ZoneOfTheDirectory,
     /// The rows of a list are used without the zones in their own snapshot.
     ListsWithoutZones,
-    /// A list claims what is proven of the table, whatever instant the directory is exact as of.
+    /// A list claims what is proven of the table, although the directory may be exact as of an
+    /// earlier instant.
     ListsWithoutDirectory,
     /// The directory does not start over in another epoch.
     KeepsOldDirectory,

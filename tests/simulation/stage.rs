@@ -22,9 +22,11 @@ use crate::{
     world::{Actor, REPLICAS, Sim, World, called},
 };
 
-/// The replicas. All use the same Redis until it is split.
+/// The first replica. All three use the same Redis until it is split.
 pub const A: usize = 0;
+/// The second replica.
 pub const B: usize = 1;
+/// The third replica.
 pub const C: usize = 2;
 /// The key that a schedule is about.
 pub const KEY: usize = 1;

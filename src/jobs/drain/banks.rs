@@ -12,9 +12,10 @@ use crate::store::{self, Mark};
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 impl Drain {
-    /// Writes such marks again: one for the facility that the mark named, and one for the facility
-    /// that the bank was in at this drain's look. When a bank moves later, its move leaves marks of
-    /// its own. Returns true when there were such marks; the next look finds the new ones.
+    /// Replaces the marks of moved banks: by one mark for the facility that the mark named, and one
+    /// for the facility that the bank was in at the drain snapshot. When a bank moves later, its
+    /// move leaves marks of its own. Returns true when there were such marks; the next drain
+    /// snapshot shows the new ones.
     pub(super) async fn follow_banks(&self, strays: &[(i64, Option<Uuid>)]) -> store::Result<bool> {
         if strays.is_empty() {
             return Ok(false);

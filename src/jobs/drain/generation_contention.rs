@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn three_generations_of_others_within_a_minute_are_told_once_a_minute() {
+    fn three_generations_of_others_within_a_minute_are_logged_once_a_minute() {
         let looks = [
             (0, 7, 0),
             (1, 9, 8),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn restarts_of_redis_and_ones_own_generations_are_nothing_to_tell() {
+    fn restarts_of_redis_and_own_generations_are_not_logged() {
         assert!(
             !told(&[(0, 1, 0), (30, 2, 0), (60, 3, 0), (95, 4, 0)]).contains(&true),
             "now and then"
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn many_that_pass_between_two_looks_count_each() {
+    fn each_of_many_between_two_looks_counts() {
         assert_eq!(told(&[(0, 7, 0), (1, 10, 0)]), [false, true]);
     }
 }

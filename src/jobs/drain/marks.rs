@@ -1,5 +1,5 @@
-//! The refresh of what needs it: the days that the marks of other programs' triggers are about, and
-//! the days with figures whose units expired.
+//! Finds the days that need a refresh, and refreshes them: the days that the marks of other
+//! programs' triggers are about, and the days with expired units.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -44,8 +44,9 @@ enum Removed {
 
 impl Drain {
     /// Processes the marks that exist, for a command that has left many. It announces nothing and
-    /// does not count as a server. Marks whose facility another transaction holds locked stay for a
-    /// server. After each batch, `watch` gets the number of marks in it.
+    /// does not count as a server. When another transaction holds the lock of a facility, the marks
+    /// of that facility stay for a server. After each batch, `watch` gets the number of marks in
+    /// it.
     pub async fn work_off(&self, watch: impl Fn(usize) + Send) -> store::Result<()> {
         loop {
             let marks = self.store.marks(self.batch).await?;
@@ -272,8 +273,9 @@ impl Drain {
         Ok(true)
     }
 
-    /// Refreshes figures whose units have expired by `at_ms` (milliseconds by the database's
-    /// clock). Returns whether none of them is left, and how many there were (at most a batch).
+    /// Refreshes the figures that contain units that have expired by `at_ms` (milliseconds by the
+    /// database's clock). Returns whether none of them is left, and how many there were (at most a
+    /// batch).
     pub(super) async fn expire(&self, at_ms: i64) -> store::Result<(bool, usize)> {
         let due = self.store.expiring(at_ms, self.batch).await?;
         let keys: Vec<DayKey> = due

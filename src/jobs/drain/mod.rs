@@ -1,5 +1,5 @@
-//! The drain: it refreshes what the marks of other programs' triggers name, and the figures whose
-//! units expired. When everything visible in a drain snapshot is processed, the table is exact as
+//! The drain: it refreshes what the marks of other programs' triggers name, and figures with
+//! expired units. When everything visible in a drain snapshot is processed, the table is exact as
 //! of that snapshot. When all of it has also come by in the change stream, that instant is a
 //! watermark for every replica that follows the stream.
 //!

@@ -21,7 +21,7 @@ use crate::{
 /// The outbox in one drain snapshot.
 pub struct OutboxRelay<'a> {
     seen: &'a DrainSnapshot,
-    /// The keys whose version in the snapshot has not come by in the stream.
+    /// The keys that have a version in the snapshot which has not come by in the stream.
     unseen: BTreeSet<Key>,
 }
 
@@ -146,8 +146,8 @@ impl Drain {
             && unreadable.is_empty())
     }
 
-    /// Derives the days again whose rows cannot be read, because they would keep everything else
-    /// from being proven.
+    /// Derives days again when their rows cannot be read, because such rows would keep everything
+    /// else from being proven.
     async fn mend(&self, unreadable: &[SummaryRow]) -> store::Result<()> {
         let keys = unreadable.iter().filter_map(|row| {
             let facility = self.directory.get(row.summary.facility_id)?;

@@ -51,8 +51,8 @@ impl WatermarkProof {
     /// Takes the second drain snapshot of the pass into account. When it came over a new
     /// connection, the server may be an earlier state of the database, so nothing of the first
     /// snapshot may be stored. When another generation has begun, what is gone from the outbox may
-    /// have come by in that generation only. It then does not count for followers of the earlier
-    /// generation, whose Redis may still take itself for the primary.
+    /// have come by in that generation only. It then does not count for the followers of the
+    /// earlier generation: their Redis may still take itself for the primary.
     pub fn look_again(&mut self, after: &DrainSnapshot) {
         self.dealt_with &= !after.arrived && !self.has_moved(after);
         self.shown &= after.generation == self.generation;

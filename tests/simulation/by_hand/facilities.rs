@@ -12,8 +12,8 @@ const FACILITY: usize = KEY / DATES;
 /// next date.
 const DAY_BEFORE: usize = KEY - 1;
 
-/// B processes a change of zone of which A gets no message. A then finds the mark of a request
-/// whose date differs between the zones.
+/// B processes a change of zone of which A gets no message. A then finds the mark of a request that
+/// has another date in each zone.
 pub fn a_mark_of_the_zone_before(stage: &mut AttachmentStage) {
     stage.open();
     stage.state(Some(KATHMANDU));
