@@ -91,13 +91,20 @@ fuzz_target!(|input: &[u8]| {
 /// Each parameter's name, whether a value is one of its own, and what its refusal says.
 type Rules<'r> = &'r [(&'r str, &'r dyn Fn(&str) -> bool, &'r str)];
 
+/// A part of a query: its name as it stands there, its name decoded, and its value decoded. `None`
+/// is what cannot be decoded.
+type Part<'q> = (&'q str, Option<String>, Option<String>);
+
+/// A parameter's name, and its value as a text if it has one.
+type Written = (&'static str, Option<String>);
+
 fn check<T: PartialEq + std::fmt::Debug + Readable>(
     query: &str,
     rules: Rules,
     read: Result<T, Problem>,
-    written: impl Fn(&T) -> Vec<(&'static str, Option<String>)>,
+    written: impl Fn(&T) -> Vec<Written>,
 ) {
-    let parts: Vec<(&str, Option<String>, Option<String>)> = query
+    let parts: Vec<Part> = query
         .split('&')
         .filter(|part| !part.is_empty())
         .map(|part| {
@@ -106,7 +113,7 @@ fn check<T: PartialEq + std::fmt::Debug + Readable>(
             (name, decoded(name), decoded(value))
         })
         .collect();
-    let fault = |(place, (_, name, value)): (usize, &(&str, Option<String>, Option<String>))| {
+    let fault = |(place, (_, name, value)): (usize, &Part)| {
         let rule = rules.iter().find(|(known, ..)| name.as_deref() == Some(*known));
         let is_repeated = parts[..place].iter().any(|(_, other, _)| other == name);
         !rule.is_some_and(|(_, takes, _)| value.as_deref().is_some_and(takes)) || is_repeated
@@ -117,31 +124,8 @@ fn check<T: PartialEq + std::fmt::Debug + Readable>(
         Ok(parameters) => {
             assert!(faulty.is_empty(), "accepted, though {faulty:?}");
             let written = written(&parameters);
-            for (_, name, value) in &parts {
-                let found = written
-                    .iter()
-                    .find(|(known, _)| name.as_deref() == Some(*known))
-                    .and_then(|(_, value)| value.as_deref());
-                let (found, value) =
-                    (found.expect("it was sent"), value.as_deref().expect("it was decoded"));
-                let number = |text: &str| {
-                    text.trim_start_matches(['+', '-']).trim_start_matches('0').to_owned()
-                };
-                assert!(
-                    found.eq_ignore_ascii_case(value) || number(found) == number(value),
-                    "{found} is not {value}"
-                );
-            }
-            let again: Vec<String> = written
-                .iter()
-                .filter_map(|(name, value)| {
-                    Some(format!(
-                        "{}={}",
-                        encoded(name, 3, true),
-                        encoded(value.as_ref()?, 2, true)
-                    ))
-                })
-                .collect();
+            assert_all_is_read(&parts, &written);
+            let again: Vec<String> = written.iter().filter_map(encoded_pair).collect();
             assert_eq!(T::read(&again.join("&")), Ok(parameters));
         }
         Err(problem) => {
@@ -164,6 +148,29 @@ fn check<T: PartialEq + std::fmt::Debug + Readable>(
             }
         }
     }
+}
+
+/// Asserts that each value that was sent is the one that was read. A number may be written in
+/// another way.
+fn assert_all_is_read(parts: &[Part], written: &[Written]) {
+    for (_, name, value) in parts {
+        let found = written
+            .iter()
+            .find(|(known, _)| name.as_deref() == Some(*known))
+            .and_then(|(_, value)| value.as_deref());
+        let (found, value) =
+            (found.expect("it was sent"), value.as_deref().expect("it was decoded"));
+        let number =
+            |text: &str| text.trim_start_matches(['+', '-']).trim_start_matches('0').to_owned();
+        assert!(
+            found.eq_ignore_ascii_case(value) || number(found) == number(value),
+            "{found} is not {value}"
+        );
+    }
+}
+
+fn encoded_pair((name, value): &Written) -> Option<String> {
+    Some(format!("{}={}", encoded(name, 3, true), encoded(value.as_ref()?, 2, true)))
 }
 
 trait Readable: Sized {

@@ -78,6 +78,47 @@ fn pointers(problem: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// A batch that registers `new_facility`, and in which the events from the second on, but for that
+/// registration, refer to what nobody registered.
+fn unknown_references(bank: Uuid, nobody: Uuid, new_facility: Uuid) -> [Value; 7] {
+    [
+        inventory(Uuid::new_v4(), bank, "O+", 5),
+        inventory(Uuid::new_v4(), nobody, "O+", 5),
+        event(
+            "facility.registered",
+            json!({"facility_id": new_facility, "name": "New", "timezone": "UTC"}),
+        ),
+        distribution(Uuid::new_v4(), nobody, 5, now_ms()),
+        request(Uuid::new_v4(), nobody, now_ms()),
+        event("summary.touched", json!({"facility_id": nobody})),
+        event(
+            "blood_bank.registered",
+            json!({"blood_bank_id": Uuid::new_v4(), "facility_id": nobody, "name": "B"}),
+        ),
+    ]
+}
+
+/// A batch in which all events but the first are faulty in one field each.
+fn faulty_in_one_field(id: Uuid, bank: Uuid) -> [Value; 10] {
+    let mut faulty = [
+        inventory(Uuid::new_v4(), bank, "O+", 5),
+        inventory(Uuid::new_v4(), bank, "O+", -1),
+        inventory(Uuid::new_v4(), bank, "C+", 5),
+        inventory(Uuid::new_v4(), bank, "O+", i64::MAX),
+        distribution(Uuid::new_v4(), id, 0, now_ms()),
+        inventory(Uuid::new_v4(), bank, "O+", 1),
+        at(inventory(Uuid::new_v4(), bank, "O+", 5), now_ms() + HOUR_MS),
+        at(inventory(Uuid::new_v4(), bank, "O+", 5), now_ms() - 91 * DAY_MS),
+        event("inventory.sold", json!({})),
+        event(
+            "facility.registered",
+            json!({"facility_id": id, "name": "N", "timezone": "Mars/Olympus"}),
+        ),
+    ];
+    faulty[5]["data"]["colour"] = json!("red");
+    faulty
+}
+
 on_both_stores! {
     async fn every_type_is_taken_in_each_of_the_three_forms(service: Service) {
         for form in 0..4 {
@@ -138,21 +179,7 @@ on_both_stores! {
         let before = summary(&service, id, "today").await;
         let nobody = Uuid::new_v4();
         let new_facility = Uuid::new_v4();
-        let unknown = [
-            inventory(Uuid::new_v4(), bank, "O+", 5),
-            inventory(Uuid::new_v4(), nobody, "O+", 5),
-            event(
-                "facility.registered",
-                json!({"facility_id": new_facility, "name": "New", "timezone": "UTC"}),
-            ),
-            distribution(Uuid::new_v4(), nobody, 5, now_ms()),
-            request(Uuid::new_v4(), nobody, now_ms()),
-            event("summary.touched", json!({"facility_id": nobody})),
-            event(
-                "blood_bank.registered",
-                json!({"blood_bank_id": Uuid::new_v4(), "facility_id": nobody, "name": "B"}),
-            ),
-        ];
+        let unknown = unknown_references(bank, nobody, new_facility);
         let body = problem(batch(&service, &unknown).send().await.unwrap(), 422).await;
         let want = [
             "/1/data/blood_bank_id",
@@ -164,22 +191,7 @@ on_both_stores! {
         assert_eq!(pointers(&body), want);
         problem(service.get(&format!("/v1/facilities/{new_facility}")).await, 404).await;
 
-        let mut faulty = [
-            inventory(Uuid::new_v4(), bank, "O+", 5),
-            inventory(Uuid::new_v4(), bank, "O+", -1),
-            inventory(Uuid::new_v4(), bank, "C+", 5),
-            inventory(Uuid::new_v4(), bank, "O+", i64::MAX),
-            distribution(Uuid::new_v4(), id, 0, now_ms()),
-            inventory(Uuid::new_v4(), bank, "O+", 1),
-            at(inventory(Uuid::new_v4(), bank, "O+", 5), now_ms() + HOUR_MS),
-            at(inventory(Uuid::new_v4(), bank, "O+", 5), now_ms() - 91 * DAY_MS),
-            event("inventory.sold", json!({})),
-            event(
-                "facility.registered",
-                json!({"facility_id": id, "name": "N", "timezone": "Mars/Olympus"}),
-            ),
-        ];
-        faulty[5]["data"]["colour"] = json!("red");
+        let faulty = faulty_in_one_field(id, bank);
         let body = problem(batch(&service, &faulty).send().await.unwrap(), 422).await;
         assert_eq!(
             pointers(&body),

@@ -41,6 +41,24 @@ async fn raw(service: &Service, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// Requests that are cut off, or that are no HTTP.
+async fn send_broken_http(service: &Service) {
+    raw(
+        service,
+        b"POST /v1/events HTTP/1.1\r\nhost: a\r\n\
+        content-type: application/json\r\ncontent-length: 99\r\n\r\n{",
+    )
+    .await;
+    raw(service, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
+    raw(service, b"GET / HTTP/9.9\r\n\r\n").await;
+    raw(service, b"GET /v1/facilities HTTP/1.1\r\n").await;
+    raw(
+        service,
+        b"POST /v1/events HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    )
+    .await;
+}
+
 on_both_stores! {
     async fn no_mistake_of_a_client_and_no_normal_request_is_a_warning(service: Service) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
@@ -91,20 +109,7 @@ on_both_stores! {
                 .body("");
             // 413, or a client that sees that it promised more than it has
             let _ = large.send().await;
-            raw(
-                &service,
-                b"POST /v1/events HTTP/1.1\r\nhost: a\r\n\
-                content-type: application/json\r\ncontent-length: 99\r\n\r\n{",
-            )
-            .await;
-            raw(&service, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
-            raw(&service, b"GET / HTTP/9.9\r\n\r\n").await;
-            raw(&service, b"GET /v1/facilities HTTP/1.1\r\n").await;
-            raw(
-                &service,
-                b"POST /v1/events HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-            )
-            .await;
+            send_broken_http(&service).await;
             let asked = format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", path(site.facility, "today"));
             // gone before the answer
             drop(

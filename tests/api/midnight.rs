@@ -62,36 +62,14 @@ async fn row_count(sql: &mut Outside, site: Site, date: jiff::civil::Date) -> i6
     .await
 }
 
-/// The database's clock stands at `before` the midnight when this begins.
+/// The database's clock stands two minutes before the midnight when this begins.
 async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut sql: Outside) {
-    let before = midnight() - seconds(120);
     let site = Site::register(&service, ZONE).await;
     let quiet = Site::register(&service, ZONE).await;
-    // One unit expires at the very moment at which the day closes: the day closed with it.
-    let mut unit = timed(site.stock(Uuid::new_v4(), 2), before);
-    unit["data"]["expires_at"] = json!(midnight().to_string());
-    acknowledged(&service, &unit).await;
-    acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 5), before)).await;
-    let answer = acknowledged(
-        &service,
-        &timed(site.request(Uuid::new_v4(), midnight() - seconds(1)), before),
-    )
-    .await;
-    assert_eq!(answer["summaries"][0]["date"], CLOSING.to_string(), "{answer}");
-
+    fill_before_midnight(&service, site).await;
     let closing = today(&service, site, None).await;
     let known = etag(&closing);
-    let cached: i64 = {
-        let text = closing.headers()["cache-control"].to_str().expect("text").to_owned();
-        text.split("max-age=")
-            .nth(1)
-            .and_then(|rest| rest.split(',').next()?.parse().ok())
-            .expect("it has a max-age")
-    };
-    assert!(
-        cached <= 120,
-        "`today` may be kept until midnight, which is less than 120 s away, and not for {cached} s"
-    );
+    assert_is_kept_until_midnight(&closing);
     let closing: Value = closing.json().await.expect("it is JSON");
     assert_eq!(
         (&closing["date"], &closing["total_stock"], &closing["total_requests"]),
@@ -100,17 +78,7 @@ async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut 
     assert_eq!(today(&service, site, Some(&known)).await.status(), 304);
 
     set_clocks(midnight() - seconds(2));
-    // Events stream across the moment; each says which day it touched.
-    let mut touched = Vec::new();
-    wait_until("an event touches the new day", async || {
-        let now = Timestamp::from_millisecond(database_ms(&mut sql).await).expect("a time");
-        let answer = acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 1), now)).await;
-        for summary in answer["summaries"].as_array().expect("a list") {
-            touched.push((now, summary["date"].as_str().expect("text").to_owned()));
-        }
-        touched.last().is_some_and(|(_, date)| *date == OPENING.to_string())
-    })
-    .await;
+    let touched = post_until_the_new_day(&service, &mut sql, site).await;
     let added =
         touched.iter().map(|(at, _)| at).collect::<std::collections::BTreeSet<_>>().len() as i64;
     // The other facility's day is opened with no request and no event.
@@ -128,8 +96,8 @@ async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut 
         "{opened}"
     );
     assert!(opened["version"].as_i64() > closing["version"].as_i64());
-    // All units but the expired one; those posted before midnight are in the closed day, too, and
-    // those after are not.
+    // All units but the expired one. The closed day has those that were posted before midnight, and
+    // not those that were posted after it.
     wait_until("the unit that expired at midnight has gone", async || {
         site.summary(&service, "today").await["total_stock"] == 5 + added
     })
@@ -142,17 +110,74 @@ async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut 
         (7 + surely_before - 1..=7 + surely_before).contains(&stock),
         "{kept}, {surely_before} events before midnight"
     );
-
-    // A late delivery goes to its own day and leaves that day's stock alone; an event of now leaves
-    // it alone, too.
-    let now = Timestamp::from_millisecond(database_ms(&mut sql).await).expect("a time");
-    let late = timed(site.request(Uuid::new_v4(), midnight() - seconds(3600)), now);
-    acknowledged(&service, &late).await;
-    acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 100), now)).await;
-    let kept = site.summary(&service, &CLOSING.to_string()).await;
-    assert_eq!((&kept["total_stock"], &kept["total_requests"]), (&json!(stock), &json!(2)));
+    the_closed_day_keeps_its_stock(&service, &mut sql, site, stock).await;
     assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
     audited(service.launch()).await;
+}
+
+/// Posts seven units and a request. Two of the units expire at the very moment at which the day
+/// closes, so that the day closes with them.
+async fn fill_before_midnight(service: &Service, site: Site) {
+    let before = midnight() - seconds(120);
+    let mut unit = timed(site.stock(Uuid::new_v4(), 2), before);
+    unit["data"]["expires_at"] = json!(midnight().to_string());
+    acknowledged(service, &unit).await;
+    acknowledged(service, &timed(site.stock(Uuid::new_v4(), 5), before)).await;
+    let answer = acknowledged(
+        service,
+        &timed(site.request(Uuid::new_v4(), midnight() - seconds(1)), before),
+    )
+    .await;
+    assert_eq!(answer["summaries"][0]["date"], CLOSING.to_string(), "{answer}");
+}
+
+fn assert_is_kept_until_midnight(answer: &Response) {
+    let text = answer.headers()["cache-control"].to_str().expect("text");
+    let cached: i64 = text
+        .split("max-age=")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next()?.parse().ok())
+        .expect("it has a max-age");
+    assert!(
+        cached <= 120,
+        "`today` may be kept until midnight, which is less than 120 s away, and not for {cached} s"
+    );
+}
+
+/// Posts events across midnight, until one touches the new day. Returns when each was posted, with
+/// the day that it touched.
+async fn post_until_the_new_day(
+    service: &Service,
+    sql: &mut Outside,
+    site: Site,
+) -> Vec<(Timestamp, String)> {
+    let mut touched = Vec::new();
+    wait_until("an event touches the new day", async || {
+        let now = Timestamp::from_millisecond(database_ms(sql).await).expect("a time");
+        let answer = acknowledged(service, &timed(site.stock(Uuid::new_v4(), 1), now)).await;
+        for summary in answer["summaries"].as_array().expect("a list") {
+            touched.push((now, summary["date"].as_str().expect("text").to_owned()));
+        }
+        touched.last().is_some_and(|(_, date)| *date == OPENING.to_string())
+    })
+    .await;
+    touched
+}
+
+/// A late request is counted on its own day and leaves the stock of that day alone. A unit of now
+/// leaves it alone, too.
+async fn the_closed_day_keeps_its_stock(
+    service: &Service,
+    sql: &mut Outside,
+    site: Site,
+    stock: i64,
+) {
+    let now = Timestamp::from_millisecond(database_ms(sql).await).expect("a time");
+    let late = timed(site.request(Uuid::new_v4(), midnight() - seconds(3600)), now);
+    acknowledged(service, &late).await;
+    acknowledged(service, &timed(site.stock(Uuid::new_v4(), 100), now)).await;
+    let kept = site.summary(service, &CLOSING.to_string()).await;
+    assert_eq!((&kept["total_stock"], &kept["total_requests"]), (&json!(stock), &json!(2)));
 }
 
 async fn database_ms(sql: &mut Outside) -> i64 {

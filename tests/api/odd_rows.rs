@@ -4,7 +4,7 @@
 
 mod names;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -85,6 +85,20 @@ async fn rows(sql: &mut Outside, site: &Site, literal: &str) -> Vec<Value> {
             json!({"request_id": request, "facility_id": site.facility, "created_at": now}),
         ),
     ]
+}
+
+/// Stores a closed day of the facility anew, with a stock of 5; `at` is an instant as a literal.
+async fn close_day(sql: &mut Outside, site: &Site, date: Date, at: &str) {
+    let facility = sql.id(site.facility);
+    sql.run(format!(
+        "DELETE FROM dashboard_daily_summary WHERE facility_id = {facility} AND date = '{date}';
+         INSERT INTO dashboard_daily_summary
+            (facility_id, date, total_stock, total_transferred, total_requests,
+             by_blood_type, as_of, updated_at, version)
+         VALUES ({facility}, '{date}', 5, 0, 0,
+            '{{\"O+\": {{\"stock\": 5, \"transferred\": 0, \"requests\": 0}}}}', {at}, {at}, 3)"
+    ))
+    .await;
 }
 
 on_both_stores! {
@@ -236,18 +250,7 @@ on_both_stores! {
         for damage in damages {
             service.take().expect("it runs").terminate().await;
             for site in [&broken, &whole] {
-                let facility = sql.id(site.facility);
-                sql.run(format!(
-                    "DELETE FROM dashboard_daily_summary
-                     WHERE facility_id = {facility} AND date = '{yesterday}';
-                     INSERT INTO dashboard_daily_summary
-                        (facility_id, date, total_stock, total_transferred, total_requests,
-                         by_blood_type, as_of, updated_at, version)
-                     VALUES ({facility}, '{yesterday}', 5, 0, 0,
-                        '{{\"O+\": {{\"stock\": 5, \"transferred\": 0, \"requests\": 0}}}}',
-                        {at}, {at}, 3)"
-                ))
-                .await;
+                close_day(&mut sql, site, yesterday, &at).await;
             }
             sql.run(format!(
                 "UPDATE dashboard_daily_summary SET {damage} WHERE facility_id = {}",

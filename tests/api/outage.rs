@@ -71,53 +71,8 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_it_cannot_k
         header(&service.get(&today).await, "cache-status") == LOST
     })
     .await;
-    for _ in 0..20 {
-        let held = service.get(&today).await;
-        assert_eq!(
-            (held.status().as_u16(), header(&held, "etag"), header(&held, "cache-status").as_str()),
-            (200, etag.clone(), LOST)
-        );
-        // The watermark was proven every half second until the stop, by a clock that is the same
-        // here.
-        let least = (now_ms() - stopped_ms) / 1000 - 1;
-        assert!(
-            (least..=least + 4).contains(&age(&held)),
-            "Age {} some {least} s after the stop",
-            age(&held)
-        );
-    }
-    let loose = read(&service, &today, "max-age=1000").await;
-    assert_eq!(header(&loose, "cache-status"), "facility-summary; hit; detail=memory");
-    for directives in ["max-age=1", "no-cache", "max-age=0"] {
-        assert_unavailable(read(&service, &today, directives).await, directives).await;
-    }
-    assert_unavailable(service.get(&path(id, date_in(&zone, -3))).await, "a day that is not held")
-        .await;
-    assert_unavailable(
-        service.get(&format!("{today}?min_version=1000")).await,
-        "a version that is not held",
-    )
-    .await;
-
-    let range = format!("/v1/facilities/{id}/summaries?from={}", date_in(&zone, 0));
-    for list in ["/v1/summaries/today", &range] {
-        let held = service.get(list).await;
-        assert_eq!(
-            (held.status().as_u16(), header(&held, "cache-status").as_str()),
-            (200, LOST),
-            "{list}"
-        );
-        let least = (now_ms() - stopped_ms) / 1000 - 1;
-        assert!(
-            (least..=least + 4).contains(&age(&held)),
-            "{list}: Age {} some {least} s after the stop",
-            age(&held)
-        );
-        assert_eq!(held.json::<Value>().await.unwrap()["items"][0]["total_stock"], 5);
-        assert_unavailable(read(&service, list, "no-cache").await, list).await;
-    }
-    let longer = format!("/v1/facilities/{id}/summaries?from={}", date_in(&zone, -3));
-    assert_unavailable(service.get(&longer).await, "days that are not held").await;
+    single_reads_are_served_from_memory_or_refused(&service, id, &zone, &etag, stopped_ms).await;
+    lists_are_served_from_memory_or_refused(&service, id, &zone, stopped_ms).await;
 
     let degraded = ready(&service).await;
     assert_eq!(
@@ -129,19 +84,8 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_it_cannot_k
     for path in ["/health/live", "/metrics", "/v1/facilities"] {
         assert_eq!(service.get(path).await.status(), 200, "{path}");
     }
-    let sent =
-        batch(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).send().await.unwrap();
-    assert_unavailable(sent, "events").await;
-    for (method, path, body) in [
-        (Method::PUT, format!("/v1/facilities/{id}"), json!({"name": "South", "timezone": "UTC"})),
-        (Method::POST, format!("/v1/facilities/{id}/refresh"), Value::Null),
-        (Method::POST, "/v1/rebuild".into(), Value::Null),
-        (Method::GET, format!("/v1/runs/{id}"), Value::Null),
-    ] {
-        assert_unavailable(service.request(method, &path).json(&body).send().await.unwrap(), &path)
-            .await;
-    }
-    // Nothing proves the directory any more, so that a 404 might be a lie.
+    writes_are_refused(&service, id).await;
+    // Nothing proves the directory any more, so that a 404 might be wrong.
     wait_until("an unknown facility is no longer denied", async || {
         service.get(&path(Uuid::new_v4(), "today")).await.status() == 503
     })
@@ -160,6 +104,89 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_it_cannot_k
         "what was refused left nothing"
     );
     assert_eq!(get(&service, &format!("/v1/facilities/{id}")).await["name"], "North");
+}
+
+/// Asserts that an answer is as old as the outage. Before it the watermark rose every half second,
+/// by a clock that is the same here.
+#[track_caller]
+fn assert_is_as_old_as_the_outage(held: &Response, stopped_ms: i64, what: &str) {
+    let least = (now_ms() - stopped_ms) / 1000 - 1;
+    assert!(
+        (least..=least + 4).contains(&age(held)),
+        "{what}: Age {} some {least} s after the stop",
+        age(held)
+    );
+}
+
+async fn single_reads_are_served_from_memory_or_refused(
+    service: &Service,
+    id: Uuid,
+    zone: &str,
+    etag: &str,
+    stopped_ms: i64,
+) {
+    let today = path(id, "today");
+    for _ in 0..20 {
+        let held = service.get(&today).await;
+        assert_eq!(
+            (
+                held.status().as_u16(),
+                header(&held, "etag").as_str(),
+                header(&held, "cache-status").as_str()
+            ),
+            (200, etag, LOST)
+        );
+        assert_is_as_old_as_the_outage(&held, stopped_ms, &today);
+    }
+    let loose = read(service, &today, "max-age=1000").await;
+    assert_eq!(header(&loose, "cache-status"), "facility-summary; hit; detail=memory");
+    for directives in ["max-age=1", "no-cache", "max-age=0"] {
+        assert_unavailable(read(service, &today, directives).await, directives).await;
+    }
+    assert_unavailable(service.get(&path(id, date_in(zone, -3))).await, "a day that is not held")
+        .await;
+    assert_unavailable(
+        service.get(&format!("{today}?min_version=1000")).await,
+        "a version that is not held",
+    )
+    .await;
+}
+
+async fn lists_are_served_from_memory_or_refused(
+    service: &Service,
+    id: Uuid,
+    zone: &str,
+    stopped_ms: i64,
+) {
+    let range = format!("/v1/facilities/{id}/summaries?from={}", date_in(zone, 0));
+    for list in ["/v1/summaries/today", &range] {
+        let held = service.get(list).await;
+        assert_eq!(
+            (held.status().as_u16(), header(&held, "cache-status").as_str()),
+            (200, LOST),
+            "{list}"
+        );
+        assert_is_as_old_as_the_outage(&held, stopped_ms, list);
+        assert_eq!(held.json::<Value>().await.unwrap()["items"][0]["total_stock"], 5);
+        assert_unavailable(read(service, list, "no-cache").await, list).await;
+    }
+    let longer = format!("/v1/facilities/{id}/summaries?from={}", date_in(zone, -3));
+    assert_unavailable(service.get(&longer).await, "days that are not held").await;
+}
+
+async fn writes_are_refused(service: &Service, id: Uuid) {
+    let sent =
+        batch(service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).send().await.unwrap();
+    assert_unavailable(sent, "events").await;
+    for (method, path, body) in [
+        (Method::PUT, format!("/v1/facilities/{id}"), json!({"name": "South", "timezone": "UTC"})),
+        (Method::POST, format!("/v1/facilities/{id}/refresh"), Value::Null),
+        (Method::POST, "/v1/rebuild".into(), Value::Null),
+        (Method::GET, format!("/v1/runs/{id}"), Value::Null),
+    ] {
+        assert_unavailable(service.request(method, &path).json(&body).send().await.unwrap(), &path)
+            .await;
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,38 @@ async fn rows(service: &Service, facility: Uuid) -> i64 {
         .await
 }
 
+/// Asserts that a text is an instant in UTC, of since `begun_ms`; clocks may differ by 5 s.
+#[track_caller]
+fn assert_is_recent(text: &str, begun_ms: i64) {
+    let ms = text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    assert!(text.ends_with('Z') && (begun_ms - 5_000..now_ms() + 5_000).contains(&ms), "{text}");
+}
+
+/// Units in both banks, deliveries and requests, of which those that are expired, undelivered or of
+/// yesterday are not in the figures of today.
+fn events_of_all_kinds(id: Uuid, [first, second]: [Uuid; 2], now: i64) -> [Value; 10] {
+    let mut untyped = inventory(Uuid::new_v4(), second, "O+", 4);
+    untyped["data"]["blood_type"] = Value::Null;
+    let mut expired = inventory(Uuid::new_v4(), second, "O+", 100);
+    expired["data"]["expires_at"] = json!(crate::steps::instant(now - 1));
+    let undelivered = event(
+        "distribution.set",
+        json!({"distribution_id": Uuid::new_v4(), "dispatched_to_id": id, "quantity": 9}),
+    );
+    [
+        inventory(Uuid::new_v4(), first, "O+", 120),
+        inventory(Uuid::new_v4(), second, "O+", 7),
+        untyped,
+        expired,
+        undelivered,
+        distribution(Uuid::new_v4(), id, 6, now),
+        distribution(Uuid::new_v4(), id, 50, now - DAY_MS),
+        request(Uuid::new_v4(), id, now),
+        request(Uuid::new_v4(), id, now),
+        request(Uuid::new_v4(), id, now - DAY_MS),
+    ]
+}
+
 on_both_stores! {
     async fn a_facility_shows_its_own_date(service: Service) {
         for zone in ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu"] {
@@ -47,32 +79,9 @@ on_both_stores! {
     async fn a_summary_counts_stock_deliveries_and_requests_by_type(service: Service) {
         let zone = noon_zone();
         let id = facility(&service, "North", &zone).await;
-        let (first, second) = (bank(&service, id).await, bank(&service, id).await);
+        let banks = [bank(&service, id).await, bank(&service, id).await];
         let now = now_ms();
-        let mut untyped = inventory(Uuid::new_v4(), second, "O+", 4);
-        untyped["data"]["blood_type"] = Value::Null;
-        let mut expired = inventory(Uuid::new_v4(), second, "O+", 100);
-        expired["data"]["expires_at"] = json!(crate::steps::instant(now - 1));
-        let undelivered = event(
-            "distribution.set",
-            json!({"distribution_id": Uuid::new_v4(), "dispatched_to_id": id, "quantity": 9}),
-        );
-        let applied = post(
-            &service,
-            &[
-                inventory(Uuid::new_v4(), first, "O+", 120),
-                inventory(Uuid::new_v4(), second, "O+", 7),
-                untyped,
-                expired,
-                undelivered,
-                distribution(Uuid::new_v4(), id, 6, now),
-                distribution(Uuid::new_v4(), id, 50, now - DAY_MS),
-                request(Uuid::new_v4(), id, now),
-                request(Uuid::new_v4(), id, now),
-                request(Uuid::new_v4(), id, now - DAY_MS),
-            ],
-        )
-        .await;
+        let applied = post(&service, &events_of_all_kinds(id, banks, now)).await;
         let today = date_in(&zone, 0);
         let version = version_of(&applied, id, today);
         let mut shown =
@@ -96,13 +105,7 @@ on_both_stores! {
                 "version": version,
             })
         );
-        let text = updated_at.as_str().unwrap();
-        let updated_ms = text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
-        assert!(
-            text.ends_with('Z') && (now - 5_000..now_ms() + 5_000).contains(&updated_ms),
-            "{text}"
-        );
-
+        assert_is_recent(updated_at.as_str().unwrap(), now);
         let (named, alias) =
             (service.get(&path(id, today)).await, service.get(&path(id, "today")).await);
         assert_eq!(

@@ -95,6 +95,53 @@ async fn a_host_that_lacks_zones_has_the_same_days_as_one_that_has_them() {
     audited(&on_a_slim_host(slim.launch().clone())).await;
 }
 
+/// Registers a facility in that zone by SQL. It shows the zone, with an error that names the zone
+/// that may have been meant, alone and in the list.
+async fn is_shown_everywhere(service: &Service, sql: &mut Outside, zone: &str, meant: &str) {
+    let id = Uuid::new_v4();
+    sql.run(format!(
+        "INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', '{zone}')",
+        sql.id(id)
+    ))
+    .await;
+    wait_until("it is known", async || {
+        service.get(&format!("/v1/facilities/{id}")).await.status() == 200
+    })
+    .await;
+    let shown = facility(service, id).await;
+    let error = shown["timezone_error"].as_str().unwrap_or_default();
+    assert!(error.contains("counted in UTC") && error.contains(meant), "{zone}: {shown}");
+    assert_eq!((&shown["today"], &shown["timezone"]), (&json!(date_in("UTC")), &json!(zone)));
+    let listed: Value = service.get("/v1/facilities?q=odd").await.json().await.expect("it is JSON");
+    let items = listed["items"].as_array().expect("a list");
+    assert!(
+        items
+            .iter()
+            .any(|item| item["facility_id"] == id.to_string() && item["timezone_error"] == error),
+        "{listed}"
+    );
+    assert_eq!(service.get(&format!("/v1/facilities/{id}/summaries/today")).await.status(), 200);
+}
+
+/// Asserts that `/health/ready` counts the facilities in unknown zones.
+async fn five_facilities_are_named(service: &Service) {
+    let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
+    assert_eq!(ready["status"], "degraded", "{ready}");
+    let zones = ready["dependencies"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|d| d["name"] == "time_zones")
+        .expect("it is named");
+    let remedy = zones["remedy"].as_str().expect("a text");
+    assert!(
+        zones["state"] == "down"
+            && remedy.starts_with("5 facilities")
+            && remedy.contains("expected"),
+        "{ready}"
+    );
+}
+
 on_both_stores! {
     async fn an_unknown_zone_is_shown_wherever_its_facility_is_shown(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
@@ -105,37 +152,7 @@ on_both_stores! {
             ("Europe/Warsaw ", "Europe/Warsaw"),
             ("Mars/Olympus", "Europe/Warsaw"),
         ] {
-            let id = Uuid::new_v4();
-            sql.run(format!(
-                "INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', '{zone}')",
-                sql.id(id)
-            ))
-            .await;
-            wait_until("it is known", async || {
-                service.get(&format!("/v1/facilities/{id}")).await.status() == 200
-            })
-            .await;
-            let shown = facility(&service, id).await;
-            let error = shown["timezone_error"].as_str().unwrap_or_default();
-            assert!(error.contains("counted in UTC") && error.contains(meant), "{zone}: {shown}");
-            assert_eq!(
-                (&shown["today"], &shown["timezone"]),
-                (&json!(date_in("UTC")), &json!(zone))
-            );
-            let listed: Value =
-                service.get("/v1/facilities?q=odd").await.json().await.expect("it is JSON");
-            let items = listed["items"].as_array().expect("a list");
-            assert!(
-                items
-                    .iter()
-                    .any(|item| item["facility_id"] == id.to_string()
-                        && item["timezone_error"] == error),
-                "{listed}"
-            );
-            assert_eq!(
-                service.get(&format!("/v1/facilities/{id}/summaries/today")).await.status(),
-                200
-            );
+            is_shown_everywhere(&service, &mut sql, zone, meant).await;
         }
         assert!(facility(&service, well.facility).await.get("timezone_error").is_none());
         assert_eq!(metric(&service, "facilities_in_unknown_zones").await, 4.0);
@@ -154,21 +171,7 @@ on_both_stores! {
         assert_eq!(told.iter().filter(|entry| entry["timezone"] == "IST").count(), 1, "{told:?}");
         let (_, launch) = service.terminate().await;
         let service = launch.start().await; // another process finds the same
-        let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
-        assert_eq!(ready["status"], "degraded", "{ready}");
-        let zones = ready["dependencies"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .find(|d| d["name"] == "time_zones")
-            .expect("it is named");
-        let remedy = zones["remedy"].as_str().expect("a text");
-        assert!(
-            zones["state"] == "down"
-                && remedy.starts_with("5 facilities")
-                && remedy.contains("expected"),
-            "{ready}"
-        );
+        five_facilities_are_named(&service).await;
         sql.run("UPDATE facilities SET timezone = 'Asia/Kolkata'").await;
         wait_until("all is well", async || {
             let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");

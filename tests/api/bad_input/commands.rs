@@ -76,68 +76,72 @@ async fn a_bad_variable_stops_any_command_with_its_name() {
     }
 }
 
+/// URLs that cannot be read as they are, most since a character of the password ends them: the
+/// variable, the key of the setting, the value, and what the error must say.
+const CUT_URLS: [(&str, &str, &str, &str); 12] = [
+    (
+        "DATABASE_URL",
+        "database.url",
+        "postgres://me:sec#ret@127.0.0.1:5432/db",
+        "write '#' as %23 (percent-encoding), in database.url as in DATABASE_URL",
+    ),
+    (
+        "DATABASE_URL",
+        "database.url",
+        "postgres://me:12/sec?ret@127.0.0.1/db",
+        "write '/' as %2F, '?' as %3F (percent-encoding)",
+    ),
+    (
+        "DATABASE_URL",
+        "database.url",
+        "postgres://me:sec%ffret@127.0.0.1/db",
+        "write postgres://user:password@host:port/database, with a % of",
+    ),
+    (
+        "DATABASE_URL",
+        "database.url",
+        "postgres://me:sec[ret@127.0.0.1:x/db",
+        "cannot be read (invalid port number)",
+    ),
+    (
+        "DATABASE_URL",
+        "database.url",
+        "me:secret@127.0.0.1/db",
+        "must begin with sqlite:// or postgres://",
+    ),
+    ("DATABASE_URL", "database.url", "sqlite://x.db?cash=on", "write sqlite://PATH"),
+    (
+        "DATABASE_READ_URL",
+        "database.read_url",
+        "postgres://me:12#secret@127.0.0.1/db",
+        "write '#' as %23 (percent-encoding), in database.read_url as in DATABASE_READ_URL",
+    ),
+    (
+        "DATABASE_READ_URL",
+        "database.read_url",
+        "postgres://me:secret@a/db,postgres://me:sec/ret@b/db",
+        "write '/' as %2F",
+    ),
+    (
+        "DATABASE_READ_URL",
+        "database.read_url",
+        "postgres://me:sec,ret@a/db",
+        "a comma in a password is written %2C",
+    ),
+    (
+        "REDIS_URL",
+        "redis.url",
+        "redis://me:12#secret@127.0.0.1:6379",
+        "write '#' as %23 (percent-encoding), in redis.url as in REDIS_URL",
+    ),
+    ("REDIS_URL", "redis.url", "rediss://:sec?ret@127.0.0.1:6379", "write '?' as %3F"),
+    ("REDIS_URL", "redis.url", "redis://:secret@a:1,redis://:sec/ret@b:1", "write '/' as %2F"),
+];
+
 #[tokio::test]
 async fn a_url_that_ends_within_its_password_is_wrong_use_and_the_error_shows_the_encoding() {
     let server = fresh_database().await;
-    for (name, key, value, words) in [
-        (
-            "DATABASE_URL",
-            "database.url",
-            "postgres://me:sec#ret@127.0.0.1:5432/db",
-            "write '#' as %23 (percent-encoding), in database.url as in DATABASE_URL",
-        ),
-        (
-            "DATABASE_URL",
-            "database.url",
-            "postgres://me:12/sec?ret@127.0.0.1/db",
-            "write '/' as %2F, '?' as %3F (percent-encoding)",
-        ),
-        (
-            "DATABASE_URL",
-            "database.url",
-            "postgres://me:sec%ffret@127.0.0.1/db",
-            "write postgres://user:password@host:port/database, with a % of",
-        ),
-        (
-            "DATABASE_URL",
-            "database.url",
-            "postgres://me:sec[ret@127.0.0.1:x/db",
-            "cannot be read (invalid port number)",
-        ),
-        (
-            "DATABASE_URL",
-            "database.url",
-            "me:secret@127.0.0.1/db",
-            "must begin with sqlite:// or postgres://",
-        ),
-        ("DATABASE_URL", "database.url", "sqlite://x.db?cash=on", "write sqlite://PATH"),
-        (
-            "DATABASE_READ_URL",
-            "database.read_url",
-            "postgres://me:12#secret@127.0.0.1/db",
-            "write '#' as %23 (percent-encoding), in database.read_url as in DATABASE_READ_URL",
-        ),
-        (
-            "DATABASE_READ_URL",
-            "database.read_url",
-            "postgres://me:secret@a/db,postgres://me:sec/ret@b/db",
-            "write '/' as %2F",
-        ),
-        (
-            "DATABASE_READ_URL",
-            "database.read_url",
-            "postgres://me:sec,ret@a/db",
-            "a comma in a password is written %2C",
-        ),
-        (
-            "REDIS_URL",
-            "redis.url",
-            "redis://me:12#secret@127.0.0.1:6379",
-            "write '#' as %23 (percent-encoding), in redis.url as in REDIS_URL",
-        ),
-        ("REDIS_URL", "redis.url", "rediss://:sec?ret@127.0.0.1:6379", "write '?' as %3F"),
-        ("REDIS_URL", "redis.url", "redis://:secret@a:1,redis://:sec/ret@b:1", "write '/' as %2F"),
-    ] {
+    for (name, key, value, words) in CUT_URLS {
         let exited = Service::on(server.clone()).env(name, value).run(&["migrate"]).await;
         assert_eq!(exited.code, Some(2), "{value}: {}", exited.output);
         assert!(

@@ -123,12 +123,9 @@ async fn head_answers_what_get_does_without_the_body() {
     }
 }
 
-#[tokio::test]
-async fn a_value_that_a_parameter_does_not_take_is_400_with_those_that_it_takes() {
-    let service = Service::on_sqlite().start().await;
-    let world = World::new(&service).await;
-    let facility = format!("/v1/facilities/{}", world.facility);
-    for (path, words) in [
+/// Requests with a value that its parameter does not take, and what the answer must say.
+fn values_not_taken(facility: &str) -> Vec<(String, &'static str)> {
+    vec![
         (
             "/v1/facilities?limit=0".to_owned(),
             "`limit` is \"0\"; expected a whole number from 1 to 500",
@@ -190,7 +187,15 @@ async fn a_value_that_a_parameter_does_not_take_is_400_with_those_that_it_takes(
             "facility_id \"7\" in the path is not an id; expected a UUID",
         ),
         ("/v1/runs/7".to_owned(), "run_id \"7\" in the path is not an id"),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn a_value_that_a_parameter_does_not_take_is_400_with_those_that_it_takes() {
+    let service = Service::on_sqlite().start().await;
+    let world = World::new(&service).await;
+    let facility = format!("/v1/facilities/{}", world.facility);
+    for (path, words) in values_not_taken(&facility) {
         says(service.get(&path).await, 400, &[words]).await;
     }
     says(

@@ -82,6 +82,80 @@ async fn sessions_in_the_role_of_a_replica_are_noticed_like_any_writer() {
     audited(service.launch()).await;
 }
 
+/// Stores two facilities, with a unit of 7 in the first, in the database that is copied, and
+/// publishes its source tables.
+async fn publish_sites(publisher: &mut Outside, zone: &str, sites: [Site; 2]) {
+    for Site { facility, bank } in sites {
+        publisher.run(format!(
+            "INSERT INTO facilities (id, name, timezone) VALUES ('{facility}', 'North', '{zone}')"
+        ))
+        .await;
+        publisher
+            .run(format!(
+                "INSERT INTO blood_banks (id, facility_id) VALUES ('{bank}', '{facility}')"
+            ))
+            .await;
+    }
+    publisher
+        .run(format!(
+            "INSERT INTO blood_inventory (id, blood_bank_id, quantity)
+             VALUES (gen_random_uuid(), '{}', 7)",
+            sites[0].bank
+        ))
+        .await;
+    publisher
+        .run(
+            "CREATE PUBLICATION sources FOR TABLE facilities, blood_banks, blood_inventory,
+             blood_distributions, blood_requests",
+        )
+        .await;
+}
+
+/// Changes rows of each table in the database that is copied: each change shows in the figures.
+async fn changes_are_applied(
+    from: &mut Outside,
+    service: &Service,
+    [site, other]: [Site; 2],
+    yesterday: &str,
+) {
+    let now = from.at(Timestamp::now().as_millisecond());
+    let then = from.at((Timestamp::now() - 24.hours()).as_millisecond());
+    let facility = site.facility;
+    from.run(format!(
+        "INSERT INTO blood_requests (id, facility_id, created_at) VALUES (gen_random_uuid(), \
+         '{facility}', {now})"
+    ))
+    .await;
+    from.run(format!(
+        "INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES \
+         (gen_random_uuid(), '{facility}', 3, {now})"
+    ))
+    .await;
+    from.run("UPDATE blood_inventory SET quantity = 5").await;
+    site.shows(service, (5, 3, 1)).await;
+    from.run(format!(
+        "UPDATE blood_requests SET created_at = {then}; UPDATE blood_distributions SET \
+         dispatched_to_id = '{}'",
+        other.facility
+    ))
+    .await;
+    site.shows(service, (5, 0, 0)).await;
+    site.shows_on(service, yesterday, (0, 0, 1)).await;
+    other.shows(service, (0, 3, 0)).await;
+    from.run(format!("UPDATE blood_banks SET facility_id = '{}'", other.facility)).await;
+    other.shows(service, (5, 3, 0)).await;
+    from.run("DELETE FROM blood_inventory").await;
+    other.shows(service, (0, 3, 0)).await;
+    from.run("TRUNCATE blood_distributions").await;
+    other.shows(service, (0, 0, 0)).await;
+    from.run(format!(
+        "DELETE FROM blood_banks WHERE facility_id = '{0}'; DELETE FROM facilities WHERE id = \
+         '{0}'",
+        other.facility
+    ))
+    .await;
+}
+
 #[tokio::test]
 async fn what_a_logical_subscription_copies_and_applies_is_noticed_row_by_row() {
     let publisher = Postgres::start(&["wal_level=logical"]);
@@ -98,27 +172,7 @@ async fn what_a_logical_subscription_copies_and_applies_is_noticed_row_by_row() 
         Site { facility: Uuid::new_v4(), bank: Uuid::new_v4() },
         Site { facility: Uuid::new_v4(), bank: Uuid::new_v4() },
     );
-    for Site { facility, bank } in [site, other] {
-        from.run(format!(
-            "INSERT INTO facilities (id, name, timezone) VALUES ('{facility}', 'North', '{zone}')"
-        ))
-        .await;
-        from.run(format!(
-            "INSERT INTO blood_banks (id, facility_id) VALUES ('{bank}', '{facility}')"
-        ))
-        .await;
-    }
-    from.run(format!(
-        "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), \
-         '{}', 7)",
-        site.bank
-    ))
-    .await;
-    from.run(
-        "CREATE PUBLICATION sources FOR TABLE facilities, blood_banks, blood_inventory, \
-         blood_distributions, blood_requests",
-    )
-    .await;
+    publish_sites(&mut from, &zone, [site, other]).await;
     let url = source.database_url();
     to.run(format!(
         "CREATE SUBSCRIPTION applied CONNECTION '{url}' PUBLICATION sources WITH (slot_name = \
@@ -135,43 +189,8 @@ async fn what_a_logical_subscription_copies_and_applies_is_noticed_row_by_row() 
     }
     site.shows(&service, (7, 0, 0)).await;
 
-    let now = from.at(Timestamp::now().as_millisecond());
-    let then = from.at((Timestamp::now() - 24.hours()).as_millisecond());
-    let facility = site.facility;
-    from.run(format!(
-        "INSERT INTO blood_requests (id, facility_id, created_at) VALUES (gen_random_uuid(), \
-         '{facility}', {now})"
-    ))
-    .await;
-    from.run(format!(
-        "INSERT INTO blood_distributions (id, dispatched_to_id, quantity, date_delivered) VALUES \
-         (gen_random_uuid(), '{facility}', 3, {now})"
-    ))
-    .await;
-    from.run("UPDATE blood_inventory SET quantity = 5").await;
-    site.shows(&service, (5, 3, 1)).await;
-    from.run(format!(
-        "UPDATE blood_requests SET created_at = {then}; UPDATE blood_distributions SET \
-         dispatched_to_id = '{}'",
-        other.facility
-    ))
-    .await;
-    site.shows(&service, (5, 0, 0)).await;
-    site.shows_on(&service, &today.yesterday().expect("there was one").to_string(), (0, 0, 1))
-        .await;
-    other.shows(&service, (0, 3, 0)).await;
-    from.run(format!("UPDATE blood_banks SET facility_id = '{}'", other.facility)).await;
-    other.shows(&service, (5, 3, 0)).await;
-    from.run("DELETE FROM blood_inventory").await;
-    other.shows(&service, (0, 3, 0)).await;
-    from.run("TRUNCATE blood_distributions").await;
-    other.shows(&service, (0, 0, 0)).await;
-    from.run(format!(
-        "DELETE FROM blood_banks WHERE facility_id = '{0}'; DELETE FROM facilities WHERE id = \
-         '{0}'",
-        other.facility
-    ))
-    .await;
+    let yesterday = today.yesterday().expect("there was one").to_string();
+    changes_are_applied(&mut from, &service, [site, other], &yesterday).await;
     wait_until("the facility is gone", async || service.get(&path).await.status() == 404).await;
     assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
     audited(service.launch()).await;

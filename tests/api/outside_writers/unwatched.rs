@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use jiff::{Timestamp, ToSpan};
+use reqwest::Response;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -62,6 +63,38 @@ async fn ready(service: &Service) -> (Value, Value) {
     (ready["status"].clone(), triggers.clone())
 }
 
+/// Asserts that `/health/ready` says which trigger is off, and what puts it right.
+async fn the_remedy_is_named(service: &Service, is_postgres: bool) {
+    let (_, triggers) = ready(service).await;
+    let (remedy, error) =
+        (triggers["remedy"].as_str().expect("there is one"), &triggers["last_error"]);
+    let expected = if is_postgres {
+        (
+            "blood_requests: mark_insert disabled; SELECT public.watch_sources() puts it right",
+            "disabled",
+        )
+    } else {
+        (
+            "blood_requests: blood_requests_mark_insert missing; \
+             facility-summary migrate puts it right",
+            "missing",
+        )
+    };
+    assert_eq!((remedy, error), (expected.0, &expected.1.into()));
+}
+
+/// Asserts that an answer shows the request that was written, or is at least as old as that.
+/// Returns how many requests it shows.
+async fn the_age_is_true(answer: Response, written: Instant, date: &str) -> Value {
+    let (age, since) = (age(&answer), written.elapsed().as_secs() as i64);
+    let requests = answer.json::<Value>().await.expect("it is JSON")["total_requests"].clone();
+    assert!(
+        requests == 1 || age >= since,
+        "{date}: {requests} with Age {age}, {since} s after it was written"
+    );
+    requests
+}
+
 on_both_stores! {
     async fn while_a_trigger_is_off_the_watermark_stands_and_rises_only_after_all_is_found(
         service: Service,
@@ -76,22 +109,7 @@ on_both_stores! {
         let mut sql = Outside::connect(service.database_url()).await;
         sql.run(off).await;
         wait_until("it is noticed", async || ready(&service).await.0 == "degraded").await;
-        let (_, triggers) = ready(&service).await;
-        let (remedy, error) =
-            (triggers["remedy"].as_str().expect("there is one"), &triggers["last_error"]);
-        let expected = if sql.is_postgres() {
-            (
-                "blood_requests: mark_insert disabled; SELECT public.watch_sources() puts it right",
-                "disabled",
-            )
-        } else {
-            (
-                "blood_requests: blood_requests_mark_insert missing; \
-                 facility-summary migrate puts it right",
-                "missing",
-            )
-        };
-        assert_eq!((remedy, error), (expected.0, &expected.1.into()));
+        the_remedy_is_named(&service, sql.is_postgres()).await;
         assert_eq!(metric(&service, "source_triggers_off").await, 1.0);
 
         let now = Timestamp::now();
@@ -101,13 +119,7 @@ on_both_stores! {
         several_drains(&service).await;
         for date in ["today", &yesterday] {
             let answer = read(&service, &path(date), "max-age=600").await;
-            let (age, since) = (age(&answer), written.elapsed().as_secs() as i64);
-            let requests =
-                answer.json::<Value>().await.expect("it is JSON")["total_requests"].clone();
-            assert!(
-                requests == 1 || age >= since,
-                "{date}: {requests} with Age {age}, {since} s after it was written"
-            );
+            the_age_is_true(answer, written, date).await;
         }
         wait_until("the watermark stands still", async || {
             metric(&service, "summary_watermark_age_seconds").await > 4.0
@@ -121,18 +133,9 @@ on_both_stores! {
             "{}",
             exited.output
         );
-        let mut youngest = i64::MAX;
         wait_until("what was missed is found", async || {
             let answer = read(&service, &path("today"), "max-age=600").await;
-            let (age, since) = (age(&answer), written.elapsed().as_secs() as i64);
-            let requests =
-                answer.json::<Value>().await.expect("it is JSON")["total_requests"].clone();
-            assert!(
-                requests == 1 || age >= since,
-                "{requests} with Age {age}, {since} s after it was written"
-            );
-            youngest = age;
-            requests == 1
+            the_age_is_true(answer, written, "today").await == 1
                 && ready(&service).await.0 == "ready"
                 && metric(&service, "summary_watermark_age_seconds").await < 4.0
         })

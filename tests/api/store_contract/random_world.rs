@@ -129,76 +129,105 @@ async fn populate(
 ) -> World {
     let mut world = World::default();
     let mut sql = String::new();
-    let sql_type =
-        |t: Option<BloodType>| t.map_or("NULL".to_owned(), |t| format!("'{}'", t.as_str()));
-    let sql_instant = |at_ms: Option<i64>| at_ms.map_or("NULL".to_owned(), |at_ms| db.at(at_ms));
     for facility in facilities {
-        let owner = db.id(facility.id);
-        for _ in 0..random.random_range(1..4) {
-            let bank = db.id(id(random));
-            sql +=
-                &format!("INSERT INTO blood_banks (id, facility_id) VALUES ({bank}, {owner});\n");
-            for _ in 0..random.random_range(0..40) {
-                let hours = random.random_range(-30..30i64);
-                let at_ms = random
-                    .random_bool(0.7)
-                    .then_some(now_ms + hours * HOUR_MS + if hours >= 0 { HOUR_MS } else { 0 });
-                let fact = Fact {
-                    facility: facility.id,
-                    blood_type: blood_type(random),
-                    quantity: random.random_range(0..6),
-                    at_ms,
-                };
-                sql += &format!(
-                    "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, \
-                     expires_at) VALUES ({}, {bank}, {}, {}, {});\n",
-                    db.id(id(random)),
-                    sql_type(fact.blood_type),
-                    fact.quantity,
-                    sql_instant(fact.at_ms)
-                );
-                world.units.push(fact);
-            }
-        }
-        for i in 0..60 {
-            let day = key(facility, now_ms, random.random_range(-4..=1)).day;
-            let at_ms = [
-                day.start_ms,
-                day.end_ms - 1,
-                day.end_ms,
-                day.start_ms + random.random_range(0..DAY_MS / 2),
-            ][i % 4];
-            let delivered = (i % 7 != 0).then_some(at_ms);
-            let sent = Fact {
-                facility: facility.id,
-                blood_type: blood_type(random),
-                quantity: random.random_range(1..9),
-                at_ms: delivered,
-            };
-            let asked = Fact {
-                facility: facility.id,
-                blood_type: blood_type(random),
-                quantity: 1,
-                at_ms: Some(at_ms),
-            };
-            let (sent_id, asked_id) = (db.id(id(random)), db.id(id(random)));
-            let (sent_type, asked_type) = (sql_type(sent.blood_type), sql_type(asked.blood_type));
-            sql += &format!(
-                "INSERT INTO blood_distributions (id, dispatched_to_id, blood_type, quantity, \
-                 date_delivered)
-                     VALUES ({sent_id}, {owner}, {sent_type}, {}, {});
-                 INSERT INTO blood_requests (id, facility_id, blood_type, created_at) VALUES \
-                 ({asked_id}, {owner}, {asked_type}, {});\n",
-                sent.quantity,
-                sql_instant(sent.at_ms),
-                db.at(at_ms)
-            );
-            world.deliveries.push(sent);
-            world.requests.push(asked);
-        }
+        sql += &add_banks(db, random, facility.id, now_ms, &mut world);
+        sql += &add_activity(db, random, facility, now_ms, &mut world);
     }
     db.plain(&format!("BEGIN;\n{sql}COMMIT")).await;
     world
+}
+
+/// Adds banks with units to the world, and returns the statements that store them.
+fn add_banks(
+    db: &dyn TestDb,
+    random: &mut Pcg64Mcg,
+    facility: Uuid,
+    now_ms: i64,
+    world: &mut World,
+) -> String {
+    let (mut sql, owner) = (String::new(), db.id(facility));
+    for _ in 0..random.random_range(1..4) {
+        let bank = db.id(id(random));
+        sql += &format!("INSERT INTO blood_banks (id, facility_id) VALUES ({bank}, {owner});\n");
+        for _ in 0..random.random_range(0..40) {
+            let hours = random.random_range(-30..30i64);
+            let at_ms = random
+                .random_bool(0.7)
+                .then_some(now_ms + hours * HOUR_MS + if hours >= 0 { HOUR_MS } else { 0 });
+            let fact = Fact {
+                facility,
+                blood_type: blood_type(random),
+                quantity: random.random_range(0..6),
+                at_ms,
+            };
+            sql += &format!(
+                "INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, expires_at)
+                 VALUES ({}, {bank}, {}, {}, {});\n",
+                db.id(id(random)),
+                sql_type(fact.blood_type),
+                fact.quantity,
+                sql_instant(db, fact.at_ms)
+            );
+            world.units.push(fact);
+        }
+    }
+    sql
+}
+
+/// Adds deliveries and requests to the world, and returns the statements that store them.
+fn add_activity(
+    db: &dyn TestDb,
+    random: &mut Pcg64Mcg,
+    facility: &Arc<Facility>,
+    now_ms: i64,
+    world: &mut World,
+) -> String {
+    let (mut sql, owner) = (String::new(), db.id(facility.id));
+    for i in 0..60 {
+        let day = key(facility, now_ms, random.random_range(-4..=1)).day;
+        let at_ms = [
+            day.start_ms,
+            day.end_ms - 1,
+            day.end_ms,
+            day.start_ms + random.random_range(0..DAY_MS / 2),
+        ][i % 4];
+        let delivered = (i % 7 != 0).then_some(at_ms);
+        let sent = Fact {
+            facility: facility.id,
+            blood_type: blood_type(random),
+            quantity: random.random_range(1..9),
+            at_ms: delivered,
+        };
+        let asked = Fact {
+            facility: facility.id,
+            blood_type: blood_type(random),
+            quantity: 1,
+            at_ms: Some(at_ms),
+        };
+        let (sent_id, asked_id) = (db.id(id(random)), db.id(id(random)));
+        let (sent_type, asked_type) = (sql_type(sent.blood_type), sql_type(asked.blood_type));
+        sql += &format!(
+            "INSERT INTO blood_distributions
+                (id, dispatched_to_id, blood_type, quantity, date_delivered)
+             VALUES ({sent_id}, {owner}, {sent_type}, {}, {});
+             INSERT INTO blood_requests (id, facility_id, blood_type, created_at)
+             VALUES ({asked_id}, {owner}, {asked_type}, {});\n",
+            sent.quantity,
+            sql_instant(db, sent.at_ms),
+            db.at(at_ms)
+        );
+        world.deliveries.push(sent);
+        world.requests.push(asked);
+    }
+    sql
+}
+
+fn sql_type(blood_type: Option<BloodType>) -> String {
+    blood_type.map_or("NULL".to_owned(), |named| format!("'{}'", named.as_str()))
+}
+
+fn sql_instant(db: &dyn TestDb, at_ms: Option<i64>) -> String {
+    at_ms.map_or("NULL".to_owned(), |at_ms| db.at(at_ms))
 }
 
 fn blood_type(random: &mut Pcg64Mcg) -> Option<BloodType> {

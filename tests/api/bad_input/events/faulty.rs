@@ -10,13 +10,16 @@ use crate::{
     support::{Service, events::event},
 };
 
-/// Bad events: where the fault is, and what is said of it.
-fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
+/// A bad event, the pointer to its fault, and what the answer must say of it.
+type Faulty = (Value, &'static str, &'static str);
+
+fn faulty(world: &World) -> Vec<Faulty> {
+    [faulty_attributes(world), faulty_stock(world), faulty_others(world.facility)].concat()
+}
+
+/// Events whose attributes, or whose data as a whole, are at fault.
+fn faulty_attributes(world: &World) -> Vec<Faulty> {
     let good = || world.stock(5);
-    let data = |kind: &str, data: Value| event(kind, data);
-    let unknown = Uuid::new_v4();
-    let id = Uuid::new_v4();
-    let facility = world.facility;
     vec![
         (
             with(good(), "/type", "inventory.added"),
@@ -51,6 +54,13 @@ fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
             "/data/units",
             "the known ones are inventory_id, blood_bank_id",
         ),
+    ]
+}
+
+/// `inventory.set` with a field at fault.
+fn faulty_stock(world: &World) -> Vec<Faulty> {
+    let good = || world.stock(5);
+    vec![
         (world.stock(-1), "/data/quantity", "a whole number from 0 to 2147483647, got -1"),
         (world.stock(2_147_483_648_i64), "/data/quantity", "from 0 to 2147483647, got 2147483648"),
         (world.stock(u64::MAX), "/data/quantity", "from 0 to 2147483647"),
@@ -75,12 +85,19 @@ fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
             "not the nil one",
         ),
         (
-            with(good(), "/data/blood_bank_id", unknown.to_string()),
+            with(good(), "/data/blood_bank_id", Uuid::new_v4().to_string()),
             "/data/blood_bank_id",
             "is not registered; send blood_bank.registered before",
         ),
+    ]
+}
+
+/// The other types, each with a field at fault.
+fn faulty_others(facility: Uuid) -> Vec<Faulty> {
+    let (id, unknown) = (Uuid::new_v4(), Uuid::new_v4());
+    vec![
         (
-            data(
+            event(
                 "distribution.set",
                 json!({"distribution_id": id, "dispatched_to_id": facility, "quantity": 0}),
             ),
@@ -88,7 +105,7 @@ fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
             "from 1 to",
         ),
         (
-            data(
+            event(
                 "distribution.set",
                 json!({"distribution_id": id, "dispatched_to_id": unknown, "quantity": 1}),
             ),
@@ -96,7 +113,7 @@ fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
             "is not registered",
         ),
         (
-            data(
+            event(
                 "request.set",
                 json!({"request_id": id, "facility_id": unknown, "created_at": time_in(0)}),
             ),
@@ -104,17 +121,17 @@ fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
             "is not registered",
         ),
         (
-            data("request.set", json!({"request_id": id, "facility_id": facility})),
+            event("request.set", json!({"request_id": id, "facility_id": facility})),
             "/data/created_at",
             "is missing",
         ),
         (
-            data("summary.touched", json!({"facility_id": unknown})),
+            event("summary.touched", json!({"facility_id": unknown})),
             "/data/facility_id",
             "is not registered",
         ),
         (
-            data(
+            event(
                 "blood_bank.registered",
                 json!({"blood_bank_id": id, "facility_id": unknown, "name": "W"}),
             ),
@@ -122,7 +139,7 @@ fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
             "is not registered",
         ),
         (
-            data(
+            event(
                 "facility.registered",
                 json!({"facility_id": id, "name": "M", "timezone": "Mars/Olympus"}),
             ),
@@ -130,7 +147,10 @@ fn faulty(world: &World) -> Vec<(Value, &'static str, &'static str)> {
             "the name of an IANA time zone",
         ),
         (
-            data("facility.registered", json!({"facility_id": id, "name": " ", "timezone": "UTC"})),
+            event(
+                "facility.registered",
+                json!({"facility_id": id, "name": " ", "timezone": "UTC"}),
+            ),
             "/data/name",
             "a text of 1 to 500 characters",
         ),
