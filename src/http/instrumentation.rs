@@ -15,7 +15,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpRequest, Resource, ResponseError, Route,
+    Error, HttpMessage, HttpRequest, Resource, ResponseError, Route,
     body::MessageBody,
     dev::{HttpServiceFactory, Service, ServiceRequest, ServiceResponse},
     http::{
@@ -26,6 +26,7 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use prometheus::{Histogram, IntCounter};
+use tracing::{Instrument, Span};
 
 use super::problem::Problem;
 use crate::{
@@ -94,7 +95,8 @@ impl RouteCells {
         let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
         let (detail, cause) =
             (problem.map_or("", Problem::detail), problem.and_then(Problem::cause));
-        let (request_id, duration_ms) = (response.headers().get(REQUEST_ID), seconds * 1000.0);
+        let duration_ms = seconds * 1000.0;
+        let request_id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         // A 503 of the readiness check is no failure: orchestrators ask for it during each start
         // until it is ready.
         let is_not_ready = route == READY && status == StatusCode::SERVICE_UNAVAILABLE;
@@ -113,7 +115,7 @@ impl RouteCells {
                 detail,
                 cause,
                 duration_ms,
-                ?request_id,
+                request_id,
                 "request failed; more of this route and status are counted, and told once a minute"
             ),
             Tell::GoesOn(count) => tracing::warn!(
@@ -123,7 +125,7 @@ impl RouteCells {
                 detail,
                 cause,
                 duration_ms,
-                ?request_id,
+                request_id,
                 requests = count.times,
                 within_seconds = count.within.as_secs(),
                 "requests go on to fail"
@@ -136,7 +138,7 @@ impl RouteCells {
                     detail,
                     cause,
                     duration_ms,
-                    ?request_id,
+                    request_id,
                     "request not served"
                 );
             }
@@ -165,6 +167,9 @@ fn known_method(method: &Method) -> &'static str {
         _ => "other",
     }
 }
+
+/// The route whose memory hits are answered without a span: one would cost more than the answer.
+pub const HOT: &str = "/v1/facilities/{facility_id}/summaries/{date}";
 
 /// A resource at `path` with the wrapper of this file around it.
 pub fn observed(
@@ -202,7 +207,11 @@ where
 {
     let started = Instant::now();
     let sent = request.request().clone();
-    let handling = service.call(request);
+    let span = match cells.route {
+        HOT => Span::none(),
+        _ => request_span(&sent),
+    };
+    let handling = span.in_scope(|| service.call(request)).instrument(span.clone());
     async move {
         let mut response = match AssertUnwindSafe(handling).catch_unwind().await {
             Ok(Ok(response)) => response.map_into_boxed_body(),
@@ -217,7 +226,8 @@ where
             }
         };
         if !response.headers().contains_key(REQUEST_ID) {
-            let id = request_id(response.request());
+            let given = response.request().extensions().get::<RequestId>().cloned();
+            let id = given.map_or_else(|| new_or_own_id(response.request()), |given| given.0);
             response.headers_mut().insert(REQUEST_ID, id);
         }
         if cells.watch.draining.load(Ordering::Relaxed) {
@@ -241,8 +251,27 @@ where
     }
 }
 
+/// The id of a request, once something has asked for it.
+#[derive(Clone)]
+struct RequestId(HeaderValue);
+
+/// The id of a request: the same at each call, in the log and in the answer.
+fn request_id(request: &HttpRequest) -> HeaderValue {
+    if let Some(RequestId(id)) = request.extensions().get::<RequestId>() {
+        return id.clone();
+    }
+    let id = new_or_own_id(request);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    id
+}
+
+/// The span of a request. Each log line that is written within it carries the request's id.
+pub fn request_span(request: &HttpRequest) -> Span {
+    tracing::info_span!("request", request_id = request_id(request).to_str().unwrap_or_default())
+}
+
 /// The client's own `X-Request-Id` when it has 1 to 128 visible ASCII characters, else a new one.
-pub fn request_id(request: &HttpRequest) -> HeaderValue {
+fn new_or_own_id(request: &HttpRequest) -> HeaderValue {
     match request.headers().get(REQUEST_ID) {
         Some(id)
             if (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic) =>

@@ -10,6 +10,7 @@ use std::{
 
 use actix_web::HttpRequest;
 use tokio::runtime::Handle;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{fields, json::Shown, problem::Problem};
@@ -209,7 +210,7 @@ impl AppState {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        match self.runtime.spawn(work).await {
+        match self.runtime.spawn(work.in_current_span()).await {
             Ok(done) => done,
             // A panic goes on here: the wrapper of every resource catches and counts it.
             Err(error) => std::panic::resume_unwind(

@@ -16,7 +16,7 @@ use tracing::Instrument;
 use super::{
     fields,
     freshness::{self, Encoding},
-    instrumentation::request_id,
+    instrumentation::request_span,
     json::Shown,
     parameters,
     problem::Problem,
@@ -136,7 +136,6 @@ async fn past_memory(
     requested: FreshnessRequest,
     started: Instant,
 ) -> Result<HttpResponse, Problem> {
-    let id = request_id(&request);
     // Redis is asked on the worker's thread: two changes of thread would take longer than the round
     // trip.
     let found = match app.reads.read_redis(&located, &day, &requested).await {
@@ -156,7 +155,7 @@ async fn past_memory(
         found => found.too_old(),
     };
     let answer = loop {
-        let span = tracing::info_span!("read", request_id = ?id);
+        let span = request_span(&request);
         let (reads, asked, found) = (app.reads.clone(), located.clone(), found.clone());
         let reading =
             async move { reads.read(&asked, day, &requested, found).await }.instrument(span);
@@ -170,8 +169,7 @@ async fn past_memory(
             }
         }
     };
-    let mut response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
-    response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    let response = respond(&request, &app, &answer, app.clock.now_ms(), until_ms);
     app.metrics.read_duration.observe(started.elapsed().as_secs_f64());
     Ok(response)
 }

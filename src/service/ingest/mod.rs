@@ -26,6 +26,8 @@ use uuid::Uuid;
 
 use self::group::Group;
 use super::{outage::Outage, refresh::Refresher};
+use tracing::{Instrument, Span};
+
 use crate::{
     changes::Changes,
     clock::Clock,
@@ -81,6 +83,8 @@ struct Request {
     /// The ids that its events are about or refer to.
     ids: Vec<Uuid>,
     reply: Reply,
+    /// The span of the HTTP request, so that the log lines of its transaction carry its id.
+    span: Span,
     /// The request's place in the queue. It is released when the transaction begins.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -131,8 +135,13 @@ impl Ingest {
         let (reply, answer) = oneshot::channel();
         let ids = events.iter().flat_map(Event::ids).collect();
         let result = match self.places.clone().try_acquire_owned() {
-            Ok(place) => match self.queue.send(Request { events, ids, reply, _place: Some(place) })
-            {
+            Ok(place) => match self.queue.send(Request {
+                events,
+                ids,
+                reply,
+                span: Span::current(),
+                _place: Some(place),
+            }) {
                 // The transaction goes on after the time-out: a database that hangs may still carry
                 // it out.
                 Ok(()) => match tokio::time::timeout(
@@ -310,13 +319,13 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
         LockWait::Short => parts.settings.group_lock_timeout_ms,
         LockWait::Long => parts.settings.lock_timeout_ms,
     });
-    let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<_>)) =
-        requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
+    let span = if alone { requests[0].span.clone() } else { Span::none() };
+    let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<(Reply, Span)>)) =
+        requests.into_iter().map(|r| (r.events, (r.ids, (r.reply, r.span)))).unzip();
     let mut attempt = 1;
     let result = loop {
-        let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout))
-            .catch_unwind()
-            .await;
+        let commit = Group::new(parts, &events).commit(lock_timeout).instrument(span.clone());
+        let tried = std::panic::AssertUnwindSafe(commit).catch_unwind().await;
         match tried {
             Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => attempt += 1,
             Ok(result) => break Some(result),
@@ -325,7 +334,7 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
     };
     match result {
         Some(Ok(outcomes)) => {
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            for ((reply, _), outcome) in replies.into_iter().zip(outcomes) {
                 // The events of a client that went away are applied all the same.
                 let _ = reply.send(outcome);
             }
@@ -335,13 +344,21 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
             .into_iter()
             .zip(ids)
             .zip(replies)
-            .map(|((events, ids), reply)| Request { events, ids, reply, _place: None })
+            .map(|((events, ids), (reply, span))| Request {
+                events,
+                ids,
+                reply,
+                span,
+                _place: None,
+            })
             .collect(),
         Some(Err(error)) => {
             parts.outage.failed(&error);
             // The caller of `submit` logs when refusals begin, and counts the others.
-            tracing::debug!(%error, requests = replies.len(), "events refused");
-            refuse(replies, error);
+            for (_, span) in &replies {
+                span.in_scope(|| tracing::debug!(%error, "events refused"));
+            }
+            refuse(replies.into_iter().map(|(reply, _)| reply).collect(), error);
             Vec::new()
         }
         None => {
