@@ -1,12 +1,13 @@
 //! `POST /v1/events` in its three forms, and the two registrations. An input is a request as text:
 //! header lines, an empty line, a body.
 //!
-//! - What is accepted is sane: known types, no nil id, instants that an answer can carry, and it is
-//!   found where its pointer says.
-//! - What is refused says why, at a place that exists in the body that was sent, or names what is
-//!   missing; and the answer is bounded.
-//! - The three forms agree, on what they accept and on what they refuse.
-//! - What was accepted, written by its canonical values and read again, is the same statement.
+//! - An event that is accepted is sane: its type is known, its ids are not nil, its instants can be
+//!   written in an answer, and it is found where its pointer says.
+//! - A refusal says why. It names a place that exists in the body that was sent, or what is
+//!   missing. The answer is bounded.
+//! - The three forms accept the same events and refuse the same events.
+//! - An accepted event that is written by its canonical values and read again is the same
+//!   statement.
 
 #![no_main]
 
@@ -92,7 +93,7 @@ fn accepted(request: &Request, posted: &Posted) {
     }
 }
 
-/// What no later part of the service can stumble over.
+/// Asserts what the later parts of the service rely on.
 fn sane(event: &Event) {
     assert!(EventType::ALL.iter().any(|known| known.as_str() == event.type_name()));
     assert!(event.ids().all(|id| !id.is_nil()), "{event:?}");
@@ -133,7 +134,7 @@ fn sane(event: &Event) {
     assert!(quantity.is_none_or(|units| units >= least), "{entity:?}");
 }
 
-/// A refusal of a body with at most so many events.
+/// Checks a refusal of a body with at most so many events.
 pub fn refused(body: &[u8], problem: &Problem, events: usize) {
     let status = problem.status().as_u16();
     assert!(!problem.detail().is_empty() && problem.detail().len() < 1000, "{problem}");
@@ -149,7 +150,7 @@ pub fn refused(body: &[u8], problem: &Problem, events: usize) {
     assert!(answered <= 2 * body.len() + 900 * faults.len(), "{answered} bytes for {}", body.len());
 }
 
-/// The pointer leads to the value that the fault speaks of, or to where a missing one would be.
+/// Asserts that the pointer leads to the value at fault, or to the place of the missing one.
 fn stands_in(body: &Value, fault: &Fault) {
     let Fault { pointer, detail } = fault;
     assert!(!detail.is_empty() && !detail.contains('\n'), "{fault:?}");
@@ -208,7 +209,7 @@ fn value(json: &Json) -> Value {
     }
 }
 
-/// Numbers beyond 64 bits with a sign, as the service has them.
+/// Replaces numbers beyond 64 bits with a sign by what the service reads them as.
 fn numbers(value: Value) -> Value {
     match value {
         Value::Number(number) if !number.is_i64() => number.as_f64().into(),
@@ -220,7 +221,7 @@ fn numbers(value: Value) -> Value {
     }
 }
 
-/// A registration says the same as the body of a `PUT`.
+/// Asserts that a registration reads the same as the body of a `PUT`.
 fn registered_as_by_put(event: &Event, data: &Map<String, Value>) {
     let Event::Statement(statement @ Statement { kind, id, record }) = event else { return };
     let (read, own) = match kind {

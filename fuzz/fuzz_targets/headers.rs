@@ -1,11 +1,11 @@
-//! What a read's request says of freshness and of the body that it wants, against a slow reading of
-//! the RFCs' grammar (`grammar.rs`). An input is header lines. Where they are well-formed, service
-//! and grammar agree; whatever they are:
+//! What the headers of a read ask for, of freshness and of the form of the body, compared with a
+//! slow reading of the RFCs' grammar (`grammar.rs`). An input is header lines. For well-formed
+//! lines the service and the grammar agree. For any lines:
 //!
-//! - another line makes no answer older than without it, and `no-cache` is heard whatever stands
-//!   beside it in lines of its own;
-//! - a 304 is given to none but those who named the tag, or `*`;
-//! - nobody gets an encoding that they did not name, or that they refused.
+//! - an added line makes no answer older than without it, and `no-cache` in a line of its own
+//!   counts beside any other lines;
+//! - only a request that names the tag, or `*`, gets a 304;
+//! - no request gets an encoding that it did not name, or that it refused.
 
 #![no_main]
 
@@ -73,7 +73,7 @@ fn directives(lines: &[HeaderValue]) {
     }
 }
 
-/// The strictest of each; an argument that is no number of seconds says nothing.
+/// Keeps the strictest of each directive. An argument that is not a number of seconds is ignored.
 fn meant(directives: &[grammar::Directive]) -> Directives {
     let named = |name: &str| {
         directives.iter().filter(|d| d.name == name).map(|d| d.argument.clone()).collect::<Vec<_>>()
@@ -82,7 +82,7 @@ fn meant(directives: &[grammar::Directive]) -> Directives {
         let digits = argument
             .as_ref()
             .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))?;
-        // Compared as texts: a number may have any length.
+        // Compared as texts, since a number may have any length.
         let digits = digits.trim_start_matches('0');
         let is_long = digits.len() > 10;
         Some(Duration::from_secs(if is_long {
@@ -140,7 +140,8 @@ fn encodings(lines: &[HeaderValue]) {
     let weights = |name: &str| {
         codings.iter().filter(|c| c.name == name).map(|c| c.thousandths).collect::<Vec<_>>()
     };
-    // Whoever names one twice says two things; only that it is one of them is asked then.
+    // A request may name an encoding twice with different weights. Then only this is checked: the
+    // answer is one of the encodings that it names.
     let weight = |name: &str, otherwise: u16| match weights(name)[..] {
         [] => Some(otherwise),
         [weight] => Some(weight),

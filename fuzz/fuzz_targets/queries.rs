@@ -1,11 +1,11 @@
 //! The query strings of each resource that takes parameters. An input is the resource's name, `?`,
 //! and a query.
 //!
-//! - Accepted is exactly what a slow reading accepts, with the same values, within the bounds of
-//!   its resource.
-//! - A refusal is a 400 that names a parameter which is at fault, and the bounds of its resource.
-//! - What was accepted, written again, is read as the same; and percent-encoding is undone by
-//!   decoding.
+//! - The service accepts exactly what a slow reading accepts, with the same values, within the
+//!   bounds of the resource.
+//! - A refusal is a 400 that names a parameter at fault, and the bounds of the resource.
+//! - Accepted parameters that are written again are read as the same. Decoding undoes
+//!   percent-encoding.
 
 #![no_main]
 
@@ -139,7 +139,7 @@ fn check<T: PartialEq + std::fmt::Debug + Readable>(
                 detail.contains(&format!("`{name}`")) || detail.contains(&Shown(name).to_string())
             });
             assert!(is_named, "{faulty:?}: {problem}");
-            // A value that can be read, and is wrong, is told what would be right at its own
+            // For a value that can be read and is wrong, the answer says what is right at this
             // resource.
             if let [(_, Some(name), Some(_))] = &faulty[..]
                 && let Some((_, _, expected)) = rules.iter().find(|(known, ..)| known == name)
@@ -223,7 +223,7 @@ fn is_facility_cursor(text: &str) -> bool {
     is_hex && String::from_utf8(bytes().collect()).is_ok()
 }
 
-/// Ids and dates in paths go through these.
+/// Checks the readers of ids and dates in paths.
 fn ids_and_dates(text: &str) {
     assert_eq!(
         fields::parse_date(text).map(|date| date.to_string()),
@@ -249,7 +249,7 @@ fn encoding_is_undone(text: &str) {
     assert_eq!(percent::decode(text, true).ok().map(|text| text.into_owned()), decoded(text));
 }
 
-/// Each `every`th byte encoded, and all that would mean something else.
+/// Encodes each `every`th byte, and all bytes that would mean something else.
 fn encoded(text: &str, every: usize, plus_is_space: bool) -> String {
     let mut bytes = Vec::new();
     for (place, byte) in text.bytes().enumerate() {
@@ -260,7 +260,7 @@ fn encoded(text: &str, every: usize, plus_is_space: bool) -> String {
             byte => bytes.push(byte),
         }
     }
-    // Half a character may stay as it was, so that it is text by decoding only.
+    // Half a character may stay unencoded, so that the input is text only after decoding.
     String::from_utf8(bytes)
         .unwrap_or_else(|_| text.bytes().map(|byte| format!("%{byte:02x}")).collect())
 }

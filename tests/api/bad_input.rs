@@ -1,5 +1,5 @@
-//! Bad input gets a clear answer, and nothing of it is applied: its status, what was wrong, and
-//! what would be right.
+//! Bad input gets a clear answer and is not applied. The answer has a status, and says what was
+//! wrong and what would be right.
 
 mod commands;
 mod events;
@@ -70,7 +70,7 @@ impl World {
         assert_eq!(facilities["items"].as_array().map(Vec::len), Some(1), "{facilities}");
     }
 
-    /// An event that is right in every way.
+    /// An event without a fault.
     fn stock(&self, quantity: impl Into<Value>) -> Value {
         let quantity: Value = quantity.into();
         event(

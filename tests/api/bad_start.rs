@@ -1,5 +1,5 @@
-//! A start that cannot be: it ends at once, with an exit code, and says to a tired person what was
-//! wrong, where, and what would be right.
+//! A start that fails ends at once, with an exit code. It says what was wrong, where, and what
+//! would be right.
 
 use crate::support::{
     Service,
@@ -29,7 +29,7 @@ fn with(url: &str, from: &str, to: &str) -> String {
 
 #[tokio::test]
 async fn a_data_folder_that_cannot_be_made_is_named() {
-    // Under a file no folder can be made, whoever tries: permissions do not stop root.
+    // No user can make a folder under a file. Permissions would not do: they do not stop root.
     let file =
         tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file can be made");
     let folder = file.path().join("data");
@@ -100,7 +100,8 @@ async fn a_database_that_does_not_exist_is_named() {
 
 #[tokio::test]
 async fn a_host_where_nothing_listens_is_named_with_its_port() {
-    // Bound and let go: nobody else is given the port so soon.
+    // The test binds the port and releases it. The system does not give it to another process so
+    // soon.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|l| l.local_addr())
         .expect("a port is free")
@@ -116,7 +117,7 @@ async fn urls_that_cannot_be_read_are_shown_with_what_would_be_right() {
     for url in ["mysql://localhost/blood", "blood.db"] {
         fails(&Service::on(url), 2, &["database.url", url, "sqlite://", "postgres://"]).await;
     }
-    // What stands there may be a password, behind which the host was forgotten: it is not shown.
+    // This part may be a password, after which the host was forgotten. So it is not shown.
     let words = ["database.url = postgres://localhost:***: cannot be read (invalid port number)"];
     fails(&Service::on("postgres://localhost:not-a-port/blood"), 2, &words).await;
 }
@@ -197,7 +198,7 @@ const OBJECTS: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace 
 
 #[tokio::test]
 async fn another_programs_schema_is_left_as_it_was() {
-    // What stands in the way at the beginning, in the middle and at the end of the migrations.
+    // Objects that are in the way at the beginning, in the middle and at the end of the migrations.
     for (stranger, words) in [
         (
             "CREATE TABLE facilities (id bigint); CREATE VIEW outbox AS SELECT 1 AS one",

@@ -1,4 +1,4 @@
-//! The commands as a whole: help that helps, and exit codes that scripts can rely on.
+//! The commands as a whole: help texts, and exit codes that scripts can rely on.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! The process, or the database, dies in the middle of a stream of events: what was acknowledged is
-//! there, what was refused is not.
+//! The process, or the database, dies in the middle of a stream of events. Acknowledged events are
+//! stored then, refused ones are not.
 
 use std::sync::{
     Arc,
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Senders at the same time.
+/// How many senders run at the same time.
 const SENDERS: usize = 12;
 /// One in so many events refers to a bank that does not exist, and is refused.
 const WRONG_EVERY: usize = 7;
@@ -36,7 +36,7 @@ const WRONG_EVERY: usize = 7;
 struct Ledger {
     acknowledged: Vec<(Uuid, usize)>,
     refused: Vec<Uuid>,
-    /// The answer never came, or said that nobody knows.
+    /// The answer never came, or said that the outcome is unknown.
     unknown: Vec<(Uuid, usize)>,
 }
 
@@ -48,7 +48,7 @@ impl Ledger {
     }
 }
 
-/// Posts items, one by one, each of one unit, until told to stop or nobody answers.
+/// Posts items one by one, each of one unit, until told to stop or until there is no answer.
 async fn send(
     url: String,
     sites: Arc<Vec<Site>>,
@@ -137,7 +137,8 @@ async fn sites(service: &Service) -> Arc<Vec<Site>> {
     Arc::new(sites)
 }
 
-/// Rows and summaries say what the senders were told; the audit finds nothing.
+/// Asserts that rows and summaries are what the senders were told, and that the audit finds
+/// nothing.
 async fn check(service: &Service, sites: &[Site], ledger: &Ledger) {
     let mut sql = Outside::connect(service.database_url()).await;
     let mut stored = std::collections::HashSet::new();
@@ -237,7 +238,7 @@ async fn acknowledged_events_survive_a_crash_of_postgres() {
         let stopped = Timestamp::now();
         wait_until("events are taken again", async || {
             let probe: Value = sites[0].request(Uuid::from_u128(round as u128 + 1), stopped);
-            // A connection kept alive may be closed just as it is used again.
+            // The service may close a kept-alive connection just when it is used again.
             let post = service.request(reqwest::Method::POST, "/v1/events").json(&probe).send();
             post.await.is_ok_and(|answer| answer.status() == 200)
         })

@@ -1,4 +1,4 @@
-//! `serve --demo`: something to look at, that moves.
+//! `serve --demo`: facilities whose figures change without any other client.
 
 use std::collections::BTreeMap;
 

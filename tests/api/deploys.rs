@@ -1,4 +1,5 @@
-//! A service that is told to stop says so first, answers what it took, and leaves nothing behind.
+//! A service that is told to stop first reports that it is not ready, then answers the requests
+//! that it took, and leaves nothing behind.
 
 use std::time::{Duration, Instant};
 
@@ -20,17 +21,17 @@ const STOPPING: &str = "stopping";
 const NO_REQUEST_LEFT: &str =
     "no request is left; events that were taken are committed, and then jobs end";
 
-/// Connections of the service that wait for a lock of somebody else's.
+/// Connections of the service that wait for a lock of another program.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock' AND datname = \
                        current_database()";
 
-/// Patient with locks, so that a test can keep a request in flight.
+/// It waits long for locks, so that a test can keep a request in flight.
 fn patient(launch: Launch) -> Launch {
     launch.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000)
 }
 
-/// An event that waits for a facility's lock, and whoever holds that.
+/// An event that waits for a facility's lock, and the connection that holds this lock.
 async fn event_in_flight(
     service: &Service,
     site: Site,
@@ -60,7 +61,7 @@ async fn not_ready_comes_first_while_everything_is_still_answered() {
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let today =
         format!("http://{}/v1/facilities/{}/summaries/today", service.address, site.facility);
-    // A balancer's pooled connection, opened before.
+    // A pooled connection of a balancer, opened before the stop.
     let pooled = Client::builder()
         .no_proxy()
         .pool_max_idle_per_host(1)
@@ -99,15 +100,15 @@ async fn not_ready_comes_first_while_everything_is_still_answered() {
 #[tokio::test]
 async fn the_watermark_rises_while_requests_are_still_answered() {
     for launch in [Service::on_sqlite(), Service::on_postgres().await] {
-        // Longer than any test: it is told to stop, and does not get to.
+        // Longer than any test. The service is told to stop before it ends.
         let service =
             launch.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_600_000).start().await;
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
         service.signal(libc::SIGTERM);
         wait_until("it is draining", async || !service.logged(DRAINING).is_empty()).await;
-        // Another program's write comes to the reader by a mark, and only the watermark keeps what
-        // it reads young.
+        // Another program's write reaches the reader by a mark, and only the watermark keeps the
+        // reader's answers young.
         let mut sql = Outside::connect(service.database_url()).await;
         let (row, facility) = (sql.id(Uuid::new_v4()), sql.id(site.facility));
         sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})"))
@@ -132,8 +133,7 @@ async fn the_watermark_rises_while_requests_are_still_answered() {
     }
 }
 
-/// A client that goes away has its events applied all the same, and the drain goes on until they
-/// are.
+/// The events of a client that went away are applied all the same. The drain runs until then.
 #[tokio::test]
 async fn an_event_of_a_client_that_went_away_is_committed_before_jobs_and_service_end() {
     let service = patient(Service::on_postgres().await)
@@ -184,7 +184,7 @@ async fn jobs_end_after_the_step_that_each_is_in() {
         ))
         .await;
     let mut sql = Outside::connect(service.database_url()).await;
-    // Of two facilities, so that they are one step.
+    // Of two facilities, so that both are in one step.
     let ids = [site, other]
         .map(|site| format!("(gen_random_uuid(), {})", sql.id(site.facility)))
         .join(", ");
@@ -320,7 +320,7 @@ async fn a_service_that_stops_ends_its_step_and_leaves_a_large_backlog_to_the_ne
     let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
     let (_, launch) = launch.start().await.terminate().await;
     let mut writer = Outside::connect(launch.database_url()).await;
-    // Work for minutes, in steps of a moment: days to open, and marks to drain.
+    // Work for minutes, in short steps: days to open, and marks to drain.
     let register = "INSERT INTO facilities (id, name, timezone) SELECT gen_random_uuid(), 'F' || \
                     n, 'UTC' FROM generate_series(1, 30000) n";
     writer.run(register).await;

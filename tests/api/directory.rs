@@ -1,5 +1,5 @@
-//! Facilities that come, go, return and move, by plain SQL and by events: who exists, and in which
-//! zone, is under the contract of any answer.
+//! Facilities that come, go, return and move, by plain SQL and by events. Which facilities exist,
+//! and in which zone, is under the same freshness contract as any answer.
 
 mod zones;
 
@@ -15,7 +15,7 @@ use crate::{
     support::{Service, outside::Outside, problem::problem, wait_until},
 };
 
-/// 25 hours apart: never the same date.
+/// Two zones 25 hours apart, which are never on the same date.
 const ZONES: [&str; 2] = ["Pacific/Pago_Pago", "Pacific/Kiritimati"];
 const DAY_MS: i64 = 86_400_000;
 
@@ -89,7 +89,7 @@ on_both_stores! {
                  DELETE FROM facilities WHERE id = {f}"
             ))
             .await;
-            // In the same half second in which the drain finds that it is gone.
+            // Within the half second in which the drain finds that the facility is gone.
             let again = json!({"name": format!("North {round}"), "timezone": noon_zone()});
             let registered = service.put(&format!("/v1/facilities/{id}"), &again).await;
             assert_eq!(registered.status(), 200, "{}", registered.text().await.unwrap());
@@ -138,7 +138,7 @@ on_both_stores! {
         post(&service, &[inventory(Uuid::new_v4(), bank(&service, id).await, "O+", 3)]).await;
         let range = format!("/v1/facilities/{id}/summaries?from={}", date_in(&zone, -1));
         problem(read(&service, &range, "only-if-cached").await, 504).await;
-        // The single reads leave both days in memory.
+        // Single reads bring both days into memory.
         for days in [0, -1] {
             wait_until("it is held", async || {
                 let response = read(&service, &path(id, date_in(&zone, days)), "").await;

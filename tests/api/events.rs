@@ -1,4 +1,4 @@
-//! The writes: events in their three forms, registrations, refreshes and rebuilds.
+//! The writes: events in their three forms, and registrations.
 
 mod moves;
 mod order;
@@ -17,7 +17,7 @@ use crate::{
     support::{Service, events::event, problem::problem},
 };
 
-/// One of each type, in an order in which each finds what it needs.
+/// One event of each type, in an order in which each event finds what it refers to.
 fn nine(facility: Uuid, bank: Uuid) -> Vec<Value> {
     let (unit, sent, asked) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
     let start_ms = now_ms() - 1_000;
@@ -78,8 +78,8 @@ fn pointers(problem: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// A batch that registers `new_facility`, and in which the events from the second on, but for that
-/// registration, refer to what nobody registered.
+/// A batch that registers `new_facility`. All events after the first, except this registration,
+/// refer to ids that are not registered.
 fn unknown_references(bank: Uuid, nobody: Uuid, new_facility: Uuid) -> [Value; 7] {
     [
         inventory(Uuid::new_v4(), bank, "O+", 5),
@@ -98,7 +98,7 @@ fn unknown_references(bank: Uuid, nobody: Uuid, new_facility: Uuid) -> [Value; 7
     ]
 }
 
-/// A batch in which all events but the first are faulty in one field each.
+/// A batch in which each event but the first is wrong in one field.
 fn faulty_in_one_field(id: Uuid, bank: Uuid) -> [Value; 10] {
     let mut faulty = [
         inventory(Uuid::new_v4(), bank, "O+", 5),

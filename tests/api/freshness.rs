@@ -22,7 +22,7 @@ async fn conditional(service: &Service, method: Method, path: &str, etag: &str) 
     service.request(method, path).header("if-none-match", etag).send().await.unwrap()
 }
 
-/// A facility with one unit of each type: its body is worth compressing.
+/// A facility with one lot of each type, so that its body is worth compressing.
 async fn stocked(service: &Service, zone: &str) -> Uuid {
     let id = facility(service, "North", zone).await;
     let bank = bank(service, id).await;
@@ -206,7 +206,8 @@ on_both_stores! {
             let (age_seconds, after_ms) = (age(&response), now_ms());
             let shown: Value = response.json().await.unwrap();
             if shown["total_stock"] == 12 {
-                // Figures from before the expiry never pass for younger than it.
+                // An answer with figures from before the expiry does not claim to be younger than
+                // the expiry.
                 assert!(age_seconds >= (after_ms - expires_ms) / 1000 - 1, "Age {age_seconds}");
                 return false;
             }

@@ -1,4 +1,4 @@
-//! `generate` and `estimate` as their user meets them.
+//! `generate` and `estimate` as a user runs them.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ async fn done(launch: &Launch, words: &[&str]) -> String {
     exited.output
 }
 
-/// A figure by facility, as a plain statement has it: `id` and a number, told apart by a space.
+/// A figure by facility, from a plain statement that returns lines of an id, a space and a number.
 async fn figures(url: &str, statement: &str) -> BTreeMap<String, i64> {
     let lines = texts(url, statement).await;
     let pair = |line: &String| {
@@ -137,14 +137,13 @@ async fn a_service_that_runs_beside_a_load_summarises_it() {
     }
 }
 
-/// Large enough that nobody waits for thousands of days by chance.
+/// Large enough that no read can wait for thousands of days by chance.
 const LARGE: [&str; 5] =
     ["generate", "--facilities=400", "--days=21", "--template=rural_clinic", "--chunk=50"];
 const FACILITIES: usize = 400;
 
-/// The first listing of all facilities' today, of a service that has just said for the first time
-/// that it is ready. What it does not find proven it does not wait for: it has no time for
-/// thousands of days.
+/// The first listing of today of all facilities, from a service that has just become ready. The
+/// request does not wait for days that are not verified: there would be thousands.
 async fn first_listing(launch: Launch) -> Service {
     let service =
         launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 1_000).start().await;
@@ -311,8 +310,8 @@ async fn an_estimate_measures_this_database_and_leaves_nothing() {
         ] {
             assert!(output.contains(says), "{says}: {output}");
         }
-        // Which of them depends on how busy the machine is; where one ends and the other begins has
-        // a unit test.
+        // It depends on the load which of the two answers comes. A unit test covers the boundary
+        // between them.
         assert!(
             ["one batch", "chunks"].iter().any(|approach| output.contains(approach)),
             "{output}"

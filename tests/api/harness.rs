@@ -1,4 +1,4 @@
-//! What the other tests stand on holds by itself.
+//! Tests of the parts that the other tests rely on.
 
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ async fn a_frozen_server_takes_connections_and_answers_only_once_it_is_thawed() 
     PgConnection::connect(postgres.url()).await.expect("it answers again");
 }
 
-/// Whoever waited for any answer on its port would take the other's server for its own: a node of a
-/// cluster, say, or one about to freeze.
+/// A helper that waits for any answer on its port could take another test's server for its own, for
+/// example a node of a cluster, or a server that is about to be frozen.
 #[tokio::test]
 async fn a_private_redis_is_never_another_tests_server_on_the_same_port() {
     let first = Redis::start();

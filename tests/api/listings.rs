@@ -1,5 +1,5 @@
-//! Many summaries in one answer: never figures that nobody derived, never older than the request
-//! takes.
+//! Many summaries in one answer: all figures were derived, and none is older than the request
+//! accepts.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -18,24 +18,24 @@ use crate::{
     },
 };
 
-/// Both listings that today of this facility is in.
+/// The two listings that contain today of this facility.
 fn listings(facility: Uuid) -> [String; 2] {
     ["/v1/summaries/today".to_owned(), format!("/v1/facilities/{facility}/summaries?limit=1")]
 }
 
-/// The service cannot say for now, and says when to ask again.
+/// Asserts a 503 that says when to ask again.
 #[track_caller]
 fn refused(response: Response) -> impl Future<Output = Value> {
     assert_ne!(header(&response, "retry-after"), "", "{response:?}");
     problem(response, 503)
 }
 
-/// A service on Postgres that does not wait long.
+/// A service on Postgres with short time-outs.
 async fn impatient() -> Launch {
     Service::on_postgres().await.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 700)
 }
 
-/// Locks what every refresh of the facility needs, until the connection is told to `ROLLBACK`.
+/// Locks the row that every refresh of the facility needs, until the connection runs `ROLLBACK`.
 async fn hold(launch: &Launch, facility: Uuid) -> Outside {
     let mut holder = Outside::connect(launch.database_url()).await;
     holder
@@ -47,7 +47,7 @@ async fn hold(launch: &Launch, facility: Uuid) -> Outside {
     holder
 }
 
-/// Leaves a mark of the facility, as every other program's write does.
+/// Leaves a mark of the facility, as the write of another program does.
 async fn leave_a_mark(launch: &Launch, facility: Uuid) {
     let mut writer = Outside::connect(launch.database_url()).await;
     writer
@@ -108,7 +108,7 @@ on_both_stores! {
 
 #[tokio::test]
 async fn a_facility_that_moved_while_its_lock_was_held_has_no_today_until_it_can_be_derived() {
-    // 25 hours apart: never the same date.
+    // The zones are 25 hours apart, and never on the same date.
     const ZONES: [&str; 2] = ["Pacific/Pago_Pago", "Pacific/Kiritimati"];
     let service = impatient().await.start().await;
     let id = facility(&service, "North", ZONES[0]).await;
@@ -127,7 +127,8 @@ async fn a_facility_that_moved_while_its_lock_was_held_has_no_today_until_it_can
     for path in listings(id) {
         refused(service.get(&path).await).await;
     }
-    // Nor is it known which of its past days have anything in that zone: none passes for empty.
+    // It is not known either which past days have figures in this zone. So no past day is taken for
+    // empty.
     let past = date_in(ZONES[1], -40);
     refused(service.get(&format!("/v1/facilities/{id}/summaries?to={past}")).await).await;
     refused(service.get(&path(id, past)).await).await;
@@ -202,7 +203,7 @@ async fn before_the_first_proof_nothing_has_an_age_and_nothing_is_taken_for_empt
 
     let past = date_in(&zone, -40);
     refused(service.get(&path(locked.facility, past)).await).await;
-    // The other's lock is free: its day comes from the source, however the request has it.
+    // The lock of the other facility is free. Its day comes from the source, with any directive.
     for directives in ["max-stale", ""] {
         let response = read(&service, &path(other.facility, past), directives).await;
         assert_eq!(response.status(), 200);

@@ -1,6 +1,6 @@
-//! What the log says of requests that are not served: nothing of those that their clients got wrong
-//! or would not have otherwise, and of an outage a line when it begins and one with the number when
-//! it is over.
+//! What the log says of requests that are not served. Mistakes of clients, and refusals that
+//! clients asked for, are not logged as warnings. An outage has one line when it begins, and one
+//! with the number of requests when it is over.
 
 use serde_json::{Value, json};
 use tokio::{
@@ -22,7 +22,7 @@ use crate::{
 
 const TIMES: usize = 20;
 
-/// Entries of the log from that level on.
+/// Log entries of the level WARN or ERROR.
 fn worries(service: &Service) -> Vec<Value> {
     let entries =
         service.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
@@ -31,7 +31,7 @@ fn worries(service: &Service) -> Vec<Value> {
         .collect()
 }
 
-/// Sends bytes as they are, and reads what comes until the connection is closed.
+/// Sends bytes as they are, and reads until the connection is closed.
 async fn raw(service: &Service, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(service.address).await.expect("it listens");
     stream.write_all(bytes).await.expect("it takes bytes");
@@ -41,7 +41,7 @@ async fn raw(service: &Service, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Requests that are cut off, or that are no HTTP.
+/// Sends requests that are cut off, and bytes that are not HTTP.
 async fn send_broken_http(service: &Service) {
     raw(
         service,
@@ -107,11 +107,11 @@ on_both_stores! {
                 .request(reqwest::Method::POST, "/v1/events")
                 .header("content-length", 1 << 30)
                 .body("");
-            // 413, or a client that sees that it promised more than it has
+            // The answer is 413, or the client fails since it announced more bytes than it sends.
             let _ = large.send().await;
             send_broken_http(&service).await;
             let asked = format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", path(site.facility, "today"));
-            // gone before the answer
+            // The client closes the connection before the answer comes.
             drop(
                 TcpStream::connect(service.address)
                     .await
@@ -156,11 +156,11 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
             asked += 1;
             refused += usize::from(status == 503);
         }
-        // Not registered, as long as the directory is proven not long ago.
+        // It is a 404 as long as the directory was verified not long ago.
         assert!([404, 503].contains(&all.3.status().as_u16()));
     }
     assert_eq!(refused, asked, "the database is away");
-    // What it writes is read a moment later.
+    // The log is read in the background, a moment later.
     let failed = || {
         service.logged(
             "request failed; more of this route and status are counted, and told once a minute",
@@ -193,4 +193,53 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
         .filter_map(|entry| entry["requests"].as_f64())
         .sum();
     assert!(counted >= asked as f64, "{counted} were counted, of {asked} and more");
+}
+
+/// The lines with that message, and the request's id that stands in each.
+fn ids_of(service: &Service, message: &str) -> Vec<String> {
+    let entries =
+        service.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    entries
+        .filter(|entry| entry["fields"]["message"] == message)
+        .filter_map(|entry| Some(entry["span"]["request_id"].as_str()?.to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_line_that_a_request_causes_carries_the_id_of_its_answer() {
+    let postgres = Postgres::start(&[]);
+    let service = Service::on(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__LOG__FILTER", "info,facility_summary=debug")
+        .start()
+        .await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let today = path(site.facility, "today");
+    let own = service
+        .request(reqwest::Method::GET, &today)
+        .header("cache-control", "no-cache")
+        .header("x-request-id", "ward-7");
+    assert_eq!(own.send().await.unwrap().headers()["x-request-id"], "ward-7");
+    let given = read(&service, &today, "no-cache").await;
+    let given = given.headers()["x-request-id"].to_str().unwrap().to_owned();
+    wait_until("both reads stand in the log", async || {
+        let ids = ids_of(&service, "summary read");
+        ids.contains(&"ward-7".to_owned()) && ids.contains(&given)
+    })
+    .await;
+    let refused = service
+        .request(reqwest::Method::POST, "/v1/events")
+        .header("x-request-id", "event-7")
+        .json(&json!({"no": "event"}));
+    assert_eq!(refused.send().await.unwrap().headers()["x-request-id"], "event-7");
+    // An event that its lane refuses.
+    postgres.stop();
+    let lost = service
+        .request(reqwest::Method::POST, "/v1/events")
+        .header("x-request-id", "event-8")
+        .json(&site.stock(Uuid::new_v4(), 1));
+    assert_eq!(lost.send().await.unwrap().headers()["x-request-id"], "event-8");
+    wait_until("the lost event stands in the log", async || {
+        ids_of(&service, "events refused").contains(&"event-8".to_owned())
+    })
+    .await;
 }

@@ -1,7 +1,8 @@
-//! Tests from outside: the real binary as a process of its own, real databases, real HTTP. One
-//! binary, so that it links once and all tests share one private Postgres; a file a subject.
+//! Tests from outside: the real binary as a process of its own, real databases, real HTTP. All of
+//! them are one binary: it is linked once, and all tests share one private Postgres. Each file has
+//! one subject.
 
-// Not every helper is used by every state of the tests.
+// Some helpers are used by a part of the tests only.
 #[allow(dead_code)] // shared with the fleet, which has more ways to fail
 #[path = "../fleet/proxy.rs"]
 mod proxy;

@@ -1,7 +1,7 @@
 //! A facility's midnight, with the real service and databases under clocks that the tests set.
 //!
-//! The database's clock decides. The service's own is tried equal to it, ten minutes ahead and ten
-//! minutes behind.
+//! The database's clock decides. The service's own clock is tested equal to it, ten minutes ahead
+//! and ten minutes behind.
 
 use jiff::{SignedDuration, Timestamp, civil::date, tz::TimeZone};
 use reqwest::{Method, Response};
@@ -18,9 +18,9 @@ use crate::support::{
     wait_until,
 };
 
-/// Half an hour off the full hour, so that only this zone has its midnight then.
+/// Not on the full hour, so that only this zone has its midnight then.
 const ZONE: &str = "Asia/Kathmandu";
-/// A year ahead of any clock that the tests may run by: nothing else's day begins near it.
+/// A year ahead of any clock that the tests may run by. No other test has a midnight near it.
 const CLOSING: jiff::civil::Date = date(2031, 3, 14);
 const OPENING: jiff::civil::Date = date(2031, 3, 15);
 
@@ -62,7 +62,7 @@ async fn row_count(sql: &mut Outside, site: Site, date: jiff::civil::Date) -> i6
     .await
 }
 
-/// The database's clock stands two minutes before the midnight when this begins.
+/// Two minutes before midnight by the database's clock, this begins.
 async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut sql: Outside) {
     let site = Site::register(&service, ZONE).await;
     let quiet = Site::register(&service, ZONE).await;
@@ -81,7 +81,7 @@ async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut 
     let touched = post_until_the_new_day(&service, &mut sql, site).await;
     let added =
         touched.iter().map(|(at, _)| at).collect::<std::collections::BTreeSet<_>>().len() as i64;
-    // The other facility's day is opened with no request and no event.
+    // The other facility's day is opened without a request and without an event.
     wait_until("the quiet facility's day is open", async || {
         row_count(&mut sql, quiet, OPENING).await == 1
     })
@@ -96,8 +96,8 @@ async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut 
         "{opened}"
     );
     assert!(opened["version"].as_i64() > closing["version"].as_i64());
-    // All units but the expired one. The closed day has those that were posted before midnight, and
-    // not those that were posted after it.
+    // All units except the expired ones. The closed day has those that were posted before midnight,
+    // and not those that were posted after it.
     wait_until("the unit that expired at midnight has gone", async || {
         site.summary(&service, "today").await["total_stock"] == 5 + added
     })
@@ -275,8 +275,8 @@ async fn a_service_that_was_down_over_midnight_opens_the_day_at_its_start_on_pos
     .await;
 }
 
-/// The facility moves back over the date line after its day there was full of figures, and meets
-/// that day again a day later.
+/// The facility moves back over the date line when its day there has many figures already. It has
+/// this date again a day later.
 #[tokio::test]
 async fn a_day_that_begins_a_second_time_after_a_move_starts_with_its_own_figures() {
     let start: Timestamp = "2031-06-10T10:30:00Z".parse().expect("an instant");

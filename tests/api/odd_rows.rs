@@ -1,6 +1,6 @@
 //! Rows that other programs wrote by SQL and that no event could state: infinite instants, texts
-//! that are none, figures that are no JSON. Each is read as what it means, and none costs its
-//! neighbours anything.
+//! that are not UTF-8, figures that are not JSON. Each is read as what it means, and none disturbs
+//! other rows.
 
 mod names;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Instants that no answer can carry, before and after all days, as literals.
+/// Instants that no answer can carry, before and after all days, as SQL literals.
 fn beyond(sql: &Outside) -> [(&'static [&'static str], bool); 2] {
     match sql.is_postgres() {
         true => [
@@ -34,7 +34,7 @@ fn beyond(sql: &Outside) -> [(&'static [&'static str], bool); 2] {
     }
 }
 
-/// (literal, whether it lies after all days)
+/// Each literal, and whether it is after all days.
 fn instants(sql: &Outside) -> Vec<(&'static str, bool)> {
     beyond(sql)
         .into_iter()
@@ -50,12 +50,13 @@ async fn post_batch(service: &Service, events: &[Value]) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.expect("it is JSON"))
 }
 
-/// A row of each kind with that instant, and an event about each.
+/// Stores a row of each kind with this instant, and returns an event about each.
 async fn rows(sql: &mut Outside, site: &Site, literal: &str) -> Vec<Value> {
     let now = Timestamp::now().to_string();
     let (unit, delivery, request) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
     let (bank, facility) = (sql.id(site.bank), sql.id(site.facility));
-    // Of long ago: an event of the same millisecond would have to be the greater one.
+    // The rows were stated long ago. An event of the same millisecond would win only with the
+    // greater data.
     let before = sql.at(0);
     let statements = format!(
         "INSERT INTO blood_inventory (id, blood_bank_id, quantity, expires_at, event_time) VALUES \
@@ -87,7 +88,8 @@ async fn rows(sql: &mut Outside, site: &Site, literal: &str) -> Vec<Value> {
     ]
 }
 
-/// Stores a closed day of the facility anew, with a stock of 5; `at` is an instant as a literal.
+/// Stores a closed day of the facility anew, with a stock of 5. `at` is an instant as a SQL
+/// literal.
 async fn close_day(sql: &mut Outside, site: &Site, date: Date, at: &str) {
     let facility = sql.id(site.facility);
     sql.run(format!(
@@ -232,7 +234,7 @@ on_both_stores! {
         for site in [&broken, &whole] {
             acknowledged(&service, &site.stock(Uuid::new_v4(), 5)).await;
         }
-        // A closed day of each, with the stock that it closed with.
+        // A closed day of each facility, with the stock that it closed with.
         let yesterday = today.yesterday().expect("there was one");
         let at = sql.at(Timestamp::now().as_millisecond() - 3_600_000);
         let (launch, mut service) = (service.launch().clone(), Some(service));

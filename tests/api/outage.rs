@@ -1,5 +1,5 @@
-//! The database goes away and comes back: what is held is served and says how old it is, what would
-//! have to lie is refused.
+//! The database goes away and comes back. What is held is served with its age. Requests that cannot
+//! be answered truly are refused.
 
 use std::{
     collections::BTreeSet,
@@ -85,7 +85,7 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_it_cannot_k
         assert_eq!(service.get(path).await.status(), 200, "{path}");
     }
     writes_are_refused(&service, id).await;
-    // Nothing proves the directory any more, so that a 404 might be wrong.
+    // Nothing verifies the directory any more, so that a 404 might be wrong.
     wait_until("an unknown facility is no longer denied", async || {
         service.get(&path(Uuid::new_v4(), "today")).await.status() == 503
     })
@@ -106,8 +106,8 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_it_cannot_k
     assert_eq!(get(&service, &format!("/v1/facilities/{id}")).await["name"], "North");
 }
 
-/// Asserts that an answer is as old as the outage. Before it the watermark rose every half second,
-/// by a clock that is the same here.
+/// Asserts that an answer is as old as the outage. Before the outage the watermark rose every half
+/// second. The test and the service use the same clock.
 #[track_caller]
 fn assert_is_as_old_as_the_outage(held: &Response, stopped_ms: i64, what: &str) {
     let least = (now_ms() - stopped_ms) / 1000 - 1;
@@ -280,7 +280,7 @@ async fn while_the_database_hangs_no_reader_waits_longer_than_the_refresh_timeou
 #[tokio::test]
 async fn while_the_database_hangs_one_reader_per_second_waits_and_the_others_do_not() {
     let postgres = Postgres::start(&[]);
-    // Nobody but the readers notices: the drain waits for its look for longer than the test lasts.
+    // Only readers notice the outage: the next round of the drain comes after the end of the test.
     let launch = launch(postgres.fresh_database().await)
         .env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 60_000);
     let service = launch.env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 60_000).start().await;
@@ -345,8 +345,8 @@ async fn a_reader_that_waits_in_vain_for_a_lock_is_no_outage_for_the_others() {
     }
 }
 
-/// No event comes, no job looks: only a reader can find out that the database is there again.
-/// `path` is read until it is answered.
+/// No event comes and no job runs: only a reader can find that the database is back. `path` is read
+/// until it is answered.
 async fn a_read_ends_the_outage(path: impl Fn(Uuid) -> String, directives: &str) {
     let postgres = Postgres::start(&[]);
     let launch = launch(postgres.fresh_database().await)

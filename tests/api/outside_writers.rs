@@ -1,5 +1,5 @@
-//! Other programs write the source tables with plain SQL beside the running service: nothing is
-//! missed, nobody waits for us, and no write is ever counted as drift.
+//! Other programs write the source tables with plain SQL beside the running service. No write is
+//! missed, no program waits for the service, and no write is counted as drift.
 
 mod beside;
 mod drift;

@@ -1,4 +1,5 @@
-//! What holds for any input: seeded, so that a failure can be run again.
+//! Properties that hold for any input. The input is random from a seed, so that a failure can be
+//! repeated.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +24,8 @@ use crate::{
 
 const TYPES: [&str; 4] = ["O+", "O-", "A+", "AB-"];
 
-/// Facilities, banks, and the ids that events are about: few, so that statements meet.
+/// Facilities, banks, and the ids of the events. There are few of them, so that several statements
+/// are about the same id.
 struct World {
     facilities: Vec<Uuid>,
     banks: Vec<Uuid>,
@@ -79,7 +81,7 @@ impl World {
         at(stated, self.now_ms - HOUR_MS + random.random_range(0..8) * 1_000)
     }
 
-    /// Every day's figures, without what depends on the path that led there.
+    /// The figures of every day, without the members that depend on the order of the events.
     async fn summaries(&self, service: &Service, zone: &str) -> BTreeMap<(usize, i64), Value> {
         let mut found = BTreeMap::new();
         for (i, id) in self.facilities.iter().enumerate() {
@@ -152,8 +154,8 @@ fn id_of(event: &Value) -> &str {
         .unwrap()
 }
 
-/// The later wins; at equal times a removal, then the greater canonical data: its fields by name,
-/// instants in milliseconds, what is absent as null.
+/// The rank of a statement: the later time wins. At equal times a removal wins, then the greater
+/// canonical data: its fields by name, instants in milliseconds, absent ones as null.
 fn rank(event: &Value) -> (&str, bool, String) {
     let data = &event["data"];
     let ms = |name: &str| {
@@ -175,7 +177,7 @@ fn rank(event: &Value) -> (&str, bool, String) {
         }
         _ => Vec::new(),
     };
-    // The names between them are the same in all, so that they decide nothing.
+    // The names of the members in between are the same in all events, so that they decide nothing.
     (
         event["time"].as_str().unwrap(),
         fields.is_empty(),
@@ -183,7 +185,7 @@ fn rank(event: &Value) -> (&str, bool, String) {
     )
 }
 
-/// Posts all of them in this order in batches of random sizes over some connections at once.
+/// Posts all events in this order, in batches of random sizes, over some connections at once.
 async fn pour(service: &Service, events: &[Value], random: &mut Pcg64Mcg) {
     let mut batches = Vec::new();
     let mut rest = events;
@@ -218,7 +220,7 @@ on_both_stores! {
             let first = world.summaries(&service, &zone).await;
             for (key, want) in world.recomputed(&statements) {
                 let figures = &first[&key];
-                // Days that were past from the start never had their stock recorded.
+                // Days that were past from the start have no recorded stock.
                 let stock = if key.1 == 0 { json!(want.0) } else { Value::Null };
                 assert_eq!(
                     (

@@ -1,4 +1,4 @@
-//! The reads: what each answers, for every kind of day there is.
+//! The reads: what each answers for every kind of day.
 
 mod lists;
 
@@ -36,8 +36,8 @@ fn assert_is_recent(text: &str, begun_ms: i64) {
     assert!(text.ends_with('Z') && (begun_ms - 5_000..now_ms() + 5_000).contains(&ms), "{text}");
 }
 
-/// Units in both banks, deliveries and requests, of which those that are expired, undelivered or of
-/// yesterday are not in the figures of today.
+/// Units in both banks, deliveries and requests. The figures of today leave out those that are
+/// expired, undelivered or of yesterday.
 fn events_of_all_kinds(id: Uuid, [first, second]: [Uuid; 2], now: i64) -> [Value; 10] {
     let mut untyped = inventory(Uuid::new_v4(), second, "O+", 4);
     untyped["data"]["blood_type"] = Value::Null;
@@ -263,7 +263,8 @@ on_both_stores! {
     async fn a_late_delivery_and_a_request_on_the_bounds_count_on_the_day_that_they_are_in(
         service: Service,
     ) {
-        // Half-open: the first instant belongs to the day, the next day's first does not.
+        // The interval is half-open: the first instant of the day belongs to it, the first instant
+        // of the next day does not.
         let id = facility(&service, "North", "Asia/Kathmandu").await;
         let day = date_in("Asia/Kathmandu", -3);
         let start_ms = day.in_tz("Asia/Kathmandu").unwrap().timestamp().as_millisecond();

@@ -1,5 +1,5 @@
-//! The change stream in Redis, and the link to it: what is appended is read once, in order, and
-//! whatever was lost shows.
+//! The change stream in Redis, and the link to it: what is appended is read once and in order, and
+//! a reader finds out what was lost.
 
 mod faults;
 
@@ -18,9 +18,9 @@ use facility_summary::{
 
 use crate::support::redis::Redis;
 
-/// Long enough for a machine with much else to do: not what these tests are about.
+/// A time-out for tests that are about something else, long enough for a busy machine.
 const PATIENT: Duration = Duration::from_secs(10);
-/// As it is in operation.
+/// The time-out that is used in operation.
 const BRIEF: Duration = Duration::from_millis(50);
 
 /// A cluster that no test breaks.
@@ -46,7 +46,7 @@ fn entry(generation: i64, number: i64, payload: &str) -> StreamEntry {
     StreamEntry { position: at(generation, number), payload: payload.to_owned().into() }
 }
 
-/// All that stands behind `after`.
+/// All entries after `after`.
 async fn read(tail: &mut Tail, mut after: i64) -> Vec<StreamEntry> {
     let mut all = Vec::new();
     while let Next::Entries(entries) =
@@ -257,8 +257,8 @@ async fn the_reader_of_a_flushed_stream_finds_it_gone() {
     );
 }
 
-/// Redis wakes ten times a second on its own, and another client may wake it just after a wait was
-/// over, or just before.
+/// Redis wakes ten times a second on its own. Another client may wake it just before the end of a
+/// wait, or just after it.
 #[tokio::test]
 async fn a_quiet_stream_is_not_taken_for_a_lost_one() {
     let redis = Redis::start();
@@ -276,8 +276,8 @@ async fn a_quiet_stream_is_not_taken_for_a_lost_one() {
     futures_util::future::join_all(waits).await;
 }
 
-/// By a reader that was away for a rebuild of everything, say: it must not be given more at once
-/// than arrives within its time-out.
+/// A reader that was away for a long time, for example during a rebuild of everything, must not be
+/// given more at once than arrives within its time-out.
 #[tokio::test]
 async fn a_long_backlog_of_large_messages_is_read_in_time() {
     let redis = Redis::start();

@@ -1,5 +1,5 @@
-//! The tier that replicas share: an older figure never replaces a newer one, whoever puts it and
-//! when.
+//! The tier that replicas share: an older figure never replaces a newer one, in any order and by
+//! any replica.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -46,7 +46,7 @@ async fn tier(redis: &Redis) -> (RedisTier, Metrics) {
     (RedisTier::new(link, Duration::from_secs(3_660)), metrics)
 }
 
-/// An entry whose figures tell its version and instant.
+/// An entry whose figures show its version and instant.
 fn entry(facility: Uuid, version: i64, as_of_ms: i64) -> StoredEntry {
     let summary =
         Summary { version, total_requests: as_of_ms, ..Summary::empty(facility, DAY, false) };
@@ -72,7 +72,7 @@ async fn an_old_put_never_replaces_a_newer_one(redis: &Redis) {
         })
         .collect();
     entries.shuffle(&mut random);
-    // Batches of several replicas at once, while somebody looks.
+    // Several replicas write batches at once, while another one reads.
     let puts = futures_util::future::join_all(
         entries.chunks(75).map(async |batch| tier.put(EPOCH, batch).await.unwrap()),
     );
@@ -172,8 +172,8 @@ async fn one_replica_has_the_lease_until_it_returns_it_or_it_expires_on_a_cluste
     one_has_the_lease(super::redis_stream::shared_cluster()).await;
 }
 
-/// ReplicaLink a look into Redis and the lease somebody else may have refreshed the key: it must
-/// not be refreshed again.
+/// Another replica may have refreshed the key between the read of Redis and the taking of the
+/// lease. Then the key must not be refreshed again.
 #[tokio::test]
 async fn a_lease_on_a_key_that_was_refreshed_meanwhile_is_returned_with_the_new_value_used() {
     let zone = Arc::new(Zone::named("UTC").unwrap());

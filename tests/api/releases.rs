@@ -1,6 +1,6 @@
-//! Replicas of two releases on one database, as in every rolling deploy: what the last release asks
-//! of the schema still holds after today's migrations. `tests/keep-release.sh` keeps it under
-//! `tests/last_release`; CONTRIBUTING.md has the rule.
+//! Replicas of two releases on one database, as in every rolling deploy. The last release's
+//! statements must still work after today's migrations. `tests/keep-release.sh` keeps this release
+//! under `tests/last_release`; CONTRIBUTING.md has the rule.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::support::{Service, outside::Outside, plain_sql::texts, postgres::fres
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The statements of the last release in a dialect, by where each was kept.
+/// The statements of the last release in a dialect, by the path under which each was kept.
 fn statements(dialect: &str) -> Vec<(String, String)> {
     let kept = Path::new(HERE).join("tests/last_release").join(dialect);
     let mut found = Vec::new();
@@ -87,7 +87,7 @@ async fn migrate_to_today(url: &str) {
         .await;
 }
 
-/// Each column that there is: its type, and whether a row can be inserted without it.
+/// Each column: its type, and whether a row can be inserted without it.
 type Columns = BTreeMap<String, (String, bool)>;
 
 async fn columns(url: &str) -> Columns {
@@ -109,7 +109,7 @@ async fn columns(url: &str) -> Columns {
     texts(url, statement).await.into_iter().map(parse).collect()
 }
 
-/// Whoever knows the columns of `before` can go on reading and writing them.
+/// Asserts that a program which knows the columns of `before` can still read and write them.
 fn assert_expanded(before: &Columns, now: &Columns) {
     for (column, (kind, optional)) in before {
         let (kind_now, optional_now) = now
@@ -182,8 +182,8 @@ async fn the_last_releases_statements_run_on_todays_tables_on_sqlite() {
     assert_expanded(&before, &columns(url).await);
 }
 
-/// The last release's tables, on which `before` is run, then today's migrations: whether nothing
-/// need be looked at again.
+/// Makes the last release's tables, runs `before` on them, then today's migrations. Returns whether
+/// the triggers count as never off, so that nothing has to be read again.
 async fn is_trusted_after_the_migrations(url: &str, before: &str) -> bool {
     let mut sql = Outside::connect(url).await;
     match &mut sql {

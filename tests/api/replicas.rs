@@ -1,5 +1,5 @@
-//! Several replicas of the service on one Postgres and one Redis: they answer as one, whichever of
-//! their parts is missing.
+//! Several replicas of the service on one Postgres and one Redis. They answer as one, also when one
+//! of their parts is missing.
 
 mod asked_age;
 mod came_back;
@@ -41,7 +41,7 @@ use crate::{
 
 const HIT: &str = "facility-summary; hit; detail=memory";
 
-/// Replicas, the first of which was there before the others, and their Redis.
+/// Replicas and their Redis. The first replica has started before the others.
 struct Fleet {
     replicas: Vec<Service>,
     launch: Launch,
@@ -60,7 +60,7 @@ impl Fleet {
     }
 
     /// Events wait for a lock from their first try on, for as long as a test holds it, and keep
-    /// their place in the line.
+    /// their place in the queue.
     async fn patient(count: usize, settings: impl FnOnce(Launch) -> Launch) -> Fleet {
         let patience = PATIENCE.as_millis();
         let patient = |launch: Launch| {
@@ -84,7 +84,7 @@ impl Fleet {
         fleet
     }
 
-    /// One more.
+    /// Starts one more replica.
     async fn join(&mut self) {
         self.replicas.push(self.launch.clone().start().await);
         wait_until_whole(self.replicas.last().expect("it was just pushed")).await;
@@ -94,7 +94,7 @@ impl Fleet {
         self.replicas.len()
     }
 
-    /// All but this one.
+    /// All replicas but this one.
     fn others(&self, than: usize) -> impl Iterator<Item = &Service> {
         self.replicas
             .iter()
@@ -103,7 +103,7 @@ impl Fleet {
             .map(|(_, replica)| replica)
     }
 
-    /// The sum of a metric over all.
+    /// The sum of a metric over all replicas.
     async fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let mut sum = 0.0;
         for replica in &self.replicas {
@@ -121,7 +121,7 @@ impl Index<usize> for Fleet {
     }
 }
 
-/// Nothing that it depends on is missing.
+/// Waits until the replica misses nothing that it depends on.
 async fn wait_until_whole(replica: &Service) {
     wait_until("all that it depends on is up", async || {
         get(replica, "/health/ready").await["status"] == "ready"
@@ -129,7 +129,7 @@ async fn wait_until_whole(replica: &Service) {
     .await;
 }
 
-/// What `/health/ready` says: its status, and the state of the dependency.
+/// What `/health/ready` says: its status, and the state of this dependency.
 async fn state(replica: &Service, dependency: &str) -> (String, String) {
     let response = replica.get("/health/ready").await;
     assert_eq!(response.status(), 200, "a lost dependency is no reason to be taken out");
@@ -143,7 +143,7 @@ async fn state(replica: &Service, dependency: &str) -> (String, String) {
     (ready["status"].as_str().unwrap().to_owned(), found["state"].as_str().unwrap().to_owned())
 }
 
-/// Where an answer came from.
+/// The tier that an answer came from.
 fn source(response: &Response) -> String {
     header(response, "cache-status")
 }
@@ -152,7 +152,7 @@ fn today(site: Site) -> String {
     crate::steps::path(site.facility, "today")
 }
 
-/// Waits until this replica's memory shows the stock: nothing else is asked.
+/// Waits until this replica's memory shows the stock. The reads use no other tier.
 #[track_caller]
 fn holds(replica: &Service, site: Site, stock: i64) -> impl Future<Output = ()> {
     wait_until("its memory shows it", async move || {
@@ -163,7 +163,7 @@ fn holds(replica: &Service, site: Site, stock: i64) -> impl Future<Output = ()> 
     })
 }
 
-/// Sets the stock of an item, and answers the version that its facility's day has then.
+/// Sets the stock of an item, and returns the version that the facility's day has then.
 async fn set_stock(replica: &Service, site: Site, item: Uuid, quantity: i64) -> i64 {
     let applied = acknowledged(replica, &site.stock(item, quantity)).await;
     applied["summaries"][0]["version"].as_i64().unwrap_or_else(|| panic!("no version in {applied}"))
@@ -179,7 +179,7 @@ fn authority(server: &Postgres) -> &str {
         .0
 }
 
-/// The same of a single Redis.
+/// The host and port of a single Redis.
 fn authority_of(redis_url: &str) -> SocketAddr {
     redis_url.trim_start_matches("redis://").parse().expect("the script prints an address")
 }

@@ -1,5 +1,5 @@
-//! Scheduled rebuilds across replicas: each tick once, by the database's clock, none beside
-//! another, and none lost with its replica.
+//! Scheduled rebuilds across replicas: each tick runs once, by the database's clock; no two run at
+//! the same time; none is lost with its replica.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// With a rebuild at these times.
+/// A launch with rebuilds at these times.
 async fn launch(cron: &str) -> Launch {
     scheduled(Service::on_postgres().await, cron)
 }
@@ -35,8 +35,8 @@ async fn runs(sql: &mut Outside, wanted: &str) -> i64 {
     sql.number(format!("SELECT count(*) FROM job_runs WHERE {wanted}")).await
 }
 
-/// A facility with a figure that no mark explains, and whoever holds the facility's lock: a rebuild
-/// cannot end before that lets go.
+/// A facility with a figure that no mark explains, and the connection that holds the facility's
+/// lock. A rebuild cannot end before this lock is released.
 async fn drift_behind_a_lock(service: &Service) -> (Site, Outside) {
     let site = Site::register(service, &a_zone_at_noon().0).await;
     acknowledged(service, &site.stock(Uuid::new_v4(), 4)).await;
@@ -74,7 +74,8 @@ async fn each_tick_runs_once_across_replicas_with_different_clocks() {
         launch.clone().start().await,
     ];
     let mut sql = Outside::connect(launch.database_url()).await;
-    // Whoever takes a tick takes so long over it that the others reach for the same one meanwhile.
+    // The replica that takes a tick needs so long for it that the others meanwhile try to take the
+    // same one.
     sql.run(
         "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM \
          pg_sleep(1); RETURN NEW; END $$;
@@ -94,8 +95,8 @@ async fn each_tick_runs_once_across_replicas_with_different_clocks() {
         }
         counted as i64
     };
-    // Each is counted by the one that carried it out, a moment after it is recorded; between two
-    // equal looks none was under way.
+    // The replica that carried out a run counts it a moment after it is recorded. Between two equal
+    // counts no run was in progress.
     wait_until("each that is recorded was counted, and none twice", async || {
         let before = runs(&mut sql, "true").await;
         let (counted, after) = (rebuilds().await, runs(&mut sql, "state = 'done'").await);
@@ -210,7 +211,7 @@ async fn a_replica_killed_in_mid_rebuild_leaves_it_to_another() {
     let heir = launch.start().await;
     killed.kill_9().await;
     holder.run("ROLLBACK").await;
-    // The heart stands still for 15 s until it counts as dead; the next tick is taken up within 5 s
+    // A run counts as abandoned 15 s after its last sign of life. The next tick is taken within 5 s
     // of that.
     wait_until("another replica has rebuilt", async || runs(&mut sql, "state = 'done'").await >= 1)
         .await;
@@ -233,7 +234,7 @@ async fn a_rebuild_of_a_replica_that_stops_is_taken_up_by_another_under_the_same
     let before = run(&heir, &path).await["started_at"].clone();
     let (exited, _) = leaving.terminate().await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
-    // Well before its heart would count as dead.
+    // Well before the run counts as abandoned.
     wait_until_within(Duration::from_secs(10), "it has begun anew", async || {
         let now = run(&heir, &path).await;
         now["state"] == "running" && now["started_at"] != before
@@ -317,7 +318,7 @@ on_both_stores! {
         })
         .await;
         assert_eq!((left(&mut sql, items[0]).await, left(&mut sql, items[1]).await), (1, 1));
-        // What was said before the removal comes late, and is still kept out.
+        // A statement from before the removal comes late, and is still superseded.
         let mut late = site.stock(items[0], 5);
         late["time"] =
             (Timestamp::now() - SignedDuration::from_hours(24 * DAYS - 12)).to_string().into();

@@ -1,5 +1,5 @@
-//! Servers, databases and roles whose settings would change what statements mean: none of them
-//! decides anything.
+//! Servers, databases and roles with settings that would change what statements mean. None of these
+//! settings has an effect.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::support::{
     wait_until,
 };
 
-/// What each session is to have, and what the role and the database say instead.
+/// What each session must have, and what the role and the database set instead.
 const HOSTILE: [(&str, &str, &str); 14] = [
     ("default_transaction_isolation", "serializable", "read committed"),
     ("default_transaction_read_only", "on", "off"),
@@ -46,7 +46,7 @@ async fn owned() -> (Launch, Outside, String) {
     (launch, sql, role)
 }
 
-/// Notes the settings of whoever writes to these tables.
+/// Records the settings of each session that writes to these tables.
 async fn watch(sql: &mut Outside, tables: &[&str]) {
     sql.run(
         "CREATE TABLE seen (place text, name text, value text); GRANT ALL ON seen TO public;
@@ -69,11 +69,11 @@ async fn watch(sql: &mut Outside, tables: &[&str]) {
     }
 }
 
-/// Nobody has written to the table with another value than is right.
+/// Asserts that no session wrote to the table with a wrong setting.
 async fn was_right(sql: &mut Outside, place: &str) {
     for (name, _, right) in HOSTILE {
         let name = name.trim_matches('"');
-        // Its own transactions set these for themselves.
+        // The service's own transactions set these for themselves.
         let also = match name {
             "lock_timeout" => "OR value <> '1ms'",
             "facility_summary.refreshes" if place != "blood_inventory" => "OR value = 'on'",
@@ -106,7 +106,7 @@ async fn nothing_is_taken_for_granted(whose: impl Fn(&str, &str) -> String) {
     let migrated = launch.run(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.output);
     watch(&mut sql, &["dashboard_daily_summary", "fleet", "job_runs", "blood_inventory"]).await;
-    // With a read replica, so that the table's own watermark is stored.
+    // With a standby for reads, so that the table's own watermark is stored.
     let service = launch.clone().env("DATABASE_READ_URL", launch.database_url()).start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     acknowledged(&service, &site.stock(Uuid::new_v4(), 4)).await;
@@ -156,7 +156,7 @@ async fn a_standbys_confirmation_is_not_lowered() {
     assert!(sql.number("SELECT count(*) FROM seen").await > 0);
 }
 
-/// A refresh that has waited for a lock shows what was committed meanwhile.
+/// A refresh that has waited for a lock shows what was committed during the wait.
 async fn a_refresh_sees_what_was_committed_while_it_waited(isolation: &str) {
     let (launch, mut sql, role) = owned().await;
     sql.run(format!("ALTER ROLE {role} SET default_transaction_isolation = '{isolation}'")).await;

@@ -1,4 +1,4 @@
-//! It starts, says so, refuses clearly and stops.
+//! The service starts, reports that it is ready, refuses clearly and stops.
 
 use serde_json::Value;
 

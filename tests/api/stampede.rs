@@ -1,4 +1,4 @@
-//! Many readers at once: they share one refresh, and none of them waits for one that went away.
+//! Many readers at once share one refresh, and do not depend on readers that went away.
 
 use std::time::Duration;
 
@@ -17,12 +17,10 @@ use crate::{
 };
 
 const READERS: usize = 2_000;
-/// Longer than the readers of one stampede take, so that nobody among them finds its figures too
-/// old again.
+/// Longer than one stampede takes, so that no reader finds the refreshed figures too old again.
 const BOUND_SECONDS: i64 = 10;
 
-/// Nothing is refreshed but by readers and writers, and whoever waits for a lock waits long enough
-/// for a test.
+/// Only readers and writers refresh. Each wait for a lock lasts long enough for a test.
 fn patient(launch: Launch) -> Launch {
     launch
         .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000)
@@ -35,7 +33,7 @@ fn patient(launch: Launch) -> Launch {
         .env("FACILITY_SUMMARY__DATABASE__MIN_CONNECTIONS", 2)
 }
 
-/// A bare connection that has sent its request.
+/// Opens a bare connection and sends a request.
 async fn ask(service: &Service, path: &str, directives: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     let request = format!(
@@ -46,7 +44,7 @@ async fn ask(service: &Service, path: &str, directives: &str) -> TcpStream {
     stream
 }
 
-/// All that comes back: head and body.
+/// Reads the whole answer: head and body.
 async fn answer(mut stream: TcpStream) -> String {
     let mut text = String::new();
     tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut text))
@@ -67,7 +65,7 @@ async fn stocked(service: &Service) -> (String, Uuid, Uuid) {
     (path(id, "today"), bank, unit)
 }
 
-/// What another program holds so that no refresh can go on.
+/// A lock of another program that stops every refresh.
 async fn locked(service: &Service) -> Plain {
     let mut plain = Plain::beside(service).await;
     match plain {
@@ -220,7 +218,8 @@ async fn a_full_queue(service: Service) {
         join_all((0..9).map(|_| submit())).await
     };
     let releasing = async {
-        // One is in its transaction, one waits; with both places taken the others are told at once.
+        // One refresh is in its transaction and one waits. With both places taken, further readers
+        // are refused at once.
         for _ in 0..8 {
             refusals.recv().await.unwrap();
         }

@@ -1,5 +1,5 @@
-//! Steps that the tests of the interface share: entities, events, answers, metrics, and another
-//! program's SQL.
+//! Steps that the tests of the interface share: entities, events, answers, metrics, and SQL of
+//! another program.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub fn noon_zone() -> String {
     }
 }
 
-/// The date in a zone now, or so many days from it.
+/// The date in a zone, so many days from today.
 pub fn date_in(zone: &str, days: i64) -> Date {
     let today = Timestamp::now().in_tz(zone).unwrap().date();
     today.checked_add(jiff::Span::new().days(days)).unwrap()
@@ -59,7 +59,7 @@ pub async fn bank(service: &Service, facility: Uuid) -> Uuid {
     id
 }
 
-/// The event as of another time.
+/// The event with another time.
 pub fn at(mut event: Value, ms: i64) -> Value {
     event["time"] = json!(instant(ms));
     event
@@ -110,7 +110,7 @@ pub fn batch(service: &Service, events: &[Value]) -> RequestBuilder {
         .body(serde_json::to_string(events).unwrap())
 }
 
-/// Posts a batch, which is acknowledged, and answers the acknowledgement.
+/// Posts a batch, asserts that it is acknowledged, and returns the acknowledgement.
 #[track_caller]
 pub fn post(service: &Service, events: &[Value]) -> impl Future<Output = Value> {
     let caller = std::panic::Location::caller();
@@ -141,7 +141,7 @@ pub fn path(facility: Uuid, date: impl std::fmt::Display) -> String {
     format!("/v1/facilities/{facility}/summaries/{date}")
 }
 
-/// A read with a `Cache-Control` of its own; `""` sends none.
+/// A read with this `Cache-Control`; `""` sends none.
 pub async fn read(service: &Service, path: &str, directives: &str) -> Response {
     let request = service.request(Method::GET, path);
     let request =
@@ -207,7 +207,7 @@ impl Scrape {
         )
     }
 
-    /// The sum of the samples of that name which have these labels; `None` where there are none.
+    /// The sum of the samples of this name with these labels; `None` if there are none.
     pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let matching = |(of, with, _): &&(String, BTreeMap<String, String>, f64)| {
             of == name
@@ -217,7 +217,7 @@ impl Scrape {
         (!values.is_empty()).then(|| values.iter().sum())
     }
 
-    /// The same, 0 where there are none: a counter that has not counted yet.
+    /// The sum; 0 if there are no samples, as for a counter that has not counted yet.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.find(name, labels).unwrap_or(0.0)
     }
@@ -277,8 +277,8 @@ impl Plain {
         result.unwrap_or_else(|e| panic!("{e}: {sql}"))
     }
 
-    /// Sessions in line for what this one has locked on Postgres: those that wait for it, and those
-    /// that wait behind them.
+    /// Sessions that wait for what this one has locked on Postgres, and those that wait behind
+    /// them.
     pub async fn waiting(&mut self) -> i64 {
         let line = "WITH RECURSIVE line (pid) AS (SELECT pg_backend_pid() UNION SELECT behind.pid \
                     FROM pg_locks behind
@@ -287,7 +287,7 @@ impl Plain {
         self.number(line).await
     }
 
-    /// Holds a row lock until as many sessions are in line for it.
+    /// Holds a row lock until this many sessions wait for it.
     #[track_caller]
     pub fn until_waiting(&mut self, sessions: i64) -> impl Future<Output = ()> {
         wait_until("the others wait for the lock", async move || self.waiting().await >= sessions)

@@ -1,5 +1,5 @@
-//! What the service relies on in a store, as cases that run on every dialect. A case sees the
-//! store, and a plain SQL connection of another program beside it; the literals that differ between
+//! What the service relies on in a store, as cases that run on every dialect. A case has the store,
+//! and beside it a plain SQL connection of another program. The literals that differ between
 //! dialects come from the [`TestDb`].
 
 mod audit;
@@ -24,17 +24,17 @@ use std::sync::Arc;
 use facility_summary::store::Store;
 use uuid::Uuid;
 
-/// A fresh database of its own: the store under test, and the side door.
+/// A fresh database: the store under test, and a plain SQL connection to it.
 #[async_trait::async_trait]
 pub trait TestDb: Send + Sync {
     fn store(&self) -> Arc<dyn Store>;
-    /// Runs SQL as another program would, by a connection that knows nothing of the store.
+    /// Runs SQL as another program would, without the store.
     async fn plain(&self, sql: &str);
-    /// The number that a plain query answers.
+    /// The number that a plain query returns.
     async fn number(&self, sql: &str) -> i64;
     /// An id as a literal.
     fn id(&self, id: Uuid) -> String;
-    /// An expression for a new id, evaluated for each row.
+    /// An SQL expression for a new id, evaluated for each row.
     fn new_id(&self) -> &'static str;
     /// An integer expression in milliseconds as an instant.
     fn instant(&self, ms: &str) -> String;

@@ -1,5 +1,5 @@
-//! Two servers on one database, without a change stream between them: on Postgres no answer claims
-//! more than is known, on SQLite the second does not start.
+//! Two servers on one database, without a change stream between them. On Postgres no answer claims
+//! more than is known. On SQLite the second server does not start.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ async fn an_answer_of_another_server_has_every_change_older_than_its_age() {
     let (writer, reader) = two_on_postgres().await;
     let id = facility(&writer, "North", &noon_zone()).await;
     let (bank, unit) = (bank(&writer, id).await, Uuid::new_v4());
-    // When each quantity was acknowledged; the quantity is the place.
+    // When each quantity was acknowledged; the quantity is the index.
     let mut acknowledged_ms = vec![now_ms()];
     let (started, mut answers) = (Instant::now(), 0);
     let paths = [
@@ -109,7 +109,7 @@ async fn a_server_that_is_alone_again_is_right_and_fresh() {
         fresh && response.json::<Value>().await.unwrap()["total_stock"] == 39
     })
     .await;
-    // Once proven, it stays so without any refresh.
+    // Once the watermark is recent, it stays so without any refresh.
     let before = Scrape::of(&second).await.sum("summary_refreshes_total", &[]);
     let proven = Instant::now();
     wait_until("it has been fresh for longer than its refresh would vouch for", async || {
@@ -144,7 +144,7 @@ async fn a_second_server_on_an_sqlite_file_stops_at_the_start() {
         Some(0),
         "commands beside it are no servers"
     );
-    // The lock goes with the process, however that ends.
+    // The lock ends with the process, in whatever way that ends.
     let second = first.kill_9().await.start().await;
     assert_eq!(second.get("/health/ready").await.status(), 200);
 }

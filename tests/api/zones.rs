@@ -1,4 +1,4 @@
-//! Zones by their names: hosts that lack some, and names that nobody has.
+//! Zones by their names: hosts that lack some names, and names that do not exist.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -17,12 +17,12 @@ use crate::{
     },
 };
 
-/// A host as slim images are: its zone folder lacks the names that are only kept for old times'
-/// sake, and has another idea of a known one.
+/// A host like slim images: its zone folder lacks the old names of zones, and has other rules for a
+/// known name.
 fn on_a_slim_host(launch: Launch) -> Launch {
     let folder = launch.folder().join("zoneinfo");
     std::fs::create_dir_all(folder.join("Europe")).expect("the folder can be written to");
-    // TZif of a zone without any change: UTC, under the name of Warsaw.
+    // A TZif file of a zone without any change: UTC, under the name of Warsaw.
     let mut utc = b"TZif2".to_vec();
     let header =
         |counts: [u32; 6]| counts.into_iter().flat_map(u32::to_be_bytes).collect::<Vec<u8>>();
@@ -58,7 +58,7 @@ async fn a_host_that_lacks_zones_has_the_same_days_as_one_that_has_them() {
     let url = fresh_database().await;
     let whole = Service::on(&url).start().await;
     let slim = on_a_slim_host(Service::on(&url)).start().await;
-    // Together they are never all on one date: what is counted in UTC by mistake differs in one of
+    // These zones are never all on one date, so that a date in UTC by mistake differs in one of
     // them.
     for zone in ["Asia/Calcutta", "US/Eastern", "Europe/Warsaw", "Pacific/Kiritimati", "US/Samoa"] {
         let site = Site::register(&slim, zone).await;
@@ -95,8 +95,8 @@ async fn a_host_that_lacks_zones_has_the_same_days_as_one_that_has_them() {
     audited(&on_a_slim_host(slim.launch().clone())).await;
 }
 
-/// Registers a facility in that zone by SQL. It shows the zone, with an error that names the zone
-/// that may have been meant, alone and in the list.
+/// Registers a facility in this zone by SQL. Asserts that the facility shows the zone, with an
+/// error that names the zone that may have been meant, alone and in the list.
 async fn is_shown_everywhere(service: &Service, sql: &mut Outside, zone: &str, meant: &str) {
     let id = Uuid::new_v4();
     sql.run(format!(
@@ -156,7 +156,7 @@ on_both_stores! {
         }
         assert!(facility(&service, well.facility).await.get("timezone_error").is_none());
         assert_eq!(metric(&service, "facilities_in_unknown_zones").await, 4.0);
-        // A name is told once, however often it is looked at, and however many are in it.
+        // A name is logged once, at any number of reads and with any number of facilities in it.
         let again = Uuid::new_v4();
         sql.run(format!(
             "INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', 'IST')",

@@ -1,4 +1,4 @@
-//! Replicas that die.
+//! Replicas that are killed.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_replica_in_turn_dies_and_comes_back() {
+async fn each_replica_in_turn_is_killed_and_started_again() {
     let postgres = Postgres::start(&[]);
     let mut fleet =
         Fleet::start(3, &postgres, Some(postgres.standby(&[])), |_, launch| launch).await;

@@ -1,4 +1,4 @@
-//! A rolling restart behind a balancer that retries once: nobody notices.
+//! A rolling restart behind a balancer that retries once: no client notices it.
 
 use std::{
     sync::{
@@ -19,12 +19,12 @@ use crate::{
     verdict::{Damage, nothing_is_wrong},
 };
 
-/// Clients behind the balancer, and what each waits between two requests.
+/// The number of clients behind the balancer, and how long each waits between two requests.
 const CLIENTS: usize = 6;
 const PACE: Duration = Duration::from_millis(20);
 
-/// Sends each request to the next replica, and once more to the one after that where nobody
-/// answers, or with 502, 503 or 504.
+/// Sends each request to the next replica. It sends the request once more, to the replica after
+/// that, if the first does not answer, or answers 502, 503 or 504.
 struct Balancer {
     places: Arc<Places>,
     next: AtomicUsize,
@@ -62,8 +62,8 @@ impl Balancer {
     }
 }
 
-/// Reads, and makes requests of no blood type, which are in no lane: in turn, until told to stop.
-/// Answers how many requests, and what failed.
+/// Reads, and makes requests without a blood type, which are in no lane: in turn, until told to
+/// stop. Returns the number of requests, and what failed.
 async fn use_it(
     balancer: Arc<Balancer>,
     site: Site,

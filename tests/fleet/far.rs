@@ -19,7 +19,7 @@ async fn a_replica_far_from_its_database_starts_and_serves() {
     let migrated = Service::on(&url).run(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.output);
     network.delay(EACH_WAY);
-    // A transaction takes many round trips, the first over a connection most of all.
+    // A transaction takes many round trips, and the first one over a connection takes the most.
     let launch =
         Service::on(through(&url, &network)).env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 60_000);
     let impatient = launch.clone().env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 1_000);

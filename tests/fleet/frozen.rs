@@ -1,5 +1,5 @@
-//! Postgres hangs: what is known is served, what would be a promise is refused in time, and nobody
-//! is forgotten.
+//! Postgres hangs. What is known is served, requests that need the database are refused in time,
+//! and every request is answered.
 
 use std::{
     sync::{
@@ -19,19 +19,19 @@ use crate::{
     verdict::{Damage, nothing_is_wrong},
 };
 
-/// How long it hangs.
+/// How long Postgres hangs.
 const FROZEN: Duration = Duration::from_secs(8);
 /// `ingest.timeout_ms` of the replicas.
 const INGEST: Duration = Duration::from_secs(2);
-/// What a busy machine may add to a time-out.
+/// The time that a busy machine may add to a time-out.
 const SLACK: Duration = Duration::from_millis(1_500);
-/// ReplicaLink two requests of a client.
+/// The pause between two requests of a client.
 const PACE: Duration = Duration::from_millis(50);
 
-/// What one client was answered.
+/// The answers to one client.
 #[derive(Default)]
 struct Seen {
-    /// From the first request to after the last, one after the other.
+    /// The longest time that a request took.
     slowest: Duration,
     answered: usize,
     refused: usize,
@@ -55,7 +55,7 @@ impl Seen {
     }
 }
 
-/// Reads one facility at one replica, taking whatever age the service serves by itself.
+/// Reads one facility at one replica, with the default bound.
 async fn reads(
     places: Arc<Places>,
     replica: usize,
@@ -77,7 +77,7 @@ async fn reads(
     seen
 }
 
-/// Posts requests of no blood type, which are in no lane.
+/// Posts requests without a blood type, which are in no lane.
 async fn posts(places: Arc<Places>, replica: usize, stop: Arc<AtomicBool>) -> Seen {
     let (client, mut seen, mut pace) = (client(), Seen::default(), tokio::time::interval(PACE));
     let (url, site) = (
@@ -121,7 +121,8 @@ async fn postgres_hangs_for_seconds() {
     let (stop, mut readers, mut writers) =
         (Arc::<AtomicBool>::default(), JoinSet::new(), JoinSet::new());
     for replica in 0..fleet.replicas.len() {
-        // One without memory has its figures from Redis, whose time-out a busy machine may meet.
+        // A replica without memory has its figures from Redis. On a busy machine the time-out of
+        // Redis may pass.
         if fleet.replicas[replica].remembers {
             (0..FACILITIES).for_each(|facility| {
                 drop(readers.spawn(reads(fleet.places.clone(), replica, facility, stop.clone())))

@@ -1,6 +1,6 @@
-//! What a fleet may answer, given what was written. Whatever was over before the instant that an
-//! answer claims to be exact as of must be in it; whatever was sent after it came cannot be; what
-//! lies between may be, but wholly.
+//! What a fleet may answer, given what was written. Writes that were over before the instant that
+//! an answer claims to be exact as of must be in it. Writes that were sent after it came cannot be
+//! in it. Writes in between may be in it, but only wholly.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,16 +11,17 @@ use jiff::civil::Date;
 
 use crate::history::{Answer, CLOCK_MS, Fate, History, Loss, Shown, Write};
 
-/// After a replica has shown that it knows of a new history, how long it may still hold something
-/// of the old one.
+/// How long a replica may still hold something of the old epoch after it has shown that it knows
+/// the new one.
 const GRACE_MS: i64 = 2_000;
 
-/// What must not be.
+/// What must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
     /// An answer lacks a change older than its `Age`.
     Stale,
-    /// A figure that no write explains: refused, not sent yet, or of half a write.
+    /// A figure that no write explains: of a refused write, of one not sent yet, or of half a
+    /// write.
     Unwritten,
     /// A reader was answered with an older version than it asked for.
     WentBack,
@@ -28,15 +29,15 @@ pub enum Fault {
     TwoBodies,
     /// An answer was older than its reader's own bound when the reader asked.
     TooOld,
-    /// What the database lost is shown after its new history was known.
+    /// A write that the database lost is shown after the replica knew the new epoch.
     Resurrected,
     /// An acknowledged write is gone, or a refused one is there.
     Broken,
-    /// The final figures are not what the table holds, or nobody looked.
+    /// The final figures are not what the table holds, or no reader read them.
     WrongEnd,
 }
 
-/// A fault, with what is needed to look for its cause.
+/// A fault, with the facts that are needed to find its cause.
 #[derive(Debug, Clone)]
 pub struct Complaint {
     pub fault: Fault,
@@ -49,7 +50,7 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// Everything that is wrong with a history; empty if nothing is.
+/// Everything that is wrong in a history; empty if nothing is.
 pub fn judge(history: &History) -> Vec<Complaint> {
     let lanes: Vec<Lane> = history
         .writes
@@ -68,16 +69,16 @@ pub fn judge(history: &History) -> Vec<Complaint> {
     judge.complaints
 }
 
-/// A lane's log, arranged for questions.
+/// The writes of a lane, in the form that the checks need.
 struct Lane<'a> {
     writes: &'a [Write],
-    /// Acknowledged before the loss, if there was one: over when, and which, both rising. And the
-    /// same since.
+    /// The writes that were acknowledged before the loss, if there was one: when each was over, and
+    /// its number, both rising. `since` has those after the loss.
     before: Vec<(i64, i64)>,
     since: Vec<(i64, i64)>,
-    /// What the new history began with.
+    /// The numbers that the new epoch began with.
     survived: BTreeSet<i64>,
-    /// Certainly committed to the old history, and not in the new one.
+    /// The numbers that were certainly committed to the old epoch and are not in the new one.
     lost: BTreeSet<i64>,
 }
 
@@ -96,8 +97,8 @@ impl<'a> Lane<'a> {
         };
         let before: Vec<_> =
             acknowledged().filter(|write| write.over_ms <= loss.at_ms).map(pair).collect();
-        // One that was under way at the loss may have been committed to either history: nothing is
-        // certain of it.
+        // A write that was in progress at the loss may have been committed to either epoch. So
+        // nothing is certain of it.
         let since = acknowledged().filter(|write| write.sent_ms > loss.at_ms).map(pair).collect();
         let survived = loss.survived[at].clone();
         let lost = before
@@ -108,7 +109,7 @@ impl<'a> Lane<'a> {
         Lane { writes, before, since, survived, lost }
     }
 
-    /// The newest number, and how many, that the answer must hold.
+    /// The newest number, and the count of numbers, that the answer must hold.
     fn due(&self, answer: &Answer, loss: Option<&Loss>) -> (i64, i64) {
         let exact_ms = answer.claims_ms();
         let over = |acknowledged: &[(i64, i64)]| {
@@ -122,7 +123,7 @@ impl<'a> Lane<'a> {
         );
         match loss {
             Some(loss) if exact_ms >= loss.at_ms => new,
-            // The claim is rounded: it may be one of either history.
+            // The claim is rounded, so it may be of either epoch.
             Some(loss) if answer.answered_ms - 1000 * answer.age_seconds >= loss.at_ms => {
                 (old.0.min(new.0), old.1.min(new.1))
             }
@@ -130,7 +131,7 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// How many may have taken effect by then at most.
+    /// How many numbers may have taken effect by then at most.
     fn possible(&self, answered_ms: i64) -> i64 {
         let sent = self.writes.partition_point(|write| write.sent_ms <= answered_ms);
         self.writes[..sent].iter().filter(|write| write.fate != Fate::Refused).count() as i64
@@ -144,7 +145,7 @@ impl<'a> Lane<'a> {
 struct Judge<'a> {
     history: &'a History,
     lanes: Vec<Lane<'a>>,
-    /// Replica: from when on it knows of the loss.
+    /// By replica: the time from which it knows of the loss.
     knows: BTreeMap<usize, i64>,
     complaints: Vec<Complaint>,
 }
@@ -154,7 +155,7 @@ impl Judge<'_> {
         self.complaints.push(Complaint { fault, text });
     }
 
-    /// A replica that claims exactness as of an instant of the new history has looked at it.
+    /// A replica knows the new epoch once it claims exactness as of an instant of it.
     fn learn_who_knows_of_the_loss(&mut self) {
         let Some(loss) = &self.history.loss else { return };
         for answer in self.history.answers.iter().filter(|answer| answer.claims_ms() >= loss.at_ms)
@@ -164,8 +165,8 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the answer is certainly of the history after the loss, or certainly of that before
-    /// it.
+    /// Whether the answer is certainly of the epoch after the loss, or certainly of the one before;
+    /// `None` if neither is certain.
     fn is_new(&self, answer: &Answer) -> Option<bool> {
         let Some(loss) = &self.history.loss else { return Some(true) };
         let known = self
@@ -180,8 +181,7 @@ impl Judge<'_> {
     }
 
     fn answer(&mut self, answer: &Answer) {
-        // What was exact within the bound when the reader asked may be older by the time that the
-        // answer took.
+        // Figures that were within the bound at the request may be older when the answer arrives.
         let latest_ms = answer.answered_ms - 1000 * answer.age_seconds;
         if let Some(bound) = answer
             .bound_seconds
@@ -199,7 +199,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Why these figures cannot be.
+    /// Why these figures are not possible.
     fn explain(&self, answer: &Answer, shown: &Shown) -> Option<(Fault, String)> {
         let lane = &self.lanes[shown.lane];
         let [number, other] = shown.stocks;
@@ -247,7 +247,8 @@ impl Judge<'_> {
         None
     }
 
-    /// A version is at least what was asked for, and each reader's rise.
+    /// Checks that a version is at least what was asked for, and that the versions of each reader
+    /// rise.
     fn sessions(&mut self) {
         let mut seen: HashMap<(usize, usize, Date), (i64, i64)> = HashMap::new();
         let mut in_order: Vec<&Answer> = self.history.answers.iter().collect();
@@ -272,7 +273,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The body is a function of facility, date and version, within one history.
+    /// Checks that the body is a function of facility, date and version, within one epoch.
     fn bodies(&mut self) {
         let mut bodies: HashMap<(bool, usize, Date, i64), (u64, &Answer)> = HashMap::new();
         let mut found = Vec::new();
@@ -288,8 +289,8 @@ impl Judge<'_> {
         found.into_iter().for_each(|text| self.complain(Fault::TwoBodies, text));
     }
 
-    /// In the end every acknowledged write is there, no refused one is, and the figures say what
-    /// the table holds.
+    /// Checks the end: every acknowledged write is in the table, no refused one is, and the figures
+    /// are those of the table.
     fn end(&mut self) {
         for at in 0..self.lanes.len() {
             let (lane, stored) = (&self.lanes[at], &self.history.stored[at]);

@@ -1,5 +1,5 @@
-//! The judge is judged: a small fleet of our own making, whose log is right as long as its rules
-//! hold, and wrong with each of them broken.
+//! Tests of the judge: a small simulated fleet, whose history is right as long as its rules hold,
+//! and wrong with each rule broken.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ const LANES: usize = 4;
 const REPLICAS: usize = 3;
 const STEPS: usize = 600;
 const SEEDS: u64 = 60;
-/// Only the first facility is written to for so long after a loss: what is held of the others is
-/// not corrected by chance.
+/// For this time after a loss only the first facility is written to, so that no later write
+/// corrects by chance what is held of the others.
 const QUIET_MS: i64 = 8_000;
 
-/// A rule of the protocol, or of a database, to be broken.
+/// A rule of the protocol, or of a database, that a test breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     CompareVersionsAtEveryPut,
@@ -36,12 +36,12 @@ enum Rule {
     AnswerWithinTheBound,
 }
 
-/// What the table holds of a facility, or a cache of it.
+/// The row of a facility, in the table or in a memory.
 #[derive(Debug, Clone, Default)]
 struct Row {
     version: i64,
     lanes: Vec<Shown>,
-    /// Exact as of then by itself.
+    /// The instant that the row alone is exact as of.
     as_of_ms: i64,
 }
 
@@ -55,19 +55,19 @@ enum Message {
 struct Replica {
     rows: Vec<Row>,
     watermark_ms: i64,
-    /// Sent to it, and not yet delivered.
+    /// Messages that were sent to it and not delivered yet.
     inbox: Vec<Message>,
 }
 
-/// A fleet with one table, three memories, and one message after another to each of them.
+/// A fleet with one table and three memories. Each memory receives one message after another.
 struct World {
     rng: StdRng,
     broken: Option<Rule>,
     now_ms: i64,
     table: Vec<Row>,
     replicas: Vec<Replica>,
-    /// The greatest version that the one reader of each replica saw of each facility, who passes
-    /// it on.
+    /// By replica: the greatest version of each facility that its one reader has seen. The reader
+    /// passes it on.
     known: Vec<Vec<i64>>,
     session: usize,
     backup: Vec<Row>,
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Whether to break a rule here and now: not always, as a bug would not.
+    /// Whether to break the rule here and now. It is not broken each time, as with a real bug.
     fn breaks(&mut self, rule: Rule) -> bool {
         self.broken == Some(rule) && self.rng.random_bool(0.3)
     }
@@ -188,7 +188,8 @@ impl World {
         if self.replicas[at].inbox.is_empty() {
             return;
         }
-        // An older message delivered a second time does no harm where versions are compared.
+        // An older message that is delivered a second time does no harm where versions are
+        // compared.
         let twice = self.rng.random_bool(0.2);
         let careless = self.breaks(Rule::CompareVersionsAtEveryPut);
         let replica = &mut self.replicas[at];
@@ -256,7 +257,7 @@ impl World {
         }
     }
 
-    /// The database is put back to what it was a while ago.
+    /// Puts the database back to an earlier state.
     fn restore(&mut self) {
         self.now_ms += 500;
         self.history.loss = Some(Loss { at_ms: self.now_ms, survived: self.saved.clone() });
@@ -287,7 +288,7 @@ impl World {
     }
 }
 
-/// A write of a lane to its facility's row.
+/// Applies a write of a lane to the row of its facility.
 fn change(row: &mut Row, lane: usize, number: i64) {
     row.version += 1;
     let shown = &mut row.lanes[lane / FACILITIES];

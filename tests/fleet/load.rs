@@ -1,5 +1,5 @@
-//! The load on a fleet, and the record of it: writers who keep to their lanes, readers with all
-//! kinds of requests.
+//! The load on a fleet, and its record: writers who keep to their lanes, and readers with all kinds
+//! of requests.
 
 use std::{
     collections::BTreeSet,
@@ -22,40 +22,41 @@ use crate::{
     writers,
 };
 
-/// Pairs of blood types of a facility. The last is written by plain SQL, the others by events.
+/// Pairs of blood types of a facility. Plain SQL writes the last pair, events write the others.
 pub const LANES: [[&str; 2]; 4] = [["O+", "O-"], ["A+", "A-"], ["B+", "B-"], ["AB+", "AB-"]];
 /// Readers of each kind.
 const READERS: usize = 3;
-/// Longer than any time-out of the service: whoever waits so long was forgotten.
+/// Longer than any time-out of the service. A request that waits this long was forgotten.
 const HUNG: Duration = Duration::from_secs(20);
 
-/// The database's time: this machine's.
+/// The database's time, which is this machine's, in milliseconds.
 pub fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
-/// A steady load under way.
+/// A steady load that runs.
 pub struct Load {
     pub shared: Arc<Shared>,
     tasks: JoinSet<Record>,
 }
 
-/// What writers and readers look at.
+/// What writers and readers share.
 pub struct Shared {
     pub places: Arc<Places>,
     stop: AtomicBool,
-    /// Rises where versions that a reader knows stop counting: the database lost them.
+    /// Rises when the database lost commits: then the versions that a reader knows do not count any
+    /// more.
     histories: AtomicUsize,
-    /// Writes and answers so far.
+    /// The number of writes and answers so far.
     progress: AtomicUsize,
-    /// Requests that found nobody listening, or 503.
+    /// Requests that could not connect, or were answered 503.
     turned_away: AtomicUsize,
 }
 
-/// What one of them remembers in the end.
+/// The record of one writer or reader.
 #[derive(Default)]
 pub struct Record {
-    /// Of a lane.
+    /// The lane and its writes.
     pub writes: Option<(usize, Vec<Write>)>,
     pub answers: Vec<Answer>,
 }
@@ -83,7 +84,7 @@ pub fn unit(lane: usize, which: usize) -> Uuid {
     Uuid::from_u128(1 << 100 | (lane as u128) << 8 | which as u128)
 }
 
-/// The request that a lane's write makes.
+/// The id of the request that a write of a lane makes.
 pub fn request(lane: usize, number: i64) -> Uuid {
     Uuid::from_u128(2 << 100 | (lane as u128) << 64 | number as u128)
 }
@@ -123,7 +124,7 @@ impl Load {
         Load { shared, tasks }
     }
 
-    /// Waits until so many more writes and answers were had.
+    /// Waits until there are so many more writes and answers.
     #[track_caller]
     pub fn flows(&self, more: usize) -> impl Future<Output = ()> {
         let until = self.shared.progress.load(Ordering::Relaxed) + more;
@@ -132,7 +133,7 @@ impl Load {
         })
     }
 
-    /// Lets it flow for that long.
+    /// Lets the load run for this time.
     #[track_caller]
     pub fn flows_for(&self, time: Duration) -> impl Future<Output = ()> {
         let started = Instant::now();
@@ -141,17 +142,17 @@ impl Load {
         })
     }
 
-    /// What readers knew of versions counts no longer.
+    /// From now on the versions that readers knew before do not count.
     pub fn begins_a_new_history(&self) {
         self.shared.histories.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Requests so far that found nobody listening, or 503.
+    /// How many requests so far could not connect, or were answered 503.
     pub fn turned_away(&self) -> usize {
         self.shared.turned_away.load(Ordering::Relaxed)
     }
 
-    /// Ends it, and answers what was written and read.
+    /// Ends the load, and returns what was written and read.
     pub async fn end(mut self) -> History {
         self.shared.stop.store(true, Ordering::Release);
         let lanes = FACILITIES * LANES.len();
@@ -172,7 +173,7 @@ impl Load {
     }
 }
 
-/// A client of a writer or reader.
+/// The HTTP client of one writer or reader.
 pub fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
@@ -181,7 +182,7 @@ pub fn client() -> reqwest::Client {
         .expect("an HTTP client needs nothing")
 }
 
-/// Says what went wrong with a request that nobody answered; one that hangs is a fault.
+/// Asserts that a failed request did not hang.
 pub fn never_hangs(error: &reqwest::Error) {
     assert!(!error.is_timeout(), "a request was not answered within {HUNG:?}: {error:?}");
 }

@@ -1,6 +1,6 @@
-//! The database goes on with less than it had acknowledged: its history ends, and another begins.
-//! What is lost is lost; nothing that any replica or tier still holds of it may be shown once the
-//! new history is known.
+//! The database goes on without some commits that it had acknowledged: its epoch ends, and another
+//! begins. The lost commits stay lost. What any replica or tier still holds of them may not be
+//! shown once the new epoch is known.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::{
     verdict::{Damage, nothing_is_wrong, survived},
 };
 
-/// The fleet goes on with what that server has, which lacks some of what was acknowledged.
+/// The fleet goes on with this server, which lacks some acknowledged commits.
 pub async fn goes_on_with_less(fleet: &Fleet, load: &Load, server: &Postgres, what: &str) -> Loss {
     let loss = survived(&fleet.database_on(server)).await;
     fleet.follows(server);

@@ -6,7 +6,7 @@
 #[path = "../api/support/mod.rs"]
 mod support;
 
-// The judge, who knows nothing of the service.
+// The judge, which has no knowledge of the service.
 mod history;
 mod judge;
 mod judge_tests;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The judge judged on the real thing: breaks one rule of the service at a time, in a copy of its source, and demands that a scenario of
-# the fleet fails with the complaint that belongs to the rule. Nothing in the service knows of this. A build of minutes for each, and no
-# part of `make test`; the simulation (tests/simulation/mutants.rs) breaks many more rules there, and in seconds.
+# Tests the judge on the real service: breaks one rule of the service at a time, in a copy of its
+# source, and asserts that a scenario of the fleet fails with the complaint that belongs to the rule.
+# The service has no code for this. Each mutant takes a build of minutes, so this is no part of
+# `make test`. The simulation (tests/simulation/mutants.rs) breaks many more rules, in seconds.
 #
 #   tests/fleet/mutants.sh [NAME]...      all of them, or only these
 set -euo pipefail
@@ -11,7 +12,7 @@ tree=$PWD/target/mutants/tree log=$PWD/target/mutants/log
 mkdir -p "$tree"
 wanted=" $* " tried=0 survived=()
 
-# In the copy: breaks FILE 'what stands there' 'what shall'
+# breaks FILE FROM TO: replaces a text in the copy of a file
 breaks() {
     local file=$1 from=$2 to=$3 text
     text=$(cat "$tree/$file")
@@ -22,7 +23,7 @@ breaks() {
     printf '%s\n' "${text/"$from"/"$to"}" >"$tree/$file"
 }
 
-# mutant NAME SCENARIO COMPLAINT FILE FROM TO [FILE FROM TO]...: all the places where one rule stands
+# mutant NAME SCENARIO COMPLAINT FILE FROM TO [FILE FROM TO]...: breaks a rule in all its places
 mutant() {
     local name=$1 scenario=$2 complaint=$3 found
     shift 3
@@ -44,33 +45,38 @@ mutant() {
 }
 
 mutant min-version postgres_stops WentBack \
-    src/service/reads.rs '(wish.takes(age_ms) && entry.version >= wish.min_version && ' '(wish.takes(age_ms) && '
+    src/service/reads/mod.rs '        (requested.accepts(age_ms)
+            && entry.version >= requested.min_version
+            && self.counts_as_fresh' '        (requested.accepts(age_ms)
+            && self.counts_as_fresh'
 
-# In memory, of fills and messages alike. Where two versions change their order by milliseconds only, as behind a slow way to Redis, it
-# survives: what is shown then is as old as the judge, who knows an answer's age to the second, has to forgive.
-mutant version-compare what_was_said_long_ago Stale \
-    src/cache/memory.rs '        if known > version {
-            return;
-        }
+# The comparison in memory, for fills and for messages. A scenario that reorders two versions by
+# milliseconds only, such as a slow link to Redis, does not find it: the judge knows the age of an
+# answer to the second, and has to accept what is shown then.
+mutant version-compare an_old_message_is_appended_again Stale \
+    src/cache/memory.rs '        if known > version || recent' '        if recent' \
+    src/cache/memory.rs '            || recent.version(&key) > version
 ' '' \
-    src/cache/memory.rs ' || recent.version(&row.key()) > row.summary.version {' ' {' \
     src/cache/memory.rs '(held.version > version
                 || (held.version == version' '((held.version == version'
 
 mutant publish-before-commit commits_are_refused Unwritten \
-    src/service/refresh.rs '        tx.commit().await?;
-        self.publish(&vantage, &refreshed);' '        self.publish(&vantage, &refreshed);
-        tx.commit().await?;' \
+    src/service/refresh/mod.rs '        tx.commit().await?;
+        self.outage.over();
+        self.publish(&token, &refreshed);' '        self.publish(&token, &refreshed);
+        tx.commit().await?;
+        self.outage.over();' \
     src/service/ingest/group.rs '        tx.commit().await?;
-        self.after_commit(&vantage, &refreshed);' '        self.after_commit(&vantage, &refreshed);
+        self.after_commit(&token, &refreshed).await;' '        self.after_commit(&token, &refreshed).await;
         tx.commit().await?;'
 
-# Taken note of, and not taken in: one that nobody has noted would be published again, and no watermark announced before.
+# The version of a message is noted, but its row is not kept. If the version were not noted either,
+# the outbox relay would publish the row again before it announces a watermark.
 mutant skip-messages replicas_ten_minutes_off Stale \
     src/cache/memory.rs '        self.keep(recent, since, row, row.as_of_ms);' ''
 
 mutant announce-before-publication redis_hangs Stale \
-    src/jobs/drain/leftovers.rs '        if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {' '        if seen.at_ms > 0 {'
+    src/jobs/drain/outbox_relay.rs '        if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {' '        if seen.at_ms > 0 {'
 
 if [ "$tried" = 0 ]; then
     echo "no mutant is named$wanted" >&2

@@ -1,5 +1,5 @@
-//! The parts of a fleet: replicas of the real binary, each with a network of its own before the
-//! database and before Redis.
+//! The parts of a fleet: replicas of the real binary, each with proxies of its own to the database
+//! and to Redis.
 
 use std::{
     net::SocketAddr,
@@ -22,43 +22,44 @@ use crate::{
     },
 };
 
-/// Facilities under load.
+/// How many facilities are under load.
 pub const FACILITIES: usize = 4;
-/// Written to in bursts only: what a replica missed of it is not made good by the next write.
+/// This facility is written to in bursts only. So the next write does not soon correct what a
+/// replica missed.
 pub const QUIET_FACILITY: usize = 3;
-/// Has no memory: what it answers comes from Redis, from the read replica or from the source.
+/// This replica has no memory. Its answers come from Redis, from the standby or from the source.
 pub const FORGETFUL: usize = 2;
 
-/// How soon a fleet is to be back to normal after what it depends on.
+/// How soon a fleet should be back to normal after its dependency is back.
 const BACK: Duration = Duration::from_secs(2);
-/// When it must be on any machine, however busy that is with three replicas, a load and all they
-/// depend on: 6.3 s were seen with four busy processes beside it on two cores. How long it took is
-/// printed, to be held against what is meant.
+/// The limit on any machine, also a busy one with three replicas, a load and all they depend on:
+/// 6.3 s were seen with four busy processes beside it on two cores. The time is printed, to be
+/// compared with [`BACK`].
 const BACK_AT_LAST: Duration = PATIENCE;
 
-/// One scenario at a time: a fleet keeps the whole machine busy.
+/// One scenario at a time, since a fleet keeps the whole machine busy.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Replicas on one database, with facilities to write about.
+/// Replicas on one database, and facilities to write about.
 pub struct Fleet {
     pub replicas: Vec<Replica>,
     pub places: Arc<Places>,
-    /// Nobody writes about it but the probes that ask whether all is well.
+    /// The facility of the probes that check the fleet. The load does not write about it.
     probed: Site,
-    /// The way of plain SQL to the database.
+    /// The proxy of plain SQL to the database.
     outside: Proxy,
     pub redis: Redis,
     standby: Option<StandbyReads>,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// The read replica of all of them: a standby, and the way to it.
+/// The standby that all replicas may read from, and the proxy to it.
 struct StandbyReads {
     server: Postgres,
     network: Proxy,
 }
 
-/// One of them, and its own ways to what it depends on.
+/// A replica, and its own proxies to what it depends on.
 pub struct Replica {
     /// `None` while it is down.
     service: Option<Service>,
@@ -69,11 +70,11 @@ pub struct Replica {
     pub redis: Proxy,
 }
 
-/// Where things are now, for the load.
+/// The current addresses, for the load.
 pub struct Places {
     /// By replica; `None` while it is down.
     addresses: Vec<RwLock<Option<SocketAddr>>>,
-    /// For plain SQL: wherever the primary is now.
+    /// For plain SQL: the proxy to the current primary.
     pub primary: String,
     pub sites: Vec<Site>,
 }
@@ -93,8 +94,8 @@ impl Places {
 }
 
 impl Fleet {
-    /// So many replicas with a Redis on a fresh database of that server, which `adjust` may launch
-    /// otherwise. Where it has a standby they may read from that.
+    /// Starts so many replicas with a Redis on a new database of this server. `adjust` may change
+    /// how each is launched. If the server has a standby, they may read from it.
     pub async fn start(
         count: usize,
         postgres: &Postgres,
@@ -115,7 +116,7 @@ impl Fleet {
             let ways = (Proxy::to(socket(&primary)), Proxy::to(socket(redis.url())));
             let mut launch = Service::on(through(&primary, &ways.0))
                 .env("REDIS_URL", through(redis.url(), &ways.1));
-            // Often enough to fall into every fault.
+            // Often enough that some come during each fault.
             launch = launch
                 .env("FACILITY_SUMMARY__REBUILD__CRON", "*/5 * * * * *")
                 .env("DATABASE_READ_URL", &read_url);
@@ -151,14 +152,14 @@ impl Fleet {
         Fleet { replicas, places, probed, outside, redis, standby, _turn: turn }
     }
 
-    /// Kills a replica: nothing is finished, nothing is said.
+    /// Kills a replica; nothing is finished.
     pub async fn kill_9(&mut self, replica: usize) {
         let service = self.replicas[replica].service.take().expect("it runs");
         service.kill_9().await;
         self.places.move_replica(replica, None);
     }
 
-    /// Asks a replica to stop and waits until it has.
+    /// Asks a replica to stop, and waits until it has ended.
     pub async fn terminate(&mut self, replica: usize) {
         let (exited, _) = self.replicas[replica].service.take().expect("it runs").terminate().await;
         self.places.move_replica(replica, None);
@@ -172,25 +173,26 @@ impl Fleet {
         self.replicas[replica].service = Some(service);
     }
 
-    /// The database is out of reach for everybody, until [`Fleet::follows`].
+    /// No replica reaches the database, until [`Fleet::follows`].
     pub fn loses_its_database(&self) {
         self.ways().for_each(Proxy::refuse);
     }
 
-    /// The database vanishes without a word: connections of the replicas stay open, and nothing
-    /// comes back over them, ever.
+    /// The database vanishes: connections of the replicas stay open, and no byte ever comes back
+    /// over them.
     pub fn loses_its_database_in_silence(&self) {
         self.outside.refuse();
         self.replicas.iter().for_each(|replica| replica.database.swallow());
     }
 
-    /// That server is the primary from now on: all ways lead to it, for new connections.
+    /// New connections of all proxies lead to this server, which is the primary from now on. Open
+    /// ones stay.
     pub fn finds(&self, primary: &Postgres) {
         self.outside.turn_to(socket(primary.url()));
         self.replicas.iter().for_each(|replica| replica.database.lead_to(socket(primary.url())));
     }
 
-    /// That server is the primary from now on: all ways lead to it.
+    /// All proxies lead to this server, which is the primary from now on. Open connections end.
     pub fn follows(&self, primary: &Postgres) {
         self.ways().for_each(|way| way.turn_to(socket(primary.url())));
     }
@@ -204,7 +206,7 @@ impl Fleet {
         self.replicas.iter().map(|replica| &replica.database).chain([&self.outside])
     }
 
-    /// The fleet's database on that server, past all proxies.
+    /// The URL of the fleet's database on this server, without a proxy.
     pub fn database_on(&self, server: &Postgres) -> String {
         let (_, database) = self.places.primary.rsplit_once('/').expect("a URL has a path");
         let (cluster, _) = server.url().rsplit_once('/').expect("a URL has a path");
@@ -212,9 +214,8 @@ impl Fleet {
     }
 
     /// Waits until the whole fleet is back to normal: each replica is ready, takes writes, and
-    /// answers with figures at most two seconds old, from memory if it has one. Says how long
-    /// that took since its dependency was back, and fails where it takes longer than
-    /// [`BACK_AT_LAST`].
+    /// answers with figures at most two seconds old, from memory if it has one. Prints how long
+    /// this took since the dependency was back, and fails if it takes longer than [`BACK_AT_LAST`].
     #[track_caller]
     pub fn is_back(&self, what: &str, since: Instant) -> impl Future<Output = Duration> {
         let left = BACK_AT_LAST.saturating_sub(since.elapsed());
@@ -248,7 +249,8 @@ impl Replica {
         self.service.is_some()
     }
 
-    /// What `/health/ready` says, with 200: `ready` or `degraded`, and what it names as down.
+    /// The status in `/health/ready`, which answers 200: `ready` or `degraded`, and the
+    /// dependencies that are down.
     pub async fn readiness(&self) -> (String, Vec<String>) {
         let answer = self.service().get("/health/ready").await;
         assert_eq!(answer.status(), 200, "a replica that serves says that it does not");
@@ -296,7 +298,7 @@ impl Replica {
         let read = || {
             service.request(reqwest::Method::GET, &path).header("cache-control", "max-age=2").send()
         };
-        // Where the write went to memory by itself, the first finds it there.
+        // If the change reached memory by itself, the first read finds it there.
         for _ in 0..2 {
             let Ok(answer) = read().await else { return false };
             let from = answer
@@ -315,7 +317,7 @@ impl Replica {
     }
 }
 
-/// Where a URL such as `postgres://user:password@127.0.0.1:5432/name` leads.
+/// The address in a URL such as `postgres://user:password@127.0.0.1:5432/name`.
 pub fn socket(url: &str) -> SocketAddr {
     let (_, rest) = url.split_once("://").expect("it is a URL");
     let host = rest.split('/').next().and_then(|authority| authority.rsplit('@').next());
@@ -323,7 +325,7 @@ pub fn socket(url: &str) -> SocketAddr {
         .unwrap_or_else(|| panic!("{url} names no address and port"))
 }
 
-/// The same URL, by way of a proxy.
+/// The same URL with the address of a proxy.
 pub fn through(url: &str, proxy: &Proxy) -> String {
     url.replacen(&socket(url).to_string(), &proxy.address.to_string(), 1)
 }

@@ -1,4 +1,4 @@
-//! Postgres stops, is cut off, is slow, and hands over to a standby that has everything.
+//! Postgres stops, is cut off, is slow, and is replaced by a standby that lacks nothing.
 
 use std::time::{Duration, Instant};
 
@@ -64,8 +64,8 @@ async fn connections_are_cut_in_mid_statement() {
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
-/// Every now and then, when all statements have succeeded: as on a disk that has no room for the
-/// commit.
+/// Now and then a commit is refused after all statements succeeded, as on a disk without room for
+/// the commit.
 const REFUSES_COMMITS: &str = "CREATE FUNCTION refuse_some() RETURNS trigger LANGUAGE plpgsql AS \
                                $$
     BEGIN IF random() < 0.15 THEN RAISE EXCEPTION 'no room for this commit' USING ERRCODE = \
@@ -96,7 +96,7 @@ async fn postgres_is_slow_for_a_while() {
             .for_each(|replica| replica.database.delay(Duration::from_millis(delay_ms)));
         load.flows_for(A_WHILE).await;
     }
-    // It learns the database's time from slow answers alone.
+    // The replica learns the database's time from slow answers only.
     fleet.replicas[0].database.delay(Duration::from_millis(20));
     fleet.terminate(0).await;
     fleet.start_again(0).await;
@@ -137,7 +137,7 @@ async fn a_synchronous_standby_takes_over() {
     nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
 }
 
-/// Commits hang, neither acknowledged nor lost, and then the standby that never got them gives
+/// Commits hang, neither acknowledged nor lost. Then the standby, which never received them, gives
 /// their numbers to others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_synchronous_standby_that_was_cut_off_takes_over() {
@@ -163,9 +163,9 @@ async fn a_synchronous_standby_that_was_cut_off_takes_over() {
     nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
 }
 
-/// The caller of a store may go away at any moment, as one does whose time is over.
+/// The caller of a store may go away at any moment, for example when its time-out passes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_that_nobody_waits_for_is_not_left_open() {
+async fn a_transaction_of_a_caller_that_went_away_is_not_left_open() {
     let postgres = Postgres::start(&[]);
     let url = postgres.fresh_database().await;
     let network = Proxy::to(socket(&url));
@@ -183,7 +183,7 @@ async fn a_transaction_that_nobody_waits_for_is_not_left_open() {
         })
         .await
     };
-    // An answer takes 60 ms: one to whether the connection is alive, and one to BEGIN.
+    // An answer takes 60 ms: one to the check of the connection, and one to BEGIN.
     for given_up_ms in (65..125).step_by(10) {
         store.now_ms().await.expect("the database answers");
         all_are_back().await;

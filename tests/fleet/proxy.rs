@@ -1,4 +1,4 @@
-//! A piece of network that can fail: between the service and what it depends on.
+//! A proxy that can fail, between the service and what it depends on.
 
 use std::{
     io,
@@ -17,10 +17,10 @@ use tokio::{
     sync::watch,
 };
 
-/// Forwards TCP connections, unchanged as long as nobody asks for a fault. It lasts as long as the
-/// process.
+/// Forwards TCP connections, without changes until a test asks for a fault. It runs until the
+/// process ends.
 pub struct Proxy {
-    /// Where it listens, always.
+    /// The address on which it always listens.
     pub address: SocketAddr,
     link: watch::Sender<Link>,
     tear: Arc<AtomicU8>,
@@ -30,18 +30,19 @@ pub struct Proxy {
 struct Link {
     target: SocketAddr,
     is_open: bool,
-    /// Rises with each cut; a connection ends when it is no longer the one that it began with.
+    /// Rises with each cut. A connection ends when the number is not the one with which it began.
     cuts: u64,
-    /// New connections are taken, and nothing is heard over them.
+    /// New connections are accepted, and no byte is forwarded over them.
     is_silent: bool,
-    /// Rises with each silence; a connection that began before one is silent for good.
+    /// Rises with each silence. A connection that began before a silence never forwards a byte
+    /// again.
     silences: u64,
     delay: Duration,
-    /// Bytes in a second, each way and for each connection.
+    /// Bytes per second, in each direction and for each connection.
     width: Option<u32>,
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Way {
@@ -74,60 +75,61 @@ impl Proxy {
         Proxy { address, link, tear }
     }
 
-    /// Ends the connections there are, and sends new ones there.
+    /// Ends the open connections, and leads new ones to this address.
     pub fn turn_to(&self, target: SocketAddr) {
         self.change(|link| (link.target, link.is_open) = (target, true));
     }
 
-    /// Ends all connections, whatever goes over them at this moment. New ones are carried.
+    /// Ends all connections, also those in use. New ones are forwarded.
     pub fn cut(&self) {
         self.change(|_| ());
     }
 
-    /// Ends all connections, and new ones at once, until [`Proxy::mend`].
+    /// Ends all connections, and each new one at once, until [`Proxy::mend`].
     pub fn refuse(&self) {
         self.change(|link| link.is_open = false);
     }
 
-    /// Swallows whatever is sent over the connections there are, and over new ones until
-    /// [`Proxy::lead_to`]. All of them stay open, and say nothing any more, ever: as where the
-    /// other end has lost its power.
+    /// Discards all bytes over the open connections, and over new ones until [`Proxy::lead_to`].
+    /// The connections stay open and never forward a byte again, as when the other end has lost its
+    /// power.
     pub fn swallow(&self) {
         self.link.send_modify(|link| (link.is_silent, link.silences) = (true, link.silences + 1));
     }
 
-    /// Sends new connections there. Those there are stay as they are.
+    /// Leads new connections to this address. Open ones stay as they are.
     pub fn lead_to(&self, target: SocketAddr) {
         self.link.send_modify(|link| (link.target, link.is_silent) = (target, false));
     }
 
-    /// Carries connections again.
+    /// Forwards connections again.
     pub fn mend(&self) {
         self.change(|link| link.is_open = true);
     }
 
-    /// What arrives goes on so much later, in each direction. Connections stay.
+    /// Forwards all bytes with this delay, in each direction. Connections stay open.
     pub fn delay(&self, by: Duration) {
         self.link.send_modify(|link| link.delay = by);
     }
 
-    /// No more bytes than so many go through in a second, each way and for each connection.
+    /// Limits the bytes per second, in each direction and for each connection.
     #[allow(dead_code)] // of the tests of one replica
     pub fn narrow(&self, bytes_per_second: u32) {
         self.link.send_modify(|link| link.width = Some(bytes_per_second));
     }
 
-    /// Ends the connection that sends the next request, when half of it is through.
+    /// Ends the connection that sends the next request, when half of this request is forwarded.
     pub fn tear_a_request(&self) {
         self.tear.store(Way::ToServer as u8, Ordering::Release);
     }
 
-    /// Ends the connection that is sent the next answer, which gets lost.
+    /// Ends the connection that receives the next answer, which is lost.
     pub fn tear_an_answer(&self) {
         self.tear.store(Way::ToClient as u8, Ordering::Release);
     }
 
-    /// Whether the connection that was to be torn is.
+    /// Whether the connection was ended as [`Proxy::tear_a_request`] or [`Proxy::tear_an_answer`]
+    /// asked.
     pub fn is_torn(&self) -> bool {
         self.tear.load(Ordering::Acquire) == 0
     }
@@ -140,11 +142,11 @@ impl Proxy {
     }
 }
 
-/// Carries one connection until an end closes it, or it is cut.
+/// Forwards one connection until one end closes it, or until it is cut.
 async fn carry(mut client: TcpStream, mut link: watch::Receiver<Link>, tear: Arc<AtomicU8>) {
     let begun = link.borrow_and_update().clone();
-    // A port that is closed for good could be taken by another; a reset right after the handshake
-    // says as much to the client.
+    // If the port were closed, another process could take it. A reset right after the handshake has
+    // the same meaning for the client.
     let _ = client.set_zero_linger();
     if !begun.is_open {
         return;
@@ -196,7 +198,8 @@ async fn pump(
     }
 }
 
-/// A thread of its own: a test that waits for a command without yielding does not stop the network.
+/// The runtime of the proxies has a thread of its own. So a test that blocks while it waits for a
+/// command does not stop them.
 fn network() -> &'static Runtime {
     static NETWORK: OnceLock<Runtime> = OnceLock::new();
     NETWORK.get_or_init(|| {

@@ -1,5 +1,5 @@
-//! Once a fault is over and all is quiet, whoever asks is served: soon after what everybody depends
-//! on was away, and at once after a change of what the figures are about.
+//! After a fault is over, every request is served: soon after a dependency was away, and at once
+//! after a change of what the figures are about.
 
 use std::{
     sync::{
@@ -23,17 +23,17 @@ use crate::{
     support::{postgres::Postgres, wait_until},
 };
 
-/// ReplicaLink two requests of a client.
+/// The pause between two requests of a client.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How long after a fault requests may still be refused: one in a second asks whether the database
-/// is there again, and for two seconds nobody asks for a lock that could not be had.
+/// How long after a fault requests may still be refused. One request per second tries whether the
+/// database is back, and for two seconds no request tries a lock that could not be taken.
 const SOON: Duration = Duration::from_secs(3);
 
-/// Answers that each client is to have after that.
+/// How many answers each client must have after that.
 const ENOUGH: usize = 20;
 
-/// What a client asks for, again and again.
+/// What a client requests, again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
     Event,
@@ -98,7 +98,7 @@ impl Clients {
         Clients { shared, tasks }
     }
 
-    /// Waits until each of them has had so many more answers of any kind.
+    /// Waits until each client has had so many more answers of any kind.
     #[track_caller]
     fn go_on(&self) -> impl Future<Output = ()> {
         let count = |shared: &Shared| {
@@ -110,8 +110,8 @@ impl Clients {
         })
     }
 
-    /// Ends them once each had answers after this instant, and asserts that none that was sent
-    /// after it was refused.
+    /// Ends the clients once each has had answers after this instant. Asserts that no request that
+    /// was sent after it was refused.
     async fn are_served_from(self, what: &str, from: Instant) {
         wait_until("the time has come", async || Instant::now() >= from).await;
         self.go_on().await;
@@ -128,7 +128,7 @@ impl Clients {
     }
 }
 
-/// One client.
+/// Runs one client.
 async fn go_on(shared: Arc<Shared>, at: usize) -> Vec<Refusal> {
     let (replica, asks) = (at / ALL.len(), ALL[at % ALL.len()]);
     let (client, mut refusals, item, mut number) = (client(), Vec::new(), Uuid::new_v4(), 0);
@@ -205,7 +205,7 @@ async fn lasts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn soon_after_what_everybody_depends_on_was_away_nobody_is_refused() {
+async fn soon_after_a_dependency_is_back_no_request_is_refused() {
     let postgres = Postgres::start(&[]);
     let fleet = fleet_on(&postgres).await;
     let site = fleet.places.sites[1].facility;
@@ -270,7 +270,7 @@ async fn soon_after_what_everybody_depends_on_was_away_nobody_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_zone_or_of_a_banks_facility_refuses_nobody() {
+async fn a_change_of_zone_or_of_a_banks_facility_refuses_no_request() {
     let postgres = Postgres::start(&[]);
     let fleet = fleet_on(&postgres).await;
     let [written, quiet] = [fleet.places.sites[0], fleet.places.sites[1]];

@@ -1,4 +1,4 @@
-//! The standby that table reads may go to lags, is away, comes back, and becomes the primary.
+//! The standby for table reads lags, is away, comes back, and becomes the primary.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::{
     verdict::{Damage, nothing_is_wrong},
 };
 
-/// How long it lags, or is away.
+/// How long the standby lags, or is away.
 const A_WHILE: Duration = Duration::from_secs(4);
-/// Reads of the table by which it is known to be used; whoever connects makes some transactions,
-/// too.
+/// So many reads of the table show that the standby is used. A connection alone also makes some
+/// transactions.
 const USED: i64 = 100;
 
 /// Waits until the replicas read from their standby.

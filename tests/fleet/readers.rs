@@ -1,4 +1,4 @@
-//! Readers with all kinds of requests, who keep every answer.
+//! Readers with all kinds of requests. They keep every answer.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -16,7 +16,7 @@ use crate::{
     parts::{FACILITIES, QUIET_FACILITY},
 };
 
-/// ReplicaLink two reads of a reader.
+/// The pause between two reads of a reader.
 const PACE: Duration = Duration::from_millis(30);
 
 /// What a reader asks for.
@@ -29,7 +29,7 @@ pub struct FreshnessRequest {
     pub session: Option<usize>,
 }
 
-/// Reads at any replica, with or without a bound, now one facility, now all of them.
+/// Reads at any replica, with or without a bound, sometimes one facility, sometimes all.
 pub async fn of_any_kind(shared: Arc<Shared>, seed: usize) -> Record {
     let (client, mut rng) = (client(), StdRng::seed_from_u64(seed as u64));
     let mut answers = Vec::new();
@@ -38,7 +38,7 @@ pub async fn of_any_kind(shared: Arc<Shared>, seed: usize) -> Record {
         pace.tick().await;
         let replica = rng.random_range(0..shared.places.replicas());
         let bound = [None, None, Some(60), Some(5), Some(2), Some(1)][rng.random_range(0..6)];
-        // Those who want it fresh from the source are few.
+        // Few readers ask for figures from the source.
         let bound = if rng.random_bool(0.02) { Some(0) } else { bound };
         let requested = FreshnessRequest { bound, ..FreshnessRequest::default() };
         if rng.random_bool(0.2) {
@@ -52,7 +52,7 @@ pub async fn of_any_kind(shared: Arc<Shared>, seed: usize) -> Record {
     Record { answers, ..Record::default() }
 }
 
-/// Reads at any replica, and passes the greatest version that it saw each time.
+/// Reads at any replica, and passes the greatest version that it has seen each time.
 pub async fn who_goes_on(shared: Arc<Shared>, seed: usize) -> Record {
     let (client, mut rng) = (client(), StdRng::seed_from_u64(1_000 + seed as u64));
     let mut answers = Vec::new();
@@ -63,8 +63,8 @@ pub async fn who_goes_on(shared: Arc<Shared>, seed: usize) -> Record {
         if shared.histories() != history {
             (known, history) = ([0; FACILITIES], shared.histories());
         }
-        // Who names a version makes a replica that has missed it look for it: nobody does so at the
-        // quiet facility.
+        // A request with a version makes a replica look for it in other tiers. So no reader sends
+        // one about the quiet facility.
         let (replica, facility) =
             (rng.random_range(0..shared.places.replicas()), rng.random_range(0..QUIET_FACILITY));
         let requested = FreshnessRequest {
@@ -80,7 +80,7 @@ pub async fn who_goes_on(shared: Arc<Shared>, seed: usize) -> Record {
     Record { answers, ..Record::default() }
 }
 
-/// Today of one facility; nothing where the replica does not listen or cannot say.
+/// Reads today of one facility; `None` if the replica does not listen or refuses.
 pub async fn one(
     shared: &Shared,
     client: &Client,
@@ -98,7 +98,7 @@ pub async fn one(
     Some(answer(&head, &body, replica, facility, asked_ms, requested))
 }
 
-/// Today of all facilities in one answer.
+/// Reads today of all facilities in one answer.
 async fn all(
     shared: &Shared,
     client: &Client,
@@ -121,7 +121,7 @@ async fn all(
         .collect()
 }
 
-/// What an answer's head says.
+/// The facts in the head of an answer.
 struct Head {
     age_seconds: i64,
     source: String,

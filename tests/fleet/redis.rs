@@ -1,5 +1,5 @@
-//! Redis stops, comes back with old data or none, hangs, and forgets: the fleet is slower, turns
-//! nobody away, and never lies.
+//! Redis stops, comes back with old data or without data, hangs, and loses data. The fleet gets
+//! slower, but refuses no request and gives no wrong answer.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use crate::{
 
 /// How long Redis is away.
 const A_WHILE: Duration = Duration::from_secs(5);
-/// Of what one replica tells and hears, in each direction: within `redis.timeout_ms`.
+/// The delay of what one replica sends to Redis and receives, in each direction; within
+/// `redis.timeout_ms`.
 const LATE: Duration = Duration::from_millis(15);
 /// How long it hangs.
 const FROZEN: Duration = Duration::from_secs(30);
@@ -31,8 +32,8 @@ async fn stream(fleet: &Fleet) -> String {
     key.clone()
 }
 
-/// After a fault of Redis the load goes on for a while, and nobody is turned away. Those without
-/// Redis say so, if there is time for it.
+/// After a fault of Redis the load goes on for a while, and no request is refused. The replicas
+/// without Redis report it, if there is time for it.
 async fn goes_on(load: &Load, without: &[Replica], fault: impl FnOnce(), time: Duration) {
     let before = load.turned_away();
     fault();
@@ -45,7 +46,7 @@ async fn goes_on(load: &Load, without: &[Replica], fault: impl FnOnce(), time: D
     assert_eq!(load.turned_away(), before, "were turned away for want of Redis");
 }
 
-/// Each says within a moment that it is without Redis, and serves.
+/// Asserts that each replica soon reports that it is without Redis, and serves.
 async fn they_say_so(replicas: &[Replica]) {
     for replica in replicas {
         let lost = ("degraded".to_owned(), vec!["redis".to_owned(), "change_stream".to_owned()]);
@@ -76,7 +77,7 @@ async fn redis_starts_with_nothing() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet(&postgres).await;
     stream(&fleet).await;
-    // At once, as a container would be replaced, and after a while.
+    // Redis is started again at once, as when a container is replaced, and after a while.
     for time in [Duration::ZERO, A_WHILE] {
         goes_on(&load, &fleet.replicas, || fleet.redis.stop(), time).await;
         fleet.redis.start_empty();
@@ -99,9 +100,9 @@ async fn redis_hangs_for_thirty_seconds() {
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
-/// Its changes come by behind newer ones of others.
+/// Its messages arrive after newer ones of other replicas.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_with_a_slow_way_to_redis_tells_of_older_versions_after_newer() {
+async fn a_replica_with_a_slow_link_to_redis_publishes_older_versions_after_newer() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet(&postgres).await;
     fleet.replicas[0].redis.delay(LATE);
@@ -109,8 +110,8 @@ async fn a_replica_with_a_slow_way_to_redis_tells_of_older_versions_after_newer(
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
-/// Appends what a message said once more, as a publisher would that hung meanwhile. KEYS: the
-/// stream. ARGV: its number. Answers that of the last before.
+/// Appends the content of an earlier message once more, as a publisher that hung meanwhile would.
+/// KEYS: the stream. ARGV: the message's number. Returns the number of the last message before.
 const AGAIN: &str = "
     local function fields(entry)
         local held = {}
@@ -123,12 +124,13 @@ const AGAIN: &str = "
     redis.call('XADD', KEYS[1], string.format('%.0f-0', number + 1), 'g', held.g, 'r', held.r, \
                      'm', fields(old).m)
     return number";
-/// How often, and how long ago it was said first: longer than an answer's age can hide.
+/// The pause between two such messages. All [`ROUNDS`] of them take four seconds, longer than an
+/// age can hide.
 const OFTEN: Duration = Duration::from_millis(50);
 const ROUNDS: usize = 80;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_said_long_ago_is_said_again_after_newer_versions() {
+async fn an_old_message_is_appended_again_after_newer_versions() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet(&postgres).await;
     let key = stream(&fleet).await;
@@ -158,8 +160,8 @@ async fn the_stream_is_trimmed_while_a_replica_is_cut_off() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet(&postgres).await;
     let key = stream(&fleet).await;
-    // By the number of messages that are left: with none a new generation begins, which is a gap to
-    // all.
+    // The cases differ in the number of messages that are left. With none a new generation begins,
+    // which is a gap for all.
     for (cut_off, left) in [(1, 5), (0, 0)] {
         let replica = &fleet.replicas[cut_off];
         let before = replica.counted("stream_gaps_total").await;

@@ -1,6 +1,6 @@
-//! The database is put back to what somebody kept of it, on the same timeline and under the same
-//! identifier: nothing but what it holds tells that it has lost something. Without a standby: one
-//! that is ahead of a restored database has to be made anew.
+//! The database is put back to a backup, on the same timeline and with the same identifier. Only
+//! its content tells that it has lost something. There is no standby: one that is ahead of a
+//! restored database has to be made anew.
 
 use std::time::Instant;
 

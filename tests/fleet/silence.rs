@@ -1,5 +1,4 @@
-//! The database vanishes without a word: connections stay open, and nothing comes back over them,
-//! ever.
+//! The database vanishes: connections stay open, and no byte ever comes back over them.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +17,9 @@ use crate::{
     verdict::{Damage, nothing_is_wrong},
 };
 
-/// As where its power is lost, and a standby takes its place.
+/// As when its machine loses power, and a standby takes its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_that_vanishes_without_a_word_is_let_go() {
+async fn connections_to_a_primary_that_vanished_are_given_up() {
     let primary = Postgres::start(&[]);
     let standby = primary.standby(&[]);
     waits_for_its_standby(&primary).await;
@@ -36,7 +35,7 @@ async fn a_primary_that_vanishes_without_a_word_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_network_that_swallowed_all_connections_carries_new_ones() {
+async fn new_connections_work_after_a_network_discarded_all_bytes() {
     let postgres = Postgres::start(&[]);
     let (fleet, load) = fleet_with(&postgres, None).await;
     fleet.loses_its_database_in_silence();
@@ -51,10 +50,10 @@ async fn a_network_that_swallowed_all_connections_carries_new_ones() {
 const HELD: &str = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; \
                     BEGIN; SELECT FROM facility_state FOR UPDATE";
 
-/// Statements of every kind wait for a lock when the network falls silent, and none of them ever
+/// Statements of every kind wait for a lock when the network stops forwarding. None of them ever
 /// gets its answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_in_the_air_when_the_network_fell_silent_comes_down() {
+async fn statements_in_flight_when_the_network_fell_silent_end() {
     let postgres = Postgres::start(&[]);
     let url = postgres.fresh_database().await;
     let network = Proxy::to(socket(&url));
@@ -90,7 +89,7 @@ async fn what_was_in_the_air_when_the_network_fell_silent_comes_down() {
         futures_util::future::join(a, b).await
     };
     let (statuses, ()) = futures_util::future::join(readers, async {
-        // Of readers as many as are made side by side, and the drain's.
+        // As many readers as refreshes run at the same time, and the drain.
         wait_until("refreshes wait for the lock", async || {
             plain_sql::number(&url, waiting).await >= 3
         })
@@ -102,7 +101,7 @@ async fn what_was_in_the_air_when_the_network_fell_silent_comes_down() {
     holder.execute("ROLLBACK").await.expect("the lock can be let go");
     network.lead_to(socket(&url));
     let since = Instant::now();
-    // The server still holds their locks, until it ends a transaction that stands still (2 s).
+    // The server still holds their locks, until it ends an idle transaction (2 s).
     wait_until_within(Duration::from_secs(10), "figures are fresh for everybody", async || {
         for site in &sites {
             if read(site, "no-cache").await != 200 {

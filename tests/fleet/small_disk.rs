@@ -1,5 +1,5 @@
-//! A disk that gets full under SQLite, or under Postgres: a real file system of a few megabytes, in
-//! a mount namespace of its own, which goes with whoever holds it.
+//! A disk that gets full under SQLite, or under Postgres. It is a real file system of a few
+//! megabytes, in a mount namespace of its own, which ends with the process that holds it.
 
 use std::{
     io::{BufRead, BufReader},
@@ -24,7 +24,7 @@ use crate::support::{
 /// Room for the database and its log, and for some seconds of events.
 const MEGABYTES: u32 = 8;
 
-/// A file system of its own at a folder, for the processes in its namespace.
+/// A file system of its own at a folder, visible to the processes in its namespace.
 struct SmallDisk {
     folder: TempDir,
     holder: Child,
@@ -58,12 +58,12 @@ impl SmallDisk {
         self.folder.path()
     }
 
-    /// The same folder, for those outside.
+    /// The same folder, as other processes reach it.
     fn seen_from_outside(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{}", self.holder.id(), self.path().display()))
     }
 
-    /// Takes all the room that is left.
+    /// Fills the file system.
     fn fill(&self) {
         fill(&self.seen_from_outside());
     }
@@ -73,7 +73,7 @@ impl SmallDisk {
     }
 }
 
-/// Takes all the room that is left in the file system of that folder.
+/// Fills the file system of this folder.
 fn fill(folder: &Path) {
     let block = vec![0; 4096];
     let mut ballast = std::fs::File::create(folder.join("ballast")).expect("a file can be made");
@@ -97,7 +97,8 @@ async fn on_a_full_disk_whole_requests_are_refused_and_figures_are_served() {
     let service = Service::on(url).inside(disk.holder.id()).start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut acknowledged = 0;
-    // One request of two events, of which both are applied or neither is; whether they were.
+    // One request of two events, of which both are applied or neither is. Returns whether they were
+    // applied.
     let post = async |number: u128| {
         let stock = event(
             "inventory.set",
@@ -153,7 +154,7 @@ async fn on_a_full_disk_whole_requests_are_refused_and_figures_are_served() {
     site.shows(&again, (acknowledged, 0, acknowledged)).await;
 }
 
-/// Everything that a client may ask: reads of each kind, writes of each kind.
+/// One request of every kind, reads and writes.
 fn requests(service: &Service, site: Site, number: u128) -> Vec<(&'static str, RequestBuilder)> {
     let facility = site.facility;
     let date = (Timestamp::now() - (24 * (2 + number as i64 % 300)).hours())
@@ -164,7 +165,7 @@ fn requests(service: &Service, site: Site, number: u128) -> Vec<(&'static str, R
     let json = |method: Method, path: String, body: serde_json::Value| {
         service.request(method, &path).json(&body)
     };
-    // A long name each: what is written has to take room.
+    // Each has a long name, so that what is written takes room.
     let (id, name) = (Uuid::new_v4(), "North ".repeat(30));
     vec![
         (
@@ -209,8 +210,8 @@ fn requests(service: &Service, site: Site, number: u128) -> Vec<(&'static str, R
     ]
 }
 
-/// Asks all of it once. How many were refused, each as it should be; and what was answered
-/// otherwise.
+/// Sends all requests once. Returns how many were refused as they should be, and which were
+/// answered in another way.
 async fn ask_all(service: &Service, site: Site, number: u128) -> (u32, Vec<String>) {
     let asked = requests(service, site, number).into_iter().map(|(what, request)| async move {
         let answer = request.send().await.expect("the service answers");

@@ -1,5 +1,5 @@
-//! The end of a scenario: the load ends, the last figures are read, the tables are looked at, and
-//! the judge is asked.
+//! The end of a scenario: the load ends, the last figures and the tables are read, and the judge
+//! checks everything.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,16 @@ use crate::{
     support::{plain_sql, site::audited, wait_until},
 };
 
-/// Complaints that are printed.
+/// How many complaints are printed.
 const TOLD: usize = 12;
 
-/// What a scenario did to what the replicas rely on. Their metrics are to tell as much, and no
-/// more.
+/// What a scenario broke of what the replicas depend on. Their metrics must show exactly this.
 pub struct Damage {
-    /// The stream lost something.
+    /// The stream lost messages.
     pub gap: bool,
-    /// The history of the database ended.
+    /// The epoch of the database ended.
     pub new_history: bool,
-    /// And with it something that was acknowledged.
+    /// Acknowledged commits that were lost with it.
     pub loss: Option<Loss>,
 }
 
@@ -38,8 +37,8 @@ impl Damage {
     }
 }
 
-/// Ends the load, and finds nothing wrong with any answer, the figures in the end, the tables and
-/// the metrics. Some replica must be up.
+/// Ends the load, and asserts that nothing is wrong with any answer, the final figures, the tables
+/// and the metrics. At least one replica must run.
 #[track_caller]
 pub fn nothing_is_wrong(fleet: &Fleet, load: Load, damage: Damage) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
@@ -99,7 +98,7 @@ pub async fn stored(database_url: &str, lane: usize) -> std::collections::BTreeS
     ids.iter().map(|id| id.parse::<Uuid>().expect("it is an id").as_u128() as u64 as i64).collect()
 }
 
-/// What a database has of all lanes at this moment, as what is left after a loss.
+/// What a database holds of all lanes at this moment, in the form of what is left after a loss.
 pub async fn survived(database_url: &str) -> Loss {
     let mut survived = Vec::new();
     for lane in 0..FACILITIES * LANES.len() {
@@ -108,7 +107,7 @@ pub async fn survived(database_url: &str) -> Loss {
     Loss { at_ms: now_ms(), survived }
 }
 
-/// Acknowledged writes that a loss took.
+/// How many acknowledged writes a loss took.
 pub fn lost(history: &History, loss: &Loss) -> usize {
     let gone = |(lane, writes): (usize, &Vec<crate::history::Write>)| {
         let over = writes

@@ -1,4 +1,4 @@
-//! Writers, each in its lane: by events through any replica, and by plain SQL past all of them.
+//! Writers, each in its lane: by events through any replica, and by plain SQL without the service.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     support::{events::event, site::Site},
 };
 
-/// ReplicaLink two writes of a lane.
+/// The pause between two writes of a lane.
 const PACE: Duration = Duration::from_millis(120);
-/// The same at the quiet facility, whose writers keep the same beat.
+/// The pause at the quiet facility, whose writers all write at the same times.
 const QUIET_PACE: Duration = Duration::from_secs(4);
-/// One in so many requests holds an event that is refused, and with it all of them.
+/// One in so many requests has an event that is refused, and so the whole request is refused.
 const WRONG_EVERY: i64 = 9;
-/// How long plain SQL may take; a primary that waits for its standby for ever is left.
+/// How long plain SQL may take. A primary that waits for its standby without end is given up.
 const SQL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Writes by events; sometimes reads its own write through another replica.
@@ -64,7 +64,7 @@ pub async fn with_events(shared: Arc<Shared>, lane: usize) -> Record {
     Record { writes: Some((lane, writes)), answers }
 }
 
-/// A write of a lane: all of one request.
+/// One write of a lane, in one request.
 fn events(site: Site, lane: usize, number: i64) -> Value {
     let types = types_of(lane);
     let stock = |which: usize, bank: Uuid| {
@@ -82,12 +82,12 @@ fn events(site: Site, lane: usize, number: i64) -> Value {
         "blood_type": types[0],
         "created_at": jiff::Timestamp::now().to_string(),
     });
-    // A bank that nobody registered spoils it.
+    // This bank is not registered, so that the request is refused.
     let second = if number % WRONG_EVERY == 0 { Uuid::nil() } else { site.bank };
     json!([stock(0, site.bank), event("request.set", made), stock(1, second)])
 }
 
-/// What became of the events, and the version that the facility has with them.
+/// The outcome of the events, and the version that the facility has with them.
 async fn post(client: &Client, url: &str, events: &Value) -> (Fate, Option<i64>) {
     let posted = client
         .post(url)
@@ -97,7 +97,7 @@ async fn post(client: &Client, url: &str, events: &Value) -> (Fate, Option<i64>)
         .await;
     let answer = match posted {
         Ok(answer) => answer,
-        // Nobody listened: it was never sent.
+        // The replica did not listen: the request was never sent.
         Err(error) if error.is_connect() => return (Fate::Refused, None),
         Err(error) => {
             never_hangs(&error);
@@ -153,7 +153,7 @@ pub async fn with_sql(shared: Arc<Shared>, lane: usize) -> Record {
     Record { writes: Some((lane, writes)), answers: Vec::new() }
 }
 
-/// One transaction, on that connection or a new one.
+/// Writes in one transaction, on this connection or a new one.
 async fn write(
     connection: Option<PgConnection>,
     url: &str,
@@ -164,8 +164,8 @@ async fn write(
         Some(connection) => connection,
         None => {
             let mut connection = PgConnection::connect(url).await.map_err(|_| Fate::Refused)?;
-            // One that was left may still be about to write, in a server that hung: it holds this
-            // until it is gone.
+            // A session that was given up may still be about to write, in a server that hung. It
+            // holds this lock until it ends.
             let alone = format!("SELECT pg_advisory_lock({})", lane + 1);
             connection.execute(AssertSqlSafe(alone)).await.map_err(|_| Fate::Refused)?;
             connection
@@ -174,7 +174,7 @@ async fn write(
     match connection.execute(AssertSqlSafe(statements)).await {
         Ok(_) => Ok(connection),
         Err(error) => {
-            // It may have been committed all the same, unless the server says what it did not like.
+            // The transaction may have been committed, unless the server reports an error.
             let complaint = error
                 .as_database_error()
                 .and_then(|error| error.code())

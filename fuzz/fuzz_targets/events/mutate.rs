@@ -1,5 +1,5 @@
-//! Changes that keep a request a request: one value, one field, the form. Bytes are changed by
-//! libFuzzer itself.
+//! Changes after which an input is still a request: of one value, of one field, of the form.
+//! libFuzzer itself changes bytes.
 
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ fn change(mut body: Value, dice: &mut Dice) -> Value {
     body
 }
 
-/// A few steps down, and there something else.
+/// Goes a few steps down, and puts something else there.
 fn change_in(at: &mut Value, dice: &mut Dice) {
     let goes_down = dice.below(4) > 0;
     let mut below: Vec<&mut Value> = match at {

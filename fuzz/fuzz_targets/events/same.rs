@@ -1,4 +1,4 @@
-//! One meaning in three forms, and through canonical writing.
+//! The same event in the three forms, and after canonical writing.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use facility_summary::{
@@ -16,7 +16,7 @@ use crate::{LIMITS, parse, refused, request::Request};
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 
-/// The body is tried in the forms that can carry it.
+/// Tries the body in the forms that can carry it.
 pub fn in_all_forms(request: &Request) {
     let structured = parse(STRUCTURED, &HeaderMap::new(), &request.body);
     in_a_batch_of_one(&request.body, &structured);
@@ -95,8 +95,8 @@ fn in_binary_mode(event: &Map<String, Value>, structured: &Result<Posted, Proble
             None => {}
         }
     }
-    // Without a specversion there is no telling that it is an event; and a type of the data that is
-    // none of JSON is 415.
+    // Without a specversion it is not known to be an event. A content type of the data that is not
+    // JSON is a 415.
     if !headers.contains_key("ce-specversion") || HeaderValue::from_str(content_type).is_err() {
         return;
     }
@@ -196,7 +196,7 @@ fn at_the_same_time(event: &Map<String, Value>, read: &Event) {
     assert_eq!(ms, statement.record.event_time_ms, "{text}");
 }
 
-/// Written by its canonical values it is read as the same statement.
+/// Asserts that the event, written by its canonical values, is read as the same statement.
 pub fn again(event: &Event) {
     let text =
         |ms: i64| Timestamp::from_millisecond(ms).expect("an answer can carry it").to_string();

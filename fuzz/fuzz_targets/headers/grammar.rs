@@ -1,5 +1,5 @@
-//! RFC 9110 and 9111 by the letter: each function answers what a well-formed line says, and `None`
-//! for any other. Nothing here is shared with the service, and nothing is fast.
+//! RFC 9110 and 9111 by the letter. Each function returns what a well-formed line says, and `None`
+//! for any other line. No code is shared with the service, and speed does not matter.
 
 /// A cache directive; its name in lower case, its argument without quotes.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ pub fn entity_tags(line: &[u8]) -> Option<Vec<&[u8]>> {
     })
 }
 
-/// `#( codings [ weight ] )`, `x-gzip` as the `gzip` that it is.
+/// `#( codings [ weight ] )`; `x-gzip` is read as `gzip`.
 pub fn codings(line: &[u8]) -> Option<Vec<Coding>> {
     let mut text = Text(line);
     text.list(|text| {
@@ -75,7 +75,7 @@ pub fn codings(line: &[u8]) -> Option<Vec<Coding>> {
 struct Text<'l>(&'l [u8]);
 
 impl<'l> Text<'l> {
-    /// Elements between commas, with blanks around them; elements that are empty are none.
+    /// Elements between commas, with blanks around them. Empty elements are skipped.
     fn list<T>(&mut self, mut element: impl FnMut(&mut Text<'l>) -> Option<T>) -> Option<Vec<T>> {
         let mut elements = Vec::new();
         loop {
@@ -114,8 +114,8 @@ impl<'l> Text<'l> {
         (length > 0).then(|| String::from_utf8_lossy(token).into_owned())
     }
 
-    /// A `quoted-string`, as the text that it stands for; one with escapes or beyond ASCII is no
-    /// number, whatever it is.
+    /// A `quoted-string`, as the text that it stands for. A text with escapes, or with characters
+    /// beyond ASCII, is not a number.
     fn quoted(&mut self) -> Option<String> {
         let mut content = String::new();
         let mut rest = self.0.strip_prefix(b"\"")?;

@@ -5,7 +5,8 @@
 
 use actix_web::{App, HttpResponse, HttpServer, get, web};
 
-/// Smaller than most summaries, which name their blood types: the comparison is the harder for it.
+/// Smaller than most summaries, which list their blood types. So the comparison is strict for the
+/// service.
 static BODY: &[u8] = b"{\
     \"facility_id\":\"00000001-0000-4000-8000-000000000001\",\"date\":\"2026-01-31\",\
     \"total_stock\":1234,\"total_transferred\":56,\"total_requests\":78,\

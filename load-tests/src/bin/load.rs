@@ -1,8 +1,8 @@
-//! The load client: what wrk cannot ask. Each command prints one line of `name=value` pairs, which
-//! bench.sh reads.
+//! The load client: the measurements that wrk cannot make. Each command prints one line of
+//! `name=value` pairs, which bench.sh reads.
 //!
-//! Closed loops, but for what is paced: a connection asks again only when it has its answer. The
-//! rates are capacities, and the latencies those of a queue that is always full.
+//! All loops are closed, except in `paced`: a connection asks again only when it has its answer. So
+//! the rates are capacities, and the latencies are those of a queue that is always full.
 
 #[path = "../load/connection.rs"]
 mod connection;
@@ -46,7 +46,7 @@ const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
   ready     times=N -- COMMAND [ARGUMENT]...                      starts the command so often; \
                      time from its start to /health/ready";
 
-/// Why a measurement cannot be had; it ends the command.
+/// Why a measurement failed; it ends the command.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The `name=value` arguments.

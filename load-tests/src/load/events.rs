@@ -11,8 +11,8 @@ const BLOOD_TYPES: [&str; 8] = ["O+", "A+", "B+", "O-", "AB+", "A-", "B-", "AB-"
 /// Events in one request of `fill`.
 const FILL_BATCH: usize = 1_000;
 
-/// The ids that sql/fill.sql gives: facility n has the blood banks 2n-1 and 2n, and lot l lies in
-/// bank 1 + l modulo the banks.
+/// The ids that sql/fill.sql gives: facility n has the blood banks 2n-1 and 2n, and lot l is in
+/// bank 1 + l modulo the number of banks.
 pub fn id(kind: u32, number: usize) -> String {
     format!("{kind:08x}-0000-4000-8000-{number:012x}")
 }
@@ -97,7 +97,7 @@ async fn client(
     Ok(latencies)
 }
 
-/// `inventory.set` of a lot that lies in bank 1 + `lot` modulo `banks`.
+/// `inventory.set` of a lot. The lot is in bank 1 + `lot` modulo `banks`.
 pub fn set_lot(lot: usize, banks: usize, quantity: usize) -> String {
     event(
         "inventory.set",
@@ -119,8 +119,8 @@ fn event(kind: &str, data: &str) -> String {
     )
 }
 
-/// Registers facility `facility` with one blood bank, and sets its lots: all of them, or with
-/// `churn=10` each tenth to another quantity.
+/// Registers facility `facility` with one blood bank, and sets all its lots. With `churn=10` it
+/// sets each tenth lot to another quantity instead.
 pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
     let (facility, lots) = (arguments.number("facility")?, arguments.number("lots")?);
     let (every, more) = arguments.number("churn").map_or((1, 0), |churn| (churn, 1));
@@ -151,7 +151,7 @@ pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
                     let mut data = String::new();
                     let inventory = id(3, facility * 1_000_000 + lot);
                     let blood_type = BLOOD_TYPES[lot * 7919 / 13 % 8];
-                    // Cannot fail: a String takes all that it is given.
+                    // Cannot fail: writing to a String always succeeds.
                     let _ = write!(
                         data,
                         "{{\"inventory_id\":\"{inventory}\",\"blood_bank_id\":\"{bank}\",\
@@ -209,7 +209,7 @@ fn now() -> String {
     )
 }
 
-/// xorshift64*: which lot comes next need not be a secret.
+/// xorshift64*. The order of the lots need not be unpredictable.
 struct Random(u64);
 
 impl Random {

@@ -1,9 +1,8 @@
-//! Load at an offered rate: what users do, who do not wait for the service to recover before they
-//! ask again.
+//! Load at an offered rate. Users do not wait for the service to recover before they ask again.
 //!
-//! Each connection asks at fixed instants. One that is still waiting at such an instant does not
-//! ask; the latencies of reads count it all the same, as if it had asked then and been answered
-//! together with the one before.
+//! Each connection asks at fixed instants. A connection that still waits for an answer at such an
+//! instant does not ask. The latencies count this request all the same, as if it had been sent at
+//! its instant and answered together with the one before.
 
 use std::{
     sync::Arc,
@@ -19,10 +18,10 @@ use crate::{
     quantile_ms,
 };
 
-/// After that a request counts as hanging, and its connection is given up.
+/// After this time a request counts as hanging, and its connection is closed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Reads of the paths by turns: those answered 200, and how long they took.
+/// Reads the paths in turn; reports how many were answered with 200, and how long they took.
 pub async fn reads(arguments: &Arguments) -> Result<String, Failure> {
     let file = arguments.text("paths")?;
     let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
@@ -41,8 +40,8 @@ pub async fn reads(arguments: &Arguments) -> Result<String, Failure> {
     ))
 }
 
-/// Events: those applied, those refused with 503 and `Retry-After`, and whatever else became of
-/// them.
+/// Posts events; reports how many were applied, how many were refused with 503 and `Retry-After`,
+/// and how many ended otherwise.
 pub async fn writes(arguments: &Arguments) -> Result<String, Failure> {
     let facility = arguments.number("facility")?;
     let asked = ask(arguments, move |number| {
@@ -71,7 +70,8 @@ pub async fn writes(arguments: &Arguments) -> Result<String, Failure> {
 
 /// One request, and its answer unless it hung.
 struct Asked {
-    /// How long it took, and would have taken those that it kept from being asked.
+    /// How long it took, and how long the requests would have taken that could not be sent
+    /// meanwhile.
     taken: Vec<Duration>,
     answer: Option<Answer>,
 }
@@ -88,7 +88,7 @@ async fn ask(
     let until = Instant::now() + Duration::from_secs(arguments.number("seconds")? as u64);
     let clients: Vec<_> = (0..connections)
         .map(|number| {
-            // Spread evenly, so that the connections do not march in step.
+            // Spread evenly, so that the connections do not send at the same instants.
             let first = Instant::now() + every * number as u32 / connections as u32;
             let (address, request) = (address.clone(), request.clone());
             tokio::spawn(client(address, first, every, until, move |turn| {

@@ -1,4 +1,4 @@
-//! How long an event at one replica takes into the memory of another.
+//! How long it takes until an event at one replica is in the memory of another.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::{
     quantile_ms,
 };
 
-/// ReplicaLink two looks at the other replica: what is measured is at most that, and a timer's
-/// slack, too long.
+/// The time between two looks at the other replica. The result is too long by at most this and the
+/// timer's slack.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -32,8 +32,8 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     ));
     let (mut from_sent, mut from_answered, mut answered) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..arguments.number("times")? {
-        // Bank `facility`, and each time another quantity, so that the figures change. The pauses
-        // fall out of step with the drain's.
+        // The lot is in bank `facility`. Each event sets another quantity, so that the figures
+        // change. The pauses are not a multiple of the drain's interval.
         let body = set_lot(1_000_000 * facility + facility - 1, 1_000_000, number + 1);
         let sent = Instant::now();
         let answer =
@@ -65,8 +65,8 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     Ok(line)
 }
 
-/// Reads for ever what memory has, and nothing else: a read that had to look elsewhere would bring
-/// the news itself.
+/// Reads for ever, from memory only. A read that went elsewhere would itself bring the change into
+/// memory.
 async fn look(
     mut reader: Connection,
     path: String,
@@ -92,7 +92,7 @@ async fn look(
     }
 }
 
-/// Of a summary, or of the one in an event's answer.
+/// The version in a summary, or in the answer to an event.
 fn version(body: &str) -> Option<u64> {
     let rest = body.split_once("\"version\":")?.1.trim_start();
     rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse().ok()

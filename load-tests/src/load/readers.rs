@@ -11,7 +11,7 @@ use crate::{
     quantile_ms,
 };
 
-/// Refreshes one facility's today again and again, nothing else going on.
+/// Refreshes one facility's today again and again, without other load.
 pub async fn refresh(arguments: &Arguments) -> Result<String, Failure> {
     let path = format!("/v1/facilities/{}/refresh", id(1, arguments.number("facility")?));
     let mut connection = Connection::open(arguments.text("address")?).await?;

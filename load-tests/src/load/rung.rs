@@ -1,4 +1,4 @@
-//! What the Redis rung adds to a read, beside a bare GET of the same payload.
+//! What the Redis tier adds to a read, compared with a bare GET of the same payload.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use redis::AsyncTypedCommands;
 
 use crate::{Arguments, Failure, connection::Connection, quantile_ms};
 
-/// In turn a read that memory answers, one that Redis answers, and a bare GET, so that all three
-/// meet the same machine.
+/// Measures in turn a read that memory answers, one that Redis answers, and a bare GET, so that all
+/// three run under the same conditions.
 pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
-    // On the runtime's threads, as the service's own reads of Redis are.
+    // On the threads of the runtime, like the service's own reads of Redis.
     let (address, other) =
         (arguments.text("address")?.to_owned(), arguments.text("redis")?.to_owned());
     let (path, server) = (arguments.text("path")?.to_owned(), arguments.text("server")?.to_owned());
@@ -53,8 +53,7 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     .await?
 }
 
-/// `None` where another rung answered: on a busy machine Redis may take longer than the service
-/// waits for it.
+/// `None` if another tier answered: on a busy machine Redis may take longer than the service waits.
 async fn read(
     connection: &mut Connection,
     path: &str,

@@ -1,5 +1,5 @@
-//! The command line: wrong use is exit code 2 with a sentence that says what would be right; a
-//! start that cannot be is 1.
+//! The command line. Wrong use ends with exit code 2 and a sentence that says what would be right.
+//! A start that fails ends with exit code 1.
 
 use sqlx::{Connection, SqliteConnection};
 
@@ -76,8 +76,8 @@ async fn a_bad_variable_stops_any_command_with_its_name() {
     }
 }
 
-/// URLs that cannot be read as they are, most since a character of the password ends them: the
-/// variable, the key of the setting, the value, and what the error must say.
+/// URLs that cannot be read, in most of them because a character of the password ends the part that
+/// it is in: the variable, the key of the setting, the value, and what the error must say.
 const CUT_URLS: [(&str, &str, &str, &str); 12] = [
     (
         "DATABASE_URL",
@@ -157,7 +157,7 @@ async fn a_url_that_ends_within_its_password_is_wrong_use_and_the_error_shows_th
     }
 }
 
-/// A role with the password, which is written as it is wherever a URL allows that.
+/// The password of this role is written unencoded wherever a URL allows that.
 #[tokio::test]
 async fn a_password_of_any_characters_connects_once_it_is_percent_encoded() {
     let url = fresh_database().await;

@@ -1,4 +1,4 @@
-//! `POST /v1/events`, and the registrations by `PUT`.
+//! `POST /v1/events`: bodies, content types and forms.
 
 mod faulty;
 mod registrations;

@@ -1,4 +1,4 @@
-//! Paths, headers and bodies as no client library sends them, over plain TCP.
+//! Paths, headers and bodies that no client library sends, over plain TCP.
 
 use super::{
     World,
@@ -115,7 +115,7 @@ async fn a_body_that_is_too_large_is_413_by_its_length_and_by_its_bytes() {
         Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__MAX_BODY", 1_000).start().await;
     let world = World::new(&service).await;
     let limit = "larger than the 1000 bytes that are taken (setting server.max_body)";
-    // Refused before a byte of it has come.
+    // The service refuses it before a byte of the body has come.
     let announced = exchange(service.address, &post("Content-Length: 1001\r\n", b""), Then::Listen);
     announced[0].says(413, limit);
     let chunk = format!("400\r\n{}\r\n", " ".repeat(1_024));
@@ -138,7 +138,7 @@ async fn a_body_cut_off_half_way_is_400_and_applies_nothing() {
     let world = World::new(&service).await;
     let event = world.stock(5).to_string();
     let length = format!("Content-Length: {}\r\n", event.len() + 1);
-    // Complete as JSON, and yet one byte short of what was announced.
+    // Complete JSON, but one byte shorter than announced.
     let cut = post(&length, event.as_bytes());
     exchange(service.address, &cut, Then::HalfClose)[0]
         .says(400, "The body ended before it was complete.");

@@ -1,4 +1,4 @@
-//! HTTP by hand, for what no client library would send.
+//! HTTP by hand, for requests that no client library would send.
 
 use std::{
     io::{Read, Write},
@@ -32,14 +32,14 @@ impl Answer {
     }
 }
 
-/// What a client does once it has said what it has to say.
+/// What a client does after it has sent its bytes.
 #[derive(Clone, Copy)]
 pub enum Then {
-    /// Listens until the service closes the connection.
+    /// Reads until the service closes the connection.
     Listen,
-    /// Says that nothing more will come, and listens.
+    /// Closes its sending side, and reads.
     HalfClose,
-    /// Is gone.
+    /// Closes the connection.
     Vanish,
 }
 
@@ -47,7 +47,7 @@ pub enum Then {
 pub fn exchange(address: SocketAddr, bytes: &[u8], then: Then) -> Vec<Answer> {
     let mut stream = TcpStream::connect(address).expect("the service listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
-    // The service may close before it has read all of what is too much.
+    // The service may close the connection before it has read all of a body that is too large.
     let _ = stream.write_all(bytes);
     match then {
         Then::Listen => {}
@@ -67,7 +67,7 @@ pub fn exchange(address: SocketAddr, bytes: &[u8], then: Then) -> Vec<Answer> {
     answers(&String::from_utf8(received).expect("answers are text"))
 }
 
-/// One request, after which the connection is to be closed.
+/// Sends one request that asks to close the connection.
 pub fn ask(address: SocketAddr, method: &str, target: &[u8], headers: &[u8]) -> Answer {
     let mut bytes = [
         method.as_bytes(),

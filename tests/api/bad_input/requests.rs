@@ -1,5 +1,5 @@
-//! Queries and methods, on every route that `/openapi.json` names: a new one is held to this
-//! without a line here.
+//! Queries and methods, on every route that `/openapi.json` names. A new route is checked here
+//! without any change.
 
 use std::collections::BTreeSet;
 

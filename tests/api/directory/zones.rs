@@ -104,7 +104,7 @@ on_both_stores! {
             200,
             "and proven"
         );
-        // The refresh of the move back has to wait.
+        // The lock keeps the refresh of the move back waiting.
         let mut holder = Outside::connect(service.database_url()).await;
         if holder.is_postgres() {
             holder
@@ -188,7 +188,7 @@ on_both_stores! {
         service: Service,
     ) {
         let id = facility(&service, "North", ZONES[0]).await;
-        // No drain tells of the move.
+        // The drain is off, so that it does not report the move.
         let service = service
             .terminate()
             .await
@@ -240,8 +240,8 @@ on_both_stores! {
     }
 }
 
-/// Its lock is held, so that the days of the new zone cannot be derived yet: the table has no row
-/// of the day that the request has come to be on.
+/// The facility's lock is held, so that the days of the new zone cannot be derived yet. The table
+/// has no row of the day to which the request now belongs.
 #[tokio::test]
 async fn a_day_that_got_figures_by_a_change_of_zone_is_not_taken_for_empty() {
     let service = Service::on_postgres()

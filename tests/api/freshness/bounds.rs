@@ -8,7 +8,7 @@ use crate::{
     support::{Service, problem::problem, service::Launch, wait_until},
 };
 
-/// A service whose watermark stands still after the start, so that figures age unless somebody
+/// A service whose watermark does not rise after the start. So figures get older until a request
 /// refreshes them.
 fn without_a_drain(launch: Launch) -> Launch {
     launch
@@ -16,8 +16,8 @@ fn without_a_drain(launch: Launch) -> Launch {
         .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
 }
 
-/// Waits until what memory holds is older than this many seconds, by the `Age` of a read that takes
-/// it however old: the bounds are what is to be tested with it.
+/// Waits until what memory holds is older than this many seconds, by the `Age` of a read that
+/// accepts any age. The bounds themselves are under test, so they cannot be used here.
 async fn wait_until_older(service: &Service, path: &str, seconds: i64) {
     wait_until("memory's figures have aged", async || {
         let held = read(service, path, "max-age=0, max-stale, only-if-cached").await;
@@ -27,7 +27,7 @@ async fn wait_until_older(service: &Service, path: &str, seconds: i64) {
     .await;
 }
 
-/// On both stores, with settings of their own.
+/// Runs a test on both stores with special settings.
 macro_rules! with_settings {
     ($name:ident, |$launch:ident| $settings:expr, $body:ident) => {
         mod $name {
@@ -126,7 +126,7 @@ async fn default_bound(service: Service) {
     let id = stocked(&service, &noon_zone()).await;
     let today = path(id, "today");
     wait_until_older(&service, &today, 2).await;
-    // Written past every hook, so that only a refresh can notice.
+    // Written with a statement that leaves no mark, so that only a refresh finds it.
     let mut plain = Plain::beside(&service).await;
     plain.run("UPDATE blood_inventory SET quantity = 10 WHERE blood_type = 'O+'").await;
     let response = service.get(&today).await;

@@ -12,8 +12,8 @@ use crate::support::{
     wait_until,
 };
 
-/// A name in Latin-1 bytes: what SQL_ASCII takes from a client that says nothing of its encoding,
-/// and SQLite from any.
+/// The name is in Latin-1 bytes. A SQL_ASCII database takes them from a client that does not state
+/// its encoding, and SQLite takes them from any client.
 async fn a_name_in_latin_1_is_shown_as_far_as_it_can_be(service: Service, rename: &str) {
     let mut sql = Outside::connect(service.database_url()).await;
     let (odd, whole) =
@@ -50,7 +50,7 @@ async fn a_name_that_is_not_utf_8_is_shown_with_replacement_characters_on_sqlite
 #[tokio::test]
 async fn a_name_that_is_not_utf_8_is_shown_with_replacement_characters_on_postgres() {
     let postgres = Postgres::start(&[]);
-    // Of a database that an earlier release took: a new one would be refused.
+    // An earlier release accepted this database. A new database with this encoding is refused.
     let mut sql = Outside::connect(postgres.url()).await;
     sql.run(
         "CREATE DATABASE old ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'",
@@ -72,7 +72,8 @@ async fn a_name_that_is_not_utf_8_is_shown_with_replacement_characters_on_postgr
     a_name_in_latin_1_is_shown_as_far_as_it_can_be(service, rename).await;
 }
 
-/// Makes the tables of an older release in a database that this one would not begin with.
+/// Makes the tables of an older release in a database that this release would refuse for a new
+/// start.
 async fn copy_record(source: &str, target: &str) {
     let mut sql = Outside::connect(target).await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres");

@@ -1,5 +1,5 @@
-//! Writes that no trigger saw: found, repaired and counted by the rebuild. And a rebuild that finds
-//! nothing, which writes nothing.
+//! Writes that no trigger saw: the rebuild finds, repairs and counts them. A rebuild that finds
+//! nothing writes nothing.
 
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Makes a request whose mark nobody sees.
+/// Inserts a request, and deletes the mark that it left.
 async fn request_unseen(sql: &mut Outside, site: Site) {
     let (row, facility) = (sql.id(Uuid::new_v4()), sql.id(site.facility));
     let insert = format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})");

@@ -15,14 +15,14 @@ use crate::support::{
     wait_until,
 };
 
-/// Looks of the drain, however they ended.
+/// Rounds of the drain, with any outcome.
 async fn drains(service: &Service) -> f64 {
     let text = service.get("/metrics").await.text().await.expect("it is text");
     let counts = text.lines().filter(|line| line.starts_with(r#"job_runs_total{job="drain""#));
     counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Waits until the drain has looked three times more.
+/// Waits for three more rounds of the drain.
 pub async fn several_drains(service: &Service) {
     let before = drains(service).await;
     wait_until("the drain has looked three times", async || drains(service).await >= before + 3.0)
@@ -58,7 +58,7 @@ async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_dr
         age < 10.0,
         "an open transaction of somebody else's must not stop the watermark, which is {age} s old"
     );
-    // Written later and committed earlier, its mark has the higher number.
+    // It is written later and committed earlier, and its mark has the higher number.
     let mut other = Outside::connect(service.database_url()).await;
     other
         .run(format!(
@@ -73,8 +73,8 @@ async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_dr
     audited(service.launch()).await;
 }
 
-/// All facilities are emptied, and one comes back in the same transaction, while somebody holds a
-/// row of the one that does not.
+/// All facilities are emptied, and one comes back in the same transaction. Meanwhile another
+/// session holds a row of the one that does not come back.
 #[tokio::test]
 async fn a_lock_on_what_a_truncate_orphaned_keeps_no_other_facility_from_its_figures() {
     let service =
@@ -121,13 +121,13 @@ async fn a_lock_on_what_a_truncate_orphaned_keeps_no_other_facility_from_its_fig
     audited(service.launch()).await;
 }
 
-/// The event has read where the bank is, and waits for its facility's lock; meanwhile another
+/// The event has read where the bank is, and waits for the lock of that facility. Meanwhile another
 /// program moves the bank.
 #[tokio::test]
 async fn a_unit_of_an_event_is_counted_where_its_bank_is_when_it_is_summarised() {
     let launch =
         Service::on_postgres().await.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000);
-    // It waits in its first try, and does not read again where the bank is.
+    // The event waits in its first try, and does not read again where the bank is.
     let launch = launch.env("FACILITY_SUMMARY__INGEST__GROUP_LOCK_TIMEOUT_MS", 60_000);
     let launch = launch
         .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 200)
@@ -166,7 +166,7 @@ async fn a_unit_of_an_event_is_counted_where_its_bank_is_when_it_is_summarised()
     let moving = tokio::spawn(async move {
         mover.run(format!("UPDATE blood_banks SET facility_id = {there} WHERE id = {bank}")).await
     });
-    // It need not wait for anybody; where it does, the lock has to go first.
+    // The truncate may need no lock. If it does need one, the holder has to release it first.
     wait_until("the bank has moved, or waits", async || {
         moving.is_finished() || sql.number(&others).await > 0
     })
@@ -194,7 +194,7 @@ async fn a_copy_of_500_000_rows_leaves_one_mark_per_facility_and_day_and_is_drai
         sites.push(Site::register(&service, &zone).await);
     }
     let now = Timestamp::now();
-    // Each facility's rows go round today and the four days before.
+    // The rows of each facility are spread over today and the four days before.
     let mut lines = String::with_capacity(ROWS * 100);
     for row in 0..ROWS {
         let at = now - ((row / FACILITIES % 5 * 24) as i64).hours();

@@ -1,4 +1,4 @@
-//! Locks that other programs hold: only who needs them waits.
+//! Locks that other programs hold: only requests that need them wait.
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
@@ -39,8 +39,8 @@ async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
     let mut holder = Outside::connect(service.database_url()).await;
     holder.run("BEGIN; LOCK TABLE blood_requests IN ACCESS EXCLUSIVE MODE").await;
 
-    // Every figure needs the table, so no event can be summarised: each is refused, and nothing of
-    // it stays.
+    // Every figure needs the locked table, so no event can be summarised. Each event is refused,
+    // and nothing of it is stored.
     problem(
         service.post("/v1/events", &sites[0].request(Uuid::new_v4(), Timestamp::now())).await,
         503,
@@ -49,8 +49,7 @@ async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
     let refused = service.post("/v1/events", &sites[0].stock(item, 5)).await;
     assert!(refused.headers().contains_key("retry-after"));
     problem(refused, 503).await;
-    // Other programs write the other tables as if we were not there, and their marks do not pile
-    // up.
+    // Other programs write the other tables as usual, and their marks stay bounded in number.
     let mut writer = Outside::connect(service.database_url()).await;
     let banks = sites.map(|site| writer.id(site.bank));
     writer
@@ -66,7 +65,8 @@ async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
         writer.number("SELECT count(*) FROM summary_marks").await <= 2
     })
     .await;
-    // What is in memory or in the table is served from there, and so is what needs no figures.
+    // Requests that memory or the table can answer are answered, and so are requests that need no
+    // figures.
     for site in sites {
         assert_eq!(cache_status(&service, site).await, "facility-summary; hit; detail=memory");
     }
@@ -106,8 +106,8 @@ async fn marks_that_were_merged_behind_a_lock_still_name_their_days() {
         .await;
     let mut writer = Outside::connect(service.database_url()).await;
     let marks = "SELECT count(*) FROM summary_marks";
-    // A mark every 28 s from 10:00 UTC on: the 1,061st is on the other side of midnight, which is
-    // at 18:15 UTC there.
+    // One mark every 28 s from 10:00 UTC on. Mark 1,061 is after the local midnight, which is at
+    // 18:15 UTC.
     for order in ["n", "1501 - n"] {
         writer
             .run(format!(
@@ -136,9 +136,9 @@ async fn site_of_a_cold_day(service: &Service, site: Site, date: &str) {
     );
 }
 
-/// Posts eight events that need a lock which `holder` has, and meanwhile forty that do not: those
-/// are all acknowledged before one of the eight is answered. Once the lock goes, the eight are
-/// acknowledged, too.
+/// Posts eight events that need a lock which `holder` has, and meanwhile forty that do not need it.
+/// All forty are acknowledged before one of the eight is answered. When the lock is released, the
+/// eight are acknowledged, too.
 async fn only_who_needs_it_waits(
     service: &Service,
     mut holder: Outside,
@@ -201,7 +201,7 @@ async fn a_facility_whose_lock_is_held_is_named_when_it_begins_to_wait_and_when_
 
     holder.run("ROLLBACK").await;
     site.shows(&service, (0, 0, 1)).await;
-    // Its figures are shown a moment before.
+    // The new figures are shown a moment before this.
     wait_until("it is said that this is over", async || said("the refresh waits no longer") == 1)
         .await;
     assert_eq!(said("a refresh waits"), 1);
@@ -249,7 +249,7 @@ async fn a_locked_facility_delays_its_own_events_and_no_readers() {
             holder.id(locked.facility)
         ))
         .await;
-    // Marks of both: the drain serves the other.
+    // There are marks of both facilities. The drain serves the one that is not locked.
     let mut writer = Outside::connect(service.database_url()).await;
     for site in [locked, other] {
         let facility = writer.id(site.facility);
@@ -296,7 +296,8 @@ async fn while_a_facility_is_locked_the_days_of_others_open_and_their_rows_are_r
     let (locked_id, other_id) = (sql.id(locked.facility), sql.id(other.facility));
     wait_until("the other's day is open", async || sql.number(count(&other_id)).await == 1).await;
     assert_eq!(sql.number(count(&locked_id)).await, 0);
-    // The rebuild repairs the other's row, too, and says that it could not do everything.
+    // The rebuild also repairs the row of the other facility, and reports that it could not do
+    // everything.
     sql.run("UPDATE dashboard_daily_summary SET total_requests = 99").await;
     assert_eq!(crate::support::site::rebuild(&service).await["state"], "failed");
     assert_eq!(
@@ -313,7 +314,7 @@ async fn while_a_facility_is_locked_the_days_of_others_open_and_their_rows_are_r
 
 #[tokio::test]
 async fn removed_facilities_with_held_locks_do_not_delay_the_marks_of_others() {
-    // A rebuild would find the other's day by itself.
+    // A rebuild would find the other facility's day by itself.
     let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__REBUILD__CRON", "off");
     let service = launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 100).start().await;
     let (zone, _) = a_zone_at_noon();

@@ -1,5 +1,5 @@
-//! A facility in another zone than this process knows: what it is asked meanwhile is answered, and
-//! not refused until it has heard of it.
+//! Another program moved a facility to another zone, and this process does not know it yet.
+//! Requests are answered with the new zone, and not refused until the process learns of it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{
     site::{Site, acknowledged, audited},
 };
 
-/// Its drain looks once, when it starts: by itself it hears of nothing.
+/// A service whose drain runs once, at the start. It learns of no later change by itself.
 async fn deaf(launch: Launch) -> Service {
     launch
         .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", Duration::from_secs(3600).as_millis())
@@ -23,7 +23,7 @@ async fn deaf(launch: Launch) -> Service {
         .await
 }
 
-/// Zones that are on different dates at any instant.
+/// Two zones that are on different dates at any instant.
 const ZONES: [&str; 2] = ["Pacific/Kiritimati", "Pacific/Pago_Pago"];
 
 async fn events_are_taken(service: Service) {

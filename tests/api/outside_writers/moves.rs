@@ -1,5 +1,6 @@
-//! A blood bank moves to another facility while a transaction on its units is open: the units count
-//! where the bank is, whoever commits first. (On SQLite one waits for the other.)
+//! A blood bank moves to another facility while a transaction on its units is open. The units count
+//! at the bank's new facility, in either order of the commits. (On SQLite one of the two waits for
+//! the other.)
 
 use uuid::Uuid;
 
@@ -55,7 +56,7 @@ impl World {
         Outside::connect(self.service.database_url()).await
     }
 
-    /// The units, 7 of them, are where the bank is.
+    /// Asserts that the 7 units count where the bank is.
     async fn ends_well(mut self) {
         self.to.shows(&self.service, (7, 0, 0)).await;
         self.from.shows(&self.service, (0, 0, 0)).await;
@@ -70,7 +71,7 @@ impl World {
     }
 }
 
-/// Counts those who wait for a lock in a statement that begins so.
+/// Counts the sessions that wait for a lock in a statement with this beginning.
 fn waiting_in(statement: &str) -> String {
     format!(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
@@ -140,8 +141,8 @@ async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_
         })
         .await;
         mover.run("COMMIT").await;
-        // The facility of before is the event's until its commit; the other one's figures are
-        // written without the units.
+        // Until its commit, the event holds the former facility. The figures of the new facility
+        // are written without the units.
         let of_to = format!(
             "SELECT count(*) FROM summary_marks WHERE facility_id = {}",
             sql.id(world.to.facility)
@@ -160,7 +161,8 @@ async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_
 async fn a_unit_written_before_its_bank_counts_once_the_bank_is_there() {
     let mut world = World::new().await;
     let bank = Uuid::new_v4();
-    // Foreign keys are not checked for what was checked elsewhere: the rows come in any order.
+    // Foreign keys are not checked in this role, which copies rows that were checked elsewhere. The
+    // rows may come in any order.
     let mut writer = world.another().await;
     let unit = format!(
         "INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES (gen_random_uuid(), {}, \

@@ -1,4 +1,4 @@
-//! Each kind of write, alone.
+//! Each kind of write by another program, one at a time.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
@@ -78,7 +78,7 @@ on_both_stores! {
 
     async fn a_statement_across_a_local_midnight_is_counted_on_both_sides_of_it(service: Service) {
         let site = Site::register(&service, "Asia/Kathmandu").await;
-        // 10:00 and 22:00 of one UTC day: 15:45 there, and 03:45 of the next day.
+        // 10:00 and 22:00 of one UTC day are 15:45 there, and 03:45 of the next day.
         let day = (Timestamp::now() - 72.hours()).to_zoned(jiff::tz::TimeZone::UTC).date();
         let at = |hour: i8| {
             day.at(hour, 0, 0, 0)
@@ -96,7 +96,8 @@ on_both_stores! {
         let facility = sql.id(site.facility);
         let (early, late) = (sql.at(at(10)), sql.at(at(22)));
         let ids = [(); 4].map(|()| sql.id(Uuid::new_v4()));
-        // Before any of it is committed both are written: one mark, of one UTC day.
+        // Both requests are written before the transaction commits. They leave one mark, of one UTC
+        // day.
         sql.run(format!(
             "BEGIN; INSERT INTO blood_requests (id, facility_id, created_at)
              VALUES ({}, {facility}, {early}), ({}, {facility}, {late}); COMMIT",
@@ -143,7 +144,7 @@ on_both_stores! {
         acknowledged(&service, &site.request(Uuid::new_v4(), now)).await;
         site.shows(&service, (0, 0, 1)).await;
         let mut sql = Outside::connect(service.database_url()).await;
-        // 25 hours behind: there it is another date at any time of the day.
+        // This zone is 25 hours behind: it is on another date at any time of the day.
         sql.run(format!(
             "UPDATE facilities SET timezone = 'Pacific/Niue' WHERE id = {}",
             sql.id(site.facility)

@@ -69,7 +69,8 @@ async fn sessions_in_the_role_of_a_replica_are_noticed_like_any_writer() {
     assert_eq!(sql.number(marks).await, 1, "a mark for each facility and day, not for each row");
     sql.run("ROLLBACK").await;
 
-    // What a savepoint takes back, its marks among it, is marked again.
+    // A savepoint that is rolled back takes its marks back, too. The next write leaves a mark
+    // again.
     let again = format!(
         "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {facility})"
     );
@@ -111,7 +112,7 @@ async fn publish_sites(publisher: &mut Outside, zone: &str, sites: [Site; 2]) {
         .await;
 }
 
-/// Changes rows of each table in the database that is copied: each change shows in the figures.
+/// Changes rows of each table in the database that is copied. Each change shows in the figures.
 async fn changes_are_applied(
     from: &mut Outside,
     service: &Service,

@@ -1,5 +1,5 @@
-//! Triggers run with the rights of the tables' owner, whoever writes: a writer of one table gets
-//! none of them, and cannot lead them astray.
+//! Triggers run with the rights of the owner of the tables. A role that may write one table does
+//! not gain these rights, and cannot make the triggers use its own objects.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
@@ -12,8 +12,8 @@ use crate::support::{
     site::{Site, a_zone_at_noon, audited},
 };
 
-/// What an attacker brings along: tables of the same names, and one of them with a trigger that
-/// hands out the rights of whoever fires it.
+/// The attacker's tables. They have the names of ours, and one has a trigger that grants the rights
+/// of the role that fires it.
 const BAIT: &str = "
     CREATE TEMP TABLE summary_marks (kind text, facility_id uuid, first_at timestamptz, last_at \
                     timestamptz, blood_bank_id uuid);
@@ -26,7 +26,7 @@ const BAIT: &str = "
     CREATE TEMP TABLE blood_banks (id uuid, facility_id uuid);
     CREATE TEMP TABLE touched (id uuid, facility_id uuid, blood_bank_id uuid)";
 
-/// A role with all rights on one table, connected.
+/// A connection of a role with all rights on one table.
 struct Intruder {
     role: String,
     table: &'static str,
@@ -55,7 +55,7 @@ impl Intruder {
             .map_err(|error| error.to_string())
     }
 
-    /// Rights on tables other than its own.
+    /// Counts the rights of the role on tables that are not its own.
     async fn rights(&self, service: &Service) -> i64 {
         let count = format!(
             "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = \
@@ -150,7 +150,7 @@ async fn only_the_owner_makes_triggers_of_functions_that_run_with_the_owners_rig
     }
 }
 
-/// One that is added later cannot forget it.
+/// The test fails for a function that is added later without this setting.
 #[tokio::test]
 async fn every_function_of_ours_sets_a_search_path_that_does_not_begin_with_the_callers() {
     let service = Service::on_postgres().await.start().await;
@@ -175,7 +175,7 @@ async fn a_drain_calls_no_function_that_shadows_one_of_the_servers() {
     let mut intruder = Intruder::new(&service, "blood_requests").await;
     let mut owner = Outside::connect(service.database_url()).await;
     owner.run(format!("GRANT CREATE ON SCHEMA public TO {}", intruder.role)).await;
-    // A better match than the server's own, which takes any types.
+    // This matches the arguments better than the server's own function, which takes any types.
     intruder
         .run(
             "CREATE FUNCTION public.concat_ws(text, bigint, text, oid, oid, text) RETURNS text \
@@ -186,7 +186,7 @@ async fn a_drain_calls_no_function_that_shadows_one_of_the_servers() {
         )
         .await
         .expect("they may make functions there");
-    // Sessions that were there before have their plans already.
+    // Earlier sessions have their plans already, so a new session is needed.
     let other = service.launch().run(&["audit"]).await;
     assert_eq!(other.code, Some(0), "{}", other.output);
     several_drains(&service).await;

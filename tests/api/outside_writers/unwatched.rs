@@ -1,6 +1,6 @@
-//! Triggers are switched off, or dropped: nobody sees what is written then. So nothing is proven,
-//! which is said with what puts it right, and once they are back all of it is found before anything
-//! is proven again.
+//! Triggers are switched off, or dropped. Then no write is seen, so the watermark does not rise,
+//! and the service says what puts this right. Once the triggers are back, everything that was
+//! written is found before the watermark rises again.
 
 use std::time::Instant;
 
@@ -29,7 +29,7 @@ const BACK: &str =
 const CHANGED: &str = "the triggers on the source tables were changed since they were last looked \
                        at: everything is looked at once more";
 
-/// The statements that switch off what sees new requests, and on again.
+/// The statements that switch the trigger on new requests off and on again.
 async fn switches(service: &Service) -> (String, String) {
     let url = service.database_url();
     if url.starts_with("postgres") {
@@ -52,7 +52,7 @@ fn request(sql: &Outside, site: Site, at: Timestamp) -> String {
     )
 }
 
-/// The dependency, as `/health/ready` shows it, and the status of all.
+/// The status of `/health/ready`, and its entry for the triggers.
 async fn ready(service: &Service) -> (Value, Value) {
     let ready = get(service, "/health/ready").await;
     let dependencies = ready["dependencies"].as_array().expect("they are listed");

@@ -190,7 +190,7 @@ on_both_stores! {
         for zone in zones {
             facility(&service, zone, zone).await;
         }
-        // 25 hours apart: never the same date.
+        // The zones are 25 hours apart, and never on the same date.
         let listing = get(&service, "/v1/summaries/today").await;
         assert_eq!(column(&listing, "date"), zones.map(|zone| date_in(zone, 0).to_string()));
         let ahead = get(&service, &format!("/v1/summaries/{}", date_in(zones[0], 0))).await;

@@ -55,8 +55,7 @@ async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
     let redis = Redis::start();
     let (link, metrics) = link(&redis, BRIEF).await;
     let stream = Stream::new(link.clone(), "hung", 1_000);
-    // A machine that is busy with other tests may be slower than the time-out now and then: that is
-    // what it is for.
+    // On a busy machine Redis may be slower than the time-out now and then.
     wait_until("the stream has begun", async || stream.begin(1, b"1").await.is_ok()).await;
     wait_until("Redis answers", async || stream.append(&["2"]).await.is_ok()).await;
     let timed_out = || count(&metrics, "append", "timeout");
@@ -73,7 +72,7 @@ async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
                     let asked = Instant::now();
                     stream.append(&["?"]).await.unwrap_err();
                     slowest = slowest.max(asked.elapsed());
-                    // the pace of a caller
+                    // The pace of a caller.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 slowest

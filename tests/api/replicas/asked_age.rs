@@ -1,4 +1,4 @@
-//! Lists and ranges stand under the same directives as a single summary.
+//! Lists and ranges follow the same directives as a single summary.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::{
     support::site::Site,
 };
 
-/// A list that was proven in time waits for somebody's lock: by then it may be older than was asked
-/// for.
+/// A list was verified in time, and then waits for a lock of another session. At the end of the
+/// wait it may be older than was asked for.
 #[tokio::test]
 async fn a_list_that_waited_for_a_lock_is_not_older_than_was_asked_for() {
     let fleet =
@@ -24,7 +24,7 @@ async fn a_list_that_waited_for_a_lock_is_not_older_than_was_asked_for() {
         ["/v1/summaries/today".to_owned(), format!("/v1/facilities/{}/summaries", site.facility)]
     {
         for _ in 0..3 {
-            // Its day is to be opened again, for which the lock is needed.
+            // The day has to be opened again, for which the lock is needed.
             let mut holder = Plain::beside(&fleet[0]).await;
             holder
                 .run(&format!(
@@ -55,7 +55,7 @@ async fn an_only_if_cached_list_does_not_read_the_table() {
     for path in
         ["/v1/summaries/today".to_owned(), format!("/v1/facilities/{}/summaries", site.facility)]
     {
-        // whoever takes it as it comes has it from the table, as soon as that is proven
+        // A request without a bound gets the list from the table, as soon as the table is verified.
         get(&fleet[1], &path).await;
         let response = read(&fleet[1], &path, "only-if-cached").await;
         let (status, source) = (response.status(), source(&response));

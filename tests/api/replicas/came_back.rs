@@ -1,5 +1,5 @@
-//! Facilities that are removed by SQL, and registered again with the same id: they begin with
-//! nothing, and lose nothing of what is new.
+//! Facilities that are removed by SQL, and registered again with the same id. They begin with no
+//! figures, and lose none of their new ones.
 
 use futures_util::future::join;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::{
     support::{events::event, site::Site, wait_until},
 };
 
-/// All that there is of a facility, in one transaction.
+/// Statements that remove a facility and all its rows in one transaction.
 fn removal(facility: &str) -> String {
     format!(
         "BEGIN; DELETE FROM blood_inventory WHERE blood_bank_id IN (SELECT id FROM blood_banks \
@@ -23,14 +23,14 @@ fn removal(facility: &str) -> String {
     )
 }
 
-/// Sessions that wait behind one that has written a facility, and waits itself.
+/// Sessions that wait behind a session which has written a facility and waits itself.
 const BEHIND_THE_EVENT: &str = "SELECT count(*) FROM pg_locks event JOIN pg_locks behind ON \
                                 event.pid = ANY (pg_blocking_pids(behind.pid))
     WHERE event.relation = 'facilities'::regclass AND event.mode = 'RowExclusiveLock' AND NOT \
                                 behind.granted";
 
-/// Somebody's lock is in the way of both: of the event that registers it again, and behind that of
-/// the drain that saw it gone.
+/// Another session's lock stops both: the event that registers the facility again, and behind it
+/// the drain that has found it gone.
 #[tokio::test]
 async fn what_is_registered_again_at_once_is_not_removed_with_what_was_there_before() {
     let fleet = Fleet::patient(2, |launch| launch).await;

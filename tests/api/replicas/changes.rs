@@ -1,4 +1,4 @@
-//! What changes anywhere comes to every replica by itself.
+//! A change at one replica reaches every other replica by itself.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -9,8 +9,8 @@ use crate::{
     support::{Service, events::event, plain_sql::number, site::Site, wait_until},
 };
 
-/// What every replica says of a facility: its name and zone, as a JSON array; null where there is
-/// none.
+/// What every replica says of a facility: its name and zone, as a JSON array; null where it is not
+/// listed.
 async fn listed(replica: &Service, id: Uuid) -> Value {
     let all = get(replica, "/v1/facilities?limit=500").await;
     let found = all["items"]
@@ -22,8 +22,7 @@ async fn listed(replica: &Service, id: Uuid) -> Value {
     found.map_or(Value::Null, |item| json!([item["name"], item["timezone"]]))
 }
 
-/// Waits until every replica knows the facility by that name and zone, and so do the listing and
-/// its own page.
+/// Waits until every replica shows the facility with this name and zone, in the listing and alone.
 async fn all_list(fleet: &Fleet, id: Uuid, name: &str, zone: &str) {
     for replica in &fleet.replicas {
         wait_until("it is known so", async || listed(replica, id).await == json!([name, zone]))
@@ -125,7 +124,7 @@ async fn a_facility_inserted_renamed_moved_or_deleted_by_another_program_is_so_a
     }
 }
 
-/// Its figures would be there again, as fresh as ever, once somebody registers the id anew.
+/// The old figures would show again, and count as fresh, if the id were registered anew.
 #[tokio::test]
 async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica() {
     let fleet = Fleet::of(3).await;
@@ -161,7 +160,7 @@ async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica(
 
 #[tokio::test]
 async fn a_removed_facility_is_gone_at_every_replica_while_a_mark_of_another_waits_for_its_lock() {
-    // Longer than anybody waits here.
+    // Longer than any wait of this test.
     let fleet =
         Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 60_000))
             .await;
@@ -189,15 +188,15 @@ async fn a_removed_facility_is_gone_at_every_replica_while_a_mark_of_another_wai
             "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{locked}' FOR UPDATE"
         ))
         .await;
-    // Both in one transaction, so that one pass of the drain sees both.
+    // Both in one transaction, so that one round of the drain sees both.
     plain
         .run(&format!(
             "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{locked}'); \
              DELETE FROM facilities WHERE id = '{removed}'"
         ))
         .await;
-    // By whoever removed it, and not only by whoever looks next: a replica that has not heard lists
-    // a facility without rows.
+    // The replica that removes the facility must publish it. A replica that does not know of the
+    // removal lists the facility without rows, so it is not enough that others find it later.
     wait_until("its removal is told", async || told().await > before).await;
     for replica in &fleet.replicas {
         wait_until("it is gone", async || {

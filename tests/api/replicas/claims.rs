@@ -1,5 +1,5 @@
-//! Answers held against what they claim: what was over before the instant that an answer says to be
-//! exact as of is in it.
+//! Compares answers with what they claim: a write that was over before the instant of the claim
+//! must be in the answer.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,21 @@ use crate::{
     support::Service,
 };
 
-/// What a busy machine may put between a commit and its writer's knowledge of it.
+/// The time that a busy machine may take between a commit and the return to its writer.
 const SLACK_MS: i64 = 100;
-/// An answer that claims to be exact as of a recent write is to be had within that.
+/// Within this time a replica must give an answer that claims to be exact as of a recent write.
 const SOON: Duration = Duration::from_secs(10);
 
-/// An answer that is exact as of a given instant, as it says itself.
+/// An answer that claims to be exact as of a given instant.
 pub struct Claim {
     pub status: u16,
     pub body: Value,
-    /// For whoever reads a failure.
+    /// For the message of a failure.
     pub told: String,
 }
 
-/// Reads, and answers the first answer that claims to be exact as of `since_ms` or later. A 404
-/// claims nothing, unless it was asked for afresh.
+/// Reads until an answer claims to be exact as of `since_ms` or later, and returns it. A 404 has no
+/// such claim, except for a `no-cache` request.
 #[track_caller]
 pub fn claimed(
     replica: &Service,

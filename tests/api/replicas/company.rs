@@ -1,4 +1,4 @@
-//! Replicas in company: with a Redis cluster between them, and beside servers that have no Redis.
+//! Replicas with a Redis cluster between them, and replicas beside servers that have no Redis.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn replicas_on_different_redis_servers_say_what_is_wrong_once_a_minute() {
     let before = begun().await;
     wait_until("generations go on to begin", async || begun().await >= before + 6.0).await;
     assert_eq!([&fleet[0], &stray].map(said), [1, 1]);
-    // Nor is there a line for each message that was missed.
+    // The log does not have a line for each missed message either.
     let missed = |replica: &Service| {
         replica
             .logs()
@@ -97,8 +97,8 @@ async fn a_change_at_servers_without_redis_is_missing_at_others_only_within_the_
         ))
         .await;
     for (index, replica) in fleet.replicas.iter().enumerate() {
-        // To those without Redis nobody tells it: they find it when they are asked for what is
-        // recent.
+        // Servers without Redis receive no change. They find it when a request asks for recent
+        // figures.
         let directives = if index < 2 { "" } else { "max-age=1" };
         wait_until(&format!("what another program wrote shows at {index}"), async || {
             let response = crate::steps::read(replica, &super::today(diary.site), directives).await;
@@ -106,7 +106,7 @@ async fn a_change_at_servers_without_redis_is_missing_at_others_only_within_the_
         })
         .await;
     }
-    // Once those are gone, the others are as before.
+    // When the servers without Redis are gone, the others work as before.
     for _ in 0..2 {
         diary.keep(&fleet.replicas, Duration::from_secs(1)).await;
         fleet.replicas.pop().expect("it was pushed").kill_9().await;

@@ -1,5 +1,5 @@
-//! Who exists, and in which zone, is as fresh as the figures: lists and single reads are made from
-//! the directory as of their proof.
+//! Which facilities exist, and in which zone, is as fresh as the figures. Lists and single reads
+//! are made from the directory as of the instant for which they are verified.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -44,7 +44,7 @@ async fn a_no_cache_today_is_the_date_of_the_zone_that_was_committed_before() {
     let mut plain = Plain::beside(&fleet[0]).await;
     let facility = plain.id(site.facility);
     for round in 0..ROUNDS {
-        // A day lies between the two, whatever the time.
+        // The two zones are a day apart, at any time of the day.
         let zone = ["Pacific/Kiritimati", "Etc/GMT+12"][round % 2];
         plain
             .run(&format!("UPDATE facilities SET timezone = '{zone}' WHERE id = {facility}"))
@@ -80,7 +80,8 @@ async fn a_facility_that_was_removed_before_is_in_no_no_cache_answer() {
             .await;
         }
         let replica = &fleet[round % 3];
-        // A list of a past day first: it has no row, and is empty for those who exist.
+        // First a list of a past day, which has no row: it shows a facility as empty if the
+        // facility exists.
         plain.run(&format!("DELETE FROM facilities WHERE id = {id}")).await;
         for day in [date_in(&noon_zone(), -1).to_string(), "today".to_owned()] {
             let (status, list) = afresh(replica, &format!("/v1/summaries/{day}?limit=500")).await;

@@ -1,5 +1,5 @@
-//! A database that was put back shows another history: nothing that only the lost one had is told
-//! any more, by any tier.
+//! A database that was put back begins another epoch. No tier may show data that only the lost
+//! epoch had.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use crate::{
 const KEPT: i64 = 5;
 const LOST: i64 = 99;
 
-/// A site that both histories have, and what only the lost one has: a figure of it, and a facility.
+/// A site that both epochs have, and what only the lost one has: a figure of this site, and a
+/// facility.
 struct Histories {
     site: Site,
     item: Uuid,
@@ -57,7 +58,7 @@ impl Histories {
         }
     }
 
-    /// Nothing of what was lost shows at this replica, however it is asked.
+    /// Asserts that this replica shows nothing of what was lost, with any directive.
     async fn are_apart(&self, replica: &Service) {
         for directives in
             ["", "max-age=3600", "max-age=1", "max-age=3600, max-stale", "only-if-cached"]
@@ -74,7 +75,7 @@ impl Histories {
         assert_eq!(unknown, 404);
     }
 
-    /// The same for a while, and then events in the new history, which come to everybody.
+    /// Asserts the same for a while, and then that events of the new epoch reach every replica.
     async fn stay_apart(&self, fleet: &Fleet) {
         for _ in 0..20 {
             for replica in &fleet.replicas {
@@ -124,8 +125,8 @@ async fn a_backup_restored_under_running_replicas_leaves_nothing_of_what_was_los
     histories.stay_apart(&fleet).await;
 }
 
-/// Waits until what there is now has been proven, and everybody has heard of it: a loss is told by
-/// a proof that the database lacks.
+/// Waits until every replica has received a new watermark. A loss is found by a watermark that the
+/// database lacks.
 async fn proven_anew(fleet: &Fleet) {
     let stored = "SELECT floor(extract(epoch FROM watermark_at) * 1000)::bigint FROM fleet";
     let now_ms = plain_sql::number(
@@ -139,8 +140,8 @@ async fn proven_anew(fleet: &Fleet) {
     .await;
 }
 
-/// While nobody runs, the database's files are put back to what they were: the same timeline, and
-/// only Redis remembers.
+/// While no replica runs, the database's files are put back to an earlier state on the same
+/// timeline. Only Redis still has what was lost.
 async fn put_back(postgres: &Postgres, fleet: &mut Fleet) -> Histories {
     let histories = Histories::begin(fleet).await;
     let count = fleet.len();
@@ -160,7 +161,7 @@ async fn put_back(postgres: &Postgres, fleet: &mut Fleet) -> Histories {
     histories
 }
 
-/// Not `join`: what a replica answers before it has found its feet counts, too.
+/// Starts replicas without the wait of `join`: their answers before they are ready count, too.
 async fn start_again(fleet: &mut Fleet, count: usize, histories: &Histories) {
     for _ in 0..count {
         fleet.replicas.push(fleet.launch.clone().start().await);
@@ -214,8 +215,8 @@ async fn what_a_standby_never_received_is_not_shown_after_its_promotion() {
     standby.start_again();
     standby.promote();
     fleet.replicas.clear();
-    // Under another name, as a change of configuration would have it; Redis has what the old
-    // primary told.
+    // The database has another name then, as after a change of configuration. Redis has what the
+    // former primary published.
     fleet.launch = Service::on(there).env("REDIS_URL", fleet.redis.url());
     start_again(&mut fleet, 2, &histories).await;
     histories.stay_apart(&fleet).await;
@@ -236,8 +237,8 @@ async fn a_database_put_back_is_not_mixed_with_redis_where_redis_hung_at_the_sta
     histories.stay_apart(&fleet).await;
 }
 
-/// It has led nobody so far, and cannot ask Redis now; but it has followed, and would know of
-/// anything that the database lacks.
+/// This replica has not led before, and cannot ask Redis now. But it has followed the stream, so it
+/// would find that the database lacks something.
 #[tokio::test]
 async fn a_replica_that_leads_first_after_postgres_hung_continues_the_epoch() {
     let postgres = Postgres::start(&[]);

@@ -1,4 +1,5 @@
-//! Messages of the stream that a replica never got: it counts the gap, and its answers stay true.
+//! Messages of the stream that a replica never received. It counts the gap, and its answers stay
+//! true.
 
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ async fn gaps(fleet: &Fleet) -> Vec<f64> {
     gaps
 }
 
-/// Loses something of the stream under two replicas that write and read, and comes back to normal.
+/// Makes two replicas lose a part of the stream while they are written and read, and waits until
+/// all is normal again.
 async fn after(lose: impl AsyncFn(&Redis)) {
     let fleet = Fleet::of(2).await;
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
@@ -109,8 +111,8 @@ async fn a_facility_that_changed_in_a_gap_is_read_again() {
     let own = format!("/v1/facilities/{}", site.facility);
     wait_until("the other knows it", async || fleet[1].get(&own).await.status() == 200).await;
     fleet[1].signal(libc::SIGSTOP);
-    // What it was waiting for when it fell asleep is on its way to it: that is to be a watermark,
-    // and nothing of what comes then.
+    // The message that it waits for at the stop is already on its way. This must be a watermark,
+    // and no later message.
     let passes = async || {
         Scrape::of(&fleet[0]).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")])
     };

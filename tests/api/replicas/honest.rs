@@ -1,4 +1,4 @@
-//! No answer lacks a change that was acknowledged before the time that its `Age` claims.
+//! Every answer has each change that was acknowledged before the time that its `Age` claims.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use crate::{
     support::{Service, site::Site},
 };
 
-/// No answer may take longer: far above the time-outs that stand for a lost Redis, and far below
-/// anything that waits for good.
+/// The longest time that an answer may take. It is far above the time-outs of a lost Redis, and far
+/// below a wait without end.
 pub const SWIFT: Duration = Duration::from_secs(2);
 
-/// A stock that is counted up, with when each figure was acknowledged.
+/// A stock that is counted up, and when each figure was acknowledged.
 pub struct Diary {
     pub site: Site,
     item: Uuid,
-    /// The figure is the place.
+    /// The figure is the index.
     acknowledged_ms: Vec<i64>,
 }
 
@@ -36,7 +36,7 @@ impl Diary {
         self.acknowledged_ms.len() as i64 - 1
     }
 
-    /// Counts up at this replica.
+    /// Counts up by one at this replica.
     pub async fn write(&mut self, replica: &Service) -> i64 {
         let next = self.acknowledged_ms.len() as i64;
         let started = Instant::now();
@@ -46,7 +46,8 @@ impl Diary {
         version
     }
 
-    /// Reads, and holds the answer against what was acknowledged. Answers where it came from.
+    /// Reads, and compares the answer with what was acknowledged. Returns the tier that it came
+    /// from.
     pub async fn check(&self, replica: &Service, directives: &str) -> String {
         let (asked_ms, started) = (now_ms(), Instant::now());
         let response = read(replica, &today(self.site), directives).await;
@@ -67,7 +68,7 @@ impl Diary {
         source
     }
 
-    /// Writes at each of them in turn and reads at all for a while.
+    /// Writes at each replica in turn and reads at all of them for a while.
     pub async fn keep(&mut self, replicas: &[Service], time: Duration) {
         let started = Instant::now();
         let mut turn = 0;

@@ -1,5 +1,5 @@
-//! How a replica joins the change stream, and what it says while something keeps it from that:
-//! where it waits, its log, its readiness and its metrics say for what.
+//! How a replica attaches to the change stream. While something keeps it from that, its log, its
+//! readiness and its metrics say at which stage it waits, and why.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn stream(replica: &Service) -> Value {
         .clone()
 }
 
-/// Waits until the replica has said twice what it waits for, and with which error; readiness and
+/// Waits until the replica has logged twice what it waits for, and with which error. Readiness and
 /// metrics say the same.
 async fn says(replica: &Service, stage: &str, error: &str) {
     let said = |replica: &Service| {
@@ -86,7 +86,7 @@ fn warnings(replica: &Service, message: &str) -> usize {
 #[tokio::test]
 async fn a_redis_that_is_one_node_of_a_cluster_is_reported_as_such() {
     let redis = Redis::start_cluster();
-    // A database whose stream lies on the very node that is named joins: one of three.
+    // The URL names one node of three. A replica attaches if its stream happens to be on this node.
     for url in redis.url().split(',').cycle().take(30) {
         let replica = replica_at(url).await;
         let told = async || {
@@ -118,8 +118,8 @@ async fn a_redis_at_its_limit_of_connections_is_reported_as_refusing() {
     let mut operator = redis.connect().await;
     redis.tell("CONFIG SET maxclients 2").await;
     let replica = replica_at(redis.url()).await;
-    // Redis says why and closes; where the replica has written meanwhile, the reason is lost with
-    // the connection.
+    // Redis sends the reason and closes the connection. If the replica writes at the same time, the
+    // reason is lost.
     says(&replica, "connecting", "").await;
     cmd("CONFIG")
         .arg("SET")
@@ -181,7 +181,7 @@ async fn replicas_attach_to_a_redis_that_hung_at_the_start_once_it_answers() {
     }
 }
 
-/// Facilities in one message of the test: half a megabyte of it.
+/// The number of facilities in one message of this test, which has half a megabyte.
 const LARGE: usize = 13_000;
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn a_stream_too_large_for_one_read_is_read_in_smaller_ones() {
     for _ in 0..80 {
         stream.append(&[&large]).await.unwrap().expect("the first replica has begun it");
     }
-    // 64 of them at once would take three seconds.
+    // A read of 64 such messages at once would take three seconds.
     let proxy = Proxy::to(authority_of(redis.url()));
     proxy.narrow(10 * 1024 * 1024);
     let second = launch.env("REDIS_URL", format!("redis://{}", proxy.address)).start().await;

@@ -1,4 +1,4 @@
-//! One replica drains for all, and where it is lost another one does.
+//! One replica drains for all. When it is lost, another one does.
 
 use std::time::Duration;
 
@@ -8,15 +8,14 @@ use crate::{
     support::{Service, wait_until},
 };
 
-/// The first has joined before the others, and leads.
+/// The first replica has started before the others, and leads.
 const LEADER: usize = 0;
 
 async fn watermark_age(replica: &Service) -> f64 {
     Scrape::of(replica).await.sum("summary_watermark_age_seconds", &[])
 }
 
-/// Waits until another program's write shows everywhere, and everywhere everything is proven to be
-/// recent.
+/// Waits until every replica shows another program's write and a recent watermark.
 async fn all_is_drained(replicas: &[Service], diary: &Diary, plain: &mut Plain, quantity: i64) {
     plain.run(&format!("UPDATE blood_inventory SET quantity = {quantity}")).await;
     for replica in replicas {
@@ -36,7 +35,7 @@ async fn after_the_leader_is_killed_another_leads() {
         fleet.replicas.remove(LEADER).kill_9().await;
         all_is_drained(&fleet.replicas, &diary, &mut plain, quantity).await;
     }
-    // And one that comes back only follows.
+    // A replica that comes back does not lead.
     fleet.join().await;
     all_is_drained(&fleet.replicas, &diary, &mut plain, 400).await;
     assert_eq!(fleet.sum("epochs_total", &[]).await, 0.0);

@@ -58,7 +58,8 @@ async fn a_unit_committed_after_its_bank_was_moved_by_an_event_is_in_the_new_fac
     a_unit_follows_its_bank(true).await;
 }
 
-/// An acknowledged one, too: its event waits for the lock of the facility that the bank leaves.
+/// The same for an acknowledged unit: its event waits for the lock of the facility that the bank
+/// leaves.
 #[tokio::test]
 async fn a_unit_acknowledged_beside_the_move_of_its_bank_is_in_the_new_facility() {
     let fleet = Fleet::patient(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__CHUNK", 1)).await;

@@ -1,5 +1,5 @@
-//! Facilities that move to another zone: what counts for their days moves with them, whoever writes
-//! meanwhile.
+//! Facilities that move to another zone. The rows that count for their days move with them, also
+//! those that are written meanwhile.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     support::{Service, events::event, site::Site, wait_until},
 };
 
-/// A day lies between the two, whatever the time.
+/// Two zones that are a day apart, at any time of the day.
 const EAST: &str = "Pacific/Kiritimati";
 const WEST: &str = "Etc/GMT+12";
 
@@ -32,7 +32,8 @@ async fn is_in(replica: &Service, facility: Uuid, zone: &str) {
     .await;
 }
 
-/// The leader stands still while the facility moves, and comes back to a request of the new zone.
+/// The leader is stopped while the facility moves. When it goes on, there is a request of the new
+/// zone.
 #[tokio::test]
 async fn a_leader_that_was_stopped_during_a_change_of_zone_refreshes_the_new_zones_days() {
     let fleet = Fleet::of(3).await;
@@ -70,8 +71,8 @@ async fn a_leader_that_was_stopped_during_a_change_of_zone_refreshes_the_new_zon
     }
 }
 
-/// A request and then a move wait for the same lock: the move was told before which days there
-/// were, and not of the request's.
+/// A request and then a move wait for the same lock. When the move read the days that it touches,
+/// the request's day was not among them.
 #[tokio::test]
 async fn a_request_acknowledged_beside_a_change_of_zone_counts_for_the_day_of_the_new_one() {
     let fleet = Fleet::patient(2, |launch| launch).await;
@@ -110,7 +111,7 @@ async fn a_request_acknowledged_beside_a_change_of_zone_counts_for_the_day_of_th
     }
 }
 
-/// A zone so many hours ahead of UTC.
+/// The name of a zone so many hours ahead of UTC.
 fn zone_ahead(hours: i64) -> String {
     match hours {
         0 => "Etc/UTC".to_owned(),
@@ -119,13 +120,14 @@ fn zone_ahead(hours: i64) -> String {
     }
 }
 
-/// Away and back, while somebody holds the facility's lock: the date is the same in both zones, the
-/// day is not.
+/// The facility moves away and back while another session holds its lock. The date is the same in
+/// both zones, the day is not.
 #[tokio::test]
 async fn a_row_of_the_previous_zone_is_not_used_for_the_same_date_of_the_new_zone() {
     let fleet = Fleet::of(2).await;
-    // ReplicaLink eight and eleven in one zone it is six hours later in the other, and the same
-    // date. Three hours before midnight here it was three hours after midnight there.
+    // When it is between eight and eleven in the first zone, it is six hours later in the second,
+    // on the same date. The request is three hours before midnight in the first zone, and three
+    // hours after midnight in the second.
     let hour_in_utc = i64::from(Timestamp::now().to_zoned(TimeZone::UTC).hour());
     let hour = 8.max(hour_in_utc - 12);
     let (here, there) = (zone_ahead(hour - hour_in_utc), zone_ahead(hour + 6 - hour_in_utc));

@@ -1,4 +1,5 @@
-//! One refresh of a key across all replicas, however many ask, and whoever dies with it.
+//! One refresh of a key across all replicas, with any number of readers, and also when the replica
+//! that refreshes dies.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,8 @@ const READERS: usize = 3_000;
 const MAX_AGE_SECONDS: u64 = 4;
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Somebody else's lock on a facility with a change that waits for it: no watermark is announced,
-/// and every figure ages.
+/// Another session's lock on a facility with a change that waits for it. Meanwhile the watermark
+/// does not rise, and every figure gets older.
 struct Ageing {
     _lock: Plain,
 }
@@ -41,7 +42,8 @@ impl Ageing {
     }
 }
 
-/// A lock on a facility until `ROLLBACK`, as another program's: no refresh of it can go on.
+/// Locks a facility until `ROLLBACK`, as another program does. No refresh of it can go on
+/// meanwhile.
 async fn lock(fleet: &Fleet, site: Site) -> Plain {
     let mut plain = Plain::beside(&fleet[0]).await;
     plain
@@ -53,7 +55,7 @@ async fn lock(fleet: &Fleet, site: Site) -> Plain {
     plain
 }
 
-/// Waits until no replica has today's figures of that age.
+/// Waits until no replica has figures of today that are at most this old.
 async fn stale(fleet: &Fleet, site: Site, seconds: u64) {
     for replica in &fleet.replicas {
         let requested = format!("max-age={seconds}, only-if-cached");
@@ -68,7 +70,7 @@ async fn refreshes(fleet: &Fleet) -> f64 {
     fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await
 }
 
-/// A bare connection that has sent its request, without directives.
+/// Opens a bare connection and sends a request without directives.
 async fn ask(service: &Service, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
@@ -90,7 +92,7 @@ fn patient(launch: Launch) -> Launch {
         .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", MAX_AGE_SECONDS)
         .env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 60_000)
         .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 60_000)
-        // a loaded machine is no lost Redis
+        // A busy machine must not count as a lost Redis.
         .env("FACILITY_SUMMARY__REDIS__TIMEOUT_MS", 5_000)
 }
 
@@ -106,8 +108,8 @@ async fn three_thousand_readers_at_three_replicas_of_one_stale_key_cost_one_refr
     let path = today(site);
     let asked = Instant::now();
     let readers = join_all((0..READERS).map(|i| ask(&fleet[i % fleet.len()], &path))).await;
-    // What a refresh brings is exact as of when it has its lock, however long it waited for that:
-    // it does for all of them.
+    // The result of a refresh is exact as of when the refresh got its lock, after any wait. So it
+    // is fresh enough for all readers.
     wait_until("it has waited for longer than they bear", async || {
         asked.elapsed() > Duration::from_secs(MAX_AGE_SECONDS + 1)
     })
@@ -137,7 +139,7 @@ async fn three_thousand_readers_at_three_replicas_of_one_stale_key_cost_one_refr
     assert!(collapsed > READERS / 2, "{collapsed} shared it, {later} came later");
 }
 
-/// A reader that takes figures of up to a second.
+/// A reader that accepts figures of up to one second.
 fn reading(service: &Service, site: Site) -> JoinHandle<(Response, Duration)> {
     reading_with(service, site, "max-age=1")
 }
@@ -156,8 +158,8 @@ fn reading_with(
     })
 }
 
-/// A fleet whose first replica refreshes a key, and has to wait for somebody's lock; the other
-/// replicas wait for it.
+/// A fleet whose first replica refreshes a key, and has to wait for a lock of another session. The
+/// other replicas wait for the first.
 async fn one_refreshes_and_two_wait()
 -> (Fleet, Site, Ageing, Plain, Vec<JoinHandle<(Response, Duration)>>) {
     let brief = |launch: Launch| {
@@ -175,7 +177,7 @@ async fn one_refreshes_and_two_wait()
     let leases = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM \
                   pg_stat_activity WHERE datname = current_database())";
     let mut plain = Plain::beside(&fleet[0]).await;
-    // One waits for ever: the drain, for the facility that makes everything age.
+    // One more session waits for ever: the drain, for the facility whose lock makes everything age.
     wait_until("it refreshes", async || {
         fleet
             .redis
@@ -190,7 +192,7 @@ async fn one_refreshes_and_two_wait()
     (fleet, site, ageing, lock, others)
 }
 
-/// What the others got, all within the time.
+/// Asserts that the others were answered, all within the time.
 async fn answered(others: Vec<JoinHandle<(Response, Duration)>>) {
     for other in others {
         let (response, took) = other.await.unwrap();
@@ -216,7 +218,7 @@ async fn a_replica_that_hangs_while_it_refreshes_frees_the_others_within_the_ref
     answered(others).await;
 }
 
-/// How often this replica has asked for the right to refresh something.
+/// How often this replica has asked for the lease of a key.
 async fn leases_asked_for(replica: &Service) -> f64 {
     Scrape::of(replica).await.sum("redis_requests_total", &[("command", "lease")])
 }
@@ -232,7 +234,8 @@ async fn a_no_cache_read_is_answered_once_another_replicas_refresh_is_over() {
         .await
     };
     looks_on(2.0).await;
-    // It takes nothing that began before it asked, and nobody comes after it.
+    // This reader does not accept a refresh that began before its request, and no request comes
+    // after it.
     let late = reading_with(onlooker, site, "no-cache");
     looks_on(leases_asked_for(onlooker).await + 20.0).await;
     lock.run("ROLLBACK").await;

@@ -1,4 +1,5 @@
-//! Whoever passes the version that it was told sees its own write, at any replica and at once.
+//! A client that passes the version from its acknowledgement sees its own write, at any replica and
+//! at once.
 
 use futures_util::future::join_all;
 use jiff::{Timestamp, tz::TimeZone};
@@ -13,7 +14,7 @@ use crate::{
 
 const EVENTS: i64 = 300;
 
-/// What a replica answers to whoever knows of that version.
+/// What a replica answers to a client that passes this version.
 async fn since(replica: &Service, path: &str, version: i64) -> Value {
     let response = replica.get(&format!("{path}?min_version={version}")).await;
     let (status, age) = (response.status(), header(&response, "age"));
@@ -97,7 +98,7 @@ async fn a_facility_moved_to_another_date_is_seen_on_that_date() {
     let site = Site::register(&fleet[0], "Etc/GMT+12").await;
     let id = site.facility;
     for round in 0..10 {
-        // A day lies between the two, whatever the time.
+        // The two zones are a day apart, at any time of the day.
         let zone = ["Pacific/Kiritimati", "Etc/GMT+12"][round % 2];
         let moved = event(
             "facility.registered",

@@ -1,5 +1,5 @@
-//! Table reads go to a streaming replica of Postgres where that has come far enough for the reader,
-//! and to the primary where not.
+//! Table reads go to a standby of Postgres if it has replayed enough for the reader, and to the
+//! primary if not.
 
 use deadpool_redis::redis::{Value as RedisValue, cmd};
 use uuid::Uuid;
@@ -10,17 +10,17 @@ use crate::{
     support::{Service, plain_sql, postgres::Postgres, redis::Redis, site::Site, wait_until},
 };
 
-/// A primary, its streaming replica, and replicas of the service that read from it.
+/// A primary, its standby, and replicas of the service that read from it.
 struct Pair {
     fleet: Fleet,
     standby: Postgres,
-    /// The database, at the standby.
+    /// The URL of the database at the standby.
     there: String,
     _primary: Postgres,
 }
 
 impl Pair {
-    /// Replicas that start cold, and keep it up: they hold nothing in memory.
+    /// Replicas that hold nothing in memory, so that every read needs another tier.
     async fn start() -> Pair {
         let primary = Postgres::start(&[]);
         let standby = primary.standby(&[]);
@@ -42,21 +42,21 @@ impl Pair {
         Pair { fleet, standby, there, _primary: primary }
     }
 
-    /// How often the rows were looked up at the standby, as Postgres itself counts.
+    /// How often the rows were read at the standby, by Postgres's own count.
     async fn looks(&self) -> i64 {
         let looks = "SELECT coalesce(sum(seq_scan + idx_scan), 0) FROM pg_stat_user_tables WHERE \
                      relname = 'dashboard_daily_summary'";
         plain_sql::number(&self.there, looks).await
     }
 
-    /// Stops the replay, or lets it go on.
+    /// Pauses the replay at the standby, or resumes it.
     async fn replay(&self, goes_on: bool) {
         let word = if goes_on { "resume" } else { "pause" };
         plain_sql::execute(self.standby.url(), &format!("SELECT pg_wal_replay_{word}()")).await;
     }
 
-    /// Reads from the table: what Redis has is deleted first, again and again, since reads put it
-    /// there.
+    /// Reads from the table. What Redis has is deleted before each try, since reads put it there
+    /// again.
     async fn table_shows(&self, site: Site, query: &str, directives: &str) -> (i64, i64) {
         let pattern = format!("facility-summary:*:{}:*", site.facility);
         for _ in 0..100 {
@@ -127,9 +127,11 @@ async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
     let pair = Pair::start().await;
     let (site, item) = stocked(&pair).await;
     pair.replay(false).await;
-    // Of a generation of the stream that the standby has not heard of nothing proves what it has.
+    // Redis is emptied, so that a new generation of the stream begins. The standby has not replayed
+    // this generation, so nothing proves that its rows are recent.
     pair.fleet.redis.tell("FLUSHALL").await;
-    // Nothing has changed: what the standby has is right, and as old as what it has been told of.
+    // Nothing has changed: the rows of the standby are right, and as old as the watermark that it
+    // has replayed.
     wait_until("its answers age", async || {
         let (stock, age) = pair.table_shows(site, "", "").await;
         stock == 1 && age >= 3
@@ -139,7 +141,8 @@ async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
         let (stock, age) = pair.table_shows(site, "", directives).await;
         assert_eq!((stock, age <= 1), (1, true), "{directives}: the primary is asked, Age {age}");
     }
-    // Now something has: it is behind what this replica knows, or what its reader does.
+    // Now something has changed: the standby lacks a change that this replica, or its reader, knows
+    // of.
     for quantity in 2..30 {
         let version = set_stock(&pair.fleet[0], site, item, quantity).await;
         let (stock, _) = pair.table_shows(site, &format!("?min_version={version}"), "").await;
@@ -167,7 +170,7 @@ async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
 #[tokio::test]
 async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
     let (launch, other) = (Service::on_postgres().await, Service::on_postgres().await);
-    // Another fleet's database, with a watermark of its own.
+    // The database of another fleet, with a watermark of its own.
     let others = Fleet::on(other.clone(), 1, Redis::start()).await;
     let launch = launch
         .env("DATABASE_READ_URL", other.database_url())
@@ -201,7 +204,7 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
 #[tokio::test]
 async fn a_figure_of_a_standby_that_is_older_than_that_of_memory_is_not_used() {
     let pair = Pair::start().await;
-    // One more that does hold things.
+    // One more replica, which does hold figures in memory.
     let mut fleet = pair.fleet;
     fleet.launch = fleet.launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 1 << 20);
     fleet.join().await;

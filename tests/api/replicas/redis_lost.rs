@@ -1,5 +1,5 @@
-//! Without Redis all goes on: no slower to notice, honest about its age, and whole again when it is
-//! back.
+//! Without Redis the service goes on: changes are noticed as soon as before, ages are true, and all
+//! is normal again when Redis is back.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn fleet(count: usize, redis: Redis) -> Fleet {
     Fleet::on(launch, count, redis).await
 }
 
-/// Waits until each says that it is without Redis, and serves.
+/// Waits until each replica reports that it is without Redis, and serves.
 async fn all_are_degraded(fleet: &Fleet) {
     for replica in &fleet.replicas {
         for dependency in ["redis", "change_stream"] {
@@ -34,7 +34,7 @@ async fn all_are_degraded(fleet: &Fleet) {
     }
 }
 
-/// What changed while Redis was away is at every replica once it is back.
+/// Asserts that each change made while Redis was away is at every replica once Redis is back.
 async fn all_is_well_again(fleet: &Fleet, diary: &mut Diary) {
     for replica in &fleet.replicas {
         wait_until_whole(replica).await;
@@ -89,7 +89,7 @@ async fn lost_for_a_while(lose: fn(&Redis), find: fn(&Redis)) {
     diary.keep(&fleet.replicas, Duration::from_millis(500)).await;
     all_are_degraded(&fleet).await;
     diary.keep(&fleet.replicas, Duration::from_secs(3)).await;
-    // What changes while nobody tells: by an event, by another program, and a facility.
+    // Changes that are not published: by an event, by another program, and of a facility.
     let mut plain = Plain::beside(&fleet[0]).await;
     let (new, request) = (Uuid::new_v4(), Uuid::new_v4());
     post(

@@ -1,4 +1,4 @@
-//! What one replica put into Redis answers for another that does not hold it.
+//! Figures that one replica put into Redis answer the reads of another that does not hold them.
 
 use deadpool_redis::redis::cmd;
 use uuid::Uuid;
@@ -24,13 +24,14 @@ async fn from_redis(replica: &Service) -> f64 {
     Scrape::of(replica).await.sum("summary_reads_total", &[("tier", "redis")])
 }
 
-/// A replica with a facility, and another that came later and read none of its past.
+/// A replica with a facility, and another one that started later and has read none of the earlier
+/// messages.
 async fn a_late_comer() -> (Fleet, Site) {
     let mut fleet = Fleet::with(1, |launch| launch.env("FACILITY_SUMMARY__REDIS__REPLAY", 1)).await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
     set_stock(&fleet[0], site, Uuid::new_v4(), 7).await;
     shared(&fleet, site).await;
-    // Well older than a moment: it is for Redis to be good for longer than that.
+    // Two seconds old: Redis must answer with figures of more than a moment.
     wait_until("the figures have aged", async || {
         let put: Vec<String> = fleet
             .redis
@@ -52,7 +53,7 @@ async fn a_replica_that_came_later_answers_from_redis_and_then_from_memory() {
     assert!(age(&response) >= 1, "what nobody here can prove is as old as it was put");
     assert_eq!(response.json::<serde_json::Value>().await.unwrap()["total_stock"], 7);
     assert_eq!(from_redis(&fleet[1]).await, 1.0);
-    // From then on it follows what it holds, at the cost of one more look at most.
+    // From then on the replica follows what it holds, after one more read of the table at most.
     wait_until("it is held and proven", async || {
         let response = read(&fleet[1], &today(site), "max-age=60").await;
         source(&response) == HIT && age(&response) <= 1
@@ -144,7 +145,7 @@ async fn a_connection_that_is_cut_costs_no_answer_and_is_replaced() {
             .filter_map(|line| line.strip_prefix("id=")?.split(' ').next().map(str::to_owned))
             .collect()
     };
-    // More reads than it takes for a worker to have its own.
+    // More reads than there are workers, so that each worker has a connection.
     let answered = async || {
         for _ in 0..20 {
             let response = fleet[1].get(&today(site)).await;

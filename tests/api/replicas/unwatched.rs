@@ -1,5 +1,5 @@
-//! Triggers that are off, on a fleet: each replica says so, and what was missed reaches the memory
-//! of each.
+//! Triggers that are off, with several replicas. Each replica reports it, and what was missed
+//! reaches the memory of each.
 
 use super::*;
 use crate::support::outside::Outside;
@@ -24,7 +24,7 @@ async fn facilities_that_came_and_moved_while_triggers_were_off_are_known_to_eve
         })
         .await;
     }
-    // 25 hours behind: there it is another date at any time of the day.
+    // This zone is 25 hours behind: it is on another date at any time of the day.
     sql.run(format!(
         "UPDATE facilities SET timezone = 'Pacific/Niue' WHERE id = '{}'",
         site.facility

@@ -1,4 +1,5 @@
-//! The audit: every row that differs from its sources, and whether that is known or drift.
+//! The audit: it finds every row that differs from its sources, and tells known differences from
+//! drift.
 
 use facility_summary::store::Difference;
 
@@ -65,8 +66,8 @@ pub async fn a_difference_under_a_visible_mark_or_a_due_expiry_is_explained(db: 
     refresh(db, &keys).await;
     clear_marks(db).await;
 
-    // As if an hour had passed: what expired is not stock any more, and the row says that it was to
-    // be refreshed by now.
+    // The row is as it would be an hour later: what expired is no stock any more, and the row says
+    // that its refresh is due.
     let past = db.at(now_ms - 1);
     db.plain(&format!(
         "UPDATE dashboard_daily_summary SET next_expires_at = {past} WHERE facility_id = {}",

@@ -1,4 +1,4 @@
-//! The one refresh, case by case: what counts, what is kept, what is to be written.
+//! The refresh, case by case: what counts, what is kept, what is to be written.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub async fn todays_stock_leaves_out_what_has_expired(db: &dyn TestDb) {
     stock(db, first, "'O+'", 5, &db.at(now_ms + HOUR_MS)).await;
     stock(db, second, "'O+'", 7, "NULL").await;
     stock(db, second, "NULL", 2, &db.at(now_ms + 2 * HOUR_MS)).await;
-    // An empty shelf expires without consequence.
+    // The expiry of a unit with the quantity 0 changes no figure.
     stock(db, second, "'B-'", 0, &db.at(now_ms + HOUR_MS / 2)).await;
     let today = derive_one(db, &key(&north, now_ms, 0)).await;
     assert!(today.is_today && !today.stored && today.figures_differ && today.write_needed);
@@ -57,7 +57,7 @@ pub async fn a_day_that_has_not_begun_is_derived_where_the_zone_before_left_a_ro
     assert!(!derive_one(db, &today).await.day_differs, "there is no row");
     refresh(db, std::slice::from_ref(&today)).await;
     assert!(!derive_one(db, &today).await.day_differs, "it is of that day");
-    // 25 hours behind: there that date is yet to come.
+    // This zone is 25 hours behind: that date has not begun there.
     let zone = Arc::new(Zone::named("Pacific/Niue").unwrap());
     let of_date = |date| DayKey {
         day: Day::named(&zone.tz, date).unwrap(),

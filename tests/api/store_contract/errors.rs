@@ -1,11 +1,11 @@
-//! What becomes of the databases' own errors: their classes, and so what a client is told.
+//! How errors of the databases are classified, and so what a client is told.
 
 use facility_summary::store::StoreError;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, sqlite::SqlitePoolOptions};
 
 use crate::support::postgres::fresh_database;
 
-/// Raised by the server itself, since the driver lets nobody else make one.
+/// The server itself raises the error, since no other code can make an error of the driver.
 async fn raised(connection: &mut PgConnection, code: &str, message: &str) -> StoreError {
     let raise = format!("DO $$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = '{code}'; END $$");
     sqlx::raw_sql(AssertSqlSafe(raise)).execute(connection).await.expect_err("it is raised").into()

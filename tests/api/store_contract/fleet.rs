@@ -22,7 +22,7 @@ async fn look(db: &dyn TestDb) -> DrainSnapshot {
     db.store().drain_snapshot(100).await.unwrap()
 }
 
-/// What so many callers at once are answered.
+/// What this many callers at once are answered.
 async fn all_at_once<T: Send + 'static>(
     callers: usize,
     call: impl AsyncFn(Arc<dyn Store>) -> T,
@@ -73,7 +73,7 @@ pub async fn a_watermark_of_another_epoch_is_not_stored_and_does_not_count(db: &
     assert_eq!(look(db).await.stored_watermark, None);
     assert!(store.store_watermark(&watermark(9_000, 1, 1), &old).await.unwrap());
 
-    // As a restored copy, or a promoted standby, would have it.
+    // As in a restored copy, or in a promoted standby.
     db.plain("UPDATE fleet SET salt = 'restored'").await;
     let new = look(db).await.epoch;
     assert_ne!(new, old);

@@ -1,4 +1,5 @@
-//! Whoever writes a source table, and however, leaves a trace of every day that it touched.
+//! Each write to a source table, by any program and in any way, leaves a mark for every day that it
+//! touched.
 
 use facility_summary::store::{
     Mark,
@@ -92,7 +93,7 @@ pub async fn a_row_that_moves_marks_where_it_was_and_where_it_is(db: &dyn TestDb
     assert!(is_active_at(db, &south, new_ms).await, "a delivery that was returned");
 }
 
-/// Whether the store widens the mark that is there or leaves a second one is its own affair.
+/// The store may widen the mark that is there, or leave a second one.
 pub async fn writes_of_one_day_are_all_covered_in_any_order(db: &dyn TestDb) {
     let north = facility(db, "Asia/Kathmandu").await;
     let day_ms = 1_700_000_000_000 / DAY_MS * DAY_MS;
@@ -105,7 +106,8 @@ pub async fn writes_of_one_day_are_all_covered_in_any_order(db: &dyn TestDb) {
             let ids = order.map(|_| db.id(uuid::Uuid::new_v4()));
             let one = if quantity.is_empty() { "" } else { "1," };
             let there = db.id(north.id);
-            // An update is to an hour later, in the same UTC day: what was, is where it was.
+            // The update sets a time an hour later, in the same UTC day. So the day before the
+            // update is the day after it.
             let statement = |what: &str, i: usize| match what {
                 "insert" => {
                     let at = db.at(hours(order[i]));
@@ -192,7 +194,7 @@ pub async fn a_read_of_the_marks_alone_finds_those_of_a_drain_snapshot(db: &dyn 
         assert!(!found.all.is_empty() && found.all.len() <= limit, "{found:?}");
         assert_eq!((found.all, found.strays), (seen.marks, seen.strays));
     }
-    // On SQLite no bank moves while others write its units: its marks need not name it.
+    // On SQLite no bank moves while others write its units, so the mark need not name the bank.
     assert_eq!(
         db.store().marks(1_000).await.unwrap().strays.is_empty(),
         db.store().dialect() == "sqlite"
@@ -240,7 +242,7 @@ pub async fn an_upsert_marks_where_the_row_was_and_where_it_is(db: &dyn TestDb) 
     );
 }
 
-/// SQLite's own; its delete triggers keep silent then.
+/// Only SQLite has this statement. Its delete triggers do not fire then.
 pub async fn an_insert_or_replace_marks_what_it_replaced(db: &dyn TestDb) {
     if db.store().dialect() != "sqlite" {
         return;
@@ -332,7 +334,7 @@ pub async fn a_rolled_back_write_leaves_no_mark(db: &dyn TestDb) {
     assert_eq!(marks(db).await, []);
 }
 
-/// Whether the store widens the mark that was seen or leaves a second one is its own affair.
+/// The store may widen the mark that was seen, or leave a second one.
 pub async fn a_write_between_the_snapshot_and_the_taking_of_marks_is_not_lost(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     clear_marks(db).await;

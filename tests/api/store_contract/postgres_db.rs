@@ -1,4 +1,5 @@
-//! The contract's databases on Postgres: one of its own in the cluster that all tests share.
+//! The databases of the contract on Postgres: each case has one of its own in the cluster that all
+//! tests share.
 
 use std::sync::Arc;
 
@@ -15,14 +16,15 @@ use crate::support::postgres::fresh_database;
 
 pub struct PostgresDb {
     store: Arc<PostgresStore>,
-    /// As `psql` would have it.
+    /// A connection with the settings that `psql` would have.
     plain: Mutex<PgConnection>,
 }
 
 impl PostgresDb {
     pub async fn open() -> Self {
         let url = fresh_database().await;
-        // Many cases run beside each other: together they stay below what the cluster grants.
+        // Many cases run at the same time. Together they must stay below the connections that the
+        // cluster allows.
         Self::with(DatabaseSettings {
             url,
             min_connections: 0,

@@ -1,4 +1,4 @@
-//! Instants as only Postgres keeps them: microseconds, and for ever.
+//! Instants that only Postgres can store: microseconds, and infinity.
 
 use super::{
     TestDb,

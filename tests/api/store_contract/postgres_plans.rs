@@ -1,5 +1,5 @@
-//! What Postgres makes of the refresh: read from EXPLAIN, on tables large enough that a bad plan
-//! would hurt.
+//! How Postgres plans the refresh: read from EXPLAIN, on tables large enough that a bad plan would
+//! be slow.
 
 use facility_summary::{
     config::DatabaseSettings,
@@ -63,8 +63,8 @@ async fn a_targeted_refresh_scans_no_table_with_any_plan() {
     .await;
     for state in ["ANALYZE", "VACUUM ANALYZE"] {
         run(&mut connection, &format!("{state} {}", TABLES.join(", "))).await;
-        // The service's connections force the generic plan; the custom one is what they would get
-        // otherwise.
+        // The service's connections force the generic plan. Without that they would get the custom
+        // plan.
         for mode in ["force_generic_plan", "force_custom_plan"] {
             run(&mut connection, &format!("SET plan_cache_mode = '{mode}'")).await;
             for facilities in [1, 100] {
@@ -122,7 +122,7 @@ async fn a_read_of_rows_with_their_watermark_scans_nothing_but_the_fleet() {
     );
 }
 
-/// The plan of a refresh of the first so many facilities' today.
+/// The plan of a refresh of today for the first so many facilities.
 async fn plan(connection: &mut PgConnection, facilities: i32) -> String {
     let (ids, starts): (String, i64) = sqlx::query_as(
         "SELECT array_agg(md5('f' || f)::uuid)::text, (extract(epoch FROM date_trunc('day', \

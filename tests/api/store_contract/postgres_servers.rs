@@ -61,7 +61,7 @@ async fn one_of_several_leads_and_another_when_that_one_is_gone() {
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(db.number(locks).await, 4, "three that serve, one that leads");
 
-    // Its connection is cut, and the lock goes with it.
+    // The connection of the leader is cut, and its lock ends with it.
     let holder = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = \
                   'advisory' AND objid = 2 AND classid = 26228 AND database = (SELECT oid FROM \
                   pg_database WHERE datname = current_database())";

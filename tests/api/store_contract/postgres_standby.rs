@@ -1,5 +1,5 @@
-//! Streaming replicas, real ones: what they answer is true of the instant that they have replayed,
-//! and they are left alone while they fail.
+//! Reads from real standbys: an answer is true as of the instant that the standby has replayed, and
+//! a standby that fails is not asked for a while.
 
 use std::{
     sync::Arc,
@@ -25,10 +25,10 @@ use crate::support::{
     wait_until,
 };
 
-/// A reader waits for a replica no longer than this.
+/// A reader waits for a standby no longer than this.
 const READ_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A primary, its replica, and a store that reads from both.
+/// A primary, its standby, and a store that reads from both.
 struct Pair {
     db: PostgresDb,
     standby: Postgres,
@@ -67,7 +67,7 @@ impl Pair {
         assert!(self.store().store_watermark(&watermark(at_ms), &epoch).await.unwrap());
     }
 
-    /// What the replica says, once its watermark is this one.
+    /// The answer of the standby, once its watermark is this one.
     async fn replayed(&self, facility: &Facility, at_ms: i64) -> TableRead {
         wait_until("the replica has replayed", async || {
             let read = self.standby(facility).await;
@@ -214,7 +214,7 @@ async fn of_many_readers_only_one_tries_a_standby_that_failed() {
 async fn while_one_of_two_standbys_is_down_the_other_answers() {
     let url = fresh_database().await;
     let down = url.replace(host(&url), "127.0.0.1:1");
-    // Any server may stand in the list; the primary is as good as a replica.
+    // Any server may be in the list. The primary serves as well as a standby.
     let settings = DatabaseSettings {
         read_url: format!("{down}, {url}"),
         url,
@@ -244,7 +244,7 @@ async fn a_promoted_standby_is_at_another_epoch_and_the_watermark_before_does_no
     let old = pair.replayed(&north, 2_000).await.epoch;
     pair.primary.crash();
     pair.standby.promote();
-    // As a name that leads to the primary, whichever that is, would.
+    // This is a host name that always leads to the current primary.
     wait_until("it is seen as the primary that it is", async || {
         pair.store()
             .summaries_on_standby(&[])
@@ -304,8 +304,8 @@ async fn a_write_to_a_standby_is_refused_as_unavailable() {
     assert!(matches!(StoreError::from(error), StoreError::Unavailable(_)));
 }
 
-/// The store asks so for a commit whose answer was lost, and a name that leads to the primary leads
-/// to the promoted one by then.
+/// The store asks this about a commit whose answer was lost. By then a host name that leads to the
+/// primary leads to the promoted standby.
 #[tokio::test]
 async fn a_promoted_standby_does_not_take_anothers_transaction_for_one_that_never_reached_it() {
     let primary = Postgres::start(&[]);

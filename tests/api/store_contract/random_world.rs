@@ -1,5 +1,4 @@
-//! The refresh against a recomputation so plain that it cannot be wrong, over a world with
-//! everything in it at once.
+//! Compares the refresh with a very simple recomputation, over random rows of all kinds at once.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +19,7 @@ use super::{
 const ZONES: [&str; 5] =
     ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati", "Australia/Lord_Howe"];
 
-/// A source row as the naive sum sees it; `at_ms` is its expiry, its delivery, its creation.
+/// A source row as the recomputation sees it; `at_ms` is its expiry, its delivery or its creation.
 struct Fact {
     facility: Uuid,
     blood_type: Option<BloodType>,
@@ -120,7 +119,7 @@ pub async fn figures_equal_a_naive_recomputation_and_stay_so(db: &dyn TestDb) {
     }
 }
 
-/// A few hundred rows, with instants on the very bounds of days among them.
+/// Stores a few hundred rows. Some of their instants are exactly at the bounds of days.
 async fn populate(
     db: &dyn TestDb,
     random: &mut Pcg64Mcg,

@@ -1,4 +1,5 @@
-//! Entities as ingest loads, writes and removes them, and the lists that the service starts from.
+//! Entities as ingest loads, writes and removes them, and the lists that the service reads at its
+//! start.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Each scheduled tick runs once, no run beside another, and what was abandoned or given back is
-//! taken up.
+//! Each scheduled tick runs once, no two runs at the same time, and a run that was abandoned or
+//! given back is taken up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ async fn take(db: &dyn TestDb) -> Option<JobRun> {
     db.store().take_run(&APART, &APART, None, ABANDONED).await.unwrap()
 }
 
-/// What sixteen callers at once were answered.
+/// What sixteen callers at once are answered.
 async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     db: &dyn TestDb,
     call: fn(Arc<dyn Store>) -> F,

@@ -1,4 +1,4 @@
-//! Steps that cases share.
+//! Steps that the cases share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -80,7 +80,7 @@ pub async fn request(db: &dyn TestDb, facility: &Facility, at_ms: i64) -> Uuid {
     id
 }
 
-/// A stored summary row of version 3 that some program put there.
+/// Stores a summary row of version 3, as another program would.
 pub async fn stored(
     db: &dyn TestDb,
     facility: &Facility,
@@ -102,7 +102,7 @@ pub async fn now_ms(db: &dyn TestDb) -> i64 {
     db.store().now_ms().await.unwrap()
 }
 
-/// The facility's day that lies so many days from today.
+/// The facility's day that is so many days from today.
 pub fn key(facility: &Arc<Facility>, now_ms: i64, days: i64) -> DayKey {
     let mut day = facility.zone.today(now_ms);
     for _ in 0..days.abs() {
@@ -132,7 +132,7 @@ pub async fn derive_one(db: &dyn TestDb, key: &DayKey) -> Derived {
     derived.remove(0)
 }
 
-/// Refreshes these days as the service would, and answers the rows that were written.
+/// Refreshes these days as the service would, and returns the rows that were written.
 pub async fn refresh(db: &dyn TestDb, keys: &[DayKey]) -> Vec<SummaryRow> {
     let mut transaction = begin(db).await;
     let mut states = transaction.lock(&facilities(keys)).await.unwrap();
@@ -159,7 +159,7 @@ pub async fn marks(db: &dyn TestDb) -> Vec<Mark> {
     db.store().drain_snapshot(1_000_000).await.unwrap().marks
 }
 
-/// Takes all marks away, so that what follows leaves the only ones.
+/// Takes all marks, so that only later writes leave marks.
 pub async fn clear_marks(db: &dyn TestDb) {
     let ids: Vec<i64> = marks(db).await.iter().map(|mark| mark.id).collect();
     let mut transaction = begin(db).await;

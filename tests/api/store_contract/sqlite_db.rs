@@ -15,7 +15,8 @@ use super::TestDb;
 
 pub struct SqliteDb {
     store: Arc<SqliteStore>,
-    /// As the `sqlite3` shell would have it: foreign keys and recursive triggers are off.
+    /// A connection with the settings that the `sqlite3` shell would have: foreign keys and
+    /// recursive triggers are off.
     plain: Mutex<SqliteConnection>,
     _folder: TempDir,
 }

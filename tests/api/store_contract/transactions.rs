@@ -1,4 +1,4 @@
-//! The one way in: what a transaction leaves behind, and what it does not.
+//! The transactions of the store: what they leave behind, and what not.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ pub async fn a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others(db: 
     let newest = marks(db).await.iter().max_by_key(|mark| mark.id).unwrap().clone();
     assert_eq!(newest.facility_id, Some(south.id));
 
-    // The newest mark goes, so that its id may be given out again to a mark of our own.
+    // The newest mark is deleted, so that its id may be given to a mark of ours.
     let mut transaction = begin(db).await;
     transaction.put(Kind::Inventory, &[unit(second)]).await.unwrap();
     transaction.take_marks(&[newest.id]).await.unwrap();
@@ -155,8 +155,7 @@ pub async fn a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in(db: &
     assert!(is_marked(db, MarkKind::Stock, &north).await);
 }
 
-/// What another program has arranged refuses a row, and not before the commit: a deferred
-/// constraint.
+/// A deferred constraint of another program refuses a row at the commit, not before.
 pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let bank = bank(db, &north).await;
@@ -180,7 +179,7 @@ pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
         0
     );
 
-    // Neither its lock nor its connection stays behind.
+    // Neither its lock nor its connection stays.
     db.plain("DELETE FROM refusals").await;
     for _ in 0..10 {
         let mut transaction = begin(db).await;
@@ -189,8 +188,8 @@ pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
     }
 }
 
-/// Has every transaction that inserts into the table fail at its commit, while the table `refusals`
-/// is not empty.
+/// Makes every transaction that inserts into the table fail at its commit, while the table
+/// `refusals` has rows.
 async fn refuse_at_commit(db: &dyn TestDb, table: &str) {
     db.plain("CREATE TABLE refusals (nobody integer)").await;
     db.plain("INSERT INTO refusals VALUES (1)").await;
@@ -238,7 +237,7 @@ pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn 
     assert_eq!(db.store().summaries(&[today.id()]).await.unwrap().rows, [row]);
 }
 
-/// On SQLite any writer of the file holds the one lock; on Postgres it is the facility's row that
+/// On SQLite any writer of the file holds the one lock. On Postgres the lock of the facility's row
 /// counts.
 pub async fn an_outside_lock_is_answered_in_time(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;

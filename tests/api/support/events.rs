@@ -1,4 +1,4 @@
-//! Events as a neighbouring service would post them.
+//! Events as another service would post them.
 
 use serde_json::{Value, json};
 

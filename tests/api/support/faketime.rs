@@ -1,4 +1,4 @@
-//! Clocks that tests set: libfaketime in front of a Postgres or a service.
+//! Clocks that tests set, with libfaketime for a Postgres or a service.
 
 use std::{
     fs::File,
@@ -9,20 +9,20 @@ use std::{
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
-/// A wall clock that runs on at the usual pace from wherever it is set, at once, for every process
-/// that was given its environment.
+/// A wall clock that runs on at the usual pace from the time to which it is set. The time applies
+/// at once to every process that was given its environment.
 ///
-/// Monotonic clocks are left alone: time-outs and intervals take as long as ever. Two of these are
-/// two clocks apart.
+/// Monotonic clocks are not changed: time-outs and intervals take as long as ever. Two values of
+/// this type are two separate clocks.
 pub struct FakeClock {
-    /// Holds the distance from the true time, which is the same in each process, whenever that
+    /// Holds the distance from the true time. It is the same in each process, whenever that process
     /// started.
     offset: NamedTempFile,
 }
 
 impl FakeClock {
     pub fn at(now: Timestamp) -> FakeClock {
-        // Not in a private folder: Postgres reads it as another user.
+        // Not in a private folder, since Postgres reads it as another user.
         let readable = std::fs::Permissions::from_mode(0o644);
         let offset = tempfile::Builder::new()
             .permissions(readable)
@@ -33,10 +33,11 @@ impl FakeClock {
         clock
     }
 
-    /// Makes it this time now.
+    /// Sets the clock to this time.
     pub fn set(&self, now: Timestamp) {
         let seconds = (now.as_millisecond() - Timestamp::now().as_millisecond()) as f64 / 1e3;
-        // Of one width and in one write, so that a reader sees the old text or the new.
+        // The text has a fixed width and is written at once, so that a reader sees the old text or
+        // the new one.
         let text = format!("{seconds:+020.3}\n");
         let file: &File = self.offset.as_file();
         file.write_all_at(text.as_bytes(), 0).expect("the file can be written");
@@ -47,14 +48,14 @@ impl FakeClock {
         [
             ("LD_PRELOAD", library().display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", self.offset.path().display().to_string()),
-            // else a new time is noticed only after ten seconds
+            // Otherwise a new time is noticed only after ten seconds.
             ("FAKETIME_NO_CACHE", "1".to_owned()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
     }
 }
 
-/// The build for programs with threads, which serves those without as well.
+/// The build for programs with threads. It works for programs without threads as well.
 fn library() -> PathBuf {
     let folders =
         std::fs::read_dir("/usr/lib").expect("/usr/lib exists").flatten().map(|entry| entry.path());

@@ -1,5 +1,5 @@
-//! What the tests stand on: a private Postgres, the real binary, and waiting for conditions instead
-//! of sleeping.
+//! What the tests use: a private Postgres, the real binary, and waiting for conditions instead of
+//! sleeping.
 
 pub mod events;
 pub mod faketime;
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 pub use service::Service;
 
-/// How long a condition may take to come true. Generous, since it is only spent when a test fails:
-/// a loaded machine is no bug.
+/// How long a condition may take to become true. It is long, since the time is only spent when a
+/// test fails, and a slow machine is not a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until the condition holds; panics with `what` after [`PATIENCE`].
+/// Waits until the condition is true; panics with `what` after [`PATIENCE`].
 #[track_caller]
 pub fn wait_until(what: &str, condition: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
     wait_until_within(PATIENCE, what, condition)
@@ -27,8 +27,8 @@ pub fn wait_until(what: &str, condition: impl AsyncFnMut() -> bool) -> impl Futu
 
 /// [`wait_until`] with a deadline of its own, for conditions that are known to take long.
 ///
-/// The panic names the caller's line: an `async fn` could not, so this is a plain function that
-/// returns a future.
+/// The panic names the line of the caller. An `async fn` cannot do that, so this is a plain
+/// function that returns a future.
 #[track_caller]
 pub fn wait_until_within(
     patience: Duration,

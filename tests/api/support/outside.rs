@@ -1,9 +1,9 @@
-//! Another program's plain SQL client, beside the running service.
+//! A plain SQL client of another program, beside the running service.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
 use uuid::Uuid;
 
-/// A connection of its own to a service's database, in the words of its dialect.
+/// A connection to a service's database, with the literals of its dialect.
 pub enum Outside {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
@@ -25,7 +25,7 @@ impl Outside {
         matches!(self, Outside::Postgres(_))
     }
 
-    /// Runs statements as they stand; those without BEGIN commit by themselves.
+    /// Runs statements as they are. Without BEGIN each call commits by itself.
     pub async fn run(&mut self, sql: impl Into<String>) {
         let sql = sql.into();
         let statements = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
@@ -36,7 +36,7 @@ impl Outside {
         result.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The whole number that a query answers; NULL counts as 0.
+    /// The whole number that a query returns; NULL counts as 0.
     pub async fn number(&mut self, sql: impl Into<String>) -> i64 {
         let sql = sql.into();
         let query = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
@@ -51,8 +51,8 @@ impl Outside {
         number.unwrap_or_else(|error| panic!("{sql}: {error}")).unwrap_or(0)
     }
 
-    /// All rows of a table as one text, to tell whether anything at all was written to it: on
-    /// Postgres with each row's place and writer.
+    /// All rows of a table as one text, to find whether anything was written to it. On Postgres the
+    /// text has each row's place and writer.
     pub async fn fingerprint(&mut self, table: &str) -> String {
         let sql = match self {
             Outside::Postgres(_) => {

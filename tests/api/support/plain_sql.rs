@@ -4,9 +4,9 @@ use sqlx::{
     AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection, sqlite::SqliteConnectOptions,
 };
 
-/// The first column of each row, which is to be text.
+/// The first column of each row, which must be text.
 ///
-/// `id(…)` around a column of ids makes them the same 32 hexadecimal digits on both stores.
+/// `id(…)` around a column of ids returns the same 32 hexadecimal digits on both stores.
 pub async fn texts(url: &str, statement: &str) -> Vec<String> {
     if is_postgres(url) {
         let statement = AssertSqlSafe(with_ids(statement, "replace((", ")::text, '-', '')"));
@@ -24,13 +24,13 @@ pub async fn texts(url: &str, statement: &str) -> Vec<String> {
     }
 }
 
-/// The one number that the statement answers.
+/// The one number that the statement returns.
 pub async fn number(url: &str, expression: &str) -> i64 {
     let found = texts(url, &format!("SELECT CAST(({expression}) AS text)")).await;
     found[0].parse().expect("it is a number")
 }
 
-/// Runs a statement that answers nothing.
+/// Runs a statement that returns nothing.
 pub async fn execute(url: &str, statement: &str) {
     let statement = AssertSqlSafe(statement.to_owned());
     if is_postgres(url) {

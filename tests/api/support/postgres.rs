@@ -1,9 +1,9 @@
-//! A private Postgres: one shared by all tests of a run, started by the first that asks, and more
-//! for tests that break theirs.
+//! A private Postgres. All tests of a run share one, which the first test that needs it starts.
+//! Tests that break their server have one of their own.
 //!
-//! `tests/private-postgres.sh` runs it and says how it is ended: by the end of its standard input,
-//! which the kernel brings about however this process dies. That is why the shared one may live in
-//! a `static`, which nobody drops.
+//! `tests/private-postgres.sh` runs the server and ends it when its standard input ends. The kernel
+//! closes this pipe when the process ends in any way. So the shared server may be in a `static`,
+//! which is never dropped.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -22,7 +22,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/private-postgre
 
 /// A running cluster; dropping it stops the server and deletes its data.
 pub struct Postgres {
-    /// With the superuser, on the database `postgres`.
+    /// The URL with the superuser and the database `postgres`.
     url: String,
     control: Mutex<Control>,
     databases: AtomicU32,
@@ -35,23 +35,24 @@ struct Control {
     script: Child,
 }
 
-/// The URL of an empty database that no other test knows, in the cluster shared by all tests of
-/// this process.
+/// The URL of an empty database that no other test uses, in the cluster that all tests of this
+/// process share.
 ///
-/// The shared cluster has `fsync=off` and is never stopped by a test.
+/// The shared cluster has `fsync=off`, and no test stops it.
 pub async fn fresh_database() -> String {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
     SHARED.get_or_init(|| Postgres::start(&[])).fresh_database().await
 }
 
 impl Postgres {
-    /// A cluster for one test alone, for example `Postgres::start(&["fsync=on",
-    /// "max_connections=20"])`.
+    /// Starts a cluster for one test alone, for example
+    /// `Postgres::start(&["fsync=on", "max_connections=20"])`.
     pub fn start(settings: &[&str]) -> Postgres {
         Postgres::start_in_environment(settings, &[])
     }
 
-    /// A streaming replica of this cluster; what it is set to besides, as in [`Postgres::start`].
+    /// Starts a standby of this cluster. `settings` are those that differ, as in
+    /// [`Postgres::start`].
     pub fn standby(&self, settings: &[&str]) -> Postgres {
         Postgres::start(&[&["--standby-of", self.url()], settings].concat())
     }
@@ -63,14 +64,15 @@ impl Postgres {
         Postgres::run(script)
     }
 
-    /// [`Postgres::start`] on a file system of so many megabytes, mounted at the folder for nobody
-    /// but the server and what looks through `/proc/<process>/root`; that of the answer.
+    /// [`Postgres::start`] on a file system of so many megabytes. It is mounted at the returned
+    /// folder, but only the server sees it there. Others reach it through `/proc/<process>/root`,
+    /// with the process that is returned.
     pub fn start_on_small_disk(
         folder: &Path,
         megabytes: u32,
         settings: &[&str],
     ) -> (Postgres, u32) {
-        // SAFETY: it only asks.
+        // SAFETY: geteuid has no preconditions.
         let is_root = unsafe { libc::geteuid() } == 0;
         let namespaces: &[&str] = if is_root {
             &["--mount"]
@@ -93,7 +95,8 @@ impl Postgres {
         let mut script = script
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // a Ctrl-C meant for the tests must not reach it: it has to clean up after them
+            // A Ctrl-C for the tests must not reach the script, which has to clean up after the
+            // tests.
             .process_group(0)
             .spawn()
             .expect("tests/private-postgres.sh can be run");
@@ -112,7 +115,7 @@ impl Postgres {
         }
     }
 
-    /// The superuser's URL of the cluster's own database `postgres`.
+    /// The superuser's URL of the database `postgres` of the cluster.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -132,23 +135,24 @@ impl Postgres {
         format!("{cluster}/{name}")
     }
 
-    /// Shuts the server down, cutting off its clients; the port then refuses connections.
+    /// Stops the server and disconnects its clients. The port then refuses connections.
     pub fn stop(&self) {
         self.command("stop");
     }
 
-    /// Starts it again after [`Postgres::stop`] or [`Postgres::crash`]: same data, same port.
+    /// Starts the server again after [`Postgres::stop`] or [`Postgres::crash`], with the same data
+    /// and port.
     pub fn start_again(&self) {
         self.command("start");
     }
 
-    /// Stops it without a checkpoint, as a failing machine would.
+    /// Stops the server without a checkpoint, as a machine failure would.
     pub fn crash(&self) {
         self.command("crash");
     }
 
-    /// Every process of the server hangs: connections stay open and nothing answers, as behind a
-    /// dead network.
+    /// Freezes every process of the server: connections stay open without answers, as when the
+    /// network fails.
     pub fn freeze(&self) {
         self.command("freeze");
     }
@@ -158,12 +162,12 @@ impl Postgres {
         self.command("thaw");
     }
 
-    /// A standby ends its recovery and takes writes: another timeline.
+    /// Ends the recovery of a standby, which then takes writes on another timeline.
     pub fn promote(&self) {
         self.command("promote");
     }
 
-    /// Starts it again as a standby that follows nobody.
+    /// Starts the server again as a standby without a primary.
     pub fn demote(&self) {
         self.command("demote");
     }
@@ -178,14 +182,14 @@ impl Postgres {
         self.command("copy");
     }
 
-    /// Puts what was kept last in the place of the files of a server that was stopped.
+    /// Replaces the files of a stopped server by what was kept last.
     pub fn restore(&self) {
         self.command("restore");
     }
 
     fn command(&self, word: &str) {
-        // A test that panicked inside leaves nothing half-done: each command is one line and one
-        // answer.
+        // A test may panic while it holds the mutex. The state is still whole: each command is one
+        // line and one answer.
         let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let commands = control.commands.as_mut().expect("only drop takes it");
         writeln!(commands, "{word}").expect("the script listens");
@@ -198,7 +202,7 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         let control = self.control.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // closes the pipe: the script stops the server and deletes the folder
+        // This closes the pipe: the script stops the server and deletes the folder.
         control.commands = None;
         let _ = control.script.wait(); // a drop has nobody to tell
     }

@@ -1,5 +1,5 @@
-//! A private Redis, single or a cluster of three, for one test alone. `tests/private-redis.sh` runs
-//! it and says how it is ended.
+//! A private Redis, single or a cluster of three nodes, for one test alone.
+//! `tests/private-redis.sh` runs it and describes how it is ended.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -26,17 +26,17 @@ struct Control {
 }
 
 impl Redis {
-    /// A single server.
+    /// Starts a single server.
     pub fn start() -> Redis {
         Redis::run(&[], None)
     }
 
-    /// The same, which tries that port before any other.
+    /// Starts a single server, which tries this port before any other.
     pub fn start_at(port: u16) -> Redis {
         Redis::run(&[], Some(port))
     }
 
-    /// Three nodes that share the keys.
+    /// Starts three nodes that share the keys.
     pub fn start_cluster() -> Redis {
         Redis::run(&["--cluster"], None)
     }
@@ -48,7 +48,8 @@ impl Redis {
                 .envs(first_port.map(|port| ("FIRST_PORT", port.to_string())))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
-                // a Ctrl-C meant for the tests must not reach it: it has to clean up after them
+                // A Ctrl-C for the tests must not reach the script, which has to clean up after the
+                // tests.
                 .process_group(0)
                 .spawn()
                 .expect("tests/private-redis.sh can be run");
@@ -66,37 +67,37 @@ impl Redis {
         }
     }
 
-    /// For `REDIS_URL`.
+    /// The value for `REDIS_URL`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Ends it, cutting off its clients; what was not saved is lost.
+    /// Stops the server and disconnects its clients. What was not saved is lost.
     pub fn stop(&self) {
         self.command("stop");
     }
 
-    /// Writes what it holds to its disk.
+    /// Saves what the server holds to its disk.
     pub fn save(&self) {
         self.command("save");
     }
 
-    /// Starts it after [`Redis::stop`], on the same port, with what was last saved.
+    /// Starts the server after [`Redis::stop`], on the same port, with what was last saved.
     pub fn start_again(&self) {
         self.command("start");
     }
 
-    /// Starts it after [`Redis::stop`], on the same port, with nothing.
+    /// Starts the server after [`Redis::stop`], on the same port, without data.
     pub fn start_empty(&self) {
         self.command("empty");
     }
 
-    /// It hangs: connections stay open and nothing answers, as behind a dead network.
+    /// Freezes the server: connections stay open without answers, as when the network fails.
     pub fn freeze(&self) {
         self.command("freeze");
     }
 
-    /// [`Redis::freeze`] of one node of the cluster, counted from 1.
+    /// [`Redis::freeze`] of one node of the cluster; nodes are counted from 1.
     pub fn freeze_node(&self, node: usize) {
         self.command(&format!("freeze {node}"));
     }
@@ -106,7 +107,7 @@ impl Redis {
         self.command("thaw");
     }
 
-    /// Runs a command as another program would, on whichever node holds its key.
+    /// Runs a command as another program would, on the node that holds its key.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> T {
         if self.url.contains(',') {
             let client = ClusterClient::new(self.url.split(',')).expect("the script prints URLs");
@@ -120,7 +121,7 @@ impl Redis {
         }
     }
 
-    /// [`Redis::ask`] in words, such as `FLUSHALL`, for the sake of what it does.
+    /// Runs a command that is written as text, such as `FLUSHALL`, and ignores its answer.
     pub async fn tell(&self, words: &str) {
         let mut words = words.split(' ');
         let mut command = cmd(words.next().expect("there is a first word"));
@@ -128,7 +129,7 @@ impl Redis {
         self.ask::<deadpool_redis::redis::Value>(&command).await;
     }
 
-    /// A connection of the test's own to the single server.
+    /// A new connection to the single server.
     pub async fn connect(&self) -> MultiplexedConnection {
         let client = Client::open(self.url()).expect("the script prints a URL");
         client
@@ -138,8 +139,8 @@ impl Redis {
     }
 
     fn command(&self, word: &str) {
-        // A test that panicked inside leaves nothing half-done: each command is one line and one
-        // answer.
+        // A test may panic while it holds the mutex. The state is still whole: each command is one
+        // line and one answer.
         let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let commands = control.commands.as_mut().expect("only drop takes it");
         writeln!(commands, "{word}").expect("the script listens");
@@ -152,7 +153,7 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         let control = self.control.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // closes the pipe: the script stops the servers and deletes the folder
+        // This closes the pipe: the script stops the servers and deletes the folder.
         control.commands = None;
         let _ = control.script.wait(); // a drop has nobody to tell
     }

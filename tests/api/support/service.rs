@@ -1,5 +1,5 @@
-//! The real binary as a process of its own: started on a free port, asked over HTTP, killed with
-//! the test.
+//! The real binary as a process of its own: started on a free port, asked over HTTP, killed at the
+//! end of the test.
 
 use std::{
     ffi::OsStr,
@@ -19,8 +19,8 @@ use tempfile::TempDir;
 
 use super::{postgres, wait_until};
 
-/// How to start the service: what to change before a first start, and what is left of it after its
-/// process ended.
+/// How to start the service: the place to change settings before a start. It is also what remains
+/// of a service after its process ended.
 #[derive(Clone)]
 pub struct Launch {
     database_url: String,
@@ -32,20 +32,20 @@ pub struct Launch {
     folder: Arc<TempDir>,
 }
 
-/// A service that said it is ready. Its process is killed on drop, and its log printed if the test
-/// is failing.
+/// A service that reported that it is ready. On drop its process is killed, and its log is printed
+/// if the test fails.
 ///
-/// The process also dies with the thread that started it, so start it in the test itself and not in
-/// a task of its own.
+/// The process also dies with the thread that started it. So start it in the test itself and not in
+/// a spawned task.
 pub struct Service {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     client: Client,
     process: Process,
     launch: Launch,
 }
 
-/// A command under way; killed on drop.
+/// A command that runs; killed on drop.
 pub struct RunningCommand(Process);
 
 impl RunningCommand {
@@ -59,7 +59,7 @@ impl RunningCommand {
     }
 }
 
-/// What a process left when it ended by itself.
+/// What a process returned when it ended by itself.
 pub struct Exited {
     /// `None` if a signal ended it.
     pub code: Option<i32>,
@@ -68,19 +68,19 @@ pub struct Exited {
 }
 
 impl Service {
-    /// On a new SQLite file in a folder of its own.
+    /// A service on a new SQLite file in a folder of its own.
     pub fn on_sqlite() -> Launch {
         let folder = a_folder();
         let url = format!("sqlite://{}", folder.path().join("facility-summary.db").display());
         Launch::new(url, folder)
     }
 
-    /// On an empty database of the shared Postgres.
+    /// A service on an empty database of the shared Postgres.
     pub async fn on_postgres() -> Launch {
         Service::on(postgres::fresh_database().await)
     }
 
-    /// On any database.
+    /// A service on any database.
     pub fn on(database_url: impl Into<String>) -> Launch {
         Launch::new(database_url.into(), a_folder())
     }
@@ -102,22 +102,22 @@ impl Service {
         answer(self.request(Method::PUT, path).json(body)).await
     }
 
-    /// The database that it uses, for a plain SQL client beside it.
+    /// The URL of its database, for a plain SQL client beside it.
     pub fn database_url(&self) -> &str {
         &self.launch.database_url
     }
 
-    /// How it was started, for a second replica or a command on the same database.
+    /// How it was started, to start a second replica or a command on the same database.
     pub fn launch(&self) -> &Launch {
         &self.launch
     }
 
-    /// Its process, for the tools that look at processes from outside.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.child.id()
     }
 
-    /// The log so far, one line an entry.
+    /// The log so far, one entry per line.
     pub fn logs(&self) -> Vec<String> {
         self.process.lines().clone()
     }
@@ -132,20 +132,20 @@ impl Service {
         self.process.signal(signal);
     }
 
-    /// Ends it as a power cut would: nothing is finished, nothing is said.
+    /// Kills the process, as a power failure would. Nothing is finished.
     pub async fn kill_9(mut self) -> Launch {
         self.process.signal(libc::SIGKILL);
         self.process.wait("it is dead").await;
         self.launch
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Asks it to stop, and waits until it has ended.
     pub async fn terminate(self) -> (Exited, Launch) {
         self.signal(libc::SIGTERM);
         self.ended().await
     }
 
-    /// Waits until it has ended, having been asked to.
+    /// Waits until it has ended, after it was asked to.
     pub async fn ended(mut self) -> (Exited, Launch) {
         let exited = self.process.wait("it has stopped after a signal").await;
         (exited, self.launch)
@@ -163,48 +163,48 @@ impl Launch {
         }
     }
 
-    /// Sets an environment variable of the process; the last word on a name counts.
+    /// Sets an environment variable of the process. The last value of a name counts.
     pub fn env(mut self, name: &str, value: impl ToString) -> Launch {
         self.environment.push((name.to_owned(), value.to_string()));
         self
     }
 
-    /// Several variables, such as those of a `FakeClock`.
+    /// Sets several variables, such as those of a `FakeClock`.
     pub fn envs<'a>(self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Launch {
         variables.into_iter().fold(self, |launch, (name, value)| launch.env(name, value))
     }
 
-    /// An argument after `serve`.
+    /// Adds an argument after `serve`.
     pub fn argument(mut self, argument: &str) -> Launch {
         self.arguments.push(argument.to_owned());
         self
     }
 
-    /// It sees the file systems that this process sees, and is the user that that is: its
-    /// namespaces are entered.
+    /// Starts it in the namespaces of this process: it sees the same file systems, and is the same
+    /// user.
     pub fn inside(mut self, process: u32) -> Launch {
         self.inside = Some(process);
         self
     }
 
-    /// The database of its every start.
+    /// The URL of the database, the same at every start.
     pub fn database_url(&self) -> &str {
         &self.database_url
     }
 
-    /// Its working directory, the same at every start of this launch.
+    /// Its working directory, the same at every start.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Starts it and waits until `/health/ready` answers 200.
+    /// Starts the service and waits until `/health/ready` answers 200.
     pub async fn start(self) -> Service {
         let mut service = self.start_to_listen().await;
         service.wait_until_ready().await;
         service
     }
 
-    /// Starts it and waits until it listens, which is before it is ready.
+    /// Starts the service and waits until it listens, which is before it is ready.
     pub async fn start_to_listen(self) -> Service {
         let mut process =
             self.spawn(["serve"].into_iter().chain(self.arguments.iter().map(String::as_str)));
@@ -231,24 +231,24 @@ impl Launch {
         }
     }
 
-    /// Runs a command such as `&["audit"]`, or a `serve` that is meant to fail, with the same
-    /// settings until it ends by itself.
+    /// Runs a command such as `&["audit"]`, or a `serve` that must fail, with the same settings,
+    /// until it ends by itself.
     pub async fn run(&self, arguments: &[&str]) -> Exited {
         self.spawn(arguments).wait("the command has ended").await
     }
 
-    /// Starts a command such as `&["import", …]` that the test ends before it would end by itself.
+    /// Starts a command such as `&["import", …]`. The test ends it before it would end by itself.
     pub fn start_command(&self, arguments: &[&str]) -> RunningCommand {
         RunningCommand(self.spawn(arguments))
     }
 
     fn spawn(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
-        // Another build, in which a rule is broken, has to fail these tests:
+        // Another build, in which a rule is broken, must fail these tests: see
         // tests/fleet/mutants.sh.
         let binary = std::env::var_os("FACILITY_SUMMARY_BINARY")
             .unwrap_or_else(|| env!("CARGO_BIN_EXE_facility-summary").into());
         let mut command = Command::new(binary);
-        // Settings of whoever runs the tests are not the test's.
+        // The settings of the person who runs the tests must not reach the service.
         for (name, _) in std::env::vars().filter(|(name, _)| is_a_setting(name)) {
             command.env_remove(name);
         }
@@ -258,7 +258,8 @@ impl Launch {
             .env("DATABASE_URL", &self.database_url)
             .env("BIND_ADDR", "127.0.0.1:0")
             .env("FACILITY_SUMMARY__LOG__FORMAT", "json")
-            // it repairs at random what a test has tampered with; the audit's own turn it on
+            // The sample audit repairs at random what a test has changed. The tests of the audit
+            // switch it on.
             .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -266,8 +267,8 @@ impl Launch {
             .stderr(Stdio::piped());
         let open = |name| File::open(format!("/proc/{}/ns/{name}", self.inside?)).ok();
         let namespaces: Vec<File> = ["user", "mnt"].into_iter().filter_map(open).collect();
-        // SAFETY: setns and prctl are bare system calls; they neither allocate nor take a lock, as
-        // is asked of code between fork and exec.
+        // SAFETY: setns and prctl are bare system calls. They neither allocate nor take a lock, as
+        // is required between fork and exec.
         unsafe {
             command.pre_exec(move || {
                 let entered =
@@ -294,7 +295,7 @@ impl Service {
     }
 }
 
-/// A child with its output kept in memory.
+/// A child process, whose output is kept in memory.
 struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
@@ -329,8 +330,7 @@ impl Process {
     }
 
     fn signal(&self, signal: i32) {
-        // SAFETY: the child is not waited for before it is gone, so that its id cannot have passed
-        // to another process.
+        // SAFETY: nobody else reaps the child, so that its id cannot belong to another process.
         unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
     }
 
@@ -353,7 +353,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nobody to tell, and it may have ended already.
+        // A drop cannot report an error, and the process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -377,7 +377,7 @@ fn keep_lines(
     })
 }
 
-/// Under `target`, so that what a killed run leaves behind is swept up by `cargo clean`.
+/// A folder under `target`, so that `cargo clean` deletes what a killed run leaves behind.
 fn a_folder() -> TempDir {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made under target")
 }

@@ -14,7 +14,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Registers a facility in that zone, and a blood bank in it.
+    /// Registers a facility in this zone, and a blood bank in it.
     pub async fn register(service: &Service, timezone: &str) -> Site {
         let site = Site { facility: Uuid::new_v4(), bank: Uuid::new_v4() };
         let facility = json!({"name": format!("Site {}", site.facility), "timezone": timezone});
@@ -38,14 +38,14 @@ impl Site {
         body
     }
 
-    /// Waits until today's (stock, transferred, requests) are these, as readers without any
-    /// requested see them.
+    /// Waits until today's (stock, transferred, requests) are these, for readers without
+    /// directives.
     #[track_caller]
     pub fn shows(&self, service: &Service, figures: (i64, i64, i64)) -> impl Future<Output = ()> {
         self.shows_on(service, "today", figures)
     }
 
-    /// The same of any day.
+    /// Waits until the figures of any day are these.
     #[track_caller]
     pub fn shows_on(
         &self,
@@ -97,7 +97,8 @@ pub async fn acknowledged(service: &Service, event: &Value) -> Value {
     body
 }
 
-/// A zone in which it is about noon now, so that no midnight comes in between, and its date today.
+/// A zone in which it is about noon now, so that no midnight comes during the test, and the date
+/// there.
 pub fn a_zone_at_noon() -> (String, Date) {
     let hour = Timestamp::now().as_second().rem_euclid(86_400) / 3600;
     let east = 12 - hour; // hours ahead of UTC; the names have it the other way round
@@ -121,7 +122,7 @@ pub async fn metric(service: &Service, name: &str) -> f64 {
     line.trim().parse().expect("it is a number")
 }
 
-/// Asks for a full rebuild and waits until it is done; answers the run.
+/// Asks for a full rebuild and waits until it is done; returns the run.
 pub async fn rebuild(service: &Service) -> Value {
     let answer = service
         .request(reqwest::Method::POST, "/v1/rebuild")
@@ -139,7 +140,7 @@ pub async fn rebuild(service: &Service) -> Value {
     last
 }
 
-/// The command that recomputes everything finds nothing.
+/// Asserts that the audit command, which recomputes everything, finds nothing.
 #[track_caller]
 pub fn audited(launch: &super::service::Launch) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();

@@ -1,4 +1,4 @@
-//! Faults, one after another, as a round's seed has them.
+//! Faults, one after another, which the seed of a round decides.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::world::World;
 use crate::{parts::Fleet, support::postgres::Postgres};
 
-/// Around the round's midnight nothing is broken: what a day closes with is judged.
+/// No fault is made around the round's midnight, since the stock with which a day closes is judged.
 const BEFORE_MIDNIGHT_MS: i64 = 9_000;
 const AFTER_MIDNIGHT_MS: i64 = 2_000;
 
-/// What was broken, for whoever replays a round.
+/// What was broken, to repeat a round.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// A replica stands still, perhaps the one that leads.
+    /// A replica is stopped for a time, perhaps the leader.
     Hang(usize),
-    /// A replica dies, and is started again.
+    /// A replica is killed, and started again.
     Die(usize),
     RedisIsEmptied,
     RedisStops {
@@ -27,7 +27,7 @@ enum Fault {
     PostgresStops {
         crashes: bool,
     },
-    /// Somebody else's session holds the locks of some facilities.
+    /// Another session holds the locks of some facilities.
     Locks {
         share: usize,
     },
@@ -52,7 +52,7 @@ fn any(rng: &mut StdRng, replicas: usize) -> Fault {
     }
 }
 
-/// Breaks one thing after another until the round's time is over; answers how many.
+/// Makes one fault after another until the round is over; returns how many.
 pub async fn break_things(
     world: &World,
     fleet: &mut Fleet,
@@ -119,7 +119,7 @@ async fn apply(
             postgres.start_again();
         }
         Fault::Locks { share } => {
-            // One that stands in the way of a stopped database finds nobody: no lock then.
+            // The connection fails while the database is stopped. Then no lock is taken.
             let _ = hold_locks(&world.places.primary, share, lasts).await;
         }
         Fault::CutFromDatabase(replica) => {
@@ -140,7 +140,7 @@ async fn apply(
     }
 }
 
-/// Holds the locks of one facility in so many.
+/// Holds the locks of one facility in every `share`.
 async fn hold_locks(url: &str, share: usize, lasts: Duration) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     let lock = format!(

@@ -1,6 +1,6 @@
-//! Whether the figures of a facility's day can be: each row counts as it was at some instant
-//! between the one that the answer claims to be exact as of and the answer itself. What was over
-//! before counts for certain, and what came after does not.
+//! Whether the figures of a facility's day are possible. Each row may count as it was at any
+//! instant between the one that the answer claims to be exact as of and the answer itself. What was
+//! committed before must count, and what came after must not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use super::{
     truth::{Activity, Facility, Table, Truth, VISIBLE_MS, Window, possible},
 };
 
-/// How long before a day ended its last look at the stock may have been: two passes of a slow
-/// drain.
+/// How long before the end of a day the stock may have been read for the last time: two rounds of a
+/// slow drain.
 const CLOSING_MS: i64 = 3_500;
-/// The same where the day ended because the facility moved: somebody's lock or a replica that hung
-/// may have kept all from looking.
+/// The same if the day ended because the facility moved: a lock, or a replica that hung, may have
+/// kept all replicas from reading it.
 const MOVING_MS: i64 = 20_000;
-/// How long a removal may wait to be dealt with, while locks are held and replicas hang.
+/// How long a removal may wait until it is handled, while locks are held and replicas hang.
 const UNNOTICED_MS: i64 = 20_000;
 
 /// The local date of an instant.
@@ -27,7 +27,7 @@ pub fn date_in(zone: &str, at_ms: i64) -> Date {
     at.to_zoned(TimeZone::get(zone).unwrap_or(TimeZone::UTC)).date()
 }
 
-/// The first instant of a date in a zone.
+/// The first instant of a date in a zone, in milliseconds.
 pub fn start_of(zone: &str, date: Date) -> i64 {
     let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
     date.to_zoned(zone).map_or(i64::MAX, |start| start.timestamp().as_millisecond())
@@ -40,20 +40,19 @@ pub fn todays(zone: &str, window: Window) -> BTreeSet<Date> {
         .into()
 }
 
-/// The days that the facility may have had as today within the window, with zones that it may have
-/// had.
+/// The days that may be the facility's today within the window, in the zones that it may have had.
 pub fn possible_todays(truth: &Truth, facility: Uuid, window: Window) -> BTreeSet<Date> {
     let zones = truth.facilities.possible(facility, window).into_iter().flatten();
     zones.flat_map(|known| todays(&known.zone, window)).collect()
 }
 
-/// Sums that may be, by type.
+/// The sums that are possible, by type.
 type Sums = [BTreeSet<i64>; TYPES.len()];
 
 /// What a row may count for: a type and a quantity, or nothing.
 type Choices = BTreeSet<Option<(usize, i64)>>;
 
-/// Why the figures cannot be; none where they can.
+/// Why the figures are not possible; `None` if they are.
 pub fn contradicts(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     let mut why = Vec::new();
     for known in truth.facilities.possible(item.facility, window).into_iter().flatten() {
@@ -106,7 +105,7 @@ fn of_day(table: &Table<Activity>, id: Uuid, item: &Item, window: Window, zone: 
     possible(table.versions(id), window).map(|row| row.and_then(counts)).collect()
 }
 
-/// Why the stock is not what the banks hold.
+/// Why the stock is not what the banks hold; `None` if it is.
 fn live_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     let Some(stock) = &item.stock else {
         return Some("today has a stock, and it shows none".to_owned());
@@ -141,16 +140,17 @@ fn stocks(truth: &Truth, facility: Uuid, window: Window) -> Sums {
     }))
 }
 
-/// Why the stock is not what the day closed with.
+/// Why the stock is not what the day closed with; `None` if it is.
 fn closed_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     let (periods, began_anew) = periods_as_today(truth, item.facility, item.date, window);
     let ended_before = |period: &&Period| period.end_ms + VISIBLE_MS <= window.from_ms;
-    // Certain are those that it had before; of what came within the window nobody knows.
+    // The stock that it had before the window is certain. What came within the window may count or
+    // not.
     let last = periods.iter().rfind(|period| ended_before(period));
     let within =
         periods.iter().filter(|period| !ended_before(period) && period.start_ms <= window.to_ms);
     let mut candidates: Vec<&Period> = last.into_iter().chain(within).collect();
-    // It may have been too short for anybody to look.
+    // The day may have been too short for any replica to read the stock.
     let mut may_be_none = began_anew || last.is_none();
     let mut at = periods.iter().position(|period| Some(period) == last).unwrap_or(0);
     while candidates.iter().all(|period| period.end_ms - period.start_ms < period.grace_ms()) {
@@ -184,7 +184,7 @@ fn closed_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
 struct Period {
     start_ms: i64,
     end_ms: i64,
-    /// It ended at midnight, and not because the facility moved.
+    /// The day ended at midnight, and not because the facility moved.
     ended_itself: bool,
 }
 
@@ -194,9 +194,9 @@ impl Period {
     }
 }
 
-/// The times for which the date was the facility's today, since it was registered last; oldest
-/// first. And whether it was registered anew within the window, or so soon after a removal that
-/// nobody need have seen it gone, so that there may be none of them.
+/// The times for which the date was the facility's today, since it was last registered; oldest
+/// first. The flag says that there may be none of them: the facility was registered anew within the
+/// window, or so soon after a removal that it may not have been noticed.
 fn periods_as_today(
     truth: &Truth,
     facility: Uuid,
@@ -210,8 +210,8 @@ fn periods_as_today(
         versions.iter().enumerate().filter(|(_, version)| version.from_ms <= window.to_ms)
     {
         let Some(known) = &version.row else {
-            // One that is back before anybody has looked was never gone to the service: what was
-            // recorded stays, or went.
+            // A facility that comes back before its removal is noticed was not removed for the
+            // service. Its recorded stock may stay or go.
             let returned = versions
                 .get(at + 1)
                 .is_some_and(|next| next.from_ms - version.from_ms < UNNOTICED_MS);
@@ -233,7 +233,7 @@ fn periods_as_today(
             continue;
         }
         match periods.last_mut() {
-            // Renamed, or moved to where it is the same day.
+            // The facility was renamed, or moved to a zone with the same day.
             Some(last) if last.end_ms == period.start_ms => {
                 (last.end_ms, last.ended_itself) = (period.end_ms, period.ended_itself)
             }
@@ -243,7 +243,7 @@ fn periods_as_today(
     (periods, began_anew)
 }
 
-/// The sums that rows may add up to, each for itself.
+/// The possible sums of rows, where each row may be any of its choices.
 fn sums(rows: impl Iterator<Item = Choices>) -> Sums {
     let mut sums: Sums = std::array::from_fn(|_| BTreeSet::from([0]));
     for choices in rows {

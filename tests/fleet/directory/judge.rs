@@ -1,5 +1,5 @@
-//! What the world's readers may be answered, given what the tables held. See [`super::figures`] for
-//! the figures themselves.
+//! What readers may be answered, given what the tables held. See [`super::figures`] for the figures
+//! themselves.
 
 mod lists;
 
@@ -18,14 +18,14 @@ use super::{
 };
 use crate::history::{CLOCK_MS, Fate};
 
-/// The directory itself carries no age in the first releases of the contract: what it shows may be
-/// that old.
+/// The directory itself carries no age in the first releases of the contract. What it shows may be
+/// this old.
 const DIRECTORY_MS: i64 = 60_000;
 
-/// What must not be.
+/// What must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lie {
-    /// The figures of a day are none that it can have had.
+    /// The figures of a day are not possible.
     Figures,
     /// The date is not the facility's today.
     WrongDay,
@@ -63,13 +63,13 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// What was found, and how much was looked at.
+/// What was found, and how much was judged.
 #[derive(Debug, Default)]
 pub struct Verdict {
     pub complaints: Vec<Complaint>,
     /// Facility-days, entries of the directory, and absences.
     pub judged: usize,
-    /// Answers that said no, by what they were: told, and not condemned.
+    /// Answers that were refusals, by kind. They are printed, and are not complaints.
     pub refused: BTreeMap<String, usize>,
 }
 
@@ -121,7 +121,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What the request said of ages and tiers.
+    /// Checks the age and the tier against the directives of the request.
     fn directives(&mut self, answer: &Answer) {
         let Asked { bound_seconds, max_stale, only_if_cached, asked_ms, answered_ms, .. } =
             answer.asked;
@@ -130,7 +130,7 @@ impl Judge<'_> {
                 Some(None) => i64::MAX,
                 stale => bound + stale.flatten().unwrap_or(0),
             };
-            // `no-cache` wants a look that began after the request came; what is that new may age
+            // `no-cache` needs a read that began after the request came. Such a read may get older
             // while it is sent.
             let is_new = bound == 0 && answered_ms - 1000 * age + CLOCK_MS >= asked_ms;
             if age > most && !is_new {
@@ -150,7 +150,7 @@ impl Judge<'_> {
         }
     }
 
-    /// A facility's day in whatever answer.
+    /// Checks one day of a facility, in any answer.
     fn item(&mut self, answer: &Answer, item: &Item, window: Window, is_today: bool) {
         self.verdict.judged += 1;
         let days = possible_todays(self.truth, item.facility, window);
@@ -179,7 +179,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The facility's own history, for whoever reads a complaint.
+    /// The last states of the facility, for the message of a complaint.
     fn before(&self, facility: Uuid, answer: &Answer) -> String {
         let seen = |version: &&Version<super::truth::Facility>| {
             version.from_ms <= answer.asked.answered_ms
@@ -291,7 +291,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What was acknowledged is there when its writer is told, and what was refused never is.
+    /// An acknowledged event is in the table when its writer is told, and a refused one never is.
     fn event(&mut self, event: &Stated) {
         let Stated { kind, id, stated_ms, over_ms, fate, superseded } = *event;
         let states = |id| match kind {

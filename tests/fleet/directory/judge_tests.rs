@@ -1,5 +1,5 @@
-//! The world's judge is judged: histories of our own making, each with a lie that it must condemn,
-//! and beside it one that only looks so.
+//! Tests of the judge: histories made by hand, each with a fault that the judge must find, and next
+//! to it a similar history without a fault.
 
 mod contract;
 mod lists;
@@ -14,8 +14,8 @@ use super::{
     truth::{Activity, Bank, Facility, Truth, Unit},
 };
 
-/// The 15th begins in Kiritimati at ten in the morning of the 14th in UTC: at noon it is the 15th
-/// there, and the 14th in Niue and Warsaw.
+/// The 15th begins in Kiritimati at ten in the morning of the 14th in UTC. So at noon in UTC it is
+/// the 15th there, and the 14th in Niue and Warsaw.
 const EAST: &str = "Pacific/Kiritimati";
 const WEST: &str = "Pacific/Niue";
 const WARSAW: &str = "Europe/Warsaw";
@@ -33,7 +33,7 @@ fn the(day: i8) -> Date {
     date(2031, 3, day)
 }
 
-/// What was committed, in milliseconds since noon; facilities were there long before.
+/// What was committed, in milliseconds since noon. Facilities existed long before.
 #[derive(Default)]
 struct Past {
     truth: Truth,
@@ -71,7 +71,7 @@ impl Past {
         self.truth.units.put(id, noon() + at_ms, commit, noon() + at_ms, Some(row));
     }
 
-    /// A request of then, or none from then on.
+    /// Stores a request that was made at `then_ms`, or deletes it.
     fn request(&mut self, at_ms: i64, then_ms: Option<i64>) {
         let row = |then_ms| Activity {
             facility: SOMEWHERE,
@@ -134,7 +134,7 @@ fn day(facility: Uuid, of: Date, figures: (Option<i64>, i64, i64)) -> Item {
     }
 }
 
-/// Asked then, and answered at once with Age 0.
+/// A request at this time, answered at once with Age 0.
 fn at(asked_ms: i64, said: Said) -> Answer {
     let path = "/v1/summaries/today".to_owned();
     let asked = Asked {
@@ -167,8 +167,8 @@ fn aged(answer: Answer, age_seconds: i64) -> Answer {
     Answer { age_seconds: Some(age_seconds), ..answer }
 }
 
-/// The facility moves east at noon; ten seconds later a request of a minute before noon is made,
-/// which is of the 15th there.
+/// The facility moves east at noon. Ten seconds later a request is made with a time one minute
+/// before noon, which is of the 15th there.
 fn moved_before_a_request() -> Past {
     let mut past = Past::with(WEST);
     past.facility(0, SOMEWHERE, Some(EAST));
@@ -216,7 +216,7 @@ fn a_unit_whose_bank_moved_before_its_commit_is_in_the_new_facility() {
     past().acquits(today(5_000, day(ELSEWHERE, the(14), (Some(8), 0, 0))));
 }
 
-/// It is removed at noon, and registered again 400 ms later.
+/// The facility is removed at noon, and registered again 400 ms later.
 fn removed_and_registered_again() -> Past {
     let mut past = Past::with(WARSAW);
     past.delivery(-2_000_000, Some(-86_400_000));
@@ -288,8 +288,8 @@ fn a_commit_from_before_the_claim_is_in_the_answer_in_every_way_of_reading() {
     past().condemns(Lie::Figures, today(-100, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
 }
 
-/// Its own row is a snapshot and its own changes: what is younger than the snapshot may be missing
-/// beside them, what is older may not.
+/// The row of an event is a snapshot and the event's own changes. What is younger than the snapshot
+/// may be missing, what is older may not.
 #[test]
 fn the_row_of_an_event_may_lack_what_is_younger_than_its_as_of() {
     let past = |other_ms| {
@@ -316,8 +316,8 @@ fn a_unit_leaves_when_it_expires() {
     past().condemns(Lie::Figures, today(-1_000, empty(SOMEWHERE)));
 }
 
-/// In Kiritimati the 14th closed at ten; a unit came a minute before that, and another two seconds
-/// before.
+/// In Kiritimati the 14th closed at ten. One unit came a minute before that, and another two
+/// seconds before.
 #[test]
 fn a_day_keeps_the_stock_that_it_closed_with() {
     let closed_ms = start_of(EAST, the(15)) - noon();
@@ -338,8 +338,8 @@ fn a_day_keeps_the_stock_that_it_closed_with() {
     past().condemns(Lie::Figures, closed(None));
     past().condemns(Lie::Figures, named(0, day(SOMEWHERE, the(13), (Some(0), 0, 0))));
     past().acquits(named(0, day(SOMEWHERE, the(13), (None, 0, 0))));
-    // Removed, and registered again where the 14th is past: at once, or after all had time to see
-    // it gone.
+    // The facility is removed, and registered again after the 14th: at once, or after all replicas
+    // had time to notice the removal.
     for (away_ms, may_stay) in [(2_000, true), (60_000, false)] {
         let again = || {
             let mut past = past();

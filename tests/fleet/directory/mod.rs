@@ -1,9 +1,9 @@
-//! A world whose directory moves: facilities in many zones that are registered, renamed, removed,
-//! registered again and moved to other zones, banks that move between them, transactions that stay
-//! open, by SQL and by events side by side; readers of singles, ranges and lists with every
-//! directive; replicas with random settings, and random faults. What is true is told by the
-//! database's write-ahead log. A round is had again, but for its timing, by its seed: `make
-//! test-fleet-random SEED=n KIND=zones`.
+//! A fleet whose directory changes. Facilities in many zones are registered, renamed, removed,
+//! registered again and moved to other zones; banks move between them; transactions stay open.
+//! Writers use SQL and events side by side. Readers read singles, ranges and lists with every
+//! directive. Replicas have random settings, and there are random faults. The database's
+//! write-ahead log tells what is true. A round can be repeated, except for its timing, by its seed:
+//! `make test-fleet-random SEED=n KIND=zones`.
 
 mod faults;
 mod figures;
@@ -33,7 +33,7 @@ fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
 
 /// One short round, for each run of the tests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fleet_whose_directory_moves_never_lies() {
+async fn a_fleet_with_a_moving_directory_answers_truly() {
     let plan = Plan { seed: 7, kind: Kind::All, facilities: 36, seconds: 50, faults: true };
     let outcome = round::run(plan).await;
     eprintln!("{outcome}");
@@ -41,7 +41,8 @@ async fn a_fleet_whose_directory_moves_never_lies() {
     assert!(outcome.is_true(), "a round of seed {} was not answered truly: see above", plan.seed);
 }
 
-/// Rounds for MINUTES, each with another seed, from SEED on; of a KIND, or of all in turn.
+/// Runs rounds for MINUTES, each with another seed, from SEED on; of one KIND, or of all kinds in
+/// turn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "an hour: make test-fleet-random"]
 async fn random_rounds_are_answered_truly() {

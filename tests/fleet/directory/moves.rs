@@ -1,5 +1,5 @@
-//! What a directory outside the contract does: facilities that change zones, go and return, banks
-//! that move, transactions that stay open.
+//! Changes of the directory that are hard to follow: facilities that change zones,
+//! go and return, banks that move, transactions that stay open.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,8 @@ use super::{
 };
 use crate::history::Fate;
 
-/// To another zone and back, with a request between whose date differs.
+/// Moves the facility to another zone and back. In between it makes a request whose date differs in
+/// the two zones.
 pub async fn there_and_back(writer: &mut Writer, at: usize) {
     let home = writer.sites[at].zone;
     writer.sites[at].zone = ZONES[writer.rng.random_range(0..ZONES.len())];
@@ -33,7 +34,7 @@ pub async fn there_and_back(writer: &mut Writer, at: usize) {
     writer.register(at).await;
 }
 
-/// A change of zone at one replica while another takes a request.
+/// Changes the zone at one replica while another replica takes a request.
 pub async fn zone_beside_an_event(writer: &mut Writer, at: usize) {
     writer.sites[at].zone = ZONES[writer.rng.random_range(0..ZONES.len())];
     let (one, other, then_ms) = (writer.replica(), writer.replica(), writer.near_a_midnight(at));
@@ -52,7 +53,7 @@ pub async fn zone_beside_an_event(writer: &mut Writer, at: usize) {
     writer.stated.extend(requested.stated(&[(Stating::Request, id, now_ms)]));
 }
 
-/// The facility is removed with all that is in it, by SQL: there is no event for that.
+/// Removes the facility with all its rows, by SQL: there is no event for that.
 pub async fn leave(writer: &mut Writer, at: usize) {
     let (facility, world) = (writer.sites[at].id, writer.world.clone());
     let statements = format!(
@@ -70,7 +71,7 @@ pub async fn leave(writer: &mut Writer, at: usize) {
     }
 }
 
-/// It is registered again with the same id, and mostly with the zone that it had.
+/// Registers the facility again with the same id, and mostly with the former zone.
 pub async fn come_back(writer: &mut Writer, at: usize) {
     if writer.rng.random_bool(0.2) {
         writer.sites[at].zone = ZONES[writer.rng.random_range(0..ZONES.len())];
@@ -107,7 +108,7 @@ pub async fn come_back(writer: &mut Writer, at: usize) {
     }
 }
 
-/// A bank goes to another facility, perhaps while a transaction on its units is open.
+/// Moves a bank to another facility, perhaps while a transaction on its units is open.
 pub async fn move_bank(writer: &mut Writer, from: usize, while_held: bool) {
     let others: Vec<usize> =
         (0..writer.sites.len()).filter(|at| *at != from && writer.sites[*at].exists).collect();
@@ -153,7 +154,7 @@ pub async fn move_bank(writer: &mut Writer, from: usize, while_held: bool) {
     }
 }
 
-/// A transaction that stays open while others go on.
+/// Opens a transaction that stays open while others go on.
 pub fn hold(writer: &mut Writer, at: usize) {
     let (then_ms, kind, facility) =
         (writer.near_a_midnight(at), writer.kind(), writer.sites[at].id);
@@ -169,7 +170,7 @@ fn hold_open(writer: &mut Writer, statement: String, for_ms: std::ops::Range<u64
     let (world, for_ms, commits) =
         (writer.world.clone(), writer.rng.random_range(for_ms), writer.rng.random_bool(0.85));
     writer.held.spawn(async move {
-        // it ends with its connection otherwise
+        // Otherwise the transaction ends with its connection.
         let _ = held(&world, &statement, for_ms, commits).await;
     });
 }
@@ -186,7 +187,8 @@ async fn held(world: &Arc<World>, statement: &str, for_ms: u64, commits: bool) -
     Ok(())
 }
 
-/// A table is emptied. Whoever waits for that stands in everybody's way, so not for long.
+/// Empties a table. The statement blocks all others while it waits for its lock, so it waits only
+/// for a short time.
 pub async fn truncate(writer: &mut Writer) {
     let table = ["blood_inventory", "blood_distributions", "blood_requests"]
         .choose(&mut writer.rng)

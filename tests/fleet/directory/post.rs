@@ -1,4 +1,4 @@
-//! Events about the world, and what became of them.
+//! Posts events, and reports what became of them.
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub fn event(kind: &str, at_ms: i64, data: Value) -> Value {
     })
 }
 
-/// What became of a request with events.
+/// The outcome of a request with events.
 pub struct Posted {
     pub fate: Fate,
     pub sent_ms: i64,
@@ -34,7 +34,7 @@ pub struct Posted {
 }
 
 impl Posted {
-    /// For the judge: the rows that the events stated.
+    /// The rows that the events stated, for the judge.
     pub fn stated(&self, rows: &[(Stating, Uuid, i64)]) -> Vec<Stated> {
         let stated = |(kind, id, stated_ms): &(Stating, Uuid, i64)| Stated {
             kind: *kind,

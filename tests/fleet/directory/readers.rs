@@ -1,4 +1,4 @@
-//! Readers of everything, with every directive, at every replica, who keep every answer.
+//! Readers of all resources, with every directive, at every replica. They keep every answer.
 
 use std::{
     collections::HashMap,
@@ -20,10 +20,10 @@ use super::{
     world::{World, client},
 };
 
-/// ReplicaLink two reads of a reader, at most.
+/// The longest pause between two reads of a reader, in milliseconds.
 const PACE_MS: u64 = 60;
 
-/// A reader's memory of bodies, by path: their tag and what they said.
+/// The bodies that a reader has, by path: their tags and their content.
 pub type Known = HashMap<String, (String, Said)>;
 
 /// Reads until the round is over.
@@ -59,7 +59,7 @@ pub async fn read(world: Arc<World>, number: u64) -> Vec<Answer> {
                     listing(&world, &client, asked, rng.random_bool(0.4).then_some(date), limit)
                         .await,
                 );
-                // One is worth many reads, and costs as much.
+                // A listing has as much in it as many reads, and costs as much.
                 tokio::time::sleep(Duration::from_millis(if world.plan.facilities > 100 {
                     500
                 } else {
@@ -87,7 +87,7 @@ fn requested(rng: &mut StdRng) -> Asked {
     Asked { bound_seconds, max_stale, only_if_cached: rng.random_bool(0.05), ..Asked::default() }
 }
 
-/// A day of late, in some zone.
+/// One of the last days, in some zone.
 fn a_date(world: &World, rng: &mut StdRng) -> Date {
     let zone = ZONES[rng.random_range(0..ZONES.len())];
     date_in(zone, world.now_ms())
@@ -95,7 +95,7 @@ fn a_date(world: &World, rng: &mut StdRng) -> Date {
         .expect("it is a day")
 }
 
-/// One day of a facility, today where no date is given.
+/// Reads one day of a facility; today if there is no date.
 pub async fn one(
     world: &World,
     client: &Client,
@@ -121,7 +121,7 @@ pub async fn one(
     )
     .await?;
     let said = match (&answer.said, known.get(&path)) {
-        // 304: what it has is what it would be sent.
+        // On a 304 the body that the reader has is the answer.
         (Said::Refused(304, _), Some((_, said))) => said.clone(),
         _ => answer.said.clone(),
     };
@@ -131,7 +131,7 @@ pub async fn one(
     Some(Answer { said, ..answer })
 }
 
-/// A day as of a version that an acknowledgement named for an event sent at `floor_ms`.
+/// Reads a day with the version that an acknowledgement named, for an event sent at `floor_ms`.
 pub async fn since(
     world: &World,
     client: &Client,
@@ -163,7 +163,7 @@ pub async fn since(
     ask(world, client, asked.clone(), None, said).await.map_or_else(nobody, |(answer, _)| answer)
 }
 
-/// A few days of a facility; `to` may be one that has not begun.
+/// Reads a few days of a facility; `to` may be a day that has not begun.
 pub async fn range(
     world: &World,
     client: &Client,
@@ -195,7 +195,7 @@ async fn facility_itself(
         .map(|(answer, _)| answer)
 }
 
-/// All pages of the directory.
+/// Reads all pages of the directory.
 pub async fn directory(world: &World, client: &Client, asked: Asked) -> Option<Answer> {
     let (mut entries, mut whole, mut cursor) = (Vec::new(), None::<Answer>, String::new());
     loop {
@@ -221,7 +221,7 @@ pub async fn directory(world: &World, client: &Client, asked: Asked) -> Option<A
     whole.map(|answer| Answer { said: Said::Directory(entries), ..answer })
 }
 
-/// All pages of a day of all facilities.
+/// Reads all pages of a day of all facilities.
 pub async fn listing(
     world: &World,
     client: &Client,
@@ -256,7 +256,7 @@ pub async fn listing(
         }
         pages += 1;
         let begun = whole.get_or_insert_with(|| answer.clone());
-        // The oldest page counts, from the first question to the last answer.
+        // The oldest page counts, from the first request to the last answer.
         begun.age_seconds = begun.age_seconds.max(answer.age_seconds);
         begun.asked.answered_ms = answer.asked.answered_ms;
         match next {
@@ -268,7 +268,8 @@ pub async fn listing(
     whole.map(|answer| Answer { said: Said::Listing { date, items: found, totals }, ..answer })
 }
 
-/// Asks, and keeps what was said; none where nobody listens. With it the tag of the body.
+/// Sends a request and returns the answer, with the tag of the body; `None` if the replica does not
+/// listen.
 async fn ask(
     world: &World,
     client: &Client,

@@ -1,5 +1,4 @@
-//! One round of the world: a fleet with random settings, its facilities, the load, the faults, and
-//! the verdict.
+//! One round: a fleet with random settings, its facilities, the load, the faults, and the verdict.
 
 use std::{
     collections::BTreeMap,
@@ -31,16 +30,16 @@ use crate::{
 const REPLICAS: usize = 3;
 const WRITERS: usize = 6;
 const READERS: usize = 5;
-/// How long the parts may take to start, and a facility to be registered.
+/// How long the parts may take to start and the facilities to be registered, in milliseconds.
 const START_MS: i64 = 12_000;
 const FACILITY_MS: i64 = 60;
-/// Complaints of a kind that are told, where TOLD does not say how many.
+/// How many complaints of a kind are printed, unless TOLD is set.
 const TOLD: usize = 4;
-/// How long a fleet may take until all its answers are exact again, once nothing is broken and
-/// nobody writes.
+/// How long a fleet may take until all its answers are exact again, after the last fault and the
+/// last write.
 const SETTLES: Duration = Duration::from_secs(30);
 
-/// What came of a round.
+/// The result of a round.
 pub struct Outcome {
     pub plan: Plan,
     pub answers: usize,
@@ -94,7 +93,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Runs it. What it finds is in the outcome; it panics only where the test itself fails.
+/// Runs the round. What is wrong is in the outcome; it panics only if the test itself fails.
 pub async fn run(plan: Plan) -> Outcome {
     let half_ms = i64::try_from(plan.seconds * 500).expect("a round is short");
     // The parts are started first, and the facilities registered.
@@ -105,7 +104,7 @@ pub async fn run(plan: Plan) -> Outcome {
         + START_MS
         + FACILITY_MS * plan.facilities as i64;
     let clock = FakeClock::at(Timestamp::now() + SignedDuration::from_millis(ahead_ms));
-    // The clocks never change within a round, so that nobody has to look for that.
+    // The clocks never change within a round, so that the replicas need not check for it.
     let environment: Vec<(&str, String)> =
         clock.environment().into_iter().filter(|(name, _)| *name != "FAKETIME_NO_CACHE").collect();
     let postgres = Postgres::start_in_environment(&wal::SETTINGS, &environment);
@@ -144,8 +143,8 @@ pub async fn run(plan: Plan) -> Outcome {
     Outcome { plan, answers: answers.len(), faults: count, verdict, acknowledged, sql, settled }
 }
 
-/// The writers, whose facilities are registered: a quarter in the zone that is to have its
-/// midnight, a few yet to come.
+/// Makes the writers and registers their facilities: a quarter in the zone that will have its
+/// midnight, and a few later.
 async fn populated(world: &Arc<World>) -> Vec<Writer> {
     let mut rng = world.plan.rng(4);
     let mut writers = Vec::new();
@@ -183,7 +182,7 @@ async fn populated(world: &Arc<World>) -> Vec<Writer> {
     writers
 }
 
-/// Everything at every replica, as it is then; answers whether all of it could be had.
+/// Reads everything at every replica at the end; returns whether all of it was answered.
 async fn read_the_end(world: &World, answers: &mut Vec<Answer>) -> bool {
     let (client, started, facilities) = (client(), std::time::Instant::now(), world.facilities());
     let today = Timestamp::from_millisecond(world.now_ms())

@@ -1,4 +1,4 @@
-//! What readers of the world asked and were answered.
+//! What readers asked and were answered.
 
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -6,34 +6,34 @@ use uuid::Uuid;
 use super::truth::Window;
 use crate::history::CLOCK_MS;
 
-/// As `by_blood_type` names them.
+/// The types in the order of the figures, with the names of `by_blood_type`.
 pub const TYPES: [&str; 9] = ["O+", "O-", "A+", "A-", "B+", "B-", "AB+", "AB-", "unknown"];
-/// `freshness.max_age` where a request names none.
+/// `freshness.max_age`, which applies if a request has no bound, in seconds.
 pub const DEFAULT_BOUND_SECONDS: i64 = 300;
 
 /// A figure by type, in the order of [`TYPES`].
 pub type ByType = [i64; TYPES.len()];
 
-/// A request, and when.
+/// A request, and when it was sent and answered.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
     pub replica: usize,
-    /// With its query.
+    /// The path with its query.
     pub path: String,
     pub asked_ms: i64,
     pub answered_ms: i64,
     /// `max-age`; `no-cache` is 0.
     pub bound_seconds: Option<i64>,
-    /// `max-stale`: by so much, or however much.
+    /// `max-stale`, with its limit in seconds or without a limit.
     pub max_stale: Option<Option<i64>>,
     pub only_if_cached: bool,
     pub min_version: Option<i64>,
-    /// Whoever names the version of an acknowledgement is shown what was over when that event was
-    /// sent.
+    /// If the request names the version of an acknowledgement, the answer must have what was
+    /// committed when that event was sent.
     pub floor_ms: Option<i64>,
     /// `If-None-Match` was sent.
     pub conditional: bool,
-    /// No fault was on, nor for some time before.
+    /// There was no fault then, and none for some time before.
     pub quiet: bool,
 }
 
@@ -42,11 +42,11 @@ pub struct Asked {
 pub struct Item {
     pub facility: Uuid,
     pub date: Date,
-    /// None where `total_stock` is null.
+    /// `None` if `total_stock` is null.
     pub stock: Option<ByType>,
     pub transferred: ByType,
     pub requests: ByType,
-    /// As they stand there: stock, transferred, requests.
+    /// The totals in the answer: stock, transferred, requests.
     pub totals: (Option<i64>, i64, i64),
     pub version: i64,
     /// A hash of the body.
@@ -59,14 +59,14 @@ pub struct Entry {
     pub facility: Uuid,
     pub name: String,
     pub zone: String,
-    /// In the facility's own resource.
+    /// Only in the answer about one facility.
     pub today: Option<Date>,
 }
 
-/// What came back.
+/// The content of an answer.
 #[derive(Debug, Clone)]
 pub enum Said {
-    /// `today` was asked for where `date` is none.
+    /// The request was for `today` if `date` is `None`.
     Summary {
         date: Option<Date>,
         item: Box<Item>,
@@ -77,7 +77,8 @@ pub enum Said {
         to: Date,
         items: Vec<Item>,
     },
-    /// All pages. `totals` where there was one page only: facilities, stock, transferred, requests.
+    /// All pages. `totals` are only there if there was one page: facilities, stock, transferred,
+    /// requests.
     Listing {
         date: Option<Date>,
         items: Vec<Item>,
@@ -92,7 +93,7 @@ pub enum Said {
     },
     /// 404 for a listing: the day has not begun anywhere.
     MissingDay(Date),
-    /// 503, 504 and all that is neither of these, with what it says.
+    /// 503, 504 and any other status, with the text.
     Refused(u16, String),
 }
 
@@ -106,20 +107,19 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What it claims to be exact as of at least, and when it had come. Where it carries no age,
-    /// its request's bound stands for it.
+    /// From the instant that the answer claims at least to be exact as of, to its arrival. An
+    /// answer without an age counts with the bound of its request.
     pub fn window(&self) -> Window {
         let Asked { asked_ms, answered_ms, bound_seconds, max_stale, floor_ms, .. } = self.asked;
         let by_bound = match (bound_seconds, max_stale) {
             (_, Some(None)) => i64::MIN,
             (bound, stale) => {
                 let bound = bound.unwrap_or(DEFAULT_BOUND_SECONDS) + stale.flatten().unwrap_or(0);
-                // `no-cache`: a look that began after the request had come.
+                // `no-cache`: the read began after the request had come.
                 asked_ms - 1000 * bound
             }
         };
-        // An outage may be longer than what readers without a bound of their own bear; their
-        // answers' ages say so.
+        // An outage may be longer than the default bound. The ages of the answers tell this.
         let by_bound =
             if bound_seconds.is_none() && self.age_seconds.is_some() { i64::MIN } else { by_bound };
         let by_age = self.age_seconds.map_or(i64::MIN, |age| asked_ms - 1000 * (age + 1));
@@ -133,11 +133,11 @@ impl Answer {
 pub struct Stated {
     pub kind: Stating,
     pub id: Uuid,
-    /// Its `time`.
+    /// The `time` of the event.
     pub stated_ms: i64,
     pub over_ms: i64,
     pub fate: crate::history::Fate,
-    /// The answer says that some of the request were superseded.
+    /// The answer says that some events of the request were superseded.
     pub superseded: bool,
 }
 

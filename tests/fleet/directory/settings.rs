@@ -1,5 +1,5 @@
-//! What a round is made of, by its seed: what is done most, where the clock stands, and how each
-//! replica is set.
+//! What the seed of a round decides: which writes are frequent, the time of the clock, and the
+//! settings of each replica.
 
 use jiff::Timestamp;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use super::figures::{date_in, start_of};
 use crate::support::service::Launch;
 
-/// On both sides of the date line, and half and quarter hours off.
+/// Zones on both sides of the date line, some of them half or quarter hours off.
 pub const ZONES: [&str; 22] = [
     "Pacific/Kiritimati",
     "Pacific/Chatham",
@@ -33,12 +33,12 @@ pub const ZONES: [&str; 22] = [
     "Etc/GMT+12",
 ];
 
-/// What a round does most, so that each kind of lie can be looked for alone.
+/// Which writes are frequent, so that each kind of fault can be looked for alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// All of it.
+    /// All kinds.
     All,
-    /// Figures only: nobody comes, goes or moves.
+    /// Figures only: no facility comes, goes or moves.
     Figures,
     /// Facilities that change their zones.
     Zones,
@@ -54,14 +54,14 @@ pub const KINDS: [Kind; 6] =
     [Kind::All, Kind::Figures, Kind::Zones, Kind::Removals, Kind::Banks, Kind::Lists];
 
 impl Kind {
-    /// By its name, in whatever case.
+    /// The kind with this name, in any case.
     pub fn named(name: &str) -> Kind {
         let found = KINDS.into_iter().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name));
         found.unwrap_or_else(|| panic!("no kind {name}: one of {KINDS:?}"))
     }
 }
 
-/// A round, so that it can be had again.
+/// The parameters of a round, with which it can be repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub seed: u64,
@@ -81,7 +81,7 @@ impl Plan {
         ZONES[self.rng(1).random_range(0..ZONES.len())]
     }
 
-    /// How far the clock of the database is ahead of this machine's, so that it is midnight there
+    /// How far the database's clock must be ahead of this machine's, so that it is midnight there
     /// so many milliseconds from now.
     pub fn ahead_ms(&self, from_now_ms: i64) -> i64 {
         let (zone, then_ms) =
@@ -91,8 +91,8 @@ impl Plan {
     }
 }
 
-/// A replica's settings. Audits and rebuilds are off mostly: they must not repair what should never
-/// be wrong.
+/// Random settings of a replica. Audits and rebuilds are mostly off: they must not repair what
+/// should never be wrong.
 pub fn random(rng: &mut StdRng, launch: Launch) -> (Launch, String) {
     let mut told = Vec::new();
     let mut launch = launch;
@@ -120,7 +120,7 @@ pub fn random(rng: &mut StdRng, launch: Launch) -> (Launch, String) {
     (launch, told.join(" "))
 }
 
-/// A seed that nobody has chosen.
+/// A random seed.
 pub fn any_seed() -> u64 {
     rand::rng().next_u64() % 1_000_000
 }

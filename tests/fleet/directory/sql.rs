@@ -1,4 +1,4 @@
-//! Plain SQL about the world, past the service.
+//! Plain SQL of the round, which does not go through the service.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -6,18 +6,18 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::world::World;
 
-/// A database that does not answer for so long is left.
+/// A database that does not answer for this time is given up.
 const PATIENCE: Duration = Duration::from_secs(6);
 
-/// A writer's connection, made anew where it is lost.
+/// A writer's connection, which is opened again when it is lost.
 #[derive(Default)]
 pub struct Plain {
     held: Option<PgConnection>,
 }
 
 impl Plain {
-    /// Runs statements; answers whether all succeeded. What is refused for want of a row that
-    /// somebody removed is no fault.
+    /// Runs statements; returns whether all succeeded. A statement may be refused since another
+    /// writer removed a row that it refers to. This is no fault.
     pub async fn run(&mut self, world: &World, statements: &str) -> bool {
         let running = async {
             let mut connection = match self.held.take() {
@@ -38,14 +38,14 @@ impl Plain {
     }
 }
 
-/// A connection of one's own, which waits for no lock for long.
+/// Opens a new connection, whose waits for locks are short.
 pub async fn connect(world: &World) -> sqlx::Result<PgConnection> {
     let mut connection = PgConnection::connect(&world.places.primary).await?;
     connection.execute("SET lock_timeout = '3s'; SET statement_timeout = '5s'").await?;
     Ok(connection)
 }
 
-/// The test's own mistakes are told at once.
+/// Panics on a mistake of the test itself.
 pub fn complain_of_syntax(error: &sqlx::Error, statements: &str) {
     let code =
         error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();

@@ -1,23 +1,23 @@
-//! What the tables held, and from when to when: every row's versions in the order of the commits,
-//! as the database's own log tells it.
+//! What the tables held, and when: the versions of every row in the order of the commits, from the
+//! database's own log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-/// How long after the instant in its log record a commit may become visible: the server writes the
-/// record first, and a busy machine may leave it there for a moment.
+/// How long after the instant in its log record a commit may become visible, in milliseconds. The
+/// server writes the record first, and a busy machine may pause in between.
 pub const VISIBLE_MS: i64 = 300;
 
-/// The instants from `from_ms`, as of which an answer is exact at least, to `to_ms`, when it had
-/// come.
+/// The instants from `from_ms`, as of which an answer is at least exact, to `to_ms`, when it
+/// arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     pub from_ms: i64,
     pub to_ms: i64,
 }
 
-/// A row as one commit left it; `row` is none where there is no such row from then on.
+/// A row after one commit; `row` is `None` if the row does not exist from then on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version<T> {
     pub from_ms: i64,
@@ -42,23 +42,23 @@ pub struct Bank {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     pub bank: Uuid,
-    /// A place in [`super::seen::TYPES`].
+    /// An index in [`super::seen::TYPES`].
     pub kind: usize,
     pub quantity: i64,
     pub expires_ms: Option<i64>,
 }
 
-/// A delivery or a request; a request's quantity is 1, since requests are counted.
+/// A delivery or a request. The quantity of a request is 1, since requests are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
     pub facility: Uuid,
     pub kind: usize,
     pub quantity: i64,
-    /// None: not delivered.
+    /// `None` for a delivery that has not arrived.
     pub at_ms: Option<i64>,
 }
 
-/// The rows of a table that there ever were.
+/// All rows that a table has ever had.
 #[derive(Debug, Clone)]
 pub struct Table<T>(pub BTreeMap<Uuid, Vec<Version<T>>>);
 
@@ -69,10 +69,10 @@ impl<T> Default for Table<T> {
 }
 
 impl<T: PartialEq> Table<T> {
-    /// A commit leaves a row so; `row` is none where it deletes it.
+    /// Adds the version of a row that a commit left; `row` is `None` if the commit deletes it.
     pub fn put(&mut self, id: Uuid, from_ms: i64, commit: usize, stated_ms: i64, row: Option<T>) {
         let versions = self.0.entry(id).or_default();
-        // What a transaction wrote on its way nobody ever saw.
+        // Earlier versions of the same transaction were never visible.
         if versions.last().is_some_and(|last| last.commit == commit) {
             versions.pop();
         }
@@ -81,7 +81,7 @@ impl<T: PartialEq> Table<T> {
         }
     }
 
-    /// TRUNCATE.
+    /// Adds a TRUNCATE.
     pub fn empty(&mut self, from_ms: i64, commit: usize) {
         let ids: Vec<Uuid> = self.0.keys().copied().collect();
         ids.into_iter().for_each(|id| self.put(id, from_ms, commit, from_ms, None));
@@ -91,8 +91,8 @@ impl<T: PartialEq> Table<T> {
         self.0.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// What the row may have been for somebody who looked at an instant of the window; none stands
-    /// for no row.
+    /// The states of the row that a read within the window may have found; `None` stands for no
+    /// row.
     pub fn possible(&self, id: Uuid, window: Window) -> Vec<Option<&T>> {
         possible(self.versions(id), window).collect()
     }
@@ -111,7 +111,7 @@ pub fn possible<T>(versions: &[Version<T>], window: Window) -> impl Iterator<Ite
     before.into_iter().chain(here.map(|(_, version)| version.row.as_ref()))
 }
 
-/// All of them.
+/// All tables.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
     pub facilities: Table<Facility>,
@@ -122,7 +122,7 @@ pub struct Truth {
     of: HashMap<Uuid, Concerns>,
 }
 
-/// The rows that ever concerned a facility.
+/// The rows that have ever concerned a facility.
 #[derive(Debug, Clone, Default)]
 pub struct Concerns {
     pub units: Vec<Uuid>,
@@ -131,7 +131,7 @@ pub struct Concerns {
 }
 
 impl Truth {
-    /// Notes which rows concern which facility; to be called once all is known.
+    /// Notes which rows concern which facility. Call it when all versions are known.
     pub fn arrange(&mut self) {
         let mut at: HashMap<Uuid, BTreeSet<Uuid>> = HashMap::new();
         for (bank, versions) in &self.banks.0 {

@@ -1,6 +1,6 @@
-//! The truth, from the database's write-ahead log: a logical replication slot keeps all that was
-//! committed, in order, and `test_decoding` tells it as text. Who wrote, and by what way, makes no
-//! difference.
+//! The true history, from the database's write-ahead log. A logical replication slot keeps all
+//! commits in order, and `test_decoding` returns them as text. It makes no difference which client
+//! wrote, and in which way.
 
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
@@ -11,7 +11,7 @@ use super::{
     truth::{Activity, Bank, Facility, Truth, Unit},
 };
 
-/// What Postgres has to be started with.
+/// The settings that Postgres has to be started with.
 pub const SETTINGS: [&str; 3] =
     ["wal_level=logical", "max_replication_slots=10", "max_wal_senders=10"];
 
@@ -19,7 +19,7 @@ const SLOT: &str = "truth";
 const TABLES: [&str; 5] =
     ["facilities", "blood_banks", "blood_inventory", "blood_distributions", "blood_requests"];
 
-/// Keeps the log from now on, and answers what the tables hold at this moment, when nobody writes.
+/// Creates the slot, and returns what the tables hold now. There must be no writers yet.
 pub async fn begin(database_url: &str, now_ms: i64) -> Truth {
     let mut connection = connect(database_url).await;
     let make = format!("SELECT pg_create_logical_replication_slot('{SLOT}', 'test_decoding')");
@@ -49,7 +49,7 @@ pub async fn begin(database_url: &str, now_ms: i64) -> Truth {
     truth
 }
 
-/// Adds what was committed since, and lets the log go.
+/// Adds what was committed since the last call, and releases the log.
 pub async fn read(database_url: &str, truth: &mut Truth) {
     let mut connection = connect(database_url).await;
     let ours = TABLES.map(|table| format!("data LIKE 'table %public.{table}%'")).join(" OR ");
@@ -70,7 +70,7 @@ async fn connect(database_url: &str) -> PgConnection {
     PgConnection::connect(database_url).await.expect("the database accepts connections")
 }
 
-/// Takes what `test_decoding` told: the changes of a transaction, and then when it was committed.
+/// Takes lines of `test_decoding`: the changes of a transaction, and then the time of its commit.
 pub fn take<'a>(truth: &mut Truth, lines: impl Iterator<Item = &'a str>) {
     let (mut changes, mut commit) = (Vec::new(), 0);
     for line in lines {
@@ -216,7 +216,7 @@ fn empty(truth: &mut Truth, table: &str, at_ms: i64, commit: usize) {
     }
 }
 
-/// Of an instant as Postgres writes it.
+/// An instant in Postgres's format, in milliseconds.
 fn milliseconds(text: &str) -> i64 {
     text.parse::<Timestamp>()
         .unwrap_or_else(|error| panic!("no instant: {text}: {error}"))

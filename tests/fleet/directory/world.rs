@@ -15,20 +15,20 @@ use uuid::Uuid;
 use super::settings::Plan;
 use crate::parts::Places;
 
-/// Longer than any time-out of the service: whoever waits so long was forgotten.
+/// Longer than any time-out of the service. A request that waits this long was forgotten.
 const HUNG: Duration = Duration::from_secs(20);
-/// For so long after a fault it is not called quiet.
+/// How long after a fault the fleet does not count as quiet yet, in milliseconds.
 const CALM_MS: i64 = 5_000;
 
 pub struct World {
     pub plan: Plan,
     pub places: Arc<Places>,
-    /// The database's clock is so far ahead of this machine's.
+    /// How far the database's clock is ahead of this machine's.
     pub ahead_ms: i64,
-    /// Facilities that there are or were.
+    /// All facilities, also those that were removed.
     facilities: Mutex<Vec<Uuid>>,
     stop: AtomicBool,
-    /// When the last fault was over; far ahead while one is on.
+    /// When the last fault ended; far in the future during a fault.
     fault_ms: AtomicI64,
     pub acknowledged: AtomicUsize,
     pub sql: AtomicUsize,
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    /// The database's time.
+    /// The database's time, in milliseconds.
     pub fn now_ms(&self) -> i64 {
         Timestamp::now().as_millisecond() + self.ahead_ms
     }

@@ -1,4 +1,5 @@
-//! Writers, each with facilities of its own, so that what is stated about a row is stated in order.
+//! Writers. Each has facilities of its own, so that the statements about a row are in a known
+//! order.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,14 +22,14 @@ use super::{
 };
 use crate::history::Fate;
 
-/// ReplicaLink two writes of a writer, at most.
+/// The longest pause between two writes of a writer, in milliseconds.
 const PACE_MS: u64 = 350;
-/// Rows of a kind that a facility has at most; more are changes of those.
+/// How many rows of a kind a facility has at most. Further writes change these rows.
 const ROWS: usize = 8;
 const UNITS: usize = 4;
 
-/// A facility as its writer knows it. What became of a write may be unknown: then the tables know
-/// better.
+/// A facility as its writer knows it. The outcome of a write may be unknown; then only the tables
+/// have the truth.
 #[derive(Debug, Clone)]
 pub struct Site {
     pub id: Uuid,
@@ -60,11 +61,11 @@ pub struct Writer {
     pub sites: Vec<Site>,
     pub stated: Vec<Stated>,
     pub answers: Vec<Answer>,
-    /// Transactions that are held open meanwhile.
+    /// Transactions that are held open.
     pub held: JoinSet<()>,
 }
 
-/// What a writer does next.
+/// The next write of a writer.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Stock,
@@ -186,7 +187,7 @@ impl Writer {
         self.rng.random_bool(0.5)
     }
 
-    /// Posts events at some replica; now and then reads its own write at another.
+    /// Posts events at some replica. Now and then reads its own write at another replica.
     pub async fn post(&mut self, events: &[Value], rows: &[(Stating, Uuid, i64)]) -> Posted {
         let replica = self.replica();
         let posted = post(&self.world, &self.client, replica, events).await;
@@ -253,7 +254,7 @@ impl Writer {
         }
     }
 
-    /// A unit of the bank, or a new one.
+    /// A unit of the bank, sometimes a new one.
     pub fn unit(&mut self, at: usize, place: usize) -> Uuid {
         let units = &mut self.sites[at].banks[place].units;
         if units.len() < UNITS {
@@ -262,8 +263,8 @@ impl Writer {
         *units.choose(&mut self.rng).expect("there is one")
     }
 
-    /// An instant on either side of a local midnight of the last days, of a zone that the facility
-    /// has or may have.
+    /// An instant shortly before or after a local midnight of the last days, in the facility's zone
+    /// or in another one.
     pub fn near_a_midnight(&mut self, at: usize) -> i64 {
         let now_ms = self.world.now_ms();
         let zone = if self.rng.random_bool(0.6) {
@@ -337,7 +338,7 @@ impl Writer {
         self.register(at).await;
     }
 
-    /// States the facility as it is to be, by either way.
+    /// Registers the facility as it should be, by an event or by SQL.
     pub async fn register(&mut self, at: usize) -> bool {
         let Site { id, zone, name, .. } = self.sites[at].clone();
         if self.by_event() {

@@ -50,8 +50,8 @@ impl Judge<'_> {
         window: Window,
     ) {
         let mut shown: BTreeSet<Uuid> = BTreeSet::new();
-        // Pages are turned by name: whoever is renamed meanwhile may come twice, or turn the page
-        // back for all.
+        // Pages are ordered by name. A facility that is renamed meanwhile may come twice, or move
+        // others to a page that was read already.
         let is_in_order = totals.is_some() || !self.is_anybody_renamed(window);
         for item in items {
             if !shown.insert(item.facility) && is_in_order {
@@ -121,8 +121,8 @@ impl Judge<'_> {
         self.lacks(answer, &missing, &shown);
     }
 
-    /// Facilities that were there throughout; where pages may have been turned meanwhile only those
-    /// that kept their place.
+    /// Facilities that existed for the whole window. If pages may have been read meanwhile, only
+    /// those that kept their name.
     fn certain(
         &self,
         window: Window,
