@@ -91,8 +91,8 @@ fuzz_target!(|input: &[u8]| {
 /// Each parameter's name, whether a value is one of its own, and what its refusal says.
 type Rules<'r> = &'r [(&'r str, &'r dyn Fn(&str) -> bool, &'r str)];
 
-/// A part of a query: its name as it stands there, its name decoded, and its value decoded. `None`
-/// is what cannot be decoded.
+/// A part of a query: its name as it was sent, its name decoded, and its value decoded. `None` is
+/// what cannot be decoded.
 type Part<'q> = (&'q str, Option<String>, Option<String>);
 
 /// A parameter's name, and its value as a text if it has one.

@@ -199,7 +199,7 @@ const OBJECTS: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace 
 #[tokio::test]
 async fn another_programs_schema_is_left_as_it_was() {
     // Objects that are in the way at the beginning, in the middle and at the end of the migrations.
-    for (stranger, words) in [
+    for (foreign, words) in [
         (
             "CREATE TABLE facilities (id bigint); CREATE VIEW outbox AS SELECT 1 AS one",
             &["facilities, outbox", "database of its own"][..],
@@ -221,7 +221,7 @@ async fn another_programs_schema_is_left_as_it_was() {
     ] {
         let launch = Service::on_postgres().await;
         let mut sql = Outside::connect(launch.database_url()).await;
-        sql.run(stranger).await;
+        sql.run(foreign).await;
         let before = sql.number(OBJECTS).await;
         for command in [&["serve"][..], &["migrate"], &["generate", "--facilities=1", "--days=1"]] {
             let exited = launch.run(command).await;
@@ -234,7 +234,7 @@ async fn another_programs_schema_is_left_as_it_was() {
             assert_eq!(
                 sql.number(OBJECTS).await,
                 before,
-                "{command:?} left something beside {stranger}"
+                "{command:?} left something beside {foreign}"
             );
         }
     }
@@ -242,7 +242,7 @@ async fn another_programs_schema_is_left_as_it_was() {
 
 #[tokio::test]
 async fn another_programs_file_is_left_as_it_was() {
-    for (stranger, words) in [
+    for (foreign, words) in [
         (
             "CREATE TABLE Facilities (id); CREATE VIEW outbox AS SELECT 1",
             &["Facilities, outbox", "file of the service's own"][..],
@@ -257,7 +257,7 @@ async fn another_programs_file_is_left_as_it_was() {
         let launch = Service::on_sqlite();
         let file = launch.folder().join("facility-summary.db");
         let mut sql = Outside::connect(&format!("{}?mode=rwc", launch.database_url())).await;
-        sql.run(stranger).await;
+        sql.run(foreign).await;
         drop(sql);
         wait_until("the file is closed", async || {
             !launch.folder().join("facility-summary.db-journal").exists()
@@ -274,7 +274,7 @@ async fn another_programs_file_is_left_as_it_was() {
             );
             assert!(
                 std::fs::read(&file).expect("it is there") == before,
-                "{command:?} changed the file beside {stranger}"
+                "{command:?} changed the file beside {foreign}"
             );
             let files = std::fs::read_dir(launch.folder()).expect("it is there").count();
             assert_eq!(files, 1, "{command:?} left a file");

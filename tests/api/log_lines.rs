@@ -195,7 +195,7 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
     assert!(counted >= asked as f64, "{counted} were counted, of {asked} and more");
 }
 
-/// The lines with that message, and the request's id that stands in each.
+/// The request ids of the log lines with this message.
 fn ids_of(service: &Service, message: &str) -> Vec<String> {
     let entries =
         service.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());

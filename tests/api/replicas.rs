@@ -6,10 +6,10 @@ mod came_back;
 mod changes;
 mod claims;
 mod company;
+mod diary;
 mod directory;
 mod epochs;
 mod gaps;
-mod honest;
 mod joining;
 mod leader;
 mod moved_bank;
@@ -74,7 +74,7 @@ impl Fleet {
     async fn on(launch: Launch, count: usize, redis: Redis) -> Fleet {
         let launch = launch
             .env("REDIS_URL", redis.url())
-            // it would mend what a test is to find
+            // it would repair what a test looks for
             .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
             .env("FACILITY_SUMMARY__DATABASE__MIN_CONNECTIONS", 2);
         let mut fleet = Fleet { replicas: Vec::new(), launch, redis };

@@ -304,7 +304,7 @@ fn faults(seed: u64, broken: Option<Rule>, loses: bool) -> BTreeSet<Fault> {
 }
 
 #[test]
-fn nothing_is_found_in_an_honest_history() {
+fn nothing_is_found_in_a_right_history() {
     for seed in 0..SEEDS {
         for loses in [false, true] {
             let complaints = judge(&World::new(seed, None).run(loses));

@@ -46,7 +46,7 @@ pub struct Shared {
     stop: AtomicBool,
     /// Rises when the database lost commits: then the versions that a reader knows do not count any
     /// more.
-    histories: AtomicUsize,
+    epochs: AtomicUsize,
     /// The number of writes and answers so far.
     progress: AtomicUsize,
     /// Requests that could not connect, or were answered 503.
@@ -66,8 +66,8 @@ impl Shared {
         !self.stop.load(Ordering::Acquire)
     }
 
-    pub fn histories(&self) -> usize {
-        self.histories.load(Ordering::Acquire)
+    pub fn epochs(&self) -> usize {
+        self.epochs.load(Ordering::Acquire)
     }
 
     pub fn progressed(&self) {
@@ -105,7 +105,7 @@ impl Load {
         let shared = Arc::new(Shared {
             places: fleet.places.clone(),
             stop: AtomicBool::default(),
-            histories: AtomicUsize::default(),
+            epochs: AtomicUsize::default(),
             progress: AtomicUsize::default(),
             turned_away: AtomicUsize::default(),
         });
@@ -143,8 +143,8 @@ impl Load {
     }
 
     /// From now on the versions that readers knew before do not count.
-    pub fn begins_a_new_history(&self) {
-        self.shared.histories.fetch_add(1, Ordering::AcqRel);
+    pub fn begins_a_new_epoch(&self) {
+        self.shared.epochs.fetch_add(1, Ordering::AcqRel);
     }
 
     /// How many requests so far could not connect, or were answered 503.

@@ -19,7 +19,7 @@ pub async fn goes_on_with_less(fleet: &Fleet, load: &Load, server: &Postgres, wh
     let loss = survived(&fleet.database_on(server)).await;
     fleet.follows(server);
     fleet.is_back(what, Instant::now()).await;
-    load.begins_a_new_history();
+    load.begins_a_new_epoch();
     load.flows(400).await;
     loss
 }

@@ -134,7 +134,7 @@ async fn a_synchronous_standby_takes_over() {
     fleet.follows(fleet.standby());
     fleet.is_back("a synchronous standby", Instant::now()).await;
     load.flows(400).await;
-    nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
+    nothing_is_wrong(&fleet, load, Damage::NEW_EPOCH).await;
 }
 
 /// Commits hang, neither acknowledged nor lost. Then the standby, which never received them, gives
@@ -160,7 +160,7 @@ async fn a_synchronous_standby_that_was_cut_off_takes_over() {
     fleet.follows(fleet.standby());
     fleet.is_back("a synchronous standby that was cut off", Instant::now()).await;
     load.flows(400).await;
-    nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
+    nothing_is_wrong(&fleet, load, Damage::NEW_EPOCH).await;
 }
 
 /// The caller of a store may go away at any moment, for example when its time-out passes.

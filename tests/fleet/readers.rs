@@ -60,8 +60,8 @@ pub async fn who_goes_on(shared: Arc<Shared>, seed: usize) -> Record {
     let (mut known, mut history) = ([0; FACILITIES], 0);
     while shared.goes_on() {
         pace.tick().await;
-        if shared.histories() != history {
-            (known, history) = ([0; FACILITIES], shared.histories());
+        if shared.epochs() != history {
+            (known, history) = ([0; FACILITIES], shared.epochs());
         }
         // A request with a version makes a replica look for it in other tiers. So no reader sends
         // one about the quiet facility.

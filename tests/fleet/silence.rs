@@ -31,7 +31,7 @@ async fn connections_to_a_primary_that_vanished_are_given_up() {
     fleet.finds(fleet.standby());
     fleet.is_back("a primary that vanished", Instant::now()).await;
     load.flows(400).await;
-    nothing_is_wrong(&fleet, load, Damage::NEW_HISTORY).await;
+    nothing_is_wrong(&fleet, load, Damage::NEW_EPOCH).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,7 +39,7 @@ impl SmallDisk {
         let mut holder = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
             .arg(folder.path())
-            .stdin(Stdio::piped()) // it ends with whoever holds the other end
+            .stdin(Stdio::piped()) // it ends when this process closes the pipe
             .stdout(Stdio::piped())
             .spawn()
             .expect("util-linux is installed");
@@ -86,7 +86,7 @@ fn make_room(folder: &Path) {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = (self.holder.kill(), self.holder.wait()); // nobody to tell
+        let _ = (self.holder.kill(), self.holder.wait()); // a drop cannot report an error
     }
 }
 

@@ -22,18 +22,18 @@ pub struct Damage {
     /// The stream lost messages.
     pub gap: bool,
     /// The epoch of the database ended.
-    pub new_history: bool,
+    pub new_epoch: bool,
     /// Acknowledged commits that were lost with it.
     pub loss: Option<Loss>,
 }
 
 impl Damage {
-    pub const NONE: Damage = Damage { gap: false, new_history: false, loss: None };
+    pub const NONE: Damage = Damage { gap: false, new_epoch: false, loss: None };
     pub const GAP: Damage = Damage { gap: true, ..Damage::NONE };
-    pub const NEW_HISTORY: Damage = Damage { new_history: true, ..Damage::NONE };
+    pub const NEW_EPOCH: Damage = Damage { new_epoch: true, ..Damage::NONE };
 
     pub fn lost(loss: Loss) -> Damage {
-        Damage { loss: Some(loss), ..Damage::NEW_HISTORY }
+        Damage { loss: Some(loss), ..Damage::NEW_EPOCH }
     }
 }
 
@@ -56,7 +56,7 @@ pub fn nothing_is_wrong(fleet: &Fleet, load: Load, damage: Damage) -> impl Futur
             ("panics_total", false),
             ("summary_drift_rows_total", false),
             ("stream_gaps_total", damage.gap),
-            ("epochs_total", damage.new_history),
+            ("epochs_total", damage.new_epoch),
         ];
         for (at, replica) in
             fleet.replicas.iter().enumerate().filter(|(_, replica)| replica.is_up())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fleet, holds, honest::Diary, wait_until_whole};
+use super::{Fleet, diary::Diary, holds, wait_until_whole};
 use crate::{
     steps::{Plain, Scrape, noon_zone},
     support::{Service, redis::Redis, wait_until},

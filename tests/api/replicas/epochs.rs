@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Fleet, authority, holds, honest::Diary, set_stock, today, wait_until_whole};
+use super::{Fleet, authority, diary::Diary, holds, set_stock, today, wait_until_whole};
 use crate::{
     steps::{Scrape, noon_zone, path, post, read},
     support::{
@@ -20,21 +20,21 @@ const LOST: i64 = 99;
 
 /// A site that both epochs have, and what only the lost one has: a figure of this site, and a
 /// facility.
-struct Histories {
+struct Epochs {
     site: Site,
     item: Uuid,
     lost: Uuid,
 }
 
-impl Histories {
-    async fn begin(fleet: &Fleet) -> Histories {
+impl Epochs {
+    async fn begin(fleet: &Fleet) -> Epochs {
         let site = Site::register(&fleet[0], &noon_zone()).await;
         let item = Uuid::new_v4();
         set_stock(&fleet[0], site, item, KEPT).await;
         for replica in &fleet.replicas {
             holds(replica, site, KEPT).await;
         }
-        Histories { site, item, lost: Uuid::new_v4() }
+        Epochs { site, item, lost: Uuid::new_v4() }
     }
 
     async fn go_on(&self, fleet: &Fleet) {
@@ -104,9 +104,9 @@ async fn on(postgres: &Postgres, count: usize, settings: impl FnOnce(Launch) -> 
 async fn a_backup_restored_under_running_replicas_leaves_nothing_of_what_was_lost() {
     let postgres = Postgres::start(&[]);
     let fleet = on(&postgres, 3, |launch| launch).await;
-    let histories = Histories::begin(&fleet).await;
+    let epochs = Epochs::begin(&fleet).await;
     postgres.back_up();
-    histories.go_on(&fleet).await;
+    epochs.go_on(&fleet).await;
     proven_anew(&fleet).await;
     postgres.stop();
     postgres.restore();
@@ -117,12 +117,12 @@ async fn a_backup_restored_under_running_replicas_leaves_nothing_of_what_was_los
         })
         .await;
         wait_until("it has forgotten the facility", async || {
-            replica.get(&path(histories.lost, "today")).await.status() == 404
+            replica.get(&path(epochs.lost, "today")).await.status() == 404
         })
         .await;
-        histories.are_apart(replica).await;
+        epochs.are_apart(replica).await;
     }
-    histories.stay_apart(&fleet).await;
+    epochs.stay_apart(&fleet).await;
 }
 
 /// Waits until every replica has received a new watermark. A loss is found by a watermark that the
@@ -142,8 +142,8 @@ async fn proven_anew(fleet: &Fleet) {
 
 /// While no replica runs, the database's files are put back to an earlier state on the same
 /// timeline. Only Redis still has what was lost.
-async fn put_back(postgres: &Postgres, fleet: &mut Fleet) -> Histories {
-    let histories = Histories::begin(fleet).await;
+async fn put_back(postgres: &Postgres, fleet: &mut Fleet) -> Epochs {
+    let epochs = Epochs::begin(fleet).await;
     let count = fleet.len();
     stop(fleet).await;
     postgres.stop();
@@ -152,30 +152,30 @@ async fn put_back(postgres: &Postgres, fleet: &mut Fleet) -> Histories {
     for _ in 0..count {
         fleet.join().await;
     }
-    histories.go_on(fleet).await;
+    epochs.go_on(fleet).await;
     proven_anew(fleet).await;
     stop(fleet).await;
     postgres.stop();
     postgres.restore();
     postgres.start_again();
-    histories
+    epochs
 }
 
 /// Starts replicas without the wait of `join`: their answers before they are ready count, too.
-async fn start_again(fleet: &mut Fleet, count: usize, histories: &Histories) {
+async fn start_again(fleet: &mut Fleet, count: usize, epochs: &Epochs) {
     for _ in 0..count {
         fleet.replicas.push(fleet.launch.clone().start().await);
-        histories.are_apart(&fleet[fleet.len() - 1]).await;
+        epochs.are_apart(&fleet[fleet.len() - 1]).await;
     }
 }
 
 async fn only_redis_remembers(settings: impl FnOnce(Launch) -> Launch) {
     let postgres = Postgres::start(&[]);
     let mut fleet = on(&postgres, 2, settings).await;
-    let histories = put_back(&postgres, &mut fleet).await;
-    start_again(&mut fleet, 2, &histories).await;
+    let epochs = put_back(&postgres, &mut fleet).await;
+    start_again(&mut fleet, 2, &epochs).await;
     assert!(fleet.sum("epochs_total", &[]).await >= 1.0);
-    histories.stay_apart(&fleet).await;
+    epochs.stay_apart(&fleet).await;
 }
 
 async fn stop(fleet: &mut Fleet) {
@@ -201,7 +201,7 @@ async fn what_a_standby_never_received_is_not_shown_after_its_promotion() {
     let url = primary.fresh_database().await;
     let there = url.replace(authority(&primary), authority(&standby));
     let mut fleet = Fleet::on(Service::on(url), 2, Redis::start()).await;
-    let histories = Histories::begin(&fleet).await;
+    let epochs = Epochs::begin(&fleet).await;
     let kept = format!("SELECT count(*) FROM blood_inventory WHERE quantity = {KEPT}");
     wait_until("the standby has it", async || {
         let exists = "SELECT count(*) FROM pg_database WHERE datname = 'test_0'";
@@ -210,7 +210,7 @@ async fn what_a_standby_never_received_is_not_shown_after_its_promotion() {
     })
     .await;
     standby.stop();
-    histories.go_on(&fleet).await;
+    epochs.go_on(&fleet).await;
     primary.crash();
     standby.start_again();
     standby.promote();
@@ -218,23 +218,23 @@ async fn what_a_standby_never_received_is_not_shown_after_its_promotion() {
     // The database has another name then, as after a change of configuration. Redis has what the
     // former primary published.
     fleet.launch = Service::on(there).env("REDIS_URL", fleet.redis.url());
-    start_again(&mut fleet, 2, &histories).await;
-    histories.stay_apart(&fleet).await;
+    start_again(&mut fleet, 2, &epochs).await;
+    epochs.stay_apart(&fleet).await;
 }
 
 #[tokio::test]
 async fn a_database_put_back_is_not_mixed_with_redis_where_redis_hung_at_the_start() {
     let postgres = Postgres::start(&[]);
     let mut fleet = on(&postgres, 2, |launch| launch).await;
-    let histories = put_back(&postgres, &mut fleet).await;
+    let epochs = put_back(&postgres, &mut fleet).await;
     fleet.redis.freeze();
-    start_again(&mut fleet, 2, &histories).await;
+    start_again(&mut fleet, 2, &epochs).await;
     proven_anew(&fleet).await;
     fleet.redis.thaw();
     for replica in &fleet.replicas {
         wait_until_whole(replica).await;
     }
-    histories.stay_apart(&fleet).await;
+    epochs.stay_apart(&fleet).await;
 }
 
 /// This replica has not led before, and cannot ask Redis now. But it has followed the stream, so it

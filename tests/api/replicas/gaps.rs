@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Fleet, holds, honest::Diary, wait_until_whole};
+use super::{Fleet, diary::Diary, holds, wait_until_whole};
 use crate::{
     steps::{Plain, Scrape, date_in, get, noon_zone},
     support::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fleet, holds, honest::Diary};
+use super::{Fleet, diary::Diary, holds};
 use crate::{
     steps::{Plain, Scrape, noon_zone},
     support::{Service, wait_until},

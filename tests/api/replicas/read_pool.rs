@@ -178,7 +178,7 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
     let fleet = Fleet::on(launch, 1, Redis::start()).await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
     set_stock(&fleet[0], site, Uuid::new_v4(), 3).await;
-    let strangers = async || Scrape::of(&fleet[0]).await.sum("standby_mismatches_total", &[]);
+    let mismatches = async || Scrape::of(&fleet[0]).await.sum("standby_mismatches_total", &[]);
     wait_until("it is asked again and again", async || {
         for entry in fleet
             .redis
@@ -189,7 +189,7 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
         }
         let shown: serde_json::Value = fleet[0].get(&today(site)).await.json().await.unwrap();
         assert_eq!(shown["total_stock"], 3);
-        strangers().await >= 3.0
+        mismatches().await >= 3.0
     })
     .await;
     let said = fleet[0]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Fleet, HIT, holds, honest::Diary, state, wait_until_whole};
+use super::{Fleet, HIT, diary::Diary, holds, state, wait_until_whole};
 use crate::{
     steps::{Plain, Scrape, age, get, noon_zone, post, read},
     support::{Service, events::event, redis::Redis, wait_until},

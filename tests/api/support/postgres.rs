@@ -204,6 +204,6 @@ impl Drop for Postgres {
         let control = self.control.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
         // This closes the pipe: the script stops the server and deletes the folder.
         control.commands = None;
-        let _ = control.script.wait(); // a drop has nobody to tell
+        let _ = control.script.wait(); // a drop cannot report an error
     }
 }

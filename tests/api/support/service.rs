@@ -330,7 +330,7 @@ impl Process {
     }
 
     fn signal(&self, signal: i32) {
-        // SAFETY: nobody else reaps the child, so that its id cannot belong to another process.
+        // SAFETY: no other code reaps the child, so that its id cannot belong to another process.
         unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
     }
 
