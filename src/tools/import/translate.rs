@@ -66,8 +66,9 @@ impl Translator {
     }
 
     fn facility(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
-        let (id, name, zone) = (cells.id()?, cells.required(Field::Name)?, cells.zone()?);
-        let new = self.directory.state(id, &name, zone.as_ref(), now_ms).map_err(|problem| cells.fault(Field::Name, &name, problem))?;
+        let (id, name, zone) = (cells.id()?, cells.name(Field::Name)?, cells.zone()?);
+        let new = self.directory.state(id, &name, zone.as_ref(), cells.line, now_ms);
+        let new = new.map_err(|problem| cells.fault(Field::Name, &name.given, problem))?;
         chunk.registered += u64::from(new.is_some());
         chunk.statements.extend(new);
         Ok(())
@@ -77,7 +78,7 @@ impl Translator {
         let facility = self.mentioned(cells)?;
         let day = self.past_day(cells, &facility, now_ms)?;
         let blood_type = cells.blood_type()?.unwrap_or(BloodType::Unknown);
-        let Some(units) = cells.quantity(0)? else { return Err(self.missing_quantity(cells)) };
+        let Some(units) = cells.quantity(self.kind.least_units())? else { return Err(self.missing_quantity(cells)) };
         // Whichever of two different figures won, it might be the wrong one; so the first stays and the second is a fault.
         let place = format!("{}\u{1f}{}\u{1f}{}", facility.id, day.date, blood_type.as_str());
         let first = self.said.first_value(&place, units.unsigned_abs());
@@ -86,7 +87,7 @@ impl Translator {
                 format!("contradicts an earlier row of this file, by which this facility, day and blood type closed with {first}");
             return Err(cells.fault(Field::Quantity, &units.to_string(), problem));
         }
-        self.register(chunk, &facility);
+        self.register(chunk, cells, &facility);
         chunk.stock.entry((facility.id, day.date)).or_default().insert(blood_type, i64::from(units));
         Ok(())
     }
@@ -95,7 +96,7 @@ impl Translator {
         let facility = self.mentioned(cells)?;
         let at_ms = self.past_instant(cells, Field::DateDelivered, &facility, now_ms)?;
         let blood_type = cells.blood_type()?;
-        let Some(quantity) = cells.quantity(1)? else { return Err(self.missing_quantity(cells)) };
+        let Some(quantity) = cells.quantity(self.kind.least_units())? else { return Err(self.missing_quantity(cells)) };
         let entity = Entity::Distribution { blood_type, date_delivered_ms: Some(at_ms), dispatched_to_id: facility.id, quantity };
         self.state(chunk, cells, &facility, at_ms, entity)
     }
@@ -103,8 +104,12 @@ impl Translator {
     fn request(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
         let facility = self.mentioned(cells)?;
         let created_at_ms = self.past_instant(cells, Field::CreatedAt, &facility, now_ms)?;
-        let entity =
-            Entity::Request { blood_type: cells.blood_type()?, created_at_ms, facility_id: facility.id, quantity: cells.quantity(0)? };
+        let entity = Entity::Request {
+            blood_type: cells.blood_type()?,
+            created_at_ms,
+            facility_id: facility.id,
+            quantity: cells.quantity(self.kind.least_units())?,
+        };
         self.state(chunk, cells, &facility, created_at_ms, entity)
     }
 
@@ -121,7 +126,7 @@ impl Translator {
                 id
             }
         };
-        self.register(chunk, facility);
+        self.register(chunk, cells, facility);
         let record = Record { event_time_ms: at_ms, entity: Some(entity) };
         chunk.statements.push(Statement { kind: self.entity_kind(), id, record });
         Ok(())
@@ -146,14 +151,15 @@ impl Translator {
     }
 
     fn mentioned(&mut self, cells: &Cells<'_>) -> Result<Mentioned, Fault> {
-        let (text, zone) = (cells.required(Field::Facility)?, cells.zone()?);
-        self.directory.mention(&text, zone.as_ref()).map_err(|problem| cells.fault(Field::Facility, &text, problem))
+        let (name, zone) = (cells.name(Field::Facility)?, cells.zone()?);
+        let given = name.given.clone();
+        self.directory.mention(name, zone.as_ref()).map_err(|problem| cells.fault(Field::Facility, &given, problem))
     }
 
     /// Registers the row's facility if nobody knows it yet. Last of all, so that a faulty row registers none.
-    fn register(&mut self, chunk: &mut Chunk, facility: &Mentioned) {
-        if let Some(unknown) = &facility.unknown {
-            chunk.statements.push(self.directory.register(unknown.clone()));
+    fn register(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, facility: &Mentioned) {
+        if let Some(registration) = self.directory.take_up(facility, cells.line) {
+            chunk.statements.push(registration);
             chunk.registered += 1;
         }
     }
