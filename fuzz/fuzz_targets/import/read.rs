@@ -1,7 +1,7 @@
 //! A slow reading of files, numbers and dates, to compare the importer with.
 
-use facility_summary::domain::names::compared;
 use csv::{ByteRecord, ReaderBuilder};
+use facility_summary::domain::names::compared;
 use jiff::{Timestamp, Zoned, civil::DateTime, fmt::strtime, tz::TimeZone};
 
 /// Zeros of the scripts whose digits are read.
@@ -53,7 +53,18 @@ fn meaning(cell: &str, decimal: char) -> Option<i128> {
     let unsigned = text.trim_start_matches(['+', '-', '\u{2212}', '\u{2010}', '\u{2011}', '\u{2013}']);
     let is_negative = unsigned.len() < text.len() && !text.starts_with('+');
     let marks = [' ', '\'', '’', '\u{66c}', ',', '.', '，', '．'];
-    let plain: String = unsigned.chars().map(|c| if c == '，' { ',' } else if c == '．' { '.' } else { c }).collect();
+    let plain: String = unsigned
+        .chars()
+        .map(|c| {
+            if c == '，' {
+                ','
+            } else if c == '．' {
+                '.'
+            } else {
+                c
+            }
+        })
+        .collect();
     let (whole, fraction) = plain.split_once(decimal).unwrap_or((&plain, ""));
     let digits: String = whole.chars().filter(|c| !marks.contains(c)).collect();
     let value: i128 = fraction.bytes().all(|b| b == b'0').then(|| digits.parse().ok()).flatten()?;

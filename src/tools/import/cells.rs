@@ -47,7 +47,16 @@ impl Cells<'_> {
     /// The name in a field that a row has to have.
     pub fn name(&self, field: Field) -> Result<Name, Fault> {
         let problem = || format!("is empty; a {} is needed (a spreadsheet saves a merged cell in its first row alone)", field.as_str());
-        Name::new(&self.raw(field)?.unwrap_or_default()).ok_or_else(|| self.fault(field, "", problem()))
+        let name = Name::new(&self.raw(field)?.unwrap_or_default()).ok_or_else(|| self.fault(field, "", problem()))?;
+        match self.mapping.origin(field) {
+            // Files that were put together bring their headers with them.
+            Some(Origin::Columns { named, .. }) if *named == name.compared => Err(self.fault(
+                field,
+                &name.given,
+                "is the name of the column itself, so the header stands here again; leave such lines out",
+            )),
+            _ => Ok(name),
+        }
     }
 
     pub fn required(&self, field: Field) -> Result<String, Fault> {

@@ -222,7 +222,11 @@ fn position(header: &[String], named: &str) -> Result<usize, ImportError> {
         (Some(_), Some(_)) => {
             Err(ImportError::WrongUse(format!("the file has several columns \"{named}\"; rename all but one in its first line")))
         }
-        (None, _) => Err(ImportError::NoColumn { named: named.to_owned(), columns: columns_of(header) }),
+        (None, _) => {
+            let near = header.iter().find(|name| name.to_lowercase() == named.to_lowercase());
+            let hint = near.map_or_else(String::new, |near| format!("; perhaps \"{near}\" is meant, since case counts"));
+            Err(ImportError::NoColumn { named: named.to_owned(), columns: format!("{}{hint}", columns_of(header)) })
+        }
     }
 }
 
@@ -273,6 +277,7 @@ mod tests {
             ),
             ("facility", &[], "expected field=…"),
             ("facility=City", &[], "no column \"City\". Its columns are \"city\", \"date\", \"YEAR\""),
+            ("facility=City", &[], "; perhaps \"city\" is meant, since case counts"),
             ("facility=city,date=date", &[], "need the field quantity: add quantity=COLUMN"),
             ("facility=twice", &[], "several columns \"twice\""),
             ("facility=city,facility=date", &[], "the field facility is given twice"),

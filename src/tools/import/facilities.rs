@@ -10,6 +10,7 @@ use super::{
     ids::{self, IdText},
     merged::Merged,
     numbers::stands_for_nothing,
+    recognise,
 };
 use crate::{
     domain::{
@@ -258,6 +259,14 @@ fn checked_name(name: &Name) -> Result<(), String> {
 fn new_name(name: &Name) -> Result<(), String> {
     if stands_for_nothing(&name.compared) {
         return Err("stands for a missing value, and no facility is registered under it; the name of a facility is needed".to_owned());
+    }
+    if name.compared.starts_with('=') {
+        return Err("is a formula, and no facility is registered under it; save the values of the spreadsheet".to_owned());
+    }
+    if let Some(meant) = recognise::encoded_twice(&name.given) {
+        return Err(format!(
+            "was turned into UTF-8 twice, and \"{meant}\" is meant; save the file from where it comes, opening it there as UTF-8"
+        ));
     }
     let words = name.compared.trim_end_matches(':').trim_end().to_lowercase();
     if TOTALS.contains(&words.as_str()) {

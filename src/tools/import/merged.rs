@@ -69,7 +69,8 @@ impl fmt::Display for Merged {
             let (rows, facilities) = (self.repeated_rows + self.stated.len() as u64, self.stated.len());
             write!(
                 f,
-                "\n{rows} rows, {facilities} facilities: {} {} a facility that an earlier row names, and {} one with it, such as ",
+                "\n{rows} rows, {facilities} {}: {} {} a facility that an earlier row names, and {} one with it, such as ",
+                if facilities == 1 { "facility" } else { "facilities" },
                 self.repeated_rows,
                 if self.repeated_rows == 1 { "row names" } else { "rows name" },
                 if self.repeated_rows == 1 { "is" } else { "are" }

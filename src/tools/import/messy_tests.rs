@@ -136,9 +136,14 @@ async fn a_cell_that_was_to_be_an_id_registers_nothing() {
 
 #[tokio::test]
 async fn no_facility_is_registered_under_what_is_no_name() {
-    for (cell, wants) in
-        [("n/a", "stands for a missing value"), ("-", "stands for a missing value"), ("Grand Total:", "reads like the line of a total")]
-    {
+    for (cell, wants) in [
+        ("n/a", "stands for a missing value"),
+        ("-", "stands for a missing value"),
+        ("Grand Total:", "reads like the line of a total"),
+        ("=A5", "is a formula"),
+        ("HÃ´pital", "was turned into UTF-8 twice, and \"Hôpital\" is meant"),
+        ("to", "is the name of the column itself, so the header stands here again"),
+    ] {
         for (kind, options) in [("requests", REQUESTS), ("facilities", "--columns name=to")] {
             let error = refused(kind, &format!("at,to,n\n2020-01-01,{cell},1\n"), options).await.to_string();
             assert!(error.contains("line 2, column \"to\": ") && error.contains(wants), "{kind} {cell}: {error}");
@@ -208,7 +213,7 @@ async fn a_row_without_its_empty_last_cells_is_taken_and_said() {
     )
     .await;
     let said = said.unwrap();
-    assert!(said.contains("\n2 rows have fewer cells than the header, and what they lack counts as empty (lines 2, 3)"), "{said}");
+    assert!(said.contains("\n2 rows have fewer cells than the header, and what is missing counts as empty (line 2, 3)"), "{said}");
     let units: Vec<_> = target.units(Kind::Request).into_iter().map(|(_, units)| units).collect();
     assert_eq!(units, [Some(3), None, Some(4), Some(5)]);
     for (row, wants) in [

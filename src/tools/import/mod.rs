@@ -178,8 +178,8 @@ impl fmt::Display for ImportReport {
             let more = if self.short_rows.count > lines.len() as u64 { ", …" } else { "" };
             write!(
                 f,
-                "\n{} rows have fewer cells than the header, and what they lack counts as empty (lines {}{more})",
-                self.short_rows.count,
+                "\n{} fewer cells than the header, and what is missing counts as empty (line {}{more})",
+                if self.short_rows.count == 1 { "1 row has".to_owned() } else { format!("{} rows have", self.short_rows.count) },
                 lines.join(", ")
             )?;
         }

@@ -158,6 +158,9 @@ fn no_number(text: &str) -> String {
     {
         return format!("{plain}: right would be {digits}, without the words behind it");
     }
+    if text.starts_with('=') {
+        return format!("{plain}: formulas are not read; save the values of the spreadsheet");
+    }
     if stands_for_nothing(text) {
         return format!("{plain}; leave the cell empty where there is no number");
     }
@@ -268,6 +271,7 @@ mod tests {
             ("n/a", "leave the cell empty"),
             ("NULL", "leave the cell empty"),
             ("#REF!", "leave the cell empty"),
+            ("=\"5\"", "formulas are not read"),
             ("Medium", "is not a whole number of units such as 12"),
             ("--5", "is not a whole number"),
             ("5-", "is not a whole number"),
@@ -283,7 +287,7 @@ mod tests {
     fn grouped(n: i64, mark: char) -> String {
         let digits = n.to_string();
         let places = digits.len();
-        let with = |(i, c)| if i > 0 && (places - i) % 3 == 0 { vec![mark, c] } else { vec![c] };
+        let with = |(i, c)| if i > 0 && usize::is_multiple_of(places - i, 3) { vec![mark, c] } else { vec![c] };
         digits.chars().enumerate().flat_map(with).collect()
     }
 

@@ -154,6 +154,13 @@ pub fn decoded(bytes: &[u8]) -> (&'static str, String) {
     (name, text.into_owned())
 }
 
+/// What was meant by a text whose UTF-8 was taken for Windows-1252 on its way and encoded once more: `Hôpital` for `HÃ´pital`.
+pub fn encoded_twice(text: &str) -> Option<String> {
+    let (bytes, _, has_others) = encoding_rs::WINDOWS_1252.encode(text);
+    let meant = std::str::from_utf8(&bytes).ok().filter(|meant| !has_others && !text.is_ascii() && *meant != text)?;
+    Some(meant.to_owned())
+}
+
 const fn named(separator: char) -> &'static str {
     match separator {
         ';' => "semicolons",
@@ -301,8 +308,19 @@ mod tests {
             assert_eq!(foreign(sample, false), None, "{}", String::from_utf8_lossy(sample));
         }
         // One line that is broken, among others in UTF-8, is a fault of that line.
-        let mixed = [&"name\nŁódź\nKraków\n".as_bytes()[..], b"Krak\xf3w\nL\xf3d\n"].concat();
+        let mixed = ["name\nŁódź\nKraków\n".as_bytes(), b"Krak\xf3w\nL\xf3d\n"].concat();
         assert_eq!(foreign(&mixed, true), None);
+    }
+
+    #[test]
+    fn text_that_was_encoded_twice_is_told_from_other_text() {
+        for meant in ["Hôpital", "Kraków", "서울", "Noble Trust’s"] {
+            let twice = encoding_rs::WINDOWS_1252.decode_without_bom_handling(meant.as_bytes()).0;
+            assert_eq!((encoded_twice(&twice).as_deref(), encoded_twice(meant)), (Some(meant), None));
+        }
+        for text in ["Tema", "São João", "Ångström–Haus", "Ãgua", "Â", "Çã"] {
+            assert_eq!(encoded_twice(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ const OWN_COLUMNS: [&[u8]; 2] = [b"reject_line", b"reject_reason"];
 pub fn first_file(path: &Path) -> PathBuf {
     let mut file = path.to_owned();
     while let Some(parent) = file.file_name().and_then(|name| name.to_str()).and_then(parent_name) {
-        file = file.with_file_name(parent.to_owned());
+        file = file.with_file_name(parent);
     }
     file
 }
