@@ -164,7 +164,13 @@ impl Directory {
     ) -> Result<Option<Statement>, String> {
         let by_name = self.check(name);
         let id = match id {
-            Some(id) => id,
+            Some(id) => {
+                proper_name(name)?;
+                if self.known.get(&id).is_none_or(|known| names::compared(&known.name) != name.compared) {
+                    new_name(name)?;
+                }
+                id
+            }
             None => by_name.clone()?,
         };
         let known = self.known.get(&id);
@@ -194,10 +200,8 @@ impl Directory {
 
     /// The id that the name of a facility leads to, or why it can be none.
     pub fn check(&self, name: &Name) -> Result<Uuid, String> {
-        match ids::read(&name.compared) {
-            IdText::Other => self.named(name),
-            _ => Err("looks like an id, and a name is needed; an id belongs into the field id".to_owned()),
-        }
+        proper_name(name)?;
+        self.named(name)
     }
 
     /// Remembers in which spelling a row has a facility's name.
@@ -242,6 +246,15 @@ impl Directory {
 fn registration(row: &FacilityRow, event_time_ms: i64) -> Statement {
     let entity = Entity::Facility { name: row.name.clone(), timezone: row.timezone.clone() };
     Statement { kind: Kind::Facility, id: row.id, record: Record { event_time_ms, entity: Some(entity) } }
+}
+
+/// A name that is no id either, where both have a field of their own.
+fn proper_name(name: &Name) -> Result<(), String> {
+    checked_name(name)?;
+    match ids::read(&name.compared) {
+        IdText::Other => Ok(()),
+        _ => Err("looks like an id, and a name is needed; an id belongs into the field id".to_owned()),
+    }
 }
 
 fn checked_name(name: &Name) -> Result<(), String> {

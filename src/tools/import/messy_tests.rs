@@ -149,6 +149,16 @@ async fn no_facility_is_registered_under_what_is_no_name() {
             assert!(error.contains("line 2, column \"to\": ") && error.contains(wants), "{kind} {cell}: {error}");
         }
     }
+    // An id of its own makes it no better.
+    for (cell, wants) in [
+        ("\u{19}Tema", "holds control characters"),
+        ("n/a", "stands for a missing value"),
+        ("c3d4e5f6-a7b8-4901-cdef-34567890123", "looks like an id"),
+    ] {
+        let content = format!("id,to\n3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b,{cell}\n");
+        let error = refused("facilities", &content, "--columns id=id,name=to").await.to_string();
+        assert!(error.contains("line 2, column \"to\": ") && error.contains(wants), "{cell}: {error}");
+    }
     // A place that bears such a name all the same is met under it.
     let target = Recorder::default();
     registered(&target, Uuid::from_u128(7), "Total").await;
