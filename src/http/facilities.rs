@@ -16,7 +16,7 @@ use super::{
     state::{AppState, Known, path_id},
     summaries::{freshness_wish, seconds_value},
 };
-use crate::domain::{event::Event, facility::Facility};
+use crate::domain::{event::Event, facility::Facility, names::sought};
 
 /// A facility, as lists show it.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -52,7 +52,8 @@ pub struct FacilityPage {
     pub next_cursor: Option<String>,
 }
 
-/// Facilities by name; `q` finds those whose name contains it, whatever its case.
+/// Facilities by name; `q` finds those whose name contains it, whatever its case, its invisible
+/// characters, and the way its accents are composed.
 #[utoipa::path(
     get, path = "/v1/facilities", tag = "read", operation_id = "facilities",
     params(("q" = Option<String>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query)),
@@ -67,10 +68,10 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
         Some(after) => facilities
             .partition_point(|f| (f.name.as_str(), f.id) < (after.name.as_str(), after.id)),
     };
-    let wanted = asked.q.map(|q| q.to_lowercase());
+    let wanted = asked.q.map(|q| sought(&q));
     let mut found = facilities[start..]
         .iter()
-        .filter(|f| wanted.as_ref().is_none_or(|q| f.name.to_lowercase().contains(q)));
+        .filter(|f| wanted.as_ref().is_none_or(|q| sought(&f.name).contains(q)));
     let items = found.by_ref().take(asked.limit).map(|f| item(f)).collect();
     let next_cursor =
         found.next().map(|f| FacilityCursor { name: f.name.clone(), id: f.id }.to_string());

@@ -71,7 +71,7 @@ pub struct Listing {
 /// Of `GET /v1/facilities`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Facilities {
-    /// What the name contains, whatever its case.
+    /// What the name contains, whatever its case and the way its accents are composed.
     pub q: Option<String>,
     /// 1 to `MOST_ITEMS`.
     #[serde(default = "usual_items", deserialize_with = "items")]

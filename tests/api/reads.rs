@@ -70,6 +70,16 @@ on_both_stores! {
         assert_eq!((column(&second, "name"), &second["next_cursor"]), (vec!["South"], &Value::Null));
     }
 
+    async fn facilities_are_found_however_their_accents_are_composed(service: Service) {
+        for name in ["H\u{f4}pital Nord", "Ho\u{302}pital Sud", "H\u{f4}pi\u{ad}tal  Est", "Hopital Ouest"] {
+            facility(&service, name, "UTC").await;
+        }
+        let want = vec!["Ho\u{302}pital Sud", "H\u{f4}pital Nord", "H\u{f4}pi\u{ad}tal  Est"];
+        for query in ["q=h%C3%B4pital", "q=HO%CC%82PITAL", "q=h%C3%B4pi%C2%ADtal%20"] {
+            assert_eq!(column(&get(&service, &format!("/v1/facilities?{query}")).await, "name"), want, "{query}");
+        }
+    }
+
     async fn a_facility_shows_its_own_date(service: Service) {
         for zone in ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu"] {
             let id = facility(&service, "North", zone).await;
