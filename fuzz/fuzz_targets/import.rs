@@ -1,12 +1,16 @@
 //! The importer, from a file to what it hands over to the service. An input is a line
-//! `kind;zone;date format` and the rows of a CSV file (with its header where the kind is `raw`).
-//! Whatever the rows are:
+//! `kind;zone;date format` and the rows of a CSV file (with its header where the kind is `raw`); a
+//! comma or a point behind the kind is the decimal sign that the command line gives. Whatever
+//! the rows are:
 //!
-//! - What is taken is what stands there: each number is the number, each blood type is the type,
-//!   each date, printed by its own format, is the text that was read, and is read as the same
-//!   instant. Ids are not nil. The same file again changes nothing.
+//! - What is taken is what stands there: each number is the number by its decimal sign, and none
+//!   that has two readings is taken without one; each blood type is the type; each date, printed by
+//!   its own format, is the text that was read, and is read as the same instant. Ids are not nil.
+//!   The same file again changes nothing.
+//! - Facilities are registered under the names that stand there, one for the spellings that compare
+//!   equal, and none under what is nearly an id; rows that repeat one are counted.
 //! - What is refused is named: a line in which a row begins, a column of it, and the value of that
-//!   cell.
+//!   cell. A file is only called something else where it holds what no CSV in UTF-8 does.
 //! - With `--on-error skip` no row is lost: each is in, or in the rejects file with a reason.
 
 #![no_main]
@@ -17,6 +21,7 @@ mod read;
 mod recorder;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     pin::pin,
     sync::LazyLock,
@@ -30,12 +35,15 @@ use facility_summary::{
         blood_type::BloodType,
         event::{Entity, Event, Statement},
         facility::Zone,
+        names::{as_given, compared},
     },
-    tools::import::{self, Fault, ImportArgs, ImportError, ImportKind, ImportReport, OnError},
+    tools::import::{
+        self, DecimalSign, Fault, ImportArgs, ImportError, ImportKind, ImportReport, OnError,
+    },
 };
 use jiff::{Timestamp, tz::TimeZone};
 use libfuzzer_sys::fuzz_target;
-use read::{cells_at, date_is, number, rows_of, squashed};
+use read::{cells_at, date_is, nearly_an_id, number_is, rows_of, same_number, squashed};
 use recorder::Recorder;
 
 /// Files are read from disk, as the importer does; this one is written anew for each input.
@@ -65,13 +73,21 @@ fuzz_target!(|input: &[u8]| {
             }
         }
         // The options do not fit, or the file as a whole cannot be read.
-        Err(ImportError::WrongUse(_) | ImportError::Broken { .. }) => {}
+        Err(
+            ImportError::WrongUse(_) | ImportError::NoColumn { .. } | ImportError::Broken { .. },
+        ) => {}
+        Err(ImportError::NotCsv { what, .. }) => {
+            let is_foreign =
+                case.is_raw() || case.file.contains(&0) || std::str::from_utf8(&case.file).is_err();
+            assert!(is_foreign, "the file is CSV, and called {what}");
+        }
         Err(error) => panic!("{error}"),
     }
 });
 
 struct Case {
     kind: ImportKind,
+    decimal: Option<char>,
     zone: String,
     format: Option<String>,
     /// Each field with its column.
@@ -90,12 +106,15 @@ impl Case {
             let columns = vec![("name", "name".to_owned())];
             return Some(Case {
                 kind: ImportKind::Facilities,
+                decimal: None,
                 zone,
                 format,
                 columns,
                 file: rows.to_vec(),
             });
         }
+        let decimal = kind.chars().next_back().filter(|last| matches!(last, ',' | '.'));
+        let kind = kind.strip_suffix([',', '.']).unwrap_or(kind);
         let kind = ImportKind::from_str(kind, false).ok()?;
         let fields: &[&str] = match kind {
             ImportKind::Facilities => &["id", "name", "timezone"],
@@ -109,7 +128,14 @@ impl Case {
             fields.iter().map(|field| (*field, format!("the {field}"))).collect::<Vec<_>>();
         let header =
             columns.iter().map(|(_, column)| column.as_str()).collect::<Vec<_>>().join(",");
-        Some(Case { kind, zone, format, columns, file: [header.as_bytes(), b"\n", rows].concat() })
+        Some(Case {
+            kind,
+            decimal,
+            zone,
+            format,
+            columns,
+            file: [header.as_bytes(), b"\n", rows].concat(),
+        })
     }
 
     fn import(
@@ -129,9 +155,16 @@ impl Case {
                 .collect(),
             constants: if has_zone { vec![] } else { vec![format!("timezone={}", self.zone)] },
             date_format: self.format.clone(),
+            decimal: self
+                .decimal
+                .map(|sign| if sign == ',' { DecimalSign::Comma } else { DecimalSign::Point }),
             on_error,
         };
         at_once(import::run(args, recorder))
+    }
+
+    fn is_raw(&self) -> bool {
+        self.columns.len() < 3
     }
 
     /// The column of a field in the rows.
@@ -171,23 +204,29 @@ fn taken(case: &Case, recorder: &Recorder, report: &ImportReport) {
             "{name:?} {zone}"
         )
     });
-    if case.columns.len() < 3 {
+    if case.is_raw() {
         return;
     }
     let rows = rows_of(&case.file);
     assert_eq!(rows.len() as u64, report.rows_written);
+    names_are(case, &rows, &statements, report);
     let tz = Zone::named(&case.zone).map_or(TimeZone::UTC, |zone| zone.tz);
     match case.kind {
         ImportKind::Facilities => {}
         ImportKind::StockHistory => {
             let stock = recorder.stock();
             for row in &rows {
-                let (units, blood_type) =
-                    (number(case.cell(row, "quantity")), blood_type(case.cell(row, "blood_type")));
-                let is_there = stock
+                let (cell, blood_type) =
+                    (case.cell(row, "quantity"), blood_type(case.cell(row, "blood_type")));
+                let units = stock
                     .values()
-                    .any(|types| types.get(&blood_type).copied().map(i128::from) == units);
-                assert!(units.is_some_and(|units| units >= 0) && is_there, "{row:?}");
+                    .filter_map(|types| types.get(&blood_type))
+                    .find(|units| same_number(cell, &units.to_string()));
+                number_is(
+                    cell,
+                    case.decimal,
+                    Some(i128::from(*units.unwrap_or_else(|| panic!("{row:?} is not there")))),
+                );
             }
         }
         ImportKind::Distributions | ImportKind::Requests => {
@@ -200,6 +239,35 @@ fn taken(case: &Case, recorder: &Recorder, report: &ImportReport) {
                 .for_each(|(row, statement)| states(case, row, statement, &tz));
         }
     }
+}
+
+/// Nobody was known before, so that every facility is registered under a name that stands there.
+fn names_are(case: &Case, rows: &[ByteRecord], statements: &[Statement], report: &ImportReport) {
+    let field = if case.kind == ImportKind::Facilities { "name" } else { "facility" };
+    let registered = statements.iter().filter_map(|s| match &s.record.entity {
+        Some(Entity::Facility { name, .. }) => Some(name.as_str()),
+        _ => None,
+    });
+    let has_ids = case.kind == ImportKind::Facilities
+        && rows.iter().any(|row| !squashed(case.cell(row, "id")).is_empty());
+    let mut first = BTreeMap::new();
+    for row in rows {
+        let cell = case.cell(row, field);
+        assert!(!nearly_an_id(&squashed(cell)), "{cell:?} was taken for a name");
+        first.entry(compared(cell)).or_insert_with(|| as_given(cell).into_owned());
+    }
+    for name in registered.clone() {
+        assert!(
+            has_ids || first.get(&compared(name)).is_some_and(|given| given == name),
+            "{name:?} is registered, and given otherwise"
+        );
+    }
+    if has_ids {
+        return;
+    }
+    assert_eq!(registered.count(), first.len(), "a facility for each name");
+    let repeated = if case.kind == ImportKind::Facilities { rows.len() - first.len() } else { 0 };
+    assert_eq!(report.merged.repeated_rows, repeated as u64);
 }
 
 fn blood_type(cell: &str) -> BloodType {
@@ -225,7 +293,11 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
             }
             _ => panic!("{statement:?}"),
         };
-    assert_eq!(units.map(i128::from), number(case.cell(row, "quantity")), "{row:?}");
+    let cell = case.cell(row, "quantity");
+    assert!(units.is_some() || squashed(cell).is_empty(), "{row:?}");
+    if units.is_some() {
+        number_is(cell, case.decimal, units.map(i128::from));
+    }
     assert_eq!(
         taken_type.unwrap_or(BloodType::Unknown),
         blood_type(case.cell(row, "blood_type")),
@@ -250,6 +322,7 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
         columns: vec!["created_at=date".to_owned()],
         constants: vec![format!("timezone={}", case.zone), "facility=F".to_owned()],
         date_format: case.format.clone(),
+        decimal: None,
         on_error: OnError::Stop,
     };
     at_once(import::run(args, &recorder))
@@ -283,13 +356,12 @@ fn named(case: &Case, fault: &Fault) {
                 .expect("a column of the file");
             let cell = String::from_utf8_lossy(cells.get(position).expect("a cell of the row"))
                 .into_owned();
-            // A number may be shown as what it is.
-            let is_number = number(&cell).is_some() && number(&cell) == number(&fault.value);
-            let is_id = !fault.value.is_empty()
-                && cell
-                    .replace(['-', '{', '}'], "")
-                    .to_lowercase()
-                    .contains(&fault.value.replace('-', ""));
+            // A number, and an id, may be shown as what they are.
+            let is_number = same_number(&cell, &fault.value);
+            let hex = |text: &str| {
+                text.to_lowercase().chars().filter(char::is_ascii_hexdigit).collect::<String>()
+            };
+            let is_id = fault.value.len() == 36 && hex(&cell).contains(&hex(&fault.value));
             assert!(
                 squashed(&cell) == squashed(&fault.value) || is_number || is_id,
                 "{cell:?}: {fault}"
@@ -306,6 +378,8 @@ fn case_columns(case: &Case) -> usize {
 fn skipped(case: &Case, path: &Path, first: &Fault) {
     let recorder = Recorder::default();
     let rows = rows_of(&case.file).len() as u64;
+    // What an earlier input has left would be kept.
+    let _ = std::fs::remove_file(path.with_file_name("rows.csv.rejects.csv"));
     match case.import(path, &recorder, OnError::Skip) {
         Ok(report) => {
             assert_eq!((report.rows_read, report.rows_written + report.rows_skipped), (rows, rows));
@@ -322,7 +396,7 @@ fn skipped(case: &Case, path: &Path, first: &Fault) {
             assert_eq!(reason(&lines[0]), first.to_string());
             assert!(lines.iter().all(|row| reason(row).starts_with("line ")));
         }
-        Err(ImportError::NothingUsable { rows: refused, first: fault }) => {
+        Err(ImportError::NothingUsable { rows: refused, first: fault, .. }) => {
             assert_eq!((refused, &fault), (rows, first))
         }
         // Further rows break the file.

@@ -72,12 +72,19 @@ impl BloodType {
     }
 
     /// Parses any usual notation of one of the eight: `O+`, `o pos`, `0 Rh+`, `O RhD positive`, `AB
-    /// Rh D neg.`, `A(+)`, `B −`. A zero is read as the letter O. `None` for any other text.
+    /// Rh D neg.`, `A(+)`, `B −`, `O +ve`, `Rh+ AB`. A zero is read as the letter O. `None` for any
+    /// other text.
     pub fn from_notation(text: &str) -> Option<Self> {
         let mut letters = String::with_capacity(16);
         for c in text.trim().chars() {
+            // Full-width letters and signs, as East Asian keyboards write them.
+            let c = if matches!(c, '！'..='～') {
+                char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c)
+            } else {
+                c
+            };
             match c {
-                '−' | '–' | '—' | '-' => letters.push('-'),
+                '−' | '‐' | '‑' | '–' | '—' | '-' => letters.push('-'),
                 '+' => letters.push('+'),
                 '0' => letters.push('O'),
                 c if c.is_alphabetic() => letters.extend(c.to_uppercase()),
@@ -85,13 +92,21 @@ impl BloodType {
                 _ => return None,
             }
         }
+        if let Some(rest) = letters.strip_prefix("RH") {
+            // The factor comes first: `Rh+ O`.
+            let rest = rest.strip_prefix('D').unwrap_or(rest);
+            let (sign, group) = ["+", "-"]
+                .into_iter()
+                .find_map(|sign| rest.strip_prefix(sign).map(|group| (sign, group)))?;
+            return Self::NAMED.into_iter().find(|t| t.as_str().strip_prefix(group) == Some(sign));
+        }
         let (group, rest) = ["AB", "A", "B", "O"]
             .into_iter()
             .find_map(|g| letters.strip_prefix(g).map(|rest| (g, rest)))?;
         let rest = rest.strip_prefix("RHESUS").or_else(|| rest.strip_prefix("RH")).unwrap_or(rest);
         let sign = match rest.strip_prefix('D').unwrap_or(rest) {
-            "+" | "POS" | "POSITIVE" | "P" => "+",
-            "-" | "NEG" | "NEGATIVE" | "N" => "-",
+            "+" | "+VE" | "POS" | "POSITIVE" | "P" => "+",
+            "-" | "-VE" | "NEG" | "NEGATIVE" | "N" => "-",
             _ => return None,
         };
         Self::NAMED.into_iter().find(|t| t.as_str().strip_prefix(group) == Some(sign))
@@ -117,10 +132,20 @@ mod tests {
             ("A_NEG", "A-"),
             ("ARh+", "A+"),
             ("O D+", "O+"),
+            ("O +ve", "O+"),
+            ("AB-VE", "AB-"),
+            ("O Rh +ve", "O+"),
+            ("Rh+ O", "O+"),
+            ("RH-AB", "AB-"),
+            ("Ａ＋", "A+"),
+            ("A\u{2011}", "A-"),
         ] {
             assert_eq!(BloodType::from_notation(text).map(BloodType::as_str), Some(want), "{text}");
         }
-        for text in ["", "O", "C+", "O++", "AB", "positive", "A+B", "unknown", "O 3+", "ABO+"] {
+        for text in [
+            "", "O", "C+", "O++", "AB", "positive", "A+B", "unknown", "O 3+", "ABO+", "Rh+",
+            "Rh+ ABO", "Rh+ A+", "O ve", "A1+", "AVE",
+        ] {
             assert_eq!(BloodType::from_notation(text), None, "{text}");
         }
     }

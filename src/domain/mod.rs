@@ -7,5 +7,6 @@ pub mod blood_type;
 pub mod day;
 pub mod event;
 pub mod facility;
+pub mod names;
 pub mod summary;
 pub mod zones;

@@ -16,7 +16,7 @@ use super::{
     state::{AppState, Known, path_id},
     summaries::{freshness_wish, seconds_value},
 };
-use crate::domain::{event::Event, facility::Facility};
+use crate::domain::{event::Event, facility::Facility, names::sought};
 
 /// A facility in a list.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -61,8 +61,8 @@ pub struct FacilityPage {
     pub next_cursor: Option<String>,
 }
 
-/// Lists facilities by name. `q` selects those with a name that contains it, in upper or lower
-/// case.
+/// Lists facilities by name. `q` selects those with a name that contains it. The comparison ignores
+/// case, invisible characters, and the way in which accents are composed.
 #[utoipa::path(
     get, path = "/v1/facilities", tag = "read", operation_id = "facilities",
     params(
@@ -84,10 +84,10 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
         Some(after) => facilities
             .partition_point(|f| (f.name.as_str(), f.id) < (after.name.as_str(), after.id)),
     };
-    let wanted = asked.q.map(|q| q.to_lowercase());
+    let wanted = asked.q.map(|q| sought(&q));
     let mut found = facilities[start..]
         .iter()
-        .filter(|f| wanted.as_ref().is_none_or(|q| f.name.to_lowercase().contains(q)));
+        .filter(|f| wanted.as_ref().is_none_or(|q| sought(&f.name).contains(q)));
     let items = found.by_ref().take(asked.limit).map(|f| item(f)).collect();
     let next_cursor =
         found.next().map(|f| FacilityCursor { name: f.name.clone(), id: f.id }.to_string());

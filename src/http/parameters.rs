@@ -74,7 +74,8 @@ pub struct Listing {
 /// The parameters of `GET /v1/facilities`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Facilities {
-    /// A text that the names must contain, in upper or lower case.
+    /// A text that the names must contain. Case, invisible characters and the way in which accents
+    /// are composed do not matter.
     pub q: Option<String>,
     /// The most facilities of a page: 1 to `MOST_ITEMS`.
     #[serde(default = "usual_items", deserialize_with = "items")]

@@ -12,7 +12,7 @@ use crate::{
         age, bank, date_in, distribution, facility, get, header, inventory, noon_zone, now_ms,
         path, post, read, request, summary,
     },
-    support::{Service, outside::Outside, problem::problem, wait_until},
+    support::{outside::Outside, problem::problem, wait_until},
 };
 
 /// Two zones 25 hours apart, which are never on the same date.

@@ -1,13 +1,28 @@
 //! A slow reading of files, numbers and dates, to compare the importer with.
 
 use csv::{ByteRecord, ReaderBuilder};
+use facility_summary::domain::names::compared;
 use jiff::{Timestamp, Zoned, civil::DateTime, fmt::strtime, tz::TimeZone};
 
-/// Text without what the eye does not see.
+/// Zeros of the scripts whose digits are read.
+const ZEROS: &str = "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០０";
+
+/// Text without what the eye does not see, in one spelling.
 pub fn squashed(text: &str) -> String {
-    let visible: String =
-        text.chars().filter(|c| !matches!(c, '\u{feff}' | '\u{200b}' | '\u{2060}')).collect();
-    visible.split(char::is_whitespace).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    compared(text)
+}
+
+/// The same, its digits from 0 to 9.
+pub fn in_digits(text: &str) -> String {
+    let digit = |c: char| {
+        ZEROS
+            .chars()
+            .find_map(|zero| u32::from(c).checked_sub(u32::from(zero)).filter(|value| *value < 10))
+    };
+    squashed(text)
+        .chars()
+        .map(|c| digit(c).and_then(|value| char::from_digit(value, 10)).unwrap_or(c))
+        .collect()
 }
 
 fn records(file: &[u8]) -> impl Iterator<Item = ByteRecord> {
@@ -46,18 +61,78 @@ pub fn cells_at(file: &[u8], line: u64) -> Option<ByteRecord> {
     records(&rest).next()
 }
 
-/// A whole number, `None` for an empty cell. What the importer takes is written as digits, with a
-/// sign or zeros behind a point at most.
-pub fn number(cell: &str) -> Option<i128> {
-    let text = squashed(cell);
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
-    fraction.bytes().all(|b| b == b'0').then(|| whole.parse().ok()).flatten()
+/// What a cell can mean as a whole number where `decimal` is the decimal sign, `None` where it
+/// means none or is empty: without the marks between thousands, and without a fraction of zeros.
+fn meaning(cell: &str, decimal: char) -> Option<i128> {
+    let text = in_digits(cell).replace('\u{66b}', &decimal.to_string());
+    let unsigned =
+        text.trim_start_matches(['+', '-', '\u{2212}', '\u{2010}', '\u{2011}', '\u{2013}']);
+    let is_negative = unsigned.len() < text.len() && !text.starts_with('+');
+    let marks = [' ', '\'', '’', '\u{66c}', ',', '.', '，', '．'];
+    let plain: String = unsigned
+        .chars()
+        .map(|c| {
+            if c == '，' {
+                ','
+            } else if c == '．' {
+                '.'
+            } else {
+                c
+            }
+        })
+        .collect();
+    let (whole, fraction) = plain.split_once(decimal).unwrap_or((&plain, ""));
+    let digits: String = whole.chars().filter(|c| !marks.contains(c)).collect();
+    let value: i128 = fraction.bytes().all(|b| b == b'0').then(|| digits.parse().ok()).flatten()?;
+    Some(if is_negative { -value } else { value })
+}
+
+/// Asserts that a cell which was taken means this many units, and nothing else by the sign that the
+/// command line gives or leaves out.
+pub fn number_is(cell: &str, decimal: Option<char>, units: Option<i128>) {
+    let (comma, point) = (meaning(cell, ','), meaning(cell, '.'));
+    match decimal {
+        Some(sign) => assert_eq!(meaning(cell, sign), units, "{cell:?} by {sign}"),
+        None => {
+            assert!([comma, point].contains(&units), "{cell:?} is {units:?}");
+            let text = in_digits(cell);
+            let parts: Vec<&str> = text
+                .trim_start_matches(['+', '-', '\u{2212}'])
+                .split(['.', ',', '．', '，'])
+                .collect();
+            if let [before, behind] = parts[..] {
+                let may_group = before.len() <= 3
+                    && !before.starts_with('0')
+                    && before.bytes().all(|b| b.is_ascii_digit());
+                let is_ambiguous =
+                    may_group && behind.len() == 3 && behind.bytes().all(|b| b.is_ascii_digit());
+                assert!(!is_ambiguous, "{cell:?} is 1 or 1000, and was taken for {units:?}");
+            }
+        }
+    }
+}
+
+/// Whether both cells can mean the same number.
+pub fn same_number(cell: &str, other: &str) -> bool {
+    [',', '.']
+        .iter()
+        .any(|sign| meaning(cell, *sign).is_some_and(|value| meaning(other, *sign) == Some(value)))
+}
+
+/// Whether a name is an id, or one with a slip: 31 to 33 hexadecimal digits, of which one may be
+/// something else, and hyphens.
+pub fn nearly_an_id(name: &str) -> bool {
+    let digits = name.chars().filter(|c| *c != '-').collect::<Vec<_>>();
+    let hex = digits.iter().filter(|c| c.is_ascii_hexdigit()).count();
+    let has_both =
+        digits.iter().any(|c| c.is_ascii_digit()) && digits.iter().any(char::is_ascii_alphabetic);
+    (31..=33).contains(&digits.len()) && hex + 1 >= digits.len() && has_both
 }
 
 /// Asserts that `at` is what the text says. Answers how its own format prints it, where that can be
 /// told.
 pub fn date_is(text: &str, format: Option<&str>, at: &Zoned) -> Option<String> {
-    let text = squashed(text);
+    let text = in_digits(text);
     let Some(format) = format else {
         standard_date_is(&text, at);
         return Some(at.timestamp().to_string());

@@ -1,13 +1,18 @@
 //! One row's cells as values. A cell that is not what its field wants is a fault that names line,
 //! column and value.
 
+use std::borrow::Cow;
+
 use csv::ByteRecord;
 use uuid::Uuid;
 
 use super::{
     columns::{Field, Mapping, Origin},
     error::Fault,
+    facilities::Name,
     identity::clean,
+    ids::{self, IdText},
+    numbers, recognise,
 };
 use crate::domain::{blood_type::BloodType, facility::Zone, zones};
 
@@ -22,18 +27,49 @@ impl Cells<'_> {
     /// The field's text, cleaned; `None` where it is not mapped or its cells are empty. Joined
     /// cells leave out their empty ones.
     pub fn text(&self, field: Field) -> Result<Option<String>, Fault> {
-        let text = match self.mapping.origin(field) {
-            None => return Ok(None),
-            Some(Origin::Constant(value)) => value.clone(),
-            Some(Origin::Columns { positions, .. }) => {
-                let cells = positions
-                    .iter()
-                    .map(|position| self.cell(field, *position))
-                    .collect::<Result<Vec<_>, _>>()?;
-                clean(&cells.join(" "))
-            }
+        let text = self.raw(field)?.map(|raw| clean(&raw));
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+
+    /// The field's text as it stands there; `None` where the field is not mapped.
+    fn raw(&self, field: Field) -> Result<Option<Cow<'_, str>>, Fault> {
+        match self.mapping.origin(field) {
+            None => Ok(None),
+            Some(Origin::Constant(value)) => Ok(Some(Cow::Borrowed(value))),
+            Some(Origin::Columns { positions, .. }) => match positions[..] {
+                [position] => self.cell(field, position).map(|cell| Some(Cow::Borrowed(cell))),
+                _ => {
+                    let cells = positions
+                        .iter()
+                        .map(|position| self.cell(field, *position))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    Ok(Some(Cow::Owned(cells.join(" "))))
+                }
+            },
+        }
+    }
+
+    /// The name in a field that a row has to have.
+    pub fn name(&self, field: Field) -> Result<Name, Fault> {
+        let problem = || {
+            format!(
+                "is empty; a {} is needed (a spreadsheet saves a merged cell in its first row \
+                 alone)",
+                field.as_str()
+            )
         };
-        Ok((!text.is_empty()).then_some(text))
+        let name = Name::new(&self.raw(field)?.unwrap_or_default())
+            .ok_or_else(|| self.fault(field, "", problem()))?;
+        match self.mapping.origin(field) {
+            // Files that were put together bring their headers with them.
+            Some(Origin::Columns { named, .. }) if *named == name.compared => Err(self.fault(
+                field,
+                &name.given,
+                "is the name of the column itself, so the header stands here again; leave such \
+                 lines out",
+            )),
+            _ => Ok(name),
+        }
     }
 
     pub fn required(&self, field: Field) -> Result<String, Fault> {
@@ -44,22 +80,21 @@ impl Cells<'_> {
 
     pub fn id(&self) -> Result<Option<Uuid>, Fault> {
         let Some(text) = self.text(Field::Id)? else { return Ok(None) };
-        let id = Uuid::try_parse(&text).map_err(|_| {
-            self.fault(
-                Field::Id,
-                &text,
-                "is not a UUID such as 3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b",
-            )
-        })?;
-        // As over HTTP: it is what an unset variable looks like.
-        if id.is_nil() {
-            return Err(self.fault(
+        match ids::read(&text) {
+            // As over HTTP: it is what an unset variable looks like.
+            IdText::Id(id) if id.is_nil() => Err(self.fault(
                 Field::Id,
                 &text,
                 "is the nil UUID, which names nothing; leave the cell empty where there is no id",
-            ));
+            )),
+            IdText::Id(id) => Ok(Some(id)),
+            IdText::Mistyped(problem) => Err(self.fault(Field::Id, &text, problem)),
+            IdText::Other => Err(self.fault(
+                Field::Id,
+                &text,
+                "is not a UUID such as 3f2b8c1e-5d4a-4e6f-8a7b-9c0d1e2f3a4b",
+            )),
         }
-        Ok(Some(id))
     }
 
     /// The time zone, under its own spelling: `europe/warsaw` is no other zone than
@@ -88,35 +123,17 @@ impl Cells<'_> {
         })
     }
 
-    /// Units: a whole number from `least` to 2,147,483,647, also where a spreadsheet wrote it as
-    /// `12.0`. `None` for an empty cell.
+    /// Units: a whole number from `least` to 2,147,483,647, as [`numbers::whole`] reads it. `None`
+    /// for an empty cell.
     pub fn quantity(&self, least: i32) -> Result<Option<i32>, Fault> {
         let Some(text) = self.text(Field::Quantity)? else { return Ok(None) };
-        let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
-        let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
-        let is_whole = [digits, fraction]
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
-            && fraction.bytes().all(|b| b == b'0');
-        if !is_whole {
-            return Err(self.fault(
-                Field::Quantity,
-                &text,
-                "is not a whole number of units such as 12",
-            ));
-        }
-        match whole.parse::<i32>() {
+        let fault = |problem: String| self.fault(Field::Quantity, &text, problem);
+        match i32::try_from(numbers::whole(&text, self.mapping.decimal).map_err(fault)?) {
             Ok(units) if units >= least => Ok(Some(units)),
-            Err(_) if !whole.starts_with('-') => Err(self.fault(
-                Field::Quantity,
-                &text,
-                format!("is too large; at most {} is right", i32::MAX),
-            )),
-            _ => Err(self.fault(
-                Field::Quantity,
-                &text,
-                format!("is too small; {least} or more is right"),
-            )),
+            Err(_) if !text.starts_with(['-', '−']) => {
+                Err(fault(format!("is too large; at most {} is right", i32::MAX)))
+            }
+            _ => Err(fault(format!("is too small; {least} or more is right"))),
         }
     }
 
@@ -135,14 +152,16 @@ impl Cells<'_> {
     }
 
     fn cell(&self, field: Field, position: usize) -> Result<&str, Fault> {
-        // The reader has compared the row with the header, so the cell is there.
+        // A row that is short lacks empty cells alone.
         let bytes = self.record.get(position).unwrap_or_default();
         std::str::from_utf8(bytes).map_err(|_| {
-            self.fault(
-                field,
-                &String::from_utf8_lossy(bytes),
-                "is not UTF-8; save the file in that encoding",
-            )
+            let (encoding, text) = recognise::decoded(bytes);
+            let problem = format!(
+                "is not UTF-8; save the file in that encoding (read as {encoding} it would be \
+                 \"{}\")",
+                clean(&text)
+            );
+            self.fault(field, &String::from_utf8_lossy(bytes), problem)
         })
     }
 }
@@ -161,7 +180,8 @@ mod tests {
         let columns = ["quantity=Units,blood_type=Type".to_owned()];
         let constants =
             ["facility=Tema".to_owned(), "created_at=2020-01-01".to_owned(), "id=seven".to_owned()];
-        let mapping = Mapping::new(ImportKind::Requests, &columns, &constants, &header).unwrap();
+        let mapping =
+            Mapping::new(ImportKind::Requests, &columns, &constants, None, &header).unwrap();
         let record = ByteRecord::from(vec![quantity, blood_type.as_bytes()]);
         read(&Cells { mapping: &mapping, line: 7, record: &record })
             .map_err(|fault| fault.to_string())
@@ -185,7 +205,7 @@ mod tests {
                 "12.5",
                 "line 7, column \"Units\": \"12.5\" is not a whole number of units such as 12",
             ),
-            ("1,200", "not a whole number"),
+            ("1,200", "is 1200 or 1 and a fraction, and the file does not say which"),
             ("12.", "not a whole number"),
             (".", "not a whole number"),
             ("1e3", "not a whole number"),
@@ -225,6 +245,7 @@ mod tests {
             ImportKind::Facilities,
             &["name=name,timezone=zone".to_owned()],
             &[],
+            None,
             &header,
         )
         .unwrap();
@@ -245,9 +266,14 @@ mod tests {
     #[test]
     fn the_nil_id_is_refused_in_each_of_its_spellings() {
         let header = ByteRecord::from(vec!["name", "id"]);
-        let mapping =
-            Mapping::new(ImportKind::Facilities, &["name=name,id=id".to_owned()], &[], &header)
-                .unwrap();
+        let mapping = Mapping::new(
+            ImportKind::Facilities,
+            &["name=name,id=id".to_owned()],
+            &[],
+            None,
+            &header,
+        )
+        .unwrap();
         let read = |id| {
             Cells { mapping: &mapping, line: 2, record: &ByteRecord::from(vec!["Tema", id]) }
                 .id()

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use csv::ByteRecord;
 
-use super::{error::ImportError, identity::clean};
+use super::{error::ImportError, identity::clean, numbers::DecimalSign};
 use crate::domain::{facility::Zone, zones};
 
 /// What a file holds.
@@ -60,6 +60,14 @@ impl ImportKind {
                 (Quantity, false),
                 (Timezone, false),
             ],
+        }
+    }
+
+    /// The fewest units that a row can have.
+    pub const fn least_units(self) -> i32 {
+        match self {
+            ImportKind::Distributions => 1,
+            _ => 0,
         }
     }
 
@@ -122,7 +130,12 @@ pub enum Origin {
 
 /// The origin of each mapped field.
 #[derive(Debug)]
-pub struct Mapping(BTreeMap<Field, Origin>);
+pub struct Mapping {
+    kind: ImportKind,
+    origins: BTreeMap<Field, Origin>,
+    /// Which mark is the decimal sign of the file's numbers; `None`: what is ambiguous is a fault.
+    pub decimal: Option<DecimalSign>,
+}
 
 impl Mapping {
     /// Reads `field=column` and `field=value` pairs. Wrong use: an unknown or repeated field, a
@@ -131,27 +144,29 @@ impl Mapping {
         kind: ImportKind,
         columns: &[String],
         constants: &[String],
+        decimal: Option<DecimalSign>,
         header: &ByteRecord,
     ) -> Result<Self, ImportError> {
         let header: Vec<String> =
             header.iter().map(|name| clean(&String::from_utf8_lossy(name))).collect();
-        let mut mapping = Mapping(BTreeMap::new());
+        let mut mapping = Mapping { kind, origins: BTreeMap::new(), decimal };
         for pair in columns.iter().flat_map(|list| pairs(list)) {
             let (field, named) = split_pair(kind, "--columns", &pair)?;
+            let named = clean(&named);
             let positions = positions(&header, &named)?;
             mapping.insert(field, Origin::Columns { named, positions })?;
         }
         for pair in constants {
             let (field, value) = split_pair(kind, "--set", pair)?;
-            if value.is_empty() {
+            if clean(&value).is_empty() {
                 return Err(ImportError::WrongUse(format!(
                     "--set {pair}: the value is empty; leave the field out instead"
                 )));
             }
-            if field == Field::Timezone && Zone::named(&value).is_none() {
+            if field == Field::Timezone && Zone::named(&clean(&value)).is_none() {
                 return Err(ImportError::WrongUse(format!(
                     "--set {pair}: there is no such time zone; right would be {}",
-                    zones::expected(&value)
+                    zones::expected(&clean(&value))
                 )));
             }
             mapping.insert(field, Origin::Constant(value))?;
@@ -159,7 +174,7 @@ impl Mapping {
         if let Some((field, _)) = kind
             .fields()
             .iter()
-            .find(|(field, required)| *required && !mapping.0.contains_key(field))
+            .find(|(field, required)| *required && !mapping.origins.contains_key(field))
         {
             let field = field.as_str();
             return Err(ImportError::WrongUse(format!(
@@ -173,11 +188,34 @@ impl Mapping {
     }
 
     pub fn origin(&self, field: Field) -> Option<&Origin> {
-        self.0.get(&field)
+        self.origins.get(&field)
+    }
+
+    /// The fields that have the same value in every row.
+    pub fn constants(&self) -> impl Iterator<Item = Field> {
+        self.origins
+            .iter()
+            .filter(|(_, origin)| matches!(origin, Origin::Constant(_)))
+            .map(|(field, _)| *field)
+    }
+
+    /// The column of a field that each row has to have, the first of those at `cells` or behind it.
+    pub fn required_behind(&self, cells: usize) -> Option<&str> {
+        let required = |field: &Field| self.kind.fields().contains(&(*field, true));
+        self.origins.iter().filter(|(field, _)| required(field)).find_map(
+            |(_, origin)| match origin {
+                Origin::Columns { named, positions }
+                    if positions.iter().any(|position| *position >= cells) =>
+                {
+                    Some(named.as_str())
+                }
+                _ => None,
+            },
+        )
     }
 
     fn insert(&mut self, field: Field, origin: Origin) -> Result<(), ImportError> {
-        match self.0.insert(field, origin) {
+        match self.origins.insert(field, origin) {
             None => Ok(()),
             Some(_) => Err(ImportError::WrongUse(format!(
                 "the field {} is given twice; name it once, in --columns or in --set",
@@ -216,7 +254,7 @@ fn split_pair(kind: ImportKind, option: &str, pair: &str) -> Result<(Field, Stri
     let field = kind
         .field(field.trim())
         .ok_or_else(|| wrong(format!("there is no field \"{}\"", field.trim())))?;
-    Ok((field, clean(value)))
+    Ok((field, value.to_owned()))
 }
 
 /// The positions of a column, or of several as `A+B`. A header that itself reads `A+B` comes first.
@@ -235,19 +273,21 @@ fn position(header: &[String], named: &str) -> Result<usize, ImportError> {
         (Some(_), Some(_)) => Err(ImportError::WrongUse(format!(
             "the file has several columns \"{named}\"; rename all but one in its first line"
         ))),
-        (None, _) => Err(ImportError::WrongUse(format!(
-            "the file has no column \"{named}\". {}",
-            columns_of(header)
-        ))),
+        (None, _) => {
+            let near = header.iter().find(|name| name.to_lowercase() == named.to_lowercase());
+            let hint = near.map_or_else(String::new, |near| {
+                format!("; perhaps \"{near}\" is meant, since case counts")
+            });
+            Err(ImportError::NoColumn {
+                named: named.to_owned(),
+                columns: format!("{}{hint}", columns_of(header)),
+            })
+        }
     }
 }
 
 fn columns_of(header: &[String]) -> String {
-    let hint = match header {
-        [only] if only.contains([';', '\t']) => " (columns are told apart by commas only)",
-        _ => "",
-    };
-    format!("Its columns are \"{}\"{hint}", header.join("\", \""))
+    format!("Its columns are \"{}\"", header.join("\", \""))
 }
 
 #[cfg(test)]
@@ -266,7 +306,7 @@ mod tests {
             "Name, full",
         ]);
         let constants: Vec<_> = constants.iter().map(|c| (*c).to_owned()).collect();
-        Mapping::new(kind, &[columns.to_owned()], &constants, &header).map_err(|error| {
+        Mapping::new(kind, &[columns.to_owned()], &constants, None, &header).map_err(|error| {
             assert_eq!(error.exit_code(), 2, "{error}");
             error.to_string()
         })
@@ -312,6 +352,7 @@ mod tests {
                 &[],
                 "no column \"City\". Its columns are \"city\", \"date\", \"YEAR\"",
             ),
+            ("facility=City", &[], "; perhaps \"city\" is meant, since case counts"),
             ("facility=city,date=date", &[], "need the field quantity: add quantity=COLUMN"),
             ("facility=twice", &[], "several columns \"twice\""),
             ("facility=city,facility=date", &[], "the field facility is given twice"),

@@ -7,12 +7,46 @@ use jiff::{
     tz::TimeZone,
 };
 
-use super::error::ImportError;
+use super::{error::ImportError, numbers::plain_digits};
 use crate::domain::day::Day;
 
 /// Nothing that is imported happened before it: an earlier date is a year read wrongly, such as
 /// `22` for 2022.
 const EARLIEST: Date = Date::constant(1900, 1, 1);
+
+/// Ways in which files write dates, to be proposed for one that is not read.
+const USUAL: &[&str] = &[
+    "%Y-%m-%d",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%Y/%m/%d",
+    "%d.%m.%Y",
+    "%Y.%m.%d",
+    "%d-%b-%Y",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%d.%m.%y",
+    "%d-%m-%y",
+    "%m-%d-%y",
+    "%d-%b-%y",
+    "%b-%y",
+    "%B %Y",
+    "%b %Y",
+    "%Y %B",
+    "%Y-%m",
+    "%m/%Y",
+];
+const USUAL_TIMES: &[&str] = &["", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p"];
+/// Formats that a message proposes at most: the two orders of day and month, mostly.
+const PROPOSALS: usize = 3;
+/// The days of a spreadsheet's calendar that may be meant, 1954 to 2064.
+const DAY_NUMBERS: std::ops::Range<i32> = 20_000..60_000;
 
 /// How the dates of a file are written.
 #[derive(Debug)]
@@ -74,10 +108,9 @@ impl DateFormat {
     }
 
     fn zoned(&self, text: &str, tz: &TimeZone) -> Result<Zoned, String> {
-        let zoned = match self
-            .read(text)
-            .ok_or_else(|| format!("is not a date; right would be {}", self.example()))?
-        {
+        let unread =
+            || format!("is not a date; right would be {}{}", self.example(), self.proposals(text));
+        let zoned = match self.read(&plain_digits(text)).ok_or_else(unread)? {
             Reading::Instant(at) => at.to_zoned(tz.clone()),
             Reading::Wall(at) => {
                 let name = tz.iana_name().unwrap_or("this zone");
@@ -93,8 +126,9 @@ impl DateFormat {
             }
         };
         if zoned.date() < EARLIEST {
+            let proposals = self.proposals(text);
             return Err(format!(
-                "is read as {}, before {EARLIEST}; right would be {}",
+                "is read as {}, before {EARLIEST}; right would be {}{proposals}",
                 zoned.date(),
                 self.example()
             ));
@@ -117,6 +151,45 @@ impl DateFormat {
                 BrokenDownTime::parse(format, text).ok().and_then(reading)
             }
         }
+    }
+
+    /// What a text that is not read may be, and how it would be read.
+    fn proposals(&self, text: &str) -> String {
+        let text = plain_digits(text);
+        let whole = text.split_once('.').map_or(&*text, |(whole, _)| whole);
+        if let Some(days) = whole
+            .parse()
+            .ok()
+            .filter(|days| DAY_NUMBERS.contains(days) && text.parse::<f64>().is_ok())
+        {
+            let date = Date::constant(1899, 12, 30).checked_add(jiff::Span::new().days(days));
+            let date = date.map_or_else(
+                |_| String::new(),
+                |date| format!(" ({date}, if they count from 1900)"),
+            );
+            return format!(
+                ". It may be the number of a day in a spreadsheet{date}: show the column as \
+                 dates, and save the file again"
+            );
+        }
+        let own = match self {
+            DateFormat::Standard => None,
+            DateFormat::Custom { format, .. } => Some(format.as_str()),
+        };
+        let formats = USUAL
+            .iter()
+            .flat_map(|date| USUAL_TIMES.iter().map(move |time| format!("{date}{time}")));
+        let reads = |format: String| {
+            let date = match reading(BrokenDownTime::parse(&format, text.as_bytes()).ok()?)? {
+                Reading::Wall(at) => at.date(),
+                Reading::Instant(_) => return None,
+            };
+            let is_likely =
+                own != Some(&format) && (EARLIEST..Date::constant(2100, 1, 1)).contains(&date);
+            is_likely.then(|| format!("--date-format \"{format}\" reads it as {date}"))
+        };
+        let found: Vec<String> = formats.filter_map(reads).take(PROPOSALS).collect();
+        if found.is_empty() { String::new() } else { format!(". {}", found.join(", ")) }
     }
 
     fn example(&self) -> String {
@@ -212,6 +285,45 @@ mod tests {
             let problem = instant(format, text, zone).unwrap_err();
             assert!(problem.contains(wants), "{text}: {problem}");
         }
+    }
+
+    #[test]
+    fn a_date_that_is_not_read_is_told_how_it_could_be() {
+        for (format, text, wants) in [
+            (None, "2024-1-5", ". --date-format \"%Y-%m-%d\" reads it as 2024-01-05"),
+            (
+                None,
+                "05/01/2024",
+                ". --date-format \"%d/%m/%Y\" reads it as 2024-01-05, --date-format \"%m/%d/%Y\" \
+                 reads it as 2024-05-01",
+            ),
+            (None, "13/01/2024", ". --date-format \"%d/%m/%Y\" reads it as 2024-01-13"),
+            (None, "05-Jan-24", ". --date-format \"%d-%b-%y\" reads it as 2024-01-05"),
+            (None, "5.1.2024 14:30", ". --date-format \"%d.%m.%Y %H:%M\" reads it as 2024-01-05"),
+            (
+                None,
+                "1/5/2024 2:30 PM",
+                "--date-format \"%m/%d/%Y %I:%M %p\" reads it as 2024-01-05",
+            ),
+            (None, "January 2024", ". --date-format \"%B %Y\" reads it as 2024-01-01"),
+            (Some("%d-%m-%Y"), "2022-08-27", ". --date-format \"%Y-%m-%d\" reads it as 2022-08-27"),
+            (Some("%d-%m-%Y"), "27-08-22", ". --date-format \"%d-%m-%y\" reads it as 2022-08-27"),
+            (
+                None,
+                "45296",
+                ". It may be the number of a day in a spreadsheet (2024-01-05, if they count from \
+                 1900): show",
+            ),
+            (None, "45296.4375", "(2024-01-05, if"),
+        ] {
+            let problem = instant(format, text, "UTC").unwrap_err();
+            assert!(problem.contains(wants), "{text}: {problem}");
+        }
+        for text in ["n/a", "2024", "99999", "tomorrow", "31/31/2024"] {
+            let problem = instant(None, text, "UTC").unwrap_err();
+            assert!(problem.ends_with("names another way of writing it"), "{text}: {problem}");
+        }
+        assert_eq!(instant(None, "٢٠٢٤-٠١-٠٥", "UTC").as_deref(), Ok("2024-01-05T00:00:00Z"));
     }
 
     #[test]

@@ -8,6 +8,12 @@ pub enum ImportError {
     /// The command line does not fit the file or itself; nothing was read beyond the header.
     #[error("{0}")]
     WrongUse(String),
+    /// A column that the command line names and the file does not have.
+    #[error("the file has no column \"{named}\". {columns}")]
+    NoColumn { named: String, columns: String },
+    /// The file is something else than what is read here.
+    #[error("{} is {what}", path.display())]
+    NotCsv { path: PathBuf, what: String },
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     /// The file as a whole cannot be read on from here, so that not even skipping helps.
@@ -16,10 +22,10 @@ pub enum ImportError {
     #[error("{0}")]
     Fault(Fault),
     #[error(
-        "every one of the {rows} rows was refused, so the columns or the date format are probably \
-         wrong. The first: {first}"
+        "every one of the {rows} rows was refused, so the columns or the date format are probably wrong. The first: {first}\nAll of them, each with its reason, are in {}",
+        rejects.display()
     )]
-    NothingUsable { rows: u64, first: Fault },
+    NothingUsable { rows: u64, first: Fault, rejects: PathBuf },
     #[error("cannot write the refused rows to {}: {source}. Make its folder writable, or import a copy of the file from elsewhere", path.display())]
     Rejects { path: PathBuf, source: io::Error },
     /// The service or its database failed.
@@ -45,7 +51,7 @@ impl ImportError {
     /// The exit code of the process: 2 for wrong use, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ImportError::WrongUse(_) => 2,
+            ImportError::WrongUse(_) | ImportError::NoColumn { .. } => 2,
             ImportError::Interrupted { cause, .. } => cause.exit_code(),
             _ => 1,
         }

@@ -5,13 +5,22 @@ use std::collections::HashMap;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::domain::names;
+
 /// The namespace of every id that an import makes. It may never change: ids of files imported
 /// before would not be met again.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2a0d_5b7e_5e0f_9a43_c1d8_72e6_b954);
 
-/// Text without what the eye does not see: no space around it, each run of white space
-/// (non-breaking and line ends too) one space, no zero-width characters.
+/// Text as values are read from it, and names compared: no space around it, each run of white space
+/// (non-breaking and line ends too) one space, no invisible characters, composed.
 pub fn clean(text: &str) -> String {
+    names::compared(text)
+}
+
+/// What releases before 0.2 took for the same name: composed and decomposed letters were two, and
+/// so were most invisible characters. It tells under which id they registered a facility, and may
+/// therefore never change.
+pub fn cleaned_before(text: &str) -> String {
     let visible = text.replace(['\u{feff}', '\u{200b}', '\u{2060}'], "");
     visible.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -75,11 +84,20 @@ mod tests {
             "Sri Guru Harkrishan Sahib"
         );
         assert_eq!(clean("\u{a0}"), "");
+        assert_eq!(clean("\u{200e}2024-01-05"), "2024-01-05");
     }
 
     #[test]
     fn ids_stay_what_they_are_for_ever() {
         assert_eq!(facility_id("Tema").to_string(), "d1883e5f-6aba-59c5-939f-781b8ff98008");
+        assert_eq!(
+            facility_id(&clean("Sri  Guru\u{a0}Łódź")),
+            facility_id(&cleaned_before("Sri  Guru\u{a0}Łódź"))
+        );
+        assert_eq!(
+            facility_id(&cleaned_before("Ho\u{302}pital")).to_string(),
+            "e1291c39-78ee-5928-8f10-be3e2537606e"
+        );
         assert_eq!(
             row_id("requests\u{1f}x", 1).to_string(),
             "c056ac63-b9b9-5e16-b060-af4530bab856"

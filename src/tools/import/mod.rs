@@ -11,10 +11,17 @@
 
 mod cells;
 mod columns;
+mod constants;
 mod dates;
 mod error;
 mod facilities;
 mod identity;
+mod ids;
+mod merged;
+#[cfg(test)]
+mod messy_tests;
+mod numbers;
+mod recognise;
 #[cfg(test)]
 mod recorder;
 mod rejects;
@@ -47,6 +54,9 @@ use self::{
 pub use self::{
     columns::ImportKind,
     error::{Fault, ImportError},
+    merged::Merged,
+    numbers::DecimalSign,
+    rows::ShortRows,
     service_target::ServiceTarget,
     target::{Applied, ClosedStock, ImportTarget},
 };
@@ -78,9 +88,12 @@ Fields (? optional; an empty cell counts as none):
   requests       id?, facility, created_at, blood_type?, quantity?, timezone?
 
 A facility is an id or a name. An unknown name is registered in the timezone
-given (else UTC); a known facility keeps its own.
+given (else UTC); a known facility keeps its own. Names are compared without
+invisible characters and however their accents are composed; case counts.
 Dates are RFC 3339 or YYYY-MM-DD unless --date-format says otherwise; without an
 offset they are in the facility's zone.
+Quantities are whole numbers: 12, 12.0, 12,00, 1 000, 1,234,567. What can be
+read in two ways (1.000) is a fault until --decimal says how.
 Importing a file twice changes nothing. A row without an id is known by its
 values: corrected in the file, it is another row.";
 
@@ -101,7 +114,12 @@ pub struct ImportArgs {
     /// How dates are written, such as %d-%m-%Y or '%Y %B' (then the first of the month)
     #[arg(long, value_name = "FORMAT")]
     pub date_format: Option<String>,
-    /// What to do at a faulty row: stop there, or go on and collect such rows in FILE.rejects.csv
+    /// Which mark is the decimal sign of the file's numbers; only numbers such as 1.000 need it,
+    /// which are 1000 or 1
+    #[arg(long, value_enum, value_name = "SIGN")]
+    pub decimal: Option<DecimalSign>,
+    /// What to do at a faulty row: stop there, or go on and collect such rows beside FILE, in
+    /// FILE.rejects.csv or the next free name
     #[arg(long, value_enum, default_value = "stop")]
     pub on_error: OnError,
 }
@@ -128,6 +146,9 @@ pub struct ImportReport {
     pub superseded: u64,
     /// Known facilities whose own zone is not the one that the file names, and stays.
     pub zones_kept: u64,
+    /// What became one facility.
+    pub merged: Merged,
+    pub short_rows: ShortRows,
     /// Where the skipped rows are.
     pub rejects: Option<PathBuf>,
     pub duration: Duration,
@@ -145,6 +166,9 @@ impl fmt::Display for ImportReport {
             self.duration.as_secs_f64(),
             self.rows_read as f64 / self.duration.as_secs_f64().max(1e-3)
         )?;
+        if self.rows_read == 0 {
+            write!(f, "\nThe file has a header and no rows")?;
+        }
         if self.changed == 0 && self.rows_written > 0 {
             write!(f, "\nAll of it was known already: nothing changed")?;
         } else if self.superseded > 0 {
@@ -160,6 +184,22 @@ impl fmt::Display for ImportReport {
                 "\nThe skipped rows, each with its reason, are in {}: put them right in the file \
                  and import it again",
                 path.display()
+            )?;
+        }
+        write!(f, "{}", self.merged)?;
+        if self.short_rows.count > 0 {
+            let lines: Vec<_> = self.short_rows.first.iter().map(u64::to_string).collect();
+            let more = if self.short_rows.count > lines.len() as u64 { ", …" } else { "" };
+            write!(
+                f,
+                "\n{} fewer cells than the header, and what is missing counts as empty (line \
+                 {}{more})",
+                if self.short_rows.count == 1 {
+                    "1 row has".to_owned()
+                } else {
+                    format!("{} rows have", self.short_rows.count)
+                },
+                lines.join(", ")
             )?;
         }
         if self.zones_kept > 0 {
@@ -179,13 +219,16 @@ impl fmt::Display for ImportReport {
 pub async fn run(args: ImportArgs, target: &dyn ImportTarget) -> Result<ImportReport, ImportError> {
     let started = Instant::now();
     let rows = Rows::open(&args.file)?;
-    let mapping = Mapping::new(args.kind, &args.columns, &args.constants, rows.header())?;
+    let mapping =
+        Mapping::new(args.kind, &args.columns, &args.constants, args.decimal, rows.header());
+    let mapping = mapping.map_err(|error| rows.explained(error))?;
     let dates = DateFormat::new(args.date_format.as_deref())?;
     let rejects = match args.on_error {
-        OnError::Skip => Some(Rejects::beside(&args.file, rows.header())?),
+        OnError::Skip => Some(Rejects::beside(&args.file, rows.header())),
         OnError::Stop => None,
     };
-    let directory = Directory::new(target.facilities().await?);
+    let mut directory = Directory::new(target.facilities().await?);
+    constants::check(args.kind, &mapping, &dates, &mut directory, target.now_ms().await?)?;
     let translator = Translator { kind: args.kind, dates, directory, said: Said::default() };
     let mut import = Import {
         rows,
@@ -197,6 +240,7 @@ pub async fn run(args: ImportArgs, target: &dyn ImportTarget) -> Result<ImportRe
         registered: 0,
         changed: 0,
         superseded: 0,
+        short_rows: ShortRows::default(),
     };
     if let Err(cause) = import.all_chunks().await {
         return Err(ImportError::Interrupted {
@@ -220,6 +264,7 @@ struct Import<'a> {
     registered: u64,
     changed: u64,
     superseded: u64,
+    short_rows: ShortRows,
 }
 
 impl Import<'_> {
@@ -251,13 +296,16 @@ impl Import<'_> {
             && let Some(row) = self.rows.next()?
         {
             let cells = Cells { mapping: &self.mapping, line: row.line, record: row.cells };
-            if let Err(fault) =
-                row.fits.and_then(|()| self.translator.add(&mut chunk, &cells, now_ms))
-            {
-                match &mut self.rejects {
+            let is_short = row.is_short(&self.mapping);
+            match is_short.and_then(|is_short| {
+                self.translator.add(&mut chunk, &cells, now_ms).map(|()| is_short)
+            }) {
+                Ok(false) => {}
+                Ok(true) => self.short_rows.add(row.line),
+                Err(fault) => match &mut self.rejects {
                     Some(rejects) => rejects.add(row.cells, fault)?,
                     None => return Err(ImportError::Fault(fault)),
-                }
+                },
             }
         }
         Ok(chunk)
@@ -282,11 +330,16 @@ impl Import<'_> {
 
     fn report(self, started: Instant) -> Result<ImportReport, ImportError> {
         let skipped = self.rejects.as_ref().map_or(0, |rejects| rejects.count);
-        let path = self.rejects.as_ref().and_then(Rejects::path).map(Into::into);
+        let path = self.rejects.as_ref().and_then(Rejects::path).map(PathBuf::from);
         if self.written == 0
-            && let Some(first) = self.rejects.and_then(|rejects| rejects.first)
+            && let (Some(first), Some(rejects)) =
+                (self.rejects.and_then(|rejects| rejects.first), &path)
         {
-            return Err(ImportError::NothingUsable { rows: skipped, first });
+            return Err(ImportError::NothingUsable {
+                rows: skipped,
+                first,
+                rejects: rejects.clone(),
+            });
         }
         let report = ImportReport {
             rows_read: self.written + skipped,
@@ -296,6 +349,8 @@ impl Import<'_> {
             changed: self.changed,
             superseded: self.superseded,
             zones_kept: self.translator.directory.zones_kept.len() as u64,
+            merged: self.translator.directory.merged,
+            short_rows: self.short_rows,
             rejects: path,
             duration: started.elapsed(),
         };

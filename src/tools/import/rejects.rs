@@ -1,8 +1,10 @@
-//! The rows that `--on-error skip` left out, with the reasons: `FILE.rejects.csv`, beside the file.
+//! The rows that `--on-error skip` left out, with the reasons, beside the file: `FILE.rejects.csv`,
+//! or `FILE.rejects-2.csv` and so on where an earlier run has left one. What a run has left is
+//! never touched: somebody may be at work in it.
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -11,31 +13,56 @@ use csv::{ByteRecord, Writer, WriterBuilder};
 
 use super::error::{Fault, ImportError};
 
+/// The two columns that come behind those of the file.
+const OWN_COLUMNS: [&[u8]; 2] = [b"reject_line", b"reject_reason"];
+
+/// The file from which a rejects file comes, at first: `bank.csv` of `bank.csv.rejects-2.csv`. Of
+/// any other file, itself.
+pub fn first_file(path: &Path) -> PathBuf {
+    let mut file = path.to_owned();
+    while let Some(parent) = file.file_name().and_then(|name| name.to_str()).and_then(parent_name) {
+        file = file.with_file_name(parent);
+    }
+    file
+}
+
+fn parent_name(name: &str) -> Option<&str> {
+    let (parent, number) = name.strip_suffix(".csv")?.rsplit_once(".rejects")?;
+    let is_ours = number.is_empty()
+        || number
+            .strip_prefix('-')
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    (is_ours && !parent.is_empty()).then_some(parent)
+}
+
 /// Written from the first rejected row on, with the columns of the file and two more: the line and
 /// the reason.
 pub struct Rejects {
+    /// The file whose name it gets, with more behind it.
+    file: PathBuf,
+    /// Where it is; once there is one, its own.
     path: PathBuf,
     header: ByteRecord,
+    /// The file is a rejects file itself: its lines and reasons give way to new ones.
+    again: bool,
     writer: Option<Writer<File>>,
     pub count: u64,
     pub first: Option<Fault>,
 }
 
 impl Rejects {
-    /// Removes what an earlier run left: a rejects file always speaks of the last one.
-    pub fn beside(file: &Path, header: &ByteRecord) -> Result<Self, ImportError> {
-        let mut name = OsString::from(file);
-        name.push(".rejects.csv");
-        let rejects = Rejects {
-            path: name.into(),
+    /// Writes nothing as long as no row is rejected.
+    pub fn beside(file: &Path, header: &ByteRecord) -> Self {
+        let again = header.len() > 2 && header.iter().skip(header.len() - 2).eq(OWN_COLUMNS);
+        let file = first_file(file);
+        Rejects {
+            path: numbered(&file, 1),
+            file,
             header: header.clone(),
+            again,
             writer: None,
             count: 0,
             first: None,
-        };
-        match fs::remove_file(&rejects.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(rejects.failed(error)),
-            _ => Ok(rejects),
         }
     }
 
@@ -57,22 +84,70 @@ impl Rejects {
     }
 
     fn write(&mut self, row: &ByteRecord, fault: &Fault) -> io::Result<()> {
+        let columns = self.header.len() - if self.again { OWN_COLUMNS.len() } else { 0 };
         if self.writer.is_none() {
-            let mut writer = WriterBuilder::new().flexible(true).from_path(&self.path)?;
-            writer
-                .write_record(self.header.iter().chain([&b"reject_line"[..], b"reject_reason"]))?;
+            let (path, file) = self.create()?;
+            self.path = path;
+            let mut writer = WriterBuilder::new().flexible(true).from_writer(file);
+            writer.write_record(self.header.iter().take(columns).chain(OWN_COLUMNS))?;
             self.writer = Some(writer);
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let (line, reason) = (fault.line.to_string(), fault.to_string());
-        // A short row is filled up, so that line and reason stand in their columns.
-        let missing = std::iter::repeat_n(&b""[..], self.header.len().saturating_sub(row.len()));
-        writer
-            .write_record(row.iter().chain(missing).chain([line.as_bytes(), reason.as_bytes()]))?;
+        // A short row is filled up, so that line and reason stand in their columns. Of one that is
+        // too long, nothing is left out.
+        let kept = if row.len() > self.header.len() { row.len() } else { columns };
+        let missing = std::iter::repeat_n(&b""[..], columns.saturating_sub(row.len()));
+        writer.write_record(
+            row.iter().take(kept).chain(missing).chain([line.as_bytes(), reason.as_bytes()]),
+        )?;
         Ok(())
+    }
+
+    /// A file that nobody has yet, and its name.
+    fn create(&self) -> io::Result<(PathBuf, File)> {
+        let mut number = 1;
+        loop {
+            let path = numbered(&self.file, number);
+            match File::create_new(&path) {
+                Ok(file) => return Ok((path, file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn failed(&self, source: io::Error) -> ImportError {
         ImportError::Rejects { path: self.path.clone(), source }
+    }
+}
+
+fn numbered(file: &Path, number: u32) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(if number == 1 {
+        ".rejects.csv".to_owned()
+    } else {
+        format!(".rejects-{number}.csv")
+    });
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejects_file_knows_its_first_file() {
+        for (file, first) in [
+            ("a/bank.csv.rejects.csv", "a/bank.csv"),
+            ("bank.csv.rejects-12.csv", "bank.csv"),
+            ("bank.csv.rejects.csv.rejects-2.csv", "bank.csv"),
+            ("bank.csv", "bank.csv"),
+            ("bank.rejects-x.csv", "bank.rejects-x.csv"),
+            ("bank.rejects-.csv", "bank.rejects-.csv"),
+            (".rejects.csv", ".rejects.csv"),
+        ] {
+            assert_eq!(first_file(Path::new(file)), Path::new(first), "{file}");
+        }
     }
 }

@@ -3,13 +3,17 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Chain, Cursor, Read},
     path::{Path, PathBuf},
 };
 
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::error::{Fault, ImportError};
+use super::{
+    columns::Mapping,
+    error::{Fault, ImportError},
+    recognise,
+};
 
 /// The longest row, in bytes. Real rows have hundreds; one this long is a quote that is never
 /// closed, and memory stays bounded.
@@ -25,22 +29,76 @@ pub struct Rows {
     line: u64,
     lines: Lines,
     total_bytes: u64,
+    /// How the file begins.
+    sample: Vec<u8>,
 }
 
 /// A row, with the line in which it begins.
 pub struct Row<'a> {
     pub line: u64,
     pub cells: &'a ByteRecord,
-    /// Whether it has as many cells as the header. One that has not is here all the same, for the
-    /// rejects file.
-    pub fits: Result<(), Fault>,
+    columns: usize,
+}
+
+/// Rows with fewer cells than the header, what they lack being empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShortRows {
+    pub count: u64,
+    /// The lines of the first few.
+    pub first: Vec<u64>,
+}
+
+impl ShortRows {
+    pub fn add(&mut self, line: u64) {
+        self.count += 1;
+        if self.first.len() < 5 {
+            self.first.push(line);
+        }
+    }
+}
+
+impl Row<'_> {
+    /// Whether it has as many cells as the header: what spreadsheets do with empty cells at the end
+    /// of a row is undone, so that one may have more cells that are empty, and fewer where no
+    /// field needs them. True where it has fewer.
+    pub fn is_short(&self, mapping: &Mapping) -> Result<bool, Fault> {
+        let (cells, columns) = (self.cells.len(), self.columns);
+        let fault = |problem: String| Fault {
+            line: self.line,
+            origin: None,
+            value: String::new(),
+            problem,
+        };
+        if self.cells.iter().skip(columns).any(|cell| !cell.trim_ascii().is_empty()) {
+            return Err(fault(format!(
+                "the row has {cells} cells, the header {columns}; a value that contains a comma \
+                 or a line break must stand in double quotes"
+            )));
+        }
+        if cells >= columns {
+            return Ok(false);
+        }
+        if let Some(separator) = recognise::separated_cell(self.cells, columns) {
+            return Err(fault(format!(
+                "the row is parted by {separator}, and commas are expected"
+            )));
+        }
+        match mapping.required_behind(cells) {
+            None => Ok(true),
+            Some(column) => Err(fault(format!(
+                "the row has {cells} cells, the header {columns}; the column \"{column}\" is \
+                 needed and missing here"
+            ))),
+        }
+    }
 }
 
 impl Rows {
-    /// Opens the file and reads its header. Fails where there is none, or where the text is UTF-16.
+    /// Opens the file and reads its header. Fails where there is none, or where the file is no CSV
+    /// in UTF-8.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let unreadable = |source| ImportError::Unreadable { path: path.to_owned(), source };
-        let file = File::open(path).map_err(unreadable)?;
+        let mut file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
             return Err(unreadable(io::Error::new(
@@ -48,7 +106,20 @@ impl Rows {
                 "it is a folder; a CSV file is expected",
             )));
         }
-        let watched = Watched { file, window: Vec::new(), last_byte: None, at_end: false };
+        let mut sample = Vec::new();
+        file.by_ref()
+            .take(recognise::SAMPLE_BYTES as u64)
+            .read_to_end(&mut sample)
+            .map_err(unreadable)?;
+        if let Some(what) = recognise::foreign(&sample, sample.len() < recognise::SAMPLE_BYTES) {
+            return Err(ImportError::NotCsv { path: path.to_owned(), what });
+        }
+        let watched = Watched {
+            file: Cursor::new(sample.clone()).chain(file),
+            window: Vec::new(),
+            last_byte: None,
+            at_end: false,
+        };
         let reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(watched);
         let mut rows = Rows {
             path: path.to_owned(),
@@ -58,26 +129,31 @@ impl Rows {
             line: 1,
             lines: Lines { current: 1, after_cr: false },
             total_bytes: metadata.len(),
+            sample,
         };
         if !rows.advance()? {
-            return Err(ImportError::Broken {
-                line: 1,
-                problem: format!(
-                    "{} is empty; a header line with the columns' names is expected",
-                    path.display()
-                ),
-            });
-        }
-        if rows.record.as_slice().starts_with(&[0xff, 0xfe])
-            || rows.record.as_slice().starts_with(&[0xfe, 0xff])
-        {
-            return Err(ImportError::Broken {
-                line: 1,
-                problem: "the text is UTF-16; save the file as UTF-8".to_owned(),
-            });
+            let what = "empty; a header line with the columns' names is expected".to_owned();
+            return Err(ImportError::NotCsv { path: path.to_owned(), what });
         }
         std::mem::swap(&mut rows.header, &mut rows.record);
         Ok(rows)
+    }
+
+    /// The same error, or what of the file has caused it: another separator, titles above the
+    /// header.
+    pub fn explained(&self, error: ImportError) -> ImportError {
+        let ImportError::NoColumn { named, columns } = error else { return error };
+        if let Some(what) = recognise::separator(&self.sample) {
+            return ImportError::NotCsv { path: self.path.clone(), what };
+        }
+        let hint = match recognise::header_below(&self.sample, &named) {
+            Some(line) => format!(
+                ". Line {line} has it: delete the lines above that one, so that the first line \
+                 names the columns"
+            ),
+            None => String::new(),
+        };
+        ImportError::NoColumn { named, columns: format!("{columns}{hint}") }
     }
 
     /// The cells of the first line, as they stand there.
@@ -92,18 +168,11 @@ impl Rows {
             if self.record.iter().all(|cell| cell.trim_ascii().is_empty()) {
                 continue;
             }
-            let line = self.line;
-            let (cells, columns) = (self.record.len(), self.header.len());
-            let fits = if cells == columns {
-                Ok(())
-            } else {
-                let problem = format!(
-                    "the row has {cells} cells, the header {columns}; a value that contains a \
-                     comma or a line break must stand in double quotes"
-                );
-                Err(Fault { line, origin: None, value: String::new(), problem })
-            };
-            return Ok(Some(Row { line, cells: &self.record, fits }));
+            return Ok(Some(Row {
+                line: self.line,
+                cells: &self.record,
+                columns: self.header.len(),
+            }));
         }
         Ok(None)
     }
@@ -185,7 +254,7 @@ impl Lines {
 
 /// The file, watched on its way into the CSV reader.
 struct Watched {
-    file: File,
+    file: Chain<Cursor<Vec<u8>>, File>,
     /// What was read from the file and does not yet belong to a finished row.
     window: Vec<u8>,
     last_byte: Option<u8>,
@@ -200,7 +269,7 @@ impl Read for Watched {
         let count = self.file.read(buffer)?;
         self.window.extend_from_slice(&buffer[..count]);
         self.last_byte = buffer[..count].last().copied().or(self.last_byte);
-        self.at_end = count == 0;
+        self.at_end = count == 0 && !buffer.is_empty();
         Ok(count)
     }
 }

@@ -71,11 +71,9 @@ impl Translator {
     }
 
     fn facility(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
-        let (id, name, zone) = (cells.id()?, cells.required(Field::Name)?, cells.zone()?);
-        let new = self
-            .directory
-            .state(id, &name, zone.as_ref(), now_ms)
-            .map_err(|problem| cells.fault(Field::Name, &name, problem))?;
+        let (id, name, zone) = (cells.id()?, cells.name(Field::Name)?, cells.zone()?);
+        let new = self.directory.state(id, &name, zone.as_ref(), cells.line, now_ms);
+        let new = new.map_err(|problem| cells.fault(Field::Name, &name.given, problem))?;
         chunk.registered += u64::from(new.is_some());
         chunk.statements.extend(new);
         Ok(())
@@ -85,7 +83,9 @@ impl Translator {
         let facility = self.mentioned(cells)?;
         let day = self.past_day(cells, &facility, now_ms)?;
         let blood_type = cells.blood_type()?.unwrap_or(BloodType::Unknown);
-        let Some(units) = cells.quantity(0)? else { return Err(self.missing_quantity(cells)) };
+        let Some(units) = cells.quantity(self.kind.least_units())? else {
+            return Err(self.missing_quantity(cells));
+        };
         // Whichever of two different figures won, it might be the wrong one; so the first stays and
         // the second is a fault.
         let place = format!("{}\u{1f}{}\u{1f}{}", facility.id, day.date, blood_type.as_str());
@@ -97,7 +97,7 @@ impl Translator {
             );
             return Err(cells.fault(Field::Quantity, &units.to_string(), problem));
         }
-        self.register(chunk, &facility);
+        self.register(chunk, cells, &facility);
         chunk
             .stock
             .entry((facility.id, day.date))
@@ -115,7 +115,9 @@ impl Translator {
         let facility = self.mentioned(cells)?;
         let at_ms = self.past_instant(cells, Field::DateDelivered, &facility, now_ms)?;
         let blood_type = cells.blood_type()?;
-        let Some(quantity) = cells.quantity(1)? else { return Err(self.missing_quantity(cells)) };
+        let Some(quantity) = cells.quantity(self.kind.least_units())? else {
+            return Err(self.missing_quantity(cells));
+        };
         let entity = Entity::Distribution {
             blood_type,
             date_delivered_ms: Some(at_ms),
@@ -132,7 +134,7 @@ impl Translator {
             blood_type: cells.blood_type()?,
             created_at_ms,
             facility_id: facility.id,
-            quantity: cells.quantity(0)?,
+            quantity: cells.quantity(self.kind.least_units())?,
         };
         self.state(chunk, cells, &facility, created_at_ms, entity)
     }
@@ -165,7 +167,7 @@ impl Translator {
                 id
             }
         };
-        self.register(chunk, facility);
+        self.register(chunk, cells, facility);
         let record = Record { event_time_ms: at_ms, entity: Some(entity) };
         chunk.statements.push(Statement { kind: self.entity_kind(), id, record });
         Ok(())
@@ -191,17 +193,18 @@ impl Translator {
     }
 
     fn mentioned(&mut self, cells: &Cells<'_>) -> Result<Mentioned, Fault> {
-        let (text, zone) = (cells.required(Field::Facility)?, cells.zone()?);
+        let (name, zone) = (cells.name(Field::Facility)?, cells.zone()?);
+        let given = name.given.clone();
         self.directory
-            .mention(&text, zone.as_ref())
-            .map_err(|problem| cells.fault(Field::Facility, &text, problem))
+            .mention(name, zone.as_ref())
+            .map_err(|problem| cells.fault(Field::Facility, &given, problem))
     }
 
     /// Registers the row's facility if nobody knows it yet. Last of all, so that a faulty row
     /// registers none.
-    fn register(&mut self, chunk: &mut Chunk, facility: &Mentioned) {
-        if let Some(unknown) = &facility.unknown {
-            chunk.statements.push(self.directory.register(unknown.clone()));
+    fn register(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, facility: &Mentioned) {
+        if let Some(registration) = self.directory.take_up(facility, cells.line) {
+            chunk.statements.push(registration);
             chunk.registered += 1;
         }
     }

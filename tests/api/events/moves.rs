@@ -11,7 +11,6 @@ use crate::{
         HOUR_MS, bank, date_in, distribution, facility, get, inventory, noon_zone, now_ms, path,
         post, summary, version_of,
     },
-    support::Service,
 };
 
 on_both_stores! {

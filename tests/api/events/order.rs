@@ -11,7 +11,7 @@ use crate::{
         DAY_MS, at, bank, date_in, distribution, facility, inventory, noon_zone, now_ms, post,
         request, summary, version_of,
     },
-    support::{Service, events::event},
+    support::events::event,
 };
 
 on_both_stores! {

@@ -9,7 +9,7 @@ use crate::{
     steps::{
         DAY_MS, Plain, date_in, distribution, facility, get, header, noon_zone, now_ms, path, post,
     },
-    support::{Service, problem::problem, wait_until},
+    support::{problem::problem, wait_until},
 };
 
 on_both_stores! {

@@ -10,7 +10,6 @@ use super::{conditional, stocked};
 use crate::{
     on_both_stores,
     steps::{date_in, distribution, header, noon_zone, now_ms, path, post},
-    support::Service,
 };
 
 on_both_stores! {
@@ -112,7 +111,7 @@ on_both_stores! {
             let mut decoded = Vec::new();
             match encoding {
                 "gzip" => {
-                    drop(flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut decoded).unwrap())
+                    flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut decoded).unwrap();
                 }
                 "br" => drop(
                     brotli::Decompressor::new(&sent[..], 4096).read_to_end(&mut decoded).unwrap(),

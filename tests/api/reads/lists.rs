@@ -10,7 +10,7 @@ use crate::{
         DAY_MS, bank, date_in, distribution, facility, get, inventory, noon_zone, now_ms, path,
         post,
     },
-    support::{Service, problem::problem},
+    support::problem::problem,
 };
 
 fn numbers(page: &Value, name: &str) -> Vec<i64> {
@@ -182,6 +182,18 @@ on_both_stores! {
         assert_eq!(seen, [7, 6, 5]);
         for query in ["?sort=size", "?limit=0", "?limit=501", "?cursor=zz", "?page=2"] {
             problem(service.get(&format!("/v1/summaries/today{query}")).await, 400).await;
+        }
+    }
+
+    async fn facilities_are_found_however_their_accents_are_composed(service: Service) {
+        let [north, south, east] =
+            ["H\u{f4}pital Nord", "Ho\u{302}pital Sud", "H\u{f4}pi\u{ad}tal  Est"];
+        for name in [north, south, east, "Hopital Ouest"] {
+            facility(&service, name, "UTC").await;
+        }
+        for query in ["q=h%C3%B4pital", "q=HO%CC%82PITAL", "q=h%C3%B4pi%C2%ADtal%20"] {
+            let found = get(&service, &format!("/v1/facilities?{query}")).await;
+            assert_eq!(column(&found, "name"), [south, north, east], "{query}");
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
     seen::{Answer, Stated, Stating, TYPES},
     settings::{Kind, ZONES},
     sql::Plain,
-    statements::{activity_event, activity_sql, registration, sql_kind},
+    statements::{activity_event, activity_sql, registration, sql_instant, sql_kind},
     world::{World, client, instant},
 };
 use crate::history::Fate;

@@ -7,7 +7,7 @@ use super::{post_batch, time_in, with};
 use crate::{
     bad_input::{World, says},
     on_both_stores,
-    support::{Service, events::event},
+    support::events::event,
 };
 
 /// A bad event, the pointer to its fault, and what the answer must say of it.

@@ -1,0 +1,165 @@
+//! When two names are one. A name is shown as it was given, and compared as the eye reads it.
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// The form in which names are compared: composed (NFC), without invisible characters, and each run
+/// of white space as one space, none around.
+///
+/// `Hôpital` has two spellings in Unicode that look alike, and which of them a file holds depends
+/// on the machine that saved it. Case counts, and so do letters that merely look alike. The form of
+/// a form is itself.
+pub fn compared(name: &str) -> String {
+    let form = form(name);
+    let trimmed = form.trim_matches(' ');
+    if trimmed.len() == form.len() { form } else { trimmed.to_owned() }
+}
+
+/// The form in which names are searched for a part of them: as compared, in lower case, a space at
+/// either end being part of what is sought.
+pub fn sought(part: &str) -> String {
+    form(part).to_lowercase()
+}
+
+fn form(name: &str) -> String {
+    let is_plain =
+        |name: &str| name.bytes().all(|byte| (b' '..0x7f).contains(&byte)) && !name.contains("  ");
+    if is_plain(name) {
+        return name.to_owned();
+    }
+    let visible: String = name.chars().filter(|c| !is_invisible(*c)).collect();
+    let composed = if is_nfc_quick(visible.chars()) == IsNormalized::Yes {
+        visible
+    } else {
+        visible.nfc().collect()
+    };
+    let mut form = String::with_capacity(composed.len());
+    for c in composed.chars() {
+        match c.is_whitespace() {
+            true if form.ends_with(' ') => {}
+            true => form.push(' '),
+            false => form.push(c),
+        }
+    }
+    form
+}
+
+/// The name as it is stored: as given, without the white space and the invisible characters around
+/// it. A tab or a line break within is a space, since a name is one line.
+pub fn as_given(name: &str) -> Cow<'_, str> {
+    let trimmed = name.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    let breaks = |c: char| c.is_control() && c.is_whitespace();
+    if !trimmed.contains(breaks) {
+        return Cow::Borrowed(trimmed);
+    }
+    let mut line = String::with_capacity(trimmed.len());
+    for c in trimmed.chars() {
+        match breaks(c) {
+            true if line.ends_with(' ') => {}
+            true => line.push(' '),
+            false => line.push(c),
+        }
+    }
+    Cow::Owned(line)
+}
+
+/// The name with each character spelled out that the eye does not see or cannot tell from another
+/// spelling: `Ho<U+0302>pital`.
+pub fn spelled(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for c in name.chars() {
+        let is_blank = c != ' ' && (c.is_whitespace() || c.is_control());
+        if is_blank || is_invisible(c) || unicode_normalization::char::is_combining_mark(c) {
+            text.push_str(&format!("<U+{:04X}>", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Whether a character leaves nothing on the page: soft hyphens, zero-width spaces and joiners,
+/// marks of direction, variation selectors, tags. That is Unicode's `Default_Ignorable_Code_Point`,
+/// and the marks of annotations.
+///
+/// The joiners (U+200C, U+200D) change how a Persian or an Indic word is drawn. They count as
+/// invisible all the same: the same word is typed with and without them, and no two places differ
+/// in them alone.
+pub const fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spellings_that_look_alike_compare_equal() {
+        for (one, other) in [
+            ("Hôpital", "Ho\u{302}pital"),
+            ("Hôpital", "Hô\u{ad}pital"),
+            ("Hôpital", "\u{feff}\u{200e}Hôpital\u{200f} "),
+            ("Łódź", "Ło\u{301}dz\u{301}"),
+            ("서울", "\u{1109}\u{1165}\u{110b}\u{116e}\u{11af}"),
+            ("می\u{200c}خواهم", "میخواهم"),
+            ("Sri Guru\u{a0}Harkrishan \t\r\n Sahib\u{202f}", "Sri Guru Harkrishan Sahib"),
+            ("Ward\u{fe0f} 3", "Ward 3"),
+            ("o\u{34f}\u{302}", "ô"),
+        ] {
+            assert_eq!(compared(one), compared(other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("Tema", "TEMA"),
+            ("Hopital", "Hôpital"),
+            ("A B", "AB"),
+            ("Ａ", "A"),
+            ("Ward 3-4", "Ward 34"),
+        ] {
+            assert_ne!(compared(one), compared(other), "{one} {other}");
+        }
+        assert_eq!(compared("\u{ad}\u{a0}\u{200b}"), "");
+    }
+
+    #[test]
+    fn a_name_is_shown_as_it_was_given() {
+        assert_eq!(
+            as_given(" \u{feff}Ho\u{302}pital  de\u{a0}la So\u{ad}ie\u{200e} "),
+            "Ho\u{302}pital  de\u{a0}la So\u{ad}ie"
+        );
+        assert_eq!(as_given("Te\r\nma \t Ward"), "Te ma  Ward");
+        assert_eq!(spelled("Ho\u{302}pi\u{ad}tal\u{a0}B"), "Ho<U+0302>pi<U+00AD>tal<U+00A0>B");
+    }
+
+    #[test]
+    fn a_part_of_a_name_is_found_however_the_name_is_spelled() {
+        assert!(sought("Ho\u{302}pi\u{ad}tal  Nord").contains(&sought("H\u{d4}PITAL\u{a0}N")));
+        assert!(
+            !sought("Northern").contains(&sought("North "))
+                && sought("North Bank").contains(&sought("North "))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_form_of_a_form_is_itself(name in r"(\PC|[\u{0}-\u{3ff}\u{1100}-\u{11ff}\u{200b}-\u{206f}\u{ac00}-\u{ac80}\u{fe00}-\u{feff}]){0,12}") {
+            let form = compared(&name);
+            prop_assert_eq!(&compared(&form), &form);
+            prop_assert_eq!(compared(&as_given(&name)), &form[..]);
+            prop_assert_eq!(as_given(&form), &form[..]);
+            prop_assert!(!form.chars().any(is_invisible), "{:?}", form);
+        }
+
+        #[test]
+        fn a_name_of_plain_letters_is_its_own_form(words in proptest::collection::vec("[A-Za-z0-9.,'()-]{1,8}", 1..5)) {
+            let name = words.join(" ");
+            prop_assert_eq!(compared(&name), &name[..]);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The values of `--set`, looked at before the first row: one that no row can use is wrong use, and
+//! not the fault of line 2.
+
+use csv::ByteRecord;
+use jiff::tz::TimeZone;
+
+use super::{
+    cells::Cells,
+    columns::{Field, ImportKind, Mapping},
+    dates::DateFormat,
+    error::{Fault, ImportError},
+    facilities::Directory,
+};
+
+/// No place on Earth is further ahead of another.
+const FURTHEST_ZONES_MS: i64 = 26 * 60 * 60 * 1000;
+
+/// Checks each constant as a row would. What depends on the row's facility, such as whether a day
+/// is over there, is left to the row.
+pub fn check(
+    kind: ImportKind,
+    mapping: &Mapping,
+    dates: &DateFormat,
+    directory: &mut Directory,
+    now_ms: i64,
+) -> Result<(), ImportError> {
+    let cells = Cells { mapping, line: 1, record: &ByteRecord::new() };
+    for field in mapping.constants() {
+        check_one(kind, field, &cells, dates, directory, now_ms).map_err(|fault| {
+            ImportError::WrongUse(format!(
+                "--set {}={}: the value {}",
+                field.as_str(),
+                fault.value,
+                fault.problem
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+fn check_one(
+    kind: ImportKind,
+    field: Field,
+    cells: &Cells<'_>,
+    dates: &DateFormat,
+    directory: &mut Directory,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    match field {
+        Field::Id => cells.id().map(drop),
+        Field::Timezone => cells.zone().map(drop),
+        Field::BloodType => cells.blood_type().map(drop),
+        Field::Quantity => cells.quantity(kind.least_units()).map(drop),
+        Field::Name | Field::Facility => {
+            let name = cells.name(field)?;
+            let given = name.given.clone();
+            let found = if field == Field::Name {
+                directory.check(&name).map(drop)
+            } else {
+                directory.mention(name, None).map(drop)
+            };
+            found.map_err(|problem| cells.fault(field, &given, problem))
+        }
+        Field::Date | Field::DateDelivered | Field::CreatedAt => {
+            let text = cells.required(field)?;
+            let at_ms = dates
+                .instant_ms(&text, &TimeZone::UTC)
+                .map_err(|problem| cells.fault(field, &text, problem))?;
+            if at_ms > now_ms + FURTHEST_ZONES_MS {
+                return Err(cells.fault(
+                    field,
+                    &text,
+                    "lies in the future; what is imported has happened",
+                ));
+            }
+            Ok(())
+        }
+    }
+}
