@@ -4,5 +4,5 @@ WITH locked AS MATERIALIZED (
     SELECT facility_id, version, today FROM facility_state WHERE facility_id = ANY ($1) ORDER BY facility_id FOR UPDATE
 )
 SELECT facility_id, version, today::text AS date, pg_current_xact_id()::text AS transaction, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline,
-       floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS locked_at_ms
+       floor(extract(epoch FROM clock_timestamp()) * 1000.0)::bigint AS locked_at_ms
 FROM locked

@@ -10,4 +10,5 @@ mod moves;
 mod plain;
 mod replicated;
 mod rights;
+mod strangers;
 mod unwatched;

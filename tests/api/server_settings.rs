@@ -31,7 +31,7 @@ const HOSTILE: [(&str, &str, &str); 14] = [
 ];
 
 /// A database whose owner is a role of its own, and the superuser's connection to it.
-async fn owned() -> (Launch, Outside, String) {
+pub async fn owned() -> (Launch, Outside, String) {
     let url = fresh_database().await;
     let database = url.rsplit('/').next().expect("a URL has a path").to_owned();
     let role = format!("owner_of_{database}");

@@ -46,11 +46,11 @@ async fn apply(connection: &mut PgConnection) -> Result<()> {
 
 async fn look(connection: &mut PgConnection) -> Result<tables::Found> {
     let look = "SELECT coalesce(current_schema()::text, '') AS schema, current_database()::text AS database,
-                       to_regclass(quote_ident(current_schema()) || '._sqlx_migrations') IS NOT NULL AS has_record,
-                       (SELECT coalesce(array_agg(name::text ORDER BY name), '{}')
+                       EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = space.oid AND relname = '_sqlx_migrations'::name) AS has_record,
+                       (SELECT coalesce(pg_catalog.array_agg(name::text ORDER BY name), '{}')
                           FROM (SELECT relname FROM pg_class WHERE relnamespace = space.oid
                                 UNION SELECT typname FROM pg_type WHERE typnamespace = space.oid) AS there (name)
-                         WHERE name = ANY ($1)) AS taken
+                         WHERE name::text = ANY ($1::text[])) AS taken
                 FROM (VALUES (true)) AS one LEFT JOIN pg_namespace space ON space.nspname = current_schema()";
     let row = sqlx::query(look).bind(tables::created(&MIGRATIONS)).fetch_one(&mut *connection).await?;
     let (schema, database): (String, String) = (row.try_get("schema")?, row.try_get("database")?);
@@ -101,7 +101,7 @@ async fn check_encoding(connection: &mut PgConnection, is_in_use: bool) -> Resul
 /// A policy for our own role would hide rows, and the figures would be wrong: with `row_security` off, each statement would fail instead.
 async fn check_row_security(connection: &mut PgConnection) -> Result<()> {
     let hidden: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL AND row_security_active(to_regclass(name)::oid)")
+        sqlx::query_scalar("SELECT name FROM pg_catalog.unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL AND row_security_active(to_regclass(name)::oid)")
             .bind(tables::created(&MIGRATIONS))
             .fetch_all(connection)
             .await?;

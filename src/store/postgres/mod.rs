@@ -3,6 +3,7 @@
 mod connect;
 mod entities;
 mod fleet;
+pub(crate) mod home;
 pub(crate) mod migrate;
 mod pool;
 mod presence;
@@ -13,7 +14,7 @@ mod transaction;
 mod triggers;
 mod witness;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -45,10 +46,11 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Connects, checks the server's version and limits, and applies the migrations.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
-        let read_pool = ReadPool::new(settings)?;
-        let pool = connect::connect(settings).await?;
+        let home = Arc::default();
+        let read_pool = ReadPool::new(settings, &home)?;
+        let pool = connect::connect(settings, &home).await?;
         let timeout = Duration::from_millis(settings.acquire_timeout_ms);
-        let presence = Presence::new(connect::options(settings, &settings.url)?, timeout, pool.witness());
+        let presence = Presence::new(connect::options(settings, &settings.url)?, home, timeout, pool.witness());
         Ok(PostgresStore { _stays_filled: pool.stay_filled(), pool, read_pool, presence })
     }
 }
@@ -56,7 +58,7 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn now_ms(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM statement_timestamp()) * 1000.0)::bigint").fetch_one(&self.pool).await?)
     }
 
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
@@ -219,7 +221,7 @@ impl Store for PostgresStore {
     }
 
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
-        sqlx::query("DELETE FROM tombstones WHERE event_time < to_timestamp($1::bigint / 1000.0::float8)")
+        sqlx::query("DELETE FROM tombstones WHERE event_time < to_timestamp($1::bigint::float8 / 1000.0::float8)")
             .bind(tombstones_before_ms)
             .execute(&self.pool)
             .await?;

@@ -16,7 +16,9 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use super::{
-    fleet, session,
+    fleet,
+    home::Home,
+    session,
     witness::{Patience, Witness, silent},
 };
 use crate::store::{Epoch, Result, Watermark};
@@ -30,6 +32,7 @@ const STREAM: (i32, i32) = (0x6674, 4);
 
 pub(super) struct Presence {
     options: PgConnectOptions,
+    home: Arc<Home>,
     /// How long connecting may take, and finding out whether the connection is still there.
     timeout: Duration,
     witness: Arc<Witness>,
@@ -56,10 +59,10 @@ pub(super) struct Look {
 }
 
 impl Presence {
-    pub(super) fn new(options: PgConnectOptions, timeout: Duration, witness: Arc<Witness>) -> Self {
+    pub(super) fn new(options: PgConnectOptions, home: Arc<Home>, timeout: Duration, witness: Arc<Witness>) -> Self {
         // Where the network swallowed the connection, its lock must not look like another server's for hours.
         let options = options.options([("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")]);
-        Presence { options, timeout, witness, is_on_stream: AtomicBool::new(false), held: Mutex::default() }
+        Presence { options, home, timeout, witness, is_on_stream: AtomicBool::new(false), held: Mutex::default() }
     }
 
     /// Before the first look: this server publishes into the stream between replicas.
@@ -109,7 +112,8 @@ impl Presence {
                 let locks = [STREAM, LOCK];
                 let locks = &locks[usize::from(!self.is_on_stream.load(Ordering::Relaxed))..];
                 let take: String = locks.iter().map(|lock| format!("SELECT pg_advisory_lock_shared({}, {});", lock.0, lock.1)).collect();
-                sqlx::raw_sql(AssertSqlSafe(format!("{};{take}", session::SETTLE))).execute(&mut connection).await?;
+                let settle = session::settle_statement(&self.home.path(&mut connection).await?);
+                sqlx::raw_sql(AssertSqlSafe(format!("{settle};{take}"))).execute(&mut connection).await?;
                 Held { connection, patience, leads: false }
             }
         };

@@ -69,9 +69,9 @@ impl PostgresTransaction {
     async fn before_snapshot_ms(&mut self) -> Result<i64> {
         match self.locked_at_ms {
             Some(at_ms) => Ok(at_ms),
-            None => {
-                Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetch_one(&mut self.tx).await?)
-            }
+            None => Ok(sqlx::query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000.0)::bigint")
+                .fetch_one(&mut self.tx)
+                .await?),
         }
     }
 }
@@ -216,14 +216,23 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()> {
-        sqlx::query("INSERT INTO facility_outbox (facility_id) SELECT unnest($1::uuid[])").bind(ids).execute(&mut self.tx).await?;
+        sqlx::query("INSERT INTO facility_outbox (facility_id) SELECT pg_catalog.unnest($1::uuid[])")
+            .bind(ids)
+            .execute(&mut self.tx)
+            .await?;
         Ok(())
     }
 
     async fn reserve(&mut self, set: &[Uuid], removed: &[Uuid]) -> Result<()> {
         for (buckets, statement) in [
-            (buckets(set), "SELECT count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT unnest($2::integer[]) AS bucket) AS b"),
-            (buckets(removed), "SELECT count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT unnest($2::integer[]) AS bucket) AS b"),
+            (
+                buckets(set),
+                "SELECT pg_catalog.count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT pg_catalog.unnest($2::integer[]) AS bucket) AS b",
+            ),
+            (
+                buckets(removed),
+                "SELECT pg_catalog.count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT pg_catalog.unnest($2::integer[]) AS bucket) AS b",
+            ),
         ] {
             if !buckets.is_empty() {
                 sqlx::query(statement).bind(RESERVATIONS).bind(buckets).execute(&mut self.tx).await?;

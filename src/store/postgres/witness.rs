@@ -6,14 +6,17 @@
 //! the old one still gets none, the network or the server was another before: what was begun over older connections gets a moment to end,
 //! and is then given up. A server that was only busy or frozen answers the old one, too, and nothing is given up.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{connect::is_primary, session};
+use super::{connect::is_primary, home::Home};
 
 /// How often the witness is asked, and once it is lost, how often a new one is tried: a name may lead elsewhere at any moment.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -32,8 +35,8 @@ pub(super) struct Witness {
 
 impl Witness {
     /// Connects, if that can be had at once, and watches from then on. `timeout` bounds each attempt to connect.
-    pub async fn start(options: PgConnectOptions, timeout: Duration) -> Self {
-        let server = Server { options, timeout };
+    pub async fn start(options: PgConnectOptions, home: Arc<Home>, timeout: Duration) -> Self {
+        let server = Server { options, home, timeout };
         let first = server.connect().await.map(|(_, connection)| connection);
         let (regain, regained) = watch::channel(Instant::now());
         Witness { regained, _watch: AbortOnDropHandle::new(tokio::spawn(server.watch(first, regain))) }
@@ -91,6 +94,7 @@ pub(super) fn silent() -> sqlx::Error {
 /// The way to the server.
 struct Server {
     options: PgConnectOptions,
+    home: Arc<Home>,
     /// How long connecting may take.
     timeout: Duration,
 }
@@ -155,7 +159,7 @@ impl Server {
         let asked_at = Instant::now();
         let connect = async {
             let mut connection = self.options.connect().await?;
-            Ok::<_, sqlx::Error>(session::settle(&mut connection).await?.then_some(connection))
+            Ok::<_, sqlx::Error>(self.home.settle(&mut connection).await?.then_some(connection))
         };
         let connection = timeout(self.timeout.min(TRY), connect).await.ok()?.ok()??;
         Some((asked_at, connection))

@@ -23,14 +23,14 @@ const BAIT: &str = "
     CREATE TEMP TABLE touched (id uuid, facility_id uuid, blood_bank_id uuid)";
 
 /// A role with all rights on one table, connected.
-struct Intruder {
-    role: String,
+pub(super) struct Intruder {
+    pub role: String,
     table: &'static str,
     sql: PgConnection,
 }
 
 impl Intruder {
-    async fn new(service: &Service, table: &'static str) -> Intruder {
+    pub async fn new(service: &Service, table: &'static str) -> Intruder {
         let role = format!("writer_{}", Uuid::new_v4().simple());
         let mut owner = Outside::connect(service.database_url()).await;
         owner.run(format!("CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT ALL ON {table} TO {role}")).await;
@@ -39,12 +39,12 @@ impl Intruder {
         Intruder { role, table, sql }
     }
 
-    async fn run(&mut self, sql: &str) -> Result<(), String> {
+    pub async fn run(&mut self, sql: &str) -> Result<(), String> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.sql).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// Rights on tables other than its own.
-    async fn rights(&self, service: &Service) -> i64 {
+    pub async fn rights(&self, service: &Service) -> i64 {
         let count = format!(
             "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> '{}'
                 AND has_table_privilege('{}', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
