@@ -26,4 +26,4 @@ FROM fleet, (
     SELECT count(*) FILTER (WHERE objid = 1::oid) AS present, count(*) FILTER (WHERE objid = 4::oid) AS on_stream FROM pg_locks
     WHERE locktype = 'advisory' AND classid = 26228::oid AND objid IN (1::oid, 4::oid) AND objsubid = 2 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-) AS servers, source_triggers() AS triggers
+) AS servers, source_triggers AS triggers

@@ -259,7 +259,8 @@ impl Triggers {
 pub struct TriggerOff {
     pub table: String,
     pub trigger: String,
-    /// `missing`, `disabled`, or `enabled_otherwise`: for other writers than it should be.
+    /// `missing`, `disabled`, `enabled_otherwise` (for other writers than it should be), `altered` (it, or its function, is not what we
+    /// made); of all triggers of a table that no trigger can watch as a whole, `is_no_ordinary_table` or `has_inheriting_tables`.
     pub why: String,
 }
 

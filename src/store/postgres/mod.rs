@@ -229,9 +229,10 @@ impl Store for PostgresStore {
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
-        // One round trip for all three: the triggers need not mark what this transaction refreshes itself.
+        // One round trip for all three: the triggers need not mark what this transaction refreshes itself. They know it by its number,
+        // which nobody else can have set.
         let begin = format!(
-            "{BEGIN}; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
+            "{BEGIN}; SET LOCAL lock_timeout = {}; SELECT pg_catalog.set_config('facility_summary.refreshes', pg_current_xact_id()::text, true)",
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
         let begun = self.pool.begin(begin).await?;
