@@ -26,7 +26,7 @@ use crate::{
     jobs::{
         Jobs,
         audit::Audit,
-        drain::{Drain, Start, Watch},
+        drain::{Drain, Failing, Start, Watch},
         heal::Healer,
         midnight::Midnight,
         rebuild::Rebuild,
@@ -192,6 +192,7 @@ impl Core {
             watch: Watch::default(),
             turn: tokio::sync::Mutex::default(),
             start: Start::default(),
+            failing: Failing::default(),
         })
     }
 }

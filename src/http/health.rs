@@ -98,7 +98,7 @@ pub async fn ready(request: HttpRequest, app: Data<App>) -> Result<HttpResponse,
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).json(readiness))
 }
 
-/// The database; the triggers by which it is noticed what other programs write; where replicas share Redis that, too, and the stream of changes in it: without it, what memory holds counts as fresh for
+/// The database; the triggers by which it is noticed what other programs write; the drain, while it fails; where replicas share Redis that, too, and the stream of changes in it: without it, what memory holds counts as fresh for
 /// `cache.memory_fresh_seconds` at most.
 fn dependencies(app: &App) -> Vec<Dependency> {
     let named = |name, last_error: Option<&'static str>| {
@@ -115,6 +115,12 @@ fn dependencies(app: &App) -> Vec<Dependency> {
         all.push(Dependency { stage: Some(stage.name()), ..named("change_stream", stage.error()) });
     }
     all.push(triggers);
+    // Only while it fails, and the database itself does not.
+    if let Some(class) = app.drain.failing.class().filter(|_| app.outage.last_error().is_none()) {
+        let remedy = "nothing is proven, and answers grow old, while the job drain fails: its log entries say at what; where a right is \
+                      missing, the service's role needs SELECT, INSERT, UPDATE and DELETE on all of its tables, and no row-level security";
+        all.push(Dependency { remedy: Some(remedy.into()), ..named("drain", Some(class)) });
+    }
     // Only where there are such, as every replica of the fleet finds alike.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
         remedy: Some(format!(

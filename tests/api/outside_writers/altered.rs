@@ -180,3 +180,33 @@ async fn a_schema_that_is_given_another_name_is_found_by_the_next_start_and_its_
     sql.run(request(site)).await;
     site.shows(&service, (0, 0, 4)).await;
 }
+
+#[tokio::test]
+async fn readiness_says_so_where_a_right_or_a_row_that_the_proof_needs_is_gone() {
+    let (launch, mut sql, role) = crate::server_settings::owned().await;
+    let service = launch.start().await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let cases = [
+        (format!("REVOKE SELECT ON blood_requests FROM {role}"), format!("GRANT SELECT ON blood_requests TO {role}"), "failed"),
+        (
+            "ALTER TABLE blood_requests ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY".into(),
+            "ALTER TABLE blood_requests DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY".into(),
+            "failed",
+        ),
+        (
+            "CREATE TABLE kept AS SELECT * FROM fleet; DELETE FROM fleet".into(),
+            "INSERT INTO fleet SELECT * FROM kept; DROP TABLE kept".into(),
+            "unreadable",
+        ),
+    ];
+    for (breaks, mends, class) in cases {
+        sql.run(breaks.as_str()).await;
+        sql.run(request(site)).await;
+        wait_until(&breaks, async || dependency(&service, "drain").await["last_error"] == class).await;
+        let ready = get(&service, "/health/ready").await;
+        assert_eq!(ready["status"], "degraded", "{ready}");
+        sql.run(mends.as_str()).await;
+        wait_until(&mends, async || is_ready(&service).await).await;
+    }
+    site.shows(&service, (0, 0, 3)).await;
+}
