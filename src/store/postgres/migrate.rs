@@ -41,7 +41,36 @@ async fn apply(connection: &mut PgConnection) -> Result<()> {
     let applied = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
     applied.map_err(|error| in_the_way(&found.place, error))?;
     transaction.commit().await?;
+    check_columns(connection).await?;
     check_row_security(connection).await
+}
+
+/// The columns of the source tables that events read and write, with their types, where another one cannot be read. Whoever else writes
+/// these tables may have changed them.
+const COLUMNS: &str = "
+    SELECT pg_catalog.concat_ws(' '::text, need.tab || '.'::text || need.name, CASE WHEN a.attnum IS NULL THEN 'is missing'::text
+               ELSE 'is ' || pg_catalog.format_type(a.atttypid, NULL::integer) END, 'and should be ' || pg_catalog.format_type(need.type::regtype::oid, NULL::integer))
+    FROM (VALUES ('facilities', 'id', 'uuid'), ('facilities', 'name', 'text'), ('facilities', 'timezone', 'text'), ('facilities', 'event_time', 'timestamptz'),
+                 ('blood_banks', 'id', 'uuid'), ('blood_banks', 'facility_id', 'uuid'), ('blood_banks', 'name', 'text'), ('blood_banks', 'event_time', 'timestamptz'),
+                 ('blood_inventory', 'id', 'uuid'), ('blood_inventory', 'blood_bank_id', 'uuid'), ('blood_inventory', 'blood_type', 'text'),
+                 ('blood_inventory', 'quantity', 'int4'), ('blood_inventory', 'expires_at', 'timestamptz'), ('blood_inventory', 'event_time', 'timestamptz'),
+                 ('blood_distributions', 'id', 'uuid'), ('blood_distributions', 'dispatched_to_id', 'uuid'), ('blood_distributions', 'blood_type', 'text'),
+                 ('blood_distributions', 'quantity', 'int4'), ('blood_distributions', 'date_delivered', 'timestamptz'), ('blood_distributions', 'event_time', 'timestamptz'),
+                 ('blood_requests', 'id', 'uuid'), ('blood_requests', 'facility_id', 'uuid'), ('blood_requests', 'blood_type', 'text'),
+                 ('blood_requests', 'quantity', 'int4'), ('blood_requests', 'created_at', 'timestamptz'), ('blood_requests', 'event_time', 'timestamptz'))
+        AS need (tab, name, type)
+    LEFT JOIN pg_attribute a ON a.attrelid = to_regclass(need.tab)::oid AND a.attname = need.name::name AND NOT a.attisdropped
+    -- Whatever is cast to text may be of any type that is like it.
+    WHERE a.attnum IS NULL OR (need.type <> 'text' AND a.atttypid <> need.type::regtype::oid)
+    ORDER BY need.tab, need.name";
+
+async fn check_columns(connection: &mut PgConnection) -> Result<()> {
+    let wrong: Vec<String> = sqlx::query_scalar(COLUMNS).fetch_all(connection).await?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let wrong = wrong.join("; ");
+    Err(StoreError::Migration(format!("{wrong}: events could not be written; put it back with ALTER TABLE")))
 }
 
 async fn look(connection: &mut PgConnection) -> Result<tables::Found> {
