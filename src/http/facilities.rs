@@ -82,8 +82,8 @@ fn item(facility: &Facility) -> FacilityItem {
     FacilityItem {
         facility_id: facility.id,
         name: facility.name.clone(),
-        timezone: facility.zone.name.clone(),
-        timezone_error: facility.zone.error(),
+        timezone: facility.zone.shown().into_owned(),
+        timezone_error: facility.zone.error().map(str::to_owned),
     }
 }
 
@@ -108,8 +108,8 @@ fn detail(facility: &Arc<Facility>, app: &App) -> FacilityDetail {
     FacilityDetail {
         facility_id: facility.id,
         name: facility.name.clone(),
-        timezone: facility.zone.name.clone(),
-        timezone_error: facility.zone.error(),
+        timezone: facility.zone.shown().into_owned(),
+        timezone_error: facility.zone.error().map(str::to_owned),
         today: facility.zone.today(app.clock.now_ms()).date,
     }
 }

@@ -131,7 +131,8 @@ impl Directory {
             return Ok(Mentioned { id, tz: zone.map_or(TimeZone::UTC, |zone| zone.tz.clone()), unknown: Some(unknown), name });
         };
         let own = Zone::named(&known.timezone).ok_or_else(|| {
-            format!("is in the unknown time zone \"{}\"; register it with {}", known.timezone, zones::expected(&known.timezone))
+            let name = zones::shortened(&known.timezone, zones::MAX_BYTES);
+            format!("is in the unknown time zone \"{name}\"; register it with {}", zones::expected(&known.timezone))
         })?;
         if zone.is_some_and(|zone| zone.name != own.name) {
             self.zones_kept.insert(id);
