@@ -20,7 +20,10 @@ SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
          WHERE isfinite(verified_through) AND state = 'done' AND job IN ('rebuild', 'full_rebuild')) AS verified_through_ms,
        servers.present AS servers, servers.present - least(servers.on_stream, servers.present) AS off_stream,
        triggers.off::text AS triggers_off, triggers.fingerprint AS triggers_now, triggers.remedy, triggers_seen,
-       generation, fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, watermark_number,
+       pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_transaction,
+       CASE WHEN has_sequence_privilege('outbox_id_seq', 'SELECT') THEN pg_sequence_last_value('outbox_id_seq'::regclass) END AS rows_written,
+       floor(extract(epoch FROM pg_postmaster_start_time()) * 1000.0)::bigint AS server_since_ms,
+       versions_from, generation, fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, watermark_number,
        CASE WHEN isfinite(watermark_at) THEN floor(extract(epoch FROM watermark_at) * 1000.0)::bigint END AS watermark_ms
 FROM fleet, (
     SELECT count(*) FILTER (WHERE objid = 1::oid) AS present, count(*) FILTER (WHERE objid = 4::oid) AS on_stream FROM pg_locks

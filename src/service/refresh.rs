@@ -22,7 +22,7 @@ use crate::{
         summary::{Bounds, DayKey, Figures, SummaryRow},
     },
     metrics::{Metrics, Trigger},
-    store::{self, Derived, Mark, MarkKind, Store, StoreError, Transaction},
+    store::{self, Derived, FacilityState, Mark, MarkKind, Store, StoreError, Transaction},
 };
 
 /// A refreshed facility-day.
@@ -231,6 +231,7 @@ impl Refresher {
             }
         });
         derived.sort_unstable_by_key(|d| (d.row.summary.facility_id, d.row.summary.date));
+        self.compare_with_known(&mut states, &derived);
         let (refreshed, opened) = give_versions(&mut states, derived, left_behind);
         let rows: Vec<SummaryRow> = refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
         tx.write(&rows).await?;
@@ -242,6 +243,22 @@ impl Refresher {
         self.count(trigger, "changed", changed);
         self.count(trigger, "unchanged", refreshed.len() - changed);
         Ok(refreshed)
+    }
+
+    /// Compares the stored rows with what is known to have been committed. Under the lock each is as new as that: a lower version, or none, is
+    /// another history, as of a backup that was restored a moment ago. Versions go on above all that are known.
+    fn compare_with_known(&self, states: &mut HashMap<Uuid, FacilityState>, derived: &[Derived]) {
+        let mut is_behind = false;
+        for d in derived {
+            let (key, stored) = (d.row.key(), d.row.summary.version);
+            let state = states.entry(key.0).or_default();
+            let known = self.changes.known_version(&key);
+            is_behind |= known > stored.max(state.removed_at_version);
+            state.version = state.version.max(stored).max(known);
+        }
+        if is_behind {
+            self.changes.doubt();
+        }
     }
 
     /// Rows of these facilities under the names of days that are yet to come where they are now, made rows of no day. They are of the zone

@@ -60,7 +60,8 @@ pub trait Store: Send + Sync + 'static {
     /// Begins the generation of the stream behind `after`, and answers its number, which no other caller has ever got.
     /// `StoreError::Conflict` where somebody has begun it already.
     async fn begin_generation(&self, after: i64) -> Result<i64>;
-    /// Ends an epoch, unless somebody has: the next look sees another, without a watermark.
+    /// Ends an epoch, unless somebody has: the next look sees another, without a watermark, and versions go on above all that any history
+    /// has handed out.
     async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
     /// The oldest marks, `limit` at most: for a command, which is no server, so that no look of another counts it as one.
     async fn marks(&self, limit: usize) -> Result<Marks>;
@@ -184,6 +185,24 @@ pub struct FacilityState {
     pub version: i64,
     /// The day opened last: after a change of zone that may be a later one than today.
     pub today: Option<Date>,
+    /// What the counter was when the facility was removed last.
+    pub removed_at_version: i64,
+}
+
+/// What only rises as long as the database goes on from where it was. Numbers that are lower than they were tell of a backup that was
+/// put in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Rows that were ever put into the outbox.
+    pub rows: i64,
+    /// A transaction of ours, or this look, has found fewer than there had been.
+    pub has_gone_back: bool,
+    /// What versions are greater than in this history; each that is begun has a greater number than all before it.
+    pub versions_from: i64,
+    /// The server's next transaction; 0 where they have no numbers.
+    pub transactions: i64,
+    /// When the server was started. Another one may have other files.
+    pub server_since_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,6 +311,7 @@ pub struct Observation {
     pub generation: i64,
     /// The watermark stored last, if that was in this epoch.
     pub stored_watermark: Option<Watermark>,
+    pub written: Written,
     /// The latest instant as of which a scheduled or full rebuild made sure that all that it looks at is right.
     pub verified_through_ms: Option<i64>,
     /// Servers on this database, this one included.

@@ -33,6 +33,7 @@ mod redis_stream;
 mod redis_tier;
 mod releases;
 mod replicas;
+mod restores;
 mod schedule;
 mod server_settings;
 mod smoke;

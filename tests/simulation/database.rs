@@ -8,7 +8,7 @@ use facility_summary::{
         day::Day,
         summary::{Bounds, Summary, SummaryRow},
     },
-    store::{Epoch, FacilityRow, Mark, MarkKind, Observation, TableRead, Triggers, Watermark},
+    store::{Epoch, FacilityRow, Mark, MarkKind, Observation, TableRead, Triggers, Watermark, Written},
 };
 use uuid::Uuid;
 
@@ -265,6 +265,7 @@ impl Database {
             epoch: epoch(self.identity()),
             generation: self.generation,
             stored_watermark: self.stored_watermark(),
+            written: Written::default(),
             verified_through_ms: None,
             servers: 3,
             off_stream: 0,

@@ -63,10 +63,15 @@ impl Reads {
         self.spare_primary()?;
         for _ in 0..FILL_ATTEMPTS {
             let (vantage, table_ms) = (self.memory.vantage(), self.memory.table_ms());
+            let known = self.memory.known_version(&key);
             let read = self.store.summaries(&[key]).await?;
             self.outage.over();
             if !self.changes.continue_in(&read, table_ms) {
                 return Ok(None); // Another history: the next look drops what is held.
+            }
+            if read.rows.iter().any(|row| row.summary.version < known) {
+                self.changes.doubt();
+                return Ok(None);
             }
             let Some(found) = Found::on_primary(read, &located.facility, &day, &vantage, table_ms, now_ms) else { return Ok(None) };
             if let Fill::Kept(entry) = found.keep(&self.memory, &vantage)

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::{
     Connections, Difference, Epoch, FacilityRow, JobRun, Mark, MarkKind, Marks, Observation, Result, Span, Store, StoreError, TableRead,
-    Transaction, Watermark, unreadable,
+    Transaction, Watermark, Written, unreadable,
 };
 use crate::config::DatabaseSettings;
 use crate::domain::summary::{Bounds, DayKey, Summary, SummaryRow};
@@ -134,6 +134,13 @@ impl Store for PostgresStore {
             epoch: look.epoch,
             generation: row.try_get("generation")?,
             stored_watermark: look.watermark,
+            written: Written {
+                rows: row.try_get::<Option<i64>, _>("rows_written")?.unwrap_or(0),
+                versions_from: row.try_get("versions_from")?,
+                transactions: row.try_get("next_transaction")?,
+                server_since_ms: row.try_get("server_since_ms")?,
+                ..Written::default()
+            },
             verified_through_ms: row.try_get("verified_through_ms")?,
             servers: u64::try_from(row.try_get::<i64, _>("servers")?).unwrap_or(0),
             off_stream: u64::try_from(row.try_get::<i64, _>("off_stream")?).unwrap_or(0),

@@ -59,7 +59,10 @@ impl PostgresTransaction {
             .map(|r| {
                 let today: Option<&str> = r.try_get("date")?;
                 let today = today.map(|_| date(r)).transpose()?;
-                Ok((r.try_get("facility_id")?, FacilityState { version: r.try_get("version")?, today }))
+                Ok((
+                    r.try_get("facility_id")?,
+                    FacilityState { version: r.try_get("version")?, today, removed_at_version: r.try_get("removed_at_version")? },
+                ))
             })
             .collect()
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{row, sql, triggers};
 use crate::{
     changes::Position,
-    store::{Epoch, Observation, Result, StoreError, TableRead, Watermark, fleet::Agreed, unreadable},
+    store::{Epoch, Observation, Result, StoreError, TableRead, Watermark, Written, fleet::Agreed, unreadable},
 };
 
 /// The rows of `summaries.sql`.
@@ -45,6 +45,7 @@ pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Obs
         epoch,
         generation: row.try_get("generation")?,
         stored_watermark,
+        written: Written { rows: row.try_get("rows_written")?, versions_from: row.try_get("versions_from")?, ..Written::default() },
         verified_through_ms: row.try_get("verified_through")?,
         servers: 1,
         off_stream: 0,

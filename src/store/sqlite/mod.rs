@@ -11,8 +11,12 @@ mod row;
 pub mod serving;
 mod transaction;
 mod triggers;
+mod written;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -41,6 +45,8 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// How long a single statement that writes outside a transaction of the caller's waits for the write lock.
     write_timeout: Duration,
+    /// Whether the file goes on from where it was.
+    written: Arc<written::Written>,
 }
 
 impl SqliteStore {
@@ -111,6 +117,7 @@ impl Store for SqliteStore {
     }
 
     async fn observe(&self, limit: usize) -> Result<Observation> {
+        let before = self.written.before();
         // The clock first: whatever was committed up to then is in the snapshot that the first SELECT takes.
         let at_ms = clock_ms();
         let mut snapshot = self.readers.begin().await?;
@@ -123,8 +130,9 @@ impl Store for SqliteStore {
             .bind(parameter::limit(limit))
             .fetch_all(&mut *snapshot)
             .await?;
-        let seen = fleet::observed(&mut snapshot, at_ms).await?;
+        let mut seen = fleet::observed(&mut snapshot, at_ms).await?;
         snapshot.commit().await?;
+        seen.written.has_gone_back = !self.written.goes_on(&before, seen.epoch.identity(), seen.written.rows);
         Ok(Observation {
             at_ms,
             marks: marks.iter().map(row::mark).collect::<Result<_>>()?,
@@ -164,7 +172,7 @@ impl Store for SqliteStore {
     }
 
     async fn begin_epoch(&self, old: &Epoch) -> Result<()> {
-        let begin = sqlx::query(sql!("begin_epoch")).bind(old.identity()).bind(Uuid::new_v4().simple().to_string());
+        let begin = sqlx::query(sql!("begin_epoch")).bind(old.identity()).bind(Uuid::new_v4().simple().to_string()).bind(clock_ms());
         self.write_once(begin).await.map(drop)
     }
 
@@ -205,7 +213,7 @@ impl Store for SqliteStore {
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
-        Ok(Box::new(SqliteTransaction::new(self.lock_file(lock_timeout).await?).await?))
+        Ok(Box::new(SqliteTransaction::new(self.lock_file(lock_timeout).await?, self.written.clone()).await?))
     }
 
     async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {

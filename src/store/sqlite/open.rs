@@ -4,6 +4,7 @@ use std::{
     io::ErrorKind,
     path::Path,
     str::FromStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -56,7 +57,7 @@ impl SqliteStore {
         migrate(&writer).await.map_err(|e| cannot_migrate(&path, e))?;
         // Connected when first used: a start does not wait for them.
         let readers = pool.max_connections(settings.sqlite_readers).connect_lazy_with(options.create_if_missing(false).read_only(true));
-        Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout })
+        Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout, written: Arc::default() })
     }
 }
 

@@ -1,13 +1,16 @@
 //! A transaction: the file's write lock from its first moment to its last.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 use uuid::Uuid;
 
-use super::{clock_ms, derive, parameter, row, sql};
+use super::{
+    clock_ms, derive, parameter, row, sql,
+    written::{self, Written},
+};
 use crate::{
     domain::{
         event::{Kind, Record},
@@ -21,11 +24,20 @@ use crate::{
 pub struct SqliteTransaction {
     inner: sqlx::Transaction<'static, Sqlite>,
     newest_mark: i64,
+    known: Arc<Written>,
+    /// The history, and the rows in the outbox that it has had with what this transaction wrote.
+    written: (String, i64),
 }
 
 impl SqliteTransaction {
-    pub async fn new(inner: sqlx::Transaction<'static, Sqlite>) -> Result<Self> {
-        let mut transaction = SqliteTransaction { inner, newest_mark: 0 };
+    /// `StoreError::Conflict` where the file has gone back to what it was, until a look has seen that.
+    pub async fn new(mut inner: sqlx::Transaction<'static, Sqlite>, known: Arc<Written>) -> Result<Self> {
+        let before = known.before();
+        let written = written::rows(&mut inner).await?;
+        if before.is_of_another(&written.0) || !known.goes_on(&before, &written.0, written.1) {
+            return Err(StoreError::Conflict);
+        }
+        let mut transaction = SqliteTransaction { inner, newest_mark: 0, known, written };
         transaction.keep_marks().await?;
         Ok(transaction)
     }
@@ -40,6 +52,18 @@ impl SqliteTransaction {
     async fn erase_own_marks(&mut self) -> Result<()> {
         sqlx::query("DELETE FROM summary_marks WHERE id > $1").bind(self.newest_mark).execute(&mut *self.inner).await?;
         Ok(())
+    }
+
+    /// Our own rows of those that have one.
+    async fn states(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
+        let rows = sqlx::query(sql!("lock")).bind(parameter::ids(facilities)).fetch_all(&mut *self.inner).await?;
+        let mut states: HashMap<Uuid, FacilityState> = HashMap::with_capacity(facilities.len());
+        for row in &rows {
+            let today: Option<&str> = row.try_get("date")?;
+            let today = today.map(|_| row::date(row, "date")).transpose()?;
+            states.insert(row.try_get(0)?, FacilityState { version: row.try_get(1)?, today, removed_at_version: row.try_get(3)? });
+        }
+        Ok(states)
     }
 
     /// Runs a statement over one JSON parameter.
@@ -58,17 +82,11 @@ impl SqliteTransaction {
 #[async_trait]
 impl Transaction for SqliteTransaction {
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
-        let rows = sqlx::query(sql!("lock")).bind(parameter::ids(facilities)).fetch_all(&mut *self.inner).await?;
-        let mut states: HashMap<Uuid, FacilityState> = HashMap::with_capacity(facilities.len());
-        for row in &rows {
-            let today: Option<&str> = row.try_get("date")?;
-            let today = today.map(|_| row::date(row, "date")).transpose()?;
-            states.insert(row.try_get(0)?, FacilityState { version: row.try_get(1)?, today });
-        }
+        let mut states = self.states(facilities).await?;
         let new: Vec<Uuid> = facilities.iter().copied().filter(|id| !states.contains_key(id)).collect();
         if !new.is_empty() {
             self.run(sql!("lock_new"), &parameter::ids(&new)).await?;
-            states.extend(new.into_iter().map(|id| (id, FacilityState::default())));
+            states.extend(self.states(&new).await?);
         }
         Ok(states)
     }
@@ -89,7 +107,9 @@ impl Transaction for SqliteTransaction {
         let rows = parameter::summaries(rows);
         self.run(sql!("write_summaries"), &rows).await?;
         self.run(sql!("write_versions"), &rows).await?;
-        self.run(sql!("write_outbox"), &rows).await
+        self.run(sql!("write_outbox"), &rows).await?;
+        self.written = written::rows(&mut self.inner).await?;
+        Ok(())
     }
 
     async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>> {
@@ -173,7 +193,9 @@ impl Transaction for SqliteTransaction {
 
     async fn commit(mut self: Box<Self>) -> Result<()> {
         self.erase_own_marks().await?;
-        Ok(self.inner.commit().await?)
+        self.inner.commit().await?;
+        self.known.note(&self.written.0, self.written.1);
+        Ok(())
     }
 }
 
