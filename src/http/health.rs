@@ -41,7 +41,7 @@ pub struct Dependency {
     pub state: &'static str,
     /// The class of the last failure, while it lasts.
     pub last_error: Option<&'static str>,
-    /// What exactly is wrong, and what puts it right, where that is known.
+    /// What exactly is wrong, and what puts it right, where that is known: triggers, zones, an SQLite file that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
     /// Of `change_stream`: how far this replica has come with it, as the metric `change_stream_state` names it.
@@ -108,7 +108,9 @@ fn dependencies(app: &App) -> Vec<Dependency> {
     let unwatched = app.drain.watch.unwatched();
     let triggers = named("triggers", unwatched.as_ref().map(|unwatched| unwatched.class));
     let triggers = Dependency { remedy: unwatched.map(|unwatched| unwatched.remedy.clone()), ..triggers };
-    let mut all = vec![named(app.store.dialect(), app.outage.last_error())];
+    let remedy = app.store.remedy();
+    let failure = app.outage.last_error().or(remedy.as_ref().map(|_| "unavailable"));
+    let mut all = vec![Dependency { remedy, ..named(app.store.dialect(), failure) }];
     if let (Some(redis), Some(following)) = (&app.redis, app.changes.following()) {
         all.push(named("redis", redis.last_error()));
         let stage = following.stage();

@@ -101,6 +101,10 @@ pub trait Store: Send + Sync + 'static {
     fn connections(&self) -> Vec<(&'static str, Connections)>;
     /// Writing transactions that gain from running side by side.
     fn writers(&self) -> usize;
+    /// What is wrong with the database, and what puts it right, where that is known.
+    fn remedy(&self) -> Option<String> {
+        None
+    }
     /// `sqlite` or `postgres`.
     fn dialect(&self) -> &'static str;
     async fn close(&self);

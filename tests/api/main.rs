@@ -24,6 +24,7 @@ mod listings;
 mod log_lines;
 mod metrics;
 mod midnight;
+mod odd_files;
 mod odd_rows;
 mod outage;
 mod outside_writers;

@@ -14,7 +14,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{SqliteStore, triggers};
+use super::{SqliteStore, file::DatabaseFile, triggers};
 use crate::{
     config::{self, DatabaseSettings},
     store::{Result, StoreError, tables},
@@ -57,7 +57,8 @@ impl SqliteStore {
         migrate(&writer).await.map_err(|e| cannot_migrate(&path, e))?;
         // Connected when first used: a start does not wait for them.
         let readers = pool.max_connections(settings.sqlite_readers).connect_lazy_with(options.create_if_missing(false).read_only(true));
-        Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout, written: Arc::default() })
+        let file = DatabaseFile::opened(&path).map_err(|e| cannot_open(&path, sqlx::Error::Io(e)))?;
+        Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout, written: Arc::default(), file: Arc::new(file) })
     }
 }
 

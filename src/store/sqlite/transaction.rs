@@ -8,7 +8,9 @@ use sqlx::{AssertSqlSafe, Row, Sqlite};
 use uuid::Uuid;
 
 use super::{
-    clock_ms, derive, parameter, row, sql,
+    clock_ms, derive,
+    file::DatabaseFile,
+    parameter, row, sql,
     written::{self, Written},
 };
 use crate::{
@@ -27,17 +29,18 @@ pub struct SqliteTransaction {
     known: Arc<Written>,
     /// The history, and the rows in the outbox that it has had with what this transaction wrote.
     written: (String, i64),
+    file: Arc<DatabaseFile>,
 }
 
 impl SqliteTransaction {
     /// `StoreError::Conflict` where the file has gone back to what it was, until a look has seen that.
-    pub async fn new(mut inner: sqlx::Transaction<'static, Sqlite>, known: Arc<Written>) -> Result<Self> {
+    pub async fn new(mut inner: sqlx::Transaction<'static, Sqlite>, known: Arc<Written>, file: Arc<DatabaseFile>) -> Result<Self> {
         let before = known.before();
         let written = written::rows(&mut inner).await?;
         if before.is_of_another(&written.0) || !known.goes_on(&before, &written.0, written.1) {
             return Err(StoreError::Conflict);
         }
-        let mut transaction = SqliteTransaction { inner, newest_mark: 0, known, written };
+        let mut transaction = SqliteTransaction { inner, newest_mark: 0, known, written, file };
         transaction.keep_marks().await?;
         Ok(transaction)
     }
@@ -59,8 +62,8 @@ impl SqliteTransaction {
         let rows = sqlx::query(sql!("lock")).bind(parameter::ids(facilities)).fetch_all(&mut *self.inner).await?;
         let mut states: HashMap<Uuid, FacilityState> = HashMap::with_capacity(facilities.len());
         for row in &rows {
-            let today: Option<&str> = row.try_get("date")?;
-            let today = today.map(|_| row::date(row, "date")).transpose()?;
+            // What is no date was written by nobody of ours; the day is opened once more.
+            let today: Option<Date> = row.try_get::<Option<&str>, _>("date").ok().flatten().and_then(|date| date.parse().ok());
             states.insert(row.try_get(0)?, FacilityState { version: row.try_get(1)?, today, removed_at_version: row.try_get(3)? });
         }
         Ok(states)
@@ -114,7 +117,7 @@ impl Transaction for SqliteTransaction {
 
     async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>> {
         let rows = sqlx::query(sql!("facilities")).bind(parameter::ids(ids)).fetch_all(&mut *self.inner).await?;
-        rows.iter().map(row::facility).collect()
+        row::readable(&rows, 0, "facilities", row::facility)
     }
 
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
@@ -157,7 +160,7 @@ impl Transaction for SqliteTransaction {
 
     async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
         let rows = sqlx::query(sql!("bank_facilities")).bind(parameter::ids(banks)).fetch_all(&mut *self.inner).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        Ok(row::readable(&rows, 1, "blood_banks", |row| Ok((row.try_get(0)?, row.try_get(1)?)))?.into_iter().collect())
     }
 
     async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
@@ -194,6 +197,8 @@ impl Transaction for SqliteTransaction {
     async fn commit(mut self: Box<Self>) -> Result<()> {
         self.erase_own_marks().await?;
         self.inner.commit().await?;
+        // Nobody is told that it is kept where the file that has it is gone.
+        self.file.check()?;
         self.known.note(&self.written.0, self.written.1);
         Ok(())
     }
