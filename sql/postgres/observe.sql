@@ -21,7 +21,7 @@ SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        servers.present AS servers, servers.present - least(servers.on_stream, servers.present) AS off_stream,
        triggers.off::text AS triggers_off, triggers.fingerprint AS triggers_now, triggers.remedy, triggers_seen,
        pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_transaction,
-       CASE WHEN has_sequence_privilege('outbox_id_seq', 'SELECT') THEN pg_sequence_last_value('outbox_id_seq'::regclass) END AS rows_written,
+       CASE WHEN pg_catalog.has_sequence_privilege('outbox_id_seq', 'SELECT') THEN pg_sequence_last_value('outbox_id_seq'::regclass) END AS rows_written,
        floor(extract(epoch FROM pg_postmaster_start_time()) * 1000.0)::bigint AS server_since_ms,
        versions_from, generation, fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, watermark_number,
        CASE WHEN isfinite(watermark_at) THEN floor(extract(epoch FROM watermark_at) * 1000.0)::bigint END AS watermark_ms
