@@ -103,8 +103,11 @@ impl Case {
             constants: if has_zone { vec![] } else { vec![format!("timezone={}", self.zone)] },
             date_format: self.format.clone(),
             on_error,
+            source: None,
+            same_day: None,
+            dry_run: false,
         };
-        at_once(import::run(args, recorder))
+        at_once(import::run(args, "import", recorder))
     }
 
     /// The column of a field in the rows.
@@ -199,8 +202,11 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
         constants: vec![format!("timezone={}", case.zone), "facility=F".to_owned()],
         date_format: case.format.clone(),
         on_error: OnError::Stop,
+        source: None,
+        same_day: None,
+        dry_run: false,
     };
-    at_once(import::run(args, &recorder)).unwrap_or_else(|error| panic!("{printed:?} is refused: {error}"));
+    at_once(import::run(args, "import", &recorder)).unwrap_or_else(|error| panic!("{printed:?} is refused: {error}"));
     let again = recorder.statements().into_iter().find_map(|s| match s.record.entity {
         Some(Entity::Request { created_at_ms, .. }) => Some(created_at_ms),
         _ => None,

@@ -3,6 +3,7 @@
 mod connect;
 mod entities;
 mod fleet;
+mod imports;
 pub(crate) mod migrate;
 mod pool;
 mod presence;

@@ -5,6 +5,7 @@
 
 mod derive;
 mod fleet;
+mod imports;
 mod open;
 mod parameter;
 mod row;

@@ -16,16 +16,21 @@ pub struct Rejects {
     path: PathBuf,
     header: ByteRecord,
     writer: Option<Writer<File>>,
+    /// Nothing is written; where it would be is said.
+    dry_run: bool,
     pub count: u64,
     pub first: Option<Fault>,
 }
 
 impl Rejects {
     /// Removes what an earlier run left: a rejects file always speaks of the last one.
-    pub fn beside(file: &Path, header: &ByteRecord) -> Result<Self, ImportError> {
+    pub fn beside(file: &Path, header: &ByteRecord, dry_run: bool) -> Result<Self, ImportError> {
         let mut name = OsString::from(file);
         name.push(".rejects.csv");
-        let rejects = Rejects { path: name.into(), header: header.clone(), writer: None, count: 0, first: None };
+        let rejects = Rejects { path: name.into(), header: header.clone(), writer: None, dry_run, count: 0, first: None };
+        if dry_run {
+            return Ok(rejects);
+        }
         match fs::remove_file(&rejects.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(rejects.failed(error)),
             _ => Ok(rejects),
@@ -33,7 +38,9 @@ impl Rejects {
     }
 
     pub fn add(&mut self, row: &ByteRecord, fault: Fault) -> Result<(), ImportError> {
-        self.write(row, &fault).map_err(|error| self.failed(error))?;
+        if !self.dry_run {
+            self.write(row, &fault).map_err(|error| self.failed(error))?;
+        }
         self.count += 1;
         self.first.get_or_insert(fault);
         Ok(())
@@ -46,7 +53,7 @@ impl Rejects {
 
     /// Where the rejected rows are, if there are any.
     pub fn path(&self) -> Option<&Path> {
-        self.writer.is_some().then_some(&self.path)
+        (self.count > 0).then_some(&self.path)
     }
 
     fn write(&mut self, row: &ByteRecord, fault: &Fault) -> io::Result<()> {
