@@ -5,6 +5,7 @@ pub mod days;
 pub mod directory;
 pub mod flights;
 pub mod found;
+pub mod imports;
 pub mod ingest;
 pub mod lists;
 pub mod nearby;

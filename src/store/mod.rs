@@ -4,6 +4,7 @@
 
 mod error;
 mod fleet;
+pub mod imports;
 pub mod postgres;
 pub mod sqlite;
 mod tables;
@@ -27,7 +28,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Reads outside any transaction, and the way into one.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: imports::ImportLog + Send + Sync + 'static {
     /// The database's clock, by a round trip to it.
     async fn now_ms(&self) -> Result<i64>;
     /// All facilities, or those of `ids` that exist.
@@ -112,7 +113,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// One transaction of the single writer path: ingest, refresh, drain. Dropping it without a commit undoes it.
 #[async_trait]
-pub trait Transaction: Send {
+pub trait Transaction: imports::ImportNotes + Send {
     /// Locks our own row of each facility, in id order, and answers it. Facilities without one get one.
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>>;
     /// Remembers the day that each of these facilities, locked before, has opened.

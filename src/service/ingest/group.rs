@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::{
-    Applied, Fault, IngestError, Parts,
+    Applied, Fault, IngestError, Parts, Task,
     fold::{Folded, Overlay, Touch},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         summary::DayKey,
     },
     metrics::Trigger,
-    service::{refresh::Refreshed, scope::Scope},
+    service::{imports::Known, refresh::Refreshed, scope::Scope},
     store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
 
@@ -31,7 +31,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Group<'a> {
     parts: &'a Parts,
-    requests: &'a [Vec<Event>],
+    tasks: &'a [Task],
     overlay: Overlay,
     /// Ids with a row (or a tombstone) in the database, to tell what this group changed.
     loaded: HashMap<(Kind, Uuid), Record>,
@@ -48,8 +48,8 @@ struct Prepared {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(parts: &'a Parts, requests: &'a [Vec<Event>]) -> Self {
-        Group { parts, requests, overlay: Overlay::default(), loaded: HashMap::new(), registered: HashMap::new() }
+    pub(super) fn new(parts: &'a Parts, tasks: &'a [Task]) -> Self {
+        Group { parts, tasks, overlay: Overlay::default(), loaded: HashMap::new(), registered: HashMap::new() }
     }
 
     /// Commits the group. One outcome a request, in order. Takes no longer than half of `ingest.timeout_ms` and one wait for a lock
@@ -82,8 +82,9 @@ impl<'a> Group<'a> {
     async fn prepare(&mut self, lock_timeout: Duration) -> store::Result<Prepared> {
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
-        let folded: Vec<Result<Folded, Vec<Fault>>> = self.requests.iter().map(|events| self.overlay.fold(events)).collect();
+        let folded: Vec<Result<Folded, Vec<Fault>>> = self.tasks.iter().map(|task| self.overlay.fold(&task.events)).collect();
         self.write(&mut *tx).await?;
+        self.note(&mut *tx, &folded).await?;
         let touched: HashSet<(Uuid, Touch)> = folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
         let days = self.days(&touched);
         let whole = touched.iter().filter(|(_, touch)| *touch == Touch::All).filter_map(|(id, _)| self.facility(*id));
@@ -96,8 +97,12 @@ impl<'a> Group<'a> {
         Ok(Prepared { tx, folded, days, refreshed })
     }
 
+    fn events(&self) -> impl Iterator<Item = &'a Event> {
+        self.tasks.iter().flat_map(|task| &task.events)
+    }
+
     fn statements(&self) -> impl Iterator<Item = &'a Statement> {
-        self.requests.iter().flatten().filter_map(|event| match event {
+        self.events().filter_map(|event| match event {
             Event::Statement(statement) => Some(statement),
             Event::Touched { .. } => None,
         })
@@ -143,7 +148,7 @@ impl<'a> Group<'a> {
                 Entity::Facility { .. } => {}
             }
         }
-        facilities.extend(self.requests.iter().flatten().filter_map(|event| match event {
+        facilities.extend(self.events().filter_map(|event| match event {
             Event::Touched { facility_id, .. } => Some(*facility_id),
             Event::Statement(_) => None,
         }));
@@ -196,6 +201,17 @@ impl<'a> Group<'a> {
                     let facility = self.parts.directory.facility(FacilityRow::new(row.id, name, timezone));
                     self.registered.insert(row.id, facility);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what imports among these tasks bring, and what was there before.
+    async fn note(&self, tx: &mut dyn Transaction, folded: &[Result<Folded, Vec<Fault>>]) -> store::Result<()> {
+        for (task, folded) in self.tasks.iter().zip(folded) {
+            if let (Some(note), Ok(folded)) = (&task.note, folded) {
+                let known = Known { before: &self.loaded, now: &self.overlay.records, last_counted: &self.overlay.last_counted };
+                note.write(tx, std::iter::zip(&task.events, &folded.applied), known).await?;
             }
         }
         Ok(())
@@ -283,10 +299,10 @@ impl<'a> Group<'a> {
             refreshed.iter().filter(|r| !r.row.is_left_behind()).map(|r| (r.row.key(), r.row.summary.version)).collect();
         folded
             .into_iter()
-            .zip(self.requests)
-            .map(|(folded, events)| {
+            .zip(self.tasks)
+            .map(|(folded, task)| {
                 let folded = folded.map_err(IngestError::Invalid)?;
-                for (event, applied) in events.iter().zip(&folded.applied) {
+                for (event, applied) in task.events.iter().zip(&folded.applied) {
                     self.parts
                         .metrics
                         .events

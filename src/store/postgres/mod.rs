@@ -4,6 +4,7 @@ mod connect;
 mod entities;
 mod fleet;
 pub(crate) mod home;
+mod imports;
 pub(crate) mod migrate;
 mod pool;
 mod presence;

@@ -24,7 +24,7 @@ use crate::store::{Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkK
 const DERIVE: &str = concat!(include_str!("../../../sql/postgres/derive.sql"), include_str!("../../../sql/postgres/derive_select.sql"));
 
 pub(super) struct PostgresTransaction {
-    tx: Borrowed,
+    pub(super) tx: Borrowed,
     pool: Pool,
     /// The database's time when the last lock was held: before the snapshot of any statement after it.
     locked_at_ms: Option<i64>,

@@ -6,6 +6,7 @@
 mod derive;
 mod file;
 mod fleet;
+mod imports;
 mod open;
 mod parameter;
 mod row;

@@ -24,7 +24,7 @@ use crate::{
 /// The triggers mark what this transaction writes as they mark what anybody writes, but it refreshes that itself before it commits.
 /// While it holds the lock nobody else adds marks, so those with an id above `newest_mark` are its own, to be erased.
 pub struct SqliteTransaction {
-    inner: sqlx::Transaction<'static, Sqlite>,
+    pub(super) inner: sqlx::Transaction<'static, Sqlite>,
     newest_mark: i64,
     known: Arc<Written>,
     /// The history, and the rows in the outbox that it has had with what this transaction wrote.
@@ -70,7 +70,7 @@ impl SqliteTransaction {
     }
 
     /// Runs a statement over one JSON parameter.
-    async fn run(&mut self, statement: &'static str, rows: &str) -> Result<()> {
+    pub(super) async fn run(&mut self, statement: &'static str, rows: &str) -> Result<()> {
         sqlx::query(statement).bind(rows).execute(&mut *self.inner).await?;
         Ok(())
     }
@@ -204,7 +204,7 @@ impl Transaction for SqliteTransaction {
     }
 }
 
-const fn table(kind: Kind) -> &'static str {
+pub(super) const fn table(kind: Kind) -> &'static str {
     match kind {
         Kind::Facility => "facilities",
         Kind::BloodBank => "blood_banks",

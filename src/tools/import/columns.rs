@@ -36,7 +36,9 @@ impl ImportKind {
         use Field::*;
         match self {
             ImportKind::Facilities => &[(Id, false), (Name, true), (Timezone, false)],
-            ImportKind::StockHistory => &[(Facility, true), (Date, true), (BloodType, false), (Quantity, true), (Timezone, false)],
+            ImportKind::StockHistory => {
+                &[(Facility, true), (Date, true), (BloodType, false), (Quantity, true), (RecordedAt, false), (Timezone, false)]
+            }
             ImportKind::Distributions => {
                 &[(Id, false), (Facility, true), (DateDelivered, true), (BloodType, false), (Quantity, true), (Timezone, false)]
             }
@@ -78,6 +80,8 @@ pub enum Field {
     CreatedAt,
     BloodType,
     Quantity,
+    /// When a figure of stock was written down: which of a day's is the last.
+    RecordedAt,
 }
 
 impl Field {
@@ -92,6 +96,7 @@ impl Field {
             Field::CreatedAt => "created_at",
             Field::BloodType => "blood_type",
             Field::Quantity => "quantity",
+            Field::RecordedAt => "recorded_at",
         }
     }
 }
@@ -273,7 +278,7 @@ mod tests {
             (
                 "town=city",
                 &[][..],
-                "there is no field \"town\". The fields of stock-history are facility, date, blood_type?, quantity, timezone?",
+                "there is no field \"town\". The fields of stock-history are facility, date, blood_type?, quantity, recorded_at?, timezone?",
             ),
             ("facility", &[], "expected field=…"),
             ("facility=City", &[], "no column \"City\". Its columns are \"city\", \"date\", \"YEAR\""),

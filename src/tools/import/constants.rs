@@ -43,7 +43,7 @@ fn check_one(
             let found = if field == Field::Name { directory.check(&name).map(drop) } else { directory.mention(name, None).map(drop) };
             found.map_err(|problem| cells.fault(field, &given, problem))
         }
-        Field::Date | Field::DateDelivered | Field::CreatedAt => {
+        Field::Date | Field::RecordedAt | Field::DateDelivered | Field::CreatedAt => {
             let text = cells.required(field)?;
             let at_ms = dates.instant_ms(&text, &TimeZone::UTC).map_err(|problem| cells.fault(field, &text, problem))?;
             if at_ms > now_ms + FURTHEST_ZONES_MS {

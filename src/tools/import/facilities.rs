@@ -216,6 +216,16 @@ impl Directory {
         );
     }
 
+    /// The facility of a row that is about one, if it is known.
+    pub fn id_of(&self, id: Option<Uuid>, name: &Name) -> Option<Uuid> {
+        id.or_else(|| self.named(name).ok()).filter(|id| self.known.contains_key(id))
+    }
+
+    /// The name of a known facility.
+    pub fn name_of(&self, id: Uuid) -> Option<&str> {
+        self.known.get(&id).map(|row| row.name.as_str())
+    }
+
     /// The id under which a name is known, or the one that it would get.
     fn named(&self, name: &Name) -> Result<Uuid, String> {
         checked_name(name)?;
