@@ -26,7 +26,7 @@ use crate::{
     http::{self, state::AppState},
     jobs::{
         Jobs,
-        drain::{Drain, Start, Watch},
+        drain::{Drain, Failing, Start, Watch},
         midnight::Midnight,
         rebuild::Rebuild,
         repair::Repairer,
@@ -226,6 +226,7 @@ impl Core {
             watch: Watch::default(),
             turn: tokio::sync::Mutex::default(),
             start: Start::default(),
+            failing: Failing::default(),
         })
     }
 }

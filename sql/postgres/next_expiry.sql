@@ -1,1 +1,1 @@
-SELECT ceil(extract(epoch FROM greatest(min(next_expires_at), '4713-01-01 BC+00')) * 1000)::bigint FROM dashboard_daily_summary WHERE next_expires_at < 'infinity' AND date BETWEEN '0001-01-01' AND '9999-12-31'
+SELECT ceil(extract(epoch FROM greatest(min(next_expires_at), '4713-01-01 BC+00')) * 1000.0)::bigint FROM dashboard_daily_summary WHERE next_expires_at < 'infinity' AND date BETWEEN '0001-01-01' AND '9999-12-31'

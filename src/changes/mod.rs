@@ -47,6 +47,8 @@ pub struct Changes {
     /// Whether the table is read by others than this process, so that what is proven of it stands
     /// there, too.
     stores_watermark: bool,
+    /// The database was found to have older rows than it had, and no look has said so yet.
+    doubted: AtomicBool,
 }
 
 /// What there is link replicas.
@@ -114,7 +116,14 @@ impl Changes {
         link: Option<ReplicaLink>,
         stores_watermark: bool,
     ) -> Self {
-        Changes { memory, epoch, link, misses_others: AtomicBool::new(false), stores_watermark }
+        Changes {
+            memory,
+            epoch,
+            link,
+            misses_others: AtomicBool::new(false),
+            stores_watermark,
+            doubted: AtomicBool::new(false),
+        }
     }
 
     /// Whether other replicas hear of changes.
@@ -214,6 +223,11 @@ impl Changes {
         self.memory.has_seen(self.link.as_ref().map(|_| generation), key, version)
     }
 
+    /// The greatest version of the key that is known to have been committed; 0 for none.
+    pub fn known_version(&self, key: &(Uuid, Date)) -> i64 {
+        self.memory.known_version(key)
+    }
+
     /// Whether what is proven of the table is stored beside its rows.
     pub fn store_watermarks(&self) -> bool {
         self.stores_watermark
@@ -253,6 +267,23 @@ impl Changes {
             self.start_over();
         }
         before.is_some()
+    }
+
+    /// The database has an older row than one that was committed there: it is not what it was. What
+    /// is held is dropped at once, and the next look begins another history.
+    pub fn doubt(&self) {
+        if !self.doubted.swap(true, Ordering::AcqRel) {
+            tracing::warn!(
+                "the database has an older row than it had (a backup restored?): everything held \
+                 was dropped"
+            );
+        }
+        self.start_over();
+    }
+
+    /// Whether there was such a row since this was asked last.
+    pub fn take_doubt(&self) -> bool {
+        self.doubted.swap(false, Ordering::AcqRel)
     }
 
     /// Drops what is held: what was proven counts no more.

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod days;
 pub mod directory;
+pub mod imports;
 pub mod ingest;
 pub mod lists;
 pub mod log_repeats;

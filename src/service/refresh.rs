@@ -12,7 +12,11 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::{
-    directory::Directory, log_throttle::LogThrottle, outage::Outage, refresh_scope::RefreshScope,
+    directory::Directory,
+    imports::{Recorded, StockChange},
+    log_throttle::LogThrottle,
+    outage::Outage,
+    refresh_scope::RefreshScope,
     versions::give_versions,
 };
 use crate::{
@@ -20,13 +24,12 @@ use crate::{
     changes::Changes,
     clock::Clock,
     domain::{
-        blood_type::BloodType,
         day::Day,
         facility::Facility,
-        summary::{Bounds, DayKey, Figures, SummaryRow},
+        summary::{Bounds, DayKey, SummaryRow},
     },
     metrics::{Metrics, Trigger},
-    store::{self, Derived, Mark, MarkKind, Store, StoreError, Transaction},
+    store::{self, Derived, FacilityState, Mark, MarkKind, Store, StoreError, Transaction},
 };
 
 /// A refreshed facility-day.
@@ -41,9 +44,6 @@ pub struct Refreshed {
     /// Another replica has refreshed it.
     pub elsewhere: bool,
 }
-
-/// Stock that a closed day is to be given, by type.
-pub type ClosedStock = BTreeMap<(Uuid, Date), BTreeMap<BloodType, i64>>;
 
 /// One of many that each try alone waits that part of the usual for its lock: there may be many
 /// that somebody holds.
@@ -159,7 +159,11 @@ impl Refresher {
             };
             let scope = scope.ok_or(StoreError::Conflict)?;
             let marks: &[Mark] = if let Work::Marks(marks) = work { marks } else { &[] };
-            match self.attempt(lock_timeout, &scope, marks, &ClosedStock::new(), trigger).await {
+            match self
+                .attempt(lock_timeout, &scope, marks, &StockChange::None, trigger)
+                .await
+                .map(|(refreshed, _)| refreshed)
+            {
                 Err(StoreError::Conflict) if attempt < ATTEMPTS => {
                     attempt += 1;
                     let ids: Vec<Uuid> = scope.facilities().into_keys().collect();
@@ -191,15 +195,17 @@ impl Refresher {
         }
     }
 
-    /// Gives closed days their stock, merging by type with what is recorded; other figures are
-    /// derived as ever.
-    pub async fn record_stock(
+    /// Changes the stock of closed days as an import says; other figures are derived as ever. A dry
+    /// run leaves no trace.
+    pub async fn change_stock(
         &self,
         keys: Vec<DayKey>,
-        stock: &ClosedStock,
-    ) -> store::Result<Vec<Refreshed>> {
-        self.attempt(self.lock_timeout, &RefreshScope::from(keys), &[], stock, Trigger::Request)
-            .await
+        change: &StockChange,
+    ) -> store::Result<Recorded> {
+        let changed = self
+            .attempt(self.lock_timeout, &RefreshScope::from(keys), &[], change, Trigger::Request)
+            .await;
+        changed.map(|(_, recorded)| recorded)
     }
 
     async fn attempt(
@@ -207,9 +213,9 @@ impl Refresher {
         lock_timeout: Duration,
         scope: &RefreshScope,
         marks: &[Mark],
-        stock: &ClosedStock,
+        stock: &StockChange,
         trigger: Trigger,
-    ) -> store::Result<Vec<Refreshed>> {
+    ) -> store::Result<(Vec<Refreshed>, Recorded)> {
         let token = self.changes.fill_token();
         let mut tx = self.store.begin(lock_timeout).await?;
         // Also for those who wait for something else: the drain does not look while it refreshes.
@@ -228,7 +234,10 @@ impl Refresher {
                 tx.note_facilities(&changed).await?;
             }
         }
-        let refreshed = self.apply_with_stock(&mut *tx, scope, stock, trigger).await?;
+        let (refreshed, recorded) = self.apply_with_stock(&mut *tx, scope, stock, trigger).await?;
+        if stock.is_dry_run() {
+            return Ok((Vec::new(), recorded));
+        }
         if !marks.is_empty() && is_one_gone(&mut *tx, scope, &refreshed).await? {
             // It was there for the look that saw its marks. With them gone, that look's instant
             // would be announced for figures that lack what they told. The next look
@@ -238,7 +247,7 @@ impl Refresher {
         tx.commit().await?;
         self.outage.over();
         self.publish(&token, &refreshed);
-        Ok(refreshed)
+        Ok((refreshed, recorded))
     }
 
     /// Refreshes within a transaction that the caller commits, after which it calls `publish`.
@@ -250,20 +259,22 @@ impl Refresher {
         scope: &RefreshScope,
         trigger: Trigger,
     ) -> store::Result<Vec<Refreshed>> {
-        self.apply_with_stock(tx, scope, &ClosedStock::new(), trigger).await
+        self.apply_with_stock(tx, scope, &StockChange::None, trigger)
+            .await
+            .map(|(refreshed, _)| refreshed)
     }
 
     async fn apply_with_stock(
         &self,
         tx: &mut dyn Transaction,
         scope: &RefreshScope,
-        stock: &ClosedStock,
+        stock: &StockChange,
         trigger: Trigger,
-    ) -> store::Result<Vec<Refreshed>> {
+    ) -> store::Result<(Vec<Refreshed>, Recorded)> {
         let started = Instant::now();
         let facilities = scope.facilities();
         if facilities.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Recorded::default()));
         }
         let mut states = tx.lock(&facilities.keys().copied().collect::<Vec<_>>()).await?;
         let keys = scope.resolve(&*self.store).await?;
@@ -280,12 +291,9 @@ impl Refresher {
         if !next_days.is_empty() {
             derived.extend(tx.derive(&next_days).await?);
         }
-        derived.iter_mut().for_each(|d| {
-            if let Some(stock) = stock.get(&(d.row.summary.facility_id, d.row.summary.date)) {
-                give_stock(d, stock);
-            }
-        });
+        let recorded = stock.apply(tx, &mut derived).await?;
         derived.sort_unstable_by_key(|d| (d.row.summary.facility_id, d.row.summary.date));
+        self.compare_with_known(&mut states, &derived);
         let (refreshed, opened) = give_versions(&mut states, derived, left_behind);
         let rows: Vec<SummaryRow> =
             refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
@@ -300,7 +308,24 @@ impl Refresher {
         let changed = refreshed.iter().filter(|r| r.changed).count();
         self.count(trigger, "changed", changed);
         self.count(trigger, "unchanged", refreshed.len() - changed);
-        Ok(refreshed)
+        Ok((refreshed, recorded))
+    }
+
+    /// Compares the stored rows with what is known to have been committed. Under the lock each is
+    /// as new as that: a lower version, or none, is another history, as of a backup that was
+    /// restored a moment ago. Versions go on above all that are known.
+    fn compare_with_known(&self, states: &mut HashMap<Uuid, FacilityState>, derived: &[Derived]) {
+        let mut is_behind = false;
+        for d in derived {
+            let (key, stored) = (d.row.key(), d.row.summary.version);
+            let state = states.entry(key.0).or_default();
+            let known = self.changes.known_version(&key);
+            is_behind |= known > stored.max(state.removed_at_version);
+            state.version = state.version.max(stored).max(known);
+        }
+        if is_behind {
+            self.changes.doubt();
+        }
     }
 
     /// Rows of these facilities under the names of days that are yet to come where they are now,
@@ -400,28 +425,6 @@ fn next_days_of_just_ended(keys: &[DayKey], derived: &[Derived]) -> Vec<DayKey> 
         })
         .filter(|next| !present.contains(&next.id()))
         .collect()
-}
-
-/// Replaces the stock of the types named, keeps the others', and makes the totals their sums.
-fn give_stock(derived: &mut Derived, stock: &BTreeMap<BloodType, i64>) {
-    if derived.is_today {
-        return;
-    }
-    let summary = &mut derived.row.summary;
-    let before = (summary.total_stock, summary.by_blood_type.clone());
-    for (blood_type, units) in stock {
-        summary.by_blood_type.entry(*blood_type).or_default().stock = Some(*units);
-    }
-    for figures in summary.by_blood_type.values_mut() {
-        figures.stock.get_or_insert(0);
-    }
-    summary
-        .by_blood_type
-        .retain(|_, f| *f != Figures { stock: Some(0), transferred: 0, requests: 0 });
-    summary.total_stock = Some(summary.by_blood_type.values().filter_map(|f| f.stock).sum());
-    let differs = before != (summary.total_stock, summary.by_blood_type.clone()) || !derived.stored;
-    derived.figures_differ |= differs;
-    derived.write_needed |= differs;
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use facility_summary::{
         day::Day,
         summary::{Bounds, Summary, SummaryRow},
     },
-    store::{DrainSnapshot, Epoch, FacilityRow, Mark, MarkKind, TableRead, Triggers, Watermark},
+    store::{
+        DrainSnapshot, Epoch, FacilityRow, Mark, MarkKind, TableRead, Triggers, Watermark, Written,
+    },
 };
 use uuid::Uuid;
 
@@ -340,6 +342,7 @@ impl Database {
             epoch: epoch(self.identity()),
             generation: self.generation,
             stored_watermark: self.stored_watermark(),
+            written: Written::default(),
             verified_through_ms: None,
             servers: 3,
             off_stream: 0,

@@ -9,6 +9,7 @@ mod facility_loader;
 mod unread;
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::{
         Arc, PoisonError, RwLock,
@@ -75,6 +76,8 @@ impl Reading<'_> {
     }
 }
 
+/// Bytes of a name that are kept and shown: 500 characters of four bytes, as events may bring them.
+const MOST_NAME: usize = 2_000;
 /// How long to wait after facilities could not be read.
 const RETRY: Duration = Duration::from_millis(100);
 /// How long reading facilities may take. A connection that the network swallowed would take for
@@ -298,15 +301,21 @@ impl Directory {
     /// program) counts as UTC, and is said.
     pub fn facility(&self, row: FacilityRow) -> Arc<Facility> {
         let zone = self.zone(&row.timezone).unwrap_or_else(|| {
-            let expected = zones::expected(&row.timezone);
+            let (expected, timezone) = (zones::expected(&row.timezone), zones::shortened(&row.timezone, zones::MAX_BYTES));
             // Once a name: from then on it is among the zones.
-            tracing::warn!(facility_id = %row.id, timezone = %row.timezone, expected, "a time zone does not exist; days in it are counted in UTC");
+            tracing::warn!(facility_id = %row.id, %timezone, expected, "a time zone does not exist; days in it are counted in UTC");
             // Under the name that the row has, so that the refresh finds the key's zone to be the row's.
             let utc = Arc::new(Zone::utc_named(&row.timezone));
             self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(row.timezone.clone(), utc.clone());
             utc
         });
-        Arc::new(Facility { id: row.id, name: row.name, zone })
+        // No event makes a longer name; one written by SQL must not make each listing as long as it
+        // is.
+        let name = match zones::shortened(&row.name, MOST_NAME) {
+            Cow::Borrowed(_) => row.name,
+            Cow::Owned(beginning) => beginning,
+        };
+        Arc::new(Facility { id: row.id, name, zone })
     }
 
     fn zone(&self, name: &str) -> Option<Arc<Zone>> {

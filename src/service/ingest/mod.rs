@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::group::Group;
-use super::{directory::Directory, outage::Outage, refresh::Refresher};
+use super::{directory::Directory, imports::Note, outage::Outage, refresh::Refresher};
 use crate::{
     changes::Changes,
     clock::Clock,
@@ -70,8 +70,15 @@ pub enum IngestError {
 
 type Reply = oneshot::Sender<Result<Applied, IngestError>>;
 
-struct Request {
+/// What is applied as one.
+struct Task {
     events: Vec<Event>,
+    /// The import that it is a part of, which notes what it brings in the same transaction.
+    note: Option<Note>,
+}
+
+struct Request {
+    task: Task,
     /// What its events are about and refer to.
     ids: Vec<Uuid>,
     reply: Reply,
@@ -112,12 +119,25 @@ impl Ingest {
 
     /// Applies these events as one: all of them, or none.
     pub async fn submit(&self, events: Vec<Event>) -> Result<Applied, IngestError> {
+        self.submit_task(Task { events, note: None }).await
+    }
+
+    /// The same for a part of an import: with it is noted what it brings, and what that replaces.
+    pub async fn submit_noted(
+        &self,
+        events: Vec<Event>,
+        note: Note,
+    ) -> Result<Applied, IngestError> {
+        self.submit_task(Task { events, note: Some(note) }).await
+    }
+
+    async fn submit_task(&self, task: Task) -> Result<Applied, IngestError> {
+        let events = &task.events;
         let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
         let (reply, answer) = oneshot::channel();
         let ids = events.iter().flat_map(Event::ids).collect();
         let result = match self.places.clone().try_acquire_owned() {
-            Ok(place) => match self.queue.send(Request { events, ids, reply, _place: Some(place) })
-            {
+            Ok(place) => match self.queue.send(Request { task, ids, reply, _place: Some(place) }) {
                 // Its transaction goes on all the same: a database that hangs may still carry it
                 // out.
                 Ok(()) => match tokio::time::timeout(
@@ -208,8 +228,8 @@ fn form_group<'a>(
     let (mut group, mut stay, mut events) = (Vec::new(), VecDeque::new(), 0);
     while let Some(request) = waiting.pop_front() {
         let is_free = taken_ids.is_empty() || request.ids.iter().all(|id| !taken_ids.contains(id));
-        if is_free && (group.is_empty() || events + request.events.len() <= most_events) {
-            events += request.events.len();
+        if is_free && (group.is_empty() || events + request.task.events.len() <= most_events) {
+            events += request.task.events.len();
             group.push(Request { _place: None, ..request });
         } else {
             taken_ids.extend(request.ids.iter().copied());
@@ -293,11 +313,11 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
         LockWait::Short => parts.settings.group_lock_timeout_ms,
         LockWait::Long => parts.settings.lock_timeout_ms,
     });
-    let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<_>)) =
-        requests.into_iter().map(|r| (r.events, (r.ids, r.reply))).unzip();
+    let (tasks, (ids, replies)): (Vec<Task>, (Vec<_>, Vec<_>)) =
+        requests.into_iter().map(|r| (r.task, (r.ids, r.reply))).unzip();
     let mut attempt = 1;
     let result = loop {
-        let tried = std::panic::AssertUnwindSafe(Group::new(parts, &events).commit(lock_timeout))
+        let tried = std::panic::AssertUnwindSafe(Group::new(parts, &tasks).commit(lock_timeout))
             .catch_unwind()
             .await;
         match tried {
@@ -314,11 +334,11 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
             }
             Vec::new()
         }
-        Some(Err(error)) if is_worth_another_try(&error, alone, lock_wait) => events
+        Some(Err(error)) if is_worth_another_try(&error, alone, lock_wait) => tasks
             .into_iter()
             .zip(ids)
             .zip(replies)
-            .map(|((events, ids), reply)| Request { events, ids, reply, _place: None })
+            .map(|((task, ids), reply)| Request { task, ids, reply, _place: None })
             .collect(),
         Some(Err(error)) => {
             parts.outage.failed(&error);

@@ -88,10 +88,15 @@ impl Reads {
         self.spare_primary()?;
         for _ in 0..FILL_ATTEMPTS {
             let (token, table_ms) = (self.memory.fill_token(), self.memory.table_ms());
+            let known = self.memory.known_version(&key);
             let read = self.store.summaries(&[key]).await?;
             self.outage.over();
             if !self.changes.continue_in(&read, table_ms) {
                 return Ok(None); // Another history: the next look drops what is held.
+            }
+            if read.rows.iter().any(|row| row.summary.version < known) {
+                self.changes.doubt();
+                return Ok(None);
             }
             let Some(found) =
                 TierRow::on_primary(read, &located.facility, &day, &token, table_ms, now_ms)

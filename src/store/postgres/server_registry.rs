@@ -17,7 +17,8 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use super::{
-    epoch,
+    fleet,
+    home::Home,
     liveness::{Deadline, Liveness, silent},
     session,
 };
@@ -32,6 +33,7 @@ const STREAM: (i32, i32) = (0x6674, 4);
 
 pub(super) struct ServerRegistry {
     options: PgConnectOptions,
+    home: Arc<Home>,
     /// How long connecting may take, and finding out whether the connection is still there.
     timeout: Duration,
     liveness: Arc<Liveness>,
@@ -60,6 +62,7 @@ pub(super) struct Look {
 impl ServerRegistry {
     pub(super) fn new(
         options: PgConnectOptions,
+        home: Arc<Home>,
         timeout: Duration,
         liveness: Arc<Liveness>,
     ) -> Self {
@@ -72,6 +75,7 @@ impl ServerRegistry {
         ]);
         ServerRegistry {
             options,
+            home,
             timeout,
             liveness,
             is_on_stream: AtomicBool::new(false),
@@ -138,7 +142,8 @@ impl ServerRegistry {
                     .iter()
                     .map(|lock| format!("SELECT pg_advisory_lock_shared({}, {});", lock.0, lock.1))
                     .collect();
-                sqlx::raw_sql(AssertSqlSafe(format!("{};{take}", session::SETTLE)))
+                let settle = session::settle_statement(&self.home.path(&mut connection).await?);
+                sqlx::raw_sql(AssertSqlSafe(format!("{settle};{take}")))
                     .execute(&mut connection)
                     .await?;
                 Held { connection, deadline, leads: false }

@@ -9,7 +9,8 @@ use super::{row, sql, triggers};
 use crate::{
     changes::Position,
     store::{
-        DrainSnapshot, Epoch, Result, StoreError, TableRead, Watermark, epoch::Agreed, unreadable,
+        DrainSnapshot, Epoch, Result, StoreError, TableRead, Watermark, Written, epoch::Agreed,
+        unreadable,
     },
 };
 
@@ -52,6 +53,11 @@ pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Dra
         epoch,
         generation: row.try_get("generation")?,
         stored_watermark,
+        written: Written {
+            rows: row.try_get("rows_written")?,
+            versions_from: row.try_get("versions_from")?,
+            ..Written::default()
+        },
         verified_through_ms: row.try_get("verified_through")?,
         servers: 1,
         off_stream: 0,
