@@ -1,7 +1,7 @@
 //! The command line. Exit codes: 0 when done, 1 when a check found something or a command failed, 2
 //! when the command line or a setting is wrong.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +11,7 @@ use crate::{
     config::Settings,
     http::openapi,
     jobs::rebuild::Extent,
+    service::imports::TakeBack,
     startup::{Application, Core, StartError, Stop},
     telemetry::{self, Output},
     tools::{
@@ -76,8 +77,11 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Say what a number of facilities would take, measured on a sample on this machine
     Estimate(estimate::EstimateArgs),
-    /// Load a CSV file
-    Import(import::ImportArgs),
+    /// Load a CSV file, or take back what one brought
+    Import(import::ImportCommand),
+    /// List what was imported: source, file, hash, rows, when, and by which command
+    #[command(after_help = "Example:\n  facility-summary imports")]
+    Imports,
     /// Print the OpenAPI document
     #[command(after_help = "Example:\n  facility-summary openapi > openapi.json")]
     Openapi,
@@ -106,7 +110,19 @@ pub async fn run() -> ExitCode {
         Command::Estimate(args) => {
             estimate::run(args, &settings).await.map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }
-        Command::Import(args) => load(settings, args).await,
+        Command::Import(import::ImportCommand { file: Some(args), .. }) => {
+            load(settings, args).await
+        }
+        Command::Import(import::ImportCommand { action, .. }) => match action {
+            Some(import::ImportAction::Undo { id }) => undo(settings, id).await,
+            None => {
+                return wrong_use(
+                    &"import: say what to import, or which import to undo; see facility-summary \
+                      import --help",
+                );
+            }
+        },
+        Command::Imports => imports(settings).await,
         Command::Openapi => {
             println!("{}", openapi::json());
             Ok(ExitCode::SUCCESS)
@@ -251,7 +267,8 @@ fn counted(count: i64, noun: &str) -> String {
 async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, Failure> {
     let core = Core::open(settings).await?;
     let target = ServiceTarget::new(&core);
-    let result = import::run(args, &target).await;
+    let command = import::command_line(std::env::args());
+    let result = import::run(args, &command, &target).await;
     target.close().await;
     core.store.close().await;
     match result {
@@ -264,4 +281,24 @@ async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, 
             Ok(ExitCode::from(error.exit_code()))
         }
     }
+}
+
+async fn imports(settings: Settings) -> Result<ExitCode, Failure> {
+    let core = Core::open(settings).await?;
+    println!("{}", import::list(&*core.store).await?);
+    core.store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn undo(settings: Settings, id: i32) -> Result<ExitCode, Failure> {
+    let core = Core::open(settings).await?;
+    let back = TakeBack {
+        store: core.store.clone(),
+        refresher: core.refresher.clone(),
+        lock_timeout: Duration::from_millis(core.settings.ingest.lock_timeout_ms),
+    };
+    let result = import::undo(id, &back, &core.directory).await;
+    core.store.close().await;
+    println!("{}", result?);
+    Ok(ExitCode::SUCCESS)
 }

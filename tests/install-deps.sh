@@ -30,6 +30,7 @@ missing_packages() {
     command -v redis-server >/dev/null || echo redis-server
     command -v redis-cli >/dev/null || echo redis-tools
     has_libfaketime || echo libfaketime
+    command -v sqlite3 >/dev/null || echo sqlite3
     has_python || echo python3-venv
     command -v setpriv >/dev/null || echo util-linux
     command -v ps >/dev/null || echo procps

@@ -159,8 +159,11 @@ impl Case {
                 .decimal
                 .map(|sign| if sign == ',' { DecimalSign::Comma } else { DecimalSign::Point }),
             on_error,
+            source: None,
+            same_day: None,
+            dry_run: false,
         };
-        at_once(import::run(args, recorder))
+        at_once(import::run(args, "import", recorder))
     }
 
     fn is_raw(&self) -> bool {
@@ -324,8 +327,11 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
         date_format: case.format.clone(),
         decimal: None,
         on_error: OnError::Stop,
+        source: None,
+        same_day: None,
+        dry_run: false,
     };
-    at_once(import::run(args, &recorder))
+    at_once(import::run(args, "import", &recorder))
         .unwrap_or_else(|error| panic!("{printed:?} is refused: {error}"));
     let again = recorder.statements().into_iter().find_map(|s| match s.record.entity {
         Some(Entity::Request { created_at_ms, .. }) => Some(created_at_ms),

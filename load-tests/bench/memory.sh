@@ -12,8 +12,8 @@ measure_memory() {
 
     start_postgres shared_buffers=512MB
     new_database memory
-    sql "$database" "SET facility_summary.refreshes = 'on'; INSERT INTO facilities (id, name)
-        SELECT ('00000001-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'Facility ' || n FROM generate_series(1, $facilities) n"
+    sql "$database" "SELECT set_config('facility_summary.refreshes', pg_current_xact_id()::text, true); INSERT INTO facilities (id, name)
+        SELECT ('00000001-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'Facility ' || n FROM generate_series(1, $facilities) n" >"$folder/filled"
     sql_file "$database" summaries.sql facilities=$facilities days=$((days + 10))
     start_service "$database" FACILITY_SUMMARY__LOG__FILTER=warn FACILITY_SUMMARY__REBUILD__CRON=off
     settle

@@ -1,173 +1,206 @@
 -- The triggers that leave marks, made anew: safe with whatever a writer has in its session, and seeing whatever can be seen.
 --   * A SECURITY DEFINER function must find nothing of the writer's. pg_temp is searched first where a search_path does not name it, so
---     each names it, last; our schema is in none of them, so that nobody's operator or function is found there, and every table is
---     written with its schema: the one that the tables lie in now. Nobody but the owner may make triggers of them.
+--     each names it, last; our schema is in none of them, so that nobody's operator or function is found there. Tables are written with
+--     the schema that the table which fired the trigger is in at that time. Views, and BEGIN ATOMIC, keep what their names meant here.
+--     So all of it goes on where the schema is given another name. Nobody but the owner may make triggers of these functions.
 --   * Writers with session_replication_role = replica, and what a subscription applies, fire neither ordinary triggers nor (the latter)
 --     statement triggers: for those there is one trigger for each row, ENABLE REPLICA, of which ordinary statements know nothing. What a
 --     subscription copies at its beginning fires it, too. TRUNCATE has one trigger, ENABLE ALWAYS.
 --   * A mark of the inventory names the blood bank: what is true of that when the drain comes is not what was when the statement ran. Its
 --     facility is named as well, for the release before.
+--   * The service's transactions say that they refresh what they write by the number of the transaction, which nobody can set in
+--     advance: not a session for what it is yet to write, and not ALTER DATABASE. What the release before writes ('on') leaves marks.
 
 ALTER TABLE summary_marks ADD COLUMN blood_bank_id uuid;
--- The triggers (see source_triggers) as they were when it was last made sure that nothing was written past them.
+-- The triggers and tables (see source_triggers) as they were when it was last made sure that nothing was written past them.
 ALTER TABLE fleet ADD COLUMN triggers_seen text;
 
-DO $migration$
-DECLARE
-    home constant text := (SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                           WHERE c.oid = 'summary_marks'::regclass);
-    -- One that was off may have missed something; then all figures are looked at.
-    were_watching constant boolean := 25 = (
-        SELECT count(*) FROM pg_catalog.pg_trigger
-        WHERE tgrelid IN ('facilities'::regclass, 'blood_banks'::regclass, 'blood_inventory'::regclass, 'blood_distributions'::regclass, 'blood_requests'::regclass)
-          AND tgname IN ('mark_insert', 'mark_update_new', 'mark_update_old', 'mark_delete', 'mark_truncate') AND tgenabled IN ('O', 'A'));
-    -- For each table: the function of its statement triggers, the kind of its marks, and the columns that say which facility and when.
-    sources constant text := $list$(VALUES
-        ('facilities', 'mark_facilities', 'facility', 'id', ''), ('blood_banks', 'mark_blood_banks', 'stock', 'facility_id', ''),
-        ('blood_inventory', 'mark_inventory', 'stock', '', ''), ('blood_distributions', 'mark_distributions', 'activity', 'dispatched_to_id', 'date_delivered'),
-        ('blood_requests', 'mark_requests', 'activity', 'facility_id', 'created_at')) AS source (tab, func, kind, facility, instant)$list$;
-    func text;
+-- One that was off may have missed something; then all figures are looked at (at the end of this).
+SELECT pg_catalog.set_config('facility_summary.were_watching', (SELECT (count(*) = 25::bigint)::text
+    FROM pg_trigger
+    WHERE tgrelid::oid = ANY (ARRAY['facilities'::regclass::oid, 'blood_banks'::regclass::oid, 'blood_inventory'::regclass::oid,
+                                    'blood_distributions'::regclass::oid, 'blood_requests'::regclass::oid])
+      AND tgname::text = ANY (ARRAY['mark_insert', 'mark_update_new', 'mark_update_old', 'mark_delete', 'mark_truncate']::text[])
+      AND (tgenabled = 'O'::"char" OR tgenabled = 'A'::"char")), true);
+
+-- The tables that are watched: the kind of their marks, and the columns that say which facility and when. `made` is what the triggers were
+-- when make_triggers made them.
+CREATE TABLE source_watch (
+    tab      text PRIMARY KEY,
+    kind     text NOT NULL,
+    facility text NOT NULL, -- empty: that of the blood bank
+    instant  text NOT NULL, -- empty: none
+    made     jsonb NOT NULL DEFAULT '{}'
+);
+INSERT INTO source_watch (tab, kind, facility, instant) VALUES
+    ('facilities', 'facility', 'id', ''), ('blood_banks', 'stock', 'facility_id', ''), ('blood_inventory', 'stock', '', ''),
+    ('blood_distributions', 'activity', 'dispatched_to_id', 'date_delivered'), ('blood_requests', 'activity', 'facility_id', 'created_at');
+
+-- For a statement: a mark for each facility, bank or day that it touched. Arguments: those of source_watch. Instants that lie in no local
+-- day of any zone leave none (and some of them are beyond what date_bin can count).
+CREATE FUNCTION mark_touched() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format($make$
-        CREATE OR REPLACE FUNCTION %1$I.mark_inventory() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN
-            -- A bank that this transaction does not see (foreign keys are not checked for a replica) is looked for by the drain.
-            INSERT INTO %1$I.summary_marks (kind, facility_id, blood_bank_id)
-            SELECT DISTINCT 'stock', bank.facility_id, touched.blood_bank_id
-            FROM touched LEFT JOIN %1$I.blood_banks bank ON bank.id = touched.blood_bank_id;
-            RETURN NULL;
-        END $body$;
-
-        CREATE OR REPLACE FUNCTION %1$I.mark_distributions() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN
-            INSERT INTO %1$I.summary_marks (kind, facility_id, first_at, last_at)
-            SELECT 'activity', dispatched_to_id, min(date_delivered), max(date_delivered) FROM touched
-            WHERE isfinite(date_delivered)
-            GROUP BY dispatched_to_id, date_bin('1 day', date_delivered, 'epoch');
-            RETURN NULL;
-        END $body$;
-
-        CREATE OR REPLACE FUNCTION %1$I.mark_requests() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN
-            INSERT INTO %1$I.summary_marks (kind, facility_id, first_at, last_at)
-            SELECT 'activity', facility_id, min(created_at), max(created_at) FROM touched
-            WHERE isfinite(created_at)
-            GROUP BY facility_id, date_bin('1 day', created_at, 'epoch');
-            RETURN NULL;
-        END $body$;
-
-        CREATE OR REPLACE FUNCTION %1$I.mark_blood_banks() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN
-            INSERT INTO %1$I.summary_marks (kind, facility_id) SELECT DISTINCT 'stock', facility_id FROM touched;
-            RETURN NULL;
-        END $body$;
-
-        CREATE OR REPLACE FUNCTION %1$I.mark_facilities() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN
-            INSERT INTO %1$I.summary_marks (kind, facility_id) SELECT DISTINCT 'facility', id FROM touched;
-            RETURN NULL;
-        END $body$;
-
-        CREATE OR REPLACE FUNCTION %1$I.mark_all() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN
-            INSERT INTO %1$I.summary_marks (kind) VALUES (TG_ARGV[0]);
-            RETURN NULL;
-        END $body$;
-
-        -- A row that a replica's session or a subscription wrote. Arguments: kind, facility's column, instant's column. Marks that this
-        -- transaction has left already are not left again: they are remembered in a setting that ends, and is rolled back, with them.
-        CREATE FUNCTION %1$I.mark_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-        DECLARE
-            row_written jsonb;
-            facility uuid;
-            bank uuid;
-            day timestamptz;
-            mark text;
-            marked text;
-        BEGIN
-            FOR row_written IN SELECT to_jsonb(OLD) WHERE TG_OP <> 'INSERT' UNION ALL SELECT to_jsonb(NEW) WHERE TG_OP <> 'DELETE' LOOP
-                IF TG_ARGV[1] = '' THEN
-                    bank := (row_written ->> 'blood_bank_id')::uuid;
-                    facility := (SELECT b.facility_id FROM %1$I.blood_banks b WHERE b.id = bank);
-                ELSE
-                    facility := (row_written ->> TG_ARGV[1])::uuid;
-                END IF;
-                IF TG_ARGV[2] <> '' THEN
-                    day := (row_written ->> TG_ARGV[2])::timestamptz;
-                    CONTINUE WHEN day IS NULL OR NOT isfinite(day);
-                    day := date_bin('1 day', day, 'epoch');
-                END IF;
-                mark := concat_ws(' ', TG_ARGV[0], facility::text, bank::text, extract(epoch FROM day)::text) || ';';
-                marked := coalesce(current_setting('facility_summary.marked', true), '');
-                CONTINUE WHEN position(mark IN marked) > 0;
-                PERFORM set_config('facility_summary.marked', CASE WHEN length(marked) < 4000 THEN marked ELSE '' END || mark, true);
-                INSERT INTO %1$I.summary_marks (kind, facility_id, blood_bank_id, first_at, last_at)
-                VALUES (TG_ARGV[0], facility, bank, day, day + interval '1 day' - interval '1 millisecond');
-            END LOOP;
-            RETURN NULL;
-        END $body$;
-
-        -- Makes all triggers as they should be, wherever one is missing, off, or another. For the owner of the tables.
-        CREATE FUNCTION %1$I.watch_sources() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
-        DECLARE source record;
-        BEGIN
-            FOR source IN SELECT * FROM %2$s LOOP
-                EXECUTE format($trigger$
-                    CREATE OR REPLACE TRIGGER mark_insert AFTER INSERT ON %%1$s REFERENCING NEW TABLE AS touched FOR EACH STATEMENT
-                        WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION %%2$s();
-                    CREATE OR REPLACE TRIGGER mark_update_new AFTER UPDATE ON %%1$s REFERENCING NEW TABLE AS touched FOR EACH STATEMENT
-                        WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION %%2$s();
-                    CREATE OR REPLACE TRIGGER mark_update_old AFTER UPDATE ON %%1$s REFERENCING OLD TABLE AS touched FOR EACH STATEMENT
-                        WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION %%2$s();
-                    CREATE OR REPLACE TRIGGER mark_delete AFTER DELETE ON %%1$s REFERENCING OLD TABLE AS touched FOR EACH STATEMENT
-                        WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION %%2$s();
-                    CREATE OR REPLACE TRIGGER mark_truncate AFTER TRUNCATE ON %%1$s FOR EACH STATEMENT EXECUTE FUNCTION %%3$s(%%5$L);
-                    CREATE OR REPLACE TRIGGER mark_row AFTER INSERT OR UPDATE OR DELETE ON %%1$s FOR EACH ROW
-                        WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION %%4$s(%%5$L, %%6$L, %%7$L);
-                    ALTER TABLE %%1$s ENABLE TRIGGER mark_insert, ENABLE TRIGGER mark_update_new, ENABLE TRIGGER mark_update_old,
-                        ENABLE TRIGGER mark_delete, ENABLE ALWAYS TRIGGER mark_truncate, ENABLE REPLICA TRIGGER mark_row;
-                $trigger$, format('%%I.%%I', %1$L, source.tab), format('%%I.%%I', %1$L, source.func), format('%%I.mark_all', %1$L),
-                    format('%%I.mark_row', %1$L), source.kind, source.facility, source.instant);
-            END LOOP;
-        END $body$;
-
-        -- The triggers as the caller's snapshot has them. `off`: [table, trigger, what is wrong] of each that does not watch; `fingerprint`
-        -- is another after each change of one, also where that was changed back; `remedy` puts right what is off.
-        -- STABLE: it sees what the statement sees that calls it. (In PL/pgSQL, which plans it once a session, not once a call.)
-        CREATE FUNCTION %1$I.source_triggers(OUT off jsonb, OUT fingerprint text, OUT remedy text)
-            LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN
-            SELECT coalesce(jsonb_agg(jsonb_build_array(w.tab, w.name, w.wrong) ORDER BY w.tab, w.name) FILTER (WHERE w.wrong IS NOT NULL), '[]'),
-                   md5(string_agg(concat_ws(' ', w.tab, w.name, w.tgenabled, w.xmin), ',' ORDER BY w.tab, w.name)),
-                   format('SELECT %%I.watch_sources()', %1$L)
-            INTO off, fingerprint, remedy
-            FROM (
-                SELECT source.tab, should.name, t.tgenabled, t.xmin,
-                       CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled = 'D' THEN 'disabled' WHEN t.tgenabled <> should.enabled THEN 'enabled_otherwise' END AS wrong
-                FROM %2$s
-                CROSS JOIN (VALUES ('mark_insert', 'O'::"char", NULL), ('mark_update_new', 'O', NULL), ('mark_update_old', 'O', NULL), ('mark_delete', 'O', NULL),
-                                   ('mark_truncate', 'A', 'mark_all'), ('mark_row', 'R', 'mark_row')) AS should (name, enabled, func)
-                LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(format('%%I.%%I', %1$L, source.tab)) AND t.tgname = should.name
-                    AND t.tgfoid = to_regprocedure(format('%%I.%%I()', %1$L, coalesce(should.func, source.func)))
-            ) AS w;
-        END $body$;
-
-        -- As before, with a search_path of its own.
-        CREATE OR REPLACE FUNCTION %1$I.fleet_epoch(salt text) RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
-        BEGIN
-            IF pg_is_in_recovery() THEN
-                RETURN NULL;
-            END IF;
-            RETURN concat_ws('/', (SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_lsn()), 8),
-                             (SELECT oid FROM pg_database WHERE datname = current_database()), format('%%I.dashboard_daily_summary', %1$L)::regclass::oid, salt);
-        END $body$;
-    $make$, home, sources);
-
-    FOREACH func IN ARRAY ARRAY['mark_inventory', 'mark_distributions', 'mark_requests', 'mark_blood_banks', 'mark_facilities', 'mark_all', 'mark_row', 'watch_sources'] LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %I.%I() FROM PUBLIC', home, func);
-    END LOOP;
-    EXECUTE format('SELECT %I.watch_sources()', home);
-    IF were_watching THEN
-        EXECUTE format('UPDATE %1$I.fleet SET triggers_seen = (SELECT fingerprint FROM %1$I.source_triggers())', home);
+    IF TG_ARGV[1] = '' THEN
+        -- A bank that this transaction does not see (foreign keys are not checked for a replica) is looked for by the drain.
+        EXECUTE format('INSERT INTO %1$I.summary_marks (kind, facility_id, blood_bank_id)
+                        SELECT DISTINCT $1, bank.facility_id, touched.blood_bank_id
+                        FROM touched LEFT JOIN %1$I.blood_banks bank ON bank.id = touched.blood_bank_id', TG_TABLE_SCHEMA) USING TG_ARGV[0];
+    ELSIF TG_ARGV[2] = '' THEN
+        EXECUTE format('INSERT INTO %I.summary_marks (kind, facility_id) SELECT DISTINCT $1, %I FROM touched', TG_TABLE_SCHEMA, TG_ARGV[1])
+            USING TG_ARGV[0];
+    ELSE
+        EXECUTE format('INSERT INTO %1$I.summary_marks (kind, facility_id, first_at, last_at)
+                        SELECT $1, %2$I, min(%3$I), max(%3$I) FROM touched
+                        WHERE %3$I >= ''0002-01-01 BC+00'' AND %3$I < ''10001-01-01+00''
+                        GROUP BY %2$I, date_bin(''1 day'', %3$I, ''epoch'')', TG_TABLE_SCHEMA, TG_ARGV[1], TG_ARGV[2]) USING TG_ARGV[0];
     END IF;
-END $migration$;
+    RETURN NULL;
+END $$;
+
+-- For a row that a replica's session or a subscription wrote; the same arguments. Marks that this transaction has left already are not left
+-- again: they are remembered, behind the transaction's number, in a setting that ends, and is rolled back, with them.
+CREATE FUNCTION mark_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    row_written jsonb;
+    facility uuid;
+    bank uuid;
+    day timestamptz;
+    mark text;
+    own constant text := pg_current_xact_id()::text || ';';
+    marked text;
+BEGIN
+    FOR row_written IN SELECT to_jsonb(OLD) WHERE TG_OP <> 'INSERT' UNION ALL SELECT to_jsonb(NEW) WHERE TG_OP <> 'DELETE' LOOP
+        IF TG_ARGV[1] = '' THEN
+            bank := (row_written ->> 'blood_bank_id')::uuid;
+            EXECUTE format('SELECT facility_id FROM %I.blood_banks WHERE id = $1', TG_TABLE_SCHEMA) INTO facility USING bank;
+        ELSE
+            facility := (row_written ->> TG_ARGV[1])::uuid;
+        END IF;
+        IF TG_ARGV[2] <> '' THEN
+            day := (row_written ->> TG_ARGV[2])::timestamptz;
+            CONTINUE WHEN day IS NULL OR day < '0002-01-01 BC+00' OR day >= '10001-01-01+00';
+            day := date_bin('1 day', day, 'epoch');
+        END IF;
+        mark := concat_ws(' ', TG_ARGV[0], facility::text, bank::text, extract(epoch FROM day)::text) || ';';
+        marked := coalesce(current_setting('facility_summary.marked', true), '');
+        marked := CASE WHEN starts_with(marked, own) AND length(marked) < 4000 THEN marked ELSE own END;
+        CONTINUE WHEN position(';' || mark IN marked) > 0;
+        PERFORM set_config('facility_summary.marked', marked || mark, true);
+        EXECUTE format('INSERT INTO %I.summary_marks (kind, facility_id, blood_bank_id, first_at, last_at) VALUES ($1, $2, $3, $4, $5)', TG_TABLE_SCHEMA)
+            USING TG_ARGV[0], facility, bank, day, day + interval '1 day' - interval '1 millisecond';
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+-- TRUNCATE has no transition table: everything of that kind is marked.
+CREATE OR REPLACE FUNCTION mark_all() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('INSERT INTO %I.summary_marks (kind) VALUES ($1)', TG_TABLE_SCHEMA) USING TG_ARGV[0];
+    RETURN NULL;
+END $$;
+
+-- What these functions are made of, to put them right where they were replaced or altered.
+CREATE TABLE watch_function (
+    name   text PRIMARY KEY,
+    source text NOT NULL
+);
+INSERT INTO watch_function (name, source)
+    SELECT proname::text, prosrc FROM pg_proc
+    WHERE oid = ANY (ARRAY['mark_touched()'::regprocedure::oid, 'mark_row()'::regprocedure::oid, 'mark_all()'::regprocedure::oid]);
+
+-- Each trigger that there should be, and what there is in its place. `definition` is all that decides what it does, but for `enabled`;
+-- `stamp` is another after each change of the trigger, its function or its table, also where that was changed back: also after one that
+-- gave rows other values and fired no trigger (which VACUUM FULL, CLUSTER and TRUNCATE look like).
+CREATE VIEW source_trigger AS
+SELECT source.tab, should.name, should.enabled AS should_be_enabled, t.tgenabled AS enabled, t.oid IS NOT NULL AS is_there,
+       CASE WHEN c.relkind <> 'r'::"char" THEN 'is_no_ordinary_table'
+            WHEN EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid) THEN 'has_inheriting_tables' END AS table_wrong,
+       source.made ->> should.name::text AS made,
+       pg_catalog.concat_ws('|'::text, t.tgtype::text, t.tgattr::text, pg_catalog.encode(t.tgargs, 'escape'::text), t.tgoldtable::text, t.tgnewtable::text,
+           t.tgconstraint::text, p.proname::text, (p.pronamespace = home.relnamespace)::text, l.lanname::text,
+           p.prosecdef::text, p.proconfig::text, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(p.prosrc, 'UTF8'::name)), 'hex'::text),
+           -- Read without the table, whose lock it would wait for; ours names no column of that.
+           CASE WHEN pg_catalog.strpos(t.tgqual::text, '{VAR '::text) = 0 THEN pg_catalog.pg_get_expr(t.tgqual, 0::oid) ELSE t.tgqual::text END) AS definition,
+       pg_catalog.concat_ws('|'::text, t.xmin::text, p.xmin::text, c.oid::text, c.relfilenode::text,
+           (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, a.attnum::text, a.attname::text, a.atttypid::text), ','::text ORDER BY a.attnum)
+              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped)) AS stamp
+FROM source_watch source
+CROSS JOIN (VALUES ('mark_insert'::name, 'O'::"char"), ('mark_update_new', 'O'), ('mark_update_old', 'O'), ('mark_delete', 'O'), ('mark_truncate', 'A'), ('mark_row', 'R'))
+    AS should (name, enabled)
+JOIN pg_class home ON home.oid = 'summary_marks'::regclass::oid
+LEFT JOIN pg_class c ON c.relnamespace = home.relnamespace AND c.relname = source.tab::name
+LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = should.name
+LEFT JOIN pg_proc p ON p.oid = t.tgfoid
+LEFT JOIN pg_language l ON l.oid = p.prolang;
+
+-- One row. `off`: [table, trigger, what is wrong] of each that does not watch; `fingerprint`: of all stamps; `remedy` puts right what is off,
+-- but for a table that cannot be watched.
+CREATE VIEW source_triggers AS
+SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(w.tab, w.name, w.wrong) ORDER BY w.tab, w.name) FILTER (WHERE w.wrong IS NOT NULL), '[]'::jsonb) AS off,
+       pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
+           pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, w.tab, w.name::text, w.enabled::text, w.stamp), ','::text ORDER BY w.tab, w.name), 'UTF8'::name)), 'hex'::text) AS fingerprint,
+       pg_catalog.concat_ws(''::text, 'SELECT '::text, (SELECT pg_catalog.quote_ident(n.nspname::text) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                       WHERE c.oid = 'summary_marks'::regclass::oid), '.watch_sources()'::text) AS remedy
+FROM (SELECT *, CASE WHEN table_wrong IS NOT NULL THEN table_wrong WHEN NOT is_there THEN 'missing' WHEN enabled = 'D'::"char" THEN 'disabled'
+                     WHEN enabled <> should_be_enabled THEN 'enabled_otherwise' WHEN definition IS DISTINCT FROM made THEN 'altered' END AS wrong
+      FROM source_trigger) AS w;
+
+-- Makes all triggers and their functions as they should be, in the schema where the tables are.
+CREATE FUNCTION make_triggers(home text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    func record;
+    source record;
+    -- %1$s table, %2$I schema, %3$s arguments.
+    make constant text := $make$
+        CREATE OR REPLACE TRIGGER mark_insert AFTER INSERT ON %1$s REFERENCING NEW TABLE AS touched FOR EACH STATEMENT
+            WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM pg_current_xact_id_if_assigned()::text) EXECUTE FUNCTION %2$I.mark_touched(%3$s);
+        CREATE OR REPLACE TRIGGER mark_update_new AFTER UPDATE ON %1$s REFERENCING NEW TABLE AS touched FOR EACH STATEMENT
+            WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM pg_current_xact_id_if_assigned()::text) EXECUTE FUNCTION %2$I.mark_touched(%3$s);
+        CREATE OR REPLACE TRIGGER mark_update_old AFTER UPDATE ON %1$s REFERENCING OLD TABLE AS touched FOR EACH STATEMENT
+            WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM pg_current_xact_id_if_assigned()::text) EXECUTE FUNCTION %2$I.mark_touched(%3$s);
+        CREATE OR REPLACE TRIGGER mark_delete AFTER DELETE ON %1$s REFERENCING OLD TABLE AS touched FOR EACH STATEMENT
+            WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM pg_current_xact_id_if_assigned()::text) EXECUTE FUNCTION %2$I.mark_touched(%3$s);
+        CREATE OR REPLACE TRIGGER mark_truncate AFTER TRUNCATE ON %1$s FOR EACH STATEMENT EXECUTE FUNCTION %2$I.mark_all(%3$s);
+        CREATE OR REPLACE TRIGGER mark_row AFTER INSERT OR UPDATE OR DELETE ON %1$s FOR EACH ROW
+            WHEN (current_setting('facility_summary.refreshes', true) IS DISTINCT FROM pg_current_xact_id_if_assigned()::text) EXECUTE FUNCTION %2$I.mark_row(%3$s);
+        ALTER TABLE %1$s ENABLE TRIGGER mark_insert, ENABLE TRIGGER mark_update_new, ENABLE TRIGGER mark_update_old,
+            ENABLE TRIGGER mark_delete, ENABLE ALWAYS TRIGGER mark_truncate, ENABLE REPLICA TRIGGER mark_row;
+    $make$;
+BEGIN
+    FOR func IN EXECUTE format('SELECT * FROM %I.watch_function', home) LOOP
+        EXECUTE format('CREATE OR REPLACE FUNCTION %1$I.%2$I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %3$L;
+                        REVOKE ALL ON FUNCTION %1$I.%2$I() FROM PUBLIC', home, func.name, func.source);
+    END LOOP;
+    FOR source IN EXECUTE format('SELECT * FROM %I.source_watch', home) LOOP
+        -- What is no ordinary table cannot be watched as a whole.
+        CONTINUE WHEN 'r' IS DISTINCT FROM (SELECT relkind::text FROM pg_class WHERE oid = to_regclass(format('%I.%I', home, source.tab)));
+        EXECUTE format(make, format('%I.%I', home, source.tab), home, format('%L, %L, %L', source.kind, source.facility, source.instant));
+    END LOOP;
+    EXECUTE format('UPDATE %1$I.source_watch AS source SET made = now.made
+                    FROM (SELECT tab, jsonb_object_agg(name, definition) AS made FROM %1$I.source_trigger
+                          WHERE is_there AND table_wrong IS NULL GROUP BY tab) AS now
+                    WHERE source.tab = now.tab AND source.made <> now.made', home);
+END $$;
+
+-- For whoever has to put triggers right: the owner of the tables.
+CREATE FUNCTION watch_sources() RETURNS void LANGUAGE sql BEGIN ATOMIC
+    SELECT make_triggers((SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = 'summary_marks'::regclass::oid));
+END;
+
+-- fleet_epoch as before, with the same answer; in two parts, so that the table's name is settled here, and PL/pgSQL plans the rest once a session.
+CREATE FUNCTION epoch_of(salt text, summaries oid) RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN NULL;
+    END IF;
+    RETURN concat_ws('/', (SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_lsn()), 8),
+                     (SELECT oid FROM pg_database WHERE datname = current_database()), summaries, salt);
+END $$;
+CREATE OR REPLACE FUNCTION fleet_epoch(salt text) RETURNS text LANGUAGE sql BEGIN ATOMIC
+    SELECT epoch_of(salt, 'dashboard_daily_summary'::regclass::oid);
+END;
+
+REVOKE ALL ON FUNCTION make_triggers(text), watch_sources() FROM PUBLIC;
+SELECT watch_sources();
+DROP FUNCTION mark_inventory(), mark_distributions(), mark_requests(), mark_blood_banks(), mark_facilities();
+UPDATE fleet SET triggers_seen = (SELECT fingerprint FROM source_triggers) WHERE current_setting('facility_summary.were_watching') = 'true';

@@ -6,3 +6,6 @@ ALTER TABLE dashboard_daily_summary ADD COLUMN day_start timestamptz, ADD COLUMN
 
 -- The counter when the facility was removed last: greater versions only are figures of the facility that has come back since.
 ALTER TABLE facility_state ADD COLUMN removed_at_version bigint NOT NULL DEFAULT 0;
+
+-- In this history of the database each version is greater: a backup that was restored knows nothing of those that were given after it was made.
+ALTER TABLE fleet ADD COLUMN versions_from bigint NOT NULL DEFAULT 0;

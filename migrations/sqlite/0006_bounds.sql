@@ -8,3 +8,9 @@ ALTER TABLE dashboard_daily_summary ADD COLUMN day_as_of INTEGER;
 
 -- The counter when the facility was removed last: greater versions only are figures of the facility that has come back since.
 ALTER TABLE facility_state ADD COLUMN removed_at_version INTEGER NOT NULL DEFAULT 0;
+
+-- In this history of the database each version is greater: a backup that was restored knows nothing of those that were given after it was made.
+ALTER TABLE fleet ADD COLUMN versions_from INTEGER NOT NULL DEFAULT 0;
+
+-- Marks of ids that are none, which whoever writes with the checks off can leave: they are left out, and found without a look at all others.
+CREATE INDEX summary_marks_unreadable ON summary_marks (facility_id) WHERE length(facility_id) <> 16;

@@ -1,5 +1,5 @@
 -- Where deliveries and requests lie: the first and last instant in each facility's UTC day, whatever days its zone makes of it.
-SELECT facility_id, floor(extract(epoch FROM min(at)) * 1000)::bigint AS first_ms, floor(extract(epoch FROM max(at)) * 1000)::bigint AS last_ms
+SELECT facility_id, floor(extract(epoch FROM min(at)) * 1000.0)::bigint AS first_ms, floor(extract(epoch FROM max(at)) * 1000.0)::bigint AS last_ms
 FROM (
     SELECT dispatched_to_id AS facility_id, date_delivered AS at FROM blood_distributions WHERE dispatched_to_id = ANY ($1) AND date_delivered IS NOT NULL
     UNION ALL
@@ -7,4 +7,4 @@ FROM (
 ) AS instant
 -- Beyond the calendar's years there is no day.
 WHERE at >= '0001-01-01+00' AND at < '10000-01-01+00'
-GROUP BY facility_id, date_bin('1 day', at, 'epoch')
+GROUP BY facility_id, pg_catalog.date_bin('1 day', at, 'epoch')

@@ -1,3 +1,3 @@
 INSERT INTO summary_marks (kind, facility_id, first_at, last_at, blood_bank_id)
-SELECT kind, facility_id, to_timestamp(first_ms / 1000.0::float8), to_timestamp(last_ms / 1000.0::float8), blood_bank_id
+SELECT kind, facility_id, to_timestamp(first_ms::float8 / 1000.0::float8), to_timestamp(last_ms::float8 / 1000.0::float8), blood_bank_id
 FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::uuid[]) AS m (kind, facility_id, first_ms, last_ms, blood_bank_id)

@@ -2,4 +2,4 @@
 -- numbers that never reached it to others, and so does a server that crashed; it has run without a break since $2 (milliseconds).
 SELECT pg_xact_status($1::xid8),
        left(pg_walfile_name(pg_current_wal_lsn()), 8) = $3
-       AND coalesce((SELECT min(backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer') < to_timestamp($2::bigint / 1000.0::float8), false)
+       AND coalesce((SELECT min(backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer') < to_timestamp($2::bigint::float8 / 1000.0::float8), false)

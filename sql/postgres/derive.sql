@@ -1,13 +1,13 @@
 -- Figures of a set of (facility, day, start, end) as their sources have them at this statement's snapshot, beside the stored row.
 -- $1 facility ids, $2 dates, $3 first instants and $4 end instants (exclusive) in milliseconds.
 WITH key AS (
-    SELECT k.facility_id, k.date::date AS date, to_timestamp(k.start_ms / 1000.0::float8) AS day_start, to_timestamp(k.end_ms / 1000.0::float8) AS day_end,
-           f.timezone, statement_timestamp() >= to_timestamp(k.start_ms / 1000.0::float8) AND statement_timestamp() < to_timestamp(k.end_ms / 1000.0::float8) AS is_today
+    SELECT k.facility_id, k.date::date AS date, to_timestamp(k.start_ms::float8 / 1000.0::float8) AS day_start, to_timestamp(k.end_ms::float8 / 1000.0::float8) AS day_end,
+           f.timezone, statement_timestamp() >= to_timestamp(k.start_ms::float8 / 1000.0::float8) AND statement_timestamp() < to_timestamp(k.end_ms::float8 / 1000.0::float8) AS is_today
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[]) AS k (facility_id, date, start_ms, end_ms)
     -- OFFSET 0 keeps this a look-up for each key: as a join it becomes a scan of all facilities.
     CROSS JOIN LATERAL (SELECT timezone FROM facilities WHERE id = k.facility_id OFFSET 0) AS f
     -- A day that has not begun has no figures; but its row may be there, of the zone that the facility was in before.
-    WHERE to_timestamp(k.start_ms / 1000.0::float8) <= statement_timestamp()
+    WHERE to_timestamp(k.start_ms::float8 / 1000.0::float8) <= statement_timestamp()
        -- A look-up for each key, too: EXISTS becomes a scan of the table.
        OR (SELECT true FROM dashboard_daily_summary WHERE facility_id = k.facility_id AND date = k.date::date)
 ), derived AS (
@@ -22,7 +22,7 @@ WITH key AS (
            coalesce(sums.by_blood_type, '{}') AS by_blood_type,
            -- To the millisecond above, as it is stored: another program's microseconds must not look like a change for ever.
            -- Beyond the years that an answer can name nothing expires.
-           to_timestamp(ceil(extract(epoch FROM CASE WHEN sums.next_expires_at < '9999-12-31+00' THEN sums.next_expires_at END) * 1000)::float8 / 1000)
+           to_timestamp(ceil(extract(epoch FROM CASE WHEN sums.next_expires_at < '9999-12-31+00' THEN sums.next_expires_at END) * 1000.0)::float8 / 1000.0::float8)
                AS next_expires_at
     FROM key
     LEFT JOIN dashboard_daily_summary old ON old.facility_id = key.facility_id AND old.date = key.date
@@ -30,7 +30,7 @@ WITH key AS (
     CROSS JOIN LATERAL (
         SELECT sum(stock)::bigint AS stock, sum(transferred)::bigint AS transferred, sum(requests)::bigint AS requests,
                min(next_expires_at) AS next_expires_at,
-               jsonb_object_agg(blood_type, jsonb_build_object(
+               pg_catalog.jsonb_object_agg(blood_type, pg_catalog.jsonb_build_object(
                    'stock', CASE WHEN key.is_today OR old.total_stock IS NOT NULL THEN stock END, 'transferred', transferred, 'requests', requests
                )) FILTER (WHERE stock <> 0 OR transferred <> 0 OR requests <> 0) AS by_blood_type
         FROM (
@@ -50,21 +50,21 @@ WITH key AS (
                 ) AS held
                 WHERE key.is_today AND bank.facility_id = key.facility_id
                 UNION ALL -- a closed day keeps the stock that was recorded
-                SELECT CASE WHEN kept.key IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN kept.key END, (kept.value ->> 'stock')::numeric::bigint, 0, 0, NULL
-                FROM jsonb_each(CASE
-                    WHEN jsonb_typeof(old.by_blood_type) = 'object' AND NOT jsonb_path_exists(old.by_blood_type,
+                SELECT CASE WHEN kept.key IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN kept.key END, (kept.value ->> 'stock'::text)::numeric::bigint, 0, 0, NULL
+                FROM pg_catalog.jsonb_each(CASE
+                    WHEN pg_catalog.jsonb_typeof(old.by_blood_type) = 'object' AND NOT pg_catalog.jsonb_path_exists(old.by_blood_type,
                         '$.* ? (@.type() != "object" || exists(@.stock ? (@.type() != "null" && (@.type() != "number" || @ < 0 || @ > 1000000000000000 || @.floor() != @))))')
                     THEN old.by_blood_type
                     -- Somebody wrote what cannot be read: the split is lost, and the total is what remains of the record.
-                    ELSE jsonb_build_object('unknown', jsonb_build_object('stock', least(greatest(old.total_stock, 0), 1000000000000000)))
+                    ELSE pg_catalog.jsonb_build_object('unknown', pg_catalog.jsonb_build_object('stock', least(greatest(old.total_stock, 0), 1000000000000000)))
                 END) AS kept WHERE NOT key.is_today
                 UNION ALL
-                SELECT CASE WHEN delivery.blood_type IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN delivery.blood_type END, 0, sum(delivery.quantity), 0, NULL
+                SELECT CASE WHEN delivery.blood_type::text IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN delivery.blood_type::text END, 0, sum(delivery.quantity), 0, NULL
                 FROM blood_distributions delivery
                 WHERE delivery.dispatched_to_id = key.facility_id AND delivery.date_delivered >= key.day_start AND delivery.date_delivered < key.day_end
                 GROUP BY delivery.blood_type
                 UNION ALL
-                SELECT CASE WHEN request.blood_type IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN request.blood_type END, 0, 0, count(*), NULL
+                SELECT CASE WHEN request.blood_type::text IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN request.blood_type::text END, 0, 0, count(*), NULL
                 FROM blood_requests request
                 WHERE request.facility_id = key.facility_id AND request.created_at >= key.day_start AND request.created_at < key.day_end
                 GROUP BY request.blood_type

@@ -2,28 +2,31 @@
 -- that is taken when execution begins, after the snapshot; now() is the beginning of this statement's transaction, before it.)
 -- $1 bounds each list. The locks are counted as they are after the snapshot was taken: whoever serves by then and is not counted has
 -- deleted nothing that the snapshot should have.
-SELECT floor(extract(epoch FROM now()) * 1000)::bigint AS at_ms,
+SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= statement_timestamp() AND date BETWEEN '0001-01-01' AND '9999-12-31') AS expiry_due,
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000)::bigint END, blood_bank_id)), '[]')
+       (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, blood_bank_id)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,
        -- Marks of banks that are in another facility in this snapshot than the mark names, and those that name no facility and a bank that
        -- is not there. A bank that moves, or comes, later leaves marks of its own.
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(mark.id, bank.facility_id)), '[]')
+       (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(mark.id, bank.facility_id)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark LEFT JOIN blood_banks bank ON bank.id = mark.blood_bank_id
          WHERE mark.blood_bank_id IS NOT NULL
            AND CASE WHEN bank.id IS NULL THEN mark.facility_id IS NULL ELSE bank.facility_id IS DISTINCT FROM mark.facility_id END)::text AS strays,
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(id, facility_id, date, version)), '[]')
+       (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, facility_id, date, version)), '[]')
           FROM (SELECT * FROM outbox ORDER BY id LIMIT $1) AS entry)::text AS outbox,
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(id, facility_id)), '[]')
+       (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, facility_id)), '[]')
           FROM (SELECT * FROM facility_outbox ORDER BY id LIMIT $1) AS entry)::text AS facilities,
-       (SELECT floor(extract(epoch FROM max(verified_through)) * 1000)::bigint FROM job_runs
+       (SELECT floor(extract(epoch FROM max(verified_through)) * 1000.0)::bigint FROM job_runs
          WHERE isfinite(verified_through) AND state = 'done' AND job IN ('rebuild', 'full_rebuild')) AS verified_through_ms,
        servers.present AS servers, servers.present - least(servers.on_stream, servers.present) AS off_stream,
        triggers.off::text AS triggers_off, triggers.fingerprint AS triggers_now, triggers.remedy, triggers_seen,
-       generation, fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, watermark_number,
-       CASE WHEN isfinite(watermark_at) THEN floor(extract(epoch FROM watermark_at) * 1000)::bigint END AS watermark_ms
+       pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_transaction,
+       CASE WHEN pg_catalog.has_sequence_privilege('outbox_id_seq', 'SELECT') THEN pg_sequence_last_value('outbox_id_seq'::regclass) END AS rows_written,
+       floor(extract(epoch FROM pg_postmaster_start_time()) * 1000.0)::bigint AS server_since_ms,
+       versions_from, generation, fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, watermark_number,
+       CASE WHEN isfinite(watermark_at) THEN floor(extract(epoch FROM watermark_at) * 1000.0)::bigint END AS watermark_ms
 FROM fleet, (
-    SELECT count(*) FILTER (WHERE objid = 1) AS present, count(*) FILTER (WHERE objid = 4) AS on_stream FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = 26228 AND objid IN (1, 4) AND objsubid = 2 AND granted
+    SELECT count(*) FILTER (WHERE objid = 1::oid) AS present, count(*) FILTER (WHERE objid = 4::oid) AS on_stream FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 26228::oid AND objid IN (1::oid, 4::oid) AND objsubid = 2 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-) AS servers, source_triggers() AS triggers
+) AS servers, source_triggers AS triggers

@@ -1,6 +1,6 @@
 -- Texts as bytes: where a database takes any (SQL_ASCII), the server fails the whole statement for one that is no UTF-8.
-SELECT f.id, convert_to(f.name, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END) AS name,
-       convert_to(f.timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END) AS timezone,
+SELECT f.id, convert_to(f.name, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) AS name,
+       convert_to(f.timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) AS timezone,
        coalesce(state.removed_at_version, 0) AS removed_at_version
 FROM facilities f LEFT JOIN facility_state state ON state.facility_id = f.id
 WHERE f.id = ANY ($1)

@@ -1,5 +1,5 @@
 -- Ticks of $1 before $2 that nobody carries out give way to it; a command's run ($3) of which nobody heard for $4 ms has died with it.
 UPDATE job_runs SET error = CASE state WHEN 'waiting' THEN 'skipped' ELSE 'abandoned' END, state = 'failed', finished_at = now()
 WHERE state IN ('waiting', 'running')
-  AND (job = $1 AND tick < to_timestamp($2::bigint / 1000.0::float8) OR job = $3)
-  AND (job = $1 AND state = 'waiting' OR heartbeat_at < now() - $4::bigint * interval '1 millisecond')
+  AND (job = $1 AND tick < to_timestamp($2::bigint::float8 / 1000.0::float8) OR job = $3)
+  AND (job = $1 AND state = 'waiting' OR heartbeat_at < now() - $4::bigint::float8 * interval '1 millisecond')

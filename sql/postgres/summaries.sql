@@ -4,21 +4,21 @@ WITH changed AS MATERIALIZED (
     -- Of these facilities, or (null) of any, a change of the facility itself is yet to be dealt with.
     SELECT facility_id FROM summary_marks WHERE kind NOT IN ('stock', 'activity')
 ), asked AS (
-    SELECT k.facility_id AS asked_id, (SELECT convert_to(timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END) FROM facilities WHERE id = k.facility_id) AS timezone,
+    SELECT k.facility_id AS asked_id, (SELECT convert_to(timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) FROM facilities WHERE id = k.facility_id) AS timezone,
            s.facility_id, s.date::text AS date, s.total_stock, s.total_transferred,
            s.total_requests, s.by_blood_type::text AS by_blood_type, 
-           CASE WHEN isfinite(s.as_of) THEN floor(extract(epoch FROM s.as_of) * 1000)::bigint END AS as_of_ms,
-           CASE WHEN s.next_expires_at < 'infinity' THEN ceil(extract(epoch FROM greatest(s.next_expires_at, '4713-01-01 BC+00')) * 1000)::bigint END AS next_expires_at_ms,
-           CASE WHEN isfinite(s.updated_at) THEN floor(extract(epoch FROM s.updated_at) * 1000)::bigint END AS updated_at_ms, s.version,
-           CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_start) THEN floor(extract(epoch FROM s.day_start) * 1000)::bigint END AS day_start_ms,
-           CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_end) THEN floor(extract(epoch FROM s.day_end) * 1000)::bigint END AS day_end_ms,
+           CASE WHEN isfinite(s.as_of) THEN floor(extract(epoch FROM s.as_of) * 1000.0)::bigint END AS as_of_ms,
+           CASE WHEN s.next_expires_at < 'infinity' THEN ceil(extract(epoch FROM greatest(s.next_expires_at, '4713-01-01 BC+00')) * 1000.0)::bigint END AS next_expires_at_ms,
+           CASE WHEN isfinite(s.updated_at) THEN floor(extract(epoch FROM s.updated_at) * 1000.0)::bigint END AS updated_at_ms, s.version,
+           CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_start) THEN floor(extract(epoch FROM s.day_start) * 1000.0)::bigint END AS day_start_ms,
+           CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_end) THEN floor(extract(epoch FROM s.day_end) * 1000.0)::bigint END AS day_end_ms,
            k.facility_id IN (SELECT facility_id FROM changed WHERE facility_id IS NOT NULL)
                OR EXISTS (SELECT 1 FROM changed WHERE facility_id IS NULL) AS is_changing
     FROM unnest($1::uuid[], $2::text[]) AS k (facility_id, date)
     LEFT JOIN dashboard_daily_summary s ON s.facility_id = k.facility_id AND s.date = k.date::date
 ), agreed AS MATERIALIZED (
     SELECT fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, watermark_number,
-           CASE WHEN isfinite(watermark_at) THEN floor(extract(epoch FROM watermark_at) * 1000)::bigint END AS watermark_ms
+           CASE WHEN isfinite(watermark_at) THEN floor(extract(epoch FROM watermark_at) * 1000.0)::bigint END AS watermark_ms
     FROM fleet
 )
 SELECT * FROM agreed LEFT JOIN asked ON true

@@ -1,2 +1,2 @@
 DELETE FROM summary_marks WHERE id = ANY ($1)
-RETURNING id, kind, facility_id, blood_bank_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000)::bigint END AS first_ms, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000)::bigint END AS last_ms
+RETURNING id, kind, facility_id, blood_bank_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END AS first_ms, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END AS last_ms

@@ -9,5 +9,5 @@ WHERE id = (SELECT id FROM job_runs
              WHERE job = ANY ($2) AND state IN ('waiting', 'running') AND ($3::uuid IS NULL OR id = $3)
              ORDER BY tick LIMIT 1)
   AND NOT EXISTS (SELECT 1 FROM job_runs
-                   WHERE job = ANY ($1) AND state = 'running' AND heartbeat_at >= statement_timestamp() - $4::bigint * interval '1 millisecond')
+                   WHERE job = ANY ($1) AND state = 'running' AND heartbeat_at >= statement_timestamp() - $4::bigint::float8 * interval '1 millisecond')
 RETURNING id

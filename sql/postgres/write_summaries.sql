@@ -1,10 +1,10 @@
 -- The rows, their counters and their outbox entries, at once.
 WITH new AS (
     SELECT facility_id, date::date AS date, total_stock, total_transferred, total_requests, by_blood_type::jsonb AS by_blood_type,
-           to_timestamp(as_of_ms / 1000.0::float8) AS as_of, to_timestamp(next_expires_at_ms / 1000.0::float8) AS next_expires_at,
-           to_timestamp(updated_at_ms / 1000.0::float8) AS updated_at, version,
-           to_timestamp(day_start_ms / 1000.0::float8) AS day_start, to_timestamp(day_end_ms / 1000.0::float8) AS day_end,
-           to_timestamp(as_of_ms / 1000.0::float8) AS day_as_of
+           to_timestamp(as_of_ms::float8 / 1000.0::float8) AS as_of, to_timestamp(next_expires_at_ms::float8 / 1000.0::float8) AS next_expires_at,
+           to_timestamp(updated_at_ms::float8 / 1000.0::float8) AS updated_at, version,
+           to_timestamp(day_start_ms::float8 / 1000.0::float8) AS day_start, to_timestamp(day_end_ms::float8 / 1000.0::float8) AS day_end,
+           to_timestamp(as_of_ms::float8 / 1000.0::float8) AS day_as_of
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
                 $11::bigint[], $12::bigint[])
         AS n (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of_ms, next_expires_at_ms, updated_at_ms, version,

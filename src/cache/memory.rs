@@ -312,6 +312,15 @@ impl Memory {
             && recent.version(key) >= version
     }
 
+    /// The greatest version of the key that anybody is known to have committed; 0 for none, and in
+    /// another life of its facility.
+    pub fn known_version(&self, key: &Key) -> i64 {
+        let recent = self.recent();
+        let held = self.get(key).map_or(0, |entry| entry.version);
+        let version = recent.version(key).max(held);
+        if recent.is_of_former_life(key.0, version) { 0 } else { version }
+    }
+
     /// Drops all days of a facility that was removed.
     pub fn forget_facility(&self, facility: Uuid) {
         let _recent = self.recent();

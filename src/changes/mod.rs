@@ -43,6 +43,8 @@ pub struct Changes {
     misses_others: AtomicBool,
     /// Whether other processes read the table, so that watermarks are stored beside its rows.
     stores_watermark: bool,
+    /// The database was found to have older rows than it had, and no look has said so yet.
+    doubted: AtomicBool,
 }
 
 /// What connects this replica with the others.
@@ -115,7 +117,14 @@ impl Changes {
         link: Option<ReplicaLink>,
         stores_watermark: bool,
     ) -> Self {
-        Changes { memory, epoch, link, misses_others: AtomicBool::new(false), stores_watermark }
+        Changes {
+            memory,
+            epoch,
+            link,
+            misses_others: AtomicBool::new(false),
+            stores_watermark,
+            doubted: AtomicBool::new(false),
+        }
     }
 
     /// Whether changes go to other replicas.
@@ -217,6 +226,11 @@ impl Changes {
         self.memory.has_seen(self.link.as_ref().map(|_| generation), key, version)
     }
 
+    /// The greatest version of the key that is known to have been committed; 0 for none.
+    pub fn known_version(&self, key: &Key) -> i64 {
+        self.memory.known_version(key)
+    }
+
     /// Whether watermarks are stored beside the rows of the table.
     pub fn store_watermarks(&self) -> bool {
         self.stores_watermark
@@ -258,6 +272,23 @@ impl Changes {
             self.start_over();
         }
         before.is_some()
+    }
+
+    /// The database has an older row than one that was committed there: it is not what it was. What
+    /// is held is dropped at once, and the next drain snapshot begins another epoch.
+    pub fn doubt(&self) {
+        if !self.doubted.swap(true, Ordering::AcqRel) {
+            tracing::warn!(
+                "the database has an older row than it had (a backup restored?): everything held \
+                 was dropped"
+            );
+        }
+        self.start_over();
+    }
+
+    /// Whether there was such a row since this was asked last.
+    pub fn take_doubt(&self) -> bool {
+        self.doubted.swap(false, Ordering::AcqRel)
     }
 
     /// Drops everything that memory holds; what was proven does not count any more.

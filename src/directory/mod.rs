@@ -9,6 +9,7 @@ mod facility_loader;
 mod unread;
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::{
         Arc, PoisonError, RwLock,
@@ -78,6 +79,8 @@ impl Reading<'_> {
     }
 }
 
+/// Bytes of a name that are kept and shown: 500 characters of four bytes, as events may bring them.
+const MOST_NAME: usize = 2_000;
 /// Time to wait after facilities could not be read.
 const RETRY: Duration = Duration::from_millis(100);
 /// Time-out for reading facilities. A connection that the network dropped silently would otherwise
@@ -308,15 +311,30 @@ impl Directory {
     pub fn facility(&self, row: FacilityRow) -> Arc<Facility> {
         let zone = self.zone(&row.timezone).unwrap_or_else(|| {
             let expected = zones::expected(&row.timezone);
+            let timezone = zones::shortened(&row.timezone, zones::MAX_BYTES);
             // Logged once for each name, as the name is among the zones from then on.
-            tracing::warn!(facility_id = %row.id, timezone = %row.timezone, expected, "a time zone does not exist; days in it are counted in UTC");
+            tracing::warn!(
+                facility_id = %row.id,
+                %timezone,
+                expected,
+                "a time zone does not exist; days in it are counted in UTC"
+            );
             // Under the name in the row, so that a refresh finds the same name in its key and in
             // the row.
             let utc = Arc::new(Zone::utc_named(&row.timezone));
-            self.zones.write().unwrap_or_else(PoisonError::into_inner).insert(row.timezone.clone(), utc.clone());
+            self.zones
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(row.timezone.clone(), utc.clone());
             utc
         });
-        Arc::new(Facility { id: row.id, name: row.name, zone })
+        // No event makes a longer name; one written by SQL must not make each listing as long as it
+        // is.
+        let name = match zones::shortened(&row.name, MOST_NAME) {
+            Cow::Borrowed(_) => row.name,
+            Cow::Owned(beginning) => beginning,
+        };
+        Arc::new(Facility { id: row.id, name, zone })
     }
 
     fn zone(&self, name: &str) -> Option<Arc<Zone>> {

@@ -2,7 +2,7 @@
 //! statements wins.
 
 use jiff::civil::Date;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::blood_type::BloodType;
@@ -37,7 +37,7 @@ impl Kind {
 
 /// What a statement says of an entity. The fields are in alphabetical order: their JSON is the
 /// canonical `data`, which decides between statements of equal time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Entity {
     Facility {
@@ -118,6 +118,13 @@ pub struct Statement {
 }
 
 impl Record {
+    /// Equal for equal records, whatever they are about. It is stored: it may never change.
+    pub fn fingerprint(&self) -> i64 {
+        let entity = self.entity.as_ref().map(Entity::canonical).unwrap_or_default();
+        xxhash_rust::xxh3::xxh3_64(format!("{} {entity}", self.event_time_ms).as_bytes())
+            .cast_signed()
+    }
+
     /// Whether this statement replaces the known one. The later time wins. At equal times a removal
     /// wins, then the greater canonical data. A duplicate replaces nothing. So a set of statements
     /// ends the same in any order and with any repetition.
@@ -178,6 +185,22 @@ impl Event {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn fingerprints_stay_what_they_are_for_ever() {
+        let entity = Entity::Request {
+            blood_type: None,
+            created_at_ms: 5,
+            facility_id: Uuid::from_u128(1),
+            quantity: Some(2),
+        };
+        let record = Record { event_time_ms: 5, entity: Some(entity) };
+        assert_eq!(record.fingerprint(), -2_383_564_092_234_673_751);
+        assert_ne!(
+            Record { event_time_ms: 6, ..record.clone() }.fingerprint(),
+            record.fingerprint()
+        );
+    }
 
     fn record() -> impl Strategy<Value = Record> {
         let entity = (0..4i32).prop_map(|quantity| Entity::Request {

@@ -1,6 +1,6 @@
 //! A facility and its time zone.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
@@ -18,6 +18,8 @@ pub struct Zone {
     pub tz: TimeZone,
     /// No zone has that name: the days are those of UTC.
     pub is_unknown: bool,
+    /// What a reader has to know of it then.
+    error: Option<String>,
     today: ArcSwap<Day>,
 }
 
@@ -36,23 +38,27 @@ impl Zone {
 
     /// A zone with UTC's days under another name, for a name that is no zone.
     pub fn utc_named(name: &str) -> Self {
-        Zone { is_unknown: true, ..Zone::new(name, TimeZone::UTC) }
+        let shown = zones::shortened(name, zones::MAX_BYTES);
+        let error = format!(
+            "{shown:?} is no time zone, and its days are counted in UTC; expected {}",
+            zones::expected(name)
+        );
+        Zone { is_unknown: true, error: Some(error), ..Zone::new(name, TimeZone::UTC) }
+    }
+
+    /// The name for people; of one that no zone can have, its beginning.
+    pub fn shown(&self) -> Cow<'_, str> {
+        zones::shortened(&self.name, zones::MAX_BYTES)
     }
 
     /// What a reader must know about a zone that does not exist; `None` for a zone that does.
-    pub fn error(&self) -> Option<String> {
-        self.is_unknown.then(|| {
-            format!(
-                "{:?} is no time zone, and its days are counted in UTC; expected {}",
-                self.name,
-                zones::expected(&self.name)
-            )
-        })
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     fn new(name: &str, tz: TimeZone) -> Self {
         let today = ArcSwap::from_pointee(Day::containing(&tz, 0));
-        Zone { name: name.to_owned(), tz, is_unknown: false, today }
+        Zone { name: name.to_owned(), tz, is_unknown: false, error: None, today }
     }
 
     /// The local day that contains `now_ms` (milliseconds since 1970).

@@ -8,16 +8,32 @@
 //! zone that is newer than the release, hosts that differ disagree. A host that lacks names (slim
 //! images leave out `Asia/Calcutta` and `US/Eastern`) costs nothing.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 static BUNDLED: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
+/// Bytes that the name of a zone has at most; IANA's longest has half as many. Longer ones are
+/// looked up and compared with nothing.
+pub const MAX_BYTES: usize = 64;
+
+/// A text that somebody wrote, of that many bytes at most, and as it is shown where it is longer.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len()))
+}
+
 /// The zone of an IANA name in any case; `None` where neither database has it. Names that a
 /// machine's zone folder also holds are none: they mean another zone elsewhere (`localtime`,
 /// `posixrules`), no zone at all (`Factory`), or count leap seconds (`right/…`).
 pub fn find(name: &str) -> Option<TimeZone> {
+    if name.len() > MAX_BYTES {
+        return None;
+    }
     let lower = name.to_ascii_lowercase();
     if matches!(lower.as_str(), "localtime" | "posixrules" | "factory")
         || lower.starts_with("posix/")
@@ -31,6 +47,12 @@ pub fn find(name: &str) -> Option<TimeZone> {
 
 /// What is expected in place of such a name, with the names that it may stand for.
 pub fn expected(name: &str) -> String {
+    if name.len() > MAX_BYTES {
+        return format!(
+            "the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\", of at most \
+             {MAX_BYTES} bytes"
+        );
+    }
     let meant: Vec<String> = meant(name).into_iter().map(|name| format!("\"{name}\"")).collect();
     let plain = "the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\"";
     match meant.as_slice() {
@@ -46,6 +68,9 @@ const PROPOSALS: usize = 3;
 /// The names that a name which no zone has may stand for, the nearest first.
 pub fn meant(name: &str) -> Vec<String> {
     let name = name.trim();
+    if name.len() > MAX_BYTES {
+        return Vec::new();
+    }
     let spelt = name.split_whitespace().collect::<Vec<_>>().join("_");
     if let Some(zone) = find(&spelt) {
         return zone.iana_name().map(str::to_owned).into_iter().collect();
@@ -62,14 +87,16 @@ pub fn meant(name: &str) -> Vec<String> {
 
 fn names() -> impl Iterator<Item = String> {
     let own: BTreeSet<String> = BUNDLED.available().map(|name| name.to_string()).collect();
-    own.into_iter()
+    own.into_iter().filter(|name| find(name).is_some())
 }
 
 /// The nearest names by the letters that differ, up to a third of them.
 fn misspelt(name: &str) -> Vec<String> {
     let lower = name.to_lowercase();
-    let most = (lower.chars().count() / 3).clamp(1, 4);
+    let letters = lower.chars().count();
+    let most = (letters / 3).clamp(1, 4);
     let mut near: Vec<(usize, String)> = names()
+        .filter(|zone| zone.len().abs_diff(letters) <= most)
         .map(|zone| (strsim::damerau_levenshtein(&lower, &zone.to_lowercase()), zone))
         .filter(|(distance, _)| *distance <= most)
         .collect();
@@ -205,6 +232,28 @@ mod tests {
         assert!(expected("IST").ends_with(
             "perhaps \"Asia/Kolkata\", \"Asia/Jerusalem\" or \"Europe/Dublin\" is meant"
         ));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_for_any_zone_costs_no_comparison() {
+        let long = "x".repeat(100_000_000);
+        assert!(find(&long).is_none() && meant(&long).is_empty());
+        assert!(expected(&long).ends_with("of at most 64 bytes"));
+        assert_eq!(shortened(&long, 3), "xxx… (100000000 bytes)");
+        assert_eq!(
+            (shortened("日本", 4).as_ref(), shortened("日本", 6).as_ref()),
+            ("日… (6 bytes)", "日本")
+        );
+    }
+
+    #[test]
+    fn nothing_that_is_no_zone_is_proposed() {
+        assert_eq!(meant("Factory"), Vec::<String>::new());
+        assert_eq!(
+            expected("Factory"),
+            "the name of an IANA time zone such as \"Europe/Warsaw\" or \"UTC\""
+        );
+        assert!(names().all(|name| find(&name).is_some() && name.len() <= MAX_BYTES / 2));
     }
 
     #[test]

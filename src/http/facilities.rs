@@ -105,8 +105,8 @@ fn item(facility: &Facility) -> FacilityItem {
     FacilityItem {
         facility_id: facility.id,
         name: facility.name.clone(),
-        timezone: facility.zone.name.clone(),
-        timezone_error: facility.zone.error(),
+        timezone: facility.zone.shown().into_owned(),
+        timezone_error: facility.zone.error().map(str::to_owned),
     }
 }
 
@@ -135,8 +135,8 @@ fn detail(facility: &Arc<Facility>, app: &AppState) -> FacilityDetail {
     FacilityDetail {
         facility_id: facility.id,
         name: facility.name.clone(),
-        timezone: facility.zone.name.clone(),
-        timezone_error: facility.zone.error(),
+        timezone: facility.zone.shown().into_owned(),
+        timezone_error: facility.zone.error().map(str::to_owned),
         today: facility.zone.today(app.clock.now_ms()).date,
     }
 }

@@ -47,7 +47,8 @@ pub struct Dependency {
     pub state: &'static str,
     /// The class of the current failure; null while it is up.
     pub last_error: Option<&'static str>,
-    /// What exactly is wrong and how to repair it; absent when that is not known.
+    /// What exactly is wrong and how to repair it, where that is known: triggers, zones, an SQLite
+    /// file that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
     /// Only of `change_stream`: the stage of this replica's attachment, with the names of the
@@ -121,8 +122,8 @@ pub async fn ready(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
 }
 
 /// The state of each dependency: the database; Redis and its change stream, when replicas share a
-/// Redis; the triggers, which record what other programs write. Without the change stream, an entry
-/// in memory counts as fresh for `cache.memory_fresh_seconds` at most.
+/// Redis; the triggers, which record what other programs write; the drain, while it fails. Without
+/// the change stream, an entry in memory counts as fresh for `cache.memory_fresh_seconds` at most.
 fn dependencies(app: &AppState) -> Vec<Dependency> {
     let named = |name, last_error: Option<&'static str>| {
         let state = if last_error.is_some() { "down" } else { "up" };
@@ -132,13 +133,23 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
     let triggers = named("triggers", unwatched.as_ref().map(|unwatched| unwatched.class));
     let triggers =
         Dependency { remedy: unwatched.map(|unwatched| unwatched.remedy.clone()), ..triggers };
-    let mut all = vec![named(app.store.dialect(), app.outage.last_error())];
+    let remedy = app.store.remedy();
+    let failure = app.outage.last_error().or(remedy.as_ref().map(|_| "unavailable"));
+    let mut all = vec![Dependency { remedy, ..named(app.store.dialect(), failure) }];
     if let (Some(redis), Some(attachment)) = (&app.redis, app.changes.attachment()) {
         all.push(named("redis", redis.last_error()));
         let stage = attachment.stage();
         all.push(Dependency { stage: Some(stage.name()), ..named("change_stream", stage.error()) });
     }
     all.push(triggers);
+    // Only while it fails, and the database itself does not.
+    if let Some(class) = app.drain.failing.class().filter(|_| app.outage.last_error().is_none()) {
+        let remedy = "nothing is proven, and answers grow old, while the job drain fails: its log \
+                      entries say at what; where a right is missing, the service's role needs \
+                      SELECT, INSERT, UPDATE and DELETE on all of its tables, and no row-level \
+                      security";
+        all.push(Dependency { remedy: Some(remedy.into()), ..named("drain", Some(class)) });
+    }
     // Listed only when there are such facilities. Every replica finds the same ones.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
         remedy: Some(format!(

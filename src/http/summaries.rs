@@ -215,11 +215,12 @@ pub(super) fn begun_day(facility: &Facility, date: Date, today: &Day) -> Result<
     if date > today.date {
         return Err(Problem::not_found(format!(
             "{date} has not begun in {}; today is {} there.",
-            facility.zone.name, today.date
+            facility.zone.shown(),
+            today.date
         )));
     }
     Day::named(&facility.zone.tz, date).ok_or_else(|| {
-        Problem::not_found(format!("There was no {date} in {}.", facility.zone.name))
+        Problem::not_found(format!("There was no {date} in {}.", facility.zone.shown()))
     })
 }
 

@@ -19,7 +19,7 @@ use crate::{
     config::{Settings, SettingsError, redis_url::RedisUrl},
     directory::Directory,
     jobs::{
-        drain::{Drain, Start, Watch},
+        drain::{Drain, Failing, Start, Watch},
         rebuild::Rebuild,
         repair::Repairer,
         schedule::Schedule,
@@ -196,6 +196,7 @@ impl Core {
             watch: Watch::default(),
             turn: tokio::sync::Mutex::default(),
             start: Start::default(),
+            failing: Failing::default(),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod epoch;
 mod error;
+pub mod imports;
 pub mod postgres;
 pub mod sqlite;
 mod tables;
@@ -32,7 +33,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Reads outside any transaction, and the way into one.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: imports::ImportLog + Send + Sync + 'static {
     /// The database's clock, by a round trip to it.
     async fn now_ms(&self) -> Result<i64>;
     /// All facilities, or those of `ids` that exist.
@@ -70,7 +71,8 @@ pub trait Store: Send + Sync + 'static {
     /// Begins the generation of the stream behind `after`, and answers its number, which no other
     /// caller has ever got. `StoreError::Conflict` where somebody has begun it already.
     async fn begin_generation(&self, after: i64) -> Result<i64>;
-    /// Ends an epoch, unless somebody has: the next look sees another, without a watermark.
+    /// Ends an epoch, unless somebody has: the next look sees another, without a watermark, and
+    /// versions go on above all that any history has handed out.
     async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
     /// The oldest marks, `limit` at most: for a command, which is no server, so that no look of
     /// another counts it as one.
@@ -132,6 +134,10 @@ pub trait Store: Send + Sync + 'static {
     fn connections(&self) -> Vec<(&'static str, Connections)>;
     /// Writing transactions that gain from running side by side.
     fn writers(&self) -> usize;
+    /// What is wrong with the database, and what puts it right, where that is known.
+    fn remedy(&self) -> Option<String> {
+        None
+    }
     /// `sqlite` or `postgres`.
     fn dialect(&self) -> &'static str;
     async fn close(&self);
@@ -140,7 +146,7 @@ pub trait Store: Send + Sync + 'static {
 /// One transaction of the single writer path: ingest, refresh, drain. Dropping it without a commit
 /// undoes it.
 #[async_trait]
-pub trait Transaction: Send {
+pub trait Transaction: imports::ImportNotes + Send {
     /// Locks our own row of each facility, in id order, and answers it. Facilities without one get
     /// one.
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>>;
@@ -227,6 +233,25 @@ pub struct FacilityState {
     pub version: i64,
     /// The day opened last: after a change of zone that may be a later one than today.
     pub today: Option<Date>,
+    /// What the counter was when the facility was removed last.
+    pub removed_at_version: i64,
+}
+
+/// What only rises as long as the database goes on from where it was. Numbers that are lower than
+/// they were tell of a backup that was put in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Rows that were ever put into the outbox.
+    pub rows: i64,
+    /// A transaction of ours, or this look, has found fewer than there had been.
+    pub has_gone_back: bool,
+    /// What versions are greater than in this history; each that is begun has a greater number
+    /// than all before it.
+    pub versions_from: i64,
+    /// The server's next transaction; 0 where they have no numbers.
+    pub transactions: i64,
+    /// When the server was started. Another one may have other files.
+    pub server_since_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,7 +329,9 @@ impl Triggers {
 pub struct TriggerOff {
     pub table: String,
     pub trigger: String,
-    /// `missing`, `disabled`, or `enabled_otherwise`: for other writers than it should be.
+    /// `missing`, `disabled`, `enabled_otherwise` (for other writers than it should be), `altered`
+    /// (it, or its function, is not what we made); of all triggers of a table that no trigger
+    /// can watch as a whole, `is_no_ordinary_table` or `has_inheriting_tables`.
     pub why: String,
 }
 
@@ -337,6 +364,7 @@ pub struct DrainSnapshot {
     pub generation: i64,
     /// The watermark stored last, if that was in this epoch.
     pub stored_watermark: Option<Watermark>,
+    pub written: Written,
     /// The latest instant as of which a scheduled or full rebuild made sure that all that it looks
     /// at is right.
     pub verified_through_ms: Option<i64>,

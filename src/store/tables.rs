@@ -9,7 +9,7 @@ use super::{Result, StoreError};
 pub(super) fn created(migrations: &Migrator) -> Vec<String> {
     let lines = migrations.iter().flat_map(|migration| migration.sql.as_str().lines());
     let names = lines.filter_map(|line| {
-        let rest = ["CREATE TABLE ", "CREATE DOMAIN "]
+        let rest = ["CREATE TABLE ", "CREATE DOMAIN ", "CREATE VIEW "]
             .iter()
             .find_map(|create| line.strip_prefix(create))?;
         let name = rest.trim_start_matches("IF NOT EXISTS ");
@@ -68,7 +68,10 @@ mod tests {
             let names = created(&migrations);
             let written: usize = migrations
                 .iter()
-                .map(|migration| migration.sql.as_str().matches("CREATE TABLE").count())
+                .map(|migration| {
+                    migration.sql.as_str().matches("\nCREATE TABLE").count()
+                        + migration.sql.as_str().matches("\nCREATE VIEW").count()
+                })
                 .sum();
             let domains = names.iter().filter(|name| *name == "blood_type").count();
             assert_eq!(names.len(), written + domains, "{names:?}");

@@ -281,3 +281,25 @@ async fn another_programs_file_is_left_as_it_was() {
         }
     }
 }
+
+#[tokio::test]
+async fn columns_that_another_program_has_changed_are_named_with_what_they_should_be() {
+    let launch = Service::on_postgres().await;
+    assert_eq!(launch.run(&["migrate"]).await.code, Some(0));
+    let mut sql = Outside::connect(launch.database_url()).await;
+    sql.run(
+        "ALTER TABLE blood_inventory ALTER quantity TYPE bigint; ALTER TABLE blood_requests DROP \
+         quantity; ALTER TABLE facilities ALTER name TYPE varchar(80)",
+    )
+    .await;
+    let words = ["blood_inventory.quantity is bigint and should be integer; \
+                  blood_requests.quantity is missing and should be integer: events could not be \
+                  written"];
+    fails(&launch, 1, &words).await;
+    sql.run(
+        "ALTER TABLE blood_inventory ALTER quantity TYPE integer; ALTER TABLE blood_requests ADD \
+         quantity integer",
+    )
+    .await;
+    launch.start().await;
+}

@@ -29,9 +29,10 @@ async fn the_help_of_every_command_shows_an_example() {
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
         .filter(|n| !n.is_empty())
         .collect();
-    for name in
-        ["serve", "migrate", "rebuild", "audit", "generate", "import", "estimate", "openapi"]
-    {
+    for name in [
+        "serve", "migrate", "rebuild", "audit", "generate", "import", "imports", "estimate",
+        "openapi",
+    ] {
         assert!(names.contains(&name), "{name}: {}", help.output);
     }
     for name in names.into_iter().filter(|name| *name != "help") {

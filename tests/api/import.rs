@@ -1,6 +1,13 @@
 //! `import` as its user meets it: the real binary, small files with the faults of real ones, the
 //! answers over HTTP.
 
+mod dry_run;
+mod property;
+mod sources;
+mod stock;
+mod tables;
+mod undo;
+
 use std::{
     collections::BTreeMap,
     fs,

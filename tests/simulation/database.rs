@@ -9,7 +9,7 @@ use facility_summary::{
         summary::{Bounds, Summary, SummaryRow},
     },
     protocol::{Epoch, Watermark},
-    store::{DrainSnapshot, FacilityRow, Mark, MarkKind, TableRead, Triggers},
+    store::{DrainSnapshot, FacilityRow, Mark, MarkKind, TableRead, Triggers, Written},
 };
 use uuid::Uuid;
 
@@ -378,6 +378,7 @@ impl Database {
             epoch: epoch(self.identity()),
             generation: self.generation,
             stored_watermark: self.stored_watermark(),
+            written: Written::default(),
             verified_through_ms: None,
             servers: 3,
             off_stream: 0,

@@ -126,6 +126,7 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
             Verdict::Same => true,
             Verdict::Lost => sim.breaks(Mutant::IgnoresLosses),
             Verdict::SetBack { .. } => sim.breaks(Mutant::IgnoresSetBack),
+            Verdict::Restarted => unreachable!("watermarks are stored"),
         };
         if !is_ignored {
             sim.tell(called(r), || format!("ends the history {}: {verdict:?}", seen.epoch));

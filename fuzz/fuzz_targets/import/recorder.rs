@@ -2,7 +2,7 @@
 
 use facility_summary::domain::summary::Key;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Mutex,
 };
 
@@ -12,8 +12,12 @@ use facility_summary::{
         blood_type::BloodType,
         event::{Entity, Kind, Record, Statement},
     },
-    store::FacilityRow,
-    tools::import::{Applied, ClosedStock, ImportError, ImportTarget},
+    service::imports::Recorded,
+    store::{
+        FacilityRow,
+        imports::{EqualRows, Finished, Import, NewImport},
+    },
+    tools::import::{Applied, ClosedStock, ImportError, ImportTarget, Part},
 };
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -58,7 +62,42 @@ impl ImportTarget for Recorder {
         Ok(known.iter().filter_map(row).collect())
     }
 
-    async fn apply(&self, statements: Vec<Statement>) -> Result<Applied, ImportError> {
+    async fn imports(&self) -> Result<Vec<Import>, ImportError> {
+        Ok(Vec::new())
+    }
+
+    async fn begin(&self, _new: &NewImport) -> Result<i32, ImportError> {
+        Ok(1)
+    }
+
+    async fn finish(&self, _import: i32, _finished: &Finished) -> Result<(), ImportError> {
+        Ok(())
+    }
+
+    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
+        let known = self.known.lock().expect("one thread");
+        Ok(ids.iter().filter(|id| known.contains_key(&(kind, **id))).copied().collect())
+    }
+
+    async fn claims(&self, _ids: &[Uuid]) -> Result<Vec<(Uuid, i32)>, ImportError> {
+        Ok(Vec::new())
+    }
+
+    async fn equal_rows(
+        &self,
+        _kind: Kind,
+        _source: &str,
+        _rows: &[EqualRows],
+    ) -> Result<Vec<(String, u64)>, ImportError> {
+        Ok(Vec::new())
+    }
+
+    async fn apply(
+        &self,
+        _part: Part,
+        statements: Vec<Statement>,
+        _claims: Vec<(Uuid, i64)>,
+    ) -> Result<Applied, ImportError> {
         let mut known = self.known.lock().expect("one thread");
         let mut applied = Applied::default();
         for Statement { kind, id, record } in &statements {
@@ -73,16 +112,20 @@ impl ImportTarget for Recorder {
         Ok(applied)
     }
 
-    async fn record_stock(&self, days: Vec<ClosedStock>) -> Result<u64, ImportError> {
+    async fn record_stock(
+        &self,
+        _part: Part,
+        days: Vec<ClosedStock>,
+    ) -> Result<Recorded, ImportError> {
         let mut stock = self.stock.lock().expect("one thread");
-        let mut changed = 0;
+        let mut recorded = Recorded::default();
         for ClosedStock { facility_id, date, by_blood_type } in days {
             assert!(by_blood_type.values().all(|units| *units >= 0));
             let stored = stock.entry((facility_id, date)).or_default();
             let before = stored.clone();
             stored.extend(by_blood_type);
-            changed += u64::from(*stored != before);
+            recorded.changed += u64::from(*stored != before);
         }
-        Ok(changed)
+        Ok(recorded)
     }
 }

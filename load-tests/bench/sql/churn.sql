@@ -1,5 +1,7 @@
 -- One row in ten of each source table gets another quantity, in no order; nothing is vacuumed behind it.
-SET facility_summary.refreshes = 'on';
+BEGIN;
+SELECT set_config('facility_summary.refreshes', pg_current_xact_id()::text, true) \g /dev/null
 UPDATE blood_inventory SET quantity = 39 - quantity WHERE abs(hashtext(id::text)) % 10 = 0;
 UPDATE blood_distributions SET quantity = 21 - quantity WHERE abs(hashtext(id::text)) % 10 = 0;
 UPDATE blood_requests SET quantity = 9 - quantity WHERE abs(hashtext(id::text)) % 10 = 0;
+COMMIT;

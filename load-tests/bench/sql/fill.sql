@@ -1,7 +1,8 @@
 -- :facilities facilities of two blood banks, :lots lots in them, and :activity deliveries and as many requests over 30 days each.
 -- No marks, as by the service's own transactions: a rebuild finds it all.
-SET facility_summary.refreshes = 'on';
 SET synchronous_commit = off;
+BEGIN;
+SELECT set_config('facility_summary.refreshes', pg_current_xact_id()::text, true) \g /dev/null
 
 CREATE FUNCTION pg_temp.id(kind integer, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT (lpad(to_hex(kind), 8, '0') || '-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$;
@@ -22,3 +23,4 @@ INSERT INTO blood_requests (id, facility_id, blood_type, quantity, created_at)
     SELECT pg_temp.id(5, n), pg_temp.id(1, 1 + n % :facilities), pg_temp.blood(n / :facilities), n % 9,
            now() - ((n * 7919) % 2592000) * interval '1 second'
     FROM generate_series(0, :activity::bigint * :facilities - 1) AS n;
+COMMIT;

@@ -8,7 +8,7 @@ use super::{Drain, LEADERLESS, generation_contention::GenerationContention};
 use crate::{
     protocol::Position,
     store,
-    store::{DrainSnapshot, StoreError},
+    store::{DrainSnapshot, StoreError, Written},
 };
 
 /// What earlier drain snapshots have shown.
@@ -19,6 +19,10 @@ pub struct EpochTracker {
     /// The greatest watermark that came by in the stream, and when it came. Milliseconds by the
     /// database's clock.
     heard_ms: i64,
+    /// What was seen to be written in this history at most.
+    written: Option<Written>,
+    /// The database was seen to have gone back, and another history is yet to begin.
+    is_lost: bool,
     pub(super) heard_at: Instant,
     /// Other servers change this database, and their changes do not come by here: any other server
     /// when there is no stream between replicas, otherwise each server that does not publish into
@@ -45,6 +49,8 @@ impl Default for EpochTracker {
         EpochTracker {
             stored_ms: i64::MIN,
             heard_ms: i64::MIN,
+            written: None,
+            is_lost: false,
             heard_at: now,
             several: false,
             missed: false,
@@ -68,6 +74,9 @@ pub enum Verdict {
     Same,
     /// The database has lost something that it had.
     Lost,
+    /// The database's server was started anew, perhaps on other files, and no watermark tells
+    /// whether it has all that it had.
+    Restarted,
     /// The database's clock was set back.
     SetBack {
         /// How far, in milliseconds.
@@ -80,7 +89,8 @@ impl EpochTracker {
     /// server's position in the stream before the snapshot, and the greatest watermark that had
     /// come by. `table_ms` is the instant as of which the table is proven. A missing watermark can
     /// be noticed only where watermarks are stored. A generation is in the database before it is in
-    /// the stream.
+    /// the stream. Where no
+    /// watermarks are stored, what was ever written is counted instead.
     pub fn judge(
         &mut self,
         seen: &DrainSnapshot,
@@ -94,13 +104,27 @@ impl EpochTracker {
         let proven_ms = table_ms.max(stored_ms);
         if seen.at_ms < proven_ms.saturating_sub(CLOCK_TOLERANCE_MS) {
             Verdict::SetBack { by_ms: proven_ms - seen.at_ms }
-        } else if stores_watermark
-            && (stored_ms < self.stored_ms.max(heard_ms) || seen.generation < generation)
+        } else if self.is_lost
+            || seen.written.has_gone_back
+            || (stores_watermark
+                && (stored_ms < self.stored_ms.max(heard_ms) || seen.generation < generation))
         {
             Verdict::Lost
         } else {
             self.stored_ms = self.stored_ms.max(stored_ms);
-            Verdict::Same
+            let before = self.written.replace(seen.written);
+            match before.filter(|_| !stores_watermark) {
+                Some(before)
+                    if seen.written.rows < before.rows
+                        || seen.written.transactions < before.transactions =>
+                {
+                    Verdict::Lost
+                }
+                Some(before) if seen.written.server_since_ms != before.server_since_ms => {
+                    Verdict::Restarted
+                }
+                _ => Verdict::Same,
+            }
         }
     }
 
@@ -185,15 +209,23 @@ impl Drain {
             );
             self.metrics.epochs.inc();
             let (several, missed, left_stream) = (known.several, known.missed, known.left_stream);
+            // A history that somebody has begun has a greater number than the one before it; a
+            // backup has that of then.
+            let is_backup = known
+                .written
+                .is_some_and(|before| seen.written.versions_from <= before.versions_from);
+            let is_lost = is_backup && !self.changes.store_watermarks();
             *known = EpochTracker {
                 several,
                 missed,
                 left_stream,
+                is_lost,
                 has_new_directory: true,
                 ..EpochTracker::default()
             };
             return Ok(true);
         }
+        known.is_lost |= self.changes.take_doubt();
         let heard = self.changes.are_between_replicas().then_some(heard);
         let verdict =
             known.judge(seen, heard, self.memory.table_ms(), self.changes.store_watermarks());
@@ -205,19 +237,26 @@ impl Drain {
                     "the database's clock was set back; everything is proven anew"
                 );
             }
+            Verdict::Lost if known.is_lost => {} // said when it was found
             Verdict::Lost => tracing::warn!(
                 "the database shows less than it did (a backup restored?); everything is proven \
                  anew"
             ),
+            Verdict::Restarted => tracing::info!(
+                "the database's server was started anew: what was held is dropped and read again"
+            ),
         }
-        if verdict != Verdict::Same && self.changes.store_watermarks() {
-            self.store.begin_epoch(&seen.epoch).await?;
-            return Ok(true);
-        }
-        if verdict != Verdict::Same {
+        if verdict != Verdict::Same && !self.changes.store_watermarks() {
             self.directory.start_over();
             self.changes.start_over();
             known.has_new_directory = true;
+        }
+        if verdict == Verdict::Lost || (verdict != Verdict::Same && self.changes.store_watermarks())
+        {
+            // Until it has begun, each look finds the same.
+            known.is_lost |= verdict == Verdict::Lost;
+            self.store.begin_epoch(&seen.epoch).await?;
+            return Ok(true);
         }
         let between_replicas = self.changes.are_between_replicas();
         if between_replicas
@@ -249,5 +288,53 @@ impl Drain {
             known.left_stream = true;
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{protocol::Epoch, store::Triggers};
+
+    fn look(at_ms: i64, written: Written) -> DrainSnapshot {
+        DrainSnapshot {
+            at_ms,
+            marks: Vec::new(),
+            strays: Vec::new(),
+            triggers: Triggers::default(),
+            outbox: Vec::new(),
+            changed_facilities: Vec::new(),
+            expiry_due: false,
+            epoch: Epoch::of("one"),
+            generation: 0,
+            stored_watermark: None,
+            written,
+            verified_through_ms: None,
+            servers: 1,
+            off_stream: 0,
+            arrived: false,
+            leads: true,
+        }
+    }
+
+    #[test]
+    fn without_watermarks_what_was_ever_written_tells_of_a_database_that_went_back() {
+        let before =
+            Written { rows: 7, transactions: 100, server_since_ms: Some(1), ..Written::default() };
+        for (after, verdict) in [
+            (before, Verdict::Same),
+            (Written { rows: 9, transactions: 120, ..before }, Verdict::Same),
+            (Written { rows: 6, transactions: 120, ..before }, Verdict::Lost),
+            (Written { transactions: 99, ..before }, Verdict::Lost),
+            (Written { rows: 8, has_gone_back: true, ..before }, Verdict::Lost),
+            (
+                Written { rows: 9, transactions: 120, server_since_ms: Some(2), ..before },
+                Verdict::Restarted,
+            ),
+        ] {
+            let mut known = EpochTracker::default();
+            assert_eq!(known.judge(&look(1, before), None, i64::MIN, false), Verdict::Same);
+            assert_eq!(known.judge(&look(2, after), None, i64::MIN, false), verdict, "{after:?}");
+        }
     }
 }

@@ -95,6 +95,7 @@ impl Drain {
                 // tried alone, so that the others are refreshed.
                 for alone in chunk.chunks(1) {
                     if let Err(error) = self.refresh(alone).await {
+                        self.failing.meet(&error);
                         self.refresher.tell_waiting(alone[0].0, &error);
                         left += 1;
                     }
@@ -139,6 +140,7 @@ impl Drain {
                 Ok(Removed::IsBack) => back.push((id, marks)),
                 Err(error) if error.is_of_the_whole_database() => return Err(error),
                 Err(error) => {
+                    self.failing.meet(&error);
                     self.refresher.tell_waiting(id, &error);
                     left += 1;
                 }
@@ -298,6 +300,9 @@ impl Drain {
 
     /// Whether some work is left for later. Logs when that begins and when it ends.
     fn is_left(&self, what: &'static str, done: store::Result<()>) -> bool {
+        if let Err(error) = &done {
+            self.failing.meet(error);
+        }
         match done {
             Ok(()) if self.throttle.end(&what) => tracing::info!(what, "nothing waits any longer"),
             Ok(()) => {}

@@ -16,7 +16,7 @@ mod watermark;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
@@ -79,6 +79,55 @@ pub struct Drain {
     pub turn: tokio::sync::Mutex<EpochTracker>,
     /// Whether this server has finished its start.
     pub start: Start,
+    pub failing: Failing,
+}
+
+/// Since when turns leave something, and the class of the error. Not only because the database is
+/// gone: a right that was revoked, a policy that hides rows, or a row that is missing stops the
+/// proof as well.
+#[derive(Default)]
+pub struct Failing(Mutex<Failures>);
+
+#[derive(Default)]
+struct Failures {
+    /// In the turn at hand.
+    met: Option<&'static str>,
+    lasting: Option<(Instant, &'static str)>,
+}
+
+/// What lasts for shorter is a server that restarts.
+const FAILS: Duration = Duration::from_secs(2);
+
+impl Failing {
+    /// Takes note of an error that leaves something undone in this turn. A lock that somebody holds
+    /// is none: that one ends.
+    pub(super) fn meet(&self, error: &StoreError) {
+        if !matches!(error, StoreError::Locked(_) | StoreError::Conflict) {
+            self.failures().met = Some(error.class());
+        }
+    }
+
+    /// A turn is over.
+    fn note(&self, done: &store::Result<()>) {
+        if let Err(error) = done {
+            self.meet(error);
+        }
+        let mut failures = self.failures();
+        let since = failures.lasting.map_or_else(Instant::now, |(since, _)| since);
+        failures.lasting = failures.met.take().map(|class| (since, class));
+    }
+
+    /// The class of the error that stops the proof, while it lasts.
+    pub fn class(&self) -> Option<&'static str> {
+        self.failures()
+            .lasting
+            .filter(|(since, _)| since.elapsed() >= FAILS)
+            .map(|(_, class)| class)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait]
@@ -135,6 +184,7 @@ impl Drain {
         let follows =
             heard && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
         let done = if follows { self.look().await } else { self.run().await.map(drop) };
+        self.failing.note(&done);
         // A server that follows waits for the first proof of the leader. When none comes, this
         // server drains itself after `LEADERLESS`.
         if !follows || done.is_err() || self.memory.table_ms() != i64::MIN {

@@ -38,9 +38,18 @@ impl Unwatched {
         let class = match first.why.as_str() {
             "missing" => "missing",
             "disabled" => "disabled",
-            _ => "enabled_otherwise",
+            "enabled_otherwise" => "enabled_otherwise",
+            "altered" => "altered",
+            _ => "unsuitable_table",
         };
-        let remedy = format!("{}; {} puts it right", named(&triggers.off), triggers.remedy);
+        let mut remedy = named(&triggers.off);
+        if !triggers.off.iter().all(is_of_the_table) {
+            remedy += &format!("; {} puts it right", triggers.remedy);
+        }
+        if triggers.off.iter().any(is_of_the_table) {
+            remedy += "; what is written to parts of such a table passes our triggers by: it has \
+                       to be an ordinary one, without tables that inherit from it";
+        }
         Some(Unwatched {
             class,
             remedy,
@@ -49,12 +58,20 @@ impl Unwatched {
     }
 }
 
+/// Whether the table itself cannot be watched, whatever its triggers are.
+fn is_of_the_table(off: &TriggerOff) -> bool {
+    matches!(off.why.as_str(), "is_no_ordinary_table" | "has_inheriting_tables")
+}
+
 /// As in `blood_inventory: mark_insert, mark_row disabled`.
 fn named(off: &[TriggerOff]) -> String {
     let groups: Vec<String> = off
         .chunk_by(|a, b| (&a.table, &a.why) == (&b.table, &b.why))
         .filter_map(|of_table| {
             let TriggerOff { table, why, .. } = of_table.first()?;
+            if of_table.iter().any(is_of_the_table) {
+                return Some(format!("{table} {}", why.replace('_', " ")));
+            }
             let names: Vec<&str> = of_table.iter().map(|off| off.trigger.as_str()).collect();
             Some(format!("{table}: {} {}", names.join(", "), why.replace('_', " ")))
         })
@@ -101,8 +118,8 @@ impl Drain {
                 noted?;
                 if before.is_none() {
                     tracing::info!(
-                        "the triggers on the source tables were changed since they were last \
-                         looked at: everything is looked at once more"
+                        "the source tables or their triggers were changed, or rewritten, since \
+                         they were last looked at: everything is looked at once more"
                     );
                 }
                 Ok(true)
@@ -122,19 +139,33 @@ mod tests {
             trigger: trigger.into(),
             why: why.into(),
         };
-        let off = vec![
+        let disabled = vec![
             off("blood_requests", "mark_insert", "disabled"),
             off("blood_requests", "mark_row", "disabled"),
             off("facilities", "mark_truncate", "enabled_otherwise"),
         ];
-        let triggers =
-            Triggers { off, remedy: "SELECT public.watch_sources()".into(), ..Triggers::default() };
+        let triggers = Triggers {
+            off: disabled,
+            remedy: "SELECT public.watch_sources()".into(),
+            ..Triggers::default()
+        };
         let unwatched = Unwatched::of(&triggers).unwrap();
         assert_eq!((unwatched.class, unwatched.triggers), ("disabled", 3));
         assert_eq!(
             unwatched.remedy,
             "blood_requests: mark_insert, mark_row disabled; facilities: mark_truncate enabled \
              otherwise; SELECT public.watch_sources() puts it right"
+        );
+        let off = vec![
+            off("blood_requests", "mark_insert", "is_no_ordinary_table"),
+            off("blood_requests", "mark_row", "is_no_ordinary_table"),
+        ];
+        let unwatched = Unwatched::of(&Triggers { off, ..Triggers::default() }).unwrap();
+        assert_eq!(unwatched.class, "unsuitable_table");
+        assert!(
+            unwatched.remedy.starts_with("blood_requests is no ordinary table; what is written"),
+            "{}",
+            unwatched.remedy
         );
         assert_eq!(Unwatched::of(&Triggers::default()), None);
     }

@@ -10,7 +10,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Applied, Fault, IngestError, Parts,
+    Applied, Fault, IngestError, Parts, Task,
     fold::{Folded, Overlay, Touch},
 };
 use crate::{
@@ -22,7 +22,10 @@ use crate::{
         summary::DayKey,
     },
     metrics::Trigger,
-    service::refresh::{Refreshed, scope::RefreshScope},
+    service::{
+        imports::Known,
+        refresh::{Refreshed, scope::RefreshScope},
+    },
     store,
     store::{FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
@@ -33,7 +36,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 /// A group of requests in one transaction.
 pub(super) struct Group<'a> {
     parts: &'a Parts,
-    requests: &'a [Vec<Event>],
+    tasks: &'a [Task],
     overlay: Overlay,
     /// The entities that have a row (or a tombstone) in the database. By this the group knows what
     /// it changed.
@@ -51,11 +54,11 @@ struct Prepared {
 }
 
 impl<'a> Group<'a> {
-    /// A group of these requests; nothing is read yet.
-    pub(super) fn new(parts: &'a Parts, requests: &'a [Vec<Event>]) -> Self {
+    /// A group of these tasks; nothing is read yet.
+    pub(super) fn new(parts: &'a Parts, tasks: &'a [Task]) -> Self {
         Group {
             parts,
-            requests,
+            tasks,
             overlay: Overlay::default(),
             loaded: HashMap::new(),
             registered: HashMap::new(),
@@ -99,8 +102,9 @@ impl<'a> Group<'a> {
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
         let folded: Vec<Result<Folded, Vec<Fault>>> =
-            self.requests.iter().map(|events| self.overlay.fold(events)).collect();
+            self.tasks.iter().map(|task| self.overlay.fold(&task.events)).collect();
         self.write(&mut *tx).await?;
+        self.note(&mut *tx, &folded).await?;
         let touched: HashSet<(Uuid, Touch)> =
             folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
         let days = self.days(&touched);
@@ -117,8 +121,12 @@ impl<'a> Group<'a> {
         Ok(Prepared { tx, folded, days, refreshed })
     }
 
+    fn events(&self) -> impl Iterator<Item = &'a Event> {
+        self.tasks.iter().flat_map(|task| &task.events)
+    }
+
     fn statements(&self) -> impl Iterator<Item = &'a Statement> {
-        self.requests.iter().flatten().filter_map(|event| match event {
+        self.events().filter_map(|event| match event {
             Event::Statement(statement) => Some(statement),
             Event::Touched { .. } => None,
         })
@@ -181,7 +189,7 @@ impl<'a> Group<'a> {
                 Entity::Facility { .. } => {}
             }
         }
-        facilities.extend(self.requests.iter().flatten().filter_map(|event| match event {
+        facilities.extend(self.events().filter_map(|event| match event {
             Event::Touched { facility_id, .. } => Some(*facility_id),
             Event::Statement(_) => None,
         }));
@@ -240,6 +248,25 @@ impl<'a> Group<'a> {
                         self.parts.directory.facility(FacilityRow::new(row.id, name, timezone));
                     self.registered.insert(row.id, facility);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what imports among these tasks bring, and what was there before.
+    async fn note(
+        &self,
+        tx: &mut dyn Transaction,
+        folded: &[Result<Folded, Vec<Fault>>],
+    ) -> store::Result<()> {
+        for (task, folded) in self.tasks.iter().zip(folded) {
+            if let (Some(note), Ok(folded)) = (&task.note, folded) {
+                let known = Known {
+                    before: &self.loaded,
+                    now: &self.overlay.records,
+                    last_counted: &self.overlay.last_counted,
+                };
+                note.write(tx, std::iter::zip(&task.events, &folded.applied), known).await?;
             }
         }
         Ok(())
@@ -340,10 +367,10 @@ impl<'a> Group<'a> {
             .collect();
         folded
             .into_iter()
-            .zip(self.requests)
-            .map(|(folded, events)| {
+            .zip(self.tasks)
+            .map(|(folded, task)| {
                 let folded = folded.map_err(IngestError::Invalid)?;
-                for (event, applied) in events.iter().zip(&folded.applied) {
+                for (event, applied) in task.events.iter().zip(&folded.applied) {
                     self.parts
                         .metrics
                         .events

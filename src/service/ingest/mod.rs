@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::group::Group;
-use super::{outage::Outage, refresh::Refresher};
+use super::{imports::Note, outage::Outage, refresh::Refresher};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -78,8 +78,15 @@ pub enum IngestError {
 
 type Reply = oneshot::Sender<Result<Applied, IngestError>>;
 
-struct Request {
+/// What is applied as one.
+struct Task {
     events: Vec<Event>,
+    /// The import that it is a part of, which notes what it brings in the same transaction.
+    note: Option<Note>,
+}
+
+struct Request {
+    task: Task,
     /// The ids that its events are about or refer to.
     ids: Vec<Uuid>,
     reply: Reply,
@@ -131,12 +138,26 @@ impl Ingest {
     /// Applies these events as one: all of them, or none. Waits at most `ingest.timeout_ms`; after
     /// that the error is `StoreError::InDoubt`.
     pub async fn submit(&self, events: Vec<Event>) -> Result<Applied, IngestError> {
+        self.submit_task(Task { events, note: None }).await
+    }
+
+    /// The same for a part of an import: with it is noted what it brings, and what that replaces.
+    pub async fn submit_noted(
+        &self,
+        events: Vec<Event>,
+        note: Note,
+    ) -> Result<Applied, IngestError> {
+        self.submit_task(Task { events, note: Some(note) }).await
+    }
+
+    async fn submit_task(&self, task: Task) -> Result<Applied, IngestError> {
+        let events = &task.events;
         let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
         let (reply, answer) = oneshot::channel();
         let ids = events.iter().flat_map(Event::ids).collect();
         let result = match self.places.clone().try_acquire_owned() {
             Ok(place) => match self.queue.send(Request {
-                events,
+                task,
                 ids,
                 reply,
                 span: Span::current(),
@@ -234,8 +255,8 @@ fn form_group<'a>(
     let (mut group, mut stay, mut events) = (Vec::new(), VecDeque::new(), 0);
     while let Some(request) = waiting.pop_front() {
         let is_free = taken_ids.is_empty() || request.ids.iter().all(|id| !taken_ids.contains(id));
-        if is_free && (group.is_empty() || events + request.events.len() <= most_events) {
-            events += request.events.len();
+        if is_free && (group.is_empty() || events + request.task.events.len() <= most_events) {
+            events += request.task.events.len();
             group.push(Request { _place: None, ..request });
         } else {
             taken_ids.extend(request.ids.iter().copied());
@@ -320,11 +341,11 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
         LockWait::Long => parts.settings.lock_timeout_ms,
     });
     let span = if alone { requests[0].span.clone() } else { Span::none() };
-    let (events, (ids, replies)): (Vec<Vec<Event>>, (Vec<_>, Vec<(Reply, Span)>)) =
-        requests.into_iter().map(|r| (r.events, (r.ids, (r.reply, r.span)))).unzip();
+    let (tasks, (ids, replies)): (Vec<Task>, (Vec<_>, Vec<(Reply, Span)>)) =
+        requests.into_iter().map(|r| (r.task, (r.ids, (r.reply, r.span)))).unzip();
     let mut attempt = 1;
     let result = loop {
-        let commit = Group::new(parts, &events).commit(lock_timeout).instrument(span.clone());
+        let commit = Group::new(parts, &tasks).commit(lock_timeout).instrument(span.clone());
         let tried = std::panic::AssertUnwindSafe(commit).catch_unwind().await;
         match tried {
             Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => attempt += 1,
@@ -340,17 +361,11 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
             }
             Vec::new()
         }
-        Some(Err(error)) if is_worth_another_try(&error, alone, lock_wait) => events
+        Some(Err(error)) if is_worth_another_try(&error, alone, lock_wait) => tasks
             .into_iter()
             .zip(ids)
             .zip(replies)
-            .map(|((events, ids), (reply, span))| Request {
-                events,
-                ids,
-                reply,
-                span,
-                _place: None,
-            })
+            .map(|((task, ids), (reply, span))| Request { task, ids, reply, span, _place: None })
             .collect(),
         Some(Err(error)) => {
             parts.outage.failed(&error);

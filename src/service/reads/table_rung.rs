@@ -113,10 +113,15 @@ impl Reads {
         }
         for _ in 0..FILL_ATTEMPTS {
             let (token, table_ms) = (self.memory.fill_token(), self.memory.table_ms());
+            let known = self.memory.known_version(&key);
             let read = self.store.summaries(&[key]).await?;
             self.outage.over();
             if !self.changes.continue_in(&read, table_ms) {
                 return Ok(Stored::Nothing); // another epoch: the next look drops what is held
+            }
+            if read.rows.iter().any(|row| row.summary.version < known) {
+                self.changes.doubt();
+                return Ok(Stored::Nothing);
             }
             let Some(found) =
                 TierRow::on_primary(read, &located.facility, &day, &token, table_ms, now_ms)

@@ -2,7 +2,6 @@
 //! them. A read, an event, a mark, midnight and the rebuild all use it. They differ only in which
 //! days they ask for.
 
-pub mod closed_stock;
 pub mod coalescer;
 pub mod days;
 pub mod lease;
@@ -30,7 +29,7 @@ use crate::{
         summary::{DayKey, SummaryRow},
     },
     metrics::{Metrics, Trigger},
-    service::outage::Outage,
+    service::{imports::Recorded, outage::Outage},
     store::{self, MarkKind, Store, StoreError},
     telemetry::log_throttle::LogThrottle,
 };
@@ -77,7 +76,16 @@ pub struct Refresher {
 impl Refresher {
     /// Carries out a request in a transaction of its own, and publishes the rows.
     /// `Err(StoreError::Conflict)` after the last attempt.
-    pub async fn run(&self, mut request: RefreshRequest<'_>) -> store::Result<Vec<Refreshed>> {
+    pub async fn run(&self, request: RefreshRequest<'_>) -> store::Result<Vec<Refreshed>> {
+        self.run_recording(request).await.map(|(refreshed, _)| refreshed)
+    }
+
+    /// The same; also answers what became of the recorded stock of closed days. A dry run leaves no
+    /// trace, and answers no rows.
+    pub async fn run_recording(
+        &self,
+        mut request: RefreshRequest<'_>,
+    ) -> store::Result<(Vec<Refreshed>, Recorded)> {
         let mut attempt = 1;
         loop {
             // Made anew for each attempt: after a change of zone a mark is about another day.
@@ -159,7 +167,7 @@ impl Refresher {
         &self,
         scope: &RefreshScope,
         request: &RefreshRequest<'_>,
-    ) -> store::Result<Vec<Refreshed>> {
+    ) -> store::Result<(Vec<Refreshed>, Recorded)> {
         let marks = request.marks_taken();
         let lock_timeout = match request.is_one_of_many {
             true => self.lock_timeout / ONE_OF_MANY_WAITS_PART,
@@ -184,8 +192,11 @@ impl Refresher {
                 tx.note_facilities(&changed).await?;
             }
         }
-        let refreshed =
-            self.apply_with_stock(&mut *tx, scope, &request.closed_stock, request.trigger).await?;
+        let (refreshed, recorded) =
+            self.apply_with_stock(&mut *tx, scope, &request.stock, request.trigger).await?;
+        if request.stock.is_dry_run() {
+            return Ok((Vec::new(), recorded));
+        }
         if !marks.is_empty() && is_one_gone(&mut *tx, scope, &refreshed).await? {
             // The facility was there in the drain snapshot that saw its marks. If these marks were
             // deleted now, the instant of that snapshot would be announced, although the figures
@@ -196,7 +207,7 @@ impl Refresher {
         tx.commit().await?;
         self.outage.over();
         self.publish(&token, &refreshed);
-        Ok(refreshed)
+        Ok((refreshed, recorded))
     }
 
     /// Publishes the rows of an `apply` that has been committed: those that it wrote, and those

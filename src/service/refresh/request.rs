@@ -1,7 +1,8 @@
 //! The refresh request: what is to be refreshed, and how.
 
-use super::closed_stock::ClosedStock;
-use crate::{domain::summary::DayKey, metrics::Trigger, store::Mark};
+use crate::{
+    domain::summary::DayKey, metrics::Trigger, service::imports::StockChange, store::Mark,
+};
 
 /// One refresh: its days, or the marks that say which days, and its cause.
 pub struct RefreshRequest<'a> {
@@ -9,8 +10,8 @@ pub struct RefreshRequest<'a> {
     pub(super) work: Work<'a>,
     /// What caused the refresh.
     pub(super) trigger: Trigger,
-    /// The stock that closed days are given.
-    pub(super) closed_stock: ClosedStock,
+    /// What becomes of the recorded stock of closed days.
+    pub(super) stock: StockChange,
     /// Whether it waits only shortly for a lock.
     pub(super) is_one_of_many: bool,
 }
@@ -36,9 +37,9 @@ impl<'a> RefreshRequest<'a> {
         Self::of(Work::Marks(marks), trigger)
     }
 
-    /// Also gives this stock to closed days.
-    pub fn with_closed_stock(self, closed_stock: ClosedStock) -> Self {
-        RefreshRequest { closed_stock, ..self }
+    /// Also changes the recorded stock of closed days, as an import says.
+    pub fn with_stock_change(self, stock: StockChange) -> Self {
+        RefreshRequest { stock, ..self }
     }
 
     /// Marks the request as one of many that run one after another. It waits only a tenth of the
@@ -48,8 +49,7 @@ impl<'a> RefreshRequest<'a> {
     }
 
     fn of(work: Work<'a>, trigger: Trigger) -> Self {
-        let closed_stock = ClosedStock::new();
-        RefreshRequest { work, trigger, closed_stock, is_one_of_many: false }
+        RefreshRequest { work, trigger, stock: StockChange::None, is_one_of_many: false }
     }
 
     /// The marks that the refresh deletes; none where it is of days.

@@ -8,12 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    Refreshed, Refresher,
-    closed_stock::{ClosedStock, give_stock},
-    scope::RefreshScope,
-    versions::give_versions,
-};
+use super::{Refreshed, Refresher, scope::RefreshScope, versions::give_versions};
 use crate::{
     domain::{
         day::Day,
@@ -21,8 +16,9 @@ use crate::{
         summary::{Bounds, DayKey, Key, SummaryRow},
     },
     metrics::Trigger,
+    service::imports::{Recorded, StockChange},
     store,
-    store::{Derived, StoreError, Transaction},
+    store::{Derived, FacilityState, StoreError, Transaction},
 };
 
 impl Refresher {
@@ -35,21 +31,23 @@ impl Refresher {
         scope: &RefreshScope,
         trigger: Trigger,
     ) -> store::Result<Vec<Refreshed>> {
-        self.apply_with_stock(tx, scope, &ClosedStock::new(), trigger).await
+        self.apply_with_stock(tx, scope, &StockChange::None, trigger)
+            .await
+            .map(|(refreshed, _)| refreshed)
     }
 
-    /// The same, and gives `stock` to closed days.
+    /// The same, and changes the recorded stock of closed days.
     pub(super) async fn apply_with_stock(
         &self,
         tx: &mut dyn Transaction,
         scope: &RefreshScope,
-        stock: &ClosedStock,
+        stock: &StockChange,
         trigger: Trigger,
-    ) -> store::Result<Vec<Refreshed>> {
+    ) -> store::Result<(Vec<Refreshed>, Recorded)> {
         let started = Instant::now();
         let facilities = scope.facilities();
         if facilities.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Recorded::default()));
         }
         let mut states = tx.lock(&facilities.keys().copied().collect::<Vec<_>>()).await?;
         let keys = scope.resolve(&*self.store).await?;
@@ -66,12 +64,9 @@ impl Refresher {
         if !next_days.is_empty() {
             derived.extend(tx.derive(&next_days).await?);
         }
-        derived.iter_mut().for_each(|d| {
-            if let Some(stock) = stock.get(&(d.row.summary.facility_id, d.row.summary.date)) {
-                give_stock(d, stock);
-            }
-        });
+        let recorded = stock.apply(tx, &mut derived).await?;
         derived.sort_unstable_by_key(|d| (d.row.summary.facility_id, d.row.summary.date));
+        self.compare_with_known(&mut states, &derived);
         let (refreshed, opened) = give_versions(&mut states, derived, left_behind);
         let rows: Vec<SummaryRow> =
             refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
@@ -86,7 +81,24 @@ impl Refresher {
         let changed = refreshed.iter().filter(|r| r.changed).count();
         self.count(trigger, "changed", changed);
         self.count(trigger, "unchanged", refreshed.len() - changed);
-        Ok(refreshed)
+        Ok((refreshed, recorded))
+    }
+
+    /// Compares the stored rows with the versions that are known to have been committed. Under the
+    /// lock each row is as new as those. A lower version, or none, belongs to another epoch, as
+    /// after a backup was restored a moment ago. New versions are greater than all known ones.
+    fn compare_with_known(&self, states: &mut HashMap<Uuid, FacilityState>, derived: &[Derived]) {
+        let mut is_behind = false;
+        for d in derived {
+            let (key, stored) = (d.row.key(), d.row.summary.version);
+            let state = states.entry(key.0).or_default();
+            let known = self.changes.known_version(&key);
+            is_behind |= known > stored.max(state.removed_at_version);
+            state.version = state.version.max(stored).max(known);
+        }
+        if is_behind {
+            self.changes.doubt();
+        }
     }
 
     /// Rows of these facilities for dates that have not begun in the facility's present zone. They

@@ -6,13 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
+    pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{epoch::in_recovery, liveness::Liveness, migrate::migrate, pool::Pool, session};
+use super::{
+    epoch::in_recovery, home::Home, liveness::Liveness, migrate::migrate, pool::Pool, session,
+};
 use crate::{
     config::{DatabaseSettings, redacted},
     store::{Connections, Result, StoreError},
@@ -46,20 +49,16 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5)))
 }
 
-pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
+pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Result<Pool> {
     let options = options(settings, &settings.url)?;
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
-    let liveness = Arc::new(Liveness::start(options.clone(), acquire_timeout).await);
+    let liveness = Arc::new(Liveness::start(options.clone(), home.clone(), acquire_timeout).await);
     let regained = liveness.regained();
     // Behind a proxy or a name, a connection may come to lead to a server that was demoted, or that
     // never was the primary.
     let pool = limits(settings)
         .acquire_timeout(acquire_timeout)
-        .after_connect(|connection, _| {
-            Box::pin(async {
-                if session::settle(connection).await? { Ok(()) } else { Err(in_recovery()) }
-            })
-        })
+        .after_connect(settle(home, true))
         .before_acquire(move |connection, meta| {
             let outlived = meta.age > regained.borrow().elapsed();
             Box::pin(async move {
@@ -74,7 +73,7 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
     // time.
     let first = settings.min_connections.clamp(1, settings.max_connections.max(1));
     if let Err(error) = try_join_all((0..first).map(|_| pool.acquire())).await {
-        return Err(explained(error, &options, settings).await);
+        return Err(explained(error, &options, home, settings).await);
     }
     let pool = Pool::new(pool, liveness, settings);
     check_server(&pool, settings).await?;
@@ -82,6 +81,7 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
     let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let migrated = migrate(&mut connection).await;
+    home.warn_of_strangers(&mut connection).await?;
     // Closed, not given back: its time-out is not what the others have.
     connection.close().await?;
     migrated?;
@@ -91,12 +91,18 @@ pub(super) async fn connect(settings: &DatabaseSettings) -> Result<Pool> {
 
 /// A pool for a streaming replica, which connects when it is first used and gives each use so much
 /// time.
-pub(super) fn lazy(settings: &DatabaseSettings, url: &str, timeout: Duration) -> Result<PgPool> {
+pub(super) fn lazy(
+    settings: &DatabaseSettings,
+    home: &Arc<Home>,
+    url: &str,
+    timeout: Duration,
+) -> Result<PgPool> {
     let statement_timeout = timeout.min(Duration::from_millis(settings.statement_timeout_ms));
     let options = options(settings, url)?
         .options([("statement_timeout", statement_timeout.as_millis().to_string())]);
     let pool = limits(settings)
         .acquire_timeout(timeout)
+        .after_connect(settle(home, false))
         // A reader may go away before the answer is there, and the driver waits for that without
         // end.
         .after_release(move |connection, _| {
@@ -106,6 +112,21 @@ pub(super) fn lazy(settings: &DatabaseSettings, url: &str, timeout: Duration) ->
             Box::pin(async move { Ok(meta.idle_for < MOMENT || connection.ping().await.is_ok()) })
         });
     Ok(pool.connect_lazy_with(options))
+}
+
+/// What makes each session of a pool as it has to be; where the pool is the primary's, no other
+/// server's will do.
+fn settle(
+    home: &Arc<Home>,
+    of_primary: bool,
+) -> impl Fn(&mut PgConnection, PoolConnectionMetadata) -> BoxFuture<'_, sqlx::Result<()>> + use<> {
+    let home = home.clone();
+    move |connection, _| {
+        let home = home.clone();
+        Box::pin(async move {
+            if home.settle(connection).await? || !of_primary { Ok(()) } else { Err(in_recovery()) }
+        })
+    }
 }
 
 fn limits(settings: &DatabaseSettings) -> PgPoolOptions {
@@ -139,13 +160,14 @@ pub(super) async fn is_primary(connection: &mut PgConnection) -> sqlx::Result<bo
 async fn explained(
     error: sqlx::Error,
     options: &PgConnectOptions,
+    home: &Home,
     settings: &DatabaseSettings,
 ) -> StoreError {
     if !matches!(error, sqlx::Error::PoolTimedOut) {
         return error.into();
     }
     let asked = Instant::now();
-    let ask = async { session::settle(&mut options.connect().await?).await };
+    let ask = async { home.settle(&mut options.connect().await?).await };
     match tokio::time::timeout(EXPLAINED_WITHIN, ask).await {
         Ok(Ok(false)) => StoreError::Unavailable(in_recovery()),
         Ok(Ok(true)) => StoreError::Unavailable(too_far(asked.elapsed(), settings)),

@@ -9,14 +9,17 @@
 //! and is then given up. A server that was only busy or frozen answers the old one, too, and
 //! nothing is given up.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{connect::is_primary, session};
+use super::{connect::is_primary, home::Home};
 
 /// How often the liveness is asked, and once it is lost, how often a new one is tried: a name may
 /// lead elsewhere at any moment.
@@ -39,8 +42,8 @@ pub(super) struct Liveness {
 impl Liveness {
     /// Connects, if that can be had at once, and watches from then on. `timeout` bounds each
     /// attempt to connect.
-    pub async fn start(options: PgConnectOptions, timeout: Duration) -> Self {
-        let server = Server { options, timeout };
+    pub async fn start(options: PgConnectOptions, home: Arc<Home>, timeout: Duration) -> Self {
+        let server = Server { options, home, timeout };
         let first = server.connect().await.map(|(_, connection)| connection);
         let (regain, regained) = watch::channel(Instant::now());
         Liveness {
@@ -106,6 +109,7 @@ pub(super) fn silent() -> sqlx::Error {
 /// The way to the server.
 struct Server {
     options: PgConnectOptions,
+    home: Arc<Home>,
     /// How long connecting may take.
     timeout: Duration,
 }
@@ -175,7 +179,7 @@ impl Server {
         let asked_at = Instant::now();
         let connect = async {
             let mut connection = self.options.connect().await?;
-            Ok::<_, sqlx::Error>(session::settle(&mut connection).await?.then_some(connection))
+            Ok::<_, sqlx::Error>(self.home.settle(&mut connection).await?.then_some(connection))
         };
         let connection = timeout(self.timeout.min(TRY), connect).await.ok()?.ok()??;
         Some((asked_at, connection))

@@ -44,19 +44,61 @@ async fn apply(connection: &mut PgConnection) -> Result<()> {
     let applied = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
     applied.map_err(|error| in_the_way(&found.place, error))?;
     transaction.commit().await?;
+    check_columns(connection).await?;
     check_row_security(connection).await
+}
+
+/// The columns of the source tables that events read and write, with their types, where another one
+/// cannot be read. Whoever else writes these tables may have changed them.
+const COLUMNS: &str = "
+    SELECT pg_catalog.concat_ws(' '::text, need.tab || '.'::text || need.name, CASE WHEN a.attnum \
+     IS NULL THEN 'is missing'::text
+               ELSE 'is ' || pg_catalog.format_type(a.atttypid, NULL::integer) END, 'and should be \
+     ' || pg_catalog.format_type(need.type::regtype::oid, NULL::integer))
+    FROM (VALUES ('facilities', 'id', 'uuid'), ('facilities', 'name', 'text'), ('facilities', \
+     'timezone', 'text'), ('facilities', 'event_time', 'timestamptz'),
+                 ('blood_banks', 'id', 'uuid'), ('blood_banks', 'facility_id', 'uuid'), \
+     ('blood_banks', 'name', 'text'), ('blood_banks', 'event_time', 'timestamptz'),
+                 ('blood_inventory', 'id', 'uuid'), ('blood_inventory', 'blood_bank_id', 'uuid'), \
+     ('blood_inventory', 'blood_type', 'text'),
+                 ('blood_inventory', 'quantity', 'int4'), ('blood_inventory', 'expires_at', \
+     'timestamptz'), ('blood_inventory', 'event_time', 'timestamptz'),
+                 ('blood_distributions', 'id', 'uuid'), ('blood_distributions', \
+     'dispatched_to_id', 'uuid'), ('blood_distributions', 'blood_type', 'text'),
+                 ('blood_distributions', 'quantity', 'int4'), ('blood_distributions', \
+     'date_delivered', 'timestamptz'), ('blood_distributions', 'event_time', 'timestamptz'),
+                 ('blood_requests', 'id', 'uuid'), ('blood_requests', 'facility_id', 'uuid'), \
+     ('blood_requests', 'blood_type', 'text'),
+                 ('blood_requests', 'quantity', 'int4'), ('blood_requests', 'created_at', \
+     'timestamptz'), ('blood_requests', 'event_time', 'timestamptz'))
+        AS need (tab, name, type)
+    LEFT JOIN pg_attribute a ON a.attrelid = to_regclass(need.tab)::oid AND a.attname = \
+     need.name::name AND NOT a.attisdropped
+    -- Whatever is cast to text may be of any type that is like it.
+    WHERE a.attnum IS NULL OR (need.type <> 'text' AND a.atttypid <> need.type::regtype::oid)
+    ORDER BY need.tab, need.name";
+
+async fn check_columns(connection: &mut PgConnection) -> Result<()> {
+    let wrong: Vec<String> = sqlx::query_scalar(COLUMNS).fetch_all(connection).await?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let wrong = wrong.join("; ");
+    Err(StoreError::Migration(format!(
+        "{wrong}: events could not be written; put it back with ALTER TABLE"
+    )))
 }
 
 async fn look(connection: &mut PgConnection) -> Result<tables::ExistingTables> {
     let look = "SELECT coalesce(current_schema()::text, '') AS schema, current_database()::text \
                 AS database,
-                       to_regclass(quote_ident(current_schema()) || '._sqlx_migrations') IS NOT \
-                NULL AS has_record,
-                       (SELECT coalesce(array_agg(name::text ORDER BY name), '{}')
+                       EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = space.oid AND relname = \
+                '_sqlx_migrations'::name) AS has_record,
+                       (SELECT coalesce(pg_catalog.array_agg(name::text ORDER BY name), '{}')
                           FROM (SELECT relname FROM pg_class WHERE relnamespace = space.oid
                                 UNION SELECT typname FROM pg_type WHERE typnamespace = space.oid) \
                 AS there (name)
-                         WHERE name = ANY ($1)) AS taken
+                         WHERE name::text = ANY ($1::text[])) AS taken
                 FROM (VALUES (true)) AS one LEFT JOIN pg_namespace space ON space.nspname = \
                 current_schema()";
     let row =
@@ -121,8 +163,8 @@ async fn check_encoding(connection: &mut PgConnection, is_in_use: bool) -> Resul
 /// off, each statement would fail instead.
 async fn check_row_security(connection: &mut PgConnection) -> Result<()> {
     let hidden: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL AND \
-         row_security_active(to_regclass(name)::oid)",
+        "SELECT name FROM pg_catalog.unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS \
+         NOT NULL AND row_security_active(to_regclass(name)::oid)",
     )
     .bind(tables::created(&MIGRATIONS))
     .fetch_all(connection)

@@ -3,6 +3,8 @@
 mod connect;
 mod entities;
 mod epoch;
+pub(crate) mod home;
+mod imports;
 mod liveness;
 pub(crate) mod migrate;
 mod pool;
@@ -14,7 +16,7 @@ mod transaction;
 mod triggers;
 
 use crate::domain::summary::Key;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -24,7 +26,7 @@ use uuid::Uuid;
 
 use super::{
     Connections, Difference, DrainSnapshot, FacilityRow, JobRun, Mark, MarkKind, Marks, Result,
-    Span, Store, StoreError, TableRead, Transaction, unreadable,
+    Span, Store, StoreError, TableRead, Transaction, Written, unreadable,
 };
 use crate::{
     config::DatabaseSettings,
@@ -52,11 +54,13 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Connects, checks the server's version and limits, and applies the migrations.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
-        let read_pool = ReadPool::new(settings)?;
-        let pool = connect::connect(settings).await?;
+        let home = Arc::default();
+        let read_pool = ReadPool::new(settings, &home)?;
+        let pool = connect::connect(settings, &home).await?;
         let timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let registry = ServerRegistry::new(
             connect::options(settings, &settings.url)?,
+            home,
             timeout,
             pool.liveness(),
         );
@@ -68,7 +72,7 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn now_ms(&self) -> Result<i64> {
         Ok(sqlx::query_scalar(
-            "SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint",
+            "SELECT floor(extract(epoch FROM statement_timestamp()) * 1000.0)::bigint",
         )
         .fetch_one(&self.pool)
         .await?)
@@ -162,6 +166,13 @@ impl Store for PostgresStore {
             epoch: look.epoch,
             generation: row.try_get("generation")?,
             stored_watermark: look.watermark,
+            written: Written {
+                rows: row.try_get::<Option<i64>, _>("rows_written")?.unwrap_or(0),
+                versions_from: row.try_get("versions_from")?,
+                transactions: row.try_get("next_transaction")?,
+                server_since_ms: row.try_get("server_since_ms")?,
+                ..Written::default()
+            },
             verified_through_ms: row.try_get("verified_through_ms")?,
             servers: u64::try_from(row.try_get::<i64, _>("servers")?).unwrap_or(0),
             off_stream: u64::try_from(row.try_get::<i64, _>("off_stream")?).unwrap_or(0),
@@ -274,7 +285,8 @@ impl Store for PostgresStore {
 
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()> {
         sqlx::query(
-            "DELETE FROM tombstones WHERE event_time < to_timestamp($1::bigint / 1000.0::float8)",
+            "DELETE FROM tombstones WHERE event_time < to_timestamp($1::bigint::float8 / \
+             1000.0::float8)",
         )
         .bind(tombstones_before_ms)
         .execute(&self.pool)
@@ -284,9 +296,10 @@ impl Store for PostgresStore {
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
         // One round trip for all three: the triggers need not mark what this transaction refreshes
-        // itself.
+        // itself. They know it by its number, which nobody else can have set.
         let begin = format!(
-            "{BEGIN}; SET LOCAL lock_timeout = {}; SET LOCAL facility_summary.refreshes = 'on'",
+            "{BEGIN}; SET LOCAL lock_timeout = {}; SELECT \
+             pg_catalog.set_config('facility_summary.refreshes', pg_current_xact_id()::text, true)",
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
         let begun = self.pool.begin(begin).await?;

@@ -14,7 +14,7 @@ use std::{
 use sqlx::PgPool;
 use tokio::time::timeout;
 
-use super::{connect, epoch};
+use super::{connect, epoch, home::Home};
 use crate::{
     config::{DatabaseSettings, redacted},
     store::{Connections, Result, StoreError, TableRead},
@@ -29,9 +29,11 @@ pub(super) struct ReadPool {
 impl ReadPool {
     /// Connects when first asked: a replica that is down keeps no service from starting.
     /// `Migration` where a URL cannot be read.
-    pub fn new(settings: &DatabaseSettings) -> Result<Self> {
-        let replicas =
-            settings.read_urls().map(|url| Replica::new(settings, url)).collect::<Result<_>>()?;
+    pub fn new(settings: &DatabaseSettings, home: &Arc<Home>) -> Result<Self> {
+        let replicas = settings
+            .read_urls()
+            .map(|url| Replica::new(settings, home, url))
+            .collect::<Result<_>>()?;
         Ok(ReadPool { replicas, next: AtomicUsize::new(0) })
     }
 
@@ -69,11 +71,11 @@ struct Replica {
 }
 
 impl Replica {
-    fn new(settings: &DatabaseSettings, url: &str) -> Result<Self> {
+    fn new(settings: &DatabaseSettings, home: &Arc<Home>, url: &str) -> Result<Self> {
         let timeout = Duration::from_millis(settings.read_timeout_ms);
         Ok(Replica {
             name: redacted(url).into(),
-            pool: connect::lazy(settings, url, timeout)?,
+            pool: connect::lazy(settings, home, url, timeout)?,
             timeout,
             rest: Rest::new(timeout),
         })

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 use super::{
     epoch,
+    home::Home,
     liveness::{Deadline, Liveness, silent},
     session,
 };
@@ -35,6 +36,7 @@ const STREAM: (i32, i32) = (0x6674, 4);
 
 pub(super) struct ServerRegistry {
     options: PgConnectOptions,
+    home: Arc<Home>,
     /// How long connecting may take, and finding out whether the connection is still there.
     timeout: Duration,
     liveness: Arc<Liveness>,
@@ -63,6 +65,7 @@ pub(super) struct Look {
 impl ServerRegistry {
     pub(super) fn new(
         options: PgConnectOptions,
+        home: Arc<Home>,
         timeout: Duration,
         liveness: Arc<Liveness>,
     ) -> Self {
@@ -75,6 +78,7 @@ impl ServerRegistry {
         ]);
         ServerRegistry {
             options,
+            home,
             timeout,
             liveness,
             is_on_stream: AtomicBool::new(false),
@@ -141,7 +145,8 @@ impl ServerRegistry {
                     .iter()
                     .map(|lock| format!("SELECT pg_advisory_lock_shared({}, {});", lock.0, lock.1))
                     .collect();
-                sqlx::raw_sql(AssertSqlSafe(format!("{};{take}", session::SETTLE)))
+                let settle = session::settle_statement(&self.home.path(&mut connection).await?);
+                sqlx::raw_sql(AssertSqlSafe(format!("{settle};{take}")))
                     .execute(&mut connection)
                     .await?;
                 Held { connection, deadline, leads: false }

@@ -33,7 +33,7 @@ const DERIVE: &str = concat!(
 );
 
 pub(super) struct PostgresTransaction {
-    tx: Borrowed,
+    pub(super) tx: Borrowed,
     pool: Pool,
     /// The database's time when the last lock was held: before the snapshot of any statement after
     /// it.
@@ -79,7 +79,11 @@ impl PostgresTransaction {
                 let today = today.map(|_| date(r)).transpose()?;
                 Ok((
                     r.try_get("facility_id")?,
-                    FacilityState { version: r.try_get("version")?, today },
+                    FacilityState {
+                        version: r.try_get("version")?,
+                        today,
+                        removed_at_version: r.try_get("removed_at_version")?,
+                    },
                 ))
             })
             .collect()
@@ -92,7 +96,7 @@ impl PostgresTransaction {
         match self.locked_at_ms {
             Some(at_ms) => Ok(at_ms),
             None => Ok(sqlx::query_scalar(
-                "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+                "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000.0)::bigint",
             )
             .fetch_one(&mut self.tx)
             .await?),
@@ -269,10 +273,12 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()> {
-        sqlx::query("INSERT INTO facility_outbox (facility_id) SELECT unnest($1::uuid[])")
-            .bind(ids)
-            .execute(&mut self.tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO facility_outbox (facility_id) SELECT pg_catalog.unnest($1::uuid[])",
+        )
+        .bind(ids)
+        .execute(&mut self.tx)
+        .await?;
         Ok(())
     }
 
@@ -280,13 +286,13 @@ impl Transaction for PostgresTransaction {
         for (buckets, statement) in [
             (
                 buckets(set),
-                "SELECT count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT \
-                 unnest($2::integer[]) AS bucket) AS b",
+                "SELECT pg_catalog.count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT \
+                 pg_catalog.unnest($2::integer[]) AS bucket) AS b",
             ),
             (
                 buckets(removed),
-                "SELECT count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT \
-                 unnest($2::integer[]) AS bucket) AS b",
+                "SELECT pg_catalog.count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT \
+                 pg_catalog.unnest($2::integer[]) AS bucket) AS b",
             ),
         ] {
             if !buckets.is_empty() {

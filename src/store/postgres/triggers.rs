@@ -1,5 +1,5 @@
-//! The triggers that leave marks. What they should be is said by two functions of the database, in
-//! `migrations/postgres/0005_triggers.sql`.
+//! The triggers that leave marks. What they should be is made by a function of the database, and
+//! what they are is told by a view, both in `migrations/postgres/0005_triggers.sql`.
 
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 
@@ -30,7 +30,9 @@ pub(super) async fn note(pool: &Pool, fingerprint: &str) -> Result<()> {
 
 pub(super) async fn restore(pool: &Pool) -> Result<bool> {
     let (are_off, remedy): (bool, String) =
-        sqlx::query_as("SELECT off <> '[]', remedy FROM source_triggers()").fetch_one(pool).await?;
+        sqlx::query_as("SELECT off <> '[]'::jsonb, remedy FROM source_triggers")
+            .fetch_one(pool)
+            .await?;
     if are_off {
         sqlx::raw_sql(AssertSqlSafe(remedy)).execute(pool).await?;
     }

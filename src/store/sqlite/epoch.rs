@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{row, sql, triggers};
 use crate::{
     protocol::{Epoch, Position, Watermark},
-    store::{DrainSnapshot, Result, StoreError, TableRead, epoch::Agreed, unreadable},
+    store::{DrainSnapshot, Result, StoreError, TableRead, Written, epoch::Agreed, unreadable},
 };
 
 /// The rows of `summaries.sql`.
@@ -50,6 +50,11 @@ pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Dra
         epoch,
         generation: row.try_get("generation")?,
         stored_watermark,
+        written: Written {
+            rows: row.try_get("rows_written")?,
+            versions_from: row.try_get("versions_from")?,
+            ..Written::default()
+        },
         verified_through_ms: row.try_get("verified_through")?,
         servers: 1,
         off_stream: 0,

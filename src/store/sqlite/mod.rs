@@ -6,15 +6,21 @@
 
 mod derive;
 mod epoch;
+mod file;
+mod imports;
 mod open;
 mod parameter;
 mod row;
 pub mod server_lock;
 mod transaction;
 mod triggers;
+mod written;
 
 use crate::domain::summary::Key;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool};
@@ -47,14 +53,24 @@ pub struct SqliteStore {
     /// How long a single statement that writes outside a transaction of the caller's waits for the
     /// write lock.
     write_timeout: Duration,
+    /// Whether the file goes on from where it was.
+    written: Arc<written::Written>,
+    file: Arc<file::DatabaseFile>,
 }
 
 impl SqliteStore {
+    /// The connections that read, while the file is the one that they have open.
+    fn reader(&self) -> Result<&SqlitePool> {
+        self.file.check()?;
+        Ok(&self.readers)
+    }
+
     /// Takes the writer and the file's write lock. Dropping what it answers gives both back.
     async fn lock_file(
         &self,
         lock_timeout: Duration,
     ) -> Result<sqlx::Transaction<'static, Sqlite>> {
+        self.file.check()?;
         let begin = format!(
             "PRAGMA busy_timeout = {}; BEGIN IMMEDIATE",
             lock_timeout.as_millis().min(i32::MAX as u128)
@@ -79,40 +95,46 @@ impl SqliteStore {
     }
 }
 
-const MARKS: &str =
-    "SELECT id, kind, facility_id, first_at, last_at FROM summary_marks ORDER BY id LIMIT $1";
+/// Marks of ids that are none concern nobody, and must not take the place of others.
+const MARKS: &str = "SELECT id, kind, facility_id, first_at, last_at FROM summary_marks
+    WHERE facility_id IS NULL OR length(facility_id) = 16 ORDER BY id LIMIT $1";
+
+/// Some of those that are left out.
+const UNREADABLE_MARKS: &str =
+    "SELECT facility_id FROM summary_marks WHERE length(facility_id) <> 16 LIMIT 10";
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn now_ms(&self) -> Result<i64> {
         // A read of the file, so that a lost disk is noticed; the clock itself is this machine's.
         sqlx::query("SELECT EXISTS (SELECT 1 FROM facility_state)")
-            .fetch_one(&self.readers)
+            .fetch_one(self.reader()?)
             .await?;
         Ok(clock_ms())
     }
 
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
         let rows = match ids {
-            None => sqlx::query(sql!("all_facilities")).fetch_all(&self.readers).await?,
+            None => sqlx::query(sql!("all_facilities")).fetch_all(self.reader()?).await?,
             Some(ids) => {
                 sqlx::query(sql!("facilities"))
                     .bind(parameter::ids(ids))
-                    .fetch_all(&self.readers)
+                    .fetch_all(self.reader()?)
                     .await?
             }
         };
-        rows.iter().map(row::facility).collect()
+        row::readable(&rows, 0, "facilities", row::facility)
     }
 
     async fn orphans(&self) -> Result<Vec<Uuid>> {
-        Ok(sqlx::query_scalar(sql!("orphans")).fetch_all(&self.readers).await?)
+        let rows = sqlx::query(sql!("orphans")).fetch_all(self.reader()?).await?;
+        row::readable(&rows, 0, "facility_state", |row| Ok(row.try_get(0)?))
     }
 
     async fn summaries(&self, keys: &[Key]) -> Result<TableRead> {
         let rows = sqlx::query(sql!("summaries"))
             .bind(parameter::dates(keys))
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader()?)
             .await?;
         epoch::table_read(&rows)
     }
@@ -120,7 +142,7 @@ impl Store for SqliteStore {
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {
         let rows = sqlx::query(sql!("stored_dates"))
             .bind(parameter::ids(facilities))
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader()?)
             .await?;
         Ok(unreadable::skip(rows.iter().map(row::key), "dashboard_daily_summary"))
     }
@@ -128,7 +150,7 @@ impl Store for SqliteStore {
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
         let rows = sqlx::query(sql!("activity"))
             .bind(parameter::ids(facilities))
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader()?)
             .await?;
         rows.iter().map(row::span).collect()
     }
@@ -137,18 +159,21 @@ impl Store for SqliteStore {
         let rows = sqlx::query(sql!("expiring"))
             .bind(until_ms)
             .bind(parameter::limit(limit))
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader()?)
             .await?;
         Ok(unreadable::skip(rows.iter().map(row::key), "dashboard_daily_summary"))
     }
 
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
+        let before = self.written.before();
         // The clock first: whatever was committed up to then is in the snapshot that the first
         // SELECT takes.
         let at_ms = clock_ms();
-        let mut snapshot = self.readers.begin().await?;
+        let mut snapshot = self.reader()?.begin().await?;
         let marks =
             sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(&mut *snapshot).await?;
+        let unreadable = sqlx::query(UNREADABLE_MARKS).fetch_all(&mut *snapshot).await?;
+        row::readable(&unreadable, 0, "summary_marks", |_| Ok(()))?;
         let outbox =
             sqlx::query("SELECT facility_id, date, id, version FROM outbox ORDER BY id LIMIT $1")
                 .bind(parameter::limit(limit))
@@ -159,28 +184,29 @@ impl Store for SqliteStore {
                 .bind(parameter::limit(limit))
                 .fetch_all(&mut *snapshot)
                 .await?;
-        let seen = epoch::observed(&mut snapshot, at_ms).await?;
+        let mut seen = epoch::observed(&mut snapshot, at_ms).await?;
         snapshot.commit().await?;
+        seen.written.has_gone_back =
+            !self.written.goes_on(&before, seen.epoch.identity(), seen.written.rows);
         Ok(DrainSnapshot {
             at_ms,
-            marks: marks.iter().map(row::mark).collect::<Result<_>>()?,
-            outbox: outbox.iter().map(row::outbox).collect::<Result<_>>()?,
-            changed_facilities: facilities
-                .iter()
-                .map(|r| Ok((r.try_get(0)?, r.try_get(1)?)))
-                .collect::<Result<_>>()?,
+            marks: row::readable(&marks, 2, "summary_marks", row::mark)?,
+            outbox: row::readable(&outbox, 0, "outbox", row::outbox)?,
+            changed_facilities: row::readable(&facilities, 1, "facility_outbox", |r| {
+                Ok((r.try_get(0)?, r.try_get(1)?))
+            })?,
             ..seen
         })
     }
 
     async fn marks(&self, limit: usize) -> Result<Marks> {
         let marks =
-            sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(&self.readers).await?;
-        Ok(Marks { all: marks.iter().map(row::mark).collect::<Result<_>>()?, strays: Vec::new() })
+            sqlx::query(MARKS).bind(parameter::limit(limit)).fetch_all(self.reader()?).await?;
+        Ok(Marks { all: row::readable(&marks, 2, "summary_marks", row::mark)?, strays: Vec::new() })
     }
 
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {
-        let mut reader = self.readers.acquire().await?;
+        let mut reader = self.reader()?.acquire().await?;
         let now_ms = clock_ms();
         let seen = derive::look(&mut reader, keys, now_ms).await?;
         Ok(seen
@@ -211,7 +237,8 @@ impl Store for SqliteStore {
     async fn begin_epoch(&self, old: &Epoch) -> Result<()> {
         let begin = sqlx::query(sql!("begin_epoch"))
             .bind(old.identity())
-            .bind(Uuid::new_v4().simple().to_string());
+            .bind(Uuid::new_v4().simple().to_string())
+            .bind(clock_ms());
         self.write_once(begin).await.map(drop)
     }
 
@@ -260,7 +287,14 @@ impl Store for SqliteStore {
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
-        Ok(Box::new(SqliteTransaction::new(self.lock_file(lock_timeout).await?).await?))
+        Ok(Box::new(
+            SqliteTransaction::new(
+                self.lock_file(lock_timeout).await?,
+                self.written.clone(),
+                self.file.clone(),
+            )
+            .await?,
+        ))
     }
 
     async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
@@ -280,7 +314,7 @@ impl Store for SqliteStore {
         let in_line: bool = sqlx::query_scalar(sql!("runs_in_line"))
             .bind(&jobs)
             .bind(only)
-            .fetch_one(&self.readers)
+            .fetch_one(self.reader()?)
             .await?;
         if !in_line {
             return Ok(None);
@@ -343,7 +377,7 @@ impl Store for SqliteStore {
     async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>> {
         match sqlx::query_scalar(sql!("waiting_run"))
             .bind(job)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.reader()?)
             .await?
         {
             Some(id) => self.job_run(id).await,
@@ -352,7 +386,7 @@ impl Store for SqliteStore {
     }
 
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>> {
-        let found = sqlx::query(sql!("job_run")).bind(id).fetch_optional(&self.readers).await?;
+        let found = sqlx::query(sql!("job_run")).bind(id).fetch_optional(self.reader()?).await?;
         found.as_ref().map(row::job_run).transpose()
     }
 
@@ -366,6 +400,10 @@ impl Store for SqliteStore {
 
     fn writers(&self) -> usize {
         1 // The file has one write lock.
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.file.check().err().map(|_| self.file.remedy())
     }
 
     fn dialect(&self) -> &'static str {

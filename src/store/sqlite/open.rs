@@ -4,6 +4,7 @@ use std::{
     io::ErrorKind,
     path::Path,
     str::FromStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{SqliteStore, triggers};
+use super::{SqliteStore, file::DatabaseFile, triggers};
 use crate::{
     config::{self, DatabaseSettings},
     store::{Result, StoreError, tables},
@@ -69,7 +70,15 @@ impl SqliteStore {
         let readers = pool
             .max_connections(settings.sqlite_readers)
             .connect_lazy_with(options.create_if_missing(false).read_only(true));
-        Ok(SqliteStore { writer, readers, write_timeout: acquire_timeout })
+        let file =
+            DatabaseFile::opened(&path).map_err(|e| cannot_open(&path, sqlx::Error::Io(e)))?;
+        Ok(SqliteStore {
+            writer,
+            readers,
+            write_timeout: acquire_timeout,
+            written: Arc::default(),
+            file: Arc::new(file),
+        })
     }
 }
 

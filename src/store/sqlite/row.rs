@@ -14,6 +14,42 @@ use crate::{
     store::{FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError, unreadable},
 };
 
+/// Reads rows whose id, in that column, is one or null. Each other one, which was written with the
+/// checks off or names what was, is noted and left out: it must not cost the others anything.
+pub fn readable<T>(
+    rows: &[SqliteRow],
+    column: usize,
+    table: &'static str,
+    read: impl Fn(&SqliteRow) -> Result<T>,
+) -> Result<Vec<T>> {
+    rows.iter().filter(|row| has_id(row, column, table)).map(read).collect()
+}
+
+fn has_id(row: &SqliteRow, column: usize, table: &'static str) -> bool {
+    const SHOWN: usize = 40;
+    match row.try_get_unchecked::<Option<&[u8]>, _>(column) {
+        Ok(None) => true,
+        Ok(Some(id)) if id.len() == 16 => true,
+        Ok(Some(id)) => {
+            let beginning: String =
+                id.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
+            let more = if id.len() > SHOWN { "…" } else { "" };
+            let error = format!("the id is {} bytes long and should be a blob of 16", id.len());
+            unreadable::note(table, format!("x'{beginning}{more}'"), &error);
+            false
+        }
+        Err(error) => {
+            unreadable::note(table, "?", &error);
+            false
+        }
+    }
+}
+
+/// An id that a row names; nil, which is nobody's, where that is none.
+fn named(row: &SqliteRow, column: usize, table: &'static str) -> Result<Uuid> {
+    if has_id(row, column, table) { Ok(row.try_get(column)?) } else { Ok(Uuid::nil()) }
+}
+
 pub fn facility(row: &SqliteRow) -> Result<FacilityRow> {
     let id: Uuid = row.try_get(0)?;
     Ok(FacilityRow {
@@ -60,7 +96,7 @@ pub fn mark(row: &SqliteRow) -> Result<Mark> {
     let last: Option<i64> = row.try_get(4)?;
     Ok(Mark {
         id: row.try_get(0)?,
-        kind: MarkKind::parse(row.try_get(1)?),
+        kind: MarkKind::parse(&String::from_utf8_lossy(row.try_get_unchecked(1)?)),
         facility_id: row.try_get(2)?,
         span: first.zip(last),
         blood_bank_id: None,
@@ -124,23 +160,23 @@ pub fn record(kind: Kind, row: &SqliteRow) -> Result<(Uuid, Record)> {
             timezone: text(row, 3, "facilities", id)?,
         },
         Kind::BloodBank => Entity::BloodBank {
-            facility_id: row.try_get(2)?,
+            facility_id: named(row, 2, "blood_banks")?,
             name: text(row, 3, "blood_banks", id)?,
         },
         Kind::Inventory => Entity::Inventory {
-            blood_bank_id: row.try_get(2)?,
+            blood_bank_id: named(row, 2, "blood_inventory")?,
             blood_type: blood_type(row)?,
             quantity: whole(row.try_get(4)?),
             expires_at_ms: row.try_get(5)?,
         },
         Kind::Distribution => Entity::Distribution {
-            dispatched_to_id: row.try_get(2)?,
+            dispatched_to_id: named(row, 2, "blood_distributions")?,
             blood_type: blood_type(row)?,
             quantity: whole(row.try_get(4)?),
             date_delivered_ms: row.try_get(5)?,
         },
         Kind::Request => Entity::Request {
-            facility_id: row.try_get(2)?,
+            facility_id: named(row, 2, "blood_requests")?,
             blood_type: blood_type(row)?,
             quantity: row.try_get::<Option<i64>, _>(4)?.map(whole),
             created_at_ms: row.try_get(5)?,

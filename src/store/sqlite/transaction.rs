@@ -1,13 +1,18 @@
 //! A transaction: the file's write lock from its first moment to its last.
 
 use crate::domain::summary::Key;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 use uuid::Uuid;
 
-use super::{clock_ms, derive, parameter, row, sql};
+use super::{
+    clock_ms, derive,
+    file::DatabaseFile,
+    parameter, row, sql,
+    written::{self, Written},
+};
 use crate::{
     domain::{
         event::{Kind, Record},
@@ -23,13 +28,28 @@ use crate::{
 /// refreshes that itself before it commits. While it holds the lock nobody else adds marks, so
 /// those with an id above `newest_mark` are its own, to be erased.
 pub struct SqliteTransaction {
-    inner: sqlx::Transaction<'static, Sqlite>,
+    pub(super) inner: sqlx::Transaction<'static, Sqlite>,
     newest_mark: i64,
+    known: Arc<Written>,
+    /// The history, and the rows in the outbox that it has had with what this transaction wrote.
+    written: (String, i64),
+    file: Arc<DatabaseFile>,
 }
 
 impl SqliteTransaction {
-    pub async fn new(inner: sqlx::Transaction<'static, Sqlite>) -> Result<Self> {
-        let mut transaction = SqliteTransaction { inner, newest_mark: 0 };
+    /// `StoreError::Conflict` where the file has gone back to what it was, until a look has seen
+    /// that.
+    pub async fn new(
+        mut inner: sqlx::Transaction<'static, Sqlite>,
+        known: Arc<Written>,
+        file: Arc<DatabaseFile>,
+    ) -> Result<Self> {
+        let before = known.before();
+        let written = written::rows(&mut inner).await?;
+        if before.is_of_another(&written.0) || !known.goes_on(&before, &written.0, written.1) {
+            return Err(StoreError::Conflict);
+        }
+        let mut transaction = SqliteTransaction { inner, newest_mark: 0, known, written, file };
         transaction.keep_marks().await?;
         Ok(transaction)
     }
@@ -51,8 +71,34 @@ impl SqliteTransaction {
         Ok(())
     }
 
+    /// Our own rows of those that have one.
+    async fn states(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
+        let rows = sqlx::query(sql!("lock"))
+            .bind(parameter::ids(facilities))
+            .fetch_all(&mut *self.inner)
+            .await?;
+        let mut states: HashMap<Uuid, FacilityState> = HashMap::with_capacity(facilities.len());
+        for row in &rows {
+            // What is no date was written by nobody of ours; the day is opened once more.
+            let today: Option<jiff::civil::Date> = row
+                .try_get::<Option<&str>, _>("date")
+                .ok()
+                .flatten()
+                .and_then(|date| date.parse().ok());
+            states.insert(
+                row.try_get(0)?,
+                FacilityState {
+                    version: row.try_get(1)?,
+                    today,
+                    removed_at_version: row.try_get(3)?,
+                },
+            );
+        }
+        Ok(states)
+    }
+
     /// Runs a statement over one JSON parameter.
-    async fn run(&mut self, statement: &'static str, rows: &str) -> Result<()> {
+    pub(super) async fn run(&mut self, statement: &'static str, rows: &str) -> Result<()> {
         sqlx::query(statement).bind(rows).execute(&mut *self.inner).await?;
         Ok(())
     }
@@ -67,21 +113,12 @@ impl SqliteTransaction {
 #[async_trait]
 impl Transaction for SqliteTransaction {
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
-        let rows = sqlx::query(sql!("lock"))
-            .bind(parameter::ids(facilities))
-            .fetch_all(&mut *self.inner)
-            .await?;
-        let mut states: HashMap<Uuid, FacilityState> = HashMap::with_capacity(facilities.len());
-        for row in &rows {
-            let today: Option<&str> = row.try_get("date")?;
-            let today = today.map(|_| row::date(row, "date")).transpose()?;
-            states.insert(row.try_get(0)?, FacilityState { version: row.try_get(1)?, today });
-        }
+        let mut states = self.states(facilities).await?;
         let new: Vec<Uuid> =
             facilities.iter().copied().filter(|id| !states.contains_key(id)).collect();
         if !new.is_empty() {
             self.run(sql!("insert_missing_states"), &parameter::ids(&new)).await?;
-            states.extend(new.into_iter().map(|id| (id, FacilityState::default())));
+            states.extend(self.states(&new).await?);
         }
         Ok(states)
     }
@@ -102,7 +139,9 @@ impl Transaction for SqliteTransaction {
         let rows = parameter::summaries(rows);
         self.run(sql!("write_summaries"), &rows).await?;
         self.run(sql!("write_versions"), &rows).await?;
-        self.run(sql!("write_outbox"), &rows).await
+        self.run(sql!("write_outbox"), &rows).await?;
+        self.written = written::rows(&mut self.inner).await?;
+        Ok(())
     }
 
     async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>> {
@@ -110,7 +149,7 @@ impl Transaction for SqliteTransaction {
             .bind(parameter::ids(ids))
             .fetch_all(&mut *self.inner)
             .await?;
-        rows.iter().map(row::facility).collect()
+        row::readable(&rows, 0, "facilities", row::facility)
     }
 
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
@@ -165,7 +204,9 @@ impl Transaction for SqliteTransaction {
             .bind(parameter::ids(banks))
             .fetch_all(&mut *self.inner)
             .await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        Ok(row::readable(&rows, 1, "blood_banks", |row| Ok((row.try_get(0)?, row.try_get(1)?)))?
+            .into_iter()
+            .collect())
     }
 
     async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
@@ -222,11 +263,15 @@ impl Transaction for SqliteTransaction {
 
     async fn commit(mut self: Box<Self>) -> Result<()> {
         self.erase_own_marks().await?;
-        Ok(self.inner.commit().await?)
+        self.inner.commit().await?;
+        // Nobody is told that it is kept where the file that has it is gone.
+        self.file.check()?;
+        self.known.note(&self.written.0, self.written.1);
+        Ok(())
     }
 }
 
-const fn table(kind: Kind) -> &'static str {
+pub(super) const fn table(kind: Kind) -> &'static str {
     match kind {
         Kind::Facility => "facilities",
         Kind::BloodBank => "blood_banks",

@@ -1,13 +1,17 @@
-//! The triggers that leave marks: whether they are all there, and were all the time.
+//! The triggers that leave marks: whether they are all there, as the migrations made them and on
+//! their tables, and were all the time.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, Result, Row, SqliteConnection};
 
 use crate::store::{TriggerOff, Triggers};
 
-/// The migration that made them. One that changes any of them has to be read here, too.
-const MADE_BY: &str = include_str!("../../../migrations/sqlite/0003_marks.sql");
+/// The migrations that made them: those of the first release, and what has been added since. One
+/// that changes any of them has to be read here, too.
+const MADE_FIRST: &str = include_str!("../../../migrations/sqlite/0003_marks.sql");
+const MADE_BY: [&str; 2] =
+    [MADE_FIRST, include_str!("../../../migrations/sqlite/0005_triggers.sql")];
 
 /// The triggers that there should be.
 struct Trigger {
@@ -16,21 +20,44 @@ struct Trigger {
     statement: &'static str,
 }
 
-fn all() -> impl Iterator<Item = Trigger> {
-    MADE_BY.match_indices("CREATE TRIGGER ").filter_map(|(at, _)| {
-        let statement = MADE_BY[at..].split_inclusive("\nEND;").next()?;
+fn made_by(migration: &'static str) -> impl Iterator<Item = Trigger> {
+    migration.match_indices("CREATE TRIGGER ").filter_map(|(at, _)| {
+        let statement = migration[at..].split_inclusive("\nEND;").next()?;
         let name = statement.split_whitespace().nth(2)?;
         Some(Trigger { name, table: name.split_once("_mark_")?.0, statement })
     })
 }
 
-async fn missing(connection: &mut SqliteConnection) -> Result<Vec<Trigger>> {
-    let there: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-            .fetch_all(&mut *connection)
-            .await?;
-    let there: HashSet<&str> = there.iter().map(String::as_str).collect();
-    Ok(all().filter(|trigger| !there.contains(trigger.name)).collect())
+/// Those of these migrations that are not as they were made, each with why: not there, or under its
+/// name another one, or on another table, such as one that was renamed and has a copy in its place.
+async fn off(
+    connection: &mut SqliteConnection,
+    migrations: &[&'static str],
+) -> Result<Vec<(Trigger, &'static str)>> {
+    let rows = sqlx::query("SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger'")
+        .fetch_all(&mut *connection)
+        .await?;
+    let there: HashMap<&[u8], (&[u8], &[u8])> = rows
+        .iter()
+        .map(|row| {
+            Ok((row.try_get_unchecked(0)?, (row.try_get_unchecked(1)?, row.try_get_unchecked(2)?)))
+        })
+        .collect::<Result<_>>()?;
+    let why = |trigger: &Trigger| match there.get(trigger.name.as_bytes()) {
+        None => Some("missing"),
+        Some((table, sql))
+            if *table == trigger.table.as_bytes()
+                && *sql == trigger.statement.trim_end_matches(';').as_bytes() =>
+        {
+            None
+        }
+        Some(_) => Some("altered"),
+    };
+    Ok(migrations
+        .iter()
+        .flat_map(|migration| made_by(migration))
+        .filter_map(|t| why(&t).map(|why| (t, why)))
+        .collect())
 }
 
 /// The number of the schema: dropping a trigger changes it, and making it again does once more.
@@ -43,11 +70,11 @@ async fn fingerprint(connection: &mut SqliteConnection) -> Result<String> {
 
 /// As the connection's snapshot has them; `seen` is what is remembered.
 pub async fn look(connection: &mut SqliteConnection, seen: Option<String>) -> Result<Triggers> {
-    let off = missing(connection).await?;
-    let off = off.into_iter().map(|t| TriggerOff {
+    let off = off(connection, &MADE_BY).await?;
+    let off = off.into_iter().map(|(t, why)| TriggerOff {
         table: t.table.into(),
         trigger: t.name.into(),
-        why: "missing".into(),
+        why: why.into(),
     });
     Ok(Triggers {
         off: off.collect(),
@@ -70,11 +97,12 @@ pub async fn mark_everything(connection: &mut SqliteConnection) -> Result<()> {
 }
 
 pub async fn restore(connection: &mut SqliteConnection) -> Result<bool> {
-    let missing = missing(connection).await?;
-    for trigger in &missing {
-        sqlx::raw_sql(AssertSqlSafe(trigger.statement)).execute(&mut *connection).await?;
+    let off = off(connection, &MADE_BY).await?;
+    for (trigger, _) in &off {
+        let anew = format!("DROP TRIGGER IF EXISTS {}; {}", trigger.name, trigger.statement);
+        sqlx::raw_sql(AssertSqlSafe(anew)).execute(&mut *connection).await?;
     }
-    Ok(!missing.is_empty())
+    Ok(!off.is_empty())
 }
 
 /// Whether, before any migration, nothing can have been written past them: the file is new, or all
@@ -87,15 +115,18 @@ pub async fn are_trusted(connection: &mut SqliteConnection) -> Result<bool> {
     }
     let remembers =
         "SELECT EXISTS (SELECT 1 FROM pragma_table_info('fleet') WHERE name = 'triggers_seen')";
-    let is_as_remembered = if sqlx::query_scalar(remembers).fetch_one(&mut *connection).await? {
-        let seen =
-            sqlx::query("SELECT triggers_seen FROM fleet").fetch_optional(&mut *connection).await?;
-        let seen: Option<String> = seen.map(|row| row.try_get(0)).transpose()?.flatten();
-        seen == Some(fingerprint(connection).await?)
-    } else {
-        true
-    };
-    Ok(is_as_remembered && missing(connection).await?.is_empty())
+    // A release that remembers nothing had the first of them.
+    let (is_as_remembered, made_by) =
+        if sqlx::query_scalar(remembers).fetch_one(&mut *connection).await? {
+            let seen = sqlx::query("SELECT triggers_seen FROM fleet")
+                .fetch_optional(&mut *connection)
+                .await?;
+            let seen: Option<String> = seen.map(|row| row.try_get(0)).transpose()?.flatten();
+            (seen == Some(fingerprint(connection).await?), &MADE_BY[..])
+        } else {
+            (true, &MADE_BY[..1])
+        };
+    Ok(is_as_remembered && off(connection, made_by).await?.is_empty())
 }
 
 /// After the migrations, which change the schema themselves.
@@ -110,8 +141,14 @@ mod tests {
 
     #[test]
     fn each_trigger_of_the_migration_is_known_with_its_whole_statement() {
-        let all: Vec<Trigger> = all().collect();
-        assert_eq!(all.len(), MADE_BY.matches("CREATE TRIGGER").count());
+        let all: Vec<Trigger> = MADE_BY.iter().flat_map(|migration| made_by(migration)).collect();
+        assert_eq!(
+            all.len(),
+            MADE_BY
+                .iter()
+                .map(|migration| migration.matches("CREATE TRIGGER").count())
+                .sum::<usize>()
+        );
         for trigger in all {
             assert!(
                 trigger.statement.ends_with("\nEND;")

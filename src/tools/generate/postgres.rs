@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::day::Day,
-    store::postgres::{migrate::migrate, session},
+    store::postgres::{home::Home, migrate::migrate, session},
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -49,7 +49,7 @@ impl PostgresSink {
             || host.starts_with('/')
             || ["localhost", "127.0.0.1", "::1"].contains(&host);
         let mut connection = PgConnection::connect_with(&options).await?;
-        session::settle(&mut connection).await?;
+        Home::default().settle(&mut connection).await?;
         migrate(&mut connection).await?;
         Ok(PostgresSink { connection, is_local })
     }
@@ -68,7 +68,8 @@ impl Sink for PostgresSink {
     async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error> {
         let mut tx = self.connection.begin_with(session::BEGIN).await?;
         let schema = format!("facility_summary_sample_{}", std::process::id());
-        let prepare = format!("CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema};");
+        let prepare =
+            format!("CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema}, pg_temp;");
         sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *tx).await?;
         for migration in MIGRATIONS.iter() {
             sqlx::raw_sql(migration.sql.clone()).execute(&mut *tx).await?;
@@ -105,7 +106,7 @@ impl Sink for PostgresSink {
     async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error> {
         let time = sqlx::query_scalar(
             "SELECT (extract(epoch FROM least(greatest(event_time, '4713-01-01 BC+00'), \
-             '294276-01-01+00')) * 1000)::int8 FROM facilities WHERE id = $1",
+             '294276-01-01+00')) * 1000.0)::int8 FROM facilities WHERE id = $1",
         )
         .bind(facility);
         Ok(time.fetch_optional(&mut self.connection).await?)
@@ -163,8 +164,8 @@ impl Sink for PostgresSink {
         let (starts, ends) = bounds(days);
         let count: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM facilities f
-             CROSS JOIN (SELECT 'epoch'::timestamptz + s * interval '1 millisecond' AS s, \
-             'epoch'::timestamptz + e * interval '1 millisecond' AS e
+             CROSS JOIN (SELECT 'epoch'::timestamptz + s::float8 * interval '1 millisecond' AS s, \
+             'epoch'::timestamptz + e::float8 * interval '1 millisecond' AS e
                          FROM unnest($4::int8[], $5::int8[]) AS span (s, e)) d
              WHERE f.id >= $1 AND f.id < $2 AND f.timezone = $3
                AND EXISTS (SELECT 1 FROM blood_distributions x WHERE x.dispatched_to_id = f.id
@@ -227,7 +228,7 @@ async fn copy<R: Row>(
 async fn schema_bytes(connection: &mut PgConnection) -> Result<u64, Error> {
     let bytes: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::int8 FROM pg_class
-         WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace",
+         WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace::oid",
     )
     .fetch_one(connection)
     .await?;

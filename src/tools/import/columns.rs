@@ -42,6 +42,7 @@ impl ImportKind {
                 (Date, true),
                 (BloodType, false),
                 (Quantity, true),
+                (RecordedAt, false),
                 (Timezone, false),
             ],
             ImportKind::Distributions => &[
@@ -100,6 +101,8 @@ pub enum Field {
     CreatedAt,
     BloodType,
     Quantity,
+    /// When a figure of stock was written down: which of a day's is the last.
+    RecordedAt,
 }
 
 impl Field {
@@ -114,6 +117,7 @@ impl Field {
             Field::CreatedAt => "created_at",
             Field::BloodType => "blood_type",
             Field::Quantity => "quantity",
+            Field::RecordedAt => "recorded_at",
         }
     }
 }
@@ -344,7 +348,7 @@ mod tests {
                 "town=city",
                 &[][..],
                 "there is no field \"town\". The fields of stock-history are facility, date, \
-                 blood_type?, quantity, timezone?",
+                 blood_type?, quantity, recorded_at?, timezone?",
             ),
             ("facility", &[], "expected field=…"),
             (

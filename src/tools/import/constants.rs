@@ -61,7 +61,7 @@ fn check_one(
             };
             found.map_err(|problem| cells.fault(field, &given, problem))
         }
-        Field::Date | Field::DateDelivered | Field::CreatedAt => {
+        Field::Date | Field::RecordedAt | Field::DateDelivered | Field::CreatedAt => {
             let text = cells.required(field)?;
             let at_ms = dates
                 .instant_ms(&text, &TimeZone::UTC)

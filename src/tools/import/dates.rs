@@ -58,9 +58,19 @@ pub enum DateFormat {
 }
 
 /// What a cell says: an instant, or the reading of a calendar and clock on a wall.
-enum Reading {
+pub enum Reading {
     Instant(Timestamp),
     Wall(DateTime),
+}
+
+impl Reading {
+    /// Whether it tells more than a day.
+    pub fn has_time(&self) -> bool {
+        match self {
+            Reading::Instant(_) => true,
+            Reading::Wall(at) => at.time() != Time::midnight(),
+        }
+    }
 }
 
 impl DateFormat {
@@ -136,7 +146,8 @@ impl DateFormat {
         Ok(zoned)
     }
 
-    fn read(&self, text: &str) -> Option<Reading> {
+    /// What the text says, in no facility's zone yet. `None` where it is not a date.
+    pub fn read(&self, text: &str) -> Option<Reading> {
         match self {
             // A zone in brackets counts, also where it is unknown or contradicts the offset: the
             // other readings would pass over it.

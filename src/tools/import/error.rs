@@ -42,7 +42,8 @@ fn standing(rows_in: u64) -> String {
         0 => "Nothing was written.".to_owned(),
         rows => format!(
             "{rows} rows before it are in and stay. The same command goes on from there: rows \
-             that are in change nothing."
+             that are in change nothing. To take them back, facility-summary imports tells the \
+             number for import undo."
         ),
     }
 }

@@ -145,9 +145,9 @@ impl Directory {
             });
         };
         let own = Zone::named(&known.timezone).ok_or_else(|| {
+            let name = zones::shortened(&known.timezone, zones::MAX_BYTES);
             format!(
-                "is in the unknown time zone \"{}\"; register it with {}",
-                known.timezone,
+                "is in the unknown time zone \"{name}\"; register it with {}",
                 zones::expected(&known.timezone)
             )
         })?;
@@ -253,6 +253,16 @@ impl Directory {
             &name.given,
             line,
         );
+    }
+
+    /// The facility of a row that is about one, if it is known.
+    pub fn id_of(&self, id: Option<Uuid>, name: &Name) -> Option<Uuid> {
+        id.or_else(|| self.named(name).ok()).filter(|id| self.known.contains_key(id))
+    }
+
+    /// The name of a known facility.
+    pub fn name_of(&self, id: Uuid) -> Option<&str> {
+        self.known.get(&id).map(|row| row.name.as_str())
     }
 
     /// The id under which a name is known, or the one that it would get.

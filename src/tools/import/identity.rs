@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::domain::names;
+use super::{columns::ImportKind, dates::Reading};
+use crate::domain::{blood_type::BloodType, names};
 
 /// The namespace of every id that an import makes. It may never change: ids of files imported
 /// before would not be met again.
@@ -34,14 +35,50 @@ pub fn facility_id(cleaned_name: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("facility\u{1f}{cleaned_name}").as_bytes())
 }
 
-/// The id of a row that has none: of its kind, its mapped values, and how many equal rows stand
-/// before it.
+/// Where the rows of a file are from: the same values of another source, or fed by another column,
+/// are other rows.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    pub kind: ImportKind,
+    pub source: String,
+    /// The column that feeds the quantity; empty for a constant and for none.
+    pub quantity_column: String,
+}
+
+impl Origins {
+    /// What makes a row without an id the row that it is, apart from how many equal ones stand
+    /// before it. `when` is what its date says in no facility's zone: where the facility is may
+    /// be corrected later.
+    pub fn content(
+        &self,
+        facility: Uuid,
+        when: &Reading,
+        blood_type: Option<BloodType>,
+        quantity: Option<i32>,
+    ) -> String {
+        let when = match when {
+            Reading::Instant(at) => format!("@{}", at.as_millisecond()),
+            Reading::Wall(at) => at.to_string(),
+        };
+        let (blood_type, quantity) = (
+            blood_type.unwrap_or(BloodType::Unknown).as_str(),
+            quantity.map_or(String::new(), |n| n.to_string()),
+        );
+        let Origins { kind, source, quantity_column } = self;
+        let kind = kind.as_str();
+        ["row", kind, source, quantity_column, &facility.to_string(), &when, blood_type, &quantity]
+            .join("\u{1f}")
+    }
+}
+
+/// The id of a row that has none, of its content and how many equal rows stand before it. (A
+/// content of releases up to 0.2 begins with the kind, and holds the cells as they are written.)
 pub fn row_id(content: &str, occurrence: u32) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{content}\u{1f}{occurrence}").as_bytes())
 }
 
 /// What a file has said so far, as one small number for each distinct thing: the only memory that
-/// grows with the file, by some 24 bytes a distinct row. Hashes of 128 bits stand for the things;
+/// grows with the file, by some 50 bytes a distinct row. Hashes of 128 bits stand for the things;
 /// among 10^12 of them two meet by chance once in 10^14 files.
 #[derive(Debug, Default)]
 pub struct Said(HashMap<[u64; 2], u32>);
@@ -76,6 +113,7 @@ fn key(thing: &str) -> [u64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::import::dates::DateFormat;
 
     #[test]
     fn a_name_is_cleaned_of_what_the_eye_does_not_see() {
@@ -103,6 +141,33 @@ mod tests {
             "c056ac63-b9b9-5e16-b060-af4530bab856"
         );
         assert_ne!(facility_id("Tema"), facility_id("TEMA"));
+    }
+
+    #[test]
+    fn a_row_is_what_it_says_and_where_it_is_from() {
+        let at = |text: &str| DateFormat::new(None).unwrap().read(text).unwrap();
+        let origins = |source: &str, column: &str| Origins {
+            kind: ImportKind::Distributions,
+            source: source.to_owned(),
+            quantity_column: column.to_owned(),
+        };
+        let (facility, o) = (Uuid::from_u128(1), Some(BloodType::OPositive));
+        let row = origins("ward1", "units").content(facility, &at("2024-01-05"), o, Some(12));
+        assert_eq!(row_id(&row, 0).to_string(), "e13108f1-9136-5e18-a335-fc1068a7249c");
+        let others = [
+            origins("ward2", "units").content(facility, &at("2024-01-05"), o, Some(12)),
+            origins("ward1", "A").content(facility, &at("2024-01-05"), o, Some(12)),
+            origins("ward1", "units").content(facility, &at("2024-01-06"), o, Some(12)),
+            origins("ward1", "units").content(facility, &at("2024-01-05T00:00Z"), o, Some(12)),
+            origins("ward1", "units").content(facility, &at("2024-01-05"), None, Some(12)),
+            origins("ward1", "units").content(facility, &at("2024-01-05"), o, None),
+            origins("ward1", "units").content(Uuid::from_u128(2), &at("2024-01-05"), o, Some(12)),
+        ];
+        assert!(others.iter().all(|other| *other != row), "{others:?}");
+        assert_eq!(
+            origins("ward1", "units").content(facility, &at("2024-01-05 00:00"), o, Some(12)),
+            row
+        );
     }
 
     #[test]

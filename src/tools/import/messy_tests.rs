@@ -38,7 +38,14 @@ fn names(target: &Recorder) -> BTreeSet<String> {
 async fn registered(target: &Recorder, id: Uuid, name: &str) {
     let entity = Entity::Facility { name: name.to_owned(), timezone: "UTC".to_owned() };
     let record = Record { event_time_ms: 0, entity: Some(entity) };
-    target.apply(vec![Statement { kind: Kind::Facility, id, record }]).await.unwrap();
+    target
+        .apply(
+            Part { import: 1, dry_run: false },
+            vec![Statement { kind: Kind::Facility, id, record }],
+            Vec::new(),
+        )
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -88,7 +95,12 @@ async fn spellings_that_look_alike_are_one_facility_as_first_given_and_that_is_s
             ",2020-01-01,1",
             "--columns date_delivered=at,facility=to,quantity=n",
         ),
-        ("stock-history", "to,n", ",1", "--columns facility=to,quantity=n --set date=2020-01-01"),
+        (
+            "stock-history",
+            "to,n",
+            ",1",
+            "--columns facility=to,quantity=n --set date=2020-01-01 --same-day sum",
+        ),
     ] {
         let target = Recorder::default();
         let rows: String = spellings.iter().map(|name| format!("{name}{row}\n")).collect();
@@ -504,7 +516,7 @@ async fn the_real_files_merge_what_they_repeat_and_say_so() {
     let Some((_folder, file)) = real("blood_banks_india.csv") else { return };
     let report =
         import(&Recorder::default(), "facilities", &file, "--columns name=name").await.unwrap();
-    assert_eq!(report.merged.repeated_rows, 34);
+    assert_eq!(report.names_merged.repeated_rows, 34);
     assert!(
         report.to_string().contains(
             "2174 rows, 2140 facilities: 34 rows name a facility that an earlier row names"
@@ -514,7 +526,11 @@ async fn the_real_files_merge_what_they_repeat_and_say_so() {
     let Some((_folder, file)) = real("blood_stock_poland.csv") else { return };
     let report = import(&Recorder::default(), "stock-history", &file, STOCK).await.unwrap();
     assert_eq!(
-        (report.merged.repeated_rows, report.merged.respelled(), report.short_rows.count),
+        (
+            report.names_merged.repeated_rows,
+            report.names_merged.respelled(),
+            report.short_rows.count
+        ),
         (0, 0, 0)
     );
 }

@@ -5,9 +5,11 @@
 //! (what is to be written) to a `target` (the service's own write path, so that summaries follow as
 //! for any event). Not in here: SQL, and which days to refresh.
 //!
-//! Importing a file again changes nothing: ids come from content, a row's statement is as old as
-//! what it tells (`translate`), and facilities are stated only where they differ (`facilities`).
-//! That is also how a run that broke off goes on: one starts it again.
+//! **Importing a file again changes nothing.** A row's id comes from what it says and of which
+//! source it is (`identity`, `identify`), its statement is as old as what it tells (`translate`),
+//! and facilities are stated only where they differ (`facilities`). That is also how a
+//! run that broke off goes on: one starts it again. What each import brought is noted with it, so
+//! that it can be taken back (`undo`).
 
 mod cells;
 mod columns;
@@ -15,6 +17,7 @@ mod constants;
 mod dates;
 mod error;
 mod facilities;
+mod identify;
 mod identity;
 mod ids;
 mod merged;
@@ -25,17 +28,21 @@ mod recognise;
 #[cfg(test)]
 mod recorder;
 mod rejects;
+mod report;
 mod rows;
 mod service_target;
+mod source;
+mod stock;
 mod target;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod undo;
 
 use std::{
-    fmt,
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use clap::ValueEnum;
@@ -46,9 +53,11 @@ use self::{
     columns::Mapping,
     dates::DateFormat,
     facilities::Directory,
+    identify::{Identified, Identifier},
     identity::Said,
     rejects::Rejects,
     rows::Rows,
+    stock::Days,
     translate::{Chunk, Translator},
 };
 pub use self::{
@@ -56,10 +65,15 @@ pub use self::{
     error::{Fault, ImportError},
     merged::Merged,
     numbers::DecimalSign,
+    report::ImportReport,
     rows::ShortRows,
     service_target::ServiceTarget,
-    target::{Applied, ClosedStock, ImportTarget},
+    source::command_line,
+    stock::SameDay,
+    target::{Applied, ClosedStock, ImportTarget, Part},
+    undo::{UndoError, UndoReport, list, undo},
 };
+use crate::store::imports::{Finished, NewImport};
 
 /// Rows in one transaction: enough that its cost is shared, few enough that it holds its locks for
 /// milliseconds.
@@ -81,9 +95,14 @@ Examples:
       --columns created_at=YEAR+MONTH,quantity=QTY_DEMANDED \\
       --set facility=Tema --set timezone=Africa/Accra --date-format '%Y %B'
 
+  facility-summary import requests demand.csv --dry-run \\
+      --columns created_at=YEAR+MONTH,quantity=QTY_DEMANDED --set facility=Tema
+  facility-summary imports
+  facility-summary import undo 3
+
 Fields (? optional; an empty cell counts as none):
   facilities     id?, name, timezone?
-  stock-history  facility, date, blood_type?, quantity, timezone?
+  stock-history  facility, date, blood_type?, quantity, recorded_at?, timezone?
   distributions  id?, facility, date_delivered, blood_type?, quantity, timezone?
   requests       id?, facility, created_at, blood_type?, quantity?, timezone?
 
@@ -94,11 +113,40 @@ Dates are RFC 3339 or YYYY-MM-DD unless --date-format says otherwise; without an
 offset they are in the facility's zone.
 Quantities are whole numbers: 12, 12.0, 12,00, 1 000, 1,234,567. What can be
 read in two ways (1.000) is a fault until --decimal says how.
-Importing a file twice changes nothing. A row without an id is known by its
-values: corrected in the file, it is another row.";
+
+Importing a file twice changes nothing. A row without an id is known by what it
+says (not by how that is written), the column of its quantity, and its source:
+the same row from another source is another delivery. A source is named after
+its file, unless --source says otherwise: give one to the next file of a series.
+Corrected in the file, a row is another row: undo the import first.
+Of stock-history, two rows of one facility, day and blood type are a fault,
+unless --same-day says what they are.";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct ImportCommand {
+    #[command(subcommand)]
+    pub action: Option<ImportAction>,
+    #[command(flatten)]
+    pub file: Option<ImportArgs>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum ImportAction {
+    /// Take back what an import brought
+    ///
+    /// What others have corrected since stays, and is counted; and so does what another import
+    /// brought, too.
+    #[command(
+        after_help = "Example:\n  facility-summary imports\n  facility-summary import undo 3"
+    )]
+    Undo {
+        /// The number of the import, as `facility-summary imports` lists it
+        id: i32,
+    },
+}
+
+#[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     /// What the file holds
     #[arg(value_enum)]
@@ -122,6 +170,15 @@ pub struct ImportArgs {
     /// FILE.rejects.csv or the next free name
     #[arg(long, value_enum, default_value = "stop")]
     pub on_error: OnError,
+    /// Whose rows these are [default: the file's name without folder and ending]
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Of stock-history: what several rows of one facility, day and blood type are
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub same_day: Option<SameDay>,
+    /// Say what would come of it, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -130,126 +187,89 @@ pub enum OnError {
     Skip,
 }
 
-/// What an import did. `rows_read` = `rows_written` + `rows_skipped`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImportReport {
-    pub rows_read: u64,
-    /// Rows whose content is in, known before or not.
-    pub rows_written: u64,
-    pub rows_skipped: u64,
-    /// Facilities registered or changed.
-    pub facilities_registered: u64,
-    /// Statements that were new, and closed days that changed; 0 where everything was known
-    /// already.
-    pub changed: u64,
-    /// Statements that changed nothing: known already, or corrected since by something newer.
-    pub superseded: u64,
-    /// Known facilities whose own zone is not the one that the file names, and stays.
-    pub zones_kept: u64,
-    /// What became one facility.
-    pub merged: Merged,
-    pub short_rows: ShortRows,
-    /// Where the skipped rows are.
-    pub rejects: Option<PathBuf>,
-    pub duration: Duration,
-}
-
-impl fmt::Display for ImportReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} rows read, {} in, {} skipped; {} facilities registered; {:.1} s, {:.0} rows/s",
-            self.rows_read,
-            self.rows_written,
-            self.rows_skipped,
-            self.facilities_registered,
-            self.duration.as_secs_f64(),
-            self.rows_read as f64 / self.duration.as_secs_f64().max(1e-3)
-        )?;
-        if self.rows_read == 0 {
-            write!(f, "\nThe file has a header and no rows")?;
-        }
-        if self.changed == 0 && self.rows_written > 0 {
-            write!(f, "\nAll of it was known already: nothing changed")?;
-        } else if self.superseded > 0 {
-            write!(
-                f,
-                "\n{} rows were known already, or have been corrected since: they changed nothing",
-                self.superseded
-            )?;
-        }
-        if let Some(path) = &self.rejects {
-            write!(
-                f,
-                "\nThe skipped rows, each with its reason, are in {}: put them right in the file \
-                 and import it again",
-                path.display()
-            )?;
-        }
-        write!(f, "{}", self.merged)?;
-        if self.short_rows.count > 0 {
-            let lines: Vec<_> = self.short_rows.first.iter().map(u64::to_string).collect();
-            let more = if self.short_rows.count > lines.len() as u64 { ", …" } else { "" };
-            write!(
-                f,
-                "\n{} fewer cells than the header, and what is missing counts as empty (line \
-                 {}{more})",
-                if self.short_rows.count == 1 {
-                    "1 row has".to_owned()
-                } else {
-                    format!("{} rows have", self.short_rows.count)
-                },
-                lines.join(", ")
-            )?;
-        }
-        if self.zones_kept > 0 {
-            write!(
-                f,
-                "\n{} known facilities keep their own time zone, which is not the file's; import \
-                 facilities changes it",
-                self.zones_kept
-            )?;
-        }
-        Ok(())
-    }
-}
-
 /// Imports the file in chunks, each durable before the next is read, and prints nothing but a
-/// progress bar where there is a terminal. An error leaves whole chunks behind.
-pub async fn run(args: ImportArgs, target: &dyn ImportTarget) -> Result<ImportReport, ImportError> {
+/// progress bar where there is a terminal. An error leaves whole chunks behind. `command` is noted
+/// with the import, as that which brought it.
+pub async fn run(
+    args: ImportArgs,
+    command: &str,
+    target: &dyn ImportTarget,
+) -> Result<ImportReport, ImportError> {
     let started = Instant::now();
     let rows = Rows::open(&args.file)?;
     let mapping =
         Mapping::new(args.kind, &args.columns, &args.constants, args.decimal, rows.header());
     let mapping = mapping.map_err(|error| rows.explained(error))?;
+    check_same_day(&args, &mapping)?;
     let dates = DateFormat::new(args.date_format.as_deref())?;
+    let origins = source::origins(&args, &mapping)?;
+    let new = source::new_import(&args, command, &origins, &mapping)?;
     let rejects = match args.on_error {
-        OnError::Skip => Some(Rejects::beside(&args.file, rows.header())),
+        OnError::Skip => Some(Rejects::beside(&args.file, rows.header(), args.dry_run)),
         OnError::Stop => None,
     };
     let mut directory = Directory::new(target.facilities().await?);
     constants::check(args.kind, &mapping, &dates, &mut directory, target.now_ms().await?)?;
-    let translator = Translator { kind: args.kind, dates, directory, said: Said::default() };
+    let translator = Translator {
+        origins: origins.clone(),
+        dates,
+        directory,
+        said: Said::default(),
+        claimed: HashSet::new(),
+        days: Days::new(args.same_day),
+    };
+    let imports = target.imports().await?;
+    let identifier = Identifier {
+        origins,
+        kind: translator.entity_kind(),
+        parents: source::parents(&new, &imports),
+        imports: imports.iter().map(|import| (import.id, import.clone())).collect(),
+        equal: BTreeMap::new(),
+        legacy: 0,
+    };
+    let report = ImportReport::of(&new, &imports, args.dry_run);
+    let again = imports
+        .iter()
+        .find(|import| import.what.fingerprint == new.fingerprint && import.undone_ms.is_none());
+    let part = Part { import: again.map_or(0, |import| import.id), dry_run: args.dry_run };
     let mut import = Import {
         rows,
         mapping,
         translator,
+        identifier,
         rejects,
         target,
-        written: 0,
-        registered: 0,
-        changed: 0,
-        superseded: 0,
-        short_rows: ShortRows::default(),
+        new,
+        part,
+        has_begun: false,
+        report,
     };
     if let Err(cause) = import.all_chunks().await {
-        return Err(ImportError::Interrupted {
-            path: args.file,
-            rows_in: import.written,
-            cause: Box::new(cause),
-        });
+        let rows_in = if args.dry_run { 0 } else { import.report.rows_written };
+        return Err(ImportError::Interrupted { path: args.file, rows_in, cause: Box::new(cause) });
     }
-    import.report(started)
+    import.finish(started).await
+}
+
+/// `--same-day` and `recorded_at` are for stock, and the second for its last figure of a day.
+fn check_same_day(args: &ImportArgs, mapping: &Mapping) -> Result<(), ImportError> {
+    if let Some(rule) = args.same_day.filter(|_| args.kind != ImportKind::StockHistory) {
+        let (rule, kind) = (rule.as_str(), args.kind.as_str());
+        let problem = format!(
+            "--same-day {rule}: it is for stock-history; several {kind} of a day are several \
+             {kind}"
+        );
+        return Err(ImportError::WrongUse(problem));
+    }
+    if mapping.origin(columns::Field::RecordedAt).is_some() && args.same_day != Some(SameDay::Last)
+    {
+        return Err(ImportError::WrongUse(
+            "the field recorded_at says which figure of a day is the last: give --same-day last \
+             with it"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// An import under way.
@@ -257,42 +277,73 @@ struct Import<'a> {
     rows: Rows,
     mapping: Mapping,
     translator: Translator,
+    identifier: Identifier,
     /// `None`: a faulty row stops the import.
     rejects: Option<Rejects>,
     target: &'a dyn ImportTarget,
-    written: u64,
-    registered: u64,
-    changed: u64,
-    superseded: u64,
-    short_rows: ShortRows,
+    new: NewImport,
+    part: Part,
+    has_begun: bool,
+    report: ImportReport,
 }
 
 impl Import<'_> {
     async fn all_chunks(&mut self) -> Result<(), ImportError> {
         let progress = progress_bar(self.rows.progress().1);
+        if self.translator.origins.kind == ImportKind::StockHistory {
+            self.all_days(&progress).await?;
+        } else {
+            loop {
+                let chunk = self.read_chunk(CHUNK_ROWS, self.target.now_ms().await?)?;
+                let at_end = chunk.rows < CHUNK_ROWS;
+                self.report.rows_written += self.write_chunk(chunk).await?;
+                self.show(&progress, self.rows.progress().0);
+                if at_end {
+                    break;
+                }
+            }
+        }
+        progress.finish_and_clear();
+        Ok(())
+    }
+
+    /// The whole file is read before its first day is written: the rows of a day may stand anywhere
+    /// in it.
+    async fn all_days(&mut self, progress: &ProgressBar) -> Result<(), ImportError> {
+        let mut chunk = self.read_chunk(u64::MAX, self.target.now_ms().await?)?;
+        let (all, bytes) = (self.translator.days.len().max(1) as u64, self.rows.progress().1);
+        while !chunk.facilities.is_empty() || !chunk.claims.is_empty() {
+            let some = |len: usize| len.min(CHUNK_ROWS as usize);
+            let facilities = chunk.facilities.drain(..some(chunk.facilities.len())).collect();
+            let claims = chunk.claims.drain(..some(chunk.claims.len())).collect();
+            self.write_chunk(Chunk { facilities, claims, ..Chunk::default() }).await?;
+        }
         loop {
-            let chunk = self.read_chunk(self.target.now_ms().await?)?;
-            let at_end = chunk.rows < CHUNK_ROWS;
-            self.write_chunk(chunk).await?;
-            progress.set_position(self.rows.progress().0);
-            let rate = self.written as f64 / progress.elapsed().as_secs_f64().max(1e-3);
-            progress.set_message(format!(
-                "{} rows  {}/s",
-                HumanCount(self.written),
-                HumanCount(rate as u64)
-            ));
-            if at_end {
-                progress.finish_and_clear();
+            let (days, rows) = self.translator.days.take(CHUNK_ROWS);
+            if days.is_empty() {
                 return Ok(());
             }
+            self.begin().await?;
+            let recorded = self.target.record_stock(self.part, days).await?;
+            self.report.changed += recorded.changed;
+            self.report.replaced.extend(recorded.replaced);
+            self.report.rows_written += rows;
+            self.show(progress, bytes - bytes * self.translator.days.len() as u64 / all);
         }
     }
 
-    /// The next rows, up to a chunk; fewer at the end of the file alone. Reading a local file
+    fn show(&self, progress: &ProgressBar, bytes: u64) {
+        progress.set_position(bytes);
+        let rows = self.report.rows_written;
+        let rate = rows as f64 / progress.elapsed().as_secs_f64().max(1e-3);
+        progress.set_message(format!("{} rows  {}/s", HumanCount(rows), HumanCount(rate as u64)));
+    }
+
+    /// The next rows, up to so many; fewer at the end of the file alone. Reading a local file
     /// blocks for microseconds, so it happens here.
-    fn read_chunk(&mut self, now_ms: i64) -> Result<Chunk, ImportError> {
+    fn read_chunk(&mut self, most: u64, now_ms: i64) -> Result<Chunk, ImportError> {
         let mut chunk = Chunk::default();
-        while chunk.rows < CHUNK_ROWS
+        while chunk.rows < most
             && let Some(row) = self.rows.next()?
         {
             let cells = Cells { mapping: &self.mapping, line: row.line, record: row.cells };
@@ -301,39 +352,58 @@ impl Import<'_> {
                 self.translator.add(&mut chunk, &cells, now_ms).map(|()| is_short)
             }) {
                 Ok(false) => {}
-                Ok(true) => self.short_rows.add(row.line),
+                Ok(true) => self.report.short_rows.add(row.line),
                 Err(fault) => match &mut self.rejects {
                     Some(rejects) => rejects.add(row.cells, fault)?,
                     None => return Err(ImportError::Fault(fault)),
                 },
             }
         }
+        self.rejects.as_mut().map_or(Ok(()), Rejects::flush)?;
         Ok(chunk)
     }
 
-    /// Registrations and rows go together; closing stock follows the registrations of its
-    /// facilities.
-    async fn write_chunk(&mut self, mut chunk: Chunk) -> Result<(), ImportError> {
-        let stock = chunk.take_stock();
-        if !chunk.statements.is_empty() {
-            let applied = self.target.apply(chunk.statements).await?;
-            self.changed += applied.applied;
-            self.superseded += applied.superseded;
+    /// Registrations and rows go together. Answers how many rows are in.
+    async fn write_chunk(&mut self, chunk: Chunk) -> Result<u64, ImportError> {
+        if chunk.facilities.is_empty() && chunk.drafts.is_empty() && chunk.claims.is_empty() {
+            return Ok(chunk.rows);
         }
-        self.registered += chunk.registered;
-        if !stock.is_empty() {
-            self.changed += self.target.record_stock(stock).await?;
+        let Identified { statements: mut rows, repeated } =
+            self.identifier.identify(chunk.drafts, self.target).await?;
+        let registered = chunk.facilities.len() as u64;
+        let mut statements = chunk.facilities;
+        let mut known = 0;
+        if self.part.dry_run {
+            // What an earlier row of this file brings is not there to be found.
+            known = repeated.len() as u64;
+            let mut position = 0..;
+            rows.retain(|_| !position.next().is_some_and(|position| repeated.contains(&position)));
         }
-        self.written += chunk.rows;
-        self.rejects.as_mut().map_or(Ok(()), Rejects::flush)
+        statements.append(&mut rows);
+        self.begin().await?;
+        let applied = self.target.apply(self.part, statements, chunk.claims).await?;
+        self.report.changed += applied.applied;
+        self.report.superseded += applied.superseded + known;
+        self.report.facilities_registered += registered;
+        Ok(chunk.rows)
     }
 
-    fn report(self, started: Instant) -> Result<ImportReport, ImportError> {
+    /// Before the first part that is written.
+    async fn begin(&mut self) -> Result<(), ImportError> {
+        if !self.has_begun && !self.part.dry_run {
+            self.part.import = self.target.begin(&self.new).await?;
+        }
+        self.has_begun = true;
+        Ok(())
+    }
+
+    async fn finish(mut self, started: Instant) -> Result<ImportReport, ImportError> {
         let skipped = self.rejects.as_ref().map_or(0, |rejects| rejects.count);
-        let path = self.rejects.as_ref().and_then(Rejects::path).map(PathBuf::from);
-        if self.written == 0
+        let rejects: Option<PathBuf> =
+            self.rejects.as_ref().and_then(Rejects::path).map(Into::into);
+        if self.report.rows_written == 0
             && let (Some(first), Some(rejects)) =
-                (self.rejects.and_then(|rejects| rejects.first), &path)
+                (self.rejects.and_then(|rejects| rejects.first), &rejects)
         {
             return Err(ImportError::NothingUsable {
                 rows: skipped,
@@ -341,31 +411,28 @@ impl Import<'_> {
                 rejects: rejects.clone(),
             });
         }
-        let report = ImportReport {
-            rows_read: self.written + skipped,
-            rows_written: self.written,
-            rows_skipped: skipped,
-            facilities_registered: self.registered,
-            changed: self.changed,
-            superseded: self.superseded,
-            zones_kept: self.translator.directory.zones_kept.len() as u64,
-            merged: self.translator.directory.merged,
-            short_rows: self.short_rows,
-            rejects: path,
-            duration: started.elapsed(),
-        };
-        tracing::info!(
-            kind = self.translator.kind.as_str(),
-            rows_read = report.rows_read,
-            rows_written = report.rows_written,
-            rows_skipped = report.rows_skipped,
-            facilities_registered = report.facilities_registered,
-            changed = report.changed,
-            superseded = report.superseded,
-            duration_ms = report.duration.as_millis() as u64,
-            "import done"
-        );
-        Ok(report)
+        if self.has_begun && !self.part.dry_run {
+            let finished = Finished {
+                rows_in: i64::try_from(self.report.rows_written).unwrap_or(i64::MAX),
+                rows_skipped: i64::try_from(skipped).unwrap_or(i64::MAX),
+                rejects: rejects.as_deref().map(source::file_name),
+            };
+            self.target.finish(self.part.import, &finished).await?;
+            self.report.import = Some(self.part.import);
+        }
+        self.report.rows_read = self.report.rows_written + skipped;
+        self.report.rows_skipped = skipped;
+        self.report.rejects = rejects;
+        self.report.equal = self.identifier.equal;
+        self.report.legacy = self.identifier.legacy;
+        self.report.names_merged = std::mem::take(&mut self.translator.directory.merged);
+        self.report.merged = self.translator.days.merged;
+        self.report.merged_in_words = self.translator.days.merged_in_words();
+        self.report.zones_kept = self.translator.directory.zones_kept.len() as u64;
+        self.report.name_replaced_days(&self.translator.directory);
+        self.report.duration = started.elapsed();
+        self.report.log();
+        Ok(self.report)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::summary::Key;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Mutex,
         atomic::{AtomicI64, Ordering},
@@ -13,13 +13,17 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Applied, ClosedStock, ImportError, ImportTarget, identity::facility_id};
+use super::{Applied, ClosedStock, ImportError, ImportTarget, Part, identity::facility_id};
 use crate::{
     domain::{
         blood_type::BloodType,
         event::{Entity, Kind, Record, Statement},
     },
-    store::FacilityRow,
+    service::imports::Recorded,
+    store::{
+        FacilityRow,
+        imports::{EqualRows, Finished, Import, NewImport},
+    },
 };
 
 /// 2025-10-09T22:30:00Z: in Warsaw the 10th has begun.
@@ -30,6 +34,9 @@ pub const NOW_MS: i64 = 1_760_049_000_000;
 pub struct Recorder {
     pub records: Mutex<HashMap<(Kind, Uuid), Record>>,
     pub stock: Mutex<BTreeMap<Key, BTreeMap<BloodType, i64>>>,
+    pub imports: Mutex<Vec<Import>>,
+    /// The content of each row that an import names.
+    pub noted: Mutex<HashMap<(Uuid, i32), i64>>,
     /// Calls that will still succeed; `None`: all.
     pub calls_left: Mutex<Option<u32>>,
     /// Milliseconds since `NOW_MS`: one more whenever the time is asked for.
@@ -46,32 +53,106 @@ impl ImportTarget for Recorder {
         Ok(self.facility_rows())
     }
 
-    async fn apply(&self, statements: Vec<Statement>) -> Result<Applied, ImportError> {
+    async fn imports(&self) -> Result<Vec<Import>, ImportError> {
+        Ok(self.imports.lock().unwrap().clone())
+    }
+
+    async fn begin(&self, new: &NewImport) -> Result<i32, ImportError> {
+        let mut imports = self.imports.lock().unwrap();
+        if let Some(again) =
+            imports.iter().find(|import| import.what.fingerprint == new.fingerprint)
+        {
+            return Ok(again.id);
+        }
+        let id = imports.len() as i32 + 1;
+        imports.push(Import {
+            id,
+            what: new.clone(),
+            started_ms: NOW_MS,
+            finished_ms: None,
+            rows_in: 0,
+            rows_skipped: 0,
+            rejects: None,
+            undo_began_ms: None,
+            undone_ms: None,
+        });
+        Ok(id)
+    }
+
+    async fn finish(&self, import: i32, finished: &Finished) -> Result<(), ImportError> {
+        let mut imports = self.imports.lock().unwrap();
+        let import = imports.iter_mut().find(|known| known.id == import).unwrap();
+        (import.finished_ms, import.rows_in, import.rows_skipped) =
+            (Some(NOW_MS), finished.rows_in, finished.rows_skipped);
+        import.rejects = finished.rejects.clone();
+        Ok(())
+    }
+
+    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
+        let records = self.records.lock().unwrap();
+        Ok(ids.iter().filter(|id| records.contains_key(&(kind, **id))).copied().collect())
+    }
+
+    async fn claims(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, i32)>, ImportError> {
+        Ok(self
+            .noted
+            .lock()
+            .unwrap()
+            .keys()
+            .filter(|(row, _)| ids.contains(row))
+            .copied()
+            .collect())
+    }
+
+    async fn equal_rows(
+        &self,
+        _kind: Kind,
+        _source: &str,
+        _rows: &[EqualRows],
+    ) -> Result<Vec<(String, u64)>, ImportError> {
+        Ok(Vec::new()) // the databases' business
+    }
+
+    async fn apply(
+        &self,
+        part: Part,
+        statements: Vec<Statement>,
+        _claims: Vec<(Uuid, i64)>,
+    ) -> Result<Applied, ImportError> {
         self.call()?;
         let mut records = self.records.lock().unwrap();
         let mut applied = Applied::default();
         for Statement { kind, id, record } in statements {
-            if record.supersedes(records.get(&(kind, id))) {
-                applied.applied += 1;
-                records.insert((kind, id), record);
-            } else {
-                applied.superseded += 1;
+            let is_new = record.supersedes(records.get(&(kind, id)));
+            applied.applied += u64::from(is_new);
+            applied.superseded += u64::from(!is_new);
+            if !part.dry_run {
+                self.noted.lock().unwrap().insert((id, part.import), record.fingerprint());
+                if is_new {
+                    records.insert((kind, id), record);
+                }
             }
         }
         Ok(applied)
     }
 
-    async fn record_stock(&self, days: Vec<ClosedStock>) -> Result<u64, ImportError> {
+    async fn record_stock(
+        &self,
+        part: Part,
+        days: Vec<ClosedStock>,
+    ) -> Result<Recorded, ImportError> {
         self.call()?;
         let mut stock = self.stock.lock().unwrap();
-        let mut changed = 0;
+        let mut recorded = Recorded::default();
         for day in days {
-            let stored = stock.entry((day.facility_id, day.date)).or_default();
-            let before = stored.clone();
-            stored.extend(day.by_blood_type);
-            changed += u64::from(*stored != before);
+            let mut new = stock.get(&(day.facility_id, day.date)).cloned().unwrap_or_default();
+            new.extend(day.by_blood_type);
+            recorded.changed += u64::from(stock.get(&(day.facility_id, day.date)) != Some(&new));
+            if !part.dry_run {
+                stock.insert((day.facility_id, day.date), new);
+            }
         }
-        Ok(changed)
+        Ok(recorded)
     }
 }
 

@@ -46,28 +46,33 @@ pub struct Rejects {
     /// The file is a rejects file itself: its lines and reasons give way to new ones.
     again: bool,
     writer: Option<Writer<File>>,
+    /// Nothing is written; where it would be is said.
+    dry_run: bool,
     pub count: u64,
     pub first: Option<Fault>,
 }
 
 impl Rejects {
-    /// Writes nothing as long as no row is rejected.
-    pub fn beside(file: &Path, header: &ByteRecord) -> Self {
+    /// Writes nothing as long as no row is rejected; never in a dry run.
+    pub fn beside(file: &Path, header: &ByteRecord, dry_run: bool) -> Self {
         let again = header.len() > 2 && header.iter().skip(header.len() - 2).eq(OWN_COLUMNS);
         let file = first_file(file);
         Rejects {
-            path: numbered(&file, 1),
+            path: free_name(&file),
             file,
             header: header.clone(),
             again,
             writer: None,
+            dry_run,
             count: 0,
             first: None,
         }
     }
 
     pub fn add(&mut self, row: &ByteRecord, fault: Fault) -> Result<(), ImportError> {
-        self.write(row, &fault).map_err(|error| self.failed(error))?;
+        if !self.dry_run {
+            self.write(row, &fault).map_err(|error| self.failed(error))?;
+        }
         self.count += 1;
         self.first.get_or_insert(fault);
         Ok(())
@@ -80,7 +85,7 @@ impl Rejects {
 
     /// Where the rejected rows are, if there are any.
     pub fn path(&self) -> Option<&Path> {
-        self.writer.is_some().then_some(&self.path)
+        (self.count > 0).then_some(&self.path)
     }
 
     fn write(&mut self, row: &ByteRecord, fault: &Fault) -> io::Result<()> {
@@ -120,6 +125,15 @@ impl Rejects {
     fn failed(&self, source: io::Error) -> ImportError {
         ImportError::Rejects { path: self.path.clone(), source }
     }
+}
+
+/// The name that a rejects file would get now.
+fn free_name(file: &Path) -> PathBuf {
+    let mut number = 1;
+    while numbered(file, number).exists() {
+        number += 1;
+    }
+    numbered(file, number)
 }
 
 fn numbered(file: &Path, number: u32) -> PathBuf {

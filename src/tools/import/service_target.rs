@@ -1,27 +1,34 @@
 //! What an import writes through: the service's own ingest and refresh, so that an imported row is
 //! summarised like a posted one.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
 use tokio::{sync::Mutex, task::JoinHandle};
 use uuid::Uuid;
 
-use super::{Applied, ClosedStock, ImportError, ImportTarget};
+use super::{Applied, ClosedStock, ImportError, ImportTarget, Part};
+use crate::service::refresh::request::RefreshRequest;
 use crate::{
     domain::{
         day::Day,
-        event::{Event, Statement},
+        event::{Event, Kind, Statement},
         summary::DayKey,
     },
     metrics::Trigger,
     service::{
+        imports::{Note, Recorded, StockChange},
         ingest::{Ingest, IngestError},
-        refresh::{closed_stock, request::RefreshRequest},
     },
     startup::Core,
-    store::FacilityRow,
+    store::{
+        self, FacilityRow,
+        imports::{EqualRows, Finished, Import, NewImport},
+    },
 };
 
 /// The parts of this process, on the tables that the running service has too: its drain publishes
@@ -90,16 +97,55 @@ impl ImportTarget for ServiceTarget<'_> {
         self.core.store.facilities(None).await.map_err(failed)
     }
 
-    async fn apply(&self, statements: Vec<Statement>) -> Result<Applied, ImportError> {
-        let applied = self
-            .ingest
-            .submit(statements.into_iter().map(Event::Statement).collect())
-            .await
-            .map_err(failed)?;
+    async fn imports(&self) -> Result<Vec<Import>, ImportError> {
+        self.core.store.imports().await.map_err(failed)
+    }
+
+    async fn begin(&self, new: &NewImport) -> Result<i32, ImportError> {
+        self.core.store.begin_import(new).await.map_err(failed)
+    }
+
+    async fn finish(&self, import: i32, finished: &Finished) -> Result<(), ImportError> {
+        self.core.store.finish_import(import, finished).await.map_err(failed)
+    }
+
+    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
+        self.core.store.rows_in(kind, ids).await.map_err(failed)
+    }
+
+    async fn claims(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, i32)>, ImportError> {
+        self.core.store.claims(ids).await.map_err(failed)
+    }
+
+    async fn equal_rows(
+        &self,
+        kind: Kind,
+        source: &str,
+        rows: &[EqualRows],
+    ) -> Result<Vec<(String, u64)>, ImportError> {
+        self.core.store.equal_rows(kind, source, rows).await.map_err(failed)
+    }
+
+    async fn apply(
+        &self,
+        part: Part,
+        statements: Vec<Statement>,
+        claims: Vec<(Uuid, i64)>,
+    ) -> Result<Applied, ImportError> {
+        if part.dry_run {
+            return self.look(&statements).await.map_err(failed);
+        }
+        let note = Note { import: part.import, facilities: claims };
+        let events = statements.into_iter().map(Event::Statement).collect();
+        let applied = self.ingest.submit_noted(events, note).await.map_err(failed)?;
         Ok(Applied { applied: applied.applied as u64, superseded: applied.superseded as u64 })
     }
 
-    async fn record_stock(&self, days: Vec<ClosedStock>) -> Result<u64, ImportError> {
+    async fn record_stock(
+        &self,
+        part: Part,
+        days: Vec<ClosedStock>,
+    ) -> Result<Recorded, ImportError> {
         let unknown: BTreeSet<Uuid> = days
             .iter()
             .map(|d| d.facility_id)
@@ -114,19 +160,48 @@ impl ImportTarget for ServiceTarget<'_> {
         }
         let keys: Vec<DayKey> =
             days.iter().filter_map(|d| self.key(d.facility_id, d.date)).collect();
-        let stock: closed_stock::ClosedStock =
-            days.into_iter().map(|d| ((d.facility_id, d.date), d.by_blood_type)).collect();
-        let recorded = self
-            .core
-            .refresher
-            .run(RefreshRequest::days(keys, Trigger::Request).with_closed_stock(stock))
-            .await
-            .map_err(failed)?;
-        Ok(recorded.iter().filter(|r| r.changed).count() as u64)
+        // In a dry run there are facilities that are yet to be registered: all of their days would
+        // be new.
+        let of_new_facilities = if part.dry_run { (days.len() - keys.len()) as u64 } else { 0 };
+        let days = days.into_iter().map(|d| ((d.facility_id, d.date), d.by_blood_type)).collect();
+        let change = StockChange::Record { import: part.import, days, dry_run: part.dry_run };
+        let recorded = {
+            let request = RefreshRequest::days(keys, Trigger::Request).with_stock_change(change);
+            self.core.refresher.run_recording(request).await.map_err(failed)?.1
+        };
+        Ok(Recorded { changed: recorded.changed + of_new_facilities, ..recorded })
     }
 }
 
 impl ServiceTarget<'_> {
+    /// What would become of statements, no two of which are about one row. The transaction in which
+    /// they are looked up ends without a trace.
+    async fn look(&self, statements: &[Statement]) -> store::Result<Applied> {
+        let mut tx = self
+            .core
+            .store
+            .begin(Duration::from_millis(self.core.settings.ingest.lock_timeout_ms))
+            .await?;
+        let mut applied = Applied::default();
+        for kind in Kind::ALL {
+            let of_kind: Vec<&Statement> =
+                statements.iter().filter(|statement| statement.kind == kind).collect();
+            if of_kind.is_empty() {
+                continue;
+            }
+            let known = tx
+                .load(kind, &of_kind.iter().map(|statement| statement.id).collect::<Vec<_>>())
+                .await?;
+            let new = of_kind
+                .iter()
+                .filter(|statement| statement.record.supersedes(known.get(&statement.id)))
+                .count();
+            applied.applied += new as u64;
+            applied.superseded += (of_kind.len() - new) as u64;
+        }
+        Ok(applied)
+    }
+
     fn key(&self, id: Uuid, date: Date) -> Option<DayKey> {
         let facility = self.core.directory.get(id)?;
         let day = Day::named(&facility.zone.tz, date)?;

@@ -1,21 +1,26 @@
 //! From a row to what is to be written, kind by kind. Knows no file and no database.
 
-use crate::domain::summary::Key;
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+
+use jiff::tz::TimeZone;
+use uuid::Uuid;
 
 use super::{
     cells::Cells,
     columns::{Field, ImportKind},
-    dates::DateFormat,
+    dates::{DateFormat, Reading},
     error::Fault,
     facilities::{Directory, Mentioned},
-    identity::{Said, row_id},
-    target::ClosedStock,
+    identity::{Origins, Said, row_id},
+    stock::{Days, Figure},
 };
-use crate::domain::{
-    blood_type::BloodType,
-    day::Day,
-    event::{Entity, Kind, Record, Statement},
+use crate::{
+    domain::{
+        blood_type::BloodType,
+        day::Day,
+        event::{Entity, Kind, Record, Statement},
+    },
+    store::imports::{CONFIRMED, MENTIONED},
 };
 
 /// How far the clocks of a source may be ahead, as for posted events.
@@ -26,21 +31,29 @@ const CLOCK_SKEW_MS: i64 = 5 * 60 * 1000;
 pub struct Chunk {
     /// Rows read into it, those that say nothing new included.
     pub rows: u64,
-    pub registered: u64,
-    pub statements: Vec<Statement>,
-    stock: BTreeMap<Key, BTreeMap<BloodType, i64>>,
+    /// Facilities to register or change.
+    pub facilities: Vec<Statement>,
+    /// Known facilities that rows name, with `store::imports::MENTIONED` or `CONFIRMED`.
+    pub claims: Vec<(Uuid, i64)>,
+    /// Deliveries or requests.
+    pub drafts: Vec<Draft>,
 }
 
-impl Chunk {
-    pub fn take_stock(&mut self) -> Vec<ClosedStock> {
-        let days = std::mem::take(&mut self.stock).into_iter();
-        days.map(|((facility_id, date), by_blood_type)| ClosedStock {
-            facility_id,
-            date,
-            by_blood_type,
-        })
-        .collect()
-    }
+/// A delivery or request whose id may be yet to find.
+#[derive(Debug)]
+pub struct Draft {
+    pub name: Name,
+    pub record: Record,
+}
+
+/// What a row is known by.
+#[derive(Debug)]
+pub enum Name {
+    /// The id that it has in the file. `repeated`: an equal row of it stands before.
+    Own { id: Uuid, repeated: bool },
+    /// Its content, and how many equal rows stand before it. `legacy` is the id that releases up to
+    /// 0.2 gave it.
+    ByContent { content: String, occurrence: u32, legacy: Uuid },
 }
 
 /// Reads rows of one file, remembering what it must to tell equal rows apart and contradictions
@@ -51,16 +64,29 @@ impl Chunk {
 /// older. So a second import states the same at the same time and changes nothing, and whatever was
 /// corrected or removed in the meantime, by an event with a later time, stays so.
 pub struct Translator {
-    pub kind: ImportKind,
+    pub origins: Origins,
     pub dates: DateFormat,
     pub directory: Directory,
     pub said: Said,
+    /// Known facilities that rows have named.
+    pub claimed: HashSet<Uuid>,
+    /// Of kind `stock-history`: what closed days are to get.
+    pub days: Days,
+}
+
+/// Of a delivery or request what its kind does not decide.
+struct Happened {
+    facility: Mentioned,
+    at_ms: i64,
+    when: Reading,
+    blood_type: Option<BloodType>,
+    quantity: Option<i32>,
 }
 
 impl Translator {
     /// Adds a row to the chunk. A faulty one leaves no trace, in the chunk or here.
     pub fn add(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
-        match self.kind {
+        match self.origins.kind {
             ImportKind::Facilities => self.facility(chunk, cells, now_ms),
             ImportKind::StockHistory => self.stock(chunk, cells, now_ms),
             ImportKind::Distributions => self.distribution(chunk, cells, now_ms),
@@ -73,36 +99,32 @@ impl Translator {
     fn facility(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
         let (id, name, zone) = (cells.id()?, cells.name(Field::Name)?, cells.zone()?);
         let new = self.directory.state(id, &name, zone.as_ref(), cells.line, now_ms);
-        let new = new.map_err(|problem| cells.fault(Field::Name, &name.given, problem))?;
-        chunk.registered += u64::from(new.is_some());
-        chunk.statements.extend(new);
+        match new.map_err(|problem| cells.fault(Field::Name, &name.given, problem))? {
+            Some(statement) => chunk.facilities.push(statement),
+            None => {
+                let known = self.directory.id_of(id, &name);
+                chunk
+                    .claims
+                    .extend(known.filter(|id| self.claimed.insert(*id)).map(|id| (id, CONFIRMED)));
+            }
+        }
         Ok(())
     }
 
     fn stock(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
         let facility = self.mentioned(cells)?;
-        let day = self.past_day(cells, &facility, now_ms)?;
+        let text = cells.required(Field::Date)?;
+        let day = self.past_day(cells, &text, &facility, now_ms)?;
         let blood_type = cells.blood_type()?.unwrap_or(BloodType::Unknown);
-        let Some(units) = cells.quantity(self.kind.least_units())? else {
+        let Some(units) = cells.quantity(self.origins.kind.least_units())? else {
             return Err(self.missing_quantity(cells));
         };
-        // Whichever of two different figures won, it might be the wrong one; so the first stays and
-        // the second is a fault.
-        let place = format!("{}\u{1f}{}\u{1f}{}", facility.id, day.date, blood_type.as_str());
-        let first = self.said.first_value(&place, units.unsigned_abs());
-        if let Some(first) = first.filter(|first| *first != units.unsigned_abs()) {
-            let problem = format!(
-                "contradicts an earlier row of this file, by which this facility, day and blood \
-                 type closed with {first}"
-            );
-            return Err(cells.fault(Field::Quantity, &units.to_string(), problem));
-        }
+        let (at_ms, has_time) = self.recorded_at(cells, &text, &facility.tz)?;
+        let figure = Figure { units: i64::from(units), line: cells.line, at_ms, rows: 1 };
+        let added = self.days.add(facility.id, day.date, blood_type, figure);
+        added.map_err(|problem| cells.fault(Field::Quantity, &units.to_string(), problem))?;
+        self.days.has_times |= has_time;
         self.register(chunk, cells, &facility);
-        chunk
-            .stock
-            .entry((facility.id, day.date))
-            .or_default()
-            .insert(blood_type, i64::from(units));
         Ok(())
     }
 
@@ -112,10 +134,9 @@ impl Translator {
         cells: &Cells<'_>,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let facility = self.mentioned(cells)?;
-        let at_ms = self.past_instant(cells, Field::DateDelivered, &facility, now_ms)?;
+        let (facility, when, at_ms) = self.past_instant(cells, Field::DateDelivered, now_ms)?;
         let blood_type = cells.blood_type()?;
-        let Some(quantity) = cells.quantity(self.kind.least_units())? else {
+        let Some(quantity) = cells.quantity(self.origins.kind.least_units())? else {
             return Err(self.missing_quantity(cells));
         };
         let entity = Entity::Distribution {
@@ -124,60 +145,70 @@ impl Translator {
             dispatched_to_id: facility.id,
             quantity,
         };
-        self.state(chunk, cells, &facility, at_ms, entity)
+        self.state(
+            chunk,
+            cells,
+            entity,
+            Happened { facility, at_ms, when, blood_type, quantity: Some(quantity) },
+        )
     }
 
     fn request(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
-        let facility = self.mentioned(cells)?;
-        let created_at_ms = self.past_instant(cells, Field::CreatedAt, &facility, now_ms)?;
-        let entity = Entity::Request {
-            blood_type: cells.blood_type()?,
-            created_at_ms,
-            facility_id: facility.id,
-            quantity: cells.quantity(self.kind.least_units())?,
-        };
-        self.state(chunk, cells, &facility, created_at_ms, entity)
+        let (facility, when, created_at_ms) = self.past_instant(cells, Field::CreatedAt, now_ms)?;
+        let (blood_type, quantity) =
+            (cells.blood_type()?, cells.quantity(self.origins.kind.least_units())?);
+        let entity =
+            Entity::Request { blood_type, created_at_ms, facility_id: facility.id, quantity };
+        self.state(
+            chunk,
+            cells,
+            entity,
+            Happened { facility, at_ms: created_at_ms, when, blood_type, quantity },
+        )
     }
 
-    /// Adds the statement of a row, under its own id or the one that its content gives it.
+    /// Adds a row, under its own id or what makes it the row that it is.
     fn state(
         &mut self,
         chunk: &mut Chunk,
         cells: &Cells<'_>,
-        facility: &Mentioned,
-        at_ms: i64,
         entity: Entity,
+        row: Happened,
     ) -> Result<(), Fault> {
-        let content = self.content(cells, facility)?;
-        let id = match cells.id()? {
-            None => row_id(&content, self.said.again(&content)),
+        let content =
+            self.origins.content(row.facility.id, &row.when, row.blood_type, row.quantity);
+        let name = match cells.id()? {
+            None => {
+                let (occurrence, legacy) =
+                    (self.said.again(&content), self.legacy_content(cells, &row.facility)?);
+                let legacy = row_id(&legacy, self.said.again(&legacy));
+                Name::ByContent { content, occurrence, legacy }
+            }
             Some(id) => {
                 let fingerprint = xxhash_rust::xxh3::xxh3_64(content.as_bytes()) as u32;
-                if self
-                    .said
-                    .first_value(&id.to_string(), fingerprint)
-                    .is_some_and(|first| first != fingerprint)
-                {
+                let first = self.said.first_value(&id.to_string(), fingerprint);
+                if first.is_some_and(|first| first != fingerprint) {
                     return Err(cells.fault(
                         Field::Id,
                         &id.to_string(),
                         "contradicts an earlier row of this file with the same id",
                     ));
                 }
-                id
+                Name::Own { id, repeated: first.is_some() }
             }
         };
-        self.register(chunk, cells, facility);
-        let record = Record { event_time_ms: at_ms, entity: Some(entity) };
-        chunk.statements.push(Statement { kind: self.entity_kind(), id, record });
+        self.register(chunk, cells, &row.facility);
+        chunk.drafts.push(Draft {
+            name,
+            record: Record { event_time_ms: row.at_ms, entity: Some(entity) },
+        });
         Ok(())
     }
 
-    /// What tells a row from others: its kind, its facility, and its mapped values as written,
-    /// whatever the order of the columns. Not the instants made of them, which move with the
-    /// facility's zone, nor the zone, which only serves to register.
-    fn content(&self, cells: &Cells<'_>, facility: &Mentioned) -> Result<String, Fault> {
-        let mut content = format!("{}\u{1f}{}", self.kind.as_str(), facility.id);
+    /// What told a row from others up to release 0.2: its kind, its facility, and its mapped values
+    /// as written.
+    fn legacy_content(&self, cells: &Cells<'_>, facility: &Mentioned) -> Result<String, Fault> {
+        let mut content = format!("{}\u{1f}{}", self.origins.kind.as_str(), facility.id);
         for field in [Field::DateDelivered, Field::CreatedAt, Field::BloodType, Field::Quantity] {
             content.push('\u{1f}');
             content.push_str(&cells.text(field)?.unwrap_or_default());
@@ -185,8 +216,9 @@ impl Translator {
         Ok(content)
     }
 
-    const fn entity_kind(&self) -> Kind {
-        match self.kind {
+    /// The kind of this file's rows.
+    pub const fn entity_kind(&self) -> Kind {
+        match self.origins.kind {
             ImportKind::Distributions => Kind::Distribution,
             _ => Kind::Request,
         }
@@ -203,18 +235,25 @@ impl Translator {
     /// Registers the row's facility if nobody knows it yet. Last of all, so that a faulty row
     /// registers none.
     fn register(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, facility: &Mentioned) {
-        if let Some(registration) = self.directory.take_up(facility, cells.line) {
-            chunk.statements.push(registration);
-            chunk.registered += 1;
+        let is_first = self.claimed.insert(facility.id);
+        match self.directory.take_up(facility, cells.line) {
+            Some(registration) => chunk.facilities.push(registration),
+            None if is_first => chunk.claims.push((facility.id, MENTIONED)),
+            None => {}
         }
     }
 
-    fn past_day(&self, cells: &Cells<'_>, facility: &Mentioned, now_ms: i64) -> Result<Day, Fault> {
-        let text = cells.required(Field::Date)?;
+    fn past_day(
+        &self,
+        cells: &Cells<'_>,
+        text: &str,
+        facility: &Mentioned,
+        now_ms: i64,
+    ) -> Result<Day, Fault> {
         let day = self
             .dates
-            .day(&text, &facility.tz)
-            .map_err(|problem| cells.fault(Field::Date, &text, problem))?;
+            .day(text, &facility.tz)
+            .map_err(|problem| cells.fault(Field::Date, text, problem))?;
         if day.end_ms > now_ms {
             let today = Day::containing(&facility.tz, now_ms).date;
             let zone = facility.tz.iana_name().unwrap_or("its zone");
@@ -223,18 +262,45 @@ impl Translator {
                  alone are history",
                 day.date
             );
-            return Err(cells.fault(Field::Date, &text, problem));
+            return Err(cells.fault(Field::Date, text, problem));
         }
         Ok(day)
     }
 
-    fn past_instant(
+    /// When a figure of stock was written down, and whether the row says so: in `recorded_at`, or
+    /// with a time in its date.
+    fn recorded_at(
         &self,
         cells: &Cells<'_>,
+        date: &str,
+        tz: &TimeZone,
+    ) -> Result<(i64, bool), Fault> {
+        let (field, text) = match cells.text(Field::RecordedAt)? {
+            Some(text) => (Field::RecordedAt, text),
+            None => (Field::Date, date.to_owned()),
+        };
+        // The two columns need not be written in one way.
+        let at_ms = match self.dates.instant_ms(&text, tz) {
+            Err(_) if field == Field::RecordedAt && DateFormat::Standard.read(&text).is_some() => {
+                DateFormat::Standard.instant_ms(&text, tz)
+            }
+            at_ms => at_ms,
+        };
+        let at_ms = at_ms.map_err(|problem| cells.fault(field, &text, problem))?;
+        Ok((
+            at_ms,
+            field == Field::RecordedAt
+                || self.dates.read(&text).is_some_and(|reading| reading.has_time()),
+        ))
+    }
+
+    fn past_instant(
+        &mut self,
+        cells: &Cells<'_>,
         field: Field,
-        facility: &Mentioned,
         now_ms: i64,
-    ) -> Result<i64, Fault> {
+    ) -> Result<(Mentioned, Reading, i64), Fault> {
+        let facility = self.mentioned(cells)?;
         let text = cells.required(field)?;
         let at_ms = self
             .dates
@@ -247,7 +313,9 @@ impl Translator {
                 "lies in the future; what is imported has happened",
             ));
         }
-        Ok(at_ms)
+        let when =
+            self.dates.read(&text).ok_or_else(|| cells.fault(field, &text, "is not a date"))?;
+        Ok((facility, when, at_ms))
     }
 
     fn missing_quantity(&self, cells: &Cells<'_>) -> Fault {

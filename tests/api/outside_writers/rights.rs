@@ -27,14 +27,14 @@ const BAIT: &str = "
     CREATE TEMP TABLE touched (id uuid, facility_id uuid, blood_bank_id uuid)";
 
 /// A connection of a role with all rights on one table.
-struct Intruder {
-    role: String,
+pub(super) struct Intruder {
+    pub role: String,
     table: &'static str,
     sql: PgConnection,
 }
 
 impl Intruder {
-    async fn new(service: &Service, table: &'static str) -> Intruder {
+    pub async fn new(service: &Service, table: &'static str) -> Intruder {
         let role = format!("writer_{}", Uuid::new_v4().simple());
         let mut owner = Outside::connect(service.database_url()).await;
         owner
@@ -47,7 +47,7 @@ impl Intruder {
         Intruder { role, table, sql }
     }
 
-    async fn run(&mut self, sql: &str) -> Result<(), String> {
+    pub async fn run(&mut self, sql: &str) -> Result<(), String> {
         sqlx::raw_sql(AssertSqlSafe(sql))
             .execute(&mut self.sql)
             .await
@@ -56,7 +56,7 @@ impl Intruder {
     }
 
     /// Counts the rights of the role on tables that are not its own.
-    async fn rights(&self, service: &Service) -> i64 {
+    pub async fn rights(&self, service: &Service) -> i64 {
         let count = format!(
             "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = \
              'public'::regnamespace AND relname <> '{}'
@@ -156,16 +156,23 @@ async fn every_function_of_ours_sets_a_search_path_that_does_not_begin_with_the_
     let service = Service::on_postgres().await.start().await;
     let ours = "SELECT concat_ws('|', oid::regproc, CASE WHEN prosecdef THEN 'definer' ELSE \
                 'invoker' END,
-                       (SELECT string_agg(setting, ' ') FROM unnest(proconfig) AS setting WHERE \
-                setting LIKE 'search_path=%'))
+                       -- The names in a body that was parsed at its making stand for what they \
+                meant then.
+                       CASE WHEN prosqlbody IS NOT NULL AND NOT prosecdef THEN 'settled'
+                            ELSE (SELECT string_agg(setting, ' ') FROM unnest(proconfig) AS \
+                setting WHERE setting LIKE 'search_path=%') END)
                 FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
     let found = texts(service.database_url(), ours).await;
     assert!(
-        found.iter().filter(|function| function.contains("|definer|")).count() >= 7,
+        found.iter().filter(|function| function.contains("|definer|")).count() >= 3,
         "{found:?}"
     );
     for function in found {
-        assert!(function.ends_with("|search_path=pg_catalog, pg_temp"), "{function}");
+        assert!(
+            function.ends_with("|search_path=pg_catalog, pg_temp")
+                || function.ends_with("|invoker|settled"),
+            "{function}"
+        );
     }
 }
 

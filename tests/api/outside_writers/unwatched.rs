@@ -26,8 +26,8 @@ const OFF: &str = "what other programs write passes unseen, since triggers on th
                    are off: nothing is proven until they are back, and answers grow old";
 const BACK: &str =
     "all triggers on the source tables are back; everything is looked at before anything is proven";
-const CHANGED: &str = "the triggers on the source tables were changed since they were last looked \
-                       at: everything is looked at once more";
+const CHANGED: &str = "the source tables or their triggers were changed, or rewritten, since they \
+                       were last looked at: everything is looked at once more";
 
 /// The statements that switch the trigger on new requests off and on again.
 async fn switches(service: &Service) -> (String, String) {

@@ -1,0 +1,395 @@
+//! Closed days as several imports recorded them, one on top of the other, and what a day is without
+//! one of them. Pure decisions; the refresh carries them out under the facility's lock.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        blood_type::BloodType,
+        summary::{Figures, Summary},
+    },
+    store::{
+        self, Derived, Transaction,
+        imports::{ImportedDay, Units},
+    },
+};
+
+/// What is to become of the stock of closed days.
+#[derive(Debug)]
+pub enum StockChange {
+    None,
+    /// An import gives days their stock, by type.
+    Record {
+        import: i32,
+        days: BTreeMap<(Uuid, Date), Units>,
+        /// Only what would become of them is asked for.
+        dry_run: bool,
+    },
+    /// Days go back to what they were before an import.
+    TakeBack {
+        import: i32,
+        days: Vec<(Uuid, Date)>,
+    },
+}
+
+/// What became of closed days.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Days that are other than before.
+    pub changed: u64,
+    /// Days that had other figures, recorded by this import; `None`: by no import, as by the
+    /// service itself.
+    pub replaced: Vec<(Option<i32>, Replaced)>,
+    /// Of days taken back: those that were left, as another import or somebody else has recorded
+    /// figures since.
+    pub left: Vec<(Uuid, Date)>,
+}
+
+/// A day whose figures were replaced.
+pub type Replaced = (Uuid, Date);
+
+impl StockChange {
+    /// Whether it is only asked what would become of the days.
+    pub const fn is_dry_run(&self) -> bool {
+        matches!(self, StockChange::Record { dry_run: true, .. })
+    }
+
+    /// Changes derived days, whose facilities are locked, and writes what is noted of them.
+    pub(in crate::service) async fn apply(
+        &self,
+        tx: &mut dyn Transaction,
+        derived: &mut [Derived],
+    ) -> store::Result<Recorded> {
+        let (import, keys): (i32, Vec<(Uuid, Date)>) = match self {
+            StockChange::None => return Ok(Recorded::default()),
+            StockChange::Record { import, days, .. } => (*import, days.keys().copied().collect()),
+            StockChange::TakeBack { import, days } => (*import, days.clone()),
+        };
+        let mut noted: BTreeMap<(Uuid, Date), Vec<ImportedDay>> = BTreeMap::new();
+        for note in tx.noted_days(&keys).await? {
+            noted.entry((note.facility_id, note.date)).or_default().push(note);
+        }
+        let (mut recorded, mut notes) = (Recorded::default(), Vec::new());
+        for d in derived.iter_mut().filter(|d| !d.is_today) {
+            let key = (d.row.summary.facility_id, d.row.summary.date);
+            let noted_before = noted.remove(&key).unwrap_or_default();
+            let mut day = ClosedDay { summary: &mut d.row.summary, noted: noted_before.clone() };
+            let before = (day.summary.total_stock, day.summary.by_blood_type.clone());
+            match self {
+                StockChange::Record { days, .. } => {
+                    let Some(units) = days.get(&key) else { continue };
+                    recorded
+                        .replaced
+                        .extend(day.record(import, units).into_iter().map(|by| (by, key)));
+                }
+                _ if day.take_back(import) => {}
+                _ => recorded.left.push(key),
+            }
+            notes.extend(day.noted.into_iter().filter(|note| !noted_before.contains(note)));
+            let is_new = !d.stored && matches!(self, StockChange::Record { .. });
+            let differs = before
+                != (d.row.summary.total_stock, d.row.summary.by_blood_type.clone())
+                || is_new;
+            d.figures_differ |= differs;
+            d.write_needed |= differs;
+            recorded.changed += u64::from(differs);
+        }
+        if let StockChange::TakeBack { import, days } = self {
+            tx.forget_days(*import, days).await?;
+        }
+        if !notes.is_empty() && !self.is_dry_run() {
+            tx.note_days(&notes).await?;
+        }
+        Ok(recorded)
+    }
+}
+
+/// A closed day, and what imports noted of it.
+struct ClosedDay<'a> {
+    summary: &'a mut Summary,
+    noted: Vec<ImportedDay>,
+}
+
+impl ClosedDay<'_> {
+    /// Replaces the stock of the types named, keeps the others', and notes it. Answers whose other
+    /// figures were replaced.
+    fn record(&mut self, import: i32, units: &Units) -> Vec<Option<i32>> {
+        let mut replaced: Vec<Option<i32>> = Vec::new();
+        for (blood_type, new) in units {
+            let Some(old) = self.stock(*blood_type).filter(|old| old != new) else { continue };
+            // The import on top that said so; where nobody did, a zero is only a type that the day
+            // does not have.
+            let by = self
+                .noted
+                .iter()
+                .filter(|n| n.recorded.get(blood_type) == Some(&old))
+                .max_by_key(|n| n.turn)
+                .map(|n| n.import_id);
+            if (by.is_some() || old != 0) && by != Some(import) && !replaced.contains(&by) {
+                replaced.push(by);
+            }
+        }
+        self.lift(import, units);
+        for (blood_type, new) in units {
+            self.summary.by_blood_type.entry(*blood_type).or_default().stock = Some(*new);
+        }
+        self.add_up();
+        replaced
+    }
+
+    /// Notes that an import records these types, on top of all others.
+    fn lift(&mut self, import: i32, units: &Units) {
+        let top = self.noted.iter().map(|note| note.turn).max().unwrap_or(0);
+        let was_unrecorded = self.summary.total_stock.is_none() && self.noted.is_empty();
+        let mut mine = match self.noted.iter().position(|note| note.import_id == import) {
+            Some(position) => self.noted.swap_remove(position),
+            None => ImportedDay {
+                facility_id: self.summary.facility_id,
+                date: self.summary.date,
+                import_id: import,
+                turn: top + 1,
+                recorded: Units::new(),
+                before: (!was_unrecorded).then(Units::new),
+            },
+        };
+        if mine.turn < top {
+            // An earlier run of it lies beneath others, which lie on what was before it from now
+            // on.
+            self.close_gap(&mine);
+            let found =
+                |day: &mut Self, blood_type: &BloodType| match day.above(mine.turn, *blood_type) {
+                    Some(_) => day.stock(*blood_type).unwrap_or(0),
+                    None => beneath(&mine, *blood_type),
+                };
+            mine.before = Some(
+                mine.recorded
+                    .keys()
+                    .map(|blood_type| (*blood_type, found(self, blood_type)))
+                    .collect(),
+            );
+            mine.turn = top + 1;
+        }
+        for (blood_type, new) in units {
+            let now = self.stock(*blood_type).unwrap_or(0);
+            let old = mine.recorded.insert(*blood_type, *new);
+            // What is there by an earlier run of it is not what was before it; and no stock at all
+            // is as good as none of a type.
+            if old != Some(now) && (now != 0 || mine.before.is_some()) {
+                mine.before.get_or_insert_default().insert(*blood_type, now);
+            }
+        }
+        self.noted.push(mine);
+    }
+
+    /// Makes the day what it would be without an import. False where a figure was left: another
+    /// import, or somebody else, has recorded it since. What is left of `noted` is to be
+    /// written.
+    fn take_back(&mut self, import: i32) -> bool {
+        let Some(position) = self.noted.iter().position(|note| note.import_id == import) else {
+            return true;
+        };
+        let mine = self.noted.swap_remove(position);
+        self.close_gap(&mine);
+        let mut all = true;
+        for (blood_type, recorded) in &mine.recorded {
+            if self.above(mine.turn, *blood_type).is_none()
+                && self.stock(*blood_type).unwrap_or(0) == *recorded
+            {
+                self.summary.by_blood_type.entry(*blood_type).or_default().stock =
+                    Some(beneath(&mine, *blood_type));
+            } else {
+                all = false;
+            }
+        }
+        self.add_up();
+        if mine.before.is_none()
+            && self.noted.is_empty()
+            && all
+            && self.summary.total_stock == Some(0)
+        {
+            self.summary.total_stock = None;
+            self.summary.by_blood_type.values_mut().for_each(|figures| figures.stock = None);
+        }
+        all
+    }
+
+    /// What was before an import that is taken out is from now on before those that lie on it.
+    fn close_gap(&mut self, out: &ImportedDay) {
+        for (blood_type, recorded) in &out.recorded {
+            if let Some(above) = self.above(out.turn, *blood_type)
+                && let Some(before) = &mut above.before
+                && before.get(blood_type) == Some(recorded)
+            {
+                before.insert(*blood_type, beneath(out, *blood_type));
+            }
+        }
+        // The day had no stock at all before the lowest.
+        if out.before.is_none()
+            && let Some(lowest) = self.noted.iter_mut().min_by_key(|note| note.turn)
+            && lowest.before.as_ref().is_some_and(|before| before.values().all(|units| *units == 0))
+        {
+            lowest.before = None;
+        }
+    }
+
+    /// The next import above this turn that recorded the type.
+    fn above(&mut self, turn: i64, blood_type: BloodType) -> Option<&mut ImportedDay> {
+        self.noted
+            .iter_mut()
+            .filter(|n| n.turn > turn && n.recorded.contains_key(&blood_type))
+            .min_by_key(|n| n.turn)
+    }
+
+    /// What the day has of a type; `None` where it has no stock recorded at all.
+    fn stock(&self, blood_type: BloodType) -> Option<i64> {
+        self.summary.total_stock?;
+        Some(
+            self.summary
+                .by_blood_type
+                .get(&blood_type)
+                .and_then(|figures| figures.stock)
+                .unwrap_or(0),
+        )
+    }
+
+    fn add_up(&mut self) {
+        for figures in self.summary.by_blood_type.values_mut() {
+            figures.stock.get_or_insert(0);
+        }
+        self.summary
+            .by_blood_type
+            .retain(|_, f| *f != Figures { stock: Some(0), transferred: 0, requests: 0 });
+        self.summary.total_stock =
+            Some(self.summary.by_blood_type.values().filter_map(|f| f.stock).sum());
+    }
+}
+
+/// What an import found of a type.
+fn beneath(note: &ImportedDay, blood_type: BloodType) -> i64 {
+    note.before.as_ref().and_then(|before| before.get(&blood_type)).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DATE: Date = Date::constant(2024, 1, 5);
+
+    #[derive(Debug, Clone)]
+    struct World {
+        summary: Summary,
+        noted: Vec<ImportedDay>,
+    }
+
+    impl World {
+        fn new(recorded: Option<&Units>) -> Self {
+            let mut summary = Summary::empty(Uuid::from_u128(1), DATE, true);
+            if let Some(units) = recorded {
+                let figures = |units: &i64| Figures { stock: Some(*units), ..Figures::default() };
+                summary.by_blood_type =
+                    units.iter().filter(|(_, u)| **u != 0).map(|(t, u)| (*t, figures(u))).collect();
+                summary.total_stock = Some(units.values().sum());
+            }
+            World { summary, noted: Vec::new() }
+        }
+
+        fn with<T>(&mut self, act: impl FnOnce(&mut ClosedDay<'_>) -> T) -> T {
+            let mut day =
+                ClosedDay { summary: &mut self.summary, noted: std::mem::take(&mut self.noted) };
+            let answer = act(&mut day);
+            self.noted = day.noted;
+            answer
+        }
+
+        fn stock(&self) -> Option<Units> {
+            self.summary.total_stock?;
+            let units = |f: &Figures| f.stock.unwrap_or(0);
+            Some(
+                self.summary
+                    .by_blood_type
+                    .iter()
+                    .map(|(t, f)| (*t, units(f)))
+                    .filter(|(_, u)| *u != 0)
+                    .collect(),
+            )
+        }
+    }
+
+    fn units(pairs: &[(BloodType, i64)]) -> Units {
+        pairs.iter().copied().collect()
+    }
+
+    use BloodType::{APositive, OPositive};
+
+    #[test]
+    fn whose_other_figures_were_replaced_is_told() {
+        let mut world = World::new(Some(&units(&[(OPositive, 4)])));
+        let replaced = |world: &mut World, import, pairs: &[(BloodType, i64)]| {
+            world.with(|day| day.record(import, &units(pairs)))
+        };
+        let nobody: Vec<Option<i32>> = Vec::new();
+        assert_eq!(
+            replaced(&mut world, 1, &[(OPositive, 4), (APositive, 2)]),
+            nobody,
+            "an equal figure, and a type it had not"
+        );
+        assert_eq!(replaced(&mut world, 2, &[(OPositive, 5), (APositive, 3)]), [Some(1)]);
+        assert_eq!(replaced(&mut world, 2, &[(OPositive, 6)]), nobody, "its own");
+        assert_eq!(
+            World::new(Some(&units(&[(OPositive, 4)])))
+                .with(|day| day.record(1, &units(&[(OPositive, 5)]))),
+            [None]
+        );
+    }
+
+    #[test]
+    fn a_day_that_somebody_else_recorded_since_is_left() {
+        let mut world = World::new(None);
+        world.with(|day| day.record(1, &units(&[(OPositive, 5)])));
+        world.summary.by_blood_type.get_mut(&OPositive).unwrap().stock = Some(7);
+        world.summary.total_stock = Some(7);
+        assert!(!world.with(|day| day.take_back(1)));
+        assert_eq!(world.stock(), Some(units(&[(OPositive, 7)])));
+    }
+
+    proptest! {
+        /// After any runs and undos a day is what the imports that are left make of it, each by its last run.
+        #[test]
+        fn in_any_order_an_undone_import_is_as_if_it_had_never_been(
+            before in prop::option::of(prop::collection::btree_map(0..3usize, 0..4i64, 0..3)),
+            steps in prop::collection::vec((0..4i32, any::<bool>(), prop::collection::btree_map(0..3usize, 0..4i64, 1..4)), 1..12),
+        ) {
+            let typed = |units: &BTreeMap<usize, i64>| -> Units { units.iter().map(|(t, u)| (BloodType::NAMED[*t], *u)).collect() };
+            let before = before.as_ref().map(typed);
+            let mut world = World::new(before.as_ref());
+            let mut files: BTreeMap<i32, Units> = BTreeMap::new();
+            let mut order: Vec<i32> = Vec::new();
+            for (import, undo, says) in steps {
+                if undo {
+                    if files.remove(&import).is_none() { continue; }
+                    order.retain(|other| *other != import);
+                    world.with(|day| day.take_back(import));
+                } else {
+                    // The same import has the same file.
+                    let says = files.entry(import).or_insert_with(|| typed(&says)).clone();
+                    order.retain(|other| *other != import);
+                    order.push(import);
+                    world.with(|day| day.record(import, &says));
+                }
+                let mut wanted = before.clone();
+                for import in &order {
+                    wanted.get_or_insert_default().extend(files[import].clone());
+                }
+                if let Some(units) = &mut wanted {
+                    units.retain(|_, units| *units != 0);
+                }
+                prop_assert_eq!(world.stock(), wanted);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a part of an import brings, noted where it is written.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::{
+    domain::event::{Event, Kind, Record, Statement},
+    store::{
+        self, LastCounted, Transaction,
+        imports::{Hidden, ImportedRow},
+    },
+};
+
+/// Of which import a set of events is a part.
+#[derive(Debug, Clone)]
+pub struct Note {
+    pub import: i32,
+    /// Known facilities that it refers to or confirms, with `store::imports::MENTIONED` or
+    /// `CONFIRMED`.
+    pub facilities: Vec<(Uuid, i64)>,
+}
+
+/// The records about which events are, as they were before and as they are after.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    pub before: &'a HashMap<(Kind, Uuid), Record>,
+    pub now: &'a HashMap<(Kind, Uuid), Record>,
+    pub last_counted: &'a HashMap<(Kind, Uuid), LastCounted>,
+}
+
+impl Note {
+    /// Notes these events, each with whether it changed anything.
+    pub async fn write<'e>(
+        &self,
+        tx: &mut dyn Transaction,
+        events: impl Iterator<Item = (&'e Event, &'e bool)>,
+        known: Known<'_>,
+    ) -> store::Result<()> {
+        let mut rows: HashMap<Uuid, ImportedRow> = HashMap::new();
+        for (event, applied) in events {
+            let Event::Statement(statement) = event else { continue };
+            let row = self.row(statement, *applied, known);
+            match rows.get_mut(&statement.id) {
+                // Of several statements about one row the one that stands, with what was there
+                // before the first.
+                Some(noted) if row.wrote => {
+                    (noted.content, noted.wrote, noted.hidden) = (row.content, true, row.hidden)
+                }
+                Some(_) => {}
+                None => drop(rows.insert(statement.id, row)),
+            }
+        }
+        for (id, content) in &self.facilities {
+            let claim = ImportedRow {
+                row_id: *id,
+                import_id: self.import,
+                content: *content,
+                is_facility: true,
+                wrote: false,
+                hidden: None,
+            };
+            rows.entry(*id).or_insert(claim);
+        }
+        let mut rows: Vec<ImportedRow> = rows.into_values().collect();
+        self.keep_what_was_hidden(tx, &mut rows).await?;
+        rows.sort_unstable_by_key(|row| row.row_id);
+        if rows.is_empty() { Ok(()) } else { tx.note_rows(&rows).await }
+    }
+
+    fn row(&self, statement: &Statement, applied: bool, known: Known<'_>) -> ImportedRow {
+        let Statement { kind, id, record } = statement;
+        let key = (*kind, *id);
+        let hidden = if applied {
+            let last_counted = |before: &Record| {
+                known.last_counted.get(&key).copied().filter(|_| before.entity.is_none())
+            };
+            known
+                .before
+                .get(&key)
+                .map(|before| Hidden { record: before.clone(), last_counted: last_counted(before) })
+        } else {
+            let is_there = known.now.get(&key) == Some(record);
+            (!is_there).then(|| Hidden { record: record.clone(), last_counted: None })
+        };
+        ImportedRow {
+            row_id: *id,
+            import_id: self.import,
+            content: record.fingerprint(),
+            is_facility: *kind == Kind::Facility,
+            wrote: applied,
+            hidden,
+        }
+    }
+
+    /// Where this import writes over what an earlier run of it wrote, what was there before that
+    /// run is what was there before it.
+    async fn keep_what_was_hidden(
+        &self,
+        tx: &mut dyn Transaction,
+        rows: &mut [ImportedRow],
+    ) -> store::Result<()> {
+        let over: Vec<Uuid> = rows
+            .iter()
+            .filter(|row| row.wrote && row.hidden.is_some())
+            .map(|row| row.row_id)
+            .collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        let noted = tx.noted_rows(&over).await?;
+        let own: HashMap<Uuid, ImportedRow> = noted
+            .into_iter()
+            .filter(|n| n.import_id == self.import && n.wrote)
+            .map(|n| (n.row_id, n))
+            .collect();
+        for row in rows {
+            let written_by_us = |own: &&ImportedRow| {
+                row.hidden.as_ref().is_some_and(|hidden| hidden.record.fingerprint() == own.content)
+            };
+            if let Some(own) = own.get(&row.row_id).filter(|own| row.wrote && written_by_us(own)) {
+                row.hidden = own.hidden.clone();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! What becomes of one row when an import that names it is taken back: a pure decision over the
+//! notes of all imports that name it.
+
+use crate::{
+    domain::event::Record,
+    store::imports::{CONFIRMED, Hidden, ImportedRow},
+};
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is gone, or as it was before.
+    TakenBack,
+    /// It was there before the import, which changed nothing about it.
+    WasThere,
+    /// Another import has brought it, too.
+    OfAnother,
+    /// Somebody has changed or removed it since.
+    Changed,
+}
+
+/// What is to be done about a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub outcome: Outcome,
+    /// Where the row changes: to what it becomes; `None` within: it goes.
+    pub becomes: Option<Option<Hidden>>,
+    /// Notes of other imports that are to be written anew.
+    pub notes: Vec<ImportedRow>,
+}
+
+/// Takes back what `import` says of a row: afterwards all is as if that import had never been.
+/// `noted` are all imports' notes of it.
+pub(super) fn decide(import: i32, now: Option<&Record>, noted: &[ImportedRow]) -> Decision {
+    let leave = |outcome| Decision { outcome, becomes: None, notes: Vec::new() };
+    let mut others: Vec<&ImportedRow> =
+        noted.iter().filter(|note| note.import_id != import).collect();
+    let Some(mine) = noted.iter().find(|note| note.import_id == import) else {
+        return leave(Outcome::WasThere);
+    };
+    if !mine.wrote {
+        return leave(if others.is_empty() { Outcome::WasThere } else { Outcome::OfAnother });
+    }
+    let Some(now) =
+        now.filter(|now| noted.iter().any(|note| note.wrote && note.content == now.fingerprint()))
+    else {
+        return leave(Outcome::Changed);
+    };
+    // Told once more by those that are left, one after the other, over what was there before all of
+    // them.
+    others.sort_unstable_by_key(|note| note.import_id);
+    let told = Told::of(now, noted);
+    let mut stands = before_all(noted);
+    let mut notes: Vec<ImportedRow> = Vec::new();
+    for note in others.iter().copied() {
+        let Some(says) = told.by_content(note.content) else { continue };
+        let wrote = says.record.supersedes(stands.as_ref().map(|hidden| &hidden.record));
+        let hidden = if wrote {
+            stands.replace(says.clone())
+        } else {
+            Some(says).filter(|says| stands.as_ref() != Some(says))
+        };
+        let again = ImportedRow { wrote, hidden, ..note.clone() };
+        notes.extend((again != *note).then_some(again));
+    }
+    let is_as_now = stands.as_ref().is_some_and(|hidden| hidden.record == *now);
+    if let Some(confirms) = others
+        .iter()
+        .find(|note| note.content == CONFIRMED)
+        .filter(|_| !is_as_now && mine.content == now.fingerprint())
+    {
+        notes.push(ImportedRow {
+            wrote: true,
+            content: mine.content,
+            hidden: stands,
+            ..(*confirms).clone()
+        });
+        return Decision { outcome: Outcome::OfAnother, becomes: None, notes };
+    }
+    if is_as_now {
+        return Decision { outcome: Outcome::OfAnother, becomes: None, notes };
+    }
+    Decision { outcome: Outcome::TakenBack, becomes: Some(stands), notes }
+}
+
+/// All that is known to have been said of a row: what is there, and what is hidden.
+struct Told(Vec<Hidden>);
+
+impl Told {
+    fn of(now: &Record, noted: &[ImportedRow]) -> Self {
+        let now = Hidden { record: now.clone(), last_counted: None };
+        Told(noted.iter().filter_map(|note| note.hidden.clone()).chain([now]).collect())
+    }
+
+    /// What an import says; `None` where somebody else has written over it, or where it says
+    /// nothing of its own.
+    fn by_content(&self, content: i64) -> Option<Hidden> {
+        self.0.iter().find(|hidden| hidden.record.fingerprint() == content).cloned()
+    }
+}
+
+/// The newest of what no import has written, among what imports have written over: it was there
+/// before, or came between.
+fn before_all(noted: &[ImportedRow]) -> Option<Hidden> {
+    let is_an_imports = |hidden: &&Hidden| {
+        noted.iter().any(|note| note.wrote && note.content == hidden.record.fingerprint())
+    };
+    let of_others = noted
+        .iter()
+        .filter(|note| note.wrote)
+        .filter_map(|note| note.hidden.as_ref())
+        .filter(|hidden| !is_an_imports(hidden));
+    let newer = |newest: Option<&Hidden>, hidden: &Hidden| {
+        hidden.record.supersedes(newest.map(|newest| &newest.record))
+    };
+    of_others
+        .fold(None, |newest, hidden| if newer(newest, hidden) { Some(hidden) } else { newest })
+        .cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::event::Entity;
+
+    const ROW: Uuid = Uuid::from_u128(9);
+
+    fn record(event_time_ms: i64, quantity: i32) -> Record {
+        let facility_id = Uuid::from_u128(1);
+        Record {
+            event_time_ms,
+            entity: Some(Entity::Request {
+                blood_type: None,
+                created_at_ms: 0,
+                facility_id,
+                quantity: Some(quantity),
+            }),
+        }
+    }
+
+    /// A table of one row and the notes about it, by the rules of the ingest.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    struct World {
+        now: Option<Record>,
+        notes: BTreeMap<i32, ImportedRow>,
+    }
+
+    impl World {
+        fn import(&mut self, import: i32, says: &Record) {
+            let wrote = says.supersedes(self.now.as_ref());
+            let hide = |record: Record| Hidden { record, last_counted: None };
+            let before = self.now.clone();
+            if wrote {
+                self.now = Some(says.clone());
+            }
+            let hidden = if wrote {
+                before.map(hide)
+            } else {
+                (self.now.as_ref() != Some(says)).then(|| hide(says.clone()))
+            };
+            let note = ImportedRow {
+                row_id: ROW,
+                import_id: import,
+                content: says.fingerprint(),
+                is_facility: false,
+                wrote,
+                hidden,
+            };
+            self.notes.insert(import, note);
+        }
+
+        fn undo(&mut self, import: i32) -> Outcome {
+            let noted: Vec<ImportedRow> = self.notes.values().cloned().collect();
+            let decision = decide(import, self.now.as_ref(), &noted);
+            self.notes.remove(&import);
+            self.notes.extend(decision.notes.into_iter().map(|note| (note.import_id, note)));
+            if let Some(becomes) = decision.becomes {
+                self.now = becomes.map(|hidden| hidden.record);
+            }
+            decision.outcome
+        }
+    }
+
+    #[test]
+    fn a_row_corrected_since_stays_and_one_that_was_there_before_does_too() {
+        let mut world = World::default();
+        world.import(1, &record(5, 1));
+        world.now = Some(record(7, 2));
+        assert_eq!((world.undo(1), world.now.clone()), (Outcome::Changed, Some(record(7, 2))));
+        world.import(2, &record(7, 2));
+        assert_eq!((world.undo(2), world.now), (Outcome::WasThere, Some(record(7, 2))));
+    }
+
+    #[test]
+    fn what_an_import_replaced_comes_back() {
+        let mut world = World { now: Some(record(3, 4)), ..World::default() };
+        world.import(1, &record(5, 1));
+        assert_eq!((world.undo(1), world.now), (Outcome::TakenBack, Some(record(3, 4))));
+    }
+
+    proptest! {
+        /// As long as nobody else writes it, a row is in the end what the imports that were not undone make of it.
+        #[test]
+        fn in_any_order_an_undone_import_is_as_if_it_had_never_been(
+            before in prop::option::of((0..3i64, 0..2i32)),
+            says in prop::collection::vec((0..4i64, 0..3i32), 1..6),
+            undone in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let before = before.map(|(at, units)| record(at, units));
+            let mut world = World { now: before.clone(), ..World::default() };
+            let mut left: BTreeMap<i32, Record> = BTreeMap::new();
+            for (import, (at, units)) in says.into_iter().enumerate() {
+                world.import(import as i32, &record(at, units));
+                left.insert(import as i32, record(at, units));
+            }
+            for which in undone {
+                if left.is_empty() { break; }
+                let import = *left.keys().nth(which.index(left.len())).unwrap();
+                left.remove(&import);
+                world.undo(import);
+                let stands = left.values().fold(before.clone(), |now, says| if says.supersedes(now.as_ref()) { Some(says.clone()) } else { now });
+                prop_assert_eq!(&world.now, &stands, "after {} of {:?}", import, left);
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Whether the file at the path is the one that is open. Whoever deletes or replaces it under the
+//! service leaves that with a file that has no name any more: what is written into it is gone with
+//! the process.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::store::{Result, StoreError};
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+pub struct DatabaseFile {
+    path: PathBuf,
+    opened: Identity,
+    log_path: PathBuf,
+    /// The write-ahead log beside it, which is there from the first transaction on until the last
+    /// connection closes.
+    log: OnceLock<Identity>,
+    is_gone: AtomicBool,
+}
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+impl DatabaseFile {
+    /// The file at the path, which was opened a moment ago.
+    pub fn opened(path: &Path) -> io::Result<Self> {
+        let mut log_path = path.as_os_str().to_owned();
+        log_path.push("-wal");
+        Ok(DatabaseFile {
+            path: path.to_owned(),
+            opened: identity(path)?,
+            log_path: log_path.into(),
+            log: OnceLock::new(),
+            is_gone: AtomicBool::new(false),
+        })
+    }
+
+    /// `StoreError::Unavailable` while another file, or none, is at the path, or at that of its
+    /// log.
+    pub fn check(&self) -> Result<()> {
+        let log = identity(&self.log_path).ok();
+        if let (None, Some(found)) = (self.log.get(), log) {
+            let _ = self.log.set(found);
+        }
+        let is_there = identity(&self.path).is_ok_and(|found| found == self.opened)
+            && self.log.get().copied() == log;
+        let was_gone = self.is_gone.swap(!is_there, Ordering::AcqRel);
+        match (is_there, was_gone) {
+            (true, false) => Ok(()),
+            (true, true) => {
+                tracing::info!(path = %self.path.display(), "the database file is the one that is open again");
+                Ok(())
+            }
+            (false, _) => {
+                if !was_gone {
+                    tracing::error!(
+                        remedy = self.remedy(),
+                        "the database file was replaced or deleted under the service: no event is \
+                         taken"
+                    );
+                }
+                Err(StoreError::Unavailable(sqlx::Error::Configuration(self.remedy().into())))
+            }
+        }
+    }
+
+    pub fn remedy(&self) -> String {
+        let path = self.path.display();
+        format!(
+            "the file at {path}, or {path}-wal, is not the one that is open: it was replaced or \
+             deleted; a restart opens the one that is there now"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_itself_until_another_takes_its_place_and_when_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.db");
+        let log = folder.path().join("s.db-wal");
+        fs::write(&path, "one").unwrap();
+        let file = DatabaseFile::opened(&path).unwrap();
+        assert!(file.check().is_ok());
+        fs::write(&log, "").unwrap();
+        assert!(file.check().is_ok(), "the log is new");
+        fs::rename(&path, folder.path().join("away")).unwrap();
+        assert!(file.check().is_err());
+        fs::write(&path, "two").unwrap();
+        assert!(
+            file.check()
+                .unwrap_err()
+                .to_string()
+                .contains("a restart opens the one that is there now")
+        );
+        fs::rename(folder.path().join("away"), &path).unwrap();
+        assert!(file.check().is_ok());
+        fs::remove_file(&log).unwrap();
+        assert!(file.check().is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! Which rows of a chunk are which: the ids of those that have none, and what is known of them
+//! already.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::{
+    ImportError, ImportTarget,
+    identity::{Origins, row_id},
+    translate::{Draft, Name},
+};
+use crate::{
+    domain::event::{Entity, Kind, Record, Statement},
+    store::imports::{EqualRows, Import},
+};
+
+/// Occurrences of a row that are asked for at once.
+const AT_ONCE: u32 = 4;
+
+/// Finds ids, and counts what they tell.
+pub struct Identifier {
+    pub origins: Origins,
+    pub kind: Kind,
+    /// Of a file of refused rows: the imports that its rows go on from. Those are counted first,
+    /// so that a row that was put right and equals one that is in already is another.
+    pub parents: BTreeSet<i32>,
+    /// All imports that there were, by number.
+    pub imports: HashMap<i32, Import>,
+    /// Rows that equal rows of other sources, by source.
+    pub equal: BTreeMap<String, u64>,
+    /// Rows that are in from a release that kept no sources.
+    pub legacy: u64,
+}
+
+/// Rows with their ids.
+pub struct Identified {
+    pub statements: Vec<Statement>,
+    /// Positions of those that only repeat an earlier row of the file.
+    pub repeated: HashSet<usize>,
+}
+
+impl Identifier {
+    pub async fn identify(
+        &mut self,
+        drafts: Vec<Draft>,
+        target: &dyn ImportTarget,
+    ) -> Result<Identified, ImportError> {
+        let before = self.occurrences_before(&drafts, target).await?;
+        let by_content = |draft: &Draft| match &draft.name {
+            Name::Own { .. } => None,
+            Name::ByContent { content, occurrence, legacy } => {
+                let occurrence = occurrence + before.get(content).copied().unwrap_or(0);
+                Some((row_id(content, occurrence), *legacy, occurrence))
+            }
+        };
+        let named: Vec<(Uuid, Uuid, u32)> = drafts.iter().filter_map(by_content).collect();
+        let has_others = self.imports.values().any(|import| self.is_another_source(import));
+        let mut known = HashSet::new();
+        if !named.is_empty() {
+            known = target
+                .rows_in(self.kind, &named.iter().map(|(_, legacy, _)| *legacy).collect::<Vec<_>>())
+                .await?;
+            if has_others || !known.is_empty() {
+                known.extend(
+                    target
+                        .rows_in(self.kind, &named.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
+                        .await?,
+                );
+            }
+        }
+        let legacy = self.legacy_rows(named.into_iter(), &known, target).await?;
+        let mut found =
+            Identified { statements: Vec::with_capacity(drafts.len()), repeated: HashSet::new() };
+        let mut fresh: HashMap<i64, EqualRows> = HashMap::new();
+        for draft in drafts {
+            let id = match (by_content(&draft), &draft.name) {
+                (Some((id, old, occurrence)), _) => {
+                    if legacy.contains(&old) {
+                        self.legacy += 1;
+                        old
+                    } else {
+                        if has_others && !known.contains(&id) {
+                            let equal = fresh
+                                .entry(draft.record.fingerprint())
+                                .or_insert_with(|| says(&draft.record, occurrence));
+                            equal.count += 1;
+                        }
+                        id
+                    }
+                }
+                (None, Name::Own { id, repeated }) => {
+                    if *repeated {
+                        found.repeated.insert(found.statements.len());
+                    }
+                    *id
+                }
+                (None, Name::ByContent { .. }) => continue,
+            };
+            found.statements.push(Statement { kind: self.kind, id, record: draft.record });
+        }
+        if !fresh.is_empty() {
+            let fresh: Vec<EqualRows> = fresh.into_values().collect();
+            for (source, rows) in target.equal_rows(self.kind, &self.origins.source, &fresh).await?
+            {
+                *self.equal.entry(source).or_default() += rows;
+            }
+        }
+        Ok(found)
+    }
+
+    fn is_another_source(&self, import: &Import) -> bool {
+        import.undone_ms.is_none()
+            && import.what.kind == self.origins.kind.as_str()
+            && import.what.source != self.origins.source
+    }
+
+    /// Ids of a release that kept no sources, under which rows are in. Of such a row nobody knows
+    /// the source, until an import of one names it.
+    async fn legacy_rows(
+        &self,
+        rows: impl Iterator<Item = (Uuid, Uuid, u32)>,
+        known: &HashSet<Uuid>,
+        target: &dyn ImportTarget,
+    ) -> Result<HashSet<Uuid>, ImportError> {
+        let mut legacy: HashSet<Uuid> = rows
+            .filter(|(id, old, _)| known.contains(old) && !known.contains(id))
+            .map(|(_, old, _)| old)
+            .collect();
+        if legacy.is_empty() {
+            return Ok(legacy);
+        }
+        let Origins { source, quantity_column, .. } = &self.origins;
+        for (row, import) in target.claims(&legacy.iter().copied().collect::<Vec<_>>()).await? {
+            let is_ours = self.imports.get(&import).is_none_or(|i| {
+                i.what.source == *source && i.what.quantity_column == *quantity_column
+            });
+            if !is_ours || self.parents.contains(&import) {
+                legacy.remove(&row);
+            }
+        }
+        Ok(legacy)
+    }
+
+    /// How many rows of each content are in by the imports that a file of refused rows goes on
+    /// from.
+    async fn occurrences_before(
+        &self,
+        drafts: &[Draft],
+        target: &dyn ImportTarget,
+    ) -> Result<HashMap<String, u32>, ImportError> {
+        let mut before: HashMap<String, u32> = HashMap::new();
+        if self.parents.is_empty() {
+            return Ok(before);
+        }
+        let mut open: BTreeSet<&String> = drafts
+            .iter()
+            .filter_map(|draft| match &draft.name {
+                Name::ByContent { content, .. } => Some(content),
+                Name::Own { .. } => None,
+            })
+            .collect();
+        while !open.is_empty() {
+            let counted = |content: &String| before.get(content).copied().unwrap_or(0);
+            let asked: Vec<Uuid> = open
+                .iter()
+                .flat_map(|content| (0..AT_ONCE).map(|n| row_id(content, counted(content) + n)))
+                .collect();
+            let claims = target.claims(&asked).await?;
+            let there: HashSet<Uuid> = claims
+                .into_iter()
+                .filter(|(_, import)| self.parents.contains(import))
+                .map(|(row, _)| row)
+                .collect();
+            open.retain(|content| {
+                let count = before.entry((*content).clone()).or_default();
+                let more = (0..AT_ONCE)
+                    .take_while(|n| there.contains(&row_id(content, *count + n)))
+                    .count() as u32;
+                *count += more;
+                more == AT_ONCE
+            });
+        }
+        Ok(before)
+    }
+}
+
+/// What rows are compared by.
+fn says(record: &Record, before: u32) -> EqualRows {
+    let (facility_id, at_ms, blood_type, quantity) = match &record.entity {
+        Some(Entity::Distribution {
+            dispatched_to_id,
+            date_delivered_ms,
+            blood_type,
+            quantity,
+        }) => (
+            *dispatched_to_id,
+            date_delivered_ms.unwrap_or(record.event_time_ms),
+            *blood_type,
+            Some(*quantity),
+        ),
+        Some(Entity::Request { facility_id, created_at_ms, blood_type, quantity }) => {
+            (*facility_id, *created_at_ms, *blood_type, *quantity)
+        }
+        _ => (Uuid::nil(), record.event_time_ms, None, None),
+    };
+    EqualRows { facility_id, at_ms, blood_type, quantity, before, count: 0 }
+}

@@ -1,0 +1,199 @@
+//! Closed days as a file tells them. They are gathered over the whole file before any is written:
+//! the rows of one day may stand anywhere in it, and two rows about one figure are a fault unless
+//! `--same-day` says what they are.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use clap::ValueEnum;
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::target::ClosedStock;
+use crate::domain::blood_type::BloodType;
+
+/// What several rows of one facility, day and blood type are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SameDay {
+    /// Parts of the stock, such as lots: they are added up
+    Sum,
+    /// Figures of different hours: the last counts
+    Last,
+    /// Figures of different hours: the highest counts
+    Highest,
+}
+
+impl SameDay {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SameDay::Sum => "sum",
+            SameDay::Last => "last",
+            SameDay::Highest => "highest",
+        }
+    }
+}
+
+/// The days of a file: some 100 bytes for each of its figures.
+#[derive(Debug)]
+pub struct Days {
+    rule: Option<SameDay>,
+    days: BTreeMap<(Uuid, Date), BTreeMap<BloodType, Figure>>,
+    /// Figures that several rows made.
+    pub merged: u64,
+    /// A row said when it was written down, so that the last is that of the latest time.
+    pub has_times: bool,
+}
+
+/// What a row says a day closed with.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    pub units: i64,
+    /// The line of the row; of the first where there are several.
+    pub line: u64,
+    /// When it was written down, in milliseconds since 1970; of rows of one time the later line is
+    /// the later.
+    pub at_ms: i64,
+    /// Rows that made it.
+    pub rows: u64,
+}
+
+impl Days {
+    pub fn new(rule: Option<SameDay>) -> Self {
+        Days { rule, days: BTreeMap::new(), merged: 0, has_times: false }
+    }
+
+    /// Adds a row. Rows come in the order of their lines. The fault of a second row names the first
+    /// one's line.
+    pub fn add(
+        &mut self,
+        facility_id: Uuid,
+        date: Date,
+        blood_type: BloodType,
+        new: Figure,
+    ) -> Result<(), String> {
+        let known = match self.days.entry((facility_id, date)).or_default().entry(blood_type) {
+            Entry::Vacant(place) => {
+                place.insert(new);
+                return Ok(());
+            }
+            Entry::Occupied(known) => known.into_mut(),
+        };
+        let units = match self.rule {
+            None => {
+                return Err(format!(
+                    "is a second figure of this facility, day and blood type: line {} says {}. If \
+                     both are right, import the whole file with --same-day sum, last or highest",
+                    known.line, known.units
+                ));
+            }
+            Some(SameDay::Sum) => known.units.saturating_add(new.units),
+            Some(SameDay::Highest) => known.units.max(new.units),
+            Some(SameDay::Last) if new.at_ms >= known.at_ms => new.units,
+            Some(SameDay::Last) => known.units,
+        };
+        self.merged += u64::from(known.rows == 1);
+        *known = Figure {
+            units,
+            line: known.line,
+            at_ms: known.at_ms.max(new.at_ms),
+            rows: known.rows + 1,
+        };
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.days.len()
+    }
+
+    /// Takes whole days off, of about so many figures, with the number of rows that they are of.
+    /// Empty when none is left.
+    pub fn take(&mut self, figures: u64) -> (Vec<ClosedStock>, u64) {
+        let (mut taken, mut rows, mut count) = (Vec::new(), 0, 0);
+        while count < figures
+            && let Some(((facility_id, date), of_day)) = self.days.pop_first()
+        {
+            count += of_day.len() as u64;
+            rows += of_day.values().map(|figure| figure.rows).sum::<u64>();
+            let by_blood_type =
+                of_day.into_iter().map(|(blood_type, figure)| (blood_type, figure.units)).collect();
+            taken.push(ClosedStock { facility_id, date, by_blood_type });
+        }
+        (taken, rows)
+    }
+
+    /// What became of figures that several rows made, in a sentence.
+    pub fn merged_in_words(&self) -> Option<String> {
+        let how = match self.rule? {
+            SameDay::Sum => "their rows were added up",
+            SameDay::Highest => "the highest counts",
+            SameDay::Last if self.has_times => "the last by its time counts",
+            SameDay::Last => "the last in the file counts, as no row has a time",
+        };
+        (self.merged > 0).then(|| {
+            format!(
+                "{} figures of a facility, day and blood type stand in several rows: {how}",
+                self.merged
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FACILITY: Uuid = Uuid::from_u128(1);
+    const DATE: Date = Date::constant(2024, 1, 5);
+
+    /// What the day ends with after rows of (units, time).
+    fn ends(rule: SameDay, rows: &[(i64, i64)]) -> i64 {
+        let mut days = Days::new(Some(rule));
+        for (line, (units, at_ms)) in rows.iter().enumerate() {
+            let figure = Figure { units: *units, line: line as u64 + 2, at_ms: *at_ms, rows: 1 };
+            days.add(FACILITY, DATE, BloodType::OPositive, figure).unwrap();
+        }
+        let (taken, of_rows) = days.take(1);
+        assert_eq!(of_rows, rows.len() as u64);
+        taken[0].by_blood_type[&BloodType::OPositive]
+    }
+
+    #[test]
+    fn several_rows_of_a_day_are_what_the_rule_says() {
+        let rows = [(5, 30), (9, 10), (7, 30), (1, 20)];
+        assert_eq!(ends(SameDay::Sum, &rows), 22);
+        assert_eq!(ends(SameDay::Highest, &rows), 9);
+        assert_eq!(ends(SameDay::Last, &rows), 7, "of two at one time the later line");
+    }
+
+    #[test]
+    fn without_a_rule_a_second_row_is_a_fault_also_where_it_is_equal() {
+        let mut days = Days::new(None);
+        let figure = |units, line| Figure { units, line, at_ms: 0, rows: 1 };
+        days.add(FACILITY, DATE, BloodType::OPositive, figure(5, 2)).unwrap();
+        for units in [5, 6] {
+            let problem =
+                days.add(FACILITY, DATE, BloodType::OPositive, figure(units, 9)).unwrap_err();
+            assert!(
+                problem.contains("line 2 says 5")
+                    && problem.contains("--same-day sum, last or highest"),
+                "{problem}"
+            );
+        }
+        days.add(FACILITY, DATE, BloodType::ONegative, figure(6, 10)).unwrap();
+        assert_eq!((days.merged, days.merged_in_words()), (0, None));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_rows_with_times_of_their_own_is_nothing_to_the_result(
+            (rows, shuffled) in prop::collection::btree_map(0..1_000i64, 0..100i64, 1..20).prop_flat_map(|rows| {
+                let rows: Vec<(i64, i64)> = rows.into_iter().map(|(at, units)| (units, at)).collect();
+                (Just(rows.clone()), Just(rows).prop_shuffle())
+            })
+        ) {
+            for rule in [SameDay::Sum, SameDay::Last, SameDay::Highest] {
+                prop_assert_eq!(ends(rule, &rows), ends(rule, &shuffled));
+            }
+        }
+    }
+}

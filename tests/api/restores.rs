@@ -1,0 +1,304 @@
+//! A backup is put in the place of the database under a server that is alone with it, so that no
+//! watermark is stored that could be missing. Another history begins: nothing of the lost one is
+//! told, and none of its versions is given to other figures.
+
+use std::{path::Path, process::Command};
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    on_both_stores,
+    steps::{Scrape, age, read},
+    support::{
+        Service,
+        outside::Outside,
+        postgres::Postgres,
+        site::{Site, a_zone_at_noon, acknowledged, metric},
+        wait_until,
+    },
+};
+
+const KEPT: i64 = 10;
+const LOST: i64 = 500;
+
+/// A site whose stock a backup has otherwise than the database that it takes the place of.
+struct Histories {
+    site: Site,
+    item: Uuid,
+    lost_version: i64,
+}
+
+impl Histories {
+    /// What the backup has; it is to be made now.
+    async fn begin(service: &Service) -> Histories {
+        let site = Site::register(service, &a_zone_at_noon().0).await;
+        let item = Uuid::new_v4();
+        acknowledged(service, &site.stock(item, KEPT)).await;
+        site.shows(service, (KEPT, 0, 0)).await;
+        drained_twice(service).await;
+        Histories { site, item, lost_version: 0 }
+    }
+
+    /// What the backup lacks.
+    async fn go_on(&mut self, service: &Service) {
+        acknowledged(service, &self.site.stock(self.item, LOST)).await;
+        self.site.shows(service, (LOST, 0, 0)).await;
+        drained_twice(service).await;
+        self.lost_version =
+            self.site.summary(service, "today").await["version"].as_i64().expect("it is a number");
+    }
+
+    /// After the restore: no reader is told of what was lost, and the next figure has a version
+    /// that no other has had.
+    async fn are_apart(&self, service: &Service) {
+        wait_until("it is noticed", async || {
+            Scrape::of(service).await.sum("epochs_total", &[]) >= 1.0
+        })
+        .await;
+        for _ in 0..10 {
+            for directives in ["", "max-age=5", "max-age=1", "no-cache"] {
+                let response = read(
+                    service,
+                    &format!("/v1/facilities/{}/summaries/today", self.site.facility),
+                    directives,
+                )
+                .await;
+                assert_eq!(response.status(), 200, "{directives}");
+                let body: Value = response.json().await.expect("it is JSON");
+                assert_eq!(body["total_stock"], KEPT, "{directives}: {body}");
+            }
+            let list: Value = read(service, "/v1/summaries/today", "no-cache")
+                .await
+                .json()
+                .await
+                .expect("it is JSON");
+            assert_eq!(list["totals"]["total_stock"], KEPT, "{list}");
+        }
+        wait_until("it is proven again", async || {
+            let response = read(
+                service,
+                &format!("/v1/facilities/{}/summaries/today", self.site.facility),
+                "",
+            )
+            .await;
+            let is_fresh = age(&response) == 0;
+            let body: Value = response.json().await.expect("it is JSON");
+            is_fresh && body["total_stock"] == KEPT
+        })
+        .await;
+        acknowledged(service, &self.site.stock(self.item, KEPT + 1)).await;
+        let after = self.site.summary(service, "today").await;
+        assert_eq!(after["total_stock"], KEPT + 1);
+        assert!(
+            after["version"].as_i64() > Some(self.lost_version),
+            "{} was the version of {LOST}: {after}",
+            self.lost_version
+        );
+        self.site.shows(service, (KEPT + 1, 0, 0)).await;
+    }
+}
+
+/// Waits until what there is has been looked at.
+async fn drained_twice(service: &Service) {
+    let before = metric(service, "summary_watermark_age_seconds").await;
+    let now = std::time::Instant::now();
+    wait_until("it is proven", async || {
+        metric(service, "summary_watermark_age_seconds").await
+            < before + now.elapsed().as_secs_f64() - 0.6
+    })
+    .await;
+}
+
+fn sqlite(url: &str) -> &Path {
+    Path::new(url.strip_prefix("sqlite://").expect("it is a file"))
+}
+
+/// As an administrator does it, with the service running.
+fn shell(file: &Path, command: &str) {
+    let done = Command::new("sqlite3")
+        .arg("-cmd")
+        .arg(".timeout 20000")
+        .arg(file)
+        .arg(command)
+        .output()
+        .expect("sqlite3 can be run");
+    assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test]
+async fn an_sqlite_backup_restored_under_the_service_begins_another_history() {
+    let service = Service::on_sqlite().start().await;
+    let mut histories = Histories::begin(&service).await;
+    let file = sqlite(service.database_url());
+    let backup = file.with_extension("bak");
+    shell(file, &format!(".backup '{}'", backup.display()));
+    histories.go_on(&service).await;
+    shell(file, &format!(".restore '{}'", backup.display()));
+    histories.are_apart(&service).await;
+    // The same backup once more: nor may versions of the history between be given again, nor its
+    // own epoch be told another time.
+    histories.lost_version =
+        histories.site.summary(&service, "today").await["version"].as_i64().unwrap();
+    let begun = Scrape::of(&service).await.sum("epochs_total", &[]);
+    shell(file, &format!(".restore '{}'", backup.display()));
+    wait_until("it is noticed", async || {
+        Scrape::of(&service).await.sum("epochs_total", &[]) > begun
+    })
+    .await;
+    histories.are_apart(&service).await;
+}
+
+/// In the half second before anybody has looked at the database.
+#[tokio::test]
+async fn an_event_just_after_a_restore_takes_no_version_of_the_lost_history() {
+    let service = Service::on_sqlite()
+        .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 5_000)
+        .start()
+        .await;
+    let site = Site::register(&service, &a_zone_at_noon().0).await;
+    let other = Site::register(&service, &a_zone_at_noon().0).await;
+    let (item, unit) = (Uuid::new_v4(), Uuid::new_v4());
+    acknowledged(&service, &site.stock(item, KEPT)).await;
+    let file = sqlite(service.database_url());
+    let backup = file.with_extension("bak");
+    shell(file, &format!(".backup '{}'", backup.display()));
+    acknowledged(&service, &site.stock(item, LOST)).await;
+    let lost = site.summary(&service, "today").await;
+    shell(file, &format!(".restore '{}'", backup.display()));
+    // Those of others raise the count of what was written to what it was.
+    wait_until("events are taken again", async || {
+        service.post("/v1/events", &other.stock(unit, 1)).await.status() == 200
+    })
+    .await;
+    for _ in 0..20 {
+        for directives in ["no-cache", ""] {
+            let response = read(
+                &service,
+                &format!("/v1/facilities/{}/summaries/today", site.facility),
+                directives,
+            )
+            .await;
+            let body: Value = response.json().await.expect("it is JSON");
+            assert_eq!(body["total_stock"], KEPT, "{directives}: {body}");
+        }
+    }
+    acknowledged(&service, &site.stock(item, KEPT + 1)).await;
+    let after = site.summary(&service, "today").await;
+    assert!(after["version"].as_i64() > lost["version"].as_i64(), "{lost} {after}");
+}
+
+/// As `pg_dump --data-only` has it restored, with or without what it says of sequences.
+async fn data_loaded_again_in_one_transaction(sets_sequences: bool) {
+    let service = Service::on_postgres().await.start().await;
+    let mut histories = Histories::begin(&service).await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    let tables = [
+        "facilities",
+        "blood_banks",
+        "blood_inventory",
+        "blood_distributions",
+        "blood_requests",
+        "tombstones",
+        "dashboard_daily_summary",
+        "facility_state",
+        "summary_marks",
+        "outbox",
+        "facility_outbox",
+        "fleet",
+        "job_runs",
+    ];
+    sql.run("CREATE SCHEMA kept").await;
+    for table in tables {
+        sql.run(format!("CREATE TABLE kept.{table} AS SELECT * FROM {table}")).await;
+    }
+    let rows = sql.number("SELECT last_value FROM outbox_id_seq").await;
+    histories.go_on(&service).await;
+    let load: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM kept.{table};")
+        })
+        .collect();
+    let sequences = if sets_sequences {
+        format!("SELECT setval('outbox_id_seq', {rows});")
+    } else {
+        String::new()
+    };
+    sql.run(format!(
+        "BEGIN; TRUNCATE {}; {} {sequences} COMMIT",
+        tables.join(", "),
+        load.join(" ")
+    ))
+    .await;
+    histories.are_apart(&service).await;
+}
+
+#[tokio::test]
+async fn data_loaded_again_with_its_sequences_begins_another_history() {
+    data_loaded_again_in_one_transaction(true).await;
+}
+
+#[tokio::test]
+async fn data_loaded_again_without_its_sequences_begins_another_history() {
+    data_loaded_again_in_one_transaction(false).await;
+}
+
+#[tokio::test]
+async fn the_files_of_postgres_put_back_under_the_service_begin_another_history() {
+    let postgres = Postgres::start(&[]);
+    let launch = Service::on(postgres.fresh_database().await);
+    let service = launch.start().await;
+    let mut histories = Histories::begin(&service).await;
+    postgres.stop();
+    postgres.copy();
+    postgres.start_again();
+    wait_until("events are taken", async || {
+        service.post("/v1/events", &histories.site.stock(histories.item, KEPT)).await.status()
+            == 200
+    })
+    .await;
+    histories.go_on(&service).await;
+    postgres.stop();
+    postgres.restore();
+    postgres.start_again();
+    histories.are_apart(&service).await;
+}
+
+on_both_stores! {
+    async fn counters_that_are_lost_give_no_version_twice(service: Service) {
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        let item = Uuid::new_v4();
+        for quantity in [1, 2, 3] {
+            acknowledged(&service, &site.stock(item, quantity)).await;
+        }
+        let before = site.summary(&service, "today").await["version"].as_i64().expect("it is a number");
+        let mut sql = Outside::connect(service.database_url()).await;
+        sql.run(if sql.is_postgres() { "TRUNCATE facility_state" } else { "DELETE FROM facility_state" }).await;
+        let (unit, bank) = (sql.id(Uuid::new_v4()), sql.id(site.bank));
+        sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({unit}, {bank}, 4)")).await;
+        site.shows(&service, (7, 0, 0)).await;
+        for directives in ["no-cache", "", "max-age=1"] {
+            let response = read(&service, &format!("/v1/facilities/{}/summaries/today", site.facility), directives).await;
+            let body: Value = response.json().await.expect("it is JSON");
+            assert_eq!(body["total_stock"], 7, "{directives}: {body}");
+            assert!(body["version"].as_i64() > Some(before), "{before}: {body}");
+        }
+    }
+
+    /// Whoever deletes rows of ours, too.
+    async fn a_day_whose_row_is_gone_is_not_told_from_memory(service: Service) {
+        let site = Site::register(&service, &a_zone_at_noon().0).await;
+        let item = Uuid::new_v4();
+        acknowledged(&service, &site.stock(item, 1)).await;
+        let before = site.summary(&service, "today").await["version"].as_i64().expect("it is a number");
+        let mut sql = Outside::connect(service.database_url()).await;
+        sql.run("DELETE FROM dashboard_daily_summary").await;
+        sql.run("DELETE FROM facility_state").await;
+        let (unit, bank) = (sql.id(Uuid::new_v4()), sql.id(site.bank));
+        sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({unit}, {bank}, 4)")).await;
+        site.shows(&service, (5, 0, 0)).await;
+        let after = site.summary(&service, "today").await;
+        assert!(after["version"].as_i64() > Some(before), "{before}: {after}");
+    }
+}
