@@ -3,10 +3,17 @@
 //! `sql/`, the tables in `migrations/`. What does not belong here: which days to refresh, versions,
 //! freshness. Those are decided in `service`.
 
+mod derived;
+mod drain_snapshot;
+mod entity_rows;
 mod epoch;
 mod error;
+mod facility_rows;
 pub mod imports;
+mod job_queue;
+mod marks;
 pub mod postgres;
+mod source_triggers;
 pub mod sqlite;
 mod tables;
 pub mod unreadable;
@@ -15,25 +22,31 @@ use crate::domain::summary::Key;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::{
     config::DatabaseSettings,
     domain::{
-        event::{Entity, Kind, Record},
+        event::{Kind, Record},
         summary::{DayKey, SummaryRow},
     },
     protocol::{Epoch, Watermark},
 };
+pub use derived::{Derived, Difference};
+pub use drain_snapshot::{DrainSnapshot, Written};
+pub use entity_rows::{LastCounted, Put, Removal};
 pub use epoch::TableRead;
 pub use error::StoreError;
+pub use facility_rows::{FacilityRow, FacilityState};
+pub use job_queue::{JobQueue, JobRun};
+pub use marks::{Mark, MarkKind, Marks, Span};
+pub use source_triggers::{TriggerOff, Triggers};
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Reads outside any transaction, and the way into one.
 #[async_trait]
-pub trait Store: imports::ImportLog + Send + Sync + 'static {
+pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// The database's clock, by a round trip to it.
     async fn now_ms(&self) -> Result<i64>;
     /// All facilities, or those of `ids` that exist.
@@ -98,37 +111,6 @@ pub trait Store: imports::ImportLog + Send + Sync + 'static {
     /// Opens a transaction that writes. A lock that others hold is waited for `lock_timeout` at
     /// most, then `StoreError::Locked`.
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>>;
-
-    /// Puts a run of a job in line, once a tick: false where that tick, or a later one, is there
-    /// already.
-    async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool>;
-    /// Takes up the run of one of `jobs` (or `only` that one) that is in line for longest, for
-    /// exactly one caller: it waits, or its heart has not beaten for `abandoned_after`. `None`
-    /// while any run of the jobs `apart` lives.
-    async fn take_run(
-        &self,
-        apart: &[&str],
-        jobs: &[&str],
-        only: Option<Uuid>,
-        abandoned_after: Duration,
-    ) -> Result<Option<JobRun>>;
-    /// Ends, as failed, earlier ticks of `job` that nobody carries out, and runs that died with
-    /// their `command`.
-    async fn give_up_runs(
-        &self,
-        job: &str,
-        before_tick_ms: i64,
-        command: &str,
-        abandoned_after: Duration,
-    ) -> Result<()>;
-    /// Beats a run's heart; false where the run is no longer the caller's.
-    async fn beat_run(&self, run: &JobRun) -> Result<bool>;
-    /// Stores a run's progress and beats its heart; false where the run is no longer the caller's,
-    /// or has ended.
-    async fn update_run(&self, run: &JobRun) -> Result<bool>;
-    /// The first run of a job that waits to be taken up.
-    async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>>;
-    async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>>;
 
     /// Connections by pool (`primary`; `read`, where there is one), for the gauges.
     fn connections(&self) -> Vec<(&'static str, Connections)>;
@@ -207,252 +189,6 @@ pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>> {
     } else {
         Ok(Arc::new(sqlite::SqliteStore::open(settings).await?))
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FacilityRow {
-    pub id: Uuid,
-    pub name: String,
-    pub timezone: String,
-    /// The version counter when the facility was removed last, for one that has come back: up to
-    /// it, versions are of its former life. 0 for one that was never removed.
-    pub removed_at_version: i64,
-}
-
-impl FacilityRow {
-    /// A facility that was never removed.
-    pub fn new(id: Uuid, name: String, timezone: String) -> Self {
-        FacilityRow { id, name, timezone, removed_at_version: 0 }
-    }
-}
-
-/// Our own row of a facility.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FacilityState {
-    /// The counter that versions come from.
-    pub version: i64,
-    /// The day opened last: after a change of zone that may be a later one than today.
-    pub today: Option<Date>,
-    /// What the counter was when the facility was removed last.
-    pub removed_at_version: i64,
-}
-
-/// What only rises as long as the database goes on from where it was. Numbers that are lower than
-/// they were tell of a backup that was put in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Written {
-    /// Rows that were ever put into the outbox.
-    pub rows: i64,
-    /// A transaction of ours, or this look, has found fewer than there had been.
-    pub has_gone_back: bool,
-    /// What versions are greater than in this history; each that is begun has a greater number
-    /// than all before it.
-    pub versions_from: i64,
-    /// The server's next transaction; 0 where they have no numbers.
-    pub transactions: i64,
-    /// When the server was started. Another one may have other files.
-    pub server_since_ms: Option<i64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    pub facility_id: Uuid,
-    pub first_ms: i64,
-    pub last_ms: i64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MarkKind {
-    /// The facility's stock changed.
-    Stock,
-    /// Deliveries or requests changed between two instants, or at any time where there are none.
-    Activity,
-    /// The facility was registered, renamed, moved to another zone, or removed.
-    Facility,
-}
-
-impl MarkKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            MarkKind::Stock => "stock",
-            MarkKind::Activity => "activity",
-            MarkKind::Facility => "facility",
-        }
-    }
-
-    /// An unknown kind, from a newer release, is read as the widest.
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "stock" => MarkKind::Stock,
-            "activity" => MarkKind::Activity,
-            _ => MarkKind::Facility,
-        }
-    }
-}
-
-/// A trace that a trigger left in its writer's transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    pub id: i64,
-    pub kind: MarkKind,
-    /// `None`: every facility.
-    pub facility_id: Option<Uuid>,
-    /// First and last instant touched; `None`: all time.
-    pub span: Option<(i64, i64)>,
-    /// Whose units changed. The bank may be in another facility by now than it was for the
-    /// trigger.
-    pub blood_bank_id: Option<Uuid>,
-}
-
-/// The triggers on the source tables that leave marks.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Triggers {
-    /// Those that leave none, or not of every writer; where there are any, writes pass unseen.
-    pub off: Vec<TriggerOff>,
-    /// Another after every change of one of them, also where that was taken back. Changes of other
-    /// things may change it, too.
-    pub fingerprint: String,
-    /// What it was when last all that had been written before was made sure of.
-    pub seen: Option<String>,
-    /// What puts right what is off: an SQL statement, or a command.
-    pub remedy: String,
-}
-
-impl Triggers {
-    /// Whether whatever was committed before the look has left its marks.
-    pub fn are_trusted(&self) -> bool {
-        self.off.is_empty() && self.seen.as_ref() == Some(&self.fingerprint)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TriggerOff {
-    pub table: String,
-    pub trigger: String,
-    /// `missing`, `disabled`, `enabled_otherwise` (for other writers than it should be), `altered`
-    /// (it, or its function, is not what we made); of all triggers of a table that no trigger
-    /// can watch as a whole, `is_no_ordinary_table` or `has_inheriting_tables`.
-    pub why: String,
-}
-
-/// Marks without the rest of a look.
-#[derive(Debug, Default)]
-pub struct Marks {
-    pub all: Vec<Mark>,
-    /// As in `DrainSnapshot`.
-    pub strays: Vec<(i64, Option<Uuid>)>,
-}
-
-/// What is visible at `at_ms`; everything committed up to then is in it.
-#[derive(Debug)]
-pub struct DrainSnapshot {
-    pub at_ms: i64,
-    pub marks: Vec<Mark>,
-    /// Of these marks, by their ids, those whose blood bank is in another facility than they name,
-    /// and in which one; `None`: the bank is gone, or was never there.
-    pub strays: Vec<(i64, Option<Uuid>)>,
-    pub triggers: Triggers,
-    /// (id, facility, date, version) of rows committed and not yet known to be published.
-    pub outbox: Vec<(i64, Uuid, Date, i64)>,
-    /// (id, facility) of facilities registered, changed or removed, and not yet known to be
-    /// published.
-    pub changed_facilities: Vec<(i64, Uuid)>,
-    /// A stored row's figures have expired by `at_ms`.
-    pub expiry_due: bool,
-    pub epoch: Epoch,
-    /// Of the change stream; 0 where there has never been one between servers.
-    pub generation: i64,
-    /// The watermark stored last, if that was in this epoch.
-    pub stored_watermark: Option<Watermark>,
-    pub written: Written,
-    /// The latest instant as of which a scheduled or full rebuild made sure that all that it looks
-    /// at is right.
-    pub verified_through_ms: Option<i64>,
-    /// Servers on this database, this one included.
-    pub servers: u64,
-    /// Those of them that publish nothing into the stream between replicas.
-    pub off_stream: u64,
-    /// This server counts as one only since this look, for the first time or after its connection
-    /// was lost: others may have come and gone.
-    pub arrived: bool,
-    /// One server of all leads, and drains for them; on SQLite the only one.
-    pub leads: bool,
-}
-
-/// Figures as their sources have them now, beside what is stored.
-#[derive(Debug, Clone)]
-pub struct Derived {
-    /// The figures and when they expire, with the stored version and `updated_at` (0 and `None`
-    /// where no row is stored).
-    pub row: SummaryRow,
-    pub stored: bool,
-    /// A figure differs from the stored row, or a row is to be opened.
-    pub figures_differ: bool,
-    /// The stored row is of another zone's day of that name.
-    pub day_differs: bool,
-    /// The row is to be written: a figure, its next expiry or its day differs.
-    pub write_needed: bool,
-    pub is_today: bool,
-    /// The zone as the snapshot has it: where it is not the key's, the key's bounds are wrong.
-    pub timezone: String,
-}
-
-/// A stored row that is not what its sources say.
-#[derive(Debug, Clone)]
-pub struct Difference {
-    pub facility_id: Uuid,
-    pub date: Date,
-    pub stored: Option<[Option<i64>; 3]>,
-    pub derived: [Option<i64>; 3],
-    /// A mark was visible, or an expiry due: the difference is known and on its way. Otherwise it
-    /// is drift.
-    pub explained: bool,
-    pub figures_differ: bool,
-    pub at_ms: i64,
-}
-
-/// An entity to write; `is_new` where `load` found no row.
-#[derive(Debug, Clone)]
-pub struct Put {
-    pub id: Uuid,
-    pub event_time_ms: i64,
-    pub entity: Entity,
-    pub is_new: bool,
-}
-
-/// An entity to remove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Removal {
-    pub id: Uuid,
-    pub event_time_ms: i64,
-    pub last_counted: Option<LastCounted>,
-}
-
-/// The facility in whose figures a removed entity counted, and the instant that tells the day;
-/// `None` for today's stock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastCounted {
-    pub facility_id: Uuid,
-    pub at_ms: Option<i64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobRun {
-    pub id: Uuid,
-    pub job: String,
-    /// `waiting`, `running`, `done` or `failed`.
-    pub state: String,
-    /// When this attempt was begun: it tells an attempt from the one that takes it over.
-    pub started_at_ms: i64,
-    pub finished_at_ms: Option<i64>,
-    /// Facilities to do and done; rows changed and found drifted.
-    pub total: i64,
-    pub done: i64,
-    pub changed: i64,
-    pub drift: i64,
-    pub error: Option<String>,
-    /// The instant as of which it found or made right all that it looked at; `None` unless `done`.
-    pub verified_through_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -25,8 +25,8 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, DrainSnapshot, FacilityRow, JobRun, Mark, MarkKind, Marks, Result,
-    Span, Store, StoreError, TableRead, Transaction, Written, unreadable,
+    Connections, Difference, DrainSnapshot, FacilityRow, Mark, MarkKind, Marks, Result, Span,
+    Store, StoreError, TableRead, Transaction, Written, unreadable,
 };
 use crate::{
     config::DatabaseSettings,
@@ -304,46 +304,6 @@ impl Store for PostgresStore {
         );
         let begun = self.pool.begin(begin).await?;
         Ok(Box::new(transaction::PostgresTransaction::new(begun, self.pool.clone())))
-    }
-
-    async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
-        runs::enqueue(&self.pool, run, job, tick_ms).await
-    }
-
-    async fn take_run(
-        &self,
-        apart: &[&str],
-        jobs: &[&str],
-        only: Option<Uuid>,
-        abandoned_after: Duration,
-    ) -> Result<Option<JobRun>> {
-        runs::take(&self.pool, apart, jobs, only, abandoned_after).await
-    }
-
-    async fn give_up_runs(
-        &self,
-        job: &str,
-        before_tick_ms: i64,
-        command: &str,
-        abandoned_after: Duration,
-    ) -> Result<()> {
-        runs::give_up(&self.pool, job, before_tick_ms, command, abandoned_after).await
-    }
-
-    async fn beat_run(&self, run: &JobRun) -> Result<bool> {
-        runs::beat(&self.pool, run).await
-    }
-
-    async fn update_run(&self, run: &JobRun) -> Result<bool> {
-        runs::update(&self.pool, run).await
-    }
-
-    async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>> {
-        runs::waiting(&self.pool, job).await
-    }
-
-    async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>> {
-        runs::get(&self.pool, id).await
     }
 
     fn connections(&self) -> Vec<(&'static str, Connections)> {

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{pool::Pool, session::BEGIN, transaction::COMMIT};
-use crate::store::{JobRun, Result};
+use super::{PostgresStore, pool::Pool, session::BEGIN, transaction::COMMIT};
+use crate::store::{JobQueue, JobRun, Result};
 
 /// `classid` and `objid` of the lock under which runs are taken up.
 const LOCK: (i32, i32) = (0x6674, 3);
@@ -129,4 +130,47 @@ pub(super) async fn prune(pool: &Pool, before_ms: i64) -> Result<()> {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl JobQueue for PostgresStore {
+    async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
+        enqueue(&self.pool, run, job, tick_ms).await
+    }
+
+    async fn take_run(
+        &self,
+        apart: &[&str],
+        jobs: &[&str],
+        only: Option<Uuid>,
+        abandoned_after: Duration,
+    ) -> Result<Option<JobRun>> {
+        take(&self.pool, apart, jobs, only, abandoned_after).await
+    }
+
+    async fn give_up_runs(
+        &self,
+        job: &str,
+        before_tick_ms: i64,
+        command: &str,
+        abandoned_after: Duration,
+    ) -> Result<()> {
+        give_up(&self.pool, job, before_tick_ms, command, abandoned_after).await
+    }
+
+    async fn beat_run(&self, run: &JobRun) -> Result<bool> {
+        beat(&self.pool, run).await
+    }
+
+    async fn update_run(&self, run: &JobRun) -> Result<bool> {
+        update(&self.pool, run).await
+    }
+
+    async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>> {
+        waiting(&self.pool, job).await
+    }
+
+    async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>> {
+        get(&self.pool, id).await
+    }
 }
