@@ -1,5 +1,5 @@
-//! The pools: their limits, what each connection is set to, and what is checked before the service
-//! starts and before each use.
+//! The pools: their limits, the settings of each connection, and the checks before the service
+//! starts and before each use of a connection.
 
 use std::{
     sync::Arc,
@@ -21,17 +21,17 @@ use crate::{
     store::{Connections, Result, StoreError},
 };
 
-/// The oldest server that has everything the statements use (MERGE-safe transition tables,
+/// The oldest server that has everything that the statements use (MERGE-safe transition tables,
 /// `date_bin`, `xmax` rules).
 const OLDEST_SERVER: i32 = 150_000;
 
-/// A connection that was used so recently is taken to be as it was.
+/// A connection that was used within this time is not tested again.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// How long a start that fails may look for the reason.
+/// How long a failed start may look for the reason.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(3);
 
-/// What every connection is set to; [`session`] says why.
+/// The options of every connection; [`session`] says why.
 pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnectOptions> {
     let options: PgConnectOptions = url.parse().map_err(|e: sqlx::Error| {
         StoreError::Migration(format!("the database URL {} cannot be read: {e}", redacted(url)))
@@ -40,7 +40,7 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
         .application_name("facility-summary")
         .options([
             ("statement_timeout", settings.statement_timeout_ms.to_string()),
-            // A replica that hangs in a transaction gives back its locks.
+            // A replica that hangs in a transaction loses its locks.
             (
                 "idle_in_transaction_session_timeout",
                 settings.idle_transaction_timeout_ms.to_string(),
@@ -54,7 +54,7 @@ pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Re
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
     let liveness = Arc::new(Liveness::start(options.clone(), home.clone(), acquire_timeout).await);
     let regained = liveness.regained();
-    // Behind a proxy or a name, a connection may come to lead to a server that was demoted, or that
+    // Behind a proxy or a host name, a connection may lead to a demoted server, or to one that
     // never was the primary.
     let pool = limits(settings)
         .acquire_timeout(acquire_timeout)
@@ -62,35 +62,33 @@ pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Re
         .before_acquire(move |connection, meta| {
             let outlived = meta.age > regained.borrow().elapsed();
             Box::pin(async move {
-                // One whose flow the network has forgotten must not cost its borrower all the time
-                // that there is for another.
+                // The network may have dropped the connection silently. The test gets only a part
+                // of the time, so that the rest is enough for another connection.
                 let asked = tokio::time::timeout(acquire_timeout / 4, is_primary(connection));
                 Ok(!outlived && (meta.idle_for < MOMENT || matches!(asked.await, Ok(Ok(true)))))
             })
         })
         .connect_lazy_with(options.clone());
-    // Side by side: one after the other, those to a server that is far away would not be there in
-    // time.
+    // Opened at the same time: one after the other would take too long when the server is far away.
     let first = settings.min_connections.clamp(1, settings.max_connections.max(1));
     if let Err(error) = try_join_all((0..first).map(|_| pool.acquire())).await {
         return Err(explained(error, &options, home, settings).await);
     }
     let pool = Pool::new(pool, liveness, settings);
     check_server(&pool, settings).await?;
-    // An index on a large table takes as long as it takes.
+    // An index on a large table may take any time.
     let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let migrated = migrate(&mut connection).await;
     home.warn_of_strangers(&mut connection).await?;
-    // Closed, not given back: its time-out is not what the others have.
+    // Closed, not given back, because it has another time-out than the other connections.
     connection.close().await?;
     migrated?;
     pool.fill().await;
     Ok(pool)
 }
 
-/// A pool for a streaming replica, which connects when it is first used and gives each use so much
-/// time.
+/// A pool for a standby. It connects when it is first used; each use may take `timeout` at most.
 pub(super) fn lazy(
     settings: &DatabaseSettings,
     home: &Arc<Home>,
@@ -103,8 +101,8 @@ pub(super) fn lazy(
     let pool = limits(settings)
         .acquire_timeout(timeout)
         .after_connect(settle(home, false))
-        // A reader may go away before the answer is there, and the driver waits for that without
-        // end.
+        // A reader may go away before the answer arrives. The driver would wait for that answer
+        // without limit.
         .after_release(move |connection, _| {
             Box::pin(async move { Ok(is_alive(connection, timeout).await) })
         })
@@ -114,8 +112,7 @@ pub(super) fn lazy(
     Ok(pool.connect_lazy_with(options))
 }
 
-/// What makes each session of a pool as it has to be; where the pool is the primary's, no other
-/// server's will do.
+/// Prepares each session of a pool. A pool of the primary refuses every other server.
 fn settle(
     home: &Arc<Home>,
     of_primary: bool,
@@ -133,7 +130,7 @@ fn limits(settings: &DatabaseSettings) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .max_lifetime(Duration::from_secs(settings.max_lifetime_seconds))
-        .test_before_acquire(false) // each pool has a test of its own
+        .test_before_acquire(false) // each pool has its own test
 }
 
 pub(super) fn connections(pool: &PgPool) -> Connections {
@@ -145,18 +142,19 @@ pub(super) fn connections(pool: &PgPool) -> Connections {
     }
 }
 
-/// Whether all that it was asked is answered.
+/// Whether the connection has answered everything that it was asked.
 async fn is_alive(connection: &mut PgConnection, timeout: Duration) -> bool {
     tokio::time::timeout(timeout, connection.ping()).await.is_ok_and(|answer| answer.is_ok())
 }
 
-/// Also tells whether the connection is alive, in the one round trip that a ping would take.
+/// Whether the server is the primary. An answer also proves that the connection works, in the one
+/// round trip that a ping would take.
 pub(super) async fn is_primary(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(connection).await
 }
 
-/// A pool says no more than that its time ran out, whether it finds only a standby, nobody, or a
-/// server that is far away.
+/// The reason for a failed start. The pool only reports a time-out, and does not say whether the
+/// server is a standby, is not there, or is too far away.
 async fn explained(
     error: sqlx::Error,
     options: &PgConnectOptions,
@@ -190,7 +188,8 @@ fn too_far(took: Duration, settings: &DatabaseSettings) -> sqlx::Error {
     )
 }
 
-/// Refuses a server that is too old, and warns where the pool comes near what the server allows.
+/// Refuses a server that is too old. Warns when the pool may use most of the connections that the
+/// server allows.
 async fn check_server(pool: &Pool, settings: &DatabaseSettings) -> Result<()> {
     let (version, allowed, reserved): (i32, i32, i32) = sqlx::query_as(
         "SELECT current_setting('server_version_num')::integer, \

@@ -1,4 +1,4 @@
-//! The source rows that events state: loaded under lock, written, removed.
+//! The source rows that events are about: reading them under lock, writing and removing them.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ use crate::{
     store::{LastCounted, Put, Removal, Result, StoreError},
 };
 
-/// Rows under lock, and tombstones for ids without one; `reserve` has made sure that neither
-/// appears in between.
+/// Reads the rows under lock, and the tombstones of ids without a row. `reserve` has made sure that
+/// neither appears in between.
 pub(super) async fn load(
     tx: &mut Borrowed,
     kind: Kind,
@@ -129,8 +129,8 @@ pub(super) async fn put(tx: &mut Borrowed, kind: Kind, rows: &[Put]) -> Result<(
     let is_new: HashMap<Uuid, bool> = rows.iter().map(|r| (r.id, r.is_new)).collect();
     for row in &written {
         let (id, inserted): (Uuid, bool) = (row.try_get("id")?, row.try_get("inserted")?);
-        // A row that was not there when it was looked for has been committed by somebody else
-        // since: what was decided no longer holds.
+        // `load` did not find this row, and another transaction has committed it since. The
+        // decision was based on its absence, so it no longer holds.
         if !inserted && is_new.get(&id) == Some(&true) {
             return Err(StoreError::Conflict);
         }
@@ -148,8 +148,8 @@ pub(super) async fn put(tx: &mut Borrowed, kind: Kind, rows: &[Put]) -> Result<(
     Ok(())
 }
 
-/// The entities' fields as arrays. `owners` is the bank, facility or destination; `instants` the
-/// expiry, delivery or creation.
+/// The entities' fields as arrays. `owners` holds the bank, the facility or the destination;
+/// `instants` holds the expiry, the delivery or the creation.
 #[derive(Default)]
 struct Columns {
     names: Vec<String>,

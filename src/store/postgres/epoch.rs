@@ -1,4 +1,4 @@
-//! The table `fleet`, and the reads that carry its watermark along.
+//! The table `fleet`, and the reads that return its watermark as well.
 
 use crate::domain::summary::Key;
 use std::{
@@ -28,8 +28,8 @@ pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {
     })
 }
 
-/// What a look at the primary says. Some proxies and names lead to whatever server there is, a
-/// demoted one or a standby by mistake.
+/// The epoch and the watermark that the primary states. An error when the server is a standby: some
+/// proxies and host names lead to any server, such as a demoted primary.
 pub(super) fn of_primary(agreed: Agreed) -> Result<(Epoch, Option<Watermark>)> {
     agreed.here().ok_or_else(|| StoreError::Unavailable(in_recovery()))
 }
@@ -50,7 +50,7 @@ pub(super) fn no_row() -> StoreError {
     )
 }
 
-/// What one statement found of the keys that were asked for.
+/// The result of one statement for the keys that were asked for.
 pub(super) struct Asked {
     rows: Vec<SummaryRow>,
     zones: HashMap<Uuid, String>,
@@ -58,7 +58,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// What a server at this epoch has said.
+    /// The result, with the epoch and the watermark of the server that answered.
     pub fn at(
         self,
         (epoch, watermark): (Epoch, Option<Watermark>),
@@ -75,7 +75,7 @@ impl Asked {
     }
 }
 
-/// The stored rows of these keys, and what the server says of itself in the same snapshot.
+/// Reads the stored rows of these keys, and the server's epoch and watermark, in one snapshot.
 pub(super) async fn summaries(
     connection: impl PgExecutor<'_>,
     keys: &[Key],
@@ -90,7 +90,7 @@ pub(super) async fn summaries(
         (Vec::with_capacity(found.len()), HashMap::new(), HashSet::new());
     for row in &found {
         if let Some(facility_id) = row.try_get::<Option<Uuid>, _>("facility_id")? {
-            // The key's date, which is one: that the row was found by it.
+            // This is the date of the key, so it can be read: the row was found by it.
             let date = date(row)?;
             rows.push(
                 summary_row(row)

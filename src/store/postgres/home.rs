@@ -1,17 +1,19 @@
-//! The schema that our tables are in. It is found once, by whatever `search_path` the service's
-//! role is given; from then on each session looks there and in the server's own catalogue, and
-//! nowhere else: not in a schema named like the role (`"$user"`), which whoever may CREATE in the
-//! database can make, and in temporary tables last.
+//! The schema that holds our tables. It is found once, by the `search_path` that the service's role
+//! has. After that, each session uses only this schema, the server's own catalogue, and, last,
+//! temporary tables. A schema named like the role (`"$user"`) is not used, because everyone with
+//! the CREATE right on the database can make it.
 //!
-//! Others may be able to create objects in that very schema: up to Postgres 14 everybody could, in
-//! `public`, and a cluster that was upgraded keeps that. An operator or a function of theirs is
-//! called where it fits a statement's types better than the server's own. So every statement fits
-//! the server's own exactly (`tests/api/outside_writers/strangers.rs` plants what would fit
-//! better), and nobody gains anything by theirs. What is left are triggers of other programs on our
-//! tables, which look where our sessions do. A start that refused would stop installations that
-//! share the schema with programs that make their tables there, for a danger that the service
-//! itself does not have; so it warns, and names who it is and the REVOKE. Readiness does not show
-//! it: it would be degraded for ever.
+//! Other roles may be able to create objects in our schema: up to Postgres 14 every role could do
+//! that in `public`, and an upgraded cluster keeps this right. The server calls another role's
+//! operator or function when it fits a statement's types better than the server's own. So every
+//! statement fits the server's own operators and functions exactly, and another role gains nothing
+//! (`tests/api/outside_writers/strangers.rs` creates functions that would fit better). What remains
+//! are triggers of other programs on our tables; they use the search path of our sessions.
+//!
+//! The service does not refuse such a schema. That would stop installations that share the schema
+//! with programs that make their tables there, although the service itself is not in danger. It
+//! logs a warning with the roles and the REVOKE. Readiness does not show it, because it would be
+//! degraded for ever.
 
 use std::sync::OnceLock;
 
@@ -19,14 +21,14 @@ use sqlx::PgConnection;
 
 use super::session;
 
-/// ExistingTables by the first session, for all.
+/// Found by the first session, for all sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Home(OnceLock<String>);
 
-/// Of the schemas that the session's own path names, the one with our tables; the first of all
-/// where none has them yet. Among several, one whose tables belong to somebody who has our rights
-/// anyway: others may make tables of the same names in a schema that comes first. Nothing here is
-/// looked up by that path.
+/// Finds our schema among those that the session's own path names: the one with our tables, or the
+/// first when none has them yet. When several have such tables, one whose tables belong to a role
+/// with our rights comes first, because other roles may create tables of the same names in a schema
+/// that is earlier in the path. This statement looks nothing up by that path.
 const FIND: &str = "
     SELECT place.name::pg_catalog.text
     FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS place (name, nth)
@@ -48,8 +50,8 @@ const FIND: &str = "
              place.nth
     LIMIT 1";
 
-/// Who may create objects in the schema, and has not the rights of the tables' owner, of the
-/// service's role or of the database's owner.
+/// The roles that may create objects in the schema and do not have the rights of the tables' owner,
+/// of the service's role or of the database's owner.
 const STRANGERS: &str = "
     SELECT CASE WHEN grantee = 0::oid THEN 'PUBLIC' ELSE grantee::regrole::text END
     FROM pg_namespace space, aclexplode(coalesce(space.nspacl, acldefault('n'::\"char\", \
@@ -66,8 +68,8 @@ const STRANGERS: &str = "
     ORDER BY 1";
 
 impl Home {
-    /// The value of `search_path` for each session. The server's catalogue comes first without
-    /// being named; our tables are made in the first schema that is.
+    /// The value of `search_path` for each session. The server searches its catalogue first without
+    /// being told. Our tables are created in the first schema that the path names.
     pub async fn path(&self, connection: &mut PgConnection) -> sqlx::Result<String> {
         let name = match self.0.get() {
             Some(name) => name.clone(),
@@ -81,14 +83,13 @@ impl Home {
         Ok(format!("\"{}\", pg_temp", name.replace('"', "\"\"")))
     }
 
-    /// Sets in a session that was just opened what start options cannot say; see
-    /// [`session::settle`].
+    /// Applies to a newly opened session what start options cannot set; see [`session::settle`].
     pub async fn settle(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
         let path = self.path(connection).await?;
         session::settle(connection, &path).await
     }
 
-    /// Says who else may create objects in our schema, and how that ends.
+    /// Logs the other roles that may create objects in our schema, and the statement that ends it.
     pub async fn warn_of_strangers(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let Some(schema) = self.0.get() else { return Ok(()) };
         let strangers: Vec<String> =

@@ -1,13 +1,14 @@
-//! A server that vanishes without a word (its power is lost, the network drops what is sent) leaves
-//! connections that stay open and never say anything again. The driver waits for them without end,
-//! and lets nobody set a time-out on its sockets; one would not notice a proxy that goes on taking
-//! bytes, either. A time-out alone would have to be longer than the slowest statement.
+//! Notices a server that vanishes. When its power is lost, or the network drops what is sent, the
+//! connections stay open and never bring an answer. The driver waits for them without limit, and
+//! does not let anyone set a time-out on its sockets. Such a time-out would not notice a proxy that
+//! still accepts bytes, either. A time-out alone would have to be longer than the slowest
+//! statement.
 //!
-//! So one more connection is asked twice a second whether the server is there. Where it falls
-//! silent, and a new one gets an answer while the old one still gets none, the network or the
-//! server was another before: what was begun over older connections gets a moment to end,
-//! and is then given up. A server that was only busy or frozen answers the old one, too, and
-//! nothing is given up.
+//! So one more connection, the liveness, is asked twice a second whether the server is there. When
+//! it stops answering, and a new connection gets an answer while the old one still gets none, then
+//! the network or the server has changed. What was begun over older connections gets a moment to
+//! end, and is then given up. A server that was only busy or frozen answers over the old
+//! connection, too, and nothing is given up.
 
 use std::{
     sync::Arc,
@@ -21,27 +22,26 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{connect::is_primary, home::Home};
 
-/// How often the liveness is asked, and once it is lost, how often a new one is tried: a name may
-/// lead elsewhere at any moment.
+/// How often the liveness is asked. While it is lost, a new connection is tried as often, because a
+/// host name may lead to another server at any moment.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How long it may take to answer before that is taken for silence: a server that is only busy, or
-/// far away, takes less.
+/// How long the liveness may take to answer before it counts as silent. A server that is only busy,
+/// or far away, takes less.
 const SILENT: Duration = Duration::from_secs(2);
-/// How long one try may take at most: as one is begun in every period, there are never many.
+/// The most time for one try to connect. One begins in every period, so there are never many.
 const TRY: Duration = Duration::from_secs(3);
-/// How long whatever was begun over an older connection may take in all, once a new one got an
-/// answer.
+/// The most time that a statement over an older connection may take in all, after a new connection
+/// got an answer.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
-/// Watches over the server for all connections to it, until it is dropped.
+/// Watches the server for all connections to it, until it is dropped.
 pub(super) struct Liveness {
     regained: watch::Receiver<Instant>,
     _watch: AbortOnDropHandle<()>,
 }
 
 impl Liveness {
-    /// Connects, if that can be had at once, and watches from then on. `timeout` bounds each
-    /// attempt to connect.
+    /// Tries to connect once, and watches from then on. `timeout` limits each try to connect.
     pub async fn start(options: PgConnectOptions, home: Arc<Home>, timeout: Duration) -> Self {
         let server = Server { options, home, timeout };
         let first = server.connect().await.map(|(_, connection)| connection);
@@ -52,13 +52,13 @@ impl Liveness {
         }
     }
 
-    /// For a connection that is opened or borrowed from now on.
+    /// The deadline of a connection that is opened or borrowed now.
     pub fn deadline(&self) -> Deadline {
         Deadline { since: Instant::now(), regained: self.regained.clone() }
     }
 
-    /// When a server was found last after one had fallen silent: whatever was opened before is not
-    /// used any more.
+    /// When the server was found again after a silence. Connections from before that instant are
+    /// not used any more.
     pub fn regained(&self) -> watch::Receiver<Instant> {
         self.regained.clone()
     }
@@ -72,13 +72,12 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// What `answer` is within `limit`; `None` after that, or when it is known earlier that none
-    /// will come.
+    /// Waits for `answer` at most `limit`. `None` after that, or when no answer can come any more.
     pub async fn hear<T>(&self, limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
         timeout(limit, self.expect(answer)).await.ok().flatten()
     }
 
-    /// The same for what has a limit of its own.
+    /// Waits for an answer that has a time limit of its own.
     pub async fn expect<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let begun = tokio::time::Instant::now();
         tokio::select! {
@@ -91,14 +90,14 @@ impl Deadline {
     async fn is_in_vain(&self, begun: tokio::time::Instant) {
         let mut regained = self.regained.clone();
         if regained.wait_for(|at| *at > self.since).await.is_err() {
-            // Nobody watches any more.
+            // The watch has ended.
             return std::future::pending().await;
         }
         tokio::time::sleep_until(begun + A_MOMENT).await;
     }
 }
 
-/// The error of what was given up.
+/// The error for a connection that was given up.
 pub(super) fn silent() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(
         std::io::ErrorKind::TimedOut,
@@ -106,11 +105,11 @@ pub(super) fn silent() -> sqlx::Error {
     ))
 }
 
-/// The way to the server.
+/// How to connect to the server.
 struct Server {
     options: PgConnectOptions,
     home: Arc<Home>,
-    /// How long connecting may take.
+    /// The most time to connect.
     timeout: Duration,
 }
 
@@ -134,8 +133,8 @@ impl Server {
         }
     }
 
-    /// Asks the liveness once. `None`: it answered, if only when a new connection did, too, as
-    /// where the server was busy or frozen.
+    /// Asks the liveness once. `None`: it answered, perhaps only when a new connection did as well,
+    /// because the server was busy or frozen. `Some`: the connection that replaces it.
     async fn successor(&self, liveness: &mut PgConnection) -> Option<(Instant, PgConnection)> {
         let mut asking = std::pin::pin!(is_primary(liveness));
         let answer = match timeout(SILENT, &mut asking).await {
@@ -154,8 +153,8 @@ impl Server {
         if matches!(answer, Ok(true)) { None } else { Some(self.reconnect().await) }
     }
 
-    /// Tries until one connects. A try that hangs, since it was begun too early, holds up none of
-    /// those after it.
+    /// Tries until one connection opens. A try that hangs, because it was begun too early, does not
+    /// hold up the later ones.
     async fn reconnect(&self) -> (Instant, PgConnection) {
         let mut tries = FuturesUnordered::new();
         loop {
@@ -163,7 +162,7 @@ impl Server {
             let connected = async {
                 match tries.by_ref().filter_map(std::future::ready).next().await {
                     Some(connected) => connected,
-                    // None is left to wait for before the next.
+                    // No try is left to wait for before the next begins.
                     None => std::future::pending().await,
                 }
             };
@@ -173,8 +172,8 @@ impl Server {
         }
     }
 
-    /// A connection to the primary, and when it was asked for; `None` where none can be had in
-    /// time.
+    /// Opens a connection to the primary; also returns when this began. `None` when it does not
+    /// open in time.
     async fn connect(&self) -> Option<(Instant, PgConnection)> {
         let asked_at = Instant::now();
         let connect = async {

@@ -1,5 +1,5 @@
-//! The migrations: all that are missing or none, by one process at a time, and none in a place that
-//! is another program's.
+//! The migrations. One process at a time applies all that are missing, or none. None is applied to
+//! a schema that belongs to another program.
 
 use std::sync::LazyLock;
 
@@ -11,25 +11,26 @@ use sqlx::{
 use super::session::BEGIN;
 use crate::store::{Result, StoreError, migrate_error, tables};
 
-/// Without the driver's lock: ours is held until the transaction has ended.
+/// The driver's own lock is off: this module takes that lock and holds it until the transaction has
+/// ended.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrations = sqlx::migrate!("migrations/postgres");
     migrations.set_locking(false);
     migrations
 });
 
-/// Brings the tables up to date, over a connection whose statements may take as long as they take.
+/// Brings the tables up to date. The statements over this connection must have no time-out.
 ///
 /// # Errors
-/// `Migration` where the database cannot hold our texts, or is another program's, or a newer
-/// release's. Then nothing was changed.
+/// `Migration` when the database cannot hold our texts, belongs to another program, or was migrated
+/// by a newer release. Nothing is changed then.
 pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<()> {
-    // The lock that the driver takes, too, so that a release that leaves it to the driver waits as
-    // well. It is held beyond the commit: whoever comes next has to see all of it.
+    // The driver uses the same lock, so a release that leaves locking to the driver waits as well.
+    // The lock is held beyond the commit, because the next process has to see all of it.
     connection.lock().await.map_err(migrate_error)?;
     let migrated = apply(connection).await;
     match connection.unlock().await {
-        // The server gives the lock back with the connection.
+        // The server releases the lock when the connection closes.
         Err(error) => migrated.and(Err(migrate_error(error))),
         Ok(()) => migrated,
     }
@@ -48,8 +49,9 @@ async fn apply(connection: &mut PgConnection) -> Result<()> {
     check_row_security(connection).await
 }
 
-/// The columns of the source tables that events read and write, with their types, where another one
-/// cannot be read. Whoever else writes these tables may have changed them.
+/// The columns of the source tables that events read and write. A column's type is checked when
+/// values of another type cannot be read. Another program that writes these tables may have changed
+/// them.
 const COLUMNS: &str = "
     SELECT pg_catalog.concat_ws(' '::text, need.tab || '.'::text || need.name, CASE WHEN a.attnum \
      IS NULL THEN 'is missing'::text
@@ -74,7 +76,7 @@ const COLUMNS: &str = "
         AS need (tab, name, type)
     LEFT JOIN pg_attribute a ON a.attrelid = to_regclass(need.tab)::oid AND a.attname = \
      need.name::name AND NOT a.attisdropped
-    -- Whatever is cast to text may be of any type that is like it.
+    -- A column that is read as text may have any similar type.
     WHERE a.attnum IS NULL OR (need.type <> 'text' AND a.atttypid <> need.type::regtype::oid)
     ORDER BY need.tab, need.name";
 
@@ -121,7 +123,8 @@ async fn look(connection: &mut PgConnection) -> Result<tables::ExistingTables> {
     })
 }
 
-/// What stands in the way of a later migration, a function for one, the server names.
+/// Adds what the server says: it names what stands in the way of a migration, a function for
+/// example.
 fn in_the_way(place: &str, error: MigrateError) -> StoreError {
     match migrate_error(error) {
         StoreError::Migration(words) => {
@@ -131,9 +134,9 @@ fn in_the_way(place: &str, error: MigrateError) -> StoreError {
     }
 }
 
-/// Names of facilities may hold any letter. A database that keeps its texts otherwise can store
-/// some of them not at all (`LATIN1`), or takes whatever bytes it is sent by other programs, which
-/// nobody can read any more (`SQL_ASCII`). One that is in use already goes on.
+/// Names of facilities may contain any letter. Not every encoding can hold that: `LATIN1` cannot
+/// store some names, and `SQL_ASCII` takes any bytes from other programs, which may then be
+/// unreadable. A database that is in use already is not refused.
 async fn check_encoding(connection: &mut PgConnection, is_in_use: bool) -> Result<()> {
     let (encoding, database): (String, String) =
         sqlx::query_as("SELECT current_setting('server_encoding'), current_database()::text")
@@ -159,8 +162,8 @@ async fn check_encoding(connection: &mut PgConnection, is_in_use: bool) -> Resul
     )))
 }
 
-/// A policy for our own role would hide rows, and the figures would be wrong: with `row_security`
-/// off, each statement would fail instead.
+/// A policy for our own role would hide rows, and the figures would be wrong. With `row_security`
+/// off each statement would fail instead.
 async fn check_row_security(connection: &mut PgConnection) -> Result<()> {
     let hidden: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM pg_catalog.unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS \

@@ -1,7 +1,7 @@
-//! Connections to the primary, and the one place that bounds whatever is asked over them. Who waits
-//! for an answer longer than the server may take, or for one that [`super::liveness`] knows will
-//! not come, gets an error, and the connection is closed for good: neither its place in the pool
-//! nor whoever waited stays behind.
+//! Connections to the primary, and the one place that limits how long an answer is awaited. A
+//! caller gets an error when the answer is later than the server's own time-out allows, or when
+//! [`super::liveness`] knows that no answer will come. The connection is then closed for good, so
+//! neither its place in the pool nor a waiting caller stays blocked.
 
 use std::{
     sync::Arc,
@@ -24,35 +24,36 @@ use tokio_util::task::AbortOnDropHandle;
 use super::liveness::{Deadline, Liveness, silent};
 use crate::config::DatabaseSettings;
 
-/// By how much an answer may be later than the server's own time-out, which says more.
+/// How much later than the server's own time-out an answer may be. The server's error comes first,
+/// because it says more.
 const LATE: Duration = Duration::from_secs(5);
-/// How long a commit whose answer nobody waits for any more keeps its connection: one that waits
-/// for a standby goes on doing so in the server, and closing it would only make room for more of
-/// them.
+/// How long a commit keeps its connection when no caller waits for its answer any more. A commit
+/// that waits for a standby goes on in the server; closing its connection would only make room for
+/// more such commits.
 const COMMIT_WAITS: Duration = Duration::from_secs(300);
-/// That part of all connections is never in a transaction.
+/// One connection in this many is never in a transaction.
 const READERS_PART: u32 = 4;
-/// How often the connections that are kept open are counted.
+/// How often the open connections are counted.
 const COUNTED_EVERY: Duration = Duration::from_secs(10);
 
-/// A handle to the connections; clones share them. Statements over it take a connection each.
+/// A handle to the connections; clones share them. Each statement over it takes a connection.
 #[derive(Clone)]
 pub(super) struct Pool {
     pool: PgPool,
     liveness: Arc<Liveness>,
-    /// Transactions that may be open at once: where commits wait for a standby that is gone, the
-    /// rest is left to readers.
+    /// Permits for open transactions. Their number is bounded, so that readers still get
+    /// connections while commits wait for a standby that is gone.
     places: Arc<Semaphore>,
     limits: Limits,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// Of waiting for a connection.
+    /// The most time to wait for a connection.
     acquire: Duration,
-    /// Of one statement.
+    /// The most time for one statement.
     statement: Duration,
-    /// Connections kept open.
+    /// The number of connections that are kept open.
     kept: u32,
 }
 
@@ -67,13 +68,13 @@ impl Pool {
         Pool { pool, liveness, places: Arc::new(Semaphore::new(places as usize)), limits }
     }
 
-    /// A connection, within the pool's own time-out.
+    /// Takes a connection, within the pool's own time-out.
     pub async fn acquire(&self) -> sqlx::Result<Borrowed> {
         let asked = Instant::now();
         loop {
             let deadline = self.liveness.deadline();
-            // Whoever connects to a server that has vanished would wait for it until the time-out,
-            // though another has taken its place.
+            // A connection attempt to a server that has vanished would last until the time-out,
+            // even when another server has taken its place.
             if let Some(connection) = deadline.expect(self.pool.acquire()).await {
                 return Ok(self.lend(connection?, deadline));
             }
@@ -93,7 +94,7 @@ impl Pool {
         }
     }
 
-    /// A transaction, opened by that statement, and undone if it is dropped without
+    /// Opens a transaction with that statement. It is rolled back when it is dropped without
     /// [`Borrowed::commit`].
     pub async fn begin(&self, statement: String) -> sqlx::Result<Borrowed> {
         let place =
@@ -102,20 +103,21 @@ impl Pool {
             place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
         let mut borrowed = self.acquire().await?;
         borrowed.place = Some(place);
-        // Before it is: the caller may go away between the statement and its answer, and what
-        // others then wrote over the connection would be committed by chance.
+        // Set before the statement runs: the caller may be dropped between the statement and its
+        // answer. Statements that later callers send over the connection would then be part of this
+        // transaction.
         borrowed.state = State::InTransaction;
         borrowed.execute(AssertSqlSafe(statement)).await?;
         Ok(borrowed)
     }
 
-    /// Keeps as many connections open as are to be kept, until the handle is dropped. The driver's
-    /// own way waits for each of them for five minutes, in which one to a server that has
-    /// vanished takes up the place of others.
+    /// Keeps the configured number of connections open, until the handle is dropped. The driver's
+    /// own way waits up to five minutes for each connection, and an attempt to reach a server that
+    /// has vanished takes up a place in that time.
     pub fn stay_filled(&self) -> AbortOnDropHandle<()> {
         let (pool, mut regained) = (self.clone(), self.liveness.regained());
         AbortOnDropHandle::new(tokio::spawn(async move {
-            // Sooner where those that were open have just been given up.
+            // Sooner than the period when the open connections have just been given up.
             while !matches!(
                 tokio::time::timeout(COUNTED_EVERY, regained.changed()).await,
                 Ok(Err(_))
@@ -125,14 +127,14 @@ impl Pool {
         }))
     }
 
-    /// Opens what is missing of the connections that are to be kept.
+    /// Opens the connections that are missing from those to be kept.
     pub async fn fill(&self) {
         let missing = self.limits.kept.saturating_sub(self.pool.size());
         if missing == 0 {
             return;
         }
-        // Those that are idle would be had first. They are held for as long as it takes to ask, and
-        // not until the others are there.
+        // `acquire` would return the idle connections first. They are held only until each new
+        // connection was asked for, not until it is open.
         let idle: Vec<_> = std::iter::from_fn(|| self.pool.try_acquire())
             .map(|idle| self.lend(idle, self.liveness.deadline()))
             .collect();
@@ -143,33 +145,32 @@ impl Pool {
         while opening.next().await.is_some() {}
     }
 
-    /// For what is not bounded here.
+    /// The driver's pool, for work whose time is not limited here.
     pub fn driver(&self) -> &PgPool {
         &self.pool
     }
 
-    /// What tells that an answer will not come, for connections beside the pool.
+    /// The liveness, for connections that are not in the pool.
     pub fn liveness(&self) -> Arc<Liveness> {
         self.liveness.clone()
     }
 
-    /// Closes all connections. Those that are still in use are waited for as long as for a free
-    /// one.
+    /// Closes all connections. Waits for those in use as long as for a free connection.
     pub async fn close(&self) {
         let _ = tokio::time::timeout(self.limits.acquire, self.pool.close()).await;
     }
 }
 
-/// A connection, given back when it is dropped; within a transaction, that is undone first.
+/// A borrowed connection. Dropping it gives it back; a transaction is rolled back first.
 #[derive(Debug)]
 pub(super) struct Borrowed {
-    /// `None` once it was given up.
+    /// `None` after it was given up.
     connection: Option<PoolConnection<Postgres>>,
     state: State,
     deadline: Deadline,
-    /// Of one statement.
+    /// The most time for one statement.
     limit: Duration,
-    /// Of a transaction, until it is over.
+    /// The permit of a transaction, until that is over.
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -177,13 +178,13 @@ pub(super) struct Borrowed {
 enum State {
     Free,
     InTransaction,
-    /// Its commit was sent.
+    /// The commit was sent.
     Committing,
 }
 
 impl Borrowed {
-    /// Commits within `limit`. After an error that says that the connection was lost, it may have
-    /// taken place.
+    /// Commits within `limit`. When the error says that the connection was lost, the commit may
+    /// have taken place.
     pub async fn commit(mut self, limit: Duration) -> sqlx::Result<()> {
         self.state = State::Committing;
         tokio::time::timeout(limit, self.execute("COMMIT")).await.map_err(|_| silent())??;
@@ -196,7 +197,7 @@ impl Borrowed {
         Ok((connection, &self.deadline, self.limit))
     }
 
-    /// Gives the connection up where nothing was heard.
+    /// Gives the connection up when no answer came.
     fn unless_silent<T>(&mut self, heard: Option<sqlx::Result<T>>) -> sqlx::Result<T> {
         heard.unwrap_or_else(|| {
             if let Some(mut connection) = self.connection.take() {
@@ -226,20 +227,20 @@ impl Drop for Borrowed {
             {
                 return connection.close_on_drop();
             }
-            // What the connection's own drop does, which would wait without end for the answer to
-            // what was asked last.
+            // The driver's drop would do the same, but would wait without limit for the answer to
+            // the last statement.
             let _ = deadline.hear(limit, connection.return_to_pool()).await;
         });
     }
 }
 
-/// What a statement brings: rows, and how many it wrote.
+/// What a statement returns: rows, and the number of rows that it wrote.
 type Step = Either<PgQueryResult, PgRow>;
 
 impl<'c> Executor<'c> for &'c mut Borrowed {
     type Database = Postgres;
 
-    /// All of it at once: nobody here reads a result while it arrives.
+    /// Fetches all rows at once: no caller reads a result while it arrives.
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step>>
     where
         'c: 'e,

@@ -1,6 +1,6 @@
-//! Streaming replicas that table reads may go to: a pool each, in turn. One that fails costs a
-//! reader its time-out once a second at most. What they answer is as old as their replay; it
-//! carries its own watermark, and whoever asked judges it.
+//! The standbys that table reads may go to, in turn; each has a pool. A failing standby costs one
+//! reader per second its time-out, at most. A standby's answer is as old as its replay; the answer
+//! carries the standby's own watermark, and the caller judges it.
 
 use crate::domain::summary::Key;
 use std::{
@@ -22,13 +22,13 @@ use crate::{
 
 pub(super) struct ReadPool {
     replicas: Vec<Replica>,
-    /// Whose turn it is.
+    /// The index of the standby that is asked next.
     next: AtomicUsize,
 }
 
 impl ReadPool {
-    /// Connects when first asked: a replica that is down keeps no service from starting.
-    /// `Migration` where a URL cannot be read.
+    /// Makes the pools. A standby is connected when it is first asked, so one that is down does not
+    /// keep the service from starting. `Migration` when a URL cannot be read.
     pub fn new(settings: &DatabaseSettings, home: &Arc<Home>) -> Result<Self> {
         let replicas = settings
             .read_urls()
@@ -37,7 +37,8 @@ impl ReadPool {
         Ok(ReadPool { replicas, next: AtomicUsize::new(0) })
     }
 
-    /// What the next replica says; `None` where there is none, or it does not answer in time.
+    /// The answer of the next standby. `None` when no standby is configured, or it does not answer
+    /// in time.
     pub async fn summaries(&self, keys: &[Key]) -> Option<TableRead> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..self.replicas.len())
@@ -45,7 +46,7 @@ impl ReadPool {
         in_turn.into_iter().find(|replica| replica.rest.is_over())?.summaries(keys).await
     }
 
-    /// Of all pools together; `None` where there is none.
+    /// The connections of all these pools together; `None` when no standby is configured.
     pub fn connections(&self) -> Option<Connections> {
         let pools = self.replicas.iter().map(|replica| connect::connections(&replica.pool));
         pools.reduce(|a, b| Connections {
@@ -63,7 +64,7 @@ impl ReadPool {
 }
 
 struct Replica {
-    /// Its URL, without the password.
+    /// The standby's URL, without the password.
     name: Arc<str>,
     pool: PgPool,
     timeout: Duration,
@@ -89,18 +90,23 @@ impl Replica {
                 }
                 read
             }
-            // It replayed what this statement stood in the way of, and is well.
+            // The standby cancelled the statement because the replay conflicted with it. The
+            // standby itself works.
             Err(StoreError::Conflict) => None,
             Err(error) => {
                 if self.rest.begin() {
-                    tracing::warn!(replica = %self.name, %error, "the streaming replica fails; reads go to the primary");
+                    tracing::warn!(
+                        replica = %self.name,
+                        %error,
+                        "the streaming replica fails; reads go to the primary"
+                    );
                 }
                 None
             }
         }
     }
 
-    /// `None` where it has replayed no epoch yet.
+    /// `None` when the standby has replayed no epoch yet.
     async fn read(&self, keys: &[Key]) -> Result<Option<TableRead>> {
         let started = Instant::now();
         let mut connection = self.pool.acquire().await?;
@@ -115,15 +121,15 @@ impl Replica {
     }
 }
 
-/// How long a replica that failed is left alone, before one reader tries it for all.
+/// How long a standby that failed is not asked. After that, one reader tries it for all.
 const REST: Duration = Duration::from_secs(1);
 
-/// Whether a replica is left alone.
+/// Whether a standby is not asked at the moment, because it failed.
 struct Rest {
     since: Instant,
     /// How long a try may take.
     timeout: Duration,
-    /// Milliseconds from `since`; 0 while it is well.
+    /// The end of the rest, in milliseconds after `since`; 0 while the standby works.
     until_ms: AtomicU64,
 }
 
@@ -136,8 +142,8 @@ impl Rest {
         u64::try_from((self.since.elapsed() + pause).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether the caller may ask it. After a rest that is true for one caller, and for the next
-    /// when that one's try is over.
+    /// Whether the caller may ask the standby. After a rest this is true for one caller; the next
+    /// may ask when the try of that one is over.
     fn is_over(&self) -> bool {
         let until_ms = self.until_ms.load(Ordering::Acquire);
         let next_try_ms = self.after(self.timeout + REST);
@@ -149,12 +155,12 @@ impl Rest {
                     .is_ok())
     }
 
-    /// True where it was well until now.
+    /// Begins a rest. True when the standby worked until now.
     fn begin(&self) -> bool {
         self.until_ms.swap(self.after(REST), Ordering::AcqRel) == 0
     }
 
-    /// True where it was resting.
+    /// Ends the rest. True when there was one.
     fn end(&self) -> bool {
         self.until_ms.load(Ordering::Acquire) != 0 && self.until_ms.swap(0, Ordering::AcqRel) != 0
     }

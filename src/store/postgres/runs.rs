@@ -1,5 +1,5 @@
-//! Runs of jobs. One is taken up at a time across replicas: whoever looks holds a lock, so that two
-//! do not both see nobody.
+//! Runs of jobs. Across all replicas one run is taken up at a time: a lock is held while one is
+//! chosen, because two replicas could otherwise both find that no run is in progress.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{PostgresStore, pool::Pool, session::BEGIN, transaction::COMMIT};
 use crate::store::{JobQueue, JobRun, Result};
 
-/// `classid` and `objid` of the lock under which runs are taken up.
+/// `classid` and `objid` of the lock that is held while a run is taken up.
 const LOCK: (i32, i32) = (0x6674, 3);
 
 macro_rules! sql {

@@ -1,6 +1,7 @@
-//! That a server is there: one connection of its own, which holds a shared advisory lock for as
-//! long as it serves. The looks go over it, so that none is taken without the lock, and each counts
-//! who else holds it. One of these connections has a second lock: its server leads.
+//! The server registry. Each server keeps one connection that holds a shared advisory lock for as
+//! long as the server serves. Drain snapshots use this connection, so none is taken without the
+//! lock, and each counts the other holders of the lock. One of these connections holds a second
+//! lock: its server leads.
 
 use std::{
     sync::{
@@ -27,17 +28,18 @@ use crate::{
     store::Result,
 };
 
-/// `classid` and `objid` of the lock; `drain_snapshot.sql` counts the same.
+/// `classid` and `objid` of the lock; `drain_snapshot.sql` counts the same lock.
 const LOCK: (i32, i32) = (0x6674, 1);
-/// The lock of the one that leads.
+/// The lock of the server that leads.
 const LEADER: (i32, i32) = (0x6674, 2);
-/// The shared lock of those that publish into the stream between replicas. (3 is the line of runs.)
+/// The shared lock of the servers that publish into the stream between replicas. (Number 3 is the
+/// lock of job runs.)
 const STREAM: (i32, i32) = (0x6674, 4);
 
 pub(super) struct ServerRegistry {
     options: PgConnectOptions,
     home: Arc<Home>,
-    /// How long connecting may take, and finding out whether the connection is still there.
+    /// The most time to connect, or to find out whether the connection still works.
     timeout: Duration,
     liveness: Arc<Liveness>,
     /// Whether this server publishes into the stream between replicas.
@@ -52,12 +54,13 @@ struct Held {
     leads: bool,
 }
 
-/// One look.
+/// One drain snapshot.
 pub(super) struct Look {
     pub row: PgRow,
     pub epoch: Epoch,
     pub watermark: Option<Watermark>,
-    /// The shared lock was taken for it: nobody can tell who else served before.
+    /// The shared lock was taken for this snapshot, so it is not known which other servers came and
+    /// went before.
     pub arrived: bool,
     pub leads: bool,
 }
@@ -69,7 +72,7 @@ impl ServerRegistry {
         timeout: Duration,
         liveness: Arc<Liveness>,
     ) -> Self {
-        // Where the network swallowed the connection, its lock must not look like another server's
+        // When the network drops the connection, its lock would otherwise count as another server
         // for hours.
         let options = options.options([
             ("tcp_keepalives_idle", "10"),
@@ -86,16 +89,17 @@ impl ServerRegistry {
         }
     }
 
-    /// Before the first look: this server publishes into the stream between replicas.
+    /// States, before the first drain snapshot, that this server publishes into the stream between
+    /// replicas.
     pub(super) fn join_stream(&self) {
         self.is_on_stream.store(true, Ordering::Relaxed);
     }
 
-    /// One look at the primary.
+    /// Takes a drain snapshot on the primary.
     pub(super) async fn drain_snapshot(&self, limit: i64) -> Result<Look> {
         let mut place = self.held.lock().await;
-        // Taken out while it is in use: an error, or a caller that goes away, drops it, and the
-        // next look connects and locks anew.
+        // Taken out while it is in use: an error, or a caller that is dropped, drops the
+        // connection, and the next snapshot connects and locks again.
         let held = place.take();
         let arrived = held.is_none();
         let deadline =
@@ -104,8 +108,8 @@ impl ServerRegistry {
         let mut held = prepared.ok_or_else(silent)??;
         let look =
             sqlx::query(include_str!("../../../sql/postgres/drain_snapshot.sql")).bind(limit);
-        // A network that swallowed the connection tells nobody: the next look must not wait for
-        // that.
+        // A network that drops the connection reports nothing, so the next snapshot must not wait
+        // for this one.
         let looked = deadline.hear(self.timeout, look.fetch_optional(&mut held.connection)).await;
         let row = looked.ok_or_else(silent)??.ok_or_else(epoch::no_row)?;
         let (epoch, watermark) = epoch::of_primary(epoch::agreed(&row)?)?;
@@ -115,9 +119,10 @@ impl ServerRegistry {
         Ok(Look { row, epoch, watermark, arrived, leads })
     }
 
-    /// Writes what a look has proven, over the very connection that looked: where that was lost,
-    /// the server may have been replaced by an earlier state of itself meanwhile, of which the
-    /// look says nothing. Then nothing is written, and `None` answered.
+    /// Writes what a drain snapshot has proven, over the connection of that snapshot. When the
+    /// connection was lost, an earlier state of the server may have replaced the server since, and
+    /// the snapshot says nothing about that state. Then nothing is written, and the result is
+    /// `None`.
     pub(super) async fn write<T>(
         &self,
         statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T>,
@@ -130,15 +135,16 @@ impl ServerRegistry {
         Ok(Some(written))
     }
 
-    /// A connection that answers and has its locks. Locks stack, so each is taken once.
+    /// A connection that answers and holds its locks. Locks of one session stack, so each is taken
+    /// only once.
     async fn prepare(&self, held: Option<Held>, deadline: Deadline) -> Result<Held, sqlx::Error> {
         let mut held = match held {
             Some(held) => held,
             None => {
                 let mut connection = self.options.connect().await?;
-                // First the one that says more, so that no look counts this server as one that
-                // publishes nothing. In one round trip: all of this has the time of
-                // one connection.
+                // The lock of the stream is taken first, so that no snapshot counts this server as
+                // one that does not publish. Both are taken in one round trip, because there is
+                // only the time of one connection.
                 let locks = [STREAM, LOCK];
                 let locks = &locks[usize::from(!self.is_on_stream.load(Ordering::Relaxed))..];
                 let take: String = locks
@@ -163,10 +169,10 @@ impl ServerRegistry {
         Ok(held)
     }
 
-    /// Gives the locks back.
+    /// Releases the locks.
     pub(super) async fn end(&self) {
         if let Some(held) = self.held.lock().await.take() {
-            // The server lets go of the locks with the connection, however that ends.
+            // The server releases the locks when the connection ends, in whatever way.
             let _ = tokio::time::timeout(self.timeout, held.connection.close()).await;
         }
     }

@@ -1,43 +1,65 @@
-//! What a session must be for the statements to mean what they say. A server, a database and a role
-//! may each set every setting to another default (`ALTER ROLE … SET`, `ALTER DATABASE … SET`,
-//! `postgresql.conf`), so nothing that decides anything is left to them:
+//! What a session must be set to, so that the statements mean what they say. A server, a database
+//! and a role may each give any setting another default (`ALTER ROLE … SET`, `ALTER DATABASE …
+//! SET`, `postgresql.conf`). So no setting that decides anything keeps its default. The list says
+//! what another value would do, and what is done about it.
 //!
-//! | setting | what another value would do | what is done |
-//! |---|---|---|
-//! | `default_transaction_isolation` | a statement behind a lock would not see what was committed while it waited | set, and said by each BEGIN |
-//! | `default_transaction_read_only` | nothing could be written | set, and said by each BEGIN |
-//! | `default_transaction_deferrable` | a transaction could wait for others before its snapshot | set |
-//! | `session_replication_role` | `replica`: no trigger and no foreign key works for what we write | refused: only a superuser may set it |
-//! | `synchronous_commit` | below `on`: what was acknowledged could be lost with the server | raised to `on`; `remote_apply` stays |
-//! | `facility_summary.refreshes` | the number of a transaction: our triggers leave no marks of it | set; our own transactions set it for themselves |
-//! | `row_security` | `on`: a policy would hide source rows from the sums, unnoticed | set: a hidden row is an error; looked at when the service starts |
-//! | `lock_timeout`, `transaction_timeout` (17) | statements end before the time that they were given | set; each BEGIN sets its own lock time-out |
-//! | `statement_timeout`, `idle_in_transaction_session_timeout` | the same, or none at all | set, from the settings `database.*_timeout_ms` |
-//! | `idle_session_timeout` | the server closes what is kept open, with the lock that says who serves | set |
-//! | `IntervalStyle`, `DateStyle`, `TimeZone`, `client_encoding` | dates and texts in another form | set; the last three by the driver, in its first message |
-//! | `standard_conforming_strings` | `off`: a backslash in a literal means something | set |
-//! | `plan_cache_mode`, `jit` | slower, never another figure | set |
-//! | `server_encoding` | names of facilities that cannot be stored, or read | looked at when the service starts |
-//! | `search_path` | other tables; a stranger's operators and functions, with our rights | set, to the schema of our tables: `home.rs` finds it |
-//! | `role` | other rights | left: whoever runs the service says with it whose they are |
-//! | `enable_*`, `work_mem`, `*_cost` and others of the planner | slower, never another figure | left |
-//! | `extra_float_digits`, `bytea_output`, `array_nulls`, `lc_messages` | the form of texts that no statement here sends or reads | left |
-//! | `transform_null_equals` | `= NULL` would mean `IS NULL`; no statement has it | left |
-//! | `client_min_messages`, `log_*`, `track_*`, `temp_*`, `default_table*` | nothing of what is answered | left |
+//! Set here or in each BEGIN:
 //!
-//! The start options that set them (but `search_path`) are those of every connection. A proxy may
-//! drop them (PgBouncer does, with `ignore_startup_parameters = options`): each BEGIN says what
-//! matters most again, and the start of the service warns.
+//! - `default_transaction_isolation`: a statement that waited for a lock would not see what was
+//!   committed while it waited. Set, and stated in each BEGIN.
+//! - `default_transaction_read_only`: nothing could be written. Set, and stated in each BEGIN.
+//! - `default_transaction_deferrable`: a transaction could wait for others before its snapshot.
+//!   Set.
+//! - `synchronous_commit`: below `on`, an acknowledged change could be lost with the server. Raised
+//!   to `on`; `remote_apply` stays.
+//! - `facility_summary.refreshes`: our triggers leave no marks of the transaction whose number it
+//!   holds. Set to `off`; our own transactions set it for themselves.
+//! - `row_security`: with `on`, a policy would hide source rows from the sums without an error.
+//!   Set, so that a hidden row is an error; checked when the service starts.
+//! - `lock_timeout`, `transaction_timeout` (17): statements would end before their time. Set; each
+//!   BEGIN sets its own lock time-out.
+//! - `statement_timeout`, `idle_in_transaction_session_timeout`: statements would end early, or
+//!   never. Set, from the settings `database.*_timeout_ms`.
+//! - `idle_session_timeout`: the server would close connections that are kept open, and with one of
+//!   them the lock that says who serves. Set.
+//! - `IntervalStyle`, `DateStyle`, `TimeZone`, `client_encoding`: dates and texts would have
+//!   another form. Set; the last three by the driver, in its first message.
+//! - `standard_conforming_strings`: with `off`, a backslash in a literal would have a meaning. Set.
+//! - `plan_cache_mode`, `jit`: statements would be slower; the figures would be the same. Set.
+//! - `search_path`: other tables would be used, and other roles' operators and functions would run
+//!   with our rights. Set to the schema of our tables, which `home.rs` finds.
+//!
+//! Checked when the service starts or a session is opened:
+//!
+//! - `session_replication_role`: with `replica`, no trigger and no foreign key works for what we
+//!   write. Refused, because only a superuser may set it.
+//! - `server_encoding`: some names of facilities could not be stored, or read.
+//!
+//! Left as they are:
+//!
+//! - `role`: other rights. The operator of the service chooses with it whose rights the service
+//!   has.
+//! - `enable_*`, `work_mem`, `*_cost` and others of the planner: statements are slower; the figures
+//!   are the same.
+//! - `extra_float_digits`, `bytea_output`, `array_nulls`, `lc_messages`: the form of texts that no
+//!   statement here sends or reads.
+//! - `transform_null_equals`: `= NULL` would mean `IS NULL`; no statement contains it.
+//! - `client_min_messages`, `log_*`, `track_*`, `temp_*`, `default_table*`: they change nothing in
+//!   an answer.
+//!
+//! Every connection has the start options that set these, except `search_path`. A proxy may drop
+//! start options (PgBouncer does, with `ignore_startup_parameters = options`). So each BEGIN
+//! repeats the most important settings, and the service logs a warning when it starts.
 
 use sqlx::{
     PgConnection, Row,
     postgres::{PgConnectOptions, PgRow},
 };
 
-/// How each transaction begins.
+/// The statement that begins each transaction.
 pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
-/// Start options of every connection, as the server prints them.
+/// Start options of every connection, spelled as the server prints them.
 const SETTINGS: [(&str, &str); 11] = [
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
@@ -48,20 +70,20 @@ const SETTINGS: [(&str, &str); 11] = [
     ("idle_session_timeout", "0"),
     ("IntervalStyle", "postgres"),
     ("standard_conforming_strings", "on"),
-    // Statements of a millisecond gain nothing from compiling, and everything from planning once.
+    // A statement takes about a millisecond. It gains nothing from compilation, and much from one
+    // plan for all calls.
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),
 ];
 
-/// The options of a connection, with what is the same for all of them. Later options of the same
-/// name count.
+/// Adds the options that all connections share. When an option occurs twice, the later one counts.
 pub fn options(options: PgConnectOptions) -> PgConnectOptions {
     options.options(SETTINGS)
 }
 
-/// What start options cannot say. Also where the value is right already: what a session was set to
-/// outlasts a change of the server's own. The path is yet to be set, so that nothing here is looked
-/// up by it. The parameter is its value.
+/// Sets what start options cannot set. A value that is already right is set, too: a value that a
+/// session has set stays when the server's own value changes. The path is not set yet, so this
+/// statement looks nothing up by it. The parameter is the path.
 const SETTLE: &str = "
     SELECT NOT pg_catalog.pg_is_in_recovery() AS is_primary,
            pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) \
@@ -75,17 +97,17 @@ const SETTLE: &str = "
                       OPERATOR(pg_catalog.>=) 170000
                 THEN pg_catalog.set_config('transaction_timeout', '0', false) END";
 
-/// The same as a statement by itself, for what has to be done in one round trip.
+/// The same as a statement with the path in its text, for use with others in one round trip.
 pub(super) fn settle_statement(path: &str) -> String {
-    // Escaped so that it means the same whatever standard_conforming_strings is.
+    // Escaped so that it means the same under any value of `standard_conforming_strings`.
     SETTLE.replace("$1", &format!("E'{}'", path.replace('\\', "\\\\").replace('\'', "''")))
 }
 
-/// Sets the rest in a session that was just opened, and answers whether it is the primary's. One
+/// Applies [`SETTLE`] to a newly opened session. Returns whether the server is the primary. One
 /// round trip.
 ///
 /// # Errors
-/// `Configuration` where the role's triggers are switched off.
+/// `Configuration` when triggers are switched off for the role.
 pub(super) async fn settle(connection: &mut PgConnection, path: &str) -> sqlx::Result<bool> {
     let row: PgRow = sqlx::query(SETTLE).bind(path).fetch_one(connection).await?;
     if row.try_get("is_replica")? {
@@ -99,8 +121,8 @@ const TRIGGERS_ARE_OFF: &str = "the server sets session_replication_role = repli
                                 that the figures rely on: ALTER ROLE … RESET \
                                 session_replication_role, or ALTER DATABASE … RESET it";
 
-/// The settings that are not what the start options said: something between the service and the
-/// server has dropped these.
+/// The settings whose values differ from the start options: something between the service and the
+/// server has dropped those options.
 pub async fn dropped(connection: &mut PgConnection) -> sqlx::Result<Vec<&'static str>> {
     let names: Vec<String> = SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let values: Vec<Option<String>> = sqlx::query_scalar(

@@ -1,5 +1,5 @@
-//! One writing transaction, READ COMMITTED: each statement's snapshot is taken after the locks of
-//! the ones before it.
+//! One writing transaction, READ COMMITTED: the snapshot of each statement is taken after the locks
+//! of the statements before it.
 
 use crate::domain::summary::Key;
 use std::{
@@ -35,24 +35,24 @@ const DERIVE: &str = concat!(
 pub(super) struct PostgresTransaction {
     pub(super) tx: Borrowed,
     pool: Pool,
-    /// The database's time when the last lock was held: before the snapshot of any statement after
-    /// it.
+    /// The database's time when the last lock was held. The snapshot of every later statement is
+    /// taken after it.
     locked_at_ms: Option<i64>,
-    /// Known once it has locked something.
+    /// Known after the transaction has locked something.
     number: Option<Number>,
 }
 
-/// The server's number of a transaction, and the timeline on which it is that one's.
+/// The server's number of a transaction, and the timeline on which this number is valid.
 struct Number {
     transaction: String,
     timeline: String,
 }
 
-/// How long to ask what became of a commit whose answer was lost: a server that restarts is back by
-/// then.
+/// How long to ask for the outcome of a commit whose answer was lost. A server that restarts is
+/// back within this time.
 const IN_DOUBT: Duration = Duration::from_secs(10);
-/// How long a commit may take before that is asked: one that waits for its standby takes as long as
-/// that.
+/// How long a commit may take before its outcome is asked for. A commit that waits for a standby
+/// takes as long as the standby.
 pub(super) const COMMIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -89,9 +89,9 @@ impl PostgresTransaction {
             .collect()
     }
 
-    /// A time that the next statement's snapshot is certainly not older than. That statement's own
-    /// timestamp will not do: the protocol takes the snapshot when parameters are bound, and
-    /// the timestamp when execution begins, a moment later.
+    /// An instant that is not later than the snapshot of the next statement. The timestamp of that
+    /// statement cannot be used: the protocol takes the snapshot when parameters are bound, and the
+    /// timestamp a moment later, when execution begins.
     async fn before_snapshot_ms(&mut self) -> Result<i64> {
         match self.locked_at_ms {
             Some(at_ms) => Ok(at_ms),
@@ -104,11 +104,11 @@ impl PostgresTransaction {
     }
 }
 
-/// What became of a transaction whose commit was asked for before the connection broke. The server
-/// remembers; but one that crashed, or was a standby until now, gives the numbers of transactions
-/// that it lost to new ones, so that "committed" counts only where it is on the same timeline and
-/// has run without a break since `locked_at_ms` (its checkpointer is started anew after every
-/// crash, but not by a promotion).
+/// Finds the outcome of a transaction whose commit was sent before the connection broke. The server
+/// remembers the outcome by the transaction's number. But a server that crashed, or that was a
+/// standby until now, gives the numbers of transactions that it lost to new ones. So "committed"
+/// counts only when the server is on the same timeline and has run without a break since
+/// `locked_at_ms`: its checkpointer starts anew after every crash, but not after a promotion.
 async fn resolve(pool: &Pool, number: &Number, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
     let started = Instant::now();
     loop {
@@ -125,7 +125,7 @@ async fn resolve(pool: &Pool, number: &Number, locked_at_ms: i64, lost: sqlx::Er
             Ok((Some("committed"), true)) => return Ok(()),
             Ok((Some("committed"), false)) => return Err(StoreError::InDoubt(lost)),
             Ok((Some("aborted"), _)) => return Err(lost.into()),
-            // Not given to any transaction since the crash: ours is lost.
+            // No transaction has this number since the crash, so this transaction is lost.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => {
                 return Err(lost.into());
             }
@@ -345,9 +345,12 @@ impl Transaction for PostgresTransaction {
     async fn commit(self: Box<Self>) -> Result<()> {
         let committed = self.tx.commit(COMMIT).await;
         match (committed.map_err(StoreError::from), self.number, self.locked_at_ms) {
-            // A server that goes down may say so and have committed all the same.
+            // A server that shuts down may report an error and still have committed.
             (Err(StoreError::Unavailable(error)), Some(number), Some(locked_at_ms)) => {
-                tracing::warn!(%error, "the connection broke during a commit; asking what became of it");
+                tracing::warn!(
+                    %error,
+                    "the connection broke during a commit; asking what became of it"
+                );
                 resolve(&self.pool, &number, locked_at_ms, error).await
             }
             (committed, ..) => committed,
@@ -355,11 +358,12 @@ impl Transaction for PostgresTransaction {
     }
 }
 
-/// The class of our advisory locks ("fs" in ASCII), apart from any that others may take.
+/// The class of our advisory locks ("fs" in ASCII). It keeps them apart from the locks of other
+/// programs.
 const RESERVATIONS: i32 = 0x6673;
 
-/// Advisory locks are few, so ids share 256 of them; sorted, so that transactions take them in one
-/// order.
+/// There are few advisory locks, so ids share 256 of them. They are sorted, so that all
+/// transactions take them in the same order.
 fn buckets(ids: &[Uuid]) -> Vec<i32> {
     let mut buckets: Vec<i32> = ids
         .iter()
@@ -372,7 +376,7 @@ fn buckets(ids: &[Uuid]) -> Vec<i32> {
     buckets
 }
 
-/// Facility ids, dates, starts and ends of the keys, as the four arrays that `derive.sql` unnests.
+/// The keys as the four arrays that `derive.sql` unnests: facility ids, dates, starts and ends.
 pub(super) fn key_columns(keys: &[DayKey]) -> (Vec<Uuid>, Vec<String>, Vec<i64>, Vec<i64>) {
     (
         keys.iter().map(|k| k.facility.id).collect(),

@@ -1,12 +1,12 @@
-//! The triggers that leave marks. What they should be is made by a function of the database, and
-//! what they are is told by a view, both in `migrations/postgres/0005_triggers.sql`.
+//! The triggers that leave marks. A database function creates them as they should be, and a view
+//! shows how they are; both are in `migrations/postgres/0005_triggers.sql`.
 
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 
 use super::{json, pool::Pool};
 use crate::store::{Result, TriggerOff, Triggers};
 
-/// As a look sees them.
+/// The triggers as a drain snapshot shows them.
 pub(super) fn of_look(row: &PgRow) -> Result<Triggers> {
     let off: Vec<(String, String, String)> = json(row, "triggers_off")?;
     Ok(Triggers {
