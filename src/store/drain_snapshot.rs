@@ -1,4 +1,4 @@
-//! What the drain sees of the database, all of it in one snapshot.
+//! What the drain reads from the database in one snapshot.
 
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -6,55 +6,63 @@ use uuid::Uuid;
 use super::{Mark, Triggers};
 use crate::protocol::{Epoch, Watermark};
 
-/// What is visible at `at_ms`; everything committed up to then is in it.
+/// What is visible at `at_ms` (milliseconds since 1970). Everything that was committed up to then
+/// is in it.
 #[derive(Debug)]
 pub struct DrainSnapshot {
+    /// The instant of the snapshot, by the database's clock.
     pub at_ms: i64,
+    /// The oldest marks.
     pub marks: Vec<Mark>,
-    /// Of these marks, by their ids, those whose blood bank is in another facility than they name,
-    /// and in which one; `None`: the bank is gone, or was never there.
+    /// The ids of marks whose blood bank is in another facility than the mark names, each with that
+    /// facility; `None` when the bank does not exist.
     pub strays: Vec<(i64, Option<Uuid>)>,
+    /// The triggers that leave marks.
     pub triggers: Triggers,
-    /// (id, facility, date, version) of rows committed and not yet known to be published.
+    /// Rows that were committed and are not known to be published: id, facility, date, version.
     pub outbox: Vec<(i64, Uuid, Date, i64)>,
-    /// (id, facility) of facilities registered, changed or removed, and not yet known to be
-    /// published.
+    /// Facilities that were registered, changed or removed, when this is not known to be published:
+    /// id, facility.
     pub changed_facilities: Vec<(i64, Uuid)>,
-    /// A stored row's figures have expired by `at_ms`.
+    /// Some stored figures have expired by `at_ms`.
     pub expiry_due: bool,
+    /// The epoch of the database.
     pub epoch: Epoch,
-    /// Of the change stream; 0 where there has never been one between servers.
+    /// The generation of the change stream; 0 when there was never one between servers.
     pub generation: i64,
-    /// The watermark stored last, if that was in this epoch.
+    /// The last watermark that was stored, if it was stored in this epoch.
     pub stored_watermark: Option<Watermark>,
+    /// Counters that show whether the database has lost something.
     pub written: Written,
-    /// The latest instant as of which a scheduled or full rebuild made sure that all that it looks
-    /// at is right.
+    /// The latest instant as of which a scheduled or full rebuild made everything that it checks
+    /// right.
     pub verified_through_ms: Option<i64>,
-    /// Servers on this database, this one included.
+    /// The servers on this database, including this one.
     pub servers: u64,
-    /// Those of them that publish nothing into the stream between replicas.
+    /// The servers among them that do not publish into the stream between replicas.
     pub off_stream: u64,
-    /// This server counts as one only since this look, for the first time or after its connection
-    /// was lost: others may have come and gone.
+    /// This server counts as one only since this snapshot: it has just started, or its connection
+    /// was lost. Other servers may have come and gone before.
     pub arrived: bool,
-    /// One server of all leads, and drains for them; on SQLite the only one.
+    /// This server leads: it drains for all servers. On SQLite the only server leads.
     pub leads: bool,
 }
 
-/// What only rises as long as the database goes on from where it was. Numbers that are lower than
-/// they were tell of a backup that was put in its place.
+/// Counters that only rise as long as the database continues from its last state. Lower numbers
+/// than before mean that a backup was restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Written {
-    /// Rows that were ever put into the outbox.
+    /// The number of rows that were ever written to the outbox.
     pub rows: i64,
-    /// A transaction of ours, or this look, has found fewer than there had been.
+    /// A transaction of this process, or this snapshot, found fewer outbox rows than there had
+    /// been.
     pub has_gone_back: bool,
-    /// What versions are greater than in this history; each that is begun has a greater number
-    /// than all before it.
+    /// All versions of this epoch are greater than this. Each epoch that is begun gets a greater
+    /// number than all before it.
     pub versions_from: i64,
-    /// The server's next transaction; 0 where they have no numbers.
+    /// The next transaction number of the server; 0 when its transactions have no numbers.
     pub transactions: i64,
-    /// When the server was started. Another one may have other files.
+    /// When the server was started, in milliseconds since 1970. A server that was started again may
+    /// have other files.
     pub server_since_ms: Option<i64>,
 }

@@ -1,30 +1,39 @@
-//! Entities of events on their way into the source tables and out of them.
+//! Entities of events that are written to the source tables or removed from them.
 
 use uuid::Uuid;
 
 use crate::domain::event::Entity;
 
-/// An entity to write; `is_new` where `load` found no row.
+/// An entity to write; `is_new` when `load` found no row.
 #[derive(Debug, Clone)]
 pub struct Put {
+    /// The entity's id.
     pub id: Uuid,
+    /// The time of the event, in milliseconds since 1970.
     pub event_time_ms: i64,
+    /// The entity as the event states it.
     pub entity: Entity,
+    /// There was no row of it.
     pub is_new: bool,
 }
 
 /// An entity to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removal {
+    /// The entity's id.
     pub id: Uuid,
+    /// The time of the removal, in milliseconds since 1970.
     pub event_time_ms: i64,
+    /// Where it counted last; `None` when it counted nowhere.
     pub last_counted: Option<LastCounted>,
 }
 
-/// The facility in whose figures a removed entity counted, and the instant that tells the day;
+/// The facility whose figures contained a removed entity, and the instant that gives the day;
 /// `None` for today's stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastCounted {
+    /// The facility.
     pub facility_id: Uuid,
+    /// The instant, in milliseconds since 1970.
     pub at_ms: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! What a database says of itself beside its rows: its epoch, and the watermark stored last.
+//! What a database states beside its rows: its epoch, and the last watermark that was stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,37 +12,41 @@ use crate::{
     protocol::{Epoch, Position, Watermark},
 };
 
-/// What one look into the summary table saw, all of it in one snapshot of one server.
+/// The result of one read of the summary table, all in one snapshot of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRead {
-    /// In no order; keys without a row are missing.
+    /// The rows, in no order. Keys without a row are missing.
     pub rows: Vec<SummaryRow>,
-    /// Of the keys' facilities, if they exist.
+    /// The zones of the keys' facilities that exist.
     pub zones: HashMap<Uuid, String>,
-    /// Those of them of which a change is yet to be dealt with, of zone perhaps: that there is no
-    /// row of a day says nothing yet.
+    /// The facilities among them with a change, perhaps of zone, that is not processed yet. For
+    /// these, a missing row does not mean that there is no such day.
     pub changing: HashSet<Uuid>,
-    /// On a streaming replica, the epoch that its watermark was stored in.
+    /// The epoch. On a standby: the epoch in which its watermark was stored.
     pub epoch: Epoch,
-    /// What was stored last, if that was in this epoch: every row here is exact as of it, too.
+    /// The last watermark that was stored, if it was stored in this epoch. Every row here is exact
+    /// as of it, too.
     pub watermark: Option<Watermark>,
-    /// The streaming replica that answered, by its URL without the password; `None`: the primary
-    /// did.
+    /// The standby that answered, by its URL without the password; `None` when the primary
+    /// answered.
     pub replica: Option<Arc<str>>,
 }
 
-/// The columns of the table `fleet` that every look reads along.
+/// The columns of the table `fleet` that every read returns as well.
 pub(super) struct Agreed {
-    /// What the database says of itself; `None` on a streaming replica.
+    /// The identity of the database; `None` on a standby.
     pub identity: Option<String>,
+    /// The identity of the database when the watermark was stored.
     pub watermark_identity: Option<String>,
+    /// The instant of the watermark, in milliseconds since 1970.
     pub watermark_ms: Option<i64>,
+    /// The position of the watermark in the change stream.
     pub position: Position,
 }
 
 impl Agreed {
-    /// The epoch that the database is at, and the watermark if it was stored in it. `None` on a
-    /// streaming replica.
+    /// The epoch of the database, and the watermark if it was stored in this epoch. `None` on a
+    /// standby.
     pub fn here(self) -> Option<(Epoch, Option<Watermark>)> {
         let identity = self.identity?;
         let counts = self.watermark_identity.as_ref() == Some(&identity);
@@ -53,8 +57,8 @@ impl Agreed {
         Some((Epoch::of(&identity), watermark))
     }
 
-    /// The same on any server: a streaming replica is at the epoch that its watermark was stored
-    /// in. `None` where none has reached it.
+    /// The same on any server. A standby is in the epoch in which its watermark was stored; `None`
+    /// when it has replayed no watermark.
     pub fn anywhere(self) -> Option<(Epoch, Option<Watermark>)> {
         let identity = self.identity.or_else(|| self.watermark_identity.clone());
         Agreed { identity, ..self }.here()

@@ -1,20 +1,20 @@
-//! What can go wrong between the service and its database, by what the caller can do about it.
+//! Errors between the service and its database, grouped by what the caller can do about them.
 
-/// Never shown to a client as it is: `http/problem.rs` decides what one may read.
+/// Clients do not see these errors as they are: `http/problem.rs` decides what a client may read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection, or it broke: trying again later may work.
+    /// There is no connection, or it broke. A later try may work.
     #[error("the database cannot be reached: {0}")]
     Unavailable(#[source] sqlx::Error),
-    /// The connection broke during the commit, and the database could not be asked in time what
-    /// became of it.
+    /// The connection broke during the commit, and the database could not be asked in time for the
+    /// outcome.
     #[error("the database was lost during a commit, and whether it took place is not known: {0}")]
     InDoubt(#[source] sqlx::Error),
-    /// Somebody else holds a lock, or a statement ran out of time.
+    /// Another transaction holds a lock, or a statement ran out of time.
     #[error("a database lock could not be had in time: {0}")]
     Locked(#[source] sqlx::Error),
-    /// A concurrent transaction changed what this one relied on; the same work may be tried again
-    /// at once.
+    /// A concurrent transaction changed what this one was based on. The same work may be tried
+    /// again at once.
     #[error("a concurrent transaction interfered")]
     Conflict,
     /// A constraint of the schema refused the values.
@@ -23,8 +23,8 @@ pub enum StoreError {
     /// The disk is full or cannot be written.
     #[error("the database cannot write: {0}")]
     Full(#[source] sqlx::Error),
-    /// The database failed at something of its own, as it may for a while after its disk was full.
-    /// Later it may work.
+    /// The database failed internally, as it may for a while after its disk was full. A later try
+    /// may work.
     #[error("the database failed within itself: {0}")]
     Internal(#[source] sqlx::Error),
     #[error("the migrations cannot be applied: {0}")]
@@ -32,7 +32,7 @@ pub enum StoreError {
     /// Stored data that this release cannot read.
     #[error("the database holds what this release cannot read: {0}")]
     Unreadable(String),
-    /// A part of this service panicked; nothing is known of the database.
+    /// A part of this service panicked. It says nothing about the database.
     #[error("a part of the service panicked; the log says which")]
     Panicked,
     #[error("the database failed: {0}")]
@@ -40,18 +40,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether anything else that is asked of the database now would fail as well, rather than only
-    /// what this was about.
+    /// Whether any other request to the database would fail now as well.
     pub const fn is_of_the_whole_database(&self) -> bool {
         match self {
             StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Full(_) => true,
-            // What the database itself says of a statement concerns that one.
+            // An error that the database itself reports is about that one statement.
             StoreError::Failed(error) => !matches!(error, sqlx::Error::Database(_)),
             _ => false,
         }
     }
 
-    /// A short word for logs, metrics and `/health/ready`; carries no data.
+    /// A short word for logs, metrics and `/health/ready`. It contains no data.
     pub const fn class(&self) -> &'static str {
         match self {
             StoreError::Unavailable(_) => "unavailable",
@@ -80,8 +79,8 @@ impl From<sqlx::Error> for StoreError {
                 | Error::PoolClosed
                 | Error::WorkerCrashed
                 | Error::Protocol(_) => StoreError::Unavailable(error),
-                // SQLite has ended a transaction by itself, as on a full disk, and the driver took
-                // it for open still.
+                // SQLite has ended a transaction by itself, for example on a full disk, but the
+                // driver still takes it for open.
                 Error::BeginFailed | Error::InvalidSavePointStatement => {
                     StoreError::Unavailable(error)
                 }
@@ -91,21 +90,21 @@ impl From<sqlx::Error> for StoreError {
                 _ => StoreError::Failed(error),
             };
         };
-        // Postgres speaks SQLSTATE (five characters), SQLite its result codes (numbers; the low
-        // byte is the primary one).
+        // Postgres reports SQLSTATE (five characters); SQLite reports result codes (numbers, in
+        // which the low byte is the primary code).
         let code = database.code().unwrap_or_default().into_owned();
         if let (Ok(number), true) = (code.parse::<u32>(), code.len() < 5) {
             return match number & 0xff {
                 5 | 6 => StoreError::Locked(error),
-                // A statement that was under way when SQLite ended its transaction, and tables that
-                // were just changed.
+                // 4: a statement was running when SQLite ended its transaction. 17: the tables were
+                // just changed.
                 4 | 17 => StoreError::Conflict,
                 8 | 13 => StoreError::Full(error),
                 7 | 10 | 11 | 14 | 26 => StoreError::Unavailable(error),
-                // Others were faster at the lock, again and again.
+                // Other processes got the lock first, several times.
                 15 => StoreError::Locked(error),
                 19 => StoreError::Refused(error),
-                // It has ended a transaction by itself, as it does on a full disk.
+                // SQLite has ended a transaction by itself, for example on a full disk.
                 1 if database.message().ends_with("no transaction is active") => {
                     StoreError::Internal(error)
                 }
@@ -114,12 +113,12 @@ impl From<sqlx::Error> for StoreError {
         }
         match code.as_str() {
             "55P03" | "57014" => StoreError::Locked(error),
-            // 25P03: this process stood still in a transaction for so long that the server has
+            // 25P03: this process did nothing within a transaction for so long that the server has
             // ended it.
             "40001" | "40P01" | "25P03" => StoreError::Conflict,
             "53100" => StoreError::Full(error),
-            // The server may not touch its own files, as where their disk has become read-only; a
-            // right that our role lacks reads otherwise.
+            // The server cannot use its own files, for example because their disk became read-only.
+            // The error for a right that our role lacks has another text.
             "42501" if database.message().starts_with("could not ") => StoreError::Full(error),
             "0A000" if database.message().starts_with("cached plan") => StoreError::Conflict,
             // The server is a standby, or was set to refuse writes.
@@ -127,7 +126,7 @@ impl From<sqlx::Error> for StoreError {
             _ => match code.get(..2) {
                 Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(error),
                 Some("22" | "23") => StoreError::Refused(error),
-                // Pages that cannot be read, a connection whose state is not what it was taken for.
+                // Pages that cannot be read, or a connection in another state than expected.
                 Some("XX" | "25" | "26") => StoreError::Internal(error),
                 _ => StoreError::Failed(error),
             },

@@ -3,13 +3,17 @@
 use jiff::civil::Date;
 use uuid::Uuid;
 
+/// A facility as its table holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FacilityRow {
+    /// The facility's id.
     pub id: Uuid,
+    /// The name.
     pub name: String,
+    /// The name of the zone, which may not exist when another program wrote it.
     pub timezone: String,
-    /// The version counter when the facility was removed last, for one that has come back: up to
-    /// it, versions are of its former life. 0 for one that was never removed.
+    /// The version counter at the last removal of the facility: the versions up to it belong to its
+    /// former life. 0 when it was never removed.
     pub removed_at_version: i64,
 }
 
@@ -23,10 +27,10 @@ impl FacilityRow {
 /// Our own row of a facility.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FacilityState {
-    /// The counter that versions come from.
+    /// The counter that gives the versions.
     pub version: i64,
-    /// The day opened last: after a change of zone that may be a later one than today.
+    /// The day that was opened last. After a change of zone it may be later than today.
     pub today: Option<Date>,
-    /// What the counter was when the facility was removed last.
+    /// The value of the counter when the facility was removed last.
     pub removed_at_version: i64,
 }

@@ -1,5 +1,5 @@
-//! What is kept of imports: each file, the rows and closed days that it brought, and what these
-//! replaced. The same on both stores; the decisions are in `service/imports`.
+//! The log of imports: each file, the rows and closed days that it brought, and what these
+//! replaced. Both stores keep the same. The decisions are in `service/imports`.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,70 +17,86 @@ use crate::domain::{
 /// An import that is to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewImport {
-    /// As the command line names it, such as `stock-history`.
+    /// The kind as the command line names it, for example `stock-history`.
     pub kind: String,
+    /// The name of the source, as the command line gives it.
     pub source: String,
+    /// The path of the file.
     pub file: String,
-    /// Of the file's bytes, in hex; `None` for what can be read only once.
+    /// The SHA-256 of the file's bytes, in hex; `None` for input that can be read only once.
     pub sha256: Option<String>,
-    /// The column that feeds the quantity; empty for none.
+    /// The column that gives the quantity; empty for none.
     pub quantity_column: String,
-    /// Equal for the same file read in the same way for the same source.
+    /// Equal when the same file is read in the same way for the same source.
     pub fingerprint: String,
+    /// The command line.
     pub command: String,
 }
 
 /// An import as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
+    /// The number of the import.
     pub id: i32,
+    /// What was imported.
     pub what: NewImport,
-    /// Of its last run, in milliseconds since 1970.
+    /// The begin of its last run, in milliseconds since 1970.
     pub started_ms: i64,
-    /// `None`: it broke off, or is under way.
+    /// `None`: it broke off, or is in progress.
     pub finished_ms: Option<i64>,
+    /// Rows that were imported.
     pub rows_in: i64,
+    /// Rows that were skipped.
     pub rows_skipped: i64,
-    /// Name of the file with the skipped rows, without its folder.
+    /// The name of the file with the skipped rows, without its folder.
     pub rejects: Option<String>,
-    /// An undo has begun: with `undone_ms` missing it broke off, or is under way.
+    /// When the last undo began. Without `undone_ms`, it broke off or is in progress.
     pub undo_began_ms: Option<i64>,
+    /// When the last undo ended.
     pub undone_ms: Option<i64>,
 }
 
-/// How an import ended.
+/// The outcome of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finished {
+    /// Rows that were imported.
     pub rows_in: i64,
+    /// Rows that were skipped.
     pub rows_skipped: i64,
+    /// The name of the file with the skipped rows, without its folder.
     pub rejects: Option<String>,
 }
 
-/// `content` of a facility that an import only refers to.
+/// The `content` of a facility that an import only refers to.
 pub const MENTIONED: i64 = 0;
-/// `content` of a facility of which an import says what was known already.
+/// The `content` of a facility of which an import says what was known already.
 pub const CONFIRMED: i64 = 1;
 
 /// A row that an import names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedRow {
+    /// The id of the row's entity.
     pub row_id: Uuid,
+    /// The number of the import.
     pub import_id: i32,
-    /// [`Record::fingerprint`] of what the import says; of a facility also [`MENTIONED`] or
+    /// The [`Record::fingerprint`] of what the import says. For a facility also [`MENTIONED`] or
     /// [`CONFIRMED`].
     pub content: i64,
+    /// The row is a facility; otherwise it is a delivery or a request.
     pub is_facility: bool,
-    /// The row is as it is by this import.
+    /// The row is as it is because of this import.
     pub wrote: bool,
-    /// Where it wrote: what was there before, `None` for nothing. Where it did not: what it says,
-    /// if that is not what is there.
+    /// When it wrote: what was there before, `None` for nothing. When it did not write: what it
+    /// says, if that differs from what is there.
     pub hidden: Option<Hidden>,
 }
 
-/// A record that is not in its table now, with where it last counted if it is that of a removal.
+/// A record that is not in its table now. A removed one also says where it counted last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hidden {
+    /// The record.
     pub record: Record,
+    /// Where it counted last, for a removed entity.
     pub last_counted: Option<LastCounted>,
 }
 
@@ -114,15 +130,20 @@ impl Hidden {
     }
 }
 
-/// Rows of a file that say the same.
+/// Rows of a file that have the same values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EqualRows {
+    /// The facility.
     pub facility_id: Uuid,
+    /// The instant of the delivery or request, in milliseconds since 1970.
     pub at_ms: i64,
+    /// The blood type.
     pub blood_type: Option<BloodType>,
+    /// The units.
     pub quantity: Option<i32>,
-    /// How many equal ones stand before them in the file.
+    /// How many equal rows come before them in the file.
     pub before: u32,
+    /// How many rows of this chunk are equal.
     pub count: u32,
 }
 
@@ -132,13 +153,17 @@ pub type Units = BTreeMap<BloodType, i64>;
 /// A closed day that an import recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedDay {
+    /// The facility.
     pub facility_id: Uuid,
+    /// The day.
     pub date: Date,
+    /// The number of the import.
     pub import_id: i32,
-    /// Of the imports of a day each later one lies on top of those before.
+    /// The order of the imports of a day: a later one is applied on top of the earlier ones.
     pub turn: i64,
+    /// The stock that the import recorded, for the types that it names.
     pub recorded: Units,
-    /// The same types as they were; `None` where the day had no stock recorded at all.
+    /// The same types as they were before; `None` when the day had no recorded stock at all.
     pub before: Option<Units>,
 }
 
@@ -150,30 +175,33 @@ pub(super) fn parse_units(text: &str) -> Result<Units> {
     serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("imported_days: {e}")))
 }
 
-/// What is kept of imports, outside any transaction.
+/// The log of imports, outside any transaction.
 #[async_trait]
 pub trait ImportLog: Send + Sync {
-    /// All imports, oldest first, those that were undone included.
+    /// All imports, the oldest first, including those that were undone.
     async fn imports(&self) -> Result<Vec<Import>>;
-    /// Begins an import, or another run of the one with this fingerprint, and answers its number.
+    /// Begins an import, or another run of the import with this fingerprint, and returns its
+    /// number.
     async fn begin_import(&self, new: &NewImport) -> Result<i32>;
+    /// Notes that an import has ended, and its outcome.
     async fn finish_import(&self, id: i32, finished: &Finished) -> Result<()>;
     /// Notes that an undo has begun.
     async fn begin_undo(&self, id: i32) -> Result<()>;
+    /// Notes that an undo has ended.
     async fn finish_undo(&self, id: i32) -> Result<()>;
-    /// Those of these ids of a kind that there is a row or a tombstone of.
+    /// The ids, of those given, that have a row or a tombstone of this kind.
     async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>>;
     /// The imports that name these rows.
     async fn claims(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, i32)>>;
-    /// How many rows, of which these are the values, equal rows that imports have brought from
-    /// other sources than `source`; by source.
+    /// How many rows with these values other sources than `source` have imported: a count for each
+    /// source.
     async fn equal_rows(
         &self,
         kind: Kind,
         source: &str,
         rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>>;
-    /// The rows behind `after` that an import names, in the order of their ids, `limit` at most.
+    /// The rows after `after` that an import names, ordered by id, at most `limit`.
     async fn imported_rows(
         &self,
         import: i32,
@@ -181,27 +209,29 @@ pub trait ImportLog: Send + Sync {
         after: Uuid,
         limit: usize,
     ) -> Result<Vec<Uuid>>;
-    /// Some of the days that an import recorded, `limit` at most.
+    /// Some of the days that an import recorded, at most `limit`.
     async fn imported_days(&self, import: i32, limit: usize) -> Result<Vec<(Uuid, Date)>>;
 }
 
-/// The same within a transaction.
+/// The log of imports, within a transaction.
 #[async_trait]
 pub trait ImportNotes: Send {
-    /// Notes rows that an import names. What it wrote replaces an earlier note of the same import;
-    /// what it did not leaves that as it is.
+    /// Notes rows that an import names. If the import wrote a row, the note replaces its earlier
+    /// note of that row. Otherwise an earlier note stays.
     async fn note_rows(&mut self, rows: &[ImportedRow]) -> Result<()>;
-    /// Every import's note of these rows.
+    /// Every import's notes of these rows.
     async fn noted_rows(&mut self, ids: &[Uuid]) -> Result<Vec<ImportedRow>>;
+    /// Deletes an import's notes of these rows.
     async fn forget_rows(&mut self, import: i32, ids: &[Uuid]) -> Result<()>;
-    /// Every import's note of these days.
+    /// Every import's notes of these days.
     async fn noted_days(&mut self, days: &[(Uuid, Date)]) -> Result<Vec<ImportedDay>>;
-    /// Notes days, in place of what the same import noted of them before.
+    /// Notes days. A note replaces the same import's earlier note of that day.
     async fn note_days(&mut self, days: &[ImportedDay]) -> Result<()>;
+    /// Deletes an import's notes of these days.
     async fn forget_days(&mut self, import: i32, days: &[(Uuid, Date)]) -> Result<()>;
-    /// Deletes rows and leaves nothing behind, as if they had never been.
+    /// Deletes rows without a trace, as if they had never existed.
     async fn erase(&mut self, kind: Kind, ids: &[Uuid]) -> Result<()>;
-    /// Those of these facilities that something still refers to: a blood bank, a delivery, a
+    /// The facilities among these that something still refers to: a blood bank, a delivery, a
     /// request, a closed day that an import recorded, or a summary with a figure.
     async fn referred_to(&mut self, facilities: &[Uuid]) -> Result<Vec<Uuid>>;
 }

@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use super::Result;
 
-/// Runs of jobs: put in line, taken up by one server, and kept for those who ask.
+/// Runs of jobs: they are queued, taken up by one server each, and kept for readers.
 #[async_trait]
 pub trait JobQueue {
-    /// Puts a run of a job in line, once a tick: false where that tick, or a later one, is there
+    /// Queues the run of a job for a tick. Returns false when this tick, or a later one, is there
     /// already.
     async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool>;
-    /// Takes up the run of one of `jobs` (or `only` that one) that is in line for longest, for
-    /// exactly one caller: it waits, or its heart has not beaten for `abandoned_after`. `None`
-    /// while any run of the jobs `apart` lives.
+    /// Takes up, for exactly one caller, the run that was queued first: of one of `jobs`, or the
+    /// run `only`. It is a run that waits, or one without a heartbeat for `abandoned_after`. `None`
+    /// while a run of the jobs `apart` is in progress.
     async fn take_run(
         &self,
         apart: &[&str],
@@ -23,8 +23,8 @@ pub trait JobQueue {
         only: Option<Uuid>,
         abandoned_after: Duration,
     ) -> Result<Option<JobRun>>;
-    /// Ends, as failed, earlier ticks of `job` that nobody carries out, and runs that died with
-    /// their `command`.
+    /// Ends as failed the earlier ticks of `job` that no server carries out, and the runs of
+    /// `command` whose process has died.
     async fn give_up_runs(
         &self,
         job: &str,
@@ -32,31 +32,38 @@ pub trait JobQueue {
         command: &str,
         abandoned_after: Duration,
     ) -> Result<()>;
-    /// Beats a run's heart; false where the run is no longer the caller's.
+    /// Sends a run's heartbeat. Returns false when another attempt has taken over the run.
     async fn beat_run(&self, run: &JobRun) -> Result<bool>;
-    /// Stores a run's progress and beats its heart; false where the run is no longer the caller's,
-    /// or has ended.
+    /// Stores a run's progress, which counts as a heartbeat. Returns false when the run has ended,
+    /// or another attempt has taken it over.
     async fn update_run(&self, run: &JobRun) -> Result<bool>;
     /// The first run of a job that waits to be taken up.
     async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>>;
+    /// A run, by its id.
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>>;
 }
 
+/// A run of a job. Instants are in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRun {
+    /// The id of the run.
     pub id: Uuid,
+    /// The name of the job.
     pub job: String,
     /// `waiting`, `running`, `done` or `failed`.
     pub state: String,
-    /// When this attempt was begun: it tells an attempt from the one that takes it over.
+    /// When this attempt began. It distinguishes an attempt from the one that takes it over.
     pub started_at_ms: i64,
+    /// When it ended.
     pub finished_at_ms: Option<i64>,
-    /// Facilities to do and done; rows changed and found drifted.
+    /// Facilities in all and done; rows changed, and rows that had drifted.
     pub total: i64,
     pub done: i64,
     pub changed: i64,
     pub drift: i64,
+    /// Why it failed.
     pub error: Option<String>,
-    /// The instant as of which it found or made right all that it looked at; `None` unless `done`.
+    /// Everything that the run checked was right, or made right, as of this instant; `None` unless
+    /// `done`.
     pub verified_through_ms: Option<i64>,
 }

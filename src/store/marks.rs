@@ -2,17 +2,19 @@
 
 use uuid::Uuid;
 
+/// What a mark is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MarkKind {
     /// The facility's stock changed.
     Stock,
-    /// Deliveries or requests changed between two instants, or at any time where there are none.
+    /// Deliveries or requests changed between two instants, or at any time when the mark has none.
     Activity,
     /// The facility was registered, renamed, moved to another zone, or removed.
     Facility,
 }
 
 impl MarkKind {
+    /// The kind as it is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
             MarkKind::Stock => "stock",
@@ -21,7 +23,7 @@ impl MarkKind {
         }
     }
 
-    /// An unknown kind, from a newer release, is read as the widest.
+    /// Reads a stored kind. An unknown one, from a newer release, counts as the widest.
     pub fn parse(text: &str) -> Self {
         match text {
             "stock" => MarkKind::Stock,
@@ -31,31 +33,38 @@ impl MarkKind {
     }
 }
 
-/// A trace that a trigger left in its writer's transaction.
+/// A mark: a row that a trigger wrote in the transaction of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
+    /// The number of the mark.
     pub id: i64,
+    /// What changed.
     pub kind: MarkKind,
     /// `None`: every facility.
     pub facility_id: Option<Uuid>,
-    /// First and last instant touched; `None`: all time.
+    /// The first and last instant that changed, in milliseconds since 1970; `None`: any time.
     pub span: Option<(i64, i64)>,
-    /// Whose units changed. The bank may be in another facility by now than it was for the
-    /// trigger.
+    /// The blood bank whose units changed. It may be in another facility now than when the trigger
+    /// ran.
     pub blood_bank_id: Option<Uuid>,
 }
 
-/// Marks without the rest of a look.
+/// The marks of a drain snapshot, without the rest.
 #[derive(Debug, Default)]
 pub struct Marks {
+    /// The marks, the oldest first.
     pub all: Vec<Mark>,
     /// As in `DrainSnapshot`.
     pub strays: Vec<(i64, Option<Uuid>)>,
 }
 
+/// The times of deliveries and requests of one facility on one UTC day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
+    /// The facility.
     pub facility_id: Uuid,
+    /// The first instant, in milliseconds since 1970.
     pub first_ms: i64,
+    /// The last instant, in milliseconds since 1970.
     pub last_ms: i64,
 }

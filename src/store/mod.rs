@@ -1,7 +1,7 @@
-//! The database, as the rest of the service sees it: one trait, two dialects (`postgres.rs`,
-//! `sqlite.rs`), one behaviour (`tests/api/store_contract.rs` runs on both). The statements lie in
-//! `sql/`, the tables in `migrations/`. What does not belong here: which days to refresh, versions,
-//! freshness. Those are decided in `service`.
+//! The database as the rest of the service sees it: one trait with two implementations (`postgres`,
+//! `sqlite`) that behave the same (`tests/api/store_contract.rs` runs on both). The statements are
+//! in `sql/`, the tables in `migrations/`. Which days to refresh, versions and freshness do not
+//! belong here; `service` decides them.
 
 mod derived;
 mod drain_snapshot;
@@ -42,147 +42,153 @@ pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
 pub use source_triggers::{TriggerOff, Triggers};
 
+/// The result of a database operation.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// Reads outside any transaction, and the way into one.
+/// Reads outside any transaction, and the begin of a transaction.
 #[async_trait]
 pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
-    /// The database's clock, by a round trip to it.
+    /// The database's clock, in milliseconds since 1970. Costs a round trip.
     async fn now_ms(&self) -> Result<i64>;
     /// All facilities, or those of `ids` that exist.
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>>;
-    /// Facilities that do not exist and have summaries all the same.
+    /// The facilities that have summaries although they do not exist.
     async fn orphans(&self) -> Result<Vec<Uuid>>;
     /// The stored rows of these keys and the stored watermark, in one statement.
     async fn summaries(&self, keys: &[Key]) -> Result<TableRead>;
-    /// The same from a streaming replica, as old as that is: its watermark says. `None` where none
-    /// is configured, or none answers now.
+    /// The same from a standby. The answer is as old as the standby's replay, which its watermark
+    /// tells. `None` when no standby is configured, or none answers.
     async fn summaries_on_standby(&self, _keys: &[Key]) -> Option<TableRead> {
         None
     }
-    /// The dates with a stored row.
+    /// The days of these facilities that have a stored row.
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>>;
-    /// Where deliveries and requests lie: a span per facility and UTC day.
+    /// The times of deliveries and requests: a span for each facility and UTC day.
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>>;
-    /// Facilities whose stored figures stop holding at or before `until_ms`, and their dates,
-    /// soonest first.
+    /// The days with figures that expire at or before `until_ms` (milliseconds), the soonest first,
+    /// at most `limit`.
     async fn expiring(&self, until_ms: i64, limit: usize) -> Result<Vec<Key>>;
-    /// The marks, unpublished changes, overdue expiries and what the fleet agreed on, all of it as
-    /// visible in one snapshot. Only a server looks: from its first look until `close` it
-    /// counts as one.
+    /// Takes a drain snapshot: the marks, the unpublished changes, the overdue expiries and the
+    /// state that all servers share, all in one snapshot. Each list has `limit` entries at most.
+    /// Only a server takes one: from its first drain snapshot until `close` it counts as a server.
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot>;
-    /// Before the first look: this server publishes into the stream between replicas, and counts
-    /// among those that do.
+    /// States that this server publishes into the stream between replicas, and counts among the
+    /// servers that do. Called before the first drain snapshot.
     fn join_stream(&self) {}
-    /// The keys whose stored row differs from its sources, all seen in one snapshot. Writes
-    /// nothing, locks nothing.
+    /// The keys whose stored row differs from its sources, all in one snapshot. Writes nothing and
+    /// takes no lock.
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>>;
-    /// Stores a watermark that was proven in this epoch, after the look that proved it. False, and
-    /// nothing is stored, where the database is at another epoch by now, or has one as late, or
-    /// where the connection of that look was lost.
+    /// Stores a watermark that was proven in this epoch, after the drain snapshot that proved it.
+    /// Returns false, and stores nothing, when the database is now in another epoch, or holds a
+    /// watermark that is as late, or when the connection of that snapshot was lost.
     async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool>;
-    /// Begins the generation of the stream behind `after`, and answers its number, which no other
-    /// caller has ever got. `StoreError::Conflict` where somebody has begun it already.
-    async fn begin_generation(&self, after: i64) -> Result<i64>;
-    /// Ends an epoch, unless somebody has: the next look sees another, without a watermark, and
-    /// versions go on above all that any history has handed out.
-    async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
-    /// The oldest marks, `limit` at most: for a command, which is no server, so that no look of
-    /// another counts it as one.
-    async fn marks(&self, limit: usize) -> Result<Marks>;
-    /// Deletes rows of both outboxes (by `DrainSnapshot::outbox` and `changed_facilities`) that
-    /// were published in the generation of the look that saw them. False, and nothing is
-    /// deleted, where the connection of that look was lost.
-    async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool>;
-    /// Deletes outbox rows of versions that a later one of the same day has followed: publishing
-    /// the last is enough.
-    async fn compact_outbox(&self) -> Result<()>;
-    /// Remembers triggers that are all there, by their `Triggers::fingerprint`, and leaves a mark
-    /// of everything with it, in one transaction; nothing of both where they are remembered so
+    /// Begins the generation of the stream that follows `after`, and returns its number. No other
+    /// caller has ever got this number. `StoreError::Conflict` when another server has begun it
     /// already.
+    async fn begin_generation(&self, after: i64) -> Result<i64>;
+    /// Ends the epoch `old`, unless another server has ended it. The next drain snapshot shows
+    /// another epoch, without a watermark. Its versions are greater than all that any epoch has
+    /// given out.
+    async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
+    /// The oldest marks, at most `limit`. For a command: it is not a server, and no drain snapshot
+    /// counts it as one.
+    async fn marks(&self, limit: usize) -> Result<Marks>;
+    /// Deletes rows of both outboxes (`DrainSnapshot::outbox` and `changed_facilities`) that were
+    /// published in the generation of the drain snapshot that showed them. Returns false, and
+    /// deletes nothing, when the connection of that snapshot was lost.
+    async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool>;
+    /// Deletes outbox rows whose version a later one of the same day has followed: it is enough to
+    /// publish the last one.
+    async fn compact_outbox(&self) -> Result<()>;
+    /// Stores the `Triggers::fingerprint` of triggers that are complete, and leaves a mark of
+    /// everything in the same transaction. Does neither when this fingerprint is stored already.
     async fn note_triggers(&self, fingerprint: &str) -> Result<()>;
-    /// Puts all triggers back that are missing, off, or set otherwise. False where none was. For
-    /// the owner of the tables; on Postgres it waits for transactions that write them.
+    /// Restores all triggers that are missing, off or altered. Returns false when there were none.
+    /// Needs the rights of the tables' owner. On Postgres it waits for transactions that write
+    /// these tables.
     async fn restore_triggers(&self) -> Result<bool>;
-    /// Deletes tombstones of events before `tombstones_before_ms`, and ended runs begun before
-    /// `runs_before_ms` except each job's latest.
+    /// Deletes tombstones of events before `tombstones_before_ms`, and ended runs that began before
+    /// `runs_before_ms`. The latest run of each job stays. Both in milliseconds since 1970.
     async fn prune(&self, tombstones_before_ms: i64, runs_before_ms: i64) -> Result<()>;
 
-    /// Opens a transaction that writes. A lock that others hold is waited for `lock_timeout` at
-    /// most, then `StoreError::Locked`.
+    /// Begins a transaction that writes. It waits `lock_timeout` at most for a lock that another
+    /// transaction holds, then fails with `StoreError::Locked`.
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>>;
 
-    /// Connections by pool (`primary`; `read`, where there is one), for the gauges.
+    /// The connections of each pool (`primary`, and `read` when there is one), for the metrics.
     fn connections(&self) -> Vec<(&'static str, Connections)>;
-    /// Writing transactions that gain from running side by side.
+    /// How many writing transactions gain from running at the same time.
     fn writers(&self) -> usize;
-    /// What is wrong with the database, and what puts it right, where that is known.
+    /// What is wrong with the database, and how to repair it, when that is known.
     fn remedy(&self) -> Option<String> {
         None
     }
     /// `sqlite` or `postgres`.
     fn dialect(&self) -> &'static str;
+    /// Closes all connections. This process no longer counts as a server.
     async fn close(&self);
 }
 
-/// One transaction of the single writer path: ingest, refresh, drain. Dropping it without a commit
-/// undoes it.
+/// One transaction that writes: for events, refreshes and the drain. It is rolled back when it is
+/// dropped without a commit.
 #[async_trait]
 pub trait Transaction: imports::ImportNotes + Send {
-    /// Locks our own row of each facility, in id order, and answers it. Facilities without one get
-    /// one.
+    /// Locks our own row of each facility, in the order of ids, and returns the rows. A missing row
+    /// is created.
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>>;
-    /// Remembers the day that each of these facilities, locked before, has opened.
+    /// Stores the day that each of these facilities has opened. They must be locked.
     async fn open_days(&mut self, days: &[Key]) -> Result<()>;
-    /// Aggregates the sources of these keys in one statement whose snapshot is taken after the
-    /// lock. Days that have not begun are left out, unless there is a row of that name from
-    /// another zone; so are facilities that do not exist.
+    /// Derives these days from their sources in one statement, whose snapshot is taken after the
+    /// lock. Leaves out facilities that do not exist. Leaves out days that have not begun, except
+    /// those with a row, which is from another zone.
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>>;
-    /// Writes rows, the counters that their versions came from, and an outbox row for each.
+    /// Writes rows, the counters of their versions, and an outbox row for each.
     async fn write(&mut self, rows: &[SummaryRow]) -> Result<()>;
-    /// Facilities as they are in this statement's snapshot, which is later than any lock taken
-    /// before; those that do not exist are missing.
+    /// The facilities in the snapshot of this statement, which is taken after all locks so far.
+    /// Those that do not exist are left out.
     async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>>;
-    /// Deletes the rows of removed facilities, locked before, and remembers which versions theirs
-    /// were.
+    /// Deletes the rows of removed facilities, and stores the version counter of each: the versions
+    /// up to it belong to the former life. The facilities must be locked.
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()>;
 
-    /// Deletes exactly these marks, and answers those that were still there.
+    /// Deletes exactly these marks, and returns those that still existed.
     async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>>;
-    /// Appends marks.
+    /// Writes marks.
     async fn add_marks(&mut self, marks: &[Mark]) -> Result<()>;
 
-    /// Leaves a note that these facilities were registered, changed or removed.
+    /// Writes a note for each of these facilities: it was registered, changed or removed.
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()>;
 
-    /// Keeps statements about ids that have no row yet from racing with their removal: there is no
-    /// row whose lock would do it.
+    /// Prevents that an event about an id without a row, and the removal of that id, run at the
+    /// same time. No row lock can do this, as there is no row.
     async fn reserve(&mut self, _set: &[Uuid], _removed: &[Uuid]) -> Result<()> {
         Ok(())
     }
-    /// What is known of these entities, their rows locked in id order.
+    /// Reads these entities, and locks their rows in the order of ids.
     async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>>;
-    /// The facility of each blood bank that exists, without a lock.
+    /// The facility of each blood bank that exists. Takes no lock.
     async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>>;
-    /// The facility of each of these banks, which stays theirs until the commit: whoever moves one
-    /// waits for that. A bank that somebody changes right now is left out, and not waited for.
+    /// The facility of each of these banks. The bank stays there until the commit: a transaction
+    /// that moves it waits. A bank that another transaction is changing is left out, without a
+    /// wait.
     async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>>;
-    /// Writes entities of one kind. `StoreError::Conflict` where a row that `load` did not find is
-    /// there by now.
+    /// Writes entities of one kind. `StoreError::Conflict` when a row that `load` did not find
+    /// exists now.
     async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()>;
     /// Removes entities and leaves tombstones.
     async fn remove(&mut self, kind: Kind, rows: &[Removal]) -> Result<()>;
-    /// Where removed entities last counted, as their tombstones remember it.
+    /// Where removed entities counted last, from their tombstones.
     async fn last_counted(
         &mut self,
         kind: Kind,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, LastCounted>>;
 
+    /// Commits. After `StoreError::InDoubt` the commit may have taken place.
     async fn commit(self: Box<Self>) -> Result<()>;
 }
 
-/// Connects by URL, applies the migrations, and answers the store.
+/// Connects to `settings.url`, applies the migrations, and returns the store.
 pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>> {
     if settings.is_postgres() {
         Ok(Arc::new(postgres::PostgresStore::open(settings).await?))
@@ -193,12 +199,15 @@ pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>> {
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Connections {
+    /// Connections that are in use.
     pub in_use: u32,
+    /// Open connections that are not in use.
     pub idle: u32,
+    /// The most connections that the pool opens.
     pub max: u32,
 }
 
-/// A migration's failure, in words that say what to do.
+/// The error of a migration, with what to do about it.
 fn migrate_error(error: sqlx::migrate::MigrateError) -> StoreError {
     use sqlx::migrate::MigrateError;
     match error {

@@ -3,30 +3,34 @@
 /// The triggers on the source tables that leave marks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Triggers {
-    /// Those that leave none, or not of every writer; where there are any, writes pass unseen.
+    /// The triggers that leave no marks, or not for every writer. If there are any, some writes
+    /// leave no mark.
     pub off: Vec<TriggerOff>,
-    /// Another after every change of one of them, also where that was taken back. Changes of other
-    /// things may change it, too.
+    /// Changes when a trigger changes, even if the change was undone. May also change for other
+    /// reasons.
     pub fingerprint: String,
-    /// What it was when last all that had been written before was made sure of.
+    /// The fingerprint when everything written before was last checked.
     pub seen: Option<String>,
-    /// What puts right what is off: an SQL statement, or a command.
+    /// What restores the triggers: an SQL statement, or a command.
     pub remedy: String,
 }
 
 impl Triggers {
-    /// Whether whatever was committed before the look has left its marks.
+    /// Whether everything that was committed before the snapshot has left its marks.
     pub fn are_trusted(&self) -> bool {
         self.off.is_empty() && self.seen.as_ref() == Some(&self.fingerprint)
     }
 }
 
+/// A trigger that leaves no marks, or not for every writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TriggerOff {
+    /// The table that it is on.
     pub table: String,
+    /// The name of the trigger.
     pub trigger: String,
-    /// `missing`, `disabled`, `enabled_otherwise` (for other writers than it should be), `altered`
-    /// (it, or its function, is not what we made); of all triggers of a table that no trigger
-    /// can watch as a whole, `is_no_ordinary_table` or `has_inheriting_tables`.
+    /// `missing`, `disabled`, `enabled_otherwise` (it fires for other writers than it should), or
+    /// `altered` (it, or its function, is not the one that we made). For all triggers of a table
+    /// that triggers cannot watch as a whole: `is_no_ordinary_table` or `has_inheriting_tables`.
     pub why: String,
 }

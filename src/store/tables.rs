@@ -1,11 +1,11 @@
-//! Whose tables those are that a database holds before the migrations have run: another program's
-//! are left alone.
+//! Whether the tables that a database holds before the migrations run belong to this service.
+//! Another program's tables are left alone.
 
 use sqlx::migrate::Migrator;
 
 use super::{Result, StoreError};
 
-/// What the migrations create under a name that a table or a type of another program may have.
+/// The names that the migrations create, and that a table or a type of another program may have.
 pub(super) fn created(migrations: &Migrator) -> Vec<String> {
     let lines = migrations.iter().flat_map(|migration| migration.sql.as_str().lines());
     let names = lines.filter_map(|line| {
@@ -22,16 +22,16 @@ pub(super) fn created(migrations: &Migrator) -> Vec<String> {
 pub(super) struct ExistingTables {
     /// The place, in words: `schema public of database blood`.
     pub place: String,
-    /// The migrations that are on record there; `None` where there is no record.
+    /// The migrations on record there; `None` when there is no record.
     pub applied: Option<Vec<i64>>,
-    /// Names of [`created`] that are taken.
+    /// The names of [`created`] that are taken.
     pub taken: Vec<String>,
-    /// What gives the service a place of its own.
+    /// How to give the service a place of its own.
     pub remedy: &'static str,
 }
 
 impl ExistingTables {
-    /// `Migration`, with what stands in the way, where the place is another program's.
+    /// `Migration`, with what stands in the way, when the place belongs to another program.
     pub fn refuse_foreign_tables(&self, migrations: &Migrator) -> Result<()> {
         let ExistingTables { place, applied, taken, remedy } = self;
         let applied = applied.as_deref().unwrap_or_default();

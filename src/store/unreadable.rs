@@ -1,6 +1,6 @@
-//! Rows that this release cannot read, whatever has become of them: bytes that are no text, figures
-//! that are no JSON, a date that no calendar has. Each costs itself alone: its neighbours are read,
-//! it is read as far as it can be, and it is told once.
+//! Rows that this release cannot read: bytes that are not text, figures that are not JSON, a date
+//! that is not in the calendar. Such a row affects only itself. The other rows are read, this row
+//! is read as far as possible, and it is logged once.
 
 use std::{
     borrow::Cow,
@@ -13,17 +13,17 @@ use uuid::Uuid;
 
 use crate::domain::summary::{Summary, SummaryRow};
 
-/// As of when the figures are of a row that nobody can read: before every day, so that whoever
-/// wants them derives them anew.
+/// The instant, in milliseconds, as of which an unreadable row's figures are exact. It is before
+/// every day, so that a reader of the row has it derived again.
 pub const NEVER_MS: i64 = i64::MIN;
 
-/// Rows told of; further ones are counted no more, and told each time.
+/// Rows that are remembered as logged. Further rows are not counted, and are logged each time.
 const REMEMBERED: usize = 10_000;
 
-/// For the process: the stores meet them below everything that has a name for itself.
+/// One set for the process: the stores meet such rows below every part that has a place for it.
 static MET: LazyLock<Mutex<HashSet<(&'static str, String)>>> = LazyLock::new(Mutex::default);
 
-/// Takes note of a row, by its table and key.
+/// Logs and counts a row, by its table and key.
 pub fn note(table: &'static str, row: impl ToString, error: &dyn std::fmt::Display) {
     let row = row.to_string();
     let is_new = {
@@ -31,16 +31,21 @@ pub fn note(table: &'static str, row: impl ToString, error: &dyn std::fmt::Displ
         met.len() >= REMEMBERED || met.insert((table, row.clone()))
     };
     if is_new {
-        tracing::error!(table, row, %error, "a row of the database cannot be read; the others are not affected");
+        tracing::error!(
+            table,
+            row,
+            %error,
+            "a row of the database cannot be read; the others are not affected"
+        );
     }
 }
 
-/// How many rows of that kind this process has met.
+/// How many unreadable rows this process has met, counted up to [`REMEMBERED`].
 pub fn met() -> usize {
     MET.lock().unwrap_or_else(PoisonError::into_inner).len()
 }
 
-/// A text of any bytes, with U+FFFD where they are no UTF-8; notes the row then.
+/// A text of any bytes. Bytes that are not UTF-8 become U+FFFD, and the row is noted.
 pub fn text(bytes: &[u8], table: &'static str, row: impl ToString) -> String {
     match String::from_utf8_lossy(bytes) {
         Cow::Borrowed(text) => text.to_owned(),
@@ -51,8 +56,8 @@ pub fn text(bytes: &[u8], table: &'static str, row: impl ToString) -> String {
     }
 }
 
-/// What stands in for a stored row that cannot be read, until the day is derived anew, which mends
-/// it.
+/// The row that replaces a stored row which cannot be read. Deriving the day again repairs the
+/// stored row.
 pub fn summary(facility_id: Uuid, date: Date, error: &dyn std::fmt::Display) -> SummaryRow {
     note("dashboard_daily_summary", format_args!("{facility_id} {date}"), error);
     SummaryRow {

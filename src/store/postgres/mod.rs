@@ -44,6 +44,7 @@ const AUDIT: &str = concat!(
     include_str!("../../../sql/postgres/audit_select.sql")
 );
 
+/// The store of a Postgres database.
 pub struct PostgresStore {
     pool: Pool,
     read_pool: ReadPool,
@@ -295,8 +296,8 @@ impl Store for PostgresStore {
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
-        // One round trip for all three: the triggers need not mark what this transaction refreshes
-        // itself. They know it by its number, which nobody else can have set.
+        // All three in one round trip. This transaction refreshes what it writes, so the triggers
+        // need not mark it. They recognise it by its number, which no other session can have set.
         let begin = format!(
             "{BEGIN}; SET LOCAL lock_timeout = {}; SELECT \
              pg_catalog.set_config('facility_summary.refreshes', pg_current_xact_id()::text, true)",
@@ -341,7 +342,7 @@ fn day(row: &PgRow) -> Result<Key> {
     ))
 }
 
-/// A text of a row, whatever bytes it is of. The statement brings it as bytes.
+/// A text of a row, which may consist of any bytes. The statement returns it as bytes.
 fn text(row: &PgRow, column: &str, table: &'static str, id: Uuid) -> Result<String> {
     Ok(unreadable::text(row.try_get(column)?, table, id))
 }

@@ -58,6 +58,7 @@ struct Limits {
 }
 
 impl Pool {
+    /// Wraps the driver's pool. `settings` gives the limits.
     pub fn new(pool: PgPool, liveness: Arc<Liveness>, settings: &DatabaseSettings) -> Self {
         let limits = Limits {
             statement: Duration::from_millis(settings.statement_timeout_ms) + LATE,

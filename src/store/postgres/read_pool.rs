@@ -56,6 +56,7 @@ impl ReadPool {
         })
     }
 
+    /// Closes the pools. Waits for each as long as one read may take.
     pub async fn close(&self) {
         for replica in &self.replicas {
             let _ = timeout(replica.timeout, replica.pool.close()).await;

@@ -56,12 +56,16 @@ struct Held {
 
 /// One drain snapshot.
 pub(super) struct Look {
+    /// The row of `drain_snapshot.sql`.
     pub row: PgRow,
+    /// The epoch of the database.
     pub epoch: Epoch,
+    /// The stored watermark, if it was stored in this epoch.
     pub watermark: Option<Watermark>,
     /// The shared lock was taken for this snapshot, so it is not known which other servers came and
     /// went before.
     pub arrived: bool,
+    /// This server leads.
     pub leads: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The one refresh: what the sources say of each day, beside what is stored. The statement gathers,
-//! this file adds up and compares.
+//! Derives the figures of days from their sources, and compares them with what is stored. The
+//! statement collects the data; this file adds it up and compares.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,16 @@ use crate::{
 
 type ByBloodType = BTreeMap<BloodType, Figures>;
 
-/// A day as one snapshot has it.
+/// A day in one snapshot.
 pub struct Seen {
+    /// The derived figures and the comparison.
     pub derived: Derived,
     stored_totals: Option<[Option<i64>; 3]>,
     explained: bool,
 }
 
-/// Looks at these days, with `now_ms` taken after the lock or snapshot was. Days that have not
-/// begun and have no row, and facilities that do not exist, are left out.
+/// Reads these days. `now_ms` must be taken after the lock or the snapshot. Days that have not
+/// begun and have no row are left out, and so are facilities that do not exist.
 pub async fn look(
     connection: &mut SqliteConnection,
     keys: &[DayKey],
@@ -39,14 +40,15 @@ pub async fn look(
     rows.iter().map(|row| seen(row, now_ms)).collect()
 }
 
-/// More units than there can be: whoever wrote that wrote no stock.
+/// More units than there can be. A greater number is not a stock.
 const TOO_MANY: i64 = 1_000_000_000_000_000;
 
 fn is_sound(types: &ByBloodType) -> bool {
     types.values().filter_map(|figures| figures.stock).all(|stock| (0..=TOO_MANY).contains(&stock))
 }
 
-/// What is stored of a day. `by_blood_type` is `None` where somebody wrote what cannot be read.
+/// The stored row of a day. `by_blood_type` is `None` when another program wrote something
+/// unreadable.
 struct Stored {
     totals: [Option<i64>; 3],
     by_blood_type: Option<ByBloodType>,
@@ -72,20 +74,20 @@ impl Stored {
         }))
     }
 
-    /// The stock that a closed day keeps, by type; `None` where none was ever recorded.
+    /// The stock that a closed day keeps, by type; `None` when none was ever recorded.
     fn closing_stock(&self) -> Option<Vec<(BloodType, i64)>> {
         let total = self.totals[0]?;
         Some(match &self.by_blood_type {
             Some(types) => {
                 types.iter().map(|(t, figures)| (*t, figures.stock.unwrap_or(0))).collect()
             }
-            // The split is lost; the total is what remains of the record.
+            // The split by type is lost; only the total is left.
             None => vec![(BloodType::Unknown, total.clamp(0, TOO_MANY))],
         })
     }
 }
 
-/// What the sources say of a day. `stock` is `None` where it is not known.
+/// What the sources say of a day. `stock` is `None` when it is not known.
 struct Sources {
     stock: Option<Vec<(BloodType, i64)>>,
     transferred: Vec<(BloodType, i64)>,
@@ -101,7 +103,7 @@ impl Sources {
             stock: if is_today { Some(stock) } else { stored.and_then(Stored::closing_stock) },
             transferred: by_type(row, "transferred")?,
             requests: by_type(row, "requests")?,
-            // Beyond the years that an answer can name nothing expires.
+            // An expiry beyond the years that an answer can name does not count.
             next_expires_at_ms: banks
                 .iter()
                 .flatten()
@@ -110,7 +112,7 @@ impl Sources {
         })
     }
 
-    /// The types that occur, added up.
+    /// The figures of each type that occurs.
     fn by_blood_type(&self) -> ByBloodType {
         let nothing =
             Figures { stock: self.stock.as_ref().map(|_| 0), transferred: 0, requests: 0 };
@@ -184,8 +186,8 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
     })
 }
 
-/// A blood type as a source has it; what is none, written with the checks switched off, is one that
-/// nobody knows.
+/// A blood type in a source. A text that is none, which another program wrote with the checks off,
+/// counts as unknown.
 #[derive(Clone, Copy, serde::Deserialize)]
 #[serde(from = "String")]
 struct Named(BloodType);
@@ -202,7 +204,7 @@ fn by_type(row: &SqliteRow, column: &str) -> Result<Vec<(BloodType, i64)>> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T> {
-    // The names in it may be of any bytes.
+    // The names in it may contain any bytes.
     let text: &[u8] = row.try_get_unchecked(column)?;
     serde_json::from_str(&String::from_utf8_lossy(text))
         .map_err(|e| StoreError::Unreadable(format!("the sums of {column}: {e}")))
@@ -213,7 +215,7 @@ fn totals(summary: &Summary) -> [Option<i64>; 3] {
 }
 
 impl Seen {
-    /// What an audit says of it.
+    /// The comparison as an audit returns it.
     pub fn difference(self, at_ms: i64) -> Difference {
         let summary = &self.derived.row.summary;
         Difference {
@@ -234,8 +236,8 @@ mod tests {
 
     use super::*;
 
-    /// The plan of the refresh over tables whose statistics say that a scan would be cheap, and
-    /// over tables that have none.
+    /// Checks the query plan when the statistics say that a scan would be cheap, and when there are
+    /// no statistics.
     #[tokio::test]
     async fn a_targeted_refresh_scans_no_source_table() {
         let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();

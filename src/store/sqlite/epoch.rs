@@ -1,4 +1,4 @@
-//! The table `fleet`, and the reads that carry its watermark along.
+//! The table `fleet`, and the reads that return its watermark as well.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::{
     store::{DrainSnapshot, Result, StoreError, TableRead, Written, epoch::Agreed, unreadable},
 };
 
-/// The rows of `summaries.sql`.
+/// Reads the rows of `summaries.sql`.
 pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
     let (epoch, watermark) = agreed(found.first().ok_or_else(no_row)?)?;
     let (mut rows, mut zones, mut changing) =
@@ -31,7 +31,7 @@ pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
     Ok(TableRead { rows, zones, changing, epoch, watermark, replica: None })
 }
 
-/// What a look sees beside marks and outboxes, whose places are left empty.
+/// Reads a drain snapshot without its marks and outboxes, which stay empty.
 pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<DrainSnapshot> {
     let row = sqlx::query(sql!("drain_snapshot"))
         .bind(at_ms)

@@ -1,6 +1,6 @@
-//! Whether the file at the path is the one that is open. Whoever deletes or replaces it under the
-//! service leaves that with a file that has no name any more: what is written into it is gone with
-//! the process.
+//! Checks that the file at the path is the one that is open. When another program deletes or
+//! replaces the file, the service keeps a file without a name, and everything written to it is lost
+//! with the process.
 
 use std::{
     fs, io,
@@ -17,11 +17,12 @@ use crate::store::{Result, StoreError};
 /// Device and inode.
 type Identity = (u64, u64);
 
+/// The file that is open, and the path that should lead to it.
 pub struct DatabaseFile {
     path: PathBuf,
     opened: Identity,
     log_path: PathBuf,
-    /// The write-ahead log beside it, which is there from the first transaction on until the last
+    /// The write-ahead log beside the file. It exists from the first transaction until the last
     /// connection closes.
     log: OnceLock<Identity>,
     is_gone: AtomicBool,
@@ -32,7 +33,7 @@ fn identity(path: &Path) -> io::Result<Identity> {
 }
 
 impl DatabaseFile {
-    /// The file at the path, which was opened a moment ago.
+    /// Remembers the file at the path. It must have been opened just before.
     pub fn opened(path: &Path) -> io::Result<Self> {
         let mut log_path = path.as_os_str().to_owned();
         log_path.push("-wal");
@@ -45,8 +46,8 @@ impl DatabaseFile {
         })
     }
 
-    /// `StoreError::Unavailable` while another file, or none, is at the path, or at that of its
-    /// log.
+    /// `StoreError::Unavailable` while the path, or that of the log, leads to another file or to
+    /// none.
     pub fn check(&self) -> Result<()> {
         let log = identity(&self.log_path).ok();
         if let (None, Some(found)) = (self.log.get(), log) {
@@ -58,7 +59,10 @@ impl DatabaseFile {
         match (is_there, was_gone) {
             (true, false) => Ok(()),
             (true, true) => {
-                tracing::info!(path = %self.path.display(), "the database file is the one that is open again");
+                tracing::info!(
+                    path = %self.path.display(),
+                    "the database file is the one that is open again"
+                );
                 Ok(())
             }
             (false, _) => {
@@ -74,6 +78,7 @@ impl DatabaseFile {
         }
     }
 
+    /// What is wrong when the check fails, and what to do about it.
     pub fn remedy(&self) -> String {
         let path = self.path.display();
         format!(

@@ -1,4 +1,4 @@
-//! What is kept of imports.
+//! The log of imports, in SQLite.
 
 use std::{collections::HashSet, fmt::Write};
 

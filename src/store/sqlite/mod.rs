@@ -1,8 +1,8 @@
-//! The embedded store: one SQLite file in WAL mode, one writer connection, a read-only pool beside
-//! it. Every transaction begins with `BEGIN IMMEDIATE`, so that it holds the one write lock before
-//! it reads anything: nothing that it sees can change under it, and no lock has to be upgraded. The
-//! clock is the machine's, read after that lock is held. What does not belong here: the statements
-//! themselves (`sql/sqlite`), and the folding of what they see (`derive.rs`).
+//! The embedded store: one SQLite file in WAL mode, one connection that writes, and a read-only
+//! pool. Every transaction begins with `BEGIN IMMEDIATE`, so it holds the one write lock before it
+//! reads. Nothing that it reads can change meanwhile, and no lock has to be upgraded. The clock is
+//! that of this machine, read after the lock is held. The statements are in `sql/sqlite`;
+//! `derive.rs` adds up what they read.
 
 mod derive;
 mod epoch;
@@ -45,28 +45,28 @@ macro_rules! sql {
 }
 use sql;
 
-/// One SQLite file. Opened by [`SqliteStore::open`]; other processes may read and write it at the
+/// One SQLite file, opened by [`SqliteStore::open`]. Other processes may read and write it at the
 /// same time.
 pub struct SqliteStore {
-    /// One connection: who has it writes.
+    /// A pool of one connection. The transaction that holds it writes.
     writer: SqlitePool,
     readers: SqlitePool,
-    /// How long a single statement that writes outside a transaction of the caller's waits for the
+    /// How long a single statement that writes, outside a transaction of the caller, waits for the
     /// write lock.
     write_timeout: Duration,
-    /// Whether the file goes on from where it was.
+    /// Whether the file continues from its last state.
     written: Arc<written::Written>,
     file: Arc<file::DatabaseFile>,
 }
 
 impl SqliteStore {
-    /// The connections that read, while the file is the one that they have open.
+    /// The pool that reads. An error when the file at the path is not the one that is open.
     fn reader(&self) -> Result<&SqlitePool> {
         self.file.check()?;
         Ok(&self.readers)
     }
 
-    /// Takes the writer and the file's write lock. Dropping what it answers gives both back.
+    /// Takes the writer and the file's write lock. Dropping the result releases both.
     async fn lock_file(
         &self,
         lock_timeout: Duration,
@@ -77,14 +77,14 @@ impl SqliteStore {
             lock_timeout.as_millis().min(i32::MAX as u128)
         );
         self.writer.begin_with(AssertSqlSafe(begin)).await.map_err(|error| match error {
-            // The one writer was busy with another transaction of ours all that time.
+            // Another transaction of this process used the one writer all that time.
             sqlx::Error::PoolTimedOut => StoreError::Locked(error),
             error => error.into(),
         })
     }
 
-    /// Runs one statement that writes, in a transaction of its own, and answers how many rows it
-    /// touched.
+    /// Runs one statement that writes, in a transaction of its own, and returns how many rows it
+    /// changed.
     async fn write_once(
         &self,
         query: sqlx::query::Query<'_, Sqlite, sqlx::sqlite::SqliteArguments>,
@@ -96,18 +96,19 @@ impl SqliteStore {
     }
 }
 
-/// Marks of ids that are none concern nobody, and must not take the place of others.
+/// Marks with an invalid id are about no facility. They are left out, so that they take no place in
+/// the list.
 const MARKS: &str = "SELECT id, kind, facility_id, first_at, last_at FROM summary_marks
     WHERE facility_id IS NULL OR length(facility_id) = 16 ORDER BY id LIMIT $1";
 
-/// Some of those that are left out.
+/// Some of the marks that are left out.
 const UNREADABLE_MARKS: &str =
     "SELECT facility_id FROM summary_marks WHERE length(facility_id) <> 16 LIMIT 10";
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn now_ms(&self) -> Result<i64> {
-        // A read of the file, so that a lost disk is noticed; the clock itself is this machine's.
+        // Reads the file, so that a lost disk is noticed. The clock itself is that of this machine.
         sqlx::query("SELECT EXISTS (SELECT 1 FROM facility_state)")
             .fetch_one(self.reader()?)
             .await?;
@@ -167,8 +168,8 @@ impl Store for SqliteStore {
 
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
         let before = self.written.before();
-        // The clock first: whatever was committed up to then is in the snapshot that the first
-        // SELECT takes.
+        // The clock is read first: the first SELECT takes the snapshot, so the snapshot contains
+        // everything committed up to then.
         let at_ms = clock_ms();
         let mut snapshot = self.reader()?.begin().await?;
         let marks =
@@ -319,19 +320,20 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        // The writer last: the connection that closes last folds the write-ahead log into the file.
+        // The writer closes last: the last connection that closes copies the write-ahead log into
+        // the file.
         self.readers.close().await;
         self.writer.close().await;
     }
 }
 
-/// This machine's clock, which is the database's too.
+/// This machine's clock, which is also the database's clock.
 fn clock_ms() -> i64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A heart whose last beat lies before this instant stands still.
+/// A run whose last heartbeat is before this instant has been abandoned.
 fn last_beats_ms(now_ms: i64, abandoned_after: Duration) -> i64 {
     now_ms.saturating_sub(i64::try_from(abandoned_after.as_millis()).unwrap_or(i64::MAX))
 }

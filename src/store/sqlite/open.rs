@@ -1,4 +1,4 @@
-//! Opening the file: the folder, the two pools, the migrations.
+//! Opens the file: the folder, the two pools, the migrations.
 
 use std::{
     io::ErrorKind,
@@ -21,13 +21,13 @@ use crate::{
 };
 
 impl SqliteStore {
-    /// Opens the file of `settings.url`, creating it and its folder where they are missing, and
-    /// brings its tables up to date.
+    /// Opens the file of `settings.url`, and brings its tables up to date. Creates the file and its
+    /// folder when they are missing.
     ///
     /// # Errors
-    /// `Unavailable` with the path and the remedy where the file cannot be had, `Migration` where
-    /// it is from a newer release, `Locked` where its tables are to be changed and another
-    /// program wrote for all of `acquire_timeout_ms`.
+    /// `Unavailable`, with the path and the remedy, when the file cannot be opened. `Migration`
+    /// when it is from a newer release. `Locked` when its tables have to change and another program
+    /// wrote during all of `acquire_timeout_ms`.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
         let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let options = SqliteConnectOptions::from_str(&settings.url)
@@ -54,8 +54,8 @@ impl SqliteStore {
                 config::SqliteSynchronous::Full => SqliteSynchronous::Full,
             },
         );
-        // Kept for good: its statements stay prepared, and the log beside the file stays in place
-        // for the readers.
+        // Kept open for good, so that its statements stay prepared and the log beside the file
+        // stays there for the readers.
         let pool = SqlitePoolOptions::new()
             .acquire_timeout(acquire_timeout)
             .idle_timeout(None)
@@ -66,7 +66,7 @@ impl SqliteStore {
             .await
             .map_err(|e| cannot_open(&path, e))?;
         migrate(&writer).await.map_err(|e| cannot_migrate(&path, e))?;
-        // Connected when first used: a start does not wait for them.
+        // Connected when first used, so that a start does not wait for them.
         let readers = pool
             .max_connections(settings.sqlite_readers)
             .connect_lazy_with(options.create_if_missing(false).read_only(true));
@@ -82,11 +82,10 @@ impl SqliteStore {
     }
 }
 
-/// Refuses a file of another program before anything of it is changed: that it is switched to WAL,
-/// too, would stay.
+/// Refuses another program's file before anything in it changes. Even the switch to WAL would last.
 async fn look_first(options: &SqliteConnectOptions, timeout: Duration) -> Result<()> {
     let path = options.get_filename();
-    // An empty file is nobody's. One that is not there is made by the connection that writes.
+    // An empty file belongs to no program. The connection that writes creates a missing one.
     if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
         return Ok(());
     }
@@ -115,7 +114,7 @@ async fn found(pool: &SqlitePool, path: &Path) -> Result<tables::ExistingTables,
     Ok(tables::ExistingTables {
         place: format!("the file {}", path.display()),
         applied,
-        // SQLite's names are the same in any case.
+        // SQLite compares names without regard to case.
         taken: names
             .into_iter()
             .filter(|name| created.iter().any(|ours| ours.eq_ignore_ascii_case(name)))
@@ -126,16 +125,16 @@ async fn found(pool: &SqlitePool, path: &Path) -> Result<tables::ExistingTables,
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Whether a connection can begin another transaction. SQLite ends one by itself where the disk is
-/// full or fails; the driver's ROLLBACK is then an error, after which it takes the transaction for
-/// open for ever, and refuses to begin one.
+/// Whether a connection can begin another transaction. SQLite ends a transaction by itself when the
+/// disk is full or fails. The driver's ROLLBACK is then an error; after that the driver takes the
+/// transaction for open for ever, and refuses to begin one.
 async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    connection.ping().await?; // behind the rollback of a transaction that was dropped
+    connection.ping().await?; // runs after the rollback of a dropped transaction
     Ok(!connection.is_in_transaction())
 }
 
-/// Connects, and waits `timeout` at most for another process that is switching the same new file to
-/// WAL: SQLite does not wait there.
+/// Connects. Waits `timeout` at most for another process that is switching the same new file to
+/// WAL, because SQLite does not wait for that.
 async fn connect(
     pool: SqlitePoolOptions,
     options: SqliteConnectOptions,
@@ -156,9 +155,8 @@ async fn connect(
     }
 }
 
-/// Brings the tables up to date: all of the missing migrations or none, and only one process at a
-/// time. A file that has them all is not locked, so that a start does not wait for another
-/// program's long write.
+/// Brings the tables up to date: all missing migrations or none, and one process at a time. A file
+/// that has them all is not locked, so that a start does not wait for another program's long write.
 async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
     let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success")
         .fetch_one(writer)
@@ -168,8 +166,8 @@ async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
         return MIGRATIONS.run(writer).await;
     }
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    // `run` over a borrowed connection makes a future that cannot be sent between threads (sqlx's
-    // own note on `run_direct`).
+    // `run` over a borrowed connection makes a future that cannot be sent between threads (see
+    // sqlx's own note on `run_direct`).
     let trusted = triggers::are_trusted(&mut transaction).await?;
     MIGRATIONS.run_direct(None, &mut *transaction, false).await?;
     if trusted {
@@ -178,8 +176,8 @@ async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
     Ok(transaction.commit().await?)
 }
 
-/// Creates the folder, and makes sure that a file that is there may be written: SQLite would open
-/// it read-only and fail at the first write.
+/// Creates the folder, and checks that an existing file is writable: SQLite would open it
+/// read-only, and fail at the first write.
 fn prepare(path: &Path) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|e| {
@@ -238,7 +236,7 @@ fn cannot_migrate(file: &Path, error: MigrateError) -> StoreError {
     }
 }
 
-/// A place that cannot be used, said so that the reader knows what to do.
+/// The error for a place that cannot be used, with what to do about it.
 fn unusable(message: String) -> StoreError {
     StoreError::Unavailable(sqlx::Error::Configuration(message.into()))
 }

@@ -1,5 +1,5 @@
-//! Sets of values as one JSON parameter each, which the statements take apart with `json_each`. Ids
-//! travel in hex.
+//! Sets of values as one JSON parameter each. The statements take it apart with `json_each`. Ids
+//! are in hex.
 
 use crate::domain::summary::Key;
 use std::fmt::Write;
@@ -71,7 +71,7 @@ pub fn marks(marks: &[Mark]) -> String {
     marks.iter().map(row).collect::<Value>().to_string()
 }
 
-/// As `write_summaries.sql` wants it.
+/// The parameter of `write_summaries.sql`.
 pub fn summaries(rows: &[SummaryRow]) -> String {
     let row = |r: &SummaryRow| {
         let s = &r.summary;
@@ -93,7 +93,7 @@ pub fn summaries(rows: &[SummaryRow]) -> String {
     rows.iter().map(row).collect::<Value>().to_string()
 }
 
-/// As the `put_*.sql` of the entities' kind wants it.
+/// The parameter of the `put_*.sql` of the entities' kind.
 pub fn entities(rows: &[Put]) -> String {
     rows.iter().map(entity).collect::<Value>().to_string()
 }
@@ -115,7 +115,7 @@ fn entity(put: &Put) -> Value {
     }
 }
 
-/// A LIMIT.
+/// The value of a LIMIT.
 pub fn limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Rows as the store's types.
+//! Reads rows into the store's types.
 
 use crate::domain::summary::Key;
 use jiff::civil::Date;
@@ -14,8 +14,8 @@ use crate::{
     store::{FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError, unreadable},
 };
 
-/// Reads rows whose id, in that column, is one or null. Each other one, which was written with the
-/// checks off or names what was, is noted and left out: it must not cost the others anything.
+/// Reads the rows that hold a valid id, or null, in `column`. The others are noted and left out, so
+/// that they do not affect the rest: such a row was written with the checks off.
 pub fn readable<T>(
     rows: &[SqliteRow],
     column: usize,
@@ -45,11 +45,12 @@ fn has_id(row: &SqliteRow, column: usize, table: &'static str) -> bool {
     }
 }
 
-/// An id that a row names; nil, which is nobody's, where that is none.
+/// The id that a row names. When it is not valid: nil, which belongs to no facility.
 fn named(row: &SqliteRow, column: usize, table: &'static str) -> Result<Uuid> {
     if has_id(row, column, table) { Ok(row.try_get(column)?) } else { Ok(Uuid::nil()) }
 }
 
+/// A facility.
 pub fn facility(row: &SqliteRow) -> Result<FacilityRow> {
     let id: Uuid = row.try_get(0)?;
     Ok(FacilityRow {
@@ -60,7 +61,7 @@ pub fn facility(row: &SqliteRow) -> Result<FacilityRow> {
     })
 }
 
-/// A text of a row, whatever bytes it is of: SQLite takes any for one.
+/// A text of a row. SQLite accepts any bytes as text.
 pub fn text(row: &SqliteRow, column: usize, table: &'static str, id: Uuid) -> Result<String> {
     Ok(unreadable::text(row.try_get_unchecked(column)?, table, id))
 }
@@ -82,15 +83,18 @@ pub fn date(row: &SqliteRow, column: impl sqlx::ColumnIndex<SqliteRow>) -> Resul
     })
 }
 
+/// A span of deliveries and requests.
 pub fn span(row: &SqliteRow) -> Result<Span> {
     Ok(Span { facility_id: row.try_get(0)?, first_ms: row.try_get(1)?, last_ms: row.try_get(2)? })
 }
 
+/// An outbox row: id, facility, date, version.
 pub fn outbox(row: &SqliteRow) -> Result<(i64, Uuid, Date, i64)> {
     let (facility_id, date) = key(row)?;
     Ok((row.try_get(2)?, facility_id, date, row.try_get(3)?))
 }
 
+/// A mark.
 pub fn mark(row: &SqliteRow) -> Result<Mark> {
     let first: Option<i64> = row.try_get(3)?;
     let last: Option<i64> = row.try_get(4)?;
@@ -103,7 +107,7 @@ pub fn mark(row: &SqliteRow) -> Result<Mark> {
     })
 }
 
-/// A stored row; where it cannot be read, what stands in for it.
+/// A stored row. When it cannot be read: the row that replaces it.
 pub fn summary(row: &SqliteRow) -> Result<SummaryRow> {
     let (facility_id, date) = key(row)?;
     Ok(readable_summary(row, facility_id, date)
@@ -135,6 +139,7 @@ fn readable_summary(row: &SqliteRow, facility_id: Uuid, date: Date) -> Result<Su
     })
 }
 
+/// A run of a job.
 pub fn job_run(row: &SqliteRow) -> Result<JobRun> {
     Ok(JobRun {
         id: row.try_get(0)?,
@@ -151,7 +156,7 @@ pub fn job_run(row: &SqliteRow) -> Result<JobRun> {
     })
 }
 
-/// An entity's id and record, in the order of the columns of `load_*.sql`.
+/// An entity's id and record, in the column order of `load_*.sql`.
 pub fn record(kind: Kind, row: &SqliteRow) -> Result<(Uuid, Record)> {
     let id: Uuid = row.try_get(0)?;
     let entity = match kind {
@@ -190,8 +195,8 @@ fn blood_type(row: &SqliteRow) -> Result<Option<BloodType>> {
     Ok(text.and_then(|text| std::str::from_utf8(text).ok()).and_then(BloodType::from_canonical))
 }
 
-/// A quantity that somebody wrote with the checks switched off is the nearest that there can be: it
-/// is about to be replaced.
+/// Reads a quantity. One out of range, which another program wrote with the checks off, becomes the
+/// nearest valid one: an event is about to replace it.
 fn whole(quantity: i64) -> i32 {
     i32::try_from(quantity.clamp(0, i32::MAX.into())).unwrap_or(i32::MAX)
 }

@@ -1,5 +1,5 @@
-//! One server a file: it holds a lock on a file beside the database for as long as it serves.
-//! Commands do not take it.
+//! The lock of the one server on a file. The server holds a lock on a file beside the database for
+//! as long as it serves. Commands do not take it.
 
 use std::{
     fs::{File, TryLockError},
@@ -15,16 +15,23 @@ use crate::config::DatabaseSettings;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerLockError {
     #[error(
-        "the database file {} is being served by another process, which holds the lock on {}: an SQLite file has one server; stop that one, \
-         or set DATABASE_URL to another file, or to a Postgres database, which may have several", .database.display(), .lock.display()
+        "the database file {} is being served by another process, which holds the lock on {}: an \
+         SQLite file has one server; stop that one, or set DATABASE_URL to another file, or to a \
+         Postgres database, which may have several",
+        .database.display(),
+        .lock.display()
     )]
     Taken { database: PathBuf, lock: PathBuf },
-    #[error("the lock file {} cannot be had ({source}); make it and its folder writable for the user that runs the service", .lock.display())]
+    #[error(
+        "the lock file {} cannot be had ({source}); make it and its folder writable for the user \
+         that runs the service",
+        .lock.display()
+    )]
     Unusable { lock: PathBuf, source: std::io::Error },
 }
 
-/// Claims the file of `settings.url`, which was opened before, until what it answers is dropped;
-/// the process's end drops it, too.
+/// Takes the server lock of the file of `settings.url`, which must be open. Dropping the result, or
+/// the end of the process, releases it.
 pub fn claim(settings: &DatabaseSettings) -> Result<File, ServerLockError> {
     let database = SqliteConnectOptions::from_str(&settings.url)
         .map(|options| options.get_filename().to_owned())
@@ -32,7 +39,8 @@ pub fn claim(settings: &DatabaseSettings) -> Result<File, ServerLockError> {
     let mut lock = database.clone().into_os_string();
     lock.push(".serving");
     let lock = PathBuf::from(lock);
-    // Left behind at the end: whoever removed it might remove the next server's.
+    // The lock file is not deleted at the end: a server that deleted it might delete the next
+    // server's lock file.
     match File::options().create(true).append(true).open(&lock) {
         Ok(file) => match file.try_lock() {
             Ok(()) => Ok(file),

@@ -1,4 +1,4 @@
-//! A transaction: the file's write lock from its first moment to its last.
+//! A transaction. It holds the file's write lock from begin to end.
 
 use crate::domain::summary::Key;
 use std::{collections::HashMap, sync::Arc};
@@ -24,21 +24,22 @@ use crate::{
     },
 };
 
-/// The triggers mark what this transaction writes as they mark what anybody writes, but it
-/// refreshes that itself before it commits. While it holds the lock nobody else adds marks, so
-/// those with an id above `newest_mark` are its own, to be erased.
+/// A transaction that writes. The triggers mark its writes like all others, but it refreshes these
+/// figures itself before it commits. Nobody else adds marks while it holds the lock, so the marks
+/// with an id above `newest_mark` are its own, and it deletes them.
 pub struct SqliteTransaction {
     pub(super) inner: sqlx::Transaction<'static, Sqlite>,
     newest_mark: i64,
     known: Arc<Written>,
-    /// The history, and the rows in the outbox that it has had with what this transaction wrote.
+    /// The epoch's salt, and the number of rows that the outbox has had, including those of this
+    /// transaction.
     written: (String, i64),
     file: Arc<DatabaseFile>,
 }
 
 impl SqliteTransaction {
-    /// `StoreError::Conflict` where the file has gone back to what it was, until a look has seen
-    /// that.
+    /// `StoreError::Conflict` when the file has gone back to an earlier state, until a drain
+    /// snapshot has noticed that.
     pub async fn new(
         mut inner: sqlx::Transaction<'static, Sqlite>,
         known: Arc<Written>,
@@ -54,8 +55,8 @@ impl SqliteTransaction {
         Ok(transaction)
     }
 
-    /// Counts the marks there are by now as others'. SQLite gives the highest id out again once its
-    /// row is gone, so this is called after every deletion.
+    /// Counts the marks that exist now as not this transaction's own. Called after every deletion,
+    /// because SQLite gives the highest id again when its row is deleted.
     async fn keep_marks(&mut self) -> Result<()> {
         self.newest_mark = sqlx::query_scalar("SELECT ifnull(max(id), 0) FROM summary_marks")
             .fetch_one(&mut *self.inner)
@@ -71,7 +72,7 @@ impl SqliteTransaction {
         Ok(())
     }
 
-    /// Our own rows of those that have one.
+    /// Our own rows of the facilities that have one.
     async fn states(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
         let rows = sqlx::query(sql!("lock"))
             .bind(parameter::ids(facilities))
@@ -79,7 +80,7 @@ impl SqliteTransaction {
             .await?;
         let mut states: HashMap<Uuid, FacilityState> = HashMap::with_capacity(facilities.len());
         for row in &rows {
-            // What is no date was written by nobody of ours; the day is opened once more.
+            // Another program wrote a text that is not a date. The day is opened once more.
             let today: Option<jiff::civil::Date> = row
                 .try_get::<Option<&str>, _>("date")
                 .ok()
@@ -97,13 +98,13 @@ impl SqliteTransaction {
         Ok(states)
     }
 
-    /// Runs a statement over one JSON parameter.
+    /// Runs a statement with one JSON parameter.
     pub(super) async fn run(&mut self, statement: &'static str, rows: &str) -> Result<()> {
         sqlx::query(statement).bind(rows).execute(&mut *self.inner).await?;
         Ok(())
     }
 
-    /// Runs a statement over one JSON parameter and a kind.
+    /// Runs a statement with one JSON parameter and a kind.
     async fn run_of_kind(&mut self, statement: &'static str, rows: &str, kind: Kind) -> Result<()> {
         sqlx::query(statement).bind(rows).bind(kind.as_str()).execute(&mut *self.inner).await?;
         Ok(())
@@ -192,7 +193,7 @@ impl Transaction for SqliteTransaction {
             records
                 .insert(row.try_get(0)?, Record { event_time_ms: row.try_get(1)?, entity: None });
         }
-        // The row wins where somebody else inserted it again beside the tombstone.
+        // The row wins when another program inserted it again beside the tombstone.
         for row in &sqlx::query(load(kind)).bind(&ids).fetch_all(&mut *self.inner).await? {
             records.extend([row::record(kind, row)?]);
         }
@@ -210,7 +211,7 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
-        self.bank_facilities(banks).await // nobody else writes meanwhile
+        self.bank_facilities(banks).await // no other transaction writes meanwhile
     }
 
     async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()> {
@@ -264,7 +265,7 @@ impl Transaction for SqliteTransaction {
     async fn commit(mut self: Box<Self>) -> Result<()> {
         self.erase_own_marks().await?;
         self.inner.commit().await?;
-        // Nobody is told that it is kept where the file that has it is gone.
+        // The commit must not be reported as durable when the file that holds it is gone.
         self.file.check()?;
         self.known.note(&self.written.0, self.written.1);
         Ok(())

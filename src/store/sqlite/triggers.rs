@@ -1,5 +1,5 @@
-//! The triggers that leave marks: whether they are all there, as the migrations made them and on
-//! their tables, and were all the time.
+//! The triggers that leave marks: whether each is there, as the migrations made it and on its
+//! table, and whether this was so all the time.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use sqlx::{AssertSqlSafe, Result, Row, SqliteConnection};
 
 use crate::store::{TriggerOff, Triggers};
 
-/// The migrations that made them: those of the first release, and what has been added since. One
-/// that changes any of them has to be read here, too.
+/// The migrations that made the triggers: that of the first release, and a later one. A migration
+/// that changes a trigger must be added here.
 const MADE_FIRST: &str = include_str!("../../../migrations/sqlite/0003_marks.sql");
 const MADE_BY: [&str; 2] =
     [MADE_FIRST, include_str!("../../../migrations/sqlite/0005_triggers.sql")];
 
-/// The triggers that there should be.
+/// A trigger that should exist.
 struct Trigger {
     name: &'static str,
     table: &'static str,
@@ -28,8 +28,9 @@ fn made_by(migration: &'static str) -> impl Iterator<Item = Trigger> {
     })
 }
 
-/// Those of these migrations that are not as they were made, each with why: not there, or under its
-/// name another one, or on another table, such as one that was renamed and has a copy in its place.
+/// The triggers of these migrations that are not as they were made, each with the reason. It is
+/// missing, or there is another trigger under its name, or it is on another table: for example, its
+/// table was renamed and a copy took its place.
 async fn off(
     connection: &mut SqliteConnection,
     migrations: &[&'static str],
@@ -60,7 +61,7 @@ async fn off(
         .collect())
 }
 
-/// The number of the schema: dropping a trigger changes it, and making it again does once more.
+/// The version of the schema. It changes when a trigger is dropped, and again when it is created.
 async fn fingerprint(connection: &mut SqliteConnection) -> Result<String> {
     let version: i64 = sqlx::query_scalar("SELECT schema_version FROM pragma_schema_version")
         .fetch_one(connection)
@@ -68,7 +69,7 @@ async fn fingerprint(connection: &mut SqliteConnection) -> Result<String> {
     Ok(version.to_string())
 }
 
-/// As the connection's snapshot has them; `seen` is what is remembered.
+/// The triggers in the connection's snapshot; `seen` is the stored fingerprint.
 pub async fn look(connection: &mut SqliteConnection, seen: Option<String>) -> Result<Triggers> {
     let off = off(connection, &MADE_BY).await?;
     let off = off.into_iter().map(|(t, why)| TriggerOff {
@@ -84,18 +85,20 @@ pub async fn look(connection: &mut SqliteConnection, seen: Option<String>) -> Re
     })
 }
 
-/// True where it was not remembered yet.
+/// Stores the fingerprint. Returns false when it was stored already.
 pub async fn remember(connection: &mut SqliteConnection, fingerprint: &str) -> Result<bool> {
     let remember = sqlx::query("UPDATE fleet SET triggers_seen = $1 WHERE triggers_seen IS NOT $1")
         .bind(fingerprint);
     Ok(remember.execute(connection).await?.rows_affected() > 0)
 }
 
+/// Leaves a mark of every facility and all time.
 pub async fn mark_everything(connection: &mut SqliteConnection) -> Result<()> {
     sqlx::query("INSERT INTO summary_marks (kind) VALUES ('facility')").execute(connection).await?;
     Ok(())
 }
 
+/// Creates again the triggers that are not as they should be. Returns false when there were none.
 pub async fn restore(connection: &mut SqliteConnection) -> Result<bool> {
     let off = off(connection, &MADE_BY).await?;
     for (trigger, _) in &off {
@@ -105,8 +108,9 @@ pub async fn restore(connection: &mut SqliteConnection) -> Result<bool> {
     Ok(!off.is_empty())
 }
 
-/// Whether, before any migration, nothing can have been written past them: the file is new, or all
-/// are there and, as far as the release that used it has remembered, were all the time.
+/// Whether, before any migration, no write can have been without a mark. That is so when the file
+/// is new, or when all triggers are there and the stored fingerprint says that they were there all
+/// the time.
 pub async fn are_trusted(connection: &mut SqliteConnection) -> Result<bool> {
     let is_new = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = \
                   'facilities')";
@@ -115,7 +119,7 @@ pub async fn are_trusted(connection: &mut SqliteConnection) -> Result<bool> {
     }
     let remembers =
         "SELECT EXISTS (SELECT 1 FROM pragma_table_info('fleet') WHERE name = 'triggers_seen')";
-    // A release that remembers nothing had the first of them.
+    // A release that stores no fingerprint had only the first of them.
     let (is_as_remembered, made_by) =
         if sqlx::query_scalar(remembers).fetch_one(&mut *connection).await? {
             let seen = sqlx::query("SELECT triggers_seen FROM fleet")
@@ -129,7 +133,7 @@ pub async fn are_trusted(connection: &mut SqliteConnection) -> Result<bool> {
     Ok(is_as_remembered && off(connection, made_by).await?.is_empty())
 }
 
-/// After the migrations, which change the schema themselves.
+/// Stores the fingerprint after the migrations, because they change the schema.
 pub async fn trust(connection: &mut SqliteConnection) -> Result<()> {
     let fingerprint = fingerprint(connection).await?;
     remember(connection, &fingerprint).await.map(drop)

@@ -1,12 +1,12 @@
-//! Whether the file goes on from where this process knows that it was. Each summary that is written
-//! adds a row to the outbox, whose ids are never given twice; a backup that is restored under the
-//! running service brings back the number of then.
+//! Whether the file continues from the state that this process knows. Each written summary adds a
+//! row to the outbox, and its ids are never given twice. A backup that is restored while the
+//! service runs brings back an earlier number.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sqlx::{Result, Row, SqliteConnection};
 
-/// What is known of the history that the file tells by its salt.
+/// What is known of the epoch, which the file names by its salt.
 #[derive(Default)]
 pub struct Written {
     known: Mutex<Known>,
@@ -19,31 +19,33 @@ pub struct Known {
     has_gone_back: bool,
 }
 
-/// Rows ever put into the outbox, and the salt of the history.
+/// The salt of the epoch, and the number of rows that were ever written to the outbox.
 const ROWS: &str = "SELECT (SELECT salt FROM fleet), ifnull((SELECT seq FROM sqlite_sequence \
                     WHERE name = 'outbox'), 0)";
 
-/// As the connection sees them.
+/// Reads both over this connection.
 pub async fn rows(connection: &mut SqliteConnection) -> Result<(String, i64)> {
     let row = sqlx::query(ROWS).fetch_one(connection).await?;
     Ok((row.try_get::<Option<String>, _>(0)?.unwrap_or_default(), row.try_get(1)?))
 }
 
 impl Known {
-    /// Whether another history was known: one that no look has seen yet may be that of a backup.
+    /// Whether the known epoch is another one. An epoch that no drain snapshot has shown yet may be
+    /// that of a backup.
     pub fn is_of_another(&self, salt: &str) -> bool {
         !self.salt.is_empty() && self.salt != salt
     }
 }
 
 impl Written {
-    /// To be taken before the file is read: whatever is committed by then is in what is read.
+    /// What is known now. Must be taken before the file is read: whatever is known by then is
+    /// committed, so the read must contain it.
     pub fn before(&self) -> Known {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes note of what was read. False where the file has gone back: nothing may be built on
-    /// what is known here until a look has begun another history.
+    /// Records what was read. Returns false when the file has gone back. Then nothing may be based
+    /// on what is known here, until a drain snapshot has begun another epoch.
     pub fn goes_on(&self, before: &Known, salt: &str, rows: i64) -> bool {
         let mut known = self.of(salt);
         known.has_gone_back |= before.salt == salt && rows < before.greatest;
@@ -51,13 +53,13 @@ impl Written {
         !known.has_gone_back
     }
 
-    /// Takes note of what was committed.
+    /// Records what was committed.
     pub fn note(&self, salt: &str, rows: i64) {
         let mut known = self.of(salt);
         known.greatest = known.greatest.max(rows);
     }
 
-    /// Of that history; of another one nothing is known.
+    /// The knowledge of this epoch; nothing is known of another one.
     fn of(&self, salt: &str) -> MutexGuard<'_, Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.salt != salt {
