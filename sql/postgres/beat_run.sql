@@ -1,3 +1,3 @@
--- Only of this attempt, and while it has not ended: no row tells that another has taken the run over.
+-- Only for this attempt, while it has not ended. No row: another attempt has taken the run over.
 UPDATE job_runs SET heartbeat_at = now()
 WHERE id = $1 AND started_at = to_timestamp($2::bigint::float8 / 1000.0::float8) AND state IN ('waiting', 'running')

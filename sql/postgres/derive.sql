@@ -1,14 +1,14 @@
--- Figures of a set of (facility, day, start, end) as their sources have them at this statement's snapshot, beside the stored row.
--- $1 facility ids, $2 dates, $3 first instants and $4 end instants (exclusive) in milliseconds.
+-- Derives figures from their sources in this statement's snapshot, beside the stored row. $1
+-- facility ids, $2 dates, $3 first instants, $4 end instants (exclusive), in milliseconds.
 WITH key AS (
     SELECT k.facility_id, k.date::date AS date, to_timestamp(k.start_ms::float8 / 1000.0::float8) AS day_start, to_timestamp(k.end_ms::float8 / 1000.0::float8) AS day_end,
            f.timezone, statement_timestamp() >= to_timestamp(k.start_ms::float8 / 1000.0::float8) AND statement_timestamp() < to_timestamp(k.end_ms::float8 / 1000.0::float8) AS is_today
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[]) AS k (facility_id, date, start_ms, end_ms)
-    -- OFFSET 0 keeps this a look-up for each key: as a join it becomes a scan of all facilities.
+    -- OFFSET 0 keeps this a look-up for each key. As a join it becomes a scan of all facilities.
     CROSS JOIN LATERAL (SELECT timezone FROM facilities WHERE id = k.facility_id OFFSET 0) AS f
-    -- A day that has not begun has no figures; but its row may be there, of the zone that the facility was in before.
+    -- A day that has not begun has no figures, but may have a row from the facility's earlier zone.
     WHERE to_timestamp(k.start_ms::float8 / 1000.0::float8) <= statement_timestamp()
-       -- A look-up for each key, too: EXISTS becomes a scan of the table.
+       -- Also a look-up for each key: EXISTS becomes a scan of the table.
        OR (SELECT true FROM dashboard_daily_summary WHERE facility_id = k.facility_id AND date = k.date::date)
 ), derived AS (
     SELECT key.facility_id, key.date, key.timezone, key.is_today, old.version AS old_version, old.updated_at AS old_updated_at,
@@ -20,13 +20,14 @@ WITH key AS (
            CASE WHEN key.is_today THEN coalesce(sums.stock, 0) WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END AS total_stock,
            coalesce(sums.transferred, 0) AS total_transferred, coalesce(sums.requests, 0) AS total_requests,
            coalesce(sums.by_blood_type, '{}') AS by_blood_type,
-           -- To the millisecond above, as it is stored: another program's microseconds must not look like a change for ever.
-           -- Beyond the years that an answer can name nothing expires.
+           -- Rounded up to the millisecond, as it is stored: otherwise microseconds of another
+           -- program would look like a change for ever. Nothing expires beyond the years that an
+           -- answer can name.
            to_timestamp(ceil(extract(epoch FROM CASE WHEN sums.next_expires_at < '9999-12-31+00' THEN sums.next_expires_at END) * 1000.0)::float8 / 1000.0::float8)
                AS next_expires_at
     FROM key
     LEFT JOIN dashboard_daily_summary old ON old.facility_id = key.facility_id AND old.date = key.date
-    -- A lateral a key: each branch is an index-only scan of just this facility and day.
+    -- LATERAL for each key: each branch is an index-only scan of this facility and day.
     CROSS JOIN LATERAL (
         SELECT sum(stock)::bigint AS stock, sum(transferred)::bigint AS transferred, sum(requests)::bigint AS requests,
                min(next_expires_at) AS next_expires_at,
@@ -40,7 +41,8 @@ WITH key AS (
                 SELECT CASE WHEN held.blood_type IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN held.blood_type END AS blood_type,
                        held.stock, held.transferred, held.requests, held.next_expires_at
                 FROM blood_banks bank
-                -- A bank at a time, in the index's order of types: nothing is hashed or sorted, however much a facility holds.
+                -- One bank at a time, in the index's order of types: nothing is hashed or sorted,
+                -- however much a facility holds.
                 CROSS JOIN LATERAL (
                     SELECT item.blood_type::text AS blood_type, sum(item.quantity) AS stock, 0::bigint AS transferred, 0::bigint AS requests,
                            min(item.expires_at) FILTER (WHERE item.quantity > 0) AS next_expires_at
@@ -55,7 +57,8 @@ WITH key AS (
                     WHEN pg_catalog.jsonb_typeof(old.by_blood_type) = 'object' AND NOT pg_catalog.jsonb_path_exists(old.by_blood_type,
                         '$.* ? (@.type() != "object" || exists(@.stock ? (@.type() != "null" && (@.type() != "number" || @ < 0 || @ > 1000000000000000 || @.floor() != @))))')
                     THEN old.by_blood_type
-                    -- Somebody wrote what cannot be read: the split is lost, and the total is what remains of the record.
+                    -- Another program wrote something unreadable: the split is lost, only the total
+                    -- is left.
                     ELSE pg_catalog.jsonb_build_object('unknown', pg_catalog.jsonb_build_object('stock', least(greatest(old.total_stock, 0), 1000000000000000)))
                 END) AS kept WHERE NOT key.is_today
                 UNION ALL

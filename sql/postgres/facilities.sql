@@ -1,4 +1,4 @@
--- Texts as bytes: where a database takes any (SQL_ASCII), the server fails the whole statement for one that is no UTF-8.
+-- Texts as bytes: under SQL_ASCII, one text that is not UTF-8 would fail the whole statement.
 SELECT f.id, convert_to(f.name, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) AS name,
        convert_to(f.timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) AS timezone,
        coalesce(state.removed_at_version, 0) AS removed_at_version

@@ -1,4 +1,5 @@
--- $1 and $2 ids. Whatever generation has begun since the look that saw them: docs/freshness.md, rule 8.
+-- $1 and $2 ids. It does not matter which generation has begun since the drain snapshot:
+-- docs/freshness.md, rule 8.
 WITH rows AS (
     DELETE FROM outbox WHERE id = ANY ($1)
 )

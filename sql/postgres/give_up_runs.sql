@@ -1,4 +1,5 @@
--- Ticks of $1 before $2 that nobody carries out give way to it; a command's run ($3) of which nobody heard for $4 ms has died with it.
+-- Ends ticks of $1 before $2 that no server carries out, and a run of the command $3 without a
+-- heartbeat for $4 ms: its process has died.
 UPDATE job_runs SET error = CASE state WHEN 'waiting' THEN 'skipped' ELSE 'abandoned' END, state = 'failed', finished_at = now()
 WHERE state IN ('waiting', 'running')
   AND (job = $1 AND tick < to_timestamp($2::bigint::float8 / 1000.0::float8) OR job = $3)

@@ -1,4 +1,5 @@
--- Ended runs begun before $1, but never a job's latest tick: it would be taken for one that has not run.
+-- Runs that ended and began before $1, except a job's latest tick: without it, that tick would
+-- count as not run.
 DELETE FROM job_runs r
 WHERE started_at < to_timestamp($1::bigint::float8 / 1000.0::float8) AND state IN ('done', 'failed')
   AND tick < (SELECT max(latest.tick) FROM job_runs latest WHERE latest.job = r.job)

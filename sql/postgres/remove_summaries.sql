@@ -1,5 +1,5 @@
--- The counter stays: a version never recurs, not even for a facility that comes back. Up to where it stands now, versions are of the life
--- that has ended: what other tiers hold of them counts no more.
+-- The counter stays, so a version never recurs, even when the facility comes back. Versions up to
+-- the counter now belong to the former life, and count in no tier.
 WITH state AS (
     UPDATE facility_state SET removed_at_version = version WHERE facility_id = ANY ($1)
 )

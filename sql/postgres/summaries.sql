@@ -1,7 +1,8 @@
--- Of each key its row, if it has one, and its facility's zone, if that exists; and the watermark: all of it in one statement, which is one
--- snapshot of one server. The first columns are null where no key was asked for.
+-- For each key: its row, if it has one, and its facility's zone, if the facility exists. With them
+-- the watermark, in one snapshot of one server. The first columns are null when no key was asked
+-- for.
 WITH changed AS MATERIALIZED (
-    -- Of these facilities, or (null) of any, a change of the facility itself is yet to be dealt with.
+    -- Of these facilities, or (null) of any, a change of the facility itself is not processed yet.
     SELECT facility_id FROM summary_marks WHERE kind NOT IN ('stock', 'activity')
 ), asked AS (
     SELECT k.facility_id AS asked_id, (SELECT convert_to(timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) FROM facilities WHERE id = k.facility_id) AS timezone,

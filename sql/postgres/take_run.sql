@@ -1,8 +1,9 @@
--- Takes up the run that is in line for longest: one that waits, or one whose heart stands still. None while another one lives. Whoever
--- calls this holds the lock of those who do, taken in a statement before: else two could both see nobody.
--- started_at tells this attempt from those before it.
---   $1 jobs that never run beside each other    $2 those that the caller carries out    $3 only this run, or null
---   $4 milliseconds after which a heart that has not beaten stands still
+-- Takes up the run with the earliest tick: one that waits, or one without a heartbeat. None while
+-- another run is in progress. The caller holds the lock of runs, taken in an earlier statement:
+-- otherwise two callers could both see no run in progress. started_at distinguishes this attempt
+-- from earlier ones.
+-- $1 jobs that never run at the same time    $2 jobs that the caller carries out
+-- $3 only this run, or null    $4 milliseconds without a heartbeat after which a run is abandoned
 UPDATE job_runs SET state = 'running', started_at = date_trunc('milliseconds', statement_timestamp()), heartbeat_at = statement_timestamp(),
        finished_at = NULL, total = 0, done = 0, changed = 0, drift = 0, error = NULL
 WHERE id = (SELECT id FROM job_runs

@@ -1,4 +1,4 @@
--- The rows, their counters and their outbox entries, at once.
+-- Writes the rows, their counters and their outbox rows.
 WITH new AS (
     SELECT facility_id, date::date AS date, total_stock, total_transferred, total_requests, by_blood_type::jsonb AS by_blood_type,
            to_timestamp(as_of_ms::float8 / 1000.0::float8) AS as_of, to_timestamp(next_expires_at_ms::float8 / 1000.0::float8) AS next_expires_at,

@@ -1,4 +1,4 @@
--- A span per facility and UTC day, over deliveries and requests together.
+-- A span for each facility and UTC day, over deliveries and requests together.
 WITH activity (facility_id, at) AS (
     SELECT dispatched_to_id, date_delivered FROM blood_distributions
     WHERE dispatched_to_id IN (SELECT unhex(value) FROM json_each($1)) AND date_delivered IS NOT NULL

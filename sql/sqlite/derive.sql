@@ -1,8 +1,9 @@
 -- What the sources say of each day, beside what is stored: one statement, so one snapshot.
---   $1  [[facility in hex, date, start, end], …]    $2  now
--- Each figure walks a covering index for each key; CROSS JOIN keeps the keys the outer loop.
+-- $1  [[facility in hex, date, start, end], …]    $2  now
+-- Each figure walks a covering index for each key. CROSS JOIN keeps the keys as the outer loop.
 WITH keys AS MATERIALIZED (
-    -- Days that have begun, of facilities that exist; and others whose row is there, of the zone that the facility was in before.
+    -- Days that have begun, of facilities that exist, and days with a row from the facility's
+    -- earlier zone.
     SELECT facility.id AS facility_id, facility.timezone, k.value ->> 1 AS date, k.value ->> 2 AS starts_at, k.value ->> 3 AS ends_at
     FROM json_each($1) AS k
     CROSS JOIN facilities AS facility ON facility.id = unhex(k.value ->> 0)
@@ -15,8 +16,9 @@ SELECT keys.facility_id, keys.timezone, keys.date, keys.starts_at, keys.ends_at,
     (stored.day_as_of, stored.day_start, stored.day_end) IS NOT (stored.as_of, keys.starts_at, keys.ends_at) AS bounds_differ,
     stored.version IS NOT NULL AND stored.day_as_of IS stored.as_of
         AND (stored.day_start, stored.day_end) IS NOT (keys.starts_at, keys.ends_at) AS day_differs,
-    -- [[[blood type, stock, next expiry], …] of each bank]. Stock is known of today only. A bank at a time, in the index's order of
-    -- types: nothing is sorted, however much a facility holds.
+    -- [[[blood type, stock, next expiry], …] for each bank]. Stock is known for today only. One
+    -- bank at a time, in the index's order of types: nothing is sorted, however much a facility
+    -- holds.
     (SELECT json_group_array(json((
         SELECT json_group_array(json_array(ifnull(blood_type, 'unknown'), units, next_expires_at)) FROM (
             SELECT blood_type, sum(quantity) AS units, min(expires_at) FILTER (WHERE quantity > 0) AS next_expires_at
@@ -37,7 +39,8 @@ SELECT keys.facility_id, keys.timezone, keys.date, keys.starts_at, keys.ends_at,
         WHERE facility_id = keys.facility_id AND created_at >= keys.starts_at AND created_at < keys.ends_at
         GROUP BY blood_type
     )) AS requests,
-    -- A change of this facility is known and on its way. The index is named because statistics of a moment without marks would hide it.
+    -- A change of this facility has left a mark that is not processed yet. The index is named
+    -- because statistics from a moment without marks would make the planner ignore it.
     EXISTS (SELECT 1 FROM summary_marks INDEXED BY summary_marks_by_day WHERE facility_id = keys.facility_id)
         OR EXISTS (SELECT 1 FROM summary_marks INDEXED BY summary_marks_by_day WHERE facility_id IS NULL) AS is_marked
 FROM keys

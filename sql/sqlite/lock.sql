@@ -1,3 +1,3 @@
--- The transaction already is the only writer; what is left is to read the counters.
--- Versions go on above what a history that has ended may have handed out.
+-- This transaction is the only writer, so only the counters have to be read. Versions continue
+-- above what an ended epoch may have given out.
 SELECT facility_id, max(version, ifnull((SELECT versions_from FROM fleet), 0)), today AS date, removed_at_version FROM facility_state WHERE facility_id IN (SELECT unhex(value) FROM json_each($1))

@@ -1,7 +1,7 @@
--- Takes up the run that is in line for longest: one that waits, or one whose heart stands still. None while another one lives.
--- started_at tells this attempt from those before it.
---   $1 jobs that never run beside each other    $2 those that the caller carries out    $3 only this run, or null
---   $4 now    $5 heartbeats before this are the last of their run
+-- Takes up the run with the earliest tick: one that waits, or one without a heartbeat. None while
+-- another run is in progress. started_at distinguishes this attempt from earlier ones.
+-- $1 jobs that never run at the same time    $2 jobs that the caller carries out
+-- $3 only this run, or null    $4 now    $5 a run with a last heartbeat before this is abandoned
 UPDATE job_runs SET state = 'running', started_at = $4, heartbeat_at = $4,
        finished_at = NULL, total = 0, done = 0, changed = 0, drift = 0, error = NULL
 WHERE id = (SELECT id FROM job_runs

@@ -1,4 +1,5 @@
--- Only of this attempt ($2, when it was begun) and while it has not ended: no row tells that another has taken the run over.
+-- Only for the attempt that began at $2, while it has not ended. No row: another attempt has taken
+-- the run over.
 UPDATE job_runs SET state = $3, finished_at = $4, total = $5, done = $6, changed = $7, drift = $8, error = $9,
     verified_through = $10, heartbeat_at = $11
 WHERE id = $1 AND started_at = $2 AND state IN ('waiting', 'running')

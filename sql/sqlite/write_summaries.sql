@@ -1,5 +1,5 @@
--- $1: [[facility in hex, date, stock, transferred, requests, by blood type, as of, next expiry, updated at, version,
---      day start, day end], …]
+-- $1: [[facility in hex, date, stock, transferred, requests, by blood type, as of, next expiry,
+-- updated at, version, day start, day end], …]
 INSERT INTO dashboard_daily_summary
     (facility_id, date, total_stock, total_transferred, total_requests, by_blood_type, as_of, next_expires_at, updated_at, version,
      day_start, day_end, day_as_of)

@@ -13,7 +13,7 @@ pub trait JobQueue {
     /// Queues the run of a job for a tick. Returns false when this tick, or a later one, is there
     /// already.
     async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool>;
-    /// Takes up, for exactly one caller, the run that was queued first: of one of `jobs`, or the
+    /// Takes up, for exactly one caller, the run with the earliest tick: of one of `jobs`, or the
     /// run `only`. It is a run that waits, or one without a heartbeat for `abandoned_after`. `None`
     /// while a run of the jobs `apart` is in progress.
     async fn take_run(
@@ -37,7 +37,7 @@ pub trait JobQueue {
     /// Stores a run's progress, which counts as a heartbeat. Returns false when the run has ended,
     /// or another attempt has taken it over.
     async fn update_run(&self, run: &JobRun) -> Result<bool>;
-    /// The first run of a job that waits to be taken up.
+    /// The run of a job with the earliest tick that waits to be taken up.
     async fn waiting_run(&self, job: &str) -> Result<Option<JobRun>>;
     /// A run, by its id.
     async fn job_run(&self, id: Uuid) -> Result<Option<JobRun>>;

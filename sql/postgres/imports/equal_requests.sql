@@ -1,5 +1,5 @@
--- $1 source; of rows that say the same: $2 facility, $3 instant in milliseconds, $4 blood type, $5 quantity, $6 how many equal ones stand
--- before them in the file, and $7 how many they are.
+-- $1 source; of rows with equal values: $2 facility, $3 instant in milliseconds, $4 blood type, $5
+-- quantity, $6 equal rows before them in the file, $7 how many there are.
 SELECT source, sum(least(greatest(there - before, 0), count))::bigint AS rows
 FROM (
     SELECT mine.n, mine.before, mine.count, import.source, count(DISTINCT theirs.id) AS there

@@ -1,5 +1,5 @@
--- $1 source, $2 of rows that say the same: [[facility in hex, instant, blood type, quantity, how many equal ones stand before them in the file,
--- how many they are], …]
+-- $1 source, $2 of rows with equal values: [[facility in hex, instant, blood type, quantity,
+-- equal rows before them in the file, how many there are], …]
 SELECT source, sum(min(there - before, count)) AS rows
 FROM (
     SELECT mine.value ->> 4 AS before, mine.value ->> 5 AS count, import.source AS source, count(DISTINCT theirs.id) AS there
