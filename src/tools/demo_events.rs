@@ -14,14 +14,15 @@ use crate::{
     store::{self, Store},
 };
 
-/// The same facilities at every start.
+/// The seed of the demo's facilities: every start has the same ones.
 const SEED: u64 = 25;
-/// How long the demo waits for its own rows at the start.
+/// How long the demo waits at its start for locks on its own rows.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Simulated events a second, on average.
 const EVENTS_PER_SECOND: f64 = 2.0;
 
-/// Registers the demo's facilities where they are missing, then sends events until stopped.
+/// Registers the demo's facilities that are missing, then sends events until it is stopped. Does
+/// nothing when the database has other facilities.
 pub async fn run(app: Data<AppState>, stop: CancellationToken) {
     if belongs_to_others(&app) {
         tracing::warn!(
@@ -36,7 +37,10 @@ pub async fn run(app: Data<AppState>, stop: CancellationToken) {
     }
     let mut demo = Demo::new(SEED);
     if let Err(error) = resume(&mut demo, &*app.store).await {
-        tracing::warn!(%error, "the demo starts from full shelves: it cannot read how it left them");
+        tracing::warn!(
+            %error,
+            "the demo starts from full shelves: it cannot read how it left them"
+        );
     }
     loop {
         let pause = demo.next_pause(EVENTS_PER_SECOND);
@@ -52,23 +56,23 @@ pub async fn run(app: Data<AppState>, stop: CancellationToken) {
     }
 }
 
-/// Takes over the stock that an earlier run left.
+/// Continues with the stock that an earlier run left.
 async fn resume(demo: &mut Demo, store: &dyn Store) -> store::Result<()> {
-    // Nothing is written: the transaction ends with this function, and with it the rows' locks.
+    // Nothing is written. The transaction ends with this function, and so do its row locks.
     let mut tx = store.begin(LOCK_TIMEOUT).await?;
     let stored = tx.load(Kind::Inventory, &demo.lots()).await?;
     demo.resume(&stored);
     Ok(())
 }
 
-/// Whether there are facilities, and none of them is a demo's: somebody's real ones.
+/// Whether the database has facilities, but none of the demo's: then they are real ones.
 fn belongs_to_others(app: &AppState) -> bool {
     let known = app.directory.by_name();
     !known.is_empty()
         && demo_facilities(SEED).iter().all(|facility| app.directory.get(facility.id).is_none())
 }
 
-/// Registers what is missing, facility by facility, unless it is told to stop.
+/// Registers the facilities that are missing, one by one, unless it is told to stop.
 async fn set_up(app: &AppState, stop: &CancellationToken) -> Result<(), IngestError> {
     let now_ms = app.clock.now_ms();
     let mut registered = 0;
@@ -76,7 +80,8 @@ async fn set_up(app: &AppState, stop: &CancellationToken) -> Result<(), IngestEr
         if app.directory.get(facility.id).is_some() || stop.is_cancelled() {
             continue;
         }
-        // All of it in one: a facility that is there is whole, whenever the service was stopped.
+        // All rows of a facility go into one request. So a facility that is registered is complete,
+        // even if the service was stopped meanwhile.
         app.ingest
             .submit(facility.opening(now_ms).chain(facility.history()).collect::<Vec<Event>>())
             .await?;

@@ -84,7 +84,11 @@ pub enum Error {
          else run: facility-summary rebuild --all"
     )]
     Summaries(String),
-    #[error("{needed} are needed in {}, where {free} are free: make room, or ask for fewer facilities or days", .folder.display())]
+    #[error(
+        "{needed} are needed in {}, where {free} are free: make room, or ask for fewer facilities \
+         or days",
+        .folder.display()
+    )]
     DiskTooSmall { folder: PathBuf, needed: HumanBytes, free: HumanBytes },
     #[error("the folder {} cannot be written: {source}", .folder.display())]
     Folder { folder: PathBuf, source: std::io::Error },

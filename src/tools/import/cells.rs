@@ -1,4 +1,4 @@
-//! One row's cells as values. A cell that is not what its field wants is a fault that names line,
+//! The cells of one row as values. A cell that does not fit its field is a fault, which names line,
 //! column and value.
 
 use std::borrow::Cow;
@@ -8,30 +8,34 @@ use uuid::Uuid;
 
 use super::{
     columns::{Field, Mapping, Origin},
+    encodings::decoded,
     error::Fault,
-    facilities::Name,
+    facility_name::Name,
     identity::clean,
     ids::{self, IdText},
-    numbers, recognise,
+    numbers,
 };
 use crate::domain::{blood_type::BloodType, facility::Zone, zones};
 
-/// A row through its mapping.
+/// A row, read through the mapping of its columns.
 pub struct Cells<'a> {
+    /// Which columns feed which field.
     pub mapping: &'a Mapping,
+    /// The line in which the row begins.
     pub line: u64,
+    /// The cells, in the order of the columns.
     pub record: &'a ByteRecord,
 }
 
 impl Cells<'_> {
-    /// The field's text, cleaned; `None` where it is not mapped or its cells are empty. Joined
-    /// cells leave out their empty ones.
+    /// The field's text, cleaned; `None` when the field is not mapped or its cells are empty. When
+    /// several cells are joined, empty ones add nothing.
     pub fn text(&self, field: Field) -> Result<Option<String>, Fault> {
         let text = self.raw(field)?.map(|raw| clean(&raw));
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// The field's text as it stands there; `None` where the field is not mapped.
+    /// The field's text as the file has it; `None` when the field is not mapped.
     fn raw(&self, field: Field) -> Result<Option<Cow<'_, str>>, Fault> {
         match self.mapping.origin(field) {
             None => Ok(None),
@@ -49,7 +53,7 @@ impl Cells<'_> {
         }
     }
 
-    /// The name in a field that a row has to have.
+    /// The name in a required field. A fault when it is empty, or the name of the column itself.
     pub fn name(&self, field: Field) -> Result<Name, Fault> {
         let problem = || {
             format!(
@@ -61,7 +65,7 @@ impl Cells<'_> {
         let name = Name::new(&self.raw(field)?.unwrap_or_default())
             .ok_or_else(|| self.fault(field, "", problem()))?;
         match self.mapping.origin(field) {
-            // Files that were put together bring their headers with them.
+            // When several files were joined, their headers stand between the rows.
             Some(Origin::Columns { named, .. }) if *named == name.compared => Err(self.fault(
                 field,
                 &name.given,
@@ -72,16 +76,18 @@ impl Cells<'_> {
         }
     }
 
+    /// The text of a required field, cleaned. A fault when it is empty.
     pub fn required(&self, field: Field) -> Result<String, Fault> {
         self.text(field)?.ok_or_else(|| {
             self.fault(field, "", format!("is empty; a {} is needed", field.as_str()))
         })
     }
 
+    /// The row's id; `None` when the cell is empty. A fault when it is not a UUID, or the nil UUID.
     pub fn id(&self) -> Result<Option<Uuid>, Fault> {
         let Some(text) = self.text(Field::Id)? else { return Ok(None) };
         match ids::read(&text) {
-            // As over HTTP: it is what an unset variable looks like.
+            // As over HTTP: an unset variable looks like this.
             IdText::Id(id) if id.is_nil() => Err(self.fault(
                 Field::Id,
                 &text,
@@ -97,8 +103,8 @@ impl Cells<'_> {
         }
     }
 
-    /// The time zone, under its own spelling: `europe/warsaw` is no other zone than
-    /// `Europe/Warsaw`.
+    /// The time zone, in its usual spelling: `europe/warsaw` is the same zone as `Europe/Warsaw`.
+    /// `None` for an empty cell; a fault when there is no such zone.
     pub fn zone(&self) -> Result<Option<Zone>, Fault> {
         let Some(text) = self.text(Field::Timezone)? else { return Ok(None) };
         let found = Zone::canonical_name(&text).and_then(|name| Zone::named(&name));
@@ -107,7 +113,8 @@ impl Cells<'_> {
         })
     }
 
-    /// The blood type, in any usual notation; `None` where the source names none.
+    /// The blood type, in any usual notation; `None` when the file names none. A fault when the
+    /// cell has something else.
     pub fn blood_type(&self) -> Result<Option<BloodType>, Fault> {
         let Some(text) = self.text(Field::BloodType)? else { return Ok(None) };
         if text.eq_ignore_ascii_case(BloodType::Unknown.as_str()) {
@@ -137,7 +144,7 @@ impl Cells<'_> {
         }
     }
 
-    /// A fault of this field's value in this row.
+    /// A fault of this field's value in this row. `problem` is the rest of a sentence about it.
     pub fn fault(&self, field: Field, value: &str, problem: impl Into<String>) -> Fault {
         let origin = match self.mapping.origin(field) {
             Some(Origin::Columns { named, .. }) => format!("column \"{named}\""),
@@ -152,10 +159,10 @@ impl Cells<'_> {
     }
 
     fn cell(&self, field: Field, position: usize) -> Result<&str, Fault> {
-        // A row that is short lacks empty cells alone.
+        // A short row was accepted only because the cells that it lacks may be empty.
         let bytes = self.record.get(position).unwrap_or_default();
         std::str::from_utf8(bytes).map_err(|_| {
-            let (encoding, text) = recognise::decoded(bytes);
+            let (encoding, text) = decoded(bytes);
             let problem = format!(
                 "is not UTF-8; save the file in that encoding (read as {encoding} it would be \
                  \"{}\")",

@@ -1,4 +1,4 @@
-//! The facilities that are known, and those that the file makes known.
+//! The facilities that are registered, and those that the file adds.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,11 +6,10 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::{
-    identity::{cleaned_before, facility_id},
+    facility_name::{Name, checked_name, new_name, proper_name},
+    identity::facility_id,
     ids::{self, IdText},
     merged::Merged,
-    numbers::stands_for_nothing,
-    recognise,
 };
 use crate::{
     domain::{
@@ -21,69 +20,22 @@ use crate::{
     store::FacilityRow,
 };
 
-/// The longest name, in characters. The longest that a real list holds has 100; more is a row that
-/// swallowed its neighbours.
-const MAX_NAME_CHARS: usize = 200;
-
-/// The zone of a facility that nobody gave one.
+/// The zone of a facility when neither the file nor the command line names one.
 const DEFAULT_ZONE: &str = "UTC";
 
-/// The time of a registration that merely a mention has caused. It is older than any true
-/// statement, which therefore always wins.
+/// The event time of a registration when a row only mentions the facility. It is older than that of
+/// any real statement, so the real statement always wins.
 const MENTIONED_AT_MS: i64 = 0;
 
-/// What the last line of many files says in place of a name.
-const TOTALS: &[&str] = &[
-    "total",
-    "totals",
-    "grand total",
-    "subtotal",
-    "sub total",
-    "sum",
-    "total general",
-    "razem",
-    "suma",
-    "gesamt",
-    "summe",
-    "totaal",
-    "합계",
-    "合计",
-    "合計",
-];
-
-/// A name as a file gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
-    /// As it is to be shown.
-    pub given: String,
-    /// As it is compared.
-    pub compared: String,
-    /// As it was compared before, where that differs.
-    before: Option<String>,
-}
-
-impl Name {
-    /// `None` where nothing of the text is visible.
-    pub fn new(text: &str) -> Option<Self> {
-        let compared = names::compared(text);
-        let before = Some(cleaned_before(text)).filter(|before| *before != compared);
-        (!compared.is_empty()).then(|| Name {
-            given: names::as_given(text).into_owned(),
-            compared,
-            before,
-        })
-    }
-}
-
-/// All facilities, by id and by name.
+/// All facilities, by id and by name: those of the database, and those that the file adds.
 pub struct Directory {
     known: HashMap<Uuid, FacilityRow>,
     by_name: HashMap<String, Named>,
-    /// Facilities that this file has had a row about, of kind `facilities`.
+    /// In a file of kind `facilities`: the facilities that an earlier row was about.
     stated: HashSet<Uuid>,
-    /// Facilities whose own zone is not the one that the file names, which then does not count.
+    /// Known facilities for which the file names another zone. They keep their own.
     pub zones_kept: HashSet<Uuid>,
-    /// Rows and spellings that came to one facility.
+    /// Facilities that several rows or several spellings name.
     pub merged: Merged,
 }
 
@@ -96,15 +48,18 @@ enum Named {
 /// A facility that a row refers to.
 #[derive(Debug)]
 pub struct Mentioned {
+    /// The facility's id.
     pub id: Uuid,
+    /// Its zone.
     pub tz: TimeZone,
-    /// To be registered with the row, as it is not known yet.
+    /// When the facility is not known yet: what to register together with the row.
     pub unknown: Option<FacilityRow>,
-    /// Under which name the row has it; `None` where it gives the id.
+    /// The name in the row; `None` when the row gives the id.
     name: Option<Name>,
 }
 
 impl Directory {
+    /// `rows`: all facilities of the database.
     pub fn new(rows: Vec<FacilityRow>) -> Self {
         let mut directory = Directory {
             known: HashMap::new(),
@@ -117,8 +72,9 @@ impl Directory {
         directory
     }
 
-    /// The facility of an id or a name. An unknown name is a new facility in `zone`; an unknown id
-    /// is a fault, since it has no name.
+    /// Finds the facility of an id or a name. An unknown name becomes a new facility in `zone`. An
+    /// unknown id is a fault, since it has no name. The error is the rest of a sentence about the
+    /// value.
     pub fn mention(&mut self, name: Name, zone: Option<&Zone>) -> Result<Mentioned, String> {
         let (id, name) = match ids::read(&name.compared) {
             IdText::Id(id) if id.is_nil() => {
@@ -157,8 +113,8 @@ impl Directory {
         Ok(Mentioned { id, tz: own.tz, unknown: None, name })
     }
 
-    /// Takes up the facility of a row that is taken, and answers its registration where nobody
-    /// knows it yet.
+    /// Adds the facility of a row that was accepted. Returns its registration when it is not known
+    /// yet.
     pub fn take_up(&mut self, facility: &Mentioned, line: u64) -> Option<Statement> {
         if let Some(name) = &facility.name {
             self.notice(facility.id, name, line);
@@ -169,12 +125,12 @@ impl Directory {
         Some(statement)
     }
 
-    /// A row that is about a facility: the statement to be made of it, or `None` where it says
-    /// nothing new.
+    /// Makes the statement of a row that is about a facility; `None` when the row says nothing new.
     ///
-    /// Rows of one id or name are one facility, as its first row has it. A row without a zone
-    /// leaves a known facility its own. Such a row carries no time, so what differs from what
-    /// is known is stated as of now, and what does not differ is not stated again.
+    /// All rows of one id or name are one facility, and its first row decides. When a row has no
+    /// zone, a known facility keeps its own. Such a row carries no time. So a difference from what
+    /// is known is stated as of now, and without a difference nothing is stated. The error is the
+    /// rest of a sentence about the name.
     pub fn state(
         &mut self,
         id: Option<Uuid>,
@@ -199,8 +155,8 @@ impl Directory {
             None => by_name.clone()?,
         };
         let known = self.known.get(&id);
-        // Found by name, a facility may have been renamed since; it is that facility still, under
-        // its newer name. And another spelling of a name is no other name.
+        // A facility that was found by its name may have been renamed since. It is still that
+        // facility, and keeps its newer name. Another spelling of a name does not rename it either.
         let is_its_name = |known: &&FacilityRow| {
             facility_id(&name.compared) == id
                 || by_name == Ok(id)
@@ -237,13 +193,13 @@ impl Directory {
         Ok(statement)
     }
 
-    /// The id that the name of a facility leads to, or why it can be none.
+    /// The id that belongs to the name of a facility. The error says why the text cannot be a name.
     pub fn check(&self, name: &Name) -> Result<Uuid, String> {
         proper_name(name)?;
         self.named(name)
     }
 
-    /// Remembers in which spelling a row has a facility's name.
+    /// Remembers the spelling in which a row has a facility's name.
     fn notice(&mut self, id: Uuid, name: &Name, line: u64) {
         let registered = self.known.get(&id).map(|known| known.name.as_str());
         self.merged.spelling(
@@ -255,7 +211,7 @@ impl Directory {
         );
     }
 
-    /// The facility of a row that is about one, if it is known.
+    /// The id of the facility that a row is about, if that facility is known.
     pub fn id_of(&self, id: Option<Uuid>, name: &Name) -> Option<Uuid> {
         id.or_else(|| self.named(name).ok()).filter(|id| self.known.contains_key(id))
     }
@@ -265,12 +221,13 @@ impl Directory {
         self.known.get(&id).map(|row| row.name.as_str())
     }
 
-    /// The id under which a name is known, or the one that it would get.
+    /// The id of the facility with that name, or the id that it would get.
     fn named(&self, name: &Name) -> Result<Uuid, String> {
         checked_name(name)?;
         let own = facility_id(&name.compared);
         let before = name.before.as_deref().map(facility_id);
-        // Where an import went before it goes again, whoever else satisfied_by that name by now.
+        // An earlier import made one of these ids of this name. Its rows belong to that facility,
+        // even if another facility has the name now.
         if let Some(met) = before.into_iter().chain([own]).find(|id| self.known.contains_key(id)) {
             return Ok(met);
         }
@@ -302,60 +259,6 @@ fn registration(row: &FacilityRow, event_time_ms: i64) -> Statement {
         id: row.id,
         record: Record { event_time_ms, entity: Some(entity) },
     }
-}
-
-/// A name that is no id either, where both have a field of their own.
-fn proper_name(name: &Name) -> Result<(), String> {
-    checked_name(name)?;
-    match ids::read(&name.compared) {
-        IdText::Other => Ok(()),
-        _ => {
-            Err("looks like an id, and a name is needed; an id belongs into the field id"
-                .to_owned())
-        }
-    }
-}
-
-fn checked_name(name: &Name) -> Result<(), String> {
-    let chars = name.given.chars().count();
-    if chars > MAX_NAME_CHARS {
-        return Err(format!(
-            "is a name of {chars} characters; at most {MAX_NAME_CHARS} are right (is a quote not \
-             closed?)"
-        ));
-    }
-    if name.given.chars().any(char::is_control) {
-        return Err("holds control characters; a name is plain text".to_owned());
-    }
-    Ok(())
-}
-
-/// What no facility may be registered as. One that satisfied_by such a name already is met under
-/// it.
-fn new_name(name: &Name) -> Result<(), String> {
-    if stands_for_nothing(&name.compared) {
-        return Err("stands for a missing value, and no facility is registered under it; the \
-                    name of a facility is needed"
-            .to_owned());
-    }
-    if name.compared.starts_with('=') {
-        return Err("is a formula, and no facility is registered under it; save the values of \
-                    the spreadsheet"
-            .to_owned());
-    }
-    if let Some(meant) = recognise::encoded_twice(&name.given) {
-        return Err(format!(
-            "was turned into UTF-8 twice, and \"{meant}\" is meant; save the file from where it \
-             comes, opening it there as UTF-8"
-        ));
-    }
-    let words = name.compared.trim_end_matches(':').trim_end().to_lowercase();
-    if TOTALS.contains(&words.as_str()) {
-        return Err("reads like the line of a total, and no facility is registered under it; \
-                    leave such lines out"
-            .to_owned());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,27 +1,28 @@
-//! Ids as files write them. A cell that was to be an id and is none must not become the name of a
-//! new facility.
+//! Ids as files write them. A cell that was meant to be an id, but is mistyped, must not become the
+//! name of a new facility.
 
 use uuid::Uuid;
 
-/// What a text is where an id may stand.
+/// What a text is in a place where an id may be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum IdText {
+    /// An id.
     Id(Uuid),
-    /// Meant to be an id: what is wrong with it, as the rest of a sentence.
+    /// Text that was meant to be an id: what is wrong with it, as the rest of a sentence.
     Mistyped(String),
     /// Nothing like an id.
     Other,
 }
 
-/// Digits that a mistyped id lacks or has too many of, at most.
+/// A text with up to this many digits more or fewer than a UUID counts as a mistyped id.
 const MISSING: usize = 4;
 
 /// Reads an id in any usual form: with hyphens (or the dashes that word processors make of them) or
-/// without, in any case, in brackets or quotes, behind `urn:uuid:`.
+/// without, in upper or lower case, in brackets or quotes, behind `urn:uuid:`.
 ///
-/// **What looks like one and is none.** 28 to 36 digits, all but two of them hexadecimal; or five
-/// groups of letters and digits, of which the first four have 8, 4, 4 and 4. A name has spaces, or
-/// letters beyond f, or no digit: none of the real ones comes near.
+/// **A mistyped id** has 28 to 36 digits, of which at most two are not hexadecimal. Or it has five
+/// groups of letters and digits, and the first four groups have 8, 4, 4 and 4. A name has spaces,
+/// letters after f, or no digit; no name in the real files looks like an id.
 pub fn read(text: &str) -> IdText {
     let bare = unwrapped(text);
     let plain: String = bare.chars().map(|c| if is_dash(c) { '-' } else { c }).collect();
@@ -50,7 +51,7 @@ fn unwrapped(text: &str) -> &str {
     bare.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')).unwrap_or(bare)
 }
 
-/// Hyphens, and what is made of them: dashes, the minus sign.
+/// Whether a character is a hyphen, or a dash or minus sign that stands for one.
 const fn is_dash(c: char) -> bool {
     matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}')
 }
@@ -59,7 +60,7 @@ fn looks_like_an_id(plain: &str) -> bool {
     let digits: Vec<char> = plain.chars().filter(|c| *c != '-').collect();
     let hex = digits.iter().filter(|c| c.is_ascii_hexdigit()).count();
     let has_digit = digits.iter().any(char::is_ascii_digit);
-    // A number of thirty digits is a number, unless hyphens part it.
+    // A text of thirty decimal digits is a number, unless hyphens are in it.
     let is_number = digits.len() == plain.len() && digits.iter().all(char::is_ascii_digit);
     let by_count =
         digits.len().abs_diff(32) <= MISSING && digits.len() - hex <= 2 && has_digit && !is_number;
@@ -208,7 +209,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_with_a_slip_is_never_a_name(id in any::<u128>(), simple in any::<bool>(), at in any::<prop::sample::Index>(), slip in slip()) {
+        fn an_id_with_a_slip_is_never_a_name(
+            id in any::<u128>(),
+            simple in any::<bool>(),
+            at in any::<prop::sample::Index>(),
+            slip in slip(),
+        ) {
             let id = Uuid::from_u128(id);
             let text = if simple { id.simple().to_string() } else { id.to_string() };
             let mut chars: Vec<char> = text.chars().collect();
@@ -221,14 +227,24 @@ mod tests {
             let slipped: String = chars.into_iter().collect();
             match read(&slipped) {
                 IdText::Other => prop_assert!(false, "{} is taken for a name", slipped),
-                // Another digit makes another id, and another dash the same.
-                IdText::Id(_) => prop_assert!(matches!(slip, Slip::Replaced(c) if c.is_ascii_hexdigit() || is_dash(c)), "{} is taken for an id", slipped),
+                // Another digit makes another id; another dash leaves the same id.
+                IdText::Id(_) => prop_assert!(
+                    matches!(slip, Slip::Replaced(c) if c.is_ascii_hexdigit() || is_dash(c)),
+                    "{} is taken for an id",
+                    slipped
+                ),
                 IdText::Mistyped(_) => {}
             }
         }
 
         #[test]
-        fn words_are_names_however_they_are_joined(words in proptest::collection::vec("[A-Z][a-z]{2,9}|[0-9]{1,4}|No\\.|B|Ward", 1..7), joint in "[ -]") {
+        fn words_are_names_however_they_are_joined(
+            words in proptest::collection::vec(
+                "[A-Z][a-z]{2,9}|[0-9]{1,4}|No\\.|B|Ward",
+                1..7,
+            ),
+            joint in "[ -]",
+        ) {
             let name = words.join(&joint);
             let hex = name.chars().filter(|c| c.is_ascii_hexdigit()).count();
             prop_assume!(hex + 6 < name.len() || name.len() < 28);

@@ -1,12 +1,12 @@
-//! Whole numbers as the world writes them. What can be read in two ways is not read: the fault
-//! names the option that decides.
+//! Whole numbers in the ways in which files write them. A number that can be read in two ways is a
+//! fault, which names the option that decides.
 
 use std::borrow::Cow;
 
 use clap::ValueEnum;
 
-/// Which of two characters parts the whole from its fraction in a file; the other one groups
-/// thousands.
+/// The character between the whole and its fraction in a file. The other of the two characters
+/// groups thousands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DecimalSign {
     /// 1.234,5
@@ -17,8 +17,8 @@ pub enum DecimalSign {
     Point,
 }
 
-/// The digits of other scripts by their zeros: Arabic, Persian, the scripts of India, Thai, Lao,
-/// Tibetan, Burmese, Khmer, full-width.
+/// The zeros of other scripts, each followed by its nine other digits: Arabic, Persian, the scripts
+/// of India, Thai, Lao, Tibetan, Burmese, Khmer, full-width.
 const ZEROS: [char; 17] = [
     '\u{660}', '\u{6f0}', '\u{966}', '\u{9e6}', '\u{a66}', '\u{ae6}', '\u{b66}', '\u{be6}',
     '\u{c66}', '\u{ce6}', '\u{d66}', '\u{e50}', '\u{ed0}', '\u{f20}', '\u{1040}', '\u{17e0}',
@@ -40,15 +40,15 @@ pub fn plain_digits(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The whole number that `text` says, negative ones included, at most ±10^18. Else what is wrong
-/// with it, as the rest of a sentence.
+/// Reads a whole number, which may be negative; a number beyond ±10^18 is read as ±10^18. The error
+/// is the rest of a sentence about the text.
 ///
-/// - A fraction of zeros is none: `12.0`, `12,00`.
-/// - A space or an apostrophe groups thousands, and so does a point or a comma that stands there
-///   twice (`1,234,567`, and India's `1,00,000`) or in front of the other (`1,234.00`).
-/// - One point or comma before exactly three digits is ambiguous (`1.000`) as long as `decimal`
-///   does not decide.
-/// - Exponents, brackets, units behind the number are not read.
+/// - A fraction may have zeros only: `12.0`, `12,00`.
+/// - A space or an apostrophe groups thousands. So does a point or a comma that is there twice
+///   (`1,234,567`, and India's `1,00,000`) or before the other one (`1,234.00`).
+/// - A single point or comma before exactly three digits is ambiguous (`1.000`), unless `decimal`
+///   decides.
+/// - Exponents, brackets, and units after the number are faults.
 pub fn whole(text: &str, decimal: Option<DecimalSign>) -> Result<i64, String> {
     let text = plain_digits(text);
     let unsigned = text.strip_prefix(['-', '+', '−', '\u{2010}', '\u{2011}', '–']).unwrap_or(&text);
@@ -80,16 +80,17 @@ pub fn whole(text: &str, decimal: Option<DecimalSign>) -> Result<i64, String> {
     Ok(if is_negative { -value } else { value })
 }
 
-/// Where the digits overflow; far beyond any quantity.
+/// The largest number that is read, far beyond any quantity.
 const LARGEST: i64 = 1_000_000_000_000_000_000;
 
-/// What may stand between the digits of a number.
+/// A character between the digits of a number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    /// A point or a comma: it groups, or it is the decimal sign.
+    /// A point or a comma: it groups thousands, or it is the decimal sign.
     Either(DecimalSign),
-    /// The decimal sign of Arabic, and of nothing else.
+    /// The decimal sign of Arabic, which never groups.
     Decimal,
+    /// It groups thousands.
     Groups,
 }
 
@@ -114,7 +115,8 @@ impl DecimalSign {
     }
 }
 
-/// The byte at which the fraction's mark stands; `None` where there is no fraction.
+/// The byte position of the decimal sign; `None` when there is no fraction. The error says that the
+/// number is ambiguous.
 fn decimal_mark(number: &str, decimal: Option<DecimalSign>) -> Result<Option<usize>, String> {
     let marks: Vec<(usize, char)> =
         number.char_indices().filter(|(_, c)| !c.is_ascii_digit()).collect();
@@ -142,8 +144,9 @@ fn ambiguous(before: &str, behind: &str) -> String {
     )
 }
 
-/// The digits of a number whose groups are whole: threes behind the first, or, where one mark
-/// stands more than once, India's twos and a three.
+/// The digits of a number without its group marks; `None` when the groups are wrong. Each group
+/// after the first has three digits. In India's way, which needs at least two marks, the last group
+/// has three digits and the others two.
 fn ungrouped(number: &str) -> Option<String> {
     let marks: Vec<char> = number.chars().filter(|c| !c.is_ascii_digit()).collect();
     let Some(mark) = marks.first() else { return Some(number.to_owned()) };
@@ -160,7 +163,8 @@ fn ungrouped(number: &str) -> Option<String> {
     (is_whole && (by_threes || by_twos)).then(|| groups.concat())
 }
 
-/// What is wrong with a text that is no number, by what it probably is.
+/// What is wrong with a text that is not a number. The message depends on what the text probably
+/// is.
 fn no_number(text: &str) -> String {
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
     let inner = text.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
@@ -197,8 +201,7 @@ fn no_number(text: &str) -> String {
     plain.to_owned()
 }
 
-/// Whether a cell says that it has nothing to say: `n/a`, `NULL`, `-`, and the faults of
-/// spreadsheets.
+/// Whether a cell stands for a missing value: `n/a`, `NULL`, `-`, or an error of a spreadsheet.
 pub fn stands_for_nothing(text: &str) -> bool {
     let words = [
         "n/a", "n.a.", "na", "null", "nil", "none", "nan", "#n/a", "#ref!", "#value!", "#name?",
@@ -348,37 +351,65 @@ mod tests {
     proptest! {
         #[test]
         fn a_number_is_read_as_itself_or_not_at_all(
-            n in 0_i64..10_000_000_000, zeros in 0_usize..5, decimal in prop_oneof![Just(','), Just('.')], mark in proptest::option::of(prop_oneof![Just(' '), Just('\''), Just(','), Just('.')])
+            n in 0_i64..10_000_000_000,
+            zeros in 0_usize..5,
+            decimal in prop_oneof![Just(','), Just('.')],
+            mark in proptest::option::of(
+                prop_oneof![Just(' '), Just('\''), Just(','), Just('.')]
+            ),
         ) {
             prop_assume!(mark != Some(decimal));
             let sign = if decimal == ',' { Comma } else { Point };
             let whole_part = mark.map_or_else(|| n.to_string(), |mark| grouped(n, mark));
-            let text = if zeros == 0 { whole_part } else { format!("{whole_part}{decimal}{}", "0".repeat(zeros)) };
+            let text = if zeros == 0 {
+                whole_part
+            } else {
+                format!("{whole_part}{decimal}{}", "0".repeat(zeros))
+            };
             prop_assert_eq!(whole(&text, Some(sign)), Ok(n), "{} {:?}", text, sign);
             // Without the option it is that number, or a fault that names the option.
             match whole(&text, None) {
                 Ok(read) => prop_assert_eq!(read, n, "{}", text),
-                Err(problem) => prop_assert!(problem.contains("--decimal ,"), "{}: {}", text, problem),
-            }
-        }
-
-        #[test]
-        fn one_mark_before_three_digits_is_never_guessed(first in 1_u32..1000, last in 0_u32..1000, mark in "[.,]") {
-            let text = format!("{first}{mark}{last:03}");
-            prop_assert!(whole(&text, None).is_err_and(|problem| problem.contains("--decimal , ") && problem.contains("--decimal . ")), "{}", text);
-        }
-
-        #[test]
-        fn the_two_signs_never_read_two_whole_numbers_where_none_is_asked_for(text in "[0-9]{1,4}([., '][0-9]{1,4}){0,3}") {
-            if let Ok(read) = whole(&text, None) {
-                for sign in [Comma, Point] {
-                    prop_assert!(whole(&text, Some(sign)).is_ok_and(|by| by == read) || whole(&text, Some(sign)).is_err(), "{}", text);
+                Err(problem) => {
+                    prop_assert!(problem.contains("--decimal ,"), "{}: {}", text, problem)
                 }
             }
         }
 
         #[test]
-        fn any_text_is_answered(text in r"\PC{0,20}", decimal in prop_oneof![Just(None), Just(Some(Comma)), Just(Some(Point))]) {
+        fn one_mark_before_three_digits_is_never_guessed(
+            first in 1_u32..1000,
+            last in 0_u32..1000,
+            mark in "[.,]",
+        ) {
+            let text = format!("{first}{mark}{last:03}");
+            let names_both = |problem: String| {
+                problem.contains("--decimal , ") && problem.contains("--decimal . ")
+            };
+            prop_assert!(whole(&text, None).is_err_and(names_both), "{}", text);
+        }
+
+        #[test]
+        fn the_two_signs_never_read_two_whole_numbers_where_none_is_asked_for(
+            text in "[0-9]{1,4}([., '][0-9]{1,4}){0,3}",
+        ) {
+            if let Ok(read) = whole(&text, None) {
+                for sign in [Comma, Point] {
+                    prop_assert!(
+                        whole(&text, Some(sign)).is_ok_and(|by| by == read)
+                            || whole(&text, Some(sign)).is_err(),
+                        "{}",
+                        text
+                    );
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_is_answered(
+            text in r"\PC{0,20}",
+            decimal in prop_oneof![Just(None), Just(Some(Comma)), Just(Some(Point))],
+        ) {
             match whole(&text, decimal) {
                 Ok(value) => prop_assert!(value.abs() <= LARGEST),
                 Err(problem) => prop_assert!(!problem.is_empty()),

@@ -1,18 +1,15 @@
-//! What a file is that is no CSV in UTF-8 with commas, told by its first bytes: the message is then
+//! Recognises files that are not CSV in UTF-8 with commas by their first bytes. So the message is
 //! about the file, and not about its row 1.
 
-use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use csv::{ByteRecord, ReaderBuilder};
+use super::{encodings::foreign_text, separators::named};
 
-use super::identity::clean;
-
-/// How much of a file is looked at before it is read, in bytes.
+/// The size of the sample by which a file is recognised, in bytes.
 pub const SAMPLE_BYTES: usize = 64 << 10;
 
 const SAVE_AS: &str = "save it as CSV UTF-8 (comma delimited) there, and import that file";
 
-/// What the file is and what to do, as the rest of a sentence; `None` where it may be CSV in UTF-8.
-/// `is_whole`: the sample is all of it.
+/// What the file is and what to do, as the rest of a sentence; `None` when it may be CSV in UTF-8.
+/// `is_whole`: the sample is the whole file.
 pub fn foreign(sample: &[u8], is_whole: bool) -> Option<String> {
     container(sample)
         .or_else(|| wide(sample))
@@ -20,7 +17,7 @@ pub fn foreign(sample: &[u8], is_whole: bool) -> Option<String> {
         .or_else(|| foreign_text(sample, is_whole))
 }
 
-/// Files that are no text, by the bytes with which they begin.
+/// Files that are not text, recognised by the bytes with which they begin.
 fn container(sample: &[u8]) -> Option<String> {
     let holds = |name: &[u8]| sample.windows(name.len()).any(|window| window == name);
     let opened = |what: &str| Some(format!("{what}; open it in a spreadsheet, {SAVE_AS}"));
@@ -65,8 +62,8 @@ fn container(sample: &[u8]) -> Option<String> {
     Some(format!("{kind}; a CSV file in UTF-8 is expected"))
 }
 
-/// Text of two or four bytes a character, with its mark or by the zeros that Latin letters and
-/// commas leave; and what else is full of zeros.
+/// Text with two or four bytes per character. It is recognised by its byte order mark, or by the
+/// zeros that Latin letters and commas have. Any other file with many zeros is binary.
 fn wide(sample: &[u8]) -> Option<String> {
     let start = &sample[..sample.len().min(4096)];
     let zeros = |from: usize, step: usize| {
@@ -97,8 +94,8 @@ fn wide(sample: &[u8]) -> Option<String> {
     ))
 }
 
-/// HTML, XML, JSON and SQL. A header may begin with a bracket (`[name],[town]`), and is not taken
-/// for one of them.
+/// HTML, XML, JSON and SQL, and CSV with a line `sep=` at its top. A header may begin with a
+/// bracket (`[name],[town]`); it counts as CSV.
 fn markup(sample: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&sample[..sample.len().min(2048)]).to_lowercase();
     let text = text.trim_start_matches('\u{feff}').trim_start();
@@ -148,142 +145,6 @@ fn markup(sample: &[u8]) -> Option<String> {
     })
 }
 
-/// Text in an encoding other than UTF-8: the header is none, or several lines are not and hardly
-/// any shows letters of UTF-8. Where it is one line alone, that line is at fault and not the file.
-fn foreign_text(sample: &[u8], is_whole: bool) -> Option<String> {
-    let cut = if is_whole {
-        sample.len()
-    } else {
-        sample.iter().rposition(|byte| *byte == b'\n').unwrap_or(sample.len())
-    };
-    let sample = &sample[..cut];
-    let lines: Vec<&[u8]> = sample.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
-    let faulty = |line: &[u8]| {
-        std::str::from_utf8(line).is_err_and(|error| is_whole || error.error_len().is_some())
-    };
-    let bad: Vec<&[u8]> = lines.iter().copied().filter(|line| faulty(line)).collect();
-    let good = lines.iter().filter(|line| !line.is_ascii() && !faulty(line)).count();
-    let is_foreign = lines.first().is_some_and(|header| faulty(header))
-        || (bad.len() > 1 && bad.len() > 4 * good);
-    if !is_foreign {
-        return None;
-    }
-    let (encoding, _) = decoded(sample);
-    let first = bad.first()?;
-    let (text, _) = encoding_of(sample).decode_without_bom_handling(first);
-    let shown: String = clean(&text).chars().take(60).collect();
-    Some(format!(
-        "not UTF-8; it reads as {encoding}, for instance \"{shown}\". Save it as CSV UTF-8, and \
-         import that file"
-    ))
-}
-
-fn encoding_of(bytes: &[u8]) -> &'static encoding_rs::Encoding {
-    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-    detector.feed(bytes, true);
-    detector.guess(None, Utf8Detection::Deny)
-}
-
-/// Text that is not UTF-8, in the encoding that it probably has, and that encoding's name as
-/// programs offer it.
-pub fn decoded(bytes: &[u8]) -> (&'static str, String) {
-    let encoding = encoding_of(bytes);
-    let (text, _) = encoding.decode_without_bom_handling(bytes);
-    let name = match encoding.name() {
-        "EUC-KR" => "CP949 (EUC-KR, Korean)",
-        "Shift_JIS" => "Shift-JIS (Japanese)",
-        "GBK" | "gb18030" => "GBK (Chinese)",
-        "Big5" => "Big5 (Chinese)",
-        "windows-1252" => "Windows-1252 (Latin-1, Western Europe)",
-        "windows-1250" => "Windows-1250 (Central Europe)",
-        "windows-1251" => "Windows-1251 (Cyrillic)",
-        other => other,
-    };
-    (name, text.into_owned())
-}
-
-/// What was meant by a text whose UTF-8 was taken for Windows-1252 on its way and encoded once
-/// more: `Hôpital` for `HÃ´pital`.
-pub fn encoded_twice(text: &str) -> Option<String> {
-    let (bytes, _, has_others) = encoding_rs::WINDOWS_1252.encode(text);
-    let meant = std::str::from_utf8(&bytes)
-        .ok()
-        .filter(|meant| !has_others && !text.is_ascii() && *meant != text)?;
-    Some(meant.to_owned())
-}
-
-const fn named(separator: char) -> &'static str {
-    match separator {
-        ';' => "semicolons",
-        '\t' => "tabs",
-        '|' => "bars (|)",
-        ':' => "colons",
-        _ => "another character than the comma",
-    }
-}
-
-/// By what a file is parted whose columns cannot be found with commas, as the rest of a sentence: a
-/// character that splits the header further than the comma does, and the lines behind it in as many
-/// cells.
-pub fn separator(sample: &[u8]) -> Option<String> {
-    let by_commas = cells(sample, b',');
-    let found = [';', '\t', '|'].into_iter().find(|separator| {
-        let counts = cells(sample, *separator as u8);
-        let columns = counts.first().copied().unwrap_or(0);
-        let alike = counts.iter().filter(|count| **count == columns).count();
-        columns > by_commas.first().copied().unwrap_or(0) && alike * 10 >= counts.len() * 8
-    })?;
-    Some(format!(
-        "parted by {}, and commas are expected; save it as CSV UTF-8 (comma delimited). Some \
-         spreadsheets take the sign from the system's region",
-        named(found)
-    ))
-}
-
-/// How many cells the first lines have with that separator.
-fn cells(sample: &[u8], separator: u8) -> Vec<usize> {
-    let reader = ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(separator)
-        .from_reader(sample);
-    reader
-        .into_byte_records()
-        .flatten()
-        .filter(|row| row.iter().any(|cell| !cell.trim_ascii().is_empty()))
-        .take(20)
-        .map(|row| row.len())
-        .collect()
-}
-
-/// The separator in a single cell that holds as many values as the header has columns.
-pub fn separated_cell(row: &ByteRecord, columns: usize) -> Option<&'static str> {
-    let cell = row.get(0).filter(|_| row.len() == 1 && columns > 1)?;
-    let found = [';', '\t', '|']
-        .into_iter()
-        .find(|separator| cell.split(|byte| *byte == *separator as u8).count() == columns)?;
-    Some(named(found))
-}
-
-/// The number of the line that has a column of that name, where it stands below the first: titles
-/// stand above the header.
-pub fn header_below(sample: &[u8], column: &str) -> Option<u64> {
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(sample);
-    let mut row = ByteRecord::new();
-    for _ in 0..20 {
-        if !reader.read_byte_record(&mut row).ok()? {
-            return None;
-        }
-        let is_there = row.iter().any(|cell| clean(&String::from_utf8_lossy(cell)) == column);
-        if let Some(line) =
-            row.position().map(csv::Position::line).filter(|line| is_there && *line > 1)
-        {
-            return Some(line);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,9 +164,14 @@ mod tests {
 
     #[test]
     fn files_of_other_programs_are_called_by_their_kind() {
-        told(b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00[Content_Types].xml ...xl/workbook.xml", "an Excel workbook (xlsx); open it");
         told(
-            b"PK\x03\x04\x14\x00\x00\x08\x00\x00mimetypeapplication/vnd.oasis.opendocument.spreadsheetPK",
+            b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00[Content_Types].xml \
+              ...xl/workbook.xml",
+            "an Excel workbook (xlsx); open it",
+        );
+        told(
+            b"PK\x03\x04\x14\x00\x00\x08\x00\x00mimetypeapplication/\
+              vnd.oasis.opendocument.spreadsheetPK",
             "OpenDocument spreadsheet (ods)",
         );
         told(b"PK\x03\x04\x14\x00\x00\x00banks.csv", "a zip archive");
@@ -401,54 +267,5 @@ mod tests {
         // One line that is broken, among others in UTF-8, is a fault of that line.
         let mixed = ["name\nŁódź\nKraków\n".as_bytes(), b"Krak\xf3w\nL\xf3d\n"].concat();
         assert_eq!(foreign(&mixed, true), None);
-    }
-
-    #[test]
-    fn text_that_was_encoded_twice_is_told_from_other_text() {
-        for meant in ["Hôpital", "Kraków", "서울", "Noble Trust’s"] {
-            let twice = encoding_rs::WINDOWS_1252.decode_without_bom_handling(meant.as_bytes()).0;
-            assert_eq!(
-                (encoded_twice(&twice).as_deref(), encoded_twice(meant)),
-                (Some(meant), None)
-            );
-        }
-        for text in ["Tema", "São João", "Ångström–Haus", "Ãgua", "Â", "Çã"] {
-            assert_eq!(encoded_twice(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn another_separator_is_found_by_the_header_and_its_rows() {
-        for (sample, wants) in [
-            (
-                "name;date;units\nTema;2024-01-05;12\nAccra;2024-01-06;1,5\n",
-                Some("parted by semicolons"),
-            ),
-            ("name\tdate\nTema\t2024-01-05\n", Some("parted by tabs")),
-            ("name|date\nTema|2024-01-05\n", Some("parted by bars (|)")),
-            ("name;\"full, long\";units\nTema;\"a;b\";12\n", Some("parted by semicolons")),
-            ("name,full;date,x\nTema,1,2\nTema,1,2\n", None),
-            ("name\nBank A; annex\n", None),
-            ("name;town\nTema\nAccra\nKumasi\n", None),
-            ("name,town\nTema;Accra\n", None),
-            ("", None),
-        ] {
-            let found = separator(sample.as_bytes());
-            assert!(
-                found.as_deref().is_some_and(|found| wants.is_some_and(|w| found.starts_with(w)))
-                    || (found.is_none() && wants.is_none()),
-                "{sample}: {found:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_header_below_a_title_is_found() {
-        assert_eq!(
-            header_below(b"Stock report,,\n,,\nfacility, date ,n\nTema,2024-01-05,1\n", "date"),
-            Some(3)
-        );
-        assert_eq!(header_below(b"facility,date\nTema,x\n", "facility"), None);
-        assert_eq!(header_below(b"facility,date\nTema,x\n", "town"), None);
     }
 }

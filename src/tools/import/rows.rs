@@ -1,5 +1,5 @@
-//! CSV as the world writes it: mixed line ends, a byte order mark, quotes, and rows that break. One
-//! row is in memory at a time.
+//! Reads CSV as programs really write it: mixed line ends, a byte order mark, quotes, and broken
+//! rows. One row is in memory at a time.
 
 use std::{
     fs::File,
@@ -12,11 +12,11 @@ use csv::{ByteRecord, ReaderBuilder};
 use super::{
     columns::Mapping,
     error::{Fault, ImportError},
-    recognise,
+    recognise, separators,
 };
 
-/// The longest row, in bytes. Real rows have hundreds; one this long is a quote that is never
-/// closed, and memory stays bounded.
+/// The longest row, in bytes. Real rows have some hundred bytes. In a longer one a quote was not
+/// closed; the bound keeps the memory small.
 const MAX_ROW_BYTES: usize = 1 << 20;
 
 /// The rows of one file, in order.
@@ -29,26 +29,30 @@ pub struct Rows {
     line: u64,
     lines: Lines,
     total_bytes: u64,
-    /// How the file begins.
+    /// The first bytes of the file.
     sample: Vec<u8>,
 }
 
 /// A row, with the line in which it begins.
 pub struct Row<'a> {
+    /// The line in which it begins; the header is line 1.
     pub line: u64,
+    /// Its cells, as bytes.
     pub cells: &'a ByteRecord,
     columns: usize,
 }
 
-/// Rows with fewer cells than the header, what they lack being empty.
+/// Rows with fewer cells than the header. The missing cells count as empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShortRows {
+    /// How many there are.
     pub count: u64,
-    /// The lines of the first few.
+    /// The lines of the first five.
     pub first: Vec<u64>,
 }
 
 impl ShortRows {
+    /// Counts the row in that line.
     pub fn add(&mut self, line: u64) {
         self.count += 1;
         if self.first.len() < 5 {
@@ -58,9 +62,9 @@ impl ShortRows {
 }
 
 impl Row<'_> {
-    /// Whether it has as many cells as the header: what spreadsheets do with empty cells at the end
-    /// of a row is undone, so that one may have more cells that are empty, and fewer where no
-    /// field needs them. True where it has fewer.
+    /// Compares the number of cells with the header. Spreadsheets add and leave out empty cells at
+    /// the end of a row. So a row may have more cells if these are empty, and fewer if no required
+    /// field is among the missing ones. True when it has fewer; a fault when the number is wrong.
     pub fn is_short(&self, mapping: &Mapping) -> Result<bool, Fault> {
         let (cells, columns) = (self.cells.len(), self.columns);
         let fault = |problem: String| Fault {
@@ -78,7 +82,7 @@ impl Row<'_> {
         if cells >= columns {
             return Ok(false);
         }
-        if let Some(separator) = recognise::separated_cell(self.cells, columns) {
+        if let Some(separator) = separators::separated_cell(self.cells, columns) {
             return Err(fault(format!(
                 "the row is parted by {separator}, and commas are expected"
             )));
@@ -94,8 +98,8 @@ impl Row<'_> {
 }
 
 impl Rows {
-    /// Opens the file and reads its header. Fails where there is none, or where the file is no CSV
-    /// in UTF-8.
+    /// Opens the file and reads its header. Fails when the file cannot be read, has no header, or
+    /// is not CSV in UTF-8.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let unreadable = |source| ImportError::Unreadable { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(unreadable)?;
@@ -139,14 +143,14 @@ impl Rows {
         Ok(rows)
     }
 
-    /// The same error, or what of the file has caused it: another separator, titles above the
-    /// header.
+    /// Explains the error by what the file shows: another separator, or titles above the header.
+    /// The same error when it shows neither.
     pub fn explained(&self, error: ImportError) -> ImportError {
         let ImportError::NoColumn { named, columns } = error else { return error };
-        if let Some(what) = recognise::separator(&self.sample) {
+        if let Some(what) = separators::separator(&self.sample) {
             return ImportError::NotCsv { path: self.path.clone(), what };
         }
-        let hint = match recognise::header_below(&self.sample, &named) {
+        let hint = match separators::header_below(&self.sample, &named) {
             Some(line) => format!(
                 ". Line {line} has it: delete the lines above that one, so that the first line \
                  names the columns"
@@ -156,13 +160,13 @@ impl Rows {
         ImportError::NoColumn { named, columns: format!("{columns}{hint}") }
     }
 
-    /// The cells of the first line, as they stand there.
+    /// The cells of the header, as the file has them.
     pub fn header(&self) -> &ByteRecord {
         &self.header
     }
 
-    /// The next row, or `None` at the end. Rows without a single filled cell are passed over:
-    /// spreadsheets append them.
+    /// The next row, or `None` at the end. Rows of empty cells are left out: spreadsheets append
+    /// them. Fails when the file cannot be read on.
     pub fn next(&mut self) -> Result<Option<Row<'_>>, ImportError> {
         while self.advance()? {
             if self.record.iter().all(|cell| cell.trim_ascii().is_empty()) {
@@ -177,18 +181,18 @@ impl Rows {
         Ok(None)
     }
 
-    /// Bytes read so far, and in all.
+    /// Bytes read so far, and bytes of the whole file.
     pub fn progress(&self) -> (u64, u64) {
         (self.reader.position().byte(), self.total_bytes)
     }
 
-    /// Reads the next record and finds its line; false at the end of the file.
+    /// Reads the next record and the line in which it begins; false at the end of the file.
     fn advance(&mut self) -> Result<bool, ImportError> {
         let starts_at = self.reader.position().byte();
         let answer = self.reader.read_byte_record(&mut self.record);
         let bytes = (self.reader.position().byte() - starts_at) as usize;
         let watched = self.reader.get_mut();
-        // The reader leaves line ends, such as the second half of a CRLF and blank lines, to the
+        // The reader counts line ends, such as the second half of a CRLF and blank lines, to the
         // row behind them.
         let leading =
             watched.window.iter().take(bytes).take_while(|b| matches!(b, b'\r' | b'\n')).count();
@@ -214,8 +218,8 @@ impl Rows {
         }
     }
 
-    /// The file ended within a cell that has swallowed line ends: had its quote been closed, the
-    /// file's last byte would be that quote.
+    /// Whether the file ended within quotes. The last cell then has line ends in it, and the last
+    /// byte of the file is not the quote that would close it.
     fn ended_inside_quotes(&self) -> bool {
         let swallowed = self
             .record
@@ -236,8 +240,7 @@ impl Rows {
     }
 }
 
-/// Which line one is in, the first being 1. Lines end in LF, CRLF or CR, all three in one file if
-/// need be.
+/// Counts lines; the first is 1. Lines end in LF, CRLF or CR, even all three in one file.
 struct Lines {
     current: u64,
     after_cr: bool,
@@ -252,10 +255,10 @@ impl Lines {
     }
 }
 
-/// The file, watched on its way into the CSV reader.
+/// The file. It remembers what the CSV reader has read from it.
 struct Watched {
     file: Chain<Cursor<Vec<u8>>, File>,
-    /// What was read from the file and does not yet belong to a finished row.
+    /// Bytes that were read from the file and do not yet belong to a finished row.
     window: Vec<u8>,
     last_byte: Option<u8>,
     at_end: bool,

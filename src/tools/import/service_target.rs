@@ -12,7 +12,6 @@ use tokio::{sync::Mutex, task::JoinHandle};
 use uuid::Uuid;
 
 use super::{Applied, ClosedStock, ImportError, ImportTarget, Part};
-use crate::service::refresh::request::RefreshRequest;
 use crate::{
     domain::{
         day::Day,
@@ -23,6 +22,7 @@ use crate::{
     service::{
         imports::{Note, Recorded, StockChange},
         ingest::{Ingest, IngestError},
+        refresh::request::RefreshRequest,
     },
     startup::Core,
     store::{

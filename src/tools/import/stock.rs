@@ -1,6 +1,6 @@
-//! Closed days as a file tells them. They are gathered over the whole file before any is written:
-//! the rows of one day may stand anywhere in it, and two rows about one figure are a fault unless
-//! `--same-day` says what they are.
+//! The closed days of a file. All of them are collected before the first is written, since the rows
+//! of one day may be anywhere in the file. Two rows about one figure are a fault, unless
+//! `--same-day` says what they mean.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -23,6 +23,7 @@ pub enum SameDay {
 }
 
 impl SameDay {
+    /// The rule as the command line names it.
     pub const fn as_str(self) -> &'static str {
         match self {
             SameDay::Sum => "sum",
@@ -32,37 +33,39 @@ impl SameDay {
     }
 }
 
-/// The days of a file: some 100 bytes for each of its figures.
+/// The days of a file. It takes about 100 bytes for each figure.
 #[derive(Debug)]
 pub struct Days {
     rule: Option<SameDay>,
     days: BTreeMap<(Uuid, Date), BTreeMap<BloodType, Figure>>,
-    /// Figures that several rows made.
+    /// Figures that were made from several rows.
     pub merged: u64,
-    /// A row said when it was written down, so that the last is that of the latest time.
+    /// A row said when its figure was recorded, so the last figure is the one with the latest time.
     pub has_times: bool,
 }
 
 /// What a row says a day closed with.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure {
+    /// Units, 0 or more.
     pub units: i64,
-    /// The line of the row; of the first where there are several.
+    /// The line of the row, or of the first of several rows.
     pub line: u64,
-    /// When it was written down, in milliseconds since 1970; of rows of one time the later line is
-    /// the later.
+    /// When it was recorded, in milliseconds since 1970. Of two rows with the same time, the one
+    /// with the later line counts as the later.
     pub at_ms: i64,
-    /// Rows that made it.
+    /// The number of rows that it was made from.
     pub rows: u64,
 }
 
 impl Days {
+    /// `rule`: what several rows of one figure mean; `None`: they are a fault.
     pub fn new(rule: Option<SameDay>) -> Self {
         Days { rule, days: BTreeMap::new(), merged: 0, has_times: false }
     }
 
-    /// Adds a row. Rows come in the order of their lines. The fault of a second row names the first
-    /// one's line.
+    /// Adds a row. Rows come in the order of their lines. The error about a second row names the
+    /// line of the first; it is the rest of a sentence about the figure.
     pub fn add(
         &mut self,
         facility_id: Uuid,
@@ -100,12 +103,13 @@ impl Days {
         Ok(())
     }
 
+    /// The number of days that are left.
     pub fn len(&self) -> usize {
         self.days.len()
     }
 
-    /// Takes whole days off, of about so many figures, with the number of rows that they are of.
-    /// Empty when none is left.
+    /// Removes whole days with about that many figures, and returns them with the number of rows
+    /// that they were made from. Empty when no day is left.
     pub fn take(&mut self, figures: u64) -> (Vec<ClosedStock>, u64) {
         let (mut taken, mut rows, mut count) = (Vec::new(), 0, 0);
         while count < figures
@@ -120,7 +124,7 @@ impl Days {
         (taken, rows)
     }
 
-    /// What became of figures that several rows made, in a sentence.
+    /// What was done with figures of several rows, as a sentence; `None` when there was none.
     pub fn merged_in_words(&self) -> Option<String> {
         let how = match self.rule? {
             SameDay::Sum => "their rows were added up",
@@ -186,10 +190,12 @@ mod tests {
     proptest! {
         #[test]
         fn the_order_of_rows_with_times_of_their_own_is_nothing_to_the_result(
-            (rows, shuffled) in prop::collection::btree_map(0..1_000i64, 0..100i64, 1..20).prop_flat_map(|rows| {
-                let rows: Vec<(i64, i64)> = rows.into_iter().map(|(at, units)| (units, at)).collect();
-                (Just(rows.clone()), Just(rows).prop_shuffle())
-            })
+            (rows, shuffled) in prop::collection::btree_map(0..1_000i64, 0..100i64, 1..20)
+                .prop_flat_map(|rows| {
+                    let rows: Vec<(i64, i64)> =
+                        rows.into_iter().map(|(at, units)| (units, at)).collect();
+                    (Just(rows.clone()), Just(rows).prop_shuffle())
+                })
         ) {
             for rule in [SameDay::Sum, SameDay::Last, SameDay::Highest] {
                 prop_assert_eq!(ends(rule, &rows), ends(rule, &shuffled));
