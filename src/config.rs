@@ -1,6 +1,6 @@
-//! Settings: defaults, then `--config FILE` (TOML), then the environment. A bad one stops the start
-//! with its key, its value and what would be right. `config.example.toml` lists every default, and
-//! a test holds it to these.
+//! Settings: the defaults, then `--config FILE` (TOML), then the environment. A wrong setting stops
+//! the start; the error names its key, its value and what would be right. `config.example.toml`
+//! lists all defaults, and a test compares the two.
 
 pub mod redis_url;
 mod rules;
@@ -17,7 +17,7 @@ pub use sections::*;
 use urls::is_postgres;
 pub use urls::{check_escapes, redacted};
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -34,7 +34,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The cron expression of the rebuild, or `None` where there is none.
+    /// The cron expression of the rebuild; `None` when no rebuild is scheduled.
     pub fn rebuild_cron(&self) -> Option<&str> {
         match self.rebuild.cron.as_deref() {
             Some("off") => None,
@@ -47,10 +47,10 @@ impl Settings {
         }
     }
 
-    /// Reads defaults, then the file, then the environment (`DATABASE_URL`, `DATABASE_READ_URL`,
-    /// `REDIS_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`).
+    /// Reads the defaults, then the file, then the environment (`DATABASE_URL`,
+    /// `DATABASE_READ_URL`, `REDIS_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`).
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
-        // What is not UTF-8 sets nothing of ours.
+        // A variable that is not UTF-8 is none of our settings.
         let texts = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
@@ -80,7 +80,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What no key can tell by itself.
+    /// Checks what involves more than one key.
     fn validate(&self) -> Result<(), SettingsError> {
         let wrong = |key: &str, value: &dyn std::fmt::Display, right: &str| {
             Err(SettingsError::new(key, value, right))
@@ -147,10 +147,10 @@ impl Settings {
     }
 }
 
-/// The variables that set something, with the keys that they set; those that other programs know by
-/// that name come last, and win. An empty one is a mistake (a secret that was not found), and
-/// refused like any other wrong value. `FACILITY_SUMMARY_PORT` and its like, with one underscore,
-/// are Kubernetes' and not ours.
+/// The environment variables that set something, with the keys that they set. Those whose names
+/// other programs know as well come last, and win. An empty variable is an error (a secret that was
+/// not found), like any other wrong value. `FACILITY_SUMMARY_PORT` and similar names, with one
+/// underscore, are set by Kubernetes and are not settings.
 fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&str, String, &str)> {
     let mut ours: Vec<(&str, String, &str)> = environment
         .iter()
@@ -175,7 +175,7 @@ fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&st
     ours.into_iter().chain(well_known.collect::<Vec<_>>())
 }
 
-/// A setting that cannot be used: its key, its value, what would be right.
+/// A setting that cannot be used: its key, its value, and what would be right.
 #[derive(Debug, thiserror::Error)]
 #[error("bad setting: {0}")]
 pub struct SettingsError(String);

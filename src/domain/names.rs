@@ -1,23 +1,23 @@
-//! When two names are one. A name is shown as it was given, and compared as the eye reads it.
+//! When two names are the same. A name is shown as it was given, and compared as people read it.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// The form in which names are compared: composed (NFC), without invisible characters, and each run
-/// of white space as one space, none around.
+/// The form in which names are compared: composed (NFC), without invisible characters, each run of
+/// white space replaced by one space, and none at the ends.
 ///
-/// `Hôpital` has two spellings in Unicode that look alike, and which of them a file holds depends
-/// on the machine that saved it. Case counts, and so do letters that merely look alike. The form of
-/// a form is itself.
+/// `Hôpital` has two spellings in Unicode that look the same, and a file holds the one that its
+/// machine wrote. Case counts, and so do letters that only look the same. The compared form of a
+/// compared form is itself.
 pub fn compared(name: &str) -> String {
     let form = form(name);
     let trimmed = form.trim_matches(' ');
     if trimmed.len() == form.len() { form } else { trimmed.to_owned() }
 }
 
-/// The form in which names are searched for a part of them: as compared, in lower case, a space at
-/// either end being part of what is sought.
+/// The form in which names are searched for a part: the compared form in lower case, where a space
+/// at either end counts as part of the text that is searched for.
 pub fn sought(part: &str) -> String {
     form(part).to_lowercase()
 }
@@ -45,8 +45,8 @@ fn form(name: &str) -> String {
     form
 }
 
-/// The name as it is stored: as given, without the white space and the invisible characters around
-/// it. A tab or a line break within is a space, since a name is one line.
+/// The name as it is stored: as given, without white space and invisible characters at the ends. A
+/// tab or a line break within becomes a space, because a name is one line.
 pub fn as_given(name: &str) -> Cow<'_, str> {
     let trimmed = name.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
     let breaks = |c: char| c.is_control() && c.is_whitespace();
@@ -64,7 +64,7 @@ pub fn as_given(name: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-/// The name with each character spelled out that the eye does not see or cannot tell from another
+/// The name with each character spelled out that people cannot see, or cannot tell from another
 /// spelling: `Ho<U+0302>pital`.
 pub fn spelled(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
@@ -79,18 +79,19 @@ pub fn spelled(name: &str) -> String {
     text
 }
 
-/// Whether a character leaves nothing on the page: soft hyphens, zero-width spaces and joiners,
-/// marks of direction, variation selectors, tags. That is Unicode's `Default_Ignorable_Code_Point`,
-/// and the marks of annotations.
+/// Whether a character is invisible: soft hyphens, zero-width spaces and joiners, direction marks,
+/// variation selectors, tags. That is Unicode's `Default_Ignorable_Code_Point` and the annotation
+/// marks.
 ///
 /// The joiners (U+200C, U+200D) change how a Persian or an Indic word is drawn. They count as
-/// invisible all the same: the same word is typed with and without them, and no two places differ
-/// in them alone.
+/// invisible because the same word is typed with and without them, and no two places differ only in
+/// them.
 pub const fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -148,7 +149,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_form_of_a_form_is_itself(name in r"(\PC|[\u{0}-\u{3ff}\u{1100}-\u{11ff}\u{200b}-\u{206f}\u{ac00}-\u{ac80}\u{fe00}-\u{feff}]){0,12}") {
+        fn the_form_of_a_form_is_itself(
+            name in concat!(
+                r"(\PC|[\u{0}-\u{3ff}\u{1100}-\u{11ff}\u{200b}-\u{206f}",
+                r"\u{ac00}-\u{ac80}\u{fe00}-\u{feff}]){0,12}"
+            ),
+        ) {
             let form = compared(&name);
             prop_assert_eq!(&compared(&form), &form);
             prop_assert_eq!(compared(&as_given(&name)), &form[..]);
@@ -157,7 +163,9 @@ mod tests {
         }
 
         #[test]
-        fn a_name_of_plain_letters_is_its_own_form(words in proptest::collection::vec("[A-Za-z0-9.,'()-]{1,8}", 1..5)) {
+        fn a_name_of_plain_letters_is_its_own_form(
+            words in proptest::collection::vec("[A-Za-z0-9.,'()-]{1,8}", 1..5),
+        ) {
             let name = words.join(" ");
             prop_assert_eq!(compared(&name), &name[..]);
         }

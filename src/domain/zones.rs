@@ -1,12 +1,11 @@
-//! Time zones by their names: where one is looked up, and what was probably meant by a name that
-//! none has.
+//! Time zones by name: finds a zone, and proposes names for one that does not exist.
 //!
-//! The database that comes with this release is asked first, and the host's only for names that it
-//! lacks. Replicas of one release then have the same days, whatever is installed beside them: where
-//! two disagreed about a day, each would write its own over the other's for ever. The price is that
-//! new rules of a known zone come with a release, and not with an update of the host; and that of a
-//! zone that is newer than the release, hosts that differ disagree. A host that lacks names (slim
-//! images leave out `Asia/Calcutta` and `US/Eastern`) costs nothing.
+//! The zone database of this release is asked first, and the host's only for names that the release
+//! lacks. So all replicas of one release have the same days, whatever their hosts have installed.
+//! If two replicas disagreed about a day, each would replace the other's row for ever. The price:
+//! new rules of a known zone come only with a release, not with an update of the host. And hosts
+//! that differ disagree about a zone that is newer than the release. A host that lacks names does
+//! not matter (slim images leave out `Asia/Calcutta` and `US/Eastern`).
 
 use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};
 
@@ -14,11 +13,11 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 static BUNDLED: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// Bytes that the name of a zone has at most; IANA's longest has half as many. Longer ones are
-/// looked up and compared with nothing.
+/// The most bytes in the name of a zone; IANA's longest has half as many. Longer names are not
+/// looked up or compared.
 pub const MAX_BYTES: usize = 64;
 
-/// A text that somebody wrote, of that many bytes at most, and as it is shown where it is longer.
+/// A text that a client wrote, cut to `most` bytes and marked as cut when it is longer.
 pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
@@ -27,8 +26,8 @@ pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len()))
 }
 
-/// The zone of an IANA name in any case; `None` where neither database has it. Names that a
-/// machine's zone folder also holds are none: they mean another zone elsewhere (`localtime`,
+/// The zone with this IANA name, in any case; `None` when neither database has it. Some names in a
+/// machine's zone folder are not accepted: they mean another zone on another machine (`localtime`,
 /// `posixrules`), no zone at all (`Factory`), or count leap seconds (`right/…`).
 pub fn find(name: &str) -> Option<TimeZone> {
     if name.len() > MAX_BYTES {
@@ -45,7 +44,7 @@ pub fn find(name: &str) -> Option<TimeZone> {
     (!zone.is_unknown() && zone.iana_name().is_some()).then_some(zone)
 }
 
-/// What is expected in place of such a name, with the names that it may stand for.
+/// What is expected instead of this name, with the names that were probably meant.
 pub fn expected(name: &str) -> String {
     if name.len() > MAX_BYTES {
         return format!(
@@ -62,10 +61,10 @@ pub fn expected(name: &str) -> String {
     }
 }
 
-/// Names proposed at most.
+/// The most names that are proposed.
 const PROPOSALS: usize = 3;
 
-/// The names that a name which no zone has may stand for, the nearest first.
+/// The names that a name without a zone probably means, the nearest first.
 pub fn meant(name: &str) -> Vec<String> {
     let name = name.trim();
     if name.len() > MAX_BYTES {
@@ -90,7 +89,7 @@ fn names() -> impl Iterator<Item = String> {
     own.into_iter().filter(|name| find(name).is_some())
 }
 
-/// The nearest names by the letters that differ, up to a third of them.
+/// The names with the fewest different letters, at most a third of them.
 fn misspelt(name: &str) -> Vec<String> {
     let lower = name.to_lowercase();
     let letters = lower.chars().count();
@@ -109,8 +108,8 @@ fn misspelt(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Abbreviations that people write for a zone, and that no zone has for a name. Several where they
-/// stand for several.
+/// The zones of an abbreviation that people write and that is not the name of a zone. Several when
+/// the abbreviation has several meanings.
 fn abbreviated(name: &str) -> Option<Vec<String>> {
     let meant: &[&str] = match name.to_ascii_uppercase().as_str() {
         "IST" => &["Asia/Kolkata", "Asia/Jerusalem", "Europe/Dublin"],
@@ -155,8 +154,8 @@ fn abbreviated(name: &str) -> Option<Vec<String>> {
     Some(meant.iter().map(|name| (*name).to_owned()).collect())
 }
 
-/// Zones of a distance from UTC, such as `+05:30`, `UTC+3` or `GMT-0800`. Whole hours have names of
-/// their own, in which west is plus.
+/// The zones with an offset from UTC, such as `+05:30`, `UTC+3` or `GMT-0800`. Whole hours have
+/// names of their own, in which plus means west.
 fn offset(name: &str) -> Option<Vec<String>> {
     let upper = name.to_ascii_uppercase().replace('−', "-");
     let rest = upper

@@ -1,5 +1,5 @@
-//! Closed days as several imports recorded them, one on top of the other, and what a day is without
-//! one of them. Pure decisions; the refresh carries them out under the facility's lock.
+//! Closed days that several imports recorded, one on top of another, and what a day becomes without
+//! one of them. These are pure decisions; the refresh carries them out under the facility's lock.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ use crate::{
     },
 };
 
-/// What is to become of the stock of closed days.
+/// A change to the stock of closed days.
 #[derive(Debug)]
 pub enum StockChange {
     None,
-    /// An import gives days their stock, by type.
+    /// An import records the stock of days, by type.
     Record {
         import: i32,
         days: BTreeMap<(Uuid, Date), Units>,
-        /// Only what would become of them is asked for.
+        /// Only computes the result, and writes nothing.
         dry_run: bool,
     },
     /// Days go back to what they were before an import.
@@ -35,15 +35,15 @@ pub enum StockChange {
     },
 }
 
-/// What became of closed days.
+/// The result for closed days.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Days that are other than before.
+    /// Days that changed.
     pub changed: u64,
-    /// Days that had other figures, recorded by this import; `None`: by no import, as by the
-    /// service itself.
+    /// Days whose earlier figures were replaced, with the import that had recorded those; `None`:
+    /// no import, for example the service itself.
     pub replaced: Vec<(Option<i32>, Replaced)>,
-    /// Of days taken back: those that were left, as another import or somebody else has recorded
+    /// Days that were not taken back, because another import, or another program, has recorded
     /// figures since.
     pub left: Vec<(Uuid, Date)>,
 }
@@ -52,12 +52,12 @@ pub struct Recorded {
 pub type Replaced = (Uuid, Date);
 
 impl StockChange {
-    /// Whether it is only asked what would become of the days.
+    /// Whether only the result is computed.
     pub const fn is_dry_run(&self) -> bool {
         matches!(self, StockChange::Record { dry_run: true, .. })
     }
 
-    /// Changes derived days, whose facilities are locked, and writes what is noted of them.
+    /// Changes derived days and writes their notes. The facilities must be locked.
     pub(in crate::service) async fn apply(
         &self,
         tx: &mut dyn Transaction,
@@ -107,21 +107,21 @@ impl StockChange {
     }
 }
 
-/// A closed day, and what imports noted of it.
+/// A closed day, and the notes of imports about it.
 struct ClosedDay<'a> {
     summary: &'a mut Summary,
     noted: Vec<ImportedDay>,
 }
 
 impl ClosedDay<'_> {
-    /// Replaces the stock of the types named, keeps the others', and notes it. Answers whose other
-    /// figures were replaced.
+    /// Replaces the stock of these types, keeps that of the others, and notes the change. Returns
+    /// the imports whose different figures were replaced.
     fn record(&mut self, import: i32, units: &Units) -> Vec<Option<i32>> {
         let mut replaced: Vec<Option<i32>> = Vec::new();
         for (blood_type, new) in units {
             let Some(old) = self.stock(*blood_type).filter(|old| old != new) else { continue };
-            // The import on top that said so; where nobody did, a zero is only a type that the day
-            // does not have.
+            // The topmost import that recorded this figure. When none did, a zero only means that
+            // the day does not have the type.
             let by = self
                 .noted
                 .iter()
@@ -140,7 +140,7 @@ impl ClosedDay<'_> {
         replaced
     }
 
-    /// Notes that an import records these types, on top of all others.
+    /// Notes that an import records these types, on top of all other imports.
     fn lift(&mut self, import: i32, units: &Units) {
         let top = self.noted.iter().map(|note| note.turn).max().unwrap_or(0);
         let was_unrecorded = self.summary.total_stock.is_none() && self.noted.is_empty();
@@ -156,8 +156,8 @@ impl ClosedDay<'_> {
             },
         };
         if mine.turn < top {
-            // An earlier run of it lies beneath others, which lie on what was before it from now
-            // on.
+            // An earlier run of it lies below other imports. From now on, they lie on what was
+            // there before that run.
             self.close_gap(&mine);
             let found =
                 |day: &mut Self, blood_type: &BloodType| match day.above(mine.turn, *blood_type) {
@@ -175,8 +175,8 @@ impl ClosedDay<'_> {
         for (blood_type, new) in units {
             let now = self.stock(*blood_type).unwrap_or(0);
             let old = mine.recorded.insert(*blood_type, *new);
-            // What is there by an earlier run of it is not what was before it; and no stock at all
-            // is as good as none of a type.
+            // A figure of an earlier run of this import is not what was there before it. No stock
+            // at all counts like none of a type.
             if old != Some(now) && (now != 0 || mine.before.is_some()) {
                 mine.before.get_or_insert_default().insert(*blood_type, now);
             }
@@ -184,9 +184,9 @@ impl ClosedDay<'_> {
         self.noted.push(mine);
     }
 
-    /// Makes the day what it would be without an import. False where a figure was left: another
-    /// import, or somebody else, has recorded it since. What is left of `noted` is to be
-    /// written.
+    /// Makes the day what it would be without the import. Returns false when a figure was kept,
+    /// because another import, or another program, has recorded it since. The caller writes the
+    /// notes that are left in `noted`.
     fn take_back(&mut self, import: i32) -> bool {
         let Some(position) = self.noted.iter().position(|note| note.import_id == import) else {
             return true;
@@ -216,7 +216,7 @@ impl ClosedDay<'_> {
         all
     }
 
-    /// What was before an import that is taken out is from now on before those that lie on it.
+    /// Takes an import out of the order: what was before it is now before the imports on top of it.
     fn close_gap(&mut self, out: &ImportedDay) {
         for (blood_type, recorded) in &out.recorded {
             if let Some(above) = self.above(out.turn, *blood_type)
@@ -226,7 +226,7 @@ impl ClosedDay<'_> {
                 before.insert(*blood_type, beneath(out, *blood_type));
             }
         }
-        // The day had no stock at all before the lowest.
+        // The day had no stock at all before the lowest import.
         if out.before.is_none()
             && let Some(lowest) = self.noted.iter_mut().min_by_key(|note| note.turn)
             && lowest.before.as_ref().is_some_and(|before| before.values().all(|units| *units == 0))
@@ -243,7 +243,7 @@ impl ClosedDay<'_> {
             .min_by_key(|n| n.turn)
     }
 
-    /// What the day has of a type; `None` where it has no stock recorded at all.
+    /// The day's stock of a type; `None` when the day has no recorded stock at all.
     fn stock(&self, blood_type: BloodType) -> Option<i64> {
         self.summary.total_stock?;
         Some(
@@ -267,7 +267,7 @@ impl ClosedDay<'_> {
     }
 }
 
-/// What an import found of a type.
+/// What the import found there of a type.
 fn beneath(note: &ImportedDay, blood_type: BloodType) -> i64 {
     note.before.as_ref().and_then(|before| before.get(&blood_type)).copied().unwrap_or(0)
 }
@@ -358,13 +358,23 @@ mod tests {
     }
 
     proptest! {
-        /// After any runs and undos a day is what the imports that are left make of it, each by its last run.
+        /// After any runs and undos, a day is what the last runs of the remaining imports make of
+        /// it.
         #[test]
         fn in_any_order_an_undone_import_is_as_if_it_had_never_been(
             before in prop::option::of(prop::collection::btree_map(0..3usize, 0..4i64, 0..3)),
-            steps in prop::collection::vec((0..4i32, any::<bool>(), prop::collection::btree_map(0..3usize, 0..4i64, 1..4)), 1..12),
+            steps in prop::collection::vec(
+                (
+                    0..4i32,
+                    any::<bool>(),
+                    prop::collection::btree_map(0..3usize, 0..4i64, 1..4),
+                ),
+                1..12,
+            ),
         ) {
-            let typed = |units: &BTreeMap<usize, i64>| -> Units { units.iter().map(|(t, u)| (BloodType::NAMED[*t], *u)).collect() };
+            let typed = |units: &BTreeMap<usize, i64>| -> Units {
+                units.iter().map(|(t, u)| (BloodType::NAMED[*t], *u)).collect()
+            };
             let before = before.as_ref().map(typed);
             let mut world = World::new(before.as_ref());
             let mut files: BTreeMap<i32, Units> = BTreeMap::new();

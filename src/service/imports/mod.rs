@@ -1,6 +1,6 @@
-//! Imports of files: what each brought is noted in the transaction that brings it (`note`, `days`),
-//! so that it can be compared and taken back (`take_back`). Not in here: files, and how their rows
-//! become statements (`tools/import`).
+//! Imports of files. What an import brings is noted in the transaction that writes it (`note`,
+//! `days`), so that the import can be compared and undone (`take_back`). Files, and how their rows
+//! become events, are in `tools/import`.
 
 mod days;
 mod note;

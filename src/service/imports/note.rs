@@ -1,4 +1,4 @@
-//! What a part of an import brings, noted where it is written.
+//! Notes what a part of an import writes, in the same transaction.
 
 use std::collections::HashMap;
 
@@ -12,25 +12,29 @@ use crate::{
     },
 };
 
-/// Of which import a set of events is a part.
+/// The import that a set of events belongs to.
 #[derive(Debug, Clone)]
 pub struct Note {
+    /// The number of the import.
     pub import: i32,
     /// Known facilities that it refers to or confirms, with `store::imports::MENTIONED` or
     /// `CONFIRMED`.
     pub facilities: Vec<(Uuid, i64)>,
 }
 
-/// The records about which events are, as they were before and as they are after.
+/// The records that the events are about, before and after the events.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
+    /// The records before the events.
     pub before: &'a HashMap<(Kind, Uuid), Record>,
+    /// The records after the events.
     pub now: &'a HashMap<(Kind, Uuid), Record>,
+    /// Where removed entities counted last.
     pub last_counted: &'a HashMap<(Kind, Uuid), LastCounted>,
 }
 
 impl Note {
-    /// Notes these events, each with whether it changed anything.
+    /// Notes these events; each comes with whether it changed anything.
     pub async fn write<'e>(
         &self,
         tx: &mut dyn Transaction,
@@ -42,8 +46,8 @@ impl Note {
             let Event::Statement(statement) = event else { continue };
             let row = self.row(statement, *applied, known);
             match rows.get_mut(&statement.id) {
-                // Of several statements about one row the one that stands, with what was there
-                // before the first.
+                // Of several events about one row, the last that counts, with what was there before
+                // the first.
                 Some(noted) if row.wrote => {
                     (noted.content, noted.wrote, noted.hidden) = (row.content, true, row.hidden)
                 }
@@ -93,8 +97,8 @@ impl Note {
         }
     }
 
-    /// Where this import writes over what an earlier run of it wrote, what was there before that
-    /// run is what was there before it.
+    /// When this import replaces what an earlier run of it wrote: what was there before that run is
+    /// what was there before the import.
     async fn keep_what_was_hidden(
         &self,
         tx: &mut dyn Transaction,

@@ -1,36 +1,37 @@
-//! What becomes of one row when an import that names it is taken back: a pure decision over the
-//! notes of all imports that name it.
+//! What becomes of one row when an import that names it is undone: a pure decision over the notes
+//! of all imports that name the row.
 
 use crate::{
     domain::event::Record,
     store::imports::{CONFIRMED, Hidden, ImportedRow},
 };
 
-/// What became of a row.
+/// The outcome for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It is gone, or as it was before.
     TakenBack,
-    /// It was there before the import, which changed nothing about it.
+    /// It was there before the import, which did not change it.
     WasThere,
-    /// Another import has brought it, too.
+    /// Another import has brought it as well.
     OfAnother,
-    /// Somebody has changed or removed it since.
+    /// Another program, or an event, has changed or removed it since.
     Changed,
 }
 
-/// What is to be done about a row.
+/// What to do about a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decision {
+    /// The outcome to report.
     pub outcome: Outcome,
-    /// Where the row changes: to what it becomes; `None` within: it goes.
+    /// What the row becomes, when it changes; `Some(None)`: it is deleted.
     pub becomes: Option<Option<Hidden>>,
-    /// Notes of other imports that are to be written anew.
+    /// Notes of other imports that have to be written again.
     pub notes: Vec<ImportedRow>,
 }
 
-/// Takes back what `import` says of a row: afterwards all is as if that import had never been.
-/// `noted` are all imports' notes of it.
+/// Takes back what `import` says of a row. Afterwards everything is as if that import had never
+/// run. `noted` are the notes of all imports about the row.
 pub(super) fn decide(import: i32, now: Option<&Record>, noted: &[ImportedRow]) -> Decision {
     let leave = |outcome| Decision { outcome, becomes: None, notes: Vec::new() };
     let mut others: Vec<&ImportedRow> =
@@ -46,7 +47,7 @@ pub(super) fn decide(import: i32, now: Option<&Record>, noted: &[ImportedRow]) -
     else {
         return leave(Outcome::Changed);
     };
-    // Told once more by those that are left, one after the other, over what was there before all of
+    // The remaining imports are applied again, one after the other, to what was there before all of
     // them.
     others.sort_unstable_by_key(|note| note.import_id);
     let told = Told::of(now, noted);
@@ -83,7 +84,7 @@ pub(super) fn decide(import: i32, now: Option<&Record>, noted: &[ImportedRow]) -
     Decision { outcome: Outcome::TakenBack, becomes: Some(stands), notes }
 }
 
-/// All that is known to have been said of a row: what is there, and what is hidden.
+/// Everything that is known to have been written about a row: what is there, and what is hidden.
 struct Told(Vec<Hidden>);
 
 impl Told {
@@ -92,15 +93,15 @@ impl Told {
         Told(noted.iter().filter_map(|note| note.hidden.clone()).chain([now]).collect())
     }
 
-    /// What an import says; `None` where somebody else has written over it, or where it says
-    /// nothing of its own.
+    /// The record of an import; `None` when something else has replaced it, or when the import
+    /// states nothing of its own.
     fn by_content(&self, content: i64) -> Option<Hidden> {
         self.0.iter().find(|hidden| hidden.record.fingerprint() == content).cloned()
     }
 }
 
-/// The newest of what no import has written, among what imports have written over: it was there
-/// before, or came between.
+/// The newest record that imports have replaced and no import has written. It was there before the
+/// imports, or was written between them.
 fn before_all(noted: &[ImportedRow]) -> Option<Hidden> {
     let is_an_imports = |hidden: &&Hidden| {
         noted.iter().any(|note| note.wrote && note.content == hidden.record.fingerprint())
@@ -143,7 +144,7 @@ mod tests {
         }
     }
 
-    /// A table of one row and the notes about it, by the rules of the ingest.
+    /// A table of one row and its notes, with the rules of the ingest.
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
     struct World {
         now: Option<Record>,
@@ -204,7 +205,8 @@ mod tests {
     }
 
     proptest! {
-        /// As long as nobody else writes it, a row is in the end what the imports that were not undone make of it.
+        /// As long as nothing else writes it, a row is in the end what the remaining imports make
+        /// of it.
         #[test]
         fn in_any_order_an_undone_import_is_as_if_it_had_never_been(
             before in prop::option::of((0..3i64, 0..2i32)),
@@ -223,7 +225,9 @@ mod tests {
                 let import = *left.keys().nth(which.index(left.len())).unwrap();
                 left.remove(&import);
                 world.undo(import);
-                let stands = left.values().fold(before.clone(), |now, says| if says.supersedes(now.as_ref()) { Some(says.clone()) } else { now });
+                let stands = left.values().fold(before.clone(), |now, says| {
+                    if says.supersedes(now.as_ref()) { Some(says.clone()) } else { now }
+                });
                 prop_assert_eq!(&world.now, &stands, "after {} of {:?}", import, left);
             }
         }

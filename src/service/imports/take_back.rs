@@ -1,6 +1,6 @@
-//! Takes an import back, in chunks that each are one transaction: what it brought goes, what it
-//! replaced comes back, and the summaries follow in the same transaction. What a chunk has dealt
-//! with is forgotten with it, so that an undo that broke off goes on where it was.
+//! Undoes an import in chunks, each in one transaction: what the import brought is removed, what it
+//! replaced is restored, and the summaries follow in the same transaction. The notes of a chunk are
+//! deleted with it, so an undo that broke off continues where it was.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -32,36 +32,38 @@ use crate::{
 
 /// Rows of one transaction.
 const CHUNK: usize = 1_000;
-/// Days of one transaction: a refresh each.
+/// Days of one transaction. Each is refreshed.
 const CHUNK_DAYS: usize = 250;
-/// Facilities of one transaction: with each go all its summaries.
+/// Facilities of one transaction. All summaries of each are deleted with it.
 const CHUNK_FACILITIES: usize = 100;
 
-/// How often a chunk is tried again when a concurrent transaction interfered.
+/// The most tries of a chunk, when concurrent transactions interfere.
 const ATTEMPTS: usize = 5;
 
-/// The way back.
+/// The undo of an import.
 pub struct TakeBack {
+    /// The database.
     pub store: Arc<dyn Store>,
+    /// Refreshes the summaries.
     pub refresher: Arc<Refresher>,
-    /// How long to wait for somebody's lock.
+    /// The most time to wait for a lock that another transaction holds.
     pub lock_timeout: Duration,
 }
 
-/// What became of the rows, days or facilities of a chunk.
+/// The result for the rows, days or facilities of a chunk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TakenBack {
     /// Gone, or as they were before.
     pub taken_back: u64,
-    /// They were there before the import, which changed nothing about them.
+    /// There before the import, which did not change them.
     pub were_there: u64,
-    /// Left, as another import brought them, too.
+    /// Kept, because another import brought them as well.
     pub of_others: u64,
-    /// Left, as somebody has changed or removed them since.
+    /// Kept, because they were changed or removed since.
     pub changed: u64,
-    /// Days that were left, as other figures were recorded since.
+    /// Days that were kept, because other figures were recorded since.
     pub days_left: Vec<(Uuid, Date)>,
-    /// Facilities that were left, by name, as something refers to them.
+    /// The names of facilities that were kept, because something refers to them.
     pub referred_to: Vec<String>,
 }
 
@@ -75,7 +77,7 @@ impl TakenBack {
         } += 1;
     }
 
-    /// Adds another chunk's.
+    /// Adds the result of another chunk.
     pub fn add(&mut self, other: TakenBack) {
         self.taken_back += other.taken_back;
         self.were_there += other.were_there;
@@ -86,7 +88,7 @@ impl TakenBack {
     }
 }
 
-/// What is to be written of one kind.
+/// What to write of one kind.
 #[derive(Default)]
 struct Changes {
     erased: Vec<Uuid>,
@@ -134,8 +136,8 @@ impl Changes {
 }
 
 impl TakeBack {
-    /// Takes back some deliveries or requests of an import, those behind `after`, which is moved
-    /// on; `None` where none is left.
+    /// Takes back the next deliveries or requests of an import, after the id `after`, and moves
+    /// `after` on. `None` when none is left.
     pub async fn rows(
         &self,
         import: i32,
@@ -151,7 +153,7 @@ impl TakeBack {
             match self.try_rows(import, kind, &ids).await {
                 Err(StoreError::Conflict) if attempt < ATTEMPTS => {
                     attempt += 1;
-                    // A facility may be in another zone than was thought.
+                    // A facility may be in another zone than the directory has.
                     self.refresher.directory.load(&*self.store).await?;
                 }
                 result => return result.map(Some),
@@ -192,7 +194,7 @@ impl TakeBack {
         Ok(taken)
     }
 
-    /// Takes back some closed days of an import; `None` where none is left.
+    /// Takes back some closed days of an import; `None` when none is left.
     pub async fn days(&self, import: i32) -> store::Result<Option<TakenBack>> {
         let days = self.store.imported_days(import, CHUNK_DAYS).await?;
         if days.is_empty() {
@@ -235,8 +237,8 @@ impl TakeBack {
         }
     }
 
-    /// Takes back some facilities of an import, once its rows and days are: those behind `after`,
-    /// which is moved on; `None` where none is left.
+    /// Takes back the next facilities of an import, after the id `after`, and moves `after` on.
+    /// `None` when none is left. The rows and days of the import must be taken back before.
     pub async fn facilities(
         &self,
         import: i32,
@@ -247,7 +249,8 @@ impl TakeBack {
         *after = *last;
         ids.sort_unstable();
         match self.some_facilities(import, &ids).await {
-            // One of them has come to be referred to meanwhile: alone it costs the others nothing.
+            // Something now refers to one of them. Each is tried alone, so that the others are
+            // removed.
             Err(StoreError::Refused(_)) => {}
             result => return result.map(Some),
         }
@@ -322,7 +325,7 @@ impl TakeBack {
         Ok(taken)
     }
 
-    /// Has the directory read those of these facilities that it does not know.
+    /// Makes the directory read the facilities among these that it does not know.
     async fn know(&self, facilities: BTreeSet<Uuid>) -> store::Result<()> {
         let unknown: Vec<Uuid> = facilities
             .into_iter()
@@ -341,7 +344,7 @@ fn by_row(noted: Vec<ImportedRow>) -> HashMap<Uuid, Vec<ImportedRow>> {
     by_row
 }
 
-/// The facility in whose figures a record counts, and when.
+/// The facility whose figures contain a record, and the instant that gives the day.
 fn counts_at(record: &Record) -> Option<(Uuid, i64)> {
     match record.entity.as_ref()? {
         Entity::Distribution { dispatched_to_id, date_delivered_ms, .. } => {
@@ -359,8 +362,8 @@ fn name(record: &Record) -> Option<String> {
     }
 }
 
-/// The note of another import that refers to a facility which stays for that: with it the facility
-/// goes, once that one is taken back, too.
+/// The note of another import that refers to a facility which is kept because of it. The facility
+/// is removed when that import is taken back as well.
 fn heir(import: i32, noted: &[ImportedRow]) -> Option<ImportedRow> {
     let mine = noted.iter().find(|note| note.import_id == import)?;
     let other = noted

@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// A transaction that writes. The triggers mark its writes like all others, but it refreshes these
-/// figures itself before it commits. Nobody else adds marks while it holds the lock, so the marks
-/// with an id above `newest_mark` are its own, and it deletes them.
+/// figures itself before it commits. No other transaction adds marks while it holds the lock, so
+/// the marks with an id above `newest_mark` are its own, and it deletes them.
 pub struct SqliteTransaction {
     pub(super) inner: sqlx::Transaction<'static, Sqlite>,
     newest_mark: i64,
