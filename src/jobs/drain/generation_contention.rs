@@ -44,8 +44,8 @@ impl GenerationContention {
 mod tests {
     use super::*;
 
-    /// Whether each look gives a warning. A look is (second, generation found, last generation
-    /// begun by this server).
+    /// Whether each drain snapshot gives a warning. A snapshot is (second, generation found, last
+    /// generation begun by this server).
     fn told(looks: &[(u64, i64, i64)]) -> Vec<bool> {
         let (mut contention, start) = (GenerationContention::default(), Instant::now());
         looks

@@ -79,35 +79,36 @@ pub struct Drain {
     pub turn: tokio::sync::Mutex<EpochTracker>,
     /// Whether this server has finished its start.
     pub start: Start,
+    /// The error that stops the proof, if there is one.
     pub failing: Failing,
 }
 
-/// Since when turns leave something, and the class of the error. Not only because the database is
-/// gone: a right that was revoked, a policy that hides rows, or a row that is missing stops the
-/// proof as well.
+/// Since when turns leave work undone, and the class of the error. A database that does not answer
+/// is only one cause: a revoked right, a policy that hides rows, or a missing row stops the proof
+/// as well.
 #[derive(Default)]
 pub struct Failing(Mutex<Failures>);
 
 #[derive(Default)]
 struct Failures {
-    /// In the turn at hand.
+    /// The error of the turn in progress.
     met: Option<&'static str>,
     lasting: Option<(Instant, &'static str)>,
 }
 
-/// What lasts for shorter is a server that restarts.
+/// An error counts after this time. A shorter one is a server that restarts.
 const FAILS: Duration = Duration::from_secs(2);
 
 impl Failing {
-    /// Takes note of an error that leaves something undone in this turn. A lock that somebody holds
-    /// is none: that one ends.
+    /// Records an error that leaves work undone in this turn. A lock that another transaction holds
+    /// is not counted, because it is released in time.
     pub(super) fn meet(&self, error: &StoreError) {
         if !matches!(error, StoreError::Locked(_) | StoreError::Conflict) {
             self.failures().met = Some(error.class());
         }
     }
 
-    /// A turn is over.
+    /// Records the end of a turn.
     fn note(&self, done: &store::Result<()>) {
         if let Err(error) = done {
             self.meet(error);
@@ -117,7 +118,7 @@ impl Failing {
         failures.lasting = failures.met.take().map(|class| (since, class));
     }
 
-    /// The class of the error that stops the proof, while it lasts.
+    /// The class of the error that stops the proof; `None` when there is none, or it is recent.
     pub fn class(&self) -> Option<&'static str> {
         self.failures()
             .lasting
