@@ -18,7 +18,6 @@ pub mod sqlite;
 mod tables;
 pub mod unreadable;
 
-use crate::domain::summary::Key;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -28,7 +27,7 @@ use crate::{
     config::DatabaseSettings,
     domain::{
         event::{Kind, Record},
-        summary::{DayKey, SummaryRow},
+        summary::{DayKey, Key, SummaryRow},
     },
     protocol::{Epoch, Watermark},
 };

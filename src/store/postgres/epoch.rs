@@ -1,6 +1,5 @@
 //! The table `fleet`, and the reads that return its watermark as well.
 
-use crate::domain::summary::Key;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -11,7 +10,7 @@ use uuid::Uuid;
 
 use super::{date, pool::Pool, summary_row};
 use crate::{
-    domain::summary::SummaryRow,
+    domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
     store::{Result, StoreError, TableRead, epoch::Agreed, unreadable},
 };

@@ -15,7 +15,6 @@ pub(crate) mod session;
 mod transaction;
 mod triggers;
 
-use crate::domain::summary::Key;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     config::DatabaseSettings,
-    domain::summary::{Bounds, DayKey, Summary, SummaryRow},
+    domain::summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     protocol::{Epoch, Watermark},
 };
 use pool::Pool;

@@ -2,7 +2,6 @@
 //! reader per second its time-out, at most. A standby's answer is as old as its replay; the answer
 //! carries the standby's own watermark, and the caller judges it.
 
-use crate::domain::summary::Key;
 use std::{
     sync::{
         Arc,
@@ -17,6 +16,7 @@ use tokio::time::timeout;
 use super::{connect, epoch, home::Home};
 use crate::{
     config::{DatabaseSettings, redacted},
+    domain::summary::Key,
     store::{Connections, Result, StoreError, TableRead},
 };
 
@@ -87,7 +87,7 @@ impl Replica {
         match self.read(keys).await {
             Ok(read) => {
                 if self.rest.end() {
-                    tracing::info!(replica = %self.name, "the streaming replica answers again");
+                    tracing::info!(replica = %self.name, "the standby answers again");
                 }
                 read
             }
@@ -99,7 +99,7 @@ impl Replica {
                     tracing::warn!(
                         replica = %self.name,
                         %error,
-                        "the streaming replica fails; reads go to the primary"
+                        "the standby fails; reads go to the primary"
                     );
                 }
                 None

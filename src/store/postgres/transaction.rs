@@ -1,7 +1,6 @@
 //! One writing transaction, READ COMMITTED: the snapshot of each statement is taken after the locks
 //! of the statements before it.
 
-use crate::domain::summary::Key;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -19,7 +18,7 @@ use super::{
 use crate::{
     domain::{
         event::{Kind, Record},
-        summary::{Bounds, DayKey, Summary, SummaryRow},
+        summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     },
     store::{
         Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result,

@@ -17,7 +17,6 @@ mod transaction;
 mod triggers;
 mod written;
 
-use crate::domain::summary::Key;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -32,7 +31,7 @@ use super::{
     TableRead, Transaction, unreadable,
 };
 use crate::{
-    domain::summary::DayKey,
+    domain::summary::{DayKey, Key},
     protocol::{Epoch, Watermark},
 };
 use transaction::SqliteTransaction;

@@ -1,7 +1,6 @@
 //! Sets of values as one JSON parameter each. The statements take it apart with `json_each`. Ids
 //! are in hex.
 
-use crate::domain::summary::Key;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         event::Entity,
-        summary::{DayKey, SummaryRow},
+        summary::{DayKey, Key, SummaryRow},
     },
     store::{Mark, Put, Removal},
 };

@@ -1,6 +1,5 @@
 //! Reads rows into the store's types.
 
-use crate::domain::summary::Key;
 use jiff::civil::Date;
 use sqlx::{Row, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -9,7 +8,7 @@ use crate::{
     domain::{
         blood_type::BloodType,
         event::{Entity, Kind, Record},
-        summary::{Bounds, Summary, SummaryRow},
+        summary::{Bounds, Key, Summary, SummaryRow},
     },
     store::{FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError, unreadable},
 };

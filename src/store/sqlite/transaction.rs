@@ -1,6 +1,5 @@
 //! A transaction. It holds the file's write lock from begin to end.
 
-use crate::domain::summary::Key;
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
@@ -16,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         event::{Kind, Record},
-        summary::{DayKey, SummaryRow},
+        summary::{DayKey, Key, SummaryRow},
     },
     store::{
         Derived, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal, Result, StoreError,

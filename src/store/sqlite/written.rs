@@ -80,9 +80,12 @@ mod tests {
         assert!(read("a", 7));
         let before_a_commit = written.before();
         written.note("a", 9);
-        assert!(written.goes_on(&before_a_commit, "a", 8), "a look whose snapshot is older");
+        assert!(
+            written.goes_on(&before_a_commit, "a", 8),
+            "a drain snapshot from before the commit"
+        );
         assert!(!read("a", 8), "a backup was restored");
         assert!(!read("a", 12), "and was written by others");
-        assert!(read("b", 3), "another history is another count");
+        assert!(read("b", 3), "another epoch has another count");
     }
 }
