@@ -1,4 +1,4 @@
-//! What an import did, in words for whoever keeps the data.
+//! What an import did, in words for the person who keeps the data.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
@@ -8,56 +8,63 @@ use uuid::Uuid;
 use super::{facilities::Directory, merged::Merged, rows::ShortRows};
 use crate::store::imports::{Import, NewImport};
 
-/// Days that are named where some were replaced or left.
+/// How many of the days that were replaced or left are named.
 pub(super) const NAMED: usize = 3;
 
-/// What an import did, or what it would do. `rows_read` = `rows_written` + `rows_skipped`.
+/// What an import did, or would do in a dry run. `rows_read` = `rows_written` + `rows_skipped`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImportReport {
-    /// Nothing was written.
+    /// A dry run: nothing was written.
     pub dry_run: bool,
-    /// The number of the import, under which it can be undone; `None` where nothing was written.
+    /// The number of the import, by which it can be undone; `None` when nothing was written.
     pub import: Option<i32>,
+    /// The source of the rows.
     pub source: String,
+    /// The kind of the file, as the command line names it.
     pub kind: String,
+    /// Rows of the file, without empty ones.
     pub rows_read: u64,
-    /// Rows whose content is in, known before or not.
+    /// Rows whose content is in the database, known before or not.
     pub rows_written: u64,
+    /// Faulty rows that were left out.
     pub rows_skipped: u64,
     /// Facilities registered or changed.
     pub facilities_registered: u64,
-    /// Statements that were new, and closed days that changed; 0 where everything was known
-    /// already.
+    /// Statements that were new, and closed days that changed; 0 when everything was known already.
     pub changed: u64,
-    /// Statements that changed nothing: known already, or corrected since by something newer.
+    /// Statements that changed nothing: they were known already, or were corrected since.
     pub superseded: u64,
     /// New rows that equal rows of other sources, by source.
     pub equal: BTreeMap<String, u64>,
-    /// Rows that are in from a release that kept no sources.
+    /// Rows that were imported by a release that kept no sources.
     pub legacy: u64,
-    /// Other sources under which this very file was imported, with the numbers of those imports.
+    /// Other sources under which the same file was imported, with the numbers of those imports.
     pub same_file: Vec<(String, i32)>,
-    /// Closed days with figures of another import (`None`: of none) that this one replaced.
+    /// Closed days whose figures this import replaced, with the import that they came from (`None`:
+    /// from no import).
     pub replaced: Vec<(Option<i32>, (Uuid, Date))>,
-    /// The same by source (`None`: of no import): how many days, and some of them.
+    /// The same by source (`None`: from no import): the number of days, and the names of some.
     pub replaced_by_source: BTreeMap<Option<String>, (u64, Vec<String>)>,
-    /// Figures of stock that several rows made, and what became of them.
+    /// Figures of stock that were made from several rows.
     pub merged: u64,
+    /// What was done with them, as a sentence.
     pub merged_in_words: Option<String>,
-    /// Rows and spellings that came to one facility.
+    /// Facilities that several rows or several spellings name.
     pub names_merged: Merged,
-    /// Rows that lacked their empty last cells.
+    /// Rows that had fewer cells than the header.
     pub short_rows: ShortRows,
-    /// Known facilities whose own zone is not the one that the file names, and stays.
+    /// Known facilities that kept their zone although the file names another.
     pub zones_kept: u64,
     /// Where the skipped rows are.
     pub rejects: Option<PathBuf>,
+    /// How long the import took.
     pub duration: Duration,
+    /// The source of each earlier import, by its number.
     sources: BTreeMap<i32, String>,
 }
 
 impl ImportReport {
-    /// The beginning of one: what can be told before the first row.
+    /// A report with what is known before the first row.
     pub(super) fn of(new: &NewImport, imports: &[Import], dry_run: bool) -> Self {
         let is_same_file = |import: &&Import| {
             let it = &import.what;
@@ -81,7 +88,7 @@ impl ImportReport {
         }
     }
 
-    /// Says of whom the replaced days were.
+    /// Groups the replaced days by the source that they came from.
     pub(super) fn name_replaced_days(&mut self, directory: &Directory) {
         for (import, (facility, date)) in &self.replaced {
             let source = import.map(|import| {
@@ -121,6 +128,7 @@ impl ImportReport {
         );
     }
 
+    /// The numbers of rows, and how to undo the import.
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (read, written, skipped, registered) =
             (self.rows_read, self.rows_written, self.rows_skipped, self.facilities_registered);
@@ -152,7 +160,7 @@ impl ImportReport {
         }
     }
 
-    /// What to do about rows that were taken for others.
+    /// What to do when rows that counted as new are in fact the same as those of that source.
     fn remedy(&self, source: &str) -> String {
         match self.import {
             Some(import) => format!(
@@ -161,11 +169,9 @@ impl ImportReport {
             None => format!("if they are the same, import with --source {source}"),
         }
     }
-}
 
-impl fmt::Display for ImportReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.head(f)?;
+    /// A file without rows, and rows that changed nothing.
+    fn known_rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.rows_read == 0 {
             write!(f, "\nThe file has a header and no rows")?;
         }
@@ -182,6 +188,11 @@ impl fmt::Display for ImportReport {
                 self.superseded
             )?;
         }
+        Ok(())
+    }
+
+    /// Rows that equal rows of other sources, or of a release that kept no sources.
+    fn rows_of_other_sources(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (source, import) in &self.same_file {
             write!(
                 f,
@@ -205,9 +216,11 @@ impl fmt::Display for ImportReport {
                 self.legacy
             )?;
         }
-        if let Some(words) = &self.merged_in_words {
-            write!(f, "\n{words}")?;
-        }
+        Ok(())
+    }
+
+    /// Closed days of which other figures were replaced.
+    fn replaced_days(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (source, (days, named)) in &self.replaced_by_source {
             let from = source
                 .as_deref()
@@ -220,21 +233,29 @@ impl fmt::Display for ImportReport {
                 named.join(", ")
             )?;
         }
+        Ok(())
+    }
+
+    /// Where the skipped rows are.
+    fn rejected_rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rejects {
             Some(path) if self.dry_run => write!(
                 f,
                 "\nThe skipped rows, each with its reason, would be in {}",
                 path.display()
-            )?,
+            ),
             Some(path) => write!(
                 f,
                 "\nThe skipped rows, each with its reason, are in {}: put them right in the file \
                  and import it again",
                 path.display()
-            )?,
-            None => {}
+            ),
+            None => Ok(()),
         }
-        write!(f, "{}", self.names_merged)?;
+    }
+
+    /// Rows that have fewer cells than the header.
+    fn rows_with_missing_cells(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.short_rows.count > 0 {
             let lines: Vec<_> = self.short_rows.first.iter().map(u64::to_string).collect();
             let more = if self.short_rows.count > lines.len() as u64 { ", …" } else { "" };
@@ -250,6 +271,22 @@ impl fmt::Display for ImportReport {
                 lines.join(", ")
             )?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ImportReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head(f)?;
+        self.known_rows(f)?;
+        self.rows_of_other_sources(f)?;
+        if let Some(words) = &self.merged_in_words {
+            write!(f, "\n{words}")?;
+        }
+        self.replaced_days(f)?;
+        self.rejected_rows(f)?;
+        write!(f, "{}", self.names_merged)?;
+        self.rows_with_missing_cells(f)?;
         if self.zones_kept > 0 {
             write!(
                 f,

@@ -1,5 +1,8 @@
-//! The import against a target that remembers, on small files with the faults of real ones, and on
-//! the real files where they are present.
+//! The import into a target that records what it gets: small files with the faults of real ones,
+//! and the real files where they are present.
+
+mod real_files;
+mod runs;
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +29,7 @@ struct Line {
     args: ImportArgs,
 }
 
-/// The arguments, as the command line gives them.
+/// The arguments of `import`, read as the command line reads them.
 pub(super) fn args(kind: &str, file: &Path, options: &str) -> ImportArgs {
     let line =
         ["import", kind, file.to_str().unwrap()].into_iter().chain(options.split_whitespace());
@@ -38,6 +41,7 @@ pub(super) fn args(kind: &str, file: &Path, options: &str) -> ImportArgs {
     .args
 }
 
+/// Imports the file into the target.
 pub(super) async fn import(
     target: &Recorder,
     kind: &str,
@@ -47,12 +51,13 @@ pub(super) async fn import(
     run(args(kind, file, options), "import", target).await
 }
 
+/// The path of a fixture.
 pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(name)
 }
 
-/// A copy of a fixture or of `content` in a folder of its own, for runs that write a rejects file
-/// beside it.
+/// A copy of a fixture, or a file with `content`, in a folder of its own: a run writes its rejects
+/// file beside it.
 pub(super) fn writable(name: &str, content: Option<&str>) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -221,7 +226,7 @@ async fn importing_a_file_twice_changes_nothing_not_even_what_was_corrected_sinc
         }
     }
     let before = target.records.lock().unwrap().clone();
-    // The order of the columns is nothing to a row's identity.
+    // The order of the columns does not change the id of a row.
     let reordered = options.replace(
         "created_at=YEAR+MONTH,quantity=QTY_DEMANDED",
         "quantity=QTY_DEMANDED,created_at=YEAR+MONTH",
@@ -286,176 +291,10 @@ async fn what_lies_in_the_future_has_not_happened() {
     );
 }
 
-/// A file of many rows, the last of which is faulty.
-fn long_file() -> (tempfile::TempDir, PathBuf) {
-    let rows: String = (0..2_500).map(|n| format!("2020-01-01,{n}\n")).collect();
-    writable("long.csv", Some(&format!("at,n\n{rows}2020-01-01,many\n")))
-}
-
-const LONG: &str = "--columns created_at=at,quantity=n --set facility=Tema";
-
-#[tokio::test]
-async fn a_fault_stops_the_file_and_leaves_whole_chunks() {
-    let target = Recorder::default();
-    let (_folder, file) = long_file();
-    let error = import(&target, "requests", &file, LONG).await.unwrap_err();
-    assert_eq!(error.exit_code(), 1);
-    let message = error.to_string();
-    assert!(
-        message.contains(
-            "line 2502, column \"n\": \"many\" is not a whole number of units such as 12\n2000 \
-             rows before it are in"
-        ),
-        "{message}"
-    );
-    assert_eq!(target.units(Kind::Request).len(), 2_000);
-}
-
-#[tokio::test]
-async fn a_run_that_broke_off_goes_on_when_started_again() {
-    let target = Recorder::default();
-    *target.calls_left.lock().unwrap() = Some(2);
-    let (_folder, file) = long_file();
-    let skip = format!("{LONG} --on-error skip");
-    let error = import(&target, "requests", &file, &skip).await.unwrap_err();
-    assert!(
-        error.to_string().contains("the database is gone\n2000 rows before it are in"),
-        "{error}"
-    );
-    *target.calls_left.lock().unwrap() = None;
-    let report = import(&target, "requests", &file, &skip).await.unwrap();
-    assert_eq!((report.rows_written, report.changed, report.rows_skipped), (2_500, 500, 1));
-    assert_eq!(target.units(Kind::Request).len(), 2_500);
-}
-
-#[tokio::test]
-async fn a_quote_that_is_never_closed_swallows_nothing_silently() {
-    for options in ["--columns name=name", "--columns name=name --on-error skip"] {
-        let (_folder, file) = writable("unclosed_quote.csv", None);
-        let error = import(&Recorder::default(), "facilities", &file, options).await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("line 3: a double quote opens in this row and is not closed"),
-            "{error}"
-        );
-    }
-    let (_folder, file) =
-        writable("swallowed.csv", Some(&format!("name\n\"Accra\n{}", "x,y\n".repeat(600_000))));
-    let error =
-        import(&Recorder::default(), "facilities", &file, "--columns name=name").await.unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("line 2: a double quote opens in this row and is not closed within 1024 KiB"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn files_that_are_no_csv_are_told_so() {
-    let (folder, _) = writable("empty.csv", None);
-    for (file, wants) in [
-        (fixture("utf16.csv"), "utf16.csv is text in UTF-16"),
-        (fixture("empty.csv"), "is empty; a header line with the columns' names is expected"),
-        (folder.path().to_owned(), "it is a folder; a CSV file is expected"),
-        (folder.path().join("none.csv"), "none.csv: No such file"),
-    ] {
-        let error = import(&Recorder::default(), "facilities", &file, "--columns name=name")
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains(wants), "{error}");
-        assert_eq!(error.exit_code(), 1);
-    }
-}
-
-#[tokio::test]
-async fn wrong_use_writes_nothing_and_exits_with_2() {
-    let target = Recorder::default();
-    for options in [
-        "--columns name=Name",
-        "--columns title=name",
-        "--columns timezone=name",
-        "--columns name=name --date-format %d",
-    ] {
-        let error =
-            import(&target, "facilities", &fixture("facilities.csv"), options).await.unwrap_err();
-        assert_eq!(error.exit_code(), 2, "{error}");
-    }
-    assert!(target.facility_rows().is_empty());
-}
-
-#[tokio::test]
-async fn a_file_of_which_every_row_is_refused_has_failed() {
-    let (_folder, file) = writable("stock.csv", None);
-    let options = STOCK.replace("%d-%m-%Y", "%m/%d/%Y");
-    let error =
-        import(&Recorder::default(), "stock-history", &file, &format!("{options} --on-error skip"))
-            .await
-            .unwrap_err();
-    assert!(error.to_string().contains("every one of the 5 rows was refused"), "{error}");
-    assert_eq!(error.exit_code(), 1);
-}
-
-/// A copy of one of the real files, which are not part of the repository; `None` where they are not
-/// at hand.
+/// A copy of one of the real files; `None` when it is not on this machine. They are not part of the
+/// repository.
 pub(super) fn real(name: &str) -> Option<(tempfile::TempDir, PathBuf)> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let folder = env::var_os("FACILITY_SUMMARY_REAL_DATA").map_or_else(beside, PathBuf::from);
     fs::read_to_string(folder.join(name)).ok().map(|content| writable(name, Some(&content)))
-}
-
-#[tokio::test]
-async fn the_real_blood_banks_of_india() {
-    let Some((_folder, file)) = real("blood_banks_india.csv") else { return };
-    let target = Recorder::default();
-    for changed in [2_140, 0] {
-        let report = import(&target, "facilities", &file, "--columns name=name").await.unwrap();
-        assert_eq!(
-            (report.rows_read, report.rows_written, report.changed),
-            (2_174, 2_174, changed)
-        );
-    }
-    assert!(
-        target
-            .facility_rows()
-            .iter()
-            .any(|row| row.name == "Sri Guru Harkrishan\u{a0}Sahib Charitable Eye Hospital-Sohana")
-    );
-}
-
-#[tokio::test]
-async fn the_real_stocks_of_poland() {
-    let Some((_folder, file)) = real("blood_stock_poland.csv") else { return };
-    let target = Recorder::default();
-    for (changed, registered) in [(21 * 84 + 21, 21), (0, 0)] {
-        let report = import(&target, "stock-history", &file, STOCK).await.unwrap();
-        assert_eq!(
-            (report.rows_written, report.facilities_registered, report.changed),
-            (14_112, registered, changed)
-        );
-    }
-    assert_eq!(target.stock.lock().unwrap().len(), 21 * 84);
-    assert!(target.stock.lock().unwrap().values().all(|types| types.len() == 8));
-    assert_eq!(target.stock_of("Zielona Góra", "2023-01-06")[&BloodType::AbNegative], 5);
-}
-
-#[tokio::test]
-async fn the_real_demand_and_supply_of_tema() {
-    let Some((_folder, file)) = real("blood_demand_tema_ghana.csv") else { return };
-    let target = Recorder::default();
-    let requests = import(&target, "requests", &file, DEMAND).await.unwrap();
-    assert_eq!(
-        (
-            requests.rows_written,
-            target.units(Kind::Request).iter().filter(|(_, units)| units.is_none()).count()
-        ),
-        (93, 13)
-    );
-    let stopped = import(&target, "distributions", &file, SUPPLY).await.unwrap_err().to_string();
-    assert!(stopped.contains("line 12, column \"QTY_SUPPLIED\": \"\" is empty"), "{stopped}");
-    let supplied = import(&target, "distributions", &file, &format!("{SUPPLY} --on-error skip"))
-        .await
-        .unwrap();
-    assert_eq!((supplied.rows_written, supplied.rows_skipped), (84, 9));
 }
