@@ -147,9 +147,9 @@ impl Settings {
     }
 }
 
-/// The environment variables that set something, with the keys that they set. Those whose names
-/// other programs know as well come last, and win. An empty variable is an error (a secret that was
-/// not found), like any other wrong value. `FACILITY_SUMMARY_PORT` and similar names, with one
+/// The environment variables that set something, with the keys that they set. The names that other
+/// programs use as well come last, and win. An empty variable is an error (a secret that was not
+/// found), like any other wrong value. `FACILITY_SUMMARY_PORT` and similar names, with one
 /// underscore, are set by Kubernetes and are not settings.
 fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&str, String, &str)> {
     let mut ours: Vec<(&str, String, &str)> = environment

@@ -7,9 +7,9 @@ SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= statement_timestamp() AND date BETWEEN '0001-01-01' AND '9999-12-31') AS expiry_due,
        (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, blood_bank_id)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,
-       -- Marks whose bank is in another facility in this snapshot than the mark names, and marks
-       -- without a facility whose bank does not exist. A bank that moves or is registered later
-       -- leaves marks.
+       -- Marks of a bank that is in another facility in this snapshot than the mark names, and
+       -- marks without a facility of a bank that does not exist. A bank that moves or is registered
+       -- later leaves marks.
        (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(mark.id, bank.facility_id)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark LEFT JOIN blood_banks bank ON bank.id = mark.blood_bank_id
          WHERE mark.blood_bank_id IS NOT NULL

@@ -14,8 +14,8 @@ pub struct DrainSnapshot {
     pub at_ms: i64,
     /// The oldest marks.
     pub marks: Vec<Mark>,
-    /// The ids of marks whose blood bank is in another facility than the mark names, each with that
-    /// facility; `None` when the bank does not exist.
+    /// Marks of blood banks that are in another facility than the mark names: the mark's id and
+    /// that facility; `None` when the bank does not exist.
     pub strays: Vec<(i64, Option<Uuid>)>,
     /// The triggers that leave marks.
     pub triggers: Triggers,

@@ -24,7 +24,7 @@ pub trait JobQueue {
         abandoned_after: Duration,
     ) -> Result<Option<JobRun>>;
     /// Ends as failed the earlier ticks of `job` that no server carries out, and the runs of
-    /// `command` whose process has died.
+    /// `command` that have no heartbeat for `abandoned_after`: their process has died.
     async fn give_up_runs(
         &self,
         job: &str,

@@ -44,8 +44,8 @@ pub struct Mark {
     pub facility_id: Option<Uuid>,
     /// The first and last instant that changed, in milliseconds since 1970; `None`: any time.
     pub span: Option<(i64, i64)>,
-    /// The blood bank whose units changed. It may be in another facility now than when the trigger
-    /// ran.
+    /// The blood bank with the changed units. It may be in another facility now than when the
+    /// trigger ran.
     pub blood_bank_id: Option<Uuid>,
 }
 

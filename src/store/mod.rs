@@ -74,8 +74,8 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// States that this server publishes into the stream between replicas, and counts among the
     /// servers that do. Called before the first drain snapshot.
     fn join_stream(&self) {}
-    /// The keys whose stored row differs from its sources, all in one snapshot. Writes nothing and
-    /// takes no lock.
+    /// The keys with a stored row that differs from its sources, all in one snapshot. Writes
+    /// nothing and takes no lock.
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>>;
     /// Stores a watermark that was proven in this epoch, after the drain snapshot that proved it.
     /// Returns false, and stores nothing, when the database is now in another epoch, or holds a
@@ -96,8 +96,8 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// published in the generation of the drain snapshot that showed them. Returns false, and
     /// deletes nothing, when the connection of that snapshot was lost.
     async fn forget_published(&self, outbox: &[i64], facilities: &[i64]) -> Result<bool>;
-    /// Deletes outbox rows whose version a later one of the same day has followed: it is enough to
-    /// publish the last one.
+    /// Deletes the outbox rows of a day except that of its last version: it is enough to publish
+    /// the last one.
     async fn compact_outbox(&self) -> Result<()>;
     /// Stores the `Triggers::fingerprint` of triggers that are complete, and leaves a mark of
     /// everything in the same transaction. Does neither when this fingerprint is stored already.
@@ -137,7 +137,7 @@ pub trait Transaction: imports::ImportNotes + Send {
     async fn lock(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>>;
     /// Stores the day that each of these facilities has opened. They must be locked.
     async fn open_days(&mut self, days: &[Key]) -> Result<()>;
-    /// Derives these days from their sources in one statement, whose snapshot is taken after the
+    /// Derives these days from their sources in one statement. Its snapshot is taken after the
     /// lock. Leaves out facilities that do not exist. Leaves out days that have not begun, except
     /// those with a row, which is from another zone.
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>>;

@@ -40,15 +40,15 @@ pub enum StockChange {
 pub struct Recorded {
     /// Days that changed.
     pub changed: u64,
-    /// Days whose earlier figures were replaced, with the import that had recorded those; `None`:
-    /// no import, for example the service itself.
+    /// Days with earlier figures that were replaced, and the import that had recorded those;
+    /// `None`: no import, for example the service itself.
     pub replaced: Vec<(Option<i32>, Replaced)>,
     /// Days that were not taken back, because another import, or another program, has recorded
     /// figures since.
     pub left: Vec<(Uuid, Date)>,
 }
 
-/// A day whose figures were replaced.
+/// A day on which figures were replaced.
 pub type Replaced = (Uuid, Date);
 
 impl StockChange {
@@ -115,7 +115,7 @@ struct ClosedDay<'a> {
 
 impl ClosedDay<'_> {
     /// Replaces the stock of these types, keeps that of the others, and notes the change. Returns
-    /// the imports whose different figures were replaced.
+    /// the imports that had recorded different figures, which are now replaced.
     fn record(&mut self, import: i32, units: &Units) -> Vec<Option<i32>> {
         let mut replaced: Vec<Option<i32>> = Vec::new();
         for (blood_type, new) in units {

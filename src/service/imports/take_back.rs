@@ -344,7 +344,7 @@ fn by_row(noted: Vec<ImportedRow>) -> HashMap<Uuid, Vec<ImportedRow>> {
     by_row
 }
 
-/// The facility whose figures contain a record, and the instant that gives the day.
+/// The facility in which a record counts, and the instant that gives the day.
 fn counts_at(record: &Record) -> Option<(Uuid, i64)> {
     match record.entity.as_ref()? {
         Entity::Distribution { dispatched_to_id, date_delivered_ms, .. } => {

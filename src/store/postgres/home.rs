@@ -26,9 +26,9 @@ use super::session;
 pub(crate) struct Home(OnceLock<String>);
 
 /// Finds our schema among those that the session's own path names: the one with our tables, or the
-/// first when none has them yet. When several have such tables, one whose tables belong to a role
-/// with our rights comes first, because other roles may create tables of the same names in a schema
-/// that is earlier in the path. This statement looks nothing up by that path.
+/// first when none has them yet. When several have such tables, a schema where they belong to a
+/// role with our rights comes first, because other roles may create tables of the same names in a
+/// schema that is earlier in the path. This statement looks nothing up by that path.
 const FIND: &str = "
     SELECT place.name::pg_catalog.text
     FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS place (name, nth)

@@ -146,7 +146,7 @@ impl Pool {
         while opening.next().await.is_some() {}
     }
 
-    /// The driver's pool, for work whose time is not limited here.
+    /// The driver's pool, for work that has no time limit here.
     pub fn driver(&self) -> &PgPool {
         &self.pool
     }

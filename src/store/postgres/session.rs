@@ -37,7 +37,7 @@
 //!
 //! Left as they are:
 //!
-//! - `role`: other rights. The operator of the service chooses with it whose rights the service
+//! - `role`: other rights. The operator of the service chooses with it which rights the service
 //!   has.
 //! - `enable_*`, `work_mem`, `*_cost` and others of the planner: statements are slower; the figures
 //!   are the same.
@@ -121,8 +121,8 @@ const TRIGGERS_ARE_OFF: &str = "the server sets session_replication_role = repli
                                 that the figures rely on: ALTER ROLE … RESET \
                                 session_replication_role, or ALTER DATABASE … RESET it";
 
-/// The settings whose values differ from the start options: something between the service and the
-/// server has dropped those options.
+/// The settings with another value than the start options gave: something between the service and
+/// the server has dropped those options.
 pub async fn dropped(connection: &mut PgConnection) -> sqlx::Result<Vec<&'static str>> {
     let names: Vec<String> = SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let values: Vec<Option<String>> = sqlx::query_scalar(

@@ -47,7 +47,7 @@ struct Number {
     timeline: String,
 }
 
-/// How long to ask for the outcome of a commit whose answer was lost. A server that restarts is
+/// How long to ask for the outcome of a commit after its answer was lost. A server that restarts is
 /// back within this time.
 const IN_DOUBT: Duration = Duration::from_secs(10);
 /// How long a commit may take before its outcome is asked for. A commit that waits for a standby
@@ -103,11 +103,11 @@ impl PostgresTransaction {
     }
 }
 
-/// Finds the outcome of a transaction whose commit was sent before the connection broke. The server
-/// remembers the outcome by the transaction's number. But a server that crashed, or that was a
-/// standby until now, gives the numbers of transactions that it lost to new ones. So "committed"
+/// Finds the outcome of a transaction after its commit was sent and the connection broke. The
+/// server remembers the outcome by the transaction's number. But a server that crashed, or that was
+/// a standby until now, gives the numbers of transactions that it lost to new ones. So "committed"
 /// counts only when the server is on the same timeline and has run without a break since
-/// `locked_at_ms`: its checkpointer starts anew after every crash, but not after a promotion.
+/// `locked_at_ms`: its checkpointer is restarted by every crash, but not by a promotion.
 async fn resolve(pool: &Pool, number: &Number, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
     let started = Instant::now();
     loop {

@@ -332,7 +332,7 @@ fn clock_ms() -> i64 {
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A run whose last heartbeat is before this instant has been abandoned.
+/// A run with a last heartbeat before this instant has been abandoned.
 fn last_beats_ms(now_ms: i64, abandoned_after: Duration) -> i64 {
     now_ms.saturating_sub(i64::try_from(abandoned_after.as_millis()).unwrap_or(i64::MAX))
 }
