@@ -17,7 +17,7 @@ use std::time::Duration;
 use actix_web::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
 };
-use facility_summary::http::freshness::{self, Directives, Encoding};
+use facility_summary::http::request_headers::{self, Directives, Encoding};
 use libfuzzer_sys::fuzz_target;
 
 const TAGS: [&str; 3] = ["\"2026-11-21.42.0badcafe\"", "\"1\"", "W/\"1\""];
@@ -46,7 +46,7 @@ fn headers(name: HeaderName, lines: &[HeaderValue]) -> HeaderMap {
 }
 
 fn directives(lines: &[HeaderValue]) {
-    let read = |lines: &[HeaderValue]| freshness::directives(&headers(CACHE_CONTROL, lines));
+    let read = |lines: &[HeaderValue]| request_headers::directives(&headers(CACHE_CONTROL, lines));
     let found = read(lines);
     if let Some(want) =
         lines.iter().map(|line| grammar::directives(line.as_bytes())).collect::<Option<Vec<_>>>()
@@ -102,7 +102,7 @@ fn meant(directives: &[grammar::Directive]) -> Directives {
 }
 
 fn conditional(lines: &[HeaderValue], tag: &str) {
-    let found = freshness::if_none_match(&headers(IF_NONE_MATCH, lines), tag);
+    let found = request_headers::if_none_match(&headers(IF_NONE_MATCH, lines), tag);
     let opaque = tag.trim_start_matches("W/").as_bytes();
     if let Some(tags) =
         lines.iter().map(|line| grammar::entity_tags(line.as_bytes())).collect::<Option<Vec<_>>>()
@@ -120,7 +120,7 @@ fn conditional(lines: &[HeaderValue], tag: &str) {
 }
 
 fn encodings(lines: &[HeaderValue]) {
-    let found = freshness::best_encoding(&headers(ACCEPT_ENCODING, lines));
+    let found = request_headers::best_encoding(&headers(ACCEPT_ENCODING, lines));
     let text: String = lines
         .iter()
         .map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase() + ",")

@@ -20,7 +20,7 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 pub use super::entry::Entry;
-use super::{entry::Days, recent_changes::RecentChanges};
+use super::{closed_sessions::ClosedSessions, entry::Days, recent_changes::RecentChanges};
 use crate::{
     domain::summary::SummaryRow,
     protocol::{Message, Position, StoredEntry},
@@ -44,17 +44,6 @@ pub struct Memory {
     closed: ArcSwap<ClosedSessions>,
     table_ms: AtomicI64,
 }
-
-/// The last watermark of each stream session that ended recently. An entry that was attached to an
-/// older session keeps only its own instant.
-#[derive(Default, Clone)]
-struct ClosedSessions {
-    first: u32,
-    watermarks: Vec<i64>,
-}
-
-/// The number of ended stream sessions that are remembered.
-const CLOSED_SESSIONS: usize = 64;
 
 /// A token that is taken before a read. It says which epoch was served and which position was
 /// consumed at that time, and so decides whether the result of the read may still be put: a change
@@ -101,7 +90,7 @@ impl Memory {
             watermark_ms: AtomicI64::new(i64::MIN),
             proven_ms: AtomicI64::new(i64::MIN),
             session: AtomicU32::new(1),
-            closed: ArcSwap::from_pointee(ClosedSessions { first: 1, watermarks: Vec::new() }),
+            closed: ArcSwap::from_pointee(ClosedSessions::default()),
             table_ms: AtomicI64::new(i64::MIN),
         }
     }
@@ -353,11 +342,7 @@ impl Memory {
     /// The caller holds `recent`.
     fn close_session(&self) {
         let mut closed = ClosedSessions::clone(&self.closed.load());
-        closed.watermarks.push(self.proven_ms.swap(i64::MIN, Ordering::AcqRel));
-        if closed.watermarks.len() > CLOSED_SESSIONS {
-            closed.watermarks.remove(0);
-            closed.first += 1;
-        }
+        closed.push(self.proven_ms.swap(i64::MIN, Ordering::AcqRel));
         self.closed.store(Arc::new(closed));
         self.session.fetch_add(1, Ordering::AcqRel);
     }
@@ -387,14 +372,6 @@ impl Memory {
 
     fn recent(&self) -> MutexGuard<'_, RecentChanges> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ClosedSessions {
-    fn watermark_ms(&self, session: u32) -> i64 {
-        let place =
-            session.checked_sub(self.first).and_then(|place| self.watermarks.get(place as usize));
-        place.copied().unwrap_or(i64::MIN)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The memory tier and the Redis tier: copies of rendered summaries between the table and the
 //! reader.
 
+mod closed_sessions;
 pub mod encoding;
 mod entry;
 pub mod lease;

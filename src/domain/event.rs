@@ -92,7 +92,7 @@ impl Entity {
         }
     }
 
-    fn canonical(&self) -> String {
+    pub(super) fn canonical(&self) -> String {
         serde_json::to_string(self).expect("an entity has string keys only")
     }
 }
@@ -123,22 +123,6 @@ impl Record {
         let entity = self.entity.as_ref().map(Entity::canonical).unwrap_or_default();
         xxhash_rust::xxh3::xxh3_64(format!("{} {entity}", self.event_time_ms).as_bytes())
             .cast_signed()
-    }
-
-    /// Whether this statement replaces the known one. The later time wins. At equal times a removal
-    /// wins, then the greater canonical data. A duplicate replaces nothing. So a set of statements
-    /// ends the same in any order and with any repetition.
-    pub fn supersedes(&self, known: Option<&Record>) -> bool {
-        let Some(known) = known else { return true };
-        match self.event_time_ms.cmp(&known.event_time_ms) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => match (&self.entity, &known.entity) {
-                (None, known) => known.is_some(),
-                (Some(_), None) => false,
-                (Some(new), Some(known)) => new != known && new.canonical() > known.canonical(),
-            },
-        }
     }
 }
 
@@ -177,54 +161,6 @@ impl Event {
                 (Kind::Request, true) => "request.set",
                 (Kind::Request, false) => "request.removed",
             },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn fingerprints_stay_what_they_are_for_ever() {
-        let entity = Entity::Request {
-            blood_type: None,
-            created_at_ms: 5,
-            facility_id: Uuid::from_u128(1),
-            quantity: Some(2),
-        };
-        let record = Record { event_time_ms: 5, entity: Some(entity) };
-        assert_eq!(record.fingerprint(), -2_383_564_092_234_673_751);
-        assert_ne!(
-            Record { event_time_ms: 6, ..record.clone() }.fingerprint(),
-            record.fingerprint()
-        );
-    }
-
-    fn record() -> impl Strategy<Value = Record> {
-        let entity = (0..4i32).prop_map(|quantity| Entity::Request {
-            blood_type: None,
-            created_at_ms: 0,
-            facility_id: Uuid::nil(),
-            quantity: Some(quantity * 7),
-        });
-        (0..4i64, prop::option::of(entity))
-            .prop_map(|(event_time_ms, entity)| Record { event_time_ms, entity })
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_and_repetition_of_statements_ends_the_same(
-            (records, shuffled) in prop::collection::vec(record(), 1..12).prop_flat_map(|r| {
-                let twice: Vec<Record> = r.iter().chain(&r).cloned().collect();
-                (Just(r), Just(twice).prop_shuffle())
-            })
-        ) {
-            let fold = |records: &[Record]| records.iter().fold(None::<Record>, |known, r| {
-                if r.supersedes(known.as_ref()) { Some(r.clone()) } else { known }
-            });
-            prop_assert_eq!(fold(&records), fold(&shuffled));
         }
     }
 }

@@ -8,5 +8,6 @@ pub mod day;
 pub mod event;
 pub mod facility;
 pub mod names;
+mod statement_precedence;
 pub mod summary;
 pub mod zones;

@@ -6,8 +6,10 @@ use actix_web::http::header::HeaderMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::event_schema;
 use super::{
     event_data::{self, EventType},
+    field_rules,
     fields::{self, Faults, Fields, Place},
     json::{self, Json, Object, Shown},
     percent,
@@ -148,7 +150,7 @@ fn utf8_essence(content_type: &str) -> Option<String> {
 fn structured(body: &Json, limits: &EventLimits) -> Result<Vec<Event>, Problem> {
     let mut faults = Vec::new();
     let what = format!("one event as a JSON object (a list of events is sent as {BATCH})");
-    let event = match fields::object_of(body, "", &what) {
+    let event = match field_rules::object_of(body, "", &what) {
         Ok(object) => envelope(object, "", limits, &mut faults),
         Err(fault) => return Err(Problem::invalid(vec![fault])),
     };
@@ -176,7 +178,7 @@ fn batch(body: &Json, limits: &EventLimits) -> Result<Vec<Event>, Problem> {
     let (mut events, mut faults) = (Vec::with_capacity(list.len()), Vec::new());
     for (index, item) in list.iter().enumerate() {
         let pointer = format!("/{index}");
-        match fields::object_of(item, &pointer, "an event as a JSON object") {
+        match field_rules::object_of(item, &pointer, "an event as a JSON object") {
             Ok(object) => events.extend(envelope(object, &pointer, limits, &mut faults)),
             Err(fault) => faults.push(fault),
         }
@@ -252,10 +254,10 @@ fn event(
 /// ignored.
 fn read_attributes(mut f: Fields, limits: &EventLimits) -> (Option<i64>, Option<EventType>) {
     f.required("specversion", specversion);
-    f.required("id", fields::text);
-    f.required("source", fields::text);
-    f.optional("subject", fields::text);
-    f.optional("dataschema", fields::text);
+    f.required("id", field_rules::text);
+    f.required("source", field_rules::text);
+    f.optional("subject", field_rules::text);
+    f.optional("dataschema", field_rules::text);
     f.optional("datacontenttype", json_content_type);
     f.optional("data_base64", |_| Err::<(), _>("the data as a JSON object in `data`".into()));
     (f.required("time", |value| event_time(value, limits)), f.required("type", EventType::rule))
@@ -274,7 +276,7 @@ fn read_data(
         || Fault { pointer: pointer.to_owned(), detail: format!("is missing; expected {what}") };
     let object = data
         .ok_or_else(missing)
-        .and_then(|data| fields::object_of(data, pointer, what))
+        .and_then(|data| field_rules::object_of(data, pointer, what))
         .map_err(|fault| faults.note(|| fault))
         .ok()?;
     let data = Fields::new(object, Place::Body(pointer.to_owned()), faults);
@@ -283,11 +285,11 @@ fn read_data(
 }
 
 fn specversion(value: &Json) -> Result<(), fields::Expected> {
-    if fields::text_of(value) == Some("1.0") { Ok(()) } else { Err("\"1.0\"".into()) }
+    if field_rules::text_of(value) == Some("1.0") { Ok(()) } else { Err("\"1.0\"".into()) }
 }
 
 fn json_content_type(value: &Json) -> Result<(), fields::Expected> {
-    let essence = fields::text_of(value).and_then(utf8_essence);
+    let essence = field_rules::text_of(value).and_then(utf8_essence);
     if essence.is_some_and(|essence| is_json(&essence)) {
         Ok(())
     } else {
@@ -296,7 +298,7 @@ fn json_content_type(value: &Json) -> Result<(), fields::Expected> {
 }
 
 fn event_time(value: &Json, limits: &EventLimits) -> Result<i64, fields::Expected> {
-    let time_ms = fields::instant(value)?;
+    let time_ms = field_rules::instant(value)?;
     let shown = |at_ms| {
         Timestamp::from_millisecond(at_ms)
             .map_or_else(|_| "its limits".to_owned(), |at| at.to_string())
@@ -357,7 +359,7 @@ pub struct CloudEvent {
     #[schema(min_length = 1)]
     pub dataschema: Option<String>,
     /// The fields of the event.
-    pub data: event_data::schema::EventData,
+    pub data: event_schema::EventData,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::{
+    field_rules,
     fields::{self, Fields},
     json::Json,
 };
@@ -53,7 +54,7 @@ impl EventType {
 
     /// Reads the attribute `type`; the error lists all types.
     pub fn rule(value: &Json) -> Result<Self, fields::Expected> {
-        let name = fields::text_of(value).unwrap_or_default();
+        let name = field_rules::text_of(value).unwrap_or_default();
         Self::ALL
             .into_iter()
             .find(|known| known.as_str() == name)
@@ -67,35 +68,41 @@ pub fn read(event_type: EventType, time_ms: i64, mut data: Fields) -> Option<Eve
     let f = &mut data;
     let event = match event_type {
         EventType::FacilityRegistered => {
-            stated(Kind::Facility, f.required("facility_id", fields::id), facility(f), time_ms)
+            stated(Kind::Facility, f.required("facility_id", field_rules::id), facility(f), time_ms)
         }
-        EventType::BloodBankRegistered => {
-            stated(Kind::BloodBank, f.required("blood_bank_id", fields::id), blood_bank(f), time_ms)
-        }
-        EventType::InventorySet => {
-            stated(Kind::Inventory, f.required("inventory_id", fields::id), inventory(f), time_ms)
-        }
+        EventType::BloodBankRegistered => stated(
+            Kind::BloodBank,
+            f.required("blood_bank_id", field_rules::id),
+            blood_bank(f),
+            time_ms,
+        ),
+        EventType::InventorySet => stated(
+            Kind::Inventory,
+            f.required("inventory_id", field_rules::id),
+            inventory(f),
+            time_ms,
+        ),
         EventType::DistributionSet => stated(
             Kind::Distribution,
-            f.required("distribution_id", fields::id),
+            f.required("distribution_id", field_rules::id),
             distribution(f),
             time_ms,
         ),
         EventType::RequestSet => {
-            stated(Kind::Request, f.required("request_id", fields::id), request(f), time_ms)
+            stated(Kind::Request, f.required("request_id", field_rules::id), request(f), time_ms)
         }
         EventType::InventoryRemoved => {
-            removed(Kind::Inventory, f.required("inventory_id", fields::id), time_ms)
+            removed(Kind::Inventory, f.required("inventory_id", field_rules::id), time_ms)
         }
         EventType::DistributionRemoved => {
-            removed(Kind::Distribution, f.required("distribution_id", fields::id), time_ms)
+            removed(Kind::Distribution, f.required("distribution_id", field_rules::id), time_ms)
         }
         EventType::RequestRemoved => {
-            removed(Kind::Request, f.required("request_id", fields::id), time_ms)
+            removed(Kind::Request, f.required("request_id", field_rules::id), time_ms)
         }
         EventType::SummaryTouched => {
             let (facility_id, date) =
-                (f.required("facility_id", fields::id), f.optional("date", fields::date));
+                (f.required("facility_id", field_rules::id), f.optional("date", field_rules::date));
             facility_id.zip(date).map(|(facility_id, date)| Event::Touched { facility_id, date })
         }
     };
@@ -129,22 +136,26 @@ fn removed(kind: Kind, id: Option<Uuid>, event_time_ms: i64) -> Option<Event> {
 /// Reads the fields of a facility, except its id.
 pub fn facility(f: &mut Fields) -> Option<Entity> {
     let (name, timezone) =
-        (f.required("name", fields::name), f.required("timezone", fields::timezone));
+        (f.required("name", field_rules::name), f.required("timezone", field_rules::timezone));
     Some(Entity::Facility { name: name?, timezone: timezone? })
 }
 
 /// Reads the fields of a blood bank, except its id.
 pub fn blood_bank(f: &mut Fields) -> Option<Entity> {
     let (facility_id, name) =
-        (f.required("facility_id", fields::id), f.required("name", fields::name));
+        (f.required("facility_id", field_rules::id), f.required("name", field_rules::name));
     Some(Entity::BloodBank { facility_id: facility_id?, name: name? })
 }
 
 fn inventory(f: &mut Fields) -> Option<Entity> {
-    let (blood_bank_id, blood_type) =
-        (f.required("blood_bank_id", fields::id), f.optional("blood_type", fields::blood_type));
-    let (expires_at, quantity) =
-        (f.optional("expires_at", fields::instant), f.required("quantity", fields::quantity(0)));
+    let (blood_bank_id, blood_type) = (
+        f.required("blood_bank_id", field_rules::id),
+        f.optional("blood_type", field_rules::blood_type),
+    );
+    let (expires_at, quantity) = (
+        f.optional("expires_at", field_rules::instant),
+        f.required("quantity", field_rules::quantity(0)),
+    );
     Some(Entity::Inventory {
         blood_bank_id: blood_bank_id?,
         blood_type: blood_type?,
@@ -154,11 +165,13 @@ fn inventory(f: &mut Fields) -> Option<Entity> {
 }
 
 fn distribution(f: &mut Fields) -> Option<Entity> {
-    let (to, blood_type) =
-        (f.required("dispatched_to_id", fields::id), f.optional("blood_type", fields::blood_type));
+    let (to, blood_type) = (
+        f.required("dispatched_to_id", field_rules::id),
+        f.optional("blood_type", field_rules::blood_type),
+    );
     let (delivered, quantity) = (
-        f.optional("date_delivered", fields::instant),
-        f.required("quantity", fields::quantity(1)),
+        f.optional("date_delivered", field_rules::instant),
+        f.required("quantity", field_rules::quantity(1)),
     );
     Some(Entity::Distribution {
         blood_type: blood_type?,
@@ -169,176 +182,20 @@ fn distribution(f: &mut Fields) -> Option<Entity> {
 }
 
 fn request(f: &mut Fields) -> Option<Entity> {
-    let (facility_id, created_at) =
-        (f.required("facility_id", fields::id), f.required("created_at", fields::instant));
-    let (blood_type, quantity) =
-        (f.optional("blood_type", fields::blood_type), f.optional("quantity", fields::quantity(0)));
+    let (facility_id, created_at) = (
+        f.required("facility_id", field_rules::id),
+        f.required("created_at", field_rules::instant),
+    );
+    let (blood_type, quantity) = (
+        f.optional("blood_type", field_rules::blood_type),
+        f.optional("quantity", field_rules::quantity(0)),
+    );
     Some(Entity::Request {
         blood_type: blood_type?,
         created_at_ms: created_at?,
         facility_id: facility_id?,
         quantity: quantity?,
     })
-}
-
-/// Schemas for the OpenAPI document. They only describe; the functions above decide. A test checks
-/// that both name the same fields.
-pub mod schema {
-    use serde::Deserialize;
-    use utoipa::ToSchema;
-    use uuid::Uuid;
-
-    /// One of the eight ABO/RhD types, in exactly this spelling.
-    #[derive(Deserialize, ToSchema)]
-    pub enum NamedBloodType {
-        #[serde(rename = "O+")]
-        OPositive,
-        #[serde(rename = "O-")]
-        ONegative,
-        #[serde(rename = "A+")]
-        APositive,
-        #[serde(rename = "A-")]
-        ANegative,
-        #[serde(rename = "B+")]
-        BPositive,
-        #[serde(rename = "B-")]
-        BNegative,
-        #[serde(rename = "AB+")]
-        AbPositive,
-        #[serde(rename = "AB-")]
-        AbNegative,
-    }
-
-    /// `facility.registered`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct FacilityRegistered {
-        /// The facility.
-        pub facility_id: Uuid,
-        /// The name of the facility.
-        #[schema(min_length = 1, max_length = 500)]
-        pub name: String,
-        /// An IANA name.
-        #[schema(example = "Europe/Warsaw")]
-        pub timezone: String,
-    }
-
-    /// `blood_bank.registered`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct BloodBankRegistered {
-        /// The blood bank.
-        pub blood_bank_id: Uuid,
-        /// The facility that it belongs to.
-        pub facility_id: Uuid,
-        /// The name of the blood bank.
-        #[schema(min_length = 1, max_length = 500)]
-        pub name: String,
-    }
-
-    /// `inventory.set`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct InventorySet {
-        /// The lot of units.
-        pub inventory_id: Uuid,
-        /// The blood bank that has the lot.
-        pub blood_bank_id: Uuid,
-        /// Absent or null: unknown.
-        pub blood_type: Option<NamedBloodType>,
-        /// Units in the lot.
-        #[schema(minimum = 0)]
-        pub quantity: i32,
-        /// Absent or null: never.
-        #[schema(format = DateTime)]
-        pub expires_at: Option<String>,
-    }
-
-    /// `inventory.removed`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct InventoryRemoved {
-        /// The lot of units.
-        pub inventory_id: Uuid,
-    }
-
-    /// `distribution.set`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct DistributionSet {
-        /// The delivery.
-        pub distribution_id: Uuid,
-        /// The facility that it goes to.
-        pub dispatched_to_id: Uuid,
-        /// Units delivered.
-        #[schema(minimum = 1)]
-        pub quantity: i32,
-        /// Absent or null: unknown.
-        pub blood_type: Option<NamedBloodType>,
-        /// Absent or null: not delivered.
-        #[schema(format = DateTime)]
-        pub date_delivered: Option<String>,
-    }
-
-    /// `distribution.removed`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct DistributionRemoved {
-        /// The delivery.
-        pub distribution_id: Uuid,
-    }
-
-    /// `request.set`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct RequestSet {
-        /// The request.
-        pub request_id: Uuid,
-        /// The facility that made the request.
-        pub facility_id: Uuid,
-        /// When the request was made; this decides its day.
-        #[schema(format = DateTime)]
-        pub created_at: String,
-        /// Absent or null: unknown.
-        pub blood_type: Option<NamedBloodType>,
-        /// Units requested. Absent or null: unknown.
-        #[schema(minimum = 0)]
-        pub quantity: Option<i32>,
-    }
-
-    /// `request.removed`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct RequestRemoved {
-        /// The request.
-        pub request_id: Uuid,
-    }
-
-    /// `summary.touched`
-    #[derive(Deserialize, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct SummaryTouched {
-        /// The facility.
-        pub facility_id: Uuid,
-        /// Absent or null: the facility's today.
-        #[schema(format = Date)]
-        pub date: Option<String>,
-    }
-
-    /// The fields that the event's `type` asks for.
-    #[derive(Deserialize, ToSchema)]
-    #[serde(untagged)]
-    pub enum EventData {
-        FacilityRegistered(FacilityRegistered),
-        BloodBankRegistered(BloodBankRegistered),
-        InventorySet(InventorySet),
-        InventoryRemoved(InventoryRemoved),
-        DistributionSet(DistributionSet),
-        DistributionRemoved(DistributionRemoved),
-        RequestSet(RequestSet),
-        RequestRemoved(RequestRemoved),
-        SummaryTouched(SummaryTouched),
-    }
 }
 
 #[cfg(test)]
@@ -350,6 +207,7 @@ mod tests {
 
     use super::*;
     use crate::http::{
+        event_schema,
         fields::{Faults, Place},
         json,
     };
@@ -369,15 +227,15 @@ mod tests {
     #[test]
     fn the_schemas_name_the_fields_that_are_read() {
         let schemas = [
-            serde_json::to_value(schema::FacilityRegistered::schema()).unwrap(),
-            serde_json::to_value(schema::BloodBankRegistered::schema()).unwrap(),
-            serde_json::to_value(schema::InventorySet::schema()).unwrap(),
-            serde_json::to_value(schema::InventoryRemoved::schema()).unwrap(),
-            serde_json::to_value(schema::DistributionSet::schema()).unwrap(),
-            serde_json::to_value(schema::DistributionRemoved::schema()).unwrap(),
-            serde_json::to_value(schema::RequestSet::schema()).unwrap(),
-            serde_json::to_value(schema::RequestRemoved::schema()).unwrap(),
-            serde_json::to_value(schema::SummaryTouched::schema()).unwrap(),
+            serde_json::to_value(event_schema::FacilityRegistered::schema()).unwrap(),
+            serde_json::to_value(event_schema::BloodBankRegistered::schema()).unwrap(),
+            serde_json::to_value(event_schema::InventorySet::schema()).unwrap(),
+            serde_json::to_value(event_schema::InventoryRemoved::schema()).unwrap(),
+            serde_json::to_value(event_schema::DistributionSet::schema()).unwrap(),
+            serde_json::to_value(event_schema::DistributionRemoved::schema()).unwrap(),
+            serde_json::to_value(event_schema::RequestSet::schema()).unwrap(),
+            serde_json::to_value(event_schema::RequestRemoved::schema()).unwrap(),
+            serde_json::to_value(event_schema::SummaryTouched::schema()).unwrap(),
         ];
         for (event_type, schema) in EventType::ALL.into_iter().zip(schemas) {
             let (required, known) = names(schema);

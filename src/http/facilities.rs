@@ -13,8 +13,9 @@ use super::{
     parameters::{self, FacilityCursor},
     problem::Problem,
     query, registrations,
+    response_headers::seconds_value,
     state::{AppState, Known, path_id},
-    summaries::{freshness_wish, seconds_value},
+    summaries::freshness_wish,
 };
 use crate::domain::{event::Event, facility::Facility, names::sought};
 

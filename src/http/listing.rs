@@ -7,7 +7,7 @@ use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
         StatusCode,
-        header::{self, HeaderValue},
+        header::{self},
     },
     web::Data,
 };
@@ -16,14 +16,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    freshness,
     parameters::{self, MOST_DAYS},
     problem::Problem,
-    query,
+    query, request_headers,
+    response_headers::{CACHE_STATUS, cache_control, list_status, seconds_value},
     state::{AppState, Known},
-    summaries::{
-        CACHE_STATUS, asked_date, begun_day, cache_control, freshness_wish, seconds_value,
-    },
+    summaries::{asked_date, begun_day, freshness_wish},
 };
 use crate::{
     directory::{Directory, Located},
@@ -340,19 +338,13 @@ fn respond(
     let body =
         serde_json::to_vec(body).expect("summaries have string keys and finite numbers only");
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-    let unchanged = freshness::if_none_match(request.headers(), &etag);
+    let unchanged = request_headers::if_none_match(request.headers(), &etag);
     let mut response =
         HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
-    let status = match source {
-        Source::Memory => "facility-summary; hit; detail=memory",
-        Source::Table => "facility-summary; fwd=request; detail=table",
-        Source::Refreshed => "facility-summary; fwd=request; detail=source",
-        Source::Unavailable => "facility-summary; fwd=stale; detail=source-unavailable",
-    };
     response
         .insert_header((header::ETAG, etag))
         .insert_header((header::AGE, seconds_value(age_ms)))
         .insert_header((header::CACHE_CONTROL, cache_control(app, app.clock.now_ms(), until_ms)))
-        .insert_header((CACHE_STATUS, HeaderValue::from_static(status)));
+        .insert_header((CACHE_STATUS, list_status(source)));
     if unchanged { response.finish() } else { response.content_type("application/json").body(body) }
 }

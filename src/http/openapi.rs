@@ -10,7 +10,7 @@ use utoipa::{
 use utoipa_swagger_ui::Config;
 
 use super::{
-    event_data::schema,
+    event_schema,
     problem::{self, Problem},
     query,
 };
@@ -25,16 +25,16 @@ use super::{
     paths(
         super::summaries::one, super::listing::range, super::listing::all, super::facilities::list,
         super::facilities::one, super::facilities::register, super::facilities::register_blood_bank,
-        super::summaries::refresh, super::events::post, super::rebuilds::start,
+        super::refreshes::refresh, super::events::post, super::rebuilds::start,
         super::rebuilds::run, super::health::live, super::health::ready, super::health::metrics,
         document,
     ),
     components(
         schemas(
-            super::cloudevents::CloudEvent, schema::EventData, schema::NamedBloodType,
-            schema::FacilityRegistered, schema::BloodBankRegistered, schema::InventorySet,
-            schema::InventoryRemoved, schema::DistributionSet, schema::DistributionRemoved,
-            schema::RequestSet, schema::RequestRemoved, schema::SummaryTouched,
+            super::cloudevents::CloudEvent, event_schema::EventData, event_schema::NamedBloodType,
+            event_schema::FacilityRegistered, event_schema::BloodBankRegistered, event_schema::InventorySet,
+            event_schema::InventoryRemoved, event_schema::DistributionSet, event_schema::DistributionRemoved,
+            event_schema::RequestSet, event_schema::RequestRemoved, event_schema::SummaryTouched,
         )
     ),
     tags(

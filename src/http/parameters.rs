@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
-use super::{fields, problem::Problem, query};
+use super::{field_rules, problem::Problem, query};
 
 /// The most days that one request may ask for.
 pub const MOST_DAYS: usize = 400;
@@ -193,7 +193,7 @@ fn facility<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, 
 }
 
 fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
-    query::value(deserializer, &fields::parse_asked_date, &A_CURSOR).map(Some)
+    query::value(deserializer, &field_rules::parse_asked_date, &A_CURSOR).map(Some)
 }
 
 fn name_and_id<'de, D: Deserializer<'de>>(

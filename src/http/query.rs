@@ -13,7 +13,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{fields, json::Shown, percent, problem::Problem};
+use super::{field_rules, json::Shown, percent, problem::Problem};
 
 /// Reads `query` (without its `?`) into `T`; `known` lists the names of the fields of `T`. The
 /// items of lists are separated by commas. 400 for a query that cannot be read.
@@ -60,7 +60,7 @@ pub fn invalid(name: &str, value: impl fmt::Display, expected: impl fmt::Display
 /// `YYYY-MM-DD` from 1900-01-01 on.
 pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
     let rule = |text: &str| {
-        fields::parse_asked_date(text).filter(|date| date.year() >= fields::FIRST_YEAR)
+        field_rules::parse_asked_date(text).filter(|date| date.year() >= field_rules::FIRST_YEAR)
     };
     value(deserializer, &rule, &"a calendar date such as 2026-11-21, from 1900-01-01 on").map(Some)
 }

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{
     cloudevents::require_json,
-    event_data,
-    fields::{self, Faults, Fields, Place},
+    event_data, field_rules,
+    fields::{Faults, Fields, Place},
     json,
     problem::Problem,
 };
@@ -68,7 +68,7 @@ fn statement(
 ) -> Result<Statement, Problem> {
     require_json(content_type)?;
     let body = json::parse(body)?;
-    let object = fields::object_of(&body, "", "a JSON object")
+    let object = field_rules::object_of(&body, "", "a JSON object")
         .map_err(|fault| Problem::invalid(vec![fault]))?;
     let mut faults = Faults::default();
     let mut f = Fields::new(object, Place::Body(String::new()), &mut faults);

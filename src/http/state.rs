@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{fields, json::Shown, problem::Problem};
+use super::{field_rules, json::Shown, problem::Problem};
 use crate::{
     cache::memory::Memory,
     changes::Changes,
@@ -228,7 +228,7 @@ impl AppState {
 /// The id in the path; 400 when it is not a UUID.
 pub fn path_id(request: &HttpRequest, name: &str) -> Result<Uuid, Problem> {
     let text = request.match_info().get(name).unwrap_or_default();
-    fields::parse_id(text).ok_or_else(|| {
+    field_rules::parse_id(text).ok_or_else(|| {
         Problem::bad_request(format!(
             "{name} {} in the path is not an id; expected a UUID such as \
              0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d.",

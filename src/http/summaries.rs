@@ -1,12 +1,12 @@
 //! The routes of one summary, with the hot path, and of a refresh on demand.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
         StatusCode,
-        header::{self, HeaderName, HeaderValue},
+        header::{self, HeaderValue},
     },
     web::{Bytes, Data},
 };
@@ -14,34 +14,25 @@ use jiff::civil::Date;
 use tracing::Instrument;
 
 use super::{
-    fields,
-    freshness::{self, Encoding},
+    field_rules,
     instrumentation::request_span,
     json::Shown,
     parameters,
     problem::Problem,
+    request_headers::{self, Encoding},
+    response_headers::{CACHE_STATUS, cache_control, cache_status, seconds_value},
     state::{AppState, Known},
 };
 use crate::{
     cache::memory::Entry,
     directory::Located,
-    domain::{
-        day::Day,
-        facility::Facility,
-        summary::{DayKey, Summary},
-    },
-    metrics::Trigger,
+    domain::{day::Day, facility::Facility, summary::Summary},
     service::reads::{
-        answer::{Answer, Forward, Outcome, ReadError, Tier},
+        answer::{Answer, ReadError},
         freshness_request::FreshnessRequest,
         redis_rung::FromRedis,
     },
 };
-
-pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-/// How long, after the end of its freshness, a client may still show an answer while it asks for a
-/// new one.
-const STALE_WHILE_REVALIDATE_SECONDS: i64 = 30;
 
 /// Answers one day's summary; `today` is the facility's current local day.
 #[utoipa::path(
@@ -194,8 +185,8 @@ pub(super) fn asked_date(text: &str) -> Result<Option<Date>, Problem> {
     if text == "today" {
         return Ok(None);
     }
-    match fields::parse_asked_date(text) {
-        Some(date) if date.year() < fields::FIRST_YEAR => Err(Problem::bad_request(format!(
+    match field_rules::parse_asked_date(text) {
+        Some(date) if date.year() < field_rules::FIRST_YEAR => Err(Problem::bad_request(format!(
             "The date {date} is too early; expected one from 1900-01-01 on, or today."
         ))),
         Some(date) => Ok(Some(date)),
@@ -239,7 +230,7 @@ pub(super) fn freshness_wish(
     app: &AppState,
     min_version: i64,
 ) -> FreshnessRequest {
-    let directives = freshness::directives(request.headers());
+    let directives = request_headers::directives(request.headers());
     let ms = |d: std::time::Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
     FreshnessRequest {
         max_age_ms: ms(directives.max_age.unwrap_or_else(|| app.settings.freshness.max_age())),
@@ -276,7 +267,7 @@ pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) ->
 
 /// The answer with its freshness headers, or 304 when the client already has this body. `until_ms`
 /// is when a name such as `today` gets another meaning.
-fn respond(
+pub(super) fn respond(
     request: &HttpRequest,
     app: &AppState,
     answer: &Answer,
@@ -287,7 +278,7 @@ fn respond(
     let etag = entry.etag();
     let unchanged = request.headers().contains_key(header::IF_NONE_MATCH)
         && std::str::from_utf8(&etag)
-            .is_ok_and(|etag| freshness::if_none_match(request.headers(), etag));
+            .is_ok_and(|etag| request_headers::if_none_match(request.headers(), etag));
     let mut response =
         HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     if let Ok(etag) = HeaderValue::from_maybe_shared(etag) {
@@ -315,144 +306,10 @@ fn encoded(request: &HttpRequest, entry: &Entry) -> (Bytes, Option<&'static str>
     if !request.headers().contains_key(header::ACCEPT_ENCODING) {
         return (entry.body(), None);
     }
-    let form = match freshness::best_encoding(request.headers()) {
+    let form = match request_headers::best_encoding(request.headers()) {
         Encoding::Identity => None,
         Encoding::Gzip => entry.gzip().map(|form| (form, "gzip")),
         Encoding::Brotli => entry.brotli().map(|form| (form, "br")),
     };
     form.map_or_else(|| (entry.body(), None), |(form, name)| (form, Some(name)))
-}
-
-/// A header value of whole seconds, 2^31 at most (RFC 9111, 1.2.2). Most answers need one of the
-/// first few values, which are not formatted.
-pub(super) fn seconds_value(ms: i64) -> HeaderValue {
-    const FEW: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
-    const MOST: i64 = 1 << 31;
-    let seconds = (ms.max(0) / 1000).min(MOST);
-    match usize::try_from(seconds).ok().and_then(|s| FEW.get(s)) {
-        Some(text) => HeaderValue::from_static(text),
-        None => HeaderValue::from(seconds),
-    }
-}
-
-/// Lets a client reuse the answer within its bound, but no longer than the requested name means the
-/// same day.
-pub(super) fn cache_control(app: &AppState, now_ms: i64, until_ms: Option<i64>) -> HeaderValue {
-    let bound = i64::try_from(app.settings.freshness.max_age().as_secs()).unwrap_or(i64::MAX);
-    let left = until_ms.map_or(i64::MAX, |until| (until - now_ms).max(0) / 1000);
-    let revalidate = STALE_WHILE_REVALIDATE_SECONDS.min(bound);
-    match (bound, left > bound.saturating_add(revalidate)) {
-        (120, true) => HeaderValue::from_static("private, max-age=120, stale-while-revalidate=30"),
-        (300, true) => HeaderValue::from_static("private, max-age=300, stale-while-revalidate=30"),
-        _ => {
-            let max_age = bound.min(left);
-            let text = format!(
-                "private, max-age={max_age}, stale-while-revalidate={}",
-                revalidate.min(left - max_age)
-            );
-            HeaderValue::try_from(text)
-                .unwrap_or_else(|_| HeaderValue::from_static("private, max-age=0"))
-        }
-    }
-}
-
-fn cache_status(answer: &Answer) -> HeaderValue {
-    let Some(forward) = answer.forward else {
-        return HeaderValue::from_static("facility-summary; hit; detail=memory");
-    };
-    if answer.source_unavailable {
-        return HeaderValue::from_static("facility-summary; fwd=stale; detail=source-unavailable");
-    }
-    let forward = match forward {
-        Forward::Miss => "miss",
-        Forward::Stale => "stale",
-        Forward::Request => "request",
-    };
-    let detail = match answer.tier {
-        Tier::Memory => "memory",
-        Tier::Redis => "redis",
-        Tier::Table => "table",
-        Tier::Source => "source",
-    };
-    let collapsed = if answer.collapsed { "; collapsed" } else { "" };
-    let text = format!("facility-summary; fwd={forward}; detail={detail}{collapsed}");
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("facility-summary"))
-}
-
-/// Recomputes one day now and answers it.
-#[utoipa::path(
-    post, path = "/v1/facilities/{facility_id}/refresh", tag = "write", operation_id = "refresh",
-    params(
-        ("facility_id" = uuid::Uuid, Path),
-        ("date" = Option<String>, Query, format = Date, description = "today where it is missing")
-    ),
-    responses(
-        (status = 200, body = Summary),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let date = parameters::Refresh::read(request.query_string())?.date;
-    let mut located = app.facility(&request, Known::Exactly).await?;
-    let day_of = |facility: &Facility| {
-        let today = facility.zone.today(app.clock.now_ms());
-        date.map_or(Ok(today), |date| begun_day(facility, date, &today))
-    };
-    let day = match day_of(&located.facility) {
-        Err(problem) if problem.is_not_found() => {
-            located = app.facility_again(located, Known::Exactly).await?;
-            day_of(&located.facility)?
-        }
-        day => day?,
-    };
-    let facility = &located.facility;
-    let waiter =
-        app.coalescer.join(DayKey { facility: facility.clone(), day }, None, Trigger::Request);
-    let collapsed = waiter.is_shared;
-    let result = tokio::time::timeout(app.settings.freshness.refresh_timeout(), waiter.result())
-        .await
-        .map_err(|_| {
-            Problem::unavailable(
-                "The refresh did not finish in time; another program may hold a lock.",
-                1,
-            )
-        })?;
-    let refreshed = match result {
-        Ok(Some(refreshed)) => refreshed,
-        Ok(None) => return Err(read_problem(ReadError::NotFound, facility, day.date)),
-        Err(error) => {
-            return Err(read_problem(ReadError::Unavailable, facility, day.date).caused_by(&error));
-        }
-    };
-    if !refreshed.row.is_of(&day) {
-        return Err(read_problem(ReadError::Moved, facility, day.date));
-    }
-    let entry = Arc::new(Entry::new(&refreshed.row, refreshed.row.as_of_ms, None));
-    let now_ms = app.clock.now_ms();
-    let answer = Answer {
-        age_ms: app.reads.age_ms(&entry, &located, now_ms),
-        entry,
-        outcome: Outcome::Fresh,
-        tier: Tier::Source,
-        forward: Some(Forward::Request),
-        collapsed,
-        source_unavailable: false,
-    };
-    Ok(respond(&request, &app, &answer, now_ms, None))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_is_in_whole_seconds_that_every_client_can_hold() {
-        for (ms, want) in
-            [(-1, "0"), (0, "0"), (5_999, "5"), (6_000, "6"), (i64::MAX, "2147483648")]
-        {
-            assert_eq!(seconds_value(ms), want, "{ms} ms");
-        }
-    }
 }

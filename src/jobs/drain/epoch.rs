@@ -1,6 +1,6 @@
-//! The epoch of the database: a failover, a restored backup or a clock that was set back begins
-//! another epoch, in which nothing counts that was held of the one before. And which other servers
-//! use the database.
+//! The epoch of the database. A failover, a restored backup or a clock that was set back begins
+//! another epoch, in which nothing counts that was held about the earlier one. Also counts the
+//! other servers on the database.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -19,9 +19,9 @@ pub struct EpochTracker {
     /// The greatest watermark that came by in the stream, and when it came. Milliseconds by the
     /// database's clock.
     heard_ms: i64,
-    /// What was seen to be written in this history at most.
+    /// The highest counters that drain snapshots showed in this epoch.
     written: Option<Written>,
-    /// The database was seen to have gone back, and another history is yet to begin.
+    /// The database has lost something, and the next epoch has not begun yet.
     is_lost: bool,
     pub(super) heard_at: Instant,
     /// Other servers change this database, and their changes do not come by here: any other server
@@ -202,70 +202,60 @@ impl Drain {
             self.directory.start_over();
         }
         if self.changes.enter(&seen.epoch) {
-            tracing::warn!(
-                epoch = %seen.epoch,
-                "the database is in another epoch (a failover, or a backup restored): everything \
-                 held was dropped"
-            );
-            self.metrics.epochs.inc();
-            let (several, missed, left_stream) = (known.several, known.missed, known.left_stream);
-            // A history that somebody has begun has a greater number than the one before it; a
-            // backup has that of then.
-            let is_backup = known
-                .written
-                .is_some_and(|before| seen.written.versions_from <= before.versions_from);
-            let is_lost = is_backup && !self.changes.store_watermarks();
-            *known = EpochTracker {
-                several,
-                missed,
-                left_stream,
-                is_lost,
-                has_new_directory: true,
-                ..EpochTracker::default()
-            };
+            self.begin_tracking(known, seen);
             return Ok(true);
         }
         known.is_lost |= self.changes.take_doubt();
         let heard = self.changes.are_between_replicas().then_some(heard);
-        let verdict =
-            known.judge(seen, heard, self.memory.table_ms(), self.changes.store_watermarks());
-        match verdict {
-            Verdict::Same => {}
-            Verdict::SetBack { by_ms } => {
-                tracing::warn!(
-                    by_seconds = by_ms / 1000,
-                    "the database's clock was set back; everything is proven anew"
-                );
-            }
-            Verdict::Lost if known.is_lost => {} // said when it was found
-            Verdict::Lost => tracing::warn!(
-                "the database shows less than it did (a backup restored?); everything is proven \
-                 anew"
-            ),
-            Verdict::Restarted => tracing::info!(
-                "the database's server was started anew: what was held is dropped and read again"
-            ),
-        }
-        if verdict != Verdict::Same && !self.changes.store_watermarks() {
+        let stores_watermarks = self.changes.store_watermarks();
+        let verdict = known.judge(seen, heard, self.memory.table_ms(), stores_watermarks);
+        log_verdict(verdict, known.is_lost);
+        if verdict != Verdict::Same && !stores_watermarks {
             self.directory.start_over();
             self.changes.start_over();
             known.has_new_directory = true;
         }
-        if verdict == Verdict::Lost || (verdict != Verdict::Same && self.changes.store_watermarks())
-        {
-            // Until it has begun, each look finds the same.
+        if verdict == Verdict::Lost || (verdict != Verdict::Same && stores_watermarks) {
+            // Until the next epoch has begun, each snapshot finds the same.
             known.is_lost |= verdict == Verdict::Lost;
             self.store.begin_epoch(&seen.epoch).await?;
             return Ok(true);
         }
+        self.see_other_servers(known, seen).await
+    }
+
+    /// Starts to track an epoch that has just been entered.
+    fn begin_tracking(&self, known: &mut EpochTracker, seen: &DrainSnapshot) {
+        tracing::warn!(
+            epoch = %seen.epoch,
+            "the database is in another epoch (a failover, or a backup restored): everything held \
+             was dropped"
+        );
+        self.metrics.epochs.inc();
+        // An epoch that a server has begun has a greater number than the one before it. A backup
+        // has the number of its time.
+        let is_backup =
+            known.written.is_some_and(|before| seen.written.versions_from <= before.versions_from);
+        *known = EpochTracker {
+            several: known.several,
+            missed: known.missed,
+            left_stream: known.left_stream,
+            is_lost: is_backup && !self.changes.store_watermarks(),
+            has_new_directory: true,
+            ..EpochTracker::default()
+        };
+    }
+
+    /// Records which other servers use the database. Returns true when another server has changed
+    /// that meanwhile, so that another snapshot is needed.
+    async fn see_other_servers(
+        &self,
+        known: &mut EpochTracker,
+        seen: &DrainSnapshot,
+    ) -> store::Result<bool> {
         let between_replicas = self.changes.are_between_replicas();
-        if between_replicas
-            && known.contention.see(
-                seen.generation,
-                self.begun.load(Ordering::Relaxed),
-                Instant::now(),
-            )
-        {
+        let begun = self.begun.load(Ordering::Relaxed);
+        if between_replicas && known.contention.see(seen.generation, begun, Instant::now()) {
             tracing::warn!(
                 generation = seen.generation,
                 "other servers begin one generation of the change stream after the other: most \
@@ -274,8 +264,8 @@ impl Drain {
             );
         }
         known.count_servers(seen, between_replicas);
-        let are_unheard = if between_replicas { known.several } else { known.missed };
-        self.changes.miss_others(are_unheard || !seen.triggers.are_trusted());
+        let misses_others = if between_replicas { known.several } else { known.missed };
+        self.changes.miss_others(misses_others || !seen.triggers.are_trusted());
         if !between_replicas && seen.generation != 0 && !known.left_stream {
             // The changes of this server do not come by in the stream that other servers had for
             // this database. A new generation ends that stream, so that none of them takes it for
@@ -288,6 +278,23 @@ impl Drain {
             known.left_stream = true;
         }
         Ok(false)
+    }
+}
+
+fn log_verdict(verdict: Verdict, was_found_before: bool) {
+    match verdict {
+        Verdict::Same => {}
+        Verdict::SetBack { by_ms } => tracing::warn!(
+            by_seconds = by_ms / 1000,
+            "the database's clock was set back; everything is proven anew"
+        ),
+        Verdict::Lost if was_found_before => {}
+        Verdict::Lost => tracing::warn!(
+            "the database shows less than it did (a backup restored?); everything is proven anew"
+        ),
+        Verdict::Restarted => tracing::info!(
+            "the database's server was started anew: what was held is dropped and read again"
+        ),
     }
 }
 
