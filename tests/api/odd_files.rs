@@ -157,7 +157,12 @@ async fn a_row_that_another_takes_the_id_of_leaves_the_figures_of_its_facility()
     let now = jiff::Timestamp::now();
     let ids: Vec<Uuid> = (0..6).map(|_| Uuid::new_v4()).collect();
     let delivery = |id: Uuid, site: &Site| {
-        let data = json!({"distribution_id": id, "dispatched_to_id": site.facility, "quantity": 9, "date_delivered": now.to_string()});
+        let data = json!({
+            "distribution_id": id,
+            "dispatched_to_id": site.facility,
+            "quantity": 9,
+            "date_delivered": now.to_string(),
+        });
         crate::support::events::event("distribution.set", data)
     };
     for event in [

@@ -272,31 +272,51 @@ on_both_stores! {
         for quantity in [1, 2, 3] {
             acknowledged(&service, &site.stock(item, quantity)).await;
         }
-        let before = site.summary(&service, "today").await["version"].as_i64().expect("it is a number");
+        let before =
+            site.summary(&service, "today").await["version"].as_i64().expect("it is a number");
         let mut sql = Outside::connect(service.database_url()).await;
-        sql.run(if sql.is_postgres() { "TRUNCATE facility_state" } else { "DELETE FROM facility_state" }).await;
+        sql.run(if sql.is_postgres() {
+            "TRUNCATE facility_state"
+        } else {
+            "DELETE FROM facility_state"
+        })
+        .await;
         let (unit, bank) = (sql.id(Uuid::new_v4()), sql.id(site.bank));
-        sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({unit}, {bank}, 4)")).await;
+        sql.run(format!(
+            "INSERT INTO blood_inventory (id, blood_bank_id, quantity) \
+             VALUES ({unit}, {bank}, 4)"
+        ))
+        .await;
         site.shows(&service, (7, 0, 0)).await;
         for directives in ["no-cache", "", "max-age=1"] {
-            let response = read(&service, &format!("/v1/facilities/{}/summaries/today", site.facility), directives).await;
+            let response = read(
+                &service,
+                &format!("/v1/facilities/{}/summaries/today", site.facility),
+                directives,
+            )
+            .await;
             let body: Value = response.json().await.expect("it is JSON");
             assert_eq!(body["total_stock"], 7, "{directives}: {body}");
             assert!(body["version"].as_i64() > Some(before), "{before}: {body}");
         }
     }
 
-    /// Whoever deletes rows of ours, too.
+    /// Another program may delete rows of our tables, too.
     async fn a_day_whose_row_is_gone_is_not_told_from_memory(service: Service) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let item = Uuid::new_v4();
         acknowledged(&service, &site.stock(item, 1)).await;
-        let before = site.summary(&service, "today").await["version"].as_i64().expect("it is a number");
+        let before =
+            site.summary(&service, "today").await["version"].as_i64().expect("it is a number");
         let mut sql = Outside::connect(service.database_url()).await;
         sql.run("DELETE FROM dashboard_daily_summary").await;
         sql.run("DELETE FROM facility_state").await;
         let (unit, bank) = (sql.id(Uuid::new_v4()), sql.id(site.bank));
-        sql.run(format!("INSERT INTO blood_inventory (id, blood_bank_id, quantity) VALUES ({unit}, {bank}, 4)")).await;
+        sql.run(format!(
+            "INSERT INTO blood_inventory (id, blood_bank_id, quantity) \
+             VALUES ({unit}, {bank}, 4)"
+        ))
+        .await;
         site.shows(&service, (5, 0, 0)).await;
         let after = site.summary(&service, "today").await;
         assert!(after["version"].as_i64() > Some(before), "{before}: {after}");

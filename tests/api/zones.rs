@@ -215,10 +215,16 @@ on_both_stores! {
     async fn a_zone_or_a_name_that_is_too_long_costs_no_route_anything(service: Service) {
         let long = "x".repeat(100_000);
         let site = Site::register(&service, "UTC").await;
-        for (name, timezone, pointer) in [("North", long.as_str(), "/timezone"), (long.as_str(), "UTC", "/name")] {
+        for (name, timezone, pointer) in
+            [("North", long.as_str(), "/timezone"), (long.as_str(), "UTC", "/name")]
+        {
             let started = std::time::Instant::now();
             let body = json!({"name": name, "timezone": timezone});
-            let refused = problem(service.put(&format!("/v1/facilities/{}", Uuid::new_v4()), &body).await, 422).await;
+            let refused = problem(
+                service.put(&format!("/v1/facilities/{}", Uuid::new_v4()), &body).await,
+                422,
+            )
+            .await;
             assert!(started.elapsed().as_millis() < 1_000, "{pointer}: {:?}", started.elapsed());
             let text = refused.to_string();
             assert!(text.contains(pointer) && text.len() < 2_000, "{text}");
@@ -226,18 +232,38 @@ on_both_stores! {
         }
         let mut sql = Outside::connect(service.database_url()).await;
         let odd = Uuid::new_v4();
-        sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES ({}, '{long}{long}', '{long}')", sql.id(odd))).await;
-        wait_until("it is known", async || service.get(&format!("/v1/facilities/{odd}")).await.status() == 200).await;
+        sql.run(format!(
+            "INSERT INTO facilities (id, name, timezone) \
+             VALUES ({}, '{long}{long}', '{long}')",
+            sql.id(odd)
+        ))
+        .await;
+        wait_until("it is known", async || {
+            service.get(&format!("/v1/facilities/{odd}")).await.status() == 200
+        })
+        .await;
         let started = std::time::Instant::now();
         let own = format!("/v1/facilities/{odd}");
         let day = format!("/v1/facilities/{odd}/summaries/today");
         let never = format!("/v1/facilities/{odd}/summaries/2999-01-01");
-        for path in ["/v1/facilities", "/health/ready", "/metrics", "/v1/summaries/today", &own, &day, &never] {
+        for path in [
+            "/v1/facilities",
+            "/health/ready",
+            "/metrics",
+            "/v1/summaries/today",
+            &own,
+            &day,
+            &never,
+        ] {
             let text = service.get(path).await.text().await.expect("it is text");
             assert!(text.len() < 95_000, "{path} is {} bytes long", text.len());
         }
         assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
-        assert!(facility(&service, odd).await["timezone_error"].as_str().is_some_and(|error| error.contains("at most 64 bytes")));
+        assert!(
+            facility(&service, odd).await["timezone_error"]
+                .as_str()
+                .is_some_and(|error| error.contains("at most 64 bytes"))
+        );
         assert!(service.logs().iter().all(|line| line.len() < 10_000), "a log line is longer");
         acknowledged(&service, &site.stock(Uuid::new_v4(), 3)).await;
         site.shows(&service, (3, 0, 0)).await;

@@ -130,28 +130,56 @@ on_both_stores! {
     async fn days_that_another_import_recorded_otherwise_are_counted_and_named(service: Service) {
         let launch = service.launch();
         let file = |units: u32| {
-            let rows: String = (1..=20).map(|day| format!("Seoul,2024-03-{day:02},O+,{units}\nSeoul,2024-03-{day:02},A+,1\n")).collect();
+            let rows: String = (1..=20)
+                .map(|day| {
+                    format!("Seoul,2024-03-{day:02},O+,{units}\nSeoul,2024-03-{day:02},A+,1\n")
+                })
+                .collect();
             format!("bank,date,type,units\n{rows}")
         };
         write(launch, "kr_stock.csv", &file(4));
         write(launch, "other.csv", &file(5));
         imported(launch, "stock-history", "kr_stock.csv", &[LOTS]).await;
         let dry = imported(launch, "stock-history", "other.csv", &[LOTS, &["--dry-run"]]).await;
-        assert!(dry.contains("20 days had other figures from kr_stock: they would be replaced (Seoul 2024-03-01, "), "{dry}");
+        assert!(
+            dry.contains(
+                "20 days had other figures from kr_stock: they would be replaced \
+             (Seoul 2024-03-01, "
+            ),
+            "{dry}"
+        );
         let output = imported(launch, "stock-history", "other.csv", &[LOTS]).await;
-        assert!(output.contains("20 days had other figures from kr_stock: replaced (Seoul 2024-03-01, "), "{output}");
+        assert!(
+            output
+                .contains("20 days had other figures from kr_stock: replaced (Seoul 2024-03-01, "),
+            "{output}"
+        );
         let again = imported(launch, "stock-history", "other.csv", &[LOTS]).await;
         assert!(!again.contains("other figures") && again.contains("nothing changed"), "{again}");
         let seoul = facility_id(&service, "Seoul").await;
         wait_for_day(&service, &seoul, "2024-03-07", [json!(6), json!(0), json!(0)]).await;
 
-        // The later import lies on top: without the earlier one nothing changes but what it would uncover.
+        // The later import replaced the figures. To undo the earlier one changes no figure.
         let undone = launch.run(&["import", "undo", "1"]).await;
-        assert!(undone.output.contains("20 closed days have figures that were recorded since: left (Seoul 2024-03-01, "), "{}", undone.output);
+        assert!(
+            undone.output.contains(
+                "20 closed days have figures that were recorded since: left \
+             (Seoul 2024-03-01, "
+            ),
+            "{}",
+            undone.output
+        );
         assert_eq!(day(&service, &seoul, "2024-03-07").await["total_stock"], 6);
         let undone = launch.run(&["import", "undo", "2"]).await;
-        assert!(undone.output.contains("20 closed days are as they were before; 1 facilities are gone"), "{}", undone.output);
-        wait_until("Seoul is gone", async || service.get(&format!("/v1/facilities/{seoul}")).await.status() == 404).await;
+        assert!(
+            undone.output.contains("20 closed days are as they were before; 1 facilities are gone"),
+            "{}",
+            undone.output
+        );
+        wait_until("Seoul is gone", async || {
+            service.get(&format!("/v1/facilities/{seoul}")).await.status() == 404
+        })
+        .await;
         audited(launch).await;
     }
 }

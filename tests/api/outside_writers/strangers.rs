@@ -101,7 +101,8 @@ async fn plant(launch: &Launch, sql: &mut Outside) {
     let sources = [
         "mod",
         "transaction",
-        "fleet",
+        "epoch",
+        "server_registry",
         "runs",
         "entities",
         "migrate",
@@ -145,8 +146,7 @@ async fn beside_strangers() -> (Launch, Outside) {
 }
 
 #[tokio::test]
-async fn no_statement_means_a_strangers_operator_or_function_that_fits_its_types_better_than_the_servers_own()
- {
+async fn no_statement_means_a_strangers_operator_or_function_that_fits_its_types_better() {
     let (launch, _sql) = beside_strangers().await;
     let mut ours =
         PgConnection::connect(launch.database_url()).await.expect("the owner may log in");
@@ -210,7 +210,13 @@ async fn the_service_serves_and_its_commands_run_beside_whatever_strangers_have_
     let (item, request) = (Uuid::new_v4(), Uuid::new_v4());
     acknowledged(&service, &site.stock(item, 4)).await;
     acknowledged(&service, &site.request(request, jiff::Timestamp::now())).await;
-    let delivered = json!({"distribution_id": Uuid::new_v4(), "dispatched_to_id": site.facility, "quantity": 3, "blood_type": "A+", "date_delivered": jiff::Timestamp::now()});
+    let delivered = json!({
+        "distribution_id": Uuid::new_v4(),
+        "dispatched_to_id": site.facility,
+        "quantity": 3,
+        "blood_type": "A+",
+        "date_delivered": jiff::Timestamp::now(),
+    });
     acknowledged(&service, &event("distribution.set", delivered)).await;
     site.shows(&service, (4, 3, 1)).await;
     acknowledged(&service, &event("request.removed", json!({"request_id": request}))).await;
