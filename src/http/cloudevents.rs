@@ -6,10 +6,9 @@ use actix_web::http::header::HeaderMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::event_schema;
 use super::{
     event_data::{self, EventType},
-    field_rules,
+    event_schema, field_rules,
     fields::{self, Faults, Fields, Place},
     json::{self, Json, Object, Shown},
     percent,

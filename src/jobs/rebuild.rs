@@ -87,9 +87,10 @@ impl Extent {
 /// The jobs: a scheduled run, a run that a client requested, and a run of a command, which only the
 /// command's process takes. Only one run of any of them is active at a time.
 const SCHEDULED: &str = "rebuild";
-const REQUESTED: &str = "full_rebuild";
-const COMMAND: &str = "requested_rebuild";
-const APART: [&str; 3] = [SCHEDULED, REQUESTED, COMMAND];
+/// The job of a request for a rebuild, which looks at every day.
+const FULL: &str = "full_rebuild";
+const BY_COMMAND: &str = "requested_rebuild";
+const APART: [&str; 3] = [SCHEDULED, FULL, BY_COMMAND];
 
 /// Facility-days that one statement audits. It takes no lock, so it may be larger than a refresh.
 const AUDIT_CHUNK: usize = 1_000;
@@ -111,11 +112,11 @@ impl Rebuild {
     pub async fn run_once(&self, stop: &CancellationToken) -> store::Result<bool> {
         self.enqueue_due().await?;
         let Some(run) =
-            self.store.take_run(&APART, &[SCHEDULED, REQUESTED], None, ABANDONED_AFTER).await?
+            self.store.take_run(&APART, &[SCHEDULED, FULL], None, ABANDONED_AFTER).await?
         else {
             return Ok(false);
         };
-        let extent = if run.job == REQUESTED { Extent::All } else { Extent::Recent(self.days) };
+        let extent = if run.job == FULL { Extent::All } else { Extent::Recent(self.days) };
         let run = self.carry_out(run, extent, |_| (), stop).await?;
         if run.state != "done" {
             return Ok(false);
@@ -136,7 +137,7 @@ impl Rebuild {
             return Ok(());
         }
         if self.store.enqueue_run(Uuid::now_v7(), SCHEDULED, tick_ms).await? {
-            self.store.give_up_runs(SCHEDULED, tick_ms, COMMAND, ABANDONED_AFTER).await?;
+            self.store.give_up_runs(SCHEDULED, tick_ms, BY_COMMAND, ABANDONED_AFTER).await?;
         }
         self.settled_tick_ms.store(tick_ms, Ordering::Relaxed);
         Ok(())
@@ -155,9 +156,9 @@ impl Rebuild {
     /// Requests a rebuild of every day, which any replica may carry out. When a requested run
     /// already waits, that one is returned.
     pub async fn request(&self) -> store::Result<JobRun> {
-        let run = match self.store.waiting_run(REQUESTED).await? {
+        let run = match self.store.waiting_run(FULL).await? {
             Some(run) => run,
-            None => self.enqueue_now(REQUESTED).await?,
+            None => self.enqueue_now(FULL).await?,
         };
         self.alarm.notify_one();
         Ok(run)
@@ -170,11 +171,13 @@ impl Rebuild {
         extent: Extent,
         watch: impl Fn(&JobRun) + Send,
     ) -> store::Result<JobRun> {
-        let mut waiting = self.enqueue_now(COMMAND).await?;
+        let mut waiting = self.enqueue_now(BY_COMMAND).await?;
         let mut told = false;
         let run = loop {
-            if let Some(run) =
-                self.store.take_run(&APART, &[COMMAND], Some(waiting.id), ABANDONED_AFTER).await?
+            if let Some(run) = self
+                .store
+                .take_run(&APART, &[BY_COMMAND], Some(waiting.id), ABANDONED_AFTER)
+                .await?
             {
                 break run;
             }
@@ -184,7 +187,7 @@ impl Rebuild {
             if !self.store.beat_run(&waiting).await? {
                 // This process was stopped for so long that its run counted as abandoned. It adds a
                 // new run.
-                waiting = self.enqueue_now(COMMAND).await?;
+                waiting = self.enqueue_now(BY_COMMAND).await?;
             }
             tokio::time::sleep(COMMAND_LOOKS).await;
         };

@@ -29,7 +29,7 @@ pub struct TableRead {
     pub watermark: Option<Watermark>,
     /// The standby that answered, by its URL without the password; `None` when the primary
     /// answered.
-    pub replica: Option<Arc<str>>,
+    pub standby: Option<Arc<str>>,
 }
 
 /// The columns of the table `fleet` that every read returns as well.

@@ -307,7 +307,7 @@ impl Database {
             changing,
             epoch: epoch(of),
             watermark: self.stored_watermark(),
-            replica: None,
+            standby: None,
         }
     }
 

@@ -38,19 +38,24 @@ impl StandbyReads {
     }
 
     fn take_note(&self, read: &TableRead, is_ours: bool) {
-        let Some(replica) = &read.replica else { return };
+        let Some(standby) = &read.standby else { return };
         let mut mismatched = self.mismatched.lock().unwrap_or_else(PoisonError::into_inner);
         if is_ours {
-            if mismatched.remove(replica) {
-                tracing::info!(%replica, "the streaming replica tells the primary's history again; it is read from");
+            if mismatched.remove(standby) {
+                tracing::info!(
+                    %standby,
+                    "the standby is of the primary's epoch again, and is read from"
+                );
             }
             return;
         }
         self.metrics.standby_mismatches.inc();
-        if mismatched.insert(replica.clone()) {
+        if mismatched.insert(standby.clone()) {
             tracing::warn!(
-                %replica,
-                "a server of database.read_url tells another history than the primary, and is not read from; if it is no replica of this very database, correct database.read_url (DATABASE_READ_URL); one that lags behind a failover catches up by itself"
+                %standby,
+                "a server of database.read_url is of another epoch than the primary, and is not \
+                 read from; if it is no standby of this very database, correct database.read_url \
+                 (DATABASE_READ_URL); one that lags behind a failover catches up by itself"
             );
         }
     }

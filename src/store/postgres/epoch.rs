@@ -61,7 +61,7 @@ impl Asked {
     pub fn at(
         self,
         (epoch, watermark): (Epoch, Option<Watermark>),
-        replica: Option<Arc<str>>,
+        standby: Option<Arc<str>>,
     ) -> TableRead {
         TableRead {
             rows: self.rows,
@@ -69,7 +69,7 @@ impl Asked {
             changing: self.changing,
             epoch,
             watermark,
-            replica,
+            standby,
         }
     }
 }

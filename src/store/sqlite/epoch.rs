@@ -28,7 +28,7 @@ pub fn table_read(found: &[SqliteRow]) -> Result<TableRead> {
             }
         }
     }
-    Ok(TableRead { rows, zones, changing, epoch, watermark, replica: None })
+    Ok(TableRead { rows, zones, changing, epoch, watermark, standby: None })
 }
 
 /// Reads a drain snapshot without its marks and outboxes, which stay empty.

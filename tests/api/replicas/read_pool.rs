@@ -195,7 +195,7 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
     let said = fleet[0]
         .logs()
         .iter()
-        .filter(|line| line.contains("tells another history than the primary"))
+        .filter(|line| line.contains("is of another epoch than the primary"))
         .count();
     assert_eq!(said, 1);
     drop(others);
