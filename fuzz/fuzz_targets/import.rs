@@ -1,34 +1,31 @@
-//! The importer, from a file to what it hands over to the service. An input is a line
-//! `kind;zone;date format` and the rows of a CSV file (with its header where the kind is `raw`); a
-//! comma or a point behind the kind is the decimal sign that the command line gives. Whatever
-//! the rows are:
+//! The import, from a file to what it passes to the service. An input is a line `kind;zone;date
+//! format`, and the rows of a CSV file. When the kind is `raw`, the file has its own header. A
+//! comma or a point after the kind is the decimal sign that the command line names. For all rows:
 //!
-//! - What is taken is what stands there: each number is the number by its decimal sign, and none
-//!   that has two readings is taken without one; each blood type is the type; each date, printed by
-//!   its own format, is the text that was read, and is read as the same instant. Ids are not nil.
-//!   The same file again changes nothing.
-//! - Facilities are registered under the names that stand there, one for the spellings that compare
-//!   equal, and none under what is nearly an id; rows that repeat one are counted.
-//! - What is refused is named: a line in which a row begins, a column of it, and the value of that
-//!   cell. A file is only called something else where it holds what no CSV in UTF-8 does.
-//! - With `--on-error skip` no row is lost: each is in, or in the rejects file with a reason.
+//! - What is accepted is what the file says. Each number is the number by its decimal sign, and a
+//!   number with two readings is not accepted without one. Each blood type is that type. Each date,
+//!   printed in its own format, is the text that was read, and is read as the same instant. No id
+//!   is nil. The same file again changes nothing.
+//! - Facilities are registered under the names in the file: one facility for all spellings that
+//!   compare equal, and none under a text that is nearly an id. Rows that repeat a facility are
+//!   counted.
+//! - A refusal names its place: a line in which a row begins, a column of it, and the value of that
+//!   cell. A file is called something other than CSV only if no CSV in UTF-8 has such bytes.
+//! - With `--on-error skip` no row is lost: each is written, or is in the rejects file with a
+//!   reason.
 
 #![no_main]
 
+#[path = "import/case.rs"]
+mod case;
 #[path = "import/read.rs"]
 mod read;
 #[path = "import/recorder.rs"]
 mod recorder;
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    pin::pin,
-    sync::LazyLock,
-    task::{Context, Poll, Waker},
-};
+use std::{collections::BTreeMap, path::Path, sync::LazyLock};
 
-use clap::ValueEnum;
+use case::{Case, at_once};
 use csv::ByteRecord;
 use facility_summary::{
     domain::{
@@ -37,16 +34,14 @@ use facility_summary::{
         facility::Zone,
         names::{as_given, compared},
     },
-    tools::import::{
-        self, DecimalSign, Fault, ImportArgs, ImportError, ImportKind, ImportReport, OnError,
-    },
+    tools::import::{self, Fault, ImportArgs, ImportError, ImportKind, ImportReport, OnError},
 };
 use jiff::{Timestamp, tz::TimeZone};
 use libfuzzer_sys::fuzz_target;
 use read::{cells_at, date_is, nearly_an_id, number_is, rows_of, same_number, squashed};
 use recorder::Recorder;
 
-/// Files are read from disk, as the importer does; this one is written anew for each input.
+/// The folder of the file, which is written again for each input. The import reads files from disk.
 static FOLDER: LazyLock<tempfile::TempDir> =
     LazyLock::new(|| tempfile::tempdir().expect("a folder for the files"));
 
@@ -72,7 +67,7 @@ fuzz_target!(|input: &[u8]| {
                 skipped(&case, &path, &fault);
             }
         }
-        // The options do not fit, or the file as a whole cannot be read.
+        // The options do not fit the file, or the file cannot be read.
         Err(
             ImportError::WrongUse(_) | ImportError::NoColumn { .. } | ImportError::Broken { .. },
         ) => {}
@@ -85,111 +80,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-struct Case {
-    kind: ImportKind,
-    decimal: Option<char>,
-    zone: String,
-    format: Option<String>,
-    /// Each field with its column.
-    columns: Vec<(&'static str, String)>,
-    file: Vec<u8>,
-}
-
-impl Case {
-    fn read(input: &[u8]) -> Option<Self> {
-        let end = input.iter().position(|byte| *byte == b'\n')?;
-        let (options, rows) = (std::str::from_utf8(&input[..end]).ok()?, &input[end + 1..]);
-        let mut options = options.splitn(3, ';');
-        let (kind, zone, format) = (options.next()?, options.next()?.to_owned(), options.next()?);
-        let format = (!format.is_empty()).then(|| format.to_owned());
-        if kind == "raw" {
-            let columns = vec![("name", "name".to_owned())];
-            return Some(Case {
-                kind: ImportKind::Facilities,
-                decimal: None,
-                zone,
-                format,
-                columns,
-                file: rows.to_vec(),
-            });
-        }
-        let decimal = kind.chars().next_back().filter(|last| matches!(last, ',' | '.'));
-        let kind = kind.strip_suffix([',', '.']).unwrap_or(kind);
-        let kind = ImportKind::from_str(kind, false).ok()?;
-        let fields: &[&str] = match kind {
-            ImportKind::Facilities => &["id", "name", "timezone"],
-            ImportKind::StockHistory => &["facility", "date", "blood_type", "quantity"],
-            ImportKind::Distributions => {
-                &["id", "facility", "date_delivered", "blood_type", "quantity"]
-            }
-            ImportKind::Requests => &["id", "facility", "created_at", "blood_type", "quantity"],
-        };
-        let columns =
-            fields.iter().map(|field| (*field, format!("the {field}"))).collect::<Vec<_>>();
-        let header =
-            columns.iter().map(|(_, column)| column.as_str()).collect::<Vec<_>>().join(",");
-        Some(Case {
-            kind,
-            decimal,
-            zone,
-            format,
-            columns,
-            file: [header.as_bytes(), b"\n", rows].concat(),
-        })
-    }
-
-    fn import(
-        &self,
-        path: &Path,
-        recorder: &Recorder,
-        on_error: OnError,
-    ) -> Result<ImportReport, ImportError> {
-        let has_zone = self.columns.iter().any(|(field, _)| *field == "timezone");
-        let args = ImportArgs {
-            kind: self.kind,
-            file: path.to_owned(),
-            columns: self
-                .columns
-                .iter()
-                .map(|(field, column)| format!("{field}={column}"))
-                .collect(),
-            constants: if has_zone { vec![] } else { vec![format!("timezone={}", self.zone)] },
-            date_format: self.format.clone(),
-            decimal: self
-                .decimal
-                .map(|sign| if sign == ',' { DecimalSign::Comma } else { DecimalSign::Point }),
-            on_error,
-            source: None,
-            same_day: None,
-            dry_run: false,
-        };
-        at_once(import::run(args, "import", recorder))
-    }
-
-    fn is_raw(&self) -> bool {
-        self.columns.len() < 3
-    }
-
-    /// The column of a field in the rows.
-    fn column(&self, field: &str) -> Option<usize> {
-        self.columns.iter().position(|(known, _)| *known == field)
-    }
-
-    fn cell<'r>(&self, row: &'r ByteRecord, field: &str) -> &'r str {
-        let cell = self.column(field).and_then(|column| row.get(column)).unwrap_or_default();
-        std::str::from_utf8(cell).expect("a cell that was taken is UTF-8")
-    }
-}
-
-/// What never waits.
-fn at_once<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("the recorder never waits"),
-    }
-}
-
-/// Every row was taken: each says what its cells say.
+/// Checks a file of which every row was accepted: each statement says what the cells of its row
+/// say.
 fn taken(case: &Case, recorder: &Recorder, report: &ImportReport) {
     assert_eq!((report.rows_read, report.rows_skipped), (report.rows_written, 0));
     let statements = recorder.statements();
@@ -244,7 +136,7 @@ fn taken(case: &Case, recorder: &Recorder, report: &ImportReport) {
     }
 }
 
-/// Nobody was known before, so that every facility is registered under a name that stands there.
+/// Checks the names. No facility was known before, so each is registered under a name in the file.
 fn names_are(case: &Case, rows: &[ByteRecord], statements: &[Statement], report: &ImportReport) {
     let field = if case.kind == ImportKind::Facilities { "name" } else { "facility" };
     let registered = statements.iter().filter_map(|s| match &s.record.entity {
@@ -270,9 +162,10 @@ fn names_are(case: &Case, rows: &[ByteRecord], statements: &[Statement], report:
     }
     assert_eq!(registered.count(), first.len(), "a facility for each name");
     let repeated = if case.kind == ImportKind::Facilities { rows.len() - first.len() } else { 0 };
-    assert_eq!(report.merged.repeated_rows, repeated as u64);
+    assert_eq!(report.names_merged.repeated_rows, repeated as u64);
 }
 
+/// The blood type in a cell that was accepted.
 fn blood_type(cell: &str) -> BloodType {
     let text = squashed(cell);
     if text.is_empty() || text.eq_ignore_ascii_case("unknown") {
@@ -282,6 +175,7 @@ fn blood_type(cell: &str) -> BloodType {
     }
 }
 
+/// Checks that a statement says what the cells of its row say.
 fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
     let (field, at_ms, taken_type, units) =
         match statement.record.entity.as_ref().expect("an import removes nothing") {
@@ -311,7 +205,7 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
     assert!(at.year() >= 1900 && at_ms <= recorder::NOW_MS + 300_000, "{at}");
     let printed = date_is(case.cell(row, field), case.format.as_deref(), &at);
     let Some(printed) = printed else { return };
-    // Printed by its format, it is read as the same instant.
+    // The date, printed in its format, is read as the same instant.
     let path = FOLDER.path().join("printed.csv");
     let mut file = csv::Writer::from_path(&path).expect("the folder can be written to");
     file.write_record(["date"])
@@ -340,7 +234,7 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
     assert_eq!(again, Some(at_ms), "{printed:?} of {row:?}");
 }
 
-/// A refusal names where it stands, and what stands there.
+/// Checks that a refusal names a place in the file, and what is there.
 fn named(case: &Case, fault: &Fault) {
     assert!(
         !fault.problem.is_empty() && fault.line > 1 && fault.to_string().len() < 1200,
@@ -362,7 +256,7 @@ fn named(case: &Case, fault: &Fault) {
                 .expect("a column of the file");
             let cell = String::from_utf8_lossy(cells.get(position).expect("a cell of the row"))
                 .into_owned();
-            // A number, and an id, may be shown as what they are.
+            // A number or an id may be shown in its usual form.
             let is_number = same_number(&cell, &fault.value);
             let hex = |text: &str| {
                 text.to_lowercase().chars().filter(char::is_ascii_hexdigit).collect::<String>()
@@ -380,11 +274,12 @@ fn case_columns(case: &Case) -> usize {
     read::header_of(&case.file).len()
 }
 
-/// No row is lost, and the first that is refused is the one at which `stop` stops.
+/// Checks `--on-error skip`: no row is lost, and the first refused row is the one at which `stop`
+/// stopped.
 fn skipped(case: &Case, path: &Path, first: &Fault) {
     let recorder = Recorder::default();
     let rows = rows_of(&case.file).len() as u64;
-    // What an earlier input has left would be kept.
+    // A rejects file of an earlier input would be kept, and this one would get another name.
     let _ = std::fs::remove_file(path.with_file_name("rows.csv.rejects.csv"));
     match case.import(path, &recorder, OnError::Skip) {
         Ok(report) => {
@@ -405,7 +300,7 @@ fn skipped(case: &Case, path: &Path, first: &Fault) {
         Err(ImportError::NothingUsable { rows: refused, first: fault, .. }) => {
             assert_eq!((refused, &fault), (rows, first))
         }
-        // Further rows break the file.
+        // A later row made the rest of the file unreadable.
         Err(ImportError::Interrupted { cause, .. }) => {
             assert!(matches!(*cause, ImportError::Broken { .. }), "{cause}")
         }

@@ -1,18 +1,18 @@
-//! A slow reading of files, numbers and dates, to compare the importer with.
+//! Reads files, numbers and dates in a slow and simple way, to compare the import with.
 
 use csv::{ByteRecord, ReaderBuilder};
 use facility_summary::domain::names::compared;
 use jiff::{Timestamp, Zoned, civil::DateTime, fmt::strtime, tz::TimeZone};
 
-/// Zeros of the scripts whose digits are read.
+/// The zeros of the scripts whose digits are read.
 const ZEROS: &str = "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០０";
 
-/// Text without what the eye does not see, in one spelling.
+/// Text without invisible characters, in one spelling.
 pub fn squashed(text: &str) -> String {
     compared(text)
 }
 
-/// The same, its digits from 0 to 9.
+/// The same, with the digits 0 to 9 for those of other scripts.
 pub fn in_digits(text: &str) -> String {
     let digit = |c: char| {
         ZEROS
@@ -34,7 +34,7 @@ fn records(file: &[u8]) -> impl Iterator<Item = ByteRecord> {
         .map(|row| row.expect("bytes are CSV"))
 }
 
-/// The rows behind the header that have a filled cell.
+/// The rows after the header that have a filled cell.
 pub fn rows_of(file: &[u8]) -> Vec<ByteRecord> {
     records(file)
         .skip(1)
@@ -47,7 +47,7 @@ pub fn header_of(file: &[u8]) -> Vec<String> {
     header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-/// The row that begins with the line of that number; lines end in LF, CRLF or CR.
+/// The row that begins in the line of that number. Lines end in LF, CRLF or CR.
 pub fn cells_at(file: &[u8], line: u64) -> Option<ByteRecord> {
     let (mut rest, mut current) = (file, 1);
     while current < line {
@@ -56,13 +56,13 @@ pub fn cells_at(file: &[u8], line: u64) -> Option<ByteRecord> {
         rest = &rest[end + length..];
         current += 1;
     }
-    // A byte order mark is none where the file does not begin.
+    // A byte order mark counts as one only at the beginning of the file.
     let rest = if line == 1 { rest.to_vec() } else { [b"\n", rest].concat() };
     records(&rest).next()
 }
 
-/// What a cell can mean as a whole number where `decimal` is the decimal sign, `None` where it
-/// means none or is empty: without the marks between thousands, and without a fraction of zeros.
+/// The whole number that a cell means when `decimal` is the decimal sign, without group marks and
+/// without a fraction of zeros. `None` when it means none, or is empty.
 fn meaning(cell: &str, decimal: char) -> Option<i128> {
     let text = in_digits(cell).replace('\u{66b}', &decimal.to_string());
     let unsigned =
@@ -87,8 +87,8 @@ fn meaning(cell: &str, decimal: char) -> Option<i128> {
     Some(if is_negative { -value } else { value })
 }
 
-/// Asserts that a cell which was taken means this many units, and nothing else by the sign that the
-/// command line gives or leaves out.
+/// Asserts that an accepted cell means this many units, and that the decimal sign of the command
+/// line, or its absence, allows no other number.
 pub fn number_is(cell: &str, decimal: Option<char>, units: Option<i128>) {
     let (comma, point) = (meaning(cell, ','), meaning(cell, '.'));
     match decimal {
@@ -119,8 +119,8 @@ pub fn same_number(cell: &str, other: &str) -> bool {
         .any(|sign| meaning(cell, *sign).is_some_and(|value| meaning(other, *sign) == Some(value)))
 }
 
-/// Whether a name is an id, or one with a slip: 31 to 33 hexadecimal digits, of which one may be
-/// something else, and hyphens.
+/// Whether a name is an id, or a mistyped one: 31 to 33 hexadecimal digits and hyphens, where one
+/// digit may be another character.
 pub fn nearly_an_id(name: &str) -> bool {
     let digits = name.chars().filter(|c| *c != '-').collect::<Vec<_>>();
     let hex = digits.iter().filter(|c| c.is_ascii_hexdigit()).count();
@@ -129,8 +129,8 @@ pub fn nearly_an_id(name: &str) -> bool {
     (31..=33).contains(&digits.len()) && hex + 1 >= digits.len() && has_both
 }
 
-/// Asserts that `at` is what the text says. Answers how its own format prints it, where that can be
-/// told.
+/// Asserts that `at` is what the text says. Returns the date as its own format prints it, if that
+/// is known.
 pub fn date_is(text: &str, format: Option<&str>, at: &Zoned) -> Option<String> {
     let text = in_digits(text);
     let Some(format) = format else {
@@ -145,14 +145,14 @@ pub fn date_is(text: &str, format: Option<&str>, at: &Zoned) -> Option<String> {
         "{format:?} leaves open which half of the day is meant"
     );
     let names_zone = has("zZQsc");
-    // A zone or an offset that the text names is the one in which it is to be printed.
+    // When the text names a zone or an offset, the date is printed in that.
     if let Some(named) = zone_in(&text, format) {
         let there = strtime::format(format, &at.with_time_zone(named))
             .expect("what can be read can be printed");
         assert_eq!(plain(&there), plain(&text), "{text:?} by {format:?} is {at}");
     }
-    // A clock that was set back tells the same twice, and the first is meant; one that was set on
-    // never told the hour in between.
+    // A clock that is set back shows the same time twice, and the first one is meant. A clock that
+    // is set forward never shows the hour in between.
     let again = at.datetime().to_zoned(at.time_zone().clone()).expect("it is a time of that zone");
     if !names_zone && again.timestamp() == at.timestamp() && !is_behind_a_gap(at) {
         assert_eq!(plain(&printed), plain(&text), "{text:?} by {format:?} is {at}");
@@ -172,7 +172,7 @@ fn parts_of(format: &str) -> Vec<char> {
     letters
 }
 
-/// The zone in the text's last word, by its name or as `+0200`, where the format ends in one.
+/// The zone in the last word of the text, by its name or as `+0200`, when the format ends in one.
 fn zone_in(text: &str, format: &str) -> Option<TimeZone> {
     let last = text.rsplit(' ').next()?;
     if format.ends_with(" %Q") {
@@ -187,7 +187,8 @@ fn zone_in(text: &str, format: &str) -> Option<TimeZone> {
     (format.ends_with(" %z") && seconds != 0).then(|| TimeZone::fixed(offset))
 }
 
-/// Whether the clock was set on within the day before: then another text may mean this instant too.
+/// Whether the clock was set forward within the day before. Then another text may mean this instant
+/// too.
 fn is_behind_a_gap(at: &Zoned) -> bool {
     let before = at.timestamp() - jiff::SignedDuration::from_hours(30);
     at.time_zone().to_offset(before) != at.offset()
@@ -207,7 +208,8 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// The usual forms by their parts; of the rarer ones of ISO 8601, that a zone in brackets exists.
+/// Asserts a date in a standard form. Usual forms are checked part by part; in rare forms of ISO
+/// 8601 only that a zone in brackets exists.
 fn standard_date_is(text: &str, at: &Zoned) {
     if let Some((_, bracket)) = text.split_once('[') {
         let name = bracket.split(']').next().unwrap_or_default().trim_start_matches('!');

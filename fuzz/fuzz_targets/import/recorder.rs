@@ -1,6 +1,5 @@
-//! What the service would be told, kept in memory by its rule of which statement stands.
+//! A target that keeps in memory what the service would get, by its rule of which statement wins.
 
-use facility_summary::domain::summary::Key;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Mutex,
@@ -11,6 +10,7 @@ use facility_summary::{
     domain::{
         blood_type::BloodType,
         event::{Entity, Kind, Record, Statement},
+        summary::Key,
     },
     service::imports::Recorded,
     store::{
@@ -22,7 +22,7 @@ use facility_summary::{
 use jiff::civil::Date;
 use uuid::Uuid;
 
-/// 2025-10-09T22:30:00Z
+/// The time of the database: 2025-10-09T22:30:00Z.
 pub const NOW_MS: i64 = 1_760_049_000_000;
 
 pub type Stock = BTreeMap<Key, BTreeMap<BloodType, i64>>;
@@ -35,7 +35,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// In the order in which they came.
+    /// All statements, in the order in which they came.
     pub fn statements(&self) -> Vec<Statement> {
         self.statements.lock().expect("one thread").clone()
     }
