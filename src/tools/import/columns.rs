@@ -1,5 +1,5 @@
-//! Which column of the file feeds which field: `--columns field=column` and `--set field=value`,
-//! checked against the header.
+//! The mapping: which column of the file feeds which field. It is made from `--columns
+//! field=column` and `--set field=value`, and checked against the header.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,7 @@ pub enum ImportKind {
 }
 
 impl ImportKind {
+    /// The kind as the command line names it.
     pub const fn as_str(self) -> &'static str {
         match self {
             ImportKind::Facilities => "facilities",
@@ -76,7 +77,7 @@ impl ImportKind {
         self.fields().iter().map(|(field, _)| *field).find(|field| field.as_str() == name)
     }
 
-    /// The fields as `--help` and errors list them, optional ones with a `?`.
+    /// The fields as `--help` and errors list them: optional ones have a `?`.
     fn field_list(self) -> String {
         let names: Vec<_> = self
             .fields()
@@ -89,11 +90,12 @@ impl ImportKind {
     }
 }
 
-/// A value that a row can have. `Timezone` is the zone in which an unknown facility is registered.
+/// A value that a row can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
     Id,
     Name,
+    /// The zone in which an unknown facility is registered.
     Timezone,
     Facility,
     Date,
@@ -101,11 +103,12 @@ pub enum Field {
     CreatedAt,
     BloodType,
     Quantity,
-    /// When a figure of stock was written down: which of a day's is the last.
+    /// When a figure of stock was recorded: it decides which figure of a day is the last.
     RecordedAt,
 }
 
 impl Field {
+    /// The field as the command line names it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Field::Id => "id",
@@ -125,8 +128,8 @@ impl Field {
 /// Where a field's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Columns by position, their cells joined by a space; with the name under which the command
-    /// line knows them.
+    /// Columns by position. Several cells are joined by a space. `named`: as the command line names
+    /// them.
     Columns { named: String, positions: Vec<usize> },
     /// The same value for every row.
     Constant(String),
@@ -137,13 +140,14 @@ pub enum Origin {
 pub struct Mapping {
     kind: ImportKind,
     origins: BTreeMap<Field, Origin>,
-    /// Which mark is the decimal sign of the file's numbers; `None`: what is ambiguous is a fault.
+    /// The decimal sign of the numbers in the file; `None`: an ambiguous number is a fault.
     pub decimal: Option<DecimalSign>,
 }
 
 impl Mapping {
-    /// Reads `field=column` and `field=value` pairs. Wrong use: an unknown or repeated field, a
-    /// required one that is missing, a column that the header does not have or has twice.
+    /// Reads pairs `field=column` and `field=value`. These are wrong use: an unknown or repeated
+    /// field, a required field that is missing, and a column that the header has twice. A column
+    /// that the header does not have is `NoColumn`.
     pub fn new(
         kind: ImportKind,
         columns: &[String],
@@ -191,6 +195,7 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Where the field's value comes from; `None` when the field is not mapped.
     pub fn origin(&self, field: Field) -> Option<&Origin> {
         self.origins.get(&field)
     }
@@ -203,7 +208,7 @@ impl Mapping {
             .map(|(field, _)| *field)
     }
 
-    /// The column of a field that each row has to have, the first of those at `cells` or behind it.
+    /// The column of the first required field that a row with only `cells` cells lacks.
     pub fn required_behind(&self, cells: usize) -> Option<&str> {
         let required = |field: &Field| self.kind.fields().contains(&(*field, true));
         self.origins.iter().filter(|(field, _)| required(field)).find_map(
@@ -229,8 +234,8 @@ impl Mapping {
     }
 }
 
-/// `a=x,b=y` at its commas. A part without `=` belongs to the column name before it: `name=Name, as
-/// registered` is one pair.
+/// Splits `a=x,b=y` at its commas. A part without `=` belongs to the column name before it:
+/// `name=Name, as registered` is one pair.
 fn pairs(list: &str) -> Vec<String> {
     let mut pairs: Vec<String> = Vec::new();
     for part in list.split(',') {
@@ -261,7 +266,7 @@ fn split_pair(kind: ImportKind, option: &str, pair: &str) -> Result<(Field, Stri
     Ok((field, value.to_owned()))
 }
 
-/// The positions of a column, or of several as `A+B`. A header that itself reads `A+B` comes first.
+/// The positions of a column, or of several as `A+B`. A column whose own name is `A+B` comes first.
 fn positions(header: &[String], named: &str) -> Result<Vec<usize>, ImportError> {
     if header.iter().any(|name| name == named) {
         return Ok(vec![position(header, named)?]);

@@ -1,5 +1,5 @@
-//! The values of `--set`, looked at before the first row: one that no row can use is wrong use, and
-//! not the fault of line 2.
+//! Checks the values of `--set` before the first row. A value that no row can use is wrong use, and
+//! not a fault of line 2.
 
 use csv::ByteRecord;
 use jiff::tz::TimeZone;
@@ -12,11 +12,12 @@ use super::{
     facilities::Directory,
 };
 
-/// No place on Earth is further ahead of another.
+/// The largest difference between two time zones on Earth.
 const FURTHEST_ZONES_MS: i64 = 26 * 60 * 60 * 1000;
 
-/// Checks each constant as a row would. What depends on the row's facility, such as whether a day
-/// is over there, is left to the row.
+/// Checks each constant in the same way as the cell of a row. Checks that depend on the row's
+/// facility, such as whether a day is over there, are made for each row. Wrong use when a constant
+/// is faulty.
 pub fn check(
     kind: ImportKind,
     mapping: &Mapping,

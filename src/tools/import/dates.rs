@@ -1,4 +1,4 @@
-//! Dates as files write them, as instants of a facility's own zone.
+//! Reads dates in the formats that files use, as instants in the facility's zone.
 
 use jiff::{
     Timestamp, Zoned,
@@ -10,11 +10,11 @@ use jiff::{
 use super::{error::ImportError, numbers::plain_digits};
 use crate::domain::day::Day;
 
-/// Nothing that is imported happened before it: an earlier date is a year read wrongly, such as
-/// `22` for 2022.
+/// The earliest date that is accepted. An earlier one comes from a year that was read wrongly, such
+/// as `22` for 2022.
 const EARLIEST: Date = Date::constant(1900, 1, 1);
 
-/// Ways in which files write dates, to be proposed for one that is not read.
+/// Usual formats of dates. When a date cannot be read, those that fit are proposed.
 const USUAL: &[&str] = &[
     "%Y-%m-%d",
     "%d-%m-%Y",
@@ -42,10 +42,11 @@ const USUAL: &[&str] = &[
     "%Y-%m",
     "%m/%Y",
 ];
+/// Usual formats of times after a date.
 const USUAL_TIMES: &[&str] = &["", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p"];
-/// Formats that a message proposes at most: the two orders of day and month, mostly.
+/// The most formats that a message proposes; usually they are the two orders of day and month.
 const PROPOSALS: usize = 3;
-/// The days of a spreadsheet's calendar that may be meant, 1954 to 2064.
+/// Numbers that may be days as a spreadsheet counts them, 1954 to 2064.
 const DAY_NUMBERS: std::ops::Range<i32> = 20_000..60_000;
 
 /// How the dates of a file are written.
@@ -57,14 +58,16 @@ pub enum DateFormat {
     Custom { format: String, example: String },
 }
 
-/// What a cell says: an instant, or the reading of a calendar and clock on a wall.
+/// What a cell says.
 pub enum Reading {
+    /// An instant: the cell has an offset or a zone.
     Instant(Timestamp),
+    /// A local date and time: which instant it is depends on the facility's zone.
     Wall(DateTime),
 }
 
 impl Reading {
-    /// Whether it tells more than a day.
+    /// Whether it has a time, and not only a day.
     pub fn has_time(&self) -> bool {
         match self {
             Reading::Instant(_) => true,
@@ -74,8 +77,9 @@ impl Reading {
 }
 
 impl DateFormat {
-    /// Wrong use: a format that cannot be read, or that leaves the month open, or half of the
-    /// hours. One without a day (`%Y %B`) means the first of the month.
+    /// Reads the format; `None` is the standard one. Wrong use: a format that cannot be read, that
+    /// has no month, or that does not say which half of the day is meant. A format without a day
+    /// (`%Y %B`) means the first of the month.
     pub fn new(format: Option<&str>) -> Result<Self, ImportError> {
         let Some(format) = format else { return Ok(DateFormat::Standard) };
         let wrong = |why: String| {
@@ -84,7 +88,7 @@ impl DateFormat {
                  %H:%M"
             ))
         };
-        // In the afternoon, so that a clock of twelve hours shows itself.
+        // The sample is in the afternoon, so that hours which count only to 12 are noticed.
         let sample = Date::constant(2022, 8, 27)
             .at(22, 30, 15, 0)
             .to_zoned(TimeZone::UTC)
@@ -103,15 +107,17 @@ impl DateFormat {
         Ok(DateFormat::Custom { format: format.to_owned(), example })
     }
 
-    /// The instant in milliseconds. A date without a time is the first instant of that local day,
-    /// and a time without an offset is local: in the hour that a clock skips it is the hour
-    /// after, in the one that it repeats the first.
+    /// The instant in milliseconds since 1970. A date without a time is the first instant of that
+    /// local day. A time without an offset is local: when a clock change skips it, it is the time
+    /// an hour later, and when it occurs twice, the first one. The error is the rest of a sentence
+    /// about the text.
     pub fn instant_ms(&self, text: &str, tz: &TimeZone) -> Result<i64, String> {
         let zoned = self.zoned(text, tz)?;
         Ok(zoned.timestamp().as_millisecond())
     }
 
-    /// The local day. An instant with an offset is in the day of the zone that contains it.
+    /// The local day in this zone. When the text has an offset, it is the day that contains the
+    /// instant. The error is the rest of a sentence about the text.
     pub fn day(&self, text: &str, tz: &TimeZone) -> Result<Day, String> {
         let zoned = self.zoned(text, tz)?;
         Ok(Day::containing(tz, zoned.timestamp().as_millisecond()))
@@ -146,11 +152,11 @@ impl DateFormat {
         Ok(zoned)
     }
 
-    /// What the text says, in no facility's zone yet. `None` where it is not a date.
+    /// What the text says, before a zone is applied. `None` when it is not a date.
     pub fn read(&self, text: &str) -> Option<Reading> {
         match self {
-            // A zone in brackets counts, also where it is unknown or contradicts the offset: the
-            // other readings would pass over it.
+            // A zone in brackets must be known and must not contradict the offset. The parsers
+            // below would ignore it.
             DateFormat::Standard if text.contains('[') => {
                 text.parse::<Zoned>().map(|at| Reading::Instant(at.timestamp())).ok()
             }
@@ -164,7 +170,7 @@ impl DateFormat {
         }
     }
 
-    /// What a text that is not read may be, and how it would be read.
+    /// Hints for a text that cannot be read: what it may be, and which formats would read it.
     fn proposals(&self, text: &str) -> String {
         let text = plain_digits(text);
         let whole = text.split_once('.').map_or(&*text, |(whole, _)| whole);
@@ -215,7 +221,7 @@ impl DateFormat {
     }
 }
 
-/// What was read, if it is all of what a date needs: nothing that stands there is passed over.
+/// The date from its parts; `None` when parts are missing. No part of the text is ignored.
 fn reading(mut parts: BrokenDownTime) -> Option<Reading> {
     if parts.month().is_some() && parts.day().is_none() && parts.day_of_year().is_none() {
         parts.set_day(Some(1)).ok()?;

@@ -1,5 +1,4 @@
-//! Which rows of a chunk are which: the ids of those that have none, and what is known of them
-//! already.
+//! Finds the ids of rows that have none in the file, and which of the rows are known already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -15,32 +14,36 @@ use crate::{
     store::imports::{EqualRows, Import},
 };
 
-/// Occurrences of a row that are asked for at once.
+/// How many occurrences of a row one query asks for.
 const AT_ONCE: u32 = 4;
 
-/// Finds ids, and counts what they tell.
+/// Finds the ids of rows, and counts the rows that are known.
 pub struct Identifier {
+    /// Where the rows of the file come from.
     pub origins: Origins,
+    /// The kind of its rows.
     pub kind: Kind,
-    /// Of a file of refused rows: the imports that its rows go on from. Those are counted first,
-    /// so that a row that was put right and equals one that is in already is another.
+    /// For a file of rejected rows: the imports that it continues. Their rows count first. So a row
+    /// that was corrected, and now equals a row of them, is another row.
     pub parents: BTreeSet<i32>,
-    /// All imports that there were, by number.
+    /// All earlier imports, by number.
     pub imports: HashMap<i32, Import>,
     /// Rows that equal rows of other sources, by source.
     pub equal: BTreeMap<String, u64>,
-    /// Rows that are in from a release that kept no sources.
+    /// Rows that were imported by a release that kept no sources.
     pub legacy: u64,
 }
 
 /// Rows with their ids.
 pub struct Identified {
+    /// The statements of the rows.
     pub statements: Vec<Statement>,
-    /// Positions of those that only repeat an earlier row of the file.
+    /// Positions of the statements that only repeat an earlier row of the file.
     pub repeated: HashSet<usize>,
 }
 
 impl Identifier {
+    /// Gives each row its id. Fails when the target does.
     pub async fn identify(
         &mut self,
         drafts: Vec<Draft>,
@@ -115,8 +118,8 @@ impl Identifier {
             && import.what.source != self.origins.source
     }
 
-    /// Ids of a release that kept no sources, under which rows are in. Of such a row nobody knows
-    /// the source, until an import of one names it.
+    /// The ids under which a release that kept no sources has imported these rows. The source of
+    /// such a row is unknown until an import with a source claims it.
     async fn legacy_rows(
         &self,
         rows: impl Iterator<Item = (Uuid, Uuid, u32)>,
@@ -142,8 +145,8 @@ impl Identifier {
         Ok(legacy)
     }
 
-    /// How many rows of each content are in by the imports that a file of refused rows goes on
-    /// from.
+    /// For a file of rejected rows: how many rows of each content the imports that it continues
+    /// have written.
     async fn occurrences_before(
         &self,
         drafts: &[Draft],
@@ -185,7 +188,7 @@ impl Identifier {
     }
 }
 
-/// What rows are compared by.
+/// The values by which rows of different sources are compared.
 fn says(record: &Record, before: u32) -> EqualRows {
     let (facility_id, at_ms, blood_type, quantity) = match &record.entity {
         Some(Entity::Distribution {

@@ -1,4 +1,4 @@
-//! Who is who: cleaned names, and ids that come out the same whenever the same file is read.
+//! Cleaned names, and ids that are the same whenever the same file is read.
 
 use std::collections::HashMap;
 
@@ -8,19 +8,20 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{columns::ImportKind, dates::Reading};
 use crate::domain::{blood_type::BloodType, names};
 
-/// The namespace of every id that an import makes. It may never change: ids of files imported
-/// before would not be met again.
+/// The namespace of every id that an import makes. It must never change: the same files would get
+/// other ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2a0d_5b7e_5e0f_9a43_c1d8_72e6_b954);
 
-/// Text as values are read from it, and names compared: no space around it, each run of white space
-/// (non-breaking and line ends too) one space, no invisible characters, composed.
+/// Text in the form in which values are read and names are compared: without spaces around it, with
+/// one space for each run of white space (non-breaking spaces and line ends too), without invisible
+/// characters, and with composed letters.
 pub fn clean(text: &str) -> String {
     names::compared(text)
 }
 
-/// What releases before 0.2 took for the same name: composed and decomposed letters were two, and
-/// so were most invisible characters. It tells under which id they registered a facility, and may
-/// therefore never change.
+/// A name in the form in which releases before 0.2 compared it: composed and decomposed letters
+/// were different, and most invisible characters counted. It gives the id under which these
+/// releases registered a facility, so it must never change.
 pub fn cleaned_before(text: &str) -> String {
     let visible = text.replace(['\u{feff}', '\u{200b}', '\u{2060}'], "");
     visible.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -28,27 +29,29 @@ pub fn cleaned_before(text: &str) -> String {
 
 /// The id of the facility of a cleaned name.
 ///
-/// Case counts. Two names that differ in case alone may be two facilities (real lists name no
-/// town), and figures once mixed cannot be parted again, while one facility seen twice is found by
-/// a look at the list.
+/// Case counts. Two names that differ only in case may be two facilities, since real lists name no
+/// town. Figures that were mixed cannot be separated again; one facility that is in the list twice
+/// is easy to see.
 pub fn facility_id(cleaned_name: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("facility\u{1f}{cleaned_name}").as_bytes())
 }
 
-/// Where the rows of a file are from: the same values of another source, or fed by another column,
+/// Where the rows of a file come from. The same values from another source, or from another column,
 /// are other rows.
 #[derive(Debug, Clone)]
 pub struct Origins {
+    /// What the file holds.
     pub kind: ImportKind,
+    /// The source, as `--source` or the name of the file gives it.
     pub source: String,
-    /// The column that feeds the quantity; empty for a constant and for none.
+    /// The column that feeds the quantity; empty for a constant, or when there is none.
     pub quantity_column: String,
 }
 
 impl Origins {
-    /// What makes a row without an id the row that it is, apart from how many equal ones stand
-    /// before it. `when` is what its date says in no facility's zone: where the facility is may
-    /// be corrected later.
+    /// The content by which a row without an id is known, together with the number of equal rows
+    /// before it. `when` is what its date says before a zone is applied, since the facility's zone
+    /// may be corrected later.
     pub fn content(
         &self,
         facility: Uuid,
@@ -71,20 +74,20 @@ impl Origins {
     }
 }
 
-/// The id of a row that has none, of its content and how many equal rows stand before it. (A
-/// content of releases up to 0.2 begins with the kind, and holds the cells as they are written.)
+/// The id of a row that has none in the file, from its content and the number of equal rows before
+/// it. (In releases up to 0.2 the content began with the kind, and held the cells as written.)
 pub fn row_id(content: &str, occurrence: u32) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{content}\u{1f}{occurrence}").as_bytes())
 }
 
-/// What a file has said so far, as one small number for each distinct thing: the only memory that
-/// grows with the file, by some 50 bytes a distinct row. Hashes of 128 bits stand for the things;
-/// among 10^12 of them two meet by chance once in 10^14 files.
+/// What the file has said so far: one small number for each distinct text. Only this memory grows
+/// with the file, by about 50 bytes for each distinct row. Hashes of 128 bits stand for the texts;
+/// among 10^12 texts, two have the same hash in one of 10^14 files.
 #[derive(Debug, Default)]
 pub struct Said(HashMap<[u64; 2], u32>);
 
 impl Said {
-    /// How often this was said before.
+    /// Counts this text, and returns how often it was there before.
     pub fn again(&mut self, thing: &str) -> u32 {
         let count = self.0.entry(key(thing)).or_insert(0);
         let before = *count;
@@ -92,8 +95,8 @@ impl Said {
         before
     }
 
-    /// Remembers `value` of this thing, and answers the value that was remembered first, if there
-    /// is one.
+    /// Remembers the first `value` for this text. Returns the value that was remembered before;
+    /// `None` when this is the first.
     pub fn first_value(&mut self, thing: &str, value: u32) -> Option<u32> {
         match self.0.entry(key(thing)) {
             std::collections::hash_map::Entry::Occupied(first) => Some(*first.get()),

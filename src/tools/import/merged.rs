@@ -1,5 +1,5 @@
-//! What of a file came to one facility: rows that name it again, and names that differ in their
-//! spelling alone.
+//! What was merged into one facility: rows that name it again, and names that differ only in their
+//! spelling.
 
 use std::{collections::HashMap, fmt};
 
@@ -7,29 +7,30 @@ use uuid::Uuid;
 
 use crate::domain::names::spelled;
 
-/// Facilities that are named for each of the two; the others are counted.
+/// How many facilities are named for each of the two; the others are only counted.
 const NAMED: usize = 5;
-/// Lines, and spellings, that are named for a facility.
+/// How many lines, and how many spellings, are named for a facility.
 const LISTED: usize = 4;
 
-/// Grows with the facilities and the spellings of a file, not with its rows.
+/// What was merged. Its size grows with the facilities and spellings of a file, not with its rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Merged {
     /// Rows that state a facility which an earlier row has stated.
     pub repeated_rows: u64,
-    /// The rows that state a facility: the name and the line of the first, and the lines of some
-    /// others.
+    /// For each facility that rows state: its name in the first row, and the lines of the first few
+    /// rows.
     stated: HashMap<Uuid, (String, Vec<u64>)>,
-    /// The first few of those that are stated again.
+    /// The first few facilities that are stated again.
     repeated: Vec<Uuid>,
-    /// How the name of each facility is written; in the registration, where the line is `None`.
+    /// The spellings of each facility's name, with their lines; `None` for that of the
+    /// registration.
     spellings: HashMap<Uuid, Vec<(String, Option<u64>)>>,
     /// Facilities with several spellings, in the order of the file.
     respelled: Vec<Uuid>,
 }
 
 impl Merged {
-    /// A row states this facility.
+    /// Counts a row that states this facility.
     pub fn row(&mut self, id: Uuid, name: &str, line: u64) {
         let (_, lines) = self.stated.entry(id).or_insert_with(|| (name.to_owned(), Vec::new()));
         if !lines.is_empty() {
@@ -43,7 +44,8 @@ impl Merged {
         }
     }
 
-    /// A row has the facility's name in this spelling, and its registration in another, if so.
+    /// Remembers the spelling of the facility's name in a row, and that in its registration when it
+    /// differs.
     pub fn spelling(&mut self, id: Uuid, registered: Option<&str>, given: &str, line: u64) {
         let spellings = self.spellings.entry(id).or_default();
         if spellings.is_empty() {
@@ -58,14 +60,15 @@ impl Merged {
         }
     }
 
-    /// Facilities whose name has several spellings.
+    /// The number of facilities whose name has several spellings.
     pub const fn respelled(&self) -> usize {
         self.respelled.len()
     }
 }
 
 impl fmt::Display for Merged {
-    /// A line for each of the two that has happened, with a line end before it.
+    /// One line for repeated rows and one for spellings, when there are any; each begins with a
+    /// line end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.repeated_rows > 0 {
             let (rows, facilities) =
@@ -112,7 +115,7 @@ impl fmt::Display for Merged {
     }
 }
 
-/// The first few, with commas between them.
+/// The first few items, with commas between them.
 fn listed(items: impl Iterator<Item = String>) -> String {
     let mut items: Vec<String> = items.take(LISTED + 1).collect();
     if items.len() > LISTED {

@@ -1,15 +1,15 @@
-//! `import`: what a blood bank already has as CSV becomes facilities, closed days, deliveries and
-//! requests.
+//! `import`: reads the CSV files that a blood bank already has, and writes facilities, closed days,
+//! deliveries and requests.
 //!
 //! A row goes from `rows` (the file) through `columns` and `cells` (typed values) and `translate`
-//! (what is to be written) to a `target` (the service's own write path, so that summaries follow as
-//! for any event). Not in here: SQL, and which days to refresh.
+//! (what to write) to a `target`. That is the service's own write path, so summaries are refreshed
+//! as for any event. SQL is not in this folder, nor the decision which days to refresh.
 //!
-//! **Importing a file again changes nothing.** A row's id comes from what it says and of which
-//! source it is (`identity`, `identify`), its statement is as old as what it tells (`translate`),
-//! and facilities are stated only where they differ (`facilities`). That is also how a
-//! run that broke off goes on: one starts it again. What each import brought is noted with it, so
-//! that it can be taken back (`undo`).
+//! **Importing a file again changes nothing.** The id of a row comes from its content and its
+//! source (`identity`, `identify`). Its statement is as old as the fact that it states
+//! (`translate`). Facilities are stated only when they differ (`facilities`). So a run that broke
+//! off is continued by starting it again. What each import wrote is noted with it, so that it can
+//! be undone (`undo`).
 
 mod arguments;
 mod cells;
@@ -79,13 +79,13 @@ use self::{
 };
 use crate::store::imports::{Finished, NewImport};
 
-/// Rows in one transaction: enough that its cost is shared, few enough that it holds its locks for
-/// milliseconds.
+/// Rows in one transaction: enough to share its cost, and few enough that it holds its locks only
+/// for milliseconds.
 const CHUNK_ROWS: u64 = 1_000;
 
-/// Imports the file in chunks, each durable before the next is read, and prints nothing but a
-/// progress bar where there is a terminal. An error leaves whole chunks behind. `command` is noted
-/// with the import, as that which brought it.
+/// Imports the file in chunks. Each chunk is durable before the next one is read; an error leaves
+/// whole chunks. Prints only a progress bar, and only on a terminal. `command` is the command line
+/// that is noted with the import.
 pub async fn run(
     args: ImportArgs,
     command: &str,
@@ -147,7 +147,8 @@ pub async fn run(
     import.finish(started).await
 }
 
-/// `--same-day` and `recorded_at` are for stock, and the second for its last figure of a day.
+/// Checks `--same-day` and `recorded_at`: both are only for stock, and `recorded_at` is only for
+/// `--same-day last`. Wrong use otherwise.
 fn check_same_day(args: &ImportArgs, mapping: &Mapping) -> Result<(), ImportError> {
     if let Some(rule) = args.same_day.filter(|_| args.kind != ImportKind::StockHistory) {
         let (rule, kind) = (rule.as_str(), args.kind.as_str());
@@ -168,7 +169,7 @@ fn check_same_day(args: &ImportArgs, mapping: &Mapping) -> Result<(), ImportErro
     Ok(())
 }
 
-/// An import under way.
+/// A running import.
 struct Import<'a> {
     rows: Rows,
     mapping: Mapping,
@@ -203,8 +204,8 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// The whole file is read before its first day is written: the rows of a day may stand anywhere
-    /// in it.
+    /// Reads the whole file before the first day is written, since the rows of a day may be
+    /// anywhere in it.
     async fn all_days(&mut self, progress: &ProgressBar) -> Result<(), ImportError> {
         let mut chunk = self.read_chunk(u64::MAX, self.target.now_ms().await?)?;
         let (all, bytes) = (self.translator.days.len().max(1) as u64, self.rows.progress().1);
@@ -235,8 +236,8 @@ impl Import<'_> {
         progress.set_message(format!("{} rows  {}/s", HumanCount(rows), HumanCount(rate as u64)));
     }
 
-    /// The next rows, up to so many; fewer at the end of the file alone. Reading a local file
-    /// blocks for microseconds, so it happens here.
+    /// The next rows, at most `most`; fewer only at the end of the file. Reading a local file
+    /// blocks only for microseconds, so no thread of its own is needed.
     fn read_chunk(&mut self, most: u64, now_ms: i64) -> Result<Chunk, ImportError> {
         let mut chunk = Chunk::default();
         while chunk.rows < most
@@ -259,7 +260,7 @@ impl Import<'_> {
         Ok(chunk)
     }
 
-    /// Registrations and rows go together. Answers how many rows are in.
+    /// Writes registrations and rows in one transaction. Returns how many rows are written.
     async fn write_chunk(&mut self, chunk: Chunk) -> Result<u64, ImportError> {
         if chunk.facilities.is_empty() && chunk.drafts.is_empty() && chunk.claims.is_empty() {
             return Ok(chunk.rows);
@@ -270,7 +271,8 @@ impl Import<'_> {
         let mut statements = chunk.facilities;
         let mut known = 0;
         if self.part.dry_run {
-            // What an earlier row of this file brings is not there to be found.
+            // In a dry run, the earlier rows of this file are not in the database, so rows that
+            // repeat one are left out here.
             known = repeated.len() as u64;
             let mut position = 0..;
             rows.retain(|_| !position.next().is_some_and(|position| repeated.contains(&position)));
@@ -284,7 +286,7 @@ impl Import<'_> {
         Ok(chunk.rows)
     }
 
-    /// Before the first part that is written.
+    /// Begins the import in the database, before its first part is written.
     async fn begin(&mut self) -> Result<(), ImportError> {
         if !self.has_begun && !self.part.dry_run {
             self.part.import = self.target.begin(&self.new).await?;
@@ -332,7 +334,8 @@ impl Import<'_> {
     }
 }
 
-/// A bar over the file's bytes, on standard error; it shows nothing where that is no terminal.
+/// A progress bar over the bytes of the file, on standard error. It shows nothing without a
+/// terminal.
 fn progress_bar(total_bytes: u64) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}  {msg}  {eta_precise} left")

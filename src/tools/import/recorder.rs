@@ -1,6 +1,5 @@
-//! A target that remembers what it is given, by the rules of the real one.
+//! A target that remembers what it gets, by the rules of the real one.
 
-use crate::domain::summary::Key;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
@@ -18,6 +17,7 @@ use crate::{
     domain::{
         blood_type::BloodType,
         event::{Entity, Kind, Record, Statement},
+        summary::Key,
     },
     service::imports::Recorded,
     store::{
@@ -26,20 +26,20 @@ use crate::{
     },
 };
 
-/// 2025-10-09T22:30:00Z: in Warsaw the 10th has begun.
+/// The time of the database: 2025-10-09T22:30:00Z. In Warsaw, the 10th has begun.
 pub const NOW_MS: i64 = 1_760_049_000_000;
 
-/// What a database would hold, by the rules of the real one.
+/// What a database would have, by the rules of the real one.
 #[derive(Default)]
 pub struct Recorder {
     pub records: Mutex<HashMap<(Kind, Uuid), Record>>,
     pub stock: Mutex<BTreeMap<Key, BTreeMap<BloodType, i64>>>,
     pub imports: Mutex<Vec<Import>>,
-    /// The content of each row that an import names.
+    /// The fingerprint of each row that an import names.
     pub noted: Mutex<HashMap<(Uuid, i32), i64>>,
-    /// Calls that will still succeed; `None`: all.
+    /// How many more calls will succeed; `None`: all.
     pub calls_left: Mutex<Option<u32>>,
-    /// Milliseconds since `NOW_MS`: one more whenever the time is asked for.
+    /// Milliseconds since `NOW_MS`: each question for the time adds one.
     clock: AtomicI64,
 }
 
@@ -110,7 +110,7 @@ impl ImportTarget for Recorder {
         _source: &str,
         _rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>, ImportError> {
-        Ok(Vec::new()) // the databases' business
+        Ok(Vec::new()) // Only the databases compare rows of other sources.
     }
 
     async fn apply(

@@ -1,6 +1,6 @@
-//! The rows that `--on-error skip` left out, with the reasons, beside the file: `FILE.rejects.csv`,
-//! or `FILE.rejects-2.csv` and so on where an earlier run has left one. What a run has left is
-//! never touched: somebody may be at work in it.
+//! The rejects file: the rows that `--on-error skip` left out, with the reasons. It is beside the
+//! imported file: `FILE.rejects.csv`, or `FILE.rejects-2.csv` and so on when an earlier run has
+//! written one. A rejects file of an earlier run is never changed: a user may be editing it.
 
 use std::{
     ffi::OsString,
@@ -13,11 +13,11 @@ use csv::{ByteRecord, Writer, WriterBuilder};
 
 use super::error::{Fault, ImportError};
 
-/// The two columns that come behind those of the file.
+/// The two columns after those of the file.
 const OWN_COLUMNS: [&[u8]; 2] = [b"reject_line", b"reject_reason"];
 
-/// The file from which a rejects file comes, at first: `bank.csv` of `bank.csv.rejects-2.csv`. Of
-/// any other file, itself.
+/// The first file from which a rejects file comes: `bank.csv` for `bank.csv.rejects-2.csv`. For any
+/// other file, the file itself.
 pub fn first_file(path: &Path) -> PathBuf {
     let mut file = path.to_owned();
     while let Some(parent) = file.file_name().and_then(|name| name.to_str()).and_then(parent_name) {
@@ -35,25 +35,27 @@ fn parent_name(name: &str) -> Option<&str> {
     (is_ours && !parent.is_empty()).then_some(parent)
 }
 
-/// Written from the first rejected row on, with the columns of the file and two more: the line and
-/// the reason.
+/// The rejects file of a run. It is created with the first rejected row, and has the columns of the
+/// file and two more: the line and the reason.
 pub struct Rejects {
-    /// The file whose name it gets, with more behind it.
+    /// The file from whose name its own name is made.
     file: PathBuf,
-    /// Where it is; once there is one, its own.
+    /// Its path: the one that it would get, and its real one as soon as it is created.
     path: PathBuf,
     header: ByteRecord,
-    /// The file is a rejects file itself: its lines and reasons give way to new ones.
+    /// The imported file is a rejects file itself. Its lines and reasons are replaced by new ones.
     again: bool,
     writer: Option<Writer<File>>,
-    /// Nothing is written; where it would be is said.
+    /// A dry run: nothing is written, but the path is reported.
     dry_run: bool,
+    /// The number of rejected rows.
     pub count: u64,
+    /// The fault of the first one.
     pub first: Option<Fault>,
 }
 
 impl Rejects {
-    /// Writes nothing as long as no row is rejected; never in a dry run.
+    /// For the rejected rows of `file`. Nothing is written before the first one, or in a dry run.
     pub fn beside(file: &Path, header: &ByteRecord, dry_run: bool) -> Self {
         let again = header.len() > 2 && header.iter().skip(header.len() - 2).eq(OWN_COLUMNS);
         let file = first_file(file);
@@ -69,6 +71,7 @@ impl Rejects {
         }
     }
 
+    /// Adds a rejected row. Fails when the file cannot be written.
     pub fn add(&mut self, row: &ByteRecord, fault: Fault) -> Result<(), ImportError> {
         if !self.dry_run {
             self.write(row, &fault).map_err(|error| self.failed(error))?;
@@ -78,12 +81,13 @@ impl Rejects {
         Ok(())
     }
 
+    /// Writes what is buffered to the file.
     pub fn flush(&mut self) -> Result<(), ImportError> {
         let flushed = self.writer.as_mut().map_or(Ok(()), Writer::flush);
         flushed.map_err(|error| self.failed(error))
     }
 
-    /// Where the rejected rows are, if there are any.
+    /// The path of the file; `None` when no row was rejected.
     pub fn path(&self) -> Option<&Path> {
         (self.count > 0).then_some(&self.path)
     }
@@ -99,8 +103,8 @@ impl Rejects {
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let (line, reason) = (fault.line.to_string(), fault.to_string());
-        // A short row is filled up, so that line and reason stand in their columns. Of one that is
-        // too long, nothing is left out.
+        // A short row gets empty cells, so that line and reason are in their columns. A row that is
+        // too long keeps all of its cells.
         let kept = if row.len() > self.header.len() { row.len() } else { columns };
         let missing = std::iter::repeat_n(&b""[..], columns.saturating_sub(row.len()));
         writer.write_record(
@@ -109,7 +113,7 @@ impl Rejects {
         Ok(())
     }
 
-    /// A file that nobody has yet, and its name.
+    /// Creates a file that does not exist yet, and returns its path.
     fn create(&self) -> io::Result<(PathBuf, File)> {
         let mut number = 1;
         loop {
@@ -127,7 +131,7 @@ impl Rejects {
     }
 }
 
-/// The name that a rejects file would get now.
+/// The path that a rejects file would get now.
 fn free_name(file: &Path) -> PathBuf {
     let mut number = 1;
     while numbered(file, number).exists() {

@@ -1,4 +1,4 @@
-//! What an import writes through: the service's own ingest and refresh, so that an imported row is
+//! The real target of an import: the service's own ingest and refresh. So an imported row is
 //! summarised like a posted one.
 
 use std::{
@@ -31,15 +31,15 @@ use crate::{
     },
 };
 
-/// The parts of this process, on the tables that the running service has too: its drain publishes
-/// what is written here.
+/// Writes with the parts of this process to the tables that a running service uses too. The drain
+/// of that service publishes what is written here.
 pub struct ServiceTarget<'a> {
     core: &'a Core,
     ingest: Ingest,
     lane: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The ingest's refusal, in words.
+/// Why the ingest refused a chunk.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("event {} of the chunk: {}", .0, .1)]
@@ -53,16 +53,17 @@ enum Refused {
 }
 
 impl<'a> ServiceTarget<'a> {
+    /// Starts the lane of the ingest.
     pub fn new(core: &'a Core) -> Self {
         let (ingest, lane) = core.ingest();
         ServiceTarget { core, ingest, lane: Mutex::new(Some(lane)) }
     }
 
-    /// Ends the lane; everything answered is committed already.
+    /// Ends the lane. Everything that was answered is already committed.
     pub async fn close(self) {
         drop(self.ingest);
         if let Some(lane) = self.lane.lock().await.take() {
-            // A panic in the lane is contained and logged there.
+            // The lane contains and logs its own panics.
             let _ = lane.await;
         }
     }
@@ -160,8 +161,7 @@ impl ImportTarget for ServiceTarget<'_> {
         }
         let keys: Vec<DayKey> =
             days.iter().filter_map(|d| self.key(d.facility_id, d.date)).collect();
-        // In a dry run there are facilities that are yet to be registered: all of their days would
-        // be new.
+        // In a dry run, new facilities are not registered. All of their days would be new.
         let of_new_facilities = if part.dry_run { (days.len() - keys.len()) as u64 } else { 0 };
         let days = days.into_iter().map(|d| ((d.facility_id, d.date), d.by_blood_type)).collect();
         let change = StockChange::Record { import: part.import, days, dry_run: part.dry_run };
@@ -174,8 +174,8 @@ impl ImportTarget for ServiceTarget<'_> {
 }
 
 impl ServiceTarget<'_> {
-    /// What would become of statements, no two of which are about one row. The transaction in which
-    /// they are looked up ends without a trace.
+    /// What would happen with the statements; no two of them are about one row. The transaction in
+    /// which they are compared writes nothing.
     async fn look(&self, statements: &[Statement]) -> store::Result<Applied> {
         let mut tx = self
             .core

@@ -1,4 +1,4 @@
-//! Which file it is: its source, its hash, and whether it was imported before.
+//! The identity of a file: its source, its hash, and the earlier imports that it continues.
 
 use std::{
     collections::BTreeSet,
@@ -18,14 +18,15 @@ use super::{
 };
 use crate::store::imports::{Import, NewImport};
 
-/// What stands in the name of a file of refused rows, behind that of the file that they are of.
+/// A rejects file has this in its name, after the name of the file that was imported.
 const REJECTS: &str = ".rejects";
 
 /// The longest name of a source, in characters.
 const MAX_SOURCE_CHARS: usize = 200;
 
-/// The source that is given, or the file's name without folder and ending. A file of refused rows
-/// is of its parent's source.
+/// The source that the command line gives, or the file's name without folder and ending. A rejects
+/// file has the source of the file that it comes from. Wrong use when the given name is empty or
+/// too long, or has control characters.
 pub fn source(args: &ImportArgs) -> Result<String, ImportError> {
     if let Some(given) = &args.source {
         let source = clean(given);
@@ -50,7 +51,7 @@ pub fn source(args: &ImportArgs) -> Result<String, ImportError> {
     Ok(if source.is_empty() { "file".to_owned() } else { source })
 }
 
-/// Where the rows are from.
+/// Where the rows come from.
 pub fn origins(args: &ImportArgs, mapping: &Mapping) -> Result<Origins, ImportError> {
     let quantity_column = match mapping.origin(Field::Quantity) {
         Some(Origin::Columns { named, .. }) => named.clone(),
@@ -59,7 +60,8 @@ pub fn origins(args: &ImportArgs, mapping: &Mapping) -> Result<Origins, ImportEr
     Ok(Origins { kind: args.kind, source: source(args)?, quantity_column })
 }
 
-/// The import that is about to begin. Reads the whole file, for its hash.
+/// The import that is about to begin. Reads the whole file to hash it; fails when it cannot be
+/// read.
 pub fn new_import(
     args: &ImportArgs,
     command: &str,
@@ -88,10 +90,10 @@ pub fn new_import(
     })
 }
 
-/// The imports, among all that there were, of which a file of refused rows holds what they left:
-/// the one that wrote it, and those whose refused rows that was given in turn; where none is known
-/// to have written it, every import of the source that is no deeper in such a line. None for any
-/// other file.
+/// The earlier imports that a rejects file continues: the import that wrote it, and, when that one
+/// imported a rejects file too, the import that wrote that one, and so on. When no import is known
+/// to have written it, every import of the source with a file of fewer `.rejects` in its name.
+/// Empty for any other file.
 pub fn parents(new: &NewImport, imports: &[Import]) -> BTreeSet<i32> {
     let depth = |file: &str| file_name(Path::new(file)).matches(REJECTS).count();
     let is_of_it = |i: &&Import| {
@@ -123,7 +125,8 @@ pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// In hex, as `sha256sum` prints it; `None` for what can be read only once, such as a pipe.
+/// The hash in hex, as `sha256sum` prints it; `None` for a file that can be read only once, such as
+/// a pipe.
 fn sha256(path: &Path) -> io::Result<Option<String>> {
     let mut file = File::open(path)?;
     if !file.metadata()?.is_file() {
@@ -139,7 +142,7 @@ fn sha256(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-/// A command line as one would type it into a shell.
+/// A command line as a user would type it into a shell.
 pub fn command_line(words: impl Iterator<Item = String>) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_./=,:%+@-".contains(c);
     let quoted = |word: String| {

@@ -1,5 +1,5 @@
-//! Where an import writes to. The real one is the service's own write path; the tests record what
-//! they are given.
+//! The target of an import. The real target is the service's own write path; the target of the
+//! tests records what it gets.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,22 +20,23 @@ use crate::{
     },
 };
 
-/// The service, as an import sees it. Every call stands for itself: what it answered `Ok` to is
-/// durable. An implementation reports its failures as [`ImportError::Target`].
+/// The service, as an import uses it. When a call returns `Ok`, what it wrote is durable. An
+/// implementation reports its failures as [`ImportError::Target`].
 #[async_trait]
 pub trait ImportTarget: Send + Sync {
-    /// The database's clock, which decides what is past.
+    /// The time of the database's clock, which decides what is past; milliseconds since 1970.
     async fn now_ms(&self) -> Result<i64, ImportError>;
-    /// All registered facilities; asked for once, at the start.
+    /// All registered facilities; called once, at the start.
     async fn facilities(&self) -> Result<Vec<FacilityRow>, ImportError>;
-    /// All imports, oldest first; asked for once, at the start.
+    /// All imports, oldest first; called once, at the start.
     async fn imports(&self) -> Result<Vec<Import>, ImportError>;
-    /// Begins an import, or another run of the same, before its first part; answers its number.
+    /// Begins an import, or another run of it, before its first part. Returns its number.
     async fn begin(&self, new: &NewImport) -> Result<i32, ImportError>;
+    /// Notes that the import has ended, and its counts.
     async fn finish(&self, import: i32, finished: &Finished) -> Result<(), ImportError>;
-    /// Those of these ids that are known, removed ones included.
+    /// Those of the ids that are known; removed ones are known too.
     async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError>;
-    /// The imports that name these rows.
+    /// The imports that name these rows, as pairs of row and import.
     async fn claims(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, i32)>, ImportError>;
     /// As `store::imports::ImportLog::equal_rows`.
     async fn equal_rows(
@@ -44,18 +45,18 @@ pub trait ImportTarget: Send + Sync {
         source: &str,
         rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>, ImportError>;
-    /// Applies statements in one transaction, all or none, and notes what they bring. Registrations
-    /// may stand behind the rows that refer to them. Their times are years old where the file
-    /// is about the past, so the age limit of posted events does not apply.
+    /// Applies all statements in one transaction, or none, and notes what they write. A
+    /// registration may come after the rows that refer to it. The age limit of posted events does
+    /// not apply, since a file may be about times years ago.
     async fn apply(
         &self,
         part: Part,
         statements: Vec<Statement>,
         claims: Vec<(Uuid, i64)>,
     ) -> Result<Applied, ImportError>;
-    /// Records closing stock in one transaction: the named types replace what their day holds of
-    /// them, its other types stay, its total is the sum. The facilities exist, unless it is a
-    /// dry run; no day is given twice, and each is over.
+    /// Records closing stock in one transaction. For each day, the given types replace the stored
+    /// ones, the other types stay, and the total is the sum. The facilities exist, except in a dry
+    /// run. No day is given twice, and each day is over.
     async fn record_stock(
         &self,
         part: Part,
@@ -63,30 +64,31 @@ pub trait ImportTarget: Send + Sync {
     ) -> Result<Recorded, ImportError>;
 }
 
-/// Of which import a call is a part.
+/// The import that a call belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// 0 for one that is yet to begin, in a dry run.
+    /// Its number; in a dry run, 0 when it has no number yet.
     pub import: i32,
-    /// Nothing is written; what would become of it is answered.
+    /// A dry run: nothing is written, and the result says what would be.
     pub dry_run: bool,
 }
 
-/// What became of a set of statements.
+/// What happened with a set of statements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Statements that were new or newer than what was known.
     pub applied: u64,
-    /// Statements that changed nothing: known already, or overtaken by something newer.
+    /// Statements that changed nothing: they were known already, or older than what was known.
     pub superseded: u64,
 }
 
-/// What a facility's past day closed with.
+/// The stock with which a past day of a facility closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedStock {
+    /// The facility.
     pub facility_id: Uuid,
     /// A local day of the facility that is over.
     pub date: Date,
-    /// Units, 0 or more. `Unknown` holds what the file names no type for.
+    /// Units, 0 or more. `Unknown` has the units for which the file names no type.
     pub by_blood_type: BTreeMap<BloodType, i64>,
 }

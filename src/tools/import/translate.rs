@@ -1,4 +1,5 @@
-//! From a row to what is to be written, kind by kind. Knows no file and no database.
+//! Translates a row into what is to be written; each kind has a function. It knows no file and no
+//! database.
 
 use std::collections::HashSet;
 
@@ -23,58 +24,64 @@ use crate::{
     store::imports::{CONFIRMED, MENTIONED},
 };
 
-/// How far the clocks of a source may be ahead, as for posted events.
+/// How far the clock of a source may be ahead of the database's, as for posted events.
 const CLOCK_SKEW_MS: i64 = 5 * 60 * 1000;
 
-/// What rows have come to, to be written together.
+/// What a number of rows have to write together.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    /// Rows read into it, those that say nothing new included.
+    /// The number of its rows, with those that say nothing new.
     pub rows: u64,
     /// Facilities to register or change.
     pub facilities: Vec<Statement>,
-    /// Known facilities that rows name, with `store::imports::MENTIONED` or `CONFIRMED`.
+    /// Known facilities that rows name, each with `store::imports::MENTIONED` or `CONFIRMED`.
     pub claims: Vec<(Uuid, i64)>,
     /// Deliveries or requests.
     pub drafts: Vec<Draft>,
 }
 
-/// A delivery or request whose id may be yet to find.
+/// A delivery or request whose id may not be known yet.
 #[derive(Debug)]
 pub struct Draft {
+    /// What the row is known by.
     pub name: Name,
+    /// What it states.
     pub record: Record,
 }
 
 /// What a row is known by.
 #[derive(Debug)]
 pub enum Name {
-    /// The id that it has in the file. `repeated`: an equal row of it stands before.
+    /// The id that it has in the file. `repeated`: an earlier row has the same id and content.
     Own { id: Uuid, repeated: bool },
-    /// Its content, and how many equal rows stand before it. `legacy` is the id that releases up to
+    /// Its content, and the number of equal rows before it. `legacy` is the id that releases up to
     /// 0.2 gave it.
     ByContent { content: String, occurrence: u32, legacy: Uuid },
 }
 
-/// Reads rows of one file, remembering what it must to tell equal rows apart and contradictions
-/// from repetitions.
+/// Translates the rows of one file. It remembers what it needs to number equal rows, and to tell a
+/// contradiction from a repetition.
 ///
-/// **When a row's statement was made.** A delivery is stated as of its `date_delivered`, a request
-/// as of its `created_at`: the file does not say when it was written, and its facts can be no
-/// older. So a second import states the same at the same time and changes nothing, and whatever was
-/// corrected or removed in the meantime, by an event with a later time, stays so.
+/// **The time of a row's statement.** A delivery is stated as of its `date_delivered`, a request as
+/// of its `created_at`. The file does not say when it was written, and the statement cannot be
+/// older than its fact. So a second import states the same at the same time, and changes nothing.
+/// What an event with a later time has corrected or removed meanwhile stays so.
 pub struct Translator {
+    /// Where the rows come from.
     pub origins: Origins,
+    /// How their dates are written.
     pub dates: DateFormat,
+    /// All facilities.
     pub directory: Directory,
+    /// The contents and ids so far.
     pub said: Said,
     /// Known facilities that rows have named.
     pub claimed: HashSet<Uuid>,
-    /// Of kind `stock-history`: what closed days are to get.
+    /// For `stock-history`: the closed days so far.
     pub days: Days,
 }
 
-/// Of a delivery or request what its kind does not decide.
+/// What deliveries and requests have in common.
 struct Happened {
     facility: Mentioned,
     at_ms: i64,
@@ -84,7 +91,7 @@ struct Happened {
 }
 
 impl Translator {
-    /// Adds a row to the chunk. A faulty one leaves no trace, in the chunk or here.
+    /// Adds a row to the chunk. A faulty row changes neither the chunk nor this.
     pub fn add(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
         match self.origins.kind {
             ImportKind::Facilities => self.facility(chunk, cells, now_ms),
@@ -167,7 +174,7 @@ impl Translator {
         )
     }
 
-    /// Adds a row, under its own id or what makes it the row that it is.
+    /// Adds a row, known by its own id or by its content.
     fn state(
         &mut self,
         chunk: &mut Chunk,
@@ -205,8 +212,8 @@ impl Translator {
         Ok(())
     }
 
-    /// What told a row from others up to release 0.2: its kind, its facility, and its mapped values
-    /// as written.
+    /// The content by which releases up to 0.2 knew a row: its kind, its facility, and its mapped
+    /// values as they are written.
     fn legacy_content(&self, cells: &Cells<'_>, facility: &Mentioned) -> Result<String, Fault> {
         let mut content = format!("{}\u{1f}{}", self.origins.kind.as_str(), facility.id);
         for field in [Field::DateDelivered, Field::CreatedAt, Field::BloodType, Field::Quantity] {
@@ -232,8 +239,8 @@ impl Translator {
             .map_err(|problem| cells.fault(Field::Facility, &given, problem))
     }
 
-    /// Registers the row's facility if nobody knows it yet. Last of all, so that a faulty row
-    /// registers none.
+    /// Registers the row's facility when it is not known yet. This is the last step, so that a
+    /// faulty row registers nothing.
     fn register(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, facility: &Mentioned) {
         let is_first = self.claimed.insert(facility.id);
         match self.directory.take_up(facility, cells.line) {
@@ -267,8 +274,8 @@ impl Translator {
         Ok(day)
     }
 
-    /// When a figure of stock was written down, and whether the row says so: in `recorded_at`, or
-    /// with a time in its date.
+    /// When a figure of stock was recorded, in milliseconds since 1970, and whether the row says
+    /// so: in `recorded_at`, or by a time in its date.
     fn recorded_at(
         &self,
         cells: &Cells<'_>,
@@ -279,7 +286,7 @@ impl Translator {
             Some(text) => (Field::RecordedAt, text),
             None => (Field::Date, date.to_owned()),
         };
-        // The two columns need not be written in one way.
+        // The two columns may be written in different formats.
         let at_ms = match self.dates.instant_ms(&text, tz) {
             Err(_) if field == Field::RecordedAt && DateFormat::Standard.read(&text).is_some() => {
                 DateFormat::Standard.instant_ms(&text, tz)

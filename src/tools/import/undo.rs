@@ -1,4 +1,4 @@
-//! `imports` lists what was imported, and `import undo` takes one back.
+//! `imports` lists all imports, and `import undo` undoes one.
 
 use std::fmt::{self, Write};
 
@@ -16,13 +16,16 @@ use crate::{
     },
 };
 
-/// Why nothing, or not all, was taken back.
+/// Why an import was not undone, or not completely.
 #[derive(Debug, thiserror::Error)]
 pub enum UndoError {
+    /// There is no import with that number.
     #[error("there is no import {0}; facility-summary imports lists those that there are")]
     Unknown(i32),
+    /// It was undone before, at that time.
     #[error("import {id} was undone already, on {at}")]
     Undone { id: i32, at: Timestamp },
+    /// The database failed.
     #[error(
         "import {id} could not be taken back whole: {source}. What was taken back stays so; the \
          same command goes on from there"
@@ -30,19 +33,23 @@ pub enum UndoError {
     Store { id: i32, source: StoreError },
 }
 
-/// What became of an import.
+/// What an undo did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndoReport {
+    /// The import.
     pub import: Import,
+    /// Its rows.
     pub rows: TakenBack,
+    /// Its closed days.
     pub days: TakenBack,
+    /// Its facilities.
     pub facilities: TakenBack,
-    /// Of days that were left, by the names of their facilities.
+    /// Some of the days that were left, with the names of their facilities.
     pub days_left: Vec<String>,
 }
 
-/// Takes an import back: its rows, then the closed days, then the facilities, which nothing of it
-/// refers to by then.
+/// Undoes an import: first its rows, then the closed days, then the facilities, to which nothing of
+/// the import refers by then. When it fails half way, a second call continues.
 pub async fn undo(
     id: i32,
     back: &TakeBack,
@@ -162,13 +169,13 @@ impl fmt::Display for UndoReport {
     }
 }
 
-/// The first few, and whether there are more.
+/// The first few names, and `…` when there are more.
 fn some(names: &[String], all: usize) -> String {
     let shown = &names[..names.len().min(NAMED)];
     format!("{}{}", shown.join(", "), if all > shown.len() { ", …" } else { "" })
 }
 
-/// All imports, oldest first, two lines each.
+/// The list of all imports, oldest first, two lines each. Fails when the database does.
 pub async fn list(log: &dyn ImportLog) -> Result<String, StoreError> {
     let imports = log.imports().await?;
     if imports.is_empty() {
@@ -224,7 +231,7 @@ fn state(import: &Import) -> String {
     }
 }
 
-/// To the second.
+/// The instant, to the second.
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_second(ms.div_euclid(1_000)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
