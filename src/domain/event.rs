@@ -1,5 +1,5 @@
-//! Events as statements of fact about one entity at one time, and the rule for which of two
-//! statements wins.
+//! Events as statements of fact about one entity at one time. `statement_precedence.rs` has the
+//! rule for which of two statements wins.
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -162,5 +162,26 @@ impl Event {
                 (Kind::Request, false) => "request.removed",
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_stay_what_they_are_for_ever() {
+        let entity = Entity::Request {
+            blood_type: None,
+            created_at_ms: 5,
+            facility_id: Uuid::from_u128(1),
+            quantity: Some(2),
+        };
+        let record = Record { event_time_ms: 5, entity: Some(entity) };
+        assert_eq!(record.fingerprint(), -2_383_564_092_234_673_751);
+        assert_ne!(
+            Record { event_time_ms: 6, ..record.clone() }.fingerprint(),
+            record.fingerprint()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Schemas for the OpenAPI document. They only describe; the functions above decide. A test checks
+//! Schemas for the OpenAPI document. They only describe; the functions of `event_data.rs` decide. A test checks
 //! that both name the same fields.
 
 use serde::Deserialize;

@@ -1,14 +1,11 @@
 //! The routes that answer with many summaries: a range of a facility's days, and one day of all
-//! facilities. `service/lists.rs` reads the summaries.
+//! facilities. `service/lists` reads the summaries.
 
 use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{
-        StatusCode,
-        header::{self},
-    },
+    http::{StatusCode, header},
     web::Data,
 };
 use jiff::civil::Date;

@@ -195,7 +195,7 @@ async fn importing_a_file_twice_changes_nothing_and_says_so() {
     }
 }
 
-/// Rows of a dozen facilities in March 2024.
+/// Rows of twelve facilities in March 2024.
 fn many_rows(count: usize) -> String {
     let rows =
         (0..count).map(|n| format!("2024-03-{:02}T10:00:00Z,Centre {},{n}\n", 1 + n % 20, n % 12));

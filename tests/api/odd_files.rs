@@ -1,5 +1,5 @@
-//! SQLite files that other programs write as no program should: with the checks and foreign keys
-//! off, past triggers, or by putting another file in the place of the one that is served.
+//! SQLite files that other programs write in ways that no program should use: with checks and foreign
+//! keys off, without triggers, or by replacing the file that is served with another one.
 
 use std::time::Instant;
 
@@ -34,7 +34,8 @@ async fn is_proven_again(service: &Service) {
     .await;
 }
 
-/// The log names the row of that table whose id is one byte long, and no line is long.
+/// Asserts that the log names the row of that table with an id of one byte, and that no log line is
+/// long.
 fn names(service: &Service, table: &str) {
     let named = service.logged("a row of the database cannot be read; the others are not affected");
     assert!(
@@ -146,7 +147,8 @@ async fn an_event_about_a_row_that_names_no_facility_puts_it_right() {
     audited(service.launch()).await;
 }
 
-/// With the id of another facility's row, which goes without a delete trigger.
+/// Another row is written with the id of a row of another facility. The old row is removed without a
+/// delete trigger.
 #[tokio::test]
 async fn a_row_that_another_takes_the_id_of_leaves_the_figures_of_its_facility() {
     let service = Service::on_sqlite().start().await;
@@ -189,7 +191,7 @@ async fn a_row_that_another_takes_the_id_of_leaves_the_figures_of_its_facility()
     }
     a.shows(&service, (0, 0, 0)).await;
     b.shows(&service, (5, 9, 1)).await;
-    // The bank of b takes the place of that of a, and its own units are nowhere.
+    // The bank of b gets the id of the bank of a. Then the own units of b belong to no bank.
     acknowledged(&service, &a.stock(Uuid::new_v4(), 11)).await;
     a.shows(&service, (11, 0, 0)).await;
     sql.run(format!(

@@ -1,6 +1,6 @@
-//! A backup is put in the place of the database under a server that is alone with it, so that no
-//! watermark is stored that could be missing. Another history begins: nothing of the lost one is
-//! told, and none of its versions is given to other figures.
+//! The database is replaced by a backup while a single server uses it. A single server stores no
+//! watermark, so a missing watermark cannot show the restore. Another epoch begins: nothing of the
+//! lost one is served, and none of its versions is given to other figures.
 
 use std::{path::Path, process::Command};
 
@@ -22,7 +22,7 @@ use crate::{
 const KEPT: i64 = 10;
 const LOST: i64 = 500;
 
-/// A site whose stock a backup has otherwise than the database that it takes the place of.
+/// A site with one stock in the backup and another in the database that the backup replaces.
 struct Histories {
     site: Site,
     item: Uuid,
@@ -30,7 +30,7 @@ struct Histories {
 }
 
 impl Histories {
-    /// What the backup has; it is to be made now.
+    /// Writes what the backup has. The backup is made after this.
     async fn begin(service: &Service) -> Histories {
         let site = Site::register(service, &a_zone_at_noon().0).await;
         let item = Uuid::new_v4();
@@ -40,7 +40,7 @@ impl Histories {
         Histories { site, item, lost_version: 0 }
     }
 
-    /// What the backup lacks.
+    /// Writes what the backup lacks.
     async fn go_on(&mut self, service: &Service) {
         acknowledged(service, &self.site.stock(self.item, LOST)).await;
         self.site.shows(service, (LOST, 0, 0)).await;
@@ -49,8 +49,8 @@ impl Histories {
             self.site.summary(service, "today").await["version"].as_i64().expect("it is a number");
     }
 
-    /// After the restore: no reader is told of what was lost, and the next figure has a version
-    /// that no other has had.
+    /// Asserts, after the restore, that no reader gets what was lost, and that the next figure has a
+    /// version that no other figure had.
     async fn are_apart(&self, service: &Service) {
         wait_until("it is noticed", async || {
             Scrape::of(service).await.sum("epochs_total", &[]) >= 1.0
@@ -99,7 +99,7 @@ impl Histories {
     }
 }
 
-/// Waits until what there is has been looked at.
+/// Waits until the drain has processed what there is.
 async fn drained_twice(service: &Service) {
     let before = metric(service, "summary_watermark_age_seconds").await;
     let now = std::time::Instant::now();
@@ -114,7 +114,7 @@ fn sqlite(url: &str) -> &Path {
     Path::new(url.strip_prefix("sqlite://").expect("it is a file"))
 }
 
-/// As an administrator does it, with the service running.
+/// Restores a backup as an administrator does, while the service runs.
 fn shell(file: &Path, command: &str) {
     let done = Command::new("sqlite3")
         .arg("-cmd")
@@ -136,8 +136,8 @@ async fn an_sqlite_backup_restored_under_the_service_begins_another_history() {
     histories.go_on(&service).await;
     shell(file, &format!(".restore '{}'", backup.display()));
     histories.are_apart(&service).await;
-    // The same backup once more: nor may versions of the history between be given again, nor its
-    // own epoch be told another time.
+    // The same backup again. The versions of the epoch in between must not be given again, and the
+    // epoch of the first restore must not be used again.
     histories.lost_version =
         histories.site.summary(&service, "today").await["version"].as_i64().unwrap();
     let begun = Scrape::of(&service).await.sum("epochs_total", &[]);
@@ -149,7 +149,7 @@ async fn an_sqlite_backup_restored_under_the_service_begins_another_history() {
     histories.are_apart(&service).await;
 }
 
-/// In the half second before anybody has looked at the database.
+/// Reads in the half second before a drain snapshot shows the restore.
 #[tokio::test]
 async fn an_event_just_after_a_restore_takes_no_version_of_the_lost_history() {
     let service = Service::on_sqlite()
@@ -166,7 +166,7 @@ async fn an_event_just_after_a_restore_takes_no_version_of_the_lost_history() {
     acknowledged(&service, &site.stock(item, LOST)).await;
     let lost = site.summary(&service, "today").await;
     shell(file, &format!(".restore '{}'", backup.display()));
-    // Those of others raise the count of what was written to what it was.
+    // Transactions of other programs raise the number of written transactions to what it was.
     wait_until("events are taken again", async || {
         service.post("/v1/events", &other.stock(unit, 1)).await.status() == 200
     })
@@ -188,7 +188,7 @@ async fn an_event_just_after_a_restore_takes_no_version_of_the_lost_history() {
     assert!(after["version"].as_i64() > lost["version"].as_i64(), "{lost} {after}");
 }
 
-/// As `pg_dump --data-only` has it restored, with or without what it says of sequences.
+/// Restores a dump of `pg_dump --data-only`, with or without the values of its sequences.
 async fn data_loaded_again_in_one_transaction(sets_sequences: bool) {
     let service = Service::on_postgres().await.start().await;
     let mut histories = Histories::begin(&service).await;

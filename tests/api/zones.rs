@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// A host like slim images: its zone folder lacks the old names of zones, and has other rules for a
-/// known name.
+/// A host like that of a slim image. Its zone folder lacks the old names of zones, and has other
+/// rules for a known name.
 fn on_a_slim_host(launch: Launch) -> Launch {
     let folder = launch.folder().join("zoneinfo");
     std::fs::create_dir_all(folder.join("Europe")).expect("the folder can be written to");
@@ -58,8 +58,8 @@ async fn a_host_that_lacks_zones_has_the_same_days_as_one_that_has_them() {
     let url = fresh_database().await;
     let whole = Service::on(&url).start().await;
     let slim = on_a_slim_host(Service::on(&url)).start().await;
-    // These zones are never all on one date, so that a date in UTC by mistake differs in one of
-    // them.
+    // These zones never all have the same date. So a date that is in UTC by mistake differs in one
+    // of them.
     for zone in ["Asia/Calcutta", "US/Eastern", "Europe/Warsaw", "Pacific/Kiritimati", "US/Samoa"] {
         let site = Site::register(&slim, zone).await;
         wait_until("both know it", async || {
@@ -156,7 +156,7 @@ on_both_stores! {
         }
         assert!(facility(&service, well.facility).await.get("timezone_error").is_none());
         assert_eq!(metric(&service, "facilities_in_unknown_zones").await, 4.0);
-        // A name is logged once, at any number of reads and with any number of facilities in it.
+        // An unknown name is logged once, for any number of reads and of facilities with it.
         let again = Uuid::new_v4();
         sql.run(format!(
             "INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Odd', 'IST')",

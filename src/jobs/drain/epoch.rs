@@ -88,9 +88,8 @@ impl EpochTracker {
     /// Compares a drain snapshot with what was known before, and records it. `heard` is this
     /// server's position in the stream before the snapshot, and the greatest watermark that had
     /// come by. `table_ms` is the instant as of which the table is proven. A missing watermark can
-    /// be noticed only where watermarks are stored. A generation is in the database before it is in
-    /// the stream. Where no
-    /// watermarks are stored, what was ever written is counted instead.
+    /// be noticed only where watermarks are stored; elsewhere the rows that were ever written are
+    /// counted. The database has each generation before the stream has it.
     pub fn judge(
         &mut self,
         seen: &DrainSnapshot,

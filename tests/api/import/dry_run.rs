@@ -1,10 +1,10 @@
-//! A dry run says what the run would say, and leaves no trace.
+//! A dry run reports what the real run would report, and writes nothing.
 
 use super::{DEMAND, SKIP, STOCK, SUPPLY, both_stores, fixture, import, imported, tables, write};
 use crate::support::service::Launch;
 
-/// The counts of a report, without what differs by nature: the first two lines, and what is told in
-/// another mood.
+/// The counts of a report. Left out are the lines that differ between a dry run and a real one: the
+/// first two, and those that say "would".
 fn told(output: &str) -> Vec<String> {
     let is_count = |line: &&str| {
         line.contains("known already")
@@ -38,7 +38,7 @@ async fn agrees(launch: &Launch, kind: &str, file: &str, options: &[&[&str]]) {
     assert_eq!(files(), files_before, "{dry}");
     let real = imported(launch, kind, file, options).await;
     let count = |output: &str, of: &str| {
-        // Not in what is logged.
+        // The log does not show it either.
         let output =
             output.lines().filter(|line| !line.starts_with('{')).collect::<Vec<_>>().join("\n");
         let words: Vec<&str> =
@@ -70,8 +70,8 @@ async fn a_dry_run_of_each_kind_writes_nothing_and_says_what_the_run_says() {
         write(
             &launch,
             "ids.csv",
-            "id,at,to\n00000000-0000-0000-0000-000000000005,2020-01-01,Tema\\
-             n00000000-0000-0000-0000-000000000005,2020-01-01,Tema\n",
+            "id,at,to\n00000000-0000-0000-0000-000000000005,2020-01-01,Tema\n\
+             00000000-0000-0000-0000-000000000005,2020-01-01,Tema\n",
         );
         for _ in 0..2 {
             agrees(

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{MANY, SKIP, audited, both_stores, fixture, import, imported, many_rows, write};
+use super::{MANY, SKIP, both_stores, fixture, import, imported, many_rows, write};
 use crate::support::{Service, plain_sql::number};
 
 #[tokio::test]

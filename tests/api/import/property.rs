@@ -1,11 +1,11 @@
-//! Random files: an import that is undone is as if it had never been.
+//! Random files: after an import was undone, the tables are as they were before it.
 
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{both_stores, imported, tables, write};
 use crate::support::service::Launch;
 
-/// A random file: its kind, the way of reading it, and its rows.
+/// A random file: its kind, the options of its import, and its rows.
 #[derive(Debug, Clone)]
 struct File {
     kind: &'static str,
@@ -17,13 +17,13 @@ fn cell<const N: usize>(of: [&'static str; N]) -> impl Strategy<Value = &'static
     (0..N).prop_map(move |n| of[n])
 }
 
-/// Few values, so that rows meet.
+/// Few different values, so that equal rows occur.
 fn file() -> impl Strategy<Value = File> {
     let row = (cell(["Tema", "Accra", "Ho"]), 1..4u32, cell(["O+", "A-", ""]), 1..3u32);
     (0..4usize, prop::collection::vec(row, 1..8)).prop_map(|(kind, rows)| {
         let mut content = "to,date,type,units,zone\n".to_owned();
-        // All in one zone: where a facility is decides which instants the dates of another file
-        // are.
+        // All facilities are in one zone, because a facility's zone decides which instants the dates
+        // in another file are.
         for (to, day, blood_type, units) in rows {
             content += &format!("{to},2024-01-0{day},{blood_type},{units},UTC\n");
         }
@@ -60,7 +60,8 @@ async fn undo(launch: &Launch, import: u32) {
     assert_eq!(exited.code, Some(0), "{}", exited.output);
 }
 
-/// The sources without the times of registrations, which differ from run to run, and the figures.
+/// The source tables and the figures, without the times of registrations: these differ from run to
+/// run.
 async fn world(url: &str) -> (tables::Tables, Vec<String>, Vec<String>) {
     let mut sources = tables::sources(url).await;
     sources.remove("facilities");
@@ -68,7 +69,7 @@ async fn world(url: &str) -> (tables::Tables, Vec<String>, Vec<String>) {
     (sources, crate::support::plain_sql::texts(url, facilities).await, tables::figures(url).await)
 }
 
-/// Each case is several processes, so there are few; `PROPTEST_CASES` has more.
+/// Each case starts several processes, so there are few cases; `PROPTEST_CASES` sets more.
 #[tokio::test]
 async fn an_undone_import_is_as_if_it_had_never_been_whatever_the_files_are() {
     let cases =

@@ -1,4 +1,5 @@
-//! Which row is which: by what it says, the column of its quantity, and its source.
+//! Which rows are the same: a row is known by its content, the column of its quantity, and its
+//! source.
 
 use uuid::Uuid;
 
@@ -90,7 +91,7 @@ async fn as_many_rows_are_told_equal_as_there_are_equal_ones() {
         let output = imported(&launch, "distributions", "ward2.csv", &[DELIVERIES]).await;
         assert!(output.contains("\n2 rows equal rows of the source ward1"), "{output}");
         assert_eq!(deliveries(&launch).await, (6, 12));
-        // All of these are known: nothing is taken for anything.
+        // All of these rows are known, so no row counts as equal to a row of another source.
         let again = imported(&launch, "distributions", "ward2.csv", &[DELIVERIES]).await;
         assert!(!again.contains("equal rows of") && again.contains("nothing changed"), "{again}");
     }
@@ -152,7 +153,7 @@ async fn four_imports_of_a_wide_file_by_column_lose_nothing() {
 #[tokio::test]
 async fn refused_rows_put_right_keep_their_source_and_none_vanishes_or_comes_twice() {
     for launch in both_stores().await {
-        // Line 3 is refused, and equals the two others once it is put right.
+        // Line 3 is refused. After it is corrected, it equals the two other lines.
         write(
             &launch,
             "ward1.csv",
@@ -164,7 +165,7 @@ async fn refused_rows_put_right_keep_their_source_and_none_vanishes_or_comes_twi
         assert_eq!(deliveries(&launch).await, (2, 4));
         let rejects = launch.folder().join("ward1.csv.rejects.csv");
         let refused = std::fs::read_to_string(&rejects).expect("rows were refused");
-        // At first one row alone is put right, then the other, too.
+        // First only one row is corrected, then the other one too.
         for (right, wanted) in [
             (refused.replace(",two,", ",2,"), (3, 6)),
             (refused.replace(",two,", ",2,").replace(",four,", ",4,"), (4, 10)),
@@ -196,7 +197,7 @@ async fn refused_rows_put_right_keep_their_source_and_none_vanishes_or_comes_twi
 
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2a0d_5b7e_5e0f_9a43_c1d8_72e6_b954);
 
-/// What release 0.2 wrote of a request: its id is of the cells as they are written.
+/// Writes a request as release 0.2 did: its id is made from the cells as they are written.
 async fn brought_by_an_older_release(
     url: &str,
     facility: Uuid,
@@ -248,7 +249,7 @@ async fn rows_of_a_release_without_sources_are_known_until_a_source_names_them()
             );
         }
         assert_eq!(number(url, "SELECT count(*) FROM blood_requests").await, 4);
-        // They are ward1's from now on.
+        // From now on the rows are of the source ward1.
         write(&launch, "ward2.csv", "date,units\n2024-01-05,2\n");
         let output = imported(&launch, "requests", "ward2.csv", &[options]).await;
         assert!(

@@ -1,4 +1,4 @@
-//! Closed days: rows that are about one figure, and days that two imports record.
+//! Closed days: several rows about one figure, and days that two imports record.
 
 use serde_json::json;
 
@@ -103,7 +103,7 @@ async fn the_last_figure_of_a_day_goes_by_its_time_where_there_is_one() {
 async fn rows_of_one_day_may_stand_a_thousand_rows_apart() {
     for launch in both_stores().await {
         let url = launch.database_url();
-        // Twenty days of a dozen banks, each in rows that are 240 apart.
+        // Twenty days of twelve banks. The rows of one day are 240 lines apart.
         let rows: String = (0..2_400)
             .map(|n| format!("Bank {},2024-03-{:02},O+,1\n", n % 12, 1 + n / 12 % 20))
             .collect();

@@ -1,13 +1,13 @@
-//! Whole tables as texts, to compare what was with what is.
+//! Whole tables as text, to compare their content before and after.
 
 use std::collections::BTreeMap;
 
 use crate::support::plain_sql::{is_postgres, texts};
 
-/// Each row of each table, in some order of its own.
+/// All rows of all tables as text, in a fixed order.
 pub type Tables = BTreeMap<String, Vec<String>>;
 
-/// All tables that the service has.
+/// All tables of the service.
 pub async fn all(url: &str) -> Tables {
     let names = if is_postgres(url) {
         "SELECT CAST(table_name AS text) FROM information_schema.tables WHERE table_schema = \
@@ -18,7 +18,7 @@ pub async fn all(url: &str) -> Tables {
     of(url, &texts(url, names).await).await
 }
 
-/// The tables that other programs write, too, with the tombstones: what an import is there to fill.
+/// The tables that an import writes: those that other programs write too, and the tombstones.
 pub async fn sources(url: &str) -> Tables {
     let names = [
         "facilities",
@@ -31,8 +31,8 @@ pub async fn sources(url: &str) -> Tables {
     of(url, &names.map(str::to_owned)).await
 }
 
-/// What the summaries say: facility, date, stock, deliveries and requests of each that says
-/// anything.
+/// The content of the summaries: facility, date, stock, deliveries and requests of each that is not
+/// empty.
 pub async fn figures(url: &str) -> Vec<String> {
     let figures = "SELECT concat_ws(' ', id(facility_id), CAST(date AS text), CAST(total_stock AS \
                    text), CAST(total_transferred AS text),

@@ -1,4 +1,4 @@
-//! `import undo` takes back what an import brought, and nothing else.
+//! `import undo` removes what an import wrote, and nothing else.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -200,7 +200,7 @@ async fn an_import_that_was_killed_half_way_is_taken_back_whole() {
         assert!(launch.run(&["imports"]).await.output.contains(
             "it is under way or broke off: its command goes on, import undo 1 takes it back"
         ));
-        // The undo breaks off as well, and goes on.
+        // The undo is interrupted as well, and is continued.
         let running = launch.start_command(&["import", "undo", "1"]);
         wait_until("it has begun", async || {
             number(url, "SELECT count(*) FROM file_imports WHERE undo_began_at IS NOT NULL").await

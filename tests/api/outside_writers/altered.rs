@@ -1,5 +1,5 @@
-//! Triggers, their functions or their tables that are there by name and are not what we made:
-//! named, and put right.
+//! Triggers, their functions or their tables that have the right names, but are not those that we
+//! made. The service names them, and repairs them.
 
 use serde_json::Value;
 use uuid::Uuid;
