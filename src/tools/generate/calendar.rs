@@ -1,5 +1,5 @@
-//! The days of one zone with the first instant of each of their hours: drawing a local time costs
-//! no look-up in a zone table.
+//! The days of one zone, with the first instant of each hour. So drawing a local time needs no
+//! look-up in a zone table.
 
 use jiff::{ToSpan, civil::Date, tz::TimeZone};
 
@@ -8,21 +8,26 @@ use crate::domain::{day::Day, zones};
 /// The days of a data set in one zone, oldest first.
 #[derive(Debug)]
 pub struct Calendar {
+    /// The IANA name of the zone.
     pub timezone: &'static str,
+    /// The days.
     pub days: Vec<LocalDay>,
 }
 
+/// A local day with its hours.
 #[derive(Debug, Clone)]
 pub struct LocalDay {
+    /// The day.
     pub day: Day,
+    /// It is a Saturday or a Sunday.
     pub is_weekend: bool,
-    /// The first instant of each local hour, then the end of the day. An hour that the day skips
-    /// is empty, one that recurs is two long.
+    /// The first instant of each local hour, then the end of the day. An hour that the day skips is
+    /// empty; one that occurs twice is two hours long.
     hours: [i64; 25],
 }
 
 impl Calendar {
-    /// The `count` days up to and with `last`; fewer where the zone skipped some. `None` where the
+    /// The `count` days that end with `last`; fewer when the zone skipped some. `None` when the
     /// zone is unknown.
     pub fn new(timezone: &'static str, last: Date, count: u32) -> Option<Self> {
         let tz = zones::find(timezone)?;
@@ -33,7 +38,8 @@ impl Calendar {
         Some(Calendar { timezone, days })
     }
 
-    /// The end of the last day: the instant at which the stock is what the data set says.
+    /// The end of the last day, in milliseconds since 1970. The stock of the data set is that of
+    /// this instant.
     pub fn end_ms(&self) -> i64 {
         self.days.last().map_or(0, |last| last.day.end_ms)
     }
@@ -52,7 +58,8 @@ impl LocalDay {
         Some(LocalDay { day, is_weekend, hours })
     }
 
-    /// An instant of the day: `fraction` (0 to below 1) of the way through local `hour` (0 to 23).
+    /// The instant in local `hour` (0 to 23) after that `fraction` (0 to below 1) of the hour; in
+    /// milliseconds since 1970.
     pub fn at(&self, hour: usize, fraction: f64) -> i64 {
         let (first, next) = (self.hours[hour], self.hours[hour + 1]);
         first + ((next - first) as f64 * fraction) as i64

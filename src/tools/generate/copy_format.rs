@@ -1,5 +1,5 @@
-//! Rows in the binary format of Postgres' COPY: the shortest way into the database, and for the dry
-//! run a canonical form to hash.
+//! Rows in the binary format of Postgres' COPY. It is the fastest way into the database. The dry
+//! run hashes this form.
 
 use uuid::Uuid;
 
@@ -8,32 +8,35 @@ use super::rows::{Fields, Row};
 /// 2000-01-01, from which Postgres counts microseconds.
 const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
 
-/// Rows waiting to be sent.
+/// Rows that are not sent yet.
 #[derive(Debug, Default)]
 pub struct CopyBuffer(Vec<u8>);
 
 impl CopyBuffer {
-    /// Begins with the format's signature.
+    /// A buffer that begins with the signature of the format.
     pub fn with_header() -> Self {
         let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
         bytes.extend([0u8; 8]);
         CopyBuffer(bytes)
     }
 
+    /// Adds a row.
     pub fn push<R: Row>(&mut self, row: &R) {
         self.0.extend((R::COLUMNS.len() as i16).to_be_bytes());
         row.write(self);
     }
 
-    /// Ends the stream.
+    /// Adds the end of the stream.
     pub fn push_trailer(&mut self) {
         self.0.extend((-1i16).to_be_bytes());
     }
 
+    /// The bytes to send.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
+    /// Empties the buffer, after its bytes were sent.
     pub fn clear(&mut self) {
         self.0.clear();
     }

@@ -1,6 +1,6 @@
-//! A data set as a pure function of its options: facility `n` is the same whoever asks for it, in
-//! whatever chunk, on whatever machine. Nothing is kept but the calendars of the zones, so that its
-//! size costs no memory.
+//! A data set is a pure function of its options: facility `n` is the same in every chunk and on
+//! every machine. Only the calendars of the zones are kept, so the size of a data set costs no
+//! memory.
 
 use std::{iter::repeat_n, ops::Range, sync::Arc};
 
@@ -19,21 +19,24 @@ use super::{
 /// What a data set is made from.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// All random numbers come from it.
     pub seed: u64,
     /// Local days of deliveries and requests for each facility.
     pub days: u32,
-    /// `None`: the mix.
+    /// The template of all facilities; `None`: the mix.
     pub template: Option<Template>,
     /// How far facilities and days differ from their template: 0 (not at all) to 1.
     pub variance: f64,
+    /// The last local day of deliveries and requests.
     pub last_day: Date,
 }
 
-/// All facilities of one set of options, made when asked for.
+/// All facilities of one set of options. Each is made when it is needed.
 #[derive(Debug, Clone)]
 pub struct DataSet {
     options: Options,
-    /// Tells this data set's ids from those of any other; all options but the last day go into it.
+    /// Part of each id, different for each data set. It is a hash of all options except the last
+    /// day.
     tag: u32,
     calendars: Vec<Arc<Calendar>>,
 }
@@ -41,9 +44,13 @@ pub struct DataSet {
 /// A facility and all that is needed to make its rows.
 #[derive(Debug, Clone)]
 pub struct FacilitySeed {
+    /// Its id.
     pub id: Uuid,
+    /// Its name: city, kind and number.
     pub name: String,
+    /// Its kind.
     pub template: Template,
+    /// Its days.
     pub calendar: Arc<Calendar>,
     pub(super) registered_ms: i64,
     pub(super) blood_types: Weights<8>,
@@ -57,7 +64,7 @@ pub struct FacilitySeed {
     scale: f64,
 }
 
-/// Rows by table, and facility-days with activity.
+/// The number of rows of each table, and of facility-days with deliveries and requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub facilities: u64,
@@ -69,7 +76,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Rows of all five tables.
+    /// The number of rows of all five tables.
     pub const fn rows(&self) -> u64 {
         self.facilities + self.blood_banks + self.inventory + self.distributions + self.requests
     }
@@ -104,14 +111,13 @@ impl std::ops::Sub for Counts {
 /// Deliveries and requests of one local day.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DayCounts {
-    /// Index into the calendar.
+    /// Its index in the calendar.
     pub day: usize,
     pub deliveries: u32,
     pub requests: u32,
 }
 
-/// What is drawn from a random stream of its own: asking for more of one leaves the others as they
-/// were.
+/// The random streams. More numbers drawn from one stream do not change the numbers of the others.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stream {
     Shape,
@@ -122,6 +128,7 @@ pub(super) enum Stream {
 }
 
 impl DataSet {
+    /// The data set of these options.
     pub fn new(options: Options) -> Self {
         let calendars = REGIONS
             .iter()
@@ -140,16 +147,17 @@ impl DataSet {
         DataSet { tag: xxh3_64(&identity) as u32, options, calendars }
     }
 
+    /// The options that it is made from.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// The days of each zone that facilities lie in.
+    /// The days of each zone in which facilities may be.
     pub(super) fn calendars(&self) -> impl Iterator<Item = &Calendar> {
         self.calendars.iter().map(|calendar| calendar.as_ref())
     }
 
-    /// The same facilities with days up to `last_day`.
+    /// The same data set with the days up to `last_day`.
     pub fn ending(&self, last_day: Date) -> Self {
         DataSet::new(Options { last_day, ..self.options.clone() })
     }
@@ -177,8 +185,7 @@ impl DataSet {
             blood_types: Weights::new(template.blood_types(region.population)),
             blood_banks,
             lots: about(profile.lots * scale).max(blood_banks),
-            // A day's deliveries are on their way at any time, in a large house; one in a small
-            // one.
+            // A quarter of a day's deliveries are on their way at any time, and at least one.
             undelivered: about(profile.deliveries_per_day * scale / 4.0).max(1),
             number,
             tag: self.tag,
@@ -188,19 +195,20 @@ impl DataSet {
         }
     }
 
+    /// The facilities of these numbers.
     pub fn facilities(&self, numbers: Range<u32>) -> impl Iterator<Item = FacilitySeed> + '_ {
         numbers.map(|number| self.facility(number))
     }
 
-    /// What these facilities amount to, without making their rows.
+    /// Counts the rows of these facilities without making them.
     pub fn counts(&self, numbers: Range<u32>) -> Counts {
         let mut all = Counts::default();
         self.facilities(numbers).for_each(|facility| all += facility.counts());
         all
     }
 
-    /// Every id of these facilities, of their blood banks and rows lies in this range, and no other
-    /// data set's does.
+    /// The range of all ids of these facilities, their blood banks and their rows. No id of another
+    /// data set is in it.
     pub fn ids(&self, numbers: Range<u32>) -> Range<Uuid> {
         id_of(self.tag, numbers.start, 0, 0)..id_of(self.tag, numbers.end, 0, 0)
     }
@@ -213,6 +221,7 @@ impl DataSet {
 }
 
 impl FacilitySeed {
+    /// Counts its rows.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
             facilities: 1,
@@ -229,7 +238,7 @@ impl FacilitySeed {
         counts
     }
 
-    /// How much happens on each day; at least one delivery and one request.
+    /// The deliveries and requests of each day; at least one of each.
     pub(super) fn days(&self) -> impl Iterator<Item = DayCounts> + '_ {
         let profile = self.template.profile();
         let mut rng = self.stream(Stream::Days);
@@ -246,7 +255,7 @@ impl FacilitySeed {
         })
     }
 
-    /// The calendar's days, each as often as `count` says.
+    /// The calendar's days by index, each as often as `count` says.
     pub(super) fn days_repeated(
         &self,
         count: fn(&DayCounts) -> u32,
@@ -264,8 +273,8 @@ impl FacilitySeed {
     }
 }
 
-/// The instant that `facilities.event_time` of a data set holds: a rerun reads from it up to which
-/// day the first run went.
+/// The value of `facilities.event_time` in a data set. A second run reads from it the last day of
+/// the first run.
 pub(super) fn last_day_to_ms(last_day: Date) -> i64 {
     last_day
         .to_zoned(jiff::tz::TimeZone::UTC)
@@ -280,9 +289,9 @@ fn stream(seed: u64, number: u32, of: Stream) -> Pcg64Mcg {
     Pcg64Mcg::seed_from_u64(xxh3_64(&key))
 }
 
-/// A UUID of version 8 from 32 bits of data set, 28 of facility, 6 of kind and 56 of row: in the
-/// order in which the rows are made, so that a load appends to each primary key, and a data set's
-/// rows are one range of it.
+/// A UUID of version 8: 32 bits for the data set, 28 for the facility, 6 for the kind and 56 for
+/// the row. The ids rise in the order in which the rows are made. So a load appends to each primary
+/// key, and the rows of a data set are one range of it.
 fn id_of(tag: u32, facility: u32, kind: u8, row: u64) -> Uuid {
     let facility = u128::from(facility);
     let high = u128::from(tag) << 32 | (facility >> 12 & 0xffff) << 16 | 0x8000 | facility & 0xfff;

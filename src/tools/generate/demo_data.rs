@@ -1,5 +1,4 @@
-//! A small living world for `serve --demo`: 25 facilities, and events as their staff would send
-//! them.
+//! The data of `serve --demo`: 25 facilities, and events as their staff would send them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -24,12 +23,12 @@ use crate::domain::{
 const FACILITIES: u32 = 25;
 /// Days of deliveries and requests before the demo begins.
 const DAYS: u32 = 7;
-/// Deliveries on their way that are remembered; beyond that the oldest arrives first.
+/// How many deliveries may be on their way. When there are more, the oldest one arrives first.
 const MOST_UNDERWAY: usize = 60;
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 
-/// The 25 facilities of a demo; the same ids and names for the same seed, whatever the day.
+/// The 25 facilities of a demo. The same seed gives the same ids and names on every day.
 pub fn demo_facilities(seed: u64) -> Vec<FacilitySeed> {
     let options = Options {
         seed,
@@ -42,8 +41,8 @@ pub fn demo_facilities(seed: u64) -> Vec<FacilitySeed> {
 }
 
 impl FacilitySeed {
-    /// The facility, its blood banks and its stock, in an order in which each refers to what came
-    /// before. `event_time_ms` is theirs.
+    /// The events that register the facility, its blood banks and its stock. Each refers only to
+    /// earlier ones. All have the time `event_time_ms`.
     pub fn opening(&self, event_time_ms: i64) -> impl Iterator<Item = Event> + '_ {
         let row = self.row();
         let facility = statement(
@@ -62,8 +61,8 @@ impl FacilitySeed {
         std::iter::once(facility).chain(banks).chain(stock)
     }
 
-    /// Its deliveries and requests up to its last day. To be sent once, to a database that does not
-    /// know the facility: sent on another day they would move to that week.
+    /// Its deliveries and requests up to its last day. They must be sent only once, to a database
+    /// that does not know the facility: on another day they would have the dates of that week.
     pub fn history(&self) -> impl Iterator<Item = Event> + '_ {
         let distributions = self.distribution_rows().map(|row| {
             let entity = Entity::Distribution {
@@ -87,7 +86,7 @@ impl FacilitySeed {
     }
 }
 
-/// What the demo's facilities hold, and what happens to them next.
+/// The stock of the demo's facilities, and the events that happen next.
 #[derive(Debug)]
 pub struct Demo {
     facilities: Vec<DemoFacility>,
@@ -119,13 +118,13 @@ impl Demo {
         self.facilities.iter().map(|facility| &facility.seed)
     }
 
-    /// Every lot that events may be about.
+    /// The ids of all lots that events may be about.
     pub fn lots(&self) -> Vec<Uuid> {
         self.facilities.iter().flat_map(|facility| facility.lots.iter().map(|lot| lot.id)).collect()
     }
 
-    /// Goes on from the lots as an earlier run left them, so that a restart does not fill the
-    /// shelves up.
+    /// Continues with the lots as an earlier run left them, so that a restart does not fill up the
+    /// stock.
     pub fn resume(&mut self, stored: &HashMap<Uuid, Record>) {
         for lot in self.facilities.iter_mut().flat_map(|facility| &mut facility.lots) {
             if let Some(Entity::Inventory {
@@ -137,14 +136,14 @@ impl Demo {
         }
     }
 
-    /// How long to wait for the next event where `per_second` happen on average: as irregular as
-    /// the calls of a ward.
+    /// The time to the next event when `per_second` events happen on average. The pauses are
+    /// random.
     pub fn next_pause(&mut self, per_second: f64) -> Duration {
         Duration::from_secs_f64(-(1.0 - fraction(&mut self.rng)).ln() / per_second.max(1e-3))
     }
 
-    /// What happens next, at `now_ms`: stock taken or filled up, a request, a delivery sent or
-    /// arrived. Large facilities are busier, and each follows its own hours.
+    /// The next event, at `now_ms`: stock is taken or filled up, a request is made, a delivery is
+    /// sent or arrives. Large facilities have more events, and each has its busy hours.
     pub fn next_event(&mut self, now_ms: i64) -> Event {
         self.minted += 1;
         let unique = 1 << 55 | (now_ms as u64) << 12 | self.minted & 0xfff;
@@ -172,11 +171,11 @@ impl Demo {
 }
 
 impl DemoFacility {
-    /// Relative to the other facilities, at its local hour; never nothing.
+    /// The weight of this facility among the others at its local hour; at least 1.
     fn busyness(&self, now_ms: i64) -> u32 {
         let profile = self.seed.template.profile();
-        // Hours from its last midnight on; across a clock change they are an hour off until the
-        // next start, which a demo may be.
+        // Hours since its last midnight at the start. After a clock change they are wrong by an
+        // hour until the next start. For a demo that does not matter.
         let hour = (now_ms - self.seed.calendar.end_ms()).rem_euclid(DAY_MS) / HOUR_MS;
         1 + profile.request_hours[hour as usize] * profile.requests_per_day as u32
     }

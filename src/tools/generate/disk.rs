@@ -1,4 +1,4 @@
-//! What a disk can hold, and a folder for a sample that is gone afterwards.
+//! The free space of a disk, and a temporary folder for a sample.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,15 @@ use indicatif::HumanBytes;
 
 use super::Error;
 
-/// Bytes that an unprivileged program may still write where `folder` lies; `None` where that cannot
-/// be told.
+/// Bytes that an unprivileged program may still write on the disk of `folder`; `None` when that is
+/// not known.
 pub fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail * disk.f_frsize)
 }
 
-/// Refuses what does not fit. Where the free space is not known, everything fits.
+/// Fails when `needed` bytes do not fit on the disk of `folder`. When the free space is not known,
+/// it succeeds.
 pub fn check(folder: &Path, needed: u64) -> Result<(), Error> {
     match free_bytes(folder) {
         Some(free) if free < needed => Err(Error::DiskTooSmall {
@@ -25,7 +26,7 @@ pub fn check(folder: &Path, needed: u64) -> Result<(), Error> {
     }
 }
 
-/// A folder of our own, removed when dropped.
+/// A folder of our own. It is removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
@@ -49,7 +50,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nothing better can be done about a folder that will not go than to leave it.
+        // When the folder cannot be removed, it stays.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,5 +1,5 @@
-//! The run itself: chunk after chunk, each a transaction; then the database is counted against what
-//! was asked.
+//! The run: it loads chunk after chunk, each in one transaction. Then it counts the rows in the
+//! database, and compares them with what was requested.
 
 use indicatif::HumanCount;
 use xxhash_rust::xxh3::Xxh3;
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::config::Settings;
 
-/// Loads what is missing of the data set, and checks the whole. `outcome` is true at every moment,
-/// whatever ends the run.
+/// Loads the missing facilities of the data set, and checks all of it. `outcome` is correct at
+/// every moment, also when the run is stopped or fails.
 pub async fn run(
     args: &GenerateArgs,
     set: DataSet,
@@ -37,8 +37,8 @@ pub async fn run(
     check(&set, args.facilities, asked, sink.as_mut(), progress).await
 }
 
-/// The data set up to the day to which an earlier run took it: a run stopped yesterday goes on
-/// where it was.
+/// The data set with the last day of an earlier run, so that a run that was stopped yesterday can
+/// be continued. Fails when the user requested another last day.
 async fn continued(
     args: &GenerateArgs,
     set: DataSet,
@@ -46,7 +46,7 @@ async fn continued(
 ) -> Result<DataSet, Error> {
     const DAY_MS: i64 = 86_400_000;
     let asked = set.options().last_day;
-    // A facility that was registered anew since has another time, which says nothing.
+    // A facility that was registered again since has another time, which is not that of a data set.
     let Some(there_ms) =
         sink.event_time_ms(set.facility(0).id).await?.filter(|ms| ms % DAY_MS == 0)
     else {
@@ -63,7 +63,7 @@ async fn continued(
     }
 }
 
-/// Chunk after chunk, without the facilities that are there.
+/// Loads chunk after chunk, without the facilities that are already there.
 pub(super) async fn load(
     set: &DataSet,
     facilities: u32,
@@ -90,7 +90,7 @@ pub(super) async fn load(
     Ok(())
 }
 
-/// Counts what the database has of the data set.
+/// Counts the rows of the data set in the database. Fails when a number is not the requested one.
 pub(super) async fn check(
     set: &DataSet,
     facilities: u32,
@@ -127,7 +127,7 @@ fn equal(what: &'static str, found: u64, planned: u64) -> Result<(), Error> {
     }
 }
 
-/// Makes every row in memory, one after the other, and counts and hashes them.
+/// Makes every row in memory, one after the other; counts and hashes them.
 pub async fn dry_run(
     set: &DataSet,
     facilities: u32,
@@ -142,7 +142,7 @@ pub async fn dry_run(
         digest.facility(&facility);
         outcome.made += facility.counts();
         progress.advance(digest.rows - before)?;
-        // Whoever listens for Ctrl-C may share this thread.
+        // The task that waits for Ctrl-C may run on this thread.
         tokio::task::yield_now().await;
     }
     outcome.digest = Some(digest.hash.digest());

@@ -1,6 +1,6 @@
-//! `generate`: realistic data in any amount, in flat memory. `plan.rs` says size and time and
-//! refuses what does not fit, `load.rs` writes and checks; the rows themselves are pure functions
-//! of the options (`data_set.rs`, `rows.rs`).
+//! `generate`: realistic data in any amount, with constant memory. `plan.rs` computes size and
+//! time, and refuses what does not fit. `load.rs` writes and checks. The rows are pure functions of
+//! the options (`data_set.rs`, `rows.rs`).
 
 mod calendar;
 mod copy_format;
@@ -72,7 +72,7 @@ pub struct GenerateArgs {
     pub no_rebuild: bool,
 }
 
-/// Why a load, or an estimate, did not come to its end.
+/// Why a load or an estimate failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -121,18 +121,18 @@ impl From<Stopped> for Error {
     }
 }
 
-/// What a run did, up to its end or up to what ended it.
+/// What a run did before it ended or was stopped.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outcome {
-    /// Made and committed by this run.
+    /// Rows that this run has made and committed.
     pub made: Counts,
-    /// Facilities that earlier runs had loaded.
+    /// Facilities that earlier runs have loaded.
     pub skipped_facilities: u64,
-    /// Of the rows in their canonical form and order; dry runs only.
+    /// The hash of the rows in the form of COPY and in order; only in dry runs.
     pub digest: Option<u64>,
 }
 
-/// Runs the command: exit code 0 where this is `Ok`, else 1.
+/// Runs the command. `Ok` is exit code 0, an error 1.
 pub async fn run(args: GenerateArgs, settings: &Settings) -> Result<(), Error> {
     let started = Instant::now();
     let (set, progress) = (args.data_set(), Progress::shown());
@@ -172,16 +172,16 @@ impl GenerateArgs {
         })
     }
 
-    /// Facilities in one transaction: about 100,000 rows, so that a stop costs a second's work and
-    /// the log stays small.
+    /// The number of facilities in one transaction. They have about 100,000 rows, so that a stop
+    /// loses about a second of work and the write-ahead log stays small.
     fn chunk_for(&self, planned: &Counts) -> u32 {
         let rows_per_facility = planned.rows() / u64::from(self.facilities);
         self.chunk.unwrap_or((100_000 / rows_per_facility.max(1)).clamp(1, 1_000) as u32)
     }
 }
 
-/// The zone furthest behind is twelve hours behind UTC: what is yesterday there at most is over
-/// everywhere.
+/// The last day that is over in every zone: yesterday in the zone that is twelve hours behind UTC,
+/// the last zone in which a day ends.
 pub(in crate::tools) fn last_day_over_everywhere() -> Date {
     let furthest_behind = Timestamp::now() - 12.hours();
     let today = furthest_behind.to_zoned(jiff::tz::TimeZone::UTC).date();

@@ -1,5 +1,5 @@
-//! What a load will amount to, said before it begins: exact rows, and size and time by a sample
-//! loaded there and then.
+//! The plan of a load, printed before it begins: the exact number of rows, and size and time
+//! measured by loading a sample.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -12,17 +12,17 @@ use super::{
     sink::{Sample, Sink},
 };
 
-/// Rows of a sample: enough for its figures to settle within a few per cent, few enough to load
-/// within a second.
+/// Rows of a sample: enough for measurements within a few per cent, and few enough to load within a
+/// second.
 const SAMPLE_ROWS: u64 = 20_000;
 
-/// What is asked for, what of it is there, and what the rest will cost.
+/// What is requested, what of it is already there, and what the rest will cost.
 #[derive(Debug)]
 pub struct Plan {
     pub asked: Counts,
     pub missing: Counts,
     pub sample: Sample,
-    /// Bytes that the missing rows will take for good, and for a while beside that.
+    /// Bytes that the missing rows will take, including temporary files of the load.
     pub bytes: u64,
     pub passing_bytes: u64,
     pub folder: Option<PathBuf>,
@@ -30,7 +30,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Measures what the rest of `asked` will cost, in chunks of `chunk` facilities.
+    /// Measures what the rest will cost, in chunks of `chunk` facilities.
     pub async fn measured(
         set: &DataSet,
         asked: Counts,
@@ -38,7 +38,8 @@ impl Plan {
         sink: &mut dyn Sink,
     ) -> Result<Self, Error> {
         let facilities = asked.facilities as u32;
-        // Chunks go in by number, so that those of earlier runs come first.
+        // Chunks are loaded in the order of their numbers, so earlier runs have loaded the first
+        // ones.
         let there = sink.count("facilities", set.ids(0..facilities)).await?;
         let missing = asked - set.counts(0..there as u32);
         let sample = sink.sample(&sample_of(set, facilities)).await?;
@@ -60,15 +61,15 @@ impl Plan {
         Duration::from_secs_f64(self.missing.rows() as f64 / self.sample.rows_per_second())
     }
 
-    /// Refuses what the disk cannot hold, with a tenth to spare.
+    /// Fails when the disk has not enough space for the rows and a tenth more.
     pub fn check_disk(&self) -> Result<(), Error> {
         let needed = self.bytes + self.bytes / 10 + self.passing_bytes;
         self.folder.as_deref().map_or(Ok(()), |folder| disk::check(folder, needed))
     }
 }
 
-/// The first facilities, up to about `SAMPLE_ROWS` rows: which templates they are is as random as
-/// everything else.
+/// The first facilities, up to about `SAMPLE_ROWS` rows. Their templates are random, so they are a
+/// fair sample.
 fn sample_of(set: &DataSet, facilities: u32) -> Vec<FacilitySeed> {
     let mut rows = 0;
     set.facilities(0..facilities)
@@ -134,7 +135,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Two or three digits that mean something, with their unit.
+/// A time with its unit, with two or three significant digits.
 pub fn shown(time: Duration) -> String {
     match time.as_secs_f64() {
         s if s < 0.001 => format!("{:.0} µs", s * 1e6),

@@ -1,4 +1,5 @@
-//! Loading Postgres: binary COPY, five to a transaction, one transaction a chunk.
+//! Loads Postgres by binary COPY: one transaction for each chunk, with a COPY for each of the five
+//! tables.
 
 use std::{collections::HashSet, ops::Range, path::PathBuf, str::FromStr, time::Instant};
 
@@ -23,8 +24,8 @@ use crate::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Bytes sent at a time: some thousand rows, so that the bar moves and Ctrl-C is heard within
-/// milliseconds.
+/// How many bytes are sent at a time: some thousand rows, so that the progress bar moves and Ctrl-C
+/// has an effect within milliseconds.
 const SEND_BYTES: usize = 256 << 10;
 
 /// One connection to a Postgres server.
@@ -38,7 +39,8 @@ impl PostgresSink {
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let options = session::options(PgConnectOptions::from_str(url)?)
             .application_name("facility-summary generate")
-            // "already exists, skipping" is no news; and a load takes as long as it takes.
+            // Notices such as "already exists, skipping" are left out, and a load may take any
+            // time.
             .options([
                 ("client_min_messages", "warning"),
                 ("statement_timeout", "0"),
@@ -55,7 +57,7 @@ impl PostgresSink {
     }
 
     async fn setting(&mut self, name: &str) -> Result<Option<String>, Error> {
-        // Null, not an error, for settings that this role may not see.
+        // For settings that this role may not see, the answer is null and not an error.
         let setting =
             sqlx::query_scalar("SELECT setting FROM pg_settings WHERE name = $1").bind(name);
         Ok(setting.fetch_optional(&mut self.connection).await?)
@@ -64,7 +66,8 @@ impl PostgresSink {
 
 #[async_trait]
 impl Sink for PostgresSink {
-    /// In a schema of its own, in a transaction that is undone: even `kill -9` leaves nothing.
+    /// Loads the sample in a schema of its own, in a transaction that is rolled back. Even `kill
+    /// -9` leaves nothing.
     async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error> {
         let mut tx = self.connection.begin_with(session::BEGIN).await?;
         let schema = format!("facility_summary_sample_{}", std::process::id());
@@ -90,7 +93,7 @@ impl Sink for PostgresSink {
         } else {
             return None;
         };
-        // A forwarded port looks local too; then there is no such folder here.
+        // A forwarded port looks like a local server, but then the folder is not on this machine.
         Some(PathBuf::from(folder)).filter(|folder| super::disk::free_bytes(folder).is_some())
     }
 
@@ -130,7 +133,7 @@ impl Sink for PostgresSink {
     }
 
     async fn settle(&mut self) -> Result<(), Error> {
-        // The refresh reads indexes only, which needs the visibility map that vacuum writes.
+        // The refresh uses index-only scans. They need the visibility map, which vacuum writes.
         for table in [
             "facilities",
             "blood_banks",
@@ -224,7 +227,7 @@ async fn copy<R: Row>(
     Ok(progress.advance(held)?)
 }
 
-/// Tables with their indexes, in the schema that is searched first.
+/// The bytes of tables and their indexes in the first schema of the search path.
 async fn schema_bytes(connection: &mut PgConnection) -> Result<u64, Error> {
     let bytes: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::int8 FROM pg_class

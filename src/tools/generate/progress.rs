@@ -1,4 +1,4 @@
-//! What a person at the terminal sees while rows go in, and how Ctrl-C reaches the load.
+//! The progress bar of a load, and how Ctrl-C stops the load.
 
 use std::sync::{
     Arc,
@@ -7,11 +7,11 @@ use std::sync::{
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
-/// The load was asked to stop; its transaction is to be undone.
+/// The load was told to stop; its transaction must be rolled back.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stopped;
 
-/// Counts rows, draws the bar, and says when to stop.
+/// Counts rows, draws the bar, and tells the load when to stop.
 #[derive(Debug, Clone)]
 pub struct Progress {
     bar: ProgressBar,
@@ -19,8 +19,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar on standard error, drawn once `expect` has said how long it is; where that is no
-    /// terminal, nothing is drawn.
+    /// A bar on standard error. It is drawn as soon as `expect` has set its length, and only on a
+    /// terminal.
     pub fn shown() -> Self {
         let style = ProgressStyle::with_template(
             "{wide_bar} {percent}%  {human_pos}/{human_len} rows  {rate:>12}  memory {msg}  \
@@ -28,24 +28,24 @@ impl Progress {
         )
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
-            // A bar that cannot be written is none.
+            // When the bar cannot be written, nothing is shown.
             let _ = write!(to, "{}/s", HumanCount(state.per_sec() as u64));
         });
         Progress { bar: ProgressBar::no_length().with_style(style), stop: Arc::default() }
     }
 
-    /// Draws nothing.
+    /// A progress that draws nothing.
     pub fn hidden() -> Self {
         Progress { bar: ProgressBar::hidden(), stop: Arc::default() }
     }
 
-    /// The load begins, of so many rows.
+    /// Begins a load of that many rows.
     pub fn expect(&self, rows: u64) {
         self.bar.set_length(rows);
         self.bar.reset_eta();
     }
 
-    /// These rows were handed over.
+    /// Counts rows that were sent. Fails when the load must stop.
     pub fn advance(&self, rows: u64) -> Result<(), Stopped> {
         self.bar.inc(rows);
         if !self.bar.is_hidden() {
@@ -56,22 +56,22 @@ impl Progress {
         if self.stop.load(Relaxed) { Err(Stopped) } else { Ok(()) }
     }
 
-    /// These rows will not be made: they are there.
+    /// Leaves out rows that are already in the database.
     pub fn skip(&self, rows: u64) {
         self.bar.set_length(self.bar.length().unwrap_or(0).saturating_sub(rows));
     }
 
-    /// The rows handed over so far.
+    /// The number of rows that were sent so far.
     pub fn rows(&self) -> u64 {
         self.bar.position()
     }
 
-    /// From now on `advance` says so.
+    /// Stops the load: from now on, `advance` fails.
     pub fn stop(&self) {
         self.stop.store(true, Relaxed);
     }
 
-    /// Ctrl-C stops the load from now on; a task that ends with the returned guard.
+    /// From now on Ctrl-C stops the load, as long as the returned guard lives.
     pub fn stop_on_ctrl_c(&self) -> CtrlC {
         let progress = self.clone();
         CtrlC(tokio::spawn(async move {
@@ -86,7 +86,7 @@ impl Progress {
     }
 }
 
-/// Listens while it lives.
+/// Waits for Ctrl-C until it is dropped.
 #[derive(Debug)]
 pub struct CtrlC(tokio::task::JoinHandle<()>);
 
@@ -103,7 +103,7 @@ pub struct Memory {
     pub peak: u64,
 }
 
-/// As Linux tells it; `None` on other systems.
+/// The memory of this process, as Linux shows it; `None` on other systems.
 pub fn memory() -> Option<Memory> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let field = |name: &str| -> Option<u64> {

@@ -1,7 +1,7 @@
-//! Where facilities lie: zones with DST, without, and with odd offsets, and the blood types of the
-//! people there.
+//! The regions of facilities: zones with DST, without DST, and with odd offsets; and the blood
+//! types of the people there.
 
-/// People who share a zone and the frequencies of their blood types.
+/// A zone, and how frequent each blood type is among its people.
 #[derive(Debug)]
 pub struct Region {
     /// An IANA name.
@@ -11,7 +11,7 @@ pub struct Region {
     pub cities: [&'static str; 6],
 }
 
-// O+, O-, A+, A-, B+, B-, AB+, AB-; as national blood services publish them.
+// O+, O-, A+, A-, B+, B-, AB+, AB-, as national blood services publish them.
 const UNITED_STATES: [f64; 8] = [37.4, 6.6, 35.7, 6.3, 8.5, 1.5, 3.4, 0.6];
 const BRAZIL: [f64; 8] = [36.0, 9.0, 34.0, 8.0, 8.0, 2.0, 2.5, 0.5];
 const UNITED_KINGDOM: [f64; 8] = [35.0, 13.0, 30.0, 8.0, 8.0, 2.0, 2.0, 1.0];

@@ -1,4 +1,5 @@
-//! A facility's rows of the five source tables, one after the other: iterators that hold one row.
+//! The rows of a facility in the five source tables. They come from iterators that hold one row at
+//! a time.
 
 use std::iter::repeat_n;
 
@@ -13,12 +14,16 @@ use crate::domain::blood_type::BloodType;
 
 /// A row that knows its table, and can be written field by field in the order of its columns.
 pub trait Row {
+    /// The name of its table.
     const TABLE: &'static str;
+    /// The names of its columns.
     const COLUMNS: &'static [&'static str];
+    /// Writes its fields.
     fn write(&self, to: &mut impl Fields);
 }
 
-/// Takes the fields of a row, in some database's format. Instants are milliseconds.
+/// Receives the fields of a row, and writes them in the format of a database. Instants are in
+/// milliseconds since 1970.
 pub trait Fields {
     fn uuid(&mut self, value: Uuid);
     fn text(&mut self, value: &str);
@@ -58,7 +63,7 @@ pub struct DistributionRow {
     pub dispatched_to_id: Uuid,
     pub blood_type: BloodType,
     pub quantity: i32,
-    /// `None`: on its way.
+    /// `None`: it is on its way.
     pub date_delivered_ms: Option<i64>,
     pub event_time_ms: i64,
 }
@@ -73,7 +78,7 @@ pub struct RequestRow {
     pub event_time_ms: i64,
 }
 
-/// Kinds of row, as they stand in its id.
+/// The kinds of rows, which are part of their ids.
 pub(super) mod kind {
     pub const BLOOD_BANK: u8 = 1;
     pub const INVENTORY: u8 = 2;
@@ -84,10 +89,10 @@ pub(super) mod kind {
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// What a lot holds, and for how many days it keeps: red cells 42, platelets 5, plasma a year when
-/// frozen.
+/// The components of lots: how frequent each is, and for how many days it keeps. Red cells keep 42
+/// days, platelets 5, frozen plasma a year.
 const COMPONENTS: [(f64, i64); 3] = [(0.70, 42), (0.12, 5), (0.18, 365)];
-/// Lots in a hundred that have expired and were not yet taken out.
+/// Per cent of lots that have expired and were not removed yet.
 const EXPIRED_PERCENT: u32 = 3;
 
 impl FacilitySeed {
@@ -139,7 +144,7 @@ impl FacilitySeed {
         })
     }
 
-    /// Deliveries of every day, then what is on its way.
+    /// The deliveries of every day, then those that are on their way.
     pub fn distribution_rows(&self) -> impl Iterator<Item = DistributionRow> + '_ {
         let mut rng = self.stream(Stream::Distributions);
         let hours = Weights::new(self.template.profile().delivery_hours.map(f64::from));

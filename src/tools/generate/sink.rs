@@ -1,4 +1,4 @@
-//! Where generated rows go: one trait, two databases.
+//! The sink of generated rows: a trait, which Postgres and SQLite implement.
 
 use std::{collections::HashSet, ops::Range, path::PathBuf, time::Duration};
 
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{config::DatabaseSettings, domain::day::Day};
 
-/// What loading a few facilities showed.
+/// What was measured when a sample was loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     pub rows: u64,
     pub took: Duration,
-    /// What the tables, their indexes and the marks grew by.
+    /// How many bytes the tables, their indexes and the marks grew.
     pub bytes: u64,
 }
 
@@ -29,28 +29,30 @@ impl Sample {
     }
 }
 
-/// One connection that loads, and looks at what was loaded. Ranges of ids are half-open.
+/// One connection that loads rows and reads what was loaded. Ranges of ids are half-open.
 #[async_trait]
 pub trait Sink: Send {
-    /// Loads a sample where it leaves no trace, on the disk that the load will use.
+    /// Loads a sample on the disk that the load will use, and leaves nothing of it.
     async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error>;
-    /// The folder that will hold the data, where it is on this machine and known.
+    /// The folder of the database's data; `None` when it is not on this machine or not known.
     async fn folder(&mut self) -> Option<PathBuf>;
-    /// Bytes that a load of `data_bytes`, `chunk_bytes` in each transaction, takes for a while
-    /// beside them.
+    /// Bytes that a load of `data_bytes`, with `chunk_bytes` in each transaction, needs temporarily
+    /// in addition.
     async fn passing_bytes(&mut self, data_bytes: u64, chunk_bytes: u64) -> Result<u64, Error>;
     /// The time of the newest statement about a facility.
     async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error>;
-    /// The facilities of this range that are there, hence whole.
+    /// The facilities of this range that are there. Each is complete, since it was written in one
+    /// transaction.
     async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, Error>;
     /// Writes all rows of these facilities in one transaction.
     async fn load(&mut self, facilities: &[FacilitySeed], progress: &Progress)
     -> Result<(), Error>;
-    /// Lets the database tidy up, so that the first reads are not the ones to pay.
+    /// Lets the database do its maintenance now, so that it does not slow down the first reads.
     async fn settle(&mut self) -> Result<(), Error>;
-    /// Rows of a table in this range.
+    /// The number of rows of a table in this range.
     async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, Error>;
-    /// Facility-days with a delivery and a request, of the facilities of this range in this zone.
+    /// The number of facility-days with a delivery and a request, of the facilities of this range
+    /// in this zone.
     async fn active_days(
         &mut self,
         ids: Range<Uuid>,
@@ -59,7 +61,7 @@ pub trait Sink: Send {
     ) -> Result<u64, Error>;
 }
 
-/// Opens the database with its tables up to date.
+/// Opens the database, and brings its tables up to date.
 pub async fn connect(database: &DatabaseSettings) -> Result<Box<dyn Sink>, Error> {
     Ok(if database.is_postgres() {
         Box::new(PostgresSink::connect(&database.url).await?)

@@ -1,4 +1,4 @@
-//! Loading SQLite: inserts of many rows, one transaction a chunk.
+//! Loads SQLite by inserts of many rows, with one transaction for each chunk.
 
 use std::{
     collections::HashSet, ops::Range, path::PathBuf, str::FromStr, sync::Arc, time::Instant,
@@ -25,11 +25,11 @@ use crate::{
     store::{Store, sqlite::SqliteStore},
 };
 
-/// Rows in one statement: 1,200 to 1,800 parameters, of the 32,766 that SQLite allows. More rows
-/// were not faster.
+/// Rows in one statement. They have 1,200 to 1,800 parameters; SQLite allows 32,766. More rows were
+/// not faster.
 const ROWS_PER_INSERT: usize = 300;
 
-/// One SQLite file, opened to write.
+/// An SQLite file that is open for writing.
 #[derive(Debug)]
 pub struct SqliteSink {
     pub(in crate::tools) connection: SqliteConnection,
@@ -41,7 +41,8 @@ impl SqliteSink {
         let options = SqliteConnectOptions::from_str(url)?
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // A power cut may cost the last chunks, never part of one: the rerun makes them again.
+            // A power failure may lose the last chunks, but never part of one. The next run makes
+            // them again.
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(std::time::Duration::from_secs(10))
             .pragma("cache_size", "-65536");
@@ -49,8 +50,8 @@ impl SqliteSink {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        // The store makes the file and its tables, whoever else is about to: a service that starts
-        // at this moment, for one.
+        // The store creates the file and its tables. It does so safely even when a service that
+        // starts at this moment does the same.
         SqliteStore::open(&DatabaseSettings { url: url.to_owned(), ..Default::default() })
             .await?
             .close()
@@ -59,7 +60,7 @@ impl SqliteSink {
         Ok(SqliteSink { connection, folder })
     }
 
-    /// Bytes of the file once everything is in it.
+    /// The size of the file in bytes, after the write-ahead log was moved into it.
     pub async fn size_bytes(&mut self) -> Result<u64, Error> {
         let size: i64 = sqlx::query_scalar(
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
@@ -93,7 +94,8 @@ impl Sink for SqliteSink {
     }
 
     async fn passing_bytes(&mut self, data_bytes: u64, chunk_bytes: u64) -> Result<u64, Error> {
-        // The write-ahead log holds a chunk, and pages of it twice; it is used again by the next.
+        // The write-ahead log has a chunk, with some pages twice. The next chunk uses the same
+        // space.
         Ok((2 * chunk_bytes).min(2 * data_bytes))
     }
 
@@ -127,7 +129,7 @@ impl Sink for SqliteSink {
 
     async fn settle(&mut self) -> Result<(), Error> {
         sqlx::query("PRAGMA optimize").execute(&mut self.connection).await?;
-        // Another reader may hold the log; then it is emptied later.
+        // When another reader still uses the log, it is emptied later.
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await?;
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! After the load: the summaries, made here and now by the service's own rebuild, so that the
-//! figures are served without further ado.
+//! After the load, the service's own rebuild makes the summaries in this process, so that the
+//! figures can be served at once.
 
 use std::time::Instant;
 
@@ -14,8 +14,8 @@ use crate::{
     store::{JobRun, StoreError},
 };
 
-/// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks; a rebuild
-/// makes the rest.
+/// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks, and a later
+/// rebuild makes the rest.
 pub async fn run(settings: &Settings) -> Result<(), Error> {
     let started = Instant::now();
     let core = Core::open(settings.clone()).await?;
@@ -25,12 +25,12 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
             bar.set_length(run.total.unsigned_abs());
             bar.set_position(run.done.unsigned_abs());
             if run.done == run.total {
-                // Before the log's last line, which would else begin behind the bar.
+                // The bar is cleared first, because the last line of the log would begin behind it.
                 bar.finish_and_clear();
             }
         };
-        // First what the rows' triggers have left: the figures are made by that, and the next
-        // server to start has it not to do once more before it can prove anything.
+        // The marks that the triggers left come first. Processing them makes the figures. Otherwise
+        // the next server would have to process them before it can prove anything.
         let counter = ProgressBar::new_spinner().with_style(counter_style());
         let worked_off = core.drain().work_off(|marks| counter.inc(marks as u64)).await;
         counter.finish_and_clear();
@@ -56,7 +56,7 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// On standard error, where that is a terminal.
+/// A bar on standard error, if that is a terminal.
 fn progress_bar() -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{wide_bar} {percent}%  {human_pos}/{human_len} facilities summarised  {eta_precise} left",

@@ -1,4 +1,4 @@
-//! Five kinds of facility: how large each is, what it holds, when its day is busy.
+//! The five kinds of facilities: how large each is, what it has in stock, and which hours are busy.
 
 use rand::Rng;
 
@@ -28,7 +28,7 @@ pub enum TemplateChoice {
 }
 
 impl TemplateChoice {
-    /// The one template asked for, or `None` for the mix.
+    /// The template that was chosen; `None` for the mix.
     pub const fn only(self) -> Option<Template> {
         match self {
             TemplateChoice::TraumaCentre => Some(Template::TraumaCentre),
@@ -41,14 +41,14 @@ impl TemplateChoice {
     }
 }
 
-/// The figures of a template; its facilities vary around them.
+/// The average figures of a template. Its facilities vary around them.
 #[derive(Debug)]
 pub struct Profile {
-    /// What stands behind the city's name.
+    /// The part of the name after the city.
     pub label: &'static str,
-    /// Facilities of this kind in 100 of the mix.
+    /// How many of 100 facilities of the mix are of this kind.
     pub share: u32,
-    /// Fewest and most blood banks.
+    /// The fewest and the most blood banks.
     pub blood_banks: (u32, u32),
     /// Inventory rows: a row is a lot of one component and blood type.
     pub lots: f64,
@@ -56,11 +56,11 @@ pub struct Profile {
     pub requests_per_day: f64,
     /// Deliveries and requests of a Saturday or Sunday, relative to a working day.
     pub weekend: f64,
-    /// How much more of each RhD negative type it keeps than the population has: O- is given where
-    /// nobody can wait for a type.
+    /// How much more of O- and of the other RhD negative types it keeps than their share among the
+    /// people. O- is given when there is no time to test a patient's type.
     pub o_negative: f64,
     pub rh_negative: f64,
-    /// Relative weight of each local hour, for deliveries and for requests.
+    /// The relative weight of each local hour, for deliveries and for requests.
     pub delivery_hours: [u32; 24],
     pub request_hours: [u32; 24],
 }
@@ -163,13 +163,13 @@ impl Template {
         }
     }
 
-    /// One of the five, as often as they occur in the mix.
+    /// Draws one of the five, by their shares in the mix.
     pub fn drawn(rng: &mut impl Rng) -> Self {
         Template::ALL[Weights::new(Template::ALL.map(|t| t.profile().share.into())).draw(rng)]
     }
 
-    /// How often each blood type (in the order of `BloodType::NAMED`) occurs in such a facility
-    /// among people with these frequencies.
+    /// The weight of each blood type (in the order of `BloodType::NAMED`) in the stock of such a
+    /// facility, for people with these frequencies.
     pub fn blood_types(self, population: &[f64; 8]) -> [f64; 8] {
         let profile = self.profile();
         let mut frequencies = *population;
@@ -187,13 +187,13 @@ impl Template {
     }
 }
 
-/// Draws one of `N` by weight: a comparison for each and one random number, the same on every
-/// machine.
+/// Draws one of `N` by weight, with one random number and at most `N` comparisons. The result is
+/// the same on every machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<const N: usize>([u32; N]);
 
 impl<const N: usize> Weights<N> {
-    /// Weights relative to each other; their sum must be positive.
+    /// The weights are relative to each other. Their sum must be positive.
     pub fn new(weights: [f64; N]) -> Self {
         let sum: f64 = weights.iter().sum();
         let mut so_far = 0.0;
@@ -203,14 +203,15 @@ impl<const N: usize> Weights<N> {
         }))
     }
 
+    /// Draws an index below `N`.
     pub fn draw(&self, rng: &mut impl Rng) -> usize {
         let at = rng.next_u32();
         self.0.iter().position(|&bound| at < bound).unwrap_or(N - 1)
     }
 }
 
-/// A number below `bound` (which must be positive). Ours, since the ranges of `rand` may draw
-/// differently in its next release.
+/// A number below `bound`, which must be positive. It does not use the ranges of `rand`, which may
+/// draw other numbers in another release of `rand`.
 pub fn below(rng: &mut impl Rng, bound: u32) -> u32 {
     ((u64::from(rng.next_u32()) * u64::from(bound)) >> 32) as u32
 }
@@ -220,7 +221,7 @@ pub fn fraction(rng: &mut impl Rng) -> f64 {
     f64::from(rng.next_u32()) / 4_294_967_296.0
 }
 
-/// A number around 0, from -1 to 1, mostly near the middle.
+/// A number from -1 to 1, mostly near 0.
 pub fn around_zero(rng: &mut impl Rng) -> f64 {
     fraction(rng) - fraction(rng)
 }

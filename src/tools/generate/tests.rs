@@ -1,4 +1,4 @@
-//! The generator and the load as a whole: pure, realistic, counted, stoppable.
+//! The generator and the load as a whole: reproducible, realistic, counted, and possible to stop.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,7 @@ async fn the_same_seed_makes_the_same_data_and_another_other() {
     let made = digest(42).await;
     assert_eq!(digest(42).await, made);
     assert_ne!(digest(43).await, made);
-    // Pinned: a seed written down in a report must make the same data with the next release.
+    // The hash is fixed: a seed from a report must make the same data with every later release.
     assert_eq!(format!("{made:016x}"), "637cede64ade5f4f");
 }
 
@@ -144,8 +144,8 @@ fn a_clinic_asks_by_day_and_a_trauma_centre_by_night_too() {
 
 #[test]
 fn a_facility_costs_no_memory_for_its_rows() {
-    // All that a load keeps of a facility is its seed; rows come out of iterators of the same size
-    // whatever they yield.
+    // A load keeps only the seed of a facility. Its rows come from iterators, whose size does not
+    // depend on the number of rows.
     let long = DataSet::new(Options { days: 3_000, ..set(8, None).options().clone() });
     let (short, long) = (set(8, None).facility(0), long.facility(0));
     assert!(long.counts().rows() > 100 * short.counts().requests);
@@ -153,7 +153,7 @@ fn a_facility_costs_no_memory_for_its_rows() {
     assert!(size_of_val(&long.request_rows()) < 1_024 && size_of::<FacilitySeed>() < 512);
 }
 
-/// A new SQLite file. What is to hold on both stores, `tests/api/generate.rs` holds them to.
+/// A new SQLite file. `tests/api/generate.rs` tests both stores.
 struct Fresh {
     settings: Settings,
     _folder: tempfile::TempDir,
@@ -294,8 +294,8 @@ async fn what_the_disk_cannot_hold_is_refused_before_it_begins() {
     plan.bytes = u64::MAX / 4;
     let error = plan.check_disk().unwrap_err();
     assert!(matches!(error, Error::DiskTooSmall { .. }), "{error}");
-    // What is there for a while only needs its room, too, and of what the rows take a tenth is
-    // spared. Others write to the disk meanwhile.
+    // Temporary files need space too, and a tenth of the rows' size is kept free. Other programs
+    // write to the disk meanwhile.
     let free = free_bytes(plan.folder.as_deref().unwrap()).unwrap();
     for (bytes, passing_bytes, fits) in
         [(free / 2, free / 5, true), (free / 100 * 95, 0, false), (free / 2, free / 2, false)]
