@@ -1,5 +1,5 @@
-//! SQLite files that other programs write in ways that no program should use: with checks and foreign
-//! keys off, without triggers, or by replacing the file that is served with another one.
+//! SQLite files that other programs write in ways that no program should use: with checks and
+//! foreign keys off, without triggers, or by replacing the file that is served with another one.
 
 use std::time::Instant;
 
@@ -147,8 +147,8 @@ async fn an_event_about_a_row_that_names_no_facility_puts_it_right() {
     audited(service.launch()).await;
 }
 
-/// Another row is written with the id of a row of another facility. The old row is removed without a
-/// delete trigger.
+/// Another row is written with the id of a row of another facility. The old row is removed without
+/// a delete trigger.
 #[tokio::test]
 async fn a_row_that_another_takes_the_id_of_leaves_the_figures_of_its_facility() {
     let service = Service::on_sqlite().start().await;

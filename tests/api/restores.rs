@@ -49,8 +49,8 @@ impl Histories {
             self.site.summary(service, "today").await["version"].as_i64().expect("it is a number");
     }
 
-    /// Asserts, after the restore, that no reader gets what was lost, and that the next figure has a
-    /// version that no other figure had.
+    /// Asserts, after the restore, that no reader gets what was lost, and that the next figure has
+    /// a version that no other figure had.
     async fn are_apart(&self, service: &Service) {
         wait_until("it is noticed", async || {
             Scrape::of(service).await.sum("epochs_total", &[]) >= 1.0

@@ -3,8 +3,8 @@
 use super::{DEMAND, SKIP, STOCK, SUPPLY, both_stores, fixture, import, imported, tables, write};
 use crate::support::service::Launch;
 
-/// The counts of a report. Left out are the lines that differ between a dry run and a real one: the
-/// first two, and those that say "would".
+/// The lines of a report that a dry run and a real run have in common. They differ only in "would
+/// change", which is replaced by "changed".
 fn told(output: &str) -> Vec<String> {
     let is_count = |line: &&str| {
         line.contains("known already")

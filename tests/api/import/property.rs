@@ -22,8 +22,8 @@ fn file() -> impl Strategy<Value = File> {
     let row = (cell(["Tema", "Accra", "Ho"]), 1..4u32, cell(["O+", "A-", ""]), 1..3u32);
     (0..4usize, prop::collection::vec(row, 1..8)).prop_map(|(kind, rows)| {
         let mut content = "to,date,type,units,zone\n".to_owned();
-        // All facilities are in one zone, because a facility's zone decides which instants the dates
-        // in another file are.
+        // All facilities are in one zone, because a facility's zone decides which instants the
+        // dates in another file are.
         for (to, day, blood_type, units) in rows {
             content += &format!("{to},2024-01-0{day},{blood_type},{units},UTC\n");
         }

@@ -183,7 +183,7 @@ async fn refused_rows_put_right_keep_their_source_and_none_vanishes_or_comes_twi
                 assert_eq!(deliveries(&launch).await, wanted);
             }
         }
-        // And so does the whole file, put right.
+        // The whole file, corrected, gives the same rows.
         write(
             &launch,
             "ward1.csv",

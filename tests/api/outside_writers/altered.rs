@@ -155,7 +155,7 @@ async fn no_setting_that_was_made_before_keeps_a_writer_from_leaving_marks() {
     let mut sql = Outside::connect(service.database_url()).await;
     sql.run(request(site)).await;
     site.shows(&service, (0, 0, 1)).await;
-    // Of one's own transaction before.
+    // The writer sets it to the id of its own previous transaction.
     sql.run("SELECT set_config('facility_summary.refreshes', pg_current_xact_id()::text, false)")
         .await;
     sql.run(request(site)).await;
@@ -210,7 +210,7 @@ async fn instants_beyond_every_calendar_are_written_as_any_other() {
             ))
             .await;
         }
-        // From there into a day, and back.
+        // The rows move from that instant into a day, and back.
         sql.run("UPDATE blood_requests SET created_at = now()").await;
         let requests = if role == "origin" { 5 } else { 10 };
         site.shows(&service, (0, 0, requests)).await;

@@ -1,6 +1,6 @@
-//! Others may create objects in the schema of the tables, as everybody could up to Postgres 14, or
-//! schemas beside it. The service's own statements run with its rights: none of them may mean a
-//! stranger's table, operator or function.
+//! Other roles may be able to create objects in the schema of the tables, as every role could up to
+//! Postgres 14, or to create schemas beside it. The service's statements run with its own rights.
+//! So none of them may refer to a table, operator or function of another role.
 
 use std::path::Path;
 
@@ -23,10 +23,11 @@ use crate::{
     },
 };
 
-/// An operator for each pair of types, and a function of each name that a statement calls, for each
-/// one or two types: whatever fits a statement's types better than the server's own, which takes
-/// the nearest types that it knows, is called instead of that. Nobody but their owner may execute
-/// these, so that a statement which means one of them fails before it begins, with rows or without.
+/// Creates an operator for each pair of types, and, for each name that a statement calls, functions
+/// with one and with two arguments of each type. Postgres calls the function or operator that fits
+/// the types of the arguments best. When one of these fits better than the server's own, it is
+/// called instead. Only their owner may execute them. So a statement that refers to one fails
+/// before it begins, with or without rows.
 const STRANGERS: &str = "
     DO $plant$
     DECLARE
@@ -62,7 +63,7 @@ const STRANGERS: &str = "
         END LOOP;
     END $plant$";
 
-/// The statements of the service as they are sent, by the name of their file.
+/// The statements of the service as they are sent, each with the name of its file.
 fn statements() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/postgres");
     let files = [folder.clone(), folder.join("entities")]
@@ -86,7 +87,7 @@ fn statements() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Words of a text that are followed by an opening bracket, with what stands before.
+/// The words of a text before an opening bracket, each with the text before it.
 fn calls(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.match_indices('(').filter_map(|(at, _)| {
         let begin = text[..at]
@@ -96,8 +97,9 @@ fn calls(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Creates the operators and functions of `STRANGERS` in the database.
 async fn plant(launch: &Launch, sql: &mut Outside) {
-    // Those that statements call, in files and in the sources, and may call one day.
+    // The functions that statements in SQL files and in the sources call.
     let sources = [
         "mod",
         "transaction",
@@ -135,8 +137,9 @@ async fn plant(launch: &Launch, sql: &mut Outside) {
     sql.run(STRANGERS.replace("{NAMES}", &names.join(" "))).await;
 }
 
-/// A database of a role that is no superuser, with tables and strangers; the role's URL, and the
-/// superuser's connection.
+/// A database with the tables of the service and the objects of `STRANGERS`. Its owner is a role
+/// that is not a superuser. Returns a launch with the URL of that role, and a superuser's
+/// connection.
 async fn beside_strangers() -> (Launch, Outside) {
     let (launch, mut sql, _) = owned().await;
     let migrated = launch.run(&["migrate"]).await;
@@ -170,7 +173,7 @@ async fn no_statement_means_a_strangers_operator_or_function_that_fits_its_types
         let run = format!("BEGIN; PREPARE s AS {statement};\nEXECUTE s {nulls}");
         let outcome = sqlx::raw_sql(AssertSqlSafe(run)).execute(&mut ours).await;
         match outcome {
-            // It has begun: what it means is settled.
+            // It failed at a null value, so it has begun: its names were resolved before.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("23502") => {}
             outcome => drop(outcome.unwrap_or_else(|error| panic!("{name}: {error}"))),
         }
@@ -178,7 +181,8 @@ async fn no_statement_means_a_strangers_operator_or_function_that_fits_its_types
     }
 }
 
-/// What takes any number of arguments, or more than two, cannot be planted for all types.
+/// Functions of more than two arguments, or of any number, cannot be created for all types. So
+/// statements must call the server's own by their full names.
 #[tokio::test]
 async fn functions_of_many_arguments_are_called_by_their_full_names() {
     let service = Service::on_postgres().await.start().await;
@@ -220,7 +224,7 @@ async fn the_service_serves_and_its_commands_run_beside_whatever_strangers_have_
     acknowledged(&service, &event("distribution.set", delivered)).await;
     site.shows(&service, (4, 3, 1)).await;
     acknowledged(&service, &event("request.removed", json!({"request_id": request}))).await;
-    // A writer whose session is an ordinary one means the strangers', if it does; our triggers do
+    // The session of an ordinary writer may call the strangers' functions, but our triggers must
     // not.
     let bank = json!({"facility_id": other.facility, "name": "Ward"});
     assert_eq!(service.put(&format!("/v1/blood-banks/{}", site.bank), &bank).await.status(), 200);
@@ -253,7 +257,7 @@ async fn the_service_serves_and_its_commands_run_beside_whatever_strangers_have_
     audited(&launch).await;
 }
 
-/// An operator that hands out the rights of whoever compares by it.
+/// An operator that grants the rights of the role that uses it to every role.
 const BAIT: &str = "
     CREATE FUNCTION {S}.take(public.blood_type, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
         IF current_user <> '{ROLE}' THEN EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA public TO \
@@ -308,7 +312,7 @@ async fn a_schema_named_like_the_services_role_hides_no_table_and_hands_out_no_r
                 CREATE TABLE postgres._sqlx_migrations (version bigint); CREATE TABLE \
                 postgres.facilities (id uuid, name text, timezone text);
                 CREATE TABLE postgres.blood_inventory (LIKE public.blood_inventory);";
-    // They may not read ours, to copy it.
+    // The intruder may not read our table, so it cannot copy its columns by LIKE.
     let mine = mine.replace(
         "(LIKE public.blood_inventory)",
         "(id uuid, blood_bank_id uuid, blood_type text, quantity integer, expires_at timestamptz)",
@@ -329,7 +333,7 @@ async fn a_schema_named_like_the_services_role_hides_no_table_and_hands_out_no_r
     };
     check(&service, 24).await;
     site.shows(&service, (2024, 0, 0)).await;
-    // Sessions that began with it there, and a start.
+    // The sessions of a new start begin while that schema is there.
     let (_, launch) = service.terminate().await;
     let service = launch.start().await;
     check(&service, 24).await;
