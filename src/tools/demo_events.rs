@@ -1,5 +1,5 @@
-//! `serve --demo`: 25 facilities where there are none, and a stream of simulated events through the
-//! real ingest, so that figures move.
+//! `serve --demo`: registers 25 facilities when the database has none, and sends simulated events
+//! through the real ingest, so that the figures change.
 
 use std::time::Duration;
 

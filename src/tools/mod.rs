@@ -1,5 +1,4 @@
-//! The commands beside `serve`: each does its work through the same store and service as the server
-//! does.
+//! The commands other than `serve`. Each works through the same store and service as the server.
 
 pub mod demo_events;
 pub mod estimate;

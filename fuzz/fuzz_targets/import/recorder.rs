@@ -19,7 +19,6 @@ use facility_summary::{
     },
     tools::import::{Applied, ClosedStock, ImportError, ImportTarget, Part},
 };
-use jiff::civil::Date;
 use uuid::Uuid;
 
 /// The time of the database: 2025-10-09T22:30:00Z.
