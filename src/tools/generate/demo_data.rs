@@ -102,6 +102,7 @@ struct DemoFacility {
 }
 
 impl Demo {
+    /// The demo of that seed, before its first event.
     pub fn new(seed: u64) -> Self {
         let facilities = demo_facilities(seed)
             .into_iter()
@@ -114,6 +115,7 @@ impl Demo {
         Demo { facilities, rng: Pcg64Mcg::seed_from_u64(seed), minted: 0 }
     }
 
+    /// Its facilities.
     pub fn facilities(&self) -> impl Iterator<Item = &FacilitySeed> {
         self.facilities.iter().map(|facility| &facility.seed)
     }

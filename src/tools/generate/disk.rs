@@ -31,6 +31,7 @@ pub fn check(folder: &Path, needed: u64) -> Result<(), Error> {
 pub struct Scratch(PathBuf);
 
 impl Scratch {
+    /// Creates a new folder in `parent`. Fails when `parent` cannot be written.
     pub fn within(parent: &Path) -> Result<Self, Error> {
         let folder = parent.join(format!(
             ".facility-summary-sample-{}-{}",

@@ -57,6 +57,7 @@ impl Plan {
         })
     }
 
+    /// The time that the load will take.
     pub fn time(&self) -> Duration {
         Duration::from_secs_f64(self.missing.rows() as f64 / self.sample.rows_per_second())
     }

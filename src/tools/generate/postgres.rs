@@ -36,6 +36,7 @@ pub struct PostgresSink {
 }
 
 impl PostgresSink {
+    /// Connects to the server. Fails when it cannot be reached.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let options = session::options(PgConnectOptions::from_str(url)?)
             .application_name("facility-summary generate")

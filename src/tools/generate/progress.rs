@@ -81,6 +81,7 @@ impl Progress {
         }))
     }
 
+    /// Ends the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -20,10 +20,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Rows loaded in a second.
     pub fn rows_per_second(&self) -> f64 {
         self.rows as f64 / self.took.as_secs_f64().max(1e-6)
     }
 
+    /// Bytes that a row takes, with its indexes and marks.
     pub fn bytes_per_row(&self) -> f64 {
         self.bytes as f64 / self.rows.max(1) as f64
     }

@@ -37,6 +37,7 @@ pub struct SqliteSink {
 }
 
 impl SqliteSink {
+    /// Opens the file, and creates it with its tables when it does not exist.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let options = SqliteConnectOptions::from_str(url)?
             .foreign_keys(true)

@@ -168,6 +168,7 @@ impl Recorder {
         }
     }
 
+    /// All entities of a kind that exist.
     pub fn entities(&self, wanted: Kind) -> Vec<Entity> {
         let records = self.records.lock().unwrap();
         records
@@ -177,6 +178,7 @@ impl Recorder {
             .collect()
     }
 
+    /// All registered facilities.
     pub fn facility_rows(&self) -> Vec<FacilityRow> {
         let records = self.records.lock().unwrap();
         let row = |((_, id), record): (&(Kind, Uuid), &Record)| match &record.entity {
@@ -188,6 +190,7 @@ impl Recorder {
         records.iter().filter_map(row).collect()
     }
 
+    /// The closing stock of the facility with that name; empty when none was recorded.
     pub fn stock_of(&self, facility: &str, date: &str) -> BTreeMap<BloodType, i64> {
         self.stock
             .lock()
