@@ -19,13 +19,19 @@ const SAMPLE_ROWS: u64 = 20_000;
 /// What is requested, what of it is already there, and what the rest will cost.
 #[derive(Debug)]
 pub struct Plan {
+    /// The rows that are requested.
     pub asked: Counts,
+    /// The rows of these that are not in the database yet.
     pub missing: Counts,
+    /// What was measured with the sample.
     pub sample: Sample,
-    /// Bytes that the missing rows will take, including temporary files of the load.
+    /// Bytes that the missing rows will take.
     pub bytes: u64,
+    /// Bytes that the load needs temporarily in addition.
     pub passing_bytes: u64,
+    /// The folder of the database's data, if it is known.
     pub folder: Option<PathBuf>,
+    /// Facilities in one transaction.
     chunk: u32,
 }
 

@@ -13,7 +13,9 @@ use crate::{config::DatabaseSettings, domain::day::Day};
 /// What was measured when a sample was loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
+    /// Rows that were loaded.
     pub rows: u64,
+    /// How long that took.
     pub took: Duration,
     /// How many bytes the tables, their indexes and the marks grew.
     pub bytes: u64,
