@@ -1,8 +1,8 @@
 //! One fresh summary row for each blood-bank facility and local day, served from memory.
 //!
-//! Where to find things: the routes in `http/routes.rs`, the jobs in `jobs/mod.rs`, the SQL in `sql/`
-//! and its callers in `store`, the tiers of a read in `service/reads`, the writing of events in
-//! `service/ingest`, the refresh in `service/refresh`. `startup` puts the parts together.
+//! Where to find things: the routes in `http/routes.rs`, the jobs in `jobs/mod.rs`, the SQL in
+//! `sql/` and its callers in `store`, the tiers of a read in `service/reads`, the writing of events
+//! in `service/ingest`, the refresh in `service/refresh`. `startup` puts the parts together.
 
 pub mod cache;
 pub mod changes;

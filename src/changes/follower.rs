@@ -96,7 +96,11 @@ impl Follower {
             Ok(()) => drop(self.attachment.fall_behind()),
             Err(error) => {
                 if self.attachment.fail(&error) {
-                    tracing::warn!(%error, "the change stream cannot be read; what is held counts as fresh for a short while only");
+                    tracing::warn!(
+                        %error,
+                        "the change stream cannot be read; what is held counts as fresh for a \
+                         short while only"
+                    );
                 }
                 if let Error::TimedOut(_) = error {
                     // The network may be too slow for so many messages within the time-out. Asking

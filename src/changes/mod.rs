@@ -62,7 +62,11 @@ impl ReplicaLink {
     fn noted<T>(&self, answer: Result<T, crate::redis::Error>) -> Result<T, crate::redis::Error> {
         answer.inspect_err(|error| {
             if self.attachment.note_append_failure(error) {
-                tracing::warn!(%error, "the change stream cannot be written; until it can, what is held counts as fresh for a short while only");
+                tracing::warn!(
+                    %error,
+                    "the change stream cannot be written; until it can, what is held counts as \
+                     fresh for a short while only"
+                );
             }
         })
     }

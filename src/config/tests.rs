@@ -117,80 +117,77 @@ fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     );
 }
 
+/// Settings that are wrong, and what is said of each.
+const BAD_VALUES: &[(&str, &[&str])] = &[
+    (
+        "freshness.mode = \"fast\"",
+        &["freshness.mode = \"fast\": must be one of aggressive, balanced, realtime \
+               (file "],
+    ),
+    ("refresh.chunk = 0", &["refresh.chunk = 0: must be a whole number from 1 to 100000"]),
+    ("refresh.chunk = -1", &["refresh.chunk = -1: must be a whole number"]),
+    ("refresh.chunk = 1.5", &["refresh.chunk = 1.5: must be a whole number"]),
+    ("refresh.chunk = \"5\"", &["refresh.chunk = \"5\": must be a whole number"]),
+    ("refresh.chunk = true", &["refresh.chunk = true: must be a whole number"]),
+    ("rebuild.days = [1]", &["rebuild.days = a list: must be a whole number from 1 to 400"]),
+    ("log.filter = 3", &["log.filter = 3: must be a level"]),
+    (
+        "refresh.chunks = 5",
+        &["refresh.chunks is unknown: the keys of refresh are chunk, lock_timeout_ms"],
+    ),
+    (
+        "caching.memory = 5",
+        &["caching.memory is unknown: the sections are server, database, redis, freshness"],
+    ),
+    ("bind = \"127.0.0.1:1\"", &["bind is unknown: the sections are server"]),
+    ("refresh = 3", &["refresh is unknown: the keys of refresh are"]),
+    ("[refresh", &["is not TOML"]),
+    ("server.bind = \"localhost\"", &["server.bind = localhost: must be an address and a port"]),
+    ("server.bind = \"0.0.0.0:80\"", &["server.bind = 0.0.0.0:80: must be a loopback address"]),
+    (
+        "database.url = \"mysql://me:secret@host/db\"",
+        &["database.url = mysql://me:***@host/db: must begin with sqlite://"],
+    ),
+    (
+        "redis.url = \"localhost:6379\"",
+        &["redis.url = localhost:6379: must be redis://[user:password@]host:port"],
+    ),
+    (
+        "redis.url = \"http://me:secret@host\"",
+        &["redis.url = http://me:***@host: must be redis://"],
+    ),
+    (
+        "redis.url = \"redis://me:secret@a,redis://:secret@b:x\"",
+        &["redis.url = redis://me:***@a,redis://:***@b:x: must be redis://"],
+    ),
+    ("redis.url = \"redis://:sec,ret@a,b\"", &["redis.url = redis://:***@a,b: must be redis://"]),
+    (
+        "database.read_url = \"postgres://me:secret@host/db\"",
+        &["database.read_url = postgres://me:***@host/db: must be off where"],
+    ),
+    (
+        "database.read_url = \"off, postgres://me:secret@host/db\"",
+        &["must be off, or URLs that begin with postgres://"],
+    ),
+    (
+        "database.url = \"postgres://a/b\"\ndatabase.read_url = \
+             \"postgres://me:sec,ret@a/b,mysql://me:secret@host/db\"",
+        &["database.read_url = postgres://me:***@host/db: must be off, or URLs that begin \
+               with postgres://, separated by commas"],
+    ),
+    (
+        "database.read_timeout_ms = 0",
+        &["database.read_timeout_ms = 0: must be a whole number from 1 to"],
+    ),
+    (
+        "database.min_connections = 30",
+        &["database.min_connections = 30: must not exceed database.max_connections"],
+    ),
+];
+
 #[test]
 fn a_bad_value_is_refused_with_its_key_the_value_and_what_would_be_right() {
-    for (file, words) in [
-        (
-            "freshness.mode = \"fast\"",
-            &["freshness.mode = \"fast\": must be one of aggressive, balanced, realtime \
-               (file "][..],
-        ),
-        ("refresh.chunk = 0", &["refresh.chunk = 0: must be a whole number from 1 to 100000"]),
-        ("refresh.chunk = -1", &["refresh.chunk = -1: must be a whole number"]),
-        ("refresh.chunk = 1.5", &["refresh.chunk = 1.5: must be a whole number"]),
-        ("refresh.chunk = \"5\"", &["refresh.chunk = \"5\": must be a whole number"]),
-        ("refresh.chunk = true", &["refresh.chunk = true: must be a whole number"]),
-        ("rebuild.days = [1]", &["rebuild.days = a list: must be a whole number from 1 to 400"]),
-        ("log.filter = 3", &["log.filter = 3: must be a level"]),
-        (
-            "refresh.chunks = 5",
-            &["refresh.chunks is unknown: the keys of refresh are chunk, lock_timeout_ms"],
-        ),
-        (
-            "caching.memory = 5",
-            &["caching.memory is unknown: the sections are server, database, redis, freshness"],
-        ),
-        ("bind = \"127.0.0.1:1\"", &["bind is unknown: the sections are server"]),
-        ("refresh = 3", &["refresh is unknown: the keys of refresh are"]),
-        ("[refresh", &["is not TOML"]),
-        (
-            "server.bind = \"localhost\"",
-            &["server.bind = localhost: must be an address and a port"],
-        ),
-        ("server.bind = \"0.0.0.0:80\"", &["server.bind = 0.0.0.0:80: must be a loopback address"]),
-        (
-            "database.url = \"mysql://me:secret@host/db\"",
-            &["database.url = mysql://me:***@host/db: must begin with sqlite://"],
-        ),
-        (
-            "redis.url = \"localhost:6379\"",
-            &["redis.url = localhost:6379: must be redis://[user:password@]host:port"],
-        ),
-        (
-            "redis.url = \"http://me:secret@host\"",
-            &["redis.url = http://me:***@host: must be redis://"],
-        ),
-        (
-            "redis.url = \"redis://me:secret@a,redis://:secret@b:x\"",
-            &["redis.url = redis://me:***@a,redis://:***@b:x: must be redis://"],
-        ),
-        (
-            "redis.url = \"redis://:sec,ret@a,b\"",
-            &["redis.url = redis://:***@a,b: must be redis://"],
-        ),
-        (
-            "database.read_url = \"postgres://me:secret@host/db\"",
-            &["database.read_url = postgres://me:***@host/db: must be off where"],
-        ),
-        (
-            "database.read_url = \"off, postgres://me:secret@host/db\"",
-            &["must be off, or URLs that begin with postgres://"],
-        ),
-        (
-            "database.url = \"postgres://a/b\"\ndatabase.read_url = \
-             \"postgres://me:sec,ret@a/b,mysql://me:secret@host/db\"",
-            &["database.read_url = postgres://me:***@host/db: must be off, or URLs that begin \
-               with postgres://, separated by commas"],
-        ),
-        (
-            "database.read_timeout_ms = 0",
-            &["database.read_timeout_ms = 0: must be a whole number from 1 to"],
-        ),
-        (
-            "database.min_connections = 30",
-            &["database.min_connections = 30: must not exceed database.max_connections"],
-        ),
-    ] {
+    for (file, words) in BAD_VALUES {
         let error = load(file, &[]).unwrap_err();
         assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
         assert!(!error.contains("secret"), "{error}");

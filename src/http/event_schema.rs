@@ -1,5 +1,5 @@
-//! Schemas for the OpenAPI document. They only describe; the functions of `event_data.rs` decide. A test checks
-//! that both name the same fields.
+//! Schemas for the OpenAPI document. They only describe; the functions of `event_data.rs` decide. A
+//! test checks that both name the same fields.
 
 use serde::Deserialize;
 use utoipa::ToSchema;

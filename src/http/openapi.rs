@@ -32,8 +32,10 @@ use super::{
     components(
         schemas(
             super::cloudevents::CloudEvent, event_schema::EventData, event_schema::NamedBloodType,
-            event_schema::FacilityRegistered, event_schema::BloodBankRegistered, event_schema::InventorySet,
-            event_schema::InventoryRemoved, event_schema::DistributionSet, event_schema::DistributionRemoved,
+            event_schema::FacilityRegistered, event_schema::BloodBankRegistered,
+            event_schema::InventorySet,
+            event_schema::InventoryRemoved, event_schema::DistributionSet,
+            event_schema::DistributionRemoved,
             event_schema::RequestSet, event_schema::RequestRemoved, event_schema::SummaryTouched,
         )
     ),

@@ -101,7 +101,10 @@ impl<C> Breaker<C> {
                 Err(error) => {
                     let before = self.state.send_replace(State::Open(error.class()));
                     if let State::Untried = before {
-                        tracing::warn!(%error, "Redis cannot be reached, and is probed every second");
+                        tracing::warn!(
+                            %error,
+                            "Redis cannot be reached, and is probed every second"
+                        );
                     } else {
                         tracing::debug!(%error, "Redis does not answer a probe");
                     }

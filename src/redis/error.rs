@@ -42,7 +42,8 @@ impl Error {
 
     /// Whether the server does not know a script by its hash, so that its text must be sent.
     pub(super) fn is_unknown_script(&self) -> bool {
-        matches!(self, Error::Refused(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+        let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
+        matches!(self, Error::Refused(error) if error.kind() == unknown)
     }
 }
 

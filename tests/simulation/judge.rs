@@ -14,7 +14,7 @@ use crate::{
     mutants::Mutant,
     places::{BANKS, DATES, FACILITIES, KEYS, day, facility_id, has_begun, key, told, zone_of},
     truth::{Answer, Claim},
-    world::World,
+    world::{Replica, World},
 };
 
 /// How an epoch began.
@@ -178,30 +178,8 @@ impl Judge {
         };
         let located = replica.directory.locate(facility_id(k / DATES));
         let zone = located.map(|located| zone_of(&located.facility.zone.name));
-        let (answer, entry, as_of) = match zone {
-            None => (Answer::Gone, None, directory_ms),
-            Some(zone) if !has_begun(&day(k, zone)) => {
-                (Answer::NotBegun { zone }, None, directory_ms)
-            }
-            Some(zone) => {
-                let is_of = |entry: &Arc<Entry>| match mutant {
-                    Some(Mutant::AnyDayOfThatName) => {
-                        Bounds::are_of(None, entry.as_of_ms, &day(k, zone))
-                    }
-                    _ => entry.is_of(&day(k, zone)),
-                };
-                let Some(entry) = held.filter(is_of) else { return Ok(()) };
-                let as_of = match mutant {
-                    Some(Mutant::HitsWithoutDirectory) => replica.memory.exact_as_of_ms(&entry),
-                    _ => replica.memory.exact_as_of_ms_within(&entry, directory_ms),
-                };
-                let summary: Summary =
-                    serde_json::from_slice(&entry.body()).expect("a body is a summary");
-                let (activity, stock) = (summary.total_transferred, summary.total_stock);
-                let has_row = summary.version > 0;
-                (Answer::Figures { zone, activity, stock, has_row }, Some(entry), as_of)
-            }
-        };
+        let found = answer_of(replica, mutant, k, zone, held, directory_ms);
+        let Some((answer, entry, as_of)) = found else { return Ok(()) };
         if as_of == i64::MIN {
             return Ok(()); // nothing is proven yet
         }
@@ -289,4 +267,38 @@ impl Judge {
         // When no verdict is good, the last one counts, which is that of the database itself.
         verdicts.reduce(|before, this| before.or(this)).unwrap_or(Ok(()))
     }
+}
+
+/// The answer that a replica would give about a key, the entry it comes from, and as of when it is
+/// exact. `None` where memory holds nothing of that day.
+fn answer_of(
+    replica: &Replica,
+    mutant: Option<Mutant>,
+    k: usize,
+    zone: Option<usize>,
+    held: Option<Arc<Entry>>,
+    directory_ms: i64,
+) -> Option<(Answer, Option<Arc<Entry>>, i64)> {
+    Some(match zone {
+        None => (Answer::Gone, None, directory_ms),
+        Some(zone) if !has_begun(&day(k, zone)) => (Answer::NotBegun { zone }, None, directory_ms),
+        Some(zone) => {
+            let is_of = |entry: &Arc<Entry>| match mutant {
+                Some(Mutant::AnyDayOfThatName) => {
+                    Bounds::are_of(None, entry.as_of_ms, &day(k, zone))
+                }
+                _ => entry.is_of(&day(k, zone)),
+            };
+            let Some(entry) = held.filter(is_of) else { return None };
+            let as_of = match mutant {
+                Some(Mutant::HitsWithoutDirectory) => replica.memory.exact_as_of_ms(&entry),
+                _ => replica.memory.exact_as_of_ms_within(&entry, directory_ms),
+            };
+            let summary: Summary =
+                serde_json::from_slice(&entry.body()).expect("a body is a summary");
+            let (activity, stock) = (summary.total_transferred, summary.total_stock);
+            let has_row = summary.version > 0;
+            (Answer::Figures { zone, activity, stock, has_row }, Some(entry), as_of)
+        }
+    })
 }

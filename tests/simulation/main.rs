@@ -12,6 +12,7 @@
 
 mod by_hand;
 mod database;
+mod derive;
 mod directory;
 mod drain;
 mod events;
@@ -25,6 +26,7 @@ mod redis;
 mod refresh;
 mod removal;
 mod schedule;
+mod source_rows;
 mod sources;
 mod stage;
 mod stream;

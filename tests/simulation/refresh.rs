@@ -4,24 +4,24 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use facility_summary::{
     cache::memory::FillToken,
+    directory::Directory,
     domain::{
         day::Day,
         facility::Facility,
-        summary::{Bounds, DayKey, SummaryRow},
+        summary::{DayKey, SummaryRow},
     },
     service::refresh::scope::RefreshScope,
     store::{FacilityRow, Mark},
 };
 
 use crate::{
-    database::{About, Figures, row},
+    database::About,
+    derive::{derive, write_row},
     directory,
     events::{Event, Own},
     judge::Of,
     mutants::Mutant,
-    places::{
-        DATES, PLACES, ZONES, day, facility_id, facility_of, has_begun, index, is_today, zone_of,
-    },
+    places::{DATES, PLACES, ZONES, day, facility_id, facility_of, index, zone_of},
     sources::new_changes,
     world::{Lock, Publication, Sim, World, called},
 };
@@ -49,7 +49,7 @@ pub enum Failed {
     Refused,
 }
 
-type Refreshed = Vec<(SummaryRow, bool)>;
+pub type Refreshed = Vec<(SummaryRow, bool)>;
 
 const ATTEMPTS: usize = 4;
 
@@ -117,64 +117,66 @@ fn zone_named(sim: &Sim, zone: usize) -> Arc<facility_summary::domain::facility:
 fn begin(sim: &Sim, r: usize, work: &Work) -> Result<(Option<Own>, Option<RefreshScope>), Failed> {
     let directory = sim.directory(r);
     let world = &mut *sim.world();
-    let known = |f: usize| directory.get(facility_id(f));
-    let today = |f: usize| {
-        known(f).map(|facility| DayKey { day: facility.zone.today(world.now), facility })
-    };
-    let (event, scope) = match work {
+    match work {
         Work::Day(k) => {
             let in_zone = |facility: Arc<Facility>| DayKey {
                 day: day(*k, zone_of(&facility.zone.name)),
                 facility,
             };
-            return Ok((
-                None,
-                known(k / DATES).map(|facility| RefreshScope::from(vec![in_zone(facility)])),
-            ));
+            let known = directory.get(facility_id(k / DATES));
+            Ok((None, known.map(|facility| RefreshScope::from(vec![in_zone(facility)]))))
         }
         Work::Marks(marks) => {
-            return Ok((
-                None,
-                RefreshScope::of_marks(marks.iter().map(|(mark, _)| mark), &directory, world.now),
-            ));
+            let marks = marks.iter().map(|(mark, _)| mark);
+            Ok((None, RefreshScope::of_marks(marks, &directory, world.now)))
         }
-        Work::Event(event) => match *event {
-            Event::Activity { facility, place } => {
-                let in_zone = |facility: Arc<Facility>| DayKey {
-                    day: Day::containing(&facility.zone.tz, PLACES[place]),
-                    facility,
-                };
-                (
-                    event,
-                    known(facility).map(|facility| vec![in_zone(facility)]).map(RefreshScope::from),
-                )
-            }
-            Event::Units { bank } => {
-                let facility = world.db.banks[bank].facility().ok_or(Failed::Refused)?;
-                (event, today(facility).map(|key| RefreshScope::from(vec![key])))
-            }
-            Event::Moved { bank, to } => {
-                let of: Vec<usize> =
-                    world.db.banks[bank].facility().into_iter().chain([to]).collect();
-                (
-                    event,
-                    of.into_iter().map(today).collect::<Option<Vec<_>>>().map(RefreshScope::from),
-                )
-            }
-            Event::Registered { facility, zone } => {
-                let row =
-                    FacilityRow::new(facility_id(facility), String::new(), ZONES[zone].to_owned());
-                (
-                    event,
-                    Some(RefreshScope { days: Vec::new(), whole: vec![directory.facility(row)] }),
-                )
-            }
-        },
+        Work::Event(event) => {
+            let scope = scope_of_event(world, &directory, *event)?;
+            Ok((Some(own_of_event(world, *event)), scope))
+        }
+    }
+}
+
+/// What an event touches, as the directory knows it.
+fn scope_of_event(
+    world: &World,
+    directory: &Directory,
+    event: Event,
+) -> Result<Option<RefreshScope>, Failed> {
+    let known = |f: usize| directory.get(facility_id(f));
+    let today = |f: usize| {
+        known(f).map(|facility| DayKey { day: facility.zone.today(world.now), facility })
     };
+    Ok(match event {
+        Event::Activity { facility, place } => {
+            let in_zone = |facility: Arc<Facility>| DayKey {
+                day: Day::containing(&facility.zone.tz, PLACES[place]),
+                facility,
+            };
+            known(facility).map(|facility| RefreshScope::from(vec![in_zone(facility)]))
+        }
+        Event::Units { bank } => {
+            let facility = world.db.banks[bank].facility().ok_or(Failed::Refused)?;
+            today(facility).map(|key| RefreshScope::from(vec![key]))
+        }
+        Event::Moved { bank, to } => {
+            let of: Vec<usize> = world.db.banks[bank].facility().into_iter().chain([to]).collect();
+            of.into_iter().map(today).collect::<Option<Vec<_>>>().map(RefreshScope::from)
+        }
+        Event::Registered { facility, zone } => {
+            let row =
+                FacilityRow::new(facility_id(facility), String::new(), ZONES[zone].to_owned());
+            Some(RefreshScope { days: Vec::new(), whole: vec![directory.facility(row)] })
+        }
+    })
+}
+
+/// The event's own changes, and what they rely on.
+fn own_of_event(world: &mut World, event: Event) -> Own {
     let of = |f: usize| (f, world.db.facilities[f].stays.len() as u32, None);
     let life =
         |f: usize| (f, world.db.facilities[f].life(), world.db.facilities[f].zone().map(|_| 0));
-    let (relies_on, changed) = match *event {
+    let (relies_on, changed) = match event {
         Event::Activity { facility, .. } => (vec![life(facility)], Some(Of::Facility(facility))),
         Event::Units { bank } => {
             (vec![(bank, world.db.banks[bank].stays.len() as u32, None)], Some(Of::Bank(bank)))
@@ -185,7 +187,7 @@ fn begin(sim: &Sim, r: usize, work: &Work) -> Result<(Option<Own>, Option<Refres
         Event::Registered { facility, .. } => (vec![of(facility)], None),
     };
     let changes = changed.map_or(Vec::new(), |of| new_changes(world, of));
-    Ok((Some(Own { event: *event, changes, relies_on }), scope))
+    Own { event, changes, relies_on }
 }
 
 fn unknown_of(work: &Work, sim: &Sim) -> Vec<uuid::Uuid> {
@@ -283,6 +285,19 @@ async fn transact(
     if own.is_some_and(|own| !own.holds(world)) {
         return Err(Failed::Refused);
     }
+    commit(world, scope, work, own, &refreshed, &marks);
+    Ok(refreshed)
+}
+
+/// What the transaction leaves in the database.
+fn commit(
+    world: &mut World,
+    scope: &RefreshScope,
+    work: &Work,
+    own: Option<&Own>,
+    refreshed: &Refreshed,
+    marks: &[(i64, About)],
+) {
     if let Some(own) = own {
         let (now, era) = (world.now, world.judge.era());
         own.apply(&mut world.db, now, era);
@@ -312,83 +327,6 @@ async fn transact(
     }
     refreshed.iter().filter(|(_, written)| *written).for_each(|(row, _)| write_row(world, row));
     world.committed();
-    Ok(refreshed)
-}
-
-/// The rows as a snapshot taken now shows them, with the event's own change. `None` when a facility
-/// is in another zone.
-fn derive(
-    world: &World,
-    scope: &RefreshScope,
-    keys: &[DayKey],
-    own: Option<&Own>,
-) -> Option<Refreshed> {
-    let (now, era) = (world.now, world.judge.era());
-    let changed = own.map(|own| {
-        let mut db = world.db.clone();
-        own.apply(&mut db, now, era);
-        db
-    });
-    let db = changed.as_ref().unwrap_or(&world.db);
-    let zone = |id: &uuid::Uuid| db.facilities[facility_of(id)].zone();
-    let has_moved = |(id, facility): (&uuid::Uuid, &&Arc<Facility>)| {
-        zone(id).is_some_and(|zone| ZONES[zone] != facility.zone.name)
-    };
-    if scope.facilities().iter().any(has_moved) {
-        return None;
-    }
-    let mut versions: BTreeMap<usize, i64> = BTreeMap::new();
-    let mut refreshed = Vec::new();
-    // A day that has not begun may have a row, from the zone that the facility was in before.
-    let leaves_rows = world.mutant == Some(Mutant::LeavesRowsOfTheZoneBefore);
-    let has_row =
-        |key: &DayKey| has_begun(&key.day) || (!leaves_rows && db.rows[index(&key.id())].is_some());
-    for key in keys.iter().filter(|key| zone(&key.facility.id).is_some() && has_row(key)) {
-        let (k, f) = (index(&key.id()), facility_of(&key.facility.id));
-        let (figures, stored) = (db.figures(k, &key.day, now), &db.rows[k]);
-        let nothing = Figures { activity: 0, stock: None, holds_until: None };
-        let differs = match stored {
-            Some(stored) => {
-                (stored.summary.total_transferred, stored.summary.total_stock)
-                    != (figures.activity, figures.stock)
-            }
-            None => figures != nothing,
-        };
-        let is_of_another =
-            stored.as_ref().is_some_and(|stored| stored.bounds != Some(Bounds::from(&key.day)));
-        let changed = differs
-            || is_of_another
-            || (is_today(&key.day) && db.facilities[f].opened != Some(k % DATES));
-        let counter = versions.entry(f).or_insert(db.facilities[f].version);
-        *counter += i64::from(changed);
-        let version = if changed {
-            *counter
-        } else {
-            stored.as_ref().map_or(0, |stored| stored.summary.version)
-        };
-        let row = row(k, &key.day, figures, version, now);
-        let is_other = |stored: &SummaryRow| {
-            (stored.next_expires_at_ms, stored.bounds) != (row.next_expires_at_ms, row.bounds)
-        };
-        let written = changed || stored.as_ref().is_some_and(is_other);
-        refreshed.push((row, written));
-    }
-    Some(refreshed)
-}
-
-fn write_row(world: &mut World, row: &SummaryRow) {
-    let (k, version) = (index(&row.key()), row.summary.version);
-    world.db.rows[k] = Some(row.clone());
-    let facility = &mut world.db.facilities[k / DATES];
-    facility.version = facility.version.max(version);
-    if row.summary.total_stock.is_some() {
-        facility.opened = Some(k % DATES); // only today has stock here
-    }
-    let id = world.db.id();
-    let is_lost = world.mutant == Some(Mutant::OutboxAfterCommit) && world.chance(40);
-    if !is_lost {
-        world.db.outbox.push((id, k, version));
-    }
 }
 
 async fn after_commit(sim: &Sim, r: usize, token: &FillToken, work: &Work, refreshed: &Refreshed) {

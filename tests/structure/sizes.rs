@@ -45,11 +45,14 @@ fn no_function_is_longer_than_seventy_lines() {
     let mut long = Vec::new();
     each_file(|path, lines| {
         for (start, line) in lines.iter().enumerate().filter(|(_, line)| is_function(line)) {
+            let opens = lines[start..].iter().find(|line| line.ends_with(['{', ';']));
+            if opens.is_none_or(|line| line.ends_with(';')) {
+                continue; // a method of a trait, without a body
+            }
             let indent = line.len() - line.trim_start().len();
             let end = format!("{}}}", " ".repeat(indent));
             let length = lines[start..].iter().position(|line| *line == end).map_or(0, |n| n + 1);
-            let is_body = lines[start..].iter().take(length).any(|line| line.ends_with('{'));
-            if is_body && length > MOST_LINES_IN_A_FUNCTION {
+            if length > MOST_LINES_IN_A_FUNCTION {
                 long.push(format!("{path}:{}: {length} lines", start + 1));
             }
         }

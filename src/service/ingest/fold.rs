@@ -223,7 +223,13 @@ trait CloneIf: Sized {
 
 impl<T: Clone> CloneIf for T {
     fn clone_if(&self, events: &[Event]) -> Option<Self> {
-        events.iter().any(|e| matches!(e, Event::Statement(s) if matches!(s.kind, Kind::Facility | Kind::BloodBank))).then(|| self.clone())
+        let is_of_these = |event: &Event| match event {
+            Event::Statement(statement) => {
+                matches!(statement.kind, Kind::Facility | Kind::BloodBank)
+            }
+            Event::Touched { .. } => false,
+        };
+        events.iter().any(is_of_these).then(|| self.clone())
     }
 }
 

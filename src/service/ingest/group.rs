@@ -1,6 +1,5 @@
 //! The transaction of a group of requests: load, fold, write, refresh, commit.
 
-use crate::domain::summary::Key;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -19,15 +18,14 @@ use crate::{
         day::Day,
         event::{Entity, Event, Kind, Record, Statement},
         facility::Facility,
-        summary::DayKey,
+        summary::{DayKey, Key},
     },
     metrics::Trigger,
     service::{
         imports::Known,
         refresh::{Refreshed, scope::RefreshScope},
     },
-    store,
-    store::{FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
+    store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
 
 /// The longest time that an acknowledgement waits until the directory has read what was registered.

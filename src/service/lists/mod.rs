@@ -155,9 +155,11 @@ impl Lists {
             return self.last(&asked, &select, ListError::Unavailable);
         }
         let started = Instant::now();
+        let reach = self.reach(&asked, &select);
+        let reach = tokio::time::timeout(self.reads.freshness.refresh_timeout(), reach);
         let reached = tokio::select! {
             biased; // an answer that is there counts
-            reached = tokio::time::timeout(self.reads.freshness.refresh_timeout(), self.reach(&asked, &select)) => reached.ok(),
+            reached = reach => reached.ok(),
             () = self.reads.outage.falls_silent() => None,
         };
         match reached {

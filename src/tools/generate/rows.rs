@@ -137,7 +137,8 @@ impl FacilitySeed {
                 id: self.row_id(kind::INVENTORY, number.into()),
                 blood_bank_id: self.bank_id(number % self.blood_banks),
                 blood_type,
-                quantity: 1 + below(&mut rng, 12) as i32,
+                // A lot is a bag, or two that came together.
+                quantity: 1 + below(&mut rng, 2) as i32,
                 expires_at_ms,
                 event_time_ms: now_ms - 1,
             }
@@ -159,7 +160,7 @@ impl FacilitySeed {
                 id: self.row_id(kind::DISTRIBUTION, number),
                 dispatched_to_id: self.id,
                 blood_type: BloodType::NAMED[self.blood_types.draw(&mut rng)],
-                quantity: 1 + below(&mut rng, 15) as i32,
+                quantity: 1 + below(&mut rng, 4) as i32,
                 date_delivered_ms,
                 event_time_ms: date_delivered_ms.unwrap_or(self.calendar.end_ms() - 1),
             }
@@ -175,7 +176,7 @@ impl FacilitySeed {
                 id: self.row_id(kind::REQUEST, number),
                 facility_id: self.id,
                 blood_type: BloodType::NAMED[self.blood_types.draw(&mut rng)],
-                quantity: 1 + below(&mut rng, 6) as i32,
+                quantity: 1 + below(&mut rng, 4) as i32,
                 created_at_ms,
                 event_time_ms: created_at_ms,
             }

@@ -20,7 +20,7 @@ use crate::{
     support::{Service, redis::Redis, service::Launch, wait_until},
 };
 
-const APART: &str = "not joined to the change stream; until it is, answers are proven by the \
+const APART: &str = "not attached to the change stream; until it is, answers are proven by the \
                      table, and what memory holds counts as fresh for a short while only";
 
 /// A replica on a new database, with its Redis there.
@@ -74,7 +74,7 @@ async fn joins(replica: &Service) {
         Some(1.0)
     );
     wait_until("it says that it has joined", async || {
-        replica.logged("joined to the change stream").len() == 1
+        replica.logged("attached to the change stream").len() == 1
     })
     .await;
 }
