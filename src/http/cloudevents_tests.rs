@@ -94,7 +94,7 @@ fn every_fault_has_a_pointer_to_itself() {
         ("/data/quantity", None),
         ("/data/quantity", Some(Value::Null)),
         ("/data/quantity", Some(json!(-1))),
-        ("/data/quantity", Some(json!(5.0))),
+        ("/data/quantity", Some(json!(5.5))),
         ("/data/quantity", Some(json!(2_147_483_648_i64))),
         ("/data/quantity", Some(json!(u64::MAX))),
         ("/data/quantity", text("5")),
