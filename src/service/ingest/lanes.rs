@@ -133,6 +133,13 @@ enum LockWait {
 /// The number of attempts when a concurrent transaction interferes.
 const ATTEMPTS: usize = 4;
 
+/// Of a request what is needed once its events are in a transaction.
+struct Sender {
+    ids: Vec<Uuid>,
+    reply: Reply,
+    span: Span,
+}
+
 /// Commits a group and answers its requests. The requests that come back are to be tried alone, or
 /// with the longer lock wait.
 async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> Vec<Request> {
@@ -142,8 +149,10 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
         LockWait::Long => parts.settings.lock_timeout_ms,
     });
     let span = if alone { requests[0].span.clone() } else { Span::none() };
-    let (tasks, (ids, replies)): (Vec<Task>, (Vec<_>, Vec<(Reply, Span)>)) =
-        requests.into_iter().map(|r| (r.task, (r.ids, (r.reply, r.span)))).unzip();
+    let (tasks, senders): (Vec<Task>, Vec<Sender>) = requests
+        .into_iter()
+        .map(|r| (r.task, Sender { ids: r.ids, reply: r.reply, span: r.span }))
+        .unzip();
     let mut attempt = 1;
     let result = loop {
         let commit = Group::new(parts, &tasks).commit(lock_timeout).instrument(span.clone());
@@ -156,25 +165,30 @@ async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> V
     };
     match result {
         Some(Ok(outcomes)) => {
-            for ((reply, _), outcome) in replies.into_iter().zip(outcomes) {
+            for (sender, outcome) in senders.into_iter().zip(outcomes) {
                 // The events of a client that went away are applied all the same.
-                let _ = reply.send(outcome);
+                let _ = sender.reply.send(outcome);
             }
             Vec::new()
         }
         Some(Err(error)) if is_worth_another_try(&error, alone, lock_wait) => tasks
             .into_iter()
-            .zip(ids)
-            .zip(replies)
-            .map(|((task, ids), (reply, span))| Request { task, ids, reply, span, _place: None })
+            .zip(senders)
+            .map(|(task, Sender { ids, reply, span })| Request {
+                task,
+                ids,
+                reply,
+                span,
+                _place: None,
+            })
             .collect(),
         Some(Err(error)) => {
             parts.outage.failed(&error);
             // The caller of `submit` logs when refusals begin, and counts the others.
-            for (_, span) in &replies {
+            for Sender { span, .. } in &senders {
                 span.in_scope(|| tracing::debug!(%error, "events refused"));
             }
-            refuse(replies.into_iter().map(|(reply, _)| reply).collect(), error);
+            refuse(senders.into_iter().map(|sender| sender.reply).collect(), error);
             Vec::new()
         }
         None => {
