@@ -10,7 +10,7 @@
 #![no_main]
 
 use facility_summary::http::{
-    fields,
+    field_rules,
     json::Shown,
     parameters::{Facilities, FacilityCursor, Listing, OneDay, Range, Refresh, SORTS},
     percent,
@@ -226,10 +226,10 @@ fn is_facility_cursor(text: &str) -> bool {
 /// Checks the readers of ids and dates in paths.
 fn ids_and_dates(text: &str) {
     assert_eq!(
-        fields::parse_date(text).map(|date| date.to_string()),
+        field_rules::parse_date(text).map(|date| date.to_string()),
         is_date(text).then(|| text.to_owned())
     );
-    let id = fields::parse_id(text);
+    let id = field_rules::parse_id(text);
     assert_eq!(
         id.is_some(),
         is_uuid(text) && text.bytes().any(|b| b.is_ascii_hexdigit() && b != b'0')

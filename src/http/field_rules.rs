@@ -93,7 +93,7 @@ pub fn date(value: &Json) -> Result<Date, Expected> {
 }
 
 /// Parses `YYYY-MM-DD`: a date that exists, in the years 1900 to 2199.
-fn parse_date(text: &str) -> Option<Date> {
+pub fn parse_date(text: &str) -> Option<Date> {
     parse_asked_date(text).filter(|date| (FIRST_YEAR..2200).contains(&date.year()))
 }
 
