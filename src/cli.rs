@@ -11,7 +11,7 @@ use crate::{
     config::Settings,
     http::openapi,
     jobs::rebuild::Extent,
-    service::imports::TakeBack,
+    service::imports::Undo,
     startup::{Application, Core, StartError, Stop},
     telemetry::{self, Output},
     tools::{
@@ -292,7 +292,7 @@ async fn imports(settings: Settings) -> Result<ExitCode, Failure> {
 
 async fn undo(settings: Settings, id: i32) -> Result<ExitCode, Failure> {
     let core = Core::open(settings).await?;
-    let back = TakeBack {
+    let back = Undo {
         store: core.store.clone(),
         refresher: core.refresher.clone(),
         lock_timeout: Duration::from_millis(core.settings.ingest.lock_timeout_ms),

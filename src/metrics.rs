@@ -13,21 +13,21 @@ const SECONDS: [f64; 15] = [
 
 /// What made a refresh run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
+pub enum RefreshTrigger {
     Schedule,
     Read,
     Event,
     Request,
 }
 
-impl Trigger {
+impl RefreshTrigger {
     /// The value of the label `trigger`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Trigger::Schedule => "schedule",
-            Trigger::Read => "read",
-            Trigger::Event => "event",
-            Trigger::Request => "request",
+            RefreshTrigger::Schedule => "schedule",
+            RefreshTrigger::Read => "read",
+            RefreshTrigger::Event => "event",
+            RefreshTrigger::Request => "request",
         }
     }
 }

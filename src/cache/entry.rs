@@ -119,9 +119,9 @@ impl Entry {
 /// bookkeeping for an entry takes half as much as a body. The list is never changed: a writer
 /// replaces it by a copy with one day more, so that readers need no lock.
 #[derive(Debug, Default)]
-pub(super) struct Days(Box<[(Date, Arc<Entry>)]>);
+pub(super) struct FacilityDays(Box<[(Date, Arc<Entry>)]>);
 
-impl Days {
+impl FacilityDays {
     /// The entry of a date.
     pub fn get(&self, date: Date) -> Option<&Arc<Entry>> {
         self.0.binary_search_by_key(&date, |(date, _)| *date).ok().map(|at| &self.0[at].1)
@@ -141,7 +141,7 @@ impl Days {
                 days.extend_from_slice(&self.0[at..]);
             }
         }
-        Days(days.into_boxed_slice())
+        FacilityDays(days.into_boxed_slice())
     }
 
     /// The number of days held.

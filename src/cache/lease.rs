@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::redis::{RedisTier, key};
-use crate::redis::Error;
+use crate::redis::CommandError;
 
 const RELEASE: &str = include_str!("lease_release.lua");
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
@@ -29,7 +29,7 @@ impl RedisTier {
         facility: Uuid,
         date: Date,
         ttl: Duration,
-    ) -> Result<Option<Lease>, Error> {
+    ) -> Result<Option<Lease>, CommandError> {
         let lease = Lease {
             key: format!("{}:lease", key(epoch, facility, date)),
             token: Uuid::new_v4().to_string(),
@@ -42,7 +42,7 @@ impl RedisTier {
     }
 
     /// Releases a lease. `false`: it had run out before.
-    pub async fn release(&self, lease: &Lease) -> Result<bool, Error> {
+    pub async fn release(&self, lease: &Lease) -> Result<bool, CommandError> {
         self.link
             .eval("release", &RELEASE_SCRIPT, RELEASE, &lease.key, &[lease.token.as_bytes()])
             .await

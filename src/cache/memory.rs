@@ -20,7 +20,7 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 pub use super::entry::Entry;
-use super::{closed_sessions::ClosedSessions, entry::Days, recent_changes::RecentChanges};
+use super::{closed_sessions::ClosedSessions, entry::FacilityDays, recent_changes::RecentChanges};
 use crate::{
     domain::summary::SummaryRow,
     protocol::{Message, Position, StoredEntry},
@@ -28,7 +28,7 @@ use crate::{
 
 /// The entries, bounded in bytes, and the proof of how exact they are.
 pub struct Memory {
-    cache: Cache<Uuid, Arc<Days>>,
+    cache: Cache<Uuid, Arc<FacilityDays>>,
     /// What was consumed of the stream. The lock is held while an entry is put and while a stream
     /// session ends.
     recent: Mutex<RecentChanges>,
@@ -84,7 +84,7 @@ impl Memory {
         Memory {
             cache: Cache::builder()
                 .max_capacity(max_bytes)
-                .weigher(|_, days: &Arc<Days>| days.weight())
+                .weigher(|_, days: &Arc<FacilityDays>| days.weight())
                 .build(),
             recent: Mutex::new(RecentChanges::new(recent_changes, at)),
             watermark_ms: AtomicI64::new(i64::MIN),

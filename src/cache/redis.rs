@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     protocol::StoredEntry,
-    redis::{Error, Link},
+    redis::{CommandError, Link},
 };
 
 const PUT: &str = include_str!("put.lua");
@@ -48,7 +48,7 @@ impl RedisTier {
         epoch: &str,
         facility: Uuid,
         date: Date,
-    ) -> Result<Option<StoredEntry>, Error> {
+    ) -> Result<Option<StoredEntry>, CommandError> {
         let payload: Option<Vec<u8>> =
             self.link.query("get", cmd("HGET").arg(key(epoch, facility, date)).arg("b")).await?;
         let Some(payload) = payload else { return Ok(None) };
@@ -67,17 +67,17 @@ impl RedisTier {
     /// Puts each entry that is newer than the one in Redis: of a later version, or of the same
     /// version and exact as of a later instant. Answers how many were put. After an error some may
     /// have been put.
-    pub async fn put(&self, epoch: &str, entries: &[StoredEntry]) -> Result<usize, Error> {
+    pub async fn put(&self, epoch: &str, entries: &[StoredEntry]) -> Result<usize, CommandError> {
         // Boxed: the compiler cannot prove a mapping stream of borrowed entries to be Send.
         let puts: Vec<_> = entries.iter().map(|entry| self.put_one(epoch, entry).boxed()).collect();
-        let all: Vec<Result<bool, Error>> =
+        let all: Vec<Result<bool, CommandError>> =
             stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).collect().await;
         // Every put is awaited before an error is returned. A key that another program changed to
         // another type must not keep the other entries from being put.
         all.into_iter().try_fold(0, |sum, put| Ok(sum + usize::from(put?)))
     }
 
-    async fn put_one(&self, epoch: &str, entry: &StoredEntry) -> Result<bool, Error> {
+    async fn put_one(&self, epoch: &str, entry: &StoredEntry) -> Result<bool, CommandError> {
         let summary = &entry.row.summary;
         let (version, as_of_ms) = (summary.version.to_string(), entry.row.as_of_ms.to_string());
         let keep = self.keep.as_secs().max(1).to_string();

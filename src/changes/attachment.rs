@@ -8,7 +8,7 @@ use std::sync::{
 
 use super::attachment_stage::AttachmentStage;
 use crate::{
-    redis::Error,
+    redis::CommandError,
     telemetry::{log_repeats::LogRepeats, log_throttle::LogThrottle},
 };
 
@@ -91,10 +91,10 @@ impl Attachment {
 
     /// Records that an append failed. True where this is to be logged as a warning; a breaker that
     /// is open was logged before.
-    pub fn note_append_failure(&self, error: &Error) -> bool {
+    pub fn note_append_failure(&self, error: &CommandError) -> bool {
         self.is_append_failing.store(true, Ordering::Release);
         self.errors().writing = Some(error.to_string());
-        !matches!(error, Error::Down(_)) && self.throttle.begins(Way::Write, error)
+        !matches!(error, CommandError::Down(_)) && self.throttle.begins(Way::Write, error)
     }
 
     /// Records that a message came by, so that appends succeed again.
@@ -147,10 +147,10 @@ impl Attachment {
     /// The same, because of an error. True where this is to be logged as a warning, also where
     /// nothing was ever read. An open breaker was logged before; it is logged here only where the
     /// replica had caught up.
-    pub(super) fn fail(&self, error: &Error) -> bool {
+    pub(super) fn fail(&self, error: &CommandError) -> bool {
         let had_caught_up = self.fall_behind();
         self.errors().reading = Some(error.to_string());
-        (had_caught_up || !matches!(error, Error::Down(_)))
+        (had_caught_up || !matches!(error, CommandError::Down(_)))
             && self.throttle.begins(Way::Read, error)
     }
 
@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn errors_are_told_when_they_begin_and_when_they_change_also_where_nothing_was_ever_read() {
-        let (late, down) = (Error::TimedOut(Duration::from_millis(50)), Error::Down("timeout"));
+        let (late, down) =
+            (CommandError::TimedOut(Duration::from_millis(50)), CommandError::Down("timeout"));
         let attachment = Attachment::default();
         assert_eq!(
             [&down, &late, &late, &down].map(|error| attachment.fail(error)),

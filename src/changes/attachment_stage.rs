@@ -62,18 +62,18 @@ impl AttachmentStage {
 /// Time between two looks at the stage.
 const LOOK: Duration = Duration::from_millis(500);
 /// Time between two log lines while the replica is not attached.
-const TELL: Duration = Duration::from_secs(5);
+const LOG_PERIOD: Duration = Duration::from_secs(5);
 
 /// Since when a replica has been attached, or not attached, and when that was last logged.
-struct Watch {
+struct StageWatch {
     is_attached: bool,
     since: Instant,
-    told: Option<Instant>,
+    logged_at: Option<Instant>,
 }
 
 /// What is to be logged.
 #[derive(Debug, PartialEq, Eq)]
-enum Tell {
+enum StageLog {
     Nothing,
     Detached(Duration),
     AttachedAfter(Duration),
@@ -81,43 +81,43 @@ enum Tell {
     Settled,
 }
 
-impl Watch {
-    fn begin(now: Instant) -> Watch {
-        Watch { is_attached: false, since: now, told: None }
+impl StageWatch {
+    fn begin(now: Instant) -> StageWatch {
+        StageWatch { is_attached: false, since: now, logged_at: None }
     }
 
-    fn look(&mut self, stage: AttachmentStage, now: Instant) -> Tell {
+    fn observe(&mut self, stage: AttachmentStage, now: Instant) -> StageLog {
         let lasted = now.duration_since(self.since);
         let is_attached = stage == AttachmentStage::Attached;
         if is_attached != self.is_attached {
-            let was_told = self.told.is_some();
-            *self = Watch { is_attached, since: now, told: None };
+            let was_told = self.logged_at.is_some();
+            *self = StageWatch { is_attached, since: now, logged_at: None };
             return if is_attached && was_told {
-                Tell::AttachedAfter(lasted)
+                StageLog::AttachedAfter(lasted)
             } else {
-                Tell::Nothing
+                StageLog::Nothing
             };
         }
-        if now.duration_since(self.told.unwrap_or(self.since)) < TELL {
-            return Tell::Nothing;
+        if now.duration_since(self.logged_at.unwrap_or(self.since)) < LOG_PERIOD {
+            return StageLog::Nothing;
         }
-        self.told = (!is_attached).then_some(now);
-        if is_attached { Tell::Settled } else { Tell::Detached(lasted) }
+        self.logged_at = (!is_attached).then_some(now);
+        if is_attached { StageLog::Settled } else { StageLog::Detached(lasted) }
     }
 }
 
 /// Logs every few seconds what a replica waits for that is not attached to the stream. Never ends.
-pub(super) async fn tell_for_ever(attachment: &Attachment) {
-    let mut watch = Watch::begin(Instant::now());
+pub(super) async fn log_stage(attachment: &Attachment) {
+    let mut watch = StageWatch::begin(Instant::now());
     loop {
         let stage = attachment.stage();
-        match watch.look(stage, Instant::now()) {
-            Tell::Nothing => {}
-            Tell::Settled => attachment.settle(),
-            Tell::AttachedAfter(lasted) => {
+        match watch.observe(stage, Instant::now()) {
+            StageLog::Nothing => {}
+            StageLog::Settled => attachment.settle(),
+            StageLog::AttachedAfter(lasted) => {
                 tracing::info!(after_seconds = lasted.as_secs(), "attached to the change stream")
             }
-            Tell::Detached(lasted) => {
+            StageLog::Detached(lasted) => {
                 let left =
                     if let AttachmentStage::Reading { left } = stage { Some(left) } else { None };
                 tracing::warn!(
@@ -141,34 +141,34 @@ mod tests {
 
     /// The seconds at which something is logged, with a look every second; `attached` says when the
     /// replica is attached.
-    fn told(seconds: u64, attached: impl Fn(u64) -> bool) -> Vec<(u64, Tell)> {
+    fn told(seconds: u64, attached: impl Fn(u64) -> bool) -> Vec<(u64, StageLog)> {
         let start = Instant::now();
-        let mut watch = Watch::begin(start);
+        let mut watch = StageWatch::begin(start);
         let looks = (0..=seconds).map(|second| {
             let stage = if attached(second) {
                 AttachmentStage::Attached
             } else {
                 AttachmentStage::Connecting
             };
-            (second, watch.look(stage, start + Duration::from_secs(second)))
+            (second, watch.observe(stage, start + Duration::from_secs(second)))
         });
-        looks.filter(|(_, told)| *told != Tell::Nothing).collect()
+        looks.filter(|(_, told)| *told != StageLog::Nothing).collect()
     }
 
     #[test]
     fn who_has_not_joined_says_so_every_five_seconds() {
-        let apart = |second: u64| (second, Tell::Detached(Duration::from_secs(second)));
+        let apart = |second: u64| (second, StageLog::Detached(Duration::from_secs(second)));
         assert_eq!(told(202, |_| false), (1..=40).map(|n| apart(5 * n)).collect::<Vec<_>>());
     }
 
     #[test]
     fn who_joins_at_once_says_nothing_and_who_was_told_of_says_that_it_has() {
-        assert_eq!(told(6, |second| second >= 1), [(6, Tell::Settled)]);
+        assert_eq!(told(6, |second| second >= 1), [(6, StageLog::Settled)]);
         assert_eq!(
             told(8, |second| second >= 7),
             [
-                (5, Tell::Detached(Duration::from_secs(5))),
-                (7, Tell::AttachedAfter(Duration::from_secs(7)))
+                (5, StageLog::Detached(Duration::from_secs(5))),
+                (7, StageLog::AttachedAfter(Duration::from_secs(7)))
             ]
         );
         assert_eq!(

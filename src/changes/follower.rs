@@ -13,9 +13,9 @@ use crate::{
     directory::Directory,
     metrics::Metrics,
     protocol::{Epoch, Message, Position},
-    redis::{Error, Next, READ_AT_ONCE},
+    redis::{CommandError, READ_AT_ONCE, StreamRead},
     store::Store,
-    telemetry::log_repeats::Tell,
+    telemetry::log_repeats::RepeatLog,
 };
 
 /// What the follower needs.
@@ -53,7 +53,7 @@ impl Follower {
             tokio::join!(
                 self.follow_for_ever(),
                 self.directory.read_what_is_heard_of(&*self.store),
-                attachment_stage::tell_for_ever(&self.attachment)
+                attachment_stage::log_stage(&self.attachment)
             )
         };
         while stop.run_until_cancelled(AssertUnwindSafe(work()).catch_unwind()).await.is_some() {
@@ -102,7 +102,7 @@ impl Follower {
                          short while only"
                     );
                 }
-                if let Error::TimedOut(_) = error {
+                if let CommandError::TimedOut(_) = error {
                     // The network may be too slow for so many messages within the time-out. Asking
                     // for as many again would never succeed.
                     *at_once = (*at_once / 2).max(1);
@@ -117,7 +117,7 @@ impl Follower {
         epoch: &Arc<Epoch>,
         place: &mut Option<i64>,
         at_once: &mut usize,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CommandError> {
         let mut tail = self.streams.of(epoch).tail().await?;
         let start = tail.open(self.replay).await?;
         let last = start.map_or(0, |start| start.last);
@@ -133,7 +133,7 @@ impl Follower {
                 return Ok(());
             }
             match tail.next(after, *at_once, BLOCK).await? {
-                Next::Entries(entries) => {
+                StreamRead::Entries(entries) => {
                     *at_once = (*at_once + 1).min(READ_AT_ONCE);
                     for entry in entries {
                         self.take(&token, directory_epoch, entry.position, &entry.payload);
@@ -142,10 +142,10 @@ impl Follower {
                     *place = Some(after);
                     self.come_to(after, last);
                 }
-                Next::Nothing => self.attachment.catch_up(),
+                StreamRead::Nothing => self.attachment.catch_up(),
                 // Nothing was ever read of the stream: it does not exist yet.
-                Next::Vanished if after == 0 => self.attachment.catch_up(),
-                Next::Vanished => {
+                StreamRead::Vanished if after == 0 => self.attachment.catch_up(),
+                StreamRead::Vanished => {
                     self.lose_place();
                     *place = None;
                     return Ok(());
@@ -172,7 +172,7 @@ impl Follower {
             "the change stream has lost what was read of it; what is held is proven anew",
         );
         self.memory.start_new_session(Some(Position::default()));
-        self.directory.hear(None);
+        self.directory.note_message(None);
     }
 
     /// Counts and logs a gap before the message at `next`. While gaps go on, as where replicas use
@@ -181,8 +181,8 @@ impl Follower {
         self.metrics.stream_gaps.with_label_values(&[reason]).inc();
         let (generation, number) = (next.generation, next.number);
         match self.attachment.gaps.happens(reason) {
-            Tell::Begins => tracing::warn!(reason, generation, number, "{what}"),
-            Tell::GoesOn(count) => {
+            RepeatLog::Begins => tracing::warn!(reason, generation, number, "{what}"),
+            RepeatLog::GoesOn(count) => {
                 let (times, within_seconds) = (count.times, count.within.as_secs());
                 tracing::warn!(
                     reason,
@@ -193,7 +193,7 @@ impl Follower {
                     "the change stream goes on to lose messages"
                 );
             }
-            Tell::Nothing => tracing::debug!(reason, generation, number, "{what}"),
+            RepeatLog::Nothing => tracing::debug!(reason, generation, number, "{what}"),
         }
     }
 
@@ -219,13 +219,13 @@ impl Follower {
         // The directory first, then memory. Otherwise a watermark could count in memory before the
         // directory knows of a facility's change.
         if let Message::Facilities(ids) = &message {
-            self.directory.hear(Some(ids.clone()));
+            self.directory.note_message(Some(ids.clone()));
         }
         let consumed = self.memory.consume(token, at, &message);
         if consumed == Consumed::Gap {
             // Also where this is the first message that was read: the directory was loaded before
             // it, and what was published in between is unknown.
-            self.directory.hear(None);
+            self.directory.note_message(None);
         }
         if consumed == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
@@ -243,7 +243,7 @@ impl Follower {
                 "a message of the change stream cannot be read; what is held is proven anew",
             );
             self.memory.start_new_session(Some(at));
-            self.directory.hear(None);
+            self.directory.note_message(None);
         }
         if let Message::Watermark { at_ms } = message
             && matches!(consumed, Consumed::Next | Consumed::Gap)

@@ -23,13 +23,13 @@ use uuid::Uuid;
 pub use attachment::{Attachment, CaughtUp};
 pub use attachment_stage::AttachmentStage;
 pub use follower::Follower;
-pub use publisher::{Kind, Publication, Publisher};
+pub use publisher::{Publication, PublicationKind, Publisher};
 
 use crate::{
     cache::memory::{FillToken, Memory},
     domain::summary::SummaryRow,
     protocol::{Epoch, Message, Position},
-    redis::{Link, Stream},
+    redis::{Link, RedisStream},
     store::TableRead,
 };
 
@@ -59,7 +59,10 @@ pub struct ReplicaLink {
 
 impl ReplicaLink {
     /// Records a failed append, and logs it where that is due.
-    fn noted<T>(&self, answer: Result<T, crate::redis::Error>) -> Result<T, crate::redis::Error> {
+    fn noted<T>(
+        &self,
+        answer: Result<T, crate::redis::CommandError>,
+    ) -> Result<T, crate::redis::CommandError> {
         answer.inspect_err(|error| {
             if self.attachment.note_append_failure(error) {
                 tracing::warn!(
@@ -82,8 +85,8 @@ pub struct Streams {
 }
 
 impl Streams {
-    fn of(&self, epoch: &Epoch) -> Stream {
-        Stream::new(self.link.clone(), epoch.name(), self.length)
+    fn of(&self, epoch: &Epoch) -> RedisStream {
+        RedisStream::new(self.link.clone(), epoch.name(), self.length)
     }
 }
 
@@ -186,7 +189,11 @@ impl Changes {
         let Some(epoch) = self.epoch.load_full() else { return };
         let entries = self.memory.take_own(token, rows);
         if !entries.is_empty() {
-            let kind = if changed { Kind::Changed(entries) } else { Kind::Unchanged(entries) };
+            let kind = if changed {
+                PublicationKind::Changed(entries)
+            } else {
+                PublicationKind::Unchanged(entries)
+            };
             link.publisher.send(Publication { epoch, kind });
         }
     }
@@ -197,7 +204,7 @@ impl Changes {
             && !ids.is_empty()
             && self.memory.is_current(token)
         {
-            link.publisher.send(Publication { epoch, kind: Kind::Facilities(ids) });
+            link.publisher.send(Publication { epoch, kind: PublicationKind::Facilities(ids) });
         }
     }
 
@@ -207,7 +214,7 @@ impl Changes {
         &self,
         generation: i64,
         message: &Message,
-    ) -> Result<Appended, crate::redis::Error> {
+    ) -> Result<Appended, crate::redis::CommandError> {
         let (Some(link), Some(epoch)) = (&self.link, self.epoch.load_full()) else {
             self.memory.consume_next(message);
             return Ok(Appended::Yes);
@@ -217,7 +224,7 @@ impl Changes {
     }
 
     /// Begins a generation in the stream. No other generation has this number.
-    pub async fn begin(&self, generation: i64) -> Result<(), crate::redis::Error> {
+    pub async fn begin(&self, generation: i64) -> Result<(), crate::redis::CommandError> {
         if let (Some(link), Some(epoch)) = (&self.link, self.epoch.load_full()) {
             let begun = link.streams.of(&epoch).begin(generation, &Message::Begun.encode()).await;
             link.noted(begun)?;

@@ -20,11 +20,11 @@ pub struct Publication {
     /// The epoch of the rows.
     pub epoch: Arc<Epoch>,
     /// What is published.
-    pub kind: Kind,
+    pub kind: PublicationKind,
 }
 
 /// The kinds of publications.
-pub enum Kind {
+pub enum PublicationKind {
     /// Rows that have changed: for the stream and for the Redis tier.
     Changed(Vec<StoredEntry>),
     /// Rows that a refresh found unchanged: for the Redis tier only, as the other replicas need no
@@ -132,14 +132,14 @@ async fn publish(
     let (mut entries, mut messages) = (Vec::new(), Vec::new());
     for publication in publications {
         match publication.kind {
-            Kind::Changed(changed) => {
+            PublicationKind::Changed(changed) => {
                 entries.extend(changed.iter().cloned());
                 messages.extend(
                     changed.chunks(Message::ROWS).map(|rows| Message::Summaries(rows.to_vec())),
                 );
             }
-            Kind::Unchanged(unchanged) => entries.extend(unchanged),
-            Kind::Facilities(ids) => messages.push(Message::Facilities(ids)),
+            PublicationKind::Unchanged(unchanged) => entries.extend(unchanged),
+            PublicationKind::Facilities(ids) => messages.push(Message::Facilities(ids)),
         }
     }
     let append = async {

@@ -9,7 +9,7 @@ use super::{SettingsError, redacted};
 
 /// What a value must be.
 #[derive(Debug)]
-pub enum Rule {
+pub enum SettingRule {
     /// A whole number within these bounds, both included.
     Whole(RangeInclusive<u64>),
     /// One of these words.
@@ -18,7 +18,7 @@ pub enum Rule {
     Text(&'static str),
 }
 
-use Rule::{OneOf, Text, Whole};
+use SettingRule::{OneOf, Text, Whole};
 
 /// The upper bound for counts and bytes: more than the memory of any machine.
 const MANY: u64 = 1 << 40;
@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, Rule); 49] = [
+pub const RULES: [(&str, SettingRule); 49] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -84,7 +84,7 @@ pub const RULES: [(&str, Rule); 49] = [
     ("log.filter", Text("a level such as info, or directives such as info,facility_summary=debug")),
 ];
 
-impl fmt::Display for Rule {
+impl fmt::Display for SettingRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Whole(bounds) => {
@@ -96,7 +96,7 @@ impl fmt::Display for Rule {
     }
 }
 
-impl Rule {
+impl SettingRule {
     fn allows(&self, value: &ValueKind) -> bool {
         match (self, value) {
             (Whole(bounds), ValueKind::I64(number)) => {
@@ -139,13 +139,15 @@ fn check(key: &str, value: &ValueKind, origin: &str) -> Result<(), SettingsError
     match rule(key) {
         None => Err(unknown(key, origin)),
         Some(rule) if rule.allows(value) => Ok(()),
-        Some(rule) => {
-            Err(SettingsError::new(key, &Shown(key, value), &format!("must be {rule} ({origin})")))
-        }
+        Some(rule) => Err(SettingsError::new(
+            key,
+            &ShownSetting(key, value),
+            &format!("must be {rule} ({origin})"),
+        )),
     }
 }
 
-fn rule(key: &str) -> Option<&'static Rule> {
+fn rule(key: &str) -> Option<&'static SettingRule> {
     RULES.iter().find(|(known, _)| *known == key).map(|(_, rule)| rule)
 }
 
@@ -180,9 +182,9 @@ fn sorted(table: &HashMap<String, Value>) -> Vec<(&String, &Value)> {
 }
 
 /// A value as it was written, with passwords replaced by `***`.
-struct Shown<'a>(&'a str, &'a ValueKind);
+struct ShownSetting<'a>(&'a str, &'a ValueKind);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for ShownSetting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
             ValueKind::String(text) if matches!(self.0, "database.url" | "database.read_url") => {

@@ -21,11 +21,11 @@ type Outcome = Result<(), Arc<StoreError>>;
 /// Collects the ids of the next query.
 #[derive(Default)]
 pub struct FacilityLoader {
-    next: Mutex<Next>,
+    next: Mutex<NextQuery>,
 }
 
 #[derive(Default)]
-struct Next {
+struct NextQuery {
     ids: Vec<Uuid>,
     /// The callers that wait for the next query.
     waiters: Option<watch::Sender<Option<Outcome>>>,
@@ -77,7 +77,7 @@ impl FacilityLoader {
         }
     }
 
-    fn next(&self) -> MutexGuard<'_, Next> {
+    fn next(&self) -> MutexGuard<'_, NextQuery> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     store::{self, FacilityRow, Store, StoreError},
 };
 use facility_loader::FacilityLoader;
-pub use unread::Task;
+pub use unread::ReadTask;
 use unread::Unread;
 
 /// The facilities as last read or written. Its locks are held for one map access, and never across
@@ -59,7 +59,7 @@ pub struct Located {
 }
 
 /// A read of facilities that is under way. Only one exists at a time.
-pub struct Reading<'a> {
+pub struct DirectoryRead<'a> {
     /// The facilities that are read; where all are read, those that were known before.
     asked: Vec<Uuid>,
     is_of_all: bool,
@@ -68,14 +68,14 @@ pub struct Reading<'a> {
     epoch: u32,
     /// All facilities are read at this instant or later.
     at_ms: Option<i64>,
-    _turn: tokio::sync::MutexGuard<'a, ()>,
+    _guard: tokio::sync::MutexGuard<'a, ()>,
 }
 
-impl Reading<'_> {
+impl DirectoryRead<'_> {
     /// States that the rows are read at `at_ms` by the database's clock, or later. The caller must
     /// have asked for this time after the reading began. Counts only where all facilities are read.
     pub fn exact_as_of(self, at_ms: i64) -> Self {
-        Reading { at_ms: self.is_of_all.then_some(at_ms), ..self }
+        DirectoryRead { at_ms: self.is_of_all.then_some(at_ms), ..self }
     }
 }
 
@@ -136,8 +136,8 @@ impl Directory {
 
     /// Begins a read of these facilities, or of all. The caller then reads them from the database.
     /// Waits until no other read is under way.
-    pub async fn begin_reading(&self, ids: Option<&[Uuid]>) -> Reading<'_> {
-        let turn = self.reading.lock().await;
+    pub async fn begin_reading(&self, ids: Option<&[Uuid]>) -> DirectoryRead<'_> {
+        let guard = self.reading.lock().await;
         // Listed before the rows are read. A facility that is written meanwhile may be missing in
         // the rows, and must not count as gone.
         let asked = ids.map_or_else(
@@ -151,18 +151,18 @@ impl Directory {
             },
             <[Uuid]>::to_vec,
         );
-        Reading {
+        DirectoryRead {
             asked,
             is_of_all: ids.is_none(),
             messages: self.unread.messages(),
             epoch: self.unread.epoch(),
             at_ms: None,
-            _turn: turn,
+            _guard: guard,
         }
     }
 
     /// Takes over the rows that were read, and answers the facilities that no longer exist.
-    pub fn finish_reading(&self, reading: Reading<'_>, rows: Vec<FacilityRow>) -> Vec<Uuid> {
+    pub fn finish_reading(&self, reading: DirectoryRead<'_>, rows: Vec<FacilityRow>) -> Vec<Uuid> {
         let found: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
         let gone: Vec<Uuid> =
             reading.asked.iter().filter(|id| !found.contains(id)).copied().collect();
@@ -255,8 +255,8 @@ impl Directory {
     }
 
     /// Records that these facilities were changed and are to be read again; `None`: all facilities.
-    pub fn hear(&self, ids: Option<Vec<Uuid>>) {
-        self.unread.hear(ids);
+    pub fn note_message(&self, ids: Option<Vec<Uuid>>) {
+        self.unread.note_message(ids);
     }
 
     /// Records a watermark of the epoch with that number: every change of a facility up to `at_ms`
@@ -271,7 +271,7 @@ impl Directory {
     }
 
     /// Waits for facilities that are to be read.
-    pub async fn next(&self) -> Task {
+    pub async fn next(&self) -> ReadTask {
         self.unread.next().await
     }
 
@@ -282,8 +282,8 @@ impl Directory {
             let task = self.next().await;
             let reading = async {
                 match &task {
-                    Task::All => self.load(store).await,
-                    Task::These(ids) => self.reload(store, ids).await,
+                    ReadTask::All => self.load(store).await,
+                    ReadTask::These(ids) => self.reload(store, ids).await,
                 }
             };
             match tokio::time::timeout(READ_TIMEOUT, reading).await {

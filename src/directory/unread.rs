@@ -19,7 +19,7 @@ const MOST: usize = 10_000;
 
 /// What is to be read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum ReadTask {
     All,
     These(Vec<Uuid>),
 }
@@ -27,35 +27,35 @@ pub enum Task {
 /// The set, and the instant as of which the directory is exact.
 #[derive(Debug)]
 pub(super) struct Unread {
-    state: Mutex<State>,
-    heard: Notify,
+    state: Mutex<UnreadState>,
+    message_received: Notify,
     exact_as_of_ms: AtomicI64,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct UnreadState {
     /// Counts the epochs: what was proven in one says nothing in the next.
     epoch: u32,
     /// The number of messages so far.
     messages: u64,
-    all: Option<Told>,
-    ids: HashMap<Uuid, Told>,
+    all: Option<MessageSpan>,
+    ids: HashMap<Uuid, MessageSpan>,
     /// Watermarks that do not count yet: the oldest, and the newest. The oldest is kept when newer
     /// ones come, so that a constant flow of messages cannot keep every watermark from counting.
-    oldest: Option<Watermark>,
-    newest: Option<Watermark>,
+    oldest: Option<PendingWatermark>,
+    newest: Option<PendingWatermark>,
 }
 
 /// The numbers of the first and the last message that told of something which was not read since. A
 /// message that comes during the read has it read again.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct MessageSpan {
     first: u64,
     last: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Watermark {
+struct PendingWatermark {
     at_ms: i64,
     /// The number of messages before it.
     messages: u64,
@@ -65,7 +65,7 @@ impl Default for Unread {
     fn default() -> Self {
         Unread {
             state: Mutex::default(),
-            heard: Notify::new(),
+            message_received: Notify::new(),
             exact_as_of_ms: AtomicI64::new(i64::MIN),
         }
     }
@@ -83,9 +83,9 @@ impl Unread {
     }
 
     /// Records that these facilities are to be read; `None`: all facilities.
-    pub fn hear(&self, ids: Option<Vec<Uuid>>) {
+    pub fn note_message(&self, ids: Option<Vec<Uuid>>) {
         self.state().hear(ids);
-        self.heard.notify_one();
+        self.message_received.notify_one();
     }
 
     /// Records a watermark: the directory is exact as of `at_ms` once everything recorded until now
@@ -93,7 +93,7 @@ impl Unread {
     pub fn prove(&self, epoch: u32, at_ms: i64) {
         let mut state = self.state();
         if state.epoch == epoch {
-            let watermark = Watermark { at_ms, messages: state.messages };
+            let watermark = PendingWatermark { at_ms, messages: state.messages };
             match &mut state.oldest {
                 None => state.oldest = Some(watermark),
                 Some(_) => state.newest = Some(watermark),
@@ -118,16 +118,16 @@ impl Unread {
         self.exact_as_of_ms.store(i64::MIN, Ordering::Release);
         state.hear(None);
         drop(state);
-        self.heard.notify_one();
+        self.message_received.notify_one();
     }
 
     /// Waits for something to read.
-    pub async fn next(&self) -> Task {
+    pub async fn next(&self) -> ReadTask {
         loop {
             if let Some(next) = self.state().task() {
                 return next;
             }
-            self.heard.notified().await;
+            self.message_received.notified().await;
         }
     }
 
@@ -160,7 +160,7 @@ impl Unread {
     }
 
     /// Lets the watermarks count before which everything has been read.
-    fn count(&self, state: &mut State) {
+    fn count(&self, state: &mut UnreadState) {
         let oldest_unread = state
             .all
             .iter()
@@ -179,15 +179,15 @@ impl Unread {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, UnreadState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl UnreadState {
     fn hear(&mut self, ids: Option<Vec<Uuid>>) {
         self.messages += 1;
-        let told = Told { first: self.messages, last: self.messages };
+        let told = MessageSpan { first: self.messages, last: self.messages };
         for id in ids.iter().flatten() {
             self.ids.entry(*id).and_modify(|known| known.last = told.last).or_insert(told);
         }
@@ -198,24 +198,24 @@ impl State {
                 .map(|(_, told)| told.first)
                 .chain(self.all.map(|all| all.first))
                 .min();
-            self.all = Some(Told { first: first.unwrap_or(told.first), last: told.last });
+            self.all = Some(MessageSpan { first: first.unwrap_or(told.first), last: told.last });
         }
     }
 
-    fn task(&self) -> Option<Task> {
+    fn task(&self) -> Option<ReadTask> {
         match self.all {
-            Some(_) => Some(Task::All),
+            Some(_) => Some(ReadTask::All),
             None if self.ids.is_empty() => None,
-            None => Some(Task::These(self.ids.keys().copied().collect())),
+            None => Some(ReadTask::These(self.ids.keys().copied().collect())),
         }
     }
 }
 
-impl Told {
+impl MessageSpan {
     /// What is left to be read after a read that began after the given number of messages.
-    fn after(self, messages: u64) -> Option<Told> {
+    fn after(self, messages: u64) -> Option<MessageSpan> {
         (self.last > messages)
-            .then(|| Told { first: self.first.max(messages + 1), last: self.last })
+            .then(|| MessageSpan { first: self.first.max(messages + 1), last: self.last })
     }
 }
 
@@ -230,11 +230,11 @@ mod tests {
     #[tokio::test]
     async fn what_comes_while_it_is_being_read_is_read_again() {
         let unread = Unread::default();
-        unread.hear(Some(ids(1, 2)));
+        unread.note_message(Some(ids(1, 2)));
         let before = unread.messages();
-        unread.hear(Some(ids(2, 1)));
+        unread.note_message(Some(ids(2, 1)));
         unread.read(Some(&ids(1, 2)), before);
-        assert_eq!(unread.next().await, Task::These(ids(2, 1)));
+        assert_eq!(unread.next().await, ReadTask::These(ids(2, 1)));
         unread.read(Some(&ids(2, 1)), unread.messages());
         assert!(futures_util::poll!(std::pin::pin!(unread.next())).is_pending());
     }
@@ -242,28 +242,28 @@ mod tests {
     #[tokio::test]
     async fn any_number_of_messages_is_one_set_and_a_large_one_is_all() {
         let unread = Unread::default();
-        (0..1_000).for_each(|_| unread.hear(Some(ids(1, 3))));
-        let Task::These(mut found) = unread.next().await else { panic!("not all") };
+        (0..1_000).for_each(|_| unread.note_message(Some(ids(1, 3))));
+        let ReadTask::These(mut found) = unread.next().await else { panic!("not all") };
         found.sort_unstable();
         assert_eq!(found, ids(1, 3));
-        unread.hear(Some(ids(1, MOST + 1)));
-        assert_eq!(unread.next().await, Task::All);
+        unread.note_message(Some(ids(1, MOST + 1)));
+        assert_eq!(unread.next().await, ReadTask::All);
         assert!(unread.state().ids.is_empty());
     }
 
     #[tokio::test]
     async fn what_failed_is_still_there_and_all_includes_each() {
         let unread = Unread::default();
-        unread.hear(Some(ids(1, 1)));
-        unread.hear(None);
+        unread.note_message(Some(ids(1, 1)));
+        unread.note_message(None);
         for _ in 0..2 {
-            assert_eq!(unread.next().await, Task::All);
+            assert_eq!(unread.next().await, ReadTask::All);
         }
         unread.read(None, 2);
         let mut waiting = std::pin::pin!(unread.next());
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        unread.hear(Some(ids(7, 1)));
-        assert_eq!(waiting.await, Task::These(ids(7, 1)));
+        unread.note_message(Some(ids(7, 1)));
+        assert_eq!(waiting.await, ReadTask::These(ids(7, 1)));
     }
 
     #[test]
@@ -271,12 +271,12 @@ mod tests {
         let unread = Unread::default();
         unread.prove(0, 10);
         assert_eq!(unread.exact_as_of_ms(), 10, "nothing is unread");
-        unread.hear(Some(ids(1, 1)));
+        unread.note_message(Some(ids(1, 1)));
         unread.prove(0, 20);
         assert_eq!(unread.exact_as_of_ms(), 10);
         let before = unread.messages();
         // A second message about it does not matter: what was told before the watermark is read.
-        unread.hear(Some(ids(1, 1)));
+        unread.note_message(Some(ids(1, 1)));
         assert_eq!(unread.exact_as_of_ms(), 10, "and not sooner");
         unread.read(Some(&ids(1, 1)), before);
         assert_eq!(unread.exact_as_of_ms(), 20);
@@ -288,10 +288,10 @@ mod tests {
     fn many_watermarks_do_not_keep_each_other_from_counting() {
         let unread = Unread::default();
         for at_ms in 1..100 {
-            unread.hear(Some(ids(1, 1)));
+            unread.note_message(Some(ids(1, 1)));
             let before = unread.messages();
             unread.prove(0, at_ms);
-            unread.hear(Some(ids(1, 1)));
+            unread.note_message(Some(ids(1, 1)));
             unread.read(Some(&ids(1, 1)), before);
         }
         assert!(unread.exact_as_of_ms() >= 98, "{}", unread.exact_as_of_ms());

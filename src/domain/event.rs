@@ -10,7 +10,7 @@ use super::blood_type::BloodType;
 /// The five kinds of entity that a statement can be about. A transaction writes and locks them in
 /// this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum EntityKind {
     Facility,
     BloodBank,
     Inventory,
@@ -18,19 +18,24 @@ pub enum Kind {
     Request,
 }
 
-impl Kind {
+impl EntityKind {
     /// All five, in their order.
-    pub const ALL: [Kind; 5] =
-        [Kind::Facility, Kind::BloodBank, Kind::Inventory, Kind::Distribution, Kind::Request];
+    pub const ALL: [EntityKind; 5] = [
+        EntityKind::Facility,
+        EntityKind::BloodBank,
+        EntityKind::Inventory,
+        EntityKind::Distribution,
+        EntityKind::Request,
+    ];
 
     /// The name of the kind in the table of tombstones.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Kind::Facility => "facility",
-            Kind::BloodBank => "blood_bank",
-            Kind::Inventory => "inventory",
-            Kind::Distribution => "distribution",
-            Kind::Request => "request",
+            EntityKind::Facility => "facility",
+            EntityKind::BloodBank => "blood_bank",
+            EntityKind::Inventory => "inventory",
+            EntityKind::Distribution => "distribution",
+            EntityKind::Request => "request",
         }
     }
 }
@@ -70,13 +75,13 @@ pub enum Entity {
 
 impl Entity {
     /// The kind of the entity.
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> EntityKind {
         match self {
-            Entity::Facility { .. } => Kind::Facility,
-            Entity::BloodBank { .. } => Kind::BloodBank,
-            Entity::Inventory { .. } => Kind::Inventory,
-            Entity::Distribution { .. } => Kind::Distribution,
-            Entity::Request { .. } => Kind::Request,
+            Entity::Facility { .. } => EntityKind::Facility,
+            Entity::BloodBank { .. } => EntityKind::BloodBank,
+            Entity::Inventory { .. } => EntityKind::Inventory,
+            Entity::Distribution { .. } => EntityKind::Distribution,
+            Entity::Request { .. } => EntityKind::Request,
         }
     }
 
@@ -110,7 +115,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// What kind of entity it is about.
-    pub kind: Kind,
+    pub kind: EntityKind,
     /// Which entity it is about.
     pub id: Uuid,
     /// What it says, and of when.
@@ -152,14 +157,14 @@ impl Event {
         match self {
             Event::Touched { .. } => "summary.touched",
             Event::Statement(s) => match (s.kind, s.record.entity.is_some()) {
-                (Kind::Facility, _) => "facility.registered",
-                (Kind::BloodBank, _) => "blood_bank.registered",
-                (Kind::Inventory, true) => "inventory.set",
-                (Kind::Inventory, false) => "inventory.removed",
-                (Kind::Distribution, true) => "distribution.set",
-                (Kind::Distribution, false) => "distribution.removed",
-                (Kind::Request, true) => "request.set",
-                (Kind::Request, false) => "request.removed",
+                (EntityKind::Facility, _) => "facility.registered",
+                (EntityKind::BloodBank, _) => "blood_bank.registered",
+                (EntityKind::Inventory, true) => "inventory.set",
+                (EntityKind::Inventory, false) => "inventory.removed",
+                (EntityKind::Distribution, true) => "distribution.set",
+                (EntityKind::Distribution, false) => "distribution.removed",
+                (EntityKind::Request, true) => "request.set",
+                (EntityKind::Request, false) => "request.removed",
             },
         }
     }

@@ -12,7 +12,7 @@ use super::{
     fields::{self, Faults, Fields, Place},
     json::{self, Json, Object, Shown},
     percent,
-    problem::{Fault, Problem},
+    problem::{InputError, Problem},
 };
 use crate::domain::event::Event;
 
@@ -157,7 +157,8 @@ fn structured(body: &Json, limits: &EventLimits) -> Result<Vec<Event>, Problem> 
 }
 
 fn batch(body: &Json, limits: &EventLimits) -> Result<Vec<Event>, Problem> {
-    let fault = |detail: String| Problem::invalid(vec![Fault { pointer: String::new(), detail }]);
+    let fault =
+        |detail: String| Problem::invalid(vec![InputError { pointer: String::new(), detail }]);
     let Json::List(list) = body else {
         return Err(fault(format!(
             "expected a list of events, got {body} (one event is sent as {STRUCTURED})"
@@ -192,13 +193,13 @@ fn binary(headers: &HeaderMap, body: &Json, limits: &EventLimits) -> Result<Vec<
     answer(event.into_iter().collect(), faults)
 }
 
-fn answer(events: Vec<Event>, faults: Vec<Fault>) -> Result<Vec<Event>, Problem> {
+fn answer(events: Vec<Event>, faults: Vec<InputError>) -> Result<Vec<Event>, Problem> {
     if faults.is_empty() { Ok(events) } else { Err(Problem::invalid(faults)) }
 }
 
 /// The `ce-` headers as attributes. Characters outside plain ASCII are percent-encoded in their
 /// values.
-fn header_attributes<'h>(headers: &'h HeaderMap, faults: &mut Vec<Fault>) -> Object<'h> {
+fn header_attributes<'h>(headers: &'h HeaderMap, faults: &mut Vec<InputError>) -> Object<'h> {
     let mut attributes = Object::new();
     for (name, value) in headers {
         let Some(attribute) = name.as_str().strip_prefix("ce-") else { continue };
@@ -208,11 +209,11 @@ fn header_attributes<'h>(headers: &'h HeaderMap, faults: &mut Vec<Fault>) -> Obj
             Ok(text) if !attributes.contains_key(attribute) => {
                 attributes.insert(attribute.into(), Json::Text(text));
             }
-            Ok(_) => faults.push(Fault {
+            Ok(_) => faults.push(InputError {
                 pointer: String::new(),
                 detail: format!("header ce-{attribute}: was sent twice"),
             }),
-            Err(wrong) => faults.push(Fault {
+            Err(wrong) => faults.push(InputError {
                 pointer: String::new(),
                 detail: format!("header ce-{attribute}: {wrong}"),
             }),
@@ -226,7 +227,7 @@ fn envelope(
     object: &Object,
     pointer: &str,
     limits: &EventLimits,
-    faults: &mut Vec<Fault>,
+    faults: &mut Vec<InputError>,
 ) -> Option<Event> {
     let data = object.get("data").filter(|data| **data != Json::Null);
     event(object, Place::Body(pointer.to_owned()), data, format!("{pointer}/data"), limits, faults)
@@ -240,7 +241,7 @@ fn event(
     data: Option<&Json>,
     data_pointer: String,
     limits: &EventLimits,
-    faults: &mut Vec<Fault>,
+    faults: &mut Vec<InputError>,
 ) -> Option<Event> {
     let mut own = Faults::default();
     let time_and_type = read_attributes(Fields::new(attributes, place, &mut own), limits);
@@ -271,8 +272,10 @@ fn read_data(
     faults: &mut Faults,
 ) -> Option<Event> {
     let what = "the fields of the event as a JSON object";
-    let missing =
-        || Fault { pointer: pointer.to_owned(), detail: format!("is missing; expected {what}") };
+    let missing = || InputError {
+        pointer: pointer.to_owned(),
+        detail: format!("is missing; expected {what}"),
+    };
     let object = data
         .ok_or_else(missing)
         .and_then(|data| field_rules::object_of(data, pointer, what))

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{LIMITS, NOW_MS};
 use crate::domain::{
     blood_type::BloodType,
-    event::{Entity, Event, Kind, Record, Statement},
+    event::{Entity, EntityKind, Event, Record, Statement},
 };
 
 fn text(ms: i64) -> String {
@@ -69,7 +69,9 @@ fn any_entity() -> impl Strategy<Value = Entity> {
 
 pub(super) fn any_event() -> impl Strategy<Value = (i64, Event)> {
     let time = (NOW_MS - LIMITS.max_event_age_ms)..=(NOW_MS + LIMITS.max_clock_skew_ms);
-    let removable = prop::sample::select(&[Kind::Inventory, Kind::Distribution, Kind::Request][..]);
+    let removable = prop::sample::select(
+        &[EntityKind::Inventory, EntityKind::Distribution, EntityKind::Request][..],
+    );
     let date = prop::option::of(
         (1900i16..2200, 1i8..=12, 1i8..=28).prop_map(|(y, m, d)| jiff::civil::date(y, m, d)),
     );

@@ -7,7 +7,7 @@ use super::{
     fields::{self, Fields},
     json::Json,
 };
-use crate::domain::event::{Entity, Event, Kind, Record, Statement};
+use crate::domain::event::{Entity, EntityKind, Event, Record, Statement};
 
 /// The event types that `POST /v1/events` accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,38 +67,46 @@ impl EventType {
 pub fn read(event_type: EventType, time_ms: i64, mut data: Fields) -> Option<Event> {
     let f = &mut data;
     let event = match event_type {
-        EventType::FacilityRegistered => {
-            stated(Kind::Facility, f.required("facility_id", field_rules::id), facility(f), time_ms)
-        }
+        EventType::FacilityRegistered => stated(
+            EntityKind::Facility,
+            f.required("facility_id", field_rules::id),
+            facility(f),
+            time_ms,
+        ),
         EventType::BloodBankRegistered => stated(
-            Kind::BloodBank,
+            EntityKind::BloodBank,
             f.required("blood_bank_id", field_rules::id),
             blood_bank(f),
             time_ms,
         ),
         EventType::InventorySet => stated(
-            Kind::Inventory,
+            EntityKind::Inventory,
             f.required("inventory_id", field_rules::id),
             inventory(f),
             time_ms,
         ),
         EventType::DistributionSet => stated(
-            Kind::Distribution,
+            EntityKind::Distribution,
             f.required("distribution_id", field_rules::id),
             distribution(f),
             time_ms,
         ),
-        EventType::RequestSet => {
-            stated(Kind::Request, f.required("request_id", field_rules::id), request(f), time_ms)
-        }
+        EventType::RequestSet => stated(
+            EntityKind::Request,
+            f.required("request_id", field_rules::id),
+            request(f),
+            time_ms,
+        ),
         EventType::InventoryRemoved => {
-            removed(Kind::Inventory, f.required("inventory_id", field_rules::id), time_ms)
+            removed(EntityKind::Inventory, f.required("inventory_id", field_rules::id), time_ms)
         }
-        EventType::DistributionRemoved => {
-            removed(Kind::Distribution, f.required("distribution_id", field_rules::id), time_ms)
-        }
+        EventType::DistributionRemoved => removed(
+            EntityKind::Distribution,
+            f.required("distribution_id", field_rules::id),
+            time_ms,
+        ),
         EventType::RequestRemoved => {
-            removed(Kind::Request, f.required("request_id", field_rules::id), time_ms)
+            removed(EntityKind::Request, f.required("request_id", field_rules::id), time_ms)
         }
         EventType::SummaryTouched => {
             let (facility_id, date) =
@@ -111,7 +119,7 @@ pub fn read(event_type: EventType, time_ms: i64, mut data: Fields) -> Option<Eve
 }
 
 fn stated(
-    kind: Kind,
+    kind: EntityKind,
     id: Option<Uuid>,
     entity: Option<Entity>,
     event_time_ms: i64,
@@ -123,7 +131,7 @@ fn stated(
     }))
 }
 
-fn removed(kind: Kind, id: Option<Uuid>, event_time_ms: i64) -> Option<Event> {
+fn removed(kind: EntityKind, id: Option<Uuid>, event_time_ms: i64) -> Option<Event> {
     Some(Event::Statement(Statement {
         kind,
         id: id?,

@@ -15,12 +15,12 @@ use uuid::Uuid;
 use super::{
     cloudevents::{self, CloudEvent, EventLimits},
     content_type,
-    problem::{Fault, Problem},
+    problem::{InputError, Problem},
     state::AppState,
 };
 use crate::{
     domain::event::Event,
-    service::ingest::{Applied, IngestError},
+    service::ingest::{IngestError, Ingested},
     store::StoreError,
 };
 
@@ -182,7 +182,7 @@ pub(super) async fn apply(
         Err(IngestError::Invalid(faults)) => Err(Problem::invalid(
             faults
                 .into_iter()
-                .map(|f| Fault {
+                .map(|f| InputError {
                     pointer: format!("{}/{}", pointer(f.index), f.field),
                     detail: f.detail,
                 })
@@ -207,7 +207,7 @@ pub(super) async fn apply(
     }
 }
 
-fn answer(applied: Applied) -> AppliedEvents {
+fn answer(applied: Ingested) -> AppliedEvents {
     AppliedEvents {
         applied: applied.applied,
         superseded: applied.superseded,

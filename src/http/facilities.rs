@@ -14,7 +14,7 @@ use super::{
     problem::Problem,
     query, registrations,
     response_headers::seconds_value,
-    state::{AppState, Known, path_id},
+    state::{AppState, DirectoryDemand, path_id},
     summaries::freshness_wish,
 };
 use crate::domain::{event::Event, facility::Facility, names::sought};
@@ -126,7 +126,7 @@ pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
     query::none(request.query_string())?;
     let requested = freshness_wish(&request, &app, 0);
     app.read_directory(&requested).await?;
-    let located = app.facility(&request, Known::Of(requested.max_age_ms)).await?;
+    let located = app.facility(&request, DirectoryDemand::Of(requested.max_age_ms)).await?;
     Ok(HttpResponse::Ok()
         .insert_header(age(&app, located.as_of_ms))
         .json(detail(&located.facility, &app)))

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     fields::Expected,
     json::{Json, Object},
-    problem::Fault,
+    problem::InputError,
 };
 use crate::domain::{blood_type::BloodType, facility::Zone, zones};
 
@@ -189,12 +189,13 @@ pub fn object_of<'a>(
     value: &'a Json<'a>,
     pointer: &str,
     what: &str,
-) -> Result<&'a Object<'a>, Fault> {
+) -> Result<&'a Object<'a>, InputError> {
     match value {
         Json::Object(object) => Ok(object),
-        other => {
-            Err(Fault { pointer: pointer.into(), detail: format!("expected {what}, got {other}") })
-        }
+        other => Err(InputError {
+            pointer: pointer.into(),
+            detail: format!("expected {what}, got {other}"),
+        }),
     }
 }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{
     json::{Json, Object},
-    problem::Fault,
+    problem::InputError,
 };
 
 /// What a rule expected, in words.
@@ -22,15 +22,16 @@ pub enum Place {
 }
 
 impl Place {
-    fn fault(&self, field: &str, detail: String) -> Fault {
+    fn fault(&self, field: &str, detail: String) -> InputError {
         match self {
             Place::Body(pointer) => {
                 let field = field.replace('~', "~0").replace('/', "~1");
-                Fault { pointer: format!("{pointer}/{field}"), detail }
+                InputError { pointer: format!("{pointer}/{field}"), detail }
             }
-            Place::Headers => {
-                Fault { pointer: String::new(), detail: format!("header ce-{field}: {detail}") }
-            }
+            Place::Headers => InputError {
+                pointer: String::new(),
+                detail: format!("header ce-{field}: {detail}"),
+            },
         }
     }
 }
@@ -40,7 +41,7 @@ impl Place {
 /// the memory for it.
 #[derive(Debug, Default)]
 pub struct Faults {
-    named: Vec<Fault>,
+    named: Vec<InputError>,
     more: usize,
 }
 
@@ -49,7 +50,7 @@ impl Faults {
 
     /// Notes a fault. `fault` is called only when the fault is named, so that unnamed faults cost
     /// no text.
-    pub fn note(&mut self, fault: impl FnOnce() -> Fault) {
+    pub fn note(&mut self, fault: impl FnOnce() -> InputError) {
         if self.named.len() < Self::MOST_NAMED {
             self.named.push(fault());
         } else {
@@ -59,9 +60,9 @@ impl Faults {
 
     /// The faults, in the order in which they were noted. The last one, at `pointer`, gives the
     /// number of those that are not named.
-    pub fn into_list(mut self, pointer: &str) -> Vec<Fault> {
+    pub fn into_list(mut self, pointer: &str) -> Vec<InputError> {
         if self.more > 0 {
-            self.named.push(Fault {
+            self.named.push(InputError {
                 pointer: pointer.to_owned(),
                 detail: format!("has {} more faults, here or beside it", self.more),
             });

@@ -31,7 +31,7 @@ use tracing::{Instrument, Span};
 use super::problem::Problem;
 use crate::{
     metrics::Metrics,
-    telemetry::log_repeats::{LogRepeats, Tell},
+    telemetry::log_repeats::{LogRepeats, RepeatLog},
 };
 
 /// The route of the readiness check.
@@ -41,7 +41,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the wrappers of all routes share.
 #[derive(Clone)]
-pub struct Watch {
+pub struct RouteInstruments {
     /// The metrics of the service.
     pub metrics: Arc<Metrics>,
     /// Set when the service was told to stop.
@@ -53,14 +53,14 @@ pub struct Watch {
 /// The metric cells of one route. The cells of the two most frequent results are looked up in
 /// advance.
 struct RouteCells {
-    watch: Watch,
+    watch: RouteInstruments,
     route: &'static str,
     get_ok: (IntCounter, Histogram),
     get_not_modified: (IntCounter, Histogram),
 }
 
 impl RouteCells {
-    fn new(watch: &Watch, route: &'static str) -> Rc<Self> {
+    fn new(watch: &RouteInstruments, route: &'static str) -> Rc<Self> {
         Rc::new(RouteCells {
             route,
             get_ok: cells(&watch.metrics, &[route, "GET", "200"]),
@@ -103,12 +103,12 @@ impl RouteCells {
         let is_wished =
             is_not_ready || status.is_client_error() || status == StatusCode::GATEWAY_TIMEOUT;
         let tell = if is_wished {
-            Tell::Nothing
+            RepeatLog::Nothing
         } else {
             self.watch.refused.happens((route, status.as_u16()))
         };
         match tell {
-            Tell::Begins => tracing::warn!(
+            RepeatLog::Begins => tracing::warn!(
                 route,
                 %method,
                 status = status.as_u16(),
@@ -118,7 +118,7 @@ impl RouteCells {
                 request_id,
                 "request failed; more of this route and status are counted, and told once a minute"
             ),
-            Tell::GoesOn(count) => tracing::warn!(
+            RepeatLog::GoesOn(count) => tracing::warn!(
                 route,
                 %method,
                 status = status.as_u16(),
@@ -130,7 +130,7 @@ impl RouteCells {
                 within_seconds = count.within.as_secs(),
                 "requests go on to fail"
             ),
-            Tell::Nothing => {
+            RepeatLog::Nothing => {
                 tracing::debug!(
                     route,
                     %method,
@@ -173,7 +173,7 @@ pub const HOT: &str = "/v1/facilities/{facility_id}/summaries/{date}";
 
 /// A resource at `path` with the wrapper of this file around it.
 pub fn observed(
-    watch: &Watch,
+    watch: &RouteInstruments,
     path: &'static str,
     build: fn(Resource) -> Resource,
 ) -> impl HttpServiceFactory + use<> {
@@ -308,7 +308,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_handler_that_panics_is_a_500_is_counted_and_serves_the_next_request() {
-        let watch = Watch {
+        let watch = RouteInstruments {
             metrics: Arc::new(Metrics::new().unwrap()),
             draining: Arc::default(),
             refused: Arc::default(),

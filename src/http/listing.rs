@@ -17,7 +17,7 @@ use super::{
     problem::Problem,
     query, request_headers,
     response_headers::{CACHE_STATUS, cache_control, list_status, seconds_value},
-    state::{AppState, Known},
+    state::{AppState, DirectoryDemand},
     summaries::{asked_date, begun_day, freshness_wish},
 };
 use crate::{
@@ -67,7 +67,7 @@ pub async fn range(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
     let asked = parameters::Range::read(request.query_string())?;
     let limit = asked.limit;
     let requested = freshness_wish(&request, &app, 0);
-    let id = app.facility(&request, Known::Of(requested.max_age_ms)).await?.facility.id;
+    let id = app.facility(&request, DirectoryDemand::Of(requested.max_age_ms)).await?.facility.id;
     let select = move |directory: &Directory, now_ms: i64| {
         let located = directory.locate(id).ok_or_else(|| not_registered(id))?;
         range_of(&located, &asked, now_ms)
@@ -223,7 +223,7 @@ pub struct Listing {
     )
 )]
 pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let asked = parameters::Listing::read(request.query_string())?;
+    let asked = parameters::ListingParameters::read(request.query_string())?;
     let date = asked_date(request.match_info().get("date").unwrap_or_default())?;
     let select = move |directory: &Directory, now_ms: i64| day_of_all(directory, date, now_ms);
     let mut list = read(&app, freshness_wish(&request, &app, 0), select).await?;

@@ -59,7 +59,7 @@ pub struct Range {
 
 /// The parameters of `GET /v1/summaries/{date}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Listing {
+pub struct ListingParameters {
     /// The most summaries of a page: 1 to `MOST_ITEMS`.
     #[serde(default = "usual_items", deserialize_with = "items")]
     pub limit: usize,
@@ -108,7 +108,7 @@ macro_rules! read_from_queries {
 read_from_queries! {
     OneDay ["min_version"],
     Range ["from", "to", "limit", "cursor"],
-    Listing ["limit", "cursor", "sort"],
+    ListingParameters ["limit", "cursor", "sort"],
     Facilities ["q", "limit", "cursor"],
     Refresh ["date"],
 }
@@ -217,7 +217,7 @@ mod tests {
             );
             let query = format!("limit={value}");
             assert_eq!(refusal(Facilities::read(&query).map(drop)), format!("{want}500."));
-            assert_eq!(refusal(Listing::read(&query).map(drop)), format!("{want}500."));
+            assert_eq!(refusal(ListingParameters::read(&query).map(drop)), format!("{want}500."));
             assert_eq!(refusal(Range::read(&query).map(drop)), format!("{want}400."));
         }
         for value in ["", "-1", "two", "5.0", "1e3", "9223372036854775808"] {
@@ -231,12 +231,15 @@ mod tests {
                 "The query parameter `cursor` is \"{value}\"; expected the next_cursor of the \
                  page before."
             );
-            assert_eq!(refusal(Listing::read(&format!("cursor={value}")).map(drop)), want);
+            assert_eq!(
+                refusal(ListingParameters::read(&format!("cursor={value}")).map(drop)),
+                want
+            );
             assert_eq!(refusal(Facilities::read(&format!("cursor={value}")).map(drop)), want);
             assert_eq!(refusal(Range::read(&format!("cursor={value}")).map(drop)), want);
         }
         assert!(
-            refusal(Listing::read("sort=size").map(drop))
+            refusal(ListingParameters::read("sort=size").map(drop))
                 .contains("`sort` is \"size\"; expected one of name, -name, total_stock, ")
         );
         for value in
@@ -264,7 +267,10 @@ mod tests {
     fn what_is_left_out_has_its_usual_value() {
         assert_eq!(OneDay::read(""), Ok(OneDay { min_version: 0 }));
         assert_eq!(Range::read(""), Ok(Range { from: None, to: None, limit: 400, cursor: None }));
-        assert_eq!(Listing::read("&"), Ok(Listing { limit: 100, cursor: None, sort: "name" }));
+        assert_eq!(
+            ListingParameters::read("&"),
+            Ok(ListingParameters { limit: 100, cursor: None, sort: "name" })
+        );
         assert_eq!(
             Facilities::read("q="),
             Ok(Facilities { q: Some(String::new()), limit: 100, cursor: None })

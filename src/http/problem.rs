@@ -34,7 +34,7 @@ pub struct Problem {
     /// Each fault in the body, when fields of it are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    errors: Vec<Fault>,
+    errors: Vec<InputError>,
     #[serde(skip)]
     header: Option<Header>,
     /// The error that caused it, for the log.
@@ -56,7 +56,7 @@ enum Header {
 
 /// One fault in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Fault {
+pub struct InputError {
     /// RFC 6901 pointer into the body as the client sent it; empty for the whole body. Empty also
     /// for a header, which `detail` then names.
     #[schema(example = "/3/data/quantity")]
@@ -121,7 +121,7 @@ impl Problem {
 
     /// 422: the request could be read, but these parts of it are not valid. Nothing of it was
     /// applied.
-    pub fn invalid(errors: Vec<Fault>) -> Self {
+    pub fn invalid(errors: Vec<InputError>) -> Self {
         let detail = match errors.len() {
             1 => "The request has a fault, and nothing of it was applied.".to_owned(),
             n => format!("The request has {n} faults, and nothing of it was applied."),
@@ -155,7 +155,7 @@ impl Problem {
     }
 
     /// The faults in the body, if fields of it are wrong.
-    pub fn errors(&self) -> &[Fault] {
+    pub fn errors(&self) -> &[InputError] {
         &self.errors
     }
 
@@ -294,8 +294,10 @@ mod tests {
 
     #[actix_web::test]
     async fn a_problem_has_the_five_members_of_rfc_9457_and_no_more() {
-        let fault =
-            Fault { pointer: "/data/quantity".into(), detail: "expected a whole number".into() };
+        let fault = InputError {
+            pointer: "/data/quantity".into(),
+            detail: "expected a whole number".into(),
+        };
         let (status, retry, body) = sent(Problem::invalid(vec![fault])).await;
         assert_eq!((status, retry), (422, None));
         assert_eq!(

@@ -72,16 +72,16 @@ pub fn value<'de, D: Deserializer<'de>, T>(
     read: &dyn Fn(&str) -> Option<T>,
     expected: &dyn fmt::Display,
 ) -> Result<T, D::Error> {
-    deserializer.deserialize_str(Rule { read, expected })
+    deserializer.deserialize_str(ParameterRule { read, expected })
 }
 
 /// How to read a text, and what to say when it is wrong.
-struct Rule<'a, T> {
+struct ParameterRule<'a, T> {
     read: &'a dyn Fn(&str) -> Option<T>,
     expected: &'a dyn fmt::Display,
 }
 
-impl<T> Visitor<'_> for Rule<'_, T> {
+impl<T> Visitor<'_> for ParameterRule<'_, T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[derive(Debug, Default, Deserialize, PartialEq)]
-    struct Query {
+    struct ParsedQuery {
         q: Option<String>,
         limit: Option<u32>,
         sort: Option<Sort>,
@@ -286,7 +286,7 @@ mod tests {
         raw: Option<Uuid>,
     }
 
-    fn read(query: &str) -> Result<Query, Problem> {
+    fn read(query: &str) -> Result<ParsedQuery, Problem> {
         parse(query, &["q", "limit", "sort", "metric", "from", "raw"])
     }
 
@@ -299,16 +299,16 @@ mod tests {
         .unwrap();
         let metric = vec!["stock".to_owned(), "requests".to_owned()];
         let from = Some(jiff::civil::date(2026, 11, 21));
-        let want = Query {
+        let want = ParsedQuery {
             q: Some("Łódź 2".into()),
             limit: Some(500),
             sort: Some(Sort::StockFirst),
             metric,
             from,
-            ..Query::default()
+            ..ParsedQuery::default()
         };
         assert_eq!(query, want);
-        assert_eq!(read("").unwrap(), Query::default());
+        assert_eq!(read("").unwrap(), ParsedQuery::default());
         assert_eq!(read("q").unwrap().q.as_deref(), Some(""));
     }
 

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use super::{
     parameters,
     problem::Problem,
-    state::{AppState, Known},
+    state::{AppState, DirectoryDemand},
     summaries::{begun_day, read_problem, respond},
 };
 use crate::{
@@ -16,8 +16,8 @@ use crate::{
         facility::Facility,
         summary::{DayKey, Summary},
     },
-    metrics::Trigger,
-    service::reads::answer::{Answer, Forward, Outcome, ReadError, Tier},
+    metrics::RefreshTrigger,
+    service::reads::answer::{Answer, Forward, ReadError, ReadOutcome, Tier},
 };
 
 /// Recomputes one day now and answers it.
@@ -36,21 +36,24 @@ use crate::{
 )]
 pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let date = parameters::Refresh::read(request.query_string())?.date;
-    let mut located = app.facility(&request, Known::Exactly).await?;
+    let mut located = app.facility(&request, DirectoryDemand::Exactly).await?;
     let day_of = |facility: &Facility| {
         let today = facility.zone.today(app.clock.now_ms());
         date.map_or(Ok(today), |date| begun_day(facility, date, &today))
     };
     let day = match day_of(&located.facility) {
         Err(problem) if problem.is_not_found() => {
-            located = app.facility_again(located, Known::Exactly).await?;
+            located = app.facility_again(located, DirectoryDemand::Exactly).await?;
             day_of(&located.facility)?
         }
         day => day?,
     };
     let facility = &located.facility;
-    let waiter =
-        app.coalescer.join(DayKey { facility: facility.clone(), day }, None, Trigger::Request);
+    let waiter = app.coalescer.join(
+        DayKey { facility: facility.clone(), day },
+        None,
+        RefreshTrigger::Request,
+    );
     let collapsed = waiter.is_shared;
     let result = tokio::time::timeout(app.settings.freshness.refresh_timeout(), waiter.result())
         .await
@@ -75,7 +78,7 @@ pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
     let answer = Answer {
         age_ms: app.reads.age_ms(&entry, &located, now_ms),
         entry,
-        outcome: Outcome::Fresh,
+        outcome: ReadOutcome::Fresh,
         tier: Tier::Source,
         forward: Some(Forward::Request),
         collapsed,

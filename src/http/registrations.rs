@@ -11,7 +11,7 @@ use super::{
     json,
     problem::Problem,
 };
-use crate::domain::event::{Entity, Kind, Record, Statement};
+use crate::domain::event::{Entity, EntityKind, Record, Statement};
 
 /// The body of `PUT /v1/facilities/{id}`.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -44,7 +44,7 @@ pub fn facility(
     content_type: Option<&str>,
     body: &[u8],
 ) -> Result<Statement, Problem> {
-    statement(Kind::Facility, id, time_ms, content_type, body, event_data::facility)
+    statement(EntityKind::Facility, id, time_ms, content_type, body, event_data::facility)
 }
 
 /// Reads the statement about the blood bank `id` from `time_ms` on (milliseconds since 1970). 400,
@@ -55,11 +55,11 @@ pub fn blood_bank(
     content_type: Option<&str>,
     body: &[u8],
 ) -> Result<Statement, Problem> {
-    statement(Kind::BloodBank, id, time_ms, content_type, body, event_data::blood_bank)
+    statement(EntityKind::BloodBank, id, time_ms, content_type, body, event_data::blood_bank)
 }
 
 fn statement(
-    kind: Kind,
+    kind: EntityKind,
     id: Uuid,
     event_time_ms: i64,
     content_type: Option<&str>,
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(
             statement,
             Statement {
-                kind: Kind::Facility,
+                kind: EntityKind::Facility,
                 id: ID,
                 record: Record { event_time_ms: 5, entity: Some(entity) }
             }

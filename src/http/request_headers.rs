@@ -22,7 +22,9 @@ pub struct Directives {
 /// Reads all `Cache-Control` headers of a request, and ignores `Pragma`.
 pub fn directives(headers: &HeaderMap) -> Directives {
     let mut found = Directives::default();
-    for directive in values(headers, header::CACHE_CONTROL).flat_map(|value| List { rest: value }) {
+    for directive in
+        values(headers, header::CACHE_CONTROL).flat_map(|value| HeaderList { rest: value })
+    {
         let (name, argument) = match directive.iter().position(|byte| *byte == b'=') {
             Some(equals) => (&directive[..equals], Some(&directive[equals + 1..])),
             None => (directive, None),
@@ -168,11 +170,11 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
 }
 
 /// The items of a comma-separated list. A comma within quotes does not separate.
-struct List<'a> {
+struct HeaderList<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Iterator for List<'a> {
+impl<'a> Iterator for HeaderList<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {

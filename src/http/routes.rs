@@ -8,7 +8,7 @@ use actix_web::{
 
 use super::{
     events, facilities, health, instrumentation,
-    instrumentation::{Watch, observed},
+    instrumentation::{RouteInstruments, observed},
     listing, openapi,
     problem::Problem,
     rebuilds, refreshes,
@@ -18,7 +18,7 @@ use super::{
 
 /// The route table. Routes are tried in order, so the most frequent one is first.
 pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
-    let m = &Watch {
+    let m = &RouteInstruments {
         metrics: app.metrics.clone(),
         draining: app.draining.clone(),
         refused: app.refused.clone(),

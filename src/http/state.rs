@@ -83,7 +83,7 @@ const DIRECTORY_CURRENT_MS: i64 = 5_000;
 
 /// How current the directory must be before it may say that a facility does not exist.
 #[derive(Debug, Clone, Copy)]
-pub enum Known {
+pub enum DirectoryDemand {
     /// It may be so many milliseconds old.
     Of(i64),
     /// It must be asked now: for example, the reader knows of a version, so the facility must
@@ -98,7 +98,7 @@ impl AppState {
     pub async fn facility(
         &self,
         request: &HttpRequest,
-        requested: Known,
+        requested: DirectoryDemand,
     ) -> Result<Located, Problem> {
         let id = path_id(request, "facility_id")?;
         match self.directory.locate(id) {
@@ -113,7 +113,7 @@ impl AppState {
     pub async fn facility_again(
         &self,
         located: Located,
-        requested: Known,
+        requested: DirectoryDemand,
     ) -> Result<Located, Problem> {
         if self.is_directory_current(requested) {
             Ok(located)
@@ -122,19 +122,19 @@ impl AppState {
         }
     }
 
-    fn is_directory_current(&self, requested: Known) -> bool {
+    fn is_directory_current(&self, requested: DirectoryDemand) -> bool {
         let age_ms = self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms());
         match requested {
-            Known::Of(max_age_ms) => {
+            DirectoryDemand::Of(max_age_ms) => {
                 max_age_ms > 0
                     && age_ms <= max_age_ms.min(DIRECTORY_CURRENT_MS)
                     && self.changes.is_attached()
             }
-            Known::Exactly => false,
+            DirectoryDemand::Exactly => false,
         }
     }
 
-    async fn look_up(&self, id: Uuid, requested: Known) -> Result<Located, Problem> {
+    async fn look_up(&self, id: Uuid, requested: DirectoryDemand) -> Result<Located, Problem> {
         if !self.is_directory_current(requested) {
             let unasked = || {
                 Problem::unavailable(

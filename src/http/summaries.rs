@@ -21,7 +21,7 @@ use super::{
     problem::Problem,
     request_headers::{self, Encoding},
     response_headers::{CACHE_STATUS, cache_control, cache_status, seconds_value},
-    state::{AppState, Known},
+    state::{AppState, DirectoryDemand},
 };
 use crate::{
     cache::memory::Entry,
@@ -87,8 +87,11 @@ use crate::{
 pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
     let requested = requested(&request, &app)?;
-    let known =
-        if requested.min_version > 0 { Known::Exactly } else { Known::Of(requested.max_age_ms) };
+    let known = if requested.min_version > 0 {
+        DirectoryDemand::Exactly
+    } else {
+        DirectoryDemand::Of(requested.max_age_ms)
+    };
     let mut located = app.facility(&request, known).await?;
     let now_ms = app.clock.now_ms();
     let (day, until_ms) = match asked_day(&request, &located.facility, now_ms) {
@@ -152,7 +155,7 @@ async fn past_memory(
             async move { reads.read(&asked, day, &requested, found).await }.instrument(span);
         match app.detached(reading).await {
             Err(ReadError::Moved) => {
-                located = app.facility(&request, Known::Exactly).await?;
+                located = app.facility(&request, DirectoryDemand::Exactly).await?;
                 (day, until_ms) = asked_day(&request, &located.facility, app.clock.now_ms())?;
             }
             result => {

@@ -18,7 +18,7 @@ use crate::{
         facility::Facility,
         summary::{DayKey, SummaryRow},
     },
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::refresh::Refresher,
     store,
     store::Store,
@@ -98,7 +98,7 @@ impl Midnight {
             .collect();
         let opened = keys.len() / 2;
         if opened > 0 {
-            self.refresher.run_each(keys, Trigger::Schedule).await.1?;
+            self.refresher.run_each(keys, RefreshTrigger::Schedule).await.1?;
             tracing::info!(facilities = opened, "days opened");
         }
         Ok(opened)

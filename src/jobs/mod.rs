@@ -67,7 +67,7 @@ impl Jobs {
         let mut loops = vec![
             every("drain", drain_interval, stop.clone(), metrics.clone(), move || {
                 let drain = drain.clone();
-                async move { drain.take_turn().await.map(|()| true) }
+                async move { drain.run_or_follow().await.map(|()| true) }
             }),
             every("midnight", MIDNIGHT_INTERVAL, stop.clone(), metrics.clone(), move || {
                 let midnight = midnight.clone();
@@ -165,7 +165,7 @@ async fn contained(
                 tracing::warn!(
                     job = name,
                     %error,
-                    "the job failed; it is tried again at each turn, and will say so when it works \
+                    "the job failed; it is tried again at each run, and will say so when it works \
                      again"
                 );
             } else {
@@ -175,7 +175,7 @@ async fn contained(
         }
         Err(_) => {
             metrics.panics.inc();
-            tracing::error!(job = name, "the job panicked; it runs again at its next turn");
+            tracing::error!(job = name, "the job panicked; it runs again at its next run");
             "panicked"
         }
     };
@@ -204,16 +204,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_panics_is_counted_and_runs_again() {
-        let (metrics, stop, turns) = (
+        let (metrics, stop, runs) = (
             Arc::new(Metrics::new().unwrap()),
             CancellationToken::new(),
             Arc::new(AtomicU32::new(0)),
         );
-        let (count, end) = (turns.clone(), stop.clone());
+        let (count, end) = (runs.clone(), stop.clone());
         let job = every("test", Duration::from_millis(1), stop, metrics.clone(), move || {
-            let (turn, end) = (count.fetch_add(1, Ordering::Relaxed), end.clone());
+            let (run, end) = (count.fetch_add(1, Ordering::Relaxed), end.clone());
             async move {
-                match turn {
+                match run {
                     0 => panic!("a bug"),
                     1 => Err(store::StoreError::Conflict),
                     _ => {
@@ -225,7 +225,7 @@ mod tests {
         });
         tokio::time::timeout(Duration::from_secs(30), job).await.unwrap().unwrap();
         assert_eq!(metrics.panics.get(), 1);
-        assert!(turns.load(Ordering::Relaxed) >= 3);
+        assert!(runs.load(Ordering::Relaxed) >= 3);
         let ended = ["panicked", "failed", "done"]
             .map(|outcome| metrics.job_runs.with_label_values(&["test", outcome]).get().min(1));
         assert_eq!(ended, [1, 1, 1]);

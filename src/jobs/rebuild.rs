@@ -29,7 +29,7 @@ use crate::{
     clock::Clock,
     directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
-    metrics::{Metrics, Trigger},
+    metrics::{Metrics, RefreshTrigger},
     service::refresh::days::all_days_with_data,
     store,
     store::{Difference, JobRun, Store, StoreError},
@@ -319,7 +319,7 @@ impl Rebuild {
         self.store_progress(run, &repaired).await?;
         self.metrics
             .refreshes
-            .with_label_values(&[Trigger::Schedule.as_str(), "unchanged"])
+            .with_label_values(&[RefreshTrigger::Schedule.as_str(), "unchanged"])
             .inc_by(repaired.right as u64);
         Ok(repaired)
     }

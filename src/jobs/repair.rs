@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::summary::DayKey,
-    metrics::{Metrics, Trigger},
+    metrics::{Metrics, RefreshTrigger},
     service::refresh::Refresher,
     store::{Store, StoreError},
 };
@@ -98,7 +98,7 @@ impl Repairer {
         repaired.right += keys.len() - wrong.len();
         for chunk in wrong.chunks(self.chunk) {
             let (refreshed, result) =
-                self.refresher.run_each(chunk.to_vec(), Trigger::Schedule).await;
+                self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Schedule).await;
             repaired.changed += refreshed.iter().filter(|r| r.changed).count() as i64;
             if let Err(error) = result {
                 let done: HashSet<Key> = refreshed

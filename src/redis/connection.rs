@@ -7,13 +7,13 @@ use deadpool_redis::{
     },
 };
 
-use super::Error;
+use super::CommandError;
 use crate::config::redis_url::RedisUrl;
 
 /// Makes connections. The caller keeps the connection that it gets and never returns it; the
 /// documentation of `redis` says why.
 #[derive(Clone)]
-pub enum Pool {
+pub enum RedisPool {
     Single(deadpool_redis::Pool),
     Cluster(cluster::Pool),
 }
@@ -32,9 +32,9 @@ const AT_ONCE: usize = 4;
 /// A key that never exists.
 const PROBE: &str = "facility-summary:probe";
 
-impl Pool {
+impl RedisPool {
     /// A pool for the server or cluster at this URL. It connects to nothing yet.
-    pub fn new(target: &RedisUrl) -> Pool {
+    pub fn new(target: &RedisUrl) -> RedisPool {
         const CHECKED: &str = "RedisUrl::parse has tried it";
         const NO_RUNTIME: &str = "a pool without time-outs of its own needs no runtime";
         match target.0.as_slice() {
@@ -46,7 +46,7 @@ impl Pool {
                     .set_response_timeout(None);
                 let manager = deadpool_redis::Manager::new_with_config(server.clone(), config)
                     .expect(CHECKED);
-                Pool::Single(
+                RedisPool::Single(
                     deadpool_redis::Pool::builder(manager)
                         .max_size(AT_ONCE)
                         .build()
@@ -55,7 +55,7 @@ impl Pool {
             }
             nodes => {
                 let manager = cluster::Manager::new(nodes.to_vec(), false).expect(CHECKED);
-                Pool::Cluster(
+                RedisPool::Cluster(
                     cluster::Pool::builder(manager).max_size(AT_ONCE).build().expect(NO_RUNTIME),
                 )
             }
@@ -64,23 +64,23 @@ impl Pool {
 
     /// A new connection to a server that answers and takes writes. A replica of a Redis server
     /// takes none. There is no time-out here: the caller sets one.
-    pub async fn connect(&self) -> Result<Connection, Error> {
+    pub async fn connect(&self) -> Result<Connection, CommandError> {
         match self {
-            Pool::Single(pool) => {
+            RedisPool::Single(pool) => {
                 let mut connection = Connection::Single(deadpool_redis::Connection::take(
                     pool.get().await.map_err(failed)?,
                 ));
                 connection.query(&cmd("PING")).await?;
                 // This write needs no memory and changes nothing. A refusal for another reason than
                 // read-only does not concern the connection.
-                match connection.query(cmd("DEL").arg(PROBE)).await.map_err(Error::from) {
+                match connection.query(cmd("DEL").arg(PROBE)).await.map_err(CommandError::from) {
                     Err(error) if error.ends_the_connection() => Err(error),
                     _ => Ok(connection),
                 }
             }
             // The connection has asked for the slots, and sends writes to primaries only. A PING
             // would go to all nodes, and would fail where one node of several is down.
-            Pool::Cluster(pool) => Ok(Connection::Cluster(cluster::Connection::take(
+            RedisPool::Cluster(pool) => Ok(Connection::Cluster(cluster::Connection::take(
                 pool.get().await.map_err(failed)?,
             ))),
         }
@@ -97,9 +97,9 @@ impl Connection {
     }
 }
 
-fn failed(error: PoolError) -> Error {
+fn failed(error: PoolError) -> CommandError {
     match error {
-        PoolError::Backend(error) => Error::from(error),
-        other => Error::Lost(RedisError::from(std::io::Error::other(other))),
+        PoolError::Backend(error) => CommandError::from(error),
+        other => CommandError::Lost(RedisError::from(std::io::Error::other(other))),
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use deadpool_redis::redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
 
 /// Why a command has no answer. The command may have been carried out, except after
-/// [`Error::Refused`].
+/// [`CommandError::Refused`].
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub enum CommandError {
     #[error("Redis is left alone until it answers a probe (last failure: {0})")]
     Down(&'static str),
     #[error("Redis did not answer within {0:?}")]
@@ -18,36 +18,36 @@ pub enum Error {
     Refused(RedisError),
 }
 
-impl Error {
+impl CommandError {
     /// The class of the error, as metrics and `/health/ready` show it.
     pub fn class(&self) -> &'static str {
         match self {
-            Error::Down(_) => "down",
-            Error::TimedOut(_) => "timeout",
-            Error::Lost(error) if error.is_timeout() => "timeout",
-            Error::Lost(error) if is_read_only(error) => "read_only",
-            Error::Lost(error) if error.kind() == ErrorKind::AuthenticationFailed => {
+            CommandError::Down(_) => "down",
+            CommandError::TimedOut(_) => "timeout",
+            CommandError::Lost(error) if error.is_timeout() => "timeout",
+            CommandError::Lost(error) if is_read_only(error) => "read_only",
+            CommandError::Lost(error) if error.kind() == ErrorKind::AuthenticationFailed => {
                 "authentication"
             }
-            Error::Lost(_) => "connection",
-            Error::Refused(_) => "refused",
+            CommandError::Lost(_) => "connection",
+            CommandError::Refused(_) => "refused",
         }
     }
 
     /// Whether the connection cannot be used any more. A server that refused one command still
     /// answers the next.
     pub(super) const fn ends_the_connection(&self) -> bool {
-        matches!(self, Error::TimedOut(_) | Error::Lost(_))
+        matches!(self, CommandError::TimedOut(_) | CommandError::Lost(_))
     }
 
     /// Whether the server does not know a script by its hash, so that its text must be sent.
     pub(super) fn is_unknown_script(&self) -> bool {
         let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
-        matches!(self, Error::Refused(error) if error.kind() == unknown)
+        matches!(self, CommandError::Refused(error) if error.kind() == unknown)
     }
 }
 
-impl From<RedisError> for Error {
+impl From<RedisError> for CommandError {
     fn from(error: RedisError) -> Self {
         // A server that was a primary and is none any more refuses every write. A new connection
         // finds the new primary.
@@ -57,9 +57,9 @@ impl From<RedisError> for Error {
             RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections
         );
         if error.is_timeout() || error.is_io_error() || broken || demoted {
-            Error::Lost(error)
+            CommandError::Lost(error)
         } else {
-            Error::Refused(error)
+            CommandError::Refused(error)
         }
     }
 }

@@ -23,10 +23,10 @@ use tokio::{
 
 use crate::{config::redis_url::RedisUrl, metrics::Metrics};
 use breaker::Breaker;
-use connection::{Connection, Pool};
+use connection::{Connection, RedisPool};
 
-pub use error::Error;
-pub use stream::{Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail};
+pub use error::CommandError;
+pub use stream::{READ_AT_ONCE, RedisStream, StreamEntry, StreamRead, StreamStart, Tail};
 
 /// Time to poll a socket once.
 const A_LOOK: Duration = Duration::from_millis(1);
@@ -35,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The connection to Redis. Dropping it closes the connections and ends the probing.
 pub struct Link {
-    pool: Pool,
+    pool: RedisPool,
     timeout: Duration,
     breaker: Arc<Breaker<Connection>>,
     probing: JoinHandle<()>,
@@ -46,7 +46,7 @@ impl Link {
     /// Connects, for at most 3 s. A Redis that is out of reach is no error: it is probed every
     /// second from then on. `timeout` bounds each command.
     pub async fn open(target: &RedisUrl, timeout: Duration, metrics: &Metrics) -> Arc<Link> {
-        let pool = Pool::new(target);
+        let pool = RedisPool::new(target);
         let breaker =
             Arc::new(Breaker::new(metrics.redis_up.with_label_values(&[target.topology()])));
         let probing = tokio::spawn({
@@ -74,7 +74,7 @@ impl Link {
         &self,
         name: &'static str,
         command: &Cmd,
-    ) -> Result<T, Error> {
+    ) -> Result<T, CommandError> {
         let answer = self.attempt(command).await;
         self.counted(name, answer)
     }
@@ -88,7 +88,7 @@ impl Link {
         text: &str,
         key: &str,
         arguments: &[&[u8]],
-    ) -> Result<T, Error> {
+    ) -> Result<T, CommandError> {
         let command = |verb: &str, what: &str| {
             let mut command = deadpool_redis::redis::cmd(verb);
             command.arg(what).arg(1).arg(key).arg(arguments);
@@ -101,7 +101,7 @@ impl Link {
         self.counted(name, answer)
     }
 
-    async fn attempt(&self, command: &Cmd) -> Result<Value, Error> {
+    async fn attempt(&self, command: &Cmd) -> Result<Value, CommandError> {
         let held = self.breaker.held()?;
         let own = worker::own_connection(&held, &self.pool);
         let is_own = own.is_some();
@@ -109,14 +109,14 @@ impl Link {
         let answer = tokio::select! {
             biased;
             answer = within(self.timeout, connection.query(command)) => answer,
-            () = held.lost() => return Err(Error::Down("connection")),
+            () = held.lost() => return Err(CommandError::Down("connection")),
         };
         let error = match answer {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => Error::from(error),
-            Err(_) => Error::TimedOut(self.timeout),
+            Ok(Err(error)) => CommandError::from(error),
+            Err(_) => CommandError::TimedOut(self.timeout),
         };
-        if is_own && matches!(error, Error::Lost(_)) {
+        if is_own && matches!(error, CommandError::Lost(_)) {
             // Servers close connections that were idle for long. The shared connection is never
             // idle, and shows whether Redis itself has failed.
             worker::forget_own_connection();
@@ -128,12 +128,12 @@ impl Link {
     fn counted<T: FromRedisValue>(
         &self,
         name: &'static str,
-        answer: Result<Value, Error>,
-    ) -> Result<T, Error> {
+        answer: Result<Value, CommandError>,
+    ) -> Result<T, CommandError> {
         let answer = answer.and_then(|value| {
-            T::from_redis_value(value).map_err(|error| Error::Refused(error.into()))
+            T::from_redis_value(value).map_err(|error| CommandError::Refused(error.into()))
         });
-        let outcome = answer.as_ref().err().map_or("ok", Error::class);
+        let outcome = answer.as_ref().err().map_or("ok", CommandError::class);
         self.count(name, outcome);
         answer
     }
@@ -145,7 +145,7 @@ impl Link {
 
     /// A connection for blocking commands. Fails while the breaker is open, so that a hung Redis is
     /// tried once a second at most.
-    async fn own_connection(&self) -> Result<Connection, Error> {
+    async fn own_connection(&self) -> Result<Connection, CommandError> {
         self.breaker.held()?;
         connect(&self.pool).await
     }
@@ -167,6 +167,8 @@ async fn within<T>(time: Duration, answer: impl Future<Output = T>) -> Result<T,
     }
 }
 
-async fn connect(pool: &Pool) -> Result<Connection, Error> {
-    timeout(CONNECT_TIMEOUT, pool.connect()).await.unwrap_or(Err(Error::TimedOut(CONNECT_TIMEOUT)))
+async fn connect(pool: &RedisPool) -> Result<Connection, CommandError> {
+    timeout(CONNECT_TIMEOUT, pool.connect())
+        .await
+        .unwrap_or(Err(CommandError::TimedOut(CONNECT_TIMEOUT)))
 }

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, FromRedisValue, Script, Value, cmd};
 
-use super::{Error, Link, connection::Connection, within};
+use super::{CommandError, Link, connection::Connection, within};
 use crate::protocol::Position;
 
 const APPEND: &str = include_str!("append.lua");
@@ -33,23 +33,26 @@ const WAKES_WITHIN: Duration = Duration::from_millis(250);
 
 /// The stream of one epoch.
 #[derive(Clone)]
-pub struct Stream {
+pub struct RedisStream {
     link: Arc<Link>,
     key: String,
     max_len: usize,
 }
 
-impl Stream {
+impl RedisStream {
     /// The stream keeps `max_len` entries or a few more, never fewer.
     pub fn new(link: Arc<Link>, epoch: &str, max_len: usize) -> Self {
-        Stream { link, key: format!("facility-summary:{epoch}:changes"), max_len }
+        RedisStream { link, key: format!("facility-summary:{epoch}:changes"), max_len }
     }
 
     /// Appends all payloads in this order, with no other message between them, and answers the
     /// position of the last. `None`: messages of the stream may have been lost, so nothing was
     /// appended, and a new generation has to be begun. After an error the payloads may have been
     /// appended.
-    pub async fn append(&self, payloads: &[impl AsRef<[u8]>]) -> Result<Option<Position>, Error> {
+    pub async fn append(
+        &self,
+        payloads: &[impl AsRef<[u8]>],
+    ) -> Result<Option<Position>, CommandError> {
         self.append_since(0, payloads).await
     }
 
@@ -60,7 +63,7 @@ impl Stream {
         &self,
         generation: i64,
         payloads: &[impl AsRef<[u8]>],
-    ) -> Result<Option<Position>, Error> {
+    ) -> Result<Option<Position>, CommandError> {
         let (max_len, generation) = (self.max_len.to_string(), generation.to_string());
         let own = [max_len.as_bytes(), generation.as_bytes()];
         let arguments: Vec<&[u8]> =
@@ -73,7 +76,7 @@ impl Stream {
     /// Begins a generation with its first entry. No other generation may have this number. Where
     /// the answer's generation is another one, that one was begun in the meantime: the caller
     /// appends to it, or begins a still later one.
-    pub async fn begin(&self, generation: i64, payload: &[u8]) -> Result<Position, Error> {
+    pub async fn begin(&self, generation: i64, payload: &[u8]) -> Result<Position, CommandError> {
         let generation = generation.to_string();
         let arguments = [generation.as_bytes(), payload];
         let (generation, number) =
@@ -83,7 +86,7 @@ impl Stream {
 
     /// A reader with a connection of its own, as a blocking read would delay all commands on a
     /// shared one.
-    pub async fn tail(&self) -> Result<Tail, Error> {
+    pub async fn tail(&self) -> Result<Tail, CommandError> {
         Ok(Tail {
             connection: self.link.own_connection().await?,
             key: self.key.clone(),
@@ -102,7 +105,7 @@ pub struct Tail {
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
+pub struct StreamStart {
     /// The reader reads behind this position. Its generation is that of the entry that comes next.
     pub from: Position,
     /// The last number at the time of opening. A reader that has read up to it has caught up.
@@ -120,7 +123,7 @@ pub struct StreamEntry {
 
 /// What a reader finds behind its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum StreamRead {
     /// Entries in the order of the stream. The reader checks whether they follow without a gap. An
     /// entry that another program wrote gets generation 0, which no stream in Redis has, so that
     /// every reader takes it for a gap.
@@ -135,7 +138,7 @@ pub enum Next {
 impl Tail {
     /// Where to begin, in order to read the last `replay` entries, or all if there are fewer;
     /// `None` where there are none.
-    pub async fn open(&mut self, replay: usize) -> Result<Option<Start>, Error> {
+    pub async fn open(&mut self, replay: usize) -> Result<Option<StreamStart>, CommandError> {
         let Some(last) = self.last_number().await? else { return Ok(None) };
         let replay = i64::try_from(replay).unwrap_or(i64::MAX);
         let from = format!("{}-0", last.saturating_sub(replay).max(0) + 1);
@@ -147,7 +150,7 @@ impl Tail {
             .await?;
         let Some(first) = found.into_iter().next().map(entry) else { return Ok(None) };
         let Position { generation, number } = first.position;
-        Ok(Some(Start { from: Position { generation, number: number - 1 }, last }))
+        Ok(Some(StreamStart { from: Position { generation, number: number - 1 }, last }))
     }
 
     /// The entries behind the number `after`, at most `at_once`. Waits up to `block` (at least 1
@@ -157,7 +160,7 @@ impl Tail {
         after: i64,
         at_once: usize,
         block: Duration,
-    ) -> Result<Next, Error> {
+    ) -> Result<StreamRead, CommandError> {
         // 0 would mean without a time limit.
         let milliseconds = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut command = cmd("XREAD");
@@ -173,19 +176,19 @@ impl Tail {
         let entries: Vec<StreamEntry> =
             found.into_iter().flatten().flat_map(|(_, entries)| entries).map(entry).collect();
         if !entries.is_empty() {
-            return Ok(Next::Entries(entries));
+            return Ok(StreamRead::Entries(entries));
         }
         let holds = self.last_number().await?.is_some_and(|last| last >= after);
-        Ok(if holds { Next::Nothing } else { Next::Vanished })
+        Ok(if holds { StreamRead::Nothing } else { StreamRead::Vanished })
     }
 
     /// The last number ever given; `None` where there is no stream.
-    async fn last_number(&mut self) -> Result<Option<i64>, Error> {
-        let about: Result<Fields, Error> =
+    async fn last_number(&mut self) -> Result<Option<i64>, CommandError> {
+        let about: Result<Fields, CommandError> =
             self.read(cmd("XINFO").arg("STREAM").arg(&self.key), Duration::ZERO).await;
         match about {
             Ok(about) => Ok(about.get("last-generated-id").and_then(text).and_then(number)),
-            Err(Error::Refused(error))
+            Err(CommandError::Refused(error))
                 if error.detail().is_some_and(|detail| detail.contains("no such key")) =>
             {
                 Ok(None)
@@ -199,12 +202,12 @@ impl Tail {
         &mut self,
         command: &Cmd,
         block: Duration,
-    ) -> Result<T, Error> {
+    ) -> Result<T, CommandError> {
         let bound = block + self.timeout + WAKES_WITHIN;
         let value = within(bound, self.connection.query(command))
             .await
-            .map_err(|_| Error::TimedOut(bound))??;
-        T::from_redis_value(value).map_err(|error| Error::Refused(error.into()))
+            .map_err(|_| CommandError::TimedOut(bound))??;
+        T::from_redis_value(value).map_err(|error| CommandError::Refused(error.into()))
     }
 }
 

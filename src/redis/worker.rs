@@ -10,14 +10,14 @@ use std::{
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
-    breaker::Held,
+    breaker::SharedConnection,
     connect,
-    connection::{Connection, Pool},
+    connection::{Connection, RedisPool},
 };
 
 struct Own {
     /// The shared connection. When it is given up, this one is too.
-    beside: Weak<Held<Connection>>,
+    beside: Weak<SharedConnection<Connection>>,
     /// `None` until it is open, and where opening failed.
     connection: Option<Connection>,
 }
@@ -28,7 +28,10 @@ thread_local! {
 
 /// The connection of this worker while `held` is in use. `None` outside of HTTP workers, and until
 /// the connection is open; the first call begins to open it.
-pub fn own_connection(held: &Arc<Held<Connection>>, pool: &Pool) -> Option<Connection> {
+pub fn own_connection(
+    held: &Arc<SharedConnection<Connection>>,
+    pool: &RedisPool,
+) -> Option<Connection> {
     if Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {
         return None;
     }
@@ -48,7 +51,7 @@ pub fn forget_own_connection() {
     OWN.set(None);
 }
 
-async fn open(beside: Weak<Held<Connection>>, pool: Pool) {
+async fn open(beside: Weak<SharedConnection<Connection>>, pool: RedisPool) {
     let opened = connect(&pool)
         .await
         .inspect_err(|error| tracing::debug!(%error, "a worker goes on with the shared connection"))

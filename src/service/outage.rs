@@ -17,22 +17,22 @@ use crate::store::StoreError;
 const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// The error class of a database that has answered no one for as long as a reader waits.
-const SILENT: &str = "timeout";
+const NO_ANSWER: &str = "timeout";
 
 /// Whether the database is out of reach. All callers of the database share one.
 pub struct Outage {
     /// Whether `lasting` is set, so that a check costs one load.
     is_on: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<OutageState>,
     /// Wakes the callers that wait for a database which answers no one any more.
-    fell_silent: Notify,
+    stopped_answering: Notify,
 }
 
-struct State {
+struct OutageState {
     /// When the database answered last, with whatever answer.
     answered_at: Instant,
     /// A caller has waited in vain since then.
-    is_silent: bool,
+    answers_nobody: bool,
     lasting: Option<Lasting>,
 }
 
@@ -80,47 +80,47 @@ impl Outage {
 
     /// Records that a caller has waited in vain since `asked`. An outage begins if the database has
     /// answered no one since then. Otherwise the caller waited for a lock, or for a slow statement.
-    pub fn waited_in_vain(&self, asked: Instant) {
+    pub fn got_no_answer(&self, asked: Instant) {
         let mut state = self.state();
         if state.answered_at < asked {
-            if !std::mem::replace(&mut state.is_silent, true) {
+            if !std::mem::replace(&mut state.answers_nobody, true) {
                 tracing::warn!(
                     for_ms = asked.elapsed().as_millis(),
                     "the database answers nobody; readers get what is held"
                 );
-                self.fell_silent.notify_waiters();
+                self.stopped_answering.notify_waiters();
             }
-            self.begin(&mut state, SILENT);
+            self.begin(&mut state, NO_ANSWER);
         }
     }
 
     /// Ends when the database is found to answer no one, so that it is useless to wait on. Never
     /// ends where that was known before the call: then the caller is the one that tries whether the
     /// database answers again.
-    pub async fn falls_silent(&self) {
-        self.fell_silent.notified().await;
+    pub async fn stops_answering(&self) {
+        self.stopped_answering.notified().await;
     }
 
     /// Records that the database has answered, which ends an outage.
     pub fn over(&self) {
         let mut state = self.state();
-        *state = State::well();
+        *state = OutageState::well();
         self.is_on.store(false, Ordering::Relaxed);
     }
 
-    fn begin(&self, state: &mut State, last_error: &'static str) {
+    fn begin(&self, state: &mut OutageState, last_error: &'static str) {
         state.lasting = Some(Lasting { last_error, next_try: Instant::now() + BACK_OFF });
         self.is_on.store(true, Ordering::Relaxed);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OutageState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl OutageState {
     fn well() -> Self {
-        State { answered_at: Instant::now(), is_silent: false, lasting: None }
+        OutageState { answered_at: Instant::now(), answers_nobody: false, lasting: None }
     }
 }
 
@@ -128,8 +128,8 @@ impl Default for Outage {
     fn default() -> Self {
         Outage {
             is_on: AtomicBool::new(false),
-            state: Mutex::new(State::well()),
-            fell_silent: Notify::new(),
+            state: Mutex::new(OutageState::well()),
+            stopped_answering: Notify::new(),
         }
     }
 }
@@ -168,16 +168,16 @@ mod tests {
         let outage = Outage::default();
         let asked = Instant::now();
         outage.over();
-        outage.waited_in_vain(asked);
+        outage.got_no_answer(asked);
         assert!(!outage.is_on(), "somebody had an answer since");
-        let mut waiting = std::pin::pin!(outage.falls_silent());
+        let mut waiting = std::pin::pin!(outage.stops_answering());
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        outage.waited_in_vain(Instant::now());
+        outage.got_no_answer(Instant::now());
         assert_eq!(outage.last_error(), Some("timeout"));
         waiting.await;
-        let mut probing = std::pin::pin!(outage.falls_silent());
+        let mut probing = std::pin::pin!(outage.stops_answering());
         assert!(futures_util::poll!(probing.as_mut()).is_pending());
-        outage.waited_in_vain(Instant::now());
+        outage.got_no_answer(Instant::now());
         assert!(futures_util::poll!(probing).is_pending(), "who tries has its own time for it");
     }
 }

@@ -73,14 +73,14 @@ impl Application {
             url: crate::config::redacted(&settings.database.url),
             source,
         };
-        drain.look().await.map_err(failed)?;
+        drain.take_snapshot().await.map_err(failed)?;
         let replica = match core.replica.take() {
             None => None,
             Some(replica) => {
                 let running = replica.follow().await;
                 // Before anything that came from the stream is served, a drain snapshot checks that
                 // the database still has everything that the stream told.
-                drain.look().await.map_err(failed)?;
+                drain.take_snapshot().await.map_err(failed)?;
                 Some(running)
             }
         };

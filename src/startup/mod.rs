@@ -19,7 +19,7 @@ use crate::{
     config::{Settings, SettingsError, redis_url::RedisUrl},
     directory::Directory,
     jobs::{
-        drain::{Drain, Failing, Start, Watch},
+        drain::{Drain, Failing, FirstPass, TriggerWatch},
         rebuild::Rebuild,
         repair::Repairer,
         schedule::Schedule,
@@ -164,7 +164,7 @@ impl Core {
 
     /// Starts the write path: the queue and the lanes of events.
     pub fn ingest(&self) -> (Ingest, JoinHandle<()>) {
-        Ingest::start(ingest::Parts {
+        Ingest::start(ingest::IngestParts {
             store: self.store.clone(),
             refresher: self.refresher.clone(),
             directory: self.directory.clone(),
@@ -193,9 +193,9 @@ impl Core {
             begun: AtomicI64::default(),
             stop: CancellationToken::new(),
             throttle: LogThrottle::default(),
-            watch: Watch::default(),
-            turn: tokio::sync::Mutex::default(),
-            start: Start::default(),
+            watch: TriggerWatch::default(),
+            tracker: tokio::sync::Mutex::default(),
+            start: FirstPass::default(),
             failing: Failing::default(),
         })
     }

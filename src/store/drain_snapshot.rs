@@ -33,7 +33,7 @@ pub struct DrainSnapshot {
     /// The last watermark that was stored, if it was stored in this epoch.
     pub stored_watermark: Option<Watermark>,
     /// Counters that show whether the database has lost something.
-    pub written: Written,
+    pub written: OutboxCounters,
     /// The latest instant as of which a scheduled or full rebuild made everything that it checks
     /// right.
     pub verified_through_ms: Option<i64>,
@@ -51,7 +51,7 @@ pub struct DrainSnapshot {
 /// Counters that only rise as long as the database continues from its last state. Lower numbers
 /// than before mean that a backup was restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Written {
+pub struct OutboxCounters {
     /// The number of rows that were ever written to the outbox.
     pub rows: i64,
     /// A transaction of this process, or this snapshot, found fewer outbox rows than there had

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{LastCounted, Result, StoreError};
 use crate::domain::{
     blood_type::BloodType,
-    event::{Entity, Kind, Record},
+    event::{Entity, EntityKind, Record},
 };
 
 /// An import that is to begin.
@@ -190,14 +190,14 @@ pub trait ImportLog: Send + Sync {
     /// Notes that an undo has ended.
     async fn finish_undo(&self, id: i32) -> Result<()>;
     /// The ids, of those given, that have a row or a tombstone of this kind.
-    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>>;
+    async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>>;
     /// The imports that name these rows.
     async fn claims(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, i32)>>;
     /// How many rows with these values other sources than `source` have imported: a count for each
     /// source.
     async fn equal_rows(
         &self,
-        kind: Kind,
+        kind: EntityKind,
         source: &str,
         rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>>;
@@ -230,7 +230,7 @@ pub trait ImportNotes: Send {
     /// Deletes an import's notes of these days.
     async fn forget_days(&mut self, import: i32, days: &[(Uuid, Date)]) -> Result<()>;
     /// Deletes rows without a trace, as if they had never existed.
-    async fn erase(&mut self, kind: Kind, ids: &[Uuid]) -> Result<()>;
+    async fn erase(&mut self, kind: EntityKind, ids: &[Uuid]) -> Result<()>;
     /// The facilities among these that something still refers to: a blood bank, a delivery, a
     /// request, a closed day that an import recorded, or a summary with a figure.
     async fn referred_to(&mut self, facilities: &[Uuid]) -> Result<Vec<Uuid>>;

@@ -26,13 +26,13 @@ use uuid::Uuid;
 use crate::{
     config::DatabaseSettings,
     domain::{
-        event::{Kind, Record},
+        event::{EntityKind, Record},
         summary::{DayKey, Key, SummaryRow},
     },
     protocol::{Epoch, Watermark},
 };
 pub use derived::{Derived, Difference};
-pub use drain_snapshot::{DrainSnapshot, Written};
+pub use drain_snapshot::{DrainSnapshot, OutboxCounters};
 pub use entity_rows::{LastCounted, Put, Removal};
 pub use epoch::TableRead;
 pub use error::StoreError;
@@ -164,7 +164,7 @@ pub trait Transaction: imports::ImportNotes + Send {
         Ok(())
     }
     /// Reads these entities, and locks their rows in the order of ids.
-    async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>>;
+    async fn load(&mut self, kind: EntityKind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>>;
     /// The facility of each blood bank that exists. Takes no lock.
     async fn bank_facilities(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>>;
     /// The facility of each of these banks. The bank stays there until the commit: a transaction
@@ -173,13 +173,13 @@ pub trait Transaction: imports::ImportNotes + Send {
     async fn hold_banks(&mut self, banks: &[Uuid]) -> Result<HashMap<Uuid, Uuid>>;
     /// Writes entities of one kind. `StoreError::Conflict` when a row that `load` did not find
     /// exists now.
-    async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()>;
+    async fn put(&mut self, kind: EntityKind, rows: &[Put]) -> Result<()>;
     /// Removes entities and leaves tombstones.
-    async fn remove(&mut self, kind: Kind, rows: &[Removal]) -> Result<()>;
+    async fn remove(&mut self, kind: EntityKind, rows: &[Removal]) -> Result<()>;
     /// Where removed entities counted last, from their tombstones.
     async fn last_counted(
         &mut self,
-        kind: Kind,
+        kind: EntityKind,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, LastCounted>>;
 

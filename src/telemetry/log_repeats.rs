@@ -33,7 +33,7 @@ struct Repeat {
 
 /// What to log about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tell {
+pub enum RepeatLog {
     /// The event has begun.
     Begins,
     /// The event goes on.
@@ -53,23 +53,23 @@ pub struct Count {
 
 impl<S: Eq + Hash + Copy> LogRepeats<S> {
     /// Records that the event has happened, and answers what to log.
-    pub fn happens(&self, subject: S) -> Tell {
+    pub fn happens(&self, subject: S) -> RepeatLog {
         self.happens_at(subject, Instant::now())
     }
 
-    fn happens_at(&self, subject: S, now: Instant) -> Tell {
+    fn happens_at(&self, subject: S, now: Instant) -> RepeatLog {
         let mut lately = self.lately();
         self.any.store(true, Ordering::Relaxed);
         let Some(repeat) = lately.get_mut(&subject) else {
             lately.insert(subject, Repeat { begun: now, last: now, told: now, times: 1 });
-            return Tell::Begins;
+            return RepeatLog::Begins;
         };
         (repeat.last, repeat.times) = (now, repeat.times + 1);
         if now.duration_since(repeat.told) < TOLD_EVERY {
-            return Tell::Nothing;
+            return RepeatLog::Nothing;
         }
         repeat.told = now;
-        Tell::GoesOn(repeat.count())
+        RepeatLog::GoesOn(repeat.count())
     }
 
     /// The events that are over since the last call. An event that happened once is left out, as
@@ -115,19 +115,23 @@ mod tests {
         let (repeats, start) = (LogRepeats::default(), Instant::now());
         let at = |second: u64| start + Duration::from_secs(second);
         let count = |times, seconds| Count { times, within: Duration::from_secs(seconds) };
-        let told: Vec<(u64, Tell)> = (0..=125)
+        let told: Vec<(u64, RepeatLog)> = (0..=125)
             .map(|second| (second, repeats.happens_at("gap", at(second))))
-            .filter(|(_, tell)| *tell != Tell::Nothing)
+            .filter(|(_, tell)| *tell != RepeatLog::Nothing)
             .collect();
         assert_eq!(
             told,
             [
-                (0, Tell::Begins),
-                (60, Tell::GoesOn(count(61, 60))),
-                (120, Tell::GoesOn(count(121, 120)))
+                (0, RepeatLog::Begins),
+                (60, RepeatLog::GoesOn(count(61, 60))),
+                (120, RepeatLog::GoesOn(count(121, 120)))
             ]
         );
-        assert_eq!(repeats.happens_at("another", at(126)), Tell::Begins, "each subject for itself");
+        assert_eq!(
+            repeats.happens_at("another", at(126)),
+            RepeatLog::Begins,
+            "each subject for itself"
+        );
         assert_eq!(repeats.over_at(at(134)), [], "it may go on");
         assert_eq!(
             repeats.over_at(at(136)),
@@ -138,6 +142,6 @@ mod tests {
             !repeats.any.load(Ordering::Relaxed) && repeats.over_at(at(137)).is_empty(),
             "the end, too, is told once"
         );
-        assert_eq!(repeats.happens_at("gap", at(138)), Tell::Begins);
+        assert_eq!(repeats.happens_at("gap", at(138)), RepeatLog::Begins);
     }
 }

@@ -15,9 +15,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 const ERRORS: usize = 8;
 
 /// The recent errors of each subject (a job, a facility).
-pub struct LogThrottle<S>(Mutex<HashMap<S, Vec<Told>>>);
+pub struct LogThrottle<S>(Mutex<HashMap<S, Vec<LoggedError>>>);
 
-struct Told {
+struct LoggedError {
     error: String,
     met_at: Instant,
 }
@@ -43,7 +43,7 @@ impl<S: Eq + Hash> LogThrottle<S> {
             }
             None => {
                 throttle.truncate(ERRORS - 1);
-                throttle.push(Told { error, met_at: now });
+                throttle.push(LoggedError { error, met_at: now });
                 true
             }
         }
@@ -54,7 +54,7 @@ impl<S: Eq + Hash> LogThrottle<S> {
         self.lasting().remove(subject).is_some()
     }
 
-    fn lasting(&self) -> MutexGuard<'_, HashMap<S, Vec<Told>>> {
+    fn lasting(&self) -> MutexGuard<'_, HashMap<S, Vec<LoggedError>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::generate::{Demo, demo_facilities};
 use crate::{
-    domain::event::{Event, Kind},
+    domain::event::{EntityKind, Event},
     http::state::AppState,
     service::ingest::IngestError,
     store::{self, Store},
@@ -60,7 +60,7 @@ pub async fn run(app: Data<AppState>, stop: CancellationToken) {
 async fn resume(demo: &mut Demo, store: &dyn Store) -> store::Result<()> {
     // Nothing is written. The transaction ends with this function, and so do its row locks.
     let mut tx = store.begin(LOCK_TIMEOUT).await?;
-    let stored = tx.load(Kind::Inventory, &demo.lots()).await?;
+    let stored = tx.load(EntityKind::Inventory, &demo.lots()).await?;
     demo.resume(&stored);
     Ok(())
 }

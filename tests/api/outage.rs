@@ -203,7 +203,7 @@ async fn a_job_that_fails_says_so_once_for_each_error_and_when_it_works_again() 
         entries.map(|entry| entry["error"].as_str().unwrap_or_default().to_owned()).collect()
     };
     let said = of_drain(
-        "the job failed; it is tried again at each turn, and will say so when it works again",
+        "the job failed; it is tried again at each run, and will say so when it works again",
     );
     let different: BTreeSet<&String> = said.iter().collect();
     assert!(!said.is_empty() && said.len() == different.len() && said.len() < 8, "{said:?}");

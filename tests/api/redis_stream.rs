@@ -13,7 +13,7 @@ use facility_summary::{
     config::redis_url::RedisUrl,
     metrics::Metrics,
     protocol::Position,
-    redis::{Link, Next, READ_AT_ONCE, Start, Stream, StreamEntry, Tail},
+    redis::{Link, READ_AT_ONCE, RedisStream, StreamEntry, StreamRead, StreamStart, Tail},
 };
 
 use crate::support::redis::Redis;
@@ -34,8 +34,8 @@ async fn link(redis: &Redis, timeout: Duration) -> (Arc<Link>, Metrics) {
     (Link::open(&RedisUrl::parse(redis.url()).unwrap(), timeout, &metrics).await, metrics)
 }
 
-async fn stream(redis: &Redis, epoch: &str) -> Stream {
-    Stream::new(link(redis, PATIENT).await.0, epoch, 1_000)
+async fn stream(redis: &Redis, epoch: &str) -> RedisStream {
+    RedisStream::new(link(redis, PATIENT).await.0, epoch, 1_000)
 }
 
 fn at(generation: i64, number: i64) -> Position {
@@ -49,7 +49,7 @@ fn entry(generation: i64, number: i64, payload: &str) -> StreamEntry {
 /// All entries after `after`.
 async fn read(tail: &mut Tail, mut after: i64) -> Vec<StreamEntry> {
     let mut all = Vec::new();
-    while let Next::Entries(entries) =
+    while let StreamRead::Entries(entries) =
         tail.next(after, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap()
     {
         after = entries.last().unwrap().position.number;
@@ -59,7 +59,7 @@ async fn read(tail: &mut Tail, mut after: i64) -> Vec<StreamEntry> {
 }
 
 /// A stream of generation 7 with the entries 1 to `length`.
-async fn filled(redis: &Redis, epoch: &str, length: i64) -> Stream {
+async fn filled(redis: &Redis, epoch: &str, length: i64) -> RedisStream {
     let stream = stream(redis, epoch).await;
     assert_eq!(stream.begin(7, b"1").await.unwrap(), at(7, 1));
     for number in 2..=length {
@@ -76,7 +76,10 @@ async fn what_is_appended_is_read_once_and_in_order(redis: &Redis) {
     assert_eq!(stream.begin(1, b"a").await.unwrap(), at(1, 1));
     assert_eq!(stream.append(&["b", "c"]).await.unwrap(), Some(at(1, 3)));
     assert_eq!(read(&mut tail, 0).await, [entry(1, 1, "a"), entry(1, 2, "b"), entry(1, 3, "c")]);
-    assert_eq!(tail.next(3, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Nothing);
+    assert_eq!(
+        tail.next(3, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
+        StreamRead::Nothing
+    );
 
     let waiting = tokio::spawn(async move { tail.next(3, READ_AT_ONCE, PATIENT).await.unwrap() });
     assert_eq!(
@@ -84,7 +87,7 @@ async fn what_is_appended_is_read_once_and_in_order(redis: &Redis) {
         Some(at(1, 4)),
         "a blocked reader holds nobody up"
     );
-    assert_eq!(waiting.await.unwrap(), Next::Entries(vec![entry(1, 4, "d")]));
+    assert_eq!(waiting.await.unwrap(), StreamRead::Entries(vec![entry(1, 4, "d")]));
 }
 
 #[tokio::test]
@@ -160,12 +163,12 @@ async fn a_new_reader_starts_as_far_back_as_it_wants_and_the_stream_has() {
     let redis = Redis::start();
     let stream = filled(&redis, "start", 30).await;
     let mut tail = stream.tail().await.unwrap();
-    assert_eq!(tail.open(10).await.unwrap(), Some(Start { from: at(7, 20), last: 30 }));
-    assert_eq!(tail.open(100).await.unwrap(), Some(Start { from: at(7, 0), last: 30 }));
+    assert_eq!(tail.open(10).await.unwrap(), Some(StreamStart { from: at(7, 20), last: 30 }));
+    assert_eq!(tail.open(100).await.unwrap(), Some(StreamStart { from: at(7, 0), last: 30 }));
     redis.tell("XTRIM facility-summary:start:changes MAXLEN 5").await;
-    assert_eq!(tail.open(10).await.unwrap(), Some(Start { from: at(7, 25), last: 30 }));
+    assert_eq!(tail.open(10).await.unwrap(), Some(StreamStart { from: at(7, 25), last: 30 }));
     stream.begin(8, b"31").await.unwrap();
-    assert_eq!(tail.open(1).await.unwrap(), Some(Start { from: at(8, 30), last: 31 }));
+    assert_eq!(tail.open(1).await.unwrap(), Some(StreamStart { from: at(8, 30), last: 31 }));
     redis.tell("XTRIM facility-summary:start:changes MAXLEN 0").await;
     assert_eq!(tail.open(10).await.unwrap(), None, "nothing to begin from");
 }
@@ -228,7 +231,7 @@ async fn a_stream_trimmed_to_nothing_cannot_be_verified_and_continues_its_number
     assert_eq!(stream.append(&["5"]).await.unwrap(), None);
     assert_eq!(
         stream.tail().await.unwrap().next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
-        Next::Nothing
+        StreamRead::Nothing
     );
     assert_eq!(stream.begin(8, b"5").await.unwrap(), at(8, 5));
 }
@@ -240,11 +243,14 @@ async fn the_reader_of_a_flushed_stream_finds_it_gone() {
     let mut tail = stream.tail().await.unwrap();
     redis.tell("FLUSHALL").await;
     assert_eq!(stream.append(&["5"]).await.unwrap(), None);
-    assert_eq!(tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
+    assert_eq!(
+        tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
+        StreamRead::Vanished
+    );
     assert_eq!(stream.begin(8, b"1").await.unwrap(), at(8, 1));
     assert_eq!(
         tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
-        Next::Vanished,
+        StreamRead::Vanished,
         "it ends before the reader's place"
     );
     for number in 2..=5 {
@@ -262,7 +268,7 @@ async fn the_reader_of_a_flushed_stream_finds_it_gone() {
 #[tokio::test]
 async fn a_quiet_stream_is_not_taken_for_a_lost_one() {
     let redis = Redis::start();
-    let stream = Stream::new(link(&redis, BRIEF).await.0, "quiet", 1_000);
+    let stream = RedisStream::new(link(&redis, BRIEF).await.0, "quiet", 1_000);
     stream.begin(1, b"1").await.unwrap();
     let waits = (1..=12).map(async |wait| {
         let found = stream
@@ -271,7 +277,7 @@ async fn a_quiet_stream_is_not_taken_for_a_lost_one() {
             .unwrap()
             .next(1, READ_AT_ONCE, Duration::from_millis(wait * 137))
             .await;
-        assert_eq!(found.unwrap(), Next::Nothing, "after a wait of {wait} * 137 ms");
+        assert_eq!(found.unwrap(), StreamRead::Nothing, "after a wait of {wait} * 137 ms");
     });
     futures_util::future::join_all(waits).await;
 }
@@ -286,7 +292,7 @@ async fn a_long_backlog_of_large_messages_is_read_in_time() {
     for _ in 0..99 {
         stream.append(&[&large; 10]).await.unwrap();
     }
-    let brief = Stream::new(link(&redis, BRIEF).await.0, "large", 2_000);
+    let brief = RedisStream::new(link(&redis, BRIEF).await.0, "large", 2_000);
     assert_eq!(read(&mut brief.tail().await.unwrap(), 0).await.len(), 991);
 }
 

@@ -9,7 +9,7 @@ use facility_summary::{
         summary::{Bounds, Summary, SummaryRow},
     },
     protocol::{Epoch, Watermark},
-    store::{DrainSnapshot, FacilityRow, Mark, MarkKind, TableRead, Triggers, Written},
+    store::{DrainSnapshot, FacilityRow, Mark, MarkKind, OutboxCounters, TableRead, Triggers},
 };
 use uuid::Uuid;
 
@@ -298,7 +298,7 @@ impl Database {
             epoch: epoch(self.identity()),
             generation: self.generation,
             stored_watermark: self.stored_watermark(),
-            written: Written::default(),
+            written: OutboxCounters::default(),
             verified_through_ms: None,
             servers: 3,
             off_stream: 0,

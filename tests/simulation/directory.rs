@@ -1,7 +1,7 @@
 //! The directory of a replica: the service's own code, which reads facilities from the simulated
 //! database in steps.
 
-use facility_summary::{directory::Task, store::FacilityRow};
+use facility_summary::{directory::ReadTask, store::FacilityRow};
 use uuid::Uuid;
 
 use crate::{
@@ -15,8 +15,8 @@ pub async fn read_for_ever(sim: Sim, r: usize) {
     let directory = sim.directory(r);
     loop {
         match directory.next().await {
-            Task::All => read(&sim, r, None, false).await,
-            Task::These(ids) => read(&sim, r, Some(&ids), false).await,
+            ReadTask::All => read(&sim, r, None, false).await,
+            ReadTask::These(ids) => read(&sim, r, Some(&ids), false).await,
         }
     }
 }

@@ -7,7 +7,7 @@ use facility_summary::{
         facility::Facility,
         summary::{DayKey, SummaryRow},
     },
-    service::lists::parts::{Parts, Read},
+    service::lists::parts::{ListParts, ListRead},
 };
 use rand::RngExt;
 
@@ -57,11 +57,14 @@ pub async fn of_date(sim: &Sim, r: usize, date: usize) {
         read.zones =
             keys.iter().map(|key| (key.facility.id, key.facility.zone.name.clone())).collect();
     }
-    let mut found =
-        Read::of(if sim.breaks(Mutant::ListsWithoutDirectory) { i64::MAX } else { directory_ms });
+    let mut found = ListRead::of(if sim.breaks(Mutant::ListsWithoutDirectory) {
+        i64::MAX
+    } else {
+        directory_ms
+    });
     found.add(read, table_ms.max(stored_ms));
     let now = sim.world().clock(r);
-    let mut parts = Parts::new(keys.clone(), found, now);
+    let mut parts = ListParts::new(keys.clone(), found, now);
     if parts.unknown.is_empty() {
         for key in std::mem::take(&mut parts.due) {
             let Ok(refreshed) = refresh(sim, r, Work::Day(index(&key.id()))).await else { return };

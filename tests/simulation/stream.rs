@@ -135,7 +135,7 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
             None => {
                 sim.tell(called(r), || "has lost its place in the stream".into());
                 sim.memory(r).start_new_session(Some(Position::default()));
-                sim.directory(r).hear(None);
+                sim.directory(r).note_message(None);
                 return None;
             }
         };
@@ -217,13 +217,13 @@ fn take(
     }
     let token = if sim.breaks(Mutant::FollowsOldHistory) { memory.fill_token() } else { *token };
     if let Message::Facilities(ids) = &message {
-        directory.hear(Some(ids.clone()));
+        directory.note_message(Some(ids.clone()));
     }
     let consumed = memory.consume(&token, at, &message);
     if consumed == Consumed::Gap
         && !(before == Position::default() && sim.breaks(Mutant::TrustsItsFirstDirectory))
     {
-        directory.hear(None);
+        directory.note_message(None);
     }
     if let Message::Watermark { at_ms } = message
         && matches!(consumed, Consumed::Next | Consumed::Gap)

@@ -8,7 +8,7 @@ use super::{Drain, LEADERLESS, generation_contention::GenerationContention};
 use crate::{
     protocol::Position,
     store,
-    store::{DrainSnapshot, StoreError, Written},
+    store::{DrainSnapshot, OutboxCounters, StoreError},
 };
 
 /// What earlier drain snapshots have shown.
@@ -18,12 +18,12 @@ pub struct EpochTracker {
     stored_ms: i64,
     /// The greatest watermark that came by in the stream, and when it came. Milliseconds by the
     /// database's clock.
-    heard_ms: i64,
+    received_ms: i64,
     /// The highest counters that drain snapshots showed in this epoch.
-    written: Option<Written>,
+    written: Option<OutboxCounters>,
     /// The database has lost something, and the next epoch has not begun yet.
     is_lost: bool,
-    pub(super) heard_at: Instant,
+    pub(super) received_at: Instant,
     /// Other servers change this database, and their changes do not come by here: any other server
     /// when there is no stream between replicas, otherwise each server that does not publish into
     /// it. Each server deletes what it has published from the outbox, so none can know that it has
@@ -48,10 +48,10 @@ impl Default for EpochTracker {
         let now = Instant::now();
         EpochTracker {
             stored_ms: i64::MIN,
-            heard_ms: i64::MIN,
+            received_ms: i64::MIN,
             written: None,
             is_lost: false,
-            heard_at: now,
+            received_at: now,
             several: false,
             missed: false,
             left_stream: false,
@@ -85,7 +85,7 @@ pub enum Verdict {
 }
 
 impl EpochTracker {
-    /// Compares a drain snapshot with what was known before, and records it. `heard` is this
+    /// Compares a drain snapshot with what was known before, and records it. `received` is this
     /// server's position in the stream before the snapshot, and the greatest watermark that had
     /// come by. `table_ms` is the instant as of which the table is proven. A missing watermark can
     /// be noticed only where watermarks are stored; elsewhere the rows that were ever written are
@@ -93,12 +93,12 @@ impl EpochTracker {
     pub fn judge(
         &mut self,
         seen: &DrainSnapshot,
-        heard: Option<(Position, i64)>,
+        received: Option<(Position, i64)>,
         table_ms: i64,
         stores_watermark: bool,
     ) -> Verdict {
         let (generation, heard_ms) =
-            heard.map_or((0, i64::MIN), |(position, heard_ms)| (position.generation, heard_ms));
+            received.map_or((0, i64::MIN), |(position, heard_ms)| (position.generation, heard_ms));
         let stored_ms = seen.stored_watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
         let proven_ms = table_ms.max(stored_ms);
         if seen.at_ms < proven_ms.saturating_sub(CLOCK_TOLERANCE_MS) {
@@ -128,9 +128,9 @@ impl EpochTracker {
     }
 
     /// Records a watermark that came by in the stream.
-    pub(super) fn hear(&mut self, watermark_ms: i64) {
-        if watermark_ms > self.heard_ms {
-            (self.heard_ms, self.heard_at) = (watermark_ms, Instant::now());
+    pub(super) fn receive_watermark(&mut self, watermark_ms: i64) {
+        if watermark_ms > self.received_ms {
+            (self.received_ms, self.received_at) = (watermark_ms, Instant::now());
         }
     }
 
@@ -187,13 +187,13 @@ impl Drain {
     }
 
     /// Acts on what a drain snapshot says of the epoch. Returns true when the epoch changed, so
-    /// that another snapshot is needed. `heard` is this server's position in the stream before the
+    /// that another snapshot is needed. `received` is this server's position in the stream before the
     /// snapshot, and the greatest watermark that had come by.
     pub(super) async fn enter_epoch(
         &self,
         known: &mut EpochTracker,
         seen: &DrainSnapshot,
-        heard: (Position, i64),
+        received: (Position, i64),
     ) -> store::Result<bool> {
         if self.changes.serves_another_than(&seen.epoch) {
             // The directory comes first: nothing may be held about facilities, or their zones, that
@@ -205,9 +205,9 @@ impl Drain {
             return Ok(true);
         }
         known.is_lost |= self.changes.take_doubt();
-        let heard = self.changes.are_between_replicas().then_some(heard);
+        let received = self.changes.are_between_replicas().then_some(received);
         let stores_watermarks = self.changes.store_watermarks();
-        let verdict = known.judge(seen, heard, self.memory.table_ms(), stores_watermarks);
+        let verdict = known.judge(seen, received, self.memory.table_ms(), stores_watermarks);
         log_verdict(verdict, known.is_lost);
         if verdict != Verdict::Same && !stores_watermarks {
             self.directory.start_over();
@@ -302,7 +302,7 @@ mod tests {
     use super::*;
     use crate::{protocol::Epoch, store::Triggers};
 
-    fn look(at_ms: i64, written: Written) -> DrainSnapshot {
+    fn snapshot(at_ms: i64, written: OutboxCounters) -> DrainSnapshot {
         DrainSnapshot {
             at_ms,
             marks: Vec::new(),
@@ -325,22 +325,30 @@ mod tests {
 
     #[test]
     fn without_watermarks_what_was_ever_written_tells_of_a_database_that_went_back() {
-        let before =
-            Written { rows: 7, transactions: 100, server_since_ms: Some(1), ..Written::default() };
+        let before = OutboxCounters {
+            rows: 7,
+            transactions: 100,
+            server_since_ms: Some(1),
+            ..OutboxCounters::default()
+        };
         for (after, verdict) in [
             (before, Verdict::Same),
-            (Written { rows: 9, transactions: 120, ..before }, Verdict::Same),
-            (Written { rows: 6, transactions: 120, ..before }, Verdict::Lost),
-            (Written { transactions: 99, ..before }, Verdict::Lost),
-            (Written { rows: 8, has_gone_back: true, ..before }, Verdict::Lost),
+            (OutboxCounters { rows: 9, transactions: 120, ..before }, Verdict::Same),
+            (OutboxCounters { rows: 6, transactions: 120, ..before }, Verdict::Lost),
+            (OutboxCounters { transactions: 99, ..before }, Verdict::Lost),
+            (OutboxCounters { rows: 8, has_gone_back: true, ..before }, Verdict::Lost),
             (
-                Written { rows: 9, transactions: 120, server_since_ms: Some(2), ..before },
+                OutboxCounters { rows: 9, transactions: 120, server_since_ms: Some(2), ..before },
                 Verdict::Restarted,
             ),
         ] {
             let mut known = EpochTracker::default();
-            assert_eq!(known.judge(&look(1, before), None, i64::MIN, false), Verdict::Same);
-            assert_eq!(known.judge(&look(2, after), None, i64::MIN, false), verdict, "{after:?}");
+            assert_eq!(known.judge(&snapshot(1, before), None, i64::MIN, false), Verdict::Same);
+            assert_eq!(
+                known.judge(&snapshot(2, after), None, i64::MIN, false),
+                verdict,
+                "{after:?}"
+            );
         }
     }
 }

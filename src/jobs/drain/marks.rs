@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Drain;
 use crate::{
     domain::{day::Day, summary::DayKey},
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::refresh::{days::all_days_with_data, request::RefreshRequest},
     store,
     store::{Mark, MarkKind, StoreError},
@@ -227,7 +227,7 @@ impl Drain {
     async fn refresh(&self, marks: &[(Uuid, Vec<&Mark>)]) -> store::Result<()> {
         let taken: Vec<Mark> =
             marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
-        let request = RefreshRequest::marks(&taken, Trigger::Event);
+        let request = RefreshRequest::marks(&taken, RefreshTrigger::Event);
         match marks.len() {
             1 => self.refresher.run(request.one_of_many()).await.map(drop),
             _ => self.refresher.run(request).await.map(drop),
@@ -254,7 +254,8 @@ impl Drain {
                 all_days_with_data(&*self.store, chunk).await?
             };
             for keys in keys.chunks(self.chunk) {
-                all = all.and(self.refresher.run_each(keys.to_vec(), Trigger::Event).await.1);
+                all =
+                    all.and(self.refresher.run_each(keys.to_vec(), RefreshTrigger::Event).await.1);
             }
         }
         if self.is_left("marks of all facilities", all) {
@@ -293,7 +294,8 @@ impl Drain {
             if self.stop.is_cancelled() {
                 return Ok((false, due.len()));
             }
-            all = self.refresher.run_each(chunk.to_vec(), Trigger::Schedule).await.1.and(all);
+            all =
+                self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Schedule).await.1.and(all);
         }
         Ok((!self.is_left("expired figures", all), due.len()))
     }
@@ -307,7 +309,7 @@ impl Drain {
             Ok(()) if self.throttle.end(&what) => tracing::info!(what, "nothing waits any longer"),
             Ok(()) => {}
             Err(ref error) if self.throttle.begins(what, error) => {
-                tracing::warn!(what, %error, "some wait for a later turn")
+                tracing::warn!(what, %error, "some wait for a later pass")
             }
             Err(ref error) => tracing::debug!(what, %error, "some still wait"),
         }

@@ -39,7 +39,7 @@ use crate::{
 };
 pub use epoch::{EpochTracker, Verdict};
 pub use outbox_relay::OutboxRelay;
-pub use triggers::{Unwatched, Watch};
+pub use triggers::{TriggerWatch, Unwatched};
 pub use watermark::WatermarkProof;
 
 /// The drain with all parts that it uses.
@@ -74,16 +74,16 @@ pub struct Drain {
     /// Limits the log of work that passes leave for later.
     pub throttle: LogThrottle<&'static str>,
     /// Whether the triggers are on, so that the writes of other programs leave marks.
-    pub watch: Watch,
+    pub watch: TriggerWatch,
     /// What earlier passes learnt of the epoch. The lock lets only one pass run at a time.
-    pub turn: tokio::sync::Mutex<EpochTracker>,
+    pub tracker: tokio::sync::Mutex<EpochTracker>,
     /// Whether this server has finished its start.
-    pub start: Start,
+    pub start: FirstPass,
     /// The error that stops the proof, if there is one.
     pub failing: Failing,
 }
 
-/// Since when turns leave work undone, and the class of the error. A database that does not answer
+/// Since when runs leave work undone, and the class of the error. A database that does not answer
 /// is only one cause: a revoked right, a policy that hides rows, or a missing row stops the proof
 /// as well.
 #[derive(Default)]
@@ -91,7 +91,7 @@ pub struct Failing(Mutex<Failures>);
 
 #[derive(Default)]
 struct Failures {
-    /// The error of the turn in progress.
+    /// The error of the run in progress.
     met: Option<&'static str>,
     lasting: Option<(Instant, &'static str)>,
 }
@@ -100,7 +100,7 @@ struct Failures {
 const FAILS: Duration = Duration::from_secs(2);
 
 impl Failing {
-    /// Records an error that leaves work undone in this turn. A lock that another transaction holds
+    /// Records an error that leaves work undone in this run. A lock that another transaction holds
     /// is not counted, because it is released in time.
     pub(super) fn meet(&self, error: &StoreError) {
         if !matches!(error, StoreError::Locked(_) | StoreError::Conflict) {
@@ -108,7 +108,7 @@ impl Failing {
         }
     }
 
-    /// Records the end of a turn.
+    /// Records the end of a run.
     fn note(&self, done: &store::Result<()>) {
         if let Err(error) = done {
             self.meet(error);
@@ -135,20 +135,20 @@ impl Failing {
 impl Prover for Drain {
     /// Runs one pass. Returns true when nothing more is visible, or when the rest has to wait.
     async fn prove(&self) -> store::Result<bool> {
-        Ok(self.run_once().await? != Pass::More)
+        Ok(self.run_pass().await? != Pass::More)
     }
 }
 
-/// The start of the server: its first turn processes everything that was written while no server
+/// The start of the server: its first run processes everything that was written while no server
 /// ran.
-pub struct Start {
+pub struct FirstPass {
     begun: Instant,
     is_over: AtomicBool,
 }
 
-impl Default for Start {
+impl Default for FirstPass {
     fn default() -> Self {
-        Start { begun: Instant::now(), is_over: AtomicBool::new(false) }
+        FirstPass { begun: Instant::now(), is_over: AtomicBool::new(false) }
     }
 }
 
@@ -156,7 +156,7 @@ impl Default for Start {
 /// worth more than fast listings.
 const START: Duration = Duration::from_secs(120);
 /// How often a long start is logged.
-const TELL: Duration = Duration::from_secs(5);
+const LOG_PERIOD: Duration = Duration::from_secs(5);
 
 /// How far a pass came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,17 +174,18 @@ pub enum Pass {
 const LEADERLESS: Duration = Duration::from_secs(2);
 
 impl Drain {
-    /// One turn. It runs passes when this server leads, or when no server seems to lead; otherwise
+    /// One run of the job. It runs passes when this server leads, or when no server seems to lead; otherwise
     /// it only takes a drain snapshot.
-    pub async fn take_turn(&self) -> store::Result<()> {
-        let heard = {
-            let mut known = self.turn.lock().await;
-            known.hear(self.memory.watermark_ms());
-            known.heard_at.elapsed() < LEADERLESS
+    pub async fn run_or_follow(&self) -> store::Result<()> {
+        let received = {
+            let mut known = self.tracker.lock().await;
+            known.receive_watermark(self.memory.watermark_ms());
+            known.received_at.elapsed() < LEADERLESS
         };
         let follows =
-            heard && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
-        let done = if follows { self.look().await } else { self.run().await.map(drop) };
+            received && self.changes.are_between_replicas() && !self.leads.load(Ordering::Acquire);
+        let done =
+            if follows { self.take_snapshot().await } else { self.run_passes().await.map(drop) };
         self.failing.note(&done);
         // A server that follows waits for the first proof of the leader. When none comes, this
         // server drains itself after `LEADERLESS`.
@@ -201,14 +202,14 @@ impl Drain {
     }
 
     /// Runs passes until everything is proven, or until some work has to wait.
-    pub async fn run(&self) -> store::Result<Pass> {
+    pub async fn run_passes(&self) -> store::Result<Pass> {
         let mut told = Instant::now();
         loop {
-            match self.run_once().await? {
+            match self.run_pass().await? {
                 Pass::More if !self.stop.is_cancelled() => {}
                 pass => return Ok(pass),
             }
-            if told.elapsed() >= TELL {
+            if told.elapsed() >= LOG_PERIOD {
                 told = Instant::now();
                 let is_ready = self.has_started();
                 tracing::info!(
@@ -222,14 +223,14 @@ impl Drain {
 
     /// Takes a drain snapshot to learn of the epoch and of the other servers. It is used before
     /// this server serves, and whenever another server drains.
-    pub async fn look(&self) -> store::Result<()> {
-        let mut known = self.turn.lock().await;
+    pub async fn take_snapshot(&self) -> store::Result<()> {
+        let mut known = self.tracker.lock().await;
         self.observe(&mut known, 0).await.map(drop)
     }
 
     /// One pass: a drain snapshot, and the work that it shows.
-    pub async fn run_once(&self) -> store::Result<Pass> {
-        let mut known = self.turn.lock().await;
+    pub async fn run_pass(&self) -> store::Result<Pass> {
+        let mut known = self.tracker.lock().await;
         let (token, seen) = self.observe(&mut known, self.batch).await?;
         if self.follow_banks(&seen.strays).await? {
             return Ok(Pass::More);

@@ -12,7 +12,7 @@ use crate::{
         day::Day,
         summary::{DayKey, Key, SummaryRow},
     },
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     protocol::{Message, StoredEntry},
     store,
     store::{DrainSnapshot, unreadable::NEVER_MS},
@@ -154,7 +154,7 @@ impl Drain {
             let day = Day::named(&facility.zone.tz, row.summary.date)?;
             Some(DayKey { facility, day })
         });
-        self.refresher.run_each(keys.collect(), Trigger::Schedule).await.1
+        self.refresher.run_each(keys.collect(), RefreshTrigger::Schedule).await.1
     }
 
     /// Reads facilities that the directory does not know. A command may have registered them beside

@@ -13,7 +13,7 @@ use crate::store::{self, DrainSnapshot, StoreError, TriggerOff, Triggers};
 
 /// What the last drain snapshot said of the triggers, for the health check and the log.
 #[derive(Default)]
-pub struct Watch(ArcSwapOption<Unwatched>);
+pub struct TriggerWatch(ArcSwapOption<Unwatched>);
 
 /// Why writes of other programs go unnoticed.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Unwatched {
     triggers: i64,
 }
 
-impl Watch {
+impl TriggerWatch {
     /// What is off; `None` while all triggers are on.
     pub fn unwatched(&self) -> Option<Arc<Unwatched>> {
         self.0.load_full()

@@ -82,7 +82,7 @@ impl StockChange {
                         .replaced
                         .extend(day.record(import, units).into_iter().map(|by| (by, key)));
                 }
-                _ if day.take_back(import) => {}
+                _ if day.undo(import) => {}
                 _ => recorded.left.push(key),
             }
             notes.extend(day.noted.into_iter().filter(|note| !noted_before.contains(note)));
@@ -184,7 +184,7 @@ impl ClosedDay<'_> {
     /// Makes the day what it would be without the import. Returns false when a figure was kept,
     /// because another import, or another program, has recorded it since. The caller writes the
     /// notes that are left in `noted`.
-    fn take_back(&mut self, import: i32) -> bool {
+    fn undo(&mut self, import: i32) -> bool {
         let Some(position) = self.noted.iter().position(|note| note.import_id == import) else {
             return true;
         };

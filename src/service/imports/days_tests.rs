@@ -80,7 +80,7 @@ fn a_day_that_somebody_else_recorded_since_is_left() {
     world.with(|day| day.record(1, &units(&[(OPositive, 5)])));
     world.summary.by_blood_type.get_mut(&OPositive).unwrap().stock = Some(7);
     world.summary.total_stock = Some(7);
-    assert!(!world.with(|day| day.take_back(1)));
+    assert!(!world.with(|day| day.undo(1)));
     assert_eq!(world.stock(), Some(units(&[(OPositive, 7)])));
 }
 
@@ -110,7 +110,7 @@ proptest! {
             if undo {
                 if files.remove(&import).is_none() { continue; }
                 order.retain(|other| *other != import);
-                world.with(|day| day.take_back(import));
+                world.with(|day| day.undo(import));
             } else {
                 // The same import has the same file.
                 let says = files.entry(import).or_insert_with(|| typed(&says)).clone();

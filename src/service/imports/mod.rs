@@ -5,8 +5,8 @@
 mod days;
 mod note;
 mod rows;
-mod take_back;
+mod undo;
 
 pub use days::{Recorded, Replaced, StockChange};
-pub use note::{Known, Note};
-pub use take_back::{TakeBack, TakenBack};
+pub use note::{ImportPart, RecordChanges};
+pub use undo::{Undo, UndoCounts};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::{
-    domain::event::{Event, Kind, Record, Statement},
+    domain::event::{EntityKind, Event, Record, Statement},
     store::{
         self, LastCounted, Transaction,
         imports::{Hidden, ImportedRow},
@@ -14,7 +14,7 @@ use crate::{
 
 /// The import that a set of events belongs to.
 #[derive(Debug, Clone)]
-pub struct Note {
+pub struct ImportPart {
     /// The number of the import.
     pub import: i32,
     /// Known facilities that it refers to or confirms, with `store::imports::MENTIONED` or
@@ -24,22 +24,22 @@ pub struct Note {
 
 /// The records that the events are about, before and after the events.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct RecordChanges<'a> {
     /// The records before the events.
-    pub before: &'a HashMap<(Kind, Uuid), Record>,
+    pub before: &'a HashMap<(EntityKind, Uuid), Record>,
     /// The records after the events.
-    pub now: &'a HashMap<(Kind, Uuid), Record>,
+    pub now: &'a HashMap<(EntityKind, Uuid), Record>,
     /// Where removed entities counted last.
-    pub last_counted: &'a HashMap<(Kind, Uuid), LastCounted>,
+    pub last_counted: &'a HashMap<(EntityKind, Uuid), LastCounted>,
 }
 
-impl Note {
+impl ImportPart {
     /// Notes these events; each comes with whether it changed anything.
     pub async fn write<'e>(
         &self,
         tx: &mut dyn Transaction,
         events: impl Iterator<Item = (&'e Event, &'e bool)>,
-        known: Known<'_>,
+        known: RecordChanges<'_>,
     ) -> store::Result<()> {
         let mut rows: HashMap<Uuid, ImportedRow> = HashMap::new();
         for (event, applied) in events {
@@ -72,7 +72,7 @@ impl Note {
         if rows.is_empty() { Ok(()) } else { tx.note_rows(&rows).await }
     }
 
-    fn row(&self, statement: &Statement, applied: bool, known: Known<'_>) -> ImportedRow {
+    fn row(&self, statement: &Statement, applied: bool, known: RecordChanges<'_>) -> ImportedRow {
         let Statement { kind, id, record } = statement;
         let key = (*kind, *id);
         let hidden = if applied {
@@ -91,7 +91,7 @@ impl Note {
             row_id: *id,
             import_id: self.import,
             content: record.fingerprint(),
-            is_facility: *kind == Kind::Facility,
+            is_facility: *kind == EntityKind::Facility,
             wrote: applied,
             hidden,
         }

@@ -8,9 +8,9 @@ use crate::{
 
 /// The outcome for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum UndoOutcome {
     /// It is gone, or as it was before.
-    TakenBack,
+    Undone,
     /// It was there before the import, which did not change it.
     WasThere,
     /// Another import has brought it as well.
@@ -23,7 +23,7 @@ pub(super) enum Outcome {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     /// The outcome to report.
-    pub outcome: Outcome,
+    pub outcome: UndoOutcome,
     /// What the row becomes, when it changes; `Some(None)`: it is deleted.
     pub becomes: Option<Option<Hidden>>,
     /// Notes of other imports that have to be written again.
@@ -37,20 +37,24 @@ pub(super) fn decide(import: i32, now: Option<&Record>, noted: &[ImportedRow]) -
     let mut others: Vec<&ImportedRow> =
         noted.iter().filter(|note| note.import_id != import).collect();
     let Some(mine) = noted.iter().find(|note| note.import_id == import) else {
-        return leave(Outcome::WasThere);
+        return leave(UndoOutcome::WasThere);
     };
     if !mine.wrote {
-        return leave(if others.is_empty() { Outcome::WasThere } else { Outcome::OfAnother });
+        return leave(if others.is_empty() {
+            UndoOutcome::WasThere
+        } else {
+            UndoOutcome::OfAnother
+        });
     }
     let Some(now) =
         now.filter(|now| noted.iter().any(|note| note.wrote && note.content == now.fingerprint()))
     else {
-        return leave(Outcome::Changed);
+        return leave(UndoOutcome::Changed);
     };
     // The remaining imports are applied again, one after the other, to what was there before all of
     // them.
     others.sort_unstable_by_key(|note| note.import_id);
-    let told = Told::of(now, noted);
+    let told = Writes::of(now, noted);
     let mut stands = before_all(noted);
     let mut notes: Vec<ImportedRow> = Vec::new();
     for note in others.iter().copied() {
@@ -76,21 +80,21 @@ pub(super) fn decide(import: i32, now: Option<&Record>, noted: &[ImportedRow]) -
             hidden: stands,
             ..(*confirms).clone()
         });
-        return Decision { outcome: Outcome::OfAnother, becomes: None, notes };
+        return Decision { outcome: UndoOutcome::OfAnother, becomes: None, notes };
     }
     if is_as_now {
-        return Decision { outcome: Outcome::OfAnother, becomes: None, notes };
+        return Decision { outcome: UndoOutcome::OfAnother, becomes: None, notes };
     }
-    Decision { outcome: Outcome::TakenBack, becomes: Some(stands), notes }
+    Decision { outcome: UndoOutcome::Undone, becomes: Some(stands), notes }
 }
 
 /// Everything that is known to have been written about a row: what is there, and what is hidden.
-struct Told(Vec<Hidden>);
+struct Writes(Vec<Hidden>);
 
-impl Told {
+impl Writes {
     fn of(now: &Record, noted: &[ImportedRow]) -> Self {
         let now = Hidden { record: now.clone(), last_counted: None };
-        Told(noted.iter().filter_map(|note| note.hidden.clone()).chain([now]).collect())
+        Writes(noted.iter().filter_map(|note| note.hidden.clone()).chain([now]).collect())
     }
 
     /// The record of an import; `None` when something else has replaced it, or when the import
@@ -175,7 +179,7 @@ mod tests {
             self.notes.insert(import, note);
         }
 
-        fn undo(&mut self, import: i32) -> Outcome {
+        fn undo(&mut self, import: i32) -> UndoOutcome {
             let noted: Vec<ImportedRow> = self.notes.values().cloned().collect();
             let decision = decide(import, self.now.as_ref(), &noted);
             self.notes.remove(&import);
@@ -192,16 +196,16 @@ mod tests {
         let mut world = World::default();
         world.import(1, &record(5, 1));
         world.now = Some(record(7, 2));
-        assert_eq!((world.undo(1), world.now.clone()), (Outcome::Changed, Some(record(7, 2))));
+        assert_eq!((world.undo(1), world.now.clone()), (UndoOutcome::Changed, Some(record(7, 2))));
         world.import(2, &record(7, 2));
-        assert_eq!((world.undo(2), world.now), (Outcome::WasThere, Some(record(7, 2))));
+        assert_eq!((world.undo(2), world.now), (UndoOutcome::WasThere, Some(record(7, 2))));
     }
 
     #[test]
     fn what_an_import_replaced_comes_back() {
         let mut world = World { now: Some(record(3, 4)), ..World::default() };
         world.import(1, &record(5, 1));
-        assert_eq!((world.undo(1), world.now), (Outcome::TakenBack, Some(record(3, 4))));
+        assert_eq!((world.undo(1), world.now), (UndoOutcome::Undone, Some(record(3, 4))));
     }
 
     proptest! {

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::Fault;
+use super::EventFault;
 use crate::{
     domain::{
         day::has_day,
-        event::{Entity, Event, Kind, Record, Statement},
+        event::{Entity, EntityKind, Event, Record, Statement},
     },
     store::LastCounted,
 };
@@ -29,14 +29,14 @@ pub enum Touch {
 #[derive(Debug, Default)]
 pub struct Overlay {
     /// The newest statement known of each entity.
-    pub records: HashMap<(Kind, Uuid), Record>,
+    pub records: HashMap<(EntityKind, Uuid), Record>,
     /// The facility of each blood bank, also of banks that are only referred to.
     pub banks: HashMap<Uuid, Uuid>,
     /// Facilities that are known to exist.
     pub facilities: HashSet<Uuid>,
     /// Where removed entities counted last, whether this group removed them or an earlier one. A
     /// repeated removal touches the same day.
-    pub last_counted: HashMap<(Kind, Uuid), LastCounted>,
+    pub last_counted: HashMap<(EntityKind, Uuid), LastCounted>,
 }
 
 /// The result of one request.
@@ -51,17 +51,19 @@ pub struct Folded {
 impl Overlay {
     /// Applies one request: all its events, or none. Then the faults of each of its events are the
     /// answer.
-    pub fn fold(&mut self, events: &[Event]) -> Result<Folded, Vec<Fault>> {
-        let mut undo: Vec<((Kind, Uuid), Option<Record>)> = Vec::new();
+    pub fn fold(&mut self, events: &[Event]) -> Result<Folded, Vec<EventFault>> {
+        let mut undo: Vec<((EntityKind, Uuid), Option<Record>)> = Vec::new();
         let (facilities, banks) = (self.facilities.clone_if(events), self.banks.clone_if(events));
         let mut folded = Folded { applied: vec![false; events.len()], touched: HashSet::new() };
         let mut faults = Vec::new();
         // Facilities first, then blood banks, then the rest: an event may stand before the
         // registration that it refers to.
-        for pass in [Some(Kind::Facility), Some(Kind::BloodBank), None] {
+        for pass in [Some(EntityKind::Facility), Some(EntityKind::BloodBank), None] {
             for (index, event) in events.iter().enumerate() {
                 let registers = match event {
-                    Event::Statement(s) if matches!(s.kind, Kind::Facility | Kind::BloodBank) => {
+                    Event::Statement(s)
+                        if matches!(s.kind, EntityKind::Facility | EntityKind::BloodBank) =>
+                    {
                         Some(s.kind)
                     }
                     _ => None,
@@ -69,7 +71,7 @@ impl Overlay {
                 if registers == pass {
                     match self.one(event, &mut folded.touched, &mut undo) {
                         Ok(applied) => folded.applied[index] = applied,
-                        Err((field, detail)) => faults.push(Fault { index, field, detail }),
+                        Err((field, detail)) => faults.push(EventFault { index, field, detail }),
                     }
                 }
             }
@@ -97,7 +99,7 @@ impl Overlay {
         &mut self,
         event: &Event,
         touched: &mut HashSet<(Uuid, Touch)>,
-        undo: &mut Vec<((Kind, Uuid), Option<Record>)>,
+        undo: &mut Vec<((EntityKind, Uuid), Option<Record>)>,
     ) -> Result<bool, (&'static str, String)> {
         let Statement { kind, id, record } = match event {
             Event::Statement(statement) => statement,
@@ -225,7 +227,7 @@ impl<T: Clone> CloneIf for T {
     fn clone_if(&self, events: &[Event]) -> Option<Self> {
         let is_of_these = |event: &Event| match event {
             Event::Statement(statement) => {
-                matches!(statement.kind, Kind::Facility | Kind::BloodBank)
+                matches!(statement.kind, EntityKind::Facility | EntityKind::BloodBank)
             }
             Event::Touched { .. } => false,
         };
@@ -241,7 +243,7 @@ mod tests {
     const BANK: Uuid = Uuid::from_u128(2);
     const UNIT: Uuid = Uuid::from_u128(3);
 
-    fn said(kind: Kind, id: Uuid, event_time_ms: i64, entity: Option<Entity>) -> Event {
+    fn said(kind: EntityKind, id: Uuid, event_time_ms: i64, entity: Option<Entity>) -> Event {
         Event::Statement(Statement { kind, id, record: Record { event_time_ms, entity } })
     }
 
@@ -257,7 +259,7 @@ mod tests {
     fn overlay() -> Overlay {
         let known = Record { event_time_ms: 1, entity: units(BANK, 1) };
         Overlay {
-            records: [((Kind::Inventory, UNIT), known)].into(),
+            records: [((EntityKind::Inventory, UNIT), known)].into(),
             banks: [(BANK, FACILITY)].into(),
             facilities: [FACILITY].into(),
             last_counted: HashMap::new(),
@@ -271,19 +273,19 @@ mod tests {
             (Uuid::from_u128(4), Uuid::from_u128(5), Uuid::from_u128(6), Uuid::from_u128(7));
         let registered = Entity::Facility { name: "New".into(), timezone: "UTC".into() };
         let request = [
-            said(Kind::Facility, new_facility, 5, Some(registered)),
+            said(EntityKind::Facility, new_facility, 5, Some(registered)),
             said(
-                Kind::BloodBank,
+                EntityKind::BloodBank,
                 new_bank,
                 5,
                 Some(Entity::BloodBank { facility_id: new_facility, name: String::new() }),
             ),
             // Two events each of a row that exists, and of one that does not.
-            said(Kind::Inventory, UNIT, 2, units(new_bank, 2)),
-            said(Kind::Inventory, UNIT, 3, None),
-            said(Kind::Inventory, new_unit, 2, units(BANK, 2)),
-            said(Kind::Inventory, new_unit, 3, units(BANK, 3)),
-            said(Kind::Inventory, UNIT, 4, units(nobody, 4)),
+            said(EntityKind::Inventory, UNIT, 2, units(new_bank, 2)),
+            said(EntityKind::Inventory, UNIT, 3, None),
+            said(EntityKind::Inventory, new_unit, 2, units(BANK, 2)),
+            said(EntityKind::Inventory, new_unit, 3, units(BANK, 3)),
+            said(EntityKind::Inventory, UNIT, 4, units(nobody, 4)),
         ];
         let faults = changed.fold(&request).unwrap_err();
         assert_eq!(
@@ -298,13 +300,13 @@ mod tests {
     fn without_its_fault_the_same_request_is_applied_whole() {
         let mut changed = overlay();
         let request = [
-            said(Kind::Inventory, UNIT, 2, units(BANK, 2)),
-            said(Kind::Inventory, UNIT, 4, units(BANK, 4)),
-            said(Kind::Inventory, UNIT, 3, None),
+            said(EntityKind::Inventory, UNIT, 2, units(BANK, 2)),
+            said(EntityKind::Inventory, UNIT, 4, units(BANK, 4)),
+            said(EntityKind::Inventory, UNIT, 3, None),
         ];
         assert_eq!(changed.fold(&request).unwrap().applied, [true, true, false]);
         assert_eq!(
-            changed.records[&(Kind::Inventory, UNIT)],
+            changed.records[&(EntityKind::Inventory, UNIT)],
             Record { event_time_ms: 4, entity: units(BANK, 4) }
         );
     }

@@ -9,20 +9,20 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Applied, Fault, IngestError, Parts, Task,
+    EventFault, IngestError, IngestParts, IngestTask, Ingested,
     fold::{Folded, Overlay, Touch},
 };
 use crate::{
     cache::memory::FillToken,
     domain::{
         day::Day,
-        event::{Entity, Event, Kind, Record, Statement},
+        event::{Entity, EntityKind, Event, Record, Statement},
         facility::Facility,
         summary::{DayKey, Key},
     },
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::{
-        imports::Known,
+        imports::RecordChanges,
         refresh::{Refreshed, scope::RefreshScope},
     },
     store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
@@ -33,12 +33,12 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// A group of requests in one transaction.
 pub(super) struct Group<'a> {
-    parts: &'a Parts,
-    tasks: &'a [Task],
+    parts: &'a IngestParts,
+    tasks: &'a [IngestTask],
     overlay: Overlay,
     /// The entities that have a row (or a tombstone) in the database. By this the group knows what
     /// it changed.
-    loaded: HashMap<(Kind, Uuid), Record>,
+    loaded: HashMap<(EntityKind, Uuid), Record>,
     /// Facilities that this group registers or changes, in their new zones.
     registered: HashMap<Uuid, Arc<Facility>>,
 }
@@ -46,14 +46,14 @@ pub(super) struct Group<'a> {
 /// A transaction that is ready to commit, and its results.
 struct Prepared {
     tx: Box<dyn Transaction>,
-    folded: Vec<Result<Folded, Vec<Fault>>>,
+    folded: Vec<Result<Folded, Vec<EventFault>>>,
     days: HashMap<(Uuid, Touch), DayKey>,
     refreshed: Vec<Refreshed>,
 }
 
 impl<'a> Group<'a> {
     /// A group of these tasks; nothing is read yet.
-    pub(super) fn new(parts: &'a Parts, tasks: &'a [Task]) -> Self {
+    pub(super) fn new(parts: &'a IngestParts, tasks: &'a [IngestTask]) -> Self {
         Group {
             parts,
             tasks,
@@ -69,7 +69,7 @@ impl<'a> Group<'a> {
     pub(super) async fn commit(
         mut self,
         lock_timeout: Duration,
-    ) -> store::Result<Vec<Result<Applied, IngestError>>> {
+    ) -> store::Result<Vec<Result<Ingested, IngestError>>> {
         let token = self.parts.changes.fill_token();
         let bound = Duration::from_millis(self.parts.settings.timeout_ms) / 2 + lock_timeout;
         // A database that hangs does not even answer that a statement took too long. A transaction
@@ -99,7 +99,7 @@ impl<'a> Group<'a> {
     async fn prepare(&mut self, lock_timeout: Duration) -> store::Result<Prepared> {
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
-        let folded: Vec<Result<Folded, Vec<Fault>>> =
+        let folded: Vec<Result<Folded, Vec<EventFault>>> =
             self.tasks.iter().map(|task| self.overlay.fold(&task.events)).collect();
         self.write(&mut *tx).await?;
         self.note(&mut *tx, &folded).await?;
@@ -111,7 +111,7 @@ impl<'a> Group<'a> {
             .filter(|(_, touch)| *touch == Touch::All)
             .filter_map(|(id, _)| self.facility(*id));
         let scope = RefreshScope { days: days.values().cloned().collect(), whole: whole.collect() };
-        let refreshed = self.parts.refresher.apply(&mut *tx, &scope, Trigger::Event).await?;
+        let refreshed = self.parts.refresher.apply(&mut *tx, &scope, RefreshTrigger::Event).await?;
         self.check_banks(&mut *tx).await?;
         if !self.registered.is_empty() {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
@@ -131,7 +131,7 @@ impl<'a> Group<'a> {
     }
 
     async fn load(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
-        for kind in Kind::ALL {
+        for kind in EntityKind::ALL {
             let of_kind = |removed: bool| -> Vec<Uuid> {
                 let ids: BTreeSet<Uuid> = self
                     .statements()
@@ -144,7 +144,7 @@ impl<'a> Group<'a> {
             if set.is_empty() && removed.is_empty() {
                 continue;
             }
-            if !matches!(kind, Kind::Facility | Kind::BloodBank) {
+            if !matches!(kind, EntityKind::Facility | EntityKind::BloodBank) {
                 tx.reserve(&set, &removed).await?;
             }
             let ids: Vec<Uuid> =
@@ -211,7 +211,7 @@ impl<'a> Group<'a> {
 
     /// Writes what differs from the rows loaded: kind by kind, in the order of their ids.
     async fn write(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
-        for kind in Kind::ALL {
+        for kind in EntityKind::ALL {
             let (mut put, mut removed) = (Vec::new(), Vec::new());
             for ((of, id), record) in &self.overlay.records {
                 let before = self.loaded.get(&(*of, *id));
@@ -255,11 +255,11 @@ impl<'a> Group<'a> {
     async fn note(
         &self,
         tx: &mut dyn Transaction,
-        folded: &[Result<Folded, Vec<Fault>>],
+        folded: &[Result<Folded, Vec<EventFault>>],
     ) -> store::Result<()> {
         for (task, folded) in self.tasks.iter().zip(folded) {
             if let (Some(note), Ok(folded)) = (&task.note, folded) {
-                let known = Known {
+                let known = RecordChanges {
                     before: &self.loaded,
                     now: &self.overlay.records,
                     last_counted: &self.overlay.last_counted,
@@ -354,10 +354,10 @@ impl<'a> Group<'a> {
 
     fn outcomes(
         &self,
-        folded: Vec<Result<Folded, Vec<Fault>>>,
+        folded: Vec<Result<Folded, Vec<EventFault>>>,
         days: &HashMap<(Uuid, Touch), DayKey>,
         refreshed: &[Refreshed],
-    ) -> Vec<Result<Applied, IngestError>> {
+    ) -> Vec<Result<Ingested, IngestError>> {
         let versions: HashMap<Key, i64> = refreshed
             .iter()
             .filter(|r| !r.row.is_left_behind())
@@ -384,7 +384,7 @@ impl<'a> Group<'a> {
                     versions.keys().filter(|(id, _)| folded.touched.contains(&(*id, Touch::All)));
                 keys.extend(whole.copied());
                 let applied = folded.applied.iter().filter(|a| **a).count();
-                Ok(Applied {
+                Ok(Ingested {
                     applied,
                     superseded: folded.applied.len() - applied,
                     summaries: keys

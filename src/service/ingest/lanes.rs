@@ -16,13 +16,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
-use super::{IngestError, Parts, Reply, Request, Task, group::Group, group_forming::form_group};
+use super::{
+    IngestError, IngestParts, IngestTask, Reply, Request, group::Group, group_forming::form_group,
+};
 use crate::store::StoreError;
 
 /// Forms groups: the requests that arrived while the lanes were busy make the next group, except
 /// those that share an id with a group under way. Two groups about the same entities would wait for
 /// each other's row locks, and would take these for locks of other programs.
-pub(super) async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver<Request>) {
+pub(super) async fn run(parts: Arc<IngestParts>, mut requests: mpsc::UnboundedReceiver<Request>) {
     let side = Arc::new(SideLanes {
         quick: Semaphore::new(parts.settings.slow_lanes),
         slow: Semaphore::new(parts.settings.slow_lanes),
@@ -70,7 +72,7 @@ pub(super) async fn run(parts: Arc<Parts>, mut requests: mpsc::UnboundedReceiver
 
 /// Commits a group, and passes requests that must be tried alone to the side lanes.
 async fn take_group(
-    parts: &Arc<Parts>,
+    parts: &Arc<IngestParts>,
     side: &Arc<SideLanes>,
     slow_tasks: &TaskTracker,
     group: Vec<Request>,
@@ -97,7 +99,7 @@ struct SideLanes {
 }
 
 impl SideLanes {
-    async fn take(&self, parts: &Parts, request: Request, tried_alone: bool) {
+    async fn take(&self, parts: &IngestParts, request: Request, tried_alone: bool) {
         let mut waiting = vec![request];
         if !tried_alone && let Ok(_lane) = self.quick.acquire().await {
             waiting = commit(parts, waiting, LockWait::Short).await;
@@ -142,14 +144,14 @@ struct Sender {
 
 /// Commits a group and answers its requests. The requests that come back are to be tried alone, or
 /// with the longer lock wait.
-async fn commit(parts: &Parts, requests: Vec<Request>, lock_wait: LockWait) -> Vec<Request> {
+async fn commit(parts: &IngestParts, requests: Vec<Request>, lock_wait: LockWait) -> Vec<Request> {
     let alone = requests.len() == 1;
     let lock_timeout = Duration::from_millis(match lock_wait {
         LockWait::Short => parts.settings.group_lock_timeout_ms,
         LockWait::Long => parts.settings.lock_timeout_ms,
     });
     let span = if alone { requests[0].span.clone() } else { Span::none() };
-    let (tasks, senders): (Vec<Task>, Vec<Sender>) = requests
+    let (tasks, senders): (Vec<IngestTask>, Vec<Sender>) = requests
         .into_iter()
         .map(|r| (r.task, Sender { ids: r.ids, reply: r.reply, span: r.span }))
         .unzip();

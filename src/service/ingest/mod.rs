@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
 use uuid::Uuid;
 
-use super::{imports::Note, outage::Outage, refresh::Refresher};
+use super::{imports::ImportPart, outage::Outage, refresh::Refresher};
 
 use crate::{
     changes::Changes,
@@ -32,7 +32,7 @@ use crate::{
 
 /// The result of a request's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
+pub struct Ingested {
     /// The number of events that changed something.
     pub applied: usize,
     /// The number of events that changed nothing, as something newer is known.
@@ -45,7 +45,7 @@ pub struct Applied {
 /// A fault of one event that shows only beside the stored rows: the event refers to something
 /// unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct EventFault {
     /// The position of the event in its request, from 0.
     pub index: usize,
     /// The field of the event's `data`.
@@ -58,7 +58,7 @@ pub struct Fault {
 #[derive(Debug)]
 pub enum IngestError {
     /// Nothing was applied. Each faulty event is named.
-    Invalid(Vec<Fault>),
+    Invalid(Vec<EventFault>),
     /// The queue is full. Nothing was applied.
     Overloaded,
     /// The database could not be written, or a lock was not free in time. Nothing was applied,
@@ -68,17 +68,17 @@ pub enum IngestError {
     Crashed,
 }
 
-type Reply = oneshot::Sender<Result<Applied, IngestError>>;
+type Reply = oneshot::Sender<Result<Ingested, IngestError>>;
 
 /// What is applied as one.
-struct Task {
+struct IngestTask {
     events: Vec<Event>,
     /// The import that it is a part of, which notes what it brings in the same transaction.
-    note: Option<Note>,
+    note: Option<ImportPart>,
 }
 
 struct Request {
-    task: Task,
+    task: IngestTask,
     /// The ids that its events are about or refer to.
     ids: Vec<Uuid>,
     reply: Reply,
@@ -89,7 +89,7 @@ struct Request {
 }
 
 /// What a transaction needs.
-pub struct Parts {
+pub struct IngestParts {
     /// The database.
     pub store: Arc<dyn Store>,
     /// Refreshes the touched days.
@@ -113,13 +113,13 @@ pub struct Ingest {
     queue: mpsc::UnboundedSender<Request>,
     /// The free places of the queue.
     places: Arc<Semaphore>,
-    parts: Arc<Parts>,
+    parts: Arc<IngestParts>,
 }
 
 impl Ingest {
     /// Starts the lanes. Once every `Ingest` is dropped they work off their queue and end; the
     /// handle ends after them.
-    pub fn start(parts: Parts) -> (Self, tokio::task::JoinHandle<()>) {
+    pub fn start(parts: IngestParts) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, requests) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(parts.settings.queue));
         let parts = Arc::new(parts);
@@ -129,20 +129,20 @@ impl Ingest {
 
     /// Applies these events as one: all of them, or none. Waits at most `ingest.timeout_ms`; after
     /// that the error is `StoreError::InDoubt`.
-    pub async fn submit(&self, events: Vec<Event>) -> Result<Applied, IngestError> {
-        self.submit_task(Task { events, note: None }).await
+    pub async fn submit(&self, events: Vec<Event>) -> Result<Ingested, IngestError> {
+        self.submit_task(IngestTask { events, note: None }).await
     }
 
     /// The same for a part of an import: with it is noted what it brings, and what that replaces.
     pub async fn submit_noted(
         &self,
         events: Vec<Event>,
-        note: Note,
-    ) -> Result<Applied, IngestError> {
-        self.submit_task(Task { events, note: Some(note) }).await
+        note: ImportPart,
+    ) -> Result<Ingested, IngestError> {
+        self.submit_task(IngestTask { events, note: Some(note) }).await
     }
 
-    async fn submit_task(&self, task: Task) -> Result<Applied, IngestError> {
+    async fn submit_task(&self, task: IngestTask) -> Result<Ingested, IngestError> {
         let events = &task.events;
         let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
         let (reply, answer) = oneshot::channel();

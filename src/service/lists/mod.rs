@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use crate::{
     directory::{Directory, Located},
     domain::summary::{DayKey, Key, Summary},
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::{
         reads::{Reads, freshness_request::FreshnessRequest},
         refresh::Refresher,
@@ -24,7 +24,7 @@ use crate::{
     store,
     store::StoreError,
 };
-use parts::{Parts, Read};
+use parts::{ListParts, ListRead};
 
 /// Reads lists.
 pub struct Lists {
@@ -94,22 +94,22 @@ pub enum ListError<E> {
 const LOCK_POLL: Duration = Duration::from_millis(100);
 /// How long the directory may take to receive the watermark that was proven of the table. After
 /// that it is read anew.
-const HEARS_WITHIN: Duration = Duration::from_millis(100);
-const HEARING_POLL: Duration = Duration::from_millis(2);
+const WATERMARK_WAIT: Duration = Duration::from_millis(100);
+const WATERMARK_POLL: Duration = Duration::from_millis(2);
 /// The greatest age of the directory at the arrival of a request, while changes of other servers do
 /// not come by. The age is not judged when the answer leaves: where a read of the directory takes
 /// longer than this, there would never be an answer.
-const UNHEARD_MS: i64 = 1_000;
+const DETACHED_MS: i64 = 1_000;
 /// Keys that one statement reads from the table.
 const CHUNK: usize = 1_000;
 
 /// What a reader asked for, and when it arrived.
-struct Asked {
+struct ListRequest {
     requested: FreshnessRequest,
     arrived_ms: i64,
 }
 
-impl Asked {
+impl ListRequest {
     /// Whether an answer that is exact as of `exact_ms` may leave at `now_ms`. For `no-cache` it
     /// must have been proven after the request arrived. For other readers it must not be older than
     /// their bound.
@@ -145,7 +145,7 @@ impl Lists {
         requested: FreshnessRequest,
         select: impl Fn(&Directory, i64) -> Result<Selected, E>,
     ) -> Result<List, ListError<E>> {
-        let asked = Asked { requested, arrived_ms: self.reads.clock.now_ms() };
+        let asked = ListRequest { requested, arrived_ms: self.reads.clock.now_ms() };
         if requested.only_if_cached {
             return self
                 .held(&select, |exact_ms, now_ms| asked.takes(exact_ms, now_ms), Source::Memory)?
@@ -160,7 +160,7 @@ impl Lists {
         let reached = tokio::select! {
             biased; // an answer that is there counts
             reached = reach => reached.ok(),
-            () = self.reads.outage.falls_silent() => None,
+            () = self.reads.outage.stops_answering() => None,
         };
         match reached {
             Some(Ok(list)) => {
@@ -172,7 +172,7 @@ impl Lists {
             Some(Err(error @ ListError::Unavailable)) => self.last(&asked, &select, error),
             Some(result) => result,
             None => {
-                self.reads.outage.waited_in_vain(started);
+                self.reads.outage.got_no_answer(started);
                 self.last(&asked, &select, ListError::Locked)
             }
         }
@@ -180,16 +180,16 @@ impl Lists {
 
     async fn reach<E>(
         &self,
-        asked: &Asked,
+        asked: &ListRequest,
         select: &impl Fn(&Directory, i64) -> Result<Selected, E>,
     ) -> Result<List, ListError<E>> {
         loop {
             let (now_ms, directory_ms) =
                 (self.reads.clock.now_ms(), self.reads.directory.exact_as_of_ms());
             let proven_ms = self.reads.memory.table_ms().min(directory_ms);
-            let is_unheard = !self.reads.changes.is_attached()
-                && asked.arrived_ms.saturating_sub(directory_ms) > UNHEARD_MS;
-            if !asked.takes(proven_ms, now_ms) || is_unheard {
+            let is_detached = !self.reads.changes.is_attached()
+                && asked.arrived_ms.saturating_sub(directory_ms) > DETACHED_MS;
+            if !asked.takes(proven_ms, now_ms) || is_detached {
                 self.prove(asked).await.map_err(|error| self.failed(&error))?;
                 continue;
             }
@@ -232,14 +232,14 @@ impl Lists {
 
     /// Has the table, and then the directory, proven as fresh as the reader asked, if that is
     /// possible now.
-    async fn prove(&self, asked: &Asked) -> store::Result<()> {
+    async fn prove(&self, asked: &ListRequest) -> store::Result<()> {
         let (memory, directory, clock) =
             (&self.reads.memory, &self.reads.directory, &self.reads.clock);
         let table_ms = memory.table_ms();
         if !self.reads.changes.is_attached() {
             // Changes of other servers do not come by, so the directory itself is read.
             let will_do = |as_of_ms: i64| {
-                asked.arrived_ms.saturating_sub(as_of_ms) <= UNHEARD_MS
+                asked.arrived_ms.saturating_sub(as_of_ms) <= DETACHED_MS
                     && asked.takes(as_of_ms, clock.now_ms())
             };
             directory.catch_up(&*self.reads.store, will_do).await?;
@@ -252,12 +252,12 @@ impl Lists {
             }
             return Ok(());
         }
-        let hears = async {
+        let received = async {
             while !asked.takes(directory.exact_as_of_ms(), clock.now_ms()) {
-                tokio::time::sleep(HEARING_POLL).await;
+                tokio::time::sleep(WATERMARK_POLL).await;
             }
         };
-        match tokio::time::timeout(HEARS_WITHIN, hears).await {
+        match tokio::time::timeout(WATERMARK_WAIT, received).await {
             Ok(()) => Ok(()),
             Err(_) => {
                 directory
@@ -268,7 +268,7 @@ impl Lists {
     }
 
     /// Reads the days from the table, and refreshes those that it does not have.
-    async fn attempt(&self, selected: Selected, asked: &Asked) -> store::Result<Attempt> {
+    async fn attempt(&self, selected: Selected, asked: &ListRequest) -> store::Result<Attempt> {
         let Selected { keys, directory_ms } = selected;
         let read = match self.standby(&keys, directory_ms, asked).await {
             Some(read) => read,
@@ -278,14 +278,15 @@ impl Lists {
             },
         };
         let now_ms = self.reads.clock.now_ms();
-        let mut parts = Parts::new(keys, read, now_ms);
+        let mut parts = ListParts::new(keys, read, now_ms);
         if !parts.unknown.is_empty() {
             self.reads.directory.reload(&*self.reads.store, &parts.unknown).await?;
             return Ok(Attempt::DirectoryWasBehind);
         }
         let source = if parts.due.is_empty() { Source::Table } else { Source::Refreshed };
         for chunk in std::mem::take(&mut parts.due).chunks(self.chunk) {
-            let (refreshed, all) = self.refresher.run_each(chunk.to_vec(), Trigger::Read).await;
+            let (refreshed, all) =
+                self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Read).await;
             all?;
             parts.take_refreshed(chunk, refreshed.into_iter().map(|refreshed| refreshed.row));
         }
@@ -299,8 +300,8 @@ impl Lists {
 
     /// The days in the primary's table; `None` where the primary answers from another epoch than
     /// the one that is served.
-    async fn primary(&self, keys: &[DayKey], directory_ms: i64) -> store::Result<Option<Read>> {
-        let mut found = Read::of(directory_ms);
+    async fn primary(&self, keys: &[DayKey], directory_ms: i64) -> store::Result<Option<ListRead>> {
+        let mut found = ListRead::of(directory_ms);
         for chunk in keys.chunks(CHUNK) {
             let table_ms = self.reads.memory.table_ms();
             let read = self
@@ -320,8 +321,13 @@ impl Lists {
 
     /// The days in a standby's table. `None` where there is no standby, or none that is fresh
     /// enough for this reader and has at least the versions that memory knows.
-    async fn standby(&self, keys: &[DayKey], directory_ms: i64, asked: &Asked) -> Option<Read> {
-        let (mut found, memory) = (Read::of(directory_ms), &self.reads.memory);
+    async fn standby(
+        &self,
+        keys: &[DayKey],
+        directory_ms: i64,
+        asked: &ListRequest,
+    ) -> Option<ListRead> {
+        let (mut found, memory) = (ListRead::of(directory_ms), &self.reads.memory);
         for chunk in keys.chunks(CHUNK) {
             let read = self
                 .reads
@@ -346,7 +352,7 @@ impl Lists {
     /// or they are too old.
     fn last<E>(
         &self,
-        asked: &Asked,
+        asked: &ListRequest,
         select: &impl Fn(&Directory, i64) -> Result<Selected, E>,
         error: ListError<E>,
     ) -> Result<List, ListError<E>> {

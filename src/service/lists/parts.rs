@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What was found in the table.
-pub struct Read {
+pub struct ListRead {
     /// The rows, each with the instant as of which it is exact, in milliseconds.
     pub rows: HashMap<Key, (SummaryRow, i64)>,
     /// The zones of the facilities that exist.
@@ -24,7 +24,7 @@ pub struct Read {
     pub exact_ms: i64,
 }
 
-impl Read {
+impl ListRead {
     /// Whether the snapshot had the facility in the zone that the day was taken from.
     pub fn knows(&self, key: &DayKey) -> bool {
         self.zones.get(&key.facility.id) == Some(&key.facility.zone.name)
@@ -33,7 +33,7 @@ impl Read {
     /// Nothing yet. No part will count as exact as of a later instant than `directory_ms`, as of
     /// which the directory is exact.
     pub fn of(directory_ms: i64) -> Self {
-        Read {
+        ListRead {
             rows: HashMap::new(),
             zones: HashMap::new(),
             changing: HashSet::new(),
@@ -53,7 +53,7 @@ impl Read {
 }
 
 /// A list that is being put together.
-pub struct Parts {
+pub struct ListParts {
     keys: Vec<DayKey>,
     found: HashMap<Key, Summary>,
     /// The instant as of which the oldest part is exact, in milliseconds.
@@ -65,13 +65,13 @@ pub struct Parts {
     pub unknown: Vec<Uuid>,
 }
 
-impl Parts {
+impl ListParts {
     /// The parts of a list of these days, at this time of the database's clock.
-    pub fn new(keys: Vec<DayKey>, mut read: Read, now_ms: i64) -> Self {
+    pub fn new(keys: Vec<DayKey>, mut read: ListRead, now_ms: i64) -> Self {
         // However young its rows are, a list is no younger than the directory: facilities that were
         // registered since then are not in it.
         let exact_ms = read.directory_ms;
-        let mut parts = Parts {
+        let mut parts = ListParts {
             found: HashMap::with_capacity(keys.len()),
             exact_ms,
             due: Vec::new(),
@@ -92,7 +92,7 @@ impl Parts {
                 _ => parts.due.push(key.clone()),
             }
         }
-        Parts { keys, ..parts }
+        ListParts { keys, ..parts }
     }
 
     fn add(&mut self, summary: Summary, exact_ms: i64) {

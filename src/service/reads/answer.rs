@@ -7,19 +7,19 @@ use crate::cache::memory::Entry;
 /// The outcome of a read. `Fresh`: within the reader's bound, without a refresh. `Stale`: too old,
 /// so it was refreshed, or served as it is. `Miss`: no tier had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReadOutcome {
     Fresh,
     Stale,
     Miss,
 }
 
-impl Outcome {
+impl ReadOutcome {
     /// The value of the metric label `outcome`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Outcome::Fresh => "fresh",
-            Outcome::Stale => "stale",
-            Outcome::Miss => "miss",
+            ReadOutcome::Fresh => "fresh",
+            ReadOutcome::Stale => "stale",
+            ReadOutcome::Miss => "miss",
         }
     }
 }
@@ -62,7 +62,7 @@ pub struct Answer {
     /// Milliseconds since the figures were last known to be exact.
     pub age_ms: i64,
     /// The outcome of the read.
-    pub outcome: Outcome,
+    pub outcome: ReadOutcome,
     /// The rung that answered.
     pub tier: Tier,
     /// Why memory did not answer; `None` where it did.
@@ -93,7 +93,7 @@ pub(in crate::service) fn hit(entry: Arc<Entry>, age_ms: i64) -> Answer {
     Answer {
         entry,
         age_ms,
-        outcome: Outcome::Fresh,
+        outcome: ReadOutcome::Fresh,
         tier: Tier::Memory,
         forward: None,
         collapsed: false,

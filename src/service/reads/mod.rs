@@ -29,11 +29,11 @@ use crate::{
         facility::Facility,
         summary::{DayKey, Key, Summary},
     },
-    metrics::{Metrics, Trigger},
+    metrics::{Metrics, RefreshTrigger},
     service::{
         outage::Outage,
         reads::{
-            answer::{Answer, Forward, Outcome, ReadError, Tier, hit},
+            answer::{Answer, Forward, ReadError, ReadOutcome, Tier, hit},
             freshness_request::FreshnessRequest,
             standby::StandbyReads,
             table_rung::FromTable,
@@ -186,7 +186,7 @@ impl Reads {
         let result = self.past_memory(located, day, requested, found, now_ms).await;
         let (outcome, tier, age_ms, refreshed) = match &result {
             Ok(a) => (a.outcome, a.tier, a.age_ms, a.tier == Tier::Source && !a.source_unavailable),
-            Err(_) => (Outcome::Miss, Tier::Source, 0, false),
+            Err(_) => (ReadOutcome::Miss, Tier::Source, 0, false),
         };
         if result.is_ok() {
             self.metrics.count_read(outcome.as_str(), tier.as_str());
@@ -226,10 +226,14 @@ impl Reads {
         {
             let key = DayKey { facility: facility.clone(), day };
             if !requested.only_if_cached && !self.outage.is_on() {
-                self.coalescer.join(key, Some(requested.min_freshness(now_ms)), Trigger::Read);
+                self.coalescer.join(
+                    key,
+                    Some(requested.min_freshness(now_ms)),
+                    RefreshTrigger::Read,
+                );
             }
             return Ok(Answer {
-                outcome: Outcome::Stale,
+                outcome: ReadOutcome::Stale,
                 ..hit(entry.clone(), self.age_ms(entry, located, now_ms))
             });
         }
@@ -239,12 +243,12 @@ impl Reads {
         let reached = tokio::select! {
             biased; // an answer that is there counts
             reached = tokio::time::timeout(self.freshness.refresh_timeout(), reach) => reached.ok(),
-            () = self.outage.falls_silent() => None,
+            () = self.outage.stops_answering() => None,
         };
         if let Some(result) = reached {
             return result;
         }
-        self.outage.waited_in_vain(asked);
+        self.outage.got_no_answer(asked);
         if requested.min_version > 0 {
             return Err(ReadError::VersionNotReached);
         }
@@ -304,7 +308,7 @@ impl Reads {
         last: &mut Option<Arc<Entry>>,
         forward: Forward,
     ) -> Reached {
-        let outcome = if last.is_some() { Outcome::Stale } else { Outcome::Miss };
+        let outcome = if last.is_some() { ReadOutcome::Stale } else { ReadOutcome::Miss };
         if requested.only_if_cached {
             return Reached::NotCached;
         }
@@ -357,7 +361,7 @@ impl Reads {
         Ok(Answer {
             entry,
             age_ms,
-            outcome: Outcome::Stale,
+            outcome: ReadOutcome::Stale,
             tier: Tier::Memory,
             forward: Some(forward),
             collapsed: false,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Reads,
-    answer::{Answer, Outcome, Tier, hit},
+    answer::{Answer, ReadOutcome, Tier, hit},
     forward,
     freshness_request::FreshnessRequest,
     tier_row::TierRow,
@@ -73,10 +73,10 @@ impl Reads {
         {
             return FromRedis::TooOld(entry);
         }
-        self.metrics.count_read(Outcome::Fresh.as_str(), Tier::Redis.as_str());
+        self.metrics.count_read(ReadOutcome::Fresh.as_str(), Tier::Redis.as_str());
         let forward = forward(held.is_some(), requested);
         FromRedis::Answer(Answer {
-            outcome: Outcome::Fresh,
+            outcome: ReadOutcome::Fresh,
             tier: Tier::Redis,
             forward: Some(forward),
             ..hit(entry, age_ms)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Reached, Reads,
-    answer::{Answer, Forward, Outcome, Tier, hit},
+    answer::{Answer, Forward, ReadOutcome, Tier, hit},
     freshness_request::FreshnessRequest,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         day::Day,
         summary::{DayKey, SummaryRow},
     },
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::refresh::coalescer::Joined,
     store::StoreError,
 };
@@ -26,7 +26,7 @@ impl Reads {
         located: &Located,
         day: Day,
         requested: &FreshnessRequest,
-        outcome: Outcome,
+        outcome: ReadOutcome,
         forward: Forward,
     ) -> Reached {
         let day_key = DayKey { facility: located.facility.clone(), day };
@@ -39,7 +39,7 @@ impl Reads {
         let joined = self.coalescer.join_unless(
             day_key.clone(),
             min_freshness,
-            Trigger::Read,
+            RefreshTrigger::Read,
             just_finished,
         );
         let waiter = match joined {

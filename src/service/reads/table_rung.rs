@@ -10,10 +10,10 @@ use crate::{
         day::Day,
         summary::{DayKey, SummaryRow},
     },
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::reads::{
         Reads,
-        answer::{Answer, Forward, Outcome, Tier, hit},
+        answer::{Answer, Forward, ReadOutcome, Tier, hit},
         freshness_request::FreshnessRequest,
         keep_newer,
         tier_row::TierRow,
@@ -35,7 +35,7 @@ pub(super) enum FromTable {
 }
 
 /// What was found in the table.
-enum Stored {
+enum TableResult {
     Entry(Arc<Entry>),
     Nothing,
     BackingOff,
@@ -53,7 +53,7 @@ impl Reads {
         forward: Forward,
     ) -> store::Result<FromTable> {
         let arrived_ms = self.clock.now_ms();
-        let outcome = |is_fresh| if is_fresh { Outcome::Fresh } else { Outcome::Stale };
+        let outcome = |is_fresh| if is_fresh { ReadOutcome::Fresh } else { ReadOutcome::Stale };
         if last
             .as_ref()
             .is_some_and(|held| held.version >= requested.min_version && self.is_proven(held))
@@ -61,9 +61,9 @@ impl Reads {
             return Ok(FromTable::Nothing);
         }
         let entry = match self.read_table(located, day, requested, arrived_ms).await? {
-            Stored::Entry(entry) => entry,
-            Stored::Nothing => return Ok(FromTable::Nothing),
-            Stored::BackingOff => return Ok(FromTable::BackingOff),
+            TableResult::Entry(entry) => entry,
+            TableResult::Nothing => return Ok(FromTable::Nothing),
+            TableResult::BackingOff => return Ok(FromTable::BackingOff),
         };
         keep_newer(last, &entry);
         let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
@@ -79,7 +79,7 @@ impl Reads {
             self.coalescer.join(
                 DayKey { facility: located.facility.clone(), day },
                 Some(requested.min_freshness(arrived_ms)),
-                Trigger::Read,
+                RefreshTrigger::Read,
             );
         }
         Ok(FromTable::Answer(Answer {
@@ -99,17 +99,17 @@ impl Reads {
         day: Day,
         requested: &FreshnessRequest,
         now_ms: i64,
-    ) -> store::Result<Stored> {
+    ) -> store::Result<TableResult> {
         let key = (located.facility.id, day.date);
         let token = self.memory.fill_token();
         if let Some(read) = self.standby.summaries(&[key]).await
             && let Some(entry) =
                 self.take_from_standby(&token, read, located, &day, requested, now_ms)
         {
-            return Ok(Stored::Entry(entry));
+            return Ok(TableResult::Entry(entry));
         }
         if !self.outage.may_try() {
-            return Ok(Stored::BackingOff);
+            return Ok(TableResult::BackingOff);
         }
         for _ in 0..FILL_ATTEMPTS {
             let (token, table_ms) = (self.memory.fill_token(), self.memory.table_ms());
@@ -117,25 +117,25 @@ impl Reads {
             let read = self.store.summaries(&[key]).await?;
             self.outage.over();
             if !self.changes.continue_in(&read, table_ms) {
-                return Ok(Stored::Nothing); // another epoch: the next look drops what is held
+                return Ok(TableResult::Nothing); // another epoch: the next look drops what is held
             }
             if read.rows.iter().any(|row| row.summary.version < known) {
                 self.changes.doubt();
-                return Ok(Stored::Nothing);
+                return Ok(TableResult::Nothing);
             }
             let Some(found) =
                 TierRow::on_primary(read, &located.facility, &day, &token, table_ms, now_ms)
             else {
-                return Ok(Stored::Nothing);
+                return Ok(TableResult::Nothing);
             };
             if let Fill::Kept(entry) = found.keep(&self.memory, &token)
                 && entry.is_of(&day)
             {
                 self.share(&token, &found.row, found.as_of_ms);
-                return Ok(Stored::Entry(entry));
+                return Ok(TableResult::Entry(entry));
             }
         }
-        Ok(Stored::Nothing)
+        Ok(TableResult::Nothing)
     }
 
     /// The entry of a row that a standby answered; `None` where it lags too far behind for this

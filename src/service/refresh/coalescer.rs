@@ -26,7 +26,7 @@ use super::{
 use crate::{
     cache::lease::Lease,
     domain::summary::{DayKey, Key},
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     protocol::StoredEntry,
     service::reads::freshness_request::MinFreshness,
     store::StoreError,
@@ -74,7 +74,7 @@ struct Queue {
 /// A refresh that has not begun.
 struct Pending {
     day_key: DayKey,
-    trigger: Trigger,
+    trigger: RefreshTrigger,
     /// What another replica's refresh must bring to satisfy all waiting readers. `None`: at least
     /// one of them takes no refresh that began before it asked.
     min_freshness: Option<MinFreshness>,
@@ -84,7 +84,7 @@ struct Pending {
 /// A refresh that was taken from the queue.
 struct Taken {
     day_key: DayKey,
-    trigger: Trigger,
+    trigger: RefreshTrigger,
     min_freshness: Option<MinFreshness>,
     in_flight: InFlight,
 }
@@ -159,7 +159,7 @@ impl RefreshCoalescer {
         self: &Arc<Self>,
         day_key: DayKey,
         min_freshness: Option<MinFreshness>,
-        trigger: Trigger,
+        trigger: RefreshTrigger,
     ) -> Waiter {
         let mut queue = self.queue();
         match queue.shared(&day_key.id(), min_freshness) {
@@ -175,7 +175,7 @@ impl RefreshCoalescer {
         self: &Arc<Self>,
         day_key: DayKey,
         min_freshness: Option<MinFreshness>,
-        trigger: Trigger,
+        trigger: RefreshTrigger,
         just_finished: impl FnOnce() -> Option<T>,
     ) -> Joined<T> {
         let mut queue = self.queue();
@@ -194,7 +194,7 @@ impl RefreshCoalescer {
         queue: &mut Queue,
         day_key: DayKey,
         min_freshness: Option<MinFreshness>,
-        trigger: Trigger,
+        trigger: RefreshTrigger,
     ) -> Waiter {
         let (waiters, result) = watch::channel(None);
         queue.pending.insert(day_key.id(), Pending { day_key, trigger, min_freshness, waiters });
@@ -271,7 +271,12 @@ impl RefreshCoalescer {
         self.start();
     }
 
-    async fn refresh_and_finish(&self, taken: Vec<Taken>, leases: Vec<Lease>, trigger: Trigger) {
+    async fn refresh_and_finish(
+        &self,
+        taken: Vec<Taken>,
+        leases: Vec<Lease>,
+        trigger: RefreshTrigger,
+    ) {
         let token = self.refresher.changes.fill_token();
         let (day_keys, in_flight): (Vec<DayKey>, Vec<InFlight>) =
             taken.into_iter().map(|taken| (taken.day_key, taken.in_flight)).unzip();
@@ -295,7 +300,7 @@ impl RefreshCoalescer {
         let mut queue = self.queue();
         let Queue { pending, in_flight } = &mut *queue;
         let is_ready = |key: &&Key| !in_flight.contains_key(*key);
-        let ready: Vec<(Key, Trigger)> = pending
+        let ready: Vec<(Key, RefreshTrigger)> = pending
             .iter()
             .map(|(key, pending)| (key, pending.trigger))
             .filter(|(key, _)| is_ready(key))
@@ -313,7 +318,11 @@ impl RefreshCoalescer {
             .collect()
     }
 
-    async fn refresh_all(&self, day_keys: &[DayKey], trigger: Trigger) -> Vec<RefreshResult> {
+    async fn refresh_all(
+        &self,
+        day_keys: &[DayKey],
+        trigger: RefreshTrigger,
+    ) -> Vec<RefreshResult> {
         match self.refresh(day_keys.to_vec(), trigger).await {
             Ok(rows) => {
                 let mut rows: HashMap<Key, Arc<Refreshed>> =
@@ -338,7 +347,7 @@ impl RefreshCoalescer {
     async fn refresh(
         &self,
         keys: Vec<DayKey>,
-        trigger: Trigger,
+        trigger: RefreshTrigger,
     ) -> Result<Vec<Refreshed>, Arc<StoreError>> {
         let refresh = self.refresher.run(RefreshRequest::days(keys, trigger));
         match std::panic::AssertUnwindSafe(refresh).catch_unwind().await {

@@ -44,7 +44,7 @@ async fn a_key_whose_refresh_panics_fails_its_readers_and_can_be_refreshed_again
     let (waiters, result) = watch::channel(None);
     let pending = Pending {
         day_key: day_key.clone(),
-        trigger: Trigger::Request,
+        trigger: RefreshTrigger::Request,
         min_freshness: None,
         waiters,
     };
@@ -58,6 +58,6 @@ async fn a_key_whose_refresh_panics_fails_its_readers_and_can_be_refreshed_again
     let waiter = Waiter { result, is_shared: false };
     assert!(waiter.result().await.is_err(), "its reader is told");
 
-    let waiter = coalescer.join(day_key, None, Trigger::Request);
+    let waiter = coalescer.join(day_key, None, RefreshTrigger::Request);
     assert!(matches!(waiter.result().await, Ok(None)), "the key is free for the next");
 }

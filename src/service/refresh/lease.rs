@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     domain::summary::{DayKey, Key},
     protocol::{Epoch, StoredEntry},
-    redis::Error,
+    redis::CommandError,
     service::reads::{freshness_request::MinFreshness, tier_row::TierRow},
 };
 
@@ -102,7 +102,7 @@ impl RefreshLeases {
         token: &FillToken,
         refreshed: &[StoredEntry],
         leases: &[Lease],
-    ) -> Result<(), Error> {
+    ) -> Result<(), CommandError> {
         // The epoch is loaded before the token is checked. So nothing that was read in an earlier
         // epoch is put into a later one.
         let put = match self.epoch.load_full().filter(|_| self.memory.is_current(token)) {

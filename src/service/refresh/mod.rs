@@ -28,7 +28,7 @@ use crate::{
         day::Day,
         summary::{DayKey, SummaryRow},
     },
-    metrics::{Metrics, Trigger},
+    metrics::{Metrics, RefreshTrigger},
     service::{imports::Recorded, outage::Outage},
     store::{self, MarkKind, Store, StoreError},
     telemetry::log_throttle::LogThrottle,
@@ -125,7 +125,7 @@ impl Refresher {
     pub async fn run_each(
         &self,
         keys: Vec<DayKey>,
-        trigger: Trigger,
+        trigger: RefreshTrigger,
     ) -> (Vec<Refreshed>, store::Result<()>) {
         match self.run(RefreshRequest::days(keys.clone(), trigger)).await {
             Ok(refreshed) => return (refreshed, Ok(())),
@@ -229,7 +229,7 @@ impl Refresher {
         keys.into_iter().filter_map(in_zone).collect()
     }
 
-    fn count(&self, trigger: Trigger, outcome: &str, rows: usize) {
+    fn count(&self, trigger: RefreshTrigger, outcome: &str, rows: usize) {
         self.metrics.refreshes.with_label_values(&[trigger.as_str(), outcome]).inc_by(rows as u64);
     }
 }

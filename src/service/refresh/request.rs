@@ -1,7 +1,7 @@
 //! The refresh request: what is to be refreshed, and how.
 
 use crate::{
-    domain::summary::DayKey, metrics::Trigger, service::imports::StockChange, store::Mark,
+    domain::summary::DayKey, metrics::RefreshTrigger, service::imports::StockChange, store::Mark,
 };
 
 /// One refresh: its days, or the marks that say which days, and its cause.
@@ -9,7 +9,7 @@ pub struct RefreshRequest<'a> {
     /// The days or marks.
     pub(super) work: Work<'a>,
     /// What caused the refresh.
-    pub(super) trigger: Trigger,
+    pub(super) trigger: RefreshTrigger,
     /// What becomes of the recorded stock of closed days.
     pub(super) stock: StockChange,
     /// Whether it waits only shortly for a lock.
@@ -26,14 +26,14 @@ impl<'a> RefreshRequest<'a> {
     /// A refresh of these days. It leaves out days that have not begun, days of facilities that are
     /// gone, and days that a changed zone does not have. Where a facility is in another zone by
     /// now, it refreshes the days of the same dates in the new zone.
-    pub fn days(keys: Vec<DayKey>, trigger: Trigger) -> Self {
+    pub fn days(keys: Vec<DayKey>, trigger: RefreshTrigger) -> Self {
         Self::of(Work::Days(keys), trigger)
     }
 
     /// A refresh of the days that these marks of facilities name. It deletes the marks in the same
     /// transaction, before it derives the figures. It fails with `StoreError::Conflict` where a
     /// mark has grown beyond these days, or where one of the facilities is not known.
-    pub fn marks(marks: &'a [Mark], trigger: Trigger) -> Self {
+    pub fn marks(marks: &'a [Mark], trigger: RefreshTrigger) -> Self {
         Self::of(Work::Marks(marks), trigger)
     }
 
@@ -48,7 +48,7 @@ impl<'a> RefreshRequest<'a> {
         RefreshRequest { is_one_of_many: true, ..self }
     }
 
-    fn of(work: Work<'a>, trigger: Trigger) -> Self {
+    fn of(work: Work<'a>, trigger: RefreshTrigger) -> Self {
         RefreshRequest { work, trigger, stock: StockChange::None, is_one_of_many: false }
     }
 

@@ -15,7 +15,7 @@ use crate::{
         facility::Facility,
         summary::{Bounds, DayKey, Key, SummaryRow},
     },
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::imports::{Recorded, StockChange},
     store,
     store::{Derived, FacilityState, StoreError, Transaction},
@@ -29,7 +29,7 @@ impl Refresher {
         &self,
         tx: &mut dyn Transaction,
         scope: &RefreshScope,
-        trigger: Trigger,
+        trigger: RefreshTrigger,
     ) -> store::Result<Vec<Refreshed>> {
         self.apply_with_stock(tx, scope, &StockChange::None, trigger)
             .await
@@ -42,7 +42,7 @@ impl Refresher {
         tx: &mut dyn Transaction,
         scope: &RefreshScope,
         stock: &StockChange,
-        trigger: Trigger,
+        trigger: RefreshTrigger,
     ) -> store::Result<(Vec<Refreshed>, Recorded)> {
         let started = Instant::now();
         let facilities = scope.facilities();
@@ -139,10 +139,11 @@ async fn zones_now(
 ) -> store::Result<HashMap<Uuid, String>> {
     let mut zones: HashMap<Uuid, String> =
         derived.iter().map(|d| (d.row.summary.facility_id, d.timezone.clone())).collect();
-    let silent: Vec<Uuid> =
+    let underived: Vec<Uuid> =
         facilities.keys().filter(|id| !zones.contains_key(id)).copied().collect();
-    if !silent.is_empty() {
-        zones.extend(tx.facilities(&silent).await?.into_iter().map(|row| (row.id, row.timezone)));
+    if !underived.is_empty() {
+        zones
+            .extend(tx.facilities(&underived).await?.into_iter().map(|row| (row.id, row.timezone)));
     }
     Ok(zones)
 }
@@ -154,8 +155,9 @@ pub(super) async fn is_one_gone(
     refreshed: &[Refreshed],
 ) -> store::Result<bool> {
     let is_derived = |id: &Uuid| refreshed.iter().any(|r| r.row.summary.facility_id == *id);
-    let silent: Vec<Uuid> = scope.facilities().into_keys().filter(|id| !is_derived(id)).collect();
-    Ok(!silent.is_empty() && tx.facilities(&silent).await?.len() < silent.len())
+    let underived: Vec<Uuid> =
+        scope.facilities().into_keys().filter(|id| !is_derived(id)).collect();
+    Ok(!underived.is_empty() && tx.facilities(&underived).await?.len() < underived.len())
 }
 
 /// The days after those that have just ended. A day that was today when its key was made may have

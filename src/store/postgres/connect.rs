@@ -14,7 +14,8 @@ use sqlx::{
 };
 
 use super::{
-    epoch::in_recovery, home::Home, liveness::Liveness, migrate::migrate, pool::Pool, session,
+    epoch::in_recovery, home::Home, liveness::Liveness, migrate::migrate, pool::PrimaryPool,
+    session,
 };
 use crate::{
     config::{DatabaseSettings, redacted},
@@ -49,7 +50,7 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5)))
 }
 
-pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Result<Pool> {
+pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Result<PrimaryPool> {
     let options = options(settings, &settings.url)?;
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
     let liveness = Arc::new(Liveness::start(options.clone(), home.clone(), acquire_timeout).await);
@@ -74,7 +75,7 @@ pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Re
     if let Err(error) = try_join_all((0..first).map(|_| pool.acquire())).await {
         return Err(explained(error, &options, home, settings).await);
     }
-    let pool = Pool::new(pool, liveness, settings);
+    let pool = PrimaryPool::new(pool, liveness, settings);
     check_server(&pool, settings).await?;
     // An index on a large table may take any time.
     let mut connection = pool.driver().acquire().await?;
@@ -190,7 +191,7 @@ fn too_far(took: Duration, settings: &DatabaseSettings) -> sqlx::Error {
 
 /// Refuses a server that is too old. Warns when the pool may use most of the connections that the
 /// server allows.
-async fn check_server(pool: &Pool, settings: &DatabaseSettings) -> Result<()> {
+async fn check_server(pool: &PrimaryPool, settings: &DatabaseSettings) -> Result<()> {
     let (version, allowed, reserved): (i32, i32, i32) = sqlx::query_as(
         "SELECT current_setting('server_version_num')::integer, \
          current_setting('max_connections')::integer, \

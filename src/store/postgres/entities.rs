@@ -9,7 +9,7 @@ use super::{pool::Borrowed, text};
 use crate::{
     domain::{
         blood_type::BloodType,
-        event::{Entity, Kind, Record},
+        event::{Entity, EntityKind, Record},
     },
     store::{LastCounted, Put, Removal, Result, StoreError},
 };
@@ -18,18 +18,20 @@ use crate::{
 /// neither appears in between.
 pub(super) async fn load(
     tx: &mut Borrowed,
-    kind: Kind,
+    kind: EntityKind,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Record>> {
     let statement = match kind {
-        Kind::Facility => include_str!("../../../sql/postgres/entities/load_facility.sql"),
-        Kind::BloodBank => include_str!("../../../sql/postgres/entities/load_blood_bank.sql"),
-        Kind::Inventory => include_str!("../../../sql/postgres/entities/load_inventory.sql"),
-        Kind::Distribution => include_str!("../../../sql/postgres/entities/load_distribution.sql"),
-        Kind::Request => include_str!("../../../sql/postgres/entities/load_request.sql"),
+        EntityKind::Facility => include_str!("../../../sql/postgres/entities/load_facility.sql"),
+        EntityKind::BloodBank => include_str!("../../../sql/postgres/entities/load_blood_bank.sql"),
+        EntityKind::Inventory => include_str!("../../../sql/postgres/entities/load_inventory.sql"),
+        EntityKind::Distribution => {
+            include_str!("../../../sql/postgres/entities/load_distribution.sql")
+        }
+        EntityKind::Request => include_str!("../../../sql/postgres/entities/load_request.sql"),
     };
     let mut records = HashMap::with_capacity(ids.len());
-    if !matches!(kind, Kind::Facility | Kind::BloodBank) {
+    if !matches!(kind, EntityKind::Facility | EntityKind::BloodBank) {
         let rows = sqlx::query(include_str!("../../../sql/postgres/entities/load_tombstones.sql"))
             .bind(kind.as_str())
             .bind(ids)
@@ -52,32 +54,32 @@ pub(super) async fn load(
     Ok(records)
 }
 
-fn entity(kind: Kind, row: &PgRow) -> Result<Entity> {
+fn entity(kind: EntityKind, row: &PgRow) -> Result<Entity> {
     Ok(match kind {
-        Kind::Facility => {
+        EntityKind::Facility => {
             let id = row.try_get("id")?;
             Entity::Facility {
                 name: text(row, "name", "facilities", id)?,
                 timezone: text(row, "timezone", "facilities", id)?,
             }
         }
-        Kind::BloodBank => {
+        EntityKind::BloodBank => {
             let name = text(row, "name", "blood_banks", row.try_get("id")?)?;
             Entity::BloodBank { facility_id: row.try_get("facility_id")?, name }
         }
-        Kind::Inventory => Entity::Inventory {
+        EntityKind::Inventory => Entity::Inventory {
             blood_bank_id: row.try_get("blood_bank_id")?,
             blood_type: blood_type(row)?,
             expires_at_ms: row.try_get("expires_at_ms")?,
             quantity: row.try_get("quantity")?,
         },
-        Kind::Distribution => Entity::Distribution {
+        EntityKind::Distribution => Entity::Distribution {
             blood_type: blood_type(row)?,
             date_delivered_ms: row.try_get("date_delivered_ms")?,
             dispatched_to_id: row.try_get("dispatched_to_id")?,
             quantity: row.try_get("quantity")?,
         },
-        Kind::Request => Entity::Request {
+        EntityKind::Request => Entity::Request {
             blood_type: blood_type(row)?,
             created_at_ms: row.try_get("created_at_ms")?,
             facility_id: row.try_get("facility_id")?,
@@ -91,25 +93,25 @@ fn blood_type(row: &PgRow) -> Result<Option<BloodType>> {
     Ok(text.and_then(BloodType::from_canonical))
 }
 
-pub(super) async fn put(tx: &mut Borrowed, kind: Kind, rows: &[Put]) -> Result<()> {
+pub(super) async fn put(tx: &mut Borrowed, kind: EntityKind, rows: &[Put]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
     let columns = Columns::of(rows);
     let query = match kind {
-        Kind::Facility => {
+        EntityKind::Facility => {
             sqlx::query(include_str!("../../../sql/postgres/entities/put_facility.sql"))
         }
-        Kind::BloodBank => {
+        EntityKind::BloodBank => {
             sqlx::query(include_str!("../../../sql/postgres/entities/put_blood_bank.sql"))
         }
-        Kind::Inventory => {
+        EntityKind::Inventory => {
             sqlx::query(include_str!("../../../sql/postgres/entities/put_inventory.sql"))
         }
-        Kind::Distribution => {
+        EntityKind::Distribution => {
             sqlx::query(include_str!("../../../sql/postgres/entities/put_distribution.sql"))
         }
-        Kind::Request => {
+        EntityKind::Request => {
             sqlx::query(include_str!("../../../sql/postgres/entities/put_request.sql"))
         }
     };
@@ -117,9 +119,9 @@ pub(super) async fn put(tx: &mut Borrowed, kind: Kind, rows: &[Put]) -> Result<(
         .bind(rows.iter().map(|r| r.id).collect::<Vec<Uuid>>())
         .bind(rows.iter().map(|r| r.event_time_ms).collect::<Vec<i64>>());
     let query = match kind {
-        Kind::Facility => query.bind(columns.names).bind(columns.timezones),
-        Kind::BloodBank => query.bind(columns.owners).bind(columns.names),
-        Kind::Inventory | Kind::Distribution | Kind::Request => query
+        EntityKind::Facility => query.bind(columns.names).bind(columns.timezones),
+        EntityKind::BloodBank => query.bind(columns.owners).bind(columns.names),
+        EntityKind::Inventory | EntityKind::Distribution | EntityKind::Request => query
             .bind(columns.owners)
             .bind(columns.blood_types)
             .bind(columns.quantities)
@@ -135,7 +137,7 @@ pub(super) async fn put(tx: &mut Borrowed, kind: Kind, rows: &[Put]) -> Result<(
             return Err(StoreError::Conflict);
         }
     }
-    if !matches!(kind, Kind::Facility | Kind::BloodBank) {
+    if !matches!(kind, EntityKind::Facility | EntityKind::BloodBank) {
         let ids: Vec<Uuid> = rows.iter().filter(|r| r.is_new).map(|r| r.id).collect();
         if !ids.is_empty() {
             sqlx::query("DELETE FROM tombstones WHERE kind = $1 AND id = ANY ($2)")
@@ -213,7 +215,7 @@ impl Columns {
 
 pub(super) async fn last_counted(
     tx: &mut Borrowed,
-    kind: Kind,
+    kind: EntityKind,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, LastCounted>> {
     let query = sqlx::query(include_str!("../../../sql/postgres/entities/last_counted.sql"))
@@ -230,14 +232,14 @@ pub(super) async fn last_counted(
         .collect()
 }
 
-pub(super) async fn remove(tx: &mut Borrowed, kind: Kind, rows: &[Removal]) -> Result<()> {
+pub(super) async fn remove(tx: &mut Borrowed, kind: EntityKind, rows: &[Removal]) -> Result<()> {
     let ids: Vec<Uuid> = rows.iter().map(|r| r.id).collect();
     let delete = match kind {
-        Kind::Facility => "DELETE FROM facilities WHERE id = ANY ($1)",
-        Kind::BloodBank => "DELETE FROM blood_banks WHERE id = ANY ($1)",
-        Kind::Inventory => "DELETE FROM blood_inventory WHERE id = ANY ($1)",
-        Kind::Distribution => "DELETE FROM blood_distributions WHERE id = ANY ($1)",
-        Kind::Request => "DELETE FROM blood_requests WHERE id = ANY ($1)",
+        EntityKind::Facility => "DELETE FROM facilities WHERE id = ANY ($1)",
+        EntityKind::BloodBank => "DELETE FROM blood_banks WHERE id = ANY ($1)",
+        EntityKind::Inventory => "DELETE FROM blood_inventory WHERE id = ANY ($1)",
+        EntityKind::Distribution => "DELETE FROM blood_distributions WHERE id = ANY ($1)",
+        EntityKind::Request => "DELETE FROM blood_requests WHERE id = ANY ($1)",
     };
     sqlx::query(delete).bind(&ids).execute(&mut *tx).await?;
     sqlx::query(include_str!("../../../sql/postgres/entities/put_tombstones.sql"))

@@ -8,7 +8,7 @@ use std::{
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{date, pool::Pool, summary_row};
+use super::{date, pool::PrimaryPool, summary_row};
 use crate::{
     domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
@@ -50,13 +50,13 @@ pub(super) fn no_row() -> StoreError {
 }
 
 /// The result of one statement for the keys that were asked for.
-pub(super) struct Asked {
+pub(super) struct ServerAnswer {
     rows: Vec<SummaryRow>,
     zones: HashMap<Uuid, String>,
     changing: HashSet<Uuid>,
 }
 
-impl Asked {
+impl ServerAnswer {
     /// The result, with the epoch and the watermark of the server that answered.
     pub fn at(
         self,
@@ -78,7 +78,7 @@ impl Asked {
 pub(super) async fn summaries(
     connection: impl PgExecutor<'_>,
     keys: &[Key],
-) -> Result<(Agreed, Asked)> {
+) -> Result<(Agreed, ServerAnswer)> {
     let (ids, dates): (Vec<Uuid>, Vec<String>) =
         keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
     let statement =
@@ -104,7 +104,7 @@ pub(super) async fn summaries(
             }
         }
     }
-    Ok((agreed, Asked { rows, zones, changing }))
+    Ok((agreed, ServerAnswer { rows, zones, changing }))
 }
 
 pub(super) async fn store_watermark(
@@ -122,7 +122,7 @@ pub(super) async fn store_watermark(
     Ok(stored.rows_affected() == 1)
 }
 
-pub(super) async fn begin_generation(pool: &Pool, after: i64) -> Result<i64> {
+pub(super) async fn begin_generation(pool: &PrimaryPool, after: i64) -> Result<i64> {
     let begun = sqlx::query_scalar(
         "UPDATE fleet SET generation = generation + 1 WHERE generation = $1 RETURNING generation",
     )
@@ -132,7 +132,7 @@ pub(super) async fn begin_generation(pool: &Pool, after: i64) -> Result<i64> {
     begun.ok_or(StoreError::Conflict)
 }
 
-pub(super) async fn begin_epoch(pool: &Pool, old: &Epoch) -> Result<()> {
+pub(super) async fn begin_epoch(pool: &PrimaryPool, old: &Epoch) -> Result<()> {
     let begin = sqlx::query(include_str!("../../../sql/postgres/begin_epoch.sql"))
         .bind(old.identity())
         .bind(Uuid::new_v4().to_string());

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{PostgresStore, date, day, transaction::PostgresTransaction};
 use crate::{
-    domain::{blood_type::BloodType, event::Kind},
+    domain::{blood_type::BloodType, event::EntityKind},
     store::{
         Result,
         imports::{
@@ -76,7 +76,7 @@ impl ImportLog for PostgresStore {
         Ok(())
     }
 
-    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+    async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
         let there = format!(
             "SELECT id FROM {} WHERE id = ANY ($1) UNION ALL SELECT id FROM tombstones WHERE kind \
              = $2 AND id = ANY ($1)",
@@ -99,11 +99,11 @@ impl ImportLog for PostgresStore {
 
     async fn equal_rows(
         &self,
-        kind: Kind,
+        kind: EntityKind,
         source: &str,
         rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>> {
-        let statement = if kind == Kind::Distribution {
+        let statement = if kind == EntityKind::Distribution {
             sql!("equal_distributions")
         } else {
             sql!("equal_requests")
@@ -257,7 +257,7 @@ impl ImportNotes for PostgresTransaction {
         Ok(())
     }
 
-    async fn erase(&mut self, kind: Kind, ids: &[Uuid]) -> Result<()> {
+    async fn erase(&mut self, kind: EntityKind, ids: &[Uuid]) -> Result<()> {
         let delete = format!("DELETE FROM {} WHERE id = ANY ($1)", table(kind));
         sqlx::query(AssertSqlSafe(delete)).bind(ids).execute(&mut self.tx).await?;
         Ok(())
@@ -294,12 +294,12 @@ fn columns(days: &[(Uuid, Date)]) -> (Vec<Uuid>, Vec<String>) {
     days.iter().map(|(id, date)| (*id, date.to_string())).unzip()
 }
 
-const fn table(kind: Kind) -> &'static str {
+const fn table(kind: EntityKind) -> &'static str {
     match kind {
-        Kind::Facility => "facilities",
-        Kind::BloodBank => "blood_banks",
-        Kind::Inventory => "blood_inventory",
-        Kind::Distribution => "blood_distributions",
-        Kind::Request => "blood_requests",
+        EntityKind::Facility => "facilities",
+        EntityKind::BloodBank => "blood_banks",
+        EntityKind::Inventory => "blood_inventory",
+        EntityKind::Distribution => "blood_distributions",
+        EntityKind::Request => "blood_requests",
     }
 }

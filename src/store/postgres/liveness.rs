@@ -25,9 +25,9 @@ use super::{connect::is_primary, home::Home};
 /// How often the liveness is asked. While it is lost, a new connection is tried as often, because a
 /// host name may lead to another server at any moment.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How long the liveness may take to answer before it counts as silent. A server that is only busy,
+/// How long the liveness may take to answer before it counts as lost. A server that is only busy,
 /// or far away, takes less.
-const SILENT: Duration = Duration::from_secs(2);
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// The most time for one try to connect. One begins in every period, so there are never many.
 const TRY: Duration = Duration::from_secs(3);
 /// The most time that a statement over an older connection may take in all, after a new connection
@@ -73,7 +73,7 @@ pub(super) struct Deadline {
 
 impl Deadline {
     /// Waits for `answer` at most `limit`. `None` after that, or when no answer can come any more.
-    pub async fn hear<T>(&self, limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    pub async fn within<T>(&self, limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
         timeout(limit, self.expect(answer)).await.ok().flatten()
     }
 
@@ -83,11 +83,11 @@ impl Deadline {
         tokio::select! {
             biased;
             answer = answer => Some(answer),
-            () = self.is_in_vain(begun) => None,
+            () = self.is_given_up(begun) => None,
         }
     }
 
-    async fn is_in_vain(&self, begun: tokio::time::Instant) {
+    async fn is_given_up(&self, begun: tokio::time::Instant) {
         let mut regained = self.regained.clone();
         if regained.wait_for(|at| *at > self.since).await.is_err() {
             // The watch has ended.
@@ -98,10 +98,10 @@ impl Deadline {
 }
 
 /// The error for a connection that was given up.
-pub(super) fn silent() -> sqlx::Error {
+pub(super) fn given_up() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(
         std::io::ErrorKind::TimedOut,
-        "the connection fell silent and was given up",
+        "the connection brought no answer and was given up",
     ))
 }
 
@@ -137,10 +137,10 @@ impl Server {
     /// because the server was busy or frozen. `Some`: the connection that replaces it.
     async fn successor(&self, liveness: &mut PgConnection) -> Option<(Instant, PgConnection)> {
         let mut asking = std::pin::pin!(is_primary(liveness));
-        let answer = match timeout(SILENT, &mut asking).await {
+        let answer = match timeout(ANSWER_WAIT, &mut asking).await {
             Ok(answer) => answer,
             Err(_) => {
-                tracing::debug!("the database fell silent");
+                tracing::debug!("the database brings no answer");
                 tokio::select! {
                     answer = &mut asking => answer,
                     successor = self.reconnect() => match timeout(PERIOD, &mut asking).await {

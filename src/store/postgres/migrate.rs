@@ -37,7 +37,7 @@ pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<()> {
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<()> {
-    let found = look(connection).await?;
+    let found = existing_tables(connection).await?;
     check_encoding(connection, found.applied.as_ref().is_some_and(|applied| !applied.is_empty()))
         .await?;
     found.refuse_foreign_tables(&MIGRATIONS)?;
@@ -91,7 +91,7 @@ async fn check_columns(connection: &mut PgConnection) -> Result<()> {
     )))
 }
 
-async fn look(connection: &mut PgConnection) -> Result<tables::ExistingTables> {
+async fn existing_tables(connection: &mut PgConnection) -> Result<tables::ExistingTables> {
     let look = "SELECT coalesce(current_schema()::text, '') AS schema, current_database()::text \
                 AS database,
                        EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = space.oid AND relname = \

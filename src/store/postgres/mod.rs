@@ -24,15 +24,15 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, DrainSnapshot, FacilityRow, Mark, MarkKind, Marks, Result, Span,
-    Store, StoreError, TableRead, Transaction, Written, unreadable,
+    Connections, Difference, DrainSnapshot, FacilityRow, Mark, MarkKind, Marks, OutboxCounters,
+    Result, Span, Store, StoreError, TableRead, Transaction, unreadable,
 };
 use crate::{
     config::DatabaseSettings,
     domain::summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     protocol::{Epoch, Watermark},
 };
-use pool::Pool;
+use pool::PrimaryPool;
 use read_pool::ReadPool;
 use server_registry::ServerRegistry;
 use session::BEGIN;
@@ -45,7 +45,7 @@ const AUDIT: &str = concat!(
 
 /// The store of a Postgres database.
 pub struct PostgresStore {
-    pool: Pool,
+    pool: PrimaryPool,
     read_pool: ReadPool,
     registry: ServerRegistry,
     _stays_filled: AbortOnDropHandle<()>,
@@ -166,12 +166,12 @@ impl Store for PostgresStore {
             epoch: look.epoch,
             generation: row.try_get("generation")?,
             stored_watermark: look.watermark,
-            written: Written {
+            written: OutboxCounters {
                 rows: row.try_get::<Option<i64>, _>("rows_written")?.unwrap_or(0),
                 versions_from: row.try_get("versions_from")?,
                 transactions: row.try_get("next_transaction")?,
                 server_since_ms: row.try_get("server_since_ms")?,
-                ..Written::default()
+                ..OutboxCounters::default()
             },
             verified_through_ms: row.try_get("verified_through_ms")?,
             servers: u64::try_from(row.try_get::<i64, _>("servers")?).unwrap_or(0),

@@ -21,7 +21,7 @@ use sqlx::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::liveness::{Deadline, Liveness, silent};
+use super::liveness::{Deadline, Liveness, given_up};
 use crate::config::DatabaseSettings;
 
 /// How much later than the server's own time-out an answer may be. The server's error comes first,
@@ -38,7 +38,7 @@ const COUNTED_EVERY: Duration = Duration::from_secs(10);
 
 /// A handle to the connections; clones share them. Each statement over it takes a connection.
 #[derive(Clone)]
-pub(super) struct Pool {
+pub(super) struct PrimaryPool {
     pool: PgPool,
     liveness: Arc<Liveness>,
     /// Permits for open transactions. Their number is bounded, so that readers still get
@@ -57,7 +57,7 @@ struct Limits {
     kept: u32,
 }
 
-impl Pool {
+impl PrimaryPool {
     /// Wraps the driver's pool. `settings` gives the limits.
     pub fn new(pool: PgPool, liveness: Arc<Liveness>, settings: &DatabaseSettings) -> Self {
         let limits = Limits {
@@ -66,7 +66,7 @@ impl Pool {
             kept: settings.min_connections.min(settings.max_connections),
         };
         let places = (settings.max_connections - settings.max_connections / READERS_PART).max(1);
-        Pool { pool, liveness, places: Arc::new(Semaphore::new(places as usize)), limits }
+        PrimaryPool { pool, liveness, places: Arc::new(Semaphore::new(places as usize)), limits }
     }
 
     /// Takes a connection, within the pool's own time-out.
@@ -88,7 +88,7 @@ impl Pool {
     fn lend(&self, connection: PoolConnection<Postgres>, deadline: Deadline) -> Borrowed {
         Borrowed {
             connection: Some(connection),
-            state: State::Free,
+            state: BorrowedState::Free,
             deadline,
             limit: self.limits.statement,
             place: None,
@@ -107,7 +107,7 @@ impl Pool {
         // Set before the statement runs: the caller may be dropped between the statement and its
         // answer. Statements that later callers send over the connection would then be part of this
         // transaction.
-        borrowed.state = State::InTransaction;
+        borrowed.state = BorrowedState::InTransaction;
         borrowed.execute(AssertSqlSafe(statement)).await?;
         Ok(borrowed)
     }
@@ -167,7 +167,7 @@ impl Pool {
 pub(super) struct Borrowed {
     /// `None` after it was given up.
     connection: Option<PoolConnection<Postgres>>,
-    state: State,
+    state: BorrowedState,
     deadline: Deadline,
     /// The most time for one statement.
     limit: Duration,
@@ -176,7 +176,7 @@ pub(super) struct Borrowed {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BorrowedState {
     Free,
     InTransaction,
     /// The commit was sent.
@@ -187,24 +187,24 @@ impl Borrowed {
     /// Commits within `limit`. When the error says that the connection was lost, the commit may
     /// have taken place.
     pub async fn commit(mut self, limit: Duration) -> sqlx::Result<()> {
-        self.state = State::Committing;
-        tokio::time::timeout(limit, self.execute("COMMIT")).await.map_err(|_| silent())??;
-        self.state = State::Free;
+        self.state = BorrowedState::Committing;
+        tokio::time::timeout(limit, self.execute("COMMIT")).await.map_err(|_| given_up())??;
+        self.state = BorrowedState::Free;
         Ok(())
     }
 
     fn parts(&mut self) -> sqlx::Result<(&mut PgConnection, &Deadline, Duration)> {
-        let connection = self.connection.as_mut().ok_or_else(silent)?;
+        let connection = self.connection.as_mut().ok_or_else(given_up)?;
         Ok((connection, &self.deadline, self.limit))
     }
 
     /// Gives the connection up when no answer came.
-    fn unless_silent<T>(&mut self, heard: Option<sqlx::Result<T>>) -> sqlx::Result<T> {
-        heard.unwrap_or_else(|| {
+    fn unless_given_up<T>(&mut self, answer: Option<sqlx::Result<T>>) -> sqlx::Result<T> {
+        answer.unwrap_or_else(|| {
             if let Some(mut connection) = self.connection.take() {
                 connection.close_on_drop();
             }
-            Err(silent())
+            Err(given_up())
         })
     }
 }
@@ -214,15 +214,15 @@ impl Drop for Borrowed {
         let Some(mut connection) = self.connection.take() else { return };
         let (deadline, place) = (self.deadline.clone(), self.place.take());
         let (is_open, limit) = match self.state {
-            State::Free => (false, self.limit),
-            State::InTransaction => (true, self.limit),
-            State::Committing => (true, COMMIT_WAITS),
+            BorrowedState::Free => (false, self.limit),
+            BorrowedState::InTransaction => (true, self.limit),
+            BorrowedState::Committing => (true, COMMIT_WAITS),
         };
         tokio::spawn(async move {
             let _place = place;
             if is_open
                 && !matches!(
-                    deadline.hear(limit, connection.execute("ROLLBACK")).await,
+                    deadline.within(limit, connection.execute("ROLLBACK")).await,
                     Some(Ok(_))
                 )
             {
@@ -230,7 +230,7 @@ impl Drop for Borrowed {
             }
             // The driver's drop would do the same, but would wait without limit for the answer to
             // the last statement.
-            let _ = deadline.hear(limit, connection.return_to_pool()).await;
+            let _ = deadline.within(limit, connection.return_to_pool()).await;
         });
     }
 }
@@ -249,9 +249,10 @@ impl<'c> Executor<'c> for &'c mut Borrowed {
     {
         let all = async move {
             let (connection, deadline, limit) = self.parts()?;
-            let heard =
-                deadline.hear(limit, connection.fetch_many(query).try_collect::<Vec<Step>>()).await;
-            self.unless_silent(heard)
+            let answer = deadline
+                .within(limit, connection.fetch_many(query).try_collect::<Vec<Step>>())
+                .await;
+            self.unless_given_up(answer)
         };
         stream::once(all).map_ok(|all| stream::iter(all.into_iter().map(Ok))).try_flatten().boxed()
     }
@@ -263,8 +264,8 @@ impl<'c> Executor<'c> for &'c mut Borrowed {
     {
         Box::pin(async move {
             let (connection, deadline, limit) = self.parts()?;
-            let heard = deadline.hear(limit, connection.fetch_optional(query)).await;
-            self.unless_silent(heard)
+            let answer = deadline.within(limit, connection.fetch_optional(query)).await;
+            self.unless_given_up(answer)
         })
     }
 
@@ -278,8 +279,8 @@ impl<'c> Executor<'c> for &'c mut Borrowed {
     {
         Box::pin(async move {
             let (connection, deadline, limit) = self.parts()?;
-            let heard = deadline.hear(limit, connection.prepare_with(sql, parameters)).await;
-            self.unless_silent(heard)
+            let answer = deadline.within(limit, connection.prepare_with(sql, parameters)).await;
+            self.unless_given_up(answer)
         })
     }
 
@@ -289,19 +290,19 @@ impl<'c> Executor<'c> for &'c mut Borrowed {
     {
         Box::pin(async move {
             let (connection, deadline, limit) = self.parts()?;
-            let heard = deadline.hear(limit, connection.describe(sql)).await;
-            self.unless_silent(heard)
+            let answer = deadline.within(limit, connection.describe(sql)).await;
+            self.unless_given_up(answer)
         })
     }
 }
 
-impl std::fmt::Debug for Pool {
+impl std::fmt::Debug for PrimaryPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
-impl<'c> Executor<'c> for &'c Pool {
+impl<'c> Executor<'c> for &'c PrimaryPool {
     type Database = Postgres;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Step>>

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) struct ReadPool {
-    replicas: Vec<Replica>,
+    standbys: Vec<Standby>,
     /// The index of the standby that is asked next.
     next: AtomicUsize,
 }
@@ -32,23 +32,23 @@ impl ReadPool {
     pub fn new(settings: &DatabaseSettings, home: &Arc<Home>) -> Result<Self> {
         let replicas = settings
             .read_urls()
-            .map(|url| Replica::new(settings, home, url))
+            .map(|url| Standby::new(settings, home, url))
             .collect::<Result<_>>()?;
-        Ok(ReadPool { replicas, next: AtomicUsize::new(0) })
+        Ok(ReadPool { standbys: replicas, next: AtomicUsize::new(0) })
     }
 
     /// The answer of the next standby. `None` when no standby is configured, or it does not answer
     /// in time.
     pub async fn summaries(&self, keys: &[Key]) -> Option<TableRead> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = (0..self.replicas.len())
-            .map(|i| &self.replicas[first.wrapping_add(i) % self.replicas.len()]);
-        in_turn.into_iter().find(|replica| replica.rest.is_over())?.summaries(keys).await
+        let in_turn = (0..self.standbys.len())
+            .map(|i| &self.standbys[first.wrapping_add(i) % self.standbys.len()]);
+        in_turn.into_iter().find(|standby| standby.rest.is_over())?.summaries(keys).await
     }
 
     /// The connections of all these pools together; `None` when no standby is configured.
     pub fn connections(&self) -> Option<Connections> {
-        let pools = self.replicas.iter().map(|replica| connect::connections(&replica.pool));
+        let pools = self.standbys.iter().map(|standby| connect::connections(&standby.pool));
         pools.reduce(|a, b| Connections {
             in_use: a.in_use + b.in_use,
             idle: a.idle + b.idle,
@@ -58,13 +58,13 @@ impl ReadPool {
 
     /// Closes the pools. Waits for each as long as one read may take.
     pub async fn close(&self) {
-        for replica in &self.replicas {
-            let _ = timeout(replica.timeout, replica.pool.close()).await;
+        for standby in &self.standbys {
+            let _ = timeout(standby.timeout, standby.pool.close()).await;
         }
     }
 }
 
-struct Replica {
+struct Standby {
     /// The standby's URL, without the password.
     name: Arc<str>,
     pool: PgPool,
@@ -72,10 +72,10 @@ struct Replica {
     rest: Rest,
 }
 
-impl Replica {
+impl Standby {
     fn new(settings: &DatabaseSettings, home: &Arc<Home>, url: &str) -> Result<Self> {
         let timeout = Duration::from_millis(settings.read_timeout_ms);
-        Ok(Replica {
+        Ok(Standby {
             name: redacted(url).into(),
             pool: connect::lazy(settings, home, url, timeout)?,
             timeout,
@@ -87,7 +87,7 @@ impl Replica {
         match self.read(keys).await {
             Ok(read) => {
                 if self.rest.end() {
-                    tracing::info!(replica = %self.name, "the standby answers again");
+                    tracing::info!(standby = %self.name, "the standby answers again");
                 }
                 read
             }
@@ -97,7 +97,7 @@ impl Replica {
             Err(error) => {
                 if self.rest.begin() {
                     tracing::warn!(
-                        replica = %self.name,
+                        standby = %self.name,
                         %error,
                         "the standby fails; reads go to the primary"
                     );
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replica_that_failed_is_left_alone_and_then_tried_by_one_for_all() {
+    fn a_standby_that_failed_is_left_alone_and_then_tried_by_one_for_all() {
         let timeout = Duration::from_millis(10);
         let rest = Rest { since: Instant::now() - Duration::from_secs(60), ..Rest::new(timeout) };
         let asked = || (0..10).filter(|_| rest.is_over()).count();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{PostgresStore, pool::Pool, session::BEGIN, transaction::COMMIT};
+use super::{PostgresStore, pool::PrimaryPool, session::BEGIN, transaction::COMMIT};
 use crate::store::{JobQueue, JobRun, Result};
 
 /// `classid` and `objid` of the lock that is held while a run is taken up.
@@ -19,14 +19,19 @@ macro_rules! sql {
     };
 }
 
-pub(super) async fn enqueue(pool: &Pool, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
+pub(super) async fn enqueue(
+    pool: &PrimaryPool,
+    run: Uuid,
+    job: &str,
+    tick_ms: i64,
+) -> Result<bool> {
     let done =
         sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).execute(pool).await?;
     Ok(done.rows_affected() == 1)
 }
 
 pub(super) async fn take(
-    pool: &Pool,
+    pool: &PrimaryPool,
     apart: &[&str],
     jobs: &[&str],
     only: Option<Uuid>,
@@ -58,7 +63,7 @@ pub(super) async fn take(
 }
 
 pub(super) async fn give_up(
-    pool: &Pool,
+    pool: &PrimaryPool,
     job: &str,
     before_tick_ms: i64,
     command: &str,
@@ -73,13 +78,13 @@ pub(super) async fn give_up(
     Ok(())
 }
 
-pub(super) async fn beat(pool: &Pool, run: &JobRun) -> Result<bool> {
+pub(super) async fn beat(pool: &PrimaryPool, run: &JobRun) -> Result<bool> {
     let done =
         sqlx::query(sql!("beat_run")).bind(run.id).bind(run.started_at_ms).execute(pool).await?;
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn update(pool: &Pool, run: &JobRun) -> Result<bool> {
+pub(super) async fn update(pool: &PrimaryPool, run: &JobRun) -> Result<bool> {
     let done = sqlx::query(sql!("update_run"))
         .bind(run.id)
         .bind(run.started_at_ms)
@@ -96,14 +101,14 @@ pub(super) async fn update(pool: &Pool, run: &JobRun) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn waiting(pool: &Pool, job: &str) -> Result<Option<JobRun>> {
+pub(super) async fn waiting(pool: &PrimaryPool, job: &str) -> Result<Option<JobRun>> {
     match sqlx::query_scalar(sql!("waiting_run")).bind(job).fetch_optional(pool).await? {
         Some(id) => get(pool, id).await,
         None => Ok(None),
     }
 }
 
-pub(super) async fn get(pool: &Pool, id: Uuid) -> Result<Option<JobRun>> {
+pub(super) async fn get(pool: &PrimaryPool, id: Uuid) -> Result<Option<JobRun>> {
     let row = sqlx::query(sql!("job_run")).bind(id).fetch_optional(pool).await?;
     row.map(|r| {
         Ok(JobRun {
@@ -123,7 +128,7 @@ pub(super) async fn get(pool: &Pool, id: Uuid) -> Result<Option<JobRun>> {
     .transpose()
 }
 
-pub(super) async fn prune(pool: &Pool, before_ms: i64) -> Result<()> {
+pub(super) async fn prune(pool: &PrimaryPool, before_ms: i64) -> Result<()> {
     sqlx::query(sql!("prune_runs")).bind(before_ms).execute(pool).await?;
     Ok(())
 }

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use super::{
     epoch,
     home::Home,
-    liveness::{Deadline, Liveness, silent},
+    liveness::{Deadline, Liveness, given_up},
     session,
 };
 use crate::{
@@ -44,18 +44,18 @@ pub(super) struct ServerRegistry {
     liveness: Arc<Liveness>,
     /// Whether this server publishes into the stream between replicas.
     is_on_stream: AtomicBool,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<RegistryConnection>>,
 }
 
 /// The connection, with its locks.
-struct Held {
+struct RegistryConnection {
     connection: PgConnection,
     deadline: Deadline,
     leads: bool,
 }
 
 /// One drain snapshot.
-pub(super) struct Look {
+pub(super) struct SnapshotAnswer {
     /// The row of `drain_snapshot.sql`.
     pub row: PgRow,
     /// The epoch of the database.
@@ -100,7 +100,7 @@ impl ServerRegistry {
     }
 
     /// Takes a drain snapshot on the primary.
-    pub(super) async fn drain_snapshot(&self, limit: i64) -> Result<Look> {
+    pub(super) async fn drain_snapshot(&self, limit: i64) -> Result<SnapshotAnswer> {
         let mut place = self.held.lock().await;
         // Taken out while it is in use: an error, or a caller that is dropped, drops the
         // connection, and the next snapshot connects and locks again.
@@ -108,19 +108,19 @@ impl ServerRegistry {
         let arrived = held.is_none();
         let deadline =
             held.as_ref().map_or_else(|| self.liveness.deadline(), |held| held.deadline.clone());
-        let prepared = deadline.hear(self.timeout, self.prepare(held, deadline.clone())).await;
-        let mut held = prepared.ok_or_else(silent)??;
+        let prepared = deadline.within(self.timeout, self.prepare(held, deadline.clone())).await;
+        let mut held = prepared.ok_or_else(given_up)??;
         let look =
             sqlx::query(include_str!("../../../sql/postgres/drain_snapshot.sql")).bind(limit);
         // A network that drops the connection reports nothing, so the next snapshot must not wait
         // for this one.
-        let looked = deadline.hear(self.timeout, look.fetch_optional(&mut held.connection)).await;
-        let row = looked.ok_or_else(silent)??.ok_or_else(epoch::no_row)?;
+        let looked = deadline.within(self.timeout, look.fetch_optional(&mut held.connection)).await;
+        let row = looked.ok_or_else(given_up)??.ok_or_else(epoch::no_row)?;
         let (epoch, watermark) = epoch::of_primary(epoch::agreed(&row)?)?;
         let leads = held.leads;
         held.deadline = self.liveness.deadline(); // it has answered
         *place = Some(held);
-        Ok(Look { row, epoch, watermark, arrived, leads })
+        Ok(SnapshotAnswer { row, epoch, watermark, arrived, leads })
     }
 
     /// Writes what a drain snapshot has proven, over the connection of that snapshot. When the
@@ -133,15 +133,19 @@ impl ServerRegistry {
     ) -> Result<Option<T>> {
         let mut place = self.held.lock().await;
         let Some(mut held) = place.take() else { return Ok(None) };
-        let written = held.deadline.hear(self.timeout, statement(&mut held.connection)).await;
-        let written = written.ok_or_else(silent)??;
+        let written = held.deadline.within(self.timeout, statement(&mut held.connection)).await;
+        let written = written.ok_or_else(given_up)??;
         *place = Some(held);
         Ok(Some(written))
     }
 
     /// A connection that answers and holds its locks. Locks of one session stack, so each is taken
     /// only once.
-    async fn prepare(&self, held: Option<Held>, deadline: Deadline) -> Result<Held, sqlx::Error> {
+    async fn prepare(
+        &self,
+        held: Option<RegistryConnection>,
+        deadline: Deadline,
+    ) -> Result<RegistryConnection, sqlx::Error> {
         let mut held = match held {
             Some(held) => held,
             None => {
@@ -159,7 +163,7 @@ impl ServerRegistry {
                 sqlx::raw_sql(AssertSqlSafe(format!("{settle};{take}")))
                     .execute(&mut connection)
                     .await?;
-                Held { connection, deadline, leads: false }
+                RegistryConnection { connection, deadline, leads: false }
             }
         };
         if held.leads {

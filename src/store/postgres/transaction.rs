@@ -12,12 +12,12 @@ use uuid::Uuid;
 
 use super::{
     FACILITIES, date, entities, facility_row, json,
-    pool::{Borrowed, Pool},
+    pool::{Borrowed, PrimaryPool},
     text,
 };
 use crate::{
     domain::{
-        event::{Kind, Record},
+        event::{EntityKind, Record},
         summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     },
     store::{
@@ -33,7 +33,7 @@ const DERIVE: &str = concat!(
 
 pub(super) struct PostgresTransaction {
     pub(super) tx: Borrowed,
-    pool: Pool,
+    pool: PrimaryPool,
     /// The database's time when the last lock was held. The snapshot of every later statement is
     /// taken after it.
     locked_at_ms: Option<i64>,
@@ -56,7 +56,7 @@ pub(super) const COMMIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl PostgresTransaction {
-    pub(super) fn new(tx: Borrowed, pool: Pool) -> Self {
+    pub(super) fn new(tx: Borrowed, pool: PrimaryPool) -> Self {
         PostgresTransaction { tx, pool, locked_at_ms: None, number: None }
     }
 
@@ -108,7 +108,12 @@ impl PostgresTransaction {
 /// a standby until now, gives the numbers of transactions that it lost to new ones. So "committed"
 /// counts only when the server is on the same timeline and has run without a break since
 /// `locked_at_ms`: its checkpointer is restarted by every crash, but not by a promotion.
-async fn resolve(pool: &Pool, number: &Number, locked_at_ms: i64, lost: sqlx::Error) -> Result<()> {
+async fn resolve(
+    pool: &PrimaryPool,
+    number: &Number,
+    locked_at_ms: i64,
+    lost: sqlx::Error,
+) -> Result<()> {
     let started = Instant::now();
     loop {
         let ask = sqlx::query_as(include_str!("../../../sql/postgres/commit_status.sql"))
@@ -305,7 +310,7 @@ impl Transaction for PostgresTransaction {
         Ok(())
     }
 
-    async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
+    async fn load(&mut self, kind: EntityKind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
         entities::load(&mut self.tx, kind, ids).await
     }
 
@@ -325,17 +330,17 @@ impl Transaction for PostgresTransaction {
         rows.iter().map(|r| Ok((r.try_get("id")?, r.try_get("facility_id")?))).collect()
     }
 
-    async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()> {
+    async fn put(&mut self, kind: EntityKind, rows: &[Put]) -> Result<()> {
         entities::put(&mut self.tx, kind, rows).await
     }
 
-    async fn remove(&mut self, kind: Kind, rows: &[Removal]) -> Result<()> {
+    async fn remove(&mut self, kind: EntityKind, rows: &[Removal]) -> Result<()> {
         entities::remove(&mut self.tx, kind, rows).await
     }
 
     async fn last_counted(
         &mut self,
-        kind: Kind,
+        kind: EntityKind,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, LastCounted>> {
         entities::last_counted(&mut self.tx, kind, ids).await

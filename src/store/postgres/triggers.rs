@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 
-use super::{json, pool::Pool};
+use super::{json, pool::PrimaryPool};
 use crate::store::{Result, TriggerOff, Triggers};
 
 /// The triggers as a drain snapshot shows them.
@@ -20,7 +20,7 @@ pub(super) fn of_look(row: &PgRow) -> Result<Triggers> {
     })
 }
 
-pub(super) async fn note(pool: &Pool, fingerprint: &str) -> Result<()> {
+pub(super) async fn note(pool: &PrimaryPool, fingerprint: &str) -> Result<()> {
     sqlx::query(include_str!("../../../sql/postgres/note_triggers.sql"))
         .bind(fingerprint)
         .execute(pool)
@@ -28,7 +28,7 @@ pub(super) async fn note(pool: &Pool, fingerprint: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn restore(pool: &Pool) -> Result<bool> {
+pub(super) async fn restore(pool: &PrimaryPool) -> Result<bool> {
     let (are_off, remedy): (bool, String) =
         sqlx::query_as("SELECT off <> '[]'::jsonb, remedy FROM source_triggers")
             .fetch_one(pool)

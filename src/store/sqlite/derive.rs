@@ -49,7 +49,7 @@ fn is_sound(types: &ByBloodType) -> bool {
 
 /// The stored row of a day. `by_blood_type` is `None` when another program wrote something
 /// unreadable.
-struct Stored {
+struct StoredDay {
     totals: [Option<i64>; 3],
     by_blood_type: Option<ByBloodType>,
     next_expires_at_ms: Option<i64>,
@@ -57,11 +57,11 @@ struct Stored {
     version: i64,
 }
 
-impl Stored {
+impl StoredDay {
     fn read(row: &SqliteRow) -> Result<Option<Self>> {
         let Some(version) = row.try_get("version")? else { return Ok(None) };
         let by_blood_type: &[u8] = row.try_get_unchecked("by_blood_type")?;
-        Ok(Some(Stored {
+        Ok(Some(StoredDay {
             totals: [
                 row.try_get("total_stock")?,
                 row.try_get("total_transferred")?,
@@ -96,11 +96,12 @@ struct Sources {
 }
 
 impl Sources {
-    fn read(row: &SqliteRow, is_today: bool, stored: Option<&Stored>) -> Result<Self> {
-        let banks: Vec<Vec<(Named, i64, Option<i64>)>> = json(row, "stock")?;
-        let stock = banks.iter().flatten().map(|(Named(t), units, _)| (*t, *units)).collect();
+    fn read(row: &SqliteRow, is_today: bool, stored: Option<&StoredDay>) -> Result<Self> {
+        let banks: Vec<Vec<(LenientBloodType, i64, Option<i64>)>> = json(row, "stock")?;
+        let stock =
+            banks.iter().flatten().map(|(LenientBloodType(t), units, _)| (*t, *units)).collect();
         Ok(Sources {
-            stock: if is_today { Some(stock) } else { stored.and_then(Stored::closing_stock) },
+            stock: if is_today { Some(stock) } else { stored.and_then(StoredDay::closing_stock) },
             transferred: by_type(row, "transferred")?,
             requests: by_type(row, "requests")?,
             // An expiry beyond the years that an answer can name does not count.
@@ -134,7 +135,7 @@ impl Sources {
 
 fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
     let is_today: bool = row.try_get("is_today")?;
-    let stored = Stored::read(row)?;
+    let stored = StoredDay::read(row)?;
     let sources = Sources::read(row, is_today, stored.as_ref())?;
     let by_blood_type = sources.by_blood_type();
     let facility_id: uuid::Uuid = row.try_get("facility_id")?;
@@ -190,17 +191,17 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
 /// counts as unknown.
 #[derive(Clone, Copy, serde::Deserialize)]
 #[serde(from = "String")]
-struct Named(BloodType);
+struct LenientBloodType(BloodType);
 
-impl From<String> for Named {
+impl From<String> for LenientBloodType {
     fn from(name: String) -> Self {
-        Named(BloodType::from_canonical(&name).unwrap_or(BloodType::Unknown))
+        LenientBloodType(BloodType::from_canonical(&name).unwrap_or(BloodType::Unknown))
     }
 }
 
 fn by_type(row: &SqliteRow, column: &str) -> Result<Vec<(BloodType, i64)>> {
-    let sums: Vec<(Named, i64)> = json(row, column)?;
-    Ok(sums.into_iter().map(|(Named(t), units)| (t, units)).collect())
+    let sums: Vec<(LenientBloodType, i64)> = json(row, column)?;
+    Ok(sums.into_iter().map(|(LenientBloodType(t), units)| (t, units)).collect())
 }
 
 fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T> {

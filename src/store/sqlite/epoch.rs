@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::{row, sql, triggers};
 use crate::{
     protocol::{Epoch, Position, Watermark},
-    store::{DrainSnapshot, Result, StoreError, TableRead, Written, epoch::Agreed, unreadable},
+    store::{
+        DrainSnapshot, OutboxCounters, Result, StoreError, TableRead, epoch::Agreed, unreadable,
+    },
 };
 
 /// Reads the rows of `summaries.sql`.
@@ -50,10 +52,10 @@ pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Dra
         epoch,
         generation: row.try_get("generation")?,
         stored_watermark,
-        written: Written {
+        written: OutboxCounters {
             rows: row.try_get("rows_written")?,
             versions_from: row.try_get("versions_from")?,
-            ..Written::default()
+            ..OutboxCounters::default()
         },
         verified_through_ms: row.try_get("verified_through")?,
         servers: 1,

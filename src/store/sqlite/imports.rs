@@ -13,7 +13,7 @@ use super::{
     transaction::{SqliteTransaction, table},
 };
 use crate::{
-    domain::event::Kind,
+    domain::event::EntityKind,
     store::{
         Result,
         imports::{
@@ -81,7 +81,7 @@ impl ImportLog for SqliteStore {
         self.write_once(finish).await.map(drop)
     }
 
-    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+    async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
         let asked = "IN (SELECT unhex(value) FROM json_each($1))";
         let there = format!(
             "SELECT id FROM {} WHERE id {asked} UNION ALL SELECT id FROM tombstones WHERE kind = \
@@ -104,11 +104,11 @@ impl ImportLog for SqliteStore {
 
     async fn equal_rows(
         &self,
-        kind: Kind,
+        kind: EntityKind,
         source: &str,
         rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>> {
-        let statement = if kind == Kind::Distribution {
+        let statement = if kind == EntityKind::Distribution {
             sql!("equal_distributions")
         } else {
             sql!("equal_requests")
@@ -253,7 +253,7 @@ impl ImportNotes for SqliteTransaction {
         Ok(())
     }
 
-    async fn erase(&mut self, kind: Kind, ids: &[Uuid]) -> Result<()> {
+    async fn erase(&mut self, kind: EntityKind, ids: &[Uuid]) -> Result<()> {
         let delete = format!(
             "DELETE FROM {} WHERE id IN (SELECT unhex(value) FROM json_each($1))",
             table(kind)

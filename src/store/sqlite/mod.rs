@@ -54,7 +54,7 @@ pub struct SqliteStore {
     /// write lock.
     write_timeout: Duration,
     /// Whether the file continues from its last state.
-    written: Arc<written::Written>,
+    written: Arc<written::EpochCounters>,
     file: Arc<file::DatabaseFile>,
 }
 

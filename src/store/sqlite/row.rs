@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         blood_type::BloodType,
-        event::{Entity, Kind, Record},
+        event::{Entity, EntityKind, Record},
         summary::{Bounds, Key, Summary, SummaryRow},
     },
     store::{FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError, unreadable},
@@ -156,30 +156,30 @@ pub fn job_run(row: &SqliteRow) -> Result<JobRun> {
 }
 
 /// An entity's id and record, in the column order of `load_*.sql`.
-pub fn record(kind: Kind, row: &SqliteRow) -> Result<(Uuid, Record)> {
+pub fn record(kind: EntityKind, row: &SqliteRow) -> Result<(Uuid, Record)> {
     let id: Uuid = row.try_get(0)?;
     let entity = match kind {
-        Kind::Facility => Entity::Facility {
+        EntityKind::Facility => Entity::Facility {
             name: text(row, 2, "facilities", id)?,
             timezone: text(row, 3, "facilities", id)?,
         },
-        Kind::BloodBank => Entity::BloodBank {
+        EntityKind::BloodBank => Entity::BloodBank {
             facility_id: named(row, 2, "blood_banks")?,
             name: text(row, 3, "blood_banks", id)?,
         },
-        Kind::Inventory => Entity::Inventory {
+        EntityKind::Inventory => Entity::Inventory {
             blood_bank_id: named(row, 2, "blood_inventory")?,
             blood_type: blood_type(row)?,
             quantity: whole(row.try_get(4)?),
             expires_at_ms: row.try_get(5)?,
         },
-        Kind::Distribution => Entity::Distribution {
+        EntityKind::Distribution => Entity::Distribution {
             dispatched_to_id: named(row, 2, "blood_distributions")?,
             blood_type: blood_type(row)?,
             quantity: whole(row.try_get(4)?),
             date_delivered_ms: row.try_get(5)?,
         },
-        Kind::Request => Entity::Request {
+        EntityKind::Request => Entity::Request {
             facility_id: named(row, 2, "blood_requests")?,
             blood_type: blood_type(row)?,
             quantity: row.try_get::<Option<i64>, _>(4)?.map(whole),

@@ -10,11 +10,11 @@ use super::{
     clock_ms, derive,
     file::DatabaseFile,
     parameter, row, sql,
-    written::{self, Written},
+    written::{self, EpochCounters},
 };
 use crate::{
     domain::{
-        event::{Kind, Record},
+        event::{EntityKind, Record},
         summary::{DayKey, Key, SummaryRow},
     },
     store::{
@@ -29,7 +29,7 @@ use crate::{
 pub struct SqliteTransaction {
     pub(super) inner: sqlx::Transaction<'static, Sqlite>,
     newest_mark: i64,
-    known: Arc<Written>,
+    known: Arc<EpochCounters>,
     /// The epoch's salt, and the number of rows that the outbox has had, including those of this
     /// transaction.
     written: (String, i64),
@@ -41,7 +41,7 @@ impl SqliteTransaction {
     /// snapshot has noticed that.
     pub async fn new(
         mut inner: sqlx::Transaction<'static, Sqlite>,
-        known: Arc<Written>,
+        known: Arc<EpochCounters>,
         file: Arc<DatabaseFile>,
     ) -> Result<Self> {
         let before = known.before();
@@ -104,7 +104,12 @@ impl SqliteTransaction {
     }
 
     /// Runs a statement with one JSON parameter and a kind.
-    async fn run_of_kind(&mut self, statement: &'static str, rows: &str, kind: Kind) -> Result<()> {
+    async fn run_of_kind(
+        &mut self,
+        statement: &'static str,
+        rows: &str,
+        kind: EntityKind,
+    ) -> Result<()> {
         sqlx::query(statement).bind(rows).bind(kind.as_str()).execute(&mut *self.inner).await?;
         Ok(())
     }
@@ -180,7 +185,7 @@ impl Transaction for SqliteTransaction {
         self.run(note, &parameter::ids(ids)).await
     }
 
-    async fn load(&mut self, kind: Kind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
+    async fn load(&mut self, kind: EntityKind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {
         let ids = parameter::ids(ids);
         let removed = sqlx::query(sql!("load_tombstones"))
             .bind(&ids)
@@ -213,7 +218,7 @@ impl Transaction for SqliteTransaction {
         self.bank_facilities(banks).await // no other transaction writes meanwhile
     }
 
-    async fn put(&mut self, kind: Kind, rows: &[Put]) -> Result<()> {
+    async fn put(&mut self, kind: EntityKind, rows: &[Put]) -> Result<()> {
         let of_kind: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let new: Vec<Uuid> = rows.iter().filter(|row| row.is_new).map(|row| row.id).collect();
         if !new.is_empty() {
@@ -233,7 +238,7 @@ impl Transaction for SqliteTransaction {
 
     async fn last_counted(
         &mut self,
-        kind: Kind,
+        kind: EntityKind,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, LastCounted>> {
         let query = sqlx::query(sql!("last_counted")).bind(parameter::ids(ids)).bind(kind.as_str());
@@ -248,7 +253,7 @@ impl Transaction for SqliteTransaction {
             .collect()
     }
 
-    async fn remove(&mut self, kind: Kind, rows: &[Removal]) -> Result<()> {
+    async fn remove(&mut self, kind: EntityKind, rows: &[Removal]) -> Result<()> {
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let delete = format!(
             "DELETE FROM {} WHERE id IN (SELECT unhex(value) FROM json_each($1))",
@@ -271,32 +276,32 @@ impl Transaction for SqliteTransaction {
     }
 }
 
-pub(super) const fn table(kind: Kind) -> &'static str {
+pub(super) const fn table(kind: EntityKind) -> &'static str {
     match kind {
-        Kind::Facility => "facilities",
-        Kind::BloodBank => "blood_banks",
-        Kind::Inventory => "blood_inventory",
-        Kind::Distribution => "blood_distributions",
-        Kind::Request => "blood_requests",
+        EntityKind::Facility => "facilities",
+        EntityKind::BloodBank => "blood_banks",
+        EntityKind::Inventory => "blood_inventory",
+        EntityKind::Distribution => "blood_distributions",
+        EntityKind::Request => "blood_requests",
     }
 }
 
-const fn load(kind: Kind) -> &'static str {
+const fn load(kind: EntityKind) -> &'static str {
     match kind {
-        Kind::Facility => sql!("load_facility"),
-        Kind::BloodBank => sql!("load_blood_bank"),
-        Kind::Inventory => sql!("load_inventory"),
-        Kind::Distribution => sql!("load_distribution"),
-        Kind::Request => sql!("load_request"),
+        EntityKind::Facility => sql!("load_facility"),
+        EntityKind::BloodBank => sql!("load_blood_bank"),
+        EntityKind::Inventory => sql!("load_inventory"),
+        EntityKind::Distribution => sql!("load_distribution"),
+        EntityKind::Request => sql!("load_request"),
     }
 }
 
-const fn put(kind: Kind) -> &'static str {
+const fn put(kind: EntityKind) -> &'static str {
     match kind {
-        Kind::Facility => sql!("put_facility"),
-        Kind::BloodBank => sql!("put_blood_bank"),
-        Kind::Inventory => sql!("put_inventory"),
-        Kind::Distribution => sql!("put_distribution"),
-        Kind::Request => sql!("put_request"),
+        EntityKind::Facility => sql!("put_facility"),
+        EntityKind::BloodBank => sql!("put_blood_bank"),
+        EntityKind::Inventory => sql!("put_inventory"),
+        EntityKind::Distribution => sql!("put_distribution"),
+        EntityKind::Request => sql!("put_request"),
     }
 }

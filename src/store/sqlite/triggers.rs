@@ -14,17 +14,17 @@ const MADE_BY: [&str; 2] =
     [MADE_FIRST, include_str!("../../../migrations/sqlite/0005_triggers.sql")];
 
 /// A trigger that should exist.
-struct Trigger {
+struct TriggerDefinition {
     name: &'static str,
     table: &'static str,
     statement: &'static str,
 }
 
-fn made_by(migration: &'static str) -> impl Iterator<Item = Trigger> {
+fn made_by(migration: &'static str) -> impl Iterator<Item = TriggerDefinition> {
     migration.match_indices("CREATE TRIGGER ").filter_map(|(at, _)| {
         let statement = migration[at..].split_inclusive("\nEND;").next()?;
         let name = statement.split_whitespace().nth(2)?;
-        Some(Trigger { name, table: name.split_once("_mark_")?.0, statement })
+        Some(TriggerDefinition { name, table: name.split_once("_mark_")?.0, statement })
     })
 }
 
@@ -34,7 +34,7 @@ fn made_by(migration: &'static str) -> impl Iterator<Item = Trigger> {
 async fn off(
     connection: &mut SqliteConnection,
     migrations: &[&'static str],
-) -> Result<Vec<(Trigger, &'static str)>> {
+) -> Result<Vec<(TriggerDefinition, &'static str)>> {
     let rows = sqlx::query("SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger'")
         .fetch_all(&mut *connection)
         .await?;
@@ -44,7 +44,7 @@ async fn off(
             Ok((row.try_get_unchecked(0)?, (row.try_get_unchecked(1)?, row.try_get_unchecked(2)?)))
         })
         .collect::<Result<_>>()?;
-    let why = |trigger: &Trigger| match there.get(trigger.name.as_bytes()) {
+    let why = |trigger: &TriggerDefinition| match there.get(trigger.name.as_bytes()) {
         None => Some("missing"),
         Some((table, sql))
             if *table == trigger.table.as_bytes()
@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn each_trigger_of_the_migration_is_known_with_its_whole_statement() {
-        let all: Vec<Trigger> = MADE_BY.iter().flat_map(|migration| made_by(migration)).collect();
+        let all: Vec<TriggerDefinition> =
+            MADE_BY.iter().flat_map(|migration| made_by(migration)).collect();
         assert_eq!(
             all.len(),
             MADE_BY

@@ -8,12 +8,12 @@ use sqlx::{Result, Row, SqliteConnection};
 
 /// What is known of the epoch, which the file names by its salt.
 #[derive(Default)]
-pub struct Written {
-    known: Mutex<Known>,
+pub struct EpochCounters {
+    known: Mutex<EpochState>,
 }
 
 #[derive(Default, Clone)]
-pub struct Known {
+pub struct EpochState {
     salt: String,
     greatest: i64,
     has_gone_back: bool,
@@ -29,7 +29,7 @@ pub async fn rows(connection: &mut SqliteConnection) -> Result<(String, i64)> {
     Ok((row.try_get::<Option<String>, _>(0)?.unwrap_or_default(), row.try_get(1)?))
 }
 
-impl Known {
+impl EpochState {
     /// Whether the known epoch is another one. An epoch that no drain snapshot has shown yet may be
     /// that of a backup.
     pub fn is_of_another(&self, salt: &str) -> bool {
@@ -37,16 +37,16 @@ impl Known {
     }
 }
 
-impl Written {
+impl EpochCounters {
     /// What is known now. Must be taken before the file is read: whatever is known by then is
     /// committed, so the read must contain it.
-    pub fn before(&self) -> Known {
+    pub fn before(&self) -> EpochState {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Records what was read. Returns false when the file has gone back. Then nothing may be based
     /// on what is known here, until a drain snapshot has begun another epoch.
-    pub fn goes_on(&self, before: &Known, salt: &str, rows: i64) -> bool {
+    pub fn goes_on(&self, before: &EpochState, salt: &str, rows: i64) -> bool {
         let mut known = self.of(salt);
         known.has_gone_back |= before.salt == salt && rows < before.greatest;
         known.greatest = known.greatest.max(rows);
@@ -60,10 +60,10 @@ impl Written {
     }
 
     /// The knowledge of this epoch; nothing is known of another one.
-    fn of(&self, salt: &str) -> MutexGuard<'_, Known> {
+    fn of(&self, salt: &str) -> MutexGuard<'_, EpochState> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.salt != salt {
-            *known = Known { salt: salt.to_owned(), ..Known::default() };
+            *known = EpochState { salt: salt.to_owned(), ..EpochState::default() };
         }
         known
     }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_file_that_went_back_is_told_by_the_next_look_whatever_was_written_by_then() {
-        let written = Written::default();
+        let written = EpochCounters::default();
         let read = |salt: &str, rows| written.goes_on(&written.before(), salt, rows);
         assert!(read("a", 7));
         let before_a_commit = written.before();

@@ -37,7 +37,7 @@ fn available_memory() -> Option<u64> {
 
 /// What one number of facilities costs.
 #[derive(Debug)]
-pub struct Line {
+pub struct EstimateLine {
     /// The number of facilities.
     pub facilities: u32,
     /// Rows of the five source tables.
@@ -60,13 +60,13 @@ pub struct Line {
     pub risk: String,
 }
 
-impl Line {
+impl EstimateLine {
     /// Computes the costs of that many facilities from what was measured.
     pub fn at(set: &DataSet, facilities: u32, measured: &Measured, room: &Room) -> Self {
         let counts = set.counts(0..facilities);
         let rows = counts.rows();
         let seconds = |growth: &Growth| Duration::from_secs_f64(growth.at(rows));
-        let mut line = Line {
+        let mut line = EstimateLine {
             facilities,
             rows,
             database_bytes: measured.database_bytes.at(rows) as u64,
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn advice_follows_what_was_measured() {
-        let line = |database_bytes, load_ms, tick_ms| Line {
+        let line = |database_bytes, load_ms, tick_ms| EstimateLine {
             facilities: 1,
             rows: 1,
             database_bytes,

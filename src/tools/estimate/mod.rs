@@ -8,11 +8,11 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use self::{
-    line::{Line, Room},
+    line::{EstimateLine, Room},
     sample::Measured,
     table::Table,
 };
-use super::generate::{DataSet, Error, Options, last_day_over_everywhere};
+use super::generate::{DataSet, GenerateError, Options, last_day_over_everywhere};
 use crate::config::Settings;
 
 /// Says what a number of facilities costs in rows, bytes and time, and which approach serves.
@@ -33,7 +33,7 @@ pub struct EstimateArgs {
 }
 
 /// Runs the command: prints the table. Fails when the sample cannot be loaded or measured.
-pub async fn run(args: EstimateArgs, settings: &Settings) -> Result<(), Error> {
+pub async fn run(args: EstimateArgs, settings: &Settings) -> Result<(), GenerateError> {
     println!("{}", estimate(&args, settings, &sample_folder(settings)).await?);
     Ok(())
 }
@@ -52,7 +52,7 @@ pub async fn estimate(
     args: &EstimateArgs,
     settings: &Settings,
     folder: &Path,
-) -> Result<Table, Error> {
+) -> Result<Table, GenerateError> {
     let set = DataSet::new(Options {
         seed: 1,
         days: args.days,
@@ -63,7 +63,7 @@ pub async fn estimate(
     let measured = Measured::sample(&set, settings, folder).await?;
     let room = Room::of(folder);
     let lines = sizes(args.facilities)
-        .map(|facilities| Line::at(&set, facilities, &measured, &room))
+        .map(|facilities| EstimateLine::at(&set, facilities, &measured, &room))
         .collect();
     Ok(Table { measured, lines, for_postgres: settings.database.is_postgres() })
 }

@@ -14,7 +14,9 @@ use crate::{
     domain::summary::SummaryRow,
     jobs::rebuild::Extent,
     startup::Core,
-    tools::generate::{DataSet, Error, FacilitySeed, Progress, Scratch, Sink, SqliteSink, memory},
+    tools::generate::{
+        DataSet, FacilitySeed, GenerateError, Progress, Scratch, Sink, SqliteSink, memory,
+    },
 };
 
 /// The numbers of facilities in the two samples. Their difference shows what grows with the rows.
@@ -80,7 +82,11 @@ struct Point {
 
 impl Measured {
     /// Measures samples of both sizes in `folder`.
-    pub async fn sample(set: &DataSet, settings: &Settings, folder: &Path) -> Result<Self, Error> {
+    pub async fn sample(
+        set: &DataSet,
+        settings: &Settings,
+        folder: &Path,
+    ) -> Result<Self, GenerateError> {
         let small = Point::measured(set, SAMPLE[0], settings, folder).await?;
         let large = Point::measured(set, SAMPLE[1], settings, folder).await?;
         let growth = |value: fn(&Point) -> f64| {
@@ -107,7 +113,7 @@ impl Point {
         facilities: u32,
         settings: &Settings,
         folder: &Path,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, GenerateError> {
         let scratch = Scratch::within(folder)?;
         let mut sink = SqliteSink::connect(&scratch.database_url()).await?;
         let seeds: Vec<FacilitySeed> = set.facilities(0..facilities).collect();
@@ -141,7 +147,7 @@ impl Point {
     }
 }
 
-async fn rebuild(core: &Core, extent: Extent) -> Result<Duration, Error> {
+async fn rebuild(core: &Core, extent: Extent) -> Result<Duration, GenerateError> {
     let started = Instant::now();
     // The log lines of this rebuild would be about the sample, so they are left out.
     core.rebuild.run_command(extent, |_| ()).with_subscriber(NoSubscriber::default()).await?;

@@ -5,7 +5,7 @@ use std::fmt;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::{
-    line::Line,
+    line::EstimateLine,
     sample::{Measured, SAMPLE},
 };
 use crate::tools::generate::shown;
@@ -16,7 +16,7 @@ pub struct Table {
     /// What the lines were computed from.
     pub measured: Measured,
     /// One line for each size, smallest first.
-    pub lines: Vec<Line>,
+    pub lines: Vec<EstimateLine>,
     /// The settings name Postgres, which was not measured.
     pub for_postgres: bool,
 }

@@ -119,7 +119,7 @@ pub(super) struct DayCounts {
 
 /// The random streams. More numbers drawn from one stream do not change the numbers of the others.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Stream {
+pub(super) enum RandomStream {
     Shape,
     Days,
     Inventory,
@@ -165,7 +165,7 @@ impl DataSet {
     /// Facility `number`, counted from 0.
     pub fn facility(&self, number: u32) -> FacilitySeed {
         let Options { seed, variance, last_day, .. } = self.options;
-        let mut rng = stream(seed, number, Stream::Shape);
+        let mut rng = stream(seed, number, RandomStream::Shape);
         let drawn = Template::drawn(&mut rng);
         let template = self.options.template.unwrap_or(drawn);
         let profile = template.profile();
@@ -241,7 +241,7 @@ impl FacilitySeed {
     /// The deliveries and requests of each day; at least one of each.
     pub(super) fn days(&self) -> impl Iterator<Item = DayCounts> + '_ {
         let profile = self.template.profile();
-        let mut rng = self.stream(Stream::Days);
+        let mut rng = self.stream(RandomStream::Days);
         self.calendar.days.iter().enumerate().map(move |(day, local)| {
             let rhythm = self.scale * if local.is_weekend { profile.weekend } else { 1.0 };
             let mut drawn = |mean: f64| {
@@ -268,7 +268,7 @@ impl FacilitySeed {
         id_of(self.tag, self.number, kind, number)
     }
 
-    pub(super) fn stream(&self, of: Stream) -> impl Rng + use<> {
+    pub(super) fn stream(&self, of: RandomStream) -> impl Rng + use<> {
         stream(self.seed, self.number, of)
     }
 }
@@ -281,7 +281,7 @@ pub(super) fn last_day_to_ms(last_day: Date) -> i64 {
         .map_or(0, |midnight| midnight.timestamp().as_millisecond())
 }
 
-fn stream(seed: u64, number: u32, of: Stream) -> Pcg64Mcg {
+fn stream(seed: u64, number: u32, of: RandomStream) -> Pcg64Mcg {
     let mut key = [0u8; 13];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..12].copy_from_slice(&number.to_le_bytes());

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::{
     blood_type::BloodType,
-    event::{Entity, Event, Kind, Record, Statement},
+    event::{Entity, EntityKind, Event, Record, Statement},
 };
 
 const FACILITIES: u32 = 25;
@@ -248,7 +248,7 @@ fn lot_event(lot: &InventoryRow, event_time_ms: i64) -> Event {
 }
 
 fn statement(id: Uuid, event_time_ms: i64, entity: Entity) -> Event {
-    let kind: Kind = entity.kind();
+    let kind: EntityKind = entity.kind();
     Event::Statement(Statement { kind, id, record: Record { event_time_ms, entity: Some(entity) } })
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
 
-use super::Error;
+use super::GenerateError;
 
 /// Bytes that an unprivileged program may still write on the disk of `folder`; `None` when that is
 /// not known.
@@ -15,9 +15,9 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
 
 /// Fails when `needed` bytes do not fit on the disk of `folder`. When the free space is not known,
 /// it succeeds.
-pub fn check(folder: &Path, needed: u64) -> Result<(), Error> {
+pub fn check(folder: &Path, needed: u64) -> Result<(), GenerateError> {
     match free_bytes(folder) {
-        Some(free) if free < needed => Err(Error::DiskTooSmall {
+        Some(free) if free < needed => Err(GenerateError::DiskTooSmall {
             folder: folder.to_owned(),
             needed: HumanBytes(needed),
             free: HumanBytes(free),
@@ -32,14 +32,14 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// Creates a new folder in `parent`. Fails when `parent` cannot be written.
-    pub fn within(parent: &Path) -> Result<Self, Error> {
+    pub fn within(parent: &Path) -> Result<Self, GenerateError> {
         let folder = parent.join(format!(
             ".facility-summary-sample-{}-{}",
             std::process::id(),
             uuid::Uuid::new_v4().simple()
         ));
         std::fs::create_dir_all(&folder)
-            .map_err(|source| Error::Folder { folder: folder.clone(), source })?;
+            .map_err(|source| GenerateError::Folder { folder: folder.clone(), source })?;
         Ok(Scratch(folder))
     }
 

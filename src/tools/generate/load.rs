@@ -5,7 +5,7 @@ use indicatif::HumanCount;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    Error, GenerateArgs, Outcome,
+    GenerateArgs, GenerateError, GenerateResult,
     copy_format::CopyBuffer,
     data_set::{Counts, DataSet, FacilitySeed, last_day_to_ms},
     plan::Plan,
@@ -22,8 +22,8 @@ pub async fn run(
     set: DataSet,
     settings: &Settings,
     progress: &Progress,
-    outcome: &mut Outcome,
-) -> Result<(), Error> {
+    outcome: &mut GenerateResult,
+) -> Result<(), GenerateError> {
     let mut sink = connect(&settings.database).await?;
     let set = continued(args, set, sink.as_mut()).await?;
     let asked = set.counts(0..args.facilities);
@@ -43,7 +43,7 @@ async fn continued(
     args: &GenerateArgs,
     set: DataSet,
     sink: &mut dyn Sink,
-) -> Result<DataSet, Error> {
+) -> Result<DataSet, GenerateError> {
     const DAY_MS: i64 = 86_400_000;
     let asked = set.options().last_day;
     // A facility that was registered again since has another time, which is not that of a data set.
@@ -57,7 +57,7 @@ async fn continued(
     if last_day_to_ms(asked) == there_ms {
         Ok(set)
     } else if args.end_date.is_some() {
-        Err(Error::OtherDays { there, asked })
+        Err(GenerateError::OtherDays { there, asked })
     } else {
         Ok(set.ending(there))
     }
@@ -70,8 +70,8 @@ pub(super) async fn load(
     chunk: u32,
     sink: &mut dyn Sink,
     progress: &Progress,
-    outcome: &mut Outcome,
-) -> Result<(), Error> {
+    outcome: &mut GenerateResult,
+) -> Result<(), GenerateError> {
     for first in (0..facilities).step_by(chunk as usize) {
         let numbers = first..first.saturating_add(chunk).min(facilities);
         let there = sink.existing(set.ids(numbers.clone())).await?;
@@ -97,7 +97,7 @@ pub(super) async fn check(
     asked: Counts,
     sink: &mut dyn Sink,
     progress: &Progress,
-) -> Result<(), Error> {
+) -> Result<(), GenerateError> {
     let ids = set.ids(0..facilities);
     let tables = [
         ("facilities", asked.facilities),
@@ -119,11 +119,15 @@ pub(super) async fn check(
     equal("facility-days with deliveries and requests", active, asked.facility_days)
 }
 
-fn equal(what: &'static str, found: u64, planned: u64) -> Result<(), Error> {
+fn equal(what: &'static str, found: u64, planned: u64) -> Result<(), GenerateError> {
     if found == planned {
         Ok(())
     } else {
-        Err(Error::Mismatch { what, found: HumanCount(found), planned: HumanCount(planned) })
+        Err(GenerateError::Mismatch {
+            what,
+            found: HumanCount(found),
+            planned: HumanCount(planned),
+        })
     }
 }
 
@@ -132,8 +136,8 @@ pub async fn dry_run(
     set: &DataSet,
     facilities: u32,
     progress: &Progress,
-    outcome: &mut Outcome,
-) -> Result<(), Error> {
+    outcome: &mut GenerateResult,
+) -> Result<(), GenerateError> {
     let asked = set.counts(0..facilities);
     progress.expect(asked.rows());
     let mut digest = Digest::default();

@@ -74,7 +74,7 @@ pub struct GenerateArgs {
 
 /// Why a load or an estimate failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum GenerateError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -109,21 +109,21 @@ pub enum Error {
     Mismatch { what: &'static str, found: HumanCount, planned: HumanCount },
 }
 
-impl From<sqlx::Error> for Error {
+impl From<sqlx::Error> for GenerateError {
     fn from(error: sqlx::Error) -> Self {
         StoreError::from(error).into()
     }
 }
 
-impl From<Stopped> for Error {
+impl From<Stopped> for GenerateError {
     fn from(_: Stopped) -> Self {
-        Error::Stopped
+        GenerateError::Stopped
     }
 }
 
 /// What a run did before it ended or was stopped.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Outcome {
+pub struct GenerateResult {
     /// Rows that this run has made and committed.
     pub made: Counts,
     /// Facilities that earlier runs have loaded.
@@ -133,10 +133,10 @@ pub struct Outcome {
 }
 
 /// Runs the command. `Ok` is exit code 0, an error 1.
-pub async fn run(args: GenerateArgs, settings: &Settings) -> Result<(), Error> {
+pub async fn run(args: GenerateArgs, settings: &Settings) -> Result<(), GenerateError> {
     let started = Instant::now();
     let (set, progress) = (args.data_set(), Progress::shown());
-    let mut outcome = Outcome::default();
+    let mut outcome = GenerateResult::default();
     let listening = progress.stop_on_ctrl_c();
     let result = if args.dry_run {
         load::dry_run(&set, args.facilities, &progress, &mut outcome).await
@@ -188,7 +188,7 @@ pub(in crate::tools) fn last_day_over_everywhere() -> Date {
     today.yesterday().unwrap_or(today)
 }
 
-fn told(outcome: &Outcome, started: Instant) -> String {
+fn told(outcome: &GenerateResult, started: Instant) -> String {
     let seconds = started.elapsed();
     let rate = (outcome.made.rows() as f64 / seconds.as_secs_f64().max(1e-6)) as u64;
     let digest = outcome.digest.map_or(String::new(), |digest| format!(", digest {digest:016x}"));
@@ -200,7 +200,12 @@ fn told(outcome: &Outcome, started: Instant) -> String {
     )
 }
 
-fn log(args: &GenerateArgs, started: Instant, outcome: &Outcome, result: &Result<(), Error>) {
+fn log(
+    args: &GenerateArgs,
+    started: Instant,
+    outcome: &GenerateResult,
+    result: &Result<(), GenerateError>,
+) {
     let made = outcome.made;
     tracing::info!(
         success = result.is_ok(),

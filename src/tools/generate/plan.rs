@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use indicatif::{HumanBytes, HumanCount};
 
 use super::{
-    Error,
+    GenerateError,
     data_set::{Counts, DataSet, FacilitySeed},
     disk,
     sink::{Sample, Sink},
@@ -42,7 +42,7 @@ impl Plan {
         asked: Counts,
         chunk: u32,
         sink: &mut dyn Sink,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, GenerateError> {
         let facilities = asked.facilities as u32;
         // Chunks are loaded in the order of their numbers, so earlier runs have loaded the first
         // ones.
@@ -69,7 +69,7 @@ impl Plan {
     }
 
     /// Fails when the disk has not enough space for the rows and a tenth more.
-    pub fn check_disk(&self) -> Result<(), Error> {
+    pub fn check_disk(&self) -> Result<(), GenerateError> {
         let needed = self.bytes + self.bytes / 10 + self.passing_bytes;
         self.folder.as_deref().map_or(Ok(()), |folder| disk::check(folder, needed))
     }

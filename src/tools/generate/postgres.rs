@@ -10,7 +10,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Error,
+    GenerateError,
     copy_format::CopyBuffer,
     data_set::FacilitySeed,
     progress::Progress,
@@ -37,7 +37,7 @@ pub struct PostgresSink {
 
 impl PostgresSink {
     /// Connects to the server. Fails when it cannot be reached.
-    pub async fn connect(url: &str) -> Result<Self, Error> {
+    pub async fn connect(url: &str) -> Result<Self, GenerateError> {
         let options = session::options(PgConnectOptions::from_str(url)?)
             .application_name("facility-summary generate")
             // Notices such as "already exists, skipping" are left out, and a load may take any
@@ -57,7 +57,7 @@ impl PostgresSink {
         Ok(PostgresSink { connection, is_local })
     }
 
-    async fn setting(&mut self, name: &str) -> Result<Option<String>, Error> {
+    async fn setting(&mut self, name: &str) -> Result<Option<String>, GenerateError> {
         // For settings that this role may not see, the answer is null and not an error.
         let setting =
             sqlx::query_scalar("SELECT setting FROM pg_settings WHERE name = $1").bind(name);
@@ -69,7 +69,7 @@ impl PostgresSink {
 impl Sink for PostgresSink {
     /// Loads the sample in a schema of its own, in a transaction that is rolled back. Even `kill
     /// -9` leaves nothing.
-    async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error> {
+    async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, GenerateError> {
         let mut tx = self.connection.begin_with(session::BEGIN).await?;
         let schema = format!("facility_summary_sample_{}", std::process::id());
         let prepare =
@@ -98,7 +98,11 @@ impl Sink for PostgresSink {
         Some(PathBuf::from(folder)).filter(|folder| super::disk::free_bytes(folder).is_some())
     }
 
-    async fn passing_bytes(&mut self, data_bytes: u64, _chunk_bytes: u64) -> Result<u64, Error> {
+    async fn passing_bytes(
+        &mut self,
+        data_bytes: u64,
+        _chunk_bytes: u64,
+    ) -> Result<u64, GenerateError> {
         let wal_mib = self
             .setting("max_wal_size")
             .await?
@@ -107,7 +111,7 @@ impl Sink for PostgresSink {
         Ok(data_bytes.min(wal_mib << 20))
     }
 
-    async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error> {
+    async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, GenerateError> {
         let time = sqlx::query_scalar(
             "SELECT (extract(epoch FROM least(greatest(event_time, '4713-01-01 BC+00'), \
              '294276-01-01+00')) * 1000.0)::int8 FROM facilities WHERE id = $1",
@@ -116,7 +120,7 @@ impl Sink for PostgresSink {
         Ok(time.fetch_optional(&mut self.connection).await?)
     }
 
-    async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, Error> {
+    async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, GenerateError> {
         let there = sqlx::query_scalar("SELECT id FROM facilities WHERE id >= $1 AND id < $2")
             .bind(ids.start)
             .bind(ids.end);
@@ -127,13 +131,13 @@ impl Sink for PostgresSink {
         &mut self,
         facilities: &[FacilitySeed],
         progress: &Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<(), GenerateError> {
         let mut tx = self.connection.begin_with(session::BEGIN).await?;
         load(&mut tx, facilities, progress).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn settle(&mut self) -> Result<(), Error> {
+    async fn settle(&mut self) -> Result<(), GenerateError> {
         // The refresh uses index-only scans. They need the visibility map, which vacuum writes.
         for table in [
             "facilities",
@@ -149,7 +153,7 @@ impl Sink for PostgresSink {
         Ok(())
     }
 
-    async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, Error> {
+    async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, GenerateError> {
         let statement = format!("SELECT count(*) FROM {table} WHERE id >= $1 AND id < $2");
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(statement))
             .bind(ids.start)
@@ -164,7 +168,7 @@ impl Sink for PostgresSink {
         ids: Range<Uuid>,
         timezone: &str,
         days: &[Day],
-    ) -> Result<u64, Error> {
+    ) -> Result<u64, GenerateError> {
         let (starts, ends) = bounds(days);
         let count: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM facilities f
@@ -192,7 +196,7 @@ async fn load(
     connection: &mut PgConnection,
     facilities: &[FacilitySeed],
     progress: &Progress,
-) -> Result<(), Error> {
+) -> Result<(), GenerateError> {
     copy(connection, facilities.iter().map(FacilitySeed::row), progress).await?;
     copy(connection, facilities.iter().flat_map(FacilitySeed::bank_rows), progress).await?;
     copy(connection, facilities.iter().flat_map(FacilitySeed::inventory_rows), progress).await?;
@@ -204,7 +208,7 @@ async fn copy<R: Row>(
     connection: &mut PgConnection,
     rows: impl Iterator<Item = R> + Send,
     progress: &Progress,
-) -> Result<(), Error> {
+) -> Result<(), GenerateError> {
     let statement =
         format!("COPY {} ({}) FROM STDIN (FORMAT binary)", R::TABLE, R::COLUMNS.join(", "));
     let mut copy = connection.copy_in_raw(&statement).await?;
@@ -229,7 +233,7 @@ async fn copy<R: Row>(
 }
 
 /// The bytes of tables and their indexes in the first schema of the search path.
-async fn schema_bytes(connection: &mut PgConnection) -> Result<u64, Error> {
+async fn schema_bytes(connection: &mut PgConnection) -> Result<u64, GenerateError> {
     let bytes: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::int8 FROM pg_class
          WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace::oid",

@@ -99,17 +99,17 @@ impl Drop for CtrlC {
 
 /// Resident memory of this process, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory {
+pub struct ResidentMemory {
     pub now: u64,
     pub peak: u64,
 }
 
 /// The memory of this process, as Linux shows it; `None` on other systems.
-pub fn memory() -> Option<Memory> {
+pub fn memory() -> Option<ResidentMemory> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let field = |name: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
     };
-    Some(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
+    Some(ResidentMemory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     calendar::LocalDay,
-    data_set::{FacilitySeed, Stream},
+    data_set::{FacilitySeed, RandomStream},
     template::{Weights, below, fraction},
 };
 use crate::domain::blood_type::BloodType;
@@ -32,7 +32,7 @@ pub trait Fields {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FacilityRow {
+pub struct GeneratedFacility {
     pub id: Uuid,
     pub name: String,
     pub timezone: &'static str,
@@ -96,8 +96,8 @@ const COMPONENTS: [(f64, i64); 3] = [(0.70, 42), (0.12, 5), (0.18, 365)];
 const EXPIRED_PERCENT: u32 = 3;
 
 impl FacilitySeed {
-    pub fn row(&self) -> FacilityRow {
-        FacilityRow {
+    pub fn row(&self) -> GeneratedFacility {
+        GeneratedFacility {
             id: self.id,
             name: self.name.clone(),
             timezone: self.calendar.timezone,
@@ -120,7 +120,7 @@ impl FacilitySeed {
 
     /// The stock at the end of the last day.
     pub fn inventory_rows(&self) -> impl Iterator<Item = InventoryRow> + '_ {
-        let mut rng = self.stream(Stream::Inventory);
+        let mut rng = self.stream(RandomStream::Inventory);
         let components = Weights::new(COMPONENTS.map(|(share, _)| share));
         let now_ms = self.calendar.end_ms();
         (0..self.lots).map(move |number| {
@@ -147,7 +147,7 @@ impl FacilitySeed {
 
     /// The deliveries of every day, then those that are on their way.
     pub fn distribution_rows(&self) -> impl Iterator<Item = DistributionRow> + '_ {
-        let mut rng = self.stream(Stream::Distributions);
+        let mut rng = self.stream(RandomStream::Distributions);
         let hours = Weights::new(self.template.profile().delivery_hours.map(f64::from));
         let days = self
             .days_repeated(|day| day.deliveries)
@@ -168,7 +168,7 @@ impl FacilitySeed {
     }
 
     pub fn request_rows(&self) -> impl Iterator<Item = RequestRow> + '_ {
-        let mut rng = self.stream(Stream::Requests);
+        let mut rng = self.stream(RandomStream::Requests);
         let hours = Weights::new(self.template.profile().request_hours.map(f64::from));
         self.days_repeated(|day| day.requests).zip(0..).map(move |(day, number)| {
             let created_at_ms = instant(&self.calendar.days[day], &hours, &mut rng);
@@ -193,7 +193,7 @@ fn instant(day: &LocalDay, hours: &Weights<24>, rng: &mut impl rand::Rng) -> i64
     day.at(hour, fraction(rng))
 }
 
-impl Row for FacilityRow {
+impl Row for GeneratedFacility {
     const TABLE: &'static str = "facilities";
     const COLUMNS: &'static [&'static str] = &["id", "name", "timezone", "event_time"];
 

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Error, data_set::FacilitySeed, postgres::PostgresSink, progress::Progress, sqlite::SqliteSink,
+    GenerateError, data_set::FacilitySeed, postgres::PostgresSink, progress::Progress,
+    sqlite::SqliteSink,
 };
 use crate::{config::DatabaseSettings, domain::day::Day};
 
@@ -37,24 +38,31 @@ impl Sample {
 #[async_trait]
 pub trait Sink: Send {
     /// Loads a sample on the disk that the load will use, and leaves nothing of it.
-    async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error>;
+    async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, GenerateError>;
     /// The folder of the database's data; `None` when it is not on this machine or not known.
     async fn folder(&mut self) -> Option<PathBuf>;
     /// Bytes that a load of `data_bytes`, with `chunk_bytes` in each transaction, needs temporarily
     /// in addition.
-    async fn passing_bytes(&mut self, data_bytes: u64, chunk_bytes: u64) -> Result<u64, Error>;
+    async fn passing_bytes(
+        &mut self,
+        data_bytes: u64,
+        chunk_bytes: u64,
+    ) -> Result<u64, GenerateError>;
     /// The time of the newest statement about a facility.
-    async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error>;
+    async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, GenerateError>;
     /// The facilities of this range that are there. Each is complete, since it was written in one
     /// transaction.
-    async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, Error>;
+    async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, GenerateError>;
     /// Writes all rows of these facilities in one transaction.
-    async fn load(&mut self, facilities: &[FacilitySeed], progress: &Progress)
-    -> Result<(), Error>;
+    async fn load(
+        &mut self,
+        facilities: &[FacilitySeed],
+        progress: &Progress,
+    ) -> Result<(), GenerateError>;
     /// Lets the database do its maintenance now, so that it does not slow down the first reads.
-    async fn settle(&mut self) -> Result<(), Error>;
+    async fn settle(&mut self) -> Result<(), GenerateError>;
     /// The number of rows of a table in this range.
-    async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, Error>;
+    async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, GenerateError>;
     /// The number of facility-days with a delivery and a request, of the facilities of this range
     /// in this zone.
     async fn active_days(
@@ -62,11 +70,11 @@ pub trait Sink: Send {
         ids: Range<Uuid>,
         timezone: &str,
         days: &[Day],
-    ) -> Result<u64, Error>;
+    ) -> Result<u64, GenerateError>;
 }
 
 /// Opens the database, and brings its tables up to date.
-pub async fn connect(database: &DatabaseSettings) -> Result<Box<dyn Sink>, Error> {
+pub async fn connect(database: &DatabaseSettings) -> Result<Box<dyn Sink>, GenerateError> {
     Ok(if database.is_postgres() {
         Box::new(PostgresSink::connect(&database.url).await?)
     } else {

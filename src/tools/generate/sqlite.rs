@@ -12,7 +12,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Error,
+    GenerateError,
     data_set::FacilitySeed,
     disk::Scratch,
     progress::Progress,
@@ -38,7 +38,7 @@ pub struct SqliteSink {
 
 impl SqliteSink {
     /// Opens the file, and creates it with its tables when it does not exist.
-    pub async fn connect(url: &str) -> Result<Self, Error> {
+    pub async fn connect(url: &str) -> Result<Self, GenerateError> {
         let options = SqliteConnectOptions::from_str(url)?
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -62,7 +62,7 @@ impl SqliteSink {
     }
 
     /// The size of the file in bytes, after the write-ahead log was moved into it.
-    pub async fn size_bytes(&mut self) -> Result<u64, Error> {
+    pub async fn size_bytes(&mut self) -> Result<u64, GenerateError> {
         let size: i64 = sqlx::query_scalar(
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
         )
@@ -74,7 +74,7 @@ impl SqliteSink {
 
 #[async_trait]
 impl Sink for SqliteSink {
-    async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, Error> {
+    async fn sample(&mut self, facilities: &[FacilitySeed]) -> Result<Sample, GenerateError> {
         let scratch = Scratch::within(&self.folder)?;
         let mut sink = SqliteSink::connect(&scratch.database_url()).await?;
         let (empty, progress, started) =
@@ -94,19 +94,23 @@ impl Sink for SqliteSink {
         Some(self.folder.clone())
     }
 
-    async fn passing_bytes(&mut self, data_bytes: u64, chunk_bytes: u64) -> Result<u64, Error> {
+    async fn passing_bytes(
+        &mut self,
+        data_bytes: u64,
+        chunk_bytes: u64,
+    ) -> Result<u64, GenerateError> {
         // The write-ahead log has a chunk, with some pages twice. The next chunk uses the same
         // space.
         Ok((2 * chunk_bytes).min(2 * data_bytes))
     }
 
-    async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, Error> {
+    async fn event_time_ms(&mut self, facility: Uuid) -> Result<Option<i64>, GenerateError> {
         let time =
             sqlx::query_scalar("SELECT event_time FROM facilities WHERE id = $1").bind(facility);
         Ok(time.fetch_optional(&mut self.connection).await?)
     }
 
-    async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, Error> {
+    async fn existing(&mut self, ids: Range<Uuid>) -> Result<HashSet<Uuid>, GenerateError> {
         let there = sqlx::query_scalar("SELECT id FROM facilities WHERE id >= $1 AND id < $2")
             .bind(ids.start)
             .bind(ids.end);
@@ -117,7 +121,7 @@ impl Sink for SqliteSink {
         &mut self,
         facilities: &[FacilitySeed],
         progress: &Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<(), GenerateError> {
         let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         insert(&mut tx, facilities.iter().map(FacilitySeed::row), progress).await?;
         insert(&mut tx, facilities.iter().flat_map(FacilitySeed::bank_rows), progress).await?;
@@ -128,14 +132,14 @@ impl Sink for SqliteSink {
         Ok(tx.commit().await?)
     }
 
-    async fn settle(&mut self) -> Result<(), Error> {
+    async fn settle(&mut self) -> Result<(), GenerateError> {
         sqlx::query("PRAGMA optimize").execute(&mut self.connection).await?;
         // When another reader still uses the log, it is emptied later.
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await?;
         Ok(())
     }
 
-    async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, Error> {
+    async fn count(&mut self, table: &'static str, ids: Range<Uuid>) -> Result<u64, GenerateError> {
         let statement = format!("SELECT count(*) FROM {table} WHERE id >= $1 AND id < $2");
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(statement))
             .bind(ids.start)
@@ -150,7 +154,7 @@ impl Sink for SqliteSink {
         ids: Range<Uuid>,
         timezone: &str,
         days: &[Day],
-    ) -> Result<u64, Error> {
+    ) -> Result<u64, GenerateError> {
         let (starts, ends) = bounds(days);
         let spans: Vec<_> = starts.into_iter().zip(ends).collect();
         let count: i64 = sqlx::query_scalar(
@@ -176,7 +180,7 @@ async fn insert<R: Row>(
     connection: &mut SqliteConnection,
     mut rows: impl Iterator<Item = R> + Send,
     progress: &Progress,
-) -> Result<(), Error> {
+) -> Result<(), GenerateError> {
     let full = statement::<R>(ROWS_PER_INSERT);
     loop {
         let mut parameters = Parameters(SqliteArguments::default());

@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-use super::{Error, plan::shown};
+use super::{GenerateError, plan::shown};
 use crate::{
     config::Settings,
     jobs::rebuild::Extent,
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     startup::Core,
     store::{JobRun, StoreError},
 };
 
 /// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks, and a later
 /// rebuild makes the rest.
-pub async fn run(settings: &Settings) -> Result<(), Error> {
+pub async fn run(settings: &Settings) -> Result<(), GenerateError> {
     let started = Instant::now();
     let core = Core::open(settings.clone()).await?;
     let bar = progress_bar();
@@ -35,14 +35,17 @@ pub async fn run(settings: &Settings) -> Result<(), Error> {
         let worked_off = core.drain().work_off(|marks| counter.inc(marks as u64)).await;
         counter.finish_and_clear();
         worked_off?;
-        let changed =
-            core.metrics.refreshes.with_label_values(&[Trigger::Event.as_str(), "changed"]).get();
+        let changed = core
+            .metrics
+            .refreshes
+            .with_label_values(&[RefreshTrigger::Event.as_str(), "changed"])
+            .get();
         let run = core.rebuild.run_command(Extent::All, watch).await?;
         Ok::<_, StoreError>((run.done.unsigned_abs(), run.changed.unsigned_abs() + changed))
     };
     let result = tokio::select! {
-        result = rebuild => result.map_err(|error| Error::Summaries(error.to_string())),
-        _ = tokio::signal::ctrl_c() => Err(Error::Summaries("stopped".into())),
+        result = rebuild => result.map_err(|error| GenerateError::Summaries(error.to_string())),
+        _ = tokio::signal::ctrl_c() => Err(GenerateError::Summaries("stopped".into())),
     };
     bar.finish_and_clear();
     core.store.close().await;

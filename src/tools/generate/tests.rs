@@ -34,14 +34,14 @@ fn set(seed: u64, template: Option<Template>) -> DataSet {
     DataSet::new(Options { seed, days: 4, template, variance: 0.3, last_day: date(2026, 3, 30) })
 }
 
-async fn loaded(args: &GenerateArgs, settings: &Settings) -> Result<Outcome, Error> {
-    let mut outcome = Outcome::default();
+async fn loaded(args: &GenerateArgs, settings: &Settings) -> Result<GenerateResult, GenerateError> {
+    let mut outcome = GenerateResult::default();
     load::run(args, args.data_set(), settings, &Progress::hidden(), &mut outcome).await?;
     Ok(outcome)
 }
 
 async fn digest(seed: u64) -> u64 {
-    let mut outcome = Outcome::default();
+    let mut outcome = GenerateResult::default();
     dry_run(&set(seed, None), 30, &Progress::hidden(), &mut outcome).await.unwrap();
     assert_eq!(outcome.made, set(seed, None).counts(0..30));
     outcome.digest.unwrap()
@@ -171,7 +171,7 @@ fn fresh() -> Fresh {
 async fn content(settings: &Settings) -> Vec<String> {
     let mut all = Vec::new();
     for (table, columns) in [
-        (rows::FacilityRow::TABLE, rows::FacilityRow::COLUMNS),
+        (rows::GeneratedFacility::TABLE, rows::GeneratedFacility::COLUMNS),
         (rows::BloodBankRow::TABLE, rows::BloodBankRow::COLUMNS),
         (rows::InventoryRow::TABLE, rows::InventoryRow::COLUMNS),
         (rows::DistributionRow::TABLE, rows::DistributionRow::COLUMNS),
@@ -216,18 +216,18 @@ async fn a_stopped_load_leaves_whole_facilities_and_a_rerun_makes_the_rest() {
 
     let set = args.data_set();
     let mut sink = connect(&stopped.settings.database).await.unwrap();
-    load::load(&set, 5, 2, sink.as_mut(), &Progress::hidden(), &mut Outcome::default())
+    load::load(&set, 5, 2, sink.as_mut(), &Progress::hidden(), &mut GenerateResult::default())
         .await
         .unwrap();
     let progress = Progress::hidden();
     progress.stop();
-    let error = load::load(&set, 12, 4, sink.as_mut(), &progress, &mut Outcome::default())
+    let error = load::load(&set, 12, 4, sink.as_mut(), &progress, &mut GenerateResult::default())
         .await
         .unwrap_err();
-    assert!(matches!(error, Error::Stopped), "{error}");
+    assert!(matches!(error, GenerateError::Stopped), "{error}");
     let half_way =
         sink.load(&set.facilities(5..9).collect::<Vec<_>>(), &progress).await.unwrap_err();
-    assert!(matches!(half_way, Error::Stopped), "{half_way}");
+    assert!(matches!(half_way, GenerateError::Stopped), "{half_way}");
     assert_eq!(sink.count("facilities", set.ids(0..12)).await.unwrap(), 5);
     check(&set, 5, set.counts(0..5), sink.as_mut(), &Progress::hidden()).await.unwrap();
     drop(sink);
@@ -261,7 +261,7 @@ async fn rows_changed_since_are_found_by_the_check() {
         sqlx::SqliteConnection::connect(&fresh.settings.database.url).await.unwrap();
     sqlx::query(delete).execute(&mut connection).await.unwrap();
     let error = loaded(&args, &fresh.settings).await.unwrap_err();
-    assert!(matches!(error, Error::Mismatch { what: "blood_requests", .. }), "{error}");
+    assert!(matches!(error, GenerateError::Mismatch { what: "blood_requests", .. }), "{error}");
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn what_the_disk_cannot_hold_is_refused_before_it_begins() {
     plan.check_disk().unwrap();
     plan.bytes = u64::MAX / 4;
     let error = plan.check_disk().unwrap_err();
-    assert!(matches!(error, Error::DiskTooSmall { .. }), "{error}");
+    assert!(matches!(error, GenerateError::DiskTooSmall { .. }), "{error}");
     // Temporary files need space too, and a tenth of the rows' size is kept free. Other programs
     // write to the disk meanwhile.
     let free = free_bytes(plan.folder.as_deref().unwrap()).unwrap();

@@ -10,7 +10,7 @@ use super::{
     columns::{Field, Mapping, Origin},
     encodings::decoded,
     error::Fault,
-    facility_name::Name,
+    facility_name::FacilityName,
     identity::clean,
     ids::{self, IdText},
     numbers,
@@ -54,7 +54,7 @@ impl Cells<'_> {
     }
 
     /// The name in a required field. A fault when it is empty, or the name of the column itself.
-    pub fn name(&self, field: Field) -> Result<Name, Fault> {
+    pub fn name(&self, field: Field) -> Result<FacilityName, Fault> {
         let problem = || {
             format!(
                 "is empty; a {} is needed (a spreadsheet saves a merged cell in its first row \
@@ -62,7 +62,7 @@ impl Cells<'_> {
                 field.as_str()
             )
         };
-        let name = Name::new(&self.raw(field)?.unwrap_or_default())
+        let name = FacilityName::new(&self.raw(field)?.unwrap_or_default())
             .ok_or_else(|| self.fault(field, "", problem()))?;
         match self.mapping.origin(field) {
             // When several files were joined, their headers stand between the rows.

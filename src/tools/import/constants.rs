@@ -9,7 +9,7 @@ use super::{
     columns::{Field, ImportKind, Mapping},
     dates::DateFormat,
     error::{Fault, ImportError},
-    facilities::Directory,
+    facilities::FacilityIndex,
 };
 
 /// The largest difference between two time zones on Earth.
@@ -22,7 +22,7 @@ pub fn check(
     kind: ImportKind,
     mapping: &Mapping,
     dates: &DateFormat,
-    directory: &mut Directory,
+    directory: &mut FacilityIndex,
     now_ms: i64,
 ) -> Result<(), ImportError> {
     let cells = Cells { mapping, line: 1, record: &ByteRecord::new() };
@@ -44,7 +44,7 @@ fn check_one(
     field: Field,
     cells: &Cells<'_>,
     dates: &DateFormat,
-    directory: &mut Directory,
+    directory: &mut FacilityIndex,
     now_ms: i64,
 ) -> Result<(), Fault> {
     match field {

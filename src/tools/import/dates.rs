@@ -59,19 +59,19 @@ pub enum DateFormat {
 }
 
 /// What a cell says.
-pub enum Reading {
+pub enum DateReading {
     /// An instant: the cell has an offset or a zone.
     Instant(Timestamp),
     /// A local date and time: which instant it is depends on the facility's zone.
     Wall(DateTime),
 }
 
-impl Reading {
+impl DateReading {
     /// Whether it has a time, and not only a day.
     pub fn has_time(&self) -> bool {
         match self {
-            Reading::Instant(_) => true,
-            Reading::Wall(at) => at.time() != Time::midnight(),
+            DateReading::Instant(_) => true,
+            DateReading::Wall(at) => at.time() != Time::midnight(),
         }
     }
 }
@@ -127,8 +127,8 @@ impl DateFormat {
         let unread =
             || format!("is not a date; right would be {}{}", self.example(), self.proposals(text));
         let zoned = match self.read(&plain_digits(text)).ok_or_else(unread)? {
-            Reading::Instant(at) => at.to_zoned(tz.clone()),
-            Reading::Wall(at) => {
+            DateReading::Instant(at) => at.to_zoned(tz.clone()),
+            DateReading::Wall(at) => {
                 let name = tz.iana_name().unwrap_or("this zone");
                 let missing = || format!("is a day that {name} skipped");
                 let day = Day::named(tz, at.date()).ok_or_else(missing)?;
@@ -153,16 +153,16 @@ impl DateFormat {
     }
 
     /// What the text says, before a zone is applied. `None` when it is not a date.
-    pub fn read(&self, text: &str) -> Option<Reading> {
+    pub fn read(&self, text: &str) -> Option<DateReading> {
         match self {
             // A zone in brackets must be known and must not contradict the offset. The parsers
             // below would ignore it.
             DateFormat::Standard if text.contains('[') => {
-                text.parse::<Zoned>().map(|at| Reading::Instant(at.timestamp())).ok()
+                text.parse::<Zoned>().map(|at| DateReading::Instant(at.timestamp())).ok()
             }
             DateFormat::Standard => {
-                let instant = text.parse::<Timestamp>().map(Reading::Instant);
-                instant.or_else(|_| text.parse::<DateTime>().map(Reading::Wall)).ok()
+                let instant = text.parse::<Timestamp>().map(DateReading::Instant);
+                instant.or_else(|_| text.parse::<DateTime>().map(DateReading::Wall)).ok()
             }
             DateFormat::Custom { format, .. } => {
                 BrokenDownTime::parse(format, text).ok().and_then(reading)
@@ -198,8 +198,8 @@ impl DateFormat {
             .flat_map(|date| USUAL_TIMES.iter().map(move |time| format!("{date}{time}")));
         let reads = |format: String| {
             let date = match reading(BrokenDownTime::parse(&format, text.as_bytes()).ok()?)? {
-                Reading::Wall(at) => at.date(),
-                Reading::Instant(_) => return None,
+                DateReading::Wall(at) => at.date(),
+                DateReading::Instant(_) => return None,
             };
             let is_likely =
                 own != Some(&format) && (EARLIEST..Date::constant(2100, 1, 1)).contains(&date);
@@ -222,17 +222,17 @@ impl DateFormat {
 }
 
 /// The date from its parts; `None` when parts are missing. No part of the text is ignored.
-fn reading(mut parts: BrokenDownTime) -> Option<Reading> {
+fn reading(mut parts: BrokenDownTime) -> Option<DateReading> {
     if parts.month().is_some() && parts.day().is_none() && parts.day_of_year().is_none() {
         parts.set_day(Some(1)).ok()?;
     }
     if parts.iana_time_zone().is_some() {
-        return parts.to_zoned().ok().map(|at| Reading::Instant(at.timestamp()));
+        return parts.to_zoned().ok().map(|at| DateReading::Instant(at.timestamp()));
     }
     if parts.offset().is_some() || parts.timestamp().is_some() {
-        return parts.to_timestamp().ok().map(Reading::Instant);
+        return parts.to_timestamp().ok().map(DateReading::Instant);
     }
-    Some(Reading::Wall(parts.to_datetime().ok()?))
+    Some(DateReading::Wall(parts.to_datetime().ok()?))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub enum ImportError {
     Broken { line: u64, problem: String },
     /// A faulty row, with `--on-error stop`.
     #[error("{0}")]
-    Fault(Fault),
+    RowFault(Fault),
     /// No row was usable, with `--on-error skip`.
     #[error(
         "every one of the {rows} rows was refused, so the columns or the date format are probably \

@@ -6,14 +6,14 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::{
-    facility_name::{Name, checked_name, new_name, proper_name},
+    facility_name::{FacilityName, checked_name, new_name, proper_name},
     identity::facility_id,
     ids::{self, IdText},
     merged::Merged,
 };
 use crate::{
     domain::{
-        event::{Entity, Kind, Record, Statement},
+        event::{Entity, EntityKind, Record, Statement},
         facility::Zone,
         names, zones,
     },
@@ -28,9 +28,9 @@ const DEFAULT_ZONE: &str = "UTC";
 const MENTIONED_AT_MS: i64 = 0;
 
 /// All facilities, by id and by name: those of the database, and those that the file adds.
-pub struct Directory {
+pub struct FacilityIndex {
     known: HashMap<Uuid, FacilityRow>,
-    by_name: HashMap<String, Named>,
+    by_name: HashMap<String, NameMatch>,
     /// In a file of kind `facilities`: the facilities that an earlier row was about.
     stated: HashSet<Uuid>,
     /// Known facilities for which the file names another zone. They keep their own.
@@ -40,7 +40,7 @@ pub struct Directory {
 }
 
 #[derive(Clone, Copy)]
-enum Named {
+enum NameMatch {
     One(Uuid),
     Several,
 }
@@ -55,13 +55,13 @@ pub struct Mentioned {
     /// When the facility is not known yet: what to register together with the row.
     pub unknown: Option<FacilityRow>,
     /// The name in the row; `None` when the row gives the id.
-    name: Option<Name>,
+    name: Option<FacilityName>,
 }
 
-impl Directory {
+impl FacilityIndex {
     /// `rows`: all facilities of the database.
     pub fn new(rows: Vec<FacilityRow>) -> Self {
-        let mut directory = Directory {
+        let mut directory = FacilityIndex {
             known: HashMap::new(),
             by_name: HashMap::new(),
             stated: HashSet::new(),
@@ -75,7 +75,11 @@ impl Directory {
     /// Finds the facility of an id or a name. An unknown name becomes a new facility in `zone`. An
     /// unknown id is a fault, since it has no name. The error is the rest of a sentence about the
     /// value.
-    pub fn mention(&mut self, name: Name, zone: Option<&Zone>) -> Result<Mentioned, String> {
+    pub fn mention(
+        &mut self,
+        name: FacilityName,
+        zone: Option<&Zone>,
+    ) -> Result<Mentioned, String> {
         let (id, name) = match ids::read(&name.compared) {
             IdText::Id(id) if id.is_nil() => {
                 return Err("is the nil UUID, which names nothing".to_owned());
@@ -134,7 +138,7 @@ impl Directory {
     pub fn state(
         &mut self,
         id: Option<Uuid>,
-        name: &Name,
+        name: &FacilityName,
         zone: Option<&Zone>,
         line: u64,
         now_ms: i64,
@@ -194,13 +198,13 @@ impl Directory {
     }
 
     /// The id that belongs to the name of a facility. The error says why the text cannot be a name.
-    pub fn check(&self, name: &Name) -> Result<Uuid, String> {
+    pub fn check(&self, name: &FacilityName) -> Result<Uuid, String> {
         proper_name(name)?;
         self.named(name)
     }
 
     /// Remembers the spelling in which a row has a facility's name.
-    fn notice(&mut self, id: Uuid, name: &Name, line: u64) {
+    fn notice(&mut self, id: Uuid, name: &FacilityName, line: u64) {
         let registered = self.known.get(&id).map(|known| known.name.as_str());
         self.merged.spelling(
             id,
@@ -212,7 +216,7 @@ impl Directory {
     }
 
     /// The id of the facility that a row is about, if that facility is known.
-    pub fn id_of(&self, id: Option<Uuid>, name: &Name) -> Option<Uuid> {
+    pub fn id_of(&self, id: Option<Uuid>, name: &FacilityName) -> Option<Uuid> {
         id.or_else(|| self.named(name).ok()).filter(|id| self.known.contains_key(id))
     }
 
@@ -222,7 +226,7 @@ impl Directory {
     }
 
     /// The id of the facility with that name, or the id that it would get.
-    fn named(&self, name: &Name) -> Result<Uuid, String> {
+    fn named(&self, name: &FacilityName) -> Result<Uuid, String> {
         checked_name(name)?;
         let own = facility_id(&name.compared);
         let before = name.before.as_deref().map(facility_id);
@@ -233,8 +237,8 @@ impl Directory {
         }
         match self.by_name.get(&name.compared) {
             None => new_name(name).map(|()| own),
-            Some(Named::One(id)) => Ok(*id),
-            Some(Named::Several) => {
+            Some(NameMatch::One(id)) => Ok(*id),
+            Some(NameMatch::Several) => {
                 Err("is the name of several facilities; give the id instead".to_owned())
             }
         }
@@ -243,9 +247,9 @@ impl Directory {
     fn add(&mut self, row: FacilityRow) {
         let name = names::compared(&row.name);
         let named = match self.by_name.get(&name) {
-            Some(Named::One(other)) if *other != row.id => Named::Several,
-            Some(Named::Several) => Named::Several,
-            _ => Named::One(row.id),
+            Some(NameMatch::One(other)) if *other != row.id => NameMatch::Several,
+            Some(NameMatch::Several) => NameMatch::Several,
+            _ => NameMatch::One(row.id),
         };
         self.by_name.insert(name, named);
         self.known.insert(row.id, row);
@@ -255,7 +259,7 @@ impl Directory {
 fn registration(row: &FacilityRow, event_time_ms: i64) -> Statement {
     let entity = Entity::Facility { name: row.name.clone(), timezone: row.timezone.clone() };
     Statement {
-        kind: Kind::Facility,
+        kind: EntityKind::Facility,
         id: row.id,
         record: Record { event_time_ms, entity: Some(entity) },
     }
@@ -268,18 +272,18 @@ mod tests {
     const NOW_MS: i64 = 1_760_000_000_000;
     const KNOWN: Uuid = Uuid::from_u128(7);
 
-    fn directory() -> Directory {
+    fn directory() -> FacilityIndex {
         let row =
             |id, name: &str| FacilityRow::new(id, name.to_owned(), "Europe/Warsaw".to_owned());
-        Directory::new(vec![
+        FacilityIndex::new(vec![
             row(KNOWN, "Kraków "),
             row(Uuid::from_u128(8), "Twice"),
             row(Uuid::from_u128(9), "Twice"),
         ])
     }
 
-    fn name(text: &str) -> Name {
-        Name::new(text).unwrap()
+    fn name(text: &str) -> FacilityName {
+        FacilityName::new(text).unwrap()
     }
 
     fn zone(name: &str) -> Zone {
@@ -351,7 +355,7 @@ mod tests {
     fn a_facility_renamed_since_is_not_renamed_back() {
         let renamed =
             FacilityRow::new(facility_id("Tema"), "Tema General".to_owned(), "UTC".to_owned());
-        let mut directory = Directory::new(vec![renamed]);
+        let mut directory = FacilityIndex::new(vec![renamed]);
         assert_eq!(directory.state(None, &name("Tema"), None, 2, NOW_MS), Ok(None));
         assert_eq!(directory.mention(name("Tema"), None).unwrap().id, facility_id("Tema"));
     }

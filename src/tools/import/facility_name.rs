@@ -33,7 +33,7 @@ const TOTALS: &[&str] = &[
 
 /// A name as a file gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
+pub struct FacilityName {
     /// The name as it is shown.
     pub given: String,
     /// The name as it is compared with others.
@@ -42,12 +42,12 @@ pub struct Name {
     pub before: Option<String>,
 }
 
-impl Name {
+impl FacilityName {
     /// `None` when the text has no visible character.
     pub fn new(text: &str) -> Option<Self> {
         let compared = names::compared(text);
         let before = Some(cleaned_before(text)).filter(|before| *before != compared);
-        (!compared.is_empty()).then(|| Name {
+        (!compared.is_empty()).then(|| FacilityName {
             given: names::as_given(text).into_owned(),
             compared,
             before,
@@ -57,7 +57,7 @@ impl Name {
 
 /// Checks a name that has a field of its own, beside the one for an id: it must not look like an
 /// id. The error is the rest of a sentence about the value.
-pub fn proper_name(name: &Name) -> Result<(), String> {
+pub fn proper_name(name: &FacilityName) -> Result<(), String> {
     checked_name(name)?;
     match ids::read(&name.compared) {
         IdText::Other => Ok(()),
@@ -70,7 +70,7 @@ pub fn proper_name(name: &Name) -> Result<(), String> {
 
 /// Checks the length of a name, and that it has no control characters. The error is the rest of a
 /// sentence about the value.
-pub fn checked_name(name: &Name) -> Result<(), String> {
+pub fn checked_name(name: &FacilityName) -> Result<(), String> {
     let chars = name.given.chars().count();
     if chars > MAX_NAME_CHARS {
         return Err(format!(
@@ -86,7 +86,7 @@ pub fn checked_name(name: &Name) -> Result<(), String> {
 
 /// Checks that a facility may be registered under this name. A facility that already has such a
 /// name is found under it all the same. The error is the rest of a sentence about the value.
-pub fn new_name(name: &Name) -> Result<(), String> {
+pub fn new_name(name: &FacilityName) -> Result<(), String> {
     if stands_for_nothing(&name.compared) {
         return Err("stands for a missing value, and no facility is registered under it; the \
                     name of a facility is needed"

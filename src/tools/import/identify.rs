@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::{
     ImportError, ImportTarget,
     identity::{Origins, row_id},
-    translate::{Draft, Name},
+    translate::{Draft, RowIdentity},
 };
 use crate::{
-    domain::event::{Entity, Kind, Record, Statement},
+    domain::event::{Entity, EntityKind, Record, Statement},
     store::imports::{EqualRows, Import},
 };
 
@@ -22,7 +22,7 @@ pub struct Identifier {
     /// Where the rows of the file come from.
     pub origins: Origins,
     /// The kind of its rows.
-    pub kind: Kind,
+    pub kind: EntityKind,
     /// For a file of rejected rows: the imports that it continues. Their rows count first. So a row
     /// that was corrected, and now equals a row of them, is another row.
     pub parents: BTreeSet<i32>,
@@ -51,8 +51,8 @@ impl Identifier {
     ) -> Result<Identified, ImportError> {
         let before = self.occurrences_before(&drafts, target).await?;
         let by_content = |draft: &Draft| match &draft.name {
-            Name::Own { .. } => None,
-            Name::ByContent { content, occurrence, legacy } => {
+            RowIdentity::Own { .. } => None,
+            RowIdentity::ByContent { content, occurrence, legacy } => {
                 let occurrence = occurrence + before.get(content).copied().unwrap_or(0);
                 Some((row_id(content, occurrence), *legacy, occurrence))
             }
@@ -92,13 +92,13 @@ impl Identifier {
                         id
                     }
                 }
-                (None, Name::Own { id, repeated }) => {
+                (None, RowIdentity::Own { id, repeated }) => {
                     if *repeated {
                         found.repeated.insert(found.statements.len());
                     }
                     *id
                 }
-                (None, Name::ByContent { .. }) => continue,
+                (None, RowIdentity::ByContent { .. }) => continue,
             };
             found.statements.push(Statement { kind: self.kind, id, record: draft.record });
         }
@@ -159,8 +159,8 @@ impl Identifier {
         let mut open: BTreeSet<&String> = drafts
             .iter()
             .filter_map(|draft| match &draft.name {
-                Name::ByContent { content, .. } => Some(content),
-                Name::Own { .. } => None,
+                RowIdentity::ByContent { content, .. } => Some(content),
+                RowIdentity::Own { .. } => None,
             })
             .collect();
         while !open.is_empty() {

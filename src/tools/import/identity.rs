@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{columns::ImportKind, dates::Reading};
+use super::{columns::ImportKind, dates::DateReading};
 use crate::domain::{blood_type::BloodType, names};
 
 /// The namespace of every id that an import makes. It must never change: the same files would get
@@ -55,13 +55,13 @@ impl Origins {
     pub fn content(
         &self,
         facility: Uuid,
-        when: &Reading,
+        when: &DateReading,
         blood_type: Option<BloodType>,
         quantity: Option<i32>,
     ) -> String {
         let when = match when {
-            Reading::Instant(at) => format!("@{}", at.as_millisecond()),
-            Reading::Wall(at) => at.to_string(),
+            DateReading::Instant(at) => format!("@{}", at.as_millisecond()),
+            DateReading::Wall(at) => at.to_string(),
         };
         let (blood_type, quantity) = (
             blood_type.unwrap_or(BloodType::Unknown).as_str(),

@@ -62,19 +62,19 @@ pub use self::{
     service_target::ServiceTarget,
     source::command_line,
     stock::SameDay,
-    target::{Applied, ClosedStock, ImportTarget, Part},
+    target::{ClosedStock, ImportTarget, Part, StatementCounts},
     undo::{UndoError, UndoReport, list, undo},
 };
 use self::{
     cells::Cells,
     columns::Mapping,
     dates::DateFormat,
-    facilities::Directory,
+    facilities::FacilityIndex,
     identify::{Identified, Identifier},
     identity::Said,
     rejects::Rejects,
     rows::Rows,
-    stock::Days,
+    stock::ClosingStock,
     translate::{Chunk, Translator},
 };
 use crate::store::imports::{Finished, NewImport};
@@ -104,7 +104,7 @@ pub async fn run(
         OnError::Skip => Some(Rejects::beside(&args.file, rows.header(), args.dry_run)),
         OnError::Stop => None,
     };
-    let mut directory = Directory::new(target.facilities().await?);
+    let mut directory = FacilityIndex::new(target.facilities().await?);
     constants::check(args.kind, &mapping, &dates, &mut directory, target.now_ms().await?)?;
     let translator = Translator {
         origins: origins.clone(),
@@ -112,7 +112,7 @@ pub async fn run(
         directory,
         said: Said::default(),
         claimed: HashSet::new(),
-        days: Days::new(args.same_day),
+        days: ClosingStock::new(args.same_day),
     };
     let imports = target.imports().await?;
     let identifier = Identifier {
@@ -128,7 +128,7 @@ pub async fn run(
         .iter()
         .find(|import| import.what.fingerprint == new.fingerprint && import.undone_ms.is_none());
     let part = Part { import: again.map_or(0, |import| import.id), dry_run: args.dry_run };
-    let mut import = Import {
+    let mut import = ImportRun {
         rows,
         mapping,
         translator,
@@ -170,7 +170,7 @@ fn check_same_day(args: &ImportArgs, mapping: &Mapping) -> Result<(), ImportErro
 }
 
 /// A running import.
-struct Import<'a> {
+struct ImportRun<'a> {
     rows: Rows,
     mapping: Mapping,
     translator: Translator,
@@ -184,7 +184,7 @@ struct Import<'a> {
     report: ImportReport,
 }
 
-impl Import<'_> {
+impl ImportRun<'_> {
     async fn all_chunks(&mut self) -> Result<(), ImportError> {
         let progress = progress_bar(self.rows.progress().1);
         if self.translator.origins.kind == ImportKind::StockHistory {
@@ -252,7 +252,7 @@ impl Import<'_> {
                 Ok(true) => self.report.short_rows.add(row.line),
                 Err(fault) => match &mut self.rejects {
                     Some(rejects) => rejects.add(row.cells, fault)?,
-                    None => return Err(ImportError::Fault(fault)),
+                    None => return Err(ImportError::RowFault(fault)),
                 },
             }
         }

@@ -56,7 +56,7 @@ pub fn whole(text: &str, decimal: Option<DecimalSign>) -> Result<i64, String> {
     let marks = unsigned.chars().filter(|c| !c.is_ascii_digit());
     let is_number = unsigned.starts_with(|c: char| c.is_ascii_digit())
         && unsigned.ends_with(|c: char| c.is_ascii_digit())
-        && marks.clone().all(|c| Mark::of(c).is_some());
+        && marks.clone().all(|c| DigitMark::of(c).is_some());
     if !is_number {
         return Err(no_number(&text));
     }
@@ -85,7 +85,7 @@ const LARGEST: i64 = 1_000_000_000_000_000_000;
 
 /// A character between the digits of a number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mark {
+enum DigitMark {
     /// A point or a comma: it groups thousands, or it is the decimal sign.
     Either(DecimalSign),
     /// The decimal sign of Arabic, which never groups.
@@ -94,13 +94,13 @@ enum Mark {
     Groups,
 }
 
-impl Mark {
-    const fn of(c: char) -> Option<Mark> {
+impl DigitMark {
+    const fn of(c: char) -> Option<DigitMark> {
         match c {
-            '.' | '．' => Some(Mark::Either(DecimalSign::Point)),
-            ',' | '，' => Some(Mark::Either(DecimalSign::Comma)),
-            '\u{66b}' => Some(Mark::Decimal),
-            ' ' | '\'' | '’' | '\u{66c}' => Some(Mark::Groups),
+            '.' | '．' => Some(DigitMark::Either(DecimalSign::Point)),
+            ',' | '，' => Some(DigitMark::Either(DecimalSign::Comma)),
+            '\u{66b}' => Some(DigitMark::Decimal),
+            ' ' | '\'' | '’' | '\u{66c}' => Some(DigitMark::Groups),
             _ => None,
         }
     }
@@ -122,11 +122,11 @@ fn decimal_mark(number: &str, decimal: Option<DecimalSign>) -> Result<Option<usi
         number.char_indices().filter(|(_, c)| !c.is_ascii_digit()).collect();
     let Some(&(last, mark)) = marks.last() else { return Ok(None) };
     let stands_once = marks.iter().filter(|(_, c)| *c == mark).count() == 1;
-    match (Mark::of(mark), decimal) {
-        (Some(Mark::Decimal), _) => Ok(Some(last)),
-        (Some(Mark::Either(sign)), Some(decimal)) => Ok((sign == decimal).then_some(last)),
-        (Some(Mark::Either(_)), None) if stands_once && marks.len() > 1 => Ok(Some(last)),
-        (Some(Mark::Either(_)), None) if stands_once => {
+    match (DigitMark::of(mark), decimal) {
+        (Some(DigitMark::Decimal), _) => Ok(Some(last)),
+        (Some(DigitMark::Either(sign)), Some(decimal)) => Ok((sign == decimal).then_some(last)),
+        (Some(DigitMark::Either(_)), None) if stands_once && marks.len() > 1 => Ok(Some(last)),
+        (Some(DigitMark::Either(_)), None) if stands_once => {
             let (before, behind) = (&number[..last], &number[last + mark.len_utf8()..]);
             let may_group = behind.len() == 3 && before.len() <= 3 && !before.starts_with('0');
             if may_group { Err(ambiguous(before, behind)) } else { Ok(Some(last)) }

@@ -12,11 +12,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Applied, ClosedStock, ImportError, ImportTarget, Part, identity::facility_id};
+use super::{ClosedStock, ImportError, ImportTarget, Part, StatementCounts, identity::facility_id};
 use crate::{
     domain::{
         blood_type::BloodType,
-        event::{Entity, Kind, Record, Statement},
+        event::{Entity, EntityKind, Record, Statement},
         summary::Key,
     },
     service::imports::Recorded,
@@ -32,7 +32,7 @@ pub const NOW_MS: i64 = 1_760_049_000_000;
 /// What a database would have, by the rules of the real one.
 #[derive(Default)]
 pub struct Recorder {
-    pub records: Mutex<HashMap<(Kind, Uuid), Record>>,
+    pub records: Mutex<HashMap<(EntityKind, Uuid), Record>>,
     pub stock: Mutex<BTreeMap<Key, BTreeMap<BloodType, i64>>>,
     pub imports: Mutex<Vec<Import>>,
     /// The fingerprint of each row that an import names.
@@ -88,7 +88,7 @@ impl ImportTarget for Recorder {
         Ok(())
     }
 
-    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
+    async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
         let records = self.records.lock().unwrap();
         Ok(ids.iter().filter(|id| records.contains_key(&(kind, **id))).copied().collect())
     }
@@ -106,7 +106,7 @@ impl ImportTarget for Recorder {
 
     async fn equal_rows(
         &self,
-        _kind: Kind,
+        _kind: EntityKind,
         _source: &str,
         _rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>, ImportError> {
@@ -118,10 +118,10 @@ impl ImportTarget for Recorder {
         part: Part,
         statements: Vec<Statement>,
         _claims: Vec<(Uuid, i64)>,
-    ) -> Result<Applied, ImportError> {
+    ) -> Result<StatementCounts, ImportError> {
         self.call()?;
         let mut records = self.records.lock().unwrap();
-        let mut applied = Applied::default();
+        let mut applied = StatementCounts::default();
         for Statement { kind, id, record } in statements {
             let is_new = record.supersedes(records.get(&(kind, id)));
             applied.applied += u64::from(is_new);
@@ -169,7 +169,7 @@ impl Recorder {
     }
 
     /// All entities of a kind that exist.
-    pub fn entities(&self, wanted: Kind) -> Vec<Entity> {
+    pub fn entities(&self, wanted: EntityKind) -> Vec<Entity> {
         let records = self.records.lock().unwrap();
         records
             .iter()
@@ -181,7 +181,7 @@ impl Recorder {
     /// All registered facilities.
     pub fn facility_rows(&self) -> Vec<FacilityRow> {
         let records = self.records.lock().unwrap();
-        let row = |((_, id), record): (&(Kind, Uuid), &Record)| match &record.entity {
+        let row = |((_, id), record): (&(EntityKind, Uuid), &Record)| match &record.entity {
             Some(Entity::Facility { name, timezone }) => {
                 Some(FacilityRow::new(*id, name.clone(), timezone.clone()))
             }
@@ -201,7 +201,7 @@ impl Recorder {
     }
 
     /// Delivered or requested units by instant, in order.
-    pub fn units(&self, kind: Kind) -> Vec<(String, Option<i32>)> {
+    pub fn units(&self, kind: EntityKind) -> Vec<(String, Option<i32>)> {
         let instant = |ms: i64| Timestamp::from_millisecond(ms).unwrap().to_string();
         let mut units: Vec<_> = (self.entities(kind).into_iter())
             .filter_map(|entity| match entity {

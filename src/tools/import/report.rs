@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::{facilities::Directory, merged::Merged, rows::ShortRows};
+use super::{facilities::FacilityIndex, merged::Merged, rows::ShortRows};
 use crate::store::imports::{Import, NewImport};
 
 /// How many of the days that were replaced or left are named.
@@ -89,7 +89,7 @@ impl ImportReport {
     }
 
     /// Groups the replaced days by the source that they came from.
-    pub(super) fn name_replaced_days(&mut self, directory: &Directory) {
+    pub(super) fn name_replaced_days(&mut self, directory: &FacilityIndex) {
         for (import, (facility, date)) in &self.replaced {
             let source = import.map(|import| {
                 self.sources.get(&import).cloned().unwrap_or_else(|| format!("import {import}"))

@@ -11,16 +11,16 @@ use jiff::civil::Date;
 use tokio::{sync::Mutex, task::JoinHandle};
 use uuid::Uuid;
 
-use super::{Applied, ClosedStock, ImportError, ImportTarget, Part};
+use super::{ClosedStock, ImportError, ImportTarget, Part, StatementCounts};
 use crate::{
     domain::{
         day::Day,
-        event::{Event, Kind, Statement},
+        event::{EntityKind, Event, Statement},
         summary::DayKey,
     },
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::{
-        imports::{Note, Recorded, StockChange},
+        imports::{ImportPart, Recorded, StockChange},
         ingest::{Ingest, IngestError},
         refresh::request::RefreshRequest,
     },
@@ -110,7 +110,7 @@ impl ImportTarget for ServiceTarget<'_> {
         self.core.store.finish_import(import, finished).await.map_err(failed)
     }
 
-    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
+    async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
         self.core.store.rows_in(kind, ids).await.map_err(failed)
     }
 
@@ -120,7 +120,7 @@ impl ImportTarget for ServiceTarget<'_> {
 
     async fn equal_rows(
         &self,
-        kind: Kind,
+        kind: EntityKind,
         source: &str,
         rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>, ImportError> {
@@ -132,14 +132,17 @@ impl ImportTarget for ServiceTarget<'_> {
         part: Part,
         statements: Vec<Statement>,
         claims: Vec<(Uuid, i64)>,
-    ) -> Result<Applied, ImportError> {
+    ) -> Result<StatementCounts, ImportError> {
         if part.dry_run {
             return self.look(&statements).await.map_err(failed);
         }
-        let note = Note { import: part.import, facilities: claims };
+        let note = ImportPart { import: part.import, facilities: claims };
         let events = statements.into_iter().map(Event::Statement).collect();
         let applied = self.ingest.submit_noted(events, note).await.map_err(failed)?;
-        Ok(Applied { applied: applied.applied as u64, superseded: applied.superseded as u64 })
+        Ok(StatementCounts {
+            applied: applied.applied as u64,
+            superseded: applied.superseded as u64,
+        })
     }
 
     async fn record_stock(
@@ -166,7 +169,8 @@ impl ImportTarget for ServiceTarget<'_> {
         let days = days.into_iter().map(|d| ((d.facility_id, d.date), d.by_blood_type)).collect();
         let change = StockChange::Record { import: part.import, days, dry_run: part.dry_run };
         let recorded = {
-            let request = RefreshRequest::days(keys, Trigger::Request).with_stock_change(change);
+            let request =
+                RefreshRequest::days(keys, RefreshTrigger::Request).with_stock_change(change);
             self.core.refresher.run_recording(request).await.map_err(failed)?.1
         };
         Ok(Recorded { changed: recorded.changed + of_new_facilities, ..recorded })
@@ -176,14 +180,14 @@ impl ImportTarget for ServiceTarget<'_> {
 impl ServiceTarget<'_> {
     /// What would happen with the statements; no two of them are about one row. The transaction in
     /// which they are compared writes nothing.
-    async fn look(&self, statements: &[Statement]) -> store::Result<Applied> {
+    async fn look(&self, statements: &[Statement]) -> store::Result<StatementCounts> {
         let mut tx = self
             .core
             .store
             .begin(Duration::from_millis(self.core.settings.ingest.lock_timeout_ms))
             .await?;
-        let mut applied = Applied::default();
-        for kind in Kind::ALL {
+        let mut applied = StatementCounts::default();
+        for kind in EntityKind::ALL {
             let of_kind: Vec<&Statement> =
                 statements.iter().filter(|statement| statement.kind == kind).collect();
             if of_kind.is_empty() {

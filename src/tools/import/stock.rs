@@ -35,7 +35,7 @@ impl SameDay {
 
 /// The days of a file. It takes about 100 bytes for each figure.
 #[derive(Debug)]
-pub struct Days {
+pub struct ClosingStock {
     rule: Option<SameDay>,
     days: BTreeMap<(Uuid, Date), BTreeMap<BloodType, Figure>>,
     /// Figures that were made from several rows.
@@ -58,10 +58,10 @@ pub struct Figure {
     pub rows: u64,
 }
 
-impl Days {
+impl ClosingStock {
     /// `rule`: what several rows of one figure mean; `None`: they are a fault.
     pub fn new(rule: Option<SameDay>) -> Self {
-        Days { rule, days: BTreeMap::new(), merged: 0, has_times: false }
+        ClosingStock { rule, days: BTreeMap::new(), merged: 0, has_times: false }
     }
 
     /// Adds a row. Rows come in the order of their lines. The error about a second row names the
@@ -151,7 +151,7 @@ mod tests {
 
     /// What the day ends with after rows of (units, time).
     fn ends(rule: SameDay, rows: &[(i64, i64)]) -> i64 {
-        let mut days = Days::new(Some(rule));
+        let mut days = ClosingStock::new(Some(rule));
         for (line, (units, at_ms)) in rows.iter().enumerate() {
             let figure = Figure { units: *units, line: line as u64 + 2, at_ms: *at_ms, rows: 1 };
             days.add(FACILITY, DATE, BloodType::OPositive, figure).unwrap();
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn without_a_rule_a_second_row_is_a_fault_also_where_it_is_equal() {
-        let mut days = Days::new(None);
+        let mut days = ClosingStock::new(None);
         let figure = |units, line| Figure { units, line, at_ms: 0, rows: 1 };
         days.add(FACILITY, DATE, BloodType::OPositive, figure(5, 2)).unwrap();
         for units in [5, 6] {

@@ -11,7 +11,7 @@ use super::ImportError;
 use crate::{
     domain::{
         blood_type::BloodType,
-        event::{Kind, Statement},
+        event::{EntityKind, Statement},
     },
     service::imports::Recorded,
     store::{
@@ -35,13 +35,13 @@ pub trait ImportTarget: Send + Sync {
     /// Notes that the import has ended, and its counts.
     async fn finish(&self, import: i32, finished: &Finished) -> Result<(), ImportError>;
     /// Those of the ids that are known; removed ones are known too.
-    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError>;
+    async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError>;
     /// The imports that name these rows, as pairs of row and import.
     async fn claims(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, i32)>, ImportError>;
     /// As `store::imports::ImportLog::equal_rows`.
     async fn equal_rows(
         &self,
-        kind: Kind,
+        kind: EntityKind,
         source: &str,
         rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>, ImportError>;
@@ -53,7 +53,7 @@ pub trait ImportTarget: Send + Sync {
         part: Part,
         statements: Vec<Statement>,
         claims: Vec<(Uuid, i64)>,
-    ) -> Result<Applied, ImportError>;
+    ) -> Result<StatementCounts, ImportError>;
     /// Records closing stock in one transaction. For each day, the given types replace the stored
     /// ones, the other types stay, and the total is the sum. The facilities exist, except in a dry
     /// run. No day is given twice, and each day is over.
@@ -75,7 +75,7 @@ pub struct Part {
 
 /// What happened with a set of statements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Applied {
+pub struct StatementCounts {
     /// Statements that were new or newer than what was known.
     pub applied: u64,
     /// Statements that changed nothing: they were known already, or older than what was known.

@@ -9,17 +9,17 @@ use uuid::Uuid;
 use super::{
     cells::Cells,
     columns::{Field, ImportKind},
-    dates::{DateFormat, Reading},
+    dates::{DateFormat, DateReading},
     error::Fault,
-    facilities::{Directory, Mentioned},
+    facilities::{FacilityIndex, Mentioned},
     identity::{Origins, Said, row_id},
-    stock::{Days, Figure},
+    stock::{ClosingStock, Figure},
 };
 use crate::{
     domain::{
         blood_type::BloodType,
         day::Day,
-        event::{Entity, Kind, Record, Statement},
+        event::{Entity, EntityKind, Record, Statement},
     },
     store::imports::{CONFIRMED, MENTIONED},
 };
@@ -44,14 +44,14 @@ pub struct Chunk {
 #[derive(Debug)]
 pub struct Draft {
     /// What the row is known by.
-    pub name: Name,
+    pub name: RowIdentity,
     /// What it states.
     pub record: Record,
 }
 
 /// What a row is known by.
 #[derive(Debug)]
-pub enum Name {
+pub enum RowIdentity {
     /// The id that it has in the file. `repeated`: an earlier row has the same id and content.
     Own { id: Uuid, repeated: bool },
     /// Its content, and the number of equal rows before it. `legacy` is the id that releases up to
@@ -72,20 +72,20 @@ pub struct Translator {
     /// How their dates are written.
     pub dates: DateFormat,
     /// All facilities.
-    pub directory: Directory,
+    pub directory: FacilityIndex,
     /// The contents and ids so far.
     pub said: Said,
     /// Known facilities that rows have named.
     pub claimed: HashSet<Uuid>,
     /// For `stock-history`: the closed days so far.
-    pub days: Days,
+    pub days: ClosingStock,
 }
 
 /// What deliveries and requests have in common.
 struct Happened {
     facility: Mentioned,
     at_ms: i64,
-    when: Reading,
+    when: DateReading,
     blood_type: Option<BloodType>,
     quantity: Option<i32>,
 }
@@ -189,7 +189,7 @@ impl Translator {
                 let (occurrence, legacy) =
                     (self.said.again(&content), self.legacy_content(cells, &row.facility)?);
                 let legacy = row_id(&legacy, self.said.again(&legacy));
-                Name::ByContent { content, occurrence, legacy }
+                RowIdentity::ByContent { content, occurrence, legacy }
             }
             Some(id) => {
                 let fingerprint = xxhash_rust::xxh3::xxh3_64(content.as_bytes()) as u32;
@@ -201,7 +201,7 @@ impl Translator {
                         "contradicts an earlier row of this file with the same id",
                     ));
                 }
-                Name::Own { id, repeated: first.is_some() }
+                RowIdentity::Own { id, repeated: first.is_some() }
             }
         };
         self.register(chunk, cells, &row.facility);
@@ -224,10 +224,10 @@ impl Translator {
     }
 
     /// The kind of this file's rows.
-    pub const fn entity_kind(&self) -> Kind {
+    pub const fn entity_kind(&self) -> EntityKind {
         match self.origins.kind {
-            ImportKind::Distributions => Kind::Distribution,
-            _ => Kind::Request,
+            ImportKind::Distributions => EntityKind::Distribution,
+            _ => EntityKind::Request,
         }
     }
 
@@ -306,7 +306,7 @@ impl Translator {
         cells: &Cells<'_>,
         field: Field,
         now_ms: i64,
-    ) -> Result<(Mentioned, Reading, i64), Fault> {
+    ) -> Result<(Mentioned, DateReading, i64), Fault> {
         let facility = self.mentioned(cells)?;
         let text = cells.required(field)?;
         let at_ms = self

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::report::NAMED;
 use crate::{
     directory::Directory,
-    domain::event::Kind,
-    service::imports::{TakeBack, TakenBack},
+    domain::event::EntityKind,
+    service::imports::{Undo, UndoCounts},
     store::{
         Store, StoreError,
         imports::{Import, ImportLog},
@@ -39,22 +39,18 @@ pub struct UndoReport {
     /// The import.
     pub import: Import,
     /// Its rows.
-    pub rows: TakenBack,
+    pub rows: UndoCounts,
     /// Its closed days.
-    pub days: TakenBack,
+    pub days: UndoCounts,
     /// Its facilities.
-    pub facilities: TakenBack,
+    pub facilities: UndoCounts,
     /// Some of the days that were left, with the names of their facilities.
     pub days_left: Vec<String>,
 }
 
 /// Undoes an import: first its rows, then the closed days, then the facilities, to which nothing of
 /// the import refers by then. When it fails half way, a second call continues.
-pub async fn undo(
-    id: i32,
-    back: &TakeBack,
-    directory: &Directory,
-) -> Result<UndoReport, UndoError> {
+pub async fn undo(id: i32, back: &Undo, directory: &Directory) -> Result<UndoReport, UndoError> {
     let store: &dyn Store = &*back.store;
     let failed = |source| UndoError::Store { id, source };
     let import = store
@@ -68,12 +64,16 @@ pub async fn undo(
         return Err(UndoError::Undone { id, at: at(at_ms) });
     }
     store.begin_undo(id).await.map_err(failed)?;
-    let kind = if import.what.kind == "distributions" { Kind::Distribution } else { Kind::Request };
+    let kind = if import.what.kind == "distributions" {
+        EntityKind::Distribution
+    } else {
+        EntityKind::Request
+    };
     let mut report = UndoReport {
         import,
-        rows: TakenBack::default(),
-        days: TakenBack::default(),
-        facilities: TakenBack::default(),
+        rows: UndoCounts::default(),
+        days: UndoCounts::default(),
+        facilities: UndoCounts::default(),
         days_left: Vec::new(),
     };
     let mut after = Uuid::nil();
@@ -110,13 +110,13 @@ impl UndoReport {
             import = self.import.id,
             source = self.import.what.source,
             kind = self.import.what.kind,
-            rows_taken_back = self.rows.taken_back,
+            rows_taken_back = self.rows.undone,
             rows_changed_since = self.rows.changed,
             rows_of_other_imports = self.rows.of_others,
             rows_there_before = self.rows.were_there,
-            days_taken_back = self.days.taken_back,
+            days_taken_back = self.days.undone,
             days_left = self.days.days_left.len() as u64,
-            facilities_taken_back = self.facilities.taken_back,
+            facilities_taken_back = self.facilities.undone,
             facilities_left = self.facilities.referred_to.len() as u64 + self.facilities.changed,
             "import undone"
         );
@@ -132,12 +132,12 @@ impl fmt::Display for UndoReport {
             what.kind, what.file, what.source
         )?;
         let (rows, days, facilities) = (&self.rows, &self.days, &self.facilities);
-        if days.taken_back + days.days_left.len() as u64 + days.changed > 0 {
-            write!(f, "\n{} closed days are as they were before", days.taken_back)?;
+        if days.undone + days.days_left.len() as u64 + days.changed > 0 {
+            write!(f, "\n{} closed days are as they were before", days.undone)?;
         } else if what.kind != "facilities" {
-            write!(f, "\n{} rows are gone, or as they were before", rows.taken_back)?;
+            write!(f, "\n{} rows are gone, or as they were before", rows.undone)?;
         }
-        write!(f, "; {} facilities are gone, or as they were before", facilities.taken_back)?;
+        write!(f, "; {} facilities are gone, or as they were before", facilities.undone)?;
         for (count, why) in [
             (rows.changed, "rows were corrected or removed since: left"),
             (rows.of_others, "rows are in another import, too: left"),

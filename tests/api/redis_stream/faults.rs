@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use facility_summary::{
     metrics::Metrics,
-    redis::{Error, Next, READ_AT_ONCE, Stream},
+    redis::{CommandError, READ_AT_ONCE, RedisStream, StreamRead},
 };
 
 use super::{BRIEF, PATIENT, at, entry, filled, link, read};
@@ -29,7 +29,10 @@ async fn a_server_that_came_back_with_less_or_nothing_is_not_appended_to() {
     stream.append(&["4"]).await.unwrap().unwrap();
     assert_eq!(again(false).await, None, "the snapshot lacks an entry");
     let mut tail = stream.tail().await.unwrap();
-    assert_eq!(tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(), Next::Vanished);
+    assert_eq!(
+        tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
+        StreamRead::Vanished
+    );
     assert_eq!(stream.begin(8, b"4").await.unwrap(), at(8, 4));
     assert_eq!(read(&mut tail, 3).await, [entry(8, 4, "4")]);
 
@@ -54,7 +57,7 @@ async fn a_server_that_was_a_replica_for_a_while_is_not_appended_to() {
 async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
     let redis = Redis::start();
     let (link, metrics) = link(&redis, BRIEF).await;
-    let stream = Stream::new(link.clone(), "hung", 1_000);
+    let stream = RedisStream::new(link.clone(), "hung", 1_000);
     // On a busy machine Redis may be slower than the time-out now and then.
     wait_until("the stream has begun", async || stream.begin(1, b"1").await.is_ok()).await;
     wait_until("Redis answers", async || stream.append(&["2"]).await.is_ok()).await;
@@ -99,9 +102,9 @@ async fn a_redis_that_is_not_there_stops_nothing_and_is_used_when_it_comes() {
     redis.stop();
     let (link, _) = link(&redis, PATIENT).await;
     assert_eq!(link.last_error(), Some("connection"));
-    let stream = Stream::new(link.clone(), "late", 1_000);
-    assert!(matches!(stream.append(&["?"]).await, Err(Error::Down("connection"))));
-    assert!(matches!(stream.tail().await, Err(Error::Down("connection"))));
+    let stream = RedisStream::new(link.clone(), "late", 1_000);
+    assert!(matches!(stream.append(&["?"]).await, Err(CommandError::Down("connection"))));
+    assert!(matches!(stream.tail().await, Err(CommandError::Down("connection"))));
     redis.start_empty();
     link.up().await;
     assert_eq!(stream.begin(1, b"1").await.unwrap(), at(1, 1));
@@ -114,7 +117,7 @@ async fn a_cluster_with_one_hung_node_answers_for_the_others() {
     redis.freeze_node(2);
     let mut answered = 0;
     for epoch in 0..30 {
-        let stream = Stream::new(link.clone(), &epoch.to_string(), 1_000);
+        let stream = RedisStream::new(link.clone(), &epoch.to_string(), 1_000);
         tokio::time::timeout(PATIENT, link.up()).await.expect("the other nodes answer");
         answered += i32::from(stream.begin(1, b"1").await.is_ok());
     }

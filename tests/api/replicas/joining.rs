@@ -8,7 +8,7 @@ use facility_summary::{
     config::redis_url::RedisUrl,
     metrics::Metrics,
     protocol::Message,
-    redis::{Link, Stream},
+    redis::{Link, RedisStream},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -198,7 +198,7 @@ async fn a_stream_too_large_for_one_read_is_read_in_smaller_ones() {
         &Metrics::new().unwrap(),
     )
     .await;
-    let stream = Stream::new(link, epoch, 10_000);
+    let stream = RedisStream::new(link, epoch, 10_000);
     let large = Message::Facilities((0..LARGE).map(|_| Uuid::new_v4()).collect()).encode();
     for _ in 0..80 {
         stream.append(&[&large]).await.unwrap().expect("the first replica has begun it");

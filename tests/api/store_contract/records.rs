@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use facility_summary::{
     domain::{
         blood_type::BloodType,
-        event::{Entity, Kind, Record},
+        event::{Entity, EntityKind, Record},
     },
     store::{FacilityRow, JobRun, Put, Removal, Span, StoreError},
 };
@@ -21,7 +21,7 @@ fn put(entity: Entity) -> Put {
     Put { id: Uuid::new_v4(), event_time_ms: 1_700_000_000_123, entity, is_new: true }
 }
 
-async fn load(db: &dyn TestDb, kind: Kind, id: Uuid) -> Option<Record> {
+async fn load(db: &dyn TestDb, kind: EntityKind, id: Uuid) -> Option<Record> {
     let mut transaction = begin(db).await;
     let mut found: HashMap<Uuid, Record> =
         transaction.load(kind, &[id, Uuid::new_v4()]).await.unwrap();
@@ -37,7 +37,7 @@ async fn write(db: &dyn TestDb, put: &Put) {
     transaction.commit().await.unwrap();
 }
 
-async fn remove(db: &dyn TestDb, kind: Kind, id: Uuid, event_time_ms: i64) {
+async fn remove(db: &dyn TestDb, kind: EntityKind, id: Uuid, event_time_ms: i64) {
     let mut transaction = begin(db).await;
     transaction.remove(kind, &[Removal { id, event_time_ms, last_counted: None }]).await.unwrap();
     transaction.commit().await.unwrap();
@@ -96,7 +96,7 @@ pub async fn every_kind_comes_back_as_it_was_put(db: &dyn TestDb) {
     };
     (changed.event_time_ms, changed.is_new) = (changed.event_time_ms + 1, false);
     write(db, &changed).await;
-    let found = load(db, Kind::Inventory, changed.id).await;
+    let found = load(db, EntityKind::Inventory, changed.id).await;
     assert_eq!(
         found,
         Some(Record { event_time_ms: changed.event_time_ms, entity: Some(changed.entity.clone()) })
@@ -119,17 +119,21 @@ pub async fn a_removed_row_leaves_a_tombstone_and_a_put_takes_it_away(db: &dyn T
     });
     write(db, &asked).await;
     for event_time_ms in [5, 6] {
-        remove(db, Kind::Request, asked.id, event_time_ms).await;
+        remove(db, EntityKind::Request, asked.id, event_time_ms).await;
         assert_eq!(
-            load(db, Kind::Request, asked.id).await,
+            load(db, EntityKind::Request, asked.id).await,
             Some(Record { event_time_ms, entity: None })
         );
-        assert_eq!(load(db, Kind::Inventory, asked.id).await, None, "tombstones are kept by kind");
+        assert_eq!(
+            load(db, EntityKind::Inventory, asked.id).await,
+            None,
+            "tombstones are kept by kind"
+        );
     }
     assert_eq!(db.number("SELECT count(*) FROM blood_requests").await, 0);
     write(db, &asked).await;
     assert_eq!(db.number("SELECT count(*) FROM tombstones").await, 0);
-    assert_eq!(load(db, Kind::Request, asked.id).await.unwrap().entity, Some(asked.entity));
+    assert_eq!(load(db, EntityKind::Request, asked.id).await.unwrap().entity, Some(asked.entity));
 }
 
 pub async fn a_row_wins_over_its_tombstone(db: &dyn TestDb) {
@@ -142,7 +146,7 @@ pub async fn a_row_wins_over_its_tombstone(db: &dyn TestDb) {
         db.at(9)
     ))
     .await;
-    let found = load(db, Kind::Inventory, unit).await.unwrap();
+    let found = load(db, EntityKind::Inventory, unit).await.unwrap();
     let entity = Entity::Inventory {
         blood_bank_id: bank,
         blood_type: Some(BloodType::OPositive),
@@ -164,7 +168,7 @@ pub async fn a_new_row_that_is_there_already_is_a_conflict(db: &dyn TestDb) {
     };
     let clash = Put { id: unit, ..put(entity.clone()) };
     let mut transaction = begin(db).await;
-    let error = transaction.put(Kind::Inventory, &[put(entity), clash]).await.unwrap_err();
+    let error = transaction.put(EntityKind::Inventory, &[put(entity), clash]).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict), "{error}");
     drop(transaction);
     begin(db).await.commit().await.unwrap();
@@ -174,7 +178,7 @@ pub async fn a_new_row_that_is_there_already_is_a_conflict(db: &dyn TestDb) {
 pub async fn a_reference_to_nothing_is_refused(db: &dyn TestDb) {
     let lost = put(Entity::BloodBank { facility_id: Uuid::new_v4(), name: String::new() });
     let mut transaction = begin(db).await;
-    let error = transaction.put(Kind::BloodBank, &[lost]).await.unwrap_err();
+    let error = transaction.put(EntityKind::BloodBank, &[lost]).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused(_)), "{error}");
 }
 
@@ -215,8 +219,8 @@ pub async fn directory_dates_and_activity_are_listed(db: &dyn TestDb) {
 
 pub async fn pruning_deletes_old_tombstones_and_finished_runs_only(db: &dyn TestDb) {
     let (old, young) = (Uuid::new_v4(), Uuid::new_v4());
-    remove(db, Kind::Request, old, 999).await;
-    remove(db, Kind::Request, young, 1_000).await;
+    remove(db, EntityKind::Request, old, 999).await;
+    remove(db, EntityKind::Request, young, 1_000).await;
     let store = db.store();
     let runs = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     for (tick_ms, run) in runs.into_iter().enumerate() {
@@ -231,8 +235,8 @@ pub async fn pruning_deletes_old_tombstones_and_finished_runs_only(db: &dyn Test
     store.prune(1_000, started_at_ms).await.unwrap();
     assert!(store.job_run(ended).await.unwrap().is_some(), "a young run stays");
     store.prune(1_000, i64::from(i32::MAX) * 1_000).await.unwrap();
-    assert_eq!(load(db, Kind::Request, old).await, None);
-    assert!(load(db, Kind::Request, young).await.is_some());
+    assert_eq!(load(db, EntityKind::Request, old).await, None);
+    assert!(load(db, EntityKind::Request, young).await.is_some());
     assert!(store.job_run(ended).await.unwrap().is_none());
     assert!(store.job_run(waiting).await.unwrap().is_some());
     assert!(

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use facility_summary::{
-    domain::event::{Entity, Kind},
+    domain::event::{Entity, EntityKind},
     store::{Mark, MarkKind, Put, StoreError},
 };
 use uuid::Uuid;
@@ -36,9 +36,9 @@ pub async fn a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others(db: 
 
     // The newest mark is deleted, so that its id may be given to a mark of ours.
     let mut transaction = begin(db).await;
-    transaction.put(Kind::Inventory, &[unit(second)]).await.unwrap();
+    transaction.put(EntityKind::Inventory, &[unit(second)]).await.unwrap();
     transaction.take_marks(&[newest.id]).await.unwrap();
-    transaction.put(Kind::Inventory, &[unit(second), unit(third)]).await.unwrap();
+    transaction.put(EntityKind::Inventory, &[unit(second), unit(third)]).await.unwrap();
     transaction.commit().await.unwrap();
 
     let left = marks(db).await;
@@ -58,9 +58,9 @@ pub async fn marks_that_are_added_survive_their_transaction(db: &dyn TestDb) {
         mark(MarkKind::Facility, None, None),
     ];
     let mut transaction = begin(db).await;
-    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    transaction.put(EntityKind::Inventory, &[unit(bank)]).await.unwrap();
     transaction.add_marks(&added).await.unwrap();
-    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    transaction.put(EntityKind::Inventory, &[unit(bank)]).await.unwrap();
     transaction.commit().await.unwrap();
     let found: Vec<Mark> = marks(db).await.into_iter().map(|mark| Mark { id: 0, ..mark }).collect();
     assert_eq!(found, added);
@@ -146,7 +146,7 @@ pub async fn a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in(db: &
     let bank = bank(db, &north).await;
     for _ in 0..30 {
         let mut transaction = begin(db).await;
-        transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+        transaction.put(EntityKind::Inventory, &[unit(bank)]).await.unwrap();
         drop(transaction);
     }
     assert_eq!(db.number("SELECT count(*) FROM blood_inventory").await, 0);
@@ -165,7 +165,7 @@ pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
     let outbox = db.number("SELECT count(*) FROM outbox").await;
     let mut transaction = begin(db).await;
     let version = transaction.lock(&[north.id]).await.unwrap()[&north.id].version;
-    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    transaction.put(EntityKind::Inventory, &[unit(bank)]).await.unwrap();
     let mut row =
         transaction.derive(&[key(&north, now_ms(db).await, 0)]).await.unwrap().remove(0).row;
     row.summary.version = version + 1;
@@ -220,7 +220,7 @@ pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn 
     let today = key(&north, now_ms(db).await, 0);
     let mut transaction = begin(db).await;
     transaction.lock(&[north.id]).await.unwrap();
-    transaction.put(Kind::Inventory, &[unit(bank)]).await.unwrap();
+    transaction.put(EntityKind::Inventory, &[unit(bank)]).await.unwrap();
     let mut row = transaction.derive(std::slice::from_ref(&today)).await.unwrap().remove(0).row;
     assert_eq!(row.summary.total_stock, Some(1), "a transaction sees what it wrote");
     (row.summary.version, row.summary.updated_at) = (1, Some(row.as_of_ms));

@@ -14,7 +14,7 @@ use super::{
     recorder::Recorder,
     tests::{import, writable},
 };
-use crate::domain::event::{Entity, Kind, Record, Statement};
+use crate::domain::event::{Entity, EntityKind, Record, Statement};
 
 const REQUESTS: &str = "--columns created_at=at,facility=to,quantity=n";
 
@@ -46,7 +46,7 @@ async fn registered(target: &Recorder, id: Uuid, name: &str) {
     target
         .apply(
             Part { import: 1, dry_run: false },
-            vec![Statement { kind: Kind::Facility, id, record }],
+            vec![Statement { kind: EntityKind::Facility, id, record }],
             Vec::new(),
         )
         .await

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{REQUESTS, refused, told};
 use crate::{
-    domain::event::Kind,
+    domain::event::EntityKind,
     tools::import::{
         recorder::Recorder,
         tests::{import, writable},
@@ -25,7 +25,7 @@ async fn an_ambiguous_number_is_a_fault_that_names_the_option_and_the_option_dec
     for (sign, units) in [(",", 1000), (".", 1)] {
         let target = Recorder::default();
         told(&target, "requests", rows, &format!("{REQUESTS} --decimal {sign}")).await.unwrap();
-        assert_eq!(target.units(Kind::Request)[1].1, Some(units), "{sign}");
+        assert_eq!(target.units(EntityKind::Request)[1].1, Some(units), "{sign}");
     }
     let target = Recorder::default();
     told(
@@ -36,7 +36,7 @@ async fn an_ambiguous_number_is_a_fault_that_names_the_option_and_the_option_dec
     )
     .await
     .unwrap();
-    assert!(target.units(Kind::Request).iter().all(|(_, units)| *units == Some(12)));
+    assert!(target.units(EntityKind::Request).iter().all(|(_, units)| *units == Some(12)));
 }
 
 #[tokio::test]
@@ -99,7 +99,8 @@ async fn a_row_without_its_empty_last_cells_is_taken_and_said() {
         ),
         "{said}"
     );
-    let units: Vec<_> = target.units(Kind::Request).into_iter().map(|(_, units)| units).collect();
+    let units: Vec<_> =
+        target.units(EntityKind::Request).into_iter().map(|(_, units)| units).collect();
     assert_eq!(units, [Some(3), None, Some(4), Some(5)]);
     for (row, wants) in [
         ("Tema", "the row has 1 cells, the header 4; the column \"at\" is needed and missing here"),

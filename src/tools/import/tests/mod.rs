@@ -20,7 +20,7 @@ use super::{
 };
 use crate::domain::{
     blood_type::BloodType,
-    event::{Entity, Kind},
+    event::{Entity, EntityKind},
 };
 
 #[derive(Parser)]
@@ -206,9 +206,9 @@ async fn a_missing_quantity_is_unknown_for_a_request_and_a_fault_for_a_delivery(
     // The equal rows of January are two requests.
     let wants =
         [units("01", Some(162)), units("01", Some(162)), units("02", None), units("03", Some(229))];
-    assert_eq!(target.units(Kind::Request), wants);
+    assert_eq!(target.units(EntityKind::Request), wants);
     assert_eq!(
-        target.units(Kind::Distribution),
+        target.units(EntityKind::Distribution),
         [units("01", Some(136)), units("01", Some(136)), units("02", Some(202))]
     );
     assert_eq!(target.facility_rows().len(), 1);
@@ -267,8 +267,11 @@ async fn rows_with_ids_keep_them_and_one_id_cannot_be_two_rows() {
     )
     .await
     .unwrap();
-    assert!(target.records.lock().unwrap().contains_key(&(Kind::Distribution, id)));
-    assert_eq!(target.units(Kind::Distribution), [("2020-01-01T10:00:00Z".to_owned(), Some(3))]);
+    assert!(target.records.lock().unwrap().contains_key(&(EntityKind::Distribution, id)));
+    assert_eq!(
+        target.units(EntityKind::Distribution),
+        [("2020-01-01T10:00:00Z".to_owned(), Some(3))]
+    );
 }
 
 #[tokio::test]

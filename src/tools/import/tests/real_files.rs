@@ -2,7 +2,7 @@
 
 use super::{DEMAND, STOCK, SUPPLY, import, real};
 use crate::{
-    domain::{blood_type::BloodType, event::Kind},
+    domain::{blood_type::BloodType, event::EntityKind},
     tools::import::recorder::Recorder,
 };
 
@@ -49,7 +49,7 @@ async fn the_real_demand_and_supply_of_tema() {
     assert_eq!(
         (
             requests.rows_written,
-            target.units(Kind::Request).iter().filter(|(_, units)| units.is_none()).count()
+            target.units(EntityKind::Request).iter().filter(|(_, units)| units.is_none()).count()
         ),
         (93, 13)
     );

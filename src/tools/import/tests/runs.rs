@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::{STOCK, fixture, import, writable};
-use crate::{domain::event::Kind, tools::import::recorder::Recorder};
+use crate::{domain::event::EntityKind, tools::import::recorder::Recorder};
 
 /// A file of many rows. The last one is faulty.
 fn long_file() -> (tempfile::TempDir, PathBuf) {
@@ -28,7 +28,7 @@ async fn a_fault_stops_the_file_and_leaves_whole_chunks() {
         ),
         "{message}"
     );
-    assert_eq!(target.units(Kind::Request).len(), 2_000);
+    assert_eq!(target.units(EntityKind::Request).len(), 2_000);
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_run_that_broke_off_goes_on_when_started_again() {
     *target.calls_left.lock().unwrap() = None;
     let report = import(&target, "requests", &file, &skip).await.unwrap();
     assert_eq!((report.rows_written, report.changed, report.rows_skipped), (2_500, 500, 1));
-    assert_eq!(target.units(Kind::Request).len(), 2_500);
+    assert_eq!(target.units(EntityKind::Request).len(), 2_500);
 }
 
 #[tokio::test]

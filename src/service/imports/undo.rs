@@ -13,15 +13,15 @@ use uuid::Uuid;
 
 use super::{
     days::StockChange,
-    rows::{Decision, Outcome, decide},
+    rows::{Decision, UndoOutcome, decide},
 };
 use crate::{
     domain::{
         day::{Day, has_day},
-        event::{Entity, Kind, Record},
+        event::{Entity, EntityKind, Record},
         summary::DayKey,
     },
-    metrics::Trigger,
+    metrics::RefreshTrigger,
     service::refresh::{Refresher, request::RefreshRequest, scope::RefreshScope},
     store,
     store::{
@@ -41,7 +41,7 @@ const CHUNK_FACILITIES: usize = 100;
 const ATTEMPTS: usize = 5;
 
 /// The undo of an import.
-pub struct TakeBack {
+pub struct Undo {
     /// The database.
     pub store: Arc<dyn Store>,
     /// Refreshes the summaries.
@@ -52,9 +52,9 @@ pub struct TakeBack {
 
 /// The result for the rows, days or facilities of a chunk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TakenBack {
+pub struct UndoCounts {
     /// Gone, or as they were before.
-    pub taken_back: u64,
+    pub undone: u64,
     /// There before the import, which did not change them.
     pub were_there: u64,
     /// Kept, because another import brought them as well.
@@ -67,19 +67,19 @@ pub struct TakenBack {
     pub referred_to: Vec<String>,
 }
 
-impl TakenBack {
-    fn count(&mut self, outcome: Outcome) {
+impl UndoCounts {
+    fn count(&mut self, outcome: UndoOutcome) {
         *match outcome {
-            Outcome::TakenBack => &mut self.taken_back,
-            Outcome::WasThere => &mut self.were_there,
-            Outcome::OfAnother => &mut self.of_others,
-            Outcome::Changed => &mut self.changed,
+            UndoOutcome::Undone => &mut self.undone,
+            UndoOutcome::WasThere => &mut self.were_there,
+            UndoOutcome::OfAnother => &mut self.of_others,
+            UndoOutcome::Changed => &mut self.changed,
         } += 1;
     }
 
     /// Adds the result of another chunk.
-    pub fn add(&mut self, other: TakenBack) {
-        self.taken_back += other.taken_back;
+    pub fn add(&mut self, other: UndoCounts) {
+        self.undone += other.undone;
         self.were_there += other.were_there;
         self.of_others += other.of_others;
         self.changed += other.changed;
@@ -90,14 +90,14 @@ impl TakenBack {
 
 /// What to write of one kind.
 #[derive(Default)]
-struct Changes {
+struct UndoWrites {
     erased: Vec<Uuid>,
     put: Vec<Put>,
     removed: Vec<Removal>,
     notes: Vec<ImportedRow>,
 }
 
-impl Changes {
+impl UndoWrites {
     fn add(&mut self, id: Uuid, decision: Decision) {
         self.notes.extend(decision.notes);
         match decision.becomes {
@@ -117,7 +117,7 @@ impl Changes {
     async fn write(
         &self,
         tx: &mut dyn Transaction,
-        kind: Kind,
+        kind: EntityKind,
         import: i32,
         ids: &[Uuid],
     ) -> store::Result<()> {
@@ -135,15 +135,15 @@ impl Changes {
     }
 }
 
-impl TakeBack {
+impl Undo {
     /// Takes back the next deliveries or requests of an import, after the id `after`, and moves
     /// `after` on. `None` when none is left.
     pub async fn rows(
         &self,
         import: i32,
-        kind: Kind,
+        kind: EntityKind,
         after: &mut Uuid,
-    ) -> store::Result<Option<TakenBack>> {
+    ) -> store::Result<Option<UndoCounts>> {
         let mut ids = self.store.imported_rows(import, false, *after, CHUNK).await?;
         let Some(last) = ids.iter().max() else { return Ok(None) };
         *after = *last;
@@ -161,14 +161,19 @@ impl TakeBack {
         }
     }
 
-    async fn try_rows(&self, import: i32, kind: Kind, ids: &[Uuid]) -> store::Result<TakenBack> {
+    async fn try_rows(
+        &self,
+        import: i32,
+        kind: EntityKind,
+        ids: &[Uuid],
+    ) -> store::Result<UndoCounts> {
         let token = self.refresher.changes.fill_token();
         let mut tx = self.store.begin(self.lock_timeout).await?;
         tx.reserve(&[], ids).await?;
         let now = tx.load(kind, ids).await?;
         let noted = by_row(tx.noted_rows(ids).await?);
         let (mut taken, mut changes, mut touched) =
-            (TakenBack::default(), Changes::default(), BTreeSet::new());
+            (UndoCounts::default(), UndoWrites::default(), BTreeSet::new());
         for id in ids {
             let decision =
                 decide(import, now.get(id), noted.get(id).map_or(&[][..], Vec::as_slice));
@@ -188,14 +193,14 @@ impl TakeBack {
                 scope.add_day(&facility, Day::containing(&facility.zone.tz, at_ms));
             }
         }
-        let refreshed = self.refresher.apply(&mut *tx, &scope, Trigger::Request).await?;
+        let refreshed = self.refresher.apply(&mut *tx, &scope, RefreshTrigger::Request).await?;
         tx.commit().await?;
         self.refresher.publish(&token, &refreshed);
         Ok(taken)
     }
 
     /// Takes back some closed days of an import; `None` when none is left.
-    pub async fn days(&self, import: i32) -> store::Result<Option<TakenBack>> {
+    pub async fn days(&self, import: i32) -> store::Result<Option<UndoCounts>> {
         let days = self.store.imported_days(import, CHUNK_DAYS).await?;
         if days.is_empty() {
             return Ok(None);
@@ -215,10 +220,11 @@ impl TakeBack {
                 let mut tx = self.store.begin(self.lock_timeout).await?;
                 tx.forget_days(import, &days).await?;
                 tx.commit().await?;
-                return Ok(Some(TakenBack { changed: count, ..TakenBack::default() }));
+                return Ok(Some(UndoCounts { changed: count, ..UndoCounts::default() }));
             }
             let change = StockChange::TakeBack { import, days: days.clone() };
-            let request = RefreshRequest::days(keys, Trigger::Request).with_stock_change(change);
+            let request =
+                RefreshRequest::days(keys, RefreshTrigger::Request).with_stock_change(change);
             match self.refresher.run_recording(request).await.map(|(_, recorded)| recorded) {
                 Err(StoreError::Conflict) if attempt < ATTEMPTS => {
                     attempt += 1;
@@ -227,10 +233,10 @@ impl TakeBack {
                 Err(error) => return Err(error),
                 Ok(recorded) => {
                     let taken_back = count - recorded.left.len() as u64;
-                    return Ok(Some(TakenBack {
-                        taken_back,
+                    return Ok(Some(UndoCounts {
+                        undone: taken_back,
                         days_left: recorded.left,
-                        ..TakenBack::default()
+                        ..UndoCounts::default()
                     }));
                 }
             }
@@ -243,7 +249,7 @@ impl TakeBack {
         &self,
         import: i32,
         after: &mut Uuid,
-    ) -> store::Result<Option<TakenBack>> {
+    ) -> store::Result<Option<UndoCounts>> {
         let mut ids = self.store.imported_rows(import, true, *after, CHUNK_FACILITIES).await?;
         let Some(last) = ids.iter().max() else { return Ok(None) };
         *after = *last;
@@ -254,14 +260,14 @@ impl TakeBack {
             Err(StoreError::Refused(_)) => {}
             result => return result.map(Some),
         }
-        let mut taken = TakenBack::default();
+        let mut taken = UndoCounts::default();
         for id in ids {
             taken.add(self.some_facilities(import, &[id]).await?);
         }
         Ok(Some(taken))
     }
 
-    async fn some_facilities(&self, import: i32, ids: &[Uuid]) -> store::Result<TakenBack> {
+    async fn some_facilities(&self, import: i32, ids: &[Uuid]) -> store::Result<UndoCounts> {
         let mut attempt = 1;
         loop {
             match self.try_facilities(import, ids).await {
@@ -271,10 +277,10 @@ impl TakeBack {
         }
     }
 
-    async fn try_facilities(&self, import: i32, ids: &[Uuid]) -> store::Result<TakenBack> {
+    async fn try_facilities(&self, import: i32, ids: &[Uuid]) -> store::Result<UndoCounts> {
         let token = self.refresher.changes.fill_token();
         let mut tx = self.store.begin(self.lock_timeout).await?;
-        let now = tx.load(Kind::Facility, ids).await?;
+        let now = tx.load(EntityKind::Facility, ids).await?;
         let noted = by_row(tx.noted_rows(ids).await?);
         let mut decisions: BTreeMap<Uuid, Decision> = BTreeMap::new();
         for id in ids {
@@ -288,7 +294,7 @@ impl TakeBack {
         tx.lock(&going).await?;
         let referred_to = tx.referred_to(&going).await?;
         let (mut taken, mut changes, mut scope) =
-            (TakenBack::default(), Changes::default(), RefreshScope::default());
+            (UndoCounts::default(), UndoWrites::default(), RefreshScope::default());
         for (id, mut decision) in decisions {
             if referred_to.contains(&id) {
                 taken.referred_to.extend(now.get(&id).and_then(name));
@@ -303,7 +309,7 @@ impl TakeBack {
             }
             changes.add(id, decision);
         }
-        changes.write(&mut *tx, Kind::Facility, import, ids).await?;
+        changes.write(&mut *tx, EntityKind::Facility, import, ids).await?;
         for put in &changes.put {
             if let Entity::Facility { name, timezone } = &put.entity {
                 scope.add_whole(&self.refresher.directory.facility(FacilityRow::new(
@@ -317,7 +323,7 @@ impl TakeBack {
         let changed: Vec<Uuid> =
             changes.erased.iter().copied().chain(changes.put.iter().map(|put| put.id)).collect();
         tx.note_facilities(&changed).await?;
-        let refreshed = self.refresher.apply(&mut *tx, &scope, Trigger::Request).await?;
+        let refreshed = self.refresher.apply(&mut *tx, &scope, RefreshTrigger::Request).await?;
         tx.commit().await?;
         self.refresher.directory.reload(&*self.store, &changed).await?;
         self.refresher.changes.publish_facilities(&token, changed);
