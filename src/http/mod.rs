@@ -2,6 +2,7 @@
 //! everything that a request brings, once. Every error becomes a problem document.
 
 pub mod cloudevents;
+pub mod day_of_all;
 pub mod event_data;
 pub mod event_schema;
 pub mod events;
@@ -11,12 +12,13 @@ pub mod fields;
 pub mod health;
 pub mod instrumentation;
 pub mod json;
-pub mod listing;
+mod list_answer;
 pub mod openapi;
 pub mod parameters;
 pub mod percent;
 pub mod problem;
 pub mod query;
+pub mod range;
 pub mod rebuilds;
 pub mod refreshes;
 pub mod registrations;

@@ -23,7 +23,7 @@ use super::{
         license(name = "MIT OR Apache-2.0")
     ),
     paths(
-        super::summaries::one, super::listing::range, super::listing::all, super::facilities::list,
+        super::summaries::one, super::range::range, super::day_of_all::all, super::facilities::list,
         super::facilities::one, super::facilities::register, super::facilities::register_blood_bank,
         super::refreshes::refresh, super::events::post, super::rebuilds::start,
         super::rebuilds::run, super::health::live, super::health::ready, super::health::metrics,

@@ -7,11 +7,11 @@ use actix_web::{
 };
 
 use super::{
-    events, facilities, health, instrumentation,
+    day_of_all, events, facilities, health, instrumentation,
     instrumentation::{RouteInstruments, observed},
-    listing, openapi,
+    openapi,
     problem::Problem,
-    rebuilds, refreshes,
+    range, rebuilds, refreshes,
     state::AppState,
     summaries,
 };
@@ -28,7 +28,7 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
             only(r, "GET, HEAD").route(read().to(summaries::one))
         }))
         .service(observed(m, "/v1/facilities/{facility_id}/summaries", |r| {
-            only(r, "GET, HEAD").route(read().to(listing::range))
+            only(r, "GET, HEAD").route(read().to(range::range))
         }))
         .service(observed(m, "/v1/facilities/{facility_id}/refresh", |r| {
             only(r, "POST").route(web::post().to(refreshes::refresh))
@@ -45,7 +45,7 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
             only(r, "PUT").route(web::put().to(facilities::register_blood_bank))
         }))
         .service(observed(m, "/v1/summaries/{date}", |r| {
-            only(r, "GET, HEAD").route(read().to(listing::all))
+            only(r, "GET, HEAD").route(read().to(day_of_all::all))
         }))
         .service(observed(m, "/v1/events", |r| only(r, "POST").route(web::post().to(events::post))))
         .service(observed(m, "/v1/rebuild", |r| {
