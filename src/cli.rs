@@ -15,7 +15,7 @@ use crate::{
     startup::{Application, Core, StartError, Stop},
     telemetry::{self, Output},
     tools::{
-        demo_events, estimate, generate,
+        counted, demo_events, estimate, generate,
         import::{self, ServiceTarget},
     },
 };
@@ -198,7 +198,7 @@ async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
              looks at everything once more."
         );
     }
-    let facilities = counted(core.directory.by_name().len() as i64, "facility");
+    let facilities = counted(core.directory.by_name().len() as u64, "facility", "facilities");
     println!("The {} database is up to date; it has {facilities}.", core.store.dialect());
     core.store.close().await;
     Ok(ExitCode::SUCCESS)
@@ -211,10 +211,10 @@ async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<Exi
     // This command leaves the marks in place. A service that runs beside it needs them: it learns
     // from marks of new facilities, too, and this command's reads do not tell it.
     let run = core.rebuild.run_command(extent, |_| ()).await?;
-    let rows = counted(run.changed, "row");
+    let rows = counted(run.changed.unsigned_abs(), "row", "rows");
     println!(
         "{} looked at, {rows} changed, of which {} by a change that left no mark.",
-        counted(run.done, "facility"),
+        counted(run.done.unsigned_abs(), "facility", "facilities"),
         run.drift
     );
     core.store.close().await;
@@ -248,20 +248,11 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
     };
     println!(
         "{} audited, {}.{waiting}",
-        counted(core.directory.by_name().len() as i64, "facility"),
+        counted(core.directory.by_name().len() as u64, "facility", "facilities"),
         differ(found)
     );
     core.store.close().await;
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-/// `1 row`, `2 rows`, `2 facilities`.
-fn counted(count: i64, noun: &str) -> String {
-    match (count, noun.strip_suffix('y')) {
-        (1, _) => format!("1 {noun}"),
-        (_, Some(stem)) => format!("{count} {stem}ies"),
-        (_, None) => format!("{count} {noun}s"),
-    }
 }
 
 async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, Failure> {

@@ -39,13 +39,13 @@ pub struct Problem {
     header: Option<Header>,
     /// The error that caused it, for the log.
     #[serde(skip)]
-    cause: Option<Box<Cause>>,
+    cause: Option<Box<LoggedCause>>,
 }
 
 /// The text of a cause. It is boxed in `Problem` to keep the result type of the handlers small:
 /// every result takes the space of its largest variant, on the hot path too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Cause(String);
+struct LoggedCause(String);
 
 /// A header that goes with the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,10 @@ impl Problem {
 
     /// The same problem with the error that caused it, which is only logged.
     pub fn caused_by(self, error: &StoreError) -> Self {
-        Problem { cause: Some(Box::new(Cause(format!("{}: {error}", error.class())))), ..self }
+        Problem {
+            cause: Some(Box::new(LoggedCause(format!("{}: {error}", error.class())))),
+            ..self
+        }
     }
 
     /// The error that caused it, for the log; no client sees it.
@@ -280,6 +283,7 @@ impl Responder for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Cause;
     use actix_web::body::to_bytes;
 
     async fn sent(problem: Problem) -> (u16, Option<String>, serde_json::Value) {
@@ -312,7 +316,10 @@ mod tests {
 
     #[actix_web::test]
     async fn nothing_that_the_database_said_reaches_a_client() {
-        let secret = || sqlx::Error::Protocol("relation \"blood_inventory\" at 10.0.0.7".into());
+        let secret = || {
+            let error = sqlx::Error::Protocol("relation \"blood_inventory\" at 10.0.0.7".into());
+            Cause::Driver(error.into())
+        };
         for (error, want, retry) in [
             (StoreError::Unavailable(secret()), 503, true),
             (StoreError::Locked(secret()), 503, true),

@@ -4,16 +4,14 @@
 //! So a hung Redis costs one time-out to the commands that were under way when it hung, and nothing
 //! to later ones.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
-
-/// Time between a failure and the next probe.
-pub const PAUSE: Duration = Duration::from_secs(1);
+use crate::back_off::PAUSE;
 
 /// The shared connection, or the reason why there is none.
 pub struct Breaker<C> {
@@ -137,6 +135,8 @@ impl<C> Breaker<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]

@@ -2,27 +2,20 @@
 //! each. One caller a second tries the database.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
-use crate::store::StoreError;
-
-/// Time between a failure, or a try, and the next try.
-const BACK_OFF: Duration = Duration::from_secs(1);
+use crate::{back_off::BackOff, store::StoreError};
 
 /// The error class of a database that has answered no one for as long as a reader waits.
 const NO_ANSWER: &str = "timeout";
 
 /// Whether the database is out of reach. All callers of the database share one.
 pub struct Outage {
-    /// Whether `lasting` is set, so that a check costs one load.
-    is_on: AtomicBool,
+    back_off: BackOff,
     state: Mutex<OutageState>,
     /// Wakes the callers that wait for a database which answers no one any more.
     stopped_answering: Notify,
@@ -31,43 +24,28 @@ pub struct Outage {
 struct OutageState {
     /// When the database answered last, with whatever answer.
     answered_at: Instant,
-    /// A caller has waited in vain since then.
+    /// A caller has waited since then and got no answer.
     answers_nobody: bool,
-    lasting: Option<Lasting>,
-}
-
-#[derive(Clone, Copy)]
-struct Lasting {
-    last_error: &'static str,
-    next_try: Instant,
+    /// The class of the last failure; `None` outside of an outage.
+    last_error: Option<&'static str>,
 }
 
 impl Outage {
     /// Whether the last thing known of the database is a failure.
     pub fn is_on(&self) -> bool {
-        self.is_on.load(Ordering::Relaxed)
+        self.back_off.is_on()
     }
 
     /// Whether the caller may ask the database now: always while there is no outage, and one caller
     /// a second during one.
     pub fn may_try(&self) -> bool {
-        if !self.is_on() {
-            return true;
-        }
-        let now = Instant::now();
-        self.state().lasting.as_mut().is_none_or(|lasting| {
-            let is_time = lasting.next_try <= now;
-            if is_time {
-                lasting.next_try = now + BACK_OFF;
-            }
-            is_time
-        })
+        self.back_off.may_try()
     }
 
     /// The class of the last failure during an outage: that of a `StoreError`, or `timeout` where
     /// no answer came at all. `None` outside of one.
     pub fn last_error(&self) -> Option<&'static str> {
-        self.state().lasting.map(|lasting| lasting.last_error)
+        self.state().last_error
     }
 
     /// Records an error. An outage begins where the whole database failed. A wait for the lock of
@@ -78,8 +56,9 @@ impl Outage {
         }
     }
 
-    /// Records that a caller has waited in vain since `asked`. An outage begins if the database has
-    /// answered no one since then. Otherwise the caller waited for a lock, or for a slow statement.
+    /// Records that a caller has waited since `asked` and got no answer. An outage begins if the
+    /// database has answered no one since then. Otherwise the caller waited for a lock, or for a
+    /// slow statement.
     pub fn got_no_answer(&self, asked: Instant) {
         let mut state = self.state();
         if state.answered_at < asked {
@@ -105,12 +84,12 @@ impl Outage {
     pub fn over(&self) {
         let mut state = self.state();
         *state = OutageState::well();
-        self.is_on.store(false, Ordering::Relaxed);
+        self.back_off.end();
     }
 
     fn begin(&self, state: &mut OutageState, last_error: &'static str) {
-        state.lasting = Some(Lasting { last_error, next_try: Instant::now() + BACK_OFF });
-        self.is_on.store(true, Ordering::Relaxed);
+        state.last_error = Some(last_error);
+        self.back_off.begin();
     }
 
     fn state(&self) -> MutexGuard<'_, OutageState> {
@@ -120,14 +99,14 @@ impl Outage {
 
 impl OutageState {
     fn well() -> Self {
-        OutageState { answered_at: Instant::now(), answers_nobody: false, lasting: None }
+        OutageState { answered_at: Instant::now(), answers_nobody: false, last_error: None }
     }
 }
 
 impl Default for Outage {
     fn default() -> Self {
         Outage {
-            is_on: AtomicBool::new(false),
+            back_off: BackOff::new(Duration::ZERO),
             state: Mutex::new(OutageState::well()),
             stopped_answering: Notify::new(),
         }
@@ -137,9 +116,10 @@ impl Default for Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Cause;
 
     fn unreachable() -> StoreError {
-        StoreError::Unavailable(sqlx::Error::PoolTimedOut)
+        StoreError::Unavailable(Cause::NoAnswer)
     }
 
     #[test]
@@ -149,7 +129,7 @@ mod tests {
         outage.failed(&unreachable());
         assert_eq!((outage.is_on(), outage.last_error()), (true, Some("unavailable")));
         assert!(!(0..10).any(|_| outage.may_try()));
-        outage.state().lasting.as_mut().unwrap().next_try = Instant::now();
+        outage.back_off.end_pause();
         assert_eq!((0..10).filter(|_| outage.may_try()).count(), 1);
         outage.over();
         assert_eq!((outage.is_on(), outage.may_try(), outage.last_error()), (false, true, None));
@@ -158,7 +138,7 @@ mod tests {
     #[test]
     fn a_lock_is_no_outage() {
         let outage = Outage::default();
-        outage.failed(&StoreError::Locked(sqlx::Error::PoolTimedOut));
+        outage.failed(&StoreError::Locked(Cause::NoAnswer));
         outage.failed(&StoreError::Conflict);
         assert!(!outage.is_on());
     }

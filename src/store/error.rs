@@ -1,32 +1,55 @@
 //! Errors between the service and its database, grouped by what the caller can do about them.
 
+use std::sync::Arc;
+
+/// What lies behind an error of the store.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Cause {
+    /// What the driver reported.
+    #[error(transparent)]
+    Driver(Arc<sqlx::Error>),
+    /// The database did not answer in the time that this service gives it.
+    #[error("it did not answer in time")]
+    NoAnswer,
+    /// What this service found out itself, with the remedy.
+    #[error("{0}")]
+    Found(Arc<str>),
+}
+
+impl Cause {
+    /// A cause in words, which name the remedy.
+    pub fn found(words: impl Into<Arc<str>>) -> Self {
+        Cause::Found(words.into())
+    }
+}
+
 /// Clients do not see these errors as they are: `http/problem.rs` decides what a client may read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// There is no connection, or it broke. A later try may work.
     #[error("the database cannot be reached: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Cause),
     /// The connection broke during the commit, and the database could not be asked in time for the
     /// outcome.
     #[error("the database was lost during a commit, and whether it took place is not known: {0}")]
-    InDoubt(#[source] sqlx::Error),
+    InDoubt(#[source] Cause),
     /// Another transaction holds a lock, or a statement ran out of time.
     #[error("a database lock could not be had in time: {0}")]
-    Locked(#[source] sqlx::Error),
+    Locked(#[source] Cause),
     /// A concurrent transaction changed what this one was based on. The same work may be tried
     /// again at once.
     #[error("a concurrent transaction interfered")]
     Conflict,
     /// A constraint of the schema refused the values.
     #[error("the database refused the values: {0}")]
-    Refused(#[source] sqlx::Error),
+    Refused(#[source] Cause),
     /// The disk is full or cannot be written.
     #[error("the database cannot write: {0}")]
-    Full(#[source] sqlx::Error),
+    Full(#[source] Cause),
     /// The database failed internally, as it may for a while after its disk was full. A later try
     /// may work.
     #[error("the database failed within itself: {0}")]
-    Internal(#[source] sqlx::Error),
+    Internal(#[source] Cause),
     #[error("the migrations cannot be applied: {0}")]
     Migration(String),
     /// Stored data that this release cannot read.
@@ -36,16 +59,19 @@ pub enum StoreError {
     #[error("a part of the service panicked; the log says which")]
     Panicked,
     #[error("the database failed: {0}")]
-    Failed(#[source] sqlx::Error),
+    Failed(#[source] Cause),
 }
 
 impl StoreError {
     /// Whether any other request to the database would fail now as well.
-    pub const fn is_of_the_whole_database(&self) -> bool {
+    pub fn is_of_the_whole_database(&self) -> bool {
         match self {
             StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Full(_) => true,
             // An error that the database itself reports is about that one statement.
-            StoreError::Failed(error) => !matches!(error, sqlx::Error::Database(_)),
+            StoreError::Failed(Cause::Driver(error)) => {
+                !matches!(**error, sqlx::Error::Database(_))
+            }
+            StoreError::Failed(_) => true,
             _ => false,
         }
     }
@@ -71,23 +97,25 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error;
-        let Error::Database(database) = &error else {
-            return match error {
+        let error = Arc::new(error);
+        let cause = Cause::Driver(error.clone());
+        let Error::Database(database) = &*error else {
+            return match &*error {
                 Error::Io(_)
                 | Error::Tls(_)
                 | Error::PoolTimedOut
                 | Error::PoolClosed
                 | Error::WorkerCrashed
-                | Error::Protocol(_) => StoreError::Unavailable(error),
+                | Error::Protocol(_) => StoreError::Unavailable(cause),
                 // SQLite has ended a transaction by itself, for example on a full disk, but the
                 // driver still takes it for open.
                 Error::BeginFailed | Error::InvalidSavePointStatement => {
-                    StoreError::Unavailable(error)
+                    StoreError::Unavailable(cause)
                 }
                 Error::ColumnDecode { .. } | Error::Decode(_) => {
                     StoreError::Unreadable(error.to_string())
                 }
-                _ => StoreError::Failed(error),
+                _ => StoreError::Failed(cause),
             };
         };
         // Postgres reports SQLSTATE (five characters); SQLite reports result codes (numbers, in
@@ -95,40 +123,40 @@ impl From<sqlx::Error> for StoreError {
         let code = database.code().unwrap_or_default().into_owned();
         if let (Ok(number), true) = (code.parse::<u32>(), code.len() < 5) {
             return match number & 0xff {
-                5 | 6 => StoreError::Locked(error),
+                5 | 6 => StoreError::Locked(cause),
                 // 4: a statement was running when SQLite ended its transaction. 17: the tables were
                 // just changed.
                 4 | 17 => StoreError::Conflict,
-                8 | 13 => StoreError::Full(error),
-                7 | 10 | 11 | 14 | 26 => StoreError::Unavailable(error),
+                8 | 13 => StoreError::Full(cause),
+                7 | 10 | 11 | 14 | 26 => StoreError::Unavailable(cause),
                 // Other processes got the lock first, several times.
-                15 => StoreError::Locked(error),
-                19 => StoreError::Refused(error),
+                15 => StoreError::Locked(cause),
+                19 => StoreError::Refused(cause),
                 // SQLite has ended a transaction by itself, for example on a full disk.
                 1 if database.message().ends_with("no transaction is active") => {
-                    StoreError::Internal(error)
+                    StoreError::Internal(cause)
                 }
-                _ => StoreError::Failed(error),
+                _ => StoreError::Failed(cause),
             };
         }
         match code.as_str() {
-            "55P03" | "57014" => StoreError::Locked(error),
+            "55P03" | "57014" => StoreError::Locked(cause),
             // 25P03: this process did nothing within a transaction for so long that the server has
             // ended it.
             "40001" | "40P01" | "25P03" => StoreError::Conflict,
-            "53100" => StoreError::Full(error),
+            "53100" => StoreError::Full(cause),
             // The server cannot use its own files, for example because their disk became read-only.
             // The error for a right that our role lacks has another text.
-            "42501" if database.message().starts_with("could not ") => StoreError::Full(error),
+            "42501" if database.message().starts_with("could not ") => StoreError::Full(cause),
             "0A000" if database.message().starts_with("cached plan") => StoreError::Conflict,
             // The server is a standby, or was set to refuse writes.
-            "25006" => StoreError::Unavailable(error),
+            "25006" => StoreError::Unavailable(cause),
             _ => match code.get(..2) {
-                Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(error),
-                Some("22" | "23") => StoreError::Refused(error),
+                Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(cause),
+                Some("22" | "23") => StoreError::Refused(cause),
                 // Pages that cannot be read, or a connection in another state than expected.
-                Some("XX" | "25" | "26") => StoreError::Internal(error),
-                _ => StoreError::Failed(error),
+                Some("XX" | "25" | "26") => StoreError::Internal(cause),
+                _ => StoreError::Failed(cause),
             },
         }
     }

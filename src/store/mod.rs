@@ -35,7 +35,7 @@ pub use derived::{Derived, Difference};
 pub use drain_snapshot::{DrainSnapshot, OutboxCounters};
 pub use entity_rows::{LastCounted, Put, Removal};
 pub use epoch::TableRead;
-pub use error::StoreError;
+pub use error::{Cause, StoreError};
 pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};

@@ -4,3 +4,8 @@ pub mod demo_events;
 pub mod estimate;
 pub mod generate;
 pub mod import;
+
+/// The number, with the words for one or for several, such as `1 row has` or `2 rows have`.
+pub fn counted(number: u64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}

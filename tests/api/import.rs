@@ -236,7 +236,7 @@ async fn an_import_killed_half_way_leaves_whole_chunks_and_a_rerun_goes_on_to_wh
         assert_eq!(summarised, there, "each chunk came with its summaries");
 
         let output = imported(&launch, "requests", "many.csv", &[MANY]).await;
-        assert!(output.contains("were known already"), "{output}");
+        assert!(output.contains("changed nothing: known already"), "{output}");
         imported(&clean, "requests", "many.csv", &[MANY]).await;
         assert_eq!(texts(url, REQUESTS).await, texts(clean.database_url(), REQUESTS).await);
         assert_eq!(texts(url, FIGURES).await, texts(clean.database_url(), FIGURES).await);

@@ -187,8 +187,8 @@ impl Drain {
     }
 
     /// Acts on what a drain snapshot says of the epoch. Returns true when the epoch changed, so
-    /// that another snapshot is needed. `received` is this server's position in the stream before the
-    /// snapshot, and the greatest watermark that had come by.
+    /// that another snapshot is needed. `received` is this server's position in the stream before
+    /// the snapshot, and the greatest watermark that it had received.
     pub(super) async fn enter_epoch(
         &self,
         known: &mut EpochTracker,

@@ -174,8 +174,8 @@ pub enum Pass {
 const LEADERLESS: Duration = Duration::from_secs(2);
 
 impl Drain {
-    /// One run of the job. It runs passes when this server leads, or when no server seems to lead; otherwise
-    /// it only takes a drain snapshot.
+    /// One run of the job. It runs passes when this server leads, or when no server seems to lead;
+    /// otherwise it only takes a drain snapshot.
     pub async fn run_or_follow(&self) -> store::Result<()> {
         let received = {
             let mut known = self.tracker.lock().await;

@@ -25,7 +25,7 @@ use crate::{
         imports::RecordChanges,
         refresh::{Refreshed, scope::RefreshScope},
     },
-    store::{self, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
+    store::{self, Cause, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
 };
 
 /// The longest time that an acknowledgement waits until the directory has read what was registered.
@@ -75,7 +75,7 @@ impl<'a> Group<'a> {
         // A database that hangs does not even answer that a statement took too long. A transaction
         // that has not begun to commit is simply dropped.
         let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
-        let prepared = prepared.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?;
+        let prepared = prepared.map_err(|_| StoreError::Unavailable(Cause::NoAnswer))?;
         if matches!(prepared, Err(StoreError::Conflict)) {
             self.read_facilities_again().await;
         }

@@ -118,7 +118,7 @@ impl SideLanes {
             Ok(_lane) => drop(commit(parts, waiting, LockWait::Long).await),
             Err(_) => refuse(
                 waiting.into_iter().map(|request| request.reply).collect(),
-                StoreError::Conflict,
+                &StoreError::Conflict,
             ),
         }
     }
@@ -190,7 +190,7 @@ async fn commit(parts: &IngestParts, requests: Vec<Request>, lock_wait: LockWait
             for Sender { span, .. } in &senders {
                 span.in_scope(|| tracing::debug!(%error, "events refused"));
             }
-            refuse(senders.into_iter().map(|sender| sender.reply).collect(), error);
+            refuse(senders.into_iter().map(|sender| sender.reply).collect(), &error);
             Vec::new()
         }
         None => {
@@ -211,19 +211,9 @@ fn is_worth_another_try(error: &StoreError, alone: bool, lock_wait: LockWait) ->
     }
 }
 
-/// Answers all requests with the error. The first gets the error itself, the others one of its
-/// class, since the error cannot be cloned.
-fn refuse(replies: Vec<Reply>, error: StoreError) {
-    let another: fn() -> StoreError = match error {
-        StoreError::Locked(_) | StoreError::Conflict => || StoreError::Conflict,
-        StoreError::InDoubt(_) => || StoreError::InDoubt(sqlx::Error::PoolTimedOut),
-        StoreError::Full(_) => || StoreError::Full(sqlx::Error::PoolTimedOut),
-        StoreError::Internal(_) => || StoreError::Internal(sqlx::Error::PoolTimedOut),
-        _ => || StoreError::Unavailable(sqlx::Error::PoolTimedOut),
-    };
-    let mut error = Some(error);
+/// Answers all requests with the error.
+fn refuse(replies: Vec<Reply>, error: &StoreError) {
     for reply in replies {
-        let same = error.take().unwrap_or_else(another);
-        let _ = reply.send(Err(IngestError::Unavailable(same)));
+        let _ = reply.send(Err(IngestError::Unavailable(error.clone())));
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     directory::Directory,
     domain::event::Event,
     metrics::Metrics,
-    store::{Store, StoreError},
+    store::{Cause, Store, StoreError},
 };
 
 /// The result of a request's events.
@@ -164,9 +164,7 @@ impl Ingest {
                 .await
                 {
                     Ok(answered) => answered.unwrap_or(Err(IngestError::Crashed)),
-                    Err(_) => Err(IngestError::Unavailable(StoreError::InDoubt(
-                        sqlx::Error::PoolTimedOut,
-                    ))),
+                    Err(_) => Err(IngestError::Unavailable(StoreError::InDoubt(Cause::NoAnswer))),
                 },
                 Err(_) => Err(IngestError::Crashed),
             },

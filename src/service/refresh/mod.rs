@@ -5,6 +5,7 @@
 pub mod coalescer;
 pub mod days;
 pub mod lease;
+mod marked_days;
 pub mod request;
 pub mod scope;
 mod transaction;

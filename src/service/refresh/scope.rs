@@ -7,10 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
-    service::refresh::days::{DAYS_IN_A_SPAN, all_days_with_data},
-    store::{self, Mark, MarkKind, Store},
+    service::refresh::days::all_days_with_data,
+    store::{self, Store},
 };
 
 /// What a refresh is about.
@@ -29,30 +28,6 @@ impl From<Vec<DayKey>> for RefreshScope {
 }
 
 impl RefreshScope {
-    /// The scope of marks of facilities, in the zones that the directory has. `None` where it does
-    /// not know one of the facilities.
-    pub fn of_marks<'a>(
-        marks: impl IntoIterator<Item = &'a Mark>,
-        directory: &Directory,
-        now_ms: i64,
-    ) -> Option<Self> {
-        let mut scope = RefreshScope::default();
-        for mark in marks {
-            let facility = directory.get(mark.facility_id?)?;
-            match (mark.kind, mark.span) {
-                (MarkKind::Stock, _) => scope.add_day(&facility, facility.zone.today(now_ms)),
-                (MarkKind::Activity, Some((first_ms, last_ms))) => {
-                    let days = Day::covering(&facility.zone.tz, first_ms, last_ms, DAYS_IN_A_SPAN);
-                    days.into_iter().for_each(|day| scope.add_day(&facility, day));
-                }
-                // When the activity happened is not known, or the facility may have moved to a zone
-                // with other days.
-                (MarkKind::Activity, None) | (MarkKind::Facility, _) => scope.add_whole(&facility),
-            }
-        }
-        Some(scope)
-    }
-
     /// Adds a day.
     pub fn add_day(&mut self, facility: &Arc<Facility>, day: Day) {
         self.days.push(DayKey { facility: facility.clone(), day });
@@ -86,93 +61,5 @@ impl RefreshScope {
             );
         }
         Ok(keys.into_values().collect())
-    }
-
-    /// Whether a mark that has grown since it was read still lies within the scope. It does while a
-    /// program writes to one day all the time.
-    pub fn covers(&self, mark: &Mark) -> bool {
-        let Some(id) = mark.facility_id else { return false };
-        if self.whole.iter().any(|facility| facility.id == id) {
-            return true;
-        }
-        let (Some((first_ms, last_ms)), Some(key)) =
-            (mark.span, self.days.iter().find(|key| key.facility.id == id))
-        else {
-            return false;
-        };
-        Day::covering(&key.facility.zone.tz, first_ms, last_ms, DAYS_IN_A_SPAN)
-            .into_iter()
-            .all(|day| self.days.iter().any(|key| key.facility.id == id && key.day == day))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::civil::date;
-
-    use super::*;
-    use crate::{cache::memory::Memory, protocol::Position, store::FacilityRow};
-
-    fn mark(kind: MarkKind, facility: u128, span: Option<(i64, i64)>) -> Mark {
-        Mark {
-            id: 1,
-            kind,
-            facility_id: Some(Uuid::from_u128(facility)),
-            span,
-            blood_bank_id: None,
-        }
-    }
-
-    fn directory() -> Directory {
-        let directory = Directory::new(Arc::new(Memory::new(1 << 20, 16, Position::default())));
-        for n in 1..=2 {
-            directory.insert(FacilityRow::new(
-                Uuid::from_u128(n),
-                String::new(),
-                "Asia/Kathmandu".to_owned(),
-            ));
-        }
-        directory
-    }
-
-    #[test]
-    fn a_mark_that_grew_within_the_days_is_covered_and_beyond_them_is_not() {
-        let directory = directory();
-        let zone = directory.get(Uuid::from_u128(1)).unwrap().zone.clone();
-        let Day { start_ms, end_ms, .. } = Day::named(&zone.tz, date(2026, 11, 21)).unwrap();
-        let scope = RefreshScope::of_marks(
-            [&mark(MarkKind::Activity, 1, Some((start_ms, end_ms - 1)))],
-            &directory,
-            0,
-        )
-        .unwrap();
-        let covers = |facility, span| scope.covers(&mark(MarkKind::Activity, facility, span));
-        assert!(covers(1, Some((start_ms, end_ms - 1))));
-        assert!(!covers(1, Some((start_ms, end_ms))), "the next day is not in it");
-        assert!(!covers(1, Some((start_ms - 1, start_ms))), "nor is the day before");
-        assert!(!covers(2, Some((start_ms, start_ms))), "nor the other facility");
-        assert!(!covers(1, None), "all time is never covered by days");
-        let whole =
-            RefreshScope::of_marks([&mark(MarkKind::Facility, 1, None)], &directory, 0).unwrap();
-        assert!(whole.covers(&mark(MarkKind::Activity, 1, None)));
-    }
-
-    #[test]
-    fn a_mark_over_two_utc_days_means_each_local_day_that_it_meets() {
-        let directory = directory();
-        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
-        // 10:00 and 22:00 in Kathmandu's afternoon and its next morning.
-        let span = Some((at("2026-11-21T10:00:00Z"), at("2026-11-21T22:00:00Z")));
-        let scope =
-            RefreshScope::of_marks([&mark(MarkKind::Activity, 1, span)], &directory, 0).unwrap();
-        let dates: Vec<_> = scope.days.iter().map(|key| key.day.date).collect();
-        assert_eq!(dates, [date(2026, 11, 21), date(2026, 11, 22)]);
-    }
-
-    #[test]
-    fn marks_of_a_facility_that_is_not_known_point_at_nothing_yet() {
-        assert!(
-            RefreshScope::of_marks([&mark(MarkKind::Stock, 3, None)], &directory(), 0).is_none()
-        );
     }
 }

@@ -14,12 +14,16 @@ use sqlx::{
 };
 
 use super::{
-    epoch::in_recovery, home::Home, liveness::Liveness, migrate::migrate, pool::PrimaryPool,
+    epoch::{IS_A_STANDBY, in_recovery},
+    home::Home,
+    liveness::Liveness,
+    migrate::migrate,
+    pool::PrimaryPool,
     session,
 };
 use crate::{
     config::{DatabaseSettings, redacted},
-    store::{Connections, Result, StoreError},
+    store::{Cause, Connections, Result, StoreError},
 };
 
 /// The oldest server that has everything that the statements use (MERGE-safe transition tables,
@@ -122,7 +126,12 @@ fn settle(
     move |connection, _| {
         let home = home.clone();
         Box::pin(async move {
-            if home.settle(connection).await? || !of_primary { Ok(()) } else { Err(in_recovery()) }
+            if home.settle(connection).await? || !of_primary {
+                Ok(())
+            } else {
+                // The driver's pool takes no other type of error from here.
+                Err(sqlx::Error::Configuration(IS_A_STANDBY.into()))
+            }
         })
     }
 }
@@ -168,25 +177,22 @@ async fn explained(
     let asked = Instant::now();
     let ask = async { home.settle(&mut options.connect().await?).await };
     match tokio::time::timeout(EXPLAINED_WITHIN, ask).await {
-        Ok(Ok(false)) => StoreError::Unavailable(in_recovery()),
-        Ok(Ok(true)) => StoreError::Unavailable(too_far(asked.elapsed(), settings)),
+        Ok(Ok(false)) => in_recovery(),
+        Ok(Ok(true)) => too_far(asked.elapsed(), settings),
         Ok(Err(reason)) => reason.into(),
         Err(_) => error.into(),
     }
 }
 
-fn too_far(took: Duration, settings: &DatabaseSettings) -> sqlx::Error {
+fn too_far(took: Duration, settings: &DatabaseSettings) -> StoreError {
     let DatabaseSettings { min_connections, acquire_timeout_ms, .. } = settings;
     let (took_ms, short) =
         (took.as_millis(), "the server answers, and is too far away or too busy");
     let advice = "raise database.acquire_timeout_ms, or lower database.min_connections";
-    sqlx::Error::Configuration(
-        format!(
-            "{short} to open {min_connections} connections within {acquire_timeout_ms} ms (one \
-             took {took_ms} ms now): {advice}"
-        )
-        .into(),
-    )
+    StoreError::Unavailable(Cause::found(format!(
+        "{short} to open {min_connections} connections within {acquire_timeout_ms} ms (one took \
+         {took_ms} ms now): {advice}"
+    )))
 }
 
 /// Refuses a server that is too old. Warns when the pool may use most of the connections that the

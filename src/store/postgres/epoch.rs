@@ -12,7 +12,7 @@ use super::{date, pool::PrimaryPool, summary_row};
 use crate::{
     domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
-    store::{Result, StoreError, TableRead, epoch::Agreed, unreadable},
+    store::{Cause, Result, StoreError, TableRead, epoch::Agreed, unreadable},
 };
 
 pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {
@@ -30,15 +30,15 @@ pub(super) fn agreed(row: &PgRow) -> Result<Agreed> {
 /// The epoch and the watermark that the primary states. An error when the server is a standby: some
 /// proxies and host names lead to any server, such as a demoted primary.
 pub(super) fn of_primary(agreed: Agreed) -> Result<(Epoch, Option<Watermark>)> {
-    agreed.here().ok_or_else(|| StoreError::Unavailable(in_recovery()))
+    agreed.here().ok_or_else(in_recovery)
 }
 
-pub(super) fn in_recovery() -> sqlx::Error {
-    sqlx::Error::Configuration(
-        "the server that database.url leads to is a standby (it is in recovery) and should be the \
-         primary"
-            .into(),
-    )
+/// What is wrong with a server that should be the primary.
+pub(super) const IS_A_STANDBY: &str = "the server that database.url leads to is a standby (it is \
+                                       in recovery) and should be the primary";
+
+pub(super) fn in_recovery() -> StoreError {
+    StoreError::Unavailable(Cause::found(IS_A_STANDBY))
 }
 
 pub(super) fn no_row() -> StoreError {

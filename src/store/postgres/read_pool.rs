@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,9 +15,10 @@ use tokio::time::timeout;
 
 use super::{connect, epoch, home::Home};
 use crate::{
+    back_off::BackOff,
     config::{DatabaseSettings, redacted},
     domain::summary::Key,
-    store::{Connections, Result, StoreError, TableRead},
+    store::{Cause, Connections, Result, StoreError, TableRead},
 };
 
 pub(super) struct ReadPool {
@@ -43,7 +44,7 @@ impl ReadPool {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..self.standbys.len())
             .map(|i| &self.standbys[first.wrapping_add(i) % self.standbys.len()]);
-        in_turn.into_iter().find(|standby| standby.rest.is_over())?.summaries(keys).await
+        in_turn.into_iter().find(|standby| standby.back_off.may_try())?.summaries(keys).await
     }
 
     /// The connections of all these pools together; `None` when no standby is configured.
@@ -69,7 +70,7 @@ struct Standby {
     name: Arc<str>,
     pool: PgPool,
     timeout: Duration,
-    rest: Rest,
+    back_off: BackOff,
 }
 
 impl Standby {
@@ -79,14 +80,14 @@ impl Standby {
             name: redacted(url).into(),
             pool: connect::lazy(settings, home, url, timeout)?,
             timeout,
-            rest: Rest::new(timeout),
+            back_off: BackOff::new(timeout),
         })
     }
 
     async fn summaries(&self, keys: &[Key]) -> Option<TableRead> {
         match self.read(keys).await {
             Ok(read) => {
-                if self.rest.end() {
+                if self.back_off.end() {
                     tracing::info!(standby = %self.name, "the standby answers again");
                 }
                 read
@@ -95,7 +96,7 @@ impl Standby {
             // standby itself works.
             Err(StoreError::Conflict) => None,
             Err(error) => {
-                if self.rest.begin() {
+                if self.back_off.begin() {
                     tracing::warn!(
                         standby = %self.name,
                         %error,
@@ -115,74 +116,9 @@ impl Standby {
         let Ok(read) = timeout(left, epoch::summaries(&mut *connection, keys)).await else {
             // Dropped, not given back: the pool would wait for its answer.
             drop(connection.detach());
-            return Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
+            return Err(StoreError::Unavailable(Cause::NoAnswer));
         };
         let (agreed, asked) = read?;
         Ok(agreed.anywhere().map(|there| asked.at(there, Some(self.name.clone()))))
-    }
-}
-
-/// How long a standby that failed is not asked. After that, one reader tries it for all.
-const REST: Duration = Duration::from_secs(1);
-
-/// Whether a standby is not asked at the moment, because it failed.
-struct Rest {
-    since: Instant,
-    /// How long a try may take.
-    timeout: Duration,
-    /// The end of the rest, in milliseconds after `since`; 0 while the standby works.
-    until_ms: AtomicU64,
-}
-
-impl Rest {
-    fn new(timeout: Duration) -> Self {
-        Rest { since: Instant::now(), timeout, until_ms: AtomicU64::new(0) }
-    }
-
-    fn after(&self, pause: Duration) -> u64 {
-        u64::try_from((self.since.elapsed() + pause).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Whether the caller may ask the standby. After a rest this is true for one caller; the next
-    /// may ask when the try of that one is over.
-    fn is_over(&self) -> bool {
-        let until_ms = self.until_ms.load(Ordering::Acquire);
-        let next_try_ms = self.after(self.timeout + REST);
-        until_ms == 0
-            || (until_ms <= self.after(Duration::ZERO)
-                && self
-                    .until_ms
-                    .compare_exchange(until_ms, next_try_ms, Ordering::AcqRel, Ordering::Acquire)
-                    .is_ok())
-    }
-
-    /// Begins a rest. True when the standby worked until now.
-    fn begin(&self) -> bool {
-        self.until_ms.swap(self.after(REST), Ordering::AcqRel) == 0
-    }
-
-    /// Ends the rest. True when there was one.
-    fn end(&self) -> bool {
-        self.until_ms.load(Ordering::Acquire) != 0 && self.until_ms.swap(0, Ordering::AcqRel) != 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_standby_that_failed_is_left_alone_and_then_tried_by_one_for_all() {
-        let timeout = Duration::from_millis(10);
-        let rest = Rest { since: Instant::now() - Duration::from_secs(60), ..Rest::new(timeout) };
-        let asked = || (0..10).filter(|_| rest.is_over()).count();
-        assert_eq!(asked(), 10, "it is well");
-        assert!(rest.begin());
-        assert!(!rest.begin(), "that is known");
-        assert_eq!(asked(), 0);
-        rest.until_ms.store(rest.after(Duration::ZERO), Ordering::Release);
-        assert_eq!(asked(), 1, "the rest is over");
-        assert!(rest.end() && !rest.end());
-        assert_eq!(asked(), 10);
     }
 }

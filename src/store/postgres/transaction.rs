@@ -21,8 +21,8 @@ use crate::{
         summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     },
     store::{
-        Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal, Result,
-        StoreError, Transaction,
+        Cause, Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal,
+        Result, StoreError, Transaction,
     },
 };
 
@@ -112,7 +112,7 @@ async fn resolve(
     pool: &PrimaryPool,
     number: &Number,
     locked_at_ms: i64,
-    lost: sqlx::Error,
+    lost: Cause,
 ) -> Result<()> {
     let started = Instant::now();
     loop {
@@ -128,10 +128,10 @@ async fn resolve(
         match status.as_ref().map(|(status, unbroken)| (status.as_deref(), *unbroken)) {
             Ok((Some("committed"), true)) => return Ok(()),
             Ok((Some("committed"), false)) => return Err(StoreError::InDoubt(lost)),
-            Ok((Some("aborted"), _)) => return Err(lost.into()),
+            Ok((Some("aborted"), _)) => return Err(StoreError::Unavailable(lost)),
             // No transaction has this number since the crash, so this transaction is lost.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => {
-                return Err(lost.into());
+                return Err(StoreError::Unavailable(lost));
             }
             _ if started.elapsed() >= IN_DOUBT => return Err(StoreError::InDoubt(lost)),
             _ => tokio::time::sleep(ASK_AGAIN).await,

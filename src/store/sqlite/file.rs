@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use crate::store::{Result, StoreError};
+use crate::store::{Cause, Result, StoreError};
 
 /// Device and inode.
 type Identity = (u64, u64);
@@ -73,7 +73,7 @@ impl DatabaseFile {
                          taken"
                     );
                 }
-                Err(StoreError::Unavailable(sqlx::Error::Configuration(self.remedy().into())))
+                Err(StoreError::Unavailable(Cause::found(self.remedy())))
             }
         }
     }

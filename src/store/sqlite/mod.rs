@@ -27,8 +27,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, DrainSnapshot, FacilityRow, Marks, Result, Span, Store, StoreError,
-    TableRead, Transaction, unreadable,
+    Cause, Connections, Difference, DrainSnapshot, FacilityRow, Marks, Result, Span, Store,
+    StoreError, TableRead, Transaction, unreadable,
 };
 use crate::{
     domain::summary::{DayKey, Key},
@@ -77,7 +77,7 @@ impl SqliteStore {
         );
         self.writer.begin_with(AssertSqlSafe(begin)).await.map_err(|error| match error {
             // Another transaction of this process used the one writer all that time.
-            sqlx::Error::PoolTimedOut => StoreError::Locked(error),
+            sqlx::Error::PoolTimedOut => StoreError::Locked(Cause::NoAnswer),
             error => error.into(),
         })
     }

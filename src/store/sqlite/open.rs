@@ -17,7 +17,7 @@ use sqlx::{
 use super::{SqliteStore, file::DatabaseFile, triggers};
 use crate::{
     config::{self, DatabaseSettings},
-    store::{Result, StoreError, tables},
+    store::{Cause, Result, StoreError, tables},
 };
 
 impl SqliteStore {
@@ -238,7 +238,7 @@ fn cannot_migrate(file: &Path, error: MigrateError) -> StoreError {
 
 /// The error for a place that cannot be used, with what to do about it.
 fn unusable(message: String) -> StoreError {
-    StoreError::Unavailable(sqlx::Error::Configuration(message.into()))
+    StoreError::Unavailable(Cause::found(message))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 
 use uuid::Uuid;
 
-use crate::domain::names::spelled;
+use crate::{domain::names::spelled, tools::counted};
 
 /// How many facilities are named for each of the two; the others are only counted.
 const NAMED: usize = 5;
@@ -75,11 +75,10 @@ impl fmt::Display for Merged {
                 (self.repeated_rows + self.stated.len() as u64, self.stated.len());
             write!(
                 f,
-                "\n{rows} rows, {facilities} {}: {} {} a facility that an earlier row names, and \
-                 {} one with it, such as ",
-                if facilities == 1 { "facility" } else { "facilities" },
-                self.repeated_rows,
-                if self.repeated_rows == 1 { "row names" } else { "rows name" },
+                "\n{rows} rows, {}: {} a facility that an earlier row names, and {} one with it, \
+                 such as ",
+                counted(facilities as u64, "facility", "facilities"),
+                counted(self.repeated_rows, "row names", "rows name"),
                 if self.repeated_rows == 1 { "is" } else { "are" }
             )?;
             let examples = self.repeated.iter().filter_map(|id| self.stated.get(id));

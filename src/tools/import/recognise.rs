@@ -139,7 +139,7 @@ fn markup(sample: &[u8]) -> Option<String> {
         "," => "CSV with the line \"sep=,\" at its top, which is for Excel alone; delete that line"
             .to_owned(),
         _ => format!(
-            "parted by {}, as its first line says; save it with commas, and without that line",
+            "separated by {}, as its first line says; save it with commas, and without that line",
             named(sign.chars().next()?)
         ),
     })
@@ -189,7 +189,7 @@ mod tests {
         told(b"{\"name\": \"Tema\"}\n{\"name\": \"Accra\"}\n", "JSON");
         told(b"[\n  [\"name\"],", "JSON");
         told(b"INSERT INTO banks VALUES (1);", "SQL");
-        told(b"sep=;\nname;town\n", "parted by semicolons, as its first line says");
+        told(b"sep=;\nname;town\n", "separated by semicolons, as its first line says");
         told(b"sep=,\nname,town\n", "delete that line");
         told(&[7, 0, 0, 1, 0, 0, 200, 0, 0, 0, 0, 9].repeat(20), "a binary file");
     }

@@ -6,7 +6,10 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::{facilities::FacilityIndex, merged::Merged, rows::ShortRows};
-use crate::store::imports::{Import, NewImport};
+use crate::{
+    store::imports::{Import, NewImport},
+    tools::counted,
+};
 
 /// How many of the days that were replaced or left are named.
 pub(super) const NAMED: usize = 3;
@@ -130,22 +133,23 @@ impl ImportReport {
 
     /// The numbers of rows, and how to undo the import.
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (read, written, skipped, registered) =
-            (self.rows_read, self.rows_written, self.rows_skipped, self.facilities_registered);
+        let (written, skipped) = (self.rows_written, self.rows_skipped);
+        let read = counted(self.rows_read, "row", "rows");
+        let registered = counted(self.facilities_registered, "facility", "facilities");
         let seconds = self.duration.as_secs_f64();
         if self.dry_run {
             write!(
                 f,
-                "Dry run, nothing was written: {read} rows read, {written} would be in, {skipped} \
-                 skipped; {registered} facilities would be registered"
+                "Dry run, nothing was written: {read} read, {written} would be in, {skipped} \
+                 skipped; {registered} would be registered"
             )?;
-            return write!(f, "\nThey would be of the source {}", self.source);
+            return write!(f, "\nThe source would be {}", self.source);
         }
-        let rate = read as f64 / seconds.max(1e-3);
+        let rate = self.rows_read as f64 / seconds.max(1e-3);
         write!(
             f,
-            "{read} rows read, {written} in, {skipped} skipped; {registered} facilities \
-             registered; {seconds:.1} s, {rate:.0} rows/s"
+            "{read} read, {written} in, {skipped} skipped; {registered} registered; \
+             {seconds:.1} s, {rate:.0} rows/s"
         )?;
         match self.import {
             Some(import) => {
@@ -184,8 +188,8 @@ impl ImportReport {
         } else if self.superseded > 0 {
             write!(
                 f,
-                "\n{} rows were known already, or have been corrected since: they changed nothing",
-                self.superseded
+                "\n{} changed nothing: known already, or corrected since",
+                counted(self.superseded, "row", "rows")
             )?;
         }
         Ok(())
@@ -203,7 +207,8 @@ impl ImportReport {
         for (source, rows) in &self.equal {
             write!(
                 f,
-                "\n{rows} rows equal rows of the source {source}: taken as other {}; {}",
+                "\n{} the same content as rows of the source {source}: taken as other {}; {}",
+                counted(*rows, "row has", "rows have"),
                 self.kind,
                 self.remedy(source)
             )?;
@@ -211,9 +216,9 @@ impl ImportReport {
         if self.legacy > 0 {
             write!(
                 f,
-                "\n{} rows are in from a release that kept no sources: taken as known, whatever \
-                 file they came from",
-                self.legacy
+                "\n{} in from a release that kept no sources: taken as known, whatever file that \
+                 was",
+                counted(self.legacy, "row is", "rows are")
             )?;
         }
         Ok(())
@@ -229,7 +234,8 @@ impl ImportReport {
             let replaced = if self.dry_run { "they would be replaced" } else { "replaced" };
             write!(
                 f,
-                "\n{days} days had other figures {from}: {replaced} ({}{more})",
+                "\n{} other figures {from}: {replaced} ({}{more})",
+                counted(*days, "day had", "days had"),
                 named.join(", ")
             )?;
         }
@@ -263,11 +269,7 @@ impl ImportReport {
                 f,
                 "\n{} fewer cells than the header, and what is missing counts as empty (line \
                  {}{more})",
-                if self.short_rows.count == 1 {
-                    "1 row has".to_owned()
-                } else {
-                    format!("{} rows have", self.short_rows.count)
-                },
+                counted(self.short_rows.count, "row has", "rows have"),
                 lines.join(", ")
             )?;
         }
@@ -290,9 +292,8 @@ impl fmt::Display for ImportReport {
         if self.zones_kept > 0 {
             write!(
                 f,
-                "\n{} known facilities keep their own time zone, which is not the file's; import \
-                 facilities changes it",
-                self.zones_kept
+                "\n{} own time zone, which is not the file's; import facilities changes it",
+                counted(self.zones_kept, "known facility keeps its", "known facilities keep their")
             )?;
         }
         Ok(())

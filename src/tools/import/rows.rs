@@ -84,7 +84,7 @@ impl Row<'_> {
         }
         if let Some(separator) = separators::separated_cell(self.cells, columns) {
             return Err(fault(format!(
-                "the row is parted by {separator}, and commas are expected"
+                "the row is separated by {separator}, and commas are expected"
             )));
         }
         match mapping.required_behind(cells) {

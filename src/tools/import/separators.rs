@@ -27,7 +27,7 @@ pub fn separator(sample: &[u8]) -> Option<String> {
         columns > by_commas.first().copied().unwrap_or(0) && alike * 10 >= counts.len() * 8
     })?;
     Some(format!(
-        "parted by {}, and commas are expected; save it as CSV UTF-8 (comma delimited). Some \
+        "separated by {}, and commas are expected; save it as CSV UTF-8 (comma delimited). Some \
          spreadsheets take the sign from the system's region",
         named(found)
     ))
@@ -86,11 +86,11 @@ mod tests {
         for (sample, wants) in [
             (
                 "name;date;units\nTema;2024-01-05;12\nAccra;2024-01-06;1,5\n",
-                Some("parted by semicolons"),
+                Some("separated by semicolons"),
             ),
-            ("name\tdate\nTema\t2024-01-05\n", Some("parted by tabs")),
-            ("name|date\nTema|2024-01-05\n", Some("parted by bars (|)")),
-            ("name;\"full, long\";units\nTema;\"a;b\";12\n", Some("parted by semicolons")),
+            ("name\tdate\nTema\t2024-01-05\n", Some("separated by tabs")),
+            ("name|date\nTema|2024-01-05\n", Some("separated by bars (|)")),
+            ("name;\"full, long\";units\nTema;\"a;b\";12\n", Some("separated by semicolons")),
             ("name,full;date,x\nTema,1,2\nTema,1,2\n", None),
             ("name\nBank A; annex\n", None),
             ("name;town\nTema\nAccra\nKumasi\n", None),

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::target::ClosedStock;
-use crate::domain::blood_type::BloodType;
+use crate::{domain::blood_type::BloodType, tools::counted};
 
 /// What several rows of one facility, day and blood type are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -133,10 +133,8 @@ impl ClosingStock {
             SameDay::Last => "the last in the file counts, as no row has a time",
         };
         (self.merged > 0).then(|| {
-            format!(
-                "{} figures of a facility, day and blood type stand in several rows: {how}",
-                self.merged
-            )
+            let figures = counted(self.merged, "figure", "figures");
+            format!("{figures} of a facility, day and blood type from several rows: {how}")
         })
     }
 }

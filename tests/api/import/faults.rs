@@ -77,7 +77,7 @@ async fn what_cannot_be_right_exits_with_2_and_what_fails_with_1() {
         (
             &["import", "facilities", "semicolons.csv", "--columns=name=name"],
             1,
-            "semicolons.csv is parted by semicolons",
+            "semicolons.csv is separated by semicolons",
         ),
         (
             &["import", "facilities", "book.xlsx", "--columns=name=name"],

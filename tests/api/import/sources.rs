@@ -58,12 +58,12 @@ async fn equal_rows_of_two_wards_are_two_and_it_is_said() {
         );
         let dry =
             imported(&launch, "distributions", "ward2.csv", &[DELIVERIES, &["--dry-run"]]).await;
-        let said = "1 rows equal rows of the source ward1: taken as other distributions; if they \
-                    are the same, import with --source ward1";
+        let said = "1 row has the same content as rows of the source ward1: taken as other \
+                    distributions; if they are the same, import with --source ward1";
         assert!(dry.contains(said), "{dry}");
         let second = imported(&launch, "distributions", "ward2.csv", &[DELIVERIES]).await;
-        let said = "1 rows equal rows of the source ward1: taken as other distributions; if they \
-                    are the same, import undo 2, and import with --source ward1";
+        let said = "1 row has the same content as rows of the source ward1: taken as other \
+                    distributions; if they are the same, import undo 2, and import with --source ward1";
         assert!(second.contains(said), "{second}");
         assert_eq!(deliveries(&launch).await, (3, 5));
         let undone = launch.run(&["import", "undo", "2"]).await;
@@ -89,7 +89,10 @@ async fn as_many_rows_are_told_equal_as_there_are_equal_ones() {
         );
         imported(&launch, "distributions", "ward1.csv", &[DELIVERIES]).await;
         let output = imported(&launch, "distributions", "ward2.csv", &[DELIVERIES]).await;
-        assert!(output.contains("\n2 rows equal rows of the source ward1"), "{output}");
+        assert!(
+            output.contains("\n2 rows have the same content as rows of the source ward1"),
+            "{output}"
+        );
         assert_eq!(deliveries(&launch).await, (6, 12));
         // All of these rows are known, so no row counts as equal to a row of another source.
         let again = imported(&launch, "distributions", "ward2.csv", &[DELIVERIES]).await;
@@ -254,7 +257,7 @@ async fn rows_of_a_release_without_sources_are_known_until_a_source_names_them()
         let output = imported(&launch, "requests", "ward2.csv", &[options]).await;
         assert!(
             !output.contains("kept no sources")
-                && output.contains("1 rows equal rows of the source ward1"),
+                && output.contains("1 row has the same content as rows of the source ward1"),
             "{output}"
         );
         assert_eq!(number(url, "SELECT count(*) FROM blood_requests").await, 5);

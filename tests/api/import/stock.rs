@@ -34,8 +34,7 @@ async fn three_lots_of_a_day_are_a_fault_that_names_both_lines_unless_it_is_said
             imported(&launch, "stock-history", "lots.csv", &[LOTS, &["--same-day=sum"]]).await;
         assert!(
             output.contains("3 rows read, 3 in")
-                && output
-                    .contains("1 figures of a facility, day and blood type stand in several rows"),
+                && output.contains("1 figure of a facility, day and blood type from several rows"),
             "{output}"
         );
         assert_eq!(

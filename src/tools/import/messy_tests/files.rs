@@ -20,8 +20,11 @@ async fn a_file_that_is_something_else_is_called_by_its_kind() {
         ),
         (b"[{\"name\": \"Tema\"}]", "file.csv is JSON"),
         (b"<html><table>", "file.csv is a page of HTML"),
-        (b"name;town\nTema;Accra\n", "file.csv is parted by semicolons, and commas are expected"),
-        (b"name\tn\nTema\t1\n", "file.csv is parted by tabs"),
+        (
+            b"name;town\nTema;Accra\n",
+            "file.csv is separated by semicolons, and commas are expected",
+        ),
+        (b"name\tn\nTema\t1\n", "file.csv is separated by tabs"),
         (
             &korean,
             "file.csv is not UTF-8; it reads as CP949 (EUC-KR, Korean), for instance \

@@ -108,7 +108,7 @@ async fn a_row_without_its_empty_last_cells_is_taken_and_said() {
             "Tema,2020-01-01,3,x,y",
             "the row has 5 cells, the header 4; a value that contains a comma",
         ),
-        ("Tema;2020-01-01;3;x", "the row is parted by semicolons, and commas are expected"),
+        ("Tema;2020-01-01;3;x", "the row is separated by semicolons, and commas are expected"),
     ] {
         let error =
             refused("requests", &format!("to,at,n,note\n{row}\n"), REQUESTS).await.to_string();
