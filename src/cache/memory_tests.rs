@@ -7,12 +7,12 @@ use super::*;
 use crate::domain::summary::{Bounds, Summary};
 
 fn key(n: usize) -> Key {
-    (Uuid::from_u128(n as u128 + 1), date(2026, 11, 21))
+    Key { facility_id: Uuid::from_u128(n as u128 + 1), date: date(2026, 11, 21) }
 }
 
 fn row(n: usize, version: i64, as_of_ms: i64) -> SummaryRow {
-    let (facility, date) = key(n);
-    let summary = Summary { version, ..Summary::empty(facility, date, false) };
+    let Key { facility_id, date } = key(n);
+    let summary = Summary { version, ..Summary::empty(facility_id, date, false) };
     SummaryRow { summary, as_of_ms, next_expires_at_ms: None, bounds: None }
 }
 

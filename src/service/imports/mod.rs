@@ -7,6 +7,6 @@ mod note;
 mod rows;
 mod take_back;
 
-pub use days::{Recorded, Replaced, StockChange};
+pub use days::{Recorded, StockChange};
 pub use note::{Known, Note};
 pub use take_back::{TakeBack, TakenBack};

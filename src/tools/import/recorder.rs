@@ -145,11 +145,11 @@ impl ImportTarget for Recorder {
         let mut stock = self.stock.lock().unwrap();
         let mut recorded = Recorded::default();
         for day in days {
-            let mut new = stock.get(&(day.facility_id, day.date)).cloned().unwrap_or_default();
+            let mut new = stock.get(&day.key()).cloned().unwrap_or_default();
             new.extend(day.by_blood_type);
-            recorded.changed += u64::from(stock.get(&(day.facility_id, day.date)) != Some(&new));
+            recorded.changed += u64::from(stock.get(&day.key()) != Some(&new));
             if !part.dry_run {
-                stock.insert((day.facility_id, day.date), new);
+                stock.insert(day.key(), new);
             }
         }
         Ok(recorded)
