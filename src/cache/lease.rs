@@ -3,11 +3,10 @@
 use std::{sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{Script, cmd};
-use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::redis::{RedisTier, key};
-use crate::redis::CommandError;
+use super::redis::{RedisTier, name};
+use crate::{domain::summary::Key, redis::CommandError};
 
 const RELEASE: &str = include_str!("lease_release.lua");
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
@@ -26,14 +25,11 @@ impl RedisTier {
     pub async fn lease(
         &self,
         epoch: &str,
-        facility: Uuid,
-        date: Date,
+        key: &Key,
         ttl: Duration,
     ) -> Result<Option<Lease>, CommandError> {
-        let lease = Lease {
-            key: format!("{}:lease", key(epoch, facility, date)),
-            token: Uuid::new_v4().to_string(),
-        };
+        let lease =
+            Lease { key: format!("{}:lease", name(epoch, key)), token: Uuid::new_v4().to_string() };
         let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut command = cmd("SET");
         command.arg(&lease.key).arg(&lease.token).arg("NX").arg("PX").arg(milliseconds);

@@ -14,7 +14,6 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU32, Ordering},
 };
 
-use crate::domain::summary::Key;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use uuid::Uuid;
@@ -22,7 +21,7 @@ use uuid::Uuid;
 pub use super::entry::Entry;
 use super::{closed_sessions::ClosedSessions, entry::FacilityDays, recent_changes::RecentChanges};
 use crate::{
-    domain::summary::SummaryRow,
+    domain::summary::{Key, SummaryRow},
     protocol::{Message, Position, StoredEntry},
 };
 
@@ -97,13 +96,13 @@ impl Memory {
 
     /// The entry of a key, whatever its age.
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.cache.get(&key.0)?.get(key.1).cloned()
+        self.cache.get(&key.facility_id)?.get(key.date).cloned()
     }
 
     /// Puts an entry in the place of the key's old one. The caller holds `recent`.
     fn put(&self, key: Key, entry: Arc<Entry>) {
-        let days = self.cache.get(&key.0).unwrap_or_default().with(key.1, entry);
-        self.cache.insert(key.0, Arc::new(days));
+        let days = self.cache.get(&key.facility_id).unwrap_or_default().with(key.date, entry);
+        self.cache.insert(key.facility_id, Arc::new(days));
     }
 
     /// The instant as of which an entry is known to be exact, in milliseconds, regardless of
@@ -214,7 +213,7 @@ impl Memory {
     fn take_in_row(&self, recent: &mut RecentChanges, since: Position, row: &SummaryRow) {
         let (key, version) = (row.key(), row.summary.version);
         let known = recent.version(&key);
-        if known > version || recent.is_of_former_life(key.0, version) {
+        if known > version || recent.is_of_former_life(key.facility_id, version) {
             return;
         }
         if known < version {
@@ -238,7 +237,7 @@ impl Memory {
         let (key, version) = (row.key(), row.summary.version);
         if recent.epoch != token.epoch
             || recent.version(&key) > version
-            || recent.is_of_former_life(key.0, version)
+            || recent.is_of_former_life(key.facility_id, version)
         {
             return Fill::LostRace;
         }
@@ -307,7 +306,7 @@ impl Memory {
         let recent = self.recent();
         let held = self.get(key).map_or(0, |entry| entry.version);
         let version = recent.version(key).max(held);
-        if recent.is_of_former_life(key.0, version) { 0 } else { version }
+        if recent.is_of_former_life(key.facility_id, version) { 0 } else { version }
     }
 
     /// Drops all days of a facility that was removed.

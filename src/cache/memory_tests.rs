@@ -7,12 +7,12 @@ use super::*;
 use crate::domain::summary::{Bounds, Summary};
 
 fn key(n: usize) -> Key {
-    (Uuid::from_u128(n as u128 + 1), date(2026, 11, 21))
+    Key { facility_id: Uuid::from_u128(n as u128 + 1), date: date(2026, 11, 21) }
 }
 
 fn row(n: usize, version: i64, as_of_ms: i64) -> SummaryRow {
-    let (facility, date) = key(n);
-    let summary = Summary { version, ..Summary::empty(facility, date, false) };
+    let Key { facility_id, date } = key(n);
+    let summary = Summary { version, ..Summary::empty(facility_id, date, false) };
     SummaryRow { summary, as_of_ms, next_expires_at_ms: None, bounds: None }
 }
 
@@ -38,7 +38,7 @@ fn a_fill_too_slow_for_what_is_remembered_keeps_its_own_instant() {
     let memory = memory(1);
     let before = memory.fill_token();
     memory.publish(&before, [&row(0, 2, 20), &row(1, 1, 20)].into_iter());
-    memory.forget_facility(key(0).0);
+    memory.forget_facility(key(0).facility_id);
     let Fill::Kept(entry) = memory.fill(&before, before.position, &row(0, 1, 10), 10) else {
         panic!("nothing remembered speaks against it")
     };
@@ -123,7 +123,7 @@ fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
     let memory = memory(16);
     let before = memory.fill_token();
     memory.publish(&before, [row(0, 5, 10)].iter());
-    memory.begin_life(key(0).0, 6);
+    memory.begin_life(key(0).facility_id, 6);
     assert!(memory.get(&key(0)).is_none());
     // Rows of the former life: one published again, one read slowly or found in Redis.
     memory.publish(&before, [row(0, 5, 20)].iter());

@@ -70,8 +70,9 @@ impl RecentChanges {
         let is_new =
             self.removed_at.insert(facility, removed_at_version) != Some(removed_at_version);
         if is_new {
-            self.newest
-                .retain(|(of, _), (_, version)| *of != facility || *version > removed_at_version);
+            self.newest.retain(|key, (_, version)| {
+                key.facility_id != facility || *version > removed_at_version
+            });
         }
         is_new
     }

@@ -8,10 +8,9 @@ use std::{
 
 use deadpool_redis::redis::{Script, cmd};
 use futures_util::{FutureExt, StreamExt, stream};
-use jiff::civil::Date;
-use uuid::Uuid;
 
 use crate::{
+    domain::summary::Key,
     protocol::StoredEntry,
     redis::{CommandError, Link},
 };
@@ -43,21 +42,14 @@ impl RedisTier {
     }
 
     /// The entry, in one round trip. `None` where there is none, or where it cannot be read.
-    pub async fn get(
-        &self,
-        epoch: &str,
-        facility: Uuid,
-        date: Date,
-    ) -> Result<Option<StoredEntry>, CommandError> {
+    pub async fn get(&self, epoch: &str, key: &Key) -> Result<Option<StoredEntry>, CommandError> {
         let payload: Option<Vec<u8>> =
-            self.link.query("get", cmd("HGET").arg(key(epoch, facility, date)).arg("b")).await?;
+            self.link.query("get", cmd("HGET").arg(name(epoch, key)).arg("b")).await?;
         let Some(payload) = payload else { return Ok(None) };
         let entry = StoredEntry::decode(&payload)
             // A payload that lies under the key of another summary holds wrong figures for this
             // one.
-            .filter(|entry| {
-                (entry.row.summary.facility_id, entry.row.summary.date) == (facility, date)
-            });
+            .filter(|entry| entry.row.key() == *key);
         if entry.is_none() {
             self.link.count("get", "unreadable");
         }
@@ -82,19 +74,11 @@ impl RedisTier {
         let (version, as_of_ms) = (summary.version.to_string(), entry.row.as_of_ms.to_string());
         let keep = self.keep.as_secs().max(1).to_string();
         let arguments = [version.as_bytes(), as_of_ms.as_bytes(), &entry.encode(), keep.as_bytes()];
-        self.link
-            .eval(
-                "put",
-                &PUT_SCRIPT,
-                PUT,
-                &key(epoch, summary.facility_id, summary.date),
-                &arguments,
-            )
-            .await
+        self.link.eval("put", &PUT_SCRIPT, PUT, &name(epoch, &entry.row.key()), &arguments).await
     }
 }
 
 /// The name of a summary's key in Redis.
-pub(super) fn key(epoch: &str, facility: Uuid, date: Date) -> String {
-    format!("facility-summary:{epoch}:{facility}:{date}")
+pub(super) fn name(epoch: &str, key: &Key) -> String {
+    format!("facility-summary:{epoch}:{}:{}", key.facility_id, key.date)
 }

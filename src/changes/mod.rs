@@ -11,7 +11,6 @@ mod attachment_stage;
 mod follower;
 mod publisher;
 
-use crate::domain::summary::Key;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -27,7 +26,7 @@ pub use publisher::{Publication, PublicationKind, Publisher};
 
 use crate::{
     cache::memory::{FillToken, Memory},
-    domain::summary::SummaryRow,
+    domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Message, Position},
     redis::{Link, RedisStream},
     store::TableRead,

@@ -8,9 +8,15 @@ use uuid::Uuid;
 
 use super::{blood_type::BloodType, day::Day, facility::Facility};
 
-/// Names a summary: the facility and the local day. Everything that holds summaries uses it as the
-/// key.
-pub type Key = (Uuid, Date);
+/// Names a summary: a facility and one of its local days. Everything that holds summaries uses it
+/// as the key. Keys are ordered by facility, then by date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The facility.
+    pub facility_id: Uuid,
+    /// The day, in the facility's own zone.
+    pub date: Date,
+}
 
 /// One blood type's share of the totals. `stock` is null exactly when the day's total stock is
 /// null.
@@ -125,7 +131,7 @@ impl Bounds {
 impl SummaryRow {
     /// The facility and date of the row.
     pub const fn key(&self) -> Key {
-        (self.summary.facility_id, self.summary.date)
+        Key { facility_id: self.summary.facility_id, date: self.summary.date }
     }
 
     /// Whether the figures are of this day. When a facility moves to another zone, it leaves rows
@@ -152,7 +158,7 @@ pub struct DayKey {
 impl DayKey {
     /// The key of the day's summary.
     pub fn id(&self) -> Key {
-        (self.facility.id, self.day.date)
+        Key { facility_id: self.facility.id, date: self.day.date }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     state::AppState,
 };
 use crate::{
-    domain::event::Event,
+    domain::{event::Event, summary::Key},
     service::ingest::{IngestError, Ingested},
     store::StoreError,
 };
@@ -214,7 +214,11 @@ fn answer(applied: Ingested) -> AppliedEvents {
         summaries: applied
             .summaries
             .into_iter()
-            .map(|(facility_id, date, version)| TouchedSummary { facility_id, date, version })
+            .map(|(Key { facility_id, date }, version)| TouchedSummary {
+                facility_id,
+                date,
+                version,
+            })
             .collect(),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         day::Day,
         facility::Facility,
-        summary::{DayKey, SummaryRow},
+        summary::{DayKey, Key, SummaryRow},
     },
     metrics::RefreshTrigger,
     service::refresh::Refresher,
@@ -79,11 +79,9 @@ impl Midnight {
     async fn open(&self, facilities: &[&Arc<Facility>], now_ms: i64) -> store::Result<usize> {
         let todays: HashMap<Uuid, Day> =
             facilities.iter().map(|f| (f.id, f.zone.today(now_ms))).collect();
-        let rows = self
-            .store
-            .summaries(&todays.iter().map(|(id, day)| (*id, day.date)).collect::<Vec<_>>())
-            .await?
-            .rows;
+        let keys: Vec<Key> =
+            todays.iter().map(|(id, day)| Key { facility_id: *id, date: day.date }).collect();
+        let rows = self.store.summaries(&keys).await?.rows;
         let is_open = |row: &&SummaryRow| row.is_of(&todays[&row.summary.facility_id]);
         let open: HashSet<Uuid> =
             rows.iter().filter(is_open).map(|row| row.summary.facility_id).collect();

@@ -1,7 +1,6 @@
 //! Compares facility-days with their sources and repairs those that differ. The rebuild does it for
 //! all facilities, the sample audit for a sample.
 
-use crate::domain::summary::Key;
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
@@ -10,10 +9,10 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    domain::summary::DayKey,
+    domain::summary::{DayKey, Key},
     metrics::{Metrics, RefreshTrigger},
     service::refresh::Refresher,
-    store::{Store, StoreError},
+    store::{Difference, Store, StoreError},
 };
 
 /// Repairs facility-days.
@@ -79,10 +78,11 @@ impl Repairer {
             Ok(differences) => differences,
             Err(error) => return repaired.leave(keys.iter().cloned(), error),
         };
+        let key = |d: &Difference| Key { facility_id: d.facility_id, date: d.date };
         for drift in
             differences.iter().filter(|d| d.figures_differ && !d.explained && d.stored.is_some())
         {
-            if repaired.drifted.insert((drift.facility_id, drift.date)) {
+            if repaired.drifted.insert(key(drift)) {
                 self.metrics.drift_rows.inc();
                 tracing::warn!(
                     facility_id = %drift.facility_id,
@@ -93,7 +93,7 @@ impl Repairer {
                 );
             }
         }
-        let wrong: HashSet<Key> = differences.iter().map(|d| (d.facility_id, d.date)).collect();
+        let wrong: HashSet<Key> = differences.iter().map(key).collect();
         let wrong: Vec<DayKey> = keys.iter().filter(|k| wrong.contains(&k.id())).cloned().collect();
         repaired.right += keys.len() - wrong.len();
         for chunk in wrong.chunks(self.chunk) {
@@ -101,10 +101,7 @@ impl Repairer {
                 self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Schedule).await;
             repaired.changed += refreshed.iter().filter(|r| r.changed).count() as i64;
             if let Err(error) = result {
-                let done: HashSet<Key> = refreshed
-                    .iter()
-                    .map(|r| (r.row.summary.facility_id, r.row.summary.date))
-                    .collect();
+                let done: HashSet<Key> = refreshed.iter().map(|r| r.row.key()).collect();
                 repaired
                     .leave(chunk.iter().filter(|key| !done.contains(&key.id())).cloned(), error);
             }

@@ -1,10 +1,12 @@
 //! What the drain reads from the database in one snapshot.
 
-use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::{Mark, Triggers};
-use crate::protocol::{Epoch, Watermark};
+use crate::{
+    domain::summary::Key,
+    protocol::{Epoch, Watermark},
+};
 
 /// What is visible at `at_ms` (milliseconds since 1970). Everything that was committed up to then
 /// is in it.
@@ -19,8 +21,8 @@ pub struct DrainSnapshot {
     pub strays: Vec<(i64, Option<Uuid>)>,
     /// The triggers that leave marks.
     pub triggers: Triggers,
-    /// Rows that were committed and are not known to be published: id, facility, date, version.
-    pub outbox: Vec<(i64, Uuid, Date, i64)>,
+    /// Rows that were committed and are not known to be published: id, key, version.
+    pub outbox: Vec<(i64, Key, i64)>,
     /// Facilities that were registered, changed or removed, when this is not known to be published:
     /// id, facility.
     pub changed_facilities: Vec<(i64, Uuid)>,

@@ -12,6 +12,7 @@ use super::{LastCounted, Result, StoreError};
 use crate::domain::{
     blood_type::BloodType,
     event::{Entity, EntityKind, Record},
+    summary::Key,
 };
 
 /// An import that is to begin.
@@ -210,7 +211,7 @@ pub trait ImportLog: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Uuid>>;
     /// Some of the days that an import recorded, at most `limit`.
-    async fn imported_days(&self, import: i32, limit: usize) -> Result<Vec<(Uuid, Date)>>;
+    async fn imported_days(&self, import: i32, limit: usize) -> Result<Vec<Key>>;
 }
 
 /// The log of imports, within a transaction.
@@ -224,11 +225,11 @@ pub trait ImportNotes: Send {
     /// Deletes an import's notes of these rows.
     async fn forget_rows(&mut self, import: i32, ids: &[Uuid]) -> Result<()>;
     /// Every import's notes of these days.
-    async fn noted_days(&mut self, days: &[(Uuid, Date)]) -> Result<Vec<ImportedDay>>;
+    async fn noted_days(&mut self, days: &[Key]) -> Result<Vec<ImportedDay>>;
     /// Notes days. A note replaces the same import's earlier note of that day.
     async fn note_days(&mut self, days: &[ImportedDay]) -> Result<()>;
     /// Deletes an import's notes of these days.
-    async fn forget_days(&mut self, import: i32, days: &[(Uuid, Date)]) -> Result<()>;
+    async fn forget_days(&mut self, import: i32, days: &[Key]) -> Result<()>;
     /// Deletes rows without a trace, as if they had never existed.
     async fn erase(&mut self, kind: EntityKind, ids: &[Uuid]) -> Result<()>;
     /// The facilities among these that something still refers to: a blood bank, a delivery, a

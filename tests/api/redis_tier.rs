@@ -15,7 +15,7 @@ use facility_summary::{
     domain::{
         day::Day,
         facility::{Facility, Zone},
-        summary::{DayKey, Summary, SummaryRow},
+        summary::{DayKey, Key, Summary, SummaryRow},
     },
     metrics::Metrics,
     protocol::{Epoch, Position, StoredEntry},
@@ -55,7 +55,13 @@ fn entry(facility: Uuid, version: i64, as_of_ms: i64) -> StoredEntry {
     StoredEntry { row, since: Position { generation: 3, number: version } }
 }
 
-fn key(facility: Uuid) -> String {
+/// The key of the facility's day.
+fn key(facility_id: Uuid) -> Key {
+    Key { facility_id, date: DAY }
+}
+
+/// The name of that key in Redis.
+fn name(facility: Uuid) -> String {
     format!("facility-summary:{EPOCH}:{facility}:{DAY}")
 }
 
@@ -79,7 +85,7 @@ async fn an_old_put_never_replaces_a_newer_one(redis: &Redis) {
     let looks = async {
         let mut seen = (0, 0);
         while seen < (10, 902) {
-            let Some(held) = tier.get(EPOCH, facilities[0], DAY).await.unwrap() else { continue };
+            let Some(held) = tier.get(EPOCH, &key(facilities[0])).await.unwrap() else { continue };
             let now = (held.row.summary.version, held.row.as_of_ms);
             assert!(now >= seen, "{now:?} after {seen:?}");
             seen = now;
@@ -88,7 +94,10 @@ async fn an_old_put_never_replaces_a_newer_one(redis: &Redis) {
     let (put, ()) = tokio::join!(puts, looks);
     assert!((20..=600).contains(&put.iter().sum::<usize>()));
     for facility in &facilities {
-        assert_eq!(tier.get(EPOCH, *facility, DAY).await.unwrap(), Some(entry(*facility, 10, 902)));
+        assert_eq!(
+            tier.get(EPOCH, &key(*facility)).await.unwrap(),
+            Some(entry(*facility, 10, 902))
+        );
     }
     assert_eq!(
         tier.put(EPOCH, &entries).await.unwrap(),
@@ -112,10 +121,11 @@ async fn an_entry_is_kept_for_its_time_and_of_its_epoch() {
     let (tier, _) = tier(shared()).await;
     let facility = Uuid::new_v4();
     assert_eq!(tier.put(EPOCH, &[entry(facility, 1, 1)]).await.unwrap(), 1);
-    let left: i64 = shared().ask(cmd("TTL").arg(key(facility))).await;
+    let left: i64 = shared().ask(cmd("TTL").arg(name(facility))).await;
     assert!((3_600..=3_660).contains(&left), "{left}");
-    assert_eq!(tier.get("another", facility, DAY).await.unwrap(), None);
-    assert_eq!(tier.get(EPOCH, facility, DAY.tomorrow().unwrap()).await.unwrap(), None);
+    assert_eq!(tier.get("another", &key(facility)).await.unwrap(), None);
+    let tomorrow = Key { date: DAY.tomorrow().unwrap(), ..key(facility) };
+    assert_eq!(tier.get(EPOCH, &tomorrow).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -123,17 +133,17 @@ async fn what_cannot_be_read_is_missing_and_counted() {
     let (tier, metrics) = tier(shared()).await;
     let (broken, swapped) = (Uuid::new_v4(), Uuid::new_v4());
     let unreadable = || metrics.redis_requests.with_label_values(&["get", "unreadable"]).get();
-    shared().tell(&format!("HSET {} v 1 t 1 b {{}}", key(broken))).await;
-    assert_eq!(tier.get(EPOCH, broken, DAY).await.unwrap(), None);
+    shared().tell(&format!("HSET {} v 1 t 1 b {{}}", name(broken))).await;
+    assert_eq!(tier.get(EPOCH, &key(broken)).await.unwrap(), None);
     let other = entry(broken, 1, 1).encode();
     let _: i64 = shared()
-        .ask(cmd("HSET").arg(key(swapped)).arg("v").arg(1).arg("t").arg(1).arg("b").arg(other))
+        .ask(cmd("HSET").arg(name(swapped)).arg("v").arg(1).arg("t").arg(1).arg("b").arg(other))
         .await;
-    assert_eq!(tier.get(EPOCH, swapped, DAY).await.unwrap(), None, "another facility's figures");
+    assert_eq!(tier.get(EPOCH, &key(swapped)).await.unwrap(), None, "another facility's figures");
     assert_eq!(unreadable(), 2);
     assert_eq!(tier.put(EPOCH, &[entry(broken, 2, 2)]).await.unwrap(), 1);
     assert_eq!(
-        tier.get(EPOCH, broken, DAY).await.unwrap(),
+        tier.get(EPOCH, &key(broken)).await.unwrap(),
         Some(entry(broken, 2, 2)),
         "repaired by the next put"
     );
@@ -143,7 +153,7 @@ async fn one_has_the_lease(redis: &Redis) {
     let (tier, _) = tier(redis).await;
     let facility = Uuid::new_v4();
     let lease = async |ttl: u64| {
-        tier.lease(EPOCH, facility, DAY, Duration::from_millis(ttl)).await.unwrap()
+        tier.lease(EPOCH, &key(facility), Duration::from_millis(ttl)).await.unwrap()
     };
     let taken = futures_util::future::join_all((0..50).map(|_| lease(60_000))).await;
     let mut taken: Vec<Lease> = taken.into_iter().flatten().collect();

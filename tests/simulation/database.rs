@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use facility_summary::{
     domain::{
         day::Day,
-        summary::{Bounds, Summary, SummaryRow},
+        summary::{Bounds, Key, Summary, SummaryRow},
     },
     protocol::{Epoch, Watermark},
     store::{DrainSnapshot, FacilityRow, Mark, MarkKind, OutboxCounters, TableRead, Triggers},
@@ -85,8 +85,8 @@ pub struct Figures {
 
 /// The row of a key with these figures.
 pub fn row(k: usize, day: &Day, figures: Figures, version: i64, as_of_ms: i64) -> SummaryRow {
-    let (facility, date) = key(k);
-    let empty = Summary::empty(facility, date, false);
+    let Key { facility_id, date } = key(k);
+    let empty = Summary::empty(facility_id, date, false);
     let summary = Summary {
         version,
         total_transferred: figures.activity,
@@ -213,8 +213,9 @@ impl Database {
 
     fn found(&self, keys: &[usize], of: (u32, u32)) -> TableRead {
         let rows = keys.iter().filter_map(|k| self.rows[*k].clone()).collect();
-        let zone =
-            |k: &usize| Some((key(*k).0, ZONES[self.facilities[*k / DATES].zone()?].to_owned()));
+        let zone = |k: &usize| {
+            Some((key(*k).facility_id, ZONES[self.facilities[*k / DATES].zone()?].to_owned()))
+        };
         let zones: HashMap<Uuid, String> = keys.iter().filter_map(zone).collect();
         let changing = self.marks.iter().filter_map(|(_, about)| match about {
             About::Facility { facility } => Some(facility_id(*facility)),
@@ -286,7 +287,7 @@ impl Database {
                 .outbox
                 .iter()
                 .take(batch)
-                .map(|(id, k, version)| (*id, key(*k).0, key(*k).1, *version))
+                .map(|(id, k, version)| (*id, key(*k), *version))
                 .collect(),
             changed_facilities: self
                 .notes

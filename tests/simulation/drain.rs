@@ -298,7 +298,7 @@ async fn expire(sim: &Sim, r: usize, until: i64) -> bool {
     let mut all = true;
     for k in due {
         // A facility that the directory does not know is gone, or the next snapshot handles it.
-        if sim.directory(r).get(crate::places::key(k).0).is_some() {
+        if sim.directory(r).get(crate::places::key(k).facility_id).is_some() {
             all &= refresh(sim, r, Work::Day(k)).await.is_ok();
         }
     }

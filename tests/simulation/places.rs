@@ -63,12 +63,12 @@ pub fn facility_of(id: &Uuid) -> usize {
 
 /// The facility and date of the key with this index.
 pub fn key(k: usize) -> Key {
-    (facility_id(k / DATES), date(k % DATES))
+    Key { facility_id: facility_id(k / DATES), date: date(k % DATES) }
 }
 
 /// The index of a key.
 pub fn index(key: &Key) -> usize {
-    facility_of(&key.0) * DATES + (key.1.day() - FIRST_DATE.day()) as usize
+    facility_of(&key.facility_id) * DATES + (key.date.day() - FIRST_DATE.day()) as usize
 }
 
 /// The index of a zone in `ZONES`.

@@ -118,9 +118,10 @@ impl ImportTarget for Recorder {
     ) -> Result<Recorded, ImportError> {
         let mut stock = self.stock.lock().expect("one thread");
         let mut recorded = Recorded::default();
-        for ClosedStock { facility_id, date, by_blood_type } in days {
+        for day in days {
+            let (key, by_blood_type) = (day.key(), day.by_blood_type);
             assert!(by_blood_type.values().all(|units| *units >= 0));
-            let stored = stock.entry((facility_id, date)).or_default();
+            let stored = stock.entry(key).or_default();
             let before = stored.clone();
             stored.extend(by_blood_type);
             recorded.changed += u64::from(*stored != before);

@@ -283,9 +283,9 @@ impl Drain {
         let due = self.store.expiring(at_ms, self.batch).await?;
         let keys: Vec<DayKey> = due
             .iter()
-            .filter_map(|(id, date)| {
-                let facility = self.directory.get(*id)?;
-                let day = Day::named(&facility.zone.tz, *date)?;
+            .filter_map(|key| {
+                let facility = self.directory.get(key.facility_id)?;
+                let day = Day::named(&facility.zone.tz, key.date)?;
                 Some(DayKey { facility, day })
             })
             .collect();

@@ -32,8 +32,8 @@ impl<'a> OutboxRelay<'a> {
         let unseen = seen
             .outbox
             .iter()
-            .filter(|(_, id, date, version)| !has_come_by(&(*id, *date), *version))
-            .map(|(_, id, date, _)| (*id, *date));
+            .filter(|(_, key, version)| !has_come_by(key, *version))
+            .map(|(_, key, _)| *key);
         OutboxRelay { seen, unseen: unseen.collect() }
     }
 
@@ -73,7 +73,7 @@ impl<'a> OutboxRelay<'a> {
         self.seen
             .outbox
             .iter()
-            .filter(|(_, id, date, _)| !self.unseen.contains(&(*id, *date)))
+            .filter(|(_, key, _)| !self.unseen.contains(key))
             .map(|(id, ..)| *id)
             .collect()
     }
@@ -160,8 +160,11 @@ impl Drain {
     /// Reads facilities that the directory does not know. A command may have registered them beside
     /// this process; the registration opened their first day.
     async fn meet(&self, keys: &[Key]) -> store::Result<()> {
-        let unknown: BTreeSet<Uuid> =
-            keys.iter().map(|(id, _)| *id).filter(|id| self.directory.get(*id).is_none()).collect();
+        let unknown: BTreeSet<Uuid> = keys
+            .iter()
+            .map(|key| key.facility_id)
+            .filter(|id| self.directory.get(*id).is_none())
+            .collect();
         if !unknown.is_empty() {
             self.directory.reload(&*self.store, &unknown.into_iter().collect::<Vec<_>>()).await?;
         }

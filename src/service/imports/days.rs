@@ -39,14 +39,11 @@ pub struct Recorded {
     pub changed: u64,
     /// Days with earlier figures that were replaced, and the import that had recorded those;
     /// `None`: no import, for example the service itself.
-    pub replaced: Vec<(Option<i32>, Replaced)>,
+    pub replaced: Vec<(Option<i32>, Key)>,
     /// Days that were not taken back, because another import, or another program, has recorded
     /// figures since.
     pub left: Vec<Key>,
 }
-
-/// A day on which figures were replaced.
-pub type Replaced = Key;
 
 impl StockChange {
     /// Whether only the result is computed.
@@ -67,11 +64,12 @@ impl StockChange {
         };
         let mut noted: BTreeMap<Key, Vec<ImportedDay>> = BTreeMap::new();
         for note in tx.noted_days(&keys).await? {
-            noted.entry((note.facility_id, note.date)).or_default().push(note);
+            let key = Key { facility_id: note.facility_id, date: note.date };
+            noted.entry(key).or_default().push(note);
         }
         let (mut recorded, mut notes) = (Recorded::default(), Vec::new());
         for d in derived.iter_mut().filter(|d| !d.is_today) {
-            let key = (d.row.summary.facility_id, d.row.summary.date);
+            let key = d.row.key();
             let noted_before = noted.remove(&key).unwrap_or_default();
             let mut day = ClosedDay { summary: &mut d.row.summary, noted: noted_before.clone() };
             let before = (day.summary.total_stock, day.summary.by_blood_type.clone());

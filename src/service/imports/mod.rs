@@ -7,6 +7,6 @@ mod note;
 mod rows;
 mod undo;
 
-pub use days::{Recorded, Replaced, StockChange};
+pub use days::{Recorded, StockChange};
 pub use note::{ImportPart, RecordChanges};
 pub use undo::{Undo, UndoCounts};

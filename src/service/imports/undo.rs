@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::{
@@ -19,7 +18,7 @@ use crate::{
     domain::{
         day::{Day, has_day},
         event::{Entity, EntityKind, Record},
-        summary::DayKey,
+        summary::{DayKey, Key},
     },
     metrics::RefreshTrigger,
     service::refresh::{Refresher, request::RefreshRequest, scope::RefreshScope},
@@ -62,7 +61,7 @@ pub struct UndoCounts {
     /// Kept, because they were changed or removed since.
     pub changed: u64,
     /// Days that were kept, because other figures were recorded since.
-    pub days_left: Vec<(Uuid, Date)>,
+    pub days_left: Vec<Key>,
     /// The names of facilities that were kept, because something refers to them.
     pub referred_to: Vec<String>,
 }
@@ -207,13 +206,13 @@ impl Undo {
         }
         let mut attempt = 1;
         loop {
-            self.know(days.iter().map(|(id, _)| *id).collect()).await?;
-            let key = |(id, date): &(Uuid, Date)| {
-                let facility = self.refresher.directory.get(*id)?;
-                let day = Day::named(&facility.zone.tz, *date)?;
+            self.know(days.iter().map(|key| key.facility_id).collect()).await?;
+            let day_key = |key: &Key| {
+                let facility = self.refresher.directory.get(key.facility_id)?;
+                let day = Day::named(&facility.zone.tz, key.date)?;
                 Some(DayKey { facility, day })
             };
-            let keys: Vec<DayKey> = days.iter().filter_map(key).collect();
+            let keys: Vec<DayKey> = days.iter().filter_map(day_key).collect();
             let count = days.len() as u64;
             if keys.is_empty() {
                 // Their facilities are gone, and their stock with them.

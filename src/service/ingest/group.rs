@@ -380,8 +380,9 @@ impl<'a> Group<'a> {
                 }
                 let mut keys: BTreeSet<Key> =
                     folded.touched.iter().filter_map(|t| days.get(t)).map(DayKey::id).collect();
-                let whole =
-                    versions.keys().filter(|(id, _)| folded.touched.contains(&(*id, Touch::All)));
+                let whole = versions
+                    .keys()
+                    .filter(|key| folded.touched.contains(&(key.facility_id, Touch::All)));
                 keys.extend(whole.copied());
                 let applied = folded.applied.iter().filter(|a| **a).count();
                 Ok(Ingested {
@@ -389,9 +390,7 @@ impl<'a> Group<'a> {
                     superseded: folded.applied.len() - applied,
                     summaries: keys
                         .into_iter()
-                        .filter_map(|key| {
-                            versions.get(&key).map(|version| (key.0, key.1, *version))
-                        })
+                        .filter_map(|key| versions.get(&key).map(|version| (key, *version)))
                         .collect(),
                 })
             })

@@ -13,7 +13,6 @@ mod lanes;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::civil::Date;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
 use uuid::Uuid;
@@ -25,7 +24,7 @@ use crate::{
     clock::Clock,
     config::IngestSettings,
     directory::Directory,
-    domain::event::Event,
+    domain::{event::Event, summary::Key},
     metrics::Metrics,
     store::{Cause, Store, StoreError},
 };
@@ -39,7 +38,7 @@ pub struct Ingested {
     pub superseded: usize,
     /// Each facility-day that the events touched, with its version after this transaction. Days of
     /// superseded events are included.
-    pub summaries: Vec<(Uuid, Date, i64)>,
+    pub summaries: Vec<(Key, i64)>,
 }
 
 /// A fault of one event that shows only beside the stored rows: the event refers to something

@@ -340,7 +340,7 @@ impl Lists {
         let is_behind = |key: &Key| {
             let version = found.rows.get(key).map_or(0, |(row, _)| row.summary.version);
             memory.get(key).is_some_and(|held| version < held.version)
-                || memory.is_of_former_life(key.0, version)
+                || memory.is_of_former_life(key.facility_id, version)
         };
         // A standby that has not received a facility yet, or its zone, proves nothing about it.
         let is_near = asked.takes(found.exact_ms, self.reads.clock.now_ms());

@@ -82,12 +82,12 @@ impl ListParts {
             let id = key.id();
             let knows = read.knows(key);
             match read.rows.remove(&id) {
-                _ if !knows => parts.unknown.push(id.0),
+                _ if !knows => parts.unknown.push(id.facility_id),
                 Some((row, proven_ms)) if row.is_of(&key.day) => {
                     parts.add(row.summary, row.as_of_ms.min(now_ms).max(proven_ms))
                 }
-                None if key.day.end_ms <= now_ms && !read.changing.contains(&id.0) => {
-                    parts.add(Summary::empty(id.0, id.1, true), read.exact_ms)
+                None if key.day.end_ms <= now_ms && !read.changing.contains(&id.facility_id) => {
+                    parts.add(Summary::empty(id.facility_id, id.date, true), read.exact_ms)
                 }
                 _ => parts.due.push(key.clone()),
             }
@@ -96,7 +96,8 @@ impl ListParts {
     }
 
     fn add(&mut self, summary: Summary, exact_ms: i64) {
-        self.found.insert((summary.facility_id, summary.date), summary);
+        let key = Key { facility_id: summary.facility_id, date: summary.date };
+        self.found.insert(key, summary);
         self.exact_ms = self.exact_ms.min(exact_ms);
     }
 

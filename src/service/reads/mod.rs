@@ -167,7 +167,9 @@ impl Reads {
     /// The entry in memory of this day. An entry of another zone's day of the same date does not
     /// count.
     fn held(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
-        self.memory.get(&(facility, day.date)).filter(|entry| entry.is_of(day))
+        self.memory
+            .get(&Key { facility_id: facility, date: day.date })
+            .filter(|entry| entry.is_of(day))
     }
 
     /// The lower rungs, for a day that has begun. `found` is what Redis has.

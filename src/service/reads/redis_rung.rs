@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cache::memory::{Entry, Fill},
     directory::Located,
-    domain::day::Day,
+    domain::{day::Day, summary::Key},
 };
 
 /// What Redis has.
@@ -53,7 +53,7 @@ impl Reads {
             return FromRedis::Nothing;
         };
         let token = self.memory.fill_token();
-        let Some(stored) = shared.get(&(facility, day.date)).await else {
+        let Some(stored) = shared.get(&Key { facility_id: facility, date: day.date }).await else {
             return FromRedis::Nothing;
         };
         let now_ms = self.clock.now_ms();

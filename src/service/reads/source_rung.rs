@@ -92,7 +92,7 @@ impl Reads {
     /// there was no room.
     fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
         self.memory
-            .get(&(row.summary.facility_id, row.summary.date))
+            .get(&row.key())
             .filter(|held| {
                 held.version >= row.summary.version
                     && held.bounds == row.bounds

@@ -8,7 +8,7 @@ use crate::{
     directory::Located,
     domain::{
         day::Day,
-        summary::{DayKey, SummaryRow},
+        summary::{DayKey, Key, SummaryRow},
     },
     metrics::RefreshTrigger,
     service::reads::{
@@ -100,7 +100,7 @@ impl Reads {
         requested: &FreshnessRequest,
         now_ms: i64,
     ) -> store::Result<TableResult> {
-        let key = (located.facility.id, day.date);
+        let key = Key { facility_id: located.facility.id, date: day.date };
         let token = self.memory.fill_token();
         if let Some(read) = self.standby.summaries(&[key]).await
             && let Some(entry) =

@@ -1,12 +1,14 @@
 //! What a row of a lower tier proves: the instant as of which it is exact, and the position in the
 //! stream behind which every later change stands.
 
+use uuid::Uuid;
+
 use crate::{
     cache::memory::{Fill, FillToken, Memory},
     domain::{
         day::Day,
         facility::Facility,
-        summary::{Key, Summary, SummaryRow},
+        summary::{Summary, SummaryRow},
     },
     protocol::{Position, StoredEntry},
     store::TableRead,
@@ -45,7 +47,7 @@ impl TierRow {
             // to be derived.
             None if is_changing => return None,
             None if day.end_ms <= now_ms && proven_ms != i64::MIN => {
-                empty(&(facility.id, day.date), day, proven_ms)
+                empty(facility.id, day, proven_ms)
             }
             None => return None,
         };
@@ -91,9 +93,9 @@ fn in_table(read: TableRead, facility: &Facility, day: &Day) -> Option<Option<Su
 }
 
 /// The row of a past day for which nothing is stored.
-fn empty((facility, date): &Key, day: &Day, as_of_ms: i64) -> SummaryRow {
+fn empty(facility: Uuid, day: &Day, as_of_ms: i64) -> SummaryRow {
     SummaryRow {
-        summary: Summary::empty(*facility, *date, true),
+        summary: Summary::empty(facility, day.date, true),
         as_of_ms,
         next_expires_at_ms: None,
         bounds: Some(day.into()),

@@ -9,7 +9,11 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::{
-    domain::{day::Day, facility::Facility, summary::DayKey},
+    domain::{
+        day::Day,
+        facility::Facility,
+        summary::{DayKey, Key},
+    },
     store::{self, Store},
 };
 
@@ -29,8 +33,8 @@ pub async fn all_days_with_data(
         let today = facility.zone.today(now_ms);
         found.insert(facility.id, (facility, BTreeMap::from([(today.date, today)])));
     }
-    for (id, date) in stored {
-        let Some((facility, days)) = found.get_mut(&id) else { continue };
+    for Key { facility_id, date } in stored {
+        let Some((facility, days)) = found.get_mut(&facility_id) else { continue };
         days.extend(Day::named(&facility.zone.tz, date).map(|day| (date, day)));
     }
     for span in spans {

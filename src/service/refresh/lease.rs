@@ -58,15 +58,14 @@ impl RefreshLeases {
     /// connection counts the reasons.
     pub async fn get(&self, key: &Key) -> Option<StoredEntry> {
         let epoch = self.epoch.load_full()?;
-        self.tier.get(epoch.name(), key.0, key.1).await.ok().flatten()
+        self.tier.get(epoch.name(), key).await.ok().flatten()
     }
 
     /// Takes the lease of a key, unless another replica has it, or has released it with a result
     /// that is fresh enough.
     pub async fn acquire(&self, day_key: &DayKey, min_freshness: MinFreshness) -> LeaseOutcome {
         let Some(epoch) = self.epoch.load_full() else { return LeaseOutcome::Acquired(None) };
-        let (facility, date) = day_key.id();
-        match self.tier.lease(epoch.name(), facility, date, self.duration).await {
+        match self.tier.lease(epoch.name(), &day_key.id(), self.duration).await {
             Ok(Some(lease)) => match self.refreshed(day_key, min_freshness).await {
                 None => LeaseOutcome::Acquired(Some(lease)),
                 Some(entry) => {

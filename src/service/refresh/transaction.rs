@@ -65,7 +65,7 @@ impl Refresher {
             derived.extend(tx.derive(&next_days).await?);
         }
         let recorded = stock.apply(tx, &mut derived).await?;
-        derived.sort_unstable_by_key(|d| (d.row.summary.facility_id, d.row.summary.date));
+        derived.sort_unstable_by_key(|d| d.row.key());
         self.compare_with_known(&mut states, &derived);
         let (refreshed, opened) = give_versions(&mut states, derived, left_behind);
         let rows: Vec<SummaryRow> =
@@ -91,7 +91,7 @@ impl Refresher {
         let mut is_behind = false;
         for d in derived {
             let (key, stored) = (d.row.key(), d.row.summary.version);
-            let state = states.entry(key.0).or_default();
+            let state = states.entry(key.facility_id).or_default();
             let known = self.changes.known_version(&key);
             is_behind |= known > stored.max(state.removed_at_version);
             state.version = state.version.max(stored).max(known);
@@ -116,7 +116,7 @@ impl Refresher {
         let to_come: Vec<Key> = keys
             .iter()
             .map(DayKey::id)
-            .filter(|key| !begun.contains(key) && zones.contains_key(&key.0))
+            .filter(|key| !begun.contains(key) && zones.contains_key(&key.facility_id))
             .collect();
         if to_come.is_empty() {
             return Ok(Vec::new());
@@ -165,8 +165,7 @@ pub(super) async fn is_one_gone(
 /// that ended within the last minute is refreshed together with the next one.
 fn next_days_of_just_ended(keys: &[DayKey], derived: &[Derived]) -> Vec<DayKey> {
     const JUST_MS: i64 = 60_000;
-    let present: BTreeSet<Key> =
-        derived.iter().map(|d| (d.row.summary.facility_id, d.row.summary.date)).collect();
+    let present: BTreeSet<Key> = derived.iter().map(|d| d.row.key()).collect();
     keys.iter()
         .filter(|key| {
             derived.first().is_some_and(|d| {

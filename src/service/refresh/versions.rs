@@ -1,12 +1,11 @@
 //! The versions of refreshed rows. Each facility has one counter, which its lock guards.
 
-use crate::domain::summary::Key;
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use crate::{
-    domain::summary::SummaryRow,
+    domain::summary::{Key, SummaryRow},
     service::refresh::Refreshed,
     store::{Derived, FacilityState},
 };
@@ -28,7 +27,7 @@ pub(in crate::service) fn give_versions(
             // before.
             let opens = d.is_today && state.today != Some(row.summary.date);
             if opens {
-                opened.push((row.summary.facility_id, row.summary.date));
+                opened.push(row.key());
             }
             // Another day gets another version, even where its figures are the same by chance. When
             // the facility goes back to the zone before, a reader that holds one day must not take

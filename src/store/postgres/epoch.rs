@@ -8,7 +8,7 @@ use std::{
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{date, pool::PrimaryPool, summary_row};
+use super::{columns, date, pool::PrimaryPool, summary_row};
 use crate::{
     domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
@@ -79,8 +79,7 @@ pub(super) async fn summaries(
     connection: impl PgExecutor<'_>,
     keys: &[Key],
 ) -> Result<(Agreed, ServerAnswer)> {
-    let (ids, dates): (Vec<Uuid>, Vec<String>) =
-        keys.iter().map(|(id, date)| (*id, date.to_string())).unzip();
+    let (ids, dates) = columns(keys);
     let statement =
         sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates);
     let found = statement.fetch_all(connection).await?;

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use jiff::civil::Date;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{PostgresStore, date, day, transaction::PostgresTransaction};
+use super::{PostgresStore, columns, date, day, transaction::PostgresTransaction};
 use crate::{
-    domain::{blood_type::BloodType, event::EntityKind},
+    domain::{blood_type::BloodType, event::EntityKind, summary::Key},
     store::{
         Result,
         imports::{
@@ -147,7 +146,7 @@ impl ImportLog for PostgresStore {
             .await?)
     }
 
-    async fn imported_days(&self, import: i32, limit: usize) -> Result<Vec<(Uuid, Date)>> {
+    async fn imported_days(&self, import: i32, limit: usize) -> Result<Vec<Key>> {
         let some = sqlx::query(
             "SELECT facility_id, date::text AS date FROM imported_days WHERE import_id = $1 LIMIT \
              $2",
@@ -210,7 +209,7 @@ impl ImportNotes for PostgresTransaction {
         Ok(())
     }
 
-    async fn noted_days(&mut self, days: &[(Uuid, Date)]) -> Result<Vec<ImportedDay>> {
+    async fn noted_days(&mut self, days: &[Key]) -> Result<Vec<ImportedDay>> {
         let (ids, dates) = columns(days);
         let noted = "SELECT facility_id, date::text AS date, import_id, turn, recorded, before \
                      FROM imported_days
@@ -248,7 +247,7 @@ impl ImportNotes for PostgresTransaction {
         Ok(())
     }
 
-    async fn forget_days(&mut self, import: i32, days: &[(Uuid, Date)]) -> Result<()> {
+    async fn forget_days(&mut self, import: i32, days: &[Key]) -> Result<()> {
         let (ids, dates) = columns(days);
         let forget = "DELETE FROM imported_days WHERE import_id = $1
                       AND (facility_id, date) IN (SELECT facility_id, date::date FROM \
@@ -288,10 +287,6 @@ fn import(row: &PgRow) -> Result<Import> {
         undo_began_ms: row.try_get("undo_began_ms")?,
         undone_ms: row.try_get("undone_ms")?,
     })
-}
-
-fn columns(days: &[(Uuid, Date)]) -> (Vec<Uuid>, Vec<String>) {
-    days.iter().map(|(id, date)| (*id, date.to_string())).unzip()
 }
 
 const fn table(kind: EntityKind) -> &'static str {

@@ -160,7 +160,7 @@ impl Store for PostgresStore {
                 .collect(),
             strays: json(row, "strays")?,
             triggers: triggers::of_look(row)?,
-            outbox: json(row, "outbox")?,
+            outbox: outbox(row)?,
             changed_facilities: json(row, "facilities")?,
             expiry_due: row.try_get("expiry_due")?,
             epoch: look.epoch,
@@ -334,11 +334,23 @@ fn date(row: &PgRow) -> Result<Date> {
 /// A facility and a date; an error names the facility.
 fn day(row: &PgRow) -> Result<Key> {
     let facility_id: Uuid = row.try_get("facility_id")?;
-    Ok((
-        facility_id,
-        date(row)
-            .map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?,
-    ))
+    let date = date(row)
+        .map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?;
+    Ok(Key { facility_id, date })
+}
+
+/// The keys as the two arrays that statements unnest: facility ids and dates.
+fn columns(keys: &[Key]) -> (Vec<Uuid>, Vec<String>) {
+    keys.iter().map(|key| (key.facility_id, key.date.to_string())).unzip()
+}
+
+/// The outbox rows of a snapshot: id, key, version.
+fn outbox(row: &PgRow) -> Result<Vec<(i64, Key, i64)>> {
+    let rows: Vec<(i64, Uuid, Date, i64)> = json(row, "outbox")?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, facility_id, date, version)| (id, Key { facility_id, date }, version))
+        .collect())
 }
 
 /// A text of a row, which may consist of any bytes. The statement returns it as bytes.

@@ -11,7 +11,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::{
-    FACILITIES, date, entities, facility_row, json,
+    FACILITIES, columns, date, entities, facility_row, json,
     pool::{Borrowed, PrimaryPool},
     text,
 };
@@ -154,8 +154,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn open_days(&mut self, days: &[Key]) -> Result<()> {
-        let (ids, dates): (Vec<Uuid>, Vec<String>) =
-            days.iter().map(|(id, date)| (*id, date.to_string())).unzip();
+        let (ids, dates) = columns(days);
         sqlx::query(include_str!("../../../sql/postgres/open_days.sql"))
             .bind(ids)
             .bind(dates)
@@ -179,12 +178,12 @@ impl Transaction for PostgresTransaction {
         rows.iter()
             .map(|r| {
                 let version: Option<i64> = r.try_get("old_version")?;
-                let (facility_id, date): Key = (r.try_get("facility_id")?, date(r)?);
+                let key = Key { facility_id: r.try_get("facility_id")?, date: date(r)? };
                 Ok(Derived {
                     row: SummaryRow {
                         summary: Summary {
-                            facility_id,
-                            date,
+                            facility_id: key.facility_id,
+                            date: key.date,
                             total_stock: r.try_get("total_stock")?,
                             total_transferred: r.try_get("total_transferred")?,
                             total_requests: r.try_get("total_requests")?,
@@ -194,7 +193,7 @@ impl Transaction for PostgresTransaction {
                         },
                         as_of_ms,
                         next_expires_at_ms: r.try_get("next_expires_at_ms")?,
-                        bounds: bounds.get(&(facility_id, date)).copied(),
+                        bounds: bounds.get(&key).copied(),
                     },
                     stored: version.is_some(),
                     figures_differ: r.try_get("figures_differ")?,

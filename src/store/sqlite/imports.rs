@@ -3,7 +3,6 @@
 use std::{collections::HashSet, fmt::Write};
 
 use async_trait::async_trait;
-use jiff::civil::Date;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -13,7 +12,7 @@ use super::{
     transaction::{SqliteTransaction, table},
 };
 use crate::{
-    domain::event::EntityKind,
+    domain::{event::EntityKind, summary::Key},
     store::{
         Result,
         imports::{
@@ -148,7 +147,7 @@ impl ImportLog for SqliteStore {
             .await?)
     }
 
-    async fn imported_days(&self, import: i32, limit: usize) -> Result<Vec<(Uuid, Date)>> {
+    async fn imported_days(&self, import: i32, limit: usize) -> Result<Vec<Key>> {
         let some = sqlx::query(
             "SELECT facility_id, date FROM imported_days WHERE import_id = $1 LIMIT $2",
         );
@@ -209,14 +208,14 @@ impl ImportNotes for SqliteTransaction {
         Ok(())
     }
 
-    async fn noted_days(&mut self, days: &[(Uuid, Date)]) -> Result<Vec<ImportedDay>> {
+    async fn noted_days(&mut self, days: &[Key]) -> Result<Vec<ImportedDay>> {
         let rows = sqlx::query(sql!("noted_days"))
             .bind(parameter::dates(days))
             .fetch_all(&mut *self.inner)
             .await?;
         rows.iter()
             .map(|r| {
-                let (facility_id, date) = row::key(r)?;
+                let Key { facility_id, date } = row::key(r)?;
                 Ok(ImportedDay {
                     facility_id,
                     date,
@@ -244,7 +243,7 @@ impl ImportNotes for SqliteTransaction {
         self.run(sql!("note_days"), &days.iter().map(note).collect::<Value>().to_string()).await
     }
 
-    async fn forget_days(&mut self, import: i32, days: &[(Uuid, Date)]) -> Result<()> {
+    async fn forget_days(&mut self, import: i32, days: &[Key]) -> Result<()> {
         sqlx::query(sql!("forget_days"))
             .bind(import)
             .bind(parameter::dates(days))

@@ -31,7 +31,7 @@ pub fn words(words: &[&str]) -> String {
 
 /// `[["<facility>", "<date>"], …]`
 pub fn dates(keys: &[Key]) -> String {
-    array(keys, |text, (id, date)| write!(text, "[\"{}\",\"{date}\"]", id.simple()))
+    array(keys, |text, key| write!(text, "[\"{}\",\"{}\"]", key.facility_id.simple(), key.date))
 }
 
 /// `[["<facility>", "<date>", start, end], …]`

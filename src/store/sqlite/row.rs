@@ -68,11 +68,9 @@ pub fn text(row: &SqliteRow, column: usize, table: &'static str, id: Uuid) -> Re
 /// A facility and a date, in the first two columns; an error names the facility.
 pub fn key(row: &SqliteRow) -> Result<Key> {
     let facility_id: Uuid = row.try_get(0)?;
-    Ok((
-        facility_id,
-        date(row, 1)
-            .map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?,
-    ))
+    let date = date(row, 1)
+        .map_err(|error| StoreError::Unreadable(format!("facility {facility_id}: {error}")))?;
+    Ok(Key { facility_id, date })
 }
 
 pub fn date(row: &SqliteRow, column: impl sqlx::ColumnIndex<SqliteRow>) -> Result<Date> {
@@ -87,10 +85,9 @@ pub fn span(row: &SqliteRow) -> Result<Span> {
     Ok(Span { facility_id: row.try_get(0)?, first_ms: row.try_get(1)?, last_ms: row.try_get(2)? })
 }
 
-/// An outbox row: id, facility, date, version.
-pub fn outbox(row: &SqliteRow) -> Result<(i64, Uuid, Date, i64)> {
-    let (facility_id, date) = key(row)?;
-    Ok((row.try_get(2)?, facility_id, date, row.try_get(3)?))
+/// An outbox row: id, key, version.
+pub fn outbox(row: &SqliteRow) -> Result<(i64, Key, i64)> {
+    Ok((row.try_get(2)?, key(row)?, row.try_get(3)?))
 }
 
 /// A mark.
@@ -108,7 +105,7 @@ pub fn mark(row: &SqliteRow) -> Result<Mark> {
 
 /// A stored row. When it cannot be read: the row that replaces it.
 pub fn summary(row: &SqliteRow) -> Result<SummaryRow> {
-    let (facility_id, date) = key(row)?;
+    let Key { facility_id, date } = key(row)?;
     Ok(readable_summary(row, facility_id, date)
         .unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)))
 }

@@ -145,11 +145,12 @@ impl ImportTarget for Recorder {
         let mut stock = self.stock.lock().unwrap();
         let mut recorded = Recorded::default();
         for day in days {
-            let mut new = stock.get(&(day.facility_id, day.date)).cloned().unwrap_or_default();
+            let key = day.key();
+            let mut new = stock.get(&key).cloned().unwrap_or_default();
             new.extend(day.by_blood_type);
-            recorded.changed += u64::from(stock.get(&(day.facility_id, day.date)) != Some(&new));
+            recorded.changed += u64::from(stock.get(&key) != Some(&new));
             if !part.dry_run {
-                stock.insert((day.facility_id, day.date), new);
+                stock.insert(key, new);
             }
         }
         Ok(recorded)
@@ -195,7 +196,7 @@ impl Recorder {
         self.stock
             .lock()
             .unwrap()
-            .get(&(facility_id(facility), date.parse().unwrap()))
+            .get(&Key { facility_id: facility_id(facility), date: date.parse().unwrap() })
             .cloned()
             .unwrap_or_default()
     }

@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
-use jiff::civil::Date;
-use uuid::Uuid;
-
 use super::{facilities::FacilityIndex, merged::Merged, rows::ShortRows};
 use crate::{
+    domain::summary::Key,
     store::imports::{Import, NewImport},
     tools::counted,
 };
@@ -45,7 +43,7 @@ pub struct ImportReport {
     pub same_file: Vec<(String, i32)>,
     /// Closed days whose figures this import replaced, with the import that they came from (`None`:
     /// from no import).
-    pub replaced: Vec<(Option<i32>, (Uuid, Date))>,
+    pub replaced: Vec<(Option<i32>, Key)>,
     /// The same by source (`None`: from no import): the number of days, and the names of some.
     pub replaced_by_source: BTreeMap<Option<String>, (u64, Vec<String>)>,
     /// Figures of stock that were made from several rows.
@@ -93,7 +91,7 @@ impl ImportReport {
 
     /// Groups the replaced days by the source that they came from.
     pub(super) fn name_replaced_days(&mut self, directory: &FacilityIndex) {
-        for (import, (facility, date)) in &self.replaced {
+        for (import, Key { facility_id, date }) in &self.replaced {
             let source = import.map(|import| {
                 self.sources.get(&import).cloned().unwrap_or_else(|| format!("import {import}"))
             });
@@ -101,8 +99,8 @@ impl ImportReport {
             *count += 1;
             if named.len() < NAMED {
                 let name = directory
-                    .name_of(*facility)
-                    .map_or_else(|| facility.to_string(), str::to_owned);
+                    .name_of(*facility_id)
+                    .map_or_else(|| facility_id.to_string(), str::to_owned);
                 named.push(format!("{name} {date}"));
             }
         }

@@ -166,7 +166,7 @@ impl ImportTarget for ServiceTarget<'_> {
             days.iter().filter_map(|d| self.key(d.facility_id, d.date)).collect();
         // In a dry run, new facilities are not registered. All of their days would be new.
         let of_new_facilities = if part.dry_run { (days.len() - keys.len()) as u64 } else { 0 };
-        let days = days.into_iter().map(|d| ((d.facility_id, d.date), d.by_blood_type)).collect();
+        let days = days.into_iter().map(|d| (d.key(), d.by_blood_type)).collect();
         let change = StockChange::Record { import: part.import, days, dry_run: part.dry_run };
         let recorded = {
             let request =

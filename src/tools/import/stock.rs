@@ -9,7 +9,10 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::target::ClosedStock;
-use crate::{domain::blood_type::BloodType, tools::counted};
+use crate::{
+    domain::{blood_type::BloodType, summary::Key},
+    tools::counted,
+};
 
 /// What several rows of one facility, day and blood type are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,7 +40,7 @@ impl SameDay {
 #[derive(Debug)]
 pub struct ClosingStock {
     rule: Option<SameDay>,
-    days: BTreeMap<(Uuid, Date), BTreeMap<BloodType, Figure>>,
+    days: BTreeMap<Key, BTreeMap<BloodType, Figure>>,
     /// Figures that were made from several rows.
     pub merged: u64,
     /// A row said when its figure was recorded, so the last figure is the one with the latest time.
@@ -73,7 +76,8 @@ impl ClosingStock {
         blood_type: BloodType,
         new: Figure,
     ) -> Result<(), String> {
-        let known = match self.days.entry((facility_id, date)).or_default().entry(blood_type) {
+        let known = match self.days.entry(Key { facility_id, date }).or_default().entry(blood_type)
+        {
             Entry::Vacant(place) => {
                 place.insert(new);
                 return Ok(());
@@ -113,7 +117,7 @@ impl ClosingStock {
     pub fn take(&mut self, figures: u64) -> (Vec<ClosedStock>, u64) {
         let (mut taken, mut rows, mut count) = (Vec::new(), 0, 0);
         while count < figures
-            && let Some(((facility_id, date), of_day)) = self.days.pop_first()
+            && let Some((Key { facility_id, date }, of_day)) = self.days.pop_first()
         {
             count += of_day.len() as u64;
             rows += of_day.values().map(|figure| figure.rows).sum::<u64>();

@@ -12,6 +12,7 @@ use crate::{
     domain::{
         blood_type::BloodType,
         event::{EntityKind, Statement},
+        summary::Key,
     },
     service::imports::Recorded,
     store::{
@@ -91,4 +92,11 @@ pub struct ClosedStock {
     pub date: Date,
     /// Units, 0 or more. `Unknown` has the units for which the file names no type.
     pub by_blood_type: BTreeMap<BloodType, i64>,
+}
+
+impl ClosedStock {
+    /// The facility and the day.
+    pub fn key(&self) -> Key {
+        Key { facility_id: self.facility_id, date: self.date }
+    }
 }

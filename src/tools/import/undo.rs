@@ -98,7 +98,7 @@ pub async fn undo(id: i32, back: &Undo, directory: &Directory) -> Result<UndoRep
         .days_left
         .iter()
         .take(NAMED)
-        .map(|(facility, date)| format!("{} {date}", name(*facility)))
+        .map(|key| format!("{} {}", name(key.facility_id), key.date))
         .collect();
     report.log();
     Ok(report)

@@ -1,7 +1,7 @@
 //! The audit: it finds every row that differs from its sources, and tells known differences from
 //! drift.
 
-use facility_summary::store::Difference;
+use facility_summary::{domain::summary::Key, store::Difference};
 
 use super::{
     TestDb,
@@ -42,7 +42,7 @@ pub async fn a_tampered_row_is_drift(db: &dyn TestDb) {
         else {
             panic!("{tampering}: {found:?}");
         };
-        assert_eq!((facility_id, date), keys[0].id());
+        assert_eq!(Key { facility_id, date }, keys[0].id());
         assert_eq!(derived, [Some(5), Some(0), Some(0)]);
         assert!(at_ms >= now_ms);
         assert_eq!(refresh(db, &keys).await.len(), 1, "{tampering}: a refresh repairs it");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use facility_summary::{
-    domain::summary::DayKey,
+    domain::summary::{DayKey, Key},
     protocol::{Epoch, Position, Watermark},
     store::{DrainSnapshot, MarkKind, Store, StoreError, TriggerOff},
 };
@@ -40,7 +40,7 @@ pub async fn the_watermark_comes_back_with_the_rows_and_without_any(db: &dyn Tes
         if let Some(mark) = &mark {
             assert!(db.store().store_watermark(mark, &epoch).await.unwrap());
         }
-        let absent = (north.id, today.day.date.yesterday().unwrap());
+        let absent = Key { date: today.day.date.yesterday().unwrap(), ..today.id() };
         for (keys, rows) in [(&[][..], &[][..]), (&[absent], &[]), (&[absent, today.id()], &rows)] {
             let read = db.store().summaries(keys).await.unwrap();
             assert_eq!((read.rows.as_slice(), &read.epoch, read.watermark), (rows, &epoch, mark));
@@ -169,21 +169,21 @@ pub async fn an_outbox_that_grows_keeps_the_last_version_of_each_day(db: &dyn Te
     }
     let versions = async || {
         let outbox = look(db).await.outbox;
-        outbox.into_iter().map(|(_, id, date, version)| (id, date, version)).collect::<Vec<_>>()
+        outbox.into_iter().map(|(_, key, version)| (key, version)).collect::<Vec<_>>()
     };
     let before = versions().await;
     let last = |key: &DayKey| {
         before
             .iter()
-            .filter(|(_, date, _)| *date == key.day.date)
-            .map(|(.., version)| *version)
+            .filter(|(of, _)| of.date == key.day.date)
+            .map(|(_, version)| *version)
             .max()
             .unwrap()
     };
     assert_eq!(before.len(), 6, "{before:?}");
     db.store().compact_outbox().await.unwrap();
     let (mut left, mut wanted) =
-        (versions().await, [&today, &yesterday].map(|key| (north.id, key.day.date, last(key))));
+        (versions().await, [&today, &yesterday].map(|key| (key.id(), last(key))));
     left.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(left, wanted);

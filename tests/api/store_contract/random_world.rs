@@ -88,10 +88,7 @@ pub async fn figures_equal_a_naive_recomputation_and_stay_so(db: &dyn TestDb) {
         assert_eq!(derived.len(), ZONES.len() * 4, "all but tomorrow");
         for day in derived {
             let row = &day.row;
-            let key = keys
-                .iter()
-                .find(|key| key.id() == (row.summary.facility_id, row.summary.date))
-                .unwrap();
+            let key = keys.iter().find(|key| key.id() == row.key()).unwrap();
             let (types, next_expires_at_ms) = world.figures(key, row.as_of_ms);
             let zone = &key.facility.zone.name;
             assert_eq!(
