@@ -34,7 +34,7 @@ fn a_slow_fill_that_lost_the_race_is_thrown_away() {
 }
 
 #[test]
-fn a_fill_too_slow_for_what_is_remembered_keeps_its_own_instant() {
+fn a_fill_older_than_the_recent_changes_keeps_its_own_instant() {
     let memory = memory(1);
     let before = memory.fill_token();
     memory.publish(&before, [&row(0, 2, 20), &row(1, 1, 20)].into_iter());
@@ -56,7 +56,7 @@ fn a_watermark_does_not_reach_past_the_next_expiry() {
 }
 
 #[test]
-fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
+fn a_row_read_before_a_gap_keeps_its_own_instant() {
     let memory = memory(16);
     let before = memory.fill_token();
     memory.publish(&before, [&row(0, 1, 10)].into_iter());
@@ -79,7 +79,7 @@ fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
 }
 
 #[test]
-fn what_is_read_again_after_a_gap_waits_for_the_watermarks_behind_it() {
+fn a_row_read_after_a_gap_is_proven_by_later_watermarks_only() {
     let memory = memory(16);
     let at = |number| Position { generation: 1, number };
     let old = Message::Summaries(vec![StoredEntry { row: row(0, 1, 10), since: at(0) }]);
@@ -93,7 +93,7 @@ fn what_is_read_again_after_a_gap_waits_for_the_watermarks_behind_it() {
 }
 
 #[test]
-fn a_clock_set_back_leaves_nothing_proven() {
+fn nothing_is_proven_after_the_clock_was_set_back() {
     let memory = memory(16);
     let position = memory.fill_token();
     memory.publish(&position, [row(0, 1, 5_000)].iter());
@@ -119,7 +119,7 @@ fn a_watermark_counts_no_further_than_the_directory_is_exact() {
 }
 
 #[test]
-fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
+fn rows_of_a_facilitys_former_life_are_not_kept_and_do_not_count() {
     let memory = memory(16);
     let before = memory.fill_token();
     memory.publish(&before, [row(0, 5, 10)].iter());
@@ -139,7 +139,7 @@ fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
 }
 
 #[test]
-fn of_two_zones_days_of_one_name_the_later_row_is_kept() {
+fn of_the_same_date_in_two_zones_the_later_row_is_kept() {
     let memory = memory(16);
     let of = |start_ms, as_of_ms| SummaryRow {
         bounds: Some(Bounds { start_ms, end_ms: start_ms + 100 }),

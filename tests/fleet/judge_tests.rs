@@ -304,7 +304,7 @@ fn faults(seed: u64, broken: Option<Rule>, loses: bool) -> BTreeSet<Fault> {
 }
 
 #[test]
-fn nothing_is_found_in_a_right_history() {
+fn the_judge_finds_nothing_in_a_right_history() {
     for seed in 0..SEEDS {
         for loses in [false, true] {
             let complaints = judge(&World::new(seed, None).run(loses));
@@ -339,7 +339,7 @@ fn every_broken_rule_is_found() {
 }
 
 #[test]
-fn a_cache_that_survives_its_database_is_found() {
+fn a_cache_kept_across_epochs_is_found() {
     let found = (0..SEEDS)
         .filter(|seed| {
             faults(*seed, Some(Rule::ForgetTheOldHistory), true).contains(&Fault::Resurrected)
@@ -349,7 +349,7 @@ fn a_cache_that_survives_its_database_is_found() {
 }
 
 #[test]
-fn a_history_without_a_seen_end_is_not_passed() {
+fn a_history_without_final_answers_is_wrong() {
     let mut history = World::new(1, None).run(false);
     history.ended_ms += 60_000;
     assert_eq!(

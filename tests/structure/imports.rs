@@ -66,7 +66,7 @@ fn name(text: &str) -> Option<String> {
 }
 
 #[test]
-fn the_reader_of_imports_finds_nested_and_plain_ones() {
+fn the_import_parser_finds_nested_and_plain_imports() {
     let text =
         "use crate::{\n    a::{b, c},\n    d::E,\n    // crate::x\n    f,\n};\nuse crate::g;\n";
     assert_eq!(imported(text), ["a", "d", "f", "g"]);

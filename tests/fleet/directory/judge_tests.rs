@@ -231,7 +231,7 @@ fn missing(asked_ms: i64) -> Answer {
 }
 
 #[test]
-fn a_facility_that_came_back_is_shown_without_its_former_figures() {
+fn a_facility_registered_again_is_shown_without_its_former_figures() {
     removed_and_registered_again().condemns(Lie::Missing, no_cache(missing(2_000)));
     removed_and_registered_again().acquits(no_cache(missing(300)));
     let mut past = removed_and_registered_again();
