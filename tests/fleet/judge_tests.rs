@@ -1,5 +1,5 @@
-//! Tests of the judge: a small simulated fleet, whose history is right as long as its rules hold,
-//! and wrong with each rule broken.
+//! Tests of the judge: a small simulated fleet. Its history is right as long as its rules hold, and
+//! wrong when a rule is broken.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const REPLICAS: usize = 3;
 const STEPS: usize = 600;
 const SEEDS: u64 = 60;
 /// For this time after a loss only the first facility is written to, so that no later write
-/// corrects by chance what is held of the others.
+/// corrects by chance what memories hold of the others.
 const QUIET_MS: i64 = 8_000;
 
 /// A rule of the protocol, or of a database, that a test breaks.
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Whether to break the rule here and now. It is not broken each time, as with a real bug.
+    /// Whether to break the rule now. Like a real bug, this does not happen each time.
     fn breaks(&mut self, rule: Rule) -> bool {
         self.broken == Some(rule) && self.rng.random_bool(0.3)
     }
@@ -333,7 +333,7 @@ fn every_broken_rule_is_found() {
             .count() as u64;
         assert!(
             found > SEEDS / 2,
-            "{rule:?} is broken, and {fault:?} is found in only {found} of {SEEDS} histories"
+            "{rule:?} is broken, but {fault:?} is found in only {found} of {SEEDS} histories"
         );
     }
 }
@@ -345,7 +345,7 @@ fn a_cache_kept_across_epochs_is_found() {
             faults(*seed, Some(Rule::ForgetTheOldHistory), true).contains(&Fault::Resurrected)
         })
         .count() as u64;
-    assert!(found > SEEDS / 2, "in {found} of {SEEDS} histories");
+    assert!(found > SEEDS / 2, "the loss is found in only {found} of {SEEDS} histories");
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl Load {
         Load { shared, tasks }
     }
 
-    /// Waits until there are so many more writes and answers.
+    /// Waits until there were so many more writes and answers.
     #[track_caller]
     pub fn flows(&self, more: usize) -> impl Future<Output = ()> {
         let until = self.shared.progress.load(Ordering::Relaxed) + more;
@@ -147,7 +147,7 @@ impl Load {
         self.shared.epochs.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How many requests so far could not connect, or were answered 503.
+    /// How many requests could not connect, or were answered 503, so far.
     pub fn turned_away(&self) -> usize {
         self.shared.turned_away.load(Ordering::Relaxed)
     }

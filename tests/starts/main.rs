@@ -149,7 +149,7 @@ async fn start(place: &Place, seed: u64) -> Result<Duration, String> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Err(format!(
-        "seed {seed} ({trouble}): not attached {JOINS:?} after that had ended\n{}",
+        "seed {seed} ({trouble}): not attached {JOINS:?} after the fault had ended\n{}",
         service.logs().join("\n")
     ))
 }

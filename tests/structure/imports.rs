@@ -95,5 +95,9 @@ fn no_folder_imports_one_that_stands_above_it() {
         }
     }
     assert!(order.len() > 10, "the order was not found: {order:?}");
-    assert!(wrong.is_empty(), "against the order in ARCHITECTURE.md:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "these imports break the order in ARCHITECTURE.md:\n{}",
+        wrong.join("\n")
+    );
 }
