@@ -40,7 +40,7 @@ fn a_fill_older_than_the_recent_changes_keeps_its_own_instant() {
     memory.publish(&before, [&row(0, 2, 20), &row(1, 1, 20)].into_iter());
     memory.forget_facility(key(0).0);
     let Fill::Kept(entry) = memory.fill(&before, before.position, &row(0, 1, 10), 10) else {
-        panic!("nothing remembered speaks against it")
+        panic!("no recent change forbids the fill")
     };
     announce(&memory, 30);
     assert_eq!(memory.exact_as_of_ms(&entry), 10);
@@ -87,7 +87,7 @@ fn a_row_read_after_a_gap_is_proven_by_later_watermarks_only() {
     memory.start_new_session(Some(Position::default()));
     assert_eq!(memory.consume(&memory.fill_token(), at(1), &old), Consumed::Gap);
     let exact_as_of = || memory.exact_as_of_ms(&memory.get(&key(0)).unwrap());
-    assert_eq!(exact_as_of(), 10, "a newer version may stand between it and that watermark");
+    assert_eq!(exact_as_of(), 10, "a newer version may be between the entry and that watermark");
     memory.consume(&memory.fill_token(), at(2), &Message::Watermark { at_ms: 20 });
     assert_eq!(exact_as_of(), 20);
 }
@@ -103,7 +103,7 @@ fn nothing_is_proven_after_the_clock_was_set_back() {
     assert!(memory.get(&key(0)).is_none());
     assert_eq!((memory.watermark_ms(), memory.table_ms()), (i64::MIN, i64::MIN));
     announce(&memory, 2_000);
-    assert_eq!(memory.watermark_ms(), 2_000, "the earlier clock counts from here");
+    assert_eq!(memory.watermark_ms(), 2_000, "from here on the earlier clock counts");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn of_the_same_date_in_two_zones_the_later_row_is_kept() {
     announce(&memory, 30);
     let shown = || memory.get(&key(0)).unwrap().bounds.unwrap().start_ms;
     memory.publish(&memory.fill_token(), [of(50, 20)].iter());
-    assert_eq!(shown(), 50, "the figures are the same, the day is not");
+    assert_eq!(shown(), 50, "the figures are the same, but of another day");
     memory.publish(&memory.fill_token(), [of(0, 10)].iter());
-    assert_eq!(shown(), 50, "an old message says it again");
+    assert_eq!(shown(), 50, "an old message does not bring the earlier row back");
 }

@@ -63,7 +63,7 @@ fn an_import_that_replaces_other_figures_names_their_import() {
     assert_eq!(
         replaced(&mut world, 1, &[(OPositive, 4), (APositive, 2)]),
         nobody,
-        "an equal figure, and a type it had not"
+        "one figure is equal, and the other is of a new type"
     );
     assert_eq!(replaced(&mut world, 2, &[(OPositive, 5), (APositive, 3)]), [Some(1)]);
     assert_eq!(replaced(&mut world, 2, &[(OPositive, 6)]), nobody, "its own");
@@ -85,8 +85,8 @@ fn a_day_that_another_program_recorded_since_is_left() {
 }
 
 proptest! {
-    /// After any runs and undos, a day is what the last runs of the remaining imports make of
-    /// it.
+    /// After any runs and undos, a day has the figures that the last runs of the remaining imports
+    /// give it.
     #[test]
     fn an_undone_import_leaves_no_trace_in_any_order_of_runs_and_undos(
         before in prop::option::of(prop::collection::btree_map(0..3usize, 0..4i64, 0..3)),

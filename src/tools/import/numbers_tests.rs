@@ -1,4 +1,4 @@
-//! Numbers in the ways in which files write them, and random ones.
+//! Numbers as files write them, and random ones.
 
 use proptest::prelude::*;
 
@@ -125,7 +125,7 @@ fn a_refused_number_is_refused_with_the_reason() {
     }
 }
 
-/// `n` with `mark` between its thousands.
+/// The digits of `n`, with `mark` between groups of three.
 fn grouped(n: i64, mark: char) -> String {
     let digits = n.to_string();
     let places = digits.len();

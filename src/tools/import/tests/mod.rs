@@ -1,5 +1,5 @@
-//! The import into a target that records what it gets: small files with the faults of real ones,
-//! and the real files where they are present.
+//! The import into a target that records its calls: small files with the faults of real ones, and
+//! the real files if they are present.
 
 mod real_files;
 mod runs;
@@ -188,7 +188,7 @@ async fn each_fault_names_line_column_value_and_what_would_be_right() {
     }
     assert_eq!(reasons.len(), 14);
     assert_eq!(&rows[5][2], b"Me\ndium", "the row is kept as it was");
-    assert_eq!(&rows[10][0], b"Krak\xf3w", "byte for byte");
+    assert_eq!(&rows[10][0], b"Krak\xf3w", "the row is kept byte for byte");
 }
 
 #[tokio::test]
