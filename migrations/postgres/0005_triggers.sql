@@ -1,21 +1,28 @@
--- The triggers that leave marks, made anew: safe with whatever a writer has in its session, and seeing whatever can be seen.
---   * A SECURITY DEFINER function must find nothing of the writer's. pg_temp is searched first where a search_path does not name it, so
---     each names it, last; our schema is in none of them, so that nobody's operator or function is found there. Tables are written with
---     the schema that the table which fired the trigger is in at that time. Views, and BEGIN ATOMIC, keep what their names meant here.
---     So all of it goes on where the schema is given another name. Nobody but the owner may make triggers of these functions.
---   * Writers with session_replication_role = replica, and what a subscription applies, fire neither ordinary triggers nor (the latter)
---     statement triggers: for those there is one trigger for each row, ENABLE REPLICA, of which ordinary statements know nothing. What a
---     subscription copies at its beginning fires it, too. TRUNCATE has one trigger, ENABLE ALWAYS.
---   * A mark of the inventory names the blood bank: what is true of that when the drain comes is not what was when the statement ran. Its
---     facility is named as well, for the release before.
---   * The service's transactions say that they refresh what they write by the number of the transaction, which nobody can set in
---     advance: not a session for what it is yet to write, and not ALTER DATABASE. What the release before writes ('on') leaves marks.
+-- Makes the triggers that leave marks anew. No session of a writer can mislead them, and they
+-- notice all writes that triggers can notice.
+--   * A SECURITY DEFINER function must not find objects of the writer. Postgres searches pg_temp
+--     first if a search_path does not name it, so each function names it last. No function searches
+--     our schema, so none finds an operator or function of another role there. A function names
+--     each table with the schema of the table that fired the trigger. Views and BEGIN ATOMIC keep the
+--     meaning that their names have here. So all of this goes on after the schema was renamed. Only
+--     the owner may make triggers of these functions.
+--   * A session with session_replication_role = replica fires no ordinary triggers. What a
+--     subscription applies fires neither ordinary nor statement triggers. For both there is a
+--     trigger for each row, ENABLE REPLICA, which ordinary statements do not fire. The rows that a
+--     subscription copies at its beginning fire it, too. TRUNCATE has one trigger, ENABLE ALWAYS.
+--   * A mark of the inventory names the blood bank, since the bank may be in another facility when
+--     the drain handles the mark. It also names the facility, for the last release.
+--   * A transaction of the service says that it refreshes what it writes. It does so with its own
+--     number, which neither a session nor ALTER DATABASE can set in advance. The last release sets
+--     'on' instead, so its writes leave marks.
 
 ALTER TABLE summary_marks ADD COLUMN blood_bank_id uuid;
--- The triggers and tables (see source_triggers) as they were when it was last made sure that nothing was written past them.
+-- The fingerprint of triggers and tables (see source_triggers) when the service was last sure that
+-- the triggers had noticed all writes.
 ALTER TABLE fleet ADD COLUMN triggers_seen text;
 
--- One that was off may have missed something; then all figures are looked at (at the end of this).
+-- A trigger that is off may have missed writes. Then all figures are checked: see the end of this
+-- file.
 SELECT pg_catalog.set_config('facility_summary.were_watching', (SELECT (count(*) = 25::bigint)::text
     FROM pg_trigger
     WHERE tgrelid::oid = ANY (ARRAY['facilities'::regclass::oid, 'blood_banks'::regclass::oid, 'blood_inventory'::regclass::oid,
@@ -23,25 +30,27 @@ SELECT pg_catalog.set_config('facility_summary.were_watching', (SELECT (count(*)
       AND tgname::text = ANY (ARRAY['mark_insert', 'mark_update_new', 'mark_update_old', 'mark_delete', 'mark_truncate']::text[])
       AND (tgenabled = 'O'::"char" OR tgenabled = 'A'::"char")), true);
 
--- The tables that are watched: the kind of their marks, and the columns that say which facility and when. `made` is what the triggers were
--- when make_triggers made them.
+-- The watched tables: the kind of their marks, and the columns with the facility and the instant.
+-- `made` has the definitions of the triggers as make_triggers made them.
 CREATE TABLE source_watch (
     tab      text PRIMARY KEY,
     kind     text NOT NULL,
-    facility text NOT NULL, -- empty: that of the blood bank
-    instant  text NOT NULL, -- empty: none
+    facility text NOT NULL, -- empty: the facility is that of the blood bank
+    instant  text NOT NULL, -- empty: the table has no instant
     made     jsonb NOT NULL DEFAULT '{}'
 );
 INSERT INTO source_watch (tab, kind, facility, instant) VALUES
     ('facilities', 'facility', 'id', ''), ('blood_banks', 'stock', 'facility_id', ''), ('blood_inventory', 'stock', '', ''),
     ('blood_distributions', 'activity', 'dispatched_to_id', 'date_delivered'), ('blood_requests', 'activity', 'facility_id', 'created_at');
 
--- For a statement: a mark for each facility, bank or day that it touched. Arguments: those of source_watch. Instants that lie in no local
--- day of any zone leave none (and some of them are beyond what date_bin can count).
+-- Leaves a mark for each facility, bank or day that a statement touched. The arguments are kind,
+-- facility and instant of source_watch. Instants that are in no local day of any zone leave no
+-- mark; date_bin cannot count some of them.
 CREATE FUNCTION mark_touched() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_ARGV[1] = '' THEN
-        -- A bank that this transaction does not see (foreign keys are not checked for a replica) is looked for by the drain.
+        -- If this transaction does not see the bank, the drain looks for it. (Foreign keys are not
+        -- checked in sessions with session_replication_role = replica.)
         EXECUTE format('INSERT INTO %1$I.summary_marks (kind, facility_id, blood_bank_id)
                         SELECT DISTINCT $1, bank.facility_id, touched.blood_bank_id
                         FROM touched LEFT JOIN %1$I.blood_banks bank ON bank.id = touched.blood_bank_id', TG_TABLE_SCHEMA) USING TG_ARGV[0];
@@ -57,8 +66,10 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- For a row that a replica's session or a subscription wrote; the same arguments. Marks that this transaction has left already are not left
--- again: they are remembered, behind the transaction's number, in a setting that ends, and is rolled back, with them.
+-- Leaves a mark for a row that a session with session_replication_role = replica, or a
+-- subscription, wrote. The arguments are the same. A transaction leaves each mark once: a setting
+-- keeps the transaction's number and its marks. It ends with the transaction, and is rolled back
+-- with the marks.
 CREATE FUNCTION mark_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     row_written jsonb;
@@ -92,14 +103,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- TRUNCATE has no transition table: everything of that kind is marked.
+-- Marks everything of the kind, since TRUNCATE has no transition table.
 CREATE OR REPLACE FUNCTION mark_all() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('INSERT INTO %I.summary_marks (kind) VALUES ($1)', TG_TABLE_SCHEMA) USING TG_ARGV[0];
     RETURN NULL;
 END $$;
 
--- What these functions are made of, to put them right where they were replaced or altered.
+-- The sources of these functions, to make them again after they were replaced or altered.
 CREATE TABLE watch_function (
     name   text PRIMARY KEY,
     source text NOT NULL
@@ -108,9 +119,11 @@ INSERT INTO watch_function (name, source)
     SELECT proname::text, prosrc FROM pg_proc
     WHERE oid = ANY (ARRAY['mark_touched()'::regprocedure::oid, 'mark_row()'::regprocedure::oid, 'mark_all()'::regprocedure::oid]);
 
--- Each trigger that there should be, and what there is in its place. `definition` is all that decides what it does, but for `enabled`;
--- `stamp` is another after each change of the trigger, its function or its table, also where that was changed back: also after one that
--- gave rows other values and fired no trigger (which VACUUM FULL, CLUSTER and TRUNCATE look like).
+-- Each trigger that should exist, and the trigger that exists in its place. `definition` has all
+-- that decides what the trigger does, except `enabled`. `stamp` differs after each change of the
+-- trigger, its function or its table, even if the change was reverted. This includes a rewrite of
+-- the table that gives rows other values and fires no trigger. (VACUUM FULL, CLUSTER and TRUNCATE
+-- look the same.)
 CREATE VIEW source_trigger AS
 SELECT source.tab, should.name, should.enabled AS should_be_enabled, t.tgenabled AS enabled, t.oid IS NOT NULL AS is_there,
        CASE WHEN c.relkind <> 'r'::"char" THEN 'is_no_ordinary_table'
@@ -119,7 +132,8 @@ SELECT source.tab, should.name, should.enabled AS should_be_enabled, t.tgenabled
        pg_catalog.concat_ws('|'::text, t.tgtype::text, t.tgattr::text, pg_catalog.encode(t.tgargs, 'escape'::text), t.tgoldtable::text, t.tgnewtable::text,
            t.tgconstraint::text, p.proname::text, (p.pronamespace = home.relnamespace)::text, l.lanname::text,
            p.prosecdef::text, p.proconfig::text, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(p.prosrc, 'UTF8'::name)), 'hex'::text),
-           -- Read without the table, whose lock it would wait for; ours names no column of that.
+           -- Read without the table, since that would wait for its lock. Our triggers name no
+           -- column of the table here.
            CASE WHEN pg_catalog.strpos(t.tgqual::text, '{VAR '::text) = 0 THEN pg_catalog.pg_get_expr(t.tgqual, 0::oid) ELSE t.tgqual::text END) AS definition,
        pg_catalog.concat_ws('|'::text, t.xmin::text, p.xmin::text, c.oid::text, c.relfilenode::text,
            (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, a.attnum::text, a.attname::text, a.atttypid::text), ','::text ORDER BY a.attnum)
@@ -133,8 +147,9 @@ LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = should.name
 LEFT JOIN pg_proc p ON p.oid = t.tgfoid
 LEFT JOIN pg_language l ON l.oid = p.prolang;
 
--- One row. `off`: [table, trigger, what is wrong] of each that does not watch; `fingerprint`: of all stamps; `remedy` puts right what is off,
--- but for a table that cannot be watched.
+-- One row. `off` has [table, trigger, what is wrong] of each trigger that does not work;
+-- `fingerprint` is a hash of all stamps; `remedy` is the statement that repairs the triggers,
+-- except those of a table that cannot be watched.
 CREATE VIEW source_triggers AS
 SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(w.tab, w.name, w.wrong) ORDER BY w.tab, w.name) FILTER (WHERE w.wrong IS NOT NULL), '[]'::jsonb) AS off,
        pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
@@ -145,7 +160,7 @@ FROM (SELECT *, CASE WHEN table_wrong IS NOT NULL THEN table_wrong WHEN NOT is_t
                      WHEN enabled <> should_be_enabled THEN 'enabled_otherwise' WHEN definition IS DISTINCT FROM made THEN 'altered' END AS wrong
       FROM source_trigger) AS w;
 
--- Makes all triggers and their functions as they should be, in the schema where the tables are.
+-- Makes all triggers and their functions again, in the schema of the tables.
 CREATE FUNCTION make_triggers(home text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     func record;
@@ -172,7 +187,7 @@ BEGIN
                         REVOKE ALL ON FUNCTION %1$I.%2$I() FROM PUBLIC', home, func.name, func.source);
     END LOOP;
     FOR source IN EXECUTE format('SELECT * FROM %I.source_watch', home) LOOP
-        -- What is no ordinary table cannot be watched as a whole.
+        -- Only an ordinary table can be watched completely.
         CONTINUE WHEN 'r' IS DISTINCT FROM (SELECT relkind::text FROM pg_class WHERE oid = to_regclass(format('%I.%I', home, source.tab)));
         EXECUTE format(make, format('%I.%I', home, source.tab), home, format('%L, %L, %L', source.kind, source.facility, source.instant));
     END LOOP;
@@ -182,12 +197,13 @@ BEGIN
                     WHERE source.tab = now.tab AND source.made <> now.made', home);
 END $$;
 
--- For whoever has to put triggers right: the owner of the tables.
+-- The owner of the tables calls this to repair triggers.
 CREATE FUNCTION watch_sources() RETURNS void LANGUAGE sql BEGIN ATOMIC
     SELECT make_triggers((SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = 'summary_marks'::regclass::oid));
 END;
 
--- fleet_epoch as before, with the same answer; in two parts, so that the table's name is settled here, and PL/pgSQL plans the rest once a session.
+-- fleet_epoch gives the same answer as before. It has two parts now, so that the table's name is
+-- resolved here, and PL/pgSQL plans the rest once a session.
 CREATE FUNCTION epoch_of(salt text, summaries oid) RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF pg_is_in_recovery() THEN

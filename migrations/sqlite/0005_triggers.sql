@@ -1,11 +1,14 @@
--- The schema as it was when it was last made sure that nothing was written past the triggers that leave marks: whoever drops one changes
--- the schema's number (PRAGMA schema_version), also where it is there again by the time that somebody looks.
--- Marks need not name blood banks, as they do on Postgres: a file has one writer at a time, so no bank moves while a transaction on its
--- units is open. The facility that a trigger finds is right at the commit, or that very transaction moves the bank, which is marked, too.
+-- The schema's version (PRAGMA schema_version) when the service was last sure that the triggers had
+-- noticed all writes. Dropping a trigger changes it, and creating the trigger again does not change
+-- it back. Unlike on Postgres, marks need not name blood banks. A file has one writer at a time, so
+-- no bank moves while a transaction on its units is open. So the facility that a trigger finds is
+-- still right at the commit, unless the same transaction moves the bank, and this leaves marks of
+-- its own.
 ALTER TABLE fleet ADD COLUMN triggers_seen TEXT;
 
--- UPDATE OR REPLACE gives a row the id of another one, which goes without its delete triggers, as with INSERT OR REPLACE. (Of a facility the
--- update trigger marks the new id as well.)
+-- UPDATE OR REPLACE can give a row the id of another row. SQLite then deletes that row without
+-- firing its delete triggers, as with INSERT OR REPLACE. (For a facility, the update trigger marks
+-- the new id as well.)
 CREATE TRIGGER blood_banks_mark_displaced BEFORE UPDATE OF id ON blood_banks WHEN NEW.id <> OLD.id AND EXISTS (SELECT 1 FROM blood_banks WHERE id = NEW.id) BEGIN
     INSERT INTO summary_marks (kind, facility_id) SELECT 'stock', (SELECT facility_id FROM blood_banks WHERE id = NEW.id)
         WHERE (SELECT facility_id FROM blood_banks WHERE id = NEW.id) IS NOT NULL AND NOT EXISTS (SELECT 1 FROM summary_marks WHERE facility_id = (SELECT facility_id FROM blood_banks WHERE id = NEW.id) AND kind = 'stock');
@@ -30,5 +33,6 @@ CREATE TRIGGER blood_requests_mark_displaced BEFORE UPDATE OF id ON blood_reques
         WHERE (SELECT created_at FROM blood_requests WHERE id = NEW.id) IS NOT NULL AND NOT EXISTS (SELECT 1 FROM summary_marks WHERE facility_id = (SELECT facility_id FROM blood_requests WHERE id = NEW.id) AND kind = 'activity' AND utc_day = ((SELECT created_at FROM blood_requests WHERE id = NEW.id) / 86400000));
 END;
 
--- The table of statistics is made here, so that no later ANALYZE or PRAGMA optimize changes the schema for it.
+-- This creates the table of statistics, so that no later ANALYZE or PRAGMA optimize changes the
+-- schema.
 ANALYZE fleet;

@@ -1,16 +1,21 @@
--- Which local day a row is of, and which life of its facility. The release before goes on working on it.
+-- The local day of a row, and the life of its facility. The last release can go on working on this
+-- file.
 
--- The first instant of the day, and the first after it, in the zone that the figures were counted in: the same date of another zone is
--- another day. They hold where day_as_of equals as_of; a release that does not know them changes only the latter.
+-- The bounds of the day: its first instant, and the first instant after it, in the zone in which
+-- the figures were counted. The same date in another zone is another day. The bounds are right if
+-- day_as_of equals as_of: a release that does not know them changes only as_of.
 ALTER TABLE dashboard_daily_summary ADD COLUMN day_start INTEGER;
 ALTER TABLE dashboard_daily_summary ADD COLUMN day_end INTEGER;
 ALTER TABLE dashboard_daily_summary ADD COLUMN day_as_of INTEGER;
 
--- The counter when the facility was removed last: greater versions only are figures of the facility that has come back since.
+-- The version counter when the facility was last removed. Only greater versions are figures of the
+-- facility's present life.
 ALTER TABLE facility_state ADD COLUMN removed_at_version INTEGER NOT NULL DEFAULT 0;
 
--- In this history of the database each version is greater: a backup that was restored knows nothing of those that were given after it was made.
+-- In this epoch of the database each version is greater than this number. A restored backup does
+-- not have the versions that were given after it was made.
 ALTER TABLE fleet ADD COLUMN versions_from INTEGER NOT NULL DEFAULT 0;
 
--- Marks of ids that are none, which whoever writes with the checks off can leave: they are left out, and found without a look at all others.
+-- A program that writes with the checks off can leave marks with malformed ids. This index finds
+-- them without a scan of all marks, so that they can be left out.
 CREATE INDEX summary_marks_unreadable ON summary_marks (facility_id) WHERE length(facility_id) <> 16;
