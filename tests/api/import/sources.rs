@@ -200,7 +200,8 @@ async fn corrected_rows_keep_their_source_and_are_imported_exactly_once() {
 
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2a0d_5b7e_5e0f_9a43_c1d8_72e6_b954);
 
-/// Writes a request as release 0.2 did: its id is made from the cells as they are written.
+/// Writes a request as a release without sources did: its id is made from the cells as they are
+/// written.
 async fn brought_by_an_older_release(
     url: &str,
     facility: Uuid,
