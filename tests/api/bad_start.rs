@@ -45,7 +45,7 @@ async fn a_folder_without_the_right_to_write_is_named() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555))
         .expect("it is ours");
     if std::fs::write(folder.path().join("probe"), "").is_ok() {
-        eprintln!("skipped: whoever runs this may write everywhere");
+        eprintln!("skipped: this user may write to every folder");
         return;
     }
     let launch = Service::on(format!("sqlite://{}", folder.path().join("summary.db").display()));

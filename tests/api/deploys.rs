@@ -302,7 +302,7 @@ async fn stops_at_the_second(first: i32, second: i32) {
     let (exited, launch) = service.ended().await;
     assert_eq!(exited.code, Some(1), "{}", exited.output);
     assert!(exited.output.contains("told to stop a second time"), "{}", exited.output);
-    posting.await.expect("the task runs").expect_err("nobody is there to answer");
+    posting.await.expect("the task runs").expect_err("the connection ends without an answer");
     holder.run("ROLLBACK").await;
     assert_eq!(
         site.summary(&launch.start().await, "today").await["total_stock"],

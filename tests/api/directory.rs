@@ -108,7 +108,7 @@ on_both_stores! {
                 get(&service, &format!("{}?min_version={version}", path(id, "today"))).await;
             assert_eq!(shown["total_requests"], 1, "{shown}");
             let marks = format!("SELECT count(*) FROM summary_marks WHERE facility_id = {f}");
-            wait_until("the removal is dealt with", async || sql.number(marks.clone()).await == 0)
+            wait_until("the removal is processed", async || sql.number(marks.clone()).await == 0)
                 .await;
             assert_eq!(summary(&service, id, "today").await["total_requests"], 1, "round {round}");
         }

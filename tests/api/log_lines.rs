@@ -139,10 +139,8 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
     let today = path(site.facility, "today");
     acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
     postgres.stop();
-    wait_until("the service knows that the database is away", async || {
-        read(&service, &today, "no-cache").await.status() == 503
-    })
-    .await;
+    wait_until("a read fails", async || read(&service, &today, "no-cache").await.status() == 503)
+        .await;
     let (mut refused, mut asked) = (0, 0);
     for _ in 0..TIMES {
         let path = format!("/v1/facilities/{}/refresh", site.facility);
@@ -195,10 +193,7 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
         .iter()
         .filter_map(|entry| entry["requests"].as_f64())
         .sum();
-    assert!(
-        counted >= asked as f64,
-        "{counted} failures were counted, after at least {asked} requests"
-    );
+    assert!(counted >= asked as f64, "{counted} failures were counted, of at least {asked}");
 }
 
 /// The request ids of the log lines with this message.

@@ -216,7 +216,7 @@ on_both_stores! {
             ))
             .await;
             acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
-            wait_until("the mark is dealt with", async || {
+            wait_until("the mark is processed", async || {
                 sql.number("SELECT count(*) FROM summary_marks").await == 0
             })
             .await;

@@ -344,7 +344,7 @@ async fn a_reader_that_times_out_at_a_lock_causes_no_outage_for_the_others() {
         assert_eq!(
             read(&service, &path(free, "today"), "no-cache").await.status(),
             200,
-            "its neighbour"
+            "a key that is not locked"
         );
     }
 }

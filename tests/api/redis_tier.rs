@@ -156,7 +156,7 @@ async fn one_has_the_lease(redis: &Redis) {
 
     let first = lease(20).await.expect("it was released");
     let mut second = None;
-    wait_until("the lease of a holder that died runs out", async || {
+    wait_until("the lease of the first holder expires", async || {
         second = lease(60_000).await;
         second.is_some()
     })

@@ -53,7 +53,7 @@ impl Balancer {
         request: &impl Fn(&Client, &str) -> RequestBuilder,
     ) -> Result<StatusCode, String> {
         let at = turn % self.places.replicas();
-        let address = self.places.address(at).ok_or("nobody there")?;
+        let address = self.places.address(at).ok_or("the replica is down")?;
         let sent = request(&self.client, &format!("http://{address}")).send().await;
         let answer = sent.map_err(|error| format!("replica {at}: {error:?}"))?;
         let status = answer.status();

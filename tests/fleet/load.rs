@@ -1,5 +1,5 @@
-//! The load on a fleet, and its record: writers who keep to their lanes, and readers with all kinds
-//! of requests.
+//! The load on a fleet, and its record: writers that keep to their lanes, and readers with all
+//! kinds of requests.
 
 use std::{
     collections::BTreeSet,
@@ -162,7 +162,7 @@ impl Load {
             ..History::default()
         };
         while let Some(record) = self.tasks.join_next().await {
-            let record = record.expect("whoever writes or reads says himself what was wrong");
+            let record = record.expect("a writer or reader that fails has said why");
             history.answers.extend(record.answers);
             if let Some((lane, writes)) = record.writes {
                 history.writes[lane] = writes;

@@ -102,7 +102,7 @@ async fn statements_in_flight_when_the_network_fell_silent_end() {
     network.lead_to(socket(&url));
     let since = Instant::now();
     // The server still holds their locks, until it ends an idle transaction (2 s).
-    wait_until_within(Duration::from_secs(10), "figures are fresh for everybody", async || {
+    wait_until_within(Duration::from_secs(10), "all readers get fresh figures", async || {
         for site in &sites {
             if read(site, "no-cache").await != 200 {
                 return false;

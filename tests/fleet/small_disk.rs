@@ -265,7 +265,7 @@ async fn on_a_full_disk_under_postgres_every_request_is_answered_or_asked_to_ret
         })
         .await;
         make_room(&disk);
-        wait_until("everybody is served again", async || {
+        wait_until("every request is served again", async || {
             number += 1;
             let (refused, wrong) = ask_all(&service, site, number).await;
             assert!(wrong.is_empty(), "round {round}, with room on the disk again: {wrong:#?}");

@@ -183,7 +183,7 @@ async fn every_replica_attaches_once_its_fault_has_ended() {
     let slowest =
         futures_util::future::join_all((0..SIDE_BY_SIDE.min(starts)).map(|_| lane())).await;
     println!(
-        "{starts} starts, each attached, the slowest {:?} after its trouble had ended",
+        "{starts} starts, each attached, the slowest {:?} after its fault had ended",
         slowest.iter().max()
     );
 }

@@ -85,11 +85,7 @@ on_both_stores! {
         let id = facility(&service, "North", ZONES[1]).await;
         let (bank, unit) = (bank(&service, id).await, Uuid::new_v4());
         post(&service, &[inventory(unit, bank, "O+", 7)]).await;
-        assert_eq!(
-            summary(&service, id, "today").await["total_stock"],
-            7,
-            "memory has the figures of the new zone"
-        );
+        assert_eq!(summary(&service, id, "today").await["total_stock"], 7, "in the new zone");
         let mut sql = Outside::connect(service.database_url()).await;
         let f = sql.id(id);
         let move_to = |zone: usize| {
@@ -102,10 +98,7 @@ on_both_stores! {
         .await;
         post(&service, &[inventory(unit, bank, "O+", 9)]).await;
         let changed = Instant::now();
-        wait_until("the change is some seconds old", async || {
-            changed.elapsed().as_secs() > 3
-        })
-        .await;
+        wait_until("the change is old", async || changed.elapsed().as_secs() > 3).await;
         assert_eq!(
             read(&service, "/v1/summaries/today", "no-cache").await.status(),
             200,

@@ -224,7 +224,7 @@ async fn units_of_a_bank_that_is_not_there_yet_concern_no_facility() {
          {bank}, 7)"
     ))
     .await;
-    wait_until("the mark is dealt with", async || sql.number(marks).await == 0).await;
+    wait_until("the mark is processed", async || sql.number(marks).await == 0).await;
     assert_eq!(refreshes().await, before, "no figures have changed, so nothing is refreshed");
     sql.run(format!(
         "INSERT INTO blood_banks (id, facility_id, name) VALUES ({bank}, {facility}, 'Late')"

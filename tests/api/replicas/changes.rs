@@ -211,7 +211,7 @@ async fn a_removal_shows_at_every_replica_while_another_mark_waits_for_a_lock() 
     }
     holder.run("ROLLBACK").await;
     for replica in &fleet.replicas {
-        wait_until("the other's mark is dealt with", async || {
+        wait_until("the mark of the other facility is processed", async || {
             get(replica, &path(locked, "today")).await["total_requests"] == 1
         })
         .await;

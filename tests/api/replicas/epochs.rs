@@ -248,7 +248,7 @@ async fn a_replica_that_leads_first_after_postgres_hung_continues_the_epoch() {
     postgres.freeze();
     fleet.replicas.remove(0).kill_9().await;
     let proven_ago = async || Scrape::of(&fleet[0]).await.sum("summary_watermark_age_seconds", &[]);
-    wait_until("nobody has proven anything for a while", async || proven_ago().await > 4.0).await;
+    wait_until("nothing was proven for some seconds", async || proven_ago().await > 4.0).await;
     postgres.thaw();
     proven_anew(&fleet).await;
     assert_eq!(Scrape::of(&fleet[0]).await.sum("epochs_total", &[]), 0.0);

@@ -119,7 +119,8 @@ async fn a_facility_that_changed_in_a_gap_is_read_again() {
         Scrape::of(&fleet[0]).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")])
     };
     let before = passes().await;
-    wait_until("watermarks have come by", async || passes().await >= before + 3.0).await;
+    wait_until("the drain has made three more passes", async || passes().await >= before + 3.0)
+        .await;
     for (name, zone) in [("Nomad", "Pacific/Kiritimati"), ("Settled", "Etc/GMT+12")] {
         let changed = event(
             "facility.registered",

@@ -312,7 +312,7 @@ impl Process {
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<String>> {
-        self.lines.lock().expect("whoever holds the lines only copies them")
+        self.lines.lock().expect("no thread panics while it holds the lines")
     }
 
     fn entries(&self, message: &str) -> Vec<Value> {
@@ -370,7 +370,7 @@ fn keep_lines(
         for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
             lines
                 .lock()
-                .expect("whoever holds the lines only copies them")
+                .expect("no thread panics while it holds the lines")
                 .push(String::from_utf8_lossy(&line).into_owned());
         }
     })
