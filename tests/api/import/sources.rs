@@ -63,7 +63,8 @@ async fn equal_rows_of_two_sources_are_two_rows_and_are_reported() {
         assert!(dry.contains(said), "{dry}");
         let second = imported(&launch, "distributions", "ward2.csv", &[DELIVERIES]).await;
         let said = "1 row has the same content as rows of the source ward1: taken as other \
-                    distributions; if they are the same, import undo 2, and import with --source ward1";
+                    distributions; if they are the same, import undo 2, and import with --source \
+                    ward1";
         assert!(second.contains(said), "{second}");
         assert_eq!(deliveries(&launch).await, (3, 5));
         let undone = launch.run(&["import", "undo", "2"]).await;
