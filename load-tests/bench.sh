@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Measures the figures that the project promises, each beside what it is compared to in the same run, and prints them in one table.
+# Measures the figures that the project promises. Prints one table with each figure and the figure
+# that it is compared with, from the same run.
 #
-#   load-tests/bench.sh [SECTION]...      all of them without an argument; which there are, load-tests/README.md says
-#   BENCH_QUICK=1 load-tests/bench.sh     short rounds and fewer of them: to see that it works, not to quote
+#   load-tests/bench.sh [SECTION]...      these sections, or all; load-tests/README.md lists them
+#   BENCH_QUICK=1 load-tests/bench.sh     fewer and shorter rounds, to see that the benchmark works
 #
-# Everything is private: free ports, temporary folders, a Postgres of its own; all of it goes when the script ends, however it ends.
-# Absolute figures of a busy or small machine mean little; the ratios are what counts. load-tests/README.md says how each is made.
+# The script uses free ports, temporary folders and a Postgres of its own, and removes all of them at
+# its end, also when it fails. On a busy or small machine only the ratios mean something, and not the
+# absolute figures. load-tests/README.md says how each figure is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

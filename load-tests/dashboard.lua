@@ -1,11 +1,12 @@
--- wrk scenario: dashboards that read today's summary of random facilities. See README.md beside this file.
+-- wrk scenario: dashboards that read today's summary of random facilities. See README.md beside
+-- this file.
 --   FACILITIES  a file with one facility id a line (required)
 --   THINK_MS    pause of each connection between an answer and its next request, in ms; 0 (default) asks again at once
 
 local think_ms = tonumber(os.getenv("THINK_MS") or "0")
 local requests = {}
 
--- Each thread is a Lua state of its own: without a seed of its own they would all ask in the same order.
+-- Each thread has its own Lua state. Without its own seed, all threads would ask in the same order.
 local threads = 0
 function setup(thread)
    thread:set("number", threads)
@@ -15,7 +16,7 @@ end
 function init()
    local file = os.getenv("FACILITIES") or error("FACILITIES must name a file with one facility id a line")
    for id in io.lines(file) do
-      -- Built once: the load generator should not be what is measured.
+      -- Requests are built once, so that the measurement is not that of the load generator.
       requests[#requests + 1] = wrk.format("GET", "/v1/facilities/" .. id .. "/summaries/today")
    end
    if #requests == 0 then error(file .. " is empty") end
@@ -27,7 +28,7 @@ function request()
 end
 
 if think_ms > 0 then
-   -- Spread evenly around the mean, so that the connections do not march in step.
+   -- Pauses are spread evenly around the mean, so that the connections do not ask at the same time.
    function delay() return math.random(0, 2 * think_ms) end
 end
 

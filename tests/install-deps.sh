@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests need is there: quiet and quick if so, else installed with apt-get, else named, with exit code 1.
-# The packages' own servers are not started: the tests run private ones. (schemathesis is fetched by tests/schemathesis/run.sh.)
+# Checks that the programs that the tests need are installed. If some are missing, the script installs
+# them with apt-get. If it may not do that, it names them and ends with exit code 1. It does not let
+# the packages start their servers: the tests run private ones. (tests/schemathesis/run.sh installs
+# schemathesis.)
 set -euo pipefail
 
 fail() {
@@ -21,7 +23,7 @@ has_postgres() {
 
 has_libfaketime() { compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || compgen -G '/usr/lib*/faketime/libfaketime.so.1' >/dev/null; }
 
-# tomllib: Python 3.11, which Debian 12 has.
+# tomllib needs Python 3.11, which Debian 12 has.
 has_python() { python3 -c 'import ensurepip, tomllib, venv' 2>/dev/null; }
 
 missing_packages() {
@@ -43,10 +45,10 @@ may_install() {
     command -v apt-get >/dev/null || return 1
     if [ "$(id -u)" = 0 ]; then return 0; fi
     command -v sudo >/dev/null || return 1
-    [ -t 0 ] || sudo -n true 2>/dev/null # without a terminal nobody can type a password
+    [ -t 0 ] || sudo -n true 2>/dev/null # without a terminal no password can be typed
 }
 
-# Debian asks this file whether a package may start its server; 101 says no.
+# Debian runs this file to learn whether a package may start its server. Exit code 101 means no.
 policy=/usr/sbin/policy-rc.d
 forbid_servers() {
     if [ -e "$policy" ]; then return; fi

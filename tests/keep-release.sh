@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Keeps what the release before this one asks of the database: tests/keep-release.sh <commit of the release>
+# Keeps the statements and migrations of the last release: tests/keep-release.sh <commit of the release>
 #
-# tests/last_release gets its statements by dialect, each as it is sent (statements of two files joined, those of the sources one a line in
-# inline.sql), the checksums of its migrations, and its name. tests/api/releases.rs holds today's migrations to them.
+# It writes into tests/last_release
+#   - the statements of the release by dialect, each as the service sends it: statements of two files
+#     are joined, and those in the sources are in inline.sql, one a line;
+#   - the checksums of its migrations, and its name.
+# tests/api/releases.rs runs these statements on today's tables, and compares the checksums.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,13 +19,14 @@ commit=$(git rev-parse --verify --quiet "$1^{commit}") || fail "there is no comm
 version=$(git show "$commit:Cargo.toml" | sed -n 's/^version = "\(.*\)"/\1/p' | head -1)
 kept=tests/last_release
 
-# What stands in a dialect's sources as "SELECT …" and the like, tests left out. A {} is the name of a table of entities.
+# The statements in a dialect's sources ("SELECT …" and so on), without those of tests. A {} stands for
+# the name of a table of entities.
 inline() {
     git ls-tree -r --name-only "$commit" "src/store/$1" | while read -r file; do
         git show "$commit:$file" | sed '/#\[cfg(test)\]/,$d' | { grep -oE '"(SELECT|INSERT|UPDATE|DELETE|WITH) [^"]*"' || true; } | tr -d '"'
     done | while read -r statement; do
         case $statement in
-        *_sqlx_migrations*) ;; # the library's own
+        *_sqlx_migrations*) ;; # statements about the table of sqlx itself
         *'{}'*) for table in facilities blood_banks blood_inventory blood_distributions blood_requests; do echo "${statement/'{}'/$table}"; done ;;
         *) echo "$statement" ;;
         esac
@@ -37,7 +41,7 @@ for dialect in postgres sqlite; do
         git show "$commit:$file" >"$to"
     done
     inline "$dialect" >"$kept/$dialect/inline.sql"
-    # Each of these is the end of a statement that begins with derive.sql.
+    # Each of these files is the end of a statement that begins with derive.sql.
     if [ -e "$kept/$dialect/derive_select.sql" ]; then
         for end in derive_select audit_select; do
             cat "$kept/$dialect/derive.sql" "$kept/$dialect/$end.sql" >"$kept/$dialect/whole_$end.sql"

@@ -1,27 +1,34 @@
 #!/usr/bin/env bash
-# A Postgres of one's own: prints its URL once it accepts connections and lives exactly as long as this script's standard input is open,
-# so that it goes when whoever started it goes, however that died. The cluster lies in a temporary folder that goes with it.
+# Starts a private Postgres, and prints its URL once it accepts connections. The server runs until
+# this script's standard input is closed. The kernel closes it when the process that started the
+# script ends, also when that process is killed. The cluster is in a temporary folder, which is
+# deleted at the end.
 #
 #   tests/private-postgres.sh [--standby-of URL] [setting=value]...      for example fsync=on max_connections=50
 #
-# With --standby-of it is a streaming replica of a running cluster, by the URL that this script printed for that.
-# Lines on standard input command it; each is answered by a line, `done` or `failed`:
-#   stop     shut down, cutting off its clients     start    start again: same data, same port
-#   crash    stop as if the machine had failed      freeze   hang without an answer     thaw    go on
-#   promote  a standby becomes a primary            demote   the other way, with a restart
-#   backup   keep a base backup of it as it runs    copy     keep a copy of its files, while it is stopped
-#   restore  put what was kept last in the place of its files, while it is stopped
+# With --standby-of the server is a standby of a running cluster. URL is what this script printed for
+# that cluster.
+# Each line on standard input is a command. The script answers it with a line, `done` or `failed`:
+#   stop     shut down, and disconnect the clients  start    start again with the same data and port
+#   crash    stop without a checkpoint, as when the machine fails
+#   freeze   stop all processes of the server, so that it hangs without an answer
+#   thaw     let them go on
+#   promote  make the standby a primary             demote   restart the server as a standby
+#   backup   keep a base backup of the running server
+#   copy     keep a copy of the files of the stopped server
+#   restore  replace the files of the stopped server by the last backup or copy
 #
-# Durability is off unless asked for (`fsync=on`): a test that does not pull the plug does not need it.
+# Durability is off unless a setting turns it on (`fsync=on`). Only tests that crash the server need it.
 set -euo pipefail
 primary=""
 if [ "${1:-}" = --standby-of ]; then primary=$2 && shift 2; fi
-trap '' INT HUP TERM PIPE # only the end of standard input ends it, so that nothing is left behind half-way
+# Only the end of standard input ends the script, so that it always cleans up completely.
+trap '' INT HUP TERM PIPE
 
 server_programs() {
     local candidate
     for candidate in "$(dirname "$(command -v postgres || echo /)")" $(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin 2>/dev/null | sort -rV); do
-        # Through links: the other programs lie beside the real `postgres`.
+        # Follows links, since the other programs are beside the real `postgres`.
         candidate=$(dirname "$(readlink -f "$candidate/postgres")")
         if [ -x "$candidate/initdb" ] && [ -x "$candidate/pg_ctl" ]; then
             echo "$candidate"
@@ -32,7 +39,7 @@ server_programs() {
     return 1
 }
 
-# Postgres refuses to run as root, so root lends it another user.
+# Postgres refuses to run as root, so root starts it as another user.
 as_server_user=()
 if [ "$(id -u)" = 0 ]; then
     user=nobody
@@ -45,7 +52,7 @@ folder=$(mktemp -d "${TMPDIR:-/tmp}/facility-summary-postgres.XXXXXX")
 if [ -n "${user:-}" ]; then chown "$user" "$folder"; fi
 cd "$folder"
 control() { "${as_server_user[@]}" "$bin/pg_ctl" --pgdata="$folder/data" --silent "$@" <&- >>"$folder/control.log" 2>&1; }
-# The postmaster first: it must not notice that its children were stopped, and go on after they do.
+# Signals the postmaster first: it must not run while its children are stopped.
 signal_all() { local leader; leader=$(head -1 data/postmaster.pid) && kill "-$1" "$leader" $(ps -o pid= --ppid "$leader"); }
 clean_up() {
     signal_all CONT 2>/dev/null || true
@@ -64,11 +71,12 @@ fi
 {
     printf '%s\n' "listen_addresses = '127.0.0.1'" "unix_socket_directories = '$folder'" 'max_connections = 400' 'fsync = off' \
         'full_page_writes = off' 'max_wal_size = 4GB' 'timezone = UTC'
-    for setting in "$@"; do printf "%s = '%s'\n" "${setting%%=*}" "${setting#*=}"; done # the last mention of a setting counts
+    for setting in "$@"; do printf "%s = '%s'\n" "${setting%%=*}" "${setting#*=}"; done # of a repeated setting the last one counts
 } >>data/postgresql.conf
 
-# A port is free when Postgres could take it: asking beforehand would race. Below 32768 no outgoing connection takes one.
-# A recovery after a crash takes minutes where the disk is busy with something else.
+# Tries ports until Postgres can bind one. A check beforehand would race with other programs. The
+# system gives no port below 32768 to outgoing connections.
+# The time-out is long, since recovery after a crash takes minutes when the disk is busy.
 start() { control --wait --timeout=300 --log="$folder/data/server.log" --options="-p $port" start; }
 for attempt in {1..20}; do
     port=$((20000 + RANDOM % 12000))

@@ -1,16 +1,24 @@
 #!/usr/bin/env bash
-# A Redis of one's own: prints its URL once it answers and lives exactly as long as this script's standard input is open, so that it goes
-# when whoever started it goes, however that died. Its data lies in a temporary folder that goes with it.
+# Starts a private Redis, and prints its URL once it answers. The server runs until this script's
+# standard input is closed. The kernel closes it when the process that started the script ends, also
+# when that process is killed. The data is in a temporary folder, which is deleted at the end.
 #
-#   tests/private-redis.sh [--cluster] [setting=value]...      for example maxmemory=1mb; a cluster has three nodes, and prints three URLs
+#   tests/private-redis.sh [--cluster] [setting=value]...      for example maxmemory=1mb
 #
-# FIRST_PORT=n is tried before any other port.
-# Lines on standard input command it, or with a number only that node (the first is 1); each is answered by a line, `done` or `failed`:
-#   stop     end, cutting off its clients; what was not saved is lost      save    write what it holds to its disk
-#   start    start again: same port, with what was last saved              empty   start again: same port, with nothing
-#   freeze   hang without an answer                                        thaw    go on
+# With --cluster it starts three nodes, and prints three URLs.
+#
+# With FIRST_PORT=n it tries the port n before any other.
+# Each line on standard input is a command, for all nodes, or with a number behind it only for that
+# node (the first is 1). The script answers each command with a line, `done` or `failed`:
+#   stop     end, and disconnect the clients; data that was not saved is lost
+#   save     write the data to the disk
+#   start    start again on the same port, with the data that was saved last
+#   empty    start again on the same port, without data
+#   freeze   stop the process, so that it hangs without an answer
+#   thaw     let it go on
 set -euo pipefail
-trap '' INT HUP TERM PIPE # only the end of standard input ends it, so that nothing is left behind half-way
+# Only the end of standard input ends the script, so that it always cleans up completely.
+trap '' INT HUP TERM PIPE
 
 for program in redis-server redis-cli; do
     command -v $program >/dev/null || { echo "$program is missing: tests/install-deps.sh installs it" >&2; exit 1; }
@@ -30,17 +38,18 @@ ports=() pids=()
 ask() { timeout 5 redis-cli -h 127.0.0.1 -p "${ports[$1]}" "${@:2}" </dev/null 2>&1; }
 signal() { kill "-$1" "${pids[$2]}" 2>/dev/null; }
 clean_up() {
-    exec 2>/dev/null # bash would tell of each that it killed
+    exec 2>/dev/null # bash would report each process that it kills
     for node in "${!pids[@]}"; do signal KILL "$node" || true; done
     wait
     rm -rf "$folder"
 }
 trap clean_up EXIT
 
-# Whether the server that answers on the port is this one. Where another has the port, that one answers until this one has given up.
+# Whether the server that answers on the port is this one. If another server has the port, that one
+# answers until this one ends because it cannot bind the port.
 answers() { ask "$1" INFO server | grep -q "^process_id:${pids[$1]}"$'\r'; }
 
-# Answers once the server does; fails when it ends instead.
+# Returns once the server answers. Fails if the server ends instead.
 start() {
     local node=$1 home="$folder/$1"
     mkdir -p "$home"
@@ -54,7 +63,7 @@ start() {
 }
 stop() {
     signal CONT "$1" || true
-    signal TERM "$1" || true # without save points it saves nothing
+    signal TERM "$1" || true # without save points Redis saves nothing at its end
     wait "${pids[$1]}" 2>/dev/null || true
 }
 save() { [ "$(ask "$1" SAVE)" = OK ]; }
@@ -62,8 +71,9 @@ empty() { rm -f "$folder/$1/dump.rdb"; start "$1"; }
 freeze() { signal STOP "$1"; }
 thaw() { signal CONT "$1"; }
 
-# A port is free when Redis could take it: asking beforehand would race. Below 32768 no outgoing connection takes one, nor the one 10000
-# above it, on which the nodes of a cluster talk to each other.
+# Tries ports until Redis can bind one. A check beforehand would race with other programs. The system
+# gives no port below 32768 to outgoing connections. That also holds for the port + 10000, over which
+# the nodes of a cluster communicate.
 for ((node = 0; node < count; node++)); do
     for attempt in {1..20}; do
         ports[$node]=${FIRST_PORT:-$((12000 + RANDOM % 10000))}

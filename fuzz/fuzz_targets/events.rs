@@ -20,14 +20,14 @@ mod same;
 
 use facility_summary::{
     domain::{
-        event::{Entity, Event, Kind, Statement},
+        event::{Entity, EntityKind, Event, Statement},
         facility::Zone,
     },
     http::{
         cloudevents::{self, EventLimits, Form, Posted},
         event_data::EventType,
         json::{self, Json},
-        problem::{Fault, Problem},
+        problem::{InputError, Problem},
         registrations,
     },
 };
@@ -151,8 +151,8 @@ pub fn refused(body: &[u8], problem: &Problem, events: usize) {
 }
 
 /// Asserts that the pointer leads to the value at fault, or to the place of the missing one.
-fn stands_in(body: &Value, fault: &Fault) {
-    let Fault { pointer, detail } = fault;
+fn stands_in(body: &Value, fault: &InputError) {
+    let InputError { pointer, detail } = fault;
     assert!(!detail.is_empty() && !detail.contains('\n'), "{fault:?}");
     if let Some(header) = detail.strip_prefix("header ce-") {
         assert!(pointer.is_empty() && header.contains(": "), "{fault:?}");
@@ -225,8 +225,10 @@ fn numbers(value: Value) -> Value {
 fn registered_as_by_put(event: &Event, data: &Map<String, Value>) {
     let Event::Statement(statement @ Statement { kind, id, record }) = event else { return };
     let (read, own) = match kind {
-        Kind::Facility => (registrations::facility as fn(_, _, _, &[u8]) -> _, "facility_id"),
-        Kind::BloodBank => (registrations::blood_bank as fn(_, _, _, &[u8]) -> _, "blood_bank_id"),
+        EntityKind::Facility => (registrations::facility as fn(_, _, _, &[u8]) -> _, "facility_id"),
+        EntityKind::BloodBank => {
+            (registrations::blood_bank as fn(_, _, _, &[u8]) -> _, "blood_bank_id")
+        }
         _ => return,
     };
     let body: Map<String, Value> = data

@@ -34,7 +34,7 @@ use facility_summary::{
         facility::Zone,
         names::{as_given, compared},
     },
-    tools::import::{self, Fault, ImportArgs, ImportError, ImportKind, ImportReport, OnError},
+    tools::import::{self, ImportArgs, ImportError, ImportKind, ImportReport, OnError, RowFault},
 };
 use jiff::{Timestamp, tz::TimeZone};
 use libfuzzer_sys::fuzz_target;
@@ -235,7 +235,7 @@ fn states(case: &Case, row: &ByteRecord, statement: &Statement, tz: &TimeZone) {
 }
 
 /// Checks that a refusal names a place in the file, and what is there.
-fn named(case: &Case, fault: &Fault) {
+fn named(case: &Case, fault: &RowFault) {
     assert!(
         !fault.problem.is_empty() && fault.line > 1 && fault.to_string().len() < 1200,
         "{fault}"
@@ -276,7 +276,7 @@ fn case_columns(case: &Case) -> usize {
 
 /// Checks `--on-error skip`: no row is lost, and the first refused row is the one at which `stop`
 /// stopped.
-fn skipped(case: &Case, path: &Path, first: &Fault) {
+fn skipped(case: &Case, path: &Path, first: &RowFault) {
     let recorder = Recorder::default();
     let rows = rows_of(&case.file).len() as u64;
     // A rejects file of an earlier input would be kept, and this one would get another name.

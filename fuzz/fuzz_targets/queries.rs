@@ -12,7 +12,7 @@
 use facility_summary::http::{
     field_rules,
     json::Shown,
-    parameters::{Facilities, FacilityCursor, Listing, OneDay, Range, Refresh, SORTS},
+    parameters::{Facilities, FacilityCursor, ListingParameters, OneDay, Range, Refresh, SORTS},
     percent,
     problem::Problem,
 };
@@ -59,7 +59,7 @@ fuzz_target!(|input: &[u8]| {
                 ("cursor", &is_uuid, "the next_cursor"),
                 ("sort", &|text| SORTS.contains(&text), "one of name, -name"),
             ];
-            check(query, rules, Listing::read(query), |p| {
+            check(query, rules, ListingParameters::read(query), |p| {
                 vec![
                     ("limit", Some(p.limit.to_string())),
                     ("cursor", p.cursor.map(|id| id.to_string())),
@@ -184,7 +184,7 @@ macro_rules! readable {
         }
     })*};
 }
-readable!(OneDay Range Listing Facilities Refresh);
+readable!(OneDay Range ListingParameters Facilities Refresh);
 
 fn whole(text: &str, least: u128, most: u128, also: &str) -> bool {
     let digits = text.strip_prefix('+').unwrap_or(text);

@@ -1,13 +1,13 @@
-# What the sections share: programs that must be there, processes that end with the script, rows of the table.
+# Shared by the sections: required programs, processes that end with the script, rows of the table.
 
 service=$PWD/target/release/facility-summary
 load=$PWD/target/load-tests/release/load
 floor=$PWD/target/load-tests/release/floor
 folder=$(mktemp -d "${TMPDIR:-/tmp}/facility-summary-bench.XXXXXX")
-chmod 755 "$folder" # nginx's workers and the Postgres user look into it
+chmod 755 "$folder" # nginx's workers and the Postgres user read files in it
 processes=()
 
-# Ends what was started, newest first, and removes what was written.
+# Ends the started processes, the newest first, and deletes the folder.
 clean_up() {
     local index
     for ((index = ${#processes[@]} - 1; index >= 0; index--)); do kill "${processes[index]}" 2>/dev/null || true; done
@@ -23,7 +23,7 @@ trap 'exit 143' TERM
 ## Programs
 
 missing=()
-# require PROGRAM[:PACKAGE]...: notes what is missing, by the name of its Debian package.
+# require PROGRAM[:PACKAGE]...: collects the Debian packages of the programs that are missing.
 require() {
     local item
     for item in "$@"; do command -v "${item%%:*}" >/dev/null || [ -x "/usr/sbin/${item%%:*}" ] || missing+=("${item#*:}"); done
@@ -43,7 +43,7 @@ PATH=$PATH:/usr/sbin
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# start LOG COMMAND...: runs it in the background; its process id in $started.
+# start LOG COMMAND...: runs the command in the background. Sets $started to its process id.
 start() {
     local log=$1
     shift
@@ -55,17 +55,18 @@ finish() { # finish PID
     kill "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null || true
 }
-# until_it FILE COMMAND...: waits for a command to succeed; shows the file and fails after a minute.
+# until_it FILE COMMAND...: waits until the command succeeds. After a minute it shows FILE and fails.
 until_it() {
     local log=$1 deadline=$((SECONDS + 60))
     shift
     until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $deadline ] || { echo "bench.sh: still not after a minute: $*" >&2; tail -5 "$log" >&2; exit 1; }
+        [ $SECONDS -lt $deadline ] || { echo "bench.sh: this did not succeed within a minute: $*" >&2; tail -5 "$log" >&2; exit 1; }
         sleep 0.05
     done
 }
 
-# start_service DATABASE_URL [SETTING=VALUE]...: default settings but for these; its address in $address, its process id in $service_pid.
+# start_service DATABASE_URL [SETTING=VALUE]...: starts the service with these settings, and else the
+# defaults. Sets $address to its address, and $service_pid to its process id.
 start_service() {
     local url=$1
     shift
@@ -76,11 +77,12 @@ start_service() {
 }
 # Processor time of a process in microseconds; /proc counts it in hundredths of a second.
 processor_us() { if [ -n "$1" ]; then awk '{ print ($14 + $15) * 10000 }' "/proc/$1/stat"; else echo 0; fi; }
-# metric NAME{LABELS}: its value, 0 where it has none yet.
+# metric NAME{LABELS}: prints the metric's value, or 0 if it has none yet.
 metric() { curl -sf "http://$address/metrics" | awk -v name="$1" '$1 == name { value = $2 } END { print value + 0 }'; }
 
-# The cluster lives as long as the script that guards it has us on its standard input.
-start_postgres() { # start_postgres [setting=value]...: its URL in $postgres
+# tests/private-postgres.sh ends the cluster when its standard input ends, and so when this script
+# ends.
+start_postgres() { # start_postgres [setting=value]...: sets $postgres to the URL
     stop_postgres
     mkfifo "$folder/postgres.in"
     tests/private-postgres.sh "$@" <"$folder/postgres.in" >"$folder/postgres.url" 2>"$folder/postgres.err" 6>&- &
@@ -90,13 +92,13 @@ start_postgres() { # start_postgres [setting=value]...: its URL in $postgres
     postgres=$(<"$folder/postgres.url")
 }
 postgres_guard=
-# order_postgres COMMAND: stop, start, freeze or thaw; returns when it is done.
+# order_postgres COMMAND: carries out stop, start, freeze or thaw, and returns when that is done.
 order_postgres() {
     local lines
     lines=$(wc -l <"$folder/postgres.url")
     echo "$1" >&9
     until_it "$folder/postgres.err" has_more_lines "$folder/postgres.url" "$lines"
-    [ "$(tail -1 "$folder/postgres.url")" = "done" ] || { echo "bench.sh: Postgres would not $1" >&2; exit 1; }
+    [ "$(tail -1 "$folder/postgres.url")" = "done" ] || { echo "bench.sh: Postgres could not $1" >&2; exit 1; }
 }
 has_more_lines() { [ "$(wc -l <"$1")" -gt "$2" ]; }
 stop_postgres() {
@@ -107,7 +109,7 @@ stop_postgres() {
     postgres_guard=
 }
 
-start_redis() { # its URL in $redis
+start_redis() { # sets $redis to the URL
     stop_redis
     mkfifo "$folder/redis.in"
     tests/private-redis.sh <"$folder/redis.in" >"$folder/redis.url" 2>"$folder/redis.err" 9>&- &
@@ -124,7 +126,7 @@ stop_redis() {
     rm -f "$folder"/redis.*
     redis_guard=
 }
-# new_database NAME: an empty one with our tables, once; its URL in $database.
+# new_database NAME: creates an empty database with our tables. Sets $database to its URL.
 new_database() {
     sql "$postgres" "CREATE DATABASE $1"
     database=${postgres%/*}/$1
@@ -143,7 +145,8 @@ value_of() { sed -n "s/.*\b$2=\([^ ]*\).*/\1/p" <<<"$1"; } # value_of LINE NAME
 calculate() { awk "BEGIN { printf \"$1\", $2 }"; }         # calculate FORMAT EXPRESSION
 median() { sort -n | awk '{ value[NR] = $1 } END { print NR % 2 ? value[(NR + 1) / 2] : (value[NR / 2] + value[NR / 2 + 1]) / 2 }'; }
 
-# row FIGURE GOAL MEASURED BESIDE [CONDITION]: without a condition it is for reference.
+# row FIGURE GOAL MEASURED BESIDE [CONDITION]: adds a row to the table. A row without a condition has
+# no goal.
 row() {
     local verdict=-
     if [ -n "${5:-}" ]; then verdict=$(awk "BEGIN { print ($5) ? \"ok\" : \"SHORT\" }"); fi
@@ -157,5 +160,5 @@ rows = [line.rstrip("\n").split("\t") for line in sys.stdin]
 widths = [max(len(row[i]) for row in rows) for i in range(5)]
 rows.insert(1, ["-" * width for width in widths])
 for row in rows: print(" | ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())'
-    [ -z "$quick" ] || echo "BENCH_QUICK: rounds too short to quote."
+    [ -z "$quick" ] || echo "BENCH_QUICK: the rounds were too short, do not quote these figures."
 }

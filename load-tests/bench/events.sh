@@ -1,5 +1,6 @@
-# Durable events on Postgres (fsync and synchronous_commit on), beside pgbench doing the bare upserts of the same rows without triggers,
-# summaries or HTTP, in one run. 1,000 facilities with 100 lots each; each event sets one lot.
+# Durable events on Postgres (fsync and synchronous_commit on), compared in one run with pgbench, which
+# upserts the same rows without triggers, summaries or HTTP. There are 1,000 facilities with 100 lots
+# each, and each event sets one lot.
 
 need_events() { require_postgres; }
 

@@ -1,4 +1,4 @@
-# The service's look-up statement by pgbench, on 10,000 and on 10 million summary rows, in turn.
+# pgbench runs the service's look-up statement, in turn on 10,000 and on 10 million summary rows.
 
 need_lookup() { require_postgres; }
 

@@ -1,4 +1,5 @@
-# Resident memory: idle, and what a cached summary adds to it beside the length of its body.
+# Resident memory when the service is idle, and the growth for each cached summary, compared with the
+# length of its body.
 
 need_memory() { require_postgres; }
 
@@ -18,7 +19,7 @@ measure_memory() {
     start_service "$database" FACILITY_SUMMARY__LOG__FILTER=warn FACILITY_SUMMARY__REBUILD__CRON=off
     settle
     row "idle memory, Postgres" "<= 30 MiB" "$(mebibytes) MiB" "resident, default settings, $facilities facilities" "$(mebibytes) <= 30"
-    # The first reads warm what is not the cache: connections, statements, buffers.
+    # The first reads also allocate memory for connections, statements and buffers, which do not count.
     summary_paths $facilities "$days" $((days + 9)) >"$folder/warm"
     summary_paths $facilities 0 $((days - 1)) >"$folder/cold"
     "$load" visit address="$address" paths="$folder/warm" connections=4 >/dev/null
@@ -35,7 +36,7 @@ measure_memory() {
 
 resident_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$service_pid/status"; }
 mebibytes() { calculate %.1f "$(resident_kib) / 1024"; }
-# Idle: the first ticks of every loop are over, and nobody asks.
+# The service is idle when the first tick of every loop is over, and no request comes.
 settle() { sleep 5; }
 summary_paths() { # FACILITIES FIRST_DAY LAST_DAY
     awk -v facilities="$1" -v first="$2" -v last="$3" 'BEGIN {

@@ -1,6 +1,7 @@
-# Warm reads and events while the database is stopped, and while it hangs, beside the same load just before. Two services, each on a
-# database of its own: one with the default bound, and one whose figures are soon older than theirs, so that it has to look further and
-# finds nobody there. The load is offered at a fixed rate, and goes on through the moment of the fault.
+# Reads of warm keys, and events, while the database is stopped and while it hangs, compared with the
+# same load just before. There are two services, each on a database of its own. One has the default
+# bound. The other has a bound that its figures soon exceed, so that each read needs the database. The
+# load is offered at a fixed rate, and goes on while the fault begins.
 
 need_outage() { require_postgres; }
 
@@ -46,7 +47,8 @@ warm_up() {
 }
 ready_in_full() { curl -sf "http://$1/health/ready" | grep -Eq '"status": ?"ready"'; }
 
-# offer_load PHASE SECONDS: reads of both services, and events for the one with the default bound, side by side.
+# offer_load PHASE SECONDS: sends reads to both services, and events to the one with the default bound,
+# all at the same time.
 offer_load() {
     local clients=() name
     "$load" reads address="$usual" paths="$folder/paths" connections=8 every_ms=20 seconds="$2" >"$folder/offered.reads" 9>&- &
@@ -68,14 +70,15 @@ report_outage() { # FAULT WHEN
         ratio=$(paste <(offered "$1" $kind p99_ms) <(offered "before.$1" $kind p99_ms) | awk '{ printf "%.2f\n", $1 / $2 }' | median)
         p99=$(offered "$1" $kind p99_ms | median) before=$(offered "before.$1" $kind p99_ms | median)
         row "$name" "100 %" "$answered of $asked" "$(offered_sum "before.$1" $kind answered) of $(offered_sum "before.$1" $kind asked) before" "$answered == $asked"
-        # Figures within their bound need nobody; whoever wants younger ones than there are has to wait for a refresh, or its time-out.
+        # Figures within their bound need no database. A reader with a tight bound waits for a refresh, or
+        # for its time-out, so there is no goal for it.
         if [ $kind = reads ]; then
             row "  p99 / p99 before" "<= 1.25 x" "$ratio x" "$p99 ms, $before ms before, at 400 reads a second" "$ratio <= 1.25"
         else
             row "    p99 / p99 before" "" "$ratio x" "$p99 ms, $before ms before"
         fi
     done
-    # Those that were answered before the fault are no events of the outage.
+    # Events that were answered before the fault do not count for the outage.
     local refused other longest
     refused=$(offered_sum "$1" writes refused) other=$(($(offered_sum "$1" writes hung) + $(offered_sum "$1" writes other)))
     longest=$(offered "$1" writes max_ms | sort -n | tail -1)

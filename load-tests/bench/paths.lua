@@ -1,9 +1,9 @@
--- wrk script: GETs random lines of the file that PATHS names, one path a line.
+-- wrk script: GETs random paths from the file that PATHS names. The file has one path a line.
 local requests = {}
 
 function init()
    for path in io.lines(os.getenv("PATHS")) do
-      -- Built once: the load generator should not be what is measured.
+      -- Requests are built once, so that the measurement is not that of the load generator.
       requests[#requests + 1] = wrk.format("GET", path)
    end
    math.randomseed(os.time())

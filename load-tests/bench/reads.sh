@@ -1,5 +1,6 @@
-# The hot read on 1,000 facilities and 7 days, default settings, SQLite, beside actix-web alone, varnish and nginx: in turn, in one run.
-# Rates are compared pair by pair, since a shared machine drifts; processor time a request drifts least.
+# The hot read on 1,000 facilities and 7 days with default settings on SQLite, compared with actix-web
+# alone, varnish and nginx, in turn and in one run. Rates are compared pair by pair, since the speed of
+# a shared machine changes. The processor time of a request changes least.
 
 need_reads() { require wrk varnishd:varnish nginx; }
 
@@ -28,7 +29,7 @@ measure_reads() {
     first=$(head -1 "$folder/paths")
     for name in floor nginx varnish ours; do
         until_it "$folder/$name.log" curl -sf "${url_of[$name]}$first"
-        wrk_once "$name" 2 >/dev/null # every answer into the caches
+        wrk_once "$name" 2 >/dev/null # puts every answer into the caches
     done
     for ((round = 0; round < rounds; round++)); do
         for name in floor nginx varnish ours; do wrk_once "$name" "$seconds" | tee -a "$folder/rates" >&2; done
@@ -38,7 +39,7 @@ measure_reads() {
     for pid in "${processes[@]}"; do finish "$pid"; done
 }
 
-# paths FACILITIES DAYS: the read of each facility and day, one of them by the name of today.
+# paths FACILITIES DAYS: writes the path of each facility and day, one of the days as `today`.
 paths() {
     local facility day date
     curl -sf "http://$address/v1/facilities?limit=500" >"$folder/page"
@@ -50,13 +51,14 @@ paths() {
         curl -sf "http://$address/v1/facilities?limit=500&cursor=$cursor" >"$folder/page"
     done
     for ((day = 0; day < $2; day++)); do
-        date=$(date -u -d "$((day + 1)) days ago" +%F) # has begun everywhere
+        date=$(date -u -d "$((day + 1)) days ago" +%F) # this date has begun in every zone
         if [ $day = 0 ]; then date=today; fi
         while read -r facility; do echo "/v1/facilities/$facility/summaries/$date"; done <"$folder/ids"
     done
 }
 
-# wrk_once NAME SECONDS: name, requests a second, p99, microseconds of processor time a request (0 where not known).
+# wrk_once NAME SECONDS: prints the name, requests a second, p99, and microseconds of processor time a
+# request (0 if that is not known).
 wrk_once() {
     local before spent
     before=$(processor_us "${pid_of[$1]:-}")
@@ -78,4 +80,4 @@ report_reads() {
     row "hot read, ours / nginx cache" "" "$to_nginx" "nginx $(column nginx 2 | median)/s"
 }
 column() { awk -v name="$1" -v column="$2" '$1 == name { print $column }' "$folder/rates"; } # column NAME NUMBER
-ratio() { paste <(column ours "$2") <(column "$1" "$2") | awk '{ printf "%.3f\n", $1 / $2 }' | median; } # ratio PEER NUMBER: pair by pair
+ratio() { paste <(column ours "$2") <(column "$1" "$2") | awk '{ printf "%.3f\n", $1 / $2 }' | median; } # ratio PEER NUMBER: the median of the pairs' ratios

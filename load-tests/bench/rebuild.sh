@@ -1,5 +1,6 @@
-# The rebuild of everybody's today on Postgres, beside one plain GROUP BY statement that computes the same figures: in turn, in one run.
-# Each facility has 500 lots, 600 deliveries and 600 requests over 30 days.
+# The rebuild of today of all facilities on Postgres, in turn with one plain GROUP BY statement that
+# computes the same figures, in one run. Each facility has 500 lots, 600 deliveries and 600 requests
+# over 30 days.
 
 need_rebuild() { require_postgres; }
 
@@ -19,7 +20,7 @@ measure_rebuild() {
     row "  beside totals only" "" "$(calculate %.2f "$ours / $totals")" "GROUP BY without blood types $totals ms"
     row "unchanged rebuild, summary rows written" "0" "$((after - before))" "$rounds rebuilds of $few facilities" "$after == $before"
     sql_file "$few_url" churn.sql
-    DATABASE_URL=$few_url "$service" rebuild >/dev/null 2>&1 # writes what the churn changed
+    DATABASE_URL=$few_url "$service" rebuild >/dev/null 2>&1 # refreshes the days that churn.sql changed
     compare_rebuild "$few_url" "$rounds"
     local slower
     slower=$(calculate %.2f "$rebuild_ms / $ours")
@@ -40,7 +41,8 @@ fill_database() { # FACILITIES
     sql "$database" 'VACUUM ANALYZE'
 }
 
-# compare_rebuild URL ROUNDS: medians in $rebuild_ms, $by_type_ms and $totals_ms; the median of the pairs' ratios in $rebuild_ratio.
+# compare_rebuild URL ROUNDS: sets $rebuild_ms, $by_type_ms and $totals_ms to medians, and
+# $rebuild_ratio to the median of the pairs' ratios.
 compare_rebuild() {
     local round
     : >"$folder/rounds"
@@ -58,5 +60,6 @@ compare_rebuild() {
 }
 last_run_ms() { sql "$1" "SELECT round(extract(epoch FROM finished_at - started_at) * 1000) FROM job_runs WHERE state = 'done' ORDER BY started_at DESC LIMIT 1"; }
 statement_ms() { psql -X -q -c '\timing on' -c '\o /dev/null' -f "load-tests/bench/sql/$2" "$1" | awk '/^Time/ { print $2 }'; }
-# Rows ever inserted and updated; counted once the sessions that wrote them have ended.
+# The number of rows that were ever inserted or updated. Postgres has counted them when the sessions
+# that wrote them have ended.
 summary_writes() { sql "$1" "SELECT n_tup_ins + n_tup_upd FROM pg_stat_user_tables WHERE relname = 'dashboard_daily_summary'"; }

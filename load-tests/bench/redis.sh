@@ -1,5 +1,6 @@
-# What the Redis rung adds to a read, beside a bare GET of the same payload over the same kind of connection. Two replicas of one database:
-# one answers from its memory, the other has none and answers from Redis what the first has put there.
+# The latency that the Redis rung adds to a read, compared with a bare GET of the same payload over the
+# same kind of connection. There are two replicas on one database. One answers from its memory. The
+# other has no memory, and answers from Redis with what the first has put there.
 
 need_redis() { require_postgres; require_redis; }
 
@@ -37,7 +38,7 @@ measure_redis() {
 answered_by() { curl -sf -D - -o /dev/null "$2" | grep -qi "^cache-status: .*detail=$1"; } # RUNG URL
 rung_added() { calculate %.1f "$(value_of "$1" "redis_$2_us") - $(value_of "$1" "memory_$2_us")"; } # LINE QUANTILE
 rung_median() { sed "s/.*\b$1=\([^ ]*\).*/\1/" "$folder/rungs" | median; }
-rung_ratio() { # NAME NAME: round by round
+rung_ratio() { # NAME NAME: the median of the rounds' ratios
     local line
     while read -r line; do calculate '%.2f\n' "$(value_of "$line" "$1") / $(value_of "$line" "$2")"; done <"$folder/rungs" | median
 }

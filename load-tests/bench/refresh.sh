@@ -1,9 +1,10 @@
-# One refresh of one facility's today on both stores, asked for over HTTP one after the other: begin, lock, derive, compare, commit, answer.
+# Refreshes of one facility's today on both stores, requested over HTTP one after the other. The time
+# includes begin, lock, derive, compare, commit and answer.
 
 need_refresh() { require_postgres; }
 
 measure_refresh() {
-    # Without autovacuum the second state stays as it was made.
+    # Without autovacuum the tables stay unvacuumed after the churn.
     start_postgres autovacuum=off shared_buffers=512MB
     new_database refresh
     measure_refresh_of Postgres "$database"
@@ -32,7 +33,8 @@ measure_refresh_of() { # STORE URL
     finish "$service_pid"
 }
 
-# refresh_ms FACILITY TIMES: what `load refresh` prints, and the mean of the service's own histogram.
+# refresh_ms FACILITY TIMES: prints the line of `load refresh`, and the mean of the service's own
+# histogram.
 refresh_ms() {
     local labels='{trigger="request"}' sum count line
     "$load" refresh address="$address" facility="$1" times=5 >/dev/null

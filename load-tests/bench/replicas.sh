@@ -1,5 +1,5 @@
-# Three replicas of one database, with one Redis between them: how soon one knows what another has written, what it costs to be several,
-# and that they refresh a key once.
+# Three replicas on one database and one Redis: how soon an event at one replica is in the memory of
+# another, how much slower a read is than with one server alone, and that a key is refreshed only once.
 
 source load-tests/bench/stampede.sh
 
@@ -23,7 +23,7 @@ measure_replicas() {
     for each in "$service_pid" "${pids[@]}"; do finish "$each"; done
 
     new_database stampede
-    start_replicas "${stampede_settings[@]}" FACILITY_SUMMARY__REDIS__TIMEOUT_MS=5000 # a machine that is full of readers is no lost Redis
+    start_replicas "${stampede_settings[@]}" FACILITY_SUMMARY__REDIS__TIMEOUT_MS=5000 # a machine that is busy with readers must not count as a lost Redis
     stampede $readers "${replicas[@]}"
     for each in "${pids[@]}"; do finish "$each"; done
     stop_redis
@@ -32,7 +32,9 @@ measure_replicas() {
         "$refreshes == 1 && $answered == $readers"
 }
 
-start_replicas() { # [SETTING=VALUE]...: three of $database; their addresses in $replicas, their process ids in $pids
+# start_replicas [SETTING=VALUE]...: starts three replicas on $database. Sets $replicas to their
+# addresses, and $pids to their process ids.
+start_replicas() {
     local number
     replicas=() pids=()
     for number in 1 2 3; do
@@ -52,7 +54,8 @@ measure_spread() { # TIMES
     row "  from its acknowledgement, p99" "" "$(value_of "$line" answered_p99_ms) ms" "p50 $(value_of "$line" answered_p50_ms) ms, of $(value_of "$line" times) events one by one"
 }
 
-# A service alone, without Redis, and the three, in turn: reads a second of their own processor time, whatever else the machine does.
+# A service alone without Redis, and the three replicas, in turn: reads a second of the services' own
+# processor time, which does not depend on what else the machine does.
 compare_hot_reads() { # ROUNDS SECONDS
     local each round alone one three
     for each in "$address" "${replicas[@]}"; do

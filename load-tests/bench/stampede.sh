@@ -1,5 +1,5 @@
-# Readers of one stale key, all at the same time. Another session holds the facility's lock until every request has been sent, so that
-# none of them can be answered before the last one has come.
+# Concurrent readers of one stale key. Another session holds the facility's lock until every request
+# was sent, so that no request is answered before the last one has come.
 
 need_stampede() { require_postgres; }
 
@@ -16,17 +16,19 @@ measure_stampede() {
         "$refreshes == 1 && $answered == $readers"
 }
 
-# Figures grow stale after two seconds, which only happens where the drain proves nothing.
+# Figures are stale after two seconds. This happens only because the drain runs once, and so no
+# watermark proves them.
 stampede_settings=(FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS=2 FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS=3600000
     FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS=60000 FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS=60000 FACILITY_SUMMARY__LOG__FILTER=warn)
 
-# stampede READERS ADDRESS...: that many readers of one key of $database, spread over the services there. How many were answered 200 in
-# $answered, what that cost in $refreshes, how long the last one waited in $last_ms.
+# stampede READERS ADDRESS...: spreads so many readers of one key of $database over these services.
+# Sets $answered to the number of answers 200, $refreshes to the number of refreshes, and $last_ms to
+# the time after which the last reader was answered.
 stampede() {
     local readers=$1 facility=00000001-0000-4000-8000-000000000001 path each
     shift
     path=/v1/facilities/$facility/summaries/today
-    [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -gt $((readers + 1000)) ] || ulimit -n $((readers + 1000)) || { echo "bench.sh: $readers readers need as many open files: ulimit -n $((readers + 1000)) was refused" >&2; exit 1; }
+    [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -gt $((readers + 1000)) ] || ulimit -n $((readers + 1000)) || { echo "bench.sh: $readers readers need as many open files, but ulimit -n $((readers + 1000)) was refused" >&2; exit 1; }
     "$load" fill address="$1" facility=1 lots=500 >/dev/null
     for each in "$@"; do until_it "$folder/service.log" curl -sf "http://$each$path"; done
     for each in "$@"; do until_it "$folder/service.log" stale "http://$each$path"; done
@@ -47,7 +49,7 @@ stampede() {
     exec 7>"$folder/stampede.in"
     for ((place = 1; place <= $#; place++)); do until_it "$folder/stampede.$place" grep -q sent "$folder/stampede.$place"; done
     printf 'COMMIT;\n\\q\n' >&8
-    exec 7>&- 8>&- # at the end of their input they read the answers
+    exec 7>&- 8>&- # the load clients read the answers when their input ends
     wait "${children[@]}"
     refreshes=$(($(read_refreshes "$@") - refreshes)) answered=0 last_ms=0
     for ((place = 1; place <= $#; place++)); do
@@ -58,7 +60,7 @@ stampede() {
     rm "$folder"/stampede.* "$folder/locker.in"
 }
 
-# A reader that must not cause a refresh is told when nothing fresh is held.
+# A reader with only-if-cached causes no refresh. It is answered 504 once no figures are fresh.
 stale() { [ "$(curl -s -o /dev/null -w '%{http_code}' -H 'Cache-Control: only-if-cached' "$1")" = 504 ]; }
 read_refreshes() { # ADDRESS...
     local each

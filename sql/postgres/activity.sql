@@ -6,6 +6,6 @@ FROM (
     UNION ALL
     SELECT facility_id, created_at FROM blood_requests WHERE facility_id = ANY ($1)
 ) AS instant
--- There is no day outside the calendar's years.
+-- Instants outside the calendar's years are on no day.
 WHERE at >= '0001-01-01+00' AND at < '10000-01-01+00'
 GROUP BY facility_id, pg_catalog.date_bin('1 day', at, 'epoch')

@@ -1,5 +1,5 @@
--- Only what differs. When no mark is visible in this snapshot and no expiry is due, nothing
--- explains the difference: a change left no mark.
+-- Only rows that differ. If no mark of the row is visible in this snapshot and no expiry is due,
+-- nothing explains the difference: a change has left no mark.
 SELECT facility_id, date::text AS date, old_version IS NOT NULL AS stored, old_stock, old_transferred, old_requests,
        total_stock, total_transferred, total_requests, figures_differ, floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        coalesce(old_next_expires_at <= statement_timestamp(), false)

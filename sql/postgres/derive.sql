@@ -6,7 +6,7 @@ WITH key AS (
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[]) AS k (facility_id, date, start_ms, end_ms)
     -- OFFSET 0 keeps this a look-up for each key. As a join it becomes a scan of all facilities.
     CROSS JOIN LATERAL (SELECT timezone FROM facilities WHERE id = k.facility_id OFFSET 0) AS f
-    -- A day that has not begun has no figures, but may have a row from the facility's earlier zone.
+    -- A day that has not begun has no figures, but the facility's earlier zone may have left a row.
     WHERE to_timestamp(k.start_ms::float8 / 1000.0::float8) <= statement_timestamp()
        -- Also a look-up for each key: EXISTS becomes a scan of the table.
        OR (SELECT true FROM dashboard_daily_summary WHERE facility_id = k.facility_id AND date = k.date::date)
@@ -20,9 +20,9 @@ WITH key AS (
            CASE WHEN key.is_today THEN coalesce(sums.stock, 0) WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END AS total_stock,
            coalesce(sums.transferred, 0) AS total_transferred, coalesce(sums.requests, 0) AS total_requests,
            coalesce(sums.by_blood_type, '{}') AS by_blood_type,
-           -- Rounded up to the millisecond, as it is stored: otherwise microseconds of another
-           -- program would look like a change for ever. Nothing expires beyond the years that an
-           -- answer can name.
+           -- Rounded up to the millisecond, as it is stored: otherwise microseconds that another
+           -- program wrote would look like a change at every refresh. Units that expire beyond the
+           -- years that an answer can name never expire.
            to_timestamp(ceil(extract(epoch FROM CASE WHEN sums.next_expires_at < '9999-12-31+00' THEN sums.next_expires_at END) * 1000.0)::float8 / 1000.0::float8)
                AS next_expires_at
     FROM key
@@ -57,8 +57,8 @@ WITH key AS (
                     WHEN pg_catalog.jsonb_typeof(old.by_blood_type) = 'object' AND NOT pg_catalog.jsonb_path_exists(old.by_blood_type,
                         '$.* ? (@.type() != "object" || exists(@.stock ? (@.type() != "null" && (@.type() != "number" || @ < 0 || @ > 1000000000000000 || @.floor() != @))))')
                     THEN old.by_blood_type
-                    -- Another program wrote something unreadable: the split is lost, only the total
-                    -- is left.
+                    -- If another program wrote something unreadable, the figures by type are lost,
+                    -- and only the total is left.
                     ELSE pg_catalog.jsonb_build_object('unknown', pg_catalog.jsonb_build_object('stock', least(greatest(old.total_stock, 0), 1000000000000000)))
                 END) AS kept WHERE NOT key.is_today
                 UNION ALL

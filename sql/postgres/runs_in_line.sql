@@ -1,2 +1,2 @@
--- Whether a run may be there to take up. Takes no lock. $1 jobs, $2 only this run, or null.
+-- Whether there may be a run to take up. Takes no lock. $1 jobs, $2 only this run, or null.
 SELECT EXISTS (SELECT 1 FROM job_runs WHERE job = ANY ($1) AND state IN ('waiting', 'running') AND ($2::uuid IS NULL OR id = $2))

@@ -2,7 +2,8 @@
 -- the watermark, in one snapshot of one server. The first columns are null when no key was asked
 -- for.
 WITH changed AS MATERIALIZED (
-    -- Of these facilities, or (null) of any, a change of the facility itself is not processed yet.
+    -- Facilities with a change of their own that is not processed yet; null stands for all
+    -- facilities.
     SELECT facility_id FROM summary_marks WHERE kind NOT IN ('stock', 'activity')
 ), asked AS (
     SELECT k.facility_id AS asked_id, (SELECT convert_to(timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) FROM facilities WHERE id = k.facility_id) AS timezone,

@@ -5,7 +5,7 @@ SELECT stored.facility_id, stored.date, stored.total_stock, stored.total_transfe
     stored.as_of, stored.next_expires_at, stored.updated_at, stored.version,
     iif(stored.day_as_of = stored.as_of, stored.day_start, NULL) AS day_start, iif(stored.day_as_of = stored.as_of, stored.day_end, NULL) AS day_end,
     unhex(k.value ->> 0) AS asked_id, (SELECT timezone FROM facilities WHERE id = unhex(k.value ->> 0)) AS timezone,
-    -- A change of the facility itself, or of all facilities, is not processed yet.
+    -- Whether a change of the facility itself, or of all facilities, is not processed yet.
     EXISTS (SELECT 1 FROM summary_marks WHERE facility_id = unhex(k.value ->> 0) AND kind NOT IN ('stock', 'activity'))
         OR EXISTS (SELECT 1 FROM summary_marks WHERE facility_id IS NULL AND kind NOT IN ('stock', 'activity')) AS is_changing,
     fleet.salt, fleet.watermark_epoch, fleet.watermark_at, fleet.watermark_generation, fleet.watermark_number

@@ -34,13 +34,13 @@ fn a_slow_fill_that_lost_the_race_is_thrown_away() {
 }
 
 #[test]
-fn a_fill_too_slow_for_what_is_remembered_keeps_its_own_instant() {
+fn a_fill_older_than_the_recent_changes_keeps_its_own_instant() {
     let memory = memory(1);
     let before = memory.fill_token();
     memory.publish(&before, [&row(0, 2, 20), &row(1, 1, 20)].into_iter());
     memory.forget_facility(key(0).facility_id);
     let Fill::Kept(entry) = memory.fill(&before, before.position, &row(0, 1, 10), 10) else {
-        panic!("nothing remembered speaks against it")
+        panic!("no recent change forbids the fill")
     };
     announce(&memory, 30);
     assert_eq!(memory.exact_as_of_ms(&entry), 10);
@@ -56,7 +56,7 @@ fn a_watermark_does_not_reach_past_the_next_expiry() {
 }
 
 #[test]
-fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
+fn a_row_read_before_a_gap_keeps_its_own_instant() {
     let memory = memory(16);
     let before = memory.fill_token();
     memory.publish(&before, [&row(0, 1, 10)].into_iter());
@@ -79,7 +79,7 @@ fn what_was_read_before_continuity_was_lost_keeps_its_own_instant() {
 }
 
 #[test]
-fn what_is_read_again_after_a_gap_waits_for_the_watermarks_behind_it() {
+fn a_row_read_after_a_gap_is_proven_by_later_watermarks_only() {
     let memory = memory(16);
     let at = |number| Position { generation: 1, number };
     let old = Message::Summaries(vec![StoredEntry { row: row(0, 1, 10), since: at(0) }]);
@@ -87,13 +87,13 @@ fn what_is_read_again_after_a_gap_waits_for_the_watermarks_behind_it() {
     memory.start_new_session(Some(Position::default()));
     assert_eq!(memory.consume(&memory.fill_token(), at(1), &old), Consumed::Gap);
     let exact_as_of = || memory.exact_as_of_ms(&memory.get(&key(0)).unwrap());
-    assert_eq!(exact_as_of(), 10, "a newer version may stand between it and that watermark");
+    assert_eq!(exact_as_of(), 10, "a newer version may be between the entry and that watermark");
     memory.consume(&memory.fill_token(), at(2), &Message::Watermark { at_ms: 20 });
     assert_eq!(exact_as_of(), 20);
 }
 
 #[test]
-fn a_clock_set_back_leaves_nothing_proven() {
+fn nothing_is_proven_after_the_clock_was_set_back() {
     let memory = memory(16);
     let position = memory.fill_token();
     memory.publish(&position, [row(0, 1, 5_000)].iter());
@@ -103,7 +103,7 @@ fn a_clock_set_back_leaves_nothing_proven() {
     assert!(memory.get(&key(0)).is_none());
     assert_eq!((memory.watermark_ms(), memory.table_ms()), (i64::MIN, i64::MIN));
     announce(&memory, 2_000);
-    assert_eq!(memory.watermark_ms(), 2_000, "the earlier clock counts from here");
+    assert_eq!(memory.watermark_ms(), 2_000, "from here on the earlier clock counts");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_watermark_counts_no_further_than_the_directory_is_exact() {
 }
 
 #[test]
-fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
+fn rows_of_a_facilitys_former_life_are_not_kept_and_do_not_count() {
     let memory = memory(16);
     let before = memory.fill_token();
     memory.publish(&before, [row(0, 5, 10)].iter());
@@ -139,7 +139,7 @@ fn what_is_of_a_facilitys_former_life_is_not_held_and_speaks_against_nothing() {
 }
 
 #[test]
-fn of_two_zones_days_of_one_name_the_later_row_is_kept() {
+fn of_the_same_date_in_two_zones_the_later_row_is_kept() {
     let memory = memory(16);
     let of = |start_ms, as_of_ms| SummaryRow {
         bounds: Some(Bounds { start_ms, end_ms: start_ms + 100 }),
@@ -149,7 +149,7 @@ fn of_two_zones_days_of_one_name_the_later_row_is_kept() {
     announce(&memory, 30);
     let shown = || memory.get(&key(0)).unwrap().bounds.unwrap().start_ms;
     memory.publish(&memory.fill_token(), [of(50, 20)].iter());
-    assert_eq!(shown(), 50, "the figures are the same, the day is not");
+    assert_eq!(shown(), 50, "the figures are the same, but of another day");
     memory.publish(&memory.fill_token(), [of(0, 10)].iter());
-    assert_eq!(shown(), 50, "an old message says it again");
+    assert_eq!(shown(), 50, "an old message does not bring the earlier row back");
 }

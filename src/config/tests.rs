@@ -43,7 +43,7 @@ fn keys_of(toml: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_example_shows_the_defaults_and_nothing_is_in_force_in_it() {
+fn the_example_shows_the_defaults_and_sets_nothing() {
     let mut defaults = Settings::default();
     // Settings without a default of their own: the example shows the value that the default mode
     // gives, or a made-up one.
@@ -117,7 +117,7 @@ fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     );
 }
 
-/// Settings that are wrong, and what is said of each.
+/// Wrong settings, each with the words of its error.
 const BAD_VALUES: &[(&str, &[&str])] = &[
     (
         "freshness.mode = \"fast\"",
@@ -239,7 +239,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn an_empty_variable_is_a_mistake_and_named() {
+fn an_empty_variable_is_refused_by_its_name() {
     for variable in [
         "DATABASE_URL",
         "DATABASE_READ_URL",
@@ -258,7 +258,7 @@ fn an_empty_variable_is_a_mistake_and_named() {
 /// The settings that the code divides by, waits for or uses as a batch size: 0 makes no sense
 /// there. For the settings below that allow 0, the example says what 0 means.
 #[test]
-fn nothing_at_all_is_refused_where_nothing_could_be_done_with_it() {
+fn zero_is_refused_where_it_makes_no_sense() {
     let at_least_one = [
         "server.max_connections",
         "server.max_body",

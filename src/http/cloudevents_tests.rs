@@ -220,7 +220,7 @@ fn the_content_type_decides_the_form() {
 }
 
 #[test]
-fn the_form_says_where_the_data_is_whatever_the_headers_say() {
+fn the_form_alone_says_where_the_data_is() {
     let one = inventory();
     let (batch, data) = (json!([one, one]), one["data"].clone());
     for (content_type, headers, body, pointer) in [
@@ -242,7 +242,7 @@ fn the_form_says_where_the_data_is_whatever_the_headers_say() {
 }
 
 #[test]
-fn batches_are_neither_empty_nor_endless() {
+fn an_empty_or_too_long_batch_is_refused() {
     assert_eq!(faults(post(BATCH, &json!([])))[0].0, "");
     assert_eq!(post(BATCH, &json!(vec![inventory(); 100])).map(|events| events.len()), Ok(100));
     assert_eq!(post(BATCH, &json!(vec![inventory(); 101])).unwrap_err().status(), 413);
@@ -317,7 +317,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_get_an_answer_that_blames_the_sender(
+    fn random_bytes_are_answered_as_a_fault_of_the_sender(
         body in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
             r#"[\[\]{}",:0-9a-z\\ ]{0,60}"#.prop_map(String::into_bytes),

@@ -9,8 +9,8 @@ use crate::support::{
     wait_until,
 };
 
-/// Tries to serve, and asserts that it ends with this code and that the last words name all of
-/// these.
+/// Tries to serve. Asserts that the service ends with this code, and that its last output has all
+/// of these words.
 async fn fails(launch: &Launch, code: i32, words: &[&str]) -> Exited {
     let exited = launch.run(&["serve"]).await;
     assert_eq!(exited.code, Some(code), "{}", exited.output);
@@ -29,7 +29,7 @@ fn with(url: &str, from: &str, to: &str) -> String {
 
 #[tokio::test]
 async fn a_data_folder_that_cannot_be_made_is_named() {
-    // No user can make a folder under a file. Permissions would not do: they do not stop root.
+    // No user can make a folder under a file. Missing permissions would not stop root.
     let file =
         tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file can be made");
     let folder = file.path().join("data");
@@ -45,7 +45,7 @@ async fn a_folder_without_the_right_to_write_is_named() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555))
         .expect("it is ours");
     if std::fs::write(folder.path().join("probe"), "").is_ok() {
-        eprintln!("skipped: whoever runs this may write everywhere");
+        eprintln!("skipped: this user may write to every folder");
         return;
     }
     let launch = Service::on(format!("sqlite://{}", folder.path().join("summary.db").display()));
@@ -100,8 +100,8 @@ async fn a_database_that_does_not_exist_is_named() {
 
 #[tokio::test]
 async fn a_host_where_nothing_listens_is_named_with_its_port() {
-    // The test binds the port and releases it. The system does not give it to another process so
-    // soon.
+    // The test binds the port and releases it. The system gives it to another process only much
+    // later.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|l| l.local_addr())
         .expect("a port is free")
@@ -117,7 +117,7 @@ async fn urls_that_cannot_be_read_are_shown_with_what_would_be_right() {
     for url in ["mysql://localhost/blood", "blood.db"] {
         fails(&Service::on(url), 2, &["database.url", url, "sqlite://", "postgres://"]).await;
     }
-    // This part may be a password, after which the host was forgotten. So it is not shown.
+    // The part after the colon may be a password before a missing host. So it is not shown.
     let words = ["database.url = postgres://localhost:***: cannot be read (invalid port number)"];
     fails(&Service::on("postgres://localhost:not-a-port/blood"), 2, &words).await;
 }
@@ -234,7 +234,7 @@ async fn another_programs_schema_is_left_as_it_was() {
             assert_eq!(
                 sql.number(OBJECTS).await,
                 before,
-                "{command:?} left something beside {foreign}"
+                "{command:?} created an object beside {foreign}"
             );
         }
     }
@@ -277,7 +277,7 @@ async fn another_programs_file_is_left_as_it_was() {
                 "{command:?} changed the file beside {foreign}"
             );
             let files = std::fs::read_dir(launch.folder()).expect("it is there").count();
-            assert_eq!(files, 1, "{command:?} left a file");
+            assert_eq!(files, 1, "{command:?} created a file");
         }
     }
 }

@@ -115,7 +115,7 @@ async fn an_audit_lists_the_row_that_differs_and_a_rebuild_repairs_it() {
 }
 
 #[tokio::test]
-async fn what_a_mark_or_an_expiry_explains_is_shown_by_an_audit_and_is_no_finding() {
+async fn an_audit_shows_differences_that_a_mark_or_expiry_explains_and_does_not_count_them() {
     for launch in both_stores().await {
         let service = launch.start().await;
         let zone = a_zone_at_noon().0;

@@ -1,5 +1,5 @@
-//! The process, or the database, dies in the middle of a stream of events. Acknowledged events are
-//! stored then, refused ones are not.
+//! The process or the database is killed in the middle of a stream of events. Afterwards every
+//! acknowledged event is stored, and no refused one is.
 
 use std::sync::{
     Arc,
@@ -36,7 +36,7 @@ const WRONG_EVERY: usize = 7;
 struct Ledger {
     acknowledged: Vec<(Uuid, usize)>,
     refused: Vec<Uuid>,
-    /// The answer never came, or said that the outcome is unknown.
+    /// No answer came, or the answer said that the outcome is unknown.
     unknown: Vec<(Uuid, usize)>,
 }
 
@@ -137,7 +137,7 @@ async fn sites(service: &Service) -> Arc<Vec<Site>> {
     Arc::new(sites)
 }
 
-/// Asserts that rows and summaries are what the senders were told, and that the audit finds
+/// Asserts that rows and summaries agree with the answers to the senders, and that the audit finds
 /// nothing.
 async fn check(service: &Service, sites: &[Site], ledger: &Ledger) {
     let mut sql = Outside::connect(service.database_url()).await;
@@ -152,13 +152,13 @@ async fn check(service: &Service, sites: &[Site], ledger: &Ledger) {
         }
     }
     for (item, _) in &ledger.acknowledged {
-        assert!(stored.contains(item), "{item} was acknowledged and is gone");
+        assert!(stored.contains(item), "{item} was acknowledged, but is not stored");
     }
     for item in &ledger.refused {
         let rows = sql
             .number(format!("SELECT count(*) FROM blood_inventory WHERE id = {}", sql.id(*item)))
             .await;
-        assert_eq!(rows, 0, "{item} was refused and is there");
+        assert_eq!(rows, 0, "{item} was refused, but is stored");
     }
     for (at, site) in sites.iter().enumerate() {
         let there = ledger
@@ -168,11 +168,7 @@ async fn check(service: &Service, sites: &[Site], ledger: &Ledger) {
             .filter(|(item, of)| *of == at && stored.contains(item))
             .count();
         let shown = site.summary(service, "today").await["total_stock"].as_i64();
-        assert_eq!(
-            shown,
-            Some(there as i64),
-            "the summary of site {at} at the first look after the start"
-        );
+        assert_eq!(shown, Some(there as i64), "the first read of site {at} after the start");
     }
     assert!(!ledger.acknowledged.is_empty());
     audited(service.launch()).await;
@@ -255,7 +251,7 @@ async fn acknowledged_events_survive_a_crash_of_postgres() {
 }
 
 on_both_stores! {
-    async fn what_the_database_refuses_at_the_commit_is_not_acknowledged_and_never_shown(
+    async fn an_event_refused_at_the_commit_is_not_acknowledged_and_never_shown(
         service: Service,
     ) {
         let id = facility(&service, "North", &noon_zone()).await;
@@ -280,7 +276,7 @@ on_both_stores! {
                     BEGIN INSERT INTO refused VALUES (x'00'); END"
             ),
         };
-        // First a write to a source table is refused, then one to the table that every refresh
+        // First a write to a source table is refused, then a write to the table that every refresh
         // writes. The figures that were refused must not be shown.
         for table in ["blood_inventory", "dashboard_daily_summary"] {
             let (refuse, unit) = (refuse(table), inventory(Uuid::new_v4(), bank, "O+", 5));
@@ -295,13 +291,21 @@ on_both_stores! {
             plain.run(&refuse).await;
             let refused = batch(&service, std::slice::from_ref(&unit)).send().await.unwrap();
             assert_ne!(refused.status(), 200, "{table}: {}", refused.text().await.unwrap());
-            assert_eq!(get(&service, &today).await, before, "{table}: nothing of it is in memory");
+            assert_eq!(
+                get(&service, &today).await,
+                before,
+                "{table}: memory has nothing of the event"
+            );
             plain.run(&allow).await;
-            assert_eq!(summary(&service, id, "today").await, before, "{table}: nor in the tables");
+            assert_eq!(
+                summary(&service, id, "today").await,
+                before,
+                "{table}: the tables have nothing of the event"
+            );
             assert_eq!(
                 post(&service, &[unit]).await["applied"],
                 1,
-                "{table}: and it can be sent again"
+                "{table}: the same event is applied when it is sent again"
             );
             assert_eq!(
                 get(&service, &today).await["total_stock"],

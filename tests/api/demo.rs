@@ -48,7 +48,7 @@ async fn figures_move_and_go_on_moving_after_a_restart() {
             .into_iter()
             .filter(|line| !line.contains("\"target\":\"facility_summary"))
             .collect();
-        assert!(foreign.is_empty(), "lines of libraries: {foreign:?}");
+        assert!(foreign.is_empty(), "the log has lines of libraries: {foreign:?}");
         let (exited, launch) = service.terminate().await;
         assert_eq!(exited.code, Some(0), "{}", exited.output);
         assert!(exited.output.contains("\"stopped\""), "{}", exited.output);
@@ -73,7 +73,7 @@ async fn the_simulation_sends_no_event_about_real_facilities() {
     assert!(registered.status().is_success(), "{}", registered.status());
     let (_, launch) = service.terminate().await;
     let service = launch.argument("--demo").start().await;
-    wait_until("it says why there is no demo", async || {
+    wait_until("the log says why there is no demo", async || {
         service.logs().iter().any(|line| line.contains("no demo: the database has"))
     })
     .await;

@@ -26,7 +26,7 @@ const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE application_name = 'facility-summary' AND wait_event_type = 'Lock' AND datname = \
                        current_database()";
 
-/// It waits long for locks, so that a test can keep a request in flight.
+/// A service that waits long for locks, so that a test can keep a request in flight.
 fn patient(launch: Launch) -> Launch {
     launch.env("FACILITY_SUMMARY__INGEST__LOCK_TIMEOUT_MS", 60_000)
 }
@@ -52,7 +52,7 @@ async fn event_in_flight(
 }
 
 #[tokio::test]
-async fn not_ready_comes_first_while_everything_is_still_answered() {
+async fn a_stopping_service_is_not_ready_first_and_still_answers_everything() {
     let service = Service::on_postgres()
         .await
         .env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 3_000)
@@ -73,8 +73,10 @@ async fn not_ready_comes_first_while_everything_is_still_answered() {
 
     let told = Instant::now();
     service.signal(libc::SIGTERM);
-    wait_until("it is not ready", async || service.get("/health/ready").await.status() == 503)
-        .await;
+    wait_until("the service is not ready", async || {
+        service.get("/health/ready").await.status() == 503
+    })
+    .await;
     let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
     assert_eq!(ready["status"], "draining", "{ready}");
     assert_eq!(service.get("/health/live").await.status(), 200);
@@ -82,12 +84,12 @@ async fn not_ready_comes_first_while_everything_is_still_answered() {
     assert_eq!(
         (held.status().as_u16(), held.headers()["connection"].as_bytes()),
         (200, &b"close"[..]),
-        "the connection goes away"
+        "the service closes the connection"
     );
     acknowledged(&service, &site.stock(Uuid::new_v4(), 3)).await;
     assert!(
         service.logged(STOPPING).is_empty(),
-        "all that within the delay, {:?} after the signal",
+        "the delay was over too early, {:?} after the signal",
         told.elapsed()
     );
 
@@ -106,21 +108,21 @@ async fn the_watermark_rises_while_requests_are_still_answered() {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
         service.signal(libc::SIGTERM);
-        wait_until("it is draining", async || !service.logged(DRAINING).is_empty()).await;
-        // Another program's write reaches the reader by a mark, and only the watermark keeps the
-        // reader's answers young.
+        wait_until("the service is draining", async || !service.logged(DRAINING).is_empty()).await;
+        // A mark brings another program's write to the reader. After that, only the watermark
+        // keeps the reader's answers recent.
         let mut sql = Outside::connect(service.database_url()).await;
         let (row, facility) = (sql.id(Uuid::new_v4()), sql.id(site.facility));
         sql.run(format!("INSERT INTO blood_requests (id, facility_id) VALUES ({row}, {facility})"))
             .await;
         site.shows(&service, (0, 0, 1)).await;
         let draining_since = Instant::now();
-        wait_until("what is shown would be old by now", async || {
+        wait_until("the figures would be old without the watermark", async || {
             draining_since.elapsed() > Duration::from_secs(3)
         })
         .await;
         let today = format!("/v1/facilities/{}/summaries/today", site.facility);
-        wait_until("it is as young as ever", async || {
+        wait_until("the figures are recent", async || {
             let held = service
                 .request(Method::GET, &today)
                 .header("cache-control", "max-age=2, only-if-cached")
@@ -133,9 +135,10 @@ async fn the_watermark_rises_while_requests_are_still_answered() {
     }
 }
 
-/// The events of a client that went away are applied all the same. The drain runs until then.
+/// The events of a client that has closed its connection are applied nevertheless. The drain runs
+/// until they are.
 #[tokio::test]
-async fn an_event_of_a_client_that_went_away_is_committed_before_jobs_and_service_end() {
+async fn the_event_of_a_client_that_went_away_is_committed_before_the_service_ends() {
     let service = patient(Service::on_postgres().await)
         .env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0)
         .start()
@@ -165,12 +168,12 @@ async fn an_event_of_a_client_that_went_away_is_committed_before_jobs_and_servic
         "SELECT total_stock FROM dashboard_daily_summary WHERE facility_id = {}",
         sql.id(site.facility)
     );
-    assert_eq!(sql.number(counted).await, 5, "in the tables before anybody starts again");
+    assert_eq!(sql.number(counted).await, 5, "the events are stored when the service has ended");
     assert_eq!(site.summary(&launch.start().await, "today").await["total_stock"], 5);
 }
 
 #[tokio::test]
-async fn jobs_end_after_the_step_that_each_is_in() {
+async fn each_job_ends_after_its_current_step() {
     let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
     let service = launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 600_000).start().await;
     let (zone, _) = a_zone_at_noon();
@@ -184,7 +187,7 @@ async fn jobs_end_after_the_step_that_each_is_in() {
         ))
         .await;
     let mut sql = Outside::connect(service.database_url()).await;
-    // Of two facilities, so that both are in one step.
+    // Marks of two facilities, which the drain handles in one step.
     let ids = [site, other]
         .map(|site| format!("(gen_random_uuid(), {})", sql.id(site.facility)))
         .join(", ");
@@ -226,7 +229,7 @@ async fn a_service_that_ended_leaves_no_lock_no_connection_and_no_running_job() 
     assert_eq!(exited.code, Some(0), "{}", exited.output);
     let mut sql = Outside::connect(launch.database_url()).await;
     let here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    wait_until("its locks are gone", async || {
+    wait_until("the service's locks are released", async || {
         sql.number(format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {here}"))
             .await
             == 0
@@ -234,7 +237,8 @@ async fn a_service_that_ended_leaves_no_lock_no_connection_and_no_running_job() 
     .await;
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = \
                        'facility-summary' AND datname = current_database()";
-    wait_until("its connections are gone", async || sql.number(connections).await == 0).await;
+    wait_until("the service's connections are closed", async || sql.number(connections).await == 0)
+        .await;
     assert_eq!(sql.number("SELECT count(*) FROM job_runs WHERE state = 'running'").await, 0);
 }
 
@@ -253,7 +257,7 @@ async fn a_service_ends_though_the_database_hangs_within_a_transaction() {
     assert_eq!(exited.code, Some(0), "{}", exited.output);
     assert!(
         posting.await.expect("the task runs").is_err(),
-        "what may not have been committed is not acknowledged"
+        "an event whose commit is uncertain is not acknowledged"
     );
     postgres.thaw();
     drop(holder);
@@ -273,7 +277,7 @@ async fn ctrl_c_does_not_wait_for_any_balancer() {
 }
 
 #[tokio::test]
-async fn no_delay_is_a_setting_like_any_other() {
+async fn a_drain_delay_of_zero_is_allowed() {
     let service =
         Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0).start().await;
     let (exited, _) = service.terminate().await;
@@ -290,18 +294,20 @@ async fn stops_at_the_second(first: i32, second: i32) {
     acknowledged(&service, &site.stock(Uuid::new_v4(), 2)).await;
     let (posting, mut holder) = event_in_flight(&service, site).await;
     service.signal(first);
-    wait_until("it waits for the request in flight", async || !service.logged(STOPPING).is_empty())
-        .await;
+    wait_until("the service waits for the request in flight", async || {
+        !service.logged(STOPPING).is_empty()
+    })
+    .await;
     service.signal(second);
     let (exited, launch) = service.ended().await;
     assert_eq!(exited.code, Some(1), "{}", exited.output);
     assert!(exited.output.contains("told to stop a second time"), "{}", exited.output);
-    posting.await.expect("the task runs").expect_err("nobody is there to answer");
+    posting.await.expect("the task runs").expect_err("the connection ends without an answer");
     holder.run("ROLLBACK").await;
     assert_eq!(
         site.summary(&launch.start().await, "today").await["total_stock"],
         2,
-        "what was not acknowledged is not there"
+        "the event that was not acknowledged is not stored"
     );
 }
 
@@ -316,7 +322,7 @@ async fn a_second_ctrl_c_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_service_that_stops_ends_its_step_and_leaves_a_large_backlog_to_the_next() {
+async fn a_service_that_stops_leaves_a_large_backlog_to_the_next_start() {
     let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__SERVER__DRAIN_DELAY_MS", 0);
     let (_, launch) = launch.start().await.terminate().await;
     let mut writer = Outside::connect(launch.database_url()).await;
@@ -331,5 +337,5 @@ async fn a_service_that_stops_ends_its_step_and_leaves_a_large_backlog_to_the_ne
     let (exited, _) = service.terminate().await;
     assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
     assert!(exited.output.contains(r#""message":"stopped""#), "{}", exited.output);
-    assert!(writer.number(marks).await > 100, "it was in the midst of it");
+    assert!(writer.number(marks).await > 100, "marks were left when the service stopped");
 }

@@ -30,7 +30,9 @@ fn ids(list: &Value) -> Vec<String> {
 }
 
 on_both_stores! {
-    async fn what_was_known_of_a_removed_facility_is_not_used_when_it_returns(service: Service) {
+    async fn figures_from_before_a_removal_are_not_used_when_the_facility_returns(
+        service: Service,
+    ) {
         let zone = noon_zone();
         let (id, delivery) = (facility(&service, "North", &zone).await, Uuid::new_v4());
         let (bank, unit) = (bank(&service, id).await, Uuid::new_v4());
@@ -50,15 +52,22 @@ on_both_stores! {
         ))
         .await;
         let rows = format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {f}");
-        wait_until("its rows are gone", async || sql.number(rows.clone()).await == 0).await;
-        wait_until("it is gone", async || service.get(&path(id, yesterday)).await.status() == 404)
-            .await;
+        wait_until("the facility's rows are removed", async || {
+            sql.number(rows.clone()).await == 0
+        })
+        .await;
+        wait_until("the facility is unknown", async || {
+            service.get(&path(id, yesterday)).await.status() == 404
+        })
+        .await;
         sql.run(format!(
             "INSERT INTO facilities (id, name, timezone) VALUES ({f}, 'North again', '{zone}')"
         ))
         .await;
-        wait_until("it is back", async || service.get(&path(id, "today")).await.status() == 200)
-            .await;
+        wait_until("the facility is known again", async || {
+            service.get(&path(id, "today")).await.status() == 200
+        })
+        .await;
         for directives in ["", "max-age=3600", "no-cache"] {
             for date in [yesterday, date_in(&zone, 0)] {
                 let shown: Value =
@@ -99,7 +108,7 @@ on_both_stores! {
                 get(&service, &format!("{}?min_version={version}", path(id, "today"))).await;
             assert_eq!(shown["total_requests"], 1, "{shown}");
             let marks = format!("SELECT count(*) FROM summary_marks WHERE facility_id = {f}");
-            wait_until("the removal is dealt with", async || sql.number(marks.clone()).await == 0)
+            wait_until("the removal is processed", async || sql.number(marks.clone()).await == 0)
                 .await;
             assert_eq!(summary(&service, id, "today").await["total_requests"], 1, "round {round}");
         }
@@ -140,7 +149,7 @@ on_both_stores! {
         problem(read(&service, &range, "only-if-cached").await, 504).await;
         // Single reads bring both days into memory.
         for days in [0, -1] {
-            wait_until("it is held", async || {
+            wait_until("memory holds the day", async || {
                 let response = read(&service, &path(id, date_in(&zone, days)), "").await;
                 header(&response, "cache-status") == "facility-summary; hit; detail=memory"
             })

@@ -272,7 +272,7 @@ on_both_stores! {
         assert_eq!(
             post(&service, &[same]).await["superseded"],
             1,
-            "the same millisecond, lesser data"
+            "at equal times the greater data wins"
         );
         let mut untimed = inventory(unit, bank, "O+", 1);
         untimed.as_object_mut().unwrap().remove("time");
@@ -284,7 +284,11 @@ on_both_stores! {
             at(inventory(unit, bank, "O+", 2), now_ms() + 240_000),
             at(inventory(unit, bank, "O+", 3), now_ms() + 320_000),
         );
-        assert_eq!(post(&service, &[near]).await["applied"], 1, "clocks differ by some minutes");
+        assert_eq!(
+            post(&service, &[near]).await["applied"],
+            1,
+            "a time some minutes ahead is accepted, as clocks differ"
+        );
         problem(batch(&service, &[far]).send().await.unwrap(), 422).await;
     }
 
@@ -319,7 +323,7 @@ on_both_stores! {
         assert_eq!(
             send(many, vec![b' '; 1 << 20]).await.status(),
             400,
-            "as large as may be, but no JSON"
+            "the body has the greatest size, but is not JSON"
         );
         problem(service.get("/v1/events").await, 405).await;
     }

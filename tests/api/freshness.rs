@@ -39,7 +39,7 @@ on_both_stores! {
         let before = Scrape::of(&service).await.sum("summary_refreshes_total", &[]);
         let started = now_ms();
         wait_until("three seconds have passed", async || now_ms() - started > 3_000).await;
-        wait_until("its age is that of the watermark", async || {
+        wait_until("the age is that of the watermark", async || {
             let response = read(&service, &path(id, "today"), "max-age=2, only-if-cached").await;
             response.status() == 200 && age(&response) <= 1 && header(&response, "etag") == etag
         })
@@ -111,7 +111,7 @@ on_both_stores! {
         assert_eq!(raw.status(), 200);
     }
 
-    async fn where_an_answer_came_from_is_said(service: Service) {
+    async fn the_headers_say_where_an_answer_came_from(service: Service) {
         let zone = noon_zone();
         let id = stocked(&service, &zone).await;
         post(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms() - 5 * DAY_MS)]).await;
@@ -176,7 +176,7 @@ on_both_stores! {
             let direct = summary(&service, id, "today").await;
             assert_eq!(
                 body["items"][0], direct,
-                "{path}: with what another program has just committed"
+                "{path}: the answer has what another program has committed"
             );
             assert_eq!(
                 conditional(&service, Method::GET, &path, &etag).await.status(),
@@ -201,7 +201,7 @@ on_both_stores! {
         soon["data"]["expires_at"] = serde_json::json!(instant(expires_ms));
         let applied = post(&service, &[soon, inventory(Uuid::new_v4(), bank, "O-", 7)]).await;
         let version = version_of(&applied, id, date_in(&zone, 0));
-        wait_until("they are gone from what everybody reads", async || {
+        wait_until("the expired units are gone from an answer without directives", async || {
             let response = service.get(&path(id, "today")).await;
             let (age_seconds, after_ms) = (age(&response), now_ms());
             let shown: Value = response.json().await.unwrap();

@@ -148,7 +148,7 @@ async fn first_listing(launch: Launch) -> Service {
     let service =
         launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 1_000).start().await;
     let left = number(service.launch().database_url(), "SELECT count(*) FROM summary_marks").await;
-    assert_eq!(left, 0, "it said that it is ready before it had dealt with all marks");
+    assert_eq!(left, 0, "the service was ready before it had processed all marks");
     let response = service.get("/v1/summaries/today?limit=500").await;
     let (status, age) = (response.status(), header(&response, "age"));
     let listing: Value = response.json().await.expect("it is JSON");
@@ -171,12 +171,12 @@ async fn a_service_started_on_generated_data_lists_it_at_once_and_derives_nothin
         assert_eq!(
             number(launch.database_url(), "SELECT count(*) FROM summary_marks").await,
             0,
-            "its own marks are dealt with"
+            "no mark of the load is left"
         );
         let service = first_listing(launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off")).await;
         let refreshed =
             Scrape::of(&service).await.sum("summary_refreshes_total", &[("trigger", "event")]);
-        assert_eq!(refreshed, 0.0, "nothing is left to derive");
+        assert_eq!(refreshed, 0.0, "the service refreshes nothing");
     }
 }
 
@@ -194,7 +194,10 @@ async fn a_service_started_after_others_wrote_is_ready_once_it_has_drained_their
             .into_iter()
             .filter(|line| line.contains("request failed"))
             .collect::<Vec<_>>();
-        assert!(failed.is_empty(), "to be asked before it is ready is no failure: {failed:?}");
+        assert!(
+            failed.is_empty(),
+            "a request before the service is ready is not logged as a failure: {failed:?}"
+        );
         done(service.launch(), &["audit"]).await;
     }
 }
@@ -249,7 +252,7 @@ async fn a_load_stopped_by_ctrl_c_leaves_whole_chunks_and_a_rerun_makes_the_rest
         assert!(whole % 2 == 0 && whole < 150, "{whole} facilities");
         let bare = "SELECT count(*) FROM facilities f WHERE NOT EXISTS (SELECT 1 FROM \
                     blood_requests r WHERE r.facility_id = f.id)";
-        assert_eq!(number(url, bare).await, 0, "each with its rows");
+        assert_eq!(number(url, bare).await, 0, "each facility has its rows");
 
         let output = done(&launch, &words).await;
         assert!(output.contains(&format!("There       {whole} facilities")), "{output}");

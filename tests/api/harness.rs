@@ -53,7 +53,7 @@ async fn a_frozen_server_takes_connections_and_answers_only_once_it_is_thawed() 
     let asked =
         tokio::time::timeout(Duration::from_millis(200), PgConnection::connect(postgres.url()))
             .await;
-    assert!(asked.is_err(), "an answer, or a refusal, from a server that hangs");
+    assert!(asked.is_err(), "a server that hangs has answered or refused");
     postgres.thaw();
     PgConnection::connect(postgres.url()).await.expect("it answers again");
 }

@@ -205,7 +205,7 @@ fn many_rows(count: usize) -> String {
 const MANY: &[&str] = &["--columns=created_at=at,facility=to,quantity=n"];
 
 #[tokio::test]
-async fn an_import_killed_half_way_leaves_whole_chunks_and_a_rerun_goes_on_to_what_one_run_makes() {
+async fn an_import_killed_half_way_leaves_whole_chunks_and_a_rerun_completes_it() {
     const ROWS: usize = 15_000;
     for (launch, clean) in both_stores().await.into_iter().zip(both_stores().await) {
         for launch in [&launch, &clean] {
@@ -233,7 +233,7 @@ async fn an_import_killed_half_way_leaves_whole_chunks_and_a_rerun_goes_on_to_wh
         let summarised =
             number(url, "SELECT coalesce(sum(total_requests), 0) FROM dashboard_daily_summary")
                 .await;
-        assert_eq!(summarised, there, "each chunk came with its summaries");
+        assert_eq!(summarised, there, "each chunk was committed with its summaries");
 
         let output = imported(&launch, "requests", "many.csv", &[MANY]).await;
         assert!(output.contains("changed nothing: known already"), "{output}");
@@ -245,7 +245,7 @@ async fn an_import_killed_half_way_leaves_whole_chunks_and_a_rerun_goes_on_to_wh
 }
 
 #[tokio::test]
-async fn names_are_one_as_the_eye_reads_them_and_what_was_merged_is_said() {
+async fn names_that_look_alike_are_one_facility_and_merges_are_reported() {
     for launch in both_stores().await {
         write(&launch, "banks.csv", "name\nH\u{f4}pital\nHo\u{302}pital\nTema\nTema\n");
         let output =

@@ -76,7 +76,7 @@ on_both_stores! {
             &format!("/v1/facilities/{id}/summaries?from={tomorrow}&to={}", date_in("UTC", 3)),
         )
         .await;
-        assert_eq!(days["items"], json!([]), "none of them has begun");
+        assert_eq!(days["items"], json!([]), "none of the days has begun");
     }
 
     async fn a_today_that_is_not_opened_is_derived_and_not_taken_for_empty(service: Service) {
@@ -127,14 +127,14 @@ async fn a_facility_that_moved_while_its_lock_was_held_has_no_today_until_it_can
     for path in listings(id) {
         refused(service.get(&path).await).await;
     }
-    // It is not known either which past days have figures in this zone. So no past day is taken for
-    // empty.
+    // The service does not know either which past days have figures in this zone. So it shows no
+    // past day as empty.
     let past = date_in(ZONES[1], -40);
     refused(service.get(&format!("/v1/facilities/{id}/summaries?to={past}")).await).await;
     refused(service.get(&path(id, past)).await).await;
     holder.run("ROLLBACK").await;
     for path in [format!("/v1/facilities/{id}/summaries?to={past}&limit=1"), path(id, past)] {
-        wait_until("it is derived", async || service.get(&path).await.status() == 200).await;
+        wait_until("the day is derived", async || service.get(&path).await.status() == 200).await;
     }
     for path in listings(id) {
         let today = date_in(ZONES[1], 0).to_string();
@@ -219,7 +219,7 @@ async fn before_the_first_proof_nothing_has_an_age_and_nothing_is_taken_for_empt
     holder.run("ROLLBACK").await;
     for path in listings(other.facility) {
         let response = read(&service, &path, "max-stale").await;
-        assert_eq!(response.status(), 200, "the request itself has it proven: {response:?}");
+        assert_eq!(response.status(), 200, "the request itself causes the proof: {response:?}");
         assert!(age(&response) < 60, "{response:?}");
     }
     let response = service.get(&path(locked.facility, past)).await;

@@ -60,7 +60,7 @@ async fn send_broken_http(service: &Service) {
 }
 
 on_both_stores! {
-    async fn no_mistake_of_a_client_and_no_normal_request_is_a_warning(service: Service) {
+    async fn mistakes_of_clients_and_normal_requests_are_not_logged_as_warnings(service: Service) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let before = worries(&service);
         let event = |data: Value| {
@@ -121,7 +121,7 @@ on_both_stores! {
             );
         }
         let today = path(site.facility, "today");
-        wait_until("it serves", async || service.get(&today).await.status() == 200).await;
+        wait_until("the service answers", async || service.get(&today).await.status() == 200).await;
         let after = worries(&service);
         assert_eq!(after.len(), before.len(), "{:#?}", &after[before.len()..]);
     }
@@ -139,7 +139,8 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
     let today = path(site.facility, "today");
     acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
     postgres.stop();
-    wait_until("it knows", async || read(&service, &today, "no-cache").await.status() == 503).await;
+    wait_until("a read fails", async || read(&service, &today, "no-cache").await.status() == 503)
+        .await;
     let (mut refused, mut asked) = (0, 0);
     for _ in 0..TIMES {
         let path = format!("/v1/facilities/{}/refresh", site.facility);
@@ -159,14 +160,14 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
         // It is a 404 as long as the directory was verified not long ago.
         assert!([404, 503].contains(&all.3.status().as_u16()));
     }
-    assert_eq!(refused, asked, "the database is away");
+    assert_eq!(refused, asked, "while the database is away, every request is refused");
     // The log is read in the background, a moment later.
     let failed = || {
         service.logged(
             "request failed; more of this route and status are counted, and told once a minute",
         )
     };
-    wait_until("each route has a line", async || failed().len() >= 3).await;
+    wait_until("the log has a line for each route", async || failed().len() >= 3).await;
     let failed = failed();
     assert_eq!(failed.len(), 3, "{failed:#?}");
     assert!(
@@ -182,7 +183,7 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
         service.post("/v1/events", &site.stock(Uuid::new_v4(), 1)).await.status() == 200
     })
     .await;
-    wait_until("it says that it is over", async || {
+    wait_until("the log says that the outage is over", async || {
         assert_eq!(service.get(&today).await.status(), 200);
         service.logged("no request fails so any more").len() == 3
     })
@@ -192,7 +193,7 @@ async fn an_outage_is_logged_once_and_with_a_count_when_it_is_over() {
         .iter()
         .filter_map(|entry| entry["requests"].as_f64())
         .sum();
-    assert!(counted >= asked as f64, "{counted} were counted, of {asked} and more");
+    assert!(counted >= asked as f64, "{counted} failures were counted, of at least {asked}");
 }
 
 /// The request ids of the log lines with this message.

@@ -15,8 +15,8 @@ use crate::{
     support::{events::event, wait_until},
 };
 
-/// The series of a scrape. Left out are those of `/metrics`, since a scrape is counted in the next
-/// one, and those of jobs, which may have their first run between two scrapes.
+/// The series of a scrape, without those of `/metrics`, since a scrape is counted only in the next
+/// one, and without those of jobs, which may have their first run between two scrapes.
 fn series(scrape: &Scrape) -> BTreeSet<(String, BTreeMap<String, String>)> {
     let is_of_requests = |labels: &BTreeMap<String, String>| {
         labels.get("route").is_none_or(|route| route != "/metrics")
@@ -57,7 +57,7 @@ on_both_stores! {
         read(&service, &today, "no-cache").await;
         assert_eq!(reads("stale", "source").await, 1.0);
         read(&service, &path(id, date_in(&zone, -9)), "").await;
-        assert_eq!(reads("fresh", "table").await, 1.0, "found in the table, within its bound");
+        assert_eq!(reads("fresh", "table").await, 1.0, "the table had figures within the bound");
         read(&service, &path(id, date_in(&zone, -8)), "no-cache").await;
         assert_eq!(reads("miss", "source").await, 1.0);
         assert_eq!(all().await, (8.0, 8.0));
@@ -74,7 +74,10 @@ on_both_stores! {
             ),
             (2.0, 0.0, 0.0)
         );
-        assert!(refreshes("event", "changed") >= 2.0, "the day opened, the stock counted");
+        assert!(
+            refreshes("event", "changed") >= 2.0,
+            "one refresh opened the day, and one counted the stock"
+        );
         for trigger in ["read", "event"] {
             assert!(
                 scrape.sum("summary_refresh_duration_seconds_count", &[("trigger", trigger)])
@@ -92,7 +95,7 @@ on_both_stores! {
         );
         assert!(
             scrape.find("summary_read_duration_seconds_bucket", &[("le", "0.00005")]).is_some(),
-            "from 50 µs"
+            "the first bucket ends at 50 µs"
         );
     }
 
@@ -143,7 +146,7 @@ on_both_stores! {
         })
         .await;
         assert!(Scrape::of(&service).await.sum("summary_drift_rows_total", &[]) >= 1.0);
-        wait_until("the drain shows through when it has verified", async || {
+        wait_until("a rebuild says as of when it has verified everything", async || {
             let verified = Scrape::of(&service).await.sum("summary_verified_through_seconds", &[]);
             (asked as f64 - 5.0..=now_ms() as f64 / 1000.0 + 1.0).contains(&verified)
         })
@@ -189,7 +192,7 @@ on_both_stores! {
         }
         let many = Scrape::of(&service).await;
         let new: Vec<_> = series(&many).difference(&series(&few)).cloned().collect();
-        assert!(new.is_empty(), "requests for unknown things make no new series: {new:?}");
+        assert!(new.is_empty(), "requests with unknown ids and paths make no new series: {new:?}");
 
         for (method, status, want) in [
             ("GET", "200", 4.0),

@@ -62,7 +62,7 @@ async fn row_count(sql: &mut Outside, site: Site, date: jiff::civil::Date) -> i6
     .await
 }
 
-/// Two minutes before midnight by the database's clock, this begins.
+/// The test begins two minutes before midnight by the database's clock.
 async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut sql: Outside) {
     let site = Site::register(&service, ZONE).await;
     let quiet = Site::register(&service, ZONE).await;
@@ -108,7 +108,7 @@ async fn crosses_midnight(service: Service, set_clocks: impl Fn(Timestamp), mut 
     let stock = kept["total_stock"].as_i64().expect("a closed day keeps its stock");
     assert!(
         (7 + surely_before - 1..=7 + surely_before).contains(&stock),
-        "{kept}, {surely_before} events before midnight"
+        "the day closed with {kept}, after {surely_before} events before midnight"
     );
     the_closed_day_keeps_its_stock(&service, &mut sql, site, stock).await;
     assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
@@ -140,7 +140,7 @@ fn assert_is_kept_until_midnight(answer: &Response) {
         .expect("it has a max-age");
     assert!(
         cached <= 120,
-        "`today` may be kept until midnight, which is less than 120 s away, and not for {cached} s"
+        "midnight is less than 120 s away, but `today` may be kept for {cached} s"
     );
 }
 
@@ -164,8 +164,8 @@ async fn post_until_the_new_day(
     touched
 }
 
-/// A late request is counted on its own day and leaves the stock of that day alone. A unit of now
-/// leaves it alone, too.
+/// A late request is counted on its own day and does not change the stock of that day. A unit that
+/// comes now does not change that stock either.
 async fn the_closed_day_keeps_its_stock(
     service: &Service,
     sql: &mut Outside,
@@ -294,7 +294,7 @@ async fn a_day_that_begins_a_second_time_after_a_move_starts_with_its_own_figure
     assert_eq!(site.summary(&service, "today").await["date"], "2031-06-09");
     acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 3), start + seconds(1))).await;
     clock.set("2031-06-11T11:30:00Z".parse().expect("an instant"));
-    wait_until("it is the 11th again", async || {
+    wait_until("the facility's date is the 11th again", async || {
         let answer = today(&service, site, None).await;
         assert_eq!(answer.status(), 200);
         let now: Value = answer.json().await.expect("it is JSON");

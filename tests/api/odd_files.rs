@@ -48,7 +48,7 @@ fn names(service: &Service, table: &str) {
 const TEXT_ID: &str = "CAST('a0000000-0000-0000-0000-000000000000' AS BLOB)";
 
 #[tokio::test]
-async fn rows_whose_ids_are_none_cost_nobody_else_anything() {
+async fn rows_with_malformed_ids_do_not_affect_others() {
     let service = Service::on_sqlite().start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut sql = Outside::connect(service.database_url()).await;
@@ -147,10 +147,10 @@ async fn an_event_about_a_row_that_names_no_facility_puts_it_right() {
     audited(service.launch()).await;
 }
 
-/// Another row is written with the id of a row of another facility. The old row is removed without
-/// a delete trigger.
+/// A row is written with the id of another facility's row. SQLite removes the old row without
+/// firing a delete trigger.
 #[tokio::test]
-async fn a_row_that_another_takes_the_id_of_leaves_the_figures_of_its_facility() {
+async fn a_row_whose_id_another_row_takes_leaves_the_figures_of_its_facility() {
     let service = Service::on_sqlite().start().await;
     let (zone, _) = a_zone_at_noon();
     let (a, b) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
@@ -206,7 +206,7 @@ async fn a_row_that_another_takes_the_id_of_leaves_the_figures_of_its_facility()
 }
 
 #[tokio::test]
-async fn triggers_that_do_something_else_or_are_elsewhere_are_noticed_and_put_right() {
+async fn altered_or_moved_triggers_are_noticed_and_put_right() {
     let ways = [
         "DROP TRIGGER blood_requests_mark_insert; CREATE TRIGGER blood_requests_mark_insert AFTER \
          INSERT ON blood_requests BEGIN SELECT 1; END",
@@ -220,7 +220,7 @@ async fn triggers_that_do_something_else_or_are_elsewhere_are_noticed_and_put_ri
         site.shows(&service, (0, 0, 0)).await;
         let mut sql = Plain::beside(&service).await;
         sql.run(way).await;
-        wait_until("it is noticed", async || {
+        wait_until("the change of the trigger is noticed", async || {
             get(&service, "/health/ready").await["status"] == "degraded"
         })
         .await;
@@ -247,7 +247,7 @@ async fn triggers_that_do_something_else_or_are_elsewhere_are_noticed_and_put_ri
         .await;
         let migrated = service.launch().run(&["migrate"]).await;
         assert_eq!(migrated.code, Some(0), "{}", migrated.output);
-        wait_until("it is ready", async || {
+        wait_until("the service is ready", async || {
             get(&service, "/health/ready").await["status"] == "ready"
         })
         .await;
@@ -256,7 +256,7 @@ async fn triggers_that_do_something_else_or_are_elsewhere_are_noticed_and_put_ri
 }
 
 #[tokio::test]
-async fn a_file_that_was_replaced_under_the_service_is_told_of_and_takes_no_event() {
+async fn a_database_file_replaced_under_the_service_is_reported_and_events_are_refused() {
     let service = Service::on_sqlite().start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let item = Uuid::new_v4();
@@ -271,8 +271,10 @@ async fn a_file_that_was_replaced_under_the_service_is_told_of_and_takes_no_even
     std::fs::copy(format!("{path}.bak"), &path).expect("it can be copied");
     let refused = service.post("/v1/events", &site.stock(item, 9)).await;
     assert_eq!(refused.status(), 503);
-    wait_until("it is said", async || get(&service, "/health/ready").await["status"] == "degraded")
-        .await;
+    wait_until("readiness says that the file was replaced", async || {
+        get(&service, "/health/ready").await["status"] == "degraded"
+    })
+    .await;
     let sqlite = dependency(&service, "sqlite").await;
     assert!(
         sqlite["remedy"]

@@ -1,6 +1,6 @@
 //! Rows that other programs wrote by SQL and that no event could state: infinite instants, texts
-//! that are not UTF-8, figures that are not JSON. Each is read as what it means, and none disturbs
-//! other rows.
+//! that are not UTF-8, figures that are not JSON. Each row is read as what it means, and does not
+//! affect other rows.
 
 mod names;
 
@@ -104,7 +104,7 @@ async fn close_day(sql: &mut Outside, site: &Site, date: Date, at: &str) {
 }
 
 on_both_stores! {
-    async fn an_instant_outside_the_calendar_is_never_or_long_ago_or_on_no_day(service: Service) {
+    async fn an_instant_outside_the_calendar_means_never_or_long_ago_or_no_day(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         for (literal, after) in instants(&sql) {
             let site = Site::register(&service, &a_zone_at_noon().0).await;
@@ -216,7 +216,7 @@ on_both_stores! {
             ))
             .await;
             acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
-            wait_until("the mark is dealt with", async || {
+            wait_until("the mark is processed", async || {
                 sql.number("SELECT count(*) FROM summary_marks").await == 0
             })
             .await;
@@ -259,7 +259,7 @@ on_both_stores! {
                 sql.id(broken.facility)
             ))
             .await;
-            // The rebuild of the start is off: it would repair the row before it is read.
+            // The rebuild at the start is off: it would repair the row before a reader reads it.
             let started =
                 launch.clone().env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
             for site in [&broken, &whole] {
@@ -278,7 +278,7 @@ on_both_stores! {
                 assert_eq!(
                     audit.code,
                     Some(0),
-                    "{damage}, {day}: it was mended when it was read: {}",
+                    "{damage}, {day}: the read has repaired the row: {}",
                     audit.output
                 );
             }

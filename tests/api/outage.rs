@@ -45,7 +45,8 @@ async fn ready(service: &Service) -> Value {
 }
 
 async fn wait_until_recovered(service: &Service, today: &str) {
-    wait_until("it is ready again", async || ready(service).await["status"] == "ready").await;
+    wait_until("the service is ready again", async || ready(service).await["status"] == "ready")
+        .await;
     wait_until("figures are fresh again", async || {
         let response = read(service, today, "no-cache").await;
         response.status() == 200 && age(&response) == 0
@@ -86,7 +87,7 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_it_cannot_k
     }
     writes_are_refused(&service, id).await;
     // Nothing verifies the directory any more, so that a 404 might be wrong.
-    wait_until("an unknown facility is no longer denied", async || {
+    wait_until("an unknown facility is answered with 503 instead of 404", async || {
         service.get(&path(Uuid::new_v4(), "today")).await.status() == 503
     })
     .await;
@@ -101,7 +102,7 @@ async fn without_its_database_it_serves_what_it_has_and_refuses_what_it_cannot_k
     assert_eq!(
         (&body["total_stock"], &body["total_transferred"]),
         (&json!(5), &json!(6)),
-        "what was refused left nothing"
+        "refused events have changed nothing"
     );
     assert_eq!(get(&service, &format!("/v1/facilities/{id}")).await["name"], "North");
 }
@@ -113,7 +114,7 @@ fn assert_is_as_old_as_the_outage(held: &Response, stopped_ms: i64, what: &str) 
     let least = (now_ms() - stopped_ms) / 1000 - 1;
     assert!(
         (least..=least + 4).contains(&age(held)),
-        "{what}: Age {} some {least} s after the stop",
+        "{what}: Age {}, at least {least} s after the stop",
         age(held)
     );
 }
@@ -209,7 +210,10 @@ async fn a_job_that_fails_says_so_once_for_each_error_and_when_it_works_again() 
     assert!(!said.is_empty() && said.len() == different.len() && said.len() < 8, "{said:?}");
     assert!(of_drain("the job works again").is_empty());
     postgres.start_again();
-    wait_until("it says that it works", async || of_drain("the job works again").len() == 1).await;
+    wait_until("the log says that the job works", async || {
+        of_drain("the job works again").len() == 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -223,7 +227,7 @@ async fn figures_are_not_served_beyond_stale_if_error() {
     assert_eq!(service.get(&today).await.status(), 200);
     postgres.crash();
     let mut served_stale = false;
-    wait_until("they are too old even for an outage", async || {
+    wait_until("the figures are too old even for an outage", async || {
         let response = service.get(&today).await;
         served_stale |= header(&response, "cache-status") == LOST;
         match response.status().as_u16() {
@@ -235,11 +239,11 @@ async fn figures_are_not_served_beyond_stale_if_error() {
         }
     })
     .await;
-    assert!(served_stale, "until then they were served");
+    assert!(served_stale, "before that, the figures were served");
     assert_eq!(
         read(&service, &today, "max-age=3600").await.status(),
         200,
-        "whoever takes an hour is served an hour"
+        "a reader that accepts an hour gets these figures"
     );
     postgres.start_again();
     wait_until_recovered(&service, &today).await;
@@ -270,7 +274,7 @@ async fn while_the_database_hangs_no_reader_waits_longer_than_the_refresh_timeou
         .expect("an answer in time")
         .unwrap();
     assert_unavailable(refused, "events").await;
-    wait_until("it says so", async || ready(&service).await["status"] == "degraded").await;
+    wait_until("it is degraded", async || ready(&service).await["status"] == "degraded").await;
 
     postgres.thaw();
     wait_until_recovered(&service, &today).await;
@@ -280,7 +284,7 @@ async fn while_the_database_hangs_no_reader_waits_longer_than_the_refresh_timeou
 #[tokio::test]
 async fn while_the_database_hangs_one_reader_per_second_waits_and_the_others_do_not() {
     let postgres = Postgres::start(&[]);
-    // Only readers notice the outage: the next round of the drain comes after the end of the test.
+    // Only readers notice the outage: the next pass of the drain begins after the end of the test.
     let launch = launch(postgres.fresh_database().await)
         .env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 60_000);
     let service = launch.env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 60_000).start().await;
@@ -315,7 +319,7 @@ async fn while_the_database_hangs_one_reader_per_second_waits_and_the_others_do_
 }
 
 #[tokio::test]
-async fn a_reader_that_waits_in_vain_for_a_lock_is_no_outage_for_the_others() {
+async fn a_reader_that_times_out_at_a_lock_causes_no_outage_for_the_others() {
     let url = crate::support::postgres::fresh_database().await;
     let service =
         launch(url.clone()).env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 30_000).start().await;
@@ -333,20 +337,20 @@ async fn a_reader_that_waits_in_vain_for_a_lock_is_no_outage_for_the_others() {
     for _ in 0..2 {
         assert_unavailable(
             read(&service, &path(locked, "today"), "no-cache").await,
-            "a key that somebody holds",
+            "a key whose lock is held",
         )
         .await;
         assert_eq!(ready(&service).await["status"], "ready");
         assert_eq!(
             read(&service, &path(free, "today"), "no-cache").await.status(),
             200,
-            "its neighbour"
+            "a key that is not locked"
         );
     }
 }
 
-/// No event comes and no job runs: only a reader can find that the database is back. `path` is read
-/// until it is answered.
+/// No event comes and no job runs, so only a reader can find that the database is back. Reads
+/// `path` until it is answered.
 async fn a_read_ends_the_outage(path: impl Fn(Uuid) -> String, directives: &str) {
     let postgres = Postgres::start(&[]);
     let launch = launch(postgres.fresh_database().await)
@@ -378,18 +382,18 @@ async fn a_read_ends_the_outage(path: impl Fn(Uuid) -> String, directives: &str)
         assert_eq!(
             read(&service, &path, "no-cache").await.status(),
             200,
-            "nobody is spared the database any more"
+            "readers ask the database again"
         );
     }
     assert!(started.elapsed() < crate::support::PATIENCE);
 }
 
 #[tokio::test]
-async fn a_read_of_the_source_ends_an_outage_that_nobody_else_would_end() {
+async fn a_read_of_the_source_alone_ends_an_outage() {
     a_read_ends_the_outage(|id| path(id, "today"), "no-cache").await;
 }
 
 #[tokio::test]
-async fn a_read_of_the_table_ends_an_outage_that_nobody_else_would_end() {
+async fn a_read_of_the_table_alone_ends_an_outage() {
     a_read_ends_the_outage(|id| path(id, date_in(&noon_zone(), -3)), "max-age=1000").await;
 }

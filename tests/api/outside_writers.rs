@@ -1,5 +1,5 @@
-//! Other programs write the source tables with plain SQL beside the running service. No write is
-//! missed, no program waits for the service, and no write is counted as drift.
+//! Other programs write the source tables with plain SQL while the service runs. The service misses
+//! no write, no program waits for the service, and no write is counted as drift.
 
 mod altered;
 mod beside;

@@ -185,7 +185,7 @@ fn rank(event: &Value) -> (&str, bool, String) {
     )
 }
 
-/// Posts all events in this order, in batches of random sizes, over some connections at once.
+/// Posts all events in this order, in batches of random sizes, over several connections.
 async fn pour(service: &Service, events: &[Value], random: &mut Pcg64Mcg) {
     let mut batches = Vec::new();
     let mut rest = events;
@@ -229,7 +229,7 @@ on_both_stores! {
                         &figures["total_requests"]
                     ),
                     (&stock, &json!(want.1), &json!(want.2)),
-                    "round {round}, facility and days ago {key:?}"
+                    "round {round}, (facility, days ago) {key:?}"
                 );
             }
             shuffled.shuffle(&mut random);
@@ -237,7 +237,7 @@ on_both_stores! {
             assert_eq!(
                 world.summaries(&service, &zone).await,
                 first,
-                "round {round}: once more in another order"
+                "round {round}: the same events in another order"
             );
         }
         let (_, launch) = service.terminate().await;

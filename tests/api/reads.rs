@@ -111,7 +111,7 @@ on_both_stores! {
         assert_eq!(
             named.bytes().await.unwrap(),
             alias.bytes().await.unwrap(),
-            "today is that date, byte for byte"
+            "today and its date have the same body, byte for byte"
         );
         let yesterday = summary(&service, id, date_in(&zone, -1)).await;
         assert_eq!(
@@ -146,7 +146,7 @@ on_both_stores! {
             let response = crate::steps::read(&service, &path(id, past), directives).await;
             assert_eq!(response.json::<Value>().await.unwrap(), want, "{directives:?}");
         }
-        assert_eq!(rows(&service, id).await, before, "reading it writes no row");
+        assert_eq!(rows(&service, id).await, before, "the read writes no row");
     }
 
     async fn a_day_that_has_not_begun_or_is_not_in_the_calendar_of_the_zone_is_404(

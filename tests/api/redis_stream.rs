@@ -1,5 +1,5 @@
-//! The change stream in Redis, and the link to it: what is appended is read once and in order, and
-//! a reader finds out what was lost.
+//! The change stream in Redis, and the link to it: every message is read once and in order, and a
+//! reader notices lost messages.
 
 mod faults;
 
@@ -70,7 +70,11 @@ async fn filled(redis: &Redis, epoch: &str, length: i64) -> RedisStream {
 
 async fn what_is_appended_is_read_once_and_in_order(redis: &Redis) {
     let stream = stream(redis, "order").await;
-    assert_eq!(stream.append(&["lost"]).await.unwrap(), None, "there is no stream yet");
+    assert_eq!(
+        stream.append(&["lost"]).await.unwrap(),
+        None,
+        "there is no stream yet to append to"
+    );
     let mut tail = stream.tail().await.unwrap();
     assert_eq!(tail.open(10).await.unwrap(), None);
     assert_eq!(stream.begin(1, b"a").await.unwrap(), at(1, 1));
@@ -85,7 +89,7 @@ async fn what_is_appended_is_read_once_and_in_order(redis: &Redis) {
     assert_eq!(
         stream.append(&["d"]).await.unwrap(),
         Some(at(1, 4)),
-        "a blocked reader holds nobody up"
+        "a reader that waits does not delay an append"
     );
     assert_eq!(waiting.await.unwrap(), StreamRead::Entries(vec![entry(1, 4, "d")]));
 }
@@ -100,7 +104,7 @@ async fn what_is_appended_is_read_once_and_in_order_on_a_cluster() {
     what_is_appended_is_read_once_and_in_order(shared_cluster()).await;
 }
 
-async fn many_that_append_at_once_leave_no_gap(redis: &Redis) {
+async fn concurrent_appends_leave_no_gap(redis: &Redis) {
     let stream = filled(redis, "many", 1).await;
     let appended = futures_util::future::join_all((0..20).map(async |writer| {
         let mut last = Vec::new();
@@ -133,13 +137,13 @@ async fn many_that_append_at_once_leave_no_gap(redis: &Redis) {
 }
 
 #[tokio::test]
-async fn many_that_append_at_once_leave_no_gap_on_one_server() {
-    many_that_append_at_once_leave_no_gap(&Redis::start()).await;
+async fn concurrent_appends_leave_no_gap_on_one_server() {
+    concurrent_appends_leave_no_gap(&Redis::start()).await;
 }
 
 #[tokio::test]
-async fn many_that_append_at_once_leave_no_gap_on_a_cluster() {
-    many_that_append_at_once_leave_no_gap(shared_cluster()).await;
+async fn concurrent_appends_leave_no_gap_on_a_cluster() {
+    concurrent_appends_leave_no_gap(shared_cluster()).await;
 }
 
 #[tokio::test]
@@ -147,11 +151,15 @@ async fn a_generation_continues_its_numbers_and_never_ends_a_later_one() {
     let redis = Redis::start();
     let stream = filled(&redis, "generations", 3).await;
     assert_eq!(stream.begin(9, b"x").await.unwrap(), at(9, 4));
-    assert_eq!(stream.begin(8, b"y").await.unwrap(), at(9, 4), "8 comes too late");
+    assert_eq!(
+        stream.begin(8, b"y").await.unwrap(),
+        at(9, 4),
+        "generation 8 cannot begin after generation 9"
+    );
     assert_eq!(
         stream.begin(9, b"x").await.unwrap(),
         at(9, 4),
-        "9 asked again, its answer may have been lost"
+        "generation 9 may be begun again, as the first answer may have been lost"
     );
     assert_eq!(stream.append(&["z"]).await.unwrap(), Some(at(9, 5)));
     let entries = read(&mut stream.tail().await.unwrap(), 2).await;
@@ -159,7 +167,7 @@ async fn a_generation_continues_its_numbers_and_never_ends_a_later_one() {
 }
 
 #[tokio::test]
-async fn a_new_reader_starts_as_far_back_as_it_wants_and_the_stream_has() {
+async fn a_new_reader_starts_as_far_back_as_it_asks_and_the_stream_allows() {
     let redis = Redis::start();
     let stream = filled(&redis, "start", 30).await;
     let mut tail = stream.tail().await.unwrap();
@@ -170,7 +178,7 @@ async fn a_new_reader_starts_as_far_back_as_it_wants_and_the_stream_has() {
     stream.begin(8, b"31").await.unwrap();
     assert_eq!(tail.open(1).await.unwrap(), Some(StreamStart { from: at(8, 30), last: 31 }));
     redis.tell("XTRIM facility-summary:start:changes MAXLEN 0").await;
-    assert_eq!(tail.open(10).await.unwrap(), None, "nothing to begin from");
+    assert_eq!(tail.open(10).await.unwrap(), None, "the stream has no entry to begin from");
 }
 
 #[tokio::test]
@@ -198,12 +206,12 @@ async fn a_deleted_or_trimmed_entry_is_a_gap_in_the_numbers() {
     assert_eq!(
         stream.append(&["6"]).await.unwrap(),
         Some(at(7, 6)),
-        "a deleted last one leaves a gap, too"
+        "a deleted last entry leaves a gap in the numbers, too"
     );
     assert_eq!(
         stream.append_since(8, &["7"]).await.unwrap(),
         None,
-        "the database has left this generation"
+        "the database has begun a later generation"
     );
     assert_eq!(numbers(&mut tail).await, [2, 4, 6]);
     redis.tell("XTRIM facility-summary:gap:changes MAXLEN 1").await;
@@ -215,7 +223,11 @@ async fn an_entry_written_by_another_program_is_of_no_generation() {
     let redis = Redis::start();
     let stream = filled(&redis, "foreign", 1).await;
     redis.tell("XADD facility-summary:foreign:changes 2-0 hello world").await;
-    assert_eq!(stream.append(&["3"]).await.unwrap(), None, "what stands there is not of any run");
+    assert_eq!(
+        stream.append(&["3"]).await.unwrap(),
+        None,
+        "the last entry belongs to no run of Redis"
+    );
     assert_eq!(stream.begin(8, b"3").await.unwrap(), at(8, 3));
     assert_eq!(
         read(&mut stream.tail().await.unwrap(), 1).await,
@@ -237,7 +249,7 @@ async fn a_stream_trimmed_to_nothing_cannot_be_verified_and_continues_its_number
 }
 
 #[tokio::test]
-async fn the_reader_of_a_flushed_stream_finds_it_gone() {
+async fn the_reader_of_a_flushed_stream_finds_that_it_vanished() {
     let redis = Redis::start();
     let stream = filled(&redis, "flushed", 4).await;
     let mut tail = stream.tail().await.unwrap();
@@ -251,7 +263,7 @@ async fn the_reader_of_a_flushed_stream_finds_it_gone() {
     assert_eq!(
         tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
         StreamRead::Vanished,
-        "it ends before the reader's place"
+        "the stream ends before the reader's position"
     );
     for number in 2..=5 {
         stream.append(&[number.to_string()]).await.unwrap().unwrap();
@@ -259,12 +271,12 @@ async fn the_reader_of_a_flushed_stream_finds_it_gone() {
     assert_eq!(
         read(&mut tail, 4).await,
         [entry(8, 5, "5")],
-        "the generation shows that it is another"
+        "the generation shows that this is another stream"
     );
 }
 
-/// Redis wakes ten times a second on its own. Another client may wake it just before the end of a
-/// wait, or just after it.
+/// Redis ends expired waits only ten times a second, or when another client sends a command: just
+/// before the end of a wait, or just after it.
 #[tokio::test]
 async fn a_quiet_stream_is_not_taken_for_a_lost_one() {
     let redis = Redis::start();

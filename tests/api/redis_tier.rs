@@ -46,7 +46,7 @@ async fn tier(redis: &Redis) -> (RedisTier, Metrics) {
     (RedisTier::new(link, Duration::from_secs(3_660)), metrics)
 }
 
-/// An entry whose figures show its version and instant.
+/// An entry with figures made from its version and instant.
 fn entry(facility: Uuid, version: i64, as_of_ms: i64) -> StoredEntry {
     let summary =
         Summary { version, total_requests: as_of_ms, ..Summary::empty(facility, DAY, false) };
@@ -102,7 +102,7 @@ async fn an_old_put_never_replaces_a_newer_one(redis: &Redis) {
     assert_eq!(
         tier.put(EPOCH, &entries).await.unwrap(),
         0,
-        "none of them is newer than what is there"
+        "none of the entries is newer than the stored ones"
     );
 }
 
@@ -139,13 +139,17 @@ async fn what_cannot_be_read_is_missing_and_counted() {
     let _: i64 = shared()
         .ask(cmd("HSET").arg(name(swapped)).arg("v").arg(1).arg("t").arg(1).arg("b").arg(other))
         .await;
-    assert_eq!(tier.get(EPOCH, &key(swapped)).await.unwrap(), None, "another facility's figures");
+    assert_eq!(
+        tier.get(EPOCH, &key(swapped)).await.unwrap(),
+        None,
+        "the key holds figures of another facility"
+    );
     assert_eq!(unreadable(), 2);
     assert_eq!(tier.put(EPOCH, &[entry(broken, 2, 2)]).await.unwrap(), 1);
     assert_eq!(
         tier.get(EPOCH, &key(broken)).await.unwrap(),
         Some(entry(broken, 2, 2)),
-        "repaired by the next put"
+        "the next put replaces what could not be read"
     );
 }
 
@@ -157,18 +161,18 @@ async fn one_has_the_lease(redis: &Redis) {
     };
     let taken = futures_util::future::join_all((0..50).map(|_| lease(60_000))).await;
     let mut taken: Vec<Lease> = taken.into_iter().flatten().collect();
-    assert_eq!(taken.len(), 1, "of 50 that asked at once");
+    assert_eq!(taken.len(), 1, "one of 50 concurrent callers gets the lease");
     assert!(tier.release(&taken.remove(0)).await.unwrap());
 
     let first = lease(20).await.expect("it was released");
     let mut second = None;
-    wait_until("the lease of a holder that died runs out", async || {
+    wait_until("the lease of the first holder expires", async || {
         second = lease(60_000).await;
         second.is_some()
     })
     .await;
-    assert!(!tier.release(&first).await.unwrap(), "it is another's by now");
-    assert_eq!(lease(60_000).await, None, "and still held");
+    assert!(!tier.release(&first).await.unwrap(), "by now the lease belongs to another holder");
+    assert_eq!(lease(60_000).await, None, "the lease is still held");
     assert!(tier.release(&second.unwrap()).await.unwrap());
 }
 
@@ -185,7 +189,7 @@ async fn one_replica_has_the_lease_until_it_returns_it_or_it_expires_on_a_cluste
 /// Another replica may have refreshed the key between the read of Redis and the taking of the
 /// lease. Then the key must not be refreshed again.
 #[tokio::test]
-async fn a_lease_on_a_key_that_was_refreshed_meanwhile_is_returned_with_the_new_value_used() {
+async fn a_key_that_another_replica_has_just_refreshed_is_not_refreshed_again() {
     let zone = Arc::new(Zone::named("UTC").unwrap());
     let facility = Arc::new(Facility { id: Uuid::new_v4(), name: String::new(), zone });
     let key = DayKey { day: Day::named(&facility.zone.tz, DAY).unwrap(), facility };
@@ -203,13 +207,13 @@ async fn a_lease_on_a_key_that_was_refreshed_meanwhile_is_returned_with_the_new_
         async |as_of_ms, version| replica.acquire(&key, MinFreshness { as_of_ms, version }).await;
     for (as_of_ms, version) in [(as_of_ms, 4), (as_of_ms - 1, 0)] {
         let LeaseOutcome::AlreadyRefreshed(found) = turn(as_of_ms, version).await else {
-            panic!("it was refreshed, and the key is free each time")
+            panic!("the entry in Redis is fresh enough and was not used")
         };
         assert_eq!(found, entry(id, 4, found.row.as_of_ms));
     }
     for (as_of_ms, version) in [(as_of_ms + 1, 0), (0, 5)] {
         let LeaseOutcome::Acquired(Some(lease)) = turn(as_of_ms, version).await else {
-            panic!("that is not there yet, and the key was given back")
+            panic!("no replica holds the lease, and it was not acquired")
         };
         assert!(matches!(turn(as_of_ms, version).await, LeaseOutcome::HeldElsewhere));
         assert!(replica.tier.release(&lease).await.unwrap());

@@ -114,11 +114,11 @@ fn assert_expanded(before: &Columns, now: &Columns) {
     for (column, (kind, optional)) in before {
         let (kind_now, optional_now) = now
             .get(column)
-            .unwrap_or_else(|| panic!("{column} is gone: the last release may use it"));
+            .unwrap_or_else(|| panic!("{column} was removed, but the last release may use it"));
         assert_eq!(kind, kind_now, "{column} has another type");
         assert!(
             *optional_now || !optional,
-            "{column} has become compulsory: the last release may leave it out"
+            "{column} is required now, but the last release may leave it out"
         );
     }
     let table = |column: &str| column.split('.').next().unwrap_or_default().to_owned();
@@ -126,7 +126,7 @@ fn assert_expanded(before: &Columns, now: &Columns) {
     for (column, (_, optional)) in now.iter().filter(|(column, _)| !before.contains_key(*column)) {
         assert!(
             *optional || !known.contains(&table(column)),
-            "{column} is new and compulsory: the last release leaves it out"
+            "{column} is new and required, but the last release leaves it out"
         );
     }
 }
@@ -182,8 +182,8 @@ async fn the_last_releases_statements_run_on_todays_tables_on_sqlite() {
     assert_expanded(&before, &columns(url).await);
 }
 
-/// Makes the last release's tables, runs `before` on them, then today's migrations. Returns whether
-/// the triggers count as never off, so that nothing has to be read again.
+/// Makes the last release's tables, runs `before` on them, and then today's migrations. Returns
+/// whether the triggers count as never off, so that nothing has to be checked again.
 async fn is_trusted_after_the_migrations(url: &str, before: &str) -> bool {
     let mut sql = Outside::connect(url).await;
     match &mut sql {
@@ -205,7 +205,7 @@ async fn is_trusted_after_the_migrations(url: &str, before: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_upgrade_distrusts_the_triggers_only_where_one_was_off_before_it() {
+async fn an_upgrade_checks_everything_again_only_if_a_trigger_was_off_before() {
     for (before, trusted) in
         [("SELECT 1", true), ("ALTER TABLE blood_requests DISABLE TRIGGER mark_insert", false)]
     {

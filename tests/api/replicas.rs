@@ -1,5 +1,5 @@
-//! Several replicas of the service on one Postgres and one Redis. They answer as one, also when one
-//! of their parts is missing.
+//! Several replicas of the service on one Postgres and one Redis. Every replica gives the same
+//! answers, also when a dependency is missing.
 
 mod asked_age;
 mod came_back;
@@ -59,8 +59,8 @@ impl Fleet {
         Fleet::on(settings(Service::on_postgres().await), count, Redis::start()).await
     }
 
-    /// Events wait for a lock from their first try on, for as long as a test holds it, and keep
-    /// their place in the queue.
+    /// With settings by which an event waits for a lock as long as a test holds it, already in its
+    /// first try, and keeps its place in the queue.
     async fn patient(count: usize, settings: impl FnOnce(Launch) -> Launch) -> Fleet {
         let patience = PATIENCE.as_millis();
         let patient = |launch: Launch| {
@@ -74,7 +74,7 @@ impl Fleet {
     async fn on(launch: Launch, count: usize, redis: Redis) -> Fleet {
         let launch = launch
             .env("REDIS_URL", redis.url())
-            // it would repair what a test looks for
+            // A rebuild would repair what a test looks for.
             .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
             .env("FACILITY_SUMMARY__DATABASE__MIN_CONNECTIONS", 2);
         let mut fleet = Fleet { replicas: Vec::new(), launch, redis };
@@ -121,9 +121,9 @@ impl Index<usize> for Fleet {
     }
 }
 
-/// Waits until the replica misses nothing that it depends on.
+/// Waits until all dependencies of the replica are up.
 async fn wait_until_whole(replica: &Service) {
-    wait_until("all that it depends on is up", async || {
+    wait_until("all dependencies of the replica are up", async || {
         get(replica, "/health/ready").await["status"] == "ready"
     })
     .await;
@@ -132,7 +132,7 @@ async fn wait_until_whole(replica: &Service) {
 /// What `/health/ready` says: its status, and the state of this dependency.
 async fn state(replica: &Service, dependency: &str) -> (String, String) {
     let response = replica.get("/health/ready").await;
-    assert_eq!(response.status(), 200, "a lost dependency is no reason to be taken out");
+    assert_eq!(response.status(), 200, "a replica stays ready when it has lost a dependency");
     let ready: Value = response.json().await.unwrap();
     let dependencies = ready["dependencies"].as_array().unwrap();
     let found = dependencies
@@ -155,7 +155,7 @@ fn today(site: Site) -> String {
 /// Waits until this replica's memory shows the stock. The reads use no other tier.
 #[track_caller]
 fn holds(replica: &Service, site: Site, stock: i64) -> impl Future<Output = ()> {
-    wait_until("its memory shows it", async move || {
+    wait_until("the replica's memory shows the stock", async move || {
         let response = read(replica, &today(site), "only-if-cached").await;
         response.status() == 200
             && source(&response) == HIT

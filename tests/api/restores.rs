@@ -1,6 +1,6 @@
 //! The database is replaced by a backup while a single server uses it. A single server stores no
-//! watermark, so a missing watermark cannot show the restore. Another epoch begins: nothing of the
-//! lost one is served, and none of its versions is given to other figures.
+//! watermark, so a missing watermark cannot show the restore. Nevertheless another epoch begins:
+//! nothing of the lost epoch is served, and none of its versions is given to other figures.
 
 use std::{path::Path, process::Command};
 
@@ -30,7 +30,7 @@ struct Histories {
 }
 
 impl Histories {
-    /// Writes what the backup has. The backup is made after this.
+    /// Writes what the backup contains. The caller makes the backup after this.
     async fn begin(service: &Service) -> Histories {
         let site = Site::register(service, &a_zone_at_noon().0).await;
         let item = Uuid::new_v4();
@@ -40,7 +40,7 @@ impl Histories {
         Histories { site, item, lost_version: 0 }
     }
 
-    /// Writes what the backup lacks.
+    /// Writes what the backup does not contain.
     async fn go_on(&mut self, service: &Service) {
         acknowledged(service, &self.site.stock(self.item, LOST)).await;
         self.site.shows(service, (LOST, 0, 0)).await;
@@ -52,7 +52,7 @@ impl Histories {
     /// Asserts, after the restore, that no reader gets what was lost, and that the next figure has
     /// a version that no other figure had.
     async fn are_apart(&self, service: &Service) {
-        wait_until("it is noticed", async || {
+        wait_until("the restore is noticed", async || {
             Scrape::of(service).await.sum("epochs_total", &[]) >= 1.0
         })
         .await;
@@ -75,7 +75,7 @@ impl Histories {
                 .expect("it is JSON");
             assert_eq!(list["totals"]["total_stock"], KEPT, "{list}");
         }
-        wait_until("it is proven again", async || {
+        wait_until("the figures are proven again", async || {
             let response = read(
                 service,
                 &format!("/v1/facilities/{}/summaries/today", self.site.facility),
@@ -99,11 +99,11 @@ impl Histories {
     }
 }
 
-/// Waits until the drain has processed what there is.
+/// Waits until the drain has processed everything that is committed.
 async fn drained_twice(service: &Service) {
     let before = metric(service, "summary_watermark_age_seconds").await;
     let now = std::time::Instant::now();
-    wait_until("it is proven", async || {
+    wait_until("the drain has announced a new watermark", async || {
         metric(service, "summary_watermark_age_seconds").await
             < before + now.elapsed().as_secs_f64() - 0.6
     })
@@ -127,7 +127,7 @@ fn shell(file: &Path, command: &str) {
 }
 
 #[tokio::test]
-async fn an_sqlite_backup_restored_under_the_service_begins_another_history() {
+async fn an_sqlite_backup_restored_under_the_service_begins_another_epoch() {
     let service = Service::on_sqlite().start().await;
     let mut histories = Histories::begin(&service).await;
     let file = sqlite(service.database_url());
@@ -142,16 +142,16 @@ async fn an_sqlite_backup_restored_under_the_service_begins_another_history() {
         histories.site.summary(&service, "today").await["version"].as_i64().unwrap();
     let begun = Scrape::of(&service).await.sum("epochs_total", &[]);
     shell(file, &format!(".restore '{}'", backup.display()));
-    wait_until("it is noticed", async || {
+    wait_until("the second restore is noticed", async || {
         Scrape::of(&service).await.sum("epochs_total", &[]) > begun
     })
     .await;
     histories.are_apart(&service).await;
 }
 
-/// Reads in the half second before a drain snapshot shows the restore.
+/// The event comes in the half second before a drain snapshot shows the restore.
 #[tokio::test]
-async fn an_event_just_after_a_restore_takes_no_version_of_the_lost_history() {
+async fn an_event_just_after_a_restore_takes_no_version_of_the_lost_epoch() {
     let service = Service::on_sqlite()
         .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 5_000)
         .start()
@@ -235,17 +235,17 @@ async fn data_loaded_again_in_one_transaction(sets_sequences: bool) {
 }
 
 #[tokio::test]
-async fn data_loaded_again_with_its_sequences_begins_another_history() {
+async fn data_loaded_again_with_its_sequences_begins_another_epoch() {
     data_loaded_again_in_one_transaction(true).await;
 }
 
 #[tokio::test]
-async fn data_loaded_again_without_its_sequences_begins_another_history() {
+async fn data_loaded_again_without_its_sequences_begins_another_epoch() {
     data_loaded_again_in_one_transaction(false).await;
 }
 
 #[tokio::test]
-async fn the_files_of_postgres_put_back_under_the_service_begin_another_history() {
+async fn the_files_of_postgres_put_back_under_the_service_begin_another_epoch() {
     let postgres = Postgres::start(&[]);
     let launch = Service::on(postgres.fresh_database().await);
     let service = launch.start().await;
@@ -266,7 +266,7 @@ async fn the_files_of_postgres_put_back_under_the_service_begin_another_history(
 }
 
 on_both_stores! {
-    async fn counters_that_are_lost_give_no_version_twice(service: Service) {
+    async fn no_version_is_given_twice_when_the_counters_are_lost(service: Service) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let item = Uuid::new_v4();
         for quantity in [1, 2, 3] {
@@ -302,7 +302,7 @@ on_both_stores! {
     }
 
     /// Another program may delete rows of our tables, too.
-    async fn a_day_whose_row_is_gone_is_not_told_from_memory(service: Service) {
+    async fn a_day_whose_row_is_deleted_is_not_answered_from_memory(service: Service) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         let item = Uuid::new_v4();
         acknowledged(&service, &site.stock(item, 1)).await;

@@ -35,8 +35,8 @@ async fn runs(sql: &mut Outside, wanted: &str) -> i64 {
     sql.number(format!("SELECT count(*) FROM job_runs WHERE {wanted}")).await
 }
 
-/// A facility with a figure that no mark explains, and the connection that holds the facility's
-/// lock. A rebuild cannot end before this lock is released.
+/// A facility with a figure that no mark explains, and a connection that holds the facility's lock.
+/// A rebuild cannot end before this lock is released.
 async fn drift_behind_a_lock(service: &Service) -> (Site, Outside) {
     let site = Site::register(service, &a_zone_at_noon().0).await;
     acknowledged(service, &site.stock(Uuid::new_v4(), 4)).await;
@@ -97,7 +97,7 @@ async fn each_tick_runs_once_across_replicas_with_different_clocks() {
     };
     // The replica that carried out a run counts it a moment after it is recorded. Between two equal
     // counts no run was in progress.
-    wait_until("each that is recorded was counted, and none twice", async || {
+    wait_until("each recorded run was counted, and none twice", async || {
         let before = runs(&mut sql, "true").await;
         let (counted, after) = (rebuilds().await, runs(&mut sql, "state = 'done'").await);
         assert!(
@@ -107,19 +107,19 @@ async fn each_tick_runs_once_across_replicas_with_different_clocks() {
         (before, counted) == (after, after)
     })
     .await;
-    // no tick of theirs comes between these questions
+    // Between these queries no replica takes another tick.
     replicas.iter().for_each(|replica| replica.signal(libc::SIGSTOP));
     let ran = runs(&mut sql, "job = 'rebuild'").await;
     let seconds = "floor(extract(epoch FROM tick))::bigint";
     let first = sql.number(format!("SELECT min({seconds}) FROM job_runs")).await;
     let last = sql.number(format!("SELECT max({seconds}) FROM job_runs")).await;
-    assert_eq!((first % 4, last % 4), (0, 0), "ticks are the expression's instants");
-    assert!(first * 1000 >= started_ms - 4_000, "nothing ran for a time long before the start");
+    assert_eq!((first % 4, last % 4), (0, 0), "ticks are at the instants of the cron expression");
+    assert!(first * 1000 >= started_ms - 4_000, "no tick is from long before the start");
     assert!(
         last * 1000 <= Timestamp::now().as_millisecond(),
-        "nothing ran ahead of the database's time"
+        "no tick is ahead of the database's time"
     );
-    assert_eq!(ran, (last - first) / 4 + 1, "none is missing, none is there twice");
+    assert_eq!(ran, (last - first) / 4 + 1, "each tick ran exactly once");
 }
 
 #[tokio::test]
@@ -133,7 +133,11 @@ async fn a_tick_comes_by_the_databases_clock_when_the_only_replicas_clock_is_wro
     let todays = format!("state = 'done' AND tick = to_timestamp({})", due.as_second());
     assert_eq!(runs(&mut sql, &todays).await, 0);
     wait_until("today's tick has run", async || runs(&mut sql, &todays).await == 1).await;
-    assert_eq!(runs(&mut sql, "true").await, 2, "yesterday's, which nobody had run, and today's");
+    assert_eq!(
+        runs(&mut sql, "true").await,
+        2,
+        "the ticks of yesterday, which had not run, and of today"
+    );
 }
 
 #[tokio::test]
@@ -168,12 +172,12 @@ async fn a_rebuild_waits_for_a_lock_and_repairs_what_was_locked() {
         .await;
     assert!(
         0 < verified && verified <= waiting_ms,
-        "it looked at the first of them before {waiting_ms}, and claims {verified}"
+        "the rebuild looked at the first day before {waiting_ms}, but claims {verified}"
     );
     assert_eq!(
         metric(&service, "summary_drift_rows_total").await,
         2.0,
-        "however often it was looked at"
+        "each row is counted once, however often the rebuild looks at it"
     );
     site.shows(&service, (4, 0, 0)).await;
     audited(service.launch()).await;
@@ -217,10 +221,8 @@ async fn a_replica_killed_in_mid_rebuild_leaves_it_to_another() {
         .await;
     site.shows(&heir, (4, 0, 0)).await;
     assert_eq!(metric(&heir, "summary_drift_rows_total").await, 1.0);
-    wait_until("no run is left as if it were under way", async || {
-        runs(&mut sql, "state = 'running'").await == 0
-    })
-    .await;
+    wait_until("no run is in progress", async || runs(&mut sql, "state = 'running'").await == 0)
+        .await;
 }
 
 #[tokio::test]
@@ -229,24 +231,29 @@ async fn a_rebuild_of_a_replica_that_stops_is_taken_up_by_another_under_the_same
     let leaving = launch.clone().start().await;
     let (site, mut holder) = drift_behind_a_lock(&leaving).await;
     let path = request_rebuild(&leaving).await;
-    wait_until("it has begun", async || run(&leaving, &path).await["state"] == "running").await;
+    wait_until("the rebuild has begun", async || run(&leaving, &path).await["state"] == "running")
+        .await;
     let heir = launch.start().await;
     let before = run(&heir, &path).await["started_at"].clone();
     let (exited, _) = leaving.terminate().await;
     assert_eq!(exited.code, Some(0), "{}", exited.output);
     // Well before the run counts as abandoned.
-    wait_until_within(Duration::from_secs(10), "it has begun anew", async || {
-        let now = run(&heir, &path).await;
-        now["state"] == "running" && now["started_at"] != before
-    })
+    wait_until_within(
+        Duration::from_secs(10),
+        "another replica has begun the rebuild",
+        async || {
+            let now = run(&heir, &path).await;
+            now["state"] == "running" && now["started_at"] != before
+        },
+    )
     .await;
     holder.run("ROLLBACK").await;
-    wait_until("it is done", async || run(&heir, &path).await["state"] == "done").await;
+    wait_until("the rebuild is done", async || run(&heir, &path).await["state"] == "done").await;
     site.shows(&heir, (4, 0, 0)).await;
 }
 
 #[tokio::test]
-async fn a_rebuild_that_is_asked_for_waits_for_the_one_of_another_replica() {
+async fn a_requested_rebuild_waits_for_that_of_another_replica() {
     let launch = launch("off").await;
     let asked = launch.clone().start().await;
     let (_, mut holder) = drift_behind_a_lock(&asked).await;
@@ -260,7 +267,7 @@ async fn a_rebuild_that_is_asked_for_waits_for_the_one_of_another_replica() {
     assert_eq!(
         request_rebuild(&asked).await,
         path,
-        "whoever asks again is told of the one that waits"
+        "a second request is answered with the run that waits"
     );
     let command = asked.launch().start_command(&["rebuild", "--all"]);
     wait_until("the command waits, too", async || {
@@ -270,8 +277,11 @@ async fn a_rebuild_that_is_asked_for_waits_for_the_one_of_another_replica() {
     assert_eq!(run(&asked, &path).await["state"], "waiting");
     assert_eq!(runs(&mut sql, "state = 'running'").await, 1);
     holder.run("ROLLBACK").await;
-    wait_until("all three have run", async || {
-        assert!(runs(&mut sql, "state = 'running'").await <= 1, "two at a time");
+    wait_until("all three rebuilds have run", async || {
+        assert!(
+            runs(&mut sql, "state = 'running'").await <= 1,
+            "two runs are in progress at the same time"
+        );
         runs(&mut sql, "state = 'done'").await == 3
     })
     .await;
@@ -280,7 +290,7 @@ async fn a_rebuild_that_is_asked_for_waits_for_the_one_of_another_replica() {
 }
 
 on_both_stores! {
-    async fn a_removal_is_remembered_for_a_week_longer_than_the_oldest_event_that_is_taken(
+    async fn a_tombstone_is_kept_a_week_longer_than_the_oldest_accepted_event(
         service: Service,
     ) {
         const DAYS: i64 = 10;
@@ -294,7 +304,7 @@ on_both_stores! {
             event["time"] = ago(days).to_string().into();
             event
         };
-        // Three removals: the first of the age of the oldest event that is taken, the second
+        // Three removals: the first of the age of the oldest event that is accepted, the second
         // within the week after that age, the third beyond that week.
         let items = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
         for item in items {
@@ -313,12 +323,12 @@ on_both_stores! {
             let (id, at) = (sql.id(item), sql.at(ago(days).as_millisecond()));
             sql.run(format!("UPDATE tombstones SET event_time = {at} WHERE id = {id}")).await;
         }
-        wait_until("a rebuild has forgotten the oldest", async || {
+        wait_until("a rebuild has deleted the oldest tombstone", async || {
             left(&mut sql, items[2]).await == 0
         })
         .await;
         assert_eq!((left(&mut sql, items[0]).await, left(&mut sql, items[1]).await), (1, 1));
-        // A statement from before the removal comes late, and is still superseded.
+        // A late event from before the removal is still superseded.
         let mut late = site.stock(items[0], 5);
         late["time"] =
             (Timestamp::now() - SignedDuration::from_hours(24 * DAYS - 12)).to_string().into();

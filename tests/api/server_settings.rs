@@ -81,10 +81,13 @@ async fn was_right(sql: &mut Outside, place: &str) {
             _ => "",
         };
         let seen = format!("FROM seen WHERE place = '{place}' AND name = '{name}'");
-        assert!(sql.number(format!("SELECT count(*) {seen}")).await > 0, "{place} was written to");
+        assert!(
+            sql.number(format!("SELECT count(*) {seen}")).await > 0,
+            "no session wrote to {place}"
+        );
         let wrong =
             sql.number(format!("SELECT count(*) {seen} AND NOT (value = '{right}' {also})")).await;
-        assert_eq!(wrong, 0, "{place}: {name} was another than {right}");
+        assert_eq!(wrong, 0, "{place}: {name} was not {right}");
     }
     let isolation = format!(
         "SELECT count(*) FROM seen WHERE place = '{place}' AND name = 'transaction_isolation' AND \
@@ -143,7 +146,7 @@ async fn no_setting_of_the_database_decides_anything() {
 }
 
 #[tokio::test]
-async fn a_standbys_confirmation_is_not_lowered() {
+async fn synchronous_commit_of_the_role_is_not_lowered() {
     let (launch, mut sql, role) = owned().await;
     sql.run(format!("ALTER ROLE {role} SET synchronous_commit = remote_apply")).await;
     launch.run(&["migrate"]).await;

@@ -20,7 +20,8 @@ const READERS: usize = 2_000;
 /// Longer than one stampede takes, so that no reader finds the refreshed figures too old again.
 const BOUND_SECONDS: i64 = 10;
 
-/// Only readers and writers refresh. Each wait for a lock lasts long enough for a test.
+/// A service in which only readers and writers cause a refresh. Each wait for a lock may last as
+/// long as a test needs.
 fn patient(launch: Launch) -> Launch {
     launch
         .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000)
@@ -105,7 +106,7 @@ async fn two_thousand_readers_of_one_stale_key(service: Service) {
     assert_eq!(
         (alone, collapsed + hits),
         (1, READERS - 1),
-        "one leads, the others share or come later"
+        "one reader starts the refresh, the others share it or come later"
     );
 }
 
@@ -141,7 +142,7 @@ async fn readers_that_leave(service: Service) {
     assert_eq!(
         service.get(&today).await.status(),
         200,
-        "whoever takes what is held is answered at once"
+        "a reader that accepts the entry in memory is answered at once"
     );
     lock.run("COMMIT").await;
     for text in join_all(staying.into_iter().map(answer)).await {
@@ -175,7 +176,7 @@ on_both_stores! {
                 let body: Value = read(&service, &today, "no-cache").await.json().await.unwrap();
                 assert_eq!(
                     body["total_stock"], quantity,
-                    "it joined a refresh that had begun before the write"
+                    "the reader shared a refresh that had begun before the write"
                 );
             }
         };
@@ -232,7 +233,7 @@ async fn a_full_queue(service: Service) {
     let taken = statuses.iter().filter(|status| **status == 200).count();
     assert_eq!((taken, statuses.len()), (2, 10), "{statuses:?}");
     let stored = Plain::beside(&service).await.number("SELECT count(*) FROM blood_inventory").await;
-    assert_eq!(stored, 3, "what was refused left nothing, what was taken is there");
+    assert_eq!(stored, 3, "refused events are not stored, and accepted ones are");
     let scrape = Scrape::of(&service).await;
     assert_eq!(
         scrape.sum("events_total", &[("type", "inventory.set"), ("outcome", "rejected")]),

@@ -1,6 +1,6 @@
-//! What the service relies on in a store, as cases that run on every dialect. A case has the store,
-//! and beside it a plain SQL connection of another program. The literals that differ between
-//! dialects come from the [`TestDb`].
+//! The contract of a store, as cases that run on every dialect. A case has the store under test,
+//! and a plain SQL connection as another program has it. The literals that differ between dialects
+//! come from the [`TestDb`].
 
 mod audit;
 mod derive;
@@ -78,9 +78,9 @@ macro_rules! contract {
                     a_write_between_the_snapshot_and_the_taking_of_marks_is_not_lost,
                 }
                 transactions::{
-                    a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others,
+                    our_transaction_leaves_no_mark_and_keeps_the_marks_of_others,
                     marks_that_are_added_survive_their_transaction,
-                    taking_marks_deletes_exactly_those_asked_for,
+                    take_marks_deletes_exactly_the_given_marks,
                     written_rows_come_back_with_their_versions_and_an_outbox_row_each,
                     the_version_counter_only_rises_and_outlives_removed_summaries,
                     a_dropped_transaction_leaves_nothing_and_lets_the_next_one_in,
@@ -90,7 +90,7 @@ macro_rules! contract {
                     a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked,
                 }
                 derive::{
-                    a_day_that_has_not_begun_is_derived_where_the_zone_before_left_a_row,
+                    a_day_that_has_not_begun_is_derived_if_the_former_zone_left_a_row,
                     todays_stock_leaves_out_what_has_expired,
                     a_closed_day_keeps_the_stock_it_closed_with,
                     a_closed_day_without_recorded_stock_stays_without_stock,
@@ -100,10 +100,10 @@ macro_rules! contract {
                     only_a_later_expiry_asks_for_a_write_without_a_change_of_figures,
                     expired_figures_are_due_soonest_first,
                 }
-                random_world::{figures_equal_a_naive_recomputation_and_stay_so}
+                random_world::{figures_equal_a_naive_recomputation_and_stay_equal}
                 records::{
                     every_kind_comes_back_as_it_was_put,
-                    a_removed_row_leaves_a_tombstone_and_a_put_takes_it_away,
+                    a_removed_row_leaves_a_tombstone_and_a_put_deletes_it,
                     a_row_wins_over_its_tombstone,
                     a_new_row_that_is_there_already_is_a_conflict,
                     a_reference_to_nothing_is_refused,
@@ -113,23 +113,23 @@ macro_rules! contract {
                 runs::{
                     a_tick_is_queued_once_by_many_at_once,
                     a_tick_of_a_clock_that_was_ahead_does_not_stop_the_schedule,
-                    a_run_is_taken_up_by_exactly_one_and_none_runs_beside_it,
-                    an_abandoned_run_is_taken_over_by_exactly_one_and_lost_to_the_first,
+                    a_run_is_taken_by_exactly_one_caller_and_no_other_run_begins,
+                    an_abandoned_run_is_taken_over_by_exactly_one_caller_and_the_first_loses_it,
                     a_run_that_is_alive_or_ended_is_left_alone,
                     a_run_that_is_given_back_is_taken_up_at_once,
-                    earlier_ticks_that_nobody_carries_out_are_given_up,
+                    earlier_ticks_that_no_server_carries_out_are_given_up,
                     a_command_takes_up_its_own_run_only,
                     progress_comes_back_as_it_was_stored,
                     the_last_rebuild_that_was_done_says_what_is_verified,
                 }
                 fleet::{
-                    the_watermark_comes_back_with_the_rows_and_without_any,
+                    the_watermark_is_returned_with_rows_and_without_rows,
                     a_watermark_only_rises,
                     a_watermark_of_another_epoch_is_not_stored_and_does_not_count,
-                    an_epoch_is_ended_once_and_takes_its_watermark_along,
+                    an_epoch_is_ended_once_together_with_its_watermark,
                     no_two_callers_begin_the_same_generation,
                     a_facility_is_noted_with_its_transaction_or_not_at_all,
-                    what_was_published_is_forgotten_and_nothing_else,
+                    only_published_outbox_rows_are_deleted,
                     an_outbox_that_grows_keeps_the_last_version_of_each_day,
                     a_missing_row_of_the_fleet_is_named_with_its_remedy,
                     triggers_that_were_off_are_put_back_and_noted_once_with_a_mark_of_everything,

@@ -1,5 +1,5 @@
 //! Two servers on one database, without a change stream between them. On Postgres no answer claims
-//! more than is known. On SQLite the second server does not start.
+//! a later instant than its server can prove. On SQLite the second server does not start.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ async fn an_answer_of_another_server_has_every_change_older_than_its_age() {
                     .unwrap_or_default();
                 assert!(
                     shown >= due as i64,
-                    "{path} {directives}: {shown} where {due} was there {} ms ago",
+                    "{path} {directives}: shows {shown}, but {due} was acknowledged {} ms ago",
                     now_ms() - acknowledged_ms[due]
                 );
                 answers += 1;
@@ -68,7 +68,7 @@ async fn an_answer_of_another_server_has_every_change_older_than_its_age() {
     assert_eq!(
         (writer.logged(WARNING).len(), reader.logged(WARNING).len()),
         (1, 1),
-        "it is said once"
+        "each server warns once"
     );
 }
 
@@ -77,9 +77,11 @@ async fn a_facility_registered_at_one_server_is_found_at_the_other() {
     let (first, second) = two_on_postgres().await;
     for (at, elsewhere) in [(&first, &second), (&second, &first)] {
         let id = facility(at, "North", &noon_zone()).await;
-        wait_until("it is found", async || elsewhere.get(&path(id, "today")).await.status() == 200)
-            .await;
-        wait_until("it is listed", async || {
+        wait_until("the facility is found", async || {
+            elsewhere.get(&path(id, "today")).await.status() == 200
+        })
+        .await;
+        wait_until("the facility is listed", async || {
             let listed = get(elsewhere, "/v1/facilities").await;
             listed["items"]
                 .as_array()
@@ -103,7 +105,7 @@ async fn a_server_that_is_alone_again_is_right_and_fresh() {
     }
     first.terminate().await;
     wait_until("the second knows that it is alone", async || second.logged(OVER).len() == 1).await;
-    wait_until("its figures are proven again", async || {
+    wait_until("the figures are proven again", async || {
         let response = read(&second, &today, "max-age=1").await;
         let fresh = response.headers()["cache-status"] == "facility-summary; hit; detail=memory";
         fresh && response.json::<Value>().await.unwrap()["total_stock"] == 39
@@ -112,7 +114,7 @@ async fn a_server_that_is_alone_again_is_right_and_fresh() {
     // Once the watermark is recent, it stays so without any refresh.
     let before = Scrape::of(&second).await.sum("summary_refreshes_total", &[]);
     let proven = Instant::now();
-    wait_until("it has been fresh for longer than its refresh would vouch for", async || {
+    wait_until("the figures stay fresh for longer than the last refresh proves", async || {
         let response = second.get(&today).await;
         assert!(age(&response) <= 3, "{:?}", response.headers());
         assert_eq!(response.json::<Value>().await.unwrap()["total_stock"], 39);
@@ -142,7 +144,7 @@ async fn a_second_server_on_an_sqlite_file_stops_at_the_start() {
     assert_eq!(
         first.launch().run(&["audit"]).await.code,
         Some(0),
-        "commands beside it are no servers"
+        "a command may run beside the server"
     );
     // The lock ends with the process, in whatever way that ends.
     let second = first.kill_9().await.start().await;

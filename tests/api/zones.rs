@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A host like that of a slim image. Its zone folder lacks the old names of zones, and has other
+/// A host like that of a slim image. Its zone folder lacks the old names of zones, and has wrong
 /// rules for a known name.
 fn on_a_slim_host(launch: Launch) -> Launch {
     let folder = launch.folder().join("zoneinfo");
@@ -104,7 +104,7 @@ async fn is_shown_everywhere(service: &Service, sql: &mut Outside, zone: &str, m
         sql.id(id)
     ))
     .await;
-    wait_until("it is known", async || {
+    wait_until("the facility is known", async || {
         service.get(&format!("/v1/facilities/{id}")).await.status() == 200
     })
     .await;
@@ -163,7 +163,7 @@ on_both_stores! {
             sql.id(again)
         ))
         .await;
-        wait_until("it is counted", async || {
+        wait_until("all five facilities are counted", async || {
             metric(&service, "facilities_in_unknown_zones").await == 5.0
         })
         .await;
@@ -173,7 +173,7 @@ on_both_stores! {
         let service = launch.start().await; // another process finds the same
         five_facilities_are_named(&service).await;
         sql.run("UPDATE facilities SET timezone = 'Asia/Kolkata'").await;
-        wait_until("all is well", async || {
+        wait_until("the service is ready", async || {
             let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
             ready["status"] == "ready"
         })
@@ -238,7 +238,7 @@ on_both_stores! {
             sql.id(odd)
         ))
         .await;
-        wait_until("it is known", async || {
+        wait_until("the facility is known", async || {
             service.get(&format!("/v1/facilities/{odd}")).await.status() == 200
         })
         .await;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_ten_minutes_off_are_as_right_as_the_others() {
+async fn replicas_whose_clocks_are_ten_minutes_off_answer_right() {
     let postgres = Postgres::start(&[]);
     let clocks =
         [10, -10].map(|minutes| FakeClock::at(Timestamp::now() + Span::new().minutes(minutes)));

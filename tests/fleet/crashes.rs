@@ -20,7 +20,7 @@ async fn each_replica_in_turn_is_killed_and_started_again() {
         fleet.kill_9(replica).await;
         load.flows_for(Duration::from_secs(2)).await;
         fleet.start_again(replica).await;
-        fleet.is_back("a replica that died", Instant::now()).await;
+        fleet.is_back("a replica that was killed", Instant::now()).await;
         load.flows(200).await;
     }
     nothing_is_wrong(&fleet, load, Damage::NONE).await;

@@ -53,7 +53,7 @@ impl Balancer {
         request: &impl Fn(&Client, &str) -> RequestBuilder,
     ) -> Result<StatusCode, String> {
         let at = turn % self.places.replicas();
-        let address = self.places.address(at).ok_or("nobody there")?;
+        let address = self.places.address(at).ok_or("the replica is down")?;
         let sent = request(&self.client, &format!("http://{address}")).send().await;
         let answer = sent.map_err(|error| format!("replica {at}: {error:?}"))?;
         let status = answer.status();
@@ -62,8 +62,8 @@ impl Balancer {
     }
 }
 
-/// Reads, and makes requests without a blood type, which are in no lane: in turn, until told to
-/// stop. Returns the number of requests, and what failed.
+/// Until `stop` is set, reads and posts requests without a blood type, in turn. Such requests
+/// belong to no lane. Returns the number of requests sent, and the failed ones.
 async fn use_it(
     balancer: Arc<Balancer>,
     site: Site,

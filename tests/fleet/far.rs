@@ -1,5 +1,5 @@
-//! A replica whose database is far away: each round trip takes a third of a second, and nothing
-//! else is wrong.
+//! A replica whose database is far away: each round trip takes a third of a second. There is no
+//! other fault.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What was written to a fleet and what it answered: a log of writes and a record of answers. It
-//! has no knowledge of the service.
+//! What was written to a fleet and what it answered: a log of writes and a record of answers. This
+//! module does not know the code of the service.
 //!
 //! There is one clock: the database's, in milliseconds. Writers keep to *lanes*, so that every
 //! figure tells which writes it holds. A lane is a pair of blood types of one facility, and one
@@ -25,7 +25,7 @@ pub struct Write {
     pub fate: Fate,
 }
 
-/// What its writer was told.
+/// The answer to the writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It is durable and in the summaries.

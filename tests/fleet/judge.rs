@@ -1,6 +1,7 @@
-//! What a fleet may answer, given what was written. Writes that were over before the instant that
-//! an answer claims to be exact as of must be in it. Writes that were sent after it came cannot be
-//! in it. Writes in between may be in it, but only wholly.
+//! Which answers of a fleet are right, given what was written. An answer claims to be exact as of
+//! an instant. It must contain each write that was over before that instant, and cannot contain a
+//! write that was sent after the answer came. It may contain a write in between, but only all of
+//! it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -29,9 +30,9 @@ pub enum Fault {
     TwoBodies,
     /// An answer was older than its reader's own bound when the reader asked.
     TooOld,
-    /// A write that the database lost is shown after the replica knew the new epoch.
+    /// A write that the database has lost is shown after the replica knew the new epoch.
     Resurrected,
-    /// An acknowledged write is gone, or a refused one is there.
+    /// An acknowledged write is missing in the table, or a refused one is in it.
     Broken,
     /// The final figures are not what the table holds, or no reader read them.
     WrongEnd,
@@ -189,7 +190,7 @@ impl Judge<'_> {
         {
             self.complain(
                 Fault::TooOld,
-                format!("max-age={bound} was asked for: {}", told(answer)),
+                format!("the request has max-age={bound}: {}", told(answer)),
             );
         }
         for shown in &answer.shown {
@@ -206,7 +207,7 @@ impl Judge<'_> {
         if number != other {
             return Some((
                 Fault::Unwritten,
-                format!("{number} and {other} are written in one transaction"),
+                format!("{number} and {other} differ, but one transaction writes both"),
             ));
         }
         let write = lane.get(number);
@@ -220,7 +221,7 @@ impl Judge<'_> {
         if requests > possible {
             return Some((
                 Fault::Unwritten,
-                format!("{requests} requests where at most {possible} were made"),
+                format!("{requests} requests, but at most {possible} were made"),
             ));
         }
         let (newest, count) = lane.due(answer, self.history.loss.as_ref());
@@ -257,7 +258,7 @@ impl Judge<'_> {
             if let Some(least) = answer.min_version.filter(|least| answer.version < *least) {
                 self.complain(
                     Fault::WentBack,
-                    format!("min_version={least} was asked for: {}", told(answer)),
+                    format!("the request has min_version={least}: {}", told(answer)),
                 );
             }
             let Some(session) = answer.session else { continue };
@@ -304,13 +305,13 @@ impl Judge<'_> {
                     });
                 match write.fate {
                     Fate::Acknowledged if !there && !is_lost && !in_two_minds => {
-                        wrong.push(format!("{number} was acknowledged and is gone"))
+                        wrong.push(format!("{number} was acknowledged, but is not stored"))
                     }
                     Fate::Acknowledged if there && is_lost => {
-                        wrong.push(format!("{number} was lost and came back"))
+                        wrong.push(format!("{number} was lost, but is stored again"))
                     }
                     Fate::Refused if there => {
-                        wrong.push(format!("{number} was refused and is there"))
+                        wrong.push(format!("{number} was refused, but is stored"))
                     }
                     _ => {}
                 }

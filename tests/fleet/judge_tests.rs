@@ -1,5 +1,5 @@
-//! Tests of the judge: a small simulated fleet, whose history is right as long as its rules hold,
-//! and wrong with each rule broken.
+//! Tests of the judge: a small simulated fleet. Its history is right as long as its rules hold, and
+//! wrong when a rule is broken.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const REPLICAS: usize = 3;
 const STEPS: usize = 600;
 const SEEDS: u64 = 60;
 /// For this time after a loss only the first facility is written to, so that no later write
-/// corrects by chance what is held of the others.
+/// corrects by chance what memories hold of the others.
 const QUIET_MS: i64 = 8_000;
 
 /// A rule of the protocol, or of a database, that a test breaks.
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Whether to break the rule here and now. It is not broken each time, as with a real bug.
+    /// Whether to break the rule now. Like a real bug, this does not happen each time.
     fn breaks(&mut self, rule: Rule) -> bool {
         self.broken == Some(rule) && self.rng.random_bool(0.3)
     }
@@ -304,7 +304,7 @@ fn faults(seed: u64, broken: Option<Rule>, loses: bool) -> BTreeSet<Fault> {
 }
 
 #[test]
-fn nothing_is_found_in_a_right_history() {
+fn the_judge_finds_nothing_in_a_right_history() {
     for seed in 0..SEEDS {
         for loses in [false, true] {
             let complaints = judge(&World::new(seed, None).run(loses));
@@ -333,23 +333,23 @@ fn every_broken_rule_is_found() {
             .count() as u64;
         assert!(
             found > SEEDS / 2,
-            "{rule:?} is broken, and {fault:?} is found in only {found} of {SEEDS} histories"
+            "{rule:?} is broken, but {fault:?} is found in only {found} of {SEEDS} histories"
         );
     }
 }
 
 #[test]
-fn a_cache_that_survives_its_database_is_found() {
+fn a_cache_kept_across_epochs_is_found() {
     let found = (0..SEEDS)
         .filter(|seed| {
             faults(*seed, Some(Rule::ForgetTheOldHistory), true).contains(&Fault::Resurrected)
         })
         .count() as u64;
-    assert!(found > SEEDS / 2, "in {found} of {SEEDS} histories");
+    assert!(found > SEEDS / 2, "the loss is found in only {found} of {SEEDS} histories");
 }
 
 #[test]
-fn a_history_without_a_seen_end_is_not_passed() {
+fn a_history_without_final_answers_is_wrong() {
     let mut history = World::new(1, None).run(false);
     history.ended_ms += 60_000;
     assert_eq!(

@@ -1,5 +1,5 @@
-//! The load on a fleet, and its record: writers who keep to their lanes, and readers with all kinds
-//! of requests.
+//! The load on a fleet, and its record: writers that keep to their lanes, and readers with all
+//! kinds of requests.
 
 use std::{
     collections::BTreeSet,
@@ -124,7 +124,7 @@ impl Load {
         Load { shared, tasks }
     }
 
-    /// Waits until there are so many more writes and answers.
+    /// Waits until there were so many more writes and answers.
     #[track_caller]
     pub fn flows(&self, more: usize) -> impl Future<Output = ()> {
         let until = self.shared.progress.load(Ordering::Relaxed) + more;
@@ -147,7 +147,7 @@ impl Load {
         self.shared.epochs.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How many requests so far could not connect, or were answered 503.
+    /// How many requests could not connect, or were answered 503, so far.
     pub fn turned_away(&self) -> usize {
         self.shared.turned_away.load(Ordering::Relaxed)
     }
@@ -162,7 +162,7 @@ impl Load {
             ..History::default()
         };
         while let Some(record) = self.tasks.join_next().await {
-            let record = record.expect("whoever writes or reads says himself what was wrong");
+            let record = record.expect("a writer or reader that fails has said why");
             history.answers.extend(record.answers);
             if let Some((lane, writes)) = record.writes {
                 history.writes[lane] = writes;

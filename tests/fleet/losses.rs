@@ -1,6 +1,6 @@
 //! The database goes on without some commits that it had acknowledged: its epoch ends, and another
-//! begins. The lost commits stay lost. What any replica or tier still holds of them may not be
-//! shown once the new epoch is known.
+//! begins. The lost commits stay lost. A replica or tier may still hold figures of them, but must
+//! not show these once it knows the new epoch.
 
 use std::time::Instant;
 

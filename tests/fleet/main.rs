@@ -1,6 +1,6 @@
 //! A fleet of real parts under faults: Postgres with a standby, Redis, three replicas of the real
-//! binary, a steady load, and a judge of everything that was written and answered. Each scenario
-//! breaks one thing; they run one at a time.
+//! binary, and a steady load. A judge checks everything that was written and answered. Each
+//! scenario breaks one part. The scenarios run one at a time.
 
 #[allow(dead_code)] // shared with the tests of one replica, which use more of it
 #[path = "../api/support/mod.rs"]

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Tests the judge on the real service: breaks one rule of the service at a time, in a copy of its
 # source, and asserts that a scenario of the fleet fails with the complaint that belongs to the rule.
-# The service has no code for this. Each mutant takes a build of minutes, so this is no part of
-# `make test`. The simulation (tests/simulation/mutants.rs) breaks many more rules, in seconds.
+# The service has no code for this. Each mutant needs a build of some minutes, so this script is not
+# part of `make test`. The simulation (tests/simulation/mutants.rs) breaks many more rules, in seconds.
 #
 #   tests/fleet/mutants.sh [NAME]...      all of them, or only these
 set -euo pipefail
@@ -12,7 +12,7 @@ tree=$PWD/target/mutants/tree log=$PWD/target/mutants/log
 mkdir -p "$tree"
 wanted=" $* " tried=0 survived=()
 
-# breaks FILE FROM TO: replaces a text in the copy of a file
+# breaks FILE FROM TO: replaces the text FROM by TO in the copy of FILE
 breaks() {
     local file=$1 from=$2 to=$3 text
     text=$(cat "$tree/$file")
@@ -23,7 +23,8 @@ breaks() {
     printf '%s\n' "${text/"$from"/"$to"}" >"$tree/$file"
 }
 
-# mutant NAME SCENARIO COMPLAINT FILE FROM TO [FILE FROM TO]...: breaks a rule in all its places
+# mutant NAME SCENARIO COMPLAINT FILE FROM TO [FILE FROM TO]...: breaks a rule in all its places, and
+# runs the scenario
 mutant() {
     local name=$1 scenario=$2 complaint=$3 found
     shift 3
@@ -38,7 +39,7 @@ mutant() {
         cargo test --quiet --locked --test fleet "$scenario" >"$log" 2>&1 || ! found=$(grep -m 1 "^$complaint: " "$log"); then
         survived+=("$name")
         cp "$log" "$log.$name"
-        echo "$name: survived, as $log.$name tells"
+        echo "$name: no complaint was found; the log is $log.$name"
     else
         echo "$name: found by $scenario: ${found:0:220}…"
     fi
@@ -72,7 +73,7 @@ mutant publish-before-commit commits_are_refused Unwritten \
 
 # The version of a message is noted, but its row is not kept. If the version were not noted either,
 # the outbox relay would publish the row again before it announces a watermark.
-mutant skip-messages replicas_ten_minutes_off Stale \
+mutant skip-messages replicas_whose_clocks_are_ten_minutes_off Stale \
     src/cache/memory.rs '        self.keep(recent, since, row, row.as_of_ms);' ''
 
 mutant announce-before-publication redis_hangs Stale \

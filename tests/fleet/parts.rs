@@ -24,17 +24,16 @@ use crate::{
 
 /// How many facilities are under load.
 pub const FACILITIES: usize = 4;
-/// This facility is written to in bursts only. So the next write does not soon correct what a
-/// replica missed.
+/// This facility is written to in bursts only. So no later write soon corrects a change that a
+/// replica has missed.
 pub const QUIET_FACILITY: usize = 3;
 /// This replica has no memory. Its answers come from Redis, from the standby or from the source.
 pub const FORGETFUL: usize = 2;
 
 /// How soon a fleet should be back to normal after its dependency is back.
 const BACK: Duration = Duration::from_secs(2);
-/// The limit on any machine, also a busy one with three replicas, a load and all they depend on:
-/// 6.3 s were seen with four busy processes beside it on two cores. The time is printed, to be
-/// compared with [`BACK`].
+/// The limit on any machine, also a busy one: 6.3 s were measured on two cores with four other busy
+/// processes. The time is printed, to be compared with [`BACK`].
 const BACK_AT_LAST: Duration = PATIENCE;
 
 /// One scenario at a time, since a fleet keeps the whole machine busy.
@@ -49,12 +48,12 @@ pub struct Fleet {
     /// The proxy of plain SQL to the database.
     outside: Proxy,
     pub redis: Redis,
-    standby: Option<StandbyReads>,
+    standby: Option<Standby>,
     _turn: MutexGuard<'static, ()>,
 }
 
 /// The standby that all replicas may read from, and the proxy to it.
-struct StandbyReads {
+struct Standby {
     server: Postgres,
     network: Proxy,
 }
@@ -106,7 +105,7 @@ impl Fleet {
         let primary = postgres.fresh_database().await;
         let outside = Proxy::to(socket(&primary));
         let standby =
-            standby.map(|server| StandbyReads { network: Proxy::to(socket(server.url())), server });
+            standby.map(|server| Standby { network: Proxy::to(socket(server.url())), server });
         let read_url = standby
             .as_ref()
             .map_or("off".to_owned(), |standby| through(&primary, &standby.network));
@@ -253,7 +252,7 @@ impl Replica {
     /// dependencies that are down.
     pub async fn readiness(&self) -> (String, Vec<String>) {
         let answer = self.service().get("/health/ready").await;
-        assert_eq!(answer.status(), 200, "a replica that serves says that it does not");
+        assert_eq!(answer.status(), 200, "a replica that serves is not ready");
         let body: Value = answer.json().await.expect("it is JSON");
         let down = body["dependencies"]
             .as_array()
@@ -275,7 +274,7 @@ impl Replica {
         metrics
             .lines()
             .filter(of_it)
-            .map(|line| value(line).unwrap_or_else(|| panic!("not a sample: {line}")))
+            .map(|line| value(line).unwrap_or_else(|| panic!("this line is not a sample: {line}")))
             .sum()
     }
 

@@ -64,8 +64,8 @@ async fn connections_are_cut_in_mid_statement() {
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
-/// Now and then a commit is refused after all statements succeeded, as on a disk without room for
-/// the commit.
+/// Some commits are refused after all statements succeeded, as on a disk without room for the
+/// commit.
 const REFUSES_COMMITS: &str = "CREATE FUNCTION refuse_some() RETURNS trigger LANGUAGE plpgsql AS \
                                $$
     BEGIN IF random() < 0.15 THEN RAISE EXCEPTION 'no room for this commit' USING ERRCODE = \
@@ -137,8 +137,8 @@ async fn a_synchronous_standby_takes_over() {
     nothing_is_wrong(&fleet, load, Damage::NEW_EPOCH).await;
 }
 
-/// Commits hang, neither acknowledged nor lost. Then the standby, which never received them, gives
-/// their numbers to others.
+/// Commits hang: they are neither acknowledged nor lost. Then the standby, which never received
+/// them, gives the numbers of their transactions to other transactions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_synchronous_standby_that_was_cut_off_takes_over() {
     let primary = Postgres::start(&[]);

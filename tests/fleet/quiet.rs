@@ -105,7 +105,7 @@ impl Clients {
             shared.answers.iter().map(|answers| answers.load(Ordering::Acquire)).collect::<Vec<_>>()
         };
         let before = count(&self.shared);
-        wait_until("each client is answered", async move || {
+        wait_until("each client has more answers", async move || {
             count(&self.shared).iter().zip(&before).all(|(now, before)| now - before >= ENOUGH)
         })
     }

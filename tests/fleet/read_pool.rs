@@ -13,8 +13,8 @@ use crate::{
 
 /// How long the standby lags, or is away.
 const A_WHILE: Duration = Duration::from_secs(4);
-/// So many reads of the table show that the standby is used. A connection alone also makes some
-/// transactions.
+/// So many transactions at the standby show that the table is read there. A connection alone causes
+/// fewer.
 const USED: i64 = 100;
 
 /// Waits until the replicas read from their standby.
@@ -50,7 +50,7 @@ async fn the_standby_that_is_read_lags_is_away_and_takes_over() {
     fleet.standby().start_again();
     fleet.is_back("a standby that was away", Instant::now()).await;
     is_used(&fleet).await;
-    assert_eq!(load.turned_away(), before, "were turned away for want of a standby");
+    assert_eq!(load.turned_away(), before, "requests were refused because the standby was away");
     fleet.loses_its_database();
     primary.crash();
     fleet.standby().promote();

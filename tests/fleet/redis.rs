@@ -24,11 +24,9 @@ const FROZEN: Duration = Duration::from_secs(30);
 /// The stream that the replicas follow.
 async fn stream(fleet: &Fleet) -> String {
     let keys: Vec<String> = fleet.redis.ask(cmd("KEYS").arg("facility-summary:*:changes")).await;
-    let [key] = &keys[..] else {
-        panic!("one stream is followed by all replicas, and not {keys:?}")
-    };
+    let [key] = &keys[..] else { panic!("the replicas follow several streams, or none: {keys:?}") };
     let length: i64 = fleet.redis.ask(cmd("XLEN").arg(key)).await;
-    assert!(length > 0, "nothing is published");
+    assert!(length > 0, "the stream is empty");
     key.clone()
 }
 
@@ -43,7 +41,7 @@ async fn goes_on(load: &Load, without: &[Replica], fault: impl FnOnce(), time: D
         they_say_so(without).await;
     }
     load.flows(300).await;
-    assert_eq!(load.turned_away(), before, "were turned away for want of Redis");
+    assert_eq!(load.turned_away(), before, "requests were refused because Redis was away");
 }
 
 /// Asserts that each replica soon reports that it is without Redis, and serves.
@@ -171,7 +169,7 @@ async fn the_stream_is_trimmed_while_a_replica_is_cut_off() {
         fleet.is_back("a replica that missed some of the stream", Instant::now()).await;
         assert!(
             replica.counted("stream_gaps_total").await > before,
-            "a replica missed messages and did not count a gap"
+            "a replica has missed messages, but has counted no gap"
         );
         load.flows(400).await;
     }

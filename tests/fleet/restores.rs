@@ -1,6 +1,6 @@
-//! The database is put back to a backup, on the same timeline and with the same identifier. Only
-//! its content tells that it has lost something. There is no standby: one that is ahead of a
-//! restored database has to be made anew.
+//! The database is restored from a backup, on the same timeline and with the same identifier. Only
+//! its content shows that it has lost something. There is no standby, since a standby that is ahead
+//! of a restored database has to be made anew.
 
 use std::time::Instant;
 

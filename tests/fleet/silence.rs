@@ -17,7 +17,7 @@ use crate::{
     verdict::{Damage, nothing_is_wrong},
 };
 
-/// As when its machine loses power, and a standby takes its place.
+/// The machine of the primary loses power, and a standby takes over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_to_a_primary_that_vanished_are_given_up() {
     let primary = Postgres::start(&[]);
@@ -46,12 +46,12 @@ async fn new_connections_work_after_a_network_discarded_all_bytes() {
     nothing_is_wrong(&fleet, load, Damage::NONE).await;
 }
 
-/// Longer than all that is measured here.
+/// Longer than any time that this file measures.
 const HELD: &str = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; \
                     BEGIN; SELECT FROM facility_state FOR UPDATE";
 
 /// Statements of every kind wait for a lock when the network stops forwarding. None of them ever
-/// gets its answer.
+/// gets an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_in_flight_when_the_network_fell_silent_end() {
     let postgres = Postgres::start(&[]);
@@ -97,12 +97,12 @@ async fn statements_in_flight_when_the_network_fell_silent_end() {
         network.swallow();
     })
     .await;
-    assert_eq!(statuses, (503, 503), "nobody waits longer than the refresh time-out");
+    assert_eq!(statuses, (503, 503), "no reader waits longer than the refresh time-out");
     holder.execute("ROLLBACK").await.expect("the lock can be let go");
     network.lead_to(socket(&url));
     let since = Instant::now();
     // The server still holds their locks, until it ends an idle transaction (2 s).
-    wait_until_within(Duration::from_secs(10), "figures are fresh for everybody", async || {
+    wait_until_within(Duration::from_secs(10), "all readers get fresh figures", async || {
         for site in &sites {
             if read(site, "no-cache").await != 200 {
                 return false;

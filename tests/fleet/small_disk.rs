@@ -49,7 +49,7 @@ impl SmallDisk {
         assert_eq!(
             line.trim(),
             "mounted",
-            "no file system can be mounted in a namespace of one's own; the complaint is above"
+            "no file system could be mounted in a separate namespace; the error is above"
         );
         SmallDisk { folder, holder }
     }
@@ -122,7 +122,7 @@ async fn on_a_full_disk_whole_requests_are_refused_and_figures_are_served() {
         status == 200
     };
     for number in 0..50 {
-        assert!(post(number).await, "there is room");
+        assert!(post(number).await, "the events are applied while the disk has room");
         acknowledged += 1;
     }
     disk.fill();
@@ -259,16 +259,16 @@ async fn on_a_full_disk_under_postgres_every_request_is_answered_or_asked_to_ret
         wait_until("the disk is full", async || {
             number += 1;
             let (now, wrong) = ask_all(&service, site, number).await;
-            assert!(wrong.is_empty(), "in round {round}, on a full disk: {wrong:#?}");
+            assert!(wrong.is_empty(), "round {round}, on a full disk: {wrong:#?}");
             refused += now;
             refused >= 100
         })
         .await;
         make_room(&disk);
-        wait_until("everybody is served again", async || {
+        wait_until("every request is served again", async || {
             number += 1;
             let (refused, wrong) = ask_all(&service, site, number).await;
-            assert!(wrong.is_empty(), "in round {round}, with room again: {wrong:#?}");
+            assert!(wrong.is_empty(), "round {round}, with room on the disk again: {wrong:#?}");
             refused == 0
         })
         .await;

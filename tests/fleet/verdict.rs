@@ -17,7 +17,7 @@ use crate::{
 /// How many complaints are printed.
 const TOLD: usize = 12;
 
-/// What a scenario broke of what the replicas depend on. Their metrics must show exactly this.
+/// What a scenario has damaged. The metrics of the replicas must show exactly this.
 pub struct Damage {
     /// The stream lost messages.
     pub gap: bool,
@@ -143,7 +143,7 @@ fn told(history: &History) -> String {
     let answers = history.answers.len();
     assert!(
         acknowledged > 100 && answers > 500,
-        "hardly a load: {acknowledged} writes, {answers} answers"
+        "the load was too small: {acknowledged} writes, {answers} answers"
     );
     format!(
         "{acknowledged} writes acknowledged{lost}, {refused} refused, {unknown} unknown, within \

@@ -1,4 +1,5 @@
-"""Waits for the service and registers what the run asks for: prepare.py LOG PID prints its address."""
+"""prepare.py LOG PID: waits until the service is ready, registers the facilities of
+schemathesis.toml, and prints the service's address."""
 
 import json
 import os
@@ -30,7 +31,7 @@ def address():
         try:
             fields = json.loads(line)["fields"]
         except (ValueError, KeyError, TypeError):
-            continue  # a line half written, or not the service's
+            continue  # half a line, or a line of another program
         if fields.get("message") == "listening":
             return fields["address"]
     return None

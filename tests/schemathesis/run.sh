@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Holds the running service to its own /openapi.json: no 5xx but 503, and no undocumented status, content type or body.
-# Starts the built binary on SQLite in a temporary folder, and stops it whatever happens.
+# Compares the answers of the running service with its own /openapi.json: no 5xx except 503, and no
+# undocumented status, content type or body. Starts the built binary on SQLite in a temporary folder,
+# and stops it in any case.
 #
 #   tests/schemathesis/run.sh [option of `schemathesis run`]...     for example --include-path /v1/events --seed 7
 #   SERVICE=path/to/facility-summary tests/schemathesis/run.sh      another build than target/debug
@@ -8,9 +9,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD/tests/schemathesis
 venv=$PWD/target/schemathesis
-time_limit_seconds=900 # it takes a few minutes; beyond that something hangs
+time_limit_seconds=900 # a run takes a few minutes; after this time something hangs
 
-# Installed once; a changed pin installs again. The stamp comes last: a broken installation is not mistaken for a done one.
+# Installs the tool once, and again when requirements.txt has changed. The copy of that file is written
+# last, so that an installation that broke off is repeated.
 if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
     rm -rf "$venv"
     python3 -m venv "$venv"
@@ -25,7 +27,7 @@ fi
 SERVICE=$(realpath "$SERVICE")
 
 folder=$(mktemp -d)
-cd "$folder" # for what the tool and the service leave in their working directory
+cd "$folder" # the tool and the service write files into their working directory
 service=
 clean_up() {
     local code=$?
@@ -39,14 +41,15 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM HUP
 
-# setpriv: the service dies with this script even if that is killed outright. A random min_version is never reached: what is to be
-# seen is the 503, not the wait for it.
+# setpriv ends the service when this script ends, also when the script is killed. No facility ever has
+# a random min_version, so the time-out is short: the test needs the 503, and not the wait for it.
 DATABASE_URL=sqlite://$folder/facility-summary.db BIND_ADDR=127.0.0.1:0 FACILITY_SUMMARY__LOG__FORMAT=json \
     FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS=300 \
     setpriv --pdeathsig KILL -- "$SERVICE" serve >"$folder/service.log" 2>&1 </dev/null &
 service=$!
 
-# Waits until the service listens and is ready, registers what schemathesis.toml names, and prints the service's address.
+# Waits until the service listens and is ready, registers the facilities that schemathesis.toml names,
+# and prints the service's address.
 address=$("$venv/bin/python" "$here/prepare.py" "$folder/service.log" "$service")
 
 timeout --foreground "$time_limit_seconds" "$venv/bin/schemathesis" --config-file "$here/schemathesis.toml" --no-color \

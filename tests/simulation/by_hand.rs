@@ -1,6 +1,6 @@
 //! Schedules written by hand, for rules that matter only in rare combinations, which random
-//! schedules hardly reach. With all rules in force, each finds no wrong answer; without the rule
-//! that it is about, it finds one.
+//! schedules hardly reach. With all rules in force, a schedule finds no wrong answer. When the rule
+//! that it is made for is broken, it finds one.
 
 mod facilities;
 
@@ -8,15 +8,15 @@ pub use facilities::*;
 
 use crate::{
     places::DATES,
-    stage::{A, AttachmentStage, B, C, KEY, OTHER},
+    stage::{A, B, C, KEY, OTHER, Stage},
 };
 
 /// A schedule written by hand.
-pub type Script = fn(&mut AttachmentStage);
+pub type Script = fn(&mut Stage);
 
-/// B receives what A announces, and takes a drain snapshot to see whether the database knows it,
-/// before A goes on.
-pub fn received_before_it_is_stored(stage: &mut AttachmentStage) {
+/// A announces a watermark. Before A goes on, B receives it, and takes a drain snapshot to compare
+/// it with the database.
+pub fn received_before_it_is_stored(stage: &mut Stage) {
     stage.open();
     let last = stage.last_number();
     stage.pass_until(A, |world| world.redis[0].streams.values().any(|stream| stream.last > last));
@@ -25,7 +25,7 @@ pub fn received_before_it_is_stored(stage: &mut AttachmentStage) {
 }
 
 /// The old primary of Redis gives A a change that the followers of the new primary never get.
-pub fn shown_by_the_old_primary(stage: &mut AttachmentStage) {
+pub fn shown_by_the_old_primary(stage: &mut Stage) {
     stage.open();
     stage.split(&[B, C]);
     stage.pass(B); // begins another generation
@@ -38,29 +38,29 @@ pub fn shown_by_the_old_primary(stage: &mut AttachmentStage) {
     stage.settle(&[B, C]);
 }
 
-/// While A processes a mark, B begins a generation on the new primary of Redis, publishes there
+/// While A processes a mark, B begins a generation on the new primary of Redis. B publishes there
 /// what A has committed, and deletes it from the outbox.
-pub fn published_by_the_new_primary(stage: &mut AttachmentStage) {
+pub fn published_by_the_new_primary(stage: &mut Stage) {
     stage.open();
     stage.read_table(C);
     stage.write(KEY);
     stage.pass_until(A, |world| !world.db.outbox.is_empty());
     stage.split(&[B]);
     stage.write(OTHER);
-    // This lock keeps B from proving a later watermark than A's. A has none then.
+    // With this lock B proves no watermark. If B stored a later one than A, A would announce none.
     stage.world().locks[OTHER / DATES] = Some(0);
     for _ in 0..2 {
         stage.pass(B);
         stage.settle(&[B]);
     }
-    assert!(stage.world().db.outbox.is_empty(), "B forgets it");
+    assert!(stage.world().db.outbox.is_empty(), "B has deleted the outbox row");
     stage.go_on(A);
     stage.settle(&[C]);
 }
 
 /// Redis loses the end of its stream, and a new generation uses the same numbers again. The Redis
 /// tier still has entries from before the loss.
-pub fn an_entry_of_the_generation_before(stage: &mut AttachmentStage) {
+pub fn an_entry_of_the_generation_before(stage: &mut Stage) {
     stage.open();
     stage.change(A, KEY);
     stage.drain_all();
@@ -86,8 +86,8 @@ pub fn an_entry_of_the_generation_before(stage: &mut AttachmentStage) {
     stage.settle(&[C]);
 }
 
-/// The database loses what was put into the Redis tier.
-pub fn an_entry_of_the_epoch_before(stage: &mut AttachmentStage) {
+/// The database loses a refresh that was put into the Redis tier.
+pub fn an_entry_of_the_epoch_before(stage: &mut Stage) {
     stage.open();
     let copy = stage.world().db.clone();
     stage.change(A, KEY);
@@ -103,7 +103,7 @@ pub fn an_entry_of_the_epoch_before(stage: &mut AttachmentStage) {
 
 /// The database is restored to before a refresh, while A is about to publish a later refresh of the
 /// same key.
-pub fn published_from_the_epoch_before(stage: &mut AttachmentStage) {
+pub fn published_from_the_epoch_before(stage: &mut Stage) {
     stage.open();
     stage.write(KEY);
     let copy = stage.world().db.clone();
@@ -126,7 +126,7 @@ pub fn published_from_the_epoch_before(stage: &mut AttachmentStage) {
 
 /// The database is restored while A is about to delete from the outbox what it has published, and
 /// then gives the same number to another outbox row.
-pub fn deleted_in_the_epoch_before(stage: &mut AttachmentStage) {
+pub fn deleted_in_the_epoch_before(stage: &mut Stage) {
     let copy = stage.world().db.clone();
     stage.open();
     stage.change_silently(KEY);
@@ -146,8 +146,9 @@ pub fn deleted_in_the_epoch_before(stage: &mut AttachmentStage) {
     stage.settle(&[B, C]);
 }
 
-/// Redis has an entry. Its successor came by so long ago that no recent changes contain it.
-pub fn an_entry_with_a_forgotten_successor(stage: &mut AttachmentStage) {
+/// Redis has an entry. The next version was published so long ago that the recent changes do not
+/// contain it any more.
+pub fn an_entry_with_a_forgotten_successor(stage: &mut Stage) {
     stage.open();
     stage.change(A, KEY);
     stage.drain_all();

@@ -19,7 +19,7 @@ use crate::places::{
 };
 pub use crate::source_rows::{Activity, Bank, Change, Facility, Stay};
 
-/// What a mark names.
+/// What a mark says has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
     Activity {
@@ -39,7 +39,7 @@ pub enum About {
     },
 }
 
-/// All that the database holds.
+/// The content of the database.
 #[derive(Clone)]
 pub struct Database {
     /// The parts of its epoch: a restore or a failover changes the timeline, a new salt the salt.
@@ -71,15 +71,15 @@ pub fn epoch((timeline, salt): (u32, u32)) -> Epoch {
     Epoch::of(&format!("{timeline}.{salt}"))
 }
 
-/// The figures of a key: which of its facility's activity and of today's units they contain, and
-/// until when they hold.
+/// The figures of a key: which activity of its facility and which units of today they contain, and
+/// until when they are right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
     /// The bits of the activity that they contain.
     pub activity: i64,
     /// The bits of the units that they contain; `None` for a day that is not today.
     pub stock: Option<i64>,
-    /// The instant from which they no longer hold, in milliseconds.
+    /// The instant from which they are not right any more, in milliseconds.
     pub holds_until: Option<i64>,
 }
 
@@ -281,7 +281,7 @@ impl Database {
                 .take(batch)
                 .map(|mark| self.seen(mark, is_bank_resolved))
                 .collect(),
-            strays: Vec::new(), // banks are resolved above
+            strays: Vec::new(), // the marks above already name the banks' facilities
             triggers: Triggers::default(),
             outbox: self
                 .outbox

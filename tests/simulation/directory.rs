@@ -9,7 +9,7 @@ use crate::{
     world::{Sim, called},
 };
 
-/// Reads all facilities once. Then reads, without end, those that messages tell of.
+/// Reads all facilities once. Then reads again each facility that a message names, without end.
 pub async fn read_for_ever(sim: Sim, r: usize) {
     read(&sim, r, None, false).await;
     let directory = sim.directory(r);

@@ -37,17 +37,17 @@ pub async fn pass(sim: Sim, r: usize) {
     sim.world().replicas[r].drains = false;
 }
 
-/// A drain snapshot, and this replica's place in the stream before it.
+/// A drain snapshot, and this replica's position in the stream before it.
 struct Look {
     /// Taken before the snapshot.
     token: FillToken,
     seen: DrainSnapshot,
-    /// What each mark named.
+    /// What each mark of the snapshot names.
     about: Vec<About>,
 }
 
-/// Whether the connection of the last snapshot is lost. What follows from a snapshot is stored over
-/// the same connection, which a restart of the database's server ends.
+/// Whether the connection of the last snapshot is lost. What a snapshot has proven is stored over
+/// the same connection, and a restart of the database's server ends that connection.
 fn is_cut_short(sim: &Sim, r: usize) -> bool {
     let is_connected = {
         let world = sim.world();
@@ -129,7 +129,7 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
             Verdict::Restarted => unreachable!("watermarks are stored"),
         };
         if !is_ignored {
-            sim.tell(called(r), || format!("ends the history {}: {verdict:?}", seen.epoch));
+            sim.tell(called(r), || format!("ends the epoch {}: {verdict:?}", seen.epoch));
             if verdict == Verdict::Lost {
                 sim.world().judge.ends(&seen.epoch);
             }
@@ -141,8 +141,8 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
             sim.world().replicas[r].attachment.verify(caught_up);
         }
         if heard_ms > seen.at_ms + CLOCK_TOLERANCE_MS {
-            sim.world().judge.lie = Some(format!(
-                "a look at {} ms leaves what was proven as of {heard_ms}",
+            sim.world().judge.wrong = Some(format!(
+                "a drain snapshot at {} ms keeps what was proven as of {heard_ms}",
                 seen.at_ms
             ));
         }
@@ -164,7 +164,7 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     if before.as_ref() == Some(epoch) {
         return false;
     }
-    sim.tell(called(r), || format!("enters the history {epoch}"));
+    sim.tell(called(r), || format!("enters the epoch {epoch}"));
     // In the same order as `Changes::enter`.
     if before.is_some() {
         if !sim.breaks(Mutant::KeepsOldDirectory) {
@@ -187,7 +187,7 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
     before.is_some()
 }
 
-/// Publishes what no other replica has published, and deletes from the outbox what has come by.
+/// Publishes the rows of the outbox that are not published yet, and deletes those that are.
 async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     let Look { token, seen, .. } = look;
     if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {
@@ -234,7 +234,7 @@ async fn tell_facilities(sim: &Sim, r: usize, seen: &DrainSnapshot) -> bool {
     append(sim, r, seen.generation, &Message::Facilities(ids)).await
 }
 
-/// Appends a message. Returns whether it is now in the stream of that generation. When that stream
+/// Appends a message. Returns whether it is now in the stream of that generation. If that stream
 /// does not exist, a new generation begins.
 async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool {
     if sim.is_alone() {
@@ -284,7 +284,7 @@ async fn deal_with(sim: &Sim, r: usize, look: &Look) -> bool {
     for (id, marks) in by_facility {
         let is_gone = !is_known(&id);
         if is_gone && remove(sim, r, id, &marks).await != Some(Removed::IsBack) {
-            continue; // when the facility is locked, its marks stay
+            continue; // the facility is locked, so its marks stay
         }
         all &= refresh(sim, r, Work::Marks(marks)).await.is_ok();
     }

@@ -20,7 +20,7 @@ use crate::{
 /// How an epoch began.
 #[derive(Debug, Clone, Copy)]
 pub struct Beginning {
-    /// The number of restores before it.
+    /// The number of restores before the epoch.
     restores: usize,
     era: usize,
 }
@@ -31,7 +31,7 @@ struct Restore {
     before: Rc<Database>,
 }
 
-/// What has bits of its own for its changes.
+/// What a change belongs to. Each facility and bank numbers its changes with bits of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
     Facility(usize),
@@ -62,8 +62,8 @@ pub struct Judge {
     /// How many changes there were so far, lost ones included: each has a bit of its own.
     changes: [u32; FACILITIES + BANKS],
     asked: [[Option<Asked>; KEYS]; 3],
-    /// Something wrong that a replica did, even if its answers are right so far.
-    pub lie: Option<String>,
+    /// What a replica did wrong, even if its answers are right so far.
+    pub wrong: Option<String>,
     /// Answers that were checked.
     pub answers: u64,
     /// Answers that are proven as of a later instant than that of their own read.
@@ -82,7 +82,7 @@ impl Judge {
             versions: [[0; KEYS]; 3],
             changes: Default::default(),
             asked: Default::default(),
-            lie: None,
+            wrong: None,
             answers: 0,
             proven: 0,
             lists: 0,
@@ -122,7 +122,7 @@ impl Judge {
     /// the database has lost nothing.
     pub fn ends(&mut self, epoch: &Epoch) {
         if self.beginnings[epoch].restores == self.restores.len() {
-            self.lie = Some(format!("it ends the history {epoch}, which has lost nothing"));
+            self.wrong = Some(format!("it ends the epoch {epoch}, which has lost nothing"));
         }
     }
 
@@ -131,7 +131,7 @@ impl Judge {
         self.era_ends.push(at);
     }
 
-    /// Forgets what a replica holds.
+    /// Forgets the versions that a replica held: it holds nothing now.
     pub fn forget(&mut self, r: usize) {
         self.versions[r] = [0; KEYS];
         self.asked[r] = Default::default();
@@ -145,8 +145,8 @@ impl Judge {
     /// Checks what a replica answers from memory and directory, for each key. One of the keys is
     /// today.
     pub fn check(world: &mut World, r: usize) -> Result<(), String> {
-        if let Some(lie) = world.judge.lie.take() {
-            return Err(lie);
+        if let Some(wrong) = world.judge.wrong.take() {
+            return Err(wrong);
         }
         let Some(beginning) =
             Judge::beginning(world, r).filter(|_| world.replicas[r].directory.is_loaded())
@@ -195,21 +195,21 @@ impl Judge {
         judge.proven += u64::from(entry.as_ref().is_some_and(|entry| as_of > entry.as_of_ms));
         if beginning.era == judge.era() && as_of > world.now {
             return Err(format!(
-                "{answer:?} of key {k} as of {} ms: that is yet to come",
+                "{answer:?} of key {k} as of {} ms, which is in the future",
                 told(as_of)
             ));
         }
-        judge.judge(&world.db, k, answer, as_of.min(world.now), beginning).map_err(|lie| {
+        judge.judge(&world.db, k, answer, as_of.min(world.now), beginning).map_err(|wrong| {
             let itself = entry.as_ref().map_or(String::new(), |entry| {
                 format!("version {}, as of {} ms by itself, ", entry.version, told(entry.as_of_ms))
             });
-            format!("{answer:?} of key {k}, {itself}exact as of {} ms: {lie}", told(as_of))
+            format!("{answer:?} of key {k}, {itself}exact as of {} ms: {wrong}", told(as_of))
         })?;
         judge.asked[r][k] = Some((entry, zone, as_of));
         Ok(())
     }
 
-    /// `as_of` is never later than the clock's time: what happens later has not happened yet.
+    /// `as_of` is not later than the clock's time, since later changes do not exist yet.
     fn judge(
         &self,
         db: &Database,
@@ -239,9 +239,9 @@ impl Judge {
                     Some(answer) => claim.judge(db, k, *answer),
                     None => claim.judge_absence(db, k),
                 });
-            judged.map_err(|lie| {
+            judged.map_err(|wrong| {
                 format!(
-                    "a list of date {date} as of {} ms, {answer:?} of facility {f}: {lie}",
+                    "a list of date {date} as of {} ms, {answer:?} of facility {f}: {wrong}",
                     told(as_of)
                 )
             })
@@ -264,7 +264,7 @@ impl Judge {
             .filter(|restore| as_of <= restore.at)
             .map(|restore| &*restore.before);
         let verdicts = unnoticed.chain([db]).map(|db| is_true(&claim, db));
-        // When no verdict is good, the last one counts, which is that of the database itself.
+        // If no verdict is good, the last one counts: the one about the database itself.
         verdicts.reduce(|before, this| before.or(this)).unwrap_or(Ok(()))
     }
 }

@@ -27,8 +27,8 @@ pub async fn list(sim: Sim, r: usize) {
     of_date(&sim, r, date).await;
 }
 
-/// One attempt. When the directory did not know what the table has, it is read again, and there is
-/// no list.
+/// One attempt. If the table has a facility that the directory does not know, the directory is read
+/// again, and the attempt gives no list.
 pub async fn of_date(sim: &Sim, r: usize, date: usize) {
     let (directory, memory, beginning) =
         (sim.directory(r), sim.memory(r), Judge::beginning(&sim.world(), r));
@@ -90,6 +90,6 @@ pub async fn of_date(sim: &Sim, r: usize, date: usize) {
     let world = &mut *sim.world();
     if world.replicas[r].entered == entered && as_of > i64::MIN {
         let judged = Judge::check_list(world, date, &answers, as_of, beginning);
-        world.judge.lie = judged.err();
+        world.judge.wrong = judged.err();
     }
 }

@@ -68,7 +68,7 @@ fn mutant() -> Option<Mutant> {
 }
 
 /// The first seed with a wrong answer, and that answer; or how much was checked.
-fn first_lie(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (u64, String)> {
+fn first_wrong_answer(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (u64, String)> {
     let next = AtomicU64::new(0);
     let work = || {
         let mut asked = Asked::default();
@@ -77,9 +77,9 @@ fn first_lie(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (u64, Stri
             if seed >= schedules {
                 return Ok(asked);
             }
-            let of_one = run(seed, mutant, false).map_err(|lie| {
+            let of_one = run(seed, mutant, false).map_err(|wrong| {
                 next.store(schedules, Ordering::Relaxed);
-                (seed, lie)
+                (seed, wrong)
             })?;
             asked.answers += of_one.answers;
             asked.proven += of_one.proven;
@@ -106,8 +106,8 @@ fn first_lie(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (u64, Stri
 fn no_answer_lacks_a_change_committed_by_the_time_it_claims() {
     if let Some(seed) = number("SEED") {
         match run(seed, mutant(), true) {
-            Ok(asked) => println!("seed {seed} tells no lie: {asked:?}"),
-            Err(lie) => panic!("seed {seed} lies: {lie}"),
+            Ok(asked) => println!("seed {seed} gives no wrong answer: {asked:?}"),
+            Err(wrong) => panic!("seed {seed} gives a wrong answer: {wrong}"),
         }
         return;
     }
@@ -115,7 +115,7 @@ fn no_answer_lacks_a_change_committed_by_the_time_it_claims() {
         return;
     }
     let (started, schedules) = (Instant::now(), number("SCHEDULES").unwrap_or(SCHEDULES));
-    match first_lie(schedules, None) {
+    match first_wrong_answer(schedules, None) {
         Ok(asked) => {
             let seconds = started.elapsed().as_secs_f64();
             println!(
@@ -124,15 +124,15 @@ fn no_answer_lacks_a_change_committed_by_the_time_it_claims() {
             );
             assert!(
                 asked.proven > schedules,
-                "so little is proven by watermarks that the schedules show nothing: {asked:?}"
+                "watermarks proved too few answers for a test of the rules: {asked:?}"
             );
         }
-        Err((seed, lie)) => panic!("{lie}\nreplay it: make replay SEED={seed}"),
+        Err((seed, wrong)) => panic!("{wrong}\nreplay it: make replay SEED={seed}"),
     }
 }
 
 #[test]
-fn each_rule_of_the_protocol_that_is_broken_is_found_out() {
+fn each_broken_rule_of_the_protocol_is_found() {
     if number("SEED").is_some() {
         return;
     }
@@ -141,16 +141,16 @@ fn each_rule_of_the_protocol_that_is_broken_is_found_out() {
     for mutant in Mutant::ALL.into_iter().filter(|mutant| only.is_none_or(|only| only == *mutant)) {
         let found = match mutant.script() {
             Some(script) => {
-                play(script, None, false).unwrap_or_else(|lie| {
-                    panic!("the schedule by hand for {mutant:?} lies without it: {lie}")
+                play(script, None, false).unwrap_or_else(|wrong| {
+                    panic!("the schedule by hand for {mutant:?} is wrong without it: {wrong}")
                 });
                 play(script, Some(mutant), only.is_some())
                     .err()
-                    .map(|lie| format!("by hand: {lie}"))
+                    .map(|wrong| format!("by hand: {wrong}"))
             }
-            None => first_lie(FOUND_WITHIN, Some(mutant))
+            None => first_wrong_answer(FOUND_WITHIN, Some(mutant))
                 .err()
-                .map(|(seed, lie)| format!("schedule {seed}: {lie}")),
+                .map(|(seed, wrong)| format!("schedule {seed}: {wrong}")),
         };
         match found {
             Some(found) => println!("{mutant:?}: {found}"),
@@ -159,6 +159,6 @@ fn each_rule_of_the_protocol_that_is_broken_is_found_out() {
     }
     assert!(
         missed.is_empty(),
-        "{FOUND_WITHIN} schedules did not find out {missed:?}: make them wilder"
+        "{FOUND_WITHIN} schedules did not find {missed:?}: they need more faults"
     );
 }

@@ -1,7 +1,7 @@
-//! The rules of the protocol, each of which is broken in turn. When the simulation does not notice
-//! that, its schedules are too simple, or the rule is not needed. (One rule was not needed: to
-//! delete no outbox row when a later generation has begun than the drain snapshot shows. Rule 8 in
-//! docs/freshness.md says why.)
+//! The rules of the protocol. The simulation breaks each of them in turn. If it finds no wrong
+//! answer then, its schedules are too simple, or the rule is not needed. (One rule was not needed:
+//! to delete no outbox row when a later generation has begun than the drain snapshot shows. Rule 8
+//! in docs/freshness.md says why.)
 //!
 //! The service has no switches for this. The simulated world around the service's own code breaks
 //! the rule: by what it passes to that code, in which order, and by what it does with the result.
@@ -47,12 +47,12 @@ pub enum Mutant {
     TrustsRedis,
     /// The number of a position in an old generation is taken for a number in the current one.
     JoinsOldGenerations,
-    /// What came by in an old generation counts as published in the current one.
+    /// What was published in an old generation counts as published in the current one.
     ShownInAnyGeneration,
     /// The stream is continued where an earlier run of Redis left it, although its end is lost.
     AppendsToAnyRun,
-    /// While two Redis servers take themselves for the primary, the old one gets the watermark that
-    /// was proven in the generation of the new one.
+    /// While two Redis servers act as the primary, the old one gets the watermark that was proven
+    /// in the generation of the new one.
     AppendsToEarlier,
     /// An older version may replace a newer one in memory.
     NoVersionCompare,
@@ -72,9 +72,9 @@ pub enum Mutant {
     AnnouncesUnstored,
     /// The losses of the database are not noticed.
     IgnoresLosses,
-    /// What a pass saw before the database was restored leads to a store, or a deletion, after it.
+    /// After a restore of the database, a pass still stores or deletes what it had seen before it.
     OutlivesItsConnection,
-    /// It is not noticed that the clock was set back.
+    /// A clock that was set back is not noticed.
     IgnoresSetBack,
     /// The watermark is read after the row, in a statement of its own.
     WatermarkReadLater,
@@ -99,8 +99,8 @@ pub enum Mutant {
     /// A hit in memory claims what the watermark proves, although the directory may be exact as of
     /// an earlier instant.
     HitsWithoutDirectory,
-    /// A watermark counts for the directory before it has read the facilities that messages told
-    /// of.
+    /// A watermark counts for the directory before the directory has read the facilities that
+    /// earlier messages name.
     DirectoryCountsUnread,
     /// The first message after a start does not cause a new read of the directory.
     TrustsItsFirstDirectory,

@@ -19,10 +19,9 @@ pub enum Disaster {
 /// The theme of a schedule: faults that seldom happen together by chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
-    /// Replicas forget what they held, and soon forget which changes came by, and read from sources
-    /// that lag.
+    /// Replicas drop entries, keep few recent changes, and read from tiers that lag.
     Forgets,
-    /// Two Redis servers take themselves for the primary, and each is used by a server that drains.
+    /// Two Redis servers act as the primary, and each is used by a server that drains.
     Splits,
     /// The database is restored again and again while passes hang.
     GoesBack,
@@ -104,7 +103,7 @@ pub struct Pace {
     pub come_and_go: u32,
     /// How often a write is about the units of a bank, in percent.
     pub units: u32,
-    /// How often something is about the one date that most is about, in percent.
+    /// How often a step is about the one date of most steps, in percent.
     pub one_date: u32,
     /// A replica drains.
     pub drain: u32,
@@ -123,11 +122,11 @@ pub struct Pace {
     pub faults: [u32; 6],
     /// The weights of where a read goes: the primary, a standby, Redis.
     pub sources: [u32; 3],
-    /// How often a pass hangs between its drain snapshot and what follows from it, in percent.
+    /// How often a pass hangs between its drain snapshot and its next step, in percent.
     pub hangs: u32,
     /// The replica that keeps trying to drain.
     pub leader: usize,
-    /// How often it is the leader's turn, in percent.
+    /// How often the leader drains instead of another replica, in percent.
     pub leads: u32,
     /// The faults of the database.
     pub disaster: Disaster,

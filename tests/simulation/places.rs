@@ -1,6 +1,6 @@
-//! Places and times: the facilities, the two zones that they may be in, the dates, which are other
-//! days in each zone, and the instants at which something happens. It is evening in one zone, and
-//! in the other the next day has begun.
+//! Places and times: the facilities, their two possible zones, the dates, which are different days
+//! in each zone, and the instants of deliveries and requests. It is evening in one zone, and in the
+//! other zone the next day has begun.
 
 use std::sync::LazyLock;
 

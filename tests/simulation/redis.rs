@@ -82,7 +82,7 @@ impl Redis {
     pub fn promoted(&self, lost: usize) -> Redis {
         let mut copy = self.clone();
         copy.restart(lost);
-        copy.run += 1_000; // a number that no restart of the old primary reaches
+        copy.run += 1_000; // a number that the old primary does not reach by restarts
         copy
     }
 

@@ -45,7 +45,7 @@ pub enum Failed {
     Locked,
     /// A facility is in another zone than the directory says, or the directory does not know it.
     Conflict,
-    /// What the event is about does not exist.
+    /// The facility or bank of the event does not exist.
     Refused,
 }
 
@@ -272,7 +272,7 @@ async fn transact(
                 .iter()
                 .any(|(id, about)| !marks.iter().any(|(mark, of)| mark.id == *id && of == about))
         {
-            // after a restore, another mark may have this number
+            // After a restore another mark may have this number.
             return Err(Failed::Conflict);
         }
         (derived, taken)
@@ -381,7 +381,7 @@ fn told(refreshed: &Refreshed) -> String {
             "key {} version {}{}",
             index(&row.key()),
             row.summary.version,
-            if *written { "" } else { " as it was" }
+            if *written { "" } else { " unchanged" }
         )
     };
     refreshed.iter().map(one).collect::<Vec<_>>().join(", ")

@@ -47,7 +47,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
         let world = &mut *sim.world();
         if let Some(r) = touched {
             result = Judge::check(world, r)
-                .map_err(|lie| format!("{} at {} ms: {lie}", called(r), told(world.now)));
+                .map_err(|wrong| format!("{} at {} ms: {wrong}", called(r), told(world.now)));
         }
         if result.is_err() {
             break;
@@ -86,7 +86,7 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
             [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault, p.list, p.come_and_go];
         let choice = world.one_of(&weights);
         let servers = if world.pace.is_alone { 1 } else { REPLICAS };
-        // Most is about one date, so that many things happen together.
+        // Most steps are about one date, so that they affect each other.
         let (f, any) = (world.rng.random_range(0..FACILITIES), world.rng.random_range(0..DATES));
         let one_date = world.pace.one_date;
         let date = if world.chance(one_date) { 1 } else { any };
@@ -277,7 +277,7 @@ fn redis(sim: &Sim) {
     sim.tell("Redis", || what.into());
 }
 
-/// A failover of Redis of which only some replicas learn. The others still use the old primary.
+/// A failover of Redis that only some replicas notice. The others still use the old primary.
 fn split(sim: &Sim, r: usize) {
     let world = &mut *sim.world();
     let is_split = world.replicas.iter().any(|replica| replica.side != 0);
@@ -287,7 +287,7 @@ fn split(sim: &Sim, r: usize) {
     } else {
         let lost = world.rng.random_range(0..3);
         world.redis[1] = world.redis[0].promoted(lost);
-        // One replica learns of it, or two do.
+        // One or two replicas notice it.
         let hears_alone = world.chance(50);
         world
             .replicas

@@ -7,7 +7,7 @@ pub struct Change {
     pub at: i64,
     /// How often the clock had been set back by then.
     pub era: usize,
-    /// The units expire at that time, and no program writes it.
+    /// The change is the expiry of units, which no program writes.
     pub is_expiry: bool,
     /// The bit of the figures that contain the change. Units that are replaced by the same number
     /// of others change no bit.

@@ -1,5 +1,4 @@
-//! The stage on which schedules written by hand are played: replicas for which nothing happens by
-//! itself.
+//! The replicas of a schedule written by hand. They do only what the schedule tells them.
 
 use std::{future::Future, pin::Pin};
 
@@ -35,26 +34,25 @@ pub const OTHER: usize = DATES + 1;
 /// A number of steps in which every task comes to its end.
 const ENOUGH: usize = 100;
 
-/// Replicas for which nothing happens by itself.
-pub struct AttachmentStage {
+/// Replicas that do only what a schedule tells them.
+pub struct Stage {
     sim: Sim,
     tasks: Vec<Actor>,
     passes: [Option<Pin<Box<dyn Future<Output = ()>>>>; REPLICAS],
     result: Result<(), String>,
 }
 
-/// Plays a script; the error is the first wrong answer. With `is_told` it prints each step.
+/// Runs a schedule; the error is the first wrong answer. With `is_told` it prints each step.
 pub fn play(script: Script, mutant: Option<Mutant>, is_told: bool) -> Result<(), String> {
     let sim = Sim::new(Pcg64::seed_from_u64(0), Pace::calm(), mutant, is_told);
-    let mut stage =
-        AttachmentStage { sim, tasks: Vec::new(), passes: Default::default(), result: Ok(()) };
+    let mut stage = Stage { sim, tasks: Vec::new(), passes: Default::default(), result: Ok(()) };
     script(&mut stage);
     stage.tasks.clear(); // the actors and the world hold each other
     stage.passes = Default::default();
     stage.result
 }
 
-impl AttachmentStage {
+impl Stage {
     /// The world.
     pub fn world(&self) -> std::cell::RefMut<'_, World> {
         self.sim.world()
@@ -86,7 +84,7 @@ impl AttachmentStage {
         if self.result.is_ok() {
             let world = &mut *self.sim.world();
             self.result = Judge::check(world, r)
-                .map_err(|lie| format!("{} at {} ms: {lie}", called(r), told(world.now)));
+                .map_err(|wrong| format!("{} at {} ms: {wrong}", called(r), told(world.now)));
         }
     }
 
@@ -124,7 +122,7 @@ impl AttachmentStage {
     pub fn complete(&mut self, r: usize, act: impl Future<Output = ()> + 'static) {
         let hung = self.passes[r].replace(Box::pin(act));
         (0..ENOUGH).for_each(|_| self.step(r, true));
-        assert!(self.passes[r].is_none(), "{} comes to no end", called(r));
+        assert!(self.passes[r].is_none(), "the pass of {} does not end", called(r));
         self.passes[r] = hung;
     }
 
@@ -224,7 +222,7 @@ impl AttachmentStage {
         }
         assert!(
             self.world().db.outbox.is_empty() && self.world().db.marks.is_empty(),
-            "it is to be drained"
+            "marks or outbox rows are left after the passes"
         );
     }
 

@@ -100,7 +100,7 @@ async fn put(sim: &Sim, r: usize, publication: &crate::world::Publication) {
     }
 }
 
-/// Follows the stream of the epoch that is served. It continues where it was before.
+/// Follows the stream of the epoch that the replica serves, from the last position that it read.
 pub async fn follow_for_ever(sim: Sim, r: usize) {
     let mut place: Option<(Epoch, i64)> = None;
     loop {
@@ -131,7 +131,7 @@ async fn follow(sim: &Sim, r: usize, epoch: &Epoch, place: Option<i64>) -> Optio
         let Ok(found) = read(sim, r, epoch, after) else { return Some(after) };
         let entries = match found {
             Some(entries) => entries,
-            None if after == 0 => Vec::new(), // it has not begun yet
+            None if after == 0 => Vec::new(), // the stream has not begun yet
             None => {
                 sim.tell(called(r), || "has lost its place in the stream".into());
                 sim.memory(r).start_new_session(Some(Position::default()));

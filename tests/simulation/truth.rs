@@ -1,5 +1,5 @@
-//! What was true of a facility's day. An answer that claims an instant may be given when it equals
-//! the state at that instant or at some later one.
+//! The states that a facility's day has had. An answer that claims an instant is right if it equals
+//! the state at that instant or at a later one.
 
 use crate::{
     database::{Activity, Change, Database, Stay},
@@ -29,8 +29,8 @@ pub struct Claim<'a> {
 impl Claim<'_> {
     /// Whether a change is one that the claim covers.
     fn has_happened(&self, at: i64, era: usize) -> bool {
-        // An instant from before the clock was set back may have been proven at that time, and rows
-        // still have such instants.
+        // Rows still have instants from before the clock was set back, and these were proven at
+        // that time.
         at <= self.as_of && self.era_ends.iter().take(era).all(|end| self.as_of > *end)
     }
 

@@ -56,8 +56,8 @@ pub struct Replica {
     pub directory: Rc<Directory>,
     /// Another epoch was entered, and its facilities are not yet read.
     pub has_new_directory: bool,
-    /// It is alone and has started, or its connection came back: it may have missed changes of
-    /// others.
+    /// The server is alone, and has just started or got its connection back. So it may have missed
+    /// changes by others.
     pub has_missed: bool,
     /// The service's own attachment to the stream.
     pub attachment: Rc<Attachment>,
@@ -145,8 +145,8 @@ pub struct World {
     pub names: u32,
     /// The last states of the database, oldest first.
     pub committed: VecDeque<Rc<Database>>,
-    /// The Redis that all use. While two take themselves for the primary: the old one and the new
-    /// one.
+    /// The Redis server that all replicas use. During a split there are two: the old primary and
+    /// the new one.
     pub redis: [Redis; 2],
     /// The replicas.
     pub replicas: [Replica; REPLICAS],
@@ -315,7 +315,7 @@ impl Sim {
         .await;
     }
 
-    /// A place where a pass may hang.
+    /// A step at which a pass may hang.
     pub async fn hang(&self) {
         let steps = {
             let world = &mut *self.world();

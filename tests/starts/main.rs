@@ -149,13 +149,13 @@ async fn start(place: &Place, seed: u64) -> Result<Duration, String> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Err(format!(
-        "seed {seed} ({trouble}): not attached {JOINS:?} after that had ended\n{}",
+        "seed {seed} ({trouble}): not attached {JOINS:?} after the fault had ended\n{}",
         service.logs().join("\n")
     ))
 }
 
 #[tokio::test]
-async fn every_replica_that_starts_becomes_attached_once_no_fault_is_left() {
+async fn every_replica_attaches_once_its_fault_has_ended() {
     let (starts, first) = (number("STARTS").unwrap_or(1_000), number("SEED").unwrap_or(1));
     let _busy: Vec<Busy> = (0..BUSY).map(|_| Busy::start()).collect();
     let next = AtomicU64::new(0);
@@ -183,7 +183,7 @@ async fn every_replica_that_starts_becomes_attached_once_no_fault_is_left() {
     let slowest =
         futures_util::future::join_all((0..SIDE_BY_SIDE.min(starts)).map(|_| lane())).await;
     println!(
-        "{starts} starts, each attached, the slowest {:?} after its trouble had ended",
+        "{starts} starts, each attached, the slowest {:?} after its fault had ended",
         slowest.iter().max()
     );
 }

@@ -66,7 +66,7 @@ fn name(text: &str) -> Option<String> {
 }
 
 #[test]
-fn the_reader_of_imports_finds_nested_and_plain_ones() {
+fn the_import_parser_finds_nested_and_plain_imports() {
     let text =
         "use crate::{\n    a::{b, c},\n    d::E,\n    // crate::x\n    f,\n};\nuse crate::g;\n";
     assert_eq!(imported(text), ["a", "d", "f", "g"]);
@@ -95,5 +95,9 @@ fn no_folder_imports_one_that_stands_above_it() {
         }
     }
     assert!(order.len() > 10, "the order was not found: {order:?}");
-    assert!(wrong.is_empty(), "against the order in ARCHITECTURE.md:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "these imports break the order in ARCHITECTURE.md:\n{}",
+        wrong.join("\n")
+    );
 }

@@ -1,4 +1,4 @@
-//! What fits on a screen is read; what does not is split by its subjects.
+//! Files, functions and lines have a greatest length. A longer file is split by its subjects.
 
 use crate::{rust_files, shown, text};
 
@@ -57,7 +57,11 @@ fn no_function_is_longer_than_seventy_lines() {
             }
         }
     });
-    assert!(long.is_empty(), "these do more than one thing:\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "these functions are too long; split each by what it does:\n{}",
+        long.join("\n")
+    );
 }
 
 /// Whether a line begins a function with a body of its own: formatted code ends it with a brace at

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use facility_summary::{
     domain::{
         blood_type::BloodType,
-        event::{Entity, Kind, Record, Statement},
+        event::{Entity, EntityKind, Record, Statement},
         summary::Key,
     },
     service::imports::Recorded,
@@ -17,7 +17,7 @@ use facility_summary::{
         FacilityRow,
         imports::{EqualRows, Finished, Import, NewImport},
     },
-    tools::import::{Applied, ClosedStock, ImportError, ImportTarget, Part},
+    tools::import::{ClosedStock, ImportError, ImportTarget, Part, StatementCounts},
 };
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ pub type Stock = BTreeMap<Key, BTreeMap<BloodType, i64>>;
 
 #[derive(Default)]
 pub struct Recorder {
-    known: Mutex<HashMap<(Kind, Uuid), Record>>,
+    known: Mutex<HashMap<(EntityKind, Uuid), Record>>,
     statements: Mutex<Vec<Statement>>,
     stock: Mutex<Stock>,
 }
@@ -52,7 +52,7 @@ impl ImportTarget for Recorder {
 
     async fn facilities(&self) -> Result<Vec<FacilityRow>, ImportError> {
         let known = self.known.lock().expect("one thread");
-        let row = |((_, id), record): (&(Kind, Uuid), &Record)| match &record.entity {
+        let row = |((_, id), record): (&(EntityKind, Uuid), &Record)| match &record.entity {
             Some(Entity::Facility { name, timezone }) => {
                 Some(FacilityRow::new(*id, name.clone(), timezone.clone()))
             }
@@ -73,7 +73,7 @@ impl ImportTarget for Recorder {
         Ok(())
     }
 
-    async fn rows_in(&self, kind: Kind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
+    async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {
         let known = self.known.lock().expect("one thread");
         Ok(ids.iter().filter(|id| known.contains_key(&(kind, **id))).copied().collect())
     }
@@ -84,7 +84,7 @@ impl ImportTarget for Recorder {
 
     async fn equal_rows(
         &self,
-        _kind: Kind,
+        _kind: EntityKind,
         _source: &str,
         _rows: &[EqualRows],
     ) -> Result<Vec<(String, u64)>, ImportError> {
@@ -96,9 +96,9 @@ impl ImportTarget for Recorder {
         _part: Part,
         statements: Vec<Statement>,
         _claims: Vec<(Uuid, i64)>,
-    ) -> Result<Applied, ImportError> {
+    ) -> Result<StatementCounts, ImportError> {
         let mut known = self.known.lock().expect("one thread");
-        let mut applied = Applied::default();
+        let mut applied = StatementCounts::default();
         for Statement { kind, id, record } in &statements {
             if record.supersedes(known.get(&(*kind, *id))) {
                 applied.applied += 1;

@@ -1,4 +1,5 @@
--- One row in ten of each source table gets another quantity, in no order; nothing is vacuumed behind it.
+-- A tenth of the rows of each source table get another quantity, in no order, and without a vacuum
+-- afterwards.
 BEGIN;
 SELECT set_config('facility_summary.refreshes', pg_current_xact_id()::text, true) \g /dev/null
 UPDATE blood_inventory SET quantity = 39 - quantity WHERE abs(hashtext(id::text)) % 10 = 0;

@@ -1,5 +1,6 @@
--- :facilities facilities of two blood banks, :lots lots in them, and :activity deliveries and as many requests over 30 days each.
--- No marks, as by the service's own transactions: a rebuild finds it all.
+-- :facilities facilities, each with two blood banks, :lots lots in them, and over 30 days :activity
+-- deliveries and as many requests. This leaves no marks, like the service's own transactions; a
+-- rebuild derives all figures.
 SET synchronous_commit = off;
 BEGIN;
 SELECT set_config('facility_summary.refreshes', pg_current_xact_id()::text, true) \g /dev/null

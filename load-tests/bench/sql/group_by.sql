@@ -1,4 +1,4 @@
--- Everybody's today as one plain statement: the figures that a rebuild derives, blood types included.
+-- Today of all facilities as one plain statement, with blood types: the figures that a rebuild derives.
 SELECT facility_id, sum(stock)::bigint AS total_stock, sum(transferred)::bigint AS total_transferred, sum(requests)::bigint AS total_requests,
        min(next_expires_at) AS next_expires_at,
        jsonb_object_agg(blood_type, jsonb_build_object('stock', stock, 'transferred', transferred, 'requests', requests)) AS by_blood_type

@@ -1,4 +1,5 @@
--- Everybody's today as one plain statement, without blood types and expiries: less than a rebuild derives.
+-- Today of all facilities as one plain statement, without blood types and expiries: less than a rebuild
+-- derives.
 SELECT facility.id, coalesce(stock.units, 0), coalesce(delivered.units, 0), coalesce(asked.requests, 0)
 FROM facilities facility
 LEFT JOIN (

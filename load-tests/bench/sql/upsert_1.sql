@@ -1,4 +1,4 @@
--- pgbench: one lot of :rows.
+-- pgbench: upserts one of :rows lots.
 \set lot random(0, :rows - 1)
 \set quantity random(0, 39)
 INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, event_time)

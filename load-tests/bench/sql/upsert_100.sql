@@ -1,4 +1,5 @@
--- pgbench: a hundred lots of :rows, spread over the facilities, in one statement and in one order, so that two clients never deadlock.
+-- pgbench: upserts a hundred of :rows lots, spread over the facilities, in one statement. They are in
+-- the order of their ids, so that two clients never deadlock.
 \set first random(0, :rows / 100 - 1)
 \set quantity random(0, 39)
 INSERT INTO blood_inventory (id, blood_bank_id, blood_type, quantity, event_time)

@@ -1,4 +1,4 @@
-//! Events: a stream of them for a time, and the filling of one facility.
+//! Sends events: a stream of them for a time, or all lots of one facility.
 
 use std::{
     fmt::Write,

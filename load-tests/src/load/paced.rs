@@ -114,7 +114,7 @@ async fn client(
     let (mut asked, mut due) = (Vec::new(), first);
     while due < until {
         tokio::time::sleep_until(due.into()).await;
-        let sent = Instant::now(); // the timer's slack is not the service's
+        let sent = Instant::now(); // after the timer, so that its delay does not count
         connection.send(&request(asked.len())).await?;
         let answer = timeout(PATIENCE, connection.answer()).await;
         let now = Instant::now();

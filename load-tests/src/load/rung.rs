@@ -9,7 +9,7 @@ use crate::{Arguments, Failure, connection::Connection, quantile_ms};
 /// Measures in turn a read that memory answers, one that Redis answers, and a bare GET, so that all
 /// three run under the same conditions.
 pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
-    // On the threads of the runtime, like the service's own reads of Redis.
+    // Runs on the threads of the runtime, like the service's own reads of Redis.
     let (address, other) =
         (arguments.text("address")?.to_owned(), arguments.text("redis")?.to_owned());
     let (path, server) = (arguments.text("path")?.to_owned(), arguments.text("server")?.to_owned());

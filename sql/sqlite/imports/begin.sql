@@ -1,5 +1,5 @@
--- The same import again is another run of it, even when its undo broke off: it brings again what is
--- gone.
+-- Begins another run if the same import exists, even if its undo broke off: the run writes again
+-- what the undo removed.
 INSERT INTO file_imports (kind, source, file, sha256, quantity_column, fingerprint, command, started_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (fingerprint) WHERE undone_at IS NULL DO UPDATE SET

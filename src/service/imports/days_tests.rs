@@ -54,7 +54,7 @@ fn units(pairs: &[(BloodType, i64)]) -> Units {
 use BloodType::{APositive, OPositive};
 
 #[test]
-fn whose_other_figures_were_replaced_is_told() {
+fn an_import_that_replaces_other_figures_names_their_import() {
     let mut world = World::new(Some(&units(&[(OPositive, 4)])));
     let replaced = |world: &mut World, import, pairs: &[(BloodType, i64)]| {
         world.with(|day| day.record(import, &units(pairs)))
@@ -63,7 +63,7 @@ fn whose_other_figures_were_replaced_is_told() {
     assert_eq!(
         replaced(&mut world, 1, &[(OPositive, 4), (APositive, 2)]),
         nobody,
-        "an equal figure, and a type it had not"
+        "one figure is equal, and the other is of a new type"
     );
     assert_eq!(replaced(&mut world, 2, &[(OPositive, 5), (APositive, 3)]), [Some(1)]);
     assert_eq!(replaced(&mut world, 2, &[(OPositive, 6)]), nobody, "its own");
@@ -75,7 +75,7 @@ fn whose_other_figures_were_replaced_is_told() {
 }
 
 #[test]
-fn a_day_that_somebody_else_recorded_since_is_left() {
+fn a_day_that_another_program_recorded_since_is_left() {
     let mut world = World::new(None);
     world.with(|day| day.record(1, &units(&[(OPositive, 5)])));
     world.summary.by_blood_type.get_mut(&OPositive).unwrap().stock = Some(7);
@@ -85,10 +85,10 @@ fn a_day_that_somebody_else_recorded_since_is_left() {
 }
 
 proptest! {
-    /// After any runs and undos, a day is what the last runs of the remaining imports make of
-    /// it.
+    /// After any runs and undos, a day has the figures that the last runs of the remaining imports
+    /// give it.
     #[test]
-    fn in_any_order_an_undone_import_is_as_if_it_had_never_been(
+    fn an_undone_import_leaves_no_trace_in_any_order_of_runs_and_undos(
         before in prop::option::of(prop::collection::btree_map(0..3usize, 0..4i64, 0..3)),
         steps in prop::collection::vec(
             (

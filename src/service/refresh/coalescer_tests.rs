@@ -52,12 +52,12 @@ async fn a_key_whose_refresh_panics_fails_its_readers_and_can_be_refreshed_again
     let taken = coalescer.take_pending();
     let refresh = async move {
         let _taken = taken;
-        panic!("as a part that it needs might");
+        panic!("a dependency of the refresh panics");
     };
     assert!(tokio::spawn(refresh).await.is_err());
     let waiter = Waiter { result, is_shared: false };
-    assert!(waiter.result().await.is_err(), "its reader is told");
+    assert!(waiter.result().await.is_err(), "the reader gets an error");
 
     let waiter = coalescer.join(day_key, None, RefreshTrigger::Request);
-    assert!(matches!(waiter.result().await, Ok(None)), "the key is free for the next");
+    assert!(matches!(waiter.result().await, Ok(None)), "the key can be refreshed again");
 }

@@ -48,7 +48,7 @@ async fn digest(seed: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn the_same_seed_makes_the_same_data_and_another_other() {
+async fn one_seed_makes_the_same_data_and_another_seed_other_data() {
     let made = digest(42).await;
     assert_eq!(digest(42).await, made);
     assert_ne!(digest(43).await, made);
@@ -194,7 +194,7 @@ async fn content(settings: &Settings) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_database_holds_what_was_asked_whatever_the_chunks() {
+async fn the_database_holds_the_requested_rows_with_any_chunk_size() {
     let mut contents = Vec::new();
     for chunk in [1, 5, 100] {
         let fresh = fresh();
@@ -285,7 +285,7 @@ async fn a_sample_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn what_the_disk_cannot_hold_is_refused_before_it_begins() {
+async fn a_load_that_the_disk_cannot_hold_is_refused_before_it_begins() {
     let sqlite = fresh();
     let mut sink = connect(&sqlite.settings.database).await.unwrap();
     let set = set(1, None);
@@ -308,7 +308,7 @@ async fn what_the_disk_cannot_hold_is_refused_before_it_begins() {
 }
 
 #[test]
-fn the_command_line_refuses_what_makes_no_data() {
+fn the_command_line_refuses_options_that_make_no_data() {
     use clap::{Args, FromArgMatches};
     let parse = |words: &str| {
         let command =

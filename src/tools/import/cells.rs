@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     columns::{Field, Mapping, Origin},
     encodings::decoded,
-    error::Fault,
+    error::RowFault,
     facility_name::FacilityName,
     identity::clean,
     ids::{self, IdText},
@@ -30,13 +30,13 @@ pub struct Cells<'a> {
 impl Cells<'_> {
     /// The field's text, cleaned; `None` when the field is not mapped or its cells are empty. When
     /// several cells are joined, empty ones add nothing.
-    pub fn text(&self, field: Field) -> Result<Option<String>, Fault> {
+    pub fn text(&self, field: Field) -> Result<Option<String>, RowFault> {
         let text = self.raw(field)?.map(|raw| clean(&raw));
         Ok(text.filter(|text| !text.is_empty()))
     }
 
     /// The field's text as the file has it; `None` when the field is not mapped.
-    fn raw(&self, field: Field) -> Result<Option<Cow<'_, str>>, Fault> {
+    fn raw(&self, field: Field) -> Result<Option<Cow<'_, str>>, RowFault> {
         match self.mapping.origin(field) {
             None => Ok(None),
             Some(Origin::Constant(value)) => Ok(Some(Cow::Borrowed(value))),
@@ -54,7 +54,7 @@ impl Cells<'_> {
     }
 
     /// The name in a required field. A fault when it is empty, or the name of the column itself.
-    pub fn name(&self, field: Field) -> Result<FacilityName, Fault> {
+    pub fn name(&self, field: Field) -> Result<FacilityName, RowFault> {
         let problem = || {
             format!(
                 "is empty; a {} is needed (a spreadsheet saves a merged cell in its first row \
@@ -77,14 +77,14 @@ impl Cells<'_> {
     }
 
     /// The text of a required field, cleaned. A fault when it is empty.
-    pub fn required(&self, field: Field) -> Result<String, Fault> {
+    pub fn required(&self, field: Field) -> Result<String, RowFault> {
         self.text(field)?.ok_or_else(|| {
             self.fault(field, "", format!("is empty; a {} is needed", field.as_str()))
         })
     }
 
     /// The row's id; `None` when the cell is empty. A fault when it is not a UUID, or the nil UUID.
-    pub fn id(&self) -> Result<Option<Uuid>, Fault> {
+    pub fn id(&self) -> Result<Option<Uuid>, RowFault> {
         let Some(text) = self.text(Field::Id)? else { return Ok(None) };
         match ids::read(&text) {
             // As over HTTP: an unset variable looks like this.
@@ -105,7 +105,7 @@ impl Cells<'_> {
 
     /// The time zone, in its usual spelling: `europe/warsaw` is the same zone as `Europe/Warsaw`.
     /// `None` for an empty cell; a fault when there is no such zone.
-    pub fn zone(&self) -> Result<Option<Zone>, Fault> {
+    pub fn zone(&self) -> Result<Option<Zone>, RowFault> {
         let Some(text) = self.text(Field::Timezone)? else { return Ok(None) };
         let found = Zone::canonical_name(&text).and_then(|name| Zone::named(&name));
         found.map(Some).ok_or_else(|| {
@@ -115,7 +115,7 @@ impl Cells<'_> {
 
     /// The blood type, in any usual notation; `None` when the file names none. A fault when the
     /// cell has something else.
-    pub fn blood_type(&self) -> Result<Option<BloodType>, Fault> {
+    pub fn blood_type(&self) -> Result<Option<BloodType>, RowFault> {
         let Some(text) = self.text(Field::BloodType)? else { return Ok(None) };
         if text.eq_ignore_ascii_case(BloodType::Unknown.as_str()) {
             return Ok(None);
@@ -132,7 +132,7 @@ impl Cells<'_> {
 
     /// Units: a whole number from `least` to 2,147,483,647, as [`numbers::whole`] reads it. `None`
     /// for an empty cell.
-    pub fn quantity(&self, least: i32) -> Result<Option<i32>, Fault> {
+    pub fn quantity(&self, least: i32) -> Result<Option<i32>, RowFault> {
         let Some(text) = self.text(Field::Quantity)? else { return Ok(None) };
         let fault = |problem: String| self.fault(Field::Quantity, &text, problem);
         match i32::try_from(numbers::whole(&text, self.mapping.decimal).map_err(fault)?) {
@@ -145,12 +145,12 @@ impl Cells<'_> {
     }
 
     /// A fault of this field's value in this row. `problem` is the rest of a sentence about it.
-    pub fn fault(&self, field: Field, value: &str, problem: impl Into<String>) -> Fault {
+    pub fn fault(&self, field: Field, value: &str, problem: impl Into<String>) -> RowFault {
         let origin = match self.mapping.origin(field) {
             Some(Origin::Columns { named, .. }) => format!("column \"{named}\""),
             _ => format!("--set {}", field.as_str()),
         };
-        Fault {
+        RowFault {
             line: self.line,
             origin: Some(origin),
             value: value.to_owned(),
@@ -158,7 +158,7 @@ impl Cells<'_> {
         }
     }
 
-    fn cell(&self, field: Field, position: usize) -> Result<&str, Fault> {
+    fn cell(&self, field: Field, position: usize) -> Result<&str, RowFault> {
         // A short row was accepted only because the cells that it lacks may be empty.
         let bytes = self.record.get(position).unwrap_or_default();
         std::str::from_utf8(bytes).map_err(|_| {
@@ -181,7 +181,7 @@ mod tests {
     fn with<T>(
         quantity: &[u8],
         blood_type: &str,
-        read: impl Fn(&Cells<'_>) -> Result<T, Fault>,
+        read: impl Fn(&Cells<'_>) -> Result<T, RowFault>,
     ) -> Result<T, String> {
         let header = ByteRecord::from(vec!["Units", "Type"]);
         let columns = ["quantity=Units,blood_type=Type".to_owned()];

@@ -8,7 +8,7 @@ use super::{
     cells::Cells,
     columns::{Field, ImportKind, Mapping},
     dates::DateFormat,
-    error::{Fault, ImportError},
+    error::{ImportError, RowFault},
     facilities::FacilityIndex,
 };
 
@@ -46,7 +46,7 @@ fn check_one(
     dates: &DateFormat,
     directory: &mut FacilityIndex,
     now_ms: i64,
-) -> Result<(), Fault> {
+) -> Result<(), RowFault> {
     match field {
         Field::Id => cells.id().map(drop),
         Field::Timezone => cells.zone().map(drop),

@@ -22,14 +22,14 @@ pub enum ImportError {
     Broken { line: u64, problem: String },
     /// A faulty row, with `--on-error stop`.
     #[error("{0}")]
-    RowFault(Fault),
+    Fault(RowFault),
     /// No row was usable, with `--on-error skip`.
     #[error(
         "every one of the {rows} rows was refused, so the columns or the date format are probably \
          wrong. The first: {first}\nAll of them, each with its reason, are in {}",
         rejects.display()
     )]
-    NothingUsable { rows: u64, first: Fault, rejects: PathBuf },
+    NothingUsable { rows: u64, first: RowFault, rejects: PathBuf },
     /// The rejects file could not be written.
     #[error(
         "cannot write the refused rows to {}: {source}. Make its folder writable, or import a copy \
@@ -70,7 +70,7 @@ impl ImportError {
 
 /// A cell, or a row, that cannot be what its field wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct RowFault {
     /// The line in which the row begins; the header is line 1.
     pub line: u64,
     /// Where the value comes from, such as `column "qValue"`; `None` when the row as a whole is at
@@ -82,7 +82,7 @@ pub struct Fault {
     pub problem: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RowFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}", self.line)?;
         match &self.origin {

@@ -54,7 +54,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 pub use self::{
     arguments::{ImportAction, ImportArgs, ImportCommand, OnError},
     columns::ImportKind,
-    error::{Fault, ImportError},
+    error::{ImportError, RowFault},
     merged::Merged,
     numbers::DecimalSign,
     report::ImportReport,
@@ -252,7 +252,7 @@ impl ImportRun<'_> {
                 Ok(true) => self.report.short_rows.add(row.line),
                 Err(fault) => match &mut self.rejects {
                     Some(rejects) => rejects.add(row.cells, fault)?,
-                    None => return Err(ImportError::RowFault(fault)),
+                    None => return Err(ImportError::Fault(fault)),
                 },
             }
         }

@@ -1,4 +1,4 @@
-//! Numbers in the ways in which files write them, and random ones.
+//! Numbers as files write them, and random ones.
 
 use proptest::prelude::*;
 
@@ -46,7 +46,7 @@ fn numbers_are_what_they_say() {
 }
 
 #[test]
-fn what_is_ambiguous_is_decided_by_the_option_alone() {
+fn an_ambiguous_number_is_decided_by_the_option_alone() {
     for (text, comma, point) in [
         ("1.000", Some(1000), Some(1)),
         ("1,000", Some(1), Some(1000)),
@@ -91,7 +91,7 @@ fn what_is_ambiguous_is_decided_by_the_option_alone() {
 }
 
 #[test]
-fn what_is_no_whole_number_is_told_why() {
+fn a_refused_number_is_refused_with_the_reason() {
     for (text, wants) in [
         ("1.5", "is not a whole number of units such as 12"),
         ("1,5", "is not a whole number"),
@@ -125,7 +125,7 @@ fn what_is_no_whole_number_is_told_why() {
     }
 }
 
-/// `n` with `mark` between its thousands.
+/// The digits of `n`, with `mark` between groups of three.
 fn grouped(n: i64, mark: char) -> String {
     let digits = n.to_string();
     let places = digits.len();
@@ -137,7 +137,7 @@ fn grouped(n: i64, mark: char) -> String {
 
 proptest! {
     #[test]
-    fn a_number_is_read_as_itself_or_not_at_all(
+    fn a_number_is_read_with_its_value_or_refused(
         n in 0_i64..10_000_000_000,
         zeros in 0_usize..5,
         decimal in prop_oneof![Just(','), Just('.')],

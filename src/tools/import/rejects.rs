@@ -11,7 +11,7 @@ use std::{
 
 use csv::{ByteRecord, Writer, WriterBuilder};
 
-use super::error::{Fault, ImportError};
+use super::error::{ImportError, RowFault};
 
 /// The two columns after those of the file.
 const OWN_COLUMNS: [&[u8]; 2] = [b"reject_line", b"reject_reason"];
@@ -51,7 +51,7 @@ pub struct Rejects {
     /// The number of rejected rows.
     pub count: u64,
     /// The fault of the first one.
-    pub first: Option<Fault>,
+    pub first: Option<RowFault>,
 }
 
 impl Rejects {
@@ -72,7 +72,7 @@ impl Rejects {
     }
 
     /// Adds a rejected row. Fails when the file cannot be written.
-    pub fn add(&mut self, row: &ByteRecord, fault: Fault) -> Result<(), ImportError> {
+    pub fn add(&mut self, row: &ByteRecord, fault: RowFault) -> Result<(), ImportError> {
         if !self.dry_run {
             self.write(row, &fault).map_err(|error| self.failed(error))?;
         }
@@ -92,7 +92,7 @@ impl Rejects {
         (self.count > 0).then_some(&self.path)
     }
 
-    fn write(&mut self, row: &ByteRecord, fault: &Fault) -> io::Result<()> {
+    fn write(&mut self, row: &ByteRecord, fault: &RowFault) -> io::Result<()> {
         let columns = self.header.len() - if self.again { OWN_COLUMNS.len() } else { 0 };
         if self.writer.is_none() {
             let (path, file) = self.create()?;

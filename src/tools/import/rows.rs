@@ -11,7 +11,7 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::{
     columns::Mapping,
-    error::{Fault, ImportError},
+    error::{ImportError, RowFault},
     recognise, separators,
 };
 
@@ -65,9 +65,9 @@ impl Row<'_> {
     /// Compares the number of cells with the header. Spreadsheets add and leave out empty cells at
     /// the end of a row. So a row may have more cells if these are empty, and fewer if no required
     /// field is among the missing ones. True when it has fewer; a fault when the number is wrong.
-    pub fn is_short(&self, mapping: &Mapping) -> Result<bool, Fault> {
+    pub fn is_short(&self, mapping: &Mapping) -> Result<bool, RowFault> {
         let (cells, columns) = (self.cells.len(), self.columns);
-        let fault = |problem: String| Fault {
+        let fault = |problem: String| RowFault {
             line: self.line,
             origin: None,
             value: String::new(),

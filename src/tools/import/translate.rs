@@ -10,7 +10,7 @@ use super::{
     cells::Cells,
     columns::{Field, ImportKind},
     dates::{DateFormat, DateReading},
-    error::Fault,
+    error::RowFault,
     facilities::{FacilityIndex, Mentioned},
     identity::{Origins, Said, row_id},
     stock::{ClosingStock, Figure},
@@ -92,7 +92,12 @@ struct Happened {
 
 impl Translator {
     /// Adds a row to the chunk. A faulty row changes neither the chunk nor this.
-    pub fn add(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
+    pub fn add(
+        &mut self,
+        chunk: &mut Chunk,
+        cells: &Cells<'_>,
+        now_ms: i64,
+    ) -> Result<(), RowFault> {
         match self.origins.kind {
             ImportKind::Facilities => self.facility(chunk, cells, now_ms),
             ImportKind::StockHistory => self.stock(chunk, cells, now_ms),
@@ -103,7 +108,12 @@ impl Translator {
         Ok(())
     }
 
-    fn facility(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
+    fn facility(
+        &mut self,
+        chunk: &mut Chunk,
+        cells: &Cells<'_>,
+        now_ms: i64,
+    ) -> Result<(), RowFault> {
         let (id, name, zone) = (cells.id()?, cells.name(Field::Name)?, cells.zone()?);
         let new = self.directory.state(id, &name, zone.as_ref(), cells.line, now_ms);
         match new.map_err(|problem| cells.fault(Field::Name, &name.given, problem))? {
@@ -118,7 +128,7 @@ impl Translator {
         Ok(())
     }
 
-    fn stock(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
+    fn stock(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), RowFault> {
         let facility = self.mentioned(cells)?;
         let text = cells.required(Field::Date)?;
         let day = self.past_day(cells, &text, &facility, now_ms)?;
@@ -140,7 +150,7 @@ impl Translator {
         chunk: &mut Chunk,
         cells: &Cells<'_>,
         now_ms: i64,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RowFault> {
         let (facility, when, at_ms) = self.past_instant(cells, Field::DateDelivered, now_ms)?;
         let blood_type = cells.blood_type()?;
         let Some(quantity) = cells.quantity(self.origins.kind.least_units())? else {
@@ -160,7 +170,12 @@ impl Translator {
         )
     }
 
-    fn request(&mut self, chunk: &mut Chunk, cells: &Cells<'_>, now_ms: i64) -> Result<(), Fault> {
+    fn request(
+        &mut self,
+        chunk: &mut Chunk,
+        cells: &Cells<'_>,
+        now_ms: i64,
+    ) -> Result<(), RowFault> {
         let (facility, when, created_at_ms) = self.past_instant(cells, Field::CreatedAt, now_ms)?;
         let (blood_type, quantity) =
             (cells.blood_type()?, cells.quantity(self.origins.kind.least_units())?);
@@ -181,7 +196,7 @@ impl Translator {
         cells: &Cells<'_>,
         entity: Entity,
         row: Happened,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RowFault> {
         let content =
             self.origins.content(row.facility.id, &row.when, row.blood_type, row.quantity);
         let name = match cells.id()? {
@@ -214,7 +229,7 @@ impl Translator {
 
     /// The content by which releases up to 0.2 knew a row: its kind, its facility, and its mapped
     /// values as they are written.
-    fn legacy_content(&self, cells: &Cells<'_>, facility: &Mentioned) -> Result<String, Fault> {
+    fn legacy_content(&self, cells: &Cells<'_>, facility: &Mentioned) -> Result<String, RowFault> {
         let mut content = format!("{}\u{1f}{}", self.origins.kind.as_str(), facility.id);
         for field in [Field::DateDelivered, Field::CreatedAt, Field::BloodType, Field::Quantity] {
             content.push('\u{1f}');
@@ -231,7 +246,7 @@ impl Translator {
         }
     }
 
-    fn mentioned(&mut self, cells: &Cells<'_>) -> Result<Mentioned, Fault> {
+    fn mentioned(&mut self, cells: &Cells<'_>) -> Result<Mentioned, RowFault> {
         let (name, zone) = (cells.name(Field::Facility)?, cells.zone()?);
         let given = name.given.clone();
         self.directory
@@ -256,7 +271,7 @@ impl Translator {
         text: &str,
         facility: &Mentioned,
         now_ms: i64,
-    ) -> Result<Day, Fault> {
+    ) -> Result<Day, RowFault> {
         let day = self
             .dates
             .day(text, &facility.tz)
@@ -281,7 +296,7 @@ impl Translator {
         cells: &Cells<'_>,
         date: &str,
         tz: &TimeZone,
-    ) -> Result<(i64, bool), Fault> {
+    ) -> Result<(i64, bool), RowFault> {
         let (field, text) = match cells.text(Field::RecordedAt)? {
             Some(text) => (Field::RecordedAt, text),
             None => (Field::Date, date.to_owned()),
@@ -306,7 +321,7 @@ impl Translator {
         cells: &Cells<'_>,
         field: Field,
         now_ms: i64,
-    ) -> Result<(Mentioned, DateReading, i64), Fault> {
+    ) -> Result<(Mentioned, DateReading, i64), RowFault> {
         let facility = self.mentioned(cells)?;
         let text = cells.required(field)?;
         let at_ms = self
@@ -325,7 +340,7 @@ impl Translator {
         Ok((facility, when, at_ms))
     }
 
-    fn missing_quantity(&self, cells: &Cells<'_>) -> Fault {
+    fn missing_quantity(&self, cells: &Cells<'_>) -> RowFault {
         cells.fault(Field::Quantity, "", "is empty; a whole number of units is needed")
     }
 }

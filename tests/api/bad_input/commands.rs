@@ -76,8 +76,8 @@ async fn a_bad_variable_stops_any_command_with_its_name() {
     }
 }
 
-/// URLs that cannot be read, in most of them because a character of the password ends the part that
-/// it is in: the variable, the key of the setting, the value, and what the error must say.
+/// URLs that cannot be read, mostly because a character of the password ends its part of the URL.
+/// Each with the variable, the key of the setting, the value, and what the error must say.
 const CUT_URLS: [(&str, &str, &str, &str); 12] = [
     (
         "DATABASE_URL",

@@ -24,7 +24,7 @@ async fn post_batch(service: &Service, events: &Value) -> Response {
     post_as(service, "application/cloudevents-batch+json", events.to_string()).await
 }
 
-/// The event with one member set, or removed where the value is null.
+/// The event with one member set, or removed if the value is null.
 fn with(mut event: Value, pointer: &str, value: impl Into<Value>) -> Value {
     let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
     let parent = event.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");

@@ -20,7 +20,7 @@ async fn operations(service: &Service, world: &World) -> Vec<(Method, String, Ve
             .replace("{blood_bank_id}", &world.bank.to_string())
             .replace("{run_id}", &world.bank.to_string())
             .replace("{date}", "today");
-        assert!(!path.contains('{'), "{path}: a new path parameter is to be filled in here");
+        assert!(!path.contains('{'), "{path}: fill in the new path parameter here");
         for (method, operation) in item.as_object().expect("operations") {
             let method: Method = method.to_uppercase().parse().expect("a method");
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
@@ -107,7 +107,7 @@ async fn a_wrong_method_is_405_with_the_right_ones_on_every_route() {
 }
 
 #[tokio::test]
-async fn head_answers_what_get_does_without_the_body() {
+async fn head_answers_like_get_without_the_body() {
     let service = Service::on_sqlite().start().await;
     let world = World::new(&service).await;
     for (_, path, _) in
@@ -236,7 +236,7 @@ async fn a_future_day_is_404_with_the_date_of_today_at_any_distance() {
 }
 
 #[tokio::test]
-async fn the_first_page_leads_to_the_docs_which_need_nothing_from_elsewhere() {
+async fn the_first_page_leads_to_the_docs_which_load_nothing_from_other_hosts() {
     let service = Service::on_sqlite().start().await;
     for path in ["/", "/docs"] {
         let page = service.get(path).await;
@@ -250,7 +250,7 @@ async fn the_first_page_leads_to_the_docs_which_need_nothing_from_elsewhere() {
         .collect();
     assert!(assets.len() >= 4, "{page}");
     for asset in assets {
-        assert!(!asset.contains("//"), "{asset} is from elsewhere");
+        assert!(!asset.contains("//"), "{asset} is loaded from another host");
         let answer = service.get(&format!("/docs/{}", asset.trim_start_matches("./"))).await;
         assert_eq!(answer.status(), 200, "{asset}");
         assert!(!answer.bytes().await.expect("bytes").is_empty(), "{asset}");

@@ -79,13 +79,13 @@ on_both_stores! {
         }
     }
 
-    async fn figures_of_a_day_that_a_move_made_a_future_day_are_not_shown_after_the_move_back(
+    async fn figures_of_a_day_that_a_move_put_into_the_future_are_not_shown_after_the_move_back(
         service: Service,
     ) {
         let id = facility(&service, "North", ZONES[1]).await;
         let (bank, unit) = (bank(&service, id).await, Uuid::new_v4());
         post(&service, &[inventory(unit, bank, "O+", 7)]).await;
-        assert_eq!(summary(&service, id, "today").await["total_stock"], 7, "it is held, too");
+        assert_eq!(summary(&service, id, "today").await["total_stock"], 7, "in the new zone");
         let mut sql = Outside::connect(service.database_url()).await;
         let f = sql.id(id);
         let move_to = |zone: usize| {
@@ -98,11 +98,11 @@ on_both_stores! {
         .await;
         post(&service, &[inventory(unit, bank, "O+", 9)]).await;
         let changed = Instant::now();
-        wait_until("that is long ago", async || changed.elapsed().as_secs() > 3).await;
+        wait_until("the change is old", async || changed.elapsed().as_secs() > 3).await;
         assert_eq!(
             read(&service, "/v1/summaries/today", "no-cache").await.status(),
             200,
-            "and proven"
+            "the list is proven"
         );
         // The lock keeps the refresh of the move back waiting.
         let mut holder = Outside::connect(service.database_url()).await;
@@ -135,7 +135,7 @@ on_both_stores! {
                 let stock = &shown["items"].get(0).unwrap_or(&shown)["total_stock"];
                 assert!(
                     *stock == 9 || age >= since,
-                    "{list}, {directives}: {stock} with Age {age}, {since} s after it was changed"
+                    "{list}, {directives}: {stock} with Age {age}, {since} s after the change"
                 );
             }
         }
@@ -148,7 +148,7 @@ on_both_stores! {
         assert_eq!(summary(&service, id, "today").await["date"], date_in(ZONES[1], 0).to_string());
     }
 
-    async fn an_expiry_on_a_day_that_a_move_made_a_future_day_does_not_stop_the_watermark(
+    async fn an_expiry_on_a_day_that_a_move_put_into_the_future_does_not_stop_the_watermark(
         service: Service,
     ) {
         let service = service
@@ -176,7 +176,7 @@ on_both_stores! {
         ))
         .await;
         wait_until("the unit has expired", async || now_ms() > expires_ms).await;
-        wait_until("that is proven", async || {
+        wait_until("the list no longer has the expired unit", async || {
             let today = read(&service, "/v1/summaries/today", "no-cache").await;
             today.status() == 200
                 && today.json::<Value>().await.unwrap()["items"][0]["total_stock"] == 0
@@ -207,7 +207,7 @@ on_both_stores! {
             assert_eq!(
                 read(&service, &path(id, "today"), "no-cache").await.status(),
                 200,
-                "it is known to be there"
+                "the read finds the facility"
             );
             sql.run(format!(
                 "UPDATE facilities SET timezone = '{}' WHERE id = {}",
@@ -240,8 +240,8 @@ on_both_stores! {
     }
 }
 
-/// The facility's lock is held, so that the days of the new zone cannot be derived yet. The table
-/// has no row of the day to which the request now belongs.
+/// The facility's lock is held, so the days of the new zone cannot be derived yet. The table has no
+/// row of the day to which the request belongs in the new zone.
 #[tokio::test]
 async fn a_day_that_got_figures_by_a_change_of_zone_is_not_taken_for_empty() {
     let service = Service::on_postgres()
@@ -280,7 +280,8 @@ async fn a_day_that_got_figures_by_a_change_of_zone_is_not_taken_for_empty() {
         }
     }
     holder.run("ROLLBACK").await;
-    wait_until("it is derived", async || service.get(&path(id, date)).await.status() == 200).await;
+    wait_until("the day is derived", async || service.get(&path(id, date)).await.status() == 200)
+        .await;
     assert_eq!(summary(&service, id, date).await["total_requests"], 1);
     assert_eq!(get(&service, &range).await["items"][0]["total_requests"], 1);
 }

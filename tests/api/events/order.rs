@@ -25,11 +25,11 @@ on_both_stores! {
             (said(5, 9_000), 1, 5),
             (said(7, 7_000), 1, 7),
             (said(6, 8_000), 0, 7),
-            (said(7, 7_000), 0, 7), // the same again
+            (said(7, 7_000), 0, 7), // the same event again
             // equal times: the greater canonical data
             (said(3, 7_000), 0, 7),
             (said(8, 7_000), 1, 8),
-            (gone(7_000), 1, 0), // equal times: a removal
+            (gone(7_000), 1, 0), // equal times: a removal wins
             (said(9, 7_000), 0, 0),
             (said(9, 7_500), 0, 0), // late, after the removal
             (gone(7_000), 0, 0),
@@ -47,7 +47,7 @@ on_both_stores! {
         }
     }
 
-    async fn a_removal_that_comes_first_keeps_the_late_statement_out(service: Service) {
+    async fn a_statement_older_than_a_removal_is_superseded_by_it(service: Service) {
         let id = facility(&service, "North", &noon_zone()).await;
         let bank = bank(&service, id).await;
         let (unit, sent, asked, now) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4(), now_ms());
@@ -95,7 +95,7 @@ on_both_stores! {
             )
             .await;
         assert_eq!(renamed.status(), 200);
-        assert_eq!(version_now().await, last, "a name is no figure");
+        assert_eq!(version_now().await, last, "a new name is no change of figures");
     }
 
     async fn a_repeated_removal_names_the_day_again(service: Service) {
@@ -126,14 +126,17 @@ on_both_stores! {
         let yesterday =
             version_of(&post(&service, std::slice::from_ref(&first)).await, id, date_in(&zone, -1));
         let applied = post(&service, &[moved]).await;
-        assert!(version_of(&applied, id, date_in(&zone, -1)) > yesterday, "the day that it left");
+        assert!(
+            version_of(&applied, id, date_in(&zone, -1)) > yesterday,
+            "the day that the unit left has a new version"
+        );
         let before = version_of(&applied, id, date_in(&zone, -2));
         let again = post(&service, &[first]).await;
         assert_eq!(again["superseded"], 1);
         assert_eq!(
             version_of(&again, id, date_in(&zone, -2)),
             before,
-            "a retry learns the version that stands"
+            "a repeated event is answered with the current version"
         );
         assert_eq!(
             version_of(&again, id, date_in(&zone, -1)),

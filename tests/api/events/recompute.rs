@@ -48,7 +48,9 @@ on_both_stores! {
         }
     }
 
-    async fn a_rebuild_repairs_what_no_hook_saw_and_shows_its_progress(service: Service) {
+    async fn a_rebuild_repairs_rows_that_no_trigger_noticed_and_shows_its_progress(
+        service: Service,
+    ) {
         let zone = noon_zone();
         let mut ids = Vec::new();
         for i in 0..5 {
@@ -99,7 +101,7 @@ on_both_stores! {
         assert_eq!(
             (&second["changed"], &second["drift"]),
             (&json!(0), &json!(0)),
-            "an unchanged rebuild writes nothing: {second}"
+            "a rebuild over unchanged sources writes nothing: {second}"
         );
     }
 }

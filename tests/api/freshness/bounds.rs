@@ -9,14 +9,14 @@ use crate::{
 };
 
 /// A service whose watermark does not rise after the start. So figures get older until a request
-/// refreshes them.
+/// causes a refresh.
 fn without_a_drain(launch: Launch) -> Launch {
     launch
         .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000)
         .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
 }
 
-/// Waits until what memory holds is older than this many seconds, by the `Age` of a read that
+/// Waits until the entry in memory is older than this many seconds, by the `Age` of a read that
 /// accepts any age. The bounds themselves are under test, so they cannot be used here.
 async fn wait_until_older(service: &Service, path: &str, seconds: i64) {
     wait_until("memory's figures have aged", async || {
@@ -57,13 +57,13 @@ async fn own_bound(service: Service) {
 
     let loose = read(&service, &today, "max-age=1000").await;
     assert_eq!(header(&loose, "cache-status"), HIT);
-    assert!(age(&loose) >= 2, "nothing is proven of it");
+    assert!(age(&loose) >= 2, "the watermark does not rise, so the entry gets older");
     let etag = header(&loose, "etag");
     problem(read(&service, &today, "max-age=2, only-if-cached").await, 504).await;
     let tight = read(&service, &today, "max-age=2").await;
     assert_eq!(header(&tight, "cache-status"), "facility-summary; fwd=request; detail=source");
     assert!(age(&tight) <= 1);
-    assert_eq!(header(&tight, "etag"), etag, "a refresh that changes nothing leaves the body");
+    assert_eq!(header(&tight, "etag"), etag, "a refresh that changes no figure keeps the body");
     for directives in ["max-age=1000, max-age=0", "no-cache, max-age=1000"] {
         let strictest = read(&service, &today, directives).await;
         assert_eq!(
@@ -75,7 +75,7 @@ async fn own_bound(service: Service) {
 }
 
 with_settings!(
-    a_stale_answer_is_taken_at_once_and_refreshed_behind,
+    max_stale_is_answered_at_once_and_refreshed_afterwards,
     |launch| without_a_drain(launch),
     max_stale
 );
@@ -88,20 +88,23 @@ async fn max_stale(service: Service) {
     assert_eq!(
         header(&bounded, "cache-status"),
         "facility-summary; fwd=request; detail=source",
-        "older than it would take"
+        "memory is older than the bound of the request"
     );
 
     wait_until_older(&service, &today, 2).await;
     for directives in ["max-age=0, max-stale=3600", "max-age=0, max-stale"] {
         wait_until_older(&service, &today, 2).await;
         let stale = read(&service, &today, directives).await;
-        assert!(age(&stale) >= 2, "{directives}: what is held, with its true age");
+        assert!(
+            age(&stale) >= 2,
+            "{directives}: the answer is the entry in memory, with its true age"
+        );
         assert!(
             header(&stale, "cache-status").ends_with("detail=memory"),
             "{directives}: {}",
             header(&stale, "cache-status")
         );
-        wait_until("it was refreshed behind", async || {
+        wait_until("the refresh after the answer is done", async || {
             read(&service, &today, "max-age=1, only-if-cached").await.status() == 200
         })
         .await;
@@ -110,7 +113,7 @@ async fn max_stale(service: Service) {
     let cached = read(&service, &today, "max-age=0, max-stale, only-if-cached").await;
     assert!(
         cached.status() == 200 && age(&cached) >= 2,
-        "only-if-cached with max-stale takes what is held"
+        "only-if-cached with max-stale accepts the entry in memory"
     );
     let too_old = read(&service, &today, "max-age=1, only-if-cached").await;
     problem(too_old, 504).await;
@@ -161,7 +164,7 @@ async fn realtime(service: Service) {
         assert_eq!(
             response.json::<Value>().await.unwrap()["total_stock"],
             63 + quantity,
-            "what another program has just committed"
+            "the answer has what another program has committed"
         );
     }
     let loose = read(&service, &today, "max-age=60").await;
@@ -221,7 +224,7 @@ async fn today_may_not_be_cached_beyond_the_facilitys_midnight() {
         assert_eq!(
             header(&named, "cache-control"),
             "private, max-age=200000, stale-while-revalidate=30",
-            "a date means the same for ever"
+            "the answer for a date may be kept beyond midnight"
         );
     }
 }

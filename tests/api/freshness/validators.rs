@@ -51,7 +51,7 @@ on_both_stores! {
         assert_eq!(
             no_cache.send().await.unwrap().status(),
             304,
-            "an unchanged refresh keeps the body byte for byte"
+            "a refresh that changes no figure keeps every byte of the body"
         );
         post(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).await;
         let changed = conditional(&service, Method::GET, &today, &etag).await;
@@ -121,7 +121,7 @@ on_both_stores! {
             assert_eq!(decoded, body, "{accept}");
             assert!(
                 encoding.is_empty() || sent.len() * 4 <= body.len() * 3,
-                "only where it pays: {} of {}",
+                "a body is compressed only if that saves enough: {} of {}",
                 sent.len(),
                 body.len()
             );

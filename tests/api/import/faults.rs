@@ -44,7 +44,7 @@ async fn a_fault_names_line_column_and_value_and_leaves_whole_chunks() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_right_exits_with_2_and_what_fails_with_1() {
+async fn wrong_use_exits_with_2_and_a_failure_with_1() {
     let launch = Service::on_sqlite();
     fixture(&launch, "stock.csv");
     fixture(&launch, "unclosed_quote.csv");

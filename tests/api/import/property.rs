@@ -71,7 +71,7 @@ async fn world(url: &str) -> (tables::Tables, Vec<String>, Vec<String>) {
 
 /// Each case starts several processes, so there are few cases; `PROPTEST_CASES` sets more.
 #[tokio::test]
-async fn an_undone_import_is_as_if_it_had_never_been_whatever_the_files_are() {
+async fn an_undone_import_leaves_no_trace_with_any_files() {
     let cases =
         std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(4);
     let mut runner = TestRunner::deterministic();
@@ -83,7 +83,7 @@ async fn an_undone_import_is_as_if_it_had_never_been_whatever_the_files_are() {
             let empty = world(url).await;
             bring(&launch, "a.csv", &a).await;
             undo(&launch, 1).await;
-            assert_eq!(world(url).await, empty, "a, and a undone: {context}");
+            assert_eq!(world(url).await, empty, "after a was imported and undone: {context}");
             bring(&launch, "a.csv", &a).await;
             bring(&launch, "b.csv", &b).await;
             if a.content == b.content && a.kind == b.kind {
@@ -94,10 +94,10 @@ async fn an_undone_import_is_as_if_it_had_never_been_whatever_the_files_are() {
             assert_eq!(
                 world(url).await,
                 world(alone.database_url()).await,
-                "a, b, and a undone: {context}"
+                "after a and b were imported and a was undone: {context}"
             );
             undo(&launch, 3).await;
-            assert_eq!(world(url).await, empty, "then b undone: {context}");
+            assert_eq!(world(url).await, empty, "after b was undone as well: {context}");
             let audit = launch.run(&["audit"]).await;
             assert_eq!(audit.code, Some(0), "{}\n{context}", audit.output);
         }

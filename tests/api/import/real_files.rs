@@ -1,4 +1,4 @@
-//! The real files, where they are present.
+//! The real files, if they are present.
 
 use std::{
     collections::BTreeMap,

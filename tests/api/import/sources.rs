@@ -47,7 +47,7 @@ async fn a_file_that_a_spreadsheet_saved_again_holds_the_same_deliveries() {
 }
 
 #[tokio::test]
-async fn equal_rows_of_two_wards_are_two_and_it_is_said() {
+async fn equal_rows_of_two_sources_are_two_rows_and_are_reported() {
     for launch in both_stores().await {
         write(&launch, "ward1.csv", "date,type,units\n2024-01-05,O+,2\n");
         write(&launch, "ward2.csv", "date,type,units\n2024-01-05,O+,2\n2024-01-05,A+,1\n");
@@ -73,13 +73,13 @@ async fn equal_rows_of_two_wards_are_two_and_it_is_said() {
             imported(&launch, "distributions", "ward2.csv", &[DELIVERIES, &["--source=ward1"]])
                 .await;
         assert!(!same.contains("equal rows of"), "{same}");
-        assert_eq!(deliveries(&launch).await, (2, 3), "it is the same source now");
+        assert_eq!(deliveries(&launch).await, (2, 3), "now both files are of the same source");
         audited(&launch).await;
     }
 }
 
 #[tokio::test]
-async fn as_many_rows_are_told_equal_as_there_are_equal_ones() {
+async fn the_report_counts_the_equal_rows_exactly() {
     for launch in both_stores().await {
         let two = "2024-01-05,O+,2\n2024-01-05,O+,2\n";
         write(&launch, "ward1.csv", &format!("date,type,units\n{two}"));
@@ -102,7 +102,7 @@ async fn as_many_rows_are_told_equal_as_there_are_equal_ones() {
 }
 
 #[tokio::test]
-async fn the_same_file_under_another_source_is_told() {
+async fn the_same_file_under_another_source_is_reported() {
     for launch in both_stores().await {
         write(&launch, "ward1.csv", "date,type,units\n2024-01-05,O+,2\n");
         imported(&launch, "distributions", "ward1.csv", &[DELIVERIES]).await;
@@ -155,7 +155,7 @@ async fn four_imports_of_a_wide_file_by_column_lose_nothing() {
 }
 
 #[tokio::test]
-async fn refused_rows_put_right_keep_their_source_and_none_vanishes_or_comes_twice() {
+async fn corrected_rows_keep_their_source_and_are_imported_exactly_once() {
     for launch in both_stores().await {
         // Line 3 is refused. After it is corrected, it equals the two other lines.
         write(
@@ -201,7 +201,8 @@ async fn refused_rows_put_right_keep_their_source_and_none_vanishes_or_comes_twi
 
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2a0d_5b7e_5e0f_9a43_c1d8_72e6_b954);
 
-/// Writes a request as release 0.2 did: its id is made from the cells as they are written.
+/// Writes a request as a release without sources did: its id is made from the cells as they are
+/// written.
 async fn brought_by_an_older_release(
     url: &str,
     facility: Uuid,

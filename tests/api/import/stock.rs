@@ -10,7 +10,7 @@ use crate::{on_both_stores, support::plain_sql::number};
 const LOTS: &[&str] = &["--columns=facility=bank,date=date,blood_type=type,quantity=units"];
 
 #[tokio::test]
-async fn three_lots_of_a_day_are_a_fault_that_names_both_lines_unless_it_is_said_what_they_are() {
+async fn several_rows_of_a_day_are_a_fault_that_names_both_lines_unless_same_day_is_given() {
     for launch in both_stores().await {
         let url = launch.database_url();
         write(
@@ -126,7 +126,9 @@ async fn rows_of_one_day_may_stand_a_thousand_rows_apart() {
 }
 
 on_both_stores! {
-    async fn days_that_another_import_recorded_otherwise_are_counted_and_named(service: Service) {
+    async fn days_for_which_another_import_had_other_figures_are_counted_and_named(
+        service: Service,
+    ) {
         let launch = service.launch();
         let file = |units: u32| {
             let rows: String = (1..=20)

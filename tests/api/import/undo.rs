@@ -62,7 +62,7 @@ async fn an_undone_import_leaves_all_tables_as_they_were_and_comes_again() {
             }
         }
         let of_before = number(url, "SELECT count(*) FROM imported_rows").await;
-        assert_eq!(of_before, 2, "the row of the import that stands, and its facility");
+        assert_eq!(of_before, 2, "the row of the import that was not undone, and its facility");
         audited(&launch).await;
     }
 }
@@ -115,7 +115,7 @@ on_both_stores! {
         audited(launch).await;
     }
 
-    async fn what_others_have_said_since_stays(service: Service) {
+    async fn rows_that_others_have_changed_since_the_import_stay(service: Service) {
         let launch = service.launch();
         let url = launch.database_url();
         let registered = service
@@ -175,7 +175,7 @@ on_both_stores! {
         })
         .await;
         assert!(facility(&service, "Accra Central").await.is_some());
-        wait_until("its days are those of UTC", async || {
+        wait_until("the facility's days are those of UTC", async || {
             day(&service, &tema, "2024-01-05").await["total_transferred"] == 9
         })
         .await;
@@ -184,7 +184,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn an_import_that_was_killed_half_way_is_taken_back_whole() {
+async fn an_import_that_was_killed_half_way_is_undone_completely() {
     for launch in both_stores().await {
         launch.run(&["migrate"]).await;
         let url = launch.database_url();
@@ -200,9 +200,9 @@ async fn an_import_that_was_killed_half_way_is_taken_back_whole() {
         assert!(launch.run(&["imports"]).await.output.contains(
             "it is under way or broke off: its command goes on, import undo 1 takes it back"
         ));
-        // The undo is interrupted as well, and is continued.
+        // The undo is interrupted, too, and then continued.
         let running = launch.start_command(&["import", "undo", "1"]);
-        wait_until("it has begun", async || {
+        wait_until("the undo has begun", async || {
             number(url, "SELECT count(*) FROM file_imports WHERE undo_began_at IS NOT NULL").await
                 == 1
         })
@@ -224,7 +224,7 @@ async fn an_import_that_was_killed_half_way_is_taken_back_whole() {
 }
 
 #[tokio::test]
-async fn an_import_is_undone_once_and_must_be_there() {
+async fn an_import_is_undone_once_and_must_exist() {
     for launch in both_stores().await {
         let exited = launch.run(&["import", "undo", "7"]).await;
         assert_eq!(exited.code, Some(1));
@@ -245,7 +245,7 @@ async fn an_import_is_undone_once_and_must_be_there() {
 }
 
 #[tokio::test]
-async fn rows_of_two_imports_go_with_the_last_of_them() {
+async fn rows_of_two_imports_are_removed_with_the_last_of_them() {
     for launch in both_stores().await {
         let url = launch.database_url();
         let count = async || number(url, "SELECT count(*) FROM blood_distributions").await;

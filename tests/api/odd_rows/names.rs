@@ -14,7 +14,7 @@ use crate::support::{
 
 /// The name is in Latin-1 bytes. A SQL_ASCII database takes them from a client that does not state
 /// its encoding, and SQLite takes them from any client.
-async fn a_name_in_latin_1_is_shown_as_far_as_it_can_be(service: Service, rename: &str) {
+async fn a_name_in_latin_1_is_shown_with_replacement_characters(service: Service, rename: &str) {
     let mut sql = Outside::connect(service.database_url()).await;
     let (odd, whole) =
         (Site::register(&service, "UTC").await, Site::register(&service, "UTC").await);
@@ -40,7 +40,7 @@ async fn a_name_in_latin_1_is_shown_as_far_as_it_can_be(service: Service, rename
 #[tokio::test]
 async fn a_name_that_is_not_utf_8_is_shown_with_replacement_characters_on_sqlite() {
     let service = Service::on_sqlite().start().await;
-    a_name_in_latin_1_is_shown_as_far_as_it_can_be(
+    a_name_in_latin_1_is_shown_with_replacement_characters(
         service,
         "UPDATE facilities SET name = CAST(x'4b72616bf377' AS TEXT)",
     )
@@ -69,7 +69,7 @@ async fn a_name_that_is_not_utf_8_is_shown_with_replacement_characters_on_postgr
     );
     let rename = "SET client_encoding = 'SQL_ASCII'; UPDATE facilities SET name = \
                   convert_from('\\x4b72616bf377', 'SQL_ASCII')";
-    a_name_in_latin_1_is_shown_as_far_as_it_can_be(service, rename).await;
+    a_name_in_latin_1_is_shown_with_replacement_characters(service, rename).await;
 }
 
 /// Makes the tables of an older release in a database that this release would refuse for a new

@@ -1,4 +1,4 @@
-//! Triggers, their functions or their tables that have the right names, but are not those that we
+//! Triggers, functions or tables that have the right names, but are not those that the migrations
 //! made. The service names them, and repairs them.
 
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn request(site: Site) -> String {
 }
 
 #[tokio::test]
-async fn whatever_was_changed_about_a_trigger_or_its_function_is_named_and_put_right() {
+async fn any_change_of_a_trigger_or_its_function_is_named_and_put_right() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut sql = Outside::connect(service.database_url()).await;
@@ -68,7 +68,7 @@ async fn whatever_was_changed_about_a_trigger_or_its_function_is_named_and_put_r
         sql.run(request(site)).await;
         requests += 1;
         sql.run("SELECT watch_sources()").await;
-        wait_until("all is well", async || is_ready(&service).await).await;
+        wait_until("the service is ready", async || is_ready(&service).await).await;
         site.shows(&service, (0, 0, requests)).await;
     }
     audited(service.launch()).await;
@@ -80,19 +80,19 @@ async fn a_table_that_cannot_be_watched_as_a_whole_is_named() {
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut sql = Outside::connect(service.database_url()).await;
     sql.run("CREATE TABLE more_requests () INHERITS (blood_requests)").await;
-    wait_until("it is named", async || {
+    wait_until("the table is named", async || {
         dependency(&service, "triggers").await["last_error"] == "unsuitable_table"
     })
     .await;
     sql.run("DROP TABLE more_requests").await;
-    wait_until("all is well", async || is_ready(&service).await).await;
+    wait_until("the service is ready", async || is_ready(&service).await).await;
     sql.run(
         "ALTER TABLE blood_requests RENAME TO old_requests; CREATE TABLE blood_requests (LIKE \
          old_requests INCLUDING DEFAULTS) PARTITION BY RANGE (created_at);
              CREATE TABLE this_part PARTITION OF blood_requests DEFAULT; SELECT watch_sources()",
     )
     .await;
-    wait_until("it is named", async || {
+    wait_until("the table is named", async || {
         dependency(&service, "triggers").await["last_error"] == "unsuitable_table"
     })
     .await;
@@ -104,13 +104,13 @@ async fn a_table_that_cannot_be_watched_as_a_whole_is_named() {
         "{remedy}"
     );
     sql.run("DROP TABLE blood_requests; ALTER TABLE old_requests RENAME TO blood_requests").await;
-    wait_until("all is well", async || is_ready(&service).await).await;
+    wait_until("the service is ready", async || is_ready(&service).await).await;
     site.shows(&service, (0, 0, 0)).await;
     audited(service.launch()).await;
 }
 
 #[tokio::test]
-async fn a_table_that_was_rewritten_is_looked_at_once_more_and_only_once() {
+async fn a_table_that_was_rewritten_is_checked_once_more_and_only_once() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     acknowledged(&service, &site.stock(Uuid::new_v4(), 7)).await;
@@ -129,7 +129,7 @@ async fn a_table_that_was_rewritten_is_looked_at_once_more_and_only_once() {
     sql.run("ALTER TABLE blood_inventory ALTER quantity TYPE integer USING (quantity * 2)").await;
     site.shows(&service, (14, 0, 0)).await;
     sql.run("VACUUM FULL blood_inventory").await;
-    wait_until("that looks like it", async || told() == 2).await;
+    wait_until("the service checks everything after VACUUM FULL, too", async || told() == 2).await;
     sql.run("ALTER TABLE blood_inventory DROP quantity, ADD quantity integer NOT NULL DEFAULT 5")
         .await;
     site.shows(&service, (5, 0, 0)).await;
@@ -140,7 +140,7 @@ async fn a_table_that_was_rewritten_is_looked_at_once_more_and_only_once() {
 }
 
 #[tokio::test]
-async fn no_setting_that_was_made_before_keeps_a_writer_from_leaving_marks() {
+async fn a_writer_leaves_marks_with_any_setting_made_before() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut owner = Outside::connect(service.database_url()).await;
@@ -155,7 +155,7 @@ async fn no_setting_that_was_made_before_keeps_a_writer_from_leaving_marks() {
     let mut sql = Outside::connect(service.database_url()).await;
     sql.run(request(site)).await;
     site.shows(&service, (0, 0, 1)).await;
-    // The writer sets it to the id of its own previous transaction.
+    // The writer sets it to the number of its own previous transaction.
     sql.run("SELECT set_config('facility_summary.refreshes', pg_current_xact_id()::text, false)")
         .await;
     sql.run(request(site)).await;
@@ -174,7 +174,7 @@ async fn no_setting_that_was_made_before_keeps_a_writer_from_leaving_marks() {
 }
 
 #[tokio::test]
-async fn instants_beyond_every_calendar_are_written_as_any_other() {
+async fn rows_with_instants_outside_the_calendar_are_written_like_others() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut sql = Outside::connect(service.database_url()).await;
@@ -217,7 +217,7 @@ async fn instants_beyond_every_calendar_are_written_as_any_other() {
         sql.run("UPDATE blood_requests SET created_at = '294276-01-01+00'").await;
         site.shows(&service, (0, 0, 0)).await;
     }
-    wait_until("all marks are dealt with", async || {
+    wait_until("all marks are processed", async || {
         sql.number("SELECT count(*) FROM summary_marks").await == 0
     })
     .await;
@@ -225,7 +225,7 @@ async fn instants_beyond_every_calendar_are_written_as_any_other() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_given_another_name_is_found_by_the_next_start_and_its_triggers_go_on() {
+async fn a_renamed_schema_is_found_by_the_next_start_and_its_triggers_go_on() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let (_, launch) = service.terminate().await;
@@ -243,20 +243,20 @@ async fn a_schema_that_is_given_another_name_is_found_by_the_next_start_and_its_
          mark_insert",
     )
     .await;
-    wait_until("it is named", async || {
+    wait_until("the trigger is named", async || {
         dependency(&service, "triggers").await["last_error"] == "disabled"
     })
     .await;
     let expected = "blood_requests: mark_insert disabled; SELECT app.watch_sources() puts it right";
     assert_eq!(dependency(&service, "triggers").await["remedy"], expected);
     sql.run("SELECT app.watch_sources()").await;
-    wait_until("all is well", async || is_ready(&service).await).await;
+    wait_until("the service is ready", async || is_ready(&service).await).await;
     sql.run(request(site)).await;
     site.shows(&service, (0, 0, 4)).await;
 }
 
 #[tokio::test]
-async fn readiness_says_so_where_a_right_or_a_row_that_the_proof_needs_is_gone() {
+async fn readiness_names_a_right_or_a_row_that_the_proof_lacks() {
     let (launch, mut sql, role) = crate::server_settings::owned().await;
     let service = launch.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;

@@ -1,4 +1,4 @@
-//! Our own commands, run beside the service: what they write reaches its readers.
+//! The service's own commands run beside it: what they write reaches the readers of the service.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -14,14 +14,16 @@ use crate::{
 };
 
 on_both_stores! {
-    async fn what_a_rebuild_beside_the_service_wrote_is_not_hidden_by_the_next(service: Service) {
+    async fn rows_that_a_rebuild_command_wrote_are_not_hidden_by_the_next_rebuild(
+        service: Service,
+    ) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
-        // The process is stopped between two rounds of the drain, as a scheduler might do. Within a
-        // round, its locks would stop the commands too.
+        // The process is stopped between two passes of the drain, as a scheduler might do. During a
+        // pass its locks would stop the commands, too.
         several_drains(&service).await;
         let mut sql = Outside::connect(service.database_url()).await;
-        wait_until("its outbox is empty", async || {
+        wait_until("the outbox is empty", async || {
             sql.number("SELECT count(*) FROM outbox").await == 0
         })
         .await;
@@ -35,7 +37,7 @@ on_both_stores! {
         }
         assert!(
             sql.number("SELECT count(*) FROM summary_marks").await > 0,
-            "marks stay for the service, which learns from them"
+            "the marks stay until the service has processed them"
         );
         service.signal(libc::SIGCONT);
         site.shows(&service, (0, 0, 1)).await;
@@ -57,7 +59,7 @@ on_both_stores! {
             .await;
         assert_eq!(exited.code, Some(0), "{known}: {}", exited.output);
         site.shows(&service, (0, 0, 1)).await;
-        wait_until("the facility that the file names is known", async || {
+        wait_until("the service knows the facility of the file", async || {
             let listed: serde_json::Value =
                 service.get("/v1/facilities?q=New").await.json().await.expect("it is JSON");
             listed["items"].as_array().is_some_and(|items| items.len() == 1)

@@ -1,5 +1,5 @@
-//! Writes that no trigger saw: the rebuild finds, repairs and counts them. A rebuild that finds
-//! nothing writes nothing.
+//! Writes that no trigger noticed: the rebuild finds, repairs and counts them. A rebuild that finds
+//! no difference writes nothing.
 
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ on_both_stores! {
         let (_, launch) = service.terminate().await;
         request_unseen(&mut Outside::connect(launch.database_url()).await, site).await;
         let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "* * * * * *").start().await;
-        wait_until("it is counted", async || {
+        wait_until("the drift is counted", async || {
             metric(&service, "summary_drift_rows_total").await == 1.0
         })
         .await;
@@ -71,11 +71,11 @@ on_both_stores! {
         assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
         let mut sql = Outside::connect(service.database_url()).await;
         sql.run("UPDATE dashboard_daily_summary SET total_stock = 1000").await;
-        wait_until("it is counted", async || {
+        wait_until("the drift is counted", async || {
             metric(&service, "summary_drift_rows_total").await == 1.0
         })
         .await;
-        wait_until("it is repaired", async || {
+        wait_until("the row is repaired", async || {
             sql.number("SELECT max(total_stock) FROM dashboard_daily_summary").await == 4
         })
         .await;

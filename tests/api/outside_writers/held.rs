@@ -15,14 +15,14 @@ use crate::support::{
     wait_until,
 };
 
-/// Rounds of the drain, with any outcome.
+/// The passes of the drain so far, with any outcome.
 async fn drains(service: &Service) -> f64 {
     let text = service.get("/metrics").await.text().await.expect("it is text");
     let counts = text.lines().filter(|line| line.starts_with(r#"job_runs_total{job="drain""#));
     counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Waits for three more rounds of the drain.
+/// Waits for three more passes of the drain.
 pub async fn several_drains(service: &Service) {
     let before = drains(service).await;
     wait_until("the drain has looked three times", async || drains(service).await >= before + 3.0)
@@ -30,7 +30,7 @@ pub async fn several_drains(service: &Service) {
 }
 
 #[tokio::test]
-async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_drift() {
+async fn a_transaction_open_during_a_rebuild_counts_from_its_commit_and_not_as_drift() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut sql = Outside::connect(service.database_url()).await;
@@ -54,11 +54,8 @@ async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_dr
     );
     several_drains(&service).await;
     let age = metric(&service, "summary_watermark_age_seconds").await;
-    assert!(
-        age < 10.0,
-        "an open transaction of somebody else's must not stop the watermark, which is {age} s old"
-    );
-    // It is written later and committed earlier, and its mark has the higher number.
+    assert!(age < 10.0, "an open transaction has stopped the watermark, which is {age} s old");
+    // This row is written later and committed earlier, and its mark has the higher number.
     let mut other = Outside::connect(service.database_url()).await;
     other
         .run(format!(
@@ -73,10 +70,10 @@ async fn a_transaction_open_across_a_rebuild_counts_from_its_commit_and_is_no_dr
     audited(service.launch()).await;
 }
 
-/// All facilities are emptied, and one comes back in the same transaction. Meanwhile another
-/// session holds a row of the one that does not come back.
+/// A transaction truncates all facilities, and registers one of them again. Another session holds
+/// the lock of the other facility, which does not come back.
 #[tokio::test]
-async fn a_lock_on_what_a_truncate_orphaned_keeps_no_other_facility_from_its_figures() {
+async fn a_lock_on_rows_orphaned_by_a_truncate_delays_no_other_facility() {
     let service =
         Service::on_postgres().await.env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
     let (zone, _) = a_zone_at_noon();
@@ -104,10 +101,14 @@ async fn a_lock_on_what_a_truncate_orphaned_keeps_no_other_facility_from_its_fig
         "SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {facility} AND \
          total_requests = 1"
     );
-    wait_until("the one that is back is refreshed", async || sql.number(&today).await == 1).await;
+    wait_until("the facility that came back is refreshed", async || sql.number(&today).await == 1)
+        .await;
     let left = "SELECT count(*) FROM summary_marks WHERE facility_id IS NULL AND kind = 'facility'";
     several_drains(&service).await;
-    assert!(sql.number(left).await > 0, "nothing else names what is left");
+    assert!(
+        sql.number(left).await > 0,
+        "the mark stays, since nothing else names the rows of the orphan"
+    );
     holder.run("ROLLBACK").await;
     let orphaned = format!(
         "SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {}",
@@ -121,8 +122,8 @@ async fn a_lock_on_what_a_truncate_orphaned_keeps_no_other_facility_from_its_fig
     audited(service.launch()).await;
 }
 
-/// The event has read where the bank is, and waits for the lock of that facility. Meanwhile another
-/// program moves the bank.
+/// The event has read in which facility the bank is, and waits for the lock of that facility.
+/// Meanwhile another program moves the bank.
 #[tokio::test]
 async fn a_unit_of_an_event_is_counted_where_its_bank_is_when_it_is_summarised() {
     let launch =
@@ -166,7 +167,7 @@ async fn a_unit_of_an_event_is_counted_where_its_bank_is_when_it_is_summarised()
     let moving = tokio::spawn(async move {
         mover.run(format!("UPDATE blood_banks SET facility_id = {there} WHERE id = {bank}")).await
     });
-    // The truncate may need no lock. If it does need one, the holder has to release it first.
+    // If the move waits for the lock, the holder has to release it first.
     wait_until("the bank has moved, or waits", async || {
         moving.is_finished() || sql.number(&others).await > 0
     })
@@ -235,7 +236,7 @@ async fn a_copy_of_500_000_rows_leaves_one_mark_per_facility_and_day_and_is_drai
 }
 
 #[tokio::test]
-async fn a_stream_of_writes_to_one_day_does_not_keep_its_figures_back() {
+async fn a_stream_of_writes_to_one_day_does_not_delay_its_figures() {
     let service = Service::on_sqlite().start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     site.shows(&service, (0, 0, 0)).await;

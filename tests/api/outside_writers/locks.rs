@@ -74,7 +74,7 @@ async fn a_locked_table_leaves_readers_served_and_marks_bounded() {
         .await;
     assert_eq!(service.get("/v1/facilities").await.status(), 200);
     let ready: Value = service.get("/health/ready").await.json().await.expect("it is JSON");
-    assert_eq!(ready["status"], "ready", "a lock is no outage: {ready}");
+    assert_eq!(ready["status"], "ready", "a lock does not count as an outage: {ready}");
 
     holder.run("ROLLBACK").await;
     sites[0].shows(&service, (3000, 0, 0)).await;
@@ -137,7 +137,7 @@ async fn site_of_a_cold_day(service: &Service, site: Site, date: &str) {
 }
 
 /// Posts eight events that need a lock which `holder` has, and meanwhile forty that do not need it.
-/// All forty are acknowledged before one of the eight is answered. When the lock is released, the
+/// All forty are acknowledged before any of the eight is answered. After the lock was released, the
 /// eight are acknowledged, too.
 async fn only_who_needs_it_waits(
     service: &Service,
@@ -164,7 +164,7 @@ async fn only_who_needs_it_waits(
 }
 
 #[tokio::test]
-async fn a_facility_whose_lock_is_held_is_named_when_it_begins_to_wait_and_when_that_is_over() {
+async fn a_facility_whose_refresh_waits_for_a_lock_is_logged_at_begin_and_end() {
     let service = Service::on_postgres()
         .await
         .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 100)
@@ -191,19 +191,22 @@ async fn a_facility_whose_lock_is_held_is_named_when_it_begins_to_wait_and_when_
             .filter(|entry| entry["facility_id"] == site.facility.to_string())
             .count()
     };
-    wait_until("it is said that it waits", async || said("a refresh waits") == 1).await;
+    wait_until("the log says that the refresh waits", async || said("a refresh waits") == 1).await;
     let passes = async || {
         Scrape::of(&service).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")])
     };
     let before = passes().await;
-    wait_until("it has waited again and again", async || passes().await >= before + 5.0).await;
+    wait_until("the refresh has waited several times", async || passes().await >= before + 5.0)
+        .await;
     assert_eq!((said("a refresh waits"), said("the refresh waits no longer")), (1, 0));
 
     holder.run("ROLLBACK").await;
     site.shows(&service, (0, 0, 1)).await;
     // The new figures are shown a moment before this.
-    wait_until("it is said that this is over", async || said("the refresh waits no longer") == 1)
-        .await;
+    wait_until("the log says that the wait is over", async || {
+        said("the refresh waits no longer") == 1
+    })
+    .await;
     assert_eq!(said("a refresh waits"), 1);
 }
 
@@ -249,7 +252,7 @@ async fn a_locked_facility_delays_its_own_events_and_no_readers() {
             holder.id(locked.facility)
         ))
         .await;
-    // There are marks of both facilities. The drain serves the one that is not locked.
+    // There are marks of both facilities. The drain refreshes the one that is not locked.
     let mut writer = Outside::connect(service.database_url()).await;
     for site in [locked, other] {
         let facility = writer.id(site.facility);
@@ -271,7 +274,7 @@ async fn a_locked_facility_delays_its_own_events_and_no_readers() {
 }
 
 #[tokio::test]
-async fn while_a_facility_is_locked_the_days_of_others_open_and_their_rows_are_right() {
+async fn while_a_facility_is_locked_the_days_of_others_open_with_right_figures() {
     let service = Service::on_postgres().await.start().await;
     let (zone, _) = a_zone_at_noon();
     let (locked, other) =
@@ -308,7 +311,10 @@ async fn while_a_facility_is_locked_the_days_of_others_open_and_their_rows_are_r
         0
     );
     holder.run("ROLLBACK").await;
-    wait_until("its day is open, too", async || sql.number(count(&locked_id)).await == 1).await;
+    wait_until("the day of the locked facility is open, too", async || {
+        sql.number(count(&locked_id)).await == 1
+    })
+    .await;
     audited(service.launch()).await;
 }
 
@@ -345,7 +351,7 @@ async fn removed_facilities_with_held_locks_do_not_delay_the_marks_of_others() {
     other.shows(&service, (0, 0, 1)).await;
     let rows =
         format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id IN ({gone})");
-    assert_eq!(sql.number(rows.clone()).await, 4, "their locks are held still");
+    assert_eq!(sql.number(rows.clone()).await, 4, "the rows stay while their locks are held");
     holder.run("ROLLBACK").await;
     wait_until("their rows are removed, too", async || sql.number(rows.clone()).await == 0).await;
     audited(service.launch()).await;

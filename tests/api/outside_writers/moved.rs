@@ -1,5 +1,5 @@
 //! Another program moved a facility to another zone, and this process does not know it yet.
-//! Requests are answered with the new zone, and not refused until the process learns of it.
+//! Requests are answered with the new zone, and are not refused until the process knows it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{
     site::{Site, acknowledged, audited},
 };
 
-/// A service whose drain runs once, at the start. It learns of no later change by itself.
+/// A service whose drain runs once, at the start. It notices no later change by itself.
 async fn deaf(launch: Launch) -> Service {
     launch
         .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", Duration::from_secs(3600).as_millis())

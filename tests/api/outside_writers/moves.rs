@@ -90,7 +90,7 @@ async fn a_unit_that_is_committed_after_its_bank_moved_counts_where_the_bank_is(
     );
     writer.run(format!("BEGIN; {unit}")).await;
     world.sql.run(world.moves()).await;
-    wait_until("the move was dealt with", async || {
+    wait_until("the marks of the move are processed", async || {
         world.sql.number("SELECT count(*) FROM summary_marks").await == 0
     })
     .await;
@@ -147,7 +147,7 @@ async fn an_event_does_not_wait_for_a_bank_that_is_being_moved_and_counts_where_
             "SELECT count(*) FROM summary_marks WHERE facility_id = {}",
             sql.id(world.to.facility)
         );
-        wait_until("the move was dealt with where it leads", async || {
+        wait_until("the marks of the move at the new facility are processed", async || {
             sql.number(&of_to).await == 0
         })
         .await;
@@ -175,7 +175,7 @@ async fn a_unit_written_before_its_bank_counts_once_the_bank_is_there() {
         .sql
         .run(format!("INSERT INTO blood_banks (id, facility_id) VALUES ('{bank}', {facility})"))
         .await;
-    wait_until("the bank was dealt with", async || {
+    wait_until("the marks of the bank are processed", async || {
         world.sql.number("SELECT count(*) FROM summary_marks").await == 0
     })
     .await;

@@ -76,7 +76,7 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn a_statement_across_a_local_midnight_is_counted_on_both_sides_of_it(service: Service) {
+    async fn a_statement_with_rows_of_two_local_days_counts_on_both(service: Service) {
         let site = Site::register(&service, "Asia/Kathmandu").await;
         // 10:00 and 22:00 of one UTC day are 15:45 there, and 03:45 of the next day.
         let day = (Timestamp::now() - 72.hours()).to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -171,13 +171,19 @@ on_both_stores! {
         let mut sql = Outside::connect(service.database_url()).await;
         let facility = sql.id(site.facility);
         sql.run(format!("INSERT INTO facilities (id, name) VALUES ({facility}, 'North')")).await;
-        wait_until("it is known", async || service.get(&path).await.status() == 200).await;
+        wait_until("the facility is known", async || {
+            service.get(&path).await.status() == 200
+        })
+        .await;
         let rows =
             format!("SELECT count(*) FROM dashboard_daily_summary WHERE facility_id = {facility}");
-        wait_until("its day is open", async || sql.number(&rows).await == 1).await;
+        wait_until("the facility's day is open", async || sql.number(&rows).await == 1).await;
         sql.run(format!("DELETE FROM facilities WHERE id = {facility}")).await;
-        wait_until("it is unknown", async || service.get(&path).await.status() == 404).await;
-        wait_until("its rows are gone", async || sql.number(&rows).await == 0).await;
+        wait_until("the facility is unknown", async || {
+            service.get(&path).await.status() == 404
+        })
+        .await;
+        wait_until("the facility's rows are removed", async || sql.number(&rows).await == 0).await;
         problem(service.get(&path).await, 404).await;
     }
 
@@ -232,7 +238,10 @@ on_both_stores! {
                 stock == 1 || (age + 1) * 1000 >= late_ms,
                 "{late_ms} ms after the expiry the unit was shown with Age {age}"
             );
-            assert!(stock == 10 || late_ms > -1000, "gone {late_ms} ms before its time");
+            assert!(
+                stock == 10 || late_ms > -1000,
+                "the unit was missing {late_ms} ms after its expiry (negative: too early)"
+            );
             stock == 1
         })
         .await;

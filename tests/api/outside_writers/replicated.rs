@@ -59,14 +59,18 @@ async fn sessions_in_the_role_of_a_replica_are_noticed_like_any_writer() {
     other.shows(&service, (0, 0, 0)).await;
 
     let marks = "SELECT count(*) FROM summary_marks";
-    wait_until("all that was written is dealt with", async || sql.number(marks).await == 0).await;
+    wait_until("all marks are processed", async || sql.number(marks).await == 0).await;
     sql.run("BEGIN").await;
     let rows = format!(
         "INSERT INTO blood_requests (id, facility_id) SELECT gen_random_uuid(), {facility} FROM \
          generate_series(1, 1000)"
     );
     sql.run(rows).await;
-    assert_eq!(sql.number(marks).await, 1, "a mark for each facility and day, not for each row");
+    assert_eq!(
+        sql.number(marks).await,
+        1,
+        "there is one mark for the facility and day, for all rows"
+    );
     sql.run("ROLLBACK").await;
 
     // A savepoint that is rolled back takes its marks back, too. The next write leaves a mark
@@ -78,7 +82,7 @@ async fn sessions_in_the_role_of_a_replica_are_noticed_like_any_writer() {
     site.shows(&service, (0, 0, 1)).await;
     sql.run(format!("INSERT INTO facilities (id, name) VALUES ({row}, 'South')")).await;
     let path = format!("/v1/facilities/{}", row.trim_matches('\''));
-    wait_until("it is known", async || service.get(&path).await.status() == 200).await;
+    wait_until("the facility is known", async || service.get(&path).await.status() == 200).await;
     assert_eq!(metric(&service, "summary_drift_rows_total").await, 0.0);
     audited(service.launch()).await;
 }
@@ -220,8 +224,8 @@ async fn units_of_a_bank_that_is_not_there_yet_concern_no_facility() {
          {bank}, 7)"
     ))
     .await;
-    wait_until("the mark is dealt with", async || sql.number(marks).await == 0).await;
-    assert_eq!(refreshes().await, before, "nobody's figures can have changed");
+    wait_until("the mark is processed", async || sql.number(marks).await == 0).await;
+    assert_eq!(refreshes().await, before, "no figures have changed, so nothing is refreshed");
     sql.run(format!(
         "INSERT INTO blood_banks (id, facility_id, name) VALUES ({bank}, {facility}, 'Late')"
     ))

@@ -68,7 +68,7 @@ impl Intruder {
 }
 
 #[tokio::test]
-async fn a_role_that_may_write_one_table_gains_and_hides_nothing_by_tables_of_its_own() {
+async fn a_role_that_may_write_one_table_gains_and_hides_nothing_by_own_tables() {
     let service = Service::on_postgres().await.start().await;
     let (zone, _) = a_zone_at_noon();
     let tables = [
@@ -130,7 +130,7 @@ async fn a_role_that_may_write_one_table_gains_and_hides_nothing_by_tables_of_it
 }
 
 #[tokio::test]
-async fn only_the_owner_makes_triggers_of_functions_that_run_with_the_owners_rights() {
+async fn only_the_owner_may_make_triggers_of_our_functions() {
     let service = Service::on_postgres().await.start().await;
     let mut intruder = Intruder::new(&service, "blood_requests").await;
     intruder
@@ -152,7 +152,7 @@ async fn only_the_owner_makes_triggers_of_functions_that_run_with_the_owners_rig
 
 /// The test fails for a function that is added later without this setting.
 #[tokio::test]
-async fn every_function_of_ours_sets_a_search_path_that_does_not_begin_with_the_callers() {
+async fn every_function_of_ours_sets_its_own_search_path() {
     let service = Service::on_postgres().await.start().await;
     let ours = "SELECT concat_ws('|', oid::regproc, CASE WHEN prosecdef THEN 'definer' ELSE \
                 'invoker' END,

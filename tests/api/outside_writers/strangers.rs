@@ -149,7 +149,7 @@ async fn beside_strangers() -> (Launch, Outside) {
 }
 
 #[tokio::test]
-async fn no_statement_means_a_strangers_operator_or_function_that_fits_its_types_better() {
+async fn no_statement_calls_a_better_matching_operator_or_function_of_another_role() {
     let (launch, _sql) = beside_strangers().await;
     let mut ours =
         PgConnection::connect(launch.database_url()).await.expect("the owner may log in");
@@ -173,7 +173,7 @@ async fn no_statement_means_a_strangers_operator_or_function_that_fits_its_types
         let run = format!("BEGIN; PREPARE s AS {statement};\nEXECUTE s {nulls}");
         let outcome = sqlx::raw_sql(AssertSqlSafe(run)).execute(&mut ours).await;
         match outcome {
-            // It failed at a null value, so it has begun: its names were resolved before.
+            // It failed at a null value. So it has begun, and its names were resolved before that.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("23502") => {}
             outcome => drop(outcome.unwrap_or_else(|error| panic!("{name}: {error}"))),
         }
@@ -181,8 +181,8 @@ async fn no_statement_means_a_strangers_operator_or_function_that_fits_its_types
     }
 }
 
-/// Functions of more than two arguments, or of any number, cannot be created for all types. So
-/// statements must call the server's own by their full names.
+/// There are too many combinations of types to create functions of more than two, or of any number
+/// of, arguments. So statements must call the server's own functions by their full names.
 #[tokio::test]
 async fn functions_of_many_arguments_are_called_by_their_full_names() {
     let service = Service::on_postgres().await.start().await;
@@ -205,7 +205,7 @@ async fn functions_of_many_arguments_are_called_by_their_full_names() {
 }
 
 #[tokio::test]
-async fn the_service_serves_and_its_commands_run_beside_whatever_strangers_have_made() {
+async fn the_service_and_its_commands_run_beside_objects_of_other_roles() {
     let (launch, mut sql) = beside_strangers().await;
     let service = launch.clone().env("DATABASE_READ_URL", launch.database_url()).start().await;
     let (zone, today) = a_zone_at_noon();
@@ -224,7 +224,7 @@ async fn the_service_serves_and_its_commands_run_beside_whatever_strangers_have_
     acknowledged(&service, &event("distribution.set", delivered)).await;
     site.shows(&service, (4, 3, 1)).await;
     acknowledged(&service, &event("request.removed", json!({"request_id": request}))).await;
-    // The session of an ordinary writer may call the strangers' functions, but our triggers must
+    // The session of an ordinary writer may call the other role's functions, but our triggers must
     // not.
     let bank = json!({"facility_id": other.facility, "name": "Ward"});
     assert_eq!(service.put(&format!("/v1/blood-banks/{}", site.bank), &bank).await.status(), 200);
@@ -267,7 +267,7 @@ const BAIT: &str = "
     CREATE OPERATOR {S}.= (leftarg = public.blood_type, rightarg = text, function = {S}.take);";
 
 #[tokio::test]
-async fn whoever_may_create_objects_beside_the_tables_gains_nothing_and_the_start_names_them() {
+async fn roles_that_may_create_objects_in_the_schema_gain_nothing_and_are_named_at_the_start() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut intruder = Intruder::new(&service, "blood_distributions").await;
@@ -301,7 +301,7 @@ async fn whoever_may_create_objects_beside_the_tables_gains_nothing_and_the_star
 }
 
 #[tokio::test]
-async fn a_schema_named_like_the_services_role_hides_no_table_and_hands_out_no_rights() {
+async fn a_schema_named_like_the_services_role_hides_no_table_and_gives_no_rights() {
     let service = Service::on_postgres().await.start().await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut intruder = Intruder::new(&service, "blood_distributions").await;
@@ -346,7 +346,7 @@ async fn a_schema_named_like_the_services_role_hides_no_table_and_hands_out_no_r
     intruder.run(&deliver).await.expect("that is their table");
     site.shows(&service, (4048, 5, 0)).await;
     several_drains(&service).await;
-    wait_until("all is dealt with", async || {
+    wait_until("all marks are processed", async || {
         owner.number("SELECT count(*) FROM public.summary_marks").await == 0
     })
     .await;

@@ -1,6 +1,6 @@
-//! Triggers are switched off, or dropped. Then no write is seen, so the watermark does not rise,
-//! and the service says what puts this right. Once the triggers are back, everything that was
-//! written is found before the watermark rises again.
+//! Triggers are switched off, or dropped. Then writes leave no marks, so the watermark does not
+//! rise, and the service says which statement repairs this. Once the triggers are back, the service
+//! finds everything that was written before the watermark rises again.
 
 use std::time::Instant;
 
@@ -63,7 +63,7 @@ async fn ready(service: &Service) -> (Value, Value) {
     (ready["status"].clone(), triggers.clone())
 }
 
-/// Asserts that `/health/ready` says which trigger is off, and what puts it right.
+/// Asserts that `/health/ready` says which trigger is off, and which statement repairs it.
 async fn the_remedy_is_named(service: &Service, is_postgres: bool) {
     let (_, triggers) = ready(service).await;
     let (remedy, error) =
@@ -90,13 +90,13 @@ async fn the_age_is_true(answer: Response, written: Instant, date: &str) -> Valu
     let requests = answer.json::<Value>().await.expect("it is JSON")["total_requests"].clone();
     assert!(
         requests == 1 || age >= since,
-        "{date}: {requests} with Age {age}, {since} s after it was written"
+        "{date}: {requests} with Age {age}, {since} s after the write"
     );
     requests
 }
 
 on_both_stores! {
-    async fn while_a_trigger_is_off_the_watermark_stands_and_rises_only_after_all_is_found(
+    async fn while_a_trigger_is_off_the_watermark_does_not_rise_until_all_writes_are_found(
         service: Service,
     ) {
         let (zone, today) = a_zone_at_noon();
@@ -108,7 +108,10 @@ on_both_stores! {
         let (off, _) = switches(&service).await;
         let mut sql = Outside::connect(service.database_url()).await;
         sql.run(off).await;
-        wait_until("it is noticed", async || ready(&service).await.0 == "degraded").await;
+        wait_until("readiness says that a trigger is off", async || {
+            ready(&service).await.0 == "degraded"
+        })
+        .await;
         the_remedy_is_named(&service, sql.is_postgres()).await;
         assert_eq!(metric(&service, "source_triggers_off").await, 1.0);
 
@@ -149,13 +152,17 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn what_was_written_while_a_trigger_was_off_between_two_checks_is_found(
+    async fn rows_written_while_a_trigger_was_off_between_two_checks_are_found(
         service: Service,
     ) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
         site.shows(&service, (0, 0, 0)).await;
         several_drains(&service).await;
-        assert_eq!(service.logged(CHANGED), Vec::<Value>::new(), "a new database needs none of it");
+        assert_eq!(
+            service.logged(CHANGED),
+            Vec::<Value>::new(),
+            "on a new database there is nothing to check again"
+        );
         let (off, on) = switches(&service).await;
         let mut sql = Outside::connect(service.database_url()).await;
         let write = request(&sql, site, Timestamp::now());
@@ -166,7 +173,7 @@ on_both_stores! {
         audited(service.launch()).await;
     }
 
-    async fn what_was_written_with_a_trigger_off_while_no_service_ran_is_found_at_the_start(
+    async fn rows_written_with_a_trigger_off_while_no_service_ran_are_found_at_the_start(
         service: Service,
     ) {
         let site = Site::register(&service, &a_zone_at_noon().0).await;
@@ -204,10 +211,13 @@ async fn triggers_that_a_restore_has_enabled_for_ordinary_writers_only_are_named
     sql.run("ALTER TABLE blood_banks DISABLE TRIGGER ALL").await;
     // as pg_restore --disable-triggers ends
     sql.run("ALTER TABLE blood_banks ENABLE TRIGGER ALL").await;
-    wait_until("it is noticed", async || ready(&service).await.0 == "degraded").await;
+    wait_until("readiness says that a trigger is off", async || {
+        ready(&service).await.0 == "degraded"
+    })
+    .await;
     let expected = "blood_banks: mark_row, mark_truncate enabled otherwise; SELECT \
                     public.watch_sources() puts it right";
     assert_eq!(ready(&service).await.1["remedy"], expected);
     sql.run("SELECT public.watch_sources()").await;
-    wait_until("all is well", async || ready(&service).await.0 == "ready").await;
+    wait_until("the service is ready", async || ready(&service).await.0 == "ready").await;
 }

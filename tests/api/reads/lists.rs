@@ -96,7 +96,7 @@ on_both_stores! {
         assert_eq!(
             week["items"][2],
             get(&service, &path(id, day(-2))).await,
-            "a day reads the same in a range"
+            "a day has the same body in a range and alone"
         );
         assert_eq!(week["items"][3]["version"], 0);
         assert_eq!(
@@ -107,7 +107,7 @@ on_both_stores! {
         assert_eq!(
             column(&range(&format!("?from={}&to={}", day(-1), day(9))).await, "date"),
             [day(0), day(-1)],
-            "clipped to today"
+            "the range ends with today"
         );
         assert_eq!(
             column(&range(&format!("?to={}", day(-10))).await, "date"),
@@ -172,7 +172,7 @@ on_both_stores! {
             let page =
                 get(&service, &format!("/v1/summaries/today?sort=-total_stock&limit=1{cursor}"))
                     .await;
-            assert_eq!(page["totals"]["total_stock"], 18, "the totals are of all pages");
+            assert_eq!(page["totals"]["total_stock"], 18, "the totals cover all pages");
             seen.extend(numbers(&page, "total_stock"));
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
@@ -197,7 +197,7 @@ on_both_stores! {
         }
     }
 
-    async fn today_of_all_facilities_is_each_ones_own(service: Service) {
+    async fn today_of_all_facilities_is_the_date_in_each_ones_zone(service: Service) {
         let zones = ["Pacific/Kiritimati", "Pacific/Pago_Pago"];
         for zone in zones {
             facility(&service, zone, zone).await;
@@ -209,7 +209,7 @@ on_both_stores! {
         assert_eq!(
             ahead["items"].as_array().unwrap().len(),
             1,
-            "where that day has begun: {ahead}"
+            "only the facility where that day has begun is listed: {ahead}"
         );
         let both = get(&service, &format!("/v1/summaries/{}", date_in(zones[1], 0))).await;
         assert_eq!(both["items"].as_array().unwrap().len(), 2);

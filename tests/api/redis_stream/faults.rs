@@ -1,4 +1,4 @@
-//! A Redis that restarts, is demoted, hangs, or is not there.
+//! A Redis that restarts, is demoted, hangs, or cannot be reached.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{BRIEF, PATIENT, at, entry, filled, link, read};
 use crate::support::{redis::Redis, wait_until};
 
 #[tokio::test]
-async fn a_server_that_came_back_with_less_or_nothing_is_not_appended_to() {
+async fn a_stream_that_came_back_shorter_or_empty_is_not_appended_to() {
     let redis = Redis::start();
     let stream = filled(&redis, "restart", 3).await;
     let again = async |empty: bool| {
@@ -27,7 +27,7 @@ async fn a_server_that_came_back_with_less_or_nothing_is_not_appended_to() {
     };
     redis.save();
     stream.append(&["4"]).await.unwrap().unwrap();
-    assert_eq!(again(false).await, None, "the snapshot lacks an entry");
+    assert_eq!(again(false).await, None, "an entry is missing in the file that Redis saved");
     let mut tail = stream.tail().await.unwrap();
     assert_eq!(
         tail.next(4, READ_AT_ONCE, Duration::from_millis(1)).await.unwrap(),
@@ -37,18 +37,26 @@ async fn a_server_that_came_back_with_less_or_nothing_is_not_appended_to() {
     assert_eq!(read(&mut tail, 3).await, [entry(8, 4, "4")]);
 
     redis.save();
-    assert_eq!(again(false).await, None, "nobody can tell that the snapshot lacks nothing");
+    assert_eq!(
+        again(false).await,
+        None,
+        "it is not known whether the file that Redis saved lacks an entry"
+    );
     assert_eq!(again(true).await, None);
     assert_eq!(stream.begin(9, b"1").await.unwrap(), at(9, 1));
 }
 
 #[tokio::test]
-async fn a_server_that_was_a_replica_for_a_while_is_not_appended_to() {
+async fn a_redis_that_followed_another_one_is_not_appended_to() {
     let redis = Redis::start();
-    let stream = filled(&redis, "reign", 3).await;
+    let stream = filled(&redis, "demoted", 3).await;
     redis.tell("REPLICAOF 127.0.0.1 1").await;
     redis.tell("REPLICAOF NO ONE").await;
-    assert_eq!(stream.append(&["4"]).await.unwrap(), None, "its primary may have had less");
+    assert_eq!(
+        stream.append(&["4"]).await.unwrap(),
+        None,
+        "the primary that it followed may have had fewer entries"
+    );
     assert_eq!(stream.begin(8, b"4").await.unwrap(), at(8, 4));
     assert_eq!(stream.append(&["5"]).await.unwrap(), Some(at(8, 5)));
 }
@@ -75,7 +83,7 @@ async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
                     let asked = Instant::now();
                     stream.append(&["?"]).await.unwrap_err();
                     slowest = slowest.max(asked.elapsed());
-                    // The pace of a caller.
+                    // The pause of a caller between two commands.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 slowest
@@ -85,9 +93,9 @@ async fn a_hung_server_costs_one_time_out_and_is_back_within_two_seconds() {
     for caller in callers {
         assert!(caller.await.unwrap() < Duration::from_secs(1));
     }
-    assert_eq!(timed_out() - before, 1, "in 3.5 s, of 50 callers");
+    assert_eq!(timed_out() - before, 1, "one of 50 callers waited for a time-out within 3.5 s");
     assert_eq!(link.last_error(), Some("timeout"));
-    assert!(count(&metrics, "append", "down") > 1_000, "all others were refused at once");
+    assert!(count(&metrics, "append", "down") > 1_000, "all other commands failed at once");
 
     redis.thaw();
     let thawed = Instant::now();

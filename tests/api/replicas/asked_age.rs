@@ -10,8 +10,8 @@ use crate::{
     support::site::Site,
 };
 
-/// A list was verified in time, and then waits for a lock of another session. At the end of the
-/// wait it may be older than was asked for.
+/// A list is recent enough, and then waits for a lock of another session. At the end of the wait it
+/// may be older than the request accepts.
 #[tokio::test]
 async fn a_list_that_waited_for_a_lock_is_not_older_than_was_asked_for() {
     let fleet =

@@ -32,7 +32,7 @@ const BEHIND_THE_EVENT: &str = "SELECT count(*) FROM pg_locks event JOIN pg_lock
 /// Another session's lock stops both: the event that registers the facility again, and behind it
 /// the drain that has found it gone.
 #[tokio::test]
-async fn what_is_registered_again_at_once_is_not_removed_with_what_was_there_before() {
+async fn a_facility_registered_again_at_once_is_not_removed_with_its_former_rows() {
     let fleet = Fleet::patient(2, |launch| launch).await;
     let zone = noon_zone();
     let (yesterday, mut plain) = (date_in(&zone, -1), Plain::beside(&fleet[0]).await);

@@ -1,4 +1,4 @@
-//! A change at one replica reaches every other replica by itself.
+//! A change at one replica reaches the memory of every other replica without a request there.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,8 +25,10 @@ async fn listed(replica: &Service, id: Uuid) -> Value {
 /// Waits until every replica shows the facility with this name and zone, in the listing and alone.
 async fn all_list(fleet: &Fleet, id: Uuid, name: &str, zone: &str) {
     for replica in &fleet.replicas {
-        wait_until("it is known so", async || listed(replica, id).await == json!([name, zone]))
-            .await;
+        wait_until("the replica shows the name and zone", async || {
+            listed(replica, id).await == json!([name, zone])
+        })
+        .await;
         let own = get(replica, &format!("/v1/facilities/{id}")).await;
         assert_eq!((&own["name"], &own["timezone"]), (&json!(name), &json!(zone)));
     }
@@ -77,7 +79,7 @@ async fn what_another_program_writes_shows_in_the_memory_of_every_replica() {
 }
 
 #[tokio::test]
-async fn a_facility_registered_renamed_or_moved_by_an_event_is_so_at_every_replica() {
+async fn an_event_about_a_facility_shows_at_every_replica() {
     let fleet = Fleet::of(3).await;
     let id = Uuid::new_v4();
     for (writer, name, zone) in [
@@ -93,7 +95,7 @@ async fn a_facility_registered_renamed_or_moved_by_an_event_is_so_at_every_repli
 }
 
 #[tokio::test]
-async fn a_facility_inserted_renamed_moved_or_deleted_by_another_program_is_so_at_every_replica() {
+async fn another_programs_change_of_a_facility_shows_at_every_replica() {
     let fleet = Fleet::of(3).await;
     let (id, mut plain) = (Uuid::new_v4(), Plain::beside(&fleet[0]).await);
     plain
@@ -117,14 +119,16 @@ async fn a_facility_inserted_renamed_moved_or_deleted_by_another_program_is_so_a
     }
     plain.run(&format!("DELETE FROM facilities WHERE id = '{id}'")).await;
     for replica in &fleet.replicas {
-        wait_until("it is gone", async || replica.get(&path(id, "today")).await.status() == 404)
-            .await;
+        wait_until("the facility is unknown", async || {
+            replica.get(&path(id, "today")).await.status() == 404
+        })
+        .await;
         assert_eq!(listed(replica, id).await, Value::Null);
         assert_eq!(replica.get(&format!("/v1/facilities/{id}")).await.status(), 404);
     }
 }
 
-/// The old figures would show again, and count as fresh, if the id were registered anew.
+/// Otherwise the old figures would be shown as fresh when the id is registered again.
 #[tokio::test]
 async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica() {
     let fleet = Fleet::of(3).await;
@@ -149,17 +153,18 @@ async fn a_facility_that_is_removed_leaves_nothing_in_the_memory_of_any_replica(
         ))
         .await;
     for replica in &fleet.replicas {
-        wait_until("it is gone", async || {
+        wait_until("the facility is unknown", async || {
             replica.get(&path(goes.facility, "today")).await.status() == 404
         })
         .await;
-        wait_until("its figures are gone", async || entries(replica).await == Some(1)).await;
+        wait_until("the facility's figures are gone", async || entries(replica).await == Some(1))
+            .await;
         holds(replica, stays, 0).await;
     }
 }
 
 #[tokio::test]
-async fn a_removed_facility_is_gone_at_every_replica_while_a_mark_of_another_waits_for_its_lock() {
+async fn a_removal_shows_at_every_replica_while_another_mark_waits_for_a_lock() {
     // Longer than any wait of this test.
     let fleet =
         Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 60_000))
@@ -176,7 +181,7 @@ async fn a_removed_facility_is_gone_at_every_replica_while_a_mark_of_another_wai
     }
     let waiting = "SELECT (SELECT count(*) FROM summary_marks) + (SELECT count(*) FROM outbox) + \
                    (SELECT count(*) FROM facility_outbox)";
-    wait_until("all that was written so far is told", async || {
+    wait_until("all earlier changes are published", async || {
         number(fleet[0].database_url(), waiting).await == 0
     })
     .await;
@@ -188,7 +193,7 @@ async fn a_removed_facility_is_gone_at_every_replica_while_a_mark_of_another_wai
             "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = '{locked}' FOR UPDATE"
         ))
         .await;
-    // Both in one transaction, so that one round of the drain sees both.
+    // Both are in one transaction, so that one pass of the drain sees both.
     plain
         .run(&format!(
             "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), '{locked}'); \
@@ -197,16 +202,16 @@ async fn a_removed_facility_is_gone_at_every_replica_while_a_mark_of_another_wai
         .await;
     // The replica that removes the facility must publish it. A replica that does not know of the
     // removal lists the facility without rows, so it is not enough that others find it later.
-    wait_until("its removal is told", async || told().await > before).await;
+    wait_until("the removal is published", async || told().await > before).await;
     for replica in &fleet.replicas {
-        wait_until("it is gone", async || {
+        wait_until("the facility is unknown", async || {
             replica.get(&format!("/v1/facilities/{removed}")).await.status() == 404
         })
         .await;
     }
     holder.run("ROLLBACK").await;
     for replica in &fleet.replicas {
-        wait_until("the other's mark is dealt with", async || {
+        wait_until("the mark of the other facility is processed", async || {
             get(replica, &path(locked, "today")).await["total_requests"] == 1
         })
         .await;

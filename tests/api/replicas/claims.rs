@@ -55,7 +55,7 @@ pub fn claimed(
             }
             assert!(
                 started.elapsed() < SOON,
-                "{caller}: nobody claims to know of the write: {told}"
+                "{caller}: no answer claims to have the write: {told}"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -56,7 +56,7 @@ async fn replicas_on_different_redis_servers_say_what_is_wrong_once_a_minute() {
         replica.logs().iter().filter(|line| line.contains("has another REDIS_URL")).count()
     };
     for replica in [&fleet[0], &stray] {
-        wait_until("it names the cause", async || said(replica) == 1).await;
+        wait_until("the log names the cause", async || said(replica) == 1).await;
     }
     let begun =
         async || Scrape::of(&stray).await.sum("stream_gaps_total", &[("reason", "generation")]);
@@ -74,7 +74,8 @@ async fn replicas_on_different_redis_servers_say_what_is_wrong_once_a_minute() {
     assert_eq!([&fleet[0], &stray].map(missed), [1, 1]);
     drop(stray);
     let over = || fleet[0].logged("no message of the change stream is missed any more");
-    wait_until("it says when that is over", async || !over().is_empty()).await;
+    wait_until("the log says that no message is missed any more", async || !over().is_empty())
+        .await;
     let gaps = Scrape::of(&fleet[0]).await.sum("stream_gaps_total", &[("reason", "generation")]);
     assert_eq!((over().len(), over()[0]["times"].as_f64()), (1, Some(gaps)));
 }
@@ -115,7 +116,7 @@ async fn a_change_at_servers_without_redis_is_missing_at_others_only_within_the_
     diary.write(&fleet[0]).await;
     for replica in &fleet.replicas {
         wait_until_whole(replica).await;
-        wait_until("it shows the last event", async || {
+        wait_until("the replica shows the last event", async || {
             crate::steps::get(replica, &super::today(diary.site)).await["total_stock"]
                 == diary.last()
         })

@@ -18,7 +18,7 @@ use crate::{
 const KEPT: i64 = 5;
 const LOST: i64 = 99;
 
-/// A site that both epochs have, and what only the lost one has: a figure of this site, and a
+/// A site that is in both epochs, and what only the lost epoch has: a figure of this site, and a
 /// facility.
 struct Epochs {
     site: Site,
@@ -51,7 +51,7 @@ impl Epochs {
         }
         for replica in &fleet.replicas {
             holds(replica, self.site, LOST).await;
-            wait_until("it knows the facility", async || {
+            wait_until("the replica knows the facility", async || {
                 replica.get(&path(self.lost, "today")).await.status() == 200
             })
             .await;
@@ -112,11 +112,11 @@ async fn a_backup_restored_under_running_replicas_leaves_nothing_of_what_was_los
     postgres.restore();
     postgres.start_again();
     for replica in &fleet.replicas {
-        wait_until("it has noticed", async || {
+        wait_until("the replica has begun the new epoch", async || {
             Scrape::of(replica).await.sum("epochs_total", &[]) >= 1.0
         })
         .await;
-        wait_until("it has forgotten the facility", async || {
+        wait_until("the replica has dropped the facility", async || {
             replica.get(&path(epochs.lost, "today")).await.status() == 404
         })
         .await;
@@ -134,7 +134,7 @@ async fn proven_anew(fleet: &Fleet) {
         "SELECT floor(extract(epoch FROM now()) * 1000)::bigint",
     )
     .await;
-    wait_until("it is proven", async || {
+    wait_until("a new watermark is stored", async || {
         plain_sql::number(fleet[0].database_url(), stored).await > now_ms + 1_000
     })
     .await;
@@ -195,7 +195,7 @@ async fn a_database_put_back_is_not_mixed_with_redis_where_little_of_the_stream_
 }
 
 #[tokio::test]
-async fn what_a_standby_never_received_is_not_shown_after_its_promotion() {
+async fn changes_that_a_standby_never_received_are_not_shown_after_its_promotion() {
     let primary = Postgres::start(&[]);
     let standby = primary.standby(&[]);
     let url = primary.fresh_database().await;
@@ -203,7 +203,7 @@ async fn what_a_standby_never_received_is_not_shown_after_its_promotion() {
     let mut fleet = Fleet::on(Service::on(url), 2, Redis::start()).await;
     let epochs = Epochs::begin(&fleet).await;
     let kept = format!("SELECT count(*) FROM blood_inventory WHERE quantity = {KEPT}");
-    wait_until("the standby has it", async || {
+    wait_until("the standby has the change", async || {
         let exists = "SELECT count(*) FROM pg_database WHERE datname = 'test_0'";
         plain_sql::number(standby.url(), exists).await == 1
             && plain_sql::number(&there, &kept).await == 1
@@ -215,8 +215,8 @@ async fn what_a_standby_never_received_is_not_shown_after_its_promotion() {
     standby.start_again();
     standby.promote();
     fleet.replicas.clear();
-    // The database has another name then, as after a change of configuration. Redis has what the
-    // former primary published.
+    // The standby has another address, as after a change of configuration. Redis still has what
+    // the former primary published.
     fleet.launch = Service::on(there).env("REDIS_URL", fleet.redis.url());
     start_again(&mut fleet, 2, &epochs).await;
     epochs.stay_apart(&fleet).await;
@@ -238,7 +238,7 @@ async fn a_database_put_back_is_not_mixed_with_redis_where_redis_hung_at_the_sta
 }
 
 /// This replica has not led before, and cannot ask Redis now. But it has followed the stream, so it
-/// would find that the database lacks something.
+/// would notice if the database had lost something.
 #[tokio::test]
 async fn a_replica_that_leads_first_after_postgres_hung_continues_the_epoch() {
     let postgres = Postgres::start(&[]);
@@ -248,7 +248,7 @@ async fn a_replica_that_leads_first_after_postgres_hung_continues_the_epoch() {
     postgres.freeze();
     fleet.replicas.remove(0).kill_9().await;
     let proven_ago = async || Scrape::of(&fleet[0]).await.sum("summary_watermark_age_seconds", &[]);
-    wait_until("nobody has proven anything for a while", async || proven_ago().await > 4.0).await;
+    wait_until("nothing was proven for some seconds", async || proven_ago().await > 4.0).await;
     postgres.thaw();
     proven_anew(&fleet).await;
     assert_eq!(Scrape::of(&fleet[0]).await.sum("epochs_total", &[]), 0.0);

@@ -27,8 +27,8 @@ async fn gaps(fleet: &Fleet) -> Vec<f64> {
     gaps
 }
 
-/// Makes two replicas lose a part of the stream while they are written and read, and waits until
-/// all is normal again.
+/// Makes two replicas lose a part of the stream while clients write and read. Waits until all is
+/// normal again.
 async fn after(lose: impl AsyncFn(&Redis)) {
     let fleet = Fleet::of(2).await;
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
@@ -36,11 +36,13 @@ async fn after(lose: impl AsyncFn(&Redis)) {
     assert_eq!(gaps(&fleet).await, [0.0, 0.0]);
     lose(&fleet.redis).await;
     diary.keep(&fleet.replicas, Duration::from_secs(2)).await;
-    wait_until("each has counted it", async || gaps(&fleet).await.iter().all(|gaps| *gaps >= 1.0))
-        .await;
+    wait_until("each replica has counted the gap", async || {
+        gaps(&fleet).await.iter().all(|gaps| *gaps >= 1.0)
+    })
+    .await;
     for replica in &fleet.replicas {
         wait_until_whole(replica).await;
-        wait_until("it is proven again", async || {
+        wait_until("the figures in memory are proven again", async || {
             diary.check(replica, "max-age=1").await == super::HIT
         })
         .await;
@@ -48,7 +50,7 @@ async fn after(lose: impl AsyncFn(&Redis)) {
     }
     let before = gaps(&fleet).await;
     diary.keep(&fleet.replicas, Duration::from_secs(1)).await;
-    assert_eq!(gaps(&fleet).await, before, "it was one gap");
+    assert_eq!(gaps(&fleet).await, before, "only one gap was counted");
 }
 
 async fn streams(redis: &Redis) -> Vec<String> {
@@ -95,9 +97,9 @@ async fn a_replica_that_was_stopped_while_the_stream_was_trimmed_finds_the_gap()
     fleet.redis.tell(&format!("XTRIM {stream} MAXLEN 1")).await;
     fleet[1].signal(libc::SIGCONT);
     diary.check(&fleet[1], "max-age=1").await;
-    wait_until("it has counted the gap", async || gaps(&fleet).await[1] >= 1.0).await;
-    assert_eq!(gaps(&fleet).await[0], 0.0, "the other one missed nothing");
-    wait_until("it is right", async || {
+    wait_until("the replica has counted the gap", async || gaps(&fleet).await[1] >= 1.0).await;
+    assert_eq!(gaps(&fleet).await[0], 0.0, "the other replica missed no message");
+    wait_until("the replica shows the current figures", async || {
         diary.check(&fleet[1], "").await;
         crate::steps::get(&fleet[1], &super::today(diary.site)).await["total_requests"] == 1
     })
@@ -111,13 +113,14 @@ async fn a_facility_that_changed_in_a_gap_is_read_again() {
     let own = format!("/v1/facilities/{}", site.facility);
     wait_until("the other knows it", async || fleet[1].get(&own).await.status() == 200).await;
     fleet[1].signal(libc::SIGSTOP);
-    // The message that it waits for at the stop is already on its way. This must be a watermark,
-    // and no later message.
+    // The message for which the replica waits when it is stopped still reaches it. That must be a
+    // watermark, and not a later message.
     let passes = async || {
         Scrape::of(&fleet[0]).await.sum("job_runs_total", &[("job", "drain"), ("outcome", "done")])
     };
     let before = passes().await;
-    wait_until("watermarks have come by", async || passes().await >= before + 3.0).await;
+    wait_until("the drain has made three more passes", async || passes().await >= before + 3.0)
+        .await;
     for (name, zone) in [("Nomad", "Pacific/Kiritimati"), ("Settled", "Etc/GMT+12")] {
         let changed = event(
             "facility.registered",
@@ -134,8 +137,8 @@ async fn a_facility_that_changed_in_a_gap_is_read_again() {
         fleet.redis.tell(&format!("XTRIM {stream} MAXLEN 1")).await;
     }
     fleet[1].signal(libc::SIGCONT);
-    wait_until("it has counted the gap", async || gaps(&fleet).await[1] >= 1.0).await;
-    wait_until("it knows what the facility is by now", async || {
+    wait_until("the replica has counted the gap", async || gaps(&fleet).await[1] >= 1.0).await;
+    wait_until("the replica shows the facility as it is now", async || {
         let known = get(&fleet[1], &own).await;
         (&known["name"], &known["timezone"]) == (&json!("Settled"), &json!("Etc/GMT+12"))
     })

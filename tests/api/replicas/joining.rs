@@ -1,5 +1,5 @@
-//! How a replica attaches to the change stream. While something keeps it from that, its log, its
-//! readiness and its metrics say at which stage it waits, and why.
+//! How a replica attaches to the change stream. While it cannot attach, its log, its readiness and
+//! its metrics say at which stage it waits, and why.
 
 use std::time::Duration;
 
@@ -56,7 +56,10 @@ async fn says(replica: &Service, stage: &str, error: &str) {
             })
             .count()
     };
-    wait_until("it says what it waits for, and goes on to", async || said(replica) >= 2).await;
+    wait_until("the log says what the replica waits for, and repeats it", async || {
+        said(replica) >= 2
+    })
+    .await;
     let state = stream(replica).await;
     assert_eq!((&state["state"], &state["stage"]), (&"down".into(), &stage.into()), "{state}");
     let scrape = Scrape::of(replica).await;
@@ -73,7 +76,7 @@ async fn joins(replica: &Service) {
         Scrape::of(replica).await.find("change_stream_state", &[("state", "attached")]),
         Some(1.0)
     );
-    wait_until("it says that it has joined", async || {
+    wait_until("the log says that the replica is attached", async || {
         replica.logged("attached to the change stream").len() == 1
     })
     .await;
@@ -92,7 +95,7 @@ async fn a_redis_that_is_one_node_of_a_cluster_is_reported_as_such() {
         let told = async || {
             stream(&replica).await["stage"] == "attached" || replica.logged(APART).len() >= 2
         };
-        wait_until("it has joined, or says why not", told).await;
+        wait_until("the replica is attached, or says why it is not", told).await;
         if stream(&replica).await["stage"] != "attached" {
             says(
                 &replica,
@@ -109,7 +112,7 @@ async fn a_redis_that_is_one_node_of_a_cluster_is_reported_as_such() {
             return;
         }
     }
-    panic!("thirty streams that all lie on the node that was named");
+    panic!("all of thirty streams are on the node that the URL names");
 }
 
 #[tokio::test]
@@ -118,8 +121,8 @@ async fn a_redis_at_its_limit_of_connections_is_reported_as_refusing() {
     let mut operator = redis.connect().await;
     redis.tell("CONFIG SET maxclients 2").await;
     let replica = replica_at(redis.url()).await;
-    // Redis sends the reason and closes the connection. If the replica writes at the same time, the
-    // reason is lost.
+    // Redis sends the reason and closes the connection. If the replica writes at the same time, it
+    // does not receive the reason.
     says(&replica, "connecting", "").await;
     cmd("CONFIG")
         .arg("SET")
@@ -170,7 +173,7 @@ async fn replicas_attach_to_a_redis_that_hung_at_the_start_once_it_answers() {
     proxy.delay(Duration::from_millis(400));
     redis.thaw();
     for replica in &replicas {
-        wait_until("it cannot be read in time", async || {
+        wait_until("the log says that the stream cannot be read", async || {
             warnings(replica, "the change stream cannot be read") >= 1
         })
         .await;
@@ -207,7 +210,7 @@ async fn a_stream_too_large_for_one_read_is_read_in_smaller_ones() {
     let proxy = Proxy::to(authority_of(redis.url()));
     proxy.narrow(10 * 1024 * 1024);
     let second = launch.env("REDIS_URL", format!("redis://{}", proxy.address)).start().await;
-    wait_until("it has read through all of it", async || {
+    wait_until("the replica has read the whole stream", async || {
         self::stream(&second).await["stage"] == "attached"
     })
     .await;

@@ -1,4 +1,4 @@
-//! One replica drains for all. When it is lost, another one does.
+//! One replica, the leader, drains for all. When it is lost, another one takes over.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn all_is_drained(replicas: &[Service], diary: &Diary, plain: &mut Plain, 
     plain.run(&format!("UPDATE blood_inventory SET quantity = {quantity}")).await;
     for replica in replicas {
         holds(replica, diary.site, quantity).await;
-        wait_until("the watermark is young", async || watermark_age(replica).await < 1.5).await;
+        wait_until("the watermark is recent", async || watermark_age(replica).await < 1.5).await;
     }
 }
 

@@ -96,7 +96,7 @@ async fn a_unit_acknowledged_beside_the_move_of_its_bank_is_in_the_new_facility(
                 .run(&format!("UPDATE blood_banks SET facility_id = {goes_to} WHERE id = {bank}"))
                 .await;
             let marks = format!("SELECT count(*) FROM summary_marks WHERE facility_id = {goes_to}");
-            wait_until("where the bank has moved is refreshed", async || {
+            wait_until("the new facility of the bank is refreshed", async || {
                 plain.number(&marks).await == 0
             })
             .await;

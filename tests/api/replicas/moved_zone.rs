@@ -1,5 +1,5 @@
-//! Facilities that move to another zone. The rows that count for their days move with them, also
-//! those that are written meanwhile.
+//! Facilities that move to another zone. Their rows then count for the days of the new zone, also
+//! rows that are written during the move.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const EAST: &str = "Pacific/Kiritimati";
 const WEST: &str = "Etc/GMT+12";
 
 async fn no_mark_is_left(plain: &mut Plain) {
-    wait_until("all marks are drained", async || {
+    wait_until("all marks are processed", async || {
         plain.number("SELECT count(*) FROM summary_marks").await == 0
     })
     .await;
@@ -71,8 +71,8 @@ async fn a_leader_that_was_stopped_during_a_change_of_zone_refreshes_the_new_zon
     }
 }
 
-/// A request and then a move wait for the same lock. When the move read the days that it touches,
-/// the request's day was not among them.
+/// A request, and after it a move, wait for the same lock. When the move reads the days that it
+/// touches, the request is not committed, so its day is not among them.
 #[tokio::test]
 async fn a_request_acknowledged_beside_a_change_of_zone_counts_for_the_day_of_the_new_one() {
     let fleet = Fleet::patient(2, |launch| launch).await;

@@ -1,5 +1,5 @@
-//! One refresh of a key across all replicas, with any number of readers, and also when the replica
-//! that refreshes dies.
+//! There is one refresh of a key across all replicas, with any number of readers, and also when the
+//! replica that refreshes is killed.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const READERS: usize = 3_000;
 const MAX_AGE_SECONDS: u64 = 4;
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Another session's lock on a facility with a change that waits for it. Meanwhile the watermark
+/// Another session holds the lock of a facility that has a mark. As long as it does, the watermark
 /// does not rise, and every figure gets older.
 struct Ageing {
     _lock: Plain,
@@ -42,8 +42,7 @@ impl Ageing {
     }
 }
 
-/// Locks a facility until `ROLLBACK`, as another program does. No refresh of it can go on
-/// meanwhile.
+/// Locks a facility until `ROLLBACK`, as another program does. Until then no refresh of it can end.
 async fn lock(fleet: &Fleet, site: Site) -> Plain {
     let mut plain = Plain::beside(&fleet[0]).await;
     plain
@@ -110,7 +109,7 @@ async fn three_thousand_readers_at_three_replicas_of_one_stale_key_cost_one_refr
     let readers = join_all((0..READERS).map(|i| ask(&fleet[i % fleet.len()], &path))).await;
     // The result of a refresh is exact as of when the refresh got its lock, after any wait. So it
     // is fresh enough for all readers.
-    wait_until("it has waited for longer than they bear", async || {
+    wait_until("the refresh has waited for longer than the readers' bound", async || {
         asked.elapsed() > Duration::from_secs(MAX_AGE_SECONDS + 1)
     })
     .await;
@@ -134,9 +133,9 @@ async fn three_thousand_readers_at_three_replicas_of_one_stale_key_cost_one_refr
     assert_eq!(
         (alone, collapsed + later),
         (1, READERS - 1),
-        "one leads, the others share or come later"
+        "one reader starts the refresh, the others share it or come later"
     );
-    assert!(collapsed > READERS / 2, "{collapsed} shared it, {later} came later");
+    assert!(collapsed > READERS / 2, "{collapsed} readers shared the refresh, {later} came later");
 }
 
 /// A reader that accepts figures of up to one second.
@@ -159,7 +158,7 @@ fn reading_with(
 }
 
 /// A fleet whose first replica refreshes a key, and has to wait for a lock of another session. The
-/// other replicas wait for the first.
+/// other replicas wait for the first one.
 async fn one_refreshes_and_two_wait()
 -> (Fleet, Site, Ageing, Plain, Vec<JoinHandle<(Response, Duration)>>) {
     let brief = |launch: Launch| {
@@ -177,8 +176,8 @@ async fn one_refreshes_and_two_wait()
     let leases = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM \
                   pg_stat_activity WHERE datname = current_database())";
     let mut plain = Plain::beside(&fleet[0]).await;
-    // One more session waits for ever: the drain, for the facility whose lock makes everything age.
-    wait_until("it refreshes", async || {
+    // One more session waits all the time: the drain, for the facility that [`Ageing`] has locked.
+    wait_until("the first replica refreshes", async || {
         fleet
             .redis
             .ask::<Vec<String>>(deadpool_redis::redis::cmd("KEYS").arg("*:lease"))
@@ -187,7 +186,7 @@ async fn one_refreshes_and_two_wait()
             == 1
     })
     .await;
-    wait_until("it waits for the lock", async || plain.number(leases).await >= 1).await;
+    wait_until("the refresh waits for the lock", async || plain.number(leases).await >= 1).await;
     let others = vec![reading(&fleet[1], site), reading(&fleet[2], site)];
     (fleet, site, ageing, lock, others)
 }
@@ -228,7 +227,7 @@ async fn a_no_cache_read_is_answered_once_another_replicas_refresh_is_over() {
     let (fleet, site, _ageing, mut lock, others) = one_refreshes_and_two_wait().await;
     let onlooker = &fleet[1];
     let looks_on = async |before: f64| {
-        wait_until("it waits for the other replica", async || {
+        wait_until("the reader waits for the other replica", async || {
             leases_asked_for(onlooker).await >= before
         })
         .await

@@ -1,5 +1,5 @@
-//! A client that passes the version from its acknowledgement sees its own write, at any replica and
-//! at once.
+//! A client that passes the version from its acknowledgement sees its own write at once, at any
+//! replica.
 
 use futures_util::future::join_all;
 use jiff::{Timestamp, tz::TimeZone};
@@ -43,25 +43,25 @@ async fn each_write_is_seen(fleet: &Fleet) {
 }
 
 #[tokio::test]
-async fn every_replica_shows_at_once_what_one_acknowledged() {
+async fn every_replica_shows_at_once_an_event_that_one_acknowledged() {
     let fleet = Fleet::of(3).await;
     each_write_is_seen(&fleet).await;
     assert_eq!(
         fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await,
         0.0,
-        "the event has refreshed it"
+        "no read refreshes, since the event has done it"
     );
 }
 
 #[tokio::test]
-async fn replicas_without_memory_show_what_one_acknowledged() {
+async fn replicas_without_memory_show_an_event_that_one_acknowledged() {
     let fleet =
         Fleet::with(2, |launch| launch.env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)).await;
     each_write_is_seen(&fleet).await;
 }
 
 #[tokio::test]
-async fn every_replica_knows_a_facility_that_one_registered() {
+async fn every_replica_knows_a_facility_registered_at_one() {
     let fleet = Fleet::of(3).await;
     for round in 0..20 {
         let ids: Vec<Uuid> = (0..5).map(|_| Uuid::new_v4()).collect();

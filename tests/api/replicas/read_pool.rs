@@ -76,7 +76,7 @@ impl Pair {
                 );
             }
         }
-        panic!("it is never read from the table");
+        panic!("no read is answered from the table");
     }
 
     async fn has_replayed(&self, item: Uuid, quantity: i64) {
@@ -110,11 +110,15 @@ async fn the_table_is_read_at_the_standby_while_it_runs() {
     .await;
     pair.standby.stop();
     for _ in 0..50 {
-        assert_eq!(pair.table_shows(site, "", "").await.0, 1, "the primary stands in");
+        assert_eq!(
+            pair.table_shows(site, "", "").await.0,
+            1,
+            "the primary answers instead of the standby"
+        );
     }
     pair.standby.start_again();
     let before = pair.looks().await;
-    wait_until("it is asked again", async || {
+    wait_until("the standby is asked again", async || {
         assert_eq!(pair.table_shows(site, "", "").await.0, 1);
         pair.looks().await > before + 5
     })
@@ -123,7 +127,7 @@ async fn the_table_is_read_at_the_standby_while_it_runs() {
 }
 
 #[tokio::test]
-async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
+async fn a_lagging_standby_answers_with_its_true_age_or_is_not_used() {
     let pair = Pair::start().await;
     let (site, item) = stocked(&pair).await;
     pair.replay(false).await;
@@ -132,14 +136,18 @@ async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
     pair.fleet.redis.tell("FLUSHALL").await;
     // Nothing has changed: the rows of the standby are right, and as old as the watermark that it
     // has replayed.
-    wait_until("its answers age", async || {
+    wait_until("the standby's answers get older", async || {
         let (stock, age) = pair.table_shows(site, "", "").await;
         stock == 1 && age >= 3
     })
     .await;
     for directives in ["max-age=1", "max-age=2"] {
         let (stock, age) = pair.table_shows(site, "", directives).await;
-        assert_eq!((stock, age <= 1), (1, true), "{directives}: the primary is asked, Age {age}");
+        assert_eq!(
+            (stock, age <= 1),
+            (1, true),
+            "{directives}: the answer is not that of the primary, Age {age}"
+        );
     }
     // Now something has changed: the standby lacks a change that this replica, or its reader, knows
     // of.
@@ -147,20 +155,20 @@ async fn a_standby_that_lags_answers_with_its_true_age_or_is_passed_over() {
         let version = set_stock(&pair.fleet[0], site, item, quantity).await;
         let (stock, _) = pair.table_shows(site, &format!("?min_version={version}"), "").await;
         assert_eq!(stock, quantity);
-        wait_until("the change has come by", async || {
+        wait_until("the change is published", async || {
             pair.table_shows(site, "", "").await.0 == quantity
         })
         .await;
         assert_eq!(
             pair.table_shows(site, "", "").await.0,
             quantity,
-            "having heard of it, nobody goes back"
+            "once the change is published, no reader gets older figures"
         );
     }
     pair.replay(true).await;
     pair.has_replayed(item, 29).await;
     let before = pair.looks().await;
-    wait_until("it is asked again", async || {
+    wait_until("the standby is asked again", async || {
         assert_eq!(pair.table_shows(site, "", "max-age=2").await.0, 29);
         pair.looks().await > before + 5
     })
@@ -179,7 +187,7 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
     let site = Site::register(&fleet[0], &noon_zone()).await;
     set_stock(&fleet[0], site, Uuid::new_v4(), 3).await;
     let mismatches = async || Scrape::of(&fleet[0]).await.sum("standby_mismatches_total", &[]);
-    wait_until("it is asked again and again", async || {
+    wait_until("the server is asked several times", async || {
         for entry in fleet
             .redis
             .ask::<Vec<String>>(cmd("KEYS").arg(format!("facility-summary:*:{}:*", site.facility)))
@@ -202,7 +210,7 @@ async fn a_server_of_another_database_is_not_read_from_and_is_named_once() {
 }
 
 #[tokio::test]
-async fn a_figure_of_a_standby_that_is_older_than_that_of_memory_is_not_used() {
+async fn a_standbys_figure_that_is_older_than_the_one_in_memory_is_not_used() {
     let pair = Pair::start().await;
     // One more replica, which does hold figures in memory.
     let mut fleet = pair.fleet;

@@ -1,4 +1,4 @@
-//! Without Redis the service goes on: changes are noticed as soon as before, ages are true, and all
+//! Without Redis the service goes on: it notices changes as soon as before, ages are true, and all
 //! is normal again when Redis is back.
 
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ async fn fleet(count: usize, redis: Redis) -> Fleet {
 async fn all_are_degraded(fleet: &Fleet) {
     for replica in &fleet.replicas {
         for dependency in ["redis", "change_stream"] {
-            wait_until("it says so", async || {
+            wait_until("readiness says that Redis is lost", async || {
                 state(replica, dependency).await == ("degraded".into(), "down".into())
             })
             .await;
@@ -49,7 +49,7 @@ async fn all_is_well_again(fleet: &Fleet, diary: &mut Diary) {
     diary.write(&fleet[0]).await;
     for replica in &fleet.replicas {
         holds(replica, diary.site, diary.last()).await;
-        wait_until("it is proven every moment again", async || {
+        wait_until("watermarks prove the figures in memory again", async || {
             let response =
                 read(replica, &super::today(diary.site), "max-age=2, only-if-cached").await;
             response.status() == 200 && age(&response) <= 1
@@ -108,7 +108,7 @@ async fn lost_for_a_while(lose: fn(&Redis), find: fn(&Redis)) {
         .await;
     diary.write(&fleet[0]).await;
     for replica in &fleet.replicas {
-        wait_until("it is found without the stream", async || {
+        wait_until("the change is found without the stream", async || {
             replica.get(&crate::steps::path(new, "today")).await.status() == 200
                 && get(replica, &super::today(diary.site)).await["total_requests"] == 1
         })
@@ -118,7 +118,7 @@ async fn lost_for_a_while(lose: fn(&Redis), find: fn(&Redis)) {
     all_is_well_again(&fleet, &mut diary).await;
     for replica in &fleet.replicas {
         assert_eq!(get(replica, &super::today(diary.site)).await["total_requests"], 1);
-        wait_until("it is listed", async || {
+        wait_until("the facility is listed", async || {
             let all = get(replica, "/v1/facilities?q=Meanwhile").await;
             all["items"].as_array().unwrap().len() == 1
         })
@@ -144,11 +144,11 @@ async fn a_redis_that_takes_no_message_counts_as_no_stream_until_it_does() {
     holds(&fleet[1], diary.site, 1).await;
     fleet.redis.tell("CONFIG SET maxmemory 1").await;
     for replica in &fleet.replicas {
-        wait_until("it says so", async || {
+        wait_until("readiness says that appends fail", async || {
             state(replica, "change_stream").await == ("degraded".into(), "down".into())
         })
         .await;
-        assert_eq!(state(replica, "redis").await.1, "up", "it answers, after all");
+        assert_eq!(state(replica, "redis").await.1, "up", "Redis answers, so it counts as up");
     }
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(3) {
@@ -165,7 +165,7 @@ async fn a_redis_that_takes_no_message_counts_as_no_stream_until_it_does() {
         assert_eq!(said, 1, "{:?}", replica.logs());
         assert!(
             replica.logged("Redis is left alone until it answers a probe").is_empty(),
-            "what is held there is still of use"
+            "reads still use what Redis holds"
         );
     }
     fleet.redis.tell("CONFIG SET maxmemory 0").await;
@@ -194,7 +194,7 @@ async fn a_redis_that_was_demoted_is_left_alone_until_it_takes_writes_again() {
     assert_eq!(
         fleet.replicas.iter().map(left_alone).collect::<Vec<_>>(),
         before,
-        "nobody came back to it"
+        "no replica has used Redis again"
     );
     let ready = get(&fleet[0], "/health/ready").await;
     assert_eq!(ready["dependencies"][1]["last_error"], "read_only", "{ready}");
@@ -203,7 +203,7 @@ async fn a_redis_that_was_demoted_is_left_alone_until_it_takes_writes_again() {
 }
 
 #[tokio::test]
-async fn without_the_stream_memory_counts_as_fresh_for_a_time_and_then_the_table_is_read() {
+async fn without_the_stream_memory_is_used_for_a_limited_time_and_then_the_table() {
     let fleet = fleet(2, Redis::start()).await;
     let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
     diary.write(&fleet[0]).await;
@@ -227,6 +227,6 @@ async fn without_the_stream_memory_counts_as_fresh_for_a_time_and_then_the_table
     assert_eq!(
         fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await,
         0.0,
-        "nothing has to be derived again"
+        "the table answers, without a refresh"
     );
 }

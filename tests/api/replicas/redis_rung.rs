@@ -14,7 +14,7 @@ const FROM_REDIS: &str = "facility-summary; fwd=miss; detail=redis";
 /// Waits until Redis has today's figures of the site.
 async fn shared(fleet: &Fleet, site: Site) {
     let pattern = format!("facility-summary:*:{}:*", site.facility);
-    wait_until("it is in Redis", async || {
+    wait_until("the figures are in Redis", async || {
         !fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(&pattern)).await.is_empty()
     })
     .await;
@@ -31,7 +31,7 @@ async fn a_late_comer() -> (Fleet, Site) {
     let site = Site::register(&fleet[0], &noon_zone()).await;
     set_stock(&fleet[0], site, Uuid::new_v4(), 7).await;
     shared(&fleet, site).await;
-    // Two seconds old: Redis must answer with figures of more than a moment.
+    // The figures are two seconds old, so that their true age differs from 0.
     wait_until("the figures have aged", async || {
         let put: Vec<String> = fleet
             .redis
@@ -50,11 +50,11 @@ async fn a_replica_that_came_later_answers_from_redis_and_then_from_memory() {
     let (fleet, site) = a_late_comer().await;
     let response = fleet[1].get(&today(site)).await;
     assert_eq!((source(&response).as_str(), response.status().as_u16()), (FROM_REDIS, 200));
-    assert!(age(&response) >= 1, "what nobody here can prove is as old as it was put");
+    assert!(age(&response) >= 1, "figures from Redis are as old as when they were put there");
     assert_eq!(response.json::<serde_json::Value>().await.unwrap()["total_stock"], 7);
     assert_eq!(from_redis(&fleet[1]).await, 1.0);
-    // From then on the replica follows what it holds, after one more read of the table at most.
-    wait_until("it is held and proven", async || {
+    // From then on watermarks prove the entry in memory, after at most one more read of the table.
+    wait_until("memory has the figures, and they are proven", async || {
         let response = read(&fleet[1], &today(site), "max-age=60").await;
         source(&response) == HIT && age(&response) <= 1
     })
@@ -71,7 +71,7 @@ async fn only_if_cached_is_answered_from_redis_or_with_504() {
     assert_eq!(
         read(&fleet[1], &yesterday, "only-if-cached").await.status(),
         504,
-        "nobody has asked for it yet"
+        "neither memory nor Redis has that day"
     );
     assert_eq!(read(&fleet[1], &today(site), "only-if-cached, max-age=0").await.status(), 504);
     fleet.redis.tell("FLUSHALL").await;
@@ -79,7 +79,7 @@ async fn only_if_cached_is_answered_from_redis_or_with_504() {
     assert_eq!(
         (source(&response).as_str(), response.status().as_u16()),
         (HIT, 200),
-        "what it has got from there it holds"
+        "memory holds what was read from Redis"
     );
 }
 
@@ -91,7 +91,7 @@ async fn a_replica_without_memory_answers_from_redis_what_the_others_write() {
     let item = Uuid::new_v4();
     for quantity in 1..20 {
         set_stock(&fleet[0], site, item, quantity).await;
-        wait_until("it shows", async || {
+        wait_until("the new quantity is shown", async || {
             let response = fleet[1].get(&today(site)).await;
             source(&response) == FROM_REDIS
                 && response.json::<serde_json::Value>().await.unwrap()["total_stock"] == quantity
@@ -103,7 +103,7 @@ async fn a_replica_without_memory_answers_from_redis_what_the_others_write() {
 }
 
 #[tokio::test]
-async fn what_only_redis_has_is_served_while_postgres_hangs() {
+async fn figures_that_only_redis_has_are_served_while_postgres_hangs() {
     let postgres = Postgres::start(&[]);
     let launch = Service::on(postgres.fresh_database().await)
         .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", 1)
@@ -119,7 +119,7 @@ async fn what_only_redis_has_is_served_while_postgres_hangs() {
         assert_eq!(
             response.status(),
             200,
-            "also for the first, who waits for the database in vain"
+            "the first reader, which waits for the database, is answered, too"
         );
         is_lost |= source(&response).ends_with("detail=source-unavailable");
         is_lost && response.json::<serde_json::Value>().await.unwrap()["total_stock"] == 7
@@ -130,7 +130,7 @@ async fn what_only_redis_has_is_served_while_postgres_hangs() {
 #[tokio::test]
 async fn a_connection_that_is_cut_costs_no_answer_and_is_replaced() {
     let patient = |launch: Launch| {
-        // a loaded machine cuts nothing
+        // On a busy machine no connection may be given up because of a time-out.
         launch
             .env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0)
             .env("FACILITY_SUMMARY__REDIS__TIMEOUT_MS", 5_000)
@@ -172,5 +172,5 @@ async fn a_connection_that_is_cut_costs_no_answer_and_is_replaced() {
     answered().await;
     let after = clients().await;
     assert!(after.iter().all(|id| !before.contains(id)), "{before:?}, {after:?}");
-    assert!(after.len() <= before.len() + 2, "{before:?}, {after:?}: none is left behind");
+    assert!(after.len() <= before.len() + 2, "{before:?}, {after:?}: no connection is left behind");
 }

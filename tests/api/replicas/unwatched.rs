@@ -1,5 +1,5 @@
-//! Triggers that are off, with several replicas. Each replica reports it, and what was missed
-//! reaches the memory of each.
+//! Triggers that are off, with several replicas. Each replica reports it. Once the triggers are on,
+//! the missed changes reach the memory of each replica.
 
 use super::*;
 use crate::support::outside::Outside;
@@ -19,7 +19,7 @@ async fn facilities_that_came_and_moved_while_triggers_were_off_are_known_to_eve
     )
     .await;
     for replica in &fleet.replicas {
-        wait_until("it is noticed", async || {
+        wait_until("readiness says that triggers are off", async || {
             state(replica, "triggers").await == ("degraded".into(), "down".into())
         })
         .await;

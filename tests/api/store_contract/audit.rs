@@ -45,7 +45,7 @@ pub async fn a_tampered_row_is_drift(db: &dyn TestDb) {
         assert_eq!(Key { facility_id, date }, keys[0].id());
         assert_eq!(derived, [Some(5), Some(0), Some(0)]);
         assert!(at_ms >= now_ms);
-        assert_eq!(refresh(db, &keys).await.len(), 1, "{tampering}: a refresh repairs it");
+        assert_eq!(refresh(db, &keys).await.len(), 1, "{tampering}: a refresh repairs the row");
     }
     db.plain(&format!(
         "DELETE FROM dashboard_daily_summary WHERE facility_id = {}",
@@ -66,8 +66,8 @@ pub async fn a_difference_under_a_visible_mark_or_a_due_expiry_is_explained(db: 
     refresh(db, &keys).await;
     clear_marks(db).await;
 
-    // The row is as it would be an hour later: what expired is no stock any more, and the row says
-    // that its refresh is due.
+    // The row is as it would be an hour later: the expired unit is not in the stock any more, and
+    // the row says that its refresh is due.
     let past = db.at(now_ms - 1);
     db.plain(&format!(
         "UPDATE dashboard_daily_summary SET next_expires_at = {past} WHERE facility_id = {}",
@@ -97,13 +97,13 @@ pub async fn a_difference_under_a_visible_mark_or_a_due_expiry_is_explained(db: 
     let found = db.store().audit(&keys).await.unwrap();
     assert!(
         matches!(found[..], [Difference { explained: false, .. }]),
-        "the mark was what explained it: {found:?}"
+        "without the mark, nothing explains the difference: {found:?}"
     );
     db.plain("INSERT INTO summary_marks (kind) VALUES ('stock')").await;
     let found = db.store().audit(&keys).await.unwrap();
     assert!(
         matches!(found[..], [Difference { explained: true, .. }]),
-        "a mark of every facility: {found:?}"
+        "a mark of all facilities explains the difference: {found:?}"
     );
 }
 

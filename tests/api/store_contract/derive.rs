@@ -50,13 +50,13 @@ pub async fn todays_stock_leaves_out_what_has_expired(db: &dyn TestDb) {
     assert_eq!((today.row.summary.version, today.row.summary.updated_at), (0, None));
 }
 
-pub async fn a_day_that_has_not_begun_is_derived_where_the_zone_before_left_a_row(db: &dyn TestDb) {
+pub async fn a_day_that_has_not_begun_is_derived_if_the_former_zone_left_a_row(db: &dyn TestDb) {
     let north = facility(db, "Pacific/Kiritimati").await;
     let now_ms = now_ms(db).await;
     let today = key(&north, now_ms, 0);
-    assert!(!derive_one(db, &today).await.day_differs, "there is no row");
+    assert!(!derive_one(db, &today).await.day_differs, "without a row, no other day is stored");
     refresh(db, std::slice::from_ref(&today)).await;
-    assert!(!derive_one(db, &today).await.day_differs, "it is of that day");
+    assert!(!derive_one(db, &today).await.day_differs, "the row is of that day");
     // This zone is 25 hours behind: that date has not begun there.
     let zone = Arc::new(Zone::named("Pacific/Niue").unwrap());
     let of_date = |date| DayKey {
@@ -67,7 +67,7 @@ pub async fn a_day_that_has_not_begun_is_derived_where_the_zone_before_left_a_ro
     assert!(left.stored && left.day_differs && left.write_needed && !left.is_today);
     assert!(
         derive(db, &[of_date(today.day.date.tomorrow().unwrap())]).await.is_empty(),
-        "nothing is there, and nothing can be yet"
+        "a day that has not begun and has no row is left out"
     );
 }
 
@@ -88,10 +88,7 @@ pub async fn a_closed_day_keeps_the_stock_it_closed_with(db: &dyn TestDb) {
     stock(db, bank, "'O+'", 999, &db.at(now_ms + HOUR_MS)).await;
     let quiet = derive_one(db, &yesterday).await;
     assert!(quiet.stored && !quiet.is_today && !quiet.figures_differ);
-    assert!(
-        quiet.write_needed,
-        "a row of the release before does not say which day of that name it is of"
-    );
+    assert!(quiet.write_needed, "a row of the last release has no bounds, so it is written");
     assert_eq!((quiet.row.summary.version, quiet.row.summary.updated_at), (3, Some(1_000)));
     assert_eq!(quiet.row.next_expires_at_ms, None);
 

@@ -72,6 +72,6 @@ async fn a_transaction_that_sqlite_has_ended_by_itself_is_retried() {
     assert_eq!(
         StoreError::from(wrong).class(),
         "failed",
-        "what is wrong with a statement stays so"
+        "a wrong statement fails again when it is repeated"
     );
 }

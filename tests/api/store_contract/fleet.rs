@@ -1,4 +1,4 @@
-//! What replicas agree on through their database.
+//! What replicas agree on in their database: watermark, epoch, generation, outbox, triggers.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn look(db: &dyn TestDb) -> DrainSnapshot {
     db.store().drain_snapshot(100).await.unwrap()
 }
 
-/// What this many callers at once are answered.
+/// The answers to this many concurrent callers.
 async fn all_at_once<T: Send + 'static>(
     callers: usize,
     call: impl AsyncFn(Arc<dyn Store>) -> T,
@@ -31,7 +31,7 @@ async fn all_at_once<T: Send + 'static>(
     futures_util::future::join_all((0..callers).map(|_| call(db.store()))).await
 }
 
-pub async fn the_watermark_comes_back_with_the_rows_and_without_any(db: &dyn TestDb) {
+pub async fn the_watermark_is_returned_with_rows_and_without_rows(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let today = key(&north, now_ms(db).await, 0);
     let rows = refresh(db, std::slice::from_ref(&today)).await;
@@ -82,12 +82,12 @@ pub async fn a_watermark_of_another_epoch_is_not_stored_and_does_not_count(db: &
     assert!(!store.store_watermark(&watermark(10_000, 1, 1), &old).await.unwrap());
     assert!(
         store.store_watermark(&watermark(8_000, 1, 1), &new).await.unwrap(),
-        "what another epoch proved is no bound"
+        "a watermark of another epoch is replaced, even by an earlier one"
     );
     assert_eq!(look(db).await.stored_watermark, Some(watermark(8_000, 1, 1)));
 }
 
-pub async fn an_epoch_is_ended_once_and_takes_its_watermark_along(db: &dyn TestDb) {
+pub async fn an_epoch_is_ended_once_together_with_its_watermark(db: &dyn TestDb) {
     let old = look(db).await.epoch;
     assert!(db.store().store_watermark(&watermark(9_000, 1, 1), &old).await.unwrap());
     db.store().begin_epoch(&old).await.unwrap();
@@ -132,7 +132,7 @@ pub async fn a_facility_is_noted_with_its_transaction_or_not_at_all(db: &dyn Tes
     assert_eq!(db.store().drain_snapshot(0).await.unwrap().changed_facilities, []);
 }
 
-pub async fn what_was_published_is_forgotten_and_nothing_else(db: &dyn TestDb) {
+pub async fn only_published_outbox_rows_are_deleted(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     refresh(db, &[key(&north, now_ms(db).await, 0)]).await;
     let mut transaction = begin(db).await;
@@ -152,7 +152,7 @@ pub async fn what_was_published_is_forgotten_and_nothing_else(db: &dyn TestDb) {
     );
     assert!(
         store.forget_published(&outbox, &facilities).await.unwrap(),
-        "what is gone by now is no fault"
+        "it is no error if the rows are deleted already"
     );
     assert!(store.forget_published(&[], &[]).await.unwrap());
     assert_eq!(look(db).await.changed_facilities, []);

@@ -45,7 +45,7 @@ pub async fn a_write_of_only_the_required_columns_is_marked(db: &dyn TestDb) {
         db.id(north.id)
     ))
     .await;
-    assert_eq!(marks(db).await, [], "what is not delivered touches no day");
+    assert_eq!(marks(db).await, [], "a distribution that is not delivered touches no day");
 }
 
 pub async fn a_row_that_moves_marks_where_it_was_and_where_it_is(db: &dyn TestDb) {
@@ -66,7 +66,7 @@ pub async fn a_row_that_moves_marks_where_it_was_and_where_it_is(db: &dyn TestDb
         .await;
         assert!(
             is_active_at(db, &north, old_ms).await && is_active_at(db, &south, old_ms).await,
-            "{table} to another facility"
+            "{table}: a row moved to another facility"
         );
         clear_marks(db).await;
         db.plain(&format!(
@@ -77,7 +77,7 @@ pub async fn a_row_that_moves_marks_where_it_was_and_where_it_is(db: &dyn TestDb
         .await;
         assert!(
             is_active_at(db, &south, old_ms).await && is_active_at(db, &south, new_ms).await,
-            "{table} to another day"
+            "{table}: a row moved to another day"
         );
         assert!(
             !is_active_at(db, &south, old_ms + 4 * DAY_MS).await,
@@ -90,7 +90,7 @@ pub async fn a_row_that_moves_marks_where_it_was_and_where_it_is(db: &dyn TestDb
         db.id(sent)
     ))
     .await;
-    assert!(is_active_at(db, &south, new_ms).await, "a delivery that was returned");
+    assert!(is_active_at(db, &south, new_ms).await, "a delivery was returned");
 }
 
 /// The store may widen the mark that is there, or leave a second one.
@@ -156,7 +156,7 @@ pub async fn a_bank_that_moves_marks_both_facilities(db: &dyn TestDb) {
     .await;
     assert!(
         is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await,
-        "a unit to another bank"
+        "a unit moved to another bank"
     );
     clear_marks(db).await;
     db.plain(&format!(
@@ -167,7 +167,7 @@ pub async fn a_bank_that_moves_marks_both_facilities(db: &dyn TestDb) {
     .await;
     assert!(
         is_marked(db, Stock, &north).await && is_marked(db, Stock, &south).await,
-        "a bank to another facility"
+        "a bank moved to another facility"
     );
 }
 
@@ -313,7 +313,11 @@ pub async fn a_bulk_write_leaves_marks_by_facility_and_day_not_by_row(db: &dyn T
     ))
     .await;
     let found = marks(db).await;
-    assert_eq!(found.len(), 11, "ten days and the stock: {found:?}");
+    assert_eq!(
+        found.len(),
+        11,
+        "there is a mark for each of ten days, and one for the stock: {found:?}"
+    );
     for i in [0, 5_000, 49_999, 99_999] {
         assert!(is_active_at(db, &north, first_ms + i * 8_640).await, "row {i}");
     }

@@ -25,7 +25,7 @@ async fn a_row_is_written_once_for_an_expiry_in_microseconds() {
     assert_eq!(
         written[0].next_expires_at_ms,
         Some(now_ms + DAY_MS + 1),
-        "rounded up: the figures hold until then at most"
+        "the expiry is rounded up to the millisecond"
     );
     assert!(refresh(&db, &today).await.is_empty(), "nothing has changed");
     db.store().close().await;

@@ -72,7 +72,7 @@ async fn a_targeted_refresh_scans_no_table_with_any_plan() {
                 for table in TABLES {
                     assert!(
                         !plan.contains(&format!("Seq Scan on {table}")),
-                        "{state}, {mode}, {facilities} facilities: {table} in\n{plan}"
+                        "{state}, {mode}, {facilities} facilities: {table} is scanned in\n{plan}"
                     );
                 }
                 let index_only = [
@@ -83,7 +83,7 @@ async fn a_targeted_refresh_scans_no_table_with_any_plan() {
                 for index in index_only.iter().filter(|_| state == "VACUUM ANALYZE") {
                     assert!(
                         plan.contains(&format!("Index Only Scan using {index}")),
-                        "{state}, {mode}, {facilities}: {index} in\n{plan}"
+                        "{state}, {mode}, {facilities} facilities: {index} is not used in\n{plan}"
                     );
                 }
             }

@@ -40,7 +40,7 @@ async fn several_that_start_at_once_on_an_empty_database_migrate_it_once() {
 }
 
 #[tokio::test]
-async fn one_of_several_leads_and_another_when_that_one_is_gone() {
+async fn one_of_several_servers_leads_and_another_takes_over() {
     let settings = settings().await;
     let (db, second, third) = (
         PostgresDb::with(settings.clone()).await,
@@ -59,7 +59,7 @@ async fn one_of_several_leads_and_another_when_that_one_is_gone() {
     }
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 26228 \
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    assert_eq!(db.number(locks).await, 4, "three that serve, one that leads");
+    assert_eq!(db.number(locks).await, 4, "three locks say who serves, and one says who leads");
 
     // The connection of the leader is cut, and its lock ends with it.
     let holder = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = \

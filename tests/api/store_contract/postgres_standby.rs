@@ -8,7 +8,7 @@ use std::{
 
 use facility_summary::{
     config::DatabaseSettings,
-    domain::facility::Facility,
+    domain::{facility::Facility, summary::Key},
     protocol::{Position, Watermark},
     store::{Store, StoreError, TableRead, postgres::PostgresStore},
 };
@@ -79,7 +79,7 @@ impl Pair {
 
     async fn standby(&self, facility: &Facility) -> Option<TableRead> {
         let today = facility.zone.today(now_ms(&self.db).await).date;
-        self.store().summaries_on_standby(&[(facility.id, today)]).await
+        self.store().summaries_on_standby(&[Key { facility_id: facility.id, date: today }]).await
     }
 }
 
@@ -176,7 +176,7 @@ async fn a_standby_that_is_down_or_hangs_costs_few_readers_a_timeout_and_is_used
             (slow, reads) = (slow + usize::from(asked.elapsed() > READ_TIMEOUT / 2), reads + 1);
             tokio::task::yield_now().await;
         }
-        assert!(slow <= 3 && reads > 100, "{slow} slow ones of {reads}");
+        assert!(slow <= 3 && reads > 100, "{slow} of {reads} reads were slow");
         mend(&pair.standby);
         pair.replayed(&north, 2_000).await;
     }
@@ -191,7 +191,7 @@ async fn of_many_readers_only_one_tries_a_standby_that_failed() {
     pair.standby.freeze();
     assert_eq!(pair.standby(&north).await, None);
     let failed = Instant::now();
-    wait_until("it is tried again", async || {
+    wait_until("the standby is tried again", async || {
         let asked = Instant::now();
         let readers = (0..50).map(|_| async {
             pair.store().summaries_on_standby(&[]).await;
@@ -231,7 +231,7 @@ async fn while_one_of_two_standbys_is_down_the_other_answers() {
     }
     assert!(
         answers > 100 && gaps <= 3,
-        "{gaps} readers had to go to the primary, {answers} had not"
+        "the primary had to answer {gaps} readers, the servers of the list {answers}"
     );
     store.close().await;
 }
@@ -245,7 +245,7 @@ async fn a_promoted_standby_is_at_another_epoch_and_the_watermark_before_does_no
     pair.primary.crash();
     pair.standby.promote();
     // This is a host name that always leads to the current primary.
-    wait_until("it is seen as the primary that it is", async || {
+    wait_until("the promoted standby is known as the primary", async || {
         pair.store()
             .summaries_on_standby(&[])
             .await
@@ -289,7 +289,7 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
     let started = PostgresStore::open(&settings).await.err().unwrap().to_string();
     assert!(started.contains(words), "{started}");
     primary.promote();
-    wait_until("it is back", async || store.drain_snapshot(1).await.is_ok()).await;
+    wait_until("the server is used again", async || store.drain_snapshot(1).await.is_ok()).await;
     store.summaries(&[]).await.unwrap();
     let begun = store.begin(Duration::from_secs(1)).await.unwrap();
     begun.commit().await.unwrap();
@@ -307,7 +307,7 @@ async fn a_write_to_a_standby_is_refused_as_unavailable() {
 /// The store asks this about a commit whose answer was lost. By then a host name that leads to the
 /// primary leads to the promoted standby.
 #[tokio::test]
-async fn a_promoted_standby_does_not_take_anothers_transaction_for_one_that_never_reached_it() {
+async fn a_promoted_standby_does_not_mistake_another_transaction_for_a_lost_one() {
     let primary = Postgres::start(&[]);
     let standby = primary.standby(&[]);
     run(&primary, "CREATE TABLE work (who text)").await;
@@ -317,7 +317,7 @@ async fn a_promoted_standby_does_not_take_anothers_transaction_for_one_that_neve
     .await;
     standby.freeze();
     run(&primary, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication").await;
-    wait_until("it is cut off", async || {
+    wait_until("the standby is cut off", async || {
         number(primary.url(), "SELECT count(*) FROM pg_stat_replication").await == 0
     })
     .await;
@@ -354,7 +354,7 @@ async fn a_promoted_standby_does_not_take_anothers_transaction_for_one_that_neve
                 assert_eq!(
                     code.as_deref(),
                     Some("22023"),
-                    "it was not given to anybody yet: {error}"
+                    "the server has given this number to no transaction yet: {error}"
                 );
                 false
             }

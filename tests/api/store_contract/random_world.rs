@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-pub async fn figures_equal_a_naive_recomputation_and_stay_so(db: &dyn TestDb) {
+pub async fn figures_equal_a_naive_recomputation_and_stay_equal(db: &dyn TestDb) {
     for seed in 1..=3 {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let now_ms = now_ms(db).await;
@@ -85,7 +85,7 @@ pub async fn figures_equal_a_naive_recomputation_and_stay_so(db: &dyn TestDb) {
             facilities.iter().flat_map(|f| (-3..=1).map(|days| key(f, now_ms, days))).collect();
 
         let derived = derive(db, &keys).await;
-        assert_eq!(derived.len(), ZONES.len() * 4, "all but tomorrow");
+        assert_eq!(derived.len(), ZONES.len() * 4, "every day except tomorrow is derived");
         for day in derived {
             let row = &day.row;
             let key = keys.iter().find(|key| key.id() == row.key()).unwrap();
@@ -110,7 +110,7 @@ pub async fn figures_equal_a_naive_recomputation_and_stay_so(db: &dyn TestDb) {
         assert!(!refresh(db, &keys).await.is_empty());
         assert!(
             derive(db, &keys).await.iter().all(|day| !day.write_needed),
-            "an unchanged rebuild writes nothing"
+            "a rebuild over unchanged sources writes nothing"
         );
         assert!(db.store().audit(&keys).await.unwrap().is_empty());
     }

@@ -109,7 +109,7 @@ pub async fn every_kind_comes_back_as_it_was_put(db: &dyn TestDb) {
     );
 }
 
-pub async fn a_removed_row_leaves_a_tombstone_and_a_put_takes_it_away(db: &dyn TestDb) {
+pub async fn a_removed_row_leaves_a_tombstone_and_a_put_deletes_it(db: &dyn TestDb) {
     let north = facility(db, "UTC").await;
     let asked = put(Entity::Request {
         blood_type: None,
@@ -127,7 +127,7 @@ pub async fn a_removed_row_leaves_a_tombstone_and_a_put_takes_it_away(db: &dyn T
         assert_eq!(
             load(db, EntityKind::Inventory, asked.id).await,
             None,
-            "tombstones are kept by kind"
+            "a tombstone counts only for entities of its kind"
         );
     }
     assert_eq!(db.number("SELECT count(*) FROM blood_requests").await, 0);
@@ -233,7 +233,7 @@ pub async fn pruning_deletes_old_tombstones_and_finished_runs_only(db: &dyn Test
     }
     let started_at_ms = store.job_run(ended).await.unwrap().unwrap().started_at_ms;
     store.prune(1_000, started_at_ms).await.unwrap();
-    assert!(store.job_run(ended).await.unwrap().is_some(), "a young run stays");
+    assert!(store.job_run(ended).await.unwrap().is_some(), "a recent run stays");
     store.prune(1_000, i64::from(i32::MAX) * 1_000).await.unwrap();
     assert_eq!(load(db, EntityKind::Request, old).await, None);
     assert!(load(db, EntityKind::Request, young).await.is_some());
@@ -241,6 +241,6 @@ pub async fn pruning_deletes_old_tombstones_and_finished_runs_only(db: &dyn Test
     assert!(store.job_run(waiting).await.unwrap().is_some());
     assert!(
         store.job_run(latest).await.unwrap().is_some(),
-        "else its tick would run a second time"
+        "the latest tick stays: without it, that tick would run again"
     );
 }

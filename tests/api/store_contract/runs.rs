@@ -1,5 +1,5 @@
-//! Each scheduled tick runs once, no two runs at the same time, and a run that was abandoned or
-//! given back is taken up.
+//! Each scheduled tick runs once, no two runs are in progress at the same time, and a run that was
+//! abandoned or given back is taken up again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ async fn take(db: &dyn TestDb) -> Option<JobRun> {
     db.store().take_run(&APART, &APART, None, ABANDONED).await.unwrap()
 }
 
-/// What sixteen callers at once are answered.
+/// The answers to sixteen concurrent callers.
 async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     db: &dyn TestDb,
     call: fn(Arc<dyn Store>) -> F,
@@ -61,7 +61,7 @@ pub async fn a_tick_is_queued_once_by_many_at_once(db: &dyn TestDb) {
     assert_eq!(won.into_iter().filter(|won| *won).count(), 1);
     assert!(
         !db.store().enqueue_run(Uuid::new_v4(), "rebuild", 4_000).await.unwrap(),
-        "a tick before it is late"
+        "an earlier tick is not queued after a later one"
     );
     enqueue(db, "rebuild", 6_000).await;
     enqueue(db, "full_rebuild", 5_000).await;
@@ -74,8 +74,8 @@ pub async fn a_tick_of_a_clock_that_was_ahead_does_not_stop_the_schedule(db: &dy
     assert!(!db.store().enqueue_run(Uuid::new_v4(), "rebuild", in_a_year_ms).await.unwrap());
 }
 
-pub async fn a_run_is_taken_up_by_exactly_one_and_none_runs_beside_it(db: &dyn TestDb) {
-    assert!(taken_at_once(db).await.is_empty(), "nothing is in line");
+pub async fn a_run_is_taken_by_exactly_one_caller_and_no_other_run_begins(db: &dyn TestDb) {
+    assert!(taken_at_once(db).await.is_empty(), "no run is waiting");
     let (first, second) =
         (enqueue(db, "rebuild", 5_000).await, enqueue(db, "full_rebuild", 6_000).await);
     let taken = taken_at_once(db).await;
@@ -90,18 +90,24 @@ pub async fn a_run_is_taken_up_by_exactly_one_and_none_runs_beside_it(db: &dyn T
     };
     assert!(db.store().update_run(&done).await.unwrap());
     let taken = taken_at_once(db).await;
-    assert_eq!(taken.iter().map(|run| run.id).collect::<Vec<_>>(), [second], "the next in line");
+    assert_eq!(
+        taken.iter().map(|run| run.id).collect::<Vec<_>>(),
+        [second],
+        "the run with the next tick is taken"
+    );
 }
 
-pub async fn an_abandoned_run_is_taken_over_by_exactly_one_and_lost_to_the_first(db: &dyn TestDb) {
+pub async fn an_abandoned_run_is_taken_over_by_exactly_one_caller_and_the_first_loses_it(
+    db: &dyn TestDb,
+) {
     let id = enqueue(db, "rebuild", 5_000).await;
     let first = JobRun { done: 5, ..take(db).await.unwrap() };
     assert!(db.store().update_run(&first).await.unwrap());
-    assert!(taken_at_once(db).await.is_empty(), "its heart beats");
+    assert!(taken_at_once(db).await.is_empty(), "a run with a recent heartbeat is not taken");
     stop_all_hearts(db).await;
     let taken = taken_at_once(db).await;
     assert_eq!(taken.iter().map(|run| (run.id, run.done)).collect::<Vec<_>>(), [(id, 0)]);
-    assert!(!db.store().beat_run(&first).await.unwrap(), "it is another's now");
+    assert!(!db.store().beat_run(&first).await.unwrap(), "the run belongs to another attempt now");
     assert!(!db.store().update_run(&JobRun { state: "done".into(), ..first }).await.unwrap());
     assert!(db.store().beat_run(&taken[0]).await.unwrap());
     assert_eq!(state(db, id).await, "running");
@@ -112,13 +118,13 @@ pub async fn a_run_that_is_alive_or_ended_is_left_alone(db: &dyn TestDb) {
     let run = take(db).await.unwrap();
     stop_all_hearts(db).await;
     assert!(db.store().beat_run(&run).await.unwrap());
-    assert!(taken_at_once(db).await.is_empty(), "its heart beats again");
+    assert!(taken_at_once(db).await.is_empty(), "after another heartbeat the run is not taken");
     assert!(
         db.store().update_run(&JobRun { state: "failed".into(), ..run.clone() }).await.unwrap()
     );
     stop_all_hearts(db).await;
-    assert!(taken_at_once(db).await.is_empty(), "an ended run is not run again");
-    assert!(!db.store().update_run(&run).await.unwrap(), "nor does it begin again");
+    assert!(taken_at_once(db).await.is_empty(), "a run that has ended is not taken again");
+    assert!(!db.store().update_run(&run).await.unwrap(), "a run that has ended is not updated");
 }
 
 pub async fn a_run_that_is_given_back_is_taken_up_at_once(db: &dyn TestDb) {
@@ -128,7 +134,7 @@ pub async fn a_run_that_is_given_back_is_taken_up_at_once(db: &dyn TestDb) {
     assert_eq!(taken_at_once(db).await.iter().map(|run| run.id).collect::<Vec<_>>(), [id]);
 }
 
-pub async fn earlier_ticks_that_nobody_carries_out_are_given_up(db: &dyn TestDb) {
+pub async fn earlier_ticks_that_no_server_carries_out_are_given_up(db: &dyn TestDb) {
     let store = db.store();
     let command = enqueue(db, "command", 1).await;
     let dead = enqueue(db, "rebuild", 5_000).await;
@@ -151,20 +157,20 @@ pub async fn earlier_ticks_that_nobody_carries_out_are_given_up(db: &dyn TestDb)
     }
     let alive = take(db).await.unwrap();
     store.give_up_runs("rebuild", 8_000, "command", ABANDONED).await.unwrap();
-    assert_eq!(state(db, alive.id).await, "running", "whoever lives is left alone");
+    assert_eq!(state(db, alive.id).await, "running", "a run with a heartbeat is not ended");
 }
 
 pub async fn a_command_takes_up_its_own_run_only(db: &dyn TestDb) {
     let (mine, other) = (enqueue(db, "command", 1).await, enqueue(db, "command", 2).await);
     let store = db.store();
     let apart = ["command", "rebuild"];
-    assert!(take(db).await.is_none(), "no server carries out a command");
+    assert!(take(db).await.is_none(), "no server takes a run of a command");
     let taken =
         store.take_run(&apart, &["command"], Some(other), ABANDONED).await.unwrap().unwrap();
     assert_eq!(taken.id, other);
     assert!(
         store.take_run(&apart, &["command"], Some(mine), ABANDONED).await.unwrap().is_none(),
-        "not beside the other"
+        "a second run is not taken at the same time"
     );
     assert!(store.waiting_run("command").await.unwrap().is_some_and(|run| run.id == mine));
     assert!(store.waiting_run("rebuild").await.unwrap().is_none());

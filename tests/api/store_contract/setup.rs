@@ -167,7 +167,7 @@ pub async fn clear_marks(db: &dyn TestDb) {
     transaction.commit().await.unwrap();
 }
 
-/// Whether a mark says that the facility's stock, or something of its own, changed.
+/// Whether there is a mark of this kind for the facility.
 pub async fn is_marked(db: &dyn TestDb, kind: MarkKind, facility: &Facility) -> bool {
     marks(db).await.iter().any(|mark| mark.kind == kind && mark.facility_id == Some(facility.id))
 }

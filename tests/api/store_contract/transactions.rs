@@ -1,4 +1,4 @@
-//! The transactions of the store: what they leave behind, and what not.
+//! The transactions of the store: what they store, and what they must not leave behind.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ fn unit(bank: Uuid) -> Put {
     Put { id: Uuid::new_v4(), event_time_ms: 1, entity, is_new: true }
 }
 
-pub async fn a_transaction_of_ours_leaves_no_mark_and_keeps_those_of_others(db: &dyn TestDb) {
+pub async fn our_transaction_leaves_no_mark_and_keeps_the_marks_of_others(db: &dyn TestDb) {
     let (north, south, west) =
         (facility(db, "UTC").await, facility(db, "UTC").await, facility(db, "UTC").await);
     let (first, second, third) =
@@ -66,7 +66,7 @@ pub async fn marks_that_are_added_survive_their_transaction(db: &dyn TestDb) {
     assert_eq!(found, added);
 }
 
-pub async fn taking_marks_deletes_exactly_those_asked_for(db: &dyn TestDb) {
+pub async fn take_marks_deletes_exactly_the_given_marks(db: &dyn TestDb) {
     let (north, south, west) =
         (facility(db, "UTC").await, facility(db, "UTC").await, facility(db, "UTC").await);
     let id_of =
@@ -172,7 +172,7 @@ pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
         0
     );
 
-    // Neither its lock nor its connection stays.
+    // The lock is released, and the connection is free again.
     db.plain("DELETE FROM refusals").await;
     for _ in 0..10 {
         let mut transaction = begin(db).await;
@@ -215,7 +215,7 @@ pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn 
     transaction.lock(&[north.id]).await.unwrap();
     transaction.put(EntityKind::Inventory, &[unit(bank)]).await.unwrap();
     let mut row = transaction.derive(std::slice::from_ref(&today)).await.unwrap().remove(0).row;
-    assert_eq!(row.summary.total_stock, Some(1), "a transaction sees what it wrote");
+    assert_eq!(row.summary.total_stock, Some(1), "a transaction sees its own writes");
     (row.summary.version, row.summary.updated_at) = (1, Some(row.as_of_ms));
     transaction.write(&[row.clone()]).await.unwrap();
 
@@ -266,7 +266,7 @@ pub async fn a_wait_for_a_lock_that_is_given_up_leaves_nothing_locked(db: &dyn T
     };
     assert!(
         tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err(),
-        "the lock was to be waited for"
+        "the caller did not wait for the lock"
     );
     db.plain("ROLLBACK").await;
     let mut transaction = begin(db).await;

@@ -9,8 +9,8 @@ use std::{
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
-/// A wall clock that runs on at the usual pace from the time to which it is set. The time applies
-/// at once to every process that was given its environment.
+/// A wall clock that goes on at the usual rate from the time to which it is set. The time applies
+/// at once to every process that was started with this clock's environment.
 ///
 /// Monotonic clocks are not changed: time-outs and intervals take as long as ever. Two values of
 /// this type are two separate clocks.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 pub use service::Service;
 
-/// How long a condition may take to become true. It is long, since the time is only spent when a
-/// test fails, and a slow machine is not a failure.
+/// How long a condition may take to become true. It is long, since only a failing test takes all of
+/// it, and a slow machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition is true; panics with `what` after [`PATIENCE`].

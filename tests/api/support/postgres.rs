@@ -2,8 +2,8 @@
 //! Tests that break their server have one of their own.
 //!
 //! `tests/private-postgres.sh` runs the server and ends it when its standard input ends. The kernel
-//! closes this pipe when the process ends in any way. So the shared server may be in a `static`,
-//! which is never dropped.
+//! closes this pipe when the process ends, also when it is killed. So the shared server may be in a
+//! `static`, which is never dropped.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -106,7 +106,7 @@ impl Postgres {
         answers.read_line(&mut url).expect("the script prints text");
         assert!(
             url.starts_with("postgres://"),
-            "the private Postgres did not start; its complaint is above"
+            "the private Postgres did not start; its error is above"
         );
         Postgres {
             url: url.trim_end().to_owned(),
@@ -182,14 +182,14 @@ impl Postgres {
         self.command("copy");
     }
 
-    /// Replaces the files of a stopped server by what was kept last.
+    /// Replaces the files of a stopped server by the last backup or copy.
     pub fn restore(&self) {
         self.command("restore");
     }
 
     fn command(&self, word: &str) {
-        // A test may panic while it holds the mutex. The state is still whole: each command is one
-        // line and one answer.
+        // A test may panic while it holds the mutex. The state is still consistent: each command is
+        // one line and one answer.
         let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let commands = control.commands.as_mut().expect("only drop takes it");
         writeln!(commands, "{word}").expect("the script listens");

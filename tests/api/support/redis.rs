@@ -57,10 +57,7 @@ impl Redis {
         let mut answers = BufReader::new(script.stdout.take().expect("its output is piped"));
         let mut url = String::new();
         answers.read_line(&mut url).expect("the script prints text");
-        assert!(
-            url.starts_with("redis://"),
-            "the private Redis did not start; its complaint is above"
-        );
+        assert!(url.starts_with("redis://"), "the private Redis did not start; its error is above");
         Redis {
             url: url.trim_end().to_owned(),
             control: Mutex::new(Control { commands, answers, script }),
@@ -139,8 +136,8 @@ impl Redis {
     }
 
     fn command(&self, word: &str) {
-        // A test may panic while it holds the mutex. The state is still whole: each command is one
-        // line and one answer.
+        // A test may panic while it holds the mutex. The state is still consistent: each command is
+        // one line and one answer.
         let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let commands = control.commands.as_mut().expect("only drop takes it");
         writeln!(commands, "{word}").expect("the script listens");

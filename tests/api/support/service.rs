@@ -19,14 +19,14 @@ use tempfile::TempDir;
 
 use super::{postgres, wait_until};
 
-/// How to start the service: the place to change settings before a start. It is also what remains
-/// of a service after its process ended.
+/// How to start the service, with the settings for the start. A service that has ended returns it,
+/// so that it can be started again.
 #[derive(Clone)]
 pub struct Launch {
     database_url: String,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
-    /// A process whose user and mount namespaces it shares.
+    /// A process whose user and mount namespaces the service shares.
     inside: Option<u32>,
     /// Its working directory, with its data on SQLite; deleted with the last copy.
     folder: Arc<TempDir>,
@@ -243,8 +243,7 @@ impl Launch {
     }
 
     fn spawn(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
-        // Another build, in which a rule is broken, must fail these tests: see
-        // tests/fleet/mutants.sh.
+        // tests/fleet/mutants.sh runs these tests with another build, in which a rule is broken.
         let binary = std::env::var_os("FACILITY_SUMMARY_BINARY")
             .unwrap_or_else(|| env!("CARGO_BIN_EXE_facility-summary").into());
         let mut command = Command::new(binary);
@@ -313,7 +312,7 @@ impl Process {
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<String>> {
-        self.lines.lock().expect("whoever holds the lines only copies them")
+        self.lines.lock().expect("no thread panics while it holds the lines")
     }
 
     fn entries(&self, message: &str) -> Vec<Value> {
@@ -371,7 +370,7 @@ fn keep_lines(
         for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
             lines
                 .lock()
-                .expect("whoever holds the lines only copies them")
+                .expect("no thread panics while it holds the lines")
                 .push(String::from_utf8_lossy(&line).into_owned());
         }
     })

@@ -12,7 +12,7 @@ use crate::{parts::Fleet, support::postgres::Postgres};
 const BEFORE_MIDNIGHT_MS: i64 = 9_000;
 const AFTER_MIDNIGHT_MS: i64 = 2_000;
 
-/// What was broken, to repeat a round.
+/// A fault with its parameters, for the output of a round.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     /// A replica is stopped for a time, perhaps the leader.

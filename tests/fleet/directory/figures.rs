@@ -12,8 +12,8 @@ use super::{
     truth::{Activity, Facility, Table, Truth, VISIBLE_MS, Window, possible},
 };
 
-/// How long before the end of a day the stock may have been read for the last time: two rounds of a
-/// slow drain.
+/// How long before the end of a day the stock may have been read for the last time: two
+/// passes of a slow drain.
 const CLOSING_MS: i64 = 3_500;
 /// The same if the day ended because the facility moved: a lock, or a replica that hung, may have
 /// kept all replicas from reading it.
@@ -52,7 +52,7 @@ type Sums = [BTreeSet<i64>; TYPES.len()];
 /// What a row may count for: a type and a quantity, or nothing.
 type Choices = BTreeSet<Option<(usize, i64)>>;
 
-/// Why the figures are not possible; `None` if they are.
+/// Why the figures are impossible; `None` if they are possible.
 pub fn contradicts(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     let mut why = Vec::new();
     for known in truth.facilities.possible(item.facility, window).into_iter().flatten() {
@@ -105,7 +105,7 @@ fn of_day(table: &Table<Activity>, id: Uuid, item: &Item, window: Window, zone: 
     possible(table.versions(id), window).map(|row| row.and_then(counts)).collect()
 }
 
-/// Why the stock is not what the banks hold; `None` if it is.
+/// Why the stock cannot be that of the banks; `None` if it can.
 fn live_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     let Some(stock) = &item.stock else {
         return Some("today has a stock, and it shows none".to_owned());
@@ -140,7 +140,7 @@ fn stocks(truth: &Truth, facility: Uuid, window: Window) -> Sums {
     }))
 }
 
-/// Why the stock is not what the day closed with; `None` if it is.
+/// Why the day cannot have closed with this stock; `None` if it can.
 fn closed_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     let (periods, began_anew) = periods_as_today(truth, item.facility, item.date, window);
     let ended_before = |period: &&Period| period.end_ms + VISIBLE_MS <= window.from_ms;
@@ -161,7 +161,7 @@ fn closed_stock(truth: &Truth, item: &Item, window: Window) -> Option<String> {
     }
     let Some(stock) = &item.stock else {
         return (!may_be_none)
-            .then(|| format!("{} was today, and closed with some stock", item.date));
+            .then(|| format!("{} was today, so it has closed with a recorded stock", item.date));
     };
     let mut why = None;
     for period in candidates {
@@ -270,7 +270,7 @@ fn differs(what: &str, shown: &ByType, may_be: &Sums) -> Option<String> {
     let some: Vec<String> = may_be[wrong].iter().take(6).map(ToString::to_string).collect();
     let more = if may_be[wrong].len() > 6 { ", …" } else { "" };
     Some(format!(
-        "{what} of {} is {}, and may be {}{more}",
+        "{what} of {} is {}, but the possible values are {}{more}",
         TYPES[wrong],
         shown[wrong],
         some.join(", ")

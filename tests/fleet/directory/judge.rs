@@ -1,5 +1,5 @@
-//! What readers may be answered, given what the tables held. See [`super::figures`] for the figures
-//! themselves.
+//! Which answers are right, given the content of the tables over time. [`super::figures`] checks
+//! the figures themselves.
 
 mod lists;
 
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::history::{CLOCK_MS, Fate};
 
-/// The directory itself carries no age in the first releases of the contract. What it shows may be
-/// this old.
+/// Answers from the directory alone have no `Age` in the first releases of the contract. They may
+/// be this old.
 const DIRECTORY_MS: i64 = 60_000;
 
 /// What must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Lie {
+pub enum Bug {
     /// The figures of a day are not possible.
     Figures,
     /// The date is not the facility's today.
@@ -32,12 +32,12 @@ pub enum Lie {
     /// A facility that certainly existed, or a day that had certainly begun, is missing.
     Missing,
     /// A facility that certainly did not exist is shown.
-    Ghost,
+    Unknown,
     /// The directory shows a name or a zone that the facility cannot have had.
     Directory,
     /// An answer is older than its reader asked for.
     TooOld,
-    /// `only-if-cached` was not answered from what is held.
+    /// A request with `only-if-cached` was not answered from memory or Redis.
     NotHeld,
     /// The version is lower than was asked for.
     WentBack,
@@ -45,7 +45,7 @@ pub enum Lie {
     TwoBodies,
     /// Totals are not the sums of their parts, an item comes twice, or a range lacks a day.
     Parts,
-    /// A status that the contract has not, or that this request cannot get.
+    /// The contract does not have this status, or not for this request.
     Status,
     /// An acknowledged event is not in the table, or a refused one is.
     Broken,
@@ -53,13 +53,13 @@ pub enum Lie {
 
 #[derive(Debug, Clone)]
 pub struct Complaint {
-    pub lie: Lie,
+    pub bug: Bug,
     text: String,
 }
 
 impl fmt::Display for Complaint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?}: {}", self.lie, self.text)
+        write!(out, "{:?}: {}", self.bug, self.text)
     }
 }
 
@@ -88,8 +88,8 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn complain(&mut self, lie: Lie, answer: &Answer, why: impl fmt::Display) {
-        self.verdict.complaints.push(Complaint { lie, text: format!("{why}: {}", told(answer)) });
+    fn complain(&mut self, bug: Bug, answer: &Answer, why: impl fmt::Display) {
+        self.verdict.complaints.push(Complaint { bug, text: format!("{why}: {}", told(answer)) });
     }
 
     fn answer(&mut self, answer: &Answer) {
@@ -101,9 +101,9 @@ impl Judge<'_> {
                 if let Some(least) = answer.asked.min_version.filter(|least| item.version < *least)
                 {
                     self.complain(
-                        Lie::WentBack,
+                        Bug::WentBack,
                         answer,
-                        format!("version {} where min_version={least}", item.version),
+                        format!("version {}, but min_version={least}", item.version),
                     );
                 }
             }
@@ -135,9 +135,9 @@ impl Judge<'_> {
             let is_new = bound == 0 && answered_ms - 1000 * age + CLOCK_MS >= asked_ms;
             if age > most && !is_new {
                 self.complain(
-                    Lie::TooOld,
+                    Bug::TooOld,
                     answer,
-                    format!("Age {age} where at most {most} was asked for"),
+                    format!("Age {age}, but the request accepts at most {most}"),
                 );
             }
         }
@@ -146,7 +146,7 @@ impl Judge<'_> {
         let shows_figures =
             matches!(answer.said, Said::Summary { .. } | Said::Range { .. } | Said::Listing { .. });
         if only_if_cached && shows_figures && !held {
-            self.complain(Lie::NotHeld, answer, "only-if-cached was asked for");
+            self.complain(Bug::NotHeld, answer, "only-if-cached was asked for");
         }
     }
 
@@ -157,22 +157,29 @@ impl Judge<'_> {
         let sum = |figures: &[i64; TYPES.len()]| figures.iter().sum::<i64>();
         let totals = (item.stock.as_ref().map(sum), sum(&item.transferred), sum(&item.requests));
         if days.is_empty() {
-            self.complain(Lie::Ghost, answer, format!("facility {} did not exist", item.facility));
+            self.complain(
+                Bug::Unknown,
+                answer,
+                format!("facility {} did not exist", item.facility),
+            );
         } else if is_today && !days.contains(&item.date) {
             self.complain(
-                Lie::WrongDay,
+                Bug::WrongDay,
                 answer,
-                format!("{} is no today of {}, which may be {days:?}", item.date, item.facility),
+                format!("{} is not today at {}; today may be {days:?}", item.date, item.facility),
             );
         } else if item.totals != totals {
             self.complain(
-                Lie::Parts,
+                Bug::Parts,
                 answer,
-                format!("{:?} are the sums of the types, and {:?} is shown", totals, item.totals),
+                format!(
+                    "the sums of the types are {:?}, but the totals are {:?}",
+                    totals, item.totals
+                ),
             );
         } else if let Some(why) = contradicts(self.truth, item, window) {
             self.complain(
-                Lie::Figures,
+                Bug::Figures,
                 answer,
                 format!("{} of {}, version {}: {why}", item.date, item.facility, item.version),
             );
@@ -202,18 +209,26 @@ impl Judge<'_> {
         let window = directory_window(answer, window);
         let states = self.truth.facilities.possible(entry.facility, window);
         if states.iter().all(Option::is_none) {
-            self.complain(Lie::Ghost, answer, format!("facility {} did not exist", entry.facility));
+            self.complain(
+                Bug::Unknown,
+                answer,
+                format!("facility {} did not exist", entry.facility),
+            );
         } else if !states
             .iter()
             .flatten()
             .any(|known| known.name == entry.name && known.zone == entry.zone)
         {
-            self.complain(Lie::Directory, answer, format!("{entry:?}, and it may be {states:?}"));
+            self.complain(
+                Bug::Directory,
+                answer,
+                format!("{entry:?}, but the possible states are {states:?}"),
+            );
         }
         let Asked { asked_ms, answered_ms, .. } = answer.asked;
         let now = [asked_ms - CLOCK_MS, answered_ms].map(|at_ms| date_in(&entry.zone, at_ms));
         if entry.today.is_some_and(|today| !now.contains(&today)) {
-            self.complain(Lie::WrongDay, answer, format!("{entry:?}, where it is {now:?}"));
+            self.complain(Bug::WrongDay, answer, format!("{entry:?}, but today may be {now:?}"));
         }
     }
 
@@ -231,9 +246,9 @@ impl Judge<'_> {
         };
         if states.iter().all(Option::is_some) && !has_not_begun() {
             self.complain(
-                Lie::Missing,
+                Bug::Missing,
                 answer,
-                format!("404 for what was there{}", self.before(facility, answer)),
+                format!("404, but it existed{}", self.before(facility, answer)),
             );
         }
     }
@@ -262,7 +277,7 @@ impl Judge<'_> {
             _ => false,
         };
         if !is_due {
-            self.complain(Lie::Status, answer, "it cannot be");
+            self.complain(Bug::Status, answer, "it cannot be");
         }
     }
 
@@ -282,7 +297,7 @@ impl Judge<'_> {
                 if *body != item.body {
                     let first = told(first);
                     self.complain(
-                        Lie::TwoBodies,
+                        Bug::TwoBodies,
                         answer,
                         format!("version {} of {}: {first}, and", item.version, item.facility),
                     );
@@ -291,7 +306,8 @@ impl Judge<'_> {
         }
     }
 
-    /// An acknowledged event is in the table when its writer is told, and a refused one never is.
+    /// Checks that an acknowledged event is in the table by the time of its answer, and that a
+    /// refused one never is.
     fn event(&mut self, event: &Stated) {
         let Stated { kind, id, stated_ms, over_ms, fate, superseded } = *event;
         let states = |id| match kind {
@@ -313,7 +329,7 @@ impl Judge<'_> {
             _ => return,
         };
         let text = format!("{kind:?} {id} as of {stated_ms}: {why}");
-        self.verdict.complaints.push(Complaint { lie: Lie::Broken, text });
+        self.verdict.complaints.push(Complaint { bug: Bug::Broken, text });
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     figures::start_of,
-    judge::{Lie, judge},
+    judge::{Bug, judge},
     seen::{Answer, Asked, Item, Said, Stated, TYPES},
     truth::{Activity, Bank, Facility, Truth, Unit},
 };
@@ -94,22 +94,22 @@ impl Past {
         self.truth.deliveries.put(ROW, noon() + at_ms, commit, noon() + at_ms, then_ms.map(row));
     }
 
-    fn judged(mut self, answers: &[Answer], stated: &[Stated]) -> Vec<Lie> {
+    fn judged(mut self, answers: &[Answer], stated: &[Stated]) -> Vec<Bug> {
         self.truth.arrange();
         judge(&self.truth, answers, stated)
             .complaints
             .into_iter()
-            .map(|complaint| complaint.lie)
+            .map(|complaint| complaint.bug)
             .collect()
     }
 
     #[track_caller]
-    fn condemns(self, lie: Lie, answer: Answer) {
-        assert_eq!(self.judged(&[answer], &[]), [lie]);
+    fn rejects(self, bug: Bug, answer: Answer) {
+        assert_eq!(self.judged(&[answer], &[]), [bug]);
     }
 
     #[track_caller]
-    fn acquits(self, answer: Answer) {
+    fn accepts(self, answer: Answer) {
         assert_eq!(self.judged(&[answer], &[]), []);
     }
 }
@@ -177,13 +177,13 @@ fn moved_before_a_request() -> Past {
 }
 
 #[test]
-fn a_request_that_is_missing_on_the_day_of_the_new_zone_is_condemned() {
+fn a_request_that_is_missing_on_the_day_of_the_new_zone_is_rejected() {
     moved_before_a_request()
-        .condemns(Lie::Figures, named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
+        .rejects(Bug::Figures, named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
     moved_before_a_request()
-        .condemns(Lie::Figures, named(13_000, day(SOMEWHERE, the(14), (None, 0, 1))));
-    moved_before_a_request().acquits(named(10_900, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
-    moved_before_a_request().acquits(named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 1))));
+        .rejects(Bug::Figures, named(13_000, day(SOMEWHERE, the(14), (None, 0, 1))));
+    moved_before_a_request().accepts(named(10_900, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
+    moved_before_a_request().accepts(named(13_000, day(SOMEWHERE, the(15), (Some(0), 0, 1))));
 }
 
 #[test]
@@ -194,9 +194,9 @@ fn a_request_from_just_before_a_change_of_zone_moves_with_it() {
         past.facility(0, SOMEWHERE, Some(EAST));
         past
     };
-    past().condemns(Lie::Figures, named(5_000, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
-    past().acquits(named(5_000, day(SOMEWHERE, the(15), (Some(0), 0, 1))));
-    past().acquits(named(500, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
+    past().rejects(Bug::Figures, named(5_000, day(SOMEWHERE, the(15), (Some(0), 0, 0))));
+    past().accepts(named(5_000, day(SOMEWHERE, the(15), (Some(0), 0, 1))));
+    past().accepts(named(500, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
 }
 
 #[test]
@@ -210,10 +210,10 @@ fn a_unit_whose_bank_moved_before_its_commit_is_in_the_new_facility() {
         past.unit(2_000, ROW, 8, None);
         past
     };
-    past().condemns(Lie::Figures, today(5_000, day(ELSEWHERE, the(14), (Some(5), 0, 0))));
-    past().condemns(Lie::Figures, today(5_000, day(SOMEWHERE, the(14), (Some(8), 0, 0))));
-    past().acquits(today(3_000, day(ELSEWHERE, the(14), (Some(5), 0, 0))));
-    past().acquits(today(5_000, day(ELSEWHERE, the(14), (Some(8), 0, 0))));
+    past().rejects(Bug::Figures, today(5_000, day(ELSEWHERE, the(14), (Some(5), 0, 0))));
+    past().rejects(Bug::Figures, today(5_000, day(SOMEWHERE, the(14), (Some(8), 0, 0))));
+    past().accepts(today(3_000, day(ELSEWHERE, the(14), (Some(5), 0, 0))));
+    past().accepts(today(5_000, day(ELSEWHERE, the(14), (Some(8), 0, 0))));
 }
 
 /// The facility is removed at noon, and registered again 400 ms later.
@@ -231,26 +231,26 @@ fn missing(asked_ms: i64) -> Answer {
 }
 
 #[test]
-fn a_facility_that_came_back_is_shown_without_its_former_figures() {
-    removed_and_registered_again().condemns(Lie::Missing, no_cache(missing(2_000)));
-    removed_and_registered_again().acquits(no_cache(missing(300)));
+fn a_facility_registered_again_is_shown_without_its_former_figures() {
+    removed_and_registered_again().rejects(Bug::Missing, no_cache(missing(2_000)));
+    removed_and_registered_again().accepts(no_cache(missing(300)));
     let mut past = removed_and_registered_again();
     past.bank(500, SOMEWHERE);
     past.unit(600, BANK, 5, None);
-    past.condemns(Lie::Figures, today(5_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))));
+    past.rejects(Bug::Figures, today(5_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))));
 }
 
 #[test]
-fn a_figure_of_a_removed_facility_is_condemned() {
+fn a_figure_of_a_removed_facility_is_rejected() {
     removed_and_registered_again()
-        .condemns(Lie::Figures, named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))));
-    removed_and_registered_again().acquits(named(38_000, day(SOMEWHERE, the(13), (None, 0, 0))));
+        .rejects(Bug::Figures, named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))));
+    removed_and_registered_again().accepts(named(38_000, day(SOMEWHERE, the(13), (None, 0, 0))));
     removed_and_registered_again()
-        .acquits(aged(named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))), 38));
+        .accepts(aged(named(38_000, day(SOMEWHERE, the(13), (None, 9, 0))), 38));
 }
 
 #[test]
-fn another_zones_row_of_the_same_date_is_condemned() {
+fn another_zones_row_of_the_same_date_is_rejected() {
     let past = || {
         let mut past = Past::with(WARSAW);
         past.request(-2_000_000, Some(-4_000_000));
@@ -258,9 +258,9 @@ fn another_zones_row_of_the_same_date_is_condemned() {
         past.facility(5_000, SOMEWHERE, Some(WARSAW));
         past
     };
-    past().condemns(Lie::Figures, named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))));
-    past().acquits(named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
-    past().acquits(aged(named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))), 2));
+    past().rejects(Bug::Figures, named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))));
+    past().accepts(named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
+    past().accepts(aged(named(8_000, day(SOMEWHERE, the(14), (Some(0), 0, 0))), 2));
 }
 
 fn listing(items: Vec<Item>) -> Said {
@@ -282,10 +282,10 @@ fn a_commit_from_before_the_claim_is_in_the_answer_in_every_way_of_reading() {
         past.request(0, Some(-1_000));
         past
     };
-    past().condemns(Lie::Figures, today(1_500, empty(SOMEWHERE)));
-    past().acquits(today(1_300, empty(SOMEWHERE)));
-    past().acquits(aged(today(1_500, empty(SOMEWHERE)), 1));
-    past().condemns(Lie::Figures, today(-100, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
+    past().rejects(Bug::Figures, today(1_500, empty(SOMEWHERE)));
+    past().accepts(today(1_300, empty(SOMEWHERE)));
+    past().accepts(aged(today(1_500, empty(SOMEWHERE)), 1));
+    past().rejects(Bug::Figures, today(-100, day(SOMEWHERE, the(14), (Some(0), 0, 1))));
 }
 
 /// The row of an event is a snapshot and the event's own changes. What is younger than the snapshot
@@ -299,8 +299,8 @@ fn the_row_of_an_event_may_lack_what_is_younger_than_its_as_of() {
         past.unit(10_000, BANK, 100, None);
         past
     };
-    past(9_900).acquits(today(10_100, day(SOMEWHERE, the(14), (Some(100), 0, 0))));
-    past(8_000).condemns(Lie::Figures, today(10_100, day(SOMEWHERE, the(14), (Some(100), 0, 0))));
+    past(9_900).accepts(today(10_100, day(SOMEWHERE, the(14), (Some(100), 0, 0))));
+    past(8_000).rejects(Bug::Figures, today(10_100, day(SOMEWHERE, the(14), (Some(100), 0, 0))));
 }
 
 #[test]
@@ -311,9 +311,9 @@ fn a_unit_leaves_when_it_expires() {
         past.unit(-3_000_000, ROW, 5, Some(0));
         past
     };
-    past().condemns(Lie::Figures, today(1_500, day(SOMEWHERE, the(14), (Some(5), 0, 0))));
-    past().acquits(today(1_000, day(SOMEWHERE, the(14), (Some(5), 0, 0))));
-    past().condemns(Lie::Figures, today(-1_000, empty(SOMEWHERE)));
+    past().rejects(Bug::Figures, today(1_500, day(SOMEWHERE, the(14), (Some(5), 0, 0))));
+    past().accepts(today(1_000, day(SOMEWHERE, the(14), (Some(5), 0, 0))));
+    past().rejects(Bug::Figures, today(-1_000, empty(SOMEWHERE)));
 }
 
 /// In Kiritimati the 14th closed at ten. One unit came a minute before that, and another two
@@ -331,13 +331,13 @@ fn a_day_keeps_the_stock_that_it_closed_with() {
         past
     };
     let closed = |stock| named(0, day(SOMEWHERE, the(14), (stock, 0, 0)));
-    past().acquits(closed(Some(25)));
-    past().acquits(closed(Some(5)));
-    past().condemns(Lie::Figures, closed(Some(0)));
-    past().condemns(Lie::Figures, closed(Some(325)));
-    past().condemns(Lie::Figures, closed(None));
-    past().condemns(Lie::Figures, named(0, day(SOMEWHERE, the(13), (Some(0), 0, 0))));
-    past().acquits(named(0, day(SOMEWHERE, the(13), (None, 0, 0))));
+    past().accepts(closed(Some(25)));
+    past().accepts(closed(Some(5)));
+    past().rejects(Bug::Figures, closed(Some(0)));
+    past().rejects(Bug::Figures, closed(Some(325)));
+    past().rejects(Bug::Figures, closed(None));
+    past().rejects(Bug::Figures, named(0, day(SOMEWHERE, the(13), (Some(0), 0, 0))));
+    past().accepts(named(0, day(SOMEWHERE, the(13), (None, 0, 0))));
     // The facility is removed, and registered again after the 14th: at once, or after all replicas
     // had time to notice the removal.
     for (away_ms, may_stay) in [(2_000, true), (60_000, false)] {
@@ -347,10 +347,10 @@ fn a_day_keeps_the_stock_that_it_closed_with() {
             past.facility(closed_ms + 70_000 + away_ms, SOMEWHERE, Some(EAST));
             past
         };
-        again().acquits(closed(None));
+        again().accepts(closed(None));
         match may_stay {
-            true => again().acquits(closed(Some(25))),
-            false => again().condemns(Lie::Figures, closed(Some(25))),
+            true => again().accepts(closed(Some(25))),
+            false => again().rejects(Bug::Figures, closed(Some(25))),
         }
     }
 }

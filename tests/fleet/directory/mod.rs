@@ -28,7 +28,7 @@ use settings::{Kind, Plan, any_seed};
 
 fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
 /// One short round, for each run of the tests.
@@ -37,8 +37,11 @@ async fn a_fleet_with_a_moving_directory_answers_truly() {
     let plan = Plan { seed: 7, kind: Kind::All, facilities: 36, seconds: 50, faults: true };
     let outcome = round::run(plan).await;
     eprintln!("{outcome}");
-    assert!(outcome.answers > 500 && outcome.verdict.judged > 5_000, "hardly a round");
-    assert!(outcome.is_true(), "a round of seed {} was not answered truly: see above", plan.seed);
+    assert!(
+        outcome.answers > 500 && outcome.verdict.judged > 5_000,
+        "the round had too few answers to show anything"
+    );
+    assert!(outcome.is_true(), "the round of seed {} had wrong answers: see above", plan.seed);
 }
 
 /// Runs rounds for MINUTES, each with another seed, from SEED on; of one KIND, or of all kinds in
@@ -73,14 +76,11 @@ async fn random_rounds_are_answered_truly() {
             faults + outcome.faults,
         );
         if !outcome.is_true() {
-            wrong.push((plan.seed, plan.kind, outcome.lies()));
+            wrong.push((plan.seed, plan.kind, outcome.bugs()));
         }
     }
     eprintln!(
         "{rounds} rounds, {answers} answers, {judged} judged, {faults} faults; not true: {wrong:?}"
     );
-    assert!(
-        wrong.is_empty(),
-        "rounds that were not answered truly, by seed, kind and lies: {wrong:?}"
-    );
+    assert!(wrong.is_empty(), "rounds with wrong answers, by seed, kind and number: {wrong:?}");
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     faults,
-    judge::{Complaint, Lie, Verdict, judge},
+    judge::{Bug, Complaint, Verdict, judge},
     moves, readers,
     seen::{Answer, Asked, Said, Stated},
     settings::{Plan, ZONES, random},
@@ -35,8 +35,8 @@ const START_MS: i64 = 12_000;
 const FACILITY_MS: i64 = 60;
 /// How many complaints of a kind are printed, unless TOLD is set.
 const TOLD: usize = 4;
-/// How long a fleet may take until all its answers are exact again, after the last fault and the
-/// last write.
+/// How long a fleet may take after the last fault and the last write until all its answers are
+/// exact again.
 const SETTLES: Duration = Duration::from_secs(30);
 
 /// The result of a round.
@@ -55,7 +55,7 @@ impl Outcome {
         self.verdict.complaints.is_empty() && self.settled
     }
 
-    pub fn lies(&self) -> usize {
+    pub fn bugs(&self) -> usize {
         self.verdict.complaints.len()
     }
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Outcome {
             out,
             "seed {} {:?}, {} facilities, {} s: {answers} answers, {} judged, {acknowledged} \
              requests with events acknowledged, {sql} by SQL, {faults} faults, settled {settled}; \
-             refused {:?}; lies {}",
+             refused {:?}; wrong answers {}",
             plan.seed,
             plan.kind,
             plan.facilities,
@@ -76,13 +76,13 @@ impl fmt::Display for Outcome {
             verdict.refused,
             verdict.complaints.len()
         )?;
-        let mut kinds: BTreeMap<Lie, Vec<&Complaint>> = BTreeMap::new();
+        let mut kinds: BTreeMap<Bug, Vec<&Complaint>> = BTreeMap::new();
         verdict
             .complaints
             .iter()
-            .for_each(|complaint| kinds.entry(complaint.lie).or_default().push(complaint));
-        for (lie, complaints) in kinds {
-            writeln!(out, "  {lie:?} {} times, such as", complaints.len())?;
+            .for_each(|complaint| kinds.entry(complaint.bug).or_default().push(complaint));
+        for (bug, complaints) in kinds {
+            writeln!(out, "  {bug:?} {} times, such as", complaints.len())?;
             let step = complaints.len().div_ceil(super::setting("TOLD").unwrap_or(TOLD));
             complaints
                 .iter()

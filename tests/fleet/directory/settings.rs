@@ -33,7 +33,7 @@ pub const ZONES: [&str; 22] = [
     "Etc/GMT+12",
 ];
 
-/// Which writes are frequent, so that each kind of fault can be looked for alone.
+/// Which writes are frequent, so that a round can test one kind of change alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// All kinds.
@@ -57,7 +57,7 @@ impl Kind {
     /// The kind with this name, in any case.
     pub fn named(name: &str) -> Kind {
         let found = KINDS.into_iter().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name));
-        found.unwrap_or_else(|| panic!("no kind {name}: one of {KINDS:?}"))
+        found.unwrap_or_else(|| panic!("there is no kind {name}; the kinds are {KINDS:?}"))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the tables held, and when: the versions of every row in the order of the commits, from the
-//! database's own log.
+//! The content of the tables over time: the versions of every row in the order of the commits, from
+//! the database's own log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

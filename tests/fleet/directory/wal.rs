@@ -202,7 +202,7 @@ fn put(
             };
             truth.requests.put(id, at_ms, commit, stated_ms, exists.then(row));
         }
-        other => panic!("no table of ours: {other}"),
+        other => panic!("unknown table: {other}"),
     }
 }
 

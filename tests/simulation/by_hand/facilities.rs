@@ -4,17 +4,16 @@ use crate::{
     events::Event,
     places::{DATES, EVENING_BEFORE, KATHMANDU, UTC, facility_id},
     sources,
-    stage::{A, AttachmentStage, B, C, KEY},
+    stage::{A, B, C, KEY, Stage},
 };
 
 const FACILITY: usize = KEY / DATES;
-/// The date of the evening before in the one zone; in the other zone that evening is part of the
-/// next date.
+/// The date of the evening before in one zone. In the other zone that evening is on the next date.
 const DAY_BEFORE: usize = KEY - 1;
 
 /// B processes a change of zone of which A gets no message. A then finds the mark of a request that
 /// has another date in each zone.
-pub fn a_mark_of_the_zone_before(stage: &mut AttachmentStage) {
+pub fn a_mark_of_the_zone_before(stage: &mut Stage) {
     stage.open();
     stage.state(Some(KATHMANDU));
     for _ in 0..2 {
@@ -30,7 +29,7 @@ pub fn a_mark_of_the_zone_before(stage: &mut AttachmentStage) {
 
 /// While A registers the facility in the other zone, a request is committed for a day that only
 /// that zone has.
-pub fn a_request_beside_a_change_of_zone(stage: &mut AttachmentStage) {
+pub fn a_request_beside_a_change_of_zone(stage: &mut Stage) {
     stage.open();
     stage.state(Some(KATHMANDU));
     stage.drain_all();
@@ -42,7 +41,7 @@ pub fn a_request_beside_a_change_of_zone(stage: &mut AttachmentStage) {
 }
 
 /// A bank moves while a transaction on its units is open.
-pub fn units_of_a_bank_that_moves(stage: &mut AttachmentStage) {
+pub fn units_of_a_bank_that_moves(stage: &mut Stage) {
     stage.open();
     let (sim, other) = (stage.sim(), FACILITY + 1);
     stage.begin(B, sources::write_units(sim, FACILITY));
@@ -54,7 +53,7 @@ pub fn units_of_a_bank_that_moves(stage: &mut AttachmentStage) {
 }
 
 /// A facility is registered again while A is about to remove its rows.
-pub fn registered_again_beside_its_removal(stage: &mut AttachmentStage) {
+pub fn registered_again_beside_its_removal(stage: &mut Stage) {
     stage.open();
     stage.state(None);
     stage.pass_until(A, |world| world.replicas[A].directory.get(facility_id(FACILITY)).is_none());
@@ -66,7 +65,7 @@ pub fn registered_again_beside_its_removal(stage: &mut AttachmentStage) {
 }
 
 /// Redis has figures of the former life of a facility that was registered again.
-pub fn an_entry_of_the_life_before(stage: &mut AttachmentStage) {
+pub fn an_entry_of_the_life_before(stage: &mut Stage) {
     stage.open();
     stage.event(A, Event::Activity { facility: FACILITY, place: EVENING_BEFORE });
     stage.drain_all();
@@ -79,7 +78,7 @@ pub fn an_entry_of_the_life_before(stage: &mut AttachmentStage) {
 
 /// A facility is removed after the drain snapshot that shows its mark, so the mark means nothing to
 /// the refresh.
-pub fn a_facility_removed_after_the_snapshot(stage: &mut AttachmentStage) {
+pub fn a_facility_removed_after_the_snapshot(stage: &mut Stage) {
     stage.open();
     stage.read_table(C);
     stage.write(KEY);
@@ -90,7 +89,7 @@ pub fn a_facility_removed_after_the_snapshot(stage: &mut AttachmentStage) {
 }
 
 /// C has read its directory. It then begins to follow the stream behind a message about a facility.
-pub fn a_directory_of_before_the_stream(stage: &mut AttachmentStage) {
+pub fn a_directory_of_before_the_stream(stage: &mut Stage) {
     stage.open_with(&[A, B]);
     stage.start(C);
     stage.state(None);

@@ -1,4 +1,5 @@
-//! Which texts name a facility, which name the same one, and which are no names.
+//! Which texts are names of facilities, which names mean the same facility, and which texts are no
+//! names.
 
 use std::collections::BTreeSet;
 
@@ -41,8 +42,7 @@ async fn rows_that_become_one_facility_are_counted_and_named() {
 }
 
 #[tokio::test]
-async fn spellings_that_look_alike_are_one_facility_as_first_given_and_that_is_said_in_every_kind()
-{
+async fn spellings_that_look_alike_are_one_facility_and_every_report_says_so() {
     let spellings =
         ["H\u{f4}pital", "Ho\u{302}pital", "H\u{f4}pi\u{ad}tal", "\u{200e}H\u{f4}pital "];
     for (kind, header, row, options) in [
@@ -91,13 +91,13 @@ async fn spellings_that_look_alike_are_one_facility_as_first_given_and_that_is_s
 }
 
 #[tokio::test]
-async fn a_facility_that_was_registered_under_another_spelling_is_met_again() {
+async fn a_facility_that_was_registered_under_another_spelling_is_found() {
     for (registered_as, id) in [
-        // By a release for which the two spellings were two names.
+        // Registered by a release for which the two spellings were two names.
         ("Ho\u{302}pital", facility_id("Ho\u{302}pital")),
-        // Over HTTP.
+        // Registered over HTTP.
         ("Ho\u{302}pital", Uuid::from_u128(7)),
-        // By that release, and renamed since.
+        // Registered by that release, and renamed since.
         ("General", facility_id("Ho\u{302}pital")),
     ] {
         let target = Recorder::default();
@@ -121,7 +121,7 @@ async fn a_facility_that_was_registered_under_another_spelling_is_met_again() {
 }
 
 #[tokio::test]
-async fn a_cell_that_was_to_be_an_id_registers_nothing() {
+async fn a_malformed_id_registers_no_facility() {
     for (cell, wants) in [
         (
             "c3d4e5f6-g7h8-4901-cdef-345678901234",
@@ -170,7 +170,7 @@ async fn a_cell_that_was_to_be_an_id_registers_nothing() {
 }
 
 #[tokio::test]
-async fn no_facility_is_registered_under_what_is_no_name() {
+async fn no_facility_is_registered_under_a_text_that_is_no_name() {
     for (cell, wants) in [
         ("n/a", "stands for a missing value"),
         ("-", "stands for a missing value"),
@@ -189,7 +189,7 @@ async fn no_facility_is_registered_under_what_is_no_name() {
             );
         }
     }
-    // With an id of its own, such a name is a fault too.
+    // Such a name is a fault also in a row with an id.
     for (cell, wants) in [
         ("\u{19}Tema", "holds control characters"),
         ("n/a", "stands for a missing value"),

@@ -1,4 +1,4 @@
-//! Files that are not CSV in UTF-8, and the real files where they are present.
+//! Files that are not CSV in UTF-8, and the real files if they are present.
 
 use std::{collections::BTreeSet, fs};
 
@@ -76,7 +76,7 @@ async fn a_row_in_another_encoding_names_line_and_column_and_how_it_reads() {
 }
 
 #[tokio::test]
-async fn the_real_files_merge_what_they_repeat_and_say_so() {
+async fn rows_of_the_real_files_that_become_one_facility_are_reported() {
     let Some((_folder, file)) = real("blood_banks_india.csv") else { return };
     let report =
         import(&Recorder::default(), "facilities", &file, "--columns name=name").await.unwrap();

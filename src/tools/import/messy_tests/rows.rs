@@ -40,7 +40,7 @@ async fn an_ambiguous_number_is_a_fault_that_names_the_option_and_the_option_dec
 }
 
 #[tokio::test]
-async fn what_a_run_rejects_is_kept_by_the_next() {
+async fn the_rejects_file_of_a_run_is_kept_by_the_next_run() {
     let (folder, file) = writable(
         "bank.csv",
         Some("at,to,n\n2020-01-01,Tema,1\n2020-01-02,Tema,x\n2020-01-03,Tema,y\n"),
@@ -70,7 +70,7 @@ async fn what_a_run_rejects_is_kept_by_the_next() {
     fs::write(&file, "at,to,n\n2020-01-01,Tema,1\n").unwrap();
     assert_eq!(import(&target, "requests", &file, &skip).await.unwrap().rejects, None);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
-    // When every row is refused, the error says where the rows are.
+    // If every row is refused, the error names the file with the rows.
     fs::write(&file, "at,to,n\nx,Tema,1\n").unwrap();
     let error = import(&target, "requests", &file, &skip).await.unwrap_err().to_string();
     assert!(
@@ -81,7 +81,7 @@ async fn what_a_run_rejects_is_kept_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_row_without_its_empty_last_cells_is_taken_and_said() {
+async fn a_row_without_its_empty_last_cells_is_accepted_and_reported() {
     let target = Recorder::default();
     let said = told(
         &target,

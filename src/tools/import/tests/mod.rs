@@ -1,5 +1,5 @@
-//! The import into a target that records what it gets: small files with the faults of real ones,
-//! and the real files where they are present.
+//! The import into a target that records its calls: small files with the faults of real ones, and
+//! the real files if they are present.
 
 mod real_files;
 mod runs;
@@ -124,7 +124,7 @@ async fn a_zone_given_later_moves_the_facilities_and_no_zone_moves_none() {
 }
 
 #[tokio::test]
-async fn stock_history_becomes_closed_days_whatever_the_line_ends() {
+async fn stock_history_becomes_closed_days_with_any_line_ends() {
     let target = Recorder::default();
     let report = import(&target, "stock-history", &fixture("stock.csv"), STOCK).await.unwrap();
     assert_eq!((report.rows_read, report.facilities_registered, report.changed), (5, 2, 2 + 3));
@@ -188,7 +188,7 @@ async fn each_fault_names_line_column_value_and_what_would_be_right() {
     }
     assert_eq!(reasons.len(), 14);
     assert_eq!(&rows[5][2], b"Me\ndium", "the row is kept as it was");
-    assert_eq!(&rows[10][0], b"Krak\xf3w", "byte for byte");
+    assert_eq!(&rows[10][0], b"Krak\xf3w", "the row is kept byte for byte");
 }
 
 #[tokio::test]
@@ -275,7 +275,7 @@ async fn rows_with_ids_keep_them_and_one_id_cannot_be_two_rows() {
 }
 
 #[tokio::test]
-async fn what_lies_in_the_future_has_not_happened() {
+async fn rows_with_future_dates_are_refused() {
     let (_folder, file) =
         writable("future.csv", Some("at\n2025-10-09T22:34:00Z\n2025-10-09T22:36:00Z\n"));
     let error = import(

@@ -49,7 +49,7 @@ async fn a_run_that_broke_off_goes_on_when_started_again() {
 }
 
 #[tokio::test]
-async fn a_quote_that_is_never_closed_swallows_nothing_silently() {
+async fn a_quote_that_is_never_closed_is_a_fault() {
     for options in ["--columns name=name", "--columns name=name --on-error skip"] {
         let (_folder, file) = writable("unclosed_quote.csv", None);
         let error = import(&Recorder::default(), "facilities", &file, options).await.unwrap_err();
@@ -73,7 +73,7 @@ async fn a_quote_that_is_never_closed_swallows_nothing_silently() {
 }
 
 #[tokio::test]
-async fn files_that_are_no_csv_are_told_so() {
+async fn files_that_are_not_csv_are_refused_as_such() {
     let (folder, _) = writable("empty.csv", None);
     for (file, wants) in [
         (fixture("utf16.csv"), "utf16.csv is text in UTF-16"),

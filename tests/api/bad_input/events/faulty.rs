@@ -10,7 +10,7 @@ use crate::{
     support::events::event,
 };
 
-/// A bad event, the pointer to its fault, and what the answer must say of it.
+/// A bad event, the pointer to its fault, and what the answer must say about the fault.
 type Faulty = (Value, &'static str, &'static str);
 
 fn faulty(world: &World) -> Vec<Faulty> {

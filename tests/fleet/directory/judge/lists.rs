@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::{Judge, Lie, directory_window};
+use super::{Bug, Judge, directory_window};
 use crate::directory::{
     figures::{possible_todays, todays},
     seen::{Answer, Entry, Item},
@@ -28,15 +28,15 @@ impl Judge<'_> {
             .map(|today| today.min(to))
             .collect();
         if lasts.is_empty() {
-            return self.complain(Lie::Ghost, answer, "the facility did not exist");
+            return self.complain(Bug::Unknown, answer, "the facility did not exist");
         }
         let dates: Vec<Date> = items.iter().map(|item| item.date).collect();
         let is_whole = |last: &Date| days_down(*last, from) == dates;
         if !lasts.iter().any(is_whole) || items.iter().any(|item| item.facility != facility) {
             self.complain(
-                Lie::Parts,
+                Bug::Parts,
                 answer,
-                format!("{dates:?} from {from}, where the last may be {lasts:?}"),
+                format!("{dates:?} from {from}, but the possible last days are {lasts:?}"),
             );
         }
     }
@@ -56,14 +56,14 @@ impl Judge<'_> {
         for item in items {
             if !shown.insert(item.facility) && is_in_order {
                 self.complain(
-                    Lie::Parts,
+                    Bug::Parts,
                     answer,
                     format!("facility {} comes twice", item.facility),
                 );
             }
             self.item(answer, item, window, date.is_none());
             if date.is_some_and(|date| date != item.date) {
-                self.complain(Lie::Parts, answer, format!("a day of {}", item.date));
+                self.complain(Bug::Parts, answer, format!("a day of {}", item.date));
             }
         }
         let sum = |figure: fn(&Item) -> i64| items.iter().map(figure).sum::<i64>();
@@ -75,9 +75,9 @@ impl Judge<'_> {
         );
         if totals.is_some_and(|totals| totals != sums) {
             self.complain(
-                Lie::Parts,
+                Bug::Parts,
                 answer,
-                format!("totals {totals:?} where the items' sums are {sums:?}"),
+                format!("the totals are {totals:?}, but the sums of the items are {sums:?}"),
             );
         }
         if !is_in_order {
@@ -110,7 +110,7 @@ impl Judge<'_> {
         for entry in entries {
             if !shown.insert(entry.facility) {
                 self.complain(
-                    Lie::Parts,
+                    Bug::Parts,
                     answer,
                     format!("facility {} comes twice", entry.facility),
                 );
@@ -143,7 +143,7 @@ impl Judge<'_> {
         self.verdict.judged += certain.len();
         for facility in certain.iter().filter(|facility| !shown.contains(facility)) {
             self.complain(
-                Lie::Missing,
+                Bug::Missing,
                 answer,
                 format!("facility {facility} is missing{}", self.before(*facility, answer)),
             );
@@ -156,7 +156,7 @@ impl Judge<'_> {
         });
         if !begun.is_empty() {
             self.complain(
-                Lie::Missing,
+                Bug::Missing,
                 answer,
                 format!("{date} had begun at {} facilities", begun.len()),
             );

@@ -3,7 +3,7 @@
 use super::{Past, ROW, SOMEWHERE, WARSAW, at, empty, listing, noon, today};
 use crate::{
     directory::{
-        judge::Lie,
+        judge::Bug,
         seen::{Answer, Asked, Item, Said, Stated, Stating},
     },
     history::Fate,
@@ -16,14 +16,14 @@ fn an_answer_is_not_older_than_was_asked_for() {
         let asked = Asked { bound_seconds: Some(bound), max_stale, ..answer.asked };
         Answer { asked, age_seconds: Some(age_seconds), ..answer }
     };
-    Past::with(WARSAW).condemns(Lie::TooOld, requested(1, None, 5));
-    Past::with(WARSAW).condemns(Lie::TooOld, requested(1, Some(Some(3)), 5));
-    Past::with(WARSAW).condemns(Lie::TooOld, requested(0, None, 1));
-    Past::with(WARSAW).acquits(requested(1, None, 1));
-    Past::with(WARSAW).acquits(requested(1, Some(Some(4)), 5));
-    Past::with(WARSAW).acquits(requested(1, Some(None), 500));
+    Past::with(WARSAW).rejects(Bug::TooOld, requested(1, None, 5));
+    Past::with(WARSAW).rejects(Bug::TooOld, requested(1, Some(Some(3)), 5));
+    Past::with(WARSAW).rejects(Bug::TooOld, requested(0, None, 1));
+    Past::with(WARSAW).accepts(requested(1, None, 1));
+    Past::with(WARSAW).accepts(requested(1, Some(Some(4)), 5));
+    Past::with(WARSAW).accepts(requested(1, Some(None), 500));
     let slow = requested(0, None, 1);
-    Past::with(WARSAW).acquits(Answer {
+    Past::with(WARSAW).accepts(Answer {
         asked: Asked { answered_ms: slow.asked.asked_ms + 1_200, ..slow.asked },
         ..slow
     });
@@ -39,16 +39,16 @@ fn only_if_cached_is_answered_from_what_is_held() {
             ..answer
         }
     };
-    Past::with(WARSAW).condemns(Lie::NotHeld, held("facility-summary; fwd=request; detail=table"));
-    Past::with(WARSAW).acquits(held("facility-summary; fwd=miss; detail=redis"));
+    Past::with(WARSAW).rejects(Bug::NotHeld, held("facility-summary; fwd=request; detail=table"));
+    Past::with(WARSAW).accepts(held("facility-summary; fwd=miss; detail=redis"));
     let refused = |only_if_cached| {
         let answer = at(0, Said::Refused(504, String::new()));
         Answer { asked: Asked { only_if_cached, ..answer.asked }, ..answer }
     };
-    Past::with(WARSAW).condemns(Lie::Status, refused(false));
-    Past::with(WARSAW).acquits(refused(true));
-    Past::with(WARSAW).condemns(Lie::Status, at(0, Said::Refused(500, String::new())));
-    Past::with(WARSAW).acquits(at(0, Said::Refused(503, String::new())));
+    Past::with(WARSAW).rejects(Bug::Status, refused(false));
+    Past::with(WARSAW).accepts(refused(true));
+    Past::with(WARSAW).rejects(Bug::Status, at(0, Said::Refused(500, String::new())));
+    Past::with(WARSAW).accepts(at(0, Said::Refused(503, String::new())));
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn versions_are_as_asked_for_and_have_one_body() {
         let answer = today(0, empty(SOMEWHERE));
         Answer { asked: Asked { min_version: Some(least), ..answer.asked }, ..answer }
     };
-    Past::with(WARSAW).condemns(Lie::WentBack, least(4));
-    Past::with(WARSAW).acquits(least(3));
+    Past::with(WARSAW).rejects(Bug::WentBack, least(4));
+    Past::with(WARSAW).accepts(least(3));
     let bodies = |version| {
         [empty(SOMEWHERE), Item { body: 8, version, ..empty(SOMEWHERE) }].map(|item| today(0, item))
     };
-    assert_eq!(Past::with(WARSAW).judged(&bodies(3), &[]), [Lie::TwoBodies]);
+    assert_eq!(Past::with(WARSAW).judged(&bodies(3), &[]), [Bug::TwoBodies]);
     assert_eq!(Past::with(WARSAW).judged(&bodies(4), &[]), []);
 }
 
@@ -83,12 +83,12 @@ fn an_acknowledged_event_is_in_the_table_and_a_refused_one_is_not() {
     };
     assert_eq!(judged(event(0, Fate::Acknowledged)), []);
     assert_eq!(judged(event(0, Fate::Unknown)), []);
-    assert_eq!(judged(event(0, Fate::Refused)), [Lie::Broken]);
-    assert_eq!(judged(event(1, Fate::Acknowledged)), [Lie::Broken]);
+    assert_eq!(judged(event(0, Fate::Refused)), [Bug::Broken]);
+    assert_eq!(judged(event(1, Fate::Acknowledged)), [Bug::Broken]);
     assert_eq!(judged(event(1, Fate::Refused)), []);
     assert_eq!(judged(Stated { superseded: true, ..event(1, Fate::Acknowledged) }), []);
     assert_eq!(
         judged(Stated { over_ms: noon() - 100, ..event(0, Fate::Acknowledged) }),
-        [Lie::Broken]
+        [Bug::Broken]
     );
 }
