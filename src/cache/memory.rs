@@ -46,7 +46,7 @@ pub struct Memory {
 
 /// A token that is taken before a read. It says which epoch was served and which position was
 /// consumed at that time, and so decides whether the result of the read may still be put: a change
-/// that came by since may be newer.
+/// that was consumed since may be newer.
 #[derive(Debug, Clone, Copy)]
 pub struct FillToken {
     epoch: u32,
@@ -59,7 +59,7 @@ pub struct FillToken {
 pub enum Fill {
     /// The entry that memory holds now: the filled one, or another that is as good or better.
     Kept(Arc<Entry>),
-    /// A newer version came by meanwhile, or another epoch began. The caller reads again.
+    /// A newer version was consumed meanwhile, or another epoch began. The caller reads again.
     LostRace,
 }
 
@@ -132,7 +132,7 @@ impl Memory {
     }
 
     /// The newest watermark, in milliseconds: every change committed up to then was refreshed in
-    /// the table and has come by. `i64::MIN` before the first.
+    /// the table and was consumed. `i64::MIN` before the first.
     pub fn watermark_ms(&self) -> i64 {
         self.watermark_ms.load(Ordering::Acquire)
     }
@@ -292,7 +292,7 @@ impl Memory {
         if self.is_current(token) { entries } else { Vec::new() }
     }
 
-    /// Whether this version of the key, or a newer one, came by and is still remembered; if
+    /// Whether this version of the key, or a newer one, was consumed and is still remembered; if
     /// `generation` is given, in that generation of the stream.
     pub fn has_seen(&self, generation: Option<i64>, key: &Key, version: i64) -> bool {
         let recent = self.recent();

@@ -23,8 +23,8 @@ pub struct Attachment {
     left: AtomicI64,
     /// Gaps in the stream, by reason. They are logged when they begin and when they end.
     pub(super) gaps: LogRepeats<&'static str>,
-    /// Redis refused a message (it is full, or read-only), and no message has come by since.
-    /// Messages of other replicas may not come by either.
+    /// Redis refused a message (it is full, or read-only), and no message has arrived since.
+    /// Messages of other replicas may not arrive either.
     is_append_failing: AtomicBool,
     /// The errors of reading and of writing that were logged.
     throttle: LogThrottle<Way>,
@@ -97,7 +97,7 @@ impl Attachment {
         !matches!(error, CommandError::Down(_)) && self.throttle.begins(Way::Write, error)
     }
 
-    /// Records that a message came by, so that appends succeed again.
+    /// Records that a message arrived, so that appends succeed again.
     pub(super) fn note_append(&self) {
         if self.is_append_failing.swap(false, Ordering::AcqRel) {
             self.errors().writing = None;

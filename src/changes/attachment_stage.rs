@@ -15,9 +15,9 @@ pub enum AttachmentStage {
     /// It has caught up. No drain snapshot since then has shown that the database still has
     /// everything that the stream told.
     Unverified,
-    /// Redis refuses messages, so messages of other replicas may not come by.
+    /// Redis refuses messages, so messages of other replicas may not arrive.
     AppendFailing,
-    /// Every change comes by here.
+    /// Every change arrives here.
     Attached,
 }
 

@@ -3,7 +3,7 @@
 //! Within one process a publication is a call. Between replicas it goes over a numbered Redis
 //! stream: `publisher.rs` appends to it after the commit, and `follower.rs` consumes it in order.
 //! In both cases `cache/memory.rs` judges each message. Correctness does not depend on a
-//! publication: a change that was committed and has not come by lies in the outbox, and the drain
+//! publication: a change that was committed and is not published lies in the outbox, and the drain
 //! publishes it before it announces a watermark.
 
 mod attachment;
@@ -38,7 +38,7 @@ pub struct Changes {
     /// The epoch that is served; none before the first drain snapshot.
     epoch: Arc<ArcSwapOption<Epoch>>,
     link: Option<ReplicaLink>,
-    /// Another server changes the same database, and its changes do not come by here.
+    /// Another server changes the same database, and its changes do not arrive here.
     misses_others: AtomicBool,
     /// Whether other processes read the table, so that watermarks are stored beside its rows.
     stores_watermark: bool,
@@ -138,7 +138,7 @@ impl Changes {
         self.link.is_some()
     }
 
-    /// Whether every later change will come by here: no other server changes the database without
+    /// Whether every later change will arrive here: no other server changes the database without
     /// publishing, and the stream between replicas, if there is one, is attached.
     pub fn is_attached(&self) -> bool {
         !self.misses_others.load(Ordering::Relaxed)
@@ -231,7 +231,7 @@ impl Changes {
         Ok(())
     }
 
-    /// Whether this version of the key, or a newer one, has come by in this generation.
+    /// Whether this version of the key, or a newer one, is published in this generation.
     pub fn have_shown(&self, generation: i64, key: &Key, version: i64) -> bool {
         self.memory.has_seen(self.link.as_ref().map(|_| generation), key, version)
     }

@@ -1,5 +1,5 @@
 //! The facilities that messages told of and that are yet to be read from the database. One task
-//! reads them, however many messages came by while the database was out of reach. This decides
+//! reads them, however many messages arrived while the database was out of reach. This decides
 //! which watermark counts for the directory: one counts once everything that messages before it
 //! told of has been read.
 

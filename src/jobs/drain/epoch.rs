@@ -16,7 +16,7 @@ use crate::{
 pub struct EpochTracker {
     /// The greatest watermark that a drain snapshot found stored in this epoch.
     stored_ms: i64,
-    /// The greatest watermark that came by in the stream, and when it came. Milliseconds by the
+    /// The greatest watermark received from the stream, and when. Milliseconds by the
     /// database's clock.
     received_ms: i64,
     /// The highest counters that drain snapshots showed in this epoch.
@@ -24,7 +24,7 @@ pub struct EpochTracker {
     /// The database has lost something, and the next epoch has not begun yet.
     is_lost: bool,
     pub(super) received_at: Instant,
-    /// Other servers change this database, and their changes do not come by here: any other server
+    /// Other servers change this database, and their changes do not arrive here: any other server
     /// when there is no stream between replicas, otherwise each server that does not publish into
     /// it. Each server deletes what it has published from the outbox, so none can know that it has
     /// seen every change.
@@ -86,8 +86,8 @@ pub enum Verdict {
 
 impl EpochTracker {
     /// Compares a drain snapshot with what was known before, and records it. `received` is this
-    /// server's position in the stream before the snapshot, and the greatest watermark that had
-    /// come by. `table_ms` is the instant as of which the table is proven. A missing watermark can
+    /// server's position in the stream before the snapshot, and the greatest watermark that it had
+    /// received. `table_ms` is the instant as of which the table is proven. A missing watermark can
     /// be noticed only where watermarks are stored; elsewhere the rows that were ever written are
     /// counted. The database has each generation before the stream has it.
     pub fn judge(
@@ -127,7 +127,7 @@ impl EpochTracker {
         }
     }
 
-    /// Records a watermark that came by in the stream.
+    /// Records a watermark received from the stream.
     pub(super) fn receive_watermark(&mut self, watermark_ms: i64) {
         if watermark_ms > self.received_ms {
             (self.received_ms, self.received_at) = (watermark_ms, Instant::now());
@@ -266,7 +266,7 @@ impl Drain {
         let misses_others = if between_replicas { known.several } else { known.missed };
         self.changes.miss_others(misses_others || !seen.triggers.are_trusted());
         if !between_replicas && seen.generation != 0 && !known.left_stream {
-            // The changes of this server do not come by in the stream that other servers had for
+            // The changes of this server do not arrive in the stream that other servers had for
             // this database. A new generation ends that stream, so that none of them takes it for
             // complete.
             match self.store.begin_generation(seen.generation).await {

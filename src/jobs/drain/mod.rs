@@ -1,6 +1,6 @@
 //! The drain: it refreshes what the marks of other programs' triggers name, and figures with
 //! expired units. When everything visible in a drain snapshot is processed, the table is exact as
-//! of that snapshot. When all of it has also come by in the change stream, that instant is a
+//! of that snapshot. When all of it is also published, that instant is a
 //! watermark for every replica that follows the stream.
 //!
 //! One of several servers leads: it drains, and the others only check that it still does. It is
@@ -241,7 +241,7 @@ impl Drain {
         }
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         let mut proof = WatermarkProof::of(&token, &seen);
-        proof.show(self.show_leftovers(&token, &seen).await?);
+        proof.record_published(self.publish_outbox(&token, &seen).await?);
         let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
         let (expiries_done, expired) =
             if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
@@ -249,11 +249,11 @@ impl Drain {
             // Another server may have refreshed one of these and not published it yet, so the
             // outbox is read again.
             let (token, after) = self.observe(&mut known, self.batch).await?;
-            proof.look_again(&after);
-            proof.show(self.show_leftovers(&token, &after).await?);
+            proof.confirm(&after);
+            proof.record_published(self.publish_outbox(&token, &after).await?);
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
-        proof.deal_with(marks_done && expiries_done && all_seen);
+        proof.record_processed(marks_done && expiries_done && all_seen);
         let pass = match (marks_done && expiries_done && seen.triggers.are_trusted(), all_seen) {
             (false, _) => Pass::Waits,
             (true, false) => Pass::More,
@@ -306,7 +306,7 @@ impl Drain {
     }
 
     /// Announces what a pass has proven: always to readers of the table, and to followers of the
-    /// stream if everything has come by in it.
+    /// stream if everything is published in it.
     async fn announce(
         &self,
         known: &mut EpochTracker,

@@ -1,4 +1,4 @@
-//! The outbox relay: it publishes what was committed and has perhaps not come by in the change
+//! The outbox relay: it publishes what was committed and is perhaps not yet published in the change
 //! stream, and deletes it from the outbox when it has.
 
 use std::collections::BTreeSet;
@@ -21,25 +21,25 @@ use crate::{
 /// The outbox in one drain snapshot.
 pub struct OutboxRelay<'a> {
     seen: &'a DrainSnapshot,
-    /// The keys that have a version in the snapshot which has not come by in the stream.
-    unseen: BTreeSet<Key>,
+    /// The keys that have a version in the snapshot that is not published.
+    unpublished: BTreeSet<Key>,
 }
 
 impl<'a> OutboxRelay<'a> {
-    /// `has_come_by` says whether this version of the key, or a newer one, has come by in the
+    /// `is_published` says whether this version of the key, or a newer one, is published in the
     /// generation of the snapshot.
-    pub fn of(seen: &'a DrainSnapshot, has_come_by: impl Fn(&Key, i64) -> bool) -> Self {
+    pub fn of(seen: &'a DrainSnapshot, is_published: impl Fn(&Key, i64) -> bool) -> Self {
         let unseen = seen
             .outbox
             .iter()
-            .filter(|(_, key, version)| !has_come_by(key, *version))
+            .filter(|(_, key, version)| !is_published(key, *version))
             .map(|(_, key, _)| *key);
-        OutboxRelay { seen, unseen: unseen.collect() }
+        OutboxRelay { seen, unpublished: unseen.collect() }
     }
 
     /// The keys that are to be published.
     pub fn unseen(&self) -> Vec<Key> {
-        self.unseen.iter().copied().collect()
+        self.unpublished.iter().copied().collect()
     }
 
     /// The entries to publish for these rows, which were read from the table after the snapshot;
@@ -57,32 +57,32 @@ impl<'a> OutboxRelay<'a> {
     /// Records that the rows of these keys, read after the snapshot, are now in the stream in the
     /// generation of the snapshot.
     pub fn published(&mut self, keys: &[Key]) {
-        self.unseen.retain(|key| !keys.contains(key));
+        self.unpublished.retain(|key| !keys.contains(key));
     }
 
     /// Whether the snapshot shows the whole outbox (it takes `batch` rows at most), and each row
-    /// has come by.
-    pub fn are_shown(&self, batch: usize) -> bool {
-        self.unseen.is_empty() && self.seen.outbox.len() < batch
+    /// is published.
+    pub fn is_all_published(&self, batch: usize) -> bool {
+        self.unpublished.is_empty() && self.seen.outbox.len() < batch
     }
 
     /// The ids of outbox rows that need not be kept. Another generation may have begun since the
     /// snapshot. These rows were committed before that, so everything that its followers read from
     /// the database contains them.
-    pub fn shown(&self) -> Vec<i64> {
+    pub fn published_rows(&self) -> Vec<i64> {
         self.seen
             .outbox
             .iter()
-            .filter(|(_, key, _)| !self.unseen.contains(key))
+            .filter(|(_, key, _)| !self.unpublished.contains(key))
             .map(|(id, ..)| *id)
             .collect()
     }
 }
 
 impl Drain {
-    /// Publishes what no other server has published, and deletes from the outbox what has come by.
+    /// Publishes what no other server has published, and deletes from the outbox what is published.
     /// Returns true when nothing that the snapshot shows is left.
-    pub(super) async fn show_leftovers(
+    pub(super) async fn publish_outbox(
         &self,
         token: &FillToken,
         seen: &DrainSnapshot,
@@ -105,10 +105,10 @@ impl Drain {
             Vec::new()
         };
         let is_all =
-            left.are_shown(self.batch) && told && seen.changed_facilities.len() < self.batch;
-        let forgotten =
-            self.may_forget(seen) && self.store.forget_published(&left.shown(), &read).await?;
-        if !left.unseen.is_empty() && seen.outbox.len() == self.batch {
+            left.is_all_published(self.batch) && told && seen.changed_facilities.len() < self.batch;
+        let forgotten = self.may_forget(seen)
+            && self.store.forget_published(&left.published_rows(), &read).await?;
+        if !left.unpublished.is_empty() && seen.outbox.len() == self.batch {
             self.store.compact_outbox().await?;
         }
         Ok(is_all && forgotten)

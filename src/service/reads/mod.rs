@@ -47,7 +47,7 @@ use crate::{
 pub struct Reads {
     /// The first rung.
     pub memory: Arc<Memory>,
-    /// Says whether changes of other servers come by here.
+    /// Says whether changes of other servers arrive here.
     pub changes: Arc<Changes>,
     /// The leases, and the tier in Redis, that replicas share; `None` without Redis.
     pub shared: Option<Arc<RefreshLeases>>,
@@ -142,7 +142,7 @@ impl Reads {
         })
     }
 
-    /// Whether the lower rungs can have nothing newer: later changes come by here, or the entry is
+    /// Whether the lower rungs can have nothing newer: later changes arrive here, or the entry is
     /// young, or the database is out of reach.
     fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64) -> bool {
         age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on()
@@ -159,7 +159,7 @@ impl Reads {
         }
     }
 
-    /// Whether each later change of the entry would come by here.
+    /// Whether each later change of the entry would arrive here.
     fn is_proven(&self, entry: &Entry) -> bool {
         self.memory.is_attached(entry) && self.changes.is_attached()
     }

@@ -85,7 +85,7 @@ pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Re
     let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let migrated = migrate(&mut connection).await;
-    home.warn_of_strangers(&mut connection).await?;
+    home.warn_of_other_creators(&mut connection).await?;
     // Closed, not given back, because it has another time-out than the other connections.
     connection.close().await?;
     migrated?;

@@ -90,7 +90,7 @@ impl Home {
     }
 
     /// Logs the other roles that may create objects in our schema, and the statement that ends it.
-    pub async fn warn_of_strangers(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+    pub async fn warn_of_other_creators(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let Some(schema) = self.0.get() else { return Ok(()) };
         let strangers: Vec<String> =
             sqlx::query_scalar(STRANGERS).bind(schema).fetch_all(connection).await?;
