@@ -128,7 +128,7 @@ impl Follower {
             // The tokens are taken before the check which epoch is served. If another epoch begins
             // after the check, the tokens are of the old one, and what is read then does not count.
             let (token, directory_epoch) = (self.memory.fill_token(), self.directory.epoch());
-            self.tell_whole();
+            self.log_gaps_over();
             if self.epoch.load().as_ref().is_none_or(|current| current != epoch) {
                 return Ok(());
             }
@@ -146,7 +146,7 @@ impl Follower {
                 // Nothing was ever read of the stream: it does not exist yet.
                 StreamRead::Vanished if after == 0 => self.attachment.catch_up(),
                 StreamRead::Vanished => {
-                    self.lose_place();
+                    self.lose_position();
                     *place = None;
                     return Ok(());
                 }
@@ -165,8 +165,8 @@ impl Follower {
 
     /// Begins a new stream session, as the stream ends before the last message that was consumed of
     /// it.
-    fn lose_place(&self) {
-        self.tell_gap(
+    fn lose_position(&self) {
+        self.log_gap(
             "vanished",
             Position::default(),
             "the change stream has lost what was read of it; what is held is proven anew",
@@ -177,7 +177,7 @@ impl Follower {
 
     /// Counts and logs a gap before the message at `next`. While gaps go on, as where replicas use
     /// two Redis servers, they are logged once a minute.
-    fn tell_gap(&self, reason: &'static str, next: Position, what: &'static str) {
+    fn log_gap(&self, reason: &'static str, next: Position, what: &'static str) {
         self.metrics.stream_gaps.with_label_values(&[reason]).inc();
         let (generation, number) = (next.generation, next.number);
         match self.attachment.gaps.happens(reason) {
@@ -198,7 +198,7 @@ impl Follower {
     }
 
     /// Logs the end of gaps that have not occurred for a while.
-    fn tell_whole(&self) {
+    fn log_gaps_over(&self) {
         for (reason, count) in self.attachment.gaps.over() {
             let (times, within_seconds) = (count.times, count.within.as_secs());
             tracing::info!(
@@ -229,7 +229,7 @@ impl Follower {
         }
         if consumed == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
-            self.tell_gap(
+            self.log_gap(
                 reason,
                 at,
                 "messages of the change stream were missed; what is held is proven anew",
@@ -237,7 +237,7 @@ impl Follower {
         }
         if !is_readable {
             // It may be about anything: a newer release wrote it, or another program.
-            self.tell_gap(
+            self.log_gap(
                 "unreadable",
                 at,
                 "a message of the change stream cannot be read; what is held is proven anew",

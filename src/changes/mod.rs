@@ -286,7 +286,7 @@ impl Changes {
 
     /// The database has an older row than one that was committed there: it is not what it was. What
     /// is held is dropped at once, and the next drain snapshot begins another epoch.
-    pub fn doubt(&self) {
+    pub fn suspect_restore(&self) {
         if !self.doubted.swap(true, Ordering::AcqRel) {
             tracing::warn!(
                 "the database has an older row than it had (a backup restored?): everything held \
@@ -297,7 +297,7 @@ impl Changes {
     }
 
     /// Whether there was such a row since this was asked last.
-    pub fn take_doubt(&self) -> bool {
+    pub fn take_suspicion(&self) -> bool {
         self.doubted.swap(false, Ordering::AcqRel)
     }
 

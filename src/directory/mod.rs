@@ -297,7 +297,7 @@ impl Directory {
 
     /// The facility, by a rate-limited query of the database. The future must run to its end, as
     /// other callers may wait for its query.
-    pub async fn look_up(
+    pub async fn find(
         &self,
         store: &dyn Store,
         id: Uuid,

@@ -12,7 +12,7 @@ use super::{
     problem::Problem,
     query,
     state::AppState,
-    summaries::{asked_date, begun_day, freshness_wish},
+    summaries::{asked_date, begun_day, freshness_request},
 };
 use crate::{
     directory::Directory,
@@ -77,7 +77,7 @@ pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
     let asked = parameters::ListingParameters::read(request.query_string())?;
     let date = asked_date(request.match_info().get("date").unwrap_or_default())?;
     let select = move |directory: &Directory, now_ms: i64| day_of_all(directory, date, now_ms);
-    let mut list = read(&app, freshness_wish(&request, &app, 0), select).await?;
+    let mut list = read(&app, freshness_request(&request, &app, 0), select).await?;
     let totals = totals(list.summaries.iter().map(|(_, summary)| summary));
     sort_entries(&mut list.summaries, asked.sort);
     let start = match asked.cursor {

@@ -15,7 +15,7 @@ use super::{
     query, registrations,
     response_headers::seconds_value,
     state::{AppState, DirectoryDemand, path_id},
-    summaries::freshness_wish,
+    summaries::freshness_request,
 };
 use crate::domain::{event::Event, facility::Facility, names::sought};
 
@@ -78,7 +78,7 @@ pub struct FacilityPage {
 )]
 pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Facilities::read(request.query_string())?;
-    app.read_directory(&freshness_wish(&request, &app, 0)).await?;
+    app.read_directory(&freshness_request(&request, &app, 0)).await?;
     let (facilities, as_of_ms) = app.directory.all();
     let start = match &asked.cursor {
         None => 0,
@@ -124,7 +124,7 @@ fn item(facility: &Facility) -> FacilityItem {
 )]
 pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let requested = freshness_wish(&request, &app, 0);
+    let requested = freshness_request(&request, &app, 0);
     app.read_directory(&requested).await?;
     let located = app.facility(&request, DirectoryDemand::Of(requested.max_age_ms)).await?;
     Ok(HttpResponse::Ok()

@@ -11,7 +11,7 @@ use super::{
     problem::Problem,
     query,
     state::{AppState, DirectoryDemand},
-    summaries::{begun_day, freshness_wish},
+    summaries::{begun_day, freshness_request},
 };
 use crate::{
     directory::{Directory, Located},
@@ -55,7 +55,7 @@ pub struct Page {
 pub async fn range(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Range::read(request.query_string())?;
     let limit = asked.limit;
-    let requested = freshness_wish(&request, &app, 0);
+    let requested = freshness_request(&request, &app, 0);
     let id = app.facility(&request, DirectoryDemand::Of(requested.max_age_ms)).await?.facility.id;
     let select = move |directory: &Directory, now_ms: i64| {
         let located = directory.locate(id).ok_or_else(|| not_registered(id))?;

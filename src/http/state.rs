@@ -103,7 +103,7 @@ impl AppState {
         let id = path_id(request, "facility_id")?;
         match self.directory.locate(id) {
             Some(located) => Ok(located),
-            None => Box::pin(self.look_up(id, requested)).await,
+            None => Box::pin(self.find_facility(id, requested)).await,
         }
     }
 
@@ -118,7 +118,7 @@ impl AppState {
         if self.is_directory_current(requested) {
             Ok(located)
         } else {
-            self.look_up(located.facility.id, requested).await
+            self.find_facility(located.facility.id, requested).await
         }
     }
 
@@ -134,7 +134,11 @@ impl AppState {
         }
     }
 
-    async fn look_up(&self, id: Uuid, requested: DirectoryDemand) -> Result<Located, Problem> {
+    async fn find_facility(
+        &self,
+        id: Uuid,
+        requested: DirectoryDemand,
+    ) -> Result<Located, Problem> {
         if !self.is_directory_current(requested) {
             let unasked = || {
                 Problem::unavailable(
@@ -149,7 +153,7 @@ impl AppState {
                 return Err(unasked());
             }
             let (directory, store) = (self.directory.clone(), self.store.clone());
-            let found = self.detached(async move { directory.look_up(&*store, id).await }).await;
+            let found = self.detached(async move { directory.find(&*store, id).await }).await;
             let found = found.map_err(|error| unasked().caused_by(&error))?;
             if let Some(located) = found {
                 return Ok(located);

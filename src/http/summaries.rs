@@ -224,11 +224,11 @@ fn requested(request: &HttpRequest, app: &AppState) -> Result<FreshnessRequest, 
         "" => 0,
         text => parameters::OneDay::read(text)?.min_version,
     };
-    Ok(freshness_wish(request, app, min_version))
+    Ok(freshness_request(request, app, min_version))
 }
 
 /// What the headers of the request say about freshness.
-pub(super) fn freshness_wish(
+pub(super) fn freshness_request(
     request: &HttpRequest,
     app: &AppState,
     min_version: i64,

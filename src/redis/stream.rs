@@ -184,7 +184,7 @@ impl Tail {
 
     /// The last number ever given; `None` where there is no stream.
     async fn last_number(&mut self) -> Result<Option<i64>, CommandError> {
-        let about: Result<Fields, CommandError> =
+        let about: Result<EntryFields, CommandError> =
             self.read(cmd("XINFO").arg("STREAM").arg(&self.key), Duration::ZERO).await;
         match about {
             Ok(about) => Ok(about.get("last-generated-id").and_then(text).and_then(number)),
@@ -211,9 +211,9 @@ impl Tail {
     }
 }
 
-type Fields = HashMap<String, Value>;
+type EntryFields = HashMap<String, Value>;
 /// The id of an entry, and its fields.
-type RawEntry = (String, Fields);
+type RawEntry = (String, EntryFields);
 
 fn entry((id, mut fields): RawEntry) -> StreamEntry {
     let generation = fields.get("g").and_then(text).and_then(|text| text.parse().ok());

@@ -62,7 +62,7 @@ impl Application {
         } else {
             Some(server_lock::claim(&settings.database)?)
         };
-        let shared = core.replica.as_ref().map(|replica| replica.shared.clone());
+        let shared = core.replica.as_ref().map(|replica| replica.leases.clone());
         let redis = core.replica.as_ref().map(|replica| replica.link.clone());
         let coalescer =
             RefreshCoalescer::new(core.refresher.clone(), shared.clone(), settings.refresh.chunk);
@@ -198,7 +198,7 @@ fn reads(
     Arc::new(Reads {
         memory: core.memory.clone(),
         changes: core.changes.clone(),
-        shared,
+        leases: shared,
         store: core.store.clone(),
         standby: Arc::new(standby),
         coalescer: coalescer.clone(),

@@ -123,8 +123,8 @@ impl Core {
         directory.catch_up(&*store, |_| false).await.map_err(failed)?;
         let (changes, replica) = match redis {
             None => {
-                let has_read_replicas = settings.database.read_urls().next().is_some();
-                (Changes::new(memory.clone(), Arc::default(), None, has_read_replicas), None)
+                let has_standbys = settings.database.read_urls().next().is_some();
+                (Changes::new(memory.clone(), Arc::default(), None, has_standbys), None)
             }
             Some(target) => {
                 let (changes, replica) = ReplicaParts::join(

@@ -37,7 +37,7 @@ pub enum Mutant {
     IgnoresGaps,
     /// R6: a fill is judged by the replica's position when the read ends, and not by its position
     /// before the read.
-    LateVantage,
+    LateFillToken,
     /// R6: a message counts as a change at its own position, although it may be an old change that
     /// was published again.
     TrustsMessages,
@@ -133,7 +133,7 @@ impl Mutant {
         Mutant::AnnouncesAcrossGenerations,
         Mutant::ForgetsUnpublished,
         Mutant::IgnoresGaps,
-        Mutant::LateVantage,
+        Mutant::LateFillToken,
         Mutant::TrustsMessages,
         Mutant::TrustsLaggingReplicas,
         Mutant::TrustsRedis,

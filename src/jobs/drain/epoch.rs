@@ -37,7 +37,7 @@ pub struct EpochTracker {
     entered_at: Instant,
     /// This server has read everything that the stream has of this epoch, or has kept its watermark
     /// itself.
-    pub(super) is_at_home: bool,
+    pub(super) has_read_epoch: bool,
     /// A new epoch was entered, and its facilities are not yet read.
     pub(super) has_new_directory: bool,
     contention: GenerationContention,
@@ -56,7 +56,7 @@ impl Default for EpochTracker {
             missed: false,
             left_stream: false,
             entered_at: now,
-            is_at_home: false,
+            has_read_epoch: false,
             has_new_directory: false,
             contention: GenerationContention::default(),
         }
@@ -175,15 +175,15 @@ impl Drain {
         let is_kept = seen.stored_watermark.is_none_or(|kept| {
             seen.at_ms.saturating_sub(kept.at_ms) < LEADERLESS.as_millis() as i64
         });
-        known.is_at_home |= has_no_stream || is_kept;
-        if !known.is_at_home && known.entered_at.elapsed() >= LEADERLESS {
+        known.has_read_epoch |= has_no_stream || is_kept;
+        if !known.has_read_epoch && known.entered_at.elapsed() >= LEADERLESS {
             tracing::warn!(
                 "the change stream of this database cannot be read, and no other server keeps the \
                  watermark: another epoch begins"
             );
             self.store.begin_epoch(&seen.epoch).await?;
         }
-        Ok(known.is_at_home)
+        Ok(known.has_read_epoch)
     }
 
     /// Acts on what a drain snapshot says of the epoch. Returns true when the epoch changed, so
@@ -204,7 +204,7 @@ impl Drain {
             self.begin_tracking(known, seen);
             return Ok(true);
         }
-        known.is_lost |= self.changes.take_doubt();
+        known.is_lost |= self.changes.take_suspicion();
         let received = self.changes.are_between_replicas().then_some(received);
         let stores_watermarks = self.changes.store_watermarks();
         let verdict = known.judge(seen, received, self.memory.table_ms(), stores_watermarks);
@@ -220,7 +220,7 @@ impl Drain {
             self.store.begin_epoch(&seen.epoch).await?;
             return Ok(true);
         }
-        self.see_other_servers(known, seen).await
+        self.note_other_servers(known, seen).await
     }
 
     /// Starts to track an epoch that has just been entered.
@@ -247,7 +247,7 @@ impl Drain {
 
     /// Records which other servers use the database. Returns true when another server has changed
     /// that meanwhile, so that another snapshot is needed.
-    async fn see_other_servers(
+    async fn note_other_servers(
         &self,
         known: &mut EpochTracker,
         seen: &DrainSnapshot,

@@ -102,7 +102,7 @@ const FAILS: Duration = Duration::from_secs(2);
 impl Failing {
     /// Records an error that leaves work undone in this run. A lock that another transaction holds
     /// is not counted, because it is released in time.
-    pub(super) fn meet(&self, error: &StoreError) {
+    pub(super) fn record_error(&self, error: &StoreError) {
         if !matches!(error, StoreError::Locked(_) | StoreError::Conflict) {
             self.failures().met = Some(error.class());
         }
@@ -111,7 +111,7 @@ impl Failing {
     /// Records the end of a run.
     fn note(&self, done: &store::Result<()>) {
         if let Err(error) = done {
-            self.meet(error);
+            self.record_error(error);
         }
         let mut failures = self.failures();
         let since = failures.lasting.map_or_else(Instant::now, |(since, _)| since);
@@ -225,13 +225,13 @@ impl Drain {
     /// this server serves, and whenever another server drains.
     pub async fn take_snapshot(&self) -> store::Result<()> {
         let mut known = self.tracker.lock().await;
-        self.observe(&mut known, 0).await.map(drop)
+        self.snapshot_with_token(&mut known, 0).await.map(drop)
     }
 
     /// One pass: a drain snapshot, and the work that it shows.
     pub async fn run_pass(&self) -> store::Result<Pass> {
         let mut known = self.tracker.lock().await;
-        let (token, seen) = self.observe(&mut known, self.batch).await?;
+        let (token, seen) = self.snapshot_with_token(&mut known, self.batch).await?;
         if self.follow_banks(&seen.strays).await? {
             return Ok(Pass::More);
         }
@@ -242,13 +242,13 @@ impl Drain {
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         let mut proof = WatermarkProof::of(&token, &seen);
         proof.record_published(self.publish_outbox(&token, &seen).await?);
-        let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
+        let marks_done = seen.marks.is_empty() || self.process(&seen.marks).await?;
         let (expiries_done, expired) =
             if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
         if !seen.marks.is_empty() || seen.expiry_due {
             // Another server may have refreshed one of these and not published it yet, so the
             // outbox is read again.
-            let (token, after) = self.observe(&mut known, self.batch).await?;
+            let (token, after) = self.snapshot_with_token(&mut known, self.batch).await?;
             proof.confirm(&after);
             proof.record_published(self.publish_outbox(&token, &after).await?);
         }
@@ -267,7 +267,7 @@ impl Drain {
 
     /// Takes a drain snapshot. Also returns the fill token from before it: this server's place in
     /// the stream at that time.
-    async fn observe(
+    async fn snapshot_with_token(
         &self,
         known: &mut EpochTracker,
         limit: usize,
@@ -295,7 +295,7 @@ impl Drain {
             }
             if let (Some(caught_up), Some(attachment)) = (caught_up, self.changes.attachment()) {
                 attachment.verify(caught_up);
-                known.is_at_home = true;
+                known.has_read_epoch = true;
             }
             self.leads.store(seen.leads, Ordering::Release);
             if let Some(verified_through_ms) = seen.verified_through_ms {

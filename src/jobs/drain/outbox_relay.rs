@@ -90,7 +90,7 @@ impl Drain {
         if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {
             return Ok(true);
         }
-        let told = self.tell_facilities(seen).await?;
+        let told = self.publish_facilities(seen).await?;
         let mut left = OutboxRelay::of(seen, |key, version| {
             self.changes.have_shown(seen.generation, key, version)
         });
@@ -126,7 +126,7 @@ impl Drain {
         left: &OutboxRelay<'_>,
         keys: &[Key],
     ) -> store::Result<bool> {
-        self.meet(keys).await?;
+        self.load_unknown(keys).await?;
         let read = self.store.summaries(keys).await?;
         if read.epoch != left.seen.epoch {
             // The rows are of another epoch than the snapshot, so they mean nothing to followers of
@@ -136,7 +136,7 @@ impl Drain {
         let (unreadable, rows): (Vec<SummaryRow>, Vec<SummaryRow>) =
             read.rows.into_iter().partition(|row| row.as_of_ms == NEVER_MS);
         if !unreadable.is_empty() {
-            self.mend(&unreadable).await?;
+            self.repair_unreadable(&unreadable).await?;
         }
         // The repaired rows follow in a later pass, because this one leaves their outbox rows in
         // place.
@@ -148,7 +148,7 @@ impl Drain {
 
     /// Derives days again when their rows cannot be read, because such rows would keep everything
     /// else from being proven.
-    async fn mend(&self, unreadable: &[SummaryRow]) -> store::Result<()> {
+    async fn repair_unreadable(&self, unreadable: &[SummaryRow]) -> store::Result<()> {
         let keys = unreadable.iter().filter_map(|row| {
             let facility = self.directory.get(row.summary.facility_id)?;
             let day = Day::named(&facility.zone.tz, row.summary.date)?;
@@ -159,7 +159,7 @@ impl Drain {
 
     /// Reads facilities that the directory does not know. A command may have registered them beside
     /// this process; the registration opened their first day.
-    async fn meet(&self, keys: &[Key]) -> store::Result<()> {
+    async fn load_unknown(&self, keys: &[Key]) -> store::Result<()> {
         let unknown: BTreeSet<Uuid> = keys
             .iter()
             .map(|key| key.facility_id)
@@ -173,7 +173,7 @@ impl Drain {
 
     /// Sends the facilities that were registered, changed or removed to the other replicas, which
     /// read them again. Returns true when the message is in the stream.
-    async fn tell_facilities(&self, seen: &DrainSnapshot) -> store::Result<bool> {
+    async fn publish_facilities(&self, seen: &DrainSnapshot) -> store::Result<bool> {
         let ids: BTreeSet<Uuid> = seen.changed_facilities.iter().map(|(_, id)| *id).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
         if ids.is_empty() {

@@ -101,7 +101,7 @@ const WATERMARK_POLL: Duration = Duration::from_millis(2);
 /// longer than this, there would never be an answer.
 const DETACHED_MS: i64 = 1_000;
 /// Keys that one statement reads from the table.
-const CHUNK: usize = 1_000;
+const READ_CHUNK: usize = 1_000;
 
 /// What a reader asked for, and when it arrived.
 struct ListRequest {
@@ -302,7 +302,7 @@ impl Lists {
     /// the one that is served.
     async fn primary(&self, keys: &[DayKey], directory_ms: i64) -> store::Result<Option<ListRead>> {
         let mut found = ListRead::of(directory_ms);
-        for chunk in keys.chunks(CHUNK) {
+        for chunk in keys.chunks(READ_CHUNK) {
             let table_ms = self.reads.memory.table_ms();
             let read = self
                 .reads
@@ -328,7 +328,7 @@ impl Lists {
         asked: &ListRequest,
     ) -> Option<ListRead> {
         let (mut found, memory) = (ListRead::of(directory_ms), &self.reads.memory);
-        for chunk in keys.chunks(CHUNK) {
+        for chunk in keys.chunks(READ_CHUNK) {
             let read = self
                 .reads
                 .standby

@@ -50,7 +50,7 @@ pub struct Reads {
     /// Says whether changes of other servers arrive here.
     pub changes: Arc<Changes>,
     /// The leases, and the tier in Redis, that replicas share; `None` without Redis.
-    pub shared: Option<Arc<RefreshLeases>>,
+    pub leases: Option<Arc<RefreshLeases>>,
     /// The database.
     pub store: Arc<dyn Store>,
     /// Reads of the database's standbys, where there are any.
@@ -102,7 +102,7 @@ pub const LOCKED_KEYS: u64 = 10_000;
 
 /// The greatest age, in milliseconds, of an entry that is held but not attached; after that it is
 /// read anew and attached.
-const REJOIN_MS: i64 = 1_000;
+const REATTACH_MS: i64 = 1_000;
 
 /// Time between two reads of the table for a version that is not there yet.
 const VERSION_POLL: Duration = Duration::from_millis(50);
@@ -153,7 +153,7 @@ impl Reads {
     /// reader that takes cached figures only does not cause this.
     fn unproven_ms(&self, tier_ms: i64, is_held: bool, requested: &FreshnessRequest) -> i64 {
         if is_held && !requested.only_if_cached && self.changes.is_attached() {
-            tier_ms.min(REJOIN_MS)
+            tier_ms.min(REATTACH_MS)
         } else {
             tier_ms
         }

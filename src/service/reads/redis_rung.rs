@@ -48,7 +48,7 @@ impl Reads {
         // entry in memory may do at once.
         let may_do = (requested.max_age_ms > 0 || requested.min_version > 0)
             && (requested.max_stale_ms.is_none() || held.is_none());
-        let Some(shared) = self.shared.as_ref().filter(|_| may_do && self.changes.is_attached())
+        let Some(shared) = self.leases.as_ref().filter(|_| may_do && self.changes.is_attached())
         else {
             return FromRedis::Nothing;
         };

@@ -142,7 +142,7 @@ impl Refresher {
             match self.run(RefreshRequest::days(keys, trigger).one_of_many()).await {
                 Ok(refreshed) => done.extend(refreshed),
                 Err(error) => {
-                    self.tell_waiting(facility_id, &error);
+                    self.log_waiting(facility_id, &error);
                     let is_of_all = error.is_of_the_whole_database();
                     result = Err(error);
                     if is_of_all {
@@ -156,7 +156,7 @@ impl Refresher {
 
     /// Logs that the refresh of a facility is left for later: a warning when that begins, and a
     /// debug line for each repetition.
-    pub fn tell_waiting(&self, facility_id: Uuid, error: &StoreError) {
+    pub fn log_waiting(&self, facility_id: Uuid, error: &StoreError) {
         if self.waiting.begins(facility_id, error) {
             tracing::warn!(%facility_id, %error, "a refresh waits");
         } else {

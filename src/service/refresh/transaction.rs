@@ -97,7 +97,7 @@ impl Refresher {
             state.version = state.version.max(stored).max(known);
         }
         if is_behind {
-            self.changes.doubt();
+            self.changes.suspect_restore();
         }
     }
 

@@ -13,18 +13,18 @@ use super::{
 use crate::domain::blood_type::BloodType;
 
 /// A row that knows its table, and can be written field by field in the order of its columns.
-pub trait Row {
+pub trait GeneratedRow {
     /// The name of its table.
     const TABLE: &'static str;
     /// The names of its columns.
     const COLUMNS: &'static [&'static str];
     /// Writes its fields.
-    fn write(&self, to: &mut impl Fields);
+    fn write(&self, to: &mut impl CopyFields);
 }
 
 /// Receives the fields of a row, and writes them in the format of a database. Instants are in
 /// milliseconds since 1970.
-pub trait Fields {
+pub trait CopyFields {
     fn uuid(&mut self, value: Uuid);
     fn text(&mut self, value: &str);
     fn number(&mut self, value: i32);
@@ -193,11 +193,11 @@ fn instant(day: &LocalDay, hours: &Weights<24>, rng: &mut impl rand::Rng) -> i64
     day.at(hour, fraction(rng))
 }
 
-impl Row for GeneratedFacility {
+impl GeneratedRow for GeneratedFacility {
     const TABLE: &'static str = "facilities";
     const COLUMNS: &'static [&'static str] = &["id", "name", "timezone", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.text(&self.name);
         to.text(self.timezone);
@@ -205,11 +205,11 @@ impl Row for GeneratedFacility {
     }
 }
 
-impl Row for BloodBankRow {
+impl GeneratedRow for BloodBankRow {
     const TABLE: &'static str = "blood_banks";
     const COLUMNS: &'static [&'static str] = &["id", "facility_id", "name", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.uuid(self.facility_id);
         to.text(&self.name);
@@ -217,12 +217,12 @@ impl Row for BloodBankRow {
     }
 }
 
-impl Row for InventoryRow {
+impl GeneratedRow for InventoryRow {
     const TABLE: &'static str = "blood_inventory";
     const COLUMNS: &'static [&'static str] =
         &["id", "blood_bank_id", "blood_type", "quantity", "expires_at", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.uuid(self.blood_bank_id);
         to.text(self.blood_type.as_str());
@@ -232,12 +232,12 @@ impl Row for InventoryRow {
     }
 }
 
-impl Row for DistributionRow {
+impl GeneratedRow for DistributionRow {
     const TABLE: &'static str = "blood_distributions";
     const COLUMNS: &'static [&'static str] =
         &["id", "dispatched_to_id", "blood_type", "quantity", "date_delivered", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.uuid(self.dispatched_to_id);
         to.text(self.blood_type.as_str());
@@ -247,12 +247,12 @@ impl Row for DistributionRow {
     }
 }
 
-impl Row for RequestRow {
+impl GeneratedRow for RequestRow {
     const TABLE: &'static str = "blood_requests";
     const COLUMNS: &'static [&'static str] =
         &["id", "facility_id", "blood_type", "quantity", "created_at", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.uuid(self.facility_id);
         to.text(self.blood_type.as_str());

@@ -16,7 +16,7 @@ use super::{
     data_set::FacilitySeed,
     disk::Scratch,
     progress::Progress,
-    rows::{Fields, Row},
+    rows::{CopyFields, GeneratedRow},
     sink::{Sample, Sink, bounds},
 };
 use crate::{
@@ -176,7 +176,7 @@ impl Sink for SqliteSink {
     }
 }
 
-async fn insert<R: Row>(
+async fn insert<R: GeneratedRow>(
     connection: &mut SqliteConnection,
     mut rows: impl Iterator<Item = R> + Send,
     progress: &Progress,
@@ -195,7 +195,7 @@ async fn insert<R: Row>(
     }
 }
 
-fn statement<R: Row>(rows: usize) -> Arc<str> {
+fn statement<R: GeneratedRow>(rows: usize) -> Arc<str> {
     let row = format!("({})", vec!["?"; R::COLUMNS.len()].join(", "));
     format!(
         "INSERT INTO {} ({}) VALUES {}",
@@ -214,7 +214,7 @@ impl Parameters {
     }
 }
 
-impl Fields for Parameters {
+impl CopyFields for Parameters {
     fn uuid(&mut self, value: Uuid) {
         self.add(value);
     }
