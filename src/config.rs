@@ -21,15 +21,25 @@ pub use urls::{check_escapes, redacted};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// `[server]`: the HTTP server.
     pub server: ServerSettings,
+    /// `[database]`: the database and its pools.
     pub database: DatabaseSettings,
+    /// `[redis]`: the cache tier and the change stream that replicas share.
     pub redis: RedisSettings,
+    /// `[freshness]`: how old an answer may be.
     pub freshness: FreshnessSettings,
+    /// `[cache]`: the memory tier, and for how long an entry of each tier is fresh.
     pub cache: CacheSettings,
+    /// `[ingest]`: how events are queued, grouped and written.
     pub ingest: IngestSettings,
+    /// `[refresh]`: how summaries are recomputed.
     pub refresh: RefreshSettings,
+    /// `[rebuild]`: the scheduled rebuild.
     pub rebuild: RebuildSettings,
+    /// `[audit]`: the sample audit.
     pub audit: AuditSettings,
+    /// `[log]`: what is logged, and how.
     pub log: LogSettings,
 }
 
@@ -181,6 +191,7 @@ fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&st
 pub struct SettingsError(String);
 
 impl SettingsError {
+    /// The error for `key`: it has `value`, and `right` says what would be right.
     pub fn new(key: &str, value: &dyn std::fmt::Display, right: &str) -> Self {
         SettingsError(format!("{key} = {value}: {right}"))
     }

@@ -79,7 +79,9 @@ pub struct RedisSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SqliteSynchronous {
+    /// A power cut may lose the last moment; a crash of the process loses nothing.
     Normal,
+    /// A power cut loses no acknowledged event.
     Full,
 }
 
@@ -88,8 +90,11 @@ pub enum SqliteSynchronous {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
+    /// Answers are at most 120 s old by default; a rebuild runs every 2 minutes.
     Aggressive,
+    /// Answers are at most 300 s old by default; a rebuild runs every 5 minutes.
     Balanced,
+    /// Answers are of this moment by default (0 s); no rebuild is scheduled.
     Realtime,
 }
 
@@ -190,7 +195,9 @@ pub struct AuditSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// One JSON object a line.
     Json,
+    /// Lines for people to read.
     Pretty,
 }
 

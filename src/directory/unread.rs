@@ -20,7 +20,9 @@ const MOST: usize = 10_000;
 /// What is to be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReadTask {
+    /// All facilities.
     All,
+    /// The facilities with these ids.
     These(Vec<Uuid>),
 }
 

@@ -8,12 +8,16 @@ use deadpool_redis::redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind}
 /// [`CommandError::Refused`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommandError {
+    /// The breaker stopped the command; the class of the last failure.
     #[error("Redis is left alone until it answers a probe (last failure: {0})")]
     Down(&'static str),
+    /// Redis did not answer within this time.
     #[error("Redis did not answer within {0:?}")]
     TimedOut(Duration),
+    /// The connection failed.
     #[error("the connection to Redis failed: {0}")]
     Lost(RedisError),
+    /// Redis answered with an error, so the command was not carried out.
     #[error("Redis refused: {0}{remedy}", remedy = remedy(.0))]
     Refused(RedisError),
 }

@@ -37,24 +37,31 @@ use replica_link::ReplicaParts;
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The address cannot be listened on.
     #[error(
         "cannot listen on {address}: {source} (setting server.bind, or BIND_ADDR; is another \
          service running there?)"
     )]
     Bind { address: String, source: std::io::Error },
+    /// The database cannot be opened or migrated. `url` is without the password.
     #[error("the database {url} cannot be used: {source}")]
     Store { url: String, source: StoreError },
+    /// Another process serves the same SQLite file, or its lock cannot be had.
     #[error(transparent)]
     Serving(#[from] server_lock::ServerLockError),
+    /// `rebuild.cron` is not a cron expression.
     #[error(
         "rebuild.cron = {cron:?}: {source}; six fields are expected, seconds first, such as \"15 \
          */5 * * * *\", or \"off\""
     )]
     Cron { cron: String, source: tokio_cron_scheduler::JobSchedulerError },
+    /// A setting is wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A metric cannot be registered: another one has its name.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The HTTP server failed.
     #[error("the server failed: {0}")]
     Server(#[from] std::io::Error),
 }

@@ -50,6 +50,7 @@ pub enum StoreError {
     /// may work.
     #[error("the database failed within itself: {0}")]
     Internal(#[source] Cause),
+    /// The migrations of this release do not fit the database; it says why.
     #[error("the migrations cannot be applied: {0}")]
     Migration(String),
     /// Stored data that this release cannot read.
@@ -58,6 +59,7 @@ pub enum StoreError {
     /// A part of this service panicked. It says nothing about the database.
     #[error("a part of the service panicked; the log says which")]
     Panicked,
+    /// Any other failure of the database.
     #[error("the database failed: {0}")]
     Failed(#[source] Cause),
 }

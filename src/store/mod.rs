@@ -196,6 +196,7 @@ pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>> {
     }
 }
 
+/// How many connections a pool has now.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Connections {
     /// Connections that are in use.

@@ -14,7 +14,9 @@ use crate::config::{LogFormat, LogSettings, SettingsError};
 /// standard error, beside its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
 }
 

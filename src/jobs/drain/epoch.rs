@@ -23,6 +23,7 @@ pub struct EpochTracker {
     written: Option<OutboxCounters>,
     /// The database has lost something, and the next epoch has not begun yet.
     is_lost: bool,
+    /// When `received_ms` was received.
     pub(super) received_at: Instant,
     /// Other servers change this database, and their changes do not arrive here: any other server
     /// when there is no stream between replicas, otherwise each server that does not publish into

@@ -48,6 +48,7 @@ pub struct Waiter {
 
 /// What a reader gets that joins.
 pub enum Joined<T> {
+    /// A place at a refresh; the reader waits there.
     Waits(Waiter),
     /// Memory has what the reader asked for, from a refresh that has just finished.
     JustFinished(T),

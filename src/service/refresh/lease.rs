@@ -37,6 +37,7 @@ pub enum LeaseOutcome {
     /// This replica. No other has the lease. There is no lease (`None`) where Redis cannot be
     /// asked.
     Acquired(Option<Lease>),
+    /// Another replica has the lease.
     HeldElsewhere,
     /// None: another replica has just refreshed it.
     AlreadyRefreshed(StoredEntry),
@@ -44,6 +45,7 @@ pub enum LeaseOutcome {
 
 /// How waiting for another replica's refresh ended.
 pub enum Awaited {
+    /// The result of the other replica, which satisfies the readers here.
     Refreshed(StoredEntry),
     /// The other replica brought nothing that satisfies the readers here. This replica has the
     /// lease now, or there is none.

@@ -18,7 +18,9 @@ pub struct RefreshRequest<'a> {
 
 /// What is refreshed.
 pub(super) enum Work<'a> {
+    /// Days that are given.
     Days(Vec<DayKey>),
+    /// The days that marks name; the transaction finds them, and removes the marks.
     Marks(&'a [Mark]),
 }
 

@@ -31,58 +31,92 @@ pub trait CopyFields {
     fn instant(&mut self, value_ms: Option<i64>);
 }
 
+/// A row of `facilities`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedFacility {
+    /// Its id.
     pub id: Uuid,
+    /// Its name.
     pub name: String,
+    /// The IANA name of its zone.
     pub timezone: &'static str,
+    /// Midnight (UTC) of the last generated day, in milliseconds since 1970.
     pub event_time_ms: i64,
 }
 
+/// A row of `blood_banks`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BloodBankRow {
+    /// Its id.
     pub id: Uuid,
+    /// The facility that it belongs to.
     pub facility_id: Uuid,
+    /// Its name.
     pub name: String,
+    /// The same as its facility's, in milliseconds since 1970.
     pub event_time_ms: i64,
 }
 
+/// A row of `blood_inventory`: one lot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InventoryRow {
+    /// Its id.
     pub id: Uuid,
+    /// The blood bank that holds it.
     pub blood_bank_id: Uuid,
+    /// Its blood type, never `Unknown`.
     pub blood_type: BloodType,
+    /// Units, 1 or 2.
     pub quantity: i32,
+    /// When it expires, in milliseconds since 1970; a full hour.
     pub expires_at_ms: i64,
+    /// The last millisecond of the facility's last day, in milliseconds since 1970.
     pub event_time_ms: i64,
 }
 
+/// A row of `blood_distributions`: one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DistributionRow {
+    /// Its id.
     pub id: Uuid,
+    /// The facility that receives it.
     pub dispatched_to_id: Uuid,
+    /// Its blood type, never `Unknown`.
     pub blood_type: BloodType,
+    /// Units, 1 to 4.
     pub quantity: i32,
     /// `None`: it is on its way.
     pub date_delivered_ms: Option<i64>,
+    /// When it was delivered, or the last millisecond of the last day; in milliseconds since 1970.
     pub event_time_ms: i64,
 }
 
+/// A row of `blood_requests`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRow {
+    /// Its id.
     pub id: Uuid,
+    /// The facility that sent it.
     pub facility_id: Uuid,
+    /// Its blood type, never `Unknown`.
     pub blood_type: BloodType,
+    /// Units, 1 to 4.
     pub quantity: i32,
+    /// When it was sent, in milliseconds since 1970.
     pub created_at_ms: i64,
+    /// The same as `created_at_ms`.
     pub event_time_ms: i64,
 }
 
 /// The kinds of rows, which are part of their ids.
 pub(super) mod kind {
+    /// A blood bank.
     pub const BLOOD_BANK: u8 = 1;
+    /// A lot in stock.
     pub const INVENTORY: u8 = 2;
+    /// A delivery.
     pub const DISTRIBUTION: u8 = 3;
+    /// A request.
     pub const REQUEST: u8 = 4;
 }
 
@@ -96,6 +130,7 @@ const COMPONENTS: [(f64, i64); 3] = [(0.70, 42), (0.12, 5), (0.18, 365)];
 const EXPIRED_PERCENT: u32 = 3;
 
 impl FacilitySeed {
+    /// The row of the facility itself.
     pub fn row(&self) -> GeneratedFacility {
         GeneratedFacility {
             id: self.id,
@@ -105,6 +140,7 @@ impl FacilitySeed {
         }
     }
 
+    /// Its blood banks, at least one.
     pub fn bank_rows(&self) -> impl Iterator<Item = BloodBankRow> + '_ {
         (0..self.blood_banks).map(|number| BloodBankRow {
             id: self.bank_id(number),
@@ -167,6 +203,7 @@ impl FacilitySeed {
         })
     }
 
+    /// The requests of every day.
     pub fn request_rows(&self) -> impl Iterator<Item = RequestRow> + '_ {
         let mut rng = self.stream(RandomStream::Requests);
         let hours = Weights::new(self.template.profile().request_hours.map(f64::from));
@@ -183,6 +220,7 @@ impl FacilitySeed {
         })
     }
 
+    /// The id of its blood bank `number`, counted from 0.
     pub(super) fn bank_id(&self, number: u32) -> Uuid {
         self.row_id(kind::BLOOD_BANK, number.into())
     }

@@ -32,6 +32,7 @@ const ROWS_PER_INSERT: usize = 300;
 /// An SQLite file that is open for writing.
 #[derive(Debug)]
 pub struct SqliteSink {
+    /// The one connection that writes.
     pub(in crate::tools) connection: SqliteConnection,
     folder: PathBuf,
 }

@@ -106,6 +106,7 @@ impl ImportReport {
         }
     }
 
+    /// Logs the whole report.
     pub(super) fn log(&self) {
         tracing::info!(
             import = self.import,
