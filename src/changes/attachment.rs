@@ -16,8 +16,8 @@ use crate::{
 #[derive(Default)]
 pub struct Attachment {
     /// The lowest two bits are one of the four states below. The bits above them count how often
-    /// this replica has fallen behind. By this count the replica recognises work that began before
-    /// it last fell behind.
+    /// this replica has fallen behind. With this count, work that began before the replica last
+    /// fell behind can be recognised.
     state: AtomicU64,
     /// The number of messages in the stream that are yet to be read.
     left: AtomicI64,
@@ -50,8 +50,8 @@ const CONNECTING: u64 = 0;
 const READING: u64 = 1;
 /// Every message in the stream has been read.
 const CAUGHT_UP: u64 = 2;
-/// Caught up, and a drain snapshot that was taken after that has shown that the database lost
-/// nothing of what the stream told.
+/// Caught up, and a drain snapshot that was taken after that has shown that the database still has
+/// every change that the stream contains.
 const VERIFIED: u64 = 3;
 const STATES: u64 = 4;
 
@@ -144,9 +144,9 @@ impl Attachment {
         before.is_ok_and(|state| state % STATES >= CAUGHT_UP)
     }
 
-    /// The same, because of an error. True where this is to be logged as a warning, also where
-    /// nothing was ever read. An open breaker was logged before; it is logged here only where the
-    /// replica had caught up.
+    /// Like `fall_behind`, because of an error. True where this is to be logged as a warning, also
+    /// where nothing was ever read. An open breaker was logged before; it is logged here only where
+    /// the replica had caught up.
     pub(super) fn fail(&self, error: &CommandError) -> bool {
         let had_caught_up = self.fall_behind();
         self.errors().reading = Some(error.to_string());

@@ -83,8 +83,8 @@ impl Follower {
         }
     }
 
-    /// Follows the stream of one epoch until another is served or the connection breaks. Answers
-    /// the number of the message consumed last; `None` where that number means nothing any more.
+    /// Follows the stream of one epoch until another is served or the connection breaks. Returns
+    /// the number of the message consumed last; `None` where that number is no longer valid.
     async fn follow(
         &self,
         epoch: &Arc<Epoch>,
@@ -163,8 +163,8 @@ impl Follower {
         }
     }
 
-    /// Begins a new stream session, as the stream ends before the last message that was consumed of
-    /// it.
+    /// Begins a new stream session, because the stream now ends before the last message that was
+    /// consumed.
     fn lose_position(&self) {
         self.log_gap(
             "vanished",
@@ -223,8 +223,8 @@ impl Follower {
         }
         let consumed = self.memory.consume(token, at, &message);
         if consumed == Consumed::Gap {
-            // Also where this is the first message that was read: the directory was loaded before
-            // it, and what was published in between is unknown.
+            // Runs also for the first message: changes between loading the directory and that
+            // message are not known.
             self.directory.note_message(None);
         }
         if consumed == Consumed::Gap && before != Position::default() {

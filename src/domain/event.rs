@@ -130,7 +130,8 @@ pub struct Statement {
 }
 
 impl Record {
-    /// Equal for equal records, whatever they are about. It is stored: it may never change.
+    /// A hash of the record. Equal records have equal hashes, even for different entities. It is
+    /// stored, so it must never be computed in another way.
     pub fn fingerprint(&self) -> i64 {
         let entity = self.entity.as_ref().map(Entity::canonical).unwrap_or_default();
         xxhash_rust::xxh3::xxh3_64(format!("{} {entity}", self.event_time_ms).as_bytes())
@@ -138,7 +139,7 @@ impl Record {
     }
 }
 
-/// What a client may tell the service.
+/// What a client may send to the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A fact about one entity.

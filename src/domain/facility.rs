@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{day::Day, zones};
 
-/// An IANA time zone, which all its facilities share. It remembers its current day, so that asking
-/// for today costs one comparison.
+/// An IANA time zone, which all its facilities share. It keeps its current day, so that `today`
+/// costs one comparison.
 #[derive(Debug)]
 pub struct Zone {
     /// The name as it was registered.
@@ -18,7 +18,7 @@ pub struct Zone {
     pub tz: TimeZone,
     /// No zone has that name: the days are those of UTC.
     pub is_unknown: bool,
-    /// What a reader has to know of it then.
+    /// What a reader must know about such a zone.
     error: Option<String>,
     today: ArcSwap<Day>,
 }

@@ -87,8 +87,8 @@ impl Extent {
 /// The jobs: a scheduled run, a run that a client requested, and a run of a command, which only the
 /// command's process takes. Only one run of any of them is active at a time.
 const SCHEDULED: &str = "rebuild";
-/// The job of a request for a rebuild, which looks at every day. The names of this one and the next
-/// stand in the tables of released versions, and so they stay.
+/// The job of a request for a rebuild, which checks every day. The tables of released versions
+/// contain the names of this job and the next, so the names must stay.
 const FULL: &str = "full_rebuild";
 /// The job of the command `rebuild`.
 const BY_COMMAND: &str = "requested_rebuild";

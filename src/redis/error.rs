@@ -53,8 +53,8 @@ impl CommandError {
 
 impl From<RedisError> for CommandError {
     fn from(error: RedisError) -> Self {
-        // A server that was a primary and is none any more refuses every write. A new connection
-        // finds the new primary.
+        // A server that is no longer the primary refuses every write. A new connection finds the
+        // new primary.
         let demoted = is_read_only(&error);
         let broken = matches!(
             error.retry_method(),

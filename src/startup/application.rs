@@ -32,7 +32,7 @@ pub enum Stop {
     /// Readiness fails first, and requests are answered until load balancers have noticed
     /// (`server.drain_delay_ms`).
     Drain,
-    /// Without that delay, as a user waits at a terminal.
+    /// Without that delay, because a user waits at a terminal.
     Now,
 }
 
@@ -79,7 +79,7 @@ impl Application {
             Some(replica) => {
                 let running = replica.follow().await;
                 // Before anything that came from the stream is served, a drain snapshot checks that
-                // the database still has everything that the stream told.
+                // the database still has every change that the stream contains.
                 drain.take_snapshot().await.map_err(failed)?;
                 Some(running)
             }
@@ -120,11 +120,10 @@ impl Application {
         &self.app
     }
 
-    /// Serves until `stop` resolves, then stops in this order. It is not ready any more, and still
-    /// answers requests; jobs that another replica can take over end, and the others go on.
-    /// Requests under way end. Events that were taken are committed, also those of clients that
-    /// have gone away. Each job ends after its present step. Connections close, which releases
-    /// their locks.
+    /// Serves until `stop` resolves, then stops in this order. Readiness fails, while requests are
+    /// still answered. Jobs that another replica can take over end, and the others go on. Requests
+    /// under way end. Events that were taken are committed, also those of clients that have gone
+    /// away. Each job ends after its present step. Connections close, which releases their locks.
     pub async fn run_until(self, stop: impl Future<Output = Stop>) -> Result<(), StartError> {
         let settings = self.app.settings.server.clone();
         let workers = if settings.workers == 0 {
@@ -172,8 +171,8 @@ impl Application {
         tracing::info!(
             "no request is left; events that were taken are committed, and then jobs end"
         );
-        // In a database that hangs, a transaction ends with its connection, or never. What is not
-        // committed by now was acknowledged to no client.
+        // When the database hangs, a transaction ends with its connection, or never. No client got
+        // an acknowledgement for what is not committed by now.
         let wait = Duration::from_secs(settings.shutdown_timeout_seconds.max(1));
         match tokio::time::timeout(wait, end(self.jobs, self.lane, self.replica, self.app)).await {
             Ok(()) => tracing::info!("stopped"),

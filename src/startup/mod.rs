@@ -102,7 +102,7 @@ impl Core {
         Self::open_as(settings, None).await
     }
 
-    /// The same for a server. With `redis.url` it is one of several.
+    /// Like `open`, for a server. With `redis.url` it is one of several replicas.
     pub async fn open_server(settings: Settings) -> Result<Self, StartError> {
         let target = settings.redis.url.as_deref().map(RedisUrl::parse).transpose()?;
         Self::open_as(settings, target).await

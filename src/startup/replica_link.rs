@@ -43,7 +43,7 @@ pub struct Running {
 const CATCH_UP: Duration = Duration::from_secs(2);
 
 impl ReplicaParts {
-    /// Connects to Redis, which need not answer yet. Answers the change stream and the parts.
+    /// Connects to Redis, which need not answer yet. Returns the change stream and the parts.
     pub async fn join(
         target: &RedisUrl,
         settings: &Settings,

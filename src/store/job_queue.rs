@@ -56,7 +56,7 @@ pub struct JobRun {
     pub started_at_ms: i64,
     /// When it ended.
     pub finished_at_ms: Option<i64>,
-    /// Facilities in all and done; rows changed, and rows that had drifted.
+    /// Facilities in all.
     pub total: i64,
     /// Facilities that are done, from 0 to `total`.
     pub done: i64,

@@ -18,8 +18,8 @@ use crate::{
     store::{Mark, MarkKind, StoreError},
 };
 
-/// Marks are merged when this many are visible and some of them have to wait, so that a lock that
-/// is held for hours does not let them grow without limit. In marks.
+/// Marks are merged when this many are visible and some of them have to wait. Otherwise their
+/// number would grow without limit while a lock is held for hours.
 const MERGE_ABOVE: usize = 1_000;
 
 /// How many facilities may make one pass wait for a lock. After that many, most likely a whole
@@ -80,8 +80,8 @@ impl Drain {
         let (back, all_removed) = self.remove_all(gone).await?;
         known.extend(back);
         let mut left = 0;
-        // The order is random: when some facilities wait for a lock, the others must get their
-        // turn, too.
+        // The order is random: when some facilities wait for a lock, the others must be refreshed
+        // as well.
         known.shuffle(&mut rand::rng());
         for chunk in known.chunks(self.chunk) {
             if self.stop.is_cancelled() {

@@ -56,7 +56,7 @@ pub struct Drain {
     pub memory: Arc<Memory>,
     /// The database's clock.
     pub clock: Arc<Clock>,
-    /// Learns from each drain snapshot whether the database answers.
+    /// Records after each drain snapshot whether the database answers.
     pub outage: Arc<Outage>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
@@ -75,7 +75,7 @@ pub struct Drain {
     pub throttle: LogThrottle<&'static str>,
     /// Whether the triggers are on, so that the writes of other programs leave marks.
     pub watch: TriggerWatch,
-    /// What earlier passes learnt of the epoch. The lock lets only one pass run at a time.
+    /// What earlier passes have found about the epoch. The lock lets only one pass run at a time.
     pub tracker: tokio::sync::Mutex<EpochTracker>,
     /// Whether this server has finished its start.
     pub start: FirstPass,
@@ -96,7 +96,8 @@ struct Failures {
     lasting: Option<(Instant, &'static str)>,
 }
 
-/// An error counts after this time. A shorter one is a server that restarts.
+/// An error counts once it has lasted for this time. A shorter one is most likely a restart of the
+/// database's server.
 const FAILS: Duration = Duration::from_secs(2);
 
 impl Failing {
@@ -152,8 +153,8 @@ impl Default for FirstPass {
     }
 }
 
-/// How long the start may keep the server from being ready. After that, reads of one summary are
-/// worth more than fast listings.
+/// How long the start may keep the server from being ready. After that the server is ready in any
+/// case: reads of single summaries then matter more than fast listings.
 const START: Duration = Duration::from_secs(120);
 /// How often a long start is logged.
 const LOG_PERIOD: Duration = Duration::from_secs(5);
@@ -221,8 +222,8 @@ impl Drain {
         }
     }
 
-    /// Takes a drain snapshot to learn of the epoch and of the other servers. It is used before
-    /// this server serves, and whenever another server drains.
+    /// Takes a drain snapshot, which shows the epoch and the other servers. It is used before this
+    /// server serves, and whenever another server drains.
     pub async fn take_snapshot(&self) -> store::Result<()> {
         let mut known = self.tracker.lock().await;
         self.snapshot_with_token(&mut known, 0).await.map(drop)

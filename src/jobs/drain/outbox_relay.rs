@@ -1,5 +1,5 @@
-//! The outbox relay: it publishes what was committed and is perhaps not yet published in the change
-//! stream, and deletes it from the outbox when it has.
+//! The outbox relay publishes committed rows that are perhaps not yet in the change stream. Then it
+//! deletes them from the outbox.
 
 use std::collections::BTreeSet;
 
@@ -66,9 +66,9 @@ impl<'a> OutboxRelay<'a> {
         self.unpublished.is_empty() && self.seen.outbox.len() < batch
     }
 
-    /// The ids of outbox rows that need not be kept. Another generation may have begun since the
-    /// snapshot. These rows were committed before that, so everything that its followers read from
-    /// the database contains them.
+    /// The ids of outbox rows that may be deleted, because their keys are published. They may be
+    /// deleted even if another generation has begun since the snapshot: they were committed before
+    /// it, so everything that its followers read from the database contains them.
     pub fn published_rows(&self) -> Vec<i64> {
         self.seen
             .outbox
@@ -114,8 +114,8 @@ impl Drain {
         Ok(is_all && forgotten)
     }
 
-    /// A server without a stream must not delete what the replicas with a stream have not received
-    /// yet.
+    /// Whether published rows may be deleted from the outbox. A server without a stream must not
+    /// delete what replicas with a stream have not received yet.
     fn may_forget(&self, seen: &DrainSnapshot) -> bool {
         self.changes.are_between_replicas() || seen.servers <= 1 || seen.generation == 0
     }
@@ -129,8 +129,8 @@ impl Drain {
         self.load_unknown(keys).await?;
         let read = self.store.summaries(keys).await?;
         if read.epoch != left.seen.epoch {
-            // The rows are of another epoch than the snapshot, so they mean nothing to followers of
-            // the snapshot's epoch.
+            // The rows are of another epoch than the snapshot, so followers of the snapshot's epoch
+            // cannot use them.
             return Ok(false);
         }
         let (unreadable, rows): (Vec<SummaryRow>, Vec<SummaryRow>) =
@@ -138,16 +138,15 @@ impl Drain {
         if !unreadable.is_empty() {
             self.repair_unreadable(&unreadable).await?;
         }
-        // The repaired rows follow in a later pass, because this one leaves their outbox rows in
-        // place.
+        // This pass keeps the outbox rows of repaired days, so a later pass publishes these days.
         Ok(self
             .append(left.seen.generation, &Message::Summaries(left.entries(token, rows)))
             .await?
             && unreadable.is_empty())
     }
 
-    /// Derives days again when their rows cannot be read, because such rows would keep everything
-    /// else from being proven.
+    /// Derives days again when their rows cannot be read. While such a row exists, no watermark can
+    /// be announced.
     async fn repair_unreadable(&self, unreadable: &[SummaryRow]) -> store::Result<()> {
         let keys = unreadable.iter().filter_map(|row| {
             let facility = self.directory.get(row.summary.facility_id)?;
@@ -157,8 +156,8 @@ impl Drain {
         self.refresher.run_each(keys.collect(), RefreshTrigger::Schedule).await.1
     }
 
-    /// Reads facilities that the directory does not know. A command may have registered them beside
-    /// this process; the registration opened their first day.
+    /// Reads facilities that the directory does not know. A command may have registered them in
+    /// another process; the registration opened their first day.
     async fn load_unknown(&self, keys: &[Key]) -> store::Result<()> {
         let unknown: BTreeSet<Uuid> = keys
             .iter()

@@ -34,12 +34,11 @@ pub struct RefreshLeases {
 
 /// Which replica refreshes a key.
 pub enum LeaseOutcome {
-    /// This replica. No other has the lease. There is no lease (`None`) where Redis cannot be
-    /// asked.
+    /// This replica refreshes. `None`: Redis did not answer, or is not used, so there is no lease.
     Acquired(Option<Lease>),
     /// Another replica has the lease.
     HeldElsewhere,
-    /// None: another replica has just refreshed it.
+    /// No refresh is needed: another replica has just made one, with this result.
     AlreadyRefreshed(StoredEntry),
 }
 

@@ -36,7 +36,7 @@ impl Refresher {
             .map(|(refreshed, _)| refreshed)
     }
 
-    /// The same, and changes the recorded stock of closed days.
+    /// Like `apply`, and also changes the recorded stock of closed days.
     pub(super) async fn apply_with_stock(
         &self,
         tx: &mut dyn Transaction,
