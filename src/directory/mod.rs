@@ -110,9 +110,9 @@ impl Directory {
         Ok(self.finish_reading(reading, rows))
     }
 
-    /// Makes the directory fresh enough: reads all facilities, unless `will_do` accepts the instant
-    /// as of which the directory is exact once this caller may read. After a read the directory is
-    /// exact as of the call or later.
+    /// Makes the directory fresh enough. Waits until no other read is under way. Then reads all
+    /// facilities, unless `will_do` accepts the instant as of which the directory is exact by then.
+    /// After a read the directory is exact as of the call or later.
     pub async fn catch_up(
         &self,
         store: &dyn Store,

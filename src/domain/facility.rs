@@ -46,7 +46,7 @@ impl Zone {
         Zone { is_unknown: true, error: Some(error), ..Zone::new(name, TimeZone::UTC) }
     }
 
-    /// The name for people; of one that no zone can have, its beginning.
+    /// The name for people. A name that is too long for a zone is cut.
     pub fn shown(&self) -> Cow<'_, str> {
         zones::shortened(&self.name, zones::MAX_BYTES)
     }

@@ -1,4 +1,4 @@
-//! Which of two statements about one entity wins.
+//! Decides which of two statements about one entity wins.
 
 use super::event::Record;
 

@@ -74,8 +74,8 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// How many facilities have their days looked up together. When each may have years of days,
-    /// they are few, so that memory use is bounded.
+    /// The number of facilities whose days are looked up together. It is small where each may have
+    /// years of days, so that memory use is bounded.
     const fn facilities_at_once(self) -> usize {
         match self {
             Extent::Recent(_) => AUDIT_CHUNK,

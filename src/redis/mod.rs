@@ -2,9 +2,9 @@
 //! command waits long for it.
 //!
 //! The pool makes connections. A checkout from it would send a PING, a round trip more than the
-//! command itself needs. So one connection is taken out of the pool for good; it carries all
-//! commands concurrently until it fails. Each HTTP worker has a connection of its own beside it,
-//! and so has each blocking command.
+//! command itself needs. So one connection is taken out of the pool and never returned; it carries
+//! all commands concurrently until it fails. Each HTTP worker has a connection of its own beside
+//! it, and so has each blocking command.
 
 mod breaker;
 mod connection;

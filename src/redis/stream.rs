@@ -1,5 +1,5 @@
 //! The change stream in Redis. The service numbers its messages without a gap, so that a follower
-//! notices which messages it has missed.
+//! can detect which messages it has missed.
 //!
 //! Each entry carries its generation (`g`), the run of the server that took it (`r`: its process,
 //! and since when it has been the primary) and the payload (`m`). Its id is `<number>-0`.
@@ -27,8 +27,8 @@ pub const READ_AT_ONCE: usize = 64;
 
 /// Redis checks ten times a second (its `hz`) which blocked readers have waited long enough, if
 /// nothing else wakes it. So an answer that comes up to this time after the time-out is not late.
-/// The other commands of a reader get the same time: no request waits for a reader, and beginning
-/// anew costs more.
+/// The other commands of a reader get the same extra time: no request waits for a reader, and a new
+/// connection would cost more.
 const WAKES_WITHIN: Duration = Duration::from_millis(250);
 
 /// The stream of one epoch.

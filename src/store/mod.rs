@@ -55,8 +55,8 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     async fn orphans(&self) -> Result<Vec<Uuid>>;
     /// The stored rows of these keys and the stored watermark, in one statement.
     async fn summaries(&self, keys: &[Key]) -> Result<TableRead>;
-    /// The same from a standby. The answer is as old as the standby's replay, which its watermark
-    /// tells. `None` when no standby is configured, or none answers.
+    /// Like `summaries`, from a standby. The rows are as old as the standby's replay, which their
+    /// watermark shows. `None` when no standby is configured, or none answers.
     async fn summaries_on_standby(&self, _keys: &[Key]) -> Option<TableRead> {
         None
     }

@@ -1,5 +1,5 @@
-//! Logs: JSON for machines, readable lines for people. A read that neither memory nor Redis
-//! answered gets one line at info; a hit in one of them is logged at debug.
+//! Logs: JSON for machines, readable lines for people. A read is logged at debug where memory or
+//! Redis answered it, otherwise with one line at info.
 
 pub mod log_repeats;
 pub mod log_throttle;

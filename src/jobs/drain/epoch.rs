@@ -16,8 +16,7 @@ use crate::{
 pub struct EpochTracker {
     /// The greatest watermark that a drain snapshot found stored in this epoch.
     stored_ms: i64,
-    /// The greatest watermark received from the stream, and when. Milliseconds by the
-    /// database's clock.
+    /// The greatest watermark received from the stream, in milliseconds by the database's clock.
     received_ms: i64,
     /// The highest counters that drain snapshots showed in this epoch.
     written: Option<OutboxCounters>,

@@ -48,7 +48,7 @@ pub struct Drain {
     pub store: Arc<dyn Store>,
     /// Runs the refreshes.
     pub refresher: Arc<Refresher>,
-    /// Publishes changes, and knows this replica's place in the stream.
+    /// Publishes changes, and has this replica's place in the stream.
     pub changes: Arc<Changes>,
     /// The directory of facilities.
     pub directory: Arc<Directory>,
@@ -315,8 +315,8 @@ impl Drain {
         seen: &DrainSnapshot,
     ) -> store::Result<()> {
         if let Some(watermark) = proof.watermark().filter(|_| self.changes.store_watermarks()) {
-            // The watermark is stored before it is announced, so that a database that stores a
-            // lower one than was announced has lost something.
+            // The watermark is stored before it is announced. So a database that stores a lower one
+            // than was announced has lost something.
             if !self.may_keep_watermark(known, seen).await?
                 || !self.store.store_watermark(&watermark, &seen.epoch).await?
             {
