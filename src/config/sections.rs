@@ -21,8 +21,9 @@ pub struct ServerSettings {
     /// How long the head of a request may take to arrive, and then its body, in milliseconds; after
     /// that the answer is 408.
     pub read_timeout_ms: u64,
-    /// How long the service still answers new requests after it was told to stop, in milliseconds.
-    /// It already says that it is not ready, so that balancers can send requests elsewhere.
+    /// How long the service still answers new requests after it got the signal to stop, in
+    /// milliseconds. It already says that it is not ready, so that balancers can send requests
+    /// elsewhere.
     pub drain_delay_ms: u64,
     /// How long requests in flight may take to finish after that, in seconds.
     pub shutdown_timeout_seconds: u64,

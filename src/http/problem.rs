@@ -163,7 +163,7 @@ impl Problem {
         &self.detail
     }
 
-    /// The same problem with the error that caused it, which is only logged.
+    /// This problem with the error that caused it, which is only logged.
     pub fn caused_by(self, error: &StoreError) -> Self {
         Problem {
             cause: Some(Box::new(LoggedCause(format!("{}: {error}", error.class())))),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// What lies behind an error of the store.
+/// What caused an error of the store.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Cause {
     /// What the driver reported.
@@ -110,7 +110,7 @@ impl From<sqlx::Error> for StoreError {
                 | Error::WorkerCrashed
                 | Error::Protocol(_) => StoreError::Unavailable(cause),
                 // SQLite has ended a transaction by itself, for example on a full disk, but the
-                // driver still takes it for open.
+                // driver still counts it as open.
                 Error::BeginFailed | Error::InvalidSavePointStatement => {
                     StoreError::Unavailable(cause)
                 }
