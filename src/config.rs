@@ -2,6 +2,7 @@
 //! the start; the error names its key, its value and what would be right. `config.example.toml`
 //! lists all defaults, and a test compares the two.
 
+mod bind_address;
 pub mod redis_url;
 mod rules;
 mod sections;
@@ -110,24 +111,7 @@ impl Settings {
         if let Some(url) = &self.redis.url {
             crate::config::redis_url::RedisUrl::parse(url)?;
         }
-        match self.server.bind.parse::<std::net::SocketAddr>() {
-            Err(_) => {
-                return wrong(
-                    "server.bind",
-                    &self.server.bind,
-                    "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080",
-                );
-            }
-            Ok(address) if !address.ip().is_loopback() => {
-                return wrong(
-                    "server.bind",
-                    &self.server.bind,
-                    "must be a loopback address while there is no sign-in; put a proxy that signs \
-                     in before it",
-                );
-            }
-            Ok(_) => {}
-        }
+        bind_address::check(&self.server.bind)?;
         if self.database.read_urls().any(|url| !is_postgres(url)) {
             return wrong(
                 "database.read_url",
@@ -143,7 +127,7 @@ impl Settings {
             return wrong(
                 "database.read_url",
                 &redacted(&self.database.read_url),
-                "must be off where database.url is an SQLite file, which has no streaming replicas",
+                "must be off where database.url is an SQLite file, which has no standbys",
             );
         }
         if self.database.min_connections > self.database.max_connections {

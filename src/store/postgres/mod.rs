@@ -9,6 +9,7 @@ mod liveness;
 pub(crate) mod migrate;
 mod pool;
 mod read_pool;
+mod requirements;
 mod runs;
 mod server_registry;
 pub(crate) mod session;
