@@ -19,10 +19,10 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 pub use super::entry::Entry;
-use super::{closed_sessions::ClosedSessions, entry::FacilityDays, recent_changes::RecentChanges};
+use super::{closed_sessions::ClosedSessions, days::FacilityDays, recent_changes::RecentChanges};
 use crate::{
     domain::summary::{Key, SummaryRow},
-    protocol::{Message, Position, StoredEntry},
+    protocol::{Message, Position},
 };
 
 /// The entries, bounded in bytes, and the proof of how exact they are.
@@ -49,7 +49,7 @@ pub struct Memory {
 /// that was consumed since may be newer.
 #[derive(Debug, Clone, Copy)]
 pub struct FillToken {
-    epoch: u32,
+    pub(super) epoch: u32,
     /// Every change that the read may have missed stands behind this position.
     pub position: Position,
 }
@@ -99,10 +99,20 @@ impl Memory {
         self.cache.get(&key.facility_id)?.get(key.date).cloned()
     }
 
+    /// All days of a facility that are held, as they are at one moment.
+    pub fn days(&self, facility: Uuid) -> Option<Arc<FacilityDays>> {
+        self.cache.get(&facility)
+    }
+
     /// Puts an entry in the place of the key's old one. The caller holds `recent`.
-    fn put(&self, key: Key, entry: Arc<Entry>) {
+    pub(super) fn put(&self, key: Key, entry: Arc<Entry>) {
         let days = self.cache.get(&key.facility_id).unwrap_or_default().with(key.date, entry);
-        self.cache.insert(key.facility_id, Arc::new(days));
+        self.put_days(key.facility_id, days);
+    }
+
+    /// Puts a facility's days in the place of those held. The caller holds `recent`.
+    pub(super) fn put_days(&self, facility: Uuid, days: FacilityDays) {
+        self.cache.insert(facility, Arc::new(days));
     }
 
     /// The instant as of which an entry is known to be exact, in milliseconds, regardless of
@@ -115,20 +125,30 @@ impl Memory {
     /// `directory_ms`. Watermarks count only up to that instant: the reader does not know in which
     /// zone the facility was later, or whether it still existed.
     pub fn exact_as_of_ms_within(&self, entry: &Entry, directory_ms: i64) -> i64 {
+        let proven_ms = self.proven_in(entry.session);
+        entry.as_of_ms.max(proven_ms.min(directory_ms)).min(entry.holds_until_ms - 1)
+    }
+
+    /// The newest watermark that counts for the entries of a stream session, in milliseconds.
+    pub(super) fn proven_in(&self, session: Option<u32>) -> i64 {
         // The watermark is loaded before the session. In the other order a watermark of the next
         // session might be taken for one of this entry's session.
         let watermark_ms = self.proven_ms.load(Ordering::Acquire);
-        let proven_ms = match entry.session {
+        match session {
             None => i64::MIN,
-            Some(session) if session == self.session.load(Ordering::Acquire) => watermark_ms,
+            Some(session) if session == self.session() => watermark_ms,
             Some(session) => self.closed.load().watermark_ms(session),
-        };
-        entry.as_of_ms.max(proven_ms.min(directory_ms)).min(entry.holds_until_ms - 1)
+        }
+    }
+
+    /// The number of the stream session.
+    pub(super) fn session(&self) -> u32 {
+        self.session.load(Ordering::Acquire)
     }
 
     /// Whether later watermarks will count for the entry.
     pub fn is_attached(&self, entry: &Entry) -> bool {
-        entry.session == Some(self.session.load(Ordering::Acquire))
+        entry.session == Some(self.session())
     }
 
     /// The newest watermark, in milliseconds: every change committed up to then was refreshed in
@@ -206,7 +226,11 @@ impl Memory {
                 self.proven_ms.fetch_max(*at_ms, Ordering::AcqRel);
                 self.advance_table(*at_ms);
             }
-            Message::Facilities(_) | Message::Begun => {}
+            Message::Facilities(ids) => ids.iter().for_each(|id| {
+                recent.remember_facility(*id);
+                self.drop_empty_days(*id);
+            }),
+            Message::Begun => {}
         }
     }
 
@@ -220,76 +244,6 @@ impl Memory {
             recent.remember(key, version);
         }
         self.keep(recent, since, row, row.as_of_ms);
-    }
-
-    /// Puts a row that was read after the token was taken and is exact as of `as_of_ms`. Every
-    /// change committed after that instant stands behind `since`. That is the token's own position
-    /// for a row that the primary answered, and the position stored with the row where it comes
-    /// from elsewhere.
-    pub fn fill(
-        &self,
-        token: &FillToken,
-        since: Position,
-        row: &SummaryRow,
-        as_of_ms: i64,
-    ) -> Fill {
-        let recent = self.recent();
-        let (key, version) = (row.key(), row.summary.version);
-        if recent.epoch != token.epoch
-            || recent.version(&key) > version
-            || recent.is_of_former_life(key.facility_id, version)
-        {
-            return Fill::LostRace;
-        }
-        Fill::Kept(self.keep(&recent, since, row, as_of_ms))
-    }
-
-    /// Keeps the better one of this row and the entry held, and answers it.
-    fn keep(
-        &self,
-        recent: &RecentChanges,
-        since: Position,
-        row: &SummaryRow,
-        as_of_ms: i64,
-    ) -> Arc<Entry> {
-        let (key, version) = (row.key(), row.summary.version);
-        // That a day has no row is proven only for the zone that the facility was in. Where the
-        // facility moves to another zone and back, no message tells of this day. So no later
-        // watermark counts for such an entry, and it is soon read again.
-        let attached = version != 0 && recent.joins(since);
-        if let Some(held) = self.get(&key)
-            && (held.version > version
-                || (held.version == version
-                    // Rows of one version may be of two zones' days of one date: the later row
-                    // tells which day is the facility's now.
-                    && (held.bounds == row.bounds || held.as_of_ms > as_of_ms)
-                    && self.exact_as_of_ms(&held) >= as_of_ms
-                    && (self.is_attached(&held) || !attached)))
-        {
-            return held;
-        }
-        let session = attached.then(|| self.session.load(Ordering::Acquire));
-        let entry = Arc::new(Entry::new(row, as_of_ms, session));
-        self.put(key, entry.clone());
-        entry
-    }
-
-    /// Puts rows that a transaction or read brought which began after the token, where the stream
-    /// is between processes. Answers them as they are to be published; none where another epoch has
-    /// begun since.
-    pub fn take_own<'a>(
-        &self,
-        token: &FillToken,
-        rows: impl Iterator<Item = &'a SummaryRow>,
-    ) -> Vec<StoredEntry> {
-        let entries: Vec<StoredEntry> =
-            rows.map(|row| StoredEntry { row: row.clone(), since: token.position }).collect();
-        for entry in &entries {
-            // A row that lost a race to a newer one is published all the same: other replicas may
-            // hold an older one.
-            let _ = self.fill(token, entry.since, &entry.row, entry.row.as_of_ms);
-        }
-        if self.is_current(token) { entries } else { Vec::new() }
     }
 
     /// Whether this version of the key, or a newer one, was consumed and is still remembered; if
@@ -369,7 +323,7 @@ impl Memory {
         })
     }
 
-    fn recent(&self) -> MutexGuard<'_, RecentChanges> {
+    pub(super) fn recent(&self) -> MutexGuard<'_, RecentChanges> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

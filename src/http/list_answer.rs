@@ -1,19 +1,17 @@
 //! What the routes that answer with many summaries share: reading them, by `service/lists`, and the
 //! response with its validators.
 
-use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{StatusCode, header},
-};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
 use serde::Serialize;
 
 use super::{
+    coded_body,
     problem::Problem,
-    request_headers,
     response_headers::{CACHE_STATUS, cache_control, list_status, seconds_value},
     state::AppState,
 };
 use crate::{
+    cache::forms::Forms,
     directory::Directory,
     service::{
         lists::{List, ListError, Selected, Source},
@@ -59,16 +57,24 @@ pub(super) fn respond(
     source: Source,
     until_ms: Option<i64>,
 ) -> HttpResponse {
-    let body =
-        serde_json::to_vec(body).expect("summaries have string keys and finite numbers only");
+    json(request, body, |response| {
+        response
+            .insert_header((header::AGE, seconds_value(age_ms)))
+            .insert_header((
+                header::CACHE_CONTROL,
+                cache_control(app, app.clock.now_ms(), until_ms),
+            ))
+            .insert_header((CACHE_STATUS, list_status(source)));
+    })
+}
+
+/// A value as JSON, or 304, with a tag that is made of its bytes. `add` adds the other headers.
+pub(super) fn json(
+    request: &HttpRequest,
+    value: &impl Serialize,
+    add: impl FnOnce(&mut HttpResponseBuilder),
+) -> HttpResponse {
+    let body = serde_json::to_vec(value).expect("answers have string keys and finite numbers only");
     let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-    let unchanged = request_headers::if_none_match(request.headers(), &etag);
-    let mut response =
-        HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
-    response
-        .insert_header((header::ETAG, etag))
-        .insert_header((header::AGE, seconds_value(age_ms)))
-        .insert_header((header::CACHE_CONTROL, cache_control(app, app.clock.now_ms(), until_ms)))
-        .insert_header((CACHE_STATUS, list_status(source)));
-    if unchanged { response.finish() } else { response.content_type("application/json").body(body) }
+    coded_body::respond(request, &Forms::new(body.into(), etag), add)
 }

@@ -27,6 +27,7 @@ use crate::{
         ingest::Ingest,
         lists::Lists,
         outage::Outage,
+        ranges::Ranges,
         reads::{Reads, freshness_request::FreshnessRequest},
         refresh::coalescer::RefreshCoalescer,
     },
@@ -56,8 +57,10 @@ pub struct AppState {
     pub redis: Option<Arc<Link>>,
     /// Reads of one summary.
     pub reads: Arc<Reads>,
-    /// Reads of many summaries.
+    /// Reads of one day of all facilities.
     pub lists: Arc<Lists>,
+    /// Reads of several days of one facility.
+    pub ranges: Arc<Ranges>,
     /// Refreshes, one at a time for each facility-day.
     pub coalescer: Arc<RefreshCoalescer>,
     /// Writes of events.

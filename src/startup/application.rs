@@ -19,6 +19,7 @@ use crate::{
     jobs::{Jobs, drain::Drain, midnight::Midnight, sample_audit::SampleAudit},
     service::{
         lists::Lists,
+        ranges::Ranges,
         reads,
         reads::{Reads, Unproven, standby::StandbyReads},
         refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
@@ -91,6 +92,13 @@ impl Application {
             prover: drain.clone(),
             chunk: settings.refresh.chunk,
         });
+        let ranges = Arc::new(Ranges::new(
+            reads.clone(),
+            core.refresher.clone(),
+            drain.clone(),
+            settings.refresh.chunk,
+            super::pages_bytes(&settings),
+        ));
         let app = web::Data::new(AppState {
             store: core.store,
             memory: core.memory,
@@ -102,6 +110,7 @@ impl Application {
             redis,
             reads,
             lists,
+            ranges,
             coalescer,
             ingest,
             drain,

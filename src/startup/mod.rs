@@ -124,8 +124,11 @@ impl Core {
             generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) },
             number: 0,
         };
-        let memory =
-            Arc::new(Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes, here));
+        let memory = Arc::new(Memory::new(
+            settings.cache.memory_bytes - pages_bytes(&settings),
+            settings.cache.recent_changes,
+            here,
+        ));
         let directory = Arc::new(Directory::new(memory.clone()));
         directory.catch_up(&*store, |_| false).await.map_err(failed)?;
         let (changes, replica) = match redis {
@@ -241,4 +244,9 @@ fn rebuild(
         alarm: Notify::new(),
         settled_tick_ms: AtomicI64::new(i64::MIN),
     }))
+}
+
+/// The share of `cache.memory_bytes` for pages that are put together of days: an eighth.
+const fn pages_bytes(settings: &Settings) -> u64 {
+    settings.cache.memory_bytes / 8
 }

@@ -60,6 +60,9 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     async fn summaries_on_standby(&self, _keys: &[Key]) -> Option<TableRead> {
         None
     }
+    /// The version counter of a facility: the greatest version that was committed for one of its
+    /// days; 0 where there is none.
+    async fn version(&self, facility: Uuid) -> Result<i64>;
     /// The days of these facilities that have a stored row.
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>>;
     /// The times of deliveries and requests: a span for each facility and UTC day.

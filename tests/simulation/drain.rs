@@ -241,7 +241,10 @@ async fn tell_facilities(sim: &Sim, r: usize, seen: &DrainSnapshot) -> bool {
 /// does not exist, a new generation begins.
 async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool {
     if sim.is_alone() {
-        sim.memory(r).consume_next(message);
+        let untold = Message::Facilities(Vec::new());
+        let is_hidden =
+            matches!(message, Message::Facilities(_)) && sim.breaks(Mutant::EmptyDaysOutliveMoves);
+        sim.memory(r).consume_next(if is_hidden { &untold } else { message });
         return true;
     }
     let Some(epoch) = sim.epoch(r) else { return false };

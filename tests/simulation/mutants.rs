@@ -41,6 +41,9 @@ pub enum Mutant {
     /// R6: a message counts as a change at its own position, although it may be an old change that
     /// was published again.
     TrustsMessages,
+    /// R6: later watermarks count for a day without a row although its facility was told to have
+    /// changed, and may have been in another zone for a while.
+    EmptyDaysOutliveMoves,
     /// R6: an answer of a standby that lags counts like one of the primary.
     TrustsLaggingReplicas,
     /// R6: an entry in Redis counts like an answer that the primary would give now.
@@ -124,7 +127,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 45] = [
+    pub const ALL: [Mutant; 46] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -135,6 +138,7 @@ impl Mutant {
         Mutant::IgnoresGaps,
         Mutant::LateFillToken,
         Mutant::TrustsMessages,
+        Mutant::EmptyDaysOutliveMoves,
         Mutant::TrustsLaggingReplicas,
         Mutant::TrustsRedis,
         Mutant::JoinsOldGenerations,
@@ -188,7 +192,8 @@ impl Mutant {
             | Mutant::NoFenceOfLives
             | Mutant::LeavesRowsOfTheZoneBefore
             | Mutant::HitsWithoutDirectory
-            | Mutant::AnyDayOfThatName => Some(Theme::Moves),
+            | Mutant::AnyDayOfThatName
+            | Mutant::EmptyDaysOutliveMoves => Some(Theme::Moves),
             _ => None,
         }
     }

@@ -24,8 +24,8 @@ impl ReadOutcome {
     }
 }
 
-/// The rung that answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The rung that answered, the highest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
     Memory,
     Redis,

@@ -105,7 +105,7 @@ pub const LOCKED_KEYS: u64 = 10_000;
 const REATTACH_MS: i64 = 1_000;
 
 /// Time between two reads of the table for a version that is not there yet.
-const VERSION_POLL: Duration = Duration::from_millis(50);
+pub(in crate::service) const VERSION_POLL: Duration = Duration::from_millis(50);
 
 /// What the rungs below memory and Redis bring.
 enum Reached {
@@ -144,14 +144,24 @@ impl Reads {
 
     /// Whether the lower rungs can have nothing newer: later changes arrive here, or the entry is
     /// young, or the database is out of reach.
-    fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64) -> bool {
+    pub(in crate::service) fn counts_as_fresh(
+        &self,
+        entry: &Entry,
+        age_ms: i64,
+        unproven_ms: i64,
+    ) -> bool {
         age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on()
     }
 
     /// The greatest age of an entry without a proof. While this replica is attached to the stream,
     /// an entry in memory that is not attached itself is soon read anew, which attaches it. A
     /// reader that takes cached figures only does not cause this.
-    fn unproven_ms(&self, tier_ms: i64, is_held: bool, requested: &FreshnessRequest) -> i64 {
+    pub(in crate::service) fn unproven_ms(
+        &self,
+        tier_ms: i64,
+        is_held: bool,
+        requested: &FreshnessRequest,
+    ) -> i64 {
         if is_held && !requested.only_if_cached && self.changes.is_attached() {
             tier_ms.min(REATTACH_MS)
         } else {
@@ -166,7 +176,7 @@ impl Reads {
 
     /// The entry in memory of this day. An entry of another zone's day of the same date does not
     /// count.
-    fn held(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
+    pub(in crate::service) fn held(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
         self.memory
             .get(&Key { facility_id: facility, date: day.date })
             .filter(|entry| entry.is_of(day))
@@ -379,7 +389,7 @@ impl Reads {
 }
 
 /// Why memory did not answer.
-fn forward(is_held: bool, requested: &FreshnessRequest) -> Forward {
+pub(in crate::service) fn forward(is_held: bool, requested: &FreshnessRequest) -> Forward {
     match is_held {
         false => Forward::Miss,
         true if requested.explicit || requested.min_version > 0 => Forward::Request,

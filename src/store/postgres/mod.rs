@@ -106,6 +106,15 @@ impl Store for PostgresStore {
         self.read_pool.summaries(keys).await
     }
 
+    async fn version(&self, facility: Uuid) -> Result<i64> {
+        let version: Option<i64> =
+            sqlx::query_scalar("SELECT version FROM facility_state WHERE facility_id = $1")
+                .bind(facility)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(version.unwrap_or(0))
+    }
+
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {
         let rows = sqlx::query(
             "SELECT facility_id, date::text AS date FROM dashboard_daily_summary WHERE \

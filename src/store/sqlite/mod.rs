@@ -140,6 +140,15 @@ impl Store for SqliteStore {
         epoch::table_read(&rows)
     }
 
+    async fn version(&self, facility: Uuid) -> Result<i64> {
+        let version: Option<i64> =
+            sqlx::query_scalar("SELECT version FROM facility_state WHERE facility_id = ?1")
+                .bind(&facility.as_bytes()[..])
+                .fetch_optional(self.reader()?)
+                .await?;
+        Ok(version.unwrap_or(0))
+    }
+
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {
         let rows = sqlx::query(sql!("stored_dates"))
             .bind(parameter::ids(facilities))

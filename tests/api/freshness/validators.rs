@@ -10,6 +10,7 @@ use super::{conditional, stocked};
 use crate::{
     on_both_stores,
     steps::{date_in, distribution, header, noon_zone, now_ms, path, post},
+    support::Service,
 };
 
 on_both_stores! {
@@ -79,9 +80,24 @@ on_both_stores! {
         }
     }
 
-    async fn compressed_forms_decode_to_the_same_body_under_the_same_tag(service: Service) {
+    async fn compressed_forms_decode_to_the_same_body_and_have_tags_of_their_own(service: Service) {
         let id = stocked(&service, &noon_zone()).await;
-        let plain = service.get(&path(id, "today")).await;
+        for path in [
+            path(id, "today"),
+            format!("/v1/facilities/{id}/summaries"),
+            format!("/v1/facilities/{id}/summaries?from={}", date_in(&noon_zone(), -99)),
+            "/v1/summaries/today".into(),
+            "/openapi.json".into(),
+        ] {
+            forms_of(&service, &path).await;
+        }
+    }
+}
+
+/// Reads each form of a body, and asks for it again by the tags of all forms.
+async fn forms_of(service: &Service, path: &str) {
+    {
+        let plain = service.get(path).await;
         let (etag, version) = (header(&plain, "etag"), header(&plain, "vary"));
         assert_eq!(
             (header(&plain, "content-encoding"), version.as_str()),
@@ -97,16 +113,22 @@ on_both_stores! {
             ("gzip;q=0", ""),
         ] {
             let form = service
-                .request(Method::GET, &path(id, "today"))
+                .request(Method::GET, path)
                 .header("accept-encoding", accept)
                 .send()
                 .await
                 .unwrap();
+            let suffix = match encoding {
+                "" => String::new(),
+                encoding => format!("-{encoding}"),
+            };
+            let own = format!("{}{suffix}\"", etag.strip_suffix('"').unwrap());
             assert_eq!(
                 (header(&form, "content-encoding").as_str(), header(&form, "etag")),
-                (encoding, etag.clone()),
-                "{accept}"
+                (encoding, own.clone()),
+                "{path}: {accept}"
             );
+            assert_eq!(header(&form, "vary"), "Accept-Encoding", "{path}: {accept}");
             let sent = form.bytes().await.unwrap();
             let mut decoded = Vec::new();
             match encoding {
@@ -125,11 +147,22 @@ on_both_stores! {
                 sent.len(),
                 body.len()
             );
-            let request = service
-                .request(Method::GET, &path(id, "today"))
-                .header("accept-encoding", accept)
-                .header("if-none-match", &etag);
-            assert_eq!(request.send().await.unwrap().status(), 304, "{accept}");
+            for named in [&own, &etag, &format!("W/{own}"), &format!("\"other\", {own}")] {
+                let again = service
+                    .request(Method::GET, path)
+                    .header("accept-encoding", accept)
+                    .header("if-none-match", named)
+                    .send()
+                    .await
+                    .unwrap();
+                let tag = if named == &etag { &etag } else { &own };
+                assert_eq!(
+                    (again.status().as_u16(), &header(&again, "etag")),
+                    (304, tag),
+                    "{path}: {accept}: {named}"
+                );
+                assert_eq!(header(&again, "vary"), "Accept-Encoding", "{path}: {accept}");
+            }
         }
     }
 }
