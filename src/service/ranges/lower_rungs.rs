@@ -154,13 +154,13 @@ impl Ranges {
     fn may_ask_redis(&self, read: &Read) -> bool {
         !read.asked_redis
             && (read.requested.max_age_ms > 0 || read.requested.min_version > 0)
-            && self.reads.shared.is_some()
+            && self.reads.leases.is_some()
             && self.reads.changes.is_attached()
     }
 
     /// Reads days from the Redis tier. What is found is judged and kept in memory like any fill.
     async fn try_redis(&self, located: &Located, days: &[Day], found: &mut Found) {
-        let Some(shared) = self.reads.shared.clone() else { return };
+        let Some(shared) = self.reads.leases.clone() else { return };
         let (memory, facility) = (&self.reads.memory, located.facility.id);
         let token = memory.fill_token();
         let reads = days.iter().map(|day| {

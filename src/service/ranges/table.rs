@@ -60,7 +60,7 @@ impl Ranges {
             known.get(&row.summary.date).is_some_and(|known| row.summary.version < *known)
         };
         if asked.rows.iter().any(is_older) {
-            reads.changes.doubt();
+            reads.changes.suspect_restore();
             return Ok(FromTable::OtherEpoch);
         }
         let now_ms = reads.clock.now_ms();
@@ -82,7 +82,7 @@ impl Ranges {
 
     /// Publishes for the other replicas what was read from the table.
     fn share(&self, token: &FillToken, rows: &[TierRow]) {
-        if self.reads.shared.is_some() {
+        if self.reads.leases.is_some() {
             let rows: Vec<SummaryRow> = rows
                 .iter()
                 .map(|row| SummaryRow { as_of_ms: row.as_of_ms, ..row.row.clone() })
