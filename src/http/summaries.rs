@@ -60,7 +60,7 @@ use crate::{
                     description = "For `today` it ends at the facility's midnight"
                 ),
                 ("Cache-Status" = String, description = "Where they come from (RFC 9211)"),
-                ("ETag" = String, description = "Date, version, a hash of the body, and the encoding"),
+                ("ETag" = String, description = "Date, version, hash of the body, encoding"),
             )
         ),
         (status = 304, description = "As `If-None-Match` has it"),

@@ -92,13 +92,7 @@ impl Application {
             prover: drain.clone(),
             chunk: settings.refresh.chunk,
         });
-        let ranges = Arc::new(Ranges::new(
-            reads.clone(),
-            core.refresher.clone(),
-            drain.clone(),
-            settings.refresh.chunk,
-            super::pages_bytes(&settings),
-        ));
+        let ranges = ranges(&core, &reads, &drain, &settings);
         let app = web::Data::new(AppState {
             store: core.store,
             memory: core.memory,
@@ -275,4 +269,14 @@ async fn end(jobs: Jobs, lane: JoinHandle<()>, replica: Option<Running>, app: we
         replica.stop().await;
     }
     store.close().await;
+}
+
+fn ranges(core: &Core, reads: &Arc<Reads>, drain: &Arc<Drain>, settings: &Settings) -> Arc<Ranges> {
+    Arc::new(Ranges::new(
+        reads.clone(),
+        core.refresher.clone(),
+        drain.clone(),
+        settings.refresh.chunk,
+        super::pages_bytes(settings),
+    ))
 }

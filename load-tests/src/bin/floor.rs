@@ -1,5 +1,5 @@
-//! The floor: what actix-web alone costs for an answer of a daily summary's shape, or of as many bytes
-//! as a list has. Constant bodies, no work.
+//! The floor: what actix-web alone costs for an answer of a daily summary's shape, or of as many
+//! bytes as a list has. Constant bodies, no work.
 //!
 //! `floor PORT [WORKERS]`
 

@@ -17,7 +17,11 @@ use crate::{
         summary::{DayKey, Key, SummaryRow},
     },
     metrics::RefreshTrigger,
-    service::reads::{VERSION_POLL, answer::Tier, forward, tier_row::TierRow},
+    service::reads::{
+        VERSION_POLL,
+        answer::{Forward, Tier},
+        tier_row::TierRow,
+    },
     store,
 };
 
@@ -46,7 +50,7 @@ impl Ranges {
             return Ok(answer);
         }
         let is_held = |day: &Day| self.reads.held(located.facility.id, day).is_some();
-        read.forward = Some(forward(days.days.iter().all(is_held), &read.requested));
+        read.forward = Some(Forward::of(days.days.iter().all(is_held), &read.requested));
         let turn = self.turn(located.facility.id);
         let _turn = match turn.try_lock() {
             Ok(held) => Some(held),

@@ -249,7 +249,7 @@ impl Reads {
                 ..hit(entry.clone(), self.age_ms(entry, located, now_ms))
             });
         }
-        let forward = forward(held.is_some(), requested);
+        let forward = Forward::of(held.is_some(), requested);
         let (asked, mut last) = (Instant::now(), held);
         let reach = self.reach(located, day, requested, &mut last, forward);
         let reached = tokio::select! {
@@ -385,15 +385,6 @@ impl Reads {
     /// as `located`.
     pub fn age_ms(&self, entry: &Entry, located: &Located, now_ms: i64) -> i64 {
         now_ms.saturating_sub(self.memory.exact_as_of_ms_within(entry, located.as_of_ms)).max(0)
-    }
-}
-
-/// Why memory did not answer.
-pub(in crate::service) fn forward(is_held: bool, requested: &FreshnessRequest) -> Forward {
-    match is_held {
-        false => Forward::Miss,
-        true if requested.explicit || requested.min_version > 0 => Forward::Request,
-        true => Forward::Stale,
     }
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Reads,
-    answer::{Answer, ReadOutcome, Tier, hit},
-    forward,
+    answer::{Answer, Forward, ReadOutcome, Tier, hit},
     freshness_request::FreshnessRequest,
     tier_row::TierRow,
 };
@@ -74,7 +73,7 @@ impl Reads {
             return FromRedis::TooOld(entry);
         }
         self.metrics.count_read(ReadOutcome::Fresh.as_str(), Tier::Redis.as_str());
-        let forward = forward(held.is_some(), requested);
+        let forward = Forward::of(held.is_some(), requested);
         FromRedis::Answer(Answer {
             outcome: ReadOutcome::Fresh,
             tier: Tier::Redis,

@@ -107,12 +107,8 @@ impl Store for PostgresStore {
     }
 
     async fn version(&self, facility: Uuid) -> Result<i64> {
-        let version: Option<i64> =
-            sqlx::query_scalar("SELECT version FROM facility_state WHERE facility_id = $1")
-                .bind(facility)
-                .fetch_optional(&self.pool)
-                .await?;
-        Ok(version.unwrap_or(0))
+        let query = sqlx::query_scalar(include_str!("../../../sql/postgres/version.sql"));
+        Ok(query.bind(facility).fetch_one(&self.pool).await?)
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {

@@ -141,12 +141,10 @@ impl Store for SqliteStore {
     }
 
     async fn version(&self, facility: Uuid) -> Result<i64> {
-        let version: Option<i64> =
-            sqlx::query_scalar("SELECT version FROM facility_state WHERE facility_id = ?1")
-                .bind(&facility.as_bytes()[..])
-                .fetch_optional(self.reader()?)
-                .await?;
-        Ok(version.unwrap_or(0))
+        Ok(sqlx::query_scalar(sql!("version"))
+            .bind(&facility.as_bytes()[..])
+            .fetch_one(self.reader()?)
+            .await?)
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {
