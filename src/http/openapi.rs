@@ -79,7 +79,7 @@ impl DocumentFile {
     /// The file, or 304. A client may keep it for an hour.
     fn respond(&self, request: &HttpRequest) -> HttpResponse {
         coded_body::respond_as(request, &self.forms, self.content_type.clone(), |response| {
-            response.insert_header((header::CACHE_CONTROL, "public, max-age=3600"));
+            response.insert_header((header::CACHE_CONTROL, "max-age=3600"));
         })
     }
 }
