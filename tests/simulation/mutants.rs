@@ -210,6 +210,9 @@ impl Mutant {
             Mutant::OutlivesItsConnection => Some(by_hand::deleted_in_the_epoch_before),
             Mutant::TrustsRedis => Some(by_hand::an_entry_with_a_forgotten_successor),
             Mutant::AnnouncesWhatHasMoved => Some(by_hand::a_facility_removed_after_the_snapshot),
+            Mutant::EmptyDaysOutliveMoves => {
+                Some(by_hand::a_day_without_a_row_in_a_zone_that_came_back)
+            }
             Mutant::TrustsItsFirstDirectory => Some(by_hand::a_directory_of_before_the_stream),
             Mutant::RezonesMarks => Some(by_hand::a_mark_of_the_zone_before),
             Mutant::DaysBeforeLock => Some(by_hand::a_request_beside_a_change_of_zone),

@@ -71,6 +71,9 @@ impl Ranges {
             if self.may_ask_redis(read) {
                 read.asked_redis = true;
                 read.tier = Tier::Redis;
+                let was_held = |day: &Day| self.reads.held(located.facility.id, day).is_some();
+                let new = wanted.iter().filter(|day| !was_held(day)).map(|day| day.date);
+                read.from_redis = new.collect();
                 self.try_redis(&located, &wanted, &mut found).await;
                 continue;
             }
@@ -111,8 +114,13 @@ impl Ranges {
         }
         let is_fresh = read.is_fresh(exact_ms, now_ms)
             && (read.requested.max_age_ms == 0
-                || read.tier >= Tier::Table
-                || self.counts_as_fresh(&page, located, &read.requested, now_ms));
+                || match read.tier {
+                    Tier::Memory => self.counts_as_fresh(&page, located, &read.requested, now_ms),
+                    Tier::Redis => {
+                        days.days.iter().all(|day| self.is_fresh(read, located, day, found))
+                    }
+                    Tier::Table | Tier::Source => true,
+                });
         (is_fresh || read.tolerates(exact_ms, now_ms))
             .then(|| (read.answer(page, now_ms.saturating_sub(exact_ms)), is_fresh))
     }
@@ -135,23 +143,27 @@ impl Ranges {
     /// The days that are missing, or not fresh enough. All of them where a version is asked for
     /// that is not there yet.
     fn wanted(&self, read: &Read, located: &Located, days: &[Day], found: &Found) -> Vec<Day> {
-        let now_ms = self.reads.clock.now_ms();
-        let is_fresh = |day: &Day| {
-            let held = self.reads.held(located.facility.id, day);
-            held.as_ref().or_else(|| found.get(&day.date)).is_some_and(|entry| {
-                let exact_ms = self.reads.memory.exact_as_of_ms_within(entry, located.as_of_ms);
-                let unproven_ms =
-                    self.reads.unproven_ms(self.reads.unproven.memory, true, &read.requested);
-                read.is_fresh(exact_ms, now_ms)
-                    && self.reads.counts_as_fresh(
-                        entry,
-                        now_ms.saturating_sub(exact_ms),
-                        unproven_ms,
-                    )
-            })
-        };
         let all = read.requested.min_version > 0;
+        let is_fresh = |day: &Day| self.is_fresh(read, located, day, found);
         days.iter().filter(|day| all || !is_fresh(day)).copied().collect()
+    }
+
+    /// Whether a day is held, or was found, and is fresh enough: see `Reads::counts_as_fresh`.
+    fn is_fresh(&self, read: &Read, located: &Located, day: &Day, found: &Found) -> bool {
+        let held = self.reads.held(located.facility.id, day);
+        let found = found.get(&day.date).filter(|entry| entry.is_of(day));
+        let Some(entry) = held.as_ref().or(found) else { return false };
+        let now_ms = self.reads.clock.now_ms();
+        let exact_ms = self.reads.memory.exact_as_of_ms_within(entry, located.as_of_ms);
+        // As with one summary: what Redis has brought just now counts longer than what was held.
+        let unproven = self.reads.unproven;
+        let (tier_ms, was_held) = match read.from_redis.contains(&day.date) {
+            true => (unproven.redis, false),
+            false => (unproven.memory, true),
+        };
+        let unproven_ms = self.reads.unproven_ms(tier_ms, was_held, &read.requested);
+        let age_ms = now_ms.saturating_sub(exact_ms);
+        read.is_fresh(exact_ms, now_ms) && self.reads.counts_as_fresh(entry, age_ms, unproven_ms)
     }
 
     /// For `no-cache` nothing in Redis is new enough, however young it is.

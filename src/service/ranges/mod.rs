@@ -6,11 +6,13 @@ mod lower_rungs;
 mod table;
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
+use jiff::civil::Date;
 use moka::sync::Cache;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -95,6 +97,8 @@ struct Read {
     /// It waited for another reader of the facility.
     waited: bool,
     asked_redis: bool,
+    /// The days that memory did not have when Redis was asked.
+    from_redis: HashSet<Date>,
 }
 
 impl Read {
@@ -199,6 +203,7 @@ impl Ranges {
             forward: None,
             waited: false,
             asked_redis: false,
+            from_redis: HashSet::new(),
         };
         let reach = self.reach(&mut read, &select);
         let reached = tokio::select! {
