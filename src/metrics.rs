@@ -69,6 +69,16 @@ metrics! {
         "Reads of one summary, by outcome and by the tier that answered.",
         &["outcome", "tier"],
     );
+    table_reads: IntCounterVec = counters(
+        "summary_table_reads_total",
+        "Statements that read the summary table for readers of single days, by server.",
+        &["server"],
+    );
+    table_read_days: IntCounterVec = counters(
+        "summary_table_read_days_total",
+        "Days that these statements read.",
+        &["server"],
+    );
     read_duration: Histogram = histogram(
         "summary_read_duration_seconds",
         "Time to answer a read of one summary.",
@@ -253,6 +263,13 @@ impl Metrics {
     /// Counts a read by its outcome and by the tier that answered.
     pub fn count_read(&self, outcome: &'static str, tier: &'static str) {
         self.reads.with_label_values(&[outcome, tier]).inc();
+    }
+
+    /// Counts a statement that reads that many days from the summary table of the `primary` or a
+    /// `standby`.
+    pub fn count_table_read(&self, server: &'static str, days: usize) {
+        self.table_reads.with_label_values(&[server]).inc();
+        self.table_read_days.with_label_values(&[server]).inc_by(days as u64);
     }
 
     /// The exposition text for Prometheus.

@@ -21,7 +21,12 @@ use crate::{
         lists::Lists,
         ranges::Ranges,
         reads,
-        reads::{Reads, Unproven, standby::StandbyReads},
+        reads::{
+            Reads, Unproven,
+            batches::Batches,
+            standby::StandbyReads,
+            table_loader::{Primary, Standby, TableLoader},
+        },
         refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
     },
     store::sqlite::server_lock,
@@ -197,12 +202,14 @@ fn reads(
     let settings = &core.settings;
     let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
     let standby = StandbyReads::new(core.store.clone(), core.changes.clone(), core.metrics.clone());
+    let standby = Arc::new(standby);
     Arc::new(Reads {
+        loader: table_loader(core, &standby, shared.is_some()),
         memory: core.memory.clone(),
         changes: core.changes.clone(),
         leases: shared,
         store: core.store.clone(),
-        standby: Arc::new(standby),
+        standby,
         coalescer: coalescer.clone(),
         directory: core.directory.clone(),
         clock: core.clock.clone(),
@@ -218,6 +225,29 @@ fn reads(
             .time_to_live(reads::LOCK_BACK_OFF)
             .build(),
     })
+}
+
+/// The batches in which readers read the table.
+fn table_loader(core: &Core, standby: &Arc<StandbyReads>, is_shared: bool) -> TableLoader {
+    let primary = Primary {
+        store: core.store.clone(),
+        memory: core.memory.clone(),
+        changes: core.changes.clone(),
+        outage: core.outage.clone(),
+        clock: core.clock.clone(),
+        metrics: core.metrics.clone(),
+        is_shared,
+    };
+    let on_standby = || Standby {
+        reads: standby.clone(),
+        memory: core.memory.clone(),
+        metrics: core.metrics.clone(),
+    };
+    let has_standbys = core.settings.database.read_urls().next().is_some();
+    TableLoader {
+        primary: Batches::new(primary, core.metrics.clone()),
+        standby: has_standbys.then(|| Batches::new(on_standby(), core.metrics.clone())),
+    }
 }
 
 /// Starts what the clock starts.

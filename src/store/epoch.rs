@@ -8,7 +8,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    domain::summary::SummaryRow,
+    domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
 };
 
@@ -30,6 +30,24 @@ pub struct TableRead {
     /// The standby that answered, by its URL without the password; `None` when the primary
     /// answered.
     pub standby: Option<Arc<str>>,
+}
+
+impl TableRead {
+    /// What it says about each key that it was asked for, in the order of `keys`.
+    pub fn by_key<'a>(&'a self, keys: &'a [Key]) -> impl Iterator<Item = TableRead> + 'a {
+        let rows: HashMap<Key, &SummaryRow> = self.rows.iter().map(|r| (r.key(), r)).collect();
+        keys.iter().map(move |key| {
+            let zone = self.zones.get_key_value(&key.facility_id);
+            TableRead {
+                rows: rows.get(key).map(|row| SummaryRow::clone(row)).into_iter().collect(),
+                zones: zone.map(|(id, zone)| (*id, zone.clone())).into_iter().collect(),
+                changing: self.changing.get(&key.facility_id).copied().into_iter().collect(),
+                epoch: self.epoch.clone(),
+                watermark: self.watermark,
+                standby: self.standby.clone(),
+            }
+        })
+    }
 }
 
 /// The columns of the table `fleet` that every read returns as well.

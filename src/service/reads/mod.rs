@@ -3,10 +3,13 @@
 //! carries its age.
 
 pub mod answer;
+pub mod batches;
 pub mod freshness_request;
+mod last_figures;
 pub mod redis_rung;
 mod source_rung;
 pub mod standby;
+pub mod table_loader;
 mod table_rung;
 pub mod tier_row;
 
@@ -36,6 +39,7 @@ use crate::{
             answer::{Answer, Forward, ReadError, ReadOutcome, Tier, hit},
             freshness_request::FreshnessRequest,
             standby::StandbyReads,
+            table_loader::TableLoader,
             table_rung::FromTable,
         },
         refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
@@ -55,6 +59,8 @@ pub struct Reads {
     pub store: Arc<dyn Store>,
     /// Reads of the database's standbys, where there are any.
     pub standby: Arc<StandbyReads>,
+    /// Reads of the table for single days, in batches.
+    pub loader: TableLoader,
     /// The refreshes that readers wait for.
     pub coalescer: Arc<RefreshCoalescer>,
     /// The facilities, each in its zone.
@@ -130,16 +136,26 @@ impl Reads {
         requested: &FreshnessRequest,
         now_ms: i64,
     ) -> Option<Answer> {
+        let answer = self.fresh_in_memory(located, day, requested, now_ms)?;
+        self.metrics.reads_fresh_memory.inc();
+        Some(answer)
+    }
+
+    /// The same, without counting it.
+    fn fresh_in_memory(
+        &self,
+        located: &Located,
+        day: &Day,
+        requested: &FreshnessRequest,
+        now_ms: i64,
+    ) -> Option<Answer> {
         let entry = self.held(located.facility.id, day)?;
         let age_ms = self.age_ms(&entry, located, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.memory, true, requested);
         (requested.accepts(age_ms)
             && entry.version >= requested.min_version
             && self.counts_as_fresh(&entry, age_ms, unproven_ms))
-        .then(|| {
-            self.metrics.reads_fresh_memory.inc();
-            hit(entry, age_ms)
-        })
+        .then(|| hit(entry, age_ms))
     }
 
     /// Whether the lower rungs can have nothing newer: later changes arrive here, or the entry is
@@ -328,7 +344,7 @@ impl Reads {
             Ok(FromTable::Answer(answer)) => return Reached::Answer(answer),
             Ok(FromTable::Nothing) => {}
             Ok(FromTable::BackingOff) => return Reached::BackingOff,
-            Err(error) => return Reached::Failed(Arc::new(error)),
+            Err(error) => return Reached::Failed(error),
         }
         if !self.outage.may_try() {
             return Reached::BackingOff;
@@ -347,37 +363,6 @@ impl Reads {
             summary,
             exact_as_of_ms,
             counts_as_fresh: self.counts_as_fresh(&entry, age_ms, self.unproven.memory),
-        })
-    }
-
-    /// The answer when the database cannot be asked: the last figures, with their true age, unless
-    /// the reader's own bound forbids it.
-    fn last_figures(
-        &self,
-        held: Option<Arc<Entry>>,
-        located: &Located,
-        requested: &FreshnessRequest,
-        forward: Forward,
-    ) -> Result<Answer, ReadError> {
-        let entry = held.ok_or(ReadError::Unavailable)?;
-        let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
-        let most_ms = if requested.explicit {
-            requested.max_age_ms
-        } else {
-            1000 * i64::try_from(self.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000)
-        };
-        if age_ms > most_ms || entry.version < requested.min_version {
-            return Err(ReadError::Unavailable);
-        }
-        let forward = if forward == Forward::Miss { Forward::Miss } else { Forward::Stale };
-        Ok(Answer {
-            entry,
-            age_ms,
-            outcome: ReadOutcome::Stale,
-            tier: Tier::Memory,
-            forward: Some(forward),
-            collapsed: false,
-            source_unavailable: true,
         })
     }
 

@@ -4,22 +4,20 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::memory::{Entry, Fill, FillToken},
+    cache::memory::Entry,
     directory::Located,
-    domain::{
-        day::Day,
-        summary::{DayKey, Key, SummaryRow},
-    },
+    domain::{day::Day, summary::DayKey},
     metrics::RefreshTrigger,
     service::reads::{
         Reads,
         answer::{Answer, Forward, ReadOutcome, Tier, hit},
+        batches::Joined,
         freshness_request::FreshnessRequest,
         keep_newer,
+        table_loader::{OnPrimary, keep_of_standby},
         tier_row::TierRow,
     },
-    store,
-    store::TableRead,
+    store::StoreError,
 };
 
 /// The number of reads of a row that lost a race, before a refresh decides.
@@ -37,6 +35,8 @@ pub(super) enum FromTable {
 /// What was found in the table.
 enum TableResult {
     Entry(Arc<Entry>),
+    /// Memory has what the reader asked for, from a read that has just finished.
+    InMemory(Answer),
     Nothing,
     BackingOff,
 }
@@ -51,7 +51,7 @@ impl Reads {
         requested: &FreshnessRequest,
         last: &mut Option<Arc<Entry>>,
         forward: Forward,
-    ) -> store::Result<FromTable> {
+    ) -> Result<FromTable, Arc<StoreError>> {
         let arrived_ms = self.clock.now_ms();
         let outcome = |is_fresh| if is_fresh { ReadOutcome::Fresh } else { ReadOutcome::Stale };
         if last
@@ -62,6 +62,7 @@ impl Reads {
         }
         let entry = match self.read_table(located, day, requested, arrived_ms).await? {
             TableResult::Entry(entry) => entry,
+            TableResult::InMemory(answer) => return Ok(FromTable::Answer(answer)),
             TableResult::Nothing => return Ok(FromTable::Nothing),
             TableResult::BackingOff => return Ok(FromTable::BackingOff),
         };
@@ -99,40 +100,31 @@ impl Reads {
         day: Day,
         requested: &FreshnessRequest,
         now_ms: i64,
-    ) -> store::Result<TableResult> {
-        let key = Key { facility_id: located.facility.id, date: day.date };
-        let token = self.memory.fill_token();
-        if let Some(read) = self.standby.summaries(&[key]).await
-            && let Some(entry) =
-                self.take_from_standby(&token, read, located, &day, requested, now_ms)
-        {
+    ) -> Result<TableResult, Arc<StoreError>> {
+        let key = DayKey { facility: located.facility.clone(), day };
+        // A reader that knows of a version takes no read that began before it came: the version may
+        // have been committed since.
+        let shares_in_flight = requested.min_version == 0;
+        if let Some(entry) = self.read_standby(&key, shares_in_flight, requested, now_ms).await {
             return Ok(TableResult::Entry(entry));
         }
         if !self.outage.may_try() {
             return Ok(TableResult::BackingOff);
         }
         for _ in 0..FILL_ATTEMPTS {
-            let (token, table_ms) = (self.memory.fill_token(), self.memory.table_ms());
-            let known = self.memory.known_version(&key);
-            let read = self.store.summaries(&[key]).await?;
-            self.outage.over();
-            if !self.changes.continue_in(&read, table_ms) {
-                return Ok(TableResult::Nothing); // another epoch: the next look drops what is held
-            }
-            if read.rows.iter().any(|row| row.summary.version < known) {
-                self.changes.suspect_restore();
-                return Ok(TableResult::Nothing);
-            }
-            let Some(found) =
-                TierRow::on_primary(read, &located.facility, &day, &token, table_ms, now_ms)
-            else {
-                return Ok(TableResult::Nothing);
-            };
-            if let Fill::Kept(entry) = found.keep(&self.memory, &token)
-                && entry.is_of(&day)
+            let just_finished =
+                || self.fresh_in_memory(located, &day, requested, self.clock.now_ms());
+            let found = match self.loader.primary.join(key.clone(), shares_in_flight, just_finished)
             {
-                self.share(&token, &found.row, found.as_of_ms);
-                return Ok(TableResult::Entry(entry));
+                Joined::JustFinished(answer) => return Ok(TableResult::InMemory(answer)),
+                Joined::Waits(place) => place.found().await,
+            };
+            match found {
+                Some(OnPrimary::Entry(entry)) => return Ok(TableResult::Entry(entry)),
+                Some(OnPrimary::Nothing) => return Ok(TableResult::Nothing),
+                Some(OnPrimary::LostRace) => {}
+                Some(OnPrimary::Failed(error)) => return Err(error),
+                None => return Err(Arc::new(StoreError::Panicked)),
             }
         }
         Ok(TableResult::Nothing)
@@ -141,31 +133,25 @@ impl Reads {
     /// The entry of a row that a standby answered; `None` where it lags too far behind for this
     /// reader, or behind what memory knows. The row is exact as of the watermark that the standby
     /// has received.
-    fn take_from_standby(
+    async fn read_standby(
         &self,
-        token: &FillToken,
-        read: TableRead,
-        located: &Located,
-        day: &Day,
+        key: &DayKey,
+        shares_in_flight: bool,
         requested: &FreshnessRequest,
         now_ms: i64,
     ) -> Option<Arc<Entry>> {
-        let found = TierRow::on_standby(read, &located.facility, day, now_ms)?;
+        let batches = self.loader.standby.as_ref()?;
+        let Joined::Waits(place) = batches.join(key.clone(), shares_in_flight, || None::<()>)
+        else {
+            return None;
+        };
+        let (token, stored) = place.found().await??;
+        let found = TierRow::on_standby(stored, &key.facility, &key.day, now_ms)?;
         if !requested.accepts(now_ms.saturating_sub(found.as_of_ms))
             || found.row.summary.version < requested.min_version
         {
             return None;
         }
-        match found.keep(&self.memory, token) {
-            Fill::Kept(entry) => Some(entry).filter(|entry| entry.is_of(day)),
-            Fill::LostRace => None,
-        }
-    }
-
-    /// Publishes for the other replicas what was read from the table.
-    fn share(&self, token: &FillToken, row: &SummaryRow, as_of_ms: i64) {
-        if self.leases.is_some() {
-            self.changes.confirm(token, std::iter::once(&SummaryRow { as_of_ms, ..row.clone() }));
-        }
+        keep_of_standby(&self.memory, &token, &found, &key.day)
     }
 }
