@@ -80,6 +80,21 @@ processor_us() { if [ -n "$1" ]; then awk '{ print ($14 + $15) * 10000 }' "/proc
 # metric NAME{LABELS}: prints the metric's value, or 0 if it has none yet.
 metric() { curl -sf "http://$address/metrics" | awk -v name="$1" '$1 == name { value = $2 } END { print value + 0 }'; }
 
+# start_peers: starts actix-web alone, and the caches of nginx and varnish in front of it; sets
+# $url_of and $pid_of for them and the service.
+start_peers() {
+    local peer_dir="$folder/peers" floor_port nginx_port varnish_port
+    mkdir -p "$peer_dir"
+    floor_port=$(free_port) nginx_port=$(free_port) varnish_port=$(free_port)
+    start "$folder/floor.log" "$floor" "$floor_port" "$(nproc)"
+    declare -gA pid_of=([ours]=$service_pid [floor]=$started)
+    sed "s#{folder}#$peer_dir#g; s#{port}#$nginx_port#g; s#{floor}#$floor_port#g; s#{workers}#$(nproc)#g" load-tests/bench/nginx.conf >"$peer_dir/nginx.conf"
+    start "$folder/nginx.log" nginx -c "$peer_dir/nginx.conf"
+    sed "s#{floor}#$floor_port#g" load-tests/bench/varnish.vcl >"$peer_dir/varnish.vcl"
+    start "$folder/varnish.log" varnishd -F -a "127.0.0.1:$varnish_port" -f "$peer_dir/varnish.vcl" -s malloc,256m -n "$peer_dir/varnish"
+    declare -gA url_of=([ours]=http://$address [floor]=http://127.0.0.1:$floor_port [nginx]=http://127.0.0.1:$nginx_port [varnish]=http://127.0.0.1:$varnish_port)
+}
+
 # tests/private-postgres.sh ends the cluster when its standard input ends, and so when this script
 # ends.
 start_postgres() { # start_postgres [setting=value]...: sets $postgres to the URL
@@ -137,6 +152,26 @@ sql_file() { # sql_file URL FILE [name=value]...
     local url=$1 file=$2
     shift 2
     psql -X -q -A -t -v ON_ERROR_STOP=1 "${@/#/--set=}" "$url" -f "load-tests/bench/sql/$file"
+}
+
+## Paths
+
+# paths FACILITIES DAYS: writes the path of each facility and day, one of the days as `today`.
+paths() {
+    local facility day date
+    curl -sf "http://$address/v1/facilities?limit=500" >"$folder/page"
+    while :; do
+        python3 -c 'import json, sys; [print(i["facility_id"]) for i in json.load(open(sys.argv[1]))["items"]]' "$folder/page" >>"$folder/ids"
+        local cursor
+        cursor=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["next_cursor"] or "")' "$folder/page")
+        [ -n "$cursor" ] || break
+        curl -sf "http://$address/v1/facilities?limit=500&cursor=$cursor" >"$folder/page"
+    done
+    for ((day = 0; day < $2; day++)); do
+        date=$(date -u -d "$((day + 1)) days ago" +%F) # this date has begun in every zone
+        if [ $day = 0 ]; then date=today; fi
+        while read -r facility; do echo "/v1/facilities/$facility/summaries/$date"; done <"$folder/ids"
+    done
 }
 
 ## Figures

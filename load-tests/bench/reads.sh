@@ -7,23 +7,14 @@ need_reads() { require wrk varnishd:varnish nginx; }
 measure_reads() {
     local facilities=1000 days=7 rounds=5 seconds=5
     if [ -n "$quick" ]; then facilities=200 rounds=2 seconds=1; fi
-    local url="sqlite://$folder/reads.db" peer_dir="$folder/peers"
+    local url="sqlite://$folder/reads.db"
     DATABASE_URL=$url "$service" generate --facilities $facilities --days $days >"$folder/generate.log" 2>&1
     DATABASE_URL=$url "$service" rebuild --days $days >/dev/null 2>&1
     start_service "$url"
     paths "$facilities" $days >"$folder/paths"
     "$load" visit address="$address" paths="$folder/paths" connections=4 >&2
 
-    mkdir -p "$peer_dir"
-    local floor_port nginx_port varnish_port
-    floor_port=$(free_port) nginx_port=$(free_port) varnish_port=$(free_port)
-    start "$folder/floor.log" "$floor" "$floor_port" "$(nproc)"
-    declare -gA pid_of=([ours]=$service_pid [floor]=$started)
-    sed "s#{folder}#$peer_dir#g; s#{port}#$nginx_port#g; s#{floor}#$floor_port#g; s#{workers}#$(nproc)#g" load-tests/bench/nginx.conf >"$peer_dir/nginx.conf"
-    start "$folder/nginx.log" nginx -c "$peer_dir/nginx.conf"
-    sed "s#{floor}#$floor_port#g" load-tests/bench/varnish.vcl >"$peer_dir/varnish.vcl"
-    start "$folder/varnish.log" varnishd -F -a "127.0.0.1:$varnish_port" -f "$peer_dir/varnish.vcl" -s malloc,256m -n "$peer_dir/varnish"
-    declare -gA url_of=([ours]=http://$address [floor]=http://127.0.0.1:$floor_port [nginx]=http://127.0.0.1:$nginx_port [varnish]=http://127.0.0.1:$varnish_port)
+    start_peers
 
     local name round first
     first=$(head -1 "$folder/paths")
@@ -37,24 +28,6 @@ measure_reads() {
     report_reads
     local pid
     for pid in "${processes[@]}"; do finish "$pid"; done
-}
-
-# paths FACILITIES DAYS: writes the path of each facility and day, one of the days as `today`.
-paths() {
-    local facility day date
-    curl -sf "http://$address/v1/facilities?limit=500" >"$folder/page"
-    while :; do
-        python3 -c 'import json, sys; [print(i["facility_id"]) for i in json.load(open(sys.argv[1]))["items"]]' "$folder/page" >>"$folder/ids"
-        local cursor
-        cursor=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["next_cursor"] or "")' "$folder/page")
-        [ -n "$cursor" ] || break
-        curl -sf "http://$address/v1/facilities?limit=500&cursor=$cursor" >"$folder/page"
-    done
-    for ((day = 0; day < $2; day++)); do
-        date=$(date -u -d "$((day + 1)) days ago" +%F) # this date has begun in every zone
-        if [ $day = 0 ]; then date=today; fi
-        while read -r facility; do echo "/v1/facilities/$facility/summaries/$date"; done <"$folder/ids"
-    done
 }
 
 # wrk_once NAME SECONDS: prints the name, requests a second, p99, and microseconds of processor time a

@@ -4,6 +4,8 @@
 //! All loops are closed, except in `paced`: a connection asks again only when it has its answer. So
 //! the rates are capacities, and the latencies are those of a queue that is always full.
 
+#[path = "../load/cold.rs"]
+mod cold;
 #[path = "../load/connection.rs"]
 mod connection;
 #[path = "../load/events.rs"]
@@ -33,6 +35,12 @@ const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
                      prints `sent` on a line of its own
                                                                   when all are under way, and \
                      reads the answers after a line on stdin
+  cold      paths=FILE server=URL                                 GETs each path for the first \
+                     time, in turn with a bare SELECT of its row
+                                                                  there by sqlx, and once more, \
+                     which memory answers
+  at_once   paths=FILE                                            a connection for each path; \
+                     asks on all of them, and reads the answers
   reads     paths=FILE connections=N every_ms=N seconds=N         GETs of the paths, from each \
                      connection one every so often
   writes    facility=N connections=N every_ms=N seconds=N         the same with inventory.set; \
@@ -93,6 +101,8 @@ async fn main() -> ExitCode {
         "spread" => propagation::measure(&arguments).await,
         "visit" => readers::visit(&arguments).await,
         "stampede" => readers::stampede(&arguments).await,
+        "cold" => cold::one_by_one(&arguments).await,
+        "at_once" => cold::at_once(&arguments).await,
         "ready" => ready::measure(&arguments, &words.collect::<Vec<_>>()).await,
         _ => Err(USAGE.into()),
     };
