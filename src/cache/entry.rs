@@ -82,6 +82,11 @@ impl Entry {
         self.text.slice(..self.body_len as usize)
     }
 
+    /// The length of the body in bytes.
+    pub fn body_len(&self) -> usize {
+        self.body_len as usize
+    }
+
     /// The strong entity tag, quotes included.
     pub fn etag(&self) -> Bytes {
         self.text.slice(self.body_len as usize..)

@@ -18,8 +18,17 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use uuid::Uuid;
 
-pub use super::entry::Entry;
-use super::{closed_sessions::ClosedSessions, entry::FacilityDays, recent_changes::RecentChanges};
+use super::{
+    closed_sessions::ClosedSessions,
+    entry::FacilityDays,
+    fill::Proof,
+    recent_changes::RecentChanges,
+    views::{ViewBounds, Views},
+};
+pub use super::{
+    entry::Entry,
+    fill::{Consumed, Fill, FillToken},
+};
 use crate::{
     domain::summary::{Key, SummaryRow},
     protocol::{Message, Position, StoredEntry},
@@ -42,38 +51,7 @@ pub struct Memory {
     session: AtomicU32,
     closed: ArcSwap<ClosedSessions>,
     table_ms: AtomicI64,
-}
-
-/// A token that is taken before a read. It says which epoch was served and which position was
-/// consumed at that time, and so decides whether the result of the read may still be put: a change
-/// that came by since may be newer.
-#[derive(Debug, Clone, Copy)]
-pub struct FillToken {
-    epoch: u32,
-    /// Every change that the read may have missed stands behind this position.
-    pub position: Position,
-}
-
-/// The result of a fill.
-#[derive(Debug)]
-pub enum Fill {
-    /// The entry that memory holds now: the filled one, or another that is as good or better.
-    Kept(Arc<Entry>),
-    /// A newer version came by meanwhile, or another epoch began. The caller reads again.
-    LostRace,
-}
-
-/// How a message relates to the one consumed before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consumed {
-    Next,
-    /// At least one message before this one was missed. A new stream session began with it.
-    Gap,
-    /// It was consumed before, and is ignored.
-    Old,
-    /// Another epoch is served by now. The message was ignored, as it says nothing about that
-    /// epoch.
-    OtherEpoch,
+    views: Views,
 }
 
 impl Memory {
@@ -91,7 +69,18 @@ impl Memory {
             session: AtomicU32::new(1),
             closed: ArcSwap::from_pointee(ClosedSessions::default()),
             table_ms: AtomicI64::new(i64::MIN),
+            views: Views::new(ViewBounds::default()),
         }
+    }
+
+    /// The same with other bounds of its views.
+    pub fn with_views(self, bounds: ViewBounds) -> Self {
+        Memory { views: Views::new(bounds), ..self }
+    }
+
+    /// The days of all facilities that are held.
+    pub fn views(&self) -> &Views {
+        &self.views
     }
 
     /// The entry of a key, whatever its age.
@@ -115,15 +104,40 @@ impl Memory {
     /// `directory_ms`. Watermarks count only up to that instant: the reader does not know in which
     /// zone the facility was later, or whether it still existed.
     pub fn exact_as_of_ms_within(&self, entry: &Entry, directory_ms: i64) -> i64 {
-        // The watermark is loaded before the session. In the other order a watermark of the next
-        // session might be taken for one of this entry's session.
-        let watermark_ms = self.proven_ms.load(Ordering::Acquire);
-        let proven_ms = match entry.session {
+        self.exact_ms(entry, entry.session, directory_ms)
+    }
+
+    /// The same for an entry that is attached to `session`.
+    pub(super) fn exact_ms(&self, entry: &Entry, session: Option<u32>, directory_ms: i64) -> i64 {
+        self.exact_by(self.proof(), entry, session, directory_ms)
+    }
+
+    /// The same by a proof that was loaded before.
+    pub(super) fn exact_by(
+        &self,
+        proof: Proof,
+        entry: &Entry,
+        session: Option<u32>,
+        directory_ms: i64,
+    ) -> i64 {
+        let proven_ms = match session {
             None => i64::MIN,
-            Some(session) if session == self.session.load(Ordering::Acquire) => watermark_ms,
+            Some(session) if session == proof.session => proof.watermark_ms,
             Some(session) => self.closed.load().watermark_ms(session),
         };
         entry.as_of_ms.max(proven_ms.min(directory_ms)).min(entry.holds_until_ms - 1)
+    }
+
+    /// The present proof.
+    pub(super) fn proof(&self) -> Proof {
+        // The watermark is loaded before the session. In the other order a watermark of the next
+        // session might be taken for one of this session.
+        let watermark_ms = self.proven_ms.load(Ordering::Acquire);
+        Proof { watermark_ms, session: self.session_number() }
+    }
+
+    pub(super) fn session_number(&self) -> u32 {
+        self.session.load(Ordering::Acquire)
     }
 
     /// Whether later watermarks will count for the entry.
@@ -205,8 +219,10 @@ impl Memory {
                 self.watermark_ms.fetch_max(*at_ms, Ordering::AcqRel);
                 self.proven_ms.fetch_max(*at_ms, Ordering::AcqRel);
                 self.advance_table(*at_ms);
+                self.views.drop_idle(*at_ms);
             }
-            Message::Facilities(_) | Message::Begun => {}
+            Message::Facilities(ids) => self.views.doubt_empty(ids, self.session_number()),
+            Message::Begun => {}
         }
     }
 
@@ -256,7 +272,8 @@ impl Memory {
         // That a day has no row is proven only for the zone that the facility was in. Where the
         // facility moves to another zone and back, no message tells of this day. So no later
         // watermark counts for such an entry, and it is soon read again.
-        let attached = version != 0 && recent.joins(since);
+        let joined = recent.joins(since).then(|| self.session_number());
+        let attached = version != 0 && joined.is_some();
         if let Some(held) = self.get(&key)
             && (held.version > version
                 || (held.version == version
@@ -266,11 +283,12 @@ impl Memory {
                     && self.exact_as_of_ms(&held) >= as_of_ms
                     && (self.is_attached(&held) || !attached)))
         {
+            self.views.take(key, &held, None, joined, self.session_number());
             return held;
         }
-        let session = attached.then(|| self.session.load(Ordering::Acquire));
-        let entry = Arc::new(Entry::new(row, as_of_ms, session));
+        let entry = Arc::new(Entry::new(row, as_of_ms, joined.filter(|_| attached)));
         self.put(key, entry.clone());
+        self.views.take(key, &entry, Some(&row.summary), joined, self.session_number());
         entry
     }
 
@@ -313,6 +331,7 @@ impl Memory {
     pub fn forget_facility(&self, facility: Uuid) {
         let _recent = self.recent();
         self.cache.invalidate(&facility);
+        self.views.forget_facility(facility, self.session_number());
     }
 
     /// Records that a removed facility was registered again. Versions up to `removed_at_version`
@@ -321,6 +340,7 @@ impl Memory {
         let mut recent = self.recent();
         if recent.begin_life(facility, removed_at_version) {
             self.cache.invalidate(&facility);
+            self.views.forget_facility(facility, self.session_number());
         }
     }
 
@@ -358,6 +378,7 @@ impl Memory {
         recent.begin(at);
         recent.epoch += 1;
         recent.removed_at.clear();
+        self.views.clear();
         self.cache.iter().for_each(|(facility, _)| self.cache.invalidate(&*facility));
     }
 
@@ -369,7 +390,7 @@ impl Memory {
         })
     }
 
-    fn recent(&self) -> MutexGuard<'_, RecentChanges> {
+    pub(super) fn recent(&self) -> MutexGuard<'_, RecentChanges> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

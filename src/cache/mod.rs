@@ -4,7 +4,9 @@
 mod closed_sessions;
 pub mod encoding;
 mod entry;
+mod fill;
 pub mod lease;
 pub mod memory;
 mod recent_changes;
 pub mod redis;
+pub mod views;
