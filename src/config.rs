@@ -29,6 +29,7 @@ pub struct Settings {
     pub ingest: IngestSettings,
     pub refresh: RefreshSettings,
     pub rebuild: RebuildSettings,
+    pub lists: ListsSettings,
     pub audit: AuditSettings,
     pub log: LogSettings,
 }

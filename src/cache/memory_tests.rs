@@ -6,6 +6,13 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::summary::{Bounds, Summary};
 
+impl Memory {
+    /// Evicts a facility's entries.
+    pub fn evict(&self, facility: Uuid) {
+        self.cache.invalidate(&facility);
+    }
+}
+
 fn key(n: usize) -> Key {
     Key { facility_id: Uuid::from_u128(n as u128 + 1), date: date(2026, 11, 21) }
 }

@@ -29,24 +29,27 @@ pub(super) async fn read(
     select: impl Fn(&Directory, i64) -> Result<Selected, Problem> + Send + Sync + 'static,
 ) -> Result<List, Problem> {
     let lists = app.lists.clone();
-    app.detached(async move { lists.read(requested, select).await }).await.map_err(|error| {
-        match error {
-            ListError::Selection(problem) => problem,
-            ListError::NotCached => Problem::gateway_timeout(
-                "The request said only-if-cached, and memory does not hold all of it fresh enough.",
-            ),
-            ListError::Unavailable => Problem::unavailable(
-                "The source cannot be asked now, and nothing held is fresh enough for this \
-                 request.",
-                2,
-            ),
-            ListError::Locked => Problem::unavailable(
-                "What other programs wrote could not be dealt with in time, or is older by now \
-                 than was asked for; one of them may hold a lock.",
-                1,
-            ),
-        }
-    })
+    app.detached(async move { lists.read(requested, select).await }).await.map_err(problem_of)
+}
+
+/// The answer where there is no list.
+pub(super) fn problem_of(error: ListError<Problem>) -> Problem {
+    match error {
+        ListError::Selection(problem) => problem,
+        ListError::NotCached => Problem::gateway_timeout(
+            "The request said only-if-cached, and memory does not hold all of it fresh enough.",
+        ),
+        ListError::Unavailable => Problem::unavailable(
+            "The source cannot be asked now, and nothing held is fresh enough for this \
+             request.",
+            2,
+        ),
+        ListError::Locked => Problem::unavailable(
+            "What other programs wrote could not be dealt with in time, or is older by now \
+             than was asked for; one of them may hold a lock.",
+            1,
+        ),
+    }
 }
 
 /// The list as JSON, or 304, with the headers of its freshness. At `until_ms` the requested names

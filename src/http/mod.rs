@@ -3,6 +3,7 @@
 
 pub mod cloudevents;
 pub mod day_of_all;
+mod day_parameters;
 pub mod event_data;
 pub mod event_schema;
 pub mod events;

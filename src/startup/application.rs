@@ -90,6 +90,7 @@ impl Application {
             refresher: core.refresher.clone(),
             prover: drain.clone(),
             chunk: settings.refresh.chunk,
+            render_interval_ms: settings.lists.render_interval_ms,
         });
         let app = web::Data::new(AppState {
             store: core.store,

@@ -13,6 +13,7 @@ mod bad_input;
 mod bad_start;
 mod commands;
 mod crashes;
+mod day_of_all;
 mod demo;
 mod deploys;
 mod directory;

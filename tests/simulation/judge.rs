@@ -14,6 +14,7 @@ use crate::{
     mutants::Mutant,
     places::{BANKS, DATES, FACILITIES, KEYS, day, facility_id, has_begun, key, told, zone_of},
     truth::{Answer, Claim},
+    views::{self, HeldPage},
     world::{Replica, World},
 };
 
@@ -82,6 +83,7 @@ impl Judge {
             versions: [[0; KEYS]; 3],
             changes: Default::default(),
             asked: Default::default(),
+            pages: Default::default(),
             wrong: None,
             answers: 0,
             proven: 0,
@@ -135,6 +137,7 @@ impl Judge {
     pub fn forget(&mut self, r: usize) {
         self.versions[r] = [0; KEYS];
         self.asked[r] = Default::default();
+        self.pages[r] = Default::default();
     }
 
     /// How the epoch began that a replica serves; `None` when it serves none.
@@ -153,7 +156,8 @@ impl Judge {
         else {
             return Ok(());
         };
-        (0..KEYS).try_for_each(|k| Judge::check_key(world, r, k, beginning))
+        (0..KEYS).try_for_each(|k| Judge::check_key(world, r, k, beginning))?;
+        views::check(world, r)
     }
 
     fn check_key(

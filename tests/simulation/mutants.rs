@@ -113,6 +113,13 @@ pub enum Mutant {
     /// A list claims what is proven of the table, although the directory may be exact as of an
     /// earlier instant.
     ListsWithoutDirectory,
+    /// A view is not told of changes: its page goes on to claim what the view claims.
+    ViewsForgetAChange,
+    /// A gap does not end what watermarks prove of a view.
+    ViewsOutliveGaps,
+    /// A view claims what is proven of its entries, although the directory may be exact as of an
+    /// earlier instant.
+    ViewsWithoutDirectory,
     /// The directory does not start over in another epoch.
     KeepsOldDirectory,
     /// After a change of zone, rows of days that have not begun in the new zone stay as they are.
@@ -124,7 +131,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 45] = [
+    pub const ALL: [Mutant; 48] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -167,6 +174,9 @@ impl Mutant {
         Mutant::ZoneOfTheDirectory,
         Mutant::ListsWithoutZones,
         Mutant::ListsWithoutDirectory,
+        Mutant::ViewsForgetAChange,
+        Mutant::ViewsOutliveGaps,
+        Mutant::ViewsWithoutDirectory,
         Mutant::KeepsOldDirectory,
         Mutant::LeavesRowsOfTheZoneBefore,
         Mutant::AnnouncesWhatHasMoved,

@@ -1,9 +1,11 @@
-//! The floor: what actix-web alone costs for an answer of a daily summary's shape. One route, one
-//! constant body, no work.
+//! The floor: what actix-web alone costs for an answer of a daily summary's shape, or of as many
+//! bytes as a list has. Constant bodies, no work.
 //!
 //! `floor PORT [WORKERS]`
 
-use actix_web::{App, HttpResponse, HttpServer, get, web};
+use std::sync::LazyLock;
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, get, web};
 
 /// Smaller than most summaries, which list their blood types. So the comparison is strict for the
 /// service.
@@ -21,6 +23,21 @@ async fn summary(_path: web::Path<(String, String)>) -> HttpResponse {
         .body(web::Bytes::from_static(BODY))
 }
 
+/// A body of any size up to 4 MiB, for the comparison with lists; 304 to whoever has it.
+#[get("/bytes/{count}")]
+async fn bytes(request: HttpRequest, count: web::Path<usize>) -> HttpResponse {
+    static FILL: LazyLock<web::Bytes> = LazyLock::new(|| web::Bytes::from(vec![b'x'; 4 << 20]));
+    const TAG: &str = "\"0123456789abcdef\"";
+    if request.headers().get("if-none-match").is_some_and(|tag| tag == TAG) {
+        return HttpResponse::NotModified().insert_header(("etag", TAG)).finish();
+    }
+    HttpResponse::Ok()
+        .insert_header(("content-type", "application/json"))
+        .insert_header(("etag", TAG))
+        .insert_header(("cache-control", "private, max-age=300"))
+        .body(FILL.slice(..(*count).min(FILL.len())))
+}
+
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let mut numbers = std::env::args()
@@ -28,7 +45,7 @@ async fn main() -> std::io::Result<()> {
         .map(|argument| argument.parse().expect("floor PORT [WORKERS], both numbers"));
     let port: u16 = numbers.next().expect("floor PORT [WORKERS]");
     let workers = numbers.next().map_or(2, usize::from);
-    HttpServer::new(|| App::new().service(summary))
+    HttpServer::new(|| App::new().service(summary).service(bytes))
         .workers(workers)
         .bind(("127.0.0.1", port))?
         .run()

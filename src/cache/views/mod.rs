@@ -15,7 +15,7 @@ mod view;
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -73,9 +73,6 @@ pub struct Views {
     are_held: AtomicBool,
     held: ArcSwap<Vec<Arc<View>>>,
     opening: Mutex<()>,
-    /// Pages rendered, and views filled, since the start.
-    pub renders: AtomicU64,
-    pub fills: AtomicU64,
 }
 
 impl Views {
@@ -86,8 +83,6 @@ impl Views {
             are_held: AtomicBool::new(false),
             held: ArcSwap::default(),
             opening: Mutex::default(),
-            renders: AtomicU64::new(0),
-            fills: AtomicU64::new(0),
         }
     }
 

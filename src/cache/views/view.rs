@@ -210,9 +210,9 @@ impl View {
         Seen { attached_to, holds_until_ms, is_placed, content }
     }
 
-    /// Whether facilities have no entry.
-    pub fn is_missing_some(&self) -> bool {
-        !self.state().missing.is_empty()
+    /// Whether the view has no facility.
+    pub fn is_empty(&self) -> bool {
+        self.state().members.is_empty()
     }
 
     /// The days without an entry, and those for whose entry `is_wanting` is true.
