@@ -63,6 +63,8 @@ pub struct Judge {
     /// How many changes there were so far, lost ones included: each has a bit of its own.
     changes: [u32; FACILITIES + BANKS],
     asked: [[Option<Asked>; KEYS]; 3],
+    /// The page of each date that each replica holds from its view.
+    pub pages: [[Option<HeldPage>; DATES]; 3],
     /// What a replica did wrong, even if its answers are right so far.
     pub wrong: Option<String>,
     /// Answers that were checked.

@@ -148,8 +148,8 @@ impl Views {
         self.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows the views an entry that memory has taken, or kept. `joined` is the session, where every
-    /// change behind the position of the row that brought it was consumed in it.
+    /// Shows the views an entry that memory has taken, or kept. `joined` is the session, where
+    /// every change behind the position of the row that brought it was consumed in it.
     pub(super) fn take(
         &self,
         key: Key,

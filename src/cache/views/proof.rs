@@ -57,16 +57,14 @@ impl Memory {
         if !seen.is_placed {
             return None;
         }
-        let by_watermark = if seen.attached_to == proof.session {
-            proof.watermark_ms.min(directory_ms).min(seen.holds_until_ms - 1)
-        } else {
-            i64::MIN
-        };
+        if seen.attached_to == proof.session && proof.watermark_ms != i64::MIN {
+            let proven_ms = proof.watermark_ms.min(seen.holds_until_ms - 1);
+            return Some(proven_ms.min(directory_ms));
+        }
         let of_part = |part: &Part| self.exact_by(proof, &part.entry, part.session, directory_ms);
-        let by_parts = view.least(of_part)?;
         // However young its parts are, a view is no younger than the directory: facilities that
         // were registered since then are not in it.
-        Some(by_watermark.max(by_parts).min(directory_ms))
+        view.least(of_part).map(|by_parts| by_parts.min(directory_ms))
     }
 
     /// The days that are to be read: those without an entry, and those whose entry is not

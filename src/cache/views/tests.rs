@@ -199,8 +199,9 @@ fn a_page_is_current_until_its_view_changes() {
         rendered.unwrap().unwrap().page
     };
     let page = render(&world);
-    let exact =
-        |world: &World, page| world.memory.page_exact_ms(&view, page, i64::MAX, world.now_ms);
+    let exact = |world: &World, page: &super::Page| {
+        world.memory.page_exact_ms(&view, page, i64::MAX, world.now_ms)
+    };
     world.take(&Step::Watermark);
     assert_eq!(exact(&world, &page), (world.memory.watermark_ms(), true));
     world.take(&Step::ReadAgain(0));

@@ -48,6 +48,8 @@ pub struct View {
     rendering: Mutex<()>,
     pages: Cache<Box<str>, Arc<Page>>,
     asked_ms: AtomicI64,
+    /// When the last complete fill began, in milliseconds.
+    filled_since_ms: AtomicI64,
     /// The view hears of nothing any more.
     is_dropped: AtomicBool,
 }
@@ -95,6 +97,7 @@ impl View {
                 .weigher(|_, page: &Arc<Page>| page.weight())
                 .build(),
             asked_ms: AtomicI64::new(i64::MIN),
+            filled_since_ms: AtomicI64::new(i64::MIN),
             is_dropped: AtomicBool::new(false),
         }
     }
@@ -276,6 +279,16 @@ impl View {
         let page = Arc::new(Page::new(body, content, exact_ms, now_ms, until_ms));
         self.pages.insert(text.into(), page.clone());
         Some(Ok((page, true)))
+    }
+
+    /// When the last complete fill began, in milliseconds.
+    pub fn filled_since_ms(&self) -> i64 {
+        self.filled_since_ms.load(Ordering::Acquire)
+    }
+
+    /// Records a complete fill that began then, in milliseconds.
+    pub fn note_fill(&self, began_ms: i64) {
+        self.filled_since_ms.fetch_max(began_ms, Ordering::AcqRel);
     }
 
     /// States that the view is about to be dropped.

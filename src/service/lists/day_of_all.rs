@@ -89,15 +89,23 @@ impl Lists {
             return true;
         }
         let is_attached = self.reads.changes.is_attached();
-        let mut unproven_ms = self.reads.unproven.memory;
-        if is_attached && !requested.only_if_cached {
-            unproven_ms = unproven_ms.min(REJOIN_MS);
-        }
+        let unproven_ms = self.unproven_ms(requested);
         let is_heard = is_attached
             || requested.only_if_cached
             || now_ms.saturating_sub(directory_ms) <= DETACHED_MS;
         is_heard
             && (age_ms <= unproven_ms || (is_attached && self.reads.memory.is_view_attached(view)))
+    }
+
+    /// The greatest age of a view that is not attached: while this replica is attached to the
+    /// stream, it is soon read anew, which attaches it.
+    pub(super) fn unproven_ms(&self, requested: &FreshnessRequest) -> i64 {
+        let unproven_ms = self.reads.unproven.memory;
+        if self.reads.changes.is_attached() && !requested.only_if_cached {
+            unproven_ms.min(REJOIN_MS)
+        } else {
+            unproven_ms
+        }
     }
 
     /// The page. `begins` says whether the date has begun anywhere, and is asked where the view has
@@ -224,7 +232,7 @@ impl Lists {
     ) -> Result<DayPage, ListError<E>> {
         let (memory, clock) = (&self.reads.memory, &self.reads.clock);
         let mut source = Source::Memory;
-        let mut proven_at = None;
+        let (mut waiting_since, mut is_filled) = (None, false);
         loop {
             let (now_ms, directory_ms) = (clock.now_ms(), self.reads.directory.exact_as_of_ms());
             let proven_ms = memory.table_ms().min(directory_ms);
@@ -239,8 +247,16 @@ impl Lists {
             self.place(&view, now_ms);
             let is_proven = |exact_ms| {
                 let age_ms = now_ms.saturating_sub(exact_ms);
+                // What was just read of the table is as fresh as the table is.
                 asked.takes(exact_ms, now_ms)
-                    && self.counts_as_fresh(&view, age_ms, directory_ms, &asked.requested, now_ms)
+                    && (is_filled
+                        || self.counts_as_fresh(
+                            &view,
+                            age_ms,
+                            directory_ms,
+                            &asked.requested,
+                            now_ms,
+                        ))
             };
             let exact_ms = memory.view_exact_ms(&view, directory_ms, now_ms);
             if let Some(exact_ms) = exact_ms.filter(|exact_ms| is_proven(*exact_ms)) {
@@ -251,7 +267,7 @@ impl Lists {
                 }
             }
             // The watermark that is proven of the table comes by here in a moment.
-            let waiting = *proven_at.get_or_insert_with(Instant::now);
+            let waiting = *waiting_since.get_or_insert_with(Instant::now);
             if memory.is_view_attached(&view) && waiting.elapsed() < WATERMARK_WAIT {
                 tokio::time::sleep(WATERMARK_POLL).await;
                 continue;
@@ -260,7 +276,7 @@ impl Lists {
                 Filled::Nothing => tokio::time::sleep(WATERMARK_POLL).await,
                 Filled::From(tier) => {
                     source = source.max(tier);
-                    proven_at = None;
+                    (waiting_since, is_filled) = (None, true);
                 }
                 Filled::DirectoryWasBehind => tokio::task::yield_now().await,
                 Filled::OtherEpoch => tokio::time::sleep(super::LOCK_POLL).await,

@@ -118,12 +118,17 @@ impl Lists {
     pub(super) async fn fill(&self, view: &View, asked: &ListRequest) -> store::Result<Filled> {
         let _turn = view.filling.lock().await;
         let memory = &self.reads.memory;
+        if view.filled_since_ms() > asked.arrived_ms {
+            return Ok(Filled::From(Source::Table));
+        }
+        let began_ms = self.reads.clock.now_ms();
         let keys = if self.reads.changes.is_attached() && !memory.is_view_attached(view) {
             memory.unattached_keys(view)
         } else {
-            let (now_ms, directory_ms) =
-                (self.reads.clock.now_ms(), self.reads.directory.exact_as_of_ms());
-            memory.unproven_keys(view, asked.least_ms(now_ms), directory_ms)
+            let directory_ms = self.reads.directory.exact_as_of_ms();
+            let young_ms = began_ms.saturating_sub(self.unproven_ms(&asked.requested));
+            let least_ms = asked.least_ms(began_ms).max(young_ms);
+            memory.unproven_keys(view, least_ms, directory_ms)
         };
         if keys.is_empty() {
             return Ok(Filled::Nothing);
@@ -149,6 +154,7 @@ impl Lists {
                 return Ok(Filled::DirectoryWasBehind);
             }
         }
+        view.note_fill(began_ms);
         Ok(Filled::From(source))
     }
 

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::super::{Placed, Unplaced, View};
+use super::super::{Placed, Unplaced, View, ViewBounds};
 use crate::{
     cache::memory::{Fill, Memory},
     domain::{
@@ -79,8 +79,10 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let at = Position { generation: 1, number: 0 };
+        let bounds = ViewBounds { idle_ms: i64::MAX, ..ViewBounds::default() };
         World {
-            memory: Memory::new(1 << 20, 64, at),
+            // Hours go by in a test, and its view must stay.
+            memory: Memory::new(1 << 20, 64, at).with_views(bounds),
             now_ms: BEGIN_MS,
             facilities: BTreeMap::new(),
             rows: BTreeMap::new(),
