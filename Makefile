@@ -10,11 +10,12 @@ SIMULATION = cargo test --locked --config profile.dev.package.facility-summary.o
 run: ## build and serve a demo on SQLite; prints its address
 	cargo run --profile demo --locked -- serve --demo
 
-test: ## install what the tests need, run them all, hold the service to its OpenAPI document
+test: ## install what the tests need, run them all, hold the service to its OpenAPI document and to HTTP
 	tests/install-deps.sh
 	cargo test --workspace --locked
 	$(SIMULATION)
 	tests/schemathesis/run.sh
+	tests/redbot/run.sh
 
 test-fleet: ## of those, only the fleet under faults: minutes; FLEET=name runs the scenarios whose names have it
 	tests/install-deps.sh

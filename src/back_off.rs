@@ -1,5 +1,5 @@
-//! The back-off from something that fails: it is left alone for a while, and then one caller tries
-//! it for all.
+//! The back-off from something that fails: no caller tries it for a while, and then one caller
+//! tries it for all.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

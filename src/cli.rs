@@ -208,8 +208,8 @@ async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<Exi
     let core = Core::open(settings).await?;
     let extent =
         if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
-    // This command leaves the marks in place. A service that runs beside it needs them: it learns
-    // from marks of new facilities, too, and this command's reads do not tell it.
+    // This command leaves the marks in place. A service that runs at the same time needs them: some
+    // of them name new facilities, which this command does not announce to it.
     let run = core.rebuild.run_command(extent, |_| ()).await?;
     let rows = counted(run.changed.unsigned_abs(), "row", "rows");
     println!(

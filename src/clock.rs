@@ -1,11 +1,11 @@
-//! An estimate of the database's time that asks the database nothing: its last answer plus the time
-//! that has passed since then on a monotonic clock.
+//! An estimate of the database's time that needs no query: the last answer plus the time that has
+//! passed since then on a monotonic clock.
 //!
-//! The machine's wall clock decides nothing; it is used only until the database has answered once.
-//! An answer proves that the database's clock now lies between the answer's timestamp and that
-//! timestamp plus the time of the round trip. The estimate changes only where it lies outside these
-//! bounds. So a slow answer does not set it back; an estimate that is set back would make figures
-//! look younger than they are.
+//! The machine's wall clock is used only until the database has answered once. An answer proves
+//! that the database's clock now lies between the answer's timestamp and that timestamp plus the
+//! time of the round trip. The estimate changes only where it lies outside these bounds. So a slow
+//! answer does not set it back; an estimate that is set back would make figures look younger than
+//! they are.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -31,10 +31,10 @@ impl Clock {
         self.base_ms.load(Ordering::Relaxed) + elapsed_ms()
     }
 
-    /// Takes over the time `database_ms` that the database answered to a question asked at `asked`.
-    /// By now the database's clock lies between `database_ms` and `database_ms` plus the time since
-    /// `asked`. An estimate within these bounds stays as it is, so that a slow answer does not make
-    /// figures look younger than they are.
+    /// Takes over the time `database_ms`, which a query sent at `asked` has returned. By now the
+    /// database's clock lies between `database_ms` and `database_ms` plus the time since `asked`.
+    /// An estimate within these bounds stays as it is, so that a slow answer does not make figures
+    /// look younger than they are.
     pub fn sync(&self, database_ms: i64, asked: Instant) {
         let took_ms = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
         if !(database_ms..=database_ms.saturating_add(took_ms)).contains(&self.now_ms()) {

@@ -2,6 +2,7 @@
 //! the start; the error names its key, its value and what would be right. `config.example.toml`
 //! lists all defaults, and a test compares the two.
 
+mod bind_address;
 pub mod redis_url;
 mod rules;
 mod sections;
@@ -21,16 +22,27 @@ pub use urls::{check_escapes, redacted};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// `[server]`: the HTTP server.
     pub server: ServerSettings,
+    /// `[database]`: the database and its pools.
     pub database: DatabaseSettings,
+    /// `[redis]`: the cache tier and the change stream that replicas share.
     pub redis: RedisSettings,
+    /// `[freshness]`: how old an answer may be.
     pub freshness: FreshnessSettings,
+    /// `[cache]`: the memory tier, and for how long an entry of each tier is fresh.
     pub cache: CacheSettings,
+    /// `[ingest]`: how events are queued, grouped and written.
     pub ingest: IngestSettings,
+    /// `[refresh]`: how summaries are recomputed.
     pub refresh: RefreshSettings,
+    /// `[rebuild]`: the scheduled rebuild.
     pub rebuild: RebuildSettings,
+    /// `[lists]`: the day of all facilities, kept as a view.
     pub lists: ListsSettings,
+    /// `[audit]`: the sample audit.
     pub audit: AuditSettings,
+    /// `[log]`: what is logged, and how.
     pub log: LogSettings,
 }
 
@@ -101,24 +113,7 @@ impl Settings {
         if let Some(url) = &self.redis.url {
             crate::config::redis_url::RedisUrl::parse(url)?;
         }
-        match self.server.bind.parse::<std::net::SocketAddr>() {
-            Err(_) => {
-                return wrong(
-                    "server.bind",
-                    &self.server.bind,
-                    "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080",
-                );
-            }
-            Ok(address) if !address.ip().is_loopback() => {
-                return wrong(
-                    "server.bind",
-                    &self.server.bind,
-                    "must be a loopback address while there is no sign-in; put a proxy that signs \
-                     in before it",
-                );
-            }
-            Ok(_) => {}
-        }
+        bind_address::check(&self.server.bind)?;
         if self.database.read_urls().any(|url| !is_postgres(url)) {
             return wrong(
                 "database.read_url",
@@ -134,7 +129,7 @@ impl Settings {
             return wrong(
                 "database.read_url",
                 &redacted(&self.database.read_url),
-                "must be off where database.url is an SQLite file, which has no streaming replicas",
+                "must be off where database.url is an SQLite file, which has no standbys",
             );
         }
         if self.database.min_connections > self.database.max_connections {
@@ -182,6 +177,7 @@ fn variables(environment: &HashMap<String, String>) -> impl Iterator<Item = (&st
 pub struct SettingsError(String);
 
 impl SettingsError {
+    /// The error for `key`: it has `value`, and `right` says what would be right.
     pub fn new(key: &str, value: &dyn std::fmt::Display, right: &str) -> Self {
         SettingsError(format!("{key} = {value}: {right}"))
     }

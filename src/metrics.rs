@@ -14,9 +14,13 @@ const SECONDS: [f64; 15] = [
 /// What made a refresh run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefreshTrigger {
+    /// A rebuild, a repair, an expiry, or a new day.
     Schedule,
+    /// A read that found nothing fresh enough.
     Read,
+    /// An event, or a mark of another program's change.
     Event,
+    /// A client that asked for a refresh, or an import.
     Request,
 }
 

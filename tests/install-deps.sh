@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks that the programs that the tests need are installed. If some are missing, the script installs
 # them with apt-get. If it may not do that, it names them and ends with exit code 1. It does not let
-# the packages start their servers: the tests run private ones. (tests/schemathesis/run.sh installs
-# schemathesis.)
+# the packages start their servers: the tests run private ones. (tests/schemathesis/run.sh and
+# tests/redbot/run.sh install their own tools.)
 set -euo pipefail
 
 fail() {
@@ -36,6 +36,7 @@ missing_packages() {
     has_python || echo python3-venv
     command -v setpriv >/dev/null || echo util-linux
     command -v ps >/dev/null || echo procps
+    command -v curl >/dev/null || echo curl
 }
 
 as_root=()

@@ -1,9 +1,8 @@
-//! One rendered summary (an entry), and all rendered days of one facility.
+//! One rendered summary (an entry).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
-use jiff::civil::Date;
 
 use super::encoding;
 use crate::domain::{
@@ -14,8 +13,6 @@ use crate::domain::{
 /// Bytes of an entry beside its text: the struct, its place among the facility's days, and what the
 /// allocator rounds up.
 const ENTRY_OVERHEAD: usize = 204;
-/// Bytes of a facility beside its entries: the cache's own bookkeeping.
-const DAYS_OVERHEAD: usize = 350;
 
 /// A rendered summary, ready to be sent.
 #[derive(Debug)]
@@ -87,9 +84,19 @@ impl Entry {
         self.body_len as usize
     }
 
-    /// The strong entity tag, quotes included.
+    /// The bytes of the JSON body.
+    pub(super) fn body_bytes(&self) -> &[u8] {
+        &self.text[..self.body_len as usize]
+    }
+
+    /// The strong entity tag of the plain body, quotes included.
     pub fn etag(&self) -> Bytes {
         self.text.slice(self.body_len as usize..)
+    }
+
+    /// The bytes of the entity tag, quotes included.
+    pub(super) fn etag_bytes(&self) -> &[u8] {
+        &self.text[self.body_len as usize..]
     }
 
     /// The body in gzip; `None` where that does not save a quarter.
@@ -104,7 +111,7 @@ impl Entry {
 
     fn compressed(&self) -> &Compressed {
         self.compressed.get_or_init(|| {
-            let body = &self.text[..self.body_len as usize];
+            let body = self.body_bytes();
             let pays =
                 |form: Vec<u8>| (form.len() * 4 <= body.len() * 3).then(|| Bytes::from(form));
             Box::new(Compressed {
@@ -114,50 +121,10 @@ impl Entry {
         })
     }
 
-    fn weight(&self) -> usize {
+    /// The weight in bytes.
+    pub(super) fn weight(&self) -> usize {
         // Half a body more, for compressed forms that may be made later.
         ENTRY_OVERHEAD + self.text.len() + self.body_len as usize / 2
-    }
-}
-
-/// The days of a facility, by date. They share one entry of the cache, since the cache's
-/// bookkeeping for an entry takes half as much as a body. The list is never changed: a writer
-/// replaces it by a copy with one day more, so that readers need no lock.
-#[derive(Debug, Default)]
-pub(super) struct FacilityDays(Box<[(Date, Arc<Entry>)]>);
-
-impl FacilityDays {
-    /// The entry of a date.
-    pub fn get(&self, date: Date) -> Option<&Arc<Entry>> {
-        self.0.binary_search_by_key(&date, |(date, _)| *date).ok().map(|at| &self.0[at].1)
-    }
-
-    /// A copy with this entry in place of the date's old one.
-    pub fn with(&self, date: Date, entry: Arc<Entry>) -> Self {
-        let mut days = Vec::with_capacity(self.0.len() + 1);
-        match self.0.binary_search_by_key(&date, |(date, _)| *date) {
-            Ok(at) => {
-                days.extend_from_slice(&self.0);
-                days[at].1 = entry;
-            }
-            Err(at) => {
-                days.extend_from_slice(&self.0[..at]);
-                days.push((date, entry));
-                days.extend_from_slice(&self.0[at..]);
-            }
-        }
-        FacilityDays(days.into_boxed_slice())
-    }
-
-    /// The number of days held.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The weight in bytes.
-    pub fn weight(&self) -> u32 {
-        u32::try_from(DAYS_OVERHEAD + self.0.iter().map(|(_, entry)| entry.weight()).sum::<usize>())
-            .unwrap_or(u32::MAX)
     }
 }
 

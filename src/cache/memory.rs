@@ -18,20 +18,16 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use uuid::Uuid;
 
+pub use super::entry::Entry;
 use super::{
     closed_sessions::ClosedSessions,
-    entry::FacilityDays,
-    fill::Proof,
+    days::FacilityDays,
     recent_changes::RecentChanges,
-    views::{ViewBounds, Views},
-};
-pub use super::{
-    entry::Entry,
-    fill::{Consumed, Fill, FillToken},
+    views::{Proof, ViewBounds, Views},
 };
 use crate::{
     domain::summary::{Key, SummaryRow},
-    protocol::{Message, Position, StoredEntry},
+    protocol::{Message, Position},
 };
 
 /// The entries, bounded in bytes, and the proof of how exact they are.
@@ -51,7 +47,39 @@ pub struct Memory {
     session: AtomicU32,
     closed: ArcSwap<ClosedSessions>,
     table_ms: AtomicI64,
-    views: Views,
+    pub(super) views: Views,
+}
+
+/// A token that is taken before a read. It says which epoch was served and which position was
+/// consumed at that time, and so decides whether the result of the read may still be put: a change
+/// that was consumed since may be newer.
+#[derive(Debug, Clone, Copy)]
+pub struct FillToken {
+    pub(super) epoch: u32,
+    /// Every change that the read may have missed stands behind this position.
+    pub position: Position,
+}
+
+/// The result of a fill.
+#[derive(Debug)]
+pub enum Fill {
+    /// The entry that memory holds now: the filled one, or another that is as good or better.
+    Kept(Arc<Entry>),
+    /// A newer version was consumed meanwhile, or another epoch began. The caller reads again.
+    LostRace,
+}
+
+/// How a message relates to the one consumed before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumed {
+    Next,
+    /// At least one message before this one was missed. A new stream session began with it.
+    Gap,
+    /// It was consumed before, and is ignored.
+    Old,
+    /// Another epoch is served by now. The message was ignored, as it says nothing about that
+    /// epoch.
+    OtherEpoch,
 }
 
 impl Memory {
@@ -88,10 +116,20 @@ impl Memory {
         self.cache.get(&key.facility_id)?.get(key.date).cloned()
     }
 
+    /// All days of a facility that are held, as they are at one moment.
+    pub fn days(&self, facility: Uuid) -> Option<Arc<FacilityDays>> {
+        self.cache.get(&facility)
+    }
+
     /// Puts an entry in the place of the key's old one. The caller holds `recent`.
-    fn put(&self, key: Key, entry: Arc<Entry>) {
+    pub(super) fn put(&self, key: Key, entry: Arc<Entry>) {
         let days = self.cache.get(&key.facility_id).unwrap_or_default().with(key.date, entry);
-        self.cache.insert(key.facility_id, Arc::new(days));
+        self.put_days(key.facility_id, days);
+    }
+
+    /// Puts a facility's days in the place of those held. The caller holds `recent`.
+    pub(super) fn put_days(&self, facility: Uuid, days: FacilityDays) {
+        self.cache.insert(facility, Arc::new(days));
     }
 
     /// The instant as of which an entry is known to be exact, in milliseconds, regardless of
@@ -104,49 +142,41 @@ impl Memory {
     /// `directory_ms`. Watermarks count only up to that instant: the reader does not know in which
     /// zone the facility was later, or whether it still existed.
     pub fn exact_as_of_ms_within(&self, entry: &Entry, directory_ms: i64) -> i64 {
-        self.exact_ms(entry, entry.session, directory_ms)
-    }
-
-    /// The same for an entry that is attached to `session`.
-    pub(super) fn exact_ms(&self, entry: &Entry, session: Option<u32>, directory_ms: i64) -> i64 {
-        self.exact_by(self.proof(), entry, session, directory_ms)
-    }
-
-    /// The same by a proof that was loaded before.
-    pub(super) fn exact_by(
-        &self,
-        proof: Proof,
-        entry: &Entry,
-        session: Option<u32>,
-        directory_ms: i64,
-    ) -> i64 {
-        let proven_ms = match session {
-            None => i64::MIN,
-            Some(session) if session == proof.session => proof.watermark_ms,
-            Some(session) => self.closed.load().watermark_ms(session),
-        };
+        let proven_ms = self.proven_in(entry.session);
         entry.as_of_ms.max(proven_ms.min(directory_ms)).min(entry.holds_until_ms - 1)
     }
 
     /// The present proof.
     pub(super) fn proof(&self) -> Proof {
-        // The watermark is loaded before the session. In the other order a watermark of the next
-        // session might be taken for one of this session.
+        // In this order, as in `proven_in`.
         let watermark_ms = self.proven_ms.load(Ordering::Acquire);
-        Proof { watermark_ms, session: self.session_number() }
+        Proof { watermark_ms, session: self.session() }
     }
 
-    pub(super) fn session_number(&self) -> u32 {
+    /// The newest watermark that counts for the entries of a stream session, in milliseconds.
+    pub(super) fn proven_in(&self, session: Option<u32>) -> i64 {
+        // The watermark is loaded before the session. In the other order a watermark of the next
+        // session might be taken for one of this entry's session.
+        let watermark_ms = self.proven_ms.load(Ordering::Acquire);
+        match session {
+            None => i64::MIN,
+            Some(session) if session == self.session() => watermark_ms,
+            Some(session) => self.closed.load().watermark_ms(session),
+        }
+    }
+
+    /// The number of the stream session.
+    pub(super) fn session(&self) -> u32 {
         self.session.load(Ordering::Acquire)
     }
 
     /// Whether later watermarks will count for the entry.
     pub fn is_attached(&self, entry: &Entry) -> bool {
-        entry.session == Some(self.session.load(Ordering::Acquire))
+        entry.session == Some(self.session())
     }
 
     /// The newest watermark, in milliseconds: every change committed up to then was refreshed in
-    /// the table and has come by. `i64::MIN` before the first.
+    /// the table and was consumed. `i64::MIN` before the first.
     pub fn watermark_ms(&self) -> i64 {
         self.watermark_ms.load(Ordering::Acquire)
     }
@@ -221,7 +251,13 @@ impl Memory {
                 self.advance_table(*at_ms);
                 self.views.drop_idle(*at_ms);
             }
-            Message::Facilities(ids) => self.views.doubt_empty(ids, self.session_number()),
+            Message::Facilities(ids) => {
+                ids.iter().for_each(|id| {
+                    recent.remember_facility(*id);
+                    self.drop_empty_days(*id);
+                });
+                self.views.doubt_empty(ids, self.session());
+            }
             Message::Begun => {}
         }
     }
@@ -238,79 +274,7 @@ impl Memory {
         self.keep(recent, since, row, row.as_of_ms);
     }
 
-    /// Puts a row that was read after the token was taken and is exact as of `as_of_ms`. Every
-    /// change committed after that instant stands behind `since`. That is the token's own position
-    /// for a row that the primary answered, and the position stored with the row where it comes
-    /// from elsewhere.
-    pub fn fill(
-        &self,
-        token: &FillToken,
-        since: Position,
-        row: &SummaryRow,
-        as_of_ms: i64,
-    ) -> Fill {
-        let recent = self.recent();
-        let (key, version) = (row.key(), row.summary.version);
-        if recent.epoch != token.epoch
-            || recent.version(&key) > version
-            || recent.is_of_former_life(key.facility_id, version)
-        {
-            return Fill::LostRace;
-        }
-        Fill::Kept(self.keep(&recent, since, row, as_of_ms))
-    }
-
-    /// Keeps the better one of this row and the entry held, and answers it.
-    fn keep(
-        &self,
-        recent: &RecentChanges,
-        since: Position,
-        row: &SummaryRow,
-        as_of_ms: i64,
-    ) -> Arc<Entry> {
-        let (key, version) = (row.key(), row.summary.version);
-        // That a day has no row is proven only for the zone that the facility was in. Where the
-        // facility moves to another zone and back, no message tells of this day. So no later
-        // watermark counts for such an entry, and it is soon read again.
-        let joined = recent.joins(since).then(|| self.session_number());
-        let attached = version != 0 && joined.is_some();
-        if let Some(held) = self.get(&key)
-            && (held.version > version
-                || (held.version == version
-                    // Rows of one version may be of two zones' days of one date: the later row
-                    // tells which day is the facility's now.
-                    && (held.bounds == row.bounds || held.as_of_ms > as_of_ms)
-                    && self.exact_as_of_ms(&held) >= as_of_ms
-                    && (self.is_attached(&held) || !attached)))
-        {
-            self.views.take(key, &held, None, joined, self.session_number());
-            return held;
-        }
-        let entry = Arc::new(Entry::new(row, as_of_ms, joined.filter(|_| attached)));
-        self.put(key, entry.clone());
-        self.views.take(key, &entry, Some(&row.summary), joined, self.session_number());
-        entry
-    }
-
-    /// Puts rows that a transaction or read brought which began after the token, where the stream
-    /// is between processes. Answers them as they are to be published; none where another epoch has
-    /// begun since.
-    pub fn take_own<'a>(
-        &self,
-        token: &FillToken,
-        rows: impl Iterator<Item = &'a SummaryRow>,
-    ) -> Vec<StoredEntry> {
-        let entries: Vec<StoredEntry> =
-            rows.map(|row| StoredEntry { row: row.clone(), since: token.position }).collect();
-        for entry in &entries {
-            // A row that lost a race to a newer one is published all the same: other replicas may
-            // hold an older one.
-            let _ = self.fill(token, entry.since, &entry.row, entry.row.as_of_ms);
-        }
-        if self.is_current(token) { entries } else { Vec::new() }
-    }
-
-    /// Whether this version of the key, or a newer one, came by and is still remembered; if
+    /// Whether this version of the key, or a newer one, was consumed and is still remembered; if
     /// `generation` is given, in that generation of the stream.
     pub fn has_seen(&self, generation: Option<i64>, key: &Key, version: i64) -> bool {
         let recent = self.recent();
@@ -331,7 +295,7 @@ impl Memory {
     pub fn forget_facility(&self, facility: Uuid) {
         let _recent = self.recent();
         self.cache.invalidate(&facility);
-        self.views.forget_facility(facility, self.session_number());
+        self.views.forget_facility(facility, self.session());
     }
 
     /// Records that a removed facility was registered again. Versions up to `removed_at_version`
@@ -340,7 +304,7 @@ impl Memory {
         let mut recent = self.recent();
         if recent.begin_life(facility, removed_at_version) {
             self.cache.invalidate(&facility);
-            self.views.forget_facility(facility, self.session_number());
+            self.views.forget_facility(facility, self.session());
         }
     }
 

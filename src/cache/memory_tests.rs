@@ -4,7 +4,10 @@ use jiff::civil::date;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::summary::{Bounds, Summary};
+use crate::{
+    domain::summary::{Bounds, Summary},
+    protocol::StoredEntry,
+};
 
 impl Memory {
     /// Evicts a facility's entries.
@@ -159,4 +162,77 @@ fn of_the_same_date_in_two_zones_the_later_row_is_kept() {
     assert_eq!(shown(), 50, "the figures are the same, but of another day");
     memory.publish(&memory.fill_token(), [of(0, 10)].iter());
     assert_eq!(shown(), 50, "an old message does not bring the earlier row back");
+}
+
+#[test]
+fn a_day_without_a_row_is_proven_until_its_facility_is_told_to_have_changed() {
+    let memory = memory(16);
+    let fill = |token: &FillToken| {
+        let Fill::Kept(entry) = memory.fill(token, token.position, &row(0, 0, 10), 10) else {
+            panic!("nothing newer is known")
+        };
+        entry
+    };
+    let held = fill(&memory.fill_token());
+    announce(&memory, 20);
+    assert_eq!(memory.exact_as_of_ms(&held), 20);
+    // Another facility changes, and then this one: it may move to another zone and back.
+    let overtaken = memory.fill_token();
+    memory.consume_next(&Message::Facilities(vec![key(1).facility_id]));
+    assert!(memory.get(&key(0)).is_some());
+    memory.consume_next(&Message::Facilities(vec![key(0).facility_id]));
+    assert!(memory.get(&key(0)).is_none());
+    let (before, after) = (fill(&overtaken), memory.fill_token());
+    announce(&memory, 30);
+    assert_eq!(memory.exact_as_of_ms(&before), 10, "the facility may have changed since its read");
+    let again = fill(&after);
+    announce(&memory, 40);
+    assert_eq!(memory.exact_as_of_ms(&again), 40);
+}
+
+#[test]
+fn what_a_facility_did_is_forgotten_no_earlier_than_the_fills_that_it_concerns() {
+    let memory = memory(1);
+    let overtaken = memory.fill_token();
+    memory.consume_next(&Message::Facilities(vec![key(0).facility_id]));
+    memory.publish(&memory.fill_token(), [&row(1, 1, 20), &row(2, 1, 20)].into_iter());
+    let Fill::Kept(entry) = memory.fill(&overtaken, overtaken.position, &row(0, 0, 10), 10) else {
+        panic!("nothing newer is known")
+    };
+    announce(&memory, 30);
+    assert_eq!(memory.exact_as_of_ms(&entry), 10);
+}
+
+#[test]
+fn days_that_are_filled_together_are_judged_one_by_one() {
+    let memory = memory(16);
+    let facility = key(0).facility_id;
+    let day = |day: i8, version, as_of_ms| {
+        let summary = Summary { version, ..Summary::empty(facility, date(2026, 11, day), true) };
+        SummaryRow { summary, as_of_ms, next_expires_at_ms: None, bounds: None }
+    };
+    let before = memory.fill_token();
+    memory.publish(&before, [&day(2, 5, 10)].into_iter());
+    memory.publish(&before, [&day(3, 7, 10)].into_iter());
+    let rows = [day(1, 1, 5), day(2, 4, 5), day(3, 7, 5), day(4, 0, 5)];
+    let asked: Vec<_> = rows.iter().map(|row| (before.position, row, 5)).collect();
+    let fills = memory.fill_days(&before, facility, &asked);
+    let versions: Vec<Option<i64>> = fills
+        .iter()
+        .map(|fill| match fill {
+            Fill::Kept(entry) => Some(entry.version),
+            Fill::LostRace => None,
+        })
+        .collect();
+    assert_eq!(versions, [Some(1), None, Some(7), Some(0)]);
+    announce(&memory, 30);
+    let exact = |day: i8| {
+        memory
+            .get(&Key { facility_id: facility, date: date(2026, 11, day) })
+            .map(|entry| memory.exact_as_of_ms(&entry))
+    };
+    assert_eq!([1, 2, 3, 4].map(exact), [Some(30); 4]);
+    memory.start_over(None);
+    let fills = memory.fill_days(&before, facility, &asked);
+    assert!(fills.iter().all(|fill| matches!(fill, Fill::LostRace)), "of the epoch before");
 }

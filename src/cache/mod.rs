@@ -2,11 +2,14 @@
 //! reader.
 
 mod closed_sessions;
+mod days;
 pub mod encoding;
 mod entry;
-mod fill;
+mod fills;
+pub mod forms;
 pub mod lease;
 pub mod memory;
+pub mod page;
 mod recent_changes;
 pub mod redis;
 pub mod views;

@@ -7,6 +7,14 @@ use uuid::Uuid;
 
 use crate::{domain::summary::Key, protocol::Position};
 
+/// What a message told of.
+enum Change {
+    /// A version of a summary.
+    Of(Key, i64),
+    /// A facility was registered, changed or removed.
+    OfFacility(Uuid),
+}
+
 /// How far this process has consumed the stream, and the newest changes in it. All changes since
 /// `start` are remembered.
 pub(super) struct RecentChanges {
@@ -17,8 +25,11 @@ pub(super) struct RecentChanges {
     /// Everything up to this position was consumed.
     pub at: Position,
     start: i64,
-    queue: VecDeque<(i64, Key, i64)>,
+    queue: VecDeque<(i64, Change)>,
     newest: HashMap<Key, (i64, i64)>,
+    /// For each facility that was registered, changed or removed: the number of the last message
+    /// that told so.
+    facilities: HashMap<Uuid, i64>,
     /// For each facility that was removed and registered again: the greatest version of its former
     /// life.
     pub removed_at: HashMap<Uuid, i64>,
@@ -34,6 +45,7 @@ impl RecentChanges {
             start: at.number,
             queue: VecDeque::new(),
             newest: HashMap::new(),
+            facilities: HashMap::new(),
             removed_at: HashMap::new(),
         }
     }
@@ -49,15 +61,40 @@ impl RecentChanges {
         self.newest.get(key).map_or(0, |(_, version)| *version)
     }
 
-    /// Remembers a change in the message that was consumed last. Beyond the capacity it forgets the
-    /// oldest.
+    /// Remembers a change in the message that was consumed last.
     pub fn remember(&mut self, key: Key, version: i64) {
-        self.queue.push_back((self.at.number, key, version));
         self.newest.insert(key, (self.at.number, version));
+        self.push(Change::Of(key, version));
+    }
+
+    /// Remembers that the message that was consumed last tells of this facility.
+    pub fn remember_facility(&mut self, facility: Uuid) {
+        self.facilities.insert(facility, self.at.number);
+        self.push(Change::OfFacility(facility));
+    }
+
+    /// Whether a message behind the one with this number told of the facility, among those
+    /// remembered.
+    pub fn facility_changed(&self, facility: Uuid, since: i64) -> bool {
+        self.facilities.get(&facility).is_some_and(|number| *number > since)
+    }
+
+    /// Beyond the capacity it forgets the oldest.
+    fn push(&mut self, change: Change) {
+        self.queue.push_back((self.at.number, change));
         while self.queue.len() > self.capacity {
-            let Some((number, oldest, version)) = self.queue.pop_front() else { break };
-            if self.newest.get(&oldest) == Some(&(number, version)) {
-                self.newest.remove(&oldest);
+            let Some((number, oldest)) = self.queue.pop_front() else { break };
+            match oldest {
+                Change::Of(key, version) => {
+                    if self.newest.get(&key) == Some(&(number, version)) {
+                        self.newest.remove(&key);
+                    }
+                }
+                Change::OfFacility(facility) => {
+                    if self.facilities.get(&facility) == Some(&number) {
+                        self.facilities.remove(&facility);
+                    }
+                }
             }
             self.start = number;
         }
@@ -91,5 +128,6 @@ impl RecentChanges {
         self.start = self.at.number;
         self.queue.clear();
         self.newest.clear();
+        self.facilities.clear();
     }
 }

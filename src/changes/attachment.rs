@@ -16,15 +16,15 @@ use crate::{
 #[derive(Default)]
 pub struct Attachment {
     /// The lowest two bits are one of the four states below. The bits above them count how often
-    /// this replica has fallen behind. By this count the replica recognises work that began before
-    /// it last fell behind.
+    /// this replica has fallen behind. With this count, work that began before the replica last
+    /// fell behind can be recognised.
     state: AtomicU64,
     /// The number of messages in the stream that are yet to be read.
     left: AtomicI64,
     /// Gaps in the stream, by reason. They are logged when they begin and when they end.
     pub(super) gaps: LogRepeats<&'static str>,
-    /// Redis refused a message (it is full, or read-only), and no message has come by since.
-    /// Messages of other replicas may not come by either.
+    /// Redis refused a message (it is full, or read-only), and no message has arrived since.
+    /// Messages of other replicas may not arrive either.
     is_append_failing: AtomicBool,
     /// The errors of reading and of writing that were logged.
     throttle: LogThrottle<Way>,
@@ -50,8 +50,8 @@ const CONNECTING: u64 = 0;
 const READING: u64 = 1;
 /// Every message in the stream has been read.
 const CAUGHT_UP: u64 = 2;
-/// Caught up, and a drain snapshot that was taken after that has shown that the database lost
-/// nothing of what the stream told.
+/// Caught up, and a drain snapshot that was taken after that has shown that the database still has
+/// every change that the stream contains.
 const VERIFIED: u64 = 3;
 const STATES: u64 = 4;
 
@@ -97,7 +97,7 @@ impl Attachment {
         !matches!(error, CommandError::Down(_)) && self.throttle.begins(Way::Write, error)
     }
 
-    /// Records that a message came by, so that appends succeed again.
+    /// Records that a message arrived, so that appends succeed again.
     pub(super) fn note_append(&self) {
         if self.is_append_failing.swap(false, Ordering::AcqRel) {
             self.errors().writing = None;
@@ -144,9 +144,9 @@ impl Attachment {
         before.is_ok_and(|state| state % STATES >= CAUGHT_UP)
     }
 
-    /// The same, because of an error. True where this is to be logged as a warning, also where
-    /// nothing was ever read. An open breaker was logged before; it is logged here only where the
-    /// replica had caught up.
+    /// Like `fall_behind`, because of an error. True where this is to be logged as a warning, also
+    /// where nothing was ever read. An open breaker was logged before; it is logged here only where
+    /// the replica had caught up.
     pub(super) fn fail(&self, error: &CommandError) -> bool {
         let had_caught_up = self.fall_behind();
         self.errors().reading = Some(error.to_string());

@@ -12,12 +12,12 @@ pub enum AttachmentStage {
     Connecting,
     /// It has yet to read this number of messages in the stream.
     Reading { left: i64 },
-    /// It has caught up. No drain snapshot since then has shown that the database still has
-    /// everything that the stream told.
+    /// It has caught up. No drain snapshot since then has shown that the database still has every
+    /// change that the stream contains.
     Unverified,
-    /// Redis refuses messages, so messages of other replicas may not come by.
+    /// Redis refuses messages, so messages of other replicas may not arrive.
     AppendFailing,
-    /// Every change comes by here.
+    /// Every change arrives here.
     Attached,
 }
 
@@ -106,7 +106,8 @@ impl StageWatch {
     }
 }
 
-/// Logs every few seconds what a replica waits for that is not attached to the stream. Never ends.
+/// While the replica is not attached to the stream, logs every few seconds what it waits for. Never
+/// ends.
 pub(super) async fn log_stage(attachment: &Attachment) {
     let mut watch = StageWatch::begin(Instant::now());
     loop {

@@ -83,8 +83,8 @@ impl Follower {
         }
     }
 
-    /// Follows the stream of one epoch until another is served or the connection breaks. Answers
-    /// the number of the message consumed last; `None` where that number means nothing any more.
+    /// Follows the stream of one epoch until another is served or the connection breaks. Returns
+    /// the number of the message consumed last; `None` where that number is no longer valid.
     async fn follow(
         &self,
         epoch: &Arc<Epoch>,
@@ -128,7 +128,7 @@ impl Follower {
             // The tokens are taken before the check which epoch is served. If another epoch begins
             // after the check, the tokens are of the old one, and what is read then does not count.
             let (token, directory_epoch) = (self.memory.fill_token(), self.directory.epoch());
-            self.tell_whole();
+            self.log_gaps_over();
             if self.epoch.load().as_ref().is_none_or(|current| current != epoch) {
                 return Ok(());
             }
@@ -146,7 +146,7 @@ impl Follower {
                 // Nothing was ever read of the stream: it does not exist yet.
                 StreamRead::Vanished if after == 0 => self.attachment.catch_up(),
                 StreamRead::Vanished => {
-                    self.lose_place();
+                    self.lose_position();
                     *place = None;
                     return Ok(());
                 }
@@ -163,10 +163,10 @@ impl Follower {
         }
     }
 
-    /// Begins a new stream session, as the stream ends before the last message that was consumed of
-    /// it.
-    fn lose_place(&self) {
-        self.tell_gap(
+    /// Begins a new stream session, because the stream now ends before the last message that was
+    /// consumed.
+    fn lose_position(&self) {
+        self.log_gap(
             "vanished",
             Position::default(),
             "the change stream has lost what was read of it; what is held is proven anew",
@@ -177,7 +177,7 @@ impl Follower {
 
     /// Counts and logs a gap before the message at `next`. While gaps go on, as where replicas use
     /// two Redis servers, they are logged once a minute.
-    fn tell_gap(&self, reason: &'static str, next: Position, what: &'static str) {
+    fn log_gap(&self, reason: &'static str, next: Position, what: &'static str) {
         self.metrics.stream_gaps.with_label_values(&[reason]).inc();
         let (generation, number) = (next.generation, next.number);
         match self.attachment.gaps.happens(reason) {
@@ -198,7 +198,7 @@ impl Follower {
     }
 
     /// Logs the end of gaps that have not occurred for a while.
-    fn tell_whole(&self) {
+    fn log_gaps_over(&self) {
         for (reason, count) in self.attachment.gaps.over() {
             let (times, within_seconds) = (count.times, count.within.as_secs());
             tracing::info!(
@@ -223,13 +223,13 @@ impl Follower {
         }
         let consumed = self.memory.consume(token, at, &message);
         if consumed == Consumed::Gap {
-            // Also where this is the first message that was read: the directory was loaded before
-            // it, and what was published in between is unknown.
+            // Runs also for the first message: changes between loading the directory and that
+            // message are not known.
             self.directory.note_message(None);
         }
         if consumed == Consumed::Gap && before != Position::default() {
             let reason = if before.generation == at.generation { "trimmed" } else { "generation" };
-            self.tell_gap(
+            self.log_gap(
                 reason,
                 at,
                 "messages of the change stream were missed; what is held is proven anew",
@@ -237,7 +237,7 @@ impl Follower {
         }
         if !is_readable {
             // It may be about anything: a newer release wrote it, or another program.
-            self.tell_gap(
+            self.log_gap(
                 "unreadable",
                 at,
                 "a message of the change stream cannot be read; what is held is proven anew",

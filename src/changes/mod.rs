@@ -1,10 +1,10 @@
-//! The change stream: the way of committed changes to the memory of each replica.
+//! The change stream, which brings committed changes to the memory of each replica.
 //!
 //! Within one process a publication is a call. Between replicas it goes over a numbered Redis
 //! stream: `publisher.rs` appends to it after the commit, and `follower.rs` consumes it in order.
 //! In both cases `cache/memory.rs` judges each message. Correctness does not depend on a
-//! publication: a change that was committed and has not come by lies in the outbox, and the drain
-//! publishes it before it announces a watermark.
+//! publication: a change that was committed and is not published is still in the outbox, and the
+//! drain publishes it before it announces a watermark.
 
 mod attachment;
 mod attachment_stage;
@@ -38,11 +38,11 @@ pub struct Changes {
     /// The epoch that is served; none before the first drain snapshot.
     epoch: Arc<ArcSwapOption<Epoch>>,
     link: Option<ReplicaLink>,
-    /// Another server changes the same database, and its changes do not come by here.
+    /// Another server changes the same database, and its changes do not arrive here.
     misses_others: AtomicBool,
     /// Whether other processes read the table, so that watermarks are stored beside its rows.
     stores_watermark: bool,
-    /// The database was found to have older rows than it had, and no look has said so yet.
+    /// `suspect_restore` was called, and no drain snapshot has acted on it yet.
     doubted: AtomicBool,
 }
 
@@ -57,7 +57,7 @@ pub struct ReplicaLink {
 }
 
 impl ReplicaLink {
-    /// Records a failed append, and logs it where that is due.
+    /// Records a failed append. Logs a warning when the failure begins.
     fn noted<T>(
         &self,
         answer: Result<T, crate::redis::CommandError>,
@@ -103,8 +103,8 @@ pub enum Appended {
 }
 
 impl Appended {
-    /// The result for followers of `generation`, where the stream answered that the last message
-    /// stands at `at`.
+    /// The result for followers of `generation`. `at` is the position of the last message that
+    /// Redis appended; `None`: it appended nothing.
     pub fn in_generation(generation: i64, at: Option<Position>) -> Self {
         match at {
             Some(at) if at.generation == generation => Appended::Yes,
@@ -138,7 +138,7 @@ impl Changes {
         self.link.is_some()
     }
 
-    /// Whether every later change will come by here: no other server changes the database without
+    /// Whether every later change will arrive here: no other server changes the database without
     /// publishing, and the stream between replicas, if there is one, is attached.
     pub fn is_attached(&self) -> bool {
         !self.misses_others.load(Ordering::Relaxed)
@@ -197,7 +197,8 @@ impl Changes {
         }
     }
 
-    /// Tells the other replicas that these facilities were registered or changed. Never waits.
+    /// Sends the ids of facilities that were registered or changed to the other replicas. Never
+    /// waits.
     pub fn publish_facilities(&self, token: &FillToken, ids: Vec<Uuid>) {
         if let (Some(link), Some(epoch)) = (&self.link, self.epoch.load_full())
             && !ids.is_empty()
@@ -231,7 +232,7 @@ impl Changes {
         Ok(())
     }
 
-    /// Whether this version of the key, or a newer one, has come by in this generation.
+    /// Whether this version of the key, or a newer one, is published in this generation.
     pub fn have_shown(&self, generation: i64, key: &Key, version: i64) -> bool {
         self.memory.has_seen(self.link.as_ref().map(|_| generation), key, version)
     }
@@ -246,9 +247,9 @@ impl Changes {
         self.stores_watermark
     }
 
-    /// Whether the primary answered from the epoch that is served. `table_ms` was proven of the
-    /// table before the read. A database that stores an older watermark than that was set back to
-    /// an earlier state.
+    /// Whether the primary answered from the epoch that is served. `table_ms` is the instant as of
+    /// which the table was proven before the read. False if the database stores an older watermark
+    /// than `table_ms`: it was restored.
     pub fn continue_in(&self, read: &TableRead, table_ms: i64) -> bool {
         let stored_ms = read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
         self.serve(&read.epoch) && (!self.stores_watermark || stored_ms >= table_ms)
@@ -264,29 +265,29 @@ impl Changes {
         self.epoch.load().as_deref().is_some_and(|served| served != epoch)
     }
 
-    /// Serves this epoch from now on. Where another was served before, everything held of it is
-    /// dropped, and the answer is true.
+    /// Serves this epoch from now on. Where another was served before, drops everything held of it,
+    /// and returns true.
     pub fn enter(&self, epoch: &Epoch) -> bool {
         let before = self.epoch.load_full();
         if before.as_deref() == Some(epoch) {
             return false;
         }
         if before.is_some() {
-            // Once before the epoch changes, so that nothing of the old one is published in the new
-            // one,
+            // The first time before the epoch changes: nothing of the old epoch may be published in
+            // the new one.
             self.start_over();
         }
         self.epoch.store(Some(Arc::new(epoch.clone())));
         if before.is_some() {
-            // and once after it, as something of the old one may have been put in between.
+            // The second time after it: something of the old epoch may have been put in between.
             self.start_over();
         }
         before.is_some()
     }
 
-    /// The database has an older row than one that was committed there: it is not what it was. What
-    /// is held is dropped at once, and the next drain snapshot begins another epoch.
-    pub fn doubt(&self) {
+    /// Called when a row is older than a known version. Drops everything held at once; the next
+    /// drain snapshot begins another epoch.
+    pub fn suspect_restore(&self) {
         if !self.doubted.swap(true, Ordering::AcqRel) {
             tracing::warn!(
                 "the database has an older row than it had (a backup restored?): everything held \
@@ -296,8 +297,8 @@ impl Changes {
         self.start_over();
     }
 
-    /// Whether there was such a row since this was asked last.
-    pub fn take_doubt(&self) -> bool {
+    /// Whether `suspect_restore` was called since the last call of this function.
+    pub fn take_suspicion(&self) -> bool {
         self.doubted.swap(false, Ordering::AcqRel)
     }
 

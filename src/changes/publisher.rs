@@ -46,7 +46,7 @@ const QUEUE: usize = 4_096;
 /// The most publications that are taken from the queue at once.
 const TOGETHER: usize = 64;
 /// Bytes of messages in one round trip, or in one message. More might not arrive within the
-/// time-out of a command, and the publisher would take Redis for hung.
+/// time-out of a command, and the publisher would conclude that Redis hangs.
 const AT_ONCE: usize = 256 * 1024;
 
 impl Publisher {

@@ -21,8 +21,9 @@ pub struct ServerSettings {
     /// How long the head of a request may take to arrive, and then its body, in milliseconds; after
     /// that the answer is 408.
     pub read_timeout_ms: u64,
-    /// How long the service still answers new requests after it was told to stop, in milliseconds.
-    /// It already says that it is not ready, so that balancers can send requests elsewhere.
+    /// How long the service still answers new requests after it got the signal to stop, in
+    /// milliseconds. It already says that it is not ready, so that balancers can send requests
+    /// elsewhere.
     pub drain_delay_ms: u64,
     /// How long requests in flight may take to finish after that, in seconds.
     pub shutdown_timeout_seconds: u64,
@@ -79,7 +80,9 @@ pub struct RedisSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SqliteSynchronous {
+    /// A power cut may lose the last moment; a crash of the process loses nothing.
     Normal,
+    /// A power cut loses no acknowledged event.
     Full,
 }
 
@@ -88,8 +91,11 @@ pub enum SqliteSynchronous {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
+    /// Answers are at most 120 s old by default; a rebuild runs every 2 minutes.
     Aggressive,
+    /// Answers are at most 300 s old by default; a rebuild runs every 5 minutes.
     Balanced,
+    /// Answers are of this moment by default (0 s); no rebuild is scheduled.
     Realtime,
 }
 
@@ -205,7 +211,9 @@ pub struct AuditSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// One JSON object a line.
     Json,
+    /// Lines for people to read.
     Pretty,
 }
 
@@ -313,12 +321,8 @@ impl Default for RebuildSettings {
 
 impl Default for ListsSettings {
     fn default() -> Self {
-        ListsSettings {
-            render_interval_ms: 100,
-            views: 8,
-            view_idle_seconds: 600,
-            page_bytes: 4 << 20,
-        }
+        let page_bytes = 4 << 20;
+        ListsSettings { render_interval_ms: 100, views: 8, view_idle_seconds: 600, page_bytes }
     }
 }
 

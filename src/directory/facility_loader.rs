@@ -33,8 +33,8 @@ struct NextQuery {
 }
 
 impl FacilityLoader {
-    /// Has `read` read the facility, in a query that begins after this call, and at the earliest
-    /// [`PAUSE`] after the query before. `Err` where the query failed.
+    /// Calls `read` for this facility. The query begins after this call, and at least [`PAUSE`]
+    /// after the last one. `Err` where the query failed.
     pub async fn find<F: Future<Output = store::Result<()>>>(
         &self,
         id: Uuid,

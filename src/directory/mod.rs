@@ -2,7 +2,7 @@
 //! today's date of a known one costs a comparison.
 //!
 //! The directory follows the same rule as the figures: it is exact as of an instant, which is never
-//! later than what was read of the database proves. An answer that rests on the directory claims no
+//! later than what was read of the database proves. An answer that uses the directory claims no
 //! later instant.
 
 mod facility_loader;
@@ -35,7 +35,8 @@ use unread::Unread;
 /// The facilities as last read or written. Its locks are held for one map access, and never across
 /// an await.
 pub struct Directory {
-    /// Must drop the entries of facilities that were removed or registered again.
+    /// The memory tier, which drops the entries of facilities that were removed or registered
+    /// again.
     memory: Arc<Memory>,
     facilities: RwLock<HashMap<Uuid, Arc<Facility>>>,
     zones: RwLock<HashMap<String, Arc<Zone>>>,
@@ -102,16 +103,16 @@ impl Directory {
         }
     }
 
-    /// Reads all facilities, and answers those that were known and no longer exist.
+    /// Reads all facilities, and returns those that were known and no longer exist.
     pub async fn load(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
         let reading = self.begin_reading(None).await;
         let rows = store.facilities(None).await?;
         Ok(self.finish_reading(reading, rows))
     }
 
-    /// Makes the directory fresh enough: reads all facilities, unless `will_do` accepts the instant
-    /// as of which the directory is exact once this caller may read. After a read the directory is
-    /// exact as of the call or later.
+    /// Makes the directory fresh enough. Waits until no other read is under way. Then reads all
+    /// facilities, unless `will_do` accepts the instant as of which the directory is exact by then.
+    /// After a read the directory is exact as of the call or later.
     pub async fn catch_up(
         &self,
         store: &dyn Store,
@@ -127,7 +128,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Reads these facilities again, and answers those that no longer exist.
+    /// Reads these facilities again, and returns those that no longer exist.
     pub async fn reload(&self, store: &dyn Store, ids: &[Uuid]) -> store::Result<Vec<Uuid>> {
         let reading = self.begin_reading(Some(ids)).await;
         let rows = store.facilities(Some(ids)).await?;
@@ -161,7 +162,7 @@ impl Directory {
         }
     }
 
-    /// Takes over the rows that were read, and answers the facilities that no longer exist.
+    /// Takes over the rows that were read, and returns the facilities that no longer exist.
     pub fn finish_reading(&self, reading: DirectoryRead<'_>, rows: Vec<FacilityRow>) -> Vec<Uuid> {
         let found: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
         let gone: Vec<Uuid> =
@@ -307,7 +308,7 @@ impl Directory {
 
     /// The facility, by a rate-limited query of the database. The future must run to its end, as
     /// other callers may wait for its query.
-    pub async fn look_up(
+    pub async fn find(
         &self,
         store: &dyn Store,
         id: Uuid,
@@ -338,8 +339,8 @@ impl Directory {
                 .insert(row.timezone.clone(), utc.clone());
             utc
         });
-        // No event makes a longer name; one written by SQL must not make each listing as long as it
-        // is.
+        // No event makes a longer name. A longer one, written by SQL, would make every listing
+        // longer.
         let name = match zones::shortened(&row.name, MOST_NAME) {
             Cow::Borrowed(_) => row.name,
             Cow::Owned(beginning) => beginning,

@@ -1,7 +1,6 @@
-//! The facilities that messages told of and that are yet to be read from the database. One task
-//! reads them, however many messages came by while the database was out of reach. This decides
-//! which watermark counts for the directory: one counts once everything that messages before it
-//! told of has been read.
+//! Facilities named by messages and not read since. A watermark counts once all facilities named
+//! before it are read. One task reads them, however many messages arrive while the database is out
+//! of reach.
 
 use std::{
     collections::HashMap,
@@ -20,7 +19,9 @@ const MOST: usize = 10_000;
 /// What is to be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReadTask {
+    /// All facilities.
     All,
+    /// The facilities with these ids.
     These(Vec<Uuid>),
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Unread {
 
 #[derive(Debug, Default)]
 struct UnreadState {
-    /// Counts the epochs: what was proven in one says nothing in the next.
+    /// The number of the epoch. What was proven in one epoch does not count in the next.
     epoch: u32,
     /// The number of messages so far.
     messages: u64,
@@ -46,8 +47,8 @@ struct UnreadState {
     newest: Option<PendingWatermark>,
 }
 
-/// The numbers of the first and the last message that told of something which was not read since. A
-/// message that comes during the read has it read again.
+/// The numbers of the first and the last message that named a facility (or all) that was not read
+/// since. If a message names it during the read, it is read again.
 #[derive(Debug, Clone, Copy)]
 struct MessageSpan {
     first: u64,
@@ -159,7 +160,7 @@ impl Unread {
         self.count(&mut state);
     }
 
-    /// Lets the watermarks count before which everything has been read.
+    /// Makes a watermark count once all facilities named before it are read.
     fn count(&self, state: &mut UnreadState) {
         let oldest_unread = state
             .all

@@ -85,8 +85,8 @@ fn timestamp(ms: i64) -> Timestamp {
 
 /// The first instant of `date`, or `None` where that date has no instant at all.
 fn start_of(tz: &TimeZone, date: Date) -> Option<i64> {
-    // The rule "compatible": in a gap it moves forward by the gap, which takes midnight to the
-    // first instant after the gap; where a time occurs twice it takes the first.
+    // In a gap, jiff's rule `compatible` takes the first instant after it; of a repeated time, the
+    // first.
     let start = date.at(0, 0, 0, 0).to_zoned(tz.clone()).ok()?;
     (start.date() == date).then(|| start.timestamp().as_millisecond())
 }

@@ -11,10 +11,15 @@ use super::blood_type::BloodType;
 /// this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EntityKind {
+    /// A facility; it sends requests and receives deliveries.
     Facility,
+    /// A blood bank, which belongs to a facility.
     BloodBank,
+    /// A lot in the stock of a blood bank.
     Inventory,
+    /// A delivery to a facility.
     Distribution,
+    /// A request of a facility.
     Request,
 }
 
@@ -45,26 +50,27 @@ impl EntityKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Entity {
-    Facility {
-        name: String,
-        timezone: String,
-    },
-    BloodBank {
-        facility_id: Uuid,
-        name: String,
-    },
+    /// A facility: its name, and the IANA name of its zone.
+    Facility { name: String, timezone: String },
+    /// A blood bank, and the facility that it belongs to.
+    BloodBank { facility_id: Uuid, name: String },
+    /// A lot: units in stock. `expires_at_ms` is in milliseconds since 1970; `None`: it never
+    /// expires.
     Inventory {
         blood_bank_id: Uuid,
         blood_type: Option<BloodType>,
         expires_at_ms: Option<i64>,
         quantity: i32,
     },
+    /// A delivery of units. `date_delivered_ms` is in milliseconds since 1970; `None`: it is on its
+    /// way.
     Distribution {
         blood_type: Option<BloodType>,
         date_delivered_ms: Option<i64>,
         dispatched_to_id: Uuid,
         quantity: i32,
     },
+    /// A request for units. `created_at_ms` is in milliseconds since 1970.
     Request {
         blood_type: Option<BloodType>,
         created_at_ms: i64,
@@ -97,6 +103,7 @@ impl Entity {
         }
     }
 
+    /// The canonical `data`, which decides between statements of equal time.
     pub(super) fn canonical(&self) -> String {
         serde_json::to_string(self).expect("an entity has string keys only")
     }
@@ -123,7 +130,8 @@ pub struct Statement {
 }
 
 impl Record {
-    /// Equal for equal records, whatever they are about. It is stored: it may never change.
+    /// A hash of the record. Equal records have equal hashes, even for different entities. It is
+    /// stored, so it must never be computed in another way.
     pub fn fingerprint(&self) -> i64 {
         let entity = self.entity.as_ref().map(Entity::canonical).unwrap_or_default();
         xxhash_rust::xxh3::xxh3_64(format!("{} {entity}", self.event_time_ms).as_bytes())
@@ -131,7 +139,7 @@ impl Record {
     }
 }
 
-/// What a client may tell the service.
+/// What a client may send to the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A fact about one entity.

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{day::Day, zones};
 
-/// An IANA time zone, which all its facilities share. It remembers its current day, so that asking
-/// for today costs one comparison.
+/// An IANA time zone, which all its facilities share. It keeps its current day, so that `today`
+/// costs one comparison.
 #[derive(Debug)]
 pub struct Zone {
     /// The name as it was registered.
@@ -18,7 +18,7 @@ pub struct Zone {
     pub tz: TimeZone,
     /// No zone has that name: the days are those of UTC.
     pub is_unknown: bool,
-    /// What a reader has to know of it then.
+    /// What a reader must know about such a zone.
     error: Option<String>,
     today: ArcSwap<Day>,
 }
@@ -46,7 +46,7 @@ impl Zone {
         Zone { is_unknown: true, error: Some(error), ..Zone::new(name, TimeZone::UTC) }
     }
 
-    /// The name for people; of one that no zone can have, its beginning.
+    /// The name for people. A name that is too long for a zone is cut.
     pub fn shown(&self) -> Cow<'_, str> {
         zones::shortened(&self.name, zones::MAX_BYTES)
     }

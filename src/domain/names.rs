@@ -1,4 +1,5 @@
-//! When two names are the same. A name is shown as it was given, and compared as people read it.
+//! Decides when two names are the same. A name is shown as it was given, and compared as people
+//! read it.
 
 use std::borrow::Cow;
 

@@ -1,11 +1,11 @@
-//! Which of two statements about one entity wins.
+//! Decides which of two statements about one entity wins.
 
 use super::event::Record;
 
 impl Record {
     /// Whether this statement replaces the known one. The later time wins. At equal times a removal
     /// wins, then the greater canonical data. A duplicate replaces nothing. So a set of statements
-    /// ends the same in any order and with any repetition.
+    /// gives the same result in any order and with any repetition.
     pub fn supersedes(&self, known: Option<&Record>) -> bool {
         let Some(known) = known else { return true };
         match self.event_time_ms.cmp(&known.event_time_ms) {

@@ -3,8 +3,8 @@
 //! The zone database of this release is asked first, and the host's only for names that the release
 //! lacks. So all replicas of one release have the same days, whatever their hosts have installed.
 //! If two replicas disagreed about a day, each would replace the other's row for ever. The price:
-//! new rules of a known zone come only with a release, not with an update of the host. And hosts
-//! that differ disagree about a zone that is newer than the release. A host that lacks names does
+//! new rules of a known zone come only with a release, not with an update of the host. And two
+//! hosts may use different rules for a zone that this release lacks. A host that lacks names does
 //! not matter (slim images leave out `Asia/Calcutta` and `US/Eastern`).
 
 use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     event_data::{self, EventType},
     event_schema, field_rules,
-    fields::{self, Faults, Fields, Place},
+    fields::{self, EventFields, Faults, Place},
     json::{self, Json, Object, Shown},
     percent,
     problem::{InputError, Problem},
@@ -244,7 +244,7 @@ fn event(
     faults: &mut Vec<InputError>,
 ) -> Option<Event> {
     let mut own = Faults::default();
-    let time_and_type = read_attributes(Fields::new(attributes, place, &mut own), limits);
+    let time_and_type = read_attributes(EventFields::new(attributes, place, &mut own), limits);
     let event = read_data(time_and_type, data, &data_pointer, limits, &mut own);
     faults.append(&mut own.into_list(&data_pointer));
     event
@@ -252,7 +252,7 @@ fn event(
 
 /// Reads time and type; each is `None` when it is not valid. Extension attributes are allowed and
 /// ignored.
-fn read_attributes(mut f: Fields, limits: &EventLimits) -> (Option<i64>, Option<EventType>) {
+fn read_attributes(mut f: EventFields, limits: &EventLimits) -> (Option<i64>, Option<EventType>) {
     f.required("specversion", specversion);
     f.required("id", field_rules::text);
     f.required("source", field_rules::text);
@@ -281,7 +281,7 @@ fn read_data(
         .and_then(|data| field_rules::object_of(data, pointer, what))
         .map_err(|fault| faults.note(|| fault))
         .ok()?;
-    let data = Fields::new(object, Place::Body(pointer.to_owned()), faults);
+    let data = EventFields::new(object, Place::Body(pointer.to_owned()), faults);
     let event = event_data::read(event_type?, time_ms.unwrap_or(limits.now_ms), data);
     time_ms.and(event)
 }

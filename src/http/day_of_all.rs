@@ -1,17 +1,15 @@
 //! The route of one day of all facilities, with totals. The page comes from a view, as bytes.
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{
-        StatusCode,
-        header::{self, HeaderValue},
-    },
-    web::Data,
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Bytes, Data},
 };
 use jiff::civil::Date;
 use serde::Serialize;
 
 use super::{
+    coded_body::{self, CodedBody},
     day_parameters::{ListingParameters, unknown_cursor},
     list_answer::problem_of,
     problem::Problem,
@@ -19,10 +17,10 @@ use super::{
     request_headers::Encoding,
     response_headers::{CACHE_STATUS, cache_control, list_status, seconds_value},
     state::AppState,
-    summaries::{asked_date, begun_day, freshness_wish},
+    summaries::{asked_date, begun_day, freshness_request},
 };
 use crate::{
-    cache::views::Form,
+    cache::views::{Form, Page},
     directory::Directory,
     domain::{summary::Summary, totals::Totals},
     service::{
@@ -91,7 +89,7 @@ pub struct Listing {
 )]
 pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let date = asked_date(request.match_info().get("date").unwrap_or_default())?;
-    let requested = freshness_wish(&request, &app, 0);
+    let requested = freshness_request(&request, &app, 0);
     let form = preferred_form(&request);
     // A page that is held was asked for by this very text, which was read then.
     let held = app.lists.held_page(date, request.query_string(), &requested, app.clock.now_ms());
@@ -153,10 +151,27 @@ fn preferred_form(request: &HttpRequest) -> Form {
     if !request.headers().contains_key(header::ACCEPT_ENCODING) {
         return Form::Plain;
     }
-    match request_headers::best_encoding(request.headers()) {
+    form_of(request_headers::best_encoding(request.headers()))
+}
+
+fn form_of(encoding: Encoding) -> Form {
+    match encoding {
         Encoding::Identity => Form::Plain,
         Encoding::Gzip => Form::Gzip,
         Encoding::Brotli => Form::Brotli,
+    }
+}
+
+impl CodedBody for Page {
+    fn etag(&self) -> Bytes {
+        Bytes::copy_from_slice(Page::etag(self).as_bytes())
+    }
+
+    fn form(&self, form: Encoding) -> Option<Bytes> {
+        match form {
+            Encoding::Identity => Some(self.body.clone()),
+            form => Page::form(self, form_of(form)),
+        }
     }
 }
 
@@ -168,35 +183,20 @@ fn respond(
     answer: &DayPage,
     form: Form,
 ) -> Option<HttpResponse> {
-    let page = &answer.page;
-    let has_condition = request.headers().contains_key(header::IF_NONE_MATCH);
-    let known = has_condition
-        .then(|| {
-            Form::ALL
-                .into_iter()
-                .find(|form| request_headers::if_none_match(request.headers(), page.etag(*form)))
-        })
-        .flatten();
-    if known.is_none() && !page.has(form) {
+    let page = &*answer.page;
+    let headers = request.headers();
+    let is_known = || {
+        headers.contains_key(header::IF_NONE_MATCH)
+            && request_headers::if_none_match(headers, page.etag()).is_some()
+    };
+    if !page.has(form) && !is_known() {
         return None;
     }
-    let status = if known.is_some() { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let body = page.form(form);
-    let sent = known.unwrap_or(if body.is_some() { form } else { Form::Plain });
-    let mut response = HttpResponseBuilder::new(status);
-    let now_ms = app.clock.now_ms();
-    response
-        .insert_header((header::ETAG, page.etag(sent)))
-        .insert_header((header::AGE, seconds_value(answer.age_ms)))
-        .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, page.until_ms)))
-        .insert_header((CACHE_STATUS, list_status(answer.source)))
-        .insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")));
-    if known.is_some() {
-        return Some(response.finish());
-    }
-    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    if let Some(coding) = sent.coding() {
-        response.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static(coding)));
-    }
-    Some(response.body(body.unwrap_or_else(|| page.body.clone())))
+    Some(coded_body::respond(request, page, |response| {
+        let now_ms = app.clock.now_ms();
+        response
+            .insert_header((header::AGE, seconds_value(answer.age_ms)))
+            .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, page.until_ms)))
+            .insert_header((CACHE_STATUS, list_status(answer.source)));
+    }))
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     field_rules,
-    fields::{self, Fields},
+    fields::{self, EventFields},
     json::Json,
 };
 use crate::domain::event::{Entity, EntityKind, Event, Record, Statement};
@@ -64,7 +64,7 @@ impl EventType {
 
 /// Reads the `data` of an event with the time `time_ms` (milliseconds since 1970). `None` when the
 /// data has faults; all of them are noted in `data`.
-pub fn read(event_type: EventType, time_ms: i64, mut data: Fields) -> Option<Event> {
+pub fn read(event_type: EventType, time_ms: i64, mut data: EventFields) -> Option<Event> {
     let f = &mut data;
     let event = match event_type {
         EventType::FacilityRegistered => stated(
@@ -142,20 +142,20 @@ fn removed(kind: EntityKind, id: Option<Uuid>, event_time_ms: i64) -> Option<Eve
 // These functions read all of their fields before the first `?`, so that every fault is noted.
 
 /// Reads the fields of a facility, except its id.
-pub fn facility(f: &mut Fields) -> Option<Entity> {
+pub fn facility(f: &mut EventFields) -> Option<Entity> {
     let (name, timezone) =
         (f.required("name", field_rules::name), f.required("timezone", field_rules::timezone));
     Some(Entity::Facility { name: name?, timezone: timezone? })
 }
 
 /// Reads the fields of a blood bank, except its id.
-pub fn blood_bank(f: &mut Fields) -> Option<Entity> {
+pub fn blood_bank(f: &mut EventFields) -> Option<Entity> {
     let (facility_id, name) =
         (f.required("facility_id", field_rules::id), f.required("name", field_rules::name));
     Some(Entity::BloodBank { facility_id: facility_id?, name: name? })
 }
 
-fn inventory(f: &mut Fields) -> Option<Entity> {
+fn inventory(f: &mut EventFields) -> Option<Entity> {
     let (blood_bank_id, blood_type) = (
         f.required("blood_bank_id", field_rules::id),
         f.optional("blood_type", field_rules::blood_type),
@@ -172,7 +172,7 @@ fn inventory(f: &mut Fields) -> Option<Entity> {
     })
 }
 
-fn distribution(f: &mut Fields) -> Option<Entity> {
+fn distribution(f: &mut EventFields) -> Option<Entity> {
     let (to, blood_type) = (
         f.required("dispatched_to_id", field_rules::id),
         f.optional("blood_type", field_rules::blood_type),
@@ -189,7 +189,7 @@ fn distribution(f: &mut Fields) -> Option<Entity> {
     })
 }
 
-fn request(f: &mut Fields) -> Option<Entity> {
+fn request(f: &mut EventFields) -> Option<Entity> {
     let (facility_id, created_at) = (
         f.required("facility_id", field_rules::id),
         f.required("created_at", field_rules::instant),
@@ -252,7 +252,11 @@ mod tests {
             };
             let mut faults = Faults::default();
             assert_eq!(
-                read(event_type, 0, Fields::new(&probe, Place::Body("/data".into()), &mut faults)),
+                read(
+                    event_type,
+                    0,
+                    EventFields::new(&probe, Place::Body("/data".into()), &mut faults)
+                ),
                 None
             );
             let faults = faults.into_list("");

@@ -10,12 +10,13 @@ use uuid::Uuid;
 use super::{
     content_type,
     events::{AppliedEvents, apply},
+    list_answer,
     parameters::{self, FacilityCursor},
     problem::Problem,
     query, registrations,
-    response_headers::seconds_value,
+    response_headers::{cache_control, seconds_value},
     state::{AppState, DirectoryDemand, path_id},
-    summaries::freshness_wish,
+    summaries::freshness_request,
 };
 use crate::domain::{event::Event, facility::Facility, names::sought};
 
@@ -78,7 +79,7 @@ pub struct FacilityPage {
 )]
 pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Facilities::read(request.query_string())?;
-    app.read_directory(&freshness_wish(&request, &app, 0)).await?;
+    app.read_directory(&freshness_request(&request, &app, 0)).await?;
     let (facilities, as_of_ms) = app.directory.all();
     let start = match &asked.cursor {
         None => 0,
@@ -92,14 +93,19 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
     let items = found.by_ref().take(asked.limit).map(|f| item(f)).collect();
     let next_cursor =
         found.next().map(|f| FacilityCursor { name: f.name.clone(), id: f.id }.to_string());
-    Ok(HttpResponse::Ok()
-        .insert_header(age(&app, as_of_ms))
-        .json(FacilityPage { items, next_cursor }))
+    Ok(list_answer::json(&request, &FacilityPage { items, next_cursor }, |response| {
+        response.insert_header(age(&app, as_of_ms)).insert_header(lifetime(&app, None));
+    }))
 }
 
 /// The `Age` header: seconds since the directory was last known to be exact.
 fn age(app: &AppState, as_of_ms: i64) -> (header::HeaderName, header::HeaderValue) {
     (header::AGE, seconds_value(app.clock.now_ms().saturating_sub(as_of_ms)))
+}
+
+/// The `Cache-Control` header; at `until_ms` the answer ends to be right.
+fn lifetime(app: &AppState, until_ms: Option<i64>) -> (header::HeaderName, header::HeaderValue) {
+    (header::CACHE_CONTROL, cache_control(app, app.clock.now_ms(), until_ms))
 }
 
 fn item(facility: &Facility) -> FacilityItem {
@@ -124,12 +130,15 @@ fn item(facility: &Facility) -> FacilityItem {
 )]
 pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let requested = freshness_wish(&request, &app, 0);
+    let requested = freshness_request(&request, &app, 0);
     app.read_directory(&requested).await?;
     let located = app.facility(&request, DirectoryDemand::Of(requested.max_age_ms)).await?;
-    Ok(HttpResponse::Ok()
-        .insert_header(age(&app, located.as_of_ms))
-        .json(detail(&located.facility, &app)))
+    let until_ms = located.facility.zone.today(app.clock.now_ms()).end_ms;
+    Ok(list_answer::json(&request, &detail(&located.facility, &app), |response| {
+        response
+            .insert_header(age(&app, located.as_of_ms))
+            .insert_header(lifetime(&app, Some(until_ms)));
+    }))
 }
 
 fn detail(facility: &Arc<Facility>, app: &AppState) -> FacilityDetail {

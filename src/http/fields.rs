@@ -73,17 +73,17 @@ impl Faults {
 
 /// Reads an object field by field. A faulty field is `None`, and is noted. `finish` notes the
 /// fields that were not read.
-pub struct Fields<'a> {
+pub struct EventFields<'a> {
     object: &'a Object<'a>,
     place: Place,
     known: Vec<&'static str>,
     faults: &'a mut Faults,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> EventFields<'a> {
     /// Starts to read `object`, which is at `place` in the request. Faults go into `faults`.
     pub fn new(object: &'a Object<'a>, place: Place, faults: &'a mut Faults) -> Self {
-        Fields { object, place, known: Vec::with_capacity(8), faults }
+        EventFields { object, place, known: Vec::with_capacity(8), faults }
     }
 
     /// Reads a field that must be there. `None` when it is missing or when `rule` refuses it; the

@@ -219,5 +219,8 @@ pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
     let (waiting, _) = app.ingest.backlog();
     app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     let content_type = CONTENT_TYPE.get_or_init(|| prometheus::TEXT_FORMAT.to_owned());
-    Ok(HttpResponse::Ok().content_type(content_type.as_str()).body(app.metrics.render()))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type(content_type.as_str())
+        .body(app.metrics.render()))
 }

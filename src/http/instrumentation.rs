@@ -100,9 +100,9 @@ impl RouteCells {
         // A 503 of the readiness check is no failure: orchestrators ask for it during each start
         // until it is ready.
         let is_not_ready = route == READY && status == StatusCode::SERVICE_UNAVAILABLE;
-        let is_wished =
+        let is_expected =
             is_not_ready || status.is_client_error() || status == StatusCode::GATEWAY_TIMEOUT;
-        let tell = if is_wished {
+        let tell = if is_expected {
             RepeatLog::Nothing
         } else {
             self.watch.refused.happens((route, status.as_u16()))

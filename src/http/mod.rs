@@ -2,6 +2,7 @@
 //! everything that a request brings, once. Every error becomes a problem document.
 
 pub mod cloudevents;
+mod coded_body;
 pub mod day_of_all;
 mod day_parameters;
 pub mod event_data;

@@ -1,8 +1,16 @@
 //! The OpenAPI document, and pages that show it without internet access.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web::Bytes};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderValue},
+    web::{self, Bytes},
+};
 use utoipa::{
     Modify, OpenApi,
     openapi::{Content, PathItem, Ref, ResponseBuilder, path::Operation},
@@ -10,10 +18,11 @@ use utoipa::{
 use utoipa_swagger_ui::Config;
 
 use super::{
-    event_schema,
+    coded_body, event_schema,
     problem::{self, Problem},
-    query,
+    query, request_headers,
 };
+use crate::cache::forms::Forms;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -53,7 +62,30 @@ pub fn json() -> String {
     Document::openapi().to_pretty_json().expect("the document has string keys only")
 }
 
-static JSON: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(json()));
+/// A file of the documentation, which changes with a release only.
+struct DocumentFile {
+    forms: Forms,
+    content_type: HeaderValue,
+}
+
+impl DocumentFile {
+    fn new(body: Bytes, content_type: &str) -> Self {
+        let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
+        let content_type = HeaderValue::from_str(content_type)
+            .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
+        DocumentFile { forms: Forms::new(body, etag), content_type }
+    }
+
+    /// The file, or 304. A client may keep it for an hour.
+    fn respond(&self, request: &HttpRequest) -> HttpResponse {
+        coded_body::respond_as(request, &self.forms, self.content_type.clone(), |response| {
+            response.insert_header((header::CACHE_CONTROL, "max-age=3600"));
+        })
+    }
+}
+
+static JSON: LazyLock<DocumentFile> =
+    LazyLock::new(|| DocumentFile::new(Bytes::from(json()), "application/json"));
 
 /// This document.
 #[utoipa::path(
@@ -62,7 +94,7 @@ static JSON: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(json()));
 )]
 pub async fn document(request: HttpRequest) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(JSON.clone()))
+    Ok(JSON.respond(&request))
 }
 
 /// Adds to each operation the answers that any request may get, so that no operation has to name
@@ -104,15 +136,34 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// `/docs/`: pages to read the document and to try requests, with all files that they need.
 pub async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let name = request.match_info().get("file").unwrap_or_default().to_owned();
+    let file = web::block(move || docs_file(&name)).await.ok().flatten();
+    let file =
+        file.ok_or_else(|| Problem::not_found("There is no such page; /docs/ is the first one."))?;
+    if coded_body::is_long_work(&request, &file.forms) {
+        let (file, form) = (file.clone(), request_headers::best_encoding(request.headers()));
+        // Where it fails, the answer compresses.
+        let _ = web::block(move || coded_body::CodedBody::form(&file.forms, form)).await;
+    }
+    Ok(file.respond(&request))
+}
+
+/// The file of that name, unpacked when it is asked for first.
+fn docs_file(name: &str) -> Option<Arc<DocumentFile>> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
-    let name = request.match_info().get("file").unwrap_or_default();
-    let Ok(Some(file)) = utoipa_swagger_ui::serve(name, CONFIG.clone()) else {
-        return Err(Problem::not_found("There is no such page; /docs/ is the first one."));
-    };
-    let mut response = HttpResponse::Ok();
-    if file.gzpipped {
-        response.insert_header((header::CONTENT_ENCODING, "gzip"));
+    static FILES: Mutex<BTreeMap<String, Arc<DocumentFile>>> = Mutex::new(BTreeMap::new());
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = files.get(name) {
+        return Some(file.clone());
     }
-    Ok(response.content_type(file.content_type).body(file.bytes.into_owned()))
+    let file = utoipa_swagger_ui::serve(name, CONFIG.clone()).ok()??;
+    let mut body = file.bytes.into_owned();
+    if file.gzpipped {
+        let packed = std::mem::take(&mut body);
+        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut body).ok()?;
+    }
+    let file = Arc::new(DocumentFile::new(body.into(), &file.content_type));
+    files.insert(name.to_owned(), file.clone());
+    Some(file)
 }

@@ -42,6 +42,9 @@ pub struct Range {
     /// The newest day of the page.
     #[serde(default, deserialize_with = "day")]
     pub cursor: Option<Date>,
+    /// Everything of the facility up to this version must be in the answer; 0 or more.
+    #[serde(default, deserialize_with = "version")]
+    pub min_version: i64,
 }
 
 /// The parameters of `GET /v1/facilities`.
@@ -80,7 +83,7 @@ macro_rules! read_from_queries {
 
 read_from_queries! {
     OneDay ["min_version"],
-    Range ["from", "to", "limit", "cursor"],
+    Range ["from", "to", "limit", "cursor", "min_version"],
     Facilities ["q", "limit", "cursor"],
     Refresh ["date"],
 }
@@ -222,7 +225,10 @@ mod tests {
     #[test]
     fn what_is_left_out_has_its_usual_value() {
         assert_eq!(OneDay::read(""), Ok(OneDay { min_version: 0 }));
-        assert_eq!(Range::read(""), Ok(Range { from: None, to: None, limit: 400, cursor: None }));
+        assert_eq!(
+            Range::read(""),
+            Ok(Range { from: None, to: None, limit: 400, cursor: None, min_version: 0 })
+        );
         assert_eq!(
             Facilities::read("q="),
             Ok(Facilities { q: Some(String::new()), limit: 100, cursor: None })

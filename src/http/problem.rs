@@ -143,8 +143,7 @@ impl Problem {
         Problem { header: Some(Header::RetryAfterSeconds(retry_after_seconds)), ..problem }
     }
 
-    /// 504: the answer was not available in time, or the request did not allow to get it from where
-    /// it is.
+    /// 504: the answer was not available in time, or `only-if-cached` forbade asking the database.
     pub fn gateway_timeout(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
     }
@@ -164,7 +163,7 @@ impl Problem {
         &self.detail
     }
 
-    /// The same problem with the error that caused it, which is only logged.
+    /// This problem with the error that caused it, which is only logged.
     pub fn caused_by(self, error: &StoreError) -> Self {
         Problem {
             cause: Some(Box::new(LoggedCause(format!("{}: {error}", error.class())))),

@@ -1,31 +1,37 @@
 //! The route of a range of one facility's days.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{self, Data},
+};
 use jiff::civil::Date;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    list_answer::{read, respond},
+    coded_body::{self, is_long_work},
     parameters::{self, MOST_DAYS},
     problem::Problem,
-    query,
+    query, request_headers,
+    response_headers::{CACHE_STATUS, cache_control, range_status, seconds_value},
     state::{AppState, DirectoryDemand},
-    summaries::{begun_day, freshness_wish},
+    summaries::freshness_request,
 };
 use crate::{
-    directory::{Directory, Located},
-    domain::{
-        day::Day,
-        facility::Facility,
-        summary::{DayKey, Summary},
+    cache::page::{Page, Span},
+    domain::{day::Day, facility::Facility, summary::Summary},
+    service::{
+        ranges::{RangeAnswer, RangeError, Select},
+        reads::freshness_request::FreshnessRequest,
     },
-    service::lists::Selected,
 };
 
 /// A page of a facility's days, newest first.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Page {
+pub struct RangePage {
     /// The summaries of this page.
     pub items: Vec<Summary>,
     /// The `cursor` of the next page; null on the last page.
@@ -42,9 +48,13 @@ pub struct Page {
         ("to" = Option<String>, Query, format = Date, description = "clipped to today"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 400),
         ("cursor" = Option<String>, Query),
+        (
+            "min_version" = Option<i64>, Query, minimum = 0,
+            description = "everything of the facility up to that version: read your own writes"
+        ),
     ),
     responses(
-        (status = 200, body = Page),
+        (status = 200, body = RangePage),
         (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -54,38 +64,79 @@ pub struct Page {
 )]
 pub async fn range(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::Range::read(request.query_string())?;
-    let limit = asked.limit;
-    let requested = freshness_wish(&request, &app, 0);
-    let id = app.facility(&request, DirectoryDemand::Of(requested.max_age_ms)).await?.facility.id;
-    let select = move |directory: &Directory, now_ms: i64| {
-        let located = directory.locate(id).ok_or_else(|| not_registered(id))?;
-        range_of(&located, &asked, now_ms)
+    let requested = freshness_request(&request, &app, asked.min_version);
+    let demand = match asked.min_version {
+        0 => DirectoryDemand::Of(requested.max_age_ms),
+        _ => DirectoryDemand::Exactly,
     };
-    let list = read(&app, requested, select).await?;
-    let until_ms = list
-        .summaries
-        .iter()
-        .map(|(key, _)| key.facility.zone.today(app.clock.now_ms()).end_ms)
-        .next();
-    let mut items: Vec<Summary> = list.summaries.into_iter().map(|(_, summary)| summary).collect();
-    let next_cursor = items.get(limit).map(|summary| summary.date.to_string());
-    items.truncate(limit);
-    Ok(respond(&request, &app, &Page { items, next_cursor }, list.age_ms, list.source, until_ms))
+    let located = app.facility(&request, demand).await?;
+    let now_ms = app.clock.now_ms();
+    let span = span_of(&located.facility, &asked, now_ms)?;
+    let answer = match app.ranges.read_memory(&located, &span, &requested, now_ms) {
+        Some(answer) => answer,
+        None => past_memory(&app, located.facility.id, asked.clone(), requested).await?,
+    };
+    if is_long_work(&request, &answer.page.forms) {
+        compress(&request, &answer.page).await;
+    }
+    let now_ms = app.clock.now_ms();
+    let today = located.facility.zone.today(now_ms);
+    let until_ms = asked.to.is_none_or(|to| to >= today.date).then_some(today.end_ms);
+    Ok(coded_body::respond(&request, &answer.page.forms, |response| {
+        response
+            .insert_header((header::AGE, seconds_value(answer.age_ms)))
+            .insert_header((header::CACHE_CONTROL, cache_control(&app, now_ms, until_ms)))
+            .insert_header((CACHE_STATUS, range_status(&answer)));
+    }))
+}
+
+/// Reads the range in a task of its own, away from the HTTP worker: the read goes on when its
+/// client disconnects.
+async fn past_memory(
+    app: &Data<AppState>,
+    id: Uuid,
+    asked: parameters::Range,
+    requested: FreshnessRequest,
+) -> Result<RangeAnswer, Problem> {
+    let (ranges, state) = (app.ranges.clone(), app.clone().into_inner());
+    let select: Select<Problem> = Arc::new(move || {
+        let located = state.directory.locate(id).ok_or_else(|| not_registered(id))?;
+        let span = span_of(&located.facility, &asked, state.clock.now_ms())?;
+        Ok((located, span))
+    });
+    let read = app.detached(async move { ranges.read(requested, select).await }).await;
+    read.map_err(|error| match error {
+        RangeError::Selection(problem) => problem,
+        RangeError::NotCached => Problem::gateway_timeout(
+            "The request said only-if-cached, and memory and Redis do not hold all of it fresh \
+             enough.",
+        ),
+        RangeError::Unavailable => Problem::unavailable(
+            "The source cannot be asked now, and nothing held is fresh enough for this request.",
+            2,
+        ),
+        RangeError::VersionNotReached => {
+            Problem::unavailable("The version asked for by min_version was not reached in time.", 1)
+        }
+    })
+}
+
+/// Compresses a large page away from the HTTP worker, which has other requests to answer.
+async fn compress(request: &HttpRequest, page: &Arc<Page>) {
+    let (page, form) = (page.clone(), request_headers::best_encoding(request.headers()));
+    // Where it fails, the answer compresses.
+    let _ = web::block(move || coded_body::CodedBody::form(&page.forms, form)).await;
 }
 
 fn not_registered(id: Uuid) -> Problem {
     Problem::not_found(format!("Facility {id} is not registered."))
 }
 
-/// The days of the requested page, and the first day of the next page if there is one.
-fn range_of(
-    located: &Located,
-    asked: &parameters::Range,
-    now_ms: i64,
-) -> Result<Selected, Problem> {
-    let facility = &located.facility;
-    let today = facility.zone.today(now_ms);
-    let to = asked.to.unwrap_or(today.date).min(today.date);
+/// The days that are asked for, up to today. 400 for more than `MOST_DAYS`, and where the first one
+/// is after the last one.
+fn span_of(facility: &Facility, asked: &parameters::Range, now_ms: i64) -> Result<Span, Problem> {
+    let today = facility.zone.today(now_ms).date;
+    let to = asked.to.unwrap_or(today).min(today);
     let from = match asked.from {
         Some(from) => from,
         None => to
@@ -95,40 +146,21 @@ fn range_of(
     if asked.to.is_some_and(|to| from > to) {
         return Err(query::invalid("from", from, format!("a date not after to={to}")));
     }
-    let days = days_between(facility, from, to, &today)?;
-    let page = days
-        .into_iter()
-        .filter(|day| asked.cursor.is_none_or(|cursor| day.date <= cursor))
-        .take(asked.limit + 1);
-    let keys = page.map(|day| DayKey { facility: facility.clone(), day }).collect();
-    Ok(Selected { keys, directory_ms: located.as_of_ms })
+    if dates_between(from, to) > MOST_DAYS && days_between(facility, from, to) > MOST_DAYS {
+        return Err(query::invalid("from", from, format!("at most {MOST_DAYS} days up to {to}")));
+    }
+    let newest = asked.cursor.map_or(to, |cursor| cursor.min(to));
+    Ok(Span { newest, oldest: from, limit: asked.limit })
 }
 
-/// The days from `from` to `to` that exist and have begun, newest first. 400 for more than
-/// `MOST_DAYS` dates.
-fn days_between(
-    facility: &Facility,
-    from: Date,
-    to: Date,
-    today: &Day,
-) -> Result<Vec<Day>, Problem> {
-    let mut days = Vec::new();
-    let mut date = to;
-    while date >= from {
-        if days.len() == MOST_DAYS {
-            return Err(query::invalid(
-                "from",
-                from,
-                format!("at most {MOST_DAYS} days up to {to}"),
-            ));
-        }
-        if let Ok(day) = begun_day(facility, date, today) {
-            days.push(day);
-        }
-        match date.yesterday() {
-            Ok(before) => date = before,
-            Err(_) => break,
-        }
-    }
-    Ok(days)
+fn dates_between(from: Date, to: Date) -> usize {
+    let days = (to - from).get_days();
+    usize::try_from(days + 1).unwrap_or(0)
+}
+
+/// The days that exist in the facility's zone, counted no further than is needed.
+fn days_between(facility: &Facility, from: Date, to: Date) -> usize {
+    let back = std::iter::successors(Some(to), |date| date.yesterday().ok());
+    let dates = back.take_while(|date| *date >= from);
+    dates.filter(|date| Day::named(&facility.zone.tz, *date).is_some()).take(MOST_DAYS + 1).count()
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     cloudevents::require_json,
     event_data, field_rules,
-    fields::{Faults, Fields, Place},
+    fields::{EventFields, Faults, Place},
     json,
     problem::Problem,
 };
@@ -64,14 +64,14 @@ fn statement(
     event_time_ms: i64,
     content_type: Option<&str>,
     body: &[u8],
-    read: fn(&mut Fields) -> Option<Entity>,
+    read: fn(&mut EventFields) -> Option<Entity>,
 ) -> Result<Statement, Problem> {
     require_json(content_type)?;
     let body = json::parse(body)?;
     let object = field_rules::object_of(&body, "", "a JSON object")
         .map_err(|fault| Problem::invalid(vec![fault]))?;
     let mut faults = Faults::default();
-    let mut f = Fields::new(object, Place::Body(String::new()), &mut faults);
+    let mut f = EventFields::new(object, Place::Body(String::new()), &mut faults);
     let entity = read(&mut f);
     f.finish();
     let faults = faults.into_list("");

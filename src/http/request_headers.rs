@@ -70,15 +70,26 @@ fn seconds(argument: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(LONGEST_SECONDS)))
 }
 
-/// Whether `If-None-Match` names `etag` (given with its quotes), by the weak comparison of RFC
-/// 9110; the answer is then 304. `*` matches any body. The rest of a list after a malformed tag is
-/// ignored.
-pub fn if_none_match(headers: &HeaderMap, etag: &str) -> bool {
-    values(headers, header::IF_NONE_MATCH)
-        .any(|value| value.trim_ascii() == b"*" || names_tag(value, etag.as_bytes()))
+/// What `If-None-Match` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedTag {
+    /// `*`: any form.
+    Any,
+    /// The tag of this form.
+    Of(Encoding),
 }
 
-fn names_tag(mut list: &[u8], etag: &[u8]) -> bool {
+/// What `If-None-Match` names of the body whose plain form has `etag` (given with its quotes), by
+/// the weak comparison of RFC 9110; the answer is then 304. The tag of each form names the body.
+/// The rest of a list after a malformed tag is ignored.
+pub fn if_none_match(headers: &HeaderMap, etag: &str) -> Option<NamedTag> {
+    values(headers, header::IF_NONE_MATCH).find_map(|value| match value.trim_ascii() {
+        b"*" => Some(NamedTag::Any),
+        tags => named(tags, etag.as_bytes()).map(NamedTag::Of),
+    })
+}
+
+fn named(mut list: &[u8], etag: &[u8]) -> Option<Encoding> {
     let wanted = etag.strip_prefix(b"W/").unwrap_or(etag);
     loop {
         while let [b' ' | b'\t' | b',', rest @ ..] = list {
@@ -86,17 +97,21 @@ fn names_tag(mut list: &[u8], etag: &[u8]) -> bool {
         }
         let tag = list.strip_prefix(b"W/").unwrap_or(list);
         // A tag may contain commas, so it ends at its second quote and not at the next comma.
-        let Some(end) =
-            tag.strip_prefix(b"\"").and_then(|rest| rest.iter().position(|byte| *byte == b'"'))
-        else {
-            return false;
-        };
+        let end = tag.strip_prefix(b"\"")?.iter().position(|byte| *byte == b'"')?;
         let (tag, rest) = tag.split_at(end + 2);
-        if tag == wanted {
-            return true;
+        if let Some(form) = form_named(tag, wanted) {
+            return Some(form);
         }
         list = rest;
     }
+}
+
+/// The form that has this tag, of the body whose plain form has `etag`.
+fn form_named(tag: &[u8], etag: &[u8]) -> Option<Encoding> {
+    let rest = tag.strip_prefix(etag.strip_suffix(b"\"")?)?;
+    [Encoding::Identity, Encoding::Gzip, Encoding::Brotli]
+        .into_iter()
+        .find(|form| rest.strip_suffix(b"\"") == Some(form.tag_suffix().as_bytes()))
 }
 
 /// The forms in which the service holds a body.
@@ -105,6 +120,27 @@ pub enum Encoding {
     Identity,
     Gzip,
     Brotli,
+}
+
+impl Encoding {
+    /// What the entity tag of this form has before its closing quote, after the tag of the plain
+    /// form. A strong tag names one form (RFC 9110, 8.8.3.3). Apache writes its tags so, too.
+    pub const fn tag_suffix(self) -> &'static str {
+        match self {
+            Encoding::Identity => "",
+            Encoding::Gzip => "-gzip",
+            Encoding::Brotli => "-br",
+        }
+    }
+
+    /// The value of `Content-Encoding`; `None` for the plain form.
+    pub const fn content_encoding(self) -> Option<&'static str> {
+        match self {
+            Encoding::Identity => None,
+            Encoding::Gzip => Some("gzip"),
+            Encoding::Brotli => Some("br"),
+        }
+    }
 }
 
 /// The encoding to answer with: the one with the greatest `q`, and among equals the one with the
@@ -278,8 +314,9 @@ mod tests {
             let found = directives(&beyond(header::CACHE_CONTROL, value));
             assert_eq!(found.max_age, Some(Duration::ZERO), "{}", value.escape_ascii());
         }
-        assert!(if_none_match(&beyond(header::IF_NONE_MATCH, b"\"\xc3\xa9\", W/\"x\""), "\"x\""));
-        assert!(!if_none_match(&beyond(header::IF_NONE_MATCH, b"\"\xc3\xa9, x\""), "\"x\""));
+        let named = |value| if_none_match(&beyond(header::IF_NONE_MATCH, value), "\"x\"");
+        assert!(named(b"\"\xc3\xa9\", W/\"x\"").is_some());
+        assert!(named(b"\"\xc3\xa9, x\"").is_none());
         assert_eq!(
             best_encoding(&beyond(header::ACCEPT_ENCODING, b"\xe9, gzip, br;q=0")),
             Encoding::Gzip
@@ -304,13 +341,29 @@ mod tests {
             (&[""], false),
             (&[], false),
         ] {
-            assert_eq!(
-                if_none_match(&headers(header::IF_NONE_MATCH, values), etag),
-                want,
-                "{values:?}"
-            );
+            let named = if_none_match(&headers(header::IF_NONE_MATCH, values), etag);
+            assert_eq!(named.is_some(), want, "{values:?}");
         }
-        assert!(if_none_match(&headers(header::IF_NONE_MATCH, &["\"x\""]), "W/\"x\""));
+        let weak = if_none_match(&headers(header::IF_NONE_MATCH, &["\"x\""]), "W/\"x\"");
+        assert_eq!(weak, Some(NamedTag::Of(Encoding::Identity)));
+    }
+
+    #[test]
+    fn the_tag_of_each_form_names_the_body_and_says_which_form() {
+        use Encoding::{Brotli, Gzip, Identity};
+        for (value, want) in [
+            ("\"x\"", Some(NamedTag::Of(Identity))),
+            ("\"x-gzip\"", Some(NamedTag::Of(Gzip))),
+            ("W/\"x-br\"", Some(NamedTag::Of(Brotli))),
+            ("\"y\", \"x-gzip\", \"x\"", Some(NamedTag::Of(Gzip))),
+            ("*", Some(NamedTag::Any)),
+            ("\"x-deflate\"", None),
+            ("\"x-gzip-br\"", None),
+            ("\"y-gzip\"", None),
+        ] {
+            let named = if_none_match(&headers(header::IF_NONE_MATCH, &[value]), "\"x\"");
+            assert_eq!(named, want, "{value}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use super::state::AppState;
 use crate::service::{
     lists::Source,
+    ranges::RangeAnswer,
     reads::answer::{Answer, Forward, Tier},
 };
 
@@ -48,10 +49,24 @@ pub(super) fn cache_control(app: &AppState, now_ms: i64, until_ms: Option<i64>) 
 
 /// `Cache-Status` of a single summary.
 pub(super) fn cache_status(answer: &Answer) -> HeaderValue {
-    let Some(forward) = answer.forward else {
+    status(answer.forward, answer.tier, answer.collapsed, answer.source_unavailable)
+}
+
+/// `Cache-Status` of a range.
+pub(super) fn range_status(answer: &RangeAnswer) -> HeaderValue {
+    status(answer.forward, answer.tier, answer.collapsed, answer.source_unavailable)
+}
+
+fn status(
+    forward: Option<Forward>,
+    tier: Tier,
+    collapsed: bool,
+    source_unavailable: bool,
+) -> HeaderValue {
+    let Some(forward) = forward else {
         return HeaderValue::from_static("facility-summary; hit; detail=memory");
     };
-    if answer.source_unavailable {
+    if source_unavailable {
         return HeaderValue::from_static("facility-summary; fwd=stale; detail=source-unavailable");
     }
     let forward = match forward {
@@ -59,13 +74,13 @@ pub(super) fn cache_status(answer: &Answer) -> HeaderValue {
         Forward::Stale => "stale",
         Forward::Request => "request",
     };
-    let detail = match answer.tier {
+    let detail = match tier {
         Tier::Memory => "memory",
         Tier::Redis => "redis",
         Tier::Table => "table",
         Tier::Source => "source",
     };
-    let collapsed = if answer.collapsed { "; collapsed" } else { "" };
+    let collapsed = if collapsed { "; collapsed" } else { "" };
     let text = format!("facility-summary; fwd={forward}; detail={detail}{collapsed}");
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("facility-summary"))
 }

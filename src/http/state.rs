@@ -27,6 +27,7 @@ use crate::{
         ingest::Ingest,
         lists::Lists,
         outage::Outage,
+        ranges::Ranges,
         reads::{Reads, freshness_request::FreshnessRequest},
         refresh::coalescer::RefreshCoalescer,
     },
@@ -56,8 +57,10 @@ pub struct AppState {
     pub redis: Option<Arc<Link>>,
     /// Reads of one summary.
     pub reads: Arc<Reads>,
-    /// Reads of many summaries.
+    /// Reads of one day of all facilities.
     pub lists: Arc<Lists>,
+    /// Reads of several days of one facility.
+    pub ranges: Arc<Ranges>,
     /// Refreshes, one at a time for each facility-day.
     pub coalescer: Arc<RefreshCoalescer>,
     /// Writes of events.
@@ -103,7 +106,7 @@ impl AppState {
         let id = path_id(request, "facility_id")?;
         match self.directory.locate(id) {
             Some(located) => Ok(located),
-            None => Box::pin(self.look_up(id, requested)).await,
+            None => Box::pin(self.find_facility(id, requested)).await,
         }
     }
 
@@ -118,7 +121,7 @@ impl AppState {
         if self.is_directory_current(requested) {
             Ok(located)
         } else {
-            self.look_up(located.facility.id, requested).await
+            self.find_facility(located.facility.id, requested).await
         }
     }
 
@@ -134,7 +137,11 @@ impl AppState {
         }
     }
 
-    async fn look_up(&self, id: Uuid, requested: DirectoryDemand) -> Result<Located, Problem> {
+    async fn find_facility(
+        &self,
+        id: Uuid,
+        requested: DirectoryDemand,
+    ) -> Result<Located, Problem> {
         if !self.is_directory_current(requested) {
             let unasked = || {
                 Problem::unavailable(
@@ -149,7 +156,7 @@ impl AppState {
                 return Err(unasked());
             }
             let (directory, store) = (self.directory.clone(), self.store.clone());
-            let found = self.detached(async move { directory.look_up(&*store, id).await }).await;
+            let found = self.detached(async move { directory.find(&*store, id).await }).await;
             let found = found.map_err(|error| unasked().caused_by(&error))?;
             if let Some(located) = found {
                 return Ok(located);

@@ -2,29 +2,21 @@
 
 use std::time::Instant;
 
-use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{
-        StatusCode,
-        header::{self, HeaderValue},
-    },
-    web::{Bytes, Data},
-};
+use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use jiff::civil::Date;
 use tracing::Instrument;
 
 use super::{
-    field_rules,
+    coded_body, field_rules,
     instrumentation::request_span,
     json::Shown,
     parameters,
     problem::Problem,
-    request_headers::{self, Encoding},
+    request_headers,
     response_headers::{CACHE_STATUS, cache_control, cache_status, seconds_value},
     state::{AppState, DirectoryDemand},
 };
 use crate::{
-    cache::memory::Entry,
     directory::Located,
     domain::{day::Day, facility::Facility, summary::Summary},
     service::reads::{
@@ -68,7 +60,7 @@ use crate::{
                     description = "For `today` it ends at the facility's midnight"
                 ),
                 ("Cache-Status" = String, description = "Where they come from (RFC 9211)"),
-                ("ETag" = String, description = "Date, version, and a hash of the body"),
+                ("ETag" = String, description = "Date, version, hash of the body, encoding"),
             )
         ),
         (status = 304, description = "As `If-None-Match` has it"),
@@ -224,11 +216,11 @@ fn requested(request: &HttpRequest, app: &AppState) -> Result<FreshnessRequest, 
         "" => 0,
         text => parameters::OneDay::read(text)?.min_version,
     };
-    Ok(freshness_wish(request, app, min_version))
+    Ok(freshness_request(request, app, min_version))
 }
 
 /// What the headers of the request say about freshness.
-pub(super) fn freshness_wish(
+pub(super) fn freshness_request(
     request: &HttpRequest,
     app: &AppState,
     min_version: i64,
@@ -277,42 +269,10 @@ pub(super) fn respond(
     now_ms: i64,
     until_ms: Option<i64>,
 ) -> HttpResponse {
-    let entry: &Entry = &answer.entry;
-    let etag = entry.etag();
-    let unchanged = request.headers().contains_key(header::IF_NONE_MATCH)
-        && std::str::from_utf8(&etag)
-            .is_ok_and(|etag| request_headers::if_none_match(request.headers(), etag));
-    let mut response =
-        HttpResponseBuilder::new(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
-    if let Ok(etag) = HeaderValue::from_maybe_shared(etag) {
-        response.insert_header((header::ETAG, etag));
-    }
-    response
-        .insert_header((header::AGE, seconds_value(answer.age_ms)))
-        .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, until_ms)))
-        .insert_header((CACHE_STATUS, cache_status(answer)))
-        .insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")));
-    if unchanged {
-        return response.finish();
-    }
-    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    let (body, encoding) = encoded(request, entry);
-    if let Some(encoding) = encoding {
-        response.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static(encoding)));
-    }
-    response.body(body)
-}
-
-/// The body in the encoding that the client prefers, if the entry holds it: it is not held when it
-/// saves too little.
-fn encoded(request: &HttpRequest, entry: &Entry) -> (Bytes, Option<&'static str>) {
-    if !request.headers().contains_key(header::ACCEPT_ENCODING) {
-        return (entry.body(), None);
-    }
-    let form = match request_headers::best_encoding(request.headers()) {
-        Encoding::Identity => None,
-        Encoding::Gzip => entry.gzip().map(|form| (form, "gzip")),
-        Encoding::Brotli => entry.brotli().map(|form| (form, "br")),
-    };
-    form.map_or_else(|| (entry.body(), None), |(form, name)| (form, Some(name)))
+    coded_body::respond(request, &*answer.entry, |response| {
+        response
+            .insert_header((header::AGE, seconds_value(answer.age_ms)))
+            .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, until_ms)))
+            .insert_header((CACHE_STATUS, cache_status(answer)));
+    })
 }

@@ -10,9 +10,9 @@
 //! - audit, every `audit.interval_ms`: the same for a random sample, on the replica that leads.
 //!
 //! One replica carries out a rebuild for all (see `rebuild.rs`). The database's clock decides which
-//! tick of the cron expression is due. The scheduler goes by this machine's clock and only wakes
-//! the loop; the loop also looks from time to time, in case the scheduler is wrong. A job that
-//! fails or panics is logged and counted, and runs again.
+//! tick of the cron expression is due. The scheduler uses this machine's clock and only wakes the
+//! loop. The loop also checks from time to time, in case the scheduler is wrong. A job that fails
+//! or panics is logged and counted, and runs again.
 
 pub mod drain;
 pub mod midnight;

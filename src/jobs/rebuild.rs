@@ -74,8 +74,8 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// How many facilities have their days looked up together. When each may have years of days,
-    /// they are few, so that memory use is bounded.
+    /// The number of facilities whose days are looked up together. It is small where each may have
+    /// years of days, so that memory use is bounded.
     const fn facilities_at_once(self) -> usize {
         match self {
             Extent::Recent(_) => AUDIT_CHUNK,
@@ -87,8 +87,10 @@ impl Extent {
 /// The jobs: a scheduled run, a run that a client requested, and a run of a command, which only the
 /// command's process takes. Only one run of any of them is active at a time.
 const SCHEDULED: &str = "rebuild";
-/// The job of a request for a rebuild, which looks at every day.
+/// The job of a request for a rebuild, which checks every day. The tables of released versions
+/// contain the names of this job and the next, so the names must stay.
 const FULL: &str = "full_rebuild";
+/// The job of the command `rebuild`.
 const BY_COMMAND: &str = "requested_rebuild";
 const APART: [&str; 3] = [SCHEDULED, FULL, BY_COMMAND];
 

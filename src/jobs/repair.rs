@@ -49,8 +49,8 @@ impl Repaired {
         self.error = Some(error);
     }
 
-    /// What is left, in words: the class of the last error, and some of the facilities. `None` when
-    /// nothing is left.
+    /// A text about what is left: the class of the last error, and some of the facilities. `None`
+    /// when nothing is left.
     pub fn complaint(&self) -> Option<String> {
         const NAMED: usize = 3;
         let error = self.error.as_ref().filter(|_| !self.left.is_empty())?;

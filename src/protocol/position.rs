@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 /// it had numbered may have been lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Position {
-    /// The generation: one run of the stream of which nothing was lost unnoticed. The database
-    /// numbers the generations of a stream in Redis. A stream within one process has a random
-    /// number. 0 is none: nothing was consumed yet.
+    /// The generation: one run of the stream in which every loss is noticed. The database numbers
+    /// the generations of a stream in Redis. A stream within one process has a random number. 0 is
+    /// none: nothing was consumed yet.
     pub generation: i64,
     /// The number of the message. Numbers begin at 1 and have no gap. A new generation goes on with
     /// them, as long as the stream still exists.

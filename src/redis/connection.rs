@@ -14,14 +14,18 @@ use crate::config::redis_url::RedisUrl;
 /// documentation of `redis` says why.
 #[derive(Clone)]
 pub enum RedisPool {
+    /// Connections to one server.
     Single(deadpool_redis::Pool),
+    /// Connections to the nodes of a cluster.
     Cluster(cluster::Pool),
 }
 
 /// Clones share the connection, and their commands run concurrently.
 #[derive(Clone)]
 pub enum Connection {
+    /// A connection to one server.
     Single(MultiplexedConnection),
+    /// Connections to the nodes of a cluster, which count as one.
     Cluster(cluster::ClusterConnection),
 }
 

@@ -8,12 +8,16 @@ use deadpool_redis::redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind}
 /// [`CommandError::Refused`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommandError {
+    /// The breaker stopped the command; the class of the last failure.
     #[error("Redis is left alone until it answers a probe (last failure: {0})")]
     Down(&'static str),
+    /// Redis did not answer within this time.
     #[error("Redis did not answer within {0:?}")]
     TimedOut(Duration),
+    /// The connection failed.
     #[error("the connection to Redis failed: {0}")]
     Lost(RedisError),
+    /// Redis answered with an error, so the command was not carried out.
     #[error("Redis refused: {0}{remedy}", remedy = remedy(.0))]
     Refused(RedisError),
 }
@@ -49,8 +53,8 @@ impl CommandError {
 
 impl From<RedisError> for CommandError {
     fn from(error: RedisError) -> Self {
-        // A server that was a primary and is none any more refuses every write. A new connection
-        // finds the new primary.
+        // A server that is no longer the primary refuses every write. A new connection finds the
+        // new primary.
         let demoted = is_read_only(&error);
         let broken = matches!(
             error.retry_method(),

@@ -2,9 +2,9 @@
 //! command waits long for it.
 //!
 //! The pool makes connections. A checkout from it would send a PING, a round trip more than the
-//! command itself needs. So one connection is taken out of the pool for good; it carries all
-//! commands concurrently until it fails. Each HTTP worker has a connection of its own beside it,
-//! and so has each blocking command.
+//! command itself needs. So one connection is taken out of the pool and never returned; it carries
+//! all commands concurrently until it fails. Each HTTP worker has a connection of its own beside
+//! it, and so has each blocking command.
 
 mod breaker;
 mod connection;
@@ -138,7 +138,7 @@ impl Link {
         answer
     }
 
-    /// Counts the outcome of a command where the answer itself does not tell it.
+    /// Counts the outcome of a command where the answer itself does not show it.
     pub fn count(&self, name: &'static str, outcome: &'static str) {
         self.requests.with_label_values(&[name, outcome]).inc();
     }
@@ -157,8 +157,9 @@ impl Drop for Link {
     }
 }
 
-/// An answer that has arrived counts, even after the time-out: a thread that was not scheduled for
-/// a while finds its time over, and the answer unread in the socket.
+/// Waits this long for the answer. An answer that has arrived counts, even after the time-out: when
+/// a thread was not scheduled for a while, the time may be over and the answer still unread in the
+/// socket.
 async fn within<T>(time: Duration, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut answer = std::pin::pin!(answer);
     match timeout(time, &mut answer).await {

@@ -1,5 +1,5 @@
 //! The change stream in Redis. The service numbers its messages without a gap, so that a follower
-//! notices which messages it has missed.
+//! can detect which messages it has missed.
 //!
 //! Each entry carries its generation (`g`), the run of the server that took it (`r`: its process,
 //! and since when it has been the primary) and the payload (`m`). Its id is `<number>-0`.
@@ -27,8 +27,8 @@ pub const READ_AT_ONCE: usize = 64;
 
 /// Redis checks ten times a second (its `hz`) which blocked readers have waited long enough, if
 /// nothing else wakes it. So an answer that comes up to this time after the time-out is not late.
-/// The other commands of a reader get the same time: no request waits for a reader, and beginning
-/// anew costs more.
+/// The other commands of a reader get the same extra time: no request waits for a reader, and a new
+/// connection would cost more.
 const WAKES_WITHIN: Duration = Duration::from_millis(250);
 
 /// The stream of one epoch.
@@ -45,7 +45,7 @@ impl RedisStream {
         RedisStream { link, key: format!("facility-summary:{epoch}:changes"), max_len }
     }
 
-    /// Appends all payloads in this order, with no other message between them, and answers the
+    /// Appends all payloads in this order, with no other message between them, and returns the
     /// position of the last. `None`: messages of the stream may have been lost, so nothing was
     /// appended, and a new generation has to be begun. After an error the payloads may have been
     /// appended.
@@ -56,9 +56,9 @@ impl RedisStream {
         self.append_since(0, payloads).await
     }
 
-    /// The same, but appends nothing (`None`) where the stream is of an earlier generation than
-    /// this one. What was proven in a generation must not be announced to followers of an earlier
-    /// one, as they have not seen all its messages.
+    /// Like `append`, but appends nothing (`None`) where the stream is of an earlier generation
+    /// than this one. What was proven in a generation must not be announced to followers of an
+    /// earlier one, as they have not seen all its messages.
     pub async fn append_since(
         &self,
         generation: i64,
@@ -74,8 +74,8 @@ impl RedisStream {
     }
 
     /// Begins a generation with its first entry. No other generation may have this number. Where
-    /// the answer's generation is another one, that one was begun in the meantime: the caller
-    /// appends to it, or begins a still later one.
+    /// the returned position has another generation, that one was begun meanwhile: the caller
+    /// appends to it, or begins a later one.
     pub async fn begin(&self, generation: i64, payload: &[u8]) -> Result<Position, CommandError> {
         let generation = generation.to_string();
         let arguments = [generation.as_bytes(), payload];
@@ -126,7 +126,7 @@ pub struct StreamEntry {
 pub enum StreamRead {
     /// Entries in the order of the stream. The reader checks whether they follow without a gap. An
     /// entry that another program wrote gets generation 0, which no stream in Redis has, so that
-    /// every reader takes it for a gap.
+    /// every reader treats it as a gap.
     Entries(Vec<StreamEntry>),
     /// Nothing came in the time given, and the stream still reaches up to the reader's position.
     Nothing,
@@ -184,7 +184,7 @@ impl Tail {
 
     /// The last number ever given; `None` where there is no stream.
     async fn last_number(&mut self) -> Result<Option<i64>, CommandError> {
-        let about: Result<Fields, CommandError> =
+        let about: Result<EntryFields, CommandError> =
             self.read(cmd("XINFO").arg("STREAM").arg(&self.key), Duration::ZERO).await;
         match about {
             Ok(about) => Ok(about.get("last-generated-id").and_then(text).and_then(number)),
@@ -211,9 +211,9 @@ impl Tail {
     }
 }
 
-type Fields = HashMap<String, Value>;
+type EntryFields = HashMap<String, Value>;
 /// The id of an entry, and its fields.
-type RawEntry = (String, Fields);
+type RawEntry = (String, EntryFields);
 
 fn entry((id, mut fields): RawEntry) -> StreamEntry {
     let generation = fields.get("g").and_then(text).and_then(|text| text.parse().ok());

@@ -1,6 +1,6 @@
-//! One Redis connection for each HTTP worker. To pass a command to another thread's connection, and
-//! its answer back, would cost more than Redis itself does. A worker runs on one thread, and so
-//! does the connection that it opened.
+//! One Redis connection for each HTTP worker. Passing a command to another thread's connection, and
+//! its answer back, would cost more than Redis itself. A worker runs on one thread, and so does the
+//! connection that it opened.
 
 use std::{
     cell::RefCell,

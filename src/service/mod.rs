@@ -5,5 +5,6 @@ pub mod imports;
 pub mod ingest;
 pub mod lists;
 pub mod outage;
+pub mod ranges;
 pub mod reads;
 pub mod refresh;

@@ -1,5 +1,5 @@
-//! Outages of the database. During one, readers get what is held, and do not wait for a time-out
-//! each. One caller a second tries the database.
+//! Outages of the database. During an outage, readers get the figures in memory or Redis, and do
+//! not each wait for a time-out. One caller a second tries the database.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,14 +10,14 @@ use tokio::sync::Notify;
 
 use crate::{back_off::BackOff, store::StoreError};
 
-/// The error class of a database that has answered no one for as long as a reader waits.
+/// The error class of a database that has answered no caller for as long as a reader waits.
 const NO_ANSWER: &str = "timeout";
 
 /// Whether the database is out of reach. All callers of the database share one.
 pub struct Outage {
     back_off: BackOff,
     state: Mutex<OutageState>,
-    /// Wakes the callers that wait for a database which answers no one any more.
+    /// Wakes the callers that wait for a database which no longer answers any caller.
     stopped_answering: Notify,
 }
 
@@ -57,7 +57,7 @@ impl Outage {
     }
 
     /// Records that a caller has waited since `asked` and got no answer. An outage begins if the
-    /// database has answered no one since then. Otherwise the caller waited for a lock, or for a
+    /// database has answered no caller since then. Otherwise the caller waited for a lock, or for a
     /// slow statement.
     pub fn got_no_answer(&self, asked: Instant) {
         let mut state = self.state();
@@ -73,9 +73,9 @@ impl Outage {
         }
     }
 
-    /// Ends when the database is found to answer no one, so that it is useless to wait on. Never
-    /// ends where that was known before the call: then the caller is the one that tries whether the
-    /// database answers again.
+    /// Ends when it is found that the database answers no caller, so that waiting longer is
+    /// useless. Never ends where that was known before the call: then this caller is the one that
+    /// tries the database.
     pub async fn stops_answering(&self) {
         self.stopped_answering.notified().await;
     }

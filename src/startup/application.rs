@@ -19,6 +19,7 @@ use crate::{
     jobs::{Jobs, drain::Drain, midnight::Midnight, sample_audit::SampleAudit},
     service::{
         lists::Lists,
+        ranges::Ranges,
         reads,
         reads::{Reads, Unproven, standby::StandbyReads},
         refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
@@ -32,7 +33,7 @@ pub enum Stop {
     /// Readiness fails first, and requests are answered until load balancers have noticed
     /// (`server.drain_delay_ms`).
     Drain,
-    /// Without that delay, as a user waits at a terminal.
+    /// Without that delay, because a user waits at a terminal.
     Now,
 }
 
@@ -62,7 +63,7 @@ impl Application {
         } else {
             Some(server_lock::claim(&settings.database)?)
         };
-        let shared = core.replica.as_ref().map(|replica| replica.shared.clone());
+        let shared = core.replica.as_ref().map(|replica| replica.leases.clone());
         let redis = core.replica.as_ref().map(|replica| replica.link.clone());
         let coalescer =
             RefreshCoalescer::new(core.refresher.clone(), shared.clone(), settings.refresh.chunk);
@@ -79,7 +80,7 @@ impl Application {
             Some(replica) => {
                 let running = replica.follow().await;
                 // Before anything that came from the stream is served, a drain snapshot checks that
-                // the database still has everything that the stream told.
+                // the database still has every change that the stream contains.
                 drain.take_snapshot().await.map_err(failed)?;
                 Some(running)
             }
@@ -92,6 +93,7 @@ impl Application {
             chunk: settings.refresh.chunk,
             render_interval_ms: settings.lists.render_interval_ms,
         });
+        let ranges = ranges(&core, &reads, &drain, &settings);
         let app = web::Data::new(AppState {
             store: core.store,
             memory: core.memory,
@@ -103,6 +105,7 @@ impl Application {
             redis,
             reads,
             lists,
+            ranges,
             coalescer,
             ingest,
             drain,
@@ -121,11 +124,10 @@ impl Application {
         &self.app
     }
 
-    /// Serves until `stop` resolves, then stops in this order. It is not ready any more, and still
-    /// answers requests; jobs that another replica can take over end, and the others go on.
-    /// Requests under way end. Events that were taken are committed, also those of clients that
-    /// have gone away. Each job ends after its present step. Connections close, which releases
-    /// their locks.
+    /// Serves until `stop` resolves, then stops in this order. Readiness fails, while requests are
+    /// still answered. Jobs that another replica can take over end, and the others go on. Requests
+    /// under way end. Events that were taken are committed, also those of clients that have gone
+    /// away. Each job ends after its present step. Connections close, which releases their locks.
     pub async fn run_until(self, stop: impl Future<Output = Stop>) -> Result<(), StartError> {
         let settings = self.app.settings.server.clone();
         let workers = if settings.workers == 0 {
@@ -173,8 +175,8 @@ impl Application {
         tracing::info!(
             "no request is left; events that were taken are committed, and then jobs end"
         );
-        // In a database that hangs, a transaction ends with its connection, or never. What is not
-        // committed by now was acknowledged to no client.
+        // When the database hangs, a transaction ends with its connection, or never. No client got
+        // an acknowledgement for what is not committed by now.
         let wait = Duration::from_secs(settings.shutdown_timeout_seconds.max(1));
         match tokio::time::timeout(wait, end(self.jobs, self.lane, self.replica, self.app)).await {
             Ok(()) => tracing::info!("stopped"),
@@ -199,7 +201,7 @@ fn reads(
     Arc::new(Reads {
         memory: core.memory.clone(),
         changes: core.changes.clone(),
-        shared,
+        leases: shared,
         store: core.store.clone(),
         standby: Arc::new(standby),
         coalescer: coalescer.clone(),
@@ -268,4 +270,14 @@ async fn end(jobs: Jobs, lane: JoinHandle<()>, replica: Option<Running>, app: we
         replica.stop().await;
     }
     store.close().await;
+}
+
+fn ranges(core: &Core, reads: &Arc<Reads>, drain: &Arc<Drain>, settings: &Settings) -> Arc<Ranges> {
+    Arc::new(Ranges::new(
+        reads.clone(),
+        core.refresher.clone(),
+        drain.clone(),
+        settings.refresh.chunk,
+        super::pages_bytes(settings),
+    ))
 }

@@ -37,24 +37,31 @@ use replica_link::ReplicaParts;
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The address cannot be listened on.
     #[error(
         "cannot listen on {address}: {source} (setting server.bind, or BIND_ADDR; is another \
          service running there?)"
     )]
     Bind { address: String, source: std::io::Error },
+    /// The database cannot be opened or migrated. `url` is without the password.
     #[error("the database {url} cannot be used: {source}")]
     Store { url: String, source: StoreError },
+    /// Another process serves the same SQLite file, or its lock cannot be had.
     #[error(transparent)]
     Serving(#[from] server_lock::ServerLockError),
+    /// `rebuild.cron` is not a cron expression.
     #[error(
         "rebuild.cron = {cron:?}: {source}; six fields are expected, seconds first, such as \"15 \
          */5 * * * *\", or \"off\""
     )]
     Cron { cron: String, source: tokio_cron_scheduler::JobSchedulerError },
+    /// A setting is wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A metric cannot be registered: another one has its name.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The HTTP server failed.
     #[error("the server failed: {0}")]
     Server(#[from] std::io::Error),
 }
@@ -95,7 +102,7 @@ impl Core {
         Self::open_as(settings, None).await
     }
 
-    /// The same for a server. With `redis.url` it is one of several.
+    /// Like `open`, for a server. With `redis.url` it is one of several replicas.
     pub async fn open_server(settings: Settings) -> Result<Self, StartError> {
         let target = settings.redis.url.as_deref().map(RedisUrl::parse).transpose()?;
         Self::open_as(settings, target).await
@@ -117,14 +124,18 @@ impl Core {
             generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) },
             number: 0,
         };
-        let memory = Memory::new(settings.cache.memory_bytes, settings.cache.recent_changes, here);
+        let memory = Memory::new(
+            settings.cache.memory_bytes - pages_bytes(&settings),
+            settings.cache.recent_changes,
+            here,
+        );
         let memory = Arc::new(memory.with_views(view_bounds(&settings.lists)));
         let directory = Arc::new(Directory::new(memory.clone()));
         directory.catch_up(&*store, |_| false).await.map_err(failed)?;
         let (changes, replica) = match redis {
             None => {
-                let has_read_replicas = settings.database.read_urls().next().is_some();
-                (Changes::new(memory.clone(), Arc::default(), None, has_read_replicas), None)
+                let has_standbys = settings.database.read_urls().next().is_some();
+                (Changes::new(memory.clone(), Arc::default(), None, has_standbys), None)
             }
             Some(target) => {
                 let (changes, replica) = ReplicaParts::join(
@@ -242,4 +253,9 @@ fn view_bounds(settings: &ListsSettings) -> ViewBounds {
         idle_ms: settings.view_idle_seconds.saturating_mul(1_000),
         page_bytes: settings.page_bytes,
     }
+}
+
+/// The share of `cache.memory_bytes` for pages that are put together of days: an eighth.
+const fn pages_bytes(settings: &Settings) -> u64 {
+    settings.cache.memory_bytes / 8
 }

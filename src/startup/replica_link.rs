@@ -25,7 +25,7 @@ pub struct ReplicaParts {
     /// The connection to Redis.
     pub link: Arc<Link>,
     /// The refresh leases, and the tier in Redis.
-    pub shared: Arc<RefreshLeases>,
+    pub leases: Arc<RefreshLeases>,
     follower: Arc<Follower>,
     publishing: JoinHandle<()>,
     stop: CancellationToken,
@@ -43,7 +43,7 @@ pub struct Running {
 const CATCH_UP: Duration = Duration::from_secs(2);
 
 impl ReplicaParts {
-    /// Connects to Redis, which need not answer yet. Answers the change stream and the parts.
+    /// Connects to Redis, which need not answer yet. Returns the change stream and the parts.
     pub async fn join(
         target: &RedisUrl,
         settings: &Settings,
@@ -90,7 +90,7 @@ impl ReplicaParts {
             Some(ReplicaLink { streams, publisher, attachment }),
             true,
         );
-        (changes, ReplicaParts { link, shared, follower, publishing, stop })
+        (changes, ReplicaParts { link, leases: shared, follower, publishing, stop })
     }
 
     /// Starts to follow the stream, and waits for at most `CATCH_UP` until every message in it has

@@ -57,8 +57,8 @@ impl Agreed {
         Some((Epoch::of(&identity), watermark))
     }
 
-    /// The same on any server. A standby is in the epoch in which its watermark was stored; `None`
-    /// when it has replayed no watermark.
+    /// Like `here`, on any server. A standby is in the epoch in which its watermark was stored;
+    /// `None` when it has replayed no watermark.
     pub fn anywhere(self) -> Option<(Epoch, Option<Watermark>)> {
         let identity = self.identity.or_else(|| self.watermark_identity.clone());
         Agreed { identity, ..self }.here()

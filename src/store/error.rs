@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// What lies behind an error of the store.
+/// What caused an error of the store.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Cause {
     /// What the driver reported.
@@ -50,6 +50,7 @@ pub enum StoreError {
     /// may work.
     #[error("the database failed within itself: {0}")]
     Internal(#[source] Cause),
+    /// The migrations of this release do not fit the database; it says why.
     #[error("the migrations cannot be applied: {0}")]
     Migration(String),
     /// Stored data that this release cannot read.
@@ -58,6 +59,7 @@ pub enum StoreError {
     /// A part of this service panicked. It says nothing about the database.
     #[error("a part of the service panicked; the log says which")]
     Panicked,
+    /// Any other failure of the database.
     #[error("the database failed: {0}")]
     Failed(#[source] Cause),
 }
@@ -108,7 +110,7 @@ impl From<sqlx::Error> for StoreError {
                 | Error::WorkerCrashed
                 | Error::Protocol(_) => StoreError::Unavailable(cause),
                 // SQLite has ended a transaction by itself, for example on a full disk, but the
-                // driver still takes it for open.
+                // driver still counts it as open.
                 Error::BeginFailed | Error::InvalidSavePointStatement => {
                     StoreError::Unavailable(cause)
                 }

@@ -110,6 +110,7 @@ struct HiddenText {
 }
 
 impl Hidden {
+    /// The JSON text that `imported_rows.hidden` holds.
     pub(super) fn to_text(&self) -> String {
         let text = HiddenText {
             event_time_ms: self.record.event_time_ms,
@@ -119,6 +120,7 @@ impl Hidden {
         serde_json::to_string(&text).expect("a record has string keys only")
     }
 
+    /// Reads that text. `StoreError::Unreadable` when it is not valid.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let text: HiddenText = serde_json::from_str(text)
             .map_err(|e| StoreError::Unreadable(format!("imported_rows.hidden: {e}")))?;
@@ -168,10 +170,12 @@ pub struct ImportedDay {
     pub before: Option<Units>,
 }
 
+/// The JSON text that `imported_days` holds.
 pub(super) fn units_text(units: &Units) -> String {
     serde_json::to_string(units).expect("blood types are strings")
 }
 
+/// Reads that text. `StoreError::Unreadable` when it is not valid.
 pub(super) fn parse_units(text: &str) -> Result<Units> {
     serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("imported_days: {e}")))
 }

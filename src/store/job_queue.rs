@@ -56,10 +56,13 @@ pub struct JobRun {
     pub started_at_ms: i64,
     /// When it ended.
     pub finished_at_ms: Option<i64>,
-    /// Facilities in all and done; rows changed, and rows that had drifted.
+    /// Facilities in all.
     pub total: i64,
+    /// Facilities that are done, from 0 to `total`.
     pub done: i64,
+    /// Rows that changed.
     pub changed: i64,
+    /// Rows that had drifted: they differed from their sources.
     pub drift: i64,
     /// Why it failed.
     pub error: Option<String>,

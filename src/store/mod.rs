@@ -55,11 +55,14 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     async fn orphans(&self) -> Result<Vec<Uuid>>;
     /// The stored rows of these keys and the stored watermark, in one statement.
     async fn summaries(&self, keys: &[Key]) -> Result<TableRead>;
-    /// The same from a standby. The answer is as old as the standby's replay, which its watermark
-    /// tells. `None` when no standby is configured, or none answers.
+    /// Like `summaries`, from a standby. The rows are as old as the standby's replay, which their
+    /// watermark shows. `None` when no standby is configured, or none answers.
     async fn summaries_on_standby(&self, _keys: &[Key]) -> Option<TableRead> {
         None
     }
+    /// The version counter of a facility: the greatest version that was committed for one of its
+    /// days; 0 where there is none.
+    async fn version(&self, facility: Uuid) -> Result<i64>;
     /// The days of these facilities that have a stored row.
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>>;
     /// The times of deliveries and requests: a span for each facility and UTC day.
@@ -196,6 +199,7 @@ pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>> {
     }
 }
 
+/// How many connections a pool has now.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Connections {
     /// Connections that are in use.

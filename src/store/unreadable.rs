@@ -20,7 +20,7 @@ pub const NEVER_MS: i64 = i64::MIN;
 /// Rows that are remembered as logged. Further rows are not counted, and are logged each time.
 const REMEMBERED: usize = 10_000;
 
-/// One set for the process: the stores meet such rows below every part that has a place for it.
+/// One set for the process, because the stores read such rows in places that share no other state.
 static MET: LazyLock<Mutex<HashSet<(&'static str, String)>>> = LazyLock::new(Mutex::default);
 
 /// Logs and counts a row, by its table and key.
@@ -40,7 +40,7 @@ pub fn note(table: &'static str, row: impl ToString, error: &dyn std::fmt::Displ
     }
 }
 
-/// How many unreadable rows this process has met, counted up to [`REMEMBERED`].
+/// How many unreadable rows this process has read, counted up to [`REMEMBERED`].
 pub fn met() -> usize {
     MET.lock().unwrap_or_else(PoisonError::into_inner).len()
 }

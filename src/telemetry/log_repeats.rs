@@ -17,7 +17,7 @@ const OVER_AFTER: Duration = Duration::from_secs(10);
 /// Time between two log lines while it goes on.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// The events of late, by subject.
+/// The recent events, by subject.
 pub struct LogRepeats<S> {
     /// Whether there is any event, so that a check costs one load.
     any: AtomicBool,
@@ -52,7 +52,7 @@ pub struct Count {
 }
 
 impl<S: Eq + Hash + Copy> LogRepeats<S> {
-    /// Records that the event has happened, and answers what to log.
+    /// Records that the event has happened, and returns what to log.
     pub fn happens(&self, subject: S) -> RepeatLog {
         self.happens_at(subject, Instant::now())
     }

@@ -1,5 +1,5 @@
-//! Logs: JSON for machines, readable lines for people. A read that neither memory nor Redis
-//! answered gets one line at info; a hit in one of them is logged at debug.
+//! Logs: JSON for machines, readable lines for people. A read is logged at debug where memory or
+//! Redis answered it, otherwise with one line at info.
 
 pub mod log_repeats;
 pub mod log_throttle;
@@ -14,7 +14,9 @@ use crate::config::{LogFormat, LogSettings, SettingsError};
 /// standard error, beside its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
 }
 

@@ -31,6 +31,7 @@ mod odd_rows;
 mod outage;
 mod outside_writers;
 mod properties;
+mod ranges;
 mod reads;
 mod redis_stream;
 mod redis_tier;

@@ -65,11 +65,11 @@ async fn run_once(sim: &Sim, r: usize) {
     }
     look.seen.expiry_due &= !sim.breaks(Mutant::IgnoresExpiries);
     let mut proof = WatermarkProof::of(&look.token, &look.seen);
-    proof.show(show_leftovers(sim, r, &look).await);
+    proof.record_published(show_leftovers(sim, r, &look).await);
     let seen = &look.seen;
-    proof.deal_with(deal_with(sim, r, &look).await && seen.marks.len() < batch);
+    proof.record_processed(deal_with(sim, r, &look).await && seen.marks.len() < batch);
     if seen.expiry_due {
-        proof.deal_with(expire(sim, r, seen.at_ms).await);
+        proof.record_processed(expire(sim, r, seen.at_ms).await);
     }
     if (!seen.marks.is_empty() || seen.expiry_due) && !sim.breaks(Mutant::LooksOnce) {
         let mut again = observe(sim, r, batch).await;
@@ -78,9 +78,9 @@ async fn run_once(sim: &Sim, r: usize) {
             again.seen.marks.retain(|mark| !is_new(mark));
         }
         if !sim.breaks(Mutant::AnnouncesAcrossGenerations) {
-            proof.look_again(&again.seen);
+            proof.confirm(&again.seen);
         }
-        proof.show(show_leftovers(sim, r, &again).await);
+        proof.record_published(show_leftovers(sim, r, &again).await);
     }
     announce(sim, r, proof, &look).await;
 }
@@ -213,15 +213,18 @@ async fn show_leftovers(sim: &Sim, r: usize, look: &Look) -> bool {
     let notes: Vec<i64> =
         if told { seen.changed_facilities.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
     let forgets_all = sim.breaks(Mutant::ForgetsUnpublished);
-    let ids =
-        if forgets_all { seen.outbox.iter().map(|(id, ..)| *id).collect() } else { left.shown() };
+    let ids = if forgets_all {
+        seen.outbox.iter().map(|(id, ..)| *id).collect()
+    } else {
+        left.published_rows()
+    };
     if is_cut_short(sim, r) {
         return false;
     }
     let world = &mut *sim.world();
     world.db.forget(&ids, &notes);
     world.committed();
-    left.are_shown(batch) && told && seen.changed_facilities.len() < batch
+    left.is_all_published(batch) && told && seen.changed_facilities.len() < batch
 }
 
 /// Makes every replica read the facilities again that were registered, changed or removed.
@@ -238,7 +241,10 @@ async fn tell_facilities(sim: &Sim, r: usize, seen: &DrainSnapshot) -> bool {
 /// does not exist, a new generation begins.
 async fn append(sim: &Sim, r: usize, generation: i64, message: &Message) -> bool {
     if sim.is_alone() {
-        sim.memory(r).consume_next(message);
+        let untold = Message::Facilities(Vec::new());
+        let is_hidden =
+            matches!(message, Message::Facilities(_)) && sim.breaks(Mutant::EmptyDaysOutliveMoves);
+        sim.memory(r).consume_next(if is_hidden { &untold } else { message });
         return true;
     }
     let Some(epoch) = sim.epoch(r) else { return false };

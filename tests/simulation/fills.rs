@@ -107,7 +107,7 @@ async fn keep(
 ) -> Option<FillToken> {
     let memory = sim.memory(r);
     let (token, found) = match sim.world().mutant {
-        Some(Mutant::LateVantage) => {
+        Some(Mutant::LateFillToken) => {
             (memory.fill_token(), TierRow { since: memory.fill_token().position, ..found.clone() })
         }
         Some(Mutant::FillsOldHistory) => (memory.fill_token(), found.clone()),

@@ -295,7 +295,7 @@ fn answer_of(
                 }
                 _ => entry.is_of(&day(k, zone)),
             };
-            let Some(entry) = held.filter(is_of) else { return None };
+            let entry = held.filter(is_of)?;
             let as_of = match mutant {
                 Some(Mutant::HitsWithoutDirectory) => replica.memory.exact_as_of_ms(&entry),
                 _ => replica.memory.exact_as_of_ms_within(&entry, directory_ms),

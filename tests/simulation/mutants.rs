@@ -37,10 +37,13 @@ pub enum Mutant {
     IgnoresGaps,
     /// R6: a fill is judged by the replica's position when the read ends, and not by its position
     /// before the read.
-    LateVantage,
+    LateFillToken,
     /// R6: a message counts as a change at its own position, although it may be an old change that
     /// was published again.
     TrustsMessages,
+    /// R6: later watermarks count for a day without a row although its facility was told to have
+    /// changed, and may have been in another zone for a while.
+    EmptyDaysOutliveMoves,
     /// R6: an answer of a standby that lags counts like one of the primary.
     TrustsLaggingReplicas,
     /// R6: an entry in Redis counts like an answer that the primary would give now.
@@ -131,7 +134,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 48] = [
+    pub const ALL: [Mutant; 49] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -140,8 +143,9 @@ impl Mutant {
         Mutant::AnnouncesAcrossGenerations,
         Mutant::ForgetsUnpublished,
         Mutant::IgnoresGaps,
-        Mutant::LateVantage,
+        Mutant::LateFillToken,
         Mutant::TrustsMessages,
+        Mutant::EmptyDaysOutliveMoves,
         Mutant::TrustsLaggingReplicas,
         Mutant::TrustsRedis,
         Mutant::JoinsOldGenerations,
@@ -198,7 +202,8 @@ impl Mutant {
             | Mutant::NoFenceOfLives
             | Mutant::LeavesRowsOfTheZoneBefore
             | Mutant::HitsWithoutDirectory
-            | Mutant::AnyDayOfThatName => Some(Theme::Moves),
+            | Mutant::AnyDayOfThatName
+            | Mutant::EmptyDaysOutliveMoves => Some(Theme::Moves),
             _ => None,
         }
     }
@@ -215,6 +220,9 @@ impl Mutant {
             Mutant::OutlivesItsConnection => Some(by_hand::deleted_in_the_epoch_before),
             Mutant::TrustsRedis => Some(by_hand::an_entry_with_a_forgotten_successor),
             Mutant::AnnouncesWhatHasMoved => Some(by_hand::a_facility_removed_after_the_snapshot),
+            Mutant::EmptyDaysOutliveMoves => {
+                Some(by_hand::a_day_without_a_row_in_a_zone_that_came_back)
+            }
             Mutant::TrustsItsFirstDirectory => Some(by_hand::a_directory_of_before_the_stream),
             Mutant::RezonesMarks => Some(by_hand::a_mark_of_the_zone_before),
             Mutant::DaysBeforeLock => Some(by_hand::a_request_beside_a_change_of_zone),

@@ -219,6 +219,11 @@ fn take(
     if let Message::Facilities(ids) = &message {
         directory.note_message(Some(ids.clone()));
     }
+    if sim.breaks(Mutant::EmptyDaysOutliveMoves)
+        && let Message::Facilities(ids) = &mut message
+    {
+        ids.clear();
+    }
     let consumed = memory.consume(&token, at, &message);
     if consumed == Consumed::Gap
         && !(before == Position::default() && sim.breaks(Mutant::TrustsItsFirstDirectory))

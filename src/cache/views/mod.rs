@@ -23,6 +23,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 pub use page::{Form, Page, UnknownCursor};
+pub(super) use proof::Proof;
 pub use proof::Rendered;
 pub use query::{Bound, DayCursor, DayQuery, SORTS, Sort};
 pub use view::{Unplaced, View};
@@ -148,24 +149,19 @@ impl Views {
         self.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows the views an entry that memory has taken, or kept. `joined` is the session, where
-    /// every change behind the position of the row that brought it was consumed in it.
+    /// Shows the views an entry that memory has taken, or kept. Its figures are read from its body
+    /// where they are not given.
     pub(super) fn take(
         &self,
-        key: Key,
+        key: &Key,
         entry: &Arc<Entry>,
         summary: Option<&Summary>,
-        joined: Option<u32>,
         session: u32,
     ) {
-        if !self.are_held() {
-            return;
+        if self.are_held() {
+            let taken = Taken { key: *key, entry, summary, session: entry.session };
+            self.held.load().iter().for_each(|view| view.take(&taken, session));
         }
-        // An entry of a day without a row is attached to no session, since no message tells of its
-        // facility. A view hears of those messages.
-        let of = if entry.version == 0 { joined } else { entry.session };
-        let taken = Taken { key, entry, summary, session: of };
-        self.held.load().iter().for_each(|view| view.take(&taken, session));
     }
 
     /// Drops what views hold of a facility.

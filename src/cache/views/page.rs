@@ -206,8 +206,8 @@ impl Picked {
 pub struct Page {
     /// The JSON body.
     pub body: Bytes,
-    /// The strong entity tag of each form, quotes included.
-    etags: [String; 3],
+    /// The strong entity tag of the plain form, quotes included.
+    etag: String,
     /// The view's content when the page was rendered.
     pub(super) content: u64,
     /// The instant as of which the page is exact by itself, in milliseconds: that of the view when
@@ -229,28 +229,6 @@ pub enum Form {
     Brotli,
 }
 
-impl Form {
-    /// All forms.
-    pub const ALL: [Form; 3] = [Form::Plain, Form::Gzip, Form::Brotli];
-
-    /// The name of the form as a content coding.
-    pub const fn coding(self) -> Option<&'static str> {
-        match self {
-            Form::Plain => None,
-            Form::Gzip => Some("gzip"),
-            Form::Brotli => Some("br"),
-        }
-    }
-
-    const fn suffix(self) -> &'static str {
-        match self {
-            Form::Plain => "",
-            Form::Gzip => "-gzip",
-            Form::Brotli => "-br",
-        }
-    }
-}
-
 impl Page {
     pub(super) fn new(
         body: Vec<u8>,
@@ -261,7 +239,7 @@ impl Page {
     ) -> Self {
         let hash = xxhash_rust::xxh3::xxh3_64(&body);
         Page {
-            etags: Form::ALL.map(|form| format!("\"{hash:016x}{}\"", form.suffix())),
+            etag: format!("\"{hash:016x}\""),
             body: Bytes::from(body),
             content,
             exact_ms,
@@ -272,9 +250,9 @@ impl Page {
         }
     }
 
-    /// The strong entity tag of a form, quotes included: it names one representation (RFC 9110).
-    pub fn etag(&self, form: Form) -> &str {
-        &self.etags[form as usize]
+    /// The strong entity tag of the plain form, quotes included.
+    pub fn etag(&self) -> &str {
+        &self.etag
     }
 
     /// Whether this form was made, or need not be: to make one takes milliseconds, and no worker of

@@ -13,6 +13,13 @@ use crate::{
 /// Facilities that are placed before others get their turn at memory.
 const PLACED_AT_ONCE: usize = 256;
 
+/// The newest watermark of a stream session, in milliseconds, and the number of the session.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cache) struct Proof {
+    pub watermark_ms: i64,
+    pub session: u32,
+}
+
 /// A page, and whether it was rendered for this caller.
 pub struct Rendered {
     /// The page.
@@ -22,6 +29,18 @@ pub struct Rendered {
 }
 
 impl Memory {
+    /// The instant as of which a part is exact, in milliseconds, by a proof that was loaded before.
+    fn exact_by(&self, proof: Proof, part: &Part, directory_ms: i64) -> i64 {
+        let entry = &part.entry;
+        let proven_ms = match part.session {
+            Some(session) if session == proof.session => proof.watermark_ms,
+            // A session that began after the proof was loaded.
+            Some(session) if session > proof.session => i64::MIN,
+            of => self.proven_in(of),
+        };
+        entry.as_of_ms.max(proven_ms.min(directory_ms)).min(entry.holds_until_ms - 1)
+    }
+
     /// The instant as of which a page of this view is exact at `now_ms`, in milliseconds, for a
     /// directory that is exact as of `directory_ms`, and whether the view has changed since. It
     /// takes no lock.
@@ -46,7 +65,7 @@ impl Memory {
 
     /// Whether each later change of the view will come by here.
     pub fn is_view_attached(&self, view: &View) -> bool {
-        view.seen(i64::MIN).attached_to == self.session_number()
+        view.seen(i64::MIN).attached_to == self.session()
     }
 
     /// The instant as of which the view is exact, in milliseconds, for a directory that is exact as
@@ -61,7 +80,7 @@ impl Memory {
             let proven_ms = proof.watermark_ms.min(seen.holds_until_ms - 1);
             return Some(proven_ms.min(directory_ms));
         }
-        let of_part = |part: &Part| self.exact_by(proof, &part.entry, part.session, directory_ms);
+        let of_part = |part: &Part| self.exact_by(proof, part, directory_ms);
         // However young its parts are, a view is no younger than the directory: facilities that
         // were registered since then are not in it.
         view.least(of_part).map(|by_parts| by_parts.min(directory_ms))
@@ -71,12 +90,12 @@ impl Memory {
     /// exact as of `least_ms`.
     pub fn unproven_keys(&self, view: &View, least_ms: i64, directory_ms: i64) -> Vec<DayKey> {
         let proof = self.proof();
-        view.keys(|part| self.exact_by(proof, &part.entry, part.session, directory_ms) < least_ms)
+        view.keys(|part| self.exact_by(proof, part, directory_ms) < least_ms)
     }
 
     /// The days without an entry, and those that no later watermark counts for.
     pub fn unattached_keys(&self, view: &View) -> Vec<DayKey> {
-        let session = Some(self.session_number());
+        let session = Some(self.session());
         view.keys(|part| part.session != session)
     }
 
@@ -85,12 +104,12 @@ impl Memory {
     pub fn place(&self, view: &View, places: &[Placed], is_all: bool) {
         for chunk in places.chunks(PLACED_AT_ONCE) {
             let _recent = self.recent();
-            view.place(chunk, self.session_number(), |key| self.get(key));
+            view.place(chunk, self.session(), |key| self.get(key));
         }
         if is_all {
             let ids: HashSet<Uuid> = places.iter().map(|(id, _)| *id).collect();
             let _recent = self.recent();
-            view.keep_only(&ids, self.session_number());
+            view.keep_only(&ids, self.session());
         }
     }
 

@@ -186,7 +186,11 @@ impl View {
         self.with_state(session, |state| {
             let gone: Vec<Uuid> =
                 state.members.keys().filter(|id| !ids.contains(*id)).copied().collect();
-            gone.into_iter().fold(false, |changed, id| state.place(id, None) || changed)
+            let before = state.members.len();
+            for id in gone {
+                let _ = state.place(id, None);
+            }
+            state.members.len() < before
         });
     }
 

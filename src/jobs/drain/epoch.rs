@@ -1,6 +1,6 @@
 //! The epoch of the database. A failover, a restored backup or a clock that was set back begins
-//! another epoch, in which nothing counts that was held about the earlier one. Also counts the
-//! other servers on the database.
+//! another epoch. What was held about the earlier epoch does not count in the new one. This file
+//! also counts the other servers on the database.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -16,28 +16,28 @@ use crate::{
 pub struct EpochTracker {
     /// The greatest watermark that a drain snapshot found stored in this epoch.
     stored_ms: i64,
-    /// The greatest watermark that came by in the stream, and when it came. Milliseconds by the
-    /// database's clock.
+    /// The greatest watermark received from the stream, in milliseconds by the database's clock.
     received_ms: i64,
     /// The highest counters that drain snapshots showed in this epoch.
     written: Option<OutboxCounters>,
     /// The database has lost something, and the next epoch has not begun yet.
     is_lost: bool,
+    /// When `received_ms` was received.
     pub(super) received_at: Instant,
-    /// Other servers change this database, and their changes do not come by here: any other server
-    /// when there is no stream between replicas, otherwise each server that does not publish into
-    /// it. Each server deletes what it has published from the outbox, so none can know that it has
-    /// seen every change.
+    /// Other servers change this database, and their changes do not arrive here. Without a stream
+    /// between replicas, any other server counts. With a stream, each server counts that does not
+    /// publish into it. Each server deletes from the outbox what it has published, so no server can
+    /// prove that it has every change.
     pub(super) several: bool,
     /// Changes may have been missed since the current stream session began.
     pub(super) missed: bool,
     /// This server has ended the stream that earlier servers had between them.
     left_stream: bool,
-    /// When this server learnt of this epoch.
+    /// When this server entered this epoch.
     entered_at: Instant,
-    /// This server has read everything that the stream has of this epoch, or has kept its watermark
-    /// itself.
-    pub(super) is_at_home: bool,
+    /// This server has read everything that the stream has of this epoch, or has itself kept the
+    /// watermark.
+    pub(super) has_read_epoch: bool,
     /// A new epoch was entered, and its facilities are not yet read.
     pub(super) has_new_directory: bool,
     contention: GenerationContention,
@@ -56,15 +56,15 @@ impl Default for EpochTracker {
             missed: false,
             left_stream: false,
             entered_at: now,
-            is_at_home: false,
+            has_read_epoch: false,
             has_new_directory: false,
             contention: GenerationContention::default(),
         }
     }
 }
 
-/// How far the database's clock may go back (a leap second, a slewed clock) before nothing that was
-/// proven counts any more. In milliseconds.
+/// How far the database's clock may go back, in milliseconds, as by a leap second or a slewed
+/// clock. If it goes back further, nothing that was proven counts any more.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
 /// What a drain snapshot says about the epoch that was known before it.
@@ -74,8 +74,8 @@ pub enum Verdict {
     Same,
     /// The database has lost something that it had.
     Lost,
-    /// The database's server was started anew, perhaps on other files, and no watermark tells
-    /// whether it has all that it had.
+    /// The database's server was started anew, perhaps on other files. No watermark is stored, so a
+    /// loss cannot be excluded.
     Restarted,
     /// The database's clock was set back.
     SetBack {
@@ -86,10 +86,20 @@ pub enum Verdict {
 
 impl EpochTracker {
     /// Compares a drain snapshot with what was known before, and records it. `received` is this
-    /// server's position in the stream before the snapshot, and the greatest watermark that had
-    /// come by. `table_ms` is the instant as of which the table is proven. A missing watermark can
-    /// be noticed only where watermarks are stored; elsewhere the rows that were ever written are
-    /// counted. The database has each generation before the stream has it.
+    /// server's position in the stream before the snapshot, and the greatest watermark that it had
+    /// received. `table_ms` is the instant as of which the table is proven.
+    ///
+    /// - `SetBack`: the snapshot's time is more than `CLOCK_TOLERANCE_MS` before a proven instant.
+    /// - `Lost`: a loss was found before, and the next epoch has not begun; or the store itself has
+    ///   found that its counters went back.
+    /// - `Lost`, where watermarks are stored: the stored one is older than one that was stored or
+    ///   received before, or the generation is lower than that of the stream. The database has each
+    ///   generation before the stream has it.
+    /// - `Lost`, where no watermarks are stored: fewer rows or transactions were ever written than
+    ///   an earlier snapshot showed.
+    /// - `Restarted`, where no watermarks are stored: the database's server has started at another
+    ///   time.
+    /// - `Same`: none of these.
     pub fn judge(
         &mut self,
         seen: &DrainSnapshot,
@@ -127,7 +137,7 @@ impl EpochTracker {
         }
     }
 
-    /// Records a watermark that came by in the stream.
+    /// Records a watermark received from the stream.
     pub(super) fn receive_watermark(&mut self, watermark_ms: i64) {
         if watermark_ms > self.received_ms {
             (self.received_ms, self.received_at) = (watermark_ms, Instant::now());
@@ -162,10 +172,16 @@ impl EpochTracker {
 }
 
 impl Drain {
-    /// Whether this server may keep the watermark. It may not while the stream cannot be read and
-    /// may contain changes that the database has lost: both may have been restored while no server
-    /// ran. A watermark that continued from there would declare those changes as present. When no
-    /// other server keeps the watermark either, this begins another epoch.
+    /// Whether this server may keep the watermark.
+    ///
+    /// - Yes, if it has read everything that the stream has of this epoch.
+    /// - Yes, if this database has no stream.
+    /// - Yes, if no watermark is stored, or if the stored one is younger than `LEADERLESS`: then a
+    ///   server keeps it.
+    /// - No in all other cases. The stream cannot be read, and may contain changes that the
+    ///   database has lost: both may have been restored while no server ran. A watermark that
+    ///   continued from there would declare those changes as present. After `LEADERLESS` in this
+    ///   state, this begins another epoch.
     pub(super) async fn may_keep_watermark(
         &self,
         known: &mut EpochTracker,
@@ -175,15 +191,15 @@ impl Drain {
         let is_kept = seen.stored_watermark.is_none_or(|kept| {
             seen.at_ms.saturating_sub(kept.at_ms) < LEADERLESS.as_millis() as i64
         });
-        known.is_at_home |= has_no_stream || is_kept;
-        if !known.is_at_home && known.entered_at.elapsed() >= LEADERLESS {
+        known.has_read_epoch |= has_no_stream || is_kept;
+        if !known.has_read_epoch && known.entered_at.elapsed() >= LEADERLESS {
             tracing::warn!(
                 "the change stream of this database cannot be read, and no other server keeps the \
                  watermark: another epoch begins"
             );
             self.store.begin_epoch(&seen.epoch).await?;
         }
-        Ok(known.is_at_home)
+        Ok(known.has_read_epoch)
     }
 
     /// Acts on what a drain snapshot says of the epoch. Returns true when the epoch changed, so
@@ -204,7 +220,7 @@ impl Drain {
             self.begin_tracking(known, seen);
             return Ok(true);
         }
-        known.is_lost |= self.changes.take_doubt();
+        known.is_lost |= self.changes.take_suspicion();
         let received = self.changes.are_between_replicas().then_some(received);
         let stores_watermarks = self.changes.store_watermarks();
         let verdict = known.judge(seen, received, self.memory.table_ms(), stores_watermarks);
@@ -215,12 +231,12 @@ impl Drain {
             known.has_new_directory = true;
         }
         if verdict == Verdict::Lost || (verdict != Verdict::Same && stores_watermarks) {
-            // Until the next epoch has begun, each snapshot finds the same.
+            // Each snapshot gives this verdict until the next epoch has begun.
             known.is_lost |= verdict == Verdict::Lost;
             self.store.begin_epoch(&seen.epoch).await?;
             return Ok(true);
         }
-        self.see_other_servers(known, seen).await
+        self.note_other_servers(known, seen).await
     }
 
     /// Starts to track an epoch that has just been entered.
@@ -231,8 +247,8 @@ impl Drain {
              was dropped"
         );
         self.metrics.epochs.inc();
-        // An epoch that a server has begun has a greater number than the one before it. A backup
-        // has the number of its time.
+        // A server that begins an epoch gives it a greater `versions_from` than the epoch before. A
+        // backup has the number of its own time.
         let is_backup =
             known.written.is_some_and(|before| seen.written.versions_from <= before.versions_from);
         *known = EpochTracker {
@@ -245,9 +261,9 @@ impl Drain {
         };
     }
 
-    /// Records which other servers use the database. Returns true when another server has changed
-    /// that meanwhile, so that another snapshot is needed.
-    async fn see_other_servers(
+    /// Records which other servers use the database. Returns true when another server has begun a
+    /// generation meanwhile, so that another snapshot is needed.
+    async fn note_other_servers(
         &self,
         known: &mut EpochTracker,
         seen: &DrainSnapshot,
@@ -266,9 +282,9 @@ impl Drain {
         let misses_others = if between_replicas { known.several } else { known.missed };
         self.changes.miss_others(misses_others || !seen.triggers.are_trusted());
         if !between_replicas && seen.generation != 0 && !known.left_stream {
-            // The changes of this server do not come by in the stream that other servers had for
-            // this database. A new generation ends that stream, so that none of them takes it for
-            // complete.
+            // The changes of this server do not arrive in the stream that other servers had for
+            // this database. A new generation ends that stream, so that no other server treats it
+            // as complete.
             match self.store.begin_generation(seen.generation).await {
                 // Another server that starts has just begun one, so another snapshot is needed.
                 Err(StoreError::Conflict) => return Ok(true),

@@ -1,5 +1,5 @@
-//! Notices servers on one database that use different Redis servers. Each finds that another server
-//! has begun a generation that its own Redis does not have, and begins the next one, for ever.
+//! Detects servers on one database that use different Redis servers. Each finds in the database a
+//! generation that its own Redis does not have, and begins the next one. This repeats for ever.
 //! Meanwhile no wrong figures are served, but nothing stays proven for long.
 
 use std::{
@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// This many generations of other servers within `WITHIN` are more than restarts of Redis explain.
+/// This many generations of other servers within `WITHIN` are too many to be caused by restarts of
+/// Redis.
 const TOO_MANY: usize = 3;
 const WITHIN: Duration = Duration::from_secs(60);
 

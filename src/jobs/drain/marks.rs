@@ -18,8 +18,8 @@ use crate::{
     store::{Mark, MarkKind, StoreError},
 };
 
-/// Marks are merged when this many are visible and some of them have to wait, so that a lock that
-/// is held for hours does not let them grow without limit. In marks.
+/// Marks are merged when this many are visible and some of them have to wait. Otherwise their
+/// number would grow without limit while a lock is held for hours.
 const MERGE_ABOVE: usize = 1_000;
 
 /// How many facilities may make one pass wait for a lock. After that many, most likely a whole
@@ -53,7 +53,7 @@ impl Drain {
             if self.follow_banks(&marks.strays).await? {
                 continue;
             }
-            let done = self.deal_with(&marks.all).await?;
+            let done = self.process(&marks.all).await?;
             if !done || marks.all.len() < self.batch {
                 return Ok(());
             }
@@ -63,7 +63,7 @@ impl Drain {
 
     /// Refreshes what the marks name, and deletes them in the same transactions. Returns false when
     /// some are left, because another transaction holds a lock or because the server stops.
-    pub(super) async fn deal_with(&self, marks: &[Mark]) -> store::Result<bool> {
+    pub(super) async fn process(&self, marks: &[Mark]) -> store::Result<bool> {
         let orphans_removed = self.follow_registrations(marks).await?;
         let mut by_facility: BTreeMap<Uuid, Vec<&Mark>> = BTreeMap::new();
         let mut of_all: Vec<&Mark> = Vec::new();
@@ -80,8 +80,8 @@ impl Drain {
         let (back, all_removed) = self.remove_all(gone).await?;
         known.extend(back);
         let mut left = 0;
-        // The order is random: when some facilities wait for a lock, the others must get their
-        // turn, too.
+        // The order is random: when some facilities wait for a lock, the others must be refreshed
+        // as well.
         known.shuffle(&mut rand::rng());
         for chunk in known.chunks(self.chunk) {
             if self.stop.is_cancelled() {
@@ -95,8 +95,8 @@ impl Drain {
                 // tried alone, so that the others are refreshed.
                 for alone in chunk.chunks(1) {
                     if let Err(error) = self.refresh(alone).await {
-                        self.failing.meet(&error);
-                        self.refresher.tell_waiting(alone[0].0, &error);
+                        self.failing.record_error(&error);
+                        self.refresher.log_waiting(alone[0].0, &error);
                         left += 1;
                     }
                     if left >= GIVE_UP_AFTER {
@@ -140,8 +140,8 @@ impl Drain {
                 Ok(Removed::IsBack) => back.push((id, marks)),
                 Err(error) if error.is_of_the_whole_database() => return Err(error),
                 Err(error) => {
-                    self.failing.meet(&error);
-                    self.refresher.tell_waiting(id, &error);
+                    self.failing.record_error(&error);
+                    self.refresher.log_waiting(id, &error);
                     left += 1;
                 }
             }
@@ -303,7 +303,7 @@ impl Drain {
     /// Whether some work is left for later. Logs when that begins and when it ends.
     fn is_left(&self, what: &'static str, done: store::Result<()>) -> bool {
         if let Err(error) = &done {
-            self.failing.meet(error);
+            self.failing.record_error(error);
         }
         match done {
             Ok(()) if self.throttle.end(&what) => tracing::info!(what, "nothing waits any longer"),

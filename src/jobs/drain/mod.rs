@@ -1,6 +1,6 @@
 //! The drain: it refreshes what the marks of other programs' triggers name, and figures with
 //! expired units. When everything visible in a drain snapshot is processed, the table is exact as
-//! of that snapshot. When all of it has also come by in the change stream, that instant is a
+//! of that snapshot. When all of it is also published, that instant is a
 //! watermark for every replica that follows the stream.
 //!
 //! One of several servers leads: it drains, and the others only check that it still does. It is
@@ -48,7 +48,7 @@ pub struct Drain {
     pub store: Arc<dyn Store>,
     /// Runs the refreshes.
     pub refresher: Arc<Refresher>,
-    /// Publishes changes, and knows this replica's place in the stream.
+    /// Publishes changes, and has this replica's place in the stream.
     pub changes: Arc<Changes>,
     /// The directory of facilities.
     pub directory: Arc<Directory>,
@@ -56,7 +56,7 @@ pub struct Drain {
     pub memory: Arc<Memory>,
     /// The database's clock.
     pub clock: Arc<Clock>,
-    /// Learns from each drain snapshot whether the database answers.
+    /// Records after each drain snapshot whether the database answers.
     pub outage: Arc<Outage>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
@@ -75,7 +75,7 @@ pub struct Drain {
     pub throttle: LogThrottle<&'static str>,
     /// Whether the triggers are on, so that the writes of other programs leave marks.
     pub watch: TriggerWatch,
-    /// What earlier passes learnt of the epoch. The lock lets only one pass run at a time.
+    /// What earlier passes have found about the epoch. The lock lets only one pass run at a time.
     pub tracker: tokio::sync::Mutex<EpochTracker>,
     /// Whether this server has finished its start.
     pub start: FirstPass,
@@ -96,13 +96,14 @@ struct Failures {
     lasting: Option<(Instant, &'static str)>,
 }
 
-/// An error counts after this time. A shorter one is a server that restarts.
+/// An error counts once it has lasted for this time. A shorter one is most likely a restart of the
+/// database's server.
 const FAILS: Duration = Duration::from_secs(2);
 
 impl Failing {
     /// Records an error that leaves work undone in this run. A lock that another transaction holds
     /// is not counted, because it is released in time.
-    pub(super) fn meet(&self, error: &StoreError) {
+    pub(super) fn record_error(&self, error: &StoreError) {
         if !matches!(error, StoreError::Locked(_) | StoreError::Conflict) {
             self.failures().met = Some(error.class());
         }
@@ -111,7 +112,7 @@ impl Failing {
     /// Records the end of a run.
     fn note(&self, done: &store::Result<()>) {
         if let Err(error) = done {
-            self.meet(error);
+            self.record_error(error);
         }
         let mut failures = self.failures();
         let since = failures.lasting.map_or_else(Instant::now, |(since, _)| since);
@@ -152,8 +153,8 @@ impl Default for FirstPass {
     }
 }
 
-/// How long the start may keep the server from being ready. After that, reads of one summary are
-/// worth more than fast listings.
+/// How long the start may keep the server from being ready. After that the server is ready in any
+/// case: reads of single summaries then matter more than fast listings.
 const START: Duration = Duration::from_secs(120);
 /// How often a long start is logged.
 const LOG_PERIOD: Duration = Duration::from_secs(5);
@@ -221,17 +222,17 @@ impl Drain {
         }
     }
 
-    /// Takes a drain snapshot to learn of the epoch and of the other servers. It is used before
-    /// this server serves, and whenever another server drains.
+    /// Takes a drain snapshot, which shows the epoch and the other servers. It is used before this
+    /// server serves, and whenever another server drains.
     pub async fn take_snapshot(&self) -> store::Result<()> {
         let mut known = self.tracker.lock().await;
-        self.observe(&mut known, 0).await.map(drop)
+        self.snapshot_with_token(&mut known, 0).await.map(drop)
     }
 
     /// One pass: a drain snapshot, and the work that it shows.
     pub async fn run_pass(&self) -> store::Result<Pass> {
         let mut known = self.tracker.lock().await;
-        let (token, seen) = self.observe(&mut known, self.batch).await?;
+        let (token, seen) = self.snapshot_with_token(&mut known, self.batch).await?;
         if self.follow_banks(&seen.strays).await? {
             return Ok(Pass::More);
         }
@@ -241,19 +242,19 @@ impl Drain {
         }
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         let mut proof = WatermarkProof::of(&token, &seen);
-        proof.show(self.show_leftovers(&token, &seen).await?);
-        let marks_done = seen.marks.is_empty() || self.deal_with(&seen.marks).await?;
+        proof.record_published(self.publish_outbox(&token, &seen).await?);
+        let marks_done = seen.marks.is_empty() || self.process(&seen.marks).await?;
         let (expiries_done, expired) =
             if seen.expiry_due { self.expire(seen.at_ms).await? } else { (true, 0) };
         if !seen.marks.is_empty() || seen.expiry_due {
             // Another server may have refreshed one of these and not published it yet, so the
             // outbox is read again.
-            let (token, after) = self.observe(&mut known, self.batch).await?;
-            proof.look_again(&after);
-            proof.show(self.show_leftovers(&token, &after).await?);
+            let (token, after) = self.snapshot_with_token(&mut known, self.batch).await?;
+            proof.confirm(&after);
+            proof.record_published(self.publish_outbox(&token, &after).await?);
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
-        proof.deal_with(marks_done && expiries_done && all_seen);
+        proof.record_processed(marks_done && expiries_done && all_seen);
         let pass = match (marks_done && expiries_done && seen.triggers.are_trusted(), all_seen) {
             (false, _) => Pass::Waits,
             (true, false) => Pass::More,
@@ -267,7 +268,7 @@ impl Drain {
 
     /// Takes a drain snapshot. Also returns the fill token from before it: this server's place in
     /// the stream at that time.
-    async fn observe(
+    async fn snapshot_with_token(
         &self,
         known: &mut EpochTracker,
         limit: usize,
@@ -295,7 +296,7 @@ impl Drain {
             }
             if let (Some(caught_up), Some(attachment)) = (caught_up, self.changes.attachment()) {
                 attachment.verify(caught_up);
-                known.is_at_home = true;
+                known.has_read_epoch = true;
             }
             self.leads.store(seen.leads, Ordering::Release);
             if let Some(verified_through_ms) = seen.verified_through_ms {
@@ -306,7 +307,7 @@ impl Drain {
     }
 
     /// Announces what a pass has proven: always to readers of the table, and to followers of the
-    /// stream if everything has come by in it.
+    /// stream if everything is published in it.
     async fn announce(
         &self,
         known: &mut EpochTracker,
@@ -314,8 +315,8 @@ impl Drain {
         seen: &DrainSnapshot,
     ) -> store::Result<()> {
         if let Some(watermark) = proof.watermark().filter(|_| self.changes.store_watermarks()) {
-            // The watermark is stored before it is announced, so that a database that stores a
-            // lower one than was announced has lost something.
+            // The watermark is stored before it is announced. So a database that stores a lower one
+            // than was announced has lost something.
             if !self.may_keep_watermark(known, seen).await?
                 || !self.store.store_watermark(&watermark, &seen.epoch).await?
             {

@@ -1,5 +1,5 @@
-//! The outbox relay: it publishes what was committed and has perhaps not come by in the change
-//! stream, and deletes it from the outbox when it has.
+//! The outbox relay publishes committed rows that are perhaps not yet in the change stream. Then it
+//! deletes them from the outbox.
 
 use std::collections::BTreeSet;
 
@@ -21,25 +21,25 @@ use crate::{
 /// The outbox in one drain snapshot.
 pub struct OutboxRelay<'a> {
     seen: &'a DrainSnapshot,
-    /// The keys that have a version in the snapshot which has not come by in the stream.
-    unseen: BTreeSet<Key>,
+    /// The keys that have a version in the snapshot that is not published.
+    unpublished: BTreeSet<Key>,
 }
 
 impl<'a> OutboxRelay<'a> {
-    /// `has_come_by` says whether this version of the key, or a newer one, has come by in the
+    /// `is_published` says whether this version of the key, or a newer one, is published in the
     /// generation of the snapshot.
-    pub fn of(seen: &'a DrainSnapshot, has_come_by: impl Fn(&Key, i64) -> bool) -> Self {
+    pub fn of(seen: &'a DrainSnapshot, is_published: impl Fn(&Key, i64) -> bool) -> Self {
         let unseen = seen
             .outbox
             .iter()
-            .filter(|(_, key, version)| !has_come_by(key, *version))
+            .filter(|(_, key, version)| !is_published(key, *version))
             .map(|(_, key, _)| *key);
-        OutboxRelay { seen, unseen: unseen.collect() }
+        OutboxRelay { seen, unpublished: unseen.collect() }
     }
 
     /// The keys that are to be published.
     pub fn unseen(&self) -> Vec<Key> {
-        self.unseen.iter().copied().collect()
+        self.unpublished.iter().copied().collect()
     }
 
     /// The entries to publish for these rows, which were read from the table after the snapshot;
@@ -57,32 +57,32 @@ impl<'a> OutboxRelay<'a> {
     /// Records that the rows of these keys, read after the snapshot, are now in the stream in the
     /// generation of the snapshot.
     pub fn published(&mut self, keys: &[Key]) {
-        self.unseen.retain(|key| !keys.contains(key));
+        self.unpublished.retain(|key| !keys.contains(key));
     }
 
     /// Whether the snapshot shows the whole outbox (it takes `batch` rows at most), and each row
-    /// has come by.
-    pub fn are_shown(&self, batch: usize) -> bool {
-        self.unseen.is_empty() && self.seen.outbox.len() < batch
+    /// is published.
+    pub fn is_all_published(&self, batch: usize) -> bool {
+        self.unpublished.is_empty() && self.seen.outbox.len() < batch
     }
 
-    /// The ids of outbox rows that need not be kept. Another generation may have begun since the
-    /// snapshot. These rows were committed before that, so everything that its followers read from
-    /// the database contains them.
-    pub fn shown(&self) -> Vec<i64> {
+    /// The ids of outbox rows that may be deleted, because their keys are published. They may be
+    /// deleted even if another generation has begun since the snapshot: they were committed before
+    /// it, so everything that its followers read from the database contains them.
+    pub fn published_rows(&self) -> Vec<i64> {
         self.seen
             .outbox
             .iter()
-            .filter(|(_, key, _)| !self.unseen.contains(key))
+            .filter(|(_, key, _)| !self.unpublished.contains(key))
             .map(|(id, ..)| *id)
             .collect()
     }
 }
 
 impl Drain {
-    /// Publishes what no other server has published, and deletes from the outbox what has come by.
+    /// Publishes what no other server has published, and deletes from the outbox what is published.
     /// Returns true when nothing that the snapshot shows is left.
-    pub(super) async fn show_leftovers(
+    pub(super) async fn publish_outbox(
         &self,
         token: &FillToken,
         seen: &DrainSnapshot,
@@ -90,7 +90,7 @@ impl Drain {
         if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {
             return Ok(true);
         }
-        let told = self.tell_facilities(seen).await?;
+        let told = self.publish_facilities(seen).await?;
         let mut left = OutboxRelay::of(seen, |key, version| {
             self.changes.have_shown(seen.generation, key, version)
         });
@@ -105,17 +105,17 @@ impl Drain {
             Vec::new()
         };
         let is_all =
-            left.are_shown(self.batch) && told && seen.changed_facilities.len() < self.batch;
-        let forgotten =
-            self.may_forget(seen) && self.store.forget_published(&left.shown(), &read).await?;
-        if !left.unseen.is_empty() && seen.outbox.len() == self.batch {
+            left.is_all_published(self.batch) && told && seen.changed_facilities.len() < self.batch;
+        let forgotten = self.may_forget(seen)
+            && self.store.forget_published(&left.published_rows(), &read).await?;
+        if !left.unpublished.is_empty() && seen.outbox.len() == self.batch {
             self.store.compact_outbox().await?;
         }
         Ok(is_all && forgotten)
     }
 
-    /// A server without a stream must not delete what the replicas with a stream have not received
-    /// yet.
+    /// Whether published rows may be deleted from the outbox. A server without a stream must not
+    /// delete what replicas with a stream have not received yet.
     fn may_forget(&self, seen: &DrainSnapshot) -> bool {
         self.changes.are_between_replicas() || seen.servers <= 1 || seen.generation == 0
     }
@@ -126,29 +126,28 @@ impl Drain {
         left: &OutboxRelay<'_>,
         keys: &[Key],
     ) -> store::Result<bool> {
-        self.meet(keys).await?;
+        self.load_unknown(keys).await?;
         let read = self.store.summaries(keys).await?;
         if read.epoch != left.seen.epoch {
-            // The rows are of another epoch than the snapshot, so they mean nothing to followers of
-            // the snapshot's epoch.
+            // The rows are of another epoch than the snapshot, so followers of the snapshot's epoch
+            // cannot use them.
             return Ok(false);
         }
         let (unreadable, rows): (Vec<SummaryRow>, Vec<SummaryRow>) =
             read.rows.into_iter().partition(|row| row.as_of_ms == NEVER_MS);
         if !unreadable.is_empty() {
-            self.mend(&unreadable).await?;
+            self.repair_unreadable(&unreadable).await?;
         }
-        // The repaired rows follow in a later pass, because this one leaves their outbox rows in
-        // place.
+        // This pass keeps the outbox rows of repaired days, so a later pass publishes these days.
         Ok(self
             .append(left.seen.generation, &Message::Summaries(left.entries(token, rows)))
             .await?
             && unreadable.is_empty())
     }
 
-    /// Derives days again when their rows cannot be read, because such rows would keep everything
-    /// else from being proven.
-    async fn mend(&self, unreadable: &[SummaryRow]) -> store::Result<()> {
+    /// Derives days again when their rows cannot be read. While such a row exists, no watermark can
+    /// be announced.
+    async fn repair_unreadable(&self, unreadable: &[SummaryRow]) -> store::Result<()> {
         let keys = unreadable.iter().filter_map(|row| {
             let facility = self.directory.get(row.summary.facility_id)?;
             let day = Day::named(&facility.zone.tz, row.summary.date)?;
@@ -157,9 +156,9 @@ impl Drain {
         self.refresher.run_each(keys.collect(), RefreshTrigger::Schedule).await.1
     }
 
-    /// Reads facilities that the directory does not know. A command may have registered them beside
-    /// this process; the registration opened their first day.
-    async fn meet(&self, keys: &[Key]) -> store::Result<()> {
+    /// Reads facilities that the directory does not know. A command may have registered them in
+    /// another process; the registration opened their first day.
+    async fn load_unknown(&self, keys: &[Key]) -> store::Result<()> {
         let unknown: BTreeSet<Uuid> = keys
             .iter()
             .map(|key| key.facility_id)
@@ -173,7 +172,7 @@ impl Drain {
 
     /// Sends the facilities that were registered, changed or removed to the other replicas, which
     /// read them again. Returns true when the message is in the stream.
-    async fn tell_facilities(&self, seen: &DrainSnapshot) -> store::Result<bool> {
+    async fn publish_facilities(&self, seen: &DrainSnapshot) -> store::Result<bool> {
         let ids: BTreeSet<Uuid> = seen.changed_facilities.iter().map(|(_, id)| *id).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
         if ids.is_empty() {

@@ -1,8 +1,8 @@
-//! Checks that all triggers are there which leave marks. While one is missing, changes of other
-//! programs go unnoticed, and nothing is proven. When they are back, everything is checked before
-//! anything is proven again. The database remembers that this check is due: it stores the
-//! fingerprint of the triggers from when they were last trusted. So a restart, another replica, or
-//! a change between two drain snapshots makes no difference.
+//! Checks that all triggers that leave marks are on. While one is off, changes of other programs
+//! leave no mark, and nothing is proven. When they are back, everything is checked before anything
+//! is proven again. The database remembers that this check is due: it stores the fingerprint of the
+//! triggers from when they were last trusted. So a restart, another replica, or a change between
+//! two drain snapshots makes no difference.
 
 use std::sync::Arc;
 

@@ -18,16 +18,16 @@ pub struct WatermarkProof {
     position: Position,
     generation: i64,
     /// Everything that the snapshot shows is refreshed.
-    dealt_with: bool,
-    /// Everything in the outbox has come by in the stream.
-    shown: bool,
+    is_processed: bool,
+    /// Everything in the outbox is published.
+    is_published: bool,
     /// The facilities that the snapshot shows marks of.
     marked: HashSet<Uuid>,
     /// The marks in the snapshot that say that a facility itself changed.
-    told: HashSet<i64>,
-    /// The notes in the snapshot, which say the same.
-    noted: HashSet<i64>,
-    /// The facilities of those marks.
+    facility_marks: HashSet<i64>,
+    /// The notes in the snapshot, which also say that a facility changed.
+    notes: HashSet<i64>,
+    /// The facilities that `facility_marks` name.
     changed: HashSet<Uuid>,
 }
 
@@ -39,62 +39,70 @@ impl WatermarkProof {
             at_ms: seen.at_ms,
             position: token.position,
             generation: seen.generation,
-            dealt_with: true,
-            shown: true,
+            is_processed: true,
+            is_published: true,
             marked: seen.marks.iter().filter_map(|mark| mark.facility_id).collect(),
-            told: of_facilities().map(|mark| mark.id).collect(),
-            noted: seen.changed_facilities.iter().map(|(id, _)| *id).collect(),
+            facility_marks: of_facilities().map(|mark| mark.id).collect(),
+            notes: seen.changed_facilities.iter().map(|(id, _)| *id).collect(),
             changed: of_facilities().filter_map(|mark| mark.facility_id).collect(),
         }
     }
 
-    /// Takes the second drain snapshot of the pass into account. When it came over a new
-    /// connection, the server may be an earlier state of the database, so nothing of the first
-    /// snapshot may be stored. When another generation has begun, what is gone from the outbox may
-    /// have come by in that generation only. It then does not count for the followers of the
-    /// earlier generation: their Redis may still take itself for the primary.
-    pub fn look_again(&mut self, after: &DrainSnapshot) {
-        self.dealt_with &= !after.arrived && !self.has_moved(after);
-        self.shown &= after.generation == self.generation;
+    /// Compares the second drain snapshot of the pass with the first one, and drops what no longer
+    /// holds.
+    ///
+    /// - The second one came over a new connection: that server may have an earlier state of the
+    ///   database. The pass then proves nothing, and no watermark is stored.
+    /// - A facility has moved between the two (see `has_moved`): the same.
+    /// - Another generation has begun between the two: rows that are gone from the outbox may be
+    ///   published in the new generation only. The watermark is then stored but not announced,
+    ///   because followers of the earlier generation may lack these rows. Their Redis may still
+    ///   count itself as the primary.
+    pub fn confirm(&mut self, after: &DrainSnapshot) {
+        self.is_processed &= !after.arrived && !self.has_moved(after);
+        self.is_published &= after.generation == self.generation;
     }
 
-    /// Whether a facility that marks named has changed between the snapshots. It may now be in
-    /// another zone, or gone. Its marks were then processed as days of the new zone. At the first
-    /// snapshot they meant other days, and the figures of those days lack the changes.
+    /// Whether a facility with marks in the first snapshot has changed between the two snapshots:
+    /// the second one shows a new mark, or a new note, of the facility itself. A mark that names no
+    /// facility counts too. The facility may now be in another zone, or gone. Its marks were then
+    /// processed as days of the new zone. At the first snapshot they named days of the old zone,
+    /// and the figures of those days lack the changes.
     fn has_moved(&self, after: &DrainSnapshot) -> bool {
         let is_new = |id: &i64, known: &HashSet<i64>, facility: &Uuid| {
             self.marked.contains(facility) && !known.contains(id)
         };
         let by_mark =
             after.marks.iter().filter(|mark| mark.kind == MarkKind::Facility).any(|mark| {
-                mark.facility_id.is_none_or(|facility| is_new(&mark.id, &self.told, &facility))
+                mark.facility_id
+                    .is_none_or(|facility| is_new(&mark.id, &self.facility_marks, &facility))
             });
-        // When the first snapshot showed the change of a facility, its note may be one that this
-        // pass has left itself.
+        // This pass may have written a note itself, when it processed the mark of a facility. So a
+        // note counts only if the first snapshot had no such mark.
         by_mark
             || after.changed_facilities.iter().any(|(id, facility)| {
-                !self.changed.contains(facility) && is_new(id, &self.noted, facility)
+                !self.changed.contains(facility) && is_new(id, &self.notes, facility)
             })
     }
 
     /// Records whether all marks, or all expiries, of the snapshot are processed.
-    pub fn deal_with(&mut self, all: bool) {
-        self.dealt_with &= all;
+    pub fn record_processed(&mut self, all: bool) {
+        self.is_processed &= all;
     }
 
-    /// Records whether everything in the outbox has come by in the stream: once for the first
-    /// snapshot, and again after marks and expiries were processed, by this server or another.
-    pub fn show(&mut self, all: bool) {
-        self.shown &= all;
+    /// Records whether everything in the outbox is published, by this server or another. Called for
+    /// the first snapshot, and again after marks and expiries were processed.
+    pub fn record_published(&mut self, all: bool) {
+        self.is_published &= all;
     }
 
     /// The watermark for readers of the table: every row is exact as of then.
     pub fn watermark(&self) -> Option<Watermark> {
-        self.dealt_with.then_some(Watermark { at_ms: self.at_ms, position: self.position })
+        self.is_processed.then_some(Watermark { at_ms: self.at_ms, position: self.position })
     }
 
     /// The message for followers of the stream; it is sent after the watermark is stored.
     pub fn announcement(&self) -> Option<Message> {
-        (self.dealt_with && self.shown).then_some(Message::Watermark { at_ms: self.at_ms })
+        (self.is_processed && self.is_published).then_some(Message::Watermark { at_ms: self.at_ms })
     }
 }

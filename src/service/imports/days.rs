@@ -151,8 +151,8 @@ impl ClosedDay<'_> {
             },
         };
         if mine.turn < top {
-            // An earlier run of it lies below other imports. From now on, they lie on what was
-            // there before that run.
+            // An earlier run of this import is below other imports. From now on, they are based on
+            // what was there before that run.
             self.close_gap(&mine);
             let found =
                 |day: &mut Self, blood_type: &BloodType| match day.above(mine.turn, *blood_type) {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cache::views::{DayQuery, Form, Page, UnknownCursor, Unplaced, View},
     directory::Directory,
-    service::reads::{REJOIN_MS, freshness_request::FreshnessRequest},
+    service::reads::{REATTACH_MS, freshness_request::FreshnessRequest},
 };
 
 /// A page that is asked for.
@@ -102,7 +102,7 @@ impl Lists {
     pub(super) fn unproven_ms(&self, requested: &FreshnessRequest) -> i64 {
         let unproven_ms = self.reads.unproven.memory;
         if self.reads.changes.is_attached() && !requested.only_if_cached {
-            unproven_ms.min(REJOIN_MS)
+            unproven_ms.min(REATTACH_MS)
         } else {
             unproven_ms
         }
@@ -126,7 +126,7 @@ impl Lists {
         if memory.views().get(day.date, asked.arrived_ms).is_none_or(|view| view.is_empty()) {
             begins(&self.reads.directory, asked.arrived_ms).map_err(ListError::Selection)?;
         }
-        match self.from_memory(day, &asked) {
+        match self.page_in_memory(day, &asked) {
             Ok(Some(page)) => {
                 if requested.max_stale_ms.is_some() && page.age_ms > requested.max_age_ms {
                     self.prove_behind();
@@ -161,7 +161,7 @@ impl Lists {
     }
 
     /// The page from the view, as far as that is fresh enough without any other tier.
-    fn from_memory(
+    fn page_in_memory(
         &self,
         day: &DayRequest,
         asked: &ListRequest,

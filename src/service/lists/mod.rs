@@ -104,11 +104,11 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 const WATERMARK_WAIT: Duration = Duration::from_millis(100);
 const WATERMARK_POLL: Duration = Duration::from_millis(2);
 /// The greatest age of the directory at the arrival of a request, while changes of other servers do
-/// not come by. The age is not judged when the answer leaves: where a read of the directory takes
+/// not arrive. The age is not judged when the answer leaves: where a read of the directory takes
 /// longer than this, there would never be an answer.
 const DETACHED_MS: i64 = 1_000;
 /// Keys that one statement reads from the table.
-const CHUNK: usize = 1_000;
+const READ_CHUNK: usize = 1_000;
 
 /// The result of an attempt.
 enum Attempt {
@@ -220,7 +220,7 @@ impl Lists {
             (&self.reads.memory, &self.reads.directory, &self.reads.clock);
         let table_ms = memory.table_ms();
         if !self.reads.changes.is_attached() {
-            // Changes of other servers do not come by, so the directory itself is read.
+            // Changes of other servers do not arrive, so the directory itself is read.
             let will_do = |as_of_ms: i64| {
                 asked.arrived_ms.saturating_sub(as_of_ms) <= DETACHED_MS
                     && asked.takes(as_of_ms, clock.now_ms())
@@ -285,7 +285,7 @@ impl Lists {
     /// the one that is served.
     async fn primary(&self, keys: &[DayKey], directory_ms: i64) -> store::Result<Option<ListRead>> {
         let mut found = ListRead::of(directory_ms);
-        for chunk in keys.chunks(CHUNK) {
+        for chunk in keys.chunks(READ_CHUNK) {
             let table_ms = self.reads.memory.table_ms();
             let read = self
                 .reads
@@ -311,7 +311,7 @@ impl Lists {
         asked: &ListRequest,
     ) -> Option<ListRead> {
         let (mut found, memory) = (ListRead::of(directory_ms), &self.reads.memory);
-        for chunk in keys.chunks(CHUNK) {
+        for chunk in keys.chunks(READ_CHUNK) {
             let read = self
                 .reads
                 .standby

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::{CHUNK, ListRequest, Lists, Source};
+use super::{ListRequest, Lists, READ_CHUNK, Source};
 use crate::{
     cache::{
         memory::FillToken,
@@ -135,7 +135,7 @@ impl Lists {
         }
         self.reads.metrics.view_fills.inc();
         let (mut due, mut unknown) = (Vec::new(), Vec::new());
-        for chunk in keys.chunks(CHUNK) {
+        for chunk in keys.chunks(READ_CHUNK) {
             let Some(judged) = self.read_chunk(chunk).await? else {
                 return Ok(Filled::OtherEpoch);
             };
@@ -175,7 +175,7 @@ impl Lists {
             known.get(&row.key()).is_some_and(|known| row.summary.version < *known)
         };
         if read.rows.iter().any(is_older) {
-            reads.changes.doubt();
+            reads.changes.suspect_restore();
             return Ok(None);
         }
         let judged = judge(keys, read, &token, table_ms, reads.clock.now_ms());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::freshness_request::FreshnessRequest;
 use crate::cache::memory::Entry;
 
 /// The outcome of a read. `Fresh`: within the reader's bound, without a refresh. `Stale`: too old,
@@ -24,8 +25,8 @@ impl ReadOutcome {
     }
 }
 
-/// The rung that answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The rung that answered, the highest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
     Memory,
     Redis,
@@ -52,6 +53,17 @@ pub enum Forward {
     Miss,
     Stale,
     Request,
+}
+
+impl Forward {
+    /// Why memory, which held an entry or none, did not answer this request.
+    pub const fn of(is_held: bool, requested: &FreshnessRequest) -> Self {
+        match is_held {
+            false => Forward::Miss,
+            true if requested.explicit || requested.min_version > 0 => Forward::Request,
+            true => Forward::Stale,
+        }
+    }
 }
 
 /// Figures, and what is known of them.

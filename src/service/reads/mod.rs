@@ -47,10 +47,10 @@ use crate::{
 pub struct Reads {
     /// The first rung.
     pub memory: Arc<Memory>,
-    /// Says whether changes of other servers come by here.
+    /// Says whether changes of other servers arrive here.
     pub changes: Arc<Changes>,
     /// The leases, and the tier in Redis, that replicas share; `None` without Redis.
-    pub shared: Option<Arc<RefreshLeases>>,
+    pub leases: Option<Arc<RefreshLeases>>,
     /// The database.
     pub store: Arc<dyn Store>,
     /// Reads of the database's standbys, where there are any.
@@ -102,10 +102,10 @@ pub const LOCKED_KEYS: u64 = 10_000;
 
 /// The greatest age, in milliseconds, of an entry that is held but not attached; after that it is
 /// read anew and attached.
-pub(in crate::service) const REJOIN_MS: i64 = 1_000;
+pub(in crate::service) const REATTACH_MS: i64 = 1_000;
 
 /// Time between two reads of the table for a version that is not there yet.
-const VERSION_POLL: Duration = Duration::from_millis(50);
+pub(in crate::service) const VERSION_POLL: Duration = Duration::from_millis(50);
 
 /// What the rungs below memory and Redis bring.
 enum Reached {
@@ -142,31 +142,41 @@ impl Reads {
         })
     }
 
-    /// Whether the lower rungs can have nothing newer: later changes come by here, or the entry is
+    /// Whether the lower rungs can have nothing newer: later changes arrive here, or the entry is
     /// young, or the database is out of reach.
-    fn counts_as_fresh(&self, entry: &Entry, age_ms: i64, unproven_ms: i64) -> bool {
+    pub(in crate::service) fn counts_as_fresh(
+        &self,
+        entry: &Entry,
+        age_ms: i64,
+        unproven_ms: i64,
+    ) -> bool {
         age_ms <= unproven_ms || self.is_proven(entry) || self.outage.is_on()
     }
 
     /// The greatest age of an entry without a proof. While this replica is attached to the stream,
     /// an entry in memory that is not attached itself is soon read anew, which attaches it. A
     /// reader that takes cached figures only does not cause this.
-    fn unproven_ms(&self, tier_ms: i64, is_held: bool, requested: &FreshnessRequest) -> i64 {
+    pub(in crate::service) fn unproven_ms(
+        &self,
+        tier_ms: i64,
+        is_held: bool,
+        requested: &FreshnessRequest,
+    ) -> i64 {
         if is_held && !requested.only_if_cached && self.changes.is_attached() {
-            tier_ms.min(REJOIN_MS)
+            tier_ms.min(REATTACH_MS)
         } else {
             tier_ms
         }
     }
 
-    /// Whether each later change of the entry would come by here.
+    /// Whether each later change of the entry would arrive here.
     fn is_proven(&self, entry: &Entry) -> bool {
         self.memory.is_attached(entry) && self.changes.is_attached()
     }
 
     /// The entry in memory of this day. An entry of another zone's day of the same date does not
     /// count.
-    fn held(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
+    pub(in crate::service) fn held(&self, facility: Uuid, day: &Day) -> Option<Arc<Entry>> {
         self.memory
             .get(&Key { facility_id: facility, date: day.date })
             .filter(|entry| entry.is_of(day))
@@ -239,7 +249,7 @@ impl Reads {
                 ..hit(entry.clone(), self.age_ms(entry, located, now_ms))
             });
         }
-        let forward = forward(held.is_some(), requested);
+        let forward = Forward::of(held.is_some(), requested);
         let (asked, mut last) = (Instant::now(), held);
         let reach = self.reach(located, day, requested, &mut last, forward);
         let reached = tokio::select! {
@@ -375,15 +385,6 @@ impl Reads {
     /// as `located`.
     pub fn age_ms(&self, entry: &Entry, located: &Located, now_ms: i64) -> i64 {
         now_ms.saturating_sub(self.memory.exact_as_of_ms_within(entry, located.as_of_ms)).max(0)
-    }
-}
-
-/// Why memory did not answer.
-fn forward(is_held: bool, requested: &FreshnessRequest) -> Forward {
-    match is_held {
-        false => Forward::Miss,
-        true if requested.explicit || requested.min_version > 0 => Forward::Request,
-        true => Forward::Stale,
     }
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Reads,
-    answer::{Answer, ReadOutcome, Tier, hit},
-    forward,
+    answer::{Answer, Forward, ReadOutcome, Tier, hit},
     freshness_request::FreshnessRequest,
     tier_row::TierRow,
 };
@@ -48,7 +47,7 @@ impl Reads {
         // entry in memory may do at once.
         let may_do = (requested.max_age_ms > 0 || requested.min_version > 0)
             && (requested.max_stale_ms.is_none() || held.is_none());
-        let Some(shared) = self.shared.as_ref().filter(|_| may_do && self.changes.is_attached())
+        let Some(shared) = self.leases.as_ref().filter(|_| may_do && self.changes.is_attached())
         else {
             return FromRedis::Nothing;
         };
@@ -74,7 +73,7 @@ impl Reads {
             return FromRedis::TooOld(entry);
         }
         self.metrics.count_read(ReadOutcome::Fresh.as_str(), Tier::Redis.as_str());
-        let forward = forward(held.is_some(), requested);
+        let forward = Forward::of(held.is_some(), requested);
         FromRedis::Answer(Answer {
             outcome: ReadOutcome::Fresh,
             tier: Tier::Redis,

@@ -90,7 +90,7 @@ impl Reads {
 
     /// The entry of a refreshed row. The refresh has put it into memory, unless a newer one came or
     /// there was no room.
-    fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
+    pub(in crate::service) fn keep(&self, row: &SummaryRow) -> Arc<Entry> {
         self.memory
             .get(&row.key())
             .filter(|held| {

@@ -120,7 +120,7 @@ impl Reads {
                 return Ok(TableResult::Nothing); // another epoch: the next look drops what is held
             }
             if read.rows.iter().any(|row| row.summary.version < known) {
-                self.changes.doubt();
+                self.changes.suspect_restore();
                 return Ok(TableResult::Nothing);
             }
             let Some(found) =
@@ -164,7 +164,7 @@ impl Reads {
 
     /// Publishes for the other replicas what was read from the table.
     fn share(&self, token: &FillToken, row: &SummaryRow, as_of_ms: i64) {
-        if self.shared.is_some() {
+        if self.leases.is_some() {
             self.changes.confirm(token, std::iter::once(&SummaryRow { as_of_ms, ..row.clone() }));
         }
     }

@@ -1,6 +1,9 @@
 //! What a row of a lower tier proves: the instant as of which it is exact, and the position in the
 //! stream behind which every later change stands.
 
+use std::collections::HashMap;
+
+use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::{
@@ -39,22 +42,51 @@ impl TierRow {
         table_ms: i64,
         now_ms: i64,
     ) -> Option<Self> {
-        let proven_ms = table_ms.max(read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms));
-        let is_changing = read.changing.contains(&facility.id);
-        let row = match in_table(read, facility, day)? {
-            Some(row) => row,
-            // The watermark proves the facility as it was before its change. Its new rows are yet
-            // to be derived.
-            None if is_changing => return None,
-            None if day.end_ms <= now_ms && proven_ms != i64::MIN => {
-                empty(facility.id, day, proven_ms)
-            }
-            None => return None,
+        if !has_facility(&read, facility) {
+            return None;
+        }
+        let proof = TableProof::of(&read, facility, token, table_ms, now_ms);
+        proof.judge(read.rows.into_iter().next(), day)
+    }
+
+    /// The same for several days of a facility, of which the table was asked in one statement; in
+    /// the order of the days. The outer `None`: the facility is gone or in another zone.
+    pub fn days_on_primary(
+        read: TableRead,
+        facility: &Facility,
+        days: &[Day],
+        token: &FillToken,
+        table_ms: i64,
+        now_ms: i64,
+    ) -> Option<Vec<Option<Self>>> {
+        if !has_facility(&read, facility) {
+            return None;
+        }
+        let proof = TableProof::of(&read, facility, token, table_ms, now_ms);
+        let mut rows: HashMap<Date, SummaryRow> =
+            read.rows.into_iter().map(|row| (row.summary.date, row)).collect();
+        Some(days.iter().map(|day| proof.judge(rows.remove(&day.date), day)).collect())
+    }
+
+    /// The rows that a standby's table has of several days, in the order of the days, as
+    /// `on_standby` judges them.
+    pub fn days_on_standby(
+        read: TableRead,
+        facility: &Facility,
+        days: &[Day],
+        now_ms: i64,
+    ) -> Vec<Option<Self>> {
+        let Some(watermark) = read.watermark.filter(|_| has_facility(&read, facility)) else {
+            return vec![None; days.len()];
         };
-        // At most now. A row from before the database's clock was set back must not look fresh
-        // until the clock reaches that time again.
-        let as_of_ms = row.as_of_ms.min(now_ms).max(proven_ms);
-        Some(TierRow { row, as_of_ms, since: token.position })
+        let mut rows: HashMap<Date, SummaryRow> =
+            read.rows.into_iter().map(|row| (row.summary.date, row)).collect();
+        let row = |day: &Day| {
+            let row = rows.remove(&day.date).filter(|row| row.is_of(day))?;
+            let as_of_ms = row.as_of_ms.max(watermark.at_ms).min(now_ms);
+            Some(TierRow { row, as_of_ms, since: watermark.position })
+        };
+        days.iter().map(row).collect()
     }
 
     /// A row that a standby's table has. It is exact as of the watermark that the standby has
@@ -65,10 +97,7 @@ impl TierRow {
         day: &Day,
         now_ms: i64,
     ) -> Option<Self> {
-        let watermark = read.watermark?;
-        let row = in_table(read, facility, day)??;
-        let as_of_ms = row.as_of_ms.max(watermark.at_ms).min(now_ms);
-        Some(TierRow { row, as_of_ms, since: watermark.position })
+        Self::days_on_standby(read, facility, std::slice::from_ref(day), now_ms).pop()?
     }
 
     /// An entry that the Redis tier has; `None` where it is of another zone's day of that date.
@@ -83,13 +112,57 @@ impl TierRow {
     }
 }
 
-/// The row of the day, if there is one. The outer `None` says that the snapshot does not have the
-/// facility in the zone that the day was taken from. The zone is in the same snapshot as the
-/// watermark, so the age of the directory does not matter.
-fn in_table(read: TableRead, facility: &Facility, day: &Day) -> Option<Option<SummaryRow>> {
-    let is_there = read.zones.get(&facility.id).is_some_and(|zone| *zone == facility.zone.name);
-    let row = read.rows.into_iter().next();
-    (is_there && row.as_ref().is_none_or(|row| row.is_of(day))).then_some(row)
+/// What a read of the primary's table proves of a facility that it has in the asked zone.
+struct TableProof {
+    facility: Uuid,
+    is_changing: bool,
+    proven_ms: i64,
+    since: Position,
+    now_ms: i64,
+}
+
+impl TableProof {
+    fn of(
+        read: &TableRead,
+        facility: &Facility,
+        token: &FillToken,
+        table_ms: i64,
+        now_ms: i64,
+    ) -> Self {
+        let stored_ms = read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
+        TableProof {
+            facility: facility.id,
+            is_changing: read.changing.contains(&facility.id),
+            proven_ms: table_ms.max(stored_ms),
+            since: token.position,
+            now_ms,
+        }
+    }
+
+    fn judge(&self, row: Option<SummaryRow>, day: &Day) -> Option<TierRow> {
+        let proven_ms = self.proven_ms;
+        let row = match row {
+            Some(row) if row.is_of(day) => row,
+            Some(_) => return None,
+            // The watermark proves the facility as it was before its change. Its new rows are yet
+            // to be derived.
+            None if self.is_changing => return None,
+            None if day.end_ms <= self.now_ms && proven_ms != i64::MIN => {
+                empty(self.facility, day, proven_ms)
+            }
+            None => return None,
+        };
+        // At most now. A row from before the database's clock was set back must not look fresh
+        // until the clock reaches that time again.
+        let as_of_ms = row.as_of_ms.min(self.now_ms).max(proven_ms);
+        Some(TierRow { row, as_of_ms, since: self.since })
+    }
+}
+
+/// Whether the snapshot has the facility in the zone that its days were taken from. The zone is in
+/// the same snapshot as the watermark, so the age of the directory does not matter.
+fn has_facility(read: &TableRead, facility: &Facility) -> bool {
+    read.zones.get(&facility.id).is_some_and(|zone| *zone == facility.zone.name)
 }
 
 /// The row of a past day for which nothing is stored.

@@ -3,7 +3,7 @@
 //! Replicas share the refresh of a key by a lease in Redis: one of them refreshes, and the others
 //! wait for the result.
 //!
-//! A reader joins the pending refresh of its key. A reader that takes an answer of an age above
+//! A reader joins the pending refresh of its key. A reader that accepts an answer of an age above
 //! zero may also join the refresh in flight, which began before the reader came. The work runs in
 //! tasks of its own, so a reader that goes away does not stop the refresh for the others.
 
@@ -46,8 +46,9 @@ pub struct Waiter {
     pub is_shared: bool,
 }
 
-/// What a reader gets that joins.
+/// What a joining reader gets.
 pub enum Joined<T> {
+    /// A place at a refresh; the reader waits there.
     Waits(Waiter),
     /// Memory has what the reader asked for, from a refresh that has just finished.
     JustFinished(T),
@@ -76,7 +77,7 @@ struct Pending {
     day_key: DayKey,
     trigger: RefreshTrigger,
     /// What another replica's refresh must bring to satisfy all waiting readers. `None`: at least
-    /// one of them takes no refresh that began before it asked.
+    /// one of them accepts no refresh that began before it asked.
     min_freshness: Option<MinFreshness>,
     waiters: watch::Sender<Option<RefreshResult>>,
 }
@@ -151,7 +152,7 @@ impl RefreshCoalescer {
         })
     }
 
-    /// Joins the refresh of a key, or adds one, and answers the place to wait at. `min_freshness`
+    /// Joins the refresh of a key, or adds one, and returns the place to wait at. `min_freshness`
     /// is what a refresh of another replica must bring. With it, a refresh in flight here is shared
     /// too, although it began before this call; the caller checks its result. With `None`, only a
     /// refresh that has not begun is shared.
@@ -168,9 +169,10 @@ impl RefreshCoalescer {
         }
     }
 
-    /// The same, except where there is no refresh to share and `just_finished` finds what the
-    /// reader takes. So a reader that looked just before a refresh finished, and joins just after
-    /// it, does not cause another.
+    /// Like `join`, with one difference: where there is no refresh to share, it calls
+    /// `just_finished`. If that returns what the reader accepts, this returns it and adds no
+    /// refresh. So a reader that looked just before a refresh finished, and joins just after it,
+    /// does not cause another.
     pub fn join_unless<T>(
         self: &Arc<Self>,
         day_key: DayKey,
@@ -220,7 +222,7 @@ impl RefreshCoalescer {
         }
     }
 
-    /// Takes the leases of these keys, and answers the keys that this replica is to refresh. Keys
+    /// Takes the leases of these keys, and returns the keys that this replica is to refresh. Keys
     /// of other replicas' leases are waited for in tasks that hold no permit.
     async fn acquire_leases(self: &Arc<Self>, taken: Vec<Taken>) -> (Vec<Taken>, Vec<Lease>) {
         let (mut ours, mut leases) = (Vec::with_capacity(taken.len()), Vec::new());

@@ -50,5 +50,6 @@ pub async fn all_days_with_data(
         .collect())
 }
 
-/// The most days of one span: a span lies within one UTC day, which meets at most three local days.
+/// The most days of one span: a span lies within one UTC day, which overlaps with at most three
+/// local days.
 pub const DAYS_IN_A_SPAN: usize = 3;

@@ -34,16 +34,17 @@ pub struct RefreshLeases {
 
 /// Which replica refreshes a key.
 pub enum LeaseOutcome {
-    /// This replica. No other has the lease. There is no lease (`None`) where Redis cannot be
-    /// asked.
+    /// This replica refreshes. `None`: Redis did not answer, or is not used, so there is no lease.
     Acquired(Option<Lease>),
+    /// Another replica has the lease.
     HeldElsewhere,
-    /// None: another replica has just refreshed it.
+    /// No refresh is needed: another replica has just made one, with this result.
     AlreadyRefreshed(StoredEntry),
 }
 
 /// How waiting for another replica's refresh ended.
 pub enum Awaited {
+    /// The result of the other replica, which satisfies the readers here.
     Refreshed(StoredEntry),
     /// The other replica brought nothing that satisfies the readers here. This replica has the
     /// lease now, or there is none.

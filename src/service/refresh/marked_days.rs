@@ -1,5 +1,5 @@
-//! Which days marks are about: the mark of another program's write names a facility and a span of
-//! time, and the facility's zone says which local days that means.
+//! Finds the days that marks are about. The mark of another program's write names a facility and a
+//! span of time. The facility's zone determines which local days that span covers.
 
 use super::{days::DAYS_IN_A_SPAN, scope::RefreshScope};
 use crate::{

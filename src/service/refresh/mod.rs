@@ -81,8 +81,8 @@ impl Refresher {
         self.run_recording(request).await.map(|(refreshed, _)| refreshed)
     }
 
-    /// The same; also answers what became of the recorded stock of closed days. A dry run leaves no
-    /// trace, and answers no rows.
+    /// Like `run`. Also returns what became of the recorded stock of closed days. A dry run writes
+    /// nothing, and returns no rows.
     pub async fn run_recording(
         &self,
         mut request: RefreshRequest<'_>,
@@ -121,7 +121,7 @@ impl Refresher {
     }
 
     /// Refreshes these days together. Where that fails because of a lock, it refreshes facility by
-    /// facility, so that one does not stop the others. Answers the rows that could be refreshed,
+    /// facility, so that one does not stop the others. Returns the rows that could be refreshed,
     /// and the last error of those that could not.
     pub async fn run_each(
         &self,
@@ -142,7 +142,7 @@ impl Refresher {
             match self.run(RefreshRequest::days(keys, trigger).one_of_many()).await {
                 Ok(refreshed) => done.extend(refreshed),
                 Err(error) => {
-                    self.tell_waiting(facility_id, &error);
+                    self.log_waiting(facility_id, &error);
                     let is_of_all = error.is_of_the_whole_database();
                     result = Err(error);
                     if is_of_all {
@@ -156,7 +156,7 @@ impl Refresher {
 
     /// Logs that the refresh of a facility is left for later: a warning when that begins, and a
     /// debug line for each repetition.
-    pub fn tell_waiting(&self, facility_id: Uuid, error: &StoreError) {
+    pub fn log_waiting(&self, facility_id: Uuid, error: &StoreError) {
         if self.waiting.begins(facility_id, error) {
             tracing::warn!(%facility_id, %error, "a refresh waits");
         } else {
@@ -201,8 +201,8 @@ impl Refresher {
         if !marks.is_empty() && is_one_gone(&mut *tx, scope, &refreshed).await? {
             // The facility was there in the drain snapshot that saw its marks. If these marks were
             // deleted now, the instant of that snapshot would be announced, although the figures
-            // lack what the marks told. So the marks stay. The next drain pass removes the facility
-            // and publishes that before anything is proven.
+            // lack the changes that the marks name. So the marks stay. The next drain pass removes
+            // the facility and publishes that before anything is proven.
             return Err(StoreError::Conflict);
         }
         tx.commit().await?;

@@ -18,7 +18,9 @@ pub struct RefreshRequest<'a> {
 
 /// What is refreshed.
 pub(super) enum Work<'a> {
+    /// Days that are given.
     Days(Vec<DayKey>),
+    /// The days that marks name; the transaction finds them, and removes the marks.
     Marks(&'a [Mark]),
 }
 
@@ -43,7 +45,7 @@ impl<'a> RefreshRequest<'a> {
     }
 
     /// Marks the request as one of many that run one after another. It waits only a tenth of the
-    /// usual time for a lock, as each of the others may meet a lock too.
+    /// usual time for a lock, as each of the others may have to wait for a lock too.
     pub fn one_of_many(self) -> Self {
         RefreshRequest { is_one_of_many: true, ..self }
     }

@@ -1,6 +1,6 @@
 //! The scope of a refresh: single days, and facilities of which every day is refreshed. Which days
-//! these facilities have is read after they are locked. A writer to one of them has committed by
-//! then, or waits and finds what the refresh has written.
+//! these facilities have is read after they are locked. By then, a writer to one of them has
+//! committed, or it waits for the lock and then reads what the refresh has written.
 
 use std::{collections::BTreeMap, sync::Arc};
 

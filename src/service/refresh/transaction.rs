@@ -36,7 +36,7 @@ impl Refresher {
             .map(|(refreshed, _)| refreshed)
     }
 
-    /// The same, and changes the recorded stock of closed days.
+    /// Like `apply`, and also changes the recorded stock of closed days.
     pub(super) async fn apply_with_stock(
         &self,
         tx: &mut dyn Transaction,
@@ -85,8 +85,8 @@ impl Refresher {
     }
 
     /// Compares the stored rows with the versions that are known to have been committed. Under the
-    /// lock each row is as new as those. A lower version, or none, belongs to another epoch, as
-    /// after a backup was restored a moment ago. New versions are greater than all known ones.
+    /// lock each row is as new as those. A lower version, or none, belongs to another epoch: for
+    /// example, a backup was just restored. New versions are greater than all known ones.
     fn compare_with_known(&self, states: &mut HashMap<Uuid, FacilityState>, derived: &[Derived]) {
         let mut is_behind = false;
         for d in derived {
@@ -97,13 +97,13 @@ impl Refresher {
             state.version = state.version.max(stored).max(known);
         }
         if is_behind {
-            self.changes.doubt();
+            self.changes.suspect_restore();
         }
     }
 
     /// Rows of these facilities for dates that have not begun in the facility's present zone. They
     /// were written in an earlier zone, and no refresh reaches them until their day begins. If the
-    /// facility moved back before that, they would pass for rows of its day, exact as of any
+    /// facility moved back before that, they would count as rows of its day, exact as of any
     /// watermark. So they become rows of no day. They get later versions, so that they replace what
     /// other tiers hold.
     async fn left_behind(

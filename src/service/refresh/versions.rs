@@ -10,7 +10,7 @@ use crate::{
     store::{Derived, FacilityState},
 };
 
-/// Gives versions to the derived rows and to those left behind by a change of zone. Also answers
+/// Gives versions to the derived rows and to those left behind by a change of zone. Also returns
 /// the days that are opened.
 pub(in crate::service) fn give_versions(
     states: &mut HashMap<Uuid, FacilityState>,

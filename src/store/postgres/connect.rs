@@ -19,16 +19,13 @@ use super::{
     liveness::Liveness,
     migrate::migrate,
     pool::PrimaryPool,
+    requirements::check_server,
     session,
 };
 use crate::{
     config::{DatabaseSettings, redacted},
     store::{Cause, Connections, Result, StoreError},
 };
-
-/// The oldest server that has everything that the statements use (MERGE-safe transition tables,
-/// `date_bin`, `xmax` rules).
-const OLDEST_SERVER: i32 = 150_000;
 
 /// A connection that was used within this time is not tested again.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -85,7 +82,7 @@ pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Re
     let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let migrated = migrate(&mut connection).await;
-    home.warn_of_strangers(&mut connection).await?;
+    home.warn_of_other_creators(&mut connection).await?;
     // Closed, not given back, because it has another time-out than the other connections.
     connection.close().await?;
     migrated?;
@@ -193,41 +190,4 @@ fn too_far(took: Duration, settings: &DatabaseSettings) -> StoreError {
         "{short} to open {min_connections} connections within {acquire_timeout_ms} ms (one took \
          {took_ms} ms now): {advice}"
     )))
-}
-
-/// Refuses a server that is too old. Warns when the pool may use most of the connections that the
-/// server allows.
-async fn check_server(pool: &PrimaryPool, settings: &DatabaseSettings) -> Result<()> {
-    let (version, allowed, reserved): (i32, i32, i32) = sqlx::query_as(
-        "SELECT current_setting('server_version_num')::integer, \
-         current_setting('max_connections')::integer, \
-         current_setting('superuser_reserved_connections')::integer",
-    )
-    .fetch_one(pool)
-    .await?;
-    if version < OLDEST_SERVER {
-        return Err(StoreError::Migration(format!(
-            "the server is Postgres {}, and 15 or later is needed",
-            version / 10_000
-        )));
-    }
-    let free = u32::try_from(allowed - reserved).unwrap_or(0);
-    let dropped = session::dropped(&mut *pool.driver().acquire().await?).await?;
-    if !dropped.is_empty() {
-        tracing::warn!(
-            settings = dropped.join(", "),
-            "start options do not reach the database, so that its own values of these settings \
-             hold: a proxy drops them (PgBouncer: ignore_startup_parameters); let it pass them \
-             on, or set them with ALTER ROLE"
-        );
-    }
-    if u64::from(settings.max_connections) * 10 > u64::from(free) * 8 {
-        tracing::warn!(
-            max_connections = settings.max_connections,
-            server_max_connections = allowed,
-            "database.max_connections comes near the {free} connections that the server grants to \
-             all clients: lower it, or raise max_connections there"
-        );
-    }
-    Ok(())
 }

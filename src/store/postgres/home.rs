@@ -52,7 +52,7 @@ const FIND: &str = "
 
 /// The roles that may create objects in the schema and do not have the rights of the tables' owner,
 /// of the service's role or of the database's owner.
-const STRANGERS: &str = "
+const OTHER_CREATORS: &str = "
     SELECT CASE WHEN grantee = 0::oid THEN 'PUBLIC' ELSE grantee::regrole::text END
     FROM pg_namespace space, aclexplode(coalesce(space.nspacl, acldefault('n'::\"char\", \
                          space.nspowner)))
@@ -90,10 +90,10 @@ impl Home {
     }
 
     /// Logs the other roles that may create objects in our schema, and the statement that ends it.
-    pub async fn warn_of_strangers(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+    pub async fn warn_of_other_creators(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let Some(schema) = self.0.get() else { return Ok(()) };
         let strangers: Vec<String> =
-            sqlx::query_scalar(STRANGERS).bind(schema).fetch_all(connection).await?;
+            sqlx::query_scalar(OTHER_CREATORS).bind(schema).fetch_all(connection).await?;
         if !strangers.is_empty() {
             let roles = strangers.join(", ");
             tracing::warn!(

@@ -97,7 +97,8 @@ impl Deadline {
     }
 }
 
-/// The error for a connection that was given up.
+/// The error for a connection that was given up, for callers of the driver, which know no other
+/// type of error.
 pub(super) fn given_up() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(
         std::io::ErrorKind::TimedOut,

@@ -9,6 +9,7 @@ mod liveness;
 pub(crate) mod migrate;
 mod pool;
 mod read_pool;
+mod requirements;
 mod runs;
 mod server_registry;
 pub(crate) mod session;
@@ -103,6 +104,11 @@ impl Store for PostgresStore {
 
     async fn summaries_on_standby(&self, keys: &[Key]) -> Option<TableRead> {
         self.read_pool.summaries(keys).await
+    }
+
+    async fn version(&self, facility: Uuid) -> Result<i64> {
+        let query = sqlx::query_scalar(include_str!("../../../sql/postgres/version.sql"));
+        Ok(query.bind(facility).fetch_one(&self.pool).await?)
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {

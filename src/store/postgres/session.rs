@@ -97,7 +97,7 @@ const SETTLE: &str = "
                       OPERATOR(pg_catalog.>=) 170000
                 THEN pg_catalog.set_config('transaction_timeout', '0', false) END";
 
-/// The same as a statement with the path in its text, for use with others in one round trip.
+/// [`SETTLE`] as a statement with the path in its text, for use with others in one round trip.
 pub(super) fn settle_statement(path: &str) -> String {
     // Escaped so that it means the same under any value of `standard_conforming_strings`.
     SETTLE.replace("$1", &format!("E'{}'", path.replace('\\', "\\\\").replace('\'', "''")))

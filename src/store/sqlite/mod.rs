@@ -140,6 +140,13 @@ impl Store for SqliteStore {
         epoch::table_read(&rows)
     }
 
+    async fn version(&self, facility: Uuid) -> Result<i64> {
+        Ok(sqlx::query_scalar(sql!("version"))
+            .bind(&facility.as_bytes()[..])
+            .fetch_one(self.reader()?)
+            .await?)
+    }
+
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {
         let rows = sqlx::query(sql!("stored_dates"))
             .bind(parameter::ids(facilities))

@@ -73,6 +73,7 @@ pub fn key(row: &SqliteRow) -> Result<Key> {
     Ok(Key { facility_id, date })
 }
 
+/// A date in a column. `StoreError::Unreadable` when it is not written as YYYY-MM-DD.
 pub fn date(row: &SqliteRow, column: impl sqlx::ColumnIndex<SqliteRow>) -> Result<Date> {
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|_| {

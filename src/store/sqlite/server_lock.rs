@@ -14,6 +14,7 @@ use crate::config::DatabaseSettings;
 /// Why a database file cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerLockError {
+    /// Another process serves the file.
     #[error(
         "the database file {} is being served by another process, which holds the lock on {}: an \
          SQLite file has one server; stop that one, or set DATABASE_URL to another file, or to a \
@@ -22,6 +23,7 @@ pub enum ServerLockError {
         .lock.display()
     )]
     Taken { database: PathBuf, lock: PathBuf },
+    /// The lock file cannot be opened, or cannot be locked.
     #[error(
         "the lock file {} cannot be had ({source}); make it and its folder writable for the user \
          that runs the service",

@@ -12,6 +12,7 @@ pub struct EpochCounters {
     known: Mutex<EpochState>,
 }
 
+/// The state of one epoch: its salt, the greatest number of outbox rows, and whether it went back.
 #[derive(Default, Clone)]
 pub struct EpochState {
     salt: String,

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::rows::{Fields, Row};
+use super::rows::{CopyFields, GeneratedRow};
 
 /// 2000-01-01, from which Postgres counts microseconds.
 const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
@@ -21,7 +21,7 @@ impl CopyBuffer {
     }
 
     /// Adds a row.
-    pub fn push<R: Row>(&mut self, row: &R) {
+    pub fn push<R: GeneratedRow>(&mut self, row: &R) {
         self.0.extend((R::COLUMNS.len() as i16).to_be_bytes());
         row.write(self);
     }
@@ -47,7 +47,7 @@ impl CopyBuffer {
     }
 }
 
-impl Fields for CopyBuffer {
+impl CopyFields for CopyBuffer {
     fn uuid(&mut self, value: Uuid) {
         self.field(value.as_bytes());
     }

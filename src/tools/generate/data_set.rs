@@ -52,10 +52,15 @@ pub struct FacilitySeed {
     pub template: Template,
     /// Its days.
     pub calendar: Arc<Calendar>,
+    /// The event time of the facility and its blood banks, in milliseconds since 1970.
     pub(super) registered_ms: i64,
+    /// How frequent each blood type is in its stock, in the order of `BloodType::NAMED`.
     pub(super) blood_types: Weights<8>,
+    /// The number of its blood banks, at least one.
     pub(super) blood_banks: u32,
+    /// The number of its inventory rows, at least one for each blood bank.
     pub(super) lots: u32,
+    /// The number of deliveries that are on their way, at least one.
     pub(super) undelivered: u32,
     number: u32,
     tag: u32,
@@ -67,11 +72,17 @@ pub struct FacilitySeed {
 /// The number of rows of each table, and of facility-days with deliveries and requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Rows of `facilities`.
     pub facilities: u64,
+    /// Rows of `blood_banks`.
     pub blood_banks: u64,
+    /// Rows of `blood_inventory`.
     pub inventory: u64,
+    /// Rows of `blood_distributions`.
     pub distributions: u64,
+    /// Rows of `blood_requests`.
     pub requests: u64,
+    /// Days of facilities that have deliveries or requests.
     pub facility_days: u64,
 }
 
@@ -113,14 +124,18 @@ impl std::ops::Sub for Counts {
 pub(super) struct DayCounts {
     /// Its index in the calendar.
     pub day: usize,
+    /// Deliveries, at least one.
     pub deliveries: u32,
+    /// Requests, at least one.
     pub requests: u32,
 }
 
 /// The random streams. More numbers drawn from one stream do not change the numbers of the others.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RandomStream {
+    /// How large a facility is, and where.
     Shape,
+    /// How many deliveries and requests each day has.
     Days,
     Inventory,
     Distributions,
@@ -268,6 +283,7 @@ impl FacilitySeed {
         id_of(self.tag, self.number, kind, number)
     }
 
+    /// Random numbers for one purpose; they are the same in each run with the same seed.
     pub(super) fn stream(&self, of: RandomStream) -> impl Rng + use<> {
         stream(self.seed, self.number, of)
     }

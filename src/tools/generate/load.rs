@@ -10,7 +10,7 @@ use super::{
     data_set::{Counts, DataSet, FacilitySeed, last_day_to_ms},
     plan::Plan,
     progress::Progress,
-    rows::Row,
+    rows::GeneratedRow,
     sink::{Sink, connect},
 };
 use crate::config::Settings;
@@ -170,7 +170,7 @@ impl Digest {
         self.add(facility.request_rows());
     }
 
-    fn add<R: Row>(&mut self, rows: impl Iterator<Item = R>) {
+    fn add<R: GeneratedRow>(&mut self, rows: impl Iterator<Item = R>) {
         for row in rows {
             self.buffer.push(&row);
             self.rows += 1;

@@ -75,33 +75,41 @@ pub struct GenerateArgs {
 /// Why a load or an estimate failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The service's parts could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The rows are loaded, but some summaries were not made; it says why.
     #[error(
         "the rows are in; their summaries are not all made: {0}. A running service makes them; \
          else run: facility-summary rebuild --all"
     )]
     Summaries(String),
+    /// The disk has too little room for the rows. Nothing was loaded.
     #[error(
         "{needed} are needed in {}, where {free} are free: make room, or ask for fewer facilities \
          or days",
         .folder.display()
     )]
     DiskTooSmall { folder: PathBuf, needed: HumanBytes, free: HumanBytes },
+    /// The folder of the database cannot be written.
     #[error("the folder {} cannot be written: {source}", .folder.display())]
     Folder { folder: PathBuf, source: std::io::Error },
+    /// The database holds the same data set with another last day.
     #[error(
         "the database holds this data set up to {there}, not {asked}: leave --end-date out, or \
          take another --seed"
     )]
     OtherDays { there: Date, asked: Date },
+    /// The run was stopped; the facilities loaded until then are complete.
     #[error(
         "stopped: every facility that is in the database is whole; start again with the same \
          options to go on"
     )]
     Stopped,
+    /// A count of rows in the database is not the planned one.
     #[error(
         "{what}: the database has {found} of this data set where {planned} were asked for. Were \
          its rows changed since they were loaded?"

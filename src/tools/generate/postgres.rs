@@ -14,7 +14,7 @@ use super::{
     copy_format::CopyBuffer,
     data_set::FacilitySeed,
     progress::Progress,
-    rows::Row,
+    rows::GeneratedRow,
     sink::{Sample, Sink, bounds},
 };
 use crate::{
@@ -204,7 +204,7 @@ async fn load(
     copy(connection, facilities.iter().flat_map(FacilitySeed::request_rows), progress).await
 }
 
-async fn copy<R: Row>(
+async fn copy<R: GeneratedRow>(
     connection: &mut PgConnection,
     rows: impl Iterator<Item = R> + Send,
     progress: &Progress,

@@ -100,7 +100,9 @@ impl Drop for CtrlC {
 /// Resident memory of this process, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct ResidentMemory {
+    /// Bytes now.
     pub now: u64,
+    /// The most bytes since the process started.
     pub peak: u64,
 }
 

@@ -8,6 +8,7 @@ pub struct Region {
     pub timezone: &'static str,
     /// Per cent of the people, in the order of `BloodType::NAMED`.
     pub population: &'static [f64; 8],
+    /// Cities in it, from which the names of its facilities are made.
     pub cities: [&'static str; 6],
 }
 
@@ -29,6 +30,7 @@ const fn region(
     Region { timezone, population, cities }
 }
 
+/// All regions. Each facility is in one of them.
 pub static REGIONS: [Region; 12] = [
     region(
         "America/New_York",

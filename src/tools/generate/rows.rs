@@ -13,76 +13,110 @@ use super::{
 use crate::domain::blood_type::BloodType;
 
 /// A row that knows its table, and can be written field by field in the order of its columns.
-pub trait Row {
+pub trait GeneratedRow {
     /// The name of its table.
     const TABLE: &'static str;
     /// The names of its columns.
     const COLUMNS: &'static [&'static str];
     /// Writes its fields.
-    fn write(&self, to: &mut impl Fields);
+    fn write(&self, to: &mut impl CopyFields);
 }
 
 /// Receives the fields of a row, and writes them in the format of a database. Instants are in
 /// milliseconds since 1970.
-pub trait Fields {
+pub trait CopyFields {
     fn uuid(&mut self, value: Uuid);
     fn text(&mut self, value: &str);
     fn number(&mut self, value: i32);
     fn instant(&mut self, value_ms: Option<i64>);
 }
 
+/// A row of `facilities`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedFacility {
+    /// Its id.
     pub id: Uuid,
+    /// Its name.
     pub name: String,
+    /// The IANA name of its zone.
     pub timezone: &'static str,
+    /// Midnight (UTC) of the last generated day, in milliseconds since 1970.
     pub event_time_ms: i64,
 }
 
+/// A row of `blood_banks`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BloodBankRow {
+    /// Its id.
     pub id: Uuid,
+    /// The facility that it belongs to.
     pub facility_id: Uuid,
+    /// Its name.
     pub name: String,
+    /// The same as its facility's, in milliseconds since 1970.
     pub event_time_ms: i64,
 }
 
+/// A row of `blood_inventory`: one lot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InventoryRow {
+    /// Its id.
     pub id: Uuid,
+    /// The blood bank that holds it.
     pub blood_bank_id: Uuid,
+    /// Its blood type, never `Unknown`.
     pub blood_type: BloodType,
+    /// Units, 1 or 2.
     pub quantity: i32,
+    /// When it expires, in milliseconds since 1970; a full hour.
     pub expires_at_ms: i64,
+    /// The last millisecond of the facility's last day, in milliseconds since 1970.
     pub event_time_ms: i64,
 }
 
+/// A row of `blood_distributions`: one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DistributionRow {
+    /// Its id.
     pub id: Uuid,
+    /// The facility that receives it.
     pub dispatched_to_id: Uuid,
+    /// Its blood type, never `Unknown`.
     pub blood_type: BloodType,
+    /// Units, 1 to 4.
     pub quantity: i32,
     /// `None`: it is on its way.
     pub date_delivered_ms: Option<i64>,
+    /// When it was delivered, or the last millisecond of the last day; in milliseconds since 1970.
     pub event_time_ms: i64,
 }
 
+/// A row of `blood_requests`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRow {
+    /// Its id.
     pub id: Uuid,
+    /// The facility that sent it.
     pub facility_id: Uuid,
+    /// Its blood type, never `Unknown`.
     pub blood_type: BloodType,
+    /// Units, 1 to 4.
     pub quantity: i32,
+    /// When it was sent, in milliseconds since 1970.
     pub created_at_ms: i64,
+    /// The same as `created_at_ms`.
     pub event_time_ms: i64,
 }
 
 /// The kinds of rows, which are part of their ids.
 pub(super) mod kind {
+    /// A blood bank.
     pub const BLOOD_BANK: u8 = 1;
+    /// A lot in stock.
     pub const INVENTORY: u8 = 2;
+    /// A delivery.
     pub const DISTRIBUTION: u8 = 3;
+    /// A request.
     pub const REQUEST: u8 = 4;
 }
 
@@ -96,6 +130,7 @@ const COMPONENTS: [(f64, i64); 3] = [(0.70, 42), (0.12, 5), (0.18, 365)];
 const EXPIRED_PERCENT: u32 = 3;
 
 impl FacilitySeed {
+    /// The row of the facility itself.
     pub fn row(&self) -> GeneratedFacility {
         GeneratedFacility {
             id: self.id,
@@ -105,6 +140,7 @@ impl FacilitySeed {
         }
     }
 
+    /// Its blood banks, at least one.
     pub fn bank_rows(&self) -> impl Iterator<Item = BloodBankRow> + '_ {
         (0..self.blood_banks).map(|number| BloodBankRow {
             id: self.bank_id(number),
@@ -167,6 +203,7 @@ impl FacilitySeed {
         })
     }
 
+    /// The requests of every day.
     pub fn request_rows(&self) -> impl Iterator<Item = RequestRow> + '_ {
         let mut rng = self.stream(RandomStream::Requests);
         let hours = Weights::new(self.template.profile().request_hours.map(f64::from));
@@ -183,6 +220,7 @@ impl FacilitySeed {
         })
     }
 
+    /// The id of its blood bank `number`, counted from 0.
     pub(super) fn bank_id(&self, number: u32) -> Uuid {
         self.row_id(kind::BLOOD_BANK, number.into())
     }
@@ -193,11 +231,11 @@ fn instant(day: &LocalDay, hours: &Weights<24>, rng: &mut impl rand::Rng) -> i64
     day.at(hour, fraction(rng))
 }
 
-impl Row for GeneratedFacility {
+impl GeneratedRow for GeneratedFacility {
     const TABLE: &'static str = "facilities";
     const COLUMNS: &'static [&'static str] = &["id", "name", "timezone", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.text(&self.name);
         to.text(self.timezone);
@@ -205,11 +243,11 @@ impl Row for GeneratedFacility {
     }
 }
 
-impl Row for BloodBankRow {
+impl GeneratedRow for BloodBankRow {
     const TABLE: &'static str = "blood_banks";
     const COLUMNS: &'static [&'static str] = &["id", "facility_id", "name", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.uuid(self.facility_id);
         to.text(&self.name);
@@ -217,12 +255,12 @@ impl Row for BloodBankRow {
     }
 }
 
-impl Row for InventoryRow {
+impl GeneratedRow for InventoryRow {
     const TABLE: &'static str = "blood_inventory";
     const COLUMNS: &'static [&'static str] =
         &["id", "blood_bank_id", "blood_type", "quantity", "expires_at", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.uuid(self.blood_bank_id);
         to.text(self.blood_type.as_str());
@@ -232,12 +270,12 @@ impl Row for InventoryRow {
     }
 }
 
-impl Row for DistributionRow {
+impl GeneratedRow for DistributionRow {
     const TABLE: &'static str = "blood_distributions";
     const COLUMNS: &'static [&'static str] =
         &["id", "dispatched_to_id", "blood_type", "quantity", "date_delivered", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.uuid(self.dispatched_to_id);
         to.text(self.blood_type.as_str());
@@ -247,12 +285,12 @@ impl Row for DistributionRow {
     }
 }
 
-impl Row for RequestRow {
+impl GeneratedRow for RequestRow {
     const TABLE: &'static str = "blood_requests";
     const COLUMNS: &'static [&'static str] =
         &["id", "facility_id", "blood_type", "quantity", "created_at", "event_time"];
 
-    fn write(&self, to: &mut impl Fields) {
+    fn write(&self, to: &mut impl CopyFields) {
         to.uuid(self.id);
         to.uuid(self.facility_id);
         to.text(self.blood_type.as_str());

@@ -16,7 +16,7 @@ use super::{
     data_set::FacilitySeed,
     disk::Scratch,
     progress::Progress,
-    rows::{Fields, Row},
+    rows::{CopyFields, GeneratedRow},
     sink::{Sample, Sink, bounds},
 };
 use crate::{
@@ -32,6 +32,7 @@ const ROWS_PER_INSERT: usize = 300;
 /// An SQLite file that is open for writing.
 #[derive(Debug)]
 pub struct SqliteSink {
+    /// The one connection that writes.
     pub(in crate::tools) connection: SqliteConnection,
     folder: PathBuf,
 }
@@ -176,7 +177,7 @@ impl Sink for SqliteSink {
     }
 }
 
-async fn insert<R: Row>(
+async fn insert<R: GeneratedRow>(
     connection: &mut SqliteConnection,
     mut rows: impl Iterator<Item = R> + Send,
     progress: &Progress,
@@ -195,7 +196,7 @@ async fn insert<R: Row>(
     }
 }
 
-fn statement<R: Row>(rows: usize) -> Arc<str> {
+fn statement<R: GeneratedRow>(rows: usize) -> Arc<str> {
     let row = format!("({})", vec!["?"; R::COLUMNS.len()].join(", "));
     format!(
         "INSERT INTO {} ({}) VALUES {}",
@@ -214,7 +215,7 @@ impl Parameters {
     }
 }
 
-impl Fields for Parameters {
+impl CopyFields for Parameters {
     fn uuid(&mut self, value: Uuid) {
         self.add(value);
     }

@@ -7,10 +7,15 @@ use crate::domain::blood_type::BloodType;
 /// A kind of facility.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Template {
+    /// A large hospital for emergencies, busy at all hours.
     TraumaCentre,
+    /// A hospital of a region, with planned operations.
     RegionalHospital,
+    /// A hospital of a town.
     CommunityHospital,
+    /// A small clinic in the country.
     RuralClinic,
+    /// A centre that collects donations: much stock, few requests.
     DonationCentre,
 }
 
@@ -52,16 +57,20 @@ pub struct Profile {
     pub blood_banks: (u32, u32),
     /// Inventory rows: a row is a lot of one component and blood type.
     pub lots: f64,
+    /// The mean number of deliveries on a working day.
     pub deliveries_per_day: f64,
+    /// The mean number of requests on a working day.
     pub requests_per_day: f64,
     /// Deliveries and requests of a Saturday or Sunday, relative to a working day.
     pub weekend: f64,
     /// How much more of O- and of the other RhD negative types it keeps than their share among the
     /// people. O- is given when there is no time to test a patient's type.
     pub o_negative: f64,
+    /// The factor for A-, B- and AB-.
     pub rh_negative: f64,
     /// The relative weight of each local hour, for deliveries and for requests.
     pub delivery_hours: [u32; 24],
+    /// The relative weight of each local hour, from 0 to 23, for requests.
     pub request_hours: [u32; 24],
 }
 
@@ -145,6 +154,7 @@ static DONATION_CENTRE: Profile = Profile {
 };
 
 impl Template {
+    /// All five.
     pub const ALL: [Template; 5] = [
         Template::TraumaCentre,
         Template::RegionalHospital,
@@ -153,6 +163,7 @@ impl Template {
         Template::DonationCentre,
     ];
 
+    /// Its average figures.
     pub const fn profile(self) -> &'static Profile {
         match self {
             Template::TraumaCentre => &TRAUMA_CENTRE,

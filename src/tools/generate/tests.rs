@@ -10,7 +10,7 @@ use super::{
     load::{check, dry_run},
     progress::Progress,
     region::REGIONS,
-    rows::Row,
+    rows::GeneratedRow,
     sink::connect,
     *,
 };

@@ -50,6 +50,8 @@ Corrected in the file, a row is another row: undo the import first.
 Of stock-history, two rows of one facility, day and blood type are a fault,
 unless --same-day says what they are.";
 
+// What `import` takes: a file, or an action. (A doc comment here could become the text of
+// `--help`.)
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = EXAMPLES,
@@ -57,12 +59,15 @@ unless --same-day says what they are.";
     subcommand_negates_reqs = true
 )]
 pub struct ImportCommand {
+    /// `undo`; `None` for an import of a file.
     #[command(subcommand)]
     pub action: Option<ImportAction>,
+    /// The file and how it is read; `None` for an action.
     #[command(flatten)]
     pub file: Option<ImportArgs>,
 }
 
+// What `import` does other than to load a file. (A doc comment could become the text of `--help`.)
 #[derive(Debug, clap::Subcommand)]
 pub enum ImportAction {
     /// Take back what an import brought
@@ -78,6 +83,7 @@ pub enum ImportAction {
     },
 }
 
+// How one file is imported. (A doc comment here could become the text of `--help`.)
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     /// What the file holds
@@ -113,6 +119,8 @@ pub struct ImportArgs {
     pub dry_run: bool,
 }
 
+/// What an import does at a faulty row: `Stop` ends it there; `Skip` goes on and collects such
+/// rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OnError {
     Stop,

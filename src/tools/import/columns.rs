@@ -93,15 +93,23 @@ impl ImportKind {
 /// A value that a row can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
+    /// The id of the row, a UUID.
     Id,
+    /// The name of a facility.
     Name,
     /// The zone in which an unknown facility is registered.
     Timezone,
+    /// The facility that the row belongs to, by id or name.
     Facility,
+    /// The local day of a figure of stock.
     Date,
+    /// When a delivery arrived.
     DateDelivered,
+    /// When a request was sent.
     CreatedAt,
+    /// The blood type.
     BloodType,
+    /// The number of units.
     Quantity,
     /// When a figure of stock was recorded: it decides which figure of a day is the last.
     RecordedAt,

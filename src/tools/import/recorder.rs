@@ -32,8 +32,11 @@ pub const NOW_MS: i64 = 1_760_049_000_000;
 /// What a database would have, by the rules of the real one.
 #[derive(Default)]
 pub struct Recorder {
+    /// The newest record of each entity.
     pub records: Mutex<HashMap<(EntityKind, Uuid), Record>>,
+    /// The closing stock of each facility-day, in units by blood type.
     pub stock: Mutex<BTreeMap<Key, BTreeMap<BloodType, i64>>>,
+    /// All imports, in the order of their ids, which begin at 1.
     pub imports: Mutex<Vec<Import>>,
     /// The fingerprint of each row that an import names.
     pub noted: Mutex<HashMap<(Uuid, i32), i64>>,

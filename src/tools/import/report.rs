@@ -44,7 +44,7 @@ pub struct ImportReport {
     /// Closed days whose figures this import replaced, with the import that they came from (`None`:
     /// from no import).
     pub replaced: Vec<(Option<i32>, Key)>,
-    /// The same by source (`None`: from no import): the number of days, and the names of some.
+    /// `replaced`, by source (`None`: from no import): the number of days, and the names of some.
     pub replaced_by_source: BTreeMap<Option<String>, (u64, Vec<String>)>,
     /// Figures of stock that were made from several rows.
     pub merged: u64,
@@ -106,6 +106,7 @@ impl ImportReport {
         }
     }
 
+    /// Logs the whole report.
     pub(super) fn log(&self) {
         tracing::info!(
             import = self.import,

@@ -34,7 +34,7 @@ pub struct Rows {
 }
 
 /// A row, with the line in which it begins.
-pub struct Row<'a> {
+pub struct FileRow<'a> {
     /// The line in which it begins; the header is line 1.
     pub line: u64,
     /// Its cells, as bytes.
@@ -61,7 +61,7 @@ impl ShortRows {
     }
 }
 
-impl Row<'_> {
+impl FileRow<'_> {
     /// Compares the number of cells with the header. Spreadsheets add and leave out empty cells at
     /// the end of a row. So a row may have more cells if these are empty, and fewer if no required
     /// field is among the missing ones. True when it has fewer; a fault when the number is wrong.
@@ -167,12 +167,12 @@ impl Rows {
 
     /// The next row, or `None` at the end. Rows of empty cells are left out: spreadsheets append
     /// them. Fails when the file cannot be read on.
-    pub fn next(&mut self) -> Result<Option<Row<'_>>, ImportError> {
+    pub fn next(&mut self) -> Result<Option<FileRow<'_>>, ImportError> {
         while self.advance()? {
             if self.record.iter().all(|cell| cell.trim_ascii().is_empty()) {
                 continue;
             }
-            return Ok(Some(Row {
+            return Ok(Some(FileRow {
                 line: self.line,
                 cells: &self.record,
                 columns: self.header.len(),

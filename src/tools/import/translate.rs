@@ -59,8 +59,8 @@ pub enum RowIdentity {
     ByContent { content: String, occurrence: u32, legacy: Uuid },
 }
 
-/// Translates the rows of one file. It remembers what it needs to number equal rows, and to tell a
-/// contradiction from a repetition.
+/// Translates the rows of one file. It keeps what it needs to number equal rows, and to distinguish
+/// a contradiction from a repetition.
 ///
 /// **The time of a row's statement.** A delivery is stated as of its `date_delivered`, a request as
 /// of its `created_at`. The file does not say when it was written, and the statement cannot be

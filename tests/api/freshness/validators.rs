@@ -10,6 +10,7 @@ use super::{conditional, stocked};
 use crate::{
     on_both_stores,
     steps::{date_in, distribution, header, noon_zone, now_ms, path, post},
+    support::Service,
 };
 
 on_both_stores! {
@@ -79,57 +80,88 @@ on_both_stores! {
         }
     }
 
-    async fn compressed_forms_decode_to_the_same_body_under_the_same_tag(service: Service) {
+    async fn compressed_forms_decode_to_the_same_body_and_have_tags_of_their_own(service: Service) {
         let id = stocked(&service, &noon_zone()).await;
-        let plain = service.get(&path(id, "today")).await;
-        let (etag, version) = (header(&plain, "etag"), header(&plain, "vary"));
-        assert_eq!(
-            (header(&plain, "content-encoding"), version.as_str()),
-            (String::new(), "Accept-Encoding")
-        );
-        let body = plain.bytes().await.unwrap();
-        for (accept, encoding) in [
-            ("gzip", "gzip"),
-            ("br", "br"),
-            ("gzip, br", "br"),
-            ("br;q=0, gzip", "gzip"),
-            ("identity", ""),
-            ("gzip;q=0", ""),
+        for path in [
+            path(id, "today"),
+            format!("/v1/facilities/{id}/summaries"),
+            format!("/v1/facilities/{id}/summaries?from={}", date_in(&noon_zone(), -99)),
+            "/v1/summaries/today".into(),
+            "/openapi.json".into(),
         ] {
-            let form = service
-                .request(Method::GET, &path(id, "today"))
+            forms_of(&service, &path).await;
+        }
+    }
+}
+
+/// Reads each form of a body, and asks for it again by the tags of all forms.
+async fn forms_of(service: &Service, path: &str) {
+    let plain = service.get(path).await;
+    let (etag, version) = (header(&plain, "etag"), header(&plain, "vary"));
+    assert_eq!(
+        (header(&plain, "content-encoding"), version.as_str()),
+        (String::new(), "Accept-Encoding")
+    );
+    let body = plain.bytes().await.unwrap();
+    for (accept, encoding) in [
+        ("gzip", "gzip"),
+        ("br", "br"),
+        ("gzip, br", "br"),
+        ("br;q=0, gzip", "gzip"),
+        ("identity", ""),
+        ("gzip;q=0", ""),
+    ] {
+        let form = service
+            .request(Method::GET, path)
+            .header("accept-encoding", accept)
+            .send()
+            .await
+            .unwrap();
+        let suffix = match encoding {
+            "" => String::new(),
+            encoding => format!("-{encoding}"),
+        };
+        let own = format!("{}{suffix}\"", etag.strip_suffix('"').unwrap());
+        assert_eq!(
+            (header(&form, "content-encoding").as_str(), header(&form, "etag")),
+            (encoding, own.clone()),
+            "{path}: {accept}"
+        );
+        assert_eq!(header(&form, "vary"), "Accept-Encoding", "{path}: {accept}");
+        let sent = form.bytes().await.unwrap();
+        assert_eq!(decoded(encoding, &sent), body, "{accept}");
+        assert!(
+            encoding.is_empty() || sent.len() * 4 <= body.len() * 3,
+            "a body is compressed only if that saves enough: {} of {}",
+            sent.len(),
+            body.len()
+        );
+        for named in [&own, &etag, &format!("W/{own}"), &format!("\"other\", {own}")] {
+            let again = service
+                .request(Method::GET, path)
                 .header("accept-encoding", accept)
+                .header("if-none-match", named)
                 .send()
                 .await
                 .unwrap();
+            let tag = if named == &etag { &etag } else { &own };
             assert_eq!(
-                (header(&form, "content-encoding").as_str(), header(&form, "etag")),
-                (encoding, etag.clone()),
-                "{accept}"
+                (again.status().as_u16(), &header(&again, "etag")),
+                (304, tag),
+                "{path}: {accept}: {named}"
             );
-            let sent = form.bytes().await.unwrap();
-            let mut decoded = Vec::new();
-            match encoding {
-                "gzip" => {
-                    flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut decoded).unwrap();
-                }
-                "br" => drop(
-                    brotli::Decompressor::new(&sent[..], 4096).read_to_end(&mut decoded).unwrap(),
-                ),
-                _ => decoded = sent.to_vec(),
-            }
-            assert_eq!(decoded, body, "{accept}");
-            assert!(
-                encoding.is_empty() || sent.len() * 4 <= body.len() * 3,
-                "a body is compressed only if that saves enough: {} of {}",
-                sent.len(),
-                body.len()
-            );
-            let request = service
-                .request(Method::GET, &path(id, "today"))
-                .header("accept-encoding", accept)
-                .header("if-none-match", &etag);
-            assert_eq!(request.send().await.unwrap().status(), 304, "{accept}");
+            assert_eq!(header(&again, "vary"), "Accept-Encoding", "{path}: {accept}");
         }
     }
+}
+
+/// A body in the plain form.
+fn decoded(encoding: &str, sent: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match encoding {
+        "gzip" => drop(flate2::read::GzDecoder::new(sent).read_to_end(&mut plain).unwrap()),
+        "br" => drop(brotli::Decompressor::new(sent, 4096).read_to_end(&mut plain).unwrap()),
+        _ => plain = sent.to_vec(),
+    }
+    plain
 }

@@ -7,7 +7,7 @@ use futures_util::future::join;
 use super::{Fleet, source};
 use crate::{
     steps::{Plain, age, get, noon_zone, read},
-    support::site::Site,
+    support::{site::Site, wait_until},
 };
 
 /// A list is recent enough, and then waits for a lock of another session. At the end of the wait it
@@ -52,6 +52,11 @@ async fn a_list_that_waited_for_a_lock_is_not_older_than_was_asked_for() {
 async fn an_only_if_cached_list_does_not_read_the_table() {
     let fleet = Fleet::of(2).await;
     let site = Site::register(&fleet[0], &noon_zone()).await;
+    let facility = format!("/v1/facilities/{}", site.facility);
+    wait_until("the other replica knows the facility", async || {
+        read(&fleet[1], &facility, "max-age=120").await.status() == 200
+    })
+    .await;
     for path in
         ["/v1/summaries/today".to_owned(), format!("/v1/facilities/{}/summaries", site.facility)]
     {

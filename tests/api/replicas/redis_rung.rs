@@ -63,6 +63,28 @@ async fn a_replica_that_came_later_answers_from_redis_and_then_from_memory() {
 }
 
 #[tokio::test]
+async fn a_range_is_answered_from_redis_where_another_replica_has_read_it() {
+    let (fleet, site) = a_late_comer().await;
+    let week = format!("/v1/facilities/{}/summaries", site.facility);
+    let only_cached = read(&fleet[1], &week, "only-if-cached").await;
+    assert_eq!(only_cached.status(), 504, "Redis has today only");
+    let first: serde_json::Value = fleet[0].get(&week).await.json().await.unwrap();
+    let pattern = format!("facility-summary:*:{}:*", site.facility);
+    wait_until("the days are in Redis", async || {
+        fleet.redis.ask::<Vec<String>>(cmd("KEYS").arg(&pattern)).await.len() == 7
+    })
+    .await;
+    let response = read(&fleet[1], &week, "only-if-cached").await;
+    assert_eq!((source(&response).as_str(), response.status().as_u16()), (FROM_REDIS, 200));
+    assert_eq!(response.json::<serde_json::Value>().await.unwrap(), first);
+    wait_until("memory has the days, and they are proven", async || {
+        let response = read(&fleet[1], &week, "max-age=60").await;
+        source(&response) == HIT && age(&response) <= 1
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn only_if_cached_is_answered_from_redis_or_with_504() {
     let (fleet, site) = a_late_comer().await;
     let response = read(&fleet[1], &today(site), "only-if-cached").await;

@@ -40,6 +40,21 @@ pub fn a_request_beside_a_change_of_zone(stage: &mut Stage) {
     stage.read_table_of(C, DAY_BEFORE);
 }
 
+/// C holds that a day has no row. The facility moves to the other zone, in which a request is on
+/// another date, and A proves that. The facility moves back before C reads it again.
+pub fn a_day_without_a_row_in_a_zone_that_came_back(stage: &mut Stage) {
+    stage.open();
+    stage.read_table_of(C, DAY_BEFORE);
+    stage.state(Some(KATHMANDU));
+    sources::write(&mut stage.world(), FACILITY, EVENING_BEFORE);
+    for _ in 0..2 {
+        stage.pass(A);
+        stage.settle(&[A, B]);
+    }
+    stage.state(Some(UTC));
+    stage.settle(&[C]);
+}
+
 /// A bank moves while a transaction on its units is open.
 pub fn units_of_a_bank_that_moves(stage: &mut Stage) {
     stage.open();

@@ -1,0 +1,1 @@
+SELECT ifnull((SELECT version FROM facility_state WHERE facility_id = ?1), 0)

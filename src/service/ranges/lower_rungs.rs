@@ -1,0 +1,326 @@
+//! The rungs below memory, for the days of a range that memory has not fresh enough.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use jiff::civil::Date;
+
+use super::{RangeAnswer, RangeError, Ranges, Read, Select, reaches, table::FromTable};
+use crate::{
+    cache::{
+        memory::{Entry, Fill, FillToken},
+        page::{Page, PageDays, Span},
+    },
+    directory::Located,
+    domain::{
+        day::Day,
+        summary::{DayKey, Key, SummaryRow},
+    },
+    metrics::RefreshTrigger,
+    service::reads::{
+        VERSION_POLL,
+        answer::{Forward, Tier},
+        tier_row::TierRow,
+    },
+    store,
+};
+
+/// Pause between two tries while nothing can be proven or refreshed.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Days that Redis is asked for at the same time.
+const REDIS_AT_ONCE: usize = 64;
+
+/// The entries that this read has found, which memory may have had no room for.
+pub(super) type Found = HashMap<Date, Arc<Entry>>;
+
+impl Ranges {
+    /// Tries the rungs until they bring what this reader takes, or fail.
+    pub(super) async fn reach<E: Send + 'static>(
+        self: &Arc<Self>,
+        read: &mut Read,
+        select: &Select<E>,
+    ) -> Result<RangeAnswer, RangeError<E>> {
+        let mut found = Found::new();
+        let (located, span) = select().map_err(RangeError::Selection)?;
+        let days = Arc::new(PageDays::of(&located.facility, &span));
+        if let Some((answer, is_fresh)) = self.try_memory(read, &located, &span, &days, &found) {
+            if !is_fresh && !read.requested.only_if_cached && !self.reads.outage.is_on() {
+                self.read_behind(located.facility.id, read, select);
+            }
+            return Ok(answer);
+        }
+        let is_held = |day: &Day| self.reads.held(located.facility.id, day).is_some();
+        read.forward = Some(Forward::of(days.days.iter().all(is_held), &read.requested));
+        let turn = self.turn(located.facility.id);
+        let _turn = match turn.try_lock() {
+            Ok(held) => Some(held),
+            // Who takes only what is held does not wait for what is being read.
+            Err(_) if read.requested.only_if_cached => None,
+            Err(_) => {
+                read.waited = true;
+                Some(turn.lock().await)
+            }
+        };
+        loop {
+            let (located, span) = select().map_err(RangeError::Selection)?;
+            let days = Arc::new(PageDays::of(&located.facility, &span));
+            if let Some((answer, _)) = self.try_memory(read, &located, &span, &days, &found) {
+                return Ok(answer);
+            }
+            let wanted = self.wanted(read, &located, &days.days, &found);
+            if self.may_ask_redis(read) {
+                read.asked_redis = true;
+                read.tier = Tier::Redis;
+                let was_held = |day: &Day| self.reads.held(located.facility.id, day).is_some();
+                let new = wanted.iter().filter(|day| !was_held(day)).map(|day| day.date);
+                read.from_redis = new.collect();
+                self.try_redis(&located, &wanted, &mut found).await;
+                continue;
+            }
+            if read.requested.only_if_cached {
+                return Err(RangeError::NotCached);
+            }
+            if !self.reads.outage.may_try() {
+                return Err(RangeError::Unavailable);
+            }
+            let step = self.try_database(read, &located, &days, wanted, &mut found).await;
+            match step {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => tokio::task::yield_now().await,
+                Err(error) => {
+                    self.reads.outage.failed(&error);
+                    return Err(RangeError::Unavailable);
+                }
+            }
+        }
+    }
+
+    /// The range from what memory holds and what this read has found, if that is fresh enough, or
+    /// if the reader takes older figures at once; and which of both.
+    fn try_memory(
+        &self,
+        read: &Read,
+        located: &Located,
+        span: &Span,
+        days: &Arc<PageDays>,
+        found: &Found,
+    ) -> Option<(RangeAnswer, bool)> {
+        let now_ms = self.reads.clock.now_ms();
+        let held = self.pages.held(&self.reads.memory, &located.facility, span);
+        let page = held.or_else(|| self.page_of(located, days, found))?;
+        let exact_ms = self.reads.memory.page_exactness(&page, located.as_of_ms).as_of_ms;
+        if !reaches(&page, exact_ms, &read.requested) {
+            return None;
+        }
+        let is_fresh = read.is_fresh(exact_ms, now_ms)
+            && (read.requested.max_age_ms == 0
+                || match read.tier {
+                    Tier::Memory => self.counts_as_fresh(&page, located, &read.requested, now_ms),
+                    Tier::Redis => {
+                        days.days.iter().all(|day| self.is_fresh(read, located, day, found))
+                    }
+                    Tier::Table | Tier::Source => true,
+                });
+        (is_fresh || read.tolerates(exact_ms, now_ms))
+            .then(|| (read.answer(page, now_ms.saturating_sub(exact_ms)), is_fresh))
+    }
+
+    /// The page of the days, each as it was found, or as memory holds it.
+    fn page_of(&self, located: &Located, days: &Arc<PageDays>, found: &Found) -> Option<Arc<Page>> {
+        let entry = |day: &Day| {
+            let held = self.reads.held(located.facility.id, day);
+            let found = found.get(&day.date).filter(|entry| entry.is_of(day));
+            match (held, found) {
+                (Some(held), Some(found)) if held.version < found.version => Some(found.clone()),
+                (Some(held), _) => Some(held),
+                (None, found) => found.cloned(),
+            }
+        };
+        let entries = days.days.iter().map(entry).collect::<Option<Vec<_>>>()?;
+        Some(Arc::new(Page::of(days.clone(), entries)))
+    }
+
+    /// The days that are missing, or not fresh enough. All of them where a version is asked for
+    /// that is not there yet.
+    fn wanted(&self, read: &Read, located: &Located, days: &[Day], found: &Found) -> Vec<Day> {
+        let all = read.requested.min_version > 0;
+        let is_fresh = |day: &Day| self.is_fresh(read, located, day, found);
+        days.iter().filter(|day| all || !is_fresh(day)).copied().collect()
+    }
+
+    /// Whether a day is held, or was found, and is fresh enough: see `Reads::counts_as_fresh`.
+    fn is_fresh(&self, read: &Read, located: &Located, day: &Day, found: &Found) -> bool {
+        let held = self.reads.held(located.facility.id, day);
+        let found = found.get(&day.date).filter(|entry| entry.is_of(day));
+        let Some(entry) = held.as_ref().or(found) else { return false };
+        let now_ms = self.reads.clock.now_ms();
+        let exact_ms = self.reads.memory.exact_as_of_ms_within(entry, located.as_of_ms);
+        // As with one summary: what Redis has brought just now counts longer than what was held.
+        let unproven = self.reads.unproven;
+        let (tier_ms, was_held) = match read.from_redis.contains(&day.date) {
+            true => (unproven.redis, false),
+            false => (unproven.memory, true),
+        };
+        let unproven_ms = self.reads.unproven_ms(tier_ms, was_held, &read.requested);
+        let age_ms = now_ms.saturating_sub(exact_ms);
+        read.is_fresh(exact_ms, now_ms) && self.reads.counts_as_fresh(entry, age_ms, unproven_ms)
+    }
+
+    /// For `no-cache` nothing in Redis is new enough, however young it is.
+    fn may_ask_redis(&self, read: &Read) -> bool {
+        !read.asked_redis
+            && (read.requested.max_age_ms > 0 || read.requested.min_version > 0)
+            && self.reads.leases.is_some()
+            && self.reads.changes.is_attached()
+    }
+
+    /// Reads days from the Redis tier. What is found is judged and kept in memory like any fill.
+    async fn try_redis(&self, located: &Located, days: &[Day], found: &mut Found) {
+        let Some(shared) = self.reads.leases.clone() else { return };
+        let (memory, facility) = (&self.reads.memory, located.facility.id);
+        let token = memory.fill_token();
+        let reads = days.iter().map(|day| {
+            let shared = &shared;
+            async move { (*day, shared.get(&Key { facility_id: facility, date: day.date }).await) }
+        });
+        let reads: Vec<_> = reads.map(futures_util::FutureExt::boxed).collect();
+        let stored: Vec<_> = stream::iter(reads).buffer_unordered(REDIS_AT_ONCE).collect().await;
+        let now_ms = self.reads.clock.now_ms();
+        let rows = stored
+            .into_iter()
+            .filter_map(|(day, stored)| TierRow::in_redis(stored?, &day, now_ms))
+            .collect();
+        self.keep(located, &token, rows, found);
+    }
+
+    /// Puts rows into memory, and into `found`. False where one of them lost a race.
+    pub(super) fn keep(
+        &self,
+        located: &Located,
+        token: &FillToken,
+        rows: Vec<TierRow>,
+        found: &mut Found,
+    ) -> bool {
+        let fills: Vec<_> = rows.iter().map(|row| (row.since, &row.row, row.as_of_ms)).collect();
+        let fills = self.reads.memory.fill_days(token, located.facility.id, &fills);
+        let mut all = true;
+        for (row, fill) in rows.iter().zip(fills) {
+            match fill {
+                Fill::Kept(entry) => drop(found.insert(row.row.summary.date, entry)),
+                Fill::LostRace => all = false,
+            }
+        }
+        all
+    }
+
+    /// One step through the table, the proof of the table, and the refresh. `None`: the rungs are
+    /// tried again.
+    async fn try_database(
+        self: &Arc<Self>,
+        read: &mut Read,
+        located: &Located,
+        days: &Arc<PageDays>,
+        mut wanted: Vec<Day>,
+        found: &mut Found,
+    ) -> store::Result<Option<RangeAnswer>> {
+        let min_version = read.requested.min_version;
+        if min_version > 0 && self.reads.store.version(located.facility.id).await? < min_version {
+            tokio::time::sleep(VERSION_POLL).await;
+            return Ok(None);
+        }
+        if days.days.is_empty() {
+            // Nothing but the directory says that there are no days.
+            read.tier = Tier::Source;
+            self.reads.directory.catch_up(&*self.reads.store, |_| false).await?;
+            return Ok(None);
+        }
+        let takes = |exact_ms: i64, now_ms: i64| {
+            read.is_fresh(exact_ms, now_ms) || read.tolerates(exact_ms, now_ms)
+        };
+        if !takes(self.reads.memory.table_ms(), self.reads.clock.now_ms()) {
+            let table_ms = self.prove(read).await?;
+            read.tier = Tier::Source;
+            if !read.is_fresh(table_ms, self.reads.clock.now_ms()) {
+                // Another transaction holds a lock that the proof needs. These days may be free.
+                let due = std::mem::take(&mut wanted);
+                return self.refresh(read, located, days, due, found).await;
+            }
+            // What is attached is proven now; the rest is read.
+            wanted = self.wanted(read, located, &days.days, found);
+        }
+        read.tier = read.tier.max(Tier::Table);
+        match self.try_table(read, located, &wanted, found).await? {
+            FromTable::Moved => {
+                let id = located.facility.id;
+                self.reads.directory.reload(&*self.reads.store, &[id]).await?;
+                Ok(None)
+            }
+            FromTable::Again => Ok(None),
+            FromTable::OtherEpoch => {
+                tokio::time::sleep(PAUSE).await;
+                Ok(None)
+            }
+            FromTable::Days { due } if due.is_empty() => {
+                Ok(self.answer(read, located, days, found))
+            }
+            FromTable::Days { due } => self.refresh(read, located, days, due, found).await,
+        }
+    }
+
+    /// The answer from what was found, if it is as fresh as this reader asked. Everything of it was
+    /// read after the request arrived, where a version was asked for.
+    fn answer(
+        &self,
+        read: &Read,
+        located: &Located,
+        days: &Arc<PageDays>,
+        found: &Found,
+    ) -> Option<RangeAnswer> {
+        let page = self.page_of(located, days, found)?;
+        let now_ms = self.reads.clock.now_ms();
+        let exact_ms = self.reads.memory.page_exactness(&page, located.as_of_ms).as_of_ms;
+        (read.is_fresh(exact_ms, now_ms) || read.tolerates(exact_ms, now_ms))
+            .then(|| read.answer(page, now_ms.saturating_sub(exact_ms)))
+    }
+
+    /// Has the table proven as fresh as the reader asked, if that is possible now. Readers that
+    /// wait share one proof. Answers the instant as of which the table is exact.
+    async fn prove(&self, read: &Read) -> store::Result<i64> {
+        let _turn = self.proving.lock().await;
+        let memory = &self.reads.memory;
+        if !read.is_fresh(memory.table_ms(), self.reads.clock.now_ms()) {
+            self.prover.prove().await?;
+        }
+        Ok(memory.table_ms())
+    }
+
+    /// Refreshes the days together, and answers if that was all that was missing.
+    async fn refresh(
+        &self,
+        read: &mut Read,
+        located: &Located,
+        days: &Arc<PageDays>,
+        due: Vec<Day>,
+        found: &mut Found,
+    ) -> store::Result<Option<RangeAnswer>> {
+        read.tier = Tier::Source;
+        let key = |day: &Day| DayKey { facility: located.facility.clone(), day: *day };
+        for chunk in due.chunks(self.chunk) {
+            let keys: Vec<DayKey> = chunk.iter().map(key).collect();
+            let (refreshed, all) = self.refresher.run_each(keys, RefreshTrigger::Read).await;
+            all?;
+            let mut rows: HashMap<Date, SummaryRow> =
+                refreshed.into_iter().map(|one| (one.row.summary.date, one.row)).collect();
+            for day in chunk {
+                let Some(row) = rows.remove(&day.date).filter(|row| row.is_of(day)) else {
+                    // The facility is gone or in another zone.
+                    let id = located.facility.id;
+                    self.reads.directory.reload(&*self.reads.store, &[id]).await?;
+                    return Ok(None);
+                };
+                found.insert(day.date, self.reads.keep(&row));
+            }
+        }
+        Ok(self.answer(read, located, days, found))
+    }
+}

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Has REDbot look at an answer of each route that is read: it must find nothing wrong or doubtful, in caching, validators and encodings.
+# Starts the built binary on SQLite in a temporary folder, and stops it whatever happens.
+#
+#   SERVICE=path/to/facility-summary tests/redbot/run.sh      another build than target/debug
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+here=$PWD/tests/redbot
+venv=$PWD/target/redbot
+time_limit_seconds=60 # for one URL; it takes a second
+
+# Installed once; a changed pin installs again. The stamp comes last: a broken installation is not mistaken for a done one.
+if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+    cp "$here/requirements.txt" "$venv/installed.txt"
+fi
+
+if [ -z "${SERVICE:-}" ]; then
+    cargo build --quiet
+    SERVICE=${CARGO_TARGET_DIR:-target}/debug/facility-summary
+fi
+SERVICE=$(realpath "$SERVICE")
+
+folder=$(mktemp -d)
+cd "$folder" # for what the tool and the service leave in their working directory
+service=
+clean_up() {
+    local code=$?
+    if [ -n "$service" ]; then kill "$service" 2>/dev/null && wait "$service" || true; fi
+    if [ "$code" != 0 ]; then
+        echo "--- the end of the service's log" >&2
+        tail -n 10 "$folder/service.log" >&2 || true
+    fi
+    cd / && rm -rf "$folder"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+
+# setpriv: the service dies with this script even if that is killed outright.
+DATABASE_URL=sqlite://$folder/facility-summary.db BIND_ADDR=127.0.0.1:0 FACILITY_SUMMARY__LOG__FORMAT=json \
+    setpriv --pdeathsig KILL -- "$SERVICE" serve >"$folder/service.log" 2>&1 </dev/null &
+service=$!
+
+# Registers what schemathesis.toml names, too, and prints the service's address.
+address=$("$venv/bin/python" "$here/../schemathesis/prepare.py" "$folder/service.log" "$service")
+base=http://$address
+facility=$(curl -sf "$base/v1/facilities?limit=1" | "$venv/bin/python" -c 'import json, sys; print(json.load(sys.stdin)["items"][0]["facility_id"])')
+yesterday=$(date -u -d '2 days ago' +%F)
+run=$(curl -sf -X POST "$base/v1/rebuild" -o /dev/null -w '%header{location}')
+
+days=/v1/facilities/$facility/summaries
+paths=(
+    "$days/today" "$days/$yesterday" "$days" "$days?from=$yesterday" "$days?limit=3" "$days?from=$(date -u -d '90 days ago' +%F)"
+    /v1/summaries/today "/v1/summaries/today?sort=-total_stock&limit=2" "/v1/summaries/$yesterday"
+    /v1/facilities "/v1/facilities?limit=1" "/v1/facilities/$facility" "$run"
+    /health/live /health/ready /metrics /openapi.json /docs/ /docs/swagger-ui.css /docs/swagger-ui-bundle.js /
+    # Errors are answers, too. (Of a 400 REDbot says only that the request was wrong.)
+    /v1/facilities/00000000-0000-4000-8000-000000000000 "$days/2999-01-01" /none
+)
+failed=0
+for path in "${paths[@]}"; do
+    timeout --foreground "$time_limit_seconds" "$venv/bin/python" "$here/check.py" "$base$path" || failed=$((failed + 1))
+done
+kill -0 "$service" 2>/dev/null || { echo "the service did not survive" >&2; exit 1; }
+[ $failed = 0 ] || { echo "REDbot finds faults in $failed of ${#paths[@]} answers" >&2; exit 1; }
+echo "REDbot finds nothing in ${#paths[@]} answers"
