@@ -118,8 +118,6 @@ pub enum Mutant {
     ListsWithoutDirectory,
     /// A view is not told of changes: its page goes on to claim what the view claims.
     ViewsForgetAChange,
-    /// A gap does not end what watermarks prove of a view.
-    ViewsOutliveGaps,
     /// A view claims what is proven of its entries, although the directory may be exact as of an
     /// earlier instant.
     ViewsWithoutDirectory,
@@ -134,7 +132,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 49] = [
+    pub const ALL: [Mutant; 48] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -179,7 +177,6 @@ impl Mutant {
         Mutant::ListsWithoutZones,
         Mutant::ListsWithoutDirectory,
         Mutant::ViewsForgetAChange,
-        Mutant::ViewsOutliveGaps,
         Mutant::ViewsWithoutDirectory,
         Mutant::KeepsOldDirectory,
         Mutant::LeavesRowsOfTheZoneBefore,

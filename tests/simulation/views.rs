@@ -143,12 +143,7 @@ pub fn check(world: &mut World, r: usize) -> Result<(), String> {
             world.judge.pages[r][date] = None;
             continue;
         };
-        let exact = match world.mutant {
-            Some(Mutant::ViewsOutliveGaps) => memory
-                .view_exact_ms(&view, directory_ms, now)
-                .map(|as_of| as_of.max(memory.watermark_ms().min(directory_ms))),
-            _ => memory.view_exact_ms(&view, directory_ms, now),
-        };
+        let exact = memory.view_exact_ms(&view, directory_ms, now);
         if let Some(as_of) = exact.filter(|as_of| *as_of != i64::MIN) {
             let answers = answers_of(&view);
             Judge::check_list(world, date, &answers, as_of, beginning)
