@@ -38,6 +38,8 @@ pub struct Settings {
     pub refresh: RefreshSettings,
     /// `[rebuild]`: the scheduled rebuild.
     pub rebuild: RebuildSettings,
+    /// `[lists]`: the day of all facilities, kept as a view.
+    pub lists: ListsSettings,
     /// `[audit]`: the sample audit.
     pub audit: AuditSettings,
     /// `[log]`: what is logged, and how.

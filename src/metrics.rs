@@ -192,6 +192,22 @@ metrics! {
         "1 for the stage of this replica in the change stream, 0 for the other stages.",
         &["state"],
     );
+    views: IntGauge = gauge(
+        "summary_views",
+        "Views held: days of all facilities that were asked for lately.",
+    );
+    view_bytes: IntGauge = gauge(
+        "summary_view_bytes",
+        "Bytes that views hold beside the entries, approximately: figures, orders, pages.",
+    );
+    view_renders: IntCounter = counter(
+        "summary_view_renders_total",
+        "Pages put together for readers of the day of all facilities.",
+    );
+    view_fills: IntCounter = counter(
+        "summary_view_fills_total",
+        "Times that views were filled from the table.",
+    );
     change_stream_left: IntGauge = gauge(
         "change_stream_messages_left",
         "Messages to read before this replica has caught up with the stream.",

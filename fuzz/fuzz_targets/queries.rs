@@ -9,12 +9,15 @@
 
 #![no_main]
 
-use facility_summary::http::{
-    field_rules,
-    json::Shown,
-    parameters::{Facilities, FacilityCursor, ListingParameters, OneDay, Range, Refresh, SORTS},
-    percent,
-    problem::Problem,
+use facility_summary::{
+    cache::views::{Bound, DayCursor},
+    http::{
+        field_rules,
+        json::Shown,
+        parameters::{Facilities, FacilityCursor, ListingParameters, OneDay, Range, Refresh, SORTS},
+        percent,
+        problem::Problem,
+    },
 };
 use jiff::civil::Date;
 use libfuzzer_sys::fuzz_target;
@@ -53,17 +56,36 @@ fuzz_target!(|input: &[u8]| {
                 ]
             });
         }
+        // A facility_id may come several times, and a blood type may be written with a bare plus.
+        "listing" if query.contains(['%', '_']) => drop(ListingParameters::read(query)),
         "listing" => {
+            let bound: &dyn Fn(&str) -> bool = &|text| {
+                ["stock:", "transferred:", "requests:"].iter().any(|figure| {
+                    text.strip_prefix(figure)
+                        .is_some_and(|value| whole(value, 0, i64::MAX as u128, ""))
+                })
+            };
             let rules: Rules = &[
                 ("limit", &|text| whole(text, 1, 500, ""), "a whole number from 1 to 500"),
-                ("cursor", &is_uuid, "the next_cursor"),
+                ("cursor", &|text| DayCursor::read(text).is_some(), "the next_cursor"),
                 ("sort", &|text| SORTS.contains(&text), "one of name, -name"),
+                ("q", &|_| true, ""),
+                ("below", bound, "such as stock:20"),
+                ("above", bound, "such as stock:20"),
+                ("fields", &|text| text == "totals", "totals"),
             ];
+            let shown = |bound: Option<Bound>| {
+                bound.map(|bound| format!("{}:{}", bound.figure.as_str(), bound.value))
+            };
             check(query, rules, ListingParameters::read(query), |p| {
                 vec![
                     ("limit", Some(p.limit.to_string())),
-                    ("cursor", p.cursor.map(|id| id.to_string())),
-                    ("sort", Some(p.sort.to_owned())),
+                    ("cursor", p.cursor.as_ref().map(DayCursor::to_string)),
+                    ("sort", Some(SORTS[p.sort.index()].to_owned())),
+                    ("q", p.q.clone()),
+                    ("below", shown(p.below)),
+                    ("above", shown(p.above)),
+                    ("fields", p.fields.then(|| "totals".to_owned())),
                 ]
             });
         }

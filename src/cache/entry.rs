@@ -79,6 +79,11 @@ impl Entry {
         self.text.slice(..self.body_len as usize)
     }
 
+    /// The length of the body in bytes.
+    pub fn body_len(&self) -> usize {
+        self.body_len as usize
+    }
+
     /// The bytes of the JSON body.
     pub(super) fn body_bytes(&self) -> &[u8] {
         &self.text[..self.body_len as usize]

@@ -54,10 +54,12 @@ impl Memory {
         if let Some(held) = self.get(&key)
             && self.is_as_good(&held, row, as_of_ms, session)
         {
+            self.views.take(&key, &held, None, self.session());
             return held;
         }
         let entry = Arc::new(Entry::new(row, as_of_ms, session));
         self.put(key, entry.clone());
+        self.views.take(&key, &entry, Some(&row.summary), self.session());
         entry
     }
 
@@ -113,10 +115,12 @@ impl Memory {
             if let Some(held) = held.get(date)
                 && self.is_as_good(held, row, *as_of_ms, session)
             {
+                self.views.take(&row.key(), held, None, self.session());
                 return Fill::Kept(held.clone());
             }
             entry.session = session;
             let entry = Arc::new(entry);
+            self.views.take(&row.key(), &entry, Some(&row.summary), self.session());
             new.push((date, entry.clone()));
             Fill::Kept(entry)
         };

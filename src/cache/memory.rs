@@ -19,7 +19,12 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 pub use super::entry::Entry;
-use super::{closed_sessions::ClosedSessions, days::FacilityDays, recent_changes::RecentChanges};
+use super::{
+    closed_sessions::ClosedSessions,
+    days::FacilityDays,
+    recent_changes::RecentChanges,
+    views::{Proof, ViewBounds, Views},
+};
 use crate::{
     domain::summary::{Key, SummaryRow},
     protocol::{Message, Position},
@@ -42,6 +47,7 @@ pub struct Memory {
     session: AtomicU32,
     closed: ArcSwap<ClosedSessions>,
     table_ms: AtomicI64,
+    pub(super) views: Views,
 }
 
 /// A token that is taken before a read. It says which epoch was served and which position was
@@ -91,7 +97,18 @@ impl Memory {
             session: AtomicU32::new(1),
             closed: ArcSwap::from_pointee(ClosedSessions::default()),
             table_ms: AtomicI64::new(i64::MIN),
+            views: Views::new(ViewBounds::default()),
         }
+    }
+
+    /// The same with other bounds of its views.
+    pub fn with_views(self, bounds: ViewBounds) -> Self {
+        Memory { views: Views::new(bounds), ..self }
+    }
+
+    /// The days of all facilities that are held.
+    pub fn views(&self) -> &Views {
+        &self.views
     }
 
     /// The entry of a key, whatever its age.
@@ -127,6 +144,13 @@ impl Memory {
     pub fn exact_as_of_ms_within(&self, entry: &Entry, directory_ms: i64) -> i64 {
         let proven_ms = self.proven_in(entry.session);
         entry.as_of_ms.max(proven_ms.min(directory_ms)).min(entry.holds_until_ms - 1)
+    }
+
+    /// The present proof.
+    pub(super) fn proof(&self) -> Proof {
+        // In this order, as in `proven_in`.
+        let watermark_ms = self.proven_ms.load(Ordering::Acquire);
+        Proof { watermark_ms, session: self.session() }
     }
 
     /// The newest watermark that counts for the entries of a stream session, in milliseconds.
@@ -225,11 +249,15 @@ impl Memory {
                 self.watermark_ms.fetch_max(*at_ms, Ordering::AcqRel);
                 self.proven_ms.fetch_max(*at_ms, Ordering::AcqRel);
                 self.advance_table(*at_ms);
+                self.views.drop_idle(*at_ms);
             }
-            Message::Facilities(ids) => ids.iter().for_each(|id| {
-                recent.remember_facility(*id);
-                self.drop_empty_days(*id);
-            }),
+            Message::Facilities(ids) => {
+                ids.iter().for_each(|id| {
+                    recent.remember_facility(*id);
+                    self.drop_empty_days(*id);
+                });
+                self.views.doubt_empty(ids, self.session());
+            }
             Message::Begun => {}
         }
     }
@@ -267,6 +295,7 @@ impl Memory {
     pub fn forget_facility(&self, facility: Uuid) {
         let _recent = self.recent();
         self.cache.invalidate(&facility);
+        self.views.forget_facility(facility, self.session());
     }
 
     /// Records that a removed facility was registered again. Versions up to `removed_at_version`
@@ -275,6 +304,7 @@ impl Memory {
         let mut recent = self.recent();
         if recent.begin_life(facility, removed_at_version) {
             self.cache.invalidate(&facility);
+            self.views.forget_facility(facility, self.session());
         }
     }
 
@@ -312,6 +342,7 @@ impl Memory {
         recent.begin(at);
         recent.epoch += 1;
         recent.removed_at.clear();
+        self.views.clear();
         self.cache.iter().for_each(|(facility, _)| self.cache.invalidate(&*facility));
     }
 

@@ -9,6 +9,13 @@ use crate::{
     protocol::StoredEntry,
 };
 
+impl Memory {
+    /// Evicts a facility's entries.
+    pub fn evict(&self, facility: Uuid) {
+        self.cache.invalidate(&facility);
+    }
+}
+
 fn key(n: usize) -> Key {
     Key { facility_id: Uuid::from_u128(n as u128 + 1), date: date(2026, 11, 21) }
 }

@@ -12,3 +12,4 @@ pub mod memory;
 pub mod page;
 mod recent_changes;
 pub mod redis;
+pub mod views;

@@ -181,6 +181,21 @@ pub struct RebuildSettings {
     pub lock_patience_ms: u64,
 }
 
+/// `[lists]`: the day of all facilities, kept in memory as a view.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListsSettings {
+    /// How long a page will do after it was put together while its day changes, in milliseconds; 0:
+    /// each reader gets every change.
+    pub render_interval_ms: i64,
+    /// The most dates of which a view is held.
+    pub views: usize,
+    /// After this time without a reader, a view is dropped, in seconds.
+    pub view_idle_seconds: i64,
+    /// The most bytes of pages that a view holds.
+    pub page_bytes: u64,
+}
+
 /// `[audit]`: the sample audit.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -301,6 +316,13 @@ impl Default for RefreshSettings {
 impl Default for RebuildSettings {
     fn default() -> Self {
         RebuildSettings { cron: None, days: 1, lock_patience_ms: 60_000 }
+    }
+}
+
+impl Default for ListsSettings {
+    fn default() -> Self {
+        let page_bytes = 4 << 20;
+        ListsSettings { render_interval_ms: 100, views: 8, view_idle_seconds: 600, page_bytes }
     }
 }
 

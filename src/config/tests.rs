@@ -73,6 +73,7 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
             "ingest" => fields::<IngestSettings>(),
             "refresh" => fields::<RefreshSettings>(),
             "rebuild" => fields::<RebuildSettings>(),
+            "lists" => fields::<ListsSettings>(),
             "audit" => fields::<AuditSettings>(),
             "log" => fields::<LogSettings>(),
             other => panic!("the section {other} of {shown} is new: add it here"),
@@ -280,6 +281,8 @@ fn zero_is_refused_where_it_makes_no_sense() {
         "refresh.drain_interval_ms",
         "refresh.drain_batch",
         "rebuild.days",
+        "lists.views",
+        "lists.view_idle_seconds",
         "audit.sample",
     ];
     for key in at_least_one {
@@ -293,6 +296,8 @@ fn zero_is_refused_where_it_makes_no_sense() {
         "cache.memory_bytes",
         "cache.recent_changes",
         "freshness.max_age_seconds",
+        "lists.render_interval_ms",
+        "lists.page_bytes",
         "audit.interval_ms",
         "server.drain_delay_ms",
     ] {

@@ -186,12 +186,22 @@ impl Directory {
         }
         let facilities: Vec<Arc<Facility>> =
             rows.into_iter().map(|row| self.facility(row)).collect();
+        let mut changed: Vec<Uuid> = gone.to_vec();
         {
             let mut known = self.facilities.write().unwrap_or_else(PoisonError::into_inner);
             gone.iter().for_each(|id| drop(known.remove(id)));
+            let is_known = |facility: &Facility| {
+                known.get(&facility.id).is_some_and(|known| {
+                    known.name == facility.name && known.zone.name == facility.zone.name
+                })
+            };
+            let new = facilities.iter().filter(|facility| !is_known(facility));
+            changed.extend(new.map(|facility| facility.id));
             known.extend(facilities.into_iter().map(|facility| (facility.id, facility)));
         }
         self.forget_order();
+        // Before the directory claims to be exact as of a later instant.
+        self.memory.views().tell(&changed);
         gone.iter().for_each(|id| self.memory.forget_facility(*id));
     }
 

@@ -10,4 +10,5 @@ pub mod facility;
 pub mod names;
 mod statement_precedence;
 pub mod summary;
+pub mod totals;
 pub mod zones;

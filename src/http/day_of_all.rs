@@ -1,53 +1,48 @@
-//! The route of one day of all facilities, with totals.
+//! The route of one day of all facilities, with totals. The page comes from a view, as bytes.
 
-use std::collections::BTreeMap;
-
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Bytes, Data},
+};
 use jiff::civil::Date;
 use serde::Serialize;
 
 use super::{
-    list_answer::{read, respond},
-    parameters,
+    coded_body::{self, CodedBody},
+    day_parameters::{ListingParameters, unknown_cursor},
+    list_answer::problem_of,
     problem::Problem,
-    query,
+    query, request_headers,
+    request_headers::Encoding,
+    response_headers::{CACHE_STATUS, cache_control, list_status, seconds_value},
     state::AppState,
     summaries::{asked_date, begun_day, freshness_request},
 };
 use crate::{
+    cache::views::{Form, Page},
     directory::Directory,
-    domain::{
-        blood_type::BloodType,
-        summary::{DayKey, Figures, Summary},
+    domain::{summary::Summary, totals::Totals},
+    service::{
+        lists::day_of_all::{DayPage, DayRequest},
+        reads::freshness_request::FreshnessRequest,
     },
-    service::lists::Selected,
 };
-
-/// Sums over all facilities of a listing.
-#[derive(Serialize, Default, utoipa::ToSchema)]
-pub struct Totals {
-    /// How many facilities the sums are of.
-    pub facilities: usize,
-    /// Units in stock; a null stock counts as 0.
-    pub total_stock: i64,
-    /// Units delivered on the day.
-    pub total_transferred: i64,
-    /// Requests made on the day.
-    pub total_requests: i64,
-    /// The sums by blood type.
-    #[schema(value_type = HashMap<String, Figures>)]
-    pub by_blood_type: BTreeMap<BloodType, Figures>,
-}
 
 /// A page of facilities' summaries of one day, with the totals of all of them.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Listing {
     /// The summaries of this page.
     pub items: Vec<Summary>,
-    /// The sums over all facilities, not only over this page.
+    /// The sums over all facilities that the filters leave, not only over this page.
     pub totals: Totals,
     /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
+    /// The version of the day in whose order the page is. The same figures of the same facilities
+    /// have the same version. All pages of one reader have the version of the first one; another
+    /// one says that the changes since then are not remembered here, and the page is in the present
+    /// order.
+    pub day_version: String,
 }
 
 /// One day of all facilities where that day has begun. With `today`, each facility's own current
@@ -63,6 +58,25 @@ pub struct Listing {
             description = "`name` (default), `total_stock`, `total_transferred` or \
                 `total_requests`; with `-` the greatest first"
         ),
+        ("q" = Option<String>, Query, description = "a part of the name; case does not matter"),
+        (
+            "facility_id" = Option<Vec<Uuid>>, Query, explode = true, style = Form,
+            description = "only these facilities; sent once for each"
+        ),
+        (
+            "blood_type" = Option<String>, Query,
+            description = "only the figures of this type; `+` is written `%2B`"
+        ),
+        (
+            "below" = Option<String>, Query,
+            description = "only facilities below a bound, such as `stock:20`: of `stock`, \
+                `transferred` or `requests`; of `blood_type`, where that is given"
+        ),
+        ("above" = Option<String>, Query, description = "the same for facilities above a bound"),
+        (
+            "fields" = Option<String>, Query,
+            description = "`totals` leaves out `by_blood_type`"
+        ),
     ),
     responses(
         (status = 200, body = Listing),
@@ -74,103 +88,115 @@ pub struct Listing {
     )
 )]
 pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let asked = parameters::ListingParameters::read(request.query_string())?;
     let date = asked_date(request.match_info().get("date").unwrap_or_default())?;
-    let select = move |directory: &Directory, now_ms: i64| day_of_all(directory, date, now_ms);
-    let mut list = read(&app, freshness_request(&request, &app, 0), select).await?;
-    let totals = totals(list.summaries.iter().map(|(_, summary)| summary));
-    sort_entries(&mut list.summaries, asked.sort);
-    let start = match asked.cursor {
-        None => 0,
-        Some(id) => list
-            .summaries
-            .iter()
-            .position(|(key, _)| key.facility.id == id)
-            .ok_or_else(|| query::invalid("cursor", id, "the next_cursor of the page before"))?,
-    };
-    let now_ms = app.clock.now_ms();
-    let until_ms =
-        list.summaries.iter().map(|(key, _)| key.facility.zone.today(now_ms).end_ms).min();
-    let next_cursor =
-        list.summaries.get(start + asked.limit).map(|(key, _)| key.facility.id.to_string());
-    let items = list
-        .summaries
-        .into_iter()
-        .skip(start)
-        .take(asked.limit)
-        .map(|(_, summary)| summary)
-        .collect();
-    Ok(respond(
-        &request,
-        &app,
-        &Listing { items, totals, next_cursor },
-        list.age_ms,
-        list.source,
-        until_ms,
-    ))
+    let requested = freshness_request(&request, &app, 0);
+    let form = preferred_form(&request);
+    // A page that is held was asked for by this very text, which was read then.
+    let held = app.lists.held_page(date, request.query_string(), &requested, app.clock.now_ms());
+    if let Some(held) = held
+        && let Some(response) = respond(&request, &app, &held, form)
+    {
+        return Ok(response);
+    }
+    Box::pin(past_pages(request, app, date, requested, form)).await
 }
 
-/// Selects each facility's day with that date, when it has begun there, in the order of the
-/// directory. Without a date it selects each facility's own current day. 404 when no facility has
-/// such a day.
-fn day_of_all(directory: &Directory, date: Option<Date>, now_ms: i64) -> Result<Selected, Problem> {
-    let (facilities, directory_ms) = directory.all();
-    let keys: Vec<DayKey> = facilities
-        .iter()
-        .filter_map(|facility| {
-            let today = facility.zone.today(now_ms);
-            let day = date.map_or(Some(today), |date| begun_day(facility, date, &today).ok())?;
-            Some(DayKey { facility: facility.clone(), day })
-        })
-        .collect();
+/// Puts the page together in a task of its own, away from the HTTP worker: that goes on when its
+/// client disconnects.
+async fn past_pages(
+    request: HttpRequest,
+    app: Data<AppState>,
+    date: Option<Date>,
+    requested: FreshnessRequest,
+    form: Form,
+) -> Result<HttpResponse, Problem> {
+    let text = request.query_string().to_owned();
+    let query = ListingParameters::read(&text)?.into_query();
+    let wrong = query.cursor.as_ref().map(unknown_cursor);
+    let day = DayRequest { date, text, query, form };
+    let lists = app.lists.clone();
+    let reading = async move {
+        let begins = |directory: &Directory, now_ms: i64| begins(directory, date, now_ms);
+        let unknown = || wrong.clone().unwrap_or_else(|| query::invalid("cursor", "", "none"));
+        lists.day_of_all(&day, requested, begins, unknown).await
+    };
+    let page = app.detached(reading).await.map_err(problem_of)?;
+    Ok(respond(&request, &app, &page, form).expect("its form was made"))
+}
+
+/// 404 when the date has not begun at any facility, or was at none.
+fn begins(directory: &Directory, date: Option<Date>, now_ms: i64) -> Result<(), Problem> {
+    let (facilities, _) = directory.all();
+    let Some(date) = date else { return Ok(()) };
+    let has_begun = |facility: &std::sync::Arc<crate::domain::facility::Facility>| {
+        begun_day(facility, date, &facility.zone.today(now_ms)).is_ok()
+    };
+    if facilities.iter().any(has_begun) {
+        return Ok(());
+    }
     let todays =
         facilities.iter().map(|facility| (facility.zone.today(now_ms).date, &facility.zone.name));
-    if let Some(date) = date.filter(|_| keys.is_empty())
-        && let Some((latest, zone)) = todays.max()
-    {
-        return Err(Problem::not_found(if date > latest {
-            format!(
-                "{date} has not begun at any facility; today is {latest} where it is latest, in \
-                 {zone}."
-            )
-        } else {
-            format!("There was no {date} at any facility.")
-        }));
-    }
-    Ok(Selected { keys, directory_ms })
+    let Some((latest, zone)) = todays.max() else { return Ok(()) };
+    Err(Problem::not_found(if date > latest {
+        format!(
+            "{date} has not begun at any facility; today is {latest} where it is latest, in \
+             {zone}."
+        )
+    } else {
+        format!("There was no {date} at any facility.")
+    }))
 }
 
-fn sort_entries(entries: &mut [(DayKey, Summary)], sort: &str) {
-    let (column, descending) =
-        sort.strip_prefix('-').map_or((sort, false), |column| (column, true));
-    let figure = |s: &Summary| match column {
-        "total_stock" => s.total_stock.unwrap_or(-1),
-        "total_transferred" => s.total_transferred,
-        "total_requests" => s.total_requests,
-        _ => 0,
-    };
-    // The sort is stable: facilities with equal figures stay in the order of names.
-    match (column, descending) {
-        ("name", false) => {}
-        ("name", true) => entries.reverse(),
-        (_, false) => entries.sort_by_key(|(_, s)| figure(s)),
-        (_, true) => entries.sort_by_key(|(_, s)| std::cmp::Reverse(figure(s))),
+fn preferred_form(request: &HttpRequest) -> Form {
+    if !request.headers().contains_key(header::ACCEPT_ENCODING) {
+        return Form::Plain;
+    }
+    form_of(request_headers::best_encoding(request.headers()))
+}
+
+fn form_of(encoding: Encoding) -> Form {
+    match encoding {
+        Encoding::Identity => Form::Plain,
+        Encoding::Gzip => Form::Gzip,
+        Encoding::Brotli => Form::Brotli,
     }
 }
 
-fn totals<'a>(summaries: impl Iterator<Item = &'a Summary>) -> Totals {
-    let mut totals = Totals::default();
-    for s in summaries {
-        totals.facilities += 1;
-        totals.total_stock += s.total_stock.unwrap_or(0);
-        totals.total_transferred += s.total_transferred;
-        totals.total_requests += s.total_requests;
-        for (blood_type, figures) in &s.by_blood_type {
-            let sum = totals.by_blood_type.entry(*blood_type).or_default();
-            sum.stock = Some(sum.stock.unwrap_or(0) + figures.stock.unwrap_or(0));
-            sum.transferred += figures.transferred;
-            sum.requests += figures.requests;
+impl CodedBody for Page {
+    fn etag(&self) -> Bytes {
+        Bytes::copy_from_slice(Page::etag(self).as_bytes())
+    }
+
+    fn form(&self, form: Encoding) -> Option<Bytes> {
+        match form {
+            Encoding::Identity => Some(self.body.clone()),
+            form => Page::form(self, form_of(form)),
         }
     }
-    totals
+}
+
+/// The page with the headers of its freshness, or 304; `None` where its form is yet to be made,
+/// which takes longer than an HTTP worker may be held up.
+fn respond(
+    request: &HttpRequest,
+    app: &AppState,
+    answer: &DayPage,
+    form: Form,
+) -> Option<HttpResponse> {
+    let page = &*answer.page;
+    let headers = request.headers();
+    let is_known = || {
+        headers.contains_key(header::IF_NONE_MATCH)
+            && request_headers::if_none_match(headers, page.etag()).is_some()
+    };
+    if !page.has(form) && !is_known() {
+        return None;
+    }
+    Some(coded_body::respond(request, page, |response| {
+        let now_ms = app.clock.now_ms();
+        response
+            .insert_header((header::AGE, seconds_value(answer.age_ms)))
+            .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, page.until_ms)))
+            .insert_header((CACHE_STATUS, list_status(answer.source)));
+    }))
 }

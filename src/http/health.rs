@@ -209,6 +209,9 @@ pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     app.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let views = app.memory.views().size();
+    app.metrics.views.set(i64::try_from(views.views).unwrap_or(i64::MAX));
+    app.metrics.view_bytes.set(i64::try_from(views.bytes).unwrap_or(i64::MAX));
     app.metrics
         .unknown_zones
         .set(i64::try_from(strange_zones(&app).map_or(0, |(count, _)| count)).unwrap_or(i64::MAX));

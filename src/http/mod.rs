@@ -4,6 +4,7 @@
 pub mod cloudevents;
 mod coded_body;
 pub mod day_of_all;
+mod day_parameters;
 pub mod event_data;
 pub mod event_schema;
 pub mod events;

@@ -8,29 +8,16 @@ use jiff::civil::Date;
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
+pub use super::day_parameters::ListingParameters;
 use super::{field_rules, problem::Problem, query};
+pub use crate::cache::views::{SORTS, Sort};
 
 /// The most days that one request may ask for.
 pub const MOST_DAYS: usize = 400;
 /// The most items of a page of facilities or of summaries.
 pub const MOST_ITEMS: usize = 500;
 
-/// The orders of a listing; with `-` the greatest comes first.
-pub const SORTS: [&str; 8] = [
-    "name",
-    "-name",
-    "total_stock",
-    "-total_stock",
-    "total_transferred",
-    "-total_transferred",
-    "total_requests",
-    "-total_requests",
-];
-
-/// An entry of `SORTS`.
-pub type Sort = &'static str;
-
-const A_CURSOR: &str = "the next_cursor of the page before";
+pub(super) const A_CURSOR: &str = "the next_cursor of the page before";
 
 /// The parameters of `GET /v1/facilities/{facility_id}/summaries/{date}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -58,20 +45,6 @@ pub struct Range {
     /// Everything of the facility up to this version must be in the answer; 0 or more.
     #[serde(default, deserialize_with = "version")]
     pub min_version: i64,
-}
-
-/// The parameters of `GET /v1/summaries/{date}`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ListingParameters {
-    /// The most summaries of a page: 1 to `MOST_ITEMS`.
-    #[serde(default = "usual_items", deserialize_with = "items")]
-    pub limit: usize,
-    /// The first facility of the page.
-    #[serde(default, deserialize_with = "facility")]
-    pub cursor: Option<Uuid>,
-    /// The order of the facilities.
-    #[serde(default = "by_name", deserialize_with = "order")]
-    pub sort: Sort,
 }
 
 /// The parameters of `GET /v1/facilities`.
@@ -111,7 +84,6 @@ macro_rules! read_from_queries {
 read_from_queries! {
     OneDay ["min_version"],
     Range ["from", "to", "limit", "cursor", "min_version"],
-    ListingParameters ["limit", "cursor", "sort"],
     Facilities ["q", "limit", "cursor"],
     Refresh ["date"],
 }
@@ -157,12 +129,8 @@ const fn most_days() -> usize {
     MOST_DAYS
 }
 
-const fn usual_items() -> usize {
+pub(super) const fn usual_items() -> usize {
     100
-}
-
-const fn by_name() -> Sort {
-    SORTS[0]
 }
 
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
@@ -174,25 +142,13 @@ fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     page(deserializer, MOST_DAYS)
 }
 
-fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+pub(super) fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     page(deserializer, MOST_ITEMS)
 }
 
 fn page<'de, D: Deserializer<'de>>(deserializer: D, most: usize) -> Result<usize, D::Error> {
     let rule = |text: &str| text.parse().ok().filter(|length| (1..=most).contains(length));
     query::value(deserializer, &rule, &format_args!("a whole number from 1 to {most}"))
-}
-
-fn order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sort, D::Error> {
-    let rule = |text: &str| SORTS.into_iter().find(|sort| *sort == text);
-    query::value(deserializer, &rule, &format_args!("one of {}", SORTS.join(", ")))
-}
-
-fn facility<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
-    // The nil UUID is accepted, too: other programs may have written it into the table, and a page
-    // may begin with it.
-    let rule = |text: &str| (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten();
-    query::value(deserializer, &rule, &A_CURSOR).map(Some)
 }
 
 fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
@@ -272,10 +228,6 @@ mod tests {
         assert_eq!(
             Range::read(""),
             Ok(Range { from: None, to: None, limit: 400, cursor: None, min_version: 0 })
-        );
-        assert_eq!(
-            ListingParameters::read("&"),
-            Ok(ListingParameters { limit: 100, cursor: None, sort: "name" })
         );
         assert_eq!(
             Facilities::read("q="),

@@ -18,6 +18,15 @@ use super::{field_rules, json::Shown, percent, problem::Problem};
 /// Reads `query` (without its `?`) into `T`; `known` lists the names of the fields of `T`. The
 /// items of lists are separated by commas. 400 for a query that cannot be read.
 pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Problem> {
+    parse_with_lists(query, known, &[])
+}
+
+/// The same, where the parameters in `lists` may be sent several times: each one is an item.
+pub fn parse_with_lists<T: DeserializeOwned>(
+    query: &str,
+    known: &[&str],
+    lists: &[&str],
+) -> Result<T, Problem> {
     let mut params: Vec<(String, Param)> = Vec::new();
     for part in query.split('&').filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -31,7 +40,8 @@ pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Prob
         if !known.contains(&name.as_str()) {
             return Err(unknown(&name, known));
         }
-        if params.iter().any(|(other, _)| *other == name) {
+        let earlier = params.iter_mut().find(|(other, _)| *other == name);
+        if earlier.is_some() && !lists.contains(&name.as_str()) {
             return Err(Problem::bad_request(format!(
                 "The query parameter `{name}` was sent twice; expected it once."
             )));
@@ -39,7 +49,13 @@ pub fn parse<T: DeserializeOwned>(query: &str, known: &[&str]) -> Result<T, Prob
         let value = decode(value).map_err(|wrong| {
             Problem::bad_request(format!("The query parameter `{name}` cannot be read: {wrong}."))
         })?;
-        params.push((name.clone(), Param { name, value }));
+        match earlier {
+            Some((_, list)) => {
+                list.value.push(',');
+                list.value.push_str(&value);
+            }
+            None => params.push((name.clone(), Param { name, value })),
+        }
     }
     T::deserialize(MapDeserializer::new(params.into_iter()))
         .map_err(|wrong| Problem::bad_request(wrong.to_string()))

@@ -96,6 +96,7 @@ impl Application {
             refresher: core.refresher.clone(),
             prover: drain.clone(),
             chunk: settings.refresh.chunk,
+            render_interval_ms: settings.lists.render_interval_ms,
         });
         let ranges = ranges(&core, &reads, &drain, &settings);
         let app = web::Data::new(AppState {

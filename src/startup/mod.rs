@@ -13,10 +13,10 @@ use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cache::memory::Memory,
+    cache::{memory::Memory, views::ViewBounds},
     changes::Changes,
     clock::Clock,
-    config::{Settings, SettingsError, redis_url::RedisUrl},
+    config::{ListsSettings, Settings, SettingsError, redis_url::RedisUrl},
     directory::Directory,
     jobs::{
         drain::{Drain, Failing, FirstPass, TriggerWatch},
@@ -124,11 +124,12 @@ impl Core {
             generation: if redis.is_some() { 0 } else { rand::random_range(1..i64::MAX) },
             number: 0,
         };
-        let memory = Arc::new(Memory::new(
+        let memory = Memory::new(
             settings.cache.memory_bytes - pages_bytes(&settings),
             settings.cache.recent_changes,
             here,
-        ));
+        );
+        let memory = Arc::new(memory.with_views(view_bounds(&settings.lists)));
         let directory = Arc::new(Directory::new(memory.clone()));
         directory.catch_up(&*store, |_| false).await.map_err(failed)?;
         let (changes, replica) = match redis {
@@ -244,6 +245,14 @@ fn rebuild(
         alarm: Notify::new(),
         settled_tick_ms: AtomicI64::new(i64::MIN),
     }))
+}
+
+fn view_bounds(settings: &ListsSettings) -> ViewBounds {
+    ViewBounds {
+        most: settings.views,
+        idle_ms: settings.view_idle_seconds.saturating_mul(1_000),
+        page_bytes: settings.page_bytes,
+    }
 }
 
 /// The share of `cache.memory_bytes` for pages that are put together of days: an eighth.

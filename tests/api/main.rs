@@ -14,6 +14,7 @@ mod bad_start;
 mod cold_reads;
 mod commands;
 mod crashes;
+mod day_of_all;
 mod demo;
 mod deploys;
 mod directory;

@@ -14,6 +14,7 @@ use crate::{
     mutants::Mutant,
     places::{BANKS, DATES, FACILITIES, KEYS, day, facility_id, has_begun, key, told, zone_of},
     truth::{Answer, Claim},
+    views::{self, HeldPage},
     world::{Replica, World},
 };
 
@@ -62,6 +63,8 @@ pub struct Judge {
     /// How many changes there were so far, lost ones included: each has a bit of its own.
     changes: [u32; FACILITIES + BANKS],
     asked: [[Option<Asked>; KEYS]; 3],
+    /// The page of each date that each replica holds from its view.
+    pub pages: [[Option<HeldPage>; DATES]; 3],
     /// What a replica did wrong, even if its answers are right so far.
     pub wrong: Option<String>,
     /// Answers that were checked.
@@ -82,6 +85,7 @@ impl Judge {
             versions: [[0; KEYS]; 3],
             changes: Default::default(),
             asked: Default::default(),
+            pages: Default::default(),
             wrong: None,
             answers: 0,
             proven: 0,
@@ -135,6 +139,7 @@ impl Judge {
     pub fn forget(&mut self, r: usize) {
         self.versions[r] = [0; KEYS];
         self.asked[r] = Default::default();
+        self.pages[r] = Default::default();
     }
 
     /// How the epoch began that a replica serves; `None` when it serves none.
@@ -153,7 +158,8 @@ impl Judge {
         else {
             return Ok(());
         };
-        (0..KEYS).try_for_each(|k| Judge::check_key(world, r, k, beginning))
+        (0..KEYS).try_for_each(|k| Judge::check_key(world, r, k, beginning))?;
+        views::check(world, r)
     }
 
     fn check_key(

@@ -31,6 +31,7 @@ mod sources;
 mod stage;
 mod stream;
 mod truth;
+mod views;
 mod world;
 
 use std::{

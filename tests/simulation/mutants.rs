@@ -116,6 +116,11 @@ pub enum Mutant {
     /// A list claims what is proven of the table, although the directory may be exact as of an
     /// earlier instant.
     ListsWithoutDirectory,
+    /// A view is not told of changes: its page goes on to claim what the view claims.
+    ViewsForgetAChange,
+    /// A view claims what is proven of its entries, although the directory may be exact as of an
+    /// earlier instant.
+    ViewsWithoutDirectory,
     /// The directory does not start over in another epoch.
     KeepsOldDirectory,
     /// After a change of zone, rows of days that have not begun in the new zone stay as they are.
@@ -127,7 +132,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 46] = [
+    pub const ALL: [Mutant; 48] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -171,6 +176,8 @@ impl Mutant {
         Mutant::ZoneOfTheDirectory,
         Mutant::ListsWithoutZones,
         Mutant::ListsWithoutDirectory,
+        Mutant::ViewsForgetAChange,
+        Mutant::ViewsWithoutDirectory,
         Mutant::KeepsOldDirectory,
         Mutant::LeavesRowsOfTheZoneBefore,
         Mutant::AnnouncesWhatHasMoved,

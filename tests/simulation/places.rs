@@ -42,12 +42,13 @@ static DAYS: LazyLock<[[Day; DATES]; ZONES.len()]> = LazyLock::new(|| {
     ZONES.map(|name| {
         let zone = Zone::named(name).expect("it is bundled");
         std::array::from_fn(|date| {
-            Day::named(&zone.tz, self::date(date)).expect("no zone skips it")
+            Day::named(&zone.tz, calendar_date(date)).expect("no zone skips it")
         })
     })
 });
 
-fn date(date: usize) -> Date {
+/// The date of an index.
+pub fn calendar_date(date: usize) -> Date {
     FIRST_DATE.checked_add(jiff::Span::new().days(date as i64)).expect("it is in the calendar")
 }
 
@@ -63,7 +64,7 @@ pub fn facility_of(id: &Uuid) -> usize {
 
 /// The facility and date of the key with this index.
 pub fn key(k: usize) -> Key {
-    Key { facility_id: facility_id(k / DATES), date: date(k % DATES) }
+    Key { facility_id: facility_id(k / DATES), date: calendar_date(k % DATES) }
 }
 
 /// The index of a key.

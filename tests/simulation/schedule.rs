@@ -14,7 +14,7 @@ use crate::{
     pace::Disaster,
     places::{BANKS, BEGIN_MS, DATES, FACILITIES, ZONES, facility_id, told},
     refresh::{self, Work},
-    sources, stream,
+    sources, stream, views,
     world::{Actor, REPLICAS, Replica, Sim, called},
 };
 
@@ -104,7 +104,11 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         }
         6 => return befall(sim, actors, r),
         7 if !is_crowded && sim.epoch(r).is_some() => {
-            sim.spawn(Some(r), false, lists::list(sim.clone(), r))
+            let is_of_table = sim.world().chance(50);
+            match is_of_table {
+                true => sim.spawn(Some(r), false, lists::list(sim.clone(), r)),
+                false => sim.spawn(Some(r), false, views::read(sim.clone(), r)),
+            }
         }
         8 => sources::come_and_go(&mut sim.world()),
         _ => {

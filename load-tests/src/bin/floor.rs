@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use actix_web::{App, HttpResponse, HttpServer, get, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, get, web};
 
 /// Smaller than most summaries, which list their blood types. So the comparison is strict for the
 /// service.
@@ -23,13 +23,17 @@ async fn summary(_path: web::Path<(String, String)>) -> HttpResponse {
         .body(web::Bytes::from_static(BODY))
 }
 
-/// A body of any size up to 4 MiB, for the comparison with lists.
+/// A body of any size up to 4 MiB, for the comparison with lists; 304 to whoever has it.
 #[get("/bytes/{count}")]
-async fn bytes(count: web::Path<usize>) -> HttpResponse {
+async fn bytes(request: HttpRequest, count: web::Path<usize>) -> HttpResponse {
     static FILL: LazyLock<web::Bytes> = LazyLock::new(|| web::Bytes::from(vec![b'x'; 4 << 20]));
+    const TAG: &str = "\"0123456789abcdef\"";
+    if request.headers().get("if-none-match").is_some_and(|tag| tag == TAG) {
+        return HttpResponse::NotModified().insert_header(("etag", TAG)).finish();
+    }
     HttpResponse::Ok()
         .insert_header(("content-type", "application/json"))
-        .insert_header(("etag", "\"0123456789abcdef\""))
+        .insert_header(("etag", TAG))
         .insert_header(("cache-control", "private, max-age=300"))
         .body(FILL.slice(..(*count).min(FILL.len())))
 }

@@ -4,7 +4,10 @@
 //! of the earlier of both. A list that is older than its reader accepts when it is complete is
 //! thrown away and made again.
 
+pub mod day_of_all;
+mod list_request;
 pub mod parts;
+pub mod view_fill;
 
 use std::{
     sync::Arc,
@@ -24,6 +27,7 @@ use crate::{
     store,
     store::StoreError,
 };
+use list_request::ListRequest;
 use parts::{ListParts, ListRead};
 
 /// Reads lists.
@@ -36,6 +40,9 @@ pub struct Lists {
     pub prover: Arc<dyn Prover>,
     /// The most days that are refreshed in one transaction.
     pub chunk: usize,
+    /// How long a page of a view will do after it was rendered, although the view has changed, in
+    /// milliseconds; 0: not at all.
+    pub render_interval_ms: i64,
 }
 
 /// Refreshes what other programs changed, and so proves the table. The drain implements it.
@@ -65,8 +72,8 @@ pub struct List {
     pub source: Source,
 }
 
-/// Where a list comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a list comes from: of several, the last one here counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     Memory,
     Table,
@@ -102,30 +109,6 @@ const WATERMARK_POLL: Duration = Duration::from_millis(2);
 const DETACHED_MS: i64 = 1_000;
 /// Keys that one statement reads from the table.
 const READ_CHUNK: usize = 1_000;
-
-/// What a reader asked for, and when it arrived.
-struct ListRequest {
-    requested: FreshnessRequest,
-    arrived_ms: i64,
-}
-
-impl ListRequest {
-    /// Whether an answer that is exact as of `exact_ms` may leave at `now_ms`. For `no-cache` it
-    /// must have been proven after the request arrived. For other readers it must not be older than
-    /// their bound.
-    fn takes(&self, exact_ms: i64, now_ms: i64) -> bool {
-        let Some(age_ms) = (exact_ms != i64::MIN).then(|| now_ms.saturating_sub(exact_ms)) else {
-            return false;
-        };
-        let tolerable_ms = self
-            .requested
-            .max_stale_ms
-            .map(|most_ms| self.requested.max_age_ms.saturating_add(most_ms));
-        (self.requested.max_age_ms == 0 && exact_ms > self.arrived_ms)
-            || (self.requested.max_age_ms > 0 && age_ms <= self.requested.max_age_ms)
-            || tolerable_ms.is_some_and(|most_ms| age_ms <= most_ms)
-    }
-}
 
 /// The result of an attempt.
 enum Attempt {
@@ -348,6 +331,16 @@ impl Lists {
             .then_some(found)
     }
 
+    /// The greatest age of the last figures while the database cannot be asked, in milliseconds.
+    fn most_stale_ms(&self, asked: &ListRequest) -> i64 {
+        if asked.requested.explicit {
+            asked.requested.max_age_ms
+        } else {
+            1000 * i64::try_from(self.reads.freshness.stale_if_error_seconds)
+                .unwrap_or(i64::MAX / 1000)
+        }
+    }
+
     /// The last figures in memory, where the database cannot be asked; `error` where there are none
     /// or they are too old.
     fn last<E>(
@@ -356,12 +349,7 @@ impl Lists {
         select: &impl Fn(&Directory, i64) -> Result<Selected, E>,
         error: ListError<E>,
     ) -> Result<List, ListError<E>> {
-        let most_ms = if asked.requested.explicit {
-            asked.requested.max_age_ms
-        } else {
-            1000 * i64::try_from(self.reads.freshness.stale_if_error_seconds)
-                .unwrap_or(i64::MAX / 1000)
-        };
+        let most_ms = self.most_stale_ms(asked);
         let takes = |exact_ms: i64, now_ms: i64| now_ms.saturating_sub(exact_ms) <= most_ms;
         self.held(select, takes, Source::Unavailable)?.ok_or(error)
     }

@@ -108,7 +108,7 @@ pub const LOCKED_KEYS: u64 = 10_000;
 
 /// The greatest age, in milliseconds, of an entry that is held but not attached; after that it is
 /// read anew and attached.
-const REATTACH_MS: i64 = 1_000;
+pub(in crate::service) const REATTACH_MS: i64 = 1_000;
 
 /// Time between two reads of the table for a version that is not there yet.
 pub(in crate::service) const VERSION_POLL: Duration = Duration::from_millis(50);

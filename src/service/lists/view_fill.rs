@@ -1,0 +1,208 @@
+//! Fills a view from the table: what memory does not hold is read once for all readers, in few
+//! statements, and goes into memory like any row.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::{ListRequest, Lists, READ_CHUNK, Source};
+use crate::{
+    cache::{
+        memory::FillToken,
+        views::{Placed, View},
+    },
+    domain::{
+        day::Day,
+        facility::{Facility, Zone},
+        summary::{DayKey, Summary, SummaryRow},
+    },
+    metrics::RefreshTrigger,
+    service::reads::tier_row::TierRow,
+    store::{self, TableRead},
+};
+
+/// The result of a fill.
+pub(super) enum Filled {
+    /// Nothing was to be read.
+    Nothing,
+    /// The lowest tier that was asked.
+    From(Source),
+    /// The table has facilities or zones that the directory did not know. The directory has been
+    /// read again.
+    DirectoryWasBehind,
+    /// The database answered from another epoch than the one that is served.
+    OtherEpoch,
+}
+
+/// The days that these facilities have in the view of a date, or of today, and the first midnight
+/// at any of them.
+pub fn days_of(
+    facilities: impl Iterator<Item = (Uuid, Option<Arc<Facility>>)>,
+    date: Option<Date>,
+    now_ms: i64,
+) -> (Vec<Placed>, i64) {
+    let mut days: HashMap<*const Zone, (Option<Day>, i64)> = HashMap::new();
+    let mut until_ms = i64::MAX;
+    let mut place = |(id, facility): (Uuid, Option<Arc<Facility>>)| {
+        let Some(facility) = facility else { return (id, None) };
+        let zone = &facility.zone;
+        let (day, end_ms) = *days.entry(Arc::as_ptr(zone)).or_insert_with(|| {
+            let today = zone.today(now_ms);
+            let day = match date {
+                None => Some(today),
+                Some(date) if date == today.date => Some(today),
+                Some(date) if date > today.date => None,
+                Some(date) => Day::named(&zone.tz, date),
+            };
+            (day, today.end_ms)
+        });
+        until_ms = until_ms.min(end_ms);
+        (id, day.map(|day| (facility, day)))
+    };
+    let places = facilities.map(&mut place).collect();
+    (places, until_ms)
+}
+
+/// What a statement says about the days that it was asked for.
+pub struct Judged {
+    /// The rows of days that the table has, and of past days that are known to have none.
+    pub found: Vec<TierRow>,
+    /// Days to refresh: a today that has no row yet, days for which the table has the row of
+    /// another zone, and past days whose facility has changed.
+    pub due: Vec<DayKey>,
+    /// Facilities that are gone, or in another zone than the directory has.
+    pub unknown: Vec<Uuid>,
+}
+
+/// Judges what one statement read of these days. The caller took `token` and then `table_ms` before
+/// the read.
+pub fn judge(
+    keys: &[DayKey],
+    read: TableRead,
+    token: &FillToken,
+    table_ms: i64,
+    now_ms: i64,
+) -> Judged {
+    let proven_ms = table_ms.max(read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms));
+    let mut rows: HashMap<_, SummaryRow> =
+        read.rows.into_iter().map(|row| (row.key(), row)).collect();
+    let mut judged = Judged { found: Vec::new(), due: Vec::new(), unknown: Vec::new() };
+    for key in keys {
+        let id = key.facility.id;
+        let is_past = key.day.end_ms <= now_ms;
+        match rows.remove(&key.id()) {
+            _ if read.zones.get(&id) != Some(&key.facility.zone.name) => judged.unknown.push(id),
+            Some(row) if row.is_of(&key.day) => {
+                let as_of_ms = row.as_of_ms.min(now_ms).max(proven_ms);
+                judged.found.push(TierRow { row, as_of_ms, since: token.position });
+            }
+            None if is_past && proven_ms != i64::MIN && !read.changing.contains(&id) => {
+                let row = SummaryRow {
+                    summary: Summary::empty(id, key.day.date, true),
+                    as_of_ms: proven_ms,
+                    next_expires_at_ms: None,
+                    bounds: Some((&key.day).into()),
+                };
+                judged.found.push(TierRow { row, as_of_ms: proven_ms, since: token.position });
+            }
+            _ => judged.due.push(key.clone()),
+        }
+    }
+    judged
+}
+
+impl Lists {
+    /// Reads what the view lacks, or what this reader takes no more as it is. One caller at a time
+    /// reads, and the others find it there.
+    pub(super) async fn fill(&self, view: &View, asked: &ListRequest) -> store::Result<Filled> {
+        let _turn = view.filling.lock().await;
+        let memory = &self.reads.memory;
+        if view.filled_since_ms() > asked.arrived_ms {
+            return Ok(Filled::From(Source::Table));
+        }
+        let began_ms = self.reads.clock.now_ms();
+        let keys = if self.reads.changes.is_attached() && !memory.is_view_attached(view) {
+            memory.unattached_keys(view)
+        } else {
+            let directory_ms = self.reads.directory.exact_as_of_ms();
+            let young_ms = began_ms.saturating_sub(self.unproven_ms(&asked.requested));
+            let least_ms = asked.least_ms(began_ms).max(young_ms);
+            memory.unproven_keys(view, least_ms, directory_ms)
+        };
+        if keys.is_empty() {
+            return Ok(Filled::Nothing);
+        }
+        self.reads.metrics.view_fills.inc();
+        let (mut due, mut unknown) = (Vec::new(), Vec::new());
+        for chunk in keys.chunks(READ_CHUNK) {
+            let Some(judged) = self.read_chunk(chunk).await? else {
+                return Ok(Filled::OtherEpoch);
+            };
+            due.extend(judged.due);
+            unknown.extend(judged.unknown);
+        }
+        if !unknown.is_empty() {
+            self.reads.directory.reload(&*self.reads.store, &unknown).await?;
+            return Ok(Filled::DirectoryWasBehind);
+        }
+        let source = if due.is_empty() { Source::Table } else { Source::Refreshed };
+        for chunk in due.chunks(self.chunk) {
+            let gone = self.refresh_chunk(chunk).await?;
+            if !gone.is_empty() {
+                self.reads.directory.reload(&*self.reads.store, &gone).await?;
+                return Ok(Filled::DirectoryWasBehind);
+            }
+        }
+        view.note_fill(began_ms);
+        Ok(Filled::From(source))
+    }
+
+    /// Reads these days in one statement, and puts what it finds into memory, which shows it to the
+    /// view. `None` where the database answered from another epoch.
+    async fn read_chunk(&self, keys: &[DayKey]) -> store::Result<Option<Judged>> {
+        let reads = &self.reads;
+        let (token, table_ms) = (reads.memory.fill_token(), reads.memory.table_ms());
+        let ids: Vec<_> = keys.iter().map(DayKey::id).collect();
+        let known: HashMap<_, i64> =
+            ids.iter().map(|id| (*id, reads.memory.known_version(id))).collect();
+        let read = reads.store.summaries(&ids).await?;
+        reads.outage.over();
+        if !reads.changes.continue_in(&read, table_ms) {
+            return Ok(None);
+        }
+        let is_older = |row: &SummaryRow| {
+            known.get(&row.key()).is_some_and(|known| row.summary.version < *known)
+        };
+        if read.rows.iter().any(is_older) {
+            reads.changes.suspect_restore();
+            return Ok(None);
+        }
+        let judged = judge(keys, read, &token, table_ms, reads.clock.now_ms());
+        for found in &judged.found {
+            // A row that lost a race is read again: the view still lacks it.
+            let _ = found.keep(&reads.memory, &token);
+        }
+        Ok(Some(judged))
+    }
+
+    /// Refreshes these days. Answers the facilities that have no such day: they are gone, or in
+    /// another zone.
+    async fn refresh_chunk(&self, keys: &[DayKey]) -> store::Result<Vec<Uuid>> {
+        let token = self.reads.memory.fill_token();
+        let (refreshed, all) = self.refresher.run_each(keys.to_vec(), RefreshTrigger::Read).await;
+        all?;
+        let mut gone: HashMap<_, Uuid> =
+            keys.iter().map(|key| (key.id(), key.facility.id)).collect();
+        for row in refreshed.into_iter().map(|refreshed| refreshed.row) {
+            let is_of = keys.iter().any(|key| key.id() == row.key() && row.is_of(&key.day));
+            if is_of {
+                gone.remove(&row.key());
+                let as_of_ms = row.as_of_ms;
+                let found = TierRow { row, as_of_ms, since: token.position };
+                let _ = found.keep(&self.reads.memory, &token);
+            }
+        }
+        Ok(gone.into_values().collect())
+    }
+}
