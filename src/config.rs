@@ -4,6 +4,7 @@
 
 mod bind_address;
 pub mod redis_url;
+mod refresh;
 mod rules;
 mod sections;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::{collections::HashMap, path::Path};
 
 use serde::Deserialize;
 
+pub use refresh::{RefreshSettings, Switch};
 pub use sections::*;
 use urls::is_postgres;
 pub use urls::{check_escapes, redacted};

@@ -97,6 +97,20 @@ metrics! {
         "summary_drift_rows_total",
         "Rows found wrong with no mark visible and no expiry due: a change was not marked.",
     );
+    drift_by_difference: IntCounter = counter(
+        "summary_drift_by_difference_rows_total",
+        "Those of summary_drift_rows_total that were last written by adding a difference.",
+    );
+    event_days: IntCounterVec = counters(
+        "summary_event_days_total",
+        "Facility-days that events touched: by adding a difference, or derived, and why.",
+        &["by", "reason"],
+    );
+    wrong_differences: IntCounter = counter(
+        "summary_wrong_differences_total",
+        "Differences that gave other figures than the sources, so that the events were refused \
+         (refresh.verify_differences).",
+    );
     audited_rows: IntCounter = counter(
         "summary_audited_rows_total",
         "Rows that the sample audit derived again, to compare.",

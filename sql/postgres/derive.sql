@@ -14,7 +14,7 @@ WITH key AS (
     SELECT key.facility_id, key.date, key.timezone, key.is_today, old.version AS old_version, old.updated_at AS old_updated_at,
            old.total_stock AS old_stock, old.total_transferred AS old_transferred, old.total_requests AS old_requests,
            old.by_blood_type AS old_by_blood_type, isfinite(old.as_of) AND isfinite(old.updated_at) AS old_is_dated,
-           old.next_expires_at AS old_next_expires_at,
+           old.next_expires_at AS old_next_expires_at, coalesce(old.difference_as_of = old.as_of, false) AS by_difference,
            (old.day_as_of, old.day_start, old.day_end) IS DISTINCT FROM (old.as_of, key.day_start, key.day_end) AS bounds_differ,
            coalesce(old.day_as_of = old.as_of AND (old.day_start, old.day_end) IS DISTINCT FROM (key.day_start, key.day_end), false) AS day_differs,
            CASE WHEN key.is_today THEN coalesce(sums.stock, 0) WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END AS total_stock,

@@ -22,6 +22,7 @@ SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
          WHERE isfinite(verified_through) AND state = 'done' AND job IN ('rebuild', 'full_rebuild')) AS verified_through_ms,
        servers.present AS servers, servers.present - least(servers.on_stream, servers.present) AS off_stream,
        triggers.off::text AS triggers_off, triggers.fingerprint AS triggers_now, triggers.remedy, triggers_seen,
+       sources.stamp AS sources_stamp, sources.has_others AS sources_have_others,
        pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_transaction,
        CASE WHEN pg_catalog.has_sequence_privilege('outbox_id_seq', 'SELECT') THEN pg_sequence_last_value('outbox_id_seq'::regclass) END AS rows_written,
        floor(extract(epoch FROM pg_postmaster_start_time()) * 1000.0)::bigint AS server_since_ms,
@@ -31,4 +32,4 @@ FROM fleet, (
     SELECT count(*) FILTER (WHERE objid = 1::oid) AS present, count(*) FILTER (WHERE objid = 4::oid) AS on_stream FROM pg_locks
     WHERE locktype = 'advisory' AND classid = 26228::oid AND objid IN (1::oid, 4::oid) AND objsubid = 2 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-) AS servers, source_triggers AS triggers
+) AS servers, source_triggers AS triggers, source_stamp AS sources

@@ -13,6 +13,7 @@ WITH keys AS MATERIALIZED (
 SELECT keys.facility_id, keys.timezone, keys.date, keys.starts_at, keys.ends_at, keys.starts_at <= $2 AND $2 < keys.ends_at AS is_today,
     stored.version, stored.updated_at, stored.next_expires_at, stored.by_blood_type,
     stored.total_stock, stored.total_transferred, stored.total_requests,
+    ifnull(stored.difference_as_of = stored.as_of, 0) AS by_difference,
     (stored.day_as_of, stored.day_start, stored.day_end) IS NOT (stored.as_of, keys.starts_at, keys.ends_at) AS bounds_differ,
     stored.version IS NOT NULL AND stored.day_as_of IS stored.as_of
         AND (stored.day_start, stored.day_end) IS NOT (keys.starts_at, keys.ends_at) AS day_differs,

@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, SettingRule); 53] = [
+pub const RULES: [(&str, SettingRule); 54] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -75,6 +75,7 @@ pub const RULES: [(&str, SettingRule); 53] = [
     ("refresh.lock_timeout_ms", Whole(1..=A_DAY_MS)),
     ("refresh.drain_interval_ms", Whole(1..=A_DAY_MS)),
     ("refresh.drain_batch", Whole(1..=1_000_000)),
+    ("refresh.verify_differences", OneOf(&["on", "off"])),
     ("rebuild.cron", Text("six cron fields, seconds first, such as \"15 */5 * * * *\", or off")),
     ("rebuild.days", Whole(1..=400)),
     ("rebuild.lock_patience_ms", Whole(0..=A_DAY_MS)),

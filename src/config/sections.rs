@@ -152,21 +152,6 @@ pub struct IngestSettings {
     pub max_clock_skew_seconds: u64,
 }
 
-/// `[refresh]`: how summaries are recomputed.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RefreshSettings {
-    /// Facility-days in one refresh statement of a rebuild; small enough that it holds its locks
-    /// for at most 20 ms.
-    pub chunk: usize,
-    /// How long a refresh may wait for a lock, in milliseconds.
-    pub lock_timeout_ms: u64,
-    /// How often the drain looks for marks, in milliseconds.
-    pub drain_interval_ms: u64,
-    /// The most marks that the drain takes at once.
-    pub drain_batch: usize,
-}
-
 /// `[rebuild]`: the scheduled rebuild.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -298,17 +283,6 @@ impl Default for IngestSettings {
             timeout_ms: 10_000,
             max_event_age_days: 90,
             max_clock_skew_seconds: 300,
-        }
-    }
-}
-
-impl Default for RefreshSettings {
-    fn default() -> Self {
-        RefreshSettings {
-            chunk: 100,
-            lock_timeout_ms: 2_000,
-            drain_interval_ms: 500,
-            drain_batch: 5_000,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod blood_type;
 pub mod day;
+pub mod difference;
 pub mod event;
 pub mod facility;
 pub mod names;

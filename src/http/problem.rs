@@ -212,6 +212,7 @@ impl From<StoreError> for Problem {
             }
             StoreError::Migration(_)
             | StoreError::Unreadable(_)
+            | StoreError::WrongDifference { .. }
             | StoreError::Panicked
             | StoreError::Failed(_) => Problem::internal(),
         };

@@ -84,11 +84,13 @@ impl Repairer {
         {
             if repaired.drifted.insert(key(drift)) {
                 self.metrics.drift_rows.inc();
+                self.metrics.drift_by_difference.inc_by(drift.by_difference.into());
                 tracing::warn!(
                     facility_id = %drift.facility_id,
                     date = %drift.date,
                     stored = ?drift.stored,
                     derived = ?drift.derived,
+                    by_difference = drift.by_difference,
                     "a summary differs from its sources and no mark says why; it is refreshed"
                 );
             }

@@ -16,7 +16,7 @@ use crate::{
     cache::{memory::Memory, views::ViewBounds},
     changes::Changes,
     clock::Clock,
-    config::{ListsSettings, Settings, SettingsError, redis_url::RedisUrl},
+    config::{ListsSettings, Settings, SettingsError, Switch, redis_url::RedisUrl},
     directory::Directory,
     jobs::{
         drain::{Drain, Failing, FirstPass, TriggerWatch},
@@ -156,6 +156,7 @@ impl Core {
             metrics: metrics.clone(),
             lock_timeout: Duration::from_millis(settings.refresh.lock_timeout_ms),
             waiting: LogThrottle::default(),
+            verify_differences: settings.refresh.verify_differences == Switch::On,
         });
         let rebuild = rebuild(&settings, &store, &refresher, &directory, &clock, &metrics)?;
         Ok(Core {

@@ -42,6 +42,10 @@ pub struct Difference {
     pub explained: bool,
     /// A figure differs; otherwise only an expiry or the day's bounds do.
     pub figures_differ: bool,
+    /// The stored row would be taken for right beyond the instant at which its next units expire.
+    pub expires_too_late: bool,
+    /// The stored row was last written by adding a difference to it.
+    pub by_difference: bool,
     /// The instant of the comparison, in milliseconds since 1970.
     pub at_ms: i64,
 }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::civil::Date;
+use uuid::Uuid;
+
 /// What caused an error of the store.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Cause {
@@ -56,6 +59,18 @@ pub enum StoreError {
     /// Stored data that this release cannot read.
     #[error("the database holds what this release cannot read: {0}")]
     Unreadable(String),
+    /// A difference that was added gives other figures than the sources. Only where
+    /// `refresh.verify_differences` is on.
+    #[error(
+        "the difference added to facility {facility_id}, {date}, gives other figures than its \
+         sources; refresh.verify_differences = \"off\" applies it all the same"
+    )]
+    WrongDifference {
+        /// The facility.
+        facility_id: Uuid,
+        /// The day.
+        date: Date,
+    },
     /// A part of this service panicked. It says nothing about the database.
     #[error("a part of the service panicked; the log says which")]
     Panicked,
@@ -90,6 +105,7 @@ impl StoreError {
             StoreError::Internal(_) => "internal",
             StoreError::Migration(_) => "migration",
             StoreError::Unreadable(_) => "unreadable",
+            StoreError::WrongDifference { .. } => "wrong_difference",
             StoreError::Panicked => "panicked",
             StoreError::Failed(_) => "failed",
         }

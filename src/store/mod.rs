@@ -15,10 +15,15 @@ mod marks;
 pub mod postgres;
 mod source_triggers;
 pub mod sqlite;
+mod stored_days;
 mod tables;
 pub mod unreadable;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -40,6 +45,7 @@ pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
 pub use source_triggers::{TriggerOff, Triggers};
+pub use stored_days::{Doubt, StoredDay, StoredDays};
 
 /// The result of a database operation.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -144,8 +150,14 @@ pub trait Transaction: imports::ImportNotes + Send {
     /// lock. Leaves out facilities that do not exist. Leaves out days that have not begun, except
     /// those with a row, which is from another zone.
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>>;
-    /// Writes rows, the counters of their versions, and an outbox row for each.
-    async fn write(&mut self, rows: &[SummaryRow]) -> Result<()>;
+    /// The stored rows of these days, and what decides whether a difference may be added to them,
+    /// in one statement. Its snapshot is taken after all locks so far.
+    async fn stored_days(&mut self, keys: &[DayKey]) -> Result<StoredDays>;
+    /// Writes rows, the counters of their versions, and an outbox row for each. Notes which of them
+    /// were not derived: a difference was added to them.
+    async fn write(&mut self, rows: &[SummaryRow], by_difference: &HashSet<Key>) -> Result<()>;
+    /// Like `Store::audit`, with what this transaction has written.
+    async fn audit(&mut self, keys: &[DayKey]) -> Result<Vec<Difference>>;
     /// The facilities in the snapshot of this statement, which is taken after all locks so far.
     /// Those that do not exist are left out.
     async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>>;

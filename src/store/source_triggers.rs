@@ -1,5 +1,9 @@
 //! The state of the triggers on the source tables.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
 /// The triggers on the source tables that leave marks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Triggers {
@@ -33,4 +37,22 @@ pub struct TriggerOff {
     /// `altered` (it, or its function, is not the one that we made). For all triggers of a table
     /// that triggers cannot watch as a whole: `is_no_ordinary_table` or `has_inheriting_tables`.
     pub why: String,
+}
+
+/// The source tables and their triggers as they were when writes were last known to leave marks.
+#[derive(Debug, Default)]
+pub(super) struct TrustedSources(ArcSwapOption<String>);
+
+impl TrustedSources {
+    /// Takes over what a drain snapshot shows. `stamp` changes with the tables and their triggers;
+    /// `has_others`: something of another program changes what is written, or writes more.
+    pub fn see(&self, triggers: &Triggers, stamp: &str, has_others: bool) {
+        let is_trusted = triggers.are_trusted() && !has_others;
+        self.0.store(is_trusted.then(|| Arc::new(stamp.to_owned())));
+    }
+
+    /// The stamp while they are trusted.
+    pub fn stamp(&self) -> Option<Arc<String>> {
+        self.0.load_full()
+    }
 }

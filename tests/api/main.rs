@@ -17,6 +17,7 @@ mod crashes;
 mod day_of_all;
 mod demo;
 mod deploys;
+mod differences;
 mod directory;
 mod events;
 mod freshness;

@@ -4,6 +4,7 @@
 
 mod audit;
 mod derive;
+mod differences;
 mod errors;
 mod fleet;
 mod marks;
@@ -99,6 +100,10 @@ macro_rules! contract {
                     a_quiet_today_is_opened_and_a_quiet_past_is_not,
                     only_a_later_expiry_asks_for_a_write_without_a_change_of_figures,
                     expired_figures_are_due_soonest_first,
+                }
+                differences::{
+                    a_sum_of_differences_is_what_the_aggregate_gives,
+                    a_row_says_whether_it_was_derived_last,
                 }
                 random_world::{figures_equal_a_naive_recomputation_and_stay_equal}
                 records::{

@@ -44,7 +44,7 @@ trap 'exit 130' INT TERM HUP
 # setpriv ends the service when this script ends, also when the script is killed. No facility ever has
 # a random min_version, so the time-out is short: the test needs the 503, and not the wait for it.
 DATABASE_URL=sqlite://$folder/facility-summary.db BIND_ADDR=127.0.0.1:0 FACILITY_SUMMARY__LOG__FORMAT=json \
-    FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS=300 \
+    FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS=300 FACILITY_SUMMARY__REFRESH__VERIFY_DIFFERENCES=on \
     setpriv --pdeathsig KILL -- "$SERVICE" serve >"$folder/service.log" 2>&1 </dev/null &
 service=$!
 

@@ -9,6 +9,7 @@ use super::EventFault;
 use crate::{
     domain::{
         day::has_day,
+        difference::{Contribution, Counts},
         event::{Entity, EntityKind, Event, Record, Statement},
     },
     store::LastCounted,
@@ -158,24 +159,22 @@ impl Overlay {
 
     /// The day in whose figures this entity counts; `None` where it counts on none.
     fn counted(&self, entity: &Entity, id: Uuid) -> Option<(Uuid, Touch)> {
-        self.counted_at(entity, id)
-            .filter(|(_, touch)| !matches!(touch, Touch::At(at_ms) if !has_day(*at_ms)))
-    }
-
-    fn counted_at(&self, entity: &Entity, id: Uuid) -> Option<(Uuid, Touch)> {
         match entity {
             Entity::Facility { .. } => Some((id, Touch::Today)),
             Entity::BloodBank { facility_id, .. } => Some((*facility_id, Touch::Today)),
-            Entity::Inventory { blood_bank_id, .. } => {
-                self.banks.get(blood_bank_id).map(|facility| (*facility, Touch::Today))
-            }
-            Entity::Distribution { dispatched_to_id, date_delivered_ms, .. } => {
-                date_delivered_ms.map(|at| (*dispatched_to_id, Touch::At(at)))
-            }
-            Entity::Request { facility_id, created_at_ms, .. } => {
-                Some((*facility_id, Touch::At(*created_at_ms)))
-            }
+            _ => self.contribution(entity).map(|contribution| {
+                let touch = match contribution.counts {
+                    Counts::Stock { .. } => Touch::Today,
+                    Counts::Transferred { at_ms } | Counts::Requests { at_ms } => Touch::At(at_ms),
+                };
+                (contribution.facility_id, touch)
+            }),
         }
+    }
+
+    /// What this entity adds to the figures, with its bank where the group leaves it.
+    pub fn contribution(&self, entity: &Entity) -> Option<Contribution> {
+        Contribution::of(entity, |bank| self.banks.get(&bank).copied())
     }
 
     fn require_references(&self, entity: &Entity) -> Result<(), (&'static str, String)> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     EventFault, IngestError, IngestParts, IngestTask, Ingested,
+    changed::changed,
     fold::{Folded, Overlay, Touch},
 };
 use crate::{
@@ -20,7 +21,6 @@ use crate::{
         facility::Facility,
         summary::{DayKey, Key},
     },
-    metrics::RefreshTrigger,
     service::{
         imports::RecordChanges,
         refresh::{Refreshed, scope::RefreshScope},
@@ -111,7 +111,8 @@ impl<'a> Group<'a> {
             .filter(|(_, touch)| *touch == Touch::All)
             .filter_map(|(id, _)| self.facility(*id));
         let scope = RefreshScope { days: days.values().cloned().collect(), whole: whole.collect() };
-        let refreshed = self.parts.refresher.apply(&mut *tx, &scope, RefreshTrigger::Event).await?;
+        let changed = changed(&self.loaded, &self.overlay, self.events());
+        let refreshed = self.parts.refresher.apply_changed(&mut *tx, &scope, &changed).await?;
         self.check_banks(&mut *tx).await?;
         if !self.registered.is_empty() {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;

@@ -29,6 +29,7 @@ async fn refresher(folder: &std::path::Path) -> Arc<Refresher> {
         metrics: Arc::new(Metrics::new().unwrap()),
         lock_timeout: std::time::Duration::from_secs(5),
         waiting: Default::default(),
+        verify_differences: true,
     })
 }
 

@@ -4,6 +4,7 @@
 
 pub mod coalescer;
 pub mod days;
+pub mod differences;
 pub mod lease;
 mod marked_days;
 pub mod request;
@@ -72,6 +73,8 @@ pub struct Refresher {
     pub lock_timeout: Duration,
     /// Facilities with a refresh that waits for another transaction's lock.
     pub waiting: LogThrottle<Uuid>,
+    /// Whether each difference that is added is compared with the sources.
+    pub verify_differences: bool,
 }
 
 impl Refresher {

@@ -1,14 +1,16 @@
 //! The steps of a refresh within a transaction: lock, derive, give versions, write.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
 
 use uuid::Uuid;
 
-use super::{Refreshed, Refresher, scope::RefreshScope, versions::give_versions};
+use super::{
+    Refreshed, Refresher, differences::Changed, scope::RefreshScope, versions::give_versions,
+};
 use crate::{
     domain::{
         day::Day,
@@ -36,12 +38,36 @@ impl Refresher {
             .map(|(refreshed, _)| refreshed)
     }
 
+    /// The same for the transaction of events, which knows what it has changed. Where the stored
+    /// row is known to be right, the difference is added to it, and nothing is derived.
+    pub async fn apply_changed(
+        &self,
+        tx: &mut dyn Transaction,
+        scope: &RefreshScope,
+        changed: &Changed,
+    ) -> store::Result<Vec<Refreshed>> {
+        self.apply_steps(tx, scope, &StockChange::None, Some(changed), RefreshTrigger::Event)
+            .await
+            .map(|(refreshed, _)| refreshed)
+    }
+
     /// Like `apply`, and also changes the recorded stock of closed days.
     pub(super) async fn apply_with_stock(
         &self,
         tx: &mut dyn Transaction,
         scope: &RefreshScope,
         stock: &StockChange,
+        trigger: RefreshTrigger,
+    ) -> store::Result<(Vec<Refreshed>, Recorded)> {
+        self.apply_steps(tx, scope, stock, None, trigger).await
+    }
+
+    async fn apply_steps(
+        &self,
+        tx: &mut dyn Transaction,
+        scope: &RefreshScope,
+        stock: &StockChange,
+        changed: Option<&Changed>,
         trigger: RefreshTrigger,
     ) -> store::Result<(Vec<Refreshed>, Recorded)> {
         let started = Instant::now();
@@ -51,7 +77,14 @@ impl Refresher {
         }
         let mut states = tx.lock(&facilities.keys().copied().collect::<Vec<_>>()).await?;
         let keys = scope.resolve(&*self.store).await?;
-        let mut derived = tx.derive(&keys).await?;
+        let (mut derived, to_derive) = match changed {
+            Some(changed) => self.add_differences(tx, keys.clone(), changed, &states).await?,
+            None => (Vec::new(), keys.clone()),
+        };
+        let by_difference: HashSet<Key> = derived.iter().map(|d| d.row.key()).collect();
+        if !to_derive.is_empty() {
+            derived.extend(tx.derive(&to_derive).await?);
+        }
         let zones = zones_now(tx, &facilities, &derived).await?;
         if facilities
             .iter()
@@ -60,7 +93,7 @@ impl Refresher {
             return Err(StoreError::Conflict);
         }
         let left_behind = self.left_behind(&keys, &derived, &zones).await?;
-        let next_days = next_days_of_just_ended(&keys, &derived);
+        let next_days = next_days_of_just_ended(&to_derive, &derived);
         if !next_days.is_empty() {
             derived.extend(tx.derive(&next_days).await?);
         }
@@ -70,9 +103,14 @@ impl Refresher {
         let (refreshed, opened) = give_versions(&mut states, derived, left_behind);
         let rows: Vec<SummaryRow> =
             refreshed.iter().filter(|r| r.written).map(|r| r.row.clone()).collect();
-        tx.write(&rows).await?;
+        tx.write(&rows, &by_difference).await?;
         if !opened.is_empty() {
             tx.open_days(&opened).await?;
+        }
+        if self.verify_differences && !by_difference.is_empty() {
+            let is_by_difference = |key: &&DayKey| by_difference.contains(&key.id());
+            let keys: Vec<DayKey> = keys.iter().filter(is_by_difference).cloned().collect();
+            self.verify(tx, &keys).await?;
         }
         self.metrics
             .refresh_duration

@@ -13,6 +13,7 @@ mod requirements;
 mod runs;
 mod server_registry;
 pub(crate) mod session;
+mod stored_days;
 mod transaction;
 mod triggers;
 
@@ -26,7 +27,8 @@ use uuid::Uuid;
 
 use super::{
     Connections, Difference, DrainSnapshot, FacilityRow, Mark, MarkKind, Marks, OutboxCounters,
-    Result, Span, Store, StoreError, TableRead, Transaction, unreadable,
+    Result, Span, Store, StoreError, TableRead, Transaction, source_triggers::TrustedSources,
+    unreadable,
 };
 use crate::{
     config::DatabaseSettings,
@@ -39,16 +41,13 @@ use server_registry::ServerRegistry;
 use session::BEGIN;
 
 const FACILITIES: &str = include_str!("../../../sql/postgres/facilities.sql");
-const AUDIT: &str = concat!(
-    include_str!("../../../sql/postgres/derive.sql"),
-    include_str!("../../../sql/postgres/audit_select.sql")
-);
 
 /// The store of a Postgres database.
 pub struct PostgresStore {
     pool: PrimaryPool,
     read_pool: ReadPool,
     registry: ServerRegistry,
+    trusted: Arc<TrustedSources>,
     _stays_filled: AbortOnDropHandle<()>,
 }
 
@@ -65,7 +64,13 @@ impl PostgresStore {
             timeout,
             pool.liveness(),
         );
-        Ok(PostgresStore { _stays_filled: pool.stay_filled(), pool, read_pool, registry })
+        Ok(PostgresStore {
+            _stays_filled: pool.stay_filled(),
+            pool,
+            read_pool,
+            registry,
+            trusted: Arc::default(),
+        })
     }
 }
 
@@ -152,6 +157,10 @@ impl Store for PostgresStore {
         let row = &look.row;
         let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>, Option<Uuid>)> =
             json(row, "marks")?;
+        let triggers = triggers::of_look(row)?;
+        let stamp: Option<&str> = row.try_get("sources_stamp")?;
+        let have_others: bool = row.try_get("sources_have_others")?;
+        self.trusted.see(&triggers, stamp.unwrap_or_default(), have_others);
         Ok(DrainSnapshot {
             at_ms: row.try_get("at_ms")?,
             marks: marks
@@ -165,7 +174,7 @@ impl Store for PostgresStore {
                 })
                 .collect(),
             strays: json(row, "strays")?,
-            triggers: triggers::of_look(row)?,
+            triggers,
             outbox: outbox(row)?,
             changed_facilities: json(row, "facilities")?,
             expiry_due: row.try_get("expiry_due")?,
@@ -215,40 +224,7 @@ impl Store for PostgresStore {
     }
 
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {
-        let (ids, dates, starts, ends) = transaction::key_columns(keys);
-        let rows = sqlx::query(AUDIT)
-            .bind(ids)
-            .bind(dates)
-            .bind(starts)
-            .bind(ends)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter()
-            .map(|r| {
-                let stored: bool = r.try_get("stored")?;
-                Ok(Difference {
-                    facility_id: r.try_get("facility_id")?,
-                    date: date(r)?,
-                    stored: if stored {
-                        Some([
-                            r.try_get("old_stock")?,
-                            r.try_get("old_transferred")?,
-                            r.try_get("old_requests")?,
-                        ])
-                    } else {
-                        None
-                    },
-                    derived: [
-                        r.try_get("total_stock")?,
-                        r.try_get("total_transferred")?,
-                        r.try_get("total_requests")?,
-                    ],
-                    explained: r.try_get("explained")?,
-                    figures_differ: r.try_get("figures_differ")?,
-                    at_ms: r.try_get("at_ms")?,
-                })
-            })
-            .collect()
+        stored_days::audit(&self.pool, keys).await
     }
 
     async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
@@ -309,7 +285,11 @@ impl Store for PostgresStore {
             lock_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
         let begun = self.pool.begin(begin).await?;
-        Ok(Box::new(transaction::PostgresTransaction::new(begun, self.pool.clone())))
+        Ok(Box::new(transaction::PostgresTransaction::new(
+            begun,
+            self.pool.clone(),
+            self.trusted.clone(),
+        )))
     }
 
     fn connections(&self) -> Vec<(&'static str, Connections)> {

@@ -2,7 +2,8 @@
 //! of the statements before it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use super::{
     FACILITIES, columns, date, entities, facility_row, json,
     pool::{Borrowed, PrimaryPool},
-    text,
+    stored_days, text,
 };
 use crate::{
     domain::{
@@ -21,8 +22,8 @@ use crate::{
         summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     },
     store::{
-        Cause, Derived, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put, Removal,
-        Result, StoreError, Transaction,
+        Cause, Derived, Difference, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put,
+        Removal, Result, StoreError, StoredDays, Transaction, source_triggers::TrustedSources,
     },
 };
 
@@ -39,6 +40,7 @@ pub(super) struct PostgresTransaction {
     locked_at_ms: Option<i64>,
     /// Known after the transaction has locked something.
     number: Option<Number>,
+    trusted: Arc<TrustedSources>,
 }
 
 /// The server's number of a transaction, and the timeline on which this number is valid.
@@ -56,8 +58,8 @@ pub(super) const COMMIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl PostgresTransaction {
-    pub(super) fn new(tx: Borrowed, pool: PrimaryPool) -> Self {
-        PostgresTransaction { tx, pool, locked_at_ms: None, number: None }
+    pub(super) fn new(tx: Borrowed, pool: PrimaryPool, trusted: Arc<TrustedSources>) -> Self {
+        PostgresTransaction { tx, pool, locked_at_ms: None, number: None, trusted }
     }
 
     async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
@@ -165,7 +167,7 @@ impl Transaction for PostgresTransaction {
 
     async fn derive(&mut self, keys: &[DayKey]) -> Result<Vec<Derived>> {
         let as_of_ms = self.before_snapshot_ms().await?;
-        let (ids, dates, starts, ends) = key_columns(keys);
+        let (ids, dates, starts, ends) = stored_days::key_columns(keys);
         let bounds: HashMap<Key, Bounds> =
             keys.iter().map(|key| (key.id(), Bounds::from(&key.day))).collect();
         let rows = sqlx::query(DERIVE)
@@ -206,7 +208,16 @@ impl Transaction for PostgresTransaction {
             .collect()
     }
 
-    async fn write(&mut self, rows: &[SummaryRow]) -> Result<()> {
+    async fn stored_days(&mut self, keys: &[DayKey]) -> Result<StoredDays> {
+        let as_of_ms = self.before_snapshot_ms().await?;
+        stored_days::stored_days(&mut self.tx, keys, as_of_ms, &self.trusted).await
+    }
+
+    async fn audit(&mut self, keys: &[DayKey]) -> Result<Vec<Difference>> {
+        stored_days::audit(&mut self.tx, keys).await
+    }
+
+    async fn write(&mut self, rows: &[SummaryRow], by_difference: &HashSet<Key>) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -225,6 +236,7 @@ impl Transaction for PostgresTransaction {
             .bind(column(|r| Some(r.summary.version)))
             .bind(column(|r| r.bounds.map(|b| b.start_ms)))
             .bind(column(|r| r.bounds.map(|b| b.end_ms)))
+            .bind(rows.iter().map(|r| by_difference.contains(&r.key())).collect::<Vec<bool>>())
             .execute(&mut self.tx)
             .await?;
         Ok(())
@@ -377,14 +389,4 @@ fn buckets(ids: &[Uuid]) -> Vec<i32> {
     buckets.sort_unstable();
     buckets.dedup();
     buckets
-}
-
-/// The keys as the four arrays that `derive.sql` unnests: facility ids, dates, starts and ends.
-pub(super) fn key_columns(keys: &[DayKey]) -> (Vec<Uuid>, Vec<String>, Vec<i64>, Vec<i64>) {
-    (
-        keys.iter().map(|k| k.facility.id).collect(),
-        keys.iter().map(|k| k.day.date.to_string()).collect(),
-        keys.iter().map(|k| k.day.start_ms).collect(),
-        keys.iter().map(|k| k.day.end_ms).collect(),
-    )
 }

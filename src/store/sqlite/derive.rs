@@ -23,6 +23,8 @@ pub struct Seen {
     pub derived: Derived,
     stored_totals: Option<[Option<i64>; 3]>,
     explained: bool,
+    expires_too_late: bool,
+    by_difference: bool,
 }
 
 /// Reads these days. `now_ms` must be taken after the lock or the snapshot. Days that have not
@@ -38,6 +40,17 @@ pub async fn look(
         .fetch_all(connection)
         .await?;
     rows.iter().map(|row| seen(row, now_ms)).collect()
+}
+
+/// The days that differ from what is stored.
+pub async fn audit(
+    connection: &mut SqliteConnection,
+    keys: &[DayKey],
+    now_ms: i64,
+) -> Result<Vec<Difference>> {
+    let seen = look(connection, keys, now_ms).await?;
+    let differs = seen.into_iter().filter(|s| s.derived.write_needed);
+    Ok(differs.map(|s| s.difference(now_ms)).collect())
 }
 
 /// More units than there can be. A greater number is not a stock.
@@ -161,11 +174,16 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
     };
     let stored_expiry_ms = stored.as_ref().and_then(|s| s.next_expires_at_ms);
     let expiry_differs = stored_expiry_ms != sources.next_expires_at_ms;
+    let expires_too_late = sources
+        .next_expires_at_ms
+        .is_some_and(|next_ms| stored_expiry_ms.is_none_or(|stored_ms| stored_ms > next_ms));
     let bounds_differ: bool = row.try_get("bounds_differ")?;
     let bounds = Bounds { start_ms: row.try_get("starts_at")?, end_ms: row.try_get("ends_at")? };
     Ok(Seen {
         stored_totals: stored.as_ref().map(|s| s.totals),
         explained: stored_expiry_ms.is_some_and(|at| at <= now_ms) || row.try_get("is_marked")?,
+        expires_too_late: expires_too_late && stored.is_some(),
+        by_difference: row.try_get("by_difference")?,
         derived: Derived {
             row: SummaryRow {
                 summary,
@@ -226,6 +244,8 @@ impl Seen {
             derived: totals(summary),
             explained: self.explained,
             figures_differ: self.derived.figures_differ,
+            expires_too_late: self.expires_too_late,
+            by_difference: self.by_difference,
             at_ms,
         }
     }

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::{
     Cause, Connections, Difference, DrainSnapshot, FacilityRow, Marks, Result, Span, Store,
-    StoreError, TableRead, Transaction, unreadable,
+    StoreError, TableRead, Transaction, source_triggers::TrustedSources, unreadable,
 };
 use crate::{
     domain::summary::{DayKey, Key},
@@ -56,6 +56,8 @@ pub struct SqliteStore {
     /// Whether the file continues from its last state.
     written: Arc<written::EpochCounters>,
     file: Arc<file::DatabaseFile>,
+    /// The triggers as they were when writes were last known to leave marks.
+    trusted: Arc<TrustedSources>,
 }
 
 impl SqliteStore {
@@ -193,7 +195,9 @@ impl Store for SqliteStore {
                 .fetch_all(&mut *snapshot)
                 .await?;
         let mut seen = epoch::observed(&mut snapshot, at_ms).await?;
+        let has_others = triggers::has_others(&mut snapshot).await?;
         snapshot.commit().await?;
+        self.trusted.see(&seen.triggers, &seen.triggers.fingerprint, has_others);
         seen.written.has_gone_back =
             !self.written.goes_on(&before, seen.epoch.identity(), seen.written.rows);
         Ok(DrainSnapshot {
@@ -215,13 +219,7 @@ impl Store for SqliteStore {
 
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {
         let mut reader = self.reader()?.acquire().await?;
-        let now_ms = clock_ms();
-        let seen = derive::look(&mut reader, keys, now_ms).await?;
-        Ok(seen
-            .into_iter()
-            .filter(|s| s.derived.write_needed)
-            .map(|s| s.difference(now_ms))
-            .collect())
+        derive::audit(&mut reader, keys, clock_ms()).await
     }
 
     async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
@@ -300,6 +298,7 @@ impl Store for SqliteStore {
                 self.lock_file(lock_timeout).await?,
                 self.written.clone(),
                 self.file.clone(),
+                self.trusted.clone(),
             )
             .await?,
         ))

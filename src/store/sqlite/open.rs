@@ -78,6 +78,7 @@ impl SqliteStore {
             write_timeout: acquire_timeout,
             written: Arc::default(),
             file: Arc::new(file),
+            trusted: Arc::default(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Sets of values as one JSON parameter each. The statements take it apart with `json_each`. Ids
 //! are in hex.
 
-use std::fmt::Write;
+use std::{collections::HashSet, fmt::Write};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -71,7 +71,7 @@ pub fn marks(marks: &[Mark]) -> String {
 }
 
 /// The parameter of `write_summaries.sql`.
-pub fn summaries(rows: &[SummaryRow]) -> String {
+pub fn summaries(rows: &[SummaryRow], by_difference: &HashSet<Key>) -> String {
     let row = |r: &SummaryRow| {
         let s = &r.summary;
         json!([
@@ -86,7 +86,8 @@ pub fn summaries(rows: &[SummaryRow]) -> String {
             s.updated_at,
             s.version,
             r.bounds.map(|b| b.start_ms),
-            r.bounds.map(|b| b.end_ms)
+            r.bounds.map(|b| b.end_ms),
+            by_difference.contains(&r.key())
         ])
     };
     rows.iter().map(row).collect::<Value>().to_string()

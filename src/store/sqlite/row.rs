@@ -107,11 +107,12 @@ pub fn mark(row: &SqliteRow) -> Result<Mark> {
 /// A stored row. When it cannot be read: the row that replaces it.
 pub fn summary(row: &SqliteRow) -> Result<SummaryRow> {
     let Key { facility_id, date } = key(row)?;
-    Ok(readable_summary(row, facility_id, date)
-        .unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)))
+    Ok(readable_summary(row).unwrap_or_else(|error| unreadable::summary(facility_id, date, &error)))
 }
 
-fn readable_summary(row: &SqliteRow, facility_id: Uuid, date: Date) -> Result<SummaryRow> {
+/// A stored row; an error when a part of it cannot be read.
+pub fn readable_summary(row: &SqliteRow) -> Result<SummaryRow> {
+    let Key { facility_id, date } = key(row)?;
     let (start_ms, end_ms): (Option<i64>, Option<i64>) = (row.try_get(10)?, row.try_get(11)?);
     let by_blood_type: &str = row.try_get(5)?;
     let by_blood_type = serde_json::from_str(by_blood_type).map_err(|e| {
@@ -185,6 +186,18 @@ pub fn record(kind: EntityKind, row: &SqliteRow) -> Result<(Uuid, Record)> {
         },
     };
     Ok((id, Record { event_time_ms: row.try_get(1)?, entity: Some(entity) }))
+}
+
+/// Whether `record` reads all that such a row holds: its owner is an id, and its quantity is a
+/// possible one.
+pub fn is_whole(kind: EntityKind, row: &SqliteRow) -> Result<bool> {
+    if matches!(kind, EntityKind::Facility | EntityKind::BloodBank) {
+        return Ok(true);
+    }
+    let owner: Option<&[u8]> = row.try_get_unchecked(2)?;
+    let quantity: Option<i64> = row.try_get(4)?;
+    Ok(owner.is_some_and(|id| id.len() == 16)
+        && quantity.is_none_or(|quantity| i64::from(whole(quantity)) == quantity))
 }
 
 fn blood_type(row: &SqliteRow) -> Result<Option<BloodType>> {

@@ -1,6 +1,9 @@
 //! A transaction. It holds the file's write lock from begin to end.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
@@ -9,7 +12,7 @@ use uuid::Uuid;
 use super::{
     clock_ms, derive,
     file::DatabaseFile,
-    parameter, row, sql,
+    parameter, row, sql, triggers,
     written::{self, EpochCounters},
 };
 use crate::{
@@ -18,8 +21,8 @@ use crate::{
         summary::{DayKey, Key, SummaryRow},
     },
     store::{
-        Derived, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal, Result, StoreError,
-        Transaction,
+        Derived, Difference, Doubt, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal,
+        Result, StoreError, StoredDay, StoredDays, Transaction, source_triggers::TrustedSources,
     },
 };
 
@@ -34,6 +37,9 @@ pub struct SqliteTransaction {
     /// transaction.
     written: (String, i64),
     file: Arc<DatabaseFile>,
+    trusted: Arc<TrustedSources>,
+    /// A row that `load` read held values that another program wrote with the checks off.
+    has_read_in_part: bool,
 }
 
 impl SqliteTransaction {
@@ -43,13 +49,22 @@ impl SqliteTransaction {
         mut inner: sqlx::Transaction<'static, Sqlite>,
         known: Arc<EpochCounters>,
         file: Arc<DatabaseFile>,
+        trusted: Arc<TrustedSources>,
     ) -> Result<Self> {
         let before = known.before();
         let written = written::rows(&mut inner).await?;
         if before.is_of_another(&written.0) || !known.goes_on(&before, &written.0, written.1) {
             return Err(StoreError::Conflict);
         }
-        let mut transaction = SqliteTransaction { inner, newest_mark: 0, known, written, file };
+        let mut transaction = SqliteTransaction {
+            inner,
+            newest_mark: 0,
+            known,
+            written,
+            file,
+            trusted,
+            has_read_in_part: false,
+        };
         transaction.keep_marks().await?;
         Ok(transaction)
     }
@@ -137,11 +152,47 @@ impl Transaction for SqliteTransaction {
         Ok(seen.into_iter().map(|s| s.derived).collect())
     }
 
-    async fn write(&mut self, rows: &[SummaryRow]) -> Result<()> {
+    async fn stored_days(&mut self, keys: &[DayKey]) -> Result<StoredDays> {
+        self.erase_own_marks().await?;
+        let now_ms = clock_ms();
+        let is_watched = self.trusted.stamp().map(|stamp| stamp.to_string())
+            == Some(triggers::fingerprint(&mut self.inner).await?);
+        let doubt = match (is_watched, self.has_read_in_part) {
+            (false, _) => Some(Doubt::Unwatched),
+            (true, true) => Some(Doubt::Unreadable),
+            (true, false) => None,
+        };
+        let mut found = StoredDays { now_ms, as_of_ms: now_ms, doubt, days: Vec::new() };
+        if doubt.is_some() {
+            return Ok(found);
+        }
+        let ids: Vec<Key> = keys.iter().map(DayKey::id).collect();
+        let rows = sqlx::query(sql!("stored_days"))
+            .bind(parameter::dates(&ids))
+            .fetch_all(&mut *self.inner)
+            .await?;
+        for row in &rows {
+            // One that cannot be read is derived anew.
+            let Ok(stored) = row::readable_summary(row) else { continue };
+            found.days.push(StoredDay {
+                timezone: row::text(row, 12, "facilities", stored.summary.facility_id)?,
+                is_marked: row.try_get(13)?,
+                row: stored,
+            });
+        }
+        Ok(found)
+    }
+
+    async fn audit(&mut self, keys: &[DayKey]) -> Result<Vec<Difference>> {
+        self.erase_own_marks().await?;
+        derive::audit(&mut self.inner, keys, clock_ms()).await
+    }
+
+    async fn write(&mut self, rows: &[SummaryRow], by_difference: &HashSet<Key>) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
-        let rows = parameter::summaries(rows);
+        let rows = parameter::summaries(rows, by_difference);
         self.run(sql!("write_summaries"), &rows).await?;
         self.run(sql!("write_versions"), &rows).await?;
         self.run(sql!("write_outbox"), &rows).await?;
@@ -199,6 +250,7 @@ impl Transaction for SqliteTransaction {
         }
         // The row wins when another program inserted it again beside the tombstone.
         for row in &sqlx::query(load(kind)).bind(&ids).fetch_all(&mut *self.inner).await? {
+            self.has_read_in_part |= !row::is_whole(kind, row)?;
             records.extend([row::record(kind, row)?]);
         }
         Ok(records)

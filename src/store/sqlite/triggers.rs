@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, Result, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Result, Row, SqliteConnection, sqlite::SqliteRow};
 
 use crate::store::{TriggerOff, Triggers};
 
@@ -62,11 +62,27 @@ async fn off(
 }
 
 /// The version of the schema. It changes when a trigger is dropped, and again when it is created.
-async fn fingerprint(connection: &mut SqliteConnection) -> Result<String> {
+pub async fn fingerprint(connection: &mut SqliteConnection) -> Result<String> {
     let version: i64 = sqlx::query_scalar("SELECT schema_version FROM pragma_schema_version")
         .fetch_one(connection)
         .await?;
     Ok(version.to_string())
+}
+
+/// Whether a trigger of another program is on a source table.
+pub async fn has_others(connection: &mut SqliteConnection) -> Result<bool> {
+    let rows = sqlx::query("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger'")
+        .fetch_all(connection)
+        .await?;
+    let ours: Vec<TriggerDefinition> =
+        MADE_BY.iter().flat_map(|migration| made_by(migration)).collect();
+    let is_of_another = |row: &SqliteRow| -> Result<bool> {
+        let (name, table): (&[u8], &[u8]) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
+        let is_on_a_source = ours.iter().any(|t| t.table.as_bytes().eq_ignore_ascii_case(table));
+        let is_ours = ours.iter().any(|t| t.name.as_bytes() == name);
+        Ok(is_on_a_source && !is_ours)
+    };
+    rows.iter().try_fold(false, |found, row| Ok(found || is_of_another(row)?))
 }
 
 /// The triggers in the connection's snapshot; `seen` is the stored fingerprint.

@@ -36,7 +36,9 @@ pub async fn a_tampered_row_is_drift(db: &dyn TestDb) {
                 derived,
                 explained: false,
                 figures_differ: true,
+                by_difference: false,
                 at_ms,
+                ..
             },
         ] = found[..]
         else {

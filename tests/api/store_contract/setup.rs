@@ -150,7 +150,7 @@ pub async fn refresh(db: &dyn TestDb, keys: &[DayKey]) -> Vec<SummaryRow> {
             rows.push(row);
         }
     }
-    transaction.write(&rows).await.unwrap();
+    transaction.write(&rows, &Default::default()).await.unwrap();
     transaction.commit().await.unwrap();
     rows
 }

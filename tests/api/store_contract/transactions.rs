@@ -122,7 +122,7 @@ pub async fn the_version_counter_only_rises_and_outlives_removed_summaries(db: &
     let mut row = db.store().summaries(&[today[0].id()]).await.unwrap().rows.remove(0);
     row.summary.version = 2;
     let mut transaction = begin(db).await;
-    transaction.write(&[row]).await.unwrap();
+    transaction.write(&[row], &Default::default()).await.unwrap();
     assert_eq!(
         transaction.lock(&[north.id]).await.unwrap()[&north.id].version,
         3,
@@ -162,7 +162,7 @@ pub async fn a_commit_that_fails_says_so_and_leaves_nothing(db: &dyn TestDb) {
     let mut row =
         transaction.derive(&[key(&north, now_ms(db).await, 0)]).await.unwrap().remove(0).row;
     row.summary.version = version + 1;
-    transaction.write(&[row]).await.unwrap();
+    transaction.write(&[row], &Default::default()).await.unwrap();
     let error = transaction.commit().await.unwrap_err();
     assert!(matches!(error, StoreError::Refused(_)), "{error}");
     assert_eq!(db.number("SELECT count(*) FROM blood_inventory").await, 0);
@@ -217,7 +217,7 @@ pub async fn an_open_transaction_hides_its_writes_and_blocks_no_reader(db: &dyn 
     let mut row = transaction.derive(std::slice::from_ref(&today)).await.unwrap().remove(0).row;
     assert_eq!(row.summary.total_stock, Some(1), "a transaction sees its own writes");
     (row.summary.version, row.summary.updated_at) = (1, Some(row.as_of_ms));
-    transaction.write(&[row.clone()]).await.unwrap();
+    transaction.write(&[row.clone()], &Default::default()).await.unwrap();
 
     let seen = db.store().drain_snapshot(10).await.unwrap();
     assert!(seen.marks.is_empty() && seen.outbox.is_empty(), "{seen:?}");

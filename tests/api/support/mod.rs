@@ -10,6 +10,7 @@ pub mod problem;
 pub mod redis;
 pub mod service;
 pub mod site;
+pub mod steps_proxy;
 
 use std::time::{Duration, Instant};
 

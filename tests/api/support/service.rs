@@ -260,6 +260,7 @@ impl Launch {
             // The sample audit repairs at random what a test has changed. The tests of the audit
             // switch it on.
             .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", "0")
+            .env("FACILITY_SUMMARY__REFRESH__VERIFY_DIFFERENCES", "on")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,95 @@
+//! Stored rows of days: as a difference may be added to them, and as an audit compares them.
+
+use sqlx::{Executor, Postgres, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{date, pool::Borrowed, summary_row, text};
+use crate::{
+    domain::summary::DayKey,
+    store::{Difference, Doubt, Result, StoredDay, StoredDays, source_triggers::TrustedSources},
+};
+
+const AUDIT: &str = concat!(
+    include_str!("../../../sql/postgres/derive.sql"),
+    include_str!("../../../sql/postgres/audit_select.sql")
+);
+
+/// The stored rows of these days. `as_of_ms` is not later than the snapshot of the next statement.
+pub(super) async fn stored_days(
+    tx: &mut Borrowed,
+    keys: &[DayKey],
+    as_of_ms: i64,
+    trusted: &TrustedSources,
+) -> Result<StoredDays> {
+    let mut found = StoredDays { now_ms: as_of_ms, as_of_ms, doubt: None, days: Vec::new() };
+    let Some(stamp) = trusted.stamp() else {
+        return Ok(StoredDays { doubt: Some(Doubt::Unwatched), ..found });
+    };
+    let rows = sqlx::query(include_str!("../../../sql/postgres/stored_days.sql"))
+        .bind(keys.iter().map(|key| key.facility.id).collect::<Vec<Uuid>>())
+        .bind(keys.iter().map(|key| key.day.date.to_string()).collect::<Vec<String>>())
+        .bind(stamp.as_str())
+        .fetch_all(tx)
+        .await?;
+    for row in &rows {
+        found.now_ms = row.try_get("now_ms")?;
+        if row.try_get::<Option<bool>, _>("is_watched")? != Some(true) {
+            found.doubt = Some(Doubt::Unwatched);
+        }
+        // One that cannot be read is derived anew.
+        let Ok(stored) = summary_row(row) else { continue };
+        found.days.push(StoredDay {
+            is_marked: row.try_get("is_marked")?,
+            timezone: text(row, "timezone", "facilities", stored.summary.facility_id)?,
+            row: stored,
+        });
+    }
+    Ok(found)
+}
+
+/// The rows that differ from their sources.
+pub(super) async fn audit<'c>(
+    connection: impl Executor<'c, Database = Postgres>,
+    keys: &[DayKey],
+) -> Result<Vec<Difference>> {
+    let (ids, dates, starts, ends) = key_columns(keys);
+    let query = sqlx::query(AUDIT).bind(ids).bind(dates).bind(starts).bind(ends);
+    query.fetch_all(connection).await?.iter().map(difference).collect()
+}
+
+fn difference(row: &PgRow) -> Result<Difference> {
+    let is_stored: bool = row.try_get("stored")?;
+    let stored = match is_stored {
+        true => Some([
+            row.try_get("old_stock")?,
+            row.try_get("old_transferred")?,
+            row.try_get("old_requests")?,
+        ]),
+        false => None,
+    };
+    Ok(Difference {
+        facility_id: row.try_get("facility_id")?,
+        date: date(row)?,
+        stored,
+        derived: [
+            row.try_get("total_stock")?,
+            row.try_get("total_transferred")?,
+            row.try_get("total_requests")?,
+        ],
+        explained: row.try_get("explained")?,
+        figures_differ: row.try_get("figures_differ")?,
+        expires_too_late: row.try_get("expires_too_late")?,
+        by_difference: row.try_get("by_difference")?,
+        at_ms: row.try_get("at_ms")?,
+    })
+}
+
+/// The keys as the four arrays that `derive.sql` unnests: facility ids, dates, starts and ends.
+pub(super) fn key_columns(keys: &[DayKey]) -> (Vec<Uuid>, Vec<String>, Vec<i64>, Vec<i64>) {
+    (
+        keys.iter().map(|k| k.facility.id).collect(),
+        keys.iter().map(|k| k.day.date.to_string()).collect(),
+        keys.iter().map(|k| k.day.start_ms).collect(),
+        keys.iter().map(|k| k.day.end_ms).collect(),
+    )
+}
