@@ -4,6 +4,8 @@
 //! All loops are closed, except in `paced`: a connection asks again only when it has its answer. So
 //! the rates are capacities, and the latencies are those of a queue that is always full.
 
+#[path = "../load/bare.rs"]
+mod bare;
 #[path = "../load/cold.rs"]
 mod cold;
 #[path = "../load/connection.rs"]
@@ -28,6 +30,12 @@ const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
                      each applied for certain
   fill      facility=N lots=N [churn=N]                           registers a facility with that \
                      many lots; with churn, changes each Nth
+  stock     facilities=N lots=N                                   registers that many facilities \
+                     with their lots, for `events`
+  one       facility=N lots=N times=N                             inventory.set of lots that \
+                     `fill` set, one after the other
+  bare      file=FILE facilities=N lots=N batch=N seconds=N       the upserts of `events` into a \
+                     copy of an SQLite file, without a service
   refresh   facility=N times=N                                    POST …/refresh, one after the \
                      other
   visit     paths=FILE connections=N                              GETs each path of the file once
@@ -94,6 +102,9 @@ async fn main() -> ExitCode {
     let result = match command.as_str() {
         "events" => events::stream(&arguments).await,
         "fill" => events::fill(&arguments).await,
+        "stock" => events::stock(&arguments).await,
+        "one" => events::one(&arguments).await,
+        "bare" => bare::upserts(&arguments),
         "refresh" => readers::refresh(&arguments).await,
         "reads" => paced::reads(&arguments).await,
         "writes" => paced::writes(&arguments).await,

@@ -54,28 +54,16 @@ async fn client(
     until: Instant,
 ) -> Result<Vec<Duration>, Failure> {
     let mut connection = Connection::open(&address).await?;
-    let mut random =
-        Random(0x9e37_79b9_7f4a_7c15 ^ (number + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+    let mut random = Random::of(number);
     let mut latencies = Vec::new();
     while Instant::now() < until {
-        let body = if batch == 1 {
-            let lot = random.below(facilities * lots);
-            set_lot(lot, 2 * facilities, random.below(40))
-        } else {
-            // One lot of each of `batch` facilities.
-            let events: Vec<String> = (0..batch)
-                .map(|part| {
-                    let facility = (part * facilities / batch
-                        + random.below(facilities.div_ceil(batch)))
-                        % facilities;
-                    set_lot(
-                        2 * facility + random.below(2) + 2 * facilities * random.below(lots / 2),
-                        2 * facilities,
-                        random.below(40),
-                    )
-                })
-                .collect();
-            format!("[{}]", events.join(","))
+        let mut events = random
+            .lots(facilities, lots, batch)
+            .into_iter()
+            .map(|(lot, quantity)| set_lot(lot, 2 * facilities, quantity));
+        let body = match batch {
+            1 => events.next().unwrap_or_default(),
+            _ => format!("[{}]", events.collect::<Vec<_>>().join(",")),
         };
         let form = if batch == 1 {
             "application/cloudevents+json"
@@ -166,23 +154,86 @@ pub async fn fill(arguments: &Arguments) -> Result<String, Failure> {
         );
     }
     for batch in batches {
-        let answer = connection
-            .post(
-                "/v1/events",
-                "application/cloudevents-batch+json",
-                format!("[{}]", batch.join(",")).as_bytes(),
-            )
-            .await?;
-        if answer.status != 200 {
-            return Err(format!(
-                "a batch was answered {}: {}",
-                answer.status,
-                String::from_utf8_lossy(&answer.body)
-            )
-            .into());
-        }
+        post_batch(&mut connection, &batch).await?;
     }
     Ok(format!("lots={lots}"))
+}
+
+/// Registers `facilities` facilities with two blood banks each, and sets `lots` lots in each, with
+/// the ids that sql/fill.sql gives.
+pub async fn stock(arguments: &Arguments) -> Result<String, Failure> {
+    let (facilities, lots) = (arguments.number("facilities")?, arguments.number("lots")?);
+    let mut connection = Connection::open(arguments.text("address")?).await?;
+    let mut events: Vec<String> = Vec::with_capacity(facilities * (lots + 3));
+    for facility in 1..=facilities {
+        events.push(event(
+            "facility.registered",
+            &format!(
+                r#"{{"facility_id":"{}","name":"Facility {facility}","timezone":"UTC"}}"#,
+                id(1, facility)
+            ),
+        ));
+    }
+    for bank in 1..=2 * facilities {
+        events.push(event(
+            "blood_bank.registered",
+            &format!(
+                r#"{{"blood_bank_id":"{}","facility_id":"{}","name":"Blood bank {bank}"}}"#,
+                id(2, bank),
+                id(1, bank.div_ceil(2))
+            ),
+        ));
+    }
+    events.extend((0..facilities * lots).map(|lot| set_lot(lot, 2 * facilities, lot % 40)));
+    for batch in events.chunks(FILL_BATCH) {
+        post_batch(&mut connection, batch).await?;
+    }
+    Ok(format!("lots={}", facilities * lots))
+}
+
+/// `inventory.set` of lots of the facility that `fill` filled, one after the other.
+pub async fn one(arguments: &Arguments) -> Result<String, Failure> {
+    let (facility, lots) = (arguments.number("facility")?, arguments.number("lots")?);
+    let mut connection = Connection::open(arguments.text("address")?).await?;
+    let mut latencies = Vec::new();
+    for time in 0..arguments.number("times")? {
+        let inventory = id(3, facility * 1_000_000 + time * 7919 % lots);
+        let data = format!(
+            "{{\"inventory_id\":\"{inventory}\",\"blood_bank_id\":\"{}\",\"blood_type\":\"O+\",\
+             \"quantity\":{}}}",
+            id(2, facility),
+            time % 41
+        );
+        let body = event("inventory.set", &data);
+        let asked = Instant::now();
+        let answer =
+            connection.post("/v1/events", "application/cloudevents+json", body.as_bytes()).await?;
+        latencies.push(asked.elapsed());
+        if answer.status != 200 {
+            return Err(format!("an event was answered {}", answer.status).into());
+        }
+    }
+    latencies.sort_unstable();
+    Ok(format!(
+        "p50_ms={:.3} p99_ms={:.3}",
+        quantile_ms(&latencies, 0.5),
+        quantile_ms(&latencies, 0.99)
+    ))
+}
+
+async fn post_batch(connection: &mut Connection, events: &[String]) -> Result<(), Failure> {
+    let body = format!("[{}]", events.join(","));
+    let form = "application/cloudevents-batch+json";
+    let answer = connection.post("/v1/events", form, body.as_bytes()).await?;
+    if answer.status != 200 {
+        return Err(format!(
+            "a batch was answered {}: {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// RFC 3339 of this machine's clock, in milliseconds.
@@ -210,9 +261,28 @@ fn now() -> String {
 }
 
 /// xorshift64*. The order of the lots need not be unpredictable.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
+    /// The numbers of a client.
+    pub fn of(client: u64) -> Self {
+        Random(0x9e37_79b9_7f4a_7c15 ^ (client + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9))
+    }
+
+    /// Lots to set, each with its quantity: any one, or one of each of `batch` facilities.
+    pub fn lots(&mut self, facilities: usize, lots: usize, batch: usize) -> Vec<(usize, usize)> {
+        if batch == 1 {
+            return vec![(self.below(facilities * lots), self.below(40))];
+        }
+        let lot = |part: usize| {
+            let facility =
+                (part * facilities / batch + self.below(facilities.div_ceil(batch))) % facilities;
+            let lot = 2 * facility + self.below(2) + 2 * facilities * self.below(lots / 2);
+            (lot, self.below(40))
+        };
+        (0..batch).map(lot).collect()
+    }
+
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
