@@ -169,7 +169,8 @@ impl Lists {
         let memory = &self.reads.memory;
         let now_ms = self.reads.clock.now_ms();
         let directory_ms = self.reads.directory.exact_as_of_ms();
-        let Some(view) = memory.views().get(day.date, now_ms) else { return Ok(None) };
+        // A view that is opened now begins with what memory holds of its days.
+        let view = memory.views().open(day.date, now_ms);
         self.place(&view, now_ms);
         let Some(exact_ms) = memory.view_exact_ms(&view, directory_ms, now_ms) else {
             return Ok(None);
@@ -318,7 +319,7 @@ impl Lists {
         let most_ms = self.most_stale_ms(asked);
         let now_ms = self.reads.clock.now_ms();
         let directory_ms = self.reads.directory.exact_as_of_ms();
-        let Some(view) = memory.views().get(day.date, now_ms) else { return Err(error) };
+        let view = memory.views().open(day.date, now_ms);
         self.place(&view, now_ms);
         let takes = |exact_ms: i64| now_ms.saturating_sub(exact_ms) <= most_ms;
         match memory.view_exact_ms(&view, directory_ms, now_ms) {

@@ -315,6 +315,7 @@ impl Reads {
                     return self.last_figures(last.take(), located, requested, forward);
                 }
                 Reached::Failed(error) => {
+                    tracing::debug!(%error, "the database failed this read");
                     self.outage.failed(&error);
                     return self.last_figures(last.take(), located, requested, forward);
                 }

@@ -53,7 +53,10 @@ pub struct Refreshed {
 const ONE_OF_MANY_WAITS_PART: u32 = 10;
 
 /// The number of attempts where a zone has changed or a concurrent transaction interferes.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: u32 = 4;
+/// The second retry waits for this time, and the third one for twice as long: another epoch of the
+/// database may be about to be entered, which takes some milliseconds.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(25);
 
 /// Carries out refreshes.
 pub struct Refresher {
@@ -102,6 +105,7 @@ impl Refresher {
             let scope = scope.ok_or(StoreError::Conflict)?;
             match self.attempt(&scope, &request).await {
                 Err(StoreError::Conflict) if attempt < ATTEMPTS => {
+                    tokio::time::sleep(CONFLICT_PAUSE * (attempt - 1)).await;
                     attempt += 1;
                     let ids: Vec<Uuid> = scope.facilities().into_keys().collect();
                     self.directory.reload(&*self.store, &ids).await?;
