@@ -24,8 +24,8 @@ use crate::{
     directory::Directory,
     domain::{summary::Summary, totals::Totals},
     service::{
+        freshness_request::FreshnessRequest,
         lists::day_of_all::{DayPage, DayRequest},
-        reads::freshness_request::FreshnessRequest,
     },
 };
 

@@ -24,8 +24,8 @@ use crate::{
     cache::page::{Page, Span},
     domain::{day::Day, facility::Facility, summary::Summary},
     service::{
+        freshness_request::FreshnessRequest,
         ranges::{RangeAnswer, RangeError, Select},
-        reads::freshness_request::FreshnessRequest,
     },
 };
 

@@ -24,12 +24,8 @@ use crate::{
     metrics::Metrics,
     redis::Link,
     service::{
-        ingest::Ingest,
-        lists::Lists,
-        outage::Outage,
-        ranges::Ranges,
-        reads::{Reads, freshness_request::FreshnessRequest},
-        refresh::coalescer::RefreshCoalescer,
+        freshness_request::FreshnessRequest, ingest::Ingest, lists::Lists, outage::Outage,
+        ranges::Ranges, reads::Reads, refresh::coalescer::RefreshCoalescer,
     },
     store::Store,
     telemetry::log_repeats::LogRepeats,
@@ -169,7 +165,7 @@ impl AppState {
     /// is not possible now, 504 when the request says `only-if-cached`.
     pub async fn read_directory(&self, requested: &FreshnessRequest) -> Result<(), Problem> {
         let age_ms = self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms());
-        let most_ms = requested.max_age_ms.saturating_add(requested.max_stale_ms.unwrap_or(0));
+        let most_ms = requested.most_stale_ms();
         if most_ms > 0 && age_ms <= most_ms {
             return Ok(());
         }

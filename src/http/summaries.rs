@@ -19,9 +19,9 @@ use super::{
 use crate::{
     directory::Located,
     domain::{day::Day, facility::Facility, summary::Summary},
+    service::freshness_request::FreshnessRequest,
     service::reads::{
         answer::{Answer, ReadError},
-        freshness_request::FreshnessRequest,
         redis_rung::FromRedis,
     },
 };

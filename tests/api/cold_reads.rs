@@ -6,10 +6,8 @@ use facility_summary::{
     config::{DatabaseSettings, Settings},
     directory::Located,
     domain::{day::Day, summary::Key},
-    service::reads::{
-        answer::{Answer, ReadError, Tier},
-        freshness_request::FreshnessRequest,
-    },
+    service::freshness_request::FreshnessRequest,
+    service::reads::answer::{Answer, ReadError, Tier},
     startup::Application,
 };
 use futures_util::{future::join_all, poll};

@@ -21,7 +21,7 @@ use facility_summary::{
     protocol::{Epoch, Position, StoredEntry},
     redis::Link,
     service::{
-        reads::freshness_request::MinFreshness,
+        freshness_request::MinFreshness,
         refresh::lease::{LeaseOutcome, RefreshLeases},
     },
 };

@@ -47,7 +47,7 @@ mutant() {
 
 mutant min-version postgres_stops WentBack \
     src/service/reads/mod.rs '        (requested.accepts(age_ms)
-            && entry.version >= requested.min_version
+            && requested.takes_version(entry.version)
             && self.counts_as_fresh' '        (requested.accepts(age_ms)
             && self.counts_as_fresh'
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use facility_summary::{
     cache::memory::{Fill, FillToken},
     domain::summary::SummaryRow,
-    service::reads::tier_row::TierRow,
+    service::tier_row::TierRow,
 };
 use rand::RngExt;
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cache::views::{DayQuery, Form, Page, UnknownCursor, Unplaced, View},
     directory::Directory,
-    service::reads::{REATTACH_MS, freshness_request::FreshnessRequest},
+    service::{freshness_request::FreshnessRequest, reads::REATTACH_MS},
 };
 
 /// A page that is asked for.

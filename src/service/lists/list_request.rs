@@ -1,6 +1,6 @@
 //! What the reader of a list asked for.
 
-use crate::service::reads::freshness_request::FreshnessRequest;
+use crate::service::freshness_request::FreshnessRequest;
 
 /// What a reader asked for, and when it arrived.
 pub(super) struct ListRequest {

@@ -18,7 +18,7 @@ use crate::{
         summary::{DayKey, Summary, SummaryRow},
     },
     metrics::RefreshTrigger,
-    service::reads::tier_row::TierRow,
+    service::tier_row::TierRow,
     store::{self, TableRead},
 };
 

@@ -20,8 +20,8 @@ use crate::{
     service::reads::{
         VERSION_POLL,
         answer::{Forward, Tier},
-        tier_row::TierRow,
     },
+    service::tier_row::TierRow,
     store,
 };
 

@@ -21,11 +21,11 @@ use crate::{
     cache::page::{Page, Pages, Span},
     directory::Located,
     service::{
+        freshness_request::FreshnessRequest,
         lists::Prover,
         reads::{
             Reads,
             answer::{Forward, Tier},
-            freshness_request::FreshnessRequest,
         },
         refresh::Refresher,
     },

@@ -12,7 +12,7 @@ use crate::{
         day::Day,
         summary::{Key, SummaryRow},
     },
-    service::reads::tier_row::TierRow,
+    service::tier_row::TierRow,
     store,
 };
 

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::freshness_request::FreshnessRequest;
-use crate::cache::memory::Entry;
+use crate::{cache::memory::Entry, service::freshness_request::FreshnessRequest};
 
 /// The outcome of a read. `Fresh`: within the reader's bound, without a refresh. `Stale`: too old,
 /// so it was refreshed, or served as it is. `Miss`: no tier had it.
@@ -83,6 +82,18 @@ pub struct Answer {
     pub collapsed: bool,
     /// The database could not be reached; these are the last figures.
     pub source_unavailable: bool,
+}
+
+impl Answer {
+    /// Whether the reader takes this answer of a lower rung: its version is late enough, and what a
+    /// refresh brought is still young enough. The refresh may have taken long, or may have begun
+    /// before this reader came.
+    pub fn satisfies(&self, requested: &FreshnessRequest) -> bool {
+        let is_young = self.tier != Tier::Source
+            || requested.max_age_ms == 0
+            || self.age_ms <= requested.most_stale_ms();
+        is_young && requested.takes_version(self.entry.version)
+    }
 }
 
 /// Why a read has no answer.

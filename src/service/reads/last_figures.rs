@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{
     Reads,
     answer::{Answer, Forward, ReadError, ReadOutcome, Tier},
-    freshness_request::FreshnessRequest,
 };
-use crate::{cache::memory::Entry, directory::Located};
+use crate::{
+    cache::memory::Entry, directory::Located, service::freshness_request::FreshnessRequest,
+};
 
 impl Reads {
     /// The answer when the database cannot be asked: the last figures, with their true age, unless
@@ -26,7 +27,7 @@ impl Reads {
         } else {
             1000 * i64::try_from(self.freshness.stale_if_error_seconds).unwrap_or(i64::MAX / 1000)
         };
-        if age_ms > most_ms || entry.version < requested.min_version {
+        if age_ms > most_ms || !requested.takes_version(entry.version) {
             return Err(ReadError::Unavailable);
         }
         let forward = if forward == Forward::Miss { Forward::Miss } else { Forward::Stale };

@@ -4,14 +4,12 @@
 
 pub mod answer;
 pub mod batches;
-pub mod freshness_request;
 mod last_figures;
 pub mod redis_rung;
 mod source_rung;
 pub mod standby;
 pub mod table_loader;
 mod table_rung;
-pub mod tier_row;
 
 use std::{
     sync::Arc,
@@ -30,14 +28,14 @@ use crate::{
     domain::{
         day::Day,
         facility::Facility,
-        summary::{DayKey, Key, Summary},
+        summary::{DayKey, Key},
     },
     metrics::{Metrics, RefreshTrigger},
     service::{
+        freshness_request::FreshnessRequest,
         outage::Outage,
         reads::{
             answer::{Answer, Forward, ReadError, ReadOutcome, Tier, hit},
-            freshness_request::FreshnessRequest,
             standby::StandbyReads,
             table_loader::TableLoader,
             table_rung::FromTable,
@@ -89,16 +87,6 @@ pub struct Unproven {
     pub memory: i64,
     /// For entries from Redis.
     pub redis: i64,
-}
-
-/// A summary in memory, for a list.
-pub struct HeldSummary {
-    /// The figures.
-    pub summary: Summary,
-    /// The instant as of which they are exact, in milliseconds.
-    pub exact_as_of_ms: i64,
-    /// No lower rung could have anything newer.
-    pub counts_as_fresh: bool,
 }
 
 /// Time after a refresh that waited in vain for a lock, during which that key is not tried again.
@@ -153,7 +141,7 @@ impl Reads {
         let age_ms = self.age_ms(&entry, located, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.memory, true, requested);
         (requested.accepts(age_ms)
-            && entry.version >= requested.min_version
+            && requested.takes_version(entry.version)
             && self.counts_as_fresh(&entry, age_ms, unproven_ms))
         .then(|| hit(entry, age_ms))
     }
@@ -250,7 +238,7 @@ impl Reads {
             && let Some(max_stale_ms) = requested.max_stale_ms
             && self.age_ms(entry, located, now_ms)
                 <= requested.max_age_ms.saturating_add(max_stale_ms)
-            && entry.version >= requested.min_version
+            && requested.takes_version(entry.version)
         {
             let key = DayKey { facility: facility.clone(), day };
             if !requested.only_if_cached && !self.outage.is_on() {
@@ -299,10 +287,7 @@ impl Reads {
         let facility = &located.facility;
         loop {
             match self.lower_rungs(located, day, requested, last, forward).await {
-                Reached::Answer(answer)
-                    if answer.entry.version >= requested.min_version
-                        && requested.satisfied_by(&answer) =>
-                {
+                Reached::Answer(answer) if answer.satisfies(requested) => {
                     return Ok(answer);
                 }
                 Reached::Answer(_) | Reached::NoSuchDay if self.has_moved(facility) => {
@@ -351,20 +336,6 @@ impl Reads {
             return Reached::BackingOff;
         }
         self.from_source(located, day, requested, outcome, forward).await
-    }
-
-    /// The summary that memory holds of the day, read from its body, and how exact it is. Never
-    /// asks another tier.
-    pub fn held_summary(&self, located: &Located, day: &Day, now_ms: i64) -> Option<HeldSummary> {
-        let entry = self.held(located.facility.id, day)?;
-        let exact_as_of_ms = self.memory.exact_as_of_ms_within(&entry, located.as_of_ms);
-        let age_ms = now_ms.saturating_sub(exact_as_of_ms).max(0);
-        let summary = serde_json::from_slice(&entry.body()).ok()?;
-        Some(HeldSummary {
-            summary,
-            exact_as_of_ms,
-            counts_as_fresh: self.counts_as_fresh(&entry, age_ms, self.unproven.memory),
-        })
     }
 
     /// Milliseconds since the entry was last known to be exact, for a reader that has the facility

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::{
     Reads,
     answer::{Answer, Forward, ReadOutcome, Tier, hit},
-    freshness_request::FreshnessRequest,
-    tier_row::TierRow,
 };
 use crate::{
     cache::memory::{Entry, Fill},
     directory::Located,
     domain::{day::Day, summary::Key},
+    service::{freshness_request::FreshnessRequest, tier_row::TierRow},
 };
 
 /// What Redis has.
@@ -66,7 +65,7 @@ impl Reads {
         }
         let age_ms = self.age_ms(&entry, located, now_ms);
         let unproven_ms = self.unproven_ms(self.unproven.redis, held.is_some(), requested);
-        if entry.version < requested.min_version
+        if !requested.takes_version(entry.version)
             || !requested.accepts(age_ms)
             || !self.counts_as_fresh(&entry, age_ms, unproven_ms)
         {

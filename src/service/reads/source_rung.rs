@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{
     Reached, Reads,
     answer::{Answer, Forward, ReadOutcome, Tier, hit},
-    freshness_request::FreshnessRequest,
 };
 use crate::{
     cache::memory::Entry,
@@ -15,7 +14,7 @@ use crate::{
         summary::{DayKey, SummaryRow},
     },
     metrics::RefreshTrigger,
-    service::refresh::coalescer::Joined,
+    service::{freshness_request::FreshnessRequest, refresh::coalescer::Joined},
     store::StoreError,
 };
 
@@ -84,7 +83,7 @@ impl Reads {
     ) -> Option<Answer> {
         let entry = self.held(located.facility.id, day)?;
         let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
-        (requested.accepts(age_ms) && entry.version >= requested.min_version)
+        (requested.accepts(age_ms) && requested.takes_version(entry.version))
             .then(|| hit(entry, age_ms))
     }
 

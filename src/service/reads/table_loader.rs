@@ -7,7 +7,6 @@ use std::{ops::Range, sync::Arc};
 use super::{
     batches::{Batch, Batches, DaySource},
     standby::StandbyReads,
-    tier_row::TierRow,
 };
 use crate::{
     cache::memory::{Entry, Fill, FillToken, Memory},
@@ -18,7 +17,7 @@ use crate::{
         summary::{DayKey, Key, SummaryRow},
     },
     metrics::Metrics,
-    service::outage::Outage,
+    service::{outage::Outage, tier_row::TierRow},
     store::{Store, StoreError, TableRead},
 };
 

@@ -12,11 +12,10 @@ use crate::{
         Reads,
         answer::{Answer, Forward, ReadOutcome, Tier, hit},
         batches::Joined,
-        freshness_request::FreshnessRequest,
         keep_newer,
         table_loader::{OnPrimary, keep_of_standby},
-        tier_row::TierRow,
     },
+    service::{freshness_request::FreshnessRequest, tier_row::TierRow},
     store::StoreError,
 };
 
@@ -56,7 +55,7 @@ impl Reads {
         let outcome = |is_fresh| if is_fresh { ReadOutcome::Fresh } else { ReadOutcome::Stale };
         if last
             .as_ref()
-            .is_some_and(|held| held.version >= requested.min_version && self.is_proven(held))
+            .is_some_and(|held| requested.takes_version(held.version) && self.is_proven(held))
         {
             return Ok(FromTable::Nothing);
         }
@@ -69,10 +68,10 @@ impl Reads {
         keep_newer(last, &entry);
         let age_ms = self.age_ms(&entry, located, self.clock.now_ms());
         let is_fresh = requested.accepts(age_ms);
-        let tolerable_ms = requested.max_age_ms.saturating_add(requested.max_stale_ms.unwrap_or(0));
+        let tolerable_ms = requested.most_stale_ms();
         if !(is_fresh
             || (requested.max_stale_ms.is_some() && age_ms <= tolerable_ms)
-            || entry.version < requested.min_version)
+            || !requested.takes_version(entry.version))
         {
             return Ok(FromTable::Nothing);
         }
@@ -148,7 +147,7 @@ impl Reads {
         let (token, stored) = place.found().await??;
         let found = TierRow::on_standby(stored, &key.facility, &key.day, now_ms)?;
         if !requested.accepts(now_ms.saturating_sub(found.as_of_ms))
-            || found.row.summary.version < requested.min_version
+            || !requested.takes_version(found.row.summary.version)
         {
             return None;
         }

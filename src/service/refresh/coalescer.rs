@@ -28,7 +28,7 @@ use crate::{
     domain::summary::{DayKey, Key},
     metrics::RefreshTrigger,
     protocol::StoredEntry,
-    service::reads::freshness_request::MinFreshness,
+    service::freshness_request::MinFreshness,
     store::StoreError,
 };
 

@@ -15,7 +15,7 @@ use crate::{
     domain::summary::{DayKey, Key},
     protocol::{Epoch, StoredEntry},
     redis::CommandError,
-    service::reads::{freshness_request::MinFreshness, tier_row::TierRow},
+    service::{freshness_request::MinFreshness, tier_row::TierRow},
 };
 
 /// The refresh leases of all keys, and the Redis tier in which replicas find each other's results.

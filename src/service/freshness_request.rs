@@ -1,6 +1,5 @@
 //! The freshness request: how fresh a reader wants its answer.
 
-use super::answer::{Answer, Tier};
 use crate::domain::summary::SummaryRow;
 
 /// How fresh the reader wants its answer.
@@ -27,17 +26,21 @@ impl FreshnessRequest {
         self.max_age_ms > 0 && age_ms <= self.max_age_ms
     }
 
+    /// The greatest age that the reader takes while the figures are refreshed in the background, in
+    /// milliseconds.
+    pub fn most_stale_ms(&self) -> i64 {
+        self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0))
+    }
+
+    /// Whether the reader takes figures of this version.
+    pub const fn takes_version(&self, version: i64) -> bool {
+        version >= self.min_version
+    }
+
     /// What a refresh that another reader began must bring to satisfy this reader, who asks at
     /// `now_ms`.
     pub fn min_freshness(&self, now_ms: i64) -> MinFreshness {
         MinFreshness { as_of_ms: now_ms.saturating_sub(self.max_age_ms), version: self.min_version }
-    }
-
-    /// Whether the answer of a refresh is still young enough. The refresh may have taken long, or
-    /// may have begun before this reader came.
-    pub fn satisfied_by(&self, answer: &Answer) -> bool {
-        let most_ms = self.max_age_ms.saturating_add(self.max_stale_ms.unwrap_or(0));
-        answer.tier != Tier::Source || self.max_age_ms == 0 || answer.age_ms <= most_ms
     }
 }
 
