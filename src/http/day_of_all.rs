@@ -196,7 +196,7 @@ fn respond(
         let now_ms = app.clock.now_ms();
         response
             .insert_header((header::AGE, seconds_value(answer.age_ms)))
-            .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, page.until_ms)))
+            .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, answer.until_ms)))
             .insert_header((CACHE_STATUS, list_status(answer.source)));
     }))
 }

@@ -74,6 +74,7 @@ pub struct FacilityPage {
     ),
     responses(
         (status = 200, body = FacilityPage),
+        (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json")
     )
 )]

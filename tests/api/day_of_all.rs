@@ -125,6 +125,33 @@ on_both_stores! {
         }
     }
 
+    async fn pages_have_each_facility_once_while_facilities_are_renamed_between_them(
+        service: Service,
+    ) {
+        let stocks = [("B", 5, 0), ("C", 5, 0), ("D", 5, 0), ("E", 5, 0), ("F", 5, 0)];
+        let sites = stocked(&service, &stocks).await;
+        let all: BTreeSet<Uuid> = sites.iter().map(|(id, _)| *id).collect();
+        for (round, sort) in ["name", "-name", "total_stock", "-total_requests"].iter().enumerate()
+        {
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let shown = page(&service, &format!("sort={sort}&limit=2{cursor}")).await;
+                seen.extend(ids(&shown));
+                let Some(next) = shown["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+                // One that was shown comes last, and one that was not comes first.
+                let not_shown = all.iter().find(|id| !seen.contains(id)).unwrap();
+                for (id, name) in [(&seen[0], "Z"), (not_shown, "A")] {
+                    let name = format!("{name}{round}{}", seen.len());
+                    let facility = json!({"name": name, "timezone": noon_zone()});
+                    service.put(&format!("/v1/facilities/{id}"), &facility).await;
+                }
+            }
+            assert_eq!(seen.len(), all.len(), "{sort}: {seen:?}");
+            assert_eq!(seen.iter().copied().collect::<BTreeSet<_>>(), all, "{sort}");
+        }
+    }
+
     async fn a_page_is_served_from_memory_until_something_in_it_changes(service: Service) {
         let sites = stocked(&service, &[("North", 5, 0), ("South", 7, 0)]).await;
         let path = "/v1/summaries/today?limit=2";

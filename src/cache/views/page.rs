@@ -56,17 +56,18 @@ impl State {
             Some(before) => (asked_version, before),
             None => (self.version, Default::default()),
         };
-        // By name a change of figures moves nobody.
-        let rank = |id: &Uuid| {
-            let ranks = before.get(id).copied().flatten()?;
-            query.sort.by.map(|figure| ranks[figure as usize])
+        // The place that a facility had then. By name a change of figures moves nobody.
+        let place_then = |id: &Uuid| {
+            let before = before.get(id)?;
+            let ranks = before.ranks?;
+            let has_moved =
+                query.sort.by.is_some() || self.members.get(id)?.named.name != before.named.name;
+            let figure = query.sort.by.map_or(0, |figure| ranks[figure as usize]);
+            has_moved.then(|| Place { figure, named: before.named.clone() })
         };
         let mut moved: Vec<Place> = before
             .keys()
-            .filter_map(|id| {
-                let (figure, member) = (rank(id)?, self.members.get(id)?);
-                Some(Place { figure, named: member.named.clone() })
-            })
+            .filter_map(place_then)
             .filter(|place| {
                 start.as_ref().is_none_or(|start| query.sort.compare(place, start).is_ge())
             })
@@ -75,7 +76,7 @@ impl State {
         let stayed = self
             .orders
             .from(query.sort, start.as_ref())
-            .filter(|place| rank(&place.named.id).is_none());
+            .filter(|place| place_then(&place.named.id).is_none());
         let mut found = merged(query.sort, stayed, moved.into_iter()).filter_map(|place| {
             let member = self.members.get(&place.named.id)?;
             let part = member.part.as_ref()?;
@@ -215,8 +216,6 @@ pub struct Page {
     pub exact_ms: i64,
     /// When the page was rendered, in milliseconds.
     pub rendered_ms: i64,
-    /// The first midnight at one of its facilities, in milliseconds.
-    pub until_ms: Option<i64>,
     gzip: OnceLock<Option<Bytes>>,
     brotli: OnceLock<Option<Bytes>>,
 }
@@ -230,13 +229,7 @@ pub enum Form {
 }
 
 impl Page {
-    pub(super) fn new(
-        body: Vec<u8>,
-        content: u64,
-        exact_ms: i64,
-        rendered_ms: i64,
-        until_ms: Option<i64>,
-    ) -> Self {
+    pub(super) fn new(body: Vec<u8>, content: u64, exact_ms: i64, rendered_ms: i64) -> Self {
         let hash = xxhash_rust::xxh3::xxh3_64(&body);
         Page {
             etag: format!("\"{hash:016x}\""),
@@ -244,7 +237,6 @@ impl Page {
             content,
             exact_ms,
             rendered_ms,
-            until_ms,
             gzip: OnceLock::new(),
             brotli: OnceLock::new(),
         }

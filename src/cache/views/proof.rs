@@ -77,8 +77,15 @@ impl Memory {
             return None;
         }
         if seen.attached_to == proof.session && proof.watermark_ms != i64::MIN {
-            let proven_ms = proof.watermark_ms.min(seen.holds_until_ms - 1);
-            return Some(proven_ms.min(directory_ms));
+            let proven_ms = proof.watermark_ms.min(seen.holds_until_ms - 1).min(directory_ms);
+            if view.filled_since_ms() <= proof.watermark_ms {
+                return Some(proven_ms);
+            }
+            // What was read of the table since then is younger than the watermark, which stands
+            // still as long as this replica receives nothing.
+            let of_part = |part: &Part| self.exact_by(proof, part, directory_ms);
+            let by_parts = view.least(of_part).map(|by_parts| by_parts.min(directory_ms));
+            return Some(by_parts.unwrap_or(i64::MIN).max(proven_ms));
         }
         let of_part = |part: &Part| self.exact_by(proof, part, directory_ms);
         // However young its parts are, a view is no younger than the directory: facilities that

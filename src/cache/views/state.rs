@@ -155,7 +155,7 @@ impl State {
             self.totals.add(&part.figures);
             self.version = self.version.wrapping_add(share(named, &part.entry));
             if self.was_whole {
-                self.log.note(version, id, before.map(|old| ranks(&old.figures)));
+                self.log.note(version, named, before.map(|old| ranks(&old.figures)));
             }
         }
         member.part = Some(part);
@@ -171,7 +171,7 @@ impl State {
         self.expiries.remove(&(old.entry.holds_until_ms, *id));
         self.totals.take_out(&old.figures);
         self.orders.remove_figures(&member.named, &old.figures);
-        self.log.note(self.version, *id, Some(ranks(&old.figures)));
+        self.log.note(self.version, &member.named, Some(ranks(&old.figures)));
         self.version = self.version.wrapping_sub(share(&member.named, &old.entry));
         self.missing.insert(*id);
         true

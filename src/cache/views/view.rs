@@ -46,7 +46,7 @@ pub struct View {
     /// Held by the one that reads what is missing; all others wait for it.
     pub filling: tokio::sync::Mutex<()>,
     rendering: Mutex<()>,
-    pages: Cache<Box<str>, Arc<Page>>,
+    pages: Cache<Arc<str>, Arc<Page>>,
     asked_ms: AtomicI64,
     /// When the last complete fill began, in milliseconds.
     filled_since_ms: AtomicI64,
@@ -94,7 +94,9 @@ impl View {
             rendering: Mutex::default(),
             pages: Cache::builder()
                 .max_capacity(page_bytes)
-                .weigher(|_, page: &Arc<Page>| page.weight())
+                .weigher(|text: &Arc<str>, page: &Arc<Page>| {
+                    page.weight().saturating_add(u32::try_from(text.len()).unwrap_or(u32::MAX))
+                })
                 .build(),
             asked_ms: AtomicI64::new(i64::MIN),
             filled_since_ms: AtomicI64::new(i64::MIN),
@@ -279,8 +281,7 @@ impl View {
             Ok(picked) => picked.render(query),
             Err(unknown) => return Some(Err(unknown)),
         };
-        let until_ms = Some(self.until_ms()).filter(|until_ms| *until_ms != i64::MAX);
-        let page = Arc::new(Page::new(body, content, exact_ms, now_ms, until_ms));
+        let page = Arc::new(Page::new(body, content, exact_ms, now_ms));
         self.pages.insert(text.into(), page.clone());
         Some(Ok((page, true)))
     }

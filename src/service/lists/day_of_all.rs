@@ -38,6 +38,8 @@ pub struct DayPage {
     pub age_ms: i64,
     /// Where it comes from.
     pub source: Source,
+    /// The next midnight that changes the day at a facility, in milliseconds; `None` for none.
+    pub until_ms: Option<i64>,
 }
 
 /// Why a view has no page.
@@ -45,6 +47,10 @@ enum NoPage {
     /// A facility has no entry, or another epoch has begun.
     NotWhole,
     UnknownCursor,
+}
+
+fn next_midnight(view: &View) -> Option<i64> {
+    Some(view.until_ms()).filter(|until_ms| *until_ms != i64::MAX)
 }
 
 impl Lists {
@@ -67,7 +73,7 @@ impl Lists {
         (requested.accepts(age_ms)
             && (is_current || self.is_young(&page, now_ms))
             && self.counts_as_fresh(&view, age_ms, directory_ms, requested, now_ms))
-        .then_some(DayPage { page, age_ms, source: Source::Memory })
+        .then(|| DayPage { page, age_ms, source: Source::Memory, until_ms: next_midnight(&view) })
     }
 
     /// Whether the page was rendered so shortly ago that it will do, although the view has changed.
@@ -221,7 +227,7 @@ impl Lists {
             (page_ms, false) => page_ms,
         };
         let age_ms = self.reads.clock.now_ms().saturating_sub(exact_ms).max(0);
-        Ok(DayPage { page, age_ms, source })
+        Ok(DayPage { page, age_ms, source, until_ms: next_midnight(view) })
     }
 
     /// Fills and proves the view until it has what this reader asked for.

@@ -49,13 +49,13 @@ pub fn days_of(
         let zone = &facility.zone;
         let (day, end_ms) = *days.entry(Arc::as_ptr(zone)).or_insert_with(|| {
             let today = zone.today(now_ms);
-            let day = match date {
-                None => Some(today),
-                Some(date) if date == today.date => Some(today),
-                Some(date) if date > today.date => None,
-                Some(date) => Day::named(&zone.tz, date),
-            };
-            (day, today.end_ms)
+            match date {
+                None => (Some(today), today.end_ms),
+                Some(date) if date == today.date => (Some(today), today.end_ms),
+                Some(date) if date > today.date => (None, today.end_ms),
+                // No later midnight changes a day that is over.
+                Some(date) => (Day::named(&zone.tz, date), i64::MAX),
+            }
         });
         until_ms = until_ms.min(end_ms);
         (id, day.map(|day| (facility, day)))

@@ -230,3 +230,20 @@ async fn without_the_stream_memory_is_used_for_a_limited_time_and_then_the_table
         "the table answers, without a refresh"
     );
 }
+
+#[tokio::test]
+async fn without_the_stream_the_day_of_all_is_proven_by_the_table() {
+    let fleet = fleet(2, Redis::start()).await;
+    let mut diary = Diary::begin(&fleet[0], &noon_zone()).await;
+    diary.write(&fleet[0]).await;
+    let list = "/v1/summaries/today";
+    get(&fleet[1], list).await;
+    fleet.redis.stop();
+    all_are_degraded(&fleet).await;
+    for directives in ["no-cache", "max-age=1", "", "no-cache"] {
+        diary.write(&fleet[0]).await;
+        let response = read(&fleet[1], list, directives).await;
+        assert_eq!(response.status(), 200, "{directives}");
+        assert!(age(&response) <= FRESH_SECONDS, "{directives}: Age {}", age(&response));
+    }
+}
