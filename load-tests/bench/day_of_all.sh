@@ -50,7 +50,7 @@ measure_under_changes() {
     local changes=$started
     day_pair "the same while 500 changes a second arrive" 0.6
     wait "$changes"
-    row "  changes a second that arrived" "" "$(value_of "$(cat "$folder/changes.log")" rate)"
+    row "  changes a second that arrived" "" "$(value_of "$(cat "$folder/changes.log")" rate)" "by HTTP, one event each"
 }
 
 # first_page URL FACILITIES GOAL STORE: the time of the first page after a start, in milliseconds.

@@ -18,7 +18,6 @@ mod drain;
 mod events;
 mod fills;
 mod judge;
-mod lists;
 mod mutants;
 mod pace;
 mod places;

@@ -111,11 +111,8 @@ pub enum Mutant {
     KeepsFacilitiesToItself,
     /// A row of the table is used without the zone in its own snapshot.
     ZoneOfTheDirectory,
-    /// The rows of a list are used without the zones in their own snapshot.
-    ListsWithoutZones,
-    /// A list claims what is proven of the table, although the directory may be exact as of an
-    /// earlier instant.
-    ListsWithoutDirectory,
+    /// A view takes rows without the zones in their own snapshot.
+    ViewsWithoutZones,
     /// A view is not told of changes: its page goes on to claim what the view claims.
     ViewsForgetAChange,
     /// A view claims what is proven of its entries, although the directory may be exact as of an
@@ -132,7 +129,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 48] = [
+    pub const ALL: [Mutant; 47] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -174,8 +171,7 @@ impl Mutant {
         Mutant::TrustsItsFirstDirectory,
         Mutant::KeepsFacilitiesToItself,
         Mutant::ZoneOfTheDirectory,
-        Mutant::ListsWithoutZones,
-        Mutant::ListsWithoutDirectory,
+        Mutant::ViewsWithoutZones,
         Mutant::ViewsForgetAChange,
         Mutant::ViewsWithoutDirectory,
         Mutant::KeepsOldDirectory,

@@ -9,7 +9,6 @@ use crate::{
     events::Event,
     fills,
     judge::Judge,
-    lists,
     mutants::Mutant,
     pace::Disaster,
     places::{BANKS, BEGIN_MS, DATES, FACILITIES, ZONES, facility_id, told},
@@ -104,9 +103,9 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
         }
         6 => return befall(sim, actors, r),
         7 if !is_crowded && sim.epoch(r).is_some() => {
-            let is_of_table = sim.world().chance(50);
-            match is_of_table {
-                true => sim.spawn(Some(r), false, lists::list(sim.clone(), r)),
+            let is_of_one_day = sim.world().chance(50);
+            match is_of_one_day {
+                true => read(sim, r, k),
                 false => sim.spawn(Some(r), false, views::read(sim.clone(), r)),
             }
         }

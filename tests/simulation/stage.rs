@@ -18,7 +18,7 @@ use crate::{
     refresh::{self, Work},
     schedule::start,
     sources,
-    world::{Actor, REPLICAS, Sim, World, called},
+    world::{Actor, REPLICAS, Replica, Sim, World, called},
 };
 
 /// The first replica. All three use the same Redis until it is split.
@@ -56,6 +56,13 @@ impl Stage {
     /// The world.
     pub fn world(&self) -> std::cell::RefMut<'_, World> {
         self.sim.world()
+    }
+
+    /// Lets the replicas, which have not started yet, remember this many recent changes.
+    pub fn remember(&mut self, changes: usize) {
+        let mut world = self.world();
+        world.pace.recent = changes;
+        world.replicas = std::array::from_fn(|_| Replica::new(changes));
     }
 
     /// One step of a replica: of its pass, or of its other tasks.

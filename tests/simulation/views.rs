@@ -112,11 +112,16 @@ async fn fill(sim: &Sim, r: usize, view: &View) -> bool {
     let keys = memory.unattached_keys(view);
     let (token, table_ms) = (sim.token(r), memory.table_ms());
     sim.step().await;
-    let read = sim.world().db.read(&keys.iter().map(|key| index(&key.id())).collect::<Vec<_>>());
+    let mut read =
+        sim.world().db.read(&keys.iter().map(|key| index(&key.id())).collect::<Vec<_>>());
     sim.step().await;
     let stored_ms = read.watermark.map_or(i64::MIN, |watermark| watermark.at_ms);
     if sim.epoch(r).as_ref() != Some(&read.epoch) || stored_ms < table_ms {
         return false;
+    }
+    if sim.breaks(Mutant::ViewsWithoutZones) {
+        read.zones =
+            keys.iter().map(|key| (key.facility.id, key.facility.zone.name.clone())).collect();
     }
     let judged = judge(&keys, read, &token, table_ms, sim.world().clock(r));
     for found in &judged.found {

@@ -81,6 +81,7 @@ pub fn registered_again_beside_its_removal(stage: &mut Stage) {
 
 /// Redis has figures of the former life of a facility that was registered again.
 pub fn an_entry_of_the_life_before(stage: &mut Stage) {
+    stage.remember(32); // an entry from before the removal joins the stream session
     stage.open();
     stage.event(A, Event::Activity { facility: FACILITY, place: EVENING_BEFORE });
     stage.drain_all();
