@@ -14,7 +14,9 @@ use facility_summary::{
     http::{
         field_rules,
         json::Shown,
-        parameters::{Facilities, FacilityCursor, ListingParameters, OneDay, Range, Refresh, SORTS},
+        parameters::{
+            Facilities, FacilityCursor, ListingParameters, OneDay, Range, Refresh, SORTS,
+        },
         percent,
         problem::Problem,
     },
