@@ -57,3 +57,4 @@ lint: ## format check, and clippy with warnings as errors
 	cargo fmt --check --manifest-path load-tests/Cargo.toml
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --test simulation --test starts --locked -- -D warnings # not among all targets

@@ -13,7 +13,7 @@ use crate::{
     protocol::{Position, StoredEntry},
 };
 
-/// Whether a row does not count: a newer version came by since the token was taken, or another
+/// Whether a row does not count: a newer version was consumed since the token was taken, or another
 /// epoch or life began.
 fn lost_race(recent: &RecentChanges, token: &FillToken, row: &SummaryRow) -> bool {
     let (key, version) = (row.key(), row.summary.version);
@@ -66,8 +66,8 @@ impl Memory {
     /// The stream session whose watermarks count for the row; `None` where none do.
     fn session_of(&self, recent: &RecentChanges, since: Position, row: &SummaryRow) -> Option<u32> {
         // That a day has no row is proven only for the zone that the facility was in. Where the
-        // facility moves to another zone and back, no message tells of this day; but each move is
-        // told. So later watermarks count only until the facility is told to have changed.
+        // facility moves to another zone and back, no message names this day; but a message
+        // names each facility that moves. So later watermarks count only until then.
         let is_proven = row.summary.version != 0
             || !recent.facility_changed(row.summary.facility_id, since.number);
         (is_proven && recent.joins(since)).then(|| self.session())
@@ -84,7 +84,7 @@ impl Memory {
         let version = row.summary.version;
         held.version > version
             || (held.version == version
-                // Rows of one version may be of two zones' days of one date: the later row tells
+                // Rows of one version may be of two zones' days of one date: the later row says
                 // which day is the facility's now.
                 && (held.bounds == row.bounds || held.as_of_ms > as_of_ms)
                 && self.exact_as_of_ms(held) >= as_of_ms

@@ -256,7 +256,7 @@ impl Memory {
                     recent.remember_facility(*id);
                     self.drop_empty_days(*id);
                 });
-                self.views.doubt_empty(ids, self.session());
+                self.views.drop_empty(ids, self.session());
             }
             Message::Begun => {}
         }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{domain::summary::Key, protocol::Position};
 
-/// What a message told of.
+/// What a message is about.
 enum Change {
     /// A version of a summary.
     Of(Key, i64),
@@ -28,7 +28,7 @@ pub(super) struct RecentChanges {
     queue: VecDeque<(i64, Change)>,
     newest: HashMap<Key, (i64, i64)>,
     /// For each facility that was registered, changed or removed: the number of the last message
-    /// that told so.
+    /// that said so.
     facilities: HashMap<Uuid, i64>,
     /// For each facility that was removed and registered again: the greatest version of its former
     /// life.
@@ -67,13 +67,13 @@ impl RecentChanges {
         self.push(Change::Of(key, version));
     }
 
-    /// Remembers that the message that was consumed last tells of this facility.
+    /// Remembers that the message that was consumed last names this facility.
     pub fn remember_facility(&mut self, facility: Uuid) {
         self.facilities.insert(facility, self.at.number);
         self.push(Change::OfFacility(facility));
     }
 
-    /// Whether a message behind the one with this number told of the facility, among those
+    /// Whether a message behind the one with this number named the facility, among those
     /// remembered.
     pub fn facility_changed(&self, facility: Uuid, since: i64) -> bool {
         self.facilities.get(&facility).is_some_and(|number| *number > since)

@@ -43,7 +43,7 @@ pub struct Changes {
     /// Whether other processes read the table, so that watermarks are stored beside its rows.
     stores_watermark: bool,
     /// `suspect_restore` was called, and no drain snapshot has acted on it yet.
-    doubted: AtomicBool,
+    suspects_restore: AtomicBool,
 }
 
 /// What connects this replica with the others.
@@ -129,7 +129,7 @@ impl Changes {
             link,
             misses_others: AtomicBool::new(false),
             stores_watermark,
-            doubted: AtomicBool::new(false),
+            suspects_restore: AtomicBool::new(false),
         }
     }
 
@@ -288,7 +288,7 @@ impl Changes {
     /// Called when a row is older than a known version. Drops everything held at once; the next
     /// drain snapshot begins another epoch.
     pub fn suspect_restore(&self) {
-        if !self.doubted.swap(true, Ordering::AcqRel) {
+        if !self.suspects_restore.swap(true, Ordering::AcqRel) {
             tracing::warn!(
                 "the database has an older row than it had (a backup restored?): everything held \
                  was dropped"
@@ -299,7 +299,7 @@ impl Changes {
 
     /// Whether `suspect_restore` was called since the last call of this function.
     pub fn take_suspicion(&self) -> bool {
-        self.doubted.swap(false, Ordering::AcqRel)
+        self.suspects_restore.swap(false, Ordering::AcqRel)
     }
 
     /// Drops everything that memory holds; what was proven does not count any more.

@@ -93,7 +93,7 @@ fn answers_of(view: &View) -> Answers {
 /// Places what the directory has changed, as the service does for each reader.
 fn place(sim: &Sim, r: usize, view: &View) {
     let (directory, memory, now) = (sim.directory(r), sim.memory(r), sim.world().clock(r));
-    view.place_what_was_told(now, |unplaced| {
+    view.place_changed(now, |unplaced| {
         let is_all = matches!(unplaced, Unplaced::All);
         let ids = match unplaced {
             Unplaced::All => directory.all().0.iter().map(|facility| facility.id).collect(),

@@ -1,5 +1,5 @@
 //! Views: the day of all facilities, one for each date that was asked for lately. A view holds the
-//! same entries as memory, and is told of each one that memory takes in; so it stands under the
+//! same entries as memory, and receives each one that memory takes in; so it stands under the
 //! same proof. Nothing is derived or sorted for a reader: changes move single facilities, and a
 //! page is put together once for a version of the day.
 
@@ -100,7 +100,7 @@ impl Views {
         Some(view.clone())
     }
 
-    /// The view of a date, or of today. A new one holds nothing yet, and from now on hears of each
+    /// The view of a date, or of today. A new one holds nothing yet, and from now on receives each
     /// change.
     pub fn open(&self, date: Option<Date>, now_ms: i64) -> Arc<View> {
         let _turn = self.opening();
@@ -170,15 +170,15 @@ impl Views {
     }
 
     /// Drops the days without a row of facilities that have changed.
-    pub(super) fn doubt_empty(&self, facilities: &[Uuid], session: u32) {
+    pub(super) fn drop_empty(&self, facilities: &[Uuid], session: u32) {
         self.held.load().iter().for_each(|view| view.drop_parts(facilities, true, session));
     }
 
     /// Records that the directory has changed these facilities. It calls this before it claims to
     /// be exact as of a later instant.
-    pub fn tell(&self, facilities: &[Uuid]) {
+    pub fn note_changed(&self, facilities: &[Uuid]) {
         if self.are_held() {
-            self.held.load().iter().for_each(|view| view.tell(facilities));
+            self.held.load().iter().for_each(|view| view.note_changed(facilities));
         }
     }
 

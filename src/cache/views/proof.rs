@@ -10,7 +10,7 @@ use crate::{
     domain::summary::{DayKey, Summary},
 };
 
-/// Facilities that are placed before others get their turn at memory.
+/// Facilities that are placed before others may use memory.
 const PLACED_AT_ONCE: usize = 256;
 
 /// The newest watermark of a stream session, in milliseconds, and the number of the session.
@@ -63,7 +63,7 @@ impl Memory {
         }
     }
 
-    /// Whether each later change of the view will come by here.
+    /// Whether each later change of the view will arrive here.
     pub fn is_view_attached(&self, view: &View) -> bool {
         view.seen(i64::MIN).attached_to == self.session()
     }

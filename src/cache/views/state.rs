@@ -37,7 +37,7 @@ pub(super) struct Member {
 pub(super) struct Part {
     pub entry: Arc<Entry>,
     /// The stream session that this part is attached to. Unlike the entry of a day without a row,
-    /// such a part may be attached: the view hears of each change of its facility.
+    /// such a part may be attached: the view receives each change of its facility.
     pub session: Option<u32>,
     pub figures: CompactFigures,
 }
@@ -178,8 +178,8 @@ impl State {
     }
 
     /// Drops the entry of a day without a row: the facility has changed, and may have come back to
-    /// its zone, and then no message tells of that day.
-    pub fn doubt_empty(&mut self, id: &Uuid) -> bool {
+    /// its zone, and then no message names that day.
+    pub fn drop_empty(&mut self, id: &Uuid) -> bool {
         let is_empty =
             |member: &Member| member.part.as_ref().is_some_and(|part| part.entry.version == 0);
         self.members.get(id).is_some_and(is_empty) && self.drop_part(id)
@@ -198,7 +198,7 @@ impl State {
                 false
             }
             Some(member) if same_name(member) => {
-                // Of a row without bounds only the date tells whose day it is.
+                // Of a row without bounds only the date says whose day it is.
                 let is_of = |part: &Part| part.entry.version > 0 && part.entry.is_of(&day);
                 let stays = member.day.date == day.date && member.part.as_ref().is_some_and(is_of);
                 member.facility = facility.clone();

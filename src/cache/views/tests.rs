@@ -212,7 +212,7 @@ fn a_page_is_current_until_its_view_changes() {
     assert_ne!(render(&world).body, page.body);
     assert!(exact(&world, &render(&world)).1);
     let page = render(&world);
-    world.memory.views().tell(&[id(0)]);
+    world.memory.views().note_changed(&[id(0)]);
     assert!(!exact(&world, &page).1, "the directory may have it elsewhere");
 }
 

@@ -36,9 +36,9 @@ pub struct View {
     attached_to: AtomicU32,
     holds_until_ms: AtomicI64,
     /// Which facilities the directory has changed since they were placed here.
-    told: Mutex<Told>,
-    /// Counts what the directory told, and how much of that has been placed.
-    times_told: AtomicU64,
+    changed: Mutex<ChangedFacilities>,
+    /// Counts the changes that the directory noted, and those of them that were placed.
+    times_changed: AtomicU64,
     times_placed: AtomicU64,
     /// The first midnight at any facility, in milliseconds: then days begin and end.
     until_ms: AtomicI64,
@@ -50,12 +50,12 @@ pub struct View {
     asked_ms: AtomicI64,
     /// When the last complete fill began, in milliseconds.
     filled_since_ms: AtomicI64,
-    /// The view hears of nothing any more.
+    /// The view receives no changes any more.
     is_dropped: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Told {
+struct ChangedFacilities {
     all: bool,
     ids: HashSet<Uuid>,
 }
@@ -72,7 +72,7 @@ pub enum Unplaced {
 pub(super) struct Seen {
     pub attached_to: u32,
     pub holds_until_ms: i64,
-    /// The view hears of all changes, and has what the directory has.
+    /// The view receives all changes, and has what the directory has.
     pub is_placed: bool,
     pub content: u64,
 }
@@ -85,8 +85,8 @@ impl View {
             content: AtomicU64::new(0),
             attached_to: AtomicU32::new(0),
             holds_until_ms: AtomicI64::new(i64::MAX),
-            told: Mutex::new(Told { all: true, ids: HashSet::new() }),
-            times_told: AtomicU64::new(1),
+            changed: Mutex::new(ChangedFacilities { all: true, ids: HashSet::new() }),
+            times_changed: AtomicU64::new(1),
             times_placed: AtomicU64::new(0),
             until_ms: AtomicI64::new(i64::MAX),
             placing: Mutex::default(),
@@ -126,28 +126,28 @@ impl View {
     pub(super) fn drop_parts(&self, ids: &[Uuid], only_empty: bool, session: u32) {
         self.with_state(session, |state| {
             ids.iter().fold(false, |changed, id| {
-                let dropped = if only_empty { state.doubt_empty(id) } else { state.drop_part(id) };
+                let dropped = if only_empty { state.drop_empty(id) } else { state.drop_part(id) };
                 dropped || changed
             })
         });
     }
 
     /// Records that the directory has changed these facilities.
-    pub(super) fn tell(&self, ids: &[Uuid]) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.ids.extend(ids);
-        self.times_told.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn note_changed(&self, ids: &[Uuid]) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.ids.extend(ids);
+        self.times_changed.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Places what the directory has changed, and at midnight everything: `place` is called with
     /// it. When this returns, the view has what the directory had when it was called.
-    pub fn place_what_was_told(&self, now_ms: i64, place: impl FnOnce(Unplaced)) {
+    pub fn place_changed(&self, now_ms: i64, place: impl FnOnce(Unplaced)) {
         let _turn = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let (unplaced, times) = {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            let times = self.times_told.load(Ordering::Acquire);
-            let all = std::mem::take(&mut told.all) || now_ms >= self.until_ms();
-            let ids = std::mem::take(&mut told.ids);
+            let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+            let times = self.times_changed.load(Ordering::Acquire);
+            let all = std::mem::take(&mut changed.all) || now_ms >= self.until_ms();
+            let ids = std::mem::take(&mut changed.ids);
             (if all { Unplaced::All } else { Unplaced::These(ids.into_iter().collect()) }, times)
         };
         if !matches!(&unplaced, Unplaced::These(ids) if ids.is_empty()) {
@@ -212,7 +212,7 @@ impl View {
         let attached_to = self.attached_to.load(Ordering::Acquire);
         let holds_until_ms = self.holds_until_ms.load(Ordering::Acquire);
         let placed = self.times_placed.load(Ordering::Acquire);
-        let is_placed = placed == self.times_told.load(Ordering::Acquire)
+        let is_placed = placed == self.times_changed.load(Ordering::Acquire)
             && now_ms < self.until_ms()
             && !self.is_dropped.load(Ordering::Acquire);
         let content = self.content.load(Ordering::Acquire);

@@ -90,7 +90,7 @@ impl Drain {
         if seen.outbox.is_empty() && seen.changed_facilities.is_empty() {
             return Ok(true);
         }
-        let told = self.publish_facilities(seen).await?;
+        let are_published = self.publish_facilities(seen).await?;
         let mut left = OutboxRelay::of(seen, |key, version| {
             self.changes.have_shown(seen.generation, key, version)
         });
@@ -99,13 +99,14 @@ impl Drain {
                 left.published(keys);
             }
         }
-        let read: Vec<i64> = if told {
+        let read: Vec<i64> = if are_published {
             seen.changed_facilities.iter().map(|(id, _)| *id).collect()
         } else {
             Vec::new()
         };
-        let is_all =
-            left.is_all_published(self.batch) && told && seen.changed_facilities.len() < self.batch;
+        let is_all = left.is_all_published(self.batch)
+            && are_published
+            && seen.changed_facilities.len() < self.batch;
         let forgotten = self.may_forget(seen)
             && self.store.forget_published(&left.published_rows(), &read).await?;
         if !left.unpublished.is_empty() && seen.outbox.len() == self.batch {

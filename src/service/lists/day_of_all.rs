@@ -81,7 +81,7 @@ impl Lists {
         (0..self.render_interval_ms).contains(&now_ms.saturating_sub(page.rendered_ms))
     }
 
-    /// Whether the lower rungs can have nothing newer: later changes come by here, or the view is
+    /// Whether the lower rungs can have nothing newer: later changes arrive here, or the view is
     /// young, or the database is out of reach.
     fn counts_as_fresh(
         &self,
@@ -96,10 +96,10 @@ impl Lists {
         }
         let is_attached = self.reads.changes.is_attached();
         let unproven_ms = self.unproven_ms(requested);
-        let is_heard = is_attached
+        let is_directory_current = is_attached
             || requested.only_if_cached
             || now_ms.saturating_sub(directory_ms) <= DETACHED_MS;
-        is_heard
+        is_directory_current
             && (age_ms <= unproven_ms || (is_attached && self.reads.memory.is_view_attached(view)))
     }
 
@@ -243,9 +243,9 @@ impl Lists {
         loop {
             let (now_ms, directory_ms) = (clock.now_ms(), self.reads.directory.exact_as_of_ms());
             let proven_ms = memory.table_ms().min(directory_ms);
-            let is_unheard = !self.reads.changes.is_attached()
+            let is_detached = !self.reads.changes.is_attached()
                 && asked.arrived_ms.saturating_sub(directory_ms) > DETACHED_MS;
-            if !asked.takes(proven_ms, now_ms) || is_unheard {
+            if !asked.takes(proven_ms, now_ms) || is_detached {
                 source = source.max(Source::Table);
                 self.prove(asked).await.map_err(|error| self.failed(&error))?;
                 continue;
@@ -294,7 +294,7 @@ impl Lists {
     /// Places in the view what the directory has changed, and each facility anew at midnight.
     pub(super) fn place(&self, view: &View, now_ms: i64) {
         let directory = &self.reads.directory;
-        view.place_what_was_told(now_ms, |unplaced| {
+        view.place_changed(now_ms, |unplaced| {
             let is_all = matches!(unplaced, Unplaced::All);
             let (places, until_ms) = match unplaced {
                 Unplaced::All => {

@@ -111,14 +111,14 @@ impl World {
                 self.facilities.insert(id(f), facility.clone());
                 // A change of zone gives the day other figures, or none.
                 self.write(&facility, Some(0), 0);
-                self.memory.views().tell(&[id(f)]);
+                self.memory.views().note_changed(&[id(f)]);
                 self.memory.consume_next(&Message::Facilities(vec![id(f)]));
             }
             Step::Remove(f) => {
                 if self.facilities.remove(&id(f)).is_some() {
                     self.rows.retain(|(of, _), _| *of != id(f));
                     self.memory.forget_facility(id(f));
-                    self.memory.views().tell(&[id(f)]);
+                    self.memory.views().note_changed(&[id(f)]);
                     self.memory.begin_life(id(f), self.version);
                 }
             }
@@ -159,7 +159,7 @@ impl World {
     /// missing.
     pub fn fill(&mut self, view: &View) {
         let (now_ms, facilities) = (self.now_ms, &self.facilities);
-        view.place_what_was_told(now_ms, |unplaced| {
+        view.place_changed(now_ms, |unplaced| {
             let placed = |id: Uuid, facility: Option<&Arc<Facility>>| -> Placed {
                 (id, facility.map(|f| (f.clone(), f.zone.today(now_ms))))
             };
