@@ -6,42 +6,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD/tests/redbot
-venv=$PWD/target/redbot
 time_limit_seconds=60 # for one URL; it takes a second
 
-# Installed once; a changed pin installs again. The stamp comes last: a broken installation is not mistaken for a done one.
-if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-    cp "$here/requirements.txt" "$venv/installed.txt"
-fi
-
-if [ -z "${SERVICE:-}" ]; then
-    cargo build --quiet
-    SERVICE=${CARGO_TARGET_DIR:-target}/debug/facility-summary
-fi
-SERVICE=$(realpath "$SERVICE")
-
-folder=$(mktemp -d)
-cd "$folder" # for what the tool and the service leave in their working directory
-service=
-clean_up() {
-    local code=$?
-    if [ -n "$service" ]; then kill "$service" 2>/dev/null && wait "$service" || true; fi
-    if [ "$code" != 0 ]; then
-        echo "--- the end of the service's log" >&2
-        tail -n 10 "$folder/service.log" >&2 || true
-    fi
-    cd / && rm -rf "$folder"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM HUP
-
-# setpriv: the service dies with this script even if that is killed outright.
-DATABASE_URL=sqlite://$folder/facility-summary.db BIND_ADDR=127.0.0.1:0 FACILITY_SUMMARY__LOG__FORMAT=json \
-    setpriv --pdeathsig KILL -- "$SERVICE" serve >"$folder/service.log" 2>&1 </dev/null &
-service=$!
+source tests/against-service.sh
+install_tool "$here"
+start_service
 
 # Registers what schemathesis.toml names, too, and prints the service's address.
 address=$("$venv/bin/python" "$here/../schemathesis/prepare.py" "$folder/service.log" "$service")
