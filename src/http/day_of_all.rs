@@ -121,7 +121,8 @@ async fn past_pages(
         lists.day_of_all(&day, requested, begins, unknown).await
     };
     let page = app.detached(reading).await.map_err(problem_of)?;
-    Ok(respond(&request, &app, &page, form).expect("its form was made"))
+    Ok(respond(&request, &app, &page, form)
+        .expect("a page is made together with the form that was asked for"))
 }
 
 /// 404 when the date has not begun at any facility, or was at none.

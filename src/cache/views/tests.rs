@@ -263,3 +263,16 @@ fn of_many_views_the_one_asked_for_last_stays() {
     memory.start_over(None);
     assert!(!memory.views().are_held());
 }
+
+#[test]
+fn a_page_weighs_the_text_of_its_query_too() {
+    let pages = super::view::pages(1_000_000);
+    let page = std::sync::Arc::new(super::page::Page::new(b"{}".to_vec(), 0, 0, 0));
+    for number in 0..100 {
+        let text = format!("q={number}{}", "&".repeat(60_000));
+        pages.insert(text.into(), page.clone());
+    }
+    pages.run_pending_tasks();
+    assert!(pages.weighted_size() > 60_000, "{}", pages.weighted_size());
+    assert!(pages.entry_count() <= 1_000_000 / 60_000, "{}", pages.entry_count());
+}

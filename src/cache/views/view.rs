@@ -77,6 +77,14 @@ pub(super) struct Seen {
     pub content: u64,
 }
 
+/// Holds pages under the texts of their queries, whose bytes count as well: a client chooses them.
+pub(super) fn pages(max_bytes: u64) -> Cache<Arc<str>, Arc<Page>> {
+    let weight = |text: &Arc<str>, page: &Arc<Page>| {
+        page.weight().saturating_add(u32::try_from(text.len()).unwrap_or(u32::MAX))
+    };
+    Cache::builder().max_capacity(max_bytes).weigher(weight).build()
+}
+
 impl View {
     pub(super) fn new(date: Option<Date>, page_bytes: u64) -> Self {
         View {
@@ -92,12 +100,7 @@ impl View {
             placing: Mutex::default(),
             filling: tokio::sync::Mutex::default(),
             rendering: Mutex::default(),
-            pages: Cache::builder()
-                .max_capacity(page_bytes)
-                .weigher(|text: &Arc<str>, page: &Arc<Page>| {
-                    page.weight().saturating_add(u32::try_from(text.len()).unwrap_or(u32::MAX))
-                })
-                .build(),
+            pages: pages(page_bytes),
             asked_ms: AtomicI64::new(i64::MIN),
             filled_since_ms: AtomicI64::new(i64::MIN),
             is_dropped: AtomicBool::new(false),

@@ -42,22 +42,25 @@ pub fn days_of(
     date: Option<Date>,
     now_ms: i64,
 ) -> (Vec<Placed>, i64) {
-    let mut days: HashMap<*const Zone, (Option<Day>, i64)> = HashMap::new();
+    // Each zone is kept while its address is the key: another one might get the address.
+    let mut days: HashMap<*const Zone, (Arc<Zone>, Option<Day>, i64)> = HashMap::new();
     let mut until_ms = i64::MAX;
     let mut place = |(id, facility): (Uuid, Option<Arc<Facility>>)| {
         let Some(facility) = facility else { return (id, None) };
         let zone = &facility.zone;
-        let (day, end_ms) = *days.entry(Arc::as_ptr(zone)).or_insert_with(|| {
+        let (_, day, end_ms) = days.entry(Arc::as_ptr(zone)).or_insert_with(|| {
             let today = zone.today(now_ms);
-            match date {
+            let (day, end_ms) = match date {
                 None => (Some(today), today.end_ms),
                 Some(date) if date == today.date => (Some(today), today.end_ms),
                 Some(date) if date > today.date => (None, today.end_ms),
                 // No later midnight changes a day that is over.
                 Some(date) => (Day::named(&zone.tz, date), i64::MAX),
-            }
+            };
+            (zone.clone(), day, end_ms)
         });
-        until_ms = until_ms.min(end_ms);
+        let day = *day;
+        until_ms = until_ms.min(*end_ms);
         (id, day.map(|day| (facility, day)))
     };
     let places = facilities.map(&mut place).collect();
@@ -206,3 +209,7 @@ impl Lists {
         Ok(gone.into_values().collect())
     }
 }
+
+#[cfg(test)]
+#[path = "view_fill_tests.rs"]
+mod tests;
