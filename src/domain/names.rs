@@ -17,10 +17,28 @@ pub fn compared(name: &str) -> String {
     if trimmed.len() == form.len() { form } else { trimmed.to_owned() }
 }
 
-/// The form in which names are searched for a part: the compared form in lower case, where a space
+/// The form in which names are searched for a part: the compared form without case, where a space
 /// at either end counts as part of the text that is searched for.
+///
+/// Case is folded as Unicode folds it: `ß` is `ss`, and a `σ` is the same at the end of a word. The
+/// Turkish `İ` and `ı` are an `i` besides, because nobody knows by which rules a reader has written
+/// `I`.
 pub fn sought(part: &str) -> String {
-    form(part).to_lowercase()
+    let form = form(part);
+    if form.is_ascii() {
+        return form.to_ascii_lowercase();
+    }
+    let mut folded = String::with_capacity(form.len());
+    // Lower case first, for letters that are upper case of themselves (`ẞ`); then upper case, which
+    // spells out `ß` and `ﬁ`. Each letter by itself: a whole word would get its final sigma.
+    let letters = form.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
+    for c in letters.flat_map(char::to_lowercase) {
+        // The dot that `İ` leaves of itself.
+        if !(c == '\u{307}' && folded.ends_with('i')) {
+            folded.push(c);
+        }
+    }
+    if is_nfc_quick(folded.chars()) == IsNormalized::Yes { folded } else { folded.nfc().collect() }
 }
 
 fn form(name: &str) -> String {

@@ -50,7 +50,41 @@ fn a_part_of_a_name_is_found_however_the_name_is_spelled() {
     );
 }
 
+#[test]
+fn a_part_of_a_name_is_found_in_any_case() {
+    for (name, part) in [
+        ("ΑΘΗΝΑΣ", "αθηνας"),
+        ("Αθήνας Κέντρο", "ΑΘΉΝΑΣ κ"),
+        ("Νοσοκομείο ΟΔΟΣ", "οδοσ"),
+        ("Straße", "STRASSE"),
+        ("STRASSE", "straße"),
+        ("GROẞ", "groß"),
+        ("groß", "GROẞ"),
+        ("İzmir", "izmir"),
+        ("izmir", "İZMİR"),
+        ("İzmir", "i\u{307}zmir"),
+        ("Diyarbakır", "DIYARBAKIR"),
+        ("Ioánnina ΐ", "Ι\u{308}\u{301}"),
+        ("ﬁrst", "FIRST"),
+        ("ᏣᎳᎩ", "ꮳꮃꭹ"),
+    ] {
+        assert!(sought(name).contains(&sought(part)), "{name} {part}");
+    }
+    assert!(!sought("Hôpital").contains(&sought("hopital")), "accents count");
+}
+
 proptest! {
+    #[test]
+    fn case_makes_no_difference_to_a_search(
+        name in r"(\PC|[\u{0}-\u{5ff}\u{1e00}-\u{1fff}\u{fb00}-\u{fb17}]){0,12}",
+    ) {
+        let folded = sought(&name);
+        prop_assert_eq!(&sought(&name.to_lowercase()), &folded);
+        prop_assert_eq!(&sought(&name.to_uppercase()), &folded);
+        prop_assert_eq!(&sought(&compared(&name)), &folded.trim_matches(' '));
+        prop_assert_eq!(&sought(&folded), &folded);
+    }
+
     #[test]
     fn the_form_of_a_form_is_itself(
         name in concat!(

@@ -20,8 +20,8 @@ pub struct Totals {
     pub total_transferred: i64,
     /// Requests made on the day.
     pub total_requests: i64,
-    /// The sums by blood type.
-    #[schema(value_type = std::collections::HashMap<String, Figures>)]
+    /// The sums by blood type; `fields=totals` leaves them out.
+    #[schema(required = false, value_type = std::collections::HashMap<String, Figures>)]
     pub by_blood_type: BTreeMap<BloodType, Figures>,
 }
 

@@ -5,8 +5,12 @@ use actix_web::{
     http::header,
     web::{Bytes, Data},
 };
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::TimeZone};
 use serde::Serialize;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::{
     coded_body::{self, CodedBody},
@@ -30,9 +34,10 @@ use crate::{
 };
 
 /// A page of facilities' summaries of one day, with the totals of all of them.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct Listing {
     /// The summaries of this page.
+    #[schema(value_type = Vec<ListedSummary>)]
     pub items: Vec<Summary>,
     /// The sums over all facilities that the filters leave, not only over this page.
     pub totals: Totals,
@@ -43,6 +48,26 @@ pub struct Listing {
     /// one says that the changes since then are not remembered here, and the page is in the present
     /// order.
     pub day_version: String,
+}
+
+/// A summary in a day of all facilities: the same as elsewhere, but `fields=totals` leaves out
+/// `by_blood_type`.
+struct ListedSummary;
+
+impl PartialSchema for ListedSummary {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = Summary::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.required.retain(|name| name != "by_blood_type");
+        }
+        schema
+    }
+}
+
+impl ToSchema for ListedSummary {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Summary::schemas(schemas);
+    }
 }
 
 /// One day of all facilities where that day has begun. With `today`, each facility's own current
@@ -137,7 +162,7 @@ fn begins(directory: &Directory, date: Option<Date>, now_ms: i64) -> Result<(), 
     }
     let todays =
         facilities.iter().map(|facility| (facility.zone.today(now_ms).date, &facility.zone.name));
-    let Some((latest, zone)) = todays.max() else { return Ok(()) };
+    let Some((latest, zone)) = todays.max() else { return begins_on_earth(date, now_ms) };
     Err(Problem::not_found(if date > latest {
         format!(
             "{date} has not begun at any facility; today is {latest} where it is latest, in \
@@ -146,6 +171,22 @@ fn begins(directory: &Directory, date: Option<Date>, now_ms: i64) -> Result<(), 
     } else {
         format!("There was no {date} at any facility.")
     }))
+}
+
+/// While there is no facility, a date has begun once it has begun where days begin first. Then the
+/// list is empty; a later date is 404, as everywhere.
+fn begins_on_earth(date: Date, now_ms: i64) -> Result<(), Problem> {
+    /// The greatest offset of a zone that is in use, of Pacific/Kiritimati, in milliseconds.
+    const FIRST_OFFSET_MS: i64 = 14 * 3_600_000;
+    let latest = jiff::Timestamp::from_millisecond(now_ms.saturating_add(FIRST_OFFSET_MS))
+        .map_or(Date::MAX, |instant| TimeZone::UTC.to_datetime(instant).date());
+    if date <= latest {
+        return Ok(());
+    }
+    Err(Problem::not_found(format!(
+        "{date} has not begun anywhere on earth, where today is {latest} at the latest; no \
+         facility is registered."
+    )))
 }
 
 fn preferred_form(request: &HttpRequest) -> Form {
@@ -198,6 +239,6 @@ fn respond(
         response
             .insert_header((header::AGE, seconds_value(answer.age_ms)))
             .insert_header((header::CACHE_CONTROL, cache_control(app, now_ms, answer.until_ms)))
-            .insert_header((CACHE_STATUS, list_status(answer.source)));
+            .insert_header((CACHE_STATUS, list_status(answer)));
     }))
 }

@@ -124,6 +124,7 @@ fn item(facility: &Facility) -> FacilityItem {
     params(("facility_id" = Uuid, Path)),
     responses(
         (status = 200, body = FacilityDetail),
+        (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),

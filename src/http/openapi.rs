@@ -13,7 +13,10 @@ use actix_web::{
 };
 use utoipa::{
     Modify, OpenApi,
-    openapi::{Content, PathItem, Ref, ResponseBuilder, path::Operation},
+    openapi::{
+        Content, HeaderBuilder, Object, PathItem, Ref, RefOr, ResponseBuilder, Type,
+        path::Operation,
+    },
 };
 use utoipa_swagger_ui::Config;
 
@@ -53,7 +56,7 @@ use crate::cache::forms::Forms;
         (name = "write", description = "Events, registrations, refreshes"),
         (name = "watch", description = "Health and metrics"),
     ),
-    modifiers(&EveryOperation),
+    modifiers(&EveryOperation, &FreshnessHeaders),
 )]
 struct Document;
 
@@ -125,6 +128,52 @@ impl Modify for EveryOperation {
                         .build()
                         .into()
                 });
+            }
+        }
+    }
+}
+
+/// Adds the headers of freshness and of validators to the operations whose answers carry them.
+struct FreshnessHeaders;
+
+/// Operations whose figures come from the tiers.
+const OF_FIGURES: [&str; 3] = ["summary", "summaries", "all_summaries"];
+/// Operations that answer from the directory.
+const OF_FACILITIES: [&str; 2] = ["facilities", "facility"];
+
+impl Modify for FreshnessHeaders {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let text = || Object::with_type(Type::String);
+        let seconds = Object::builder().schema_type(Type::Integer).minimum(Some(0)).build();
+        let headers = [
+            ("Age", seconds, "Seconds since the answer was last known to be exact"),
+            (
+                "Cache-Control",
+                text(),
+                "How long a client may keep it; for `today`, up to the next midnight at most",
+            ),
+            ("Cache-Status", text(), "Where the figures come from (RFC 9211)"),
+            ("ETag", text(), "A strong tag of the body and its encoding"),
+            ("Vary", text(), "`Accept-Encoding`"),
+        ];
+        for operation in document.paths.paths.values_mut().flat_map(operations) {
+            let id = operation.operation_id.as_deref().unwrap_or_default();
+            let is_of_figures = OF_FIGURES.contains(&id);
+            if !is_of_figures && !OF_FACILITIES.contains(&id) {
+                continue;
+            }
+            for status in ["200", "304"] {
+                let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) else {
+                    continue;
+                };
+                for (name, schema, description) in &headers {
+                    if is_of_figures || *name != "Cache-Status" {
+                        let header = HeaderBuilder::new()
+                            .schema(Some(schema.clone()))
+                            .description(Some(*description));
+                        response.headers.insert((*name).to_owned(), header.build().into());
+                    }
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 
 use super::state::AppState;
 use crate::service::{
-    lists::Source,
+    lists::{Source, day_of_all::DayPage},
     ranges::RangeAnswer,
     reads::answer::{Answer, Forward, Tier},
 };
@@ -85,14 +85,14 @@ fn status(
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("facility-summary"))
 }
 
-/// `Cache-Status` of a list.
-pub(super) fn list_status(source: Source) -> HeaderValue {
-    HeaderValue::from_static(match source {
-        Source::Memory => "facility-summary; hit; detail=memory",
-        Source::Table => "facility-summary; fwd=request; detail=table",
-        Source::Refreshed => "facility-summary; fwd=request; detail=source",
-        Source::Unavailable => "facility-summary; fwd=stale; detail=source-unavailable",
-    })
+/// `Cache-Status` of a day of all facilities.
+pub(super) fn list_status(page: &DayPage) -> HeaderValue {
+    let tier = match page.source {
+        Source::Memory | Source::Unavailable => Tier::Memory,
+        Source::Table => Tier::Table,
+        Source::Refreshed => Tier::Source,
+    };
+    status(page.forward, tier, false, page.source == Source::Unavailable)
 }
 
 #[cfg(test)]

@@ -51,18 +51,7 @@ use crate::{
         ),
     ),
     responses(
-        (
-            status = 200, body = Summary, description = "The figures",
-            headers(
-                ("Age" = u64, description = "Seconds since they were last known to be exact"),
-                (
-                    "Cache-Control" = String,
-                    description = "For `today` it ends at the facility's midnight"
-                ),
-                ("Cache-Status" = String, description = "Where they come from (RFC 9211)"),
-                ("ETag" = String, description = "Date, version, hash of the body, encoding"),
-            )
-        ),
+        (status = 200, body = Summary, description = "The figures"),
         (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),

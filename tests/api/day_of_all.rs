@@ -241,6 +241,50 @@ on_both_stores! {
         }
     }
 
+    async fn a_day_that_nothing_is_held_of_is_a_miss_and_then_a_hit(service: Service) {
+        stocked(&service, &[("North", 5, 0)]).await;
+        let path = format!("/v1/summaries/{}", date_in(&noon_zone(), -3));
+        wait_until("the facility is dealt with", async || {
+            metric(&service, "summary_marks_visible").await == 0.0
+        })
+        .await;
+        for (directives, expected) in [
+            ("", "fwd=miss; detail=table"),
+            ("", "hit; detail=memory"),
+            ("no-cache", "fwd=request"),
+        ] {
+            let response = read(&service, &path, directives).await;
+            let shown = header(&response, "cache-status");
+            assert!(
+                shown.starts_with(&format!("facility-summary; {expected}")),
+                "{directives:?}: {shown}"
+            );
+        }
+    }
+
+    async fn a_date_that_has_begun_nowhere_is_404_with_and_without_facilities(service: Service) {
+        // The same words for the whole table, and then for one facility.
+        let of_all = |date: &str| format!("/v1/summaries/{date}");
+        let far = ["9999-12-31".to_owned(), date_in("UTC", 3).to_string()];
+        let past = date_in("UTC", -1).to_string();
+        for directives in ["", "no-cache", "max-stale", "only-if-cached"] {
+            for date in &far {
+                let refused = problem(read(&service, &of_all(date), directives).await, 404).await;
+                assert!(refused["detail"].as_str().unwrap().contains("has not begun"));
+            }
+            let none = read(&service, &of_all(&past), directives).await;
+            assert_eq!(none.status(), 200, "{directives}");
+            assert_eq!(none.json::<Value>().await.unwrap()["items"], json!([]));
+        }
+        let id = facility(&service, "North", "UTC").await;
+        for date in &far {
+            for path in [of_all(date), format!("/v1/facilities/{id}/summaries/{date}")] {
+                let refused = problem(service.get(&path).await, 404).await;
+                assert!(refused["detail"].as_str().unwrap().contains("has not begun"), "{path}");
+            }
+        }
+    }
+
     async fn a_thousand_readers_of_a_cold_view_cost_one_fill(service: Service) {
         stocked(&service, &[("North", 5, 0), ("South", 7, 0)]).await;
         // Nothing of this day is in memory: no event was about it.

@@ -1,9 +1,10 @@
 //! The service starts, reports that it is ready, refuses clearly and stops.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     on_both_stores,
+    steps::{facility, get, path},
     support::{Service, problem::problem},
 };
 
@@ -59,4 +60,47 @@ async fn the_openapi_document_describes_the_hot_path() {
         document["paths"]["/v1/facilities/{facility_id}/summaries/{date}"]["get"].is_object(),
         "{document}"
     );
+}
+
+#[tokio::test]
+async fn the_openapi_document_names_the_headers_and_members_that_answers_have() {
+    let service = Service::on_sqlite().start().await;
+    let document: Value = service.get("/openapi.json").await.json().await.expect("it is JSON");
+    let id = facility(&service, "North", "UTC").await;
+    for route in [
+        "/v1/facilities",
+        "/v1/facilities/{facility_id}",
+        "/v1/facilities/{facility_id}/summaries",
+        "/v1/facilities/{facility_id}/summaries/{date}",
+        "/v1/summaries/{date}",
+    ] {
+        let asked = route.replace("{facility_id}", &id.to_string()).replace("{date}", "today");
+        let answer = service.get(&asked).await;
+        assert_eq!(answer.status(), 200, "{asked}");
+        for status in ["200", "304"] {
+            let documented = &document["paths"][route]["get"]["responses"][status]["headers"];
+            for name in ["Age", "Cache-Control", "Cache-Status", "ETag", "Vary"] {
+                assert_eq!(
+                    documented[name].is_object(),
+                    answer.headers().contains_key(name),
+                    "{route} {status} {name}: {documented}"
+                );
+            }
+        }
+    }
+    let totals = get(&service, "/v1/summaries/today?fields=totals").await;
+    let one = get(&service, &path(id, "today")).await;
+    for (schema, answer) in [
+        ("Listing", &totals),
+        ("ListedSummary", &totals["items"][0]),
+        ("Totals", &totals["totals"]),
+        ("Summary", &one),
+    ] {
+        let required = &document["components"]["schemas"][schema]["required"];
+        for name in required.as_array().expect("some members are required") {
+            assert!(answer.get(name.as_str().unwrap()).is_some(), "{schema}: {name} in {answer}");
+        }
+        let is_required = required.as_array().unwrap().contains(&json!("by_blood_type"));
+        assert_eq!(is_required, schema == "Summary", "{schema}");
+    }
 }

@@ -41,6 +41,7 @@ pub(super) struct Group<'a> {
     loaded: HashMap<(EntityKind, Uuid), Record>,
     /// Facilities that this group registers or changes, in their new zones.
     registered: HashMap<Uuid, Arc<Facility>>,
+    touched: HashSet<(Uuid, Touch)>,
 }
 
 /// A transaction that is ready to commit, and its results.
@@ -60,6 +61,7 @@ impl<'a> Group<'a> {
             overlay: Overlay::default(),
             loaded: HashMap::new(),
             registered: HashMap::new(),
+            touched: HashSet::new(),
         }
     }
 
@@ -85,11 +87,12 @@ impl<'a> Group<'a> {
         Ok(self.outcomes(folded, &days, &refreshed))
     }
 
-    /// Reads the facilities after a conflict: one of them may have moved to another zone, or be
-    /// gone. If they cannot be read now, the next attempt meets the conflict again.
+    /// Reads the facilities after a conflict, also those that it touches without a change: one may
+    /// have moved to another zone, or be gone. Where that fails, the next attempt meets the
+    /// conflict again.
     async fn read_facilities_again(&self) {
-        let ids: Vec<Uuid> =
-            self.overlay.facilities.iter().chain(self.registered.keys()).copied().collect();
+        let touched = self.touched.iter().map(|(id, _)| id);
+        let ids: Vec<Uuid> = touched.chain(&self.overlay.facilities).copied().collect();
         if let Err(error) = self.parts.directory.reload(&*self.parts.store, &ids).await {
             tracing::debug!(%error, "the facilities of a group could not be read again");
         }
@@ -103,13 +106,10 @@ impl<'a> Group<'a> {
             self.tasks.iter().map(|task| self.overlay.fold(&task.events)).collect();
         self.write(&mut *tx).await?;
         self.note(&mut *tx, &folded).await?;
-        let touched: HashSet<(Uuid, Touch)> =
-            folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
-        let days = self.days(&touched);
-        let whole = touched
-            .iter()
-            .filter(|(_, touch)| *touch == Touch::All)
-            .filter_map(|(id, _)| self.facility(*id));
+        self.touched = folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
+        let days = self.days(&self.touched);
+        let is_whole = |(id, touch): &(Uuid, Touch)| (*touch == Touch::All).then_some(*id);
+        let whole = self.touched.iter().filter_map(is_whole).filter_map(|id| self.facility(id));
         let scope = RefreshScope { days: days.values().cloned().collect(), whole: whole.collect() };
         let changed = changed(&self.loaded, &self.overlay, self.events());
         let refreshed = self.parts.refresher.apply_changed(&mut *tx, &scope, &changed).await?;

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     cache::views::{DayQuery, Form, Page, UnknownCursor, Unplaced, View},
     directory::Directory,
-    service::{freshness_request::FreshnessRequest, reads::REATTACH_MS},
+    service::{
+        freshness_request::FreshnessRequest,
+        reads::{REATTACH_MS, answer::Forward},
+    },
 };
 
 /// A page that is asked for.
@@ -38,6 +41,8 @@ pub struct DayPage {
     pub age_ms: i64,
     /// Where it comes from.
     pub source: Source,
+    /// Why the view alone did not answer; `None` where it did.
+    pub forward: Option<Forward>,
     /// The next midnight that changes the day at a facility, in milliseconds; `None` for none.
     pub until_ms: Option<i64>,
 }
@@ -73,7 +78,13 @@ impl Lists {
         (requested.accepts(age_ms)
             && (is_current || self.is_young(&page, now_ms))
             && self.counts_as_fresh(&view, age_ms, directory_ms, requested, now_ms))
-        .then(|| DayPage { page, age_ms, source: Source::Memory, until_ms: next_midnight(&view) })
+        .then(|| DayPage {
+            page,
+            age_ms,
+            source: Source::Memory,
+            forward: None,
+            until_ms: next_midnight(&view),
+        })
     }
 
     /// Whether the page was rendered so shortly ago that it will do, although the view has changed.
@@ -188,7 +199,7 @@ impl Lists {
             return Ok(None);
         }
         let page =
-            self.render(&view, day, (directory_ms, exact_ms), Source::Memory, |page_ms| {
+            self.render(&view, day, (directory_ms, exact_ms), (Source::Memory, None), |page_ms| {
                 asked.takes(page_ms, now_ms)
             })?;
         Ok(Some(page))
@@ -201,7 +212,7 @@ impl Lists {
         view: &Arc<View>,
         day: &DayRequest,
         (directory_ms, exact_ms): (i64, i64),
-        source: Source,
+        (source, forward): (Source, Option<Forward>),
         takes: impl Fn(i64) -> bool,
     ) -> Result<DayPage, NoPage> {
         let memory = &self.reads.memory;
@@ -227,7 +238,7 @@ impl Lists {
             (page_ms, false) => page_ms,
         };
         let age_ms = self.reads.clock.now_ms().saturating_sub(exact_ms).max(0);
-        Ok(DayPage { page, age_ms, source, until_ms: next_midnight(view) })
+        Ok(DayPage { page, age_ms, source, forward, until_ms: next_midnight(view) })
     }
 
     /// Fills and proves the view until it has what this reader asked for.
@@ -238,6 +249,7 @@ impl Lists {
         wrong: impl Fn(NoPage) -> Option<ListError<E>>,
     ) -> Result<DayPage, ListError<E>> {
         let (memory, clock) = (&self.reads.memory, &self.reads.clock);
+        let forward = self.why_not_memory(day, asked);
         let mut source = Source::Memory;
         let (mut waiting_since, mut is_filled) = (None, false);
         loop {
@@ -268,7 +280,8 @@ impl Lists {
             let exact_ms = memory.view_exact_ms(&view, directory_ms, now_ms);
             if let Some(exact_ms) = exact_ms.filter(|exact_ms| is_proven(*exact_ms)) {
                 let takes = |page_ms| asked.takes(page_ms, now_ms);
-                match self.render(&view, day, (directory_ms, exact_ms), source, takes) {
+                let origin = (source, (source != Source::Memory).then_some(forward));
+                match self.render(&view, day, (directory_ms, exact_ms), origin, takes) {
                     Ok(page) => return Ok(page),
                     Err(no_page) => wrong(no_page).map_or(Ok(()), Err)?,
                 }
@@ -289,6 +302,14 @@ impl Lists {
                 Filled::OtherEpoch => tokio::time::sleep(super::LOCK_POLL).await,
             }
         }
+    }
+
+    /// Why the view does not answer by itself: it lacks a day, or what it holds is too old.
+    fn why_not_memory(&self, day: &DayRequest, asked: &ListRequest) -> Forward {
+        let (memory, now_ms) = (&self.reads.memory, self.reads.clock.now_ms());
+        let view = memory.views().open(day.date, now_ms);
+        let is_whole = memory.view_exact_ms(&view, i64::MAX, now_ms).is_some();
+        Forward::of(is_whole, &asked.requested)
     }
 
     /// Places in the view what the directory has changed, and each facility anew at midnight.
@@ -328,10 +349,11 @@ impl Lists {
         let view = memory.views().open(day.date, now_ms);
         self.place(&view, now_ms);
         let takes = |exact_ms: i64| now_ms.saturating_sub(exact_ms) <= most_ms;
+        let origin = (Source::Unavailable, Some(Forward::Stale));
         match memory.view_exact_ms(&view, directory_ms, now_ms) {
-            Some(exact_ms) if exact_ms != i64::MIN && takes(exact_ms) => self
-                .render(&view, day, (directory_ms, exact_ms), Source::Unavailable, takes)
-                .map_err(|_| error),
+            Some(exact_ms) if exact_ms != i64::MIN && takes(exact_ms) => {
+                self.render(&view, day, (directory_ms, exact_ms), origin, takes).map_err(|_| error)
+            }
             _ => Err(error),
         }
     }

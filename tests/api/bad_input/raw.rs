@@ -79,6 +79,16 @@ async fn what_is_not_http_is_400_or_431_and_closes_the_connection() {
             String::from_utf8_lossy(bytes)
         );
     }
+    // A target that is longer than any that the HTTP library reads.
+    for (length, status) in [(65_534, 200), (65_535, 400)] {
+        let mut target = "/v1/facilities?q=".to_owned();
+        target.push_str(&"a".repeat(length - target.len()));
+        let answer = ask(service.address, "GET", target.as_bytes(), b"");
+        assert_eq!(answer.status, status, "{length}: {answer:?}");
+        let is_read = status == 200;
+        assert_eq!(answer.header("x-request-id").is_some(), is_read, "{length}: {answer:?}");
+        assert_eq!(answer.body.is_empty(), !is_read, "{length}: {answer:?}");
+    }
     let huge = format!("X-Huge: {}\r\n", "a".repeat(300_000));
     assert_eq!(ask(service.address, "GET", b"/health/live", huge.as_bytes()).status, 431);
     let long = format!("/{}", "a".repeat(300_000));

@@ -238,6 +238,46 @@ on_both_stores! {
         }
         problem(read(&service, &path(id, date_in(ZONES[1], 1)), "no-cache").await, 404).await;
     }
+
+    async fn an_event_that_changes_nothing_of_a_facility_that_sql_has_just_moved_is_answered(
+        service: Service,
+    ) {
+        let id = facility(&service, "North", ZONES[0]).await;
+        let unit = Uuid::new_v4();
+        post(&service, &[inventory(unit, bank(&service, id).await, "O+", 3)]).await;
+        let removal = event("inventory.removed", json!({"inventory_id": unit}));
+        post(&service, std::slice::from_ref(&removal)).await;
+        // The drain is off, so that only the requests can find the move.
+        let service = service
+            .terminate()
+            .await
+            .1
+            .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 3_600_000)
+            .start()
+            .await;
+        let mut sql = Outside::connect(service.database_url()).await;
+        let mut move_to = async |zone: &str| {
+            sql.run(format!(
+                "UPDATE facilities SET timezone = '{zone}', event_time = {} WHERE id = {}",
+                sql.at(now_ms() + 3_600_000),
+                sql.id(id)
+            ))
+            .await;
+        };
+        move_to(ZONES[1]).await;
+        // An earlier statement about the facility itself.
+        let stated = json!({"name": "South", "timezone": ZONES[0]});
+        let response = service.put(&format!("/v1/facilities/{id}"), &stated).await;
+        let status = response.status();
+        let applied: Value = response.json().await.unwrap();
+        assert_eq!((status.as_u16(), &applied["superseded"]), (200, &json!(1)), "{applied}");
+        let today = |zone| json!(date_in(zone, 0).to_string());
+        assert_eq!(applied["summaries"][0]["date"], today(ZONES[1]), "{applied}");
+        move_to(ZONES[0]).await;
+        // A removal of what is gone; the facility is where it was counted last.
+        let applied = post(&service, &[removal]).await;
+        assert_eq!(applied["summaries"][0]["date"], today(ZONES[0]), "{applied}");
+    }
 }
 
 /// The facility's lock is held, so the days of the new zone cannot be derived yet. The table has no

@@ -48,10 +48,16 @@ on_both_stores! {
     }
 
     async fn facilities_are_found_by_a_part_of_their_name_in_any_case(service: Service) {
-        for name in ["Szpital ŁÓDŹ", "North", "South"] {
+        for name in ["Szpital ŁÓDŹ", "North", "South", "ΑΓΙΟΣ", "Große Straße", "İzmir"] {
             facility(&service, name, "UTC").await;
         }
         for (query, want) in [
+            ("q=άγιος", vec![]),
+            ("q=αγιος", vec!["ΑΓΙΟΣ"]),
+            ("q=STRASSE", vec!["Große Straße"]),
+            ("q=straße", vec!["Große Straße"]),
+            ("q=izmir", vec!["İzmir"]),
+            ("q=İZMİR", vec!["İzmir"]),
             ("q=łódź", vec!["Szpital ŁÓDŹ"]),
             ("q=OUT", vec!["South"]),
             ("q=th", vec!["North", "South"]),
@@ -62,6 +68,8 @@ on_both_stores! {
                 want,
                 "{query}"
             );
+            let day = get(&service, &format!("/v1/summaries/today?{query}")).await;
+            assert_eq!(day["totals"]["facilities"], want.len(), "{query}");
         }
         let first = get(&service, "/v1/facilities?q=th&limit=1").await;
         let second = get(
