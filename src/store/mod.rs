@@ -11,6 +11,7 @@ mod error;
 mod facility_rows;
 pub mod imports;
 mod job_queue;
+mod kept_connection;
 mod marks;
 pub mod postgres;
 mod source_triggers;

@@ -24,11 +24,11 @@ use super::{
 };
 use crate::{
     config::{DatabaseSettings, redacted},
-    store::{Cause, Connections, Result, StoreError},
+    store::{Cause, Connections, Result, StoreError, kept_connection},
 };
 
 /// A connection that was used within this time is not tested again.
-const MOMENT: Duration = Duration::from_millis(100);
+const MOMENT: Duration = kept_connection::REST;
 
 /// How long a failed start may look for the reason.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(3);

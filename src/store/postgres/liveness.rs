@@ -72,6 +72,11 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
+    /// Whether the server was lost and found again since the connection was opened or borrowed.
+    pub fn is_outlived(&self) -> bool {
+        *self.regained.borrow() > self.since
+    }
+
     /// Waits for `answer` at most `limit`. `None` after that, or when no answer can come any more.
     pub async fn within<T>(&self, limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
         timeout(limit, self.expect(answer)).await.ok().flatten()

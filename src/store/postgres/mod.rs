@@ -27,7 +27,9 @@ use uuid::Uuid;
 
 use super::{
     Connections, Difference, DrainSnapshot, FacilityRow, Mark, MarkKind, Marks, OutboxCounters,
-    Result, Span, Store, StoreError, TableRead, Transaction, source_triggers::TrustedSources,
+    Result, Span, Store, StoreError, TableRead, Transaction,
+    kept_connection::{KeptConnection, Lent},
+    source_triggers::TrustedSources,
     unreadable,
 };
 use crate::{
@@ -35,7 +37,7 @@ use crate::{
     domain::summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     protocol::{Epoch, Watermark},
 };
-use pool::PrimaryPool;
+use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
 use server_registry::ServerRegistry;
 use session::BEGIN;
@@ -45,6 +47,8 @@ const FACILITIES: &str = include_str!("../../../sql/postgres/facilities.sql");
 /// The store of a Postgres database.
 pub struct PostgresStore {
     pool: PrimaryPool,
+    /// The connection of the last read of summaries.
+    kept: KeptConnection<Borrowed>,
     read_pool: ReadPool,
     registry: ServerRegistry,
     trusted: Arc<TrustedSources>,
@@ -67,6 +71,7 @@ impl PostgresStore {
         Ok(PostgresStore {
             _stays_filled: pool.stay_filled(),
             pool,
+            kept: KeptConnection::default(),
             read_pool,
             registry,
             trusted: Arc::default(),
@@ -103,8 +108,16 @@ impl Store for PostgresStore {
     }
 
     async fn summaries(&self, keys: &[Key]) -> Result<TableRead> {
-        let (agreed, asked) = epoch::summaries(&self.pool, keys).await?;
-        Ok(asked.at(epoch::of_primary(agreed)?, None))
+        let mut lent = match self.kept.take().filter(|lent| !lent.connection.is_outlived()) {
+            Some(lent) => lent,
+            None => Lent::new(self.pool.acquire().await?),
+        };
+        let (agreed, asked) = epoch::summaries(&mut lent.connection, keys).await?;
+        let read = asked.at(epoch::of_primary(agreed)?, None);
+        if self.pool.has_spare() {
+            self.kept.keep(lent);
+        }
+        Ok(read)
     }
 
     async fn summaries_on_standby(&self, keys: &[Key]) -> Option<TableRead> {
@@ -308,6 +321,7 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.registry.end().await;
         self.read_pool.close().await;
+        self.kept.give_back();
         self.pool.close().await;
     }
 }

@@ -156,6 +156,11 @@ impl PrimaryPool {
         self.liveness.clone()
     }
 
+    /// Whether somebody who asks now gets a connection at once.
+    pub fn has_spare(&self) -> bool {
+        self.pool.num_idle() > 0 || self.pool.size() < self.pool.options().get_max_connections()
+    }
+
     /// Closes all connections. Waits for those in use as long as for a free connection.
     pub async fn close(&self) {
         let _ = tokio::time::timeout(self.limits.acquire, self.pool.close()).await;
@@ -191,6 +196,11 @@ impl Borrowed {
         tokio::time::timeout(limit, self.execute("COMMIT")).await.map_err(|_| given_up())??;
         self.state = BorrowedState::Free;
         Ok(())
+    }
+
+    /// Whether the server was lost and found again since the connection was borrowed.
+    pub fn is_outlived(&self) -> bool {
+        self.deadline.is_outlived()
     }
 
     fn parts(&mut self) -> sqlx::Result<(&mut PgConnection, &Deadline, Duration)> {

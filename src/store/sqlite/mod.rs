@@ -23,12 +23,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, pool::PoolConnection};
 use uuid::Uuid;
 
 use super::{
     Cause, Connections, Difference, DrainSnapshot, FacilityRow, Marks, Result, Span, Store,
-    StoreError, TableRead, Transaction, source_triggers::TrustedSources, unreadable,
+    StoreError, TableRead, Transaction,
+    kept_connection::{KeptConnection, Lent},
+    source_triggers::TrustedSources,
+    unreadable,
 };
 use crate::{
     domain::summary::{DayKey, Key},
@@ -50,6 +53,8 @@ pub struct SqliteStore {
     /// A pool of one connection. The transaction that holds it writes.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// The connection of the last read of summaries.
+    kept: KeptConnection<PoolConnection<Sqlite>>,
     /// How long a single statement that writes, outside a transaction of the caller, waits for the
     /// write lock.
     write_timeout: Duration,
@@ -135,10 +140,21 @@ impl Store for SqliteStore {
     }
 
     async fn summaries(&self, keys: &[Key]) -> Result<TableRead> {
-        let rows = sqlx::query(sql!("summaries"))
-            .bind(parameter::dates(keys))
-            .fetch_all(self.reader()?)
-            .await?;
+        let readers = self.reader()?;
+        let mut lent = match self.kept.take() {
+            Some(lent) => lent,
+            None => Lent::new(readers.acquire().await?),
+        };
+        let (query, connection) =
+            (sqlx::query(sql!("summaries")).bind(parameter::dates(keys)), &mut *lent.connection);
+        let rows = match keys {
+            // One key has one row, and this task is not woken once more for the end of the rows.
+            [_] => query.fetch_optional(connection).await?.into_iter().collect(),
+            _ => query.fetch_all(connection).await?,
+        };
+        if readers.num_idle() > 0 || readers.size() < readers.options().get_max_connections() {
+            self.kept.keep(lent);
+        }
         epoch::table_read(&rows)
     }
 
@@ -327,6 +343,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         // The writer closes last: the last connection that closes copies the write-ahead log into
         // the file.
+        self.kept.give_back();
         self.readers.close().await;
         self.writer.close().await;
     }

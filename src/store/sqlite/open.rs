@@ -17,7 +17,7 @@ use sqlx::{
 use super::{SqliteStore, file::DatabaseFile, triggers};
 use crate::{
     config::{self, DatabaseSettings},
-    store::{Cause, Result, StoreError, tables},
+    store::{Cause, Result, StoreError, kept_connection::KeptConnection, tables},
 };
 
 impl SqliteStore {
@@ -75,6 +75,7 @@ impl SqliteStore {
         Ok(SqliteStore {
             writer,
             readers,
+            kept: KeptConnection::default(),
             write_timeout: acquire_timeout,
             written: Arc::default(),
             file: Arc::new(file),
