@@ -11,7 +11,7 @@ use super::encoding;
 pub struct Forms {
     body: Bytes,
     /// The strong entity tag of the plain body, quotes included.
-    etag: Box<str>,
+    etag: Bytes,
     gzip: OnceLock<Option<Bytes>>,
     brotli: OnceLock<Option<Bytes>>,
 }
@@ -19,7 +19,7 @@ pub struct Forms {
 impl Forms {
     /// `etag` is the strong entity tag of the plain body, quotes included.
     pub fn new(body: Bytes, etag: String) -> Self {
-        Forms { body, etag: etag.into_boxed_str(), gzip: OnceLock::new(), brotli: OnceLock::new() }
+        Forms { body, etag: etag.into(), gzip: OnceLock::new(), brotli: OnceLock::new() }
     }
 
     /// The plain body.
@@ -28,7 +28,7 @@ impl Forms {
     }
 
     /// The strong entity tag of the plain body, quotes included.
-    pub fn etag(&self) -> &str {
+    pub fn etag(&self) -> &Bytes {
         &self.etag
     }
 

@@ -37,7 +37,7 @@ impl CodedBody for Entry {
 
 impl CodedBody for Forms {
     fn etag(&self) -> Bytes {
-        Bytes::copy_from_slice(Forms::etag(self).as_bytes())
+        Forms::etag(self).clone()
     }
 
     fn form(&self, form: Encoding) -> Option<Bytes> {

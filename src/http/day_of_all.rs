@@ -7,6 +7,7 @@ use actix_web::{
 };
 use jiff::{civil::Date, tz::TimeZone};
 use serde::Serialize;
+use tracing::Instrument;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
@@ -15,6 +16,7 @@ use utoipa::{
 use super::{
     coded_body::{self, CodedBody},
     day_parameters::{ListingParameters, unknown_cursor},
+    instrumentation::request_span,
     list_answer::problem_of,
     problem::Problem,
     query, request_headers,
@@ -123,7 +125,8 @@ pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
     {
         return Ok(response);
     }
-    Box::pin(past_pages(request, app, date, requested, form)).await
+    let span = request_span(&request);
+    Box::pin(past_pages(request, app, date, requested, form).instrument(span)).await
 }
 
 /// Puts the page together in a task of its own, away from the HTTP worker: that goes on when its
@@ -206,7 +209,7 @@ fn form_of(encoding: Encoding) -> Form {
 
 impl CodedBody for Page {
     fn etag(&self) -> Bytes {
-        Bytes::copy_from_slice(Page::etag(self).as_bytes())
+        Page::etag(self).clone()
     }
 
     fn form(&self, form: Encoding) -> Option<Bytes> {
@@ -229,7 +232,8 @@ fn respond(
     let headers = request.headers();
     let is_known = || {
         headers.contains_key(header::IF_NONE_MATCH)
-            && request_headers::if_none_match(headers, page.etag()).is_some()
+            && std::str::from_utf8(page.etag())
+                .is_ok_and(|etag| request_headers::if_none_match(headers, etag).is_some())
     };
     if !page.has(form) && !is_known() {
         return None;

@@ -168,8 +168,15 @@ fn known_method(method: &Method) -> &'static str {
     }
 }
 
-/// The route whose memory hits are answered without a span: one would cost more than the answer.
+/// The route of one summary.
 pub const HOT: &str = "/v1/facilities/{facility_id}/summaries/{date}";
+/// The route of a facility's days.
+pub const RANGE: &str = "/v1/facilities/{facility_id}/summaries";
+/// The route of a day of all facilities.
+pub const DAY_OF_ALL: &str = "/v1/summaries/{date}";
+/// Routes whose memory hits are answered without a span: one would cost as much as the answer.
+/// Where memory does not answer, their handlers make the span.
+const WITHOUT_SPAN: [&str; 3] = [HOT, RANGE, DAY_OF_ALL];
 
 /// A resource at `path` with the wrapper of this file around it.
 pub fn observed(
@@ -207,9 +214,9 @@ where
 {
     let started = Instant::now();
     let sent = request.request().clone();
-    let span = match cells.route {
-        HOT => Span::none(),
-        _ => request_span(&sent),
+    let span = match WITHOUT_SPAN.contains(&cells.route) {
+        true => Span::none(),
+        false => request_span(&sent),
     };
     let handling = span.in_scope(|| service.call(request)).instrument(span.clone());
     async move {

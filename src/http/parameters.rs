@@ -28,7 +28,7 @@ pub struct OneDay {
 }
 
 /// The parameters of `GET /v1/facilities/{facility_id}/summaries`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Range {
     /// The first day; `None` for seven days up to `to`.
     #[serde(default, deserialize_with = "query::date")]

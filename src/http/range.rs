@@ -1,6 +1,6 @@
 //! The route of a range of one facility's days.
 
-use std::sync::Arc;
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -9,10 +9,12 @@ use actix_web::{
 };
 use jiff::civil::Date;
 use serde::Serialize;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
     coded_body::{self, is_long_work},
+    instrumentation::request_span,
     parameters::{self, MOST_DAYS},
     problem::Problem,
     query, request_headers,
@@ -63,7 +65,7 @@ pub struct RangePage {
     )
 )]
 pub async fn range(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let asked = parameters::Range::read(request.query_string())?;
+    let asked = asked_range(request.query_string())?;
     let requested = freshness_request(&request, &app, asked.min_version);
     let demand = match asked.min_version {
         0 => DirectoryDemand::Of(requested.max_age_ms),
@@ -74,7 +76,12 @@ pub async fn range(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
     let span = span_of(&located.facility, &asked, now_ms)?;
     let answer = match app.ranges.read_memory(&located, &span, &requested, now_ms) {
         Some(answer) => answer,
-        None => past_memory(&app, located.facility.id, asked.clone(), requested).await?,
+        None => {
+            let id = located.facility.id;
+            let reading = past_memory(&app, id, asked, requested);
+            // In a box, as it would make this future larger, which is moved for every request.
+            Box::pin(reading.instrument(request_span(&request))).await?
+        }
     };
     if is_long_work(&request, &answer.page.forms) {
         compress(&request, &answer.page).await;
@@ -88,6 +95,28 @@ pub async fn range(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
             .insert_header((header::CACHE_CONTROL, cache_control(&app, now_ms, until_ms)))
             .insert_header((CACHE_STATUS, range_status(&answer)));
     }))
+}
+
+/// What a query asks for. Dashboards repeat a few texts, so each worker remembers what it has read.
+fn asked_range(text: &str) -> Result<parameters::Range, Problem> {
+    const MOST_TEXTS: usize = 64;
+    const LONGEST_TEXT: usize = 128;
+    thread_local! {
+        static READ: RefCell<HashMap<Box<str>, parameters::Range>> = RefCell::default();
+    }
+    if let Some(known) = READ.with_borrow(|read| read.get(text).copied()) {
+        return Ok(known);
+    }
+    let asked = parameters::Range::read(text)?;
+    if text.len() <= LONGEST_TEXT {
+        READ.with_borrow_mut(|read| {
+            if read.len() >= MOST_TEXTS {
+                read.clear();
+            }
+            read.insert(text.into(), asked);
+        });
+    }
+    Ok(asked)
 }
 
 /// Reads the range in a task of its own, away from the HTTP worker: the read goes on when its

@@ -16,7 +16,7 @@ use super::{
     summaries,
 };
 
-/// The route table. Routes are tried in order, so the most frequent one is first.
+/// The route table. Routes are tried in order, so the most frequent ones are first.
 pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
     let m = &RouteInstruments {
         metrics: app.metrics.clone(),
@@ -24,11 +24,14 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
         refused: app.refused.clone(),
     };
     config
-        .service(observed(m, "/v1/facilities/{facility_id}/summaries/{date}", |r| {
+        .service(observed(m, instrumentation::HOT, |r| {
             only(r, "GET, HEAD").route(read().to(summaries::one))
         }))
-        .service(observed(m, "/v1/facilities/{facility_id}/summaries", |r| {
+        .service(observed(m, instrumentation::RANGE, |r| {
             only(r, "GET, HEAD").route(read().to(range::range))
+        }))
+        .service(observed(m, instrumentation::DAY_OF_ALL, |r| {
+            only(r, "GET, HEAD").route(read().to(day_of_all::all))
         }))
         .service(observed(m, "/v1/facilities/{facility_id}/refresh", |r| {
             only(r, "POST").route(web::post().to(refreshes::refresh))
@@ -43,9 +46,6 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
         }))
         .service(observed(m, "/v1/blood-banks/{blood_bank_id}", |r| {
             only(r, "PUT").route(web::put().to(facilities::register_blood_bank))
-        }))
-        .service(observed(m, "/v1/summaries/{date}", |r| {
-            only(r, "GET, HEAD").route(read().to(day_of_all::all))
         }))
         .service(observed(m, "/v1/events", |r| only(r, "POST").route(web::post().to(events::post))))
         .service(observed(m, "/v1/rebuild", |r| {

@@ -227,6 +227,15 @@ async fn each_line_that_a_request_causes_carries_the_id_of_its_answer() {
         ids.contains(&"ward-7".to_owned()) && ids.contains(&given)
     })
     .await;
+    let range = service
+        .request(reqwest::Method::GET, &format!("/v1/facilities/{}/summaries", site.facility))
+        .header("cache-control", "no-cache")
+        .header("x-request-id", "range-7");
+    assert_eq!(range.send().await.unwrap().headers()["x-request-id"], "range-7");
+    wait_until("the read of the range stands in the log", async || {
+        ids_of(&service, "range read").contains(&"range-7".to_owned())
+    })
+    .await;
     let refused = service
         .request(reqwest::Method::POST, "/v1/events")
         .header("x-request-id", "event-7")

@@ -208,7 +208,7 @@ pub struct Page {
     /// The JSON body.
     pub body: Bytes,
     /// The strong entity tag of the plain form, quotes included.
-    etag: String,
+    etag: Bytes,
     /// The view's content when the page was rendered.
     pub(super) content: u64,
     /// The instant as of which the page is exact by itself, in milliseconds: that of the view when
@@ -232,7 +232,7 @@ impl Page {
     pub(super) fn new(body: Vec<u8>, content: u64, exact_ms: i64, rendered_ms: i64) -> Self {
         let hash = xxhash_rust::xxh3::xxh3_64(&body);
         Page {
-            etag: format!("\"{hash:016x}\""),
+            etag: format!("\"{hash:016x}\"").into(),
             body: Bytes::from(body),
             content,
             exact_ms,
@@ -243,7 +243,7 @@ impl Page {
     }
 
     /// The strong entity tag of the plain form, quotes included.
-    pub fn etag(&self) -> &str {
+    pub fn etag(&self) -> &Bytes {
         &self.etag
     }
 

@@ -108,14 +108,15 @@ impl Ranges {
         let now_ms = self.reads.clock.now_ms();
         let held = self.pages.held(&self.reads.memory, &located.facility, span);
         let page = held.or_else(|| self.page_of(located, days, found))?;
-        let exact_ms = self.reads.memory.page_exactness(&page, located.as_of_ms).as_of_ms;
+        let exactness = self.reads.memory.page_exactness(&page, located.as_of_ms);
+        let exact_ms = exactness.as_of_ms;
         if !reaches(&page, exact_ms, &read.requested) {
             return None;
         }
         let is_fresh = read.is_fresh(exact_ms, now_ms)
             && (read.requested.max_age_ms == 0
                 || match read.tier {
-                    Tier::Memory => self.counts_as_fresh(&page, located, &read.requested, now_ms),
+                    Tier::Memory => self.counts_as_fresh(&exactness, &read.requested, now_ms),
                     Tier::Redis => {
                         days.days.iter().all(|day| self.is_fresh(read, located, day, found))
                     }

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
-    cache::page::{Page, Pages, Span},
+    cache::page::{Page, PageExactness, Pages, Span},
     directory::Located,
     service::{
         freshness_request::FreshnessRequest,
@@ -161,7 +161,7 @@ impl Ranges {
         let exactness = self.reads.memory.page_exactness(&page, located.as_of_ms);
         let age_ms = now_ms.saturating_sub(exactness.as_of_ms).max(0);
         (requested.accepts(age_ms)
-            && self.counts_as_fresh(&page, located, requested, now_ms)
+            && self.counts_as_fresh(&exactness, requested, now_ms)
             && reaches(&page, exactness.as_of_ms, requested))
         .then_some(RangeAnswer {
             page,
@@ -177,12 +177,10 @@ impl Ranges {
     /// `Reads::counts_as_fresh`.
     fn counts_as_fresh(
         &self,
-        page: &Page,
-        located: &Located,
+        exactness: &PageExactness,
         requested: &FreshnessRequest,
         now_ms: i64,
     ) -> bool {
-        let exactness = self.reads.memory.page_exactness(page, located.as_of_ms);
         let unproven_ms = self.reads.unproven_ms(self.reads.unproven.memory, true, requested);
         let is_attached = self.reads.changes.is_attached();
         let oldest_ms = if is_attached { exactness.detached_ms } else { exactness.as_of_ms };
