@@ -24,8 +24,8 @@ use crate::{
     metrics::Metrics,
     redis::Link,
     service::{
-        freshness_request::FreshnessRequest, ingest::Ingest, lists::Lists, outage::Outage,
-        ranges::Ranges, reads::Reads, refresh::coalescer::RefreshCoalescer,
+        carried::Carried, freshness_request::FreshnessRequest, ingest::Ingest, lists::Lists,
+        outage::Outage, ranges::Ranges, reads::Reads, refresh::coalescer::RefreshCoalescer,
     },
     store::Store,
     telemetry::log_repeats::LogRepeats,
@@ -220,6 +220,15 @@ impl AppState {
                 error.try_into_panic().unwrap_or_else(|_| Box::new("the runtime has stopped")),
             ),
         }
+    }
+
+    /// The same for work that is mostly short: it is done within the request, and goes on in a task
+    /// of its own when its client disconnects.
+    pub fn carried<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Carried<T> {
+        Carried::new(work.in_current_span(), self.runtime.clone())
     }
 
     /// Whether the service was told to stop.

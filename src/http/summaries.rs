@@ -134,7 +134,7 @@ async fn past_memory(
         let (reads, asked, found) = (app.reads.clone(), located.clone(), found.clone());
         let reading =
             async move { reads.read(&asked, day, &requested, found).await }.instrument(span);
-        match app.detached(reading).await {
+        match app.carried(reading).await {
             Err(ReadError::Moved) => {
                 located = app.facility(&request, DirectoryDemand::Exactly).await?;
                 (day, until_ms) = asked_day(&request, &located.facility, app.clock.now_ms())?;

@@ -1,6 +1,7 @@
 //! What the service does: events, reads, lists and refreshes. How it is asked stands in `http`,
 //! `jobs` and `tools`; where its data is kept stands in `store` and `cache`.
 
+pub mod carried;
 pub mod freshness_request;
 pub mod imports;
 pub mod ingest;

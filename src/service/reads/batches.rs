@@ -1,26 +1,27 @@
-//! Batches of table reads. A read that nothing is under way for begins at once. The readers that
-//! arrive while a statement is under way form the next batch, and one statement reads their days
-//! together. So a thousand readers of a thousand days cost a few statements, and one reader waits
-//! for nobody.
+//! Batches of table reads. A read that nothing is under way for begins at once, in the reader's own
+//! task. The readers that arrive while a statement is under way form the next batch, and one
+//! statement reads their days together. So a thousand readers of a thousand days cost a few
+//! statements, and one reader waits for nobody, not even for another thread.
 //!
-//! The work runs in tasks of its own, so a reader that goes away takes nothing from the others of
-//! its batch.
+//! Later batches run in tasks of their own, and so does the first one when its reader goes away: it
+//! takes nothing from the others of its batch.
 
 use std::{
     collections::HashMap,
     hash::{Hash, Hasher},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{domain::summary::DayKey, metrics::Metrics};
+use crate::{domain::summary::DayKey, metrics::Metrics, service::carried::Carried};
 
 /// The most days that one statement reads.
 pub const MOST_DAYS: usize = 1_000;
@@ -60,7 +61,11 @@ pub struct Batches<S: DaySource> {
 }
 
 /// A reader's place in a batch.
-pub struct Place<T>(watch::Receiver<Option<T>>);
+pub struct Place<T> {
+    readers: watch::Receiver<Option<T>>,
+    /// The batch itself, where this reader is the only one of it.
+    reading: Option<Carried<()>>,
+}
 
 /// What a reader gets that joins a batch.
 pub enum Joined<T, Found> {
@@ -76,8 +81,18 @@ struct Queue<T> {
     in_flight: HashMap<Asked, (u64, watch::Sender<Option<T>>)>,
     /// The number of the last batch.
     batch: u64,
+    /// The batch that a reader carries.
+    carried: Option<Batched>,
     /// A task goes on until nothing is pending.
     is_led: bool,
+}
+
+/// A batch that a reader carries.
+struct Batched {
+    number: u64,
+    since: Instant,
+    /// Told when it has ended.
+    ended: Arc<Notify>,
 }
 
 /// A day in its zone. The same date in another zone is another day.
@@ -131,7 +146,14 @@ impl<S: DaySource> Drop for Batch<S> {
 impl<T: Clone> Place<T> {
     /// Waits for what is found; `None` where the batch ended without it.
     pub async fn found(mut self) -> Option<T> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|found| found.clone())
+        if let Some(reading) = self.reading.take() {
+            reading.await;
+        }
+        self.readers.wait_for(Option::is_some).await.ok().and_then(|found| found.clone())
+    }
+
+    fn of(readers: &watch::Sender<Option<T>>) -> Self {
+        Place { readers: readers.subscribe(), reading: None }
     }
 }
 
@@ -159,21 +181,67 @@ impl<S: DaySource> Batches<S> {
     ) -> Joined<T, S::Found> {
         let asked = Asked(day);
         let mut queue = self.queue();
+        let late = queue.carried.as_ref().filter(|batch| batch.since.elapsed() > OVERTAKEN_AFTER);
+        if let Some(number) = late.map(|batch| batch.number) {
+            queue.overtake(number);
+        }
         if let Some((_, readers)) = queue.in_flight.get(&asked).filter(|_| shares_in_flight) {
-            return Joined::Waits(Place(readers.subscribe()));
+            return Joined::Waits(Place::of(readers));
         }
         if let Some(readers) = queue.pending.get(&asked) {
-            return Joined::Waits(Place(readers.subscribe()));
+            return Joined::Waits(Place::of(readers));
         }
         if let Some(found) = just_finished() {
             return Joined::JustFinished(found);
         }
-        let (readers, place) = watch::channel(None);
+        let readers = watch::Sender::new(None);
+        let mut place = Place::of(&readers);
         queue.pending.insert(asked, readers);
-        if !std::mem::replace(&mut queue.is_led, true) {
-            self.runtime.spawn(self.clone().lead());
+        if !queue.is_led {
+            match &queue.carried {
+                None => place.reading = self.begin(&mut queue),
+                Some(Batched { number, ended, .. }) => {
+                    let following = self.clone().follow(*number, ended.clone());
+                    queue.is_led = true;
+                    drop(self.runtime.spawn(following));
+                }
+            }
         }
-        Joined::Waits(Place(place))
+        Joined::Waits(place)
+    }
+
+    /// Begins the batch of a reader that found nothing under way.
+    fn begin(self: &Arc<Self>, queue: &mut Queue<S::Found>) -> Option<Carried<()>> {
+        let Ok(permit) = self.statements.clone().try_acquire_owned() else {
+            queue.is_led = true;
+            drop(self.runtime.spawn(self.clone().lead()));
+            return None;
+        };
+        let batch = self.take(queue)?;
+        let (number, ended) = (batch.number, Arc::new(Notify::new()));
+        queue.carried = Some(Batched { number, since: Instant::now(), ended: ended.clone() });
+        let batches = self.clone();
+        let reading = async move {
+            let mut read = Box::pin(batches.clone().read(batch, permit));
+            match futures_util::poll!(&mut read) {
+                Poll::Pending => read.await,
+                // So fast that readers who came at the same instant were not looked at yet. They
+                // are to be read together, and not one by one.
+                Poll::Ready(()) => tokio::task::yield_now().await,
+            }
+            batches.queue().no_longer_carried(number);
+            ended.notify_one();
+        };
+        Some(Carried::new(reading, self.runtime.clone()))
+    }
+
+    /// Reads for the readers that came while a reader carried this batch: when it has ended, or
+    /// takes long.
+    async fn follow(self: Arc<Self>, carried: u64, ended: Arc<Notify>) {
+        if tokio::time::timeout(OVERTAKEN_AFTER, ended.notified()).await.is_err() {
+            self.queue().overtake(carried);
+        }
+        self.lead().await;
     }
 
     /// Reads batch after batch until nothing is pending.
@@ -181,12 +249,12 @@ impl<S: DaySource> Batches<S> {
         loop {
             self.wait_for_crowd().await;
             let Ok(permit) = self.statements.clone().acquire_owned().await else { return };
-            let Some(batch) = self.take() else { return };
+            let Some(batch) = self.take(&mut self.queue()) else { return };
             let number = batch.number;
             let mut reading = Box::pin(self.clone().read(batch, permit));
             if tokio::time::timeout(OVERTAKEN_AFTER, &mut reading).await.is_err() {
                 // Whoever comes from now on does not wait for it either.
-                self.queue().in_flight.retain(|_, (batch, _)| *batch != number);
+                self.queue().overtake(number);
                 self.runtime.spawn(reading);
             }
         }
@@ -213,14 +281,13 @@ impl<S: DaySource> Batches<S> {
     }
 
     /// The next batch. `None` where nothing is pending: whoever joins next starts another task.
-    fn take(self: &Arc<Self>) -> Option<Batch<S>> {
-        let mut queue = self.queue();
+    fn take(self: &Arc<Self>, queue: &mut Queue<S::Found>) -> Option<Batch<S>> {
         if queue.pending.is_empty() {
             queue.is_led = false;
             return None;
         }
         queue.batch += 1;
-        let Queue { pending, in_flight, batch, .. } = &mut *queue;
+        let Queue { pending, in_flight, batch, .. } = queue;
         let taken: Vec<Asked> = pending.keys().take(MOST_DAYS).cloned().collect();
         let take = |asked: Asked| {
             let readers = pending.remove(&asked)?;
@@ -237,6 +304,16 @@ impl<S: DaySource> Batches<S> {
 }
 
 impl<T> Queue<T> {
+    /// Nobody who comes from now on waits for this batch.
+    fn overtake(&mut self, batch: u64) {
+        self.in_flight.retain(|_, (number, _)| *number != batch);
+        self.no_longer_carried(batch);
+    }
+
+    fn no_longer_carried(&mut self, batch: u64) {
+        self.carried.take_if(|carried| carried.number == batch);
+    }
+
     /// This batch does not read the day any more. A later batch that has overtaken it may do.
     fn end(&mut self, batch: u64, day: &DayKey) {
         let asked = Asked(day.clone());
@@ -248,6 +325,12 @@ impl<T> Queue<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Queue { pending: HashMap::new(), in_flight: HashMap::new(), batch: 0, is_led: false }
+        Queue {
+            pending: HashMap::new(),
+            in_flight: HashMap::new(),
+            batch: 0,
+            carried: None,
+            is_led: false,
+        }
     }
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use moka::sync::Cache;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -207,17 +208,23 @@ impl Reads {
         if result.is_ok() {
             self.metrics.count_read(outcome.as_str(), tier.as_str());
         }
-        tracing::info!(
-            facility_id = %located.facility.id,
-            date = %day.date,
-            outcome = outcome.as_str(),
-            tier = tier.as_str(),
-            age_seconds = age_ms / 1000,
-            duration_ms = started.elapsed().as_secs_f64() * 1000.0,
-            refreshed,
-            answered = result.is_ok(),
-            "summary read"
-        );
+        let (facility_id, taken, answered) =
+            (located.facility.id, started.elapsed(), result.is_ok());
+        // The reader does not wait until the line is written.
+        let line = async move {
+            tracing::info!(
+                %facility_id,
+                date = %day.date,
+                outcome = outcome.as_str(),
+                tier = tier.as_str(),
+                age_seconds = age_ms / 1000,
+                duration_ms = taken.as_secs_f64() * 1000.0,
+                refreshed,
+                answered,
+                "summary read"
+            );
+        };
+        tokio::spawn(line.in_current_span());
         result
     }
 
