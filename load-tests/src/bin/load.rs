@@ -1,8 +1,9 @@
 //! The load client: the measurements that wrk cannot make. Each command prints one line of
 //! `name=value` pairs, which bench.sh reads.
 //!
-//! All loops are closed, except in `paced`: a connection asks again only when it has its answer. So
-//! the rates are capacities, and the latencies are those of a queue that is always full.
+//! All loops are closed, except in `paced` and `open_loop`: a connection asks again only when it
+//! has its answer. So the rates are capacities, and the latencies are those of a queue that is
+//! always full.
 
 #[path = "../load/bare.rs"]
 mod bare;
@@ -12,6 +13,8 @@ mod cold;
 mod connection;
 #[path = "../load/events.rs"]
 mod events;
+#[path = "../load/open_loop.rs"]
+mod open_loop;
 #[path = "../load/paced.rs"]
 mod paced;
 #[path = "../load/propagation.rs"]
@@ -43,6 +46,8 @@ const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
                      prints `sent` on a line of its own
                                                                   when all are under way, and \
                      reads the answers after a line on stdin
+  open      paths=FILE connections=N rate=N seconds=N             GETs of the paths, so many a \
+                     second, whatever the service does
   cold      paths=FILE server=URL                                 GETs each path for the first \
                      time, in turn with a bare SELECT of its row
                                                                   there by sqlx, and once more, \
@@ -112,6 +117,7 @@ async fn main() -> ExitCode {
         "spread" => propagation::measure(&arguments).await,
         "visit" => readers::visit(&arguments).await,
         "stampede" => readers::stampede(&arguments).await,
+        "open" => open_loop::reads(&arguments),
         "cold" => cold::one_by_one(&arguments).await,
         "at_once" => cold::at_once(&arguments).await,
         "ready" => ready::measure(&arguments, &words.collect::<Vec<_>>()).await,

@@ -88,7 +88,7 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
 }
 
 /// Where the head ends, and the length of the body behind it; `None` while the head is incomplete.
-fn head(received: &[u8]) -> Result<Option<(usize, usize)>, Failure> {
+pub fn head(received: &[u8]) -> Result<Option<(usize, usize)>, Failure> {
     let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
