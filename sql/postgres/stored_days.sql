@@ -8,13 +8,13 @@ WITH marked AS MATERIALIZED (
     SELECT bank.facility_id FROM summary_marks mark JOIN blood_banks bank ON bank.id = mark.blood_bank_id
 )
 SELECT s.facility_id, s.date::text AS date, s.total_stock, s.total_transferred, s.total_requests, s.by_blood_type::text AS by_blood_type,
-       floor(extract(epoch FROM s.as_of) * 1000.0)::bigint AS as_of_ms, floor(extract(epoch FROM s.updated_at) * 1000.0)::bigint AS updated_at_ms, s.version,
-       CASE WHEN s.next_expires_at < 'infinity' THEN ceil(extract(epoch FROM greatest(s.next_expires_at, '4713-01-01 BC+00')) * 1000.0)::bigint END AS next_expires_at_ms,
-       CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_start) THEN floor(extract(epoch FROM s.day_start) * 1000.0)::bigint END AS day_start_ms,
-       CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_end) THEN floor(extract(epoch FROM s.day_end) * 1000.0)::bigint END AS day_end_ms,
+       s.as_of, s.updated_at, s.version,
+       CASE WHEN s.next_expires_at < 'infinity' THEN greatest(s.next_expires_at, '4713-01-01 BC+00') END AS next_expires_at,
+       CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_start) THEN s.day_start END AS day_start,
+       CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_end) THEN s.day_end END AS day_end,
        convert_to(f.timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) AS timezone,
        s.facility_id IN (SELECT facility_id FROM marked WHERE facility_id IS NOT NULL) OR EXISTS (SELECT 1 FROM marked WHERE facility_id IS NULL) AS is_marked,
-       floor(extract(epoch FROM statement_timestamp()) * 1000.0)::bigint AS now_ms,
+       statement_timestamp() AS now,
        (SELECT stamp = $3 FROM source_stamp) AS is_watched
 FROM unnest($1::uuid[], $2::text[]) AS k (facility_id, date)
 -- OFFSET 0 keeps each of these a look-up for each key.

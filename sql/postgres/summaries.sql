@@ -9,11 +9,11 @@ WITH changed AS MATERIALIZED (
     SELECT k.facility_id AS asked_id, (SELECT convert_to(timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) FROM facilities WHERE id = k.facility_id) AS timezone,
            s.facility_id, s.date::text AS date, s.total_stock, s.total_transferred,
            s.total_requests, s.by_blood_type::text AS by_blood_type, 
-           CASE WHEN isfinite(s.as_of) THEN floor(extract(epoch FROM s.as_of) * 1000.0)::bigint END AS as_of_ms,
-           CASE WHEN s.next_expires_at < 'infinity' THEN ceil(extract(epoch FROM greatest(s.next_expires_at, '4713-01-01 BC+00')) * 1000.0)::bigint END AS next_expires_at_ms,
-           CASE WHEN isfinite(s.updated_at) THEN floor(extract(epoch FROM s.updated_at) * 1000.0)::bigint END AS updated_at_ms, s.version,
-           CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_start) THEN floor(extract(epoch FROM s.day_start) * 1000.0)::bigint END AS day_start_ms,
-           CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_end) THEN floor(extract(epoch FROM s.day_end) * 1000.0)::bigint END AS day_end_ms,
+           CASE WHEN isfinite(s.as_of) THEN s.as_of END AS as_of,
+           CASE WHEN s.next_expires_at < 'infinity' THEN greatest(s.next_expires_at, '4713-01-01 BC+00') END AS next_expires_at,
+           CASE WHEN isfinite(s.updated_at) THEN s.updated_at END AS updated_at, s.version,
+           CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_start) THEN s.day_start END AS day_start,
+           CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_end) THEN s.day_end END AS day_end,
            k.facility_id IN (SELECT facility_id FROM changed WHERE facility_id IS NOT NULL)
                OR EXISTS (SELECT 1 FROM changed WHERE facility_id IS NULL) AS is_changing
     FROM unnest($1::uuid[], $2::text[]) AS k (facility_id, date)

@@ -155,7 +155,7 @@ pub trait Transaction: imports::ImportNotes + Send {
     /// in one statement. Its snapshot is taken after all locks so far.
     async fn stored_days(&mut self, keys: &[DayKey]) -> Result<StoredDays>;
     /// Writes rows, the counters of their versions, and an outbox row for each. Notes which of them
-    /// were not derived: a difference was added to them.
+    /// were not derived: a difference was added to them. Those have a row: `Conflict` where not.
     async fn write(&mut self, rows: &[SummaryRow], by_difference: &HashSet<Key>) -> Result<()>;
     /// Like `Store::audit`, with what this transaction has written.
     async fn audit(&mut self, keys: &[DayKey]) -> Result<Vec<Difference>>;

@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{pool::Borrowed, text};
+use super::{
+    instants::{floor_ms, some_floor_ms},
+    pool::Borrowed,
+    text,
+};
 use crate::{
     domain::{
         blood_type::BloodType,
@@ -46,7 +50,7 @@ pub(super) async fn load(
     }
     for row in &sqlx::query(statement).bind(ids).fetch_all(&mut *tx).await? {
         let record = Record {
-            event_time_ms: row.try_get("event_time_ms")?,
+            event_time_ms: some_floor_ms(row, "event_time")?,
             entity: Some(entity(kind, row)?),
         };
         records.insert(row.try_get("id")?, record);
@@ -70,18 +74,18 @@ fn entity(kind: EntityKind, row: &PgRow) -> Result<Entity> {
         EntityKind::Inventory => Entity::Inventory {
             blood_bank_id: row.try_get("blood_bank_id")?,
             blood_type: blood_type(row)?,
-            expires_at_ms: row.try_get("expires_at_ms")?,
+            expires_at_ms: floor_ms(row, "expires_at")?,
             quantity: row.try_get("quantity")?,
         },
         EntityKind::Distribution => Entity::Distribution {
             blood_type: blood_type(row)?,
-            date_delivered_ms: row.try_get("date_delivered_ms")?,
+            date_delivered_ms: floor_ms(row, "date_delivered")?,
             dispatched_to_id: row.try_get("dispatched_to_id")?,
             quantity: row.try_get("quantity")?,
         },
         EntityKind::Request => Entity::Request {
             blood_type: blood_type(row)?,
-            created_at_ms: row.try_get("created_at_ms")?,
+            created_at_ms: some_floor_ms(row, "created_at")?,
             facility_id: row.try_get("facility_id")?,
             quantity: row.try_get("quantity")?,
         },

@@ -5,6 +5,7 @@ mod entities;
 mod epoch;
 pub(crate) mod home;
 mod imports;
+mod instants;
 mod liveness;
 pub(crate) mod migrate;
 mod pool;
@@ -16,6 +17,7 @@ pub(crate) mod session;
 mod stored_days;
 mod transaction;
 mod triggers;
+mod written_rows;
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,6 +39,7 @@ use crate::{
     domain::summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     protocol::{Epoch, Watermark},
 };
+use instants::{ceil_ms, floor_ms, some_floor_ms};
 use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
 use server_registry::ServerRegistry;
@@ -375,7 +378,7 @@ fn facility_row(row: &PgRow) -> Result<FacilityRow> {
 
 fn summary_row(row: &PgRow) -> Result<SummaryRow> {
     let (start_ms, end_ms): (Option<i64>, Option<i64>) =
-        (row.try_get("day_start_ms")?, row.try_get("day_end_ms")?);
+        (floor_ms(row, "day_start")?, floor_ms(row, "day_end")?);
     Ok(SummaryRow {
         summary: Summary {
             facility_id: row.try_get("facility_id")?,
@@ -384,11 +387,11 @@ fn summary_row(row: &PgRow) -> Result<SummaryRow> {
             total_transferred: row.try_get("total_transferred")?,
             total_requests: row.try_get("total_requests")?,
             by_blood_type: json(row, "by_blood_type")?,
-            updated_at: Some(row.try_get("updated_at_ms")?),
+            updated_at: Some(some_floor_ms(row, "updated_at")?),
             version: row.try_get("version")?,
         },
-        as_of_ms: row.try_get("as_of_ms")?,
-        next_expires_at_ms: row.try_get("next_expires_at_ms")?,
+        as_of_ms: some_floor_ms(row, "as_of")?,
+        next_expires_at_ms: ceil_ms(row, "next_expires_at")?,
         bounds: start_ms.zip(end_ms).map(|(start_ms, end_ms)| Bounds { start_ms, end_ms }),
     })
 }

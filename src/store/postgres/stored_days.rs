@@ -3,7 +3,7 @@
 use sqlx::{Executor, Postgres, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{date, pool::Borrowed, summary_row, text};
+use super::{date, instants::some_floor_ms, pool::Borrowed, summary_row, text};
 use crate::{
     domain::summary::DayKey,
     store::{Difference, Doubt, Result, StoredDay, StoredDays, source_triggers::TrustedSources},
@@ -32,7 +32,7 @@ pub(super) async fn stored_days(
         .fetch_all(tx)
         .await?;
     for row in &rows {
-        found.now_ms = row.try_get("now_ms")?;
+        found.now_ms = some_floor_ms(row, "now")?;
         if row.try_get::<Option<bool>, _>("is_watched")? != Some(true) {
             found.doubt = Some(Doubt::Unwatched);
         }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     FACILITIES, columns, date, entities, facility_row, json,
     pool::{Borrowed, PrimaryPool},
-    stored_days, text,
+    stored_days, text, written_rows,
 };
 use crate::{
     domain::{
@@ -218,27 +218,14 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn write(&mut self, rows: &[SummaryRow], by_difference: &HashSet<Key>) -> Result<()> {
-        if rows.is_empty() {
-            return Ok(());
+        let (sums, derived): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
+            rows.iter().partition(|row| by_difference.contains(&row.key()));
+        if !derived.is_empty() {
+            written_rows::put(&mut self.tx, &derived).await?;
         }
-        let column =
-            |of: fn(&SummaryRow) -> Option<i64>| rows.iter().map(of).collect::<Vec<Option<i64>>>();
-        sqlx::query(include_str!("../../../sql/postgres/write_summaries.sql"))
-            .bind(rows.iter().map(|r| r.summary.facility_id).collect::<Vec<Uuid>>())
-            .bind(rows.iter().map(|r| r.summary.date.to_string()).collect::<Vec<String>>())
-            .bind(column(|r| r.summary.total_stock))
-            .bind(column(|r| Some(r.summary.total_transferred)))
-            .bind(column(|r| Some(r.summary.total_requests)))
-            .bind(rows.iter().map(|r| r.summary.blood_types_json()).collect::<Vec<String>>())
-            .bind(column(|r| Some(r.as_of_ms)))
-            .bind(column(|r| r.next_expires_at_ms))
-            .bind(column(|r| r.summary.updated_at))
-            .bind(column(|r| Some(r.summary.version)))
-            .bind(column(|r| r.bounds.map(|b| b.start_ms)))
-            .bind(column(|r| r.bounds.map(|b| b.end_ms)))
-            .bind(rows.iter().map(|r| by_difference.contains(&r.key())).collect::<Vec<bool>>())
-            .execute(&mut self.tx)
-            .await?;
+        if !sums.is_empty() {
+            written_rows::update(&mut self.tx, &sums).await?;
+        }
         Ok(())
     }
 
