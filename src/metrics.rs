@@ -71,7 +71,7 @@ metrics! {
     );
     table_reads: IntCounterVec = counters(
         "summary_table_reads_total",
-        "Statements that read the summary table for readers of single days, by server.",
+        "Statements that read the summary table for single days and for views, by server.",
         &["server"],
     );
     table_read_days: IntCounterVec = counters(
@@ -217,6 +217,10 @@ metrics! {
     view_renders: IntCounter = counter(
         "summary_view_renders_total",
         "Pages put together for readers of the day of all facilities.",
+    );
+    list_proofs: IntCounter = counter(
+        "summary_list_proofs_total",
+        "Times that the table was proven for readers of lists that took no older figures.",
     );
     view_fills: IntCounter = counter(
         "summary_view_fills_total",

@@ -11,7 +11,7 @@ use crate::{domain::summary::Key, redis::CommandError};
 const RELEASE: &str = include_str!("lease_release.lua");
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
 
-/// The right to refresh a key. It ends when it is released or runs out.
+/// The right to refresh a key, or to prove the table. It ends when it is released or runs out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
     key: String,
@@ -28,8 +28,20 @@ impl RedisTier {
         key: &Key,
         ttl: Duration,
     ) -> Result<Option<Lease>, CommandError> {
-        let lease =
-            Lease { key: format!("{}:lease", name(epoch, key)), token: Uuid::new_v4().to_string() };
+        self.lease_named(format!("{}:lease", name(epoch, key)), ttl).await
+    }
+
+    /// Takes the right to prove the table, in the same way.
+    pub async fn proof_lease(
+        &self,
+        epoch: &str,
+        ttl: Duration,
+    ) -> Result<Option<Lease>, CommandError> {
+        self.lease_named(format!("facility-summary:{epoch}:proof:lease"), ttl).await
+    }
+
+    async fn lease_named(&self, key: String, ttl: Duration) -> Result<Option<Lease>, CommandError> {
+        let lease = Lease { key, token: Uuid::new_v4().to_string() };
         let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut command = cmd("SET");
         command.arg(&lease.key).arg(&lease.token).arg("NX").arg("PX").arg(milliseconds);

@@ -18,7 +18,7 @@ use crate::{
     http::state::AppState,
     jobs::{Jobs, drain::Drain, midnight::Midnight, sample_audit::SampleAudit},
     service::{
-        lists::Lists,
+        lists::{Lists, shared_proof::SharedProof},
         ranges::Ranges,
         reads,
         reads::{
@@ -93,9 +93,7 @@ impl Application {
         let jobs = start_jobs(&core, &drain).await?;
         let lists = Arc::new(Lists {
             reads: reads.clone(),
-            refresher: core.refresher.clone(),
-            prover: drain.clone(),
-            chunk: settings.refresh.chunk,
+            proof: shared_proof(&core, &reads, &drain),
             render_interval_ms: settings.lists.render_interval_ms,
         });
         let ranges = ranges(&core, &reads, &drain, &settings);
@@ -300,6 +298,18 @@ async fn end(jobs: Jobs, lane: JoinHandle<()>, replica: Option<Running>, app: we
         replica.stop().await;
     }
     store.close().await;
+}
+
+/// The proofs that readers of lists ask for.
+fn shared_proof(core: &Core, reads: &Arc<Reads>, drain: &Arc<Drain>) -> Arc<SharedProof> {
+    Arc::new(SharedProof {
+        prover: drain.clone(),
+        memory: core.memory.clone(),
+        changes: core.changes.clone(),
+        leases: reads.leases.clone(),
+        metrics: core.metrics.clone(),
+        began: tokio::sync::Mutex::default(),
+    })
 }
 
 fn ranges(core: &Core, reads: &Arc<Reads>, drain: &Arc<Drain>, settings: &Settings) -> Arc<Ranges> {

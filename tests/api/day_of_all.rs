@@ -284,21 +284,4 @@ on_both_stores! {
             }
         }
     }
-
-    async fn a_thousand_readers_of_a_cold_view_cost_one_fill(service: Service) {
-        stocked(&service, &[("North", 5, 0), ("South", 7, 0)]).await;
-        // Nothing of this day is in memory: no event was about it.
-        let path = format!("/v1/summaries/{}", date_in(&noon_zone(), -3));
-        wait_until("the facilities are dealt with", async || {
-            metric(&service, "summary_marks_visible").await == 0.0
-        })
-        .await;
-        let reads = (0..1_000).map(|_| read(&service, &path, ""));
-        for response in futures_util::future::join_all(reads).await {
-            assert_eq!(response.status(), 200);
-        }
-        // The note of a registration may come by in between, and then empty days are read again.
-        let fills = metric(&service, "summary_view_fills_total").await;
-        assert!((1.0..=2.0).contains(&fills), "{fills} fills");
-    }
 }

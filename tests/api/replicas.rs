@@ -20,6 +20,7 @@ mod read_pool;
 mod redis_lost;
 mod redis_rung;
 mod unwatched;
+mod views;
 
 use std::{net::SocketAddr, ops::Index};
 

@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use crate::{
     on_both_stores,
-    steps::{Plain, Scrape, bank, batch, facility, header, inventory, noon_zone, path, post, read},
+    steps::{
+        Plain, Scrape, bank, batch, date_in, distribution, facility, header, inventory, noon_zone,
+        now_ms, path, post, read,
+    },
     support::{Service, problem::problem, service::Launch, wait_until},
 };
 
@@ -251,4 +254,71 @@ async fn a_full_queue_is_a_503_with_retry_after_on_sqlite() {
 #[tokio::test]
 async fn a_full_queue_is_a_503_with_retry_after_on_postgres() {
     a_full_queue(patient(Service::on_postgres().await).start().await).await;
+}
+
+async fn readers_of_a_cold_view(launch: Launch) {
+    let before = launch.start().await;
+    let zone = noon_zone();
+    let past_ms = now_ms() - 3 * 86_400_000;
+    for name in ["North", "South"] {
+        let id = facility(&before, name, &zone).await;
+        post(&before, &[distribution(Uuid::new_v4(), id, 5, past_ms)]).await;
+    }
+    // Another process holds nothing in memory.
+    let (_, launch) = before.terminate().await;
+    let service = launch.start().await;
+    let path = format!("/v1/summaries/{}", date_in(&zone, -3));
+    for response in join_all((0..READERS).map(|_| read(&service, &path, ""))).await {
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.json::<Value>().await.unwrap()["totals"]["total_transferred"], 10);
+    }
+    let scrape = Scrape::of(&service).await;
+    let costs = [
+        "summary_view_fills_total",
+        "summary_table_reads_total",
+        "summary_table_read_days_total",
+        "summary_view_renders_total",
+        "summary_list_proofs_total",
+    ];
+    assert_eq!(costs.map(|name| scrape.sum(name, &[])), [1.0, 1.0, 2.0, 1.0, 0.0], "{costs:?}");
+}
+
+#[tokio::test]
+async fn two_thousand_readers_of_a_cold_view_cost_one_fill_on_sqlite() {
+    readers_of_a_cold_view(Service::on_sqlite()).await;
+}
+
+#[tokio::test]
+async fn two_thousand_readers_of_a_cold_view_cost_one_fill_on_postgres() {
+    readers_of_a_cold_view(Service::on_postgres().await).await;
+}
+
+async fn readers_of_an_old_view(service: Service) {
+    stocked(&service).await;
+    let all = "/v1/summaries/today";
+    read(&service, all, "no-cache").await;
+    let bound = format!("max-age={BOUND_SECONDS}");
+    wait_until("the figures are too old", async || {
+        read(&service, all, &format!("{bound}, only-if-cached")).await.status() == 504
+    })
+    .await;
+    let costs = ["summary_list_proofs_total", "summary_view_fills_total"];
+    let before = Scrape::of(&service).await;
+    let readers = join_all((0..READERS).map(|_| ask(&service, all, &bound))).await;
+    for text in join_all(readers.into_iter().map(answer)).await {
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains(r#""total_stock":5"#), "{text}");
+    }
+    let after = Scrape::of(&service).await;
+    let spent = costs.map(|name| after.sum(name, &[]) - before.sum(name, &[]));
+    assert_eq!(spent, [1.0, 0.0], "one proof for all, and nothing to read: {costs:?}");
+}
+
+#[tokio::test]
+async fn two_thousand_readers_of_a_view_that_is_too_old_cost_one_proof_on_sqlite() {
+    readers_of_an_old_view(patient(Service::on_sqlite()).start().await).await;
+}
+
+#[tokio::test]
+async fn two_thousand_readers_of_a_view_that_is_too_old_cost_one_proof_on_postgres() {
+    readers_of_an_old_view(patient(Service::on_postgres().await).start().await).await;
 }

@@ -113,6 +113,8 @@ pub enum Mutant {
     ZoneOfTheDirectory,
     /// A view takes rows without the zones in their own snapshot.
     ViewsWithoutZones,
+    /// A view takes what a standby answers like what the primary answers.
+    ViewsTrustLaggingStandbys,
     /// A view is not told of changes: its page goes on to claim what the view claims.
     ViewsForgetAChange,
     /// A view claims what is proven of its entries, although the directory may be exact as of an
@@ -129,7 +131,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 47] = [
+    pub const ALL: [Mutant; 48] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -172,6 +174,7 @@ impl Mutant {
         Mutant::KeepsFacilitiesToItself,
         Mutant::ZoneOfTheDirectory,
         Mutant::ViewsWithoutZones,
+        Mutant::ViewsTrustLaggingStandbys,
         Mutant::ViewsForgetAChange,
         Mutant::ViewsWithoutDirectory,
         Mutant::KeepsOldDirectory,
@@ -185,6 +188,7 @@ impl Mutant {
             Mutant::IgnoresGaps
             | Mutant::TrustsMessages
             | Mutant::TrustsLaggingReplicas
+            | Mutant::ViewsTrustLaggingStandbys
             | Mutant::TrustsRedis => Some(Theme::Forgets),
             Mutant::AppendsToEarlier => Some(Theme::Splits),
             Mutant::KeepsOldDirectory => Some(Theme::MovesAndGoesBack),

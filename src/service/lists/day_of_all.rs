@@ -251,7 +251,7 @@ impl Lists {
         let (memory, clock) = (&self.reads.memory, &self.reads.clock);
         let forward = self.why_not_memory(day, asked);
         let mut source = Source::Memory;
-        let (mut waiting_since, mut is_filled) = (None, false);
+        let (mut waiting_since, mut is_filled, mut used_fill_ms) = (None, false, i64::MIN);
         loop {
             let (now_ms, directory_ms) = (clock.now_ms(), self.reads.directory.exact_as_of_ms());
             let proven_ms = memory.table_ms().min(directory_ms);
@@ -292,7 +292,8 @@ impl Lists {
                 tokio::time::sleep(WATERMARK_POLL).await;
                 continue;
             }
-            match self.fill(&view, asked).await.map_err(|error| self.failed(&error))? {
+            let filled = self.fill(&view, asked, &mut used_fill_ms).await;
+            match filled.map_err(|error| self.failed(&error))? {
                 Filled::Nothing => tokio::time::sleep(WATERMARK_POLL).await,
                 Filled::From(tier) => {
                     source = source.max(tier);

@@ -4,29 +4,23 @@
 
 pub mod day_of_all;
 mod list_request;
+pub mod shared_proof;
 pub mod view_fill;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{
-    service::{reads::Reads, refresh::Refresher},
-    store,
-    store::StoreError,
-};
+use crate::{service::reads::Reads, store, store::StoreError};
 use list_request::ListRequest;
+use shared_proof::SharedProof;
 
 /// Reads lists.
 pub struct Lists {
     /// The reads of single days, with memory, store and directory.
     pub reads: Arc<Reads>,
-    /// Refreshes days that the table does not have.
-    pub refresher: Arc<Refresher>,
     /// Proves the table up to now.
-    pub prover: Arc<dyn Prover>,
-    /// The most days that are refreshed in one transaction.
-    pub chunk: usize,
+    pub proof: Arc<SharedProof>,
     /// How long a page of a view will do after it was rendered, although the view has changed, in
     /// milliseconds; 0: not at all.
     pub render_interval_ms: i64,
@@ -81,9 +75,12 @@ const READ_CHUNK: usize = 1_000;
 impl Lists {
     /// Proves the table in the background for later readers; this reader took older figures.
     fn prove_behind(&self) {
-        let prover = self.prover.clone();
+        if !self.proof.is_idle() {
+            return; // it is being proven
+        }
+        let proof = self.proof.clone();
         tokio::spawn(async move {
-            if let Err(error) = prover.prove().await {
+            if let Err(error) = proof.prove(|_| false).await {
                 tracing::debug!(%error, "nothing could be proven behind a list");
             }
         });
@@ -112,12 +109,7 @@ impl Lists {
             directory.catch_up(&*self.reads.store, will_do).await?;
         }
         if !asked.takes(table_ms, clock.now_ms()) {
-            // A pass also proves nothing where another server stored a later watermark meanwhile,
-            // which this server has not received yet.
-            if self.prover.prove().await? && memory.table_ms() == table_ms {
-                tokio::time::sleep(LOCK_POLL).await;
-            }
-            return Ok(());
+            return self.proof.prove(|table_ms| asked.takes(table_ms, clock.now_ms())).await;
         }
         let received = async {
             while !asked.takes(directory.exact_as_of_ms(), clock.now_ms()) {

@@ -1,5 +1,6 @@
 //! Fills a view from the table: what memory does not hold is read once for all readers, in few
-//! statements, and goes into memory like any row.
+//! statements, and goes into memory like any row. The standbys are read first, by the same rule as
+//! for a single day; the primary has what they lack.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,17 +10,17 @@ use uuid::Uuid;
 use super::{ListRequest, Lists, READ_CHUNK, Source};
 use crate::{
     cache::{
-        memory::FillToken,
+        memory::{Fill, FillToken, Memory},
         views::{Placed, View},
     },
     domain::{
         day::Day,
         facility::{Facility, Zone},
-        summary::{DayKey, Summary, SummaryRow},
+        summary::{DayKey, Key, Summary, SummaryRow},
     },
     metrics::RefreshTrigger,
     service::tier_row::TierRow,
-    store::{self, TableRead},
+    store::{self, StoreError, TableRead},
 };
 
 /// The result of a fill.
@@ -115,28 +116,63 @@ pub fn judge(
     judged
 }
 
+/// The least that a row of a standby must be, so that this reader needs no other one.
+pub struct Least {
+    /// The instant as of which it must be exact, in milliseconds.
+    pub exact_ms: i64,
+    /// Later watermarks must count for it.
+    pub attached: bool,
+}
+
+impl Least {
+    /// Puts what a standby has of a day into memory, if it is this new. Whether memory now has the
+    /// day as new as this. The token was taken before the read.
+    pub fn keep(
+        &self,
+        memory: &Memory,
+        key: &DayKey,
+        read: TableRead,
+        token: &FillToken,
+        now_ms: i64,
+    ) -> bool {
+        let Some(found) = TierRow::on_standby(read, &key.facility, &key.day, now_ms) else {
+            return false;
+        };
+        found.as_of_ms >= self.exact_ms
+            && matches!(found.keep(memory, token), Fill::Kept(entry)
+                if entry.is_of(&key.day)
+                    && memory.exact_as_of_ms(&entry) >= self.exact_ms
+                    && (!self.attached || memory.is_attached(&entry)))
+    }
+}
+
 impl Lists {
     /// Reads what the view lacks, or what this reader takes no more as it is. One caller at a time
-    /// reads, and the others find it there.
-    pub(super) async fn fill(&self, view: &View, asked: &ListRequest) -> store::Result<Filled> {
+    /// reads, and the others find it there. `used_ms` is the last fill that this reader has used:
+    /// what that lacks for it, it reads itself.
+    pub(super) async fn fill(
+        &self,
+        view: &View,
+        asked: &ListRequest,
+        used_ms: &mut i64,
+    ) -> Result<Filled, Arc<StoreError>> {
         let _turn = view.filling.lock().await;
-        let memory = &self.reads.memory;
-        if view.filled_since_ms() > asked.arrived_ms {
+        let filled_ms = view.filled_since_ms();
+        if filled_ms > asked.arrived_ms.max(*used_ms) {
+            *used_ms = filled_ms;
             return Ok(Filled::From(Source::Table));
         }
         let began_ms = self.reads.clock.now_ms();
-        let keys = if self.reads.changes.is_attached() && !memory.is_view_attached(view) {
-            memory.unattached_keys(view)
-        } else {
-            let directory_ms = self.reads.directory.exact_as_of_ms();
-            let young_ms = began_ms.saturating_sub(self.unproven_ms(&asked.requested));
-            let least_ms = asked.least_ms(began_ms).max(young_ms);
-            memory.unproven_keys(view, least_ms, directory_ms)
-        };
+        let (keys, least) = self.wanted(view, asked, began_ms);
         if keys.is_empty() {
             return Ok(Filled::Nothing);
         }
         self.reads.metrics.view_fills.inc();
+        let keys = match asked.requested.max_age_ms {
+            // What a standby has was there before the request arrived.
+            0 => keys,
+            _ => self.read_standbys(keys, &least).await,
+        };
         let (mut due, mut unknown) = (Vec::new(), Vec::new());
         for chunk in keys.chunks(READ_CHUNK) {
             let Some(judged) = self.read_chunk(chunk).await? else {
@@ -145,20 +181,63 @@ impl Lists {
             due.extend(judged.due);
             unknown.extend(judged.unknown);
         }
+        let source = if due.is_empty() { Source::Table } else { Source::Refreshed };
+        if unknown.is_empty() {
+            unknown = self.refresh(due, asked).await?;
+        }
         if !unknown.is_empty() {
             self.reads.directory.reload(&*self.reads.store, &unknown).await?;
             return Ok(Filled::DirectoryWasBehind);
         }
-        let source = if due.is_empty() { Source::Table } else { Source::Refreshed };
-        for chunk in due.chunks(self.chunk) {
-            let gone = self.refresh_chunk(chunk).await?;
-            if !gone.is_empty() {
-                self.reads.directory.reload(&*self.reads.store, &gone).await?;
-                return Ok(Filled::DirectoryWasBehind);
-            }
-        }
+        *used_ms = began_ms;
         view.note_fill(began_ms);
         Ok(Filled::From(source))
+    }
+
+    /// The days to read for this reader, and the least that a row of them must be.
+    fn wanted(&self, view: &View, asked: &ListRequest, began_ms: i64) -> (Vec<DayKey>, Least) {
+        let memory = &self.reads.memory;
+        let least_ms = asked.least_ms(began_ms);
+        if self.reads.changes.is_attached() && !memory.is_view_attached(view) {
+            return (memory.unattached_keys(view), Least { exact_ms: least_ms, attached: true });
+        }
+        let directory_ms = self.reads.directory.exact_as_of_ms();
+        let young_ms = began_ms.saturating_sub(self.unproven_ms(&asked.requested));
+        let least = Least { exact_ms: least_ms.max(young_ms), attached: false };
+        (memory.unproven_keys(view, least.exact_ms, directory_ms), least)
+    }
+
+    /// Reads these days at the standbys, where there are any. What one has new enough goes into
+    /// memory, which shows it to the view. Answers the days that are to be read at the primary.
+    async fn read_standbys(&self, keys: Vec<DayKey>, least: &Least) -> Vec<DayKey> {
+        let reads = &self.reads;
+        if reads.loader.standby.is_none() {
+            return keys;
+        }
+        let mut left = Vec::new();
+        let mut chunks = keys.chunks(READ_CHUNK);
+        for chunk in chunks.by_ref() {
+            let token = reads.memory.fill_token();
+            let ids: Vec<Key> = chunk.iter().map(DayKey::id).collect();
+            reads.metrics.count_table_read("standby", ids.len());
+            let before = left.len();
+            match reads.standby.summaries(&ids).await {
+                Some(read) => {
+                    let now_ms = reads.clock.now_ms();
+                    for (key, read) in chunk.iter().zip(read.by_key(&ids)) {
+                        if !least.keep(&reads.memory, key, read, &token, now_ms) {
+                            left.push(key.clone());
+                        }
+                    }
+                }
+                None => left.extend_from_slice(chunk),
+            }
+            if left.len() - before == chunk.len() {
+                break; // it lags too far behind, or has no such days
+            }
+        }
+        left.extend(chunks.flatten().cloned());
+        left
     }
 
     /// Reads these days in one statement, and puts what it finds into memory, which shows it to the
@@ -169,6 +248,7 @@ impl Lists {
         let ids: Vec<_> = keys.iter().map(DayKey::id).collect();
         let known: HashMap<_, i64> =
             ids.iter().map(|id| (*id, reads.memory.known_version(id))).collect();
+        reads.metrics.count_table_read("primary", ids.len());
         let read = reads.store.summaries(&ids).await?;
         reads.outage.over();
         if !reads.changes.continue_in(&read, table_ms) {
@@ -189,24 +269,29 @@ impl Lists {
         Ok(Some(judged))
     }
 
-    /// Refreshes these days. Answers the facilities that have no such day: they are gone, or in
-    /// another zone.
-    async fn refresh_chunk(&self, keys: &[DayKey]) -> store::Result<Vec<Uuid>> {
-        let token = self.reads.memory.fill_token();
-        let (refreshed, all) = self.refresher.run_each(keys.to_vec(), RefreshTrigger::Read).await;
-        all?;
-        let mut gone: HashMap<_, Uuid> =
-            keys.iter().map(|key| (key.id(), key.facility.id)).collect();
-        for row in refreshed.into_iter().map(|refreshed| refreshed.row) {
-            let is_of = keys.iter().any(|key| key.id() == row.key() && row.is_of(&key.day));
-            if is_of {
-                gone.remove(&row.key());
-                let as_of_ms = row.as_of_ms;
-                let found = TierRow { row, as_of_ms, since: token.position };
-                let _ = found.keep(&self.reads.memory, &token);
+    /// Refreshes these days: one refresh of each, whichever view, reader or replica asks for it. It
+    /// shows the view what it brings. Answers the facilities that have no such day: they are gone,
+    /// or in another zone.
+    async fn refresh(
+        &self,
+        keys: Vec<DayKey>,
+        asked: &ListRequest,
+    ) -> Result<Vec<Uuid>, Arc<StoreError>> {
+        let (coalescer, requested) = (&self.reads.coalescer, &asked.requested);
+        let now_ms = self.reads.clock.now_ms();
+        let min_freshness = (requested.max_age_ms > 0).then(|| requested.min_freshness(now_ms));
+        let join =
+            |key: DayKey| (key.clone(), coalescer.join(key, min_freshness, RefreshTrigger::Read));
+        let waiters: Vec<_> = keys.into_iter().map(join).collect();
+        let (mut gone, mut result) = (Vec::new(), Ok(()));
+        for (key, waiter) in waiters {
+            match waiter.result().await {
+                Ok(Some(refreshed)) if refreshed.row.is_of(&key.day) => {}
+                Ok(_) => gone.push(key.facility.id),
+                Err(error) => result = Err(error),
             }
         }
-        Ok(gone.into_values().collect())
+        result.map(|()| gone)
     }
 }
 

@@ -79,6 +79,15 @@ impl RefreshLeases {
         }
     }
 
+    /// Takes the lease of the proof of the table, unless another replica has it.
+    pub async fn acquire_proof(&self) -> LeaseOutcome {
+        let Some(epoch) = self.epoch.load_full() else { return LeaseOutcome::Acquired(None) };
+        match self.tier.proof_lease(epoch.name(), self.duration).await {
+            Ok(None) => LeaseOutcome::HeldElsewhere,
+            taken => LeaseOutcome::Acquired(taken.ok().flatten()),
+        }
+    }
+
     /// Puts what was refreshed after the token was taken into the Redis tier, then releases the
     /// leases. Where Redis fails it tries again in the background, for one lease duration.
     pub async fn release(

@@ -11,17 +11,17 @@ use crate::{
 };
 
 /// A primary, its standby, and replicas of the service that read from it.
-struct Pair {
-    fleet: Fleet,
-    standby: Postgres,
+pub(super) struct Pair {
+    pub fleet: Fleet,
+    pub standby: Postgres,
     /// The URL of the database at the standby.
-    there: String,
+    pub there: String,
     _primary: Postgres,
 }
 
 impl Pair {
     /// Replicas that hold nothing in memory, so that every read needs another tier.
-    async fn start() -> Pair {
+    pub async fn start() -> Pair {
         let primary = Postgres::start(&[]);
         let standby = primary.standby(&[]);
         let url = primary.fresh_database().await;
@@ -50,7 +50,7 @@ impl Pair {
     }
 
     /// Pauses the replay at the standby, or resumes it.
-    async fn replay(&self, goes_on: bool) {
+    pub async fn replay(&self, goes_on: bool) {
         let word = if goes_on { "resume" } else { "pause" };
         plain_sql::execute(self.standby.url(), &format!("SELECT pg_wal_replay_{word}()")).await;
     }
