@@ -222,6 +222,10 @@ metrics! {
         "summary_list_proofs_total",
         "Times that the table was proven for readers of lists that took no older figures.",
     );
+    view_changes: Histogram = histogram(
+        "summary_view_change_duration_seconds",
+        "Time to bring one entry into all views: its place in each order, and the totals.",
+    );
     view_fills: IntCounter = counter(
         "summary_view_fills_total",
         "Times that views were filled from the table.",

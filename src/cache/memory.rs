@@ -16,6 +16,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
+use prometheus::Histogram;
 use uuid::Uuid;
 
 pub use super::entry::Entry;
@@ -97,13 +98,14 @@ impl Memory {
             session: AtomicU32::new(1),
             closed: ArcSwap::from_pointee(ClosedSessions::default()),
             table_ms: AtomicI64::new(i64::MIN),
-            views: Views::new(ViewBounds::default()),
+            views: Views::new(ViewBounds::default(), None),
         }
     }
 
-    /// The same with other bounds of its views.
-    pub fn with_views(self, bounds: ViewBounds) -> Self {
-        Memory { views: Views::new(bounds), ..self }
+    /// The same with other bounds of its views; `timer` takes the time of each change of them, in
+    /// seconds.
+    pub fn with_views(self, bounds: ViewBounds, timer: Option<Histogram>) -> Self {
+        Memory { views: Views::new(bounds, timer), ..self }
     }
 
     /// The days of all facilities that are held.

@@ -129,7 +129,8 @@ impl Core {
             settings.cache.recent_changes,
             here,
         );
-        let memory = Arc::new(memory.with_views(view_bounds(&settings.lists)));
+        let timer = Some(metrics.view_changes.clone());
+        let memory = Arc::new(memory.with_views(view_bounds(&settings.lists), timer));
         let directory = Arc::new(Directory::new(memory.clone()));
         directory.catch_up(&*store, |_| false).await.map_err(failed)?;
         let (changes, replica) = match redis {

@@ -20,6 +20,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use jiff::civil::Date;
+use prometheus::Histogram;
 use uuid::Uuid;
 
 pub use page::{Form, Page, UnknownCursor};
@@ -74,13 +75,16 @@ pub struct Views {
     are_held: AtomicBool,
     held: ArcSwap<Vec<Arc<View>>>,
     opening: Mutex<()>,
+    /// Takes the time of each change of all views; `None` where nobody looks at it.
+    timer: Option<Histogram>,
 }
 
 impl Views {
-    /// None yet.
-    pub fn new(bounds: ViewBounds) -> Self {
+    /// None yet. `timer` takes the time of each change, in seconds.
+    pub fn new(bounds: ViewBounds, timer: Option<Histogram>) -> Self {
         Views {
             bounds,
+            timer,
             are_held: AtomicBool::new(false),
             held: ArcSwap::default(),
             opening: Mutex::default(),
@@ -159,6 +163,7 @@ impl Views {
         session: u32,
     ) {
         if self.are_held() {
+            let _timer = self.timer.as_ref().map(Histogram::start_timer);
             let taken = Taken { key: *key, entry, summary, session: entry.session };
             self.held.load().iter().for_each(|view| view.take(&taken, session));
         }

@@ -245,11 +245,8 @@ fn the_bodies_by_type_are_cut_from_the_bodies_that_are_held() {
 
 #[test]
 fn of_many_views_the_one_asked_for_last_stays() {
-    let memory = Memory::new(1 << 20, 16, Position::default()).with_views(super::ViewBounds {
-        most: 2,
-        idle_ms: 1_000,
-        page_bytes: 1 << 20,
-    });
+    let memory = Memory::new(1 << 20, 16, Position::default())
+        .with_views(super::ViewBounds { most: 2, idle_ms: 1_000, page_bytes: 1 << 20 }, None);
     let date = |day| Some(jiff::civil::date(2026, 11, day));
     let first = memory.views().open(date(1), 10);
     memory.views().open(date(2), 20);

@@ -169,7 +169,7 @@ impl Lists {
         }
         self.reads.metrics.view_fills.inc();
         let keys = match asked.requested.max_age_ms {
-            // What a standby has was there before the request arrived.
+            // As for a single day: a standby seldom has what is proven after the request arrived.
             0 => keys,
             _ => self.read_standbys(keys, &least).await,
         };

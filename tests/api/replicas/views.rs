@@ -79,7 +79,7 @@ async fn a_view_is_filled_at_the_standby_as_far_as_that_is_fresh_enough() {
     assert_eq!(
         day(reader, date(3), "no-cache").await,
         (13, [0.0, 2.0]),
-        "what a standby has was there before the request"
+        "no standby is asked for figures that are proven after the request"
     );
     pair.replay(false).await;
     delivered(writer, north, 4, 100).await;

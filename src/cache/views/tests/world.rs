@@ -82,7 +82,7 @@ impl World {
         let bounds = ViewBounds { idle_ms: i64::MAX, ..ViewBounds::default() };
         World {
             // Hours go by in a test, and its view must stay.
-            memory: Memory::new(1 << 20, 64, at).with_views(bounds),
+            memory: Memory::new(1 << 20, 64, at).with_views(bounds, None),
             now_ms: BEGIN_MS,
             facilities: BTreeMap::new(),
             rows: BTreeMap::new(),
