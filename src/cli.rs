@@ -8,11 +8,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Settings,
+    config::{Settings, check_schema},
     http::openapi,
     jobs::rebuild::Extent,
     service::imports::Undo,
     startup::{Application, Core, StartError, Stop},
+    store::postgres::{
+        home::DEFAULT,
+        move_schema::{Moved, move_schema},
+    },
     telemetry::{self, Output},
     tools::{
         counted, demo_events, estimate, generate,
@@ -53,7 +57,12 @@ enum Command {
     /// Apply the migrations, and end
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://user:password@localhost/blood \
                             facility-summary migrate")]
-    Migrate,
+    Migrate {
+        /// Postgres: first move everything that the service has made to this schema; no service may
+        /// run meanwhile
+        #[arg(long, value_name = "NAME")]
+        to_schema: Option<String>,
+    },
     /// Look at the recent days of every facility, and refresh what differs from its sources
     #[command(after_help = "Example:\n  facility-summary rebuild --all\n  facility-summary \
                             rebuild --days 7")]
@@ -101,7 +110,7 @@ pub async fn run() -> ExitCode {
     }
     let result = match cli.command {
         Command::Serve { demo } => serve(settings, demo).await,
-        Command::Migrate => migrate(settings).await,
+        Command::Migrate { to_schema } => migrate(settings, to_schema).await,
         Command::Rebuild { all, days } => rebuild(settings, all, days).await,
         Command::Audit => audit(settings).await,
         Command::Generate(args) => {
@@ -190,7 +199,11 @@ impl Signals {
     }
 }
 
-async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
+async fn migrate(mut settings: Settings, to_schema: Option<String>) -> Result<ExitCode, Failure> {
+    if let Some(schema) = to_schema {
+        move_to_schema(&settings, &schema).await?;
+        settings.database.schema = Some(schema);
+    }
     let core = Core::open(settings).await?;
     if core.store.restore_triggers().await? {
         println!(
@@ -202,6 +215,29 @@ async fn migrate(settings: Settings) -> Result<ExitCode, Failure> {
     println!("The {} database is up to date; it has {facilities}.", core.store.dialect());
     core.store.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn move_to_schema(settings: &Settings, schema: &str) -> Result<(), Failure> {
+    if !settings.database.is_postgres() {
+        return Err("--to-schema: an SQLite file has no schemas".into());
+    }
+    check_schema("--to-schema", schema)?;
+    let Moved { from, objects } = move_schema(&settings.database, schema).await?;
+    if objects == 0 {
+        println!("Everything is in the schema {schema} already.");
+        return Ok(());
+    }
+    println!(
+        "{} moved from the schema {from} to {schema}. Other programs that write the source tables \
+         need USAGE on that schema, and its name in their statements or search_path.",
+        counted(objects as u64, "object", "objects")
+    );
+    if settings.database.schema.is_some() {
+        println!("database.schema names {from}: set it to {schema} before the next start.");
+    } else if schema != DEFAULT {
+        println!("Set database.schema to {schema} before the next start.");
+    }
+    Ok(())
 }
 
 async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<ExitCode, Failure> {

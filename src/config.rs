@@ -116,6 +116,16 @@ impl Settings {
             crate::config::redis_url::RedisUrl::parse(url)?;
         }
         bind_address::check(&self.server.bind)?;
+        if let Some(schema) = &self.database.schema {
+            if !self.database.is_postgres() {
+                return wrong(
+                    "database.schema",
+                    schema,
+                    "must be left out where database.url is an SQLite file, which has no schemas",
+                );
+            }
+            check_schema("database.schema", schema)?;
+        }
         if self.database.read_urls().any(|url| !is_postgres(url)) {
             return wrong(
                 "database.read_url",
@@ -143,6 +153,20 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Checks that Postgres takes this name for a schema. `key` is the setting or the option that has it.
+///
+/// # Errors
+/// The name is empty, has more than 63 bytes, or is one of the server's own.
+pub fn check_schema(key: &str, name: &str) -> Result<(), SettingsError> {
+    let is_taken = name.starts_with("pg_") || name == "information_schema";
+    if name.is_empty() || name.len() > 63 || name.contains('\0') || is_taken {
+        let right = "must be a name of 1 to 63 bytes that is not one of the server's own (pg_…, \
+                     information_schema)";
+        return Err(SettingsError::new(key, &name, right));
+    }
+    Ok(())
 }
 
 /// The environment variables that set something, with the keys that they set. The names that other

@@ -70,7 +70,8 @@ fi
 "${as_server_user[@]}" "${make[@]}" >make.log 2>&1 <&- || { cat make.log >&2; exit 1; }
 {
     printf '%s\n' "listen_addresses = '127.0.0.1'" "unix_socket_directories = '$folder'" 'max_connections = 400' 'fsync = off' \
-        'full_page_writes = off' 'max_wal_size = 4GB' 'timezone = UTC'
+        'full_page_writes = off' 'max_wal_size = 4GB' 'timezone = UTC' \
+        "search_path = 'facility_summary, public'" # sessions find the service's tables without naming their schema
     for setting in "$@"; do printf "%s = '%s'\n" "${setting%%=*}" "${setting#*=}"; done # of a repeated setting the last one counts
 } >>data/postgresql.conf
 

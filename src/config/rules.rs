@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, SettingRule); 54] = [
+pub const RULES: [(&str, SettingRule); 55] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -35,6 +35,7 @@ pub const RULES: [(&str, SettingRule); 54] = [
     ("server.drain_delay_ms", Whole(0..=A_DAY_MS)),
     ("server.shutdown_timeout_seconds", Whole(0..=86_400)),
     ("database.url", Text("a URL that begins with sqlite:// or postgres://")),
+    ("database.schema", Text("the name of a schema, at most 63 bytes long, not pg_…")),
     ("database.min_connections", Whole(0..=10_000)),
     ("database.max_connections", Whole(2..=10_000)),
     ("database.max_lifetime_seconds", Whole(1..=A_YEAR_SECONDS)),

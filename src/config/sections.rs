@@ -35,6 +35,9 @@ pub struct ServerSettings {
 pub struct DatabaseSettings {
     /// `sqlite://path` or `postgres://user:password@host/database?sslmode=verify-full`.
     pub url: String,
+    /// Postgres: the schema of all that the service makes. `None`: the one that has its tables
+    /// already, else `facility_summary`.
+    pub schema: Option<String>,
     /// Postgres connections that are kept open. 8 and 20 suit one replica of several; 20 and 60
     /// suit a single replica.
     pub min_connections: u32,
@@ -230,6 +233,7 @@ impl Default for DatabaseSettings {
     fn default() -> Self {
         DatabaseSettings {
             url: "sqlite://data/facility-summary.db".into(),
+            schema: None,
             min_connections: 8,
             max_connections: 20,
             max_lifetime_seconds: 3600,

@@ -50,6 +50,7 @@ fn the_example_shows_the_defaults_and_sets_nothing() {
     defaults.freshness.max_age_seconds = Some(defaults.freshness.max_age().as_secs());
     defaults.rebuild.cron = defaults.rebuild_cron().map(str::to_owned);
     defaults.redis.url = Some("redis://127.0.0.1:6379".into());
+    defaults.database.schema = Some("facility_summary".into());
     assert_eq!(load(&uncommented(), &[]), Ok(defaults));
     assert_eq!(load(EXAMPLE, &[]), Ok(Settings::default()));
 }
@@ -148,6 +149,14 @@ const BAD_VALUES: &[(&str, &[&str])] = &[
     (
         "database.url = \"mysql://me:secret@host/db\"",
         &["database.url = mysql://me:***@host/db: must begin with sqlite://"],
+    ),
+    (
+        "database.schema = \"blood\"",
+        &["database.schema = blood: must be left out where database.url is an SQLite file"],
+    ),
+    (
+        "database.url = \"postgres://host/db\"\ndatabase.schema = \"pg_ours\"",
+        &["database.schema = pg_ours: must be a name of 1 to 63 bytes"],
     ),
     (
         "redis.url = \"localhost:6379\"",

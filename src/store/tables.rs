@@ -7,11 +7,14 @@ use super::{Result, StoreError};
 
 /// The names that the migrations create, and that a table or a type of another program may have.
 pub(super) fn created(migrations: &Migrator) -> Vec<String> {
+    names(migrations, &["CREATE TABLE ", "CREATE DOMAIN ", "CREATE VIEW "])
+}
+
+/// The names that follow one of these beginnings of a line.
+pub(super) fn names(migrations: &Migrator, beginnings: &[&str]) -> Vec<String> {
     let lines = migrations.iter().flat_map(|migration| migration.sql.as_str().lines());
     let names = lines.filter_map(|line| {
-        let rest = ["CREATE TABLE ", "CREATE DOMAIN ", "CREATE VIEW "]
-            .iter()
-            .find_map(|create| line.strip_prefix(create))?;
+        let rest = beginnings.iter().find_map(|create| line.strip_prefix(create))?;
         let name = rest.trim_start_matches("IF NOT EXISTS ");
         Some(name.split(|c: char| !c.is_alphanumeric() && c != '_').next()?.to_owned())
     });

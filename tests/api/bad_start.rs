@@ -175,13 +175,13 @@ async fn a_database_that_is_not_utf_8_is_refused_before_anything_is_created() {
         let mut there = Outside::connect(launch.database_url()).await;
         assert_eq!(
             there
-                .number("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+                .number("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('facility_summary')")
                 .await,
             0
         );
         assert_eq!(
             there
-                .number("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+                .number("SELECT count(*) FROM pg_proc WHERE pronamespace = to_regnamespace('facility_summary')")
                 .await,
             0
         );
@@ -190,11 +190,11 @@ async fn a_database_that_is_not_utf_8_is_refused_before_anything_is_created() {
 
 /// Everything in the schema.
 const OBJECTS: &str = "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = \
-                       'public'::regnamespace)
+                       to_regnamespace('facility_summary'))
                             + (SELECT count(*) FROM pg_proc WHERE pronamespace = \
-                       'public'::regnamespace)
+                       to_regnamespace('facility_summary'))
                             + (SELECT count(*) FROM pg_type WHERE typnamespace = \
-                       'public'::regnamespace)";
+                       to_regnamespace('facility_summary'))";
 
 #[tokio::test]
 async fn another_programs_schema_is_left_as_it_was() {
@@ -221,7 +221,7 @@ async fn another_programs_schema_is_left_as_it_was() {
     ] {
         let launch = Service::on_postgres().await;
         let mut sql = Outside::connect(launch.database_url()).await;
-        sql.run(foreign).await;
+        sql.run(format!("CREATE SCHEMA facility_summary; {foreign}")).await;
         let before = sql.number(OBJECTS).await;
         for command in [&["serve"][..], &["migrate"], &["generate", "--facilities=1", "--days=1"]] {
             let exited = launch.run(command).await;

@@ -42,6 +42,7 @@ mod releases;
 mod replicas;
 mod restores;
 mod schedule;
+mod schemas;
 mod server_settings;
 mod smoke;
 mod stampede;

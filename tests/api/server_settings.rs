@@ -215,8 +215,10 @@ async fn a_role_whose_triggers_are_off_is_refused() {
         );
     }
     assert_eq!(
-        sql.number("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
-            .await,
+        sql.number(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('facility_summary')"
+        )
+        .await,
         0
     );
 }

@@ -81,7 +81,8 @@ pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Re
     // An index on a large table may take any time.
     let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
-    let migrated = migrate(&mut connection).await;
+    let schema = home.schema(&mut connection).await?;
+    let migrated = migrate(&mut connection, &schema).await;
     home.warn_of_other_creators(&mut connection).await?;
     // Closed, not given back, because it has another time-out than the other connections.
     connection.close().await?;

@@ -1,7 +1,12 @@
-//! The schema that holds our tables. It is found once, by the `search_path` that the service's role
-//! has. After that, each session uses only this schema, the server's own catalogue, and, last,
-//! temporary tables. A schema named like the role (`"$user"`) is not used, because everyone with
-//! the CREATE right on the database can make it.
+//! The schema that holds our tables: the one that `database.schema` names. Where that is not set, it
+//! is the one that has our tables already, and else `facility_summary`. An installation of an earlier
+//! release has them in a schema of its role's `search_path`, often `public`; it goes on there, until
+//! `facility-summary migrate --to-schema` moves it.
+//!
+//! The schema is found once. After that, each session uses only this schema, the server's own
+//! catalogue, and, last, temporary tables, whatever the role's `search_path` says. A schema named like
+//! the role (`"$user"`) is not used, because everyone with the CREATE right on the database can make
+//! it.
 //!
 //! Other roles may be able to create objects in our schema: up to Postgres 14 every role could do
 //! that in `public`, and an upgraded cluster keeps this right. The server calls another role's
@@ -20,31 +25,38 @@ use std::sync::OnceLock;
 use sqlx::PgConnection;
 
 use super::session;
+use crate::config::DatabaseSettings;
 
-/// Found by the first session, for all sessions.
-#[derive(Debug, Default)]
+/// The schema of an installation that names none.
+pub(crate) const DEFAULT: &str = "facility_summary";
+
+/// The schema of our tables. Without the setting, the first session finds it for all.
+#[derive(Debug)]
 pub(crate) struct Home(OnceLock<String>);
 
-/// Finds our schema among those that the session's own path names: the one with our tables, or the
-/// first when none has them yet. When several have such tables, a schema where they belong to a
-/// role with our rights comes first, because other roles may create tables of the same names in a
-/// schema that is earlier in the path. This statement looks nothing up by that path.
+/// Finds the schema that has our tables: `$1`, or one that the session's own path names. When
+/// several have such tables, a schema where they belong to a role with our rights comes first,
+/// because other roles may create tables of the same names in a schema that is earlier in the path.
+/// This statement looks nothing up by that path.
 const FIND: &str = "
-    SELECT place.name::pg_catalog.text
-    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS place (name, nth)
-    LEFT JOIN pg_catalog.pg_namespace space ON space.nspname OPERATOR(pg_catalog.=) place.name
-    LEFT JOIN pg_catalog.pg_class record
+    SELECT place.name
+    FROM (SELECT $1::pg_catalog.text AS name, 0::pg_catalog.int8 AS nth UNION ALL
+          SELECT name::pg_catalog.text, nth FROM \
+                    pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS p \
+                    (name, nth)) AS place
+    JOIN pg_catalog.pg_namespace space ON space.nspname OPERATOR(pg_catalog.=) \
+                    place.name::pg_catalog.name
+    JOIN pg_catalog.pg_class record
         ON record.relnamespace OPERATOR(pg_catalog.=) space.oid AND record.relname \
                     OPERATOR(pg_catalog.=) '_sqlx_migrations'::pg_catalog.name
-    LEFT JOIN pg_catalog.pg_class facilities
-        ON facilities.relnamespace OPERATOR(pg_catalog.=) space.oid AND facilities.relname \
-                    OPERATOR(pg_catalog.=) 'facilities'::pg_catalog.name
-    LEFT JOIN pg_catalog.pg_roles owner ON owner.oid OPERATOR(pg_catalog.=) facilities.relowner
+    JOIN pg_catalog.pg_class marks
+        ON marks.relnamespace OPERATOR(pg_catalog.=) space.oid AND marks.relname \
+                    OPERATOR(pg_catalog.=) 'summary_marks'::pg_catalog.name
+    LEFT JOIN pg_catalog.pg_roles owner ON owner.oid OPERATOR(pg_catalog.=) marks.relowner
     CROSS JOIN (SELECT rolname, rolsuper FROM pg_catalog.pg_roles WHERE rolname \
                     OPERATOR(pg_catalog.=) current_user) AS me
-    WHERE NOT pg_catalog.starts_with(place.name::pg_catalog.text, 'pg_'::pg_catalog.text)
-    ORDER BY (record.oid IS NULL OR facilities.oid IS NULL),
-             NOT (owner.rolsuper OR owner.rolname OPERATOR(pg_catalog.=) me.rolname
+    WHERE NOT pg_catalog.starts_with(place.name, 'pg_'::pg_catalog.text)
+    ORDER BY NOT (owner.rolsuper OR owner.rolname OPERATOR(pg_catalog.=) me.rolname
                   OR (NOT me.rolsuper AND pg_catalog.pg_has_role(owner.oid, \
                     'USAGE'::pg_catalog.text))) NULLS LAST,
              place.nth
@@ -68,19 +80,25 @@ const OTHER_CREATORS: &str = "
     ORDER BY 1";
 
 impl Home {
+    /// The schema that the settings name, or the one that the first session finds.
+    pub fn new(settings: &DatabaseSettings) -> Self {
+        Home(settings.schema.clone().map(OnceLock::from).unwrap_or_default())
+    }
+
+    /// The name of the schema. It may not exist yet.
+    pub async fn schema(&self, connection: &mut PgConnection) -> sqlx::Result<String> {
+        if let Some(name) = self.0.get() {
+            return Ok(name.clone());
+        }
+        let found: Option<String> =
+            sqlx::query_scalar(FIND).bind(DEFAULT).fetch_optional(connection).await?;
+        Ok(self.0.get_or_init(|| found.unwrap_or_else(|| DEFAULT.to_owned())).clone())
+    }
+
     /// The value of `search_path` for each session. The server searches its catalogue first without
-    /// being told. Our tables are created in the first schema that the path names.
+    /// being told.
     pub async fn path(&self, connection: &mut PgConnection) -> sqlx::Result<String> {
-        let name = match self.0.get() {
-            Some(name) => name.clone(),
-            None => {
-                let found: Option<String> =
-                    sqlx::query_scalar(FIND).fetch_optional(connection).await?;
-                let found = found.ok_or_else(|| sqlx::Error::Configuration(NOWHERE.into()))?;
-                self.0.get_or_init(|| found).clone()
-            }
-        };
-        Ok(format!("\"{}\", pg_temp", name.replace('"', "\"\"")))
+        Ok(format!("{}, pg_temp", quoted(&self.schema(connection).await?)))
     }
 
     /// Applies to a newly opened session what start options cannot set; see [`session::settle`].
@@ -99,7 +117,7 @@ impl Home {
             tracing::warn!(
                 schema,
                 roles,
-                remedy = format!("REVOKE CREATE ON SCHEMA \"{schema}\" FROM {roles}"),
+                remedy = format!("REVOKE CREATE ON SCHEMA {} FROM {roles}", quoted(schema)),
                 "others than the owner of the tables may create objects in their schema, which is \
                  taken for as safe as its owner: revoke that, or give the service a schema of its \
                  own"
@@ -109,6 +127,7 @@ impl Home {
     }
 }
 
-const NOWHERE: &str = "none of the schemas that search_path names for this role exists and may be \
-                       used: create one, or name another in database.url with \
-                       ?options=-csearch_path%3DNAME";
+/// The name as an identifier in a statement.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,14 +1,15 @@
 //! The migrations. One process at a time applies all that are missing, or none. None is applied to
-//! a schema that belongs to another program.
+//! a schema that belongs to another program. A schema that does not exist is created.
 
 use std::sync::LazyLock;
 
 use sqlx::{
-    Connection, PgConnection, Row,
+    AssertSqlSafe, Connection, PgConnection, Row,
     migrate::{Migrate, MigrateError, Migrator},
 };
 
 use super::{
+    home::quoted,
     requirements::{check_columns, check_encoding, check_row_security},
     session::BEGIN,
 };
@@ -22,16 +23,17 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     migrations
 });
 
-/// Brings the tables up to date. The statements over this connection must have no time-out.
+/// Brings the tables in this schema, which the session uses, up to date. The statements over this
+/// connection must have no time-out.
 ///
 /// # Errors
 /// `Migration` when the database cannot hold our texts, belongs to another program, or was migrated
 /// by a newer release. Nothing is changed then.
-pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<()> {
+pub(crate) async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<()> {
     // The driver uses the same lock, so a release that leaves locking to the driver waits as well.
     // The lock is held beyond the commit, because the next process has to see all of it.
     connection.lock().await.map_err(migrate_error)?;
-    let migrated = apply(connection).await;
+    let migrated = apply(connection, schema).await;
     match connection.unlock().await {
         // The server releases the lock when the connection closes.
         Err(error) => migrated.and(Err(migrate_error(error))),
@@ -39,12 +41,13 @@ pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<()> {
     }
 }
 
-async fn apply(connection: &mut PgConnection) -> Result<()> {
-    let found = existing_tables(connection).await?;
+async fn apply(connection: &mut PgConnection, schema: &str) -> Result<()> {
+    let found = existing_tables(connection, schema).await?;
     check_encoding(connection, found.applied.as_ref().is_some_and(|applied| !applied.is_empty()))
         .await?;
     found.refuse_foreign_tables(&MIGRATIONS)?;
     let mut transaction = connection.begin_with(BEGIN).await?;
+    create_schema(&mut transaction, schema).await?;
     let applied = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
     applied.map_err(|error| in_the_way(&found.place, error))?;
     transaction.commit().await?;
@@ -52,9 +55,45 @@ async fn apply(connection: &mut PgConnection) -> Result<()> {
     check_row_security(connection, &tables::created(&MIGRATIONS)).await
 }
 
-async fn existing_tables(connection: &mut PgConnection) -> Result<tables::ExistingTables> {
-    let look = "SELECT coalesce(current_schema()::text, '') AS schema, current_database()::text \
-                AS database,
+/// Creates the schema, unless it exists. (With `IF NOT EXISTS` the server would ask for the right
+/// to create one even where it exists.)
+pub(super) async fn create_schema(connection: &mut PgConnection, schema: &str) -> Result<()> {
+    let (exists, may_use, may_create, role, database): (bool, bool, bool, String, String) =
+        sqlx::query_as(
+            "SELECT space.oid IS NOT NULL, coalesce(has_schema_privilege(space.oid, \
+             'USAGE'::text), false), has_database_privilege(current_database()::text, 'CREATE'::text), \
+             current_user::text, current_database()::text FROM (VALUES ($1::text)) AS one (name) \
+             LEFT JOIN pg_namespace space ON space.nspname = one.name::name",
+        )
+        .bind(schema)
+        .fetch_one(&mut *connection)
+        .await?;
+    let (name, role, database) = (quoted(schema), quoted(&role), quoted(&database));
+    match (exists, may_use, may_create) {
+        (true, true, _) => Ok(()),
+        (true, false, _) => Err(StoreError::Migration(format!(
+            "the role {role} may not use the schema {name} of the database {database}: ALTER SCHEMA \
+             {name} OWNER TO {role}, or GRANT USAGE, CREATE ON SCHEMA {name} TO {role}, or name \
+             another schema in database.schema; nothing was changed"
+        ))),
+        (false, _, false) => Err(StoreError::Migration(format!(
+            "the schema {name} does not exist, and the role {role} may not create schemas in the \
+             database {database}: CREATE SCHEMA {name} AUTHORIZATION {role}, or name another \
+             schema in database.schema; nothing was changed"
+        ))),
+        (false, _, true) => {
+            let create = format!("CREATE SCHEMA {name}");
+            sqlx::query(AssertSqlSafe(create)).execute(connection).await?;
+            Ok(())
+        }
+    }
+}
+
+async fn existing_tables(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Result<tables::ExistingTables> {
+    let look = "SELECT current_database()::text AS database,
                        EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = space.oid AND relname = \
                 '_sqlx_migrations'::name) AS has_record,
                        (SELECT coalesce(pg_catalog.array_agg(name::text ORDER BY name), '{}')
@@ -62,11 +101,14 @@ async fn existing_tables(connection: &mut PgConnection) -> Result<tables::Existi
                                 UNION SELECT typname FROM pg_type WHERE typnamespace = space.oid) \
                 AS there (name)
                          WHERE name::text = ANY ($1::text[])) AS taken
-                FROM (VALUES (true)) AS one LEFT JOIN pg_namespace space ON space.nspname = \
-                current_schema()";
-    let row =
-        sqlx::query(look).bind(tables::created(&MIGRATIONS)).fetch_one(&mut *connection).await?;
-    let (schema, database): (String, String) = (row.try_get("schema")?, row.try_get("database")?);
+                FROM (VALUES ($2::text)) AS one (name) LEFT JOIN pg_namespace space ON \
+                space.nspname = one.name::name";
+    let row = sqlx::query(look)
+        .bind(tables::created(&MIGRATIONS))
+        .bind(schema)
+        .fetch_one(&mut *connection)
+        .await?;
+    let database: String = row.try_get("database")?;
     let applied = match row.try_get("has_record")? {
         true => Some(
             sqlx::query_scalar("SELECT version FROM _sqlx_migrations")
@@ -79,9 +121,20 @@ async fn existing_tables(connection: &mut PgConnection) -> Result<tables::Existi
         place: format!("the schema {schema:?} of the database {database:?}"),
         applied,
         taken: row.try_get("taken")?,
-        remedy: "give the service a database of its own (CREATE DATABASE), or a schema of its \
-                 own, and name it in database.url with ?options=-csearch_path%3DNAME",
+        remedy: "name another schema in database.schema, or give the service a database of its \
+                 own (CREATE DATABASE)",
     })
+}
+
+/// The tables, types and views that the migrations create, and the driver's record of them.
+pub(super) fn created_tables() -> Vec<String> {
+    let record = "_sqlx_migrations".to_owned();
+    tables::created(&MIGRATIONS).into_iter().chain([record]).collect()
+}
+
+/// The functions that the migrations create.
+pub(super) fn created_functions() -> Vec<String> {
+    tables::names(&MIGRATIONS, &["CREATE FUNCTION ", "CREATE OR REPLACE FUNCTION "])
 }
 
 /// Adds what the server says: it names what stands in the way of a migration, a function for

@@ -8,6 +8,7 @@ mod imports;
 mod instants;
 mod liveness;
 pub(crate) mod migrate;
+pub(crate) mod move_schema;
 mod pool;
 mod read_pool;
 mod requirements;
@@ -39,6 +40,7 @@ use crate::{
     domain::summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     protocol::{Epoch, Watermark},
 };
+use home::Home;
 use instants::{ceil_ms, floor_ms, some_floor_ms};
 use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
@@ -61,7 +63,7 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Connects, checks the server's version and limits, and applies the migrations.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
-        let home = Arc::default();
+        let home = Arc::new(Home::new(settings));
         let read_pool = ReadPool::new(settings, &home)?;
         let pool = connect::connect(settings, &home).await?;
         let timeout = Duration::from_millis(settings.acquire_timeout_ms);

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// `classid` and `objid` of the lock; `drain_snapshot.sql` counts the same lock.
-const LOCK: (i32, i32) = (0x6674, 1);
+pub(super) const LOCK: (i32, i32) = (0x6674, 1);
 /// The lock of the server that leads.
 const LEADER: (i32, i32) = (0x6674, 2);
 /// The shared lock of the servers that publish into the stream between replicas. (Number 3 is the

@@ -18,6 +18,7 @@ use super::{
     sink::{Sample, Sink, bounds},
 };
 use crate::{
+    config::DatabaseSettings,
     domain::day::Day,
     store::postgres::{home::Home, migrate::migrate, session},
 };
@@ -37,8 +38,8 @@ pub struct PostgresSink {
 
 impl PostgresSink {
     /// Connects to the server. Fails when it cannot be reached.
-    pub async fn connect(url: &str) -> Result<Self, GenerateError> {
-        let options = session::options(PgConnectOptions::from_str(url)?)
+    pub async fn connect(database: &DatabaseSettings) -> Result<Self, GenerateError> {
+        let options = session::options(PgConnectOptions::from_str(&database.url)?)
             .application_name("facility-summary generate")
             // Notices such as "already exists, skipping" are left out, and a load may take any
             // time.
@@ -52,8 +53,10 @@ impl PostgresSink {
             || host.starts_with('/')
             || ["localhost", "127.0.0.1", "::1"].contains(&host);
         let mut connection = PgConnection::connect_with(&options).await?;
-        Home::default().settle(&mut connection).await?;
-        migrate(&mut connection).await?;
+        let home = Home::new(database);
+        home.settle(&mut connection).await?;
+        let schema = home.schema(&mut connection).await?;
+        migrate(&mut connection, &schema).await?;
         Ok(PostgresSink { connection, is_local })
     }
 

@@ -76,7 +76,7 @@ pub trait Sink: Send {
 /// Opens the database, and brings its tables up to date.
 pub async fn connect(database: &DatabaseSettings) -> Result<Box<dyn Sink>, GenerateError> {
     Ok(if database.is_postgres() {
-        Box::new(PostgresSink::connect(&database.url).await?)
+        Box::new(PostgresSink::connect(database).await?)
     } else {
         Box::new(SqliteSink::connect(&database.url).await?)
     })

@@ -11,7 +11,7 @@ pub type Tables = BTreeMap<String, Vec<String>>;
 pub async fn all(url: &str) -> Tables {
     let names = if is_postgres(url) {
         "SELECT CAST(table_name AS text) FROM information_schema.tables WHERE table_schema = \
-         'public' AND table_type = 'BASE TABLE'"
+         'facility_summary' AND table_type = 'BASE TABLE'"
     } else {
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
     };

@@ -230,7 +230,7 @@ async fn a_renamed_schema_is_found_by_the_next_start_and_its_triggers_go_on() {
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let (_, launch) = service.terminate().await;
     let mut sql = Outside::connect(launch.database_url()).await;
-    sql.run("ALTER SCHEMA public RENAME TO app; SET search_path = app").await;
+    sql.run("ALTER SCHEMA facility_summary RENAME TO app; SET search_path = app").await;
     sql.run(request(site)).await;
     let url = format!("{}?options=-csearch_path%3Dapp", launch.database_url());
     let service = Launch::clone(&launch).env("DATABASE_URL", &url).start().await;

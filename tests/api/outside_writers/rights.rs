@@ -18,7 +18,7 @@ const BAIT: &str = "
     CREATE TEMP TABLE summary_marks (kind text, facility_id uuid, first_at timestamptz, last_at \
                     timestamptz, blood_bank_id uuid);
     CREATE FUNCTION pg_temp.take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC';
+        EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA facility_summary TO PUBLIC';
         RETURN NULL;
     END $$;
     CREATE TRIGGER take AFTER INSERT ON pg_temp.summary_marks FOR EACH STATEMENT EXECUTE FUNCTION \
@@ -38,7 +38,7 @@ impl Intruder {
         let role = format!("writer_{}", Uuid::new_v4().simple());
         let mut owner = Outside::connect(service.database_url()).await;
         owner
-            .run(format!("CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT ALL ON {table} TO {role}"))
+            .run(format!("CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA facility_summary TO {role}; GRANT ALL ON {table} TO {role}"))
             .await;
         let (_, place) = service.database_url().split_once('@').expect("a URL has a host");
         let sql = PgConnection::connect(&format!("postgres://{role}:x@{place}"))
@@ -59,7 +59,7 @@ impl Intruder {
     pub async fn rights(&self, service: &Service) -> i64 {
         let count = format!(
             "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = \
-             'public'::regnamespace AND relname <> '{}'
+             'facility_summary'::regnamespace AND relname <> '{}'
                 AND has_table_privilege('{}', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
             self.table, self.role
         );
@@ -74,39 +74,39 @@ async fn a_role_that_may_write_one_table_gains_and_hides_nothing_by_own_tables()
     let tables = [
         (
             "facilities",
-            "INSERT INTO public.facilities (id, name) VALUES (gen_random_uuid(), 'South'); UPDATE \
-             public.facilities SET name = 'North' WHERE id = {F}; DELETE FROM public.facilities \
+            "INSERT INTO facility_summary.facilities (id, name) VALUES (gen_random_uuid(), 'South'); UPDATE \
+             facility_summary.facilities SET name = 'North' WHERE id = {F}; DELETE FROM facility_summary.facilities \
              WHERE name = 'South'",
             (0, 0, 0),
         ),
         (
             "blood_banks",
-            "INSERT INTO public.blood_banks (id, facility_id) VALUES (gen_random_uuid(), {F}); \
-             UPDATE public.blood_banks SET name = 'W'; DELETE FROM public.blood_banks WHERE id <> \
+            "INSERT INTO facility_summary.blood_banks (id, facility_id) VALUES (gen_random_uuid(), {F}); \
+             UPDATE facility_summary.blood_banks SET name = 'W'; DELETE FROM facility_summary.blood_banks WHERE id <> \
              {B}",
             (0, 0, 0),
         ),
         (
             "blood_inventory",
-            "TRUNCATE public.blood_inventory; INSERT INTO public.blood_inventory (id, \
+            "TRUNCATE facility_summary.blood_inventory; INSERT INTO facility_summary.blood_inventory (id, \
              blood_bank_id, quantity) VALUES ({F}, {B}, 4), ({B}, {B}, 9); UPDATE \
-             public.blood_inventory SET quantity = 7 WHERE id = {F}; DELETE FROM \
-             public.blood_inventory WHERE id = {B}",
+             facility_summary.blood_inventory SET quantity = 7 WHERE id = {F}; DELETE FROM \
+             facility_summary.blood_inventory WHERE id = {B}",
             (7, 0, 0),
         ),
         (
             "blood_distributions",
-            "TRUNCATE public.blood_distributions; INSERT INTO public.blood_distributions (id, \
+            "TRUNCATE facility_summary.blood_distributions; INSERT INTO facility_summary.blood_distributions (id, \
              dispatched_to_id, quantity, date_delivered) VALUES ({F}, {F}, 4, now()), ({B}, {F}, \
-             9, now()); UPDATE public.blood_distributions SET quantity = 5 WHERE id = {F}; DELETE \
-             FROM public.blood_distributions WHERE id = {B}",
+             9, now()); UPDATE facility_summary.blood_distributions SET quantity = 5 WHERE id = {F}; DELETE \
+             FROM facility_summary.blood_distributions WHERE id = {B}",
             (7, 5, 0),
         ),
         (
             "blood_requests",
-            "TRUNCATE public.blood_requests; INSERT INTO public.blood_requests (id, facility_id) \
-             VALUES ({F}, {F}), ({B}, {F}); UPDATE public.blood_requests SET quantity = 5 WHERE \
-             id = {F}; DELETE FROM public.blood_requests WHERE id = {B}",
+            "TRUNCATE facility_summary.blood_requests; INSERT INTO facility_summary.blood_requests (id, facility_id) \
+             VALUES ({F}, {F}), ({B}, {F}); UPDATE facility_summary.blood_requests SET quantity = 5 WHERE \
+             id = {F}; DELETE FROM facility_summary.blood_requests WHERE id = {B}",
             (7, 5, 1),
         ),
     ];
@@ -143,7 +143,7 @@ async fn only_the_owner_may_make_triggers_of_our_functions() {
     {
         let attach = format!(
             "CREATE TRIGGER t AFTER INSERT ON bait REFERENCING NEW TABLE AS touched FOR EACH \
-             STATEMENT EXECUTE FUNCTION public.{function}()"
+             STATEMENT EXECUTE FUNCTION facility_summary.{function}()"
         );
         let refusal = intruder.run(&attach).await.expect_err(&function);
         assert!(refusal.contains("permission denied for function"), "{refusal}");
@@ -161,7 +161,7 @@ async fn every_function_of_ours_sets_its_own_search_path() {
                        CASE WHEN prosqlbody IS NOT NULL AND NOT prosecdef THEN 'settled'
                             ELSE (SELECT string_agg(setting, ' ') FROM unnest(proconfig) AS \
                 setting WHERE setting LIKE 'search_path=%') END)
-                FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
+                FROM pg_proc WHERE pronamespace = 'facility_summary'::regnamespace";
     let found = texts(service.database_url(), ours).await;
     assert!(
         found.iter().filter(|function| function.contains("|definer|")).count() >= 3,
@@ -181,13 +181,13 @@ async fn a_drain_calls_no_function_that_shadows_one_of_the_servers() {
     let service = Service::on_postgres().await.start().await;
     let mut intruder = Intruder::new(&service, "blood_requests").await;
     let mut owner = Outside::connect(service.database_url()).await;
-    owner.run(format!("GRANT CREATE ON SCHEMA public TO {}", intruder.role)).await;
+    owner.run(format!("GRANT CREATE ON SCHEMA facility_summary TO {}", intruder.role)).await;
     // This matches the arguments better than the server's own function, which takes any types.
     intruder
         .run(
-            "CREATE FUNCTION public.concat_ws(text, bigint, text, oid, oid, text) RETURNS text \
+            "CREATE FUNCTION facility_summary.concat_ws(text, bigint, text, oid, oid, text) RETURNS text \
              LANGUAGE plpgsql AS $$ BEGIN
-                 EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC';
+                 EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA facility_summary TO PUBLIC';
                  RETURN 'another history';
              END $$",
         )

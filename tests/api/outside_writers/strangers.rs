@@ -33,12 +33,12 @@ const STRANGERS: &str = "
     DECLARE
         types constant text[] := ARRAY['text', 'varchar', 'bigint', 'integer', 'smallint', \
                          'numeric', 'uuid', 'date', 'timestamptz', 'timestamp', 'interval',
-            'float8', 'boolean', 'jsonb', 'public.blood_type', '\"char\"', 'name', 'oid', 'xid', \
+            'float8', 'boolean', 'jsonb', 'facility_summary.blood_type', '\"char\"', 'name', 'oid', 'xid', \
                          'jsonpath', 'regnamespace', 'regclass', 'uuid[]', 'text[]', 'bigint[]', \
                          'integer[]'];
-        make constant text := 'CREATE FUNCTION public.%1$I(%2$s) RETURNS boolean LANGUAGE plpgsql \
+        make constant text := 'CREATE FUNCTION facility_summary.%1$I(%2$s) RETURNS boolean LANGUAGE plpgsql \
                          AS $$ BEGIN RAISE ''a stranger''; END $$;
-                               REVOKE ALL ON FUNCTION public.%1$I(%2$s) FROM PUBLIC';
+                               REVOKE ALL ON FUNCTION facility_summary.%1$I(%2$s) FROM PUBLIC';
         func text;
         a text;
         b text;
@@ -56,8 +56,8 @@ const STRANGERS: &str = "
             FOREACH b IN ARRAY types LOOP
                 FOREACH op IN ARRAY ARRAY['=', '<>', '<', '>', '<=', '>=', '+', '-', '*', '/', \
                          '||', '->', '->>', '~~'] LOOP
-                    EXECUTE format('CREATE OPERATOR public.%s (leftarg = %s, rightarg = %s, \
-                         function = public.stranger)', op, a, b);
+                    EXECUTE format('CREATE OPERATOR facility_summary.%s (leftarg = %s, rightarg = %s, \
+                         function = facility_summary.stranger)', op, a, b);
                 END LOOP;
             END LOOP;
         END LOOP;
@@ -102,6 +102,7 @@ async fn plant(launch: &Launch, sql: &mut Outside) {
     // The functions that statements in SQL files and in the sources call.
     let sources = [
         "mod",
+        "move_schema",
         "transaction",
         "epoch",
         "server_registry",
@@ -153,9 +154,11 @@ async fn no_statement_calls_a_better_matching_operator_or_function_of_another_ro
     let (launch, _sql) = beside_strangers().await;
     let mut ours =
         PgConnection::connect(launch.database_url()).await.expect("the owner may log in");
-    ours.execute("SET search_path = public, pg_temp; SET plan_cache_mode = force_generic_plan")
-        .await
-        .expect("settings");
+    ours.execute(
+        "SET search_path = facility_summary, pg_temp; SET plan_cache_mode = force_generic_plan",
+    )
+    .await
+    .expect("settings");
     let strange = ours
         .execute("SELECT 3::bigint * interval '1 day'")
         .await
@@ -231,13 +234,13 @@ async fn the_service_and_its_commands_run_beside_objects_of_other_roles() {
     site.shows(&service, (0, 3, 0)).await;
     other.shows(&service, (4, 0, 0)).await;
     sql.run(format!(
-        "SET search_path = pg_catalog; INSERT INTO public.blood_requests (id, facility_id) VALUES \
+        "SET search_path = pg_catalog; INSERT INTO facility_summary.blood_requests (id, facility_id) VALUES \
          (gen_random_uuid(), '{}')",
         site.facility
     ))
     .await;
     sql.run(format!(
-        "SET session_replication_role = replica; INSERT INTO public.blood_requests (id, \
+        "SET session_replication_role = replica; INSERT INTO facility_summary.blood_requests (id, \
          facility_id) VALUES (gen_random_uuid(), '{}')",
         site.facility
     ))
@@ -259,12 +262,12 @@ async fn the_service_and_its_commands_run_beside_objects_of_other_roles() {
 
 /// An operator that grants the rights of the role that uses it to every role.
 const BAIT: &str = "
-    CREATE FUNCTION {S}.take(public.blood_type, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
-        IF current_user <> '{ROLE}' THEN EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA public TO \
+    CREATE FUNCTION {S}.take(facility_summary.blood_type, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+        IF current_user <> '{ROLE}' THEN EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA facility_summary TO \
                     PUBLIC'; END IF;
         RETURN $1::text OPERATOR(pg_catalog.=) $2;
     END $$;
-    CREATE OPERATOR {S}.= (leftarg = public.blood_type, rightarg = text, function = {S}.take);";
+    CREATE OPERATOR {S}.= (leftarg = facility_summary.blood_type, rightarg = text, function = {S}.take);";
 
 #[tokio::test]
 async fn roles_that_may_create_objects_in_the_schema_gain_nothing_and_are_named_at_the_start() {
@@ -272,16 +275,16 @@ async fn roles_that_may_create_objects_in_the_schema_gain_nothing_and_are_named_
     let site = Site::register(&service, &a_zone_at_noon().0).await;
     let mut intruder = Intruder::new(&service, "blood_distributions").await;
     let mut owner = Outside::connect(service.database_url()).await;
-    owner.run("GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC").await;
+    owner.run("GRANT CREATE, USAGE ON SCHEMA facility_summary TO PUBLIC").await;
     intruder
-        .run(&BAIT.replace("{S}", "public").replace("{ROLE}", &intruder.role))
+        .run(&BAIT.replace("{S}", "facility_summary").replace("{ROLE}", &intruder.role))
         .await
         .expect("they may");
-    owner.run("ANALYZE public.blood_distributions").await;
+    owner.run("ANALYZE facility_summary.blood_distributions").await;
     let (_, launch) = service.terminate().await;
     let service = launch.start().await;
     let deliver = format!(
-        "INSERT INTO public.blood_distributions (id, dispatched_to_id, quantity, date_delivered, \
+        "INSERT INTO facility_summary.blood_distributions (id, dispatched_to_id, quantity, date_delivered, \
          blood_type) VALUES (gen_random_uuid(), '{}', 5, now(), 'O+')",
         site.facility
     );
@@ -295,7 +298,7 @@ async fn roles_that_may_create_objects_in_the_schema_gain_nothing_and_are_named_
     );
     assert_eq!(
         (told.len(), &told[0]["remedy"]),
-        (1, &json!("REVOKE CREATE ON SCHEMA \"public\" FROM PUBLIC")),
+        (1, &json!("REVOKE CREATE ON SCHEMA \"facility_summary\" FROM PUBLIC")),
         "{told:?}"
     );
 }
@@ -309,12 +312,13 @@ async fn a_schema_named_like_the_services_role_hides_no_table_and_gives_no_right
     let database = service.database_url().rsplit('/').next().expect("a path").to_owned();
     owner.run(format!("GRANT CREATE ON DATABASE {database} TO {}", intruder.role)).await;
     let mine = "CREATE SCHEMA postgres; GRANT USAGE ON SCHEMA postgres TO PUBLIC;
-                CREATE TABLE postgres._sqlx_migrations (version bigint); CREATE TABLE \
-                postgres.facilities (id uuid, name text, timezone text);
-                CREATE TABLE postgres.blood_inventory (LIKE public.blood_inventory);";
+                CREATE TABLE postgres._sqlx_migrations (version bigint);
+                CREATE TABLE postgres.summary_marks (id bigint);
+                CREATE TABLE postgres.facilities (id uuid, name text, timezone text);
+                CREATE TABLE postgres.blood_inventory (LIKE facility_summary.blood_inventory);";
     // The intruder may not read our table, so it cannot copy its columns by LIKE.
     let mine = mine.replace(
-        "(LIKE public.blood_inventory)",
+        "(LIKE facility_summary.blood_inventory)",
         "(id uuid, blood_bank_id uuid, blood_type text, quantity integer, expires_at timestamptz)",
     );
     intruder
@@ -325,7 +329,7 @@ async fn a_schema_named_like_the_services_role_hides_no_table_and_gives_no_right
         let item = Uuid::new_v4();
         acknowledged(service, &site.stock(item, quantity)).await;
         let unit = format!(
-            "INSERT INTO public.blood_inventory (id, blood_bank_id, quantity) VALUES \
+            "INSERT INTO facility_summary.blood_inventory (id, blood_bank_id, quantity) VALUES \
              (gen_random_uuid(), '{}', 2000)",
             site.bank
         );
@@ -339,7 +343,7 @@ async fn a_schema_named_like_the_services_role_hides_no_table_and_gives_no_right
     check(&service, 24).await;
     site.shows(&service, (4048, 0, 0)).await;
     let deliver = format!(
-        "INSERT INTO public.blood_distributions (id, dispatched_to_id, quantity, date_delivered, \
+        "INSERT INTO facility_summary.blood_distributions (id, dispatched_to_id, quantity, date_delivered, \
          blood_type) VALUES (gen_random_uuid(), '{}', 5, now(), 'O+')",
         site.facility
     );
@@ -347,7 +351,7 @@ async fn a_schema_named_like_the_services_role_hides_no_table_and_gives_no_right
     site.shows(&service, (4048, 5, 0)).await;
     several_drains(&service).await;
     wait_until("all marks are processed", async || {
-        owner.number("SELECT count(*) FROM public.summary_marks").await == 0
+        owner.number("SELECT count(*) FROM facility_summary.summary_marks").await == 0
     })
     .await;
     assert_eq!(intruder.rights(&service).await, 0);

@@ -70,7 +70,7 @@ async fn the_remedy_is_named(service: &Service, is_postgres: bool) {
         (triggers["remedy"].as_str().expect("there is one"), &triggers["last_error"]);
     let expected = if is_postgres {
         (
-            "blood_requests: mark_insert disabled; SELECT public.watch_sources() puts it right",
+            "blood_requests: mark_insert disabled; SELECT facility_summary.watch_sources() puts it right",
             "disabled",
         )
     } else {
@@ -216,8 +216,8 @@ async fn triggers_that_a_restore_has_enabled_for_ordinary_writers_only_are_named
     })
     .await;
     let expected = "blood_banks: mark_row, mark_truncate enabled otherwise; SELECT \
-                    public.watch_sources() puts it right";
+                    facility_summary.watch_sources() puts it right";
     assert_eq!(ready(&service).await.1["remedy"], expected);
-    sql.run("SELECT public.watch_sources()").await;
+    sql.run("SELECT facility_summary.watch_sources()").await;
     wait_until("the service is ready", async || ready(&service).await.0 == "ready").await;
 }

@@ -52,7 +52,8 @@ pub async fn begin(database_url: &str, now_ms: i64) -> Truth {
 /// Adds what was committed since the last call, and releases the log.
 pub async fn read(database_url: &str, truth: &mut Truth) {
     let mut connection = connect(database_url).await;
-    let ours = TABLES.map(|table| format!("data LIKE 'table %public.{table}%'")).join(" OR ");
+    let ours =
+        TABLES.map(|table| format!("data LIKE 'table %facility_summary.{table}%'")).join(" OR ");
     let read = format!(
         "SELECT data FROM pg_logical_slot_get_changes('{SLOT}', NULL, NULL, 'include-timestamp', \
          'on', 'skip-empty-xacts', 'on')
@@ -88,14 +89,14 @@ pub fn take<'a>(truth: &mut Truth, lines: impl Iterator<Item = &'a str>) {
     }
 }
 
-/// `table public.facilities: UPDATE: id[uuid]:'…' name[text]:'…'`
+/// `table facility_summary.facilities: UPDATE: id[uuid]:'…' name[text]:'…'`
 fn change_of(truth: &mut Truth, line: &str, at_ms: i64, commit: usize) {
     let (tables, rest) = line
         .strip_prefix("table ")
         .and_then(|rest| rest.split_once(": "))
         .unwrap_or_else(|| panic!("no change: {line}"));
     let (action, rest) = rest.split_once(':').unwrap_or_else(|| panic!("no action: {line}"));
-    for table in tables.split(", ").filter_map(|table| table.strip_prefix("public.")) {
+    for table in tables.split(", ").filter_map(|table| table.strip_prefix("facility_summary.")) {
         match action {
             "TRUNCATE" => empty(truth, table, at_ms, commit),
             "DELETE" => put(truth, table, &columns(rest), false, at_ms, commit),
@@ -232,25 +233,25 @@ mod tests {
         let (facility, bank) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let lines = [
             format!(
-                "table public.facilities: INSERT: id[uuid]:'{facility}' name[text]:'St. Mary''s \
+                "table facility_summary.facilities: INSERT: id[uuid]:'{facility}' name[text]:'St. Mary''s \
                  [old]' timezone[text]:'UTC' event_time[timestamp with time zone]:'2031-01-01 \
                  00:00:00.5+00'"
             ),
             format!(
-                "table public.blood_banks: INSERT: id[uuid]:'{bank}' \
+                "table facility_summary.blood_banks: INSERT: id[uuid]:'{bank}' \
                  facility_id[uuid]:'{facility}' name[text]:'' event_time[timestamp with time \
                  zone]:'2031-01-01 00:00:00+00'"
             ),
             "COMMIT 7 (at 2031-01-01 00:00:01.25+00)".to_owned(),
             format!(
-                "table public.blood_requests: INSERT: id[uuid]:'{bank}' \
+                "table facility_summary.blood_requests: INSERT: id[uuid]:'{bank}' \
                  facility_id[uuid]:'{facility}' blood_type[blood_type]:null \
                  quantity[integer]:null created_at[timestamp with time zone]:'2031-01-01 \
                  00:00:00+00' event_time[timestamp with time zone]:'2031-01-01 00:00:00+00'"
             ),
             "COMMIT 8 (at 2031-01-01 00:00:02+00)".to_owned(),
-            "table public.blood_requests, public.blood_inventory: TRUNCATE: (no-flags)".to_owned(),
-            format!("table public.facilities: DELETE: id[uuid]:'{facility}'"),
+            "table facility_summary.blood_requests, facility_summary.blood_inventory: TRUNCATE: (no-flags)".to_owned(),
+            format!("table facility_summary.facilities: DELETE: id[uuid]:'{facility}'"),
             "COMMIT 9 (at 2031-01-01 00:00:03+00)".to_owned(),
         ];
         let mut truth = Truth::default();
