@@ -155,7 +155,8 @@ impl Settings {
     }
 }
 
-/// Checks that Postgres takes this name for a schema. `key` is the setting or the option that has it.
+/// Checks that Postgres takes this name for a schema. `key` is the setting or the option that has
+/// it.
 ///
 /// # Errors
 /// The name is empty, has more than 63 bytes, or is one of the server's own.

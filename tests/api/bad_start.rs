@@ -175,13 +175,19 @@ async fn a_database_that_is_not_utf_8_is_refused_before_anything_is_created() {
         let mut there = Outside::connect(launch.database_url()).await;
         assert_eq!(
             there
-                .number("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('facility_summary')")
+                .number(
+                    "SELECT count(*) FROM pg_class WHERE relnamespace = \
+                to_regnamespace('facility_summary')"
+                )
                 .await,
             0
         );
         assert_eq!(
             there
-                .number("SELECT count(*) FROM pg_proc WHERE pronamespace = to_regnamespace('facility_summary')")
+                .number(
+                    "SELECT count(*) FROM pg_proc WHERE pronamespace = \
+                to_regnamespace('facility_summary')"
+                )
                 .await,
             0
         );

@@ -1,12 +1,12 @@
-//! The schema that holds our tables: the one that `database.schema` names. Where that is not set, it
-//! is the one that has our tables already, and else `facility_summary`. An installation of an earlier
-//! release has them in a schema of its role's `search_path`, often `public`; it goes on there, until
-//! `facility-summary migrate --to-schema` moves it.
+//! The schema that holds our tables: the one that `database.schema` names. Where that is not set,
+//! it is the one that has our tables already, and else `facility_summary`. An installation of an
+//! earlier release has them in a schema of its role's `search_path`, often `public`; it goes on
+//! there, until `facility-summary migrate --to-schema` moves it.
 //!
 //! The schema is found once. After that, each session uses only this schema, the server's own
-//! catalogue, and, last, temporary tables, whatever the role's `search_path` says. A schema named like
-//! the role (`"$user"`) is not used, because everyone with the CREATE right on the database can make
-//! it.
+//! catalogue, and, last, temporary tables, whatever the role's `search_path` says. A schema named
+//! like the role (`"$user"`) is not used, because everyone with the CREATE right on the database
+//! can make it.
 //!
 //! Other roles may be able to create objects in our schema: up to Postgres 14 every role could do
 //! that in `public`, and an upgraded cluster keeps this right. The server calls another role's

@@ -61,7 +61,8 @@ pub(super) async fn create_schema(connection: &mut PgConnection, schema: &str) -
     let (exists, may_use, may_create, role, database): (bool, bool, bool, String, String) =
         sqlx::query_as(
             "SELECT space.oid IS NOT NULL, coalesce(has_schema_privilege(space.oid, \
-             'USAGE'::text), false), has_database_privilege(current_database()::text, 'CREATE'::text), \
+             'USAGE'::text), false), has_database_privilege(current_database()::text, \
+             'CREATE'::text), \
              current_user::text, current_database()::text FROM (VALUES ($1::text)) AS one (name) \
              LEFT JOIN pg_namespace space ON space.nspname = one.name::name",
         )
@@ -72,7 +73,8 @@ pub(super) async fn create_schema(connection: &mut PgConnection, schema: &str) -
     match (exists, may_use, may_create) {
         (true, true, _) => Ok(()),
         (true, false, _) => Err(StoreError::Migration(format!(
-            "the role {role} may not use the schema {name} of the database {database}: ALTER SCHEMA \
+            "the role {role} may not use the schema {name} of the database {database}: ALTER \
+            SCHEMA \
              {name} OWNER TO {role}, or GRANT USAGE, CREATE ON SCHEMA {name} TO {role}, or name \
              another schema in database.schema; nothing was changed"
         ))),

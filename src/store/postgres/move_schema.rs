@@ -50,8 +50,8 @@ const STATEMENTS: &str = "
     WHERE home.nspname = $1::text::name
     ORDER BY object.kind, object.name";
 
-/// Moves everything into the schema `to`, which is created if it does not exist. All of it moves, or
-/// nothing.
+/// Moves everything into the schema `to`, which is created if it does not exist. All of it moves,
+/// or nothing.
 ///
 /// # Errors
 /// `Migration` when a service runs on this database, when there is nothing to move, when `to` has

@@ -38,7 +38,10 @@ impl Intruder {
         let role = format!("writer_{}", Uuid::new_v4().simple());
         let mut owner = Outside::connect(service.database_url()).await;
         owner
-            .run(format!("CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA facility_summary TO {role}; GRANT ALL ON {table} TO {role}"))
+            .run(format!(
+                "CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA \
+            facility_summary TO {role}; GRANT ALL ON {table} TO {role}"
+            ))
             .await;
         let (_, place) = service.database_url().split_once('@').expect("a URL has a host");
         let sql = PgConnection::connect(&format!("postgres://{role}:x@{place}"))
@@ -74,21 +77,26 @@ async fn a_role_that_may_write_one_table_gains_and_hides_nothing_by_own_tables()
     let tables = [
         (
             "facilities",
-            "INSERT INTO facility_summary.facilities (id, name) VALUES (gen_random_uuid(), 'South'); UPDATE \
-             facility_summary.facilities SET name = 'North' WHERE id = {F}; DELETE FROM facility_summary.facilities \
+            "INSERT INTO facility_summary.facilities (id, name) VALUES (gen_random_uuid(), \
+            'South'); UPDATE \
+             facility_summary.facilities SET name = 'North' WHERE id = {F}; DELETE FROM \
+             facility_summary.facilities \
              WHERE name = 'South'",
             (0, 0, 0),
         ),
         (
             "blood_banks",
-            "INSERT INTO facility_summary.blood_banks (id, facility_id) VALUES (gen_random_uuid(), {F}); \
-             UPDATE facility_summary.blood_banks SET name = 'W'; DELETE FROM facility_summary.blood_banks WHERE id <> \
+            "INSERT INTO facility_summary.blood_banks (id, facility_id) VALUES \
+            (gen_random_uuid(), {F}); \
+             UPDATE facility_summary.blood_banks SET name = 'W'; DELETE FROM \
+             facility_summary.blood_banks WHERE id <> \
              {B}",
             (0, 0, 0),
         ),
         (
             "blood_inventory",
-            "TRUNCATE facility_summary.blood_inventory; INSERT INTO facility_summary.blood_inventory (id, \
+            "TRUNCATE facility_summary.blood_inventory; INSERT INTO \
+            facility_summary.blood_inventory (id, \
              blood_bank_id, quantity) VALUES ({F}, {B}, 4), ({B}, {B}, 9); UPDATE \
              facility_summary.blood_inventory SET quantity = 7 WHERE id = {F}; DELETE FROM \
              facility_summary.blood_inventory WHERE id = {B}",
@@ -96,16 +104,20 @@ async fn a_role_that_may_write_one_table_gains_and_hides_nothing_by_own_tables()
         ),
         (
             "blood_distributions",
-            "TRUNCATE facility_summary.blood_distributions; INSERT INTO facility_summary.blood_distributions (id, \
+            "TRUNCATE facility_summary.blood_distributions; INSERT INTO \
+            facility_summary.blood_distributions (id, \
              dispatched_to_id, quantity, date_delivered) VALUES ({F}, {F}, 4, now()), ({B}, {F}, \
-             9, now()); UPDATE facility_summary.blood_distributions SET quantity = 5 WHERE id = {F}; DELETE \
+             9, now()); UPDATE facility_summary.blood_distributions SET quantity = 5 WHERE id = \
+             {F}; DELETE \
              FROM facility_summary.blood_distributions WHERE id = {B}",
             (7, 5, 0),
         ),
         (
             "blood_requests",
-            "TRUNCATE facility_summary.blood_requests; INSERT INTO facility_summary.blood_requests (id, facility_id) \
-             VALUES ({F}, {F}), ({B}, {F}); UPDATE facility_summary.blood_requests SET quantity = 5 WHERE \
+            "TRUNCATE facility_summary.blood_requests; INSERT INTO \
+            facility_summary.blood_requests (id, facility_id) \
+             VALUES ({F}, {F}), ({B}, {F}); UPDATE facility_summary.blood_requests SET quantity \
+             = 5 WHERE \
              id = {F}; DELETE FROM facility_summary.blood_requests WHERE id = {B}",
             (7, 5, 1),
         ),
@@ -185,7 +197,8 @@ async fn a_drain_calls_no_function_that_shadows_one_of_the_servers() {
     // This matches the arguments better than the server's own function, which takes any types.
     intruder
         .run(
-            "CREATE FUNCTION facility_summary.concat_ws(text, bigint, text, oid, oid, text) RETURNS text \
+            "CREATE FUNCTION facility_summary.concat_ws(text, bigint, text, oid, oid, text) \
+            RETURNS text \
              LANGUAGE plpgsql AS $$ BEGIN
                  EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA facility_summary TO PUBLIC';
                  RETURN 'another history';

@@ -33,10 +33,12 @@ const STRANGERS: &str = "
     DECLARE
         types constant text[] := ARRAY['text', 'varchar', 'bigint', 'integer', 'smallint', \
                          'numeric', 'uuid', 'date', 'timestamptz', 'timestamp', 'interval',
-            'float8', 'boolean', 'jsonb', 'facility_summary.blood_type', '\"char\"', 'name', 'oid', 'xid', \
+            'float8', 'boolean', 'jsonb', 'facility_summary.blood_type', '\"char\"', 'name', \
+            'oid', 'xid', \
                          'jsonpath', 'regnamespace', 'regclass', 'uuid[]', 'text[]', 'bigint[]', \
                          'integer[]'];
-        make constant text := 'CREATE FUNCTION facility_summary.%1$I(%2$s) RETURNS boolean LANGUAGE plpgsql \
+        make constant text := 'CREATE FUNCTION facility_summary.%1$I(%2$s) RETURNS boolean \
+        LANGUAGE plpgsql \
                          AS $$ BEGIN RAISE ''a stranger''; END $$;
                                REVOKE ALL ON FUNCTION facility_summary.%1$I(%2$s) FROM PUBLIC';
         func text;
@@ -56,7 +58,8 @@ const STRANGERS: &str = "
             FOREACH b IN ARRAY types LOOP
                 FOREACH op IN ARRAY ARRAY['=', '<>', '<', '>', '<=', '>=', '+', '-', '*', '/', \
                          '||', '->', '->>', '~~'] LOOP
-                    EXECUTE format('CREATE OPERATOR facility_summary.%s (leftarg = %s, rightarg = %s, \
+                    EXECUTE format('CREATE OPERATOR facility_summary.%s (leftarg = %s, rightarg \
+                    = %s, \
                          function = facility_summary.stranger)', op, a, b);
                 END LOOP;
             END LOOP;
@@ -234,7 +237,8 @@ async fn the_service_and_its_commands_run_beside_objects_of_other_roles() {
     site.shows(&service, (0, 3, 0)).await;
     other.shows(&service, (4, 0, 0)).await;
     sql.run(format!(
-        "SET search_path = pg_catalog; INSERT INTO facility_summary.blood_requests (id, facility_id) VALUES \
+        "SET search_path = pg_catalog; INSERT INTO facility_summary.blood_requests (id, \
+        facility_id) VALUES \
          (gen_random_uuid(), '{}')",
         site.facility
     ))
@@ -262,12 +266,15 @@ async fn the_service_and_its_commands_run_beside_objects_of_other_roles() {
 
 /// An operator that grants the rights of the role that uses it to every role.
 const BAIT: &str = "
-    CREATE FUNCTION {S}.take(facility_summary.blood_type, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
-        IF current_user <> '{ROLE}' THEN EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA facility_summary TO \
+    CREATE FUNCTION {S}.take(facility_summary.blood_type, text) RETURNS boolean LANGUAGE plpgsql \
+    AS $$ BEGIN
+        IF current_user <> '{ROLE}' THEN EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA \
+        facility_summary TO \
                     PUBLIC'; END IF;
         RETURN $1::text OPERATOR(pg_catalog.=) $2;
     END $$;
-    CREATE OPERATOR {S}.= (leftarg = facility_summary.blood_type, rightarg = text, function = {S}.take);";
+    CREATE OPERATOR {S}.= (leftarg = facility_summary.blood_type, rightarg = text, function = \
+    {S}.take);";
 
 #[tokio::test]
 async fn roles_that_may_create_objects_in_the_schema_gain_nothing_and_are_named_at_the_start() {
@@ -284,7 +291,8 @@ async fn roles_that_may_create_objects_in_the_schema_gain_nothing_and_are_named_
     let (_, launch) = service.terminate().await;
     let service = launch.start().await;
     let deliver = format!(
-        "INSERT INTO facility_summary.blood_distributions (id, dispatched_to_id, quantity, date_delivered, \
+        "INSERT INTO facility_summary.blood_distributions (id, dispatched_to_id, quantity, \
+        date_delivered, \
          blood_type) VALUES (gen_random_uuid(), '{}', 5, now(), 'O+')",
         site.facility
     );
@@ -343,7 +351,8 @@ async fn a_schema_named_like_the_services_role_hides_no_table_and_gives_no_right
     check(&service, 24).await;
     site.shows(&service, (4048, 0, 0)).await;
     let deliver = format!(
-        "INSERT INTO facility_summary.blood_distributions (id, dispatched_to_id, quantity, date_delivered, \
+        "INSERT INTO facility_summary.blood_distributions (id, dispatched_to_id, quantity, \
+        date_delivered, \
          blood_type) VALUES (gen_random_uuid(), '{}', 5, now(), 'O+')",
         site.facility
     );

@@ -70,7 +70,8 @@ async fn the_remedy_is_named(service: &Service, is_postgres: bool) {
         (triggers["remedy"].as_str().expect("there is one"), &triggers["last_error"]);
     let expected = if is_postgres {
         (
-            "blood_requests: mark_insert disabled; SELECT facility_summary.watch_sources() puts it right",
+            "blood_requests: mark_insert disabled; SELECT facility_summary.watch_sources() puts \
+            it right",
             "disabled",
         )
     } else {

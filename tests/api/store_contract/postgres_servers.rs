@@ -82,7 +82,8 @@ async fn a_user_without_special_rights_can_tell_the_epoch() {
     let db = PostgresDb::open().await;
     let plain = format!("plain_{}", uuid::Uuid::new_v4().simple());
     db.plain(&format!(
-        "CREATE ROLE {plain}; GRANT USAGE ON SCHEMA facility_summary TO {plain}; GRANT SELECT ON ALL TABLES IN SCHEMA facility_summary TO {plain}; SET ROLE \
+        "CREATE ROLE {plain}; GRANT USAGE ON SCHEMA facility_summary TO {plain}; GRANT SELECT ON \
+        ALL TABLES IN SCHEMA facility_summary TO {plain}; SET ROLE \
          {plain}"
     ))
     .await;

@@ -233,7 +233,8 @@ mod tests {
         let (facility, bank) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let lines = [
             format!(
-                "table facility_summary.facilities: INSERT: id[uuid]:'{facility}' name[text]:'St. Mary''s \
+                "table facility_summary.facilities: INSERT: id[uuid]:'{facility}' \
+                name[text]:'St. Mary''s \
                  [old]' timezone[text]:'UTC' event_time[timestamp with time zone]:'2031-01-01 \
                  00:00:00.5+00'"
             ),
@@ -250,7 +251,9 @@ mod tests {
                  00:00:00+00' event_time[timestamp with time zone]:'2031-01-01 00:00:00+00'"
             ),
             "COMMIT 8 (at 2031-01-01 00:00:02+00)".to_owned(),
-            "table facility_summary.blood_requests, facility_summary.blood_inventory: TRUNCATE: (no-flags)".to_owned(),
+            "table facility_summary.blood_requests, facility_summary.blood_inventory: TRUNCATE: \
+            (no-flags)"
+                .to_owned(),
             format!("table facility_summary.facilities: DELETE: id[uuid]:'{facility}'"),
             "COMMIT 9 (at 2031-01-01 00:00:03+00)".to_owned(),
         ];
