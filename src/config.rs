@@ -117,13 +117,6 @@ impl Settings {
         }
         bind_address::check(&self.server.bind)?;
         if let Some(schema) = &self.database.schema {
-            if !self.database.is_postgres() {
-                return wrong(
-                    "database.schema",
-                    schema,
-                    "must be left out where database.url is an SQLite file, which has no schemas",
-                );
-            }
             check_schema("database.schema", schema)?;
         }
         if self.database.read_urls().any(|url| !is_postgres(url)) {

@@ -151,11 +151,7 @@ const BAD_VALUES: &[(&str, &[&str])] = &[
         &["database.url = mysql://me:***@host/db: must begin with sqlite://"],
     ),
     (
-        "database.schema = \"blood\"",
-        &["database.schema = blood: must be left out where database.url is an SQLite file"],
-    ),
-    (
-        "database.url = \"postgres://host/db\"\ndatabase.schema = \"pg_ours\"",
+        "database.schema = \"pg_ours\"",
         &["database.schema = pg_ours: must be a name of 1 to 63 bytes"],
     ),
     (
