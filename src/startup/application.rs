@@ -91,12 +91,13 @@ impl Application {
             }
         };
         let jobs = start_jobs(&core, &drain).await?;
+        let proof = shared_proof(&core, &reads, &drain);
         let lists = Arc::new(Lists {
             reads: reads.clone(),
-            proof: shared_proof(&core, &reads, &drain),
+            proof: proof.clone(),
             render_interval_ms: settings.lists.render_interval_ms,
         });
-        let ranges = ranges(&core, &reads, &drain, &settings);
+        let ranges = Arc::new(Ranges::new(reads.clone(), proof, super::pages_bytes(&settings)));
         let app = web::Data::new(AppState {
             store: core.store,
             memory: core.memory,
@@ -300,7 +301,7 @@ async fn end(jobs: Jobs, lane: JoinHandle<()>, replica: Option<Running>, app: we
     store.close().await;
 }
 
-/// The proofs that readers of lists ask for.
+/// The proofs that readers of lists and ranges ask for.
 fn shared_proof(core: &Core, reads: &Arc<Reads>, drain: &Arc<Drain>) -> Arc<SharedProof> {
     Arc::new(SharedProof {
         prover: drain.clone(),
@@ -310,14 +311,4 @@ fn shared_proof(core: &Core, reads: &Arc<Reads>, drain: &Arc<Drain>) -> Arc<Shar
         metrics: core.metrics.clone(),
         began: tokio::sync::Mutex::default(),
     })
-}
-
-fn ranges(core: &Core, reads: &Arc<Reads>, drain: &Arc<Drain>, settings: &Settings) -> Arc<Ranges> {
-    Arc::new(Ranges::new(
-        reads.clone(),
-        core.refresher.clone(),
-        drain.clone(),
-        settings.refresh.chunk,
-        super::pages_bytes(settings),
-    ))
 }

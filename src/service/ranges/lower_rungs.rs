@@ -14,7 +14,7 @@ use crate::{
     directory::Located,
     domain::{
         day::Day,
-        summary::{DayKey, Key, SummaryRow},
+        summary::{DayKey, Key},
     },
     metrics::RefreshTrigger,
     service::reads::{
@@ -284,18 +284,16 @@ impl Ranges {
             .then(|| read.answer(page, now_ms.saturating_sub(exact_ms)))
     }
 
-    /// Has the table proven as fresh as the reader asked, if that is possible now. Readers that
-    /// wait share one proof. Answers the instant as of which the table is exact.
+    /// Has the table proven as fresh as the reader asked, if that is possible now. Answers the
+    /// instant as of which the table is exact.
     async fn prove(&self, read: &Read) -> store::Result<i64> {
-        let _turn = self.proving.lock().await;
-        let memory = &self.reads.memory;
-        if !read.is_fresh(memory.table_ms(), self.reads.clock.now_ms()) {
-            self.prover.prove().await?;
-        }
-        Ok(memory.table_ms())
+        let will_do = |table_ms| read.is_fresh(table_ms, self.reads.clock.now_ms());
+        self.proof.prove(will_do).await?;
+        Ok(self.reads.memory.table_ms())
     }
 
-    /// Refreshes the days together, and answers if that was all that was missing.
+    /// Refreshes the days, each once for all readers and replicas, and answers if that was all that
+    /// was missing.
     async fn refresh(
         &self,
         read: &mut Read,
@@ -305,22 +303,29 @@ impl Ranges {
         found: &mut Found,
     ) -> store::Result<Option<RangeAnswer>> {
         read.tier = Tier::Source;
-        let key = |day: &Day| DayKey { facility: located.facility.clone(), day: *day };
-        for chunk in due.chunks(self.chunk) {
-            let keys: Vec<DayKey> = chunk.iter().map(key).collect();
-            let (refreshed, all) = self.refresher.run_each(keys, RefreshTrigger::Read).await;
-            all?;
-            let mut rows: HashMap<Date, SummaryRow> =
-                refreshed.into_iter().map(|one| (one.row.summary.date, one.row)).collect();
-            for day in chunk {
-                let Some(row) = rows.remove(&day.date).filter(|row| row.is_of(day)) else {
-                    // The facility is gone or in another zone.
-                    let id = located.facility.id;
-                    self.reads.directory.reload(&*self.reads.store, &[id]).await?;
-                    return Ok(None);
-                };
-                found.insert(day.date, self.reads.keep(&row));
+        let requested = &read.requested;
+        // Where a version is asked for, everything is read after the request arrived.
+        let takes_older = requested.max_age_ms > 0 && requested.min_version == 0;
+        let now_ms = self.reads.clock.now_ms();
+        let min_freshness = takes_older.then(|| requested.min_freshness(now_ms));
+        let join = |day: Day| {
+            let key = DayKey { facility: located.facility.clone(), day };
+            (day, self.reads.coalescer.join(key, min_freshness, RefreshTrigger::Read))
+        };
+        let waiters: Vec<_> = due.into_iter().map(join).collect();
+        let mut has_moved = false;
+        for (day, waiter) in waiters {
+            match waiter.result().await.map_err(|error| (*error).clone())? {
+                Some(refreshed) if refreshed.row.is_of(&day) => {
+                    found.insert(day.date, self.reads.keep(&refreshed.row));
+                }
+                _ => has_moved = true,
             }
+        }
+        if has_moved {
+            // The facility is gone or in another zone.
+            self.reads.directory.reload(&*self.reads.store, &[located.facility.id]).await?;
+            return Ok(None);
         }
         Ok(self.answer(read, located, days, found))
     }

@@ -22,12 +22,11 @@ use crate::{
     directory::Located,
     service::{
         freshness_request::FreshnessRequest,
-        lists::Prover,
+        lists::shared_proof::SharedProof,
         reads::{
             Reads,
             answer::{Forward, Tier},
         },
-        refresh::Refresher,
     },
 };
 
@@ -35,18 +34,12 @@ use crate::{
 pub struct Ranges {
     /// The reads of single days, with memory, store and directory.
     reads: Arc<Reads>,
-    /// Refreshes days that the table does not have fresh enough.
-    refresher: Arc<Refresher>,
     /// Proves the table up to now.
-    prover: Arc<dyn Prover>,
-    /// The most days that are refreshed in one transaction.
-    chunk: usize,
+    proof: Arc<SharedProof>,
     pages: Pages,
     /// Held while the lower rungs are asked for a facility: readers of one facility read what is
     /// missing once.
     filling: Cache<Uuid, Arc<Mutex<()>>>,
-    /// Held while the table is proven: readers that wait for a proof share the next one.
-    proving: Mutex<()>,
 }
 
 /// The most facilities whose ranges are read at the same time once each. Beyond that, two readers
@@ -134,19 +127,12 @@ impl Read {
 }
 
 impl Ranges {
-    /// Reads through `reads`; holds at most `max_bytes` of rendered pages, and refreshes at most
-    /// `chunk` days in one transaction.
-    pub fn new(
-        reads: Arc<Reads>,
-        refresher: Arc<Refresher>,
-        prover: Arc<dyn Prover>,
-        chunk: usize,
-        max_bytes: u64,
-    ) -> Self {
+    /// Reads through `reads`; holds at most `max_bytes` of rendered pages.
+    pub fn new(reads: Arc<Reads>, proof: Arc<SharedProof>, max_bytes: u64) -> Self {
         let filling =
             Cache::builder().max_capacity(FILLING).time_to_idle(Duration::from_secs(60)).build();
         let pages = Pages::new(max_bytes);
-        Ranges { reads, refresher, prover, chunk, pages, filling, proving: Mutex::new(()) }
+        Ranges { reads, proof, pages, filling }
     }
 
     /// The first rung: the range from memory, if all of it is held and fresh enough. Never waits.

@@ -1,4 +1,4 @@
-//! Views of several replicas: where each is filled from, and what that costs the fleet.
+//! Views and ranges of several replicas: where each is filled from, and what that costs the fleet.
 
 use futures_util::future::join_all;
 use jiff::civil::Date;
@@ -172,6 +172,30 @@ async fn a_day_that_cold_views_of_three_replicas_lack_is_refreshed_once() {
         unlock(&fleet, held, &leases)
     );
     assert_eq!(refreshes().await - before, 1.0);
+}
+
+#[tokio::test]
+async fn a_day_that_ranges_of_three_replicas_lack_is_refreshed_once() {
+    let fleet = Fleet::with(3, patient).await;
+    let id = facility(&fleet[0], "North", &noon_zone()).await;
+    for replica in &fleet.replicas {
+        wait_until("the replica has the facility", async || {
+            replica.get(&path(id, "today")).await.status() == 200
+        })
+        .await;
+    }
+    let held = lock(&fleet, id).await;
+    let mut plain = Plain::beside(&fleet[0]).await;
+    plain.run(&format!("UPDATE facilities SET name = 'Far North' WHERE id = '{id}'")).await;
+    let refreshes = async || fleet.sum("summary_refreshes_total", &[("trigger", "read")]).await;
+    let (before, leases) = (refreshes().await, leases_of(&fleet).await);
+    let (first, last) = (date_in(&noon_zone(), -9), date_in(&noon_zone(), -8));
+    let range = format!("/v1/facilities/{id}/summaries?from={first}&to={last}");
+    tokio::join!(
+        stampede(&fleet, &range, "", |page| page["items"][1]["version"] == 0),
+        unlock(&fleet, held, &leases)
+    );
+    assert_eq!(refreshes().await - before, 2.0, "each of the two days once");
 }
 
 #[tokio::test]
