@@ -153,23 +153,11 @@ impl Event {
     /// The id of what the event is about, and of what it refers to. Two events without a common id
     /// write different rows.
     pub fn ids(&self) -> impl Iterator<Item = Uuid> + use<> {
-        [Some(self.id()), self.owner()].into_iter().flatten()
-    }
-
-    /// The id of what the event is about.
-    pub const fn id(&self) -> Uuid {
-        match self {
-            Event::Touched { facility_id, .. } => *facility_id,
-            Event::Statement(statement) => statement.id,
-        }
-    }
-
-    /// The facility or blood bank that the event refers to; `None` where it refers to none.
-    pub fn owner(&self) -> Option<Uuid> {
-        match self {
-            Event::Touched { .. } => None,
-            Event::Statement(s) => s.record.entity.as_ref().and_then(Entity::owner),
-        }
+        let (id, owner) = match self {
+            Event::Touched { facility_id, .. } => (*facility_id, None),
+            Event::Statement(s) => (s.id, s.record.entity.as_ref().and_then(Entity::owner)),
+        };
+        [Some(id), owner].into_iter().flatten()
     }
 
     /// The CloudEvents `type`; the metrics use it as a label.

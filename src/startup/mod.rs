@@ -185,7 +185,6 @@ impl Core {
             clock: self.clock.clone(),
             outage: self.outage.clone(),
             metrics: self.metrics.clone(),
-            known_banks: Default::default(),
             settings: self.settings.ingest.clone(),
         })
     }

@@ -1,6 +1,5 @@
 //! The writes: events in their three forms, and registrations.
 
-mod lanes;
 mod moves;
 mod order;
 mod recompute;

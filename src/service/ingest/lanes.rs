@@ -2,7 +2,7 @@
 //! tried one by one.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -12,20 +12,18 @@ use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
+use uuid::Uuid;
 
 use super::{
-    IngestError, IngestParts, IngestTask, Reply, Request,
-    group::Group,
-    group_forming::{Formed, Needs, form_group},
+    IngestError, IngestParts, IngestTask, Reply, Request, group::Group, group_forming::form_group,
 };
 use crate::store::StoreError;
 
 /// Forms groups: the requests that arrived while the lanes were busy make the next group, except
-/// those that share a row with a group under way. Two groups about the same entities would wait for
-/// each other's row locks, and would take these for locks of other programs. Groups that share a
-/// facility wait for each other here, not at its lock.
+/// those that share an id with a group under way. Two groups about the same entities would wait for
+/// each other's row locks, and would take these for locks of other programs.
 pub(super) async fn run(parts: Arc<IngestParts>, mut requests: mpsc::UnboundedReceiver<Request>) {
     let side = Arc::new(SideLanes {
         quick: Semaphore::new(parts.settings.slow_lanes),
@@ -34,28 +32,19 @@ pub(super) async fn run(parts: Arc<IngestParts>, mut requests: mpsc::UnboundedRe
     let slow_tasks = TaskTracker::new();
     let lanes = parts.store.writers();
     let mut under_way: JoinSet<()> = JoinSet::new();
-    let mut groups: HashMap<tokio::task::Id, UnderWay> = HashMap::new();
+    let mut ids_under_way: HashMap<tokio::task::Id, HashSet<Uuid>> = HashMap::new();
     let mut waiting: VecDeque<Request> = VecDeque::new();
     let mut open = true;
     while open || !waiting.is_empty() || !under_way.is_empty() {
         if under_way.len() < lanes {
-            let needs = groups.values().map(|group| &group.needs);
-            let Formed { requests, needs } =
-                form_group(&mut waiting, needs, lanes, parts.settings.group_events);
-            if !requests.is_empty() {
-                let behind = groups
-                    .values()
-                    .filter(|group| needs.shares_a_facility_with(&group.needs))
-                    .map(|group| group.over.clone())
-                    .collect();
-                let over = CancellationToken::new();
-                let ends = over.clone().drop_guard();
+            let group =
+                form_group(&mut waiting, ids_under_way.values(), parts.settings.group_events);
+            if !group.is_empty() {
+                let ids = group.iter().flat_map(|r| r.ids.iter().copied()).collect();
                 let (parts, side, slow_tasks) = (parts.clone(), side.clone(), slow_tasks.clone());
-                let lane = under_way.spawn(async move {
-                    take_group(&parts, &side, &slow_tasks, requests, behind).await;
-                    drop(ends);
-                });
-                groups.insert(lane.id(), UnderWay { needs, over });
+                let lane = under_way
+                    .spawn(async move { take_group(&parts, &side, &slow_tasks, group).await });
+                ids_under_way.insert(lane.id(), ids);
                 continue;
             }
         }
@@ -73,19 +62,12 @@ pub(super) async fn run(parts: Arc<IngestParts>, mut requests: mpsc::UnboundedRe
                 // A panic within a transaction is caught there. A panic outside of it ends only its
                 // own group.
                 let id = done.map_or_else(|error| error.id(), |(id, ())| id);
-                groups.remove(&id);
+                ids_under_way.remove(&id);
             }
         }
     }
     slow_tasks.close();
     slow_tasks.wait().await;
-}
-
-/// A group whose transaction is under way.
-struct UnderWay {
-    needs: Needs,
-    /// Cancelled when the group is over, also when it fails.
-    over: CancellationToken,
 }
 
 /// Commits a group, and passes requests that must be tried alone to the side lanes.
@@ -94,10 +76,9 @@ async fn take_group(
     side: &Arc<SideLanes>,
     slow_tasks: &TaskTracker,
     group: Vec<Request>,
-    behind: Vec<CancellationToken>,
 ) {
     let was_alone = group.len() == 1;
-    for request in commit(parts, group, LockWait::Short, &behind).await {
+    for request in commit(parts, group, LockWait::Short).await {
         if slow_tasks.len() >= parts.settings.queue {
             // The number of requests that wait for a lock is bounded like the queue. A client that
             // went away needs no answer.
@@ -121,7 +102,7 @@ impl SideLanes {
     async fn take(&self, parts: &IngestParts, request: Request, tried_alone: bool) {
         let mut waiting = vec![request];
         if !tried_alone && let Ok(_lane) = self.quick.acquire().await {
-            waiting = commit(parts, waiting, LockWait::Short, &[]).await;
+            waiting = commit(parts, waiting, LockWait::Short).await;
         }
         if waiting.is_empty() {
             return;
@@ -134,7 +115,7 @@ impl SideLanes {
         )
         .await
         {
-            Ok(_lane) => drop(commit(parts, waiting, LockWait::Long, &[]).await),
+            Ok(_lane) => drop(commit(parts, waiting, LockWait::Long).await),
             Err(_) => refuse(
                 waiting.into_iter().map(|request| request.reply).collect(),
                 &StoreError::Conflict,
@@ -156,19 +137,14 @@ const ATTEMPTS: usize = 4;
 
 /// Of a request what is needed once its events are in a transaction.
 struct Sender {
-    needs: Needs,
+    ids: Vec<Uuid>,
     reply: Reply,
     span: Span,
 }
 
 /// Commits a group and answers its requests. The requests that come back are to be tried alone, or
-/// with the longer lock wait. `behind`: groups that must be over before this one locks facilities.
-async fn commit(
-    parts: &IngestParts,
-    requests: Vec<Request>,
-    lock_wait: LockWait,
-    behind: &[CancellationToken],
-) -> Vec<Request> {
+/// with the longer lock wait.
+async fn commit(parts: &IngestParts, requests: Vec<Request>, lock_wait: LockWait) -> Vec<Request> {
     let alone = requests.len() == 1;
     let lock_timeout = Duration::from_millis(match lock_wait {
         LockWait::Short => parts.settings.group_lock_timeout_ms,
@@ -177,12 +153,11 @@ async fn commit(
     let span = if alone { requests[0].span.clone() } else { Span::none() };
     let (tasks, senders): (Vec<IngestTask>, Vec<Sender>) = requests
         .into_iter()
-        .map(|r| (r.task, Sender { needs: r.needs, reply: r.reply, span: r.span }))
+        .map(|r| (r.task, Sender { ids: r.ids, reply: r.reply, span: r.span }))
         .unzip();
     let mut attempt = 1;
     let result = loop {
-        let commit =
-            Group::new(parts, &tasks, behind).commit(lock_timeout).instrument(span.clone());
+        let commit = Group::new(parts, &tasks).commit(lock_timeout).instrument(span.clone());
         let tried = std::panic::AssertUnwindSafe(commit).catch_unwind().await;
         match tried {
             Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => attempt += 1,
@@ -201,9 +176,9 @@ async fn commit(
         Some(Err(error)) if is_worth_another_try(&error, alone, lock_wait) => tasks
             .into_iter()
             .zip(senders)
-            .map(|(task, Sender { needs, reply, span })| Request {
+            .map(|(task, Sender { ids, reply, span })| Request {
                 task,
-                needs,
+                ids,
                 reply,
                 span,
                 _place: None,

@@ -6,20 +6,18 @@
 //! a row that the database refuses. Then its requests are tried one at a time, beside the main
 //! lane, so that only the request that needs the lock waits for it.
 
-mod bank_places;
 mod changed;
 mod fold;
 mod group;
 mod group_forming;
-pub mod known_banks;
 mod lanes;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
+use uuid::Uuid;
 
-use self::{group_forming::Needs, known_banks::KnownBanks};
 use super::{imports::ImportPart, outage::Outage, refresh::Refresher};
 
 use crate::{
@@ -81,8 +79,8 @@ struct IngestTask {
 
 struct Request {
     task: IngestTask,
-    /// By this, groups that are under way at the same time are kept apart.
-    needs: Needs,
+    /// The ids that its events are about or refer to.
+    ids: Vec<Uuid>,
     reply: Reply,
     /// The span of the HTTP request, so that the log lines of its transaction carry its id.
     span: Span,
@@ -106,8 +104,6 @@ pub struct IngestParts {
     pub outage: Arc<Outage>,
     /// Counts events and panics.
     pub metrics: Arc<Metrics>,
-    /// Where blood banks were, as a hint.
-    pub known_banks: KnownBanks,
     /// Bounds and time-outs.
     pub settings: IngestSettings,
 }
@@ -150,11 +146,11 @@ impl Ingest {
         let events = &task.events;
         let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
         let (reply, answer) = oneshot::channel();
-        let needs = Needs::of(events, &self.parts.known_banks);
+        let ids = events.iter().flat_map(Event::ids).collect();
         let result = match self.places.clone().try_acquire_owned() {
             Ok(place) => match self.queue.send(Request {
                 task,
-                needs,
+                ids,
                 reply,
                 span: Span::current(),
                 _place: Some(place),
