@@ -150,6 +150,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether the event says that something is gone.
+    pub fn is_removal(&self) -> bool {
+        matches!(self, Event::Statement(s) if s.record.entity.is_none())
+    }
+
     /// The id of what the event is about, and of what it refers to. Two events without a common id
     /// write different rows.
     pub fn ids(&self) -> impl Iterator<Item = Uuid> + use<> {

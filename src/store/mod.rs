@@ -175,7 +175,8 @@ pub trait Transaction: imports::ImportNotes + Send {
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()>;
 
     /// Prevents that an event about an id without a row, and the removal of that id, run at the
-    /// same time. No row lock can do this, as there is no row.
+    /// same time. No row lock can do this, as there is no row. Called at most once, with all ids,
+    /// and before any row is locked: two transactions would wait for each other otherwise.
     async fn reserve(&mut self, _set: &[Uuid], _removed: &[Uuid]) -> Result<()> {
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The writes: events in their three forms, and registrations.
 
+mod lanes;
 mod moves;
 mod order;
 mod recompute;

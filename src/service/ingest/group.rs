@@ -131,25 +131,24 @@ impl<'a> Group<'a> {
         })
     }
 
+    /// The ids of these statements, each once, in order.
+    fn ids(&self, of: impl Fn(&Statement) -> bool) -> Vec<Uuid> {
+        let ids: BTreeSet<Uuid> = self.statements().filter(|s| of(s)).map(|s| s.id).collect();
+        ids.into_iter().collect()
+    }
+
     async fn load(&mut self, tx: &mut dyn Transaction) -> store::Result<()> {
+        let is_reserved =
+            |s: &Statement| !matches!(s.kind, EntityKind::Facility | EntityKind::BloodBank);
+        let is_removal = |s: &Statement| s.record.entity.is_none();
+        let set = self.ids(|s| is_reserved(s) && !is_removal(s));
+        let removed = self.ids(|s| is_reserved(s) && is_removal(s));
+        tx.reserve(&set, &removed).await?;
         for kind in EntityKind::ALL {
-            let of_kind = |removed: bool| -> Vec<Uuid> {
-                let ids: BTreeSet<Uuid> = self
-                    .statements()
-                    .filter(|s| s.kind == kind && s.record.entity.is_none() == removed)
-                    .map(|s| s.id)
-                    .collect();
-                ids.into_iter().collect()
-            };
-            let (set, removed) = (of_kind(false), of_kind(true));
-            if set.is_empty() && removed.is_empty() {
+            let ids = self.ids(|s| s.kind == kind);
+            if ids.is_empty() {
                 continue;
             }
-            if !matches!(kind, EntityKind::Facility | EntityKind::BloodBank) {
-                tx.reserve(&set, &removed).await?;
-            }
-            let ids: Vec<Uuid> =
-                set.into_iter().chain(removed).collect::<BTreeSet<_>>().into_iter().collect();
             let records = tx.load(kind, &ids).await?;
             let gone: Vec<Uuid> = records
                 .iter()

@@ -2,7 +2,7 @@
 //! tried one by one.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -14,10 +14,11 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
-use uuid::Uuid;
 
 use super::{
-    IngestError, IngestParts, IngestTask, Reply, Request, group::Group, group_forming::form_group,
+    IngestError, IngestParts, IngestTask, Reply, Request,
+    group::Group,
+    group_forming::{Needs, form_group},
 };
 use crate::store::StoreError;
 
@@ -32,19 +33,19 @@ pub(super) async fn run(parts: Arc<IngestParts>, mut requests: mpsc::UnboundedRe
     let slow_tasks = TaskTracker::new();
     let lanes = parts.store.writers();
     let mut under_way: JoinSet<()> = JoinSet::new();
-    let mut ids_under_way: HashMap<tokio::task::Id, HashSet<Uuid>> = HashMap::new();
+    let mut needs_under_way: HashMap<tokio::task::Id, Needs> = HashMap::new();
     let mut waiting: VecDeque<Request> = VecDeque::new();
     let mut open = true;
     while open || !waiting.is_empty() || !under_way.is_empty() {
         if under_way.len() < lanes {
             let group =
-                form_group(&mut waiting, ids_under_way.values(), parts.settings.group_events);
+                form_group(&mut waiting, needs_under_way.values(), parts.settings.group_events);
             if !group.is_empty() {
-                let ids = group.iter().flat_map(|r| r.ids.iter().copied()).collect();
+                let needs = Needs::of(group.iter().flat_map(|r| &r.task.events));
                 let (parts, side, slow_tasks) = (parts.clone(), side.clone(), slow_tasks.clone());
                 let lane = under_way
                     .spawn(async move { take_group(&parts, &side, &slow_tasks, group).await });
-                ids_under_way.insert(lane.id(), ids);
+                needs_under_way.insert(lane.id(), needs);
                 continue;
             }
         }
@@ -62,7 +63,7 @@ pub(super) async fn run(parts: Arc<IngestParts>, mut requests: mpsc::UnboundedRe
                 // A panic within a transaction is caught there. A panic outside of it ends only its
                 // own group.
                 let id = done.map_or_else(|error| error.id(), |(id, ())| id);
-                ids_under_way.remove(&id);
+                needs_under_way.remove(&id);
             }
         }
     }
@@ -137,7 +138,7 @@ const ATTEMPTS: usize = 4;
 
 /// Of a request what is needed once its events are in a transaction.
 struct Sender {
-    ids: Vec<Uuid>,
+    needs: Needs,
     reply: Reply,
     span: Span,
 }
@@ -153,7 +154,7 @@ async fn commit(parts: &IngestParts, requests: Vec<Request>, lock_wait: LockWait
     let span = if alone { requests[0].span.clone() } else { Span::none() };
     let (tasks, senders): (Vec<IngestTask>, Vec<Sender>) = requests
         .into_iter()
-        .map(|r| (r.task, Sender { ids: r.ids, reply: r.reply, span: r.span }))
+        .map(|r| (r.task, Sender { needs: r.needs, reply: r.reply, span: r.span }))
         .unzip();
     let mut attempt = 1;
     let result = loop {
@@ -176,9 +177,9 @@ async fn commit(parts: &IngestParts, requests: Vec<Request>, lock_wait: LockWait
         Some(Err(error)) if is_worth_another_try(&error, alone, lock_wait) => tasks
             .into_iter()
             .zip(senders)
-            .map(|(task, Sender { ids, reply, span })| Request {
+            .map(|(task, Sender { needs, reply, span })| Request {
                 task,
-                ids,
+                needs,
                 reply,
                 span,
                 _place: None,

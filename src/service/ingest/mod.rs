@@ -16,8 +16,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
-use uuid::Uuid;
 
+use self::group_forming::Needs;
 use super::{imports::ImportPart, outage::Outage, refresh::Refresher};
 
 use crate::{
@@ -79,8 +79,8 @@ struct IngestTask {
 
 struct Request {
     task: IngestTask,
-    /// The ids that its events are about or refer to.
-    ids: Vec<Uuid>,
+    /// By this, groups that are under way at the same time are kept apart.
+    needs: Needs,
     reply: Reply,
     /// The span of the HTTP request, so that the log lines of its transaction carry its id.
     span: Span,
@@ -146,11 +146,11 @@ impl Ingest {
         let events = &task.events;
         let names: Vec<&'static str> = events.iter().map(Event::type_name).collect();
         let (reply, answer) = oneshot::channel();
-        let ids = events.iter().flat_map(Event::ids).collect();
+        let needs = Needs::of(events);
         let result = match self.places.clone().try_acquire_owned() {
             Ok(place) => match self.queue.send(Request {
                 task,
-                ids,
+                needs,
                 reply,
                 span: Span::current(),
                 _place: Some(place),

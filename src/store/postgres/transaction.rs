@@ -2,7 +2,7 @@
 //! of the statements before it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -285,25 +285,14 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn reserve(&mut self, set: &[Uuid], removed: &[Uuid]) -> Result<()> {
-        for (buckets, statement) in [
-            (
-                buckets(set),
-                "SELECT pg_catalog.count(pg_advisory_xact_lock_shared($1, bucket)) FROM (SELECT \
-                 pg_catalog.unnest($2::integer[]) AS bucket) AS b",
-            ),
-            (
-                buckets(removed),
-                "SELECT pg_catalog.count(pg_advisory_xact_lock($1, bucket)) FROM (SELECT \
-                 pg_catalog.unnest($2::integer[]) AS bucket) AS b",
-            ),
-        ] {
-            if !buckets.is_empty() {
-                sqlx::query(statement)
-                    .bind(RESERVATIONS)
-                    .bind(buckets)
-                    .execute(&mut self.tx)
-                    .await?;
-            }
+        let (buckets, exclusive): (Vec<i32>, Vec<bool>) = buckets(set, removed).into_iter().unzip();
+        if !buckets.is_empty() {
+            sqlx::query(include_str!("../../../sql/postgres/reserve.sql"))
+                .bind(RESERVATIONS)
+                .bind(buckets)
+                .bind(exclusive)
+                .execute(&mut self.tx)
+                .await?;
         }
         Ok(())
     }
@@ -364,16 +353,14 @@ impl Transaction for PostgresTransaction {
 /// programs.
 const RESERVATIONS: i32 = 0x6673;
 
-/// There are few advisory locks, so ids share 256 of them. They are sorted, so that all
-/// transactions take them in the same order.
-fn buckets(ids: &[Uuid]) -> Vec<i32> {
-    let mut buckets: Vec<i32> = ids
-        .iter()
-        .map(|id| {
-            i32::from(id.as_bytes().iter().fold(0u8, |hash, byte| hash.rotate_left(1) ^ byte))
-        })
-        .collect();
-    buckets.sort_unstable();
-    buckets.dedup();
-    buckets
+/// There are few advisory locks, so ids share 256 of them. Of each that these ids have: whether an id
+/// of it is removed. They are sorted, so that all transactions take them in the same order, and none
+/// takes one twice.
+fn buckets(set: &[Uuid], removed: &[Uuid]) -> BTreeMap<i32, bool> {
+    let bucket = |id: &Uuid| {
+        i32::from(id.as_bytes().iter().fold(0u8, |hash, byte| hash.rotate_left(1) ^ byte))
+    };
+    let shared = set.iter().map(|id| (bucket(id), false));
+    // Of a bucket that occurs twice, the last one counts.
+    shared.chain(removed.iter().map(|id| (bucket(id), true))).collect()
 }
