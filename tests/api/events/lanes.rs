@@ -8,7 +8,6 @@ use crate::{
     on_both_stores,
     steps::{batch, inventory},
     support::{
-        Service,
         events::event,
         site::{Site, a_zone_at_noon, acknowledged, audited},
     },
