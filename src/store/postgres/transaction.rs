@@ -353,9 +353,9 @@ impl Transaction for PostgresTransaction {
 /// programs.
 const RESERVATIONS: i32 = 0x6673;
 
-/// There are few advisory locks, so ids share 256 of them. Of each that these ids have: whether an id
-/// of it is removed. They are sorted, so that all transactions take them in the same order, and none
-/// takes one twice.
+/// There are few advisory locks, so ids share 256 of them. Of each that these ids have: whether an
+/// id of it is removed. They are sorted, so that all transactions take them in the same order, and
+/// none takes one twice.
 fn buckets(set: &[Uuid], removed: &[Uuid]) -> BTreeMap<i32, bool> {
     let bucket = |id: &Uuid| {
         i32::from(id.as_bytes().iter().fold(0u8, |hash, byte| hash.rotate_left(1) ^ byte))
