@@ -301,6 +301,9 @@ fn commit(
     if let Some(own) = own {
         let (now, era) = (world.now, world.judge.era());
         own.apply(&mut world.db, now, era);
+        if let Event::Moved { bank, to } = own.event {
+            world.db.mark(About::Bank { bank, was_in: Some(to) });
+        }
     }
     let deletes_all =
         world.mutant == Some(Mutant::DeletesUnseenMarks) && matches!(work, Work::Marks(_));

@@ -25,7 +25,7 @@ use crate::{
         imports::RecordChanges,
         refresh::{Refreshed, scope::RefreshScope},
     },
-    store::{self, Cause, FacilityRow, Mark, MarkKind, Put, Removal, StoreError, Transaction},
+    store::{self, Cause, FacilityRow, Put, Removal, StoreError, Transaction},
 };
 
 /// The longest time that an acknowledgement waits until the directory has read what was registered.
@@ -35,10 +35,10 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Group<'a> {
     parts: &'a IngestParts,
     tasks: &'a [IngestTask],
-    overlay: Overlay,
+    pub(super) overlay: Overlay,
     /// The entities that have a row (or a tombstone) in the database. By this the group knows what
     /// it changed.
-    loaded: HashMap<(EntityKind, Uuid), Record>,
+    pub(super) loaded: HashMap<(EntityKind, Uuid), Record>,
     /// Facilities that this group registers or changes, in their new zones.
     registered: HashMap<Uuid, Arc<Facility>>,
     touched: HashSet<(Uuid, Touch)>,
@@ -114,6 +114,7 @@ impl<'a> Group<'a> {
         let changed = changed(&self.loaded, &self.overlay, self.events());
         let refreshed = self.parts.refresher.apply_changed(&mut *tx, &scope, &changed).await?;
         self.check_banks(&mut *tx).await?;
+        self.mark_moved_banks(&mut *tx).await?;
         if !self.registered.is_empty() {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
         }
@@ -290,39 +291,6 @@ impl<'a> Group<'a> {
             days.extend(day.map(|day| ((*id, *touch), DayKey { facility, day })));
         }
         days
-    }
-
-    /// Checks that the blood banks are where this group counted their stock, and keeps them there
-    /// until the commit: another transaction that moves one waits for these few milliseconds.
-    /// `StoreError::Conflict` where a bank has moved since it was read. Where another transaction
-    /// is moving a bank already, it may commit before this one. This group does not wait for it, as
-    /// it may need a row of this group. Instead it leaves a mark, so that the drain looks where the
-    /// bank is then.
-    async fn check_banks(&self, tx: &mut dyn Transaction) -> store::Result<()> {
-        let mut relied_on: Vec<Uuid> = self.overlay.banks.keys().copied().collect();
-        if relied_on.is_empty() {
-            return Ok(());
-        }
-        relied_on.sort_unstable();
-        let held = tx.hold_banks(&relied_on).await?;
-        let moving: Vec<Uuid> =
-            relied_on.iter().filter(|id| !held.contains_key(id)).copied().collect();
-        let seen =
-            if moving.is_empty() { HashMap::new() } else { tx.bank_facilities(&moving).await? };
-        if relied_on.iter().any(|id| held.get(id).or(seen.get(id)) != self.overlay.banks.get(id)) {
-            return Err(StoreError::Conflict);
-        }
-        let mark = |(bank, facility): (&Uuid, &Uuid)| Mark {
-            id: 0, // it gets one
-            kind: MarkKind::Stock,
-            facility_id: Some(*facility),
-            span: None,
-            blood_bank_id: Some(*bank),
-        };
-        if !seen.is_empty() {
-            tx.add_marks(&seen.iter().map(mark).collect::<Vec<_>>()).await?;
-        }
-        Ok(())
     }
 
     async fn after_commit(&self, token: &FillToken, refreshed: &[Refreshed]) {

@@ -6,6 +6,7 @@
 //! a row that the database refuses. Then its requests are tried one at a time, beside the main
 //! lane, so that only the request that needs the lock waits for it.
 
+mod bank_places;
 mod changed;
 mod fold;
 mod group;
