@@ -163,22 +163,3 @@ pub fn an_entry_with_a_forgotten_successor(stage: &mut Stage) {
     stage.pass(A);
     stage.settle(&[C]);
 }
-
-/// A standby has not replayed the next version of a row. That was published so long ago that the
-/// recent changes do not contain it any more.
-pub fn a_view_at_a_standby_with_a_forgotten_successor(stage: &mut Stage) {
-    stage.open();
-    stage.change(A, KEY);
-    stage.drain_all();
-    let standby = stage.world().db.clone();
-    stage.change_silently(KEY);
-    stage.drain_all();
-    for _ in 0..3 {
-        stage.change(A, OTHER);
-        stage.drain_all();
-    }
-    stage.evict(C);
-    stage.read_view(C, standby);
-    stage.pass(A);
-    stage.settle(&[C]);
-}

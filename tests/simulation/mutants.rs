@@ -188,6 +188,7 @@ impl Mutant {
             Mutant::IgnoresGaps
             | Mutant::TrustsMessages
             | Mutant::TrustsLaggingReplicas
+            | Mutant::ViewsTrustLaggingStandbys
             | Mutant::TrustsRedis => Some(Theme::Forgets),
             Mutant::AppendsToEarlier => Some(Theme::Splits),
             Mutant::KeepsOldDirectory => Some(Theme::MovesAndGoesBack),
@@ -215,9 +216,6 @@ impl Mutant {
             Mutant::OneTierForAll => Some(by_hand::an_entry_of_the_epoch_before),
             Mutant::OutlivesItsConnection => Some(by_hand::deleted_in_the_epoch_before),
             Mutant::TrustsRedis => Some(by_hand::an_entry_with_a_forgotten_successor),
-            Mutant::ViewsTrustLaggingStandbys => {
-                Some(by_hand::a_view_at_a_standby_with_a_forgotten_successor)
-            }
             Mutant::AnnouncesWhatHasMoved => Some(by_hand::a_facility_removed_after_the_snapshot),
             Mutant::EmptyDaysOutliveMoves => {
                 Some(by_hand::a_day_without_a_row_in_a_zone_that_came_back)

@@ -17,7 +17,7 @@ use crate::{
     places::{DATES, NOON, facility_id, told},
     refresh::{self, Work},
     schedule::start,
-    sources, views,
+    sources,
     world::{Actor, REPLICAS, Replica, Sim, World, called},
 };
 
@@ -251,15 +251,6 @@ impl Stage {
     /// Reads a key from Redis.
     pub fn read_redis_of(&mut self, r: usize, k: usize) {
         self.complete(r, fills::from_redis(self.sim.clone(), r, k));
-    }
-
-    /// Fills the view of the date of `KEY` at this standby, and the rest of it at the primary.
-    pub fn read_view(&mut self, r: usize, standby: Database) {
-        let (sim, date) = (self.sim.clone(), KEY % DATES);
-        self.complete(r, async move {
-            views::of_standby(&sim, r, date, &standby).await;
-            views::of_date(&sim, r, date).await;
-        });
     }
 
     /// Evicts what the replica holds of the facility of `KEY`.

@@ -6,17 +6,15 @@ use std::sync::Arc;
 
 use facility_summary::{
     cache::{
-        memory::{FillToken, Memory},
+        memory::Memory,
         views::{DayQuery, Page, Unplaced, View},
     },
     domain::summary::DayKey,
     service::lists::view_fill::{Least, days_of, judge},
-    store::TableRead,
 };
 use rand::RngExt;
 
 use crate::{
-    database::Database,
     directory, fills,
     judge::Judge,
     mutants::Mutant,
@@ -111,37 +109,12 @@ fn place(sim: &Sim, r: usize, view: &View) {
 
 /// Reads what the view lacks at a standby, which may lag.
 async fn fill_at_standby(sim: &Sim, r: usize, view: &View) {
-    let token = sim.token(r);
-    let keys = sim.memory(r).unattached_keys(view);
+    let (memory, token) = (sim.memory(r), sim.token(r));
+    let keys = memory.unattached_keys(view);
+    let ids: Vec<_> = keys.iter().map(DayKey::id).collect();
     sim.step().await;
-    let read = fills::at_a_standby(sim, &indices(&keys));
+    let read = fills::at_a_standby(sim, &ids.iter().map(index).collect::<Vec<_>>());
     sim.step().await;
-    keep_of_standby(sim, r, &keys, token, read);
-}
-
-/// Reads what the view of a date lacks, as far as this standby has it.
-pub async fn of_standby(sim: &Sim, r: usize, date: usize, standby: &Database) {
-    sim.step().await;
-    let now = sim.world().clock(r);
-    let view = sim.memory(r).views().open(Some(calendar_date(date)), now);
-    place(sim, r, &view);
-    let keys = sim.memory(r).unattached_keys(&view);
-    let read = standby.read_nearby(&indices(&keys));
-    keep_of_standby(sim, r, &keys, sim.token(r), read);
-    sim.step().await;
-}
-
-fn indices(keys: &[DayKey]) -> Vec<usize> {
-    keys.iter().map(|key| index(&key.id())).collect()
-}
-
-fn keep_of_standby(
-    sim: &Sim,
-    r: usize,
-    keys: &[DayKey],
-    token: FillToken,
-    read: Option<TableRead>,
-) {
     let Some(mut read) = read.filter(|read| sim.epoch(r).as_ref() == Some(&read.epoch)) else {
         return;
     };
@@ -151,8 +124,7 @@ fn keep_of_standby(
         watermark.position = token.position;
     }
     let least = Least { exact_ms: i64::MIN, attached: true };
-    let (memory, now) = (sim.memory(r), sim.world().clock(r));
-    let ids: Vec<_> = keys.iter().map(DayKey::id).collect();
+    let now = sim.world().clock(r);
     for (key, read) in keys.iter().zip(read.by_key(&ids)) {
         least.keep(&memory, key, read, &token, now);
     }
