@@ -238,9 +238,9 @@ impl Database {
     }
 
     /// The same on a standby, which knows only the epoch of its watermark.
-    pub fn read_nearby(&self, keys: &[usize]) -> Option<TableRead> {
+    pub fn read_nearby(&self, k: usize) -> Option<TableRead> {
         let (watermark, of) = self.watermark?;
-        Some(TableRead { watermark: Some(watermark), ..self.found(keys, of) })
+        Some(TableRead { watermark: Some(watermark), ..self.found(&[k], of) })
     }
 
     /// A mark as a drain snapshot shows it. A mark that names a bank is about the facility that the

@@ -6,7 +6,6 @@ use facility_summary::{
     cache::memory::{Fill, FillToken},
     domain::summary::SummaryRow,
     service::tier_row::TierRow,
-    store::TableRead,
 };
 use rand::RngExt;
 
@@ -53,7 +52,11 @@ pub async fn from_standby(sim: Sim, r: usize, k: usize) {
     let now = sim.world().clock(r);
     let token = sim.token(r);
     sim.step().await;
-    let read = at_a_standby(&sim, &[k]);
+    let read = {
+        let world = &mut *sim.world();
+        let lag = world.rng.random_range(0..world.pace.lag).min(world.committed.len() - 1);
+        world.committed[world.committed.len() - 1 - lag].read_nearby(k)
+    };
     sim.step().await;
     let serves =
         |epoch: &_| sim.epoch(r).as_ref() == Some(epoch) || sim.breaks(Mutant::FillsOldHistory);
@@ -66,13 +69,6 @@ pub async fn from_standby(sim: Sim, r: usize, k: usize) {
     let since =
         if sim.breaks(Mutant::TrustsLaggingReplicas) { token.position } else { found.since };
     keep(&sim, r, &TierRow { since, ..found }, token, "a standby").await;
-}
-
-/// What a standby has of these keys, which lags by a random number of commits.
-pub fn at_a_standby(sim: &Sim, keys: &[usize]) -> Option<TableRead> {
-    let world = &mut *sim.world();
-    let lag = world.rng.random_range(0..world.pace.lag).min(world.committed.len() - 1);
-    world.committed[world.committed.len() - 1 - lag].read_nearby(keys)
 }
 
 /// Reads a key from Redis and puts it into memory.

@@ -113,8 +113,6 @@ pub enum Mutant {
     ZoneOfTheDirectory,
     /// A view takes rows without the zones in their own snapshot.
     ViewsWithoutZones,
-    /// A view takes what a standby answers like what the primary answers.
-    ViewsTrustLaggingStandbys,
     /// A view is not told of changes: its page goes on to claim what the view claims.
     ViewsForgetAChange,
     /// A view claims what is proven of its entries, although the directory may be exact as of an
@@ -131,7 +129,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 48] = [
+    pub const ALL: [Mutant; 47] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -174,7 +172,6 @@ impl Mutant {
         Mutant::KeepsFacilitiesToItself,
         Mutant::ZoneOfTheDirectory,
         Mutant::ViewsWithoutZones,
-        Mutant::ViewsTrustLaggingStandbys,
         Mutant::ViewsForgetAChange,
         Mutant::ViewsWithoutDirectory,
         Mutant::KeepsOldDirectory,
@@ -188,7 +185,6 @@ impl Mutant {
             Mutant::IgnoresGaps
             | Mutant::TrustsMessages
             | Mutant::TrustsLaggingReplicas
-            | Mutant::ViewsTrustLaggingStandbys
             | Mutant::TrustsRedis => Some(Theme::Forgets),
             Mutant::AppendsToEarlier => Some(Theme::Splits),
             Mutant::KeepsOldDirectory => Some(Theme::MovesAndGoesBack),

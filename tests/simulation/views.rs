@@ -9,13 +9,12 @@ use facility_summary::{
         memory::Memory,
         views::{DayQuery, Page, Unplaced, View},
     },
-    domain::summary::DayKey,
-    service::lists::view_fill::{Least, days_of, judge},
+    service::lists::view_fill::{days_of, judge},
 };
 use rand::RngExt;
 
 use crate::{
-    directory, fills,
+    directory,
     judge::Judge,
     mutants::Mutant,
     places::{DATES, FACILITIES, calendar_date, facility_of, index, told, zone_of},
@@ -107,35 +106,9 @@ fn place(sim: &Sim, r: usize, view: &View) {
     });
 }
 
-/// Reads what the view lacks at a standby, which may lag.
-async fn fill_at_standby(sim: &Sim, r: usize, view: &View) {
-    let (memory, token) = (sim.memory(r), sim.token(r));
-    let keys = memory.unattached_keys(view);
-    let ids: Vec<_> = keys.iter().map(DayKey::id).collect();
-    sim.step().await;
-    let read = fills::at_a_standby(sim, &ids.iter().map(index).collect::<Vec<_>>());
-    sim.step().await;
-    let Some(mut read) = read.filter(|read| sim.epoch(r).as_ref() == Some(&read.epoch)) else {
-        return;
-    };
-    if sim.breaks(Mutant::ViewsTrustLaggingStandbys)
-        && let Some(watermark) = &mut read.watermark
-    {
-        watermark.position = token.position;
-    }
-    let least = Least { exact_ms: i64::MIN, attached: true };
-    let now = sim.world().clock(r);
-    for (key, read) in keys.iter().zip(read.by_key(&ids)) {
-        least.keep(&memory, key, read, &token, now);
-    }
-}
-
 /// Reads what the view lacks. False where nothing more can be read now.
 async fn fill(sim: &Sim, r: usize, view: &View) -> bool {
     let memory = sim.memory(r);
-    if sim.world().chance(50) {
-        fill_at_standby(sim, r, view).await;
-    }
     let keys = memory.unattached_keys(view);
     let (token, table_ms) = (sim.token(r), memory.table_ms());
     sim.step().await;

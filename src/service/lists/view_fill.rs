@@ -1,6 +1,5 @@
 //! Fills a view from the table: what memory does not hold is read once for all readers, in few
-//! statements, and goes into memory like any row. The standbys are read first, by the same rule as
-//! for a single day; the primary has what they lack.
+//! statements, and goes into memory like any row.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,13 +9,13 @@ use uuid::Uuid;
 use super::{ListRequest, Lists, READ_CHUNK, Source};
 use crate::{
     cache::{
-        memory::{Fill, FillToken, Memory},
+        memory::FillToken,
         views::{Placed, View},
     },
     domain::{
         day::Day,
         facility::{Facility, Zone},
-        summary::{DayKey, Key, Summary, SummaryRow},
+        summary::{DayKey, Summary, SummaryRow},
     },
     metrics::RefreshTrigger,
     service::tier_row::TierRow,
@@ -116,36 +115,6 @@ pub fn judge(
     judged
 }
 
-/// The least that a row of a standby must be, so that this reader needs no other one.
-pub struct Least {
-    /// The instant as of which it must be exact, in milliseconds.
-    pub exact_ms: i64,
-    /// Later watermarks must count for it.
-    pub attached: bool,
-}
-
-impl Least {
-    /// Puts what a standby has of a day into memory, if it is this new. Whether memory now has the
-    /// day as new as this. The token was taken before the read.
-    pub fn keep(
-        &self,
-        memory: &Memory,
-        key: &DayKey,
-        read: TableRead,
-        token: &FillToken,
-        now_ms: i64,
-    ) -> bool {
-        let Some(found) = TierRow::on_standby(read, &key.facility, &key.day, now_ms) else {
-            return false;
-        };
-        found.as_of_ms >= self.exact_ms
-            && matches!(found.keep(memory, token), Fill::Kept(entry)
-                if entry.is_of(&key.day)
-                    && memory.exact_as_of_ms(&entry) >= self.exact_ms
-                    && (!self.attached || memory.is_attached(&entry)))
-    }
-}
-
 impl Lists {
     /// Reads what the view lacks, or what this reader takes no more as it is. One caller at a time
     /// reads, and the others find it there. `used_ms` is the last fill that this reader has used:
@@ -163,16 +132,11 @@ impl Lists {
             return Ok(Filled::From(Source::Table));
         }
         let began_ms = self.reads.clock.now_ms();
-        let (keys, least) = self.wanted(view, asked, began_ms);
+        let keys = self.wanted(view, asked, began_ms);
         if keys.is_empty() {
             return Ok(Filled::Nothing);
         }
         self.reads.metrics.view_fills.inc();
-        let keys = match asked.requested.max_age_ms {
-            // As for a single day: a standby seldom has what is proven after the request arrived.
-            0 => keys,
-            _ => self.read_standbys(keys, &least).await,
-        };
         let (mut due, mut unknown) = (Vec::new(), Vec::new());
         for chunk in keys.chunks(READ_CHUNK) {
             let Some(judged) = self.read_chunk(chunk).await? else {
@@ -194,50 +158,15 @@ impl Lists {
         Ok(Filled::From(source))
     }
 
-    /// The days to read for this reader, and the least that a row of them must be.
-    fn wanted(&self, view: &View, asked: &ListRequest, began_ms: i64) -> (Vec<DayKey>, Least) {
+    /// The days to read for this reader.
+    fn wanted(&self, view: &View, asked: &ListRequest, began_ms: i64) -> Vec<DayKey> {
         let memory = &self.reads.memory;
-        let least_ms = asked.least_ms(began_ms);
         if self.reads.changes.is_attached() && !memory.is_view_attached(view) {
-            return (memory.unattached_keys(view), Least { exact_ms: least_ms, attached: true });
+            return memory.unattached_keys(view);
         }
         let directory_ms = self.reads.directory.exact_as_of_ms();
         let young_ms = began_ms.saturating_sub(self.unproven_ms(&asked.requested));
-        let least = Least { exact_ms: least_ms.max(young_ms), attached: false };
-        (memory.unproven_keys(view, least.exact_ms, directory_ms), least)
-    }
-
-    /// Reads these days at the standbys, where there are any. What one has new enough goes into
-    /// memory, which shows it to the view. Answers the days that are to be read at the primary.
-    async fn read_standbys(&self, keys: Vec<DayKey>, least: &Least) -> Vec<DayKey> {
-        let reads = &self.reads;
-        if reads.loader.standby.is_none() {
-            return keys;
-        }
-        let mut left = Vec::new();
-        let mut chunks = keys.chunks(READ_CHUNK);
-        for chunk in chunks.by_ref() {
-            let token = reads.memory.fill_token();
-            let ids: Vec<Key> = chunk.iter().map(DayKey::id).collect();
-            reads.metrics.count_table_read("standby", ids.len());
-            let before = left.len();
-            match reads.standby.summaries(&ids).await {
-                Some(read) => {
-                    let now_ms = reads.clock.now_ms();
-                    for (key, read) in chunk.iter().zip(read.by_key(&ids)) {
-                        if !least.keep(&reads.memory, key, read, &token, now_ms) {
-                            left.push(key.clone());
-                        }
-                    }
-                }
-                None => left.extend_from_slice(chunk),
-            }
-            if left.len() - before == chunk.len() {
-                break; // it lags too far behind, or has no such days
-            }
-        }
-        left.extend(chunks.flatten().cloned());
-        left
+        memory.unproven_keys(view, asked.least_ms(began_ms).max(young_ms), directory_ms)
     }
 
     /// Reads these days in one statement, and puts what it finds into memory, which shows it to the

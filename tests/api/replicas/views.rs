@@ -1,111 +1,17 @@
-//! Views and ranges of several replicas: where each is filled from, and what that costs the fleet.
+//! Views and ranges of several replicas: what they cost the fleet.
 
 use futures_util::future::join_all;
-use jiff::civil::Date;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Fleet, read_pool::Pair, set_stock};
+use super::{Fleet, set_stock};
 use crate::{
-    steps::{
-        Plain, Scrape, at, date_in, distribution, facility, noon_zone, now_ms, path, post, read,
-    },
-    support::{Service, plain_sql, service::Launch, site::Site, wait_until},
+    steps::{Plain, Scrape, date_in, facility, noon_zone, path, read},
+    support::{Service, service::Launch, site::Site, wait_until},
 };
 
 const READERS: usize = 1_000;
 const TODAY: &str = "/v1/summaries/today";
-const DAY_MS: i64 = 86_400_000;
-
-/// Has this facility receive units on a past day.
-async fn delivered(service: &Service, facility: Uuid, days_ago: i64, quantity: i64) {
-    let ms = now_ms() - days_ago * DAY_MS;
-    let event = distribution(Uuid::new_v4(), facility, quantity, ms);
-    post(service, &[at(event, now_ms())]).await;
-}
-
-/// Reads the day of all facilities. Answers what was transferred on it, and the days that the
-/// table was read for meanwhile: at standbys, and at the primary.
-async fn day(service: &Service, date: Date, directives: &str) -> (i64, [f64; 2]) {
-    let before = table_reads(service).await;
-    let response = read(service, &format!("/v1/summaries/{date}"), directives).await;
-    let status = response.status();
-    let page: Value = response.json().await.unwrap();
-    assert_eq!(status, 200, "{page}");
-    let after = table_reads(service).await;
-    let transferred = page["totals"]["total_transferred"].as_i64().unwrap();
-    (transferred, [after[0] - before[0], after[1] - before[1]])
-}
-
-async fn table_reads(service: &Service) -> [f64; 2] {
-    let scrape = Scrape::of(service).await;
-    ["standby", "primary"]
-        .map(|server| scrape.sum("summary_table_read_days_total", &[("server", server)]))
-}
-
-/// Waits until the standby has what the primary has by now, and a watermark of after that.
-async fn replayed(pair: &Pair) {
-    let primary = pair.fleet[0].database_url().to_owned();
-    let watermark = "SELECT (extract(epoch FROM watermark_at) * 1000)::bigint FROM fleet";
-    let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-    let now_ms = plain_sql::number(&primary, now).await;
-    wait_until("the standby has a later watermark", async || {
-        plain_sql::number(&pair.there, watermark).await > now_ms
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_view_is_filled_at_the_standby_as_far_as_that_is_fresh_enough() {
-    let pair = Pair::start().await;
-    let (writer, reader, zone) = (&pair.fleet[0], &pair.fleet[1], noon_zone());
-    let north = facility(writer, "North", &zone).await;
-    let south = facility(writer, "South", &zone).await;
-    for days_ago in 2..8 {
-        delivered(writer, north, days_ago, days_ago).await;
-        delivered(writer, south, days_ago, 10).await;
-    }
-    delivered(writer, north, 8, 8).await;
-    replayed(&pair).await;
-    let date = |days_ago: i64| date_in(&zone, -days_ago);
-    wait_until("the reader has both facilities", async || {
-        let status = async |id| reader.get(&path(id, "today")).await.status();
-        status(north).await == 200 && status(south).await == 200
-    })
-    .await;
-    assert_eq!(day(reader, date(2), "").await, (12, [2.0, 0.0]), "the standby has both");
-    assert_eq!(day(reader, date(2), "").await, (12, [0.0, 0.0]), "memory has both");
-    assert_eq!(day(reader, date(8), "").await, (8, [2.0, 1.0]), "the standby has one");
-    assert_eq!(
-        day(reader, date(3), "no-cache").await,
-        (13, [0.0, 2.0]),
-        "no standby is asked for figures that are proven after the request"
-    );
-    pair.replay(false).await;
-    delivered(writer, north, 4, 100).await;
-    wait_until("the change has come", async || {
-        let path = format!("/v1/facilities/{north}/summaries/{}", date(4));
-        let one: Value = read(reader, &path, "").await.json().await.unwrap();
-        one["total_transferred"] == 104
-    })
-    .await;
-    assert_eq!(
-        day(reader, date(4), "").await,
-        (114, [2.0, 1.0]),
-        "the standby lacks a change that the reader's replica knows of"
-    );
-    wait_until("the standby's rows are too old", async || {
-        let behind = "SELECT (extract(epoch FROM clock_timestamp() - watermark_at) * \
-                      1000)::bigint FROM fleet";
-        plain_sql::number(&pair.there, behind).await > 2_500
-    })
-    .await;
-    assert_eq!(day(reader, date(5), "max-age=2").await, (15, [2.0, 2.0]), "they are not used");
-    assert_eq!(day(reader, date(6), "").await, (16, [2.0, 0.0]), "they are fresh enough");
-    pair.standby.stop();
-    let (transferred, [_, primary]) = day(reader, date(7), "").await;
-    assert_eq!((transferred, primary), (17, 2.0), "the primary answers instead of the standby");
-}
 
 /// Asks for a page at all replicas at once, with many readers at each. Each page has to satisfy
 /// `check`.
