@@ -8,7 +8,9 @@ use crate::{
     on_both_stores,
     steps::{batch, inventory},
     support::{
+        Service,
         events::event,
+        outside::Outside,
         site::{Site, a_zone_at_noon, acknowledged, audited},
     },
 };
@@ -41,4 +43,26 @@ on_both_stores! {
         site.shows(&service, (left as i64 + 1, 0, 0)).await;
         audited(service.launch()).await;
     }
+}
+
+/// A program may commit units of the bank between the snapshot of the event and its commit, and a
+/// drain may look in between: only this mark has the new facility derived once more.
+#[tokio::test]
+async fn an_event_that_moves_a_bank_leaves_a_mark_for_where_it_is_then() {
+    let launch = Service::on_postgres().await;
+    let launch = launch.env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 86_400_000);
+    let service = launch.start().await;
+    let zone = a_zone_at_noon().0;
+    let (from, to) = (Site::register(&service, &zone).await, Site::register(&service, &zone).await);
+    let mut sql = Outside::connect(service.database_url()).await;
+    let marks = format!(
+        "SELECT count(*) FROM summary_marks WHERE kind = 'stock' AND blood_bank_id = '{}' AND \
+         facility_id = '{}'",
+        from.bank, to.facility
+    );
+    assert_eq!(sql.number(marks.as_str()).await, 0);
+    let bank = json!({"facility_id": to.facility, "name": "Ward"});
+    let moved = service.put(&format!("/v1/blood-banks/{}", from.bank), &bank).await;
+    assert_eq!(moved.status(), 200);
+    assert_eq!(sql.number(marks.as_str()).await, 1);
 }
