@@ -110,8 +110,16 @@ impl<'a> Lane<'a> {
         Lane { writes, before, since, survived, lost }
     }
 
-    /// The newest number, and the count of numbers, that the answer must hold.
-    fn due(&self, answer: &Answer, loss: Option<&Loss>) -> (i64, i64) {
+    /// Whether these figures are certainly of the epoch after the loss: exactly what it began with,
+    /// or a write that was sent since.
+    fn is_of_new_epoch(&self, shown: &Shown, loss: &Loss) -> bool {
+        let began_with = (self.survived.last().copied().unwrap_or(0), self.survived.len() as i64);
+        (shown.stocks[0], shown.requests) == began_with
+            || self.get(shown.stocks[0]).is_some_and(|write| write.sent_ms > loss.at_ms)
+    }
+
+    /// The newest number, and the count of numbers, that the answer must hold for these figures.
+    fn due(&self, answer: &Answer, shown: &Shown, loss: Option<&Loss>) -> (i64, i64) {
         let exact_ms = answer.claims_ms();
         let over = |acknowledged: &[(i64, i64)]| {
             let count = acknowledged.partition_point(|(over_ms, _)| *over_ms <= exact_ms);
@@ -124,6 +132,10 @@ impl<'a> Lane<'a> {
         );
         match loss {
             Some(loss) if exact_ms >= loss.at_ms => new,
+            // What the new epoch began with is all that there was at any instant before the loss.
+            Some(loss) if answer.answered_ms >= loss.at_ms && self.is_of_new_epoch(shown, loss) => {
+                new
+            }
             // The claim is rounded, so it may be of either epoch.
             Some(loss) if answer.answered_ms - 1000 * answer.age_seconds >= loss.at_ms => {
                 (old.0.min(new.0), old.1.min(new.1))
@@ -224,7 +236,7 @@ impl Judge<'_> {
                 format!("{requests} requests, but at most {possible} were made"),
             ));
         }
-        let (newest, count) = lane.due(answer, self.history.loss.as_ref());
+        let (newest, count) = lane.due(answer, shown, self.history.loss.as_ref());
         if number < newest || requests < count {
             let over_ms = lane.get(newest).map_or(0, |write| write.over_ms);
             let (late_ms, why) = (

@@ -349,6 +349,29 @@ fn a_cache_kept_across_epochs_is_found() {
 }
 
 #[test]
+fn figures_of_the_new_epoch_need_not_hold_what_was_lost() {
+    // Of the writes 1 and 2 the database loses the second. An answer after that claims an instant
+    // before the loss at which 2 was over.
+    let (at_ms, fate) = (16_000, Fate::Acknowledged);
+    let write = |number, over_ms| Write { number, sent_ms: over_ms - 10, over_ms, fate };
+    let is_stale = |number, requests| {
+        let mut history = World::new(3, None).run(false);
+        history.writes[0] = vec![write(1, 10_000), write(2, 14_000), write(3, 16_200)];
+        history.loss = Some(Loss { at_ms, survived: vec![BTreeSet::from([1]); LANES] });
+        let shown = vec![Shown { lane: 0, stocks: [number, number], requests }];
+        let answer = Answer { shown, asked_ms: 16_300, ..history.answers[0].clone() };
+        history.answers = vec![Answer { answered_ms: 16_300, age_seconds: 1, ..answer }];
+        judge(&history).iter().any(|complaint| complaint.fault == Fault::Stale)
+    };
+    assert!(!is_stale(1, 1), "what the new epoch began with");
+    assert!(!is_stale(3, 2), "and a write since");
+    assert!(!is_stale(2, 2), "all of the old epoch");
+    for (number, requests) in [(0, 0), (2, 1), (3, 0)] {
+        assert!(is_stale(number, requests), "{number}, {requests} in all");
+    }
+}
+
+#[test]
 fn a_history_without_final_answers_is_wrong() {
     let mut history = World::new(1, None).run(false);
     history.ended_ms += 60_000;
