@@ -161,6 +161,13 @@ on_both_stores! {
             futures_util::future::join_all(readers).await.iter().map(status).collect();
         let alone = statuses.iter().filter(|s| s.contains("fwd=") && !s.contains("collapsed"));
         assert_eq!(alone.count(), 1, "{statuses:?}");
+        // Those that waited say which rung the one asked for them.
+        let wrong = |s: &&String| s.contains("fwd=") && s.contains("detail=memory");
+        assert_eq!(statuses.iter().find(wrong), None, "{statuses:?}");
+        let readers = (0..64).map(|_| read(&service, &month, "no-cache"));
+        let statuses: Vec<String> =
+            futures_util::future::join_all(readers).await.iter().map(status).collect();
+        assert!(statuses.iter().all(|s| s.contains("detail=source")), "{statuses:?}");
     }
 
     async fn a_move_to_another_zone_and_back_leaves_no_day_taken_for_empty(service: Service) {

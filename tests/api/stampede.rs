@@ -16,7 +16,7 @@ use crate::{
         Plain, Scrape, bank, batch, date_in, distribution, facility, header, inventory, noon_zone,
         now_ms, path, post, read,
     },
-    support::{Service, problem::problem, service::Launch, wait_until},
+    support::{Service, plain_sql, problem::problem, service::Launch, wait_until},
 };
 
 const READERS: usize = 2_000;
@@ -256,7 +256,9 @@ async fn a_full_queue_is_a_503_with_retry_after_on_postgres() {
     a_full_queue(patient(Service::on_postgres().await).start().await).await;
 }
 
-async fn readers_of_a_cold_view(launch: Launch) {
+/// Two facilities with deliveries three days ago, the path of that day, and a launch that holds
+/// nothing in memory.
+async fn a_cold_view(launch: Launch) -> (Launch, String) {
     let before = launch.start().await;
     let zone = noon_zone();
     let past_ms = now_ms() - 3 * 86_400_000;
@@ -264,10 +266,12 @@ async fn readers_of_a_cold_view(launch: Launch) {
         let id = facility(&before, name, &zone).await;
         post(&before, &[distribution(Uuid::new_v4(), id, 5, past_ms)]).await;
     }
-    // Another process holds nothing in memory.
-    let (_, launch) = before.terminate().await;
+    (before.terminate().await.1, format!("/v1/summaries/{}", date_in(&zone, -3)))
+}
+
+async fn readers_of_a_cold_view(launch: Launch) {
+    let (launch, path) = a_cold_view(launch).await;
     let service = launch.start().await;
-    let path = format!("/v1/summaries/{}", date_in(&zone, -3));
     for response in join_all((0..READERS).map(|_| read(&service, &path, ""))).await {
         assert_eq!(response.status(), 200);
         assert_eq!(response.json::<Value>().await.unwrap()["totals"]["total_transferred"], 10);
@@ -291,6 +295,31 @@ async fn two_thousand_readers_of_a_cold_view_cost_one_fill_on_sqlite() {
 #[tokio::test]
 async fn two_thousand_readers_of_a_cold_view_cost_one_fill_on_postgres() {
     readers_of_a_cold_view(Service::on_postgres().await).await;
+}
+
+async fn readers_of_a_view_that_is_refreshed(launch: Launch) {
+    let (launch, path) = a_cold_view(launch).await;
+    // The rows are of another zone's day, so that the table alone does not do.
+    let url = launch.database_url();
+    let hour = if plain_sql::is_postgres(url) { "interval '1 hour'" } else { "3600000" };
+    let moved = format!("UPDATE dashboard_daily_summary SET day_end = day_end + {hour}");
+    plain_sql::execute(url, &moved).await;
+    let service = launch.start().await;
+    let readers = join_all((0..64).map(|_| read(&service, &path, "no-cache"))).await;
+    let statuses: Vec<_> = readers.iter().map(|read| header(read, "cache-status")).collect();
+    // One of them filled the view, and the others waited for that.
+    let refreshed = statuses.iter().filter(|status| status.contains("detail=source")).count();
+    assert!(refreshed > 1, "{statuses:?}");
+}
+
+#[tokio::test]
+async fn readers_that_wait_for_a_view_say_that_it_was_refreshed_on_sqlite() {
+    readers_of_a_view_that_is_refreshed(Service::on_sqlite()).await;
+}
+
+#[tokio::test]
+async fn readers_that_wait_for_a_view_say_that_it_was_refreshed_on_postgres() {
+    readers_of_a_view_that_is_refreshed(Service::on_postgres().await).await;
 }
 
 async fn readers_of_an_old_view(service: Service) {

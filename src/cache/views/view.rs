@@ -43,8 +43,9 @@ pub struct View {
     /// The first midnight at any facility, in milliseconds: then days begin and end.
     until_ms: AtomicI64,
     placing: Mutex<()>,
-    /// Held by the one that reads what is missing; all others wait for it.
-    pub filling: tokio::sync::Mutex<()>,
+    /// Held by the one that reads what is missing; all others wait for it. True where the last
+    /// complete fill had to refresh days.
+    pub filling: tokio::sync::Mutex<bool>,
     rendering: Mutex<()>,
     pages: Cache<Arc<str>, Arc<Page>>,
     asked_ms: AtomicI64,

@@ -125,11 +125,15 @@ impl Lists {
         asked: &ListRequest,
         used_ms: &mut i64,
     ) -> Result<Filled, Arc<StoreError>> {
-        let _turn = view.filling.lock().await;
+        let mut has_refreshed = view.filling.lock().await;
+        let source = |has_refreshed| match has_refreshed {
+            true => Source::Refreshed,
+            false => Source::Table,
+        };
         let filled_ms = view.filled_since_ms();
         if filled_ms > asked.arrived_ms.max(*used_ms) {
             *used_ms = filled_ms;
-            return Ok(Filled::From(Source::Table));
+            return Ok(Filled::From(source(*has_refreshed)));
         }
         let began_ms = self.reads.clock.now_ms();
         let keys = self.wanted(view, asked, began_ms);
@@ -145,7 +149,7 @@ impl Lists {
             due.extend(judged.due);
             unknown.extend(judged.unknown);
         }
-        let source = if due.is_empty() { Source::Table } else { Source::Refreshed };
+        let refreshes = !due.is_empty();
         if unknown.is_empty() {
             unknown = self.refresh(due, asked).await?;
         }
@@ -155,7 +159,8 @@ impl Lists {
         }
         *used_ms = began_ms;
         view.note_fill(began_ms);
-        Ok(Filled::From(source))
+        *has_refreshed = refreshes;
+        Ok(Filled::From(source(refreshes)))
     }
 
     /// The days to read for this reader.

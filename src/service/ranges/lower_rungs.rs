@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use jiff::civil::Date;
 
-use super::{RangeAnswer, RangeError, Ranges, Read, Select, reaches, table::FromTable};
+use super::{LastTurn, RangeAnswer, RangeError, Ranges, Read, Select, reaches, table::FromTable};
 use crate::{
     cache::{
         memory::{Entry, Fill, FillToken},
@@ -40,7 +40,7 @@ impl Ranges {
         read: &mut Read,
         select: &Select<E>,
     ) -> Result<RangeAnswer, RangeError<E>> {
-        let mut found = Found::new();
+        let found = Found::new();
         let (located, span) = select().map_err(RangeError::Selection)?;
         let days = Arc::new(PageDays::of(&located.facility, &span));
         if let Some((answer, is_fresh)) = self.try_memory(read, &located, &span, &days, &found) {
@@ -52,15 +52,33 @@ impl Ranges {
         let is_held = |day: &Day| self.reads.held(located.facility.id, day).is_some();
         read.forward = Some(Forward::of(days.days.iter().all(is_held), &read.requested));
         let turn = self.turn(located.facility.id);
-        let _turn = match turn.try_lock() {
+        let mut turn = match turn.try_lock() {
             Ok(held) => Some(held),
             // Who takes only what is held does not wait for what is being read.
             Err(_) if read.requested.only_if_cached => None,
             Err(_) => {
                 read.waited = true;
-                Some(turn.lock().await)
+                let held = turn.lock().await;
+                if held.ended_ms >= read.arrived_ms {
+                    read.awaited = held.tier;
+                }
+                Some(held)
             }
         };
+        let result = self.reach_in_turn(read, select, found).await;
+        if let Some(turn) = turn.as_mut().filter(|_| read.tier != Tier::Memory) {
+            **turn = LastTurn { tier: read.tier, ended_ms: self.reads.clock.now_ms() };
+        }
+        result
+    }
+
+    /// Tries the rungs while no other reader of the facility does.
+    async fn reach_in_turn<E: Send + 'static>(
+        self: &Arc<Self>,
+        read: &mut Read,
+        select: &Select<E>,
+        mut found: Found,
+    ) -> Result<RangeAnswer, RangeError<E>> {
         loop {
             let (located, span) = select().map_err(RangeError::Selection)?;
             let days = Arc::new(PageDays::of(&located.facility, &span));

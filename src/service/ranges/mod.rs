@@ -39,7 +39,15 @@ pub struct Ranges {
     pages: Pages,
     /// Held while the lower rungs are asked for a facility: readers of one facility read what is
     /// missing once.
-    filling: Cache<Uuid, Arc<Mutex<()>>>,
+    filling: Cache<Uuid, Arc<Mutex<LastTurn>>>,
+}
+
+/// What the last reader of a facility did in its turn that asked a rung below memory.
+struct LastTurn {
+    /// The lowest rung that it asked.
+    tier: Tier,
+    /// When its turn ended, in milliseconds.
+    ended_ms: i64,
 }
 
 /// The most facilities whose ranges are read at the same time once each. Beyond that, two readers
@@ -84,8 +92,10 @@ struct Read {
     requested: FreshnessRequest,
     /// When the request arrived, in milliseconds.
     arrived_ms: i64,
-    /// The lowest rung that was asked.
+    /// The lowest rung that it asked itself.
     tier: Tier,
+    /// The lowest rung that another reader of the facility asked while this one waited.
+    awaited: Tier,
     forward: Option<Forward>,
     /// It waited for another reader of the facility.
     waited: bool,
@@ -114,11 +124,16 @@ impl Read {
             })
     }
 
+    /// The lowest rung that was asked for it.
+    fn lowest(&self) -> Tier {
+        self.tier.max(self.awaited)
+    }
+
     fn answer(&self, page: Arc<Page>, age_ms: i64) -> RangeAnswer {
         RangeAnswer {
             page,
             age_ms: age_ms.max(0),
-            tier: self.tier,
+            tier: self.lowest(),
             forward: self.forward,
             collapsed: self.waited && self.forward.is_some(),
             source_unavailable: false,
@@ -184,6 +199,7 @@ impl Ranges {
             requested,
             arrived_ms: self.reads.clock.now_ms(),
             tier: Tier::Memory,
+            awaited: Tier::Memory,
             forward: None,
             waited: false,
             asked_redis: false,
@@ -209,7 +225,7 @@ impl Ranges {
             }
         };
         tracing::info!(
-            tier = read.tier.as_str(),
+            tier = read.lowest().as_str(),
             age_seconds = result.as_ref().map_or(0, |answer| answer.age_ms / 1000),
             duration_ms = started.elapsed().as_secs_f64() * 1000.0,
             answered = result.is_ok(),
@@ -265,8 +281,10 @@ impl Ranges {
     }
 
     /// The turn of this facility.
-    fn turn(&self, facility: Uuid) -> Arc<Mutex<()>> {
-        self.filling.get_with(facility, Arc::default)
+    fn turn(&self, facility: Uuid) -> Arc<Mutex<LastTurn>> {
+        self.filling.get_with(facility, || {
+            Arc::new(Mutex::new(LastTurn { tier: Tier::Memory, ended_ms: i64::MIN }))
+        })
     }
 }
 
