@@ -63,14 +63,18 @@ fn released() -> BTreeMap<String, String> {
 
 /// Today's migrations, up to the last release's.
 async fn up_to_the_last_release(dialect: &str) -> Migrator {
-    let today = Migrator::new(Path::new(HERE).join("migrations").join(dialect))
-        .await
-        .expect("the migrations can be read");
     let last = released()
         .keys()
         .filter_map(|file| file.strip_prefix(&format!("migrations/{dialect}/"))?[..4].parse().ok())
         .max();
-    let last: i64 = last.expect("the last release has migrations");
+    up_to(dialect, last.expect("the last release has migrations")).await
+}
+
+/// Today's migrations, up to the one of this number.
+async fn up_to(dialect: &str, last: i64) -> Migrator {
+    let today = Migrator::new(Path::new(HERE).join("migrations").join(dialect))
+        .await
+        .expect("the migrations can be read");
     Migrator {
         migrations: today.iter().filter(|m| m.version <= last).cloned().collect(),
         ..Migrator::DEFAULT
@@ -228,6 +232,22 @@ async fn an_upgrade_checks_everything_again_only_if_a_trigger_was_off_before() {
             "{before}"
         );
     }
+}
+
+/// Another epoch would drop what all replicas hold.
+#[tokio::test]
+async fn a_migration_of_the_function_that_tells_the_epoch_begins_no_other_one() {
+    const FIRST: i64 = 4;
+    let url = fresh_database().await;
+    let mut connection = PgConnection::connect(&url).await.expect("Postgres accepts connections");
+    up_to("postgres", FIRST).await.run(&mut connection).await.expect("the migrations apply");
+    // This session keeps the statement prepared, like a replica that is running.
+    let epoch = "SELECT fleet_epoch(salt) FROM fleet";
+    let before: String = sqlx::query_scalar(epoch).fetch_one(&mut connection).await.unwrap();
+    migrate_to_today(&url).await;
+    let after: String = sqlx::query_scalar(epoch).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(after, before);
+    assert_eq!(texts(&url, epoch).await, [before], "a new session");
 }
 
 #[tokio::test]

@@ -79,9 +79,15 @@ pub(super) async fn summaries(
     connection: impl PgExecutor<'_>,
     keys: &[Key],
 ) -> Result<(Agreed, ServerAnswer)> {
-    let (ids, dates) = columns(keys);
-    let statement =
-        sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates);
+    let statement = match keys {
+        [key] => sqlx::query(include_str!("../../../sql/postgres/summary.sql"))
+            .bind(key.facility_id)
+            .bind(key.date.to_string()),
+        _ => {
+            let (ids, dates) = columns(keys);
+            sqlx::query(include_str!("../../../sql/postgres/summaries.sql")).bind(ids).bind(dates)
+        }
+    };
     let found = statement.fetch_all(connection).await?;
     let agreed = agreed(found.first().ok_or_else(no_row)?)?;
     let (mut rows, mut zones, mut changing) =

@@ -145,12 +145,18 @@ impl Store for SqliteStore {
             Some(lent) => lent,
             None => Lent::new(readers.acquire().await?),
         };
-        let (query, connection) =
-            (sqlx::query(sql!("summaries")).bind(parameter::dates(keys)), &mut *lent.connection);
+        let connection = &mut *lent.connection;
         let rows = match keys {
             // One key has one row, and this task is not woken once more for the end of the rows.
-            [_] => query.fetch_optional(connection).await?.into_iter().collect(),
-            _ => query.fetch_all(connection).await?,
+            [Key { facility_id, date }] => {
+                let query = sqlx::query(sql!("summary")).bind(&facility_id.as_bytes()[..]);
+                let row = query.bind(date.to_string()).fetch_optional(connection).await?;
+                row.into_iter().collect()
+            }
+            _ => {
+                let query = sqlx::query(sql!("summaries")).bind(parameter::dates(keys));
+                query.fetch_all(connection).await?
+            }
         };
         if readers.num_idle() > 0 || readers.size() < readers.options().get_max_connections() {
             self.kept.keep(lent);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use facility_summary::{
-    domain::summary::{DayKey, Key},
+    domain::summary::{DayKey, Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
     store::{DrainSnapshot, MarkKind, Store, StoreError, TriggerOff},
 };
@@ -47,6 +47,42 @@ pub async fn the_watermark_is_returned_with_rows_and_without_rows(db: &dyn TestD
         }
         assert_eq!(look(db).await.stored_watermark, mark);
     }
+}
+
+/// One key has a statement of its own.
+pub async fn one_key_is_read_as_it_is_read_among_several(db: &dyn TestDb) {
+    let (north, south) = (facility(db, "Asia/Kathmandu").await, facility(db, "UTC").await);
+    let (today, other) = (key(&north, now_ms(db).await, 0), key(&south, now_ms(db).await, 0));
+    refresh(db, &[today.clone(), other.clone()]).await;
+    let epoch = look(db).await.epoch;
+    let absent = Key { date: today.day.date.yesterday().unwrap(), ..today.id() };
+    let unknown = Key { facility_id: Uuid::new_v4(), ..today.id() };
+    let of_north = format!("('facility', {})", db.id(north.id));
+    let of_south = format!("('facility', {})", db.id(south.id));
+    let stock_of_north = format!("('stock', {})", db.id(north.id));
+    let mut changing = Vec::new();
+    for mark in [&stock_of_north, &of_south, &of_north, "('stock', NULL)", "('facility', NULL)"] {
+        clear_marks(db).await;
+        db.plain(&format!("INSERT INTO summary_marks (kind, facility_id) VALUES {mark}")).await;
+        for asked in [today.id(), absent, unknown] {
+            let alone = db.store().summaries(&[asked]).await.unwrap();
+            let both = db.store().summaries(&[asked, other.id()]).await.unwrap();
+            let is_asked = |row: &&SummaryRow| row.summary.facility_id == asked.facility_id;
+            let rows: Vec<&SummaryRow> = both.rows.iter().filter(is_asked).collect();
+            assert_eq!(alone.rows.iter().collect::<Vec<_>>(), rows, "{mark} {asked:?}");
+            assert_eq!(rows.len(), usize::from(asked == today.id()), "{mark} {asked:?}");
+            let id = &asked.facility_id;
+            assert_eq!(alone.zones.get(id), both.zones.get(id), "{mark} {asked:?}");
+            assert_eq!(alone.zones.len(), usize::from(asked != unknown), "{mark} {asked:?}");
+            let is_changing = alone.changing.contains(id);
+            assert_eq!(is_changing, both.changing.contains(id), "{mark} {asked:?}");
+            assert_eq!((&alone.epoch, alone.watermark), (&epoch, both.watermark));
+            if asked == absent {
+                changing.push(is_changing);
+            }
+        }
+    }
+    assert_eq!(changing, [false, false, true, false, true]);
 }
 
 pub async fn a_watermark_only_rises(db: &dyn TestDb) {

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use crate::support::postgres::fresh_database;
 
 const SUMMARIES: &str = include_str!("../../../sql/postgres/summaries.sql");
+const SUMMARY: &str = include_str!("../../../sql/postgres/summary.sql");
 const DERIVE: &str = concat!(
     include_str!("../../../sql/postgres/derive.sql"),
     include_str!("../../../sql/postgres/derive_select.sql")
@@ -112,14 +113,28 @@ async fn a_read_of_rows_with_their_watermark_scans_nothing_but_the_fleet() {
         ),
     )
     .await;
-    let read = "EXPLAIN EXECUTE read (ARRAY[md5('f1')::uuid], ARRAY[current_date::text])";
-    let plan: Vec<String> = sqlx::query_scalar(read).fetch_all(&mut connection).await.unwrap();
-    let plan = plan.join("\n");
-    assert!(
-        plan.contains("dashboard_daily_summary_pkey")
-            && !plan.contains("Seq Scan on dashboard_daily_summary"),
-        "{plan}"
-    );
+    run(&mut connection, &format!("PREPARE one (uuid, text) AS {SUMMARY}")).await;
+    let read = "EXPLAIN VERBOSE EXECUTE ";
+    for statement in [
+        "read (ARRAY[md5('f1')::uuid], ARRAY[current_date::text])",
+        "one (md5('f1')::uuid, current_date::text)",
+    ] {
+        let read = AssertSqlSafe(format!("{read}{statement}"));
+        let plan: Vec<String> = sqlx::query_scalar(read).fetch_all(&mut connection).await.unwrap();
+        let plan = plan.join("\n");
+        assert!(
+            plan.contains("dashboard_daily_summary_pkey")
+                && !plan.contains("Seq Scan on facility_summary.dashboard_daily_summary"),
+            "{plan}"
+        );
+        // Only what may change while the session lasts is asked for by each call.
+        assert!(
+            plan.contains("pg_walfile_name(pg_current_wal_lsn())")
+                && !plan.contains("fleet_epoch")
+                && !plan.contains("_identifier()"),
+            "{plan}"
+        );
+    }
 }
 
 /// The plan of a refresh of today for the first so many facilities.
