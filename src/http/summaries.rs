@@ -134,7 +134,12 @@ async fn past_memory(
         let (reads, asked, found) = (app.reads.clone(), located.clone(), found.clone());
         let reading =
             async move { reads.read(&asked, day, &requested, found).await }.instrument(span);
-        match app.carried(reading).await {
+        let (result, line) = app.carried(reading).await;
+        if let Some(line) = line {
+            // This thread comes to it once it has sent the answer; another would be woken for it.
+            actix_web::rt::spawn(async move { drop(line) });
+        }
+        match result {
             Err(ReadError::Moved) => {
                 located = app.facility(&request, DirectoryDemand::Exactly).await?;
                 (day, until_ms) = asked_day(&request, &located.facility, app.clock.now_ms())?;

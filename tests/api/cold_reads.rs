@@ -74,7 +74,7 @@ impl Cold {
         };
         let reads = self.application.app().reads.clone();
         let (located, day) = (located.clone(), self.today(located));
-        async move { reads.read(&located, day, &requested, None).await }
+        async move { reads.read(&located, day, &requested, None).await.0 }
     }
 
     /// Statements that read the table, and the days that they read.

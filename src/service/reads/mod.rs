@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod batches;
 mod last_figures;
+pub mod line;
 pub mod redis_rung;
 mod source_rung;
 pub mod standby;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use moka::sync::Cache;
-use tracing::Instrument;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
@@ -37,6 +38,7 @@ use crate::{
         outage::Outage,
         reads::{
             answer::{Answer, Forward, ReadError, ReadOutcome, Tier, hit},
+            line::ReadLine,
             standby::StandbyReads,
             table_loader::TableLoader,
             table_rung::FromTable,
@@ -187,17 +189,18 @@ impl Reads {
             .filter(|entry| entry.is_of(day))
     }
 
-    /// The lower rungs, for a day that has begun. `found` is what Redis has.
+    /// The lower rungs, for a day that has begun. `found` is what Redis has. With the answer the
+    /// line of the log, where there is one: it is to be dropped when the answer has left.
     pub async fn read(
         self: &Arc<Self>,
         located: &Located,
         day: Day,
         requested: &FreshnessRequest,
         found: Option<Arc<Entry>>,
-    ) -> Result<Answer, ReadError> {
+    ) -> (Result<Answer, ReadError>, Option<ReadLine>) {
         let now_ms = self.clock.now_ms();
         if let Some(answer) = self.read_memory(located, &day, requested, now_ms) {
-            return Ok(answer);
+            return (Ok(answer), None);
         }
         let started = Instant::now();
         let result = self.past_memory(located, day, requested, found, now_ms).await;
@@ -208,24 +211,18 @@ impl Reads {
         if result.is_ok() {
             self.metrics.count_read(outcome.as_str(), tier.as_str());
         }
-        let (facility_id, taken, answered) =
-            (located.facility.id, started.elapsed(), result.is_ok());
-        // The reader does not wait until the line is written.
-        let line = async move {
-            tracing::info!(
-                %facility_id,
-                date = %day.date,
-                outcome = outcome.as_str(),
-                tier = tier.as_str(),
-                age_seconds = age_ms / 1000,
-                duration_ms = taken.as_secs_f64() * 1000.0,
-                refreshed,
-                answered,
-                "summary read"
-            );
+        let line = ReadLine {
+            span: Span::current(),
+            facility_id: located.facility.id,
+            date: day.date,
+            outcome: outcome.as_str(),
+            tier: tier.as_str(),
+            age_ms,
+            taken: started.elapsed(),
+            refreshed,
+            answered: result.is_ok(),
         };
-        tokio::spawn(line.in_current_span());
-        result
+        (result, Some(line))
     }
 
     async fn past_memory(
