@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
 use uuid::Uuid;
 
@@ -21,6 +22,10 @@ use crate::{
     service::tier_row::TierRow,
     store::{self, StoreError, TableRead},
 };
+
+/// Statements of one fill that are under way at once: while one is carried out, what the one before
+/// has brought is put into memory.
+const READS_AT_ONCE: usize = 2;
 
 /// The result of a fill.
 pub(super) enum Filled {
@@ -142,10 +147,11 @@ impl Lists {
         }
         self.reads.metrics.view_fills.inc();
         let (mut due, mut unknown) = (Vec::new(), Vec::new());
-        for chunk in keys.chunks(READ_CHUNK) {
-            let Some(judged) = self.read_chunk(chunk).await? else {
-                return Ok(Filled::OtherEpoch);
-            };
+        let reads: Vec<_> =
+            keys.chunks(READ_CHUNK).map(|chunk| self.read_chunk(chunk).boxed()).collect();
+        let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
+        while let Some(judged) = reads.try_next().await? {
+            let Some(judged) = judged else { return Ok(Filled::OtherEpoch) };
             due.extend(judged.due);
             unknown.extend(judged.unknown);
         }
