@@ -6,6 +6,8 @@ mod facilities;
 
 pub use facilities::*;
 
+use std::rc::Rc;
+
 use crate::{
     places::DATES,
     stage::{A, B, C, KEY, OTHER, Stage},
@@ -162,4 +164,24 @@ pub fn an_entry_with_a_forgotten_successor(stage: &mut Stage) {
     stage.read_redis(C);
     stage.pass(A);
     stage.settle(&[C]);
+}
+
+/// A server without Redis stores a watermark, refreshes a key, and is killed. The next process
+/// numbers its messages anew, and comes as far. A standby still has the watermark and the key of
+/// the process before.
+pub fn a_watermark_of_the_process_before(stage: &mut Stage) {
+    stage.be_alone();
+    stage.start(A);
+    for _ in 0..3 {
+        stage.pass(A);
+    }
+    let standby = Rc::new(stage.world().db.clone());
+    stage.write(KEY);
+    stage.pass(A);
+    stage.restart(A);
+    for _ in 0..5 {
+        stage.pass(A);
+    }
+    stage.read_standby(A, &standby);
+    stage.pass(A);
 }

@@ -1,6 +1,6 @@
 //! Reads from the tiers below memory: from the primary, from a standby, from Redis.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, rc::Rc};
 
 use facility_summary::{
     cache::memory::{Fill, FillToken},
@@ -10,10 +10,11 @@ use facility_summary::{
 use rand::RngExt;
 
 use crate::{
+    database::Database,
     mutants::Mutant,
     places::{DATES, day, facility_id, told, zone_of},
     refresh::pass_on,
-    world::{Sim, called},
+    world::{Sim, World, called},
 };
 
 /// Reads a key from the primary and puts it into memory.
@@ -45,18 +46,28 @@ pub async fn from_primary(sim: Sim, r: usize, k: usize) {
     }
 }
 
-/// Reads a key from a standby and puts it into memory.
+/// Reads a key from a standby, which lags by a random number of commits, and puts it into memory.
 pub async fn from_standby(sim: Sim, r: usize, k: usize) {
+    let lagging = |world: &mut World| {
+        let lag = world.rng.random_range(0..world.pace.lag).min(world.committed.len() - 1);
+        world.committed[world.committed.len() - 1 - lag].clone()
+    };
+    from_this_standby(sim, r, k, lagging).await;
+}
+
+/// Reads a key from this standby and puts it into memory.
+pub async fn from_this_standby(
+    sim: Sim,
+    r: usize,
+    k: usize,
+    standby: impl FnOnce(&mut World) -> Rc<Database>,
+) {
     let Some(located) = sim.directory(r).get(facility_id(k / DATES)) else { return };
     let day = day(k, zone_of(&located.zone.name));
     let now = sim.world().clock(r);
     let token = sim.token(r);
     sim.step().await;
-    let read = {
-        let world = &mut *sim.world();
-        let lag = world.rng.random_range(0..world.pace.lag).min(world.committed.len() - 1);
-        world.committed[world.committed.len() - 1 - lag].read_nearby(k)
-    };
+    let read = standby(&mut sim.world()).read_nearby(k);
     sim.step().await;
     let serves =
         |epoch: &_| sim.epoch(r).as_ref() == Some(epoch) || sim.breaks(Mutant::FillsOldHistory);

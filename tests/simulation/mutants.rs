@@ -48,6 +48,9 @@ pub enum Mutant {
     TrustsLaggingReplicas,
     /// R6: an entry in Redis counts like an answer that the primary would give now.
     TrustsRedis,
+    /// R7: each process without Redis numbers the stream within it in the same generation. A
+    /// position that a standby has of an earlier process is taken for one of this process.
+    NumbersProcessesAlike,
     /// The number of a position in an old generation is taken for a number in the current one.
     JoinsOldGenerations,
     /// What was published in an old generation counts as published in the current one.
@@ -129,7 +132,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 47] = [
+    pub const ALL: [Mutant; 48] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -143,6 +146,7 @@ impl Mutant {
         Mutant::EmptyDaysOutliveMoves,
         Mutant::TrustsLaggingReplicas,
         Mutant::TrustsRedis,
+        Mutant::NumbersProcessesAlike,
         Mutant::JoinsOldGenerations,
         Mutant::ShownInAnyGeneration,
         Mutant::AppendsToAnyRun,
@@ -206,6 +210,7 @@ impl Mutant {
         match self {
             Mutant::AnnouncesUnstored => Some(by_hand::received_before_it_is_stored),
             Mutant::AnnouncesAcrossGenerations => Some(by_hand::published_by_the_new_primary),
+            Mutant::NumbersProcessesAlike => Some(by_hand::a_watermark_of_the_process_before),
             Mutant::JoinsOldGenerations => Some(by_hand::an_entry_of_the_generation_before),
             Mutant::ShownInAnyGeneration => Some(by_hand::shown_by_the_old_primary),
             Mutant::PublishesAnyHistory => Some(by_hand::published_from_the_epoch_before),

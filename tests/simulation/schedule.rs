@@ -14,7 +14,7 @@ use crate::{
     places::{BANKS, BEGIN_MS, DATES, FACILITIES, ZONES, facility_id, told},
     refresh::{self, Work},
     sources, stream, views,
-    world::{Actor, REPLICAS, Replica, Sim, called},
+    world::{Actor, REPLICAS, Sim, called},
 };
 
 const STEPS: usize = 400;
@@ -165,10 +165,9 @@ fn read(sim: &Sim, r: usize, k: usize) {
         (world.one_of(&sources), world.pace.is_alone)
     };
     match from {
-        _ if is_alone => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
-        0 => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
         1 => sim.spawn(Some(r), false, fills::from_standby(sim.clone(), r, k)),
-        _ => sim.spawn(Some(r), false, fills::from_redis(sim.clone(), r, k)),
+        2 if !is_alone => sim.spawn(Some(r), false, fills::from_redis(sim.clone(), r, k)),
+        _ => sim.spawn(Some(r), false, fills::from_primary(sim.clone(), r, k)),
     }
 }
 
@@ -233,12 +232,13 @@ fn befall(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
     None
 }
 
-fn restart(sim: &Sim, actors: &mut Vec<Actor>, r: usize) {
+/// Kills a replica, and starts it again.
+pub fn restart(sim: &Sim, actors: &mut Vec<Actor>, r: usize) {
     sim.tell(called(r), || "is killed, and starts".into());
     actors.retain(|actor| actor.replica != Some(r));
     {
         let world = &mut *sim.world();
-        world.replicas[r] = Replica::new(world.pace.recent);
+        world.replace(r);
         world.judge.forget(r);
     }
     start(sim, r);

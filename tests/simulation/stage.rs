@@ -1,6 +1,6 @@
 //! The replicas of a schedule written by hand. They do only what the schedule tells them.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, rc::Rc};
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -16,9 +16,9 @@ use crate::{
     pace::Pace,
     places::{DATES, NOON, facility_id, told},
     refresh::{self, Work},
-    schedule::start,
+    schedule::{self, start},
     sources,
-    world::{Actor, REPLICAS, Replica, Sim, World, called},
+    world::{Actor, REPLICAS, Sim, World, called},
 };
 
 /// The first replica. All three use the same Redis until it is split.
@@ -62,7 +62,14 @@ impl Stage {
     pub fn remember(&mut self, changes: usize) {
         let mut world = self.world();
         world.pace.recent = changes;
-        world.replicas = std::array::from_fn(|_| Replica::new(changes));
+        (0..REPLICAS).for_each(|r| world.replace(r));
+    }
+
+    /// Only A will start, and keeps the stream within its process.
+    pub fn be_alone(&mut self) {
+        let mut world = self.world();
+        world.pace.is_alone = true;
+        (0..REPLICAS).for_each(|r| world.replace(r));
     }
 
     /// One step of a replica: of its pass, or of its other tasks.
@@ -115,6 +122,13 @@ impl Stage {
     /// A replica starts, and reads its directory.
     pub fn start(&mut self, r: usize) {
         start(&self.sim, r);
+        self.settle(&[r]);
+    }
+
+    /// A replica is killed, and starts again.
+    pub fn restart(&mut self, r: usize) {
+        self.passes[r] = None;
+        schedule::restart(&self.sim, &mut self.tasks, r);
         self.settle(&[r]);
     }
 
@@ -241,6 +255,12 @@ impl Stage {
     /// Reads a key from the primary.
     pub fn read_table_of(&mut self, r: usize, k: usize) {
         self.complete(r, fills::from_primary(self.sim.clone(), r, k));
+    }
+
+    /// Reads `KEY` from this standby.
+    pub fn read_standby(&mut self, r: usize, standby: &Rc<Database>) {
+        let (sim, standby) = (self.sim.clone(), standby.clone());
+        self.complete(r, fills::from_this_standby(sim, r, KEY, |_| standby));
     }
 
     /// Reads `KEY` from Redis.

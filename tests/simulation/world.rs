@@ -88,9 +88,10 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica before its start. It keeps `recent` recent changes.
-    pub fn new(recent: usize) -> Self {
-        let memory = Arc::new(Memory::new(MEMORY_BYTES, recent, Position::default()));
+    /// A replica before its start. It keeps `recent` recent changes, and consumes the stream from
+    /// `at` on.
+    pub fn new(recent: usize, at: Position) -> Self {
+        let memory = Arc::new(Memory::new(MEMORY_BYTES, recent, at));
         Replica {
             directory: Rc::new(Directory::new(memory.clone())),
             memory,
@@ -143,6 +144,8 @@ pub struct World {
     pub run: u32,
     /// The last number that was used for a timeline or a salt.
     pub names: u32,
+    /// How many processes have taken the place of a replica.
+    pub processes: i64,
     /// The last states of the database, oldest first.
     pub committed: VecDeque<Rc<Database>>,
     /// The Redis server that all replicas use. During a split there are two: the old primary and
@@ -161,6 +164,16 @@ pub struct World {
 }
 
 impl World {
+    /// Puts a process that has not started yet in the place of a replica.
+    pub fn replace(&mut self, r: usize) {
+        self.processes += 1;
+        // As in `Core::open_as`: a server without Redis numbers the stream within its process anew,
+        // in a generation that no other process has.
+        let is_numbered_alike = self.mutant == Some(Mutant::NumbersProcessesAlike);
+        let generation = if self.pace.is_alone && !is_numbered_alike { self.processes } else { 0 };
+        self.replicas[r] = Replica::new(self.pace.recent, Position { generation, number: 0 });
+    }
+
     /// Records what was committed, for standbys and restores.
     pub fn committed(&mut self) {
         self.committed.push_back(Rc::new(self.db.clone()));
@@ -244,7 +257,7 @@ impl Sim {
     pub fn new(rng: Pcg64, pace: Pace, mutant: Option<Mutant>, is_told: bool) -> Self {
         let db = Database::new(pace.zones);
         let mut world = World {
-            replicas: std::array::from_fn(|_| Replica::new(pace.recent)),
+            replicas: std::array::from_fn(|_| Replica::new(pace.recent, Position::default())),
             rng,
             pace,
             now: BEGIN_MS + 1_000,
@@ -252,6 +265,7 @@ impl Sim {
             transactions: 0,
             run: 0,
             names: 1,
+            processes: 0,
             committed: VecDeque::new(),
             redis: Default::default(),
             judge: Judge::new(epoch(db.identity())),
@@ -260,6 +274,7 @@ impl Sim {
             is_told,
             spawned: Vec::new(),
         };
+        (0..REPLICAS).for_each(|r| world.replace(r));
         world.committed();
         Sim(Rc::new(RefCell::new(world)))
     }
