@@ -78,7 +78,8 @@ async fn run_once(sim: &Sim, r: usize) {
             again.seen.marks.retain(|mark| !is_new(mark));
         }
         if !sim.breaks(Mutant::AnnouncesAcrossGenerations) {
-            proof.confirm(&again.seen);
+            let is_blind = sim.breaks(Mutant::AnnouncesWhatMayHaveMoved);
+            proof.confirm(&again.seen, if is_blind { usize::MAX } else { batch });
         }
         proof.record_published(show_leftovers(sim, r, &again).await);
     }

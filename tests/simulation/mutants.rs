@@ -128,11 +128,14 @@ pub enum Mutant {
     /// A pass announces the first snapshot's watermark although a facility changed between its two
     /// snapshots.
     AnnouncesWhatHasMoved,
+    /// A pass announces the first snapshot's watermark although the second one is full, and may not
+    /// show that a facility has changed.
+    AnnouncesWhatMayHaveMoved,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 48] = [
+    pub const ALL: [Mutant; 49] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -181,6 +184,7 @@ impl Mutant {
         Mutant::KeepsOldDirectory,
         Mutant::LeavesRowsOfTheZoneBefore,
         Mutant::AnnouncesWhatHasMoved,
+        Mutant::AnnouncesWhatMayHaveMoved,
     ];
 
     /// The theme that a schedule must have to find this mutant soon.
@@ -218,6 +222,9 @@ impl Mutant {
             Mutant::OutlivesItsConnection => Some(by_hand::deleted_in_the_epoch_before),
             Mutant::TrustsRedis => Some(by_hand::an_entry_with_a_forgotten_successor),
             Mutant::AnnouncesWhatHasMoved => Some(by_hand::a_facility_removed_after_the_snapshot),
+            Mutant::AnnouncesWhatMayHaveMoved => {
+                Some(by_hand::a_facility_removed_behind_a_full_batch)
+            }
             Mutant::EmptyDaysOutliveMoves => {
                 Some(by_hand::a_day_without_a_row_in_a_zone_that_came_back)
             }

@@ -315,4 +315,4 @@ fn log_verdict(verdict: Verdict, was_found_before: bool) {
 
 #[cfg(test)]
 #[path = "epoch_tests.rs"]
-mod tests;
+pub(super) mod tests;

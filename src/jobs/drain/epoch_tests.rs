@@ -3,7 +3,8 @@
 use super::*;
 use crate::{protocol::Epoch, store::Triggers};
 
-fn snapshot(at_ms: i64, written: OutboxCounters) -> DrainSnapshot {
+/// A drain snapshot that shows nothing but the counters.
+pub(crate) fn snapshot(at_ms: i64, written: OutboxCounters) -> DrainSnapshot {
     DrainSnapshot {
         at_ms,
         marks: Vec::new(),

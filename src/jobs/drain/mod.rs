@@ -31,7 +31,7 @@ use crate::{
     clock::Clock,
     directory::Directory,
     metrics::Metrics,
-    protocol::Message,
+    protocol::{Message, Watermark},
     service::{lists::Prover, outage::Outage, refresh::Refresher},
     store,
     store::{DrainSnapshot, Store, StoreError},
@@ -164,7 +164,7 @@ const LOG_PERIOD: Duration = Duration::from_secs(5);
 pub enum Pass {
     /// Everything visible was processed: the table is exact.
     Proven,
-    /// More was visible than one drain snapshot takes.
+    /// More was visible than one drain snapshot takes, or has come meanwhile that counts.
     More,
     /// Some work is left, because another transaction holds a lock or because this server stops. Or
     /// nothing can be proven, because triggers are off.
@@ -250,20 +250,19 @@ impl Drain {
             // Another server may have refreshed one of these and not published it yet, so the
             // outbox is read again.
             let (token, after) = self.snapshot_with_token(&mut known, self.batch).await?;
-            proof.confirm(&after);
+            proof.confirm(&after, self.batch);
             proof.record_published(self.publish_outbox(&token, &after).await?);
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
         proof.record_processed(marks_done && expiries_done && all_seen);
-        let pass = match (marks_done && expiries_done && seen.triggers.are_trusted(), all_seen) {
-            (false, _) => Pass::Waits,
-            (true, false) => Pass::More,
-            (true, true) => Pass::Proven,
-        };
-        if pass == Pass::Proven {
-            self.announce(&mut known, &proof, &seen).await?;
+        match (marks_done && expiries_done && seen.triggers.are_trusted(), proof.watermark()) {
+            (false, _) => Ok(Pass::Waits),
+            (true, None) => Ok(Pass::More),
+            (true, Some(watermark)) => {
+                self.announce(&mut known, &proof, watermark, &seen).await?;
+                Ok(Pass::Proven)
+            }
         }
-        Ok(pass)
     }
 
     /// Takes a drain snapshot. Also returns the fill token from before it: this server's place in
@@ -312,9 +311,10 @@ impl Drain {
         &self,
         known: &mut EpochTracker,
         proof: &WatermarkProof,
+        watermark: Watermark,
         seen: &DrainSnapshot,
     ) -> store::Result<()> {
-        if let Some(watermark) = proof.watermark().filter(|_| self.changes.store_watermarks()) {
+        if self.changes.store_watermarks() {
             // The watermark is stored before it is announced. So a database that stores a lower one
             // than was announced has lost something.
             if !self.may_keep_watermark(known, seen).await?

@@ -23,6 +23,8 @@ pub struct WatermarkProof {
     is_published: bool,
     /// The facilities that the snapshot shows marks of.
     marked: HashSet<Uuid>,
+    /// The snapshot shows a mark of all facilities.
+    are_all_marked: bool,
     /// The marks in the snapshot that say that a facility itself changed.
     facility_marks: HashSet<i64>,
     /// The notes in the snapshot, which also say that a facility changed.
@@ -42,6 +44,7 @@ impl WatermarkProof {
             is_processed: true,
             is_published: true,
             marked: seen.marks.iter().filter_map(|mark| mark.facility_id).collect(),
+            are_all_marked: seen.marks.iter().any(|mark| mark.facility_id.is_none()),
             facility_marks: of_facilities().map(|mark| mark.id).collect(),
             notes: seen.changed_facilities.iter().map(|(id, _)| *id).collect(),
             changed: of_facilities().filter_map(|mark| mark.facility_id).collect(),
@@ -49,17 +52,19 @@ impl WatermarkProof {
     }
 
     /// Compares the second drain snapshot of the pass with the first one, and drops what no longer
-    /// holds.
+    /// holds. A snapshot shows at most `limit` marks, and as many notes.
     ///
     /// - The second one came over a new connection: that server may have an earlier state of the
     ///   database. The pass then proves nothing, and no watermark is stored.
-    /// - A facility has moved between the two (see `has_moved`): the same.
+    /// - A facility has moved between the two (see `has_moved`), or the second one shows so many
+    ///   marks or notes that it may not show such a move: the same.
     /// - Another generation has begun between the two: rows that are gone from the outbox may be
     ///   published in the new generation only. The watermark is then stored but not announced,
     ///   because followers of the earlier generation may lack these rows. Their Redis may still
     ///   count itself as the primary.
-    pub fn confirm(&mut self, after: &DrainSnapshot) {
-        self.is_processed &= !after.arrived && !self.has_moved(after);
+    pub fn confirm(&mut self, after: &DrainSnapshot, limit: usize) {
+        let is_whole = after.marks.len() < limit && after.changed_facilities.len() < limit;
+        self.is_processed &= !after.arrived && is_whole && !self.has_moved(after);
         self.is_published &= after.generation == self.generation;
     }
 
@@ -70,7 +75,7 @@ impl WatermarkProof {
     /// and the figures of those days lack the changes.
     fn has_moved(&self, after: &DrainSnapshot) -> bool {
         let is_new = |id: &i64, known: &HashSet<i64>, facility: &Uuid| {
-            self.marked.contains(facility) && !known.contains(id)
+            (self.are_all_marked || self.marked.contains(facility)) && !known.contains(id)
         };
         let by_mark =
             after.marks.iter().filter(|mark| mark.kind == MarkKind::Facility).any(|mark| {
@@ -106,3 +111,7 @@ impl WatermarkProof {
         (self.is_processed && self.is_published).then_some(Message::Watermark { at_ms: self.at_ms })
     }
 }
+
+#[cfg(test)]
+#[path = "watermark_tests.rs"]
+mod tests;

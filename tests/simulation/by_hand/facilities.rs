@@ -4,7 +4,7 @@ use crate::{
     events::Event,
     places::{DATES, EVENING_BEFORE, KATHMANDU, UTC, facility_id},
     sources,
-    stage::{A, B, C, KEY, Stage},
+    stage::{A, B, C, KEY, OTHER, Stage},
 };
 
 const FACILITY: usize = KEY / DATES;
@@ -99,6 +99,21 @@ pub fn a_facility_removed_after_the_snapshot(stage: &mut Stage) {
     stage.read_table(C);
     stage.write(KEY);
     stage.pass_until_looked(A);
+    stage.state(None);
+    stage.go_on(A);
+    stage.settle(&[C]);
+}
+
+/// The same, with so many other changes before the removal that the second drain snapshot of the
+/// pass does not show it.
+pub fn a_facility_removed_behind_a_full_batch(stage: &mut Stage) {
+    stage.open();
+    stage.world().pace.batch = 2;
+    stage.read_table(C);
+    stage.write(KEY);
+    stage.pass_until_looked(A);
+    stage.write(OTHER);
+    stage.write(OTHER);
     stage.state(None);
     stage.go_on(A);
     stage.settle(&[C]);
