@@ -22,19 +22,7 @@ pub(super) struct Pair {
 impl Pair {
     /// Replicas that hold nothing in memory, so that every read needs another tier.
     pub async fn start() -> Pair {
-        let primary = Postgres::start(&[]);
-        let standby = primary.standby(&[]);
-        let url = primary.fresh_database().await;
-        let there = url.replace(authority(&primary), authority(&standby));
-        wait_until("the standby has the database", async || {
-            plain_sql::number(
-                standby.url(),
-                "SELECT count(*) FROM pg_database WHERE datname = 'test_0'",
-            )
-            .await
-                == 1
-        })
-        .await;
+        let Databases { primary, standby, url, there } = Databases::start().await;
         let launch = Service::on(url)
             .env("DATABASE_READ_URL", &there)
             .env("FACILITY_SUMMARY__CACHE__MEMORY_BYTES", 0);
@@ -51,8 +39,7 @@ impl Pair {
 
     /// Pauses the replay at the standby, or resumes it.
     pub async fn replay(&self, goes_on: bool) {
-        let word = if goes_on { "resume" } else { "pause" };
-        plain_sql::execute(self.standby.url(), &format!("SELECT pg_wal_replay_{word}()")).await;
+        replay(&self.standby, goes_on).await;
     }
 
     /// Reads from the table. What Redis has is deleted before each try, since reads put it there
@@ -80,14 +67,50 @@ impl Pair {
     }
 
     async fn has_replayed(&self, item: Uuid, quantity: i64) {
-        let count = format!(
-            "SELECT count(*) FROM blood_inventory WHERE id = '{item}' AND quantity = {quantity}"
-        );
-        wait_until("the standby has it", async || {
-            plain_sql::number(&self.there, &count).await == 1
+        has_replayed(&self.there, item, quantity).await;
+    }
+}
+
+/// A primary and its standby, with an empty database.
+struct Databases {
+    primary: Postgres,
+    standby: Postgres,
+    /// The URL of the database at the primary.
+    url: String,
+    /// The URL of the database at the standby.
+    there: String,
+}
+
+impl Databases {
+    async fn start() -> Databases {
+        let primary = Postgres::start(&[]);
+        let standby = primary.standby(&[]);
+        let url = primary.fresh_database().await;
+        let there = url.replace(authority(&primary), authority(&standby));
+        wait_until("the standby has the database", async || {
+            plain_sql::number(
+                standby.url(),
+                "SELECT count(*) FROM pg_database WHERE datname = 'test_0'",
+            )
+            .await
+                == 1
         })
         .await;
+        Databases { primary, standby, url, there }
     }
+}
+
+/// Pauses the replay at a standby, or resumes it.
+async fn replay(standby: &Postgres, goes_on: bool) {
+    let word = if goes_on { "resume" } else { "pause" };
+    plain_sql::execute(standby.url(), &format!("SELECT pg_wal_replay_{word}()")).await;
+}
+
+async fn has_replayed(there: &str, item: Uuid, quantity: i64) {
+    let count = format!(
+        "SELECT count(*) FROM blood_inventory WHERE id = '{item}' AND quantity = {quantity}"
+    );
+    wait_until("the standby has it", async || plain_sql::number(there, &count).await == 1).await;
 }
 
 async fn stocked(pair: &Pair) -> (Site, Uuid) {
@@ -233,4 +256,63 @@ async fn a_standbys_figure_that_is_older_than_the_one_in_memory_is_not_used() {
         }
     }
     assert_eq!(Scrape::of(&pair.fleet[2]).await.sum("stream_gaps_total", &[]), 0.0);
+}
+
+/// The last watermark that a server has stored, in milliseconds, and its number in the stream.
+async fn watermark(url: &str) -> (i64, i64) {
+    let stored = "SELECT (extract(epoch FROM watermark_at) * 1000)::bigint || ' ' || \
+                  watermark_number FROM fleet";
+    let stored = plain_sql::texts(url, stored).await.remove(0);
+    let (at_ms, number) = stored.split_once(' ').expect("there are two");
+    (at_ms.parse().unwrap(), number.parse().unwrap())
+}
+
+/// A server without Redis numbers its messages within its process. So the position that a standby
+/// has, of the process before, says nothing about the messages of this one.
+#[tokio::test]
+async fn a_server_without_redis_trusts_no_position_that_it_stored_before_it_was_restarted() {
+    let Databases { primary, standby, url, there } = Databases::start().await;
+    let service = Service::on(&url)
+        .env("DATABASE_READ_URL", &there)
+        .env("FACILITY_SUMMARY__REFRESH__DRAIN_INTERVAL_MS", 50)
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
+        .start()
+        .await;
+    let site = Site::register(&service, &noon_zone()).await;
+    let item = Uuid::new_v4();
+    set_stock(&service, site, item, 1).await;
+    let (known_ms, _) = watermark(&url).await;
+    has_replayed(&there, item, 1).await;
+    wait_until("the standby has a later watermark", async || watermark(&there).await.0 > known_ms)
+        .await;
+    replay(&standby, false).await;
+    wait_until("the standby is paused", async || {
+        let state = "SELECT pg_get_wal_replay_pause_state()";
+        plain_sql::texts(standby.url(), state).await == ["paused"]
+    })
+    .await;
+    let (old_ms, old_number) = watermark(&there).await;
+    set_stock(&service, site, item, 2).await;
+    wait_until("the change is published", async || {
+        plain_sql::number(&url, "SELECT count(*) FROM outbox").await == 0
+    })
+    .await;
+    let launch = service.kill_9().await;
+    let (last_ms, _) = watermark(&url).await;
+    let service = launch.start().await;
+    // Old enough that a reader can refuse it.
+    let since_ms = last_ms.max(old_ms + 3_000);
+    wait_until("the new process has numbered as many messages", async || {
+        let (at_ms, number) = watermark(&url).await;
+        at_ms > since_ms && number > old_number
+    })
+    .await;
+    let asked = read(&service, &today(site), "max-age=3600").await;
+    assert!(age(&asked) >= 2, "it is as old as the standby's watermark");
+    assert_eq!(asked.json::<serde_json::Value>().await.unwrap()["total_stock"], 1);
+    let (read_ms, _) = watermark(&url).await;
+    wait_until("another watermark", async || watermark(&url).await.0 > read_ms).await;
+    let asked = read(&service, &today(site), "max-age=1").await;
+    assert_eq!(asked.json::<serde_json::Value>().await.unwrap()["total_stock"], 2);
+    drop(primary);
 }
