@@ -35,8 +35,8 @@ const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
                      many lots; with churn, changes each Nth
   stock     facilities=N lots=N                                   registers that many facilities \
                      with their lots, for `events`
-  one       facility=N lots=N times=N                             inventory.set of lots that \
-                     `fill` set, one after the other
+  one       facility=N lots=N times=N round=N                     inventory.set of lots that \
+                     `fill` set, one after the other; each round to other quantities
   bare      file=FILE facilities=N lots=N batch=N seconds=N       the upserts of `events` into a \
                      copy of an SQLite file, without a service
   refresh   facility=N times=N                                    POST …/refresh, one after the \

@@ -191,9 +191,11 @@ pub async fn stock(arguments: &Arguments) -> Result<String, Failure> {
     Ok(format!("lots={}", facilities * lots))
 }
 
-/// `inventory.set` of lots of the facility that `fill` filled, one after the other.
+/// `inventory.set` of lots of the facility that `fill` filled, one after the other. Each `round`
+/// sets the same lots to other quantities.
 pub async fn one(arguments: &Arguments) -> Result<String, Failure> {
     let (facility, lots) = (arguments.number("facility")?, arguments.number("lots")?);
+    let round = arguments.number("round")?;
     let mut connection = Connection::open(arguments.text("address")?).await?;
     let mut latencies = Vec::new();
     for time in 0..arguments.number("times")? {
@@ -202,7 +204,7 @@ pub async fn one(arguments: &Arguments) -> Result<String, Failure> {
             "{{\"inventory_id\":\"{inventory}\",\"blood_bank_id\":\"{}\",\"blood_type\":\"O+\",\
              \"quantity\":{}}}",
             id(2, facility),
-            time % 41
+            (time + 7 * round) % 41
         );
         let body = event("inventory.set", &data);
         let asked = Instant::now();
