@@ -19,6 +19,7 @@ use crate::{
     },
     telemetry::{self, Output},
     tools::{
+        adopt::{self, AdoptCommand},
         counted, demo_events, estimate, generate,
         import::{self, ServiceTarget},
     },
@@ -38,6 +39,10 @@ struct Cli {
     /// Settings, in TOML
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The tables of an operational database that the figures come from, in TOML: [sources], where
+    /// the settings do not have it
+    #[arg(long, global = true, value_name = "FILE")]
+    sources: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,7 +84,8 @@ enum Command {
     ///
     /// A difference is explained where a mark of its facility, or an expiry, waits to be processed:
     /// a running service does that within a second. The audit lists it as explained, and does not
-    /// count it as a finding.
+    /// count it as a finding. With [sources], every difference may have been written since the last
+    /// refresh, and is listed so.
     #[command(after_help = "Example:\n  facility-summary audit && echo all right")]
     Audit,
     /// Write realistic data into the source tables
@@ -88,6 +94,12 @@ enum Command {
     Estimate(estimate::EstimateArgs),
     /// Load a CSV file, or take back what one brought
     Import(import::ImportCommand),
+    /// Stand beside an existing database: look at a mapping of its tables
+    #[command(after_help = "Example:\n  facility-summary adopt check --sources sources.toml")]
+    Adopt {
+        #[command(subcommand)]
+        action: AdoptCommand,
+    },
     /// List what was imported: source, file, hash, rows, when, and by which command
     #[command(after_help = "Example:\n  facility-summary imports")]
     Imports,
@@ -96,13 +108,39 @@ enum Command {
     Openapi,
 }
 
+impl Command {
+    /// The name of a command that writes facilities, stock, deliveries or requests.
+    fn writes_sources(&self) -> Option<&'static str> {
+        match self {
+            Command::Serve { demo: true } => Some("serve --demo"),
+            Command::Generate(_) => Some("generate"),
+            Command::Import(_) => Some("import"),
+            _ => None,
+        }
+    }
+}
+
 /// Reads the command line and carries it out.
 pub async fn run() -> ExitCode {
     let cli = Cli::parse();
-    let settings = match Settings::load(cli.config.as_deref()) {
+    let settings = match Settings::load(cli.config.as_deref(), cli.sources.as_deref()) {
         Ok(settings) => settings,
         Err(error) => return wrong_use(&error),
     };
+    if matches!(cli.command, Command::Migrate { to_schema: Some(_) })
+        && !settings.database.is_postgres()
+    {
+        return wrong_use(&"--to-schema: an SQLite file has no schemas");
+    }
+    if settings.sources.is_some()
+        && let Some(command) = cli.command.writes_sources()
+    {
+        return wrong_use(&format!(
+            "{command} writes into the service's own tables, but [sources] says that the figures \
+             come from those of another program: write there, or leave [sources] out and name \
+             another schema in database.schema"
+        ));
+    }
     let output =
         if matches!(cli.command, Command::Serve { .. }) { Output::Stdout } else { Output::Stderr };
     if let Err(error) = telemetry::init(&settings.log, output) {
@@ -131,6 +169,9 @@ pub async fn run() -> ExitCode {
                 );
             }
         },
+        Command::Adopt { action: AdoptCommand::Check } => {
+            adopt::check(&settings).await.map_err(Into::into)
+        }
         Command::Imports => imports(settings).await,
         Command::Openapi => {
             println!("{}", openapi::json());
@@ -218,9 +259,6 @@ async fn migrate(mut settings: Settings, to_schema: Option<String>) -> Result<Ex
 }
 
 async fn move_to_schema(settings: &Settings, schema: &str) -> Result<(), Failure> {
-    if !settings.database.is_postgres() {
-        return Err("--to-schema: an SQLite file has no schemas".into());
-    }
     check_schema("--to-schema", schema)?;
     let Moved { from, objects } = move_schema(&settings.database, schema).await?;
     if objects == 0 {
@@ -258,6 +296,10 @@ async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<Exi
 }
 
 async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
+    let (of_row, of_all) = match settings.sources {
+        None => ("a mark or an expiry is waiting", "as a mark or an expiry explains"),
+        Some(_) => ("written since the last refresh", "perhaps written since the last refresh"),
+    };
     let core = Core::open(settings).await?;
     let differences = core.rebuild.differences(Extent::All).await?;
     let figure = |f: Option<i64>| f.map_or_else(|| "none".to_owned(), |n| n.to_string());
@@ -269,7 +311,7 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
              transferred, requests){}",
             d.facility_id,
             d.date,
-            if d.explained { "; explained: a mark or an expiry is waiting" } else { "" }
+            if d.explained { format!("; explained: {of_row}") } else { String::new() }
         );
     }
     let differ = |count: usize| {
@@ -280,7 +322,7 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
     let waiting = if explained == 0 {
         String::new()
     } else {
-        format!(" Besides, {}, as a mark or an expiry explains.", differ(explained))
+        format!(" Besides, {}, {of_all}.", differ(explained))
     };
     println!(
         "{} audited, {}.{waiting}",

@@ -7,6 +7,7 @@ pub mod redis_url;
 mod refresh;
 mod rules;
 mod sections;
+pub mod sources;
 #[cfg(test)]
 mod tests;
 mod urls;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use refresh::{RefreshSettings, Switch};
 pub use sections::*;
+use sources::SourcesSettings;
 use urls::is_postgres;
 pub use urls::{check_escapes, redacted};
 
@@ -26,6 +28,10 @@ pub use urls::{check_escapes, redacted};
 pub struct Settings {
     /// `[server]`: the HTTP server.
     pub server: ServerSettings,
+    /// `[sources]`: where the figures are in an operational database. `None`: in our own tables.
+    /// Read by itself: its keys are texts of the database too, whose spelling counts.
+    #[serde(skip)]
+    pub sources: Option<SourcesSettings>,
     /// `[database]`: the database and its pools.
     pub database: DatabaseSettings,
     /// `[redis]`: the cache tier and the change stream that replicas share.
@@ -63,34 +69,50 @@ impl Settings {
     }
 
     /// Reads the defaults, then the file, then the environment (`DATABASE_URL`,
-    /// `DATABASE_READ_URL`, `REDIS_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`).
-    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+    /// `DATABASE_READ_URL`, `REDIS_URL`, `BIND_ADDR`, `FACILITY_SUMMARY__SECTION__KEY`), and
+    /// `[sources]` from the file or from one of its own.
+    pub fn load(file: Option<&Path>, sources: Option<&Path>) -> Result<Self, SettingsError> {
         // A variable that is not UTF-8 is none of our settings.
         let texts = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        Self::load_from(file, texts.collect())
+        Self::load_from(file, sources, texts.collect())
     }
 
     fn load_from(
         file: Option<&Path>,
+        sources: Option<&Path>,
         environment: HashMap<String, String>,
     ) -> Result<Self, SettingsError> {
         let mut builder = config::Config::builder();
+        let mut mapping = None;
         if let Some(path) = file {
-            let origin = format!("file {}", path.display());
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| SettingsError(format!("{origin} cannot be read: {error}")))?;
+            let (origin, text) = read(path)?;
             let source = config::File::from_str(&text, config::FileFormat::Toml);
-            let sections = config::Source::collect(&source)
+            let mut sections = config::Source::collect(&source)
                 .map_err(|error| SettingsError(format!("{origin} is not TOML: {error}")))?;
+            if sections.remove("sources").is_some() {
+                mapping = Some(SourcesSettings::parse(&text, &origin)?);
+            }
             rules::check_file(&sections, &origin)?;
-            builder = builder.add_source(source);
+            for (section, value) in sections {
+                builder = builder.set_default(section, value)?;
+            }
+        }
+        if let Some(path) = sources {
+            let (origin, text) = read(path)?;
+            if mapping.is_some() {
+                return Err(SettingsError(format!(
+                    "{origin} and the settings both have [sources]; leave one of them out"
+                )));
+            }
+            mapping = Some(SourcesSettings::parse(&text, &origin)?);
         }
         for (name, key, text) in variables(&environment) {
             builder = builder.set_override(&key, rules::from_environment(&key, text, name)?)?;
         }
         let settings: Settings = builder.build()?.try_deserialize()?;
+        let settings = Settings { sources: mapping, ..settings };
         settings.validate()?;
         Ok(settings)
     }
@@ -135,6 +157,13 @@ impl Settings {
                 "database.read_url",
                 &redacted(&self.database.read_url),
                 "must be off where database.url is an SQLite file, which has no standbys",
+            );
+        }
+        if self.sources.is_some() && !self.database.is_postgres() {
+            return wrong(
+                "database.url",
+                &redacted(&self.database.url),
+                "must begin with postgres:// where [sources] maps tables of a database",
             );
         }
         if self.database.min_connections > self.database.max_connections {
@@ -207,4 +236,12 @@ impl From<config::ConfigError> for SettingsError {
     fn from(error: config::ConfigError) -> Self {
         SettingsError(error.to_string())
     }
+}
+
+/// What a message calls the file, and its text.
+fn read(path: &Path) -> Result<(String, String), SettingsError> {
+    let origin = format!("file {}", path.display());
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| SettingsError(format!("{origin} cannot be read: {error}")))?;
+    Ok((origin, text))
 }

@@ -1,11 +1,17 @@
 -- Derives figures from their sources in this statement's snapshot, beside the stored row. $1
--- facility ids, $2 dates, $3 first instants, $4 end instants (exclusive), in milliseconds.
+-- facility ids, $2 dates, $3 first instants, $4 end instants (exclusive), in milliseconds. With
+-- `[sources]`, the parts between "own tables" and "end" are replaced by those of the mapping.
 WITH key AS (
     SELECT k.facility_id, k.date::date AS date, to_timestamp(k.start_ms::float8 / 1000.0::float8) AS day_start, to_timestamp(k.end_ms::float8 / 1000.0::float8) AS day_end,
            f.timezone, statement_timestamp() >= to_timestamp(k.start_ms::float8 / 1000.0::float8) AND statement_timestamp() < to_timestamp(k.end_ms::float8 / 1000.0::float8) AS is_today
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[]) AS k (facility_id, date, start_ms, end_ms)
     -- OFFSET 0 keeps this a look-up for each key. As a join it becomes a scan of all facilities.
-    CROSS JOIN LATERAL (SELECT timezone FROM facilities WHERE id = k.facility_id OFFSET 0) AS f
+    CROSS JOIN LATERAL (
+        -- own tables: zone
+        SELECT timezone FROM facilities WHERE id = k.facility_id
+        -- end
+        OFFSET 0
+    ) AS f
     -- A day that has not begun has no figures, but the facility's earlier zone may have left a row.
     WHERE to_timestamp(k.start_ms::float8 / 1000.0::float8) <= statement_timestamp()
        -- Also a look-up for each key: EXISTS becomes a scan of the table.
@@ -38,6 +44,19 @@ WITH key AS (
             SELECT coalesce(blood_type, 'unknown') AS blood_type, sum(stock)::bigint AS stock, sum(transferred)::bigint AS transferred,
                    sum(requests)::bigint AS requests, min(next_expires_at) AS next_expires_at
             FROM (
+                -- A closed day keeps the stock that was recorded.
+                SELECT CASE WHEN kept.key IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN kept.key END AS blood_type,
+                       (kept.value ->> 'stock'::text)::numeric::bigint AS stock, 0::bigint AS transferred, 0::bigint AS requests, NULL::timestamptz AS next_expires_at
+                FROM pg_catalog.jsonb_each(CASE
+                    WHEN pg_catalog.jsonb_typeof(old.by_blood_type) = 'object' AND NOT pg_catalog.jsonb_path_exists(old.by_blood_type,
+                        '$.* ? (@.type() != "object" || exists(@.stock ? (@.type() != "null" && (@.type() != "number" || @ < 0 || @ > 1000000000000000 || @.floor() != @))))')
+                    THEN old.by_blood_type
+                    -- If another program wrote something unreadable, the figures by type are lost,
+                    -- and only the total is left.
+                    ELSE pg_catalog.jsonb_build_object('unknown', pg_catalog.jsonb_build_object('stock', least(greatest(old.total_stock, 0), 1000000000000000)))
+                END) AS kept WHERE NOT key.is_today
+                -- own tables: figures
+                UNION ALL
                 SELECT CASE WHEN held.blood_type IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN held.blood_type END AS blood_type,
                        held.stock, held.transferred, held.requests, held.next_expires_at
                 FROM blood_banks bank
@@ -51,16 +70,6 @@ WITH key AS (
                     GROUP BY item.blood_type
                 ) AS held
                 WHERE key.is_today AND bank.facility_id = key.facility_id
-                UNION ALL -- a closed day keeps the stock that was recorded
-                SELECT CASE WHEN kept.key IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN kept.key END, (kept.value ->> 'stock'::text)::numeric::bigint, 0, 0, NULL
-                FROM pg_catalog.jsonb_each(CASE
-                    WHEN pg_catalog.jsonb_typeof(old.by_blood_type) = 'object' AND NOT pg_catalog.jsonb_path_exists(old.by_blood_type,
-                        '$.* ? (@.type() != "object" || exists(@.stock ? (@.type() != "null" && (@.type() != "number" || @ < 0 || @ > 1000000000000000 || @.floor() != @))))')
-                    THEN old.by_blood_type
-                    -- If another program wrote something unreadable, the figures by type are lost,
-                    -- and only the total is left.
-                    ELSE pg_catalog.jsonb_build_object('unknown', pg_catalog.jsonb_build_object('stock', least(greatest(old.total_stock, 0), 1000000000000000)))
-                END) AS kept WHERE NOT key.is_today
                 UNION ALL
                 SELECT CASE WHEN delivery.blood_type::text IN ('O+', 'O-', 'A+', 'A-', 'B+', 'B-', 'AB+', 'AB-') THEN delivery.blood_type::text END, 0, sum(delivery.quantity), 0, NULL
                 FROM blood_distributions delivery
@@ -71,6 +80,7 @@ WITH key AS (
                 FROM blood_requests request
                 WHERE request.facility_id = key.facility_id AND request.created_at >= key.day_start AND request.created_at < key.day_end
                 GROUP BY request.blood_type
+                -- end
             ) AS part
             GROUP BY coalesce(blood_type, 'unknown')
         ) AS by_type

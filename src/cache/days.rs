@@ -97,13 +97,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::summary::{Summary, SummaryRow};
+    use crate::domain::summary::{KnownFigures, Summary, SummaryRow};
 
     fn entry(day: i8, version: i64) -> (Date, Arc<Entry>) {
         let date = date(2026, 11, day);
         let summary = Summary { version, ..Summary::empty(Uuid::nil(), date, true) };
         let row = SummaryRow { summary, as_of_ms: 1, next_expires_at_ms: None, bounds: None };
-        (date, Arc::new(Entry::new(&row, 1, None)))
+        (date, Arc::new(Entry::new(&row, 1, None, KnownFigures::ALL)))
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::encoding;
 use crate::domain::{
     day::Day,
-    summary::{Bounds, SummaryRow},
+    summary::{Bounds, KnownFigures, SummaryRow},
 };
 
 /// Bytes of an entry beside its text: the struct, its place among the facility's days, and what the
@@ -44,9 +44,14 @@ struct Compressed {
 }
 
 impl Entry {
-    /// Renders a row that is exact as of `as_of_ms`.
-    pub(crate) fn new(row: &SummaryRow, as_of_ms: i64, session: Option<u32>) -> Self {
-        let mut text = row.summary.to_json();
+    /// Renders a row that is exact as of `as_of_ms`; `known` says which figures the sources have.
+    pub(super) fn new(
+        row: &SummaryRow,
+        as_of_ms: i64,
+        session: Option<u32>,
+        known: KnownFigures,
+    ) -> Self {
+        let mut text = row.summary.to_json(known);
         let body_len = text.len();
         // The first half of XXH3 of the body. It tells two bodies apart that have the same version
         // because of a bug.
@@ -146,6 +151,7 @@ mod tests {
             &SummaryRow { summary, as_of_ms, next_expires_at_ms: None, bounds: None },
             as_of_ms,
             None,
+            KnownFigures::ALL,
         )
     }
 

@@ -57,7 +57,7 @@ impl Memory {
             self.views.take(&key, &held, None, self.session());
             return held;
         }
-        let entry = Arc::new(Entry::new(row, as_of_ms, session));
+        let entry = Arc::new(self.entry_of(row, as_of_ms, session));
         self.put(key, entry.clone());
         self.views.take(&key, &entry, Some(&row.summary), self.session());
         entry
@@ -101,7 +101,7 @@ impl Memory {
     ) -> Vec<Fill> {
         // Rendered before the lock is taken, which each message of the stream needs.
         let rendered: Vec<Entry> =
-            rows.iter().map(|(_, row, as_of_ms)| Entry::new(row, *as_of_ms, None)).collect();
+            rows.iter().map(|(_, row, as_of_ms)| self.entry_of(row, *as_of_ms, None)).collect();
         let recent = self.recent();
         let held = self.days(facility).unwrap_or_default();
         let mut new = Vec::new();

@@ -27,7 +27,7 @@ use super::{
     views::{Proof, ViewBounds, Views},
 };
 use crate::{
-    domain::summary::{Key, SummaryRow},
+    domain::summary::{Key, KnownFigures, SummaryRow},
     protocol::{Message, Position},
 };
 
@@ -48,6 +48,8 @@ pub struct Memory {
     session: AtomicU32,
     closed: ArcSwap<ClosedSessions>,
     table_ms: AtomicI64,
+    /// The figures that the sources have.
+    known: KnownFigures,
     pub(super) views: Views,
 }
 
@@ -98,14 +100,25 @@ impl Memory {
             session: AtomicU32::new(1),
             closed: ArcSwap::from_pointee(ClosedSessions::default()),
             table_ms: AtomicI64::new(i64::MIN),
-            views: Views::new(ViewBounds::default(), None),
+            known: KnownFigures::ALL,
+            views: Views::new(ViewBounds::default(), KnownFigures::ALL, None),
         }
+    }
+
+    /// The same where the sources have only these figures.
+    pub fn showing(self, known: KnownFigures) -> Self {
+        Memory { known, ..self }
     }
 
     /// The same with other bounds of its views; `timer` takes the time of each change of them, in
     /// seconds.
     pub fn with_views(self, bounds: ViewBounds, timer: Option<Histogram>) -> Self {
-        Memory { views: Views::new(bounds, timer), ..self }
+        Memory { views: Views::new(bounds, self.known, timer), ..self }
+    }
+
+    /// Renders a row that is exact as of `as_of_ms`, and does not put it.
+    pub fn entry_of(&self, row: &SummaryRow, as_of_ms: i64, session: Option<u32>) -> Entry {
+        Entry::new(row, as_of_ms, session, self.known)
     }
 
     /// The days of all facilities that are held.

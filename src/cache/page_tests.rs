@@ -4,13 +4,13 @@ use jiff::civil::date;
 
 use super::*;
 use crate::{
-    domain::summary::{Summary, SummaryRow},
+    domain::summary::{KnownFigures, Summary, SummaryRow},
     protocol::{Message, Position},
 };
 
 fn facility(zone: &str) -> Facility {
     let zone = Arc::new(Zone::named(zone).unwrap());
-    Facility { id: Uuid::nil(), name: "North".into(), zone }
+    Facility { id: Uuid::nil(), name: "North".into(), zone, key: None }
 }
 
 fn row(facility: &Facility, date: Date, version: i64, as_of_ms: i64) -> SummaryRow {
@@ -33,7 +33,8 @@ fn a_page_is_the_bodies_of_its_days_and_as_old_as_the_oldest() {
     assert!(pages.held(&memory, &facility, &span).is_none(), "a day is not held");
     memory.publish(&token, rows[2..].iter());
     let page = pages.held(&memory, &facility, &span).unwrap();
-    let bodies = rows.iter().rev().map(|row| row.summary.to_json()).collect::<Vec<_>>();
+    let bodies =
+        rows.iter().rev().map(|row| row.summary.to_json(KnownFigures::ALL)).collect::<Vec<_>>();
     let want = [b"{\"items\":[", &bodies.join(&b","[..])[..], b"],\"next_cursor\":\"2026-10-31\"}"]
         .concat();
     assert_eq!(page.body(), &want);

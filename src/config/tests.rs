@@ -10,7 +10,7 @@ fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, String> {
     path.write_all(file.as_bytes()).unwrap();
     let environment =
         environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    Settings::load_from(Some(path.path()), environment).map_err(|error| error.to_string())
+    Settings::load_from(Some(path.path()), None, environment).map_err(|error| error.to_string())
 }
 
 /// The example with every `# key = value` line uncommented, as a user would do it.
@@ -238,7 +238,7 @@ fn a_bad_variable_is_refused_by_its_name() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = Settings::load_from(Some(Path::new("/no/such.toml")), HashMap::new())
+    let error = Settings::load_from(Some(Path::new("/no/such.toml")), None, HashMap::new())
         .unwrap_err()
         .to_string();
     assert!(error.contains("/no/such.toml cannot be read"), "{error}");

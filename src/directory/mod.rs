@@ -345,7 +345,7 @@ impl Directory {
             Cow::Borrowed(_) => row.name,
             Cow::Owned(beginning) => beginning,
         };
-        Arc::new(Facility { id: row.id, name, zone })
+        Arc::new(Facility { id: row.id, name, zone, key: row.key })
     }
 
     fn zone(&self, name: &str) -> Option<Arc<Zone>> {

@@ -82,4 +82,6 @@ pub struct Facility {
     pub name: String,
     /// Its time zone.
     pub zone: Arc<Zone>,
+    /// The owner's key, where `[sources]` maps facilities.
+    pub key: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::Date};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::{blood_type::BloodType, day::Day, facility::Facility};
@@ -18,43 +18,117 @@ pub struct Key {
     pub date: Date,
 }
 
-/// One blood type's share of the totals. `stock` is null exactly when the day's total stock is
-/// null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+/// Which figures the sources have. Our own tables have all; a mapping may leave out some, which
+/// answers then show as null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownFigures {
+    /// Units in stock.
+    pub stock: bool,
+    /// Units delivered.
+    pub transferred: bool,
+    /// Requests made.
+    pub requests: bool,
+}
+
+impl KnownFigures {
+    /// All of them.
+    pub const ALL: KnownFigures = KnownFigures { stock: true, transferred: true, requests: true };
+}
+
+impl Default for KnownFigures {
+    fn default() -> Self {
+        KnownFigures::ALL
+    }
+}
+
+/// One blood type's share of the totals, as it is stored. `stock` is null exactly when the day's
+/// total stock is null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Figures {
     /// Units in stock, unexpired.
     pub stock: Option<i64>,
     /// Units delivered to the facility on the day.
+    #[serde(deserialize_with = "null_as_0")]
     pub transferred: i64,
     /// Requests that the facility made on the day, with any quantity.
+    #[serde(deserialize_with = "null_as_0")]
     pub requests: i64,
 }
 
-/// The summary of a facility and local day. The same (facility, date, version) always gives the
-/// same JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// One blood type's share of the totals. Each is null exactly when the total is null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Figures)]
+pub struct ShownFigures {
+    /// Units in stock, unexpired.
+    pub stock: Option<i64>,
+    /// Units delivered to the facility on the day.
+    pub transferred: Option<i64>,
+    /// Requests that the facility made on the day, with any quantity.
+    pub requests: Option<i64>,
+}
+
+impl ShownFigures {
+    /// The figures with null for those that are not known.
+    pub fn of(figures: &Figures, known: KnownFigures) -> Self {
+        ShownFigures {
+            stock: figures.stock.filter(|_| known.stock),
+            transferred: known.transferred.then_some(figures.transferred),
+            requests: known.requests.then_some(figures.requests),
+        }
+    }
+}
+
+/// The summary of a facility and local day, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The facility.
     pub facility_id: Uuid,
     /// `YYYY-MM-DD`, in the facility's own zone.
-    #[schema(value_type = String, format = Date)]
     pub date: Date,
     /// Units now in the facility's blood banks, unexpired. For a past day, the units at its end;
     /// null when none was ever recorded.
     pub total_stock: Option<i64>,
     /// Units delivered to the facility on the day.
+    #[serde(deserialize_with = "null_as_0")]
     pub total_transferred: i64,
     /// Requests that the facility made on the day.
+    #[serde(deserialize_with = "null_as_0")]
     pub total_requests: i64,
     /// The types that occur on the day; their sums equal the totals.
-    #[schema(value_type = std::collections::HashMap<String, Figures>)]
     pub by_blood_type: BTreeMap<BloodType, Figures>,
     /// When a figure last changed, to the millisecond; null for a day without a row.
     #[serde(with = "optional_instant")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub updated_at: Option<i64>,
     /// Grows with every change, from one counter for each facility; 0 for a day without a row.
     pub version: i64,
+}
+
+/// The summary of a facility and local day, as answers show it. The same (facility, date, version)
+/// always gives the same JSON. A figure that the sources do not have is null.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Summary)]
+pub struct ShownSummary {
+    /// The facility.
+    facility_id: Uuid,
+    /// `YYYY-MM-DD`, in the facility's own zone.
+    #[schema(value_type = String, format = Date)]
+    date: Date,
+    /// Units now in the facility's blood banks, unexpired. For a past day, the units at its end;
+    /// null when none was ever recorded.
+    total_stock: Option<i64>,
+    /// Units delivered to the facility on the day.
+    total_transferred: Option<i64>,
+    /// Requests that the facility made on the day.
+    total_requests: Option<i64>,
+    /// The types that occur on the day; their sums equal the totals.
+    #[schema(value_type = std::collections::HashMap<String, ShownFigures>)]
+    by_blood_type: BTreeMap<BloodType, ShownFigures>,
+    /// When a figure last changed, to the millisecond; null for a day without a row.
+    #[serde(with = "optional_instant")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    updated_at: Option<i64>,
+    /// Grows with every change, from one counter for each facility; 0 for a day without a row.
+    version: i64,
 }
 
 impl Summary {
@@ -78,9 +152,31 @@ impl Summary {
             .expect("blood types are string keys, figures finite numbers")
     }
 
-    /// The JSON body of every answer that carries the summary.
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a summary has string keys and finite numbers only")
+    /// The JSON body of every answer that carries the summary, with null for figures that are not
+    /// known.
+    pub fn to_json(&self, known: KnownFigures) -> Vec<u8> {
+        let total = ShownFigures::of(
+            &Figures {
+                stock: self.total_stock,
+                transferred: self.total_transferred,
+                requests: self.total_requests,
+            },
+            known,
+        );
+        let of_type = |(blood_type, figures): (&BloodType, &Figures)| {
+            (*blood_type, ShownFigures::of(figures, known))
+        };
+        let shown = ShownSummary {
+            facility_id: self.facility_id,
+            date: self.date,
+            total_stock: total.stock,
+            total_transferred: total.transferred,
+            total_requests: total.requests,
+            by_blood_type: self.by_blood_type.iter().map(of_type).collect(),
+            updated_at: self.updated_at,
+            version: self.version,
+        };
+        serde_json::to_vec(&shown).expect("a summary has string keys and finite numbers only")
     }
 }
 
@@ -166,6 +262,11 @@ impl DayKey {
 pub fn rfc3339(ms: i64) -> String {
     let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
     format!("{at:.3}")
+}
+
+/// Reads a figure; null, as an answer shows a figure that is not known, as 0.
+fn null_as_0<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(0))
 }
 
 /// Writes and reads an instant as RFC 3339 text or null.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     blood_type::BloodType,
-    summary::{Figures, Summary},
+    summary::{Figures, KnownFigures, ShownFigures, Summary},
 };
 
 /// Sums over facilities.
@@ -14,15 +14,15 @@ use super::{
 pub struct Totals {
     /// How many facilities the sums are of.
     pub facilities: usize,
-    /// Units in stock; a null stock counts as 0.
-    pub total_stock: i64,
+    /// Units in stock; a null stock of a past day counts as 0.
+    pub total_stock: Option<i64>,
     /// Units delivered on the day.
-    pub total_transferred: i64,
+    pub total_transferred: Option<i64>,
     /// Requests made on the day.
-    pub total_requests: i64,
+    pub total_requests: Option<i64>,
     /// The sums by blood type; `fields=totals` leaves them out.
-    #[schema(required = false, value_type = std::collections::HashMap<String, Figures>)]
-    pub by_blood_type: BTreeMap<BloodType, Figures>,
+    #[schema(required = false, value_type = std::collections::HashMap<String, ShownFigures>)]
+    pub by_blood_type: BTreeMap<BloodType, ShownFigures>,
 }
 
 /// One of the three figures of a summary.
@@ -57,19 +57,20 @@ struct OfType {
 /// The figures of a summary in a form that takes little room: a view holds one for each facility.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompactFigures {
-    has_stock: bool,
+    known: KnownFigures,
     totals: [i64; 3],
     types: Box<[OfType]>,
 }
 
-impl From<&Summary> for CompactFigures {
-    fn from(summary: &Summary) -> Self {
+impl CompactFigures {
+    /// The figures of this summary; `known` says which ones the sources have.
+    pub fn of(summary: &Summary, known: KnownFigures) -> Self {
         let of_type = |(blood_type, figures): (&BloodType, &Figures)| OfType {
             blood_type: *blood_type,
             figures: [figures.stock.unwrap_or(0), figures.transferred, figures.requests],
         };
         CompactFigures {
-            has_stock: summary.total_stock.is_some(),
+            known: KnownFigures { stock: known.stock && summary.total_stock.is_some(), ..known },
             totals: [
                 summary.total_stock.unwrap_or(0),
                 summary.total_transferred,
@@ -78,22 +79,24 @@ impl From<&Summary> for CompactFigures {
             types: summary.by_blood_type.iter().map(of_type).collect(),
         }
     }
-}
 
-impl CompactFigures {
-    /// The place of the facility in the order of a figure. An unknown stock comes before 0.
-    pub fn rank(&self, figure: Figure) -> i64 {
+    fn knows(&self, figure: Figure) -> bool {
         match figure {
-            Figure::Stock if !self.has_stock => -1,
-            figure => self.totals[figure as usize],
+            Figure::Stock => self.known.stock,
+            Figure::Transferred => self.known.transferred,
+            Figure::Requests => self.known.requests,
         }
     }
 
-    /// A figure of the whole, or of one blood type; `None` for a stock that is not known. A type
-    /// that does not occur has 0.
+    /// The place of the facility in the order of a figure. One that is not known comes before 0.
+    pub fn rank(&self, figure: Figure) -> i64 {
+        if self.knows(figure) { self.totals[figure as usize] } else { -1 }
+    }
+
+    /// A figure of the whole, or of one blood type; `None` where it is not known. A type that does
+    /// not occur has 0.
     pub fn figure(&self, figure: Figure, blood_type: Option<BloodType>) -> Option<i64> {
-        let is_known = figure != Figure::Stock || self.has_stock;
-        is_known.then(|| match blood_type {
+        self.knows(figure).then(|| match blood_type {
             None => self.totals[figure as usize],
             Some(blood_type) => {
                 self.of_type(blood_type).map_or(0, |of| of.figures[figure as usize])
@@ -102,11 +105,10 @@ impl CompactFigures {
     }
 
     /// The figures of a type, as a summary shows them; `None` where the type does not occur.
-    pub fn shown(&self, blood_type: BloodType) -> Option<Figures> {
-        self.of_type(blood_type).map(|of| Figures {
-            stock: self.has_stock.then_some(of.figures[0]),
-            transferred: of.figures[1],
-            requests: of.figures[2],
+    pub fn shown(&self, blood_type: BloodType) -> Option<ShownFigures> {
+        self.of_type(blood_type).map(|of| {
+            let [stock, transferred, requests] = of.figures;
+            ShownFigures::of(&Figures { stock: Some(stock), transferred, requests }, self.known)
         })
     }
 
@@ -164,24 +166,28 @@ impl RunningTotals {
     }
 
     /// The sums as answers show them. A sum that no 64 bits hold is shown as the nearest that they
-    /// do.
-    pub fn totals(&self) -> Totals {
+    /// do; `known` says which figures the sources have.
+    pub fn totals(&self, known: KnownFigures) -> Totals {
         let shown =
             |sum: i128| i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX });
+        let of = |[stock, transferred, requests]: &[i128; 3]| {
+            let figures = Figures {
+                stock: Some(shown(*stock)),
+                transferred: shown(*transferred),
+                requests: shown(*requests),
+            };
+            ShownFigures::of(&figures, known)
+        };
         let of_type = |blood_type: BloodType| {
             let (facilities, sums) = &self.types[blood_type as usize];
-            let figures = Figures {
-                stock: Some(shown(sums[0])),
-                transferred: shown(sums[1]),
-                requests: shown(sums[2]),
-            };
-            (*facilities > 0).then_some((blood_type, figures))
+            (*facilities > 0).then(|| (blood_type, of(sums)))
         };
+        let all = of(&self.totals);
         Totals {
             facilities: self.facilities,
-            total_stock: shown(self.totals[0]),
-            total_transferred: shown(self.totals[1]),
-            total_requests: shown(self.totals[2]),
+            total_stock: all.stock,
+            total_transferred: all.transferred,
+            total_requests: all.requests,
             by_blood_type: BloodType::NAMED
                 .into_iter()
                 .chain([BloodType::Unknown])

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     cache::views::{Form, Page},
     directory::Directory,
-    domain::{summary::Summary, totals::Totals},
+    domain::{summary::ShownSummary, totals::Totals},
     service::{
         freshness_request::FreshnessRequest,
         lists::day_of_all::{DayPage, DayRequest},
@@ -40,7 +40,7 @@ use crate::{
 pub struct Listing {
     /// The summaries of this page.
     #[schema(value_type = Vec<ListedSummary>)]
-    pub items: Vec<Summary>,
+    pub items: Vec<ShownSummary>,
     /// The sums over all facilities that the filters leave, not only over this page.
     pub totals: Totals,
     /// The `cursor` of the next page; null on the last page.
@@ -58,7 +58,7 @@ struct ListedSummary;
 
 impl PartialSchema for ListedSummary {
     fn schema() -> RefOr<Schema> {
-        let mut schema = Summary::schema();
+        let mut schema = ShownSummary::schema();
         if let RefOr::T(Schema::Object(object)) = &mut schema {
             object.required.retain(|name| name != "by_blood_type");
         }
@@ -68,7 +68,7 @@ impl PartialSchema for ListedSummary {
 
 impl ToSchema for ListedSummary {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        Summary::schemas(schemas);
+        ShownSummary::schemas(schemas);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
+    http::{StatusCode, header},
     web::{self, Bytes, BytesMut, Data},
 };
 use futures_util::StreamExt;
@@ -94,6 +94,21 @@ pub async fn post(
     apply(&app, posted.events, |index| posted.form.data_pointer(index)).await
 }
 
+/// 409 for events that state entities, where the figures come from tables of another program.
+fn refuse_statements(app: &AppState, events: &[Event]) -> Result<(), Problem> {
+    let states = events.iter().any(|event| matches!(event, Event::Statement(_)));
+    if app.settings.sources.is_some() && states {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "This service reads its figures from the tables of the operational database ([sources] \
+             in its settings), so facilities, stock, deliveries and requests are written there. \
+             Post summary.touched for a facility whose figures should be read at once. Nothing was \
+             applied.",
+        ));
+    }
+    Ok(())
+}
+
 /// Reads the whole body. 413 as soon as the body is known to be too large, 408 when it takes longer
 /// than `server.read_timeout_ms`, 415 for a `Content-Encoding`.
 pub(super) async fn body(
@@ -175,6 +190,7 @@ pub(super) async fn apply(
     events: Vec<Event>,
     pointer: impl Fn(usize) -> String,
 ) -> Result<HttpResponse, Problem> {
+    refuse_statements(app, &events)?;
     match app.ingest.submit(events).await {
         Ok(applied) => Ok(HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -25,6 +25,10 @@ use crate::domain::{event::Event, facility::Facility, names::sought};
 pub struct FacilityItem {
     /// Its id.
     pub facility_id: Uuid,
+    /// Only present where `[sources]` maps facilities: the owner's key, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub key: Option<String>,
     /// Its name.
     pub name: String,
     /// The name of its time zone, as registered.
@@ -40,6 +44,10 @@ pub struct FacilityItem {
 pub struct FacilityDetail {
     /// Its id.
     pub facility_id: Uuid,
+    /// Only present where `[sources]` maps facilities: the owner's key, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub key: Option<String>,
     /// Its name.
     pub name: String,
     /// The name of its time zone, as registered.
@@ -64,11 +72,13 @@ pub struct FacilityPage {
 }
 
 /// Lists facilities by name. `q` selects those with a name that contains it. The comparison ignores
-/// case, invisible characters, and the way in which accents are composed.
+/// case, invisible characters, and the way in which accents are composed. `key` selects the one
+/// with this key in the owner's tables, where `[sources]` maps facilities.
 #[utoipa::path(
     get, path = "/v1/facilities", tag = "read", operation_id = "facilities",
     params(
         ("q" = Option<String>, Query),
+        ("key" = Option<String>, Query),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query)
     ),
@@ -90,7 +100,8 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
     let wanted = asked.q.map(|q| sought(&q));
     let mut found = facilities[start..]
         .iter()
-        .filter(|f| wanted.as_ref().is_none_or(|q| sought(&f.name).contains(q)));
+        .filter(|f| wanted.as_ref().is_none_or(|q| sought(&f.name).contains(q)))
+        .filter(|f| asked.key.is_none() || f.key == asked.key);
     let items = found.by_ref().take(asked.limit).map(|f| item(f)).collect();
     let next_cursor =
         found.next().map(|f| FacilityCursor { name: f.name.clone(), id: f.id }.to_string());
@@ -112,6 +123,7 @@ fn lifetime(app: &AppState, until_ms: Option<i64>) -> (header::HeaderName, heade
 fn item(facility: &Facility) -> FacilityItem {
     FacilityItem {
         facility_id: facility.id,
+        key: facility.key.clone(),
         name: facility.name.clone(),
         timezone: facility.zone.shown().into_owned(),
         timezone_error: facility.zone.error().map(str::to_owned),
@@ -146,6 +158,7 @@ pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
 fn detail(facility: &Arc<Facility>, app: &AppState) -> FacilityDetail {
     FacilityDetail {
         facility_id: facility.id,
+        key: facility.key.clone(),
         name: facility.name.clone(),
         timezone: facility.zone.shown().into_owned(),
         timezone_error: facility.zone.error().map(str::to_owned),

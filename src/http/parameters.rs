@@ -53,6 +53,8 @@ pub struct Facilities {
     /// A text that the names must contain. Case, invisible characters and the way in which accents
     /// are composed do not matter.
     pub q: Option<String>,
+    /// The owner's key of a mapped facility.
+    pub key: Option<String>,
     /// The most facilities of a page: 1 to `MOST_ITEMS`.
     #[serde(default = "usual_items", deserialize_with = "items")]
     pub limit: usize,
@@ -84,7 +86,7 @@ macro_rules! read_from_queries {
 read_from_queries! {
     OneDay ["min_version"],
     Range ["from", "to", "limit", "cursor", "min_version"],
-    Facilities ["q", "limit", "cursor"],
+    Facilities ["q", "key", "limit", "cursor"],
     Refresh ["date"],
 }
 

@@ -62,7 +62,7 @@ fn what_is_left_out_has_its_usual_value() {
     );
     assert_eq!(
         Facilities::read("q="),
-        Ok(Facilities { q: Some(String::new()), limit: 100, cursor: None })
+        Ok(Facilities { q: Some(String::new()), key: None, limit: 100, cursor: None })
     );
 }
 

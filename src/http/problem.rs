@@ -211,6 +211,7 @@ impl From<StoreError> for Problem {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             }
             StoreError::Migration(_)
+            | StoreError::Mapping(_)
             | StoreError::Unreadable(_)
             | StoreError::WrongDifference { .. }
             | StoreError::Panicked

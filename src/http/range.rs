@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cache::page::{Page, Span},
-    domain::{day::Day, facility::Facility, summary::Summary},
+    domain::{day::Day, facility::Facility, summary::ShownSummary},
     service::{
         freshness_request::FreshnessRequest,
         ranges::{RangeAnswer, RangeError, Select},
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct RangePage {
     /// The summaries of this page.
-    pub items: Vec<Summary>,
+    pub items: Vec<ShownSummary>,
     /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }

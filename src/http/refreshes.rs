@@ -11,10 +11,9 @@ use super::{
     summaries::{begun_day, read_problem, respond},
 };
 use crate::{
-    cache::memory::Entry,
     domain::{
         facility::Facility,
-        summary::{DayKey, Summary},
+        summary::{DayKey, ShownSummary},
     },
     metrics::RefreshTrigger,
     service::reads::answer::{Answer, Forward, ReadError, ReadOutcome, Tier},
@@ -28,7 +27,7 @@ use crate::{
         ("date" = Option<String>, Query, format = Date, description = "today where it is missing")
     ),
     responses(
-        (status = 200, body = Summary),
+        (status = 200, body = ShownSummary),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
@@ -73,7 +72,7 @@ pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
     if !refreshed.row.is_of(&day) {
         return Err(read_problem(ReadError::Moved, facility, day.date));
     }
-    let entry = Arc::new(Entry::new(&refreshed.row, refreshed.row.as_of_ms, None));
+    let entry = Arc::new(app.memory.entry_of(&refreshed.row, refreshed.row.as_of_ms, None));
     let now_ms = app.clock.now_ms();
     let answer = Answer {
         age_ms: app.reads.age_ms(&entry, &located, now_ms),

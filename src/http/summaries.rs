@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     directory::Located,
-    domain::{day::Day, facility::Facility, summary::Summary},
+    domain::{day::Day, facility::Facility, summary::ShownSummary},
     service::freshness_request::FreshnessRequest,
     service::reads::{
         answer::{Answer, ReadError},
@@ -51,7 +51,7 @@ use crate::{
         ),
     ),
     responses(
-        (status = 200, body = Summary, description = "The figures"),
+        (status = 200, body = ShownSummary, description = "The figures"),
         (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),

@@ -123,6 +123,7 @@ mod tests {
             let facility = Arc::new(crate::domain::facility::Facility {
                 id: Uuid::from_u128(n),
                 name: String::new(),
+                key: None,
                 zone,
             });
             DayKey { day: Day::containing(&facility.zone.tz, 0), facility }

@@ -95,6 +95,7 @@ impl Application {
         let lists = Arc::new(Lists {
             reads: reads.clone(),
             proof: proof.clone(),
+            are_unwatched: settings.sources.is_some(),
             render_interval_ms: settings.lists.render_interval_ms,
         });
         let ranges = Arc::new(Ranges::new(reads.clone(), proof, super::pages_bytes(&settings)));

@@ -16,8 +16,12 @@ use crate::{
     cache::{memory::Memory, views::ViewBounds},
     changes::Changes,
     clock::Clock,
-    config::{ListsSettings, Settings, SettingsError, Switch, redis_url::RedisUrl},
+    config::{
+        ListsSettings, Settings, SettingsError, Switch, redis_url::RedisUrl,
+        sources::SourcesSettings,
+    },
     directory::Directory,
+    domain::summary::KnownFigures,
     jobs::{
         drain::{Drain, Failing, FirstPass, TriggerWatch},
         rebuild::Rebuild,
@@ -113,7 +117,8 @@ impl Core {
             url: crate::config::redacted(&settings.database.url),
             source,
         };
-        let store = store::open(&settings.database).await.map_err(failed)?;
+        let store =
+            store::open(&settings.database, settings.sources.as_ref()).await.map_err(failed)?;
         let clock = Arc::new(Clock::new());
         let sent = Instant::now();
         clock.sync(store.now_ms().await.map_err(failed)?, sent);
@@ -130,7 +135,9 @@ impl Core {
             here,
         );
         let timer = Some(metrics.view_changes.clone());
-        let memory = Arc::new(memory.with_views(view_bounds(&settings.lists), timer));
+        let known = settings.sources.as_ref().map_or(KnownFigures::ALL, SourcesSettings::known);
+        let memory =
+            Arc::new(memory.showing(known).with_views(view_bounds(&settings.lists), timer));
         let directory = Arc::new(Directory::new(memory.clone()));
         directory.catch_up(&*store, |_| false).await.map_err(failed)?;
         let (changes, replica) = match redis {

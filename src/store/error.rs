@@ -56,6 +56,9 @@ pub enum StoreError {
     /// The migrations of this release do not fit the database; it says why.
     #[error("the migrations cannot be applied: {0}")]
     Migration(String),
+    /// `[sources]` does not fit the database, or this installation; it says why.
+    #[error("the mapping cannot be used: {0}")]
+    Mapping(String),
     /// Stored data that this release cannot read.
     #[error("the database holds what this release cannot read: {0}")]
     Unreadable(String),
@@ -104,6 +107,7 @@ impl StoreError {
             StoreError::Full(_) => "full",
             StoreError::Internal(_) => "internal",
             StoreError::Migration(_) => "migration",
+            StoreError::Mapping(_) => "mapping",
             StoreError::Unreadable(_) => "unreadable",
             StoreError::WrongDifference { .. } => "wrong_difference",
             StoreError::Panicked => "panicked",

@@ -15,12 +15,14 @@ pub struct FacilityRow {
     /// The version counter at the last removal of the facility: the versions up to it belong to its
     /// former life. 0 when it was never removed.
     pub removed_at_version: i64,
+    /// The owner's key, where `[sources]` maps facilities.
+    pub key: Option<String>,
 }
 
 impl FacilityRow {
     /// A facility that was never removed.
     pub fn new(id: Uuid, name: String, timezone: String) -> Self {
-        FacilityRow { id, name, timezone, removed_at_version: 0 }
+        FacilityRow { id, name, timezone, removed_at_version: 0, key: None }
     }
 }
 

@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{
-    config::DatabaseSettings,
+    config::{DatabaseSettings, sources::SourcesSettings},
     domain::{
         event::{EntityKind, Record},
         summary::{DayKey, Key, SummaryRow},
@@ -204,10 +204,14 @@ pub trait Transaction: imports::ImportNotes + Send {
     async fn commit(self: Box<Self>) -> Result<()>;
 }
 
-/// Connects to `settings.url`, applies the migrations, and returns the store.
-pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>> {
+/// Connects to `settings.url`, applies the migrations, and returns the store. With `sources`, the
+/// figures come from the tables that it maps (Postgres only).
+pub async fn open(
+    settings: &DatabaseSettings,
+    sources: Option<&SourcesSettings>,
+) -> Result<Arc<dyn Store>> {
     if settings.is_postgres() {
-        Ok(Arc::new(postgres::PostgresStore::open(settings).await?))
+        Ok(Arc::new(postgres::PostgresStore::open(settings, sources).await?))
     } else {
         Ok(Arc::new(sqlite::SqliteStore::open(settings).await?))
     }

@@ -15,6 +15,8 @@ pub struct Triggers {
     pub fingerprint: String,
     /// The fingerprint when everything written before was last checked.
     pub seen: Option<String>,
+    /// Whether figures come from tables of another program, whose writes leave no marks.
+    pub sources_are_unwatched: bool,
     /// What restores the triggers: an SQL statement, or a command.
     pub remedy: String,
 }
@@ -22,7 +24,9 @@ pub struct Triggers {
 impl Triggers {
     /// Whether everything that was committed before the snapshot has left its marks.
     pub fn are_trusted(&self) -> bool {
-        self.off.is_empty() && self.seen.as_ref() == Some(&self.fingerprint)
+        self.off.is_empty()
+            && !self.sources_are_unwatched
+            && self.seen.as_ref() == Some(&self.fingerprint)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands other than `serve`. Each works through the same store and service as the server.
 
+pub mod adopt;
 pub mod demo_events;
 pub mod estimate;
 pub mod generate;

@@ -45,6 +45,7 @@ mod schedule;
 mod schemas;
 mod server_settings;
 mod smoke;
+mod sources;
 mod stampede;
 mod steps;
 mod store_contract;

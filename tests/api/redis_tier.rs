@@ -191,7 +191,7 @@ async fn one_replica_has_the_lease_until_it_returns_it_or_it_expires_on_a_cluste
 #[tokio::test]
 async fn a_key_that_another_replica_has_just_refreshed_is_not_refreshed_again() {
     let zone = Arc::new(Zone::named("UTC").unwrap());
-    let facility = Arc::new(Facility { id: Uuid::new_v4(), name: String::new(), zone });
+    let facility = Arc::new(Facility { id: Uuid::new_v4(), name: String::new(), zone, key: None });
     let key = DayKey { day: Day::named(&facility.zone.tz, DAY).unwrap(), facility };
     let (id, as_of_ms, epoch) =
         (key.facility.id, key.day.start_ms + 1_000, Epoch::of("a database"));

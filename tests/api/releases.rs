@@ -84,7 +84,7 @@ async fn up_to(dialect: &str, last: i64) -> Migrator {
 async fn migrate_to_today(url: &str) {
     let settings =
         DatabaseSettings { url: url.to_owned(), min_connections: 0, ..DatabaseSettings::default() };
-    store::open(&settings)
+    store::open(&settings, None)
         .await
         .expect("today's migrations apply to the last release's tables")
         .close()
@@ -200,7 +200,7 @@ async fn is_trusted_after_the_migrations(url: &str, before: &str) -> bool {
     sql.run(before).await;
     let settings =
         DatabaseSettings { url: url.to_owned(), min_connections: 0, ..DatabaseSettings::default() };
-    let store = store::open(&settings)
+    let store = store::open(&settings, None)
         .await
         .expect("today's migrations apply to the last release's tables");
     let triggers = store.drain_snapshot(0).await.expect("a look").triggers;

@@ -175,7 +175,8 @@ async fn a_transaction_of_a_caller_that_went_away_is_not_left_open() {
         max_connections: 2,
         ..DatabaseSettings::default()
     };
-    let store = facility_summary::store::open(&settings).await.expect("the database can be used");
+    let store =
+        facility_summary::store::open(&settings, None).await.expect("the database can be used");
     network.delay(Duration::from_millis(30));
     let all_are_back = async || {
         wait_until("all connections are back", async || {

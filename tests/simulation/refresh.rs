@@ -98,6 +98,7 @@ pub async fn refresh_silently(sim: Sim, k: usize) {
         id: facility_id(k / DATES),
         name: String::new(),
         zone: zone_named(&sim, zone),
+        key: None,
     });
     let scope = RefreshScope::from(vec![DayKey { facility, day: day(k, zone) }]);
     if let Ok(refreshed) = transact(&sim, &scope, &Work::Day(k), None).await {

@@ -33,7 +33,7 @@ use super::entry::Entry;
 use crate::domain::{
     day::Day,
     facility::Facility,
-    summary::{Key, Summary},
+    summary::{Key, KnownFigures, Summary},
 };
 use state::Taken;
 
@@ -71,6 +71,8 @@ pub struct ViewsSize {
 /// The views that are held.
 pub struct Views {
     bounds: ViewBounds,
+    /// The figures that the sources have.
+    known: KnownFigures,
     /// Whether there are any: all that a change costs where there are none.
     are_held: AtomicBool,
     held: ArcSwap<Vec<Arc<View>>>,
@@ -81,9 +83,10 @@ pub struct Views {
 
 impl Views {
     /// None yet. `timer` takes the time of each change, in seconds.
-    pub fn new(bounds: ViewBounds, timer: Option<Histogram>) -> Self {
+    pub fn new(bounds: ViewBounds, known: KnownFigures, timer: Option<Histogram>) -> Self {
         Views {
             bounds,
+            known,
             timer,
             are_held: AtomicBool::new(false),
             held: ArcSwap::default(),
@@ -117,7 +120,7 @@ impl Views {
             let Some((at, _)) = oldest else { break };
             held.swap_remove(at).end();
         }
-        let view = Arc::new(View::new(date, self.bounds.page_bytes));
+        let view = Arc::new(View::new(date, self.bounds.page_bytes, self.known));
         view.touch(now_ms);
         held.push(view.clone());
         self.hold(held);

@@ -18,14 +18,14 @@ use crate::{
     cache::encoding,
     domain::{
         blood_type::BloodType,
-        summary::Figures,
+        summary::ShownFigures,
         totals::{RunningTotals, Totals},
     },
 };
 
 /// What is on a page, before it is put together.
 pub(super) struct Picked {
-    items: Vec<(Arc<super::Entry>, Option<Figures>)>,
+    items: Vec<(Arc<super::Entry>, Option<ShownFigures>)>,
     totals: Totals,
     next: Option<DayCursor>,
     /// The version of the day in whose order the page is.
@@ -120,9 +120,9 @@ impl State {
                 Some(ids) => ids.iter().filter_map(|id| self.members.get(id)).for_each(&mut add),
                 None => self.members.values().for_each(&mut add),
             }
-            selected.totals()
+            selected.totals(self.known)
         } else {
-            self.totals.totals()
+            self.totals.totals(self.known)
         };
         if let Some(blood_type) = query.blood_type {
             totals.by_blood_type.retain(|of, _| *of == blood_type);
@@ -141,7 +141,7 @@ fn find(body: &[u8], part: &[u8]) -> Option<usize> {
 }
 
 /// Writes a summary without its blood types, or with one of them.
-fn write_item(page: &mut Vec<u8>, body: &[u8], shown: Option<(BloodType, Option<Figures>)>) {
+fn write_item(page: &mut Vec<u8>, body: &[u8], shown: Option<(BloodType, Option<ShownFigures>)>) {
     let (Some(types), Some(after)) = (find(body, TYPES), find(body, AFTER_TYPES)) else {
         page.extend_from_slice(body);
         return;
@@ -187,11 +187,16 @@ impl Picked {
         if query.without_types {
             let Totals { facilities, total_stock, total_transferred, total_requests, .. } =
                 self.totals;
-            let _ = write!(
-                page,
-                "{{\"facilities\":{facilities},\"total_stock\":{total_stock},\
-                 \"total_transferred\":{total_transferred},\"total_requests\":{total_requests}}}"
-            );
+            let _ = write!(page, "{{\"facilities\":{facilities}");
+            for (name, total) in [
+                ("total_stock", total_stock),
+                ("total_transferred", total_transferred),
+                ("total_requests", total_requests),
+            ] {
+                let _ = write!(page, ",\"{name}\":");
+                write_json(&mut page, &total);
+            }
+            page.push(b'}');
         } else {
             write_json(&mut page, &self.totals);
         }

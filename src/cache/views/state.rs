@@ -16,7 +16,7 @@ use crate::{
         day::Day,
         facility::Facility,
         names::sought,
-        summary::{DayKey, Key, Summary},
+        summary::{DayKey, Key, KnownFigures, Summary},
         totals::{CompactFigures, Figure, RunningTotals},
     },
 };
@@ -54,6 +54,8 @@ pub(super) struct Taken<'a> {
 /// The content of a view.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// The figures that the sources have.
+    pub known: KnownFigures,
     pub members: HashMap<Uuid, Member>,
     pub orders: Orders,
     pub totals: RunningTotals,
@@ -82,6 +84,11 @@ fn ranks(figures: &CompactFigures) -> [i64; 3] {
 }
 
 impl State {
+    /// No facilities yet.
+    pub fn new(known: KnownFigures) -> Self {
+        State { known, ..State::default() }
+    }
+
     /// Whether each facility has an entry that is attached to this session.
     pub fn is_attached(&mut self, session: u32) -> bool {
         if self.counted.0 != session {
@@ -122,8 +129,8 @@ impl State {
             None => serde_json::from_slice(&taken.entry.body()).ok(),
         };
         let Some(summary) = taken.summary.or(read.as_ref()) else { return false };
-        let part =
-            Part { entry: taken.entry.clone(), session: taken.session, figures: summary.into() };
+        let figures = CompactFigures::of(summary, self.known);
+        let part = Part { entry: taken.entry.clone(), session: taken.session, figures };
         self.put(taken.key.facility_id, part)
     }
 

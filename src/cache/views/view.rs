@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     cache::entry::Entry,
-    domain::summary::{DayKey, Key, Summary},
+    domain::summary::{DayKey, Key, KnownFigures, Summary},
 };
 
 /// The day of all facilities: of one date, or each facility's own today.
@@ -87,10 +87,10 @@ pub(super) fn pages(max_bytes: u64) -> Cache<Arc<str>, Arc<Page>> {
 }
 
 impl View {
-    pub(super) fn new(date: Option<Date>, page_bytes: u64) -> Self {
+    pub(super) fn new(date: Option<Date>, page_bytes: u64, known: KnownFigures) -> Self {
         View {
             date,
-            state: Mutex::default(),
+            state: Mutex::new(State::new(known)),
             content: AtomicU64::new(0),
             attached_to: AtomicU32::new(0),
             holds_until_ms: AtomicI64::new(i64::MAX),

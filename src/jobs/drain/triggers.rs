@@ -104,7 +104,8 @@ impl Drain {
         }
         let is_whole = now.is_none();
         self.watch.0.store(now.map(Arc::new));
-        if !is_whole || seen.triggers.are_trusted() {
+        let is_noted = seen.triggers.seen.as_ref() == Some(&seen.triggers.fingerprint);
+        if !is_whole || is_noted {
             return Ok(false);
         }
         match self.store.note_triggers(&seen.triggers.fingerprint).await {

@@ -254,7 +254,8 @@ impl Lists {
         let (mut waiting_since, mut is_filled, mut used_fill_ms) = (None, false, i64::MIN);
         loop {
             let (now_ms, directory_ms) = (clock.now_ms(), self.reads.directory.exact_as_of_ms());
-            let proven_ms = memory.table_ms().min(directory_ms);
+            let table_ms = if self.are_unwatched { i64::MAX } else { memory.table_ms() };
+            let proven_ms = table_ms.min(directory_ms);
             let is_detached = !self.reads.changes.is_attached()
                 && asked.arrived_ms.saturating_sub(directory_ms) > DETACHED_MS;
             if !asked.takes(proven_ms, now_ms) || is_detached {

@@ -1,7 +1,10 @@
 //! Fills a view from the table: what memory does not hold is read once for all readers, in few
 //! statements, and goes into memory like any row.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
@@ -16,7 +19,7 @@ use crate::{
     domain::{
         day::Day,
         facility::{Facility, Zone},
-        summary::{DayKey, Summary, SummaryRow},
+        summary::{DayKey, Key, Summary, SummaryRow},
     },
     metrics::RefreshTrigger,
     service::tier_row::TierRow,
@@ -83,6 +86,18 @@ pub struct Judged {
     pub unknown: Vec<Uuid>,
 }
 
+impl Judged {
+    /// Has the days refreshed of which the row is not exact as of `least_ms`.
+    fn refresh_older(&mut self, keys: &[DayKey], least_ms: i64) {
+        let older: HashSet<Key> = self
+            .found
+            .extract_if(.., |found| found.as_of_ms < least_ms)
+            .map(|found| found.row.key())
+            .collect();
+        self.due.extend(keys.iter().filter(|key| older.contains(&key.id())).cloned());
+    }
+}
+
 /// Judges what one statement read of these days. The caller took `token` and then `table_ms` before
 /// the read.
 pub fn judge(
@@ -147,8 +162,9 @@ impl Lists {
         }
         self.reads.metrics.view_fills.inc();
         let (mut due, mut unknown) = (Vec::new(), Vec::new());
+        let least_ms = if self.are_unwatched { asked.least_ms(began_ms) } else { i64::MIN };
         let reads: Vec<_> =
-            keys.chunks(READ_CHUNK).map(|chunk| self.read_chunk(chunk).boxed()).collect();
+            keys.chunks(READ_CHUNK).map(|chunk| self.read_chunk(chunk, least_ms).boxed()).collect();
         let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
         while let Some(judged) = reads.try_next().await? {
             let Some(judged) = judged else { return Ok(Filled::OtherEpoch) };
@@ -181,8 +197,9 @@ impl Lists {
     }
 
     /// Reads these days in one statement, and puts what it finds into memory, which shows it to the
-    /// view. `None` where the database answered from another epoch.
-    async fn read_chunk(&self, keys: &[DayKey]) -> store::Result<Option<Judged>> {
+    /// view. A row that is not exact as of `least_ms` is due. `None` where the
+    /// database answered from another epoch.
+    async fn read_chunk(&self, keys: &[DayKey], least_ms: i64) -> store::Result<Option<Judged>> {
         let reads = &self.reads;
         let (token, table_ms) = (reads.memory.fill_token(), reads.memory.table_ms());
         let ids: Vec<_> = keys.iter().map(DayKey::id).collect();
@@ -201,7 +218,8 @@ impl Lists {
             reads.changes.suspect_restore();
             return Ok(None);
         }
-        let judged = judge(keys, read, &token, table_ms, reads.clock.now_ms());
+        let mut judged = judge(keys, read, &token, table_ms, reads.clock.now_ms());
+        judged.refresh_older(keys, least_ms);
         for found in &judged.found {
             // A row that lost a race is read again: the view still lacks it.
             let _ = found.keep(&reads.memory, &token);

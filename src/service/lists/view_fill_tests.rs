@@ -9,7 +9,7 @@ fn midnights_end_a_view_until_its_date_is_over_everywhere() {
     let of_zone = |(number, zone): (u128, &str)| {
         let zone = Arc::new(Zone::named(zone).unwrap());
         let id = Uuid::from_u128(number);
-        (id, Some(Arc::new(Facility { id, name: "North".into(), zone })))
+        (id, Some(Arc::new(Facility { id, name: "North".into(), zone, key: None })))
     };
     let facilities = || [(1, "Pacific/Kiritimati"), (2, "UTC")].into_iter().map(of_zone);
     let ms = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();

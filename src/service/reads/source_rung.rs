@@ -97,6 +97,6 @@ impl Reads {
                     && held.bounds == row.bounds
                     && self.memory.exact_as_of_ms(held) >= row.as_of_ms
             })
-            .unwrap_or_else(|| Arc::new(Entry::new(row, row.as_of_ms, None)))
+            .unwrap_or_else(|| Arc::new(self.memory.entry_of(row, row.as_of_ms, None)))
     }
 }

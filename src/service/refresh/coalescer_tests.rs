@@ -18,7 +18,8 @@ use crate::{
 
 async fn refresher(folder: &std::path::Path) -> Arc<Refresher> {
     let url = format!("sqlite://{}", folder.join("a.db").display());
-    let store = crate::store::open(&DatabaseSettings { url, ..Default::default() }).await.unwrap();
+    let store =
+        crate::store::open(&DatabaseSettings { url, ..Default::default() }, None).await.unwrap();
     let memory = Arc::new(Memory::new(1 << 20, 16, Position { generation: 1, number: 0 }));
     Arc::new(Refresher {
         store,
@@ -39,7 +40,7 @@ async fn a_key_whose_refresh_panics_fails_its_readers_and_can_be_refreshed_again
     let coalescer = RefreshCoalescer::new(refresher(folder.path()).await, None, 8);
     let zone = Arc::new(Zone::named("UTC").unwrap());
     let day = Day::named(&zone.tz, date(2026, 10, 24)).unwrap();
-    let facility = Facility { id: Uuid::from_u128(1), name: String::new(), zone };
+    let facility = Facility { id: Uuid::from_u128(1), name: String::new(), zone, key: None };
     let day_key = DayKey { facility: Arc::new(facility), day };
 
     let (waiters, result) = watch::channel(None);

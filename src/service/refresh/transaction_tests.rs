@@ -7,6 +7,7 @@ fn facility(n: u128, zone: &str) -> Arc<Facility> {
     Arc::new(Facility {
         id: Uuid::from_u128(n),
         name: String::new(),
+        key: None,
         zone: Arc::new(Zone::named(zone).unwrap()),
     })
 }

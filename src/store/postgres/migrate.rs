@@ -130,8 +130,9 @@ async fn existing_tables(
 
 /// The tables, types and views that the migrations create, and the driver's record of them.
 pub(super) fn created_tables() -> Vec<String> {
-    let record = "_sqlx_migrations".to_owned();
-    tables::created(&MIGRATIONS).into_iter().chain([record]).collect()
+    // sqlx makes the first one, and a mapping the second.
+    let others = ["_sqlx_migrations", "facility_key"].map(str::to_owned);
+    tables::created(&MIGRATIONS).into_iter().chain(others).collect()
 }
 
 /// The functions that the migrations create.

@@ -3,6 +3,7 @@
 mod connect;
 mod entities;
 mod epoch;
+mod facility_rows;
 pub(crate) mod home;
 mod imports;
 mod instants;
@@ -15,6 +16,7 @@ mod requirements;
 mod runs;
 mod server_registry;
 pub(crate) mod session;
+mod sources;
 mod stored_days;
 mod transaction;
 mod triggers;
@@ -24,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -36,7 +38,7 @@ use super::{
     unreadable,
 };
 use crate::{
-    config::DatabaseSettings,
+    config::{DatabaseSettings, sources::SourcesSettings},
     domain::summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     protocol::{Epoch, Watermark},
 };
@@ -46,8 +48,8 @@ use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
 use server_registry::ServerRegistry;
 use session::BEGIN;
-
-const FACILITIES: &str = include_str!("../../../sql/postgres/facilities.sql");
+pub use sources::check as check_sources;
+use sources::{Mapping, SourceStatements};
 
 /// The store of a Postgres database.
 pub struct PostgresStore {
@@ -57,15 +59,21 @@ pub struct PostgresStore {
     read_pool: ReadPool,
     registry: ServerRegistry,
     trusted: Arc<TrustedSources>,
+    statements: Arc<SourceStatements>,
+    mapping: Option<Mapping>,
     _stays_filled: AbortOnDropHandle<()>,
 }
 
 impl PostgresStore {
     /// Connects, checks the server's version and limits, and applies the migrations.
-    pub async fn open(settings: &DatabaseSettings) -> Result<Self> {
+    pub async fn open(
+        settings: &DatabaseSettings,
+        sources: Option<&SourcesSettings>,
+    ) -> Result<Self> {
         let home = Arc::new(Home::new(settings));
         let read_pool = ReadPool::new(settings, &home)?;
         let pool = connect::connect(settings, &home).await?;
+        let mapping = Mapping::prepare(&mut *pool.driver().acquire().await?, sources).await?;
         let timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let registry = ServerRegistry::new(
             connect::options(settings, &settings.url)?,
@@ -80,6 +88,8 @@ impl PostgresStore {
             read_pool,
             registry,
             trusted: Arc::default(),
+            statements: Arc::new(SourceStatements::of(sources)),
+            mapping,
         })
     }
 }
@@ -95,15 +105,8 @@ impl Store for PostgresStore {
     }
 
     async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
-        let rows = match ids {
-            None => {
-                sqlx::query(include_str!("../../../sql/postgres/all_facilities.sql"))
-                    .fetch_all(&self.pool)
-                    .await?
-            }
-            Some(ids) => sqlx::query(FACILITIES).bind(ids).fetch_all(&self.pool).await?,
-        };
-        rows.iter().map(facility_row).collect()
+        let mapping = self.mapping.as_ref();
+        facility_rows::facilities(&self.pool, &self.statements, mapping, ids).await
     }
 
     async fn orphans(&self) -> Result<Vec<Uuid>> {
@@ -146,7 +149,7 @@ impl Store for PostgresStore {
     }
 
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/activity.sql"))
+        let rows = sqlx::query(AssertSqlSafe(self.statements.activity.clone()))
             .bind(facilities)
             .fetch_all(&self.pool)
             .await?;
@@ -175,7 +178,7 @@ impl Store for PostgresStore {
         let row = &look.row;
         let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>, Option<Uuid>)> =
             json(row, "marks")?;
-        let triggers = triggers::of_look(row)?;
+        let triggers = triggers::of_look(row, self.mapping.is_some())?;
         let stamp: Option<&str> = row.try_get("sources_stamp")?;
         let have_others: bool = row.try_get("sources_have_others")?;
         self.trusted.see(&triggers, stamp.unwrap_or_default(), have_others);
@@ -242,7 +245,7 @@ impl Store for PostgresStore {
     }
 
     async fn audit(&self, keys: &[DayKey]) -> Result<Vec<Difference>> {
-        stored_days::audit(&self.pool, keys).await
+        stored_days::audit(&self.pool, &self.statements, keys).await
     }
 
     async fn store_watermark(&self, watermark: &Watermark, epoch: &Epoch) -> Result<bool> {
@@ -307,6 +310,7 @@ impl Store for PostgresStore {
             begun,
             self.pool.clone(),
             self.trusted.clone(),
+            self.statements.clone(),
         )))
     }
 
@@ -366,16 +370,6 @@ fn text(row: &PgRow, column: &str, table: &'static str, id: Uuid) -> Result<Stri
 fn json<T: serde::de::DeserializeOwned>(row: &PgRow, column: &str) -> Result<T> {
     let text: &str = row.try_get(column)?;
     serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("{column}: {e}")))
-}
-
-fn facility_row(row: &PgRow) -> Result<FacilityRow> {
-    let id: Uuid = row.try_get("id")?;
-    Ok(FacilityRow {
-        id,
-        name: text(row, "name", "facilities", id)?,
-        timezone: text(row, "timezone", "facilities", id)?,
-        removed_at_version: row.try_get("removed_at_version")?,
-    })
 }
 
 fn summary_row(row: &PgRow) -> Result<SummaryRow> {

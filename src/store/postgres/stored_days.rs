@@ -1,18 +1,15 @@
 //! Stored rows of days: as a difference may be added to them, and as an audit compares them.
 
-use sqlx::{Executor, Postgres, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, Executor, Postgres, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{date, instants::some_floor_ms, pool::Borrowed, summary_row, text};
+use super::{
+    date, instants::some_floor_ms, pool::Borrowed, sources::SourceStatements, summary_row, text,
+};
 use crate::{
     domain::summary::DayKey,
     store::{Difference, Doubt, Result, StoredDay, StoredDays, source_triggers::TrustedSources},
 };
-
-const AUDIT: &str = concat!(
-    include_str!("../../../sql/postgres/derive.sql"),
-    include_str!("../../../sql/postgres/audit_select.sql")
-);
 
 /// The stored rows of these days. `as_of_ms` is not later than the snapshot of the next statement.
 pub(super) async fn stored_days(
@@ -47,14 +44,25 @@ pub(super) async fn stored_days(
     Ok(found)
 }
 
-/// The rows that differ from their sources.
+/// The rows that differ from their sources. Where other programs write sources without marks, any
+/// difference may be a change since the last refresh, and is explained by that.
 pub(super) async fn audit<'c>(
     connection: impl Executor<'c, Database = Postgres>,
+    statements: &SourceStatements,
     keys: &[DayKey],
 ) -> Result<Vec<Difference>> {
     let (ids, dates, starts, ends) = key_columns(keys);
-    let query = sqlx::query(AUDIT).bind(ids).bind(dates).bind(starts).bind(ends);
-    query.fetch_all(connection).await?.iter().map(difference).collect()
+    let query = sqlx::query(AssertSqlSafe(statements.audit.clone()))
+        .bind(ids)
+        .bind(dates)
+        .bind(starts)
+        .bind(ends);
+    let mut differences: Vec<Difference> =
+        query.fetch_all(connection).await?.iter().map(difference).collect::<Result<_>>()?;
+    if statements.are_unwatched {
+        differences.iter_mut().for_each(|difference| difference.explained = true);
+    }
+    Ok(differences)
 }
 
 fn difference(row: &PgRow) -> Result<Difference> {

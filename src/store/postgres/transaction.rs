@@ -8,12 +8,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::{
-    FACILITIES, columns, date, entities, facility_row, json,
+    columns, date, entities, facility_rows, json,
     pool::{Borrowed, PrimaryPool},
+    sources::SourceStatements,
     stored_days, text, written_rows,
 };
 use crate::{
@@ -27,11 +28,6 @@ use crate::{
     },
 };
 
-const DERIVE: &str = concat!(
-    include_str!("../../../sql/postgres/derive.sql"),
-    include_str!("../../../sql/postgres/derive_select.sql")
-);
-
 pub(super) struct PostgresTransaction {
     pub(super) tx: Borrowed,
     pool: PrimaryPool,
@@ -41,6 +37,7 @@ pub(super) struct PostgresTransaction {
     /// Known after the transaction has locked something.
     number: Option<Number>,
     trusted: Arc<TrustedSources>,
+    statements: Arc<SourceStatements>,
 }
 
 /// The server's number of a transaction, and the timeline on which this number is valid.
@@ -58,8 +55,13 @@ pub(super) const COMMIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl PostgresTransaction {
-    pub(super) fn new(tx: Borrowed, pool: PrimaryPool, trusted: Arc<TrustedSources>) -> Self {
-        PostgresTransaction { tx, pool, locked_at_ms: None, number: None, trusted }
+    pub(super) fn new(
+        tx: Borrowed,
+        pool: PrimaryPool,
+        trusted: Arc<TrustedSources>,
+        statements: Arc<SourceStatements>,
+    ) -> Self {
+        PostgresTransaction { tx, pool, locked_at_ms: None, number: None, trusted, statements }
     }
 
     async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
@@ -170,7 +172,7 @@ impl Transaction for PostgresTransaction {
         let (ids, dates, starts, ends) = stored_days::key_columns(keys);
         let bounds: HashMap<Key, Bounds> =
             keys.iter().map(|key| (key.id(), Bounds::from(&key.day))).collect();
-        let rows = sqlx::query(DERIVE)
+        let rows = sqlx::query(AssertSqlSafe(self.statements.derive.clone()))
             .bind(ids)
             .bind(dates)
             .bind(starts)
@@ -214,7 +216,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn audit(&mut self, keys: &[DayKey]) -> Result<Vec<Difference>> {
-        stored_days::audit(&mut self.tx, keys).await
+        stored_days::audit(&mut self.tx, &self.statements, keys).await
     }
 
     async fn write(&mut self, rows: &[SummaryRow], by_difference: &HashSet<Key>) -> Result<()> {
@@ -230,8 +232,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>> {
-        let rows = sqlx::query(FACILITIES).bind(ids).fetch_all(&mut self.tx).await?;
-        rows.iter().map(facility_row).collect()
+        facility_rows::facilities_now(&mut self.tx, &self.statements, ids).await
     }
 
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {

@@ -7,7 +7,7 @@ use super::{json, pool::PrimaryPool};
 use crate::store::{Result, TriggerOff, Triggers};
 
 /// The triggers as a drain snapshot shows them.
-pub(super) fn of_look(row: &PgRow) -> Result<Triggers> {
+pub(super) fn of_look(row: &PgRow, sources_are_unwatched: bool) -> Result<Triggers> {
     let off: Vec<(String, String, String)> = json(row, "triggers_off")?;
     Ok(Triggers {
         off: off
@@ -16,6 +16,7 @@ pub(super) fn of_look(row: &PgRow) -> Result<Triggers> {
             .collect(),
         fingerprint: row.try_get("triggers_now")?,
         seen: row.try_get("triggers_seen")?,
+        sources_are_unwatched,
         remedy: row.try_get("remedy")?,
     })
 }

@@ -57,6 +57,7 @@ pub fn facility(row: &SqliteRow) -> Result<FacilityRow> {
         name: text(row, 1, "facilities", id)?,
         timezone: text(row, 2, "facilities", id)?,
         removed_at_version: row.try_get(3)?,
+        key: None,
     })
 }
 

@@ -94,6 +94,7 @@ pub async fn look(connection: &mut SqliteConnection, seen: Option<String>) -> Re
         why: why.into(),
     });
     Ok(Triggers {
+        sources_are_unwatched: false,
         off: off.collect(),
         fingerprint: fingerprint(connection).await?,
         seen,

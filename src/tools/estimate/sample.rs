@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Settings,
-    domain::summary::SummaryRow,
+    domain::summary::{KnownFigures, SummaryRow},
     jobs::rebuild::Extent,
     startup::Core,
     tools::generate::{
@@ -135,7 +135,8 @@ impl Point {
         let ids: Vec<Uuid> = seeds.iter().map(|facility| facility.id).collect();
         let rows = core.store.summaries(&core.store.stored_dates(&ids).await?).await?.rows;
         core.store.close().await;
-        let body_bytes: usize = rows.iter().map(|row| row.summary.to_json().len()).sum();
+        let body_bytes: usize =
+            rows.iter().map(|row| row.summary.to_json(KnownFigures::ALL).len()).sum();
         Ok(Point {
             rows: progress.rows() as f64,
             load_seconds: load.as_secs_f64(),

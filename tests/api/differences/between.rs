@@ -79,7 +79,7 @@ impl World {
             max_connections: 4,
             ..DatabaseSettings::default()
         };
-        let store = Arc::new(PostgresStore::open(&settings).await.expect("it opens"));
+        let store = Arc::new(PostgresStore::open(&settings, None).await.expect("it opens"));
         World { service, proxy, store, url, zone: a_zone_at_noon().0 }
     }
 
@@ -203,7 +203,7 @@ impl World {
 fn today(zone: &str, site: Site) -> DayKey {
     let zone = Arc::new(Zone::named(zone).expect("it exists"));
     let day = zone.today(jiff::Timestamp::now().as_millisecond());
-    let facility = Facility { id: site.facility, name: String::new(), zone };
+    let facility = Facility { id: site.facility, name: String::new(), zone, key: None };
     DayKey { facility: Arc::new(facility), day }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{set_stock, source, today};
 use crate::{
     steps::{age, now_ms, read},
-    support::{Service, site::Site},
+    support::{Service, site::Site, wait_until},
 };
 
 /// The longest time that an answer may take. It is far above the time-outs of a lost Redis, and far
@@ -70,6 +70,13 @@ impl Diary {
 
     /// Writes at each replica in turn and reads at all of them for a while.
     pub async fn keep(&mut self, replicas: &[Service], time: Duration) {
+        for replica in replicas {
+            // A directory that was exact a moment ago may say that a new facility is not there.
+            wait_until("the replica knows the facility", async || {
+                read(replica, &today(self.site), "").await.status() == 200
+            })
+            .await;
+        }
         let started = Instant::now();
         let mut turn = 0;
         while started.elapsed() < time {

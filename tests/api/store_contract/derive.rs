@@ -131,6 +131,7 @@ pub async fn days_that_have_not_begun_and_unknown_facilities_are_left_out(db: &d
     let north = facility(db, "UTC").await;
     let nobody = Arc::new(Facility {
         id: Uuid::new_v4(),
+        key: None,
         name: String::new(),
         zone: Arc::new(Zone::named("UTC").unwrap()),
     });

@@ -36,7 +36,7 @@ impl PostgresDb {
 
     pub async fn with(settings: DatabaseSettings) -> Self {
         let plain = Mutex::new(PgConnection::connect(&settings.url).await.unwrap());
-        let store = Arc::new(PostgresStore::open(&settings).await.unwrap());
+        let store = Arc::new(PostgresStore::open(&settings, None).await.unwrap());
         PostgresDb { store, plain }
     }
 }

@@ -54,7 +54,7 @@ async fn a_targeted_refresh_scans_no_table_with_any_plan() {
         max_connections: 2,
         ..DatabaseSettings::default()
     };
-    PostgresStore::open(&settings).await.unwrap().close().await;
+    PostgresStore::open(&settings, None).await.unwrap().close().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     run(&mut connection, FILL).await;
     run(
@@ -101,7 +101,7 @@ async fn a_read_of_rows_with_their_watermark_scans_nothing_but_the_fleet() {
         max_connections: 2,
         ..DatabaseSettings::default()
     };
-    PostgresStore::open(&settings).await.unwrap().close().await;
+    PostgresStore::open(&settings, None).await.unwrap().close().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     run(&mut connection, FILL).await;
     run(&mut connection, "VACUUM ANALYZE dashboard_daily_summary, fleet").await;

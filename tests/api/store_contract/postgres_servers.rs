@@ -21,7 +21,7 @@ async fn settings() -> DatabaseSettings {
 #[tokio::test]
 async fn several_that_start_at_once_on_an_empty_database_migrate_it_once() {
     let settings = settings().await;
-    let started = join_all((0..6).map(|_| PostgresStore::open(&settings))).await;
+    let started = join_all((0..6).map(|_| PostgresStore::open(&settings, None))).await;
     let mut epochs = Vec::new();
     for store in started {
         let store = store.unwrap();
@@ -44,8 +44,8 @@ async fn one_of_several_servers_leads_and_another_takes_over() {
     let settings = settings().await;
     let (db, second, third) = (
         PostgresDb::with(settings.clone()).await,
-        PostgresStore::open(&settings).await.unwrap(),
-        PostgresStore::open(&settings).await.unwrap(),
+        PostgresStore::open(&settings, None).await.unwrap(),
+        PostgresStore::open(&settings, None).await.unwrap(),
     );
     let first = db.store();
     for _ in 0..3 {

@@ -221,7 +221,7 @@ async fn while_one_of_two_standbys_is_down_the_other_answers() {
         min_connections: 0,
         ..DatabaseSettings::default()
     };
-    let store = PostgresStore::open(&settings).await.unwrap();
+    let store = PostgresStore::open(&settings, None).await.unwrap();
     let (started, mut answers, mut gaps) = (Instant::now(), 0, 0);
     while started.elapsed() < Duration::from_millis(2_500) {
         match store.summaries_on_standby(&[]).await {
@@ -286,7 +286,7 @@ async fn a_demoted_server_is_unavailable_and_says_so_until_it_is_promoted() {
     let words = "is a standby (it is in recovery) and should be the primary";
     let seen = store.drain_snapshot(1).await.unwrap_err().to_string();
     assert!(seen.contains(words), "{seen}");
-    let started = PostgresStore::open(&settings).await.err().unwrap().to_string();
+    let started = PostgresStore::open(&settings, None).await.err().unwrap().to_string();
     assert!(started.contains(words), "{started}");
     primary.promote();
     wait_until("the server is used again", async || store.drain_snapshot(1).await.is_ok()).await;

@@ -26,7 +26,8 @@ pub async fn facility(db: &dyn TestDb, zone: &str) -> Arc<Facility> {
         db.id(id)
     ))
     .await;
-    Arc::new(Facility { id, name: "North".into(), zone: Arc::new(Zone::named(zone).unwrap()) })
+    let zone = Arc::new(Zone::named(zone).unwrap());
+    Arc::new(Facility { id, name: "North".into(), zone, key: None })
 }
 
 pub async fn bank(db: &dyn TestDb, facility: &Facility) -> Uuid {

@@ -107,7 +107,7 @@ impl World {
             Step::Place(f, zone, name) => {
                 let name = format!("{} {}", NAMES[name], f / 2);
                 let zone = self.zones[zone].clone();
-                let facility = Arc::new(Facility { id: id(f), name, zone });
+                let facility = Arc::new(Facility { id: id(f), name, zone, key: None });
                 self.facilities.insert(id(f), facility.clone());
                 // A change of zone gives the day other figures, or none.
                 self.write(&facility, Some(0), 0);

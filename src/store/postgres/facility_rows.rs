@@ -1,0 +1,50 @@
+//! Facilities, read from our table, or of the mapped tables as they are now.
+
+use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{
+    pool::{Borrowed, PrimaryPool},
+    sources::{Mapping, SourceStatements},
+    text,
+};
+use crate::store::{FacilityRow, Result};
+
+/// All facilities, or those of `ids` that exist. With a mapping, our table is first made equal to
+/// the mapped ones.
+pub(super) async fn facilities(
+    pool: &PrimaryPool,
+    statements: &SourceStatements,
+    mapping: Option<&Mapping>,
+    ids: Option<&[Uuid]>,
+) -> Result<Vec<FacilityRow>> {
+    if let Some(mapping) = mapping {
+        mapping.mirror(pool, ids).await?;
+    }
+    let query = match ids {
+        None => sqlx::query(AssertSqlSafe(statements.all_facilities.clone())),
+        Some(ids) => sqlx::query(AssertSqlSafe(statements.facilities.clone())).bind(ids),
+    };
+    query.fetch_all(pool).await?.iter().map(facility).collect()
+}
+
+/// Those of `ids` that exist in the snapshot of this statement.
+pub(super) async fn facilities_now(
+    tx: &mut Borrowed,
+    statements: &SourceStatements,
+    ids: &[Uuid],
+) -> Result<Vec<FacilityRow>> {
+    let query = sqlx::query(AssertSqlSafe(statements.facilities_now.clone())).bind(ids);
+    query.fetch_all(tx).await?.iter().map(facility).collect()
+}
+
+fn facility(row: &PgRow) -> Result<FacilityRow> {
+    let id: Uuid = row.try_get("id")?;
+    Ok(FacilityRow {
+        id,
+        name: text(row, "name", "facilities", id)?,
+        timezone: text(row, "timezone", "facilities", id)?,
+        removed_at_version: row.try_get("removed_at_version")?,
+        key: row.try_get("key")?,
+    })
+}

@@ -1,0 +1,176 @@
+//! Looks at a mapping on its database, before anything is made there: what each list reaches, and
+//! what a refresh costs.
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
+
+use super::{
+    figures::{self, Branch},
+    lists::{self, ListOfRows},
+    mapping::does_not_fit,
+};
+use crate::{
+    config::{DatabaseSettings, sources::SourcesSettings},
+    store::{Result, postgres::connect},
+};
+
+/// What a mapping finds in its database.
+#[derive(Debug)]
+pub struct Checked {
+    /// The facilities.
+    pub facilities: FacilitiesChecked,
+    /// The lists, in the order of the mapping; or the words why one does not fit.
+    pub lists: Vec<(String, std::result::Result<ListChecked, String>)>,
+}
+
+/// The mapped facilities.
+#[derive(Debug)]
+pub struct FacilitiesChecked {
+    /// All of them.
+    pub all: i64,
+    /// Rows that have the key of another row.
+    pub doubles: i64,
+    /// Those without a name.
+    pub without_name: i64,
+    /// Those without a zone: their days are those of UTC.
+    pub without_zone: i64,
+    /// Zones that the server does not know, with the number of facilities.
+    pub unknown_zones: Vec<(String, i64)>,
+}
+
+/// What one list finds.
+#[derive(Debug)]
+pub struct ListChecked {
+    /// The rows that its `where` leaves.
+    pub rows: i64,
+    /// The facilities that they reach.
+    pub facilities: i64,
+    /// Rows without a facility, or of one that is not mapped.
+    pub of_no_facility: i64,
+    /// Rows without a time, which never count. 0 for stock.
+    pub without_time: i64,
+    /// Rows more than a day ahead. 0 for stock.
+    pub ahead: i64,
+    /// Texts that are no blood type, the most frequent first, with the number of rows.
+    pub unknown_types: Vec<(Option<String>, i64)>,
+    /// The figure today, over all facilities.
+    pub today: i64,
+    /// The figure of the last seven local days, today included. The same as `today` for stock.
+    pub week: i64,
+    /// Tables that the refresh of one facility reads as a whole, with their rows by the planner.
+    pub scans: Vec<(String, i64)>,
+}
+
+/// A table of fewer rows is read as a whole sooner than by an index.
+const FEW_ROWS: i64 = 1_000;
+/// The most texts that are listed.
+const LISTED: usize = 5;
+
+/// Checks the mapping in one snapshot, in which nothing can be written.
+///
+/// # Errors
+/// The database cannot be reached, or `sources.facilities` does not fit it.
+pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Result<Checked> {
+    let options = connect::options(settings, &settings.url)?;
+    let mut connection = PgConnection::connect_with(&options).await?;
+    sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
+    let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let facilities = facilities(&mut tx, sources)
+        .await
+        .map_err(|error| does_not_fit("sources.facilities", &error))?;
+    let mut lists = Vec::new();
+    for (branch, list) in figures::branches(sources).iter().zip(lists::lists(sources)) {
+        sqlx::raw_sql("SAVEPOINT list").execute(&mut *tx).await?;
+        let checked = one_list(&mut tx, sources, branch, &list).await;
+        sqlx::raw_sql("ROLLBACK TO SAVEPOINT list").execute(&mut *tx).await?;
+        lists.push((branch.name.clone(), checked.map_err(|error| error.to_string())));
+    }
+    tx.rollback().await?;
+    Ok(Checked { facilities, lists })
+}
+
+async fn facilities(
+    connection: &mut PgConnection,
+    sources: &SourcesSettings,
+) -> sqlx::Result<FacilitiesChecked> {
+    let places = lists::places(&sources.facilities);
+    let counts = format!(
+        "WITH place AS ({places}) SELECT count(DISTINCT key), count(*) - count(DISTINCT key), \
+         count(*) FILTER (WHERE name IS NULL), count(*) FILTER (WHERE zone IS NULL) FROM place"
+    );
+    let row = sqlx::query(AssertSqlSafe(counts)).fetch_one(&mut *connection).await?;
+    let zones = format!(
+        "WITH place AS ({places}) SELECT zone, count(*) FROM place WHERE zone IS NOT NULL AND \
+         lower(zone) NOT IN (SELECT lower(name) FROM pg_timezone_names) GROUP BY 1 ORDER BY 2 DESC"
+    );
+    let unknown_zones = sqlx::query_as(AssertSqlSafe(zones)).fetch_all(connection).await?;
+    Ok(FacilitiesChecked {
+        all: row.try_get(0)?,
+        doubles: row.try_get(1)?,
+        without_name: row.try_get(2)?,
+        without_zone: row.try_get(3)?,
+        unknown_zones,
+    })
+}
+
+async fn one_list(
+    connection: &mut PgConnection,
+    sources: &SourcesSettings,
+    branch: &Branch,
+    list: &ListOfRows,
+) -> sqlx::Result<ListChecked> {
+    let counts = list.counts(&sources.facilities);
+    let row = sqlx::query(AssertSqlSafe(counts)).fetch_one(&mut *connection).await?;
+    let unknown = list.unknown_types(LISTED);
+    let unknown_types = match unknown {
+        Some(unknown) => sqlx::query_as(AssertSqlSafe(unknown)).fetch_all(&mut *connection).await?,
+        None => Vec::new(),
+    };
+    let explain =
+        format!("EXPLAIN (FORMAT JSON, VERBOSE) {}", branch.of_any_facility(&sources.facilities));
+    let plan: PgRow = sqlx::query(AssertSqlSafe(explain)).fetch_one(&mut *connection).await?;
+    let plan: sqlx::types::Json<Value> = plan.try_get(0)?;
+    let mut scans = Vec::new();
+    find_scans(&plan.0, &mut scans);
+    let mut sized = Vec::new();
+    for table in scans {
+        let rows: f32 =
+            sqlx::query_scalar("SELECT reltuples FROM pg_class WHERE oid = $1::text::regclass")
+                .bind(&table)
+                .fetch_one(&mut *connection)
+                .await?;
+        if rows as i64 > FEW_ROWS {
+            sized.push((table, rows as i64));
+        }
+    }
+    Ok(ListChecked {
+        rows: row.try_get(0)?,
+        facilities: row.try_get(1)?,
+        of_no_facility: row.try_get(2)?,
+        without_time: row.try_get(3)?,
+        ahead: row.try_get(4)?,
+        today: row.try_get(5)?,
+        week: row.try_get(6)?,
+        unknown_types,
+        scans: sized,
+    })
+}
+
+/// The tables that a plan reads as a whole.
+fn find_scans(plan: &Value, found: &mut Vec<String>) {
+    match plan {
+        Value::Array(parts) => parts.iter().for_each(|part| find_scans(part, found)),
+        Value::Object(node) => {
+            if node.get("Node Type").and_then(Value::as_str) == Some("Seq Scan")
+                && let (Some(schema), Some(table)) = (
+                    node.get("Schema").and_then(Value::as_str),
+                    node.get("Relation Name").and_then(Value::as_str),
+                )
+            {
+                found.push(format!("\"{schema}\".\"{table}\""));
+            }
+            node.values().for_each(|part| find_scans(part, found));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,320 @@
+//! The SQL of mapped sources: what takes the place of our own tables in the statement that derives
+//! figures, and in the look-up of days with data. The mapping's expressions stand in it as they
+//! are.
+//!
+//! Bounds of days are converted to the kind of the column, never the column to an instant. So an
+//! index of the owner on (facility, time) serves.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use crate::{
+    config::sources::{
+        ActivitySource, Count, FacilitySource, SourcesSettings, StockSource, TimeKind,
+    },
+    domain::blood_type::BloodType,
+};
+
+/// A part of the derive statement that reads one list of the mapping. It gives `(blood_type, stock,
+/// transferred, requests, next_expires_at)` of `key`, the facility-day.
+pub(super) struct Branch {
+    /// The list, as `sources.stock[0]`.
+    pub name: String,
+    /// The SELECT.
+    pub select: String,
+}
+
+/// The branches that read stock, deliveries and requests.
+pub(super) fn branches(sources: &SourcesSettings) -> Vec<Branch> {
+    let types = |raw: &Option<String>| blood_type_of(raw.as_deref(), &sources.blood_types);
+    let stock =
+        sources.stock.iter().flatten().map(|source| stock(source, &types(&source.blood_type)));
+    let named = |list: &'static str| {
+        move |(nth, select)| Branch { name: format!("sources.{list}[{nth}]"), select }
+    };
+    let deliveries = sources.deliveries.iter().flatten().map(|source| {
+        let counted = counted(source, Count::Quantity);
+        activity(source, &types(&source.blood_type), ["0::bigint", &counted, "0::bigint"])
+    });
+    let requests = sources.requests.iter().flatten().map(|source| {
+        let counted = counted(source, Count::Rows);
+        activity(source, &types(&source.blood_type), ["0::bigint", "0::bigint", &counted])
+    });
+    let stock = stock.enumerate().map(named("stock"));
+    let deliveries = deliveries.enumerate().map(named("deliveries"));
+    stock.chain(deliveries).chain(requests.enumerate().map(named("requests"))).collect()
+}
+
+impl Branch {
+    /// A statement that reads nothing, and fails where the list does not fit the database. The
+    /// planner does not see that it reads nothing: it would leave out tables, and their rights.
+    pub fn probe(&self) -> String {
+        format!(
+            "SELECT part.* FROM (SELECT md5(nobody::text)::uuid AS facility_id, current_date + \
+             nobody AS date, nobody::text AS timezone, to_timestamp(nobody::float8) AS day_start, \
+             to_timestamp(nobody::float8) AS day_end, nobody = 1 AS is_today FROM \
+             generate_series(1::integer, 0::integer) AS n (nobody)) AS key CROSS JOIN LATERAL ({}) \
+             AS part LIMIT 0",
+            self.select
+        )
+    }
+}
+
+/// The zone of the facility `k.facility_id`, if it is mapped now.
+pub(super) fn zone(source: &FacilitySource) -> String {
+    let FacilitySource { from, key, timezone, .. } = source;
+    let condition = condition(source.r#where.as_deref());
+    format!(
+        "SELECT min(({timezone})::text) AS timezone\n\
+         FROM {from}\n\
+         WHERE ({key}) = (SELECT facility_key.key FROM facility_key WHERE facility_key.facility_id \
+         = k.facility_id){condition}\n\
+         HAVING count(*) > 0"
+    )
+}
+
+/// The mapped facilities, as `f (id, name, timezone)`, of which a few are asked for.
+pub(super) fn facilities(source: &FacilitySource) -> String {
+    let FacilitySource { from, key, name, timezone, .. } = source;
+    let condition = condition(source.r#where.as_deref());
+    format!(
+        "(SELECT facility_summary_key.facility_id AS id, coalesce(held.name, \
+         facility_summary_key.key::text) AS name, held.timezone\n\
+         FROM facility_key AS facility_summary_key\n\
+         CROSS JOIN LATERAL (SELECT min(({name})::text) AS name, min(({timezone})::text) AS \
+         timezone\n\
+         FROM {from}\n\
+         WHERE ({key}) = facility_summary_key.key{condition}\n\
+         HAVING count(*) > 0) AS held) AS f"
+    )
+}
+
+/// The owner's key of the facility `f.id`.
+pub(super) const KEY: &str =
+    "(SELECT facility_key.key::text FROM facility_key WHERE facility_key.facility_id = f.id)";
+
+/// The statement that compares the mapped facilities with our table: with `of_some`, only those
+/// with the ids `$1`. A facility without a zone is in UTC.
+pub(super) fn differing(source: &FacilitySource, of_some: bool, key_type: &str) -> String {
+    let FacilitySource { from, key, name, timezone, .. } = source;
+    let condition = condition(source.r#where.as_deref());
+    let (some_keys, some_ids) = match (of_some, key_type) {
+        (false, _) => (String::new(), ""),
+        (true, "UUID") => {
+            (format!(" AND ({key}) = ANY ($1::uuid[])"), "WHERE k.facility_id = ANY ($1::uuid[])")
+        }
+        (true, _) => (
+            format!(
+                " AND ({key}) = ANY (ARRAY(SELECT facility_key.key FROM facility_key WHERE \
+                 facility_key.facility_id = ANY ($1::uuid[])))"
+            ),
+            "WHERE k.facility_id = ANY ($1::uuid[])",
+        ),
+    };
+    format!(
+        "SELECT ours.facility_id, theirs.key::text AS key, theirs.name, theirs.timezone, ours.id \
+         IS NOT NULL AS is_ours, theirs.key IS NOT NULL AS is_theirs, theirs.rows\n\
+         FROM (SELECT ({key}) AS key, min(({name})::text) AS name, \
+         coalesce(min(({timezone})::text), 'UTC'::text) AS timezone, count(*) AS rows\n\
+         FROM {from}\n\
+         WHERE ({key}) IS NOT NULL{some_keys}{condition}\n\
+         GROUP BY 1) AS theirs\n\
+         FULL JOIN (SELECT k.facility_id, k.key, f.id, f.name, f.timezone FROM facility_key k LEFT \
+         JOIN facilities f ON f.id = k.facility_id {some_ids}) AS ours ON ours.key = theirs.key\n\
+         WHERE CASE WHEN theirs.key IS NULL THEN ours.id IS NOT NULL ELSE ours.id IS NULL OR \
+         (ours.name, ours.timezone) IS DISTINCT FROM (coalesce(theirs.name, theirs.key::text), \
+         theirs.timezone) END\n\
+         ORDER BY ours.facility_id, theirs.key"
+    )
+}
+
+/// The facility-day of a branch, under names that no mapping has.
+pub(super) const DAY: &str = concat!(
+    "(SELECT f.key AS fs_key, key.date AS fs_date, key.timezone AS fs_timezone, ",
+    "key.day_start AS fs_start, key.day_end AS fs_end FROM facility_key f ",
+    "WHERE f.facility_id = key.facility_id) AS facility_summary_day"
+);
+
+fn stock(source: &StockSource, blood_type: &str) -> String {
+    let kind = TimeKind::parse(&source.expires_as).unwrap_or(TimeKind::Instant);
+    let (unexpired, next) = expiry(source, &kind);
+    let StockSource { from, facility, quantity, .. } = source;
+    let raw = raw_type(source.blood_type.as_deref());
+    let condition = condition(source.r#where.as_deref());
+    format!(
+        "SELECT {blood_type}, held.stock, 0::bigint, 0::bigint, held.next_expires_at\n\
+         FROM {DAY}\n\
+         CROSS JOIN LATERAL (SELECT {raw} AS raw_type, sum(({quantity})::numeric)::bigint AS \
+         stock, {next} AS next_expires_at\n\
+         FROM {from}\n\
+         WHERE ({facility}) = facility_summary_day.fs_key{condition}{unexpired}\n\
+         GROUP BY 1) AS held\n\
+         WHERE key.is_today"
+    )
+}
+
+/// The condition that units are not expired, and the next instant at which some are. A day of
+/// expiry ends with the facility's day, when the next day is derived anyway.
+fn expiry(source: &StockSource, kind: &TimeKind) -> (String, String) {
+    let Some(expires) = &source.expires else {
+        return (String::new(), "NULL::timestamptz".into());
+    };
+    let at = match kind {
+        TimeKind::Date => {
+            let operator = if source.usable_on_expiry_day { ">=" } else { ">" };
+            let unexpired = format!(
+                "\nAND (({expires}) IS NULL OR ({expires})::date {operator} \
+                 facility_summary_day.fs_date)"
+            );
+            return (unexpired, "NULL::timestamptz".into());
+        }
+        TimeKind::Instant => format!("({expires})::timestamptz"),
+        TimeKind::Utc => format!("(({expires})::timestamp AT TIME ZONE 'UTC'::text)"),
+        TimeKind::Local => {
+            format!("(({expires})::timestamp AT TIME ZONE facility_summary_day.fs_timezone)")
+        }
+        TimeKind::Zone(zone) => format!("(({expires})::timestamp AT TIME ZONE '{zone}'::text)"),
+    };
+    let unexpired = format!("\nAND (({expires}) IS NULL OR {at} > statement_timestamp())");
+    (unexpired, format!("min({at}) FILTER (WHERE ({})::numeric > 0::numeric)", source.quantity))
+}
+
+fn activity(source: &ActivitySource, blood_type: &str, figures: [&str; 3]) -> String {
+    let ActivitySource { from, facility, .. } = source;
+    let [stock, transferred, requests] = figures;
+    let raw = raw_type(source.blood_type.as_deref());
+    let condition = condition(source.r#where.as_deref());
+    let within = within(source);
+    format!(
+        "SELECT {blood_type}, held.stock, held.transferred, held.requests, NULL::timestamptz\n\
+         FROM {DAY}\n\
+         CROSS JOIN LATERAL (SELECT {raw} AS raw_type, {stock} AS stock, {transferred} AS \
+         transferred, {requests} AS requests\n\
+         FROM {from}\n\
+         WHERE ({facility}) = facility_summary_day.fs_key{condition}\n\
+         AND {within}\n\
+         GROUP BY 1) AS held"
+    )
+}
+
+/// The condition that a row is of the day.
+fn within(source: &ActivitySource) -> String {
+    let at = &source.at;
+    let bounds = |from: &str, to: &str| format!("({at}) >= {from} AND ({at}) < {to}");
+    let in_zone = |zone: &str| {
+        bounds(
+            &format!("(facility_summary_day.fs_start AT TIME ZONE '{zone}'::text)"),
+            &format!("(facility_summary_day.fs_end AT TIME ZONE '{zone}'::text)"),
+        )
+    };
+    match TimeKind::parse(&source.at_as).unwrap_or(TimeKind::Instant) {
+        TimeKind::Instant => bounds("facility_summary_day.fs_start", "facility_summary_day.fs_end"),
+        TimeKind::Utc => in_zone("UTC"),
+        TimeKind::Zone(zone) => in_zone(&zone),
+        TimeKind::Local => bounds(
+            "facility_summary_day.fs_date::timestamp",
+            "(facility_summary_day.fs_date + 1)::timestamp",
+        ),
+        // A column that is no date, but is said to be one, counts by its date.
+        TimeKind::Date => format!("({at})::date = facility_summary_day.fs_date"),
+    }
+}
+
+fn counted(source: &ActivitySource, default: Count) -> String {
+    match source.count.unwrap_or(default) {
+        Count::Rows => "count(*)".into(),
+        Count::Quantity => {
+            format!("coalesce(sum(({})::numeric), 0::numeric)::bigint", source.quantity)
+        }
+    }
+}
+
+fn raw_type(blood_type: Option<&str>) -> String {
+    blood_type.map_or_else(|| "NULL::text".into(), |expression| format!("({expression})::text"))
+}
+
+pub(super) fn condition(condition: Option<&str>) -> String {
+    condition.map(|condition| format!("\nAND ({condition})")).unwrap_or_default()
+}
+
+/// What the look-up of days with data reads: `(facility_id, at)` of deliveries and requests.
+pub(super) fn instants(sources: &SourcesSettings) -> String {
+    let lists = [&sources.deliveries, &sources.requests];
+    let branches: Vec<String> = lists.into_iter().flatten().flatten().map(instants_of).collect();
+    match branches.is_empty() {
+        true => "SELECT NULL::uuid AS facility_id, NULL::timestamptz AS at WHERE false".into(),
+        false => branches.join("\nUNION ALL\n"),
+    }
+}
+
+/// The rows of one branch of the look-up of days with data: `(facility_id, at)`. `$1`: facility
+/// ids.
+fn instants_of(source: &ActivitySource) -> String {
+    let ActivitySource { from, facility, at, .. } = source;
+    let instant = match TimeKind::parse(&source.at_as).unwrap_or(TimeKind::Instant) {
+        TimeKind::Instant => format!("({at})"),
+        TimeKind::Utc => format!("(({at})::timestamp AT TIME ZONE 'UTC'::text)"),
+        TimeKind::Zone(zone) => format!("(({at})::timestamp AT TIME ZONE '{zone}'::text)"),
+        TimeKind::Local | TimeKind::Date => {
+            format!("(({at})::timestamp AT TIME ZONE facility_summary_place.fs_timezone)")
+        }
+    };
+    let condition = condition(source.r#where.as_deref());
+    format!(
+        "SELECT facility_summary_place.fs_id AS facility_id, held.at\n\
+         FROM (SELECT k.facility_id AS fs_id, k.key AS fs_key, f.timezone AS fs_timezone FROM \
+         facility_key k JOIN facilities f ON f.id = k.facility_id WHERE k.facility_id = ANY ($1)) \
+         AS facility_summary_place\n\
+         CROSS JOIN LATERAL (SELECT {instant} AS at FROM {from}\n\
+         WHERE ({facility}) = facility_summary_place.fs_key{condition} AND ({at}) IS NOT NULL) AS \
+         held"
+    )
+}
+
+/// An expression that gives the canonical blood type of `held.raw_type`, or null. The notations are
+/// those of [`BloodType::from_notation`], which is the definition; the list is made with it.
+pub(super) fn blood_type_of(raw: Option<&str>, own: &BTreeMap<String, String>) -> String {
+    if raw.is_none() {
+        return "NULL::text".into();
+    }
+    let mut cases = String::new();
+    for (text, blood_type) in own {
+        let _ = write!(cases, " WHEN held.raw_type = {} THEN '{blood_type}'", literal(text));
+    }
+    for blood_type in BloodType::NAMED {
+        let notations: Vec<String> = notations(blood_type).iter().map(|n| literal(n)).collect();
+        let _ = write!(
+            cases,
+            " WHEN {NORMAL} = ANY (ARRAY[{}]::text[]) THEN '{}'",
+            notations.join(", "),
+            blood_type.as_str()
+        );
+    }
+    format!("CASE{cases} END")
+}
+
+/// Of a text in a column what decides: capital letters and signs.
+const NORMAL: &str = "pg_catalog.upper(pg_catalog.regexp_replace(pg_catalog.translate(\
+                      held.raw_type, '−‐‑–—0'::text, '-----O'::text), '[[:space:]()._,/]'::text, \
+                      ''::text, 'g'::text))";
+
+/// The notations of a type, without spaces and in capital letters.
+fn notations(blood_type: BloodType) -> Vec<String> {
+    let mut notations = Vec::new();
+    for group in ["O", "A", "B", "AB"] {
+        for factor in ["", "D", "RH", "RHD", "RHESUS", "RHESUSD"] {
+            for sign in ["+", "-", "+VE", "-VE", "POS", "NEG", "POSITIVE", "NEGATIVE", "P", "N"] {
+                notations.push(format!("{group}{factor}{sign}"));
+                notations.push(format!("{factor}{sign}{group}"));
+            }
+        }
+    }
+    notations.retain(|notation| BloodType::from_notation(notation) == Some(blood_type));
+    notations.sort_unstable();
+    notations.dedup();
+    notations
+}
+
+/// The text as a literal, whatever `standard_conforming_strings` is.
+pub(super) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}

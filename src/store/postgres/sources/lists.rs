@@ -1,0 +1,153 @@
+//! The SQL that counts what the lists of a mapping reach, for `check`. It needs nothing of ours in
+//! the database.
+
+use super::figures::{Branch, DAY, blood_type_of, condition};
+use crate::config::sources::{Count, FacilitySource, SourcesSettings, TimeKind};
+
+/// One list of a mapping, in the form that counting needs.
+pub(super) struct ListOfRows {
+    from: String,
+    facility: String,
+    condition: String,
+    blood_type: Option<String>,
+    /// An expression that gives the canonical type of `held.raw_type`, or null.
+    canonical: String,
+    /// What a row counts.
+    amount: String,
+    /// When a row happened, and how the value stands for an instant; `None` for stock.
+    at: Option<(String, TimeKind)>,
+    /// For stock: the condition that a unit is not expired, as of today in the zone `place.zone`.
+    unexpired: String,
+}
+
+/// The mapped facilities as `(key, name, zone)`.
+pub(super) fn places(source: &FacilitySource) -> String {
+    let FacilitySource { from, key, name, timezone, .. } = source;
+    let condition = condition(source.r#where.as_deref());
+    format!(
+        "SELECT ({key}) AS key, ({name})::text AS name, ({timezone})::text AS zone FROM {from} \
+         WHERE ({key}) IS NOT NULL{condition}"
+    )
+}
+
+/// The lists, in the order of their branches.
+pub(super) fn lists(sources: &SourcesSettings) -> Vec<ListOfRows> {
+    let canonical = |raw: &Option<String>| blood_type_of(raw.as_deref(), &sources.blood_types);
+    let stock =
+        sources.stock.iter().flatten().map(|source| ListOfRows {
+            from: source.from.clone(),
+            facility: source.facility.clone(),
+            condition: condition(source.r#where.as_deref()),
+            blood_type: source.blood_type.clone(),
+            canonical: canonical(&source.blood_type),
+            amount: source.quantity.clone(),
+            at: None,
+            unexpired: source.expires.as_ref().map_or("true".into(), |expires| {
+                match TimeKind::parse(&source.expires_as).unwrap_or(TimeKind::Instant) {
+                    TimeKind::Date => {
+                        let operator = if source.usable_on_expiry_day { ">=" } else { ">" };
+                        let today = local_date("now()");
+                        format!("(({expires}) IS NULL OR ({expires})::date {operator} {today})")
+                    }
+                    kind => {
+                        let at = instant(expires, &kind);
+                        format!("(({expires}) IS NULL OR {at} > now())")
+                    }
+                }
+            }),
+        });
+    let happened = |of_deliveries: bool| {
+        let lists = if of_deliveries { &sources.deliveries } else { &sources.requests };
+        let usual = if of_deliveries { Count::Quantity } else { Count::Rows };
+        lists.iter().flatten().map(move |source| ListOfRows {
+            from: source.from.clone(),
+            facility: source.facility.clone(),
+            condition: condition(source.r#where.as_deref()),
+            blood_type: source.blood_type.clone(),
+            canonical: canonical(&source.blood_type),
+            amount: match source.count.unwrap_or(usual) {
+                Count::Rows => "1".into(),
+                Count::Quantity => source.quantity.clone(),
+            },
+            at: TimeKind::parse(&source.at_as).map(|kind| (source.at.clone(), kind)),
+            unexpired: "true".into(),
+        })
+    };
+    stock.chain(happened(true)).chain(happened(false)).collect()
+}
+
+/// The instant for which the value stands, where the facility's zone is `place.zone`.
+fn instant(value: &str, kind: &TimeKind) -> String {
+    match kind {
+        TimeKind::Instant => format!("({value})::timestamptz"),
+        TimeKind::Utc => format!("(({value})::timestamp AT TIME ZONE 'UTC')"),
+        TimeKind::Zone(zone) => format!("(({value})::timestamp AT TIME ZONE '{zone}')"),
+        TimeKind::Local | TimeKind::Date => {
+            format!("(({value})::timestamp AT TIME ZONE coalesce(place.zone, 'UTC'))")
+        }
+    }
+}
+
+/// The date at the facility.
+fn local_date(instant: &str) -> String {
+    format!("({instant} AT TIME ZONE coalesce(place.zone, 'UTC'))::date")
+}
+
+impl ListOfRows {
+    /// The statement that counts: rows, facilities, rows of no facility, rows without a time, rows
+    /// more than a day ahead, the figure of today and that of seven days.
+    pub fn counts(&self, facilities: &FacilitySource) -> String {
+        let ListOfRows { from, facility, condition, amount, unexpired, .. } = self;
+        let (at, day) = match &self.at {
+            Some((value, kind)) => {
+                let at = instant(value, kind);
+                let day = local_date(&at);
+                (at, day)
+            }
+            None => ("now()".into(), local_date("now()")),
+        };
+        let today = local_date("now()");
+        format!(
+            "WITH place AS (SELECT key, min(zone) AS zone FROM ({}) AS all_places GROUP BY key) \
+             SELECT count(*), count(DISTINCT place_key), count(*) FILTER (WHERE place_key IS \
+             NULL), count(*) FILTER (WHERE at IS NULL), count(*) FILTER (WHERE at > now() + \
+             interval '1 day'), coalesce(sum(amount) FILTER (WHERE counts AND day = today), \
+             0)::bigint, \
+             coalesce(sum(amount) FILTER (WHERE counts AND day BETWEEN today - 6 AND today), \
+             0)::bigint FROM (SELECT place.key AS place_key, {at} AS at, {day} AS day, {today} AS \
+             today, ({amount})::numeric AS amount, place.key IS NOT NULL AND {unexpired} AS counts \
+             FROM {from} LEFT JOIN place ON place.key = ({facility}) WHERE true{condition}) AS \
+             held",
+            places(facilities)
+        )
+    }
+
+    /// The statement that lists texts that are no blood type; `None` where the list has no types.
+    pub fn unknown_types(&self, most: usize) -> Option<String> {
+        let ListOfRows { from, condition, canonical, .. } = self;
+        let raw = self.blood_type.as_ref()?;
+        Some(format!(
+            "SELECT raw_type, count(*) FROM (SELECT ({raw})::text AS raw_type FROM {from} WHERE \
+             true{condition}) AS held WHERE ({canonical}) IS NULL GROUP BY 1 ORDER BY 2 DESC, 1 \
+             LIMIT {most}"
+        ))
+    }
+}
+
+impl Branch {
+    /// The refresh of one facility's today by this branch.
+    pub fn of_any_facility(&self, facilities: &FacilitySource) -> String {
+        let FacilitySource { from, key, .. } = facilities;
+        let day = format!(
+            "(SELECT ({key}) AS fs_key, key.date AS fs_date, key.timezone AS fs_timezone, \
+             key.day_start AS fs_start, key.day_end AS fs_end FROM {from} LIMIT 1) AS \
+             facility_summary_day"
+        );
+        format!(
+            "SELECT part.* FROM (SELECT current_date AS date, 'UTC'::text AS timezone, now() - \
+             interval '1 day' AS day_start, now() AS day_end, true AS is_today) AS key CROSS JOIN \
+             LATERAL ({}) AS part",
+            self.select.replace(DAY, &day)
+        )
+    }
+}

@@ -1,0 +1,139 @@
+//! A mapping on the database that it maps: whether it fits this installation, and the table that
+//! keeps the owner's key of each facility in its own type.
+
+use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, SqlSafeStr, Statement, TypeInfo};
+use uuid::Uuid;
+
+use super::{SourceStatements, figures, mirror};
+use crate::{
+    config::sources::{FacilitySource, SourcesSettings},
+    store::{Result, StoreError, postgres::pool::PrimaryPool},
+};
+
+/// A mapping that fits its database.
+#[derive(Debug)]
+pub(in crate::store::postgres) struct Mapping {
+    /// Where the facilities are.
+    pub facilities: FacilitySource,
+    /// The server's name of the type of their keys.
+    pub key_type: String,
+    /// Part of the ids of facilities whose keys are no UUIDs.
+    pub namespace: Uuid,
+}
+
+impl Mapping {
+    /// Checks that the facilities of this installation come from where `sources` says, and makes
+    /// the table of keys unless it is there. `None` without a mapping.
+    ///
+    /// # Errors
+    /// `Mapping`: the installation has facilities of its own and now gets a mapping, or the other
+    /// way round; or the mapping does not fit the database, with what the server says.
+    pub async fn prepare(
+        connection: &mut PgConnection,
+        sources: Option<&SourcesSettings>,
+    ) -> Result<Option<Self>> {
+        let (is_mapped, has_facilities): (bool, bool) = sqlx::query_as(
+            "SELECT to_regclass('facility_key') IS NOT NULL, EXISTS (SELECT 1 FROM facilities)",
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        let Some(sources) = sources else {
+            return if is_mapped { Err(needs_sources()) } else { Ok(None) };
+        };
+        if has_facilities && !is_mapped {
+            return Err(has_its_own());
+        }
+        let key_type = key_type(connection, &sources.facilities).await?;
+        if !is_mapped {
+            make_keys(connection, &sources.facilities).await?;
+        }
+        let statements = SourceStatements::of(Some(sources));
+        fits(connection, "sources.facilities", statements.facilities_now.to_string()).await?;
+        let nobody: &[Uuid] = &[];
+        sqlx::query(AssertSqlSafe(statements.facilities_now.clone()))
+            .bind(nobody)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(|error| does_not_fit("sources.facilities", &error))?;
+        for branch in figures::branches(sources) {
+            // Carried out, since the server looks at rights only then.
+            sqlx::query(AssertSqlSafe(branch.probe()))
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(|error| does_not_fit(&branch.name, &error))?;
+        }
+        fits(connection, "sources", statements.derive.to_string()).await?;
+        fits(connection, "sources", statements.activity.to_string()).await?;
+        let namespace = sqlx::query_scalar("SELECT installation FROM fleet")
+            .fetch_one(&mut *connection)
+            .await?;
+        Ok(Some(Mapping { facilities: sources.facilities.clone(), key_type, namespace }))
+    }
+
+    /// Makes our table `facilities` equal to the mapped ones: to all, or to those with these ids.
+    pub async fn mirror(&self, pool: &PrimaryPool, ids: Option<&[Uuid]>) -> Result<()> {
+        mirror::mirror(pool, self, ids).await
+    }
+}
+
+/// Has the server read the statement, which uses `part` of the mapping.
+async fn fits(connection: &mut PgConnection, part: &str, statement: String) -> Result<()> {
+    let prepared = connection.prepare(AssertSqlSafe(statement).into_sql_str()).await;
+    prepared.map(drop).map_err(|error| does_not_fit(part, &error))
+}
+
+fn needs_sources() -> StoreError {
+    StoreError::Mapping(
+        "this installation gets its facilities from tables of another program, and there is no \
+         [sources] now: its figures would all be 0. Start with the same [sources] in the settings, \
+         or name another schema in database.schema"
+            .into(),
+    )
+}
+
+fn has_its_own() -> StoreError {
+    StoreError::Mapping(
+        "[sources] maps tables of another program, but this installation has facilities of its \
+         own, from events or imports: they would be removed. Name another schema in \
+         database.schema, such as facility_summary_mapped"
+            .into(),
+    )
+}
+
+/// The server's name of the type of keys.
+async fn key_type(connection: &mut PgConnection, source: &FacilitySource) -> Result<String> {
+    let prepared = connection
+        .prepare(AssertSqlSafe(select_keys(source)).into_sql_str())
+        .await
+        .map_err(|error| does_not_fit("sources.facilities", &error))?;
+    Ok(prepared.column(0).type_info().name().to_owned())
+}
+
+/// Makes the table of keys, with keys of the type that the mapping gives.
+async fn make_keys(connection: &mut PgConnection, source: &FacilitySource) -> Result<()> {
+    let select = select_keys(source);
+    let make = format!(
+        "CREATE TABLE facility_key AS SELECT gen_random_uuid() AS facility_id, key FROM ({select}) \
+         AS theirs WITH NO DATA; ALTER TABLE facility_key ADD PRIMARY KEY (facility_id), ADD \
+         UNIQUE (key)"
+    );
+    // One message, and so one transaction. Another server that starts now may be first.
+    match sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await {
+        Err(sqlx::Error::Database(error)) if is_taken(error.code().as_deref()) => Ok(()),
+        made => Ok(made.map(drop)?),
+    }
+}
+
+/// Whether the error says that a table or a type of this name is there already.
+fn is_taken(code: Option<&str>) -> bool {
+    matches!(code, Some("42P07" | "42710" | "23505"))
+}
+
+fn select_keys(FacilitySource { from, key, .. }: &FacilitySource) -> String {
+    format!("SELECT ({key}) AS key FROM {from}")
+}
+
+/// The error that a part of the mapping does not fit the database.
+pub(super) fn does_not_fit(part: &str, error: &sqlx::Error) -> StoreError {
+    StoreError::Mapping(format!("{part} does not fit the database: {error}"))
+}

@@ -1,0 +1,80 @@
+//! Where the figures come from: our own tables, or those of an operational database that
+//! `[sources]` maps. With a mapping, our table `facilities` mirrors the mapped ones.
+
+pub mod check;
+mod figures;
+mod lists;
+mod mapping;
+mod mirror;
+
+use std::sync::Arc;
+
+use crate::config::sources::SourcesSettings;
+pub(super) use mapping::Mapping;
+
+/// The statements that read sources, or facilities.
+#[derive(Debug)]
+pub(super) struct SourceStatements {
+    /// Whether other programs write the sources without marks.
+    pub are_unwatched: bool,
+    /// Derives days.
+    pub derive: Arc<str>,
+    /// Compares stored days with their sources.
+    pub audit: Arc<str>,
+    /// Finds the days with data.
+    pub activity: Arc<str>,
+    /// All facilities, from our table.
+    pub all_facilities: Arc<str>,
+    /// Some facilities, from our table.
+    pub facilities: Arc<str>,
+    /// Some facilities, as they are in this transaction's snapshot.
+    pub facilities_now: Arc<str>,
+}
+
+const DERIVE: &str = include_str!("../../../../sql/postgres/derive.sql");
+const DERIVE_SELECT: &str = include_str!("../../../../sql/postgres/derive_select.sql");
+const AUDIT_SELECT: &str = include_str!("../../../../sql/postgres/audit_select.sql");
+const ACTIVITY: &str = include_str!("../../../../sql/postgres/activity.sql");
+const FACILITIES: &str = include_str!("../../../../sql/postgres/facilities.sql");
+const ALL_FACILITIES: &str = include_str!("../../../../sql/postgres/all_facilities.sql");
+
+impl SourceStatements {
+    /// The statements for this mapping; for our own tables where there is none.
+    pub fn of(sources: Option<&SourcesSettings>) -> Self {
+        let (mut derive, mut activity) = (DERIVE.to_owned(), ACTIVITY.to_owned());
+        let (mut facilities, mut all_facilities) =
+            (FACILITIES.to_owned(), ALL_FACILITIES.to_owned());
+        let mut facilities_now = facilities.clone();
+        if let Some(sources) = sources {
+            derive = with_part(&derive, "zone", &figures::zone(&sources.facilities));
+            let branches = figures::branches(sources);
+            let branches: String =
+                branches.iter().map(|branch| format!("UNION ALL\n{}\n", branch.select)).collect();
+            derive = with_part(&derive, "figures", &branches);
+            activity = with_part(&activity, "instants", &figures::instants(sources));
+            facilities_now =
+                with_part(&facilities, "facilities", &figures::facilities(&sources.facilities));
+            facilities_now = with_part(&facilities_now, "key", figures::KEY);
+            facilities = with_part(&facilities, "key", figures::KEY);
+            all_facilities = with_part(&all_facilities, "key", figures::KEY);
+        }
+        SourceStatements {
+            are_unwatched: sources.is_some(),
+            audit: format!("{derive}{AUDIT_SELECT}").into(),
+            derive: format!("{derive}{DERIVE_SELECT}").into(),
+            activity: activity.into(),
+            all_facilities: all_facilities.into(),
+            facilities: facilities.into(),
+            facilities_now: facilities_now.into(),
+        }
+    }
+}
+
+/// The statement with another text in the place of what reads our own tables for `part`: from the
+/// line `-- own tables: <part>` to the line `-- end`.
+fn with_part(statement: &str, part: &str, text: &str) -> String {
+    let begin = format!("-- own tables: {part}\n");
+    let (before, rest) = statement.split_once(&begin).expect("the statement has this part");
+    let (_, after) = rest.split_once("-- end\n").expect("the part has an end");
+    format!("{before}{text}\n{after}")
+}

@@ -1,0 +1,112 @@
+//! `adopt`: the service beside an existing database.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::counted;
+use crate::{
+    config::Settings,
+    store::{
+        self, StoreError,
+        postgres::check_sources::{self, Checked, FacilitiesChecked, ListChecked},
+    },
+};
+
+/// The steps of standing beside an existing database.
+#[derive(Debug, Subcommand)]
+pub enum AdoptCommand {
+    /// Say what the mapping reaches in the database; makes nothing there
+    ///
+    /// For each list: its rows, the facilities that they reach, what does not count and why, the
+    /// texts that are no blood type, the figures of today and of the last seven days, and the
+    /// tables that a refresh reads as a whole. Exit code 1 if a list does not fit the database.
+    #[command(after_help = "Example:\n  facility-summary adopt check --sources sources.toml")]
+    Check,
+}
+
+/// Carries out `adopt check`.
+///
+/// # Errors
+/// The database cannot be read, or its facilities do not fit the mapping.
+pub async fn check(settings: &Settings) -> store::Result<ExitCode> {
+    let Some(sources) = &settings.sources else {
+        return Err(StoreError::Mapping(
+            "there is no mapping to check: name its file with --sources, or put [sources] into the \
+             settings"
+                .into(),
+        ));
+    };
+    let checked = check_sources::check(&settings.database, sources).await?;
+    print!("{}", report(&checked));
+    let fits = checked.lists.iter().all(|(_, list)| list.is_ok());
+    Ok(if fits { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn report(checked: &Checked) -> String {
+    let mut lines = vec![];
+    of_facilities(&checked.facilities, &mut lines);
+    for (name, list) in &checked.lists {
+        match list {
+            Ok(list) => of_list(name, list, &mut lines),
+            Err(why) => lines.push(format!("{name}: does not fit: {why}")),
+        }
+    }
+    for list in ["stock", "deliveries", "requests"] {
+        let name = format!("sources.{list}[");
+        if !checked.lists.iter().any(|(of, _)| of.starts_with(&name)) {
+            lines.push(format!("sources.{list}: no list; the figure is null in every answer"));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn rows(number: i64) -> String {
+    counted(number.unsigned_abs(), "row", "rows")
+}
+
+fn of_facilities(of: &FacilitiesChecked, lines: &mut Vec<String>) {
+    let all = counted(of.all.unsigned_abs(), "facility", "facilities");
+    lines.push(format!("sources.facilities: {all}"));
+    let mut say = |number: i64, what: &str| {
+        if number > 0 {
+            lines.push(format!("  {} {what}", rows(number)));
+        }
+    };
+    say(of.doubles, "with the key of another row: the least name and zone count");
+    say(of.without_name, "without a name: shown by the key");
+    say(of.without_zone, "without a zone: days of UTC");
+    for (zone, number) in &of.unknown_zones {
+        lines.push(format!("  {} with {zone:?}, which is no time zone", rows(*number)));
+    }
+}
+
+fn of_list(name: &str, of: &ListChecked, lines: &mut Vec<String>) {
+    let reached = counted(of.facilities.unsigned_abs(), "facility", "facilities");
+    lines.push(format!("{name}: {} of {reached}", rows(of.rows)));
+    let mut say = |number: i64, what: &str| {
+        if number > 0 {
+            lines.push(format!("  {} {what}", rows(number)));
+        }
+    };
+    say(of.of_no_facility, "of no mapped facility: not counted");
+    say(of.without_time, "without a time: not counted");
+    say(of.ahead, "more than a day ahead");
+    for (text, number) in &of.unknown_types {
+        let text = text.as_deref().map_or("null".to_owned(), |text| format!("{text:?}"));
+        lines.push(format!("  {} with the type {text}: counted as unknown", rows(*number)));
+    }
+    let week = if name.starts_with("sources.stock") {
+        String::new()
+    } else {
+        format!(", last 7 days {}", of.week)
+    };
+    lines.push(format!("  today {}{week}", of.today));
+    for (table, number) in &of.scans {
+        lines.push(format!(
+            "  a refresh of one facility reads all of {table} (about {}): an index on its columns \
+             of facility and time would help (CREATE INDEX CONCURRENTLY)",
+            rows(*number)
+        ));
+    }
+}

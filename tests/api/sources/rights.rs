@@ -1,0 +1,89 @@
+//! What the service needs to be allowed, and what it leaves behind.
+
+use std::process::Command;
+
+use super::{HOSPITAL, MAPPING, now, run, sources_of, totals};
+use crate::{
+    server_settings::owned,
+    support::{outside::Outside, service::Launch},
+};
+
+/// The columns that the mapping names, and nothing else.
+const GRANTS: &str = "
+    GRANT USAGE ON SCHEMA public TO {role};
+    GRANT SELECT (id, title, closed_on) ON public.hospital TO {role};
+    GRANT SELECT (id, hospital_id) ON public.store TO {role};
+    GRANT SELECT (store_id, abo, rh, state, expiry, deleted_at) ON public.bag TO {role};
+    GRANT SELECT (kind, hospital_id, product, units, \"At\") ON public.movement TO {role}";
+
+/// The hospital's database, which belongs to somebody else, and a role that may read the mapped
+/// columns and owns the service's schema.
+async fn owned_by_another() -> (Launch, Outside, String) {
+    let (launch, mut sql, role) = owned().await;
+    let database = launch.database_url().rsplit('/').next().expect("a path").to_owned();
+    sql.run(format!(
+        "ALTER DATABASE {database} OWNER TO postgres; ALTER SCHEMA public OWNER TO postgres; \
+         REVOKE ALL ON SCHEMA public FROM PUBLIC"
+    ))
+    .await;
+    sql.run(HOSPITAL).await;
+    sql.run(GRANTS.replace("{role}", &role)).await;
+    let file = sources_of(&launch);
+    std::fs::write(&file, MAPPING).expect("the folder can be written");
+    (launch.argument("--sources").argument(&file), sql, role)
+}
+
+/// The definitions of everything in the database.
+fn definitions(launch: &Launch) -> String {
+    let url = launch.database_url();
+    let (_, address) = url.split_once('@').expect("a user");
+    let dump = Command::new("pg_dump")
+        .args(["--schema-only", "--restrict-key=same"])
+        .arg(format!("postgres://postgres:postgres@{address}"))
+        .output()
+        .expect("pg_dump runs");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    String::from_utf8(dump.stdout).expect("definitions are UTF-8")
+}
+
+#[tokio::test]
+async fn a_role_that_reads_the_mapped_columns_is_enough_and_the_schema_is_all_that_is_made() {
+    let (launch, mut sql, role) = owned_by_another().await;
+    let before = definitions(&launch);
+    sql.run(format!("CREATE SCHEMA facility_summary AUTHORIZATION {role}")).await;
+    let service = launch.start().await;
+    let ridge = now(&service, "1").await;
+    assert_eq!(totals(&ridge), [3, 4, 1], "{ridge}");
+    let (_, launch) = service.terminate().await;
+    sql.run("DROP SCHEMA facility_summary CASCADE").await;
+    assert_eq!(definitions(&launch), before);
+}
+
+#[tokio::test]
+async fn a_column_that_may_not_be_read_is_named() {
+    let (launch, mut sql, role) = owned_by_another().await;
+    sql.run(format!("CREATE SCHEMA facility_summary AUTHORIZATION {role}")).await;
+    sql.run(format!("REVOKE SELECT (expiry) ON public.bag FROM {role}")).await;
+    let exited = run(&launch, &["migrate"]).await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    for word in ["sources.stock[0]", "permission denied for table bag"] {
+        assert!(exited.output.contains(word), "{word:?} is not in: {}", exited.output);
+    }
+}
+
+/// Rows that a policy hides must not become a sum of the others.
+#[tokio::test]
+async fn rows_that_a_policy_hides_are_an_error() {
+    let (launch, mut sql, role) = owned_by_another().await;
+    sql.run(format!("CREATE SCHEMA facility_summary AUTHORIZATION {role}")).await;
+    sql.run(
+        "ALTER TABLE public.bag ENABLE ROW LEVEL SECURITY; CREATE POLICY reserved ON public.bag \
+         USING (state = 'reserved')",
+    )
+    .await;
+    let exited = run(&launch, &["migrate"]).await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    for word in ["sources.stock[0]", "row-level security"] {
+        assert!(exited.output.contains(word), "{word:?} is not in: {}", exited.output);
+    }
+}
