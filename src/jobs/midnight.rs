@@ -16,12 +16,12 @@ use crate::{
     domain::{
         day::Day,
         facility::Facility,
-        summary::{DayKey, Key, SummaryRow},
+        summary::{DayKey, Key},
     },
     metrics::RefreshTrigger,
     service::refresh::Refresher,
     store,
-    store::Store,
+    store::{Store, StoredBounds},
 };
 
 /// The midnight job with all parts that it uses.
@@ -81,10 +81,10 @@ impl Midnight {
             facilities.iter().map(|f| (f.id, f.zone.today(now_ms))).collect();
         let keys: Vec<Key> =
             todays.iter().map(|(id, day)| Key { facility_id: *id, date: day.date }).collect();
-        let rows = self.store.summaries(&keys).await?.rows;
-        let is_open = |row: &&SummaryRow| row.is_of(&todays[&row.summary.facility_id]);
+        let stored = self.store.stored_bounds(&keys).await?;
+        let is_open = |row: &&StoredBounds| row.is_of(&todays[&row.key.facility_id]);
         let open: HashSet<Uuid> =
-            rows.iter().filter(is_open).map(|row| row.summary.facility_id).collect();
+            stored.iter().filter(is_open).map(|row| row.key.facility_id).collect();
         let keys: Vec<DayKey> = facilities
             .iter()
             .filter(|f| !open.contains(&f.id))

@@ -46,7 +46,7 @@ pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
 pub use source_triggers::{TriggerOff, Triggers};
-pub use stored_days::{Doubt, StoredDay, StoredDays};
+pub use stored_days::{Doubt, StoredBounds, StoredDay, StoredDays};
 
 /// The result of a database operation.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -62,6 +62,9 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     async fn orphans(&self) -> Result<Vec<Uuid>>;
     /// The stored rows of these keys and the stored watermark, in one statement.
     async fn summaries(&self, keys: &[Key]) -> Result<TableRead>;
+    /// Of which day each stored row of these keys is: it reads less than `summaries`. Keys without a
+    /// row, and rows that cannot be read, are left out.
+    async fn stored_bounds(&self, keys: &[Key]) -> Result<Vec<StoredBounds>>;
     /// Like `summaries`, from a standby. The rows are as old as the standby's replay, which their
     /// watermark shows. `None` when no standby is configured, or none answers.
     async fn summaries_on_standby(&self, _keys: &[Key]) -> Option<TableRead> {

@@ -1,6 +1,13 @@
 //! Stored rows, and what decides whether a difference may be added to them.
 
-use crate::domain::summary::SummaryRow;
+use std::collections::BTreeMap;
+
+use super::{Result, StoreError};
+use crate::domain::{
+    blood_type::BloodType,
+    day::Day,
+    summary::{Bounds, Figures, Key, SummaryRow},
+};
 
 /// Stored rows of days in one snapshot, which was taken after every lock that the transaction had
 /// taken by then.
@@ -36,4 +43,29 @@ pub struct StoredDay {
     pub is_marked: bool,
     /// The facility's zone.
     pub timezone: String,
+}
+
+/// What decides of which day a stored row is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBounds {
+    /// The facility and date of the row.
+    pub key: Key,
+    /// The figures equal their sources at this instant, in milliseconds since 1970.
+    pub as_of_ms: i64,
+    /// As `SummaryRow::bounds`.
+    pub bounds: Option<Bounds>,
+}
+
+impl StoredBounds {
+    /// Whether the figures are of this day: see `SummaryRow::is_of`.
+    pub fn is_of(&self, day: &Day) -> bool {
+        Bounds::are_of(self.bounds, self.as_of_ms, day)
+    }
+}
+
+/// The error of figures by blood type that cannot be read as the databases store them.
+pub(super) fn check_figures(by_blood_type: &str) -> Result<()> {
+    serde_json::from_str::<BTreeMap<BloodType, Figures>>(by_blood_type)
+        .map(drop)
+        .map_err(|error| StoreError::Unreadable(format!("by_blood_type: {error}")))
 }

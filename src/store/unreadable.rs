@@ -11,7 +11,7 @@ use std::{
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use crate::domain::summary::{Summary, SummaryRow};
+use crate::domain::summary::{Key, Summary, SummaryRow};
 
 /// The instant, in milliseconds, as of which an unreadable row's figures are exact. It is before
 /// every day, so that a reader of the row has it derived again.
@@ -56,10 +56,15 @@ pub fn text(bytes: &[u8], table: &'static str, row: impl ToString) -> String {
     }
 }
 
+/// Logs and counts a row of the summary table.
+pub fn note_summary(key: &Key, error: &dyn std::fmt::Display) {
+    note("dashboard_daily_summary", format_args!("{} {}", key.facility_id, key.date), error);
+}
+
 /// The row that replaces a stored row which cannot be read. Deriving the day again repairs the
 /// stored row.
 pub fn summary(facility_id: Uuid, date: Date, error: &dyn std::fmt::Display) -> SummaryRow {
-    note("dashboard_daily_summary", format_args!("{facility_id} {date}"), error);
+    note_summary(&Key { facility_id, date }, error);
     SummaryRow {
         summary: Summary::empty(facility_id, date, true),
         as_of_ms: NEVER_MS,

@@ -286,6 +286,39 @@ on_both_stores! {
         }
     }
 
+    async fn a_start_derives_a_today_that_cannot_be_read_without_any_reader(service: Service) {
+        let mut sql = Outside::connect(service.database_url()).await;
+        let (zone, today) = a_zone_at_noon();
+        let site = Site::register(&service, &zone).await;
+        acknowledged(&service, &site.stock(Uuid::new_v4(), 5)).await;
+        let launch = service.launch().clone();
+        service.terminate().await;
+        let row = format!("facility_id = {} AND date = '{today}'", sql.id(site.facility));
+        for damage in ["[1]", "{\"O+\": {\"stock\": \"five\"}}"] {
+            sql.run(format!(
+                "UPDATE dashboard_daily_summary SET by_blood_type = '{damage}' WHERE {row}"
+            ))
+            .await;
+            // Neither a rebuild nor a sample audit: they would find it, too.
+            let started = launch
+                .clone()
+                .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
+                .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", "0")
+                .start()
+                .await;
+            wait_until("the row is derived anew", async || {
+                let damaged = format!("{row} AND by_blood_type = '{damage}'");
+                sql.number(format!("SELECT count(*) FROM dashboard_daily_summary WHERE {damaged}"))
+                    .await
+                    == 0
+            })
+            .await;
+            assert!(metric(&started, "database_unreadable_rows").await >= 1.0, "{damage}");
+            assert_eq!(site.summary(&started, "today").await["total_stock"], 5, "{damage}");
+            started.terminate().await;
+        }
+    }
+
     async fn an_invalid_blood_type_counts_as_unknown_and_stops_nothing(service: Service) {
         let mut sql = Outside::connect(service.database_url()).await;
         let (odd, whole) = (

@@ -130,6 +130,7 @@ macro_rules! contract {
                 fleet::{
                     the_watermark_is_returned_with_rows_and_without_rows,
                     one_key_is_read_as_it_is_read_among_several,
+                    the_day_of_a_row_is_told_as_a_read_of_the_row_tells_it,
                     a_watermark_only_rises,
                     a_watermark_of_another_epoch_is_not_stored_and_does_not_count,
                     an_epoch_is_ended_once_together_with_its_watermark,

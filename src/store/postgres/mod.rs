@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 use super::{
     Connections, Difference, DrainSnapshot, FacilityRow, Mark, MarkKind, Marks, OutboxCounters,
-    Result, Span, Store, StoreError, TableRead, Transaction,
+    Result, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
     unreadable,
@@ -128,6 +128,10 @@ impl Store for PostgresStore {
         Ok(read)
     }
 
+    async fn stored_bounds(&self, keys: &[Key]) -> Result<Vec<StoredBounds>> {
+        stored_days::bounds(&self.pool, keys).await
+    }
+
     async fn summaries_on_standby(&self, keys: &[Key]) -> Option<TableRead> {
         self.read_pool.summaries(keys).await
     }
@@ -138,14 +142,7 @@ impl Store for PostgresStore {
     }
 
     async fn stored_dates(&self, facilities: &[Uuid]) -> Result<Vec<Key>> {
-        let rows = sqlx::query(
-            "SELECT facility_id, date::text AS date FROM dashboard_daily_summary WHERE \
-             facility_id = ANY ($1)",
-        )
-        .bind(facilities)
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(unreadable::skip(rows.iter().map(day), "dashboard_daily_summary"))
+        stored_days::dates(&self.pool, facilities).await
     }
 
     async fn activity(&self, facilities: &[Uuid]) -> Result<Vec<Span>> {
@@ -372,9 +369,12 @@ fn json<T: serde::de::DeserializeOwned>(row: &PgRow, column: &str) -> Result<T> 
     serde_json::from_str(text).map_err(|e| StoreError::Unreadable(format!("{column}: {e}")))
 }
 
+fn day_bounds(row: &PgRow) -> Result<Option<Bounds>> {
+    let (start_ms, end_ms) = (floor_ms(row, "day_start")?, floor_ms(row, "day_end")?);
+    Ok(start_ms.zip(end_ms).map(|(start_ms, end_ms)| Bounds { start_ms, end_ms }))
+}
+
 fn summary_row(row: &PgRow) -> Result<SummaryRow> {
-    let (start_ms, end_ms): (Option<i64>, Option<i64>) =
-        (floor_ms(row, "day_start")?, floor_ms(row, "day_end")?);
     Ok(SummaryRow {
         summary: Summary {
             facility_id: row.try_get("facility_id")?,
@@ -388,6 +388,6 @@ fn summary_row(row: &PgRow) -> Result<SummaryRow> {
         },
         as_of_ms: some_floor_ms(row, "as_of")?,
         next_expires_at_ms: ceil_ms(row, "next_expires_at")?,
-        bounds: start_ms.zip(end_ms).map(|(start_ms, end_ms)| Bounds { start_ms, end_ms }),
+        bounds: day_bounds(row)?,
     })
 }

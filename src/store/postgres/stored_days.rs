@@ -4,11 +4,18 @@ use sqlx::{AssertSqlSafe, Executor, Postgres, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    date, instants::some_floor_ms, pool::Borrowed, sources::SourceStatements, summary_row, text,
+    columns, date, day, day_bounds,
+    instants::some_floor_ms,
+    pool::{Borrowed, PrimaryPool},
+    sources::SourceStatements,
+    summary_row, text,
 };
 use crate::{
-    domain::summary::DayKey,
-    store::{Difference, Doubt, Result, StoredDay, StoredDays, source_triggers::TrustedSources},
+    domain::summary::{DayKey, Key},
+    store::{
+        Difference, Doubt, Result, StoredBounds, StoredDay, StoredDays,
+        source_triggers::TrustedSources, stored_days::check_figures, unreadable,
+    },
 };
 
 /// The stored rows of these days. `as_of_ms` is not later than the snapshot of the next statement.
@@ -42,6 +49,40 @@ pub(super) async fn stored_days(
         });
     }
     Ok(found)
+}
+
+/// The days of these facilities that have a stored row.
+pub(super) async fn dates(pool: &PrimaryPool, facilities: &[Uuid]) -> Result<Vec<Key>> {
+    let rows = sqlx::query(
+        "SELECT facility_id, date::text AS date FROM dashboard_daily_summary WHERE facility_id = \
+         ANY ($1)",
+    )
+    .bind(facilities)
+    .fetch_all(pool)
+    .await?;
+    Ok(unreadable::skip(rows.iter().map(day), "dashboard_daily_summary"))
+}
+
+/// Of which day each stored row of these keys is. Those that cannot be read are left out.
+pub(super) async fn bounds(pool: &PrimaryPool, keys: &[Key]) -> Result<Vec<StoredBounds>> {
+    let (ids, dates) = columns(keys);
+    let query = sqlx::query(include_str!("../../../sql/postgres/stored_bounds.sql"));
+    let rows = query.bind(ids).bind(dates).fetch_all(pool).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let number: i64 = row.try_get("number")?;
+        let key = keys[usize::try_from(number - 1).expect("an ordinality counts from 1")];
+        match bounds_of(row, key) {
+            Ok(bounds) => found.push(bounds),
+            Err(error) => unreadable::note_summary(&key, &error),
+        }
+    }
+    Ok(found)
+}
+
+fn bounds_of(row: &PgRow, key: Key) -> Result<StoredBounds> {
+    check_figures(row.try_get("by_blood_type")?)?;
+    Ok(StoredBounds { key, as_of_ms: some_floor_ms(row, "as_of")?, bounds: day_bounds(row)? })
 }
 
 /// The rows that differ from their sources. Where other programs write sources without marks, any

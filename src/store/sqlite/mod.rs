@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::{
     Cause, Connections, Difference, DrainSnapshot, FacilityRow, Marks, Result, Span, Store,
-    StoreError, TableRead, Transaction,
+    StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
     unreadable,
@@ -162,6 +162,12 @@ impl Store for SqliteStore {
             self.kept.keep(lent);
         }
         epoch::table_read(&rows)
+    }
+
+    async fn stored_bounds(&self, keys: &[Key]) -> Result<Vec<StoredBounds>> {
+        let query = sqlx::query(sql!("stored_bounds")).bind(parameter::dates(keys));
+        let rows = query.fetch_all(self.reader()?).await?;
+        rows.iter().filter_map(|row| row::stored_bounds(row, keys).transpose()).collect()
     }
 
     async fn version(&self, facility: Uuid) -> Result<i64> {

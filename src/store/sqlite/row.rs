@@ -10,7 +10,10 @@ use crate::{
         event::{Entity, EntityKind, Record},
         summary::{Bounds, Key, Summary, SummaryRow},
     },
-    store::{FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError, unreadable},
+    store::{
+        FacilityRow, JobRun, Mark, MarkKind, Result, Span, StoreError, StoredBounds,
+        stored_days::check_figures, unreadable,
+    },
 };
 
 /// Reads the rows that hold a valid id, or null, in `column`. The others are noted and left out, so
@@ -136,6 +139,19 @@ pub fn readable_summary(row: &SqliteRow) -> Result<SummaryRow> {
         next_expires_at_ms: row.try_get(7)?,
         bounds: start_ms.zip(end_ms).map(|(start_ms, end_ms)| Bounds { start_ms, end_ms }),
     })
+}
+
+/// Of which of these days a stored row is; `None` when the row cannot be read.
+pub fn stored_bounds(row: &SqliteRow, keys: &[Key]) -> Result<Option<StoredBounds>> {
+    let number: i64 = row.try_get(0)?;
+    let key = keys[usize::try_from(number).expect("json_each counts from 0")];
+    if let Err(error) = row.try_get(1).map_err(StoreError::from).and_then(check_figures) {
+        unreadable::note_summary(&key, &error);
+        return Ok(None);
+    }
+    let (start_ms, end_ms): (Option<i64>, Option<i64>) = (row.try_get(3)?, row.try_get(4)?);
+    let bounds = start_ms.zip(end_ms).map(|(start_ms, end_ms)| Bounds { start_ms, end_ms });
+    Ok(Some(StoredBounds { key, as_of_ms: row.try_get(2)?, bounds }))
 }
 
 /// A run of a job.

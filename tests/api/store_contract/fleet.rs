@@ -85,6 +85,42 @@ pub async fn one_key_is_read_as_it_is_read_among_several(db: &dyn TestDb) {
     assert_eq!(changing, [false, false, true, false, true]);
 }
 
+pub async fn the_day_of_a_row_is_told_as_a_read_of_the_row_tells_it(db: &dyn TestDb) {
+    let mut todays = Vec::new();
+    for _ in 0..7 {
+        todays.push(key(&facility(db, "Asia/Kathmandu").await, now_ms(db).await, 0));
+    }
+    refresh(db, &todays[1..]).await; // the first one has no row
+    for (today, change) in todays[2..].iter().zip([
+        format!("day_start = {}", db.at(1_000)),
+        "day_end = NULL".into(),
+        format!("as_of = {}", db.at(1_000)), // a release that does not know of bounds writes so
+        r#"by_blood_type = '{"?":1}'"#.into(),
+        r#"by_blood_type = '{"O+": {"stock": "five", "transferred": 0, "requests": 0}}'"#.into(),
+    ]) {
+        let id = db.id(today.facility.id);
+        db.plain(&format!("UPDATE dashboard_daily_summary SET {change} WHERE facility_id = {id}"))
+            .await;
+    }
+    let keys: Vec<Key> = todays.iter().map(DayKey::id).collect();
+    let found = db.store().stored_bounds(&keys).await.unwrap();
+    let read = db.store().summaries(&keys).await.unwrap().rows;
+    assert_eq!(read.len(), 6);
+    for (number, today) in todays.iter().enumerate() {
+        let told = found.iter().find(|bounds| bounds.key == today.id());
+        let row = read.iter().find(|row| row.key() == today.id());
+        assert_eq!(told.is_some(), (1..5).contains(&number), "{number}: {found:?}");
+        if let (Some(told), Some(row)) = (told, row) {
+            assert_eq!((told.as_of_ms, told.bounds), (row.as_of_ms, row.bounds), "{number}");
+        }
+        let (is_told, is_read) = (
+            told.is_some_and(|told| told.is_of(&today.day)),
+            row.is_some_and(|row| row.is_of(&today.day)),
+        );
+        assert_eq!((is_told, is_read), (number == 1 || number == 3, is_told), "{number}");
+    }
+}
+
 pub async fn a_watermark_only_rises(db: &dyn TestDb) {
     let epoch = look(db).await.epoch;
     let later = watermark(2_000, 1, 5);
