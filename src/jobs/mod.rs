@@ -24,7 +24,10 @@ pub mod schedule;
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::{task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
@@ -132,7 +135,8 @@ where
 
 /// Runs rebuilds one after the other, whenever one is due.
 async fn rebuilds(rebuild: Arc<rebuild::Rebuild>, stop: CancellationToken, metrics: Arc<Metrics>) {
-    let mut looks = tokio::time::interval(REBUILD_INTERVAL);
+    // Not at once: the first readers after a start read the table at the same time.
+    let mut looks = tokio::time::interval_at(Instant::now() + REBUILD_INTERVAL, REBUILD_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let throttle = LogThrottle::default();
     loop {
