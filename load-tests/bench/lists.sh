@@ -40,23 +40,27 @@ facility_ids() {
 }
 
 # list_pair FIGURE GOAL PATHS: reads of the paths from memory, in turn with the floor serving bodies of their mean size. The median of the
-# ratios, pair by pair.
+# ratios, pair by pair. Then beside the floor serving as many different bodies: one body stays in the processor's caches, many do not.
 list_pair() {
-    local figure=$1 goal=$2 paths=$3 bytes round ours beside
+    local figure=$1 goal=$2 paths=$3 bytes round ours beside many
     "$load" visit address="$address" paths="$paths" connections=4 >/dev/null
     bytes=$(value_of "$("$load" visit address="$address" paths="$paths" connections=4)" body_bytes)
     echo "/bytes/$(calculate %.0f "$bytes")" >"$folder/floor_paths"
+    awk -v bytes="$(calculate %.0f "$bytes")" '{ print "/bodies/" bytes "/" NR }' "$paths" >"$folder/floor_many"
     rm -f "$folder/pairs"
     list_rate "http://$address" "$paths" 1 >/dev/null
     list_rate "$lists_floor" "$folder/floor_paths" 1 >/dev/null
     for ((round = 0; round < rounds; round++)); do
         beside=$(list_rate "$lists_floor" "$folder/floor_paths" "$seconds")
         ours=$(list_rate "http://$address" "$paths" "$seconds")
-        echo "$ours $beside" | tee -a "$folder/pairs" >&2
+        many=$(list_rate "$lists_floor" "$folder/floor_many" "$seconds")
+        echo "$ours $beside $many" | tee -a "$folder/pairs" >&2
     done
     local ratio
     ratio=$(awk '{ printf "%.3f\n", $1 / $2 }' "$folder/pairs" | median)
     row "$figure, ours / floor" ">= $goal" "$ratio" "ours $(awk '{ print $1 }' "$folder/pairs" | median)/s, actix-web alone $(awk '{ print $2 }' "$folder/pairs" | median)/s, $bytes bytes" "$ratio >= $goal"
+    ratio=$(awk '{ printf "%.3f\n", $1 / $3 }' "$folder/pairs" | median)
+    row "  beside $(wc -l <"$paths") different bodies" "" "$ratio" "actix-web alone $(awk '{ print $3 }' "$folder/pairs" | median)/s"
 }
 
 list_rate() { # list_rate URL PATHS SECONDS: requests a second

@@ -23,10 +23,12 @@ async fn summary(_path: web::Path<(String, String)>) -> HttpResponse {
         .body(web::Bytes::from_static(BODY))
 }
 
-/// A body of any size up to 4 MiB, for the comparison with lists; 304 to whoever has it.
+/// What the bodies for the comparison with lists are parts of.
+static FILL: LazyLock<web::Bytes> = LazyLock::new(|| web::Bytes::from(vec![b'x'; 32 << 20]));
+
+/// A body of any size up to 32 MiB, for the comparison with lists; 304 to whoever has it.
 #[get("/bytes/{count}")]
 async fn bytes(request: HttpRequest, count: web::Path<usize>) -> HttpResponse {
-    static FILL: LazyLock<web::Bytes> = LazyLock::new(|| web::Bytes::from(vec![b'x'; 4 << 20]));
     const TAG: &str = "\"0123456789abcdef\"";
     if request.headers().get("if-none-match").is_some_and(|tag| tag == TAG) {
         return HttpResponse::NotModified().insert_header(("etag", TAG)).finish();
@@ -38,6 +40,20 @@ async fn bytes(request: HttpRequest, count: web::Path<usize>) -> HttpResponse {
         .body(FILL.slice(..(*count).min(FILL.len())))
 }
 
+/// The body of this number among bodies of one size, which are in memory one after the other: the
+/// processor's caches cannot hold as many of them as of one. The numbers come again where they do
+/// not all fit into 32 MiB.
+#[get("/bodies/{count}/{number}")]
+async fn bodies(path: web::Path<(usize, usize)>) -> HttpResponse {
+    let count = path.0.clamp(1, FILL.len());
+    let from = path.1 % (FILL.len() / count) * count;
+    HttpResponse::Ok()
+        .insert_header(("content-type", "application/json"))
+        .insert_header(("etag", "\"0123456789abcdef\""))
+        .insert_header(("cache-control", "private, max-age=300"))
+        .body(FILL.slice(from..from + count))
+}
+
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let mut numbers = std::env::args()
@@ -45,7 +61,7 @@ async fn main() -> std::io::Result<()> {
         .map(|argument| argument.parse().expect("floor PORT [WORKERS], both numbers"));
     let port: u16 = numbers.next().expect("floor PORT [WORKERS]");
     let workers = numbers.next().map_or(2, usize::from);
-    HttpServer::new(|| App::new().service(summary).service(bytes))
+    HttpServer::new(|| App::new().service(summary).service(bytes).service(bodies))
         .workers(workers)
         .bind(("127.0.0.1", port))?
         .run()
