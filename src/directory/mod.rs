@@ -5,19 +5,21 @@
 //! later than what was read of the database proves. An answer that uses the directory claims no
 //! later instant.
 
+mod directory_read;
 mod facility_loader;
 mod unread;
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use uuid::Uuid;
 
 use crate::{
@@ -26,8 +28,10 @@ use crate::{
         facility::{Facility, Zone},
         zones,
     },
+    protocol::Epoch,
     store::{self, FacilityRow, Store, StoreError},
 };
+pub use directory_read::DirectoryRead;
 use facility_loader::FacilityLoader;
 pub use unread::ReadTask;
 use unread::Unread;
@@ -38,6 +42,9 @@ pub struct Directory {
     /// The memory tier, which drops the entries of facilities that were removed or registered
     /// again.
     memory: Arc<Memory>,
+    /// The epoch that is served; none before the first drain snapshot, and in commands.
+    served: Arc<ArcSwapOption<Epoch>>,
+    stores_watermark: bool,
     facilities: RwLock<HashMap<Uuid, Arc<Facility>>>,
     zones: RwLock<HashMap<String, Arc<Zone>>>,
     /// Ordered by name, for listings. Every change empties it, and the next listing makes it again.
@@ -59,40 +66,25 @@ pub struct Located {
     pub as_of_ms: i64,
 }
 
-/// A read of facilities that is under way. Only one exists at a time.
-pub struct DirectoryRead<'a> {
-    /// The facilities that are read; where all are read, those that were known before.
-    asked: Vec<Uuid>,
-    is_of_all: bool,
-    /// The number of messages about facilities before the read began, and the epoch at that time.
-    messages: u64,
-    epoch: u32,
-    /// All facilities are read at this instant or later.
-    at_ms: Option<i64>,
-    _guard: tokio::sync::MutexGuard<'a, ()>,
-}
-
-impl DirectoryRead<'_> {
-    /// States that the rows are read at `at_ms` by the database's clock, or later. The caller must
-    /// have asked for this time after the reading began. Counts only where all facilities are read.
-    pub fn exact_as_of(self, at_ms: i64) -> Self {
-        DirectoryRead { at_ms: self.is_of_all.then_some(at_ms), ..self }
-    }
-}
-
 /// Bytes of a name that are kept and shown: 500 characters of four bytes, as events may bring them.
 const MOST_NAME: usize = 2_000;
 /// Time to wait after facilities could not be read.
 const RETRY: Duration = Duration::from_millis(100);
+/// The longest time that a reader waits until the drain has entered the database's epoch: a few of
+/// its intervals.
+const ENTERED_WITHIN: Duration = Duration::from_secs(2);
 /// Time-out for reading facilities. A connection that the network dropped silently would otherwise
 /// never end.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Directory {
-    /// An empty directory. `memory` holds the entries of its facilities.
-    pub fn new(memory: Arc<Memory>) -> Self {
+    /// An empty directory. `memory` holds the entries of its facilities; `stores_watermark` says
+    /// whether other processes read the table, so that watermarks are stored beside its rows.
+    pub fn new(memory: Arc<Memory>, stores_watermark: bool) -> Self {
         Directory {
             memory,
+            served: Arc::default(),
+            stores_watermark,
             facilities: RwLock::default(),
             zones: RwLock::default(),
             by_name: RwLock::default(),
@@ -103,17 +95,46 @@ impl Directory {
         }
     }
 
-    /// Reads all facilities, and returns those that were known and no longer exist.
-    pub async fn load(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
-        let reading = self.begin_reading(None).await;
-        let rows = store.facilities(None).await?;
-        Ok(self.finish_reading(reading, rows))
+    /// The epoch that is served; `Changes` sets it.
+    pub fn served(&self) -> &Arc<ArcSwapOption<Epoch>> {
+        &self.served
     }
 
-    /// Makes the directory fresh enough. Waits until no other read is under way. Then reads all
-    /// facilities, unless `will_do` accepts the instant as of which the directory is exact by then.
-    /// After a read the directory is exact as of the call or later.
+    /// Reads all facilities, and returns those that were known and no longer exist.
+    /// `StoreError::OtherEpoch` as in [`Directory::finish_reading`].
+    pub async fn load(&self, store: &dyn Store) -> store::Result<Vec<Uuid>> {
+        let reading = self.begin_reading(None).await;
+        let read = store.facilities(None).await?;
+        self.finish_reading(reading, read)
+    }
+
+    /// Reads all facilities; the directory is then exact as of the call or later.
+    /// `StoreError::OtherEpoch` as in [`Directory::finish_reading`].
+    pub async fn read_all(&self, store: &dyn Store) -> store::Result<()> {
+        self.read_unless(store, |_| false).await
+    }
+
+    /// Makes the directory fresh enough for a reader. Waits until no other read is under way. Then
+    /// reads all facilities, unless `will_do` accepts the instant as of which the directory is
+    /// exact by then. After a read the directory is exact as of the call or later.
+    /// `StoreError::OtherEpoch` where the drain has not entered another epoch in time.
     pub async fn catch_up(
+        &self,
+        store: &dyn Store,
+        will_do: impl Fn(i64) -> bool,
+    ) -> store::Result<()> {
+        let asked = Instant::now();
+        loop {
+            match self.read_unless(store, &will_do).await {
+                Err(StoreError::OtherEpoch) if asked.elapsed() < ENTERED_WITHIN => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn read_unless(
         &self,
         store: &dyn Store,
         will_do: impl Fn(i64) -> bool,
@@ -123,59 +144,16 @@ impl Directory {
             return Ok(());
         }
         let at_ms = store.now_ms().await?;
-        let rows = store.facilities(None).await?;
-        self.finish_reading(reading.exact_as_of(at_ms), rows);
-        Ok(())
+        let read = store.facilities(None).await?;
+        self.finish_reading(reading.exact_as_of(at_ms), read).map(drop)
     }
 
     /// Reads these facilities again, and returns those that no longer exist.
+    /// `StoreError::OtherEpoch` as in [`Directory::finish_reading`].
     pub async fn reload(&self, store: &dyn Store, ids: &[Uuid]) -> store::Result<Vec<Uuid>> {
         let reading = self.begin_reading(Some(ids)).await;
-        let rows = store.facilities(Some(ids)).await?;
-        Ok(self.finish_reading(reading, rows))
-    }
-
-    /// Begins a read of these facilities, or of all. The caller then reads them from the database.
-    /// Waits until no other read is under way.
-    pub async fn begin_reading(&self, ids: Option<&[Uuid]>) -> DirectoryRead<'_> {
-        let guard = self.reading.lock().await;
-        // Listed before the rows are read. A facility that is written meanwhile may be missing in
-        // the rows, and must not count as gone.
-        let asked = ids.map_or_else(
-            || {
-                self.facilities
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .keys()
-                    .copied()
-                    .collect()
-            },
-            <[Uuid]>::to_vec,
-        );
-        DirectoryRead {
-            asked,
-            is_of_all: ids.is_none(),
-            messages: self.unread.messages(),
-            epoch: self.unread.epoch(),
-            at_ms: None,
-            _guard: guard,
-        }
-    }
-
-    /// Takes over the rows that were read, and returns the facilities that no longer exist.
-    pub fn finish_reading(&self, reading: DirectoryRead<'_>, rows: Vec<FacilityRow>) -> Vec<Uuid> {
-        let found: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
-        let gone: Vec<Uuid> =
-            reading.asked.iter().filter(|id| !found.contains(id)).copied().collect();
-        self.take_over(rows, &gone);
-        if reading.is_of_all {
-            self.loaded.store(true, Ordering::Release);
-        }
-        self.unread.read((!reading.is_of_all).then_some(&reading.asked), reading.messages);
-        if let Some(at_ms) = reading.at_ms {
-            self.unread.prove_read(reading.epoch, at_ms);
-        }
-        gone
+        let read = store.facilities(Some(ids)).await?;
+        self.finish_reading(reading, read)
     }
 
     fn take_over(&self, rows: Vec<FacilityRow>, gone: &[Uuid]) {
@@ -307,13 +285,24 @@ impl Directory {
     }
 
     /// The facility, by a rate-limited query of the database. The future must run to its end, as
-    /// other callers may wait for its query.
+    /// other callers may wait for its query. `StoreError::OtherEpoch` as in `catch_up`.
     pub async fn find(
         &self,
         store: &dyn Store,
         id: Uuid,
     ) -> Result<Option<Located>, Arc<StoreError>> {
-        self.loader.find(id, |ids| async move { self.reload(store, &ids).await.map(drop) }).await?;
+        let read = |ids: Vec<Uuid>| async move {
+            let asked = Instant::now();
+            loop {
+                match self.reload(store, &ids).await {
+                    Err(StoreError::OtherEpoch) if asked.elapsed() < ENTERED_WITHIN => {
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    done => return done.map(drop),
+                }
+            }
+        };
+        self.loader.find(id, read).await?;
         Ok(self.locate(id))
     }
 

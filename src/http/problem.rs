@@ -197,6 +197,11 @@ impl From<StoreError> for Problem {
                 "Other writes kept interfering with this request; try again shortly.",
                 1,
             ),
+            StoreError::OtherEpoch => Problem::unavailable(
+                "The database has just failed over, or was restored. Nothing was changed; try \
+                 again shortly.",
+                1,
+            ),
             StoreError::Full(_) => Problem::unavailable(
                 "The database cannot write at the moment. Nothing was changed; try again later.",
                 30,

@@ -138,12 +138,13 @@ impl Core {
         let known = settings.sources.as_ref().map_or(KnownFigures::ALL, SourcesSettings::known);
         let memory =
             Arc::new(memory.showing(known).with_views(view_bounds(&settings.lists), timer));
-        let directory = Arc::new(Directory::new(memory.clone()));
-        directory.catch_up(&*store, |_| false).await.map_err(failed)?;
+        let stores_watermark = redis.is_some() || settings.database.read_urls().next().is_some();
+        let directory = Arc::new(Directory::new(memory.clone(), stores_watermark));
+        directory.read_all(&*store).await.map_err(failed)?;
         let (changes, replica) = match redis {
             None => {
-                let has_standbys = settings.database.read_urls().next().is_some();
-                (Changes::new(memory.clone(), Arc::default(), None, has_standbys), None)
+                let served = directory.served().clone();
+                (Changes::new(memory.clone(), served, None, stores_watermark), None)
             }
             Some(target) => {
                 let (changes, replica) = ReplicaParts::join(

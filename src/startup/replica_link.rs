@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +13,6 @@ use crate::{
     config::{Settings, redis_url::RedisUrl},
     directory::Directory,
     metrics::Metrics,
-    protocol::Epoch,
     redis::Link,
     service::refresh::lease::RefreshLeases,
     store::Store,
@@ -57,7 +55,7 @@ impl ReplicaParts {
         let stop = CancellationToken::new();
         let link =
             Link::open(target, Duration::from_millis(settings.redis.timeout_ms), metrics).await;
-        let epoch: Arc<ArcSwapOption<Epoch>> = Arc::default();
+        let epoch = directory.served().clone();
         let attachment = Arc::new(Attachment::default());
         let streams = Streams { link: link.clone(), length: settings.redis.stream_length };
         // Entries stay in Redis for as long as they may be served after a failure of the database.

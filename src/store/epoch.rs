@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
+    store::FacilityRow,
 };
 
 /// The result of one read of the summary table, all in one snapshot of one server.
@@ -48,6 +49,18 @@ impl TableRead {
             }
         })
     }
+}
+
+/// The result of one read of facilities, over one connection. The epoch and the watermark are read
+/// after the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FacilitiesRead {
+    /// The rows, in no order. Facilities that do not exist are missing.
+    pub rows: Vec<FacilityRow>,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The last watermark that was stored, if it was stored in this epoch.
+    pub watermark: Option<Watermark>,
 }
 
 /// The columns of the table `fleet` that every read returns as well.

@@ -43,6 +43,13 @@ pub enum StoreError {
     /// again at once.
     #[error("a concurrent transaction interfered")]
     Conflict,
+    /// The database is in another epoch than the one that is served, or has lost a watermark. The
+    /// next drain snapshot notices that as well; a later try then works.
+    #[error(
+        "the database is in another epoch than the one that is served (a failover, or a backup \
+         restored); the next drain snapshot enters it"
+    )]
+    OtherEpoch,
     /// A constraint of the schema refused the values.
     #[error("the database refused the values: {0}")]
     Refused(#[source] Cause),
@@ -103,6 +110,7 @@ impl StoreError {
             StoreError::InDoubt(_) => "in_doubt",
             StoreError::Locked(_) => "locked",
             StoreError::Conflict => "conflict",
+            StoreError::OtherEpoch => "other_epoch",
             StoreError::Refused(_) => "refused",
             StoreError::Full(_) => "full",
             StoreError::Internal(_) => "internal",

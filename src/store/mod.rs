@@ -40,7 +40,7 @@ use crate::{
 pub use derived::{Derived, Difference};
 pub use drain_snapshot::{DrainSnapshot, OutboxCounters};
 pub use entity_rows::{LastCounted, Put, Removal};
-pub use epoch::TableRead;
+pub use epoch::{FacilitiesRead, TableRead};
 pub use error::{Cause, StoreError};
 pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
@@ -56,8 +56,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// The database's clock, in milliseconds since 1970. Costs a round trip.
     async fn now_ms(&self) -> Result<i64>;
-    /// All facilities, or those of `ids` that exist.
-    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>>;
+    /// All facilities, or those of `ids` that exist, and the epoch of the server that answered.
+    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<FacilitiesRead>;
     /// The facilities that have summaries although they do not exist.
     async fn orphans(&self) -> Result<Vec<Uuid>>;
     /// The stored rows of these keys and the stored watermark, in one statement.

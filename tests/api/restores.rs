@@ -322,3 +322,32 @@ on_both_stores! {
         assert!(after["version"].as_i64() > Some(before), "{before}: {after}");
     }
 }
+
+/// The reader comes in the half second before a drain snapshot shows the other epoch.
+#[tokio::test]
+async fn a_facility_of_another_epoch_is_not_answered_for_until_that_epoch_is_served() {
+    let service = Service::on_postgres().await.start().await;
+    let known = Site::register(&service, &a_zone_at_noon().0).await;
+    drained_twice(&service).await;
+    let mut held = Outside::connect(service.database_url()).await;
+    // A drain snapshot waits for this lock, and reads of facilities do not.
+    held.run("BEGIN; LOCK TABLE facility_outbox IN ACCESS EXCLUSIVE MODE").await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    let unknown = Uuid::new_v4();
+    sql.run(format!(
+        "BEGIN; UPDATE fleet SET salt = 'restored';
+         INSERT INTO facilities (id, name, timezone) VALUES ({}, 'Back', 'UTC'); COMMIT",
+        sql.id(unknown)
+    ))
+    .await;
+    let path = format!("/v1/facilities/{unknown}/summaries/today");
+    assert_eq!(read(&service, &path, "no-cache").await.status(), 503);
+    known.shows(&service, (0, 0, 0)).await;
+    assert_eq!(Scrape::of(&service).await.sum("epochs_total", &[]), 0.0);
+    held.run("ROLLBACK").await;
+    wait_until("the other epoch is served", async || {
+        read(&service, &path, "no-cache").await.status() == 200
+            && Scrape::of(&service).await.sum("epochs_total", &[]) >= 1.0
+    })
+    .await;
+}

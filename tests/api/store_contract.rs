@@ -129,6 +129,8 @@ macro_rules! contract {
                 }
                 fleet::{
                     the_watermark_is_returned_with_rows_and_without_rows,
+                    facilities_come_with_the_epoch_and_the_watermark,
+                    a_directory_takes_over_no_facility_of_another_epoch,
                     one_key_is_read_as_it_is_read_among_several,
                     the_day_of_a_row_is_told_as_a_read_of_the_row_tells_it,
                     a_watermark_only_rises,

@@ -9,7 +9,10 @@ use facility_summary::{
         summary::{Bounds, Key, Summary, SummaryRow},
     },
     protocol::{Epoch, Watermark},
-    store::{DrainSnapshot, FacilityRow, Mark, MarkKind, OutboxCounters, TableRead, Triggers},
+    store::{
+        DrainSnapshot, FacilitiesRead, FacilityRow, Mark, MarkKind, OutboxCounters, TableRead,
+        Triggers,
+    },
 };
 use uuid::Uuid;
 
@@ -200,15 +203,19 @@ impl Database {
         (f * DATES..(f + 1) * DATES).filter(is_one).collect()
     }
 
-    /// The rows of these facilities, or of all.
-    pub fn facility_rows(&self, ids: Option<&[Uuid]>) -> Vec<FacilityRow> {
+    /// Reads these facilities, or all.
+    pub fn read_facilities(&self, ids: Option<&[Uuid]>) -> FacilitiesRead {
         let asked = |f: &usize| ids.is_none_or(|ids| ids.contains(&facility_id(*f)));
         let row = |f: usize| {
             let zone = self.facilities[f].zone()?;
             let row = FacilityRow::new(facility_id(f), String::new(), ZONES[zone].to_owned());
             Some(FacilityRow { removed_at_version: self.facilities[f].removed_at_version, ..row })
         };
-        (0..FACILITIES).filter(asked).filter_map(row).collect()
+        FacilitiesRead {
+            rows: (0..FACILITIES).filter(asked).filter_map(row).collect(),
+            epoch: epoch(self.identity()),
+            watermark: self.stored_watermark(),
+        }
     }
 
     fn found(&self, keys: &[usize], of: (u32, u32)) -> TableRead {

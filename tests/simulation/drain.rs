@@ -1,7 +1,7 @@
 //! The drain snapshots and passes of a replica. The drain's own code decides what a pass may
 //! publish, delete and announce.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use facility_summary::{
     cache::memory::FillToken,
@@ -60,8 +60,8 @@ async fn run_once(sim: &Sim, r: usize) {
     let batch = sim.world().pace.batch;
     let mut look = observe(sim, r, batch).await;
     let has_missed = sim.world().replicas[r].has_missed;
-    if has_missed {
-        directory::catch_up(sim, r).await;
+    if has_missed && directory::catch_up(sim, r).await.is_err() {
+        return;
     }
     look.seen.expiry_due &= !sim.breaks(Mutant::IgnoresExpiries);
     let mut proof = WatermarkProof::of(&look.token, &look.seen);
@@ -112,13 +112,6 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
         let is_new = enter(sim, r, &seen.epoch).await;
         if is_new {
             sim.world().replicas[r].known = EpochTracker::default();
-        }
-        let has_new_directory = sim.world().replicas[r].has_new_directory;
-        if has_new_directory {
-            directory::catch_up(sim, r).await;
-            sim.world().replicas[r].has_new_directory = false;
-        }
-        if is_new {
             continue;
         }
         let heard = (!sim.is_alone()).then_some((token.position, heard_ms));
@@ -137,6 +130,13 @@ async fn observe(sim: &Sim, r: usize, batch: usize) -> Look {
             sim.step().await;
             begin_epoch(sim, &seen.epoch);
             continue;
+        }
+        let has_new_directory = sim.world().replicas[r].has_new_directory;
+        if has_new_directory {
+            if directory::catch_up(sim, r).await.is_err() {
+                continue;
+            }
+            sim.world().replicas[r].has_new_directory = false;
         }
         if let Some(caught_up) = caught_up {
             sim.world().replicas[r].attachment.verify(caught_up);
@@ -176,6 +176,7 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
         sim.step().await;
     }
     sim.world().replicas[r].epoch = Some(epoch.clone());
+    sim.directory(r).served().store(Some(Arc::new(epoch.clone())));
     if before.is_some() {
         sim.step().await;
         sim.start_over(r);
@@ -234,7 +235,9 @@ async fn tell_facilities(sim: &Sim, r: usize, seen: &DrainSnapshot) -> bool {
     if ids.is_empty() || sim.breaks(Mutant::KeepsFacilitiesToItself) {
         return true;
     }
-    directory::reload(sim, r, &ids).await;
+    if directory::reload(sim, r, &ids).await.is_err() {
+        return false;
+    }
     append(sim, r, seen.generation, &Message::Facilities(ids)).await
 }
 
@@ -282,16 +285,18 @@ async fn deal_with(sim: &Sim, r: usize, look: &Look) -> bool {
         .collect();
     to_read.sort_unstable();
     to_read.dedup();
-    if !to_read.is_empty() {
-        directory::reload(sim, r, &to_read).await;
+    if !to_read.is_empty() && directory::reload(sim, r, &to_read).await.is_err() {
+        return false;
     }
     let mut by_facility: BTreeMap<Uuid, Vec<_>> = BTreeMap::new();
     marks.into_iter().for_each(|mark| by_facility.entry(id(&mark.0)).or_default().push(mark));
     let mut all = true;
     for (id, marks) in by_facility {
         let is_gone = !is_known(&id);
-        if is_gone && remove(sim, r, id, &marks).await != Some(Removed::IsBack) {
-            continue; // the facility is locked, so its marks stay
+        match if is_gone { remove(sim, r, id, &marks).await } else { Some(Removed::IsBack) } {
+            Some(Removed::IsBack) => {}
+            Some(Removed::Yes) | None => continue, // where it is locked, its marks stay
+            Some(Removed::OtherEpoch) => return false,
         }
         all &= refresh(sim, r, Work::Marks(marks)).await.is_ok();
     }

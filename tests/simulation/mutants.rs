@@ -71,6 +71,12 @@ pub enum Mutant {
     /// What a pass reads in another epoch than that of its drain snapshot is published in the
     /// snapshot's epoch.
     PublishesAnyHistory,
+    /// R10: the directory takes over facilities that were read in another epoch than the one that
+    /// is served.
+    FacilitiesOfAnyHistory,
+    /// R10: the directory takes over facilities of a restored copy, which has the epoch that is
+    /// served and lacks a watermark.
+    FacilitiesOfAnyCopy,
     /// The keys of the Redis tier do not contain the epoch.
     OneTierForAll,
     /// R9: a watermark is announced before it is stored, so that a database that has lost nothing
@@ -135,7 +141,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 49] = [
+    pub const ALL: [Mutant; 51] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -159,6 +165,8 @@ impl Mutant {
         Mutant::FollowsOldHistory,
         Mutant::PublishesOldHistory,
         Mutant::PublishesAnyHistory,
+        Mutant::FacilitiesOfAnyHistory,
+        Mutant::FacilitiesOfAnyCopy,
         Mutant::OneTierForAll,
         Mutant::AnnouncesUnstored,
         Mutant::IgnoresLosses,
@@ -218,6 +226,8 @@ impl Mutant {
             Mutant::JoinsOldGenerations => Some(by_hand::an_entry_of_the_generation_before),
             Mutant::ShownInAnyGeneration => Some(by_hand::shown_by_the_old_primary),
             Mutant::PublishesAnyHistory => Some(by_hand::published_from_the_epoch_before),
+            Mutant::FacilitiesOfAnyHistory => Some(by_hand::a_facility_of_the_epoch_after),
+            Mutant::FacilitiesOfAnyCopy => Some(by_hand::a_facility_of_a_restored_copy),
             Mutant::OneTierForAll => Some(by_hand::an_entry_of_the_epoch_before),
             Mutant::OutlivesItsConnection => Some(by_hand::deleted_in_the_epoch_before),
             Mutant::TrustsRedis => Some(by_hand::an_entry_with_a_forgotten_successor),

@@ -41,7 +41,7 @@ pub enum Work {
 /// Why a refresh failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {
-    /// Another transaction holds a lock, or the database was restored.
+    /// Another transaction holds a lock, or the database was restored or is in another epoch.
     Locked,
     /// A facility is in another zone than the directory says, or the directory does not know it.
     Conflict,
@@ -76,7 +76,9 @@ pub async fn refresh(sim: &Sim, r: usize, work: Work) -> Result<Refreshed, Faile
             }
             Err(Failed::Conflict) if attempt < ATTEMPTS => {
                 attempt += 1;
-                directory::reload(sim, r, &facilities).await;
+                if directory::reload(sim, r, &facilities).await.is_err() {
+                    return Err(Failed::Locked);
+                }
                 if let (Work::Day(_), Some(scope)) = (&work, &scope) {
                     kept = Some(rezone(sim, r, scope));
                 }
@@ -337,7 +339,8 @@ async fn after_commit(sim: &Sim, r: usize, token: &FillToken, work: &Work, refre
     sim.step().await;
     if let Work::Event(Event::Registered { facility, .. }) = work {
         let ids = vec![facility_id(*facility)];
-        directory::reload(sim, r, &ids).await;
+        // Where that fails, the note is read later.
+        let _ = directory::reload(sim, r, &ids).await;
         let is_current = sim.memory(r).is_current(token);
         if let (Some(epoch), true, false) = (sim.epoch(r), is_current, sim.is_alone()) {
             let publication =

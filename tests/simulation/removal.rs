@@ -17,6 +17,8 @@ pub enum Removed {
     Yes,
     /// It was registered again.
     IsBack,
+    /// The directory could not be read again.
+    OtherEpoch,
 }
 
 /// Removes the rows of a facility that is gone, with its marks, as `Drain::remove` does. `None`
@@ -37,8 +39,8 @@ pub async fn remove(sim: &Sim, r: usize, id: Uuid, marks: &[(Mark, About)]) -> O
     let is_back = sim.world().db.facilities[facility_of(&id)].zone().is_some();
     if is_back && !sim.breaks(Mutant::RemovesBlindly) {
         drop(lock);
-        directory::reload(sim, r, &[id]).await;
-        return Some(Removed::IsBack);
+        let read = directory::reload(sim, r, &[id]).await;
+        return Some(if read.is_ok() { Removed::IsBack } else { Removed::OtherEpoch });
     }
     sim.step().await;
     {
@@ -54,6 +56,6 @@ pub async fn remove(sim: &Sim, r: usize, id: Uuid, marks: &[(Mark, About)]) -> O
     }
     drop(lock);
     sim.tell(called(r), || format!("removes the rows of facility {}", facility_of(&id)));
-    directory::reload(sim, r, &[id]).await;
-    Some(Removed::Yes)
+    let read = directory::reload(sim, r, &[id]).await;
+    Some(if read.is_ok() { Removed::Yes } else { Removed::OtherEpoch })
 }

@@ -132,10 +132,7 @@ async fn fill(sim: &Sim, r: usize, view: &View) -> bool {
             return false;
         }
     }
-    if !judged.unknown.is_empty() {
-        directory::reload(sim, r, &judged.unknown).await;
-    }
-    true
+    judged.unknown.is_empty() || directory::reload(sim, r, &judged.unknown).await.is_ok()
 }
 
 /// Checks what a replica would answer from its views, and from the pages that it holds.

@@ -93,7 +93,7 @@ impl Replica {
     pub fn new(recent: usize, at: Position) -> Self {
         let memory = Arc::new(Memory::new(MEMORY_BYTES, recent, at));
         Replica {
-            directory: Rc::new(Directory::new(memory.clone())),
+            directory: Rc::new(Directory::new(memory.clone(), true)),
             memory,
             has_new_directory: false,
             has_missed: false,

@@ -238,7 +238,7 @@ impl Drain {
         }
         if known.missed {
             // Other servers may have registered facilities without a message to this one.
-            self.directory.catch_up(&*self.store, |_| false).await?;
+            self.directory.read_all(&*self.store).await?;
         }
         self.metrics.marks_visible.set(seen.marks.len() as i64);
         let mut proof = WatermarkProof::of(&token, &seen);
@@ -286,10 +286,10 @@ impl Drain {
             self.clock.sync(seen.at_ms, sent);
             self.outage.over();
             let is_new = self.enter_epoch(known, &seen, (token.position, heard_ms)).await?;
-            self.read_directory_of_epoch(known).await?;
             if is_new {
                 continue;
             }
+            self.read_directory_of_epoch(known).await?;
             if self.see_triggers(&seen).await? {
                 continue;
             }
@@ -365,7 +365,7 @@ impl Drain {
     /// Reads all facilities again when another epoch was entered.
     async fn read_directory_of_epoch(&self, known: &mut EpochTracker) -> store::Result<()> {
         if known.has_new_directory {
-            self.directory.catch_up(&*self.store, |_| false).await?;
+            self.directory.read_all(&*self.store).await?;
             known.has_new_directory = false;
         }
         Ok(())

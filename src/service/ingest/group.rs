@@ -305,10 +305,12 @@ impl<'a> Group<'a> {
     /// Has the directory know the registered facilities before the acknowledgement. It reads them,
     /// as another writer may have changed them since. Where the database cannot be read now, it
     /// takes them as this group wrote them; the note in the transaction has them read again later.
+    /// In another epoch than the one that is served, the directory gets them when it enters that.
     async fn take_over_registered(&self) {
         let ids: Vec<Uuid> = self.registered.keys().copied().collect();
         let reading = self.parts.directory.reload(&*self.parts.store, &ids);
-        if !matches!(tokio::time::timeout(READ_AGAIN, reading).await, Ok(Ok(_))) {
+        let read = tokio::time::timeout(READ_AGAIN, reading).await;
+        if !matches!(read, Ok(Ok(_) | Err(StoreError::OtherEpoch))) {
             for facility in self.registered.values() {
                 let row = FacilityRow::new(
                     facility.id,

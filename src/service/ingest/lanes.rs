@@ -205,9 +205,10 @@ async fn commit(parts: &IngestParts, requests: Vec<Request>, lock_wait: LockWait
 /// lock may be released.
 fn is_worth_another_try(error: &StoreError, alone: bool, lock_wait: LockWait) -> bool {
     match error {
-        StoreError::Refused(_) | StoreError::Unreadable(_) | StoreError::WrongDifference { .. } => {
-            !alone
-        }
+        StoreError::Refused(_)
+        | StoreError::Unreadable(_)
+        | StoreError::WrongDifference { .. }
+        | StoreError::OtherEpoch => !alone,
         StoreError::Failed(_) => !alone && !error.is_of_the_whole_database(),
         StoreError::Locked(_) | StoreError::Conflict => !alone || lock_wait == LockWait::Short,
         _ => false,

@@ -176,8 +176,11 @@ impl Lists {
             unknown = self.refresh(due, asked).await?;
         }
         if !unknown.is_empty() {
-            self.reads.directory.reload(&*self.reads.store, &unknown).await?;
-            return Ok(Filled::DirectoryWasBehind);
+            return match self.reads.directory.reload(&*self.reads.store, &unknown).await {
+                Ok(_) => Ok(Filled::DirectoryWasBehind),
+                Err(StoreError::OtherEpoch) => Ok(Filled::OtherEpoch),
+                Err(error) => Err(error.into()),
+            };
         }
         *used_ms = began_ms;
         view.note_fill(began_ms);

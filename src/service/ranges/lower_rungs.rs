@@ -22,7 +22,7 @@ use crate::{
         answer::{Forward, Tier},
     },
     service::tier_row::TierRow,
-    store,
+    store::{self, StoreError},
 };
 
 /// Pause between two tries while nothing can be proven or refreshed.
@@ -270,8 +270,7 @@ impl Ranges {
         read.tier = read.tier.max(Tier::Table);
         match self.try_table(read, located, &wanted, found).await? {
             FromTable::Moved => {
-                let id = located.facility.id;
-                self.reads.directory.reload(&*self.reads.store, &[id]).await?;
+                self.read_again(located).await?;
                 Ok(None)
             }
             FromTable::Again => Ok(None),
@@ -342,9 +341,19 @@ impl Ranges {
         }
         if has_moved {
             // The facility is gone or in another zone.
-            self.reads.directory.reload(&*self.reads.store, &[located.facility.id]).await?;
+            self.read_again(located).await?;
             return Ok(None);
         }
         Ok(self.answer(read, located, days, found))
+    }
+
+    /// Has the directory read the facility again. Where the database is in another epoch, waits for
+    /// a moment instead: the drain enters it.
+    async fn read_again(&self, located: &Located) -> store::Result<()> {
+        match self.reads.directory.reload(&*self.reads.store, &[located.facility.id]).await {
+            Err(StoreError::OtherEpoch) => tokio::time::sleep(PAUSE).await,
+            read => drop(read?),
+        }
+        Ok(())
     }
 }

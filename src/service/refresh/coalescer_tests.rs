@@ -23,7 +23,7 @@ async fn refresher(folder: &std::path::Path) -> Arc<Refresher> {
     let memory = Arc::new(Memory::new(1 << 20, 16, Position { generation: 1, number: 0 }));
     Arc::new(Refresher {
         store,
-        directory: Arc::new(Directory::new(memory.clone())),
+        directory: Arc::new(Directory::new(memory.clone(), false)),
         changes: Arc::new(Changes::new(memory, Arc::default(), None, false)),
         clock: Arc::new(Clock::new()),
         outage: Arc::default(),

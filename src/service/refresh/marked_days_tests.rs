@@ -13,7 +13,8 @@ fn mark(kind: MarkKind, facility: u128, span: Option<(i64, i64)>) -> Mark {
 }
 
 fn directory() -> Directory {
-    let directory = Directory::new(Arc::new(Memory::new(1 << 20, 16, Position::default())));
+    let memory = Arc::new(Memory::new(1 << 20, 16, Position::default()));
+    let directory = Directory::new(memory, false);
     for n in 1..=2 {
         directory.insert(FacilityRow::new(
             Uuid::from_u128(n),

@@ -108,7 +108,12 @@ impl Refresher {
                     tokio::time::sleep(CONFLICT_PAUSE * (attempt - 1)).await;
                     attempt += 1;
                     let ids: Vec<Uuid> = scope.facilities().into_keys().collect();
-                    self.directory.reload(&*self.store, &ids).await?;
+                    match self.directory.reload(&*self.store, &ids).await {
+                        // The drain enters that epoch; until then the next attempt meets the
+                        // conflict again.
+                        Err(StoreError::OtherEpoch) => {}
+                        read => drop(read?),
+                    }
                     if let Work::Days(keys) = &mut request.work {
                         *keys = self.rezone(std::mem::take(keys));
                     }

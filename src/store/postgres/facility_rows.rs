@@ -4,20 +4,22 @@ use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
+    epoch,
     pool::{Borrowed, PrimaryPool},
     sources::{Mapping, SourceStatements},
     text,
 };
-use crate::store::{FacilityRow, Result};
+use crate::store::{FacilitiesRead, FacilityRow, Result};
 
 /// All facilities, or those of `ids` that exist. With a mapping, our table is first made equal to
-/// the mapped ones.
+/// the mapped ones. The epoch is read over the connection of the rows: another one may lead to
+/// another server.
 pub(super) async fn facilities(
     pool: &PrimaryPool,
     statements: &SourceStatements,
     mapping: Option<&Mapping>,
     ids: Option<&[Uuid]>,
-) -> Result<Vec<FacilityRow>> {
+) -> Result<FacilitiesRead> {
     if let Some(mapping) = mapping {
         mapping.mirror(pool, ids).await?;
     }
@@ -25,7 +27,12 @@ pub(super) async fn facilities(
         None => sqlx::query(AssertSqlSafe(statements.all_facilities.clone())),
         Some(ids) => sqlx::query(AssertSqlSafe(statements.facilities.clone())).bind(ids),
     };
-    query.fetch_all(pool).await?.iter().map(facility).collect()
+    let mut connection = pool.acquire().await?;
+    let rows = query.fetch_all(&mut connection).await?;
+    let (agreed, _) = epoch::summaries(&mut connection, &[]).await?;
+    let (epoch, watermark) = epoch::of_primary(agreed)?;
+    let rows = rows.iter().map(facility).collect::<Result<_>>()?;
+    Ok(FacilitiesRead { rows, epoch, watermark })
 }
 
 /// Those of `ids` that exist in the snapshot of this statement.

@@ -31,7 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, DrainSnapshot, FacilityRow, Mark, MarkKind, Marks, OutboxCounters,
+    Connections, Difference, DrainSnapshot, FacilitiesRead, Mark, MarkKind, Marks, OutboxCounters,
     Result, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
@@ -104,7 +104,7 @@ impl Store for PostgresStore {
         .await?)
     }
 
-    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
+    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<FacilitiesRead> {
         let mapping = self.mapping.as_ref();
         facility_rows::facilities(&self.pool, &self.statements, mapping, ids).await
     }

@@ -27,7 +27,7 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, pool::PoolConnection};
 use uuid::Uuid;
 
 use super::{
-    Cause, Connections, Difference, DrainSnapshot, FacilityRow, Marks, Result, Span, Store,
+    Cause, Connections, Difference, DrainSnapshot, FacilitiesRead, Marks, Result, Span, Store,
     StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
@@ -121,17 +121,18 @@ impl Store for SqliteStore {
         Ok(clock_ms())
     }
 
-    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<Vec<FacilityRow>> {
-        let rows = match ids {
-            None => sqlx::query(sql!("all_facilities")).fetch_all(self.reader()?).await?,
-            Some(ids) => {
-                sqlx::query(sql!("facilities"))
-                    .bind(parameter::ids(ids))
-                    .fetch_all(self.reader()?)
-                    .await?
-            }
+    async fn facilities(&self, ids: Option<&[Uuid]>) -> Result<FacilitiesRead> {
+        let mut connection = self.reader()?.acquire().await?;
+        let query = match ids {
+            None => sqlx::query(sql!("all_facilities")),
+            Some(ids) => sqlx::query(sql!("facilities")).bind(parameter::ids(ids)),
         };
-        row::readable(&rows, 0, "facilities", row::facility)
+        let rows = query.fetch_all(&mut *connection).await?;
+        let here = sqlx::query(sql!("summaries")).bind(parameter::dates(&[]));
+        let TableRead { epoch, watermark, .. } =
+            epoch::table_read(&here.fetch_all(&mut *connection).await?)?;
+        let rows = row::readable(&rows, 0, "facilities", row::facility)?;
+        Ok(FacilitiesRead { rows, epoch, watermark })
     }
 
     async fn orphans(&self) -> Result<Vec<Uuid>> {

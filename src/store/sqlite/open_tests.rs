@@ -87,5 +87,5 @@ async fn a_second_start_finds_what_the_first_wrote() {
         .unwrap();
     crate::store::Store::close(&store).await;
     let store = SqliteStore::open(&settings(&path)).await.unwrap();
-    assert_eq!(crate::store::Store::facilities(&store, None).await.unwrap()[0].name, "North");
+    assert_eq!(crate::store::Store::facilities(&store, None).await.unwrap().rows[0].name, "North");
 }

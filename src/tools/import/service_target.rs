@@ -95,7 +95,7 @@ impl ImportTarget for ServiceTarget<'_> {
     }
 
     async fn facilities(&self) -> Result<Vec<FacilityRow>, ImportError> {
-        self.core.store.facilities(None).await.map_err(failed)
+        Ok(self.core.store.facilities(None).await.map_err(failed)?.rows)
     }
 
     async fn imports(&self) -> Result<Vec<Import>, ImportError> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use facility_summary::{
+    cache::memory::Memory,
+    directory::Directory,
     domain::summary::{DayKey, Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
     store::{DrainSnapshot, MarkKind, Store, StoreError, TriggerOff},
@@ -47,6 +49,69 @@ pub async fn the_watermark_is_returned_with_rows_and_without_rows(db: &dyn TestD
         }
         assert_eq!(look(db).await.stored_watermark, mark);
     }
+}
+
+pub async fn facilities_come_with_the_epoch_and_the_watermark(db: &dyn TestDb) {
+    let north = facility(db, "UTC").await;
+    let epoch = look(db).await.epoch;
+    for mark in [None, Some(watermark(1_732_237_982_123, 3, 17))] {
+        if let Some(mark) = &mark {
+            assert!(db.store().store_watermark(mark, &epoch).await.unwrap());
+        }
+        for (ids, rows) in [(None, 1), (Some(&[north.id][..]), 1), (Some(&[]), 0)] {
+            let read = db.store().facilities(ids).await.unwrap();
+            assert_eq!((read.rows.len(), &read.epoch, read.watermark), (rows, &epoch, mark));
+        }
+    }
+    db.plain("UPDATE fleet SET salt = 'restored'").await;
+    let read = db.store().facilities(None).await.unwrap();
+    assert_eq!((read.epoch, read.watermark), (look(db).await.epoch, None));
+}
+
+pub async fn a_directory_takes_over_no_facility_of_another_epoch(db: &dyn TestDb) {
+    let store = db.store();
+    let memory = Arc::new(Memory::new(1 << 20, 16, Position::default()));
+    let directory = Directory::new(memory.clone(), true);
+    let north = facility(db, "UTC").await.id;
+    directory.load(&*store).await.unwrap();
+    let served = look(db).await.epoch;
+    directory.served().store(Some(Arc::new(served.clone())));
+    let takes_over = async |id: Uuid| {
+        let read = [
+            directory.reload(&*store, &[id]).await.map(drop),
+            directory.load(&*store).await.map(drop),
+        ];
+        let caught_up = directory.read_all(&*store).await;
+        let is_refused =
+            |read: &Result<(), StoreError>| matches!(read, Err(StoreError::OtherEpoch));
+        assert!(
+            read.iter().chain([&caught_up]).all(|read| is_refused(read) != read.is_ok()),
+            "{read:?} {caught_up:?}"
+        );
+        assert_eq!(directory.get(id).is_some(), caught_up.is_ok());
+        caught_up.is_ok()
+    };
+    assert!(takes_over(facility(db, "UTC").await.id).await);
+
+    // As in a restored copy, which has the same epoch and lacks a watermark that was proven.
+    assert!(store.store_watermark(&watermark(9_000, 1, 1), &served).await.unwrap());
+    memory.advance_table(9_001);
+    assert!(!takes_over(facility(db, "UTC").await.id).await);
+    assert!(store.store_watermark(&watermark(9_001, 1, 2), &served).await.unwrap());
+    let proven_ms = directory.exact_as_of_ms();
+    assert!(takes_over(facility(db, "UTC").await.id).await);
+    assert!(directory.exact_as_of_ms() > proven_ms);
+
+    // As in a promoted standby, also once it has a later watermark.
+    db.plain("UPDATE fleet SET salt = 'restored'").await;
+    let new = look(db).await.epoch;
+    assert!(store.store_watermark(&watermark(10_000, 1, 1), &new).await.unwrap());
+    let (other, proven_ms) = (facility(db, "UTC").await.id, directory.exact_as_of_ms());
+    assert!(!takes_over(other).await);
+    assert_eq!(directory.exact_as_of_ms(), proven_ms);
+    assert!(directory.get(north).is_some(), "what is held stays until the epoch is entered");
+    directory.served().store(Some(Arc::new(new)));
+    assert!(takes_over(other).await);
 }
 
 /// One key has a statement of its own.

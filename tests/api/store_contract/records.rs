@@ -187,11 +187,12 @@ pub async fn directory_dates_and_activity_are_listed(db: &dyn TestDb) {
     let store = db.store();
     let row = FacilityRow::new(north.id, "North".into(), "Asia/Kathmandu".into());
     assert_eq!(
-        store.facilities(Some(&[north.id, Uuid::new_v4()])).await.unwrap(),
+        store.facilities(Some(&[north.id, Uuid::new_v4()])).await.unwrap().rows,
         std::slice::from_ref(&row)
     );
-    assert_eq!(store.facilities(Some(&[])).await.unwrap(), []);
-    let mut all: Vec<Uuid> = store.facilities(None).await.unwrap().iter().map(|f| f.id).collect();
+    assert_eq!(store.facilities(Some(&[])).await.unwrap().rows, []);
+    let mut all: Vec<Uuid> =
+        store.facilities(None).await.unwrap().rows.iter().map(|f| f.id).collect();
     let mut wanted = vec![north.id, south.id];
     all.sort_unstable();
     wanted.sort_unstable();

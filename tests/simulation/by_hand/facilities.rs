@@ -1,6 +1,7 @@
 //! Facilities that are removed, registered again, or moved from one zone to the other.
 
 use crate::{
+    database::{Database, epoch},
     events::Event,
     places::{DATES, EVENING_BEFORE, KATHMANDU, UTC, facility_id},
     sources,
@@ -131,4 +132,44 @@ pub fn a_directory_of_before_the_stream(stage: &mut Stage) {
     stage.sim().world().pace.replay = 1;
     stage.look(C);
     stage.settle(&[C]);
+}
+
+/// C holds figures of a facility that is then removed. The database loses both in a failover, and A
+/// proves the other history. Only then C reads the messages, and the facility that they name.
+pub fn a_facility_of_the_epoch_after(stage: &mut Stage) {
+    let copy = holds_figures_of_a_facility_that_is_gone(stage);
+    stage.restore(&copy);
+    for _ in 0..3 {
+        stage.pass(A);
+        stage.settle(&[A]);
+    }
+    assert!(stage.world().db.stored_watermark().is_some(), "A has proven the other history");
+    stage.settle(&[C]);
+}
+
+/// The same with a copy of the database's files, which has the epoch that is served, and before A
+/// has noticed it.
+pub fn a_facility_of_a_restored_copy(stage: &mut Stage) {
+    let copy = holds_figures_of_a_facility_that_is_gone(stage);
+    stage.restore(&copy);
+    {
+        let world = &mut *stage.world();
+        world.db.timeline = copy.timeline;
+        world.judge.begin(epoch(world.db.identity()));
+    }
+    stage.settle(&[C]);
+}
+
+fn holds_figures_of_a_facility_that_is_gone(stage: &mut Stage) -> Database {
+    stage.open();
+    let copy = stage.world().db.clone();
+    stage.change(A, KEY);
+    stage.drain_all();
+    stage.read_table(C);
+    stage.state(None);
+    for _ in 0..3 {
+        stage.pass(A);
+        stage.settle(&[A, B]);
+    }
+    copy
 }
