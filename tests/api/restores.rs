@@ -4,6 +4,7 @@
 
 use std::{path::Path, process::Command};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use crate::{
     steps::{Scrape, age, read},
     support::{
         Service,
+        faketime::FakeClock,
         outside::Outside,
         postgres::Postgres,
         site::{Site, a_zone_at_noon, acknowledged, metric},
@@ -350,4 +352,42 @@ async fn a_facility_of_another_epoch_is_not_answered_for_until_that_epoch_is_ser
             && Scrape::of(&service).await.sum("epochs_total", &[]) >= 1.0
     })
     .await;
+}
+
+/// The clock is set back while a pass of the drain, between its two snapshots, waits for a lock.
+#[tokio::test]
+async fn no_instant_from_before_the_clock_was_set_back_is_announced() {
+    let clock = FakeClock::at(Timestamp::now());
+    let postgres = Postgres::start_in_environment(&[], &clock.environment());
+    let service = Service::on(postgres.fresh_database().await)
+        .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 20_000)
+        .start()
+        .await;
+    let histories = Histories::begin(&service).await;
+    let mut held = Outside::connect(service.database_url()).await;
+    let facility = held.id(histories.site.facility);
+    held.run(format!(
+        "BEGIN; SELECT 1 FROM facility_state WHERE facility_id = {facility} FOR UPDATE"
+    ))
+    .await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    let write = "UPDATE blood_inventory SET quantity = quantity + 1";
+    sql.run(write).await;
+    wait_until("the drain waits for the lock", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sql.number(waiting).await > 0
+    })
+    .await;
+    clock.set(Timestamp::now() - SignedDuration::from_mins(10));
+    held.run("ROLLBACK").await;
+    histories.site.shows(&service, (KEPT + 1, 0, 0)).await;
+    for _ in 0..3 {
+        drained_twice(&service).await;
+    }
+    let set_back =
+        service.logged("the database's clock was set back; everything is proven anew").len();
+    assert_eq!(set_back, 1, "an instant from before was announced after it");
+    sql.run(write).await;
+    histories.site.shows(&service, (KEPT + 2, 0, 0)).await;
 }

@@ -261,6 +261,18 @@ impl Drain {
         };
     }
 
+    /// Reads all facilities again when another epoch was entered.
+    pub(super) async fn read_directory_of_epoch(
+        &self,
+        known: &mut EpochTracker,
+    ) -> store::Result<()> {
+        if known.has_new_directory {
+            self.directory.read_all(&*self.store).await?;
+            known.has_new_directory = false;
+        }
+        Ok(())
+    }
+
     /// Records which other servers use the database. Returns true when another server has begun a
     /// generation meanwhile, so that another snapshot is needed.
     async fn note_other_servers(

@@ -249,11 +249,13 @@ impl Drain {
         if !seen.marks.is_empty() || seen.expiry_due {
             // Another server may have refreshed one of these and not published it yet, so the
             // outbox is read again.
-            let (token, after) = self.snapshot_with_token(&mut known, self.batch).await?;
+            let (again, after) = self.snapshot_with_token(&mut known, self.batch).await?;
             proof.confirm(&after, self.batch);
-            proof.record_published(self.publish_outbox(&token, &after).await?);
+            proof.record_published(self.publish_outbox(&again, &after).await?);
         }
         let all_seen = expired < self.batch && seen.marks.len() < self.batch;
+        // Nothing is proven for what is held now if everything was dropped since the snapshot.
+        let all_seen = all_seen && self.memory.is_current(&token);
         proof.record_processed(marks_done && expiries_done && all_seen);
         match (marks_done && expiries_done && seen.triggers.are_trusted(), proof.watermark()) {
             (false, _) => Ok(Pass::Waits),
@@ -289,6 +291,9 @@ impl Drain {
             if is_new {
                 continue;
             }
+            // This snapshot may itself have had everything dropped; what it shows counts.
+            let is_dropped = known.has_new_directory && !self.memory.is_current(&token);
+            let token = if is_dropped { self.changes.fill_token() } else { token };
             self.read_directory_of_epoch(known).await?;
             if self.see_triggers(&seen).await? {
                 continue;
@@ -362,15 +367,6 @@ impl Drain {
         }
     }
 
-    /// Reads all facilities again when another epoch was entered.
-    async fn read_directory_of_epoch(&self, known: &mut EpochTracker) -> store::Result<()> {
-        if known.has_new_directory {
-            self.directory.read_all(&*self.store).await?;
-            known.has_new_directory = false;
-        }
-        Ok(())
-    }
-
     /// Begins the generation after `generation`.
     async fn begin(&self, generation: i64) -> store::Result<()> {
         let begun = match self.store.begin_generation(generation).await {
@@ -395,3 +391,7 @@ impl Drain {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "pass_tests.rs"]
+mod tests;

@@ -56,6 +56,8 @@ impl WatermarkProof {
     ///
     /// - The second one came over a new connection: that server may have an earlier state of the
     ///   database. The pass then proves nothing, and no watermark is stored.
+    /// - The second one is of an earlier instant: the database's clock was set back, and changes at
+    ///   the first instant are yet to come.
     /// - A facility has moved between the two (see `has_moved`), or the second one shows so many
     ///   marks or notes that it may not show such a move: the same.
     /// - Another generation has begun between the two: rows that are gone from the outbox may be
@@ -64,7 +66,8 @@ impl WatermarkProof {
     ///   count itself as the primary.
     pub fn confirm(&mut self, after: &DrainSnapshot, limit: usize) {
         let is_whole = after.marks.len() < limit && after.changed_facilities.len() < limit;
-        self.is_processed &= !after.arrived && is_whole && !self.has_moved(after);
+        let is_later = after.at_ms >= self.at_ms;
+        self.is_processed &= !after.arrived && is_later && is_whole && !self.has_moved(after);
         self.is_published &= after.generation == self.generation;
     }
 

@@ -41,6 +41,14 @@ fn a_pass_proves_nothing_if_a_facility_with_marks_has_changed_meanwhile() {
 }
 
 #[test]
+fn a_pass_proves_nothing_if_the_clock_was_set_back_meanwhile() {
+    let at = |at_ms| DrainSnapshot { at_ms, ..showing(&[], &[]) };
+    let of_one = || mark(1, MarkKind::Activity, Some(1));
+    assert!(proves(of_one(), &at(2)));
+    assert!(!proves(of_one(), &at(0)));
+}
+
+#[test]
 fn a_mark_of_all_facilities_counts_for_each_that_has_changed_meanwhile() {
     let of_all = || mark(1, MarkKind::Activity, None);
     assert!(proves(of_all(), &showing(&[mark(2, MarkKind::Activity, Some(2))], &[])));
