@@ -3,6 +3,7 @@
 mod check;
 mod facilities;
 mod figures;
+mod odd;
 mod refusals;
 mod rights;
 mod times;

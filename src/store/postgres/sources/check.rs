@@ -73,7 +73,11 @@ const LISTED: usize = 5;
 pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Result<Checked> {
     let options = connect::options(settings, &settings.url)?;
     let mut connection = PgConnection::connect_with(&options).await?;
-    sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
+    // As in the service, except for its own schema: another path may find other tables, and other
+    // operators.
+    sqlx::raw_sql("SET statement_timeout = 0; SET search_path = pg_catalog, pg_temp")
+        .execute(&mut connection)
+        .await?;
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let facilities = facilities(&mut tx, sources)
         .await

@@ -64,7 +64,7 @@ pub(super) fn zone(source: &FacilitySource) -> String {
     let FacilitySource { from, key, timezone, .. } = source;
     let condition = condition(source.r#where.as_deref());
     format!(
-        "SELECT min(({timezone})::text) AS timezone\n\
+        "SELECT coalesce(min(({timezone})::text), 'UTC'::text) AS timezone\n\
          FROM {from}\n\
          WHERE ({key}) = (SELECT facility_key.key FROM facility_key WHERE facility_key.facility_id \
          = k.facility_id){condition}\n\
@@ -80,8 +80,8 @@ pub(super) fn facilities(source: &FacilitySource) -> String {
         "(SELECT facility_summary_key.facility_id AS id, coalesce(held.name, \
          facility_summary_key.key::text) AS name, held.timezone\n\
          FROM facility_key AS facility_summary_key\n\
-         CROSS JOIN LATERAL (SELECT min(({name})::text) AS name, min(({timezone})::text) AS \
-         timezone\n\
+         CROSS JOIN LATERAL (SELECT min(({name})::text) AS name, \
+         coalesce(min(({timezone})::text), 'UTC'::text) AS timezone\n\
          FROM {from}\n\
          WHERE ({key}) = facility_summary_key.key{condition}\n\
          HAVING count(*) > 0) AS held) AS f"
@@ -99,7 +99,7 @@ pub(super) fn differing(source: &FacilitySource, of_some: bool, key_type: &str) 
     let condition = condition(source.r#where.as_deref());
     let (some_keys, some_ids) = match (of_some, key_type) {
         (false, _) => (String::new(), ""),
-        (true, "UUID") => {
+        (true, "uuid") => {
             (format!(" AND ({key}) = ANY ($1::uuid[])"), "WHERE k.facility_id = ANY ($1::uuid[])")
         }
         (true, _) => (
@@ -129,7 +129,8 @@ pub(super) fn differing(source: &FacilitySource, of_some: bool, key_type: &str) 
 
 /// The facility-day of a branch, under names that no mapping has.
 pub(super) const DAY: &str = concat!(
-    "(SELECT f.key AS fs_key, key.date AS fs_date, key.timezone AS fs_timezone, ",
+    "(SELECT f.key AS fs_key, key.date AS fs_date, coalesce((SELECT z.name FROM server_zone z ",
+    "WHERE z.name = lower(key.timezone)), 'UTC'::text) AS fs_timezone, ",
     "key.day_start AS fs_start, key.day_end AS fs_end FROM facility_key f ",
     "WHERE f.facility_id = key.facility_id) AS facility_summary_day"
 );
@@ -241,7 +242,11 @@ pub(super) fn instants(sources: &SourcesSettings) -> String {
     let lists = [&sources.deliveries, &sources.requests];
     let branches: Vec<String> = lists.into_iter().flatten().flatten().map(instants_of).collect();
     match branches.is_empty() {
-        true => "SELECT NULL::uuid AS facility_id, NULL::timestamptz AS at WHERE false".into(),
+        true => {
+            // It takes the ids like any other.
+            let nobody = "SELECT NULL::uuid AS facility_id, NULL::timestamptz AS at";
+            format!("{nobody} WHERE NULL::uuid = ANY ($1::uuid[])")
+        }
         false => branches.join("\nUNION ALL\n"),
     }
 }
@@ -261,7 +266,8 @@ fn instants_of(source: &ActivitySource) -> String {
     let condition = condition(source.r#where.as_deref());
     format!(
         "SELECT facility_summary_place.fs_id AS facility_id, held.at\n\
-         FROM (SELECT k.facility_id AS fs_id, k.key AS fs_key, f.timezone AS fs_timezone FROM \
+         FROM (SELECT k.facility_id AS fs_id, k.key AS fs_key, coalesce((SELECT z.name FROM \
+         server_zone z WHERE z.name = lower(f.timezone)), 'UTC'::text) AS fs_timezone FROM \
          facility_key k JOIN facilities f ON f.id = k.facility_id WHERE k.facility_id = ANY ($1)) \
          AS facility_summary_place\n\
          CROSS JOIN LATERAL (SELECT {instant} AS at FROM {from}\n\

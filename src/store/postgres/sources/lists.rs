@@ -108,7 +108,9 @@ impl ListOfRows {
         };
         let today = local_date("now()");
         format!(
-            "WITH place AS (SELECT key, min(zone) AS zone FROM ({}) AS all_places GROUP BY key) \
+            "WITH place AS (SELECT key, max(known.name) AS zone FROM (SELECT key, min(zone) AS \
+             zone FROM ({}) AS all_places GROUP BY key) AS one LEFT JOIN pg_timezone_names known \
+             ON lower(known.name) = lower(one.zone) GROUP BY key) \
              SELECT count(*), count(DISTINCT place_key), count(*) FILTER (WHERE place_key IS \
              NULL), count(*) FILTER (WHERE at IS NULL), count(*) FILTER (WHERE at > now() + \
              interval '1 day'), coalesce(sum(amount) FILTER (WHERE counts AND day = today), \
@@ -116,8 +118,8 @@ impl ListOfRows {
              coalesce(sum(amount) FILTER (WHERE counts AND day BETWEEN today - 6 AND today), \
              0)::bigint FROM (SELECT place.key AS place_key, {at} AS at, {day} AS day, {today} AS \
              today, ({amount})::numeric AS amount, place.key IS NOT NULL AND {unexpired} AS counts \
-             FROM {from} LEFT JOIN place ON place.key = ({facility}) WHERE true{condition}) AS \
-             held",
+             FROM {from} LEFT JOIN LATERAL (SELECT * FROM place WHERE place.key = ({facility})) AS \
+             place ON true WHERE true{condition}) AS held",
             places(facilities)
         )
     }

@@ -1,13 +1,16 @@
 //! A mapping on the database that it maps: whether it fits this installation, and the table that
 //! keeps the owner's key of each facility in its own type.
 
-use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, SqlSafeStr, Statement, TypeInfo};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 use uuid::Uuid;
 
 use super::{SourceStatements, figures, mirror};
 use crate::{
     config::sources::{FacilitySource, SourcesSettings},
-    store::{Result, StoreError, postgres::pool::PrimaryPool},
+    store::{
+        Result, StoreError,
+        postgres::{pool::PrimaryPool, session::BEGIN},
+    },
 };
 
 /// A mapping that fits its database.
@@ -15,7 +18,7 @@ use crate::{
 pub(in crate::store::postgres) struct Mapping {
     /// Where the facilities are.
     pub facilities: FacilitySource,
-    /// The server's name of the type of their keys.
+    /// The type of their keys, as SQL names it.
     pub key_type: String,
     /// Part of the ids of facilities whose keys are no UUIDs.
     pub namespace: Uuid,
@@ -43,10 +46,16 @@ impl Mapping {
         if has_facilities && !is_mapped {
             return Err(has_its_own());
         }
-        let key_type = key_type(connection, &sources.facilities).await?;
         if !is_mapped {
             make_keys(connection, &sources.facilities).await?;
         }
+        sqlx::query(
+            "INSERT INTO server_zone SELECT DISTINCT lower(name) FROM pg_timezone_names ON \
+                     CONFLICT DO NOTHING",
+        )
+        .execute(&mut *connection)
+        .await?;
+        let key_type = key_type(connection).await?;
         let statements = SourceStatements::of(Some(sources));
         fits(connection, "sources.facilities", statements.facilities_now.to_string()).await?;
         let nobody: &[Uuid] = &[];
@@ -64,6 +73,7 @@ impl Mapping {
         }
         fits(connection, "sources", statements.derive.to_string()).await?;
         fits(connection, "sources", statements.activity.to_string()).await?;
+        note_mapping(connection, sources).await?;
         let namespace = sqlx::query_scalar("SELECT installation FROM fleet")
             .fetch_one(&mut *connection)
             .await?;
@@ -100,13 +110,64 @@ fn has_its_own() -> StoreError {
     )
 }
 
-/// The server's name of the type of keys.
-async fn key_type(connection: &mut PgConnection, source: &FacilitySource) -> Result<String> {
-    let prepared = connection
-        .prepare(AssertSqlSafe(select_keys(source)).into_sql_str())
-        .await
-        .map_err(|error| does_not_fit("sources.facilities", &error))?;
-    Ok(prepared.column(0).type_info().name().to_owned())
+/// The type of the keys, as SQL names it.
+async fn key_type(connection: &mut PgConnection) -> Result<String> {
+    Ok(sqlx::query_scalar(
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = \
+         'facility_key'::regclass::oid AND attname = 'key'::name",
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// Compares the mapping with the one of the last start. With another one all stored figures are
+/// read anew, in another epoch, and no answer takes them as they are.
+///
+/// # Errors
+/// `Mapping` where the facilities come from another place: their ids belong to the earlier one.
+async fn note_mapping(connection: &mut PgConnection, sources: &SourcesSettings) -> Result<()> {
+    let FacilitySource { from, key, .. } = &sources.facilities;
+    let facilities = format!("{key} FROM {from}");
+    let mapping = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(format!("{sources:?}").as_bytes()));
+    let mut tx = connection.begin_with(BEGIN).await?;
+    let (epoch, before, noted): (String, Option<String>, Option<String>) = sqlx::query_as(
+        "SELECT fleet_epoch(salt), mapped_facilities, mapping FROM fleet FOR UPDATE",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if let Some(before) = before.filter(|before| *before != facilities) {
+        return Err(has_other_facilities(&before, &facilities));
+    }
+    if noted.as_ref() == Some(&mapping) {
+        return Ok(());
+    }
+    if noted.is_some() {
+        tracing::warn!("the mapping has changed: all figures are read anew");
+        sqlx::query(
+            "UPDATE dashboard_daily_summary SET as_of = to_timestamp(0::float8), day_as_of = NULL",
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(include_str!("../../../../sql/postgres/begin_epoch.sql"))
+            .bind(epoch)
+            .bind(Uuid::new_v4().to_string())
+            .execute(&mut *tx)
+            .await?;
+    }
+    sqlx::query("UPDATE fleet SET mapped_facilities = $1::text, mapping = $2::text")
+        .bind(&facilities)
+        .bind(&mapping)
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx.commit().await?)
+}
+
+fn has_other_facilities(before: &str, now: &str) -> StoreError {
+    StoreError::Mapping(format!(
+        "the facilities of this installation are {before}, and [sources] now says {now}: their \
+         ids, and what is recorded of their past days, would go to others. Name another schema in \
+         database.schema"
+    ))
 }
 
 /// Makes the table of keys, with keys of the type that the mapping gives.
@@ -120,7 +181,7 @@ async fn make_keys(connection: &mut PgConnection, source: &FacilitySource) -> Re
     // One message, and so one transaction. Another server that starts now may be first.
     match sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await {
         Err(sqlx::Error::Database(error)) if is_taken(error.code().as_deref()) => Ok(()),
-        made => Ok(made.map(drop)?),
+        made => made.map(drop).map_err(|error| does_not_fit("sources.facilities", &error)),
     }
 }
 

@@ -129,7 +129,7 @@ async fn write(tx: &mut Borrowed, mapping: &Mapping, differing: &[Differing]) ->
 /// The id of a facility whose key is seen for the first time.
 fn id_of(mapping: &Mapping, key: &str) -> Uuid {
     match key.parse() {
-        Ok(id) if mapping.key_type == "UUID" => id,
+        Ok(id) if mapping.key_type == "uuid" => id,
         _ => {
             let table = mapping.facilities.from.split_whitespace().next().unwrap_or_default();
             Uuid::new_v5(&mapping.namespace, format!("{table}\u{1f}{key}").as_bytes())

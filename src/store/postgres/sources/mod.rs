@@ -51,6 +51,9 @@ impl SourceStatements {
             let branches: String =
                 branches.iter().map(|branch| format!("UNION ALL\n{}\n", branch.select)).collect();
             derive = with_part(&derive, "figures", &branches);
+            if sources.stock.is_none() {
+                derive = without_stock(&derive);
+            }
             activity = with_part(&activity, "instants", &figures::instants(sources));
             facilities_now =
                 with_part(&facilities, "facilities", &figures::facilities(&sources.facilities));
@@ -68,6 +71,16 @@ impl SourceStatements {
             facilities_now: facilities_now.into(),
         }
     }
+}
+
+/// The derive statement where the stock is not known: null, also of a day that then closes.
+fn without_stock(derive: &str) -> String {
+    let (total, of_type) =
+        ("CASE WHEN key.is_today THEN coalesce(sums.stock, 0)", "key.is_today OR");
+    assert!(derive.contains(total) && derive.contains(of_type), "the statement has these parts");
+    derive
+        .replace(total, "CASE WHEN key.is_today THEN NULL::bigint")
+        .replace(of_type, "NOT key.is_today AND")
 }
 
 /// The statement with another text in the place of what reads our own tables for `part`: from the
