@@ -188,6 +188,12 @@ impl Directory {
         self.take_over(vec![row], &[]);
     }
 
+    /// Whether it has read all facilities that messages have named: a facility that it does not
+    /// know may be one of the others.
+    pub fn has_read_all_named(&self) -> bool {
+        self.unread.is_empty()
+    }
+
     /// The facility; `None` where the directory does not know it.
     pub fn get(&self, id: Uuid) -> Option<Arc<Facility>> {
         self.facilities.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()

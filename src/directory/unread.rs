@@ -78,6 +78,12 @@ impl Unread {
         self.exact_as_of_ms.load(Ordering::Acquire)
     }
 
+    /// Whether all facilities that messages have named are read.
+    pub fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.all.is_none() && state.ids.is_empty()
+    }
+
     /// The number of the epoch.
     pub fn epoch(&self) -> u32 {
         self.state().epoch

@@ -128,6 +128,7 @@ impl AppState {
                 max_age_ms > 0
                     && age_ms <= max_age_ms.min(DIRECTORY_CURRENT_MS)
                     && self.changes.is_attached()
+                    && self.directory.has_read_all_named()
             }
             DirectoryDemand::Exactly => false,
         }

@@ -45,7 +45,8 @@ impl Site {
         self.shows_on(service, "today", figures)
     }
 
-    /// Waits until the figures of any day are these.
+    /// Waits until the figures of any day are these. A replica that was exact a moment ago may say
+    /// that a new facility is not there.
     #[track_caller]
     pub fn shows_on(
         &self,
@@ -56,7 +57,13 @@ impl Site {
         let (site, what) = (*self, format!("{date} of {} shows {figures:?}", self.facility));
         async move {
             wait_until(&what, async || {
-                let s = site.summary(service, date).await;
+                let path = format!("/v1/facilities/{}/summaries/{date}", site.facility);
+                let answer = service.get(&path).await;
+                if answer.status() == 404 {
+                    return false;
+                }
+                assert_eq!(answer.status(), 200, "{path}");
+                let s: Value = answer.json().await.expect("it is JSON");
                 (
                     s["total_stock"].as_i64().unwrap_or(0),
                     s["total_transferred"] == figures.1,
