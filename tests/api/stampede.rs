@@ -297,7 +297,12 @@ async fn two_thousand_readers_of_a_cold_view_cost_one_fill_on_postgres() {
     readers_of_a_cold_view(Service::on_postgres().await).await;
 }
 
-async fn readers_of_a_view_that_is_refreshed(launch: Launch) {
+/// Rounds in which at least one reader must have waited.
+const TRIES: usize = 8;
+
+/// Whether readers who waited for another one's fill say that it had to refresh. On a busy machine
+/// all of them may come when that fill is over: then they fill the view themselves, from the table.
+async fn readers_of_a_view_that_is_refreshed(launch: Launch) -> bool {
     let (launch, path) = a_cold_view(launch).await;
     // The rows are of another zone's day, so that the table alone does not do.
     let url = launch.database_url();
@@ -307,19 +312,29 @@ async fn readers_of_a_view_that_is_refreshed(launch: Launch) {
     let service = launch.start().await;
     let readers = join_all((0..64).map(|_| read(&service, &path, "no-cache"))).await;
     let statuses: Vec<_> = readers.iter().map(|read| header(read, "cache-status")).collect();
-    // One of them filled the view, and the others waited for that.
     let refreshed = statuses.iter().filter(|status| status.contains("detail=source")).count();
-    assert!(refreshed > 1, "{statuses:?}");
+    assert!(refreshed > 0, "{statuses:?}");
+    refreshed > 1
 }
 
 #[tokio::test]
 async fn readers_that_wait_for_a_view_say_that_it_was_refreshed_on_sqlite() {
-    readers_of_a_view_that_is_refreshed(Service::on_sqlite()).await;
+    for _ in 0..TRIES {
+        if readers_of_a_view_that_is_refreshed(Service::on_sqlite()).await {
+            return;
+        }
+    }
+    panic!("no reader who waited said that the view was refreshed");
 }
 
 #[tokio::test]
 async fn readers_that_wait_for_a_view_say_that_it_was_refreshed_on_postgres() {
-    readers_of_a_view_that_is_refreshed(Service::on_postgres().await).await;
+    for _ in 0..TRIES {
+        if readers_of_a_view_that_is_refreshed(Service::on_postgres().await).await {
+            return;
+        }
+    }
+    panic!("no reader who waited said that the view was refreshed");
 }
 
 async fn readers_of_an_old_view(service: Service) {
