@@ -65,17 +65,19 @@ fn rows(number: i64) -> String {
     counted(number.unsigned_abs(), "row", "rows")
 }
 
+/// Says how many rows are so, if any are.
+fn say(lines: &mut Vec<String>, number: i64, what: &str) {
+    if number > 0 {
+        lines.push(format!("  {} {what}", rows(number)));
+    }
+}
+
 fn of_facilities(of: &FacilitiesChecked, lines: &mut Vec<String>) {
     let all = counted(of.all.unsigned_abs(), "facility", "facilities");
     lines.push(format!("sources.facilities: {all}"));
-    let mut say = |number: i64, what: &str| {
-        if number > 0 {
-            lines.push(format!("  {} {what}", rows(number)));
-        }
-    };
-    say(of.doubles, "with the key of another row: the least name and zone count");
-    say(of.without_name, "without a name: shown by the key");
-    say(of.without_zone, "without a zone: days of UTC");
+    say(lines, of.doubles, "with the key of another row: the least name and zone count");
+    say(lines, of.without_name, "without a name: shown by the key");
+    say(lines, of.without_zone, "without a zone: days of UTC");
     for (zone, number) in &of.unknown_zones {
         lines.push(format!("  {} with {zone:?}, which is no time zone", rows(*number)));
     }
@@ -84,14 +86,9 @@ fn of_facilities(of: &FacilitiesChecked, lines: &mut Vec<String>) {
 fn of_list(name: &str, of: &ListChecked, lines: &mut Vec<String>) {
     let reached = counted(of.facilities.unsigned_abs(), "facility", "facilities");
     lines.push(format!("{name}: {} of {reached}", rows(of.rows)));
-    let mut say = |number: i64, what: &str| {
-        if number > 0 {
-            lines.push(format!("  {} {what}", rows(number)));
-        }
-    };
-    say(of.of_no_facility, "of no mapped facility: not counted");
-    say(of.without_time, "without a time: not counted");
-    say(of.ahead, "more than a day ahead");
+    say(lines, of.of_no_facility, "of no mapped facility: not counted");
+    say(lines, of.without_time, "without a time: not counted");
+    say(lines, of.ahead, "more than a day ahead");
     for (text, number) in &of.unknown_types {
         let text = text.as_deref().map_or("null".to_owned(), |text| format!("{text:?}"));
         lines.push(format!("  {} with the type {text}: counted as unknown", rows(*number)));

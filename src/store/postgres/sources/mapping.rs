@@ -57,7 +57,6 @@ impl Mapping {
         .await?;
         let key_type = key_type(connection).await?;
         let statements = SourceStatements::of(Some(sources));
-        fits(connection, "sources.facilities", statements.facilities_now.to_string()).await?;
         let nobody: &[Uuid] = &[];
         sqlx::query(AssertSqlSafe(statements.facilities_now.clone()))
             .bind(nobody)
