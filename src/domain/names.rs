@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use unicode_normalization::{
+    IsNormalized, UnicodeNormalization, char::canonical_combining_class, is_nfc_quick,
+};
 
 /// The form in which names are compared: composed (NFC), without invisible characters, each run of
 /// white space replaced by one space, and none at the ends.
@@ -29,17 +31,27 @@ pub fn sought(part: &str) -> String {
         return form.to_ascii_lowercase();
     }
     let mut folded = String::with_capacity(form.len());
+    // Whether a dot that comes now is that of an `i`.
+    let mut dots_an_i = false;
     // Lower case first, for letters that are upper case of themselves (`ẞ`); then upper case, which
     // spells out `ß` and `ﬁ`. Each letter by itself: a whole word would get its final sigma.
-    let letters = form.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
+    let letters = form.nfd().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
     for c in letters.flat_map(char::to_lowercase) {
-        // The dot that `İ` leaves of itself.
-        if !(c == '\u{307}' && folded.ends_with('i')) {
-            folded.push(c);
+        if c == '\u{307}' && dots_an_i {
+            continue;
         }
+        dots_an_i = match canonical_combining_class(c) {
+            0 => c == 'i',
+            ABOVE => false,
+            _ => dots_an_i,
+        };
+        folded.push(c);
     }
-    if is_nfc_quick(folded.chars()) == IsNormalized::Yes { folded } else { folded.nfc().collect() }
+    folded.nfc().collect()
 }
+
+/// The class of marks above a letter: a second one is above the first.
+const ABOVE: u8 = 230;
 
 fn form(name: &str) -> String {
     let is_plain =

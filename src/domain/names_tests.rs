@@ -63,6 +63,8 @@ fn a_part_of_a_name_is_found_in_any_case() {
         ("İzmir", "izmir"),
         ("izmir", "İZMİR"),
         ("İzmir", "i\u{307}zmir"),
+        ("İ\u{327}zmir", "i\u{327}ZMİR"),
+        ("Į\u{307}", "į"),
         ("Diyarbakır", "DIYARBAKIR"),
         ("Ioánnina ΐ", "Ι\u{308}\u{301}"),
         ("ﬁrst", "FIRST"),
