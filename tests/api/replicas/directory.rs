@@ -1,12 +1,15 @@
 //! Which facilities exist, and in which zone, is as fresh as the figures. Lists and single reads
 //! are made from the directory as of the instant for which they are verified.
 
+use std::{net::SocketAddr, time::Duration};
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Fleet;
+use super::{Fleet, set_stock, wait_until, wait_until_whole};
 use crate::{
-    steps::{Plain, date_in, facility, noon_zone, path, post, read},
+    proxy::Proxy,
+    steps::{Plain, date_in, facility, inventory, noon_zone, path, post, read},
     support::{Service, events::event, site::Site},
 };
 
@@ -89,5 +92,44 @@ async fn a_facility_that_was_removed_before_is_in_no_no_cache_answer() {
         }
         let (status, today) = afresh(replica, &path(gone, "today")).await;
         assert_eq!(status, 404, "round {round}: {today}");
+    }
+}
+
+/// A replica of the fleet whose every round trip to the database takes a while.
+async fn with_a_slow_database(fleet: &Fleet) -> (Service, Proxy) {
+    let url = fleet.launch.database_url();
+    let (rest, name) = url.rsplit_once('/').unwrap();
+    let (user, server) = rest.rsplit_once('@').unwrap();
+    let proxy = Proxy::to(server.parse::<SocketAddr>().unwrap());
+    let through = format!("{user}@{}/{name}", proxy.address);
+    let replica = fleet.launch.clone().env("DATABASE_URL", through).start().await;
+    wait_until_whole(&replica).await;
+    proxy.delay(Duration::from_millis(300));
+    (replica, proxy)
+}
+
+#[tokio::test]
+async fn a_facility_of_a_received_message_is_asked_for_before_it_is_read() {
+    let fleet = Fleet::of(1).await;
+    let known = Site::register(&fleet[0], &noon_zone()).await;
+    let (slow, _proxy) = with_a_slow_database(&fleet).await;
+    let item = Uuid::new_v4();
+    set_stock(&fleet[0], known, item, 1).await;
+    known.shows(&slow, (1, 0, 0)).await;
+    for quantity in 2..12 {
+        let new = Uuid::new_v4();
+        let registered = event(
+            "facility.registered",
+            json!({"facility_id": new, "name": "New", "timezone": noon_zone()}),
+        );
+        // Both are in one message: when a replica shows the one, it has received the other.
+        let stocked = inventory(item, known.bank, "O+", quantity);
+        post(&fleet[0], &[registered, stocked]).await;
+        wait_until("the message is received", async || {
+            known.summary(&slow, "today").await["total_stock"] == quantity
+        })
+        .await;
+        let status = slow.get(&path(new, "today")).await.status();
+        assert_eq!(status, 200, "round {quantity}");
     }
 }
