@@ -1,8 +1,8 @@
 -- One statement, one snapshot: everything committed up to now() is visible. (Not
 -- statement_timestamp(): the extended protocol takes it when execution begins, after the snapshot.
--- now() is the begin of this transaction, before the snapshot.) $1 bounds each list. The locks are
--- counted after the snapshot was taken: a server that is not counted has deleted nothing that the
--- snapshot should show.
+-- now() is the begin of this transaction, before the snapshot.) $1 bounds each list; $2 is the
+-- class of the locks. These are counted after the snapshot was taken: a server that is not counted
+-- has deleted nothing that the snapshot should show.
 SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= statement_timestamp() AND date BETWEEN '0001-01-01' AND '9999-12-31') AS expiry_due,
        (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, blood_bank_id)), '[]')
@@ -30,6 +30,6 @@ SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        CASE WHEN isfinite(watermark_at) THEN floor(extract(epoch FROM watermark_at) * 1000.0)::bigint END AS watermark_ms
 FROM fleet, (
     SELECT count(*) FILTER (WHERE objid = 1::oid) AS present, count(*) FILTER (WHERE objid = 4::oid) AS on_stream FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = 26228::oid AND objid IN (1::oid, 4::oid) AND objsubid = 2 AND granted
+    WHERE locktype = 'advisory' AND classid = ($2::integer)::oid AND objid IN (1::oid, 4::oid) AND objsubid = 2 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ) AS servers, source_triggers AS triggers, source_stamp AS sources

@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 
 use sqlx::PgConnection;
 
-use super::session;
+use super::{advisory_locks, session};
 use crate::config::DatabaseSettings;
 
 /// The schema of an installation that names none.
@@ -93,6 +93,11 @@ impl Home {
         let found: Option<String> =
             sqlx::query_scalar(FIND).bind(DEFAULT).fetch_optional(connection).await?;
         Ok(self.0.get_or_init(|| found.unwrap_or_else(|| DEFAULT.to_owned())).clone())
+    }
+
+    /// The `classid` of the advisory locks of this installation.
+    pub async fn lock_class(&self, connection: &mut PgConnection) -> sqlx::Result<i32> {
+        Ok(advisory_locks::class_of(&self.schema(connection).await?))
     }
 
     /// The value of `search_path` for each session. The server searches its catalogue first without

@@ -1,5 +1,6 @@
 //! Postgres 15 and later. Each statement is a file in `sql/postgres/`.
 
+mod advisory_locks;
 mod connect;
 mod entities;
 mod epoch;
@@ -61,6 +62,8 @@ pub struct PostgresStore {
     trusted: Arc<TrustedSources>,
     statements: Arc<SourceStatements>,
     mapping: Option<Mapping>,
+    /// The `classid` of the advisory locks of this installation.
+    lock_class: i32,
     _stays_filled: AbortOnDropHandle<()>,
 }
 
@@ -73,7 +76,10 @@ impl PostgresStore {
         let home = Arc::new(Home::new(settings));
         let read_pool = ReadPool::new(settings, &home)?;
         let pool = connect::connect(settings, &home).await?;
-        let mapping = Mapping::prepare(&mut *pool.driver().acquire().await?, sources).await?;
+        let mut connection = pool.driver().acquire().await?;
+        let lock_class = home.lock_class(&mut connection).await?;
+        let mapping = Mapping::prepare(&mut connection, sources, lock_class).await?;
+        drop(connection);
         let timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let registry = ServerRegistry::new(
             connect::options(settings, &settings.url)?,
@@ -90,6 +96,7 @@ impl PostgresStore {
             trusted: Arc::default(),
             statements: Arc::new(SourceStatements::of(sources)),
             mapping,
+            lock_class,
         })
     }
 }

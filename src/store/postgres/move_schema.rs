@@ -4,10 +4,10 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
+    advisory_locks::{Lock, class_of},
     connect,
     home::{Home, quoted},
     migrate::{self, create_schema},
-    server_registry::LOCK,
     session::BEGIN,
 };
 use crate::{
@@ -72,8 +72,8 @@ async fn move_objects(connection: &mut PgConnection, from: &str, to: &str) -> Re
     let mut transaction = connection.begin_with(BEGIN).await?;
     // A server holds this lock, shared, for as long as it serves.
     let is_alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1, $2)")
-        .bind(LOCK.0)
-        .bind(LOCK.1)
+        .bind(class_of(from))
+        .bind(Lock::Serves.id())
         .fetch_one(&mut *transaction)
         .await?;
     if !is_alone {

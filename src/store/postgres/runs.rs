@@ -7,11 +7,10 @@ use async_trait::async_trait;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{PostgresStore, pool::PrimaryPool, session::BEGIN, transaction::COMMIT};
+use super::{
+    PostgresStore, advisory_locks::Lock, pool::PrimaryPool, session::BEGIN, transaction::COMMIT,
+};
 use crate::store::{JobQueue, JobRun, Result};
-
-/// `classid` and `objid` of the lock that is held while a run is taken up.
-const LOCK: (i32, i32) = (0x6674, 3);
 
 macro_rules! sql {
     ($name:literal) => {
@@ -32,6 +31,7 @@ pub(super) async fn enqueue(
 
 pub(super) async fn take(
     pool: &PrimaryPool,
+    lock_class: i32,
     apart: &[&str],
     jobs: &[&str],
     only: Option<Uuid>,
@@ -44,8 +44,8 @@ pub(super) async fn take(
     }
     let mut tx = pool.begin(BEGIN.into()).await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
-        .bind(LOCK.0)
-        .bind(LOCK.1)
+        .bind(lock_class)
+        .bind(Lock::Runs.id())
         .execute(&mut tx)
         .await?;
     let taken: Option<Uuid> = sqlx::query_scalar(sql!("take_run"))
@@ -150,7 +150,7 @@ impl JobQueue for PostgresStore {
         only: Option<Uuid>,
         abandoned_after: Duration,
     ) -> Result<Option<JobRun>> {
-        take(&self.pool, apart, jobs, only, abandoned_after).await
+        take(&self.pool, self.lock_class, apart, jobs, only, abandoned_after).await
     }
 
     async fn give_up_runs(

@@ -18,6 +18,7 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use super::{
+    advisory_locks::Lock,
     epoch,
     home::Home,
     liveness::{Deadline, Liveness, given_up},
@@ -27,14 +28,6 @@ use crate::{
     protocol::{Epoch, Watermark},
     store::Result,
 };
-
-/// `classid` and `objid` of the lock; `drain_snapshot.sql` counts the same lock.
-pub(super) const LOCK: (i32, i32) = (0x6674, 1);
-/// The lock of the server that leads.
-const LEADER: (i32, i32) = (0x6674, 2);
-/// The shared lock of the servers that publish into the stream between replicas. (Number 3 is the
-/// lock of job runs.)
-const STREAM: (i32, i32) = (0x6674, 4);
 
 pub(super) struct ServerRegistry {
     options: PgConnectOptions,
@@ -51,6 +44,8 @@ pub(super) struct ServerRegistry {
 struct RegistryConnection {
     connection: PgConnection,
     deadline: Deadline,
+    /// The class of the locks.
+    class: i32,
     leads: bool,
 }
 
@@ -110,8 +105,9 @@ impl ServerRegistry {
             held.as_ref().map_or_else(|| self.liveness.deadline(), |held| held.deadline.clone());
         let prepared = deadline.within(self.timeout, self.prepare(held, deadline.clone())).await;
         let mut held = prepared.ok_or_else(given_up)??;
-        let look =
-            sqlx::query(include_str!("../../../sql/postgres/drain_snapshot.sql")).bind(limit);
+        let look = sqlx::query(include_str!("../../../sql/postgres/drain_snapshot.sql"))
+            .bind(limit)
+            .bind(held.class);
         // A network that drops the connection reports nothing, so the next snapshot must not wait
         // for this one.
         let looked = deadline.within(self.timeout, look.fetch_optional(&mut held.connection)).await;
@@ -153,25 +149,26 @@ impl ServerRegistry {
                 // The lock of the stream is taken first, so that no snapshot counts this server as
                 // one that does not publish. Both are taken in one round trip, because there is
                 // only the time of one connection.
-                let locks = [STREAM, LOCK];
+                let locks = [Lock::Publishes, Lock::Serves];
                 let locks = &locks[usize::from(!self.is_on_stream.load(Ordering::Relaxed))..];
+                let class = self.home.lock_class(&mut connection).await?;
                 let take: String = locks
                     .iter()
-                    .map(|lock| format!("SELECT pg_advisory_lock_shared({}, {});", lock.0, lock.1))
+                    .map(|lock| format!("SELECT pg_advisory_lock_shared({class}, {});", lock.id()))
                     .collect();
                 let settle = session::settle_statement(&self.home.path(&mut connection).await?);
                 sqlx::raw_sql(AssertSqlSafe(format!("{settle};{take}")))
                     .execute(&mut connection)
                     .await?;
-                RegistryConnection { connection, deadline, leads: false }
+                RegistryConnection { connection, deadline, class, leads: false }
             }
         };
         if held.leads {
             held.connection.ping().await?;
         } else {
             let lead = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
-                .bind(LEADER.0)
-                .bind(LEADER.1);
+                .bind(held.class)
+                .bind(Lock::Leads.id());
             held.leads = lead.fetch_one(&mut held.connection).await?;
         }
         Ok(held)

@@ -40,6 +40,24 @@ async fn several_that_start_at_once_on_an_empty_database_migrate_it_once() {
 }
 
 #[tokio::test]
+async fn installations_in_two_schemas_of_a_database_each_have_their_leader() {
+    let one = settings().await;
+    for (schema, other) in [("public", "facility_summary"), ("facility_summary", "mapped")] {
+        let in_schema =
+            |name: &str| DatabaseSettings { schema: Some(name.to_owned()), ..one.clone() };
+        let first = PostgresStore::open(&in_schema(schema), None).await.unwrap();
+        let second = PostgresStore::open(&in_schema(other), None).await.unwrap();
+        for store in [&first, &second] {
+            let seen = store.drain_snapshot(0).await.unwrap();
+            assert!(seen.leads, "{schema} and {other}");
+            assert_eq!(seen.servers, 1, "{schema} and {other}");
+        }
+        first.close().await;
+        second.close().await;
+    }
+}
+
+#[tokio::test]
 async fn one_of_several_servers_leads_and_another_takes_over() {
     let settings = settings().await;
     let (db, second, third) = (
@@ -57,13 +75,13 @@ async fn one_of_several_servers_leads_and_another_takes_over() {
         .map(|seen| seen.unwrap().leads);
         assert_eq!(leads, [true, false, false]);
     }
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 26228 \
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid BETWEEN 1 AND 4 \
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(db.number(locks).await, 4, "three locks say who serves, and one says who leads");
 
     // The connection of the leader is cut, and its lock ends with it.
     let holder = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = \
-                  'advisory' AND objid = 2 AND classid = 26228 AND database = (SELECT oid FROM \
+                  'advisory' AND objid = 2 AND database = (SELECT oid FROM \
                   pg_database WHERE datname = current_database())";
     assert_eq!(db.number(holder).await, 1);
     wait_until("another leads", async || second.drain_snapshot(0).await.unwrap().leads).await;

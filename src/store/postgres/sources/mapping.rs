@@ -22,6 +22,8 @@ pub(in crate::store::postgres) struct Mapping {
     pub key_type: String,
     /// Part of the ids of facilities whose keys are no UUIDs.
     pub namespace: Uuid,
+    /// The `classid` of the advisory locks of this installation.
+    pub lock_class: i32,
 }
 
 impl Mapping {
@@ -34,6 +36,7 @@ impl Mapping {
     pub async fn prepare(
         connection: &mut PgConnection,
         sources: Option<&SourcesSettings>,
+        lock_class: i32,
     ) -> Result<Option<Self>> {
         let (is_mapped, has_facilities): (bool, bool) = sqlx::query_as(
             "SELECT to_regclass('facility_key') IS NOT NULL, EXISTS (SELECT 1 FROM facilities)",
@@ -76,7 +79,12 @@ impl Mapping {
         let namespace = sqlx::query_scalar("SELECT installation FROM fleet")
             .fetch_one(&mut *connection)
             .await?;
-        Ok(Some(Mapping { facilities: sources.facilities.clone(), key_type, namespace }))
+        Ok(Some(Mapping {
+            facilities: sources.facilities.clone(),
+            key_type,
+            namespace,
+            lock_class,
+        }))
     }
 
     /// Makes our table `facilities` equal to the mapped ones: to all, or to those with these ids.

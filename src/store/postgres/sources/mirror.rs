@@ -9,6 +9,7 @@ use super::{Mapping, figures};
 use crate::store::{
     Result,
     postgres::{
+        advisory_locks::Lock,
         pool::{Borrowed, PrimaryPool},
         session::BEGIN,
         transaction::COMMIT,
@@ -29,10 +30,6 @@ struct Differing {
     rows: Option<i64>,
 }
 
-/// Locked by who writes the mirror, so that no older state overwrites a newer one. The first number
-/// names the service.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(26228::integer, 5::integer)";
-
 /// Makes our table equal to the mapped facilities: to all, or to those with these ids, as they are
 /// in a snapshot after the call. What changed is marked by our own triggers, as a write of another
 /// program would be.
@@ -47,7 +44,12 @@ pub(super) async fn mirror(
         return Ok(());
     }
     let mut tx = pool.begin(BEGIN.into()).await?;
-    sqlx::query(LOCK).execute(&mut tx).await?;
+    // So that no older state overwrites a newer one.
+    sqlx::query("SELECT pg_advisory_xact_lock($1::integer, $2::integer)")
+        .bind(mapping.lock_class)
+        .bind(Lock::Mirrors.id())
+        .execute(&mut tx)
+        .await?;
     // Again, since another server may have written a later state meanwhile.
     let differing = read(&mut tx, &select, ids).await?;
     let changed = write(&mut tx, mapping, &differing).await?;
