@@ -8,8 +8,11 @@
 //! they are.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
-    time::Instant,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 /// The estimate. All threads share one.
@@ -18,12 +21,34 @@ pub struct Clock {
     /// The database's time, by its newest answer, at the instant when the machine's monotonic clock
     /// began. Milliseconds since the Unix epoch.
     base_ms: AtomicI64,
+    bounds: Mutex<Bounds>,
 }
+
+/// What the answers so far prove of the database's clock: bounds of its time at the instant when
+/// the machine's monotonic clock began. In microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    earliest_us: i64,
+    latest_us: i64,
+    /// When they were found, by the monotonic clock.
+    found_us: i64,
+}
+
+/// How much two clocks may drift apart: a microsecond in so many.
+const DRIFT: i64 = 2_000;
 
 impl Clock {
     /// An estimate by the machine's wall clock, until the first `sync`.
     pub fn new() -> Self {
-        Clock { base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond() - elapsed_ms()) }
+        let now_us = jiff::Timestamp::now().as_microsecond() - elapsed_us();
+        Clock {
+            base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond() - elapsed_ms()),
+            bounds: Mutex::new(Bounds {
+                earliest_us: now_us,
+                latest_us: now_us,
+                found_us: elapsed_us(),
+            }),
+        }
     }
 
     /// The database's time now, in milliseconds since the Unix epoch.
@@ -31,12 +56,43 @@ impl Clock {
         self.base_ms.load(Ordering::Relaxed) + elapsed_ms()
     }
 
+    /// The database's clock does not show a later time than this now, in milliseconds since the Unix
+    /// epoch. The estimate may be behind the database's clock.
+    pub fn latest_ms(&self) -> i64 {
+        let now_us = elapsed_us();
+        let bounds = self.bounds().drifted(now_us);
+        bounds.latest_us.saturating_add(now_us).div_euclid(1_000) + 1
+    }
+
+    /// Waits until the database's clock shows a later time than `at_ms`, whatever the estimate is.
+    pub async fn has_passed(&self, at_ms: i64) {
+        loop {
+            let now_us = elapsed_us();
+            let earliest_us = self.bounds().drifted(now_us).earliest_us.saturating_add(now_us);
+            let left_us = at_ms.saturating_add(1).saturating_mul(1_000) - earliest_us;
+            match u64::try_from(left_us) {
+                Ok(left_us) if left_us > 0 => {
+                    tokio::time::sleep(Duration::from_micros(left_us)).await;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn bounds(&self) -> MutexGuard<'_, Bounds> {
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes over the time `database_ms`, which a query sent at `asked` has returned. By now the
     /// database's clock lies between `database_ms` and `database_ms` plus the time since `asked`.
     /// An estimate within these bounds stays as it is, so that a slow answer does not make figures
     /// look younger than they are.
     pub fn sync(&self, database_ms: i64, asked: Instant) {
-        let took_ms = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let took_us = i64::try_from(asked.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let took_ms = took_us / 1_000;
+        let mut bounds = self.bounds();
+        *bounds = bounds.after(database_ms, took_us, elapsed_us());
+        drop(bounds);
         if !(database_ms..=database_ms.saturating_add(took_ms)).contains(&self.now_ms()) {
             // One millisecond less, so that the estimate is not ahead by a fraction of a
             // millisecond.
@@ -45,18 +101,52 @@ impl Clock {
     }
 }
 
-/// Milliseconds on the machine's monotonic clock. On Linux it is the clock that runs on while the
+impl Bounds {
+    /// The bounds at `now_us`: the two clocks may have drifted apart since these were found.
+    fn drifted(self, now_us: i64) -> Self {
+        let drift_us = now_us.saturating_sub(self.found_us).max(0) / DRIFT + 1;
+        Bounds {
+            earliest_us: self.earliest_us.saturating_sub(drift_us),
+            latest_us: self.latest_us.saturating_add(drift_us),
+            found_us: now_us,
+        }
+    }
+
+    /// The bounds after an answer: what it proves as well. Where it contradicts them, the database's
+    /// clock was set, and only the answer counts.
+    fn after(self, database_ms: i64, took_us: i64, now_us: i64) -> Self {
+        // The database has cut its time to the millisecond.
+        let earliest_us = database_ms.saturating_mul(1_000).saturating_sub(now_us);
+        let latest_us = earliest_us.saturating_add(1_000).saturating_add(took_us);
+        let before = self.drifted(now_us);
+        let both = Bounds {
+            earliest_us: before.earliest_us.max(earliest_us),
+            latest_us: before.latest_us.min(latest_us),
+            found_us: now_us,
+        };
+        match both.earliest_us <= both.latest_us {
+            true => both,
+            false => Bounds { earliest_us, latest_us, found_us: now_us },
+        }
+    }
+}
+
+fn elapsed_ms() -> i64 {
+    elapsed_us().div_euclid(1_000)
+}
+
+/// Microseconds on the machine's monotonic clock. On Linux it is the clock that runs on while the
 /// machine is suspended; otherwise figures would look younger by that time after it wakes up.
 #[cfg(target_os = "linux")]
-fn elapsed_ms() -> i64 {
+fn elapsed_us() -> i64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
 }
 
 #[cfg(not(target_os = "linux"))]
-fn elapsed_ms() -> i64 {
+fn elapsed_us() -> i64 {
     static STARTED: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    i64::try_from(STARTED.elapsed().as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(STARTED.elapsed().as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Default for Clock {
@@ -79,6 +169,56 @@ mod tests {
             .expect("the machine has been up for three seconds");
         clock.sync(now_ms - 2_500, sent);
         assert!(clock.now_ms() >= now_ms);
+    }
+
+    /// A database whose clock is `off_us` ahead of the monotonic clock, and cuts to the millisecond.
+    fn of_the_database(off_us: i64, at_us: i64) -> i64 {
+        (at_us + off_us).div_euclid(1_000)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_databases_clock_is_within_the_bounds(
+            off_us in -10_000_000i64..10_000_000,
+            set_us in proptest::option::of(-9_000_000i64..9_000_000),
+            answers in proptest::collection::vec((0i64..50_000, 0i64..50_000, 0i64..1_000_000), 1..30),
+        ) {
+            let (mut now_us, mut off_us) = (5_000_000, off_us);
+            let mut bounds = Bounds { earliest_us: 0, latest_us: 0, found_us: now_us };
+            let half = answers.len() / 2;
+            for (nth, (there_us, back_us, pause_us)) in answers.into_iter().enumerate() {
+                if nth == half {
+                    off_us += set_us.unwrap_or(0);
+                }
+                let database_ms = of_the_database(off_us, now_us + there_us);
+                now_us += there_us + back_us;
+                bounds = bounds.after(database_ms, there_us + back_us, now_us);
+                // A step that is less than the bounds leave open is not noticed.
+                if nth < half || set_us.is_none_or(|set_us| set_us.abs() > 102_000) {
+                    let at = bounds.drifted(now_us + pause_us);
+                    proptest::prop_assert!(
+                        (at.earliest_us..=at.latest_us).contains(&off_us),
+                        "{off_us} {at:?}"
+                    );
+                }
+                now_us += pause_us;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_estimate_may_be_behind_and_the_bound_is_not() {
+        let clock = Clock::new();
+        let sent = Instant::now()
+            .checked_sub(Duration::from_millis(40))
+            .expect("the machine has been up for a while");
+        let database_ms = clock.now_ms() + 600_000;
+        clock.sync(database_ms, sent);
+        let latest_ms = clock.latest_ms();
+        assert!(latest_ms >= database_ms + 40);
+        assert!(clock.now_ms() < database_ms + 40, "the estimate is behind");
+        clock.has_passed(latest_ms).await;
+        assert!(clock.now_ms() >= latest_ms - 1);
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl AppState {
             )
         };
         let (directory, store) = (self.directory.clone(), self.store.clone());
-        let (clock, arrived_ms) = (self.clock.clone(), self.clock.now_ms());
+        let (clock, arrived_ms) = (self.clock.clone(), self.clock.latest_ms());
         let will_do = move |as_of_ms: i64| {
             as_of_ms > arrived_ms
                 || (most_ms > 0 && clock.now_ms().saturating_sub(as_of_ms) <= most_ms)

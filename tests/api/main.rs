@@ -28,6 +28,7 @@ mod listings;
 mod log_lines;
 mod metrics;
 mod midnight;
+mod no_cache;
 mod odd_files;
 mod odd_rows;
 mod outage;

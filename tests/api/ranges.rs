@@ -1,7 +1,7 @@
 //! A range of days stands under the rules of a single summary: from memory where all of it is held,
 //! as old as its oldest day, as fresh as its reader asked.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::Response;
@@ -132,6 +132,30 @@ on_both_stores! {
         problem(service.get(&range(id, "?min_version=-1")).await, 400).await;
     }
 
+    async fn a_reader_who_waits_for_a_version_holds_up_no_other(service: Service) {
+        let zone = noon_zone();
+        let launch =
+            service.launch().clone().env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 20_000);
+        drop(service);
+        let service = launch.start().await;
+        let id = facility(&service, "North", &zone).await;
+        let applied = post(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).await;
+        let version = version_of(&applied, id, date_in(&zone, 0));
+        let unknown = range(id, &format!("?min_version={}", version + 1_000));
+        let mut waiting = pin!(service.get(&unknown));
+        for days in 1..20 {
+            let span = format!("?from={}", date_in(&zone, -days));
+            for query in [span.clone(), format!("{span}&min_version={version}")] {
+                let path = range(id, &query);
+                let mut other = pin!(service.get(&path));
+                tokio::select! {
+                    answer = &mut other => assert_eq!(answer.status(), 200, "{path}"),
+                    _ = &mut waiting => panic!("{path} was answered after a wait that ends late"),
+                }
+            }
+        }
+    }
+
     async fn only_if_cached_takes_what_is_held_and_no_cache_what_is_proven(service: Service) {
         let zone = noon_zone();
         let id = facility(&service, "North", &zone).await;
@@ -221,4 +245,43 @@ async fn what_does_not_fit_into_memory_is_answered_all_the_same() {
     tokio::time::timeout(Duration::from_secs(5), service.get(&range(id, "?limit=1")))
         .await
         .expect("it does not wait for room");
+}
+
+#[tokio::test]
+async fn a_reader_who_waits_for_a_locked_facility_holds_up_no_other() {
+    let launch = Service::on_postgres()
+        .await
+        .env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 20_000)
+        .env("FACILITY_SUMMARY__REFRESH__LOCK_TIMEOUT_MS", 20_000);
+    let service = launch.clone().start().await;
+    let zone = noon_zone();
+    let id = facility(&service, "North", &zone).await;
+    post(&service, &[distribution(Uuid::new_v4(), id, 1, now_ms())]).await;
+    drop(service);
+    let service = launch.start().await;
+    let mut sql = Outside::connect(service.database_url()).await;
+    sql.run(format!(
+        "BEGIN; SELECT * FROM facility_state WHERE facility_id = {} FOR UPDATE",
+        sql.id(id)
+    ))
+    .await;
+    let mut writer = Outside::connect(service.database_url()).await;
+    writer
+        .run(format!(
+            "INSERT INTO blood_requests (id, facility_id) VALUES (gen_random_uuid(), {})",
+            writer.id(id)
+        ))
+        .await;
+    let path = range(id, "");
+    let mut waiting = pin!(read(&service, &path, "no-cache"));
+    let mut others = pin!(async {
+        for days in 1..10 {
+            let path = range(id, &format!("?from={}", date_in(&zone, -days)));
+            assert_eq!(read(&service, &path, "max-age=3600").await.status(), 200, "{path}");
+        }
+    });
+    tokio::select! {
+        () = &mut others => {}
+        _ = &mut waiting => panic!("the others were answered after a wait that ends late"),
+    }
 }

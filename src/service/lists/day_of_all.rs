@@ -134,14 +134,15 @@ impl Lists {
         begins: impl Fn(&Directory, i64) -> Result<(), E>,
         unknown_cursor: impl Fn() -> E,
     ) -> Result<DayPage, ListError<E>> {
-        let asked = ListRequest { requested, arrived_ms: self.reads.clock.now_ms() };
+        let asked = ListRequest { requested, arrived_ms: self.reads.clock.latest_ms() };
         let wrong = |no_page| match no_page {
             NoPage::UnknownCursor => Some(ListError::Selection(unknown_cursor())),
             NoPage::NotWhole => None,
         };
         let memory = &self.reads.memory;
-        if memory.views().get(day.date, asked.arrived_ms).is_none_or(|view| view.is_empty()) {
-            begins(&self.reads.directory, asked.arrived_ms).map_err(ListError::Selection)?;
+        let now_ms = self.reads.clock.now_ms();
+        if memory.views().get(day.date, now_ms).is_none_or(|view| view.is_empty()) {
+            begins(&self.reads.directory, now_ms).map_err(ListError::Selection)?;
         }
         match self.page_in_memory(day, &asked) {
             Ok(Some(page)) => {
@@ -251,6 +252,9 @@ impl Lists {
         let (memory, clock) = (&self.reads.memory, &self.reads.clock);
         let forward = self.why_not_memory(day, asked);
         let mut source = Source::Memory;
+        if asked.requested.max_age_ms == 0 {
+            clock.has_passed(asked.arrived_ms).await;
+        }
         let (mut waiting_since, mut is_filled, mut used_fill_ms) = (None, false, i64::MIN);
         loop {
             let (now_ms, directory_ms) = (clock.now_ms(), self.reads.directory.exact_as_of_ms());

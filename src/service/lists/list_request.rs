@@ -5,6 +5,7 @@ use crate::service::freshness_request::FreshnessRequest;
 /// What a reader asked for, and when it arrived.
 pub(super) struct ListRequest {
     pub requested: FreshnessRequest,
+    /// When it arrived, the database's clock showed no later time than this, in milliseconds.
     pub arrived_ms: i64,
 }
 

@@ -1,11 +1,19 @@
 //! The rungs below memory, for the days of a range that memory has not fresh enough.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, stream};
 use jiff::civil::Date;
 
-use super::{LastTurn, RangeAnswer, RangeError, Ranges, Read, Select, reaches, table::FromTable};
+use super::{
+    RangeAnswer, RangeError, Ranges, Read, Select, reaches,
+    table::FromTable,
+    turns::{Due, LastTurn, Step},
+};
 use crate::{
     cache::{
         memory::{Entry, Fill, FillToken},
@@ -51,71 +59,15 @@ impl Ranges {
         }
         let is_held = |day: &Day| self.reads.held(located.facility.id, day).is_some();
         read.forward = Some(Forward::of(days.days.iter().all(is_held), &read.requested));
-        let turn = self.turn(located.facility.id);
-        let mut turn = match turn.try_lock() {
-            Ok(held) => Some(held),
-            // Who takes only what is held does not wait for what is being read.
-            Err(_) if read.requested.only_if_cached => None,
-            Err(_) => {
-                read.waited = true;
-                let held = turn.lock().await;
-                if held.ended_ms >= read.arrived_ms {
-                    read.awaited = held.tier;
-                }
-                Some(held)
-            }
-        };
-        let result = self.reach_in_turn(read, select, found).await;
-        if let Some(turn) = turn.as_mut().filter(|_| read.tier != Tier::Memory) {
-            **turn = LastTurn { tier: read.tier, ended_ms: self.reads.clock.now_ms() };
+        if read.requested.max_age_ms == 0 && !read.requested.only_if_cached {
+            self.reads.clock.has_passed(read.arrived_ms).await;
         }
-        result
-    }
-
-    /// Tries the rungs while no other reader of the facility does.
-    async fn reach_in_turn<E: Send + 'static>(
-        self: &Arc<Self>,
-        read: &mut Read,
-        select: &Select<E>,
-        mut found: Found,
-    ) -> Result<RangeAnswer, RangeError<E>> {
-        loop {
-            let (located, span) = select().map_err(RangeError::Selection)?;
-            let days = Arc::new(PageDays::of(&located.facility, &span));
-            if let Some((answer, _)) = self.try_memory(read, &located, &span, &days, &found) {
-                return Ok(answer);
-            }
-            let wanted = self.wanted(read, &located, &days.days, &found);
-            if self.may_ask_redis(read) {
-                read.asked_redis = true;
-                read.tier = Tier::Redis;
-                let was_held = |day: &Day| self.reads.held(located.facility.id, day).is_some();
-                let new = wanted.iter().filter(|day| !was_held(day)).map(|day| day.date);
-                read.from_redis = new.collect();
-                self.try_redis(&located, &wanted, &mut found).await;
-                continue;
-            }
-            if read.requested.only_if_cached {
-                return Err(RangeError::NotCached);
-            }
-            if !self.reads.outage.may_try() {
-                return Err(RangeError::Unavailable);
-            }
-            let step = self.try_database(read, &located, &days, wanted, &mut found).await;
-            match step {
-                Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => tokio::task::yield_now().await,
-                Err(error) => {
-                    self.reads.outage.failed(&error);
-                    return Err(RangeError::Unavailable);
-                }
-            }
-        }
+        self.reach_step_by_step(read, select, located.facility.id).await
     }
 
     /// The range from what memory holds and what this read has found, if that is fresh enough, or
     /// if the reader takes older figures at once; and which of both.
-    fn try_memory(
+    pub(super) fn try_memory(
         &self,
         read: &Read,
         located: &Located,
@@ -161,7 +113,13 @@ impl Ranges {
 
     /// The days that are missing, or not fresh enough. All of them where a version is asked for
     /// that is not there yet.
-    fn wanted(&self, read: &Read, located: &Located, days: &[Day], found: &Found) -> Vec<Day> {
+    pub(super) fn wanted(
+        &self,
+        read: &Read,
+        located: &Located,
+        days: &[Day],
+        found: &Found,
+    ) -> Vec<Day> {
         let all = read.requested.min_version > 0;
         let is_fresh = |day: &Day| self.is_fresh(read, located, day, found);
         days.iter().filter(|day| all || !is_fresh(day)).copied().collect()
@@ -186,7 +144,7 @@ impl Ranges {
     }
 
     /// For `no-cache` nothing in Redis is new enough, however young it is.
-    fn may_ask_redis(&self, read: &Read) -> bool {
+    pub(super) fn may_ask_redis(&self, read: &Read) -> bool {
         !read.asked_redis
             && (read.requested.max_age_ms > 0 || read.requested.min_version > 0)
             && self.reads.leases.is_some()
@@ -194,7 +152,7 @@ impl Ranges {
     }
 
     /// Reads days from the Redis tier. What is found is judged and kept in memory like any fill.
-    async fn try_redis(&self, located: &Located, days: &[Day], found: &mut Found) {
+    pub(super) async fn try_redis(&self, located: &Located, days: &[Day], found: &mut Found) {
         let Some(shared) = self.reads.leases.clone() else { return };
         let (memory, facility) = (&self.reads.memory, located.facility.id);
         let token = memory.fill_token();
@@ -232,56 +190,62 @@ impl Ranges {
         all
     }
 
-    /// One step through the table, the proof of the table, and the refresh. `None`: the rungs are
-    /// tried again.
-    async fn try_database(
+    /// What the table has, or what has to be done before it can be read.
+    pub(super) async fn try_database(
         self: &Arc<Self>,
         read: &mut Read,
-        located: &Located,
-        days: &Arc<PageDays>,
-        mut wanted: Vec<Day>,
+        located: Located,
+        days: Arc<PageDays>,
+        last: Option<&mut LastTurn>,
         found: &mut Found,
-    ) -> store::Result<Option<RangeAnswer>> {
+        tried_proof: bool,
+    ) -> store::Result<Step> {
         let min_version = read.requested.min_version;
         if min_version > 0 && self.reads.store.version(located.facility.id).await? < min_version {
-            tokio::time::sleep(VERSION_POLL).await;
-            return Ok(None);
+            return Ok(Step::Wait(VERSION_POLL));
         }
         if days.days.is_empty() {
             // Nothing but the directory says that there are no days.
-            read.tier = Tier::Source;
-            self.reads.directory.catch_up(&*self.reads.store, |_| false).await?;
-            return Ok(None);
+            return Ok(Step::ReadDirectory);
         }
-        let takes = |exact_ms: i64, now_ms: i64| {
-            read.is_fresh(exact_ms, now_ms) || read.tolerates(exact_ms, now_ms)
-        };
-        if !takes(self.reads.memory.table_ms(), self.reads.clock.now_ms()) {
-            let table_ms = self.prove(read).await?;
-            read.tier = Tier::Source;
-            if !read.is_fresh(table_ms, self.reads.clock.now_ms()) {
+        // What is attached may be proven by now.
+        let wanted = self.wanted(read, &located, &days.days, found);
+        let (table_ms, now_ms) = (self.reads.memory.table_ms(), self.reads.clock.now_ms());
+        if !read.is_fresh(table_ms, now_ms) && !read.tolerates(table_ms, now_ms) {
+            return Ok(match tried_proof {
+                false => Step::Prove,
                 // Another transaction holds a lock that the proof needs. These days may be free.
-                let due = std::mem::take(&mut wanted);
-                return self.refresh(read, located, days, due, found).await;
-            }
-            // What is attached is proven now; the rest is read.
-            wanted = self.wanted(read, located, &days.days, found);
+                true => Step::Refresh(located, days, wanted),
+            });
+        }
+        if last
+            .as_ref()
+            .and_then(|last| last.due.as_ref())
+            .is_some_and(|due| due.has(read, &wanted))
+        {
+            return Ok(Step::Refresh(located, days, wanted));
         }
         read.tier = read.tier.max(Tier::Table);
-        match self.try_table(read, located, &wanted, found).await? {
+        let began = Instant::now();
+        match self.try_table(read, &located, &wanted, found).await? {
             FromTable::Moved => {
-                self.read_again(located).await?;
-                Ok(None)
+                self.read_again(&located).await?;
+                Ok(Step::Again)
             }
-            FromTable::Again => Ok(None),
-            FromTable::OtherEpoch => {
-                tokio::time::sleep(PAUSE).await;
-                Ok(None)
-            }
+            FromTable::Again => Ok(Step::Again),
+            FromTable::OtherEpoch => Ok(Step::Wait(PAUSE)),
             FromTable::Days { due } if due.is_empty() => {
-                Ok(self.answer(read, located, days, found))
+                let answer = self.answer(read, &located, &days, found);
+                Ok(answer.map_or(Step::Again, Step::Answer))
             }
-            FromTable::Days { due } => self.refresh(read, located, days, due, found).await,
+            FromTable::Days { due } => {
+                if let Some(last) = last {
+                    let (max_age_ms, days) = (read.requested.max_age_ms, due.iter());
+                    let days = days.map(|day| day.date).collect();
+                    last.due = Some(Due { began, max_age_ms, days });
+                }
+                Ok(Step::Refresh(located, days, due))
+            }
         }
     }
 
@@ -301,17 +265,9 @@ impl Ranges {
             .then(|| read.answer(page, now_ms.saturating_sub(exact_ms)))
     }
 
-    /// Has the table proven as fresh as the reader asked, if that is possible now. Answers the
-    /// instant as of which the table is exact.
-    async fn prove(&self, read: &Read) -> store::Result<i64> {
-        let will_do = |table_ms| read.is_fresh(table_ms, self.reads.clock.now_ms());
-        self.proof.prove(will_do).await?;
-        Ok(self.reads.memory.table_ms())
-    }
-
     /// Refreshes the days, each once for all readers and replicas, and answers if that was all that
     /// was missing.
-    async fn refresh(
+    pub(super) async fn refresh(
         &self,
         read: &mut Read,
         located: &Located,

@@ -4,6 +4,7 @@
 
 mod lower_rungs;
 mod table;
+mod turns;
 
 use std::{
     collections::HashSet,
@@ -16,6 +17,8 @@ use jiff::civil::Date;
 use moka::sync::Cache;
 use tokio::sync::Mutex;
 use uuid::Uuid;
+
+use turns::LastTurn;
 
 use crate::{
     cache::page::{Page, PageExactness, Pages, Span},
@@ -40,14 +43,6 @@ pub struct Ranges {
     /// Held while the lower rungs are asked for a facility: readers of one facility read what is
     /// missing once.
     filling: Cache<Uuid, Arc<Mutex<LastTurn>>>,
-}
-
-/// What the last reader of a facility did in its turn that asked a rung below memory.
-struct LastTurn {
-    /// The lowest rung that it asked.
-    tier: Tier,
-    /// When its turn ended, in milliseconds.
-    ended_ms: i64,
 }
 
 /// The most facilities whose ranges are read at the same time once each. Beyond that, two readers
@@ -90,7 +85,8 @@ pub type Select<E> = Arc<dyn Fn() -> Result<(Located, Span), E> + Send + Sync>;
 /// What a reader asked for, and how far its read has come.
 struct Read {
     requested: FreshnessRequest,
-    /// When the request arrived, in milliseconds.
+    /// When the request arrived; the database's clock showed no later time than `arrived_ms`.
+    arrived: Instant,
     arrived_ms: i64,
     /// The lowest rung that it asked itself.
     tier: Tier,
@@ -197,7 +193,8 @@ impl Ranges {
         let started = Instant::now();
         let mut read = Read {
             requested,
-            arrived_ms: self.reads.clock.now_ms(),
+            arrived: started,
+            arrived_ms: self.reads.clock.latest_ms(),
             tier: Tier::Memory,
             awaited: Tier::Memory,
             forward: None,
@@ -278,13 +275,6 @@ impl Ranges {
         let reading: BoxFuture<'static, ()> =
             Box::pin(async move { drop(ranges.read(requested, select).await) });
         tokio::spawn(reading);
-    }
-
-    /// The turn of this facility.
-    fn turn(&self, facility: Uuid) -> Arc<Mutex<LastTurn>> {
-        self.filling.get_with(facility, || {
-            Arc::new(Mutex::new(LastTurn { tier: Tier::Memory, ended_ms: i64::MIN }))
-        })
     }
 }
 
