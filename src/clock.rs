@@ -56,8 +56,8 @@ impl Clock {
         self.base_ms.load(Ordering::Relaxed) + elapsed_ms()
     }
 
-    /// The database's clock does not show a later time than this now, in milliseconds since the Unix
-    /// epoch. The estimate may be behind the database's clock.
+    /// The database's clock does not show a later time than this now, in milliseconds since the
+    /// Unix epoch. The estimate may be behind the database's clock.
     pub fn latest_ms(&self) -> i64 {
         let now_us = elapsed_us();
         let bounds = self.bounds().drifted(now_us);
@@ -112,8 +112,8 @@ impl Bounds {
         }
     }
 
-    /// The bounds after an answer: what it proves as well. Where it contradicts them, the database's
-    /// clock was set, and only the answer counts.
+    /// The bounds after an answer: what it proves as well. Where it contradicts them, the
+    /// database's clock was set, and only the answer counts.
     fn after(self, database_ms: i64, took_us: i64, now_us: i64) -> Self {
         // The database has cut its time to the millisecond.
         let earliest_us = database_ms.saturating_mul(1_000).saturating_sub(now_us);
@@ -171,7 +171,8 @@ mod tests {
         assert!(clock.now_ms() >= now_ms);
     }
 
-    /// A database whose clock is `off_us` ahead of the monotonic clock, and cuts to the millisecond.
+    /// A database whose clock is `off_us` ahead of the monotonic clock, and cuts to the
+    /// millisecond.
     fn of_the_database(off_us: i64, at_us: i64) -> i64 {
         (at_us + off_us).div_euclid(1_000)
     }
@@ -181,7 +182,10 @@ mod tests {
         fn the_databases_clock_is_within_the_bounds(
             off_us in -10_000_000i64..10_000_000,
             set_us in proptest::option::of(-9_000_000i64..9_000_000),
-            answers in proptest::collection::vec((0i64..50_000, 0i64..50_000, 0i64..1_000_000), 1..30),
+            answers in proptest::collection::vec(
+                (0i64..50_000, 0i64..50_000, 0i64..1_000_000),
+                1..30,
+            ),
         ) {
             let (mut now_us, mut off_us) = (5_000_000, off_us);
             let mut bounds = Bounds { earliest_us: 0, latest_us: 0, found_us: now_us };

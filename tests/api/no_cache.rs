@@ -78,7 +78,8 @@ on_both_stores! {
             for round in 1..=ROUNDS {
                 let id = Uuid::new_v4();
                 let values = format!("({}, 'New', 'UTC')", sql.id(id));
-                sql.run(format!("INSERT INTO facilities (id, name, timezone) VALUES {values}")).await;
+                let into = "INSERT INTO facilities (id, name, timezone) VALUES";
+                sql.run(format!("{into} {values}")).await;
                 let list: Value =
                     read(&service, &paths[0], "no-cache").await.json().await.unwrap();
                 let items = list["items"].as_array().unwrap();

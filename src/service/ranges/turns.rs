@@ -72,8 +72,8 @@ pub(super) enum Step {
 }
 
 impl Due {
-    /// Whether the table had none of these days fresh enough for this reader, when it was read after
-    /// the reader had arrived.
+    /// Whether the table had none of these days fresh enough for this reader, when it was read
+    /// after the reader had arrived.
     pub fn has(&self, read: &Read, wanted: &[Day]) -> bool {
         read.requested.min_version == 0
             && self.began >= read.arrived
@@ -84,8 +84,8 @@ impl Due {
 
 impl Ranges {
     /// Tries the rungs until one answers. Only one reader of a facility at a time reads Redis and
-    /// the table. What takes long is awaited outside of its turn, since others may find in the table
-    /// what they ask for.
+    /// the table. What takes long is awaited outside of its turn, since others may find in the
+    /// table what they ask for.
     pub(super) async fn reach_step_by_step<E: Send + 'static>(
         self: &Arc<Self>,
         read: &mut Read,
