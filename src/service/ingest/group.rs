@@ -112,8 +112,10 @@ impl<'a> Group<'a> {
         let whole = self.touched.iter().filter_map(is_whole).filter_map(|id| self.facility(id));
         let scope = RefreshScope { days: days.values().cloned().collect(), whole: whole.collect() };
         let changed = changed(&self.loaded, &self.overlay, self.events());
-        let refreshed = self.parts.refresher.apply_changed(&mut *tx, &scope, &changed).await?;
+        let refresher = &self.parts.refresher;
+        let (refreshed, added) = refresher.apply_changed(&mut *tx, &scope, &changed).await?;
         self.check_banks(&mut *tx).await?;
+        refresher.verify(&mut *tx, &added).await?;
         self.mark_moved_banks(&mut *tx).await?;
         if !self.registered.is_empty() {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
