@@ -214,10 +214,7 @@ impl Lists {
         if !reads.changes.continue_in(&read, table_ms) {
             return Ok(None);
         }
-        let is_older = |row: &SummaryRow| {
-            known.get(&row.key()).is_some_and(|known| row.summary.version < *known)
-        };
-        if read.rows.iter().any(is_older) {
+        if read.has_older(|key| known.get(key).copied().unwrap_or_default()) {
             reads.changes.suspect_restore();
             return Ok(None);
         }

@@ -136,10 +136,7 @@ impl Primary {
             return Ok(());
         }
         let stored: Vec<TableRead> = read.by_key(&keys).collect();
-        let is_older = |(stored, known): (&TableRead, &i64)| {
-            stored.rows.iter().any(|row| row.summary.version < *known)
-        };
-        if stored.iter().zip(&known).any(is_older) {
+        if stored.iter().zip(&known).any(|(stored, known)| stored.has_older(|_| *known)) {
             // The whole snapshot is in doubt, not that row only.
             self.changes.suspect_restore();
             nothing();
