@@ -11,6 +11,7 @@ mod support;
 
 mod bad_input;
 mod bad_start;
+mod clock_set_back;
 mod cold_reads;
 mod commands;
 mod crashes;

@@ -126,10 +126,10 @@ impl Primary {
         // Taken in this order, before the statement.
         let (token, table_ms) = (self.memory.fill_token(), self.memory.table_ms());
         let known: Vec<i64> = keys.iter().map(|key| self.memory.known_version(key)).collect();
-        let now_ms = self.clock.now_ms();
         self.metrics.count_table_read("primary", keys.len());
         let read = self.store.summaries(&keys).await?;
         self.outage.over();
+        let now_ms = self.clock.now_ms();
         let nothing = || part.clone().for_each(|place| batch.put(place, OnPrimary::Nothing));
         if !self.changes.continue_in(&read, table_ms) {
             nothing(); // another epoch: the next look drops what is held

@@ -46,6 +46,9 @@ enum Reason {
     Marked,
     /// Units have expired since the row was written, or expire now.
     Expiry,
+    /// The row is of a later instant than now: the database's clock was set back. Units that it
+    /// takes for expired may count once more.
+    Ahead,
     /// There is no row of the day, or it is of another day, or the day is just beginning or over.
     Day,
     /// The figures of the row do not add up.
@@ -64,6 +67,7 @@ impl Reason {
             Reason::Asked => "asked",
             Reason::Marked => "marked",
             Reason::Expiry => "expiry",
+            Reason::Ahead => "ahead",
             Reason::Day => "day",
             Reason::Inconsistent => "inconsistent",
             Reason::Behind => "behind",
@@ -149,6 +153,9 @@ impl Refresher {
         let is_open = is_today && state.today == Some(key.day.date);
         if *is_marked {
             return Err(Reason::Marked);
+        }
+        if row.as_of_ms > now_ms {
+            return Err(Reason::Ahead);
         }
         if !is_of_the_day || !(is_open || has_ended) {
             return Err(Reason::Day);
