@@ -1,4 +1,5 @@
-//! The database's clock is set back over the expiry of units. By the new time they count once more.
+//! The database's clock is set back: over the expiry of units, and over a facility's midnight. By
+//! the new time the units count once more, and the day before is open again.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use crate::support::{
 };
 
 const NOON: &str = "2031-05-20T12:00:00Z";
+const MIDNIGHT: &str = "2031-05-21T00:00:00Z";
 
 fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
@@ -37,6 +39,12 @@ fn under(clock: &FakeClock, launch: Launch) -> Launch {
         .envs(clock.environment())
         .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
         .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 0)
+}
+
+async fn today(service: &Service, site: Site) -> (String, i64) {
+    let answer = site.summary(service, "today").await;
+    let date = answer["date"].as_str().expect("a date").to_owned();
+    (date, answer["total_stock"].as_i64().expect("a number"))
 }
 
 /// How many days of events were derived because their row was of a later instant.
@@ -116,6 +124,35 @@ async fn a_read_after_a_step(clock: FakeClock, launch: Launch) {
     audited(service.launch()).await;
 }
 
+/// The figures of the second midnight are those of the day that was opened again before it.
+async fn a_second_midnight(clock: FakeClock, launch: Launch) {
+    let midnight = at(MIDNIGHT);
+    let service = under(&clock, launch).start().await;
+    let site = Site::register(&service, "UTC").await;
+    assert_eq!(today(&service, site).await.0, "2031-05-21");
+    acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 5), midnight)).await;
+    clock.set(midnight - seconds(100));
+    wait_until("the day before is open again", async || {
+        today(&service, site).await.0 == "2031-05-20"
+    })
+    .await;
+    acknowledged(&service, &timed(site.stock(Uuid::new_v4(), 3), midnight)).await;
+    assert_eq!(today(&service, site).await, ("2031-05-20".into(), 8));
+    let mut sql = Outside::connect(service.database_url()).await;
+    let opened = format!(
+        "SELECT count(*) FROM facility_state WHERE today = '2031-05-21' AND facility_id = {}",
+        sql.id(site.facility)
+    );
+    assert_eq!(sql.number(opened.clone()).await, 0);
+    // Later than the instant of the row that the first midnight has left.
+    clock.set(midnight + seconds(900));
+    wait_until("the day is opened without a reader", async || sql.number(&opened).await == 1).await;
+    assert_eq!(today(&service, site).await, ("2031-05-21".into(), 8));
+    let closed = site.summary(&service, "2031-05-20").await;
+    assert_eq!(closed["total_stock"], 8);
+    audited(service.launch()).await;
+}
+
 async fn on_postgres(start: Timestamp, test: impl AsyncFn(FakeClock, Launch)) {
     let clock = FakeClock::at(start);
     let postgres = Postgres::start_in_environment(&[], &clock.environment());
@@ -141,4 +178,15 @@ async fn units_count_again_when_the_clock_is_set_back_over_their_expiry_on_sqlit
 #[tokio::test]
 async fn units_count_again_when_the_clock_is_set_back_over_their_expiry_on_postgres() {
     on_postgres(at(NOON), a_read_after_a_step).await;
+}
+
+#[tokio::test]
+async fn a_day_is_opened_again_at_its_second_midnight_on_sqlite() {
+    let clock = FakeClock::at(at(MIDNIGHT) + seconds(60));
+    a_second_midnight(clock, Service::on_sqlite()).await;
+}
+
+#[tokio::test]
+async fn a_day_is_opened_again_at_its_second_midnight_on_postgres() {
+    on_postgres(at(MIDNIGHT) + seconds(60), a_second_midnight).await;
 }
