@@ -46,6 +46,7 @@ mod restores;
 mod schedule;
 mod schemas;
 mod server_settings;
+mod small_pools;
 mod smoke;
 mod sources;
 mod stampede;

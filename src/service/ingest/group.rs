@@ -100,6 +100,7 @@ impl<'a> Group<'a> {
 
     /// Everything up to the commit.
     async fn prepare(&mut self, lock_timeout: Duration) -> store::Result<Prepared> {
+        self.know_touched().await?;
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
         let folded: Vec<Result<Folded, Vec<EventFault>>> =
@@ -121,6 +122,22 @@ impl<'a> Group<'a> {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
         }
         Ok(Prepared { tx, folded, days, refreshed })
+    }
+
+    /// Has the directory know the facilities that `summary.touched` names. Before the transaction
+    /// begins, because with `[sources]` a facility that is new here is written in a transaction of
+    /// its own. In a small pool, that one would wait for this one to end.
+    async fn know_touched(&self) -> store::Result<()> {
+        let touched = self.events().filter_map(|event| match event {
+            Event::Touched { facility_id, .. } => Some(*facility_id),
+            Event::Statement(_) => None,
+        });
+        let unknown: Vec<Uuid> =
+            touched.filter(|id| self.parts.directory.get(*id).is_none()).collect();
+        if !unknown.is_empty() {
+            self.parts.directory.reload(&*self.parts.store, &unknown).await?;
+        }
+        Ok(())
     }
 
     fn events(&self) -> impl Iterator<Item = &'a Event> {
