@@ -78,7 +78,7 @@ impl<'a> Group<'a> {
         // that has not begun to commit is simply dropped.
         let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
         let prepared = prepared.map_err(|_| StoreError::Unavailable(Cause::NoAnswer))?;
-        if matches!(prepared, Err(StoreError::Conflict)) {
+        if matches!(prepared, Err(StoreError::Conflict | StoreError::Refused(_))) {
             self.read_facilities_again().await;
         }
         let Prepared { tx, folded, days, refreshed } = prepared?;
@@ -87,9 +87,9 @@ impl<'a> Group<'a> {
         Ok(self.outcomes(folded, &days, &refreshed))
     }
 
-    /// Reads the facilities after a conflict, also those that it touches without a change: one may
-    /// have moved to another zone, or be gone. Where that fails, the next attempt meets the
-    /// conflict again.
+    /// Reads the facilities after a conflict or a refusal, also those that it touches without a
+    /// change: one may have moved to another zone, or be gone. Where that fails, the next attempt
+    /// meets the same again.
     async fn read_facilities_again(&self) {
         let touched = self.touched.iter().map(|(id, _)| id);
         let ids: Vec<Uuid> = touched.chain(&self.overlay.facilities).copied().collect();
