@@ -22,6 +22,8 @@ WITH key AS (
            old.by_blood_type AS old_by_blood_type, isfinite(old.as_of) AND isfinite(old.updated_at) AS old_is_dated,
            old.next_expires_at AS old_next_expires_at, coalesce(old.difference_as_of = old.as_of, false) AS by_difference,
            (old.day_as_of, old.day_start, old.day_end) IS DISTINCT FROM (old.as_of, key.day_start, key.day_end) AS bounds_differ,
+           -- The clock was set back since it was written. Written anew, it is of an instant that has been.
+           old.as_of > statement_timestamp() AS is_ahead,
            coalesce(old.day_as_of = old.as_of AND (old.day_start, old.day_end) IS DISTINCT FROM (key.day_start, key.day_end), false) AS day_differs,
            CASE WHEN key.is_today THEN coalesce(sums.stock, 0) WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END AS total_stock,
            coalesce(sums.transferred, 0) AS total_transferred, coalesce(sums.requests, 0) AS total_requests,

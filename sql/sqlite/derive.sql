@@ -15,6 +15,8 @@ SELECT keys.facility_id, keys.timezone, keys.date, keys.starts_at, keys.ends_at,
     stored.total_stock, stored.total_transferred, stored.total_requests,
     ifnull(stored.difference_as_of = stored.as_of, 0) AS by_difference,
     (stored.day_as_of, stored.day_start, stored.day_end) IS NOT (stored.as_of, keys.starts_at, keys.ends_at) AS bounds_differ,
+    -- The clock was set back since it was written. Written anew, it is of an instant that has been.
+    ifnull(stored.as_of > $2, 0) AS is_ahead,
     stored.version IS NOT NULL AND stored.day_as_of IS stored.as_of
         AND (stored.day_start, stored.day_end) IS NOT (keys.starts_at, keys.ends_at) AS day_differs,
     -- [[[blood type, stock, next expiry], …] for each bank]. Stock is known for today only. One

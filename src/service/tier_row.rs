@@ -17,6 +17,18 @@ use crate::{
     store::TableRead,
 };
 
+/// How far a row may be ahead of the service's estimate of the database's time, in milliseconds.
+/// The estimate lags by a part of a round trip, and the database's clock may be slewed. A row that
+/// is further ahead is from before the clock was set back: units that it takes for expired may
+/// count once more, and its day may not have begun.
+const MOST_AHEAD_MS: i64 = 1_000;
+
+/// Whether the figures are of this day, and of an instant that has been. If not, the day is to be
+/// refreshed.
+pub fn is_good_for(row: &SummaryRow, day: &Day, now_ms: i64) -> bool {
+    row.is_of(day) && row.as_of_ms <= now_ms.saturating_add(MOST_AHEAD_MS)
+}
+
 /// A row that was read from a lower tier, before it is put into memory.
 #[derive(Debug, Clone)]
 pub struct TierRow {
@@ -82,7 +94,7 @@ impl TierRow {
         let mut rows: HashMap<Date, SummaryRow> =
             read.rows.into_iter().map(|row| (row.summary.date, row)).collect();
         let row = |day: &Day| {
-            let row = rows.remove(&day.date).filter(|row| row.is_of(day))?;
+            let row = rows.remove(&day.date).filter(|row| is_good_for(row, day, now_ms))?;
             let as_of_ms = row.as_of_ms.max(watermark.at_ms).min(now_ms);
             Some(TierRow { row, as_of_ms, since: watermark.position })
         };
@@ -100,10 +112,15 @@ impl TierRow {
         Self::days_on_standby(read, facility, std::slice::from_ref(day), now_ms).pop()?
     }
 
-    /// An entry that the Redis tier has; `None` where it is of another zone's day of that date.
+    /// An entry that the Redis tier has; `None` where it is of another zone's day of that date, or
+    /// from before the database's clock was set back.
     pub fn in_redis(entry: StoredEntry, day: &Day, now_ms: i64) -> Option<Self> {
         let as_of_ms = entry.row.as_of_ms.min(now_ms);
-        entry.row.is_of(day).then_some(TierRow { row: entry.row, as_of_ms, since: entry.since })
+        is_good_for(&entry.row, day, now_ms).then_some(TierRow {
+            row: entry.row,
+            as_of_ms,
+            since: entry.since,
+        })
     }
 
     /// Puts the row into memory; `token` was taken before the tier was read.
@@ -142,7 +159,7 @@ impl TableProof {
     fn judge(&self, row: Option<SummaryRow>, day: &Day) -> Option<TierRow> {
         let proven_ms = self.proven_ms;
         let row = match row {
-            Some(row) if row.is_of(day) => row,
+            Some(row) if is_good_for(&row, day, self.now_ms) => row,
             Some(_) => return None,
             // The watermark proves the facility as it was before its change. Its new rows are yet
             // to be derived.
@@ -152,8 +169,7 @@ impl TableProof {
             }
             None => return None,
         };
-        // At most now. A row from before the database's clock was set back must not look fresh
-        // until the clock reaches that time again.
+        // At most now: a row that is a little ahead must not look fresh for longer.
         let as_of_ms = row.as_of_ms.min(self.now_ms).max(proven_ms);
         Some(TierRow { row, as_of_ms, since: self.since })
     }
@@ -172,5 +188,51 @@ fn empty(facility: Uuid, day: &Day, as_of_ms: i64) -> SummaryRow {
         as_of_ms,
         next_expires_at_ms: None,
         bounds: Some(day.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, sync::Arc};
+
+    use super::*;
+    use crate::{
+        domain::facility::Zone,
+        protocol::{Epoch, Watermark},
+    };
+
+    #[test]
+    fn no_tier_has_a_row_of_a_later_instant_than_now() {
+        let zone = Arc::new(Zone::named("UTC").unwrap());
+        let id = Uuid::from_u128(1);
+        let day = Day::named(&zone.tz, jiff::civil::date(2026, 11, 21)).unwrap();
+        let facility = Facility { id, name: String::new(), key: None, zone };
+        let now_ms = day.start_ms + 3_600_000;
+        let position = Position::default();
+        let memory = Memory::new(1_000_000, 100, position);
+        for (ahead_ms, is_found) in [(0, true), (MOST_AHEAD_MS, true), (MOST_AHEAD_MS + 1, false)] {
+            let row = SummaryRow {
+                summary: Summary::empty(id, day.date, false),
+                as_of_ms: now_ms + ahead_ms,
+                next_expires_at_ms: None,
+                bounds: Some((&day).into()),
+            };
+            let read = TableRead {
+                rows: vec![row.clone()],
+                zones: HashMap::from([(id, "UTC".to_owned())]),
+                changing: HashSet::new(),
+                epoch: Epoch::of("one"),
+                watermark: Some(Watermark { at_ms: now_ms - 500, position }),
+                standby: None,
+            };
+            let token = memory.fill_token();
+            for found in [
+                TierRow::on_primary(read.clone(), &facility, &day, &token, now_ms - 500, now_ms),
+                TierRow::on_standby(read, &facility, &day, now_ms),
+                TierRow::in_redis(StoredEntry { row, since: position }, &day, now_ms),
+            ] {
+                assert_eq!(found.map(|found| found.as_of_ms), is_found.then_some(now_ms));
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
-    store::FacilityRow,
+    store::{FacilityRow, unreadable::NEVER_MS},
 };
 
 /// The result of one read of the summary table, all in one snapshot of one server.
@@ -34,6 +34,15 @@ pub struct TableRead {
 }
 
 impl TableRead {
+    /// Whether a row is older than the version of its key that is known to have been committed. The
+    /// snapshot is then of an earlier state: a backup was restored. A row that cannot be read does
+    /// not tell its version, so it says nothing about the others.
+    pub fn has_older(&self, known: impl Fn(&Key) -> i64) -> bool {
+        self.rows
+            .iter()
+            .any(|row| row.as_of_ms != NEVER_MS && row.summary.version < known(&row.key()))
+    }
+
     /// What it says about each key that it was asked for, in the order of `keys`.
     pub fn by_key<'a>(&'a self, keys: &'a [Key]) -> impl Iterator<Item = TableRead> + 'a {
         let rows: HashMap<Key, &SummaryRow> = self.rows.iter().map(|r| (r.key(), r)).collect();

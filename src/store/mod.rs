@@ -62,8 +62,9 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     async fn orphans(&self) -> Result<Vec<Uuid>>;
     /// The stored rows of these keys and the stored watermark, in one statement.
     async fn summaries(&self, keys: &[Key]) -> Result<TableRead>;
-    /// Of which day each stored row of these keys is: it reads less than `summaries`. Keys without
-    /// a row, and rows that cannot be read, are left out.
+    /// Of which day each stored row of these keys is, where that date is the one that is open at
+    /// the facility (`FacilityState::today`). It reads less than `summaries`. Keys without a row,
+    /// rows that cannot be read, and rows of other dates are left out.
     async fn stored_bounds(&self, keys: &[Key]) -> Result<Vec<StoredBounds>>;
     /// Like `summaries`, from a standby. The rows are as old as the standby's replay, which their
     /// watermark shows. `None` when no standby is configured, or none answers.

@@ -11,6 +11,7 @@ mod support;
 
 mod bad_input;
 mod bad_start;
+mod clock_set_back;
 mod cold_reads;
 mod commands;
 mod crashes;
@@ -45,6 +46,7 @@ mod restores;
 mod schedule;
 mod schemas;
 mod server_settings;
+mod small_pools;
 mod smoke;
 mod sources;
 mod stampede;

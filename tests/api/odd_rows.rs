@@ -3,6 +3,7 @@
 //! affect other rows.
 
 mod names;
+mod summaries;
 
 use jiff::{Timestamp, civil::Date};
 use reqwest::{Method, header::CONTENT_TYPE};

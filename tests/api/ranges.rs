@@ -285,3 +285,35 @@ async fn a_reader_who_waits_for_a_locked_facility_holds_up_no_other() {
         _ = &mut waiting => panic!("the others were answered after a wait that ends late"),
     }
 }
+
+/// Such a range asks the directory only, which is read as a whole.
+#[tokio::test]
+async fn readers_of_ranges_without_days_share_a_read_of_the_directory() {
+    const READERS: usize = 100;
+    let service = Service::on_postgres().await.start().await;
+    let zone = noon_zone();
+    let mut to_come = Vec::new();
+    for _ in 0..READERS {
+        let id = facility(&service, "North", &zone).await;
+        to_come.push(range(id, &format!("?from={}", date_in(&zone, 1))));
+    }
+    let mut sql = Outside::connect(service.database_url()).await;
+    let (_, launch) = service.terminate().await; // a session states at its end what it has read
+    let scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'facilities'";
+    let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
+    let before = sql.number(scans).await;
+    let reads = to_come.iter().map(|range| read(&service, range, "no-cache"));
+    for answer in futures_util::future::join_all(reads).await {
+        assert_eq!(answer.status(), 200);
+        let body = answer.text().await.unwrap();
+        assert_eq!(body, r#"{"items":[],"next_cursor":null}"#);
+    }
+    service.terminate().await;
+    let mut shared = 0;
+    wait_until("it is stated", async || {
+        shared = sql.number(scans).await - before;
+        shared > 0
+    })
+    .await;
+    assert!(shared < READERS as i64 / 2, "{shared} reads of the directory for {READERS} readers");
+}

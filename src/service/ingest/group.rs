@@ -78,7 +78,7 @@ impl<'a> Group<'a> {
         // that has not begun to commit is simply dropped.
         let prepared = tokio::time::timeout(bound, self.prepare(lock_timeout)).await;
         let prepared = prepared.map_err(|_| StoreError::Unavailable(Cause::NoAnswer))?;
-        if matches!(prepared, Err(StoreError::Conflict)) {
+        if matches!(prepared, Err(StoreError::Conflict | StoreError::Refused(_))) {
             self.read_facilities_again().await;
         }
         let Prepared { tx, folded, days, refreshed } = prepared?;
@@ -87,9 +87,9 @@ impl<'a> Group<'a> {
         Ok(self.outcomes(folded, &days, &refreshed))
     }
 
-    /// Reads the facilities after a conflict, also those that it touches without a change: one may
-    /// have moved to another zone, or be gone. Where that fails, the next attempt meets the
-    /// conflict again.
+    /// Reads the facilities after a conflict or a refusal, also those that it touches without a
+    /// change: one may have moved to another zone, or be gone. Where that fails, the next attempt
+    /// meets the same again.
     async fn read_facilities_again(&self) {
         let touched = self.touched.iter().map(|(id, _)| id);
         let ids: Vec<Uuid> = touched.chain(&self.overlay.facilities).copied().collect();
@@ -100,6 +100,7 @@ impl<'a> Group<'a> {
 
     /// Everything up to the commit.
     async fn prepare(&mut self, lock_timeout: Duration) -> store::Result<Prepared> {
+        self.know_touched().await?;
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
         let folded: Vec<Result<Folded, Vec<EventFault>>> =
@@ -112,13 +113,31 @@ impl<'a> Group<'a> {
         let whole = self.touched.iter().filter_map(is_whole).filter_map(|id| self.facility(id));
         let scope = RefreshScope { days: days.values().cloned().collect(), whole: whole.collect() };
         let changed = changed(&self.loaded, &self.overlay, self.events());
-        let refreshed = self.parts.refresher.apply_changed(&mut *tx, &scope, &changed).await?;
+        let refresher = &self.parts.refresher;
+        let (refreshed, added) = refresher.apply_changed(&mut *tx, &scope, &changed).await?;
         self.check_banks(&mut *tx).await?;
+        refresher.verify(&mut *tx, &added).await?;
         self.mark_moved_banks(&mut *tx).await?;
         if !self.registered.is_empty() {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
         }
         Ok(Prepared { tx, folded, days, refreshed })
+    }
+
+    /// Has the directory know the facilities that `summary.touched` names. Before the transaction
+    /// begins, because with `[sources]` a facility that is new here is written in a transaction of
+    /// its own. In a small pool, that one would wait for this one to end.
+    async fn know_touched(&self) -> store::Result<()> {
+        let touched = self.events().filter_map(|event| match event {
+            Event::Touched { facility_id, .. } => Some(*facility_id),
+            Event::Statement(_) => None,
+        });
+        let unknown: Vec<Uuid> =
+            touched.filter(|id| self.parts.directory.get(*id).is_none()).collect();
+        if !unknown.is_empty() {
+            self.parts.directory.reload(&*self.parts.store, &unknown).await?;
+        }
+        Ok(())
     }
 
     fn events(&self) -> impl Iterator<Item = &'a Event> {

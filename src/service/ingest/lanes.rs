@@ -162,6 +162,9 @@ async fn commit(parts: &IngestParts, requests: Vec<Request>, lock_wait: LockWait
         let tried = std::panic::AssertUnwindSafe(commit).catch_unwind().await;
         match tried {
             Ok(Err(StoreError::Conflict)) if attempt < ATTEMPTS => attempt += 1,
+            // The facility or blood bank of an event may have been deleted a moment ago. They are
+            // read again, so that the next attempt names the event.
+            Ok(Err(StoreError::Refused(_))) if alone && attempt == 1 => attempt += 1,
             Ok(result) => break Some(result),
             Err(_) => break None,
         }

@@ -22,7 +22,7 @@ use crate::{
         summary::{DayKey, Key, Summary, SummaryRow},
     },
     metrics::RefreshTrigger,
-    service::tier_row::TierRow,
+    service::tier_row::{TierRow, is_good_for},
     store::{self, StoreError, TableRead},
 };
 
@@ -80,7 +80,7 @@ pub struct Judged {
     /// The rows of days that the table has, and of past days that are known to have none.
     pub found: Vec<TierRow>,
     /// Days to refresh: a today that has no row yet, days for which the table has the row of
-    /// another zone, and past days whose facility has changed.
+    /// another zone or of an instant that has not been, and past days whose facility has changed.
     pub due: Vec<DayKey>,
     /// Facilities that are gone, or in another zone than the directory has.
     pub unknown: Vec<Uuid>,
@@ -116,7 +116,7 @@ pub fn judge(
         let is_past = key.day.end_ms <= now_ms;
         match rows.remove(&key.id()) {
             _ if read.zones.get(&id) != Some(&key.facility.zone.name) => judged.unknown.push(id),
-            Some(row) if row.is_of(&key.day) => {
+            Some(row) if is_good_for(&row, &key.day, now_ms) => {
                 let as_of_ms = row.as_of_ms.min(now_ms).max(proven_ms);
                 judged.found.push(TierRow { row, as_of_ms, since: token.position });
             }
@@ -214,10 +214,7 @@ impl Lists {
         if !reads.changes.continue_in(&read, table_ms) {
             return Ok(None);
         }
-        let is_older = |row: &SummaryRow| {
-            known.get(&row.key()).is_some_and(|known| row.summary.version < *known)
-        };
-        if read.rows.iter().any(is_older) {
+        if read.has_older(|key| known.get(key).copied().unwrap_or_default()) {
             reads.changes.suspect_restore();
             return Ok(None);
         }

@@ -56,10 +56,7 @@ impl Ranges {
         if !reads.changes.continue_in(&asked, table_ms) {
             return Ok(FromTable::OtherEpoch);
         }
-        let is_older = |row: &SummaryRow| {
-            known.get(&row.summary.date).is_some_and(|known| row.summary.version < *known)
-        };
-        if asked.rows.iter().any(is_older) {
+        if asked.has_older(|key| known.get(&key.date).copied().unwrap_or_default()) {
             reads.changes.suspect_restore();
             return Ok(FromTable::OtherEpoch);
         }

@@ -179,7 +179,9 @@ impl Ranges {
             Step::Again => tokio::task::yield_now().await,
             Step::Wait(pause) => tokio::time::sleep(pause).await,
             Step::ReadDirectory => {
-                self.reads.directory.catch_up(&*self.reads.store, |_| false).await?;
+                // Readers that wait for the same read of it share it.
+                let will_do = |as_of_ms| read.is_fresh(as_of_ms, self.reads.clock.now_ms());
+                self.reads.directory.catch_up(&*self.reads.store, will_do).await?;
             }
             Step::Prove => {
                 let will_do = |table_ms| read.is_fresh(table_ms, self.reads.clock.now_ms());

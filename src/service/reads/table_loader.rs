@@ -126,20 +126,17 @@ impl Primary {
         // Taken in this order, before the statement.
         let (token, table_ms) = (self.memory.fill_token(), self.memory.table_ms());
         let known: Vec<i64> = keys.iter().map(|key| self.memory.known_version(key)).collect();
-        let now_ms = self.clock.now_ms();
         self.metrics.count_table_read("primary", keys.len());
         let read = self.store.summaries(&keys).await?;
         self.outage.over();
+        let now_ms = self.clock.now_ms();
         let nothing = || part.clone().for_each(|place| batch.put(place, OnPrimary::Nothing));
         if !self.changes.continue_in(&read, table_ms) {
             nothing(); // another epoch: the next look drops what is held
             return Ok(());
         }
         let stored: Vec<TableRead> = read.by_key(&keys).collect();
-        let is_older = |(stored, known): (&TableRead, &i64)| {
-            stored.rows.iter().any(|row| row.summary.version < *known)
-        };
-        if stored.iter().zip(&known).any(is_older) {
+        if stored.iter().zip(&known).any(|(stored, known)| stored.has_older(|_| *known)) {
             // The whole snapshot is in doubt, not that row only.
             self.changes.suspect_restore();
             nothing();

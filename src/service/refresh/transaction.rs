@@ -23,6 +23,15 @@ use crate::{
     store::{Derived, FacilityState, StoreError, Transaction},
 };
 
+/// What the steps of a refresh have done.
+#[derive(Default)]
+struct Applied {
+    refreshed: Vec<Refreshed>,
+    recorded: Recorded,
+    /// The days to which a difference was added.
+    by_difference: Vec<DayKey>,
+}
+
 impl Refresher {
     /// Refreshes within a transaction that the caller commits; after the commit the caller calls
     /// `publish`. `StoreError::Conflict` where a facility is not in its key's zone any more: the
@@ -39,16 +48,17 @@ impl Refresher {
     }
 
     /// The same for the transaction of events, which knows what it has changed. Where the stored
-    /// row is known to be right, the difference is added to it, and nothing is derived.
+    /// row is known to be right, the difference is added to it, and nothing is derived. Also
+    /// returns the days to which a difference was added, for `verify`.
     pub async fn apply_changed(
         &self,
         tx: &mut dyn Transaction,
         scope: &RefreshScope,
         changed: &Changed,
-    ) -> store::Result<Vec<Refreshed>> {
+    ) -> store::Result<(Vec<Refreshed>, Vec<DayKey>)> {
         self.apply_steps(tx, scope, &StockChange::None, Some(changed), RefreshTrigger::Event)
             .await
-            .map(|(refreshed, _)| refreshed)
+            .map(|applied| (applied.refreshed, applied.by_difference))
     }
 
     /// Like `apply`, and also changes the recorded stock of closed days.
@@ -59,7 +69,9 @@ impl Refresher {
         stock: &StockChange,
         trigger: RefreshTrigger,
     ) -> store::Result<(Vec<Refreshed>, Recorded)> {
-        self.apply_steps(tx, scope, stock, None, trigger).await
+        self.apply_steps(tx, scope, stock, None, trigger)
+            .await
+            .map(|applied| (applied.refreshed, applied.recorded))
     }
 
     async fn apply_steps(
@@ -69,11 +81,11 @@ impl Refresher {
         stock: &StockChange,
         changed: Option<&Changed>,
         trigger: RefreshTrigger,
-    ) -> store::Result<(Vec<Refreshed>, Recorded)> {
+    ) -> store::Result<Applied> {
         let started = Instant::now();
         let facilities = scope.facilities();
         if facilities.is_empty() {
-            return Ok((Vec::new(), Recorded::default()));
+            return Ok(Applied::default());
         }
         let mut states = tx.lock(&facilities.keys().copied().collect::<Vec<_>>()).await?;
         let keys = scope.resolve(&*self.store).await?;
@@ -107,11 +119,6 @@ impl Refresher {
         if !opened.is_empty() {
             tx.open_days(&opened).await?;
         }
-        if self.verify_differences && !by_difference.is_empty() {
-            let is_by_difference = |key: &&DayKey| by_difference.contains(&key.id());
-            let keys: Vec<DayKey> = keys.iter().filter(is_by_difference).cloned().collect();
-            self.verify(tx, &keys).await?;
-        }
         self.metrics
             .refresh_duration
             .with_label_values(&[trigger.as_str()])
@@ -119,7 +126,9 @@ impl Refresher {
         let changed = refreshed.iter().filter(|r| r.changed).count();
         self.count(trigger, "changed", changed);
         self.count(trigger, "unchanged", refreshed.len() - changed);
-        Ok((refreshed, recorded))
+        let by_difference =
+            keys.into_iter().filter(|key| by_difference.contains(&key.id())).collect();
+        Ok(Applied { refreshed, recorded, by_difference })
     }
 
     /// Compares the stored rows with the versions that are known to have been committed. Under the

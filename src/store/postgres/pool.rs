@@ -31,7 +31,9 @@ const LATE: Duration = Duration::from_secs(5);
 /// that waits for a standby goes on in the server; closing its connection would only make room for
 /// more such commits.
 const COMMIT_WAITS: Duration = Duration::from_secs(300);
-/// One connection in this many is never in a transaction.
+/// One connection in this many is never in a transaction, and at least one. Some transactions ask
+/// for a second connection, to read beside what they have locked. If all connections were in such
+/// transactions, each would wait for another one.
 const READERS_PART: u32 = 4;
 /// How often the open connections are counted.
 const COUNTED_EVERY: Duration = Duration::from_secs(10);
@@ -57,6 +59,12 @@ struct Limits {
     kept: u32,
 }
 
+/// How many of so many connections may be in transactions at once.
+fn places(connections: u32) -> u32 {
+    let for_reads = (connections / READERS_PART).max(1);
+    connections.saturating_sub(for_reads).max(1)
+}
+
 impl PrimaryPool {
     /// Wraps the driver's pool. `settings` gives the limits.
     pub fn new(pool: PgPool, liveness: Arc<Liveness>, settings: &DatabaseSettings) -> Self {
@@ -65,8 +73,8 @@ impl PrimaryPool {
             acquire: Duration::from_millis(settings.acquire_timeout_ms),
             kept: settings.min_connections.min(settings.max_connections),
         };
-        let places = (settings.max_connections - settings.max_connections / READERS_PART).max(1);
-        PrimaryPool { pool, liveness, places: Arc::new(Semaphore::new(places as usize)), limits }
+        let places = Arc::new(Semaphore::new(places(settings.max_connections) as usize));
+        PrimaryPool { pool, liveness, places, limits }
     }
 
     /// Takes a connection, within the pool's own time-out.

@@ -178,6 +178,7 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
         .next_expires_at_ms
         .is_some_and(|next_ms| stored_expiry_ms.is_none_or(|stored_ms| stored_ms > next_ms));
     let bounds_differ: bool = row.try_get("bounds_differ")?;
+    let is_ahead: bool = row.try_get("is_ahead")?;
     let bounds = Bounds { start_ms: row.try_get("starts_at")?, end_ms: row.try_get("ends_at")? };
     Ok(Seen {
         stored_totals: stored.as_ref().map(|s| s.totals),
@@ -194,7 +195,8 @@ fn seen(row: &SqliteRow, now_ms: i64) -> Result<Seen> {
             stored: stored.is_some(),
             figures_differ,
             day_differs: row.try_get("day_differs")?,
-            write_needed: figures_differ || (stored.is_some() && (expiry_differs || bounds_differ)),
+            write_needed: figures_differ
+                || (stored.is_some() && (expiry_differs || bounds_differ || is_ahead)),
             is_today,
             timezone: unreadable::text(
                 row.try_get_unchecked("timezone")?,

@@ -1,6 +1,7 @@
 //! `POST /v1/events`: bodies, content types and forms.
 
 mod faulty;
+mod gone;
 mod registrations;
 
 use reqwest::{Method, Response, header::CONTENT_TYPE};

@@ -20,7 +20,7 @@ use super::{days, open_site, quiet, stored, units};
 use crate::support::{
     Service,
     outside::Outside,
-    site::{Site, a_zone_at_noon, acknowledged},
+    site::{Site, a_zone_at_noon, acknowledged, metric},
     steps_proxy::StepsProxy,
     wait_until,
 };
@@ -61,13 +61,13 @@ struct World {
 }
 
 impl World {
-    async fn new() -> World {
-        // The differences are judged by the test, not by the service itself.
+    /// `verify`: whether the service itself judges the differences, besides the test.
+    async fn new(verify: &str) -> World {
         let first = Service::on_postgres().await;
         let url = first.database_url().to_owned();
         let (proxy, through) = StepsProxy::before(&url).await;
         let launch = quiet(Service::on(through))
-            .env("FACILITY_SUMMARY__REFRESH__VERIFY_DIFFERENCES", "off")
+            .env("FACILITY_SUMMARY__REFRESH__VERIFY_DIFFERENCES", verify)
             .env("FACILITY_SUMMARY__DATABASE__IDLE_TRANSACTION_TIMEOUT_MS", 60_000)
             .env("FACILITY_SUMMARY__INGEST__GROUP_LOCK_TIMEOUT_MS", 20_000)
             .env("FACILITY_SUMMARY__INGEST__TIMEOUT_MS", 60_000)
@@ -232,7 +232,7 @@ async fn drain(store: &PostgresStore, zone: &str, sites: &[Site]) {
 
 #[tokio::test]
 async fn a_write_between_any_two_statements_of_an_event_is_counted_or_marked() {
-    let world = World::new().await;
+    let world = World::new("off").await;
     for writer in WRITERS {
         let mut step = 1;
         while world.meets(step, writer).await {
@@ -244,11 +244,24 @@ async fn a_write_between_any_two_statements_of_an_event_is_counted_or_marked() {
     assert!(days(&world.service, "derived", "marked").await > 0.0);
 }
 
+/// The event meets the move as a conflict and is tried again. That is no wrong difference.
+#[tokio::test]
+async fn a_bank_that_moves_between_two_statements_of_an_event_is_no_wrong_difference() {
+    let world = World::new("on").await;
+    let mut step = 1;
+    while world.meets(step, Writer::MovedBank).await {
+        step += 1;
+    }
+    assert!(step > 5, "the transaction has more steps than {step}");
+    assert!(days(&world.service, "difference", "none").await > 5.0, "there was none to verify");
+    assert_eq!(metric(&world.service, "summary_wrong_differences_total").await, 0.0);
+}
+
 /// The commit took place, and its answer was lost. The event is sent again by a sender that does
 /// not know.
 #[tokio::test]
 async fn an_event_that_is_repeated_after_an_unknown_commit_counts_once() {
-    let world = World::new().await;
+    let world = World::new("off").await;
     let site = open_site(&world.service).await;
     let mut sql = Outside::connect(&world.url).await;
     for round in 1..=3 {

@@ -98,6 +98,24 @@ async fn a_touched_facility_is_read_at_once_and_other_events_are_refused() {
     assert!(why.contains("[sources]") && why.contains("summary.touched"), "{why}");
 }
 
+/// Such a facility is written into the service's table before the event's transaction begins.
+#[tokio::test]
+async fn a_facility_that_is_new_to_the_service_is_touched_with_two_connections() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    let launch = launch.env("FACILITY_SUMMARY__DATABASE__MAX_CONNECTIONS", 2);
+    let launch = launch.env("FACILITY_SUMMARY__DATABASE__MIN_CONNECTIONS", 2);
+    let service = launch.start().await;
+    let facility = with_key(&service, "1").await.expect("it is mapped")["facility_id"].clone();
+    sql.run("UPDATE public.hospital SET closed_on = now()::date WHERE id = 1").await;
+    assert_eq!(read(&service, "/v1/facilities", "no-cache").await.status(), 200);
+    assert!(with_key(&service, "1").await.is_none());
+    sql.run("UPDATE public.hospital SET closed_on = NULL WHERE id = 1").await;
+    let touched = event("summary.touched", json!({"facility_id": facility}));
+    let answer = batch(&service, &[touched]).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
+    assert_eq!(now(&service, "1").await["total_stock"], 3);
+}
+
 /// A figure without a list is null wherever it is shown, and no filter takes it for 0.
 #[tokio::test]
 async fn a_figure_without_a_list_is_null() {

@@ -152,10 +152,13 @@ pub async fn one_key_is_read_as_it_is_read_among_several(db: &dyn TestDb) {
 
 pub async fn the_day_of_a_row_is_told_as_a_read_of_the_row_tells_it(db: &dyn TestDb) {
     let mut todays = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..8 {
         todays.push(key(&facility(db, "Asia/Kathmandu").await, now_ms(db).await, 0));
     }
     refresh(db, &todays[1..]).await; // the first one has no row
+    let mut tx = begin(db).await;
+    tx.open_days(&todays.iter().map(DayKey::id).collect::<Vec<_>>()).await.unwrap();
+    tx.commit().await.unwrap();
     for (today, change) in todays[2..].iter().zip([
         format!("day_start = {}", db.at(1_000)),
         "day_end = NULL".into(),
@@ -170,8 +173,8 @@ pub async fn the_day_of_a_row_is_told_as_a_read_of_the_row_tells_it(db: &dyn Tes
     let keys: Vec<Key> = todays.iter().map(DayKey::id).collect();
     let found = db.store().stored_bounds(&keys).await.unwrap();
     let read = db.store().summaries(&keys).await.unwrap().rows;
-    assert_eq!(read.len(), 6);
-    for (number, today) in todays.iter().enumerate() {
+    assert_eq!(read.len(), 7);
+    for (number, today) in todays[..7].iter().enumerate() {
         let told = found.iter().find(|bounds| bounds.key == today.id());
         let row = read.iter().find(|row| row.key() == today.id());
         assert_eq!(told.is_some(), (1..5).contains(&number), "{number}: {found:?}");
@@ -184,6 +187,14 @@ pub async fn the_day_of_a_row_is_told_as_a_read_of_the_row_tells_it(db: &dyn Tes
         );
         assert_eq!((is_told, is_read), (number == 1 || number == 3, is_told), "{number}");
     }
+    // The row of a day that is not the open one, as after the clock was set back over a midnight.
+    let last = todays[7].clone();
+    assert!(found.iter().any(|bounds| bounds.key == last.id() && bounds.is_of(&last.day)));
+    let yesterday = last.day.date.yesterday().unwrap();
+    let id = db.id(last.facility.id);
+    db.plain(&format!("UPDATE facility_state SET today = '{yesterday}' WHERE facility_id = {id}"))
+        .await;
+    assert_eq!(db.store().stored_bounds(&[last.id()]).await.unwrap(), []);
 }
 
 pub async fn a_watermark_only_rises(db: &dyn TestDb) {
