@@ -178,7 +178,7 @@ on_both_stores! {
         assert_eq!(metric(&service, "summary_wrong_differences_total").await, 1.0);
         let said = "a difference that was added gives other figures than the sources; nothing of \
                     its transaction is applied";
-        assert_eq!(service.logged(said).len(), 1);
+        wait_until("it is said", async || service.logged(said).len() == 1).await;
     }
 
     async fn the_sample_audit_counts_a_wrong_difference_as_drift_of_its_own_kind(
