@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fleet test-fleet-random test-starts simulate replay fuzz bench fmt lint
+.PHONY: help run test test-fleet test-fleet-random test-starts test-adopt simulate replay fuzz bench fmt lint
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,10 @@ test-fleet-random: ## not part of those: a fleet whose directory moves, in rando
 	tests/install-deps.sh
 	MINUTES=$(MINUTES) SEED=$(SEED) KIND=$(KIND) FACILITIES=$(FACILITIES) SECONDS=$(SECONDS) FAULTS=$(FAULTS) \
 	    cargo test --locked --test fleet -- --ignored --nocapture random_rounds
+
+test-adopt: ## of those, only the service beside other owners' databases, whose programs write for SECONDS (600); SCHEMA=name of those in tests/adopt
+	tests/install-deps.sh
+	ADOPT_SECONDS=$(or $(SECONDS),600) cargo test --locked --test adopt -- --nocapture $(SCHEMA)
 
 test-starts: ## not of those: STARTS first replicas (1000), each under a trouble of its own beside busy processes; SEED=n is the first
 	tests/install-deps.sh

@@ -1,0 +1,130 @@
+//! The figures of the owner's query beside those of the answers.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, Response};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::support::Service;
+
+/// What is not 0: `(key, day, figure, blood type)` with its value. Each facility is there with its
+/// name and its today, as the figure `facility`.
+pub type Figures = BTreeMap<(String, String, String, String), i64>;
+
+/// The figures that the answers for today and the last seven days have, and the owner's.
+pub struct Comparison {
+    pub answers: Figures,
+    pub owner: Figures,
+}
+
+/// The owner's figures, by the owner's query.
+pub async fn of_owner(url: &str, query: &str) -> Figures {
+    let mut connection = PgConnection::connect(url).await.expect("the owner is let in");
+    let query = format!(
+        "SELECT key::text, day::text, figure::text, blood_type::text, value::bigint FROM ({query}) \
+         AS theirs"
+    );
+    let rows: Vec<(String, String, String, String, i64)> = sqlx::query_as(AssertSqlSafe(query))
+        .fetch_all(&mut connection)
+        .await
+        .expect("the owner's query runs");
+    connection.close().await.expect("the connection closes");
+    let mut figures = Figures::new();
+    for (key, day, figure, blood_type, value) in rows.into_iter().filter(|row| row.4 != 0) {
+        *figures.entry((key, day, figure, blood_type)).or_insert(0) += value;
+    }
+    figures
+}
+
+/// A read with this `Cache-Control`.
+pub async fn read(service: &Service, path: &str, freshness: &str) -> Response {
+    let request = service.request(Method::GET, path).header("Cache-Control", freshness);
+    request.send().await.expect("the service answers")
+}
+
+/// The mapped facilities.
+pub async fn facilities(service: &Service, freshness: &str) -> Vec<Value> {
+    let answer = read(service, "/v1/facilities?limit=500", freshness).await;
+    assert_eq!(answer.status(), 200);
+    let list: Value = answer.json().await.expect("JSON");
+    list["items"].as_array().expect("a list").clone()
+}
+
+/// The figures of all answers: every facility, its stock today, and deliveries and requests of the
+/// last seven days.
+async fn of_service(service: &Service, freshness: &str) -> Figures {
+    let mut figures = Figures::new();
+    for facility in facilities(service, freshness).await {
+        let path = format!("/v1/facilities/{}", facility["facility_id"].as_str().expect("an id"));
+        // The list does not say which day it is there.
+        let facility: Value = read(service, &path, freshness).await.json().await.expect("JSON");
+        let text = |name: &str| facility[name].as_str().expect("a text").to_owned();
+        let (key, today) = (text("key"), text("today"));
+        let path = format!("{path}/summaries");
+        let answer = read(service, &path, freshness).await;
+        let status = answer.status();
+        let range: Value = answer.json().await.expect("JSON");
+        assert_eq!(status, 200, "{path}: {range}");
+        figures.insert((key.clone(), today.clone(), "facility".into(), text("name")), 1);
+        for day in range["items"].as_array().expect("days") {
+            let date = day["date"].as_str().expect("a date");
+            for (blood_type, of_type) in day["by_blood_type"].as_object().into_iter().flatten() {
+                for figure in ["stock", "transferred", "requests"] {
+                    let value = of_type[figure].as_i64().unwrap_or(0);
+                    // The stock of a past day is a record, which the owner does not keep.
+                    if value != 0 && (figure != "stock" || date == today) {
+                        let of = (key.clone(), date.into(), figure.into(), blood_type.clone());
+                        figures.insert(of, value);
+                    }
+                }
+            }
+        }
+    }
+    figures
+}
+
+/// Compares while nobody writes. Time goes on meanwhile, so that a unit may expire or a day begin:
+/// then it compares again.
+pub async fn compare(service: &Service, freshness: &str, url: &str, query: &str) -> Comparison {
+    loop {
+        let before = of_owner(url, query).await;
+        let answers = of_service(service, freshness).await;
+        let owner = of_owner(url, query).await;
+        if before == owner || answers == owner {
+            return Comparison { answers, owner };
+        }
+    }
+}
+
+impl Comparison {
+    /// Each figure that differs: the owner's value, and that of the answers.
+    pub fn differences(&self) -> Vec<String> {
+        let keys = self.owner.keys().chain(self.answers.keys());
+        let mut differ: Vec<String> = keys
+            .filter(|key| self.owner.get(key) != self.answers.get(key))
+            .map(|key| {
+                format!(
+                    "{key:?}: owner {:?}, answer {:?}",
+                    self.owner.get(key),
+                    self.answers.get(key)
+                )
+            })
+            .collect();
+        differ.sort();
+        differ.dedup();
+        differ
+    }
+
+    #[track_caller]
+    pub fn assert_equal(&self, when: &str) {
+        let differ = self.differences();
+        assert!(
+            differ.is_empty(),
+            "{when}: {} of {} figures differ:\n{}",
+            differ.len(),
+            self.owner.len(),
+            differ.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
+        );
+    }
+}
