@@ -9,7 +9,7 @@ use crate::{
     config::Settings,
     store::{
         self, StoreError,
-        postgres::check_sources::{self, Checked, FacilitiesChecked, ListChecked},
+        postgres::check_sources::{self, Checked, FacilitiesChecked, ListChecked, Scan},
     },
 };
 
@@ -99,11 +99,20 @@ fn of_list(name: &str, of: &ListChecked, lines: &mut Vec<String>) {
         format!(", last 7 days {}", of.week)
     };
     lines.push(format!("  today {}{week}", of.today));
-    for (table, number) in &of.scans {
+    for Scan { table, rows: number, index, has_index } in &of.scans {
         lines.push(format!(
-            "  a refresh of one facility reads all of {table} (about {}): an index on its columns \
-             of facility and time would help (CREATE INDEX CONCURRENTLY)",
+            "  a refresh of one facility reads all of {table} (about {})",
             rows(*number)
         ));
+        lines.push(match index {
+            Some(_) if *has_index => {
+                "    it has an index for that, which the planner takes for no gain at this size"
+                    .into()
+            }
+            Some(index) => format!("    an index would help: {index}"),
+            None => "    an index on its columns of facility and time would help (CREATE INDEX \
+                     CONCURRENTLY)"
+                .into(),
+        });
     }
 }

@@ -40,7 +40,9 @@ async fn a_check_says_what_each_list_reaches_and_makes_nothing() {
         let found = exited.output.lines().any(|shown| shown.starts_with(line));
         assert!(found, "{line:?} is not in:\n{}", exited.output);
     }
-    sql.run("CREATE INDEX ON public.movement (hospital_id, \"At\")").await;
+    let index = r#"CREATE INDEX CONCURRENTLY ON "public"."movement" (hospital_id, "At");"#;
+    assert!(exited.output.contains(&format!("    an index would help: {index}\n")));
+    sql.run(index).await;
     let exited = run(&launch, &["adopt", "check"]).await;
     assert!(!exited.output.contains("reads all of"), "{}", exited.output);
 }

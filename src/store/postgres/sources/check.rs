@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     config::{DatabaseSettings, sources::SourcesSettings},
-    store::{Result, postgres::connect},
+    store::{
+        Result,
+        postgres::{connect, home::quoted},
+    },
 };
 
 /// What a mapping finds in its database.
@@ -57,8 +60,22 @@ pub struct ListChecked {
     pub today: i64,
     /// The figure of the last seven local days, today included. The same as `today` for stock.
     pub week: i64,
-    /// Tables that the refresh of one facility reads as a whole, with their rows by the planner.
-    pub scans: Vec<(String, i64)>,
+    /// Tables that the refresh of one facility reads as a whole.
+    pub scans: Vec<Scan>,
+}
+
+/// A table that a refresh reads as a whole.
+#[derive(Debug)]
+pub struct Scan {
+    /// Its name, as SQL writes it.
+    pub table: String,
+    /// Its rows, as the planner estimates them.
+    pub rows: i64,
+    /// The statement that makes the index that is missing; `None` where the mapping does not say
+    /// plainly which that is.
+    pub index: Option<String>,
+    /// Whether such an index is there, and is not used.
+    pub has_index: bool,
 }
 
 /// A table of fewer rows is read as a whole sooner than by an index.
@@ -134,18 +151,11 @@ async fn one_list(
         format!("EXPLAIN (FORMAT JSON, VERBOSE) {}", branch.of_any_facility(&sources.facilities));
     let plan: PgRow = sqlx::query(AssertSqlSafe(explain)).fetch_one(&mut *connection).await?;
     let plan: sqlx::types::Json<Value> = plan.try_get(0)?;
+    let mut found = Vec::new();
+    find_scans(&plan.0, &mut found);
     let mut scans = Vec::new();
-    find_scans(&plan.0, &mut scans);
-    let mut sized = Vec::new();
-    for table in scans {
-        let rows: f32 =
-            sqlx::query_scalar("SELECT reltuples FROM pg_class WHERE oid = $1::text::regclass")
-                .bind(&table)
-                .fetch_one(&mut *connection)
-                .await?;
-        if rows as i64 > FEW_ROWS {
-            sized.push((table, rows as i64));
-        }
+    for (table, alias) in found {
+        scans.extend(scan(connection, list, table, &alias).await?);
     }
     Ok(ListChecked {
         rows: row.try_get(0)?,
@@ -156,22 +166,55 @@ async fn one_list(
         today: row.try_get(5)?,
         week: row.try_get(6)?,
         unknown_types,
-        scans: sized,
+        scans,
     })
 }
 
-/// The tables that a plan reads as a whole.
-fn find_scans(plan: &Value, found: &mut Vec<String>) {
+/// What is to be said of a table that a refresh reads as a whole; nothing of a small one.
+async fn scan(
+    connection: &mut PgConnection,
+    list: &ListOfRows,
+    table: String,
+    alias: &str,
+) -> sqlx::Result<Option<Scan>> {
+    let rows: f32 =
+        sqlx::query_scalar("SELECT reltuples FROM pg_class WHERE oid = $1::text::regclass")
+            .bind(&table)
+            .fetch_one(&mut *connection)
+            .await?;
+    let rows = rows as i64;
+    if rows <= FEW_ROWS {
+        return Ok(None);
+    }
+    let columns = list.index_columns(alias);
+    let indexes: Vec<(Vec<String>,)> = sqlx::query_as(
+        "SELECT ARRAY(SELECT quote_ident(a.attname::text) FROM unnest(i.indkey::smallint[]) WITH \
+         ORDINALITY AS k (number, nth) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum \
+         = k.number ORDER BY k.nth) FROM pg_index i WHERE i.indrelid = $1::text::regclass AND \
+         i.indisvalid AND i.indpred IS NULL",
+    )
+    .bind(&table)
+    .fetch_all(connection)
+    .await?;
+    let has_index = columns
+        .as_ref()
+        .is_some_and(|columns| indexes.iter().any(|(known,)| known.starts_with(columns)));
+    let index = columns
+        .map(|columns| format!("CREATE INDEX CONCURRENTLY ON {table} ({});", columns.join(", ")));
+    Ok(Some(Scan { table, rows, index, has_index }))
+}
+
+/// The tables that a plan reads as a whole, with their aliases.
+fn find_scans(plan: &Value, found: &mut Vec<(String, String)>) {
     match plan {
         Value::Array(parts) => parts.iter().for_each(|part| find_scans(part, found)),
         Value::Object(node) => {
             if node.get("Node Type").and_then(Value::as_str) == Some("Seq Scan")
-                && let (Some(schema), Some(table)) = (
-                    node.get("Schema").and_then(Value::as_str),
-                    node.get("Relation Name").and_then(Value::as_str),
-                )
+                && let [Some(schema), Some(table), Some(alias)] =
+                    ["Schema", "Relation Name", "Alias"]
+                        .map(|name| node.get(name).and_then(Value::as_str))
             {
-                found.push(format!("\"{schema}\".\"{table}\""));
+                found.push((format!("{}.{}", quoted(schema), quoted(table)), alias.to_owned()));
             }
             node.values().for_each(|part| find_scans(part, found));
         }

@@ -1,7 +1,10 @@
 //! The SQL that counts what the lists of a mapping reach, for `check`. It needs nothing of ours in
 //! the database.
 
-use super::figures::{Branch, DAY, blood_type_of, condition};
+use super::{
+    figures::{Branch, DAY, blood_type_of, condition},
+    missing_index,
+};
 use crate::config::sources::{Count, FacilitySource, SourcesSettings, TimeKind};
 
 /// One list of a mapping, in the form that counting needs.
@@ -122,6 +125,12 @@ impl ListOfRows {
              place ON true WHERE true{condition}) AS held",
             places(facilities)
         )
+    }
+
+    /// The columns of the index that a refresh needs on the table with this alias.
+    pub fn index_columns(&self, alias: &str) -> Option<Vec<String>> {
+        let at = self.at.as_ref().map(|(at, _)| at.as_str());
+        missing_index::columns(&self.from, &self.facility, at, alias)
     }
 
     /// The statement that lists texts that are no blood type; `None` where the list has no types.

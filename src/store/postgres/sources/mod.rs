@@ -6,6 +6,7 @@ mod figures;
 mod lists;
 mod mapping;
 mod mirror;
+mod missing_index;
 
 use std::sync::Arc;
 
