@@ -169,6 +169,7 @@ pub async fn run() -> ExitCode {
                 );
             }
         },
+        Command::Adopt { action: AdoptCommand::Init(args) } => adopt::init(&args, &settings).await,
         Command::Adopt { action: AdoptCommand::Check } => {
             adopt::check(&settings).await.map_err(Into::into)
         }

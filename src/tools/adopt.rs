@@ -1,8 +1,12 @@
 //! `adopt`: the service beside an existing database.
 
+mod init;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
+
+pub use init::{InitArgs, init};
 
 use super::counted;
 use crate::{
@@ -16,6 +20,12 @@ use crate::{
 /// The steps of standing beside an existing database.
 #[derive(Debug, Subcommand)]
 pub enum AdoptCommand {
+    /// Look at a database, and write a first mapping with guesses and questions
+    ///
+    /// It reads the catalogue, and some values where the role may read them. It writes nothing
+    /// there. Its output is a mapping already, with the reasons and the questions as comments.
+    #[command(after_help = "Example:\n  facility-summary adopt init --output sources.toml")]
+    Init(InitArgs),
     /// Say what the mapping reaches in the database; makes nothing there
     ///
     /// For each list: its rows, the facilities that they reach, what does not count and why, the

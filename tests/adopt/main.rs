@@ -13,5 +13,6 @@ mod support;
 mod beside;
 mod figures;
 mod fixture;
+mod init;
 mod under_writers;
 mod writers;

@@ -129,4 +129,5 @@ for_each_schema! {
     wards_with_quoted_names_and_a_facility_behind_three_joins: "wards",
     schemas_of_several_modules: "schemas",
     branches_with_quantities_of_batches_and_a_table_of_groups: "branches",
+    district_without_foreign_keys: "district",
 }

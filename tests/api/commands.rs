@@ -18,33 +18,39 @@ async fn both_stores() -> [Launch; 2] {
     [Service::on_sqlite(), Service::on_postgres().await]
 }
 
+/// The commands that a help text lists.
+fn commands_of(help: &str) -> Vec<String> {
+    let Some((_, commands)) = help.split_once("Commands:") else { return vec![] };
+    let commands = commands.split("\n\n").next().unwrap_or_default();
+    let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !name.is_empty() && *name != "help").map(str::to_owned).collect()
+}
+
 #[tokio::test]
 async fn the_help_of_every_command_shows_an_example() {
     let launch = Service::on_sqlite();
     let help = launch.run(&["--help"]).await;
-    let (_, commands) = help.output.split_once("Commands:").expect("a list of commands");
-    let commands = commands.split("Options:").next().unwrap_or_default();
-    let names: Vec<&str> = commands
-        .lines()
-        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
-        .filter(|n| !n.is_empty())
-        .collect();
+    let names = commands_of(&help.output);
     for name in [
         "serve", "migrate", "rebuild", "audit", "generate", "import", "imports", "estimate",
-        "openapi",
+        "openapi", "adopt",
     ] {
-        assert!(names.contains(&name), "{name}: {}", help.output);
+        assert!(names.iter().any(|listed| listed == name), "{name}: {}", help.output);
     }
-    for name in names.into_iter().filter(|name| *name != "help") {
-        let help = launch.run(&[name, "--help"]).await;
-        assert_eq!(help.code, Some(0), "{name}");
-        assert!(
-            help.output.contains(&format!("facility-summary {name}"))
-                && help.output.contains("Example"),
-            "{name}: {}",
-            help.output
-        );
+    let mut commands: Vec<Vec<String>> = names.into_iter().map(|name| vec![name]).collect();
+    let mut seen = 0;
+    while let Some(command) = commands.pop() {
+        let words: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = launch.run(&words).await;
+        let named = format!("facility-summary {}", command.join(" "));
+        assert_eq!(help.code, Some(0), "{named}");
+        let (_, example) = help.output.split_once("Example").unwrap_or_default();
+        assert!(example.contains(&named), "{named}: {}", help.output);
+        let parts = commands_of(&help.output);
+        commands.extend(parts.into_iter().map(|part| [command.clone(), vec![part]].concat()));
+        seen += 1;
     }
+    assert!(seen > 12, "the commands of adopt and import are among them: {seen}");
 }
 
 #[tokio::test]

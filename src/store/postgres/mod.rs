@@ -49,8 +49,8 @@ use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
 use server_registry::ServerRegistry;
 use session::BEGIN;
-pub use sources::check as check_sources;
 use sources::{Mapping, SourceStatements};
+pub use sources::{check as check_sources, guess as guess_sources};
 
 /// The store of a Postgres database.
 pub struct PostgresStore {

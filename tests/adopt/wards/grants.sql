@@ -1,5 +1,5 @@
 GRANT USAGE ON SCHEMA public TO {role};
-GRANT SELECT ("facilityId", "FacilityName", "IsActive") ON public."Facility" TO {role};
+GRANT SELECT ("facilityId", "FacilityName", "timeZone", "IsActive") ON public."Facility" TO {role};
 GRANT SELECT ("wardId", "facilityId") ON public."Ward" TO {role};
 GRANT SELECT ("fridgeId", "wardId") ON public."Fridge" TO {role};
 GRANT SELECT ("slotId", "fridgeId") ON public."Slot" TO {role};

@@ -5,6 +5,7 @@ CREATE TYPE public."BagStatus" AS ENUM ('InStock', 'Reserved', 'Transfused', 'Di
 CREATE TABLE public."Facility" (
     "facilityId" integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     "FacilityName" text NOT NULL,
+    "timeZone" text NOT NULL DEFAULT 'America/Lima',
     "IsActive" boolean NOT NULL DEFAULT true
 );
 CREATE TABLE public."Ward" (

@@ -3,6 +3,7 @@
 
 pub mod check;
 mod figures;
+pub mod guess;
 mod lists;
 mod mapping;
 mod mirror;
