@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fleet test-fleet-random test-starts test-adopt simulate replay fuzz bench fmt lint
+.PHONY: help run demo-adopt test test-fleet test-fleet-random test-starts test-adopt simulate replay fuzz bench fmt lint
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -9,6 +9,10 @@ SIMULATION = cargo test --locked --config profile.dev.package.facility-summary.o
 
 run: ## build and serve a demo on SQLite; prints its address
 	cargo run --profile demo --locked -- serve --demo
+
+demo-adopt: ## the database of a hospital, for docs/adopt.md; runs until Ctrl-C, and leaves nothing
+	tests/install-deps.sh
+	examples/adopt/demo.sh
 
 test: ## install what the tests need, run them all, hold the service to its OpenAPI document and to HTTP
 	tests/install-deps.sh

@@ -14,5 +14,6 @@ mod beside;
 mod figures;
 mod fixture;
 mod init;
+mod quarter_of_an_hour;
 mod under_writers;
 mod writers;
