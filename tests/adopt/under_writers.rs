@@ -25,8 +25,10 @@ async fn read_until(done: &std::cell::Cell<bool>, service: &Service, notice: Not
             let id = facility["facility_id"].as_str().expect("an id");
             let path = format!("/v1/facilities/{id}/summaries/today");
             let answer = read(service, &path, notice.exact()).await;
+            let status = answer.status().as_u16();
+            let body = answer.text().await.unwrap_or_default();
             // A facility may have been deleted since it was listed.
-            assert!([200, 404].contains(&answer.status().as_u16()), "{path}: {}", answer.status());
+            assert!([200, 404].contains(&status), "{path}: {status} {body}");
             reads += 1;
         }
     }
